@@ -1,0 +1,40 @@
+# make demo   a study from data to HTML report, on simulated data (STUDY=landcover)
+# make test   every check: style, types, unit tests, notebooks, JupyterLab in a browser
+# make quick  the same without notebooks and browser, under three minutes
+# make lab    JupyterLab on the notebooks
+# Needs Python 3.11 to 3.13 and make, nothing else.
+
+STUDY ?= landcover
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test quick lab lint clean
+
+demo: $(READY)
+	$(BIN)/eolab run $(STUDY) --profile smoke
+
+test: $(READY) lint
+	$(BIN)/pytest
+
+quick: $(READY) lint
+	$(BIN)/pytest -m "not notebook and not browser and not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lab: $(READY)
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "eolab needs Python 3.11, 3.12 or 3.13; none was found. Install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[fast,mlflow,test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs data

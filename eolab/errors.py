@@ -1,0 +1,46 @@
+"""Errors that end in one clear sentence: what, expected, found, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EolabError(Exception):
+    """Base of all errors that eolab raises for bad input; its message is one sentence for the user."""
+
+
+class CatalogError(EolabError):
+    """The data catalogue or one of its entries cannot be used."""
+
+
+class DataError(EolabError):
+    """A data file is missing, unreadable, or not what its layout promises."""
+
+
+class StoreError(EolabError):
+    """A sample store cannot be written or read, or does not match what is asked of it."""
+
+
+class ParameterError(EolabError):
+    """A parameter has an unknown name, a wrong type or a value outside its choices."""
+
+
+class RunError(EolabError):
+    """A notebook run failed or a run folder is not what it should be."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error sentence: a suggestion when one is near, and the known names.
+
+    Args:
+        name: What the user wrote.
+        known: The names that exist.
+
+    Returns:
+        For example ``"did you mean 'lstm'? Known: lstm, tempcnn."``.
+    """
+    names = sorted(str(k) for k in known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}Known: {', '.join(names) or 'none'}."
