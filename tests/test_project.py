@@ -1,0 +1,171 @@
+"""The project as a whole: requirements, rooms, style of what is committed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+
+# conda-forge ships these under another name, without the parts that are not needed
+CONDA_NAMES = {"dask-core": "dask", "matplotlib-base": "matplotlib"}
+
+# From the ground up: a room imports from its own floor and below, never from above.
+FLOORS = [
+    {"errors", "workspace", "legends", "bands", "progress"},
+    {"catalog", "readers", "simulate"},
+    {"features", "preprocess", "splits", "leakage", "store", "metrics"},
+    {"models", "baselines", "schedules"},
+    {"batches", "training", "prediction", "mapping"},
+    {"landcover"},
+    {"plots", "widgets"},
+    {"runs", "reports", "cli"},
+]
+DATA_ROOMS = set().union(*FLOORS[:3])
+KERAS = {"keras", "tensorflow", "jax", "torch"}
+
+
+def floor_of(room: str) -> int:
+    return next(i for i, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def modules() -> list[Path]:
+    return [path for path in sorted((ROOT / "eolab").rglob("*.py")) if path != ROOT / "eolab" / "__init__.py"]
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "eolab").parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Every absolute module name that a file imports, except for type checking alone."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.unparse(branch.test)
+        for node in ast.walk(branch)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def requirement_set(lines: list[str]) -> dict[str, str]:
+    found = {}
+    for line in lines:
+        requirement = Requirement(line)
+        found[CONDA_NAMES.get(requirement.name, requirement.name)] = str(requirement.specifier)
+    return found
+
+
+def test_environment_yml_carries_the_requirements_of_pyproject():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())
+    lines = [line for line in conda["dependencies"] if isinstance(line, str)]
+    pip = next(line["pip"] for line in conda["dependencies"] if isinstance(line, dict))
+    found = requirement_set([line for line in lines if line != "pip"] + pip)
+    assert found.pop("python") == str(Requirement("python" + PYPROJECT["project"]["requires-python"]).specifier)
+    assert found == requirement_set(PYPROJECT["project"]["dependencies"])
+    assert {Requirement(line).name for line in pip} == {"tensorflow", "keras"}
+    assert not any("-e" in line for line in lines + pip)
+
+
+def test_each_requirement_has_a_floor_and_a_reason():
+    text = (ROOT / "pyproject.toml").read_text()
+    block = text.split("\ndependencies = [")[1].split("\n]")[0]
+    for line in block.strip().splitlines():
+        assert re.search(r'">?.*>=.*",\s+# \S+', line), f"no floor or no reason: {line}"
+
+
+def test_constraints_pin_every_requirement_and_name_no_index():
+    text = (ROOT / "constraints.txt").read_text()
+    pinned = {line.split("==")[0] for line in text.splitlines() if "==" in line and not line.startswith(" ")}
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    wanted = {Requirement(line).name for line in PYPROJECT["project"]["dependencies"]}
+    wanted |= {Requirement(line).name for extra in extras for line in extra}
+    assert not {name.lower() for name in wanted} - {name.lower() for name in pinned}
+    assert "http" not in re.sub(r"^\s*#.*$|http(core|x|tools)\S*", "", text, flags=re.MULTILINE)
+    assert not (ROOT / "uv.lock").exists()
+
+
+def test_every_module_stands_in_a_room():
+    known = set().union(*FLOORS)
+    assert {room_of(path) for path in modules()} <= known
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_room_imports_a_higher_one(path):
+    own = floor_of(room_of(path))
+    above = set().union(*FLOORS[own + 1 :], set())
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("eolab.")}
+    assert not used & above
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in modules() if room_of(p) in DATA_ROOMS], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_data_rooms_never_import_keras(path):
+    assert not {name.split(".")[0] for name in imports(path)} & KERAS
+
+
+def test_models_are_written_for_any_backend():
+    for path in [p for p in modules() if room_of(p) == "models"]:
+        assert not {name.split(".")[0] for name in imports(path)} & (KERAS - {"keras"}), path
+
+
+def test_importing_eolab_loads_nothing_heavy():
+    code = "import sys, eolab, eolab.cli; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not set(loaded) & {"tensorflow", "keras", "rasterio", "xarray", "pandas", "numpy", "matplotlib", "sklearn"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_committed_without_outputs(path):
+    notebook = json.loads(path.read_text())
+    assert "papermill" not in notebook["metadata"]
+    assert "widgets" not in notebook["metadata"]
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert notebook["metadata"]["language_info"]["name"] == "python"
+    for cell in notebook["cells"]:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+        assert "papermill" not in cell["metadata"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_read_like_pages(path):
+    cells = json.loads(path.read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    text = "\n".join(code)
+    assert "".join(cells[0]["source"]).startswith("# ")
+    assert re.search(r"^> .*minute", "".join(cells[0]["source"]), re.MULTILINE), "no line of facts"
+    assert sum(line.startswith("def ") for line in text.splitlines()) <= 1
+    assert sorted(len(c.splitlines()) for c in code)[int(0.9 * (len(code) - 1))] <= 16
+    for forbidden in ("!pip", "%pip", "os.chdir", "sys.path", "http://", "https://"):
+        assert forbidden not in text
+    assert not re.search(r"""["']/(home|root|tmp|work|mnt|data)""", text), "an absolute path"
+
+
+def test_nothing_large_is_committed():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    large = [name for name in listed.stdout.split("\0") if name and (ROOT / name).stat().st_size > 1_000_000]
+    assert not large
