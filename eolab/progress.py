@@ -1,0 +1,90 @@
+"""Progress of long work: a bar where somebody watches, plain lines where a log is kept."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TextIO, TypeVar
+
+T = TypeVar("T")
+
+LINE_EVERY_S = 10.0
+
+
+def track(
+    iterable: Iterable[T],
+    description: str,
+    total: int | None = None,
+    unit: str = "it",
+    progress: bool = True,
+) -> Iterator[T]:
+    """Yield the items of an iterable and show how far the work is.
+
+    A bar is drawn in a terminal and in a live notebook. In batch runs (``EOLAB_HEADLESS=1``) and where
+    stderr is a file, plain lines such as ``composites: 40/200 (20 %), 1 min 20 s left`` are written instead,
+    one every 10 s at most, so that logs and executed notebooks stay short.
+
+    Args:
+        iterable: What to go through.
+        description: What is being done, in a few words.
+        total: Number of items where ``len(iterable)`` does not say it.
+        unit: What an item is, for the bar.
+        progress: False to show nothing.
+
+    Yields:
+        The items, unchanged.
+    """
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    if not progress:
+        yield from iterable
+    elif headless():
+        yield from _plain(iterable, description, total)
+    else:
+        from tqdm.auto import tqdm
+
+        yield from tqdm(iterable, desc=description, total=total, unit=unit, mininterval=0.5)
+
+
+def headless() -> bool:
+    """Return whether nobody watches: ``EOLAB_HEADLESS=1``, or stderr is neither a terminal nor a notebook."""
+    if os.environ.get("EOLAB_HEADLESS") == "1":
+        return True
+    return not sys.stderr.isatty() and "ipykernel" not in sys.modules
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time for people: ``"7 s"``, ``"1 min 20 s"`` or ``"2 h 5 min"``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _plain(iterable: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    """Write a line every now and then, and a last one if there was any."""
+    stream: TextIO = sys.stderr
+    start = last = time.monotonic()
+    done = 0
+    for item in iterable:
+        yield item
+        done += 1
+        now = time.monotonic()
+        if now - last >= LINE_EVERY_S and done != total:
+            last = now
+            print(_line(description, done, total, now - start), file=stream, flush=True)
+    if last > start:
+        taken = duration(time.monotonic() - start)
+        print(f"{description}: {done} in {taken}", file=stream, flush=True)
+
+
+def _line(description: str, done: int, total: int | None, elapsed_s: float) -> str:
+    """Return one line of progress."""
+    if not total:
+        return f"{description}: {done}, {duration(elapsed_s)} so far"
+    left_s = elapsed_s / done * max(total - done, 0)
+    return f"{description}: {done}/{total} ({100 * done // total} %), {duration(left_s)} left"

@@ -1,0 +1,82 @@
+import io
+import sys
+
+import pytest
+
+from eolab import progress
+
+
+class Clock:
+    """A clock that a test moves by hand."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setenv("EOLAB_HEADLESS", "1")
+    return clock
+
+
+def work(items, clock, seconds, **options):
+    for item in progress.track(items, "composites", **options):
+        clock.now += seconds
+        yield item
+
+
+def test_plain_lines_come_every_ten_seconds_and_tell_the_time_left(clock, capsys):
+    assert list(work(range(200), clock, 0.5)) == list(range(200))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "composites: 20/200 (10 %), 1 min 30 s left"
+    assert lines[1] == "composites: 40/200 (20 %), 1 min 20 s left"
+    assert lines[-1] == "composites: 200 in 1 min 40 s"
+    assert len(lines) == 9 + 1
+
+
+def test_short_work_leaves_no_line(clock, capsys):
+    list(work(range(5), clock, 1))
+    assert capsys.readouterr().err == ""
+
+
+def test_generators_of_unknown_length(clock, capsys):
+    assert list(work((i for i in range(3)), clock, 11)) == [0, 1, 2]
+    assert capsys.readouterr().err.splitlines()[0] == "composites: 1, 11 s so far"
+
+
+def test_total_may_be_given_for_a_generator(clock, capsys):
+    list(work((i for i in range(3)), clock, 10, total=3))
+    assert capsys.readouterr().err.splitlines() == [
+        "composites: 1/3 (33 %), 20 s left",
+        "composites: 2/3 (66 %), 10 s left",
+        "composites: 3 in 30 s",
+    ]
+
+
+def test_nothing_is_shown_when_told_so(clock, capsys):
+    assert list(work(range(10), clock, 60, progress=False)) == list(range(10))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.delenv("EOLAB_HEADLESS", raising=False)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert not progress.headless()
+    assert list(progress.track([1, 2], "bands")) == [1, 2]
+    assert "bands: 100%" in sys.stderr.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (59.6, "1 min 0 s"), (80, "1 min 20 s"), (7500, "2 h 5 min")]
+)
+def test_durations(seconds, text):
+    assert progress.duration(seconds) == text
