@@ -1,0 +1,27 @@
+"""Runs: parameters, records, batch runs and sweeps of notebooks.
+
+In a notebook::
+
+    from eolab import runs
+    run = runs.start("landcover/03_train_pixels", globals())   # after the parameters cell
+    store = run.input("preprocessed")                          # upstream run folder (see study.yaml)
+    run.data(entry)                                            # provenance of a catalogue entry
+    run.figure(fig, "confusion", "Rows are the truth …")       # saved, shown, caption below
+    run.table(scores, "scores", "Scores on the test split.", {"F1": "{:.3f}"})
+    run.metrics({"test": {"macro_f1": 0.71}})
+    run.path("model.keras")                                    # any other file of the run folder
+    run.finish()                                               # last cell
+
+In a results notebook::
+
+    runs.latest("landcover", "03_train_pixels", model="lstm")  # newest finished run folder
+    runs.load(folder).metrics                                  # also .params .history .environment .data
+    runs.collect("landcover", "03_train_pixels")               # all finished runs as a table
+
+``study.yaml`` is described in :mod:`eolab.runs.study`.
+"""
+
+from eolab.runs.history import RunRecord, collect, latest, load
+from eolab.runs.record import Run, start
+
+__all__ = ["Run", "RunRecord", "collect", "latest", "load", "start"]

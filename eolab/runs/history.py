@@ -1,0 +1,168 @@
+"""Finished runs: find the newest, read one, gather all of a notebook into a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eolab import workspace
+from eolab.errors import RunError
+from eolab.runs import folders, yamls
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run folder holds, read when asked for.
+
+    Attributes:
+        folder: The run folder.
+    """
+
+    folder: Path
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """``run.json``: study, notebook, run, profile, status, started, ended, seconds, upstream, …."""
+        return dict(folders.read_json(self.folder / folders.RECORD))
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """Every parameter with its value."""
+        path = self.folder / folders.PARAMS
+        return dict(yamls.read(path) or {}) if path.is_file() else dict(self.record.get("parameters", {}))
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """``metrics.json``, nested as it was written."""
+        return dict(folders.read_json(self.folder / folders.METRICS))
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """``environment.json``: versions, commit, seed, machine."""
+        return dict(folders.read_json(self.folder / folders.ENVIRONMENT))
+
+    @cached_property
+    def data(self) -> list[dict[str, Any]]:
+        """``data.json``: name, licence, citation, fingerprint of each data set that was used."""
+        return list(folders.read_json(self.folder / folders.DATA) or [])
+
+    @cached_property
+    def figures(self) -> list[dict[str, Any]]:
+        """``figures.json``: name, file, caption, alternative text of each figure."""
+        return list(folders.read_json(self.folder / folders.FIGURES) or [])
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """``history.csv``: one row an epoch.
+
+        Raises:
+            RunError: If the run trained nothing.
+        """
+        import pandas as pd
+
+        return pd.read_csv(self.path("history.csv"))
+
+    @property
+    def status(self) -> str:
+        """``running``, ``done``, ``failed`` or ``stopped``; ``unknown`` without a ``run.json``."""
+        return str(self.record.get("status", "unknown"))
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any data set of this run, or of a run it builds on, is simulated."""
+        return bool(self.record.get("simulated"))
+
+    def path(self, name: str) -> Path:
+        """Return a file of the run folder.
+
+        Raises:
+            RunError: If the run has not written it.
+        """
+        path = self.folder / name
+        if not path.exists():
+            raise RunError(f"Run {self.folder} has no {name}: its notebook has not written it.")
+        return path
+
+
+def load(folder: Path | str) -> RunRecord:
+    """Return the record of a run folder.
+
+    Raises:
+        RunError: If the folder is no run folder.
+    """
+    path = Path(folder)
+    if not (path / folders.RECORD).is_file():
+        raise RunError(f"{path} is no run folder: expected a {folders.RECORD} in it.")
+    return RunRecord(path)
+
+
+def records(study: str, notebook: str, root: Path | None = None) -> Iterator[RunRecord]:
+    """Yield the runs of a notebook, the newest start first, whatever their status."""
+    found = [
+        load(p.parent) for p in ((root or workspace.runs()) / study / notebook).glob(f"*/{folders.RECORD}")
+    ]
+    yield from sorted(found, key=lambda run: str(run.record.get("started", "")), reverse=True)
+
+
+def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any) -> Path:
+    """Return the folder of the newest finished run of a notebook.
+
+    Args:
+        study: Name of the study.
+        notebook: Name of the notebook without ``.ipynb``.
+        root: Folder of all runs; ``workspace.runs()`` unless told.
+        match: Values that parameters of the run must have; ``profile="smoke"`` matches the run's profile.
+
+    Raises:
+        RunError: If there is none; the sentence says which notebook to run first.
+    """
+    finished = [
+        run for run in records(study, notebook, root) if run.status == "done" and _matches(run, match)
+    ]
+    if not finished:
+        wanted = f" with {', '.join(f'{k}={v!r}' for k, v in match.items())}" if match else ""
+        where = (root or workspace.runs()) / study / notebook
+        raise RunError(
+            f"No finished run of {study}/{notebook}{wanted} in {where}: run that notebook first, in "
+            f"JupyterLab or with `eolab run {study} --only {notebook}`."
+        )
+    return max(finished, key=lambda run: str(run.record.get("ended", ""))).folder
+
+
+def collect(study: str, notebook: str, *, root: Path | None = None, **match: Any) -> pd.DataFrame:
+    """Return the finished runs of a notebook as a table, the oldest first.
+
+    Columns are ``run``, ``profile``, ``ended``, ``seconds``, ``simulated``, ``folder``, the parameters, and
+    the metrics with nested names joined by dots (``test.macro_f1``). A metric that has the name of another
+    column is called ``metrics.<name>``.
+
+    Args:
+        study: Name of the study.
+        notebook: Name of the notebook without ``.ipynb``.
+        root: Folder of all runs; ``workspace.runs()`` unless told.
+        match: As in :func:`latest`.
+    """
+    import pandas as pd
+
+    found = [run for run in records(study, notebook, root) if run.status == "done" and _matches(run, match)]
+    return pd.DataFrame([_row(run) for run in reversed(found)])
+
+
+def _matches(run: RunRecord, match: dict[str, Any]) -> bool:
+    own = {"profile": run.record.get("profile")}
+    return all({**own, **run.params}.get(key) == value for key, value in match.items())
+
+
+def _row(run: RunRecord) -> dict[str, Any]:
+    row: dict[str, Any] = {"run": run.folder.name, "profile": run.record.get("profile")}
+    row |= {key: run.record.get(key) for key in ("ended", "seconds")}
+    row |= {"simulated": run.simulated, "folder": str(run.folder)} | run.params
+    for name, value in folders.flatten(run.metrics).items():
+        row[f"metrics.{name}" if name in row else name] = value
+    return row

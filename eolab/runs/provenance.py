@@ -1,0 +1,59 @@
+"""Where a run's data came from: data sets of the catalogue and upstream runs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eolab.runs.history import RunRecord
+
+_BLOCK = 1 << 20
+
+
+def describe(entry: Any) -> dict[str, Any]:
+    """Return name, licence, citation, place and fingerprint of a catalogue entry."""
+    path = Path(entry.path)
+    facts = {key: _fact(entry, key) for key in ("license", "provider", "citation", "doi", "url")}
+    place = {"path": str(path), "layout": getattr(entry, "layout", None), "fingerprint": fingerprint(path)}
+    return {"name": entry.name, "simulated": bool(entry.simulated), **facts, **place}
+
+
+def sentence(data: dict[str, Any]) -> str:
+    """Return one line about a data set for the notebook."""
+    kind = "SIMULATED data" if data["simulated"] else "real data"
+    licence = f", licence {data['license']}" if data.get("license") else ""
+    return f"Data: {data['name']} ({kind}{licence}), fingerprint {data['fingerprint'][:12]}"
+
+
+def upstream(run: RunRecord) -> dict[str, Any]:
+    """Return what a run records about one that it builds on."""
+    return {key: run.record.get(key) for key in ("notebook", "run", "ended")}
+
+
+def fingerprint(path: Path) -> str:
+    """Return a hash over the files of a data set: their names, sizes, first and last megabyte.
+
+    Bounded in what it reads of a file, so that a data set of many gigabytes takes seconds; empty when there
+    is no such file.
+    """
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for file in files:
+        if not file.is_file():
+            return ""
+        size = file.stat().st_size
+        name = file.relative_to(path).as_posix() if file != path else file.name
+        digest.update(f"{name}\0{size}\0".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(_BLOCK))
+            if size > 2 * _BLOCK:
+                stream.seek(-_BLOCK, 2)
+            digest.update(stream.read(_BLOCK))
+    return digest.hexdigest()
+
+
+def _fact(entry: Any, key: str) -> Any:
+    metadata = getattr(entry, "metadata", None) or {}
+    return metadata.get(key) if hasattr(metadata, "get") else getattr(metadata, key, None)

@@ -1,0 +1,265 @@
+"""The run a notebook writes: its folder, figures, tables, metrics and where its data came from.
+
+In a notebook, in the cell after the parameters cell::
+
+    run = runs.start("landcover/03_train_pixels", globals())
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eolab import workspace
+from eolab.errors import ParameterError, RunError, did_you_mean
+from eolab.runs import environment, folders, history, parameters, provenance, study, yamls
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+RUN_DIR = "EOLAB_RUN_DIR"
+
+
+class Run:
+    """One run of a notebook and its folder.
+
+    Attributes:
+        folder: The run folder.
+        study: Name of the study.
+        notebook: Name of the notebook.
+        params: Every parameter with its value.
+        simulated: Whether any data set used so far, here or upstream, is simulated.
+    """
+
+    def __init__(
+        self, folder: Path, notebook: str, params: Mapping[str, Any], inputs: Mapping[str, str]
+    ) -> None:
+        self.folder = folder
+        self.study, self.notebook = folders.split(notebook)
+        self.params = dict(params)
+        self.simulated = bool(folders.read_json(folder / folders.RECORD).get("simulated"))
+        self._inputs = dict(inputs)
+
+    def __repr__(self) -> str:
+        return f"Run({self.study}/{self.notebook}, {self.folder})"
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file in the run folder, its parent folder made."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def input(self, name: str) -> Path:
+        """Return the folder of the upstream run that an input parameter names.
+
+        The value of the parameter, or when it is empty the newest finished run of the notebook that
+        ``study.yaml`` gives for it. What upstream data were simulated, this run's results are too.
+
+        Raises:
+            ParameterError: If ``name`` is no parameter of this notebook.
+            RunError: If the upstream notebook has no finished run.
+        """
+        if name not in self.params:
+            raise ParameterError(
+                f"{self.notebook} has no parameter {name!r}: {did_you_mean(name, self.params)}"
+            )
+        value = self.params[name]
+        if not value and name not in self._inputs:
+            raise ParameterError(
+                f"Parameter {name!r} is empty and no input in {self.study}/{study.FILE}: set it."
+            )
+        folder = Path(value) if value else history.latest(self.study, self._inputs[name])
+        upstream = history.load(folder if folder.is_absolute() else workspace.root() / folder)
+        known = folders.read_json(self.folder / folders.RECORD).get("upstream", {})
+        self._mark(upstream=known | {name: provenance.upstream(upstream)})
+        if upstream.simulated:
+            self._mark(simulated=True)
+        return upstream.folder
+
+    def data(self, entry: Any) -> None:
+        """Record a data set of the catalogue that this run reads, and print one line about it.
+
+        Args:
+            entry: An entry of ``eolab.catalog``.
+        """
+        found = provenance.describe(entry)
+        others = [
+            d for d in folders.read_json(self.folder / folders.DATA) or [] if d["name"] != found["name"]
+        ]
+        folders.write_json(self.folder / folders.DATA, [*others, found])
+        if found["simulated"]:
+            self._mark(simulated=True)
+        print(provenance.sentence(found))
+
+    def figure(self, figure: Figure, name: str, caption: str, alt: str | None = None) -> None:
+        """Save a matplotlib figure as ``figures/<name>.png`` and show it with its caption.
+
+        Args:
+            figure: The figure; it is closed afterwards.
+            name: Name of the file without ending.
+            caption: What to see in it, a sentence or two.
+            alt: Text for those who cannot see it; the caption unless told.
+        """
+        import matplotlib.pyplot as plt
+
+        from eolab.runs import show
+
+        image = show.png(figure, self.simulated)
+        plt.close(figure)
+        file = f"figures/{name}.png"
+        self.path(file).write_bytes(image)
+        alt = alt or caption
+        note = f"{caption} {show.MARK}" if self.simulated else caption
+        entry = {"name": name, "file": file, "caption": note, "alt": alt, "simulated": self.simulated}
+        others = [f for f in folders.read_json(self.folder / folders.FIGURES) or [] if f["name"] != name]
+        folders.write_json(self.folder / folders.FIGURES, [*others, entry])
+        _show(show.figure_html(image, note, alt), f"Figure {name}: {note}")
+
+    def table(
+        self, table: pd.DataFrame, name: str, caption: str, formats: Mapping[str, str] | None = None
+    ) -> None:
+        """Save a table as ``tables/<name>.csv``, all digits kept, and show it with its caption.
+
+        Args:
+            table: The table.
+            name: Name of the file without ending.
+            caption: What it holds.
+            formats: Column → how its values are shown, such as ``{"F1": "{:.3f}"}``.
+        """
+        import pandas as pd
+
+        from eolab.runs import show
+
+        index = table.index.name is not None or not isinstance(table.index, pd.RangeIndex)
+        table.to_csv(self.path(f"tables/{name}.csv"), index=index)
+        note = f"{caption} {show.MARK}" if self.simulated else caption
+        _show(show.table_html(table, note, formats or {}), f"{note}\n{table}")
+
+    def metrics(self, values: Mapping[str, Any]) -> None:
+        """Merge metrics into ``metrics.json``; nested names are kept, NaN becomes null.
+
+        Raises:
+            RunError: If a value is neither number nor text nor a collection of them.
+        """
+        path = self.folder / folders.METRICS
+        folders.write_json(path, _merged(folders.read_json(path), folders.plain(values)))
+
+    def finish(self) -> None:
+        """Mark the run as done; call it in the last cell.
+
+        Under the runner the runner decides, after the last cell; this then does nothing.
+        """
+        if os.environ.get(RUN_DIR):
+            return
+        record = folders.read_json(self.folder / folders.RECORD)
+        seconds = folders.seconds_since(record["started"])
+        folders.update_record(self.folder, status="done", ended=folders.now(), seconds=seconds)
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            from eolab.runs import tracking
+
+            tracking.log(self.folder)
+        print(f"Run folder: {self.folder}")
+
+    def _mark(self, **changes: Any) -> None:
+        folders.update_record(self.folder, **changes)
+        self.simulated = bool(changes.get("simulated", self.simulated))
+
+
+def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
+    """Start recording the run of a notebook; call it in the cell after the parameters cell.
+
+    The parameters are read from the namespace by the names that the notebook's parameters cell declares.
+    Under ``eolab run`` the run folder is the runner's; in JupyterLab it is ``interactive-<hash>`` under
+    ``workspace.runs()``, the same folder for the same parameters.
+
+    Args:
+        notebook: ``study/notebook``, such as ``"landcover/03_train_pixels"``.
+        namespace: ``globals()`` of the notebook.
+
+    Raises:
+        ParameterError: If a parameter has a changed type or a value outside its choices.
+        RunError: If the runner runs another notebook than ``notebook`` says.
+    """
+    study_name, name = folders.split(notebook)
+    path = workspace.notebooks() / study_name / f"{name}.ipynb"
+    declared = parameters.read(path)
+    missing = [p.name for p in declared if p.name not in namespace]
+    if missing:
+        raise ParameterError(
+            f"{notebook}: no value of parameter {missing[0]!r}: run the parameters cell first."
+        )
+    values = parameters.check(declared, {p.name: namespace[p.name] for p in declared}, notebook)
+    defaults = {p.name: p.default for p in declared}
+    inputs = _declared_inputs(study_name, name)
+    batch = os.environ.get(RUN_DIR)
+    folder = Path(batch) if batch else _interactive_folder(study_name, name, path, values, inputs)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_record(folder, study_name, name, values, defaults, interactive=not batch)
+    return Run(folder, f"{study_name}/{name}", values, inputs)
+
+
+def _write_record(
+    folder: Path,
+    study_name: str,
+    name: str,
+    values: dict[str, Any],
+    defaults: dict[str, Any],
+    interactive: bool,
+) -> None:
+    record = folders.read_json(folder / folders.RECORD)
+    if record and (record.get("study"), record.get("notebook")) != (study_name, name):
+        known = f"{record.get('study')}/{record.get('notebook')}"
+        raise RunError(
+            f"The notebook says runs.start({f'{study_name}/{name}'!r}), but it is run as {known!r}."
+        )
+    changes: dict[str, Any] = {"study": study_name, "notebook": name, "run": folder.name}
+    changes |= {"parameters": values, "defaults": defaults, "simulated": False}
+    if interactive:
+        changes |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
+    folders.update_record(folder, **changes)
+    for stale in (folders.METRICS, folders.FIGURES, folders.DATA):
+        (folder / stale).unlink(missing_ok=True)
+    folders.write_text(folder / folders.PARAMS, yamls.dumps(values))
+    seed = values.get("seed")
+    folders.write_json(folder / folders.ENVIRONMENT, environment.describe(workspace.root(), seed))
+
+
+def _declared_inputs(study_name: str, name: str) -> dict[str, str]:
+    """Input parameter → upstream notebook, from ``study.yaml`` alone; none where there is no such file."""
+    file = workspace.notebooks() / study_name / study.FILE
+    if not file.is_file():
+        return {}
+    notebooks = (yamls.read(file) or {}).get("notebooks") or {}
+    return dict((notebooks.get(name) or {}).get("inputs") or {})
+
+
+def _interactive_folder(
+    study_name: str, name: str, path: Path, values: Mapping[str, Any], inputs: Mapping[str, str]
+) -> Path:
+    upstream = {}
+    for parameter, notebook in inputs.items():
+        try:
+            folder = values[parameter] or history.latest(study_name, notebook)
+        except RunError:  # said by run.input() where the folder is needed
+            continue
+        upstream[parameter] = Path(folder).name
+    own = {key: value for key, value in values.items() if key not in inputs}
+    digits = folders.run_hash(own, upstream, folders.code_hash(path))
+    return workspace.runs() / study_name / name / f"interactive-{digits}"
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _show(markup: str, text: str) -> None:
+    from IPython.display import display
+
+    display({"text/html": markup, "text/plain": text}, raw=True)

@@ -1,0 +1,72 @@
+"""How figures and tables of a run look in a notebook and its report."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+MARK = "Simulated data."
+DPI = 110
+
+
+def png(figure: Figure, simulated: bool) -> bytes:
+    """Return a figure as PNG, cropped to its content, with a small mark below it when data are simulated."""
+    mark = None
+    if simulated:
+        style: dict[str, Any] = {
+            "ha": "right",
+            "va": "top",
+            "fontsize": 7,
+            "color": "0.35",
+            "style": "italic",
+        }
+        mark = figure.text(1.0, -0.01, "simulated data", **style)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
+    if mark is not None:
+        mark.remove()
+    return buffer.getvalue()
+
+
+def figure_html(image: bytes, caption: str, alt: str) -> str:
+    """Return a picture with its caption below it."""
+    source = base64.b64encode(image).decode("ascii")
+    return (
+        f'<figure class="eolab-figure" style="margin:0 0 1em 0">'
+        f'<img src="data:image/png;base64,{source}" alt="{html.escape(alt)}" '
+        f'style="max-width:100%;height:auto">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
+
+
+def table_html(table: pd.DataFrame, caption: str, formats: Mapping[str, str]) -> str:
+    """Return a table with its caption above it; numbers have four digits that count unless told otherwise."""
+    import pandas as pd
+
+    def number(value: float) -> str:
+        return f"{value:.4g}"
+
+    def writer(pattern: str) -> object:
+        return lambda value: "–" if pd.isna(value) else pattern.format(value)
+
+    index = table.index.name is not None or not isinstance(table.index, pd.RangeIndex)
+    formatters = {str(name): writer(pattern) for name, pattern in formats.items() if name in table}
+    body = table.to_html(
+        index=index,
+        border=0,
+        na_rep="–",
+        float_format=number,
+        formatters=formatters,  # type: ignore[arg-type]
+        classes="eolab-table",
+    )
+    return (
+        f'<figure class="eolab-tablebox" style="margin:0 0 1em 0">'
+        f"<figcaption>{html.escape(caption)}</figcaption>{body}</figure>"
+    )

@@ -1,0 +1,280 @@
+"""``study.yaml``: a study's notebooks in order, its parameter profiles and its sweeps.
+
+::
+
+    title: Land cover from Sentinel-2 time series
+    description: One sentence for the cover of the report.          # optional
+    notebooks:                                                      # in the order they run
+      01_explore: {}
+      02_preprocess: {}
+      03_train_pixels:
+        inputs: {preprocessed: 02_preprocess}   # parameter: notebook whose run folder it gets
+    profiles:
+      smoke:
+        all: {dataset: landcover_twin}          # for every notebook that has the parameter
+        03_train_pixels: {epochs: 2}
+      full:
+        all: {dataset: landcover}
+    sweeps:
+      models:
+        title: Which network reads the seasons best?                # optional
+        notebook: 03_train_pixels
+        grid: {model: [lstm, tempcnn], seed: [0, 1]}    # all combinations
+        cases: [{model: random_forest}]                 # optional: single points besides the grid
+        table: {rows: [model], metrics: [test.macro_f1, test.accuracy]}
+
+An input parameter is a ``str`` whose default is ``""``. The runner puts the upstream run's folder into it;
+interactively the empty default means: the newest finished run (``run.input("preprocessed")`` returns it).
+In a sweep's table, runs that agree in ``rows`` are one line: mean ± standard deviation.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from eolab import workspace
+from eolab.errors import ParameterError, did_you_mean
+from eolab.runs import parameters, yamls
+from eolab.runs.parameters import Parameter
+
+FILE = "study.yaml"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """One notebook of a study.
+
+    Attributes:
+        study: Name of the study.
+        name: Name of the notebook's file without ``.ipynb``.
+        path: The file.
+        inputs: Parameter name → name of the earlier notebook whose run folder it gets.
+    """
+
+    study: str
+    name: str
+    path: Path
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def full_name(self) -> str:
+        """Name with the study, such as ``landcover/03_train_pixels``."""
+        return f"{self.study}/{self.name}"
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters that the notebook declares."""
+        return parameters.read(self.path)
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """Name → default of each parameter."""
+        return {p.name: p.default for p in self.parameters}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid of runs of one notebook, and the table made from them."""
+
+    name: str
+    notebook: str
+    points: tuple[dict[str, Any], ...]
+    rows: tuple[str, ...]
+    metrics: tuple[str, ...]
+    title: str = ""
+    profile: str | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as its ``study.yaml`` describes it."""
+
+    name: str
+    title: str
+    description: str
+    notebooks: dict[str, Notebook]
+    profiles: dict[str, dict[str, dict[str, Any]]]
+    sweeps: dict[str, Sweep]
+
+    def notebook(self, name: str) -> Notebook:
+        """Return a notebook by name.
+
+        Raises:
+            ParameterError: If the study has no such notebook.
+        """
+        return _pick(self.notebooks, name, f"Study {self.name!r} has no notebook")
+
+    def sweep(self, name: str) -> Sweep:
+        """Return a sweep by name.
+
+        Raises:
+            ParameterError: If the study has no such sweep.
+        """
+        return _pick(self.sweeps, name, f"Study {self.name!r} has no sweep")
+
+    def values(self, notebook: str, profile: str | None) -> dict[str, Any]:
+        """Return what a profile sets for a notebook: its ``all`` block, then the notebook's own block.
+
+        Raises:
+            ParameterError: If the study has no such profile.
+        """
+        if profile is None:
+            return {}
+        blocks = _pick(self.profiles, profile, f"Study {self.name!r} has no profile")
+        known = self.notebook(notebook).defaults
+        shared = {k: v for k, v in blocks.get(ALL, {}).items() if k in known}
+        return shared | blocks.get(notebook, {})
+
+
+def names() -> list[str]:
+    """Return the names of the studies: folders of ``notebooks/`` that hold a ``study.yaml``."""
+    return sorted(path.parent.name for path in workspace.notebooks().glob(f"*/{FILE}"))
+
+
+def load(name: str) -> Study:
+    """Return a study by the name of its folder, checked against its notebooks.
+
+    Raises:
+        ParameterError: If there is no such study, or its file has an unknown key, notebook or parameter.
+    """
+    folder = workspace.notebooks() / name
+    file = folder / FILE
+    if not name or not file.is_file():
+        raise ParameterError(f"There is no study {name!r} in {folder.parent}: {did_you_mean(name, names())}")
+    content = _mapping(yamls.read(file), f"{file}")
+    _known(content, ("title", "description", "notebooks", "profiles", "sweeps"), str(file))
+    notebooks = _notebooks(name, folder, content.get("notebooks"), file)
+    profiles = _profiles(content.get("profiles"), notebooks, file)
+    sweeps = _sweeps(content.get("sweeps"), notebooks, profiles, file)
+    title, description = str(content.get("title") or name), str(content.get("description") or "")
+    return Study(name, title, description, notebooks, profiles, sweeps)
+
+
+def _notebooks(study: str, folder: Path, content: Any, file: Path) -> dict[str, Notebook]:
+    found: dict[str, Notebook] = {}
+    if not content:
+        raise ParameterError(f"{file}: 'notebooks' lists no notebook.")
+    for name, block in _mapping(content, f"{file}: 'notebooks'").items():
+        where = f"{file}: notebook {name!r}"
+        block = _mapping(block, where)
+        _known(block, ("inputs",), where)
+        path = folder / f"{name}.ipynb"
+        if not path.is_file():
+            others = [p.stem for p in folder.glob("*.ipynb")]
+            raise ParameterError(f"{where} has no file {path}: {did_you_mean(name, others)}")
+        inputs = _mapping(block.get("inputs"), f"{where}, 'inputs'")
+        notebook = Notebook(study, name, path, {str(k): str(v) for k, v in inputs.items()})
+        for parameter, upstream in notebook.inputs.items():
+            _pick(found, upstream, f"{where}: input {parameter!r} comes from no earlier notebook")
+            parameters.check(notebook.parameters, {parameter: ""}, where)
+        found[name] = notebook
+    return found
+
+
+def _profiles(
+    content: Any, notebooks: dict[str, Notebook], file: Path
+) -> dict[str, dict[str, dict[str, Any]]]:
+    profiles: dict[str, dict[str, dict[str, Any]]] = {}
+    for profile, blocks in _mapping(content, f"{file}: 'profiles'").items():
+        where = f"{file}: profile {profile!r}"
+        profiles[profile] = {}
+        for name, values in _mapping(blocks, where).items():
+            values = _mapping(values, f"{where}, {name!r}")
+            if name == ALL:
+                profiles[profile][name] = _shared(values, notebooks.values(), where)
+            else:
+                notebook = _pick(notebooks, name, f"{where} names no notebook of the study")
+                inner = f"{where}, {name!r}"
+                profiles[profile][name] = parameters.check(notebook.parameters, values, inner)
+    return profiles
+
+
+def _shared(values: Mapping[str, Any], notebooks: Iterable[Notebook], where: str) -> dict[str, Any]:
+    """Check values that are meant for each notebook that has the parameter."""
+    checked = dict(values)
+    for name, value in values.items():
+        having = [n for n in notebooks if name in n.defaults]
+        if not having:
+            known = {p for n in notebooks for p in n.defaults}
+            raise ParameterError(
+                f"{where}: no notebook has a parameter {name!r}: {did_you_mean(name, known)}"
+            )
+        for notebook in having:
+            checked |= parameters.check(notebook.parameters, {name: value}, f"{where}, {notebook.name}")
+    return checked
+
+
+def _sweeps(
+    content: Any, notebooks: dict[str, Notebook], profiles: Mapping[str, Any], file: Path
+) -> dict[str, Sweep]:
+    sweeps: dict[str, Sweep] = {}
+    for name, block in _mapping(content, f"{file}: 'sweeps'").items():
+        where = f"{file}: sweep {name!r}"
+        block = _mapping(block, where)
+        _known(block, ("title", "notebook", "grid", "cases", "table", "profile"), where)
+        notebook = _pick(notebooks, str(block.get("notebook")), f"{where} names no notebook of the study")
+        if block.get("profile") is not None:
+            _pick(profiles, block["profile"], f"{where} names no profile of the study")
+        points = tuple(parameters.check(notebook.parameters, p, where) for p in _points(block, where))
+        table = _mapping(block.get("table"), f"{where}, 'table'")
+        _known(table, ("rows", "metrics"), f"{where}, 'table'")
+        rows = _names(table.get("rows"), f"{where}, 'rows'") or tuple(
+            dict.fromkeys(k for p in points for k in p)
+        )
+        for row in rows:
+            _pick(notebook.defaults, row, f"{where}: 'rows' names no parameter of {notebook.name}")
+        metrics = _names(table.get("metrics"), f"{where}, 'metrics'")
+        title = str(block.get("title") or "")
+        sweeps[name] = Sweep(name, notebook.name, points, rows, metrics, title, block.get("profile"))
+    return sweeps
+
+
+def _points(block: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """All combinations of the grid, then the single cases; each point once."""
+    grid = _mapping(block.get("grid"), f"{where}, 'grid'")
+    for key, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise ParameterError(f"{where}: grid {key!r} must be a list of values, found {values!r}.")
+    points = [dict(zip(grid, c, strict=True)) for c in itertools.product(*grid.values())] if grid else []
+    cases = block.get("cases") or []
+    if not isinstance(cases, list):
+        raise ParameterError(f"{where}: 'cases' must be a list of mappings, found {cases!r}.")
+    points += [_mapping(case, f"{where}, 'cases'") for case in cases]
+    if not points:
+        raise ParameterError(f"{where} has neither a 'grid' nor 'cases'.")
+    return [p for i, p in enumerate(points) if p not in points[:i]]
+
+
+def _names(value: Any, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise ParameterError(f"{where} must be a name or a list of names, found {value!r}.")
+    return tuple(names)
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ParameterError(f"{where} must be a mapping of names, found {value!r}.")
+    return value
+
+
+def _known(block: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
+    for key in block:
+        if key not in keys:
+            raise ParameterError(f"{where} has an unknown key {key!r}: {did_you_mean(key, keys)}")
+
+
+def _pick(known: Mapping[str, Any], name: str, sentence: str) -> Any:
+    if name not in known:
+        raise ParameterError(f"{sentence} {name!r}: {did_you_mean(name, known)}")
+    return known[name]

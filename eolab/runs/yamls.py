@@ -1,0 +1,62 @@
+"""YAML as people mean it: ``1e-3`` is a number, and a key written twice is an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eolab.errors import ParameterError
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, with YAML 1.2's floats and without silently repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                line = key_node.start_mark.line + 1
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is written twice (line {line})")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(  # PyYAML follows YAML 1.1, where "1e-3" is text
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def loads(text: str) -> Any:
+    """Return the value that a YAML text stands for.
+
+    Raises:
+        yaml.YAMLError: If the text is no YAML or repeats a key.
+    """
+    return yaml.load(text, Loader=_Loader)
+
+
+def read(path: Path) -> Any:
+    """Return the content of a YAML file.
+
+    Raises:
+        ParameterError: If the file is missing or no YAML; the sentence names the file and the line.
+    """
+    try:
+        return loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(f"There is no file {path}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ParameterError(f"{path} is not readable as YAML: {reason}.") from None
+
+
+def dumps(values: Mapping[str, Any]) -> str:
+    """Return a mapping as YAML text, keys in their order."""
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=100)
