@@ -1,0 +1,235 @@
+"""Writing a store part by part: resumable after a kill, refused when stale, and told about a full disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eolab.errors import StoreError
+from eolab.progress import track
+from eolab.store import disk, fingerprint, layout, statistics
+from eolab.store.layout import ArraySpec
+from eolab.store.planning import Part, Plan, make_plan
+from eolab.store.reading import Store, open_store, table_bytes
+
+Produce = Callable[[pd.DataFrame], Mapping[str, np.ndarray]]
+
+
+def write_store(
+    path: str | Path,
+    table: pd.DataFrame,
+    arrays: Mapping[str, ArraySpec],
+    parts: str | Sequence[slice],
+    produce: Produce,
+    fingerprint: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None = None,
+    progress: bool = True,
+    overwrite: bool = False,
+) -> Store:
+    """Write a store, or go on with one that was interrupted, or open it if it is there already.
+
+    Memory holds one part at a time. A part counts once its samples are on the disk; after a kill the same
+    call goes on with the first part that does not. Columns ``split`` and ``fold`` and the metadata besides
+    ``coords`` may differ from those of a finished store: they are updated in place.
+
+    Args:
+        path: Folder of the store.
+        table: Sample table; its order is kept except that the rows of a part are brought together.
+        arrays: Array specifications by name.
+        parts: Column of the table that names each sample's part (a scene, a file), or slices of rows.
+        produce: Makes the arrays of a part, each ``(rows, *shape)``, from the part's rows of the table.
+        fingerprint: Inputs and parameters that the arrays depend on (see `fingerprint_files`).
+        metadata: Further description; ``metadata["coords"]`` has the values of dims, such as
+            ``{"time": ISO dates, "band": names}``.
+        progress: Whether to show progress.
+        overwrite: Whether to remove what is there and start anew.
+
+    Raises:
+        StoreError: If a store of other inputs or parameters is there, another writer is at work, the disk is
+            full, or `produce` returns something else than promised.
+    """
+    plan = make_plan(Path(path), table, arrays, parts, fingerprint, metadata or {})
+    with disk.full_disk(plan.folder.absolute().parent, plan.needed):
+        plan.folder.mkdir(parents=True, exist_ok=True)
+    _check_folder(plan.folder)
+    with disk.full_disk(plan.folder, plan.needed), disk.lock(plan.folder):
+        finished = (plan.folder / layout.STORE_FILE).is_file()
+        started = finished or (plan.folder / layout.PLAN_FILE).is_file()
+        if started and not overwrite:
+            _check_identity(plan, layout.STORE_FILE if finished else layout.PLAN_FILE)
+        if overwrite or not started:
+            _start(plan)
+        if overwrite or not finished:
+            _write_parts(plan, produce, progress)
+            _finish(plan)
+        for name in (layout.JOURNAL_FILE, layout.PLAN_FILE):
+            (plan.folder / name).unlink(missing_ok=True)
+        store = open_store(plan.folder)
+    return _updated(store, plan)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything but a store: overwriting must not remove foreign files."""
+    ours = {layout.STORE_FILE, layout.PLAN_FILE, layout.LOCK_FILE}
+    names = {p.name for p in folder.iterdir()}
+    if names and not names & ours:
+        raise StoreError(f"{folder} is not empty and holds no sample store: choose another folder.")
+
+
+def _check_identity(plan: Plan, file: str) -> None:
+    """Refuse to go on with, or to open, a store that was made from something else."""
+    found = layout.read_json(plan.folder / file)["identity"]
+    changed = fingerprint.differences(found, plan.identity)
+    if changed:
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise StoreError(
+            f"The store {plan.folder} was made from other inputs or parameters "
+            f"({'; '.join(changed[:5])}{more}): choose another folder, or pass overwrite=True to replace it."
+        )
+
+
+def _own_files(folder: Path) -> list[Path]:
+    # In the order of removal: a kill in between leaves a whole store or one that starts anew.
+    named = [layout.JOURNAL_FILE, layout.PLAN_FILE, layout.STORE_FILE, layout.TABLE_FILE]
+    return [*(folder / name for name in named), *folder.glob("*.npy"), *folder.glob("*.tmp")]
+
+
+def _start(plan: Plan) -> None:
+    """Reserve the space and write plan and table; without enough space, leave what was there."""
+    old = [p for p in _own_files(plan.folder) if p.is_file()]
+    room = disk.free_bytes(plan.folder) + sum(p.stat().st_blocks * 512 for p in old)
+    if room < plan.needed:
+        raise StoreError(
+            f"The store {plan.folder} needs {plan.needed:,} bytes and {room:,} are free: "
+            "make room, choose another folder, or take fewer samples; nothing was written."
+        )
+    for file in old:
+        file.unlink()
+    try:
+        for name, spec in plan.arrays.items():
+            size = layout.file_bytes(spec, len(plan.table))
+            disk.allocate(
+                layout.array_file(plan.folder, name), layout.npy_header(spec, len(plan.table)), size
+            )
+        disk.write_atomically(plan.folder / layout.PLAN_FILE, layout.to_json(plan.info()))
+    except OSError:
+        for file in _own_files(plan.folder):
+            file.unlink(missing_ok=True)
+        raise
+
+
+def _read_journal(plan: Plan) -> set[Part]:
+    """Return the finished parts; a line that a kill or a full disk cut short is removed."""
+    path = plan.folder / layout.JOURNAL_FILE
+    if not path.exists():
+        return set()
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+            disk.sync(file.fileno())
+    try:
+        done = {tuple(json.loads(line)) for line in whole.splitlines()}
+    except (ValueError, TypeError):
+        done = set()
+    if not done <= set(plan.parts) or (whole and not done):
+        raise StoreError(f"{path} does not fit the store's plan: write the store again with overwrite=True.")
+    return done & set(plan.parts)
+
+
+def _write_parts(plan: Plan, produce: Produce, progress: bool) -> None:
+    """Write the parts that the journal lacks."""
+    for name, spec in plan.arrays.items():
+        layout.check_array_file(plan.folder, name, spec, len(plan.table))
+    disk.write_atomically(plan.folder / layout.TABLE_FILE, table_bytes(plan.table, plan.folder))
+    done = _read_journal(plan)
+    left = [part for part in plan.parts if part not in done]
+    steps = track(left, f"Writing {plan.folder.name}", total=len(left)) if progress else left
+    for part in steps:
+        name, start, stop = part
+        produced = produce(plan.table.iloc[start:stop].reset_index(drop=True))
+        _check_part(plan, name, stop - start, produced)
+        for array, spec in plan.arrays.items():
+            _write_rows(plan, array, spec, start, produced[array])
+        with (plan.folder / layout.JOURNAL_FILE).open("ab") as file:
+            file.write(json.dumps(part).encode() + b"\n")
+            file.flush()
+            disk.sync(file.fileno())
+
+
+def _write_rows(plan: Plan, name: str, spec: ArraySpec, start: int, values: np.ndarray) -> None:
+    """Write rows from `start` on and flush them; not by mapping: a full disk must be an error, no signal."""
+    offset = len(layout.npy_header(spec, len(plan.table))) + start * layout.row_bytes(spec)
+    with layout.array_file(plan.folder, name).open("r+b") as file:
+        file.seek(offset)
+        file.write(np.ascontiguousarray(values, spec.dtype).data.cast("B"))
+        file.flush()
+        disk.sync(file.fileno())
+
+
+def _check_part(plan: Plan, part: Hashable, rows: int, produced: Mapping[str, np.ndarray]) -> None:
+    """Check what was produced for a part against the promise, before any of it is written."""
+    where = f"Part {part!r} of {plan.folder}"
+    if set(produced) != set(plan.arrays):
+        raise StoreError(f"{where} needs the arrays {sorted(plan.arrays)}: got {sorted(produced)}.")
+    for name, spec in plan.arrays.items():
+        values = np.asarray(produced[name])
+        if values.shape != (rows, *spec.shape) or values.dtype != spec.dtype:
+            raise StoreError(
+                f"{where} needs array {name!r} of shape {(rows, *spec.shape)} and type {spec.dtype}: "
+                f"got {values.shape} and {values.dtype}."
+            )
+    for name, spec in plan.arrays.items():
+        if np.dtype(spec.dtype).kind == "f":
+            _check_finite(where, name, spec, produced)
+
+
+def _check_finite(where: str, name: str, spec: ArraySpec, produced: Mapping[str, np.ndarray]) -> None:
+    values = np.asarray(produced[name])
+    if np.isinf(values).any():
+        raise StoreError(
+            f"{where} has infinite values in array {name!r}: set them to NaN or leave the samples out."
+        )
+    wrong = np.isnan(values)
+    if spec.nan == "allow" or not wrong.any():
+        return
+    if spec.nan == "invalid" and name != "valid" and "valid" in produced:
+        valid = np.asarray(produced["valid"]).astype(bool)
+        if valid.shape == values.shape[: valid.ndim]:
+            wrong &= valid.reshape(valid.shape + (1,) * (values.ndim - valid.ndim))
+    if wrong.any():
+        raise StoreError(
+            f"{where} has {int(wrong.sum()):,} NaN in array {name!r} where its rule nan={spec.nan!r} allows "
+            "none: mark them in the array 'valid', fill them, or describe the array with nan='allow'."
+        )
+
+
+def _finish(plan: Plan) -> None:
+    """Compute statistics and mark the store as complete."""
+    draft = Store(plan.folder, plan.info(statistics={}), plan.table)
+    info = plan.info(statistics=statistics.compute(draft, statistics.training_rows(draft)))
+    disk.write_atomically(plan.folder / layout.STORE_FILE, layout.to_json(info))
+
+
+def _updated(store: Store, plan: Plan) -> Store:
+    """Bring split columns and metadata of a store that was there already to what was asked for."""
+    changed = {
+        name: plan.table[name]
+        for name in layout.SPLIT_COLUMNS
+        if name in plan.table
+        and (
+            name not in store.table
+            or fingerprint.column_digest(store.table[name]) != fingerprint.column_digest(plan.table[name])
+        )
+    }
+    if changed:
+        store.set_columns(changed)
+    if store.metadata != plan.metadata:
+        store.set_metadata(plan.metadata)
+    return store
