@@ -1,0 +1,36 @@
+"""Domain functions of the land-cover study.
+
+The study brings a CORINE map up to date by classifying Sentinel-2 time series pixel by pixel, following
+Paris, Bruzzone and Fernández-Prieto (2019, https://doi.org/10.1109/TGRS.2018.2890404): the old map gives the
+labels, the series gives the features, and the learned map replaces the old one.
+"""
+
+from eolab.landcover.maps import area_table, change_table, map_scores
+from eolab.landcover.samples import (
+    connected_groups,
+    default_block_m,
+    keep_draws_apart,
+    pixel_table,
+    sample_producer,
+    store_arrays,
+    store_metadata,
+    window_reader,
+)
+from eolab.landcover.series import legend_of, open_series, reopen_series
+
+__all__ = [
+    "area_table",
+    "change_table",
+    "connected_groups",
+    "default_block_m",
+    "keep_draws_apart",
+    "legend_of",
+    "map_scores",
+    "open_series",
+    "pixel_table",
+    "reopen_series",
+    "sample_producer",
+    "store_arrays",
+    "store_metadata",
+    "window_reader",
+]

@@ -1,0 +1,94 @@
+"""The learned map beside the old one and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from eolab.legends import IGNORE, Legend
+
+
+def area_table(maps: Mapping[str, xr.DataArray], legend: Legend) -> pd.DataFrame:
+    """Count the area of each class in each map.
+
+    Args:
+        maps: Class indices (y, x) by the map's name, all on one grid in metres.
+        legend: Classes of the maps.
+
+    Returns:
+        A row a class, its name and its area in hectares in each map.
+    """
+    table = pd.DataFrame({"class": legend.names})
+    for name, values in maps.items():
+        cell_ha = abs(float(np.prod(values.rio.resolution()))) / 10_000
+        table[f"{name} (ha)"] = _counts(np.asarray(values), len(legend)) * cell_ha
+    return table
+
+
+def _counts(values: np.ndarray, classes: int) -> np.ndarray:
+    return np.bincount(values.ravel().astype(np.uint8), minlength=256)[:classes]
+
+
+def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, unseen: np.ndarray) -> pd.DataFrame:
+    """Share of correct pixels of each map, for all pixels and for those of blocks that were not learned from.
+
+    A pixel where a map has no class (255) counts as wrong; the second pair of columns leaves those pixels
+    of the old map out for all maps alike, so that no map is punished for saying nothing.
+
+    Args:
+        maps: Class indices (y, x) by name; the first one is the old map.
+        truth: True class indices (y, x), 255 where unknown.
+        unseen: (y, x) bool, True in blocks that hold no training sample.
+    """
+    true = np.asarray(truth)
+    known = true != IGNORE
+    labelled = known & (np.asarray(next(iter(maps.values()))) != IGNORE)
+    areas = {
+        "all pixels": known,
+        "pixels the old map labels": labelled,
+        "held-out blocks": known & unseen,
+        "held-out blocks, pixels the old map labels": labelled & unseen,
+    }
+    rows = []
+    for name, values in maps.items():
+        right = np.asarray(values) == true
+        rows.append({"map": name} | {area: float(right[where].mean()) for area, where in areas.items()})
+    return pd.DataFrame(rows)
+
+
+def change_table(
+    old: np.ndarray, new: np.ndarray, truth: np.ndarray, truth_before: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Say what a new map changed in the old one, and how much of that is real.
+
+    Args:
+        old: Old map, class indices (y, x), 255 = unknown (left out).
+        new: New map, likewise.
+        truth: True map now.
+        truth_before: True map when the old map was made, where known: tells change on the ground from
+            errors of the old map.
+
+    Returns:
+        A row a case with pixels, share of the pixels compared and, with ``truth_before``, how many of them
+        changed on the ground.
+    """
+    known = (old != IGNORE) & (new != IGNORE) & (truth != IGNORE)
+    changed, was_right, is_right = old != new, old == truth, new == truth
+    cases = {
+        "kept, correct": ~changed & is_right,
+        "kept, wrong in both": ~changed & ~is_right,
+        "changed, now correct": changed & is_right,
+        "changed, was correct before": changed & was_right,
+        "changed, wrong in both": changed & ~was_right & ~is_right,
+    }
+    rows = []
+    for case, where in cases.items():
+        where = where & known
+        row = {"case": case, "pixels": int(where.sum()), "share": where.sum() / max(known.sum(), 1)}
+        if truth_before is not None:
+            row["of these changed on the ground"] = int((where & (truth_before != truth)).sum())
+        rows.append(row)
+    return pd.DataFrame(rows)
