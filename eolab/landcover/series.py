@@ -94,7 +94,8 @@ def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, L
     unknown = [band for band in bands if band != "NDVI"]
     if unknown:
         raise ParameterError(
-            f"Data set {entry.name} has no band {unknown[0]!r} in its series: {did_you_mean(unknown[0], ['NDVI'])}"
+            f"Data set {entry.name} has no band {unknown[0]!r} in its series: "
+            f"{did_you_mean(unknown[0], ['NDVI'])}"
         )
     source = entry.open()
     ndvi = source["NDVI"].expand_dims(band=["NDVI"], axis=1).astype("float32")
