@@ -108,8 +108,8 @@ class DataEntry:
             found = os.environ.get(name) or default
             if found is None:
                 raise CatalogError(
-                    f"Data set {self.name!r} of {self.file} needs the environment variable {name}, which is not "
-                    f"set: set {name} to the folder that holds the data{self._source()}."
+                    f"Data set {self.name!r} of {self.file} needs the environment variable {name}, which is "
+                    f"not set: set {name} to the folder that holds the data{self._source()}."
                 )
             return found
 
@@ -158,7 +158,7 @@ class DataEntry:
         """
         if not self.simulated:
             raise DataError(
-                f"Data set {self.name!r} is real and cannot be made: it belongs at {self.uri}{self._source()}."
+                f"Data set {self.name!r} is real and cannot be made: put it at {self.uri}{self._source()}."
             )
         path = self.path
         if path.exists():
@@ -167,8 +167,8 @@ class DataEntry:
                 return path
             if not _is_twin(path):
                 raise DataError(
-                    f"{path} should hold the twin {self.name!r} but {changed}: move it away or change the uri in "
-                    f"{self.file}."
+                    f"{path} should hold the twin {self.name!r} but {changed}: move it away or change the "
+                    f"uri in {self.file}."
                 )
             shutil.rmtree(path)
         parameters = {key: value for key, value in self.twin.items() if key != "writer"}

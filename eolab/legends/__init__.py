@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from eolab.errors import ParameterError
 
@@ -79,7 +79,8 @@ class Legend:
 
         size = len(self)
         colors = ListedColormap(list(self.colors), name=self.name)
-        colors = colors.with_extremes(bad=(0, 0, 0, 0), over=(0, 0, 0, 0), under=(0, 0, 0, 0))
+        clear = (0.0, 0.0, 0.0, 0.0)
+        colors = cast("ListedColormap", colors.with_extremes(bad=clear, under=clear, over=clear))
         return colors, BoundaryNorm([k - 0.5 for k in range(size + 1)], size)
 
     def table(self) -> pd.DataFrame:

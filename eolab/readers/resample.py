@@ -1,0 +1,147 @@
+"""Resampling between north-up grids of one coordinate reference system, with missing pixels left out.
+
+All methods work on pixel edges in map units, axis by axis, so that grids need no whole-number ratio (10, 20
+and 60 m pixels have one, decimated products do not), and a window gives the same values as the whole image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import sparse
+
+Method = Literal["nearest", "bilinear", "average"]
+_EDGE = 1e-6  # fraction of a pixel that is taken for rounding of coordinates
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Pixels along one axis: edges at ``start + step * (0 ... size)``; the step of a y axis is negative."""
+
+    start: float
+    step: float
+    size: int
+
+    def part(self, first: int, last: int) -> Axis:
+        """Return the pixels ``first`` to ``last - 1``."""
+        return Axis(self.start + first * self.step, self.step, last - first)
+
+    def centers(self) -> np.ndarray:
+        """Return the coordinates of the pixels' centres."""
+        return self.start + (np.arange(self.size) + 0.5) * self.step
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A north-up pixel grid.
+
+    Attributes:
+        crs: Coordinate reference system as ``EPSG:32631``.
+        y: Rows, from north to south.
+        x: Columns, from west to east.
+    """
+
+    crs: str
+    y: Axis
+    x: Axis
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east and north edge."""
+        y, x = self.y, self.x
+        return x.start, y.start + y.step * y.size, x.start + x.step * x.size, y.start
+
+    def window(self, bounds: tuple[float, float, float, float]) -> tuple[slice, slice]:
+        """Return the rows and columns of all pixels that bounds touch; empty slices where they touch none."""
+        west, south, east, north = bounds
+        return _range(self.y, north, south), _range(self.x, west, east)
+
+
+def _range(axis: Axis, begin: float, end: float) -> slice:
+    first = int(np.floor((begin - axis.start) / axis.step + _EDGE))
+    last = int(np.ceil((end - axis.start) / axis.step - _EDGE))
+    return slice(min(max(first, 0), axis.size), min(max(last, 0), axis.size))
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Which source pixels make a row (or column) of the target.
+
+    Attributes:
+        first: First source pixel that is read.
+        last: One past the last source pixel that is read.
+        weights: Sparse (target, last - first); rows of ``nearest`` hold a single 1.
+    """
+
+    first: int
+    last: int
+    weights: sparse.csr_matrix
+
+
+def taps(target: Axis, source: Axis, method: Method) -> Taps:
+    """Return the source pixels and weights of each target pixel.
+
+    Args:
+        target: Pixels wanted.
+        source: Pixels there are.
+        method: ``average`` weighs each source pixel by its overlap with the target pixel where the target is
+            coarser, and is ``nearest`` where it is finer; ``bilinear`` is linear between the centres;
+            ``nearest`` takes the source pixel under the target's centre.
+    """
+    ratio = target.step / source.step
+    left = (target.start - source.start) / source.step + np.arange(target.size) * ratio
+    if method == "average" and ratio > 1 + _EDGE:
+        rows, columns, values = _overlaps(left, ratio)
+    elif method == "bilinear":
+        position = left + ratio / 2 - 0.5
+        low = np.floor(position + _EDGE)
+        high = np.maximum(position - low, 0.0)
+        rows = np.tile(np.arange(target.size), 2)
+        columns = np.concatenate([low, low + 1]).astype(np.int64)
+        values = np.concatenate([1 - high, high])
+    else:
+        rows = np.arange(target.size)
+        columns = np.floor(left + ratio / 2 + _EDGE).astype(np.int64)
+        values = np.ones(target.size)
+    columns = np.clip(columns, 0, source.size - 1)
+    keep = values > _EDGE
+    rows, columns, values = rows[keep], columns[keep], values[keep]
+    first, last = int(columns.min()), int(columns.max()) + 1
+    shape = (target.size, last - first)
+    weights = sparse.csr_matrix((values.astype(np.float32), (rows, columns - first)), shape=shape)
+    return Taps(first, last, weights)
+
+
+def _overlaps(left: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return row, column and overlap (in source pixels) of every source pixel under every target pixel."""
+    count = int(np.ceil(ratio)) + 1
+    base = np.floor(left + _EDGE)
+    columns = (base[:, None] + np.arange(count)).astype(np.int64)
+    begin = np.maximum(columns, left[:, None])
+    end = np.minimum(columns + 1, left[:, None] + ratio)
+    rows = np.broadcast_to(np.arange(len(left))[:, None], columns.shape)
+    return rows.ravel(), columns.ravel(), np.maximum(end - begin, 0).ravel()
+
+
+def resample(values: np.ndarray, valid: np.ndarray, y: Taps, x: Taps) -> np.ndarray:
+    """Resample a source window.
+
+    Args:
+        values: (source y, source x) numbers, rows ``y.first`` to ``y.last``, columns likewise.
+        valid: The same shape, False where there is no value; such pixels take no part.
+        y: Taps of the rows.
+        x: Taps of the columns.
+
+    Returns:
+        float32 (target y, target x), NaN where no valid source pixel takes part.
+    """
+    if y.weights.nnz == len(y.weights.indptr) - 1 and x.weights.nnz == len(x.weights.indptr) - 1:
+        window = np.ix_(y.weights.indices, x.weights.indices)  # one source pixel each
+        return np.where(valid[window], values[window], np.float32(np.nan)).astype(np.float32)
+    numbers = np.where(valid, values, 0).astype(np.float32)
+    total = (x.weights @ (y.weights @ numbers).T).T
+    weight = (x.weights @ (y.weights @ valid.astype(np.float32)).T).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weight > _EDGE, total / weight, np.float32(np.nan)).astype(np.float32)
