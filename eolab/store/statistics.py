@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from eolab.store.reading import Store
 
-CHUNK_BYTES = 32 << 20
+CHUNK_BYTES = 4 << 20  # as float64; a few times as much is held
 
 
 def training_rows(store: Store) -> np.ndarray:

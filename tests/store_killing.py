@@ -1,0 +1,82 @@
+"""Writes a store again and again, killed at each flush to the disk in turn; run by a test.
+
+Each attempt is a child process that ends by SIGKILL at its n-th flush; a second child goes on. The folders
+must then hold the same bytes as those of an unbroken write, and no finished part was produced again.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import store_example
+
+from eolab.store import disk, layout
+
+
+def child(folder: Path, log: Path, kill_at: int | None, after: bool) -> int:
+    """Write the store in a forked process; return its wait status."""
+    process = os.fork()
+    if process:
+        return os.waitpid(process, 0)[1]
+    try:
+        flushes = 0
+        flush = disk.sync
+
+        def counted(handle: int) -> None:
+            nonlocal flushes
+            flushes += 1
+            if after:
+                flush(handle)
+            if flushes == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if not after:
+                flush(handle)
+
+        def logged(rows):
+            with log.open("a") as file:
+                file.write(rows["part"].iloc[0] + "\n")
+            return store_example.produce(rows)
+
+        disk.sync = counted
+        store_example.write(folder, produce=logged)
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def journalled(folder: Path) -> list[str]:
+    """Return the parts in the journal's whole lines."""
+    if (folder / layout.STORE_FILE).exists():
+        return [f"scene{n}" for n in range(store_example.PARTS)]
+    journal = folder / layout.JOURNAL_FILE
+    lines = journal.read_bytes().split(b"\n")[:-1] if journal.exists() else []
+    return [json.loads(line)[0] for line in lines]
+
+
+def main(root: Path) -> None:
+    """Kill at each flush in turn until a write needs fewer flushes; print how many there were."""
+    assert child(root / "whole", root / "whole.log", None, False) == 0
+    whole = store_example.contents(root / "whole")
+    kills = 0
+    for after in (False, True):
+        for kill_at in range(1, 1000):
+            folder, log = root / f"{after}{kill_at}", root / f"{after}{kill_at}.log"
+            status = child(folder, log, kill_at, after)
+            if status == 0:
+                break
+            assert os.WTERMSIG(status) == signal.SIGKILL, status
+            kills += 1
+            finished = journalled(folder)
+            before = log.read_text().split() if log.exists() else []
+            assert child(folder, log, None, False) == 0, (after, kill_at)
+            again = log.read_text().split()[len(before) :]
+            assert not set(again) & set(finished), (after, kill_at, again, finished)
+            assert set(again) | set(finished) == {f"scene{n}" for n in range(store_example.PARTS)}
+            assert store_example.contents(folder) == whole, (after, kill_at)
+    print(kills)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

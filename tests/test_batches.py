@@ -1,0 +1,180 @@
+"""Batches of a store: their order, weights and contents, and that Keras sees exactly them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from store_example import BANDS, SAMPLES, TIMES, write
+
+from eolab.batches import StoreBatches, days
+from eolab.errors import ParameterError
+from eolab.store import ArraySpec
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("batches") / "store")
+
+
+def seen(batches) -> list[int]:
+    """Return the sample numbers of an epoch, read from the images (sample n is normal around n)."""
+    everything = batches.store.arrays["image"]
+    lookup = {everything[row].tobytes(): row for row in range(len(batches.store))}
+    return [lookup[image.tobytes()] for n in range(batches.num_batches) for image in batches[n][0]["image"]]
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_an_epoch_has_each_row_once_in_an_order_of_seed_and_epoch(store, in_memory):
+    rows = np.arange(SAMPLES)[::-1][:33]
+
+    def order(seed, epoch):
+        made = StoreBatches(store, rows, 8, seed=seed, shuffle=True, in_memory=in_memory)
+        return seen(made.at_epoch(epoch))
+
+    first = order(0, 0)
+    assert sorted(first) == sorted(rows)
+    assert first == order(0, 0)
+    assert len({tuple(order(*key)) for key in [(0, 0), (0, 1), (1, 0), (1, 1)]}) == 4
+    going = StoreBatches(store, rows, 8, seed=0, shuffle=True, in_memory=in_memory)
+    unbroken = [seen(going.at_epoch(epoch)) for epoch in range(3)]
+    assert unbroken == [order(0, epoch) for epoch in range(3)]
+
+
+def test_without_shuffling_rows_come_as_given(store):
+    rows = [7, 3, 3, 20]
+    for epoch in (0, 5):
+        assert seen(StoreBatches(store, rows, 3).at_epoch(epoch)) == rows
+    mask = np.arange(SAMPLES) < 3
+    assert seen(StoreBatches(store, mask)) == [0, 1, 2]
+
+
+def test_a_batch_is_what_models_take(store):
+    batches = StoreBatches(store, batch_size=16)
+    assert [len(batches[n][1]) for n in range(batches.num_batches)] == [16, 16, 8]
+    inputs, label, weight = batches[0]
+    shapes = {name: (values.shape, values.dtype.name) for name, values in inputs.items()}
+    assert shapes == {
+        "image": ((16, TIMES, BANDS), "float32"),
+        "valid": ((16, TIMES), "bool"),
+        "day": ((16, TIMES), "float32"),
+    }
+    assert inputs["day"][3].tolist() == [0, 31, 60, 91, 121]  # 2020 is a leap year
+    assert (label.dtype, weight.dtype) == (np.int32, np.float32)
+    assert label.tolist() == (store.table["number"][:16] % 2).tolist()
+    with pytest.raises(IndexError):
+        batches[3]
+
+
+def test_days_count_from_january_of_the_first_year(tmp_path):
+    dates = ["2019-11-01", "2019-12-31", "2020-01-01", "2020-01-02T12:00:00", "2021-01-01"]
+    metadata = {"coords": {"time": dates}}
+    assert days(write(tmp_path / "s", metadata=metadata)).tolist() == [304, 364, 365, 366.5, 731]
+
+
+def test_weights_follow_class_and_ignored_pixels_weigh_nothing(tmp_path):
+    maps = np.array([[[0, 1], [2, 255]], [[255, 255], [1, 1]]], np.uint8)
+    store = write(
+        tmp_path / "s",
+        table=pd.DataFrame({"id": range(2)}),
+        arrays={
+            "image": ArraySpec(("y", "x", "band"), (2, 2, 1)),
+            "label": ArraySpec(("y", "x"), (2, 2), "u1"),
+        },
+        parts=[slice(0, 2)],
+        produce=lambda rows: {"image": np.zeros((2, 2, 2, 1), "f4"), "label": maps},
+        metadata={},
+    )
+    for weights in ([1.0, 3.0, 0.5], {1: 3.0, 2: 0.5}, np.array([1, 3, 0.5])):
+        inputs, label, weight = StoreBatches(store, class_weights=weights, inputs={"picture": "image"})[0]
+        assert list(inputs) == ["picture"]
+        assert label.tolist() == [[[0, 1], [2, 0]], [[0, 0], [1, 1]]]
+        assert weight.tolist() == [[[1, 3], [0.5, 0]], [[0, 0], [3, 3]]]
+
+
+def test_memory_is_used_where_the_rows_fit(store):
+    rows = np.arange(10)
+    size = 10 * (TIMES * BANDS * 4 + TIMES + 1)
+    assert StoreBatches(store, rows, memory_budget=size).data is not None
+    assert StoreBatches(store, rows, memory_budget=size - 1).data is None
+
+
+def test_no_samples_is_an_error(store):
+    with pytest.raises(ParameterError, match="got 0 and 8"):
+        StoreBatches(store, [], 8)
+
+
+class Recorder(keras.layers.Layer):
+    """Sums all images it is trained on, weighted by their order, so that a changed order changes the sum."""
+
+    def build(self, shape):
+        self.sum = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, image):
+        mean = keras.ops.mean(keras.ops.nan_to_num(image))
+        self.sum.assign(0.9 * self.sum + mean)
+        return keras.ops.nan_to_num(image)[:, 0, :1]
+
+
+def recorder() -> keras.Model:
+    inputs = {
+        "image": keras.Input((TIMES, BANDS), name="image"),
+        "valid": keras.Input((TIMES,), name="valid", dtype="bool"),
+        "day": keras.Input((TIMES,), name="day"),
+    }
+    output = keras.layers.Dense(2, activation="softmax")(Recorder(name="recorder")(inputs["image"]))
+    model = keras.Model(inputs, output)
+    model.compile(keras.optimizers.SGD(0), "sparse_categorical_crossentropy")
+    return model
+
+
+def expected_sum(store, epochs) -> float:
+    total = 0.0
+    batches = StoreBatches(store, batch_size=16, seed=3, shuffle=True)
+    for epoch in epochs:
+        batches.at_epoch(epoch)
+        for n in range(batches.num_batches):
+            total = 0.9 * total + np.nan_to_num(batches[n][0]["image"]).mean()
+    return total
+
+
+@pytest.mark.parametrize("epochs", [range(0, 3), range(2, 4)])
+def test_fit_sees_each_epoch_in_its_order(store, epochs):
+    batches = StoreBatches(store, batch_size=16, seed=3, shuffle=True)
+    model = recorder()
+    model.fit(
+        batches, initial_epoch=epochs.start, epochs=epochs.stop, callbacks=[batches.callback], verbose=0
+    )
+    found = float(model.get_layer("recorder").sum)
+    assert found == pytest.approx(expected_sum(store, epochs), rel=1e-5)
+    assert found != pytest.approx(expected_sum(store, [0] * len(epochs)), rel=1e-5)
+
+
+ON_JAX = """
+import json, sys
+from pathlib import Path
+import keras, test_batches, store_example
+store = store_example.write(Path(sys.argv[1]))
+batches = test_batches.StoreBatches(store, batch_size=16, seed=3, shuffle=True)
+model = test_batches.recorder()
+model.fit(batches, initial_epoch=2, epochs=4, callbacks=[batches.callback], verbose=0)
+found = float(keras.ops.convert_to_numpy(model.get_layer("recorder").sum.value))
+expected = float(test_batches.expected_sum(store, range(2, 4)))
+print(json.dumps([keras.backend.backend(), found, expected]))
+"""
+
+
+@pytest.mark.slow
+def test_fit_sees_the_same_on_jax(tmp_path):
+    environment = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", ON_JAX, tmp_path / "store"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    backend, found, expected = json.loads(done.stdout.splitlines()[-1])
+    assert backend == "jax"
+    assert found == pytest.approx(expected, rel=1e-5)

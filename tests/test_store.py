@@ -1,0 +1,345 @@
+"""The sample store: what is written is read, described, refused when stale and named when damaged."""
+
+import json
+import pickle
+import tracemalloc
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from store_example import ARRAYS, FINGERPRINT, METADATA, SAMPLES, contents, produce, sample, table, write
+
+from eolab.errors import StoreError
+from eolab.store import ArraySpec, fingerprint_files, open_store, required_bytes
+from eolab.store.backend import StoreBackend
+
+
+@pytest.fixture
+def store(tmp_path):
+    return write(tmp_path / "store")
+
+
+def never(rows):
+    raise AssertionError("produce was called again")
+
+
+def test_each_sample_reads_back_beside_its_row(store):
+    assert store.table["part"].tolist() == sorted(table()["part"])
+    data = store.gather(range(len(store)))
+    for row, number in enumerate(store.table["number"]):
+        for name, expected in sample(number).items():
+            np.testing.assert_array_equal(data[name][row], expected)
+
+
+def test_files_are_plain_npy_and_parquet(store):
+    assert np.load(store.path / "image.npy").shape == (SAMPLES, 5, 3)
+    assert pd.read_parquet(store.path / "samples.parquet")["id"].is_unique
+    assert {p.name for p in store.path.iterdir()} == {
+        "image.npy", "valid.npy", "label.npy", "samples.parquet", "store.json", ".lock",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("row_shape", [(4, 3), (80, 80, 14)])  # below and above a large row
+def test_gather_keeps_the_order_asked_for_with_repeats_and_masks(tmp_path, row_shape):
+    dims = ("time", "band") if len(row_shape) == 2 else ("y", "x", "band")
+    everything = np.random.default_rng(0).normal(size=(9, *row_shape)).astype("f4")
+    store = write(
+        tmp_path / "s",
+        table=pd.DataFrame({"id": range(9)}),
+        arrays={"image": ArraySpec(dims, row_shape)},
+        parts=[slice(0, 4), slice(4, 9)],
+        produce=lambda rows: {"image": everything[rows["id"]]},
+        metadata={},
+    )
+    rows = np.random.default_rng(1).integers(0, 9, 50)
+    np.testing.assert_array_equal(store.gather(rows)["image"], everything[rows])
+    mask = np.arange(9) % 2 == 0
+    np.testing.assert_array_equal(store.gather(mask, ["image"])["image"], everything[mask])
+
+
+@pytest.mark.parametrize("rows", [[-1], [0, SAMPLES]])
+def test_gather_refuses_rows_that_do_not_exist(store, rows):
+    with pytest.raises(StoreError, match="rows 0 to 39: got rows"):
+        store.gather(rows)
+
+
+def test_unknown_names_get_a_suggestion(store):
+    with pytest.raises(StoreError, match="did you mean 'image'"):
+        store.gather([0], ["images"])
+    with pytest.raises(StoreError, match="did you mean 'validation'"):
+        store.indices("validatoin")
+
+
+def test_indices_are_the_rows_of_a_split(store):
+    expected = [row for row, split in enumerate(store.table["split"]) if split == "test"]
+    assert store.indices("test").tolist() == expected
+    both = store.indices(["test", "train"])
+    assert both.tolist() == [r for r, s in enumerate(store.table["split"]) if s in ("test", "train")]
+
+
+def reference_statistics(numbers) -> pd.DataFrame:
+    values = np.concatenate([sample(n)["image"][sample(n)["valid"]] for n in numbers]).astype(float)
+    moments = [np.full(3, len(values)), values.mean(0), values.std(0), values.min(0), values.max(0)]
+    return pd.DataFrame(np.transpose(moments), columns=["count", "mean", "std", "min", "max"])
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 20])
+def test_statistics_are_those_of_valid_training_values(tmp_path, monkeypatch, chunk_bytes):
+    monkeypatch.setattr("eolab.store.statistics.CHUNK_BYTES", chunk_bytes)
+    store = write(tmp_path / "store")
+    numbers = table().query("split == 'train'")["number"]
+    np.testing.assert_allclose(store.statistics, reference_statistics(numbers), rtol=1e-12)
+    assert store.statistics.index.tolist() == ["B02", "B03", "B04"]
+
+
+def test_statistics_ignore_finite_values_that_are_not_valid(tmp_path):
+    def filled(rows):
+        data = produce(rows)
+        return data | {"image": np.where(data["valid"][..., None], data["image"], np.float32(1e6))}
+
+    numbers = table().query("split == 'train'")["number"]
+    found = write(tmp_path / "s", produce=filled).statistics
+    np.testing.assert_allclose(found, reference_statistics(numbers), rtol=1e-12)
+
+
+def test_a_new_split_column_moves_the_statistics_and_no_array(store):
+    before = contents(store.path)
+    split = np.where(store.table["number"] < 10, "train", "test")
+    store.set_column("split", split)
+    again = open_store(store.path)
+    assert again.table["split"].tolist() == split.tolist()
+    for shown in (store.statistics, again.statistics):
+        np.testing.assert_allclose(shown, reference_statistics(range(10)), rtol=1e-12)
+    after = contents(store.path)
+    assert all(after[f"{name}.npy"] == before[f"{name}.npy"] for name in ARRAYS)
+
+
+def test_statistics_are_right_after_a_kill_between_split_and_statistics(store):
+    changed = store.table.assign(split=np.where(store.table["number"] < 5, "train", "test"))
+    changed.to_parquet(store.path / "samples.parquet", index=False)
+    np.testing.assert_allclose(open_store(store.path).statistics, reference_statistics(range(5)), rtol=1e-12)
+
+
+def test_columns_that_arrays_depend_on_cannot_change(store):
+    with pytest.raises(StoreError, match=r"'number'.*cannot change"):
+        store.set_column("number", np.zeros(SAMPLES))
+    with pytest.raises(StoreError, match="needs 40 values: got 3"):
+        store.set_column("fold", [1, 2, 3])
+
+
+def test_dataset_is_labelled_and_stays_on_disk(store):
+    dataset = store.dataset
+    assert dataset["image"].dims == ("sample", "time", "band")
+    assert dataset["image"].attrs == {"units": "reflectance"}
+    assert np.shares_memory(dataset["image"].data, store.arrays["image"])
+    assert dataset["time"].values[1] == np.datetime64("2020-02-01")
+    assert dataset["band"].values.tolist() == ["B02", "B03", "B04"]
+    assert dataset["id"].values.tolist() == store.table["id"].tolist()
+    assert dataset["sample_label"].dims == ("sample",)  # the array is called label as well
+    assert json.loads(dataset.attrs["legend"]) == {"names": ["a", "b"]}
+    by_id = dataset.set_xindex("id").sel(id="s07")
+    np.testing.assert_array_equal(by_id["image"], sample(7)["image"])
+
+
+def test_xarray_opens_a_store_by_its_engine(store):
+    opened = xr.open_dataset(store.path, engine=StoreBackend, drop_variables="valid")
+    xr.testing.assert_identical(opened.load(), store.dataset.drop_vars("valid"))
+    assert StoreBackend().guess_can_open(str(store.path))
+    assert not StoreBackend().guess_can_open(str(store.path.parent))
+
+
+def test_a_pickled_store_maps_its_files_again(store):
+    content = pickle.dumps(store)
+    assert len(content) < 1000
+    np.testing.assert_array_equal(pickle.loads(content).gather([3])["image"], store.gather([3])["image"])
+
+
+def test_the_same_call_opens_what_is_there(store):
+    before = contents(store.path)
+    again = write(store.path, produce=never)
+    assert contents(again.path) == before
+
+
+def test_the_same_call_brings_split_and_metadata_up_to_date(store):
+    split = np.where(table()["number"] < 10, "train", "test")
+    again = write(
+        store.path, produce=never, table=table().assign(split=split), metadata=METADATA | {"simulated": False}
+    )
+    assert again.table.query("split == 'train'")["number"].max() == 9
+    assert open_store(store.path).metadata["simulated"] is False
+    np.testing.assert_allclose(again.statistics, reference_statistics(range(10)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            {"fingerprint": FINGERPRINT | {"inputs": {"scene": "abd"}}},
+            r"fingerprint.inputs.scene: 'abc' → 'abd'",
+        ),
+        ({"fingerprint": FINGERPRINT | {"more": 1}}, r"fingerprint.more: \(nothing\) → 1"),
+        ({"table": table().assign(label=0)}, r"table.label"),
+        ({"table": table().iloc[:-1]}, r"table.rows: 40 → 39"),
+        ({"arrays": ARRAYS | {"label": ArraySpec((), (), "int16")}}, r"arrays.label.dtype: '\|u1' → '<i2'"),
+        ({"metadata": {}}, r"coords.band"),
+    ],
+)
+def test_a_stale_store_is_refused_and_left_alone(store, change, named):
+    before = contents(store.path)
+    with pytest.raises(StoreError, match=named) as caught:
+        write(store.path, produce=never, **change)
+    assert "overwrite=True" in str(caught.value)
+    assert contents(store.path) == before
+
+
+def test_overwrite_replaces_a_stale_store(store, tmp_path):
+    few = {name: spec for name, spec in ARRAYS.items() if name != "valid"} | {"image": ArraySpec((), ())}
+    new = {
+        "arrays": few,
+        "produce": lambda rows: {
+            "image": rows["number"].to_numpy("f4"),
+            "label": rows["label"].to_numpy("u1"),
+        },
+        "metadata": {},
+    }
+    write(store.path, overwrite=True, **new)
+    assert contents(store.path) == contents(write(tmp_path / "fresh", **new).path)
+
+
+def test_a_folder_of_other_files_is_never_touched(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(StoreError, match="not empty and holds no sample store"):
+        write(tmp_path, overwrite=True)
+    assert contents(tmp_path) == {"thesis.txt": b"years of work"}
+
+
+def changed(name, value):
+    return lambda rows: produce(rows) | {name: value(produce(rows)[name])}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (changed("image", lambda a: a[:, :4]), r"'scene0'.*'image' of shape \(10, 5, 3\).*got \(10, 4, 3\)"),
+        (changed("image", lambda a: a.astype("f8")), r"'image'.*type float32: got \(10, 5, 3\) and float64"),
+        (changed("image", lambda a: a * np.float32(np.nan)), r"NaN in array 'image'.*nan='invalid'"),
+        (changed("image", lambda a: np.full_like(a, np.inf)), r"infinite values in array 'image'"),
+        (lambda rows: {"image": produce(rows)["image"]}, r"needs the arrays \['image', 'label', 'valid'\]"),
+    ],
+)
+def test_what_a_part_promises_is_checked(tmp_path, wrong, sentence):
+    with pytest.raises(StoreError, match=sentence):
+        write(tmp_path / "store", produce=wrong)
+
+
+@pytest.mark.parametrize(("rule", "accepted"), [("allow", True), ("forbid", False), ("invalid", True)])
+def test_rules_for_nan(tmp_path, rule, accepted):
+    arrays = ARRAYS | {"image": ArraySpec(("time", "band"), (5, 3), nan=rule)}
+    if accepted:
+        assert np.isnan(write(tmp_path / "s", arrays=arrays).arrays["image"]).any()
+    else:
+        with pytest.raises(StoreError, match="nan='forbid'"):
+            write(tmp_path / "s", arrays=arrays)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"table": table().iloc[:0]}, "would be empty"),
+        ({"table": table().assign(id="same")}, "'same' occurs more than once"),
+        ({"parts": "prat"}, "no column 'prat': did you mean 'part'"),
+        ({"parts": [slice(0, 4), slice(5, 40)]}, "must follow each other"),
+        ({"metadata": {"coords": {"band": ["B02"]}}}, "'image'.*has 3 along 'band': its coordinate has 1"),
+        ({"table": table().assign(mixed=[*"ab", *range(38)])}, "cannot be written as Parquet"),
+    ],
+)
+def test_what_the_caller_gives_is_checked(tmp_path, change, sentence):
+    with pytest.raises(StoreError, match=sentence):
+        write(tmp_path / "store", **change)
+
+
+def test_array_specification_is_checked():
+    with pytest.raises(StoreError, match="one positive length"):
+        ArraySpec(("time",), (5, 3))
+    with pytest.raises(StoreError, match="numbers"):
+        ArraySpec((), (), object)
+
+
+DAMAGE = {
+    "missing array": (lambda f: (f / "image.npy").unlink(), r"image.npy is missing"),
+    "truncated array": (
+        lambda f: (f / "image.npy").open("r+b").truncate(1000),
+        r"1,000 bytes where 2,528 were expected",
+    ),
+    "other shape": (
+        lambda f: np.save(f / "image.npy", np.zeros((40, 4, 3), "f4")),
+        r"found shape \(40, 4, 3\)",
+    ),
+    "other type": (lambda f: np.save(f / "image.npy", np.zeros((40, 5, 3))), r"type float64"),
+    "no array": (lambda f: (f / "image.npy").write_bytes(b"x" * 2528), r"found no .npy header"),
+    "missing json": (lambda f: (f / "store.json").unlink(), r"No sample store in"),
+    "half a json": (lambda f: (f / "store.json").write_text('{"format"'), r"store.json cannot be read"),
+    "other json": (lambda f: (f / "store.json").write_text("[]"), r"not the description of a sample store"),
+    "missing table": (lambda f: (f / "samples.parquet").unlink(), r"samples.parquet cannot be read"),
+    "broken table": (
+        lambda f: (f / "samples.parquet").write_bytes(b"PAR1"),
+        r"samples.parquet cannot be read",
+    ),
+    "short table": (
+        lambda f: table().iloc[:9].to_parquet(f / "samples.parquet"),
+        r"9 rows where 40 were expected",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_store_is_named(store, damage):
+    act, sentence = DAMAGE[damage]
+    act(store.path)
+    with pytest.raises(StoreError, match=sentence):
+        open_store(store.path)
+
+
+def test_size_is_told_beforehand(store):
+    told = required_bytes(table(), ARRAYS)
+    arrays = sum((store.path / f"{name}.npy").stat().st_size for name in ARRAYS)
+    whole = sum(p.stat().st_size for p in store.path.iterdir())
+    assert arrays == 40 * (5 * 3 * 4 + 5 + 1) + 3 * 128
+    assert whole <= told <= arrays + 200_000
+
+
+def test_memory_holds_one_part_at_a_time(tmp_path):
+    rows, row_bytes = 96, 1 << 20  # 96 MiB in parts of 2 MiB
+    tracemalloc.start()
+    try:
+        write(
+            tmp_path / "store",
+            table=pd.DataFrame({"id": range(rows), "part": np.arange(rows) // 2}),
+            arrays={"image": ArraySpec(("y", "band"), (row_bytes // 16, 4))},
+            produce=lambda part: {"image": np.ones((len(part), row_bytes // 16, 4), "f4")},
+            metadata={},
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 << 20
+
+
+def test_fingerprint_follows_content_and_not_time(tmp_path):
+    scene = tmp_path / "scene"
+    scene.mkdir()
+    (scene / "a.jp2").write_bytes(b"one")
+    single = tmp_path / "b.tif"
+    single.write_bytes(b"x" * (9 << 20))
+    first = fingerprint_files([scene, single])
+    assert set(first) == {"scene", "b.tif"}
+    (scene / "a.jp2").write_bytes(b"one")
+    assert fingerprint_files([single, scene]) == first
+    (scene / "a.jp2").write_bytes(b"two")
+    single.write_bytes(b"x" * ((9 << 20) - 1) + b"y")
+    second = fingerprint_files([scene, single])
+    assert second["scene"] != first["scene"]
+    assert second["b.tif"] != first["b.tif"]
+    with pytest.raises(StoreError, match="does not exist"):
+        fingerprint_files(tmp_path / "c")
