@@ -1,0 +1,56 @@
+"""Figures of the studies: maps, time series, scores, training.
+
+Each function draws into ``ax`` or into a new figure, changes no global setting, and returns the axes (one
+panel) or the figure (several). Quantities carry their unit, classes the colours of their legend.
+"""
+
+from eolab.plots.change import CHANGES, change_kinds, change_map, change_shares
+from eolab.plots.maps import (
+    TRUE_COLOUR,
+    class_map,
+    compare_maps,
+    confidence_map,
+    index_map,
+    rgb,
+    stretch_limits,
+)
+from eolab.plots.scores import (
+    confusion,
+    per_class,
+    reliability,
+    reliability_table,
+    score_bars,
+    score_by_distance,
+)
+from eolab.plots.series import class_curves, class_statistics, dates_overview, pixel_series, twin_vs_real
+from eolab.plots.style import OKABE_ITO, style
+from eolab.plots.training import history, lr_range
+
+__all__ = [
+    "CHANGES",
+    "OKABE_ITO",
+    "TRUE_COLOUR",
+    "change_kinds",
+    "change_map",
+    "change_shares",
+    "class_curves",
+    "class_map",
+    "class_statistics",
+    "compare_maps",
+    "confidence_map",
+    "confusion",
+    "dates_overview",
+    "history",
+    "index_map",
+    "lr_range",
+    "per_class",
+    "pixel_series",
+    "reliability",
+    "reliability_table",
+    "rgb",
+    "score_bars",
+    "score_by_distance",
+    "stretch_limits",
+    "style",
+    "twin_vs_real",
+]

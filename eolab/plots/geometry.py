@@ -1,0 +1,105 @@
+"""From arrays with coordinates to pictures with axes: thinning, extents, labels, north up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+from eolab.errors import DataError
+
+MOST_PIXELS = 1600
+"""A longer side is drawn with every second, third, … pixel: no screen shows more."""
+
+
+def as_map(values: Any, like: xr.DataArray | None = None) -> xr.DataArray:
+    """Return an array as a map with dims ``(…, y, x)``.
+
+    Args:
+        values: DataArray with the dims y and x, or an array (y, x).
+        like: Map whose coordinates an array without any takes.
+
+    Raises:
+        DataError: If the array has no two axes of space, or another shape than ``like``.
+    """
+    if isinstance(values, xr.DataArray):
+        if not {"y", "x"} <= set(values.dims):
+            raise DataError(
+                f"Expected a map with the dims y and x, found {values.dims}: select the rest first."
+            )
+        return values.transpose(..., "y", "x")
+    values = np.asarray(values)
+    if values.ndim != 2:
+        raise DataError(
+            f"Expected a map (y, x), found an array of shape {values.shape}: select the rest first."
+        )
+    if like is None:
+        return xr.DataArray(values, dims=("y", "x"))
+    if values.shape != (like.sizes["y"], like.sizes["x"]):
+        shape = (like.sizes["y"], like.sizes["x"])
+        raise DataError(
+            f"Expected a map of shape {shape} as its neighbour has, found {values.shape}: crop one."
+        )
+    coords = {name: like.coords[name] for name in ("y", "x", "spatial_ref") if name in like.coords}
+    return xr.DataArray(values, dims=("y", "x"), coords=coords)
+
+
+def thin(values: xr.DataArray) -> xr.DataArray:
+    """Keep every n-th pixel, so that neither side is longer than :data:`MOST_PIXELS`."""
+    step = -(-max(values.sizes["y"], values.sizes["x"]) // MOST_PIXELS)
+    return values.isel(y=slice(None, None, step), x=slice(None, None, step)) if step > 1 else values
+
+
+def extent(values: xr.DataArray) -> tuple[float, float, float, float]:
+    """Return left, right, bottom, top of the outer pixel edges in the axes' units (km, degrees or pixels)."""
+    edges: list[float] = []
+    for name in ("x", "y"):
+        size = values.sizes[name]
+        if name not in values.coords:
+            edges += [-0.5, size - 0.5]
+            continue
+        centres = np.asarray(values[name], float)
+        half = (centres[-1] - centres[0]) / (size - 1) / 2 if size > 1 else 0.5
+        scale = 1.0 if is_geographic(values) else 1e-3
+        edges += [(centres[0] - half) * scale, (centres[-1] + half) * scale]
+    left, right, top, bottom = edges
+    return left, right, bottom, top
+
+
+def is_geographic(values: xr.DataArray) -> bool:
+    """Say whether the coordinates are degrees."""
+    units = str(values["x"].attrs.get("units", "")) if "x" in values.coords else ""
+    reference = values.coords["spatial_ref"].attrs if "spatial_ref" in values.coords else {}
+    return units.startswith("degree") or reference.get("grid_mapping_name") == "latitude_longitude"
+
+
+def show(ax: Axes, values: xr.DataArray, pixels: np.ndarray, **options: Any) -> AxesImage:
+    """Draw pixels over the extent of a map, north up; axes in km, degrees, or (without coordinates) pixels.
+
+    Args:
+        ax: Where to draw.
+        values: The map whose coordinates count.
+        pixels: (y, x) values or (y, x, 3) colours, thinned or not.
+        options: For ``imshow``.
+    """
+    left, right, bottom, top = extent(values)
+    image = ax.imshow(pixels, extent=(left, right, bottom, top), origin="upper", aspect="equal", **options)
+    if "y" in values.coords:
+        ax.set_ylim(min(bottom, top), max(bottom, top))
+        ax.set_xlim(min(left, right), max(left, right))
+    names = ("Longitude (°)", "Latitude (°)") if is_geographic(values) else ("Easting (km)", "Northing (km)")
+    if "x" not in values.coords:
+        names = ("Column (pixels)", "Row (pixels)")
+    ax.set(xlabel=names[0], ylabel=names[1])
+    for axis in (ax.xaxis, ax.yaxis):
+        formatter = ScalarFormatter(useOffset=False)
+        formatter.set_scientific(False)
+        axis.set_major_formatter(formatter)
+        axis.set_major_locator(MaxNLocator(4, min_n_ticks=2, steps=[1, 2, 5, 10]))
+    ax.spines[:].set_visible(True)
+    ax.grid(False)
+    return image

@@ -1,0 +1,223 @@
+"""Maps: images, indices, classes, confidence and change, in kilometres and north up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from eolab.errors import DataError, did_you_mean
+from eolab.legends import IGNORE, Legend
+from eolab.plots.geometry import as_map, show, thin
+from eolab.plots.style import axes_of, figure_of, panels, roomy, styled
+
+TRUE_COLOUR = ("B04", "B03", "B02")
+NODATA_COLOR = "#c9c9c9"
+UNKNOWN = "No label or no data"
+
+
+def _bands(image: xr.DataArray, bands: Sequence[str]) -> xr.DataArray:
+    """Return the thinned bands of one date, (band, y, x) float in memory."""
+    image = image.squeeze(drop=True) if "time" in image.dims and image.sizes["time"] == 1 else image
+    if set(image.dims) != {"band", "y", "x"}:
+        raise DataError(
+            f"Expected an image (band, y, x) of one date, found {image.dims}: select a date first."
+        )
+    known = [str(name) for name in image["band"].to_numpy()]
+    for band in bands:
+        if band not in known:
+            raise DataError(f"The image has no band {band}: {did_you_mean(band, known)}")
+    return thin(image.sel(band=list(bands)).transpose("band", "y", "x")).astype("float32").compute()
+
+
+def _percentiles(chosen: xr.DataArray, percentiles: tuple[float, float]) -> tuple[float, float]:
+    values = chosen.to_numpy()
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(values, percentiles))
+    return low, high if high > low else low + 1.0
+
+
+def stretch_limits(
+    image: xr.DataArray, bands: Sequence[str] = TRUE_COLOUR, percentiles: tuple[float, float] = (2, 98)
+) -> tuple[float, float]:
+    """Return the values to draw black and white, so that several images can be drawn with the same ones.
+
+    Args:
+        image: (band, y, x), one date.
+        bands: The three bands that will be red, green and blue; one pair of limits serves all three.
+        percentiles: Shares of darker pixels, in percent.
+    """
+    return _percentiles(_bands(image, bands), percentiles)
+
+
+@styled
+def rgb(
+    image: xr.DataArray,
+    bands: Sequence[str] = TRUE_COLOUR,
+    ax: Axes | None = None,
+    limits: tuple[float, float] | None = None,
+    percentiles: tuple[float, float] = (2, 98),
+    title: str = "",
+) -> Axes:
+    """Draw three bands as red, green and blue, and say below how they were scaled.
+
+    Args:
+        image: (band, y, x), one date; NaN is drawn grey.
+        bands: The bands for red, green and blue.
+        ax: Where to draw; a new figure without it.
+        limits: Values drawn black and white, the same for all three bands. Give those of
+            :func:`stretch_limits` to compare pictures; without them they are taken from this image alone.
+        percentiles: How they are taken then.
+        title: Title of the picture.
+    """
+    chosen = _bands(image, bands)
+    low, high = limits or _percentiles(chosen, percentiles)
+    ax = axes_of(ax, 5.6, 5.2)
+    values = np.moveaxis(chosen.to_numpy(), 0, -1)
+    pixels = np.clip((values - low) / (high - low), 0, 1)
+    pixels[~np.isfinite(values).all(axis=-1)] = int(NODATA_COLOR[1:3], 16) / 255
+    show(ax, image, pixels)
+    unit = str(image.attrs.get("units", "")).replace("1", "")
+    source = "given limits" if limits else f"percentiles {percentiles[0]:g}–{percentiles[1]:g} of this image"
+    note = (
+        f"R, G, B = {', '.join(bands)}; black {low:.3g}, white {high:.3g} {unit}".rstrip() + f"\n({source})"
+    )
+    ax.set_xlabel(f"{ax.get_xlabel()}\n{note}", fontsize=8)
+    ax.set_title(title)
+    return ax
+
+
+@styled
+def index_map(
+    values: Any,
+    ax: Axes | None = None,
+    label: str = "",
+    unit: str = "",
+    limits: tuple[float, float] | None = None,
+    cmap: str = "viridis",
+    title: str = "",
+    like: xr.DataArray | None = None,
+) -> Axes:
+    """Draw one quantity with its colour bar.
+
+    Args:
+        values: Map (y, x), for example of an index; NaN is drawn grey.
+        ax: Where to draw.
+        label: What the quantity is; the array's ``long_name`` or name unless told.
+        unit: Its unit; the array's ``units`` unless told.
+        limits: Ends of the colour bar; percentiles 2 and 98 unless told.
+        cmap: matplotlib's name of the colours.
+        title: Title of the picture.
+        like: Map whose coordinates a plain array takes.
+    """
+    values = as_map(values, like)
+    small = thin(values).astype("float32").compute()
+    low, high = limits or _percentiles(small, (2, 98))
+    ax = axes_of(ax, 6.0, 5.0)
+    ax.set_facecolor(NODATA_COLOR)
+    drawn = show(ax, values, np.ma.masked_invalid(small.to_numpy()), cmap=cmap, vmin=low, vmax=high)
+    label = label or str(values.attrs.get("long_name") or values.name or "")
+    unit = unit or str(values.attrs.get("units", ""))
+    outside = (bool((small < low).any()), bool((small > high).any()))
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(outside, "neither")
+    bar = figure_of(ax).colorbar(drawn, cax=ax.inset_axes((1.02, 0, 0.04, 1)), extend=extend)
+    bar.set_label(f"{label} ({unit})" if unit not in ("", "1") else label)
+    ax.set_title(title)
+    return ax
+
+
+@styled
+def confidence_map(
+    confidence: Any, ax: Axes | None = None, title: str = "Confidence", like: xr.DataArray | None = None
+) -> Axes:
+    """Draw how sure a map is of its class.
+
+    Args:
+        confidence: (y, x) highest class probability: floats are fractions (NaN = nodata), integers are
+            percent as the second band of a written map has them (255 = nodata).
+        ax: Where to draw.
+        title: Title of the picture.
+        like: Map whose coordinates a plain array takes.
+    """
+    values = as_map(confidence, like)
+    if np.issubdtype(values.dtype, np.integer):
+        percent = values.where(values != IGNORE).astype("float32")
+    else:
+        percent = values * 100
+    label = "Probability of the class"
+    return index_map(percent, ax, label, "%", limits=(0, 100), cmap="cividis", title=title)
+
+
+def legend_handles(labels: np.ndarray, legend: Legend) -> list[Patch]:
+    """Return a legend entry for each class that a map has, and one for ignored pixels where there are any."""
+    present = np.unique(np.asarray(labels))
+    handles = [
+        Patch(facecolor=legend.colors[k], edgecolor="#555555", linewidth=0.5, label=legend.names[k])
+        for k in present
+        if k < len(legend)
+    ]
+    if (present >= len(legend)).any():
+        handles.append(Patch(facecolor=NODATA_COLOR, edgecolor="#555555", linewidth=0.5, label=UNKNOWN))
+    return handles
+
+
+def draw_classes(ax: Axes, labels: xr.DataArray, legend: Legend) -> np.ndarray:
+    """Draw a class map; return the pixels drawn."""
+    pixels = np.asarray(thin(labels))
+    colors, norm = legend.colormap()
+    ax.set_facecolor(NODATA_COLOR)
+    show(ax, labels, np.ma.masked_greater_equal(pixels, len(legend)), cmap=colors, norm=norm)
+    return pixels
+
+
+@styled
+def class_map(
+    labels: Any, legend: Legend, ax: Axes | None = None, title: str = "", like: xr.DataArray | None = None
+) -> Axes:
+    """Draw a map of classes with the legend of those that it has, beside it.
+
+    Args:
+        labels: (y, x) uint8 class indices; 255 is drawn grey.
+        legend: The classes.
+        ax: Where to draw.
+        title: Title of the picture.
+        like: Map whose coordinates a plain array takes.
+    """
+    ax = axes_of(ax, 6.6, 4.8)
+    pixels = draw_classes(ax, as_map(labels, like), legend)
+    ax.legend(handles=legend_handles(pixels, legend), loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    ax.set_title(title)
+    return ax
+
+
+@styled
+def compare_maps(
+    maps: Sequence[tuple[str, Any]], legend: Legend, columns: int = 3, like: xr.DataArray | None = None
+) -> Figure:
+    """Draw maps of the same classes side by side with one legend.
+
+    Args:
+        maps: Titles and class maps (y, x).
+        legend: The classes.
+        columns: Panels in a row.
+        like: Map whose coordinates plain arrays take; the first map with coordinates unless given.
+    """
+    located = [m for _, m in maps if isinstance(m, xr.DataArray) and "x" in m.coords]
+    like = like if like is not None else next(iter(located), None)
+    figure, axes = panels(len(maps), columns, 3.9, 3.9, sharex=True, sharey=True)
+    seen = []
+    for ax, (title, labels) in zip(axes, maps, strict=True):
+        seen.append(np.unique(draw_classes(ax, as_map(labels, like), legend)))
+        ax.set_title(title)
+        ax.label_outer()
+    roomy(figure)
+    handles = legend_handles(np.concatenate(seen), legend)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
+    return figure

@@ -1,0 +1,229 @@
+"""Time series: one pixel, classes with their spread, the dates of a series, twins beside real data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.dates as mdates
+import matplotlib.patheffects as effects
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eolab.legends import IGNORE, Legend
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, panels, styled
+
+
+def date_axis(ax: Axes, ticks: int = 7) -> None:
+    """Write dates short and without overlap."""
+    locator = mdates.AutoDateLocator(minticks=3, maxticks=ticks)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
+
+
+def _label(values: xr.DataArray) -> str:
+    """Return what the values are, with their unit: "NDVI", "Backscatter (dB)", "Reflectance"."""
+    unit = str(values.attrs.get("units", ""))
+    name = str(values.attrs.get("long_name") or values.name or "value")
+    if unit == "reflectance":
+        return f"Reflectance {name}" if name not in ("image", "reflectance") else "Reflectance"
+    return f"{name} ({unit})" if unit not in ("", "1") else name
+
+
+@styled
+def pixel_series(
+    values: xr.DataArray,
+    clear: Any | None = None,
+    ax: Axes | None = None,
+    label: str = "",
+    current: Any | None = None,
+    title: str = "",
+) -> Axes:
+    """Draw the series of one pixel: clear dates joined by a line, cloudy ones as grey crosses.
+
+    Args:
+        values: (time,) or (time, band) of one pixel; at most eight bands are drawn.
+        clear: (time,) bool, True where the pixel was seen; all unless given.
+        ax: Where to draw.
+        label: What the values are; the array's ``long_name`` or name unless told.
+        current: A date to mark by a vertical line.
+        title: Title of the picture.
+    """
+    ax = axes_of(ax, 7.0, 3.4)
+    times = values["time"].to_numpy()
+    seen = np.ones(times.size, bool) if clear is None else np.asarray(clear, bool)
+    table = values.expand_dims(band=[""]) if "band" not in values.dims else values
+    table = table.transpose("band", "time")
+    for number, name in enumerate(table["band"].to_numpy()[: len(OKABE_ITO)]):
+        row = np.asarray(table[number], float)
+        color = OKABE_ITO[number]
+        ax.plot(
+            times[seen],
+            row[seen],
+            "o-",
+            color=color,
+            markersize=4,
+            label=f"{name} clear".strip().capitalize(),
+        )
+        if not seen.all():
+            cross: dict[str, Any] = {"color": GREY, "markersize": 5, "alpha": 0.8}
+            ax.plot(times[~seen], row[~seen], "x", label="Cloud or no data" if number == 0 else None, **cross)
+    if current is not None:
+        ax.axvline(
+            float(mdates.date2num(np.datetime64(current))),
+            color="black",
+            linestyle="--",
+            linewidth=1.0,
+            label="Date shown",
+        )
+    ax.set(ylabel=label or _label(values), xlim=_room(times))
+    ax.grid(True)
+    date_axis(ax)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4)
+    ax.set_title(title)
+    return ax
+
+
+def _room(times: np.ndarray) -> tuple[np.datetime64, np.datetime64]:
+    """Return the first and last date with a margin that keeps markers whole."""
+    times = times.astype("datetime64[ns]")
+    margin = max((times.max() - times.min()) // 40, np.timedelta64(1, "D"))
+    return times.min() - margin, times.max() + margin
+
+
+def class_statistics(values: xr.DataArray, valid: Any, labels: Any, legend: Legend) -> pd.DataFrame:
+    """Return median and quartiles of each class at each date.
+
+    Args:
+        values: One quantity with a time and any other dims, such as (time, y, x) or (sample, time).
+        valid: bool with the same dims (a DataArray) or in the order (…, time): True where observed.
+        labels: Class indices over the other dims in their order; 255 is left out.
+        legend: The classes.
+
+    Returns:
+        Columns class (name), time, q25, median, q75, count; a row a class and date with observations.
+    """
+    others = [str(dim) for dim in values.dims if dim != "time"]
+    table = np.asarray(values.transpose(*others, "time"), float).reshape(-1, values.sizes["time"])
+    valid = valid.transpose(*others, "time") if isinstance(valid, xr.DataArray) else valid
+    seen = np.asarray(valid, bool).reshape(table.shape) & np.isfinite(table)
+    classes = np.asarray(labels).ravel()
+    rows = []
+    for index in np.unique(classes[(classes != IGNORE) & (classes < len(legend))]):
+        of_class = classes == index
+        for column, time in enumerate(values["time"].to_numpy()):
+            found = table[of_class & seen[:, column], column]
+            if found.size:
+                quartiles = np.percentile(found, (25, 50, 75))
+                rows.append((legend.names[index], pd.Timestamp(time), *quartiles, found.size))
+    return pd.DataFrame(rows, columns=["class", "time", "q25", "median", "q75", "count"])
+
+
+def _curve(ax: Axes, rows: pd.DataFrame, x: str, color: str, label: str | None = None) -> None:
+    """Draw the band between the quartiles and the median, outlined so that light colours show on white."""
+    ax.fill_between(rows[x], rows["q25"], rows["q75"], color=color, alpha=0.35, linewidth=0)
+    outline = [effects.Stroke(linewidth=3.2, foreground="#444444"), effects.Normal()]
+    ax.plot(rows[x], rows["median"], color=color, linewidth=2.0, path_effects=outline, label=label)
+
+
+@styled
+def class_curves(
+    table: pd.DataFrame, legend: Legend, label: str, classes: Sequence[str] = (), columns: int = 4
+) -> Figure:
+    """Draw the median and interquartile band of each class by date, a panel a class.
+
+    Args:
+        table: Result of :func:`class_statistics`.
+        legend: The classes.
+        label: What the values are, with their unit.
+        classes: Names of the classes to draw; all in the table unless told.
+        columns: Panels in a row.
+    """
+    present = set(table["class"])
+    names = [name for name in (classes or legend.names) if name in present]
+    figure, axes = panels(len(names), columns, 2.75, 2.0, sharex=True, sharey=True)
+    for ax, name in zip(axes, names, strict=True):
+        for other in names:
+            rows = table[table["class"] == other]
+            ax.plot(rows["time"], rows["median"], color="#d0d0d0", linewidth=0.7, zorder=1)
+        rows = table[table["class"] == name]
+        _curve(ax, rows, "time", legend.colors[legend.names.index(name)])
+        ax.set_title(name)
+        ax.grid(True)
+        date_axis(ax, 5)
+    figure.supylabel(label, fontsize=9.5)
+    figure.supxlabel("Line: median; band: middle half of the pixels; grey: the other classes", fontsize=8.5)
+    return figure
+
+
+@styled
+def dates_overview(clear: xr.DataArray | pd.Series, ax: Axes | None = None, title: str = "") -> Axes:
+    """Draw how much of the scene each acquisition shows, a bar a date.
+
+    Args:
+        clear: (time, y, x) bool, True where clear; or the shares (0 to 1) by date.
+        ax: Where to draw.
+        title: Title of the picture.
+    """
+    if isinstance(clear, xr.DataArray):
+        mean = clear.mean([dim for dim in clear.dims if dim != "time"])
+        shares = pd.Series(mean.to_numpy(), pd.DatetimeIndex(mean["time"].to_numpy()))
+    else:
+        shares = clear
+    ax = axes_of(ax, 8.0, 2.8)
+    days = pd.DatetimeIndex(shares.index)
+    span = max((days.max() - days.min()).days, 1)
+    width = max(min(0.6 * span / len(days), 6.0), span / 250)
+    percent = 100 * shares.to_numpy().astype(float)
+    at = mdates.date2num(days.to_numpy())
+    ax.xaxis_date()
+    ax.bar(at, np.full(len(days), 100.0), width, color="#dddddd", label="Cloud, shadow or no data")
+    ax.bar(at, percent, width, color=OKABE_ITO[0], label="Clear")
+    ax.set(ylim=(0, 100), ylabel="Share of the scene (%)", xlim=_room(days.to_numpy()))
+    date_axis(ax, 10)
+    summary = f"{len(days)} acquisitions, {percent.mean():.0f} % clear on average"
+    ax.set_title(f"{title}: {summary}" if title else summary)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    return ax
+
+
+@styled
+def twin_vs_real(
+    twin: pd.DataFrame,
+    real: pd.DataFrame,
+    label: str,
+    pairs: Mapping[str, str] | None = None,
+    columns: int = 3,
+) -> Figure:
+    """Draw class curves of simulated and of real data over each other, by day of the year.
+
+    Args:
+        twin: Result of :func:`class_statistics` on the twin.
+        real: The same of real data, of whatever years.
+        label: What the values are, with their unit.
+        pairs: Twin's class name → real class name; the names they share unless told.
+        columns: Panels in a row.
+    """
+    shared = [name for name in dict.fromkeys(twin["class"]) if name in set(real["class"])]
+    pairs = dict(pairs) if pairs else {name: name for name in shared}
+    figure, axes = panels(len(pairs), columns, 3.1, 2.3, sharex=True, sharey=True)
+    for ax, (of_twin, of_real) in zip(axes, pairs.items(), strict=True):
+        _curve(ax, _by_day(real, of_real), "day", "#f2c14e", "Real")
+        _curve(ax, _by_day(twin, of_twin), "day", OKABE_ITO[0], "Twin (simulated)")
+        ax.set_title(of_twin if of_twin == of_real else f"{of_twin} / {of_real}")
+        ax.grid(True)
+        ax.set(xlim=(1, 366), xticks=(1, 92, 183, 275, 366))
+    figure.supylabel(label, fontsize=9.5)
+    figure.supxlabel("Day of the year", fontsize=9.5)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=2)
+    return figure
+
+
+def _by_day(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    rows = table[table["class"] == name]
+    rows = rows.assign(day=pd.DatetimeIndex(rows["time"]).dayofyear)
+    return rows.groupby("day", as_index=False)[["q25", "median", "q75"]].mean()

@@ -1,0 +1,98 @@
+"""How figures look: sizes, colours that colour-blind eyes can tell apart, and nothing global changed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import ParamSpec, TypeVar
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+"""Eight colours of Okabe and Ito (2008), https://jfly.uni-koeln.de/color/, the strong ones first."""
+GREY = "#767676"
+RC = {
+    "axes.prop_cycle": plt.cycler(color=OKABE_ITO),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 6.0,
+    "axes.labelsize": 9.5,
+    "axes.axisbelow": True,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "font.size": 9.5,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.7,
+    "image.cmap": "viridis",
+    "image.interpolation": "nearest",
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """Return a context in which matplotlib draws as the functions of this package do.
+
+    Example:
+        >>> with plots.style():
+        ...     figure, axes = plt.subplots()
+    """
+    return plt.rc_context(RC)  # type: ignore[arg-type]
+
+
+def styled(function: Callable[P, R]) -> Callable[P, R]:
+    """Draw in :func:`style`, leaving the settings outside as they are."""
+
+    @functools.wraps(function)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+        with style():
+            return function(*args, **kwargs)
+
+    return inside
+
+
+def axes_of(ax: Axes | None, width: float, height: float) -> Axes:
+    """Return the axes given, or those of a new figure of this size in inches."""
+    return ax if ax is not None else plt.subplots(figsize=(width, height))[1]
+
+
+def figure_of(ax: Axes) -> Figure:
+    """Return the figure that axes stand in."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "the axes were removed from their figure"
+    return figure
+
+
+def roomy(figure: Figure, share: float = 0.06) -> None:
+    """Keep a share of the width free between panels, so that tick labels at their ends do not meet."""
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(wspace=share)
+
+
+def panels(
+    count: int, columns: int, width: float, height: float, sharex: bool = False, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with ``count`` panels of a size in inches, ``columns`` in a row, without empty axes."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(columns * width, rows * height), squeeze=False, sharex=sharex, sharey=sharey
+    )
+    cells = list(grid.ravel())
+    for number, ax in enumerate(cells[count:], start=count):
+        ax.remove()
+        cells[number - columns].xaxis.set_tick_params(labelbottom=True)
+    return figure, cells[:count]

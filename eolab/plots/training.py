@@ -1,0 +1,93 @@
+"""Training: loss and score by epoch, and the test for a learning rate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from eolab.errors import DataError
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, panels, styled
+
+
+@styled
+def history(
+    table: pd.DataFrame, metric: str = "", best: Literal["min_val_loss", "max_val_metric"] = "min_val_loss"
+) -> Figure:
+    """Draw the loss, one metric and the learning rate by epoch, with the best epoch marked.
+
+    Args:
+        table: A row an epoch: ``loss``, ``val_loss``, metrics with their ``val_`` columns, and where known
+            ``learning_rate`` and ``epoch`` (counted from 1 otherwise).
+        metric: The metric to draw; the first that has a validation column unless told.
+        best: What makes an epoch the best one.
+
+    Raises:
+        DataError: If the metric is not in the table.
+    """
+    found = [str(c)[4:] for c in table if str(c).startswith("val_") and c != "val_loss"]
+    metric = metric or next(iter(found), "")
+    if metric and metric not in table:
+        raise DataError(f"The history has no metric {metric}: it has {', '.join(found) or 'none'}.")
+    drawn = ["loss", *([metric] if metric else []), *(["learning_rate"] if "learning_rate" in table else [])]
+    table = table.reset_index(drop=True)
+    epochs = table["epoch"] if "epoch" in table else pd.Series(range(1, len(table) + 1))
+    column = f"val_{metric}" if best == "max_val_metric" else "val_loss"
+    top: int | None = None
+    if column in table:
+        scores = table[column].to_numpy(float)
+        top = int(epochs.iloc[int(np.nanargmin(scores) if best == "min_val_loss" else np.nanargmax(scores))])
+    figure, axes = panels(len(drawn), 3, 3.5, 2.9)
+    for ax, name in zip(axes, drawn, strict=True):
+        _epochs(ax, epochs, table, name)
+        if top is not None:
+            ax.axvline(top, color=GREY, linestyle="--", linewidth=1.0, label=f"Best epoch: {top}")
+    handles = {label: h for ax in axes[:2] for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _epochs(ax: Axes, epochs: pd.Series, table: pd.DataFrame, name: str) -> None:
+    """Draw one column and its validation column."""
+    mark = "o-" if len(table) < 40 else "-"
+    if name == "learning_rate":
+        ax.plot(epochs, table[name], mark, color=OKABE_ITO[2], markersize=3)
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    else:
+        ax.plot(epochs, table[name], mark, color=OKABE_ITO[0], markersize=3, label="Training")
+        if f"val_{name}" in table:
+            ax.plot(epochs, table[f"val_{name}"], mark, color=OKABE_ITO[1], markersize=3, label="Validation")
+    ax.set_title(name.replace("_", " ").capitalize())
+    ax.set(xlabel="Epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(True)
+
+
+@styled
+def lr_range(table: pd.DataFrame, ax: Axes | None = None, title: str = "Learning-rate range test") -> Axes:
+    """Draw the loss while the learning rate rises, the suggested rate marked.
+
+    The suggestion is a tenth of the rate with the lowest loss, unless ``table.attrs["suggested"]`` says
+    another (Smith 2017, https://arxiv.org/abs/1506.01186).
+
+    Args:
+        table: A row a step: ``learning_rate``, ``loss`` and where known ``smoothed``.
+        ax: Where to draw.
+        title: Title of the picture.
+    """
+    ax = axes_of(ax, 6.0, 3.6)
+    smooth = table["smoothed"] if "smoothed" in table else table["loss"].ewm(span=8).mean()
+    ax.plot(table["learning_rate"], table["loss"], color="#bbbbbb", linewidth=1.0, label="Loss of each step")
+    ax.plot(table["learning_rate"], smooth, linewidth=2.0, label="Smoothed")
+    suggested = float(table.attrs.get("suggested") or table["learning_rate"].iloc[int(smooth.argmin())] / 10)
+    ax.axvline(suggested, color=OKABE_ITO[5], linestyle="--", label=f"Suggested: {suggested:.1e}")
+    low, first = float(smooth.min()), float(smooth.iloc[0])
+    ax.set(xscale="log", xlabel="Learning rate", ylabel="Training loss", title=title)
+    ax.set_ylim(low - 0.1 * abs(first - low), first + 0.6 * abs(first - low) + 1e-9)
+    ax.grid(True)
+    ax.legend(loc="lower left")
+    return ax
