@@ -12,7 +12,7 @@ of B02, 20 m of B05, 60 m of B01, whatever the sizes in the tile's metadata.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,17 +151,18 @@ def _choose(
     if not acquisitions:
         first = rejections and f"; {Path(rejections[0].file).name}: {rejections[0].reason}"
         raise DataError(f"{folder} holds no Sentinel-2 product that can be used{first or ''}.")
-    for name, value, facts in (
-        ("tile", tile.upper().removeprefix("T") if tile else None, [item.tile for item in acquisitions]),
-        ("level", level, [item.metadata.level for item in acquisitions]),
-    ):
-        known = sorted(set(facts))
+    facts: tuple[tuple[str, str | None, Callable[[Acquisition], str]], ...] = (
+        ("tile", tile.upper().removeprefix("T") if tile else None, lambda item: item.tile),
+        ("level", level, lambda item: item.metadata.level),
+    )
+    for name, value, fact in facts:
+        known = sorted({fact(item) for item in acquisitions})
         if value is None and len(known) > 1:
             raise ParameterError(f"{folder} holds the {name}s {', '.join(known)}: choose one with {name}=.")
         if value is not None and value not in known:
             raise ParameterError(f"{folder} holds no {name} {value!r}; {did_you_mean(value, known)}")
         chosen = value or known[0]
-        acquisitions = [item for item, fact in zip(acquisitions, facts, strict=True) if fact == chosen]
+        acquisitions = [item for item in acquisitions if fact(item) == chosen]
     return acquisitions
 
 
