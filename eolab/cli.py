@@ -1,0 +1,235 @@
+"""The ``eolab`` command: run studies and sweeps, build reports, look after data sets.
+
+Imports stay inside the commands, so that ``eolab --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eolab import __version__
+from eolab.errors import EolabError, RunError
+
+RUN_HELP = """\
+Runs a study's notebooks in order, each in a process of its own. Finished runs with the same parameters,
+inputs and code are skipped; an interrupted one goes on where it was. Run folders and reports land in
+DIR/STUDY/NOTEBOOK/RUN, the report of the whole study in DIR/STUDY/report.html."""
+RUN_EXAMPLES = """\
+examples:
+  eolab run landcover --profile smoke
+  eolab run landcover --set epochs=20 --set bands='[B02, B03, B04, B08]'
+  eolab run landcover --only 03_train_pixels --set 03_train_pixels.model=tempcnn
+  eolab run landcover --profile full --out /mnt/results --timeout 7200
+
+--set takes key=value; the value is read by the type that the notebook declares. A key is set in every
+notebook that has the parameter, NOTEBOOK.key in one. Exit status: 0 all done, 1 a notebook failed, 2 bad
+input, 130 stopped."""
+SWEEP_EXAMPLES = """\
+examples:
+  eolab sweep landcover models --profile smoke
+  eolab sweep landcover models --jobs 2
+
+The table is printed and written to DIR/STUDY/sweeps/SWEEP/ as CSV, Markdown and HTML. A failed run does not
+stop the others; start the sweep again to repeat the failed ones only."""
+REPORT_EXAMPLES = """\
+examples:
+  eolab report runs/landcover                               the study: one page with all its notebooks
+  eolab report runs/landcover/03_train_pixels/smoke-1a2b3c4d   one run"""
+DATA_EXAMPLES = """\
+examples:
+  eolab data list
+  eolab data make landcover_twin      write a simulated data set
+  eolab data check landcover_twin     read every file and say which cannot be used, and why"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0 good, 1 a run failed, 2 bad input, 130 stopped."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return int(options.command(options))
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on where it was.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except EolabError as error:
+        if os.environ.get("EOLAB_DEBUG"):
+            raise
+        print(f"eolab: {error}", file=sys.stderr)
+        return 1 if isinstance(error, RunError) else 2
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eolab", description="Notebook-first research kit for Earth observation."
+    )
+    parser.add_argument("--version", action="version", version=f"eolab {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_runs(commands)
+    _add_others(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, function: Any, text: str, more: str = "", examples: str = "") -> Any:
+    form = argparse.RawDescriptionHelpFormatter
+    description = more or f"{text[0].upper()}{text[1:]}."
+    added = commands.add_parser(
+        name, help=text, description=description, epilog=examples, formatter_class=form
+    )
+    added.set_defaults(command=function)
+    return added
+
+
+def _add_runs(commands: Any) -> None:
+    run = _command(commands, "run", _run, "run a study's notebooks in order", RUN_HELP, RUN_EXAMPLES)
+    sweep = _command(
+        commands, "sweep", _sweep, "run a notebook over a grid of parameters", "", SWEEP_EXAMPLES
+    )
+    for command in (run, sweep):
+        command.add_argument("study", metavar="STUDY", help="folder name of the study in notebooks/")
+    sweep.add_argument("sweep", metavar="SWEEP", help="name of the sweep in the study's study.yaml")
+    sweep.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at once (default 1)")
+    run.add_argument(
+        "--only", action="append", nargs="+", default=[], metavar="NOTEBOOK", help="run these notebooks only"
+    )
+    for command in (run, sweep):
+        command.add_argument(
+            "--profile", metavar="NAME", help="parameter profile of study.yaml, such as smoke"
+        )
+        command.add_argument(
+            "--set", action="append", nargs="+", default=[], metavar="KEY=VALUE", help="set a parameter"
+        )
+        command.add_argument("--out", metavar="DIR", type=Path, help="folder of all runs (default: runs/)")
+        command.add_argument(
+            "--force", action="store_true", help="run again what is finished, from the start"
+        )
+        command.add_argument("--timeout", type=_positive, metavar="SECONDS", help="longest time for one cell")
+
+
+def _add_others(commands: Any) -> None:
+    report = _command(
+        commands, "report", _report, "build the report of a run or a study", "", REPORT_EXAMPLES
+    )
+    report.add_argument("folder", metavar="DIR", type=Path, help="a run folder, or a study's folder of runs")
+    _command(commands, "studies", _studies, "list the studies with their notebooks, profiles and sweeps")
+    data = _command(commands, "data", _data, "list, check and make data sets", "", DATA_EXAMPLES)
+    data.add_argument("action", choices=("list", "check", "make"))
+    data.add_argument("name", nargs="?", metavar="NAME", help="data set of the catalogue (check, make)")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
+
+
+def _options(options: argparse.Namespace, study: Any) -> Any:
+    from eolab import workspace
+    from eolab.runs import chain
+
+    texts = [text for group in options.set for text in group]
+    root = options.out.resolve() if options.out else workspace.runs()
+    return chain.Options(root, options.profile, chain.settings(study, texts), options.force, options.timeout)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from eolab.runs import chain, study
+
+    chosen = study.load(options.study)
+    only = [name for group in options.only for name in group]
+    return 0 if chain.run(chosen, _options(options, chosen), only, _say) else 1
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from eolab.runs import study, sweep
+
+    chosen = study.load(options.study)
+    return 0 if sweep.run(chosen, options.sweep, _options(options, chosen), options.jobs, _say) else 1
+
+
+def _report(options: argparse.Namespace) -> int:
+    from eolab import reports
+    from eolab.runs import folders
+
+    folder = options.folder.resolve()
+    if not folder.is_dir():
+        raise RunError(f"There is no folder {folder}.")
+    single = (folder / folders.RECORD).is_file()
+    print((reports.build if single else reports.build_study)(folder))
+    return 0
+
+
+def _studies(_: argparse.Namespace) -> int:
+    from eolab.runs import study
+
+    for name in study.names():
+        one = study.load(name)
+        print(f"{name}  {one.title}")
+        print(f"  notebooks  {', '.join(one.notebooks)}")
+        print(f"  profiles   {', '.join(one.profiles) or 'none'}")
+        print(f"  sweeps     {', '.join(one.sweeps) or 'none'}")
+    return 0
+
+
+def _data(options: argparse.Namespace) -> int:
+    from eolab import catalog
+
+    known = catalog.load()
+    if options.action == "list":
+        _list_data(known)
+        return 0
+    if not options.name:
+        raise EolabError(f"`eolab data {options.action}` needs a name; known are {', '.join(known.names())}.")
+    entry = known[options.name]
+    if options.action == "make":
+        print(entry.make())
+        return 0
+    report = entry.check()
+    rejected = report.files[report.files["status"] != "ok"]
+    for row in rejected.itertuples(index=False):
+        print(f"rejected  {row.file}  {row.reason}")
+    print(f"{entry.name}: {report.ok} files can be used, {report.rejected} cannot.")
+    return 0 if report.ok else 1
+
+
+def _list_data(known: Any) -> None:
+    rows = [("name", "here", "data", "size", "licence")]
+    for name in known.names():
+        entry = known[name]
+        kind = "simulated" if entry.simulated else "real"
+        facts = (str(entry.metadata.get(key) or "–") for key in ("size", "license"))
+        rows.append((name, _here(entry), kind, *facts))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _here(entry: Any) -> str:
+    """Whether a data set is on this machine, and if not why."""
+    try:
+        path = entry.path
+    except EolabError:
+        return "no: a variable of its uri is not set"
+    if path.exists():
+        return "yes"
+    return "no: `eolab data make` writes it" if entry.simulated else "no: nothing at its uri"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

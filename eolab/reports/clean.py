@@ -1,0 +1,68 @@
+"""What of an executed notebook belongs on a page: outputs without noise, cells marked for the template."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_NOISE = re.compile(  # absl and glog lines, and what TensorFlow and CUDA say at start-up
+    r"^(WARNING: All log messages before absl"
+    r"|[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+"
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] "
+    r"|To enable the following instructions:"
+    r"|SKIPPING RUNTIME REGISTRATION)"
+)
+_WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/javascript")
+_PAPERMILL_ERROR = "papermill-error-cell-tag"
+
+
+def prepare(notebook: Any) -> Any:
+    """Return a copy of a notebook for the page.
+
+    The parameters cell becomes the place of the parameter table, the injected one goes, papermill's own error
+    banners go, the failed cell is marked, streams are joined and freed of noise, widgets are left out.
+    """
+    import nbformat
+
+    page = nbformat.from_dict({**notebook, "cells": []})
+    for source in notebook.cells:
+        tags = source.metadata.get("tags", [])
+        if _PAPERMILL_ERROR in tags:
+            continue
+        cell = nbformat.from_dict(source)
+        if cell.cell_type == "code":
+            cell.outputs = _outputs(cell.outputs)
+            cell.metadata["eolab"] = _kind(cell, tags)
+        page.cells.append(cell)
+    return page
+
+
+def _kind(cell: Any, tags: list[str]) -> str:
+    if any(output.output_type == "error" for output in cell.outputs):
+        return "failed"
+    if "parameters" in tags:
+        return "parameters"
+    return "hidden" if "injected-parameters" in tags or "remove-cell" in tags else ""
+
+
+def _outputs(outputs: list[Any]) -> list[Any]:
+    kept: list[Any] = []
+    for output in outputs:
+        data = output.get("data", {})
+        if any(kind in data for kind in _WIDGETS):
+            continue
+        if output.output_type == "stream" and kept and kept[-1].get("name") == output.name:
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    for output in kept:
+        if output.output_type == "stream":
+            output.text = _readable(output.text)
+    return [output for output in kept if output.output_type != "stream" or output.text.strip()]
+
+
+def _readable(text: str) -> str:
+    """Lines as a terminal would show them in the end, without start-up noise."""
+    lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
+    return "\n".join(line for line in lines if not _NOISE.match(_ANSI.sub("", line)))

@@ -1,0 +1,185 @@
+"""A study's notebooks in order: what is finished is skipped, what is unfinished goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eolab.errors import ParameterError, RunError, did_you_mean
+from eolab.progress import duration
+from eolab.runs import execute, folders, history, parameters
+from eolab.runs.execute import Job
+from eolab.runs.study import Notebook, Study
+
+CHAIN = "chain.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says about a chain of runs.
+
+    Attributes:
+        root: Folder of all runs.
+        profile: Name of the profile, None for the notebooks' defaults.
+        settings: Values by notebook name, as :func:`settings` returns them.
+        force: Run again what is finished.
+        timeout: Longest time for a cell in seconds, None for no limit.
+    """
+
+    root: Path
+    profile: str | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    force: bool = False
+    timeout: int | None = None
+
+
+def settings(study: Study, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the values of ``--set key=value`` options by notebook.
+
+    ``key`` is a parameter, set in every notebook that has it, or ``notebook.parameter``.
+
+    Raises:
+        ParameterError: If a text is no ``key=value``, or no notebook has the parameter, or the value does not
+            fit.
+    """
+    found: dict[str, dict[str, Any]] = {name: {} for name in study.notebooks}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ParameterError(f"--set takes key=value, found {text!r}; for example --set epochs=3.")
+        name, _, parameter = key.rpartition(".")
+        chosen = [study.notebook(name)] if name else list(study.notebooks.values())
+        having = [(n, p) for n in chosen for p in n.parameters if p.name == parameter]
+        if not having:
+            known = {p.name for n in chosen for p in n.parameters}
+            where = name or f"of study {study.name!r}"
+            hint = did_you_mean(parameter, known)
+            raise ParameterError(f"--set {text}: no notebook {where} has a parameter {parameter!r}: {hint}")
+        for notebook, declared in having:
+            found[notebook.name][parameter] = _parsed(declared, value, text)
+    return found
+
+
+def _parsed(declared: parameters.Parameter, value: str, text: str) -> Any:
+    try:
+        return declared.parse(value)
+    except ParameterError as error:
+        raise ParameterError(f"--set {text}: {error}") from None
+
+
+def job(
+    study: Study, notebook: Notebook, options: Options, upstream: Mapping[str, Path], **point: Any
+) -> Job:
+    """Return the run of a notebook: profile, then ``--set``, then a sweep's point."""
+    values = (
+        study.values(notebook.name, options.profile) | dict(options.settings.get(notebook.name, {})) | point
+    )
+    inputs = {
+        key: Path(values.pop(key)).resolve() if values.get(key) else path for key, path in upstream.items()
+    }
+    return Job(notebook, values, inputs, options.root, options.profile, options.timeout)
+
+
+def plan(study: Study, options: Options, only: Sequence[str] = ()) -> list[Job]:
+    """Return the runs of a chain in order.
+
+    Args:
+        study: The study.
+        options: Profile, settings and folders.
+        only: Notebooks to run; all where empty. The inputs of these come from the run that the same options
+            would make where it is finished, else from the newest finished run.
+
+    Raises:
+        ParameterError: If ``only`` names no notebook of the study.
+        RunError: If an input of a chosen notebook has no finished run.
+    """
+    chosen = {study.notebook(name).name for name in only} or set(study.notebooks)
+    runs: dict[str, Path] = {}
+    jobs = []
+    for notebook in study.notebooks.values():
+        if notebook.name in chosen:
+            jobs.append(job(study, notebook, options, {k: runs[u] for k, u in notebook.inputs.items()}))
+            runs[notebook.name] = jobs[-1].folder
+        elif needed := [n for n in needing(study, notebook.name) if n in chosen]:
+            runs[notebook.name] = _finished(study, notebook, options, runs, needed[0])
+    return jobs
+
+
+def needing(study: Study, name: str) -> list[str]:
+    """Return the notebooks that take the run of a notebook as an input, directly or through others."""
+    found: list[str] = []
+    for notebook in study.notebooks.values():
+        if any(upstream in (name, *found) for upstream in notebook.inputs.values()):
+            found.append(notebook.name)
+    return found
+
+
+def _finished(
+    study: Study, notebook: Notebook, options: Options, runs: Mapping[str, Path], needed: str
+) -> Path:
+    if all(upstream in runs for upstream in notebook.inputs.values()):
+        planned = job(study, notebook, options, {k: runs[u] for k, u in notebook.inputs.items()})
+        if execute.is_done(planned):
+            return planned.folder
+    try:
+        return history.latest(study.name, notebook.name, root=options.root)
+    except RunError as error:
+        raise RunError(f"{study.name}/{needed} needs a run of {notebook.name}. {error}") from None
+
+
+def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[[str], None] = print) -> bool:
+    """Run a study's notebooks in order and return whether all went well; the first failure ends the chain.
+
+    The report of the study, ``<root>/<study>/report.html``, is written at the end in either case.
+
+    Raises:
+        ParameterError: On bad input, before anything runs.
+        RunError: If an upstream run is missing.
+    """
+    from eolab import reports
+
+    jobs = plan(study, options, only)
+    good = True
+    for number, one in enumerate(jobs, 1):
+        good = step(one, options.force, say, f"{number}/{len(jobs)} ")
+        _note(study, one)
+        if not good:
+            break
+    say(f"Report: {reports.build_study(options.root / study.name)}")
+    return good
+
+
+def step(job: Job, force: bool, say: Callable[[str], None], counter: str = "") -> bool:
+    """Run one job unless it is done, tell how it went, and return whether it is done."""
+    if not force and execute.is_done(job):
+        say(f"{counter}{job.label}: finished before, skipped")
+        return True
+    say(f"{counter}{job.label}: started")
+    record = execute.run(job, force)
+    if record.status == "done":
+        say(f"{counter}{job.label}: done in {duration(record.record['seconds'])}")
+        return True
+    say(f"{counter}{job.label}: stopped" if record.status == "stopped" else failure(record))
+    return False
+
+
+def failure(run: history.RunRecord) -> str:
+    """Return what failed in a run: the cell, its error and where to look."""
+    failed = run.record.get("failed") or {}
+    where = f"cell In [{failed['cell']}]" if failed.get("cell") is not None else "outside of a cell"
+    trace = "".join(f"    {line}\n" for line in failed.get("traceback", [])[-12:])
+    error = f"{failed.get('error')}: {failed.get('message')}"
+    return (
+        f"FAILED {run.record['study']}/{run.record['notebook']} in {where}: {error}\n{trace}"
+        f"  notebook as far as it came: {run.folder / (run.record['notebook'] + '.ipynb')}"
+    )
+
+
+def _note(study: Study, job: Job) -> None:
+    """Keep which runs belong together, for the report of the study."""
+    path = job.root / study.name / CHAIN
+    chain = folders.read_json(path)
+    runs = {**chain.get("runs", {}), job.notebook.name: job.folder.name}
+    folders.write_json(path, {"profile": job.profile, "updated": folders.now(), "runs": runs})

@@ -1,0 +1,190 @@
+"""One notebook run in a process of its own, into its run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from eolab import workspace
+from eolab.errors import RunError
+from eolab.runs import folders, history, provenance
+from eolab.runs.record import RUN_DIR
+from eolab.runs.study import Notebook
+
+QUIET = {  # C++ libraries write to stderr what nobody reads in a report
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "GLOG_minloglevel": "2",
+    "GRPC_VERBOSITY": "ERROR",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
+
+
+_RUNNING: set[subprocess.Popen[bytes]] = set()  # what stop_all ends; sweeps run several at once
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to do.
+
+    Attributes:
+        notebook: The notebook.
+        values: Parameters that differ from the notebook's defaults or were set, inputs left out.
+        upstream: Input parameter → run folder.
+        root: Folder of all runs.
+        profile: Name of the profile, None for the notebook's defaults.
+        timeout: Longest time for a cell in seconds, None for no limit.
+        environment: Environment variables that only this run gets.
+    """
+
+    notebook: Notebook
+    values: dict[str, Any]
+    upstream: dict[str, Path]
+    root: Path
+    profile: str | None = None
+    timeout: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def folder(self) -> Path:
+        """The run folder; the same job has the same folder, whichever profile or sweep asks for it."""
+        own = {**self.notebook.defaults, **self.values}
+        own = {key: value for key, value in own.items() if key not in self.upstream}
+        names = {key: folder.name for key, folder in self.upstream.items()}
+        digits = folders.run_hash(own, names, folders.code_hash(self.notebook.path))
+        return folders.find(
+            self.root, self.notebook.study, self.notebook.name, self.profile or "default", digits
+        )
+
+    @property
+    def label(self) -> str:
+        """Name for the terminal."""
+        return f"{self.notebook.name} {self.folder.name}"
+
+    def stamps(self) -> dict[str, Any]:
+        """Input parameter → which upstream run, ended when: what makes this run stale when it changes."""
+        return {key: provenance.upstream(history.RunRecord(folder)) for key, folder in self.upstream.items()}
+
+
+def is_done(job: Job) -> bool:
+    """Return whether the job was finished before, on the upstream runs as they are now."""
+    run = history.RunRecord(job.folder)
+    return run.status == "done" and _fresh(job)
+
+
+def run(job: Job, force: bool = False) -> history.RunRecord:
+    """Run a notebook and return its record; its ``status`` says whether it failed.
+
+    A folder of an earlier unfinished run is entered again, so that stores and training go on where they were;
+    with ``force``, or when the upstream runs have changed since, it is emptied first.
+
+    Raises:
+        RunError: If another process works in the folder, or the process could not be started.
+        KeyboardInterrupt: As it came, after the notebook's process was stopped.
+    """
+    folder = job.folder
+    if (folder / folders.RECORD).is_file() and (force or not _fresh(job)):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    job_file = folder / ".job.json"
+    folders.write_json(job_file, _description(job, folder))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eolab.runs.worker", str(job_file)],
+        stdin=subprocess.PIPE,
+        env=_environment(job, folder),
+        start_new_session=True,  # Ctrl-C reaches the runner alone, which then stops the worker
+    )
+    _RUNNING.add(process)
+    try:
+        code = process.wait()
+    except BaseException:
+        _stop(process)
+        raise
+    finally:
+        _RUNNING.discard(process)
+        if process.stdin:
+            process.stdin.close()
+    return _outcome(folder, code)
+
+
+def stop_all() -> None:
+    """Stop every notebook that runs; their runs are marked as stopped and can be entered again."""
+    for process in list(_RUNNING):
+        _stop(process)
+
+
+def _outcome(folder: Path, code: int) -> history.RunRecord:
+    if code == 3:
+        raise RunError(f"Another process is working in {folder}: wait for it, or end it, then run again.")
+    if history.load(folder).status not in ("done", "failed", "stopped"):
+        reason = f"its process ended with status {code} (a negative number is a signal; -9: out of memory?)"
+        failed: dict[str, Any] = {
+            "cell": None,
+            "source": "",
+            "error": "RunError",
+            "message": reason,
+            "traceback": [],
+        }
+        folders.update_record(folder, status="failed", failed=failed, ended=folders.now())
+    return history.load(folder)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        process.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def _fresh(job: Job) -> bool:
+    """Whether an earlier run in the folder has this code and these upstream runs; True without one."""
+    record = history.RunRecord(job.folder).record
+    if not record:
+        return True
+    known = record.get("upstream") or {}
+    same = all(known.get(key) == stamp for key, stamp in job.stamps().items())
+    return same and record.get("code") == folders.code_hash(job.notebook.path)
+
+
+def _description(job: Job, folder: Path) -> dict[str, Any]:
+    values = {**job.values, **{key: str(path) for key, path in job.upstream.items()}}
+    record = {
+        "study": job.notebook.study,
+        "notebook": job.notebook.name,
+        "run": folder.name,
+        "profile": job.profile,
+        "parameters": {**job.notebook.defaults, **values},
+        "defaults": job.notebook.defaults,
+        "upstream": job.stamps(),
+        "code": folders.code_hash(job.notebook.path),
+    }
+    names = {"output": f"{job.notebook.name}.ipynb", "label": job.label}
+    return {
+        "path": str(job.notebook.path),
+        "folder": str(folder),
+        "values": values,
+        "timeout": job.timeout,
+        "record": json.loads(json.dumps(record)),
+        **names,
+    }
+
+
+def _environment(job: Job, folder: Path) -> dict[str, str]:
+    own = {
+        "EOLAB_HEADLESS": "1",
+        "EOLAB_ROOT": str(workspace.root()),
+        "EOLAB_RUNS": str(job.root),
+        RUN_DIR: str(folder),
+    }
+    kept = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
+    return {**QUIET, **kept, **own, **job.environment}

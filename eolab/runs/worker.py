@@ -1,0 +1,207 @@
+"""The process that runs one notebook: ``python -m eolab.runs.worker job.json``.
+
+It is started by :mod:`eolab.runs.execute` and stops when its standard input closes, so that nothing goes on
+working when the runner is gone, however it went.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from eolab.runs import folders
+
+LINE_EVERY_S = 10.0
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class Progress:
+    """Plain lines in the terminal: which cell runs, and for how long."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.manager: Any = None
+        self.index = 0
+        self._cell_started = self._said = time.monotonic()
+        threading.Thread(target=self._tick, daemon=True).start()
+
+    def cell(self, manager: Any, index: int) -> None:
+        """Note that a cell starts."""
+        self.manager, self.index, self._cell_started = manager, index, time.monotonic()
+
+    def _tick(self) -> None:
+        while True:
+            time.sleep(0.5)
+            now = time.monotonic()
+            if self.manager is not None and now - self._said >= LINE_EVERY_S:
+                self._said = now
+                print(self.line(now - self._cell_started), flush=True)
+
+    def line(self, seconds: float) -> str:
+        """Return the line for the cell that runs, with the last line that it printed."""
+        cells = self.manager.nb.cells
+        codes = [i for i, cell in enumerate(cells) if cell.cell_type == "code"]
+        number = sum(i <= self.index for i in codes)
+        last = _last_line(cells[self.index])
+        return f"  {self.label}  cell {number}/{len(codes)}  {seconds:.0f} s{f'  {last}' if last else ''}"
+
+
+def _last_line(cell: Any) -> str:
+    streams = [o.text for o in cell.get("outputs", []) if o.output_type == "stream"]
+    lines = "".join(streams)[-2000:].replace("\r", "\n").strip().splitlines()
+    return lines[-1].strip()[:100] if lines else ""
+
+
+def main(job_file: str) -> int:
+    """Run the job that a file describes and return the exit status."""
+    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    folder = Path(job["folder"])
+    lock = _lock(folder)
+    threading.Thread(target=_stop_with_parent, args=(folder,), daemon=True).start()
+    started = folders.now()
+    folders.update_record(
+        folder,
+        **job["record"],
+        status="running",
+        started=started,
+        ended=None,
+        failed=None,
+        process=os.getpid(),
+    )
+    failed = _execute(job, folder)
+    status = "failed" if failed else "done"
+    seconds = folders.seconds_since(started)
+    folders.update_record(folder, status=status, ended=folders.now(), seconds=seconds, failed=failed)
+    _afterwards(folder)
+    lock.close()
+    return 1 if failed else 0
+
+
+def _lock(folder: Path) -> Any:
+    """Hold the run folder for this process; wait shortly for one that is just ending."""
+    lock = (folder / ".lock").open("w")
+    for _ in range(60):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            time.sleep(0.5)
+    other = folders.read_json(folder / folders.RECORD).get("process")
+    print(f"  {folder} is being worked on by process {other}: wait for it or end it.", flush=True)
+    sys.exit(3)
+
+
+def _stop_with_parent(folder: Path) -> None:
+    os.read(0, 1)  # returns when the runner closes our standard input, or dies
+    if folders.read_json(folder / folders.RECORD).get("status") == "running":
+        folders.update_record(folder, status="stopped", ended=folders.now())
+    os._exit(130)  # the kernel watches its parent and ends too
+
+
+def _execute(job: dict[str, Any], folder: Path) -> dict[str, Any] | None:
+    """Run the notebook; return what failed, None when nothing did."""
+    import nbformat
+    import papermill
+    from papermill.engines import NBClientEngine, papermill_engines
+    from papermill.exceptions import PapermillExecutionError
+
+    progress = Progress(job["label"])
+
+    class Engine(NBClientEngine):
+        """Papermill's engine that tells which cell runs."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, *args: Any, **kwargs: Any) -> Any:
+            start = nb_man.cell_start
+
+            def cell_start(cell: Any, cell_index: int = 0, **more: Any) -> None:
+                progress.cell(nb_man, cell_index)
+                start(cell, cell_index, **more)
+
+            nb_man.cell_start = cell_start
+            return super().execute_managed_notebook(nb_man, *args, **kwargs)
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    papermill_engines.register("eolab", Engine)
+    output = folder / job["output"]
+    try:
+        papermill.execute_notebook(
+            nbformat.read(job["path"], as_version=4),
+            str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats paths
+            parameters=job["values"],
+            engine_name="eolab",
+            kernel_name="python3",  # the environment of this process
+            progress_bar=False,
+            cwd=str(Path(job["path"]).parent),
+            execution_timeout=job["timeout"],
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no note on TCP in each terminal
+        )
+    except PapermillExecutionError as error:
+        return _failure(error.exec_count, error.source, error.ename, error.evalue, error.traceback)
+    except Exception as error:  # a dead kernel, a cell over its time, a full disk: all end in the record
+        return _broken(error, progress, output)
+    finally:
+        progress.manager = None
+    return None
+
+
+def _broken(error: Exception, progress: Progress, output: Path) -> dict[str, Any]:
+    """Record an end that no cell reported, and write it into the notebook where it happened."""
+    import nbformat
+
+    name = type(error).__name__
+    first = str(error).strip().splitlines()[0] if str(error).strip() else name
+    reason = {
+        "CellTimeoutError": "the cell ran longer than the time limit",
+        "DeadKernelError": "the kernel died, most often for lack of memory",
+    }.get(name, first)
+    if progress.manager is None:
+        return _failure(None, "", name, reason, [])
+    notebook = progress.manager.nb
+    cell = notebook.cells[progress.index]
+    trace = [f"{name}: {reason}"]
+    cell.setdefault("outputs", []).append(
+        nbformat.v4.new_output("error", ename=name, evalue=reason, traceback=trace)
+    )
+    nbformat.write(notebook, output)
+    return _failure(cell.get("execution_count"), cell.source, name, reason, trace)
+
+
+def _failure(count: int | None, source: str, name: str, reason: str, trace: list[str]) -> dict[str, Any]:
+    lines = _ANSI.sub("", "\n".join(trace)).splitlines()[-200:]
+    return {
+        "cell": count,
+        "source": source,
+        "error": name,
+        "message": _ANSI.sub("", reason),
+        "traceback": lines,
+    }
+
+
+def _afterwards(folder: Path) -> None:
+    """Write the report and log to MLflow; a problem with either does not undo the run."""
+    from eolab.errors import EolabError
+
+    try:
+        from eolab import reports
+
+        reports.build(folder)
+        if os.environ.get("MLFLOW_TRACKING_URI"):
+            from eolab.runs import tracking
+
+            tracking.log(folder)
+    except EolabError as error:
+        folders.update_record(folder, note=str(error))
+        print(f"  {error}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
