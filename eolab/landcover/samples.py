@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from eolab.legends import IGNORE
-from eolab.store import ArraySpec
+from eolab.store import ArraySpec, days
 
 if TYPE_CHECKING:
     from eolab.catalog import DataEntry
@@ -44,7 +44,7 @@ def pixel_table(
     rng = np.random.default_rng(seed)
     label = np.asarray(series["label"]).ravel()
     labelled = np.flatnonzero(label != IGNORE)
-    scored = rng.choice(labelled, min(uniform, len(labelled)), replace=False)
+    scored = rng.choice(labelled, min(uniform, len(labelled) // 2), replace=False)
     rest = np.ones(label.size, bool)
     rest[scored] = False
     learned = []
@@ -107,12 +107,6 @@ def default_block_m(series: xr.Dataset) -> float:
     """Return a tenth of the scene's shorter side in metres: about a hundred blocks."""
     height, width = (series.sizes[axis] * abs(series.rio.resolution()[i]) for i, axis in ((1, "y"), (0, "x")))
     return min(height, width) / 10
-
-
-def days(times: np.ndarray) -> np.ndarray:
-    """Return days since 1 January of the series' first year, float32, for times (T,) of datetime64."""
-    times = np.asarray(times, "datetime64[D]")
-    return (times - times.min().astype("datetime64[Y]").astype("datetime64[D]")).astype(np.float32)
 
 
 def pixel_series(window: xr.Dataset) -> Inputs:
