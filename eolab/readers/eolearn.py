@@ -51,8 +51,8 @@ def open_patch(folder: str | Path) -> xr.Dataset:
     Returns:
         All features with their dims, e.g. ``NDVI`` (time, y, x), ``DEM`` (y, x); ``reference_scenes``
         (scene, band, y, x) reflectance where the file stands beside. Coordinates time, y, x; CRS through rio.
-        ``LULC.attrs["legend"]`` is JSON, code to name, where the polygons are there; the name of code 0, which
-        means that nothing is known, is empty. Arrays are memory maps.
+        ``LULC.attrs["legend"]`` is JSON, code to name, where the polygons are there; the name of code 0
+        (nothing is known) is empty. Arrays are memory maps.
 
     Raises:
         DataError: If a part of the patch is missing, unreadable or of another shape than the rest.
