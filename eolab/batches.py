@@ -7,11 +7,10 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
-import pandas as pd
 
 from eolab.errors import ParameterError
 from eolab.legends import IGNORE
-from eolab.store import Store
+from eolab.store import Store, days
 
 MEMORY_BUDGET = 2 << 30  # bytes of RAM that in_memory="auto" may fill with samples
 
@@ -65,7 +64,7 @@ class StoreBatches(keras.utils.PyDataset):
                 f"Batches need samples and a positive batch size: got {len(self.indices)} and {batch_size}."
             )
         self.class_weights = weight_table(class_weights)
-        self.day = days(store)
+        self.day = None if store.time is None else days(store.time)
         names = sorted({*self.inputs.values(), label})
         size = len(self.indices) * sum(store.gather([0], [name])[name].nbytes for name in names)
         held = size <= memory_budget if in_memory == "auto" else in_memory
@@ -122,13 +121,3 @@ def weight_table(class_weights: Mapping[int, float] | Sequence[float] | None) ->
         weights[int(index)] = weight
     weights[IGNORE] = 0
     return weights
-
-
-def days(store: Store) -> np.ndarray | None:
-    """Return the store's time coordinate as days since 1 January of its first year, float32 (T,)."""
-    values = store.metadata.get("coords", {}).get("time")
-    if values is None:
-        return None
-    time = pd.to_datetime(values)
-    start = pd.Timestamp(year=time.min().year, month=1, day=1)
-    return ((time - start) / pd.Timedelta(days=1)).to_numpy(np.float32)

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from store_example import BANDS, SAMPLES, TIMES, write
 
-from eolab.batches import StoreBatches, days
+from eolab.batches import StoreBatches
 from eolab.errors import ParameterError
-from eolab.store import ArraySpec
+from eolab.store import ArraySpec, days
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,10 @@ def test_a_batch_is_what_models_take(store):
 
 def test_days_count_from_january_of_the_first_year(tmp_path):
     dates = ["2019-11-01", "2019-12-31", "2020-01-01", "2020-01-02T12:00:00", "2021-01-01"]
-    metadata = {"coords": {"time": dates}}
-    assert days(write(tmp_path / "s", metadata=metadata)).tolist() == [304, 364, 365, 366.5, 731]
+    expected = [304, 364, 365, 366.5, 731]
+    store = write(tmp_path / "s", metadata={"coords": {"time": dates}})
+    assert StoreBatches(store)[0][0]["day"][0].tolist() == expected
+    assert days(store.time).tolist() == days(dates).tolist() == expected
 
 
 def test_weights_follow_class_and_ignored_pixels_weigh_nothing(tmp_path):
@@ -129,7 +131,7 @@ def recorder() -> keras.Model:
     }
     output = keras.layers.Dense(2, activation="softmax")(Recorder(name="recorder")(inputs["image"]))
     model = keras.Model(inputs, output)
-    model.compile(keras.optimizers.SGD(0), "sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
     return model
 
 

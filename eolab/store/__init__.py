@@ -12,7 +12,7 @@ Example:
 
 from eolab.store.fingerprint import fingerprint_files
 from eolab.store.layout import ArraySpec, required_bytes
-from eolab.store.reading import Store, open_store
+from eolab.store.reading import Store, days, open_store
 from eolab.store.writing import write_store
 
-__all__ = ["ArraySpec", "Store", "fingerprint_files", "open_store", "required_bytes", "write_store"]
+__all__ = ["ArraySpec", "Store", "days", "fingerprint_files", "open_store", "required_bytes", "write_store"]

@@ -58,6 +58,12 @@ class Store:
         """Bytes of all arrays."""
         return len(self) * sum(layout.row_bytes(spec) for spec in self.arrays_spec.values())
 
+    @property
+    def time(self) -> pd.DatetimeIndex | None:
+        """Dates of the time axis; None for a store without one."""
+        values = self.metadata.get("coords", {}).get("time")
+        return None if values is None else pd.to_datetime(values, format="ISO8601")
+
     def indices(self, split: str | Iterable[str], column: str = "split") -> np.ndarray:
         """Return the rows of a split, ascending int64.
 
@@ -145,7 +151,7 @@ class Store:
         }
         dims = {dim for spec in self.arrays_spec.values() for dim in spec.dims}
         coords: dict[str, Any] = {
-            dim: pd.to_datetime(values).to_numpy() if dim == "time" else np.asarray(values)
+            dim: self.time if dim == "time" else np.asarray(values)
             for dim, values in self.metadata.get("coords", {}).items()
         }
         for column in self.table.columns:
@@ -203,6 +209,17 @@ class Store:
             self.metadata = self._info["metadata"] = plain
             self.__dict__.pop("dataset", None)
             disk.write_atomically(self.path / layout.STORE_FILE, layout.to_json(self._info))
+
+
+def days(time: Any) -> np.ndarray:
+    """Return dates as days since 1 January of the first one's year, float32 (T,): models' input ``day``.
+
+    Args:
+        time: Dates (T,): an index, datetime64, or ISO text.
+    """
+    dates = pd.DatetimeIndex(pd.to_datetime(time, format="ISO8601"))
+    start = pd.Timestamp(year=dates.min().year, month=1, day=1)
+    return ((dates - start) / pd.Timedelta(days=1)).to_numpy(np.float32)
 
 
 def _take(array: np.ndarray, rows: np.ndarray, order: np.ndarray) -> np.ndarray:
