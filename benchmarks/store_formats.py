@@ -3,7 +3,7 @@
 Each format holds the same random numbers in a temporary folder on the same disk. A batch is `--batch` samples
 at random positions (TFRecord cannot do that and is read in sequence); all formats get the same positions, all
 files are in the page cache, and every batch ends as one NumPy array, of which the first is checked. Rounds
-alternate between the formats, and the best round of each counts: other work on the machine only slows one down.
+alternate between the formats, and the best of each counts: other work on the machine only slows one down.
 
     pip install -e '.[benchmark]' && python benchmarks/store_formats.py
 """

@@ -19,9 +19,14 @@ class StoreBatches(keras.utils.PyDataset):
     """Batches ``(inputs, label, sample_weight)`` of some rows of a store, as NumPy arrays.
 
     Inputs are a dict of arrays ``(B, …)``; ``day`` is added for stores with a time coordinate. The order is a
-    pure function of seed and epoch, so a training that resumes at an epoch sees what an unbroken one sees;
-    Keras does not tell a data set its epoch, so add `callback` to the callbacks of ``fit``. The last batch
-    may be smaller. Samples with the ignore label 255 get weight 0 (and label 0, which losses accept).
+    pure function of seed and epoch, so a training that resumes at an epoch sees what an unbroken one sees,
+    if it is called as in the example: Keras does not tell a data set its epoch, and its own ``shuffle``
+    would shuffle the batches once more by Python's global random numbers. The last batch may be smaller.
+    Samples with the ignore label 255 get weight 0 (and label 0, which losses accept).
+
+    Example:
+        >>> batches = StoreBatches(store, store.indices("train"), seed=1, shuffle=True)
+        >>> model.fit(batches, callbacks=[batches.callback], shuffle=False)
 
     Args:
         store: The store.

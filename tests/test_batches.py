@@ -149,9 +149,8 @@ def expected_sum(store, epochs) -> float:
 def test_fit_sees_each_epoch_in_its_order(store, epochs):
     batches = StoreBatches(store, batch_size=16, seed=3, shuffle=True)
     model = recorder()
-    model.fit(
-        batches, initial_epoch=epochs.start, epochs=epochs.stop, callbacks=[batches.callback], verbose=0
-    )
+    epoch = {"initial_epoch": epochs.start, "epochs": epochs.stop}
+    model.fit(batches, **epoch, callbacks=[batches.callback], shuffle=False, verbose=0)
     found = float(model.get_layer("recorder").sum)
     assert found == pytest.approx(expected_sum(store, epochs), rel=1e-5)
     assert found != pytest.approx(expected_sum(store, [0] * len(epochs)), rel=1e-5)
@@ -164,7 +163,7 @@ import keras, test_batches, store_example
 store = store_example.write(Path(sys.argv[1]))
 batches = test_batches.StoreBatches(store, batch_size=16, seed=3, shuffle=True)
 model = test_batches.recorder()
-model.fit(batches, initial_epoch=2, epochs=4, callbacks=[batches.callback], verbose=0)
+model.fit(batches, initial_epoch=2, epochs=4, callbacks=[batches.callback], shuffle=False, verbose=0)
 found = float(keras.ops.convert_to_numpy(model.get_layer("recorder").sum.value))
 expected = float(test_batches.expected_sum(store, range(2, 4)))
 print(json.dumps([keras.backend.backend(), found, expected]))
