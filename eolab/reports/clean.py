@@ -14,6 +14,7 @@ _NOISE = re.compile(  # absl and glog lines, and what TensorFlow and CUDA say at
     r"|SKIPPING RUNTIME REGISTRATION)"
 )
 _WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/javascript")
+_ADDRESS = re.compile(r"^[\[(]*<[\w. ]+( object)? at 0x[0-9a-f]+>")
 _PAPERMILL_ERROR = "papermill-error-cell-tag"
 
 
@@ -50,7 +51,7 @@ def _outputs(outputs: list[Any]) -> list[Any]:
     kept: list[Any] = []
     for output in outputs:
         data = output.get("data", {})
-        if any(kind in data for kind in _WIDGETS):
+        if any(kind in data for kind in _WIDGETS) or _says_nothing(data):
             continue
         if output.output_type == "stream" and kept and kept[-1].get("name") == output.name:
             kept[-1].text += output.text
@@ -60,6 +61,11 @@ def _outputs(outputs: list[Any]) -> list[Any]:
         if output.output_type == "stream":
             output.text = _readable(output.text)
     return [output for output in kept if output.output_type != "stream" or output.text.strip()]
+
+
+def _says_nothing(data: Any) -> bool:
+    """Whether an output is only the address of an object, as plotting calls return it."""
+    return list(data) == ["text/plain"] and bool(_ADDRESS.match(data["text/plain"].strip()))
 
 
 def _readable(text: str) -> str:

@@ -29,7 +29,8 @@ def chips(run: RunRecord) -> list[dict[str, str]]:
         f"profile {run.record.get('profile')}" if run.record.get("profile") else "",
         f"run {run.folder.name}",
     ]
-    return [{"text": run.status, "kind": kind}] + [{"text": text} for text in texts if text]
+    found = [{"text": text} for text in texts if text]
+    return [{"text": run.status, "kind": kind}, *found]
 
 
 def banners(runs: Sequence[RunRecord], link: str | None = None) -> list[dict[str, Any]]:
@@ -54,7 +55,11 @@ def failures(runs: Sequence[RunRecord], link: str | None) -> list[dict[str, Any]
             continue
         where = f"in cell In [{failed['cell']}]" if failed.get("cell") is not None else "outside of a cell"
         text = f"{failed['error']}: {failed['message']}"
-        banner = {"kind": "failed", "title": f"{run.record['notebook']} failed {where}.", "text": text}
+        banner: dict[str, Any] = {
+            "kind": "failed",
+            "title": f"{run.record['notebook']} failed {where}.",
+            "text": text,
+        }
         banners.append(banner | {"link": link, "trace": "\n".join(failed.get("traceback", []))})
     return banners
 
@@ -66,13 +71,19 @@ def parameters(run: RunRecord) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "value": repr(value),
+            "value": _value(run, name, value),
             "default": repr(defaults.get(name)),
             "changed": value != defaults.get(name),
             "help": helps.get(name, ""),
         }
         for name, value in run.params.items()
     ]
+
+
+def _value(run: RunRecord, name: str, value: Any) -> str:
+    """A parameter as text: an upstream run by its name, for its folder means nothing on another machine."""
+    upstream = (run.record.get("upstream") or {}).get(name)
+    return f"{upstream['notebook']}/{upstream['run']}" if upstream else repr(value)
 
 
 def _helps(run: RunRecord) -> dict[str, str]:

@@ -31,14 +31,15 @@ def draw(soup: Any) -> None:
 
 
 def _picture(soup: Any, formula: str, block: bool) -> Any:
-    from matplotlib import mathtext
+    from matplotlib import mathtext, rc_context
     from matplotlib.font_manager import FontProperties
 
     text = f"${' '.join(formula.split())}$"
     font = FontProperties(size=_SIZE_PT)
     buffer = BytesIO()
     try:
-        depth = mathtext.math_to_image(text, buffer, prop=font, dpi=72, format="svg")
+        with rc_context({"figure.facecolor": "none", "savefig.facecolor": "none"}):
+            depth = mathtext.math_to_image(text, buffer, prop=font, dpi=72, format="svg")
     except ValueError:
         return None
     source = base64.b64encode(buffer.getvalue()).decode("ascii")

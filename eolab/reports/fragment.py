@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from eolab.reports import clean, formulas
+from eolab.reports import clean, formulas, tables
 
 TEMPLATES = Path(__file__).parent / "templates"
 _OUTSIDE = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
@@ -58,8 +58,7 @@ def render(
     _offline(soup)
     _links(soup, links or {})
     formulas.draw(soup)
-    for table in soup.find_all("table"):
-        table.wrap(soup.new_tag("div", attrs={"class": "scroll"}))
+    tables.tidy(soup)
     title = soup.find("h1")
     text = _text(title) if title else ""
     if title:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.errors import EolabError, RunError
 from eolab.progress import duration
-from eolab.reports import facts, fragment, html
+from eolab.reports import facts, fragment, html, tables
 from eolab.reports.fragment import Fragment
 from eolab.runs import folders, history
 from eolab.runs.history import RunRecord
@@ -24,6 +24,7 @@ def build(folder: Path) -> Path:
     Raises:
         RunError: If the folder is no run folder or its notebook was not run by the runner.
     """
+    folder = folder.resolve()
     run = history.load(folder)
     piece = _piece(run)
     body = _body(run, piece, prefix="", level=2)
@@ -33,7 +34,7 @@ def build(folder: Path) -> Path:
     toc.append({"id": "made", "text": "How this was made", "children": []})
     text = html.page(
         title=piece.title or run.record["notebook"],
-        kicker=_study_title(run.record["study"]),
+        kicker=_about(folder.parents[1])["title"],
         facts=facts.chips(run),
         banners=facts.banners([run], link="#failed-cell"),
         toc=toc,
@@ -55,41 +56,47 @@ def build_study(folder: Path) -> Path:
         raise RunError(
             f"{folder} holds no runs of a study: expected <notebook>/<run>/{folders.RECORD} in it."
         )
+    about = _about(folder)
     anchors = {f"{run.record['notebook']}.ipynb": run.record["notebook"] for run in runs}
     chapters = [_chapter(run, anchors) for run in runs]
-    tables = _sweep_tables(folder)
+    sweeps = _sweep_tables(folder)
     toc = [chapter.contents for chapter in chapters]
-    toc += [{"id": "sweeps", "text": "Sweeps", "children": []}] if tables else []
-    cover = str(html.parts().cover([chapter.cover for chapter in chapters]))
+    toc += [{"id": "sweeps", "text": "Sweeps", "children": []}] if sweeps else []
+    missing = [_missing_line(name) for name in about["notebooks"] if f"{name}.ipynb" not in anchors]
+    cover = str(html.parts().cover([*(chapter.cover for chapter in chapters), *missing]))
     text = html.page(
-        title=_study_title(folder.name),
-        description=_study_description(folder.name),
-        facts=_study_chips(runs),
+        title=about["title"],
+        description=about["description"],
+        facts=_study_chips(runs, complete=not missing),
         banners=facts.banners(runs),
         toc=toc,
-        body=cover + "".join(chapter.html for chapter in chapters) + tables,
+        body=cover + "".join(chapter.html for chapter in chapters) + sweeps,
         made=facts.date(max(str(run.record.get("ended") or "") for run in runs)),
     )
     folders.write_text(folder / folders.REPORT, text)
     return folder / folders.REPORT
 
 
-def page(title: str, body: str, tables: Sequence[pd.DataFrame], simulated: bool) -> str:
+def page(title: str, body: str, frames: Sequence[pd.DataFrame], simulated: bool) -> str:
     """Return a page with tables, for a sweep.
 
     Args:
         title: Its title.
         body: HTML above the tables.
-        tables: The tables, in order.
+        frames: The tables, in order.
         simulated: Whether the numbers come from simulated data.
     """
-    parts = [body, *(_table(table) for table in tables)]
+    parts = [body, *(_table(table) for table in frames)]
     return html.page(title=title, banners=[facts.SIMULATED] if simulated else [], body="".join(parts))
 
 
 def _table(table: pd.DataFrame) -> str:
+    from bs4 import BeautifulSoup
+
     markup = table.to_html(index=False, border=0, na_rep="–", float_format=lambda v: f"{v:.4g}")
-    return f'<div class="scroll">{markup}</div>'
+    soup = BeautifulSoup(markup, "html.parser")
+    tables.tidy(soup)
+    return str(soup)
 
 
 def _piece(run: RunRecord, **options: Any) -> Fragment:
@@ -140,8 +147,12 @@ def _cover_line(run: RunRecord, name: str, title: str) -> dict[str, str]:
     return line | {"run": run.folder.name, "ended": facts.date(run.record.get("ended")) or "–"}
 
 
-def _study_chips(runs: Sequence[RunRecord]) -> list[dict[str, str]]:
-    good = all(run.status == "done" for run in runs)
+def _missing_line(name: str) -> dict[str, str]:
+    return {"title": name, "status": "not run", "kind": "quiet", "time": "–", "run": "–", "ended": "–"}
+
+
+def _study_chips(runs: Sequence[RunRecord], complete: bool) -> list[dict[str, str]]:
+    good = complete and all(run.status == "done" for run in runs)
     seconds = sum(run.record.get("seconds") or 0 for run in runs)
     profiles = dict.fromkeys(run.record.get("profile") or "default" for run in runs)
     chips = [{"text": "done" if good else "not complete", "kind": "good" if good else "bad"}]
@@ -159,35 +170,22 @@ def _chain(folder: Path) -> list[RunRecord]:
             found.append(history.load(chosen))
         elif notebook not in named and not named:
             found += list(history.records(folder.name, notebook, folder.parent))[:1]
-    order = list(_order(folder.name))
-    return sorted(found, key=lambda run: (run.record["notebook"] not in order, run.record["notebook"]))
+    places = {name: place for place, name in enumerate(_about(folder)["notebooks"])}
+    return sorted(found, key=lambda run: places.get(run.record["notebook"], len(places)))
 
 
-def _order(study_name: str) -> Iterable[str]:
+def _about(folder: Path) -> dict[str, Any]:
+    """Title, description and notebooks of a study: as its runs recorded them, else from the project."""
+    known = folders.read_json(folder / "chain.json")
+    if known.get("title"):
+        return dict(known)
     from eolab.runs import study
 
     try:
-        return study.load(study_name).notebooks
+        one = study.load(folder.name)
     except EolabError:
-        return ()
-
-
-def _study_title(name: str) -> str:
-    from eolab.runs import study
-
-    try:
-        return study.load(name).title
-    except EolabError:
-        return name
-
-
-def _study_description(name: str) -> str:
-    from eolab.runs import study
-
-    try:
-        return study.load(name).description
-    except EolabError:
-        return ""
+        return {"title": folder.name, "description": "", "notebooks": []}
+    return {"title": one.title, "description": one.description, "notebooks": list(one.notebooks)}
 
 
 def _sweep_tables(folder: Path) -> str:

@@ -141,10 +141,11 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
     from eolab import reports
 
     jobs = plan(study, options, only)
+    note(study, options.root)
     good = True
     for number, one in enumerate(jobs, 1):
         good = step(one, options.force, say, f"{number}/{len(jobs)} ")
-        _note(study, one)
+        note(study, options.root, one)
         if not good:
             break
     say(f"Report: {reports.build_study(options.root / study.name)}")
@@ -177,9 +178,10 @@ def failure(run: history.RunRecord) -> str:
     )
 
 
-def _note(study: Study, job: Job) -> None:
-    """Keep which runs belong together, for the report of the study."""
-    path = job.root / study.name / CHAIN
-    chain = folders.read_json(path)
-    runs = {**chain.get("runs", {}), job.notebook.name: job.folder.name}
-    folders.write_json(path, {"profile": job.profile, "updated": folders.now(), "runs": runs})
+def note(study: Study, root: Path, one: Job | None = None) -> None:
+    """Keep what the study's report needs: its title and notebooks, and which runs belong together."""
+    path = root / study.name / CHAIN
+    known = folders.read_json(path)
+    about = {"title": study.title, "description": study.description, "notebooks": list(study.notebooks)}
+    runs = dict(known.get("runs", {})) | ({one.notebook.name: one.folder.name} if one else {})
+    folders.write_json(path, {**about, "runs": runs})

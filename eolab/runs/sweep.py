@@ -40,6 +40,7 @@ def run(study: Study, name: str, options: Options, jobs: int = 1, say: Callable[
     """
     sweep = study.sweep(name)
     options = replace(options, profile=options.profile or sweep.profile)
+    chain.note(study, options.root)
     points = _jobs(study, sweep, options, jobs, say)
     records = _run_points(points, options, jobs, say)
     runs = table_of_runs(sweep, points)

@@ -1,0 +1,32 @@
+"""Tables on a page: numbers to the right, words to the left, wide ones scroll in their own box."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_NUMBER = re.compile(r"^[-+−]?[\d.,   ]*\d[\d.,eE+−-]*\s*(%|±.*|(?:s|min|h)\b.*)?$|^(–|NaN|nan|None|)$")
+
+
+def tidy(soup: Any) -> None:
+    """Align the columns of each data frame in a parsed page and give each table a box that scrolls."""
+    for table in soup.find_all("table"):
+        for name in ("border", "style"):
+            del table[name]
+        if "dataframe" in table.get("class", []):
+            _align(table)
+        if not table.find_parent(class_="scroll"):
+            table.wrap(soup.new_tag("div", attrs={"class": "scroll"}))
+
+
+def _align(table: Any) -> None:
+    rows = [row.find_all(["th", "td"], recursive=False) for row in table.find_all("tr")]
+    for styled in table.find_all(["tr", "th", "td"], style=True):
+        del styled["style"]
+    body = [row.find_all(["th", "td"], recursive=False) for row in table.select("tbody tr")]
+    for column in range(max((len(row) for row in body), default=0)):
+        cells = [row[column].get_text(strip=True) for row in body if len(row) > column]
+        kind = "num" if all(_NUMBER.match(text) for text in cells) else "word"
+        for row in rows:
+            if len(row) > column:
+                row[column]["class"] = [kind]
