@@ -27,7 +27,7 @@ FLOORS = [
     {"catalog", "readers", "simulate"},
     {"features", "preprocess", "splits", "leakage", "store", "metrics"},
     {"models", "baselines", "schedules"},
-    {"batches", "training", "prediction", "mapping"},
+    {"batches", "training", "prediction", "mapping", "evaluation"},
     {"landcover"},
     {"plots", "widgets"},
     {"runs", "reports", "cli"},

@@ -79,10 +79,33 @@ def keep_draws_apart(split: pd.Series, draw: pd.Series) -> pd.Series:
         draw: Column ``draw`` of :func:`pixel_table`.
 
     Returns:
-        The split, with "none" where a sample's draw does not fit it.
+        The split; uniformly drawn samples on training ground become "prior", as they tell the class shares
+        there (see :func:`prior_weights`), and samples drawn per class on other ground become "none".
     """
-    fits = (split.astype(str) == "train") == (draw == "per_class")
-    return split.astype(str).where(fits, "none")
+    split = split.astype(str)
+    split = split.mask((split == "train") & (draw == "uniform"), "prior")
+    return split.mask(split.isin(["validation", "test"]) & (draw == "per_class"), "none")
+
+
+def prior_weights(table: pd.DataFrame, column: str, classes: int) -> np.ndarray:
+    """Weight the classes as they occur on the training ground of the old map.
+
+    Training samples are drawn per class; with these weights they stand for the map's class shares.
+
+    Args:
+        table: Sample table with a split column from :func:`keep_draws_apart`.
+        column: That column.
+        classes: Number of classes K.
+
+    Returns:
+        Weight of each class (K,), mean 1 over the training samples; 0 for a class without any.
+    """
+    drawn, wanted = (
+        np.bincount(table.loc[table[column] == name, "label"], minlength=classes)[:classes].astype(float)
+        for name in ("train", "prior")
+    )
+    weights = np.divide(wanted + 1, drawn, out=np.zeros(classes), where=drawn > 0)  # + 1: none is 0
+    return weights * drawn.sum() / (weights * drawn).sum()
 
 
 def connected_groups(series: xr.Dataset) -> np.ndarray:
