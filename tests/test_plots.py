@@ -1,0 +1,341 @@
+"""Figures show the right numbers, clip nothing, and leave matplotlib's settings alone."""
+
+from __future__ import annotations
+
+import itertools
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+
+from eolab import plots
+from eolab.errors import DataError
+from eolab.legends import IGNORE, Legend
+from eolab.legends.landcover import LANDCOVER
+from eolab.plots import geometry
+
+HEIGHT, WIDTH, DATES = 30, 44, 9
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def make_series() -> xr.Dataset:
+    rng = np.random.default_rng(0)
+    label = np.repeat(np.arange(HEIGHT * WIDTH) // 110, 1).reshape(HEIGHT, WIDTH).astype(np.uint8)
+    label[0, :7] = IGNORE
+    image = rng.uniform(0.02, 0.5, (DATES, 6, HEIGHT, WIDTH)).astype(np.float32)
+    coords = {
+        "time": pd.date_range("2020-01-05", periods=DATES, freq="40D"),
+        "band": ["B02", "B03", "B04", "B08", "B11", "B12"],
+        "y": 4_800_000 - 10 * np.arange(HEIGHT) - 5.0,
+        "x": 431_000 + 10 * np.arange(WIDTH) + 5.0,
+    }
+    return xr.Dataset(
+        {
+            "image": (("time", "band", "y", "x"), image, {"units": "reflectance"}),
+            "clear": (("time", "y", "x"), rng.random((DATES, HEIGHT, WIDTH)) < 0.7),
+            "label": (("y", "x"), label),
+        },
+        coords=coords,
+    )
+
+
+SERIES = make_series()
+LABEL = SERIES["label"]
+BLUE = SERIES["image"].sel(band="B02", drop=True).rename("B02")
+
+
+def make_history() -> pd.DataFrame:
+    epoch = np.arange(1, 13)
+    loss = np.exp(-epoch / 4)
+    return pd.DataFrame(
+        {
+            "epoch": epoch,
+            "loss": loss,
+            "val_loss": loss + 0.02 * (epoch - 7) ** 2,
+            "accuracy": 1 - loss,
+            "val_accuracy": 0.9 - loss,
+            "learning_rate": 0.001 / epoch,
+        }
+    )
+
+
+def make_confusion() -> np.ndarray:
+    matrix = np.random.default_rng(1).integers(0, 40, (12, 12)) + 3000 * np.eye(12, dtype=int)
+    matrix[3] = matrix[:, 3] = 0
+    return matrix
+
+
+def statistics() -> pd.DataFrame:
+    return plots.class_statistics(BLUE, SERIES["clear"], LABEL, LANDCOVER)
+
+
+def scores() -> pd.DataFrame:
+    rows = [("LSTM with attention", 0.78, 0.75, 0.81, False), ("Random forest", 0.7, 0.66, 0.73, True)]
+    rows.append(("Majority class", 0.06, np.nan, np.nan, True))
+    return pd.DataFrame(rows, columns=["name", "estimate", "low", "high", "baseline"])
+
+
+def class_scores() -> pd.DataFrame:
+    rng = np.random.default_rng(2)
+    table = pd.DataFrame(
+        rng.uniform(0, 1, (12, 3)), index=LANDCOVER.names, columns=["precision", "recall", "f1"]
+    )
+    return table.assign(support=rng.integers(20, 4000, 12))
+
+
+def guesses() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    probabilities = rng.dirichlet(np.ones(5) * 0.4, 2000)
+    return rng.integers(0, 5, 2000), probabilities
+
+
+GALLERY = {
+    "rgb": lambda: plots.rgb(SERIES["image"][2], title="2020-03-25"),
+    "index_map": lambda: plots.index_map(BLUE[0].where(SERIES["clear"][0])),
+    "confidence_map": lambda: plots.confidence_map(np.full((HEIGHT, WIDTH), 0.4), like=LABEL),
+    "class_map": lambda: plots.class_map(LABEL, LANDCOVER, title="CORINE 2018"),
+    "compare_maps": lambda: plots.compare_maps([("Old", LABEL), ("New", LABEL[::-1])], LANDCOVER),
+    "change_map": lambda: plots.change_map(LABEL, np.roll(LABEL, 3), np.roll(LABEL, 1)),
+    "pixel_series": lambda: plots.pixel_series(
+        SERIES["image"][:, :, 4, 4], SERIES["clear"][:, 4, 4], current="2020-05-04", title="One pixel"
+    ),
+    "class_curves": lambda: plots.class_curves(statistics(), LANDCOVER, "Reflectance"),
+    "twin_vs_real": lambda: plots.twin_vs_real(statistics(), statistics(), "Reflectance"),
+    "dates_overview": lambda: plots.dates_overview(SERIES["clear"], title="Tile 31TCJ"),
+    "confusion": lambda: plots.confusion(make_confusion(), LANDCOVER),
+    "score_bars": lambda: plots.score_bars(scores(), "Macro F1, test split"),
+    "per_class": lambda: plots.per_class(class_scores()),
+    "score_by_distance": lambda: plots.score_by_distance(
+        pd.DataFrame({"distance": [20, 90, 600], "score": [0.9, 0.8, 0.6], "count": [3000, 400, 20]}),
+        "F1",
+        "m",
+    ),
+    "reliability": lambda: plots.reliability(*guesses(), title="LSTM"),
+    "history": lambda: plots.history(make_history()),
+    "lr_range": lambda: plots.lr_range(
+        pd.DataFrame({"learning_rate": np.geomspace(1e-5, 1, 60), "loss": (np.linspace(-3, 2, 60)) ** 2})
+    ),
+}
+
+
+def as_figure(drawn) -> Figure:
+    return drawn if isinstance(drawn, Figure) else drawn.figure
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_nothing_is_clipped_overlaps_or_changes_settings(name):
+    before = dict(mpl.rcParams)
+    figure = as_figure(GALLERY[name]())
+    figure.canvas.draw()
+    assert dict(mpl.rcParams) == before
+    inner = figure.get_tightbbox().transformed(figure.dpi_scale_trans)
+    assert inner.x0 >= -1
+    assert inner.y0 >= -1
+    assert inner.x1 <= figure.bbox.x1 + 1
+    assert inner.y1 <= figure.bbox.y1 + 1
+    for ax in figure.axes:
+        for axis, low, high in ((ax.xaxis, "x0", "x1"), (ax.yaxis, "y0", "y1")):
+            if axis is ax.xaxis and any(label.get_rotation() for label in axis.get_ticklabels()):
+                continue
+            boxes = [t.get_window_extent() for t in axis.get_ticklabels() if t.get_visible() and t.get_text()]
+            boxes = sorted((b for b in boxes if b.width), key=lambda box: getattr(box, low))
+            for one, two in itertools.pairwise(boxes):
+                assert getattr(one, high) <= getattr(two, low) + 1, f"tick labels of {name} overlap"
+    assert np.asarray(figure.canvas.buffer_rgba())[..., :3].std() > 5, "a blank picture"
+
+
+def test_gallery_holds_every_figure():
+    tables = {
+        "change_kinds",
+        "change_shares",
+        "class_statistics",
+        "reliability_table",
+        "stretch_limits",
+        "style",
+    }
+    assert set(GALLERY) == {name for name in plots.__all__ if name.islower()} - tables
+
+
+def test_rgb_draws_equal_values_in_equal_colours():
+    tile = SERIES["image"][0]
+    other = xr.concat([tile, tile * 2], "x")  # a brighter neighbour
+    limits = (0.05, 0.4)
+    one = plots.rgb(tile, limits=limits).images[0].get_array()
+    two = plots.rgb(other, limits=limits).images[0].get_array()
+    np.testing.assert_array_equal(one, two[:, :WIDTH])
+    red = tile.sel(band="B04").to_numpy()
+    np.testing.assert_allclose(one[..., 0], np.clip((red - 0.05) / 0.35, 0, 1), atol=1e-6)
+
+
+def test_rgb_says_how_it_was_scaled():
+    image = SERIES["image"][1]
+    low, high = np.percentile(image.sel(band=["B04", "B03", "B02"]), (2, 98))
+    assert plots.stretch_limits(image) == pytest.approx((low, high))
+    text = plots.rgb(image).get_xlabel()
+    assert f"black {low:.3g}, white {high:.3g} reflectance" in text
+    assert "2–98 of this image" in text
+    assert "of this image" not in plots.rgb(image, limits=(0, 1)).get_xlabel()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plots.rgb(SERIES["image"]), "select a date first"),
+        (lambda: plots.rgb(SERIES["image"][0], bands=("B4", "B03", "B02")), "no band B4.*B04"),
+        (lambda: plots.index_map(np.zeros(3)), "shape"),
+        (lambda: plots.class_map(np.zeros((2, 2), np.uint8), LANDCOVER, like=LABEL), "crop one"),
+        (lambda: plots.history(make_history(), metric="f1"), "no metric f1.*accuracy"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(call, message):
+    with pytest.raises(DataError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("south_first", [False, True])
+def test_maps_are_north_up_in_kilometres(south_first):
+    values = xr.zeros_like(BLUE[0])
+    values[:3] = 1.0  # the northernmost rows
+    values = values[::-1] if south_first else values
+    ax = plots.index_map(values, limits=(0, 1), cmap="gray")
+    ax.figure.canvas.draw()
+    pixels = np.asarray(ax.figure.canvas.buffer_rgba())[::-1, :, 0]
+    box = ax.get_window_extent()
+    column = pixels[int(box.y0) + 3 : int(box.y1) - 3, int((box.x0 + box.x1) / 2)]
+    assert column[-4:].min() > 200
+    assert column[: len(column) // 2].max() < 50
+    assert (*ax.get_xlim(), *ax.get_ylim()) == pytest.approx((431.0, 431.44, 4799.7, 4800.0))
+    assert ax.get_aspect() == 1.0
+
+
+def test_large_maps_are_thinned_and_keep_their_extent():
+    large = xr.DataArray(np.zeros((50, 4000), np.uint8), dims=("y", "x"))
+    assert geometry.thin(large).shape == (17, 1334)
+    ax = plots.class_map(large, LANDCOVER)
+    assert ax.get_images()[0].get_extent()[:2] == [-0.5, 3999.5]
+
+
+def test_legend_lists_the_classes_that_are_there():
+    labels = np.array([[0, 0, 8], [8, 10, IGNORE]], np.uint8)
+    legend = plots.class_map(labels, LANDCOVER).get_legend()
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == ["Urban", "Conifers", "Lake", "No label or no data"]
+    colors = [mpl.colors.to_hex(patch.get_facecolor()) for patch in legend.get_patches()]
+    assert colors[:3] == [LANDCOVER.colors[k] for k in (0, 8, 10)]
+
+
+def test_change_kinds_follow_their_definitions():
+    #            same right, changed right, changed wrong, both wrong, old unknown, truth unknown
+    old = np.array([1, 1, 1, 1, IGNORE, 1], np.uint8)
+    new = np.array([1, 2, 2, 1, 2, 2], np.uint8)
+    truth = np.array([1, 2, 1, 3, 2, IGNORE], np.uint8)
+    assert plots.change_kinds(old, new, truth).tolist() == [0, 1, 2, 3, 4, 4]
+    assert plots.change_kinds(old, new).tolist() == [0, 5, 5, 0, 4, 5]
+    shares = plots.change_shares(plots.change_kinds(old, new, truth))
+    assert shares.sum() == pytest.approx(1)
+    assert shares["Unknown (no label or no data)"] == pytest.approx(2 / 6)
+
+
+def test_change_map_calls_nothing_right_without_truth():
+    texts = [t.get_text() for t in plots.change_map(LABEL, np.roll(LABEL, 3)).get_legend().get_texts()]
+    assert not any("right" in text or "wrong" in text for text in texts)
+
+
+def test_confidence_takes_fractions_and_percent():
+    fraction = np.array([[0.25, np.nan]], np.float32)
+    percent = np.array([[25, IGNORE]], np.uint8)
+    drawn = [plots.confidence_map(values).images[0].get_array() for values in (fraction, percent)]
+    for array in drawn:
+        assert array[0, 0] == pytest.approx(25)
+        assert array.mask[0, 1]
+
+
+def test_class_statistics_equal_those_of_pandas():
+    table = plots.class_statistics(BLUE, SERIES["clear"], LABEL, LANDCOVER).set_index(["class", "time"])
+    long = xr.Dataset({"value": BLUE, "clear": SERIES["clear"], "label": LABEL}).to_dataframe().reset_index()
+    long = long[long["clear"] & (long["label"] != IGNORE)]
+    expected = long.groupby(["label", "time"])["value"].quantile([0.25, 0.5, 0.75])
+    expected = (
+        expected.rename_axis(["label", "time", "q"])
+        .reset_index()
+        .pivot_table("value", ["label", "time"], "q")
+    )
+    expected.index = expected.index.set_levels(
+        [LANDCOVER.names[k] for k in expected.index.levels[0]], level=0
+    )
+    found = table[["q25", "median", "q75"]].loc[expected.index]
+    np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=1e-5)
+    assert table["count"].sum() == len(long)
+
+
+def test_class_statistics_of_samples_equal_those_of_the_map():
+    flat = BLUE.to_numpy().reshape(DATES, -1).T
+    flat = xr.DataArray(flat, dims=("sample", "time"), coords={"time": BLUE["time"]})
+    valid = SERIES["clear"].to_numpy().reshape(DATES, -1).T
+    samples = plots.class_statistics(flat, valid, LABEL.to_numpy().ravel(), LANDCOVER)
+    pd.testing.assert_frame_equal(samples, statistics())
+
+
+def test_pixel_series_joins_clear_dates_only():
+    clear = np.array([True, False, True, True, False, True, True, True, True])
+    ax = plots.pixel_series(BLUE[:, 0, 0], clear)
+    joined, crosses = ax.lines[:2]
+    np.testing.assert_array_equal(joined.get_ydata(), BLUE[:, 0, 0].to_numpy()[clear].astype(float))
+    np.testing.assert_array_equal(crosses.get_ydata(), BLUE[:, 0, 0].to_numpy()[~clear].astype(float))
+    assert crosses.get_linestyle() == "None"
+
+
+def test_dates_overview_draws_shares():
+    ax = plots.dates_overview(SERIES["clear"])
+    heights = [bar.get_height() for bar in ax.containers[1]]
+    np.testing.assert_allclose(heights, 100 * SERIES["clear"].mean(("y", "x")))
+
+
+@pytest.mark.parametrize(("normalise", "expected"), [("truth", "75"), ("prediction", "60"), ("none", "3")])
+def test_confusion_writes_the_share_asked_for(normalise, expected):
+    legend = Legend("two", (1, 2, 3), ("a", "b", "c"), ("#000000", "#111111", "#222222"))
+    ax = plots.confusion(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]), legend, normalise)
+    assert ax.texts[0].get_text() == expected
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b"]
+
+
+def test_reliability_error_equals_a_plain_loop():
+    truth, probabilities = guesses()
+    table = plots.reliability_table(truth, probabilities, bins=10)
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
+    total = 0.0
+    for low in np.arange(10) / 10:
+        inside = (confidence >= low) & (confidence < low + 0.1)
+        if inside.any():
+            total += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert (table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum() == pytest.approx(total)
+
+
+def test_history_marks_the_epoch_of_lowest_validation_loss():
+    table = make_history()
+    best = int(table.loc[table["val_loss"].idxmin(), "epoch"])
+    figure = plots.history(table)
+    assert f"Best epoch: {best}" in [t.get_text() for t in figure.legends[0].get_texts()]
+    assert "Best epoch: 12" in [
+        t.get_text() for t in plots.history(table, best="max_val_metric").legends[0].get_texts()
+    ]
+
+
+def test_per_class_leaves_out_classes_without_samples():
+    table = class_scores()
+    table.loc["Snow", "support"] = 0
+    names = [t.get_text() for t in plots.per_class(table).get_yticklabels()]
+    assert len(names) == 11
+    assert not any("Snow" in name for name in names)
