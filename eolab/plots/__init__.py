@@ -14,6 +14,8 @@ from eolab.plots.maps import (
     rgb,
     stretch_limits,
 )
+from eolab.plots.pictures import dates
+from eolab.plots.samples import split_map
 from eolab.plots.scores import (
     confusion,
     per_class,
@@ -39,6 +41,7 @@ __all__ = [
     "compare_maps",
     "confidence_map",
     "confusion",
+    "dates",
     "dates_overview",
     "history",
     "index_map",
@@ -50,6 +53,7 @@ __all__ = [
     "rgb",
     "score_bars",
     "score_by_distance",
+    "split_map",
     "stretch_limits",
     "style",
     "twin_vs_real",
