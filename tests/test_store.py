@@ -36,7 +36,7 @@ def test_files_are_plain_npy_and_parquet(store):
     assert np.load(store.path / "image.npy").shape == (SAMPLES, 5, 3)
     assert pd.read_parquet(store.path / "samples.parquet")["id"].is_unique
     assert {p.name for p in store.path.iterdir()} == {
-        "image.npy", "valid.npy", "label.npy", "samples.parquet", "store.json", ".lock",
+        "image.npy", "valid.npy", "label.npy", "samples.parquet", "store.json", ".eolab-store.lock",
     }  # fmt: skip
 
 
@@ -212,6 +212,13 @@ def test_a_folder_of_other_files_is_never_touched(tmp_path):
     with pytest.raises(StoreError, match="not empty and holds no sample store"):
         write(tmp_path, overwrite=True)
     assert contents(tmp_path) == {"thesis.txt": b"years of work"}
+
+
+def test_overwriting_removes_the_files_of_the_store_and_no_other(store):
+    (store.path / "mine.npy").write_bytes(b"mine")
+    (store.path / "store.json").write_text("broken")
+    write(store.path, overwrite=True)
+    assert (store.path / "mine.npy").read_bytes() == b"mine"
 
 
 def changed(name, value):

@@ -167,9 +167,9 @@ def test_a_store_too_big_for_the_disk_is_refused_before_any_write(tmp_path, monk
     assert contents(tmp_path / "store") == old
 
 
-def raising(number: int):
+def raising(number: int, text: str = "told by a test"):
     def call(*args):
-        raise OSError(number, os.strerror(number))
+        raise OSError(number, text)
 
     return call
 
@@ -204,6 +204,11 @@ def test_a_disk_that_fills_up_meanwhile_can_be_emptied_and_written_on(tmp_path, 
     write(tmp_path / "store", produce=counted)
     assert len(counted.parts) == PARTS + (file == "part")
     assert contents(tmp_path / "store") == whole
+
+
+def test_an_error_of_the_producer_keeps_its_name(tmp_path):
+    with pytest.raises(OSError, match="elsewhere"):
+        write(tmp_path / "store", produce=raising(errno.ENOSPC, "elsewhere"))
 
 
 # ---- a disk that is really small ----

@@ -18,7 +18,7 @@ from eolab.errors import StoreError
 
 FORMAT, VERSION = "eolab-store", 1
 STORE_FILE, TABLE_FILE = "store.json", "samples.parquet"
-PLAN_FILE, JOURNAL_FILE, LOCK_FILE = "plan.json", "journal.jsonl", ".lock"
+PLAN_FILE, JOURNAL_FILE, LOCK_FILE = "plan.json", "journal.jsonl", ".eolab-store.lock"
 SPLIT_COLUMNS = ("split", "fold")  # may change after writing; the arrays never depend on them
 
 

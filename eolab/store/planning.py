@@ -101,3 +101,41 @@ def _arrange(
             f"The parts of {folder} must follow each other from row 0 to {len(table)}: got {spans}."
         )
     return table.reset_index(drop=True), spans
+
+
+def check_part(plan: Plan, part: Part, produced: Mapping[str, np.ndarray]) -> None:
+    """Check what was produced for a part against the promise, before any of it is written."""
+    rows = part[2] - part[1]
+    where = f"Part {part[0]!r} of {plan.folder}"
+    if set(produced) != set(plan.arrays):
+        raise StoreError(f"{where} needs the arrays {sorted(plan.arrays)}: got {sorted(produced)}.")
+    for name, spec in plan.arrays.items():
+        values = np.asarray(produced[name])
+        if values.shape != (rows, *spec.shape) or values.dtype != spec.dtype:
+            raise StoreError(
+                f"{where} needs array {name!r} of shape {(rows, *spec.shape)} and type {spec.dtype}: "
+                f"got {values.shape} and {values.dtype}."
+            )
+    for name, spec in plan.arrays.items():
+        if np.dtype(spec.dtype).kind == "f":
+            _check_finite(where, name, spec, produced)
+
+
+def _check_finite(where: str, name: str, spec: ArraySpec, produced: Mapping[str, np.ndarray]) -> None:
+    values = np.asarray(produced[name])
+    if np.isinf(values).any():
+        raise StoreError(
+            f"{where} has infinite values in array {name!r}: set them to NaN or leave the samples out."
+        )
+    wrong = np.isnan(values)
+    if spec.nan == "allow" or not wrong.any():
+        return
+    if spec.nan == "invalid" and name != "valid" and "valid" in produced:
+        valid = np.asarray(produced["valid"]).astype(bool)
+        if valid.shape == values.shape[: valid.ndim]:
+            wrong &= valid.reshape(valid.shape + (1,) * (values.ndim - valid.ndim))
+    if wrong.any():
+        raise StoreError(
+            f"{where} has {int(wrong.sum()):,} NaN in array {name!r} where its rule nan={spec.nan!r} allows "
+            "none: mark them in the array 'valid', fill them, or describe the array with nan='allow'."
+        )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from eolab.errors import StoreError
 from eolab.progress import track
 from eolab.store import disk, fingerprint, layout, statistics
 from eolab.store.layout import ArraySpec
-from eolab.store.planning import Part, Plan, make_plan
+from eolab.store.planning import Part, Plan, check_part, make_plan
 from eolab.store.reading import Store, open_store, table_bytes
 
 Produce = Callable[[pd.DataFrame], Mapping[str, np.ndarray]]
@@ -54,10 +55,11 @@ def write_store(
             full, or `produce` returns something else than promised.
     """
     plan = make_plan(Path(path), table, arrays, parts, fingerprint, metadata or {})
-    with disk.full_disk(plan.folder.absolute().parent, plan.needed):
+    with disk.full_disk(plan.folder, plan.needed):
         plan.folder.mkdir(parents=True, exist_ok=True)
-    _check_folder(plan.folder)
-    with disk.full_disk(plan.folder, plan.needed), disk.lock(plan.folder):
+        _check_folder(plan.folder)
+        (plan.folder / layout.LOCK_FILE).touch()
+    with disk.lock(plan.folder):
         finished = (plan.folder / layout.STORE_FILE).is_file()
         started = finished or (plan.folder / layout.PLAN_FILE).is_file()
         if started and not overwrite:
@@ -93,15 +95,23 @@ def _check_identity(plan: Plan, file: str) -> None:
         )
 
 
-def _own_files(folder: Path) -> list[Path]:
-    # In the order of removal: a kill in between leaves a whole store or one that starts anew.
+def _own_files(plan: Plan) -> list[Path]:
+    """Return the files of the store that is there and of the one that is planned, in the order of removal.
+
+    A kill in between leaves a whole store, or one that starts anew.
+    """
+    arrays = set(plan.arrays)
+    for name in (layout.PLAN_FILE, layout.STORE_FILE):
+        with contextlib.suppress(StoreError):
+            arrays |= set(layout.read_json(plan.folder / name)["arrays"])
     named = [layout.JOURNAL_FILE, layout.PLAN_FILE, layout.STORE_FILE, layout.TABLE_FILE]
-    return [*(folder / name for name in named), *folder.glob("*.npy"), *folder.glob("*.tmp")]
+    files = [plan.folder / name for name in named] + [layout.array_file(plan.folder, a) for a in arrays]
+    return [file for file in files if file.is_file()] + list(plan.folder.glob("*.tmp"))
 
 
 def _start(plan: Plan) -> None:
     """Reserve the space and write plan and table; without enough space, leave what was there."""
-    old = [p for p in _own_files(plan.folder) if p.is_file()]
+    old = _own_files(plan)
     room = disk.free_bytes(plan.folder) + sum(p.stat().st_blocks * 512 for p in old)
     if room < plan.needed:
         raise StoreError(
@@ -110,17 +120,19 @@ def _start(plan: Plan) -> None:
         )
     for file in old:
         file.unlink()
-    try:
-        for name, spec in plan.arrays.items():
-            size = layout.file_bytes(spec, len(plan.table))
-            disk.allocate(
-                layout.array_file(plan.folder, name), layout.npy_header(spec, len(plan.table)), size
-            )
-        disk.write_atomically(plan.folder / layout.PLAN_FILE, layout.to_json(plan.info()))
-    except OSError:
-        for file in _own_files(plan.folder):
-            file.unlink(missing_ok=True)
-        raise
+    with disk.full_disk(plan.folder, plan.needed):
+        try:
+            for name, spec in plan.arrays.items():
+                header, size = (
+                    layout.npy_header(spec, len(plan.table)),
+                    layout.file_bytes(spec, len(plan.table)),
+                )
+                disk.allocate(layout.array_file(plan.folder, name), header, size)
+            disk.write_atomically(plan.folder / layout.PLAN_FILE, layout.to_json(plan.info()))
+        except OSError:
+            for file in _own_files(plan):
+                file.unlink()
+            raise
 
 
 def _read_journal(plan: Plan) -> set[Part]:
@@ -147,20 +159,22 @@ def _write_parts(plan: Plan, produce: Produce, progress: bool) -> None:
     """Write the parts that the journal lacks."""
     for name, spec in plan.arrays.items():
         layout.check_array_file(plan.folder, name, spec, len(plan.table))
-    disk.write_atomically(plan.folder / layout.TABLE_FILE, table_bytes(plan.table, plan.folder))
+    table = table_bytes(plan.table, plan.folder)
+    with disk.full_disk(plan.folder, plan.needed):
+        disk.write_atomically(plan.folder / layout.TABLE_FILE, table)
     done = _read_journal(plan)
     left = [part for part in plan.parts if part not in done]
-    steps = track(left, f"Writing {plan.folder.name}", total=len(left)) if progress else left
-    for part in steps:
-        name, start, stop = part
+    for part in track(left, f"Writing {plan.folder.name}", unit="part", progress=progress):
+        _, start, stop = part
         produced = produce(plan.table.iloc[start:stop].reset_index(drop=True))
-        _check_part(plan, name, stop - start, produced)
-        for array, spec in plan.arrays.items():
-            _write_rows(plan, array, spec, start, produced[array])
-        with (plan.folder / layout.JOURNAL_FILE).open("ab") as file:
-            file.write(json.dumps(part).encode() + b"\n")
-            file.flush()
-            disk.sync(file.fileno())
+        check_part(plan, part, produced)
+        with disk.full_disk(plan.folder, plan.needed):
+            for array, spec in plan.arrays.items():
+                _write_rows(plan, array, spec, start, produced[array])
+            with (plan.folder / layout.JOURNAL_FILE).open("ab") as file:
+                file.write(json.dumps(part).encode() + b"\n")
+                file.flush()
+                disk.sync(file.fileno())
 
 
 def _write_rows(plan: Plan, name: str, spec: ArraySpec, start: int, values: np.ndarray) -> None:
@@ -173,48 +187,12 @@ def _write_rows(plan: Plan, name: str, spec: ArraySpec, start: int, values: np.n
         disk.sync(file.fileno())
 
 
-def _check_part(plan: Plan, part: Hashable, rows: int, produced: Mapping[str, np.ndarray]) -> None:
-    """Check what was produced for a part against the promise, before any of it is written."""
-    where = f"Part {part!r} of {plan.folder}"
-    if set(produced) != set(plan.arrays):
-        raise StoreError(f"{where} needs the arrays {sorted(plan.arrays)}: got {sorted(produced)}.")
-    for name, spec in plan.arrays.items():
-        values = np.asarray(produced[name])
-        if values.shape != (rows, *spec.shape) or values.dtype != spec.dtype:
-            raise StoreError(
-                f"{where} needs array {name!r} of shape {(rows, *spec.shape)} and type {spec.dtype}: "
-                f"got {values.shape} and {values.dtype}."
-            )
-    for name, spec in plan.arrays.items():
-        if np.dtype(spec.dtype).kind == "f":
-            _check_finite(where, name, spec, produced)
-
-
-def _check_finite(where: str, name: str, spec: ArraySpec, produced: Mapping[str, np.ndarray]) -> None:
-    values = np.asarray(produced[name])
-    if np.isinf(values).any():
-        raise StoreError(
-            f"{where} has infinite values in array {name!r}: set them to NaN or leave the samples out."
-        )
-    wrong = np.isnan(values)
-    if spec.nan == "allow" or not wrong.any():
-        return
-    if spec.nan == "invalid" and name != "valid" and "valid" in produced:
-        valid = np.asarray(produced["valid"]).astype(bool)
-        if valid.shape == values.shape[: valid.ndim]:
-            wrong &= valid.reshape(valid.shape + (1,) * (values.ndim - valid.ndim))
-    if wrong.any():
-        raise StoreError(
-            f"{where} has {int(wrong.sum()):,} NaN in array {name!r} where its rule nan={spec.nan!r} allows "
-            "none: mark them in the array 'valid', fill them, or describe the array with nan='allow'."
-        )
-
-
 def _finish(plan: Plan) -> None:
     """Compute statistics and mark the store as complete."""
     draft = Store(plan.folder, plan.info(statistics={}), plan.table)
     info = plan.info(statistics=statistics.compute(draft, statistics.training_rows(draft)))
-    disk.write_atomically(plan.folder / layout.STORE_FILE, layout.to_json(info))
+    with disk.full_disk(plan.folder, plan.needed):
+        disk.write_atomically(plan.folder / layout.STORE_FILE, layout.to_json(info))
 
 
 def _updated(store: Store, plan: Plan) -> Store:
