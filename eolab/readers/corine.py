@@ -16,6 +16,7 @@ import rioxarray
 import xarray as xr
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
+from rasterio.transform import from_bounds, rowcol
 from rasterio.windows import Window
 from rasterio.windows import bounds as window_bounds
 
@@ -114,27 +115,24 @@ def _onto(file: Path, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
     with rasterio.open(file) as raster:
         _need_crs(file, raster.crs)
         bounds = target.rio.transform_bounds(raster.crs)
-        window = raster.window(*bounds).round_lengths("ceil").round_offsets("floor")
-        window = _grown(window, raster)
+        window = _window(bounds, raster)
         if window is None:
             where = f"{raster.crs.to_string()} ({', '.join(f'{edge:.0f}' for edge in bounds)})"
             raise DataError(f"{file} does not cover the image, which lies at {where}: choose another raster.")
         codes = recode(raster.read(1, window=window), raster.nodata)
         west, south, east, north = window_bounds(window, raster.transform)
     source = xr.DataArray(codes, dims=("y", "x")).rio.write_crs(raster.crs)
-    source = source.rio.write_transform(
-        rasterio.transform.from_bounds(west, south, east, north, codes.shape[1], codes.shape[0])
-    )
+    source = source.rio.write_transform(from_bounds(west, south, east, north, codes.shape[1], codes.shape[0]))
     matched = source.rio.write_nodata(0).rio.reproject_match(target, resampling=Resampling.nearest)
     return _finish(matched.assign_coords(y=like.y, x=like.x))
 
 
-def _grown(window: Window, raster: rasterio.DatasetReader) -> Window | None:
-    """Return the window with a margin, cut to the raster; None where they do not meet."""
-    top, left = int(window.row_off) - _MARGIN, int(window.col_off) - _MARGIN
-    bottom, right = top + int(window.height) + 2 * _MARGIN + 1, left + int(window.width) + 2 * _MARGIN + 1
-    top, left = max(top, 0), max(left, 0)
-    bottom, right = min(bottom, raster.height), min(right, raster.width)
+def _window(bounds: tuple[float, float, float, float], raster: rasterio.DatasetReader) -> Window | None:
+    """Return the pixels that bounds touch and a margin, cut to the raster; None where they do not meet."""
+    west, south, east, north = bounds
+    (top, bottom), (left, right) = rowcol(raster.transform, [west, east], [north, south])
+    left, top = max(int(left) - _MARGIN, 0), max(int(top) - _MARGIN, 0)
+    right, bottom = min(int(right) + 1 + _MARGIN, raster.width), min(int(bottom) + 1 + _MARGIN, raster.height)
     return Window(left, top, right - left, bottom - top) if top < bottom and left < right else None
 
 

@@ -1,0 +1,218 @@
+"""The data catalogue: paths, variables, errors, twins, and the project's own file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from conftest import ROOT
+from safe_factory import image_path, write_safe
+
+from eolab import catalog
+from eolab.errors import CatalogError, DataError
+from eolab.readers import LAYOUTS
+
+ENTRY = "tile:\n  uri: {uri}\n  layout: sentinel2_safe\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "data_catalog.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_relative_paths_start_at_the_catalogue_not_at_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    plain = write(tmp_path / "a", ENTRY.format(uri="data/x"))
+    assert catalog.load(plain)["tile"].path == tmp_path / "a" / "data" / "x"
+    rooted = write(tmp_path / "b", "meta: {root: ../elsewhere}\n" + ENTRY.format(uri="x"))
+    assert catalog.load(rooted)["tile"].path == tmp_path / "elsewhere" / "x"
+    absolute = write(tmp_path / "c", ENTRY.format(uri="/somewhere/x"))
+    assert catalog.load(absolute)["tile"].path == Path("/somewhere/x")
+
+
+def test_default_is_the_projects_catalogue(tmp_path, monkeypatch):
+    write(tmp_path, ENTRY.format(uri="x"))
+    monkeypatch.setenv("EOLAB_ROOT", str(tmp_path))
+    assert catalog.load().names() == ["tile"]
+
+
+def test_variables(tmp_path, monkeypatch):
+    file = write(
+        tmp_path,
+        ENTRY.format(uri="${EOLAB_T1:-fall/back}/x")
+        + ENTRY.format(uri="${EOLAB_T2}/x").replace("tile", "other"),
+    )
+    monkeypatch.delenv("EOLAB_T1", raising=False)
+    monkeypatch.delenv("EOLAB_T2", raising=False)
+    known = catalog.load(file)
+    assert known["tile"].path == tmp_path / "fall" / "back" / "x"
+    assert not known["other"].exists()
+    with pytest.raises(CatalogError) as caught:
+        known["other"].ensure()
+    assert all(part in str(caught.value) for part in ("EOLAB_T2", "'other'", str(file)))
+    monkeypatch.setenv("EOLAB_T1", "/set")
+    monkeypatch.setenv("EOLAB_T2", str(tmp_path))
+    assert known["tile"].path == Path("/set/x"), "variables are resolved when they are needed"
+    assert known["other"].path == tmp_path / "x"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tile:\n  uri: x\n  layuot: sentinel2_safe\n", "unknown key 'layuot'; did you mean 'layout'"),
+        ("tile:\n  uri: x\n  layout: sentinel2_saef\n", "did you mean 'sentinel2_safe'"),
+        ("tile:\n  uri: x\n", "has no layout"),
+        ("tile:\n  layout: sentinel2_safe\n", "has no uri"),
+        ("tile: 5\n", "holds int"),
+        ("[1, 2]\n", "holds list"),
+        ("meta: {rooot: .}\n", "did you mean 'root'"),
+        (ENTRY.format(uri="x") + "  metadata: {licence: MIT}\n", "did you mean 'license'"),
+        (ENTRY.format(uri="$HOME/x"), r"written \$\{VAR\}"),
+        (ENTRY.format(uri="x") + "  twin: {seed: 0}\n", "no writer"),
+        ("tile: {uri: [\n", "no YAML"),
+    ],
+)
+def test_mistakes_in_the_file_are_one_sentence(tmp_path, text, words):
+    file = write(tmp_path, text)
+    with pytest.raises(CatalogError, match=words) as caught:
+        catalog.load(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_name_and_missing_file(tmp_path):
+    known = catalog.load(write(tmp_path, ENTRY.format(uri="x")))
+    with pytest.raises(CatalogError, match="did you mean 'tile'"):
+        known["tilee"]
+    with pytest.raises(CatalogError, match="cannot be read"):
+        catalog.load(tmp_path / "none.yaml")
+
+
+def test_missing_real_data_says_where_to_get_them(tmp_path):
+    text = (
+        ENTRY.format(uri="x") + "  metadata: {url: 'https://example.org/tile', license: MIT, citation: c}\n"
+    )
+    entry = catalog.load(write(tmp_path, text))["tile"]
+    for use in (entry.ensure, entry.open, entry.check):
+        with pytest.raises(DataError, match=r"get them at https://example.org/tile"):
+            use()
+    with pytest.raises(DataError, match="real and cannot be made"):
+        entry.make()
+
+
+@pytest.fixture
+def twin(tmp_path, monkeypatch):
+    """A catalogue with a twin whose writer is a tiny one."""
+    module = types.ModuleType("eolab.simulate.tiny")
+
+    def make(folder: Path, progress: bool = True, **parameters: int) -> None:
+        write_safe(folder, seed=parameters["seed"], size=24)
+        (folder / "twin.json").write_text(json.dumps({"simulated": True, **parameters}))
+        module.calls += 1  # type: ignore[attr-defined]
+
+    module.write, module.calls = make, 0  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "eolab.simulate.tiny", module)
+    if "eolab.simulate" not in sys.modules:
+        package = types.ModuleType("eolab.simulate")
+        package.__path__ = []
+        monkeypatch.setitem(sys.modules, "eolab.simulate", package)
+
+    def entry(seed: int = 0) -> catalog.DataEntry:
+        text = ENTRY.format(uri="twin") + f"  twin: {{writer: tiny, seed: {seed}}}\n"
+        return catalog.load(write(tmp_path, text + "  metadata: {license: CC0-1.0, citation: c}\n"))["tile"]
+
+    return types.SimpleNamespace(entry=entry, module=module)
+
+
+def test_twin_is_made_once_and_again_when_its_parameters_change(twin):
+    entry = twin.entry()
+    assert entry.simulated
+    with pytest.raises(DataError, match="eolab data make tile"):
+        entry.open()
+    assert entry.ensure(progress=False).exists()
+    entry.ensure(progress=False)
+    assert twin.module.calls == 1
+    changed = twin.entry(seed=1)
+    changed.ensure(progress=False)
+    assert twin.module.calls == 2
+    assert json.loads((changed.path / "twin.json").read_text())["seed"] == 1
+
+
+def test_a_folder_of_something_else_is_never_removed(twin):
+    entry = twin.entry()
+    entry.path.mkdir()
+    (entry.path / "thesis.txt").write_text("years of work")
+    with pytest.raises(DataError, match="move it away"):
+        entry.make(progress=False)
+    assert (entry.path / "thesis.txt").exists()
+
+
+def test_open_and_check(twin):
+    entry = twin.entry().ensure(progress=False)
+    dataset = entry.open(bands=["B04"])
+    assert isinstance(dataset, xr.Dataset)
+    assert dataset.attrs["simulated"] == 1
+    assert (dataset.attrs["license"], dataset.attrs["data_set"]) == ("CC0-1.0", "tile")
+    assert (entry.check(progress=False).ok, entry.check(progress=False).rejected) == (13, 0)
+    product = next(entry.path.glob("*.SAFE"))
+    image_path(product, "B05").write_bytes(b"")
+    report = entry.check(progress=False)
+    assert report.ok == 0
+    assert report.rejected == 1
+    assert report.files["reason"].str.contains("B05 is empty").all()
+    assert list(report.files.columns) == ["file", "status", "reason"]
+
+
+# === The project's catalogue ===
+
+
+def test_every_data_set_has_a_licence_a_citation_and_a_known_layout():
+    entries = catalog.load(ROOT / "data_catalog.yaml")
+    assert {"landcover_twin", "slovenia_eopatch", "sentinel2_t56jmm", "corine_2018"} <= set(entries)
+    for entry in entries.values():
+        assert entry.metadata.get("license"), entry.name
+        assert entry.metadata.get("citation"), entry.name
+        assert entry.description, entry.name
+        assert entry.layout in LAYOUTS
+        assert entry.simulated or entry.metadata.get("url"), entry.name
+
+
+def test_no_secret_and_no_machine_path_in_the_catalogue():
+    text = (ROOT / "data_catalog.yaml").read_text().lower()
+    assert not any(word in text for word in ("password", "token", "sig=", "accountkey", "/home/", "/work/"))
+
+
+def test_real_data_sets_open_and_check(real_data, monkeypatch):
+    monkeypatch.setenv("EOLAB_REAL_DATA", str(real_data))
+    entries = catalog.load(ROOT / "data_catalog.yaml")
+    for name, crs in (("slovenia_eopatch", 32633), ("sentinel2_t56jmm", 32756)):
+        entry = entries[name].ensure()
+        dataset = entry.open()
+        assert dataset.rio.crs.to_epsg() == crs == int(entry.metadata["crs"].removeprefix("EPSG:"))
+        assert dataset.attrs["simulated"] == 0
+        assert list(dataset["band"].values) == entry.metadata["bands"]
+        report = entry.check(progress=False)
+        assert report.rejected == 0
+        assert report.ok > 10
+
+
+def test_importing_the_catalogue_loads_no_heavy_library():
+    heavy = "'keras', 'tensorflow', 'rasterio', 'xarray', 'pandas', 'dask', 'geopandas'"
+    code = f"import sys, eolab.catalog; print([m for m in ({heavy}) if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_readers_never_import_keras():
+    modules = ", ".join(f"eolab.readers.{layout.module}" for layout in LAYOUTS.values())
+    heavy = "'keras', 'tensorflow', 'torch', 'jax'"
+    code = f"import sys, {modules}; print([m for m in ({heavy}) if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
