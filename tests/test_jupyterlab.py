@@ -1,0 +1,206 @@
+"""What a user sees in JupyterLab: Run All, move the slider, click on the picture, in a real Chromium."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import browser
+import nbformat
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPLORE = sorted(
+    path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*/01_explore.ipynb")
+)
+PANEL = ".eolab-series-explorer"
+SYNTHETIC = """
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np, pandas as pd, xarray as xr
+from eolab.legends.landcover import LANDCOVER
+from eolab.widgets import SeriesExplorer
+
+rng = np.random.default_rng(0)
+label = (np.arange(60)[:, None] // 20 * 4 + np.arange(80) // 20).astype(np.uint8)
+season = 1 + 0.5 * np.sin(np.arange(8))[:, None, None, None]
+spectra = rng.uniform(0.03, 0.35, (12, 4))[label].transpose(2, 0, 1)
+image = (spectra * season + rng.normal(0, 0.01, (8, 4, 60, 80))).astype(np.float32)
+series = xr.Dataset(
+    {
+        "image": (("time", "band", "y", "x"), image, {"units": "reflectance"}),
+        "clear": (("time", "y", "x"), rng.random((8, 60, 80)) < 0.8),
+        "label": (("y", "x"), label),
+    },
+    coords={
+        "time": pd.date_range("2020-01-10", periods=8, freq="45D"),
+        "band": ["B02", "B03", "B04", "B08"],
+        "y": 4_800_000 - 10 * np.arange(60),
+        "x": 431_000 + 10 * np.arange(80),
+    },
+)
+"""
+SHOW = "explorer = SeriesExplorer(series, LANDCOVER, date=2)\nexplorer"
+BACKEND = "plt.plot([1, 2])\nprint(matplotlib.get_backend())"
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    code = [nbformat.v4.new_code_cell(cell.strip()) for cell in cells]
+    nbformat.write(nbformat.v4.new_notebook(cells=code, metadata=metadata), path)
+
+
+def small_catalog() -> str:
+    """The project's catalogue with smaller twins, so that a browser need not wait for them."""
+    catalog = yaml.safe_load((ROOT / "data_catalog.yaml").read_text())
+    for entry in catalog.values():
+        if "twin" in entry:
+            entry["twin"].update(size=240, dates=8)
+    return yaml.safe_dump(catalog)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab on a copy of the project's notebooks, beside notebooks with a synthetic series."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    (root / "data_catalog.yaml").write_text(small_catalog())
+    write_notebook(root / "panel.ipynb", SYNTHETIC, SHOW, BACKEND)
+    write_notebook(root / "broken.ipynb", SYNTHETIC, SHOW, "explorer.reader.views = {}")
+    places = {"EOLAB_ROOT": root, "EOLAB_DATA": root / "data", "EOLAB_RUNS": root / "runs"}
+    environment = {name: str(path) for name, path in places.items()}
+    with browser.jupyterlab(root, tmp_path_factory.mktemp("jupyter"), environment) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory) -> Path:
+    """Where screenshots go: ``$EOLAB_ARTIFACTS``, else pytest's own folder."""
+    named = os.environ.get("EOLAB_ARTIFACTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("artifacts")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class Panel:
+    """The panel as a user has it: slider, picture, status line."""
+
+    def __init__(self, notebook: browser.OpenNotebook) -> None:
+        self.notebook = notebook
+        self.root = notebook.page.locator(PANEL).first
+        self.root.scroll_into_view_if_needed()
+        self.canvas = self.root.locator("canvas").first
+        self.canvas.wait_for()
+        notebook.until(lambda: self.picture().std() > 20, "a picture is drawn")
+
+    def picture(self) -> np.ndarray:
+        """Return the canvas as it is on the screen, (y, x, 3) float."""
+        self.canvas.scroll_into_view_if_needed()
+        shot = Image.open(io.BytesIO(self.canvas.screenshot()))
+        return np.asarray(shot.convert("RGB"), float)
+
+    def differs(self, before: np.ndarray, part: slice = slice(None)) -> bool:
+        """Say whether the picture, or a part of its columns, differs from one before."""
+        now = self.picture()
+        return now.shape == before.shape and bool(np.abs(now[:, part] - before[:, part]).max() > 30)
+
+    def readout(self) -> str:
+        return str(self.root.locator(".widget-readout").first.inner_text())
+
+    def status(self) -> str:
+        return str(self.root.get_by_text("Pixel: row").inner_text())
+
+    def press(self, key: str) -> None:
+        self.root.locator(".noUi-handle").first.focus()
+        self.notebook.page.keyboard.press(key)
+        self.notebook.wait_idle()
+
+    def move_slider(self) -> None:
+        """Move the date by keyboard, and see the picture change."""
+        before, date = self.picture(), self.readout()
+        left = slice(0, before.shape[1] // 2 - 40)
+        self.press("ArrowRight")
+        if self.readout() == date:  # it was the last one
+            self.press("ArrowLeft")
+        self.notebook.until(lambda: self.readout() != date, "the date changes")
+        self.notebook.until(lambda: self.differs(before, left), "the picture changes with the date")
+
+    def click(self, x: float, y: float) -> None:
+        """Click at a share of the canvas, and see another pixel's series."""
+        before, status = self.picture(), self.status()
+        box = self.canvas.bounding_box()
+        self.notebook.page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        self.notebook.until(lambda: self.status() != status, "the status line names the pixel clicked")
+        right = slice(before.shape[1] // 2 + 40, None)
+        self.notebook.until(lambda: self.differs(before, right), "the curve changes with the pixel")
+
+    def errors(self) -> list[str]:
+        outputs = self.root.locator(".jp-OutputArea-output")
+        return [text for text in outputs.all_inner_texts() if text.strip()]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("path", ["panel.ipynb", *EXPLORE])
+def test_slider_and_click_work_and_the_console_stays_clean(lab, artifacts, path):
+    with browser.notebook(lab, path) as notebook:
+        notebook.run_all()
+        panel = Panel(notebook)
+        name = path.replace("/", "_").removesuffix(".ipynb")
+        notebook.page.screenshot(path=str(artifacts / f"{name}_1_opened.png"))
+        panel.move_slider()
+        panel.click(0.2, 0.4)
+        notebook.wait_idle()
+        panel.root.screenshot(path=str(artifacts / f"{name}_2_clicked.png"))
+        assert panel.errors() == []
+        assert notebook.problems == []
+
+
+@pytest.mark.browser
+def test_the_panel_is_used_by_keyboard_and_leaves_other_figures_alone(lab, artifacts):
+    with browser.notebook(lab, "panel.ipynb") as notebook:
+        cells = notebook.run_all()
+        printed = [o["text"] for o in cells[2]["outputs"] if o["output_type"] == "stream"]
+        assert "inline" in "".join(printed)
+        assert sum("image/png" in o.get("data", {}) for o in cells[2]["outputs"]) == 1
+        panel = Panel(notebook)
+        before = panel.picture()
+        field = panel.root.locator("input[type=number]").first
+        field.fill("3")
+        field.press("Enter")
+        notebook.until(lambda: "row 3," in panel.status(), "the row is taken")
+        notebook.until(lambda: panel.differs(before), "the picture follows the row")
+        panel.root.locator("select").first.select_option("NDVI")
+        notebook.wait_idle()
+        notebook.until(lambda: panel.differs(before), "the picture follows the view")
+        panel.root.screenshot(path=str(artifacts / "panel_3_ndvi.png"))
+        assert panel.errors() == []
+        assert notebook.problems == []
+
+
+@pytest.mark.browser
+def test_an_error_in_the_panel_is_seen(lab):
+    with browser.notebook(lab, "broken.ipynb") as notebook:
+        notebook.run_all()
+        panel = Panel(notebook)
+        panel.press("ArrowRight")
+        notebook.until(lambda: "KeyError" in " ".join(panel.errors()), "the panel shows its error")
+
+
+@pytest.mark.browser
+def test_problems_of_a_page_are_noticed(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(
+        "<h1>Report</h1><script>console.error('told'); throw new Error('thrown')</script>"
+        "<img src='missing.png'><script src='https://example.org/x.js'></script>"
+    )
+    problems = " | ".join(browser.screenshot(page, tmp_path / "page.png", width=400))
+    for expected in ("console: told", "page: thrown", "missing.png", "example.org"):
+        assert expected in problems
+    assert Image.open(tmp_path / "page.png").width == 400
+    page.write_text("<h1>Report</h1>")
+    assert browser.screenshot(page, tmp_path / "page.png") == []
