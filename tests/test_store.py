@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -331,6 +333,32 @@ def test_memory_holds_one_part_at_a_time(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 32 << 20
+
+
+RESIDENT = """
+import resource, sys
+import numpy as np, pandas as pd
+import eolab.preprocess.statistics
+from eolab.store import ArraySpec, write_store
+start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+write_store(
+    sys.argv[1],
+    pd.DataFrame({"id": range(200), "part": np.arange(200) // 2}),
+    {"image": ArraySpec(("y", "band"), (1 << 18, 4))},
+    "part",
+    lambda part: {"image": np.ones((len(part), 1 << 18, 4), "f4")},
+    {},
+    progress=False,
+)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_writing_800_mb_keeps_the_process_small(tmp_path):
+    command = [sys.executable, "-c", RESIDENT, tmp_path / "store"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert int(done.stdout) < 150  # MiB
 
 
 def test_fingerprint_follows_content_and_not_time(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +106,12 @@ class Store:
             )
         order = np.argsort(rows, kind="stable")
         return {name: _take(self._array(name), rows, order) for name in names or self.arrays_spec}
+
+    def release(self) -> None:
+        """Unmap what reading has mapped, so that a pass over the store does not count as memory in use."""
+        for array in self.arrays.values():
+            if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                array.base.madvise(mmap.MADV_DONTNEED)
 
     def _array(self, name: str) -> np.ndarray:
         if name not in self.arrays_spec:

@@ -50,6 +50,7 @@ def compute(store: Store, rows: np.ndarray, array: str = "image") -> dict[str, A
         if "valid" in data:
             values = values[data["valid"].astype(bool)]  # (observed, …, bands)
         running.update(values.reshape(-1, bands).T)
+        store.release()
     table = running.table([str(n) for n in range(bands)])
     return {"rows": digest(rows), **{str(name): table[name].tolist() for name in table}}
 
