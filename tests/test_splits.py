@@ -27,6 +27,10 @@ def samples(n=3000, seed=0, classes=5, groups=60):
     )
 
 
+def shares(fractions):
+    return dict(zip(("train", "validation", "test"), fractions, strict=True))
+
+
 def whole(column, units):
     """Whether every unit has one value in the column."""
     return len(pd.DataFrame({"c": column.astype(str), "u": units}).drop_duplicates()) == len(set(units))
@@ -34,9 +38,9 @@ def whole(column, units):
 
 ALL = {
     "random": {"stratify": "label", "seed": 3},
-    "by_group": {"label": "label", "seed": 3},
-    "by_block": {"block_m": 500, "buffer_m": 60, "seed": 3},
-    "by_date": {},
+    "group": {"label": "label", "seed": 3},
+    "block": {"block_m": 500, "buffer_m": 60, "seed": 3},
+    "date": {},
     "k_fold": {"k": 4, "group": "group", "seed": 3},
 }
 
@@ -60,10 +64,10 @@ def test_a_split_is_a_column_of_the_table_and_the_same_each_time(kind):
 
 
 @pytest.mark.parametrize("fractions", [(0.6, 0.2, 0.2), (0.8, 0, 0.2), (0.5, 0.2, 0.1), (1, 0, 0)])
-@pytest.mark.parametrize("kind", ["random", "by_group", "by_block", "by_date"])
+@pytest.mark.parametrize("kind", ["random", "group", "block", "date"])
 def test_fractions_are_met_approximately_and_empty_ones_exactly(kind, fractions):
     split = splits.assign(
-        samples(), kind, fractions=fractions, **({"block_m": 500} if kind == "by_block" else {})
+        samples(), kind, **shares(fractions), **({"block_m": 500} if kind == "block" else {})
     )
     share = split.value_counts(normalize=True)
     for name, wanted in zip(("train", "validation", "test"), fractions, strict=True):
@@ -74,7 +78,7 @@ def test_fractions_are_met_approximately_and_empty_ones_exactly(kind, fractions)
 
 def test_random_is_exact_within_each_stratum():
     table = samples(n=2000)
-    split = splits.random(table, (0.5, 0.25, 0.25), stratify="label")
+    split = splits.random(table, 0.25, 0.25, stratify="label")
     shares = pd.crosstab(table["label"], split, normalize="index")
     sizes = table["label"].value_counts().sort_index()
     assert ((shares["train"] - 0.5).abs() * sizes <= 0.5001).all()
@@ -137,7 +141,7 @@ def test_a_buffer_leaves_out_what_lies_too_near(seed):
 
 def test_training_is_before_validation_is_before_test():
     table = samples()
-    split = splits.by_date(table, fractions=(0.5, 0.3, 0.2))
+    split = splits.by_date(table, validation=0.3, test=0.2)
     dates = table["date"].groupby(split.astype(str))
     assert dates.max()["train"] < dates.min()["validation"]
     assert dates.max()["validation"] < dates.min()["test"]
@@ -201,11 +205,11 @@ def test_a_fold_becomes_a_split():
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("by_blok", {}, "did you mean 'by_block'"),
+        ("by_blok", {}, "did you mean 'block'"),
         ("by_block", {"blockm": 3}, "did you mean 'block_m'"),
-        ("random", {"fractions": (0.9, 0.2, 0.2)}, "not more than 1 in sum"),
-        ("random", {"fractions": (0.5, 0.5)}, "three shares"),
-        ("random", {"fractions": (0, 0.5, 0.5)}, "above 0 for train"),
+        ("random", {"train": 0.9, "validation": 0.2}, "not more than 1 in sum"),
+        ("random", {"validation": 0.5, "test": 0.5}, "above 0 for train"),
+        ("random", {"validation": -0.1}, "0 or more"),
         ("random", {"stratify": "lable"}, "did you mean 'label'"),
         ("by_group", {"group": "region"}, "no column 'region'"),
         ("by_group", {"group": "one"}, "There are 1 groups in column 'one', fewer than the 3"),
@@ -215,7 +219,7 @@ def test_a_fold_becomes_a_split():
         ("by_date", {"date": "label_name"}, "no date"),
         ("by_date", {"date": "day"}, "1 dates, fewer than the 3"),
         ("by_date", {"cuts": ("2020-06-01",)}, "two dates in order"),
-        ("official", {"name": "label_name"}, "which is no split"),
+        ("official", {"column": "label_name"}, "which is no split"),
         ("k_fold", {"k": 1}, "2 folds or more"),
         ("k_fold", {"k": 100, "group": "group"}, "fewer than the 100 folds"),
         ("k_fold", {"group": "group", "block_m": 10}, "not both"),

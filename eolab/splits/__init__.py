@@ -5,7 +5,7 @@ Each function takes the table (a row a sample) and returns a column: a categoric
 options and seed always give the same column.
 
 Example:
-    >>> table["split"] = assign(table, "by_block", block_m=1000, fractions=(0.6, 0.2, 0.2), seed=0)
+    >>> table["split"] = assign(table, "block", block_m=1000, validation=0.2, test=0.3, seed=0)
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ __all__ = [
 
 KINDS: dict[str, Callable[..., pd.Series]] = {
     "random": random,
-    "by_group": by_group,
-    "by_block": by_block,
-    "by_date": by_date,
+    "group": by_group,
+    "block": by_block,
+    "date": by_date,
     "official": official,
     "k_fold": k_fold,
 }
@@ -49,12 +49,14 @@ def assign(table: pd.DataFrame, kind: str, **options: Any) -> pd.Series:
 
     Args:
         table: The samples.
-        kind: ``random``, ``by_group``, ``by_block``, ``by_date``, ``official`` or ``k_fold``.
+        kind: ``random``, ``group``, ``block``, ``date`` (``by_group`` and so on are the same), ``official``
+            or ``k_fold``.
         **options: Arguments of the function of that name.
 
     Raises:
         ParameterError: If the kind or an option is unknown.
     """
+    kind = kind.removeprefix("by_")
     if kind not in KINDS:
         raise ParameterError(f"There is no split {kind!r}: {did_you_mean(kind, KINDS)}")
     known = [name for name in inspect.signature(KINDS[kind]).parameters if name != "table"]

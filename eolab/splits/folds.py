@@ -7,7 +7,7 @@ import pandas as pd
 
 from eolab.errors import ParameterError
 from eolab.splits.groups import block_numbers
-from eolab.splits.shares import as_column, class_numbers, column, deal
+from eolab.splits.shares import as_column, class_numbers, column_of, deal
 
 
 def k_fold(
@@ -43,7 +43,7 @@ def k_fold(
     units, what = np.arange(len(table)), "samples"
     if group is not None:
         units, what = (
-            pd.factorize(column(table, group), use_na_sentinel=False)[0],
+            pd.factorize(column_of(table, group), use_na_sentinel=False)[0],
             f"groups in column {group!r}",
         )
     elif block_m is not None:

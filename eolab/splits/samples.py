@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from eolab.errors import ParameterError
-from eolab.splits.shares import FRACTIONS, NONE, SPLITS, as_column, class_numbers, column, shares_of
+from eolab.splits.shares import NONE, SHARE, SPLITS, as_column, class_numbers, column_of, shares_of
 
 
 def random(
     table: pd.DataFrame,
-    fractions: Sequence[float] = FRACTIONS,
+    validation: float = SHARE,
+    test: float = SHARE,
+    train: float | None = None,
     stratify: str | None = None,
     seed: int = 0,
 ) -> pd.Series:
@@ -23,11 +25,13 @@ def random(
 
     Args:
         table: The samples.
-        fractions: Shares of train, validation and test; what is missing to 1 is left out.
+        validation: Share of samples for validation.
+        test: Share of samples for test.
+        train: Share of samples for training; None for the rest. What is missing to 1 is left out.
         stratify: Column, for example ``"label"``, whose values shall have the same shares in each split.
         seed: Seed of the draw.
     """
-    shares = shares_of(fractions)
+    shares = shares_of(train, validation, test)
     rng = np.random.default_rng(seed)
     split = np.full(len(table), NONE, object)
     strata = [np.arange(len(table))]
@@ -45,21 +49,25 @@ def by_date(
     table: pd.DataFrame,
     date: str = "date",
     cuts: Sequence[str] | None = None,
-    fractions: Sequence[float] = FRACTIONS,
+    validation: float = SHARE,
+    test: float = SHARE,
+    train: float | None = None,
 ) -> pd.Series:
     """Split by time: train on the earliest dates, test on the latest. A date is never in two splits.
 
     Args:
         table: The samples.
         date: Column of dates.
-        cuts: First day of validation and first day of test; by default they follow from ``fractions``.
-        fractions: Shares of samples aimed at.
+        cuts: First day of validation and first day of test; by default they follow from the shares.
+        validation: Share of samples for validation, met approximately.
+        test: Share of samples for test, likewise.
+        train: Share of samples for training; None for the rest. What is missing to 1 is left out.
 
     Raises:
         ParameterError: If the column is missing, holds no dates, or the cuts are not two dates in order.
     """
     try:
-        dates = pd.to_datetime(column(table, date)).to_numpy().astype("datetime64[D]")
+        dates = pd.to_datetime(column_of(table, date)).to_numpy().astype("datetime64[D]")
         edges = None if cuts is None else pd.to_datetime(list(cuts)).to_numpy().astype("datetime64[D]")
     except ValueError as error:
         raise ParameterError(
@@ -77,7 +85,9 @@ def by_date(
         number = np.searchsorted(edges, dates, side="right")
         return as_column(np.array(SPLITS, object)[number], table)
     number = np.unique(dates, return_inverse=True)[1]
-    names = np.repeat((*SPLITS, NONE), _days_each(np.bincount(number), shares_of(fractions), date))
+    names = np.repeat(
+        (*SPLITS, NONE), _days_each(np.bincount(number), shares_of(train, validation, test), date)
+    )
     return as_column(names[number], table)
 
 
@@ -106,12 +116,14 @@ def _days_each(counts: np.ndarray, shares: np.ndarray, date: str) -> np.ndarray:
     return np.diff(ends, prepend=0)
 
 
-def official(table: pd.DataFrame, name: str = "split", mapping: Mapping[str, str] | None = None) -> pd.Series:
+def official(
+    table: pd.DataFrame, column: str = "split", mapping: Mapping[str, str] | None = None
+) -> pd.Series:
     """Take the split that the data set was published with.
 
     Args:
         table: The samples.
-        name: Column of the published split.
+        column: Column of the published split.
         mapping: Published names to ``train``, ``validation``, ``test`` or ``none``; by default the usual
             spellings (``val``, ``dev``, ``Training``…).
 
@@ -125,13 +137,13 @@ def official(table: pd.DataFrame, name: str = "split", mapping: Mapping[str, str
         "dev": "validation",
         "testing": "test",
     }
-    published = column(table, name).astype(str)
+    published = column_of(table, column).astype(str)
     known = {**{name: name for name in (*SPLITS, NONE)}, **usual}
     names = published.map(mapping) if mapping is not None else published.str.lower().map(known)
     bad = published[~names.isin([*SPLITS, NONE])].unique()
     if len(bad):
         raise ParameterError(
-            f"Column {name!r} holds {bad[0]!r}, which is no split: "
+            f"Column {column!r} holds {bad[0]!r}, which is no split: "
             "give a mapping to train, validation, test or none."
         )
     return as_column(names.to_numpy(object), table)

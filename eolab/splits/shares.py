@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -11,26 +9,27 @@ from eolab.errors import ParameterError, did_you_mean
 
 SPLITS = ("train", "validation", "test")
 NONE = "none"
-FRACTIONS = (0.6, 0.2, 0.2)
+SHARE = 0.2  # of validation and of test, where nothing else is said
 
 DEALS = 20  # how often groups are dealt out to choose the best deal, and
 DEALT_GROUPS = 20_000  # how many groups in all are dealt out at most to that end
 
 
-def column(table: pd.DataFrame, name: str) -> pd.Series:
+def column_of(table: pd.DataFrame, name: str) -> pd.Series:
     """Return a column of the table, or say which there are."""
     if name not in table:
         raise ParameterError(f"The sample table has no column {name!r}: {did_you_mean(name, table.columns)}")
     return table[name]
 
 
-def shares_of(fractions: Sequence[float]) -> np.ndarray:
-    """Return the shares of train, validation and test, checked, and of what is left out."""
-    shares = np.asarray(fractions, float)
-    if shares.shape != (3,) or (shares < 0).any() or shares[0] <= 0 or shares.sum() > 1 + 1e-9:
+def shares_of(train: float | None, validation: float, test: float) -> np.ndarray:
+    """Return the shares of train (None: the rest), validation and test, checked, and of what is left out."""
+    rest = 1 - validation - test if train is None else train
+    shares = np.array([rest, validation, test], float)
+    if not (shares[0] > 1e-9 and (shares >= 0).all() and shares.sum() <= 1 + 1e-9):
         raise ParameterError(
-            f"fractions are {tuple(fractions)}, but three shares of train, validation and test are needed: "
-            "0 or more each, above 0 for train, not more than 1 in sum."
+            f"The shares of train, validation and test are {rest:g}, {validation:g} and {test:g}: they must be "
+            "0 or more, above 0 for train, and not more than 1 in sum."
         )
     return np.append(shares, max(round(1 - shares.sum(), 9), 0))
 
@@ -44,7 +43,7 @@ def class_numbers(table: pd.DataFrame, label: str | None) -> np.ndarray:
     """Return the class 0, 1, … of each sample; -1 where it has none; all 0 where no column is given."""
     if label is None:
         return np.zeros(len(table), int)
-    return pd.factorize(column(table, label), sort=True)[0]
+    return pd.factorize(column_of(table, label), sort=True)[0]
 
 
 def deal(
