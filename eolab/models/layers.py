@@ -1,0 +1,120 @@
+"""Layers that the models of pixel series share: normalisation with a mask, dates, recurrence, attention."""
+
+# ruff: noqa: D102 (build, call and get_config are those of Keras; the class documents them)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+serializable = keras.saving.register_keras_serializable(package="eolab")
+
+
+class Seeds:
+    """Numbers for everything random in a model, so that one seed fixes it without any global state."""
+
+    def __init__(self, seed: int) -> None:
+        self._next = int(seed) * 1000
+
+    def next(self) -> int:
+        """Return a seed that was not given out before."""
+        self._next += 1
+        return self._next
+
+    def glorot(self) -> keras.Initializer:
+        """Return Glorot and Bengio's (2010) uniform initialiser."""
+        return keras.initializers.GlorotUniform(seed=self.next())
+
+    def he(self) -> keras.Initializer:
+        """Return the normal initialiser of He et al. (2015), for layers with ReLU."""
+        return keras.initializers.HeNormal(seed=self.next())
+
+    def dropout(self, rate: float) -> keras.layers.Layer:
+        """Return a dropout layer."""
+        return keras.layers.Dropout(rate, seed=self.next())
+
+
+@serializable
+class Normalize(keras.layers.Layer):
+    """Scale each band by mean and standard deviation; what was not observed becomes 0, the mean.
+
+    Takes ``image`` (B, T, C) in raw units and ``valid`` (B, T); gives float32 (B, T, C). A missing value
+    (NaN) at a valid date becomes 0 too. Always computes in float32: raw values may exceed what float16 holds.
+
+    Args:
+        mean: Mean of each band, C numbers.
+        std: Standard deviation of each band, C numbers; a band with 0 is only centred.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.mean = [float(m) for m in mean]
+        self.std = [float(s) for s in std]
+
+    def call(self, image: Any, valid: Any) -> Any:
+        mean, std = ops.array(self.mean, "float32"), ops.array([s or 1.0 for s in self.std], "float32")
+        seen = ops.logical_and(ops.expand_dims(ops.cast(valid, "bool"), -1), ops.equal(image, image))
+        return (ops.where(seen, image, mean) - mean) / std
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mean": self.mean, "std": self.std}
+
+
+@serializable
+class DayEncoding(keras.layers.Layer):
+    """Encode dates as sines and cosines of many periods (Vaswani et al. 2017, on days in place of positions).
+
+    Takes ``day`` (B, T), gives (B, T, units): feature i is sin(day / base^(2 ⌊i/2⌋ / units)) for even i, and
+    the cosine for odd i. The sines are taken in float32, whatever the precision.
+
+    Args:
+        units: Features a date.
+        base: The longest period is 2 π times this many days.
+    """
+
+    def __init__(self, units: int, base: float = 1000.0, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.units, self.base = units, base
+
+    def call(self, day: Any) -> Any:
+        rates = [self.base ** (-2 * (i // 2) / self.units) for i in range(self.units)]
+        phases = [0.5 * math.pi * (i % 2) for i in range(self.units)]
+        return ops.sin(ops.expand_dims(day, -1) * ops.array(rates, "float32") + ops.array(phases, "float32"))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units, "base": self.base}
+
+
+@serializable
+class MaskedMean(keras.layers.Layer):
+    """Average features (B, T, D) over the valid dates (B, T) → (B, D); 0 where no date is valid."""
+
+    def call(self, features: Any, valid: Any) -> Any:
+        weight = ops.expand_dims(ops.cast(ops.cast(valid, "bool"), features.dtype), -1)  # (B, T, 1)
+        return ops.sum(features * weight, axis=1) / ops.maximum(ops.sum(weight, axis=1), 1)  # (B, D)
+
+
+def masked_softmax(logits: Any, valid: Any) -> Any:
+    """Softmax over the last axis among valid places, in float32; all weights are 0 where none is valid."""
+    valid = ops.cast(valid, "bool")
+    weights = ops.softmax(ops.where(valid, ops.cast(logits, "float32"), -1e9), axis=-1)
+    return ops.cast(ops.where(valid, weights, 0.0), logits.dtype)
+
+
+def series_inputs(times: int, bands: int) -> dict[str, Any]:
+    """Return the inputs of every model of pixel series, as the package promises them."""
+    return {
+        "image": keras.Input((times, bands), name="image", dtype="float32"),  # (B, T, C) raw units
+        "valid": keras.Input((times,), name="valid", dtype="float32"),  # (B, T) 1 = observed
+        "day": keras.Input((times,), name="day", dtype="float32"),  # (B, T) days since 1 January
+    }
+
+
+def probabilities(features: Any, classes: int, seeds: Seeds) -> Any:
+    """Return class probabilities (B, K), float32 at any precision, from features (B, D)."""
+    logits = keras.layers.Dense(classes, kernel_initializer=seeds.glorot(), name="logits")(features)
+    return keras.layers.Activation("softmax", dtype="float32", name="probabilities")(logits)  # (B, K)
