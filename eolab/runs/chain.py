@@ -54,9 +54,9 @@ def settings(study: Study, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         having = [(n, p) for n in chosen for p in n.parameters if p.name == parameter]
         if not having:
             known = {p.name for n in chosen for p in n.parameters}
-            where = name or f"of study {study.name!r}"
+            who = f"notebook {name} has no" if name else f"no notebook of {study.name} has a"
             hint = did_you_mean(parameter, known)
-            raise ParameterError(f"--set {text}: no notebook {where} has a parameter {parameter!r}: {hint}")
+            raise ParameterError(f"--set {text}: {who} parameter {parameter!r}: {hint}")
         for notebook, declared in having:
             found[notebook.name][parameter] = _parsed(declared, value, text)
     return found

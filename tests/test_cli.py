@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import miniature
+import pytest
+
+from eolab import __version__, cli
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("EOLAB_RUNS", "EOLAB_DEBUG", "MINI_REAL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("EOLAB_ROOT", str(miniature.build(tmp_path)))
+    return tmp_path
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["run", "sweep", "report", "data"])
+def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert f"eolab {command}" in capsys.readouterr().out.partition("examples:")[2]
+
+
+def test_the_command_starts_without_heavy_imports() -> None:
+    code = (
+        "import sys, eolab.cli\nprint([m for m in ('numpy','pandas','yaml','papermill') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (["run", "mimi"], 2, "did you mean 'mini'"),
+        (["run", "mini", "--profile", "smok"], 2, "did you mean 'smoke'"),
+        (["run", "mini", "--set", "sead=3"], 2, "did you mean 'seed'"),
+        (["run", "mini", "--set", "count=three"], 2, "'count' must be int, found 'three'"),
+        (["run", "mini", "--only", "02_used"], 2, "did you mean '02_use'"),
+        (["run", "mini", "--only", "02_use"], 1, "needs a run of 01_make"),
+        (["sweep", "mini", "factor"], 2, "did you mean 'factors'"),
+        (["report", "nowhere"], 1, "There is no folder"),
+        (["data", "check", "toy_twim"], 2, "did you mean 'toy_twin'"),
+        (["data", "make"], 2, "needs a name"),
+        (["data", "make", "toy_real"], 2, "is real and cannot be made"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(
+    project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, sentence: str
+) -> None:
+    assert cli.main(arguments) == status
+    streams = capsys.readouterr()
+    assert sentence in streams.err
+    assert streams.err.startswith("eolab: ")
+    assert len(streams.err.splitlines()) == 1
+
+
+def test_nothing_is_written_when_the_input_is_bad(project: Path) -> None:
+    cli.main(["run", "mini", "--set", "sead=3"])
+    assert not (project / "runs").exists()
+
+
+def test_debug_shows_the_traceback(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EOLAB_DEBUG", "1")
+    with pytest.raises(cli.EolabError):
+        cli.main(["run", "mimi"])
+
+
+def test_jobs_is_a_number_from_one(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["sweep", "mini", "factors", "--jobs", "0"])
+    assert end.value.code == 2
+    assert "whole number from 1" in capsys.readouterr().err
+
+
+def test_data_list_says_what_is_here_and_why_not(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["data", "list"]) == 0
+    head, twin, real = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "here", "data", "size", "licence"]
+    assert "yes" in twin
+    assert "simulated" in twin
+    assert "a variable of its uri is not set" in real
+
+
+def test_studies(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["studies"]) == 0
+    text = capsys.readouterr().out
+    for word in ("mini", "A miniature study", "01_make, 02_use", "smoke", "factors"):
+        assert word in text

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import miniature
+import nbformat
+import pytest
+from papermill import inspect_notebook
+
+from eolab.errors import ParameterError
+from eolab.runs import parameters, study, yamls
+from eolab.runs.parameters import Parameter
+
+
+def written(tmp_path: Path, *sources: str) -> Path:
+    path = tmp_path / "book.ipynb"
+    nbformat.write(miniature.notebook([("parameters", source) for source in sources]), path)
+    return path
+
+
+def test_reads_what_papermill_reads(tmp_path: Path) -> None:
+    path = written(tmp_path, miniature.USE_PARAMETERS)
+    theirs = inspect_notebook(path)
+    ours = parameters.read(path)
+    assert [p.name for p in ours] == list(theirs)
+    assert [p.type for p in ours] == [t["inferred_type_name"] for t in theirs.values()]
+    assert [p.help for p in ours] == [t["help"] for t in theirs.values()]
+    assert parameters.lint(path) == []
+
+
+def test_choices_come_from_the_help(tmp_path: Path) -> None:
+    path = written(tmp_path, "size: int = 10  # edge in metres, one of: 10, 20 or 60; larger is faster")
+    assert parameters.read(path)[0].choices == ("10", "20", "60")
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("steps: int = 2 * 3 + len('a')  # steps", "derived"),
+        ("epochs: int = 3", "without help"),
+        ("epochs = 3  # passes", "not 'name: type = literal"),
+        ("epochs: int | None = None  # passes", "none of int, float"),
+        ("epochs: int  # passes", "without a default"),
+        ("a: int = 1; b: int = 2  # two", "papermill"),
+        ("bands: list = [\n    'B02',\n]  # bands", "over several lines"),
+        ("query: str = 'a=b'  # filter", "papermill"),
+        ("tag: str = 'a # b'  # tag", "papermill"),
+        ("epochs: int = 3  # passes, at lr=0.1", "papermill"),
+        ("epochs: int = 'three'  # passes", "does not fit"),
+        ("mode: str = 'c'  # way, one of: a, b", "does not fit"),
+        ("colours: dict = {1: 'red'}  # colours", "keys of a dict"),
+        ("epochs: int = 3  # passes\nepochs: int = 4  # passes", "twice"),
+        ("epochs: int = = 3", "not valid Python"),
+        ("import os", "not 'name: type = literal"),
+    ],
+)
+def test_lint_finds(tmp_path: Path, source: str, problem: str) -> None:
+    found = parameters.lint(written(tmp_path, source))
+    assert found
+    assert any(problem in sentence for sentence in found), found
+
+
+def test_lint_wants_one_tagged_cell(tmp_path: Path) -> None:
+    assert "found 0" in parameters.lint(written(tmp_path))[0]
+    assert "found 2" in parameters.lint(written(tmp_path, "a: int = 1  # a", "b: int = 1  # b"))[0]
+
+
+DECLARED = [
+    Parameter("epochs", "int", 3, "passes"),
+    Parameter("rate", "float", 0.1, "learning rate"),
+    Parameter("flag", "bool", True, "switch"),
+    Parameter("bands", "list", ["B02"], "bands"),
+    Parameter("model", "str", "lstm", "network", ("lstm", "ltae")),
+]
+
+
+def test_an_unknown_name_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(ParameterError, match=r"book has no parameter 'epoch': did you mean 'epochs'\?"):
+        parameters.check(DECLARED, {"epoch": 3}, "book")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"flag": "false"},
+        {"flag": 1},
+        {"epochs": True},
+        {"epochs": 3.0},
+        {"epochs": "3"},
+        {"rate": "0.1"},
+        {"rate": float("nan")},
+        {"bands": ("B02",)},
+        {"bands": [object()]},
+        {"model": "lstn"},
+    ],
+)
+def test_a_changed_type_or_choice_is_refused(values: dict) -> None:
+    with pytest.raises(ParameterError, match=next(iter(values))):
+        parameters.check(DECLARED, values, "book")
+
+
+def test_whole_numbers_are_taken_for_floats() -> None:
+    checked = parameters.check(DECLARED, {"rate": 1}, "book")
+    assert checked == {"rate": 1.0}
+    assert type(checked["rate"]) is float
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("epochs", "5", 5),
+        ("rate", "1e-3", 0.001),
+        ("rate", "2", 2.0),
+        ("flag", "false", False),
+        ("flag", "False", False),
+        ("bands", "[B02, B03]", ["B02", "B03"]),
+        ("bands", "[1e-3, 2]", [0.001, 2]),
+        ("model", "ltae", "ltae"),
+        ("model", "'ltae'", "ltae"),
+    ],
+)
+def test_text_of_the_command_line_is_read_by_type(name: str, text: str, value: object) -> None:
+    parameter = next(p for p in DECLARED if p.name == name)
+    assert parameter.parse(text) == value
+
+
+def test_text_parameters_stay_text() -> None:
+    version = Parameter("version", "str", "", "version")
+    assert version.parse("1.10") == "1.10"
+    assert version.parse("no") == "no"
+
+
+@pytest.mark.parametrize("text", ["yes please", "0", "{"])
+def test_text_of_another_type_is_refused(text: str) -> None:
+    with pytest.raises(ParameterError, match="flag"):
+        DECLARED[2].parse(text)
+
+
+def test_yaml_reads_small_numbers_and_refuses_repeated_keys() -> None:
+    assert yamls.loads("{rate: 1e-3, name: e5}") == {"rate": 0.001, "name": "e5"}
+    with pytest.raises(yamls.yaml.YAMLError, match="twice"):
+        yamls.loads("a: 1\na: 2")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EOLAB_ROOT", str(miniature.build(tmp_path)))
+    return tmp_path
+
+
+def test_study(project: Path) -> None:
+    mini = study.load("mini")
+    assert study.names() == ["mini"]
+    assert list(mini.notebooks) == ["01_make", "02_use"]
+    assert mini.notebook("02_use").inputs == {"made": "01_make"}
+    assert mini.values("01_make", "smoke") == {"seed": 7}
+    assert mini.values("02_use", "smoke") == {"seed": 7, "factor": 0.1}
+    assert mini.values("02_use", None) == {}
+    points = mini.sweep("factors").points
+    assert len(points) == 4
+    assert {"factor": 2.0, "mode": "b"} in points
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("profiles:", "profile:", r"unknown key 'profile': did you mean 'profiles'"),
+        (
+            "02_use:\n    inputs",
+            "02_used:\n    inputs",
+            r"has no file .*02_used.ipynb: did you mean '02_use'",
+        ),
+        ("made: 01_make", "made: 01_maker", r"comes from no earlier notebook '01_maker'"),
+        ("made: 01_make", "mad: 01_make", r"no parameter 'mad': did you mean 'made'"),
+        ("factor: 1e-1", "factr: 1e-1", r"no parameter 'factr': did you mean 'factor'"),
+        ("factor: 1e-1", "factor: high", r"'factor' must be float, found 'high'"),
+        ("all: {seed: 7}", "all: {sead: 7}", r"no notebook has a parameter 'sead'"),
+        ("02_use: {factor", "02_us: {factor", r"names no notebook of the study '02_us'"),
+        ("mode: [a, b]", "mode: [a, c]", r"'mode' cannot be 'c'"),
+        ("mode: [a, b]", "mode: a", r"must be a list of values"),
+        ("rows: [factor]", "rows: [factr]", r"names no parameter of 02_use 'factr'"),
+        ("notebook: 02_use", "notebook: 03_use", r"names no notebook of the study '03_use'"),
+        ("notebooks:", "notebooks: {", r"not readable as YAML"),
+    ],
+)
+def test_a_wrong_study_file_is_refused(project: Path, old: str, new: str, sentence: str) -> None:
+    file = project / "notebooks" / "mini" / "study.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(ParameterError, match=sentence):
+        study.load("mini")
+
+
+def test_an_unknown_study_profile_or_sweep_is_refused(project: Path) -> None:
+    with pytest.raises(ParameterError, match=r"no study 'mimi'.*did you mean 'mini'"):
+        study.load("mimi")
+    with pytest.raises(ParameterError, match=r"no profile 'smok'.*did you mean 'smoke'"):
+        study.load("mini").values("01_make", "smok")
+    with pytest.raises(ParameterError, match="no sweep 'factor'"):
+        study.load("mini").sweep("factor")

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import base64
+import re
+from io import BytesIO
+from pathlib import Path
+
+import miniature
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from PIL import Image
+
+from eolab import reports
+from eolab.errors import RunError
+from eolab.reports import clean, fragment, tables
+from eolab.runs import folders
+
+PNG = base64.b64encode(b"not a picture, but nobody looks").decode()
+
+
+def outputs(kind: str, **facts: object) -> nbformat.NotebookNode:
+    return nbformat.v4.new_output(kind, **facts)
+
+
+def executed(tmp_path: Path, *cells: tuple[str, list]) -> Path:
+    """A run folder whose notebook has these code cells with their outputs."""
+    folder = tmp_path / "mini" / "01_make" / "smoke-0"
+    book = miniature.notebook(
+        ["# 01 · Make numbers\n\n> a minute", "## First\n\nText.", "### Detail", "## Second"]
+    )
+    for source, found in cells:
+        cell = nbformat.v4.new_code_cell(source, execution_count=3)
+        cell.outputs = found
+        book.cells.append(cell)
+    folder.mkdir(parents=True)
+    nbformat.write(book, folder / "01_make.ipynb")
+    record = {"study": "mini", "notebook": "01_make", "run": "smoke-0", "status": "done", "seconds": 61.0}
+    record |= {
+        "started": "2026-01-02T03:04:05+00:00",
+        "ended": "2026-01-02T03:05:06+00:00",
+        "profile": "smoke",
+    }
+    folders.write_json(folder / "run.json", record)
+    folders.write_text(folder / "params.yaml", "count: 4\nseed: 0\n")
+    folders.update_record(folder, defaults={"count": 3, "seed": 0})
+    folders.write_json(folder / "metrics.json", {"test": {"f1": 0.123456}})
+    environment = {"python": "3.11.7", "git": {"commit": "c" * 40, "dirty": True}, "seed": 11}
+    folders.write_json(folder / "environment.json", environment)
+    return folder
+
+
+def page_of(folder: Path) -> BeautifulSoup:
+    return BeautifulSoup(reports.build(folder).read_text(), "html.parser")
+
+
+def assert_offline(page: BeautifulSoup) -> None:
+    assert not page.find_all(["script", "link", "iframe", "object"])
+    for tag in page.find_all(True):
+        for name in ("src", "srcset", "data", "poster", "xlink:href"):
+            assert not re.match(r"\s*(https?:)?//", str(tag.get(name, ""))), tag
+    for style in page.find_all("style"):
+        assert "@import" not in style.text
+        assert not re.search(r"url\(\s*['\"]?(https?:)?//", style.text)
+    assert all(tag.get("alt") for tag in page.find_all("img"))
+
+
+def test_a_page_says_how_the_run_was_made(tmp_path: Path) -> None:
+    page = page_of(executed(tmp_path))
+    text = page.get_text(" ", strip=True)
+    assert page.h1.text == "01 · Make numbers"
+    for words in (
+        "done",
+        "2 January 2026, 03:04 UTC",
+        "1 min 1 s",
+        "cccccccccccc with uncommitted changes",
+        "3.11.7",
+    ):
+        assert words in text
+    changed = page.select_one("table.parameters tr.changed")
+    assert changed.get_text(" ", strip=True).startswith("count 4 3")
+    assert "test.f1 0.1235" in text
+    assert_offline(page)
+
+
+def test_contents_lead_to_headings(tmp_path: Path) -> None:
+    page = page_of(executed(tmp_path))
+    links = [a["href"] for a in page.select("nav a")]
+    assert [a.text for a in page.select("nav a")] == ["First", "Second", "Numbers", "How this was made"]
+    for link in links:
+        assert page.find(id=link[1:]).name == "h2"
+
+
+def test_nothing_is_fetched_or_run(tmp_path: Path) -> None:
+    hostile = (
+        '<script src="https://cdn.example/x.js"></script><link href="https://cdn.example/x.css">'
+        '<img src="https://example.org/a.png" alt="a map"><img src="data:image/png;base64,AA" onerror="x()">'
+        "<style>@import 'https://fonts.example'; b {background: url(https://example.org/b.png)}</style><b>kept</b>"
+    )
+    folder = executed(tmp_path, ("show()", [outputs("display_data", data={"text/html": hostile})]))
+    page = page_of(folder)
+    assert_offline(page)
+    assert "kept" in page.text
+    assert page.find("a", href="https://example.org/a.png").text == "a map"
+    assert not page.find(onerror=True)
+
+
+def test_code_is_folded_and_noise_is_gone(tmp_path: Path) -> None:
+    noise = "2026-01-01 00:00:00.123: I tensorflow/x] noise\nWARNING: All log messages before absl::Init\n"
+    noise += "read me\n"
+    bar = "10%\r50%\r100%\n"
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "IntSlider()"}
+    found = [
+        outputs("stream", name="stderr", text=noise),
+        outputs("stream", name="stderr", text=bar),
+        outputs("display_data", data=widget),
+        outputs(
+            "execute_result", data={"text/plain": "<matplotlib.image.AxesImage at 0x7f00>"}, execution_count=3
+        ),
+        outputs("display_data", data={"image/png": PNG, "text/plain": "<Figure>"}),
+    ]
+    page = page_of(executed(tmp_path, ("secret_code()", found)))
+    assert page.select_one("details.code:not([open])").find(string=re.compile("secret_code"))
+    assert page.select_one("pre.stderr").text.split("\n")[:2] == ["read me", "100%"]
+    for word in ("noise", "IntSlider", "AxesImage", "50%"):
+        assert word not in page.main.text
+    assert page.select_one("img")["src"].startswith("data:image/png;base64,")
+
+
+def test_a_failed_run_shows_its_cell(tmp_path: Path) -> None:
+    trace = ["\x1b[31mValueError\x1b[0m: expected 12 bands, found 3"]
+    error = outputs("error", ename="ValueError", evalue="expected 12 bands, found 3", traceback=trace)
+    folder = executed(tmp_path, ("read()", [error]))
+    failed = {
+        "cell": 3,
+        "error": "ValueError",
+        "message": "expected 12 bands, found 3",
+        "traceback": ["a trace"],
+    }
+    folders.update_record(folder, status="failed", failed=failed)
+    page = page_of(folder)
+    banner = page.select_one(".banner.failed")
+    assert "01_make failed in cell In [3]. ValueError: expected 12 bands, found 3" in banner.get_text(
+        " ", strip=True
+    )
+    assert "a trace" in banner.pre.text
+    assert (
+        page.find(id=banner.a["href"][1:]).select_one("pre.error").text.strip()
+        == trace[0][5:15] + trace[0][19:]
+    )
+
+
+def test_simulated_and_real_data_are_named(tmp_path: Path) -> None:
+    folder = executed(tmp_path)
+    assert not page_of(folder).select(".banner")
+    real = {
+        "name": "tile",
+        "simulated": False,
+        "license": "CC-BY-4.0",
+        "citation": "ESA 2020",
+        "fingerprint": "f" * 64,
+    }
+    folders.write_json(folder / "data.json", [real])
+    assert "ESA 2020 (licence CC-BY-4.0)" in page_of(folder).select_one(".banner").text
+    folders.update_record(folder, simulated=True)
+    assert "Simulated data" in page_of(folder).select_one(".banner.simulated").text
+
+
+def test_markup_in_values_is_shown_not_obeyed(tmp_path: Path) -> None:
+    folder = executed(tmp_path)
+    folders.write_text(folder / "params.yaml", 'count: "<b>x</b>"\n')
+    folders.write_json(folder / "metrics.json", {"<i>": 1})
+    page = page_of(folder)
+    assert "<b>x</b>" in page.select_one("table.parameters").text
+    assert not page.select("table i, table b")
+
+
+def test_formulas_become_pictures(tmp_path: Path) -> None:
+    book = miniature.notebook(
+        ["# F\n\nWe use $x_i^2$, `$HOME` and 5 $ or 6 $.\n\n$$\\frac{a}{b}$$\n\n$\\nosuchcommand{a}$"]
+    )
+    nbformat.write(book, tmp_path / "f.ipynb")
+    soup = BeautifulSoup(fragment.render(tmp_path / "f.ipynb").html, "html.parser")
+    assert [i["alt"] for i in soup.select("img.math")] == ["x_i^2", "\\frac{a}{b}"]
+    assert "$HOME" in soup.text
+    assert "5 $ or 6 $" in soup.text
+    assert "nosuchcommand" in soup.text
+
+
+def test_columns_of_numbers_stand_to_the_right() -> None:
+    rows = [("0", "Lake", "0.5 ± 0.1"), ("1", "12th", "–")]
+    body = "".join(f"<tr><th>{a}</th><td>{b}</td><td>{c}</td></tr>" for a, b, c in rows)
+    head = "<thead><tr><th></th><th>class</th><th>F1</th></tr></thead>"
+    markup = f"<table class='dataframe' border='1'>{head}<tbody>{body}</tbody></table>"
+    soup = BeautifulSoup(markup, "html.parser")
+    tables.tidy(soup)
+    assert [cell["class"] for cell in soup.find_all("tr")[1]] == [["num"], ["word"], ["num"]]
+    assert soup.table.parent["class"] == ["scroll"]
+    assert not soup.table.get("border")
+
+
+def test_a_study_page_holds_all_notebooks(tmp_path: Path) -> None:
+    first = executed(tmp_path)
+    second = tmp_path / "mini" / "02_use" / "smoke-1"
+    second.mkdir(parents=True)
+    link = "# 02 · Use\n\nSee [the first](01_make.ipynb) and [none](09_none.ipynb).\n\n## First"
+    nbformat.write(miniature.notebook([link]), second / "02_use.ipynb")
+    record = {"study": "mini", "notebook": "02_use", "run": "smoke-1", "status": "failed", "simulated": True}
+    folders.write_json(second / "run.json", record | {"started": "2026-01-02T03:04:05+00:00"})
+    about = {"title": "A study", "description": "Short.", "notebooks": ["02_use", "01_make", "03_more"]}
+    runs = {"01_make": first.name, "02_use": second.name}
+    folders.write_json(tmp_path / "mini" / "chain.json", {**about, "runs": runs})
+    page = BeautifulSoup(reports.build_study(tmp_path / "mini").read_text(), "html.parser")
+    assert_offline(page)
+    assert page.h1.text == "A study"
+    lines = [row.get_text(" ", strip=True) for row in page.select("table.cover tbody tr")]
+    assert [line.split()[0] for line in lines] == ["02", "01", "03_more"]
+    assert "not run" in lines[2]
+    assert [tag["id"] for tag in page.select("section.notebook > h2")] == ["02_use", "01_make"]
+    identities = [tag["id"] for tag in page.find_all(id=True)]
+    assert len(identities) == len(set(identities))
+    for anchor in page.select("nav a, table.cover a"):
+        assert anchor["href"][1:] in identities
+    assert page.find("a", string="the first")["href"] == "#01_make"
+    assert not page.find("a", string="none")
+    assert page.select_one(".banner.simulated")
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run folder"):
+        reports.build(tmp_path)
+    with pytest.raises(RunError, match="holds no runs"):
+        reports.build_study(tmp_path)
+
+
+def test_the_notebook_itself_is_not_changed() -> None:
+    cell = ("parameters", "a: int = 1  # a")
+    book = miniature.notebook([cell])
+    book.cells[0].outputs = [outputs("stream", name="stdout", text="a\rb\n")]
+    clean.prepare(book)
+    assert "eolab" not in book.cells[0].metadata
+    assert book.cells[0].outputs[0].text == "a\rb\n"
+
+
+# === In a real browser ===
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_fits_the_screen_offline(tmp_path: Path, width: int, scheme: str) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = next((p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(p).exists()), None)
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    wide = "<table class='dataframe'><tbody><tr>" + "<td>wide_cell</td>" * 40 + "</tr></tbody></table>"
+    found = [
+        outputs("display_data", data={"text/html": wide}),
+        outputs("stream", name="stdout", text="x" * 500),
+    ]
+    report = reports.build(executed(tmp_path, ("show()", found)))
+    flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium, args=flags.split())
+        view = {"width": width, "height": 800}
+        page = browser.new_context(viewport=view, color_scheme=scheme, offline=True).new_page()
+        problems: list[str] = []
+        page.on("requestfailed", lambda request: problems.append(request.url))
+        page.on("console", lambda message: problems.append(message.text))
+        page.goto(report.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        picture = Image.open(BytesIO(page.screenshot())).convert("L")
+        corner = picture.getpixel((width - 2, 790))
+        assert (corner > 200) == (scheme == "light")
+        browser.close()
+    assert problems == []

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib as mpl
+import miniature
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from eolab import runs
+from eolab.errors import ParameterError, RunError
+from eolab.runs import chain, folders, history, provenance, study
+
+mpl.use("agg")
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("EOLAB_RUN_DIR", "EOLAB_RUNS", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("EOLAB_ROOT", str(miniature.build(tmp_path)))
+    return tmp_path
+
+
+def make(**changes: object) -> runs.Run:
+    return runs.start("mini/01_make", {"count": 3, "seed": 0, "other": object(), **changes})
+
+
+def use(**changes: object) -> runs.Run:
+    values = {"made": "", "factor": 1.0, "mode": "a", "bands": ["B02"], "fail": False, "seed": 5}
+    return runs.start("mini/02_use", {**values, **changes})
+
+
+def test_an_interactive_run_records_itself(project: Path) -> None:
+    run = make(count=4)
+    record = runs.load(run.folder)
+    assert run.folder.parent == project / "runs" / "mini" / "01_make"
+    assert run.folder.name.startswith("interactive-")
+    assert yaml.safe_load((run.folder / "params.yaml").read_text()) == {"count": 4, "seed": 0}
+    assert record.record["defaults"] == {"count": 3, "seed": 0}
+    assert record.status == "running"
+    assert record.environment["seed"] == 0
+    assert record.environment["packages"]["numpy"] == np.__version__
+    run.finish()
+    assert runs.load(run.folder).status == "done"
+
+
+def test_the_same_parameters_have_the_same_folder(project: Path) -> None:
+    assert make().folder == make().folder
+    assert make().folder != make(count=4).folder
+    before = make().folder
+    path = project / "notebooks" / "mini" / "01_make.ipynb"
+    cells = [*miniature.MAKE, "# Text does not count"]
+    nbformat.write(miniature.notebook(cells), path)
+    assert make().folder == before
+    nbformat.write(miniature.notebook([*cells, "code = 'does'"]), path)
+    assert make().folder != before
+
+
+def test_values_edited_by_hand_are_checked(project: Path) -> None:
+    with pytest.raises(ParameterError, match="'count' must be int, found '3'"):
+        make(count="3")
+    with pytest.raises(ParameterError, match="run the parameters cell first"):
+        runs.start("mini/01_make", {"count": 3})
+    with pytest.raises(ParameterError, match="'study/notebook'"):
+        runs.start("01_make", {})
+
+
+def test_metrics_merge_and_become_plain_numbers(project: Path) -> None:
+    run = make()
+    run.metrics({"test": {"f1": np.float32(0.5), "n": np.int64(3)}})
+    run.metrics({"test": {"loss": float("nan"), "each": np.arange(2)}, "note": "x"})
+    expected = {"test": {"f1": 0.5, "n": 3, "loss": None, "each": [0, 1]}, "note": "x"}
+    assert json.loads((run.folder / "metrics.json").read_text()) == expected
+    with pytest.raises(RunError, match="object"):
+        run.metrics({"bad": object()})
+
+
+def test_a_figure_of_simulated_data_says_so(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import matplotlib.pyplot as plt
+
+    from eolab import catalog
+
+    def draw(run: runs.Run) -> Path:
+        fig, ax = plt.subplots(figsize=(3, 2))
+        ax.plot([0, 1])
+        run.figure(fig, "line", "A line.")
+        assert not plt.fignum_exists(fig.number)
+        return run.folder / "figures" / "line.png"
+
+    run = make()
+    plain = draw(run).read_bytes()
+    assert runs.load(run.folder).figures[0]["caption"] == "A line."
+    run.data(catalog.load()["toy_twin"])
+    assert "SIMULATED" in capsys.readouterr().out
+    marked = draw(run).read_bytes()
+    record = runs.load(run.folder)
+    assert record.simulated
+    assert [f["caption"] for f in record.figures] == ["A line. Simulated data."]
+    assert marked != plain
+    assert plt.imread(draw(run)).shape[0] > 100
+    data = record.data[0]
+    assert (data["name"], data["license"], data["simulated"]) == ("toy_twin", "CC0-1.0", True)
+
+
+def test_a_table_keeps_all_digits_in_its_file(project: Path) -> None:
+    run = make()
+    table = pd.DataFrame({"class": ["Lake"], "F1": [0.123456789]})
+    run.table(table, "scores", "Scores.", {"F1": "{:.2f}"})
+    pd.testing.assert_frame_equal(pd.read_csv(run.folder / "tables" / "scores.csv"), table)
+
+
+def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 5_000_000)
+    first = provenance.fingerprint(tmp_path)
+    os.utime(tmp_path / "a", (0, 0))
+    assert provenance.fingerprint(tmp_path) == first
+    (tmp_path / "a").write_bytes(b"x" * 4_999_999 + b"y")
+    assert provenance.fingerprint(tmp_path) != first
+    assert provenance.fingerprint(tmp_path / "none") == ""
+
+
+def test_an_input_is_the_newest_finished_run(project: Path) -> None:
+    with pytest.raises(RunError, match="eolab run mini --only 01_make"):
+        use().input("made")
+    old = make(count=1)
+    old.finish()
+    time.sleep(0.01)
+    new = make(count=2)
+    folders.update_record(new.folder, simulated=True)
+    new.finish()
+    make(count=9)  # never finished
+    run = use()
+    assert run.input("made") == new.folder
+    assert run.simulated, "what is made from simulated data is simulated"
+    assert runs.load(run.folder).record["upstream"]["made"]["run"] == new.folder.name
+    assert use(made=str(old.folder)).input("made") == old.folder
+    with pytest.raises(ParameterError, match="did you mean 'made'"):
+        run.input("mad")
+    assert runs.latest("mini", "01_make", count=1) == old.folder
+    with pytest.raises(RunError, match="count=7"):
+        runs.latest("mini", "01_make", count=7)
+
+
+def test_collect_gathers_finished_runs(project: Path) -> None:
+    for count in (1, 2):
+        run = make(count=count)
+        run.metrics({"test": {"f1": count / 10}, "seed": 99})
+        run.finish()
+    make(count=3)
+    table = runs.collect("mini", "01_make")
+    assert table["count"].tolist() == [1, 2]
+    assert table["test.f1"].tolist() == [0.1, 0.2]
+    assert table["seed"].tolist() == [0, 0]
+    assert table["metrics.seed"].tolist() == [99, 99]
+    assert len(runs.collect("mini", "01_make", count=2)) == 1
+
+
+def test_set_options(project: Path) -> None:
+    mini = study.load("mini")
+    found = chain.settings(mini, ["seed=3", "02_use.factor=1e-2", "bands=[B02, B8A]"])
+    assert found["01_make"] == {"seed": 3}
+    assert found["02_use"] == {"seed": 3, "factor": 0.01, "bands": ["B02", "B8A"]}
+    for text, sentence in [
+        ("sead=3", "did you mean 'seed'"),
+        ("03_use.seed=3", "did you mean '02_use'"),
+        ("01_make.factor=3", "no parameter 'factor'"),
+        ("seed", "key=value"),
+        ("fail=maybe", "'fail' must be bool"),
+    ]:
+        with pytest.raises(ParameterError, match=sentence):
+            chain.settings(mini, [text])
+
+
+def test_a_run_folder_does_not_depend_on_where_it_is(project: Path, tmp_path: Path) -> None:
+    mini = study.load("mini")
+    one = chain.plan(mini, chain.Options(tmp_path / "one"))
+    other = chain.plan(mini, chain.Options(tmp_path / "other", profile=None))
+    assert [job.folder.name for job in one] == [job.folder.name for job in other]
+    changed = chain.plan(mini, chain.Options(tmp_path / "one", settings={"01_make": {"count": 8}}))
+    assert changed[1].folder != one[1].folder, "another upstream run is another run"
+
+
+def test_only_needs_a_finished_upstream_run(project: Path) -> None:
+    with pytest.raises(RunError, match=r"mini/02_use needs a run of 01_make"):
+        chain.plan(study.load("mini"), chain.Options(project / "runs"), ["02_use"])
+
+
+# === Real runs through papermill ===
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    root = miniature.build(tmp_path_factory.mktemp("ran"))
+    return root, miniature.eolab(root, "run", "mini", "--profile", "smoke", "--set", "count=5")
+
+
+@pytest.mark.notebook
+def test_a_chain_runs(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    root, done = ran
+    assert done.returncode == 0, done.stdout + done.stderr
+    made, used = (history.load(next((root / "runs/mini" / n).iterdir())) for n in ("01_make", "02_use"))
+    assert made.params == {"count": 5, "seed": 7}
+    assert made.folder.name.startswith("smoke-")
+    assert used.metrics["test"] == {"f1": pytest.approx(0.05), "empty": None}
+    assert used.params["made"] == str(made.folder)
+    assert used.record["upstream"]["made"]["ended"] == made.record["ended"]
+    assert used.simulated, "simulated data upstream make this run simulated"
+    assert used.environment["variables"]["EOLAB_HEADLESS"] == "1"
+    assert "IPKernelApp" not in done.stderr
+    for name in ("02_use.ipynb", "report.html", "figures/line.png", "tables/scores.csv"):
+        assert used.path(name).stat().st_size > 100
+    assert (root / "runs/mini/report.html").is_file()
+
+
+@pytest.mark.notebook
+def test_what_is_done_is_skipped_until_upstream_changes(
+    ran: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    root, _ = ran
+    again = miniature.eolab(root, "run", "mini", "--profile", "smoke", "--set", "count=5")
+    assert again.stdout.count("finished before, skipped") == 2
+    attempts = next((root / "runs/mini/01_make").glob("*/attempts.txt"))
+    assert len(attempts.read_text().split()) == 1
+    folders.update_record(attempts.parent, ended=folders.now())
+    jobs_again = miniature.eolab(root, "run", "mini", "--profile", "smoke", "--set", "count=5")
+    assert jobs_again.stdout.count("finished before, skipped") == 1
+    assert "02_use" in jobs_again.stdout.partition("started")[0]
+
+
+@pytest.mark.notebook
+def test_a_failing_notebook_ends_the_chain(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    root, _ = ran
+    done = miniature.eolab(root, "run", "mini", "--only", "02_use", "--set", "fail=true")
+    assert done.returncode == 1
+    assert "FAILED mini/02_use in cell In [6]: ValueError: expected 12 bands, found 3" in done.stdout
+    run = next(r for r in history.records("mini", "02_use", root / "runs") if r.params["fail"])
+    assert run.status == "failed"
+    assert run.record["failed"]["cell"] == 6
+    assert run.path("02_use.ipynb").is_file()
+    report = run.path("report.html").read_text()
+    assert "02_use failed in cell In [6]" in report
+
+
+@pytest.mark.notebook
+def test_a_cell_over_its_time_fails(tmp_path: Path) -> None:
+    root = miniature.build(tmp_path)
+    (root / "hold").touch()
+    done = miniature.eolab(root, "run", "mini", "--only", "01_make", "--timeout", "3")
+    assert done.returncode == 1
+    assert "longer than the time limit" in done.stdout
+
+
+def wait_for(condition: object, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_goes_on_in_its_folder(tmp_path: Path, how: signal.Signals) -> None:
+    root = miniature.build(tmp_path)
+    (root / "hold").touch()
+    command = [sys.executable, "-m", "eolab.cli", "run", "mini", "--only", "01_make"]
+    runner = subprocess.Popen(command, env=miniature.environment(root))
+    there = root / "runs/mini/01_make"
+    wait_for(lambda: list(there.glob("*/attempts.txt")) and next(there.glob("*/attempts.txt")).read_text())
+    kernel = int(next(there.glob("*/attempts.txt")).read_text())
+    runner.send_signal(how)
+    assert runner.wait(60) == (130 if how == signal.SIGINT else -how)
+    wait_for(lambda: not alive(kernel))
+    (folder,) = there.iterdir()
+    wait_for(lambda: history.load(folder).status == "stopped")
+    (root / "hold").unlink()
+    again = miniature.eolab(root, "run", "mini", "--only", "01_make")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert list(there.iterdir()) == [folder]
+    assert len((folder / "attempts.txt").read_text().split()) == 2
+    assert history.load(folder).status == "done"

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import miniature
+import pandas as pd
+import pytest
+
+from eolab.runs import history, sweep
+from eolab.runs.study import Sweep
+
+
+def swept(**changes: object) -> Sweep:
+    facts = {
+        "name": "s",
+        "notebook": "n",
+        "points": ({"model": "a"},),
+        "rows": ("model",),
+        "metrics": ("f1",),
+    }
+    return Sweep(**{**facts, **changes})  # type: ignore[arg-type]
+
+
+def test_lines_are_means_over_runs_that_agree() -> None:
+    runs = pd.DataFrame(
+        {
+            "model": ["lstm", "lstm", "lstm", "svm", "svm", "rf"],
+            "seed": [0, 1, 2, 0, 1, 0],
+            "status": ["done", "done", "failed", "done", "done", "failed"],
+            "f1": [0.5, 0.7, None, 0.25, 0.25, None],
+        }
+    )
+    table = sweep.summarise(swept(), runs)
+    assert table["model"].tolist() == ["lstm", "svm", "rf"]
+    assert table["runs"].tolist() == [2, 2, 0]
+    assert table["failed"].tolist() == [1, 0, 1]
+    assert table["f1"].tolist() == ["0.6 ± 0.14", "0.25 ± 0", "–"]
+
+
+def test_a_single_run_has_no_deviation_and_nothing_failed_no_column() -> None:
+    runs = pd.DataFrame({"model": ["lstm"], "status": ["done"], "f1": [1 / 3]})
+    table = sweep.summarise(swept(), runs)
+    assert table.columns.tolist() == ["model", "runs", "f1"]
+    assert table["f1"].tolist() == ["0.3333"]
+
+
+def test_markdown_is_padded() -> None:
+    text = sweep.markdown(pd.DataFrame({"model": ["lstm", "rf"], "f1": ["0.5", "1"]}))
+    assert text.splitlines() == ["| model | f1  |", "|-------|-----|", "| lstm  | 0.5 |", "| rf    | 1   |"]
+
+
+def test_runs_at_once_share_the_cores() -> None:
+    assert sweep._threads(1) == {}
+    assert int(sweep._threads(1000)["OMP_NUM_THREADS"]) == 1
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    root = miniature.build(tmp_path_factory.mktemp("swept"))
+    return root, miniature.eolab(root, "sweep", "mini", "bad", "--jobs", "2", "--set", "02_use.seed=4")
+
+
+@pytest.mark.notebook
+def test_a_failed_run_does_not_stop_the_others(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    root, done = ran
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "2 runs, 1 failed" in done.stdout
+    table = pd.read_csv(root / "runs/mini/sweeps/bad/table.csv")
+    assert table["fail"].tolist() == [False, True]
+    assert table["test.f1"].tolist() == ["0.3", "–"]
+    page = (root / "runs/mini/sweeps/bad/table.html").read_text()
+    assert "Simulated data" in page
+    runs = list(history.records("mini", "02_use", root / "runs"))
+    assert sorted(run.status for run in runs) == ["done", "failed"]
+    assert {run.params["seed"] for run in runs} == {4}
+    assert len({run.params["made"] for run in runs}) == 1, "the upstream notebook ran once"
+
+
+@pytest.mark.notebook
+def test_a_sweep_does_again_only_what_failed(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    root, _ = ran
+    again = miniature.eolab(root, "sweep", "mini", "bad", "--set", "02_use.seed=4")
+    assert again.returncode == 1
+    assert again.stdout.count("finished before, skipped") == 2
+    assert again.stdout.count(": started") == 1
