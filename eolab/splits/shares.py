@@ -28,8 +28,8 @@ def shares_of(train: float | None, validation: float, test: float) -> np.ndarray
     shares = np.array([rest, validation, test], float)
     if not (shares[0] > 1e-9 and (shares >= 0).all() and shares.sum() <= 1 + 1e-9):
         raise ParameterError(
-            f"The shares of train, validation and test are {rest:g}, {validation:g} and {test:g}: they must be "
-            "0 or more, above 0 for train, and not more than 1 in sum."
+            f"The shares of train, validation and test are {rest:g}, {validation:g} and {test:g}: they "
+            "must be 0 or more, above 0 for train, and not more than 1 in sum."
         )
     return np.append(shares, max(round(1 - shares.sum(), 9), 0))
 

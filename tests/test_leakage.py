@@ -1,0 +1,154 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.distance import cdist
+
+from eolab import splits
+from eolab.errors import ParameterError
+from eolab.leakage import leakage
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """Features and classes of 2,000 pixels of a landscape in which near things are alike."""
+    rng = np.random.default_rng(0)
+    fields = np.stack([gaussian_filter(rng.normal(size=(200, 200)), 8) for _ in range(6)])
+    fields /= fields.std(axis=(1, 2), keepdims=True)
+    row, col = rng.integers(0, 200, (2, 2000))
+    features = fields[:, row, col].T + 0.05 * rng.normal(size=(2000, 6))
+    label = np.digitize(fields[0, row, col], [-0.5, 0.5])
+    table = pd.DataFrame({"x": 10.0 * col, "y": -10.0 * row, "label": label})
+    return features, table
+
+
+def reports_of(scene, **options):
+    features, table = scene
+    found = {}
+    for kind, extra in {"random": {}, "block": {"block_m": 400}}.items():
+        split = splits.assign(table, kind, seed=1, **extra)
+        found[kind] = leakage(features, table.assign(split=split), **options)
+    return found
+
+
+def test_a_random_split_of_a_scene_leaks_and_a_block_split_less(scene):
+    reports = reports_of(scene)
+    random, block = (reports[kind].summary() for kind in ("random", "block"))
+    assert random["distance"] < block["distance"] / 1.3
+    assert random["map_distance_m"] < block["map_distance_m"] / 2
+    assert random["relative_distance"] == pytest.approx(1, abs=0.1)
+    assert block["relative_distance"] > 1.3
+    assert random["nearest_neighbour_accuracy"] > block["nearest_neighbour_accuracy"] + 0.05
+    assert random["nearest_neighbour_accuracy"] > random["majority_accuracy"] + 0.2
+    assert "says little about new ground" in reports["random"].verdict
+    assert "times as far" in reports["block"].verdict
+
+
+def test_distances_and_scores_equal_those_found_by_brute_force(scene):
+    features, table = scene
+    split = splits.random(table, seed=2)
+    report = leakage(features, table.assign(split=split))
+    train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
+    scaled = (features - features[train].mean(0)) / features[train].std(0)
+    between = cdist(scaled[test], scaled[train]) / np.sqrt(6)
+    place = table[["x", "y"]].to_numpy()
+    np.testing.assert_allclose(report.samples["distance"], between.min(1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(report.samples["map_distance_m"], cdist(place[test], place[train]).min(1))
+    label = table["label"].to_numpy()
+    right = label[train[between.argmin(1)]] == label[test]
+    assert report.summary()["nearest_neighbour_accuracy"] == pytest.approx(right.mean())
+    majority = np.bincount(label[train]).argmax()
+    assert report.summary()["majority_accuracy"] == pytest.approx((label[test] == majority).mean())
+    assert report.samples.index.equals(table.index[test])
+
+
+def test_a_score_that_comes_from_likeness_is_seen_to_fall_with_distance(scene):
+    features, table = scene
+    table = table.assign(split=splits.random(table, seed=2))
+    distance = leakage(features, table).samples["distance"]
+    memory = leakage(features, table, correct=distance < distance.median())
+    assert memory.summary()["auc"] == pytest.approx(1)
+    assert memory.table()["score"].iloc[[0, 1, 3, 4]].tolist() == [1, 1, 0, 0]
+    rng = np.random.default_rng(0)
+    skill = leakage(features, table, correct=rng.random(len(distance)) < 0.8)
+    assert skill.summary()["auc"] == pytest.approx(0.5, abs=0.07)
+    assert skill.summary()["score"] == pytest.approx(0.8, abs=0.05)
+
+
+def test_the_table_has_equal_bins_in_order_of_likeness(scene):
+    table = reports_of(scene)["random"].table()
+    assert table["bin"].tolist() == [1, 2, 3, 4, 5]
+    assert np.ptp(table["samples"]) <= 1
+    assert table["distance"].is_monotonic_increasing
+    assert table["score"].equals(table["nearest_neighbour"].rename("score"))
+
+
+def test_copies_of_training_samples_are_counted():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(100, 4))
+    features[90:] = features[:10]
+    table = pd.DataFrame({"label": rng.integers(0, 2, 100), "split": ["train"] * 80 + ["test"] * 20})
+    facts = leakage(features, table).summary()
+    assert facts["duplicates"] == 0.5
+    assert np.isnan(facts["map_distance_m"])
+
+
+def test_the_cap_draws_the_same_samples_each_time(scene):
+    features, table = scene
+    table = table.assign(split=splits.random(table))
+    first, again = (leakage(features, table, cap=100, seed=5) for _ in range(2))
+    assert first.summary() == again.summary()
+    assert (first.summary()["train"], first.summary()["test"]) == (100, 100)
+    assert first.summary()["distance"] > leakage(features, table).summary()["distance"]
+
+
+def test_a_store_is_read_without_what_was_not_observed(scene):
+    features, table = scene
+    table = table.assign(split=splits.random(table))
+    image = features.reshape(-1, 3, 2).astype(np.float32)
+    valid = np.random.default_rng(0).random((2000, 3)) < 0.7
+
+    def store(image):
+        arrays = {"image": image, "valid": valid}
+        spec = {"image": SimpleNamespace(dims=("time", "band")), "valid": SimpleNamespace(dims=("time",))}
+        return SimpleNamespace(
+            table=table, arrays_spec=spec, gather=lambda rows, names: {n: arrays[n][rows] for n in names}
+        )
+
+    noisy = np.where(valid[..., None], image, 1e6).astype(np.float32)
+    found, expected = leakage(store(noisy)), leakage(np.where(valid[..., None], image, np.nan), table)
+    assert found.summary() == expected.summary()
+
+
+def test_patches_are_compared_by_mean_and_spread():
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(60, 8, 8, 2)).astype(np.float32)
+    image[3, 0, 0] = np.nan
+    table = pd.DataFrame({"label": rng.integers(0, 2, 60), "split": ["train"] * 40 + ["test"] * 20})
+    store = SimpleNamespace(
+        table=table,
+        arrays_spec={"image": SimpleNamespace(dims=("y", "x", "band"))},
+        gather=lambda rows, names: {"image": image[rows]},
+    )
+    features = np.concatenate([np.nanmean(image, (1, 2)), np.nanstd(image, (1, 2))], axis=1)
+    expected = leakage(features, table).samples["distance"]
+    np.testing.assert_allclose(leakage(store).samples["distance"], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "splt"}, "did you mean 'split'"),
+        ({"part": "holdout"}, "0 samples of 'holdout'"),
+        ({"correct": np.ones(3)}, "correct has shape"),
+        ({"label": "species"}, "no column 'species'"),
+    ],
+)
+def test_bad_input_ends_in_a_sentence(scene, options, message):
+    features, table = scene
+    with pytest.raises(ParameterError, match=message):
+        leakage(features, table.assign(split=splits.random(table)), **options)
+    with pytest.raises(ParameterError, match="give the sample table"):
+        leakage(features)
