@@ -84,15 +84,35 @@ def statistics() -> pd.DataFrame:
 def scores() -> pd.DataFrame:
     rows = [("LSTM with attention", 0.78, 0.75, 0.81, False), ("Random forest", 0.7, 0.66, 0.73, True)]
     rows.append(("Majority class", 0.06, np.nan, np.nan, True))
-    return pd.DataFrame(rows, columns=["name", "estimate", "low", "high", "baseline"])
+    table = pd.DataFrame(rows, columns=["name", "estimate", "low", "high", "baseline"])
+    both = [table.assign(against="old map"), table.assign(against="truth", estimate=table["estimate"] * 0.9)]
+    return pd.concat(both, ignore_index=True).assign(statistic="macro_f1")
+
+
+def distances() -> pd.DataFrame:
+    table = {"distance": [20, 90, 600, 900], "score": [0.9, 0.8, 0.6, np.nan], "count": [3000, 400, 20, 0]}
+    return pd.DataFrame(table).assign(low=[0.88, 0.75, 0.5, np.nan], high=[0.92, 0.85, 0.7, np.nan])
+
+
+def comparison() -> dict[str, pd.DataFrame]:
+    values = {"simulated": [0.1, 0.3, 0.2], "real": [0.12, np.nan, 0.21], "real_low": 0.05, "real_high": 0.3}
+    days = pd.DataFrame({"date": pd.date_range("2020-01-01", periods=3, freq="90D"), **values})
+    return {"band_means": pd.DataFrame({"band": ["B02", "B03", "B04"], **values}), "seasonal_curve": days}
+
+
+def samples() -> pd.DataFrame:
+    rng = np.random.default_rng(4)
+    table = pd.DataFrame(rng.uniform(0, 5000, (300, 2)), columns=["x", "y"])
+    return table.assign(split=rng.choice(["train", "validation", "test"], 300))
 
 
 def class_scores() -> pd.DataFrame:
     rng = np.random.default_rng(2)
-    table = pd.DataFrame(
-        rng.uniform(0, 1, (12, 3)), index=LANDCOVER.names, columns=["precision", "recall", "f1"]
+    table = pd.DataFrame(rng.uniform(0, 1, (12, 3)), columns=["precision", "recall", "f1"])
+    table = table.assign(
+        low=0.8 * table["f1"], high=0.5 + table["f1"] / 2, support=rng.integers(20, 4000, 12)
     )
-    return table.assign(support=rng.integers(20, 4000, 12))
+    return table.assign(**{"class": LANDCOVER.names})
 
 
 def guesses() -> tuple[np.ndarray, np.ndarray]:
@@ -112,32 +132,30 @@ GALLERY = {
         SERIES["image"][:, :, 4, 4], SERIES["clear"][:, 4, 4], current="2020-05-04", title="One pixel"
     ),
     "class_curves": lambda: plots.class_curves(statistics(), LANDCOVER, "Reflectance"),
-    "twin_vs_real": lambda: plots.twin_vs_real(statistics(), statistics(), "Reflectance"),
+    "twin_vs_real": lambda: plots.twin_vs_real(comparison()),
+    "dates": lambda: plots.dates(SERIES["image"], (1, 4)),
+    "split_map": lambda: plots.split_map(samples(), title="block").figure,
     "dates_overview": lambda: plots.dates_overview(SERIES["clear"], title="Tile 31TCJ"),
     "confusion": lambda: plots.confusion(make_confusion(), LANDCOVER),
-    "score_bars": lambda: plots.score_bars(scores(), "Macro F1, test split"),
+    "score_bars": lambda: plots.score_bars(scores()),
     "per_class": lambda: plots.per_class(class_scores()),
-    "score_by_distance": lambda: plots.score_by_distance(
-        pd.DataFrame({"distance": [20, 90, 600], "score": [0.9, 0.8, 0.6], "count": [3000, 400, 20]}),
-        "F1",
-        "m",
-    ),
+    "leakage": lambda: plots.leakage({"random": distances(), "block": distances().assign(score=0.6)}),
     "reliability": lambda: plots.reliability(*guesses(), title="LSTM"),
-    "history": lambda: plots.history(make_history()),
+    "learning_curves": lambda: plots.learning_curves(make_history()),
     "lr_range": lambda: plots.lr_range(
         pd.DataFrame({"learning_rate": np.geomspace(1e-5, 1, 60), "loss": (np.linspace(-3, 2, 60)) ** 2})
     ),
 }
 
 
-def as_figure(drawn) -> Figure:
-    return drawn if isinstance(drawn, Figure) else drawn.figure
+def axes(figure: Figure):
+    return figure.axes[0]
 
 
 @pytest.mark.parametrize("name", GALLERY)
 def test_nothing_is_clipped_overlaps_or_changes_settings(name):
     before = dict(mpl.rcParams)
-    figure = as_figure(GALLERY[name]())
+    figure = GALLERY[name]()
     figure.canvas.draw()
     assert dict(mpl.rcParams) == before
     inner = figure.get_tightbbox().transformed(figure.dpi_scale_trans)
@@ -172,8 +190,8 @@ def test_rgb_draws_equal_values_in_equal_colours():
     tile = SERIES["image"][0]
     other = xr.concat([tile, tile * 2], "x")  # a brighter neighbour
     limits = (0.05, 0.4)
-    one = plots.rgb(tile, limits=limits).images[0].get_array()
-    two = plots.rgb(other, limits=limits).images[0].get_array()
+    one = axes(plots.rgb(tile, limits=limits)).images[0].get_array()
+    two = axes(plots.rgb(other, limits=limits)).images[0].get_array()
     np.testing.assert_array_equal(one, two[:, :WIDTH])
     red = tile.sel(band="B04").to_numpy()
     np.testing.assert_allclose(one[..., 0], np.clip((red - 0.05) / 0.35, 0, 1), atol=1e-6)
@@ -183,10 +201,10 @@ def test_rgb_says_how_it_was_scaled():
     image = SERIES["image"][1]
     low, high = np.percentile(image.sel(band=["B04", "B03", "B02"]), (2, 98))
     assert plots.stretch_limits(image) == pytest.approx((low, high))
-    text = plots.rgb(image).get_xlabel()
+    text = axes(plots.rgb(image)).get_xlabel()
     assert f"black {low:.3g}, white {high:.3g} reflectance" in text
     assert "2–98 of this image" in text
-    assert "of this image" not in plots.rgb(image, limits=(0, 1)).get_xlabel()
+    assert "of this image" not in axes(plots.rgb(image, limits=(0, 1))).get_xlabel()
 
 
 @pytest.mark.parametrize(
@@ -196,7 +214,7 @@ def test_rgb_says_how_it_was_scaled():
         (lambda: plots.rgb(SERIES["image"][0], bands=("B4", "B03", "B02")), "no band B4.*B04"),
         (lambda: plots.index_map(np.zeros(3)), "shape"),
         (lambda: plots.class_map(np.zeros((2, 2), np.uint8), LANDCOVER, like=LABEL), "crop one"),
-        (lambda: plots.history(make_history(), metric="f1"), "no metric f1.*accuracy"),
+        (lambda: plots.learning_curves(make_history(), metric="f1"), "no metric f1.*accuracy"),
     ],
 )
 def test_bad_input_ends_in_one_sentence(call, message):
@@ -209,7 +227,7 @@ def test_maps_are_north_up_in_kilometres(south_first):
     values = xr.zeros_like(BLUE[0])
     values[:3] = 1.0  # the northernmost rows
     values = values[::-1] if south_first else values
-    ax = plots.index_map(values, limits=(0, 1), cmap="gray")
+    ax = axes(plots.index_map(values, limits=(0, 1), cmap="gray"))
     ax.figure.canvas.draw()
     pixels = np.asarray(ax.figure.canvas.buffer_rgba())[::-1, :, 0]
     box = ax.get_window_extent()
@@ -223,13 +241,13 @@ def test_maps_are_north_up_in_kilometres(south_first):
 def test_large_maps_are_thinned_and_keep_their_extent():
     large = xr.DataArray(np.zeros((50, 4000), np.uint8), dims=("y", "x"))
     assert geometry.thin(large).shape == (17, 1334)
-    ax = plots.class_map(large, LANDCOVER)
+    ax = axes(plots.class_map(large, LANDCOVER))
     assert ax.get_images()[0].get_extent()[:2] == [-0.5, 3999.5]
 
 
 def test_legend_lists_the_classes_that_are_there():
     labels = np.array([[0, 0, 8], [8, 10, IGNORE]], np.uint8)
-    legend = plots.class_map(labels, LANDCOVER).get_legend()
+    legend = axes(plots.class_map(labels, LANDCOVER)).get_legend()
     texts = [text.get_text() for text in legend.get_texts()]
     assert texts == ["Urban", "Conifers", "Lake", "No label or no data"]
     colors = [mpl.colors.to_hex(patch.get_facecolor()) for patch in legend.get_patches()]
@@ -249,14 +267,14 @@ def test_change_kinds_follow_their_definitions():
 
 
 def test_change_map_calls_nothing_right_without_truth():
-    texts = [t.get_text() for t in plots.change_map(LABEL, np.roll(LABEL, 3)).get_legend().get_texts()]
+    texts = [t.get_text() for t in axes(plots.change_map(LABEL, np.roll(LABEL, 3))).get_legend().get_texts()]
     assert not any("right" in text or "wrong" in text for text in texts)
 
 
 def test_confidence_takes_fractions_and_percent():
     fraction = np.array([[0.25, np.nan]], np.float32)
     percent = np.array([[25, IGNORE]], np.uint8)
-    drawn = [plots.confidence_map(values).images[0].get_array() for values in (fraction, percent)]
+    drawn = [axes(plots.confidence_map(values)).images[0].get_array() for values in (fraction, percent)]
     for array in drawn:
         assert array[0, 0] == pytest.approx(25)
         assert array.mask[0, 1]
@@ -290,15 +308,15 @@ def test_class_statistics_of_samples_equal_those_of_the_map():
 
 def test_pixel_series_joins_clear_dates_only():
     clear = np.array([True, False, True, True, False, True, True, True, True])
-    ax = plots.pixel_series(BLUE[:, 0, 0], clear)
-    joined, crosses = ax.lines[:2]
+    ax = axes(plots.pixel_series(BLUE[:, 0, 0], clear))
+    joined, hollow = ax.lines[:2]
     np.testing.assert_array_equal(joined.get_ydata(), BLUE[:, 0, 0].to_numpy()[clear].astype(float))
-    np.testing.assert_array_equal(crosses.get_ydata(), BLUE[:, 0, 0].to_numpy()[~clear].astype(float))
-    assert crosses.get_linestyle() == "None"
+    np.testing.assert_array_equal(hollow.get_ydata(), BLUE[:, 0, 0].to_numpy()[~clear].astype(float))
+    assert hollow.get_linestyle() == "None"
 
 
 def test_dates_overview_draws_shares():
-    ax = plots.dates_overview(SERIES["clear"])
+    ax = axes(plots.dates_overview(SERIES["clear"]))
     heights = [bar.get_height() for bar in ax.containers[1]]
     np.testing.assert_allclose(heights, 100 * SERIES["clear"].mean(("y", "x")))
 
@@ -306,7 +324,7 @@ def test_dates_overview_draws_shares():
 @pytest.mark.parametrize(("normalise", "expected"), [("truth", "75"), ("prediction", "60"), ("none", "3")])
 def test_confusion_writes_the_share_asked_for(normalise, expected):
     legend = Legend("two", (1, 2, 3), ("a", "b", "c"), ("#000000", "#111111", "#222222"))
-    ax = plots.confusion(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]), legend, normalise)
+    ax = axes(plots.confusion(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]), legend, normalise))
     assert ax.texts[0].get_text() == expected
     assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b"]
 
@@ -323,19 +341,44 @@ def test_reliability_error_equals_a_plain_loop():
     assert (table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum() == pytest.approx(total)
 
 
-def test_history_marks_the_epoch_of_lowest_validation_loss():
+def test_learning_curves_mark_the_epoch_of_lowest_validation_loss():
     table = make_history()
     best = int(table.loc[table["val_loss"].idxmin(), "epoch"])
-    figure = plots.history(table)
+    figure = plots.learning_curves(table)
     assert f"Best epoch: {best}" in [t.get_text() for t in figure.legends[0].get_texts()]
     assert "Best epoch: 12" in [
-        t.get_text() for t in plots.history(table, best="max_val_metric").legends[0].get_texts()
+        t.get_text() for t in plots.learning_curves(table, best="max_val_metric").legends[0].get_texts()
     ]
 
 
 def test_per_class_leaves_out_classes_without_samples():
     table = class_scores()
-    table.loc["Snow", "support"] = 0
-    names = [t.get_text() for t in plots.per_class(table).get_yticklabels()]
+    table.loc[table["class"] == "Snow", "support"] = 0
+    names = [t.get_text() for t in axes(plots.per_class(table)).get_yticklabels()]
     assert len(names) == 11
     assert not any("Snow" in name for name in names)
+
+
+def test_score_bars_show_each_estimate_against_each_truth():
+    ax = axes(plots.score_bars(scores()))
+    assert [text.get_text() for text in ax.texts] == ["0.780", "0.700", "0.060", "0.702", "0.630", "0.054"]
+    assert ax.get_xlabel() == "Macro F1"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "Against the old map",
+        "Against the truth",
+        "Baseline",
+    ]
+
+
+def test_leakage_leaves_out_empty_bins():
+    ax = axes(plots.leakage({"random": distances()}))
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [20, 90, 600])
+    assert "3,420 test samples" in ax.get_legend().get_texts()[0].get_text()
+
+
+def test_twin_vs_real_leaves_out_what_is_not_known():
+    figure = plots.twin_vs_real(comparison())
+    simulated, real = figure.axes[1].lines
+    np.testing.assert_array_equal(simulated.get_ydata(), [0.1, 0.3, 0.2])
+    np.testing.assert_array_equal(real.get_ydata(), [0.12, 0.21])
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["Band means", "Seasonal curve"]

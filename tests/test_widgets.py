@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import matplotlib as mpl
 
 mpl.use("Agg")
@@ -77,7 +80,7 @@ def curve(explorer) -> np.ndarray:
 def test_it_starts_at_the_clearest_date_with_dates_and_shares(explorer, series):
     assert explorer.date.value == 1
     share = 100 * float(series["clear"][1].mean())
-    assert explorer.date.options[1][0] == f"2020-03-22 · {share:.0f} % clear"
+    assert explorer.date_shown.value == explorer.date.options[1][0] == f"2020-03-22 · {share:.0f} % clear"
     assert "2020-03-22" in map_axes(explorer).get_title(loc="left")
 
 
@@ -189,6 +192,11 @@ def test_a_date_without_a_clear_pixel_is_drawn(series):
     explorer = SeriesExplorer(series, LANDCOVER)
     explorer._figure.canvas.draw()
     assert "clear on 0 of 6 dates" in explorer.status.value
+
+
+def test_the_legend_comes_with_the_series(series):
+    series.attrs["legend"] = json.dumps(asdict(LANDCOVER))
+    assert SeriesExplorer(series).legend == LANDCOVER
 
 
 def test_bad_input_is_named(series):

@@ -1,7 +1,7 @@
 """Figures of the studies: maps, time series, scores, training.
 
-Each function draws into ``ax`` or into a new figure, changes no global setting, and returns the axes (one
-panel) or the figure (several). Quantities carry their unit, classes the colours of their legend.
+Each function draws into ``ax`` or into a new figure, changes no global setting, and returns the figure.
+Quantities carry their unit, classes the colours of their legend.
 """
 
 from eolab.plots.change import CHANGES, change_kinds, change_map, change_shares
@@ -18,15 +18,15 @@ from eolab.plots.pictures import dates
 from eolab.plots.samples import split_map
 from eolab.plots.scores import (
     confusion,
+    leakage,
     per_class,
     reliability,
     reliability_table,
     score_bars,
-    score_by_distance,
 )
 from eolab.plots.series import class_curves, class_statistics, dates_overview, pixel_series, twin_vs_real
 from eolab.plots.style import OKABE_ITO, style
-from eolab.plots.training import history, lr_range
+from eolab.plots.training import learning_curves, lr_range
 
 __all__ = [
     "CHANGES",
@@ -43,8 +43,9 @@ __all__ = [
     "confusion",
     "dates",
     "dates_overview",
-    "history",
     "index_map",
+    "leakage",
+    "learning_curves",
     "lr_range",
     "per_class",
     "pixel_series",
@@ -52,7 +53,6 @@ __all__ = [
     "reliability_table",
     "rgb",
     "score_bars",
-    "score_by_distance",
     "split_map",
     "stretch_limits",
     "style",

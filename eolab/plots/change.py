@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from eolab.legends import IGNORE, Legend
 from eolab.plots.geometry import as_map
 from eolab.plots.maps import draw_classes, legend_handles
-from eolab.plots.style import axes_of, styled
+from eolab.plots.style import axes_of, figure_of, styled
 
 UNCHANGED, CORRECT, FALSE, MISSED, UNKNOWN, CHANGED = range(6)
 CHANGES = Legend(
@@ -68,7 +69,7 @@ def change_map(
     ax: Axes | None = None,
     title: str = "Change against the old map",
     like: xr.DataArray | None = None,
-) -> Axes:
+) -> Figure:
     """Draw where a new map differs from the old one, with the share of each kind in the legend.
 
     Args:
@@ -98,4 +99,4 @@ def change_map(
         bbox_to_anchor=(1.01, 1.0),
     )
     ax.set_title(title)
-    return ax
+    return figure_of(ax)

@@ -51,7 +51,7 @@ def stretch_limits(
 
     Args:
         image: (band, y, x), one date.
-        bands: The three bands that will be red, green and blue; one pair of limits serves all three.
+        bands: The bands that will be drawn, such as red, green and blue; one pair of limits serves them all.
         percentiles: Shares of darker pixels, in percent.
     """
     return _percentiles(_bands(image, bands), percentiles)
@@ -65,7 +65,7 @@ def rgb(
     limits: tuple[float, float] | None = None,
     percentiles: tuple[float, float] = (2, 98),
     title: str = "",
-) -> Axes:
+) -> Figure:
     """Draw three bands as red, green and blue, and say below how they were scaled.
 
     Args:
@@ -91,7 +91,7 @@ def rgb(
     )
     ax.set_xlabel(f"{ax.get_xlabel()}\n{note}", fontsize=8)
     ax.set_title(title)
-    return ax
+    return figure_of(ax)
 
 
 @styled
@@ -104,7 +104,7 @@ def index_map(
     cmap: str = "viridis",
     title: str = "",
     like: xr.DataArray | None = None,
-) -> Axes:
+) -> Figure:
     """Draw one quantity with its colour bar.
 
     Args:
@@ -130,13 +130,13 @@ def index_map(
     bar = figure_of(ax).colorbar(drawn, cax=ax.inset_axes((1.02, 0, 0.04, 1)), extend=extend)
     bar.set_label(f"{label} ({unit})" if unit not in ("", "1") else label)
     ax.set_title(title)
-    return ax
+    return figure_of(ax)
 
 
 @styled
 def confidence_map(
     confidence: Any, ax: Axes | None = None, title: str = "Confidence", like: xr.DataArray | None = None
-) -> Axes:
+) -> Figure:
     """Draw how sure a map is of its class.
 
     Args:
@@ -180,7 +180,7 @@ def draw_classes(ax: Axes, labels: xr.DataArray, legend: Legend) -> np.ndarray:
 @styled
 def class_map(
     labels: Any, legend: Legend, ax: Axes | None = None, title: str = "", like: xr.DataArray | None = None
-) -> Axes:
+) -> Figure:
     """Draw a map of classes with the legend of those that it has, beside it.
 
     Args:
@@ -194,7 +194,7 @@ def class_map(
     pixels = draw_classes(ax, as_map(labels, like), legend)
     ax.legend(handles=legend_handles(pixels, legend), loc="upper left", bbox_to_anchor=(1.01, 1.0))
     ax.set_title(title)
-    return ax
+    return figure_of(ax)
 
 
 @styled

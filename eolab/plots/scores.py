@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from eolab.legends import Legend
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, styled
@@ -23,7 +25,7 @@ def confusion(
     normalise: Normalise = "truth",
     ax: Axes | None = None,
     title: str = "",
-) -> Axes:
+) -> Figure:
     """Draw a confusion matrix with its numbers; classes without truth and without prediction are left out.
 
     Args:
@@ -57,103 +59,136 @@ def confusion(
     ax.spines[:].set_visible(False)
     units = {"truth": "% of the true class", "prediction": "% of the predicted class", "none": "Samples"}
     figure_of(ax).colorbar(drawn, ax=ax, shrink=0.8, pad=0.02, label=units[normalise])
-    return ax
+    return figure_of(ax)
 
 
 @styled
-def score_bars(table: pd.DataFrame, label: str, ax: Axes | None = None, title: str = "") -> Axes:
+def score_bars(table: pd.DataFrame, label: str = "", ax: Axes | None = None, title: str = "") -> Figure:
     """Draw scores with their intervals, baselines in grey.
 
     Args:
-        table: A row a model, its name as index (or in a column ``name``), with ``estimate``, ``low`` and
-            ``high`` (NaN where no interval is known) and, where there are baselines, a bool ``baseline``.
-        label: Which score, with its averaging and split, such as "Macro F1, test".
+        table: A row a model: ``name``, ``estimate``, ``low`` and ``high`` (NaN where no interval is known)
+            and, where known, ``baseline`` (bool), ``against`` (a group of bars for each) and ``statistic``.
+        label: Which score; the table's ``statistic`` unless told.
         ax: Where to draw.
         title: Title of the picture.
     """
-    rows = table.set_index("name") if "name" in table else table
-    ax = axes_of(ax, 7.2, 1.1 + 0.38 * len(rows))
-    value = rows["estimate"].to_numpy(float)
-    low, high = (rows[side].to_numpy(float) for side in ("low", "high"))
-    base = rows["baseline"].to_numpy(bool) if "baseline" in rows else np.zeros(len(rows), bool)
-    at = np.arange(len(rows))
-    for chosen, color, name in ((~base, OKABE_ITO[0], "Model"), (base, "#b0b0b0", "Baseline")):
-        if chosen.any():
-            ax.barh(at[chosen], value[chosen], 0.62, color=color, label=name)
-    spread = np.stack([np.nan_to_num(value - low), np.nan_to_num(high - value)])
-    ax.errorbar(value, at, xerr=spread, fmt="none", ecolor="black", elinewidth=1.2, capsize=3)
-    ends = np.fmax(value, np.nan_to_num(high, nan=-np.inf))
-    for y, end, number in zip(at, ends, value, strict=True):
-        ax.annotate(f"{number:.3f}", (end, y), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
-    ax.set_yticks(at, [str(name) for name in rows.index])
+    groups = table["against"].unique() if "against" in table else [""]
+    names = list(dict.fromkeys(table["name"]))
+    ax = axes_of(ax, 7.2, 1.2 + (0.22 + 0.3 * len(groups)) * len(names))
+    height = 0.72 / len(groups)
+    for number, group in enumerate(groups):
+        rows = table[table["against"] == group] if "against" in table else table
+        at = (
+            np.array([names.index(name) for name in rows["name"]]) + (number - (len(groups) - 1) / 2) * height
+        )
+        _bars(ax, rows, at, 0.9 * height, OKABE_ITO[number], f"against the {group}" if group else "Model")
+    ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
-    ax.set(xlabel=label, xlim=(min(0.0, float(np.nanmin(value))), 1.12 * float(np.nanmax(ends))), title=title)
+    statistic = ", ".join(table["statistic"].unique()) if "statistic" in table else "score"
+    top = float(np.nanmax(table[["estimate", "high"]].to_numpy(float)))
+    bottom = min(0.0, float(np.nanmin(table[["estimate", "low"]].to_numpy(float))))
+    ax.set(xlabel=label or readable(statistic), xlim=(bottom, top + 0.14 * (top - bottom)), title=title)
     ax.grid(True, axis="x")
-    if base.any():
-        figure_of(ax).legend(loc="outside lower right", ncols=2)
-    return ax
+    if len(groups) > 1 or ("baseline" in table and table["baseline"].any()):
+        _bar_legend(ax, table, list(groups))
+    return figure_of(ax)
+
+
+def readable(name: str) -> str:
+    """Return a score's name as it is written: ``macro_f1`` becomes "Macro F1"."""
+    text = name.replace("_", " ").replace("f1", "F1").replace("iou", "IoU")
+    return text[:1].upper() + text[1:]
+
+
+def _bars(ax: Axes, rows: pd.DataFrame, at: np.ndarray, height: float, color: str, label: str) -> None:
+    """Draw bars, intervals and numbers of one group; baselines are paler and hatched."""
+    value, low, high = (rows[name].to_numpy(float) for name in ("estimate", "low", "high"))
+    base = rows["baseline"].to_numpy(bool) if "baseline" in rows else np.zeros(len(rows), bool)
+    ax.barh(at[~base], value[~base], height, color=color, label=label)
+    ax.barh(
+        at[base], value[base], height, color=color, alpha=0.4, hatch="///", edgecolor="white", linewidth=0
+    )
+    spread = np.stack([np.nan_to_num(value - low), np.nan_to_num(high - value)]).clip(0)
+    ax.errorbar(value, at, xerr=spread, fmt="none", ecolor="black", elinewidth=1.1, capsize=2.5)
+    for y, end, number in zip(at, np.fmax(value, high), value, strict=True):
+        ax.annotate(f"{number:.3f}", (end, y), (5, 0), textcoords="offset points", va="center", fontsize=8)
+
+
+def _bar_legend(ax: Axes, table: pd.DataFrame, groups: list[str]) -> None:
+    """Say what colours and hatches mean."""
+    names = [f"Against the {group}" for group in groups] if len(groups) > 1 else ["Model"]
+    handles = [Patch(color=OKABE_ITO[number], label=name) for number, name in enumerate(names)]
+    if "baseline" in table and table["baseline"].any():
+        handles.append(Patch(facecolor="#aaaaaa", hatch="///", edgecolor="white", label="Baseline"))
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0))
 
 
 @styled
-def per_class(table: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Axes:
+def per_class(table: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Figure:
     """Draw precision, recall and F1 of each class, the most frequent class first.
 
     Args:
-        table: A row a class, its name as index (or in a column ``class``), with ``precision``, ``recall``,
-            ``f1`` and ``support`` (samples).
+        table: A row a class, its name as index or in a column ``class``, with ``precision``, ``recall``,
+            ``f1``, ``support`` (samples) and, where known, ``low`` and ``high`` of F1.
         ax: Where to draw.
         title: Title of the picture.
     """
     rows = table.set_index("class") if "class" in table else table
     rows = rows[rows["support"] > 0].sort_values("support", ascending=False)
-    ax = axes_of(ax, 7.2, 1.3 + 0.32 * len(rows))
+    ax = axes_of(ax, 7.2, 1.5 + 0.32 * len(rows))
     at = np.arange(len(rows))
-    marks = (("precision", "<", OKABE_ITO[1]), ("recall", ">", OKABE_ITO[2]), ("f1", "o", OKABE_ITO[0]))
-    ax.hlines(
-        at,
-        rows[["precision", "recall"]].min(axis=1),
-        rows[["precision", "recall"]].max(axis=1),
-        color="#bbbbbb",
-    )
-    for name, marker, color in marks:
-        title_of = "F1" if name == "f1" else name.capitalize()
-        ax.plot(rows[name], at, marker, color=color, markersize=7, label=title_of, clip_on=False)
+    if {"low", "high"} <= set(rows):
+        ax.hlines(
+            at, rows["low"], rows["high"], color=OKABE_ITO[4], linewidth=6, alpha=0.5, label="95 % of F1"
+        )
+    for name, marker, color in (
+        ("precision", "<", OKABE_ITO[1]),
+        ("recall", ">", OKABE_ITO[2]),
+        ("f1", "o", OKABE_ITO[0]),
+    ):
+        ax.plot(rows[name], at, marker, color=color, markersize=6.5, label=readable(name), clip_on=False)
     names = [f"{name} ({int(n):,})" for name, n in zip(rows.index, rows["support"], strict=True)]
     ax.set_yticks(at, names)
     ax.invert_yaxis()
     ax.set(xlim=(0, 1), xlabel="Score", ylabel="Class (samples)", title=title)
     ax.grid(True, axis="x")
-    figure_of(ax).legend(loc="outside lower center", ncols=3)
-    return ax
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return figure_of(ax)
 
 
 @styled
-def score_by_distance(
-    table: pd.DataFrame, label: str, distance: str, ax: Axes | None = None, title: str = ""
-) -> Axes:
+def leakage(
+    tables: Mapping[str, pd.DataFrame],
+    ax: Axes | None = None,
+    distance: str = "Distance to the nearest training sample",
+    label: str = "Share right",
+    title: str = "",
+) -> Figure:
     """Draw how a score falls with the distance of test samples from the training samples.
 
     Args:
-        table: A row a bin of distance, nearest first, with ``distance`` (its middle), ``score`` and
-            ``count``; ``low`` and ``high`` where intervals are known. Bins are drawn at equal steps.
-        label: Which score.
-        distance: Which distance, with its unit.
+        tables: By name of the split or model: a row a bin of distance, nearest first, with ``distance`` (its
+            middle), ``score``, ``count`` (test samples) and, where known, ``low`` and ``high``.
         ax: Where to draw.
+        distance: Which distance, with its unit.
+        label: Which score.
         title: Title of the picture.
     """
-    rows = table[table["count"] > 0]
-    ax = axes_of(ax, 1.6 + 0.75 * max(len(rows), 4), 3.6)
-    at = np.arange(len(rows))
-    if {"low", "high"} <= set(rows):
-        ax.fill_between(at, rows["low"], rows["high"], alpha=0.2, linewidth=0, label="95 % interval")
-        ax.legend(loc="lower left")
-    ax.plot(at, rows["score"], "o-")
-    names = [f"{d:.3g}\n({int(n):,})" for d, n in zip(rows["distance"], rows["count"], strict=True)]
-    ax.set_xticks(at, names)
-    ax.set(xlabel=f"{distance}\n(test samples)", ylabel=label, ylim=(0, 1.02), title=title)
+    ax = axes_of(ax, 7.0, 4.0)
+    for number, (name, table) in enumerate(tables.items()):
+        rows, color = table[table["count"] > 0], OKABE_ITO[number % len(OKABE_ITO)]
+        if {"low", "high"} <= set(rows):
+            ax.fill_between(rows["distance"], rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
+        text = f"{name} ({int(rows['count'].sum()):,} test samples)"
+        ax.plot(rows["distance"], rows["score"], color=color, linewidth=1.5, label=text)
+        sizes = 12 + 120 * rows["count"] / rows["count"].max()
+        ax.scatter(rows["distance"], rows["score"], sizes, color=color, zorder=3)
+    ax.set(xlabel=f"{distance}; larger dots: more samples", ylabel=label, ylim=(0, 1.05), title=title)
     ax.margins(x=0.06)
     ax.grid(True)
-    return ax
+    ax.legend(loc="lower left")
+    return figure_of(ax)
 
 
 def reliability_table(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> pd.DataFrame:

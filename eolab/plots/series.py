@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eolab.legends import IGNORE, Legend
-from eolab.plots.style import GREY, OKABE_ITO, axes_of, panels, styled
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
 
 
 def date_axis(ax: Axes, ticks: int = 7) -> None:
@@ -41,8 +41,8 @@ def pixel_series(
     label: str = "",
     current: Any | None = None,
     title: str = "",
-) -> Axes:
-    """Draw the series of one pixel: clear dates joined by a line, cloudy ones as grey crosses.
+) -> Figure:
+    """Draw the series of one pixel: clear dates joined by a line, cloudy ones as hollow grey marks.
 
     Args:
         values: (time,) or (time, band) of one pixel; at most eight bands are drawn.
@@ -69,8 +69,10 @@ def pixel_series(
             label=f"{name} clear".strip().capitalize(),
         )
         if not seen.all():
-            cross: dict[str, Any] = {"color": GREY, "markersize": 5, "alpha": 0.8}
-            ax.plot(times[~seen], row[~seen], "x", label="Cloud or no data" if number == 0 else None, **cross)
+            hollow: dict[str, Any] = {"color": GREY, "markersize": 4.5, "markerfacecolor": "white"}
+            ax.plot(
+                times[~seen], row[~seen], "o", label="Cloud or no data" if number == 0 else None, **hollow
+            )
     if current is not None:
         ax.axvline(
             float(mdates.date2num(np.datetime64(current))),
@@ -84,7 +86,7 @@ def pixel_series(
     date_axis(ax)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4)
     ax.set_title(title)
-    return ax
+    return figure_of(ax)
 
 
 def _room(times: np.ndarray) -> tuple[np.datetime64, np.datetime64]:
@@ -160,7 +162,7 @@ def class_curves(
 
 
 @styled
-def dates_overview(clear: xr.DataArray | pd.Series, ax: Axes | None = None, title: str = "") -> Axes:
+def dates_overview(clear: xr.DataArray | pd.Series, ax: Axes | None = None, title: str = "") -> Figure:
     """Draw how much of the scene each acquisition shows, a bar a date.
 
     Args:
@@ -184,46 +186,47 @@ def dates_overview(clear: xr.DataArray | pd.Series, ax: Axes | None = None, titl
     ax.bar(at, percent, width, color=OKABE_ITO[0], label="Clear")
     ax.set(ylim=(0, 100), ylabel="Share of the scene (%)", xlim=_room(days.to_numpy()))
     date_axis(ax, 10)
-    summary = f"{len(days)} acquisitions, {percent.mean():.0f} % clear on average"
+    summary = f"{len(days)} dates, {percent.mean():.0f} % clear on average"
     ax.set_title(f"{title}: {summary}" if title else summary)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-    return ax
+    return figure_of(ax)
 
 
 @styled
-def twin_vs_real(
-    twin: pd.DataFrame,
-    real: pd.DataFrame,
-    label: str,
-    pairs: Mapping[str, str] | None = None,
-    columns: int = 3,
-) -> Figure:
-    """Draw class curves of simulated and of real data over each other, by day of the year.
+def twin_vs_real(tables: Mapping[str, pd.DataFrame], columns: int = 3) -> Figure:
+    """Draw what was measured on a twin (lines or blue dots) and on real data (orange marks), a panel a table.
 
     Args:
-        twin: Result of :func:`class_statistics` on the twin.
-        real: The same of real data, of whatever years.
-        label: What the values are, with their unit.
-        pairs: Twin's class name → real class name; the names they share unless told.
+        tables: By title: the first column is what the values are drawn over (a name, a number or a date);
+            then the columns ``simulated`` and ``real``, and where known their ranges as ``simulated_low``,
+            ``simulated_high``, ``real_low`` and ``real_high``.
         columns: Panels in a row.
     """
-    shared = [name for name in dict.fromkeys(twin["class"]) if name in set(real["class"])]
-    pairs = dict(pairs) if pairs else {name: name for name in shared}
-    figure, axes = panels(len(pairs), columns, 3.1, 2.3, sharex=True, sharey=True)
-    for ax, (of_twin, of_real) in zip(axes, pairs.items(), strict=True):
-        _curve(ax, _by_day(real, of_real), "day", "#f2c14e", "Real")
-        _curve(ax, _by_day(twin, of_twin), "day", OKABE_ITO[0], "Twin (simulated)")
-        ax.set_title(of_twin if of_twin == of_real else f"{of_twin} / {of_real}")
-        ax.grid(True)
-        ax.set(xlim=(1, 366), xticks=(1, 92, 183, 275, 366))
-    figure.supylabel(label, fontsize=9.5)
-    figure.supxlabel("Day of the year", fontsize=9.5)
+    figure, axes = panels(len(tables), columns, 4.2, 3.2)
+    for ax, (title, table) in zip(axes, tables.items(), strict=True):
+        over = table.iloc[:, 0]
+        named = not (pd.api.types.is_numeric_dtype(over) or pd.api.types.is_datetime64_any_dtype(over))
+        at = np.arange(len(over)) if named else over.to_numpy()
+        _ranges(ax, at, table, named)
+        ax.set_title(title.replace("_", " ").capitalize())
+        if named:
+            ax.set_xticks(at, [str(name) for name in over], rotation=45, ha="right", rotation_mode="anchor")
+        elif pd.api.types.is_datetime64_any_dtype(over):
+            date_axis(ax, 6)
+        ax.set_xlabel(str(over.name).replace("_", " ").capitalize())
+        ax.grid(True, axis="y")
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=2)
+    figure.legend(handles, names, loc="outside lower center", ncols=2)
     return figure
 
 
-def _by_day(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    rows = table[table["class"] == name]
-    rows = rows.assign(day=pd.DatetimeIndex(rows["time"]).dayofyear)
-    return rows.groupby("day", as_index=False)[["q25", "median", "q75"]].mean()
+def _ranges(ax: Axes, at: np.ndarray, table: pd.DataFrame, named: bool) -> None:
+    """Draw both sides of a table with their ranges; names get dots beside each other, numbers a line."""
+    for name, color, shift in (("simulated", OKABE_ITO[0], -0.12), ("real", OKABE_ITO[1], 0.12)):
+        rows = table.dropna(subset=[name])
+        x = at[table[name].notna().to_numpy()] + (shift if named else 0)
+        label = "Simulated" if name == "simulated" else "Real"
+        mark = "o-" if name == "simulated" and not named else "D" if name == "real" else "o"
+        ax.plot(x, rows[name], mark, color=color, markersize=4.5, label=label)
+        if {f"{name}_low", f"{name}_high"} <= set(table):
+            ax.vlines(x, rows[f"{name}_low"], rows[f"{name}_high"], color=color, alpha=0.5, linewidth=2)

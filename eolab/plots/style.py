@@ -64,8 +64,10 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def axes_of(ax: Axes | None, width: float, height: float) -> Axes:
-    """Return the axes given, or those of a new figure of this size in inches."""
-    return ax if ax is not None else plt.subplots(figsize=(width, height))[1]
+    """Return the axes given, or those of a new figure of this size in inches, framed on two sides."""
+    ax = ax if ax is not None else plt.subplots(figsize=(width, height))[1]
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
 
 
 def figure_of(ax: Axes) -> Figure:

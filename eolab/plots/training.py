@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from eolab.errors import DataError
-from eolab.plots.style import GREY, OKABE_ITO, axes_of, panels, styled
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
 
 
 @styled
-def history(
+def learning_curves(
     table: pd.DataFrame, metric: str = "", best: Literal["min_val_loss", "max_val_metric"] = "min_val_loss"
 ) -> Figure:
     """Draw the loss, one metric and the learning rate by epoch, with the best epoch marked.
@@ -68,7 +68,7 @@ def _epochs(ax: Axes, epochs: pd.Series, table: pd.DataFrame, name: str) -> None
 
 
 @styled
-def lr_range(table: pd.DataFrame, ax: Axes | None = None, title: str = "Learning-rate range test") -> Axes:
+def lr_range(table: pd.DataFrame, ax: Axes | None = None, title: str = "Learning-rate range test") -> Figure:
     """Draw the loss while the learning rate rises, the suggested rate marked.
 
     The suggestion is a tenth of the rate with the lowest loss, unless ``table.attrs["suggested"]`` says
@@ -90,4 +90,4 @@ def lr_range(table: pd.DataFrame, ax: Axes | None = None, title: str = "Learning
     ax.set_ylim(low - 0.1 * abs(first - low), first + 0.6 * abs(first - low) + 1e-9)
     ax.grid(True)
     ax.legend(loc="lower left")
-    return ax
+    return figure_of(ax)

@@ -15,7 +15,7 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eolab import plots
+from eolab import landcover, plots
 from eolab.errors import ParameterError, did_you_mean
 from eolab.legends import Legend
 from eolab.plots.geometry import extent
@@ -42,6 +42,7 @@ class SeriesExplorer:
 
     Attributes:
         date: Slider over the acquisitions; its value is the number of the date.
+        date_shown: Label: the date and its clear share.
         view: Dropdown: composites, indices and bands that the series has.
         curve: Dropdown: which index or band the pixel's series shows.
         row: Row of the pixel (0 at the top).
@@ -65,7 +66,7 @@ class SeriesExplorer:
         Args:
             series: ``image (time, band, y, x)``, lazy or not, ``clear (time, y, x)`` bool and, where known,
                 ``label (y, x)`` class indices.
-            legend: The classes of ``label``.
+            legend: The classes of ``label``; those that the series' attributes hold unless given.
             date: Number of the first date shown; the clearest one unless told.
             view: Title of the first view; the first that the series has unless told.
 
@@ -74,7 +75,7 @@ class SeriesExplorer:
             ParameterError: If there is no such view.
         """
         self.reader = SeriesReader(series)
-        self.legend = legend
+        self.legend = legend or (landcover.legend_of(series) if "legend" in series.attrs else None)
         self.label = np.asarray(series["label"]) if "label" in series else None
         if view and view not in self.reader.views:
             raise ParameterError(f"The series has no view {view!r}: {did_you_mean(view, self.reader.views)}")
@@ -105,18 +106,20 @@ class SeriesExplorer:
             description="Date",
             continuous_update=False,
             style=style,
-            layout={"width": "700px"},
+            readout=False,
+            layout={"width": "540px"},
         )
         self.view = widgets.Dropdown(options=titles, value=view or titles[0], description="Picture", **wide)
         self.curve = widgets.Dropdown(options=curves, value=curves[0], description="Curve", **wide)
         self.row = widgets.BoundedIntText(height // 2, 0, height - 1, description="Row", **small)
         self.col = widgets.BoundedIntText(width // 2, 0, width - 1, description="Column", **small)
+        self.date_shown = widgets.Label()
         self.status = widgets.Label()
         self.out = widgets.Output()
 
     def _lay_out(self) -> None:
         parts: list[Any] = [
-            self.date,
+            widgets.HBox([self.date, self.date_shown]),
             widgets.HBox([self.view, self.curve, self.row, self.col], layout={"flex_flow": "row wrap"}),
         ]
         self.canvas: Any = None
@@ -166,6 +169,7 @@ class SeriesExplorer:
         self._figure.clear()
         with plots.style():
             self._map_axes = self._draw_into(self._figure)
+        self.date_shown.value = self.date.label
         self.status.value = self.describe_pixel()
         if self.canvas is not None:
             self.canvas.draw_idle()
