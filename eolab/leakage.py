@@ -24,6 +24,7 @@ from sklearn.neighbors import NearestNeighbors
 from eolab.errors import ParameterError, did_you_mean
 
 SAME = 1e-6  # standardised distance below which two samples are the same
+Z = 1.96  # standard normal quantile of a 95 % interval
 ALIKE = 1.1  # relative distance up to which test samples are as near as training samples are to each other
 
 
@@ -44,7 +45,7 @@ class LeakageReport:
     Attributes:
         samples: A row a test sample: distance (root mean square difference of standardised features to the
             most similar training sample), map_distance_m (to the nearest training sample on the ground; NaN
-            without coordinates), nearest_neighbour, majority and, where given, correct (whether each is right).
+            without coordinates), and whether nearest_neighbour, majority and, where given, correct are right.
         facts: What :meth:`summary` returns.
         bins: Number of bins of :meth:`table`.
     """
@@ -68,8 +69,9 @@ class LeakageReport:
     def table(self) -> pd.DataFrame:
         """Return the scores by likeness, a row a bin of equally many test samples, most similar first.
 
-        Columns: bin, samples, distance and map_distance_m (medians), score (share of correct answers where
-        they were given, else of the nearest-neighbour rule), nearest_neighbour and majority.
+        Columns: bin, count, distance and map_distance_m (medians), score (share of correct answers where they
+        were given, else of the nearest-neighbour rule) with its 95 % interval low to high (Wilson 1927,
+        https://doi.org/10.1080/01621459.1927.10502953), nearest_neighbour and majority.
         """
         return binned(self.samples, self.bins)
 
@@ -91,8 +93,8 @@ class LeakageReport:
         return (
             f"Test samples are {what}{where}, {end}: copying the most similar training sample is right for "
             f"{facts['nearest_neighbour_accuracy']:.0%}, the most frequent class for "
-            f"{facts['majority_accuracy']:.0%}, and the score goes from {facts['score_near']:.0%} where they are "
-            f"most alike to {facts['score_far']:.0%} where they are least."
+            f"{facts['majority_accuracy']:.0%}, and the score goes from {facts['score_near']:.0%} where they "
+            f"are most alike to {facts['score_far']:.0%} where they are least."
         )
 
     def _repr_html_(self) -> str:
@@ -169,7 +171,10 @@ def binned(samples: pd.DataFrame, bins: int) -> pd.DataFrame:
     grouped = samples.assign(bin=number, score=score_of(samples)).groupby("bin")
     medians = grouped[["distance", "map_distance_m"]].median()
     means = grouped[["score", "nearest_neighbour", "majority"]].mean()
-    return pd.concat([grouped.size().rename("samples"), medians, means], axis=1).reset_index()
+    table = pd.concat([grouped.size().rename("count"), medians, means], axis=1).reset_index()
+    n, score = table["count"], table["score"]
+    centre, half = score + Z**2 / (2 * n), Z * np.sqrt(score * (1 - score) / n + (Z / (2 * n)) ** 2)
+    return table.assign(low=(centre - half) / (1 + Z**2 / n), high=(centre + half) / (1 + Z**2 / n))
 
 
 def _rows_of(table: pd.DataFrame, split: str, part: str) -> dict[str, np.ndarray]:

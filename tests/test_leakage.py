@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
+from scipy.stats import binomtest
 
 from eolab import splits
 from eolab.errors import ParameterError
@@ -80,8 +81,14 @@ def test_a_score_that_comes_from_likeness_is_seen_to_fall_with_distance(scene):
 def test_the_table_has_equal_bins_in_order_of_likeness(scene):
     table = reports_of(scene)["random"].table()
     assert table["bin"].tolist() == [1, 2, 3, 4, 5]
-    assert np.ptp(table["samples"]) <= 1
+    assert np.ptp(table["count"]) <= 1
     assert table["distance"].is_monotonic_increasing
+    counts = table["count"].tolist()
+    for row in table.itertuples():
+        interval = binomtest(round(row.score * counts[row.Index]), counts[row.Index]).proportion_ci(
+            method="wilson"
+        )
+        assert (row.low, row.high) == pytest.approx((interval.low, interval.high), abs=1e-4)
     assert table["score"].equals(table["nearest_neighbour"].rename("score"))
 
 
