@@ -242,13 +242,13 @@ def test_a_failing_notebook_ends_the_chain(ran: tuple[Path, subprocess.Completed
     root, _ = ran
     done = miniature.eolab(root, "run", "mini", "--only", "02_use", "--set", "fail=true")
     assert done.returncode == 1
-    assert "FAILED mini/02_use in cell In [6]: ValueError: expected 12 bands, found 3" in done.stdout
+    assert "FAILED mini/02_use in cell In [7]: ValueError: expected 12 bands, found 3" in done.stdout
     run = next(r for r in history.records("mini", "02_use", root / "runs") if r.params["fail"])
     assert run.status == "failed"
-    assert run.record["failed"]["cell"] == 6
+    assert run.record["failed"]["cell"] == 7
     assert run.path("02_use.ipynb").is_file()
     report = run.path("report.html").read_text()
-    assert "02_use failed in cell In [6]" in report
+    assert "02_use failed in cell In [7]" in report
 
 
 @pytest.mark.notebook
@@ -277,7 +277,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stopped_run_goes_on_in_its_folder(tmp_path: Path, how: signal.Signals) -> None:
     root = miniature.build(tmp_path)
     (root / "hold").touch()
@@ -287,7 +287,7 @@ def test_a_stopped_run_goes_on_in_its_folder(tmp_path: Path, how: signal.Signals
     wait_for(lambda: list(there.glob("*/attempts.txt")) and next(there.glob("*/attempts.txt")).read_text())
     kernel = int(next(there.glob("*/attempts.txt")).read_text())
     runner.send_signal(how)
-    assert runner.wait(60) == (130 if how == signal.SIGINT else -how)
+    assert runner.wait(60) == (130 if how == signal.SIGTERM else -how)
     wait_for(lambda: not alive(kernel))
     (folder,) = there.iterdir()
     wait_for(lambda: history.load(folder).status == "stopped")

@@ -100,18 +100,22 @@ def plan(study: Study, options: Options, only: Sequence[str] = ()) -> list[Job]:
     jobs = []
     for notebook in study.notebooks.values():
         if notebook.name in chosen:
-            jobs.append(job(study, notebook, options, {k: runs[u] for k, u in notebook.inputs.items()}))
+            jobs.append(job(study, notebook, options, runs))
             runs[notebook.name] = jobs[-1].folder
-        elif needed := [n for n in needing(study, notebook.name) if n in chosen]:
+        elif needed := [n for n in needing(study, notebook.name, options) if n in chosen]:
             runs[notebook.name] = _finished(study, notebook, options, runs, needed[0])
     return jobs
 
 
-def needing(study: Study, name: str) -> list[str]:
-    """Return the notebooks that take the run of a notebook as an input, directly or through others."""
+def needing(study: Study, name: str, options: Options) -> list[str]:
+    """Return the notebooks that take the run of a notebook as an input, directly or through others.
+
+    Inputs that are set by hand do not count.
+    """
     found: list[str] = []
     for notebook in study.notebooks.values():
-        if any(upstream in (name, *found) for upstream in notebook.inputs.values()):
+        by_hand = options.settings.get(notebook.name, {})
+        if any(up in (name, *found) and not by_hand.get(key) for key, up in notebook.inputs.items()):
             found.append(notebook.name)
     return found
 
@@ -120,7 +124,7 @@ def _finished(
     study: Study, notebook: Notebook, options: Options, runs: Mapping[str, Path], needed: str
 ) -> Path:
     if all(upstream in runs for upstream in notebook.inputs.values()):
-        planned = job(study, notebook, options, {k: runs[u] for k, u in notebook.inputs.items()})
+        planned = job(study, notebook, options, runs)
         if execute.is_done(planned):
             return planned.folder
     try:

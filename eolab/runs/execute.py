@@ -27,6 +27,7 @@ QUIET = {  # C++ libraries write to stderr what nobody reads in a report
 }
 
 
+BUSY = "Another process is working in {}: wait for it, or end it, then run again."
 _RUNNING: set[subprocess.Popen[bytes]] = set()  # what stop_all ends; sweeps run several at once
 
 
@@ -91,6 +92,8 @@ def run(job: Job, force: bool = False) -> history.RunRecord:
     """
     folder = job.folder
     if (folder / folders.RECORD).is_file() and (force or not _fresh(job)):
+        if folders.busy(folder):
+            raise RunError(BUSY.format(folder))
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     job_file = folder / ".job.json"
@@ -122,7 +125,7 @@ def stop_all() -> None:
 
 def _outcome(folder: Path, code: int) -> history.RunRecord:
     if code == 3:
-        raise RunError(f"Another process is working in {folder}: wait for it, or end it, then run again.")
+        raise RunError(BUSY.format(folder))
     if history.load(folder).status not in ("done", "failed", "stopped"):
         reason = f"its process ended with status {code} (a negative number is a signal; -9: out of memory?)"
         failed: dict[str, Any] = {

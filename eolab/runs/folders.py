@@ -7,6 +7,7 @@ work is found again and unfinished work goes on where it was.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
@@ -15,7 +16,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from eolab.errors import ParameterError, RunError
 from eolab.runs import parameters
@@ -113,6 +114,25 @@ def update_record(folder: Path, **changes: Any) -> dict[str, Any]:
     record = {**read_json(folder / RECORD), **changes}
     write_json(folder / RECORD, record)
     return record
+
+
+def lock(folder: Path) -> TextIO | None:
+    """Return an open file that holds a run folder for this process until it is closed; None if held."""
+    file = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def busy(folder: Path) -> bool:
+    """Return whether a process works in a run folder."""
+    held = lock(folder)
+    if held:
+        held.close()
+    return held is None
 
 
 def plain(value: Any) -> Any:

@@ -55,16 +55,14 @@ def run(study: Study, name: str, options: Options, jobs: int = 1, say: Callable[
 def _jobs(study: Study, sweep: Sweep, options: Options, jobs: int, say: Callable[[str], None]) -> list[Job]:
     """Run what the swept notebook needs, then return a job for each point."""
     notebook = study.notebook(sweep.notebook)
-    upstream = [n for n in study.notebooks if notebook.name in chain.needing(study, n)]
+    upstream = [n for n in study.notebooks if notebook.name in chain.needing(study, n, options)]
     runs: dict[str, Path] = {}
     for name in upstream:
-        inputs = {key: runs[u] for key, u in study.notebook(name).inputs.items()}
-        one = chain.job(study, study.notebook(name), options, inputs)
+        one = chain.job(study, study.notebook(name), options, runs)
         if not chain.step(one, options.force, say):
             raise RunError(f"Sweep {sweep.name!r} needs {study.name}/{name}, which failed: see above.")
         runs[name] = one.folder
-    inputs = {key: runs[u] for key, u in notebook.inputs.items()}
-    found = [chain.job(study, notebook, options, inputs, **point) for point in sweep.points]
+    found = [chain.job(study, notebook, options, runs, point) for point in sweep.points]
     return [replace(one, environment=_threads(jobs)) for one in found]
 
 

@@ -6,7 +6,6 @@ working when the runner is gone, however it went.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from eolab.runs import folders
 
@@ -85,18 +84,13 @@ def main(job_file: str) -> int:
     return 1 if failed else 0
 
 
-def _lock(folder: Path) -> Any:
+def _lock(folder: Path) -> TextIO:
     """Hold the run folder for this process; wait shortly for one that is just ending."""
-    lock = (folder / ".lock").open("w")
     for _ in range(60):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except BlockingIOError:
-            time.sleep(0.5)
-    other = folders.read_json(folder / folders.RECORD).get("process")
-    print(f"  {folder} is being worked on by process {other}: wait for it or end it.", flush=True)
-    sys.exit(3)
+        if held := folders.lock(folder):
+            return held
+        time.sleep(0.5)
+    sys.exit(3)  # the runner says why
 
 
 def _stop_with_parent(folder: Path) -> None:
@@ -142,7 +136,7 @@ def _execute(job: dict[str, Any], folder: Path) -> dict[str, Any] | None:
             progress_bar=False,
             cwd=str(Path(job["path"]).parent),
             execution_timeout=job["timeout"],
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no note on TCP in each terminal
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notes on TCP, no interrupts
         )
     except PapermillExecutionError as error:
         return _failure(error.exec_count, error.source, error.ename, error.evalue, error.traceback)
