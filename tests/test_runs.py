@@ -190,6 +190,17 @@ def test_a_run_folder_does_not_depend_on_where_it_is(project: Path, tmp_path: Pa
     assert changed[1].folder != one[1].folder, "another upstream run is another run"
 
 
+def test_an_input_is_the_upstream_run_or_set_by_hand(project: Path) -> None:
+    mini = study.load("mini")
+    made, used = chain.plan(mini, chain.Options(project / "runs", "smoke"))
+    assert made.upstream == {}
+    assert used.upstream == {"made": made.folder}
+    assert used.values == {"seed": 7, "factor": 0.1}
+    by_hand = chain.Options(project / "runs", settings={"02_use": {"made": "/elsewhere/run-1"}})
+    (alone,) = chain.plan(mini, by_hand, ["02_use"])
+    assert alone.upstream == {"made": Path("/elsewhere/run-1")}
+
+
 def test_only_needs_a_finished_upstream_run(project: Path) -> None:
     with pytest.raises(RunError, match=r"mini/02_use needs a run of 01_make"):
         chain.plan(study.load("mini"), chain.Options(project / "runs"), ["02_use"])

@@ -70,15 +70,25 @@ def _parsed(declared: parameters.Parameter, value: str, text: str) -> Any:
 
 
 def job(
-    study: Study, notebook: Notebook, options: Options, upstream: Mapping[str, Path], **point: Any
+    study: Study,
+    notebook: Notebook,
+    options: Options,
+    runs: Mapping[str, Path],
+    point: Mapping[str, Any] | None = None,
 ) -> Job:
-    """Return the run of a notebook: profile, then ``--set``, then a sweep's point."""
-    values = (
-        study.values(notebook.name, options.profile) | dict(options.settings.get(notebook.name, {})) | point
-    )
-    inputs = {
-        key: Path(values.pop(key)).resolve() if values.get(key) else path for key, path in upstream.items()
-    }
+    """Return the run of a notebook: profile, then ``--set``, then a sweep's point.
+
+    Args:
+        study: The study.
+        notebook: The notebook.
+        options: Profile, settings and folders.
+        runs: Notebook → run folder of those before it; not needed for inputs that are set by hand.
+        point: Values of a sweep's point.
+    """
+    values = study.values(notebook.name, options.profile) | dict(options.settings.get(notebook.name, {}))
+    values |= point or {}
+    by_hand = {key: Path(values.pop(key)).resolve() for key in notebook.inputs if values.get(key)}
+    inputs = {key: by_hand.get(key) or runs[name] for key, name in notebook.inputs.items()}
     return Job(notebook, values, inputs, options.root, options.profile, options.timeout)
 
 
