@@ -1,9 +1,9 @@
 """Reading a Sentinel-2 series: eolab against a plain rasterio loop that does the same, in one process.
 
 Both decode the same windows, mask no data and saturated pixels, average 10 m bands to 20 m (or repeat 20 m
-and 60 m pixels), add the offset, divide and clip. The pixels are compared before anything is timed. "1 thread"
-runs eolab without threads, as the loop does; opening (metadata and header checks) is timed apart and left out
-of the ratios, which are of medians.
+and 60 m pixels), add the offset, divide and clip; the pixels are compared before anything is timed. One line
+is eolab without threads, as the loop is. Opening (metadata and header checks) is timed apart and left out of
+the ratios, which are of medians.
 
 Usage: python benchmarks/read_safe.py [--folder SAFE_FOLDER] [--resolution 10] [--window 960] [--repeat 5]
 """

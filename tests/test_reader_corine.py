@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -86,38 +87,28 @@ def test_recoded_rasters_and_unsigned_nodata(tmp_path):
     assert corine.open_corine(unsigned).values.tolist() == [[111, 523], [0, 0]]
 
 
-def test_truth_is_read_on_the_grid_of_the_series(folder, tmp_path):
-    truth = np.random.default_rng(1).integers(0, 12, (48, 48)).astype(np.uint8)
-    truth[0, 0] = 255
-    (folder / "truth").mkdir()
-    with rasterio.open(
-        folder / "truth" / "land_cover_10m.tif",
-        "w",
-        driver="GTiff",
-        height=48,
-        width=48,
-        count=1,
-        dtype="uint8",
-        crs="EPSG:32631",
-        transform=from_origin(WEST, NORTH, 10, 10),
-        nodata=255,
-    ) as raster:
-        raster.write(truth, 1)
-    try:
-        dataset = sentinel2_corine.open_layout(folder, bands=["B04"])
-        np.testing.assert_array_equal(dataset["truth"], truth)
-        assert dataset["truth"].dtype == np.uint8
-        bounds = (WEST + 100, NORTH - 200, WEST + 300, NORTH - 50)
-        part = sentinel2_corine.open_layout(folder, bands=["B04"], bounds=bounds)
-        np.testing.assert_array_equal(part["truth"], truth[5:20, 10:30])
-        np.testing.assert_array_equal(part["corine"], dataset["corine"][5:20, 10:30])
-        report = sentinel2_corine.check_layout(folder, progress=False)
-        assert set(report["status"]) == {"ok"}
-        assert len(report) == 2 * 13 + 2
-    finally:
-        (folder / "truth" / "land_cover_10m.tif").unlink()
-        (folder / "truth").rmdir()
-    assert "truth" not in sentinel2_corine.open_layout(folder, bands=["B04"])
+def test_truth_of_both_years_is_read_on_the_grid_of_the_series(folder, tmp_path):
+    assert not {"truth", "truth_before"} & set(sentinel2_corine.open_layout(folder, bands=["B04"]))
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "truth").mkdir()
+    truths = np.random.default_rng(1).integers(0, 12, (2, 48, 48)).astype(np.uint8)
+    truths[:, 0, 0] = 255
+    profile = {"driver": "GTiff", "height": 48, "width": 48, "count": 1, "dtype": "uint8", "nodata": 255}
+    profile |= {"crs": "EPSG:32631", "transform": from_origin(WEST, NORTH, 10, 10)}
+    for stem, values in zip(("land_cover_10m", "land_cover_10m_before"), truths, strict=True):
+        with rasterio.open(tmp_path / "truth" / f"{stem}.tif", "w", **profile) as raster:
+            raster.write(values, 1)
+    dataset = sentinel2_corine.open_layout(tmp_path, bands=["B04"])
+    bounds = (WEST + 100, NORTH - 200, WEST + 300, NORTH - 50)
+    part = sentinel2_corine.open_layout(tmp_path, bands=["B04"], bounds=bounds)
+    for name, values in zip(("truth", "truth_before"), truths, strict=True):
+        np.testing.assert_array_equal(dataset[name], values)
+        assert dataset[name].dtype == np.uint8
+        np.testing.assert_array_equal(part[name], values[5:20, 10:30])
+    np.testing.assert_array_equal(part["corine"], dataset["corine"][5:20, 10:30])
+    report = sentinel2_corine.check_layout(tmp_path, progress=False)
+    assert set(report["status"]) == {"ok"}
+    assert len(report) == 2 * 13 + 3
 
 
 def test_check_lists_what_is_broken(tmp_path):

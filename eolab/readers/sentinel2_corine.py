@@ -1,7 +1,8 @@
 """A Sentinel-2 series and the CORINE map under it: ``sentinel2/*.SAFE``, ``corine/…/DATA/*.tif``.
 
-Where the truth of the year is known (simulated data), ``truth/land_cover_10m.tif`` holds it as class indices
-of :data:`eolab.legends.landcover.LANDCOVER`.
+Where the truth is known (simulated data), ``truth/land_cover_10m.tif`` holds that of the year and
+``truth/land_cover_10m_before.tif`` that of the CORINE map's year, as class indices of
+:data:`eolab.legends.landcover.LANDCOVER`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import rasterio
 import rioxarray
 import xarray as xr
 from rasterio.enums import Resampling
@@ -22,7 +24,10 @@ from eolab.readers import corine, sentinel2
 
 SERIES = "sentinel2"
 MAP = "corine"
-TRUTH = Path("truth", "land_cover_10m.tif")
+TRUTH = {
+    "truth": Path("truth", "land_cover_10m.tif"),
+    "truth_before": Path("truth", "land_cover_10m_before.tif"),
+}
 
 
 def open_layout(path: Path, **options: Any) -> xr.Dataset:
@@ -34,7 +39,7 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
 
     Returns:
         The series with ``corine`` (y, x) uint16 level-3 codes, 0 = none, by nearest neighbour on its grid,
-        and ``truth`` (y, x) uint8 class indices, 255 = none, where the file exists.
+        and ``truth`` and ``truth_before`` (y, x) uint8 class indices, 255 = none, where their files exist.
 
     Raises:
         DataError: If a part is missing or cannot be read.
@@ -44,8 +49,9 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
             raise DataError(f"{path} has no folder {part}/: expected {SERIES}/*.SAFE and {MAP}/…/DATA/*.tif.")
     dataset = sentinel2.open_series(path / SERIES, **options)
     dataset["corine"] = corine.open_corine(path / MAP, like=dataset)
-    if (path / TRUTH).is_file():
-        dataset["truth"] = _truth(path / TRUTH, dataset)
+    for name, file in TRUTH.items():
+        if (path / file).is_file():
+            dataset[name] = _truth(path / file, dataset)
     return dataset
 
 
@@ -55,18 +61,20 @@ def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
         SERIES: sentinel2.check_layout(path / SERIES, progress=progress),
         MAP: corine.check_layout(path / MAP, progress=progress),
     }
-    if (path / TRUTH).is_file():
-        reason = ""
-        try:
-            with rioxarray.open_rasterio(path / TRUTH) as truth:  # type: ignore[union-attr]
-                truth.load()
-        except (RasterioError, OSError) as error:
-            reason = f"cannot be read ({error})"
-        row = (TRUTH.name, "rejected" if reason else "ok", reason)
-        tables[TRUTH.parent.name] = pd.DataFrame([row], columns=["file", "status", "reason"])
+    rows = [(file.name, *_status(path / file)) for file in TRUTH.values() if (path / file).is_file()]
+    tables["truth"] = pd.DataFrame(rows, columns=["file", "status", "reason"])
     return pd.concat(
         [table.assign(file=part + "/" + table["file"]) for part, table in tables.items()], ignore_index=True
     )
+
+
+def _status(file: Path) -> tuple[str, str]:
+    try:
+        with rasterio.open(file) as raster:
+            raster.read(1)
+    except RasterioError as error:
+        return "rejected", f"cannot be read ({error})"
+    return "ok", ""
 
 
 def _truth(file: Path, like: xr.Dataset) -> xr.DataArray:
