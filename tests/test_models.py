@@ -1,0 +1,255 @@
+"""Every network of pixel series through the harness, and its parts against independent references."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import keras
+import model_harness as harness
+import numpy as np
+import pytest
+
+from eolab import models
+from eolab.errors import ParameterError
+from eolab.models.layers import DayEncoding, MaskedMean, Normalize
+from eolab.models.ltae import MasterQueryAttention
+from eolab.models.recurrence import SeriesLSTM
+from eolab.models.transformer import SelfAttention
+
+B, T, C, K = 32, 5, 4, 3
+SMALL = {
+    "lstm": {"units": 16},
+    "tempcnn": {"filters": 16, "dense": 32, "l2": 0.0},
+    "ltae": {"units": 32, "heads": 4},
+    "transformer": {"units": 16, "heads": 2},
+}
+STATISTICS = {"mean": [3.0, 1000.0, 0.1, -15.0], "std": [1.0, 400.0, 0.2, 4.0]}
+
+
+def series(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Raw values of four bands in their own units, a third of the dates missing."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, K, B)
+    season = np.cos(np.arange(T)[:, None] + 2.0 * labels[:, None, None] + np.arange(C))  # (B, T, C)
+    valid = rng.random((B, T)) > 0.33
+    valid[:, 0] = True
+    raw = STATISTICS["mean"] + (season + rng.normal(0, 0.3, season.shape)) * STATISTICS["std"]
+    day = np.sort(rng.uniform(0, 365, (B, T)), axis=1)
+    image = np.where(valid[..., None], raw, np.nan)
+    inputs = {
+        "image": image.astype("float32"),
+        "valid": valid.astype("float32"),
+        "day": day.astype("float32"),
+    }
+    return inputs, labels
+
+
+def build(name: str, seed: int = 0) -> keras.Model:
+    return models.build(name, times=T, bands=C, classes=K, seed=seed, **STATISTICS, **SMALL[name])
+
+
+@pytest.fixture(scope="module", params=models.names())
+def case(request) -> harness.Case:
+    return harness.Case(lambda seed: build(request.param, seed), *series(), classes=K)
+
+
+@pytest.mark.parametrize("check", harness.CHECKS)
+def test_harness(case, check):
+    harness.CHECKS[check](case)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision(case, policy):
+    harness.check_precision(case, policy)
+
+
+def test_saved_and_loaded(case, tmp_path):
+    harness.check_saved(case, tmp_path)
+
+
+def test_boolean_masks_are_taken_too(case):
+    inputs = {**case.inputs, "valid": case.inputs["valid"].astype(bool)}
+    np.testing.assert_array_equal(
+        harness.predict(case.model, inputs), harness.predict(case.model, case.inputs)
+    )
+
+
+def test_deep_lstm_in_both_directions():
+    deep = {
+        "times": T,
+        "bands": C,
+        "classes": K,
+        "units": 6,
+        "layers": 2,
+        "bidirectional": True,
+        **STATISTICS,
+    }
+    case = harness.Case(lambda seed: models.build("lstm", seed=seed, **deep), *series(), classes=K)
+    harness.check_output(case)
+    harness.check_mask(case)
+    harness.check_gradients(case)
+
+
+@pytest.mark.parametrize("name", ["ltae", "transformer"])
+def test_attention_does_not_depend_on_the_order_of_the_dates(name):
+    inputs, _ = series()
+    shuffled = {key: value[:, ::-1].copy() for key, value in inputs.items()}
+    model = build(name)
+    np.testing.assert_allclose(harness.predict(model, shuffled), harness.predict(model, inputs), atol=1e-5)
+    moved = {**inputs, "day": inputs["day"] + 90}
+    assert np.abs(harness.predict(model, moved) - harness.predict(model, inputs)).max() > 1e-3
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_series_lstm_is_that_of_keras(backwards, sequences):
+    rng = np.random.default_rng(0)
+    x, valid = rng.normal(size=(B, T, C)).astype("float32"), rng.random((B, T)) > 0.4
+    valid[0] = False
+    own = SeriesLSTM(5, sequences, backwards, seed=3)
+    reference = keras.layers.LSTM(5, return_sequences=sequences, go_backwards=backwards)
+    reference.build(x.shape)
+    result = own(x, valid)
+    np.testing.assert_array_equal(own.bias, reference.cell.bias)
+    own.bias.assign(rng.normal(size=20))
+    reference.set_weights(own.get_weights())
+    expected = keras.ops.convert_to_numpy(reference(x, mask=keras.ops.array(valid)))
+    if sequences and backwards:
+        expected = expected[:, ::-1]  # Keras gives them in the order of the computation
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(own(x, valid), expected, atol=2e-6)
+
+
+def test_normalize_is_the_formula_and_zero_where_nothing_was_seen():
+    inputs, _ = series()
+    got = Normalize(**STATISTICS)(inputs["image"], inputs["valid"])
+    expected = (inputs["image"] - np.array(STATISTICS["mean"])) / np.array(STATISTICS["std"])
+    np.testing.assert_allclose(got, np.nan_to_num(expected), rtol=1e-4, atol=1e-5)
+    constant = Normalize([1.0], [0.0])(np.array([[[5.0], [np.nan]]], "float32"), np.ones((1, 2)))
+    np.testing.assert_array_equal(constant, [[[4.0], [0.0]]])
+
+
+def test_day_encoding_is_the_formula():
+    day = np.array([[0.0, 17.5, 364.0]], "float32")
+    i = np.arange(8)
+    angle = day[..., None] / 1000.0 ** (2 * (i // 2) / 8)
+    expected = np.where(i % 2 == 0, np.sin(angle), np.cos(angle))
+    np.testing.assert_allclose(DayEncoding(8)(day), expected, atol=1e-4)
+
+
+def test_masked_mean_leaves_out_what_is_not_valid():
+    x = np.arange(12, dtype="float32").reshape(2, 3, 2)
+    got = MaskedMean()(x, np.array([[1, 0, 1], [0, 0, 0]]))
+    np.testing.assert_allclose(got, [[2, 3], [0, 0]])
+
+
+def test_master_query_attention_is_the_formula_of_the_paper():
+    rng = np.random.default_rng(1)
+    heads, group, size = 4, 3, 5
+    e = rng.normal(size=(2, T, heads * group)).astype("float32")
+    p = rng.normal(size=(2, T, group)).astype("float32")
+    valid = np.array([[1, 0, 1, 1, 0], [0, 0, 0, 1, 0]], "float32")
+    layer = MasterQueryAttention(heads, size)
+    got = keras.ops.convert_to_numpy(layer(e, valid, p))
+    query, key = (keras.ops.convert_to_numpy(w) for w in (layer.query, layer.key))
+    for b in range(2):
+        seen = np.flatnonzero(valid[b])
+        for h in range(heads):
+            values = e[b, seen, h * group : (h + 1) * group] + p[b, seen]
+            logits = values @ key[h] @ query[h, :, 0] / np.sqrt(size)
+            weights = np.exp(logits) / np.exp(logits).sum()
+            np.testing.assert_allclose(got[b, h * group : (h + 1) * group], weights @ values, atol=1e-5)
+
+
+def test_self_attention_is_that_of_keras():
+    rng = np.random.default_rng(1)
+    x, valid = rng.normal(size=(3, T, 8)).astype("float32"), rng.random((3, T)) > 0.4
+    valid[:, 0] = True
+    own, reference = SelfAttention(8, 2), keras.layers.MultiHeadAttention(2, 4)
+    got = own(x, valid)
+    own.project.bias.assign(rng.normal(size=24))
+    reference.build(x.shape, x.shape)
+    kernel, bias, merge, last = own.get_weights()
+    parts = [part for i in range(3) for part in (kernel[:, 8 * i : 8 * i + 8], bias[8 * i : 8 * i + 8])]
+    shapes = [(8, 2, 4), (2, 4)] * 3
+    reference.set_weights(
+        [*[p.reshape(s) for p, s in zip(parts, shapes, strict=True)], merge.reshape(2, 4, 8), last]
+    )
+    got = own(x, valid)
+    expected = reference(x, x, attention_mask=valid[:, None, :])
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_tempcnn_has_the_weights_of_the_paper_and_one_more_band():
+    model = models.build("tempcnn", times=20, bands=12, classes=9)
+    convolutions = (5 * 13 * 64 + 64) + 2 * (5 * 64 * 64 + 64)
+    dense = (20 * 64 * 256 + 256) + (256 * 9 + 9)
+    assert model.count_params() == convolutions + dense + 4 * (3 * 64 + 256)
+
+
+def test_a_wrong_name_option_or_size_is_named():
+    size = {"times": T, "bands": C, "classes": K}
+    with pytest.raises(ParameterError, match="no model 'ltea'; did you mean 'ltae'"):
+        models.build("ltea", **size)
+    with pytest.raises(ParameterError, match="'lstm' has no option 'unit'; did you mean 'units'"):
+        models.build("lstm", **size, unit=3)
+    with pytest.raises(ParameterError, match="mean has 2 values: expected one for each of 4 bands"):
+        models.build("lstm", **size, mean=[1, 2])
+    for name in ("ltae", "transformer"):
+        with pytest.raises(ParameterError, match="units is 30, expected a multiple of heads"):
+            models.build(name, **size, units=30, heads=4)
+
+
+def test_describe_lists_every_model():
+    table = models.describe(times=T, bands=C, classes=K)
+    assert list(table.index) == models.names()
+    assert (table["weights"] > 1000).all()
+    assert "units=64" in table.loc["lstm", "options"]
+
+
+JAX = """
+import os, sys, keras, numpy as np
+assert keras.backend.backend() == "jax"
+inputs = dict(np.load("inputs.npz"))
+labels = inputs.pop("labels")
+for name in sys.argv[1:]:
+    model = keras.models.load_model(name + ".keras")
+    np.save(name + ".npy", model.predict(inputs, verbose=0))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    losses = [float(model.train_on_batch(inputs, labels)) for _ in range(15)]
+    assert losses[-1] < losses[0], (name, losses)
+"""
+
+
+@pytest.mark.slow
+def test_on_jax_every_saved_model_predicts_the_same_and_trains(tmp_path):
+    inputs, labels = series()
+    np.savez(tmp_path / "inputs.npz", labels=labels, **inputs)
+    made = {name: build(name) for name in models.names()}
+    for name, model in made.items():
+        model.save(tmp_path / f"{name}.keras")
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run(
+        [sys.executable, "-c", JAX, *made], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, model in made.items():
+        np.testing.assert_allclose(
+            np.load(tmp_path / f"{name}.npy"), harness.predict(model, inputs), atol=1e-5
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", models.names())
+def test_exported_to_onnx_predicts_the_same(name, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    inputs, _ = series()
+    model = build(name)
+    model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    feed = {node.name: inputs[node.name] for node in session.get_inputs()}
+    (got,) = session.run(None, feed)
+    np.testing.assert_allclose(got, harness.predict(model, inputs), atol=1e-5)
