@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import matplotlib as mpl
 import miniature
@@ -112,11 +113,31 @@ def test_a_figure_of_simulated_data_says_so(project: Path, capsys: pytest.Captur
     assert (data["name"], data["license"], data["simulated"]) == ("toy_twin", "CC0-1.0", True)
 
 
-def test_a_table_keeps_all_digits_in_its_file(project: Path) -> None:
+def test_a_table_keeps_all_digits_in_its_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make()
     table = pd.DataFrame({"class": ["Lake"], "F1": [0.123456789]})
+    run.table(table, "scores", "Scores.", {"F1": "{:.2f}"}, show=False)
+    assert "Lake" not in capsys.readouterr().out
     run.table(table, "scores", "Scores.", {"F1": "{:.2f}"})
-    pd.testing.assert_frame_equal(pd.read_csv(run.folder / "tables" / "scores.csv"), table)
+    assert "Lake" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(runs.load(run.folder).table("scores"), table)
+    with pytest.raises(RunError, match="has not written it"):
+        runs.load(run.folder).table("other")
+
+
+def test_a_store_speaks_for_its_data_set(project: Path) -> None:
+    class Store:
+        path = project / "store"
+        metadata: ClassVar = {"dataset": "toy_twin", "simulated": True, "license": "CC0-1.0"}
+        fingerprint: ClassVar = {"data": {"a": "1"}}
+
+    run = make()
+    run.data(Store())
+    found = runs.load(run.folder).data[0]
+    assert (found["name"], found["license"], found["simulated"]) == ("toy_twin", "CC0-1.0", True)
+    assert run.simulated
+    Store.fingerprint = {"data": {"a": "2"}}
+    assert provenance.describe(Store())["fingerprint"] != found["fingerprint"]
 
 
 def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def parameters(run: RunRecord) -> list[dict[str, Any]]:
 def _value(run: RunRecord, name: str, value: Any) -> str:
     """A parameter as text: an upstream run by its name, for its folder means nothing on another machine."""
     upstream = (run.record.get("upstream") or {}).get(name)
-    return f"{upstream['notebook']}/{upstream['run']}" if upstream else repr(value)
+    return f"{upstream['notebook']}/{upstream['run']}" if upstream and upstream["run"] else repr(value)
 
 
 def _helps(run: RunRecord) -> dict[str, str]:

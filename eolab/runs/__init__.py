@@ -5,7 +5,7 @@ In a notebook::
     from eolab import runs
     run = runs.start("landcover/03_train_pixels", globals())   # after the parameters cell
     store = run.input("preprocessed")                          # upstream run folder (see study.yaml)
-    run.data(entry)                                            # provenance of a catalogue entry
+    run.data(entry)                                            # provenance of a catalogue entry or a store
     run.figure(fig, "confusion", "Rows are the truth …")       # saved, shown, caption below
     run.table(scores, "scores", "Scores on the test split.", {"F1": "{:.3f}"})
     run.metrics({"test": {"macro_f1": 0.71}})
@@ -15,7 +15,7 @@ In a notebook::
 In a results notebook::
 
     runs.latest("landcover", "03_train_pixels", model="lstm")  # newest finished run folder
-    runs.load(folder).metrics                                  # also .params .history .environment .data
+    runs.load(folder).metrics                                  # also .params .history .table(name) .data
     runs.collect("landcover", "03_train_pixels")               # all finished runs as a table
 
 ``study.yaml`` is described in :mod:`eolab.runs.study`.

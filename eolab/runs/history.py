@@ -68,6 +68,16 @@ class RunRecord:
 
         return pd.read_csv(self.path("history.csv"))
 
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table that the run saved with ``run.table``.
+
+        Raises:
+            RunError: If it has not.
+        """
+        import pandas as pd
+
+        return pd.read_csv(self.path(f"tables/{name}.csv"))
+
     @property
     def status(self) -> str:
         """``running``, ``done``, ``failed`` or ``stopped``; ``unknown`` without a ``run.json``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,22 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20
 
 
-def describe(entry: Any) -> dict[str, Any]:
-    """Return name, licence, citation, place and fingerprint of a catalogue entry."""
-    path = Path(entry.path)
-    facts = {key: _fact(entry, key) for key in ("license", "provider", "citation", "doi", "url")}
-    place = {"path": str(path), "layout": getattr(entry, "layout", None), "fingerprint": fingerprint(path)}
-    return {"name": entry.name, "simulated": bool(entry.simulated), **facts, **place}
+def describe(source: Any) -> dict[str, Any]:
+    """Return name, licence, citation, place and fingerprint of a catalogue entry or a sample store.
+
+    A store speaks for the data set it was made from (``dataset`` in its metadata) and has the fingerprint
+    that it was written with, which covers the original files and how they were prepared.
+    """
+    path = Path(source.path)
+    facts = {key: _fact(source, key) for key in ("license", "provider", "citation", "doi", "url")}
+    if hasattr(source, "fingerprint"):  # a store
+        written = json.dumps(source.fingerprint, sort_keys=True, default=str)
+        own = {"name": _fact(source, "dataset") or path.name, "simulated": bool(_fact(source, "simulated"))}
+        own |= {"layout": "sample store", "fingerprint": hashlib.sha256(written.encode()).hexdigest()}
+    else:
+        own = {"name": source.name, "simulated": bool(source.simulated)}
+        own |= {"layout": getattr(source, "layout", None), "fingerprint": fingerprint(path)}
+    return {**own, **facts, "path": str(path)}
 
 
 def sentence(data: dict[str, Any]) -> str:

@@ -79,13 +79,13 @@ class Run:
             self._mark(simulated=True)
         return upstream.folder
 
-    def data(self, entry: Any) -> None:
-        """Record a data set of the catalogue that this run reads, and print one line about it.
+    def data(self, source: Any) -> None:
+        """Record a data set that this run reads, and print one line about it.
 
         Args:
-            entry: An entry of ``eolab.catalog``.
+            source: An entry of ``eolab.catalog``, or a sample store made from one.
         """
-        found = provenance.describe(entry)
+        found = provenance.describe(source)
         others = [
             d for d in folders.read_json(self.folder / folders.DATA) or [] if d["name"] != found["name"]
         ]
@@ -119,7 +119,12 @@ class Run:
         _show(show.figure_html(image, note, alt), f"Figure {name}: {note}")
 
     def table(
-        self, table: pd.DataFrame, name: str, caption: str, formats: Mapping[str, str] | None = None
+        self,
+        table: pd.DataFrame,
+        name: str,
+        caption: str,
+        formats: Mapping[str, str] | None = None,
+        show: bool = True,
     ) -> None:
         """Save a table as ``tables/<name>.csv``, all digits kept, and show it with its caption.
 
@@ -128,15 +133,17 @@ class Run:
             name: Name of the file without ending.
             caption: What it holds.
             formats: Column → how its values are shown, such as ``{"F1": "{:.3f}"}``.
+            show: False to save it only, for long tables that another notebook reads.
         """
         import pandas as pd
 
-        from eolab.runs import show
+        from eolab.runs import show as display
 
         index = table.index.name is not None or not isinstance(table.index, pd.RangeIndex)
         table.to_csv(self.path(f"tables/{name}.csv"), index=index)
-        note = f"{caption} {show.MARK}" if self.simulated else caption
-        _show(show.table_html(table, note, formats or {}), f"{note}\n{table}")
+        if show:
+            note = f"{caption} {display.MARK}" if self.simulated else caption
+            _show(display.table_html(table, note, formats or {}), f"{note}\n{table}")
 
     def metrics(self, values: Mapping[str, Any]) -> None:
         """Merge metrics into ``metrics.json``; nested names are kept, NaN becomes null.
