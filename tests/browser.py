@@ -215,7 +215,7 @@ class OpenNotebook:
             quiet = quiet + 1 if self.page.evaluate(STATUS) == "idle" else 0
             self.page.wait_for_timeout(80)
 
-    def until(self, condition: Callable[[], bool], what: str, timeout_s: float = 20) -> None:
+    def until(self, condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
         """Wait until a condition holds; fail with ``what`` where it does not."""
         deadline = time.monotonic() + timeout_s
         while not condition():

@@ -110,7 +110,7 @@ class Panel:
         return now.shape == before.shape and bool(np.abs(now[:, part] - before[:, part]).max() > 30)
 
     def readout(self) -> str:
-        return str(self.root.get_by_text("% clear").inner_text())
+        return str(self.root.locator(".widget-label", has_text="% clear").last.inner_text())
 
     def status(self) -> str:
         return str(self.root.get_by_text("Pixel: row").inner_text())

@@ -161,33 +161,38 @@ def per_class(table: pd.DataFrame, ax: Axes | None = None, title: str = "") -> F
 def leakage(
     tables: Mapping[str, pd.DataFrame],
     ax: Axes | None = None,
-    distance: str = "Distance to the nearest training sample",
+    distance: str = "Distance to the nearest training sample (standardised features)",
     label: str = "Share right",
     title: str = "",
 ) -> Figure:
     """Draw how a score falls with the distance of test samples from the training samples.
 
     Args:
-        tables: By name of the split or model: a row a bin of distance, nearest first, with ``distance`` (its
-            middle), ``score``, ``count`` (test samples) and, where known, ``low`` and ``high``.
+        tables: By name of the split or model: a row a bin of test samples, most similar first, with
+            ``distance``, ``score`` and ``samples``; where known ``low`` and ``high`` of the score, and
+            ``nearest_neighbour``, the score of copying the nearest training sample (dashed).
         ax: Where to draw.
         distance: Which distance, with its unit.
         label: Which score.
         title: Title of the picture.
     """
     ax = axes_of(ax, 7.0, 4.0)
+    copied = False
     for number, (name, table) in enumerate(tables.items()):
-        rows, color = table[table["count"] > 0], OKABE_ITO[number % len(OKABE_ITO)]
+        rows, color = table[table["samples"] > 0], OKABE_ITO[number % len(OKABE_ITO)]
         if {"low", "high"} <= set(rows):
             ax.fill_between(rows["distance"], rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
-        text = f"{name} ({int(rows['count'].sum()):,} test samples)"
-        ax.plot(rows["distance"], rows["score"], color=color, linewidth=1.5, label=text)
-        sizes = 12 + 120 * rows["count"] / rows["count"].max()
-        ax.scatter(rows["distance"], rows["score"], sizes, color=color, zorder=3)
-    ax.set(xlabel=f"{distance}; larger dots: more samples", ylabel=label, ylim=(0, 1.05), title=title)
+        text = f"{name} ({int(rows['samples'].sum()):,} test samples)"
+        ax.plot(rows["distance"], rows["score"], "o-", color=color, label=text)
+        if "nearest_neighbour" in rows and not np.allclose(rows["nearest_neighbour"], rows["score"]):
+            ax.plot(rows["distance"], rows["nearest_neighbour"], "--", color=color, linewidth=1.0)
+            copied = True
+    if copied:
+        ax.plot([], [], "--", color=GREY, linewidth=1.0, label="Copying the nearest training sample")
+    ax.set(xlabel=distance, ylabel=label, ylim=(0, 1.05), title=title)
     ax.margins(x=0.06)
     ax.grid(True)
-    ax.legend(loc="lower left")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure_of(ax)
 
 
