@@ -250,7 +250,7 @@ def test_a_chain_runs(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> Non
     assert used.environment["variables"]["EOLAB_HEADLESS"] == "1"
     assert "IPKernelApp" not in done.stderr
     for name in ("02_use.ipynb", "report.html", "figures/line.png", "tables/scores.csv"):
-        assert used.path(name).stat().st_size > 100
+        assert used.path(name).stat().st_size > 10
     assert (root / "runs/mini/report.html").is_file()
 
 
