@@ -7,6 +7,7 @@ and 60 m pixels have one, decimated products do not), and a window gives the sam
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -80,6 +81,7 @@ class Taps:
     weights: sparse.csr_matrix
 
 
+@lru_cache(maxsize=512)  # all dates and most bands of a series share them
 def taps(target: Axis, source: Axis, method: Method) -> Taps:
     """Return the source pixels and weights of each target pixel.
 
