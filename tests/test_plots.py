@@ -90,7 +90,7 @@ def scores() -> pd.DataFrame:
 
 
 def distances() -> pd.DataFrame:
-    table = {"distance": [20, 90, 600, 900], "score": [0.9, 0.8, 0.6, np.nan], "samples": [3000, 400, 20, 0]}
+    table = {"distance": [20, 90, 600, 900], "score": [0.9, 0.8, 0.6, np.nan], "count": [3000, 400, 20, 0]}
     return pd.DataFrame(table).assign(
         low=[0.88, 0.75, 0.5, np.nan], high=[0.92, 0.85, 0.7, np.nan], nearest_neighbour=0.5
     )

@@ -169,7 +169,7 @@ def leakage(
 
     Args:
         tables: By name of the split or model: a row a bin of test samples, most similar first, with
-            ``distance``, ``score`` and ``samples``; where known ``low`` and ``high`` of the score, and
+            ``distance``, ``score`` and ``count``; where known ``low`` and ``high`` of the score, and
             ``nearest_neighbour``, the score of copying the nearest training sample (dashed).
         ax: Where to draw.
         distance: Which distance, with its unit.
@@ -179,10 +179,10 @@ def leakage(
     ax = axes_of(ax, 7.0, 4.0)
     copied = False
     for number, (name, table) in enumerate(tables.items()):
-        rows, color = table[table["samples"] > 0], OKABE_ITO[number % len(OKABE_ITO)]
+        rows, color = table[table["count"] > 0], OKABE_ITO[number % len(OKABE_ITO)]
         if {"low", "high"} <= set(rows):
             ax.fill_between(rows["distance"], rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
-        text = f"{name} ({int(rows['samples'].sum()):,} test samples)"
+        text = f"{name} ({int(rows['count'].sum()):,} test samples)"
         ax.plot(rows["distance"], rows["score"], "o-", color=color, label=text)
         if "nearest_neighbour" in rows and not np.allclose(rows["nearest_neighbour"], rows["score"]):
             ax.plot(rows["distance"], rows["nearest_neighbour"], "--", color=color, linewidth=1.0)
