@@ -1,0 +1,14 @@
+"""Training of Keras models that can be stopped at any time and goes on as if it had not been.
+
+In a notebook::
+
+    training.set_up(seed, precision)                  # before the model is built
+    model = models.build("lstm", …, seed=seed)
+    history = training.fit(model, train, validation, folder=run.folder, epochs=30, patience=5)
+"""
+
+from eolab.training.feeding import balanced_weights
+from eolab.training.fitting import fit
+from eolab.training.setting_up import Setup, set_up
+
+__all__ = ["Setup", "balanced_weights", "fit", "set_up"]

@@ -1,0 +1,121 @@
+"""The state of a training on disk: replaced in one step after each epoch."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eolab.errors import RunError
+from eolab.store.disk import write_atomically
+
+STATE_FILE = "state.npz"
+
+
+@dataclass
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        settings: What the result depends on; a checkpoint of other settings is refused.
+        history: A row for each finished epoch.
+        best_epoch: Epoch of the best value, counted from 1; 0 for none yet.
+        best: Best value of the monitored column.
+        wait: Epochs since then.
+        finished: Whether training has ended.
+    """
+
+    settings: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best: float = float("nan")
+    wait: int = 0
+    finished: bool = False
+
+
+class Checkpoint:
+    """The folder of a training's state: ``state.npz`` and the weights of the best epoch.
+
+    ``state.npz`` names the file of the best weights that belongs to it, so that a kill between the two leaves
+    a pair that fits.
+
+    Args:
+        folder: Where the files are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def clear(self) -> None:
+        """Remove the state: the next training starts anew."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def save(self, progress: Progress, arrays: dict[str, list[np.ndarray]], best_is_now: bool) -> None:
+        """Keep the state after an epoch.
+
+        Args:
+            progress: How far the training is.
+            arrays: Values of all variables by group; ``model`` holds those of the model.
+            best_is_now: Whether this epoch is the best one so far.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if best_is_now:
+            write_atomically(self._best(progress.best_epoch), _packed({"model": arrays["model"]}))
+        content = _packed(arrays, json.dumps(asdict(progress)))
+        write_atomically(self.folder / STATE_FILE, content)
+        for file in self.folder.glob("best-*.npz"):
+            if file != self._best(progress.best_epoch):
+                file.unlink()
+
+    def load(self, settings: dict[str, Any]) -> tuple[Progress, dict[str, list[np.ndarray]]] | None:
+        """Return the state, None if there is none yet.
+
+        Raises:
+            RunError: If it belongs to other settings, or cannot be read.
+        """
+        file = self.folder / STATE_FILE
+        if not file.exists():
+            return None
+        arrays, text = _unpacked(file)
+        progress = Progress(**json.loads(text))
+        wanted = json.loads(json.dumps(settings))
+        keys = sorted(key for key in wanted if progress.settings.get(key) != wanted[key])
+        if keys:
+            changes = ", ".join(f"{key} {progress.settings.get(key)} (now {wanted[key]})" for key in keys)
+            raise RunError(
+                f"The training in {self.folder} was begun with {changes}: "
+                "give another folder, or resume=False to start anew."
+            )
+        return progress, arrays
+
+    def best(self, progress: Progress) -> list[np.ndarray]:
+        """Return the values of the model's variables after the best epoch."""
+        return _unpacked(self._best(progress.best_epoch))[0]["model"]
+
+    def _best(self, epoch: int) -> Path:
+        return self.folder / f"best-{epoch:05d}.npz"
+
+
+def _packed(arrays: dict[str, list[np.ndarray]], text: str = "") -> bytes:
+    buffer = io.BytesIO()
+    named = {f"{group}/{i:05d}": value for group, values in arrays.items() for i, value in enumerate(values)}
+    np.savez(buffer, text=np.array(text), **named)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _unpacked(file: Path) -> tuple[dict[str, list[np.ndarray]], str]:
+    arrays: dict[str, list[np.ndarray]] = {}
+    try:
+        with np.load(file) as content:
+            for name in sorted(set(content.files) - {"text"}):
+                arrays.setdefault(name.split("/")[0], []).append(content[name])
+            return arrays, str(content["text"])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise RunError(
+            f"The checkpoint {file} cannot be read ({error}): train anew with resume=False."
+        ) from None

@@ -1,0 +1,185 @@
+"""Fit a model: compile, train, stop early, keep the best weights, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import pandas as pd
+
+from eolab import schedules
+from eolab.errors import ParameterError, did_you_mean
+from eolab.progress import headless
+from eolab.training import feeding
+from eolab.training.checkpoint import Checkpoint, Progress
+from eolab.training.feeding import ClassWeights
+from eolab.training.recorder import HISTORY_FILE, Recorder, write_history
+from eolab.training.setting_up import jit_compile as jit_of_backend
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "lion", "muon")
+
+
+def fit(
+    model: keras.Model,
+    train: Any,
+    validation: Any = None,
+    *,
+    folder: str | Path,
+    epochs: int,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    schedule: str = "constant",
+    schedule_options: Mapping[str, float] | None = None,
+    optimizer: str = "adamw",
+    optimizer_options: Mapping[str, Any] | None = None,
+    clipnorm: float | None = None,
+    loss: Any = None,
+    metrics: list[Any] | None = None,
+    class_weights: ClassWeights = None,
+    monitor: str | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+    jit_compile: bool | Literal["auto"] = "auto",
+    steps_per_execution: int = 1,
+    resume: bool = True,
+    progress: bool = True,
+    callbacks: list[keras.callbacks.Callback] | None = None,
+) -> pd.DataFrame:
+    """Train a model; at the end it has the weights of its best epoch.
+
+    After each epoch ``folder/history.csv`` and ``folder/checkpoint`` are replaced in one step. A training
+    that was killed goes on after its last whole epoch when the same call is made again, and ends with the
+    history and the weights of an unbroken one (same versions and device). A finished one is not repeated.
+
+    Args:
+        model: The model, with random weights; its output is class probabilities.
+        train: Batches such as :class:`eolab.batches.StoreBatches`, whose ``at_epoch`` makes their order
+            repeatable, or arrays ``(inputs by name, labels)``. Label 255 counts nothing.
+        validation: Likewise; never weighted by class. None to train without.
+        folder: Run folder.
+        epochs: Epochs at most.
+        batch_size: Samples a batch, where arrays are given.
+        learning_rate: Highest learning rate.
+        schedule: One of :func:`eolab.schedules.names`.
+        schedule_options: See :func:`eolab.schedules.build`.
+        optimizer: Keras's name of the optimizer.
+        optimizer_options: Its arguments, such as ``{"weight_decay": 0.01}``.
+        clipnorm: Longest gradient of a weight; None for no limit.
+        loss: Loss of labels and probabilities; sparse categorical cross-entropy by default.
+        metrics: Further Keras metrics, weighted by sample; accuracy by default.
+        class_weights: ``"balanced"``, a weight by class index, or None.
+        monitor: Column of the history that decides which epoch is best: the lowest of a loss, the highest of
+            anything else. ``val_loss`` by default, ``loss`` without validation.
+        patience: Epochs without a better one before training stops; None for never.
+        seed: Of the order of the batches, where arrays are given.
+        jit_compile: Whether to compile by XLA; see :func:`eolab.training.setting_up.jit_compile`.
+        steps_per_execution: Batches that run in one call of the backend; a few per cent faster for small
+            models on TensorFlow.
+        resume: Whether to go on from a checkpoint; False starts anew.
+        progress: Whether to show Keras's bar, or one plain line an epoch in batch runs.
+        callbacks: Further callbacks; their state is not in the checkpoint.
+
+    Returns:
+        The history, a row an epoch: epoch (from 1), loss, metrics, their ``val_`` columns, learning_rate at
+        the epoch's end, seconds. ``attrs`` has best_epoch, monitor and resumed_at (epochs that were there).
+
+    Raises:
+        ParameterError: If a parameter cannot be.
+        RunError: If the loss is no number, or the checkpoint belongs to other parameters.
+    """
+    folder = Path(folder)
+    if epochs < 1 or (patience is not None and patience < 1):
+        raise ParameterError(f"epochs and patience must be positive: got {epochs} and {patience}.")
+    train = feeding.batches(train, batch_size, seed, shuffle=True)
+    validation = feeding.batches(validation, batch_size, seed, shuffle=False)
+    monitor = monitor or ("loss" if validation is None else "val_loss")
+    compiled = {
+        "learning_rate": learning_rate,
+        "schedule": [schedule, dict(schedule_options or {})],
+        "optimizer": [optimizer, dict(optimizer_options or {}), clipnorm],
+    }
+    stopping = {"epochs": epochs, "monitor": monitor, "patience": patience}
+    settings = compiled | stopping | _facts(model, train, class_weights)
+    variables = list(model.variables)
+    rate = schedules.build(schedule, learning_rate, train.num_batches, epochs, **(schedule_options or {}))
+    model.compile(
+        optimizer=_optimizer(optimizer, rate, clipnorm, optimizer_options or {}),
+        loss=loss or keras.losses.SparseCategoricalCrossentropy(),
+        weighted_metrics=metrics or [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        jit_compile=jit_of_backend(jit_compile),
+        steps_per_execution=steps_per_execution,
+    )
+    checkpoint = Checkpoint(folder / "checkpoint")
+    if not resume:
+        checkpoint.clear()
+    state = _restore(checkpoint, settings, model, variables)
+    done = len(state.history)
+    recorder = Recorder(
+        state, checkpoint, variables, train, file=folder / HISTORY_FILE, lines=progress and headless()
+    )
+    if not state.finished:
+        model.fit(
+            feeding.weighted(train, class_weights, int(model.output_shape[-1])),
+            validation_data=validation,
+            initial_epoch=done,
+            epochs=epochs,
+            verbose=1 if progress and not headless() else 0,
+            callbacks=[*(callbacks or []), recorder],
+            shuffle=False,
+        )
+    write_history(folder / HISTORY_FILE, state)
+    _assign(variables, checkpoint.best(state))
+    history = pd.DataFrame(state.history)
+    history.attrs = {"best_epoch": state.best_epoch, "monitor": monitor, "resumed_at": done}
+    return history
+
+
+def _facts(model: keras.Model, train: Any, class_weights: ClassWeights) -> dict[str, Any]:
+    """Return what else the result depends on: the data and the model, as JSON values."""
+    weights: Any = class_weights
+    if isinstance(class_weights, Mapping):
+        weights = {str(index): weight for index, weight in class_weights.items()}
+    return {
+        "class_weights": weights,
+        "data": feeding.facts(train),
+        "precision": model.dtype_policy.name,
+        "model": [list(variable.shape) for variable in model.variables],
+    }
+
+
+def _optimizer(
+    name: str, rate: Any, clipnorm: float | None, options: Mapping[str, Any]
+) -> keras.optimizers.Optimizer:
+    """Return an optimizer by name.
+
+    Raises:
+        ParameterError: If the name or an option is unknown.
+    """
+    if name not in OPTIMIZERS:
+        raise ParameterError(f"There is no optimizer {name!r}: {did_you_mean(name, OPTIMIZERS)}")
+    config = {"learning_rate": rate, "clipnorm": clipnorm, **options}
+    try:
+        return keras.optimizers.get({"class_name": name, "config": config})
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"Optimizer {name!r} does not take {dict(options)}: {error}") from None
+
+
+def _restore(
+    checkpoint: Checkpoint, settings: dict[str, Any], model: keras.Model, variables: list
+) -> Progress:
+    """Put the state of a checkpoint into model and optimizer; return how far it is."""
+    model.optimizer.build(model.trainable_variables)
+    found = checkpoint.load(settings)
+    if found is None:
+        return Progress(settings)
+    progress, arrays = found
+    _assign(variables, arrays["model"])
+    _assign(model.optimizer.variables, arrays["optimizer"])
+    return progress
+
+
+def _assign(variables: list[Any], values: list[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

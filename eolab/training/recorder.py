@@ -1,0 +1,126 @@
+"""The callback that watches a training: history, best epoch, early stopping, checkpoint, plain lines."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from eolab.errors import ParameterError, RunError
+from eolab.progress import duration
+from eolab.store.disk import write_atomically
+from eolab.training.checkpoint import Checkpoint, Progress
+
+HISTORY_FILE = "history.csv"
+LOSS_CHECK_EVERY = 50  # batches between two looks for a loss that is no number
+
+
+class Recorder(keras.callbacks.Callback):
+    """Records each epoch, keeps the state on disk and stops the training.
+
+    Args:
+        progress: How far the training is; changed as it goes on.
+        checkpoint: Where the state is kept.
+        variables: The model's variables (weights, statistics, states of dropout).
+        train: Training batches, told the epoch.
+        file: The history as CSV, replaced after each epoch.
+        lines: Whether to print a line an epoch.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        checkpoint: Checkpoint,
+        variables: list[Any],
+        train: Any,
+        *,
+        file: Path,
+        lines: bool,
+    ) -> None:
+        super().__init__()
+        self.progress, self.checkpoint, self.variables, self.train = progress, checkpoint, variables, train
+        self.file, self.lines = file, lines
+        self.epochs, self.monitor, self.patience = (
+            progress.settings[name] for name in ("epochs", "monitor", "patience")
+        )
+        self.started = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Set the order of the batches."""
+        self.started = time.monotonic()
+        if hasattr(self.train, "at_epoch"):
+            self.train.at_epoch(epoch)
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Stop where the loss is no number."""
+        if batch % LOSS_CHECK_EVERY == 0:
+            self._check(logs or {}, f"batch {batch + 1} of epoch {len(self.progress.history) + 1}")
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Record the epoch, keep the state, and say whether to stop."""
+        self._check(logs or {}, f"epoch {epoch + 1}")
+        optimizer = self.model.optimizer
+        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        taken = time.monotonic() - self.started
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        row = {"epoch": epoch + 1, **values, "learning_rate": rate, "seconds": round(taken, 2)}
+        self.progress.history.append(row)
+        better = self._judge(row)
+        stop = self.patience is not None and self.progress.wait >= self.patience
+        self.progress.finished = stop or epoch + 1 == self.epochs
+        self.model.stop_training = stop
+        arrays = {"model": self.variables, "optimizer": optimizer.variables}
+        self.checkpoint.save(self.progress, {k: values_of(v, self.model) for k, v in arrays.items()}, better)
+        write_history(self.file, self.progress)
+        if self.lines:
+            print(line(row, self.epochs, self.monitor, better), flush=True)
+
+    def _judge(self, row: Mapping[str, float]) -> bool:
+        """Return whether an epoch is the best so far, and count those that were not."""
+        if self.monitor not in row:
+            raise ParameterError(
+                f"There is no {self.monitor!r} to monitor: the history has {', '.join(row)}."
+            )
+        value, best = row[self.monitor], self.progress.best
+        lower = self.monitor.endswith("loss")
+        better = math.isnan(best) or (value < best if lower else value > best)
+        if better:
+            self.progress.best, self.progress.best_epoch = value, int(row["epoch"])
+        self.progress.wait = 0 if better else self.progress.wait + 1
+        return better
+
+    def _check(self, logs: Mapping[str, Any], where: str) -> None:
+        loss = logs.get("loss")
+        if loss is not None and not math.isfinite(float(loss)):
+            raise RunError(
+                f"The loss is no number after {where}: look for NaN in the inputs, "
+                "lower the learning rate, or clip gradients (clipnorm=1)."
+            )
+
+
+def values_of(variables: list[Any], model: keras.Model) -> list[np.ndarray]:
+    """Return the values of variables; JAX keeps them elsewhere during ``fit``."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+def write_history(file: Path, progress: Progress) -> None:
+    """Replace the CSV of the history in one step."""
+    write_atomically(file, pd.DataFrame(progress.history).to_csv(index=False).encode())
+
+
+def line(row: Mapping[str, float], epochs: int, monitor: str, better: bool) -> str:
+    """Return an epoch as one line, for example ``epoch 3/20: loss 0.512, val_loss 0.480 (best), 3 s``."""
+    parts = [
+        f"{name} {value:.4g}{' (best)' if better and name == monitor else ''}"
+        for name, value in row.items()
+        if name not in ("epoch", "learning_rate", "seconds")
+    ]
+    return f"epoch {int(row['epoch'])}/{epochs}: {', '.join(parts)}, {duration(row['seconds'])}"

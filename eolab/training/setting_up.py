@@ -1,0 +1,141 @@
+"""Seed, precision and device of a training, set and said once."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import keras
+
+from eolab.errors import ParameterError, did_you_mean
+
+Precision = Literal["float32", "bfloat16", "float16"]
+PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # of processors that compute in bfloat16
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a training runs on; printed, it is three lines for the notebook.
+
+    Attributes:
+        keras: Version of Keras.
+        backend: Backend with its version.
+        device: Processor or accelerator.
+        precision: Precision of products; weights are float32 always.
+        policy: How the backend is told: Keras's policy, or TensorFlow's oneDNN graph option.
+        seed: Seed of weights and dropout.
+    """
+
+    keras: str
+    backend: str
+    device: str
+    precision: str
+    policy: str
+    seed: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the facts for a run's record."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"Keras {self.keras} on {self.backend}\n"
+            f"Device: {self.device}, precision: {self.precision} ({self.policy})\n"
+            f"Seed: {self.seed}"
+        )
+
+    __repr__ = __str__
+
+
+def set_up(seed: int, precision: Precision = "float32") -> Setup:
+    """Set the seed of Python, NumPy and the backend, and the precision; call it before a model is built.
+
+    bfloat16 on TensorFlow without a GPU is done by oneDNN's graph option, which was measured faster than
+    Keras's ``mixed_bfloat16`` on processors with AMX; everywhere else it is ``mixed_bfloat16``. On
+    processors without AMX neither makes small recurrent models faster: measure before you choose it.
+
+    Args:
+        seed: Seed of everything random but the order of the batches, which have a seed of their own.
+        precision: ``"float32"``, ``"bfloat16"``, or on a GPU ``"float16"``.
+
+    Raises:
+        ParameterError: If the precision is unknown, or the device has none of it.
+    """
+    if precision not in get_args(Precision):
+        raise ParameterError(
+            f"Precision cannot be {precision!r}: {did_you_mean(precision, get_args(Precision))}"
+        )
+    gpu = accelerator()
+    if precision == "float16" and not gpu:
+        raise ParameterError(
+            "Precision float16 needs a GPU and this machine has none: use 'bfloat16' or 'float32'."
+        )
+    keras.utils.set_random_seed(seed)
+    graph_option = keras.backend.backend() == "tensorflow" and not gpu
+    if graph_option:
+        _onednn_bfloat16(precision == "bfloat16")
+    policy = "float32" if graph_option or precision == "float32" else f"mixed_{precision}"
+    keras.config.set_dtype_policy(policy)
+    how = "oneDNN graph option" if graph_option and precision == "bfloat16" else f"policy {policy}"
+    return Setup(
+        keras=keras.__version__,
+        backend=f"{keras.backend.backend()} {version(PACKAGES[keras.backend.backend()])}",
+        device=gpu or _processor(),
+        precision=precision,
+        policy=how,
+        seed=seed,
+    )
+
+
+def accelerator() -> str:
+    """Return the name of the backend's first GPU or TPU, empty if there is none."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        found = tf.config.list_physical_devices("GPU")
+        return (
+            str(tf.config.experimental.get_device_details(found[0]).get("device_name", "GPU"))
+            if found
+            else ""
+        )
+    if backend == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        return "" if device.platform == "cpu" else str(device.device_kind)
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+
+
+def jit_compile(choice: bool | Literal["auto"]) -> bool | Literal["auto"]:
+    """Return whether to compile by XLA: ``"auto"`` leaves it to Keras except on TensorFlow without a GPU.
+
+    There XLA was measured to train a U-Net at half the speed and an LSTM at a fifth, so it is off.
+    """
+    if choice == "auto" and keras.backend.backend() == "tensorflow" and not accelerator():
+        return False
+    return choice
+
+
+def _onednn_bfloat16(on: bool) -> None:
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": on})
+
+
+def _processor() -> str:
+    """Return the processor's name, and whether it computes in bfloat16."""
+    facts: dict[str, str] = {}
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            facts.setdefault(key.strip(), value.strip())
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    units = sorted(BFLOAT16_FLAGS & set(facts.get("flags", "").split()))
+    return f"{name} ({', '.join(units) if units else 'no bfloat16 units'})"
