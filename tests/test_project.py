@@ -27,7 +27,7 @@ FLOORS = [
     {"catalog", "readers", "simulate"},
     {"features", "preprocess", "splits", "leakage", "store", "metrics"},
     {"models", "baselines", "schedules"},
-    {"batches", "training", "prediction", "mapping", "evaluation"},
+    {"batches", "training", "prediction", "mapping", "evaluation", "classifiers"},
     {"landcover"},
     {"plots", "widgets"},
     {"runs", "reports", "cli"},
@@ -81,7 +81,9 @@ def test_environment_yml_carries_the_requirements_of_pyproject():
     lines = [line for line in conda["dependencies"] if isinstance(line, str)]
     pip = next(line["pip"] for line in conda["dependencies"] if isinstance(line, dict))
     found = requirement_set([line for line in lines if line != "pip"] + pip)
-    assert found.pop("python") == str(Requirement("python" + PYPROJECT["project"]["requires-python"]).specifier)
+    assert found.pop("python") == str(
+        Requirement("python" + PYPROJECT["project"]["requires-python"]).specifier
+    )
     assert found == requirement_set(PYPROJECT["project"]["dependencies"])
     assert {Requirement(line).name for line in pip} == {"tensorflow", "keras"}
     assert not any("-e" in line for line in lines + pip)
@@ -132,8 +134,19 @@ def test_models_are_written_for_any_backend():
 
 def test_importing_eolab_loads_nothing_heavy():
     code = "import sys, eolab, eolab.cli; print(*sorted({m.split('.')[0] for m in sys.modules}))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not set(loaded) & {"tensorflow", "keras", "rasterio", "xarray", "pandas", "numpy", "matplotlib", "sklearn"}
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not set(loaded) & {
+        "tensorflow",
+        "keras",
+        "rasterio",
+        "xarray",
+        "pandas",
+        "numpy",
+        "matplotlib",
+        "sklearn",
+    }
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -157,7 +157,7 @@ def window_reader(series: xr.Dataset, recipe: Recipe) -> Callable[[int, int, int
     def read(row: int, col: int, height: int, width: int) -> Inputs:
         window = series[["image", "clear"]].isel(y=slice(row, row + height), x=slice(col, col + width))
         inputs = pixel_series(recipe.apply(window))
-        return {**inputs, "nodata": ~inputs["valid"].any(axis=-1)}
+        return {**inputs, "nodata": np.asarray(~inputs["valid"].any(axis=-1))}
 
     return read
 
