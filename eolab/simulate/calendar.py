@@ -113,7 +113,7 @@ def plan(dates: int, year: int, rng: np.random.Generator, traps: bool) -> list[P
     times = {slot: _time(slot, year, rng) for slot in slots}
     clear = [k for k in np.argsort(clouds, kind="stable") if clouds[k] < 0.3]
     edge = min(clear, key=lambda k: abs(k - dates // 3)) if dates >= 4 and clear else -1
-    old = round(_OLD_SHARE * dates)
+    old = min(round(_OLD_SHARE * dates), dates - 1)  # a later product is the one that comes twice
     passes = []
     for k, slot in enumerate(chosen):
         baseline = OLD_BASELINE if k < old else NEW_BASELINE

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, uniform_filter
 
 from eolab.simulate.landscape import LAKE, MINERAL, SAND, URBAN
-from eolab.simulate.noise import fractal, smoothstep
+from eolab.simulate.noise import block_mean, fractal, smoothstep
 from eolab.simulate.spectra import BANDS
 from eolab.simulate.sun import Sun
 
@@ -41,6 +41,10 @@ class Sky:
     shadow: Array
     haze: Array
 
+    def coarser(self) -> Sky:
+        """Return the sky at half the resolution."""
+        return Sky(*(block_mean(part, 2) for part in (self.opacity, self.cirrus, self.shadow, self.haze)))
+
 
 def cover_shares(count: int) -> Array:
     """Return the cloud shares of ``count`` dates, distributed as in the real series, in rising order."""
@@ -56,7 +60,7 @@ def make_sky(shape: tuple[int, int], share: float, sun: Sun, rng: np.random.Gene
         sun: Throws the shadows.
         rng: Where the randomness comes from.
     """
-    field = fractal(shape, rng, 2.7, wavelength_px=rng.uniform(80, 300))
+    field = fractal(shape, rng, 3.0, wavelength_px=rng.uniform(80, 300))
     threshold = np.quantile(field, 1 - np.clip(share, 0, 1))
     opacity = smoothstep(field, threshold - 0.08, threshold + 0.45) if share > 0.002 else 0 * field
     height_m = rng.uniform(500, 2200)
@@ -65,7 +69,7 @@ def make_sky(shape: tuple[int, int], share: float, sun: Sun, rng: np.random.Gene
     move = (-round(reach * np.cos(away)), round(reach * np.sin(away)))
     shadow = np.roll(opacity, move, axis=(0, 1)) * (1 - opacity)
     thin = fractal(shape, rng, 3.2)
-    amount = rng.choice([0.0, 0.0, 0.12, 0.25]) if share > 0.03 else 0.0
+    amount = rng.choice([0.0, 0.0, 0.0, 0.12, 0.25]) if share > 0.03 else 0.0
     haze = np.abs(rng.normal(0, 0.003)) * (1 + 0.4 * fractal(shape, rng, 3.0))
     cirrus = amount * smoothstep(thin, 0.4, 1.6)
     return Sky(*(part.astype(np.float32) for part in (opacity, cirrus, shadow, np.maximum(haze, 0))))

@@ -1,4 +1,4 @@
-"""A CORINE-like map of a land cover: 100 m cells of the majority, generalised to 25 ha, mixed classes where mixed."""
+"""A CORINE-like map of a land cover: 100 m cells of the majority, generalised to patches of 25 ha."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _cell_codes(share: Array, height: Array) -> Array:
 
 
 def _mixed(grid: Array, share: Array) -> Array:
-    """Return the map with a mixed class for each patch that no single cover dominates, as CORINE's rules ask."""
+    """Return the map with a mixed class for each patch that no single cover dominates."""
     grid = grid.copy()
     for code in np.unique(grid[grid > 0]):
         patches, count = label(grid == code)
@@ -114,7 +114,7 @@ def _mixed(grid: Array, share: Array) -> Array:
 
 
 def _generalise(codes: Array, full: Array, mmu_cells: int) -> Array:
-    """Return codes whose patches have the minimum size, 0 outside; smaller ones go to the patches beside them."""
+    """Return codes in patches of the minimum size, 0 outside; smaller patches go to those beside them."""
     grid = np.where(full, codes, 0)
     for cells in sorted({3, max(3, mmu_cells // 3), mmu_cells}):  # small patches first, as a mapper would
         while (small := _small_patches(grid, cells)).any() and not small[full].all():
@@ -149,11 +149,12 @@ def write_corine(folder: Path, corine: Corine) -> Path:
 
 
 def on_scene(corine: Corine, size: int, origin: tuple[float, float], crs: str) -> Array:
-    """Return the update class (or ``IGNORE``) that the map gives each pixel of a scene, by nearest neighbour."""
+    """Return the update class, or ``IGNORE``, that the map gives each pixel of a scene (nearest cell)."""
     rows, columns = np.indices((size, size))
     x, y = origin[0] + (columns + 0.5) * PIXEL_M, origin[1] - (rows + 0.5) * PIXEL_M
     east, north = (np.asarray(v) for v in warp(crs, "EPSG:3035", x.ravel(), y.ravel()))
-    column, row = ~corine.transform * (east, north)
+    column = (east - corine.transform.c) // CELL_M
+    row = (corine.transform.f - north) // CELL_M
     code = corine.grid_code[row.astype(int), column.astype(int)].reshape(size, size)
     table = np.full(256, IGNORE, np.uint8)
     codes = dict(zip(CORINE["code"], CORINE["grid_code"], strict=True))

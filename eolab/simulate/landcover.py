@@ -23,8 +23,8 @@ from eolab.simulate.calendar import CRS, LATITUDE, LONGITUDE, ORIGIN, Pass, plan
 from eolab.simulate.clouds import classify, cover_with, make_sky
 from eolab.simulate.corine import MMU_CELLS, make_corine, on_scene, write_corine
 from eolab.simulate.landscape import Landscape, make_landscape
-from eolab.simulate.noise import fractal
-from eolab.simulate.safe import Picture, block_mean, write_product
+from eolab.simulate.noise import block_mean, fractal
+from eolab.simulate.safe import Picture, write_product
 from eolab.simulate.spectra import BANDS
 from eolab.simulate.sun import sun_at
 from eolab.simulate.surface import Surface, make_surface, observe
@@ -51,8 +51,8 @@ def write(
 ) -> Path:
     """Write the twin; a folder is there whole or not at all.
 
-    Beside ``twin.json`` the folder holds ``sentinel2/*.SAFE``, ``corine/`` with the map of two years before and
-    ``truth/`` with the land cover of the year and of two years before.
+    Beside ``twin.json`` the folder holds ``sentinel2/*.SAFE``, ``corine/`` with the map of two years before
+    and ``truth/`` with the land cover of the year and of two years before.
 
     Args:
         folder: Where to write; must not exist.
@@ -99,8 +99,8 @@ def write(
 def _check(folder: Path, size: int, dates: int) -> None:
     if size < _SIDE["smallest"] or size > _SIDE["largest"] or size % _SIDE["step"]:
         raise ParameterError(
-            f"size {size} is not possible: take a multiple of {_SIDE['step']} between {_SIDE['smallest']} and "
-            f"{_SIDE['largest']}, so that the 10, 20 and 60 m grids fit."
+            f"size {size} is not possible: take a multiple of {_SIDE['step']} between "
+            f"{_SIDE['smallest']} and {_SIDE['largest']}, so that the 10, 20 and 60 m grids fit."
         )
     if not 1 <= dates <= _MOST_DATES:
         raise ParameterError(f"dates {dates} is not possible: take 1 to {_MOST_DATES}.")
@@ -168,8 +168,7 @@ def _make_product(folder: Path, surface: Surface, seed: int, item: Pass) -> None
         image = 0.75 * image + 0.10
     seen = _swath(shape) if item.edge else np.ones(shape, bool)
     coarse = block_mean(np.where(seen, image, 0), 2)
-    parts = [block_mean(part, 2) for part in (sky.opacity, sky.cirrus, sky.shadow)]
-    low_sky = type(sky)(*parts, block_mean(sky.haze, 2))
+    low_sky = sky.coarser()
     cover = surface.cover[::2, ::2]
     scl = classify(low_sky, coarse, cover, block_mean(ground.snow, 2), block_mean(ground.light, 2), rng)
     scl[block_mean(seen.astype(np.float32), 2) < 1] = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -164,7 +165,7 @@ def _roads(terrain: Terrain, now: Array, before: Array) -> None:
     """Join each village to the next with a road two pixels wide, where there is farmland to cross."""
     villages = [site for site in terrain.sites if site.kind == "village"]
     farmland = (GRASS, CEREALS, ANNUAL, SHRUB, BROADLEAVES)
-    for start, end in zip(villages, villages[1:], strict=False):
+    for start, end in pairwise(villages):
         steps = int(3 * np.hypot(start.row - end.row, start.column - end.column))
         t = np.linspace(0, 1, steps)
         bend = 0.12 * terrain.cell_px * np.sin(2 * np.pi * t)

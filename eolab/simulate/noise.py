@@ -77,3 +77,10 @@ def lowest(field: Array, count: float) -> Array:
     """Return a mask of the ``count`` lowest values."""
     count = int(np.clip(round(count), 1, field.size - 1))
     return field <= np.partition(field, count - 1, axis=None)[count - 1]
+
+
+def block_mean(image: Array, factor: int) -> Array:
+    """Return means over blocks of ``factor`` × ``factor`` pixels of the last two axes."""
+    *front, height, width = image.shape
+    blocks = image.reshape(*front, height // factor, factor, width // factor, factor)
+    return blocks.mean(axis=(-3, -1), dtype=np.float32)

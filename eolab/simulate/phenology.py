@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eolab.simulate.landscape import CEREALS, GRASS, Landscape
+from eolab.simulate.landscape import ANNUAL, CEREALS, GRASS, Landscape
 from eolab.simulate.noise import fractal
 from eolab.simulate.spectra import SEASONS
 
@@ -17,6 +17,7 @@ _PARAMETERS = np.array(
 ).T
 _MOWN = 0.45  # share of its green that a meadow loses when mown
 _REGROWTH_DAYS = 16.0
+_BETWEEN = 0.16  # share of the parcels whose crop grows between the two seasons
 _LATER_UP = 30.0  # days that spring comes later at the highest peak
 _EARLIER_UP = 20.0
 
@@ -46,7 +47,10 @@ def make_growth(land: Landscape, rng: np.random.Generator) -> Growth:
     shape = parcels.shape
     count = int(land.parcels.max()) + 1
     shift = 0.9 * rng.standard_normal(count)[parcels] + 0.4 * fractal(shape, rng, 2.0, wavelength_px=60)
-    vigour = 1 + 0.06 * rng.standard_normal(count)[parcels] + 0.05 * fractal(shape, rng, 1.2)
+    between = (rng.random(count) < _BETWEEN)[parcels]  # spring cereals, early maize: near to each other
+    cover = land.scene(land.now)
+    shift = shift + between * (1.7 * (cover == CEREALS) - 1.7 * (cover == ANNUAL))
+    vigour = 1 + 0.06 * rng.standard_normal(count)[parcels] + 0.07 * fractal(shape, rng, 0.9)
     first, second = rng.normal(152, 10, count), rng.normal(212, 12, count)
     never = 999.0
     pasture = rng.random(count) < 0.35

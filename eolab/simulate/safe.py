@@ -13,6 +13,7 @@ from affine import Affine
 from eolab.bands import available
 from eolab.simulate import safe_xml
 from eolab.simulate.calendar import CRS, ORIGIN, Pass
+from eolab.simulate.noise import block_mean
 from eolab.simulate.spectra import BANDS
 from eolab.simulate.sun import Sun
 
@@ -45,13 +46,6 @@ class Picture:
     sun: Sun
 
 
-def block_mean(image: Array, factor: int) -> Array:
-    """Return means over blocks of ``factor`` × ``factor`` pixels of the last two axes."""
-    *front, height, width = image.shape
-    blocks = image.reshape(*front, height // factor, factor, width // factor, factor)
-    return blocks.mean(axis=(-3, -1), dtype=np.float32)
-
-
 def write_product(folder: Path, item: Pass, picture: Picture) -> Path:
     """Write one product below a folder and return its path.
 
@@ -77,9 +71,9 @@ def write_product(folder: Path, item: Pass, picture: Picture) -> Path:
     (data.parent / "MTD_TL.xml").write_text(safe_xml.tile(item, picture.sun, picture.scl, size))
     (product / "manifest.safe").write_text(safe_xml.manifest(item, product))
     if item.trap == "truncated":
-        file = data / "R10m" / f"{item.stem}_B04_10m.jp2"
-        content = file.read_bytes()
-        file.write_bytes(content[: int(_AFTER_TRUNCATION * len(content))])
+        broken = data / "R10m" / f"{item.stem}_B04_10m.jp2"
+        content = broken.read_bytes()
+        broken.write_bytes(content[: int(_AFTER_TRUNCATION * len(content))])
     return product
 
 

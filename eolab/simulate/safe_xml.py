@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from rasterio.warp import transform
 
 from eolab.simulate.calendar import CRS, ORIGIN, RELATIVE_ORBIT, TILE, Pass, stamp
 from eolab.simulate.sun import Sun
@@ -14,6 +15,7 @@ from eolab.simulate.sun import Sun
 Array = np.ndarray
 
 _PSD = "https://psd-14.sentinel2.eo.esa.int/PSD"
+_VERSION = "esa/safe/sentinel/1.1/sentinel-2/msi/archive_l2a_user_product"
 _SCENE_CLASSES = (
     "NODATA", "SATURATED_DEFECTIVE", "DARK_FEATURE_SHADOW", "CLOUD_SHADOW", "VEGETATION", "NOT_VEGETATED",
     "WATER", "UNCLASSIFIED", "CLOUD_MEDIUM_PROBA", "CLOUD_HIGH_PROBA", "THIN_CIRRUS", "SNOW_ICE",
@@ -39,7 +41,7 @@ def product(item: Pass, images: list[str], scl: Array, size: int) -> str:
     start = _iso(item.time)
     files = "\n".join(f"            <IMAGE_FILE>{name}</IMAGE_FILE>" for name in images)
     return f"""<?xml version="1.0" encoding="UTF-8" standalone="no"?>
-<n1:Level-2A_User_Product xmlns:n1="{schema}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+<n1:Level-2A_User_Product xmlns:n1="{schema}">
   <n1:General_Info>
     <Product_Info>
       <PRODUCT_START_TIME>{start}</PRODUCT_START_TIME>
@@ -63,7 +65,7 @@ def product(item: Pass, images: list[str], scl: Array, size: int) -> str:
       </Query_Options>
       <Product_Organisation>
         <Granule_List>
-          <Granule datastripIdentifier="{_datastrip(item)}" granuleIdentifier="{_tile_id(item)}" imageFormat="JPEG2000">
+          <Granule {_granule(item)}>
 {files}
           </Granule>
         </Granule_List>
@@ -132,7 +134,7 @@ def tile(item: Pass, sun: Sun, scl: Array, size: int) -> str:
         for m in (10, 20, 60)
     )
     return f"""<?xml version="1.0" encoding="UTF-8" standalone="no"?>
-<n1:Level-2A_Tile_ID xmlns:n1="{_PSD}/S2_PDI_Level-2A_Tile_Metadata.xsd" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+<n1:Level-2A_Tile_ID xmlns:n1="{_PSD}/S2_PDI_Level-2A_Tile_Metadata.xsd">
   <n1:General_Info>
     <TILE_ID metadataLevel="Brief">{_tile_id(item)}</TILE_ID>
     <DATASTRIP_ID metadataLevel="Standard">{_datastrip(item)}</DATASTRIP_ID>
@@ -178,7 +180,7 @@ def manifest(item: Pass, folder: Path) -> str:
         )
     body = "\n".join(objects)
     return f"""<?xml version="1.0" encoding="UTF-8" standalone="no"?>
-<xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1" version="esa/safe/sentinel/1.1/sentinel-2/msi/archive_l2a_user_product">
+<xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1" version="{_VERSION}">
   <informationPackageMap>
     <xfdu:contentUnit textInfo="SENTINEL-2 MSI Level-2A User Product" unitType="Product_Level-2A"/>
   </informationPackageMap>
@@ -208,6 +210,12 @@ def _datastrip(item: Pass) -> str:
 def _tile_id(item: Pass) -> str:
     made = stamp(item.generation)
     return f"{item.mission}_OPER_MSI_L2A_TL_VGS1_{made}_A{item.orbit:06d}_T{TILE}_N{item.baseline}"
+
+
+def _granule(item: Pass) -> str:
+    """Return the attributes of the granule's element."""
+    identifiers = f'datastripIdentifier="{_datastrip(item)}" granuleIdentifier="{_tile_id(item)}"'
+    return f'{identifiers} imageFormat="JPEG2000"'
 
 
 def _offsets(item: Pass) -> str:
@@ -244,8 +252,6 @@ def _content(scl: Array, indent: str) -> str:
 
 def _footprint(size: int) -> str:
     """Return the corners of the scene as latitude and longitude, closed."""
-    from rasterio.warp import transform
-
     right, bottom = ORIGIN[0] + 10 * size, ORIGIN[1] - 10 * size
     x = [ORIGIN[0], right, right, ORIGIN[0], ORIGIN[0]]
     y = [ORIGIN[1], ORIGIN[1], bottom, bottom, ORIGIN[1]]

@@ -1,4 +1,4 @@
-"""Surface reflectance of the land on a day: spectra, mixed pixels, texture, snow, sunlight on slopes, blur."""
+"""Surface reflectance of the land on a day: spectra, mixed pixels, texture, snow, sunlight on slopes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SNOW_LINE = (0.20, -0.05, 0.22, 0.36, 0.52, 0.70, 1.20, 1.20, 0.75, 0.50, 0.30,
 _WET = np.array([0.2, 0.25, 0.3, 0.35, 0.35, 0.35, 0.35, 0.35, 0.35, 0.35, 0.8, 1.0], np.float32)
 _BLUR_PX = 0.65  # point spread of the 10 m bands
 _RELIEF = 0.40  # share of the slope's effect on light that the correction for terrain leaves
-_TEXTURE = {URBAN: 0.15, MINERAL: 0.12, ROCKS: 0.13, SAND: 0.09, LAKE: 0.05, SNOW: 0.04}
+_TEXTURE = {URBAN: 0.20, MINERAL: 0.17, ROCKS: 0.18, SAND: 0.15, LAKE: 0.05, SNOW: 0.04}
 _SNOW_HELD = {CONIFERS: 0.30, BROADLEAVES: 0.60, URBAN: 0.7, LAKE: 0.0}
 
 
@@ -49,7 +49,6 @@ class Surface:
         shared: Share of the partner, (y, x).
         bright: Factor on all reflectances, (y, x).
         tint: Slope of brightness over wavelength, (y, x).
-        parcels: Parcel number, (y, x).
         south: Slope towards south, (y, x).
         east: Slope towards east, (y, x).
     """
@@ -60,7 +59,6 @@ class Surface:
     shared: Array
     bright: Array
     tint: Array
-    parcels: Array
     south: Array
     east: Array
 
@@ -96,9 +94,16 @@ def make_surface(land: Landscape, rng: np.random.Generator) -> Surface:
     mix = 0.75 * fractal(shape, rng, 1.6, wavelength_px=30) + 0.65 * fractal(shape, rng, 0.5)
     shared = np.clip(np.abs(mix) * np.array(SHARED)[cover], 0, 0.75)
     south, east = (land.scene(slope) for slope in land.terrain.gradient())
-    fields = [field.astype(np.float32) for field in (shared, bright, tint)]
-    partner = np.array(PARTNER, np.uint8)[cover]
-    return Surface(cover, make_growth(land, rng), partner, *fields, parcels, south, east)
+    return Surface(
+        cover=cover,
+        growth=make_growth(land, rng),
+        partner=np.array(PARTNER, np.uint8)[cover],
+        shared=shared.astype(np.float32),
+        bright=bright.astype(np.float32),
+        tint=tint.astype(np.float32),
+        south=south,
+        east=east,
+    )
 
 
 def observe(surface: Surface, day: float, sun: Sun, rng: np.random.Generator) -> Ground:

@@ -1,8 +1,8 @@
-"""Ground of the twin: where peaks, lakes, villages, quarries and gravel plains lie, and the terrain around them.
+"""Ground of the twin: where peaks, lakes, villages, quarries and gravel plains lie, and the terrain around.
 
-The scene is divided into square cells. Each group of 2 × 2 cells gets a peak and three of lake, village, quarry
-and gravel plain, so that every kind occurs in several places however the scene is cut into blocks. The vertical
-zones of a mountain range are squeezed into a few kilometres; the classes depend on relative height.
+The scene is divided into square cells. Each group of 2 × 2 cells gets a peak and three of lake, village,
+quarry and gravel plain, so that every kind occurs in several places however the scene is cut into blocks. The
+vertical zones of a mountain range are squeezed into a few kilometres; classes depend on relative height.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RIVER_EVERY = 4  # cells between two rivers
 
 @dataclass(frozen=True)
 class Site:
-    """A place with a purpose: ``peak``, ``lake``, ``village``, ``quarry`` or ``gravel``; row, column in pixels."""
+    """A place: ``peak``, ``lake``, ``village``, ``quarry`` or ``gravel``; row and column in pixels."""
 
     kind: str
     row: float

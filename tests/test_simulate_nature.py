@@ -1,0 +1,240 @@
+"""What the twin's nature must look like: terrain, land cover, seasons, sun, clouds, CORINE, calibration."""
+
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from scipy.ndimage import label
+
+from eolab.legends import IGNORE
+from eolab.legends.landcover import LANDCOVER
+from eolab.simulate import calibration, clouds, spectra
+from eolab.simulate.calendar import CRS, ORIGIN, plan
+from eolab.simulate.corine import NODATA, make_corine, on_scene
+from eolab.simulate.landscape import BROADLEAVES, CONIFERS, LAKE, ROCKS, SNOW, make_landscape
+from eolab.simulate.noise import block_mean, fractal
+from eolab.simulate.parcels import make_parcels
+from eolab.simulate.sun import Sun, sun_at
+from eolab.simulate.surface import illumination, make_surface, observe
+
+BANDS = list(spectra.BANDS)
+
+
+@pytest.fixture(scope="module")
+def land():
+    return make_landscape(480, np.random.default_rng(np.random.SeedSequence(0).spawn(1)[0]))
+
+
+@pytest.fixture(scope="module")
+def corine(land):
+    return make_corine(land, ORIGIN, CRS)
+
+
+@pytest.fixture(scope="module")
+def surface(land):
+    return make_surface(land, np.random.default_rng(1))
+
+
+def ndvi(surface, day):
+    sun = Sun(45, 160)
+    image = observe(surface, day, sun, np.random.default_rng(day)).reflectance
+    red, infrared = image[BANDS.index("B04")], image[BANDS.index("B08")]
+    return (infrared - red) / (infrared + red)
+
+
+def by_class(surface, field):
+    return np.array([field[surface.cover == k].mean() for k in range(len(LANDCOVER))])
+
+
+def test_every_class_in_many_blocks(land):
+    now = land.scene(land.now)
+    blocks = now.reshape(6, 80, 6, 80).swapaxes(1, 2).reshape(36, -1)
+    present = np.array([np.bincount(block, minlength=12) >= 50 for block in blocks])
+    assert (present.sum(axis=0) >= 5).all()
+    shares = np.bincount(now.ravel(), minlength=12) / now.size
+    assert shares.min() > 0.01
+    assert shares.max() < 0.25
+
+
+def test_zones_follow_height(land):
+    height, now = land.terrain.height_m, land.now
+    medians = [np.median(height[now == kind]) for kind in (BROADLEAVES, CONIFERS, ROCKS, SNOW)]
+    assert medians == sorted(medians)
+
+
+def test_share_changed(land):
+    changed = (land.now != land.before) & (land.before < IGNORE)
+    assert 0.05 < land.scene(changed).mean() < 0.10
+    assert (land.scene(land.before) == SNOW).sum() > (land.scene(land.now) == SNOW).sum()
+
+
+def test_parcels_have_field_sizes():
+    parcels = make_parcels((480, 480), np.random.default_rng(0))
+    hectares = np.bincount(parcels.ravel()) / 100
+    assert 1 < np.median(hectares) < 8
+    assert np.unique(parcels).size == parcels.max() + 1
+
+
+def test_corine_is_partly_wrong_and_keeps_every_class(land, corine):
+    now = land.scene(land.now)
+    old = on_scene(corine, 480, ORIGIN, CRS)
+    labelled = old != IGNORE
+    assert 0.62 < (old == now)[labelled].mean() < 0.80
+    assert 0.0 < (~labelled).mean() < 0.25
+    assert set(np.unique(old[labelled])) == set(range(12))
+
+
+def test_corine_patches_have_25_hectares(corine):
+    grid = corine.grid_code
+    sizes = []
+    for code in np.unique(grid[grid != NODATA]):
+        patches, _ = label(grid == code)
+        sizes += np.bincount(patches.ravel())[1:].tolist()
+    assert min(sizes) >= 25
+
+
+def test_seasons(surface):
+    winter, spring, june, summer, autumn = (
+        by_class(surface, ndvi(surface, d)) for d in (20, 100, 165, 200, 330)
+    )
+    names = list(LANDCOVER.names)
+    leaves, needles, cereals, maize = (
+        names.index(n) for n in ("Broadleaves", "Conifers", "Not irrigated crops", "Annual crops")
+    )
+    assert summer[leaves] > winter[leaves] + 0.4
+    assert summer[leaves] - autumn[leaves] > summer[needles] - autumn[needles]
+    assert spring[cereals] > spring[maize] + 0.15
+    assert june[cereals] > summer[cereals]
+    assert summer[maize] > summer[cereals] + 0.15
+    assert summer[LAKE] < 0 < summer[leaves]
+
+
+def test_snow_lies_longest_on_top(surface):
+    march = observe(surface, 75, Sun(50, 155), np.random.default_rng(0))
+    july = observe(surface, 200, Sun(28, 145), np.random.default_rng(0))
+    high = surface.growth.height > 0.7
+    assert march.snow[high].mean() > 0.7 > march.snow[~high].mean()
+    assert july.snow.max() == 0
+    assert july.reflectance[1][surface.cover == SNOW].mean() > 0.4
+
+
+def test_pixels_mix_at_edges(surface):
+    """The point spread makes a shore neither land nor water."""
+    water = surface.cover == LAKE
+    image = observe(surface, 200, Sun(28, 145), np.random.default_rng(0)).reflectance[BANDS.index("B08")]
+    shore = water & ~np.roll(water, 1, axis=1)
+    assert image[water & np.roll(water, 3, axis=1) & np.roll(water, -3, axis=1)].mean() < image[shore].mean()
+
+
+def test_sun_and_slopes():
+    # at the equinox of 2020 the declination is 0; equation of time +7.4 min (almanac)
+    hour = np.radians((10 * 60 + 34 + 4 * 5.6 + 7.4) / 4 - 180)
+    noon = sun_at(datetime(2020, 9, 22, 10, 34), 5.6, 46.0)
+    place = np.radians(46.0)
+    assert noon.zenith == pytest.approx(np.degrees(np.arccos(np.cos(place) * np.cos(hour))), abs=0.6)
+    south = np.degrees(np.arctan2(np.sin(-hour), np.sin(place) * np.cos(hour)))
+    assert noon.azimuth == pytest.approx(180 - south, abs=1)
+    winter = sun_at(datetime(2020, 12, 21, 11, 36), 5.6, 46.0)  # local noon: zenith = latitude + obliquity
+    assert winter.zenith == pytest.approx(46.0 + 23.44, abs=0.6)
+    facing = Sun(45, 180)
+    one = np.ones((1, 1), np.float32)
+    level = illumination(0 * one, 0 * one, facing)
+    falling_south = illumination(-one, 0 * one, facing)  # height falls towards south: faces the sun
+    falling_north = illumination(one, 0 * one, facing)
+    assert level.item() == pytest.approx(1)
+    assert falling_south.item() == pytest.approx(np.sqrt(2), rel=1e-5)
+    assert falling_north.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_clouds_cover_what_was_asked_and_throw_shadows():
+    sun = Sun(45, 180)  # shadows fall to the north
+    sky = clouds.make_sky((240, 240), 0.3, sun, np.random.default_rng(2))
+    assert (sky.opacity > 0.02).mean() == pytest.approx(0.3, abs=0.08)
+    assert (sky.shadow[sky.opacity > 0.99] < 0.02).all()
+    moved = [np.mean(np.roll(sky.opacity, -step, axis=0) * sky.shadow) for step in (0, 50, 100, 150, 200)]
+    assert max(moved[1:]) > moved[0]
+
+
+def test_classification_sees_clouds_shadows_water_snow(surface):
+    rng = np.random.default_rng(5)
+    sun = Sun(35, 150)
+    ground = observe(surface, 130, sun, rng)
+    sky = clouds.make_sky(surface.cover.shape, 0.4, sun, rng)
+    image = clouds.cover_with(sky, ground.reflectance, rng)
+    scl = clouds.classify(sky, image, surface.cover, ground.snow, ground.light, rng)
+    assert np.isin(scl[sky.opacity > 0.8], (8, 9)).mean() > 0.99
+    thin = (sky.opacity > 0.05) & (sky.opacity < 0.2) & (sky.cirrus < 0.05)
+    assert np.isin(scl[thin], (4, 5, 6, 7, 11)).mean() > 0.3  # cloud borders are missed
+    clear = (sky.opacity == 0) & (sky.shadow < 0.1) & (sky.cirrus < 0.05)
+    assert (scl[clear & (surface.cover == LAKE)] == 6).mean() > 0.8
+    assert (scl[clear & (surface.cover == SNOW)] == 11).mean() > 0.8
+    assert (scl[clear & (surface.cover == CONIFERS)] == 4).mean() > 0.7
+    assert (scl == 3).any()
+
+
+def test_cloud_shares_follow_the_real_series():
+    shares = clouds.cover_shares(68)
+    counts, _ = np.histogram(shares, [0, 0.05, 0.2, 0.5, 0.8, 1.01])
+    assert np.abs(counts - list(calibration.CLOUD_LEVELS.values())).max() <= 2
+
+
+@pytest.mark.parametrize("dates", [1, 2, 5, 20, 60])
+def test_plan(dates):
+    passes = plan(dates, 2020, np.random.default_rng(dates), traps=True)
+    good = [item for item in passes if not item.trap]
+    times = [item.time for item in good]
+    assert len(set(times)) == dates
+    assert times == sorted(times)
+    assert all((time.date() - datetime(2020, 1, 3).date()).days % 5 == 0 for time in times)
+    assert {item.time.year for item in passes} == {2020}
+    (duplicate,) = [item for item in passes if item.trap == "duplicate"]
+    original = next(item for item in good if item.time == duplicate.time)
+    assert (duplicate.baseline, duplicate.generation) < (original.baseline, original.generation)
+    (truncated,) = [item for item in passes if item.trap == "truncated"]
+    assert truncated.time not in times
+
+
+def test_noise_is_standardised_and_smooth():
+    field = fractal((64, 80), np.random.default_rng(0), 3.0)
+    assert field.shape == (64, 80)
+    assert field.mean() == pytest.approx(0, abs=1e-5)
+    assert field.std() == pytest.approx(1, abs=1e-4)
+    white = fractal((64, 80), np.random.default_rng(0), 0.0)
+    correlation = [np.corrcoef(f[:, 1:].ravel(), f[:, :-1].ravel())[0, 1] for f in (field, white)]
+    assert correlation[0] > 0.9 > 0.1 > abs(correlation[1])
+
+
+def test_block_mean_against_loops():
+    image = np.random.default_rng(0).random((2, 6, 9)).astype(np.float32)
+    expected = [[[image[b, i : i + 3, j : j + 3].mean() for j in (0, 3, 6)] for i in (0, 3)] for b in (0, 1)]
+    np.testing.assert_allclose(block_mean(image, 3), expected, rtol=1e-5)
+
+
+def test_compare_finds_a_known_difference():
+    """A series made of the real means themselves comes out equal; a brighter band shows."""
+    truth = np.repeat(np.arange(12, dtype=np.uint8), 10)[:, None] * np.ones((1, 120), np.uint8)
+    top = np.zeros((12, *truth.shape), np.float32)
+    for real in calibration.REAL.values():
+        for kind in real.classes:
+            top[:, truth == kind] = np.array(real.mean)[:, None] / 1000
+    ground = (top - spectra.PATH[:, None, None]) / spectra.TRANSMITTANCE[:, None, None]
+    ground[BANDS.index("B11")] += 0.1 / spectra.TRANSMITTANCE[BANDS.index("B11")]
+    series = xr.Dataset(
+        {
+            "image": (("time", "band", "y", "x"), ground[None]),
+            "clear": (("time", "y", "x"), np.ones((1, *truth.shape), bool)),
+            "truth": (("y", "x"), truth),
+        },
+        coords={"time": pd.to_datetime(["2020-07-01"]), "band": BANDS},
+    )
+    tables = calibration.compare(series)
+    bands = calibration.side_by_side(tables["bands"]).set_index(["cover", "band"])["difference"]
+    assert len(bands) == 5 * 12
+    assert bands.xs("B11", level="band").to_numpy() == pytest.approx(0.1, abs=1e-5)
+    assert bands.drop("B11", level="band").abs().max() < 1e-5
+    curves = calibration.side_by_side(tables["ndvi"]).dropna()
+    assert set(curves["month"]) == {7}
+    sky = calibration.side_by_side(tables["clouds"], "share").dropna()
+    assert sky["twin"].tolist() == [0.0]
