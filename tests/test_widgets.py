@@ -99,6 +99,10 @@ def test_moving_the_date_changes_the_picture_and_reads_that_date_only(explorer, 
     assert not READ, "the last pictures are remembered"
 
 
+def test_the_first_date_is_named_too(series):
+    assert SeriesExplorer(series, LANDCOVER, date=0).date_shown.value.startswith("2020-02-01 · ")
+
+
 def test_colours_mean_the_same_at_every_date(explorer):
     notes = set()
     for date in range(DATES):

@@ -169,7 +169,7 @@ class SeriesExplorer:
         self._figure.clear()
         with plots.style():
             self._map_axes = self._draw_into(self._figure)
-        self.date_shown.value = self.date.label
+        self.date_shown.value = self.date.options[self.date.value][0]
         self.status.value = self.describe_pixel()
         if self.canvas is not None:
             self.canvas.draw_idle()
