@@ -238,3 +238,6 @@ def test_compare_finds_a_known_difference():
     assert set(curves["month"]) == {7}
     sky = calibration.side_by_side(tables["clouds"], "share").dropna()
     assert sky["twin"].tolist() == [0.0]
+    levels = calibration.side_by_side(tables["cloud_levels"], "share").set_index("level")
+    assert levels["twin"].tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert levels["real"].sum() == pytest.approx(1)

@@ -93,6 +93,7 @@ CLOUD_DATES = (4, 2, 4, 4, 6, 5, 9, 9, 9, 4, 3, 9)
 """Number of dates behind each mean."""
 CLOUD_LEVELS = {"below 5 %": 30, "5 to 20 %": 6, "20 to 50 %": 5, "50 to 80 %": 6, "above 80 %": 21}
 """Number of the 68 real dates by cloud share."""
+_LEVEL_EDGES = (-0.01, 0.05, 0.2, 0.5, 0.8, 1.01)
 
 _GROWING = (5, 6, 7, 8, 9)
 _CLEAR = 0.6  # share of the scene that a date must show to be compared
@@ -109,8 +110,8 @@ def compare(series: xr.Dataset) -> dict[str, pd.DataFrame]:
     Returns:
         Tidy tables, each with a column ``source`` of "real" or "twin": ``bands`` (cover, band, mean, sd),
         ``correlation`` (band, correlation), ``ndvi`` (cover, month, mean, sd, dates), ``clouds`` (month,
-        share, dates). Reflectance and NDVI are at the top of the atmosphere; the twin's cloud share is
-        what is not clear, cloud shadow and no data included.
+        share, dates), ``cloud_levels`` (level, share of the dates). Reflectance and NDVI are at the top of
+        the atmosphere; the twin's cloud share is what is not clear, cloud shadow and no data included.
     """
     truth = np.asarray(series["truth"])
     spectra, curves, neighbours, clouds = [], [], [], []
@@ -131,6 +132,7 @@ def compare(series: xr.Dataset) -> dict[str, pd.DataFrame]:
         "correlation": pd.concat([_real_correlation(), _mean_of(neighbours, ["band"])], ignore_index=True),
         "ndvi": pd.concat([_real_ndvi(), _mean_of(curves, ["cover", "month"], "dates")], ignore_index=True),
         "clouds": pd.concat([_real_clouds(), _twin_clouds(clouds)], ignore_index=True),
+        "cloud_levels": _cloud_levels([share for _, share in clouds]),
     }
 
 
@@ -236,3 +238,15 @@ def _twin_clouds(rows: list[tuple[int, float]]) -> pd.DataFrame:
     result = table.agg(share="mean", dates="size").reset_index()
     result.insert(0, "source", "twin")
     return result
+
+
+def _cloud_levels(shares: list[float]) -> pd.DataFrame:
+    """Return the share of the dates at each level of cloudiness."""
+    levels = pd.cut(shares, _LEVEL_EDGES, labels=list(CLOUD_LEVELS))
+    twin = pd.Series(levels).value_counts(normalize=True).reindex(list(CLOUD_LEVELS))
+    real = pd.Series(CLOUD_LEVELS) / sum(CLOUD_LEVELS.values())
+    tables = [
+        pd.DataFrame({"source": source, "level": list(CLOUD_LEVELS), "share": values.to_numpy()})
+        for source, values in (("real", real), ("twin", twin))
+    ]
+    return pd.concat(tables, ignore_index=True)

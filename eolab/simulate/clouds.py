@@ -69,7 +69,7 @@ def make_sky(shape: tuple[int, int], share: float, sun: Sun, rng: np.random.Gene
     move = (-round(reach * np.cos(away)), round(reach * np.sin(away)))
     shadow = np.roll(opacity, move, axis=(0, 1)) * (1 - opacity)
     thin = fractal(shape, rng, 3.2)
-    amount = rng.choice([0.0, 0.0, 0.0, 0.12, 0.25]) if share > 0.03 else 0.0
+    amount = rng.choice([0.0, 0.0, 0.0, 0.12, 0.25]) if share > 0.1 else 0.0
     haze = np.abs(rng.normal(0, 0.003)) * (1 + 0.4 * fractal(shape, rng, 3.0))
     cirrus = amount * smoothstep(thin, 0.4, 1.6)
     return Sky(*(part.astype(np.float32) for part in (opacity, cirrus, shadow, np.maximum(haze, 0))))
@@ -119,9 +119,9 @@ def classify(
     scl[cloud > 0.62] = _CLOUD_HIGH
     border = binary_dilation(cloud > 0.30) & (cloud <= 0.30)
     scl[border & (rng.random(cover.shape) < 0.3)] = _UNCLASSIFIED
-    if rng.random() < 0.35:  # bright roofs and gravel taken for cloud
+    if rng.random() < 0.30:  # bright roofs and gravel taken for cloud
         bright = np.isin(cover, (URBAN, MINERAL, SAND)) & (band["B02"] > 0.11) & (snow < 0.1)
-        chance = smoothstep(fractal(cover.shape, rng, 1.0), 0.8, 1.6)
+        chance = smoothstep(fractal(cover.shape, rng, 1.0), 1.0, 2.0)
         scl[bright & (chance > 0.5) & (scl == _BARE)] = _CLOUD_MEDIUM
     scl[(cover == LAKE) & (scl == _DARK)] = _WATER
     scl[band["B02"] > 1.18] = _SATURATED

@@ -17,6 +17,7 @@ from eolab.simulate.landscape import (
     MINERAL,
     ROCKS,
     SAND,
+    SHRUB,
     SNOW,
     URBAN,
     Landscape,
@@ -30,12 +31,13 @@ Array = np.ndarray
 
 # Relative height of the snow line by day of the year; below 0 even the valley is white.
 _SNOW_DAYS = (1, 25, 50, 75, 105, 135, 165, 255, 285, 315, 340, 366)
-_SNOW_LINE = (0.20, -0.05, 0.22, 0.36, 0.52, 0.70, 1.20, 1.20, 0.75, 0.50, 0.30, 0.20)
+_SNOW_LINE = (0.22, 0.02, 0.28, 0.45, 0.64, 0.82, 1.20, 1.20, 0.80, 0.55, 0.34, 0.22)
 _WET = np.array([0.2, 0.25, 0.3, 0.35, 0.35, 0.35, 0.35, 0.35, 0.35, 0.35, 0.8, 1.0], np.float32)
 _BLUR_PX = 0.65  # point spread of the 10 m bands
 _RELIEF = 0.40  # share of the slope's effect on light that the correction for terrain leaves
+_FALLOW = 0.06  # share of the crop parcels that are mostly grass this year
 _TEXTURE = {URBAN: 0.20, MINERAL: 0.17, ROCKS: 0.18, SAND: 0.15, LAKE: 0.05, SNOW: 0.04}
-_SNOW_HELD = {CONIFERS: 0.30, BROADLEAVES: 0.60, URBAN: 0.7, LAKE: 0.0}
+_SNOW_HELD = {CONIFERS: 0.10, BROADLEAVES: 0.20, SHRUB: 0.45, URBAN: 0.6, LAKE: 0.0}
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def make_surface(land: Landscape, rng: np.random.Generator) -> Surface:
     tint = 0.06 * fractal(shape, rng, 1.5, wavelength_px=60)
     mix = 0.75 * fractal(shape, rng, 1.6, wavelength_px=30) + 0.65 * fractal(shape, rng, 0.5)
     shared = np.clip(np.abs(mix) * np.array(SHARED)[cover], 0, 0.75)
+    fallow = (rng.random(int(land.parcels.max()) + 1) < _FALLOW)[parcels]
+    shared = np.where(fallow & ((cover == CEREALS) | (cover == ANNUAL)), 0.55 + 0.5 * shared, shared)
     south, east = (land.scene(slope) for slope in land.terrain.gradient())
     return Surface(
         cover=cover,
