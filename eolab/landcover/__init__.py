@@ -18,6 +18,7 @@ from eolab.landcover.samples import (
     window_reader,
 )
 from eolab.landcover.series import legend_of, open_series, reopen_series
+from eolab.landcover.twin import twin_and_real
 
 __all__ = [
     "area_table",
@@ -34,5 +35,6 @@ __all__ = [
     "sample_producer",
     "store_arrays",
     "store_metadata",
+    "twin_and_real",
     "window_reader",
 ]
