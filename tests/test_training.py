@@ -1,0 +1,161 @@
+"""Training: set-up, weights of classes, early stopping, errors."""
+
+import keras
+import numpy as np
+import pytest
+import training_example as example
+from sklearn.utils.class_weight import compute_class_weight
+
+from eolab import training
+from eolab.errors import DataError, ParameterError, RunError
+from eolab.training.feeding import ArrayBatches, Weighted, labels_of, weighted
+
+
+def test_same_seed_same_result_other_seed_another(tmp_path):
+    a, first = example.fit(tmp_path / "a", epochs=2)
+    b, second = example.fit(tmp_path / "b", epochs=2)
+    c, third = example.fit(tmp_path / "c", net=example.model(seed=4), epochs=2)
+    np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-6)
+    for ours, theirs in zip(a.variables, b.variables, strict=True):
+        np.testing.assert_allclose(np.array(ours), np.array(theirs), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(first["loss"], third["loss"], rtol=1e-3)
+    assert c is not a
+
+
+def test_set_up_says_what_it_runs_on_and_refuses_what_is_not_there():
+    setup = training.set_up(5)
+    assert str(setup).count("\n") == 2
+    assert setup.as_dict()["precision"] == "float32"
+    one = keras.random.normal((3,))
+    training.set_up(5)
+    np.testing.assert_array_equal(np.array(one), np.array(keras.random.normal((3,))))
+    with pytest.raises(ParameterError, match="did you mean 'bfloat16'"):
+        training.set_up(5, "bfloat61")
+    if not training.setting_up.accelerator():
+        with pytest.raises(ParameterError, match="needs a GPU"):
+            training.set_up(5, "float16")
+
+
+def test_bfloat16_trains_with_weights_in_float32(tmp_path):
+    data = example.arrays()
+    try:
+        net = example.model()
+        training.set_up(3, "bfloat16")
+        _, history = example.fit(tmp_path, net=net, data=data, epochs=1)
+    finally:
+        training.set_up(3)
+    assert np.isfinite(history["loss"]).all()
+    assert {str(v.dtype) for v in net.trainable_variables} == {"float32"}
+    assert net(data[0], training=False).dtype == "float32"
+
+
+def test_balanced_weights_are_those_of_sklearn():
+    label = np.array([0, 0, 0, 1, 3, 3, 255, 255], np.uint8)
+    found = training.balanced_weights(label, 5)
+    known = label[label != 255]
+    expected = compute_class_weight("balanced", classes=np.unique(known), y=known)
+    assert list(found) == [0, 1, 3]
+    assert list(found.values()) == pytest.approx(list(expected))
+
+
+def test_class_weights_reach_the_batches_and_ignored_samples_count_nothing():
+    inputs, label = example.arrays()
+    batches = weighted(ArrayBatches(inputs, label, 50), {0: 3.0}, example.CLASSES)
+    assert isinstance(batches, Weighted)
+    weights = np.concatenate([batches[i][2] for i in range(batches.num_batches)])
+    np.testing.assert_array_equal(weights, np.where(label == 255, 0, np.where(label == 0, 3, 1)))
+    assert 255 not in labels_of(batches.source)
+    with pytest.raises(ParameterError, match="classes are 0 to 3"):
+        weighted(batches, {4: 1.0}, 4)
+    with pytest.raises(ParameterError, match="'balanced'"):
+        weighted(batches, "balenced", 4)
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    inputs, label = example.arrays()
+    inputs["image"][:, 0, 0] = np.arange(len(label))
+
+    def order(seed, epoch):
+        batches = ArrayBatches(inputs, label, 64, seed=seed, shuffle=True).at_epoch(epoch)
+        return np.concatenate([batches[i][0]["image"][:, 0, 0] for i in range(batches.num_batches)])
+
+    np.testing.assert_array_equal(order(1, 2), order(1, 2))
+    assert sorted(order(1, 2)) == list(range(len(label)))
+    assert (order(1, 2) != order(1, 3)).any()
+    assert (order(1, 2) != order(2, 2)).any()
+
+
+def test_ignored_samples_do_not_change_the_training(tmp_path):
+    inputs, label = example.arrays()
+    other = {**inputs, "image": inputs["image"].copy()}
+    other["image"][:7] += 5  # samples with label 255
+    net = [
+        keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")]) for _ in "ab"
+    ]
+    losses = []
+    for data in (inputs, other):
+        training.set_up(0)
+        image = keras.Input((example.TIMES, example.BANDS), name="image")
+        net = keras.Model(
+            {"image": image}, keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(image))
+        )
+        folder = tmp_path / str(len(losses))
+        history = training.fit(
+            net, ({"image": data["image"]}, label), folder=folder, epochs=2, batch_size=50, progress=False
+        )
+        losses.append(history["loss"].to_numpy())
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
+
+
+def test_early_stopping_gives_back_the_best_epoch(tmp_path):
+    """Labels of the validation data are wrong on purpose: the better the training, the worse they are."""
+    inputs, label = example.arrays()
+    wrong = np.where(label == 255, 255, (label + 2) % 4).astype(np.uint8)
+    net = example.model()
+    history = training.fit(
+        net, (inputs, label), (inputs, wrong), folder=tmp_path, epochs=20, batch_size=32, learning_rate=0.01,
+        patience=2, progress=False,
+    )  # fmt: skip
+    best = int(history["val_loss"].idxmin())
+    assert len(history) == best + 1 + 2 < 20
+    assert history.attrs["best_epoch"] == best + 1
+    again = net.evaluate(ArrayBatches(inputs, wrong, 32), verbose=0, return_dict=True)
+    assert again["loss"] == pytest.approx(history["val_loss"].min(), rel=1e-4)
+
+
+def test_loss_that_is_no_number_stops_with_a_sentence(tmp_path):
+    inputs, label = example.arrays()
+    inputs["image"][200] = np.nan
+    with pytest.raises(RunError, match=r"no number after .*learning rate"):
+        training.fit(
+            example.model(), (inputs, label), folder=tmp_path, epochs=3, batch_size=50, progress=False
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "adamm"}, "did you mean 'adam'"),
+        ({"optimizer_options": {"weight_dcay": 1}}, "does not take"),
+        ({"schedule": "steps"}, "did you mean 'step'"),
+        ({"epochs": 0}, "must be positive"),
+        ({"monitor": "val_f1"}, "no 'val_f1' to monitor"),
+    ],
+)
+def test_impossible_parameters_are_refused(tmp_path, options, message):
+    with pytest.raises(ParameterError, match=message):
+        example.fit(tmp_path, **{"epochs": 1, **options})
+
+
+def test_arrays_of_different_length_are_refused():
+    with pytest.raises(DataError, match="one length"):
+        ArrayBatches({"image": np.zeros((3, 2))}, np.zeros(4), 2)
+
+
+def test_headless_training_prints_a_line_an_epoch(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("EOLAB_HEADLESS", "1")
+    example.fit(tmp_path, epochs=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("epoch 1/2: ")
+    assert "val_loss" in lines[1]
