@@ -241,3 +241,20 @@ def test_compare_finds_a_known_difference():
     levels = calibration.side_by_side(tables["cloud_levels"], "share").set_index("level")
     assert levels["twin"].tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
     assert levels["real"].sum() == pytest.approx(1)
+
+
+def test_compare_counts_clouds_of_the_classification():
+    """Shadow and snow are not clear, but no clouds; what was not seen does not count."""
+    scl = np.array([[[9, 3, 11, 4], [0, 0, 8, 4]]], np.uint8)
+    series = xr.Dataset(
+        {
+            "image": (("time", "band", "y", "x"), np.full((1, 12, 2, 4), 0.1, np.float32)),
+            "clear": (("time", "y", "x"), scl == 4),
+            "scl": (("time", "y", "x"), scl),
+            "truth": (("y", "x"), np.zeros((2, 4), np.uint8)),
+        },
+        coords={"time": pd.to_datetime(["2020-03-01"]), "band": BANDS},
+    )
+    clouds_table = calibration.compare(series)["clouds"]
+    twin = clouds_table[clouds_table["source"] == "twin"]
+    assert twin["share"].tolist() == [pytest.approx(2 / 6)]

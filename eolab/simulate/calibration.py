@@ -96,6 +96,7 @@ CLOUD_LEVELS = {"below 5 %": 30, "5 to 20 %": 6, "20 to 50 %": 5, "50 to 80 %": 
 _LEVEL_EDGES = (-0.01, 0.05, 0.2, 0.5, 0.8, 1.01)
 
 _GROWING = (5, 6, 7, 8, 9)
+_CLOUD_CODES = (8, 9, 10)
 _CLEAR = 0.6  # share of the scene that a date must show to be compared
 _WINDOW_PX = 100  # side of the real patch
 
@@ -105,19 +106,21 @@ def compare(series: xr.Dataset) -> dict[str, pd.DataFrame]:
 
     Args:
         series: ``image (time, band, y, x)`` with all twelve bands as surface reflectance at 10 m, ``clear
-            (time, y, x)`` bool and ``truth (y, x)`` class index, read one date at a time.
+            (time, y, x)`` bool and ``truth (y, x)`` class index, read one date at a time. With ``scl (time,
+            y, x)`` clouds are its codes 8 to 10 as in the real cloud masks, else whatever is not clear.
 
     Returns:
         Tidy tables, each with a column ``source`` of "real" or "twin": ``bands`` (cover, band, mean, sd),
         ``correlation`` (band, correlation), ``ndvi`` (cover, month, mean, sd, dates), ``clouds`` (month,
         share, dates), ``cloud_levels`` (level, share of the dates). Reflectance and NDVI are at the top of
-        the atmosphere; the twin's cloud share is what is not clear, cloud shadow and no data included.
+        the atmosphere.
     """
     truth = np.asarray(series["truth"])
     spectra, curves, neighbours, clouds = [], [], [], []
     for k, time in enumerate(pd.DatetimeIndex(series["time"].values)):
         clear = np.asarray(series["clear"].isel(time=k))
-        clouds.append((time.month, 1 - clear.mean()))
+        scl = np.asarray(series["scl"].isel(time=k)) if "scl" in series else np.where(clear, 4, 8)
+        clouds.append((time.month, float(np.isin(scl, _CLOUD_CODES).sum() / max(1, (scl > 0).sum()))))
         if clear.mean() < _CLEAR:
             continue
         surface = np.asarray(series["image"].isel(time=k).sel(band=list(BANDS)), np.float32)
