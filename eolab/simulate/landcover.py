@@ -58,8 +58,8 @@ def write(
         folder: Where to write; must not exist.
         seed: Same seed and size, same pixels.
         size: Pixels of 10 m along a side, a multiple of 12 from 96 on. A scene below 400 pixels shrinks its
-            fields and villages, and CORINE's smallest patch of 25 ha, in proportion; cells of 100 m are coarse
-            there, so that its CORINE is right for 30 to 60 % of the pixels instead of 65 to 75 %.
+            fields and villages, and CORINE's smallest patch of 25 ha, in proportion. Cells of 100 m are
+            coarse there: its CORINE is right for 30 to 60 % of the pixels instead of 65 to 75 %.
         dates: Good dates in the year.
         year: The year.
         progress: Whether to show progress.
