@@ -89,9 +89,6 @@ def test_ignored_samples_do_not_change_the_training(tmp_path):
     inputs, label = example.arrays()
     other = {**inputs, "image": inputs["image"].copy()}
     other["image"][:7] += 5  # samples with label 255
-    net = [
-        keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")]) for _ in "ab"
-    ]
     losses = []
     for data in (inputs, other):
         training.set_up(0)

@@ -1,0 +1,207 @@
+"""Predictors: engines agree, exports are cached, errors are sentences."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from eolab import baselines, prediction
+from eolab.errors import DataError, ParameterError
+from eolab.prediction import engines, exports
+
+TIMES, BANDS, CLASSES = 6, 3, 4
+
+
+def small_model(seed=0):
+    """A convolution along time that leaves invalid dates out."""
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((TIMES, BANDS), name="image")
+    valid = keras.Input((TIMES,), name="valid")
+    day = keras.Input((TIMES,), name="day")
+    seen = valid[..., None] > 0
+    hidden = ops.where(seen, image, ops.zeros_like(image))
+    hidden = ops.concatenate([hidden, day[..., None] / 365.0], -1)
+    hidden = keras.layers.Conv1D(8, 3, activation="relu", padding="same")(hidden)
+    hidden = keras.layers.Flatten()(keras.layers.Dropout(0.5)(hidden))
+    inputs = {"image": image, "valid": valid, "day": day}
+    return keras.Model(inputs, keras.layers.Dense(CLASSES, activation="softmax")(hidden))
+
+
+def inputs_of(size, seed=0):
+    rng = np.random.default_rng(seed)
+    valid = rng.random((size, TIMES)) < 0.7
+    image = rng.normal(size=(size, TIMES, BANDS))
+    image[~valid] = np.nan
+    return {"image": image, "valid": valid, "day": np.tile(np.arange(TIMES) * 30.0, (size, 1))}
+
+
+def reference(model, inputs):
+    """Keras called on all samples at once, nothing of eolab in between."""
+    return np.array(model({k: np.asarray(v, np.float32) for k, v in inputs.items()}, training=False))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    model = small_model()
+    model.save(folder / "model.keras")
+    return folder, model
+
+
+@pytest.mark.parametrize("engine", engines.ENGINES)
+def test_engines_agree_with_keras_in_batches_of_any_size(saved, engine):
+    folder, model = saved
+    predictor = prediction.load(folder, engine, batch_size=16)
+    for size in (1, 16, 37):
+        inputs = inputs_of(size, seed=size)
+        found = predictor(inputs | {"nodata": np.zeros(size)})
+        assert found.dtype == np.float32
+        assert found.shape == (size, CLASSES)
+        assert np.abs(found - reference(model, inputs)).max() <= prediction.TOLERANCE["float32"]
+    assert predictor.engine == engine
+
+
+def test_fixed_batches_are_padded_and_cut(saved):
+    predictor = prediction.load(saved[0], batch_size=16)
+    predictor._compute.fixed_batch = True
+    inputs = inputs_of(37)
+    np.testing.assert_allclose(predictor(inputs), reference(saved[1], inputs), atol=1e-6)
+
+
+def test_auto_takes_the_fastest_and_says_why(saved):
+    predictor = prediction.load(saved[0], "auto", batch_size=64)
+    assert set(predictor.timings) | set(predictor.skipped) == set(engines.ENGINES)
+    usable = {name: v for name, v in predictor.timings.items() if name not in predictor.skipped}
+    assert predictor.engine == max(usable, key=usable.get)
+
+
+def test_auto_skips_engines_that_fail_or_disagree(saved, monkeypatch):
+    class Wrong(engines.OnnxEngine):
+        def __call__(self, inputs):
+            return np.roll(super().__call__(inputs), 1, axis=-1)
+
+    def missing(*arguments):
+        raise ParameterError("no such engine here")
+
+    monkeypatch.setattr(prediction.predictor, "OnnxEngine", Wrong)
+    monkeypatch.setattr(prediction.predictor, "OpenvinoEngine", missing)
+    predictor = prediction.load(saved[0], "auto", batch_size=8)
+    assert predictor.engine == "keras"
+    assert "differ from Keras" in predictor.skipped["onnx"]
+    assert predictor.skipped["openvino"] == "no such engine here"
+
+
+def test_export_is_kept_and_replaced_when_the_model_changes(tmp_path):
+    small_model(1).save(tmp_path / "model.keras")
+    first = prediction.load(tmp_path, "onnx")
+    file = tmp_path / "model_onnx" / "model.onnx"
+    written = file.stat().st_mtime_ns
+    prediction.load(tmp_path, "onnx")
+    assert file.stat().st_mtime_ns == written
+    other = small_model(2)
+    other.save(tmp_path / "model.keras")
+    second = prediction.load(tmp_path, "onnx")
+    inputs = inputs_of(5)
+    np.testing.assert_allclose(second(inputs), reference(other, inputs), atol=1e-5)
+    assert np.abs(first(inputs) - second(inputs)).max() > 1e-3
+    assert first.fingerprint != second.fingerprint
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.keras", "model_onnx"]
+
+
+def test_cached_export_predicts_without_tensorflow(saved):
+    prediction.load(saved[0], "onnx")
+    code = (
+        "import sys, numpy as np; from eolab import prediction;"
+        f"p = prediction.load({str(saved[0])!r}, 'onnx');"
+        f"dates = np.ones((2, {TIMES}));"
+        f"p({{'image': np.zeros((2, {TIMES}, {BANDS})), 'valid': dates, 'day': dates}});"
+        "assert not {'tensorflow', 'keras', 'jax'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_model_that_cannot_be_exported_says_so(monkeypatch, tmp_path):
+    model = small_model()
+
+    def fails(*arguments, **options):
+        raise NotImplementedError("no converter\nfor this layer")
+
+    monkeypatch.setattr(model, "export", fails, raising=False)
+    with pytest.raises(
+        ParameterError, match=r"cannot be exported .*no converter for this layer.*engine='keras'"
+    ):
+        prediction.load(model, "openvino")
+    predictor = prediction.load(model, "auto", batch_size=8)
+    assert predictor.engine == "keras"
+    assert "no converter" in predictor.skipped["onnx"]
+
+
+def test_missing_package_names_the_remedy(monkeypatch, saved):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ParameterError, match=r"pip install 'eolab\[fast\]'"):
+        prediction.load(saved[0], "onnx")
+
+
+def test_model_in_memory_and_its_fingerprint():
+    model = small_model()
+    predictor = prediction.load(model, batch_size=8)
+    inputs = inputs_of(9)
+    np.testing.assert_allclose(predictor(inputs), reference(model, inputs), atol=1e-6)
+    before = predictor.fingerprint
+    assert prediction.load(model).fingerprint == before
+    model.layers[-1].bias.assign_add(np.ones(CLASSES, np.float32))
+    assert prediction.load(model).fingerprint != before
+
+
+def test_baseline_has_its_own_engine(tmp_path):
+    inputs = inputs_of(60)
+    label = np.arange(60) % CLASSES
+    baseline = baselines.build("random_forest", classes=CLASSES, trees=5).fit(inputs, label)
+    baseline.save(tmp_path / "model.joblib")
+    predictor = prediction.load(tmp_path, "auto", batch_size=17)
+    assert predictor.engine == "sklearn"
+    np.testing.assert_allclose(predictor(inputs), baseline.predict_proba(inputs), atol=1e-6)
+    assert predictor.fingerprint
+
+
+def test_bad_calls_are_sentences(saved, tmp_path):
+    with pytest.raises(DataError, match=r"expected model.keras or model.joblib"):
+        prediction.load(tmp_path)
+    with pytest.raises(ParameterError, match="did you mean 'onnx'"):
+        prediction.load(saved[0], "onx")
+    (tmp_path / "model.keras").write_bytes(b"no model")
+    with pytest.raises(DataError, match="cannot be read as a Keras model"):
+        prediction.load(tmp_path)
+    predictor = prediction.load(saved[0])
+    inputs = inputs_of(4)
+    with pytest.raises(ParameterError, match="day is missing"):
+        predictor({name: inputs[name] for name in ("image", "valid")})
+    with pytest.raises(ParameterError, match="one length"):
+        predictor({**inputs, "day": inputs["day"][:3]})
+
+
+def test_exporting_prints_nothing(tmp_path, capfd):
+    prediction.load(small_model(), "onnx")
+    with exports.quiet():
+        os.write(2, b"from C++")
+        print("from Python")
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "from" not in err
+    os.write(2, b"heard again")
+    assert "heard again" in capfd.readouterr().err
+
+
+def test_bfloat16_of_openvino_is_near_or_refused(saved):
+    inputs = inputs_of(50)
+    try:
+        predictor = prediction.load(saved[0], "openvino", precision="bfloat16")
+    except ParameterError as error:
+        pytest.skip(str(error))
+    difference = np.abs(predictor(inputs) - reference(saved[1], inputs)).max()
+    assert difference <= prediction.TOLERANCE["bfloat16"]
+    assert predictor.fingerprint != prediction.load(saved[0], "openvino").fingerprint
