@@ -4,12 +4,15 @@ Two spectra a class, at the height of its season ("green") and out of it ("dorma
 1) for the twelve bands of Level-2A, and a season: a double logistic in the day of the year (Beck et al.
 2006, Remote Sensing of Environment 100:321), with the share of green before and after it.
 
-Origin. Forest, grassland, shrub and built-up ground in season start from the class means of the cloud-free
-summer scenes of a Slovenian patch (eo-learn's TestEOPatch, Copernicus Sentinel data, Level-1C), brought to
-the ground by :data:`PATH` and :data:`TRANSMITTANCE`: a dark-object estimate on the forest of its summer
-scenes. Cropland, bare soil and snow follow the Level-2A patches of BigEarthNet (Austria in June, Portugal
-in December, Finland in February). The seasons follow the monthly NDVI of the Slovenian patch. Rock, sand,
-mineral and water are not in these samples; their numbers are ours, typical of such surfaces.
+Origin. All numbers were set by hand, near what samples show; none is a fit. Forest, grassland, shrub and
+built-up ground in season start from the class means of the cloud-free summer scenes of a Slovenian patch
+(eo-learn's TestEOPatch, Copernicus Sentinel data, Level-1C), brought to the ground by :data:`PATH` and
+:data:`TRANSMITTANCE`, which were chosen so that its forest gets the reflectance usual for dark forest.
+Cropland, bare soil and snow lie in the range of the Level-2A patches of BigEarthNet (Austria in June,
+Portugal in December, Finland in February). The seasons follow the monthly NDVI of the Slovenian patch.
+Rock, sand, mineral and water are not in these samples: their numbers are assumed. Mixing and spread between
+parcels were raised until a random forest on true labels reached 0.92 on other blocks of the scene of seed
+0: that score describes the setting, not the world.
 """
 
 from __future__ import annotations
@@ -104,11 +107,11 @@ SHARED = (0.45, 0.30, 0.26, 0.26, 0.36, 0.32, 0.28, 0.25, 0.23, 0.28, 0.03, 0.12
 """Standard deviation of the share that the partner takes."""
 
 PATH: Array = np.array([92, 57, 29, 15, 11, 7, 5, 4, 3, 1, 1, 1], np.float32) / 1000
-"""Reflectance that a clear mid-latitude atmosphere adds to Level-1C, by band."""
+"""Reflectance that a clear atmosphere adds to Level-1C, by band (assumed, see above)."""
 TRANSMITTANCE: Array = np.array(
     [0.80, 0.86, 0.90, 0.94, 0.95, 0.95, 0.96, 0.95, 0.97, 0.28, 0.97, 0.95], np.float32
 )
-"""Share of the surface's reflectance that Level-1C shows, by band."""
+"""Share of the surface's reflectance that Level-1C shows, by band (assumed, see above)."""
 
 
 def to_top_of_atmosphere(reflectance: Array) -> Array:
