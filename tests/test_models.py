@@ -15,7 +15,6 @@ from eolab import models
 from eolab.errors import ParameterError
 from eolab.models.layers import DayEncoding, MaskedMean, Normalize
 from eolab.models.ltae import MasterQueryAttention
-from eolab.models.recurrence import SeriesLSTM
 from eolab.models.transformer import SelfAttention
 
 B, T, C, K = 32, 5, 4, 3
@@ -102,24 +101,22 @@ def test_attention_does_not_depend_on_the_order_of_the_dates(name):
     assert np.abs(harness.predict(model, moved) - harness.predict(model, inputs)).max() > 1e-3
 
 
-@pytest.mark.parametrize("backwards", [False, True])
-@pytest.mark.parametrize("sequences", [False, True])
-def test_series_lstm_is_that_of_keras(backwards, sequences):
-    rng = np.random.default_rng(0)
-    x, valid = rng.normal(size=(B, T, C)).astype("float32"), rng.random((B, T)) > 0.4
-    valid[0] = False
-    own = SeriesLSTM(5, sequences, backwards, seed=3)
-    reference = keras.layers.LSTM(5, return_sequences=sequences, go_backwards=backwards)
-    reference.build(x.shape)
-    result = own(x, valid)
-    np.testing.assert_array_equal(own.bias, reference.cell.bias)
-    own.bias.assign(rng.normal(size=20))
-    reference.set_weights(own.get_weights())
-    expected = keras.ops.convert_to_numpy(reference(x, mask=keras.ops.array(valid)))
-    if sequences and backwards:
-        expected = expected[:, ::-1]  # Keras gives them in the order of the computation
-    assert result.shape == expected.shape
-    np.testing.assert_allclose(own(x, valid), expected, atol=2e-6)
+@pytest.mark.parametrize("unroll", [False, True])
+def test_lstm_keeps_its_state_over_gaps(unroll):
+    """The model sees nothing but the valid dates: the formula, run over these alone, gives the same."""
+    inputs, _ = series()
+    model = models.build("lstm", times=T, bands=C, classes=K, units=6, unroll=unroll, **STATISTICS)
+    kernel, recurrent, bias, dense, offset = model.get_weights()
+    got = harness.predict(model, inputs)
+    x = (inputs["image"] - np.array(STATISTICS["mean"])) / np.array(STATISTICS["std"])
+    for b in range(B):
+        state = memory = np.zeros(6)
+        for t in np.flatnonzero(inputs["valid"][b]):
+            let_in, keep, candidate, let_out = np.split(x[b, t] @ kernel + state @ recurrent + bias, 4)
+            memory = memory / (1 + np.exp(-keep)) + np.tanh(candidate) / (1 + np.exp(-let_in))
+            state = np.tanh(memory) / (1 + np.exp(-let_out))
+        odds = np.exp(state @ dense + offset)
+        np.testing.assert_allclose(got[b], odds / odds.sum(), atol=1e-5)
 
 
 def test_normalize_is_the_formula_and_zero_where_nothing_was_seen():
@@ -200,6 +197,11 @@ def test_a_wrong_name_option_or_size_is_named():
     for name in ("ltae", "transformer"):
         with pytest.raises(ParameterError, match="units is 30, expected a multiple of heads"):
             models.build(name, **size, units=30, heads=4)
+
+
+def test_compile_options_say_what_pays():
+    assert models.compile_options("lstm") == {"jit_compile": True, "steps_per_execution": 16}
+    assert not models.compile_options("tempcnn")["jit_compile"]
 
 
 def test_describe_lists_every_model():

@@ -29,15 +29,17 @@ class Architecture:
         module: Module of the function.
         title: What it is, in a few words.
         paper: Authors and year; the function's docstring has the rest.
+        compiled: Whether XLA makes a training step faster on a processor; it pays for recurrence.
     """
 
     module: str
     title: str
     paper: str
+    compiled: bool = False
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "lstm": Architecture("eolab.models.lstm", "LSTM over the dates", "Sedona et al. 2022"),
+    "lstm": Architecture("eolab.models.lstm", "LSTM over the dates", "Sedona et al. 2022", compiled=True),
     "tempcnn": Architecture("eolab.models.tempcnn", "Convolutions along time", "Pelletier et al. 2019"),
     "ltae": Architecture("eolab.models.ltae", "Lightweight temporal attention", "Garnot and Landrieu 2020"),
     "transformer": Architecture("eolab.models.transformer", "Transformer encoder", "Vaswani et al. 2017"),
@@ -61,6 +63,15 @@ def options(name: str) -> dict[str, Any]:
     """Return the options of an architecture with their defaults."""
     parameters = inspect.signature(_function(name)).parameters
     return {key: parameter.default for key, parameter in parameters.items() if key not in GIVEN}
+
+
+def compile_options(name: str) -> dict[str, Any]:
+    """Return the arguments of ``model.compile`` that train an architecture fastest on a processor.
+
+    Sixteen steps run in one go, so that callbacks see every sixteenth batch; results do not change.
+    """
+    _function(name)
+    return {"jit_compile": ARCHITECTURES[name].compiled, "steps_per_execution": 16}
 
 
 def describe(times: int = 20, bands: int = 12, classes: int = 12) -> pd.DataFrame:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
+from keras import ops
 
 from eolab.models.layers import Normalize, Seeds, probabilities, series_inputs
-from eolab.models.recurrence import SeriesLSTM
 
 
 def lstm(
@@ -22,11 +22,14 @@ def lstm(
     layers: int = 1,
     dropout: float = 0.2,
     bidirectional: bool = False,
+    unroll: bool = False,
 ) -> keras.Model:
     """Return the recurrent network of Sedona et al. (2022): an LSTM over the dates, all bands as features.
 
     - The state passes invalid dates unchanged, so that they influence nothing.
     - Dates are taken in their order; ``day`` is not used.
+    - Keras's own layer trains as fast as PyTorch's on a processor when the step is compiled: take
+      :func:`eolab.models.compile_options`. ``benchmarks/lstm_training.py`` measures it.
 
     Paper: An automatic approach for the production of a time series of consistent land-cover maps based on
     long short-term memory, IGARSS 2022; the paper leaves the sizes open.
@@ -42,18 +45,31 @@ def lstm(
         layers: LSTMs on top of each other.
         dropout: Share of features dropped after each LSTM.
         bidirectional: Whether a second LSTM runs against time beside each, which doubles the features.
+        unroll: Whether to write the dates out instead of looping: same weights and results, slower to
+            compile; for export to engines that cannot loop.
     """
     seeds = Seeds(seed)
+
+    def recurrent(sequences: bool, backwards: bool) -> keras.layers.Layer:
+        return keras.layers.LSTM(
+            units,
+            kernel_initializer=seeds.glorot(),
+            recurrent_initializer=keras.initializers.Orthogonal(seed=seeds.next()),
+            return_sequences=sequences,
+            go_backwards=backwards,
+            unroll=unroll,
+            use_cudnn=False,  # takes masks with gaps at the end only
+        )
+
     inputs = series_inputs(times, bands)
+    seen = ops.cast(inputs["valid"], "bool")  # (B, T)
     x = Normalize(mean, std, name="normalize")(inputs["image"], inputs["valid"])  # (B, T, C)
     for layer in range(layers):
-        directions = [False, True] if bidirectional else [False]
-        features = [
-            SeriesLSTM(units, return_sequences=layer < layers - 1, go_backwards=backwards, seed=seeds.next())(
-                x, inputs["valid"]
-            )
-            for backwards in directions
-        ]
-        x = keras.layers.Concatenate()(features) if bidirectional else features[0]  # (B, T, U) or (B, U)
-        x = seeds.dropout(dropout)(x)
+        sequences = layer < layers - 1
+        features = recurrent(sequences, False)(x, mask=seen)  # (B, T, U) or (B, U)
+        if bidirectional:
+            against = recurrent(sequences, True)(x, mask=seen)
+            against = ops.flip(against, axis=1) if sequences else against  # back to the order of the dates
+            features = keras.layers.Concatenate()([features, against])  # (B, T, 2 U) or (B, 2 U)
+        x = seeds.dropout(dropout)(features)
     return keras.Model(inputs, probabilities(x, classes, seeds), name="lstm")
