@@ -87,3 +87,18 @@ def class_table(
     interval: Any = metrics.bootstrap(truth, prediction, groups, "f1", replicates, seed, classes=len(names))
     table = table.assign(low=interval.low, high=interval.high).reset_index()
     return table[["class", "precision", "recall", "f1", "low", "high", "iou", "support"]]
+
+
+def join_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put score tables of several runs on the same samples together, each classifier once.
+
+    Args:
+        tables: Results of :func:`score_table`, the newest run first; of two rows for one classifier the
+            newer one counts.
+
+    Returns:
+        One table: baselines first, then by name.
+    """
+    joined = pd.concat(list(tables), ignore_index=True)
+    joined = joined.drop_duplicates(["name", "against", "statistic"])
+    return joined.sort_values("baseline", ascending=False, kind="stable", ignore_index=True)

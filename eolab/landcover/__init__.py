@@ -5,7 +5,7 @@ Paris, Bruzzone and Fernández-Prieto (2019, https://doi.org/10.1109/TGRS.2018.2
 labels, the series gives the features, and the learned map replaces the old one.
 """
 
-from eolab.landcover.maps import area_table, change_table, map_scores
+from eolab.landcover.maps import area_table, change_table, map_scores, unseen_blocks
 from eolab.landcover.samples import (
     connected_groups,
     default_block_m,
@@ -36,5 +36,6 @@ __all__ = [
     "store_arrays",
     "store_metadata",
     "twin_and_real",
+    "unseen_blocks",
     "window_reader",
 ]

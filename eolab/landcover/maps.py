@@ -59,8 +59,29 @@ def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, unseen: np
     return pd.DataFrame(rows)
 
 
+def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str) -> np.ndarray:
+    """Mark the ground that a model has not learned from.
+
+    Args:
+        series: Result of ``open_series``.
+        table: Sample table with ``row``, ``col`` and ``block``.
+        column: Split column; blocks with samples of "train" or "validation" are left out.
+
+    Returns:
+        (y, x) bool: True in the rectangles that hold the samples of the other blocks.
+    """
+    used = table.loc[table[column].isin(["train", "validation"]), "block"].unique()
+    unseen = np.zeros((series.sizes["y"], series.sizes["x"]), bool)
+    for _, rows in table[~table["block"].isin(used)].groupby("block"):
+        unseen[rows["row"].min() : rows["row"].max() + 1, rows["col"].min() : rows["col"].max() + 1] = True
+    return unseen
+
+
 def change_table(
-    old: np.ndarray, new: np.ndarray, truth: np.ndarray, truth_before: np.ndarray | None = None
+    old: xr.DataArray | np.ndarray,
+    new: xr.DataArray | np.ndarray,
+    truth: xr.DataArray | np.ndarray,
+    truth_before: xr.DataArray | np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Say what a new map changed in the old one, and how much of that is real.
 
@@ -75,6 +96,7 @@ def change_table(
         A row a case with pixels, share of the pixels compared and, with ``truth_before``, how many of them
         changed on the ground.
     """
+    old, new, truth = (np.asarray(values) for values in (old, new, truth))
     known = (old != IGNORE) & (new != IGNORE) & (truth != IGNORE)
     changed, was_right, is_right = old != new, old == truth, new == truth
     cases = {
@@ -89,6 +111,6 @@ def change_table(
         where = where & known
         row = {"case": case, "pixels": int(where.sum()), "share": where.sum() / max(known.sum(), 1)}
         if truth_before is not None:
-            row["of these changed on the ground"] = int((where & (truth_before != truth)).sum())
+            row["of these changed on the ground"] = int((where & (np.asarray(truth_before) != truth)).sum())
         rows.append(row)
     return pd.DataFrame(rows)

@@ -48,7 +48,8 @@ def open_series(
 
     Returns:
         Dataset with ``image (time, band, y, x)`` float32 (NaN where nodata), ``clear (time, y, x)`` bool,
-        ``label (y, x)`` uint8 class index (255 = ignore) and, for twins, ``truth`` and ``truth_before``
+        ``label (y, x)`` uint8 class index (255 = ignore), ``scl (time, y, x)`` where Sentinel-2 has it and,
+        for twins, ``truth`` and ``truth_before``
         ``(y, x)``. ``attrs`` hold the legend (see :func:`legend_of`) and what was rejected.
 
     Raises:
@@ -78,6 +79,7 @@ def _from_sentinel2(
     series = xr.Dataset(
         {
             "image": source["reflectance"],
+            "scl": source["scl"],
             "clear": clear_mask(source["scl"], keep=tuple(keep_scl)),
             "label": source["corine"].copy(data=from_corine(source["corine"])),
         },

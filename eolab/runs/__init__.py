@@ -21,7 +21,7 @@ In a results notebook::
 ``study.yaml`` is described in :mod:`eolab.runs.study`.
 """
 
-from eolab.runs.history import RunRecord, collect, latest, load
+from eolab.runs.history import RunRecord, collect, latest, load, records
 from eolab.runs.record import Run, start
 
-__all__ = ["Run", "RunRecord", "collect", "latest", "load", "start"]
+__all__ = ["Run", "RunRecord", "collect", "latest", "load", "records", "start"]

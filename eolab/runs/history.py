@@ -88,6 +88,11 @@ class RunRecord:
         """Whether any data set of this run, or of a run it builds on, is simulated."""
         return bool(self.record.get("simulated"))
 
+    def uses(self, upstream: Path) -> bool:
+        """Return whether this run is finished and was made from another run, told by that run's folder."""
+        names = {str(run.get("run")) for run in self.record.get("upstream", {}).values()}
+        return self.status == "done" and upstream.name in names
+
     def path(self, name: str) -> Path:
         """Return a file of the run folder.
 
