@@ -14,6 +14,9 @@ from eolab.errors import DataError, ParameterError
 from eolab.prediction import engines, exports
 
 TIMES, BANDS, CLASSES = 6, 3, 4
+exported = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="exports are made on TensorFlow"
+)
 
 
 def small_model(seed=0):
@@ -52,7 +55,9 @@ def saved(tmp_path_factory):
     return folder, model
 
 
-@pytest.mark.parametrize("engine", engines.ENGINES)
+@pytest.mark.parametrize(
+    "engine", ["keras", pytest.param("onnx", marks=exported), pytest.param("openvino", marks=exported)]
+)
 def test_engines_agree_with_keras_in_batches_of_any_size(saved, engine):
     folder, model = saved
     predictor = prediction.load(folder, engine, batch_size=16)
@@ -79,6 +84,7 @@ def test_auto_takes_the_fastest_and_says_why(saved):
     assert predictor.engine == max(usable, key=usable.get)
 
 
+@exported
 def test_auto_skips_engines_that_fail_or_disagree(saved, monkeypatch):
     class Wrong(engines.OnnxEngine):
         def __call__(self, inputs):
@@ -95,6 +101,7 @@ def test_auto_skips_engines_that_fail_or_disagree(saved, monkeypatch):
     assert predictor.skipped["openvino"] == "no such engine here"
 
 
+@exported
 def test_export_is_kept_and_replaced_when_the_model_changes(tmp_path):
     small_model(1).save(tmp_path / "model.keras")
     first = prediction.load(tmp_path, "onnx")
@@ -112,6 +119,7 @@ def test_export_is_kept_and_replaced_when_the_model_changes(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.keras", "model_onnx"]
 
 
+@exported
 def test_cached_export_predicts_without_tensorflow(saved):
     prediction.load(saved[0], "onnx")
     code = (
@@ -124,6 +132,7 @@ def test_cached_export_predicts_without_tensorflow(saved):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@exported
 def test_model_that_cannot_be_exported_says_so(monkeypatch, tmp_path):
     model = small_model()
 
@@ -140,6 +149,28 @@ def test_model_that_cannot_be_exported_says_so(monkeypatch, tmp_path):
     assert "no converter" in predictor.skipped["onnx"]
 
 
+@exported
+def test_engine_that_cannot_run_or_disagrees_is_refused_when_asked_for(tmp_path, monkeypatch):
+    class Wrong(engines.OnnxEngine):
+        def __call__(self, inputs):
+            return super().__call__(inputs) * np.nan
+
+    class Broken:
+        def __init__(self, *arguments):
+            raise RuntimeError("No Op registered")
+
+    small_model().save(tmp_path / "model.keras")
+    monkeypatch.setattr(prediction.predictor, "OnnxEngine", Wrong)
+    for _ in range(2):  # a refused export is not taken from the cache the next time
+        with pytest.raises(ParameterError, match=r"'onnx' differ from Keras's by nan"):
+            prediction.load(tmp_path, "onnx", batch_size=8)
+    monkeypatch.setattr(prediction.predictor, "OnnxEngine", Broken)
+    with pytest.raises(ParameterError, match=r"cannot run its export .*No Op registered"):
+        prediction.load(tmp_path, "onnx", batch_size=8)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
+
+
+@exported
 def test_missing_package_names_the_remedy(monkeypatch, saved):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ParameterError, match=r"pip install 'eolab\[fast\]'"):
@@ -184,6 +215,7 @@ def test_bad_calls_are_sentences(saved, tmp_path):
         predictor({**inputs, "day": inputs["day"][:3]})
 
 
+@exported
 def test_exporting_prints_nothing(tmp_path, capfd):
     prediction.load(small_model(), "onnx")
     with exports.quiet():
@@ -196,6 +228,7 @@ def test_exporting_prints_nothing(tmp_path, capfd):
     assert "heard again" in capfd.readouterr().err
 
 
+@exported
 def test_bfloat16_of_openvino_is_near_or_refused(saved):
     inputs = inputs_of(50)
     try:
@@ -205,3 +238,9 @@ def test_bfloat16_of_openvino_is_near_or_refused(saved):
     difference = np.abs(predictor(inputs) - reference(saved[1], inputs)).max()
     assert difference <= prediction.TOLERANCE["bfloat16"]
     assert predictor.fingerprint != prediction.load(saved[0], "openvino").fingerprint
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="about the other backends")
+def test_other_backends_say_how_to_export(saved):
+    with pytest.raises(ParameterError, match="load the model once with KERAS_BACKEND=tensorflow"):
+        prediction.load(saved[0], "onnx")

@@ -87,6 +87,8 @@ class OnnxEngine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors
+        # waiting threads that spin halve the speed as soon as anything else runs on the same cores
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         types = {"tensor(float)": np.float32, "tensor(bool)": np.bool_, "tensor(int32)": np.int32}
         self.dtypes = {i.name: np.dtype(types.get(i.type, np.float32)) for i in self.session.get_inputs()}

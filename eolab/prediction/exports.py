@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
+import importlib
 import logging
 import os
 import shutil
@@ -18,6 +20,7 @@ from eolab.prediction.engines import Inputs, needed
 
 FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
 PACKAGES = {"onnx": ("tf2onnx", "onnx"), "openvino": ("openvino",)}
+MAX_REASON = 400  # characters of a converter's own message
 IDENTITY_FILE = "exported_from.txt"
 
 
@@ -53,6 +56,12 @@ def export(model: Any, source: Path | None, engine: str, fingerprint: str, examp
     """
     for package in PACKAGES[engine]:
         needed(package, engine)
+    backend = importlib.import_module("keras").backend.backend()
+    if backend != "tensorflow":
+        raise ParameterError(
+            f"The export for engine {engine!r} is made on TensorFlow, and Keras runs on {backend} here: "
+            "load the model once with KERAS_BACKEND=tensorflow, or use engine='keras'."
+        )
     folder = folder_of(source, engine)
     place = None if folder is None or not os.access(folder.parent, os.W_OK) else folder.parent
     work = Path(tempfile.mkdtemp(prefix=f".{engine}_", dir=place))
@@ -62,13 +71,14 @@ def export(model: Any, source: Path | None, engine: str, fingerprint: str, examp
             model.export(str(work / FILES[engine]), format=engine, verbose=False)
     except Exception as error:  # converters raise nearly anything
         shutil.rmtree(work, ignore_errors=True)
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:MAX_REASON]
         raise ParameterError(
             f"This model cannot be exported for engine {engine!r} ({type(error).__name__}: {reason}): "
             "use engine='keras' or 'auto'."
         ) from None
     (work / IDENTITY_FILE).write_text(fingerprint)
     if place is None or folder is None:
+        atexit.register(shutil.rmtree, work, ignore_errors=True)
         return work / FILES[engine]
     work.chmod(0o755)
     shutil.rmtree(folder, ignore_errors=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import pkgutil
-import time
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from eolab.errors import DataError, ParameterError, did_you_mean
-from eolab.prediction import exports
+from eolab.errors import DataError, EolabError, ParameterError, did_you_mean
+from eolab.prediction import exports, trial
 from eolab.prediction.engines import (
     ENGINES,
     TOLERANCE,
@@ -28,9 +27,7 @@ from eolab.prediction.engines import (
 )
 
 MODEL_FILE, BASELINE_FILE = "model.keras", "model.joblib"
-BATCH_SIZE = 2048
-TIMED_RUNS = 3
-EXAMPLE_LENGTH = 16  # of axes that a model leaves open
+BATCH_SIZE = 1024
 
 
 class Predictor:
@@ -174,7 +171,7 @@ class _Loader:
     ) -> None:
         self.file, self._model, self.threads, self.precision = file, model, threads, precision
         self._example, self.batch_size = example, batch_size
-        self.fingerprint = exports.sha256(file) if file else _weights_hash(model)
+        self.fingerprint = exports.sha256(file) if file else trial.weights_hash(model)
 
     @property
     def model(self) -> Any:
@@ -200,7 +197,7 @@ class _Loader:
     def example(self) -> dict[str, np.ndarray]:
         """A batch of plausible numbers, some of them not valid and NaN, for timing and comparing."""
         if self._example is None:
-            self._example = _example(self.model, self.batch_size)
+            self._example = trial.example(self.model, self.batch_size)
         return dict(self._example)
 
     def predictor(self, name: str) -> Predictor:
@@ -209,15 +206,48 @@ class _Loader:
         Raises:
             ParameterError: If it is not installed or cannot take the model.
         """
-        compute: Engine
         if name == "keras":
-            compute = KerasEngine(self.model)
-        elif name == "onnx":
-            compute = OnnxEngine(self._exported(name), self.threads)
-        else:
-            compute = OpenvinoEngine(self._exported(name), self.threads, self.precision)
+            return Predictor(KerasEngine(self.model), f"{self.fingerprint} float32", self.batch_size)
+        fresh = exports.existing(self.file, name, self.fingerprint) is None
+        file = self._exported(name)
+        try:
+            predictor = self._of_export(name, file)
+            if fresh:
+                self._compare(predictor(self.example), self.predictor("keras")(self.example), name)
+        except ParameterError:
+            if fresh:
+                shutil.rmtree(file.parent, ignore_errors=True)
+            raise
+        return predictor
+
+    def _of_export(self, name: str, file: Path) -> Predictor:
+        """Return the predictor of an exported model."""
         precision = self.precision if name == "openvino" else "float32"
+        compute: Engine
+        try:
+            if name == "onnx":
+                compute = OnnxEngine(file, self.threads)
+            else:
+                compute = OpenvinoEngine(file, self.threads, self.precision)
+        except EolabError:
+            raise
+        except Exception as error:  # the engines' own kinds
+            reason = " ".join(str(error).split())[: exports.MAX_REASON]
+            raise ParameterError(
+                f"Engine {name!r} cannot run its export of this model ({reason}): "
+                "use engine='keras' or 'auto'."
+            ) from None
         return Predictor(compute, f"{self.fingerprint} {precision}", self.batch_size)
+
+    def _compare(self, found: np.ndarray, expected: np.ndarray, name: str) -> None:
+        """Refuse an engine whose probabilities are not those of Keras."""
+        allowed = TOLERANCE[self.precision if name == "openvino" else "float32"]
+        difference = float(np.abs(found - expected).max())
+        if not difference <= allowed:  # NaN too
+            raise ParameterError(
+                f"Probabilities of engine {name!r} differ from Keras's by {difference:.2g}, more than "
+                f"{allowed:g}: use engine='keras' or 'auto'."
+            )
 
     def _exported(self, name: str) -> Path:
         found = exports.existing(self.file, name, self.fingerprint)
@@ -230,56 +260,16 @@ class _Loader:
     def fastest(self) -> Predictor:
         """Return the fastest predictor that agrees with Keras."""
         tried: dict[str, Predictor] = {"keras": self.predictor("keras")}
-        expected, speed = _timed(tried["keras"], self.example)
+        expected, speed = trial.timed(tried["keras"], self.example)
         timings, skipped = {"keras": speed}, {}
         for name in ENGINES[1:]:
             try:
                 tried[name] = self.predictor(name)
-                found, timings[name] = _timed(tried[name], self.example)
+                found, timings[name] = trial.timed(tried[name], self.example)
+                self._compare(found, expected, name)
             except Exception as error:  # an engine that fails is one that is not taken
                 skipped[name] = str(error)
-                continue
-            difference = float(np.abs(found - expected).max())
-            if not difference <= TOLERANCE[self.precision if name == "openvino" else "float32"]:
-                skipped[name] = f"probabilities differ from Keras's by {difference:.2g}"
         usable = {name: speed for name, speed in timings.items() if name not in skipped}
         chosen = tried[max(usable, key=usable.__getitem__)]
         chosen.timings, chosen.skipped = timings, skipped
         return chosen
-
-
-def _timed(predictor: Predictor, example: Inputs) -> tuple[np.ndarray, float]:
-    """Return the probabilities of a batch, and samples per second at the best of some runs."""
-    result = predictor(example)  # compiles
-    seconds = []
-    for _ in range(TIMED_RUNS):
-        start = time.perf_counter()
-        predictor(example)
-        seconds.append(time.perf_counter() - start)
-    return result, len(result) / min(seconds)
-
-
-def _example(model: Any, size: int) -> dict[str, np.ndarray]:
-    """Return made-up inputs of a model: reflectances, valid dates, days of a year."""
-    rng = np.random.default_rng(0)
-    inputs = model.input if isinstance(model.input, dict) else {t.name: t for t in model.inputs}
-    arrays: dict[str, np.ndarray] = {}
-    for name, tensor in inputs.items():
-        shape = (size, *(EXAMPLE_LENGTH if axis is None else axis for axis in tensor.shape[1:]))
-        arrays[name] = rng.random(shape, np.float32)
-    if "day" in arrays:
-        arrays["day"] = np.sort(365 * arrays["day"], axis=-1)
-    if "valid" in arrays:
-        arrays["valid"] = arrays["valid"] < 0.7
-        image = arrays.get("image")
-        if image is not None and image.shape[: arrays["valid"].ndim] == arrays["valid"].shape:
-            image[~arrays["valid"]] = np.nan
-    return arrays
-
-
-def _weights_hash(model: Any) -> str:
-    """Return a hash of a model's structure and weights."""
-    digest = hashlib.sha256(model.to_json().encode())
-    for value in model.get_weights():
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()
