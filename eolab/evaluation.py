@@ -102,3 +102,18 @@ def join_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     joined = pd.concat(list(tables), ignore_index=True)
     joined = joined.drop_duplicates(["name", "against", "statistic"])
     return joined.sort_values("baseline", ascending=False, kind="stable", ignore_index=True)
+
+
+def readable(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return a score table for people: a row a classifier and truth, "estimate (low to high)" by statistic.
+
+    Args:
+        scores: Result of :func:`score_table`.
+    """
+    text = [f"{row.estimate:.3f} ({row.low:.3f} to {row.high:.3f})" for row in scores.itertuples(index=False)]
+    rows = ["name", "against", "samples"]
+    wide = scores.assign(text=text).pivot_table(
+        index=rows, columns="statistic", values="text", aggfunc="first", sort=False
+    )
+    wide.columns = [str(name).replace("_", " ").replace("f1", "F1") for name in wide.columns]
+    return wide.reset_index()

@@ -12,6 +12,7 @@ from eolab.plots.maps import (
     confidence_map,
     index_map,
     rgb,
+    robust_limits,
     stretch_limits,
 )
 from eolab.plots.pictures import dates
@@ -52,6 +53,7 @@ __all__ = [
     "reliability",
     "reliability_table",
     "rgb",
+    "robust_limits",
     "score_bars",
     "split_map",
     "stretch_limits",

@@ -57,6 +57,23 @@ def stretch_limits(
     return _percentiles(_bands(image, bands), percentiles)
 
 
+def robust_limits(values: np.ndarray) -> tuple[float, float]:
+    """Return values to draw black and white that snow and clouds do not spoil.
+
+    The 2nd percentile, and the 98th or four times the median, whichever is less: a few very bright pixels
+    come out white instead of darkening all the others.
+
+    Args:
+        values: Reflectance of any shape, NaN left out.
+    """
+    found = values[np.isfinite(values)]
+    if not found.size:
+        return 0.0, 1.0
+    low, middle, high = (float(value) for value in np.percentile(found, (2, 50, 98)))
+    high = min(high, 4 * middle) if middle > 0 else high
+    return low, high if high > low else low + 1.0
+
+
 @styled
 def rgb(
     image: xr.DataArray,

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 
-from eolab.plots.maps import TRUE_COLOUR, index_map, rgb, stretch_limits
+from eolab.plots.maps import TRUE_COLOUR, index_map, rgb, robust_limits
 from eolab.plots.style import panels, styled
 
 
@@ -26,7 +26,8 @@ def dates(image: xr.DataArray, positions: Sequence[int], columns: int = 2) -> Fi
     bands = [str(band) for band in image["band"].to_numpy()]
     chosen = [image.isel(time=position).compute() for position in positions]
     colour = set(TRUE_COLOUR) <= set(bands)
-    limits = stretch_limits(chosen[0]) if colour else _limits(chosen[0].isel(band=0))
+    shown = chosen[0].sel(band=list(TRUE_COLOUR)) if colour else chosen[0].isel(band=0)
+    limits = robust_limits(shown.to_numpy()) if colour else _limits(shown)
     for one, ax in zip(chosen, axes, strict=True):
         title = f"{pd.Timestamp(one['time'].item()):%d %B %Y}"
         if colour:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from eolab import features
+from eolab import features, plots
 from eolab.errors import DataError
 
 T = TypeVar("T")
@@ -114,7 +114,8 @@ class SeriesReader:
     def limits(self, view: View) -> tuple[float, float]:
         """Return the values at both ends of the colours, the same for every date.
 
-        They are percentiles 2 and 98 of the clear pixels of the clearest date of each third of the series.
+        They are percentiles 2 and 98 of the clear pixels of the clearest date of each third of the series,
+        for composites :func:`eolab.plots.robust_limits` of these.
         """
         if view not in self._limits_of:
             self._limits_of[view] = self._limits(view)
@@ -131,6 +132,8 @@ class SeriesReader:
         found = np.concatenate(values)
         if not found.size:
             return 0.0, 1.0
+        if view.kind == "rgb":
+            return plots.robust_limits(found)
         low, high = (float(value) for value in np.percentile(found, (2, 98)))
         return low, high if high > low else low + 1.0
 
