@@ -182,10 +182,20 @@ def test_gallery_holds_every_figure():
         "change_shares",
         "class_statistics",
         "reliability_table",
+        "robust_limits",
         "stretch_limits",
         "style",
     }
     assert set(GALLERY) == {name for name in plots.__all__ if name.islower()} - tables
+
+
+def test_robust_limits_are_not_spoilt_by_snow():
+    ground = np.linspace(0.02, 0.18, 900)
+    low, high = plots.robust_limits(np.append(ground, np.full(100, 0.9)))
+    assert low == pytest.approx(np.percentile(np.append(ground, np.full(100, 0.9)), 2))
+    assert high == pytest.approx(4 * np.median(np.append(ground, np.full(100, 0.9))))
+    assert plots.robust_limits(ground)[1] == pytest.approx(np.percentile(ground, 98))
+    assert plots.robust_limits(np.full(5, np.nan)) == (0.0, 1.0)
 
 
 def test_rgb_draws_equal_values_in_equal_colours():

@@ -208,7 +208,7 @@ def twin_vs_real(tables: Mapping[str, pd.DataFrame], columns: int = 3) -> Figure
         named = not (pd.api.types.is_numeric_dtype(over) or pd.api.types.is_datetime64_any_dtype(over))
         at = np.arange(len(over)) if named else over.to_numpy()
         _ranges(ax, at, table, named)
-        ax.set_title(title[:1].upper() + title[1:])
+        ax.set_title((title[:1].upper() + title[1:]).replace("_", " "))
         if named:
             ax.set_xticks(at, [str(name) for name in over], rotation=45, ha="right", rotation_mode="anchor")
         elif pd.api.types.is_datetime64_any_dtype(over):
