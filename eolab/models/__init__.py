@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab.errors import ParameterError, did_you_mean
+from eolab.errors import DataError, ParameterError, did_you_mean
 
 if TYPE_CHECKING:
     import keras
@@ -129,6 +131,28 @@ def build(
         if len(values) != bands:
             raise ParameterError(f"{key} has {len(values)} values: expected one for each of {bands} bands.")
     return function(times=times, bands=bands, classes=classes, seed=seed, **statistics, **chosen)
+
+
+def load(path: str | os.PathLike[str]) -> keras.Model:
+    """Read a model that ``model.save`` wrote, with the layers of this package known to Keras.
+
+    Raises:
+        DataError: The file is missing or not a saved model.
+    """
+    import keras
+
+    for architecture in ARCHITECTURES.values():
+        importlib.import_module(architecture.module)
+    remedy = "train the model again, or name another run"
+    if not Path(path).is_file():
+        raise DataError(f"{path}: expected a saved model, found no file; {remedy}.")
+    try:
+        return keras.models.load_model(path)
+    except Exception as error:  # a damaged file raises nearly anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"{path}: expected a saved model, found an unreadable file ({reason}); {remedy}."
+        ) from error
 
 
 def _function(name: str) -> Callable[..., Any]:

@@ -57,7 +57,9 @@ class Normalize(keras.layers.Layer):
 
     def call(self, image: Any, valid: Any) -> Any:
         mean, std = ops.array(self.mean, "float32"), ops.array([s or 1.0 for s in self.std], "float32")
-        seen = ops.logical_and(ops.expand_dims(ops.cast(valid, "bool"), -1), ops.equal(image, image))
+        seen = ops.logical_and(
+            ops.expand_dims(ops.cast(valid, "bool"), -1), ops.logical_not(ops.isnan(image))
+        )
         return (ops.where(seen, image, mean) - mean) / std
 
     def get_config(self) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def transformer(
     for _ in range(layers):
         y = SelfAttention(units, heads, seed=seeds.next())(keras.layers.LayerNormalization()(x), valid)
         x = keras.layers.Add()([x, seeds.dropout(dropout)(y)])
-        y = dense(expansion * units, "gelu")(keras.layers.LayerNormalization()(x))  # (B, T, E D)
+        y = dense(expansion * units, "relu")(keras.layers.LayerNormalization()(x))  # (B, T, E D)
         x = keras.layers.Add()([x, seeds.dropout(dropout)(dense(units)(y))])  # (B, T, D)
     x = MaskedMean(name="mean_of_valid")(keras.layers.LayerNormalization()(x), valid)  # (B, D)
     return keras.Model(inputs, probabilities(x, classes, seeds), name="transformer")
