@@ -21,6 +21,7 @@ import pandas as pd
 from eolab import baselines, models, schedules, training
 from eolab.batches import StoreBatches
 from eolab.errors import ParameterError, did_you_mean
+from eolab.legends import IGNORE
 from eolab.store import Store, days
 
 Inputs = dict[str, np.ndarray]
@@ -107,7 +108,7 @@ def fit(
         validation,
         folder=folder,
         class_weights=class_weights,
-        **fit_options,
+        **models.compile_options(name) | fit_options,
     )
     network.save(folder / "model.keras")
 
@@ -167,7 +168,10 @@ def _fit_baseline(
     class_weights: Weights,
 ) -> Classifier:
     labels = store.gather(rows["train"], ["label"])["label"]
-    weights = None if class_weights is None else np.array([class_weights[int(label)] for label in labels])
+    weights = None
+    if class_weights is not None:
+        table = {**class_weights, IGNORE: 0.0}
+        weights = np.array([table[int(label)] for label in labels])
     baseline = baselines.build(name, classes=classes, seed=seed, **(options or {}))
     baseline.fit(inputs_of(store, rows["train"]), labels, weights)
     baseline.save(folder / "model.joblib")

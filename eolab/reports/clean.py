@@ -5,14 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from eolab.runs.noise import NOISE
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_NOISE = re.compile(  # absl and glog lines, and what TensorFlow and CUDA say at start-up
-    r"^(WARNING: All log messages before absl"
-    r"|[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+"
-    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] "
-    r"|To enable the following instructions:"
-    r"|SKIPPING RUNTIME REGISTRATION)"
-)
 _WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 _ADDRESS = re.compile(r"^[\[(]*<[\w. ]+( object)? at 0x[0-9a-f]+>")
 _PAPERMILL_ERROR = "papermill-error-cell-tag"
@@ -71,4 +66,4 @@ def _says_nothing(data: Any) -> bool:
 def _readable(text: str) -> str:
     """Lines as a terminal would show them in the end, without start-up noise."""
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
-    return "\n".join(line for line in lines if not _NOISE.match(_ANSI.sub("", line)))
+    return "\n".join(line for line in lines if not NOISE.match(_ANSI.sub("", line)))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from eolab.runs import folders
+from eolab.runs.noise import NOISE
 
 LINE_EVERY_S = 10.0
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -56,6 +57,7 @@ class Progress:
 def _last_line(cell: Any) -> str:
     streams = [o.text for o in cell.get("outputs", []) if o.output_type == "stream"]
     lines = "".join(streams)[-2000:].replace("\r", "\n").strip().splitlines()
+    lines = [line for line in lines if not NOISE.match(line)]
     return lines[-1].strip()[:100] if lines else ""
 
 
@@ -64,6 +66,7 @@ def main(job_file: str) -> int:
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     folder = Path(job["folder"])
     lock = _lock(folder)
+    _keep_libraries_quiet(folder / "kernel.log")
     threading.Thread(target=_stop_with_parent, args=(folder,), daemon=True).start()
     started = folders.now()
     folders.update_record(
@@ -82,6 +85,14 @@ def main(job_file: str) -> int:
     _afterwards(folder)
     lock.close()
     return 1 if failed else 0
+
+
+def _keep_libraries_quiet(log: Path) -> None:
+    """Send what C++ libraries write to standard error to a file; our own lines stay where they were."""
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 2)
 
 
 def _lock(folder: Path) -> TextIO:
