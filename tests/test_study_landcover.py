@@ -1,0 +1,296 @@
+"""The land-cover study as a user runs it: every notebook through papermill, simulated and real data.
+
+What the notebooks wrote is checked, never what their cells printed. ``EOLAB_ARTIFACTS`` names a folder where
+the run folders are kept; otherwise they lie in pytest's temporary folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+
+from eolab import runs
+from eolab.runs import parameters
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+STUDY = ROOT / "notebooks" / "landcover"
+CHAIN = ("01_explore", "02_preprocess", "03_train_pixels", "04_map", "05_results")
+
+
+def eolab(*arguments: str, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "eolab.cli", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert done.returncode == expect, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+def only_run(out: Path, notebook: str) -> runs.RunRecord:
+    found = list(runs.records("landcover", notebook, root=out))
+    assert len(found) == 1, found
+    return found[0]
+
+
+def out_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    kept = os.environ.get("EOLAB_ARTIFACTS")
+    folder = Path(kept) / name if kept else tmp_path_factory.mktemp(name)
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory) -> Path:
+    out = out_folder(tmp_path_factory, "simulated")
+    eolab("run", "landcover", "--profile", "smoke", "--out", str(out))
+    return out
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory, real_data) -> Path:
+    out = out_folder(tmp_path_factory, "real")
+    eolab("run", "landcover", "--set", "dataset=slovenia_eopatch", "--out", str(out))
+    return out
+
+
+def scores_of(out: Path, against: str) -> pd.DataFrame:
+    table = only_run(out, "03_train_pixels").table("scores")
+    rows = table[table["against"] == against]
+    return rows.pivot_table(index="name", columns="statistic", values="estimate")
+
+
+# === Every notebook ===
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_parameters_cells_are_what_papermill_sees(path):
+    assert parameters.lint(path) == []
+
+
+def test_every_notebook_of_the_folder_is_in_the_study():
+    assert set(runs.study.load("landcover").notebooks) == {path.stem for path in STUDY.glob("*.ipynb")}
+
+
+@pytest.mark.notebook
+def test_start_here_runs(tmp_path):
+    import papermill
+
+    executed = papermill.execute_notebook(
+        ROOT / "notebooks" / "00_start_here.ipynb",
+        tmp_path / "00_start_here.ipynb",
+        kernel_name="python3",
+        cwd=str(ROOT / "notebooks"),
+        progress_bar=False,
+    )
+    pictures = [
+        output
+        for cell in executed.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert pictures
+
+
+# === On simulated data ===
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("notebook", CHAIN)
+def test_smoke_run_is_complete_and_under_a_minute(simulated, notebook):
+    record = only_run(simulated, notebook)
+    assert record.status == "done"
+    assert record.simulated
+    assert record.record["seconds"] < 60 or os.cpu_count() < 2 or os.getloadavg()[0] > 3
+    for name in ("params.yaml", "environment.json", "metrics.json", "report.html", f"{notebook}.ipynb"):
+        assert (record.folder / name).stat().st_size > 0
+    report = (record.folder / "report.html").read_text()
+    assert "Simulated data" in report
+    assert str(ROOT) not in report
+
+
+@pytest.mark.notebook
+def test_figures_are_there_captioned_and_not_blank(simulated):
+    import matplotlib.image
+
+    figures = [(only_run(simulated, n).folder, f) for n in CHAIN for f in only_run(simulated, n).figures]
+    assert len(figures) >= 18
+    for folder, figure in figures:
+        pixels = matplotlib.image.imread(folder / figure["file"])[..., :3]
+        assert pixels.std() > 0.02, figure["file"]
+        assert "Simulated data" in figure["caption"]
+        assert len(figure["caption"]) > 30
+
+
+@pytest.mark.notebook
+def test_models_beat_the_majority_clearly_on_held_out_blocks(simulated):
+    for against in ("old map", "truth"):
+        scores = scores_of(simulated, against)
+        for name in ("lstm", "random_forest"):
+            assert scores.loc[name, "macro_f1"] > scores.loc["majority", "macro_f1"] + 0.4
+            assert scores.loc[name, "accuracy"] > scores.loc["majority", "accuracy"] + 0.35
+
+
+@pytest.mark.notebook
+def test_scores_are_near_the_recorded_ones(simulated):
+    """Recorded on two cores with the pinned versions; another processor rounds differently."""
+    scores = scores_of(simulated, "truth")
+    assert scores.loc["random_forest", "macro_f1"] == pytest.approx(0.831, abs=0.02)
+    assert scores.loc["lstm", "macro_f1"] == pytest.approx(0.83, abs=0.05)
+    assert scores.loc["image_statistics", "macro_f1"] == pytest.approx(0.778, abs=0.02)
+
+
+@pytest.mark.notebook
+def test_the_learned_map_is_better_than_the_old_one_it_learned_from(simulated):
+    table = only_run(simulated, "05_results").table("map_scores").set_index("map")
+    for area in table.columns:
+        assert table.loc["new map", area] > table.loc["old map", area] + 0.05
+
+
+@pytest.mark.notebook
+def test_no_scored_sample_lies_in_a_block_that_was_learned_from(simulated):
+    samples = pd.read_parquet(only_run(simulated, "02_preprocess").folder / "store" / "samples.parquet")
+    learned = set(samples.loc[samples["split_block"].isin(["train", "validation"]), "block"])
+    scored = set(samples.loc[samples["split_block"] == "test", "block"])
+    assert scored
+    assert not learned & scored
+
+
+@pytest.mark.notebook
+def test_the_store_remembers_how_the_series_was_read(simulated):
+    record = only_run(simulated, "02_preprocess")
+    metadata = json.loads((record.folder / "store" / "store.json").read_text())["metadata"]
+    assert metadata["open_series"]["resolution_m"] == record.params["resolution_m"]
+    assert metadata["open_series"]["keep_scl"] == record.params["keep_scl"]
+
+
+@pytest.mark.notebook
+def test_map_is_a_geotiff_with_classes_confidence_and_colours(simulated):
+    with rasterio.open(only_run(simulated, "04_map").folder / "land_cover.tif") as file:
+        assert (file.count, file.shape, file.crs.to_epsg()) == (2, (480, 480), 32631)
+        assert file.nodata == 255
+        assert file.tags()["simulated"] == "true"
+        classes, confidence = file.read()
+        assert set(np.unique(classes)) <= {*range(12), 255}
+        assert confidence[classes != 255].max() <= 100
+        assert file.colormap(1)[0][:3] != file.colormap(1)[1][:3]
+
+
+@pytest.mark.notebook
+def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
+    before = {n: only_run(simulated, n).record["ended"] for n in CHAIN}
+    again = eolab("run", "landcover", "--profile", "smoke", "--out", str(simulated))
+    assert again.stdout.count("skipped") == len(CHAIN)
+    assert {n: only_run(simulated, n).record["ended"] for n in CHAIN} == before
+    page = (simulated / "landcover" / "report.html").read_text()
+    assert all(f"{n[:2]} ·" in page for n in CHAIN)
+    assert not any(mark in page for mark in ('src="http', "<link", "@import"))
+
+
+# === On a real Sentinel-2 series ===
+
+
+@pytest.mark.notebook
+def test_real_series_runs_with_one_parameter_changed(real):
+    for notebook in CHAIN:
+        record = only_run(real, notebook)
+        assert record.status == "done"
+        assert not record.simulated
+        report = (record.folder / "report.html").read_text()
+        assert "Real data" in report
+        assert "licence MIT" in report
+        assert "Simulated data" not in report
+
+
+@pytest.mark.notebook
+def test_real_land_use_from_ndvi_beats_the_majority_on_held_out_blocks(real):
+    scores = scores_of(real, "old map")
+    for name in ("lstm", "random_forest"):
+        assert scores.loc[name, "macro_f1"] > scores.loc["majority", "macro_f1"] + 0.1
+
+
+# === Killed and resumed ===
+
+
+def start(out: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "eolab.cli", "run", "landcover", "--out", str(out), *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def kill_when(process: subprocess.Popen[bytes], ready, seconds: float = 240) -> None:
+    """Kill a run without warning once a file says that it is in the middle of its work."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline, "the run never came to the point where it should be killed"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def digest(folder: Path) -> dict[str, str]:
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(folder.glob("*.npy"))}
+
+
+@pytest.mark.notebook
+def test_a_run_killed_in_preprocessing_and_in_training_ends_as_an_unbroken_one(simulated, tmp_path):
+    def journal() -> bool:
+        found = list((tmp_path / "landcover" / "02_preprocess").glob("*/store/journal*"))
+        return bool(found) and found[0].stat().st_size > 0
+
+    def third_epoch() -> bool:
+        found = list((tmp_path / "landcover" / "03_train_pixels").glob("*/history.csv"))
+        return bool(found) and found[0].read_text().count("\n") > 3
+
+    kill_when(start(tmp_path, "--only", "02_preprocess"), journal)
+    time.sleep(1)
+    assert only_run(tmp_path, "02_preprocess").status != "done"
+    eolab("run", "landcover", "--only", "02_preprocess", "--out", str(tmp_path))
+    stores = [only_run(out, "02_preprocess").folder / "store" for out in (simulated, tmp_path)]
+    assert digest(stores[0]) == digest(stores[1]) != {}
+
+    kill_when(start(tmp_path, "--only", "03_train_pixels"), third_epoch)
+    time.sleep(1)
+    assert only_run(tmp_path, "03_train_pixels").status != "done"
+    eolab("run", "landcover", "--only", "03_train_pixels", "--out", str(tmp_path))
+    unbroken, resumed = (only_run(out, "03_train_pixels") for out in (simulated, tmp_path))
+    assert resumed.metrics == unbroken.metrics
+    columns = ["epoch", "loss", "val_loss", "accuracy"]
+    pd.testing.assert_frame_equal(resumed.history[columns], unbroken.history[columns])
+
+
+# === Clear refusals ===
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "landcoverr"), "landcover"),
+        (("run", "landcover", "--only", "03_train"), "03_train_pixels"),
+        (("run", "landcover", "--set", "epoch=3"), "epochs"),
+        (("run", "landcover", "--set", "epochs=many"), "epochs"),
+        (("run", "landcover", "--profile", "smok"), "smoke"),
+        (("run", "landcover", "--set", "schedule=onecycle"), "one_cycle"),
+        (("sweep", "landcover", "model"), "models"),
+        (("data", "check", "landcover_twn"), "landcover_twin"),
+    ],
+)
+def test_a_wrong_word_ends_in_one_sentence_with_the_right_one(arguments, said, tmp_path):
+    done = eolab(*arguments, expect=2, EOLAB_RUNS=str(tmp_path))
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
