@@ -109,11 +109,10 @@ def test_start_here_runs(tmp_path):
 
 @pytest.mark.notebook
 @pytest.mark.parametrize("notebook", CHAIN)
-def test_smoke_run_is_complete_and_under_a_minute(simulated, notebook):
+def test_smoke_run_is_complete_and_says_that_it_is_simulated(simulated, notebook):
     record = only_run(simulated, notebook)
     assert record.status == "done"
     assert record.simulated
-    assert record.record["seconds"] < 60 or os.cpu_count() < 2 or os.getloadavg()[0] > 3
     for name in ("params.yaml", "environment.json", "metrics.json", "report.html", f"{notebook}.ipynb"):
         assert (record.folder / name).stat().st_size > 0
     report = (record.folder / "report.html").read_text()
@@ -186,6 +185,34 @@ def test_map_is_a_geotiff_with_classes_confidence_and_colours(simulated):
         assert set(np.unique(classes)) <= {*range(12), 255}
         assert confidence[classes != 255].max() <= 100
         assert file.colormap(1)[0][:3] != file.colormap(1)[1][:3]
+
+
+@pytest.mark.notebook
+def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_path):
+    from eolab import catalog, landcover, mapping, prediction, preprocess, store
+
+    samples = store.open_store(only_run(simulated, "02_preprocess").folder / "store")
+    series = landcover.reopen_series(catalog.load()["landcover_twin"], samples.metadata)
+    series = series.isel(y=slice(100, 220), x=slice(100, 220))
+    recipe = preprocess.Recipe.from_dict(samples.metadata["recipe"])
+    grid = mapping.Grid(120, 120, series.rio.transform(recalc=True), series.rio.crs)
+    maps = {}
+    for engine in ("keras", "onnx"):
+        predictor = prediction.load(only_run(simulated, "03_train_pixels").folder, engine=engine)
+        assert predictor.engine == engine
+        path = mapping.predict_map(
+            mapping.per_pixel(predictor),
+            landcover.window_reader(series, recipe),
+            grid,
+            tmp_path / f"{engine}.tif",
+            landcover.legend_of(series),
+            window=64,
+        )
+        with rasterio.open(path) as file:
+            maps[engine] = file.read().astype(int)
+    (classes, confidence), (other_classes, other_confidence) = maps.values()
+    assert (classes == other_classes).mean() > 0.9999
+    assert abs(confidence - other_confidence).max() <= 1 + 100 * prediction.TOLERANCE["float32"]
 
 
 @pytest.mark.notebook

@@ -32,7 +32,8 @@ class MasterQueryAttention(keras.layers.Layer):
     k_h(t) = W_h (e_h(t) + p(t)),  a_h = softmax_t (q_h · k_h(t) / √K),  o_h = Σ_t a_h(t) (e_h(t) + p(t)),
 
     and the outputs of all heads are put side by side. A bias of the keys would cancel in the softmax, so
-    there is none. The authors' code lets the keys see all channels; this is the paper's text.
+    there is none. That a key sees its own group alone is our reading of the paper's channel grouping; in the
+    authors' code the keys see all channels.
 
     Args:
         heads: Heads H; E must be a multiple of it.
