@@ -10,7 +10,7 @@ from eolab.runs.noise import NOISE
 @pytest.mark.parametrize(
     "line",
     [
-        "I0000 00:00:1795258712.283850    2914 cudart_stub.cc:31] Could not find cuda drivers on your machine",
+        "I0000 00:00:1795258712.283850    2914 cudart_stub.cc:31] Could not find cuda drivers",
         "W0000 00:00:1795258712.283850    2914 port.cc:153] oneDNN custom operations are on.",
         "2026-01-01 00:00:00.123456: I tensorflow/core/util/port.cc:153] oneDNN custom operations are on.",
         "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
