@@ -162,6 +162,26 @@ def test_notebooks_are_committed_without_outputs(path):
         assert "papermill" not in cell["metadata"]
 
 
+def test_nbstripout_finds_nothing_to_strip():
+    keys = "metadata.papermill cell.metadata.papermill metadata.widgets"
+    command = [sys.executable, "-m", "nbstripout", "--verify", "--extra-keys", keys, *map(str, NOTEBOOKS)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_every_data_set_has_a_licence_and_a_citation_and_notebooks_name_known_ones():
+    from eolab import catalog
+    from eolab.runs import parameters
+
+    known = catalog.load(ROOT / "data_catalog.yaml")
+    for entry in known.values():
+        assert entry.metadata.get("license"), entry.name
+        assert entry.metadata.get("citation"), entry.name
+    for path in NOTEBOOKS:
+        named = {p.default for p in parameters.read(path) if p.name == "dataset"}
+        assert named <= set(known), path
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_read_like_pages(path):
     cells = json.loads(path.read_text())["cells"]
