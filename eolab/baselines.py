@@ -244,7 +244,7 @@ def _image_statistics(seed: int, class_weight: ClassWeight, C: float = 1.0) -> M
     return _standardised("regression", classifier), time_statistics, None
 
 
-def _random_forest(seed: int, class_weight: ClassWeight, trees: int = 300, min_leaf: int = 1) -> Made:
+def _random_forest(seed: int, class_weight: ClassWeight, trees: int = 200, min_leaf: int = 1) -> Made:
     forest = RandomForestClassifier(
         trees, min_samples_leaf=min_leaf, class_weight=class_weight, random_state=seed, n_jobs=-1
     )
