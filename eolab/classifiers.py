@@ -19,9 +19,8 @@ import numpy as np
 import pandas as pd
 
 from eolab import baselines, models, schedules, training
-from eolab.batches import StoreBatches
+from eolab.batches import StoreBatches, weight_table
 from eolab.errors import ParameterError, did_you_mean
-from eolab.legends import IGNORE
 from eolab.store import Store, days
 
 Inputs = dict[str, np.ndarray]
@@ -86,7 +85,7 @@ def fit(
         classes: Number of classes K.
         seed: Of weights and order.
         options: Of the architecture or the baseline.
-        class_weights: Weight of each class in the loss; None for 1.
+        class_weights: Weight of each class in the loss; 1 for a class that is not named, None for all.
         batch_size: Samples a step.
         **fit_options: Of :func:`eolab.training.fit`; a baseline has no use for them.
 
@@ -168,10 +167,7 @@ def _fit_baseline(
     class_weights: Weights,
 ) -> Classifier:
     labels = store.gather(rows["train"], ["label"])["label"]
-    weights = None
-    if class_weights is not None:
-        table = {**class_weights, IGNORE: 0.0}
-        weights = np.array([table[int(label)] for label in labels])
+    weights = None if class_weights is None else weight_table(class_weights)[labels]
     baseline = baselines.build(name, classes=classes, seed=seed, **(options or {}))
     baseline.fit(inputs_of(store, rows["train"]), labels, weights)
     baseline.save(folder / "model.joblib")
