@@ -101,7 +101,7 @@ def join_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """
     joined = pd.concat(list(tables), ignore_index=True)
     joined = joined.drop_duplicates(["name", "against", "statistic"])
-    return joined.sort_values("baseline", ascending=False, kind="stable", ignore_index=True)
+    return joined.sort_values(["baseline", "name"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
 def readable(scores: pd.DataFrame) -> pd.DataFrame:

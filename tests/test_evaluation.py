@@ -171,6 +171,20 @@ def test_an_unknown_statistic_or_nothing_to_score_is_said(truth, probabilities):
         evaluation.score_table({"net": probabilities}, {"t": np.full(500, 255)}, classes=K, replicates=2)
 
 
+def test_interval_holds_the_estimate_and_shrinks_with_samples():
+    """As wide as that of a binomial share."""
+    rng = np.random.default_rng(4)
+    for n in (200, 800, 3200):
+        truth = rng.integers(0, K, n)
+        prediction = np.where(rng.random(n) < 0.7, truth, rng.integers(0, K, n))
+        table = evaluation.score_table({"a": prediction}, {"t": truth}, classes=K).set_index("statistic")
+        assert (table["low"] < table["estimate"]).all()
+        assert (table["estimate"] < table["high"]).all()
+        share = table.loc["accuracy", "estimate"]
+        normal = 2 * 1.96 * np.sqrt(share * (1 - share) / n)
+        assert table.loc["accuracy", "high"] - table.loc["accuracy", "low"] == pytest.approx(normal, rel=0.15)
+
+
 # === class_table ===
 
 

@@ -42,6 +42,9 @@ def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, unseen: np
         maps: Class indices (y, x) by name; the first one is the old map.
         truth: True class indices (y, x), 255 where unknown.
         unseen: (y, x) bool, True in blocks that hold no training sample.
+
+    Returns:
+        A row a map; NaN where no pixel is left to count.
     """
     true = np.asarray(truth)
     known = true != IGNORE
@@ -55,8 +58,12 @@ def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, unseen: np
     rows = []
     for name, values in maps.items():
         right = np.asarray(values) == true
-        rows.append({"map": name} | {area: float(right[where].mean()) for area, where in areas.items()})
+        rows.append({"map": name} | {area: _share(right, where) for area, where in areas.items()})
     return pd.DataFrame(rows)
+
+
+def _share(right: np.ndarray, where: np.ndarray) -> float:
+    return float(right[where].mean()) if where.any() else float("nan")
 
 
 def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str) -> np.ndarray:
@@ -89,12 +96,12 @@ def change_table(
         old: Old map, class indices (y, x), 255 = unknown (left out).
         new: New map, likewise.
         truth: True map now.
-        truth_before: True map when the old map was made, where known: tells change on the ground from
-            errors of the old map.
+        truth_before: True map when the old map was made: tells change on the ground from errors of the
+            old map. A pixel where it is 255 is not known to have changed.
 
     Returns:
         A row a case with pixels, share of the pixels compared and, with ``truth_before``, how many of them
-        changed on the ground.
+        are known to have changed on the ground.
     """
     old, new, truth = (np.asarray(values) for values in (old, new, truth))
     known = (old != IGNORE) & (new != IGNORE) & (truth != IGNORE)
@@ -106,11 +113,13 @@ def change_table(
         "changed, was correct before": changed & was_right,
         "changed, wrong in both": changed & ~was_right & ~is_right,
     }
+    before = truth if truth_before is None else np.asarray(truth_before)
+    on_the_ground = (before != IGNORE) & (before != truth)
     rows = []
     for case, where in cases.items():
         where = where & known
         row = {"case": case, "pixels": int(where.sum()), "share": where.sum() / max(known.sum(), 1)}
         if truth_before is not None:
-            row["of these changed on the ground"] = int((where & (np.asarray(truth_before) != truth)).sum())
+            row["of these changed on the ground"] = int((where & on_the_ground).sum())
         rows.append(row)
     return pd.DataFrame(rows)

@@ -38,8 +38,7 @@ def pixel_table(
 
     Returns:
         A row a sample, sorted by part: id, row, col, y and x (pixel centre in metres), label and, where
-        known,
-        truth (class index), draw ("per_class" or "uniform"), part.
+        known, truth (class index), draw ("per_class" or "uniform"), part.
     """
     rng = np.random.default_rng(seed)
     label = np.asarray(series["label"]).ravel()
@@ -135,6 +134,8 @@ def default_block_m(series: xr.Dataset) -> float:
 def pixel_series(window: xr.Dataset) -> Inputs:
     """Turn a prepared window into model inputs.
 
+    Days are whole ones, as those of the store that a model learns from (:func:`store_metadata`).
+
     Args:
         window: Result of ``Recipe.apply`` with ``image (time, band, y, x)`` and ``valid (time, y, x)``.
 
@@ -144,8 +145,13 @@ def pixel_series(window: xr.Dataset) -> Inputs:
     loaded = window[["image", "valid"]].compute()
     image = loaded["image"].transpose("y", "x", "time", "band").to_numpy().astype(np.float32, copy=False)
     valid = loaded["valid"].transpose("y", "x", "time").to_numpy()
-    day = np.broadcast_to(days(loaded["time"].to_numpy()), valid.shape)
+    day = np.broadcast_to(days(_dates(loaded)), valid.shape)
     return {"image": image, "valid": valid, "day": day}
+
+
+def _dates(prepared: xr.Dataset) -> list[str]:
+    """Return the time axis as ISO dates, without the time of day."""
+    return np.datetime_as_string(prepared["time"].to_numpy(), unit="D").tolist()
 
 
 def window_reader(series: xr.Dataset, recipe: Recipe) -> Callable[[int, int, int, int], Inputs]:
@@ -215,13 +221,11 @@ def store_metadata(
         recipe: Preprocessing.
         options: Keyword arguments of ``open_series``; ``reopen_series`` uses them again for the map.
     """
-    times = np.datetime_as_string(prepared["time"].to_numpy().astype("datetime64[D]"))
     return {
-        "coords": {"time": times.tolist(), "band": [str(band) for band in prepared["band"].values]},
+        "coords": {"time": _dates(prepared), "band": [str(band) for band in prepared["band"].values]},
         "dataset": entry.name,
         "simulated": entry.simulated,
-        "license": entry.metadata["license"],
-        "citation": entry.metadata["citation"],
+        **{key: entry.metadata[key] for key in ("license", "citation") if key in entry.metadata},
         "legend": series.attrs["legend"],
         "recipe": recipe.to_dict(),
         "open_series": options,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,11 +50,13 @@ def open_series(
     Returns:
         Dataset with ``image (time, band, y, x)`` float32 (NaN where nodata), ``clear (time, y, x)`` bool,
         ``label (y, x)`` uint8 class index (255 = ignore), ``scl (time, y, x)`` where Sentinel-2 has it and,
-        for twins, ``truth`` and ``truth_before``
-        ``(y, x)``. ``attrs`` hold the legend (see :func:`legend_of`) and what was rejected.
+        for twins, ``truth`` and ``truth_before`` ``(y, x)``. ``attrs`` hold the legend
+        (see :func:`legend_of`) and what was rejected.
 
     Raises:
-        DataError: If the layout is not one of the study's.
+        DataError: If the layout is not one of the study's, no scene classification or class names are
+            there, or fewer than two classes are frequent enough.
+        ParameterError: If the data set does not have a band.
     """
     openers: dict[str, Callable[[], tuple[xr.Dataset, Legend]]] = {
         "sentinel2_corine": lambda: _from_sentinel2(entry, bands, resolution_m, keep_scl),
@@ -62,7 +65,7 @@ def open_series(
     if entry.layout not in openers:
         raise DataError(
             f"Data set {entry.name} has the layout {entry.layout}, but the land-cover study reads "
-            f"{' or '.join(openers)}: choose another data set, or add a case to eolab/landcover.py."
+            f"{' or '.join(openers)}: choose another data set, or add a case to eolab/landcover/series.py."
         )
     series, legend = openers[entry.layout]()
     return _drop_rare(series, legend, min_pixels)
@@ -76,6 +79,11 @@ def _from_sentinel2(
 
     options: dict[str, Any] = {"bands": list(bands)} if bands else {}
     source = entry.open(resolution_m=resolution_m, **options)
+    if "scl" not in source:
+        raise DataError(
+            f"Data set {entry.name} has no scene classification, which tells clear pixels from clouds: "
+            "expected Level-2A products (MSIL2A), found others; fetch those."
+        )
     series = xr.Dataset(
         {
             "image": source["reflectance"],
@@ -100,6 +108,11 @@ def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, L
             f"{did_you_mean(unknown[0], ['NDVI'])}"
         )
     source = entry.open()
+    if "legend" not in source["LULC"].attrs:
+        raise DataError(
+            f"Data set {entry.name} has land-use codes without their names: expected the polygons "
+            "vector_timeless/LULC.gpkg in the patch, found none; fetch the patch again."
+        )
     ndvi = source["NDVI"].expand_dims(band=["NDVI"], axis=1).astype("float32")
     ndvi.attrs.update(units="1", long_name="normalised difference vegetation index")
     codes = {int(code): name for code, name in json.loads(source["LULC"].attrs["legend"]).items() if name}
@@ -107,7 +120,7 @@ def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, L
         name=f"land use of {entry.name}",
         codes=tuple(codes),
         names=tuple(codes.values()),
-        colors=LULC_COLORS[: len(codes)],
+        colors=tuple(islice(cycle(LULC_COLORS), len(codes))),
     )
     lookup = np.full(256, IGNORE, np.uint8)
     lookup[list(codes)] = np.arange(len(codes))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
+from eolab.landcover.series import legend_of
+from eolab.legends import IGNORE
+from eolab.legends.landcover import LANDCOVER
 from eolab.simulate import calibration
 
 
@@ -18,7 +22,7 @@ def twin_and_real(series: xr.Dataset) -> dict[str, pd.DataFrame]:
         By title: what the values are given over (band or month), ``simulated`` and ``real``, and, where a
         spread is known, the mean minus and plus one standard deviation of both.
     """
-    tables = calibration.compare(series)
+    tables = calibration.compare(series.assign(truth=_truth_of_the_twin(series)))
     panels: dict[str, pd.DataFrame] = {}
     for cover in tables["bands"]["cover"].unique():
         for name, over, title in (("bands", "band", "reflectance"), ("ndvi", "month", "NDVI by month")):
@@ -27,6 +31,14 @@ def twin_and_real(series: xr.Dataset) -> dict[str, pd.DataFrame]:
     panels["neighbour correlation"] = _wide(tables["correlation"], "band", "correlation")
     panels["cloud share by month"] = _wide(tables["clouds"], "month", "share")
     return {title: table for title, table in panels.items() if table["simulated"].notna().any()}
+
+
+def _truth_of_the_twin(series: xr.Dataset) -> xr.DataArray:
+    """Return the truth as indices of all twelve classes; ``open_series`` numbers only those it keeps."""
+    lookup = np.full(256, IGNORE, np.uint8)
+    codes = legend_of(series).codes
+    lookup[: len(codes)] = [LANDCOVER.index_of(code) for code in codes]
+    return series["truth"].copy(data=lookup[np.asarray(series["truth"])])
 
 
 def _wide(rows: pd.DataFrame, over: str, value: str) -> pd.DataFrame:

@@ -1,0 +1,297 @@
+"""Samples of the land-cover study: which pixels are drawn, what they weigh, what the store holds."""
+
+from __future__ import annotations
+
+import landcover_example as example
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from scipy import stats
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from eolab import landcover, splits
+from eolab.landcover.samples import pixel_series
+from eolab.preprocess import Recipe
+from eolab.store import days, write_store
+
+RECIPE = Recipe(bands=("B08", "B04"))
+
+
+@pytest.fixture(scope="module")
+def series() -> xr.Dataset:
+    return example.series()
+
+
+@pytest.fixture(scope="module")
+def wide() -> xr.Dataset:
+    """A scene large enough for statistics of the draw."""
+    return example.series(150, 140)[["label"]]
+
+
+def at(series: xr.Dataset, name: str, table: pd.DataFrame) -> np.ndarray:
+    return series[name].to_numpy()[table["row"], table["col"]]
+
+
+# === The draw ===
+
+
+def test_pixel_table_draws_as_many_as_asked_for(wide):
+    table = landcover.pixel_table(wide, per_class=200, uniform=1000, window=64)
+    drawn = pd.crosstab(table["draw"], table["label"])
+    assert drawn.loc["uniform"].sum() == 1000
+    assert drawn.loc["per_class"].to_dict() == {0: 200, 1: 200, 2: 200}
+
+
+def test_pixel_table_takes_what_a_small_class_has_left(series):
+    table = landcover.pixel_table(series, per_class=10**6, uniform=100)
+    size = np.bincount(series["label"].to_numpy().ravel(), minlength=256)[:3]
+    drawn = pd.crosstab(table["draw"], table["label"])
+    np.testing.assert_array_equal(drawn.sum(), size)  # every labelled pixel, in one draw or the other
+    assert drawn.loc["uniform"].sum() == 100
+
+
+def test_pixel_table_leaves_half_of_a_small_scene_to_learn_from(series):
+    table = landcover.pixel_table(series, per_class=5, uniform=10**6)
+    labelled = int((series["label"] != 255).sum())
+    assert (table["draw"] == "uniform").sum() == labelled // 2
+
+
+def test_no_pixel_is_drawn_twice_and_none_without_a_label(series):
+    table = landcover.pixel_table(series, per_class=80, uniform=250)
+    assert not table.duplicated(["row", "col"]).any()
+    assert table["label"].isin([0, 1, 2]).all()
+
+
+def test_columns_say_what_the_series_has_there(series):
+    table = landcover.pixel_table(series, per_class=40, uniform=100)
+    np.testing.assert_array_equal(table["label"], at(series, "label", table))
+    np.testing.assert_array_equal(table["truth"], at(series, "truth", table))
+    np.testing.assert_allclose(table["x"], 500_005 + 10 * table["col"])
+    np.testing.assert_allclose(table["y"], 4_999_995 - 10 * table["row"])
+    assert "truth" not in landcover.pixel_table(series.drop_vars("truth"), 40, 100)
+
+
+def test_uniform_draw_has_the_shares_of_the_map(wide):
+    label = wide["label"].to_numpy()
+    shares = np.bincount(label[label != 255]) / (label != 255).sum()
+    drawn = np.zeros(3)
+    for seed in range(8):
+        table = landcover.pixel_table(wide, per_class=300, uniform=1500, seed=seed)
+        drawn += np.bincount(table.loc[table["draw"] == "uniform", "label"], minlength=3)
+    assert stats.chisquare(drawn, shares * drawn.sum()).pvalue > 0.01
+    per_class = np.array([300, 300, 300]) / 900
+    assert stats.chisquare(drawn, per_class * drawn.sum()).pvalue < 1e-6  # the test can fail
+
+
+def test_uniform_draw_has_no_favourite_place(wide):
+    table = landcover.pixel_table(wide, per_class=1, uniform=5000)
+    rows = table.loc[table["draw"] == "uniform", "row"]
+    assert stats.kstest(rows, stats.randint(0, 150).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("window", [8, 16, 256])
+def test_part_is_the_window_of_the_pixel(series, window):
+    table = landcover.pixel_table(series, per_class=50, uniform=300, window=window)
+    windows = list(zip(table["row"] // window, table["col"] // window, strict=True))
+    assert len(set(windows)) == table["part"].nunique() == len(set(zip(windows, table["part"], strict=True)))
+
+
+def test_table_is_sorted_and_numbered(series):
+    table = landcover.pixel_table(series, per_class=50, uniform=300, window=8)
+    keys = list(zip(table["part"], table["row"], table["col"], strict=True))
+    assert keys == sorted(keys)
+    assert table["id"].tolist() == list(range(len(table)))
+
+
+def test_draw_follows_from_the_seed(series):
+    one, same, other = (landcover.pixel_table(series, 30, 100, seed=seed) for seed in (4, 4, 5))
+    pd.testing.assert_frame_equal(one, same)
+    assert set(zip(one["row"], one["col"], strict=True)) != set(zip(other["row"], other["col"], strict=True))
+
+
+# === Splits and weights ===
+
+
+def test_keep_draws_apart_worked_example():
+    split = pd.Series(["train", "train", "validation", "validation", "test", "test", "none"])
+    draw = pd.Series(["per_class", "uniform", "per_class", "uniform", "per_class", "uniform", "uniform"])
+    assert landcover.keep_draws_apart(split, draw).tolist() == [
+        "train",
+        "prior",
+        "none",
+        "validation",
+        "none",
+        "test",
+        "none",
+    ]
+
+
+@pytest.mark.parametrize(("kind", "options"), [("block", {"block_m": 40, "label": "label"}), ("random", {})])
+def test_what_is_learned_from_and_what_is_scored_are_different_draws(series, kind, options):
+    table = landcover.pixel_table(series, per_class=60, uniform=250)
+    split = splits.assign(table, kind, validation=0.2, test=0.3, **options)
+    apart = landcover.keep_draws_apart(split, table["draw"])
+    found = table.groupby(apart)["draw"].unique().map(set).to_dict()
+    assert found == {
+        "train": {"per_class"},
+        "prior": {"uniform"},
+        "validation": {"uniform"},
+        "test": {"uniform"},
+        "none": {"per_class"},
+    }
+    assert set(split[apart == "prior"]) == {"train"}  # shares are counted on training ground only
+
+
+def test_prior_weights_worked_example():
+    table = pd.DataFrame(
+        {
+            "label": [0] * 10 + [1] * 10 + [0] * 8 + [1] * 2 + [1] * 50,
+            "split": ["train"] * 20 + ["prior"] * 10 + ["test"] * 50,
+        }
+    )
+    # With one added to each count, 9 to 3 pixels: shares 3/4 and 1/4 of 20 training samples, 10 a class.
+    np.testing.assert_allclose(landcover.prior_weights(table, "split", 3), [1.5, 0.5, 0])
+
+
+def test_weighted_training_samples_have_the_shares_of_their_ground(wide):
+    table = landcover.pixel_table(wide, per_class=700, uniform=8000)
+    split = splits.assign(table, "block", block_m=100, validation=0.2, test=0.3, label="label")
+    table["split"] = landcover.keep_draws_apart(split, table["draw"])
+    weights = landcover.prior_weights(table, "split", 3)
+    drawn, wanted = (
+        table.loc[table["split"] == name, "label"].value_counts(sort=False).sort_index().to_numpy()
+        for name in ("train", "prior")
+    )
+    np.testing.assert_allclose(weights * drawn / drawn.sum(), wanted / wanted.sum(), atol=1e-3)
+    assert (weights * drawn).sum() / drawn.sum() == pytest.approx(1)
+    assert np.ptp(weights) > 0.5
+
+
+# === Ground ===
+
+
+def test_connected_groups_worked_example():
+    label = np.array([[0, 0, 1], [255, 1, 0], [1, 1, 0]], np.uint8)  # the two ones touch at a corner only
+    groups = landcover.connected_groups(xr.Dataset({"label": (("y", "x"), label)}))
+    np.testing.assert_array_equal(groups, [[1, 1, 3], [0, 4, 2], [4, 4, 2]])
+
+
+def test_connected_groups_are_the_components_of_the_neighbour_graph(wide):
+    label = wide["label"].to_numpy()
+    groups = landcover.connected_groups(wide)
+    number = np.arange(label.size).reshape(label.shape)
+    right, down = label[:, :-1] == label[:, 1:], label[:-1] == label[1:]
+    edges = np.concatenate(
+        [
+            np.stack([number[:, :-1][right], number[:, 1:][right]]),
+            np.stack([number[:-1][down], number[1:][down]]),
+        ],
+        axis=1,
+    )
+    graph = coo_array((np.ones(edges.shape[1]), tuple(edges)), shape=(label.size, label.size))
+    expected = connected_components(graph, directed=False)[1][label.ravel() != 255]
+    found = groups.ravel()[label.ravel() != 255]
+    pairs = set(zip(expected.tolist(), found.tolist(), strict=True))
+    assert len(pairs) == len(set(expected)) == len(set(found)) == found.max()
+    assert not groups[label == 255].any()
+
+
+def test_default_block_is_a_tenth_of_the_shorter_side_in_metres():
+    assert landcover.default_block_m(example.series(23, 31)) == pytest.approx(23)
+    assert landcover.default_block_m(example.series(23, 31, cell_y=20)) == pytest.approx(31)
+
+
+# === Windows and store ===
+
+
+@pytest.mark.parametrize("window", [8, 10, 256])  # of 23 rows and 31 columns: neither divides
+@pytest.mark.parametrize("recipe", [RECIPE, Recipe(indices=("NDVI",), period="none", fill="linear")])
+def test_every_part_has_the_values_of_the_whole_scene(series, window, recipe):
+    table = landcover.pixel_table(series, per_class=60, uniform=200, window=window)
+    whole = recipe.apply(series).compute()
+    produce = landcover.sample_producer(series.chunk({"y": 9, "x": 7}), recipe, window)
+    for _, rows in table.groupby("part"):
+        made = produce(rows)
+        where = {"y": xr.DataArray(rows["row"], dims="s"), "x": xr.DataArray(rows["col"], dims="s")}
+        expected = whole.isel(where)
+        np.testing.assert_array_equal(made["image"], expected["image"].transpose("s", "time", "band"))
+        np.testing.assert_array_equal(made["valid"], expected["valid"].transpose("s", "time"))
+        np.testing.assert_array_equal(made["label"], rows["label"])
+        assert made["label"].dtype == np.uint8
+        assert made["image"].dtype == np.float32
+
+
+def test_samples_have_the_bands_and_composites_of_their_pixel(series):
+    table = landcover.pixel_table(series, per_class=60, uniform=200)
+    made = landcover.sample_producer(series, RECIPE)(table)
+    image, clear = series["image"].to_numpy(), series["clear"].to_numpy()
+    january = clear[:2] & np.isfinite(image[:2]).all(axis=1)
+    values = np.where(january[:, None], image[:2], np.nan)[:, ::-1]  # the recipe wants B08 before B04
+    seen = january.any(axis=0)[table["row"], table["col"]]
+    np.testing.assert_array_equal(made["valid"][:, 0], seen)
+    expected = np.nanmean(values[:, :, table["row"], table["col"]][:, :, seen], axis=0).T  # median of two
+    np.testing.assert_allclose(made["image"][seen, 0], expected, rtol=1e-6)
+    assert not made["valid"][:, 3:11].any()  # April to November have no acquisition
+
+
+def test_window_reader_tells_pixels_that_no_date_shows(series):
+    hidden = series.copy(deep=True)
+    hidden["clear"][:, 5, 6] = False
+    hidden["clear"][:, 5, 7], hidden["clear"][3, 5, 7] = False, True
+    hidden["image"][3, :, 5, 7] = 0.5
+    read = landcover.window_reader(hidden, RECIPE)(4, 5, 3, 9)
+    assert read["image"].shape == (3, 9, 12, 2)
+    assert read["valid"].shape == read["day"].shape == (3, 9, 12)
+    assert read["nodata"].shape == (3, 9)
+    assert read["nodata"][1, 1]
+    assert not read["nodata"][1, 2]
+    np.testing.assert_array_equal(read["nodata"], ~read["valid"].any(axis=2))
+    np.testing.assert_array_equal(read["day"][0, 0, :3], [15, 45, 75])  # middles of the months
+
+
+def store_of(folder, series, recipe, options):
+    prepared = recipe.apply(series)
+    table = landcover.pixel_table(series, per_class=40, uniform=100, window=10)
+    return write_store(
+        folder / "store",
+        table,
+        landcover.store_arrays(prepared),
+        "part",
+        landcover.sample_producer(series, recipe, 10),
+        fingerprint={"toy": 1},
+        metadata=landcover.store_metadata(example.entry(folder), series, prepared, recipe, options),
+        progress=False,
+    )
+
+
+def test_store_says_what_it_holds(series, tmp_path):
+    store = store_of(tmp_path, series, RECIPE, {"bands": ["B04"]})
+    expected = RECIPE.apply(series)["image"].to_numpy()[:, :, store.table["row"], store.table["col"]]
+    np.testing.assert_array_equal(store.arrays["image"], expected.transpose(2, 0, 1))
+    assert store.dataset["band"].to_numpy().tolist() == ["B08", "B04"]
+    assert store.time[[0, 1, 11]].strftime("%Y-%m-%d").tolist() == ["2020-01-16", "2020-02-15", "2020-12-16"]
+    assert store.dataset["image"].attrs["units"] == "reflectance"
+    assert landcover.legend_of(store.metadata).names == ("Wood", "Field", "Town")
+    assert landcover.legend_of(series) == landcover.legend_of(store.metadata)
+    assert Recipe.from_dict(store.metadata["recipe"]) == RECIPE
+    assert store.metadata["open_series"] == {"bands": ["B04"]}
+    assert (store.metadata["license"], store.metadata["simulated"]) == ("CC0-1.0", False)
+
+
+def test_map_and_store_give_a_model_the_same_days(series, tmp_path):
+    """Regression: uncomposited dates kept their time of day in the map, but not in the store."""
+    recipe = Recipe(period="none")
+    store = store_of(tmp_path, series, recipe, {})
+    inputs = pixel_series(recipe.apply(series))
+    np.testing.assert_array_equal(inputs["day"][4, 5], days(store.time))
+    np.testing.assert_array_equal(inputs["day"][4, 5], [2, 19, 41, 61, 365])
+
+
+def test_entry_without_licence_or_citation_can_be_stored(series, tmp_path):
+    """Regression: both are optional in a catalogue, but the store needed them."""
+    bare = example.entry(tmp_path, metadata={})
+    metadata = landcover.store_metadata(bare, series, RECIPE.apply(series), RECIPE, {})
+    assert metadata["dataset"] == "toy"
+    assert "license" not in metadata

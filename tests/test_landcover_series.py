@@ -1,0 +1,268 @@
+"""One labelled series from a twin and from the real patch: classes, masks, options, the way into a store."""
+
+from __future__ import annotations
+
+import json
+
+import landcover_example as example
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import xarray as xr
+
+from eolab import baselines, catalog, landcover, metrics, splits
+from eolab.errors import DataError, ParameterError
+from eolab.landcover.series import _drop_rare
+from eolab.legends import Legend
+from eolab.legends.landcover import CORINE_TO_UPDATE, LANDCOVER
+from eolab.preprocess import Recipe
+from eolab.simulate import calibration
+from eolab.simulate import landcover as simulate
+from eolab.store import days, open_store, write_store
+
+READING = {"bands": ["B04", "B08"], "resolution_m": 20, "keep_scl": [4, 5], "min_pixels": 60}
+LULC = {1: "cultivated land", 2: "forest", 3: "grassland", 4: "schrubland", 8: "artificial surface"}
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory):
+    """A small twin and its entry in a catalogue."""
+    folder = tmp_path_factory.mktemp("landcover") / "twin"
+    simulate.write(folder, size=120, dates=4, progress=False)
+    return example.entry(folder, name="small_twin", twin={"writer": "landcover"})
+
+
+@pytest.fixture
+def patch(real_data, monkeypatch):
+    monkeypatch.setenv("EOLAB_REAL_DATA", str(real_data))
+    return catalog.load()["slovenia_eopatch"]
+
+
+@pytest.fixture
+def feature(real_data):
+    """Read a feature of the real patch past every reader of the kit."""
+    return lambda name: np.load(real_data / "eolearn_testeopatch" / "TestEOPatch" / f"{name}.npy")[..., 0]
+
+
+def write(folder, entry, series, recipe, options, table=None):
+    table = landcover.pixel_table(series, per_class=100, uniform=600, window=40) if table is None else table
+    prepared = recipe.apply(series)
+    return write_store(
+        folder,
+        table,
+        landcover.store_arrays(prepared),
+        "part",
+        landcover.sample_producer(series, recipe, 40),
+        fingerprint={"reading": options},
+        metadata=landcover.store_metadata(entry, series, prepared, recipe, options),
+        progress=False,
+    )
+
+
+# === The twin ===
+
+
+def test_twin_series_has_what_the_reader_has(twin):
+    series, source = landcover.open_series(twin, **READING), twin.open(resolution_m=20, bands=["B04", "B08"])
+    assert dict(series.sizes) == {"time": 4, "band": 2, "y": 60, "x": 60}
+    np.testing.assert_array_equal(series["image"], source["reflectance"])
+    np.testing.assert_array_equal(series["clear"], np.isin(source["scl"], [4, 5]))
+    assert landcover.open_series(twin, ["B04"], 20, keep_scl=[])["clear"].sum() == 0
+
+
+def test_twin_classes_are_those_of_corine_that_are_frequent_enough(twin):
+    series = landcover.open_series(twin, **READING)
+    codes = twin.open(resolution_m=20)["corine"].to_numpy()
+    classes = np.array([CORINE_TO_UPDATE.get(code, 255) for code in codes.ravel().tolist()])
+    counts = pd.Series(classes[classes != 255]).value_counts()
+    kept = sorted(counts.index[counts >= 60])
+    names = [LANDCOVER.names[index] for index in kept]
+    assert landcover.legend_of(series).names == tuple(names)
+    expected = [names.index(LANDCOVER.names[i]) if i in kept else 255 for i in classes.tolist()]
+    np.testing.assert_array_equal(series["label"].to_numpy().ravel(), expected)
+    dropped = json.loads(series.attrs["dropped"])
+    assert dropped == {
+        name: int(counts.get(i, 0)) for i, name in enumerate(LANDCOVER.names) if name not in names
+    }
+    assert dropped
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("truth", "land_cover_10m.tif"), ("truth_before", "land_cover_10m_before.tif")]
+)
+def test_twin_truth_has_the_numbers_of_the_label(twin, name, file):
+    series = landcover.open_series(twin, ["B04"], 10)
+    with rasterio.open(twin.path / "truth" / file) as raster:
+        written = raster.read(1)
+    legend = landcover.legend_of(series)
+    lookup = {LANDCOVER.names.index(known): index for index, known in enumerate(legend.names)}
+    expected = [lookup.get(value, 255) for value in written.ravel().tolist()]
+    np.testing.assert_array_equal(series[name].to_numpy().ravel(), expected)
+
+
+def test_reopen_series_uses_the_options_the_store_was_made_with(twin, tmp_path):
+    """Regression: the store kept no reading options, so the map was made with the default ones."""
+    series = landcover.open_series(twin, **READING)
+    write(tmp_path / "store", twin, series, Recipe(), READING)
+    again = landcover.reopen_series(twin, open_store(tmp_path / "store").metadata)
+    xr.testing.assert_identical(again.compute(), series.compute())
+    assert dict(landcover.open_series(twin).sizes) != dict(series.sizes)
+
+
+def test_twin_and_real_puts_both_in_every_panel(twin):
+    panels = landcover.twin_and_real(landcover.open_series(twin, min_pixels=1))
+    assert {"cloud share by month", "reflectance, forest", "NDVI by month, forest"} <= set(panels)
+    for table in panels.values():
+        assert {"simulated", "real"} <= set(table)
+        assert table["simulated"].notna().any()
+    forest = panels["reflectance, forest"].set_index("band")
+    assert forest.loc["B08", "real"] == pytest.approx(0.229, abs=1e-3)
+    assert (forest["real_high"] - forest["real"]).to_numpy() == pytest.approx(
+        (forest["real"] - forest["real_low"]).to_numpy()
+    )
+
+
+def test_twin_and_real_compares_the_right_classes_where_some_are_dropped(twin):
+    """Regression: with a class dropped, those after it were taken for their neighbours in the legend."""
+    series = landcover.open_series(twin, min_pixels=600)
+    assert landcover.legend_of(series).codes[-1] != len(landcover.legend_of(series)) - 1
+    kept = [LANDCOVER.names.index(name) for name in landcover.legend_of(series).names]
+    truth = twin.open()["truth"]
+    expected = calibration.compare(series.assign(truth=truth.where(truth.isin(kept), 255).astype(np.uint8)))
+    reflectance = expected["bands"].query("source == 'twin'").set_index(["cover", "band"])["mean"]
+    panels = landcover.twin_and_real(series)
+    covers = {title.split(", ")[1] for title in panels if title.startswith("reflectance")}
+    assert covers == set(reflectance.index.get_level_values("cover"))
+    for cover in covers:
+        found = panels[f"reflectance, {cover}"].set_index("band")["simulated"]
+        pd.testing.assert_series_equal(found, reflectance[cover], check_names=False)
+
+
+# === The real patch ===
+
+
+def test_patch_keeps_four_classes_and_names_the_one_it_drops(patch, feature):
+    series = landcover.open_series(patch)
+    written = feature("mask_timeless/LULC")
+    assert (written == 1).sum() == 11
+    assert json.loads(series.attrs["dropped"]) == {"cultivated land": 11}
+    legend = landcover.legend_of(series)
+    assert dict(zip(legend.codes, legend.names, strict=True)) == {
+        code: name for code, name in LULC.items() if code != 1
+    }
+    for index, code in enumerate(legend.codes):
+        np.testing.assert_array_equal(series["label"].to_numpy() == index, written == code)
+    np.testing.assert_array_equal(series["label"].to_numpy() == 255, np.isin(written, [0, 1]))
+
+
+def test_patch_series_is_its_ndvi_and_its_masks(patch, feature):
+    series = landcover.open_series(patch, bands=["NDVI"])
+    np.testing.assert_array_equal(series["image"][:, 0], feature("data/NDVI").astype(np.float32))
+    clear = feature("mask/IS_DATA").astype(bool) & ~feature("mask/CLM").astype(bool)
+    np.testing.assert_array_equal(series["clear"], clear)
+    assert series.rio.crs.to_epsg() == 32633
+
+
+def test_patch_from_file_to_scores(patch, tmp_path):
+    options = {"min_pixels": 5}
+    series = landcover.open_series(patch, **options)
+    assert "cultivated land" in landcover.legend_of(series).names
+    table = landcover.pixel_table(series, per_class=150, uniform=2000, window=40)
+    split = splits.assign(table, "block", block_m=landcover.default_block_m(series), label="label", test=0.3)
+    table["split"] = landcover.keep_draws_apart(split, table["draw"])
+    recipe = Recipe(period="QS")
+    store = write(tmp_path / "store", patch, series, recipe, options, table)
+    train, test = store.indices("train"), store.indices("test")
+    forest = baselines.build("random_forest", classes=5, seed=0, trees=50)
+    inputs = {name: store.gather(train)[name] for name in ("image", "valid")}
+    forest.fit(inputs, store.gather(train)["label"])
+    truth = store.gather(test)["label"]
+    predicted = forest.predict_proba(store.gather(test)).argmax(1)
+    found = metrics.scores(metrics.confusion(truth, predicted, 5)).overall
+    assert found["balanced_accuracy"] > 0.35  # chance is 0.2 to 0.25
+    again = landcover.reopen_series(patch, store.metadata)
+    assert landcover.legend_of(again) == landcover.legend_of(store.metadata)
+    row, col = table.loc[7, ["row", "col"]]
+    window = landcover.window_reader(again, recipe)(row, col, 1, 1)
+    np.testing.assert_array_equal(window["image"][0, 0], store.arrays["image"][7])
+    np.testing.assert_array_equal(window["day"][0, 0], days(store.time))
+
+
+# === What is refused, what is dropped ===
+
+
+def test_other_layout_is_refused_by_name(real_data, monkeypatch):
+    monkeypatch.setenv("EOLAB_REAL_DATA", str(real_data))
+    with pytest.raises(DataError, match=r"sentinel2_t56jmm has the layout sentinel2_safe.*eolearn_patch"):
+        landcover.open_series(catalog.load()["sentinel2_t56jmm"])
+
+
+def test_band_that_the_patch_lacks_is_refused_by_name(patch):
+    with pytest.raises(ParameterError, match=r"slovenia_eopatch has no band 'NDWI'.*NDVI"):
+        landcover.open_series(patch, bands=["NDVI", "NDWI"])
+
+
+def fake_entry(tmp_path, monkeypatch, dataset, layout):
+    monkeypatch.setattr(catalog.DataEntry, "open", lambda self, **options: dataset)
+    return example.entry(tmp_path, layout)
+
+
+def land_use(codes: np.ndarray, **attrs) -> xr.Dataset:
+    """Return what the reader of eo-learn patches gives, for one date."""
+    cube = np.zeros((1, *codes.shape))
+    source = {
+        "NDVI": (("time", "y", "x"), cube),
+        "CLM": (("time", "y", "x"), cube),
+        "IS_DATA": (("time", "y", "x"), cube + 1),
+        "LULC": (("y", "x"), codes, attrs),
+    }
+    return example.place(xr.Dataset(source, coords={"time": np.array(["2020-01-01"], "datetime64[ns]")}))
+
+
+def test_patch_with_more_classes_than_colours_opens(tmp_path, monkeypatch):
+    """Regression: a tenth class, snow and ice, had no colour, and the patch could not be opened."""
+    codes = np.arange(11, dtype=np.uint8).repeat(60).reshape(11, 60)
+    names = json.dumps({code: f"class {code}" if code else "" for code in range(11)})
+    entry = fake_entry(tmp_path, monkeypatch, land_use(codes, legend=names), "eolearn_patch")
+    series = landcover.open_series(entry)
+    assert len(landcover.legend_of(series)) == 10
+    np.testing.assert_array_equal(series["label"][:, 0], [255, *range(10)])
+
+
+def test_patch_without_class_names_is_refused(tmp_path, monkeypatch):
+    """Regression: it ended in a KeyError."""
+    entry = fake_entry(tmp_path, monkeypatch, land_use(np.ones((4, 4), np.uint8)), "eolearn_patch")
+    with pytest.raises(DataError, match=r"toy has land-use codes without their names.*LULC\.gpkg"):
+        landcover.open_series(entry)
+
+
+def test_products_without_scene_classification_are_refused(tmp_path, monkeypatch):
+    """Regression: Level-1C products ended in a KeyError."""
+    source = xr.Dataset({"reflectance": (("time", "band", "y", "x"), np.zeros((1, 1, 2, 2)))})
+    entry = fake_entry(tmp_path, monkeypatch, source, "sentinel2_corine")
+    with pytest.raises(DataError, match=r"toy has no scene classification.*MSIL2A"):
+        landcover.open_series(entry)
+
+
+TOY = Legend("toy", (1, 2, 3), ("Wood", "Field", "Town"), ("#111111", "#222222", "#333333"))
+
+
+def test_rare_classes_are_dropped_from_every_map():
+    label = np.array([[0, 0, 0, 1], [1, 2, 2, 2], [255, 255, 255, 0]], np.uint8)
+    truth = np.array([[1, 0, 2, 2], [255, 2, 1, 0], [0, 0, 0, 0]], np.uint8)
+    maps = {"label": (("y", "x"), label), "truth": (("y", "x"), truth)}
+    series = _drop_rare(xr.Dataset(maps), TOY, min_pixels=3)  # 4 Wood, 2 Field, 3 Town
+    np.testing.assert_array_equal(series["label"], [[0, 0, 0, 255], [255, 1, 1, 1], [255, 255, 255, 0]])
+    np.testing.assert_array_equal(series["truth"], [[255, 0, 1, 1], [255, 1, 255, 0], [0, 0, 0, 0]])
+    legend = landcover.legend_of(series)
+    assert (legend.codes, legend.names, legend.colors) == ((1, 3), ("Wood", "Town"), ("#111111", "#333333"))
+    assert json.loads(series.attrs["dropped"]) == {"Field": 2}
+
+
+def test_one_class_is_too_few():
+    label = np.array([[0, 0, 0, 1]], np.uint8)
+    with pytest.raises(
+        DataError, match=r"Only 1 class of the legend 'toy' has 2 labelled pixels.*min_pixels"
+    ):
+        _drop_rare(xr.Dataset({"label": (("y", "x"), label)}), TOY, min_pixels=2)
