@@ -195,3 +195,39 @@ def test_range_test_tries_growing_rates(store, rows):
     )
     assert rates["learning_rate"].is_monotonic_increasing
     assert np.isfinite(rates["loss"].iloc[0])
+
+
+def test_a_class_without_a_weight_counts_once(store, rows, tmp_path):
+    """Regression: a baseline ended in a KeyError where a network takes 1."""
+    inputs = classifiers.inputs_of(store, rows["test"][:1])
+    some, all_of_them = (
+        classifiers.fit(
+            "majority", store, rows, folder=tmp_path / str(number), classes=K, class_weights=weights
+        ).predict_proba(inputs)
+        for number, weights in enumerate([{1: 3.0}, {0: 1.0, 1: 3.0, 2: 1.0, 3: 1.0}])
+    )
+    np.testing.assert_array_equal(some, all_of_them)
+
+
+@pytest.mark.slow
+def test_network_gives_the_weighted_shares_of_samples_that_look_alike(store, rows, tmp_path):
+    """Where nothing tells the classes apart, the least loss is at their shares times their weights."""
+    blind = {"image": np.zeros((SAMPLES, TIMES, BANDS), np.float32), "valid": np.ones((SAMPLES, TIMES), bool)}
+    blind["label"] = store.gather(np.arange(SAMPLES))["label"]
+    alike = write_store(
+        tmp_path / "store",
+        store.table[["id", "split", "part"]],
+        store.arrays_spec,
+        "part",
+        lambda table: {name: values[table["id"]] for name, values in blind.items()},
+        fingerprint={"toy": 2},
+        metadata={"coords": {"time": DATES, "band": ["B04", "B08"]}},
+        progress=False,
+    )
+    weights = {0: 0.5, 1: 3.0, 2: 1.0, 3: 0.0}
+    changes = {"class_weights": weights, "epochs": 25, "learning_rate": 5e-2, "monitor": "loss"}
+    fitted = fit_network(alike, rows, tmp_path / "run", **changes)
+    labels = blind["label"][rows["train"]]
+    counts = np.bincount(labels[labels != 255], minlength=K) * [0.5, 3, 1, 0]
+    found = fitted.predict_proba(classifiers.inputs_of(alike, rows["test"][:1]))[0]
+    np.testing.assert_allclose(found, counts / counts.sum(), atol=0.05)

@@ -222,6 +222,19 @@ def test_class_table_worked_example():
     assert wood["low"] < wood["f1"] < wood["high"]
 
 
+def test_class_interval_is_that_of_drawing_samples_and_scoring_f1_each_time(truth, probabilities):
+    """Against a plain loop with scikit-learn."""
+    known = truth != 255
+    true, predicted = truth[known], probabilities.argmax(axis=1)[known]
+    table = evaluation.class_table(truth, probabilities.argmax(axis=1), list("abcd"), replicates=2000)
+    rng = np.random.default_rng(5)
+    draws = [rng.integers(0, len(true), len(true)) for _ in range(500)]
+    for index in (0, 1, 3):
+        drawn = [reference.f1_score(true[d] == index, predicted[d] == index) for d in draws]
+        ends = table.loc[index, ["low", "high"]].tolist()
+        assert ends == pytest.approx(np.quantile(drawn, [0.025, 0.975]).tolist(), abs=0.02)
+
+
 def test_class_interval_over_blocks_needs_two(truth, probabilities):
     prediction = probabilities.argmax(axis=1)
     with pytest.raises(DataError, match="in 1 group"):
