@@ -266,3 +266,12 @@ def test_one_class_is_too_few():
         DataError, match=r"Only 1 class of the legend 'toy' has 2 labelled pixels.*min_pixels"
     ):
         _drop_rare(xr.Dataset({"label": (("y", "x"), label)}), TOY, min_pixels=2)
+
+
+def test_overview_of_a_large_scene_has_few_pixels_and_a_small_one_stays_whole():
+    image = xr.DataArray(np.arange(300 * 200).reshape(300, 200), dims=("y", "x"))
+    series = xr.Dataset({"image": image})
+    assert landcover.overview(series, 60_000).sizes == {"y": 300, "x": 200}
+    small = landcover.overview(series, 10_000)
+    assert small.sizes["y"] * small.sizes["x"] <= 10_000
+    np.testing.assert_array_equal(small["image"], image[::3, ::3])

@@ -17,7 +17,7 @@ from eolab.landcover.samples import (
     store_metadata,
     window_reader,
 )
-from eolab.landcover.series import legend_of, open_series, reopen_series
+from eolab.landcover.series import legend_of, open_series, overview, reopen_series
 from eolab.landcover.twin import twin_and_real
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "legend_of",
     "map_scores",
     "open_series",
+    "overview",
     "pixel_table",
     "prior_weights",
     "reopen_series",

@@ -177,3 +177,14 @@ def reopen_series(entry: DataEntry, metadata: dict[str, Any]) -> xr.Dataset:
         metadata: ``Store.metadata`` of a store of the study.
     """
     return open_series(entry, **metadata["open_series"])
+
+
+def overview(series: xr.Dataset, pixels: int = 500_000) -> xr.Dataset:
+    """Return every n-th row and column, so that figures and statistics of a whole tile fit into memory.
+
+    Args:
+        series: Result of :func:`open_series`.
+        pixels: Most pixels of one date that the result has; a smaller scene comes back whole.
+    """
+    step = int(np.ceil(np.sqrt(series.sizes["y"] * series.sizes["x"] / pixels)))
+    return series.isel(y=slice(None, None, step), x=slice(None, None, step)) if step > 1 else series
