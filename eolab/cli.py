@@ -106,7 +106,9 @@ def _add_runs(commands: Any) -> None:
     )
     for command in (run, sweep):
         command.add_argument(
-            "--profile", metavar="NAME", help="parameter profile of study.yaml, such as smoke"
+            "--profile",
+            metavar="NAME",
+            help="parameter profile of study.yaml, such as full (default: the first one there)",
         )
         command.add_argument(
             "--set", action="append", nargs="+", default=[], metavar="KEY=VALUE", help="set a parameter"

@@ -22,7 +22,8 @@ class Options:
 
     Attributes:
         root: Folder of all runs.
-        profile: Name of the profile, None for the notebooks' defaults.
+        profile: Name of the profile, None for the first one of ``study.yaml``, or the notebooks' own defaults
+            where it has none.
         settings: Values by notebook name, as :func:`settings` returns them.
         force: Run again what is finished.
         timeout: Longest time for a cell in seconds, None for no limit.
@@ -85,11 +86,12 @@ def job(
         runs: Notebook → run folder of those before it; not needed for inputs that are set by hand.
         point: Values of a sweep's point.
     """
-    values = study.values(notebook.name, options.profile) | dict(options.settings.get(notebook.name, {}))
+    profile = options.profile or next(iter(study.profiles), None)
+    values = study.values(notebook.name, profile) | dict(options.settings.get(notebook.name, {}))
     values |= point or {}
     by_hand = {key: Path(values.pop(key)).resolve() for key in notebook.inputs if values.get(key)}
     inputs = {key: by_hand.get(key) or runs[name] for key, name in notebook.inputs.items()}
-    return Job(notebook, values, inputs, options.root, options.profile, options.timeout)
+    return Job(notebook, values, inputs, options.root, profile, options.timeout)
 
 
 def plan(study: Study, options: Options, only: Sequence[str] = ()) -> list[Job]:

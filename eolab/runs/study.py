@@ -9,7 +9,7 @@
       02_preprocess: {}
       03_train_pixels:
         inputs: {preprocessed: 02_preprocess}   # parameter: notebook whose run folder it gets
-    profiles:
+    profiles:                                                       # the first one is the default
       smoke:
         all: {dataset: landcover_twin}          # for every notebook that has the parameter
         03_train_pixels: {epochs: 2}
