@@ -62,6 +62,11 @@ def export(model: Any, source: Path | None, engine: str, fingerprint: str, examp
             f"The export for engine {engine!r} is made on TensorFlow, and Keras runs on {backend} here: "
             "load the model once with KERAS_BACKEND=tensorflow, or use engine='keras'."
         )
+    if engine == "openvino" and sys.version_info >= (3, 13):  # its converter runs exec("del tensorflow")
+        raise ParameterError(
+            "OpenVINO's converter of TensorFlow models does not work on Python 3.13 and later: "
+            "export on Python 3.11 or 3.12, or use engine='onnx' or 'keras'."
+        )
     folder = folder_of(source, engine)
     place = None if folder is None or not os.access(folder.parent, os.W_OK) else folder.parent
     work = Path(tempfile.mkdtemp(prefix=f".{engine}_", dir=place))
