@@ -140,6 +140,7 @@ def test_cached_export_predicts_without_tensorflow(saved):
 
 
 @exported
+@converts
 def test_model_that_cannot_be_exported_says_so(monkeypatch, tmp_path):
     model = small_model()
 
