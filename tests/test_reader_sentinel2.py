@@ -76,6 +76,18 @@ def test_offset_of_old_dates_reprocessed(tmp_path):
     np.testing.assert_allclose(result["reflectance"][0, 0], (pixels("B02", SIZE) - 1000.0) / 20000, rtol=1e-6)
 
 
+def test_offset_of_l1c_from_baseline_4_on(tmp_path):
+    write_safe(tmp_path, baseline="04.00", level="L1C", offset=-1000)
+    result = load(tmp_path, bands=["B02", "B10"])
+    for number, band in enumerate(("B02", "B10")):
+        dn = pixels(band, SIZE)
+        expected = np.kron(dn, np.ones((SIZE // len(dn),) * 2)) - 1000.0
+        np.testing.assert_allclose(
+            result["reflectance"][0, number], np.maximum(expected, 0) / 10000, rtol=1e-6
+        )
+    assert "scl" not in result
+
+
 def test_coarser_is_mean_of_valid_pixels_and_finer_repeats(series):
     dn = pixels("B04", SIZE).astype(float)
     dn[6, 6:9] = 900
