@@ -7,7 +7,7 @@ and 60 m pixels have one, decimated products do not), and a window gives the sam
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -80,6 +80,11 @@ class Taps:
     last: int
     weights: sparse.csr_matrix
 
+    @cached_property
+    def as_it_is(self) -> bool:
+        """Whether each target pixel is one source pixel, in the order they are read."""
+        return np.array_equal(self.weights.indices, np.arange(self.last - self.first))
+
 
 @lru_cache(maxsize=512)  # all dates and most bands of a series share them
 def taps(target: Axis, source: Axis, method: Method) -> Taps:
@@ -140,8 +145,10 @@ def resample(values: np.ndarray, valid: np.ndarray, y: Taps, x: Taps) -> np.ndar
         float32 (target y, target x), NaN where no valid source pixel takes part.
     """
     if y.weights.nnz == len(y.weights.indptr) - 1 and x.weights.nnz == len(x.weights.indptr) - 1:
-        window = np.ix_(y.weights.indices, x.weights.indices)  # one source pixel each
-        return np.where(valid[window], values[window], np.float32(np.nan)).astype(np.float32)
+        if not (y.as_it_is and x.as_it_is):
+            window = np.ix_(y.weights.indices, x.weights.indices)  # one source pixel each
+            values, valid = values[window], valid[window]
+        return np.where(valid, values, np.float32(np.nan)).astype(np.float32, copy=False)
     numbers = np.where(valid, values, 0).astype(np.float32)
     total = (x.weights @ (y.weights @ numbers).T).T
     weight = (x.weights @ (y.weights @ valid.astype(np.float32)).T).T
