@@ -98,7 +98,7 @@ def compare(folder: Path, options: argparse.Namespace) -> None:
     np.testing.assert_array_equal(ours("threads"), ours("synchronous"))
     loop_s = median_s(lambda: plain(acquisitions, bands, bounds, step_m), options.repeat)
     print(f"{expected.shape} at {step_m:g} m, equal pixels; opened in {opening_s:.2f} s")
-    print(f"{'plain rasterio loop':22s} {loop_s:6.2f} s")
+    print(f"{'plain loop, GDAL threads':26s} {loop_s:6.2f} s")
     for name, scheduler in (("eolab, 1 thread", "synchronous"), ("eolab, dask's threads", "threads")):
         taken_s = median_s(lambda scheduler=scheduler: ours(scheduler), options.repeat)
         print(f"{name:22s} {taken_s:6.2f} s, {loop_s / taken_s:.2f} times the loop's speed")
