@@ -133,8 +133,12 @@ def build(
     return function(times=times, bands=bands, classes=classes, seed=seed, **statistics, **chosen)
 
 
-def load(path: str | os.PathLike[str]) -> keras.Model:
+def load(path: str | os.PathLike[str], compiled: bool = True) -> keras.Model:
     """Read a model that ``model.save`` wrote, with the layers of this package known to Keras.
+
+    Args:
+        path: The ``.keras`` file.
+        compiled: Whether loss and optimizer come along; a model that only predicts needs neither.
 
     Raises:
         DataError: The file is missing or not a saved model.
@@ -147,11 +151,12 @@ def load(path: str | os.PathLike[str]) -> keras.Model:
     if not Path(path).is_file():
         raise DataError(f"{path}: expected a saved model, found no file; {remedy}.")
     try:
-        return keras.models.load_model(path)
+        return keras.models.load_model(path, compile=compiled)
     except Exception as error:  # a damaged file raises nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(
-            f"{path}: expected a saved model, found an unreadable file ({reason}); {remedy}."
+            f"{path}: expected a saved model, found an unreadable file that cannot be read as a Keras model "
+            f"({reason}); {remedy}."
         ) from error
 
 

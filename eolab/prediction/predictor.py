@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -177,20 +175,10 @@ class _Loader:
     def model(self) -> Any:
         """The Keras model."""
         if self._model is None:
-            import keras
-
             from eolab import models
 
-            for module in pkgutil.iter_modules(models.__path__, "eolab.models."):
-                importlib.import_module(module.name)  # registers the layers that a file names
             assert self.file is not None
-            try:
-                self._model = keras.saving.load_model(self.file, compile=False)
-            except (OSError, ValueError, TypeError) as error:
-                raise DataError(
-                    f"{self.file} cannot be read as a Keras model ({' '.join(str(error).split())[:200]}): "
-                    "train it again, or name another run folder."
-                ) from None
+            self._model = models.load(self.file, compiled=False)
         return self._model
 
     @property

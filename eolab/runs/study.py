@@ -62,11 +62,6 @@ class Notebook:
     path: Path
     inputs: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def full_name(self) -> str:
-        """Name with the study, such as ``landcover/03_train_pixels``."""
-        return f"{self.study}/{self.name}"
-
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters that the notebook declares."""
