@@ -123,6 +123,31 @@ def guesses() -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 5, 2000), probabilities
 
 
+PATCHES = (
+    np.random.default_rng(0).random((3, 20, 20, 3)),
+    np.pad(np.ones((3, 5, 5), np.uint8), ((0, 0), (4, 11), (7, 8))),
+)
+PROBABILITY = np.linspace(0, 1, 1200).reshape(3, 20, 20)
+CURVE = pd.DataFrame({"threshold": np.linspace(0.01, 0.99, 99)}).assign(
+    f1=lambda t: 0.6 - (t["threshold"] - 0.4) ** 2
+)
+BINS = pd.DataFrame(
+    {"probability": [0.1, 0.5, 0.9], "frequency": [0.02, 0.3, 0.7], "share": [0.9, 0.06, 0.04]}
+)
+SIZES = pd.DataFrame({"size": ["1", "2–4", "5–9", "10–99", "≥ 100"], "count": [9, 30, 21, 40, 12]}).assign(
+    found=[0.1, 0.4, 0.6, 0.9, 1.0], pixels_found=[0.1, 0.3, 0.5, 0.6, 0.8]
+)
+FOLDS = pd.DataFrame({"kind": ["contiguous"] * 5 + ["shuffled"] * 5, "fold": [1, 2, 3, 4, 5] * 2}).assign(
+    estimate=lambda t: 0.5 + 0.05 * t["fold"], low=0.4, high=0.85
+)
+QUANTILES = pd.DataFrame(
+    [
+        (f, k, 0.1, 0.2, 0.3 + n, 0.5 + n, 0.9 + n)
+        for f in ("slope", "NDVI", "dem")
+        for n, k in enumerate("ab")
+    ],
+    columns=["feature", "class", "q05", "q25", "q50", "q75", "q95"],
+)
 GALLERY = {
     "rgb": lambda: plots.rgb(SERIES["image"][2], title="2020-03-25"),
     "index_map": lambda: plots.index_map(BLUE[0].where(SERIES["clear"][0])),
@@ -146,6 +171,28 @@ GALLERY = {
     "learning_curves": lambda: plots.learning_curves(make_history()),
     "lr_range": lambda: plots.lr_range(
         pd.DataFrame({"learning_rate": np.geomspace(1e-5, 1, 60), "loss": (np.linspace(-3, 2, 60)) ** 2})
+    ),
+    "patches": lambda: plots.patches(*PATCHES, titles=["train 1", "train 2", "train 10"], columns=3),
+    "predictions": lambda: plots.predictions(
+        PATCHES[0], PATCHES[1], PROBABILITY, 0.4, ["train 1", "train 2", "train 10"]
+    ),
+    "channels": lambda: plots.channels(np.tile(PATCHES[0][0], 3), [f"channel_{n}" for n in range(9)]),
+    "threshold_curve": lambda: plots.threshold_curve(
+        {"validation": CURVE, "test": CURVE.assign(f1=0.9 * CURVE["f1"])}, chosen={"chosen": 0.35}
+    ),
+    "calibration": lambda: plots.calibration(
+        {"as trained": BINS, "T = 1.7": BINS.assign(frequency=BINS["probability"])}
+    ),
+    "sizes": lambda: plots.sizes({"U-Net": SIZES, "boosting": SIZES.assign(found=SIZES["found"] ** 2)}),
+    "folds": lambda: plots.folds(FOLDS),
+    "importance": lambda: plots.importance(
+        pd.DataFrame({"feature": ["slope", "NDVI", "B04"], "mean": [0.3, 0.2, -0.01], "std": [0.02] * 3})
+    ),
+    "distributions": lambda: plots.distributions(QUANTILES),
+    "beside_published": lambda: plots.beside_published(
+        pd.DataFrame({"macro_f1": [0.7, 0.6], "report": [0.74, np.nan]}, index=["focal", "iou"]),
+        "macro_f1",
+        "report",
     ),
 }
 

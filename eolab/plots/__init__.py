@@ -15,6 +15,7 @@ from eolab.plots.maps import (
     robust_limits,
     stretch_limits,
 )
+from eolab.plots.masks import channels, patches, predictions
 from eolab.plots.pictures import dates
 from eolab.plots.samples import split_map
 from eolab.plots.scores import (
@@ -25,6 +26,15 @@ from eolab.plots.scores import (
     reliability_table,
     score_bars,
 )
+from eolab.plots.segmentation import (
+    beside_published,
+    calibration,
+    distributions,
+    folds,
+    importance,
+    sizes,
+    threshold_curve,
+)
 from eolab.plots.series import class_curves, class_statistics, dates_overview, pixel_series, twin_vs_real
 from eolab.plots.style import OKABE_ITO, style
 from eolab.plots.training import learning_curves, lr_range
@@ -33,9 +43,12 @@ __all__ = [
     "CHANGES",
     "OKABE_ITO",
     "TRUE_COLOUR",
+    "beside_published",
+    "calibration",
     "change_kinds",
     "change_map",
     "change_shares",
+    "channels",
     "class_curves",
     "class_map",
     "class_statistics",
@@ -44,19 +57,26 @@ __all__ = [
     "confusion",
     "dates",
     "dates_overview",
+    "distributions",
+    "folds",
+    "importance",
     "index_map",
     "leakage",
     "learning_curves",
     "lr_range",
+    "patches",
     "per_class",
     "pixel_series",
+    "predictions",
     "reliability",
     "reliability_table",
     "rgb",
     "robust_limits",
     "score_bars",
+    "sizes",
     "split_map",
     "stretch_limits",
     "style",
+    "threshold_curve",
     "twin_vs_real",
 ]

@@ -1,0 +1,5 @@
+"""Domain functions of the landslide study (Landslide4Sense).
+
+Landslides are marked pixel by pixel in patches of Sentinel-2 bands, slope and elevation (Ghorbanzadeh et al.
+2022, https://doi.org/10.1109/TGRS.2022.3215209).
+"""
