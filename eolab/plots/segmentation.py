@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from eolab.plots.scores import readable
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
