@@ -185,6 +185,24 @@ GALLERY = {
     ),
     "sizes": lambda: plots.sizes({"U-Net": SIZES, "boosting": SIZES.assign(found=SIZES["found"] ** 2)}),
     "folds": lambda: plots.folds(FOLDS),
+    "size_histograms": lambda: plots.size_histograms(
+        np.geomspace(6e-5, 0.4, 80), np.geomspace(1, 7000, 99).round()
+    ),
+    "along_numbers": lambda: plots.along_numbers(
+        pd.DataFrame({"number": range(1, 101), "fold": np.repeat(range(1, 6), 20)}).assign(
+            B04=lambda t: t["fold"] % 3, B08=1.0, dem=lambda t: np.sin(t["number"])
+        )
+    ),
+    "portable": lambda: plots.portable(
+        pd.DataFrame(
+            {
+                "engine": ["keras", "litert", "litert", "openvino"],
+                "precision": ["float32", "float16", "int8", "bfloat16"],
+                "size_mb": [2.1, 1.0, 0.5, np.nan],
+                "milliseconds": [31.0, 20.0, 12.0, np.nan],
+            }
+        )
+    ),
     "importance": lambda: plots.importance(
         pd.DataFrame({"feature": ["slope", "NDVI", "B04"], "mean": [0.3, 0.2, -0.01], "std": [0.02] * 3})
     ),

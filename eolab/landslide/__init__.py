@@ -3,3 +3,85 @@
 Landslides are marked pixel by pixel in patches of Sentinel-2 bands, slope and elevation (Ghorbanzadeh et al.
 2022, https://doi.org/10.1109/TGRS.2022.3215209).
 """
+
+from eolab.landslide import baselines, tabular
+from eolab.landslide.channels import GROUPS, SETS, STORED, ChannelSet, select
+from eolab.landslide.explore import (
+    along_numbers,
+    channel_table,
+    colours,
+    component_sizes,
+    draw_pixels,
+    facts,
+    patch_features,
+    quantiles,
+    read_patches,
+    usable,
+)
+from eolab.landslide.folds import fold_scores, fold_summary, fold_table
+from eolab.landslide.patches import (
+    augmented,
+    demo_predict,
+    detection_table,
+    patch_score,
+    rows_of,
+    split_column,
+    spread_rows,
+    telling_patches,
+)
+from eolab.landslide.report import arithmetic, beside_folds, leaderboard, parameter_counts
+from eolab.landslide.samples import (
+    FOLDS,
+    fold_rows,
+    labels,
+    sample_producer,
+    sample_table,
+    store_arrays,
+    store_metadata,
+)
+from eolab.landslide.techniques import Technique, technique_table, threshold_table
+
+__all__ = [
+    "FOLDS",
+    "GROUPS",
+    "SETS",
+    "STORED",
+    "ChannelSet",
+    "Technique",
+    "along_numbers",
+    "arithmetic",
+    "augmented",
+    "baselines",
+    "beside_folds",
+    "channel_table",
+    "colours",
+    "component_sizes",
+    "demo_predict",
+    "detection_table",
+    "draw_pixels",
+    "facts",
+    "fold_rows",
+    "fold_scores",
+    "fold_summary",
+    "fold_table",
+    "labels",
+    "leaderboard",
+    "parameter_counts",
+    "patch_features",
+    "patch_score",
+    "quantiles",
+    "read_patches",
+    "rows_of",
+    "sample_producer",
+    "sample_table",
+    "select",
+    "split_column",
+    "spread_rows",
+    "store_arrays",
+    "store_metadata",
+    "tabular",
+    "technique_table",
+    "telling_patches",
+    "threshold_table",
+    "usable",
+]

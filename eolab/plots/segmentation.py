@@ -189,3 +189,75 @@ def beside_published(table: pd.DataFrame, ours: str, published: str, ax: Axes | 
     ax.grid(True, axis="x")
     ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
     return figure_of(ax)
+
+
+@styled
+def size_histograms(shares: np.ndarray, pixels: np.ndarray, pixel_area_m2: float = 100.0) -> Figure:
+    """Draw how much of a patch is covered, and how large the single objects are.
+
+    Args:
+        shares: Share of each patch that has any, 0 to 1.
+        pixels: Size of each object in pixels.
+        pixel_area_m2: Area of a pixel.
+    """
+    figure, (left, right) = panels(2, 2, 4.0, 3.2)
+    left.hist(100 * np.asarray(shares), bins=np.geomspace(0.005, 100, 30), color=OKABE_ITO[0])
+    left.set(xscale="log", xlabel="Landslide pixels of a patch (%)", ylabel="Patches with a landslide")
+    left.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    edges = np.unique(np.geomspace(1, max(int(np.max(pixels)), 2) + 1, 30).round())
+    right.hist(pixels, bins=edges, color=OKABE_ITO[1])
+    right.set(xscale="log", xlabel=f"Size in pixels of {pixel_area_m2:g} m²", ylabel="Connected landslides")
+    right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    for ax in (left, right):
+        ax.grid(True, axis="y")
+    return figure
+
+
+@styled
+def along_numbers(table: pd.DataFrame, fold: str = "fold") -> Figure:
+    """Draw values by published number, with borders where the fold changes.
+
+    Args:
+        table: ``number``, the fold's column, and a column a quantity.
+        fold: Name of the fold's column.
+    """
+    names = [str(column) for column in table if column not in ("number", fold)]
+    figure, axes = panels(len(names), 2, 4.1, 2.2, sharex=True)
+    borders = table["number"][table[fold].diff().fillna(0) != 0]
+    for number, (ax, name) in enumerate(zip(axes, names, strict=True)):
+        ax.plot(table["number"], table[name], ".", color=OKABE_ITO[number % len(OKABE_ITO)], markersize=4)
+        for border in borders:
+            ax.axvline(border - 0.5, color=GREY, linewidth=0.9)
+        ax.set(title=name, ylabel="Mean of the patch")
+        ax.grid(True, axis="y")
+    for ax in axes[-2:]:
+        ax.set_xlabel("Published number of the patch")
+    return figure
+
+
+@styled
+def portable(table: pd.DataFrame) -> Figure:
+    """Draw size and time on one core of exported networks.
+
+    Args:
+        table: Result of :func:`eolab.prediction.portable_table`; engines without a time are left out.
+    """
+    rows = table.dropna(subset=["milliseconds"])
+    names = [
+        f"{engine} {precision}" for engine, precision in zip(rows["engine"], rows["precision"], strict=True)
+    ]
+    figure, axes = panels(2, 2, 4.0, 1.0 + 0.34 * len(rows), sharey=True)
+    for ax, column, text, color in (
+        (axes[0], "size_mb", "Size of the file (MB)", OKABE_ITO[0]),
+        (axes[1], "milliseconds", "Time of a patch on one core (ms)", OKABE_ITO[1]),
+    ):
+        ax.barh(np.arange(len(rows)), rows[column], 0.7, color=color)
+        ax.set(xlabel=text, xlim=(0, 1.2 * float(rows[column].max())))
+        ax.grid(True, axis="x")
+        for at, value in enumerate(rows[column]):
+            ax.annotate(
+                f"{value:.3g}", (value, at), (4, 0), textcoords="offset points", va="center", fontsize=8
+            )
+    axes[0].set_yticks(np.arange(len(rows)), names)
+    axes[0].invert_yaxis()
+    return figure

@@ -1,0 +1,132 @@
+"""What the data set holds: facts beside published ones, patches, pixels, values along the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from eolab.landslide import channels
+from eolab.readers import landslide4sense as reader
+from eolab.store import Store
+
+# The report's description of the 3,799 published training patches
+PUBLISHED = {
+    "training patches": 3799,
+    "patches with a landslide (%)": 58.72,
+    "landslide pixels (%)": 2.31,
+    "largest share of a patch (%)": 47.53,
+    "smallest landslide of a patch (pixels)": 1,
+}
+EIGHT = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
+COLOURS = ("B04", "B03", "B02")
+ALONG = ("B04", "B08", "B11", "dem")
+
+
+def usable(index: pd.DataFrame, files: pd.DataFrame, root: str | Path) -> pd.DataFrame:
+    """Return the patches of an index whose image and mask both passed the check.
+
+    Args:
+        index: Result of :func:`eolab.readers.landslide4sense.index`.
+        files: Table of the check: file, status, reason.
+        root: Folder of the data set, which the check names files from.
+    """
+    bad = set(files.loc[files["status"] != "ok", "file"])
+    named = [
+        any(p and Path(p).relative_to(root).as_posix() in bad for p in pair)
+        for pair in zip(index["image"], index["mask"], strict=True)
+    ]
+    return index[~np.array(named, bool)].reset_index(drop=True)
+
+
+def facts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the training patches in numbers: fact, here, published.
+
+    Args:
+        table: Result of :func:`eolab.landslide.sample_table`.
+    """
+    train = table[table["published"] == "train"]
+    pixels = train["landslide_pixels"]
+    share = 100 * pixels / reader.SIZE**2
+    here = [len(train), 100 * train["landslide"].mean(), share.mean(), share.max(), pixels[pixels > 0].min()]
+    return pd.DataFrame({"fact": list(PUBLISHED), "here": np.round(here, 2), "published": PUBLISHED.values()})
+
+
+def component_sizes(table: pd.DataFrame, root: str | Path) -> np.ndarray:
+    """Return the size in pixels of each connected landslide (eight neighbours) of the training patches."""
+    names = table.loc[(table["published"] == "train") & table["landslide"], "mask"]
+    sizes = []
+    for name in names:
+        labels, _ = ndimage.label(reader.read_mask(Path(root) / name) == 1, EIGHT)
+        sizes.append(np.bincount(labels.ravel())[1:])
+    return np.concatenate(sizes)
+
+
+def read_patches(table: pd.DataFrame, root: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return images float32 (N, H, W, 14) and masks uint8 (N, H, W) of some rows of the sample table."""
+    images = [reader.read_image(Path(root) / name) for name in table["image"]]
+    masks = [reader.read_mask(Path(root) / name) for name in table["mask"]]
+    return np.stack(images), np.stack(masks)
+
+
+def colours(image: np.ndarray) -> np.ndarray:
+    """Return red, green and blue (..., 3) of images whose first channels are the 14 bands."""
+    return image[..., [reader.BANDS.index(band) for band in COLOURS]]
+
+
+def draw_pixels(table: pd.DataFrame, root: str | Path, per_patch: int = 200, seed: int = 0) -> pd.DataFrame:
+    """Draw pixels, half of them landslides where a patch has enough.
+
+    Returns:
+        A column a band, label (0 or 1), and weight, which restores the shares of the patches.
+    """
+    rng = np.random.default_rng(seed)
+    parts = []
+    for row in table.itertuples():
+        image, mask = reader.read_image(Path(root) / row.image), reader.read_mask(Path(root) / row.mask)
+        values, label = image.reshape(-1, image.shape[-1]), mask.ravel()
+        for kind in (0, 1):
+            pixels = np.flatnonzero(label == kind)
+            taken = rng.choice(pixels, min(per_patch // 2, len(pixels)), replace=False)
+            part = pd.DataFrame(values[taken], columns=list(reader.BANDS))
+            parts.append(part.assign(label=kind, weight=len(pixels) / max(len(taken), 1)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def quantiles(pixels: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return quantiles of features by class, weighted by ``weight``: feature, class, q05 to q95."""
+    rows = []
+    for name in names:
+        for kind, text in ((0, "elsewhere"), (1, "landslide")):
+            part = pixels[pixels["label"] == kind].sort_values(name)
+            place = (part["weight"].cumsum() - part["weight"] / 2) / part["weight"].sum()
+            rows.append((name, text, *np.interp((0.05, 0.25, 0.5, 0.75, 0.95), place, part[name])))
+    return pd.DataFrame(rows, columns=["feature", "class", "q05", "q25", "q50", "q75", "q95"])
+
+
+def along_numbers(table: pd.DataFrame, root: str | Path, every: int = 1) -> pd.DataFrame:
+    """Return the mean of some bands of every n-th patch: number, fold (contiguous), a column a band."""
+    rows = []
+    for row in table.iloc[::every].itertuples():
+        means = reader.read_image(Path(root) / row.image).mean((0, 1))
+        picked = {band: float(means[reader.BANDS.index(band)]) for band in ALONG}
+        rows.append({"number": row.number, "fold": row.fold_contiguous} | picked)
+    return pd.DataFrame(rows)
+
+
+def channel_table() -> pd.DataFrame:
+    """Return the channel groups: group, channels, number."""
+    rows = [(name, ", ".join(found), len(found)) for name, found in channels.GROUPS.items()]
+    return pd.DataFrame(rows, columns=["group", "channels", "number"])
+
+
+def patch_features(store: Store, batch: int = 32) -> np.ndarray:
+    """Return mean and standard deviation of the 14 bands of each patch, float32 (N, 28)."""
+    parts = []
+    for start in range(0, len(store), batch):
+        image = store.arrays["image"][start : start + batch, ..., : len(reader.BANDS)]  # (n, H, W, 14)
+        parts.append(np.concatenate([image.mean((1, 2)), image.std((1, 2))], axis=1))
+    return np.concatenate(parts).astype(np.float32)

@@ -1,0 +1,86 @@
+"""Scores of cross-validation: by fold, by kind of folds, and pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from eolab import evaluation
+
+Key = tuple[str, str, int, str]  # model, kind of folds, fold, threshold ("0.5" or "chosen")
+STATISTICS = ("landslide_f1", "macro_f1", "mean_iou")
+COLUMNS = ["name", "kind", "fold", "threshold", "value", "statistic", "estimate", "low", "high"]
+
+
+def fold_scores(
+    matrices: Mapping[Key, np.ndarray],
+    table: pd.DataFrame,
+    chosen: Mapping[tuple[str, str, int], float],
+    replicates: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return every fold's scores with intervals over blocks.
+
+    Args:
+        matrices: Confusion matrices (N, 2, 2) of the fold's patches, in the order of the sample table.
+        table: Sample table.
+        chosen: Threshold chosen on validation patches by model, kind and fold.
+        replicates: Bootstrap replicates.
+        seed: Of the bootstrap.
+
+    Returns:
+        Columns name, kind, fold, threshold, value (of the threshold), statistic, estimate, low, high.
+    """
+    parts = []
+    for (name, kind, fold, rule), matrix in matrices.items():
+        blocks = table.loc[table[f"fold_{kind}"] == fold, "block"].to_numpy()
+        scores = evaluation.mask_scores({name: matrix}, blocks, replicates=replicates, seed=seed)
+        value = chosen[name, kind, fold] if rule == "chosen" else 0.5
+        part = scores.assign(kind=kind, fold=fold, threshold=rule, value=value)
+        parts.append(part[COLUMNS])
+    return pd.concat(parts, ignore_index=True)
+
+
+def fold_table(scores: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return a row a fold and threshold of one model, a column a statistic."""
+    rows = scores[(scores["name"] == model) & scores["statistic"].isin(STATISTICS)]
+    keys = ["kind", "fold", "threshold", "value"]
+    wide = rows.pivot_table(index=keys, columns="statistic", values="estimate", sort=False)
+    return wide[list(STATISTICS)].reset_index().rename_axis(columns=None)
+
+
+def fold_summary(
+    matrices: Mapping[Key, np.ndarray], table: pd.DataFrame, replicates: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Return mean and spread over folds, and the score of all folds' patches together with its interval.
+
+    Returns:
+        A row a model, kind, threshold and statistic: folds, mean, std (ddof 1), pooled, low, high.
+    """
+    rows = []
+    for name, kind, rule in dict.fromkeys((n, k, r) for n, k, _, r in matrices):
+        found = {f: m for (n, k, f, r), m in matrices.items() if (n, k, r) == (name, kind, rule)}
+        column = table[f"fold_{kind}"]
+        blocks = np.concatenate([table.loc[column == fold, "block"].to_numpy() for fold in found])
+        together = np.concatenate(list(found.values()))
+        pooled = evaluation.mask_scores({name: together}, blocks, replicates=replicates, seed=seed)
+        for statistic in STATISTICS:
+            each = [evaluation.pooled(m.sum(0), [statistic])[statistic] for m in found.values()]
+            line = pooled[pooled["statistic"] == statistic].iloc[0]
+            spread = float(np.std(each, ddof=1)) if len(each) > 1 else float("nan")
+            rows.append(
+                (
+                    name,
+                    kind,
+                    rule,
+                    statistic,
+                    len(each),
+                    np.mean(each),
+                    spread,
+                    *line[["estimate", "low", "high"]],
+                )
+            )
+    names = ["name", "kind", "threshold", "statistic", "folds", "mean", "std", "pooled", "low", "high"]
+    return pd.DataFrame(rows, columns=names)

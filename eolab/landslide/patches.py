@@ -1,0 +1,87 @@
+"""Which patches to show, what a whole patch scores, and the rows that a training run has used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eolab.landslide import channels
+from eolab.landslide.samples import Rows, fold_rows
+from eolab.store import Store
+
+
+def rows_of(params: Mapping[str, Any], table: pd.DataFrame) -> Rows:
+    """Return the rows that a run of ``03_train`` used, from its parameters."""
+    return fold_rows(table, params["folds"], params["fold"], params["validation"], params["seed"])
+
+
+def split_column(table: pd.DataFrame, kind: str, fold: int, validation: float, seed: int) -> pd.Series:
+    """Return "train", "validation", "test" or "none" of each row of the sample table."""
+    column = np.full(len(table), "none", object)
+    for name, rows in fold_rows(table, kind, fold, validation, seed).items():
+        column[rows] = name
+    return pd.Series(column, index=table.index, name="split")
+
+
+def telling_patches(truth: np.ndarray, count: int = 5) -> np.ndarray:
+    """Return positions of patches to show: from the largest landslide area to the smallest, then one without.
+
+    Args:
+        truth: (N, H, W) masks.
+        count: How many.
+    """
+    pixels = (truth == 1).sum((1, 2))
+    order = np.argsort(-pixels, kind="stable")
+    positive, negative = order[pixels[order] > 0], order[pixels[order] == 0]
+    wanted = min(len(positive), max(1, count - (len(negative) > 0)))
+    spread = np.linspace(0, len(positive) * 0.9 - 1, wanted).round().astype(int) if wanted else []
+    return np.concatenate([positive[spread], negative[: count - wanted]]).astype(int)
+
+
+def spread_rows(rows: np.ndarray, count: int) -> np.ndarray:
+    """Return so many of some rows, evenly spread, all where there are fewer."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
+
+
+def augmented(
+    store: Store, rows: np.ndarray, augment: Callable[..., Any] | None, batch_size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return bands (2 n, H, W, 14) and masks (2 n, H, W) of a batch: as stored, then as augmented."""
+    chosen = spread_rows(rows, batch_size)
+    data = store.gather(chosen, ["image", "label"])
+    image, label = data["image"][..., :14], data["label"]
+    if augment is None:
+        return image, label
+    changed, mask = augment({"image": image}, label, np.random.default_rng(seed))
+    return np.concatenate([image, changed["image"]]), np.concatenate([label, mask])
+
+
+def patch_score(outputs: Mapping[str, np.ndarray], threshold: float) -> tuple[np.ndarray, float]:
+    """Return a score (N,) of "has a landslide" and its threshold.
+
+    The answer of the patch head where there is one, at 0.5; else the highest probability of a pixel, at the
+    threshold of pixels.
+    """
+    if "patch" in outputs:
+        return np.asarray(outputs["patch"], np.float32), 0.5
+    return np.asarray(outputs["mask"], np.float32).max((1, 2)), threshold
+
+
+def detection_table(detection: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """Return a row a model of :func:`eolab.evaluation.patch_detection`."""
+    return pd.DataFrame(detection).T.rename_axis("name").reset_index()
+
+
+def demo_predict(
+    predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray], chosen: channels.ChannelSet
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return ``predict(image (H, W, 14)) -> probability (H, W)`` for one patch as published."""
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        stored = channels.compute(np.asarray(image, np.float32)[None])  # (1, H, W, 26)
+        return predictor({"image": chosen.assemble(stored)})[0, ..., 1]
+
+    return predict

@@ -1,0 +1,266 @@
+"""Networks that mark each pixel: fitted by name on the patches of a store, predictions kept on disk.
+
+Example:
+    >>> fitted = fit("unet", store, rows, channels, folder=run.folder, width=0.125, head="multi")
+    >>> found = predict(fitted, store, rows["test"], run.path("probabilities"), "test")
+    >>> found["mask"].shape
+    (760, 128, 128)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from eolab import augment, losses, models, postprocess, training
+from eolab.batches import StoreBatches
+from eolab.models.segmentation import heads
+from eolab.progress import track
+from eolab.store import Store
+
+Rows = Mapping[str, np.ndarray]
+CLASS = 1  # the class whose probability is kept: a landslide, a clearing
+
+
+class Channels(Protocol):
+    """Which channels of a stored image a network reads.
+
+    Attributes:
+        names: Name of each of C channels.
+        mean: Mean of each over the training patches.
+        std: Standard deviation likewise.
+    """
+
+    names: Sequence[str]
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def assemble(self, image: np.ndarray) -> np.ndarray:
+        """Return the channels (..., C) of stored images (..., all channels)."""
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A fitted network.
+
+    Attributes:
+        name: Name of the architecture.
+        network: The Keras model, with the weights of its best epoch.
+        channels: What it reads.
+        history: A row an epoch.
+    """
+
+    name: str
+    network: Any
+    channels: Channels
+    history: pd.DataFrame
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return int(self.network.count_params())
+
+    def __str__(self) -> str:
+        best, epochs = self.history.attrs["best_epoch"], len(self.history)
+        return f"{self.name}: {self.parameters:,} weights, best of {epochs} epochs is number {best}"
+
+    def outputs(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the probability (n, h, w) of the class from stored images (n, H, W, all channels)."""
+        found = self.network.predict_on_batch({"image": self.channels.assemble(image)})
+        return {name: np.asarray(value)[..., CLASS] for name, value in found.items()}
+
+    def mask(self, image: np.ndarray) -> np.ndarray:
+        """Return the probability (n, H, W) at the resolution of the image."""
+        return self.outputs(image)["mask"]
+
+
+def fit(
+    name: str,
+    store: Store,
+    rows: Rows,
+    channels: Channels,
+    *,
+    folder: str | Path,
+    width: float = 1.0,
+    head: str = "mask",
+    loss: str = "ce",
+    options: Mapping[str, Any] | None = None,
+    augmentation: Sequence[str] = (),
+    batch_size: int = 16,
+    classes: int = 2,
+    seed: int = 0,
+    **fit_options: Any,
+) -> Segmenter:
+    """Train a segmentation network and save it as ``model.keras``.
+
+    Args:
+        name: One of ``models.names("segmentation")``.
+        store: Patches with arrays ``image`` (H, W, all channels) and ``label`` (H, W), 255 = not known.
+        rows: Rows of the store for "train" and "validation".
+        channels: Which channels the network reads.
+        folder: Where the model, its history and its checkpoint go.
+        width: Of the network, as a multiple of the published one.
+        head: "mask", "dual" (mask and patch) or "multi" (masks at three resolutions).
+        loss: Of the masks, see :func:`eolab.losses.build`; the patch's loss is cross entropy.
+        options: Further options of the architecture.
+        augmentation: Names of :func:`eolab.augment.build`, applied to training patches.
+        batch_size: Patches a step.
+        classes: Number of classes K.
+        seed: Of weights, order and augmentation.
+        **fit_options: Of :func:`eolab.training.fit`.
+
+    Raises:
+        ParameterError: If a name or an option is unknown.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = {"width": width, "head": head, "options": options, "classes": classes, "seed": seed}
+    network = build(name, store, channels, **shape)
+    of_masks, batches = losses.build(loss), partial(_batches, store, channels, head, batch_size, seed)
+    history = training.fit(
+        network,
+        batches(rows["train"], augmentation),
+        batches(rows["validation"]),
+        folder=folder,
+        loss={output: losses.build("ce") if output == "patch" else of_masks for output in network.output},
+        metrics={"mask": [losses.PooledScore("f1", name="f1")]},
+        **{"monitor": "val_mask_f1"} | fit_options,
+    )
+    network.save(folder / "model.keras")
+    return Segmenter(name, network, channels, history)
+
+
+def build(
+    name: str,
+    store: Store,
+    channels: Channels,
+    *,
+    width: float = 1.0,
+    head: str = "mask",
+    options: Mapping[str, Any] | None = None,
+    classes: int = 2,
+    seed: int = 0,
+) -> Any:
+    """Return an untrained network for the patches of a store, their statistics inside; see :func:`fit`."""
+    return models.build(
+        name,
+        size=store.arrays_spec["image"].shape[0],
+        bands=len(channels.names),
+        classes=classes,
+        mean=channels.mean,
+        std=channels.std,
+        seed=seed,
+        width=width,
+        head=head,
+        **(options or {}),
+    )
+
+
+def load(folder: str | Path, name: str, channels: Channels) -> Segmenter:
+    """Return the network that :func:`fit` saved, for prediction."""
+    network = models.load(Path(folder) / "model.keras", compiled=False)
+    return Segmenter(name, network, channels, pd.DataFrame())
+
+
+def predict(
+    fitted: Segmenter,
+    store: Store,
+    rows: np.ndarray,
+    folder: str | Path,
+    part: str,
+    *,
+    angles: bool = False,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> dict[str, np.ndarray]:
+    """Write the probabilities of some patches, so that nothing after needs the network.
+
+    Args:
+        fitted: The network.
+        store: The patches.
+        rows: Rows of the store, N of them.
+        folder: Where ``<part>_<output>.npy`` go, float16.
+        part: What the rows are, for example "test".
+        angles: Whether to write ``angles`` too: the mean over all rotations and flips of a patch.
+        batch_size: Patches computed at once.
+        progress: Whether to show progress.
+
+    Returns:
+        Memory maps by output: ``mask`` (N, H, W) and, with the heads that have them, ``half``
+        (N, H/2, W/2), ``double`` (N, 2H, 2W) and ``patch`` (N,).
+    """
+
+    def compute(image: np.ndarray) -> dict[str, np.ndarray]:
+        found = fitted.outputs(image)
+        return found | ({"angles": postprocess.multi_angle(fitted.mask, image)} if angles else {})
+
+    return write(compute, store, rows, folder, part, batch_size=batch_size, progress=progress)
+
+
+def write(
+    compute: Callable[[np.ndarray], dict[str, np.ndarray]],
+    store: Store,
+    rows: np.ndarray,
+    folder: str | Path,
+    part: str,
+    *,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> dict[str, np.ndarray]:
+    """Write what a function of stored images (n, H, W, all channels) gives; see :func:`predict`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, np.memmap] = {}
+    steps = range(0, len(rows), batch_size)
+    for start in track(steps, f"Predicting {part}", total=len(steps), unit="batch", progress=progress):
+        found = compute(store.gather(rows[start : start + batch_size], ["image"])["image"])
+        for name, values in found.items():
+            if name not in files:
+                path, shape = folder / f"{part}_{name}.npy", (len(rows), *values.shape[1:])
+                files[name] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
+            files[name][start : start + batch_size] = values
+    for file in files.values():
+        file.flush()
+    return read(folder, part)
+
+
+def read(folder: str | Path, part: str) -> dict[str, np.ndarray]:
+    """Return the memory maps that :func:`predict` wrote for a part, by output; empty where there are none."""
+    files = sorted(Path(folder).glob(f"{part}_*.npy"))
+    return {file.stem.removeprefix(f"{part}_"): np.load(file, mmap_mode="r") for file in files}
+
+
+def images(store: Store, rows: np.ndarray, batch_size: int = 16) -> Iterator[np.ndarray]:
+    """Yield the stored images of some rows, batch by batch."""
+    for start in range(0, len(rows), batch_size):
+        yield store.gather(rows[start : start + batch_size], ["image"])["image"]
+
+
+def _batches(
+    store: Store,
+    channels: Channels,
+    head: str,
+    batch_size: int,
+    seed: int,
+    rows: np.ndarray,
+    augmentation: Sequence[str] | None = None,
+) -> StoreBatches:
+    """Return batches of patches; those for training (with a list of augmentations) are shuffled."""
+    return StoreBatches(
+        store,
+        rows,
+        batch_size,
+        seed=seed,
+        shuffle=augmentation is not None,
+        inputs=("image",),
+        prepare=lambda inputs: inputs | {"image": channels.assemble(inputs["image"])},
+        augment=augment.build(list(augmentation)) if augmentation else None,
+        targets=partial(heads.targets, head=head),
+        ignore="keep",
+    )
