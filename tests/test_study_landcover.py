@@ -1,18 +1,13 @@
 """The land-cover study as a user runs it: every notebook through papermill, simulated and real data.
 
-What the notebooks wrote is checked, never what their cells printed. ``EOLAB_ARTIFACTS`` names a folder where
-the run folders are kept; otherwise they lie in pytest's temporary folder.
+What the notebooks wrote is checked, never what their cells printed.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import study_runs
+from study_runs import eolab, kill_when, out_folder
 
 from eolab import runs
 from eolab.runs import parameters
@@ -30,26 +27,8 @@ STUDY = ROOT / "notebooks" / "landcover"
 CHAIN = ("01_explore", "02_preprocess", "03_train_pixels", "04_map", "05_results")
 
 
-def eolab(*arguments: str, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "eolab.cli", *arguments]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
-    )
-    assert done.returncode == expect, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
-
-
-def only_run(out: Path, notebook: str) -> runs.RunRecord:
-    found = list(runs.records("landcover", notebook, root=out))
-    assert len(found) == 1, found
-    return found[0]
-
-
-def out_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
-    kept = os.environ.get("EOLAB_ARTIFACTS")
-    folder = Path(kept) / name if kept else tmp_path_factory.mktemp(name)
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder
+only_run = functools.partial(study_runs.only_run, "landcover")
+start = functools.partial(study_runs.start, "landcover")
 
 
 @pytest.fixture(scope="session")
@@ -249,24 +228,6 @@ def test_real_land_use_from_ndvi_beats_the_majority_on_held_out_blocks(real):
 
 
 # === Killed and resumed ===
-
-
-def start(out: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "eolab.cli", "run", "landcover", "--out", str(out), *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-
-
-def kill_when(process: subprocess.Popen[bytes], ready, seconds: float = 240) -> None:
-    """Kill a run without warning once a file says that it is in the middle of its work."""
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline, "the run never came to the point where it should be killed"
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def digest(folder: Path) -> dict[str, str]:

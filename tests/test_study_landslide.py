@@ -1,0 +1,233 @@
+"""The landslide study as a user runs it: every notebook through papermill, on the twin.
+
+What the notebooks wrote is checked, never what their cells printed.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import study_runs
+from study_runs import eolab, kill_when, out_folder
+
+from eolab import models, runs
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDY = ROOT / "notebooks" / "landslide"
+CHAIN = tuple(runs.study.load("landslide").notebooks)
+SWEEPS = runs.study.load("landslide").sweeps
+BASELINES = ("majority", "slope_ndvi_rule", "pixel_boosting")
+
+only_run = functools.partial(study_runs.only_run, "landslide")
+start = functools.partial(study_runs.start, "landslide")
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory) -> Path:
+    out = out_folder(tmp_path_factory, "landslide")
+    eolab("run", "landslide", "--profile", "smoke", "--out", str(out))
+    return out
+
+
+def scores_of(out: Path) -> pd.DataFrame:
+    table = only_run(out, "03_train").table("scores")
+    return table.pivot_table(index="name", columns="statistic", values="estimate")
+
+
+# === The study's file ===
+
+
+def test_every_notebook_of_the_folder_is_in_the_study():
+    assert set(CHAIN) == {path.stem for path in STUDY.glob("*.ipynb")}
+
+
+def test_every_table_of_the_report_is_a_sweep():
+    tables = {"losses", "combined", "channels", "heads", "backbones", "attention", "small", "optimisers"}
+    assert set(SWEEPS) == tables | {"postprocess", "folds", "sentinel_only"}
+    lines = {name: len(sweep.published) for name, sweep in SWEEPS.items()}
+    assert lines == {
+        "losses": 8,
+        "combined": 5,
+        "channels": 8,
+        "heads": 3,
+        "backbones": 4,
+        "attention": 7,
+        "small": 6,
+        "optimisers": 6,
+        "postprocess": 13,
+        "folds": 5,
+        "sentinel_only": 10,
+    }
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_sweeps_name_what_exists(name):
+    from eolab import landslide, losses
+
+    for point in SWEEPS[name].points:
+        if "model" in point:
+            assert point["model"] in models.names("segmentation")
+        if "loss" in point:
+            losses.build(point["loss"])
+        if "channel_groups" in point:
+            assert set(point["channel_groups"]) <= set(landslide.GROUPS)
+
+
+# === On simulated data ===
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("notebook", CHAIN)
+def test_smoke_run_is_complete_and_says_that_it_is_simulated(simulated, notebook):
+    record = only_run(simulated, notebook)
+    assert record.status == "done"
+    assert record.simulated
+    for name in ("params.yaml", "environment.json", "metrics.json", "report.html", f"{notebook}.ipynb"):
+        assert (record.folder / name).stat().st_size > 0
+    report = (record.folder / "report.html").read_text()
+    assert "Simulated data" in report
+    assert str(ROOT) not in report
+
+
+@pytest.mark.notebook
+def test_figures_are_there_captioned_and_not_blank(simulated):
+    import matplotlib.image
+
+    figures = [(only_run(simulated, n).folder, f) for n in CHAIN for f in only_run(simulated, n).figures]
+    assert len(figures) >= 24
+    for folder, figure in figures:
+        pixels = matplotlib.image.imread(folder / figure["file"])[..., :3]
+        assert pixels.std() > 0.02, figure["file"]
+        assert "Simulated data" in figure["caption"]
+        assert len(figure["caption"]) > 30
+
+
+@pytest.mark.notebook
+def test_the_network_beats_every_baseline_on_held_out_regions(simulated):
+    scores = scores_of(simulated)["landslide_f1"]
+    for name in BASELINES:
+        assert scores["unet"] > scores[name] + 0.03
+
+
+@pytest.mark.notebook
+def test_scores_are_consistent_with_each_other(simulated):
+    for row in scores_of(simulated).itertuples():
+        assert row.landslide_iou == pytest.approx(row.landslide_f1 / (2 - row.landslide_f1), abs=1e-9)
+        assert row.macro_f1 >= row.landslide_f1 / 2
+    metrics = only_run(simulated, "03_train").metrics["test"]
+    assert set(metrics) == {"chosen", "half"}
+
+
+@pytest.mark.notebook
+def test_no_scored_patch_was_learned_from_and_no_choice_was_made_on_it(simulated):
+    from eolab import landslide
+
+    table = pd.read_parquet(only_run(simulated, "02_preprocess").folder / "store" / "samples.parquet")
+    for kind in ("contiguous", "shuffled"):
+        scored = []
+        for fold in range(1, landslide.FOLDS + 1):
+            rows = landslide.fold_rows(table, kind, fold)
+            assert not set(rows["test"]) & (set(rows["train"]) | set(rows["validation"]))
+            assert not set(rows["train"]) & set(rows["validation"])
+            scored += rows["test"].tolist()
+        assert sorted(scored) == np.flatnonzero(table["published"] == "train").tolist()
+
+
+@pytest.mark.notebook
+def test_contiguous_folds_are_harder_than_shuffled_ones(simulated):
+    metrics = only_run(simulated, "05_crossvalidate").metrics
+    assert metrics["contiguous"]["mean_landslide_f1"] < metrics["shuffled"]["mean_landslide_f1"]
+
+
+@pytest.mark.notebook
+def test_a_threshold_chosen_on_the_scored_fold_is_never_worse_there(simulated):
+    table = only_run(simulated, "04_postprocess").table("threshold_choice").set_index("threshold chosen")
+    best = table.loc["chosen on the scored fold", "landslide_f1"]
+    assert (table["landslide_f1"] <= best + 1e-9).all()
+    assert only_run(simulated, "04_postprocess").metrics["claimed_too_much"] >= 0
+
+
+@pytest.mark.notebook
+def test_exports_agree_with_keras(simulated):
+    table = only_run(simulated, "07_small_models").table("portable").set_index(["engine", "precision"])
+    assert table.loc[("litert", "float16"), "mask_agreement"] > 0.999
+    assert table.loc[("litert", "int8"), "mask_agreement"] > 0.97
+    assert table.loc[("onnx", "float32"), "max_difference"] < 1e-3
+    sizes = table["size_mb"]
+    assert sizes["litert", "int8"] < 0.5 * sizes["litert", "float32"]
+
+
+@pytest.mark.notebook
+def test_the_reports_arithmetic_is_shown(simulated):
+    table = only_run(simulated, "08_results").table("arithmetic")
+    best = table[table["report F1"] == 0.7463].iloc[0]
+    assert best["landslide F1"] == pytest.approx(0.50, abs=0.01)
+    assert best["background F1"] > 0.98
+
+
+@pytest.mark.notebook
+def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
+    again = eolab("run", "landslide", "--profile", "smoke", "--out", str(simulated))
+    assert again.stdout.count("skipped") == len(CHAIN)
+    page = (simulated / "landslide" / "report.html").read_text()
+    assert all(f"{n[:2]} ·" in page for n in CHAIN)
+    assert not any(mark in page for mark in ('src="http', "<link", "@import"))
+
+
+@pytest.mark.notebook
+def test_a_sweep_gives_the_table_beside_the_published_numbers(simulated):
+    done = eolab("sweep", "landslide", "postprocess", "--out", str(simulated))
+    assert "Simulated data" in done.stdout
+    table = pd.read_csv(simulated / "landslide" / "sweeps" / "postprocess" / "table.csv")
+    assert len(table) == len(SWEEPS["postprocess"].points)
+    row = table[(table["threshold"] == 0.95)].iloc[0]
+    assert (row["report F1"], row["report mIoU"]) == (0.7463, 0.6597)
+    assert table["report F1"].notna().sum() == 13
+
+
+@pytest.mark.notebook
+def test_a_training_killed_in_mid_epoch_ends_as_an_unbroken_one(simulated, tmp_path):
+    def third_epoch() -> bool:
+        found = list((tmp_path / "landslide" / "03_train").glob("*/history.csv"))
+        return bool(found) and found[0].read_text().count("\n") > 3
+
+    kill_when(start(tmp_path, "--only", "03_train"), third_epoch)
+    time.sleep(1)
+    assert only_run(tmp_path, "03_train").status != "done"
+    eolab("run", "landslide", "--only", "03_train", "--out", str(tmp_path))
+    unbroken, resumed = (only_run(out, "03_train") for out in (simulated, tmp_path))
+    assert resumed.metrics == unbroken.metrics
+    columns = ["epoch", "loss", "val_loss"]
+    pd.testing.assert_frame_equal(resumed.history[columns], unbroken.history[columns])
+
+
+@pytest.mark.notebook
+def test_the_store_has_every_channel_once(simulated):
+    folder = only_run(simulated, "02_preprocess").folder / "store"
+    names = json.loads((folder / "store.json").read_text())["metadata"]["coords"]["band"]
+    assert len(names) == len(set(names)) == 26
+
+
+# === Clear refusals ===
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "landslide", "--set", "head=mulit"), "multi"),
+        (("run", "landslide", "--set", "folds=shufled"), "shuffled"),
+        (("sweep", "landslide", "loses"), "losses"),
+        (("data", "check", "landslide_twn"), "landslide_twin"),
+    ],
+)
+def test_a_wrong_word_ends_in_one_sentence_with_the_right_one(arguments, said, tmp_path):
+    done = eolab(*arguments, expect=2, EOLAB_RUNS=str(tmp_path))
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
