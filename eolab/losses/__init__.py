@@ -1,0 +1,45 @@
+"""Losses and scores of class probabilities in which an ignore label counts nothing, for any backend.
+
+Labels are class indices (B, …) with 255 for pixels that do not count, predictions are probabilities
+(B, …, K); a patch's own probability (B, K) and a mask (B, H, W, K) alike. In a notebook::
+
+    loss = losses.build("0.5*focal(gamma=2) + 0.5*iou")
+    training.fit(model, …, loss=loss, metrics=[losses.PooledScore("f1")])
+
+========== ===========================================================================================
+ce         cross entropy
+focal      focal loss: gamma, alpha (Lin et al. 2017)
+log_cosh   log cosh of probability minus truth
+iou        −ln of the soft intersection over union, or 1 minus it: form, smooth, background
+tversky    Tversky index: alpha (missed), beta (false), smooth, background (Salehi et al. 2017)
+lovasz     Lovász-softmax (Berman et al. 2018)
+boundary   cross entropy with extra weight near boundaries: extra, radius
+center     cross entropy with extra weight near the centres of regions: extra, depth
+========== ===========================================================================================
+"""
+
+from eolab.losses.base import PixelLoss
+from eolab.losses.combined import WeightedSum
+from eolab.losses.distribution import CrossEntropy, Focal, LogCosh
+from eolab.losses.lovasz import Lovasz
+from eolab.losses.reading import build, names
+from eolab.losses.region import IoU, Tversky
+from eolab.losses.scores import PooledAccuracy, PooledScore
+from eolab.losses.weighted import Boundary, Center
+
+__all__ = [
+    "Boundary",
+    "Center",
+    "CrossEntropy",
+    "Focal",
+    "IoU",
+    "LogCosh",
+    "Lovasz",
+    "PixelLoss",
+    "PooledAccuracy",
+    "PooledScore",
+    "Tversky",
+    "WeightedSum",
+    "build",
+    "names",
+]
