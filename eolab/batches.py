@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from eolab.errors import ParameterError
+from eolab.errors import ParameterError, did_you_mean
 from eolab.legends import IGNORE
 from eolab.store import Store, days
+
+Inputs = dict[str, np.ndarray]
+Labels = np.ndarray | dict[str, np.ndarray]
 
 MEMORY_BUDGET = 2 << 30  # bytes of RAM that in_memory="auto" may fill with samples
 
 
 class StoreBatches(keras.utils.PyDataset):
-    """Batches ``(inputs, label, sample_weight)`` of some rows of a store, as NumPy arrays.
+    """Batches ``(inputs, labels, weights)`` or ``(inputs, labels)`` of some rows of a store, as NumPy arrays.
 
     Inputs are a dict of arrays ``(B, …)``; ``day`` is added for stores with a time coordinate. The order is a
     pure function of seed and epoch, so a training that resumes at an epoch sees what an unbroken one sees,
     if it is called as in the example: Keras does not tell a data set its epoch, and its own ``shuffle``
     would shuffle the batches once more by Python's global random numbers. The last batch may be smaller.
-    Samples with the ignore label 255 get weight 0 (and label 0, which losses accept).
+    Samples and pixels with the ignore label 255 get weight 0 (and label 0, which losses accept), or keep the
+    label where the loss knows it (``ignore="keep"``). A batch is gathered, then prepared, then augmented, and
+    last its labels are made into the targets of the outputs.
 
     Example:
         >>> batches = StoreBatches(store, store.indices("train"), seed=1, shuffle=True)
@@ -39,6 +44,11 @@ class StoreBatches(keras.utils.PyDataset):
         label: Array of class indices, uint8.
         in_memory: Whether to hold the rows in RAM; ``"auto"`` does where they fit into `memory_budget`.
         memory_budget: Bytes.
+        prepare: Function of the inputs that returns the inputs, for example one that selects channels.
+        augment: Function ``(inputs, label, rng) -> (inputs, label)``, such as :func:`eolab.augment.build`
+            gives; `rng` is a pure function of seed, epoch and number of the batch.
+        targets: Function of the label (B, …) with 255 that returns labels, or labels by name of the output.
+        ignore: ``"weight"``: batches have weights, 0 for label 255; ``"keep"``: no weights, 255 stays.
     """
 
     def __init__(
@@ -54,6 +64,10 @@ class StoreBatches(keras.utils.PyDataset):
         label: str = "label",
         in_memory: bool | Literal["auto"] = "auto",
         memory_budget: int = MEMORY_BUDGET,
+        prepare: Callable[[Inputs], Inputs] | None = None,
+        augment: Callable[[Inputs, np.ndarray, np.random.Generator], tuple[Inputs, np.ndarray]] | None = None,
+        targets: Callable[[np.ndarray], Labels] | None = None,
+        ignore: Literal["weight", "keep"] = "weight",
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -63,10 +77,17 @@ class StoreBatches(keras.utils.PyDataset):
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.inputs = dict(inputs) if isinstance(inputs, Mapping) else {name: name for name in inputs}
         self.label = label
+        self.prepare, self.augment, self.targets, self.ignore = prepare, augment, targets, ignore
         self.epoch = 0
         if not len(self.indices) or batch_size < 1:
             raise ParameterError(
                 f"Batches need samples and a positive batch size: got {len(self.indices)} and {batch_size}."
+            )
+        if ignore not in ("weight", "keep"):
+            raise ParameterError(f"ignore is {ignore!r}; {did_you_mean(ignore, ('weight', 'keep'))}")
+        if ignore == "keep" and class_weights is not None:
+            raise ParameterError(
+                "Batches with ignore='keep' have no weights: leave class_weights out or use ignore='weight'."
             )
         self.class_weights = weight_table(class_weights)
         self.day = None if store.time is None else days(store.time)
@@ -102,11 +123,24 @@ class StoreBatches(keras.utils.PyDataset):
             self._order = (self.epoch, order)
         return order
 
-    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-        """Return batch `index` of this epoch: inputs, labels int32 (B,…), weights float32 (B,…)."""
+    def __getitem__(self, index: int) -> tuple[Inputs, Labels] | tuple[Inputs, Labels, Labels]:
+        """Return batch `index` of this epoch: inputs, labels int32 (B,…), weights float32 (B,…) or none."""
         if not 0 <= index < self.num_batches:
             raise IndexError(f"batch {index} of {self.num_batches}")
         positions = self.order()[index * self.batch_size : (index + 1) * self.batch_size]
+        inputs, label = self._gather(positions)
+        if self.prepare is not None:
+            inputs = self.prepare(inputs)
+        if self.augment is not None:
+            inputs, label = self.augment(inputs, label, self._rng(index))
+        labels = label if self.targets is None else self.targets(label)
+        if self.ignore == "keep":
+            return inputs, _each(labels, lambda values: values.astype(np.int32))
+        kept = _each(labels, lambda values: np.where(values == IGNORE, 0, values).astype(np.int32))
+        return inputs, kept, _each(labels, lambda values: self.class_weights[values])
+
+    def _gather(self, positions: np.ndarray) -> tuple[Inputs, np.ndarray]:
+        """Return inputs and label of some positions within `indices`, as stored."""
         if self.data is None:
             data = self.store.gather(self.indices[positions], self._names)
         else:
@@ -114,8 +148,18 @@ class StoreBatches(keras.utils.PyDataset):
         inputs = {key: data[name] for key, name in self.inputs.items()}
         if self.day is not None:
             inputs["day"] = np.broadcast_to(self.day, (len(positions), len(self.day)))
-        label = data[self.label]
-        return inputs, np.where(label == IGNORE, 0, label).astype(np.int32), self.class_weights[label]
+        return inputs, data[self.label]
+
+    def _rng(self, index: int) -> np.random.Generator:
+        """Return the generator of a batch; the last number keeps it apart from that of the order."""
+        return np.random.default_rng((self.seed, self.epoch, index, 1))
+
+
+def _each(labels: Labels, change: Callable[[np.ndarray], np.ndarray]) -> Labels:
+    """Return labels, or each of the labels by output, changed."""
+    if isinstance(labels, Mapping):
+        return {name: change(np.asarray(values)) for name, values in labels.items()}
+    return change(np.asarray(labels))
 
 
 def weight_table(class_weights: Mapping[int, float] | Sequence[float] | None) -> np.ndarray:

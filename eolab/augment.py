@@ -1,0 +1,211 @@
+"""Augmentation of patches and their masks together: right-angle rotations, flips, CutMix.
+
+Every function takes a batch and a random generator and returns a new batch; nothing is changed in place, and
+the result is a pure function of both, so a training that resumes sees what an unbroken one sees. Masks are
+moved and never mixed: their integers, 255 = not known included, stay what they are.
+
+An input array of shape (B, H, W, …), where the mask is (B, H, W), moves with the mask; arrays of fewer than
+four dims that have other sizes (dates, flags) pass unchanged.
+
+A rotated or flipped image is right for values without a direction: reflectance, indices, slope, elevation.
+Channels with a direction (a gradient along x, an aspect) are moved but not turned: after a quarter turn the
+channel of the gradient along x holds that along y, and after a flip its sign is reversed. Leave such channels
+out, or accept that a network cannot rely on their direction.
+
+Example:
+    >>> change = build(["rotate", "flip", "cutmix"])
+    >>> change.name
+    'rotate+flip+cutmix'
+    >>> inputs, label = change({"image": image}, label, np.random.default_rng(0))
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from eolab.errors import DataError, ParameterError, did_you_mean
+
+Inputs = dict[str, np.ndarray]
+Step = Callable[[Inputs, np.ndarray, np.random.Generator], tuple[Inputs, np.ndarray]]
+
+
+def rotate(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[Inputs, np.ndarray]:
+    """Turn each patch by its own multiple of 90°, all four equally likely.
+
+    Args:
+        inputs: Arrays (B, H, W, …) with H = W, and others that pass.
+        label: Masks (B, H, W).
+        rng: Of the angles.
+
+    Raises:
+        DataError: If the patches are not square, or an image has another size than the mask.
+    """
+    if label.ndim != 3 or label.shape[1] != label.shape[2]:
+        raise DataError(
+            f"Masks have shape {label.shape}: rotation by 90° needs square patches (B, H, H); "
+            "crop them or leave rotate out."
+        )
+    turns = rng.integers(0, 4, len(label))
+
+    def turn(values: np.ndarray) -> np.ndarray:
+        turned = values.copy()
+        for quarter in (1, 2, 3):
+            rows = np.flatnonzero(turns == quarter)
+            turned[rows] = np.rot90(values[rows], quarter, axes=(1, 2))
+        return turned
+
+    return _together(turn, inputs, label)
+
+
+def flip(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[Inputs, np.ndarray]:
+    """Mirror each patch left to right with probability ½, and top to bottom with probability ½.
+
+    Args:
+        inputs: Arrays (B, H, W, …), and others that pass.
+        label: Masks (B, H, W).
+        rng: Of the draws.
+
+    Raises:
+        DataError: If an image has another size than the mask.
+    """
+    vertical, horizontal = rng.random((2, len(label))) < 0.5
+
+    def mirror(values: np.ndarray) -> np.ndarray:
+        mirrored = values.copy()
+        mirrored[vertical] = mirrored[vertical, ::-1]
+        mirrored[horizontal] = mirrored[horizontal, :, ::-1]
+        return mirrored
+
+    return _together(mirror, inputs, label)
+
+
+def cutmix(
+    inputs: Inputs, label: np.ndarray, rng: np.random.Generator, share: float = 0.5, alpha: float = 1.0
+) -> tuple[Inputs, np.ndarray]:
+    """Paste a box of another patch of the batch into some patches, image and mask alike.
+
+    Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong Classifiers with
+    Localizable Features. The box has the sides H √(1 − λ) and W √(1 − λ) with λ from Beta(α, α), its centre
+    is uniform over the patch, and what lies outside is cut off. The paper mixes the labels of a
+    classification by area; a mask needs no mixing, each pixel keeps the class it came with. Here each patch
+    draws its own λ, box and partner, and the partner is never the patch itself.
+
+    Args:
+        inputs: Arrays (B, H, W, …), and others that pass.
+        label: Masks (B, H, W).
+        rng: Of the draws.
+        share: Expected share of the patches that get a box, 0 to 1.
+        alpha: Of the Beta distribution, above 0; 1 makes λ uniform.
+
+    Raises:
+        ParameterError: If share or alpha is out of its range.
+        DataError: If an image has another size than the mask.
+    """
+    if not 0 <= share <= 1 or not alpha > 0:
+        raise ParameterError(
+            f"cutmix got share {share} and alpha {alpha}: expected a share of 0 to 1 and alpha above 0."
+        )
+    count, height, width = label.shape
+    order = rng.permutation(count)
+    partner = np.empty(count, np.int64)
+    partner[order] = np.roll(order, 1)  # a cycle through all patches: nobody is its own partner
+    rows = np.flatnonzero(rng.random(count) < share) if count > 1 else np.empty(0, int)
+    boxes = {row: _box(rng, alpha, height, width) for row in rows}
+
+    def paste(values: np.ndarray) -> np.ndarray:
+        mixed = values.copy()
+        for row, box in boxes.items():
+            mixed[row][box] = values[partner[row]][box]
+        return mixed
+
+    return _together(paste, inputs, label)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Steps one after the other; called as ``augmentation(inputs, label, rng)``.
+
+    Attributes:
+        name: What the record of a run says, for example ``"rotate+flip+cutmix"``.
+        steps: The functions.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+
+    def __call__(
+        self, inputs: Inputs, label: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Inputs, np.ndarray]:
+        """Return the batch after every step."""
+        for step in self.steps:
+            inputs, label = step(inputs, label, rng)
+        return inputs, label
+
+
+STEPS: dict[str, Callable[..., tuple[Inputs, np.ndarray]]] = {
+    "rotate": rotate,
+    "flip": flip,
+    "cutmix": cutmix,
+}
+
+
+def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None) -> Augmentation:
+    """Return the augmentation that applies the named steps in this order.
+
+    Args:
+        names: Of ``rotate``, ``flip``, ``cutmix``.
+        options: Keyword arguments of a step by its name, for example ``{"cutmix": {"share": 0.7}}``.
+
+    Raises:
+        ParameterError: If a step or an option of it is unknown.
+    """
+    given = options or {}
+    for name in (*names, *given):
+        if name not in STEPS:
+            raise ParameterError(f"There is no augmentation {name!r}; {did_you_mean(name, STEPS)}")
+    steps, titles = [], []
+    for name in names:
+        chosen = dict(given.get(name, {}))
+        known = list(inspect.signature(STEPS[name]).parameters)[3:]
+        for option in chosen:
+            if option not in known:
+                raise ParameterError(
+                    f"The augmentation {name} has no option {option!r}; {did_you_mean(option, known)}"
+                )
+        text = ", ".join(f"{option}={value}" for option, value in chosen.items())
+        titles.append(f"{name}({text})" if chosen else name)
+        steps.append(partial(STEPS[name], **chosen))
+    return Augmentation("+".join(titles), tuple(steps))
+
+
+def _together(
+    change: Callable[[np.ndarray], np.ndarray], inputs: Inputs, label: np.ndarray
+) -> tuple[Inputs, np.ndarray]:
+    """Return inputs and masks after the same change of all that have the mask's pixels."""
+    changed = {}
+    for name, values in inputs.items():
+        same = values.shape[:3] == label.shape
+        if not same and values.ndim >= 4:
+            raise DataError(
+                f"Input {name!r} has shape {values.shape} and the masks {label.shape}: images must be "
+                "(B, H, W, …) with the masks' sizes to be augmented together."
+            )
+        changed[name] = change(values) if same else values
+    return changed, change(label)
+
+
+def _box(rng: np.random.Generator, alpha: float, height: int, width: int) -> tuple[slice, slice]:
+    """Return rows and columns of a CutMix box."""
+    side = np.sqrt(1 - rng.beta(alpha, alpha))
+    sides = []
+    for length in (height, width):
+        middle, half = rng.uniform(0, length), 0.5 * side * length
+        low, high = round(max(middle - half, 0)), round(min(middle + half, length))
+        sides.append(slice(low, high))
+    return sides[0], sides[1]
