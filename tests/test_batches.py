@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from store_example import BANDS, SAMPLES, TIMES, write
 
+from eolab import augment
 from eolab.batches import StoreBatches
 from eolab.errors import ParameterError
 from eolab.store import ArraySpec, days
@@ -109,6 +110,121 @@ def test_memory_is_used_where_the_rows_fit(store):
 def test_no_samples_is_an_error(store):
     with pytest.raises(ParameterError, match="got 0 and 8"):
         StoreBatches(store, [], 8)
+
+
+# === Patches and masks ===
+
+
+def write_patches(folder):
+    """Twelve patches whose second channel is the mask; 255 occurs."""
+    rng = np.random.default_rng(0)
+    masks = rng.choice(np.array([0, 1, 255], np.uint8), (12, 8, 8), p=[0.7, 0.2, 0.1])
+    images = np.stack([rng.normal(size=masks.shape), masks], axis=-1).astype("f4")
+    return write(
+        folder,
+        table=pd.DataFrame({"id": range(12)}),
+        arrays={
+            "image": ArraySpec(("y", "x", "band"), (8, 8, 2)),
+            "label": ArraySpec(("y", "x"), (8, 8), "u1"),
+        },
+        parts=[slice(0, 12)],
+        produce=lambda rows: {"image": images[rows["id"]], "label": masks[rows["id"]]},
+        metadata={},
+    )
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory):
+    return write_patches(tmp_path_factory.mktemp("patches") / "store")
+
+
+def augmented(store, **options):
+    change = augment.build(["rotate", "flip", "cutmix"])
+    given = {"seed": 2, "shuffle": True, "inputs": ["image"], "augment": change, "ignore": "keep"} | options
+    return StoreBatches(store, None, 5, **given)
+
+
+def epochs_of(batches, epochs) -> list[np.ndarray]:
+    """Images and masks of some epochs, batch after batch."""
+    found = []
+    for epoch in epochs:
+        batches.at_epoch(epoch)
+        for n in range(batches.num_batches):
+            inputs, label = batches[n]
+            found += [inputs["image"], label]
+    return found
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_augmented_batches_are_the_same_after_a_resume_and_new_in_each_epoch(patches, in_memory):
+    unbroken = epochs_of(augmented(patches, in_memory=in_memory), range(4))
+    resumed = epochs_of(augmented(patches, in_memory=in_memory), range(2, 4))
+    for a, b in zip(unbroken[len(resumed) :], resumed, strict=True):
+        np.testing.assert_array_equal(a, b)
+    backwards = augmented(patches, in_memory=in_memory).at_epoch(3)
+    np.testing.assert_array_equal(backwards[2][0]["image"], unbroken[-2])  # whatever was drawn before
+    contents = {image.tobytes() for image in unbroken[::2]}
+    assert len(contents) == len(unbroken) // 2
+    other = epochs_of(augmented(patches, in_memory=in_memory, seed=3, shuffle=False), [0])
+    alike = epochs_of(augmented(patches, in_memory=in_memory, seed=2, shuffle=False), [0])
+    assert not np.array_equal(other[0], alike[0])
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_augmentation_moves_image_and_mask_and_leaves_the_store_as_it_is(patches, in_memory):
+    before = patches.gather(np.arange(12))
+    batches = augmented(patches, in_memory=in_memory)
+    found = epochs_of(batches, range(3))
+    for image, label in zip(found[::2], found[1::2], strict=True):
+        np.testing.assert_array_equal(image[..., 1], label)
+    after = patches.gather(np.arange(12))
+    held = batches.data if in_memory else after
+    for name in before:
+        np.testing.assert_array_equal(after[name], before[name])
+        np.testing.assert_array_equal(held[name], before[name])
+
+
+def test_a_batch_is_prepared_before_it_is_augmented(patches):
+    seen_by_augment = []
+
+    def watch(inputs, label, rng):
+        seen_by_augment.append(inputs["image"].shape)
+        return inputs, label
+
+    def first_channel(inputs):
+        return inputs | {"image": inputs["image"][..., :1]}
+
+    batches = StoreBatches(patches, None, 12, inputs=["image"], prepare=first_channel, augment=watch)
+    assert batches[0][0]["image"].shape == (12, 8, 8, 1)
+    assert seen_by_augment == [(12, 8, 8, 1)]
+
+
+def halves(label):
+    return {"mask": label, "patch": label[:, 0, 0]}
+
+
+def test_targets_by_output_have_weights_or_keep_the_ignored_label(patches):
+    masks = patches.gather(np.arange(12), ["label"])["label"]
+    options = {"inputs": ["image"], "targets": halves}
+    _, labels = StoreBatches(patches, None, 12, ignore="keep", **options)[0]
+    np.testing.assert_array_equal(labels["mask"], masks)
+    np.testing.assert_array_equal(labels["patch"], masks[:, 0, 0])
+    assert {values.dtype.name for values in labels.values()} == {"int32"}
+    _, labels, weights = StoreBatches(patches, None, 12, class_weights=[1, 4], **options)[0]
+    expected = np.where(masks == 255, 0, np.where(masks == 1, 4, 1))
+    np.testing.assert_array_equal(weights["mask"], expected)
+    np.testing.assert_array_equal(weights["patch"], expected[:, 0, 0])
+    np.testing.assert_array_equal(labels["mask"], np.where(masks == 255, 0, masks))
+
+
+def test_ignore_is_weight_or_keep(patches):
+    with pytest.raises(ParameterError, match="'kept'; did you mean 'keep'"):
+        StoreBatches(patches, inputs=["image"], ignore="kept")
+    with pytest.raises(ParameterError, match="no weights: leave class_weights out"):
+        StoreBatches(patches, inputs=["image"], ignore="keep", class_weights=[1, 2])
+
+
+# === Keras ===
 
 
 class Recorder(keras.layers.Layer):

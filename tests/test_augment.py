@@ -1,0 +1,183 @@
+"""Augmentation: image and mask move together, the moves are those promised, nothing is changed in place."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from eolab import augment
+from eolab.errors import DataError, ParameterError
+
+SIDE = 12
+EACH = pytest.mark.parametrize("name", ["rotate", "flip", "cutmix"])
+
+
+def batch(count=32, side=SIDE, seed=0):
+    """Images whose second channel is the mask, with ignored pixels; every pixel of the first is unique."""
+    rng = np.random.default_rng(seed)
+    label = rng.choice(np.array([0, 1, 255], np.uint8), (count, side, side), p=[0.6, 0.3, 0.1])
+    unique = np.arange(label.size, dtype=np.float32).reshape(label.shape)
+    return {"image": np.stack([unique, label], axis=-1).astype(np.float32)}, label
+
+
+def views(patch: np.ndarray) -> list[np.ndarray]:
+    """The eight images of a square under its symmetries."""
+    turned = [np.rot90(patch, k) for k in range(4)]
+    return turned + [t[::-1] for t in turned]
+
+
+def which_view(changed: np.ndarray, patch: np.ndarray) -> int:
+    return next(n for n, view in enumerate(views(patch)) if np.array_equal(view, changed))
+
+
+@EACH
+@pytest.mark.parametrize("seed", range(3))
+def test_image_and_mask_move_together_and_masks_stay_integers(name, seed):
+    inputs, label = batch()
+    inputs["flat"] = label[..., None].astype(np.float16)
+    inputs["same"] = label.astype(np.int32)
+    changed, mask = augment.build([name])(inputs, label, np.random.default_rng(seed))
+    assert not np.array_equal(mask, label)
+    assert mask.dtype == np.uint8
+    assert set(np.unique(mask)) == {0, 1, 255}
+    np.testing.assert_array_equal(changed["image"][..., 1], mask)
+    np.testing.assert_array_equal(changed["flat"][..., 0], mask)
+    np.testing.assert_array_equal(changed["same"], mask)
+    assert [changed[key].dtype for key in inputs] == [inputs[key].dtype for key in inputs]
+
+
+@EACH
+def test_nothing_is_changed_in_place_and_the_result_follows_from_the_generator(name):
+    inputs, label = batch()
+    before = inputs["image"].copy(), label.copy()
+    inputs["image"].flags.writeable = label.flags.writeable = False
+    results = [augment.build([name])(inputs, label, np.random.default_rng(seed)) for seed in (5, 5, 6)]
+    np.testing.assert_array_equal(inputs["image"], before[0])
+    np.testing.assert_array_equal(label, before[1])
+    same, other = (np.array_equal(results[0][0]["image"], r[0]["image"]) for r in results[1:])
+    assert same
+    assert not other
+    assert not any(np.shares_memory(r[0]["image"], inputs["image"]) for r in results)
+
+
+@EACH
+def test_inputs_without_pixels_pass(name):
+    inputs, label = batch(4)
+    inputs |= {"day": np.arange(20.0).reshape(4, 5), "series": np.arange(40.0).reshape(4, 5, 2)}
+    changed, _ = augment.build([name])(inputs, label, np.random.default_rng(0))
+    assert changed["day"] is inputs["day"]
+    assert changed["series"] is inputs["series"]
+
+
+def test_rotation_is_by_right_angles_each_equally_often():
+    inputs, label = batch(1200, 4)
+    changed, _ = augment.rotate(inputs, label, np.random.default_rng(0))
+    pairs = zip(changed["image"], inputs["image"], strict=True)
+    counts = Counter(which_view(after, before) for after, before in pairs)
+    assert set(counts) == {0, 1, 2, 3}  # no mirror image
+    assert min(counts.values()) > 250  # 300 ± 15
+
+
+def test_flips_are_along_both_axes_and_both_at_once():
+    inputs, label = batch(1200, 4)
+    changed, _ = augment.flip(inputs, label, np.random.default_rng(0))
+    known = {"none": np.s_[:, :], "up": np.s_[::-1, :], "left": np.s_[:, ::-1], "both": np.s_[::-1, ::-1]}
+    counts = Counter(
+        next(name for name, view in known.items() if np.array_equal(before[view], after))
+        for after, before in zip(changed["image"], inputs["image"], strict=True)
+    )
+    assert set(counts) == set(known)
+    assert min(counts.values()) > 250
+
+
+def test_rotations_and_flips_together_reach_all_eight_views_equally_often():
+    inputs, label = batch(2400, 4)
+    changed, _ = augment.build(["rotate", "flip"])(inputs, label, np.random.default_rng(1))
+    pairs = zip(changed["image"], inputs["image"], strict=True)
+    counts = Counter(which_view(after, before) for after, before in pairs)
+    assert sorted(counts) == list(range(8))
+    assert min(counts.values()) > 240  # 300 ± 16
+
+
+def test_flips_of_patches_that_are_not_square():
+    inputs, label = batch(6)
+    wide = {"image": inputs["image"][:, :5]}
+    changed, mask = augment.flip(wide, label[:, :5], np.random.default_rng(2))
+    assert changed["image"].shape == (6, 5, SIDE, 2)
+    np.testing.assert_array_equal(changed["image"][..., 1], mask)
+
+
+def sources(changed: np.ndarray, side: int) -> np.ndarray:
+    """Patch that each pixel comes from, by the unique values of the first channel."""
+    return changed[..., 0].astype(np.int64) // side**2
+
+
+def test_cutmix_pastes_one_box_of_another_patch_at_its_own_place():
+    inputs, label = batch(40)
+    changed, _ = augment.cutmix(inputs, label, np.random.default_rng(0), share=1.0)
+    place = inputs["image"][..., 0].astype(np.int64) % SIDE**2
+    np.testing.assert_array_equal(changed["image"][..., 0].astype(np.int64) % SIDE**2, place)
+    for row, found in enumerate(sources(changed["image"], SIDE)):
+        foreign = found != row
+        if foreign.any():
+            assert len(np.unique(found[foreign])) == 1
+            ys, xs = np.nonzero(foreign)
+            assert foreign[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1].all()  # a box without holes
+
+
+def test_cutmix_replaces_the_share_of_the_area_that_its_distribution_promises():
+    """With λ uniform and r = √(1 − λ), a box cut off at the border covers (r − r²/4)² of a patch on average.
+
+    Its mean over λ is 1/2 − 1/5 + 1/48 = 0.3208; the share of patches that get a box multiplies it.
+    """
+    numbers = np.arange(4000, dtype=np.float32)[:, None, None]
+    inputs = {"image": np.broadcast_to(numbers[..., None], (4000, 48, 48, 1))}
+    label = np.zeros((4000, 48, 48), np.uint8)
+    for share, expected in ((1.0, 0.3208), (0.5, 0.1604)):
+        changed, _ = augment.cutmix(inputs, label, np.random.default_rng(3), share=share)
+        foreign = changed["image"][..., 0] != numbers
+        assert foreign.mean() == pytest.approx(expected, abs=0.015)
+        touched = foreign.any((1, 2)).mean()
+        assert share * 0.97 - 0.03 < touched < share + 0.03  # the smallest boxes have no pixel
+    small, _ = augment.cutmix(inputs, label, np.random.default_rng(3), share=1.0, alpha=50.0)
+    covered = (small["image"][..., 0] != numbers).mean((1, 2))
+    assert covered.max() < 0.75  # λ lies near ½: no box covers nearly everything
+    assert covered.mean() == pytest.approx((np.sqrt(0.5) - 0.125) ** 2, abs=0.02)
+
+
+def test_cutmix_without_partner_or_share_changes_nothing():
+    for count, share in ((1, 1.0), (8, 0.0)):
+        inputs, label = batch(count)
+        changed, mask = augment.cutmix(inputs, label, np.random.default_rng(0), share=share)
+        np.testing.assert_array_equal(changed["image"], inputs["image"])
+        np.testing.assert_array_equal(mask, label)
+
+
+def test_steps_follow_each_other_and_the_name_says_them():
+    inputs, label = batch()
+    both = augment.build(["flip", "cutmix"], {"cutmix": {"share": 0.9, "alpha": 2.0}})
+    assert both.name == "flip+cutmix(share=0.9, alpha=2.0)"
+    assert augment.build(["rotate", "flip", "cutmix"]).name == "rotate+flip+cutmix"
+    rng = np.random.default_rng(4)
+    expected = augment.cutmix(*augment.flip(inputs, label, rng), rng, share=0.9, alpha=2.0)
+    found = both(inputs, label, np.random.default_rng(4))
+    np.testing.assert_array_equal(found[0]["image"], expected[0]["image"])
+    np.testing.assert_array_equal(found[1], expected[1])
+    assert augment.build([])(inputs, label, rng) == (inputs, label)
+
+
+def test_wrong_input_is_named():
+    inputs, label = batch(3)
+    rng = np.random.default_rng(0)
+    with pytest.raises(ParameterError, match=r"'rotation'; did you mean 'rotate'"):
+        augment.build(["rotation"])
+    with pytest.raises(ParameterError, match=r"cutmix has no option 'shares'; did you mean 'share'"):
+        augment.build(["cutmix"], {"cutmix": {"shares": 0.5}})
+    with pytest.raises(ParameterError, match=r"share 1\.5 and alpha 1\.0"):
+        augment.cutmix(inputs, label, rng, share=1.5)
+    with pytest.raises(DataError, match=r"\(3, 5, 12\): rotation by 90° needs square"):
+        augment.rotate({"image": inputs["image"][:, :5]}, label[:, :5], rng)
+    with pytest.raises(DataError, match=r"'image' has shape \(3, 6, 6, 2\) and the masks \(3, 12, 12\)"):
+        augment.flip({"image": inputs["image"][:, ::2, ::2]}, label, rng)
