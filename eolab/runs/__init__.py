@@ -17,11 +17,14 @@ In a results notebook::
     runs.latest("landcover", "03_train_pixels", model="lstm")  # newest finished run folder
     runs.load(folder).metrics                                  # also .params .history .table(name) .data
     runs.collect("landcover", "03_train_pixels")               # all finished runs as a table
+    runs.sweep_table("landcover", "models")                    # a sweep's table, None if it was not run
+    runs.study.load("landcover").sweeps["models"].published    # the published numbers beside it
 
 ``study.yaml`` is described in :mod:`eolab.runs.study`.
 """
 
 from eolab.runs.history import RunRecord, collect, latest, load, records
 from eolab.runs.record import Run, start
+from eolab.runs.sweep import sweep_table
 
-__all__ = ["Run", "RunRecord", "collect", "latest", "load", "records", "start"]
+__all__ = ["Run", "RunRecord", "collect", "latest", "load", "records", "start", "sweep_table"]

@@ -21,26 +21,38 @@
         notebook: 03_train_pixels
         grid: {model: [lstm, tempcnn], seed: [0, 1]}    # all combinations
         cases: [{model: random_forest}]                 # optional: single points besides the grid
-        table: {rows: [model], metrics: [test.macro_f1, test.accuracy]}
+        table:
+          rows: [model]                                 # what names a line; all of the grid if left out
+          metrics: [test.macro_f1, test.accuracy]       # names in metrics.json; all of them if left out
+          note: The paper averages over classes.        # optional: one sentence with the table
+          published:                                    # optional: what others published, beside our numbers
+            - {model: lstm, paper F1: 0.81}             # values of row parameters, numbers under free names
+            - {model: tempcnn, paper F1: 0.83, paper accuracy: 0.9}
 
 An input parameter is a ``str`` whose default is ``""``. The runner puts the upstream run's folder into it;
 interactively the empty default means: the newest finished run (``run.input("preprocessed")`` returns it).
-In a sweep's table, runs that agree in ``rows`` are one line: mean ± standard deviation.
+In a sweep's table, runs that agree in ``rows`` are one line: mean ± standard deviation. A metric that has the
+name of a parameter in the table is called ``metrics.<name>``. A published line stands beside each line of the
+table that has all the values it gives. It is an error if it fits no run of the sweep, and if two of them give
+one column of the same run. ``Sweep.published`` holds the published lines as a table.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eolab import workspace
 from eolab.errors import ParameterError, did_you_mean
-from eolab.runs import parameters, yamls
+from eolab.runs import parameters, published, yamls
 from eolab.runs.parameters import Parameter
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE = "study.yaml"
 ALL = "all"
@@ -75,7 +87,19 @@ class Notebook:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A grid of runs of one notebook, and the table made from them."""
+    """A grid of runs of one notebook, and the table made from them.
+
+    Attributes:
+        name: Its name.
+        notebook: Name of the notebook.
+        points: Parameters of each run.
+        rows: Parameters whose values name a line of the table.
+        metrics: Columns of the table, all metrics of the runs where empty.
+        title: Its question.
+        profile: Profile that the runs start from unless told otherwise.
+        lines: Published lines of the table.
+        note: A sentence with the table.
+    """
 
     name: str
     notebook: str
@@ -84,6 +108,13 @@ class Sweep:
     metrics: tuple[str, ...]
     title: str = ""
     profile: str | None = None
+    lines: tuple[published.Line, ...] = ()
+    note: str = ""
+
+    @cached_property
+    def published(self) -> pd.DataFrame:
+        """The published lines: a column a row parameter that they give, then the published numbers."""
+        return published.frame(self.lines, self.rows)
 
 
 @dataclass(frozen=True)
@@ -122,9 +153,7 @@ class Study:
         if profile is None:
             return {}
         blocks = _pick(self.profiles, profile, f"Study {self.name!r} has no profile")
-        known = self.notebook(notebook).defaults
-        shared = {k: v for k, v in blocks.get(ALL, {}).items() if k in known}
-        return shared | blocks.get(notebook, {})
+        return _profile_values(blocks, self.notebook(notebook))
 
 
 def names() -> list[str]:
@@ -205,6 +234,11 @@ def _shared(values: Mapping[str, Any], notebooks: Iterable[Notebook], where: str
     return checked
 
 
+def _profile_values(blocks: Mapping[str, Mapping[str, Any]], notebook: Notebook) -> dict[str, Any]:
+    shared = {k: v for k, v in blocks.get(ALL, {}).items() if k in notebook.defaults}
+    return shared | dict(blocks.get(notebook.name, {}))
+
+
 def _sweeps(
     content: Any, notebooks: dict[str, Notebook], profiles: Mapping[str, Any], file: Path
 ) -> dict[str, Sweep]:
@@ -217,17 +251,31 @@ def _sweeps(
         if block.get("profile") is not None:
             _pick(profiles, block["profile"], f"{where} names no profile of the study")
         points = tuple(parameters.check(notebook.parameters, p, where) for p in _points(block, where))
-        table = _mapping(block.get("table"), f"{where}, 'table'")
-        _known(table, ("rows", "metrics"), f"{where}, 'table'")
-        rows = _names(table.get("rows"), f"{where}, 'rows'") or tuple(
-            dict.fromkeys(k for p in points for k in p)
-        )
-        for row in rows:
-            _pick(notebook.defaults, row, f"{where}: 'rows' names no parameter of {notebook.name}")
-        metrics = _names(table.get("metrics"), f"{where}, 'metrics'")
+        table = _table(block.get("table"), notebook, points, where)
+        settings = [{}, *(_profile_values(blocks, notebook) for blocks in profiles.values())]
+        runs = [{**notebook.defaults, **chosen, **point} for chosen in settings for point in points]
+        published.check(table["lines"], runs, f"{where}, 'published'")
         title = str(block.get("title") or "")
-        sweeps[name] = Sweep(name, notebook.name, points, rows, metrics, title, block.get("profile"))
+        sweeps[name] = Sweep(name, notebook.name, points, title=title, profile=block.get("profile"), **table)
     return sweeps
+
+
+def _table(
+    content: Any, notebook: Notebook, points: Sequence[Mapping[str, Any]], where: str
+) -> dict[str, Any]:
+    """Return what a sweep's ``table`` says: rows, metrics, note, and published lines."""
+    table = _mapping(content, f"{where}, 'table'")
+    _known(table, ("rows", "metrics", "note", "published"), f"{where}, 'table'")
+    rows = _names(table.get("rows"), f"{where}, 'rows'") or tuple(dict.fromkeys(k for p in points for k in p))
+    for row in rows:
+        _pick(notebook.defaults, row, f"{where}: 'rows' names no parameter of {notebook.name}")
+    metrics = _names(table.get("metrics"), f"{where}, 'metrics'")
+    note = table.get("note") or ""
+    if not isinstance(note, str):
+        raise ParameterError(f"{where}, 'note' must be a sentence, found {note!r}.")
+    place = f"{where}, 'published'"
+    lines = published.read(table.get("published"), notebook.parameters, rows, metrics, place)
+    return {"rows": rows, "metrics": metrics, "note": " ".join(note.split()), "lines": lines}
 
 
 def _points(block: Mapping[str, Any], where: str) -> list[dict[str, Any]]:

@@ -1,4 +1,9 @@
-"""Sweeps: one notebook over a grid of parameters, and the table that comes out of it."""
+"""Sweeps: one notebook over a grid of parameters, and the table that comes out of it.
+
+``<root>/<study>/sweeps/<name>/`` holds ``runs.csv`` (a row a run: parameters, status, name of its folder,
+metrics) and the table as ``table.csv``, ``table.md`` and ``table.html``; :func:`sweep_table` returns it to a
+notebook.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +16,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab.errors import RunError
-from eolab.runs import chain, execute, folders, history
+from eolab import workspace
+from eolab.errors import ParameterError, RunError
+from eolab.runs import chain, execute, folders, history, published, study
 from eolab.runs.chain import Options
 from eolab.runs.execute import Job
 from eolab.runs.study import Study, Sweep
 
 if TYPE_CHECKING:
     import pandas as pd
+
+RUNS = "runs.csv"
+FACTS = ("status", "seconds", "run", "simulated")  # columns of runs.csv that are neither parameter nor metric
 
 
 def run(study: Study, name: str, options: Options, jobs: int = 1, say: Callable[[str], None] = print) -> bool:
@@ -47,7 +56,7 @@ def run(study: Study, name: str, options: Options, jobs: int = 1, say: Callable[
     summary = summarise(sweep, runs)
     files = _write(options.root / study.name / "sweeps" / name, sweep, runs, summary)
     failed = sum(not good for good in records)
-    say(f"\n{sweep.title or f'Sweep {name}'}\n\n{markdown(summary)}\n")
+    say(f"\n{sweep.title or f'Sweep {name}'}\n\n{_text(sweep, runs, summary)}\n")
     say(f"{len(points)} runs, {failed} failed. Table: {files}")
     return failed == 0
 
@@ -103,36 +112,115 @@ def table_of_runs(sweep: Sweep, points: list[Job]) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for point, job in zip(sweep.points, points, strict=True):
+    for job in points:
         run = history.RunRecord(job.folder)
         values = {**job.notebook.defaults, **job.values}
-        row: dict[str, Any] = {key: values[key] for key in dict.fromkeys((*sweep.rows, *point))}
+        row: dict[str, Any] = {key: values[key] for key in _parameters(sweep)}
         row |= {"status": run.status, "seconds": run.record.get("seconds"), "run": job.folder.name}
         row["simulated"] = run.simulated
         flat = folders.flatten(run.metrics) if run.status == "done" else {}
-        rows.append(row | {key: flat.get(key) for key in sweep.metrics or flat})
+        rows.append(row | {_column(key, sweep): flat.get(key) for key in sweep.metrics or flat})
     return pd.DataFrame(rows)
+
+
+def _parameters(sweep: Sweep) -> list[str]:
+    """Return the parameters that ``runs.csv`` shows: those of the rows, then all others of the points."""
+    return list(dict.fromkeys((*sweep.rows, *(key for point in sweep.points for key in point))))
+
+
+def _column(metric: str, sweep: Sweep) -> str:
+    """Return the column of a metric, another one where a parameter has its name."""
+    return f"metrics.{metric}" if metric in (*_parameters(sweep), *FACTS) else metric
 
 
 def summarise(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
     """Return one line for each combination of the row parameters: mean ± standard deviation of the metrics.
 
     Runs that failed are left out and counted in ``failed``; the deviation is over the runs of a line (ddof 1)
-    and left out where there is one run.
+    and left out where there is one run. Published numbers stand in the last columns, NaN where there is none.
     """
     import pandas as pd
 
-    names = [*sweep.rows, "status", "seconds", "run", "simulated", *(k for p in sweep.points for k in p)]
-    metrics = list(sweep.metrics) or [c for c in runs.columns if c not in names]
+    lines = []
+    for line, values in _lines(sweep, runs):
+        lines.append(line | {name: _spread(found) for name, found in values.items()})
+    return _finish(sweep, pd.DataFrame(lines))
+
+
+def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame | None:
+    """Return the table of a sweep as it was last run, in numbers.
+
+    Args:
+        name: Name of the study.
+        sweep: Name of the sweep.
+        root: Folder of all runs; ``workspace.runs()`` unless told.
+
+    Returns:
+        A line a combination of the row parameters: these, ``runs``, the mean of each metric over the runs of
+        the line, ``<metric> std`` (ddof 1) where a line has several runs, and the published columns; NaN
+        where there is no number. ``attrs`` holds ``title``, ``note`` and ``simulated``. None if the sweep was
+        not run.
+
+    Raises:
+        ParameterError: If there is no such study or sweep.
+        RunError: If the sweep was run with other parameters or metrics than ``study.yaml`` has now.
+    """
+    import pandas as pd
+
+    whole = study.load(name)
+    one = whole.sweep(sweep)
+    file = (root or workspace.runs()) / name / "sweeps" / sweep / RUNS
+    if not file.is_file():
+        return None
+    runs = _read_runs(file, whole, one)
+    lines = []
+    for line, values in _lines(one, runs):
+        means = {key: found.mean() for key, found in values.items()}
+        spreads = {f"{key} std": found.std(ddof=1) for key, found in values.items() if len(found) > 1}
+        lines.append(line | means | spreads)
+    table = _finish(one, pd.DataFrame(lines))
+    table.attrs = {"title": one.title, "note": one.note, "simulated": bool(runs["simulated"].any())}
+    return table
+
+
+def _read_runs(file: Path, chosen: Study, sweep: Sweep) -> pd.DataFrame:
+    """Return ``runs.csv`` with the parameters as the values that they were."""
+    import pandas as pd
+
+    declared = {parameter.name: parameter for parameter in chosen.notebook(sweep.notebook).parameters}
+    readers = {name: declared[name].parse for name in _parameters(sweep)}
+    again = f"run `eolab sweep {chosen.name} {sweep.name}` again"
+    try:
+        runs = pd.read_csv(file, converters=readers, float_precision="round_trip")
+    except (ParameterError, ValueError) as error:
+        raise RunError(f"{file} does not fit the notebook as it is now ({error}): {again}.") from None
+    needed = [*_parameters(sweep), *FACTS, *(_column(metric, sweep) for metric in sweep.metrics)]
+    missing = [name for name in needed if name not in runs]
+    if missing:
+        raise RunError(f"{file} has no column {missing[0]!r}, which study.yaml asks for: {again}.")
+    return runs
+
+
+def _lines(sweep: Sweep, runs: pd.DataFrame) -> list[tuple[dict[str, Any], dict[str, pd.Series]]]:
+    """Return of each line its row parameters with the number of runs, and the values of each metric."""
+    import pandas as pd
+
+    names = [*_parameters(sweep), *FACTS]
+    metrics = [_column(m, sweep) for m in sweep.metrics] or [c for c in runs.columns if c not in names]
     keys = [runs[row].map(str) for row in sweep.rows]  # lists are no group keys
     lines = []
     for _, group in runs.groupby(keys, sort=False):
         done = group[group["status"] == "done"]
         line = {row: group[row].iloc[0] for row in sweep.rows}
         line |= {"runs": len(done), "failed": len(group) - len(done)}
-        lines.append(line | {m: _spread(pd.to_numeric(done[m], errors="coerce").dropna()) for m in metrics})
-    table = pd.DataFrame(lines)
-    return table.drop(columns="failed") if not table["failed"].any() else table
+        lines.append((line, {m: pd.to_numeric(done[m], errors="coerce").dropna() for m in metrics}))
+    return lines
+
+
+def _finish(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
+    """Drop the count of failed runs where none failed, and append the published columns."""
+    table = table.drop(columns="failed") if not table["failed"].any() else table
+    return published.beside(sweep.lines, table)
 
 
 def _spread(values: pd.Series) -> str:
@@ -145,25 +233,46 @@ def markdown(table: pd.DataFrame) -> str:
     """Return a table as Markdown, columns padded so that it reads well in a terminal."""
     rows = [
         [str(c) for c in table.columns],
-        *([str(v) for v in row] for row in table.itertuples(index=False)),
+        *([_cell(v) for v in row] for row in table.itertuples(index=False)),
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.10g}" if value == value else "–"  # NaN: nobody published it
+    return str(value)
+
+
+def _remarks(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
+    """Return the sentences that belong to the table: the sweep's note, and whether the data are simulated."""
+    remarks = [sweep.note] if sweep.note else []
+    if runs["simulated"].any():
+        real = ", ".join(published.columns(sweep.lines))
+        remarks.append(
+            f"Simulated data, except for the published numbers ({real})." if real else "Simulated data."
+        )
+    return remarks
+
+
+def _text(sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame) -> str:
+    return "\n\n".join([markdown(summary), *_remarks(sweep, runs)])
+
+
 def _write(folder: Path, sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame) -> Path:
     from eolab import reports
 
     folder.mkdir(parents=True, exist_ok=True)
-    simulated = bool(runs["simulated"].any())
-    note = "\n\nSimulated data.\n" if simulated else "\n"
-    folders.write_text(folder / "runs.csv", runs.to_csv(index=False))
+    title = sweep.title or sweep.name
+    folders.write_text(folder / RUNS, runs.to_csv(index=False))
     folders.write_text(folder / "table.csv", summary.to_csv(index=False))
-    folders.write_text(folder / "table.md", f"# {sweep.title or sweep.name}\n\n{markdown(summary)}{note}")
-    body = (
-        f"<p>Notebook {html.escape(sweep.notebook)}; mean ± standard deviation over the runs of a line.</p>"
-    )
-    page = reports.page(sweep.title or f"Sweep {sweep.name}", body, [summary, runs], simulated)
+    folders.write_text(folder / "table.md", f"# {title}\n\n{_text(sweep, runs, summary)}\n")
+    about = f"Notebook {sweep.notebook}; mean ± standard deviation over the runs of a line."
+    body = "".join(f"<p>{html.escape(text)}</p>" for text in (about, *_remarks(sweep, runs)))
+    page = reports.page(title, body, [summary, runs], bool(runs["simulated"].any()))
     folders.write_text(folder / "table.html", page)
     return folder / "table.html"

@@ -1,0 +1,174 @@
+"""Published numbers beside a sweep's table: the lines of ``published`` in ``study.yaml``, read and matched.
+
+A line gives values of row parameters and one or more numbers under column names of its own::
+
+    published:
+      - {loss: ce, report mIoU: 0.6001, report F1: 0.6783}
+
+It stands beside every line of the table that has all of its values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eolab.errors import ParameterError, did_you_mean
+from eolab.runs import parameters
+from eolab.runs.parameters import Parameter
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OWN = ("runs", "failed", "status", "seconds", "run", "simulated")  # columns that a sweep writes itself
+
+
+@dataclass(frozen=True)
+class Line:
+    """One published line.
+
+    Attributes:
+        values: Row parameter → value.
+        numbers: Column → published number.
+    """
+
+    values: dict[str, Any]
+    numbers: dict[str, float]
+
+    def stands_beside(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a line of the table has all values of this one."""
+        return all(name in row and row[name] == value for name, value in self.values.items())
+
+
+def read(
+    content: Any, declared: Sequence[Parameter], rows: Sequence[str], metrics: Sequence[str], where: str
+) -> tuple[Line, ...]:
+    """Return the published lines of a sweep.
+
+    Args:
+        content: What ``study.yaml`` says: a list of mappings, or None.
+        declared: Parameters of the swept notebook.
+        rows: Row parameters of the table.
+        metrics: Its metrics, whose names are taken.
+        where: Which sweep, for the error sentence.
+
+    Raises:
+        ParameterError: If a line gives no row parameter, no number, or something that is neither.
+    """
+    if content is None:
+        return ()
+    if not isinstance(content, list) or not all(isinstance(line, dict) for line in content):
+        raise ParameterError(f"{where} must be a list of mappings, found {content!r:.80}.")
+    return tuple(
+        _line(line, declared, rows, metrics, f"{where}, line {number}")
+        for number, line in enumerate(content, 1)
+    )
+
+
+def _line(
+    content: Mapping[str, Any],
+    declared: Sequence[Parameter],
+    rows: Sequence[str],
+    metrics: Sequence[str],
+    place: str,
+) -> Line:
+    values = parameters.check(declared, {k: v for k, v in content.items() if k in rows}, place)
+    taken = [*OWN, *metrics, *(parameter.name for parameter in declared)]
+    others = [key for key in content if key not in rows]
+    numbers = {str(key): _number(key, content[key], rows, taken, place) for key in others}
+    for kind, part in (("row parameter", values), ("published number", numbers)):
+        if not part:
+            raise ParameterError(
+                f"{place} gives no {kind}: expected values of {', '.join(rows)}, and numbers under column "
+                "names of their own."
+            )
+    return Line(values, numbers)
+
+
+def _number(name: Any, value: Any, rows: Sequence[str], taken: Sequence[str], place: str) -> float:
+    """Check a published number and the name of its column."""
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ParameterError(
+            f"{place}: {name!r} is no row of the table and its value {value!r} is no number: "
+            f"{did_you_mean(str(name), rows)}"
+        )
+    if name in taken:
+        raise ParameterError(
+            f"{place}: a published column cannot be called {name!r}, which the table has already or a "
+            f"parameter is called: name it for example 'report {name}', or add {name!r} to 'rows'."
+        )
+    return value
+
+
+def check(lines: Iterable[Line], runs: Sequence[Mapping[str, Any]], where: str) -> None:
+    """Check that each line stands beside a run and that no two give one number for the same run.
+
+    Args:
+        lines: The published lines.
+        runs: All parameters of each run that the sweep can have.
+        where: Which sweep, for the error sentence.
+
+    Raises:
+        ParameterError: If a line matches no run; the sentence names the nearest value.
+    """
+    seen: dict[tuple[int, str], Line] = {}
+    for line in lines:
+        matched = [place for place, run in enumerate(runs) if line.stands_beside(run)]
+        if not matched:
+            raise ParameterError(f"{where}: {_text(line.values)} is no run of the sweep: {_near(line, runs)}")
+        for key in ((place, column) for place in matched for column in line.numbers):
+            if key in seen:
+                raise ParameterError(
+                    f"{where}: {key[1]!r} is given twice for one run, by {_text(seen[key].values)} and by "
+                    f"{_text(line.values)}: leave one out."
+                )
+            seen[key] = line
+
+
+def _near(line: Line, runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return what comes nearest: a value for one that no run has, else the run that differs least."""
+    for name, value in line.values.items():
+        known = {str(run.get(name)) for run in runs}
+        if str(value) not in known:
+            return f"no run has {name}={value!r}: {did_you_mean(str(value), known)}"
+    agreeing = [sum(run.get(k) == v for k, v in line.values.items()) for run in runs]
+    nearest = runs[agreeing.index(max(agreeing))]
+    return f"the nearest run has {_text({name: nearest.get(name) for name in line.values})}."
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+def columns(lines: Iterable[Line]) -> list[str]:
+    """Return the names of the published columns, each once, in their order."""
+    return list(dict.fromkeys(column for line in lines for column in line.numbers))
+
+
+def frame(lines: Sequence[Line], rows: Sequence[str]) -> pd.DataFrame:
+    """Return the published lines as a table: row parameters that they give, then the published columns."""
+    import pandas as pd
+
+    names = [row for row in rows if any(row in line.values for line in lines)]
+    records = [{**line.values, **line.numbers} for line in lines]
+    return pd.DataFrame(records, columns=[*names, *columns(lines)])
+
+
+def beside(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the published columns appended; NaN beside what nobody published.
+
+    Args:
+        lines: The published lines.
+        table: A row a setting, with a column a row parameter.
+    """
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    added = {}
+    for column in columns(lines):
+        giving = [line for line in lines if column in line.numbers]
+        added[column] = [
+            next((line.numbers[column] for line in giving if line.stands_beside(row)), math.nan)
+            for row in rows
+        ]
+    return table.assign(**added)

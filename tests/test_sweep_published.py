@@ -1,0 +1,254 @@
+"""Published numbers beside a sweep's table: read, checked, matched, written and given to notebooks."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import miniature
+import pandas as pd
+import pytest
+import yaml
+
+from eolab import runs
+from eolab.errors import ParameterError, RunError
+from eolab.runs import published, study, sweep
+from eolab.runs.execute import Job
+from eolab.runs.study import Sweep
+
+NOTE = "The paper's numbers are means over the classes."
+LINES = [
+    {"factor": 1, "paper F1": 0.31, "paper bands": 2},
+    {"factor": 2, "paper F1": 0.62},
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = miniature.build(tmp_path)
+    monkeypatch.setenv("EOLAB_ROOT", str(root))
+    monkeypatch.delenv("EOLAB_RUNS", raising=False)
+    return root
+
+
+def write(root: Path, name: str = "factors", **table: object) -> None:
+    """Change a sweep's table in the miniature study."""
+    content = yaml.safe_load(miniature.STUDY)
+    content["sweeps"][name]["table"] |= table
+    (root / "notebooks/mini/study.yaml").write_text(yaml.safe_dump(content))
+
+
+def load(root: Path, **table: object) -> Sweep:
+    write(root, **table)
+    return study.load("mini").sweep("factors")
+
+
+def ran(one: Sweep, values: list[dict[str, object]], **more: object) -> pd.DataFrame:
+    """Return ``runs.csv`` of a sweep whose runs gave these metrics."""
+    rows = []
+    for number, (point, metrics) in enumerate(zip(one.points, values, strict=True)):
+        facts = {"status": "done", "seconds": 1.5, "run": f"default-{number}", "simulated": True}
+        rows.append(point | facts | metrics | more)
+    return pd.DataFrame(rows)
+
+
+# === Reading ===
+
+
+def test_published_lines_are_a_table(project: Path) -> None:
+    one = load(project, published=LINES, note=f"\n  {NOTE}\n")
+    assert one.note == NOTE
+    assert one.published.columns.tolist() == ["factor", "paper F1", "paper bands"]
+    assert one.published["factor"].tolist() == [1.0, 2.0]
+    assert one.published["paper F1"].tolist() == [0.31, 0.62]
+    assert math.isnan(one.published["paper bands"][1])
+
+
+def test_a_sweep_without_published_lines_has_an_empty_table(project: Path) -> None:
+    assert load(project).published.empty
+    assert load(project).note == ""
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([{"factor": 3, "F": 0.5}], r"factor=3.0 is no run of the sweep.*Known: 1.0, 2.0"),
+        ([{"factr": 1, "F": 0.5}], r"gives no row parameter"),
+        ([{"factor": 1, "mod": "a", "F": 0.5}], r"'mod' is no row.*'a' is no number: did you mean 'mode'"),
+        ([{"factor": 1}], r"gives no published number"),
+        ([{"factor": 1, "mode": "c", "F": 0.5}], r"'mode' cannot be 'c'"),
+        ([{"factor": "one", "F": 0.5}], r"'factor' must be float"),
+        ([{"factor": 1, "F": True}], r"'F'.*True is no number"),
+        ([{"factor": 1, "F": float("nan")}], r"is no number"),
+        ([{"factor": 1, "test.f1": 0.5}], r"cannot be called 'test.f1'"),
+        ([{"factor": 1, "runs": 5}], r"cannot be called 'runs'"),
+        ([{"factor": 1, "seed": 5}], r"cannot be called 'seed'.*'rows'"),
+        (
+            [{"factor": 1, "F": 0.5}, {"mode": "a", "F": 0.6}],
+            r"'F' is given twice for one run, by factor=1.0",
+        ),
+        ({"factor": 1, "F": 0.5}, r"must be a list of mappings"),
+    ],
+)
+def test_a_bad_line_is_refused_in_one_sentence(project: Path, lines: object, said: str) -> None:
+    with pytest.raises(ParameterError, match=said) as caught:
+        load(project, rows=["factor", "mode"], published=lines)
+    assert "sweep 'factors', 'published'" in str(caught.value)
+
+
+def test_values_that_no_run_has_together_name_the_nearest_run(project: Path) -> None:
+    content = yaml.safe_load(miniature.STUDY)
+    content["sweeps"]["factors"] |= {
+        "grid": {},
+        "cases": [{"factor": 1, "mode": "a"}, {"factor": 2, "mode": "b"}, {"factor": 3, "mode": "b"}],
+        "table": {"rows": ["factor", "mode"], "published": [{"factor": 1, "mode": "b", "F": 1}]},
+    }
+    (project / "notebooks/mini/study.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ParameterError, match=r"the nearest run has factor=1\.0, mode='a'"):
+        study.load("mini")
+
+
+def test_a_row_that_only_the_profile_or_the_default_sets_can_be_published(project: Path) -> None:
+    for seed in (0, 7):  # the notebook's default, and what the profile sets
+        one = load(project, rows=["factor", "seed"], published=[{"seed": seed, "F": 0.5}])
+        assert one.published["seed"].tolist() == [seed]
+    with pytest.raises(ParameterError, match="no run has seed=8"):
+        load(project, rows=["factor", "seed"], published=[{"seed": 8, "F": 0.5}])
+
+
+def test_a_note_is_text(project: Path) -> None:
+    with pytest.raises(ParameterError, match="'note' must be a sentence, found 3"):
+        load(project, note=3)
+
+
+# === Beside our numbers ===
+
+
+def test_a_line_stands_beside_every_run_with_its_values() -> None:
+    lines = (
+        published.Line({"fold": 1}, {"paper": 0.5}),
+        published.Line({"fold": 2, "kind": "b"}, {"paper": 0.25, "paper IoU": 0.125}),
+    )
+    table = pd.DataFrame({"kind": ["a", "b", "a", "b"], "fold": [1, 1, 2, 2]})
+    found = published.beside(lines, table)
+    assert found["paper"].fillna(-1).tolist() == [0.5, 0.5, -1, 0.25]
+    assert found["paper IoU"].fillna(-1).tolist() == [-1, -1, -1, 0.125]
+    assert table.columns.tolist() == ["kind", "fold"], "the table that was given is left as it was"
+
+
+def test_rows_of_lists_are_matched(project: Path) -> None:
+    content = yaml.safe_load(miniature.STUDY)
+    both, one_band = ["B02", "B03"], ["B02"]
+    content["sweeps"]["factors"] = {
+        "notebook": "02_use",
+        "grid": {"bands": [both, one_band], "seed": [0, 1]},
+        "table": {"rows": ["bands"], "metrics": ["f1"], "published": [{"bands": both, "paper": 0.75}]},
+    }
+    (project / "notebooks/mini/study.yaml").write_text(yaml.safe_dump(content))
+    one = study.load("mini").sweep("factors")
+    found = ran(one, [{"f1": value} for value in (0.5, 0.7, 0.2, 0.4)])
+    table = sweep.summarise(one, found)
+    assert table["bands"].tolist() == [both, one_band]
+    assert table["f1"].tolist() == ["0.6 ± 0.14", "0.3 ± 0.14"]
+    assert table["paper"].fillna(-1).tolist() == [0.75, -1]
+    assert "| B02, B03 | 2    | 0.6 ± 0.14 | 0.75  |" in sweep.markdown(table)
+    assert "| B02      | 2    | 0.3 ± 0.14 | –     |" in sweep.markdown(table)
+    sweep._write(project / "runs/mini/sweeps/factors", one, found, table)
+    assert runs.sweep_table("mini", "factors")["bands"].tolist() == [both, one_band]
+
+
+def test_a_metric_with_the_name_of_a_row_keeps_both(project: Path) -> None:
+    one = load(project, rows=["factor", "mode"], metrics=["factor"], published=[{"factor": 2, "paper": 1}])
+    jobs = []
+    for number, point in enumerate(one.points):
+        job = Job(study.load("mini").notebook("02_use"), point, {}, project / "runs")
+        job.folder.mkdir(parents=True)
+        (job.folder / "run.json").write_text('{"status": "done"}')
+        (job.folder / "metrics.json").write_text(f'{{"factor": {10 + number}}}')
+        jobs.append(job)
+    table = sweep.summarise(one, sweep.table_of_runs(one, jobs))
+    assert table["factor"].tolist() == [1, 1, 2, 2]
+    assert table["metrics.factor"].tolist() == ["10", "11", "12", "13"]
+    assert table["paper"].fillna(-1).tolist() == [-1, -1, 1, 1]
+
+
+# === Files and notebooks ===
+
+
+def test_every_form_of_the_table_shows_published_numbers_and_note(project: Path) -> None:
+    one = load(project, published=LINES, note=NOTE)
+    found = ran(one, [{"test.f1": value} for value in (0.1, 0.2, 0.3, 0.4)])
+    summary = sweep.summarise(one, found)
+    folder = project / "runs/mini/sweeps/factors"
+    sweep._write(folder, one, found, summary)
+    text = (folder / "table.md").read_text()
+    assert "| factor | runs | test.f1      | paper F1 | paper bands |" in text
+    assert "| 2      | 2    | 0.35 ± 0.071 | 0.62     | –           |" in text
+    assert text.index("0.62") < text.index(NOTE) < text.index("Simulated data")
+    assert "except for the published numbers (paper F1, paper bands)." in text
+    table = pd.read_csv(folder / "table.csv")
+    assert table["paper F1"].tolist() == [0.31, 0.62]
+    page = (folder / "table.html").read_text()
+    assert "0.62" in page
+    assert "Simulated data" in page
+    assert NOTE.replace("'", "&#x27;") in page
+
+
+def test_real_data_are_not_called_simulated(project: Path) -> None:
+    one = load(project, published=LINES)
+    found = ran(one, [{"test.f1": 0.5}] * 4, simulated=False)
+    sweep._write(project / "out", one, found, sweep.summarise(one, found))
+    assert "Simulated" not in (project / "out/table.md").read_text()
+
+
+def test_a_notebook_gets_the_table_in_numbers(project: Path) -> None:
+    one = load(project, published=LINES, note=NOTE)
+    assert runs.sweep_table("mini", "factors") is None
+    found = ran(one, [{"test.f1": value} for value in (0.1, 1 / 3, 0.3, None)])
+    found.loc[3, "status"] = "failed"
+    folder = project / "runs/mini/sweeps/factors"
+    sweep._write(folder, one, found, sweep.summarise(one, found))
+    table = runs.sweep_table("mini", "factors")
+    assert table is not None
+    assert table["test.f1"].tolist() == [pd.Series([0.1, 1 / 3]).mean(), 0.3]
+    assert table["test.f1 std"][0] == pytest.approx(abs(1 / 3 - 0.1) / math.sqrt(2))
+    assert math.isnan(table["test.f1 std"][1])
+    assert table["runs"].tolist() == [2, 1]
+    assert table["failed"].tolist() == [0, 1]
+    assert table["paper F1"].tolist() == [0.31, 0.62]
+    assert table.attrs == {"title": "Which factor is best?", "note": NOTE, "simulated": True}
+    moved = project / "elsewhere"
+    folder.parents[1].parent.rename(moved)
+    assert runs.sweep_table("mini", "factors") is None
+    assert runs.sweep_table("mini", "factors", moved) is not None
+
+
+def test_a_table_of_another_study_yaml_is_refused(project: Path) -> None:
+    one = load(project)
+    found = ran(one, [{"test.f1": 0.5}] * 4)
+    sweep._write(project / "runs/mini/sweeps/factors", one, found, sweep.summarise(one, found))
+    write(project, metrics=["test.accuracy"])
+    with pytest.raises(RunError, match=r"no column 'test.accuracy'.*run `eolab sweep mini factors` again"):
+        runs.sweep_table("mini", "factors")
+    with pytest.raises(ParameterError, match="did you mean 'factors'"):
+        runs.sweep_table("mini", "factor")
+
+
+@pytest.mark.notebook
+def test_the_command_prints_published_numbers_and_says_simulated(project: Path) -> None:
+    write(project, name="bad", published=[{"fail": False, "paper F1": 0.125}], note=NOTE)
+    done = miniature.eolab(project, "sweep", "mini", "bad")
+    assert done.returncode == 1, done.stdout + done.stderr
+    for text in (
+        "| paper F1 |",
+        "0.125",
+        NOTE,
+        "Simulated data, except for the published numbers (paper F1).",
+    ):
+        assert text in done.stdout
+    table = runs.sweep_table("mini", "bad", project / "runs")
+    assert table is not None
+    assert table["fail"].tolist() == [False, True]
+    assert table["test.f1"].fillna(-1).tolist() == [pytest.approx(0.3), -1]
+    finished = runs.collect("mini", "02_use", root=project / "runs")
+    assert len(finished) == 1
