@@ -97,7 +97,7 @@ class PixelLoss(keras.losses.Loss):
     def __str__(self) -> str:
         plain = {k: f"{v:g}" if isinstance(v, float) else v for k, v in self.options.items()}
         options = ", ".join(f"{name}={value}" for name, value in plain.items())
-        return f"{self.NAME}({options})" if options else self.NAME
+        return f"{self.NAME}({options})"  # never plain "ce": Keras would put its own loss of that name here
 
     __repr__ = __str__
 

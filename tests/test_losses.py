@@ -1,0 +1,482 @@
+"""Losses and pooled scores against NumPy, and that no pixel can break or fool them."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy import ndimage
+from sklearn import metrics as sklearn_metrics
+
+from eolab import losses
+from eolab.errors import DataError, ParameterError
+
+IGNORE = 255
+SUM = "0.5*focal(gamma=2) + 0.25*iou + 2*center(depth=3)"
+FLAT = ("ce", "focal", "log_cosh", "iou", "tversky", "lovasz")  # need no neighbours
+EVERY = (*losses.names(), SUM, "iou(form=linear)", "iou(background=True)", "focal(gamma=0.5, alpha=0.8)")
+
+
+def example(K=2, seed=0, size=20):
+    """Labels with regions of several sizes and some unknown pixels, and probabilities that fit a little."""
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(rng.normal(size=(2, size, size)), (0, 2, 2))
+    label = np.digitize(smooth, np.quantile(smooth, [0.7, 0.9][: K - 1])).astype(np.uint8)
+    label[0, 4, 4] = 1 if label[0, 4, 4] == 0 else 0  # a region of one pixel
+    logits = rng.normal(size=(2, size, size, K)) + np.eye(K)[label]
+    label[0, :3, 5:9] = IGNORE
+    label[1, size // 2, size // 2 : size // 2 + 7] = IGNORE
+    p = np.exp(logits)
+    return label, p / p.sum(-1, keepdims=True)
+
+
+# === References: float64, written from the formulas, without anything of the package ===
+
+
+def counted(label, p):
+    """Yield label and probabilities of every pixel that counts."""
+    for index in np.ndindex(label.shape):
+        if label[index] != IGNORE:
+            yield int(label[index]), p[index]
+
+
+def ce(label, p):
+    return np.mean([-np.log(q[k]) for k, q in counted(label, p)])
+
+
+def focal(label, p, gamma=2.0, alpha=0.25):
+    values = [
+        -(1 - alpha if k == 0 else alpha) * (1 - q[k]) ** gamma * np.log(q[k]) for k, q in counted(label, p)
+    ]
+    return np.mean(values)
+
+
+def log_cosh(label, p):
+    return np.mean([np.log(np.cosh(q - np.eye(len(q))[k])) for k, q in counted(label, p)])
+
+
+def soft_counts(label, p, k):
+    found = sum(q[k] for j, q in counted(label, p) if j == k)
+    missed = sum(1 - q[k] for j, q in counted(label, p) if j == k)
+    return found, missed, sum(q[k] for j, q in counted(label, p) if j != k)
+
+
+def iou(label, p, form="log", smooth=1.0, background=False):
+    values = []
+    for k in range(0 if background else 1, p.shape[-1]):
+        found, missed, false = soft_counts(label, p, k)
+        index = (found + smooth) / (found + missed + false + smooth)
+        values.append(-np.log(index) if form == "log" else 1 - index)
+    return np.mean(values)
+
+
+def tversky(label, p, alpha=0.7, beta=0.3, smooth=1.0):
+    values = []
+    for k in range(1, p.shape[-1]):
+        found, missed, false = soft_counts(label, p, k)
+        values.append(1 - (found + smooth) / (found + alpha * missed + beta * false + smooth))
+    return np.mean(values)
+
+
+def jaccard_loss(truth, wrong):
+    """1 − Jaccard of a class when the pixels in `wrong` are the ones that are predicted wrongly."""
+    found = truth ^ wrong
+    union = (truth | found).sum()
+    return 1 - (truth & found).sum() / union if union else 0.0
+
+
+def lovasz(label, p):
+    """Lovász extension by its definition (Berman et al. 2018): set by set, largest error first."""
+    pixels = list(counted(label, p))
+    values = []
+    for k in sorted({j for j, _ in pixels}):
+        truth = np.array([j == k for j, _ in pixels])
+        errors = np.array([1 - q[k] if j == k else q[k] for j, q in pixels])
+        wrong, before, value = np.zeros(len(truth), bool), 0.0, 0.0
+        for i in np.argsort(-errors, kind="stable"):
+            wrong[i] = True
+            now = jaccard_loss(truth, wrong)
+            value += errors[i] * (now - before)
+            before = now
+        values.append(value)
+    return np.mean(values)
+
+
+def neighbours(shape, at):
+    y, x = at
+    return [
+        (j, i)
+        for j in range(max(y - 1, 0), min(y + 2, shape[0]))
+        for i in range(max(x - 1, 0), min(x + 2, shape[1]))
+    ]
+
+
+def chessboard(sources):
+    """Chessboard distance of each pixel to the nearest source, infinite without any."""
+    rows, columns = np.nonzero(sources)
+    found = np.full(sources.shape, np.inf)
+    for at in np.ndindex(sources.shape):
+        if len(rows):
+            found[at] = np.maximum(abs(rows - at[0]), abs(columns - at[1])).min()
+    return found
+
+
+def boundary_nearness(label, radius):
+    edge = np.zeros(label.shape, bool)
+    for at in np.ndindex(label.shape):
+        edge[at] = len({label[n] for n in neighbours(label.shape, at)} - {IGNORE}) > 1
+    return np.clip(1 - chessboard(edge) / radius, 0, 1)
+
+
+def center_nearness(label, depth):
+    found = np.zeros(label.shape)
+    for k in set(np.unique(label)) - {0, IGNORE}:
+        region = label == k
+        deep = np.where(region, np.minimum(chessboard((label != k) & (label != IGNORE)), depth), 0)
+        for start in zip(*np.nonzero(region), strict=True):
+            reach = {start}
+            for _ in range(depth - 1):
+                reach |= {n for at in reach for n in neighbours(label.shape, at) if region[n]}
+            found[start] = deep[start] / max(deep[at] for at in reach)
+    return found
+
+
+def weighted_ce(label, p, nearness, extra, **options):
+    near = np.stack([nearness(image, **options) for image in label])
+    values = [
+        -(1 + extra * near[at]) * np.log(p[at][label[at]])
+        for at in np.ndindex(label.shape)
+        if label[at] != IGNORE
+    ]
+    return np.mean(values)
+
+
+def boundary(label, p, extra=4.0, radius=3):
+    return weighted_ce(label, p, boundary_nearness, extra, radius=radius)
+
+
+def center(label, p, extra=4.0, depth=8):
+    return weighted_ce(label, p, center_nearness, extra, depth=depth)
+
+
+REFERENCES = [
+    ("ce", ce, {}),
+    ("focal", focal, {}),
+    ("focal", focal, {"gamma": 0.5, "alpha": 0.8}),
+    ("log_cosh", log_cosh, {}),
+    ("iou", iou, {}),
+    ("iou", iou, {"form": "linear", "smooth": 3.0, "background": True}),
+    ("tversky", tversky, {}),
+    ("tversky", tversky, {"alpha": 0.5, "beta": 0.2, "smooth": 2.0}),
+    ("lovasz", lovasz, {}),
+    ("boundary", boundary, {}),
+    ("boundary", boundary, {"extra": 1.5, "radius": 1}),
+    ("center", center, {}),
+    ("center", center, {"extra": 2, "depth": 3}),
+]
+
+
+def text_of(name, options):
+    return f"{name}({', '.join(f'{k}={v}' for k, v in options.items())})" if options else name
+
+
+def value(text, label, p, weight=None):
+    return float(losses.build(text)(label, np.asarray(p, "float32"), weight))
+
+
+def gradient(text, label, p, weight=None):
+    """Return loss and gradient with respect to the probabilities, on the backend that runs."""
+    loss, p = losses.build(text), np.asarray(p, "float32")
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        given = tf.constant(p)
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            found = loss(label, given, weight)
+        return float(found), tape.gradient(found, given).numpy()
+    if backend == "jax":
+        import jax
+
+        found, slope = jax.value_and_grad(lambda given: loss(label, given, weight))(p)
+        return float(found), np.asarray(slope)
+    import torch
+
+    given = torch.tensor(p, requires_grad=True)
+    found = loss(label, given, weight)
+    found.backward()
+    return float(found), given.grad.numpy()
+
+
+# === Values and gradients ===
+
+
+@pytest.mark.parametrize(("name", "reference", "options"), REFERENCES)
+@pytest.mark.parametrize("K", [2, 3])
+def test_loss_is_that_of_numpy(name, reference, options, K):
+    label, p = example(K)
+    assert value(text_of(name, options), label, p) == pytest.approx(reference(label, p, **options), rel=2e-5)
+
+
+@pytest.mark.parametrize(("name", "reference", "options"), [r for r in REFERENCES if r[0] != "center"])
+def test_gradient_is_the_slope_of_numpy(name, reference, options):
+    label, p = example(3, size=8)
+    _, slope = gradient(text_of(name, options), label, p)
+    step = 1e-6 * np.random.default_rng(1).normal(size=p.shape)
+    expected = (reference(label, p + step, **options) - reference(label, p - step, **options)) / 2
+    assert (slope * step).sum() == pytest.approx(expected, rel=1e-3)
+
+
+def test_lovasz_of_hard_predictions_is_one_minus_jaccard():
+    for seed in range(4):
+        label, p = example(3, seed)
+        hard = np.eye(3)[p.argmax(-1)]
+        known = label != IGNORE
+        expected = 1 - sklearn_metrics.jaccard_score(label[known], p.argmax(-1)[known], average="macro")
+        assert value("lovasz", label, hard) == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_of_places_on_a_worked_example():
+    """A square of 5 × 5: three rings deep, its outermost ring and the ring around it are border."""
+    label = np.zeros((1, 9, 9), np.uint8)
+    label[0, 2:7, 2:7] = 1
+    p = np.full((1, 9, 9, 2), 0.5)
+    by_depth = [16 * 1 / 3, 8 * 2 / 3, 1 * 3 / 3]
+    expected = np.log(2) * (1 + 2 * sum(by_depth) / 81)
+    assert value("center(extra=2)", label, p) == pytest.approx(expected, rel=1e-5)
+    expected = np.log(2) * (1 + 2 * (16 + 24) / 81)
+    assert value("boundary(extra=2, radius=1)", label, p) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_sum_is_the_sum_of_its_parts_and_says_them():
+    label, p = example()
+    loss = losses.build(SUM)
+    assert [(weight, part.NAME) for weight, part in loss.parts] == [
+        (0.5, "focal"),
+        (0.25, "iou"),
+        (2, "center"),
+    ]
+    expected = sum(weight * value(str(part), label, p) for weight, part in loss.parts)
+    assert value(SUM, label, p) == pytest.approx(expected, rel=1e-6)
+    assert value("2*(ce + 3*iou)", label, p) == pytest.approx(value("2*ce + iou*6", label, p), rel=1e-6)
+    assert str(loss).startswith("0.5*focal(gamma=2, alpha=0.25) + 0.25*iou(")
+    for text in EVERY:
+        assert str(losses.build(str(losses.build(text)))) == str(losses.build(text))
+
+
+# === Nothing breaks them ===
+
+
+@pytest.mark.parametrize("text", EVERY)
+@pytest.mark.parametrize("mask", ["empty", "full", "one pixel"])
+@pytest.mark.parametrize("predicted", ["soft", "all landslide", "no landslide", "wrong"])
+def test_finite_with_a_gradient_on_any_mask(text, mask, predicted):
+    label = np.zeros((2, 8, 8), np.uint8)
+    label[...] = mask == "full"
+    label[0, 3, 3] = mask != "empty"
+    soft = example(size=8)[1]
+    choice = {"all landslide": np.ones_like(label), "no landslide": 0 * label, "wrong": 1 - label}
+    p = soft if predicted == "soft" else np.eye(2)[choice[predicted]]
+    found, slope = gradient(text, label, p)
+    assert np.isfinite(found)
+    assert np.isfinite(slope).all()
+    if (p.argmax(-1) != label).any():
+        assert found > 1e-5
+        assert abs(slope).max() > 1e-6
+        assert (slope * (1 - 2 * np.eye(2)[label]) >= 0).all()  # towards the truth
+
+
+@pytest.mark.parametrize(
+    "text", ["ce", "focal", "log_cosh", "iou", "tversky", "lovasz", "boundary", "center"]
+)
+def test_a_right_answer_costs_nothing(text):
+    label, _ = example()
+    p = np.eye(2)[np.where(label == IGNORE, 0, label)]
+    assert 0 <= value(text, label, p) < 1e-5
+
+
+@pytest.mark.parametrize("text", EVERY)
+def test_ignored_pixels_change_nothing(text):
+    label, p = example()
+    other = p.copy()
+    other[label == IGNORE] = (np.nan, 7)
+    found, slope = gradient(text, label, p)
+    again, slope_again = gradient(text, label, other)
+    assert found == again
+    np.testing.assert_array_equal(slope, slope_again)
+    assert not slope[label == IGNORE].any()
+    assert slope[label != IGNORE].any()
+    weight = (label != IGNORE).astype("float32")  # the same pixels left out by their weight
+    if not {"boundary", "center"} & set(text.replace("(", " ").replace("*", " ").split()):
+        zeros = np.where(label == IGNORE, 0, label)
+        assert value(text, zeros, p, weight) == pytest.approx(found, rel=1e-6)
+    found, slope = gradient(text, np.full_like(label, IGNORE), p)
+    assert found == 0
+    assert not slope.any()
+
+
+@pytest.mark.parametrize("text", FLAT)
+def test_a_pixel_of_weight_two_counts_as_two_and_shape_does_not_matter(text):
+    label, p = example()
+    label, p = label.ravel(), p.reshape(-1, 2)
+    weight = np.random.default_rng(2).integers(0, 3, len(label))
+    expected = value(text, np.repeat(label, weight), np.repeat(p, weight, axis=0))
+    assert value(text, label, p, weight) == pytest.approx(expected, rel=1e-5)
+    image = value(text, label.reshape(2, -1, 1), p.reshape(2, -1, 2), weight.reshape(2, -1))
+    assert image == pytest.approx(expected, rel=1e-5)
+    per_sample = value(text, label.reshape(2, -1), p.reshape(2, -1, 2), np.array([1, 0]))
+    assert per_sample == pytest.approx(value(text, label[:400], p[:400]), rel=1e-5)
+
+
+@pytest.mark.parametrize("text", losses.names())
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_low_precision_is_computed_in_float32(text, dtype):
+    label, p = example()
+    low = ops.cast(p, dtype)
+    found = losses.build(text)(label, low)
+    assert keras.backend.standardize_dtype(found.dtype) == "float32"
+    assert float(found) == pytest.approx(value(text, label, ops.convert_to_numpy(ops.cast(low, "float32"))))
+
+
+def test_lovasz_of_a_million_pixels_keeps_its_digits():
+    rng = np.random.default_rng(3)
+    label = (rng.random(1_000_000) < 0.02).astype(np.uint8)
+    p = np.clip(0.5 * label + 0.3 * rng.random(len(label)), 0, 1)
+    expected = []
+    for truth, q in ((label == 0, 1 - p), (label == 1, p)):  # in float64, by cumulative sums
+        errors = np.where(truth, 1 - q, q)
+        order = np.argsort(-errors, kind="stable")
+        left = truth.sum() - np.cumsum(truth[order])
+        union = truth.sum() + np.cumsum(~truth[order])
+        expected.append(errors[order] @ np.diff(1 - left / union, prepend=0))
+    found = value("lovasz", label, np.stack([1 - p, p], -1))
+    assert found == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+# === Texts ===
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("focl", r"names 'focl'.*at character 1: did you mean 'focal'"),
+        ("0.5*focal + iuo", r"'iuo', which is no loss, at character 13: did you mean 'iou'"),
+        ("ce focal", r"no sum of losses, at character \d"),
+        ("ce +", r"no sum of losses, at character \d"),
+        ("ce - iou", r"neither a loss.*at character 1: write it like"),
+        ("focal(gama=2)", r"'gama' that 'focal' does not take, at character 1: did you mean 'gamma'"),
+        ("ce + focal(2)", r"option without a name, at character 12"),
+        ("ce + 0*iou", r"weight 0, which is no number above 0, at character 6"),
+        ("focal(gamma=-1)", r"Option gamma of a loss must be a number from 0: got -1"),
+        ("tversky(beta=0)", r"Option beta of a loss must be a number above 0: got 0"),
+        ("focal(alpha=2)", r"from 0 to 1: got 2"),
+        ("boundary(radius=0)", r"whole number from 1: got 0"),
+        ("iou(form=lgo)", r"cannot be 'lgo': did you mean 'log'"),
+        ("iou(form=[x])", r"neither number nor word, at character 10"),
+        ("iou(background=1)", r"must be True or False: got 1"),
+        ("", "a text such as"),
+        (None, "a text such as"),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_its_place(text, message):
+    with pytest.raises(ParameterError, match=message):
+        losses.build(text)
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    label, p = example()
+    with pytest.raises(DataError, match=r"'ce' needs class indices .* got labels \(2, 20\)"):
+        losses.build("ce")(label[..., 0], p)
+    with pytest.raises(DataError, match=r"'boundary' needs images.*take cross entropy"):
+        losses.build("boundary")(label[0, 0], p[0, 0])
+    with pytest.raises(ParameterError, match="ignore one label"):
+        losses.WeightedSum([(1, losses.build("ce")), (1, losses.build("iou", ignore=254))])
+
+
+def test_another_ignore_label_reaches_every_part():
+    label, p = example()
+    other = np.where(label == IGNORE, 9, label)
+    for text in ("ce", SUM):
+        assert float(losses.build(text, ignore=9)(other, p)) == pytest.approx(value(text, label, p), rel=1e-6)
+
+
+# === In a model ===
+
+
+@pytest.mark.parametrize("text", EVERY)
+def test_a_saved_loss_is_the_same(text):
+    loss = losses.build(text, ignore=7)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert (type(again), str(again), again.ignore) == (type(loss), str(loss), 7)
+
+
+@pytest.mark.parametrize("text", ["ce", SUM])  # Keras takes what is called "ce" for its own
+def test_a_saved_model_keeps_loss_and_score(tmp_path, text):
+    label = example()[0]
+    image = keras.Input((20, 20, 3))
+    output = keras.layers.Conv2D(2, 1, activation="softmax", name="mask")(image)
+    model = keras.Model(image, {"mask": output})
+    model.compile("sgd", {"mask": losses.build(text)}, weighted_metrics=[losses.PooledScore("iou")])
+    x = np.random.default_rng(1).normal(size=(2, 20, 20, 3)).astype("float32")
+    before = model.evaluate(x, {"mask": label}, verbose=0, return_dict=True)
+    assert before["loss"] == pytest.approx(
+        value(text, label, ops.convert_to_numpy(model(x)["mask"])), rel=1e-5
+    )
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.evaluate(x, {"mask": label}, verbose=0, return_dict=True) == pytest.approx(before)
+    assert again.loss["mask"].get_config() == model.loss["mask"].get_config()
+
+
+@pytest.mark.parametrize("class_index", [0, 1])
+def test_pooled_scores_are_those_of_all_pixels_at_once(class_index):
+    known = {
+        "f1": sklearn_metrics.f1_score,
+        "iou": sklearn_metrics.jaccard_score,
+        "precision": sklearn_metrics.precision_score,
+        "recall": sklearn_metrics.recall_score,
+    }
+    scores = {name: losses.PooledScore(name, class_index) for name in known}
+    accuracy, labels, predictions = losses.PooledAccuracy(), [], []
+    for seed in range(3):
+        label, p = example(seed=seed)
+        for score in (*scores.values(), accuracy):
+            score.update_state(label, p)
+        labels.append(label[label != IGNORE])
+        predictions.append(p.argmax(-1)[label != IGNORE])
+    truth, prediction = np.concatenate(labels), np.concatenate(predictions)
+    for name, function in known.items():
+        expected = function(truth, prediction, pos_label=class_index)
+        assert float(scores[name].result()) == pytest.approx(expected, rel=1e-6)
+    assert float(accuracy.result()) == pytest.approx(np.mean(truth == prediction))
+    scores["f1"].reset_state()
+    assert float(scores["f1"].result()) == 0
+    again = losses.PooledScore.from_config(scores["iou"].get_config())
+    assert (again.statistic, again.class_index, again.name) == ("iou", class_index, "iou")
+
+
+def test_a_score_that_cannot_be_is_refused():
+    with pytest.raises(ParameterError, match="did you mean 'f1'"):
+        losses.PooledScore("f11")
+    with pytest.raises(ParameterError, match="class_index"):
+        losses.PooledScore("f1", class_index=-1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_all_of_this_holds_on_another_backend(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", __file__]
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    done = subprocess.run(
+        command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "passed" in done.stdout
