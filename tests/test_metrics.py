@@ -8,6 +8,7 @@ from sklearn import metrics as reference
 
 from eolab import metrics
 from eolab.errors import DataError, ParameterError
+from eolab.metrics import counting, resampling
 
 K = 5
 
@@ -133,7 +134,7 @@ def test_the_same_seed_gives_the_same_interval_whatever_the_chunks(monkeypatch):
     truth, prediction = labels()
     first = metrics.bootstrap(truth, prediction, seed=4)
     assert metrics.bootstrap(truth, prediction, seed=5) != first
-    monkeypatch.setattr(metrics, "DRAWS_AT_ONCE", 100)
+    monkeypatch.setattr(resampling, "DRAWS_AT_ONCE", 100)
     assert metrics.bootstrap(truth, prediction, seed=4) == first
 
 

@@ -1,0 +1,23 @@
+"""Tables of scores with bootstrap intervals: of samples, of masks, of patches, and by size of the objects."""
+
+from eolab.evaluation.detection import patch_detection
+from eolab.evaluation.implied import implied_landslide_f1
+from eolab.evaluation.masks import MASK_STATISTICS, mask_scores, pooled
+from eolab.evaluation.sizes import EDGES_PX, score_by_size
+from eolab.evaluation.tables import STATISTICS, class_table, join_scores, nested, readable, score_table
+
+__all__ = [
+    "EDGES_PX",
+    "MASK_STATISTICS",
+    "STATISTICS",
+    "class_table",
+    "implied_landslide_f1",
+    "join_scores",
+    "mask_scores",
+    "nested",
+    "patch_detection",
+    "pooled",
+    "readable",
+    "score_by_size",
+    "score_table",
+]
