@@ -1,0 +1,88 @@
+"""EfficientNetV2-S as the encoder of a U-Net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from eolab.models.layers import Seeds
+from eolab.models.segmentation import heads
+from eolab.models.segmentation.convolutions import conv_norm, resize, scaled
+from eolab.models.segmentation.inverted_residuals import Block, inverted_residual
+
+STAGES = (  # fused, expansion, features, blocks, strides of the first block (the paper's table 4)
+    (True, 1, 24, 2, 1),
+    (True, 4, 48, 4, 2),
+    (True, 4, 64, 4, 2),
+    (False, 4, 128, 6, 2),
+    (False, 6, 160, 9, 1),
+    (False, 6, 256, 15, 2),
+)
+DECODER = (128, 64, 48, 32, 16)  # features at strides 16, 8, 4, 2 and 1
+
+
+def efficientnetv2(
+    *,
+    size: int,
+    bands: int,
+    classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int = 0,
+    width: float = 1.0,
+    head: str = "mask",
+    drop_path: float = 0.2,
+    dropout: float = 0.1,
+) -> keras.Model:
+    """Return a U-Net whose encoder is EfficientNetV2-S (Tan and Le 2021).
+
+    - Encoder: Fused-MBConv blocks in the first three stages, MBConv with squeeze and excitation in the last
+      three, 20.2 M weights without the classifier; SiLU; stochastic depth that grows linearly with depth.
+    - Decoder: bilinear resizing, the encoder's features of that resolution, and two 3 × 3 convolutions, at
+      strides 16, 8, 4, 2 and 1, as light as the encoder's own early stages.
+    - Any size will do: maps are resized to the size of what they join.
+
+    Paper: EfficientNetV2: smaller models and faster training, ICML 2021.
+
+    Args:
+        size: Side of the image in pixels.
+        bands: Bands C.
+        classes: Classes K.
+        mean: Mean of each band.
+        std: Standard deviation of each band.
+        seed: Of weights, stochastic depth and dropout.
+        width: Factor of all numbers of features.
+        head: One of :data:`eolab.models.segmentation.heads.HEADS`.
+        drop_path: Probability that a sample skips the last block in training.
+        dropout: Share of the deepest features dropped.
+    """
+    seeds = Seeds(seed)
+    inputs, image = heads.image_input(size, bands, mean, std)
+    x = conv_norm(image, scaled(24, width), 3, seeds, strides=2, activation="silu")  # (B, H/2, W/2, 24)
+    skips, done, total = [image], 0, sum(stage[3] for stage in STAGES)
+    for fused, expansion, filters, blocks, strides in STAGES:
+        if strides > 1:
+            skips.append(x)  # (B, H/s, W/s, F), s = 1, 2, 4, 8, 16
+        for block in range(blocks):
+            sizes = Block(
+                scaled(filters, width),
+                expansion,
+                strides=strides if block == 0 else 1,
+                squeezed=0 if fused else scaled(x.shape[-1], 0.25),
+                activation="silu",
+                fused=fused,
+                drop=drop_path * done / total,
+            )
+            x, done = inverted_residual(x, sizes, seeds), done + 1
+    deep = half = x = seeds.dropout(dropout)(x)  # (B, H/32, W/32, 256)
+    for filters in DECODER:
+        half, x = x, _join(x, skips.pop(), scaled(filters, width), seeds)  # (B, H/s, W/s, F)
+    return heads.finish(inputs, x, half, deep, head=head, classes=classes, seeds=seeds, name="efficientnetv2")
+
+
+def _join(x: Any, skip: Any, filters: int, seeds: Seeds) -> Any:
+    """Resize to the encoder's features, join and convolve: (B, h, w, C) → (B, H, W, filters)."""
+    x = keras.layers.Concatenate()([resize(x, skip.shape[1]), skip])
+    return conv_norm(conv_norm(x, filters, 3, seeds), filters, 3, seeds)
