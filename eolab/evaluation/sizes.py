@@ -74,7 +74,7 @@ def _check(prediction: np.ndarray, truth: np.ndarray) -> None:
         )
     if prediction.dtype.kind not in "biu":
         raise DataError(
-            f"The prediction holds {prediction.dtype} values: expected a mask, such as probability >= threshold."
+            f"The prediction holds {prediction.dtype} values: expected a mask, as probability >= threshold."
         )
 
 
