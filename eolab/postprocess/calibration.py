@@ -17,10 +17,9 @@ from scipy.special import expit
 
 from eolab import metrics
 from eolab.errors import DataError, ParameterError
-from eolab.postprocess.reading import checked, labelled_pixels
+from eolab.postprocess.reading import checked, floating, labelled_pixels
 
 T_RANGE = (0.01, 100.0)  # where the best temperature is looked for
-SMALLEST = 2.0**-24  # the smallest positive float16; probabilities of 0 count as this
 LOGIT_BINS = 8192  # over the range of logits; within a bin the mean logit stands for all
 
 
@@ -28,7 +27,7 @@ def fit_temperature(probability: Any, truth: Any) -> float:
     """Return the temperature T with the least negative log-likelihood over all labelled pixels.
 
     The likelihood is computed from a histogram of the logits, so that pixels are read once whatever their
-    number. Probabilities that rounding has made 0 or 1 count as the nearest number that is neither.
+    number. Probabilities that rounding has made 0 or 1 count as numbers near them that are neither.
 
     Args:
         probability: (N, H, W) of validation patches.
@@ -41,7 +40,7 @@ def fit_temperature(probability: Any, truth: Any) -> float:
     Raises:
         DataError: If shapes differ, nothing is labelled, or values are neither probabilities nor labels.
     """
-    lowest, highest = _logit(np.array([0.0, 1.0]))
+    lowest, highest = _logit(floating(np.array([0, 1], np.asarray(probability).dtype)))
     edges = np.linspace(lowest, highest, LOGIT_BINS + 1)
     counts = np.zeros((2, LOGIT_BINS), np.int64)
     sums = np.zeros((2, LOGIT_BINS))
@@ -133,7 +132,12 @@ def expected_calibration_error(table: pd.DataFrame) -> float:
 
 
 def _logit(probability: np.ndarray) -> np.ndarray:
-    """Return log(p / (1 − p)) float64, with 0 and 1 moved to the nearest number of their precision."""
-    highest = 1 - np.finfo(probability.dtype).epsneg / 2
-    p = np.clip(probability.astype(np.float64), SMALLEST, min(highest, 1 - SMALLEST))
+    """Return log(p / (1 − p)) float64; 0 and 1 are moved halfway to the next number of their precision.
+
+    0 is not moved below 1e-30, whose logit is −69.
+    """
+    precision = np.finfo(probability.dtype)
+    lowest = max(float(precision.smallest_subnormal) / 2, 1e-30)
+    highest = min(1 - float(precision.epsneg) / 2, 1 - 2.0**-53)
+    p = np.clip(probability.astype(np.float64), lowest, highest)
     return np.log(p) - np.log1p(-p)

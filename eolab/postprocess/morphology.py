@@ -1,8 +1,8 @@
 """Opening and closing of masks, patch by patch.
 
-Outside a patch nothing is known: there erosion sees only landslide and dilation only background, so that an
-opening never removes a landslide because the border cuts it off, and a closing never adds or removes pixels
-because of the border (the convention of OpenCV and scikit-image).
+Outside a patch nothing is known: erosion and dilation look at the pixels of the patch alone, so that the
+border itself neither removes nor adds pixels (the convention of OpenCV and scikit-image; SciPy's own
+functions take the outside for background, so that its closing removes landslides at the border).
 """
 
 from __future__ import annotations

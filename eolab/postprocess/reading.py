@@ -38,14 +38,21 @@ def labelled_pixels(probability: Any, truth: Any) -> Iterator[tuple[np.ndarray, 
 
 
 def checked(probability: np.ndarray) -> np.ndarray:
-    """Return probabilities as they are.
+    """Return probabilities, floating.
 
     Raises:
         DataError: If one is not a number from 0 to 1.
     """
-    low, high = probability.min(initial=0), probability.max(initial=0)  # NaN where one is NaN
-    if not (low >= 0 and high <= 1):
-        raise DataError(
-            f"Probabilities range from {low} to {high}: expected 0 to 1 without NaN; apply softmax to logits."
-        )
-    return probability
+    if probability.size:
+        low, high = probability.min(), probability.max()  # NaN where one is NaN
+        if not (low >= 0 and high <= 1):
+            raise DataError(
+                f"Probabilities range from {low:.4g} to {high:.4g}: expected 0 to 1 without NaN; apply "
+                "softmax to logits."
+            )
+    return floating(probability)
+
+
+def floating(values: np.ndarray) -> np.ndarray:
+    """Return values in their own precision, whole numbers and bool as float32."""
+    return values if values.dtype.kind == "f" else values.astype(np.float32)
