@@ -43,7 +43,8 @@ class Normalize(keras.layers.Layer):
     """Scale each band by mean and standard deviation; what was not observed becomes 0, the mean.
 
     Takes ``image`` (B, T, C) in raw units and ``valid`` (B, T); gives float32 (B, T, C). A missing value
-    (NaN) at a valid date becomes 0 too. Always computes in float32: raw values may exceed what float16 holds.
+    (NaN) at a valid date becomes 0 too. Without ``valid`` it takes an ``image`` (B, …, C) of any shape.
+    Always computes in float32: raw values may exceed what float16 holds.
 
     Args:
         mean: Mean of each band, C numbers.
@@ -55,11 +56,11 @@ class Normalize(keras.layers.Layer):
         self.mean = [float(m) for m in mean]
         self.std = [float(s) for s in std]
 
-    def call(self, image: Any, valid: Any) -> Any:
+    def call(self, image: Any, valid: Any = None) -> Any:
         mean, std = ops.array(self.mean, "float32"), ops.array([s or 1.0 for s in self.std], "float32")
-        seen = ops.logical_and(
-            ops.expand_dims(ops.cast(valid, "bool"), -1), ops.logical_not(ops.isnan(image))
-        )
+        seen = ops.logical_not(ops.isnan(image))
+        if valid is not None:
+            seen = ops.logical_and(ops.expand_dims(ops.cast(valid, "bool"), -1), seen)
         return (ops.where(seen, image, mean) - mean) / std
 
     def get_config(self) -> dict[str, Any]:
