@@ -55,17 +55,19 @@ class Checkpoint:
         """Remove the state: the next training starts anew."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def save(self, progress: Progress, arrays: dict[str, list[np.ndarray]], best_is_now: bool) -> None:
+    def save(
+        self, progress: Progress, arrays: dict[str, list[np.ndarray]], best: list[np.ndarray] | None
+    ) -> None:
         """Keep the state after an epoch.
 
         Args:
             progress: How far the training is.
             arrays: Values of all variables by group; ``model`` holds those of the model.
-            best_is_now: Whether this epoch is the best one so far.
+            best: Values of the model's variables to end with, where this epoch is the best one so far.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        if best_is_now:
-            write_atomically(self._best(progress.best_epoch), _packed({"model": arrays["model"]}))
+        if best is not None:
+            write_atomically(self._best(progress.best_epoch), _packed({"model": best}))
         content = _packed(arrays, json.dumps(asdict(progress)))
         write_atomically(self.folder / STATE_FILE, content)
         for file in self.folder.glob("best-*.npz"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import keras
@@ -20,9 +21,11 @@ ClassWeights = Mapping[int, float] | Literal["balanced"] | None
 class ArrayBatches(keras.utils.PyDataset):
     """Batches of arrays in RAM, shuffled as a function of seed and epoch.
 
+    Labels by output stay as they are, without weights: the losses of :mod:`eolab.losses` know 255.
+
     Args:
         inputs: Arrays (N, …) by name.
-        labels: Class indices (N, …); 255 gets weight 0.
+        labels: Class indices (N, …), 255 gets weight 0; or such arrays by output.
         batch_size: Samples a batch.
         seed: Seed of the order.
         shuffle: Whether the order changes from epoch to epoch.
@@ -33,29 +36,34 @@ class ArrayBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         self.inputs = {name: np.asarray(values) for name, values in inputs.items()}
-        self.labels = np.asarray(labels)
+        several = isinstance(labels, Mapping)
+        self.labels = {k: np.asarray(v) for k, v in labels.items()} if several else np.asarray(labels)
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
-        sizes = {name: len(values) for name, values in self.inputs.items()} | {"label": len(self.labels)}
-        if len(set(sizes.values())) != 1 or not len(self.labels):
+        arrays = self.inputs | (self.labels if isinstance(self.labels, dict) else {"label": self.labels})
+        sizes = {name: len(values) for name, values in arrays.items()}
+        if len(set(sizes.values())) != 1 or not min(sizes.values()):
             raise DataError(f"Arrays to train with must have one length, at least 1: found {sizes}.")
-        self._order = np.arange(len(self.labels))
+        self._size = next(iter(sizes.values()))
+        self._order = np.arange(self._size)
 
     @property
     def num_batches(self) -> int:
         """Number of batches, the last one perhaps smaller."""
-        return -(-len(self.labels) // self.batch_size)
+        return -(-self._size // self.batch_size)
 
     def at_epoch(self, epoch: int) -> ArrayBatches:
         """Set the epoch that the order belongs to, from 0."""
         if self.shuffle:
-            self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.labels))
+            self._order = np.random.default_rng((self.seed, epoch)).permutation(self._size)
         return self
 
-    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-        """Return inputs, labels int32 and weights float32 of a batch."""
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """Return inputs, labels int32 and weights float32 of a batch; labels by output have no weights."""
         rows = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        label = self.labels[rows]
         inputs = {name: values[rows] for name, values in self.inputs.items()}
+        if isinstance(self.labels, dict):
+            return inputs, {name: values[rows].astype(np.int32) for name, values in self.labels.items()}
+        label = self.labels[rows]
         return (
             inputs,
             np.where(label == IGNORE, 0, label).astype(np.int32),
@@ -104,7 +112,19 @@ def facts(data: Any) -> dict[str, Any]:
         found["samples"] = zlib.crc32(np.ascontiguousarray(indices).tobytes())
     if store is not None:
         found["store"] = zlib.crc32(json.dumps(store.fingerprint, sort_keys=True, default=str).encode())
+    for name in ("prepare", "augment", "targets"):
+        if getattr(data, name, None) is not None:
+            found[name] = function_name(getattr(data, name))
     return found | {"batches": int(data.num_batches)}
+
+
+def function_name(function: Any) -> str:
+    """Return what tells a function from another one: its ``name``, or else its name in the code."""
+    if isinstance(function, partial):
+        options = ", ".join(f"{name}={value}" for name, value in function.keywords.items())
+        return f"{function_name(function.func)}({options})"
+    found = getattr(function, "name", None) or getattr(function, "__qualname__", None)
+    return str(found or type(function).__qualname__)
 
 
 def labels_of(data: Any) -> np.ndarray:
@@ -118,14 +138,25 @@ def labels_of(data: Any) -> np.ndarray:
     return np.ravel(found[found != IGNORE])
 
 
-def weighted(data: Any, class_weights: ClassWeights, classes: int) -> Any:
+def weighted(data: Any, class_weights: ClassWeights, classes: int | None) -> Any:
     """Return batches that give each class its weight.
 
+    Args:
+        data: Batches.
+        class_weights: ``"balanced"``, a weight by class index, or None.
+        classes: Number of classes; None for a model with outputs by name.
+
     Raises:
-        ParameterError: If the weights are neither None, "balanced" nor a positive number by class index.
+        ParameterError: If the weights are neither None, "balanced" nor a positive number by class index, or
+            the model has outputs by name.
     """
     if class_weights is None:
         return data
+    if classes is None:
+        raise ParameterError(
+            "class_weights cannot be given to a model with outputs by name: weigh the classes in its losses, "
+            "for example loss='focal(alpha=0.75)'."
+        )
     if class_weights == "balanced":
         return Weighted(data, weight_table(balanced_weights(labels_of(data), classes)))
     if not isinstance(class_weights, Mapping):

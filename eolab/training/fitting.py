@@ -12,13 +12,14 @@ import pandas as pd
 from eolab import schedules
 from eolab.errors import ParameterError, did_you_mean
 from eolab.progress import headless
-from eolab.training import feeding
+from eolab.training import averaging, feeding, outputs
+from eolab.training.averaging import Average, assign
 from eolab.training.checkpoint import Checkpoint, Progress
 from eolab.training.feeding import ClassWeights
 from eolab.training.recorder import HISTORY_FILE, Recorder, write_history
 from eolab.training.setting_up import jit_compile as jit_of_backend
 
-OPTIMIZERS = ("adam", "adamw", "sgd", "rmsprop", "lion", "muon")
+OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon")
 
 
 def fit(
@@ -35,8 +36,9 @@ def fit(
     optimizer: str = "adamw",
     optimizer_options: Mapping[str, Any] | None = None,
     clipnorm: float | None = None,
+    ema: float | None = None,
     loss: Any = None,
-    metrics: list[Any] | None = None,
+    metrics: list[Any] | Mapping[str, Any] | None = None,
     class_weights: ClassWeights = None,
     monitor: str | None = None,
     patience: int | None = None,
@@ -54,9 +56,10 @@ def fit(
     history and the weights of an unbroken one (same versions and device). A finished one is not repeated.
 
     Args:
-        model: The model, with random weights; its output is class probabilities.
+        model: The model, with random weights; its output is class probabilities, or a dict of them.
         train: Batches such as :class:`eolab.batches.StoreBatches`, whose ``at_epoch`` makes their order
-            repeatable, or arrays ``(inputs by name, labels)``. Label 255 counts nothing.
+            repeatable, or arrays ``(inputs by name, labels)``; for a dict of outputs the labels are one too.
+            Label 255 counts nothing.
         validation: Likewise; never weighted by class. None to train without.
         folder: Run folder.
         epochs: Epochs at most.
@@ -67,11 +70,16 @@ def fit(
         optimizer: Keras's name of the optimizer.
         optimizer_options: Its arguments, such as ``{"weight_decay": 0.01}``.
         clipnorm: Longest gradient of a weight; None for no limit.
-        loss: Loss of labels and probabilities; sparse categorical cross-entropy by default.
-        metrics: Further Keras metrics, weighted by sample; accuracy by default.
-        class_weights: ``"balanced"``, a weight by class index, or None.
+        ema: Momentum of an exponential moving average of the weights over the steps, such as 0.99 for about
+            the last 100; None for none. Validation, the best epoch and the final weights are then those of
+            the averages (``loss`` is of the trained weights); give it far fewer steps than the training has.
+        loss: Loss of labels and probabilities: a text such as ``"0.5*focal + 0.5*iou"``
+            (:func:`eolab.losses.build`), a Keras loss, or either by output; cross entropy by default.
+        metrics: Keras metrics, weighted by sample, as a list or as lists by output; accuracy by default.
+        class_weights: ``"balanced"``, a weight by class index, or None; None for a dict of outputs.
         monitor: Column of the history that decides which epoch is best: the lowest of a loss, the highest of
-            anything else. ``val_loss`` by default, ``loss`` without validation.
+            anything else. ``val_loss`` by default, ``loss`` without validation. Metrics of a dict of outputs
+            are called by output, also of a single one: ``val_mask_f1``.
         patience: Epochs without a better one before training stops; None for never.
         seed: Of the order of the batches, where arrays are given.
         jit_compile: Whether to compile by XLA; see :func:`eolab.training.setting_up.jit_compile`.
@@ -99,15 +107,17 @@ def fit(
         "learning_rate": learning_rate,
         "schedule": [schedule, dict(schedule_options or {})],
         "optimizer": [optimizer, dict(optimizer_options or {}), clipnorm],
+        "loss": outputs.described(loss),
+        "ema": averaging.checked(ema),
     }
     stopping = {"epochs": epochs, "monitor": monitor, "patience": patience}
     settings = compiled | stopping | _facts(model, train, class_weights)
     variables = list(model.variables)
     rate = schedules.build(schedule, learning_rate, train.num_batches, epochs, **(schedule_options or {}))
     model.compile(
-        optimizer=_optimizer(optimizer, rate, clipnorm, optimizer_options or {}),
-        loss=loss or keras.losses.SparseCategoricalCrossentropy(),
-        weighted_metrics=metrics or [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        optimizer=_optimizer(optimizer, rate, clipnorm, ema, optimizer_options or {}),
+        loss=outputs.loss_of(model, loss),
+        weighted_metrics=outputs.metrics_of(model, metrics),
         jit_compile=jit_of_backend(jit_compile),
         steps_per_execution=steps_per_execution,
     )
@@ -116,21 +126,28 @@ def fit(
         checkpoint.clear()
     state = _restore(checkpoint, settings, model, variables)
     done = len(state.history)
+    average = Average() if ema else None
     recorder = Recorder(
-        state, checkpoint, variables, train, file=folder / HISTORY_FILE, lines=progress and headless()
+        state,
+        checkpoint,
+        variables,
+        train,
+        file=folder / HISTORY_FILE,
+        lines=progress and headless(),
+        average=average,
     )
     if not state.finished:
         model.fit(
-            feeding.weighted(train, class_weights, int(model.output_shape[-1])),
+            feeding.weighted(train, class_weights, outputs.classes(model)),
             validation_data=validation,
             initial_epoch=done,
             epochs=epochs,
             verbose=1 if progress and not headless() else 0,
-            callbacks=[*(callbacks or []), recorder],
+            callbacks=[*([average] if average else []), *(callbacks or []), recorder],
             shuffle=False,
         )
     write_history(folder / HISTORY_FILE, state)
-    _assign(variables, checkpoint.best(state))
+    assign(variables, checkpoint.best(state))
     history = pd.DataFrame(state.history)
     history.attrs = {"best_epoch": state.best_epoch, "monitor": monitor, "resumed_at": done}
     return history
@@ -150,7 +167,7 @@ def _facts(model: keras.Model, train: Any, class_weights: ClassWeights) -> dict[
 
 
 def _optimizer(
-    name: str, rate: Any, clipnorm: float | None, options: Mapping[str, Any]
+    name: str, rate: Any, clipnorm: float | None, ema: float | None, options: Mapping[str, Any]
 ) -> keras.optimizers.Optimizer:
     """Return an optimizer by name.
 
@@ -159,7 +176,8 @@ def _optimizer(
     """
     if name not in OPTIMIZERS:
         raise ParameterError(f"There is no optimizer {name!r}: {did_you_mean(name, OPTIMIZERS)}")
-    config = {"learning_rate": rate, "clipnorm": clipnorm, **options}
+    averaged = {"use_ema": True, "ema_momentum": ema} if ema else {}
+    config = {"learning_rate": rate, "clipnorm": clipnorm, **averaged, **options}
     try:
         return keras.optimizers.get({"class_name": name, "config": config})
     except (TypeError, ValueError) as error:
@@ -175,11 +193,6 @@ def _restore(
     if found is None:
         return Progress(settings)
     progress, arrays = found
-    _assign(variables, arrays["model"])
-    _assign(model.optimizer.variables, arrays["optimizer"])
+    assign(variables, arrays["model"])
+    assign(model.optimizer.variables, arrays["optimizer"])
     return progress
-
-
-def _assign(variables: list[Any], values: list[Any]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)

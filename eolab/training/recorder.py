@@ -15,6 +15,7 @@ import pandas as pd
 from eolab.errors import ParameterError, RunError
 from eolab.progress import duration
 from eolab.store.disk import write_atomically
+from eolab.training.averaging import Average, values_of
 from eolab.training.checkpoint import Checkpoint, Progress
 
 HISTORY_FILE = "history.csv"
@@ -31,6 +32,7 @@ class Recorder(keras.callbacks.Callback):
         train: Training batches, told the epoch.
         file: The history as CSV, replaced after each epoch.
         lines: Whether to print a line an epoch.
+        average: Averaged weights, where they are the ones to keep.
     """
 
     def __init__(
@@ -42,10 +44,11 @@ class Recorder(keras.callbacks.Callback):
         *,
         file: Path,
         lines: bool,
+        average: Average | None = None,
     ) -> None:
         super().__init__()
         self.progress, self.checkpoint, self.variables, self.train = progress, checkpoint, variables, train
-        self.file, self.lines = file, lines
+        self.file, self.lines, self.average = file, lines, average
         self.epochs, self.monitor, self.patience = (
             progress.settings[name] for name in ("epochs", "monitor", "patience")
         )
@@ -75,11 +78,19 @@ class Recorder(keras.callbacks.Callback):
         stop = self.patience is not None and self.progress.wait >= self.patience
         self.progress.finished = stop or epoch + 1 == self.epochs
         self.model.stop_training = stop
-        arrays = {"model": self.variables, "optimizer": optimizer.variables}
-        self.checkpoint.save(self.progress, {k: values_of(v, self.model) for k, v in arrays.items()}, better)
+        groups = {"model": self.variables, "optimizer": optimizer.variables}
+        arrays = {name: values_of(variables, self.model) for name, variables in groups.items()}
+        self.checkpoint.save(self.progress, arrays, self._best(arrays["model"]) if better else None)
         write_history(self.file, self.progress)
         if self.lines:
             print(line(row, self.epochs, self.monitor, better), flush=True)
+
+    def _best(self, trained: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the values to keep of an epoch that is the best so far."""
+        if self.average is None:
+            return trained
+        with self.average.inside():
+            return values_of(self.variables, self.model)
 
     def _judge(self, row: Mapping[str, float]) -> bool:
         """Return whether an epoch is the best so far, and count those that were not."""
@@ -102,13 +113,6 @@ class Recorder(keras.callbacks.Callback):
                 f"The loss is no number after {where}: look for NaN in the inputs, "
                 "lower the learning rate, or clip gradients (clipnorm=1)."
             )
-
-
-def values_of(variables: list[Any], model: keras.Model) -> list[np.ndarray]:
-    """Return the values of variables; JAX keeps them elsewhere during ``fit``."""
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()
-    return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
 def write_history(file: Path, progress: Progress) -> None:

@@ -1,0 +1,106 @@
+"""Losses and metrics of a model by its outputs, under names that follow from the outputs alone.
+
+A model with a dict of outputs has columns ``<output>_<metric>`` in its history, such as ``mask_f1`` and
+``val_mask_f1``, and, with more than one output that has a loss, ``<output>_loss`` besides ``loss``. Keras
+itself leaves out the name where the dict has a single entry; here it stays, so that ``monitor`` need not know
+how many outputs there are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from eolab import losses
+from eolab.errors import ParameterError, did_you_mean
+
+
+def names(model: keras.Model) -> list[str]:
+    """Return the names of a model's outputs in Keras's order; none where its output is not a dict."""
+    output = getattr(model, "output", None)
+    return keras.tree.flatten({name: name for name in output}) if isinstance(output, Mapping) else []
+
+
+def classes(model: keras.Model) -> int | None:
+    """Return the number of classes K of a model; None for a dict of outputs."""
+    return None if names(model) else int(model.output_shape[-1])
+
+
+def loss_of(model: keras.Model, loss: Any) -> Any:
+    """Return what Keras takes as loss.
+
+    Args:
+        model: The model.
+        loss: A text of :func:`eolab.losses.build`, a Keras loss, or either by output; None for cross entropy.
+            What is not given by output holds for every output.
+
+    Raises:
+        ParameterError: If the text cannot be read, or an output is not the model's.
+    """
+    outputs = names(model)
+    if loss is None:
+        loss = "ce" if outputs else keras.losses.SparseCategoricalCrossentropy()
+    if not outputs:
+        return _built(loss)
+    given = loss if isinstance(loss, Mapping) else dict.fromkeys(outputs, loss)
+    _check(given, outputs, "loss")
+    return {name: _built(part) for name, part in given.items() if part is not None}
+
+
+def metrics_of(model: keras.Model, metrics: Any) -> Any:
+    """Return what Keras takes as weighted metrics.
+
+    Args:
+        model: The model.
+        metrics: Keras metrics: a list, or lists by output; None for accuracy. A list holds for every output.
+
+    Raises:
+        ParameterError: If an output is not the model's.
+    """
+    outputs = names(model)
+    if not outputs:
+        return metrics or [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    if not isinstance(metrics, Mapping):
+        shared = metrics or [losses.PooledAccuracy()]
+        metrics = dict.fromkeys(outputs, shared)
+    _check(metrics, outputs, "metric")
+    prefix = f"{outputs[0]}_" if len(outputs) == 1 else ""
+    return {name: [_copied(part, prefix) for part in _listed(given)] for name, given in metrics.items()}
+
+
+def described(loss: Any) -> Any:
+    """Return a loss as JSON values that tell it from another one; None for the default."""
+    if isinstance(loss, Mapping):
+        return {str(name): described(part) for name, part in loss.items()}
+    if isinstance(loss, str):
+        return str(losses.build(loss))
+    if isinstance(loss, losses.PixelLoss):
+        return str(loss)
+    if isinstance(loss, keras.losses.Loss):
+        return f"{type(loss).__name__} {json.dumps(loss.get_config(), sort_keys=True, default=str)}"
+    return None if loss is None else getattr(loss, "__name__", type(loss).__name__)
+
+
+def _built(loss: Any) -> Any:
+    return losses.build(loss) if isinstance(loss, str) else loss
+
+
+def _listed(metrics: Any) -> Sequence[Any]:
+    return metrics if isinstance(metrics, list | tuple) else [metrics]
+
+
+def _copied(metric: Any, prefix: str) -> keras.metrics.Metric:
+    """Return a metric of its own for one output, its name with the prefix."""
+    found = keras.metrics.get(metric)
+    if not isinstance(found, keras.metrics.Metric):
+        return keras.metrics.MeanMetricWrapper(found, name=prefix + getattr(found, "__name__", "metric"))
+    return type(found).from_config({**found.get_config(), "name": prefix + found.name})
+
+
+def _check(given: Mapping[str, Any], outputs: list[str], what: str) -> None:
+    for name in given:
+        if name not in outputs:
+            raise ParameterError(f"There is no output {name!r} for a {what}: {did_you_mean(name, outputs)}")
