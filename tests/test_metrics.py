@@ -165,3 +165,156 @@ def test_wrong_input_is_named():
         metrics.bootstrap([255], [0])
     with pytest.raises(DataError, match="two or more"):
         metrics.bootstrap([0, 1], [0, 1], [7, 7])
+
+
+# === Masks: counts by patch ===
+
+
+def masks(seed=0, count=30, side=8, classes=3):
+    """Patches in blocks of five that are easy or hard; one patch is all ignored."""
+    rng = np.random.default_rng(seed)
+    shape = (count, side, side)
+    truth = rng.choice(np.array([*range(classes), 255], np.uint8), shape, p=[0.7, 0.2, 0.05, 0.05])
+    skill = rng.choice([0.3, 0.95], count // 5).repeat(5)[:, None, None]
+    prediction = np.where(rng.random(shape) < skill, truth, rng.integers(0, classes, shape)).astype(np.uint8)
+    prediction[truth == 255] = rng.integers(0, classes, (truth == 255).sum())
+    truth[7] = 255
+    return truth, prediction, np.array([f"block {n // 5}" for n in range(count)])
+
+
+@pytest.mark.parametrize("pixels", [1 << 22, 150, 1])
+def test_confusions_are_those_of_scikit_learn_patch_by_patch(pixels, monkeypatch, tmp_path):
+    truth, prediction, _ = masks()
+    monkeypatch.setattr(counting, "PIXELS_AT_ONCE", pixels)
+    for name, values in (("t", truth), ("p", prediction)):
+        np.save(tmp_path / f"{name}.npy", values)
+    mapped = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "tp")
+    found = metrics.confusions(*mapped, 3)
+    for matrix, true, predicted in zip(found, truth, prediction, strict=True):
+        known = true != 255
+        expected = np.zeros((3, 3))
+        if known.any():
+            expected = reference.confusion_matrix(true[known], predicted[known], labels=range(3))
+        np.testing.assert_array_equal(matrix, expected)
+    np.testing.assert_array_equal(found.sum(0), metrics.confusion(truth, prediction, 3))
+    assert found.dtype == np.int64
+
+
+def test_a_bool_mask_is_a_prediction_of_two_classes_and_probabilities_are_not():
+    truth, prediction, _ = masks()
+    truth[truth == 2] = 0
+    numbers = metrics.confusions(truth, (prediction > 0).astype(int), 2)
+    np.testing.assert_array_equal(metrics.confusions(truth, prediction > 0, 2), numbers)
+    with pytest.raises(DataError, match=r"float16 values.*probability >= threshold"):
+        metrics.confusions(truth, (prediction > 0).astype(np.float16), 2)
+    with pytest.raises(DataError, match=r"\(30, 8, 8\).*\(29, 8, 8\)"):
+        metrics.confusions(truth, prediction[1:], 2)
+    with pytest.raises(DataError, match="prediction holds"):
+        metrics.confusions(truth, prediction, 2)
+
+
+@pytest.mark.parametrize("statistic", ["macro_f1", "kappa", "iou"])
+@pytest.mark.parametrize("by", ["block", "patch"])
+def test_intervals_from_matrices_are_those_from_single_pixels(statistic, by):
+    truth, prediction, blocks = masks()
+    groups = blocks if by == "block" else np.arange(len(truth))
+    of_pixels = np.broadcast_to(groups[:, None, None], truth.shape)
+    flat = [values.ravel() for values in (truth, prediction, of_pixels)]
+    expected = metrics.bootstrap(*flat, statistic, n=300, seed=3, classes=3)
+    matrices = metrics.confusions(truth, prediction, 3)
+    given = groups if by == "block" else None
+    found = metrics.bootstrap_matrices(matrices, statistic, given, n=300, seed=3)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    if statistic == "iou":
+        one = metrics.bootstrap_matrices(matrices, statistic, given, n=300, seed=3, class_index=1)
+        assert one == pytest.approx([part[1] for part in expected])
+
+
+def test_the_difference_from_matrices_is_that_from_single_pixels():
+    truth, a, blocks = masks()
+    rng = np.random.default_rng(2)
+    b = np.where((rng.random(truth.shape) < 0.3) & (truth != 255), truth, a)
+    groups = np.broadcast_to(blocks[:, None, None], truth.shape).ravel()
+    pixels = truth.ravel(), a.ravel(), b.ravel(), groups
+    expected = metrics.compare_scores(*pixels, "f1", n=300, seed=1, classes=3)
+    matrices = [metrics.confusions(truth, prediction, 3) for prediction in (a, b)]
+    found = metrics.compare_matrices(*matrices, "f1", blocks, n=300, seed=1)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+    of_class = metrics.compare_matrices(*matrices, "f1", blocks, n=300, seed=1, class_index=1)
+    assert of_class == pytest.approx([part[1] for part in expected])
+    assert of_class.low > 0
+    assert metrics.compare_matrices(matrices[0], matrices[0], "accuracy") == (0, 0, 0)
+
+
+def by_batches(truth, prediction, batch, score) -> float:
+    """Mean over batches of a score of scikit-learn; classes without truth in a batch are left out there."""
+    found = []
+    for start in range(0, len(truth), batch):
+        true, predicted = truth[start : start + batch], prediction[start : start + batch]
+        known = true != 255
+        if known.any():
+            present = sorted(set(true[known].tolist()))
+            found.append(score(true[known], predicted[known], labels=present, average="macro"))
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize("batch", [1, 4, 16])
+def test_the_mean_over_batches_is_that_of_a_loop(batch):
+    truth, prediction, _ = masks()
+    matrices = metrics.confusions(truth, prediction, 3)
+    for statistic, score in (("macro_f1", reference.f1_score), ("mean_iou", reference.jaccard_score)):
+        expected = by_batches(truth, prediction, batch, score)
+        assert metrics.batch_mean(matrices, statistic, batch) == pytest.approx(expected)
+        pooled = metrics.statistic_of(matrices.sum(0), statistic)
+        assert metrics.batch_mean(matrices, statistic, 30) == pytest.approx(pooled)
+        assert expected != pytest.approx(pooled, abs=1e-4)
+    assert np.isnan(metrics.batch_mean(matrices[7:8], "macro_f1"))
+
+
+def test_the_interval_of_the_mean_over_batches_is_that_of_drawing_blocks_one_by_one():
+    truth, prediction, blocks = masks()
+    matrices = metrics.confusions(truth, prediction, 3)
+    known = np.flatnonzero(matrices.sum((1, 2)))
+    rng, brute = np.random.default_rng(4), []
+    for _ in range(1500):
+        drawn = np.sort(rng.integers(0, 6, 6))
+        rows = np.concatenate([known[blocks[known] == f"block {n}"] for n in drawn])
+        values = [
+            metrics.statistic_of(matrices[rows[start : start + 4]].sum(0), "macro_f1")
+            for start in range(0, len(rows), 4)
+        ]
+        brute.append(np.mean(values))
+    found = metrics.bootstrap_batches(matrices, "macro_f1", 4, blocks, n=1500)
+    assert found.estimate == metrics.batch_mean(matrices, "macro_f1", 4)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(brute, [0.025, 0.975])), abs=0.02)
+    assert found.low < found.estimate < found.high
+    assert metrics.bootstrap_batches(matrices, "macro_f1", 4, blocks, n=50, seed=1) == (
+        metrics.bootstrap_batches(matrices, "macro_f1", 4, blocks, n=50, seed=1)
+    )
+    alone = metrics.bootstrap_batches(matrices, "macro_f1", 1, n=400)
+    each = metrics.statistic_of(matrices[known], "macro_f1")
+    normal = 2 * 1.96 * each.std() / np.sqrt(len(each))
+    assert alone.high - alone.low == pytest.approx(normal, rel=0.15)
+
+
+def test_wrong_matrices_are_named():
+    truth, prediction, blocks = masks()
+    matrices = metrics.confusions(truth, prediction, 3)
+    with pytest.raises(DataError, match=r"\(3, 3\): expected \(U, K, K\)"):
+        metrics.bootstrap_matrices(matrices[0])
+    with pytest.raises(DataError, match="30 patches and 29 groups"):
+        metrics.bootstrap_matrices(matrices, "accuracy", blocks[1:])
+    with pytest.raises(DataError, match="in 1 group"):
+        metrics.bootstrap_matrices(matrices, "accuracy", np.zeros(30))
+    with pytest.raises(DataError, match="nothing to score"):
+        metrics.bootstrap_matrices(matrices * 0)
+    with pytest.raises(DataError, match="score both on the same patches"):
+        metrics.compare_matrices(matrices, matrices[::-1])
+    with pytest.raises(ParameterError, match="no class 3 of 'f1'"):
+        metrics.bootstrap_matrices(matrices, "f1", class_index=3)
+    with pytest.raises(ParameterError, match="no class 1 of 'macro_f1'"):
+        metrics.bootstrap_matrices(matrices, "macro_f1", class_index=1)
+    with pytest.raises(ParameterError, match="did you mean 'macro_f1'"):
+        metrics.bootstrap_matrices(matrices, "f1_macro")
