@@ -44,6 +44,7 @@ LAYOUTS: dict[str, Layout] = {
         Layout("sentinel2_safe", "sentinel2", "Sentinel-2 products in SAFE format"),
         Layout("corine_raster", "corine", "CORINE Land Cover, 100 m raster"),
         Layout("eolearn_patch", "eolearn", "eo-learn patch with a Sentinel-2 series"),
+        Layout("landslide4sense", "landslide4sense", "Landslide4Sense, patches with landslide masks"),
         Layout("sentinel2_corine", "sentinel2_corine", "Sentinel-2 products with a CORINE map"),
     )
 }
