@@ -102,7 +102,8 @@ def test_kill_between_best_weights_and_state_keeps_a_pair(tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
-def test_killed_process_on_a_store_resumes(tmp_path):
+@pytest.mark.parametrize("ema", [(), ("0.9",)], ids=["plain", "averaged"])
+def test_killed_process_on_a_store_resumes(tmp_path, ema):
     from eolab.store import ArraySpec, write_store
 
     inputs, label = example.arrays()
@@ -126,14 +127,17 @@ def test_killed_process_on_a_store_resumes(tmp_path):
     script = [sys.executable, str(Path(example.__file__))]
     for folder, epochs in {"whole": (-1,), "killed": (1, 3, -1)}.items():
         for epoch in epochs:
-            command = [*script, str(tmp_path / folder), str(tmp_path / "store"), str(epoch)]
+            command = [*script, str(tmp_path / folder), str(tmp_path / "store"), str(epoch), *ema]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == (0 if epoch < 0 else -signal.SIGKILL), done.stderr
             lines = [text for text in done.stdout.splitlines() if text.startswith("epoch ")]
     assert lines == [text for text in done.stdout.splitlines() if text]  # nothing but a line an epoch
     assert len(lines) == 2
     assert_same(tmp_path / "killed", tmp_path / "whole")
-    ends = [Checkpoint(tmp_path / f / "checkpoint").load({}) for f in ("whole", "killed")]
-    for group in ("model", "optimizer"):
-        for ours, theirs in zip(ends[0][1][group], ends[1][1][group], strict=True):
+    checkpoints = [Checkpoint(tmp_path / f / "checkpoint") for f in ("whole", "killed")]
+    ends = [checkpoint.load({}) for checkpoint in checkpoints]
+    best = [checkpoint.best(end[0]) for checkpoint, end in zip(checkpoints, ends, strict=True)]
+    pairs = [(ends[0][1][group], ends[1][1][group]) for group in ("model", "optimizer")]
+    for whole, killed in [*pairs, best]:
+        for ours, theirs in zip(whole, killed, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -34,6 +34,38 @@ def model(seed=3):
     )
 
 
+def masks(seed=0, samples=24):
+    """Images (8, 8, 3) whose class shows in the bands, with labels of pixels and of the whole image."""
+    rng = np.random.default_rng(seed)
+    label = np.kron(rng.random((samples, 4, 4)) < 0.2, np.ones((2, 2), bool)).astype(np.uint8)
+    label[: samples // 4] = 0
+    image = rng.normal(size=(samples, 8, 8, 3)).astype(np.float32) + 1.5 * label[..., None]
+    patch = label.any(axis=(1, 2)).astype(np.uint8)
+    label[:, 0, :2] = 255
+    return {"image": image}, {"mask": label, "patch": patch, "fine": label.repeat(2, 1).repeat(2, 2)}
+
+
+def labels(data, *outputs):
+    return data[0], {name: data[1][name] for name in outputs}
+
+
+def mask_model(*outputs, seed=3):
+    """A small network for images; its layers are not called like its outputs, and dropout has a state."""
+    training.set_up(seed)
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Conv2D(6, 3, padding="same", activation="relu")(image)
+    x = keras.layers.Dropout(0.2, seed=seed)(keras.layers.BatchNormalization()(x))
+    features = {
+        "mask": lambda: x,
+        "patch": lambda: keras.layers.GlobalMaxPooling2D()(x),
+        "fine": lambda: keras.layers.UpSampling2D()(x),
+    }
+    return keras.Model(
+        {"image": image},
+        {name: keras.layers.Dense(2, activation="softmax")(features[name]()) for name in outputs},
+    )
+
+
 class StopAt(keras.callbacks.Callback):
     """Calls a function at a batch of an epoch, both counted from 0."""
 
@@ -65,19 +97,27 @@ def fit(folder, net=None, data=None, **options):
     return net, history
 
 
+def fit_masks(folder, *outputs, net=None, **options):
+    defaults = {"epochs": 4, "batch_size": 7, "learning_rate": 0.02, "seed": 7, "progress": False}
+    outputs = outputs or ("mask",)
+    net = net or mask_model(*outputs)
+    data, validation = labels(masks(0), *outputs), labels(masks(1), *outputs)
+    return net, training.fit(net, data, validation, folder=folder, **{**defaults, **options})
+
+
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(folder: Path, store: Path, epoch: int) -> None:
+def main(folder: Path, store: Path, epoch: int, ema: float | None = None) -> None:
     """Train on a store; an epoch of -1 is an unbroken training."""
     from eolab.store import open_store
 
     os.environ["EOLAB_HEADLESS"] = "1"
     data = StoreBatches(open_store(store), batch_size=32, seed=7, shuffle=True)
     callbacks = [StopAt(epoch, 4, kill)] if epoch >= 0 else []
-    fit(folder, data=data, callbacks=callbacks)
+    fit(folder, data=data, callbacks=callbacks, ema=ema)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:]))

@@ -1,0 +1,173 @@
+"""Training of models with outputs by name: losses, metrics, the names of columns, labels and weights."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import training_example as example
+
+from eolab import losses, training
+from eolab.errors import DataError, ParameterError, RunError
+from eolab.training import feeding, outputs
+
+F1 = {"mask": [losses.PooledScore("f1")]}
+
+
+class Given(keras.utils.PyDataset):
+    """One batch again and again."""
+
+    def __init__(self, *batch):
+        super().__init__()
+        self.batch = batch
+
+    @property
+    def num_batches(self):
+        return 3
+
+    def __getitem__(self, index):
+        return self.batch
+
+
+def expected(net, data, output, loss):
+    """Loss and F1 of an output, from the predictions."""
+    p = np.array(net(data[0], training=False)[output])
+    score = losses.PooledScore("f1")
+    score.update_state(data[1][output], p)
+    return float(losses.build(loss)(data[1][output], p)), float(score.result())
+
+
+def test_columns_are_called_by_output_and_hold_its_values(tmp_path):
+    by_output = {"mask": "0.5*focal + 0.5*iou", "patch": "ce", "fine": "lovasz"}
+    scores = {"mask": losses.PooledScore("f1"), "fine": [losses.PooledScore("f1"), losses.PooledScore("iou")]}
+    net, history = example.fit_masks(
+        tmp_path, *by_output, loss=by_output, metrics=scores, epochs=1, batch_size=24, monitor="val_mask_f1"
+    )
+    row, data = history.iloc[-1], example.masks(1)
+    assert {c for c in history if c.startswith("val_")} == {
+        *("val_loss", "val_mask_loss", "val_patch_loss", "val_fine_loss"),
+        *("val_mask_f1", "val_fine_f1", "val_fine_iou"),
+    }
+    for output, loss in by_output.items():
+        found = expected(net, data, output, loss)
+        assert row[f"val_{output}_loss"] == pytest.approx(found[0], rel=1e-4)
+        if output in scores:
+            assert row[f"val_{output}_f1"] == pytest.approx(found[1], rel=1e-5)
+    assert row["val_loss"] == pytest.approx(sum(row[f"val_{output}_loss"] for output in by_output), rel=1e-5)
+
+
+def test_a_single_output_is_called_like_one_of_several(tmp_path):
+    score = losses.PooledScore("f1")
+    net, history = example.fit_masks(
+        tmp_path, loss="iou", metrics=[score], epochs=12, monitor="val_mask_f1", learning_rate=0.05
+    )
+    assert list(history.columns[1:5]) == ["loss", "mask_f1", "val_loss", "val_mask_f1"]
+    assert score.name == "f1"  # the caller's own is left alone
+    assert history.attrs["best_epoch"] == history["val_mask_f1"].argmax() + 1
+    assert history["val_mask_f1"].max() > 0.5  # it learns
+    found = expected(net, example.masks(1), "mask", "iou")[1]
+    assert found == pytest.approx(history["val_mask_f1"].max(), abs=1e-6)
+    net.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    data = example.labels(example.masks(1), "mask")
+    assert again.evaluate(*data, verbose=0, return_dict=True)["mask_f1"] == pytest.approx(found, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_one_loss_and_the_default_hold_for_every_output(tmp_path):
+    defaults = example.fit_masks(tmp_path / "a", "mask", "patch", epochs=1)[1]
+    named = example.fit_masks(tmp_path / "b", "mask", "patch", epochs=1, loss="ce")[1]
+    assert {"val_mask_accuracy", "val_patch_accuracy", "val_mask_loss"} <= set(defaults)
+    columns = [column for column in defaults if column != "seconds"]
+    pd.testing.assert_frame_equal(defaults[columns], named[columns], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_weights_by_output_leave_out_what_label_255_leaves_out(tmp_path):
+    inputs, label = example.labels(example.masks(), "mask", "patch")
+    net = example.mask_model("mask", "patch")
+    zeros = {name: np.where(values == 255, 0, values) for name, values in label.items()}
+    weights = {name: (values != 255).astype(np.float32) for name, values in label.items()}
+    rows = []
+    for folder, batch in {"labels": (inputs, label), "weights": (inputs, zeros, weights)}.items():
+        net = example.mask_model("mask", "patch")
+        history = training.fit(
+            net, Given(*batch), Given(*batch), folder=tmp_path / folder, epochs=2, loss="ce", metrics=F1,
+            progress=False,
+        )  # fmt: skip
+        rows.append(history.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(*rows, rtol=1e-4)
+
+
+def test_a_plain_output_takes_a_text_and_plain_labels_with_weights(tmp_path):
+    options = {"loss": "focal(gamma=1)", "metrics": [losses.PooledScore("f1", class_index=2)], "epochs": 3}
+    _, history = example.fit(tmp_path, **options, monitor="val_f1")
+    assert {"f1", "val_f1", "loss"} <= set(history)
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+
+
+@pytest.mark.slow
+def test_a_part_without_loss_is_no_part(tmp_path):
+    net, history = example.fit_masks(tmp_path, "mask", "patch", loss={"mask": "ce"}, metrics=F1, epochs=1)
+    found = expected(net, example.masks(1), "mask", "ce")[0]
+    assert history["val_loss"].iloc[-1] == pytest.approx(found, rel=0.05)  # a mean over batches
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adagrad", "nadam", "sgd", "rmsprop"])
+def test_every_optimizer_of_the_studies_learns(tmp_path, name):
+    _, history = example.fit_masks(tmp_path, optimizer=name, learning_rate=0.05, clipnorm=1.0)
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": {"maks": "ce"}}, "no output 'maks' for a loss: did you mean 'mask'"),
+        ({"metrics": {"pach": []}}, "no output 'pach' for a metric"),
+        ({"loss": "focl"}, "did you mean 'focal'"),
+        ({"class_weights": "balanced"}, r"outputs by name: weigh the classes in its losses"),
+        ({"ema": 1.0}, "ema must be between 0 and 1"),
+        ({"monitor": "val_mask_f2"}, "no 'val_mask_f2' to monitor: the history has .*val_mask_accuracy"),
+    ],
+)
+def test_impossible_parameters_are_refused(tmp_path, options, message):
+    with pytest.raises(ParameterError, match=message):
+        example.fit_masks(tmp_path, epochs=1, **options)
+
+
+def test_arrays_by_output_must_have_one_length():
+    with pytest.raises(DataError, match=r"one length.*'patch': 3"):
+        feeding.ArrayBatches({"image": np.zeros((4, 2))}, {"mask": np.zeros(4), "patch": np.zeros(3)}, 2)
+
+
+def test_a_checkpoint_of_another_loss_or_augmentation_is_refused(tmp_path):
+    example.fit_masks(tmp_path, epochs=1, loss="ce")
+    with pytest.raises(RunError, match=r"begun with loss ce\(\) \(now focal\(gamma=2, alpha=0.25\)\)"):
+        example.fit_masks(tmp_path, epochs=1, loss="focal")
+    with pytest.raises(RunError, match=r"begun with ema None \(now 0.5\)"):
+        example.fit_masks(tmp_path, epochs=1, loss="ce", ema=0.5)
+    assert outputs.described({"a": losses.build("iou"), "b": "ce"}) == {
+        "a": "iou(form=log, smooth=1, background=False)",
+        "b": "ce()",
+    }
+    sparse = keras.losses.SparseCategoricalCrossentropy
+    assert outputs.described(sparse()) != outputs.described(sparse(from_logits=True))
+
+
+def test_the_facts_of_the_data_name_its_functions():
+    from functools import partial
+
+    class Rotate:
+        name = "rotate+flip"
+
+    def half(label, head="mask"):
+        return label
+
+    data = Given()
+    plain = feeding.facts(data)
+    data.augment, data.prepare, data.targets = Rotate(), None, partial(half, head="multi")
+    found = feeding.facts(data)
+    assert found["augment"] == "rotate+flip"
+    assert found["targets"].endswith("half(head=multi)")
+    assert "prepare" not in found
+    assert plain == {"batches": 3}
