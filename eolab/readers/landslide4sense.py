@@ -1,294 +1,164 @@
-"""Landslide4Sense (Ghorbanzadeh et al. 2022): patches of Sentinel-2 bands, slope and elevation with masks.
+"""Landslide4Sense 2022: patches of Sentinel-2 bands, slope and elevation with masks of landslides.
 
-Two published trees hold the same files::
+Globally distributed patches of 128 × 128 pixels of about 10 m (Ghorbanzadeh et al. 2022, Landslide4Sense:
+Reference Benchmark Data and Deep Learning Models for Landslide Detection,
+https://doi.org/10.1109/TGRS.2022.3215209), in either tree they are published in; see
+:mod:`eolab.readers.landslide4sense_index`. The files have no date, place or CRS.
 
-    TrainData/img/image_1.h5      TrainData/mask/mask_1.h5       ValidData/…  TestData/…
-    images/train/image_1.h5       annotations/train/mask_1.h5    …/validation …/test
-
-An image is the dataset ``img`` (128, 128, 14) float64, a mask the dataset ``mask`` (128, 128) with 1 where
-there is a landslide. Values are scaled already (each band divided by its mean, as far as is known): they are
-read as they are. The files hold neither place nor date. Validation and test masks came with later copies.
+Example:
+    >>> patches = index("data/landslide4sense")
+    >>> read_image(patches["image"][0]).shape
+    (128, 128, 14)
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
+import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.errors import DataError, ParameterError, did_you_mean
+from eolab.errors import DataError
+from eolab.legends import IGNORE
 from eolab.progress import track
-
-BANDS = (
-    *(f"B{number:02d}" for number in range(1, 13)),  # Sentinel-2 without B8A
-    "slope",
-    "dem",
+from eolab.readers.landslide4sense_files import (
+    BANDS,
+    PIXEL_AREA_M2,
+    SIZE,
+    Normalise,
+    check_normalise,
+    read_image,
+    read_mask,
 )
-SIZE = 128  # pixels along a side
-PIXEL_AREA_M2 = 100.0
-SPLITS = ("train", "validation", "test")
-TREES = {  # folder of images and of masks by split
-    "TrainData": {
-        split: (f"{name}/img", f"{name}/mask")
-        for split, name in zip(SPLITS, ("TrainData", "ValidData", "TestData"), strict=True)
-    },
-    "images": {split: (f"images/{split}", f"annotations/{split}") for split in SPLITS},
-}
-NORMALISE = ("none", "official")
+from eolab.readers.landslide4sense_index import chosen, index, scan
+from eolab.readers.landslide4sense_patch import Patch, open_patch, read_patch
 
-# Constants of the data set's own loader. Files are non-negative, so these are no statistics of the files:
-# that loader computed them from values it had normalised already. Only for reproducing its baseline.
-OFFICIAL_MEAN = (
-    *(-0.4914, -0.3074, -0.1277, -0.0625, 0.0439, 0.0803, 0.0644, 0.0802, 0.3000, 0.4082, 0.0823, 0.0516),
-    *(0.3338, 0.7819),
-)
-OFFICIAL_STD = (
-    *(0.9325, 0.8775, 0.8860, 0.8869, 0.8857, 0.8418, 0.8354, 0.8491, 0.9061, 1.6072, 0.8848, 0.9232),
-    *(0.9018, 1.2913),
-)
+__all__ = [
+    "BANDS",
+    "PIXEL_AREA_M2",
+    "SIZE",
+    "Patch",
+    "check_layout",
+    "index",
+    "open_layout",
+    "open_patch",
+    "read_image",
+    "read_mask",
+    "read_patch",
+]
 
 
-def index(path: str | Path) -> pd.DataFrame:
-    """List the patches of a data set, paired by number, in numeric order; no file is opened.
+def open_layout(
+    path: str | Path, splits: str | Sequence[str] | None = None, normalise: Normalise = "none"
+) -> xr.Dataset:
+    """Open the patches; a file is read when its pixels are computed on.
 
     Args:
-        path: Folder of the data set, either tree.
-
-    Returns:
-        A row an image: published ("train", "validation", "test"), number, image and mask (paths; mask is ""
-        where there is none).
-
-    Raises:
-        DataError: If the folder holds neither tree, or no image.
-    """
-    root = Path(path)
-    tree = next((tree for name, tree in TREES.items() if (root / name).is_dir()), None)
-    if tree is None:
-        raise DataError(
-            f"{root} holds no Landslide4Sense data: expected TrainData/img/image_1.h5 or "
-            "images/train/image_1.h5; give the folder above."
-        )
-    rows = []
-    for split, (images, masks) in tree.items():
-        found = _numbered(root / images, "image")
-        labels = _numbered(root / masks, "mask")
-        rows += [(split, n, str(found[n]), str(labels.get(n, ""))) for n in sorted(found)]
-    if not rows:
-        raise DataError(f"{root} has the folders of Landslide4Sense but no image_<number>.h5 in them.")
-    return pd.DataFrame(rows, columns=["published", "number", "image", "mask"])
-
-
-def read_image(path: str | Path, normalise: str = "none") -> np.ndarray:
-    """Read an image.
-
-    Args:
-        path: The ``.h5`` file.
-        normalise: "none" for the values as published, "official" to subtract the constants of the data set's
-            own loader and divide by them, which do not fit the files; to reproduce its baseline only.
-
-    Returns:
-        float32 (128, 128, 14), unitless.
-
-    Raises:
-        DataError: If the file is missing, damaged, or not an image of the data set.
-        ParameterError: If the normalisation is unknown.
-    """
-    if normalise not in NORMALISE:
-        raise ParameterError(f"There is no normalisation {normalise!r}: {did_you_mean(normalise, NORMALISE)}")
-    image = _read(path, "img", (SIZE, SIZE, len(BANDS))).astype(np.float32)
-    if not np.isfinite(image).all():
-        raise DataError(f"{path} holds values that are no numbers: fetch the file again.")
-    if not image.any():
-        raise DataError(f"{path} is zero everywhere: fetch the file again.")
-    if normalise == "official":
-        return (image - np.float32(OFFICIAL_MEAN)) / np.float32(OFFICIAL_STD)
-    return image
-
-
-def read_mask(path: str | Path) -> np.ndarray:
-    """Read a mask: uint8 (128, 128), 1 where there is a landslide.
-
-    Raises:
-        DataError: If the file is missing, damaged, or holds anything but 0 and 1.
-    """
-    mask = _read(path, "mask", (SIZE, SIZE))
-    if not np.isin(mask, (0, 1)).all():
-        found = ", ".join(f"{value:g}" for value in np.unique(mask)[:5])
-        raise DataError(f"{path} holds the values {found}: a mask has 0 and 1 only.")
-    return mask.astype(np.uint8)
-
-
-def open_layout(path: Path, splits: Iterable[str] | None = None, normalise: str = "none") -> xr.Dataset:
-    """Open a data set; pixels are read when they are computed on, a file a chunk.
-
-    Args:
-        path: Folder of the data set.
-        splits: Published splits to take; all by default.
+        path: The folder with ``TrainData`` or with ``images``.
+        splits: Which of train, validation and test; all that are there by default.
         normalise: As in :func:`read_image`.
 
     Returns:
-        ``image`` (sample, y, x, band) float32 and, where every patch has one, ``mask`` (sample, y, x) uint8,
-        with the coordinates number, published and band.
+        ``image`` (sample, y, x, band) float32, lazy, a patch a chunk, and, where a patch has a mask, ``mask``
+        (sample, y, x) uint8: 1 = landslide, 0 = elsewhere, 255 in patches without a mask. Coordinates band,
+        number and published (sample). ``attrs["rejected"]`` is a JSON table of the files that were left out
+        and why, ``attrs["unlabelled"]`` the number of patches without a mask.
 
     Raises:
-        DataError: If there is no patch of these splits.
+        DataError: If the folder holds no patch that can be used; when computed, if a file is damaged.
+        ParameterError: If a split or the normalisation is unknown.
     """
-    table = index(path)
-    wanted = list(SPLITS if splits is None else splits)
-    for split in wanted:
-        if split not in SPLITS:
-            raise ParameterError(f"There is no published split {split!r}: {did_you_mean(split, SPLITS)}")
-    table = table[table["published"].isin(wanted)].reset_index(drop=True)
-    if table.empty:
-        raise DataError(f"{path} has no image of {' or '.join(wanted)}.")
-    shape = (SIZE, SIZE, len(BANDS))
-    image = _lazy(table["image"], read_image, shape, np.float32, normalise=normalise)
-    variables: dict[str, Any] = {"image": (("sample", "y", "x", "band"), image, {"units": "1"})}
-    if (table["mask"] != "").all():
-        mask = _lazy(table["mask"], read_mask, shape[:2], np.uint8)
-        variables["mask"] = (("sample", "y", "x"), mask, {"long_name": "1 = landslide"})
-    coords = {
-        "band": list(BANDS),
-        "number": ("sample", table["number"].to_numpy()),
-        "published": ("sample", table["published"].to_numpy(object)),
-    }
-    return xr.Dataset(variables, coords, {"pixel_area_m2": PIXEL_AREA_M2})
-
-
-def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
-    """Read every image and mask; return file (below the folder), status and reason."""
-    table = index(path)
-    rows = []
-    for row in track(
-        list(table.itertuples()), "Landslide4Sense", total=len(table), unit="patch", progress=progress
-    ):
-        rows.append((row.image, _fault(read_image, row.image)))
-        if row.mask:
-            rows.append((row.mask, _fault(read_mask, row.mask)))
-        elif row.published == "train":
-            rows[-1] = (row.image, rows[-1][1] or f"has no mask_{row.number}.h5")
-    rows += [(str(file), f"has no image_{number}.h5") for number, file in _orphans(Path(path), table)]
-    return pd.DataFrame(
-        {
-            "file": [Path(file).relative_to(path).as_posix() for file, _ in rows],
-            "status": ["rejected" if fault else "ok" for _, fault in rows],
-            "reason": [fault for _, fault in rows],
-        }
+    check_normalise(normalise)
+    found = index(path)
+    patches = chosen(found, splits)
+    has_mask = (patches["mask"] != "").to_numpy()
+    images = _Files(tuple(patches["image"]), _ImageReader(normalise), "float32", (SIZE, SIZE, len(BANDS)))
+    attrs = {"units": "1", "long_name": "scaled bands", "pixel_area_m2": PIXEL_AREA_M2}
+    dataset = xr.Dataset(
+        {"image": (("sample", "y", "x", "band"), images.lazy(), attrs)},
+        coords={
+            "band": list(BANDS),
+            "number": ("sample", patches["number"].to_numpy()),
+            "published": ("sample", patches["published"].to_numpy(str)),
+        },
     )
+    if has_mask.any():
+        masks = _Files(tuple(patches["mask"]), _mask_or_unknown, "uint8", (SIZE, SIZE))
+        dataset["mask"] = (("sample", "y", "x"), masks.lazy(), {"long_name": "1 = landslide"})
+    rejected = json.dumps(found.attrs["rejected"])
+    return dataset.assign_attrs(rejected=rejected, unlabelled=int((~has_mask).sum()), normalise=normalise)
 
 
-def read_patch(source: str | Path | bytes) -> np.ndarray:
-    """Read one patch of any origin: an ``.h5`` file of the data set, or a GeoTIFF with its 14 bands.
-
-    Args:
-        source: Path, or the content of the file.
+def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
+    """Read every image and mask; nothing stops at a bad one.
 
     Returns:
-        float32 (H, W, 14).
-
-    Raises:
-        DataError: If it is neither, or has other bands.
+        One row a file: file (below the folder), status (``ok`` or ``rejected``), reason.
     """
-    name = "The file" if isinstance(source, bytes) else str(source)
-    content = source if isinstance(source, bytes) else _content(Path(source))
-    if content[:8] == b"\x89HDF\r\n\x1a\n":
-        image = _read(io.BytesIO(content), "img", None, name)
-    elif content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        image = _geotiff(content, name)
-    else:
-        raise DataError(
-            f"{name} is neither HDF5 nor GeoTIFF: give an image_<number>.h5 or a .tif of 14 bands."
-        )
-    if image.ndim != 3 or image.shape[-1] != len(BANDS):
-        raise DataError(
-            f"{name} has shape {image.shape}: expected (height, width, 14) with the bands {', '.join(BANDS)}."
-        )
-    if not np.isfinite(image).all() or not image.any():
-        raise DataError(
-            f"{name} is zero everywhere or holds values that are no numbers: choose another patch."
-        )
-    return image.astype(np.float32)
+    root, contents = Path(path), scan(path)
+    readers: dict[str, Callable[[str], np.ndarray]] = {"image": read_image, "mask": read_mask}
+    files = [
+        (kind, file)
+        for image, mask in zip(contents.patches["image"], contents.patches["mask"], strict=True)
+        for kind, file in (("image", image), ("mask", mask))
+        if file
+    ]
+    rows = [
+        (_below(root, file), _reason(readers[kind], file))
+        for kind, file in track(files, f"reading {root.name}", unit="file", progress=progress)
+    ]
+    rows += [(_below(root, file), reason) for file, reason in contents.rejected]
+    table = pd.DataFrame(rows, columns=["file", "reason"])
+    table.insert(1, "status", np.where(table["reason"] == "", "ok", "rejected"))
+    return table
 
 
-def _numbered(folder: Path, stem: str) -> dict[int, Path]:
-    """Return the files ``<stem>_<number>.h5`` of a folder by number."""
-    if not folder.is_dir():
-        return {}
-    names = ((file, file.stem.removeprefix(f"{stem}_")) for file in folder.glob(f"{stem}_*.h5"))
-    return {int(number): file for file, number in names if number.isdigit()}
+@dataclass(frozen=True)
+class _Files:
+    """One array of each of several files; dask calls it with the place of a chunk."""
+
+    paths: tuple[str, ...]
+    read: Callable[[str], np.ndarray]
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __call__(self, block_info: Any = None) -> np.ndarray:
+        (number, _), *_ = block_info[None]["array-location"]
+        return self.read(self.paths[number])[None]  # (1, y, x, …)
+
+    def lazy(self) -> da.Array:
+        """Return the array (file, y, x, …)."""
+        chunks = ((1,) * len(self.paths), *((size,) for size in self.shape))
+        empty = np.empty((0,) * len(chunks), self.dtype)
+        return da.map_blocks(self, chunks=chunks, dtype=self.dtype, meta=empty)
 
 
-def _orphans(root: Path, table: pd.DataFrame) -> list[tuple[int, Path]]:
-    """Return masks without an image, with their numbers."""
-    tree = next(tree for name, tree in TREES.items() if (root / name).is_dir())
-    found = []
-    for split, (_, masks) in tree.items():
-        known = set(table.loc[table["published"] == split, "number"])
-        found += [(n, file) for n, file in sorted(_numbered(root / masks, "mask").items()) if n not in known]
-    return found
+@dataclass(frozen=True)
+class _ImageReader:
+    normalise: Normalise
+
+    def __call__(self, path: str) -> np.ndarray:
+        return read_image(path, self.normalise)
 
 
-def _read(
-    source: str | Path | io.BytesIO, key: str, shape: tuple[int, ...] | None, name: str = ""
-) -> np.ndarray:
-    """Return one dataset of an HDF5 file, its shape checked."""
-    name = name or str(source)
-    if isinstance(source, str | Path) and not Path(source).is_file():
-        raise DataError(f"{source} does not exist: put the file there, or leave the patch out.")
+def _mask_or_unknown(path: str) -> np.ndarray:
+    return read_mask(path) if path else np.full((SIZE, SIZE), IGNORE, np.uint8)
+
+
+def _below(root: Path, file: str | Path) -> str:
+    return Path(file).relative_to(root).as_posix()
+
+
+def _reason(read: Callable[[str], np.ndarray], file: str) -> str:
+    """Return why a file cannot be used; empty where it can."""
     try:
-        with h5py.File(source, "r") as file:
-            if key not in file:
-                raise DataError(f"{name} has no dataset {key!r} (it has {', '.join(file) or 'none'}).")
-            values = np.asarray(file[key])
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{name} cannot be read as HDF5 ({reason}): fetch the file again.") from None
-    if shape is not None and values.shape != shape:
-        raise DataError(f"{name} holds {key} of shape {values.shape}: expected {shape}.")
-    if values.dtype.kind not in "fiub":
-        raise DataError(f"{name} holds {key} of type {values.dtype}: expected numbers.")
-    return values
-
-
-def _geotiff(content: bytes, name: str) -> np.ndarray:
-    """Return the pixels of a GeoTIFF, bands last."""
-    import rasterio
-    from rasterio.errors import RasterioError
-
-    try:
-        with rasterio.MemoryFile(content) as file, file.open() as raster:
-            return np.moveaxis(raster.read(), 0, -1)
-    except RasterioError as error:
-        raise DataError(f"{name} cannot be read as GeoTIFF ({error}): write it again.") from None
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): give the path of a file.") from None
-
-
-def _lazy(paths: Iterable[str], read: Any, shape: tuple[int, ...], dtype: Any, **options: Any) -> Any:
-    """Return a dask array (N, *shape) that reads a file a chunk."""
-    import dask.array as da
-    from dask import delayed
-
-    reader = delayed(read, pure=True)
-    parts = [da.from_delayed(reader(path, **options), shape, dtype)[None] for path in paths]
-    return da.concatenate(parts)
-
-
-def _fault(read: Any, path: str) -> str:
-    """Return why a file cannot be used, without its name; empty where it can."""
-    try:
-        read(path)
+        read(file)
     except DataError as error:
-        return str(error).removeprefix(f"{path} ")
+        return str(error).removeprefix(f"{file} ")
     return ""
