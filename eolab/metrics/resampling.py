@@ -184,12 +184,16 @@ def bootstrap_batches(
     labels = np.arange(len(matrices)) if groups is None else np.asarray(groups)
     used = np.flatnonzero(matrices.sum((1, 2)) > 0)
     _, first, unit = np.unique(labels[used], return_index=True, return_inverse=True)
-    members = [used[unit == number] for number in unit[np.sort(first)]]  # in the order of the data
+    order = np.argsort(first[unit], kind="stable")  # groups one after the other, as the data has them
+    size = np.bincount(np.unique(first[unit], return_inverse=True)[1])  # (G,) patches
+    start = np.cumsum(size) - size
     rng = np.random.default_rng(seed)
     values = []
     for draw in rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=n):
-        rows = np.concatenate([np.tile(members[group], draw[group]) for group in np.flatnonzero(draw)])
-        values.append(batch_mean(matrices[rows], statistic, batch))
+        group = np.repeat(np.arange(len(size)), draw)
+        before = np.cumsum(size[group]) - size[group]  # patches that stand before each drawn group
+        within = np.arange(size[group].sum()) - np.repeat(before - start[group], size[group])
+        values.append(batch_mean(matrices[used[order[within]]], statistic, batch))
     return _interval(np.asarray(batch_mean(matrices, statistic, batch)), np.array(values), level)
 
 

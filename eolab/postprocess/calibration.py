@@ -41,21 +41,19 @@ def fit_temperature(probability: Any, truth: Any) -> float:
         DataError: If shapes differ, nothing is labelled, or values are neither probabilities nor labels.
     """
     lowest, highest = _logit(floating(np.array([0, 1], np.asarray(probability).dtype)))
-    edges = np.linspace(lowest, highest, LOGIT_BINS + 1)
-    counts = np.zeros((2, LOGIT_BINS), np.int64)
-    sums = np.zeros((2, LOGIT_BINS))
+    step = (highest - lowest) / (LOGIT_BINS - 1)
+    counts, sums = np.zeros((2, 2 * LOGIT_BINS))  # by truth and bin
     for values, true in labelled_pixels(probability, truth):
         logit = _logit(values)
-        cell = np.clip(np.searchsorted(edges, logit, side="right") - 1, 0, LOGIT_BINS - 1)
-        for label in (0, 1):
-            chosen = true == label
-            counts[label] += np.bincount(cell[chosen], minlength=LOGIT_BINS)
-            sums[label] += np.bincount(cell[chosen], weights=logit[chosen], minlength=LOGIT_BINS)
+        cell = ((logit - lowest) / step).astype(np.int64) + LOGIT_BINS * true
+        counts += np.bincount(cell, minlength=len(counts))
+        sums += np.bincount(cell, weights=logit, minlength=len(sums))
     if not counts.sum():
         raise DataError("No pixel is labelled: no temperature can be fitted.")
     used = counts > 0
     weight = counts[used] / counts.sum()
-    margin = (sums * np.array([[-1], [1]]))[used] / counts[used]  # > 0 where right
+    sign = np.repeat([-1, 1], LOGIT_BINS)
+    margin = (sign * sums)[used] / counts[used]  # > 0 where right
 
     def loss(log_t: float) -> float:
         return float(weight @ np.logaddexp(0, -margin / np.exp(log_t)))

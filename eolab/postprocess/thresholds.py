@@ -43,11 +43,11 @@ def threshold_curve(probability: Any, truth: Any, thresholds: Sequence[float] | 
     limits = np.unique(np.asarray(THRESHOLDS if thresholds is None else thresholds, np.float64))
     if not len(limits) or not (limits[0] >= 0 and limits[-1] <= 1):
         raise ParameterError(f"The thresholds are {thresholds}: expected numbers from 0 to 1.")
-    counts = np.zeros((2, len(limits) + 1), np.int64)  # background and landslide pixels by bin
+    bins = len(limits) + 1
+    counts = np.zeros((2, bins), np.int64)  # background and landslide pixels by number of thresholds passed
     for values, true in labelled_pixels(probability, truth):
         passed = np.searchsorted(limits.astype(np.float32), values.astype(np.float32), side="right")
-        for label in (0, 1):
-            counts[label] += np.bincount(passed[true == label], minlength=len(limits) + 1)
+        counts += np.bincount(passed + bins * true, minlength=2 * bins).reshape(2, bins)
     if not counts.sum():
         raise DataError("No pixel is labelled: nothing to score.")
     predicted = counts[:, ::-1].cumsum(axis=1)[:, -2::-1]  # (2, thresholds): pixels that pass
