@@ -54,10 +54,9 @@ def rotate(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple
     turns = rng.integers(0, 4, len(label))
 
     def turn(values: np.ndarray) -> np.ndarray:
-        turned = values.copy()
-        for quarter in (1, 2, 3):
-            rows = np.flatnonzero(turns == quarter)
-            turned[rows] = np.rot90(values[rows], quarter, axes=(1, 2))
+        turned = np.empty_like(values)
+        for row, quarters in enumerate(turns):
+            turned[row] = np.rot90(values[row], quarters)
         return turned
 
     return _together(turn, inputs, label)
@@ -74,12 +73,12 @@ def flip(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[I
     Raises:
         DataError: If an image has another size than the mask.
     """
-    vertical, horizontal = rng.random((2, len(label))) < 0.5
+    steps = np.where(rng.random((len(label), 2)) < 0.5, -1, 1)  # along y and x, of each patch
 
     def mirror(values: np.ndarray) -> np.ndarray:
-        mirrored = values.copy()
-        mirrored[vertical] = mirrored[vertical, ::-1]
-        mirrored[horizontal] = mirrored[horizontal, :, ::-1]
+        mirrored = np.empty_like(values)
+        for row, (along_y, along_x) in enumerate(steps):
+            mirrored[row] = values[row, ::along_y, ::along_x]
         return mirrored
 
     return _together(mirror, inputs, label)
