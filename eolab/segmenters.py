@@ -9,7 +9,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from eolab.progress import track
 from eolab.store import Store
 
 Rows = Mapping[str, np.ndarray]
+Outputs = dict[str, np.ndarray]
 CLASS = 1  # the class whose probability is kept: a landslide, a clearing
 
 
@@ -70,7 +71,7 @@ class Segmenter:
         best, epochs = self.history.attrs["best_epoch"], len(self.history)
         return f"{self.name}: {self.parameters:,} weights, best of {epochs} epochs is number {best}"
 
-    def outputs(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def outputs(self, image: np.ndarray) -> Outputs:
         """Return the probability (n, h, w) of the class from stored images (n, H, W, all channels)."""
         found = self.network.predict_on_batch({"image": self.channels.assemble(image)})
         return {name: np.asarray(value)[..., CLASS] for name, value in found.items()}
@@ -178,7 +179,7 @@ def predict(
     angles: bool = False,
     batch_size: int = 16,
     progress: bool = True,
-) -> dict[str, np.ndarray]:
+) -> Outputs:
     """Write the probabilities of some patches, so that nothing after needs the network.
 
     Args:
@@ -196,7 +197,7 @@ def predict(
         (N, H/2, W/2), ``double`` (N, 2H, 2W) and ``patch`` (N,).
     """
 
-    def compute(image: np.ndarray) -> dict[str, np.ndarray]:
+    def compute(image: np.ndarray) -> Outputs:
         found = fitted.outputs(image)
         return found | ({"angles": postprocess.multi_angle(fitted.mask, image)} if angles else {})
 
@@ -204,7 +205,7 @@ def predict(
 
 
 def write(
-    compute: Callable[[np.ndarray], dict[str, np.ndarray]],
+    compute: Callable[[np.ndarray], np.ndarray | Outputs],
     store: Store,
     rows: np.ndarray,
     folder: str | Path,
@@ -212,15 +213,26 @@ def write(
     *,
     batch_size: int = 16,
     progress: bool = True,
-) -> dict[str, np.ndarray]:
-    """Write what a function of stored images (n, H, W, all channels) gives; see :func:`predict`."""
+) -> Outputs:
+    """Write what a function of stored images gives for each patch; see :func:`predict`.
+
+    Args:
+        compute: From images (n, H, W, all channels) to the probabilities of ``mask`` (n, H, W), or to a dict
+            of several outputs.
+        store: The patches.
+        rows: Rows of the store.
+        folder: Where the files go.
+        part: What the rows are.
+        batch_size: Patches computed at once.
+        progress: Whether to show progress.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, np.memmap] = {}
     steps = range(0, len(rows), batch_size)
     for start in track(steps, f"Predicting {part}", total=len(steps), unit="batch", progress=progress):
         found = compute(store.gather(rows[start : start + batch_size], ["image"])["image"])
-        for name, values in found.items():
+        for name, values in ({"mask": found} if isinstance(found, np.ndarray) else found).items():
             if name not in files:
                 path, shape = folder / f"{part}_{name}.npy", (len(rows), *values.shape[1:])
                 files[name] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
@@ -230,16 +242,10 @@ def write(
     return read(folder, part)
 
 
-def read(folder: str | Path, part: str) -> dict[str, np.ndarray]:
+def read(folder: str | Path, part: str) -> Outputs:
     """Return the memory maps that :func:`predict` wrote for a part, by output; empty where there are none."""
     files = sorted(Path(folder).glob(f"{part}_*.npy"))
     return {file.stem.removeprefix(f"{part}_"): np.load(file, mmap_mode="r") for file in files}
-
-
-def images(store: Store, rows: np.ndarray, batch_size: int = 16) -> Iterator[np.ndarray]:
-    """Yield the stored images of some rows, batch by batch."""
-    for start in range(0, len(rows), batch_size):
-        yield store.gather(rows[start : start + batch_size], ["image"])["image"]
 
 
 def _batches(

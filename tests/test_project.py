@@ -25,10 +25,19 @@ CONDA_NAMES = {"dask-core": "dask", "matplotlib-base": "matplotlib"}
 FLOORS = [
     {"errors", "workspace", "legends", "bands", "progress"},
     {"catalog", "readers", "simulate"},
-    {"features", "preprocess", "splits", "leakage", "store", "metrics"},
-    {"models", "baselines", "schedules"},
-    {"batches", "training", "prediction", "mapping", "evaluation", "classifiers"},
-    {"landcover"},
+    {"features", "preprocess", "splits", "leakage", "store", "metrics", "augment"},
+    {"models", "baselines", "schedules", "losses"},
+    {
+        "batches",
+        "training",
+        "prediction",
+        "postprocess",
+        "mapping",
+        "evaluation",
+        "classifiers",
+        "segmenters",
+    },
+    {"landcover", "landslide"},
     {"plots", "widgets"},
     {"runs", "reports", "cli"},
 ]

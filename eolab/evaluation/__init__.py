@@ -4,7 +4,7 @@ from eolab.evaluation.detection import patch_detection
 from eolab.evaluation.implied import implied_landslide_f1
 from eolab.evaluation.masks import MASK_STATISTICS, mask_scores, pooled
 from eolab.evaluation.sizes import EDGES_PX, score_by_size
-from eolab.evaluation.tables import STATISTICS, class_table, join_scores, nested, readable, score_table
+from eolab.evaluation.tables import STATISTICS, class_table, join_scores, named, nested, readable, score_table
 
 __all__ = [
     "EDGES_PX",
@@ -14,6 +14,7 @@ __all__ = [
     "implied_landslide_f1",
     "join_scores",
     "mask_scores",
+    "named",
     "nested",
     "patch_detection",
     "pooled",

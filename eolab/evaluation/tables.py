@@ -62,6 +62,17 @@ def nested(scores: pd.DataFrame, name: str) -> dict[str, dict[str, float]]:
     }
 
 
+def named(scores: pd.DataFrame, name: str) -> dict[str, float]:
+    """Return the estimates of one model as ``{statistic: estimate}``, for ``metrics.json``.
+
+    Args:
+        scores: Result of :func:`eolab.evaluation.mask_scores`.
+        name: The model.
+    """
+    rows = scores[scores["name"] == name]
+    return dict(zip(rows["statistic"], rows["estimate"].astype(float), strict=True))
+
+
 def class_table(
     truth: np.ndarray,
     prediction: np.ndarray,
@@ -93,14 +104,14 @@ def join_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put score tables of several runs on the same samples together, each classifier once.
 
     Args:
-        tables: Results of :func:`score_table`, the newest run first; of two rows for one classifier the
-            newer one counts.
+        tables: Results of :func:`score_table` or of :func:`eolab.evaluation.mask_scores`, the newest run
+            first; of two rows for one classifier the newer one counts.
 
     Returns:
         One table: baselines first, then by name.
     """
     joined = pd.concat(list(tables), ignore_index=True)
-    joined = joined.drop_duplicates(["name", "against", "statistic"])
+    joined = joined.drop_duplicates([key for key in ("name", "against", "statistic") if key in joined])
     return joined.sort_values(["baseline", "name"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
@@ -108,12 +119,14 @@ def readable(scores: pd.DataFrame) -> pd.DataFrame:
     """Return a score table for people: a row a classifier and truth, "estimate (low to high)" by statistic.
 
     Args:
-        scores: Result of :func:`score_table`.
+        scores: Result of :func:`score_table` or of :func:`eolab.evaluation.mask_scores`.
     """
     text = [f"{row.estimate:.3f} ({row.low:.3f} to {row.high:.3f})" for row in scores.itertuples(index=False)]
-    rows = ["name", "against", "samples"]
+    rows = [key for key in ("name", "against", "samples", "patches") if key in scores]
     wide = scores.assign(text=text).pivot_table(
         index=rows, columns="statistic", values="text", aggfunc="first", sort=False
     )
-    wide.columns = [str(name).replace("_", " ").replace("f1", "F1") for name in wide.columns]
+    wide.columns = [
+        str(name).replace("_", " ").replace("f1", "F1").replace("iou", "IoU") for name in wide.columns
+    ]
     return wide.reset_index()

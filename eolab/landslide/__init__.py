@@ -14,7 +14,6 @@ from eolab.landslide.explore import (
     draw_pixels,
     facts,
     patch_features,
-    quantiles,
     read_patches,
     usable,
 )
@@ -69,7 +68,6 @@ __all__ = [
     "parameter_counts",
     "patch_features",
     "patch_score",
-    "quantiles",
     "read_patches",
     "rows_of",
     "sample_producer",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,17 +93,6 @@ def draw_pixels(table: pd.DataFrame, root: str | Path, per_patch: int = 200, see
             part = pd.DataFrame(values[taken], columns=list(reader.BANDS))
             parts.append(part.assign(label=kind, weight=len(pixels) / max(len(taken), 1)))
     return pd.concat(parts, ignore_index=True)
-
-
-def quantiles(pixels: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Return quantiles of features by class, weighted by ``weight``: feature, class, q05 to q95."""
-    rows = []
-    for name in names:
-        for kind, text in ((0, "elsewhere"), (1, "landslide")):
-            part = pixels[pixels["label"] == kind].sort_values(name)
-            place = (part["weight"].cumsum() - part["weight"] / 2) / part["weight"].sum()
-            rows.append((name, text, *np.interp((0.05, 0.25, 0.5, 0.75, 0.95), place, part[name])))
-    return pd.DataFrame(rows, columns=["feature", "class", "q05", "q25", "q50", "q75", "q95"])
 
 
 def along_numbers(table: pd.DataFrame, root: str | Path, every: int = 1) -> pd.DataFrame:

@@ -70,7 +70,7 @@ class Technique:
             raise ParameterError(
                 f"There is no morphology {self.morphology!r}: {did_you_mean(self.morphology, MORPHOLOGY)}"
             )
-        found = self.probability(outputs) >= threshold
+        found = postprocess.decide(self.probability(outputs), threshold)
         clean = MORPHOLOGY[self.morphology]
         return found if clean is None else clean(found, self.size)
 

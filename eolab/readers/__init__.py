@@ -46,6 +46,5 @@ LAYOUTS: dict[str, Layout] = {
         Layout("eolearn_patch", "eolearn", "eo-learn patch with a Sentinel-2 series"),
         Layout("landslide4sense", "landslide4sense", "Landslide4Sense, patches with landslide masks"),
         Layout("sentinel2_corine", "sentinel2_corine", "Sentinel-2 products with a CORINE map"),
-        Layout("landslide4sense", "landslide4sense", "Landslide4Sense patches with masks of landslides"),
     )
 }
