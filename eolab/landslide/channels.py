@@ -1,26 +1,26 @@
-"""The channels a network can read: the 14 bands and what the report derives from them, in named groups.
+"""Channels of the landslide study: the 14 bands and what its report computes from them, in named groups.
 
-============ ======================================================================================
-bands        the 14 bands as published
-rgb          B04, B03, B02
-sentinel     the 12 bands of Sentinel-2
-terrain      slope and elevation
-rgb_local    (x − min) / (max − min) of red, green and blue, over the patch
-rgb_global   the same with minimum and maximum over the training patches; a network that standardises
-             its channels sees in it what it sees in ``rgb``
-ndvi         (B08 − B04) / (B08 + B04)
-vi           (B08 − B11) / (B08 + B11), the report's vegetation index
-nbr          (B08 − B12) / (B08 + B12)
-gray         (B02 + B03 + B04) / 3
-indices      ndvi, vi, nbr and gray
-blur         Gaussian and median filter of gray, kernels of 10 pixels
-gradient     Sobel derivative of gray along x and y
-edges        Canny edges of gray, 0 or 1
-============ ======================================================================================
+The report (Le, Pham, Lampert, Schlögl, AIT 2023; in part Le et al. 2023, Landslide Detection and Segmentation
+Using Remote Sensing Images and Deep Neural Network, arXiv:2312.16717) names the features and gives no details
+of blur, gradients and edges. Our reading: all are of the gray image (B02 + B03 + B04) / 3, and k = 10 is the
+side of the window in pixels.
 
-The report names the filters and the kernel of 10 but not what is filtered nor how: the gray image is our
-reading. The Gaussian has the standard deviation that OpenCV takes for a kernel of 10 pixels, 1.85 pixels; the
-median of an even kernel is that of 5 pixels before and 4 behind. Borders are mirrored.
+- Gaussian blur: standard deviation 0.3 ((k - 1) / 2 - 1) + 0.8 = 1.85 pixels, OpenCV's rule for a window of k
+  pixels. The window is 11 pixels wide: with an even one the image would move by half a pixel.
+- Median blur: window of 10 × 10 pixels, from 5 before the pixel to 4 after it; of its 100 values the 51st.
+- Gradients: Sobel kernels, x to the right and y downward, not divided by their sum.
+- Edges: Canny, 1 = edge; see :func:`eolab.landslide.edges.canny`.
+
+Outside the patch its pixels are mirrored (d c b a | a b c d | d c b a); for edges the outermost is repeated.
+
+The stored channels of a patch need no other patch. ``rgb_global`` needs the range of all training patches, so
+:func:`select` makes it of the stored bands, with the range over the training rows alone.
+
+Example:
+    >>> stored = compute(image)  # (N, 128, 128, 14) → (N, 128, 128, 26)
+    >>> chosen = select(["bands", "rgb_local", "indices", "blur"], store, rows["train"])
+    >>> chosen.assemble(store.gather(rows["train"][:16])["image"]).shape
+    (16, 128, 128, 23)
 """
 
 from __future__ import annotations
@@ -30,49 +30,47 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
-from eolab.errors import ParameterError, did_you_mean
-from eolab.landslide.edges import canny, sobel
+from eolab import features
+from eolab.errors import DataError, ParameterError, StoreError, did_you_mean
+from eolab.landslide.edges import canny, own_range, sobel
 from eolab.readers.landslide4sense import BANDS
 from eolab.store import Store
 
-KERNEL = 10  # pixels
-SIGMA = 0.3 * ((KERNEL - 1) * 0.5 - 1) + 0.8  # OpenCV's rule for a kernel without a given deviation
-COLOURS = ("red", "green", "blue")
-RGB = ("B04", "B03", "B02")
-INDICES = {"NDVI": ("B08", "B04"), "VI": ("B08", "B11"), "NBR": ("B08", "B12")}
-
+COLOURS = {"red": "B04", "green": "B03", "blue": "B02"}
 LOCAL = tuple(f"rgb_local_{colour}" for colour in COLOURS)
 GLOBAL = tuple(f"rgb_global_{colour}" for colour in COLOURS)
-STORED = (
-    *BANDS,
-    *LOCAL,
-    *INDICES,
-    "gray",
-    "blur_gaussian",
-    "blur_median",
-    "gradient_x",
-    "gradient_y",
-    "edges",
-)
+INDICES = {"NDVI": "NDVI", "VI": "VI", "NBR": "NBR", "gray": "GREY"}  # channel: index of eolab.features
+BLUR = ("blur_gaussian", "blur_median")
+GRADIENT = ("gradient_x", "gradient_y")
+EDGES = ("edges",)
+
+STORED = (*BANDS, *LOCAL, *INDICES, *BLUR, *GRADIENT, *EDGES)
+"""Channels of a stored image, in its order."""
+
 GROUPS: dict[str, tuple[str, ...]] = {
     "bands": BANDS,
-    "rgb": RGB,
+    "rgb": tuple(COLOURS.values()),
     "sentinel": BANDS[:12],
     "terrain": BANDS[12:],
     "rgb_local": LOCAL,
     "rgb_global": GLOBAL,
+    "indices": tuple(INDICES),
     "ndvi": ("NDVI",),
     "vi": ("VI",),
     "nbr": ("NBR",),
     "gray": ("gray",),
-    "indices": (*INDICES, "gray"),
-    "blur": ("blur_gaussian", "blur_median"),
-    "gradient": ("gradient_x", "gradient_y"),
-    "edges": ("edges",),
+    "blur": BLUR,
+    "gradient": GRADIENT,
+    "edges": EDGES,
 }
-SETS: dict[str, list[str]] = {  # the report's sets by their number of channels
+"""Channels of each group that a parameter can name."""
+
+SETS: dict[str, list[str]] = {
     "9": ["rgb", "rgb_local", "rgb_global"],
     "14": ["bands"],
     "17": ["bands", "rgb_local"],
@@ -83,131 +81,180 @@ SETS: dict[str, list[str]] = {  # the report's sets by their number of channels
     "22": ["bands", "rgb_local", "blur", "gradient", "edges"],
     "21_sentinel": ["sentinel", "rgb_local", "indices", "blur"],
 }
+"""The report's eight sets by their number of channels, and that of its networks without slope and DEM."""
+
+K = 10
+SIGMA_PX = 0.3 * ((K - 1) / 2 - 1) + 0.8
+AT_ONCE = 8  # patches computed together: what they need meanwhile stays in the processor's cache
+_WINDOWS = 2048  # medians at once, likewise
+
+
+# === Computing ===
 
 
 def compute(image: np.ndarray) -> np.ndarray:
-    """Compute every stored channel of many patches at once; no patch influences another.
+    """Compute the stored channels of patches; each depends on its own patch alone.
 
     Args:
-        image: (N, H, W, 14) in the order of the data set's bands.
+        image: (N, H, W, 14) patches as :func:`eolab.readers.landslide4sense.read_image` gives them, without
+            NaN. Spectral indices are only sensible for values as published, which are never negative.
 
     Returns:
-        float32 (N, H, W, 26) in the order of :data:`STORED`.
+        float32 (N, H, W, 26) in the order of :data:`STORED`. An index is 0 where its denominator is 0
+        (absolutely less than 1e-6), a local colour is 0 in a patch that has only one value of it.
+
+    Raises:
+        DataError: If the image has another shape.
     """
     image = np.asarray(image, np.float32)
-    colours = _of(image, *RGB)  # (N, H, W, 3)
-    gray = colours.mean(axis=-1)  # (N, H, W)
-    parts = [
-        image,
-        local_range(colours),
-        *(ratio(*np.moveaxis(_of(image, *pair), -1, 0))[..., None] for pair in INDICES.values()),
-        gray[..., None],
-        *(filtered[..., None] for filtered in (*blur(gray), *sobel(gray), canny(gray))),
-    ]
-    return np.concatenate(parts, axis=-1, dtype=np.float32)
+    if image.ndim != 4 or image.shape[-1] != len(BANDS) or 0 in image.shape[1:3]:
+        raise DataError(
+            f"The image has the shape {image.shape}, expected (patches, y, x, {len(BANDS)}): "
+            "give whole patches."
+        )
+    result = np.empty((*image.shape[:-1], len(STORED)), np.float32)  # (N, H, W, 26)
+    for start in range(0, len(image), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        _compute(image[part], result[part])
+    return result
 
 
-def local_range(values: np.ndarray) -> np.ndarray:
-    """Scale each channel of each patch to 0 to 1; (N, H, W, C) → same; 0 where a channel is constant."""
-    low = values.min(axis=(1, 2), keepdims=True)
-    extent = values.max(axis=(1, 2), keepdims=True) - low
-    return (values - low) / np.where(extent > 0, extent, 1)
+def _compute(image: np.ndarray, result: np.ndarray) -> None:
+    """Fill the channels (n, H, W, 26) of a few patches (n, H, W, 14)."""
+    needed = features.bands_for(INDICES.values())  # colours among them
+    planes = np.moveaxis(image, -1, 0)[[BANDS.index(band) for band in needed]]  # (bands, n, H, W)
+    named = xr.DataArray(planes, dims=("band", "sample", "y", "x"), coords={"band": list(needed)})
+    colours = own_range(planes[[needed.index(band) for band in COLOURS.values()]], axes=(2, 3))
+    made = dict(zip(LOCAL, colours, strict=True))  # channel: (n, H, W)
+    for channel, index in INDICES.items():
+        made[channel] = features.compute(index, named).fillna(0).to_numpy()
+    gray = made["gray"]
+    made["blur_gaussian"], made["blur_median"] = gaussian_blur(gray), median_blur(gray)
+    made["gradient_x"], made["gradient_y"] = sobel(gray, axis=2), sobel(gray, axis=1)
+    made["edges"] = canny(gray).astype(np.float32)
+    result[..., : len(BANDS)] = image
+    result[..., len(BANDS) :] = np.stack([made[name] for name in STORED[len(BANDS) :]], axis=-1)
 
 
-def ratio(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return (first − second) / (first + second), 0 where the sum is 0."""
-    total = first + second
-    return np.divide(first - second, total, out=np.zeros_like(total), where=total != 0)
+def gaussian_blur(gray: np.ndarray, sigma_px: float = SIGMA_PX, radius: int = K // 2) -> np.ndarray:
+    """Return patches (N, H, W) smoothed by a Gaussian, with a window of 2 radius + 1 pixels."""
+    return ndimage.gaussian_filter(gray, (0, sigma_px, sigma_px), radius=(0, radius, radius))
 
 
-def blur(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Gaussian and the median filter of gray patches (N, H, W)."""
-    radius = KERNEL // 2
-    smooth = ndimage.gaussian_filter(gray, (0, SIGMA, SIGMA), radius=(0, radius, radius))
-    return smooth, ndimage.median_filter(gray, (1, KERNEL, KERNEL))
+def median_blur(gray: np.ndarray, k: int = K) -> np.ndarray:
+    """Return the median of the k × k pixels around each pixel of patches (N, H, W).
+
+    The window goes from k // 2 pixels before to (k - 1) // 2 after; of an even number of values the upper one
+    of the two in the middle is taken. ``scipy.ndimage.median_filter`` gives the same in three times the time.
+    """
+    count, height, width = gray.shape
+    margin = (k // 2, (k - 1) // 2)
+    padded = np.pad(gray, ((0, 0), margin, margin), mode="symmetric")
+    windows = sliding_window_view(padded, (k, k), axis=(1, 2))  # (N, H, W, k, k), no copy
+    result = np.empty_like(gray)
+    step = max(1, _WINDOWS // (count * width))
+    for row in range(0, height, step):
+        part = windows[:, row : row + step].reshape(-1, k * k)  # (N · rows · W, k²), a copy
+        part.partition(k * k // 2, axis=-1)
+        result[:, row : row + step] = part[:, k * k // 2].reshape(count, -1, width)
+    return result
+
+
+# === Selecting ===
 
 
 @dataclass(frozen=True)
 class ChannelSet:
-    """The channels that a network reads, and their statistics over its training patches.
+    """Which channels a network reads, and how they are made of stored images.
 
     Attributes:
-        names: Name of each of C channels.
-        mean: Mean of each.
-        std: Standard deviation of each.
-        columns: Position of each in a stored image.
-        low: What is subtracted from each (0 but for ``rgb_global``).
-        extent: What each is divided by then (1 but for ``rgb_global``).
+        groups: Names of :data:`GROUPS`.
+        names: Name of each of C channels, each once.
+        mean: Mean of each over the training patches.
+        std: Standard deviation likewise.
+        offset: What is subtracted from the stored channel (0 but for ``rgb_global``).
+        scale: What the difference is multiplied by (1 but for ``rgb_global``).
     """
 
+    groups: tuple[str, ...]
     names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    columns: tuple[int, ...]
-    low: tuple[float, ...]
-    extent: tuple[float, ...]
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
 
     def assemble(self, image: np.ndarray) -> np.ndarray:
-        """Return the channels float32 (..., C) of stored images (..., 26)."""
-        chosen = image[..., list(self.columns)]
-        if any(self.low) or any(extent != 1 for extent in self.extent):
-            return (chosen - np.float32(self.low)) / np.float32(self.extent)
-        return chosen
+        """Return the channels (..., C) float32 of stored images (..., 26).
 
-
-def select(groups: Sequence[str], store: Store, rows: np.ndarray) -> ChannelSet:
-    """Return a set of channels with the statistics of some rows.
-
-    Args:
-        groups: Names of :data:`GROUPS`, in the order that the network reads them.
-        store: Store of the study, with an array ``image`` (H, W, 26).
-        rows: The training patches.
-
-    Raises:
-        ParameterError: If there is no such group, none is given, or a channel comes twice.
-    """
-    names = channel_names(groups)
-    table = store.statistics_over(rows)
-    sources = [RGB[GLOBAL.index(name)] if name in GLOBAL else name for name in names]
-    known = table.loc[sources]
-    scaled = np.array([name in GLOBAL for name in names])
-    low = np.where(scaled, known["min"], 0.0)
-    extent = np.where(scaled, known["max"] - known["min"], 1.0)
-    extent[extent == 0] = 1.0
-    return ChannelSet(
-        names=names,
-        mean=_numbers((known["mean"] - low) / extent),
-        std=_numbers(known["std"] / extent),
-        columns=tuple(STORED.index(name) for name in sources),
-        low=_numbers(low),
-        extent=_numbers(extent),
-    )
+        Raises:
+            DataError: If the images have another number of channels.
+        """
+        image = np.asarray(image)
+        if image.shape[-1:] != (len(STORED),):
+            raise DataError(
+                f"The image has the shape {image.shape}, expected (..., {len(STORED)}): compute its channels "
+                "with eolab.landslide.channels.compute first."
+            )
+        taken = image.take([STORED.index(_source(name)) for name in self.names], axis=-1)  # (..., C)
+        taken = taken.astype(np.float32, copy=False)
+        for number, name in enumerate(self.names):
+            if name in GLOBAL:
+                taken[..., number] -= np.float32(self.offset[number])
+                taken[..., number] *= np.float32(self.scale[number])
+        return taken
 
 
 def channel_names(groups: Sequence[str]) -> tuple[str, ...]:
-    """Return the channels of some groups, in order.
+    """Return the channels of some groups, each once, in the order of the groups.
 
     Raises:
-        ParameterError: If there is no such group, none is given, or a channel comes twice.
+        ParameterError: If there is no group, or an unknown one.
     """
-    names: list[str] = []
-    for group in groups:
-        if group not in GROUPS:
-            raise ParameterError(f"There is no channel group {group!r}: {did_you_mean(group, GROUPS)}")
-        for name in GROUPS[group]:
-            if name in names:
-                raise ParameterError(
-                    f"Channel {name} comes twice in the groups {', '.join(groups)}: drop one."
-                )
-            names.append(name)
-    if not names:
-        raise ParameterError(f"No channels are chosen: name one or more of {', '.join(GROUPS)}.")
-    return tuple(names)
+    wanted = [groups] if isinstance(groups, str) else list(groups)
+    for name in wanted:
+        if name not in GROUPS:
+            raise ParameterError(f"There are no channels {name!r}: {did_you_mean(name, GROUPS)}")
+    if not wanted:
+        raise ParameterError(f"No channels are chosen: name some of {', '.join(GROUPS)}.")
+    return tuple(dict.fromkeys(channel for name in wanted for channel in GROUPS[name]))
 
 
-def _of(image: np.ndarray, *bands: str) -> np.ndarray:
-    return image[..., [BANDS.index(band) for band in bands]]
+def select(groups: Sequence[str], store: Store, train_rows: Any) -> ChannelSet:
+    """Choose the channels that a network reads, with statistics of the training patches alone.
+
+    Args:
+        groups: Names of :data:`GROUPS`, for example one of the lists in :data:`SETS`.
+        store: Store whose ``image`` holds the channels of :data:`STORED`.
+        train_rows: Rows of the training patches.
+
+    Raises:
+        ParameterError: If a group is unknown, or there is no training row.
+        StoreError: If the store holds other channels.
+    """
+    names = channel_names(groups)
+    if not np.size(train_rows):
+        raise ParameterError("There are no training rows: channels need the statistics of some patches.")
+    known = tuple(store.metadata.get("coords", {}).get("band", ()))
+    if known != STORED:
+        raise StoreError(
+            f"{store.path} holds the channels {', '.join(known) or 'without names'}, expected "
+            f"{', '.join(STORED)}: write it again with 02_preprocess."
+        )
+    stored = store.statistics_over(train_rows)
+    table = pd.DataFrame([_statistics(name, stored) for name in names])
+    columns = {column: tuple(table[column].astype(float)) for column in ("mean", "std", "offset", "scale")}
+    return ChannelSet(groups=tuple([groups] if isinstance(groups, str) else groups), names=names, **columns)
 
 
-def _numbers(values: Any) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
+def _source(name: str) -> str:
+    """Return the stored channel that a channel is made of."""
+    return COLOURS[name.rsplit("_", 1)[1]] if name in GLOBAL else name
+
+
+def _statistics(name: str, stored: pd.DataFrame) -> dict[str, float]:
+    """Return mean, std, offset and scale of a channel from the statistics of the stored ones."""
+    mean, std, low, high = stored.loc[[_source(name)], ["mean", "std", "min", "max"]].to_numpy(float)[0]
+    if name not in GLOBAL:
+        return {"mean": mean, "std": std, "offset": 0.0, "scale": 1.0}
+    scale = 1 / (high - low) if high > low else 0.0
+    return {"mean": (mean - low) * scale, "std": std * scale, "offset": low, "scale": scale}

@@ -1,80 +1,90 @@
-"""Canny's edge detector on many patches at once (Canny 1986, https://doi.org/10.1109/TPAMI.1986.4767851)."""
+"""Canny edges of many patches at once, without a loop over patches or pixels."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
 
-LOW, HIGH = 0.05, 0.1  # thresholds on the change over a pixel, as shares of the patch's range of values
-DIAGONAL = np.tan(np.pi / 8)
-NEIGHBOURS = np.zeros((3, 3, 3), bool)
-NEIGHBOURS[1] = True  # eight neighbours within a patch, none in other patches
+SIGMA_PX = 1.0
+LOW, HIGH = 100.0, 200.0
+_SECTOR = np.float32(np.tan(np.pi / 8))  # a direction counts as that of a neighbour within 22.5°
+_EIGHT = np.zeros((3, 3, 3), bool)  # pixels touch their eight neighbours, patches do not touch each other
+_EIGHT[1] = True
 
 
-def canny(gray: np.ndarray, sigma: float = 1.0, low: float = LOW, high: float = HIGH) -> np.ndarray:
-    """Return the edges of gray patches, float32 (N, H, W), 0 or 1.
+def canny(gray: np.ndarray, sigma_px: float = SIGMA_PX, low: float = LOW, high: float = HIGH) -> np.ndarray:
+    """Find edges (Canny 1986, https://doi.org/10.1109/TPAMI.1986.4767851).
 
-    Each patch is scaled to 0 to 1, smoothed by a Gaussian, and differentiated by Sobel kernels; pixels stay
-    whose gradient is the longest along its own direction (to the nearest of four), longer than `high`, or
-    longer than `low` and connected to such a pixel. The outermost pixels are never edges.
+    Each patch is scaled to 8 bits by its own range and smoothed by a Gaussian; where the length of its Sobel
+    gradient exceeds that of both neighbours along the gradient, a pixel is a candidate. Candidates above
+    ``high`` are edges, and so are those above ``low`` that hang together with one.
 
     Args:
-        gray: (N, H, W).
-        sigma: Standard deviation of the Gaussian in pixels.
-        low: Lower threshold, as a share of the patch's range of values a pixel.
-        high: Upper threshold likewise.
+        gray: (N, H, W) patches.
+        sigma_px: Standard deviation of the Gaussian in pixels.
+        low: Threshold on the length of the Sobel gradient of the 8-bit image; a step of n grey levels is 4 n.
+        high: The upper threshold.
+
+    Returns:
+        bool (N, H, W). On the same smoothed 8-bit image it is what OpenCV's ``Canny`` gives with
+        ``L2gradient=True``: gradients in four directions, the outermost pixels repeated outside the patch.
     """
-    floor = gray.min(axis=(1, 2), keepdims=True)
-    extent = gray.max(axis=(1, 2), keepdims=True) - floor
-    scaled = ((gray - floor) / np.where(extent > 0, extent, 1)).astype(np.float32)
-    smooth = ndimage.gaussian_filter(scaled, (0, sigma, sigma))
-    dx, dy = sobel(smooth)
-    length = np.hypot(dx, dy)
-    ridge = thin(length, dx, dy)
-    strong, weak = ridge & (length > high), ridge & (length > low)
-    parts, count = ndimage.label(weak, NEIGHBOURS)
+    smooth = ndimage.gaussian_filter(eight_bits(gray), (0, sigma_px, sigma_px), mode="nearest")
+    return trace(np.rint(smooth), low, high)
+
+
+def eight_bits(gray: np.ndarray) -> np.ndarray:
+    """Return patches (N, H, W) scaled to whole numbers 0 to 255, each by its own range; float32."""
+    return np.rint(255 * own_range(gray, axes=(1, 2)))
+
+
+def own_range(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Return (x - min) / (max - min) over some axes, 0 where all values are equal."""
+    low, high = values.min(axes, keepdims=True), values.max(axes, keepdims=True)
+    return (values - low) / np.where(high > low, high - low, 1)
+
+
+def sobel(image: np.ndarray, axis: int, mode: str = "reflect") -> np.ndarray:
+    """Return the Sobel gradient of patches (N, H, W) along axis 1 (y) or 2 (x).
+
+    ``scipy.ndimage.sobel`` would smooth over all other axes, so from patch to patch too.
+    """
+    smooth = ndimage.correlate1d(image, (1, 2, 1), axis=3 - axis, mode=mode)
+    return ndimage.correlate1d(smooth, (-1, 0, 1), axis=axis, mode=mode)
+
+
+def trace(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return the edges (N, H, W) of smoothed 8-bit patches (N, H, W): all of Canny's steps but smoothing."""
+    whole = image.astype(np.int32)
+    dx, dy = (sobel(whole, axis, mode="nearest") for axis in (2, 1))
+    strength = np.pad(dx * dx + dy * dy, ((0, 0), (1, 1), (1, 1)))  # (N, H + 2, W + 2), squared, 0 outside
+    inside = np.s_[:, 1:-1, 1:-1]
+    above = strength[inside] > low * low
+    places = np.flatnonzero(np.pad(above, ((0, 0), (1, 1), (1, 1))))  # (candidates,) in the padded array
+    kept = places[_is_ridge(strength, places, dx[above], dy[above])]
+    ridge = np.zeros(strength.shape, bool)
+    ridge.flat[kept] = True
+    return _hysteresis(ridge[inside], strength[inside] > high * high)
+
+
+def _is_ridge(strength: np.ndarray, places: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    """Return whether places of the padded strength exceed both neighbours along their gradient.
+
+    Of two equal neighbours in a row or column the first stays.
+    """
+    row = strength.shape[2]
+    flat = strength.ravel()
+    x, y = np.abs(dx).astype(np.float32), np.abs(dy).astype(np.float32)
+    across, along = y < _SECTOR * x, x < _SECTOR * y
+    diagonal = np.where((dx < 0) == (dy < 0), row + 1, row - 1)
+    step = np.where(across, 1, np.where(along, row, diagonal))
+    own, after = flat[places], flat[places + step]
+    return (own > flat[places - step]) & ((own > after) | ((own == after) & (across | along)))
+
+
+def _hysteresis(ridge: np.ndarray, strong: np.ndarray) -> np.ndarray:
+    """Return the ridges that hang together with a strong pixel of a ridge, patch by patch."""
+    labels, count = ndimage.label(ridge, _EIGHT)
     kept = np.zeros(count + 1, bool)
-    kept[parts[strong]] = True
-    kept[0] = False
-    return kept[parts].astype(np.float32)
-
-
-def sobel(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Sobel derivatives along x and y of patches (N, H, W), in units a pixel.
-
-    The kernels are Sobel's divided by 8, so that a slope of 1 a pixel gives 1. SciPy's own function would
-    smooth across patches.
-    """
-    step, smooth = np.array([-0.5, 0, 0.5], np.float32), np.array([0.25, 0.5, 0.25], np.float32)
-    across, down = (
-        ndimage.correlate1d(ndimage.correlate1d(values, step, axis), smooth, 3 - axis) for axis in (2, 1)
-    )
-    return across, down
-
-
-def thin(length: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """Return where the gradient is longest along its direction (non-maximum suppression), bool (N, H, W).
-
-    Ties along a direction keep the pixel that comes first, so that a symmetric ridge is one pixel wide.
-    """
-    flat = np.abs(dy) <= DIAGONAL * np.abs(dx)  # gradient along x
-    steep = np.abs(dx) <= DIAGONAL * np.abs(dy)  # gradient along y
-    rising = dx * dy > 0  # along y = x, rows counted downwards
-    ridge = np.zeros(length.shape, bool)
-    inner = (slice(None), slice(1, -1), slice(1, -1))
-    for chosen, (down, right) in (
-        (flat, (0, 1)),
-        (steep & ~flat, (1, 0)),
-        (~flat & ~steep & rising, (1, 1)),
-        (~flat & ~steep & ~rising, (1, -1)),
-    ):
-        before, behind = _shifted(length, -down, -right), _shifted(length, down, right)
-        centre = length[inner]
-        ridge[inner] |= chosen[inner] & (centre > before) & (centre >= behind)
-    return ridge
-
-
-def _shifted(values: np.ndarray, down: int, right: int) -> np.ndarray:
-    """Return the inner pixels' neighbours some rows down and columns right."""
-    height, width = values.shape[1:]
-    return values[:, 1 + down : height - 1 + down, 1 + right : width - 1 + right]
+    kept[labels[ridge & strong]] = True
+    return kept[labels]
