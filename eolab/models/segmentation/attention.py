@@ -1,6 +1,6 @@
 """Attention for feature maps: squeeze and excitation, CBAM, multi-attention.
 
-None of them compares pixels with pixels: the largest matrix of a map of H × W pixels has (H + W + 1)² numbers.
+None of them compares pixels with pixels: the largest matrix of a map of H × W pixels is (H + W + 1)² a head.
 """
 
 # ruff: noqa: D102 (build, call and get_config are those of Keras; the class documents them)
@@ -121,6 +121,9 @@ class MultiAttention(keras.layers.Layer):
         gates = ops.sigmoid(seen[:, :-1] + seen[:, -1:])  # (B, H + W, C)
         return x * gates[:, :height, None, :] * gates[:, None, height:, :]
 
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return shape
+
     def _attention(self, tokens: Any) -> Any:
         """Multi-head self-attention: (B, N, C) → (B, N, C)."""
         length, keys = tokens.shape[1], self.heads * self.key_size
@@ -149,7 +152,8 @@ def multi_attention(x: Any, seeds: Seeds) -> Any:
 
 
 def _units(x: Any, ratio: int) -> int:
-    return max(4, x.shape[-1] // ratio)
+    """Units between; at least 8, since a ReLU of few units may be 0 everywhere and then never learns."""
+    return max(8, x.shape[-1] // ratio)
 
 
 def _none(x: Any, seeds: Seeds) -> Any:
