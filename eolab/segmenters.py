@@ -121,7 +121,7 @@ def fit(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shape = {"width": width, "head": head, "options": options, "classes": classes, "seed": seed}
+    shape: dict[str, Any] = {"width": width, "head": head, "options": options, "classes": classes, "seed": seed}
     network = build(name, store, channels, **shape)
     of_masks, batches = losses.build(loss), partial(_batches, store, channels, head, batch_size, seed)
     history = training.fit(

@@ -66,8 +66,9 @@ def component_sizes(table: pd.DataFrame, root: str | Path) -> np.ndarray:
 
 def read_patches(table: pd.DataFrame, root: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Return images float32 (N, H, W, 14) and masks uint8 (N, H, W) of some rows of the sample table."""
-    images = [reader.read_image(Path(root) / name) for name in table["image"]]
-    masks = [reader.read_mask(Path(root) / name) for name in table["mask"]]
+    images, masks = zip(
+        *[(reader.read_image(i), reader.read_mask(m)) for i, m in _files(table, root)], strict=True
+    )
     return np.stack(images), np.stack(masks)
 
 
@@ -84,8 +85,8 @@ def draw_pixels(table: pd.DataFrame, root: str | Path, per_patch: int = 200, see
     """
     rng = np.random.default_rng(seed)
     parts = []
-    for row in table.itertuples():
-        image, mask = reader.read_image(Path(root) / row.image), reader.read_mask(Path(root) / row.mask)
+    for image_file, mask_file in _files(table, root):
+        image, mask = reader.read_image(image_file), reader.read_mask(mask_file)
         values, label = image.reshape(-1, image.shape[-1]), mask.ravel()
         for kind in (0, 1):
             pixels = np.flatnonzero(label == kind)
@@ -97,12 +98,12 @@ def draw_pixels(table: pd.DataFrame, root: str | Path, per_patch: int = 200, see
 
 def along_numbers(table: pd.DataFrame, root: str | Path, every: int = 1) -> pd.DataFrame:
     """Return the mean of some bands of every n-th patch: number, fold (contiguous), a column a band."""
-    rows = []
-    for row in table.iloc[::every].itertuples():
-        means = reader.read_image(Path(root) / row.image).mean((0, 1))
-        picked = {band: float(means[reader.BANDS.index(band)]) for band in ALONG}
-        rows.append({"number": row.number, "fold": row.fold_contiguous} | picked)
-    return pd.DataFrame(rows)
+    some = table.iloc[::every]
+    means = [reader.read_image(image).mean((0, 1)) for image, _ in _files(some, root)]  # (14,) each
+    bands = {band: [float(mean[reader.BANDS.index(band)]) for mean in means] for band in ALONG}
+    return pd.DataFrame(
+        {"number": some["number"].to_numpy(), "fold": some["fold_contiguous"].to_numpy()} | bands
+    )
 
 
 def channel_table() -> pd.DataFrame:
@@ -118,3 +119,8 @@ def patch_features(store: Store, batch: int = 32) -> np.ndarray:
         image = store.arrays["image"][start : start + batch, ..., : len(reader.BANDS)]  # (n, H, W, 14)
         parts.append(np.concatenate([image.mean((1, 2)), image.std((1, 2))], axis=1))
     return np.concatenate(parts).astype(np.float32)
+
+
+def _files(table: pd.DataFrame, root: str | Path) -> list[tuple[Path, Path]]:
+    """Return image and mask of each row of the sample table."""
+    return [(Path(root) / i, Path(root) / m) for i, m in zip(table["image"], table["mask"], strict=True)]

@@ -37,7 +37,7 @@ def telling_patches(truth: np.ndarray, count: int = 5) -> np.ndarray:
     order = np.argsort(-pixels, kind="stable")
     positive, negative = order[pixels[order] > 0], order[pixels[order] == 0]
     wanted = min(len(positive), max(1, count - (len(negative) > 0)))
-    spread = np.linspace(0, len(positive) * 0.9 - 1, wanted).round().astype(int) if wanted else []
+    spread = np.linspace(0, max(len(positive) * 0.9 - 1, 0), wanted).round().astype(int)
     return np.concatenate([positive[spread], negative[: count - wanted]]).astype(int)
 
 

@@ -52,7 +52,7 @@ def arithmetic(published: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for table, lines in published.items():
         if not {F1, IOU} <= set(lines):
             continue
-        settings = [column for column in lines if not str(column).startswith("report")]
+        settings = [str(column) for column in lines if not str(column).startswith("report")]
         for _, line in lines.dropna(subset=[F1, IOU]).iterrows():
             macro, miou = float(line[F1]), float(line[IOU])
             landslide = evaluation.implied_landslide_f1(macro, miou)

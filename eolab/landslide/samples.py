@@ -125,7 +125,7 @@ def store_arrays() -> dict[str, ArraySpec]:
 
 
 def sample_producer(
-    root: str | Path, normalise: str = "none"
+    root: str | Path, normalise: reader.Normalise = "none"
 ) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
     """Return the function that reads and computes one part of the store.
 
