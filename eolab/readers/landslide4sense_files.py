@@ -130,7 +130,9 @@ def checked_image(image: np.ndarray, name: str | Path) -> np.ndarray:
         )
     wrong = image.size - np.count_nonzero(np.isfinite(image))
     if wrong:
-        raise DataError(f"{name} has {wrong} values that are NaN or infinite, expected none: {AGAIN}.")
+        raise DataError(
+            f"{name} is NaN or infinite in {wrong} of {image.size} values, expected in none: {AGAIN}."
+        )
     if not image.any():
         raise DataError(f"{name} holds only zeros: {AGAIN}.")
     return image.astype(np.float32)

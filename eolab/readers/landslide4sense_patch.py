@@ -103,9 +103,12 @@ def _geotiff(content: bytes, name: str) -> Patch:
     except (RasterioError, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{name} cannot be read as a GeoTIFF ({reason}): choose another file.") from None
-    empty = int(np.ma.getmaskarray(pixels).any(axis=0).sum())
-    if empty:
-        raise DataError(f"{name} has {empty} pixels without data, expected none: choose a covered window.")
+    empty = np.ma.getmaskarray(pixels).any(axis=0)  # (y, x)
+    if empty.any():
+        raise DataError(
+            f"{name} has no data in {empty.sum()} of {empty.size} pixels, expected in none: choose a covered "
+            "window."
+        )
     image = np.ascontiguousarray(np.moveaxis(pixels.data, 0, -1))  # (y, x, band)
     return Patch(checked_image(image, name), name, area, crs)
 
