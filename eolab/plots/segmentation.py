@@ -201,11 +201,11 @@ def size_histograms(shares: np.ndarray, pixels: np.ndarray, pixel_area_m2: float
         pixel_area_m2: Area of a pixel.
     """
     figure, (left, right) = panels(2, 2, 4.0, 3.2)
-    left.hist(100 * np.asarray(shares), bins=np.geomspace(0.005, 100, 30), color=OKABE_ITO[0])
+    left.hist(100 * np.asarray(shares), bins=np.geomspace(0.005, 100, 30).tolist(), color=OKABE_ITO[0])
     left.set(xscale="log", xlabel="Landslide pixels of a patch (%)", ylabel="Patches with a landslide")
     left.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     edges = np.unique(np.geomspace(1, max(int(np.max(pixels)), 2) + 1, 30).round())
-    right.hist(pixels, bins=edges, color=OKABE_ITO[1])
+    right.hist(pixels, bins=edges.tolist(), color=OKABE_ITO[1])
     right.set(xscale="log", xlabel=f"Size in pixels of {pixel_area_m2:g} m²", ylabel="Connected landslides")
     right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     for ax in (left, right):
