@@ -12,6 +12,8 @@ from keras import ops
 
 from eolab.models.layers import Seeds, serializable
 
+BRANCH_SCALE = 0.2  # of residual branches at first; Goyal et al. (2017) take 0, which keeps gradients out
+
 
 def scaled(number: float, width: float) -> int:
     """Return a number of channels times the width of the network, a multiple of 4 unless the width is 1."""
@@ -28,6 +30,7 @@ def conv_norm(
     dilation: int = 1,
     activation: str | None = "relu",
     first: bool = False,
+    scale: float = 1.0,
 ) -> Any:
     """Convolution without bias, batch normalisation, activation: (B, H, W, C) → (B, H/strides, W/strides, F).
 
@@ -40,6 +43,7 @@ def conv_norm(
         dilation: Pixels from one weight of the kernel to the next (atrous convolution).
         activation: Name of a Keras activation, None for none.
         first: Centre result i on pixel ``strides * i``, see :func:`centre_on_first`.
+        scale: Factor of the normalised features at first; :data:`BRANCH_SCALE` beside a shortcut.
     """
     x, padding = centre_on_first(x, kernel) if first else (x, "same")
     x = keras.layers.Conv2D(
@@ -51,7 +55,7 @@ def conv_norm(
         use_bias=False,
         kernel_initializer=seeds.he(),
     )(x)
-    return _norm(x, activation)
+    return _norm(x, activation, scale)
 
 
 def depthwise_norm(
@@ -136,6 +140,6 @@ def skip_branch(x: Any, rate: float, seeds: Seeds) -> Any:
     return keras.layers.Dropout(rate, noise_shape=noise, seed=seeds.next())(x)
 
 
-def _norm(x: Any, activation: str | None) -> Any:
-    x = keras.layers.BatchNormalization()(x)
+def _norm(x: Any, activation: str | None, scale: float = 1.0) -> Any:
+    x = keras.layers.BatchNormalization(gamma_initializer=keras.initializers.Constant(scale))(x)
     return x if activation is None else keras.layers.Activation(activation)(x)

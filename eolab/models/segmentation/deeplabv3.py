@@ -11,6 +11,7 @@ from eolab.errors import ParameterError
 from eolab.models.layers import Seeds
 from eolab.models.segmentation import heads
 from eolab.models.segmentation.convolutions import (
+    BRANCH_SCALE,
     centre_on_first,
     conv_norm,
     resize,
@@ -155,6 +156,7 @@ def deeplabv3_small(
                     scaled(filters, width),
                     expansion,
                     strides=strides if block == 0 else 1,
+                    shortcut=block > 0,
                     dilation=dilation,
                     first=block == 0 and strides > 1 and stride < output_stride,
                 ),
@@ -193,7 +195,7 @@ def _bottleneck(
     """1 × 1, 3 × 3 and 1 × 1 convolution beside a shortcut: (B, H, W, C) → (B, H/s, W/s, 4 filters)."""
     y = conv_norm(x, filters, 1, seeds)
     y = conv_norm(y, filters, 3, seeds, strides=strides, dilation=dilation, first=first and strides > 1)
-    y = conv_norm(y, 4 * filters, 1, seeds, activation=None)
+    y = conv_norm(y, 4 * filters, 1, seeds, activation=None, scale=BRANCH_SCALE)
     if project:
         x = conv_norm(x, 4 * filters, 1, seeds, strides=strides, activation=None)
     return keras.layers.ReLU()(keras.layers.Add()([x, y]))

@@ -62,7 +62,7 @@ def efficientnetv2(
     inputs, image = heads.image_input(size, bands, mean, std)
     x = conv_norm(image, scaled(24, width), 3, seeds, strides=2, activation="silu")  # (B, H/2, W/2, 24)
     skips, done, total = [image], 0, sum(stage[3] for stage in STAGES)
-    for fused, expansion, filters, blocks, strides in STAGES:
+    for stage, (fused, expansion, filters, blocks, strides) in enumerate(STAGES):
         if strides > 1:
             skips.append(x)  # (B, H/s, W/s, F), s = 1, 2, 4, 8, 16
         for block in range(blocks):
@@ -70,6 +70,7 @@ def efficientnetv2(
                 scaled(filters, width),
                 expansion,
                 strides=strides if block == 0 else 1,
+                shortcut=block > 0 or stage == 0,  # the first stage takes and gives 24 features
                 squeezed=0 if fused else scaled(x.shape[-1], 0.25),
                 activation="silu",
                 fused=fused,

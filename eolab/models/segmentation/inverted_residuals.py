@@ -8,7 +8,13 @@ from typing import Any
 import keras
 
 from eolab.models.layers import Seeds
-from eolab.models.segmentation.convolutions import conv_norm, depthwise_norm, scaled, skip_branch
+from eolab.models.segmentation.convolutions import (
+    BRANCH_SCALE,
+    conv_norm,
+    depthwise_norm,
+    scaled,
+    skip_branch,
+)
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,7 @@ class Block:
             expansion out.
         kernel: Side of the convolution's kernel.
         strides: Pixels from one result to the next.
+        shortcut: Whether the input is added to the result, which then has its shape.
         dilation: Pixels from one weight of the kernel to the next.
         squeezed: Units of squeeze and excitation between its two layers; 0 leaves it out.
         activation: Name of a Keras activation.
@@ -34,6 +41,7 @@ class Block:
     expansion: float = 1.0
     kernel: int = 3
     strides: int = 1
+    shortcut: bool = False
     dilation: int = 1
     squeezed: int = 0
     activation: str = "relu6"
@@ -46,7 +54,7 @@ def inverted_residual(x: Any, block: Block, seeds: Seeds, gate: str = "sigmoid")
     """Inverted residual with linear bottleneck: (B, H, W, C) → (B, H/strides, W/strides, filters).
 
     - Expansion by a 1 × 1 convolution, depthwise convolution, projection by a 1 × 1 convolution without
-      activation; the input is added where the shape stays (Sandler et al. 2018, MobileNetV2).
+      activation; the input added to the result (Sandler et al. 2018, MobileNetV2).
     - Squeeze and excitation between them (Howard et al. 2019, MobileNetV3).
     - Fused: the kernel's convolution expands; without expansion it is the whole block (Tan and Le 2021).
 
@@ -56,14 +64,13 @@ def inverted_residual(x: Any, block: Block, seeds: Seeds, gate: str = "sigmoid")
         seeds: Of weights and stochastic depth.
         gate: Activation of squeeze and excitation.
     """
-    y = _fused(x, block, seeds) if block.fused else _separable(x, block, seeds)  # (B, h, w, hidden)
+    scale = BRANCH_SCALE if block.shortcut else 1.0
+    y = _fused(x, block, seeds, scale) if block.fused else _separable(x, block, seeds)  # (B, h, w, hidden)
     if block.squeezed:
         y = squeeze_excite(y, block.squeezed, seeds, activation=block.activation, gate=gate)
     if not block.fused or block.expansion != 1:
-        y = conv_norm(y, block.filters, 1, seeds, activation=None)  # (B, h, w, filters)
-    if block.strides > 1 or x.shape[-1] != block.filters:
-        return y
-    return keras.layers.Add()([x, skip_branch(y, block.drop, seeds)])
+        y = conv_norm(y, block.filters, 1, seeds, activation=None, scale=scale)  # (B, h, w, filters)
+    return keras.layers.Add()([x, skip_branch(y, block.drop, seeds)]) if block.shortcut else y
 
 
 def squeeze_excite(x: Any, units: int, seeds: Seeds, *, activation: str, gate: str) -> Any:
@@ -97,8 +104,15 @@ def _separable(x: Any, block: Block, seeds: Seeds) -> Any:
     )
 
 
-def _fused(x: Any, block: Block, seeds: Seeds) -> Any:
-    filters = block.filters if block.expansion == 1 else scaled(x.shape[-1], block.expansion)
+def _fused(x: Any, block: Block, seeds: Seeds, scale: float) -> Any:
+    whole = block.expansion == 1  # no projection follows
     return conv_norm(
-        x, filters, block.kernel, seeds, strides=block.strides, activation=block.activation, first=block.first
+        x,
+        block.filters if whole else scaled(x.shape[-1], block.expansion),
+        block.kernel,
+        seeds,
+        strides=block.strides,
+        activation=block.activation,
+        first=block.first,
+        scale=scale if whole else 1.0,
     )

@@ -71,12 +71,13 @@ def mobilenetv3(
     seeds = Seeds(seed)
     inputs, x = heads.image_input(size, bands, mean, std)
     x = conv_norm(x, scaled(16, width), 3, seeds, strides=2, activation="hard_silu", first=True)
-    outputs = []  # (B, H/2, W/2, 16) … (B, H/16, W/16, 112)
+    outputs, before = [], 16  # (B, H/2, W/2, 16) … (B, H/16, W/16, 112)
     for row in LARGE:
-        x = _block(x, row, width, seeds)
+        x = _block(x, row, width, seeds, shortcut=row[5] == 1 and row[2] == before)
         outputs.append(x)
-    for _ in range(3):
-        x = _block(x, LAST, width, seeds, dilation=2)  # (B, H/16, W/16, 120)
+        before = row[2]
+    for block in range(3):
+        x = _block(x, LAST, width, seeds, shortcut=block > 0, dilation=2)  # (B, H/16, W/16, 120)
     x = conv_norm(x, scaled(x.shape[-1], 6), 1, seeds, activation="hard_silu")  # (B, H/16, W/16, 720)
     y = lite_pyramid(x, scaled(units, width), seeds)  # (B, H/16, W/16, 256)
     detail = outputs[DETAIL]  # (B, H/8, W/8, 40)
@@ -97,7 +98,9 @@ def lite_pyramid(x: Any, units: int, seeds: Seeds) -> Any:
     return keras.layers.Multiply()([conv_norm(x, units, 1, seeds), gate])
 
 
-def _block(x: Any, row: tuple[Any, ...], width: float, seeds: Seeds, dilation: int = 1) -> Any:
+def _block(
+    x: Any, row: tuple[Any, ...], width: float, seeds: Seeds, *, shortcut: bool, dilation: int = 1
+) -> Any:
     kernel, expansion, filters, squeeze, activation, strides = row
     hidden = x.shape[-1] if expansion == 1 else scaled(x.shape[-1], expansion)
     block = Block(
@@ -105,6 +108,7 @@ def _block(x: Any, row: tuple[Any, ...], width: float, seeds: Seeds, dilation: i
         expansion,
         kernel=kernel,
         strides=strides,
+        shortcut=shortcut,
         dilation=dilation,
         squeezed=scaled(hidden, 0.25) if squeeze else 0,
         activation=activation,

@@ -10,7 +10,7 @@ import keras
 from eolab.errors import ParameterError
 from eolab.models.layers import Seeds
 from eolab.models.segmentation import heads
-from eolab.models.segmentation.convolutions import conv_norm, scaled
+from eolab.models.segmentation.convolutions import BRANCH_SCALE, conv_norm, scaled
 
 CONVOLUTIONS = (1, 2, 3, 3, 3)  # of each stage of the paper, from the full resolution down
 
@@ -85,14 +85,15 @@ def residual_stage(x: Any, convolutions: int, kernel: int, seeds: Seeds) -> Any:
         kernel: Side of their kernels.
         seeds: Of the weights.
     """
-    y = _conv_norm(x, x.shape[-1], kernel, seeds)
+    y, filters = x, x.shape[-1]
     for _ in range(convolutions - 1):
-        y = _conv_norm(_prelu(y), x.shape[-1], kernel, seeds)
+        y = _prelu(_conv_norm(y, filters, kernel, seeds))
+    y = _conv_norm(y, filters, kernel, seeds, scale=BRANCH_SCALE)
     return _prelu(keras.layers.Add()([x, y]))
 
 
-def _conv_norm(x: Any, filters: int, kernel: int, seeds: Seeds, strides: int = 1) -> Any:
-    return conv_norm(x, filters, kernel, seeds, strides=strides, activation=None)
+def _conv_norm(x: Any, filters: int, kernel: int, seeds: Seeds, **given: Any) -> Any:
+    return conv_norm(x, filters, kernel, seeds, activation=None, **given)
 
 
 def _prelu(x: Any) -> Any:
