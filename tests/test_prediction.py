@@ -100,8 +100,8 @@ def test_auto_skips_engines_that_fail_or_disagree(saved, monkeypatch):
     def missing(*arguments):
         raise ParameterError("no such engine here")
 
-    monkeypatch.setattr(prediction.predictor, "OnnxEngine", Wrong)
-    monkeypatch.setattr(prediction.predictor, "OpenvinoEngine", missing)
+    monkeypatch.setattr(prediction.loading, "OnnxEngine", Wrong)
+    monkeypatch.setattr(prediction.loading, "OpenvinoEngine", missing)
     predictor = prediction.load(saved[0], "auto", batch_size=8)
     assert predictor.engine == "keras"
     assert "differ from Keras" in predictor.skipped["onnx"]
@@ -168,11 +168,11 @@ def test_engine_that_cannot_run_or_disagrees_is_refused_when_asked_for(tmp_path,
             raise RuntimeError("No Op registered")
 
     small_model().save(tmp_path / "model.keras")
-    monkeypatch.setattr(prediction.predictor, "OnnxEngine", Wrong)
+    monkeypatch.setattr(prediction.loading, "OnnxEngine", Wrong)
     for _ in range(2):  # a refused export is not taken from the cache the next time
         with pytest.raises(ParameterError, match=r"'onnx' differ from Keras's by nan"):
             prediction.load(tmp_path, "onnx", batch_size=8)
-    monkeypatch.setattr(prediction.predictor, "OnnxEngine", Broken)
+    monkeypatch.setattr(prediction.loading, "OnnxEngine", Broken)
     with pytest.raises(ParameterError, match=r"cannot run its export .*No Op registered"):
         prediction.load(tmp_path, "onnx", batch_size=8)
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]

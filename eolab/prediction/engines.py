@@ -1,39 +1,39 @@
-"""What computes the probabilities: Keras, ONNX Runtime, OpenVINO, or a scikit-learn baseline."""
+"""What computes the probabilities: Keras, ONNX Runtime, OpenVINO, LiteRT, or a scikit-learn baseline."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from eolab.errors import ParameterError
+from eolab.errors import ParameterError, did_you_mean
+from eolab.prediction.quietly import quiet
 
 Inputs = Mapping[str, np.ndarray]
 Precision = Literal["float32", "bfloat16"]
+Shape = tuple[int | None, ...]
 
 TOLERANCE: dict[str, float] = {"float32": 1e-4, "bfloat16": 0.05}
 """Largest difference of a probability to Keras's that an engine may show, by precision."""
 
 ENGINES = ("keras", "onnx", "openvino")
-
-
-class Spec(Protocol):
-    """One input of a model."""
-
-    shape: tuple[int | None, ...]
-    dtype: str
+"""Engines that ``"auto"`` tries; ``"litert"`` takes one sample at a time and is used only where named."""
+OUTPUT = "mask"
+"""The output that is returned unless another is named."""
 
 
 class Engine(Protocol):
     """Computes one batch.
 
     Attributes:
-        name: One of :data:`ENGINES`, or ``"sklearn"``.
+        name: One of :data:`ENGINES`, ``"litert"`` or ``"sklearn"``.
         dtypes: Data type of each input by name.
+        shapes: Shape of a sample of each input by name, None for axes that are open; empty if all are.
         fixed_batch: Whether every size of a batch is compiled anew, so that batches are better padded.
         takes_nan: Whether NaN at invalid dates is safe. In exported models it is not: converters write a
             choice between two values as sums of products.
@@ -41,32 +41,42 @@ class Engine(Protocol):
 
     name: str
     dtypes: dict[str, Any]
+    shapes: dict[str, Shape]
     fixed_batch: bool
     takes_nan: bool
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
-        """Return probabilities (n, K) of a batch whose arrays have the engine's types."""
+        """Return probabilities (n, …, K) of a batch whose arrays have the engine's types."""
 
 
 class KerasEngine:
-    """Keras's own prediction, compiled as a graph; XLA only where :mod:`eolab.training` would use it."""
+    """Keras's own prediction, compiled as a graph; XLA only where :mod:`eolab.training` would use it.
+
+    Args:
+        model: The model.
+        output: Which of its outputs to return, for models with outputs by name.
+    """
 
     name = "keras"
     takes_nan = True
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, output: str = OUTPUT) -> None:
         import keras
 
         from eolab.training.setting_up import jit_compile
 
         self.model = model
         self.dtypes = input_dtypes(model)
+        self.shapes = {name: tuple(tensor.shape[1:]) for name, tensor in inputs_of(model).items()}
+        named = model.output if isinstance(model.output, dict) else {}
+        self.output = chosen(list(named), output) if named else None
         self.fixed_batch = keras.backend.backend() == "jax"
         model.jit_compile = jit_compile("auto")
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities of a batch."""
-        return np.asarray(self.model.predict_on_batch(dict(inputs)))
+        found = self.model.predict_on_batch(dict(inputs))
+        return np.asarray(found if self.output is None else found[self.output])
 
 
 class OnnxEngine:
@@ -75,13 +85,14 @@ class OnnxEngine:
     Args:
         file: The exported model.
         threads: Threads that compute.
+        output: Which of its outputs to return, where it has several.
     """
 
     name = "onnx"
     fixed_batch = False
     takes_nan = False
 
-    def __init__(self, file: Path, threads: int) -> None:
+    def __init__(self, file: Path, threads: int, output: str = OUTPUT) -> None:
         runtime = needed("onnxruntime", "onnx")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -91,11 +102,14 @@ class OnnxEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         types = {"tensor(float)": np.float32, "tensor(bool)": np.bool_, "tensor(int32)": np.int32}
-        self.dtypes = {i.name: np.dtype(types.get(i.type, np.float32)) for i in self.session.get_inputs()}
+        inputs = self.session.get_inputs()
+        self.dtypes = {i.name: np.dtype(types.get(i.type, np.float32)) for i in inputs}
+        self.shapes = {i.name: tuple(a if isinstance(a, int) else None for a in i.shape[1:]) for i in inputs}
+        self.output = chosen([o.name for o in self.session.get_outputs()], output)
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities of a batch."""
-        return np.asarray(self.session.run(None, dict(inputs))[0])
+        return np.asarray(self.session.run([self.output], dict(inputs))[0])
 
 
 class OpenvinoEngine:
@@ -105,13 +119,14 @@ class OpenvinoEngine:
         file: The exported model, XML.
         threads: Threads that compute.
         precision: Of the products; bfloat16 is fast where the processor has AMX.
+        output: Which of its outputs to return, where it has several.
     """
 
     name = "openvino"
     fixed_batch = False
     takes_nan = False
 
-    def __init__(self, file: Path, threads: int, precision: Precision) -> None:
+    def __init__(self, file: Path, threads: int, precision: Precision, output: str = OUTPUT) -> None:
         openvino = needed("openvino", "openvino")
         hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
         core = openvino.Core()
@@ -121,10 +136,52 @@ class OpenvinoEngine:
         options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
         self.model = core.compile_model(str(file), "CPU", options)
         self.dtypes = {i.any_name: np.dtype(i.element_type.to_dtype()) for i in self.model.inputs}
+        self.shapes = {
+            i.any_name: tuple(None if axis.is_dynamic else axis.get_length() for axis in i.partial_shape)[1:]
+            for i in self.model.inputs
+        }
+        names = [min(o.names, default=str(number)) for number, o in enumerate(self.model.outputs)]
+        self.output = names.index(chosen(names, output))
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities of a batch."""
-        return np.array(self.model(dict(inputs))[0])
+        return np.array(self.model(dict(inputs))[self.output])
+
+
+class LitertEngine:
+    """LiteRT on the processor, one sample at a time, as on a small device; starts without TensorFlow.
+
+    Args:
+        file: The exported model, see :func:`eolab.prediction.export_litert`.
+        threads: Threads that compute.
+        output: Which of its outputs to return, where it has several.
+    """
+
+    name = "litert"
+    fixed_batch = False
+    takes_nan = False
+
+    def __init__(self, file: Path, threads: int, output: str = OUTPUT) -> None:
+        interpreter = needed("ai_edge_litert.interpreter", "litert")
+        with quiet():
+            self.model = interpreter.Interpreter(model_path=str(file), num_threads=threads)
+            self.run = self.model.get_signature_runner()  # makes room for the tensors
+        inputs = self.run.get_input_details()
+        self.dtypes = {name: np.dtype(details["dtype"]) for name, details in inputs.items()}
+        self.shapes = {
+            name: tuple(int(axis) if axis > 0 else None for axis in details["shape_signature"][1:])
+            for name, details in inputs.items()
+        }
+        self.output = chosen(list(self.run.get_output_details()), output)
+
+    def __call__(self, inputs: Inputs) -> np.ndarray:
+        """Return probabilities of a batch."""
+        size = len(next(iter(inputs.values())))
+        parts = []
+        for number in range(size):
+            sample = {name: values[number : number + 1] for name, values in inputs.items()}
+            parts.append(self.run(**sample)[self.output])  # (1, …, K)
+        return np.concatenate(parts)
 
 
 class SklearnEngine:
@@ -137,34 +194,52 @@ class SklearnEngine:
     def __init__(self, baseline: Any) -> None:
         self.baseline = baseline
         self.dtypes = {"image": np.dtype(np.float32), "valid": np.dtype(bool)}
+        self.shapes: dict[str, Shape] = {}
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities of a batch."""
         return np.asarray(self.baseline.predict_proba(inputs))
 
 
-def needed(package: str, engine: str) -> Any:
-    """Import an optional package.
+def chosen(names: Sequence[str], output: str) -> str:
+    """Return the output to take: the one of this name, or the only one where none was named.
+
+    Raises:
+        ParameterError: If there is no such output.
+    """
+    if output in names:
+        return output
+    if output == OUTPUT and len(names) == 1:
+        return names[0]
+    raise ParameterError(f"The model has no output {output!r}: {did_you_mean(output, names)}")
+
+
+def needed(module: str, engine: str) -> Any:
+    """Import a module of an optional package.
 
     Raises:
         ParameterError: If it is not installed.
     """
-    if package == "openvino":
+    if module == "openvino":
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # sends usage data
     try:
-        return __import__(package)
+        return importlib.import_module(module)
     except ImportError:
+        package = module.partition(".")[0].replace("_", "-")
         raise ParameterError(
             f"Engine {engine!r} needs the package {package}, which is not installed: "
             "install it with  pip install 'eolab[fast]'  or use engine='keras'."
         ) from None
 
 
+def inputs_of(model: Any) -> dict[str, Any]:
+    """Return the symbolic inputs of a Keras model by name."""
+    return dict(model.input) if isinstance(model.input, dict) else {t.name: t for t in model.inputs}
+
+
 def input_dtypes(model: Any) -> dict[str, Any]:
     """Return the data type of each input of a Keras model by name."""
-    inputs = model.input
-    named = inputs if isinstance(inputs, dict) else {tensor.name: tensor for tensor in model.inputs}
-    return {name: np.dtype(str(tensor.dtype)) for name, tensor in named.items()}
+    return {name: np.dtype(str(tensor.dtype)) for name, tensor in inputs_of(model).items()}
 
 
 def cores() -> int:

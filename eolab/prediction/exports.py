@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import hashlib
 import importlib
-import logging
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eolab.errors import ParameterError
+from eolab.errors import EolabError, ParameterError
+from eolab.prediction import litert
 from eolab.prediction.engines import Inputs, needed
+from eolab.prediction.quietly import quiet, reason
 
-FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
-PACKAGES = {"onnx": ("tf2onnx", "onnx"), "openvino": ("openvino",)}
-MAX_REASON = 400  # characters of a converter's own message
+FILES = {"onnx": "model.onnx", "openvino": "model.xml", "litert": "model.tflite"}
+PACKAGES = {"onnx": ("tf2onnx", "onnx"), "openvino": ("openvino",), "litert": ("ai_edge_litert",)}
 IDENTITY_FILE = "exported_from.txt"
 
 
@@ -44,7 +42,7 @@ def export(model: Any, source: Path | None, engine: str, fingerprint: str, examp
     Args:
         model: The model.
         source: Its file; None for a model in memory, whose export goes to a temporary folder.
-        engine: ``"onnx"`` or ``"openvino"``.
+        engine: ``"onnx"``, ``"openvino"`` or ``"litert"`` (float32).
         fingerprint: Identity of the model.
         example: A batch: a model must have been called once.
 
@@ -71,14 +69,14 @@ def export(model: Any, source: Path | None, engine: str, fingerprint: str, examp
     place = None if folder is None or not os.access(folder.parent, os.W_OK) else folder.parent
     work = Path(tempfile.mkdtemp(prefix=f".{engine}_", dir=place))
     try:
-        with quiet():
-            model(dict(example), training=False)
-            model.export(str(work / FILES[engine]), format=engine, verbose=False)
+        _write(model, engine, work / FILES[engine], example)
+    except EolabError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
     except Exception as error:  # converters raise nearly anything
         shutil.rmtree(work, ignore_errors=True)
-        reason = " ".join(str(error).split())[:MAX_REASON]
         raise ParameterError(
-            f"This model cannot be exported for engine {engine!r} ({type(error).__name__}: {reason}): "
+            f"This model cannot be exported for engine {engine!r} ({type(error).__name__}: {reason(error)}): "
             "use engine='keras' or 'auto'."
         ) from None
     (work / IDENTITY_FILE).write_text(fingerprint)
@@ -91,41 +89,16 @@ def export(model: Any, source: Path | None, engine: str, fingerprint: str, examp
     return folder / FILES[engine]
 
 
+def _write(model: Any, engine: str, file: Path, example: Inputs) -> None:
+    if engine == "litert":
+        file.write_bytes(litert.convert(model))
+        return
+    with quiet():
+        model(dict(example), training=False)
+        model.export(str(file), format=engine, verbose=False)
+
+
 def sha256(file: Path) -> str:
     """Return the SHA-256 of a file."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what converters print, in Python and in C++, from the notebook; errors are raised all the same."""
-    level = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with (
-            open(os.devnull, "w") as void,
-            contextlib.redirect_stdout(void),
-            contextlib.redirect_stderr(void),
-            _stderr_of_libraries(void.fileno()),
-        ):
-            yield
-    finally:
-        logging.disable(level)
-
-
-@contextlib.contextmanager
-def _stderr_of_libraries(target: int) -> Iterator[None]:
-    """Send file descriptors 1 and 2, which C++ writes to, elsewhere."""
-    for stream in (sys.__stdout__, sys.__stderr__):
-        if stream is not None:
-            stream.flush()
-    saved = [os.dup(handle) for handle in (1, 2)]
-    try:
-        for handle in (1, 2):
-            os.dup2(target, handle)
-        yield
-    finally:
-        for handle, copy in zip((1, 2), saved, strict=True):
-            os.dup2(copy, handle)
-            os.close(copy)

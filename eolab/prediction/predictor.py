@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-from typing import Any, Literal
+import math
+from typing import Any
 
 import numpy as np
 
-from eolab.errors import DataError, EolabError, ParameterError, did_you_mean
-from eolab.prediction import exports, trial
-from eolab.prediction.engines import (
-    ENGINES,
-    TOLERANCE,
-    Engine,
-    Inputs,
-    KerasEngine,
-    OnnxEngine,
-    OpenvinoEngine,
-    Precision,
-    SklearnEngine,
-    cores,
-    input_dtypes,
-)
+from eolab.errors import DataError, ParameterError
+from eolab.prediction.engines import Engine, Inputs
+from eolab.prediction.litert import fits
 
-MODEL_FILE, BASELINE_FILE = "model.keras", "model.joblib"
 BATCH_SIZE = 1024
+BATCH_BYTES = 64e6
+"""Samples that are computed at once unless told: this many, or as many as fit these bytes of input."""
 
 
 class Predictor:
@@ -39,9 +27,10 @@ class Predictor:
         batch_size: Samples that are computed at once.
     """
 
-    def __init__(self, engine: Engine, fingerprint: str, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(self, engine: Engine, fingerprint: str, batch_size: int | None = None) -> None:
         self._compute = engine
-        self.engine, self.fingerprint, self.batch_size = engine.name, fingerprint, batch_size
+        self.engine, self.fingerprint = engine.name, fingerprint
+        self.batch_size = batch_size or _usual_batch(engine)
         self.timings: dict[str, float] = {}
         self.skipped: dict[str, str] = {}
 
@@ -56,10 +45,11 @@ class Predictor:
                 ``image`` may be NaN.
 
         Returns:
-            float32 (N, K).
+            float32 (N, K), or (N, H, W, K) of a model of images.
 
         Raises:
-            ParameterError: If an input is missing or their lengths differ.
+            ParameterError: If an input is missing or has another shape, or if lengths differ.
+            DataError: If an exported model does not take the NaN that the inputs have.
         """
         missing = [name for name in self._compute.dtypes if name not in inputs]
         if missing:
@@ -67,26 +57,55 @@ class Predictor:
                 f"The model takes {', '.join(self._compute.dtypes)}: {', '.join(missing)} is missing."
             )
         arrays = {name: np.asarray(inputs[name]) for name in self._compute.dtypes}
-        sizes = {name: len(values) for name, values in arrays.items()}
-        size = next(iter(sizes.values()))
-        if len(set(sizes.values())) != 1 or size == 0:
-            raise ParameterError(f"Arrays to predict must have one length, at least 1: found {sizes}.")
+        self._check(arrays)
+        size = len(next(iter(arrays.values())))
         parts = [self._batch(arrays, start, size) for start in range(0, size, self.batch_size)]
         return np.concatenate(parts)
 
+    def _check(self, arrays: Inputs) -> None:
+        """Refuse arrays of different lengths, and samples of another shape than the model takes."""
+        sizes = {name: len(values) for name, values in arrays.items()}
+        if len(set(sizes.values())) != 1 or 0 in sizes.values():
+            raise ParameterError(f"Arrays to predict must have one length, at least 1: found {sizes}.")
+        for name, values in arrays.items():
+            expected = self._compute.shapes.get(name)
+            if expected is not None and not fits(values.shape[1:], expected):
+                shape = ", ".join("any" if axis is None else str(axis) for axis in expected)
+                raise ParameterError(f"The model takes {name} of shape (N, {shape}): found {values.shape}.")
+
     def _batch(self, arrays: Inputs, start: int, size: int) -> np.ndarray:
-        """Return the probabilities of some rows, float32 (n, K)."""
-        rows: Any = slice(start, start + self.batch_size)
+        """Return the probabilities of some rows, float32 (n, …, K)."""
         count = min(self.batch_size, size - start)
+        rows: Any = slice(start, start + count)
         if self._compute.fixed_batch and count < self.batch_size:
-            rows = np.minimum(np.arange(start, start + self.batch_size), size - 1)  # the last one repeated
+            padded = min(self.batch_size, 1 << (count - 1).bit_length())  # few sizes, each compiled once
+            rows = np.minimum(np.arange(start, start + padded), size - 1)  # the last one repeated
         batch = {
             name: np.ascontiguousarray(values[rows], dtype=self._compute.dtypes[name])
             for name, values in arrays.items()
         }
         if not self._compute.takes_nan and "valid" in batch and "image" in batch:
             batch["image"] = _without_invalid(batch["image"], batch["valid"])
-        return np.asarray(self._compute(batch)[:count], np.float32)
+        found = np.asarray(self._compute(batch)[:count], np.float32)
+        if not self._compute.takes_nan and np.isnan(found).any() and _any_nan(batch):
+            raise DataError(
+                f"The inputs have NaN, which engine {self.engine!r} does not take with this model: "
+                "fill them, or use engine='keras'."
+            )
+        return found
+
+
+def _usual_batch(engine: Engine) -> int:
+    """Return how many samples to compute at once, so that inputs stay small."""
+    sizes = [
+        np.dtype(engine.dtypes[name]).itemsize * math.prod(axis or 1 for axis in shape)
+        for name, shape in engine.shapes.items()
+    ]
+    return int(np.clip(BATCH_BYTES // max(1, sum(sizes)), 1, BATCH_SIZE))
+
+
+def _any_nan(batch: Inputs) -> bool:
+    return any(values.dtype.kind == "f" and bool(np.isnan(values).any()) for values in batch.values())
 
 
 def _without_invalid(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -95,169 +114,3 @@ def _without_invalid(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
         return image
     seen = valid.reshape(valid.shape + (1,) * (image.ndim - valid.ndim)) != 0
     return np.where(seen, image, np.zeros((), image.dtype))
-
-
-def load(
-    source: Any,
-    engine: Literal["keras", "onnx", "openvino", "auto"] = "keras",
-    *,
-    batch_size: int = BATCH_SIZE,
-    threads: int | None = None,
-    precision: Precision = "float32",
-    example: Inputs | None = None,
-) -> Predictor:
-    """Return the predictor of a trained model.
-
-    In float32 all engines agree with Keras to :data:`TOLERANCE` (a probability differs by 1e-4 at most); with
-    ``"auto"`` an engine that does not is not taken.
-
-    Args:
-        source: A run folder with ``model.keras`` or ``model.joblib``, such a file, a Keras model, or a
-            baseline of :mod:`eolab.baselines` (whose engine is always ``sklearn``).
-        engine: ``"auto"`` times all that are installed on one batch and takes the fastest.
-        batch_size: Samples that are computed at once.
-        threads: Threads of ONNX Runtime and OpenVINO; all cores of this process by default.
-        precision: ``"bfloat16"`` lets OpenVINO compute in it, on processors that do.
-        example: A batch to time and compare with; made up if not given.
-
-    Raises:
-        DataError: If there is no model.
-        ParameterError: If the engine is unknown, not installed, or cannot take the model.
-    """
-    if engine not in (*ENGINES, "auto"):
-        raise ParameterError(f"There is no engine {engine!r}: {did_you_mean(engine, (*ENGINES, 'auto'))}")
-    file, model = _resolve(source)
-    if file is not None and file.suffix == ".joblib":
-        from eolab import baselines
-
-        model = baselines.load(file)
-    if hasattr(model, "predict_proba"):
-        identity = exports.sha256(file) if file else ""
-        return Predictor(SklearnEngine(model), identity, batch_size)
-    loader = _Loader(file, model, threads or cores(), precision, example, batch_size)
-    if engine == "auto":
-        return loader.fastest()
-    return loader.predictor(engine)
-
-
-def _resolve(source: Any) -> tuple[Path | None, Any]:
-    """Return the file of a model, or the model itself."""
-    if not isinstance(source, str | Path):
-        return None, source
-    path = Path(source)
-    candidates = [path] if path.is_file() else [path / MODEL_FILE, path / BASELINE_FILE]
-    for candidate in candidates:
-        if candidate.is_file() and candidate.suffix in (".keras", ".joblib"):
-            return candidate, None
-    raise DataError(
-        f"No model in {path}: expected {MODEL_FILE} or {BASELINE_FILE} there; train one first, "
-        "or name another run folder."
-    )
-
-
-class _Loader:
-    """Makes predictors of one Keras model; loads the model only if an engine needs it."""
-
-    def __init__(
-        self,
-        file: Path | None,
-        model: Any,
-        threads: int,
-        precision: Precision,
-        example: Inputs | None,
-        batch_size: int,
-    ) -> None:
-        self.file, self._model, self.threads, self.precision = file, model, threads, precision
-        self._example, self.batch_size = example, batch_size
-        self.fingerprint = exports.sha256(file) if file else trial.weights_hash(model)
-
-    @property
-    def model(self) -> Any:
-        """The Keras model."""
-        if self._model is None:
-            from eolab import models
-
-            assert self.file is not None
-            self._model = models.load(self.file, compiled=False)
-        return self._model
-
-    @property
-    def example(self) -> dict[str, np.ndarray]:
-        """A batch of plausible numbers, some of them not valid and NaN, for timing and comparing."""
-        if self._example is None:
-            self._example = trial.example(self.model, self.batch_size)
-        return dict(self._example)
-
-    def predictor(self, name: str) -> Predictor:
-        """Return the predictor of one engine.
-
-        Raises:
-            ParameterError: If it is not installed or cannot take the model.
-        """
-        if name == "keras":
-            return Predictor(KerasEngine(self.model), f"{self.fingerprint} float32", self.batch_size)
-        fresh = exports.existing(self.file, name, self.fingerprint) is None
-        file = self._exported(name)
-        try:
-            predictor = self._of_export(name, file)
-            if fresh:
-                self._compare(predictor(self.example), self.predictor("keras")(self.example), name)
-        except ParameterError:
-            if fresh:
-                shutil.rmtree(file.parent, ignore_errors=True)
-            raise
-        return predictor
-
-    def _of_export(self, name: str, file: Path) -> Predictor:
-        """Return the predictor of an exported model."""
-        precision = self.precision if name == "openvino" else "float32"
-        compute: Engine
-        try:
-            if name == "onnx":
-                compute = OnnxEngine(file, self.threads)
-            else:
-                compute = OpenvinoEngine(file, self.threads, self.precision)
-        except EolabError:
-            raise
-        except Exception as error:  # the engines' own kinds
-            reason = " ".join(str(error).split())[: exports.MAX_REASON]
-            raise ParameterError(
-                f"Engine {name!r} cannot run its export of this model ({reason}): "
-                "use engine='keras' or 'auto'."
-            ) from None
-        return Predictor(compute, f"{self.fingerprint} {precision}", self.batch_size)
-
-    def _compare(self, found: np.ndarray, expected: np.ndarray, name: str) -> None:
-        """Refuse an engine whose probabilities are not those of Keras."""
-        allowed = TOLERANCE[self.precision if name == "openvino" else "float32"]
-        difference = float(np.abs(found - expected).max())
-        if not difference <= allowed:  # NaN too
-            raise ParameterError(
-                f"Probabilities of engine {name!r} differ from Keras's by {difference:.2g}, more than "
-                f"{allowed:g}: use engine='keras' or 'auto'."
-            )
-
-    def _exported(self, name: str) -> Path:
-        found = exports.existing(self.file, name, self.fingerprint)
-        if found is not None:
-            return found
-        types = input_dtypes(self.model)
-        few = {key: self.example[key][:2].astype(dtype) for key, dtype in types.items()}
-        return exports.export(self.model, self.file, name, self.fingerprint, few)
-
-    def fastest(self) -> Predictor:
-        """Return the fastest predictor that agrees with Keras."""
-        tried: dict[str, Predictor] = {"keras": self.predictor("keras")}
-        expected, speed = trial.timed(tried["keras"], self.example)
-        timings, skipped = {"keras": speed}, {}
-        for name in ENGINES[1:]:
-            try:
-                tried[name] = self.predictor(name)
-                found, timings[name] = trial.timed(tried[name], self.example)
-                self._compare(found, expected, name)
-            except Exception as error:  # an engine that fails is one that is not taken
-                skipped[name] = str(error)
-        usable = {name: speed for name, speed in timings.items() if name not in skipped}
-        chosen = tried[max(usable, key=usable.__getitem__)]
-        chosen.timings, chosen.skipped = timings, skipped
-        return chosen

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eolab.prediction.engines import Inputs
+from eolab.prediction.engines import Inputs, inputs_of
 
 TIMED_RUNS = 3
 EXAMPLE_LENGTH = 16  # of axes that a model leaves open
@@ -29,9 +29,8 @@ def timed(predict: Callable[[Inputs], np.ndarray], inputs: Inputs) -> tuple[np.n
 def example(model: Any, size: int) -> dict[str, np.ndarray]:
     """Return made-up inputs of a model: reflectances, valid dates, days of a year."""
     rng = np.random.default_rng(0)
-    inputs = model.input if isinstance(model.input, dict) else {t.name: t for t in model.inputs}
     arrays: dict[str, np.ndarray] = {}
-    for name, tensor in inputs.items():
+    for name, tensor in inputs_of(model).items():
         shape = (size, *(EXAMPLE_LENGTH if axis is None else axis for axis in tensor.shape[1:]))
         arrays[name] = rng.random(shape, np.float32)
     if "day" in arrays:

@@ -1,0 +1,254 @@
+"""A trained network in every form it can be carried away in: how large, how true to Keras, how fast."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eolab.errors import DataError, EolabError, ParameterError
+from eolab.prediction.engines import OUTPUT, Inputs, Precision, cores, inputs_of
+from eolab.prediction.litert import QUANTISATIONS, export_litert
+from eolab.prediction.loading import Loader, load
+from eolab.prediction.predictor import Predictor
+from eolab.prediction.sources import MODEL_FILE, keras_model
+from eolab.progress import track
+
+CANDIDATES = (
+    ("keras", "float32"),
+    ("onnx", "float32"),
+    ("openvino", "float32"),
+    ("openvino", "bfloat16"),
+    *(("litert", quantisation) for quantisation in QUANTISATIONS),
+)
+"""Engine and precision of each row of the table."""
+COLUMNS = (
+    "engine",
+    "precision",
+    "size_mb",
+    "max_difference",
+    "mean_difference",
+    "mask_agreement",
+    "milliseconds",
+    "skipped",
+)
+
+
+def portable_table(
+    model: Any,
+    patches: np.ndarray | Inputs,
+    calibration: Iterable[Any] | None,
+    folder: str | Path,
+    threads: int = 1,
+    *,
+    output: str = OUTPUT,
+    runs: int = 15,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Export a network in all forms and compare them: size, agreement with Keras, time.
+
+    The engines take turns, a patch a turn, so that a busy machine slows all alike. All threads of the process
+    are kept on as many cores as `threads` (on Linux; elsewhere Keras uses all).
+
+    Args:
+        model: A Keras model, its file, or a run folder.
+        patches: Images (N, H, W, C), or the model's inputs by name, to compare on.
+        calibration: Samples of the training split for int8, see :func:`eolab.prediction.export_litert`.
+        folder: Where the exports go: ``model.keras``, ``model_onnx/``, ``model_openvino/`` and
+            ``model_<quantisation>.tflite``.
+        threads: Threads of each engine.
+        output: Which output to compare, of models with outputs by name.
+        runs: Patches timed with each engine, after one that is not.
+        progress: Whether to show progress.
+
+    Returns:
+        A row an engine and precision: ``size_mb`` of the files in 10^6 bytes; ``max_difference`` and
+        ``mean_difference`` of a probability to Keras's; ``mask_agreement``, the share of pixels (of samples,
+        for models without masks) whose most probable class is Keras's; ``milliseconds`` a patch, the median
+        of the runs; and in ``skipped`` why there is none of these.
+
+    Raises:
+        DataError: If there is no model or no patch.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    network = keras_model(model)
+    inputs = _named(network, patches)
+    network.save(folder / MODEL_FILE)
+    calibration = None if calibration is None else list(calibration)
+    predictors, skipped = {}, {}
+    steps = track(CANDIDATES, "Exporting", total=len(CANDIDATES), unit="export", progress=progress)
+    for candidate in steps:
+        try:
+            predictors[candidate] = _predictor(network, *candidate, folder, threads, calibration, output)
+        except EolabError as error:
+            skipped[candidate] = str(error)
+    found = {candidate: predictor(inputs) for candidate, predictor in predictors.items()}
+    expected = found["keras", "float32"]
+    times = _times(predictors, inputs, threads, runs)
+    rows = [
+        {"engine": engine, "precision": precision}
+        | (
+            {"size_mb": _size(folder, engine, precision) / 1e6, "milliseconds": times[engine, precision]}
+            | _agreement(found[engine, precision], expected)
+            if (engine, precision) in found
+            else {"skipped": skipped[engine, precision]}
+        )
+        for engine, precision in CANDIDATES
+    ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.assign(skipped=table["skipped"].fillna(""))
+
+
+def portable_masks(
+    folder: str | Path,
+    model: Any,
+    patches: np.ndarray | Inputs,
+    threads: int | None = None,
+    *,
+    class_index: int = 1,
+    output: str = OUTPUT,
+) -> dict[str, np.ndarray]:
+    """Return the probabilities that the exports of :func:`portable_table` give.
+
+    Args:
+        folder: Where the exports are.
+        model: The network that was exported, its file, or its run folder.
+        patches: Images (N, H, W, C), or the model's inputs by name.
+        threads: Threads of ONNX Runtime, OpenVINO and LiteRT; all cores of this process by default.
+        class_index: The class.
+        output: Which output, of models with outputs by name.
+
+    Returns:
+        float32 (N, H, W) by name: ``keras``, then engine and precision of each export that runs here, such
+        as ``litert int8``.
+
+    Raises:
+        DataError: If nothing was exported there.
+    """
+    folder = Path(folder)
+    if not (folder / MODEL_FILE).is_file():
+        raise DataError(f"{folder} has no exports: expected those of portable_table, call it first.")
+    network = keras_model(model)
+    inputs = _named(network, patches)
+    found = {"keras": load(network, output=output)(inputs)[..., class_index]}
+    for engine, precision in CANDIDATES[1:]:
+        if _exported(folder, engine, precision):
+            with contextlib.suppress(ParameterError):  # the table says why one does not run
+                predictor = _reload(network, engine, precision, folder, threads, output)
+                found[f"{engine} {precision}"] = predictor(inputs)[..., class_index]
+    return found
+
+
+def _named(network: Any, patches: np.ndarray | Inputs) -> dict[str, np.ndarray]:
+    """Return a network's inputs by name."""
+    given = patches if isinstance(patches, Mapping) else {next(iter(inputs_of(network))): patches}
+    inputs = {name: np.asarray(values) for name, values in given.items()}
+    if not len(next(iter(inputs.values()))):
+        raise DataError("No patch to compare the engines on: give at least one.")
+    return inputs
+
+
+def _exported(folder: Path, engine: str, precision: str) -> bool:
+    if engine == "litert":
+        return _litert_file(folder, precision).is_file()
+    return (folder / f"model_{engine}").is_dir()
+
+
+def _reload(
+    network: Any, engine: str, precision: Any, folder: Path, threads: int | None, output: str
+) -> Predictor:
+    """Return the predictor of an export, made now where there is none; one sample at a time."""
+    if engine == "litert":
+        return load(_litert_file(folder, precision), batch_size=1, threads=threads, output=output)
+    wanted: Precision = precision
+    loader = Loader(folder / MODEL_FILE, network, threads or cores(), wanted, None, 1, output)
+    return loader.predictor(engine, compared=False)
+
+
+def _predictor(
+    network: Any,
+    engine: str,
+    precision: Any,
+    folder: Path,
+    threads: int,
+    calibration: list[Any] | None,
+    output: str,
+) -> Predictor:
+    """Export a network where needed, and return its predictor for one sample at a time."""
+    if engine == "litert":
+        path = export_litert(network, _litert_file(folder, precision), precision, calibration)
+        return load(path, batch_size=1, threads=threads, output=output)
+    wanted: Precision = precision
+    return Loader(folder / MODEL_FILE, network, threads, wanted, None, 1, output).predictor(
+        engine, compared=False
+    )
+
+
+def _litert_file(folder: Path, quantisation: str) -> Path:
+    return folder / f"model_{quantisation}.tflite"
+
+
+def _size(folder: Path, engine: str, precision: str) -> int:
+    """Return the bytes of the files that an engine reads."""
+    if engine == "keras":
+        return (folder / MODEL_FILE).stat().st_size
+    if engine == "litert":
+        return _litert_file(folder, precision).stat().st_size
+    suffixes = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}[engine]
+    files = (folder / f"model_{engine}").iterdir()
+    return sum(file.stat().st_size for file in files if file.suffix in suffixes)
+
+
+def _agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
+    """Compare probabilities (N, …, K)."""
+    difference = np.abs(found - expected)
+    return {
+        "max_difference": float(difference.max()),
+        "mean_difference": float(difference.mean()),
+        "mask_agreement": float(np.mean(found.argmax(-1) == expected.argmax(-1))),
+    }
+
+
+def _times(
+    predictors: Mapping[tuple[str, str], Predictor], inputs: Inputs, threads: int, runs: int
+) -> dict[tuple[str, str], float]:
+    """Return the median time of one sample in milliseconds, engines in turns."""
+    count = len(next(iter(inputs.values())))
+    samples = [{name: values[n : n + 1] for name, values in inputs.items()} for n in range(count)]
+    taken: dict[tuple[str, str], list[float]] = {candidate: [] for candidate in predictors}
+    with pinned(threads):
+        for turn in range(runs + 1):
+            for candidate, predictor in predictors.items():
+                start = time.perf_counter()
+                predictor(samples[turn % count])
+                taken[candidate].append(1e3 * (time.perf_counter() - start))
+    return {candidate: statistics.median(values[1:]) for candidate, values in taken.items()}
+
+
+@contextlib.contextmanager
+def pinned(cores: int) -> Iterator[None]:
+    """Keep all threads of this process on so many cores, where the system lets one (Linux)."""
+    tasks = Path("/proc/self/task")
+    if not hasattr(os, "sched_setaffinity") or not tasks.is_dir():
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    before = {}
+    for task in [int(folder.name) for folder in tasks.iterdir()]:
+        with contextlib.suppress(ProcessLookupError):  # a thread that has just ended
+            before[task] = os.sched_getaffinity(task)
+            os.sched_setaffinity(task, sorted(allowed)[:cores])
+    try:
+        yield
+    finally:
+        for task in [int(folder.name) for folder in tasks.iterdir()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(task, before.get(task, allowed))
