@@ -377,7 +377,7 @@ def test_patches_of_other_sizes_are_read(tmp_path, small):
 
 
 def test_pixels_have_their_area_on_the_ground(tmp_path, small):
-    """UTM on its central meridian shrinks lengths to 0.9996; degrees by the ellipsoid's radii of curvature."""
+    """UTM on its central meridian shrinks lengths to 0.9996; degrees by radii of curvature."""
     utm = reader.open_patch(geotiff(tmp_path / "utm.tif", small))
     assert utm.pixel_area_m2 == pytest.approx(100 / 0.9996**2, rel=1e-4)
     degrees = reader.open_patch(geotiff(tmp_path / "degrees.tif", small, crs="EPSG:4326", step=1e-4))

@@ -154,7 +154,7 @@ def median_blur(gray: np.ndarray, k: int = K) -> np.ndarray:
     result = np.empty_like(gray)
     step = max(1, _WINDOWS // (count * width))
     for row in range(0, height, step):
-        part = windows[:, row : row + step].reshape(-1, k * k)  # (N · rows · W, k²), a copy
+        part = np.array(windows[:, row : row + step], order="C").reshape(-1, k * k)  # (N · rows · W, k²)
         part.partition(k * k // 2, axis=-1)
         result[:, row : row + step] = part[:, k * k // 2].reshape(count, -1, width)
     return result
