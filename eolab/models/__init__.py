@@ -78,7 +78,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "rau_net_2": _image(
         "residual_unet",
-        "RAU-Net 2: attention on each skip",
+        "RAU-Net 2: attention between encoder and decoder",
         "Le et al. 2023",
         "residual_unet",
         attention="skips",
@@ -125,10 +125,13 @@ def options(name: str) -> dict[str, Any]:
 def compile_options(name: str) -> dict[str, Any]:
     """Return the arguments of ``model.compile`` that train an architecture fastest on a processor.
 
-    Sixteen steps run in one go, so that callbacks see every sixteenth batch; results do not change.
+    Sixteen steps over series run in one go, so that callbacks see every sixteenth batch; results do not
+    change. A step over images is long enough to run alone.
     """
     _function(name)
-    return {"jit_compile": ARCHITECTURES[name].compiled, "steps_per_execution": 16}
+    architecture = ARCHITECTURES[name]
+    steps = 16 if architecture.kind == "series" else 1
+    return {"jit_compile": architecture.compiled, "steps_per_execution": steps}
 
 
 def describe(kind: str = "series", bands: int = 12, classes: int = 12, **shape: Any) -> pd.DataFrame:

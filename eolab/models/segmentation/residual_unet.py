@@ -14,7 +14,7 @@ from eolab.models.segmentation.attention import multi_attention
 from eolab.models.segmentation.convolutions import conv_norm, scaled
 
 FEATURES = (64, 128, 256, 512, 1024)  # of each level, 24 M weights
-SMALL = (20, 40, 82, 164, 334)  # 2.6 M weights
+SMALL = (24, 48, 88, 168, 320)  # 2.6 M weights
 ATTENTION = ("none", "blocks", "skips")
 
 
@@ -37,11 +37,12 @@ def residual_unet(
     - Residual blocks (He, Zhang, Ren and Sun 2016, Deep residual learning, CVPR) in place of the pairs of
       convolutions; see :func:`residual_block`. Levels, skip connections and transposed convolutions are those
       of the U-Net.
-    - RAU-Net 1 is attention "blocks": multi-head attention along the axes after each block of encoder and
-      decoder. RAU-Net 2 is attention "skips": on what each skip connection brings to the decoder.
-    - The report shows the blocks as drawings and gives numbers of weights, 24.4 M, 24.8 M and 24.8 M: what a
-      block holds is our reading, chosen to have these numbers.
-    - The small networks have as many levels and a third of the features.
+    - RAU-Net 1 is attention "blocks": :class:`eolab.models.segmentation.attention.MultiAttention` after each
+      block of encoder and decoder. RAU-Net 2 is attention "skips": on all that the encoder hands over, each
+      skip connection and the deepest features.
+    - The report shows blocks and combinations as drawings and gives numbers of weights, 24.4 M, 24.8 M and
+      24.8 M: what a block holds and where attention stands is our reading, within 2 % of these numbers.
+    - The small networks have as many levels and about a third of the features.
 
     Args:
         size: Side of the image in pixels, a multiple of 16.
@@ -74,30 +75,30 @@ def residual_unet(
         x = keras.layers.MaxPooling2D(2)(x) if level else x  # (B, H/2^l, W/2^l, F/2)
         x = block(x, features)  # (B, H/2^l, W/2^l, F)
         skips.append(x)
+    if attention == "skips":
+        skips = [multi_attention(skip, seeds) for skip in skips]
+        x = skips[-1]
     deep = half = x = seeds.dropout(dropout)(x) if dropout else x
     for level in reversed(range(deepest)):
-        skip = multi_attention(skips[level], seeds) if attention == "skips" else skips[level]
         up = keras.layers.Conv2DTranspose(sizes[level], 2, 2, kernel_initializer=seeds.he())(x)
-        half, x = x, block(keras.layers.Concatenate()([skip, up]), sizes[level])  # (B, H/2^l, W/2^l, F)
+        half, x = x, keras.layers.Concatenate()([skips[level], up])  # (B, H/2^l, W/2^l, 2 F)
+        x = block(x, sizes[level])  # (B, H/2^l, W/2^l, F)
     return heads.finish(inputs, x, half, deep, head=head, classes=classes, seeds=seeds, name="residual_unet")
 
 
 def residual_block(x: Any, features: int, seeds: Seeds) -> Any:
-    """Two convolutions and a shortcut: (B, H, W, C) → (B, H, W, F).
+    """One convolution to the block's features and a residual unit: (B, H, W, C) → (B, H, W, F).
 
-    - 3 × 3 convolution, batch normalisation, ReLU.
-    - 3 × 3 convolution in two halves of the channels, one with its weights on neighbouring pixels and one
-      with them two pixels apart (atrous), so that a block sees two scales; batch normalisation.
-    - The input through a 1 × 1 convolution is added, then ReLU.
+    - 3 × 3 convolution, batch normalisation, ReLU: C → F.
+    - The unit of Darknet-53 (Redmon and Farhadi 2018, YOLOv3): 1 × 1 convolution F → F/2, 3 × 3 convolution
+      F/2 → F, each with batch normalisation; its input is added as it is, then ReLU.
 
     Args:
         x: Features (B, H, W, C).
-        features: Features F, an even number.
+        features: Features F.
         seeds: Of the weights.
     """
-    shortcut = conv_norm(x, features, 1, seeds, activation=None)
-    y = conv_norm(x, features, 3, seeds)
-    middle = features // 2
-    near = conv_norm(y[..., :middle], middle, 3, seeds, activation=None)
-    far = conv_norm(y[..., middle:], features - middle, 3, seeds, dilation=2, activation=None)
-    return keras.layers.ReLU()(keras.layers.Add()([shortcut, keras.layers.Concatenate()([near, far])]))
+    x = conv_norm(x, features, 3, seeds)
+    y = conv_norm(x, max(4, features // 2), 1, seeds)
+    y = conv_norm(y, features, 3, seeds, activation=None)
+    return keras.layers.ReLU()(keras.layers.Add()([x, y]))

@@ -1,0 +1,349 @@
+"""Every segmentation network through the harness, heads and attention against NumPy, numbers of weights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+
+import keras
+import model_harness as harness
+import numpy as np
+import pytest
+
+from eolab import models
+from eolab.errors import DataError, ParameterError
+from eolab.models.layers import Normalize, Seeds
+from eolab.models.segmentation import attention, heads
+
+NAMES = models.names("segmentation")
+QUICK = ("unet", "rau_net_small")  # what is checked in full by the quick tests
+ALL = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NAMES]
+B, H, C, K = 4, 32, 3, 2
+NARROW = 0.0625
+STATISTICS = {"mean": [3.0, 1000.0, 0.1], "std": [1.0, 400.0, 0.2]}
+MILLIONS = {  # of weights with 23 channels, two classes and three resolutions, as the landslide study reports
+    "unet": 31.4,
+    "unet_cbam": 31.9,
+    "unet_se": 31.6,
+    "unet_multi_attention": 31.8,
+    "unet_residual": 24.4,
+    "rau_net_1": 24.8,
+    "rau_net_2": 24.8,
+    "mobilenetv3": 2.6,
+    "vnet": 2.6,
+    "squeeze_unet": 2.6,
+    "deeplabv3_small": 2.6,
+    "unet_residual_small": 2.6,
+    "rau_net_small": 2.6,
+}
+# Published without these heads and channels: U-Net++ 9.04 M (Zhou et al. 2018, table 2), SegFormer-B0 3.8 M
+# (Xie et al. 2021, table 1).
+PUBLISHED = {"unet_plus_plus": 9.04, "segformer_b0": 3.8}
+
+
+def patches(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Raw values of three bands in their own units; one half of each patch, each time another, differs."""
+    rng = np.random.default_rng(seed)
+    label = np.zeros((B, H, H), "uint8")
+    for mask, half in zip(label, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
+        view = mask if half[0] else mask.T
+        view[H // 2 * half[1] :][: H // 2] = 1
+    signal = label[..., None] * [2.0, -2.0, 1.0] + rng.normal(0, 0.3, (B, H, H, C))
+    image = np.array(STATISTICS["mean"]) + signal * np.array(STATISTICS["std"])
+    return {"image": image.astype("float32")}, label
+
+
+def build(name: str, seed: int = 0, head: str = "multi", **options) -> keras.Model:
+    given = {"size": H, "bands": C, "classes": K, "width": NARROW, **STATISTICS, **options}
+    return models.build(name, seed=seed, head=head, **given)
+
+
+def example(name: str, head: str = "multi") -> harness.Case:
+    inputs, label = patches()
+    return harness.Case(lambda seed: build(name, seed, head), inputs, heads.targets(label, head), K)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_probabilities_by_name_even_where_values_are_missing(name):
+    case = example(name)
+    harness.check_output(case)
+    harness.check_missing(case, np.array(STATISTICS["mean"]))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_configuration_and_file_hold_the_whole_model(name, tmp_path):
+    case = example(name)
+    harness.check_config(case)
+    harness.check_saved(case, tmp_path)
+
+
+@pytest.mark.parametrize("head", heads.HEADS)
+@pytest.mark.parametrize("name", ALL)
+def test_a_step_reaches_every_weight_with_every_head(name, head):
+    case = example(name, head)
+    harness.check_output(case)
+    harness.check_gradients(case)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_seed(name):
+    harness.check_seed(example(name))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_learns(name):
+    harness.check_learns(example(name, "mask"), steps=30, learning_rate=0.01)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", ALL)
+def test_mixed_precision(name, policy):
+    harness.check_precision(example(name, "dual"), policy)
+
+
+def planned(name: str, **options) -> keras.Model:
+    """The network without its numbers: layers, shapes and counts, in a moment."""
+    with keras.StatelessScope(initialize_variables=False):
+        return models.build(name, **{"size": 128, "bands": 23, "classes": K, "head": "multi", **options})
+
+
+@cache
+def full_size(name: str) -> keras.Model:
+    return planned(name)
+
+
+@pytest.mark.parametrize("name", [*MILLIONS, *PUBLISHED])
+def test_numbers_of_weights_are_those_of_the_report_or_paper(name):
+    expected = (MILLIONS | PUBLISHED)[name]
+    assert full_size(name).count_params() / 1e6 == pytest.approx(expected, rel=0.02)
+
+
+def test_attention_adds_weights_in_the_order_of_the_report():
+    counts = {name: full_size(name).count_params() for name in NAMES if name.startswith(("unet", "rau"))}
+    family = ("unet_residual", "unet", "unet_se", "unet_multi_attention", "unet_cbam")
+    assert sorted(family, key=counts.get) == list(family)
+    assert counts["unet_residual"] < counts["rau_net_2"] <= counts["rau_net_1"]
+    assert counts["unet_residual_small"] < counts["rau_net_small"]
+
+
+def test_the_unet_has_the_weights_of_its_paper():
+    """Ronneberger et al.: 31.03 M with one band and two classes; batch normalisation in place of biases."""
+    sizes = [64, 128, 256, 512, 1024]
+    down = sum(9 * a * b + 9 * b * b for a, b in zip([1, *sizes], sizes, strict=False))
+    up = sum(4 * a * b + b + 9 * 2 * b * b + 9 * b * b for a, b in zip(sizes[1:], sizes, strict=False))
+    norms = sum(2 * 4 * b for b in [*sizes, *sizes[:-1]])
+    model = planned("unet", bands=1, head="mask")
+    assert model.count_params() == down + up + norms + 64 * K + K
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_narrow_network_has_the_layers_of_the_wide_one(name):
+    narrow, wide = planned(name, width=0.25), full_size(name)
+    assert [type(layer) for layer in narrow.layers] == [type(layer) for layer in wide.layers]
+    assert narrow.count_params() < wide.count_params() / 8
+    shapes = {key: tuple(value.shape) for key, value in narrow.output.items()}
+    assert shapes == {"mask": (None, 128, 128, 2), "half": (None, 64, 64, 2), "double": (None, 256, 256, 2)}
+
+
+# --- Heads -------------------------------------------------------------------------------------------------
+
+
+def test_targets_are_those_of_a_loop():
+    rng = np.random.default_rng(0)
+    label = rng.choice([0, 1, 255], (5, 8, 8), p=[0.5, 0.1, 0.4]).astype("uint8")
+    label[0], label[1] = 255, 0
+    label[2, :4] = 255
+    multi, dual = heads.targets(label, "multi"), heads.targets(label, "dual")
+    assert (list(multi), list(dual)) == (["mask", "half", "double"], ["mask", "patch"])
+    assert list(heads.targets(label, "mask")) == ["mask"]
+
+    def highest(values: np.ndarray) -> int:
+        known = [int(v) for v in values.ravel() if v != 255]
+        return max(known) if known else 255
+
+    for b in range(5):
+        assert dual["patch"][b] == highest(label[b])
+        for y, x in np.ndindex(4, 4):
+            assert multi["half"][b, y, x] == highest(label[b, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2])
+        for y, x in np.ndindex(16, 16):
+            assert multi["double"][b, y, x] == label[b, y // 2, x // 2]
+    assert all(values.dtype == np.uint8 for values in (multi | dual).values())
+    np.testing.assert_array_equal(multi["mask"], label)
+
+
+def test_targets_name_what_is_wrong():
+    with pytest.raises(ParameterError, match=r"no head 'dul'.*did you mean 'dual'"):
+        heads.targets(np.zeros((1, 4, 4), "uint8"), "dul")
+    with pytest.raises(DataError, match="even sides"):
+        heads.targets(np.zeros((1, 5, 5), "uint8"), "multi")
+
+
+def test_without_features_at_half_resolution_the_head_averages_them():
+    inputs, x = heads.image_input(8, C, **STATISTICS)
+    model = heads.finish(
+        inputs, x, None, x, head="multi", classes=K, seeds=Seeds(0), name="linear"
+    )  # the features are the bands
+    image = patches()[0]["image"][:, :8, :8]
+    found = harness.predict(model, {"image": image})
+    kernel, bias = model.get_layer("half_logits").get_weights()
+    scaled = (image - np.array(STATISTICS["mean"])) / np.array(STATISTICS["std"])
+    pooled = scaled.reshape(B, 4, 2, 4, 2, C).mean(axis=(2, 4))
+    odds = np.exp(pooled @ kernel[0, 0] + bias)
+    np.testing.assert_allclose(found["half"], odds / odds.sum(-1, keepdims=True), atol=1e-5)
+
+
+def test_normalize_takes_images_without_a_mask():
+    image = np.array([[[[4.0, np.nan, 0.3]]]], "float32")  # (1, 1, 1, 3)
+    np.testing.assert_allclose(Normalize(**STATISTICS)(image), [[[[1.0, 0.0, 1.0]]]], atol=1e-6)
+
+
+# --- Attention ---------------------------------------------------------------------------------------------
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def weighed(kind: str, x: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """What an attention makes of features, and its weights, biases being no longer 0."""
+    inputs = keras.Input(x.shape[1:])
+    model = keras.Model(inputs, attention.attend(inputs, kind, Seeds(1)))
+    rng = np.random.default_rng(2)
+    model.set_weights([w + rng.normal(0, 0.1, w.shape) for w in model.get_weights()])
+    return harness.predict(model, x), model.get_weights()
+
+
+def test_squeeze_and_excitation_is_the_formula():
+    x = np.random.default_rng(0).normal(size=(2, 4, 6, 32)).astype("float32")
+    got, (first, b1, second, b2) = weighed("se", x)
+    hidden = np.maximum(x.mean(axis=(1, 2)) @ first.reshape(32, -1) + b1, 0)
+    gate = sigmoid(hidden @ second.reshape(-1, 32) + b2)
+    np.testing.assert_allclose(got, x * gate[:, None, None], atol=1e-5)
+
+
+def test_cbam_is_the_formula():
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 32)).astype("float32")
+    got, (first, b1, second, b2, kernel) = weighed("cbam", x)
+    mlp = [np.maximum(z @ first + b1, 0) @ second + b2 for z in (x.mean(axis=(1, 2)), x.max(axis=(1, 2)))]
+    x = x * sigmoid(mlp[0] + mlp[1])[:, None, None]
+    summary = np.pad(np.stack([x.mean(-1), x.max(-1)], -1), ((0, 0), (3, 3), (3, 3), (0, 0)))
+    for i, j in np.ndindex(5, 6):
+        logit = np.einsum("bijc,ijc->b", summary[:, i : i + 7, j : j + 7], kernel[..., 0])
+        np.testing.assert_allclose(got[:, i, j], x[:, i, j] * sigmoid(logit)[:, None], atol=1e-5)
+
+
+def test_multi_attention_is_the_formula():
+    rows, columns, channels = 3, 5, 128
+    x = np.random.default_rng(0).normal(size=(2, rows, columns, channels)).astype("float32")
+    got, (project, merge, bias) = weighed("multi", x)
+    tokens = np.concatenate([x.mean(2), x.mean(1), x.mean((1, 2))[:, None]], axis=1)  # (B, H + W + 1, C)
+    query, key, value = np.split(tokens @ project, [4, 8], axis=-1)  # four heads, of 1, 1 and 2 features
+    for b in range(2):
+        seen = np.empty((rows + columns + 1, 8))
+        for h in range(4):
+            odds = np.exp(np.outer(query[b, :, h], key[b, :, h]))
+            seen[:, 2 * h : 2 * h + 2] = odds / odds.sum(-1, keepdims=True) @ value[b, :, 2 * h : 2 * h + 2]
+        out = seen @ merge + bias
+        for i, j in np.ndindex(rows, columns):
+            gate = sigmoid(out[i] + out[-1]) * sigmoid(out[rows + j] + out[-1])
+            np.testing.assert_allclose(got[b, i, j], x[b, i, j] * gate, atol=1e-5)
+
+
+def test_multi_attention_turns_with_the_map():
+    x = np.random.default_rng(0).normal(size=(1, 6, 6, 16)).astype("float32")
+    layer = attention.MultiAttention(seed=3)
+    turned = keras.ops.convert_to_numpy(layer(np.rot90(x, axes=(1, 2)).copy()))
+    np.testing.assert_allclose(turned, np.rot90(layer(x), axes=(1, 2)), atol=1e-6)
+
+
+def test_no_attention_leaves_features_alone():
+    x = keras.Input((4, 4, 8))
+    assert attention.attend(x, "none", Seeds(0)) is x
+
+
+# --- Names and errors --------------------------------------------------------------------------------------
+
+
+def test_names_belong_to_kinds():
+    assert len(NAMES) == 17
+    assert "unet" not in models.names()
+    assert models.names("series") == models.names()
+    with pytest.raises(ParameterError, match=r"kind 'image'.*'segmentation'"):
+        models.names("image")
+
+
+def test_what_a_name_fixes_is_no_option():
+    assert models.options("unet")["attention"] == "none"
+    assert "attention" not in models.options("unet_se")
+    with pytest.raises(ParameterError, match="no option 'attention'"):
+        build("unet_se", attention="cbam")
+
+
+def test_wrong_sizes_and_names_are_named():
+    with pytest.raises(ParameterError, match="unet: size is 40, expected a multiple of 16"):
+        build("unet", size=40)
+    with pytest.raises(ParameterError, match=r"no head 'mul'.*did you mean 'multi'"):
+        build("unet", head="mul")
+    with pytest.raises(ParameterError, match=r"no attention 'cban'.*did you mean 'cbam'"):
+        build("unet", attention="cban")
+    with pytest.raises(ParameterError, match="'unet' needs size"):
+        models.build("unet", bands=3, classes=2)
+    with pytest.raises(ParameterError, match="'lstm' has no option 'size'"):
+        models.build("lstm", times=3, bands=3, classes=2, size=32)
+
+
+@pytest.mark.parametrize("size", [31, 100, 120])
+@pytest.mark.parametrize("name", ALL)
+def test_a_network_takes_a_size_or_says_which_it_takes(name, size):
+    try:
+        model = planned(name, size=size, width=NARROW, bands=C, head="mask")
+    except ParameterError as error:
+        message = str(error)
+    else:
+        message = ""
+        assert model.output["mask"].shape[1:3] == (size, size)
+    assert not message or f"size is {size}, expected a multiple of" in message
+
+
+def test_describe_lists_every_network():
+    table = models.describe("segmentation", bands=3, classes=2, size=32, width=NARROW)
+    assert list(table.index) == NAMES
+    assert "Ronneberger" in table.loc["unet", "paper"]
+    assert "head=mask" in table.loc["unet", "options"]
+
+
+# --- Backends ----------------------------------------------------------------------------------------------
+
+JAX = """
+import sys, keras, numpy as np
+from eolab import models
+assert keras.backend.backend() == "jax"
+inputs = {"image": np.load("image.npy")}
+label = np.load("label.npy")
+for name in sys.argv[1:]:
+    model = models.load(name + ".keras")
+    np.save(name + ".npy", model.predict(inputs, verbose=0)["mask"])
+    model.compile(keras.optimizers.Adam(0.01), {"mask": "sparse_categorical_crossentropy"})
+    losses = [float(model.train_on_batch(inputs, {"mask": label})) for _ in range(8)]
+    assert losses[-1] < losses[0], (name, losses)
+"""
+
+
+@pytest.mark.parametrize("names", [QUICK, pytest.param(tuple(NAMES), marks=pytest.mark.slow)], ids=str)
+def test_on_jax_saved_networks_predict_the_same_and_train(names, tmp_path):
+    inputs, label = patches()
+    np.save(tmp_path / "image.npy", inputs["image"])
+    np.save(tmp_path / "label.npy", label)
+    made = {name: build(name, head="mask") for name in names}
+    for name, model in made.items():
+        model.save(tmp_path / f"{name}.keras")
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run(
+        [sys.executable, "-c", JAX, *made], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, model in made.items():
+        expected = harness.predict(model, inputs)["mask"]
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, atol=1e-4)
