@@ -70,9 +70,10 @@ def fit(
         optimizer: Keras's name of the optimizer.
         optimizer_options: Its arguments, such as ``{"weight_decay": 0.01}``.
         clipnorm: Longest gradient of a weight; None for no limit.
-        ema: Momentum of an exponential moving average of the weights over the steps, such as 0.99 for about
-            the last 100; None for none. Validation, the best epoch and the final weights are then those of
-            the averages (``loss`` is of the trained weights); give it far fewer steps than the training has.
+        ema: Momentum of an exponential moving average of the weights over the steps; None for none. It is a
+            mean of about the last 1 / (1 − ema) steps, which must be few beside those of the training.
+            Validation, the best epoch and the final weights are then those of the averages; ``loss`` is of
+            the trained weights.
         loss: Loss of labels and probabilities: a text such as ``"0.5*focal + 0.5*iou"``
             (:func:`eolab.losses.build`), a Keras loss, or either by output; cross entropy by default.
         metrics: Keras metrics, weighted by sample, as a list or as lists by output; accuracy by default.
