@@ -9,7 +9,8 @@ side of the window in pixels.
   pixels. The window is 11 pixels wide: with an even one the image would move by half a pixel.
 - Median blur: window of 10 × 10 pixels, from 5 before the pixel to 4 after it; of its 100 values the 51st.
 - Gradients: Sobel kernels, x to the right and y downward, not divided by their sum.
-- Edges: Canny, 1 = edge; see :func:`eolab.landslide.edges.canny`.
+- Edges: Canny, 1 = edge, of the gray image in 8 bits between the patch's 1st and 99th percentile; see
+  :func:`eolab.landslide.edges.canny`.
 
 Outside the patch its pixels are mirrored (d c b a | a b c d | d c b a); for edges the outermost is repeated.
 

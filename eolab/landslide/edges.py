@@ -7,6 +7,7 @@ from scipy import ndimage
 
 SIGMA_PX = 1.0
 LOW, HIGH = 100.0, 200.0
+TAILS = (1, 99)  # percentiles of a patch that become 0 and 255
 _SECTOR = np.float32(np.tan(np.pi / 8))  # a direction counts as that of a neighbour within 22.5°
 _EIGHT = np.zeros((3, 3, 3), bool)  # pixels touch their eight neighbours, patches do not touch each other
 _EIGHT[1] = True
@@ -15,8 +16,8 @@ _EIGHT[1] = True
 def canny(gray: np.ndarray, sigma_px: float = SIGMA_PX, low: float = LOW, high: float = HIGH) -> np.ndarray:
     """Find edges (Canny 1986, https://doi.org/10.1109/TPAMI.1986.4767851).
 
-    Each patch is scaled to 8 bits by its own range and smoothed by a Gaussian; where the length of its Sobel
-    gradient exceeds that of both neighbours along the gradient, a pixel is a candidate. Candidates above
+    Each patch is scaled to 8 bits by its own percentiles and smoothed by a Gaussian. A pixel whose Sobel
+    gradient is longer than those of both neighbours along the gradient is a candidate. Candidates above
     ``high`` are edges, and so are those above ``low`` that hang together with one.
 
     Args:
@@ -34,8 +35,14 @@ def canny(gray: np.ndarray, sigma_px: float = SIGMA_PX, low: float = LOW, high: 
 
 
 def eight_bits(gray: np.ndarray) -> np.ndarray:
-    """Return patches (N, H, W) scaled to whole numbers 0 to 255, each by its own range; float32."""
-    return np.rint(255 * own_range(gray, axes=(1, 2)))
+    """Return patches (N, H, W) as whole numbers 0 to 255, float32; 0 in a patch without contrast.
+
+    The darkest and the brightest percent of a patch are cut off: with its full range a single roof or cloud
+    would leave nothing of the contrast of the ground, and so no edge.
+    """
+    low, high = np.percentile(gray, TAILS, axis=(1, 2), keepdims=True).astype(np.float32)  # (N, 1, 1) each
+    scale = np.divide(255, high - low, out=np.zeros_like(high), where=high > low)
+    return np.rint(np.clip((gray - low) * scale, 0, 255))
 
 
 def own_range(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
