@@ -60,7 +60,9 @@ def efficientnetv2(
     """
     seeds = Seeds(seed)
     inputs, image = heads.image_input(size, bands, mean, std)
-    x = conv_norm(image, scaled(24, width), 3, seeds, strides=2, activation="silu")  # (B, H/2, W/2, 24)
+    x = conv_norm(
+        image, scaled(24, width), 3, seeds, strides=2, activation="silu", first=True
+    )  # (B, H/2, W/2, 24)
     skips, done, total = [image], 0, sum(stage[3] for stage in STAGES)
     for stage, (fused, expansion, filters, blocks, strides) in enumerate(STAGES):
         if strides > 1:
@@ -75,6 +77,7 @@ def efficientnetv2(
                 activation="silu",
                 fused=fused,
                 drop=drop_path * done / total,
+                first=strides > 1 and block == 0 and len(skips) % 2 == 1,  # in turn: features stay centred
             )
             x, done = inverted_residual(x, sizes, seeds), done + 1
     deep = half = x = seeds.dropout(dropout)(x)  # (B, H/32, W/32, 256)

@@ -21,6 +21,7 @@ import numpy as np
 from eolab.errors import DataError, ParameterError, did_you_mean
 from eolab.legends import IGNORE
 from eolab.models.layers import Normalize, Seeds
+from eolab.models.segmentation.convolutions import batch_norm
 
 HEADS = ("mask", "dual", "multi")
 
@@ -128,7 +129,7 @@ def _doubled(features: Any, seeds: Seeds) -> Any:
     """Features at twice the resolution: (B, H, W, F) → (B, 2H, 2W, F/2)."""
     filters = max(4, features.shape[-1] // 2)
     x = keras.layers.Conv2DTranspose(filters, 2, 2, use_bias=False, kernel_initializer=seeds.he())(features)
-    return keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    return keras.layers.ReLU()(batch_norm()(x))
 
 
 def _pixels(features: Any, classes: int, seeds: Seeds, name: str) -> Any:

@@ -112,7 +112,7 @@ def _block(
         dilation=dilation,
         squeezed=scaled(hidden, 0.25) if squeeze else 0,
         activation=activation,
-        first=strides > 1 and filters != 80,  # all but the last of the strided layers
+        first=strides > 1 and filters != 40,  # with the first convolution: first, first, last, first
     )
     return inverted_residual(x, block, seeds, gate="hard_sigmoid")
 

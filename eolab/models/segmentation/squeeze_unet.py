@@ -10,7 +10,7 @@ import keras
 from eolab.errors import ParameterError
 from eolab.models.layers import Seeds
 from eolab.models.segmentation import heads
-from eolab.models.segmentation.convolutions import conv_norm, scaled
+from eolab.models.segmentation.convolutions import batch_norm, conv_norm, scaled
 
 FACTORS = (1, 2, 4, 8, 15.5)  # features of each level, as multiples of the first one's
 SQUEEZE = 8  # features of a fire module for one that its squeeze layer keeps (Iandola et al. 2016)
@@ -88,7 +88,7 @@ def fire(x: Any, filters: int, seeds: Seeds, transposed: bool = False) -> Any:
     x = conv_norm(x, squeezed, 1, seeds)  # (B, H, W, S)
     if transposed:
         x = keras.layers.Conv2DTranspose(squeezed, 2, 2, use_bias=False, kernel_initializer=seeds.he())(x)
-        x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))  # (B, 2 H, 2 W, S)
+        x = keras.layers.ReLU()(batch_norm()(x))  # (B, 2 H, 2 W, S)
     one = conv_norm(x, filters // 2, 1, seeds)
     three = conv_norm(x, filters - filters // 2, 3, seeds)
     return keras.layers.Concatenate()([one, three])

@@ -10,7 +10,7 @@ import keras
 from eolab.errors import ParameterError
 from eolab.models.layers import Seeds
 from eolab.models.segmentation import heads
-from eolab.models.segmentation.convolutions import BRANCH_SCALE, conv_norm, scaled
+from eolab.models.segmentation.convolutions import BRANCH_SCALE, batch_norm, conv_norm, scaled
 
 CONVOLUTIONS = (1, 2, 3, 3, 3)  # of each stage of the paper, from the full resolution down
 
@@ -70,7 +70,7 @@ def vnet(
         up = keras.layers.Conv2DTranspose(sizes[level], 2, 2, use_bias=False, kernel_initializer=seeds.he())(
             x
         )  # (B, H/2^l, W/2^l, 2^l F)
-        up = _prelu(keras.layers.BatchNormalization()(up))
+        up = _prelu(batch_norm()(up))
         half, x = x, keras.layers.Concatenate()([up, skips[level]])  # (B, H/2^l, W/2^l, 2^(l+1) F)
         x = residual_stage(x, CONVOLUTIONS[level], kernel_size, seeds)
     return heads.finish(inputs, x, half, deep, head=head, classes=classes, seeds=seeds, name="vnet")
