@@ -61,21 +61,12 @@ def part(function, shape: tuple[int, ...], *args, **options) -> keras.Model:
     return keras.Model(x, function(x, *args, **options))
 
 
-def run(model, x: np.ndarray) -> np.ndarray:
+def run(model, x) -> np.ndarray:
     return keras.ops.convert_to_numpy(model(x, training=False))
 
 
 def trainable(model: keras.Model) -> int:
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-
-
-def calibrated(model: keras.Model, inputs) -> keras.Model:
-    """The model with the statistics of these inputs in batch normalisation, as after training."""
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
-    model(inputs, training=True)
-    return model
 
 
 def norm(x: np.ndarray) -> np.ndarray:
@@ -374,7 +365,7 @@ def responses(model: keras.Model, size: int, places: np.ndarray) -> np.ndarray:
     """What a brighter pixel at each (row, column) adds to the scores of an even image: (N, H, W) from 0."""
     images = np.ones((len(places) + 1, size, size, 3), "float32")
     images[np.arange(len(places)), places[:, 0], places[:, 1]] += 1
-    scores = run(model, images)[..., 1].astype(float)
+    scores = run(model, {"image": images})[..., 1].astype(float)
     change = scores[:-1] - scores[-1]
     return change - change.min(axis=(1, 2), keepdims=True)
 
