@@ -30,7 +30,7 @@ class Given(keras.utils.PyDataset):
 
 def expected(net, data, output, loss):
     """Loss and F1 of an output, from the predictions."""
-    p = np.array(net(data[0], training=False)[output])
+    p = keras.ops.convert_to_numpy(net(data[0], training=False)[output])
     score = losses.PooledScore("f1")
     score.update_state(data[1][output], p)
     return float(losses.build(loss)(data[1][output], p)), float(score.result())
