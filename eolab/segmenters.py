@@ -9,7 +9,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from eolab import augment, losses, models, postprocess, training
+from eolab import augment, losses, models, postprocess, probabilities, training
 from eolab.batches import StoreBatches
 from eolab.models.segmentation import heads
-from eolab.progress import track
 from eolab.store import Store
 
 Rows = Mapping[str, np.ndarray]
@@ -30,17 +29,19 @@ CLASS = 1  # the class whose probability is kept: a landslide, a clearing
 
 
 class Channels(Protocol):
-    """Which channels of a stored image a network reads.
+    """Which channels of a stored image a network reads."""
 
-    Attributes:
-        names: Name of each of C channels.
-        mean: Mean of each over the training patches.
-        std: Standard deviation likewise.
-    """
+    @property
+    def names(self) -> Sequence[str]:
+        """Name of each of C channels."""
 
-    names: Sequence[str]
-    mean: Sequence[float]
-    std: Sequence[float]
+    @property
+    def mean(self) -> Sequence[float]:
+        """Mean of each over the training patches."""
+
+    @property
+    def std(self) -> Sequence[float]:
+        """Standard deviation of each over the training patches."""
 
     def assemble(self, image: np.ndarray) -> np.ndarray:
         """Return the channels (..., C) of stored images (..., all channels)."""
@@ -121,7 +122,13 @@ def fit(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shape: dict[str, Any] = {"width": width, "head": head, "options": options, "classes": classes, "seed": seed}
+    shape: dict[str, Any] = {
+        "width": width,
+        "head": head,
+        "options": options,
+        "classes": classes,
+        "seed": seed,
+    }
     network = build(name, store, channels, **shape)
     of_masks, batches = losses.build(loss), partial(_batches, store, channels, head, batch_size, seed)
     history = training.fit(
@@ -201,51 +208,7 @@ def predict(
         found = fitted.outputs(image)
         return found | ({"angles": postprocess.multi_angle(fitted.mask, image)} if angles else {})
 
-    return write(compute, store, rows, folder, part, batch_size=batch_size, progress=progress)
-
-
-def write(
-    compute: Callable[[np.ndarray], np.ndarray | Outputs],
-    store: Store,
-    rows: np.ndarray,
-    folder: str | Path,
-    part: str,
-    *,
-    batch_size: int = 16,
-    progress: bool = True,
-) -> Outputs:
-    """Write what a function of stored images gives for each patch; see :func:`predict`.
-
-    Args:
-        compute: From images (n, H, W, all channels) to the probabilities of ``mask`` (n, H, W), or to a dict
-            of several outputs.
-        store: The patches.
-        rows: Rows of the store.
-        folder: Where the files go.
-        part: What the rows are.
-        batch_size: Patches computed at once.
-        progress: Whether to show progress.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, np.memmap] = {}
-    steps = range(0, len(rows), batch_size)
-    for start in track(steps, f"Predicting {part}", total=len(steps), unit="batch", progress=progress):
-        found = compute(store.gather(rows[start : start + batch_size], ["image"])["image"])
-        for name, values in ({"mask": found} if isinstance(found, np.ndarray) else found).items():
-            if name not in files:
-                path, shape = folder / f"{part}_{name}.npy", (len(rows), *values.shape[1:])
-                files[name] = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-            files[name][start : start + batch_size] = values
-    for file in files.values():
-        file.flush()
-    return read(folder, part)
-
-
-def read(folder: str | Path, part: str) -> Outputs:
-    """Return the memory maps that :func:`predict` wrote for a part, by output; empty where there are none."""
-    files = sorted(Path(folder).glob(f"{part}_*.npy"))
-    return {file.stem.removeprefix(f"{part}_"): np.load(file, mmap_mode="r") for file in files}
+    return probabilities.write(compute, store, rows, folder, part, batch_size=batch_size, progress=progress)
 
 
 def _batches(

@@ -32,6 +32,7 @@ FLOORS = [
         "training",
         "prediction",
         "postprocess",
+        "probabilities",
         "mapping",
         "evaluation",
         "classifiers",

@@ -17,13 +17,14 @@ from eolab.landslide.explore import (
     read_patches,
     usable,
 )
-from eolab.landslide.folds import fold_scores, fold_summary, fold_table
+from eolab.landslide.folds import fold_scores, fold_summary, fold_table, train_fold
 from eolab.landslide.patches import (
     augmented,
     demo_predict,
     detection_table,
     patch_score,
     rows_of,
+    scores_at,
     split_column,
     spread_rows,
     telling_patches,
@@ -72,6 +73,7 @@ __all__ = [
     "rows_of",
     "sample_producer",
     "sample_table",
+    "scores_at",
     "select",
     "split_column",
     "spread_rows",
@@ -81,5 +83,6 @@ __all__ = [
     "technique_table",
     "telling_patches",
     "threshold_table",
+    "train_fold",
     "usable",
 ]

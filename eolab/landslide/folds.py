@@ -2,16 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from eolab import evaluation
+from eolab import evaluation, metrics, postprocess, probabilities
+from eolab.landslide import baselines, channels
+from eolab.landslide.samples import Rows, labels
+from eolab.store import Store
 
 Key = tuple[str, str, int, str]  # model, kind of folds, fold, threshold ("0.5" or "chosen")
 STATISTICS = ("landslide_f1", "macro_f1", "mean_iou")
 COLUMNS = ["name", "kind", "fold", "threshold", "value", "statistic", "estimate", "low", "high"]
+
+
+def train_fold(
+    model: str,
+    store: Store,
+    rows: Rows,
+    groups: Sequence[str],
+    beside: Sequence[str] = (),
+    *,
+    folder: str | Path,
+    seed: int = 0,
+    **settings: Any,
+) -> dict[str, dict[str, tuple[float, np.ndarray]]]:
+    """Train a network and fit baselines on one fold, and score its test patches.
+
+    Args:
+        model: Name of the network.
+        store: Store of the study.
+        rows: Rows for "train", "validation" and "test".
+        groups: Channel groups that the network reads.
+        beside: Names of baselines.
+        folder: Where the fold's model and probabilities go; a stopped training goes on there.
+        seed: Of weights, order and draws.
+        **settings: Of :func:`eolab.segmenters.fit`.
+
+    Returns:
+        By predictor and by "0.5" and "chosen" (on the validation patches): the threshold and the confusion
+        matrices (N, 2, 2) of the test patches.
+    """
+    from eolab import segmenters  # here: it loads Keras
+
+    read = channels.select(groups, store, rows["train"])
+    fitted = segmenters.fit(model, store, rows, read, folder=folder, seed=seed, **settings)
+    predictors = {model: fitted.mask}
+    predictors |= {name: baselines.fit(name, store, rows["train"], seed=seed).predict for name in beside}
+    truth = {part: labels(store, rows[part]) for part in ("validation", "test")}
+    found = {}
+    for name, compute in predictors.items():
+        into = Path(folder) / "probabilities" / name
+        mask = {
+            part: probabilities.write(compute, store, rows[part], into, part, progress=False)["mask"]
+            for part in truth
+        }
+        limits = {"0.5": 0.5, "chosen": postprocess.choose_threshold(mask["validation"], truth["validation"])}
+        found[name] = {
+            rule: (limit, metrics.confusions(truth["test"], postprocess.decide(mask["test"], limit), 2))
+            for rule, limit in limits.items()
+        }
+    return found
 
 
 def fold_scores(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eolab import evaluation, metrics, postprocess
 from eolab.landslide import channels
 from eolab.landslide.samples import Rows, fold_rows
 from eolab.store import Store
@@ -57,6 +58,29 @@ def augmented(
         return image, label
     changed, mask = augment({"image": image}, label, np.random.default_rng(seed))
     return np.concatenate([image, changed["image"]]), np.concatenate([label, mask])
+
+
+def scores_at(
+    probability: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    thresholds: Mapping[str, float],
+    groups: np.ndarray | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Score masks of several models, each at its own threshold.
+
+    Args:
+        probability: (N, H, W) by model.
+        truth: (N, H, W).
+        thresholds: By model.
+        groups: Group of each patch for the bootstrap.
+        **options: Of :func:`eolab.evaluation.mask_scores`, whose result this returns.
+    """
+    matrices = {
+        name: metrics.confusions(truth, postprocess.decide(values, thresholds[name]), 2)
+        for name, values in probability.items()
+    }
+    return evaluation.mask_scores(matrices, groups, **options)
 
 
 def patch_score(outputs: Mapping[str, np.ndarray], threshold: float) -> tuple[np.ndarray, float]:
