@@ -136,7 +136,7 @@ def _parcels(
     draw, growth = rng.random((2, count))
     farmed = (steepness < _FLAT_DEG) & (draw < 0.35 + 0.6 * climate.farms)
     crop = np.where(growth < 0.35, 0.3 * growth, 0.45 + 0.5 * growth)
-    cut = (steepness > 11) & (wooded > 0.5) & (draw < 0.03 + 0.09 * climate.clearings)
+    cut = (steepness > 11) & (wooded > 0.5) & (draw < 0.02 + 0.08 * climate.clearings)
     here = farmed[parcels]
     cover[here] = FIELD
     green[here] = crop[parcels][here]

@@ -24,7 +24,7 @@ _WOBBLE = (0, 2, -2, 1, -1)  # patches with landslides more or fewer than the me
 _GOLDEN = (5**0.5 - 1) / 2
 # Area of the landslides of a patch in pixels, by quantile among the patches that have any.
 _QUANTILES = (0.020, 0.060, 0.25, 0.50, 0.75, 0.93, 0.985, 0.986, 1.0)
-_AREAS_PX = (1.49, 6.0, 60.0, 210.0, 580.0, 1500.0, 2600.0, 6700.0, 7800.0)
+_AREAS_PX = (1.49, 6.0, 65.0, 240.0, 680.0, 1750.0, 3000.0, 6700.0, 7800.0)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ STOP_DEG = 13.0
 
 _TRIES = 400
 _MEDIAN_PX = (70.0, 190.0)  # area of one slide, shallow slides and long flows
-_LENGTH_OVER_WIDTH = (2.4, 5.0)
+_LENGTH_OVER_WIDTH = (3.5, 7.0)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def make_scars(
     shape = ground.cover.shape
     painter = _Painter(ground, margin_px, climate, rng)
     median = _between(_MEDIAN_PX, climate.length) * max(1.0, (target_px / 900) ** 0.7)
-    down = [gaussian_filter(slope, 1.5) for slope in (ground.south, ground.east)]
+    down = [gaussian_filter(slope, 3.0) for slope in (ground.south, ground.east)]
     rough = fractal(shape, rng, 1.8, wavelength_px=16)
     for _ in range(_TRIES):
         missing = target_px - painter.area_px
@@ -110,7 +110,7 @@ class _Painter:
         self.inner[margin_px:-margin_px, margin_px:-margin_px] = True
         swarm = fractal(shape, rng, 3.0, wavelength_px=60, smallest_px=8)
         steep = self.allowed & self.inner & (ground.slope_deg >= HEAD_DEG)
-        self.weight = np.where(steep, np.exp(1.2 * swarm), 0.0)
+        self.weight = np.where(steep, np.exp(0.9 * swarm), 0.0)
         self.mask = np.zeros(shape, bool)
         self.bare, self.debris = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self.light = np.ones(shape, np.float32)
@@ -141,15 +141,15 @@ class _Painter:
             new &= depth >= np.partition(depth, -missing, axis=None)[-missing]
         if not new.any():
             return
-        fresh = 1 - self.rng.uniform(0.0, 0.5) * (1 - self.climate.fresh)
+        fresh = 1 - self.rng.uniform(0.0, 0.4) * (1 - self.climate.fresh)
         reach = np.where(new, slide.inside, -1.0)
         soft = np.where(new, np.maximum(smoothstep(reach, -0.8, 1.0), 0.7), 0.0)
-        grown = np.clip(0.16 * self.patchy[box] + 0.15 * (1 - fresh), 0, 0.7)
+        grown = np.clip(0.14 * self.patchy[box] + 0.1 * (1 - fresh), 0, 0.7)
         self.mask[box] |= new
         self.bare[box] = np.where(new, fresh * soft * (1 - grown), self.bare[box])
         self.debris[box] = np.where(new, 0.15 + 0.6 * slide.along, self.debris[box])
         crown = np.exp(-((slide.along / 0.06) ** 2))
-        light = 1.2 - 0.40 * crown - 0.16 * slide.along
+        light = 1.5 - 0.55 * crown - 0.25 * slide.along
         self.light[box] = np.where(new, light, self.light[box])
 
     def scars(self) -> Scars:
@@ -200,5 +200,5 @@ def _slide(path: Array, area: float, rough: Array) -> _Slide:
     distance = np.hypot(y[..., None] - path[:, 0], x[..., None] - path[:, 1])  # (y, x, step)
     inside = half * form - distance
     nearest = inside.argmax(-1)
-    inside = inside.max(-1) + 0.25 * half * rough[box]
+    inside = inside.max(-1) + 0.2 * half * rough[box]
     return _Slide(box, inside, along[nearest])

@@ -1,0 +1,307 @@
+"""The landslide twin: both trees, shares, landslides on steep ground, regions, traps, and its refusals."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.ndimage import label
+
+from eolab.errors import DataError, ParameterError
+from eolab.simulate import landslide
+from eolab.simulate.landslide_image import IMAGE_BANDS, MEANS
+from eolab.simulate.landslide_patches import make_patches
+from eolab.simulate.landslide_regions import RUN, make_plan
+from eolab.simulate.landslide_scars import HEAD_DEG, STOP_DEG
+
+SLOPE, DEM, RED, NEAR = (IMAGE_BANDS.index(name) for name in ("slope", "dem", "B04", "B08"))
+
+
+def read(path: Path, key: str) -> np.ndarray:
+    with h5py.File(path) as file:
+        assert list(file) == [key]
+        assert file[key].chunks is None  # contiguous, as published
+        return file[key][...]
+
+
+def digest(path: Path, key: str) -> str:
+    return hashlib.sha256(read(path, key).tobytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("twin") / "twin"
+    return landslide.write(folder, train=8, validation=2, test=3, progress=False)
+
+
+@pytest.fixture(scope="module")
+def table(twin):
+    return pd.read_csv(twin / "truth/patches.csv")
+
+
+def masks(twin: Path, table: pd.DataFrame) -> dict[tuple[str, int], np.ndarray]:
+    folders = {"train": "TrainData", "validation": "ValidData", "test": "TestData"}
+    return {
+        (split, number): read(twin / folders[split] / f"mask/mask_{number}.h5", "mask")
+        for split, number in zip(table["split"], table["number"], strict=True)
+    }
+
+
+def test_layout_of_train_data(twin):
+    names = sorted(path.relative_to(twin).as_posix() for path in twin.rglob("*") if path.is_file())
+    expected = [
+        f"{folder}/{kind}/{name}_{number}.h5"
+        for folder, count in (("TrainData", 8), ("ValidData", 2), ("TestData", 3))
+        for kind, name in (("img", "image"), ("mask", "mask"))
+        for number in range(1, count + 1)
+    ]
+    assert names == sorted([*expected, "truth/patches.csv", "truth/regions.csv", "twin.json"])
+    image = read(twin / "TrainData/img/image_1.h5", "img")
+    mask = read(twin / "TrainData/mask/mask_1.h5", "mask")
+    assert (image.dtype, image.shape) == (np.float64, (128, 128, 14))
+    assert (mask.dtype, mask.shape) == (np.uint8, (128, 128))
+    assert (twin / "TrainData/img/image_1.h5").stat().st_size == 128 * 128 * 14 * 8 + 2048  # as published
+
+
+def test_same_pixels_in_the_other_tree_and_with_more_patches(twin, tmp_path):
+    other = landslide.write(
+        tmp_path / "other", train=9, validation=1, test=0, tree="images_annotations", progress=False
+    )
+    for number in (1, 8):
+        image = f"images/train/image_{number}.h5"
+        mask = f"annotations/train/mask_{number}.h5"
+        assert digest(other / image, "img") == digest(twin / f"TrainData/img/image_{number}.h5", "img")
+        assert digest(other / mask, "mask") == digest(twin / f"TrainData/mask/mask_{number}.h5", "mask")
+    assert (other / "images/train/image_9.h5").is_file()
+    for split, names in (("validation", ["1.h5"]), ("test", [])):
+        assert [path.name for path in (other / "images" / split).iterdir()] == [f"image_{n}" for n in names]
+        assert [path.name for path in (other / "annotations" / split).iterdir()] == [
+            f"mask_{n}" for n in names
+        ]
+
+
+def test_another_seed_gives_other_pixels(twin):
+    patch = next(make_patches(1, "train", 0, 1))
+    assert np.abs(patch.image - read(twin / "TrainData/img/image_1.h5", "img")).mean() > 0.05
+
+
+def test_marker_says_that_data_are_simulated_and_tuned(twin):
+    marker = json.loads((twin / "twin.json").read_text())
+    assert marker["simulated"] is True
+    assert marker["writer"] == "landslide"
+    assert marker["version"] == landslide.VERSION
+    assert (marker["seed"], marker["train"], marker["tree"]) == (0, 8, "train_data")
+    assert "tuned" in marker["difficulty"]
+    assert marker["band_means"] == dict(zip(IMAGE_BANDS, MEANS.tolist(), strict=True))
+    assert "spoilt" not in marker
+
+
+def test_truth_agrees_with_the_masks(twin, table):
+    assert table.groupby("split").size().to_dict() == {"train": 8, "validation": 2, "test": 3}
+    slopes = {}
+    for (split, number), mask in masks(twin, table).items():
+        row = table[(table["split"] == split) & (table["number"] == number)].iloc[0]
+        parts, count = label(mask, np.ones((3, 3)))
+        areas = np.bincount(parts.ravel())[1:]
+        assert (row["pixels"], row["landslides"]) == (mask.sum(), count)
+        assert (row["largest"], row["smallest"]) == (areas.max(initial=0), areas.min() if count else 0)
+        assert set(np.unique(mask)) <= {0, 1}
+        if split == "train":
+            slope = MEANS[SLOPE] * read(twin / f"TrainData/img/image_{number}.h5", "img")[..., SLOPE]
+            slopes[number] = slope.mean()
+            assert row["steepness_deg"] == pytest.approx(slope.mean(), rel=1e-4)
+    assert len(slopes) == 8
+    marker = json.loads((twin / "twin.json").read_text())
+    assert marker["positive_share"] == pytest.approx((table["pixels"] > 0).mean(), abs=1e-4)
+    assert marker["landslide_pixel_share"] == pytest.approx(table["pixels"].mean() / 128**2, abs=1e-5)
+
+
+def test_values_are_scaled_like_the_published(twin):
+    images = np.stack([read(twin / f"TrainData/img/image_{k}.h5", "img") for k in range(1, 9)])
+    assert np.isfinite(images).all()
+    assert images.min() >= 0
+    assert images.max() < 14
+    cirrus = images[..., IMAGE_BANDS.index("B10")]
+    assert cirrus.std() < 0.05
+    assert cirrus.mean() == pytest.approx(1, abs=0.1)
+    # steepness is that of the elevation: slope and DEM belong together
+    rows, columns = np.gradient(MEANS[DEM] * images[0, ..., DEM], 10.0)
+    slope = np.degrees(np.arctan(np.hypot(rows, columns)))
+    assert np.corrcoef(slope.ravel(), images[0, ..., SLOPE].ravel())[0, 1] > 0.9
+
+
+def test_bands_of_20_m_are_smoother_than_those_of_10_m(twin):
+    image = read(twin / "TrainData/img/image_3.h5", "img")
+
+    def roughness(band: str) -> float:
+        values = image[..., IMAGE_BANDS.index(band)]
+        return float(np.abs(np.diff(values, axis=1)).mean() / values.mean())
+
+    assert roughness("B08") > 1.5 * roughness("B07") > 1.5 * roughness("B01")
+
+
+def test_landslides_are_bare_and_on_steep_ground(twin, table):
+    found = 0
+    for number, mask in ((k[1], m) for k, m in masks(twin, table).items() if k[0] == "train" and m.any()):
+        image = read(twin / f"TrainData/img/image_{number}.h5", "img")
+        slope = MEANS[SLOPE] * image[..., SLOPE]
+        assert slope[mask > 0].min() >= STOP_DEG - 1e-3
+        if mask.sum() < 100:
+            continue
+        ndvi = (NEAR_RED := image[..., [NEAR, RED]] * MEANS[[NEAR, RED]])[..., 0] - NEAR_RED[..., 1]
+        ndvi = ndvi / NEAR_RED.sum(-1)
+        assert np.median(ndvi[mask > 0]) < np.median(ndvi[mask == 0]) - 0.1
+        parts, count = label(mask, np.ones((3, 3)))
+        steepest = [slope[parts == k].max() for k in range(1, count + 1) if (parts == k).sum() > 60]
+        assert all(value >= HEAD_DEG for value in steepest)
+        found += 1
+    assert found >= 2
+
+
+def test_landslides_run_downslope(twin, table):
+    """Their longest axis follows the fall line rather than the contours."""
+    along, weight = 0.0, 0.0
+    for number, mask in ((k[1], m) for k, m in masks(twin, table).items() if k[0] == "train"):
+        height = MEANS[DEM] * read(twin / f"TrainData/img/image_{number}.h5", "img")[..., DEM]
+        parts, count = label(mask)
+        fall = np.stack(np.gradient(height), -1)  # (y, x, 2)
+        for k in range(1, count + 1):
+            place = np.argwhere(parts == k)
+            if len(place) < 60:
+                continue
+            values, axes = np.linalg.eigh(np.cov(place.T))
+            if values[1] < 2.5 * values[0]:  # merged slides have no axis
+                continue
+            mean_fall = fall[parts == k].mean(0)
+            cosine = abs(axes[:, 1] @ mean_fall) / np.hypot(*mean_fall)
+            along, weight = along + cosine * len(place), weight + len(place)
+    assert weight > 0
+    assert along / weight > 0.8  # 0.64 if directions were random
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_planned_shares_hold_over_groups_of_regions(split):
+    for seed in range(10):
+        areas = np.concatenate([make_plan(seed, split, k).targets_px for k in range(10)])
+        assert (areas > 0).mean() == pytest.approx(0.59, abs=0.01)
+        assert 0.016 <= areas.mean() / 128**2 <= 0.028
+        assert areas.max() <= 0.48 * 128**2
+        if split == "train":  # 200 patches
+            assert areas.mean() / 128**2 >= 0.018
+            assert areas[areas > 0].min() == 1
+            assert areas.max() > 0.40 * 128**2
+
+
+def test_regions_of_a_group_differ_in_every_attribute():
+    for split in RUN:
+        climates = [make_plan(3, split, k).climate for k in range(5)]
+        for name in climates[0].__dataclass_fields__:
+            fifths = sorted(int(5 * getattr(climate, name)) for climate in climates)
+            assert fifths == [0, 1, 2, 3, 4]
+
+
+def test_plan_of_a_region_does_not_depend_on_its_neighbours():
+    assert make_plan(0, "train", 0).climate != make_plan(0, "train", 5).climate
+    assert make_plan(0, "train", 0).climate != make_plan(0, "validation", 0).climate
+    assert (make_plan(0, "train", 3).targets_px == make_plan(0, "train", 3).targets_px).all()
+
+
+def test_smallest_landslide_is_one_pixel_and_largest_nearly_half_a_patch():
+    """The areas that were planned are those in the masks."""
+    plans = [make_plan(0, "train", k).targets_px for k in range(10)]
+    small = next((k, int(np.argmin(np.where(t == 1, 0, 1)))) for k, t in enumerate(plans) if (t == 1).any())
+    large = max(((k, int(t.argmax())) for k, t in enumerate(plans)), key=lambda at: plans[at[0]][at[1]])
+    *_, patch = make_patches(0, "train", small[0], small[1] + 1)
+    assert patch.mask.sum() == 1
+    assert patch.landslides_px == (1,)
+    *_, patch = make_patches(0, "train", large[0], large[1] + 1)
+    assert 0.38 < patch.mask.mean() < 0.48
+
+
+def test_traps_spoil_three_patches_and_keep_the_count(twin, tmp_path):
+    folder = landslide.write(tmp_path / "trapped", train=8, validation=0, test=0, progress=False, traps=True)
+    spoilt = json.loads((folder / "twin.json").read_text())["spoilt"]
+    assert spoilt == {
+        "truncated_image": "TrainData/img/image_8.h5",
+        "image_without_mask": "TrainData/img/image_7.h5",
+        "zero_image": "TrainData/img/image_6.h5",
+    }
+    with pytest.raises(OSError, match="truncated"):
+        h5py.File(folder / "TrainData/img/image_8.h5")
+    assert not (folder / "TrainData/mask/mask_7.h5").exists()
+    assert not read(folder / "TrainData/img/image_6.h5", "img").any()
+    assert len(list((folder / "TrainData/img").iterdir())) == 8
+    assert digest(folder / "TrainData/img/image_5.h5", "img") == digest(
+        twin / "TrainData/img/image_5.h5", "img"
+    )
+
+
+def test_nothing_is_left_after_a_failure(tmp_path, monkeypatch):
+    def fail(*args):
+        yield next(make_patches(*args))
+        raise RuntimeError("disk on fire")
+
+    monkeypatch.setattr(landslide, "make_patches", fail)
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        landslide.write(tmp_path / "twin", train=3, validation=0, test=0, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"tree": "traindata"}, "did you mean 'train_data'"),
+        ({"train": 0}, "train 0 is too few"),
+        ({"train": 3, "traps": True}, "train 3 is too few for the traps: take at least 4"),
+        ({"test": -1}, "test -1 is not possible: take 0 to"),
+        ({"validation": 10**6}, "validation 1000000 is not possible"),
+        ({"seed": -1}, "seed -1 is not possible"),
+    ],
+)
+def test_refusals(tmp_path, given, sentence):
+    with pytest.raises(ParameterError, match=sentence):
+        landslide.write(tmp_path / "twin", progress=False, **given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_left_alone(tmp_path):
+    (tmp_path / "twin").mkdir()
+    with pytest.raises(DataError, match="exists already"):
+        landslide.write(tmp_path / "twin", train=1, progress=False)
+    assert list((tmp_path / "twin").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_regions_held_out_are_harder_than_patches_held_out():
+    """Boosting on single pixels, five contiguous folds against five shuffled ones."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    patches = [patch for k in range(10) for patch in make_patches(0, "train", k, RUN["train"])]
+    bands = np.stack([patch.image[1::4, 2::4] for patch in patches])  # (N, 32, 32, 14)
+    truth = np.stack([patch.mask[1::4, 2::4] for patch in patches]) > 0
+    means = np.mean([patch.image.mean((0, 1)) for patch in patches], axis=0)
+    share = np.mean([patch.mask.mean() for patch in patches])
+    assert means == pytest.approx(1, abs=0.1)
+    assert 0.018 <= share <= 0.028
+    assert max(patch.image.max() for patch in patches) == pytest.approx(9.5, abs=3.5)
+    contiguous = np.repeat(np.arange(5), 40)
+    scores = {}
+    for name, fold in (
+        ("regions", contiguous),
+        ("patches", np.random.default_rng(0).permutation(contiguous)),
+    ):
+        hits = np.zeros(3)  # true positives, landslides, predicted
+        for k in range(5):
+            model = HistGradientBoostingClassifier(
+                max_iter=40, learning_rate=0.2, random_state=0, early_stopping=False
+            )
+            model.fit(bands[fold != k].reshape(-1, 14), truth[fold != k].ravel())
+            found = model.predict_proba(bands[fold == k].reshape(-1, 14))[:, 1] > 0.25
+            there = truth[fold == k].ravel()
+            hits += ((found & there).sum(), there.sum(), found.sum())
+        scores[name] = 2 * hits[0] / (hits[1] + hits[2])
+    assert 0.25 < scores["regions"] < 0.6
+    assert scores["patches"] > scores["regions"] + 0.04
