@@ -228,8 +228,18 @@ def _batches(
         seed=seed,
         shuffle=augmentation is not None,
         inputs=("image",),
-        prepare=lambda inputs: inputs | {"image": channels.assemble(inputs["image"])},
+        prepare=_Prepare(channels),
         augment=augment.build(list(augmentation)) if augmentation else None,
         targets=partial(heads.targets, head=head),
         ignore="keep",
     )
+
+
+class _Prepare:
+    """Takes a network's channels out of stored images; its name tells a stopped training which they were."""
+
+    def __init__(self, channels: Channels) -> None:
+        self.channels, self.name = channels, "+".join(channels.names)
+
+    def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return inputs | {"image": self.channels.assemble(inputs["image"])}

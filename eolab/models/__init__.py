@@ -143,14 +143,19 @@ def describe(kind: str = "series", bands: int = 12, classes: int = 12, **shape: 
         classes: Classes K.
         **shape: ``times`` of a series (20 by default) or ``size`` of an image (128), and options.
     """
+    import keras
     import pandas as pd
+
+    def weights(name: str) -> int:
+        with keras.StatelessScope(initialize_variables=False):  # shapes alone: nothing large is made
+            return build(name, bands=bands, classes=classes, **(usual | shape)).count_params()
 
     usual = {"times": 20} if kind == "series" else {"size": 128}
     rows = {
         name: {
             "title": architecture.title,
             "paper": architecture.paper,
-            "weights": build(name, bands=bands, classes=classes, **(usual | shape)).count_params(),
+            "weights": weights(name),
             "options": ", ".join(f"{key}={value}" for key, value in options(name).items()),
         }
         for name, architecture in ARCHITECTURES.items()
@@ -217,7 +222,8 @@ def load(path: str | os.PathLike[str], compiled: bool = True) -> keras.Model:
     """
     import keras
 
-    for module in {architecture.module for architecture in ARCHITECTURES.values()}:
+    known = {architecture.module for architecture in ARCHITECTURES.values()}
+    for module in known | ({"eolab.losses"} if compiled else set()):
         importlib.import_module(module)
     remedy = "train the model again, or name another run"
     if not Path(path).is_file():
