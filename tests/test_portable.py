@@ -317,15 +317,19 @@ def test_threads_are_pinned_and_let_go():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["unet", "rau_net_small", "mobilenetv3", "segformer_b0"])
-def test_networks_of_the_study_are_portable(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "int8"),
+    [("unet", 0.05), ("rau_net_small", 0.05), ("mobilenetv3", 0.05), ("segformer_b0", 0.1)],
+)
+def test_networks_of_the_study_are_portable(name, int8, tmp_path):
+    """Attention suffers from 8 bits more than convolutions do; tf2onnx alone would never end with RAU-Net."""
     model = models.build(
         name, size=SIZE, bands=BANDS, classes=CLASSES, mean=MEAN, std=STD, width=0.125, head="multi"
     )
     image = images(4)
     rows = prediction.portable_table(model, image, images(8, 1), tmp_path, runs=1, progress=False)
     rows = rows.set_index(["engine", "precision"])
-    for quantisation, mean_difference in (("float32", 1e-5), ("float16", 5e-3), ("int8", 0.05)):
+    for quantisation, mean_difference in (("float32", 1e-5), ("float16", 5e-3), ("int8", int8)):
         row = rows.loc[("litert", quantisation)]
         assert row["skipped"] == ""
         assert row["mean_difference"] < mean_difference, quantisation

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import importlib
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from eolab.errors import EolabError, ParameterError
 from eolab.prediction import litert
@@ -20,6 +23,7 @@ from eolab.prediction.quietly import quiet, reason
 FILES = {"onnx": "model.onnx", "openvino": "model.xml", "litert": "model.tflite"}
 PACKAGES = {"onnx": ("tf2onnx", "onnx"), "openvino": ("openvino",), "litert": ("ai_edge_litert",)}
 IDENTITY_FILE = "exported_from.txt"
+ROUNDS = 8  # of simplifying an ONNX graph
 
 
 def folder_of(source: Path | None, engine: str) -> Path | None:
@@ -93,9 +97,26 @@ def _write(model: Any, engine: str, file: Path, example: Inputs) -> None:
     if engine == "litert":
         file.write_bytes(litert.convert(model))
         return
-    with quiet():
+    with quiet(), _few_rounds() if engine == "onnx" else contextlib.nullcontext():
         model(dict(example), training=False)
         model.export(str(file), format=engine, verbose=False)
+
+
+@contextlib.contextmanager
+def _few_rounds() -> Iterator[None]:
+    """Keep tf2onnx from simplifying a graph for ever.
+
+    It goes on while a round changes anything, and with attention (tf2onnx 1.17) its merging of equal nodes
+    finds new ones in each round. The first rounds do nearly all.
+    """
+    base = importlib.import_module("tf2onnx.optimizer.optimizer_base").GraphOptimizerBase
+    optimize = base.optimize
+
+    def bounded(self: Any, graph: Any, iteration: int) -> Any:
+        return optimize(self, graph, iteration) if iteration < ROUNDS else graph
+
+    with mock.patch.object(base, "optimize", bounded):
+        yield
 
 
 def sha256(file: Path) -> str:
