@@ -84,7 +84,8 @@ class MultiAttention(keras.layers.Layer):
     - Means over the columns give H tokens, one a row; means over the rows W tokens, one a column; the mean
       over all pixels one token more. Each token has C features.
     - One multi-head self-attention sees all H + W + 1 tokens, so that a row may look at columns as well.
-    - Pixel (i, j) is multiplied by σ(row i + all) σ(column j + all), channel by channel.
+    - Pixel (i, j) is multiplied by 2 σ(row i + all) · 2 σ(column j + all), channel by channel: near 1 at
+      first, so that an untrained block passes features on as they are.
 
     Rows and columns share all weights: turning the map turns the result. Values are `ratio` times narrower
     than the features, queries and keys half as wide again, which gives the study's number of weights.
@@ -118,7 +119,7 @@ class MultiAttention(keras.layers.Layer):
         whole = ops.mean(rows, axis=1, keepdims=True)  # (B, 1, C)
         tokens = ops.concatenate([rows, columns, whole], axis=1)  # (B, H + W + 1, C)
         seen = self._attention(tokens)  # (B, H + W + 1, C)
-        gates = ops.sigmoid(seen[:, :-1] + seen[:, -1:])  # (B, H + W, C)
+        gates = 2 * ops.sigmoid(seen[:, :-1] + seen[:, -1:])  # (B, H + W, C)
         return x * gates[:, :height, None, :] * gates[:, None, height:, :]
 
     def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

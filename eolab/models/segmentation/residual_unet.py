@@ -11,7 +11,7 @@ from eolab.errors import ParameterError, did_you_mean
 from eolab.models.layers import Seeds
 from eolab.models.segmentation import heads
 from eolab.models.segmentation.attention import multi_attention
-from eolab.models.segmentation.convolutions import conv_norm, scaled
+from eolab.models.segmentation.convolutions import BRANCH_SCALE, conv_norm, scaled
 
 FEATURES = (64, 128, 256, 512, 1024)  # of each level, 24 M weights
 SMALL = (24, 48, 88, 168, 320)  # 2.6 M weights
@@ -100,5 +100,5 @@ def residual_block(x: Any, features: int, seeds: Seeds) -> Any:
     """
     x = conv_norm(x, features, 3, seeds)
     y = conv_norm(x, max(4, features // 2), 1, seeds)
-    y = conv_norm(y, features, 3, seeds, activation=None)
+    y = conv_norm(y, features, 3, seeds, activation=None, scale=BRANCH_SCALE)
     return keras.layers.ReLU()(keras.layers.Add()([x, y]))
