@@ -79,8 +79,8 @@ def sizes(tables: Mapping[str, pd.DataFrame], title: str = "") -> Figure:
     for ax, (column, text) in zip(axes, titles.items(), strict=True):
         for number, (name, table) in enumerate(tables.items()):
             ax.plot(np.arange(len(table)), table[column], "o-", color=OKABE_ITO[number], label=name)
-            labels = [f"{s}\n({int(n)})" for s, n in zip(table["size"], table["count"], strict=True)]
-            ax.set_xticks(np.arange(len(table)), labels, fontsize=7.5)
+            labels = [f"{s} ({int(n)})" for s, n in zip(table["size"], table["count"], strict=True)]
+            ax.set_xticks(np.arange(len(table)), labels, rotation=45, ha="right", rotation_mode="anchor")
         ax.set(title=text, xlabel="Size in pixels of 100 m² (number of landslides)", ylim=(0, 1.03))
         ax.grid(True, axis="y")
     axes[0].set_ylabel("Share")
