@@ -245,6 +245,7 @@ def test_multi_attention_is_the_formula():
     x = np.random.default_rng(0).normal(size=(2, rows, columns, channels)).astype("float32")
     got, (project, merge, bias) = weighed("multi", x)
     tokens = np.concatenate([x.mean(2), x.mean(1), x.mean((1, 2))[:, None]], axis=1)  # (B, H + W + 1, C)
+    tokens = (tokens - tokens.mean(-1, keepdims=True)) / np.sqrt(tokens.var(-1, keepdims=True) + 1e-3)
     query, key, value = np.split(tokens @ project, [4, 8], axis=-1)  # four heads, of 1, 1 and 2 features
     for b in range(2):
         seen = np.empty((rows + columns + 1, 8))

@@ -15,6 +15,7 @@ from keras import ops
 
 from eolab.errors import ParameterError, did_you_mean
 from eolab.models.layers import Seeds, serializable
+from eolab.models.segmentation.convolutions import BRANCH_SCALE
 from eolab.models.segmentation.inverted_residuals import squeeze_excite
 
 
@@ -82,7 +83,8 @@ class MultiAttention(keras.layers.Layer):
     multi-head attention (Vaswani et al. 2017) see the result. How that weighs a map is our reading:
 
     - Means over the columns give H tokens, one a row; means over the rows W tokens, one a column; the mean
-      over all pixels one token more. Each token has C features.
+      over all pixels one token more. Each token has C features, normalised over these (Ba et al. 2016), so
+      that gates do not grow with the features that they multiply.
     - One multi-head self-attention sees all H + W + 1 tokens, so that a row may look at columns as well.
     - Pixel (i, j) is multiplied by 2 σ(row i + all) · 2 σ(column j + all), channel by channel: near 1 at
       first, so that an untrained block passes features on as they are.
@@ -104,12 +106,17 @@ class MultiAttention(keras.layers.Layer):
         features = int(shape[-1] or 0)
         self.value_size = max(2, features // (self.ratio * self.heads))
         self.key_size = max(1, self.value_size // 2)
-        one, two = (keras.initializers.GlorotUniform(seed=self.seed + i) for i in range(2))
+        one = keras.initializers.GlorotUniform(seed=self.seed)
+        two = keras.initializers.VarianceScaling(
+            BRANCH_SCALE**2, "fan_avg", "uniform", seed=self.seed + 1
+        )  # Glorot's, made small
         width = self.heads * (2 * self.key_size + self.value_size)
+        self.normalize = keras.layers.LayerNormalization(center=False, scale=False, dtype=self.dtype_policy)
         self.project = keras.layers.Dense(
             width, use_bias=False, kernel_initializer=one, dtype=self.dtype_policy
         )
         self.merge = keras.layers.Dense(features, kernel_initializer=two, dtype=self.dtype_policy)
+        self.normalize.build((None, None, features))
         self.project.build((None, None, features))
         self.merge.build((None, None, self.heads * self.value_size))
 
@@ -118,7 +125,7 @@ class MultiAttention(keras.layers.Layer):
         rows, columns = ops.mean(x, axis=2), ops.mean(x, axis=1)  # (B, H, C), (B, W, C)
         whole = ops.mean(rows, axis=1, keepdims=True)  # (B, 1, C)
         tokens = ops.concatenate([rows, columns, whole], axis=1)  # (B, H + W + 1, C)
-        seen = self._attention(tokens)  # (B, H + W + 1, C)
+        seen = self._attention(self.normalize(tokens))  # (B, H + W + 1, C)
         gates = 2 * ops.sigmoid(seen[:, :-1] + seen[:, -1:])  # (B, H + W, C)
         return x * gates[:, :height, None, :] * gates[:, None, height:, :]
 
