@@ -53,6 +53,7 @@ class MultiAttention(nn.Module):
         height = x.shape[2]
         rows, columns = x.mean(3), x.mean(2)  # (B, C, H), (B, C, W)
         tokens = torch.cat([rows, columns, rows.mean(2, keepdim=True)], 2).transpose(1, 2)  # (B, N, C)
+        tokens = nn.functional.layer_norm(tokens, tokens.shape[2:], eps=1e-3)
         sizes = [self.heads * size for size in (self.key, self.key, self.value)]
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)

@@ -162,24 +162,22 @@ def test_landslides_are_bare_and_on_steep_ground(twin, table):
 
 
 def test_landslides_run_downslope(twin, table):
-    """Their longest axis follows the fall line rather than the contours."""
-    along, weight = 0.0, 0.0
+    """The longest axis of most follows the fall line; some merged side by side and have another."""
+    cosines = []
     for number, mask in ((k[1], m) for k, m in masks(twin, table).items() if k[0] == "train"):
         height = MEANS[DEM] * read(twin / f"TrainData/img/image_{number}.h5", "img")[..., DEM]
-        parts, count = label(mask)
         fall = np.stack(np.gradient(height), -1)  # (y, x, 2)
+        parts, count = label(mask)
         for k in range(1, count + 1):
             place = np.argwhere(parts == k)
             if len(place) < 60:
                 continue
             values, axes = np.linalg.eigh(np.cov(place.T))
-            if values[1] < 2.5 * values[0]:  # merged slides have no axis
-                continue
-            mean_fall = fall[parts == k].mean(0)
-            cosine = abs(axes[:, 1] @ mean_fall) / np.hypot(*mean_fall)
-            along, weight = along + cosine * len(place), weight + len(place)
-    assert weight > 0
-    assert along / weight > 0.8  # 0.64 if directions were random
+            if values[1] > 2.5 * values[0]:
+                mean_fall = fall[parts == k].mean(0)
+                cosines.append(abs(axes[:, 1] @ mean_fall) / np.hypot(*mean_fall))
+    assert len(cosines) >= 4
+    assert np.median(cosines) > 0.9  # 0.71 if directions were random
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -278,6 +276,7 @@ def test_an_existing_folder_is_left_alone(tmp_path):
 def test_regions_held_out_are_harder_than_patches_held_out():
     """Boosting on single pixels, five contiguous folds against five shuffled ones."""
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     patches = [patch for k in range(10) for patch in make_patches(0, "train", k, RUN["train"])]
     bands = np.stack([patch.image[1::4, 2::4] for patch in patches])  # (N, 32, 32, 14)
@@ -298,8 +297,9 @@ def test_regions_held_out_are_harder_than_patches_held_out():
             model = HistGradientBoostingClassifier(
                 max_iter=40, learning_rate=0.2, random_state=0, early_stopping=False
             )
-            model.fit(bands[fold != k].reshape(-1, 14), truth[fold != k].ravel())
-            found = model.predict_proba(bands[fold == k].reshape(-1, 14))[:, 1] > 0.25
+            with threadpool_limits(1):  # threads that wait for a busy core cost more than they bring
+                model.fit(bands[fold != k].reshape(-1, 14), truth[fold != k].ravel())
+                found = model.predict_proba(bands[fold == k].reshape(-1, 14))[:, 1] > 0.25
             there = truth[fold == k].ravel()
             hits += ((found & there).sum(), there.sum(), found.sum())
         scores[name] = 2 * hits[0] / (hits[1] + hits[2])

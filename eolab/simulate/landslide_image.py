@@ -54,10 +54,11 @@ _PLANT = np.array([0, 1, 2, 0, 1, 1, 1, 1, 1])
 _BARE = np.array([0, 0, 0, 0, 1, 2, 4, 3, 3])
 
 # Tuned: see eolab.simulate.landslide.
-_GRAIN = 0.13  # of the share of plants, pixel to pixel
-_BRIGHT = 0.14  # of the brightness, within a patch
+_GRAIN = 0.16  # of the share of plants, pixel to pixel
+_SPOTS = 0.05  # share of pixels that are bare by themselves
+_BRIGHT = 0.20  # of the brightness, within a patch
 _TINT = 0.12  # of the brightness, from one end of the spectrum to the other
-_SENSOR = 0.025  # of the instrument, on each band's own grid
+_SENSOR = 0.045  # of the instrument, on each band's own grid
 _LEVEL = 0.04  # of the brightness, patch to patch
 
 
@@ -68,7 +69,7 @@ def make_image(ground: Ground, scars: Scars, climate: Climate, rng: np.random.Ge
     sun = Sun(zenith=58 - 32 * climate.sun, azimuth=105 + 90 * climate.direction)
     light = np.clip(illumination(ground.south, ground.east, sun), 0.05, 1.9)
     image *= _DIFFUSE + (1 - _DIFFUSE) * light
-    haze = PATH * (0.7 + 1.3 * climate.haze + 0.15 * rng.standard_normal())
+    haze = PATH * (0.9 + 0.8 * climate.haze + 0.15 * rng.standard_normal())
     image = image * TRANSMITTANCE[:, None, None] + haze[:, None, None]
     image *= np.exp(_LEVEL * rng.standard_normal() + 0.02 * rng.standard_normal((len(BANDS), 1, 1)))
     seen = np.empty((*shape, len(IMAGE_BANDS)))  # (y, x, band)
@@ -86,6 +87,7 @@ def _reflectance(ground: Ground, scars: Scars, climate: Climate, rng: np.random.
     """Mix plants and bare ground in every pixel; return surface reflectance (band, y, x)."""
     shape = ground.cover.shape
     green = ground.green + _GRAIN * rng.standard_normal(shape, dtype=np.float32)
+    green = np.where(rng.random(shape) < _SPOTS, 0.25 * green, green)
     green = np.clip(green, 0, 1) * (1 - scars.bare)
     regrowth = np.clip(0.6 * _GRAIN * rng.standard_normal(shape, dtype=np.float32), 0, None)
     green = np.clip(green + regrowth * (scars.bare > 0), 0, 1)
@@ -120,7 +122,7 @@ def _at(kind: int, season: float) -> Array:
 
 def _soils(climate: Climate, rng: np.random.Generator) -> Array:
     """Return the spectra of soil, rock, gravel, sealed ground and water in the region, (5, band)."""
-    bright = 0.55 + 0.75 * climate.soil
+    bright = 0.65 + 0.55 * climate.soil
     wave = np.linspace(-1, 1, len(BANDS))
     tint = np.exp((0.05 + 0.30 * climate.red) * np.tanh(3 * (wave + 0.35)))
     soil = DORMANT[MINERAL] * bright * tint * np.exp(0.08 * rng.standard_normal())

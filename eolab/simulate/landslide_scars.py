@@ -196,8 +196,11 @@ def _slide(path: Array, area: float, rough: Array) -> _Slide:
     low = np.maximum(np.floor(path.min(0)).astype(int) - reach, 0)
     high = np.minimum(np.ceil(path.max(0)).astype(int) + reach + 1, rough.shape)
     box = (slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1])))
-    y, x = np.mgrid[box]
-    distance = np.hypot(y[..., None] - path[:, 0], x[..., None] - path[:, 1])  # (y, x, step)
+    thin = 2 if len(path) > 12 else 1  # points a pixel apart are near enough
+    path, along, form = path[::thin], along[::thin], form[::thin]
+    y, x = np.ogrid[box]
+    square = (y[..., None] - path[:, 0]) ** 2 + (x[..., None] - path[:, 1]) ** 2  # (y, x, step)
+    distance = np.sqrt(square, dtype=np.float32)
     inside = half * form - distance
     nearest = inside.argmax(-1)
     inside = inside.max(-1) + 0.2 * half * rough[box]
