@@ -1,4 +1,4 @@
-"""Augmentation of patches and their masks together: right-angle rotations, flips, CutMix.
+"""Augmentation of patches and their masks together: right-angle rotations, flips, CutMix, crops.
 
 Every function takes a batch and a random generator and returns a new batch; nothing is changed in place, and
 the result is a pure function of both, so a training that resumes sees what an unbroken one sees. Masks are
@@ -126,6 +126,72 @@ def cutmix(
     return _together(paste, inputs, label)
 
 
+def crop(
+    inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int = 64
+) -> tuple[Inputs, np.ndarray]:
+    """Cut a square out of each patch, every place equally likely.
+
+    Args:
+        inputs: Arrays (B, H, W, …), and others that pass.
+        label: Masks (B, H, W).
+        rng: Of the places.
+        size: Side of the square in pixels, at most H and W.
+
+    Returns:
+        Arrays (B, size, size, …) and masks (B, size, size).
+
+    Raises:
+        DataError: If the patches are smaller than the square.
+    """
+    count, height, width = label.shape
+    _check_size(size, height, width)
+    top = rng.integers(0, height - size + 1, count)
+    left = rng.integers(0, width - size + 1, count)
+
+    def cut(values: np.ndarray) -> np.ndarray:
+        return np.stack(
+            [one[y : y + size, x : x + size] for one, y, x in zip(values, top, left, strict=True)]
+        )
+
+    return _together(cut, inputs, label)
+
+
+def tiles(inputs: Inputs, label: np.ndarray, size: int) -> tuple[Inputs, np.ndarray]:
+    """Cut each patch into all its squares, so that what is scored on them is scored on every pixel.
+
+    Args:
+        inputs: Arrays (B, H, W, …).
+        label: Masks (B, H, W).
+        size: Side of a square in pixels, a divisor of H and W.
+
+    Returns:
+        Arrays (B · n, size, size, …) and masks (B · n, size, size), n = H W / size².
+
+    Raises:
+        DataError: If the squares do not fill the patches.
+    """
+    _, height, width = label.shape
+    _check_size(size, height, width)
+    if height % size or width % size:
+        raise DataError(
+            f"Masks have shape {label.shape}: squares of {size} do not fill them; take a divisor of the side."
+        )
+
+    def cut(values: np.ndarray) -> np.ndarray:
+        shape = (len(values), height // size, size, width // size, size, *values.shape[3:])
+        return values.reshape(shape).swapaxes(2, 3).reshape(-1, size, size, *values.shape[3:])
+
+    return _together(cut, inputs, label)
+
+
+def _check_size(size: int, height: int, width: int) -> None:
+    if not 1 <= size <= min(height, width):
+        raise DataError(
+            f"Patches have {height} × {width} pixels: a crop of {size} does not fit; "
+            f"take 1 to {min(height, width)}."
+        )
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Steps one after the other; called as ``augmentation(inputs, label, rng)``.
@@ -151,6 +217,7 @@ STEPS: dict[str, Callable[..., tuple[Inputs, np.ndarray]]] = {
     "rotate": rotate,
     "flip": flip,
     "cutmix": cutmix,
+    "crop": crop,
 }
 
 
@@ -158,7 +225,7 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
     """Return the augmentation that applies the named steps in this order.
 
     Args:
-        names: Of ``rotate``, ``flip``, ``cutmix``.
+        names: Of ``rotate``, ``flip``, ``cutmix``, ``crop``.
         options: Keyword arguments of a step by its name, for example ``{"cutmix": {"share": 0.7}}``.
 
     Raises:

@@ -16,6 +16,8 @@ Inputs = dict[str, np.ndarray]
 Labels = np.ndarray | dict[str, np.ndarray]
 
 MEMORY_BUDGET = 2 << 30  # bytes of RAM that in_memory="auto" may fill with samples
+_AT_ONCE = 256  # samples read and prepared at once
+_LABEL = "label"  # name of the label beside the inputs
 
 
 class StoreBatches(keras.utils.PyDataset):
@@ -44,7 +46,8 @@ class StoreBatches(keras.utils.PyDataset):
         label: Array of class indices, uint8.
         in_memory: Whether to hold the rows in RAM; ``"auto"`` does where they fit into `memory_budget`.
         memory_budget: Bytes.
-        prepare: Function of the inputs that returns the inputs, for example one that selects channels.
+        prepare: Function of the inputs that returns the inputs, for example one that selects channels. Acts
+            on each sample alone: those held in RAM are prepared once.
         augment: Function ``(inputs, label, rng) -> (inputs, label)``, such as :func:`eolab.augment.build`
             gives; `rng` is a pure function of seed, epoch and number of the batch.
         targets: Function of the label (B, …) with 255 that returns labels, or labels by name of the output.
@@ -92,10 +95,10 @@ class StoreBatches(keras.utils.PyDataset):
         self.class_weights = weight_table(class_weights)
         self.day = None if store.time is None else days(store.time)
         names = sorted({*self.inputs.values(), label})
-        size = len(self.indices) * sum(store.gather([0], [name])[name].nbytes for name in names)
-        held = size <= memory_budget if in_memory == "auto" else in_memory
-        self.data = store.gather(self.indices, names) if held else None
         self._names = names
+        size = len(self.indices) * sum(values.nbytes for values in self._read(self.indices[:1]).values())
+        held = size <= memory_budget if in_memory == "auto" else in_memory
+        self.data = self._hold() if held else None
         self._order: tuple[int, np.ndarray] = (-1, self.indices)
 
     @property
@@ -129,8 +132,6 @@ class StoreBatches(keras.utils.PyDataset):
             raise IndexError(f"batch {index} of {self.num_batches}")
         positions = self.order()[index * self.batch_size : (index + 1) * self.batch_size]
         inputs, label = self._gather(positions)
-        if self.prepare is not None:
-            inputs = self.prepare(inputs)
         if self.augment is not None:
             inputs, label = self.augment(inputs, label, self._rng(index))
         labels = label if self.targets is None else self.targets(label)
@@ -140,15 +141,31 @@ class StoreBatches(keras.utils.PyDataset):
         return inputs, kept, _each(labels, lambda values: self.class_weights[values])
 
     def _gather(self, positions: np.ndarray) -> tuple[Inputs, np.ndarray]:
-        """Return inputs and label of some positions within `indices`, as stored."""
+        """Return inputs, prepared, and label of some positions within `indices`."""
         if self.data is None:
-            data = self.store.gather(self.indices[positions], self._names)
+            data = self._read(self.indices[positions])
         else:
             data = {name: values.take(positions, axis=0) for name, values in self.data.items()}
-        inputs = {key: data[name] for key, name in self.inputs.items()}
+        label = data.pop(_LABEL)
         if self.day is not None:
-            inputs["day"] = np.broadcast_to(self.day, (len(positions), len(self.day)))
-        return inputs, data[self.label]
+            data["day"] = np.broadcast_to(self.day, (len(positions), len(self.day)))
+        return data, label
+
+    def _read(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return inputs, prepared, and label of some rows of the store."""
+        data = self.store.gather(rows, self._names)
+        inputs = {key: data[name] for key, name in self.inputs.items()}
+        return {**(inputs if self.prepare is None else self.prepare(inputs)), _LABEL: data[self.label]}
+
+    def _hold(self) -> dict[str, np.ndarray]:
+        """Return inputs, prepared, and labels of all rows; they are read a few at a time."""
+        held: dict[str, np.ndarray] = {}
+        for start in range(0, len(self.indices), _AT_ONCE):
+            for name, values in self._read(self.indices[start : start + _AT_ONCE]).items():
+                if name not in held:
+                    held[name] = np.empty((len(self.indices), *values.shape[1:]), values.dtype)
+                held[name][start : start + _AT_ONCE] = values
+        return held
 
     def _rng(self, index: int) -> np.random.Generator:
         """Return the generator of a batch; the last number keeps it apart from that of the order."""

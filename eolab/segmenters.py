@@ -9,7 +9,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ import pandas as pd
 
 from eolab import augment, losses, models, postprocess, probabilities, training
 from eolab.batches import StoreBatches
+from eolab.errors import ParameterError
 from eolab.models.segmentation import heads
 from eolab.store import Store
 
@@ -82,6 +83,29 @@ class Segmenter:
         return self.outputs(image)["mask"]
 
 
+class Networks:
+    """Networks that are built and compiled once and trained many times, fold by fold.
+
+    TensorFlow takes seconds to turn a network into a graph. A network taken from here has the weights that a
+    new one would have, and the graph of the first of its kind. It is one object: a new training overwrites
+    the weights of the last, so predict with each before the next is fitted.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Any, list[np.ndarray]]] = {}
+
+    def build(self, name: str, **options: Any) -> Any:
+        """Return a network with its first weights; see :func:`eolab.models.build`."""
+        key = repr((name, sorted((k, v) for k, v in options.items() if k not in ("mean", "std"))))
+        if key not in self._made:
+            new = models.build(name, **options)
+            self._made[key] = new, [np.array(variable) for variable in new.variables]
+        network, first = self._made[key]
+        training.assign(network.variables, first)
+        network.get_layer("normalize").put(options["mean"], options["std"])
+        return network
+
+
 def fit(
     name: str,
     store: Store,
@@ -94,12 +118,18 @@ def fit(
     loss: str = "ce",
     options: Mapping[str, Any] | None = None,
     augmentation: Sequence[str] = (),
+    crop: int = 0,
     batch_size: int = 16,
     classes: int = 2,
     seed: int = 0,
+    networks: Networks | None = None,
     **fit_options: Any,
 ) -> Segmenter:
     """Train a segmentation network and save it as ``model.keras``.
+
+    With `crop` it is trained on squares cut out of the patches, a new place each epoch, validated on all
+    squares of the validation patches, and then given whole patches: a step costs less, and there are more
+    of them in the same time.
 
     Args:
         name: One of ``models.names("segmentation")``.
@@ -112,13 +142,15 @@ def fit(
         loss: Of the masks, see :func:`eolab.losses.build`; the patch's loss is cross entropy.
         options: Further options of the architecture.
         augmentation: Names of :func:`eolab.augment.build`, applied to training patches.
+        crop: Side in pixels of the squares that training sees, a divisor of H and W; 0 for whole patches.
         batch_size: Patches a step.
         classes: Number of classes K.
         seed: Of weights, order and augmentation.
+        networks: Where several trainings share one compiled network; a new network by default.
         **fit_options: Of :func:`eolab.training.fit`.
 
     Raises:
-        ParameterError: If a name or an option is unknown.
+        ParameterError: If a name or an option is unknown, or the network cannot be trained on crops.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,9 +160,10 @@ def fit(
         "options": options,
         "classes": classes,
         "seed": seed,
+        "make": (networks or Networks()).build,
     }
-    network = build(name, store, channels, **shape)
-    of_masks, batches = losses.build(loss), partial(_batches, store, channels, head, batch_size, seed)
+    network = build(name, store, channels, size=crop or None, **shape)
+    of_masks, batches = losses.build(loss), partial(_batches, store, channels, head, batch_size, seed, crop)
     history = training.fit(
         network,
         batches(rows["train"], augmentation),
@@ -140,8 +173,21 @@ def fit(
         metrics={"mask": [losses.PooledScore("f1", name="f1")]},
         **{"monitor": "val_mask_f1"} | fit_options,
     )
+    if crop:
+        network = _for_whole_patches(network, build(name, store, channels, **shape))
     network.save(folder / "model.keras")
     return Segmenter(name, network, channels, history)
+
+
+def _for_whole_patches(trained: Any, network: Any) -> Any:
+    """Return the network for whole patches with the weights of the one for crops."""
+    try:
+        network.set_weights(trained.get_weights())
+    except ValueError as error:
+        raise ParameterError(
+            f"{network.name}: its weights depend on the size of the image; train it with crop=0."
+        ) from error
+    return network
 
 
 def build(
@@ -154,11 +200,16 @@ def build(
     options: Mapping[str, Any] | None = None,
     classes: int = 2,
     seed: int = 0,
+    size: int | None = None,
+    make: Callable[..., Any] = models.build,
 ) -> Any:
-    """Return an untrained network for the patches of a store, their statistics inside; see :func:`fit`."""
-    return models.build(
+    """Return an untrained network for the patches of a store, their statistics inside; see :func:`fit`.
+
+    It takes images of `size` pixels, whole patches by default, and `make` builds it.
+    """
+    return make(
         name,
-        size=store.arrays_spec["image"].shape[0],
+        size=size or store.arrays_spec["image"].shape[0],
         bands=len(channels.names),
         classes=classes,
         mean=channels.mean,
@@ -217,10 +268,17 @@ def _batches(
     head: str,
     batch_size: int,
     seed: int,
+    crop: int,
     rows: np.ndarray,
     augmentation: Sequence[str] | None = None,
 ) -> StoreBatches:
     """Return batches of patches; those for training (with a list of augmentations) are shuffled."""
+    change: Any = None
+    if augmentation is not None:
+        steps = (["crop"] if crop else []) + list(augmentation)
+        change = augment.build(steps, {"crop": {"size": crop}} if crop else None) if steps else None
+    elif crop:
+        change = _Tiles(crop)
     return StoreBatches(
         store,
         rows,
@@ -229,10 +287,20 @@ def _batches(
         shuffle=augmentation is not None,
         inputs=("image",),
         prepare=_Prepare(channels),
-        augment=augment.build(list(augmentation)) if augmentation else None,
+        augment=change,
         targets=partial(heads.targets, head=head),
         ignore="keep",
     )
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """Cuts patches into squares; the draws of training are not needed."""
+
+    size: int
+
+    def __call__(self, inputs: dict[str, np.ndarray], label: np.ndarray, rng: Any) -> tuple[Any, np.ndarray]:
+        return augment.tiles(inputs, label, self.size)
 
 
 class _Prepare:

@@ -181,3 +181,43 @@ def test_wrong_input_is_named():
         augment.rotate({"image": inputs["image"][:, :5]}, label[:, :5], rng)
     with pytest.raises(DataError, match=r"'image' has shape \(3, 6, 6, 2\) and the masks \(3, 12, 12\)"):
         augment.flip({"image": inputs["image"][:, ::2, ::2]}, label, rng)
+
+
+def test_a_crop_is_a_square_of_the_patch_at_its_own_place_and_every_place_occurs():
+    inputs, label = batch(2000, 6)
+    changed, mask = augment.build(["crop"], {"crop": {"size": 4}})(inputs, label, np.random.default_rng(0))
+    assert mask.shape == (2000, 4, 4)
+    np.testing.assert_array_equal(changed["image"][..., 1], mask)
+    first = changed["image"][:, 0, 0, 0].astype(int)
+    patch, place = np.divmod(first, 36)
+    np.testing.assert_array_equal(patch, np.arange(2000))
+    counts = Counter(map(tuple, np.stack(np.divmod(place, 6), 1)))
+    assert sorted(counts) == [(y, x) for y in range(3) for x in range(3)]
+    assert min(counts.values()) > 170  # 222 ± 14
+    steps = np.arange(4)[:, None] * 6 + np.arange(4)
+    np.testing.assert_array_equal(changed["image"][..., 0].astype(int) - first[:, None, None], [steps] * 2000)
+
+
+def test_tiles_hold_every_pixel_once_and_image_and_mask_stay_together():
+    inputs, label = batch(3)
+    changed, mask = augment.tiles(inputs, label, 4)
+    assert changed["image"].shape == (3 * 9, 4, 4, 2)
+    np.testing.assert_array_equal(changed["image"][..., 1], mask)
+    np.testing.assert_array_equal(changed["image"][1], inputs["image"][0, :4, 4:8])
+    np.testing.assert_array_equal(changed["image"][9], inputs["image"][1, :4, :4])
+    np.testing.assert_array_equal(
+        np.sort(changed["image"][..., 0].ravel()), np.sort(inputs["image"][..., 0].ravel())
+    )
+
+
+@pytest.mark.parametrize("size", [0, 13])
+def test_a_crop_that_does_not_fit_is_refused(size):
+    inputs, label = batch(2)
+    with pytest.raises(DataError, match=f"12 × 12 pixels: a crop of {size} does not fit"):
+        augment.crop(inputs, label, np.random.default_rng(0), size)
+
+
+def test_tiles_that_do_not_fill_the_patch_are_refused():
+    inputs, label = batch(2)
+    with pytest.raises(DataError, match="squares of 5 do not fill"):
+        augment.tiles(inputs, label, 5)

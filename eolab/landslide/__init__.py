@@ -17,7 +17,7 @@ from eolab.landslide.explore import (
     read_patches,
     usable,
 )
-from eolab.landslide.folds import fold_scores, fold_summary, fold_table, train_fold
+from eolab.landslide.folds import fit_baselines, fold_scores, fold_summary, fold_table, train_fold
 from eolab.landslide.patches import (
     augmented,
     demo_predict,
@@ -60,6 +60,7 @@ __all__ = [
     "detection_table",
     "draw_pixels",
     "facts",
+    "fit_baselines",
     "fold_rows",
     "fold_scores",
     "fold_summary",

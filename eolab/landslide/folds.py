@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,27 @@ def train_fold(
 
     read = channels.select(groups, store, rows["train"])
     fitted = segmenters.fit(model, store, rows, read, folder=folder, seed=seed, **settings)
-    predictors = {model: fitted.mask}
-    predictors |= {name: baselines.fit(name, store, rows["train"], seed=seed).predict for name in beside}
+    return _scored({model: fitted.mask}, store, rows, folder) | fit_baselines(
+        beside, store, rows, folder=folder, seed=seed
+    )
+
+
+def fit_baselines(
+    names: Sequence[str], store: Store, rows: Rows, *, folder: str | Path, seed: int = 0, **options: Any
+) -> dict[str, dict[str, tuple[float, np.ndarray]]]:
+    """Fit baselines on one fold and score its test patches; arguments and result as of :func:`train_fold`.
+
+    Options are those of :func:`eolab.landslide.baselines.fit`.
+    """
+    predictors = {
+        name: baselines.fit(name, store, rows["train"], seed=seed, **options).predict for name in names
+    }
+    return _scored(predictors, store, rows, folder)
+
+
+def _scored(
+    predictors: Mapping[str, Callable[[np.ndarray], np.ndarray]], store: Store, rows: Rows, folder: str | Path
+) -> dict[str, dict[str, tuple[float, np.ndarray]]]:
     truth = {part: labels(store, rows[part]) for part in ("validation", "test")}
     found = {}
     for name, compute in predictors.items():

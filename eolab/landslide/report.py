@@ -110,16 +110,15 @@ def beside_folds(scores: pd.DataFrame, model: str, published: pd.DataFrame) -> p
     return wide.merge(published[columns].drop_duplicates("fold"), on="fold", how="outer")
 
 
-def parameter_counts(width: float, size: int = 128, bands: int = 23) -> pd.DataFrame:
-    """Count the weights of every architecture with three resolutions and two classes.
+def parameter_counts(size: int = 128, bands: int = 23) -> pd.DataFrame:
+    """Count the weights of every published network, with three resolutions and two classes.
 
     Args:
-        width: Width of the narrow networks.
         size: Side of a patch in pixels.
         bands: Channels.
 
     Returns:
-        model, title, millions of weights at width 1 and at the given one, the report's, and the ratio.
+        model, title, millions of weights, the report's, and the ratio.
     """
     import keras
 
@@ -127,13 +126,9 @@ def parameter_counts(width: float, size: int = 128, bands: int = 23) -> pd.DataF
 
     rows = []
     for name in models.names("segmentation"):
-        counts = []
-        for one in (1.0, width):
-            network = models.build(name, size=size, bands=bands, classes=2, width=one, head="multi")
-            counts.append(network.count_params() / 1e6)
-            del network
-            keras.backend.clear_session()
-        given = PARAMETERS.get(name, np.nan)
-        rows.append((name, models.ARCHITECTURES[name].title, *counts, given, counts[0] / given))
-    columns = ["model", "title", "millions", f"millions at width {width:g}", "report", "ratio"]
+        with keras.StatelessScope():  # shapes without values: nothing is drawn or kept
+            network = models.build(name, size=size, bands=bands, classes=2, head="multi")
+        count, given = network.count_params() / 1e6, PARAMETERS.get(name, np.nan)
+        rows.append((name, models.ARCHITECTURES[name].title, count, given, count / given))
+    columns = ["model", "title", "millions", "report", "ratio"]
     return pd.DataFrame(rows, columns=columns).round(3)

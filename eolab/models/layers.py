@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 serializable = keras.saving.register_keras_serializable(package="eolab")
@@ -56,12 +57,24 @@ class Normalize(keras.layers.Layer):
         self.mean = [float(m) for m in mean]
         self.std = [float(s) for s in std]
 
+    def build(self, *shapes: Any, **named_shapes: Any) -> None:
+        # Weights, not constants of the graph: a network that is compiled takes those of another fold.
+        size = (len(self.mean),)
+        self.center = self.add_weight(size, "zeros", name="mean", trainable=False)
+        self.scale = self.add_weight(size, "ones", name="std", trainable=False)
+        self.put(self.mean, self.std)
+
+    def put(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Replace mean and standard deviation of each band, in the saved model too."""
+        self.mean, self.std = [float(m) for m in mean], [float(s) for s in std]
+        self.center.assign(np.array(self.mean, np.float32))
+        self.scale.assign(np.array([s or 1.0 for s in self.std], np.float32))
+
     def call(self, image: Any, valid: Any = None) -> Any:
-        mean, std = ops.array(self.mean, "float32"), ops.array([s or 1.0 for s in self.std], "float32")
         seen = ops.logical_not(ops.isnan(image))
         if valid is not None:
             seen = ops.logical_and(ops.expand_dims(ops.cast(valid, "bool"), -1), seen)
-        return (ops.where(seen, image, mean) - mean) / std
+        return (ops.where(seen, image, self.center) - self.center) / self.scale
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean": self.mean, "std": self.std}

@@ -7,8 +7,9 @@ In a notebook::
     history = training.fit(model, train, validation, folder=run.folder, epochs=30, patience=5)
 """
 
+from eolab.training.averaging import assign
 from eolab.training.feeding import balanced_weights
 from eolab.training.fitting import fit
 from eolab.training.setting_up import Setup, set_up
 
-__all__ = ["Setup", "balanced_weights", "fit", "set_up"]
+__all__ = ["Setup", "assign", "balanced_weights", "fit", "set_up"]

@@ -15,6 +15,7 @@ from eolab.progress import headless
 from eolab.training import averaging, feeding, outputs
 from eolab.training.averaging import Average, assign
 from eolab.training.checkpoint import Checkpoint, Progress
+from eolab.training.compiling import compile_once
 from eolab.training.feeding import ClassWeights
 from eolab.training.recorder import HISTORY_FILE, Recorder, write_history
 from eolab.training.setting_up import jit_compile as jit_of_backend
@@ -115,12 +116,19 @@ def fit(
     settings = compiled | stopping | _facts(model, train, class_weights)
     variables = list(model.variables)
     rate = schedules.build(schedule, learning_rate, train.num_batches, epochs, **(schedule_options or {}))
-    model.compile(
-        optimizer=_optimizer(optimizer, rate, clipnorm, ema, optimizer_options or {}),
-        loss=outputs.loss_of(model, loss),
-        weighted_metrics=outputs.metrics_of(model, metrics),
-        jit_compile=jit_of_backend(jit_compile),
-        steps_per_execution=steps_per_execution,
+    trained = [variable.path for variable in model.trainable_variables]
+    key = [compiled, train.num_batches, epochs, metrics, jit_compile, steps_per_execution, trained]
+    compile_once(
+        model,
+        train[0],
+        key,
+        lambda: {
+            "optimizer": _optimizer(optimizer, rate, clipnorm, ema, optimizer_options or {}),
+            "loss": outputs.loss_of(model, loss),
+            "weighted_metrics": outputs.metrics_of(model, metrics),
+            "jit_compile": jit_of_backend(jit_compile),
+            "steps_per_execution": steps_per_execution,
+        },
     )
     checkpoint = Checkpoint(folder / "checkpoint")
     if not resume:
@@ -189,7 +197,6 @@ def _restore(
     checkpoint: Checkpoint, settings: dict[str, Any], model: keras.Model, variables: list
 ) -> Progress:
     """Put the state of a checkpoint into model and optimizer; return how far it is."""
-    model.optimizer.build(model.trainable_variables)
     found = checkpoint.load(settings)
     if found is None:
         return Progress(settings)

@@ -1,0 +1,46 @@
+"""Compile a model once: what is compiled alike already keeps its graph and starts anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import keras
+import numpy as np
+
+from eolab.training.averaging import assign
+
+_compiled: WeakKeyDictionary[keras.Model, tuple[str, list[np.ndarray]]] = WeakKeyDictionary()
+
+
+def compile_once(
+    model: keras.Model, batch: tuple[Any, ...], key: Sequence[Any], options: Callable[[], dict[str, Any]]
+) -> None:
+    """Compile a model, or put the optimizer back to its start where the model is compiled so already.
+
+    Args:
+        model: The model.
+        batch: Inputs, labels and, where there are any, weights, as in training.
+        key: What the graph depends on.
+        options: Makes the arguments of ``model.compile``.
+    """
+    text, (before, start) = repr(key), _compiled.get(model, ("", []))
+    if before == text:
+        assign(model.optimizer.variables, start)
+        return
+    model.compile(**options())
+    model.optimizer.build(model.trainable_variables)
+    if keras.backend.backend() == "tensorflow":
+        _build_scores(model, *batch)
+    _compiled[model] = text, [np.array(variable) for variable in model.optimizer.variables]
+
+
+def _build_scores(model: keras.Model, inputs: Any, labels: Any, weights: Any = None) -> None:
+    """Make the variables of losses and metrics now: TensorFlow traces a step twice that makes some."""
+    size = len(keras.tree.flatten(labels)[0])
+    shapes = keras.tree.map_structure(lambda output: (size, *output.shape[1:]), model.output)
+    answers = keras.tree.map_shape_structure(lambda shape: np.full(shape, 1 / shape[-1], "float32"), shapes)
+    model.compute_loss(inputs, labels, answers, weights)
+    model.compute_metrics(inputs, labels, answers, weights)
+    model.reset_metrics()

@@ -1,0 +1,149 @@
+"""Segmentation networks on a store: crops, one compiled network for many trainings, probabilities on disk."""
+
+from __future__ import annotations
+
+import landslide_example as example
+import numpy as np
+import pandas as pd
+import pytest
+
+from eolab import landslide, models, probabilities, segmenters, training
+from eolab.errors import ParameterError
+
+SIDE = 32
+QUICK = {
+    "width": 0.0625,
+    "options": {"levels": 3},
+    "epochs": 2,
+    "batch_size": 4,
+    "augmentation": ["rotate"],
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return example.write(tmp_path_factory.mktemp("store"), patches=18, side=SIDE)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    parts = np.split(np.arange(18), [10, 14])
+    return dict(zip(("train", "validation", "test"), parts, strict=True))
+
+
+def channels_of(store, rows):
+    return landslide.select(["bands"], store, rows["train"])
+
+
+def fit(store, rows, folder, **options):
+    return segmenters.fit("unet", store, rows, channels_of(store, rows), folder=folder, **QUICK | options)
+
+
+def images(store, rows, part="test"):
+    return store.gather(rows[part], ["image"])["image"]
+
+
+def test_training_on_crops_gives_a_network_for_whole_patches(store, rows, tmp_path):
+    fitted = fit(store, rows, tmp_path, crop=16)
+    assert fitted.network.inputs[0].shape[1:3] == (SIDE, SIDE)
+    found = fitted.mask(images(store, rows))
+    assert found.shape == (4, SIDE, SIDE)
+    assert np.isfinite(found).all()
+    saved = segmenters.load(tmp_path, "unet", channels_of(store, rows))
+    np.testing.assert_allclose(saved.mask(images(store, rows)), found, atol=1e-6)
+
+
+def test_validation_of_crops_scores_every_pixel(store, rows):
+    """The tiles of the validation patches are the validation patches."""
+    make = segmenters._batches
+    whole = make(store, channels_of(store, rows), "mask", 4, 0, 0, rows["validation"])[0]
+    tiles = make(store, channels_of(store, rows), "mask", 4, 0, 16, rows["validation"])[0]
+    assert tiles[0]["image"].shape == (16, 16, 16, 14)
+    for one, other in ((whole[0]["image"], tiles[0]["image"]), (whole[1]["mask"], tiles[1]["mask"])):
+        np.testing.assert_array_equal(np.sort(one, axis=None), np.sort(other, axis=None))
+
+
+def test_a_shared_network_learns_what_a_new_one_would(store, rows, tmp_path):
+    """Weights, statistics, optimizer and order of the second training owe nothing to the first."""
+    networks = segmenters.Networks()
+    swapped = {**rows, "train": np.concatenate([rows["train"][:6], rows["test"]])}
+    fit(store, rows, tmp_path / "first", crop=16, networks=networks)
+    shared = fit(store, swapped, tmp_path / "shared", crop=16, networks=networks)
+    alone = fit(store, swapped, tmp_path / "alone", crop=16)
+    pd.testing.assert_frame_equal(
+        shared.history.drop(columns="seconds"), alone.history.drop(columns="seconds"), rtol=1e-4
+    )
+    found, expected = (one.mask(images(store, rows)) for one in (shared, alone))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_a_shared_network_is_compiled_once(store, rows, tmp_path, monkeypatch):
+    networks = segmenters.Networks()
+    fit(store, rows, tmp_path / "0", networks=networks)
+    monkeypatch.setattr("keras.Model.compile", lambda *args, **options: pytest.fail("compiled again"))
+    fit(store, rows, tmp_path / "1", networks=networks)
+
+
+def test_another_seed_has_other_weights_in_a_shared_network():
+    networks = segmenters.Networks()
+    options = {"size": 32, "bands": 2, "classes": 2, "mean": [0, 0], "std": [1, 1], "width": 0.0625}
+
+    def weights(seed):
+        network = networks.build("unet", seed=seed, **options)
+        return np.concatenate([np.ravel(w) for w in network.get_weights()])
+
+    first, second, again = (weights(seed) for seed in (0, 1, 0))
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, again)
+    network = networks.build("unet", seed=0, **options | {"mean": [5.0, 6.0]})
+    np.testing.assert_array_equal(network.get_layer("normalize").get_weights()[0], [5, 6])
+
+
+def test_a_size_that_the_weights_depend_on_is_refused():
+    class Fixed:
+        name = "fixed"
+
+        def set_weights(self, weights):
+            raise ValueError("shape")
+
+        get_weights = list
+
+    with pytest.raises(ParameterError, match="crop=0"):
+        segmenters._for_whole_patches(Fixed(), Fixed())
+
+
+@pytest.mark.parametrize("head", ["mask", "dual", "multi"])
+def test_probabilities_on_disk_are_those_of_the_network(store, rows, head, tmp_path):
+    channels = channels_of(store, rows)
+    network = segmenters.build("unet", store, channels, width=0.0625, head=head, options={"levels": 3})
+    fitted = segmenters.Segmenter("unet", network, channels, pd.DataFrame())
+    written = segmenters.predict(
+        fitted, store, rows["test"], tmp_path, "test", angles=True, batch_size=3, progress=False
+    )
+    expected = {"mask": {}, "dual": {"patch": (4,)}, "multi": {"half": (4, 16, 16), "double": (4, 64, 64)}}
+    square = (4, SIDE, SIDE)
+    shapes = {"mask": square, "angles": square} | expected[head]
+    assert {name: values.shape for name, values in written.items()} == shapes
+    read = probabilities.read(tmp_path, "test")
+    for name, values in fitted.outputs(images(store, rows)).items():
+        np.testing.assert_allclose(read[name], values, atol=1e-3)
+        np.testing.assert_array_equal(read[name], written[name])
+    assert probabilities.read(tmp_path, "validation") == {}
+
+
+def test_a_model_that_is_compiled_alike_keeps_its_graph_and_starts_anew(tmp_path):
+    """Training a model twice from the same weights gives the same history, with one compilation."""
+    model = models.build("unet", size=16, bands=2, classes=2, width=0.0625, levels=2)
+    first = [np.array(v) for v in model.variables]
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(12, 16, 16, 2)).astype(np.float32)
+    label = {"mask": (image[..., 0] > 0.5).astype(np.uint8)}
+    losses = []
+    for number in range(2):
+        training.assign(model.variables, first)
+        history = training.fit(
+            model, ({"image": image}, label), folder=tmp_path / str(number), epochs=2, progress=False
+        )
+        losses.append(history["loss"].to_numpy())
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
