@@ -161,6 +161,7 @@ def test_unbroken_and_interrupted_training_end_alike(network, store, rows, tmp_p
 WEIGHTS = {0: 0.0, 1: 1.0, 2: 1.0, 3: 1.0}
 
 
+@pytest.mark.slow
 def test_network_does_not_learn_a_class_of_weight_0(network, store, rows, tmp_path):
     weighted = fit_network(store, rows, tmp_path, class_weights=WEIGHTS)
     inputs = classifiers.inputs_of(store, rows["test"])

@@ -106,7 +106,7 @@ def test_lstm_keeps_its_state_over_gaps(unroll):
     """The model sees nothing but the valid dates: the formula, run over these alone, gives the same."""
     inputs, _ = series()
     model = models.build("lstm", times=T, bands=C, classes=K, units=6, unroll=unroll, **STATISTICS)
-    kernel, recurrent, bias, dense, offset = model.get_weights()
+    kernel, recurrent, bias, dense, offset = (np.array(w) for w in model.trainable_weights)
     got = harness.predict(model, inputs)
     x = (inputs["image"] - np.array(STATISTICS["mean"])) / np.array(STATISTICS["std"])
     for b in range(B):
@@ -183,7 +183,8 @@ def test_tempcnn_has_the_weights_of_the_paper_and_one_more_band():
     model = models.build("tempcnn", times=20, bands=12, classes=9)
     convolutions = (5 * 13 * 64 + 64) + 2 * (5 * 64 * 64 + 64)
     dense = (20 * 64 * 256 + 256) + (256 * 9 + 9)
-    assert model.count_params() == convolutions + dense + 4 * (3 * 64 + 256)
+    statistics = 2 * 12  # mean and standard deviation of each band
+    assert model.count_params() == convolutions + dense + 4 * (3 * 64 + 256) + statistics
 
 
 def test_a_wrong_name_option_or_size_is_named():

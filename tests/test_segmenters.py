@@ -64,6 +64,7 @@ def test_validation_of_crops_scores_every_pixel(store, rows):
         np.testing.assert_array_equal(np.sort(one, axis=None), np.sort(other, axis=None))
 
 
+@pytest.mark.slow
 def test_a_shared_network_learns_what_a_new_one_would(store, rows, tmp_path):
     """Weights, statistics, optimizer and order of the second training owe nothing to the first."""
     networks = segmenters.Networks()

@@ -74,7 +74,8 @@ class Normalize(keras.layers.Layer):
         seen = ops.logical_not(ops.isnan(image))
         if valid is not None:
             seen = ops.logical_and(ops.expand_dims(ops.cast(valid, "bool"), -1), seen)
-        return (ops.where(seen, image, self.center) - self.center) / self.scale
+        center, scale = ops.convert_to_tensor(self.center), ops.convert_to_tensor(self.scale)
+        return (ops.where(seen, image, center) - center) / scale
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean": self.mean, "std": self.std}
