@@ -1,0 +1,368 @@
+"""The landslide study's own functions: folds, patches to show, techniques, arithmetic, exploring."""
+
+from __future__ import annotations
+
+import landslide_example as example
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+from sklearn.metrics import f1_score, jaccard_score
+
+from eolab import evaluation, landslide, postprocess, runs
+from eolab.errors import DataError, ParameterError
+from eolab.landslide import explore
+from eolab.landslide.techniques import Technique, technique_table, threshold_table
+from eolab.readers import landslide4sense as reader
+from eolab.simulate import landslide as twin
+
+SIDE = 16
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("twin")
+    twin.write(folder / "data", seed=3, train=40, validation=4, test=4)
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def index(root):
+    return reader.index(root)
+
+
+@pytest.fixture(scope="module")
+def table(root, index):
+    return landslide.sample_table(index, root, block=4, progress=False)
+
+
+# === Folds ===
+
+
+def test_contiguous_folds_are_runs_of_numbers_and_shuffled_ones_are_not(table):
+    train = table[table["published"] == "train"]
+    for fold, rows in train.groupby("fold_contiguous"):
+        assert rows["number"].tolist() == list(range(8 * fold - 7, 8 * fold + 1))
+    assert train["fold_shuffled"].value_counts().tolist() == [8] * 5
+    assert (train["fold_shuffled"] != train["fold_contiguous"]).mean() > 0.5
+    assert (table.loc[table["published"] != "train", ["fold_contiguous", "fold_shuffled"]] == 0).all(None)
+
+
+@pytest.mark.parametrize("kind", ["contiguous", "shuffled"])
+@pytest.mark.parametrize("fold", [1, 3, 5])
+def test_parts_of_a_fold_are_apart_and_complete(table, kind, fold):
+    rows = landslide.fold_rows(table, kind, fold, validation=0.2)
+    parts = [set(part) for part in rows.values()]
+    assert set.union(*parts) == set(np.flatnonzero(table["published"] == "train"))
+    assert sum(map(len, parts)) == 40
+    assert set(table.iloc[rows["test"]][f"fold_{kind}"]) == {fold}
+    assert 6 <= len(rows["validation"]) <= 10
+    if kind == "contiguous":  # whole blocks of neighbours are held back
+        assert not set(table["block"].iloc[rows["train"]]) & set(table["block"].iloc[rows["validation"]])
+
+
+def test_the_official_parts_are_the_published_ones(table):
+    rows = landslide.fold_rows(table, "official")
+    assert {name: len(part) for name, part in rows.items()} == {"train": 40, "validation": 4, "test": 4}
+
+
+def test_wrong_folds_are_refused(table):
+    with pytest.raises(ParameterError, match="did you mean 'shuffled'"):
+        landslide.fold_rows(table, "shufled")
+    with pytest.raises(ParameterError, match="fold is 6: expected 1 to 5"):
+        landslide.fold_rows(table, "contiguous", 6)
+    train = table[table["published"] == "train"]
+    with pytest.raises(ParameterError, match="no labelled patch for validation"):
+        landslide.fold_rows(train, "official")
+
+
+def test_a_run_finds_its_rows_again(table):
+    params = {"folds": "shuffled", "fold": 2, "validation": 0.3, "seed": 5}
+    again = landslide.rows_of(params, table)
+    column = landslide.split_column(table, "shuffled", 2, 0.3, 5)
+    for name, rows in again.items():
+        np.testing.assert_array_equal(np.flatnonzero(column == name), rows)
+    assert set(column) == {"train", "validation", "test", "none"}
+
+
+def test_the_table_counts_landslide_pixels(root, table):
+    for row in table.iloc[::7].itertuples():
+        mask = reader.read_mask(root / row.mask)
+        assert row.landslide_pixels == (mask == 1).sum()
+        assert row.landslide == (mask == 1).any()
+
+
+def test_scores_of_folds_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    sample = pd.DataFrame({"fold_contiguous": np.repeat([1, 2], 6), "block": np.repeat(list("abcdef"), 2)})
+    matrices, expected, pixels = {}, {}, {}
+    for fold in (1, 2):
+        truth = rng.random((6, 8, 8)) < 0.3
+        found = truth ^ (rng.random(truth.shape) < 0.1 * fold)
+        matrices["net", "contiguous", fold, "0.5"] = np.stack(
+            [
+                np.array([[(~t & ~f).sum(), (~t & f).sum()], [(t & ~f).sum(), (t & f).sum()]])
+                for t, f in zip(truth, found, strict=True)
+            ]
+        )
+        expected[fold] = f1_score(truth.ravel(), found.ravel())
+        pixels[fold] = truth.ravel(), found.ravel()
+    scores = landslide.fold_scores(matrices, sample, {}, replicates=20)
+    own = scores[scores["statistic"] == "landslide_f1"].set_index("fold")
+    assert own["estimate"].to_dict() == pytest.approx(expected)
+    assert (own["low"] <= own["estimate"]).all()
+    summary = landslide.fold_summary(matrices, sample, replicates=20).set_index("statistic")
+    line, values = summary.loc["landslide_f1"], list(expected.values())
+    assert (line["mean"], line["std"]) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+    together = [np.concatenate(part) for part in zip(*pixels.values(), strict=True)]
+    assert line["pooled"] == pytest.approx(f1_score(*together))
+    macro = np.mean(jaccard_score(*together, average=None))
+    assert summary.loc["mean_iou", "pooled"] == pytest.approx(macro)
+    wide = landslide.fold_table(scores, "net")
+    assert wide["landslide_f1"].tolist() == pytest.approx(values)
+    published = pd.DataFrame({"fold": [1, 2], "report F1": [0.7, 0.8], "report mIoU": [0.6, 0.7]})
+    beside = landslide.beside_folds(scores, "net", published)
+    assert beside["report F1"].tolist() == [0.7, 0.8]
+    assert beside["macro_f1"].tolist() == pytest.approx(wide["macro_f1"].tolist())
+
+
+def test_baselines_of_a_fold_have_a_fixed_and_a_chosen_threshold(tmp_path):
+    store = example.write(tmp_path / "store")
+    rows = dict(zip(("train", "validation", "test"), np.split(np.arange(40), [24, 32]), strict=True))
+    found = landslide.fit_baselines(["slope_ndvi_rule"], store, rows, folder=tmp_path / "out")
+    rules = found["slope_ndvi_rule"]
+    assert set(rules) == {"0.5", "chosen"}
+    known = (store.gather(rows["test"], ["label"])["label"] != 255).sum()
+    for limit, matrices in rules.values():
+        assert matrices.shape == (8, 2, 2)
+        assert matrices.sum() == known
+        assert 0 < limit < 1
+    probability = np.load(tmp_path / "out" / "probabilities" / "slope_ndvi_rule" / "validation_mask.npy")
+    truth = store.gather(rows["validation"], ["label"])["label"]
+    assert rules["chosen"][0] == postprocess.choose_threshold(probability, truth)
+
+
+# === Patches ===
+
+
+def test_telling_patches_go_from_much_landslide_to_none():
+    truth = np.zeros((9, 4, 4), np.uint8)
+    for row, pixels in enumerate([0, 3, 9, 1, 0, 16, 4, 2, 5]):
+        truth[row].flat[:pixels] = 1
+    shown = landslide.telling_patches(truth, 5)
+    pixels = (truth[shown] == 1).sum((1, 2))
+    assert pixels[0] == 16
+    assert pixels[-1] == 0
+    assert (np.diff(pixels) <= 0).all()
+    assert len(set(shown)) == 5
+    assert len(landslide.telling_patches(truth[[0, 4]], 5)) == 2
+    assert (landslide.telling_patches(truth[[1, 2]], 2) == [1, 0]).all()
+
+
+def test_spread_rows_are_even_and_all_where_there_are_few():
+    np.testing.assert_array_equal(landslide.spread_rows(np.arange(10, 21), 3), [10, 15, 20])
+    np.testing.assert_array_equal(landslide.spread_rows(np.array([4, 7]), 9), [4, 7])
+
+
+def test_a_patch_scores_its_highest_pixel_or_its_head():
+    mask = np.array([[[0.1, 0.7], [0.2, 0.3]], [[0.0, 0.1], [0.2, 0.1]]], np.float16)
+    score, limit = landslide.patch_score({"mask": mask}, 0.4)
+    np.testing.assert_allclose(score, [0.7, 0.2], atol=1e-3)
+    assert limit == 0.4
+    score, limit = landslide.patch_score({"mask": mask, "patch": np.array([0.9, 0.1])}, 0.4)
+    np.testing.assert_allclose(score, [0.9, 0.1], atol=1e-6)
+    assert limit == 0.5
+
+
+def test_scores_at_thresholds_are_those_of_scikit_learn():
+    rng = np.random.default_rng(1)
+    truth = (rng.random((6, SIDE, SIDE)) < 0.2).astype(np.uint8)
+    probability = {"a": 0.6 * truth + 0.4 * rng.random(truth.shape), "b": rng.random(truth.shape)}
+    limits = {"a": 0.5, "b": 0.8}
+    table = landslide.scores_at(probability, truth, limits, baselines=["b"], replicates=20)
+    for name, values in probability.items():
+        found = evaluation.named(table, name)
+        assert found["landslide_f1"] == pytest.approx(f1_score(truth.ravel(), values.ravel() >= limits[name]))
+
+
+def test_augmented_shows_patches_before_and_after(tmp_path):
+    store = example.write(tmp_path / "store")
+
+    def turn(inputs, label, rng):
+        return {"image": inputs["image"][:, ::-1]}, label[:, ::-1]
+
+    bands, masks = landslide.augmented(store, np.arange(40), turn, 4, 0)
+    assert bands.shape == (8, SIDE, SIDE, 14)
+    np.testing.assert_array_equal(bands[4:], bands[:4, ::-1])
+    np.testing.assert_array_equal(masks[4:], masks[:4, ::-1])
+    assert len(landslide.augmented(store, np.arange(40), None, 4, 0)[0]) == 4
+
+
+# === Techniques ===
+
+
+@pytest.fixture
+def outputs():
+    """Probabilities that know the truth a little, at all resolutions, for validation and test."""
+    rng = np.random.default_rng(2)
+    truth, found = {}, {}
+    for part in ("validation", "test"):
+        blobs = ndimage.gaussian_filter(rng.standard_normal((8, SIDE, SIDE)), (0, 2, 2))
+        truth[part] = (blobs > np.quantile(blobs, 0.85)).astype(np.uint8)
+        mask = np.clip(0.5 * truth[part] + 0.6 * rng.random(truth[part].shape), 0, 1)
+        half = mask.reshape(8, SIDE // 2, 2, SIDE // 2, 2).mean((2, 4))
+        double = mask.repeat(2, 1).repeat(2, 2)
+        found[part] = {"mask": mask, "half": half, "double": double, "angles": 0.5 * mask + 0.25}
+    return found, truth
+
+
+def test_techniques_do_what_they_are_called(outputs):
+    test = outputs[0]["test"]
+    np.testing.assert_allclose(Technique().probability(test), test["mask"], atol=1e-6)
+    vote = Technique(vote=True).probability(test)
+    np.testing.assert_allclose(vote, postprocess.vote({k: test[k] for k in ("mask", "half", "double")}))
+    both = Technique(vote=True, multi_angle=True).probability(test)
+    np.testing.assert_allclose(both, (vote + test["angles"]) / 2, atol=1e-6)
+    opened = Technique(morphology="opening", threshold=0.5).mask(test, 0.5)
+    inside = (slice(None), slice(2, -2), slice(2, -2))  # SciPy takes what lies outside for background
+    expected = np.stack([ndimage.binary_opening(one, np.ones((3, 3))) for one in test["mask"] >= 0.5])
+    np.testing.assert_array_equal(opened[inside], expected[inside])
+    assert Technique(vote=True, multi_angle=True, morphology="closing").describe() == (
+        "vote of three resolutions + all angles + closing"
+    )
+
+
+@pytest.mark.parametrize("technique", [Technique(), Technique(morphology="opening"), Technique(vote=True)])
+def test_a_threshold_is_the_best_on_validation_and_never_sees_the_test(outputs, technique):
+    found, truth = outputs
+    _, limit = technique.apply(found, truth["validation"])
+
+    def score(threshold):
+        mask = technique.mask(found["validation"], threshold)
+        return f1_score(truth["validation"].ravel(), mask.ravel())
+
+    assert score(limit) >= max(score(t) for t in np.arange(0.05, 1, 0.05).round(2)) - 0.02
+    swapped = {**found, "test": {name: 1 - values for name, values in found["test"].items()}}
+    assert technique.apply(swapped, truth["validation"])[1] == limit
+
+
+def test_the_table_has_the_report_s_techniques_and_thresholds(outputs):
+    found, truth = outputs
+    table = technique_table(found, truth)
+    fixed = table[table["chosen on"] == ""]
+    assert sorted(set(fixed["threshold"])) == [0.4, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.99]
+    assert set(table["technique"]) >= {"opening", "closing", "vote of three resolutions", "all angles"}
+    plain = fixed[(fixed["technique"] == "probabilities as they are") & (fixed["threshold"] == 0.6)].iloc[0]
+    expected = f1_score(truth["test"].ravel(), found["test"]["mask"].ravel() >= 0.6)
+    assert plain["landslide_f1"] == pytest.approx(expected)
+    only_mask = {part: {"mask": one["mask"]} for part, one in found.items()}
+    assert not technique_table(only_mask, truth)["technique"].str.contains("vote|angles").any()
+
+
+def test_a_technique_that_the_run_cannot_serve_says_what_to_run(outputs):
+    found, _ = outputs
+    with pytest.raises(DataError, match="head=multi"):
+        Technique(vote=True).probability({"mask": found["test"]["mask"]})
+    with pytest.raises(DataError, match="angles=true"):
+        Technique(multi_angle=True).probability({"mask": found["test"]["mask"]})
+    with pytest.raises(ParameterError, match="did you mean 'opening'"):
+        Technique(morphology="openning").mask(found["test"], 0.5)
+
+
+def test_the_threshold_table_reads_the_curve(outputs):
+    found, truth = outputs
+    curve = postprocess.threshold_curve(found["test"]["mask"], truth["test"])
+    limit = float(curve["threshold"].iloc[len(curve) // 2])
+    row = threshold_table(curve, {"chosen": limit}).iloc[0]
+    expected = f1_score(truth["test"].ravel(), found["test"]["mask"].ravel() >= limit)
+    assert row["landslide_f1"] == pytest.approx(expected, abs=1e-6)
+
+
+# === The report's numbers ===
+
+
+def test_the_report_s_best_score_implies_half_of_it_for_landslides():
+    """F1 0.7463 and mIoU 0.6597 as means of two classes: landslide F1 near 0.50, worked by hand.
+
+    With landslide F1 a and background F1 b: a + b = 1.4926, a/(2−a) + b/(2−b) = 1.3194. a = 0.499 and
+    b = 0.9936 give 0.3324 + 0.9873 = 1.3197.
+    """
+    published = {name: sweep.published for name, sweep in runs.study.load("landslide").sweeps.items()}
+    table = landslide.arithmetic(published)
+    row = table[(table["table"] == "postprocess") & (table["report F1"] == 0.7463)].iloc[0]
+    assert row["landslide F1"] == pytest.approx(0.499, abs=0.005)
+    a, b = row["landslide F1"], row["background F1"]
+    assert (a + b) / 2 == pytest.approx(0.7463)
+    assert (a / (2 - a) + b / (2 - b)) / 2 == pytest.approx(0.6597, abs=1e-4)
+    board = landslide.leaderboard(table)
+    assert board["landslide F1"].is_monotonic_decreasing
+    implied = board[board["entry"] == "the report, as implied"].set_index("scored on")["landslide F1"]
+    assert implied["fold 1 of the training patches"] < 0.51
+    assert board["entry"].iloc[:2].tolist().count("Dense U-net") == 1
+
+
+@pytest.mark.slow
+def test_counts_of_weights_are_within_two_per_cent_of_the_report():
+    table = landslide.parameter_counts().dropna(subset=["report"])
+    assert len(table) == 13
+    assert table["ratio"].between(0.98, 1.02).all()
+
+
+# === Explore ===
+
+
+def test_facts_are_counted_from_the_table(table):
+    found = landslide.facts(table).set_index("fact")["here"]
+    train = table[table["published"] == "train"]
+    assert found["training patches"] == 40
+    assert found["patches with a landslide (%)"] == pytest.approx(100 * train["landslide"].mean())
+    assert found["landslide pixels (%)"] == pytest.approx(
+        100 * train["landslide_pixels"].sum() / (40 * 128**2), abs=0.01
+    )
+
+
+def test_sizes_of_landslides_add_up_to_all_landslide_pixels(root, table):
+    sizes = landslide.component_sizes(table, root)
+    train = table[table["published"] == "train"]
+    assert sizes.sum() == train["landslide_pixels"].sum()
+    assert sizes.min() >= 1
+
+
+def test_drawn_pixels_have_weights_that_restore_the_shares(root, table):
+    some = table.iloc[:6]
+    drawn = landslide.draw_pixels(some, root, per_patch=40)
+    weights = drawn.groupby("label")["weight"].sum()
+    assert weights.get(1, 0) == pytest.approx(some["landslide_pixels"].sum())
+    assert weights.sum() == pytest.approx(6 * 128**2)
+    assert list(drawn.columns) == [*reader.BANDS, "label", "weight"]
+
+
+def test_values_along_the_numbers_are_means_of_the_patches(root, table):
+    found = landslide.along_numbers(table, root, every=20)
+    assert found["number"].tolist() == table["number"].iloc[::20].tolist()
+    image = reader.read_image(root / table["image"].iloc[0])
+    assert found["B08"].iloc[0] == pytest.approx(image[..., reader.BANDS.index("B08")].mean(), rel=1e-5)
+
+
+def test_patches_that_failed_the_check_are_left_out(root, index):
+    bad = index.iloc[[1, 5]]
+    files = pd.DataFrame(
+        {
+            "file": [
+                bad["image"].iloc[0].replace(f"{root}/", ""),
+                bad["mask"].iloc[1].replace(f"{root}/", ""),
+                "other.h5",
+            ],
+            "status": ["truncated", "wrong shape", "ok"],
+            "reason": "",
+        }
+    )
+    left = explore.usable(index, files, root)
+    assert len(left) == len(index) - 2
+    assert not set(bad["image"]) & set(left["image"])
+
+
+def test_a_table_of_channel_groups_counts_them():
+    table = landslide.channel_table().set_index("group")["number"]
+    assert table["bands"] == 14
+    assert (table["rgb_local"], table["indices"], table["blur"], table["edges"]) == (3, 4, 2, 1)
