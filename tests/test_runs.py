@@ -125,6 +125,21 @@ def test_a_table_keeps_all_digits_in_its_file(project: Path, capsys: pytest.Capt
         runs.load(run.folder).table("other")
 
 
+def test_published_numbers_are_not_called_simulated(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from eolab import catalog
+
+    run = make()
+    run.data(catalog.load()["toy_twin"])
+    table = pd.DataFrame({"score": [0.5]})
+    run.table(table, "ours", "Our scores.")
+    run.table(table, "theirs", "Published scores.", published=True)
+    said = capsys.readouterr().out
+    assert "Our scores. Simulated data." in said
+    assert "Published scores. Simulated" not in said
+
+
 def test_a_store_speaks_for_its_data_set(project: Path) -> None:
     class Store:
         path = project / "store"

@@ -194,7 +194,9 @@ def _sweep_tables(folder: Path) -> str:
 
     parts = []
     for file in sorted(folder.glob("sweeps/*/table.csv")):
-        title = (file.parent / "table.md").read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-        parts.append(f"<h3>{escape(title)}</h3>{_table(pd.read_csv(file, dtype=str))}")
+        title, *lines = (file.parent / "table.md").read_text(encoding="utf-8").splitlines()
+        remarks = "".join(f"<p>{escape(line)}</p>" for line in lines if line and not line.startswith("|"))
+        table = _table(pd.read_csv(file, dtype=str))
+        parts.append(f"<h3>{escape(title.lstrip('# '))}</h3>{table}{remarks}")
     head = '<section class="notebook"><h2 id="sweeps">Sweeps</h2>'
     return f"{head}{''.join(parts)}</section>" if parts else ""

@@ -125,6 +125,7 @@ class Run:
         caption: str,
         formats: Mapping[str, str] | None = None,
         show: bool = True,
+        published: bool = False,
     ) -> None:
         """Save a table as ``tables/<name>.csv``, all digits kept, and show it with its caption.
 
@@ -134,6 +135,7 @@ class Run:
             caption: What it holds.
             formats: Column → how its values are shown, such as ``{"F1": "{:.3f}"}``.
             show: False to save it only, for long tables that another notebook reads.
+            published: Whether all its numbers are published ones, which are never marked as simulated.
         """
         import pandas as pd
 
@@ -142,7 +144,7 @@ class Run:
         index = table.index.name is not None or not isinstance(table.index, pd.RangeIndex)
         table.to_csv(self.path(f"tables/{name}.csv"), index=index)
         if show:
-            note = f"{caption} {display.MARK}" if self.simulated else caption
+            note = f"{caption} {display.MARK}" if self.simulated and not published else caption
             _show(display.table_html(table, note, formats or {}), f"{note}\n{table}")
 
     def metrics(self, values: Mapping[str, Any]) -> None:

@@ -1,0 +1,139 @@
+"""Batches of patches: how fast they come beside what a training step eats, and in how much memory.
+
+The first table sets patches a second from the store (read, channels chosen, turned, flipped, mixed) beside
+those that a training step of the U-Net takes. The second trains on more and more patches, each number in a
+process of its own: peak memory must not follow the number.
+
+Usage: python benchmarks/patch_batches.py [--patches 256 2048] [--width 1.0] [--batch 16]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eolab import augment, landslide
+from eolab.batches import StoreBatches
+from eolab.models.segmentation import heads
+from eolab.store import Store, write_store
+
+SIDE, WARM = 128, 2
+
+
+def make_store(folder: Path, patches: int) -> Store:
+    """Write noise with the arrays of the landslide study."""
+    table = pd.DataFrame({"id": np.arange(patches), "part": np.arange(patches) // 64})
+
+    def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(int(rows["id"].iloc[0]))
+        image = rng.random((len(rows), SIDE, SIDE, len(landslide.STORED)), np.float32)
+        return {"image": image, "label": (image[..., 0] < 0.02).astype(np.uint8)}
+
+    metadata = {"coords": {"band": list(landslide.STORED)}, "simulated": True}
+    return write_store(
+        folder,
+        table,
+        landslide.store_arrays(),
+        "part",
+        produce,
+        {"patches": patches},
+        metadata,
+        progress=False,
+    )
+
+
+def batches_of(store: Store, options: argparse.Namespace, in_memory: bool | str) -> StoreBatches:
+    """Return training batches as the study's are."""
+    channels = landslide.select(["bands"], store, np.arange(len(store)))
+    return StoreBatches(
+        store,
+        None,
+        options.batch,
+        shuffle=True,
+        inputs=("image",),
+        in_memory=in_memory,
+        prepare=lambda inputs: {"image": channels.assemble(inputs["image"])},
+        augment=augment.build(["rotate", "flip", "cutmix"]),
+        targets=lambda label: heads.targets(label, "mask"),
+        ignore="keep",
+    )
+
+
+def rate(batches: StoreBatches, step) -> float:
+    """Return patches a second of a step over one epoch."""
+    for index in range(WARM):
+        step(batches[index])
+    start, count = time.perf_counter(), 0
+    for index in range(WARM, batches.num_batches):
+        batch = batches[index]
+        step(batch)
+        count += len(batch[0]["image"])
+    return count / (time.perf_counter() - start)
+
+
+def speeds(options: argparse.Namespace) -> None:
+    """Print patches a second of the batches and of the training step."""
+    from eolab import losses, models
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_store(Path(folder) / "store", options.patches[0])
+        rates = {
+            f"batches, {where}": rate(batches_of(store, options, held), lambda batch: None)
+            for where, held in (("from RAM", True), ("from disk", False))
+        }
+        model = models.build("unet", size=SIDE, bands=14, classes=2, width=options.width, head="mask")
+        model.compile("adam", {"mask": losses.build("0.5*focal + 0.5*iou")}, jit_compile=False)
+        batches = batches_of(store, options, True)
+        fixed = batches[0]
+        rates["training step of the U-Net"] = rate(batches, lambda batch: model.train_on_batch(*fixed))
+    eaten = rates["training step of the U-Net"]
+    print(f"{'':>28} {'patches/s':>10} {'times the step':>15}")
+    for name, value in rates.items():
+        print(f"{name:>28} {value:10.1f} {value / eaten:15.1f}")
+
+
+def memory(options: argparse.Namespace) -> dict[str, float]:
+    """Read one epoch of batches from disk in this process; return peak memory in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_store(Path(folder) / "store", options.patches[0])
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        patches = rate(batches_of(store, options, False), lambda batch: store.release())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"peak": peak, "above": peak - before, "rate": patches}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--patches", type=int, nargs="+", default=[256, 2048], help="sizes of the store")
+    parser.add_argument("--width", type=float, default=1.0, help="of the U-Net")
+    parser.add_argument("--batch", type=int, default=16, help="patches a step")
+    parser.add_argument("--one", action="store_true", help="measure memory in this process, print JSON")
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(memory(options)))
+        return
+    print(f"{'patches':>10} {'store GB':>9} {'peak MB':>8} {'above writing MB':>17} {'patches/s':>10}")
+    for count in options.patches:
+        command = [sys.executable, __file__, "--one", "--patches", str(count), "--batch", str(options.batch)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        size = count * SIDE**2 * (4 * len(landslide.STORED) + 1) / 1e9
+        print(
+            f"{count:10d} {size:9.2f} {found['peak']:8.0f} {found['above']:17.0f} {found['rate']:10.1f}",
+            flush=True,
+        )
+    speeds(options)
+
+
+if __name__ == "__main__":
+    main()
