@@ -50,9 +50,10 @@ def cbam(x: Any, seeds: Seeds, ratio: int = 8, kernel: int = 7) -> Any:
     - Channels first: σ(MLP(mean) + MLP(max)), one MLP for the means and the maxima over all pixels.
     - Then pixels: σ of a 7 × 7 convolution over the mean and the maximum of the channels.
     - The paper's ratio is 16; 8 gives the number of weights that the landslide study reports.
+    - The biases of the MLP start at 1, so that the channels are passed on (σ(2) = 0.88) rather than halved.
     """
     hidden = keras.layers.Dense(_units(x, ratio), activation="relu", kernel_initializer=seeds.he())
-    out = keras.layers.Dense(x.shape[-1], kernel_initializer=seeds.glorot())
+    out = keras.layers.Dense(x.shape[-1], kernel_initializer=seeds.glorot(), bias_initializer="ones")
     mean = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)  # (B, 1, 1, C)
     highest = keras.layers.GlobalMaxPooling2D(keepdims=True)(x)  # (B, 1, 1, C)
     gate = keras.layers.Add()([out(hidden(mean)), out(hidden(highest))])
