@@ -16,7 +16,9 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPLORE = sorted(
-    path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*/01_explore.ipynb")
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "notebooks").glob("*/01_explore.ipynb")
+    if "widgets.SeriesExplorer" in path.read_text()
 )
 PANEL = ".eolab-series-explorer"
 SYNTHETIC = """
