@@ -178,7 +178,7 @@ def range_test(
         max_lr: Last learning rate.
         steps: Batches to train on.
         optimizer: Keras's name of the optimizer.
-        loss: Loss; sparse categorical cross-entropy by default.
+        loss: Loss, as in :func:`eolab.training.fit`; cross entropy by default.
 
     Returns:
         A row a step: learning_rate, loss, smoothed. ``attrs["suggested"]`` is what :func:`suggest` says.
@@ -191,6 +191,8 @@ def range_test(
         raise ParameterError(
             f"A range test goes up from min_lr to max_lr in 2 steps or more: got {min_lr}, {max_lr}, {steps}."
         )
+    from eolab.training import outputs  # here: training imports the schedules
+
     growth = (max_lr / min_lr) ** (1 / (steps - 1))
     rates = min_lr * growth ** np.arange(steps)
     saved = [np.array(variable) for variable in model.variables]
@@ -202,7 +204,7 @@ def range_test(
                 "config": {"learning_rate": keras.optimizers.schedules.ExponentialDecay(min_lr, 1, growth)},
             }
         ),
-        loss=loss or keras.losses.SparseCategoricalCrossentropy(),
+        loss=outputs.loss_of(model, loss),
         jit_compile=False,
     )
     try:
@@ -226,7 +228,7 @@ def _losses(probe: keras.Model, batches: Any, steps: int) -> Iterator[float]:
     average, lowest = 0.0, math.inf
     for step in count():
         probe.reset_metrics()
-        loss = float(probe.train_on_batch(*batches[step % batches.num_batches]))
+        loss = float(probe.train_on_batch(*batches[step % batches.num_batches], return_dict=True)["loss"])
         if not math.isfinite(loss):
             return
         average = SMOOTHING * average + (1 - SMOOTHING) * loss

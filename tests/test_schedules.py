@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import schedules
+from eolab import models, schedules
 from eolab.errors import ParameterError, RunError
+from eolab.models.segmentation import heads
 
 # torch.optim.lr_scheduler.OneCycleLR(max_lr=0.2, total_steps=50, pct_start=0.3), PyTorch 2
 TORCH = {
@@ -106,6 +107,24 @@ def test_range_test_leaves_the_model_as_it_was():
     assert table["smoothed"].min() < table["smoothed"].iloc[0]
     assert len(table) < 60  # it diverged and stopped
     assert table.attrs["suggested"] == table["learning_rate"][table["smoothed"].idxmin()] / 10
+
+
+def test_range_test_of_a_network_with_several_outputs():
+    """Masks at three resolutions, labels without weights, a loss given as text."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(4, 16, 16, 2)).astype("float32")
+    label = (image[..., 0] > 1).astype("uint8")
+
+    class Patches:
+        num_batches = 1
+
+        def __getitem__(self, index):
+            return {"image": image}, heads.targets(label, "multi")
+
+    model = models.build("unet", size=16, bands=2, classes=2, width=0.0625, levels=2, head="multi")
+    table = schedules.range_test(model, Patches(), 1e-4, 1e-1, 12, loss="0.5*focal + 0.5*iou")
+    assert len(table) == 12
+    assert table["smoothed"].iloc[-1] < table["smoothed"].iloc[0]
 
 
 def test_range_test_sees_nan_and_refuses_bad_rates():
