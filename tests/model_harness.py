@@ -70,7 +70,8 @@ def fit_steps(
     """Return the loss before each of some steps on all examples."""
     loss = "sparse_categorical_crossentropy"
     losses = dict.fromkeys(case.labels, loss) if isinstance(case.labels, dict) else loss
-    model.compile(optimizer, losses, run_eagerly=not compiled)
+    model.compile(optimizer, losses, run_eagerly=not compiled, jit_compile=False)  # XLA compiles for minutes
+    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the first step twice
     return [float(np.ravel(model.train_on_batch(case.inputs, case.labels))[0]) for _ in range(steps)]
 
 

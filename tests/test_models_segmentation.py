@@ -11,11 +11,13 @@ import model_harness as harness
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from eolab import models
 from eolab.errors import DataError, ParameterError
 from eolab.models.layers import Normalize, Seeds
 from eolab.models.segmentation import attention, heads
+from eolab.models.segmentation.segformer import Gelu
 
 NAMES = models.names("segmentation")
 QUICK = ("unet", "rau_net_small")  # what the quick tests check closely
@@ -257,6 +259,11 @@ def test_cbam_is_the_formula():
     for i, j in np.ndindex(5, 6):
         logit = np.einsum("bijc,ijc->b", summary[:, i : i + 7, j : j + 7], kernel[..., 0])
         np.testing.assert_allclose(got[:, i, j], x[:, i, j] * sigmoid(logit)[:, None], atol=1e-5)
+
+
+def test_gelu_is_x_times_the_normal_distribution():
+    x = np.linspace(-5, 5, 101, dtype="float32")
+    np.testing.assert_allclose(Gelu()(x), x * norm.cdf(x), atol=1e-6)
 
 
 def test_multi_attention_is_the_formula():

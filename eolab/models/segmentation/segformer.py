@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,17 @@ UNITS = (32, 64, 160, 256)  # features of the four stages, at strides 4, 8, 16 a
 ATTENTIONS = (1, 2, 5, 8)  # attentions side by side
 REDUCTIONS = (8, 4, 2, 1)  # side of the squares of pixels that share a key and a value
 EPSILON = 1e-6  # of all layer normalisations
+
+
+@serializable
+class Gelu(keras.layers.Layer):
+    """Gaussian error linear unit, x Φ(x) (Hendrycks and Gimpel 2016), any shape.
+
+    Written with erf: TensorFlow's own has erfc, which has no counterpart in ONNX.
+    """
+
+    def call(self, x: Any) -> Any:
+        return 0.5 * x * (1 + ops.erf(x / math.sqrt(2)))
 
 
 @serializable
@@ -174,7 +186,7 @@ def mix_ffn(x: Any, hidden: int, seeds: Seeds) -> Any:
     units = x.shape[-1]
     x = keras.layers.Dense(hidden, kernel_initializer=seeds.glorot())(x)  # (B, H, W, hidden)
     x = keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer=seeds.glorot())(x)
-    x = keras.layers.Activation("gelu")(x)
+    x = Gelu()(x)
     return keras.layers.Dense(units, kernel_initializer=seeds.glorot())(x)  # (B, H, W, D)
 
 
