@@ -122,6 +122,7 @@ def main() -> None:
     if options.one:
         print(json.dumps(memory(options)))
         return
+    speeds(options)
     print(f"{'patches':>10} {'store GB':>9} {'peak MB':>8} {'above writing MB':>17} {'patches/s':>10}")
     for count in options.patches:
         command = [sys.executable, __file__, "--one", "--patches", str(count), "--batch", str(options.batch)]
@@ -132,7 +133,6 @@ def main() -> None:
             f"{count:10d} {size:9.2f} {found['peak']:8.0f} {found['above']:17.0f} {found['rate']:10.1f}",
             flush=True,
         )
-    speeds(options)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def fit(
         "options": options,
         "classes": classes,
         "seed": seed,
-        "make": (networks or Networks()).build,
+        "make": networks.build if networks else models.build,
     }
     network = build(name, store, channels, size=crop or None, **shape)
     of_masks, batches = losses.build(loss), partial(_batches, store, channels, head, batch_size, seed, crop)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from conftest import ROOT
 from safe_factory import image_path, write_safe
 
 from eolab import catalog
@@ -173,7 +174,7 @@ def test_open_and_check(twin):
 
 
 def test_every_data_set_has_a_licence_a_citation_and_a_known_layout():
-    entries = catalog.load(Path(__file__).resolve().parents[1] / "data_catalog.yaml")
+    entries = catalog.load(ROOT / "data_catalog.yaml")
     assert {"landcover_twin", "slovenia_eopatch", "sentinel2_t56jmm", "corine_2018"} <= set(entries)
     for entry in entries.values():
         assert entry.metadata.get("license"), entry.name
@@ -184,13 +185,13 @@ def test_every_data_set_has_a_licence_a_citation_and_a_known_layout():
 
 
 def test_no_secret_and_no_machine_path_in_the_catalogue():
-    text = (Path(__file__).resolve().parents[1] / "data_catalog.yaml").read_text().lower()
+    text = (ROOT / "data_catalog.yaml").read_text().lower()
     assert not any(word in text for word in ("password", "token", "sig=", "accountkey", "/home/", "/Users/"))
 
 
 def test_real_data_sets_open_and_check(real_data, monkeypatch):
     monkeypatch.setenv("EOLAB_REAL_DATA", str(real_data))
-    entries = catalog.load(Path(__file__).resolve().parents[1] / "data_catalog.yaml")
+    entries = catalog.load(ROOT / "data_catalog.yaml")
     for name, crs in (("slovenia_eopatch", 32633), ("sentinel2_t56jmm", 32756)):
         entry = entries[name].ensure()
         dataset = entry.open()
@@ -219,6 +220,6 @@ def test_readers_never_import_keras():
 
 def test_every_entry_of_the_project_s_catalogue_stands_there_once():
     """YAML takes the last of two entries of one name without a word."""
-    lines = (Path(__file__).resolve().parents[1] / "data_catalog.yaml").read_text().splitlines()
+    lines = (ROOT / "data_catalog.yaml").read_text().splitlines()
     names = [line.split(":")[0] for line in lines if line[:1].isalpha()]
     assert len(names) == len(set(names))

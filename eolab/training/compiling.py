@@ -15,13 +15,13 @@ _compiled: WeakKeyDictionary[keras.Model, tuple[str, list[np.ndarray]]] = WeakKe
 
 
 def compile_once(
-    model: keras.Model, batch: tuple[Any, ...], key: Sequence[Any], options: Callable[[], dict[str, Any]]
+    model: keras.Model, train: Any, key: Sequence[Any], options: Callable[[], dict[str, Any]]
 ) -> None:
     """Compile a model, or put the optimizer back to its start where the model is compiled so already.
 
     Args:
         model: The model.
-        batch: Inputs, labels and, where there are any, weights, as in training.
+        train: Training batches, of which TensorFlow needs the first.
         key: What the graph depends on.
         options: Makes the arguments of ``model.compile``.
     """
@@ -32,7 +32,7 @@ def compile_once(
     model.compile(**options())
     model.optimizer.build(model.trainable_variables)
     if keras.backend.backend() == "tensorflow":
-        _build_scores(model, *batch)
+        _build_scores(model, *train[0])
     _compiled[model] = text, [np.array(variable) for variable in model.optimizer.variables]
 
 

@@ -120,7 +120,7 @@ def fit(
     key = [compiled, train.num_batches, epochs, metrics, jit_compile, steps_per_execution, trained]
     compile_once(
         model,
-        train[0],
+        train,
         key,
         lambda: {
             "optimizer": _optimizer(optimizer, rate, clipnorm, ema, optimizer_options or {}),
