@@ -152,6 +152,7 @@ def fit(
     Raises:
         ParameterError: If a name or an option is unknown, or the network cannot be trained on crops.
     """
+    _check_crop(crop, store.arrays_spec["image"].shape[0], augmentation)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shape: dict[str, Any] = {
@@ -177,6 +178,15 @@ def fit(
         network = _for_whole_patches(network, build(name, store, channels, **shape))
     network.save(folder / "model.keras")
     return Segmenter(name, network, channels, history)
+
+
+def _check_crop(crop: int, side: int, augmentation: Sequence[str]) -> None:
+    if "crop" in augmentation:
+        raise ParameterError(
+            "crop is no augmentation here, but a parameter of its own: crop=64, for example."
+        )
+    if crop < 0 or (crop and side % crop):
+        raise ParameterError(f"crop is {crop}: expected 0, or a divisor of the patches' {side} pixels.")
 
 
 def _for_whole_patches(trained: Any, network: Any) -> Any:

@@ -114,6 +114,21 @@ def test_a_size_that_the_weights_depend_on_is_refused():
         segmenters._for_whole_patches(Fixed(), Fixed())
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crop": 24}, "crop is 24: expected 0, or a divisor of the patches' 32 pixels"),
+        ({"crop": -16}, "crop is -16"),
+        ({"crop": 64}, "crop is 64"),
+        ({"augmentation": ["crop"]}, "parameter of its own"),
+    ],
+)
+def test_a_crop_that_cannot_be_is_refused_before_anything_is_written(store, rows, options, message, tmp_path):
+    with pytest.raises(ParameterError, match=message):
+        fit(store, rows, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("head", ["mask", "dual", "multi"])
 def test_probabilities_on_disk_are_those_of_the_network(store, rows, head, tmp_path):
     channels = channels_of(store, rows)
