@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab import baselines, models, schedules, training
+from eolab import baselines, models, training
 from eolab.batches import StoreBatches, weight_table
 from eolab.errors import ParameterError, did_you_mean
 from eolab.store import Store, days
@@ -151,9 +151,9 @@ def learning_rates(
     options: Mapping[str, Any] | None = None,
     batch_size: int = 256,
 ) -> pd.DataFrame:
-    """Return the range test of a network on some rows; see :func:`eolab.schedules.range_test`."""
+    """Return the range test of a network on some rows; see :func:`eolab.training.range_test`."""
     network = build_network(name, store, rows, classes=classes, seed=seed, options=options)
-    return schedules.range_test(network, StoreBatches(store, rows, batch_size, seed=seed, shuffle=True))
+    return training.range_test(network, StoreBatches(store, rows, batch_size, seed=seed, shuffle=True))
 
 
 def _fit_baseline(

@@ -9,7 +9,8 @@ In a notebook::
 
 from eolab.training.averaging import assign
 from eolab.training.feeding import balanced_weights
+from eolab.training.finding_rates import range_test, suggest
 from eolab.training.fitting import fit
 from eolab.training.setting_up import Setup, set_up
 
-__all__ = ["Setup", "assign", "balanced_weights", "fit", "set_up"]
+__all__ = ["Setup", "assign", "balanced_weights", "fit", "range_test", "set_up", "suggest"]
