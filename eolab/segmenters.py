@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -79,8 +80,16 @@ class Segmenter:
         return {name: np.asarray(value)[..., CLASS] for name, value in found.items()}
 
     def mask(self, image: np.ndarray) -> np.ndarray:
-        """Return the probability (n, H, W) at the resolution of the image."""
-        return self.outputs(image)["mask"]
+        """Return the probability (n, H, W) at the resolution of the image, without computing the rest."""
+        found = self._mask_alone.predict_on_batch({"image": self.channels.assemble(image)})
+        return np.asarray(found["mask"])[..., CLASS]
+
+    @cached_property
+    def _mask_alone(self) -> Any:
+        """The network up to its mask: a finer and a coarser one cost a third of a prediction."""
+        if len(self.network.output) == 1:
+            return self.network
+        return keras.Model(self.network.input, {"mask": self.network.output["mask"]})
 
 
 class Networks:

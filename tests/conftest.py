@@ -18,3 +18,13 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("EOLAB_REAL_DATA is not set to a folder of real files")
     return Path(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of whole notebooks first, then those with slow tests: no worker ends with the longest file."""
+    rank: dict[Path, int] = {}
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        own = 0 if marks & {"notebook", "browser"} else 1 if "slow" in marks else 2
+        rank[item.path] = min(own, rank.get(item.path, own))
+    items.sort(key=lambda item: rank[item.path])
