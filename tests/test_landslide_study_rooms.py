@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import landslide_example as example
 import numpy as np
 import pandas as pd
@@ -140,6 +142,30 @@ def test_baselines_of_a_fold_have_a_fixed_and_a_chosen_threshold(tmp_path):
     probability = np.load(tmp_path / "out" / "probabilities" / "slope_ndvi_rule" / "validation_mask.npy")
     truth = store.gather(rows["validation"], ["label"])["label"]
     assert rules["chosen"][0] == postprocess.choose_threshold(probability, truth)
+
+
+def test_each_fold_is_scored_on_its_own_patches_in_a_folder_of_its_own(tmp_path):
+    order = np.random.default_rng(0).permutation(40)
+    table = pd.DataFrame({"fold_contiguous": np.arange(40) // 8 + 1, "fold_shuffled": order % 5 + 1})
+    table["block"] = np.arange(40) // 2
+    seen = {}
+
+    def score(rows, folder):
+        seen[folder.name] = rows
+        matrix = np.full((len(rows["test"]), 2, 2), len(seen))
+        return {"net": {"0.5": (0.5, matrix), "chosen": (len(seen) / 10, matrix)}}
+
+    kinds = ["contiguous", "shuffled"]
+    matrices, chosen = landslide.each_fold(score, table, kinds, [2, 5], 0.2, 0, tmp_path)
+    assert list(seen) == ["contiguous_2", "contiguous_5", "shuffled_2", "shuffled_5"]
+    assert chosen == {
+        ("net", k, f): (i + 1) / 10 for i, (k, f) in enumerate(itertools.product(kinds, [2, 5]))
+    }
+    assert (matrices["net", "shuffled", 5, "chosen"] == 4).all()
+    for name, rows in seen.items():
+        kind, fold = name.split("_")
+        assert (table.loc[rows["test"], f"fold_{kind}"] == int(fold)).all()
+        assert not set(rows["train"]) & set(rows["validation"])
 
 
 # === Patches ===

@@ -125,6 +125,13 @@ def test_a_table_keeps_all_digits_in_its_file(project: Path, capsys: pytest.Capt
         runs.load(run.folder).table("other")
 
 
+def test_a_table_without_rows_says_so() -> None:
+    from eolab.runs import show
+
+    assert "None." in show.table_html(pd.DataFrame({"file": []}), "Rejected files.", {})
+    assert "None." not in show.table_html(pd.DataFrame({"file": ["a.h5"]}), "Rejected files.", {})
+
+
 def test_published_numbers_are_not_called_simulated(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

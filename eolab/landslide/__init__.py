@@ -17,7 +17,14 @@ from eolab.landslide.explore import (
     read_patches,
     usable,
 )
-from eolab.landslide.folds import fit_baselines, fold_scores, fold_summary, fold_table, train_fold
+from eolab.landslide.folds import (
+    each_fold,
+    fit_baselines,
+    fold_scores,
+    fold_summary,
+    fold_table,
+    train_fold,
+)
 from eolab.landslide.patches import (
     augmented,
     demo_predict,
@@ -59,6 +66,7 @@ __all__ = [
     "demo_predict",
     "detection_table",
     "draw_pixels",
+    "each_fold",
     "facts",
     "fit_baselines",
     "fold_rows",

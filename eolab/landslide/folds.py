@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,47 @@ import pandas as pd
 
 from eolab import evaluation, metrics, postprocess, probabilities
 from eolab.landslide import baselines, channels
-from eolab.landslide.samples import Rows, labels
+from eolab.landslide.samples import Rows, fold_rows, labels
 from eolab.store import Store
 
 Key = tuple[str, str, int, str]  # model, kind of folds, fold, threshold ("0.5" or "chosen")
+Scored = dict[str, dict[str, tuple[float, np.ndarray]]]  # by model and by "0.5" and "chosen"
 STATISTICS = ("landslide_f1", "macro_f1", "mean_iou")
 COLUMNS = ["name", "kind", "fold", "threshold", "value", "statistic", "estimate", "low", "high"]
+
+
+def each_fold(
+    score: Callable[[Rows, Path], Scored],
+    table: pd.DataFrame,
+    kinds: Sequence[str],
+    numbers: Sequence[int],
+    validation: float,
+    seed: int,
+    folder: str | Path,
+) -> tuple[dict[Key, np.ndarray], dict[tuple[str, str, int], float]]:
+    """Score the folds one after the other.
+
+    Args:
+        score: From the rows of a fold and its folder to what :func:`train_fold` returns.
+        table: Sample table.
+        kinds: "contiguous", "shuffled" or both.
+        numbers: Folds that are scored, from 1.
+        validation: Share of the training folds held back for choices.
+        seed: Of the shuffled folds.
+        folder: Where the folders of the folds go.
+
+    Returns:
+        The confusion matrices (N, 2, 2) of each model, kind, fold and threshold; and the threshold chosen on
+        validation patches by model, kind and fold.
+    """
+    matrices: dict[Key, np.ndarray] = {}
+    chosen: dict[tuple[str, str, int], float] = {}
+    for kind, fold in itertools.product(kinds, numbers):
+        rows = fold_rows(table, kind, fold, validation, seed)
+        for name, rules in score(rows, Path(folder) / f"{kind}_{fold}").items():
+            chosen[name, kind, fold] = rules["chosen"][0]
+            matrices |= {(name, kind, fold, rule): matrix for rule, (_, matrix) in rules.items()}
+    return matrices, chosen
 
 
 def train_fold(
@@ -29,7 +65,7 @@ def train_fold(
     folder: str | Path,
     seed: int = 0,
     **settings: Any,
-) -> dict[str, dict[str, tuple[float, np.ndarray]]]:
+) -> Scored:
     """Train a network and fit baselines on one fold, and score its test patches.
 
     Args:
@@ -57,7 +93,7 @@ def train_fold(
 
 def fit_baselines(
     names: Sequence[str], store: Store, rows: Rows, *, folder: str | Path, seed: int = 0, **options: Any
-) -> dict[str, dict[str, tuple[float, np.ndarray]]]:
+) -> Scored:
     """Fit baselines on one fold and score its test patches; arguments and result as of :func:`train_fold`.
 
     Options are those of :func:`eolab.landslide.baselines.fit`.
@@ -70,7 +106,7 @@ def fit_baselines(
 
 def _scored(
     predictors: Mapping[str, Callable[[np.ndarray], np.ndarray]], store: Store, rows: Rows, folder: str | Path
-) -> dict[str, dict[str, tuple[float, np.ndarray]]]:
+) -> Scored:
     truth = {part: labels(store, rows[part]) for part in ("validation", "test")}
     found = {}
     for name, compute in predictors.items():

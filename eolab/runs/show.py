@@ -47,7 +47,10 @@ def figure_html(image: bytes, caption: str, alt: str) -> str:
 
 
 def table_html(table: pd.DataFrame, caption: str, formats: Mapping[str, str]) -> str:
-    """Return a table with its caption above it; numbers have four digits that count unless told otherwise."""
+    """Return a table with its caption above it; numbers have four digits that count unless told otherwise.
+
+    Of a table without rows a line says so.
+    """
     import pandas as pd
 
     def number(value: float) -> str:
@@ -66,6 +69,8 @@ def table_html(table: pd.DataFrame, caption: str, formats: Mapping[str, str]) ->
         formatters=formatters,  # type: ignore[arg-type]
         classes="eolab-table",
     )
+    if table.empty:
+        body = "<p>None.</p>"
     return (
         f'<figure class="eolab-tablebox" style="margin:0 0 1em 0">'
         f"<figcaption>{html.escape(caption)}</figcaption>{body}</figure>"
