@@ -8,6 +8,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from eolab import training
 from eolab.errors import DataError, ParameterError, RunError
+from eolab.training import recorder
 from eolab.training.feeding import ArrayBatches, Weighted, labels_of, weighted
 
 
@@ -156,3 +157,21 @@ def test_headless_training_prints_a_line_an_epoch(tmp_path, monkeypatch, capsys)
     assert len(lines) == 2
     assert lines[0].startswith("epoch 1/2: ")
     assert "val_loss" in lines[1]
+
+
+def test_the_line_of_an_epoch_leaves_losses_of_single_outputs_to_the_history():
+    row = {
+        "epoch": 2,
+        "loss": 1.5,
+        "half_loss": 0.5,
+        "mask_f1": 0.25,
+        "val_loss": 1.25,
+        "val_half_loss": 0.5,
+        "val_mask_loss": 0.75,
+        "val_mask_f1": 0.5,
+        "learning_rate": 0.1,
+        "seconds": 3.2,
+    }
+    said = recorder.line(row, 9, "val_mask_f1", True)
+    assert said == "epoch 2/9: loss 1.5, mask_f1 0.25, val_loss 1.25, val_mask_f1 0.5 (best), 3 s"
+    assert "val_mask_loss 0.75 (best)" in recorder.line(row, 9, "val_mask_loss", True)

@@ -121,10 +121,14 @@ def write_history(file: Path, progress: Progress) -> None:
 
 
 def line(row: Mapping[str, float], epochs: int, monitor: str, better: bool) -> str:
-    """Return an epoch as one line, for example ``epoch 3/20: loss 0.512, val_loss 0.480 (best), 3 s``."""
+    """Return an epoch as one line, for example ``epoch 3/20: loss 0.512, val_loss 0.480 (best), 3 s``.
+
+    Losses of single outputs are left to the history.
+    """
     parts = [
         f"{name} {value:.4g}{' (best)' if better and name == monitor else ''}"
         for name, value in row.items()
         if name not in ("epoch", "learning_rate", "seconds")
+        and (name in ("loss", "val_loss", monitor) or not name.endswith("_loss"))
     ]
     return f"epoch {int(row['epoch'])}/{epochs}: {', '.join(parts)}, {duration(row['seconds'])}"
