@@ -199,6 +199,14 @@ def test_columns_of_numbers_stand_to_the_right() -> None:
     assert not soup.table.get("border")
 
 
+def test_only_columns_of_long_words_may_break_them() -> None:
+    row = "<tr><td>unet</td><td>images/train/image_1002.h5</td></tr>"
+    markup = f"<table class='dataframe'><tbody>{row}</tbody></table>"
+    soup = BeautifulSoup(markup, "html.parser")
+    tables.tidy(soup)
+    assert [cell["class"] for cell in soup.find_all("td")] == [["word"], ["word", "long"]]
+
+
 def test_a_study_page_holds_all_notebooks(tmp_path: Path) -> None:
     first = executed(tmp_path)
     second = tmp_path / "mini" / "02_use" / "smoke-1"

@@ -14,6 +14,7 @@ from eolab.plots.maps import robust_limits
 from eolab.plots.style import OKABE_ITO, panels, styled
 
 TRUTH, PREDICTED = OKABE_ITO[6], OKABE_ITO[4]  # yellow and light blue: both stand out on green and brown
+WIDE = 10.5  # inches of a row of many patches: wider, its legend would be too small on a page
 NAMES = {TRUTH: "Mapped landslide", PREDICTED: "Predicted landslide"}
 
 
@@ -36,7 +37,8 @@ def patches(
         titles: Title of each patch.
         columns: Patches in a row.
     """
-    figure, axes = panels(len(colours), columns, 2.3, 2.45)
+    side = min(2.3, WIDE / columns)
+    figure, axes = panels(len(colours), columns, side, side + 0.15)
     for number, (ax, pixels) in enumerate(zip(axes, stretched(colours), strict=True)):
         ax.imshow(pixels)
         for masks, color in ((truth, TRUTH), (prediction, PREDICTED)):

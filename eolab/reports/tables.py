@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 _NUMBER = re.compile(r"^[-+−]?[\d.,   ]*\d[\d.,eE+−-]*\s*(%|±.*|(?:s|min|h)\b.*)?$|^(–|NaN|nan|None|)$")
+LONG = 24  # letters: a column of longer words may break them, and is kept from becoming narrow
 
 
 def tidy(soup: Any) -> None:
@@ -26,7 +27,8 @@ def _align(table: Any) -> None:
     body = [row.find_all(["th", "td"], recursive=False) for row in table.select("tbody tr")]
     for column in range(max((len(row) for row in body), default=0)):
         cells = [row[column].get_text(strip=True) for row in body if len(row) > column]
-        kind = "num" if all(_NUMBER.match(text) for text in cells) else "word"
+        words = ["word", "long"] if max(map(len, cells)) > LONG else ["word"]
+        kind = ["num"] if all(_NUMBER.match(text) for text in cells) else words
         for row in rows:
             if len(row) > column:
-                row[column]["class"] = [kind]
+                row[column]["class"] = list(kind)
