@@ -5,9 +5,9 @@
 
 Without ``--model`` all networks of pixel series are measured, else the one named. Where PyTorch is there, its
 plain LSTM (no mask, less to do) or the same U-Net is measured in the same run, as written and at its best:
-bfloat16, channels last, on a GPU compiled too. Rows are samples a second, the median of some rounds after a
-warm-up that compiles; the contestants take turns, so that a busy machine is busy for all. On a GPU each round
-ends with the numbers back in main memory.
+bfloat16, channels last, on a GPU compiled too. Of networks of images, exports to ONNX and OpenVINO predict too.
+Rows are samples a second, the median of some rounds after a warm-up that compiles; the contestants take turns,
+so that a busy machine is busy for all. On a GPU each round ends with the numbers back in main memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,12 +27,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 DATES = 20
+EXPORTS = (("onnx", "float32"), ("openvino", "float32"), ("openvino", "bfloat16"))
 
 
 class Contestant(NamedTuple):
-    """What is measured: one epoch of training, one prediction of all samples, and how many weights."""
+    """What is measured: one epoch of training (None: it only predicts), one prediction, how many weights."""
 
-    train: Callable[[], object]
+    train: Callable[[], object] | None
     predict: Callable[[], object]
     weights: int
 
@@ -83,24 +86,34 @@ def larger(options: argparse.Namespace) -> int:
 def keras_contestants(options: argparse.Namespace, names: list[str]) -> dict[str, Contestant]:
     import keras
 
-    from eolab import models, training
+    from eolab import models, prediction, training
+    from eolab.errors import ParameterError
 
     training.set_up(0, options.precision)
     inputs, labels = data(options)
     given = {"size": options.size, "width": options.width} if options.images else {"times": DATES}
     target: Any = {"mask": labels} if options.images else labels
 
-    def contestant(name: str) -> Contestant:
+    def contestants(name: str) -> Iterator[tuple[str, Contestant]]:
         model = models.build(name, bands=options.bands, classes=options.classes, **given)
         fastest = models.compile_options(name) if keras.backend.backend() == "tensorflow" else {}
         model.compile("adam", "sparse_categorical_crossentropy", **fastest)
-        return Contestant(
-            lambda: model.fit(inputs, target, batch_size=options.batch, verbose=0),
-            lambda: model.predict(inputs, batch_size=larger(options), verbose=0),
-            sum(math.prod(weight.shape) for weight in model.trainable_weights),
+        weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+        yield (
+            f"keras {name}",
+            Contestant(
+                lambda: model.fit(inputs, target, batch_size=options.batch, verbose=0),
+                lambda: model.predict(inputs, batch_size=larger(options), verbose=0),
+                weights,
+            ),
         )
+        if options.images and keras.backend.backend() == "tensorflow":
+            for engine, precision in EXPORTS:
+                with suppress(ParameterError):  # not installed, or no bfloat16 on this processor
+                    predict = prediction.load(model, engine, batch_size=larger(options), precision=precision)
+                    yield f"  as {engine}, {precision}", Contestant(None, partial(predict, inputs), weights)
 
-    return {f"keras {name}": contestant(name) for name in names}
+    return dict(each for name in names for each in contestants(name))
 
 
 def torch_contestants(options: argparse.Namespace) -> dict[str, Contestant]:
@@ -187,8 +200,9 @@ def rates(contestants: dict[str, Contestant], count: int, rounds: int) -> dict[s
         for name, contestant in contestants.items():
             for run, spent in zip(contestant[:2], seconds[name], strict=True):
                 start = time.perf_counter()
-                run()
-                spent.extend([time.perf_counter() - start] if turn else [])
+                if run is not None:
+                    run()
+                spent.extend([time.perf_counter() - start if run else np.nan] if turn else [])
     return {
         name: (count / statistics.median(train), count / statistics.median(predict))
         for name, (train, predict) in seconds.items()
