@@ -3,11 +3,12 @@
     KERAS_BACKEND=jax python benchmarks/model_throughput.py --batch 1024 --samples 131072
     python benchmarks/model_throughput.py --model unet --size 128 --bands 14 --width 0.25 --batch 16
 
-Without ``--model`` all networks of pixel series are measured, else the one named. Where PyTorch is there, its
-plain LSTM (no mask, less to do) or the same U-Net is measured in the same run, as written and at its best:
-bfloat16, channels last, on a GPU compiled too. Of networks of images, exports to ONNX and OpenVINO predict too.
-Rows are samples a second, the median of some rounds after a warm-up that compiles; the contestants take turns,
-so that a busy machine is busy for all. On a GPU each round ends with the numbers back in main memory.
+Without ``--model`` all networks of pixel series are measured, else the one named. Where PyTorch is there,
+its plain LSTM (no mask, less to do) or the same U-Net is measured in the same run, as written and at its
+best: bfloat16, channels last, on a GPU compiled too. Of networks of images, exports to ONNX and OpenVINO
+predict too. Rows are samples a second, the median of some rounds after a warm-up that compiles; the
+contestants take turns, so that a busy machine is busy for all. On a GPU each round ends with the numbers back
+in main memory.
 """
 
 from __future__ import annotations
