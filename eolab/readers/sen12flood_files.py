@@ -1,0 +1,93 @@
+"""SEN12-FLOOD's images: a GeoTIFF a polarisation or band, tried with tifffile, then with GDAL, and checked.
+
+Public users of the data set found files that do not open, thousands that are all zero, and SAR images that
+the edge of a swath cuts. None of them stops a scene: each is listed with its reason.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import tifffile
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from eolab.errors import DataError
+
+MIN_VALID = 0.75
+"""Share of pixels with a value below which an image is left out, as users of the data set do."""
+
+SUFFIX = {"S1": "_corrected_{}.tif", "S2": "_{}.tif"}
+
+
+def files_of(root: str | Path, image: Any) -> dict[str, Path]:
+    """Return the file of each channel that an image should have.
+
+    Args:
+        root: The folder with the lists.
+        image: A row of :func:`eolab.readers.sen12flood_index.index`.
+    """
+    folder, suffix = Path(root) / image.scene, SUFFIX[image.sensor]
+    channels = image.channels.split("+") if image.channels else []
+    return {channel: folder / f"{image.filename}{suffix.format(channel)}" for channel in channels}
+
+
+def read_channel(path: str | Path, min_valid: float = MIN_VALID) -> np.ndarray:
+    """Read one polarisation or band.
+
+    Args:
+        path: The GeoTIFF.
+        min_valid: Smallest share of pixels that must have a value.
+
+    Returns:
+        float32 (y, x), NaN where there is no value: sigma nought in linear power for Sentinel-1, reflectance
+        times 10,000 for Sentinel-2. In both, 0 and below is no value.
+
+    Raises:
+        DataError: If the file is missing, cannot be read by either library, is no single image, holds no
+            value, or fewer than `min_valid`.
+    """
+    found = _pixels(Path(path))
+    if found.ndim != 2 or not found.size:
+        raise DataError(
+            f"{path} holds an array of shape {found.shape}, expected one image (y, x): leave it out."
+        )
+    values = found.astype(np.float32)
+    valid = np.isfinite(values) & (values > 0)
+    if not valid.any():
+        raise DataError(f"{path} has no value in any pixel, all are 0 or not finite: leave it out.")
+    if valid.mean() < min_valid:
+        raise DataError(
+            f"{path} has values in {valid.mean():.0%} of its pixels, expected {min_valid:.0%} or more: "
+            "leave it out, or lower min_valid."
+        )
+    values[~valid] = np.nan
+    return values
+
+
+def _pixels(path: Path) -> np.ndarray:
+    """Return the array of a file, by tifffile where it can, else by GDAL."""
+    if not path.is_file():
+        raise DataError(f"{path} is missing, though the list names it: fetch it again, or leave it out.")
+    try:
+        return np.squeeze(tifffile.imread(path))
+    except Exception as error:  # tifffile raises ValueError, zlib.error, struct.error and others
+        first = _sentence(error)
+    try:
+        with warnings.catch_warnings(), rasterio.open(path) as file:
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return np.squeeze(file.read())
+    except (RasterioError, OSError) as error:
+        why = f"tifffile: {first}; GDAL: {_sentence(error)}"
+        raise DataError(
+            f"{path} of {path.stat().st_size:,} bytes is damaged ({why}): fetch it again, or leave it out."
+        ) from None
+
+
+def _sentence(error: Exception) -> str:
+    """Return the message of an error without its path and full stop."""
+    text = str(error.__cause__ or error).split("\n")[0].rstrip(". ")
+    return text or type(error).__name__
