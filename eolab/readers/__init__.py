@@ -45,6 +45,7 @@ LAYOUTS: dict[str, Layout] = {
         Layout("corine_raster", "corine", "CORINE Land Cover, 100 m raster"),
         Layout("eolearn_patch", "eolearn", "eo-learn patch with a Sentinel-2 series"),
         Layout("landslide4sense", "landslide4sense", "Landslide4Sense, patches with landslide masks"),
+        Layout("sen12flood", "sen12flood", "SEN12-FLOOD, series of Sentinel-1 and Sentinel-2 images"),
         Layout("sentinel2_corine", "sentinel2_corine", "Sentinel-2 products with a CORINE map"),
     )
 }

@@ -1,0 +1,237 @@
+"""SEN12-FLOOD: series of Sentinel-1 and Sentinel-2 images of places where it flooded, or did not.
+
+335 scenes of about 5 km with their images from December 2018 to May 2019, and for each image whether a flood
+has been seen there (Rambour et al. 2020, Flood Detection in Time Series of Optical and SAR Images,
+https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020), as published on IEEE DataPort; see
+:mod:`eolab.readers.sen12flood_index`.
+
+Example:
+    >>> images = index("data/sen12flood")
+    >>> series, rejected = read_series("data/sen12flood", of_scene(images, "0063", "S1"), ["VH"], (522, 544))
+    >>> series["image"].dims
+    ('time', 'band', 'y', 'x')
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from eolab.errors import DataError, ParameterError, did_you_mean
+from eolab.progress import track
+from eolab.readers.resample import Axis, resample, taps
+from eolab.readers.sen12flood_files import MIN_VALID, files_of, read_channel
+from eolab.readers.sen12flood_index import OPTICAL_BANDS, SENSORS, index, scenes
+
+__all__ = [
+    "OPTICAL_BANDS",
+    "SENSORS",
+    "check_layout",
+    "index",
+    "of_scene",
+    "open_layout",
+    "read_series",
+    "scenes",
+]
+
+Size = tuple[int, int]
+SIZE: Size = (512, 512)
+UNITS = {"S1": "linear", "S2": "reflectance"}
+QUANTIFICATION = 10_000.0  # digital numbers of reflectance 1
+
+
+@dataclass
+class Reading:
+    """What reading one image, or the slices of one pass, gave.
+
+    Attributes:
+        image: Its first row in the index.
+        values: (channel, y, x) float32, NaN where there is no value; None where it cannot be used.
+        files: File and reason of each file, with an empty reason where it was read.
+    """
+
+    image: Any
+    values: np.ndarray | None = None
+    files: list[tuple[str, str]] = field(default_factory=list)
+
+
+def of_scene(images: pd.DataFrame, scene: str, sensor: str) -> pd.DataFrame:
+    """Return the images of a scene and sensor.
+
+    Args:
+        images: Result of :func:`index`.
+        scene: Name of its folder.
+        sensor: "S1" or "S2".
+
+    Raises:
+        ParameterError: If there is no such scene or sensor.
+    """
+    if sensor not in SENSORS:
+        raise ParameterError(f"There is no sensor {sensor!r}: {did_you_mean(sensor, SENSORS)}")
+    names = images["scene"].unique().tolist()
+    if scene not in names:
+        raise ParameterError(f"There is no scene {scene!r}: {did_you_mean(scene, names)}")
+    return images[(images["scene"] == scene) & (images["sensor"] == sensor)]
+
+
+def read_series(
+    root: str | Path,
+    images: pd.DataFrame,
+    channels: Sequence[str],
+    size: Size = SIZE,
+    min_valid: float = MIN_VALID,
+) -> tuple[xr.Dataset, list[dict[str, str]]]:
+    """Read the images of one scene and sensor; those that cannot be used are left out and listed.
+
+    Slices of one Sentinel-1 pass, two images of one date and orbit, become one image: each covers a part of
+    the scene.
+
+    Args:
+        root: The folder with the lists.
+        images: Result of :func:`of_scene`.
+        channels: Polarisations or bands.
+        size: Rows and columns that each image is brought to, by area where they are fewer and by bilinear
+            interpolation where they are more; files of one scene have several sizes.
+        min_valid: Smallest share of pixels of an image that must have a value.
+
+    Returns:
+        ``image`` (time, band, y, x) float32, NaN where there is no value: linear sigma nought of Sentinel-1,
+        reflectance of Sentinel-2; ``flooded`` (time), ``orbit`` (time) and ``full_coverage`` (time). And file
+        and reason of each file that was not used.
+    """
+    readings = list(_readings(root, images, channels, size, min_valid))
+    rejected = [{"file": file, "reason": reason} for one in readings for file, reason in one.files if reason]
+    found = [reading for reading in readings if reading.values is not None]
+    sensor = str(images["sensor"].iloc[0])
+    values = [reading.values for reading in found if reading.values is not None]
+    stacked = np.stack(values) if values else np.empty((0, len(channels), *size), np.float32)
+    stacked /= QUANTIFICATION if sensor == "S2" else 1
+    facts = {
+        name: ("time", np.array([getattr(reading.image, name) for reading in found], dtype=kind))
+        for name, kind in (("flooded", bool), ("orbit", str), ("full_coverage", bool))
+    }
+    dates = np.array([reading.image.date for reading in found], dtype="datetime64[ns]")
+    dataset = xr.Dataset(
+        {"image": (("time", "band", "y", "x"), stacked, {"units": UNITS[sensor]}), **facts},
+        coords={"time": dates, "band": list(channels)},
+        attrs={"scene": str(images["scene"].iloc[0]), "sensor": sensor},
+    )
+    return dataset, rejected
+
+
+def open_layout(
+    path: str | Path,
+    scene: str,
+    sensor: str = "S1",
+    channels: Sequence[str] | None = None,
+    size: Size = SIZE,
+    min_valid: float = MIN_VALID,
+) -> xr.Dataset:
+    """Read the series of one scene and sensor: what :func:`read_series` says, all channels by default.
+
+    ``attrs["rejected"]`` is a JSON table of the files that were left out and why.
+
+    Raises:
+        DataError: If the lists cannot be read.
+        ParameterError: If there is no such scene, sensor or channel.
+    """
+    images = of_scene(index(path), scene, sensor)
+    known = OPTICAL_BANDS if sensor == "S2" else ("VV", "VH")
+    for channel in channels or ():
+        if channel not in known:
+            raise ParameterError(f"{sensor} has no channel {channel!r}: {did_you_mean(channel, known)}")
+    dataset, rejected = read_series(path, images, list(channels or known), size, min_valid)
+    return dataset.assign_attrs(rejected=json.dumps(rejected))
+
+
+def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
+    """Read every file that the lists name; nothing stops at a bad one.
+
+    Returns:
+        One row a file or entry: file (below the folder), status (``ok`` or ``rejected``), reason. Entries
+        that name no file, and files that no list names, are rejected too.
+    """
+    root = Path(path)
+    images = index(root)
+    rows: list[tuple[str, str]] = []
+    groups = images[images["filename"] != ""].groupby(["scene", "sensor"], sort=False)
+    for _, part in track(groups, f"reading {root.name}", unit="series", progress=progress):
+        for reading in _readings(root, part, None, SIZE, MIN_VALID):
+            rows += reading.files
+    named = {file for file, _ in rows}
+    rows += [
+        (f"{row.scene}/{row.sensor} entry {row.number}", f"names no file for {row.date:%Y-%m-%d}")
+        for row in images[images["filename"] == ""].itertuples()
+    ]
+    rows += [
+        (f"{row['scene']}/{row['sensor']} entry {row['number']}", row["reason"])
+        for row in images.attrs["rejected"]
+    ]
+    present = (file.relative_to(root).as_posix() for file in sorted(root.glob("*/*.tif")))
+    rows += [(file, "is named by no list") for file in present if file not in named]
+    table = pd.DataFrame(rows, columns=["file", "reason"])
+    table.insert(1, "status", np.where(table["reason"] == "", "ok", "rejected"))
+    return table
+
+
+def _readings(
+    root: str | Path, images: pd.DataFrame, channels: Sequence[str] | None, size: Size, min_valid: float
+) -> Iterator[Reading]:
+    """Yield an image a date and orbit, with what became of each of its files."""
+    listed = images[images["filename"] != ""]
+    for _, slices in listed.groupby(["date", "orbit"], sort=True):
+        yield _reading(Path(root), list(slices.itertuples()), channels, size, min_valid)
+
+
+def _reading(
+    root: Path, slices: list[Any], channels: Sequence[str] | None, size: Size, min_valid: float
+) -> Reading:
+    """Read the channels of the slices of one pass and lay them together; None reads what there should be."""
+    wanted = list(channels or dict.fromkeys(c for one in slices for c in one.channels.split("+")))
+    merged = np.full((len(wanted), *size), np.nan, np.float32)
+    result, complete = Reading(slices[0]), True
+    for place, channel in zip(merged, wanted, strict=True):
+        files = [_lay(place, root, one, channel) for one in slices]
+        share = np.isfinite(place).mean()
+        if share == 0 or share < min_valid:
+            complete = False
+            lacking = f"has values in {share:.0%} of the pixels of its date, expected {min_valid:.0%} or more"
+            files = [(file, reason or lacking) for file, reason in files]
+        result.files += files
+    if complete:
+        result.values = merged
+    return result
+
+
+def _lay(place: np.ndarray, root: Path, image: Any, channel: str) -> tuple[str, str]:
+    """Fill the gaps of an image (y, x) from a file; return its name and the reason why it cannot be read."""
+    file = files_of(root, image).get(channel)
+    if file is None:
+        return f"{image.scene}/{image.filename}", f"was taken without {channel}"
+    name = file.relative_to(root).as_posix()
+    try:
+        values = fitted(read_channel(file, min_valid=0), (place.shape[0], place.shape[1]))
+    except DataError as error:
+        return name, str(error).removeprefix(f"{file} ")
+    np.copyto(place, values, where=np.isnan(place))
+    return name, ""
+
+
+def fitted(values: np.ndarray, size: Size) -> np.ndarray:
+    """Return an image (y, x) brought to a size, pixels without a value left out of the means.
+
+    Averaged by area along an axis that becomes shorter, bilinear along one that becomes longer.
+    """
+    axes = [
+        taps(Axis(0, 1 / new, new), Axis(0, 1 / old, old), "average" if new < old else "bilinear")
+        for old, new in zip(values.shape, size, strict=True)
+    ]
+    window = tuple(slice(axis.first, axis.last) for axis in axes)
+    return resample(values[window], np.isfinite(values[window]), *axes)
