@@ -23,7 +23,7 @@ CONDA_NAMES = {"dask-core": "dask", "matplotlib-base": "matplotlib"}
 
 # From the ground up: a room imports from its own floor and below, never from above.
 FLOORS = [
-    {"errors", "workspace", "legends", "bands", "progress"},
+    {"errors", "workspace", "legends", "bands", "progress", "numbers"},
     {"catalog", "readers", "simulate"},
     {"features", "preprocess", "splits", "leakage", "store", "metrics", "augment"},
     {"models", "baselines", "schedules", "losses"},

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from eolab.errors import ParameterError
+from eolab.numbers import short
 from eolab.progress import duration
 from eolab.runs import parameters as declared
 from eolab.runs.history import RunRecord
@@ -119,7 +120,7 @@ def number(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return "–" if value is None else str(value)
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return short(value)
     text = str(value)
     return text if len(text) < 90 else f"{text[:85]} …"
 

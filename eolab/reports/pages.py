@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.errors import EolabError, RunError
+from eolab.numbers import short
 from eolab.progress import duration
 from eolab.reports import facts, fragment, html, tables
 from eolab.reports.fragment import Fragment
@@ -93,7 +94,7 @@ def page(title: str, body: str, frames: Sequence[pd.DataFrame], simulated: bool)
 def _table(table: pd.DataFrame) -> str:
     from bs4 import BeautifulSoup
 
-    markup = table.to_html(index=False, border=0, na_rep="–", float_format=lambda v: f"{v:.4g}")
+    markup = table.to_html(index=False, border=0, na_rep="–", float_format=short)
     soup = BeautifulSoup(markup, "html.parser")
     tables.tidy(soup)
     return str(soup)

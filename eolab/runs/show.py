@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from eolab.numbers import short
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
@@ -53,9 +55,6 @@ def table_html(table: pd.DataFrame, caption: str, formats: Mapping[str, str]) ->
     """
     import pandas as pd
 
-    def number(value: float) -> str:
-        return f"{value:.4g}"
-
     def writer(pattern: str) -> object:
         return lambda value: "–" if pd.isna(value) else pattern.format(value)
 
@@ -65,7 +64,7 @@ def table_html(table: pd.DataFrame, caption: str, formats: Mapping[str, str]) ->
         index=index,
         border=0,
         na_rep="–",
-        float_format=number,
+        float_format=short,
         formatters=formatters,  # type: ignore[arg-type]
         classes="eolab-table",
     )

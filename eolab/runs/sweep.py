@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from eolab import workspace
 from eolab.errors import ParameterError, RunError
+from eolab.numbers import short
 from eolab.runs import chain, execute, folders, history, published, study
 from eolab.runs.chain import Options
 from eolab.runs.execute import Job
@@ -226,7 +227,7 @@ def _finish(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
 def _spread(values: pd.Series) -> str:
     if values.empty:
         return "–"
-    return f"{values.mean():.4g}" + (f" ± {values.std(ddof=1):.2g}" if len(values) > 1 else "")
+    return short(values.mean()) + (f" ± {values.std(ddof=1):.2g}" if len(values) > 1 else "")
 
 
 def markdown(table: pd.DataFrame) -> str:
