@@ -43,6 +43,7 @@ __all__ = [
 
 Size = tuple[int, int]
 SIZE: Size = (512, 512)
+CHECKED_SIZE: Size = (128, 128)  # the share of pixels with a value is judged on it
 UNITS = {"S1": "linear", "S2": "reflectance"}
 QUANTIFICATION = 10_000.0  # digital numbers of reflectance 1
 
@@ -163,7 +164,7 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
     rows: list[tuple[str, str]] = []
     groups = images[images["filename"] != ""].groupby(["scene", "sensor"], sort=False)
     for _, part in track(groups, f"reading {root.name}", unit="series", progress=progress):
-        for reading in _readings(root, part, None, SIZE, MIN_VALID):
+        for reading in _readings(root, part, None, CHECKED_SIZE, MIN_VALID):
             rows += reading.files
     named = {file for file, _ in rows}
     rows += [

@@ -6,6 +6,7 @@ the edge of a swath cuts. None of them stops a scene: each is listed with its re
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from eolab.errors import DataError
 
 MIN_VALID = 0.75
 """Share of pixels with a value below which an image is left out, as users of the data set do."""
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it complains of is in the reason
 
 SUFFIX = {"S1": "_corrected_{}.tif", "S2": "_{}.tif"}
 

@@ -1,0 +1,183 @@
+"""What the flood twin holds: regions, scenes, the days of the floods and of the satellites' passes.
+
+A region is one weather event: its scenes flood within a few days of each other, or not at all. Over a scene
+Sentinel-1 passes every twelve days on one or two orbits; Sentinel-2 every five days, under clouds most of all
+while it floods, and nine of its images at most have files. In some scenes the Sentinel-1 series ends before
+the flood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+
+FIRST_DAY, LAST_DAY = date(2018, 12, 13), date(2019, 5, 20)
+REGIONS: tuple[tuple[str, float, float, int], ...] = (
+    ("coast", 34.80, -19.80, 70),
+    ("delta", 90.40, 23.70, 118),
+    ("plain", 48.40, 31.30, 108),
+    ("basin", -57.60, -27.40, 38),
+    ("valley", 146.70, -19.30, 52),
+    ("lowland", -95.90, 41.20, 94),
+)
+"""Name, longitude and latitude of the first scene in degrees, day of the event after :data:`FIRST_DAY`."""
+
+SIDE_DEG = (0.0489, 0.0466)
+"""Width and height of a scene as in the published lists."""
+
+DRY = -1  # day of the onset of a scene that never floods
+MOST_OPTICAL = 9  # published images of Sentinel-2 a scene; later ones are listed without a file
+_FLOODED = 0.62  # share of the scenes that flood
+_EARLY_END = 0.25  # share of these whose Sentinel-1 series ends before
+_CLOUDY_DAYS = (-4, 16)  # around the onset
+_CLOUDS = {0.0: 0.35, 0.05: 0.2, 0.2: 0.2, 0.5: 0.1, 0.9: 0.15}  # share of the scene: chance, at other times
+_FAULTS = {"": 0.93, "zero": 0.04, "truncated": 0.015, "missing": 0.015}
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One image of a scene.
+
+    Attributes:
+        sensor: "S1" or "S2".
+        day: Days after :data:`FIRST_DAY`.
+        orbit: "ASCENDING" or "DESCENDING" for S1, else empty.
+        part: "whole", or of two slices of a pass "first" or "second".
+        single: Whether it has VV alone.
+        clouds: Share of the scene under clouds, S2.
+        has_file: Whether the list names a file.
+        covers: Whether it covers the whole scene.
+        fault: "", "zero" (all 0), "truncated", "missing" (listed, not there).
+    """
+
+    sensor: str
+    day: int
+    orbit: str = ""
+    part: str = "whole"
+    single: bool = False
+    clouds: float = 0.0
+    has_file: bool = True
+    covers: bool = True
+    fault: str = ""
+
+    @property
+    def date(self) -> date:
+        """Day of acquisition."""
+        return FIRST_DAY + timedelta(days=self.day)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A place with its passes.
+
+    Attributes:
+        name: Of its folder: four digits for training, one or two for the test.
+        region: Number of its region in :data:`REGIONS`.
+        west: Western edge in degrees.
+        south: Southern edge in degrees.
+        onset: Day of the flood after :data:`FIRST_DAY`, or :data:`DRY`.
+        passes: Its images in the order of the dates.
+    """
+
+    name: str
+    region: int
+    west: float
+    south: float
+    onset: int
+    passes: tuple[Pass, ...]
+
+    @property
+    def number(self) -> int:
+        """Number that seeds its pixels; training and test scenes of one number differ."""
+        return int(self.name) + (10_000 if len(self.name) < 4 else 0)
+
+    def flooded(self, one: Pass) -> bool:
+        """Return whether the flood has begun by an image's day."""
+        return self.onset != DRY and one.day >= self.onset
+
+    @property
+    def ring(self) -> list[list[float]]:
+        """Corners in degrees of longitude and latitude, closed."""
+        west, south, (width, height) = self.west, self.south, SIDE_DEG
+        east, north = west + width, south + height
+        corners = [[west, north], [west, south], [east, south], [east, north], [west, north]]
+        return [[round(x, 6), round(y, 6)] for x, y in corners]
+
+
+def make_plan(seed: int, train: int, test: int) -> list[Scene]:
+    """Return the scenes of a twin, regions in turn, so that both splits have all of them.
+
+    Args:
+        seed: Of the twin.
+        train: Scenes to train on.
+        test: Scenes to test on.
+    """
+    names = [f"{4 * k + 1:04d}" for k in range(train)] + [str(k) for k in range(test)]
+    return [_scene(seed, name, place) for place, name in enumerate(names)]
+
+
+def stream(seed: int, *numbers: int) -> np.random.Generator:
+    """Return the random numbers of one part of the twin."""
+    return np.random.default_rng([seed, *numbers])
+
+
+def _scene(seed: int, name: str, place: int) -> Scene:
+    region, rank = place % len(REGIONS), place // len(REGIONS)
+    _, longitude, latitude, event = REGIONS[region]
+    rng = stream(seed, 1, place)
+    floods = (rank * 0.618 + region / len(REGIONS)) % 1 < _FLOODED
+    onset = event + int(rng.integers(-6, 7)) if floods else DRY
+    around = event if onset == DRY else onset
+    passes = [*_radar(rng, onset, around), *_optical(rng, onset, around)]
+    order = sorted(passes, key=lambda one: (one.sensor, one.day, one.orbit, one.part))
+    west = longitude + 0.06 * (rank % 8) + float(rng.uniform(-0.004, 0.004))
+    south = latitude + 0.06 * (rank // 8) + float(rng.uniform(-0.004, 0.004))
+    return Scene(name, region, round(west, 6), round(south, 6), onset, tuple(_with_faults(order, rng)))
+
+
+def _radar(rng: np.random.Generator, onset: int, around: int) -> list[Pass]:
+    """Passes of Sentinel-1 from some weeks before the event until some weeks after it."""
+    first, last = around - int(rng.integers(35, 60)), around + int(rng.integers(45, 70))
+    if onset != DRY and rng.random() < _EARLY_END:
+        last = onset - 1
+    passes: list[Pass] = []
+    sliced = rng.random() < 0.17
+    for orbit in ("ASCENDING", "DESCENDING")[: 1 + (rng.random() < 0.5)]:
+        start = max(first, 0) + int(rng.integers(12))
+        for day in range(start, min(last, (LAST_DAY - FIRST_DAY).days) + 1, 12):
+            if rng.random() < 0.08 and len(passes) > 1:
+                continue  # not every pass was acquired
+            parts = ("first", "second") if sliced and orbit == "ASCENDING" else ("whole",)
+            single = rng.random() < 0.01
+            passes += [Pass("S1", day, orbit, part, single) for part in parts]
+    return passes
+
+
+def _optical(rng: np.random.Generator, onset: int, around: int) -> list[Pass]:
+    """Passes of Sentinel-2; clouds hide the ground while it floods, and now and then at other times."""
+    start = max(around - int(rng.integers(22, 36)), 0)
+    days = [start + 5 * k for k in range(int(rng.integers(7, 15))) if rng.random() > 0.08]
+    passes = []
+    for place, day in enumerate(d for d in days if d <= (LAST_DAY - FIRST_DAY).days):
+        stormy = onset != DRY and onset + _CLOUDY_DAYS[0] <= day <= onset + _CLOUDY_DAYS[1]
+        other = rng.choice(list(_CLOUDS), p=list(_CLOUDS.values()))
+        clouds = rng.uniform(0.75, 1.0) if stormy else other
+        named, covers = place < MOST_OPTICAL, rng.random() > 0.12
+        passes.append(Pass("S2", day, clouds=float(clouds), has_file=named, covers=covers))
+    return passes
+
+
+def _with_faults(passes: list[Pass], rng: np.random.Generator) -> list[Pass]:
+    """Spoil a few files, as in the published data set; an image of each sensor always stays."""
+    found = []
+    for k, one in enumerate(passes):
+        safe = not one.has_file or k in (0, len(passes) - 1)
+        fault = (
+            ""
+            if safe
+            else str(rng.choice(["", "zero", "truncated", "missing"], p=[0.93, 0.04, 0.015, 0.015]))
+        )
+        found.append(Pass(**{**vars(one), "fault": fault}))
+    return found

@@ -1,0 +1,235 @@
+"""The flood twin: the published layout with its traps, water that follows the terrain, and its refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+
+from eolab import catalog
+from eolab.errors import DataError, ParameterError
+from eolab.readers import sen12flood as reader
+from eolab.simulate import flood
+from eolab.simulate.flood_ground import make_ground
+from eolab.simulate.flood_plan import DRY, FIRST_DAY, MOST_OPTICAL, REGIONS, make_plan
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory) -> Path:
+    return flood.write(
+        tmp_path_factory.mktemp("data") / "twin", seed=3, train=8, test=4, size=48, progress=False
+    )
+
+
+@pytest.fixture(scope="module")
+def truth(twin) -> pd.DataFrame:
+    table = pd.read_csv(twin / "truth/images.csv", dtype={"scene": str}, keep_default_na=False)
+    return table.assign(date=pd.to_datetime(table["date"]))
+
+
+@pytest.fixture(scope="module")
+def images(twin) -> pd.DataFrame:
+    return reader.index(twin)
+
+
+# === Layout ===
+
+
+def test_the_lists_are_those_of_the_data_set(twin, images):
+    block = json.loads((twin / "S1list.json").read_text())["0001"]
+    assert {"1", "count", "folder", "geo"} <= set(block)
+    assert set(block["1"]) == {"date", "FLOODING", "orbit", "filename"}
+    block = json.loads((twin / "S2list.json").read_text())["0001"]
+    assert set(block["1"]) == {"date", "FLOODING", "FULL-DATA-COVERAGE", "filename"}
+    assert images.attrs["rejected"] == []
+    assert images["scene"].nunique() == 12
+    published = images.groupby("scene")["published"].first()
+    assert published.value_counts().to_dict() == {"train": 8, "test": 4}
+
+
+def test_scenes_lie_in_their_regions_and_are_as_large_as_the_published(twin, images):
+    scenes = reader.scenes(twin, images)
+    for scene, ring in scenes["ring"].items():
+        assert np.ptp(ring, axis=0) == pytest.approx([0.0489, 0.0466], abs=1e-5), scene
+    _, longitude, latitude, _ = REGIONS[0]
+    assert scenes.loc["0001", ["longitude", "latitude"]].tolist() == pytest.approx(
+        [longitude, latitude], abs=0.05
+    )
+
+
+def test_radar_and_optical_images_differ_in_projection_and_shape(twin, images):
+    grids = {}
+    for sensor in reader.SENSORS:
+        image = images[(images["scene"] == "0001") & (images["sensor"] == sensor)].iloc[0]
+        file = next((twin / "0001").glob(f"{image.filename}*"))
+        with rasterio.open(file) as opened:
+            grids[sensor] = opened.crs.to_epsg(), opened.dtypes[0], opened.shape
+    assert grids["S1"][:2] == (4326, "float32")
+    assert grids["S2"][:2] == (32736, "uint16")
+    assert grids["S2"][2] == (48, 48) != grids["S1"][2]
+
+
+def test_bands_of_60_metres_have_files_of_their_own_size(twin):
+    shapes = set()
+    for file in twin.glob("*/S2_*_B0[19].tif"):
+        try:
+            with rasterio.open(file) as opened:
+                shapes.add(opened.shape)
+        except rasterio.errors.RasterioIOError:
+            continue  # cut short
+    assert shapes == {(48, 48), (8, 8)}
+
+
+# === Time ===
+
+
+def test_once_flooded_a_scene_stays_flooded(images):
+    for _, series in images.groupby(["scene", "sensor"]):
+        assert series["flooded"].is_monotonic_increasing
+
+
+def test_some_floods_are_seen_by_one_sensor_alone():
+    plan = make_plan(0, 60, 0)
+    last = [max(p.day for p in scene.passes if p.sensor == "S1") for scene in plan]
+    wet = [(scene.onset, day) for scene, day in zip(plan, last, strict=True) if scene.onset != DRY]
+    assert 0.5 < len(wet) / 60 < 0.75
+    assert 0.1 < np.mean([day < onset for onset, day in wet]) < 0.45
+
+
+def test_clouds_hide_the_flood_when_it_comes():
+    storms, other = [], []
+    for scene in make_plan(0, 60, 0):
+        for one in scene.passes:
+            if one.sensor == "S2" and scene.onset != DRY:
+                (storms if 0 <= one.day - scene.onset <= 16 else other).append(one.clouds)
+    assert np.mean(storms) > 0.8
+    assert np.mean(other) < 0.4
+
+
+def test_numbers_and_days_are_within_the_published_ranges():
+    for scene in make_plan(1, 40, 10):
+        radar = [one for one in scene.passes if one.sensor == "S1"]
+        optical = [one for one in scene.passes if one.sensor == "S2"]
+        assert 2 <= len(radar) <= 40
+        assert 1 <= sum(one.has_file for one in optical) <= MOST_OPTICAL
+        assert all(one.has_file for one in optical[:MOST_OPTICAL])
+        assert all(one.date >= FIRST_DAY for one in scene.passes)
+        assert max(one.date for one in scene.passes).isoformat() <= "2019-05-20"
+
+
+# === Ground and images ===
+
+
+def test_water_follows_the_terrain_and_stays():
+    ground = make_ground(48, np.random.default_rng(0))
+    dry = ground.water(10, onset=30)
+    assert dry.mean() == pytest.approx(ground.river, abs=0.001)
+    shares = [ground.water(day, onset=30).mean() for day in (30, 34, 60, 150)]
+    assert max(shares) <= ground.peak + 0.001
+    assert min(shares) > ground.river + 0.3 * (ground.peak - ground.river) * (1 - np.exp(-1 / 3))
+    for day in (30, 34, 60, 150):
+        wet = ground.water(day, onset=30)
+        assert ground.height[wet].max() <= ground.height[~wet].min()
+        assert (wet | ~dry).all()  # the river stays
+    assert (ground.water(100, DRY) == dry).all()
+
+
+def test_each_sensor_has_the_values_of_the_published_files(twin, images, truth):
+    """Means of linear sigma nought as measured on the real data: about 0.03 in VH and 0.14 in VV."""
+    means = []
+    for scene in ("0001", "0005", "0009", "1"):
+        series, _ = reader.read_series(twin, reader.of_scene(images, scene, "S1"), ["VV", "VH"], (48, 48))
+        means.append(series["image"].mean(("time", "y", "x")).values)
+        optical, _ = reader.read_series(twin, reader.of_scene(images, scene, "S2"), ["B04"], (48, 48))
+        assert 0 < float(optical["image"].min()) < float(optical["image"].max()) < 1.2
+    assert np.mean(means, axis=0) == pytest.approx([0.14, 0.03], rel=0.5)
+
+
+def test_water_darkens_the_radar_where_there_is_no_wind(twin, images, truth):
+    """Median VH of scenes under much water, beside the same scenes before."""
+    table = truth[(truth["sensor"] == "S1") & (truth["fault"] == "") & (truth["part"] == "whole")]
+    wettest = table.loc[table["water"].idxmax()]
+    series, _ = reader.read_series(twin, reader.of_scene(images, wettest.scene, "S1"), ["VV"], (48, 48), 0.0)
+    level = 10 * np.log10(series["image"].quantile(0.1, ("y", "x")).sel(band="VV"))
+    assert float(level[series["flooded"].values].min()) < float(level[~series["flooded"].values].mean()) - 2
+
+
+# === Traps ===
+
+
+def test_every_fault_is_found_by_the_check(twin, truth):
+    table = reader.check_layout(twin, progress=False)
+    rejected = table[table["status"] == "rejected"].set_index("file")["reason"]
+    listed = set(reader.index(twin)["filename"])
+    said = {"zero": "no value in any pixel", "truncated": "is damaged", "missing": "is missing"}
+    for row in truth[(truth["fault"] != "") & truth["filename"].isin(listed)].itertuples():
+        reasons = rejected[rejected.index.str.startswith(f"{row.scene}/{row.filename}")]
+        assert len(reasons) >= 1
+        assert reasons.str.contains(said[row.fault]).all(), (row.filename, reasons.tolist())
+    assert rejected.str.contains("is named by no list").any()
+    assert rejected.str.contains("names no file").any()
+
+
+def test_the_twin_has_slices_and_numbers_out_of_order():
+    plan = make_plan(0, 40, 0)
+    assert any(one.part == "second" for scene in plan for one in scene.passes)
+    assert any(one.single for scene in plan for one in scene.passes)
+    assert {one.fault for scene in plan for one in scene.passes} == {"", "zero", "truncated", "missing"}
+
+
+# === Writing ===
+
+
+def digest(folder: Path) -> str:
+    files = sorted(f for f in folder.rglob("*") if f.is_file())
+    parts = [f"{f.relative_to(folder)}{hashlib.sha256(f.read_bytes()).hexdigest()}" for f in files]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path):
+    sizes = {"train": 2, "test": 1, "size": 48, "progress": False}
+    same = [digest(flood.write(tmp_path / name, seed=5, **sizes)) for name in "ab"]
+    other = digest(flood.write(tmp_path / "c", seed=6, **sizes))
+    assert same[0] == same[1] != other
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"seed": -1}, "seed -1 is not possible"),
+        ({"train": 0}, "0 scenes to train on"),
+        ({"test": 101}, "101 to test on"),
+        ({"size": 20}, "size 20 is not possible: take 48 to 512"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path, options, said):
+    with pytest.raises(ParameterError, match=said):
+        flood.write(tmp_path / "twin", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_exists_is_left_alone(tmp_path):
+    (tmp_path / "twin").mkdir()
+    with pytest.raises(DataError, match="exists already"):
+        flood.write(tmp_path / "twin")
+
+
+def test_a_stopped_write_leaves_nothing(tmp_path, monkeypatch):
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flood, "_write_lists", stop)
+    with pytest.raises(KeyboardInterrupt):
+        flood.write(tmp_path / "twin", train=1, test=0, size=48, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_catalogue_has_the_twin_and_the_data_set():
+    entries = catalog.load()
+    assert entries["flood_twin"].simulated
+    assert entries["flood_twin"].layout == entries["sen12flood"].layout == "sen12flood"
