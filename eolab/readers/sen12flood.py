@@ -37,6 +37,7 @@ __all__ = [
     "index",
     "of_scene",
     "open_layout",
+    "passes",
     "read_series",
     "scenes",
 ]
@@ -80,6 +81,22 @@ def of_scene(images: pd.DataFrame, scene: str, sensor: str) -> pd.DataFrame:
     if scene not in names:
         raise ParameterError(f"There is no scene {scene!r}: {did_you_mean(scene, names)}")
     return images[(images["scene"] == scene) & (images["sensor"] == sensor)]
+
+
+def passes(images: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a pass over a scene: an image, or the slices of one date and orbit laid together.
+
+    Args:
+        images: Rows of :func:`index`; those without a file are left out.
+
+    Returns:
+        The columns of the first slice, and ``rows``: labels of the slices in `images`, joined by "+".
+    """
+    listed = images[images["filename"] != ""]
+    groups = listed.groupby(["scene", "sensor", "date", "orbit"], sort=False)
+    found = listed.loc[groups.head(1).index].copy()
+    found["rows"] = ["+".join(str(row) for row in rows) for rows in groups.groups.values()]
+    return found.reset_index(drop=True)
 
 
 def read_series(
@@ -186,8 +203,8 @@ def _readings(
     root: str | Path, images: pd.DataFrame, channels: Sequence[str] | None, size: Size, min_valid: float
 ) -> Iterator[Reading]:
     """Yield an image a date and orbit, with what became of each of its files."""
-    listed = images[images["filename"] != ""]
-    for _, slices in listed.groupby(["date", "orbit"], sort=True):
+    for rows in passes(images)["rows"]:
+        slices = images.loc[[int(row) for row in rows.split("+")]]
         yield _reading(Path(root), list(slices.itertuples()), channels, size, min_valid)
 
 
