@@ -38,7 +38,7 @@ FLOORS = [
         "classifiers",
         "segmenters",
     },
-    {"landcover", "landslide"},
+    {"landcover", "landslide", "flood"},
     {"plots", "widgets"},
     {"runs", "reports", "cli"},
 ]

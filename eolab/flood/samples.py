@@ -1,0 +1,122 @@
+"""Which images become samples, which split they belong to, and how files become rows of a store.
+
+A store holds the images of one sensor, a row an image, scene by scene in the order of the dates: series of
+any length and two sensors are put together in batches, and no row is padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from eolab import splits
+from eolab.flood.sensors import Optical, Radar
+from eolab.readers import sen12flood as reader
+from eolab.readers.sen12flood_files import MIN_VALID, files_of
+from eolab.store import ArraySpec
+
+if TYPE_CHECKING:
+    from eolab.catalog import DataEntry
+
+Sensor = Radar | Optical
+Size = tuple[int, int]
+COLUMNS = ["scene", "published", "sensor", "date", "flooded", "orbit", "full_coverage"]
+
+
+def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, sensor: Sensor) -> pd.DataFrame:
+    """Return a row an image of a sensor that can be used.
+
+    Args:
+        images: Result of :func:`eolab.readers.sen12flood.index`.
+        files: Table of the check: file, status, reason.
+        root: Folder of the data set, which the check names files from.
+        sensor: Which channels are wanted: an image is left out where a file of one of them is bad.
+
+    Returns:
+        Columns id, scene, published, sensor, date, flooded, orbit, full_coverage, and rows: labels of its
+        slices in `images`, joined by "+".
+    """
+    good = set(files.loc[files["status"] == "ok", "file"])
+    table = reader.passes(images[images["sensor"] == sensor.sensor])
+
+    def usable(rows: str) -> bool:
+        slices = list(images.loc[_labels(rows)].itertuples())
+        return all(any(_name(root, part, name) in good for part in slices) for name in sensor.read)
+
+    kept = [usable(rows) for rows in table["rows"]]
+    table = table.loc[kept, [*COLUMNS, "rows"]].reset_index(drop=True)
+    table.insert(0, "id", np.arange(len(table)))
+    return table
+
+
+def split_column(table: pd.DataFrame, validation: float = 1 / 3, seed: int = 0) -> pd.Series:
+    """Return train, validation and test of each image: whole scenes, the test as published.
+
+    Args:
+        table: Result of :func:`sample_table`, or several of them below each other.
+        validation: Share of the scenes to train on that is held back for choices, flooded ones and dry ones
+            alike.
+        seed: Of the choice.
+    """
+    scenes = table.groupby("scene").agg(published=("published", "first"), flooded=("flooded", "any"))
+    known = scenes[scenes["published"] == "train"].reset_index()
+    held = splits.by_group(known, "scene", validation, 0.0, label="flooded", seed=seed)
+    split = pd.Series(held.astype(str).to_numpy(), index=known["scene"])
+    return splits.official(table.assign(split=table["scene"].map(split).fillna("test")))
+
+
+def store_arrays(sensor: Sensor, size: Size) -> dict[str, ArraySpec]:
+    """Return the arrays of a sensor's store: the image, NaN where there is no value, and its label."""
+    shape, attrs = (*size, len(sensor.channels)), {"units": sensor.units}
+    return {
+        "image": ArraySpec(("y", "x", "band"), shape, "float32", attrs, "allow"),
+        "label": ArraySpec((), (), "uint8", {"long_name": "1 = a flood has been seen"}),
+    }
+
+
+def sample_producer(
+    root: str | Path, images: pd.DataFrame, sensor: Sensor, size: Size, min_valid: float = MIN_VALID
+) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
+    """Return the function that reads and computes the images of one scene.
+
+    Args:
+        root: Folder of the data set.
+        images: Result of :func:`eolab.readers.sen12flood.index`.
+        sensor: Which channels are wanted.
+        size: Rows and columns.
+        min_valid: Smallest share of pixels with a value, as in the check.
+    """
+
+    def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        labels = [label for one in rows["rows"] for label in _labels(one)]
+        series, _ = reader.read_series(root, images.loc[labels], sensor.read, size, min_valid)
+        return {"image": sensor.compute(series["image"]), "label": rows["flooded"].to_numpy(np.uint8)}
+
+    return produce
+
+
+def store_metadata(entry: DataEntry, sensor: Sensor) -> dict[str, Any]:
+    """Return what a store of the study says of itself."""
+    facts = entry.metadata
+    return {
+        "coords": {"band": list(sensor.channels)},
+        "dataset": entry.name,
+        "sensor": sensor.sensor,
+        "simulated": entry.simulated,
+        **{key: facts[key] for key in ("license", "citation") if key in facts},
+    }
+
+
+def _labels(rows: str) -> list[int]:
+    """Return the labels of the slices of an image in the index."""
+    return [int(row) for row in rows.split("+")]
+
+
+def _name(root: str | Path, image: Any, channel: str) -> str:
+    """Return the file of a channel below the root; empty where the image was taken without it."""
+    file = files_of(root, image).get(channel)
+    return file.relative_to(root).as_posix() if file else ""

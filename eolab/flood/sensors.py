@@ -1,0 +1,107 @@
+"""What a network reads of each sensor: backscatter in decibels, bands and water indices of optical images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import xarray as xr
+
+from eolab import features
+from eolab.errors import ParameterError, did_you_mean
+from eolab.readers.sen12flood import OPTICAL_BANDS
+
+RADAR_FLOOR_DB = -35.0
+"""Backscatter below it is noise: the noise equivalent sigma zero of Sentinel-1 IW is -22 dB or better, and
+speckle goes below."""
+
+
+@dataclass(frozen=True)
+class Radar:
+    """Channels of Sentinel-1.
+
+    Args:
+        channels: Polarisations, "VH" alone or "VV" too.
+        floor_db: What is below becomes this.
+
+    Raises:
+        ParameterError: If a polarisation is unknown.
+    """
+
+    channels: tuple[str, ...] = ("VH",)
+    floor_db: float = RADAR_FLOOR_DB
+    sensor: ClassVar[str] = "S1"
+    units: ClassVar[str] = "dB"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", _checked(self.channels, ("VV", "VH"), "polarisation"))
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Polarisations that are read from files."""
+        return self.channels
+
+    def compute(self, image: xr.DataArray) -> np.ndarray:
+        """Return linear sigma nought (time, band, y, x) in decibels, float32 (time, y, x, band), NaN kept."""
+        linear = image.sel(band=list(self.channels)).transpose("time", "y", "x", "band").values
+        with np.errstate(divide="ignore", invalid="ignore"):
+            decibels = 10 * np.log10(linear)
+        return np.maximum(decibels, self.floor_db, dtype=np.float32)  # NaN stays NaN
+
+
+@dataclass(frozen=True)
+class Optical:
+    """Channels of Sentinel-2.
+
+    Args:
+        channels: Bands, and spectral indices of :data:`eolab.features.INDICES` such as "NDWI" and "MNDWI";
+            red, green and blue by default, as in the report.
+
+    Raises:
+        ParameterError: If a channel is neither, or an index needs a band that the data set has not.
+    """
+
+    channels: tuple[str, ...] = ("B04", "B03", "B02")
+    sensor: ClassVar[str] = "S2"
+    units: ClassVar[str] = "1"
+
+    def __post_init__(self) -> None:
+        known = [*OPTICAL_BANDS, *_indices()]
+        object.__setattr__(self, "channels", _checked(self.channels, known, "band or index"))
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Bands that are read from files, those of the indices too."""
+        needed = (
+            band
+            for channel in self.channels
+            for band in ((channel,) if channel in OPTICAL_BANDS else features.INDICES[channel].bands)
+        )
+        return tuple(dict.fromkeys(needed))
+
+    def compute(self, image: xr.DataArray) -> np.ndarray:
+        """Return the channels of reflectance (time, band, y, x), float32 (time, y, x, band), NaN kept."""
+        layers = [
+            image.sel(band=channel, drop=True)
+            if channel in OPTICAL_BANDS
+            else features.compute(channel, image)
+            for channel in self.channels
+        ]
+        arrays = [layer.transpose("time", "y", "x").values for layer in layers]
+        return np.stack(arrays, axis=-1).astype(np.float32)
+
+
+def _indices() -> list[str]:
+    """Return the names of the indices that the bands of the data set allow."""
+    return [name for name, index in features.INDICES.items() if set(index.bands) <= set(OPTICAL_BANDS)]
+
+
+def _checked(channels: Sequence[str], known: Sequence[str], what: str) -> tuple[str, ...]:
+    if not channels or len(set(channels)) != len(channels):
+        raise ParameterError(f"Channels are {list(channels)}: name one {what} or more, each once.")
+    for channel in channels:
+        if channel not in known:
+            raise ParameterError(f"There is no {what} {channel!r}: {did_you_mean(channel, known)}")
+    return tuple(channels)

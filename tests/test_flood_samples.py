@@ -1,0 +1,135 @@
+"""From flood scenes to stores: channels by their formulas, the images that can be used, splits of scenes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from eolab import flood
+from eolab.errors import ParameterError
+from eolab.readers import sen12flood as reader
+from eolab.simulate import flood as twins
+from eolab.store import write_store
+
+SIZE = (24, 20)
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory):
+    return twins.write(
+        tmp_path_factory.mktemp("data") / "twin", seed=1, train=9, test=3, size=48, progress=False
+    )
+
+
+@pytest.fixture(scope="module")
+def images(twin):
+    return reader.index(twin)
+
+
+@pytest.fixture(scope="module")
+def files(twin):
+    return reader.check_layout(twin, progress=False)
+
+
+def image(bands, values):
+    return xr.DataArray(values, dims=("time", "band", "y", "x"), coords={"band": list(bands)})
+
+
+# === Channels ===
+
+
+def test_backscatter_in_decibels_has_a_floor_and_keeps_gaps():
+    linear = np.array([1.0, 0.1, 0.0251189, 1e-9, np.nan], "float32").reshape(1, 1, 1, 5)
+    found = flood.Radar(("VH",), floor_db=-30).compute(image(["VH"], linear))
+    assert found.shape == (1, 1, 5, 1)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.ravel(), [0, -10, -16, -30, np.nan], atol=1e-4)
+
+
+def test_polarisations_come_in_the_order_wanted():
+    linear = np.stack([np.full((2, 3, 4), 0.1), np.full((2, 3, 4), 0.01)], axis=1).astype("float32")
+    found = flood.Radar(("VH", "VV")).compute(image(["VV", "VH"], linear))
+    np.testing.assert_allclose(found[..., 0], -20, atol=1e-4)
+    np.testing.assert_allclose(found[..., 1], -10, atol=1e-4)
+
+
+def test_bands_and_water_indices():
+    rng = np.random.default_rng(0)
+    sensor = flood.Optical(("B04", "NDWI", "MNDWI"))
+    assert sensor.read == ("B04", "B03", "B08", "B11")
+    values = rng.uniform(0.01, 0.5, (2, 4, 3, 5)).astype("float32")
+    values[0, 1, 0, 0] = np.nan  # B03
+    b04, b03, b08, b11 = np.moveaxis(values, 1, 0)
+    found = sensor.compute(image(sensor.read, values))
+    expected = np.stack([b04, (b03 - b08) / (b03 + b08), (b03 - b11) / (b03 + b11)], axis=-1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert np.isnan(found[0, 0, 0]).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: flood.Radar(("HV",)), "no polarisation 'HV'"),
+        (lambda: flood.Optical(("B10",)), "no band or index 'B10'"),
+        (lambda: flood.Optical(("NDWY",)), "did you mean 'NDWI'"),
+        (lambda: flood.Radar(()), "name one polarisation or more"),
+        (lambda: flood.Optical(("B04", "B04")), "each once"),
+    ],
+)
+def test_channels_that_do_not_exist_are_named(make, said):
+    with pytest.raises(ParameterError, match=said):
+        make()
+
+
+# === Samples ===
+
+
+def test_every_usable_image_is_a_sample_and_no_other(twin, images, files):
+    truth = pd.read_csv(twin / "truth/images.csv", dtype={"scene": str}, keep_default_na=False)
+    table = flood.sample_table(images, files, twin, flood.Optical())
+    names = {f"{one.scene}/{one.date:%Y-%m-%d}" for one in table.itertuples()}
+    good = truth[(truth["sensor"] == "S2") & (truth["fault"] == "") & (truth["filename"] != "")]
+    expected = {f"{one.scene}/{one.date}" for one in good.itertuples()}
+    assert names <= expected
+    whole = good[good["covers"]]
+    assert {f"{one.scene}/{one.date}" for one in whole.itertuples()} <= names
+    assert table["id"].tolist() == list(range(len(table)))
+    for _, series in table.groupby("scene"):
+        assert series["date"].is_monotonic_increasing
+
+
+def test_a_bad_file_of_another_channel_costs_nothing(images, files, twin):
+    spoilt = files.copy()
+    spoilt.loc[spoilt["file"].str.contains("_B12"), ["status", "reason"]] = ["rejected", "is damaged"]
+    assert len(flood.sample_table(images, spoilt, twin, flood.Optical())) == len(
+        flood.sample_table(images, files, twin, flood.Optical())
+    )
+    assert flood.sample_table(images, spoilt, twin, flood.Optical(("B12",))).empty
+
+
+def test_whole_scenes_are_split_and_the_test_is_the_published_one(images, files, twin):
+    tables = [flood.sample_table(images, files, twin, s) for s in (flood.Radar(), flood.Optical())]
+    table = pd.concat(tables, ignore_index=True)
+    table["split"] = flood.split_column(table, 1 / 3, seed=4).astype(str)
+    by_scene = table.groupby("scene")["split"].agg(["first", "nunique"])
+    assert (by_scene["nunique"] == 1).all()
+    assert by_scene["first"].value_counts().to_dict() == {"train": 6, "validation": 3, "test": 3}
+    assert set(table.loc[table["split"] == "test", "published"]) == {"test"}
+    assert (flood.split_column(table, 1 / 3, seed=4).astype(str) == table["split"]).all()
+
+
+def test_the_store_has_the_images_scene_by_scene(images, files, twin, tmp_path):
+    sensor = flood.Radar(("VV", "VH"))
+    table = flood.sample_table(images, files, twin, sensor)
+    produce = flood.sample_producer(twin, images, sensor, SIZE)
+    arrays = flood.store_arrays(sensor, SIZE)
+    store = write_store(tmp_path / "s1", table, arrays, "scene", produce, {}, progress=False)
+    scene = table["scene"].iloc[-1]
+    rows = np.flatnonzero(store.table["scene"] == scene)
+    series, _ = reader.read_series(twin, reader.of_scene(images, scene, "S1"), ["VV", "VH"], SIZE)
+    found = store.gather(rows, ["image", "label"])
+    expected = np.maximum(10 * np.log10(np.moveaxis(series["image"].values, 1, -1)), -35)
+    np.testing.assert_allclose(found["image"], expected, rtol=1e-5)
+    assert found["label"].tolist() == series["flooded"].astype(int).values.tolist()

@@ -1,0 +1,87 @@
+"""Both sensors' images as steps of one scene: worked examples of the three joins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eolab.errors import ParameterError
+from eolab.flood import timelines
+from eolab.flood.timelines import make_timelines
+
+
+def table(*rows: tuple[str, str, bool]) -> pd.DataFrame:
+    found = pd.DataFrame(rows, columns=["scene", "date", "flooded"])
+    return found.assign(date=pd.to_datetime(found["date"]))
+
+
+S1 = table(
+    ("a", "2019-01-01", False),
+    ("a", "2019-01-07", False),
+    ("a", "2019-01-07", False),  # another orbit
+    ("a", "2019-01-13", True),
+    ("b", "2019-02-01", False),
+)
+S2 = table(("a", "2019-01-07", False), ("a", "2019-01-12", True), ("c", "2019-03-01", True))
+
+
+def test_padding_puts_the_series_side_by_side_from_their_first_images():
+    a, b, c = make_timelines({"S1": S1, "S2": S2}, "pad")
+    assert a.rows["S1"].tolist() == [0, 1, 2, 3]
+    assert a.rows["S2"].tolist() == [0, 1, -1, -1]
+    assert a.labels.tolist() == [0, 1, 0, 1]  # dates of the sensors differ: the report's labels do not agree
+    assert (b.scene, b.rows["S2"].tolist(), c.rows["S1"].tolist()) == ("b", [-1], [-1])
+
+
+def test_the_union_has_each_date_once_and_two_orbits_of_a_day_apart():
+    a, b, c = make_timelines({"S1": S1, "S2": S2}, "union")
+    assert a.rows["S1"].tolist() == [0, 1, 2, -1, 3]
+    assert a.rows["S2"].tolist() == [-1, 0, -1, 1, -1]
+    assert a.labels.tolist() == [0, 0, 0, 1, 1]
+    assert a.dates["S1"].astype(str).tolist() == [
+        "2019-01-01",
+        "2019-01-07",
+        "2019-01-07",
+        "NaT",
+        "2019-01-13",
+    ]
+    assert (b.length, c.labels.tolist()) == (1, [1])
+
+
+def test_late_series_have_their_own_lengths_and_the_scene_one_label():
+    a, b, c = make_timelines({"S1": S1, "S2": S2}, "late")
+    assert [len(a.rows[s]) for s in ("S1", "S2")] == [4, 2]
+    assert [len(c.rows[s]) for s in ("S1", "S2")] == [0, 1]
+    assert [one.labels.tolist() for one in (a, b, c)] == [[1], [0], [1]]
+    assert a.length == 4
+
+
+@pytest.mark.parametrize("join", timelines.JOINS)
+def test_one_sensor_alone_has_its_images_in_every_join(join):
+    a, b = make_timelines({"S1": S1}, join)
+    assert a.rows["S1"].tolist() == [0, 1, 2, 3]
+    assert b.rows["S1"].tolist() == [4]
+
+
+@pytest.mark.parametrize("join", ["pad", "union"])
+def test_every_image_is_in_exactly_one_step(join):
+    found = make_timelines({"S1": S1, "S2": S2}, join)
+    for sensor, rows in (("S1", len(S1)), ("S2", len(S2))):
+        together = np.concatenate([one.rows[sensor] for one in found])
+        assert sorted(together[together >= 0]) == list(range(rows))
+
+
+def test_a_batch_is_as_long_as_its_longest_scene():
+    found = make_timelines({"S1": S1, "S2": S2}, "union")
+    rows, days = timelines.padded(found[:2], "S1", 5)
+    assert rows.tolist() == [[0, 1, 2, -1, 3], [4, -1, -1, -1, -1]]
+    assert days.tolist() == [[31, 37, 37, 0, 43], [62, 0, 0, 0, 0]]
+    assert timelines.padded_labels(found[:2]).tolist() == [[0, 0, 0, 1, 1], [0, 255, 255, 255, 255]]
+
+
+def test_unknown_words_are_refused():
+    with pytest.raises(ParameterError, match=r"no join 'unoin'.*'union'"):
+        make_timelines({"S1": S1}, "unoin")
+    with pytest.raises(ParameterError, match="no sensor 'S3'"):
+        make_timelines({"S3": S1})
