@@ -1,0 +1,138 @@
+"""Batches of scenes: what is in them, their order, padding that counts nothing, memory that stays small."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eolab.errors import ParameterError
+from eolab.flood.batches import SceneBatches
+from eolab.flood.timelines import make_timelines
+from eolab.store import ArraySpec, write_store
+
+LENGTHS = {"a": (4, 2), "b": (1, 3), "c": (6, 0), "d": (2, 2), "e": (5, 1)}
+H, W = 4, 6
+
+
+def sensor_table(sensor: int) -> pd.DataFrame:
+    rows = [
+        (scene, pd.Timestamp("2018-12-31") + pd.Timedelta(days=6 * k + sensor), k >= 2)
+        for scene, counts in LENGTHS.items()
+        for k in range(counts[sensor])
+    ]
+    table = pd.DataFrame(rows, columns=["scene", "date", "flooded"])
+    table.insert(0, "id", np.arange(len(table)))
+    return table
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Stores whose images hold their own row number."""
+    found = {}
+    for number, sensor in enumerate(("S1", "S2")):
+        arrays = {
+            "image": ArraySpec(("y", "x", "band"), (H, W, 1 + number), "float32", {}, "allow"),
+            "label": ArraySpec((), (), "uint8"),
+        }
+
+        def produce(rows, bands=1 + number):
+            image = np.broadcast_to(rows["id"].to_numpy()[:, None, None, None], (len(rows), H, W, bands))
+            image = image + np.arange(W)[:, None] / 100  # tells left from right
+            return {"image": image.astype("float32"), "label": rows["flooded"].to_numpy("uint8")}
+
+        folder = tmp_path_factory.mktemp(sensor) / "store"
+        found[sensor] = write_store(
+            folder, sensor_table(number), arrays, "scene", produce, {}, progress=False
+        )
+    return found
+
+
+def make(stores, join="union", batch_size=2, sensors=("S1", "S2"), **options):
+    used = {sensor: stores[sensor] for sensor in sensors}
+    lines = make_timelines({sensor: store.table for sensor, store in used.items()}, join)
+    return SceneBatches(used, lines, batch_size, **options)
+
+
+def test_a_batch_holds_the_images_of_its_scenes(stores):
+    batches = make(stores, "union", 2)
+    inputs, labels, weights = batches[0]  # scenes a and b
+    a, b = batches.timelines[:2]
+    length = max(a.length, b.length)
+    assert inputs["s1"].shape == (2, length, H, W, 1)
+    assert inputs["s2"].shape == (2, length, H, W, 2)
+    for sensor in ("S1", "S2"):
+        key = sensor.lower()
+        for place, line in enumerate((a, b)):
+            for step in range(length):
+                row = line.rows[sensor][step] if step < line.length else -1
+                assert inputs[f"{key}_valid"][place, step] == (row >= 0)
+                assert inputs[key][place, step, 0, 0, 0] == max(row, 0)
+    assert labels.dtype == np.int32
+    assert (labels[0, : a.length] == a.labels).all()
+    assert weights.tolist() == [
+        [1] * a.length + [0] * (length - a.length),
+        [1] * b.length + [0] * (length - b.length),
+    ]
+
+
+def test_late_series_are_as_long_as_they_are(stores):
+    inputs, labels, _ = make(stores, "late", 5)[0]
+    assert inputs["s1"].shape[1] == 6
+    assert inputs["s2"].shape[1] == 3
+    assert labels.tolist() == [[1], [1], [1], [0], [1]]
+    assert inputs["s2_valid"][2].sum() == 0  # scene c has no optical image
+
+
+def test_every_scene_comes_once_an_epoch_with_others_of_its_length(stores):
+    batches, again = (make(stores, "union", 2, seed=3, shuffle=True) for _ in range(2))
+    orders = []
+    for epoch in range(4):
+        order = batches.at_epoch(epoch).order()
+        assert sorted(np.concatenate(order)) == list(range(5))
+        spread = [np.ptp(batches.lengths[places]) for places in order]
+        assert max(spread) <= 2
+        orders.append([places.tolist() for places in order])
+    assert orders[0] != orders[1]
+    assert orders == [
+        [p.tolist() for p in make(stores, "union", 2, seed=3, shuffle=True).at_epoch(e).order()]
+        for e in range(4)
+    ]
+
+
+def test_a_fixed_length_pads_with_weight_nothing(stores):
+    inputs, labels, weights = make(stores, "pad", 1, pad=9)[3]
+    assert inputs["s1"].shape[1] == labels.shape[1] == weights.shape[1] == 9
+    assert weights.sum() == 2
+    assert inputs["s1_valid"].sum() == 2
+
+
+def test_class_weights_count_where_there_is_a_step(stores):
+    batches = make(stores, "union", 5, class_weights={0: 1.0, 1: 3.0})
+    _, labels, weights = batches[0]
+    steps = np.concatenate([line.labels for line in batches.timelines])
+    assert weights.sum() == (steps == 0).sum() + 3 * (steps == 1).sum()
+    assert set(weights[labels == 1]) == {3.0}
+
+
+def test_all_images_of_a_scene_turn_alike(stores):
+    plain, turned = make(stores, batch_size=5), make(stores, batch_size=5, flip=True, seed=1)
+    one, other = plain[0][0]["s1"], turned[0][0]["s1"]
+    assert not np.array_equal(one, other)
+    mirrored = [np.allclose(one[k, :, :, ::-1], other[k]) for k in range(5)]
+    same = [np.allclose(one[k], other[k]) for k in range(5)]
+    assert all(a or b for a, b in zip(mirrored, same, strict=True))
+    assert any(mirrored)
+    np.testing.assert_array_equal(turned[0][0]["s1"], other)  # the draw belongs to seed, epoch and batch
+
+
+def test_one_sensor_alone(stores):
+    inputs, _, _ = make(stores, sensors=("S2",))[0]
+    assert set(inputs) == {"s2", "s2_valid", "s2_day"}
+
+
+def test_nothing_to_batch_is_refused(stores):
+    with pytest.raises(ParameterError, match="got 0 and 1"):
+        SceneBatches(stores, [], 1)
+    with pytest.raises(IndexError):
+        make(stores)[9]
