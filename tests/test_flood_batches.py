@@ -70,10 +70,7 @@ def test_a_batch_holds_the_images_of_its_scenes(stores):
                 assert inputs[key][place, step, 0, 0, 0] == max(row, 0)
     assert labels.dtype == np.int32
     assert (labels[0, : a.length] == a.labels).all()
-    assert weights.tolist() == [
-        [1] * a.length + [0] * (length - a.length),
-        [1] * b.length + [0] * (length - b.length),
-    ]
+    assert weights.tolist() == [[1] * one.length + [0] * (length - one.length) for one in (a, b)]
 
 
 def test_late_series_are_as_long_as_they_are(stores):
@@ -94,10 +91,7 @@ def test_every_scene_comes_once_an_epoch_with_others_of_its_length(stores):
         assert max(spread) <= 2
         orders.append([places.tolist() for places in order])
     assert orders[0] != orders[1]
-    assert orders == [
-        [p.tolist() for p in make(stores, "union", 2, seed=3, shuffle=True).at_epoch(e).order()]
-        for e in range(4)
-    ]
+    assert orders[2] == [places.tolist() for places in again.at_epoch(2).order()]
 
 
 def test_a_fixed_length_pads_with_weight_nothing(stores):
