@@ -1,0 +1,135 @@
+"""The flood study's network: two ConvLSTM branches, put together step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import keras
+
+from eolab.errors import ParameterError, did_you_mean
+from eolab.models.layers import Seeds
+from eolab.models.scenes.inputs import Statistics, WithoutMask, Yes, series_of
+
+JOINS = ("steps", "late")
+POOLINGS = ("flatten", "mean")
+
+
+def convlstm(
+    *,
+    size: tuple[int, int],
+    bands: Mapping[str, int],
+    mean: Statistics,
+    std: Statistics,
+    seed: int = 0,
+    filters: int = 2,
+    kernel: int = 3,
+    layers: int = 2,
+    hidden: int = 2,
+    dropout: float = 0.2,
+    l2: float = 1e-4,
+    pool: Literal["flatten", "mean"] = "flatten",
+    answer: Literal["steps", "late"] = "steps",
+    bidirectional: bool = False,
+) -> keras.Model:
+    """Return a network of ConvLSTM branches (Shi et al. 2015), one a sensor, as the flood report has it.
+
+    In each branch a ConvLSTM, batch normalisation, dropout and another ConvLSTM with dropout; the features of
+    a step are put side by side, and two dense layers answer for each step. Where the report says nothing,
+    kernels are 3 × 3, dropout is 0.2 and the weight penalty 0.0001; the maps of a step are flattened, the
+    only way in which a dense layer of two units follows them.
+
+    - Steps without an image pass the state on: with sensors at different dates, a step has the last that each
+      sensor saw. They take no part in the batch normalisation.
+    - "late" reads each series to its end and answers once, for the scene.
+
+    Papers: Shi et al., Convolutional LSTM network, NeurIPS 2015, https://arxiv.org/abs/1506.04214; data and
+    task of Rambour et al. 2020.
+
+    Args:
+        size: Rows H and columns W of the images.
+        bands: Channels of each sensor by name, in the order of the branches.
+        mean: Mean of each channel by sensor.
+        std: Standard deviation likewise.
+        seed: Of weights and dropout.
+        filters: Maps of each ConvLSTM.
+        kernel: Side of their kernels in pixels.
+        layers: ConvLSTMs a branch.
+        hidden: Units of the dense layer before the answer.
+        dropout: Share of features dropped after each ConvLSTM.
+        l2: Penalty on squared weights of the ConvLSTMs.
+        pool: How maps become features: "flatten", as reported, or "mean" over the image, for any size.
+        answer: "steps" or "late".
+        bidirectional: Whether a second reading goes backwards, so that a step knows what came after.
+
+    Raises:
+        ParameterError: If a word is unknown or a number not positive.
+    """
+    for word, value, known in (("pool", pool, POOLINGS), ("answer", answer, JOINS)):
+        if value not in known:
+            raise ParameterError(f"convlstm: {word} is {value!r}; {did_you_mean(value, known)}")
+    if min(filters, kernel, layers, hidden) < 1:
+        raise ParameterError("convlstm: filters, kernel, layers and hidden must be 1 or more.")
+    seeds = Seeds(seed)
+    inputs, images = series_of(bands, size, mean, std)
+    options: dict[str, Any] = {"filters": filters, "kernel": kernel, "l2": l2, "bidirectional": bidirectional}
+    branches = []
+    for sensor, x in images.items():
+        valid = inputs[f"{sensor}_valid"]
+        for number in range(layers):
+            whole = answer == "steps" or number < layers - 1
+            x = _recurrent(x, valid, seeds, sequences=whole, **options)
+            if number == 0 and layers > 1:
+                steps = keras.ops.expand_dims(keras.ops.expand_dims(valid > 0.5, -1), -1)  # (B, T, 1, 1)
+                x = WithoutMask()(keras.layers.BatchNormalization()(x, mask=steps))
+            x = seeds.dropout(dropout)(x)
+        branches.append(_features(x, pool, steps=answer == "steps"))  # (B, T, F)
+    x = branches[0] if len(branches) == 1 else keras.layers.Concatenate()(branches)
+    x = keras.layers.Dense(hidden, "relu", kernel_initializer=seeds.he())(x)  # (B, T, hidden)
+    yes = keras.layers.Dense(1, "sigmoid", dtype="float32", kernel_initializer=seeds.glorot())(x)
+    return keras.Model(inputs, Yes(name="probabilities")(yes), name="convlstm")
+
+
+def _recurrent(
+    x: Any,
+    valid: Any,
+    seeds: Seeds,
+    *,
+    sequences: bool,
+    filters: int,
+    kernel: int,
+    l2: float,
+    bidirectional: bool,
+) -> Any:
+    """Read a series (B, T, H, W, C); return maps of each step, or of the last: (B, [T,] H, W, F or 2 F)."""
+
+    def layer(backwards: bool) -> Any:
+        return keras.layers.ConvLSTM2D(
+            filters,
+            kernel,
+            padding="same",
+            return_sequences=sequences,
+            go_backwards=backwards,
+            kernel_initializer=seeds.glorot(),
+            recurrent_initializer=keras.initializers.Orthogonal(seed=seeds.next()),
+            kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
+        )
+
+    seen = valid > 0.5
+    forth = WithoutMask()(layer(False)(x, mask=seen))
+    if not bidirectional:
+        return forth
+    back = WithoutMask()(layer(True)(x, mask=seen))
+    back = keras.ops.flip(back, axis=1) if sequences else back  # into the order of the dates
+    return keras.layers.Concatenate()([forth, back])
+
+
+def _features(x: Any, pool: str, steps: bool) -> Any:
+    """Return features of each step (B, T, F), of one step for the scene: from (B, [T,] H, W, F)."""
+    if pool == "mean":
+        x = keras.ops.mean(x, axis=(-3, -2))
+    elif steps:
+        x = keras.layers.Reshape((-1, x.shape[-3] * x.shape[-2] * x.shape[-1]))(x)
+    else:
+        x = keras.layers.Flatten()(x)
+    return x if steps else keras.ops.expand_dims(x, 1)

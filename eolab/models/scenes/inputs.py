@@ -1,0 +1,83 @@
+"""What networks of image series have in common: the series of each sensor, and the answers that come out.
+
+Every network takes, for each sensor that it uses, an entry of a dict: ``s1`` (B, T, H, W, C) float32 in raw
+units, NaN where an image has no value; ``s1_valid`` (B, T), 1 where there is an image; ``s1_day`` (B, T)
+float32, days since some date; ``s2`` and so on likewise. It answers with class probabilities (B, T, K) of
+each step, or (B, 1, K) of the scene. What stands at steps without an image, NaN included, influences nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from eolab.errors import ParameterError
+from eolab.models.layers import Normalize, serializable
+
+Statistics = Mapping[str, Sequence[float]]
+
+
+@serializable
+class Observed(keras.layers.Layer):
+    """Set to 0 what stands at steps without an image; takes (B, T, …) and ``valid`` (B, T)."""
+
+    def call(self, values: Any, valid: Any) -> Any:  # noqa: D102
+        seen = ops.reshape(valid, (*ops.shape(valid), *(1,) * (len(values.shape) - 2)))
+        return ops.where(ops.cast(seen, "bool"), values, ops.zeros_like(values))
+
+
+def series_of(
+    bands: Mapping[str, int], size: tuple[int, int], mean: Statistics, std: Statistics
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the inputs of a network by name, and the normalised images (B, T, H, W, C) by sensor.
+
+    Args:
+        bands: Channels of each sensor, such as ``{"s1": 1, "s2": 3}``.
+        size: Rows H and columns W of all images.
+        mean: Mean of each channel by sensor.
+        std: Standard deviation likewise.
+
+    Raises:
+        ParameterError: If there is no sensor.
+    """
+    if not bands:
+        raise ParameterError("A network of scenes needs a sensor: give bands such as {'s1': 1, 's2': 3}.")
+    inputs: dict[str, Any] = {}
+    images = {}
+    for sensor, channels in bands.items():
+        image = keras.Input((None, *size, channels), name=sensor, dtype="float32")
+        valid = keras.Input((None,), name=f"{sensor}_valid", dtype="float32")
+        day = keras.Input((None,), name=f"{sensor}_day", dtype="float32")
+        inputs |= {sensor: image, f"{sensor}_valid": valid, f"{sensor}_day": day}
+        x = Normalize(mean[sensor], std[sensor], name=f"{sensor}_normalize")(image)
+        images[sensor] = Observed(name=f"{sensor}_observed")(x, valid)  # (B, T, H, W, C)
+    return inputs, images
+
+
+@serializable
+class WithoutMask(keras.layers.Layer):
+    """Pass features on without the mask that a recurrent layer attached: Keras cannot join masks of maps."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, features: Any) -> Any:  # noqa: D102
+        return ops.copy(features)
+
+    def compute_mask(self, features: Any, previous_mask: Any = None) -> None:  # noqa: D102
+        return None
+
+
+@serializable
+class Yes(keras.layers.Layer):
+    """Make two class probabilities of one: (…, 1) from 0 to 1 → (…, 2), float32."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, yes: Any) -> Any:  # noqa: D102
+        return ops.concatenate([1 - yes, yes], axis=-1)
