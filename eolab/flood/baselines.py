@@ -13,6 +13,7 @@ backscatter is the median over its whole series: no label is looked at, and most
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +92,9 @@ def _dark(decibels: np.ndarray) -> np.ndarray:
         uniform_filter(power, window), weight, out=np.full(power.shape, np.nan), where=weight > 0.1
     )
     smooth = 10 * np.log10(np.where(seen, mean, np.nan))
-    usual = np.nanmedian(smooth, axis=0) if len(smooth) else smooth
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a pixel without a value on any day
+        usual = np.nanmedian(smooth, axis=0)
     return _share(smooth < usual - DROP_DB, smooth)
 
 
