@@ -58,7 +58,8 @@ def test_a_batch_holds_the_images_of_its_scenes(stores):
     batches = make(stores, "union", 2)
     inputs, labels, weights = batches[0]  # scenes a and b
     a, b = batches.timelines[:2]
-    length = max(a.length, b.length)
+    length = batches.length(0)
+    assert length >= max(a.length, b.length)
     assert inputs["s1"].shape == (2, length, H, W, 1)
     assert inputs["s2"].shape == (2, length, H, W, 2)
     for sensor in ("S1", "S2"):
@@ -92,6 +93,17 @@ def test_every_scene_comes_once_an_epoch_with_others_of_its_length(stores):
         orders.append([places.tolist() for places in order])
     assert orders[0] != orders[1]
     assert orders[2] == [places.tolist() for places in again.at_epoch(2).order()]
+
+
+def test_the_first_two_batches_differ_in_length(stores):
+    """Keras on TensorFlow takes the shapes of all batches from the first two."""
+    for join in ("union", "pad", "late"):
+        for seed in range(6):
+            batches = make(stores, join, 2, seed=seed, shuffle=True)
+            for key in ("s1", "s2"):
+                assert batches[0][0][key].shape[1] != batches[1][0][key].shape[1]
+    single = make(stores, "union", 5)
+    assert single.length(0) == single.lengths.max()
 
 
 def test_a_fixed_length_pads_with_weight_nothing(stores):

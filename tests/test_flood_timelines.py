@@ -77,7 +77,7 @@ def test_a_batch_is_as_long_as_its_longest_scene():
     rows, days = timelines.padded(found[:2], "S1", 5)
     assert rows.tolist() == [[0, 1, 2, -1, 3], [4, -1, -1, -1, -1]]
     assert days.tolist() == [[31, 37, 37, 0, 43], [62, 0, 0, 0, 0]]
-    assert timelines.padded_labels(found[:2]).tolist() == [[0, 0, 0, 1, 1], [0, 255, 255, 255, 255]]
+    assert timelines.padded_labels(found[:2], 5).tolist() == [[0, 0, 0, 1, 1], [0, 255, 255, 255, 255]]
 
 
 def test_unknown_words_are_refused():

@@ -79,6 +79,21 @@ class SceneBatches(keras.utils.PyDataset):
         found = [places[k : k + self.batch_size] for k in range(0, len(places), self.batch_size)]
         return [found[k] for k in rng.permutation(len(found))]
 
+    def length(self, index: int, sensor: str | None = None) -> int:
+        """Return the steps of batch `index`: those of its longest scene, of one sensor with "late".
+
+        The first batch has a step more where it would be as long as the second: from these two Keras on
+        TensorFlow takes whether lengths vary.
+        """
+        if self.pad is not None:
+            return self.pad
+        own = self._longest(index, sensor)
+        return own + (index == 0 and self.num_batches > 1 and own == self._longest(1, sensor))
+
+    def _longest(self, index: int, sensor: str | None) -> int:
+        chosen = [self.timelines[place] for place in self.order()[index]]
+        return max(1, *(one.length if sensor is None else len(one.rows[sensor]) for one in chosen))
+
     def __getitem__(self, index: int) -> Batch:
         """Return batch `index` of this epoch."""
         if not 0 <= index < self.num_batches:
@@ -88,18 +103,20 @@ class SceneBatches(keras.utils.PyDataset):
         turns = [(int(rng.integers(4)), bool(rng.integers(2))) if self.flip else (0, False) for _ in chosen]
         inputs: dict[str, np.ndarray] = {}
         for sensor, store in self.stores.items():
-            inputs |= self._gather(sensor, store, chosen, turns)
-        labels = padded_labels(chosen)
-        if self.pad is not None and labels.shape[1] > 1:
-            labels = np.pad(labels, ((0, 0), (0, self.pad - labels.shape[1])), constant_values=IGNORE)
+            inputs |= self._gather(sensor, store, chosen, turns, self.length(index, sensor))
+        labels = padded_labels(chosen, 1 if chosen[0].late else self.length(index))
         kept = np.where(labels == IGNORE, 0, labels).astype(np.int32)
         return inputs, kept, self.class_weights[labels]
 
     def _gather(
-        self, sensor: str, store: Store, chosen: list[Timeline], turns: list[tuple[int, bool]]
+        self,
+        sensor: str,
+        store: Store,
+        chosen: list[Timeline],
+        turns: list[tuple[int, bool]],
+        length: int,
     ) -> dict[str, np.ndarray]:
         """Return image, valid and day of a sensor."""
-        length = self.pad or max(1, *(len(one.rows[sensor]) for one in chosen))
         rows, days = padded(chosen, sensor, length)
         seen = rows >= 0
         images = np.zeros((*rows.shape, *store.arrays_spec["image"].shape), np.float32)

@@ -34,12 +34,14 @@ class Timeline:
             the sensors have lengths of their own.
         dates: Day of each step of each sensor, datetime64[D] (T,); NaT where there is no image.
         labels: 0 dry, 1 flooded, uint8 (T,), or (1,) for the scene with "late".
+        late: Whether the label is the scene's.
     """
 
     scene: str
     rows: Mapping[str, np.ndarray]
     dates: Mapping[str, np.ndarray]
     labels: np.ndarray
+    late: bool = False
 
     @property
     def length(self) -> int:
@@ -115,6 +117,7 @@ def _late(scene: str, parts: Mapping[str, pd.DataFrame]) -> Timeline:
         {sensor: part.index.to_numpy(np.int64) for sensor, part in parts.items()},
         {sensor: _days(part) for sensor, part in parts.items()},
         np.array([any(part["flooded"].any() for part in parts.values())], np.uint8),
+        late=True,
     )
 
 
@@ -130,9 +133,8 @@ def padded(timelines: list[Timeline], sensor: str, length: int) -> tuple[np.ndar
     return rows, days
 
 
-def padded_labels(timelines: list[Timeline]) -> np.ndarray:
+def padded_labels(timelines: list[Timeline], length: int) -> np.ndarray:
     """Return labels uint8 (B, T), 255 where a scene has no step any more."""
-    length = max(len(timeline.labels) for timeline in timelines)
     labels = np.full((len(timelines), length), IGNORE, np.uint8)
     for k, timeline in enumerate(timelines):
         labels[k, : len(timeline.labels)] = timeline.labels

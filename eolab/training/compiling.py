@@ -38,9 +38,13 @@ def compile_once(
 
 def _build_scores(model: keras.Model, inputs: Any, labels: Any, weights: Any = None) -> None:
     """Make the variables of losses and metrics now: TensorFlow traces a step twice that makes some."""
-    size = len(keras.tree.flatten(labels)[0])
-    shapes = keras.tree.map_structure(lambda output: (size, *output.shape[1:]), model.output)
-    answers = keras.tree.map_shape_structure(lambda shape: np.full(shape, 1 / shape[-1], "float32"), shapes)
+
+    def answer(output: Any, label: Any) -> np.ndarray:
+        """Equal probabilities; axes that are open are as long as the label's."""
+        shape = [np.shape(label)[axis] if size is None else size for axis, size in enumerate(output.shape)]
+        return np.full(shape, 1 / shape[-1], "float32")
+
+    answers = keras.tree.map_structure(answer, model.output, labels)
     model.compute_loss(inputs, labels, answers, weights)
     model.compute_metrics(inputs, labels, answers, weights)
     model.reset_metrics()

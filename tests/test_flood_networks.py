@@ -1,0 +1,109 @@
+"""Networks on the flood twin: what is trained on, what is predicted, and that a stopped training goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eolab import flood
+from eolab.errors import ParameterError
+from eolab.flood import networks
+from eolab.readers import sen12flood as reader
+from eolab.simulate import flood as twins
+from eolab.store import write_store
+
+SIZE = (16, 16)
+SENSORS = {"S1": flood.Radar(), "S2": flood.Optical(("B04", "MNDWI"))}
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    twin = twins.write(root / "twin", seed=2, train=9, test=3, size=48, progress=False)
+    images, files = reader.index(twin), reader.check_layout(twin, progress=False)
+    tables = {k: flood.sample_table(images, files, twin, sensor) for k, sensor in SENSORS.items()}
+    together = pd.concat(tables.values(), ignore_index=True)
+    splits = together.assign(split=flood.split_column(together).astype(str)).groupby("scene")["split"].first()
+    found = {}
+    for key, sensor in SENSORS.items():
+        table = tables[key].assign(split=tables[key]["scene"].map(splits))
+        found[key] = write_store(
+            root / key,
+            table,
+            flood.store_arrays(sensor, SIZE),
+            "scene",
+            flood.sample_producer(twin, images, sensor, SIZE),
+            {},
+            {"coords": {"band": list(sensor.channels)}, "sensor": key},
+            progress=False,
+        )
+    return found
+
+
+def fit(stores, folder, **options):
+    given = {"epochs": 2, "batch_size": 2, "learning_rate": 0.01, "progress": False, **options}
+    return networks.fit("convlstm", stores, folder=folder, options={"pool": "mean", "l2": 0.0}, **given)
+
+
+def test_scenes_belong_to_one_split(stores):
+    lines = {s: networks.timelines_of(stores, s, "union") for s in ("train", "validation", "test")}
+    names = {split: {line.scene for line in part} for split, part in lines.items()}
+    assert {split: len(part) for split, part in names.items()} == {"train": 6, "validation": 3, "test": 3}
+    assert names["test"] == {"0", "1", "2"}
+    assert not names["train"] & names["validation"]
+
+
+@pytest.mark.parametrize("join", ["union", pytest.param("pad", marks=pytest.mark.slow)])
+def test_every_image_gets_one_probability(stores, tmp_path, join):
+    fitted = fit(stores, tmp_path, join=join)
+    lines = networks.timelines_of(stores, "test", join)
+    found = networks.predict(fitted, stores, lines, progress=False)
+    assert len(found) == sum(line.length for line in lines)
+    assert found["probability"].between(0, 1).all()
+    assert found.groupby("scene")["step"].apply(lambda s: (s == range(len(s))).all()).all()
+    for sensor, store in stores.items():
+        test = store.table[store.table["split"] == "test"]
+        assert found[sensor].sum() == len(test)
+    assert list(fitted.history["epoch"]) == [1, 2]
+
+
+@pytest.mark.slow
+def test_late_networks_answer_once_a_scene(stores, tmp_path):
+    fitted = fit(stores, tmp_path, join="late")
+    found = networks.predict(fitted, stores, networks.timelines_of(stores, "test", "late"), progress=False)
+    assert found["scene"].tolist() == ["0", "1", "2"]
+
+
+@pytest.mark.slow
+def test_one_sensor_alone(stores, tmp_path):
+    only = {"S2": stores["S2"]}
+    fitted = fit(only, tmp_path)
+    found = networks.predict(fitted, only, networks.timelines_of(only, "test", "union"), progress=False)
+    assert found["S2"].all()
+    assert not found["S1"].any()
+
+
+@pytest.mark.slow
+def test_a_stopped_training_ends_as_an_unbroken_one(stores, tmp_path):
+    import keras
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.optimizer.iterations >= 5:
+                raise KeyboardInterrupt
+
+    whole = fit(stores, tmp_path / "whole", epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        fit(stores, tmp_path / "broken", epochs=3, callbacks=[Stop()])
+    again = fit(stores, tmp_path / "broken", epochs=3)
+    assert again.history.attrs["resumed_at"] == 1
+    columns = ["epoch", "loss", "val_loss"]
+    pd.testing.assert_frame_equal(again.history[columns], whole.history[columns], rtol=1e-5)
+    for a, b in zip(again.network.get_weights(), whole.network.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_unknown_networks_and_sizes_are_named(stores):
+    with pytest.raises(ParameterError, match="no network 'convlst'"):
+        networks.build("convlst", stores)
