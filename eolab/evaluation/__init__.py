@@ -1,5 +1,6 @@
-"""Tables of scores with bootstrap intervals: of samples, of masks, of patches, and by size of the objects."""
+"""Tables of scores with bootstrap intervals: of samples, of yes or no, of masks, of patches, and by size."""
 
+from eolab.evaluation.binary import BINARY_STATISTICS, binary_scores
 from eolab.evaluation.detection import patch_detection
 from eolab.evaluation.implied import implied_landslide_f1
 from eolab.evaluation.masks import MASK_STATISTICS, mask_scores, pooled
@@ -7,9 +8,11 @@ from eolab.evaluation.sizes import EDGES_PX, score_by_size
 from eolab.evaluation.tables import STATISTICS, class_table, join_scores, named, nested, readable, score_table
 
 __all__ = [
+    "BINARY_STATISTICS",
     "EDGES_PX",
     "MASK_STATISTICS",
     "STATISTICS",
+    "binary_scores",
     "class_table",
     "implied_landslide_f1",
     "join_scores",
