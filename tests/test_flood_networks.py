@@ -13,6 +13,8 @@ from eolab.readers import sen12flood as reader
 from eolab.simulate import flood as twins
 from eolab.store import write_store
 
+pytestmark = pytest.mark.slow  # trains networks
+
 SIZE = (16, 16)
 SENSORS = {"S1": flood.Radar(), "S2": flood.Optical(("B04", "MNDWI"))}
 

@@ -74,6 +74,7 @@ def test_an_empty_matrix_gives_nan_not_an_error():
     assert all(np.isnan(v) for v in metrics.scores(np.zeros((3, 3), int)).overall.values())
 
 
+@pytest.mark.slow
 def test_bootstrap_agrees_with_drawing_samples_one_by_one():
     truth, prediction = labels(n=150)
     rng = np.random.default_rng(1)

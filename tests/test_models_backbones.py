@@ -313,6 +313,7 @@ def test_mix_ffn_mixes_neighbours_and_nothing_beyond():
 # === Whole networks ===
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RESIZING)
 def test_sizes_that_strides_do_not_divide_are_taken(name):
     outputs = build(name, size=100, head="multi")({"image": random(1, 100, 100, 3)}, training=False)

@@ -20,7 +20,7 @@ from eolab.models.segmentation import attention, heads
 from eolab.models.segmentation.segformer import Gelu
 
 NAMES = models.names("segmentation")
-QUICK = ("unet", "rau_net_small")  # what the quick tests check closely
+QUICK = ("unet",)  # what the quick tests check closely
 REST = [name for name in NAMES if name not in QUICK]
 DUAL = ("rau_net_1", "squeeze_unet", "vnet", "efficientnetv2", "segformer_b0", "deeplabv3_small")
 ALL = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NAMES]
@@ -109,16 +109,19 @@ def test_a_step_reaches_every_weight_with_every_head(name, head):
     harness.check_gradients(case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COSTLY)
 def test_seed(name):
     harness.check_seed(example(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COSTLY)
 def test_learns(name):
     harness.check_learns(example(name, "mask"), steps=30, learning_rate=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "policy"),
     [("unet", "mixed_bfloat16"), ("unet", "mixed_float16")]

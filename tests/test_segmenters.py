@@ -10,6 +10,8 @@ import pytest
 from eolab import landslide, models, probabilities, segmenters, training
 from eolab.errors import ParameterError
 
+pytestmark = pytest.mark.slow  # trains networks
+
 SIDE = 32
 QUICK = {
     "width": 0.0625,

@@ -12,6 +12,7 @@ from eolab.training import recorder
 from eolab.training.feeding import ArrayBatches, Weighted, labels_of, weighted
 
 
+@pytest.mark.slow
 def test_same_seed_same_result_other_seed_another(tmp_path):
     a, first = example.fit(tmp_path / "a", epochs=2)
     b, second = example.fit(tmp_path / "b", epochs=2)

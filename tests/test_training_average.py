@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 import training_example as example
 
+pytestmark = pytest.mark.slow  # trains networks
+
 EMA = 0.8
 
 

@@ -10,6 +10,8 @@ from eolab import losses, training
 from eolab.errors import DataError, ParameterError, RunError
 from eolab.training import feeding, outputs
 
+pytestmark = pytest.mark.slow  # trains networks
+
 F1 = {"mask": [losses.PooledScore("f1")]}
 
 

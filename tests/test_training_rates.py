@@ -45,6 +45,7 @@ def test_range_test_leaves_the_model_as_it_was():
     assert table.attrs["suggested"] == table["learning_rate"][table["smoothed"].idxmin()] / 10
 
 
+@pytest.mark.slow
 def test_range_test_of_a_network_with_several_outputs():
     """Masks at three resolutions, labels without weights, a loss given as text."""
     rng = np.random.default_rng(0)

@@ -13,6 +13,8 @@ import training_example as example
 from eolab.errors import RunError
 from eolab.training.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.slow  # trains networks
+
 SECONDS = "seconds"
 
 
