@@ -31,6 +31,7 @@ import yaml
 from eolab import workspace
 from eolab.errors import CatalogError, DataError, did_you_mean
 from eolab.readers import LAYOUTS
+from eolab.simulate.folders import TWIN_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 META_KEYS = ("root",)
 ENTRY_KEYS = ("uri", "layout", "description", "metadata", "twin")
 METADATA_KEYS = ("crs", "bands", "license", "provider", "citation", "doi", "url", "size", "sha256")
-TWIN_FILE = "twin.json"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 

@@ -57,6 +57,7 @@ class SceneBatches(keras.utils.PyDataset):
         self.pad, self.epoch = pad, 0
         self.class_weights = weight_table(class_weights)
         self.lengths = np.array([one.length for one in self.timelines])
+        self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
     @property
     def num_batches(self) -> int:
@@ -70,14 +71,18 @@ class SceneBatches(keras.utils.PyDataset):
 
     def order(self) -> list[np.ndarray]:
         """Return the scenes of each batch of this epoch, as places in `timelines`."""
-        places = np.arange(len(self.timelines))
-        if not self.shuffle:
-            return [places[k : k + self.batch_size] for k in range(0, len(places), self.batch_size)]
+        if self._order[0] != self.epoch:
+            self._order = self.epoch, self._ordered()
+        return self._order[1]
+
+    def _ordered(self) -> list[np.ndarray]:
         rng = np.random.default_rng((self.seed, self.epoch))
-        places = rng.permutation(places)
-        places = places[np.argsort(self.lengths[places], kind="stable")]  # like lengths, chosen by chance
+        places = np.arange(len(self.timelines))
+        if self.shuffle:
+            places = rng.permutation(places)
+            places = places[np.argsort(self.lengths[places], kind="stable")]  # like lengths, chosen by chance
         found = [places[k : k + self.batch_size] for k in range(0, len(places), self.batch_size)]
-        return [found[k] for k in rng.permutation(len(found))]
+        return [found[k] for k in rng.permutation(len(found))] if self.shuffle else found
 
     def length(self, index: int, sensor: str | None = None) -> int:
         """Return the steps of batch `index`: those of its longest scene, of one sensor with "late".

@@ -13,9 +13,10 @@ import pandas as pd
 from eolab import training
 from eolab.errors import ParameterError, did_you_mean
 from eolab.flood.batches import SceneBatches
-from eolab.flood.timelines import SENSORS, Timeline, make_timelines
+from eolab.flood.timelines import Timeline, make_timelines
 from eolab.models.scenes.convlstm import convlstm
 from eolab.progress import track
+from eolab.readers.sen12flood import SENSORS
 from eolab.store import Store
 
 NETWORKS = {"convlstm": convlstm}

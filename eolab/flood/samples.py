@@ -44,7 +44,7 @@ def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, se
     table = reader.passes(images[images["sensor"] == sensor.sensor])
 
     def usable(rows: str) -> bool:
-        slices = list(images.loc[_labels(rows)].itertuples())
+        slices = list(reader.slices_of(images, [rows]).itertuples())
         return all(any(_name(root, part, name) in good for part in slices) for name in sensor.read)
 
     kept = [usable(rows) for rows in table["rows"]]
@@ -92,8 +92,8 @@ def sample_producer(
     """
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-        labels = [label for one in rows["rows"] for label in _labels(one)]
-        series, _ = reader.read_series(root, images.loc[labels], sensor.read, size, min_valid)
+        chosen = reader.slices_of(images, rows["rows"])
+        series, _ = reader.read_series(root, chosen, sensor.read, size, min_valid)
         return {"image": sensor.compute(series["image"]), "label": rows["flooded"].to_numpy(np.uint8)}
 
     return produce
@@ -109,11 +109,6 @@ def store_metadata(entry: DataEntry, sensor: Sensor) -> dict[str, Any]:
         "simulated": entry.simulated,
         **{key: facts[key] for key in ("license", "citation") if key in facts},
     }
-
-
-def _labels(rows: str) -> list[int]:
-    """Return the labels of the slices of an image in the index."""
-    return [int(row) for row in rows.split("+")]
 
 
 def _name(root: str | Path, image: Any, channel: str) -> str:

@@ -18,9 +18,9 @@ import pandas as pd
 
 from eolab.errors import ParameterError, did_you_mean
 from eolab.legends import IGNORE
+from eolab.readers.sen12flood import SENSORS
 
 JOINS = ("pad", "union", "late")
-SENSORS = ("S1", "S2")
 NO_ROW = -1
 
 

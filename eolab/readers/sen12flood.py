@@ -15,7 +15,7 @@ Example:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ __all__ = [
     "passes",
     "read_series",
     "scenes",
+    "slices_of",
 ]
 
 Size = tuple[int, int]
@@ -97,6 +98,11 @@ def passes(images: pd.DataFrame) -> pd.DataFrame:
     found = listed.loc[groups.head(1).index].copy()
     found["rows"] = ["+".join(str(row) for row in rows) for rows in groups.groups.values()]
     return found.reset_index(drop=True)
+
+
+def slices_of(images: pd.DataFrame, rows: Iterable[str]) -> pd.DataFrame:
+    """Return the images that some passes are made of; `rows` is the column of :func:`passes`."""
+    return images.loc[[int(label) for labels in rows for label in labels.split("+")]]
 
 
 def read_series(
@@ -204,8 +210,8 @@ def _readings(
 ) -> Iterator[Reading]:
     """Yield an image a date and orbit, with what became of each of its files."""
     for rows in passes(images)["rows"]:
-        slices = images.loc[[int(row) for row in rows.split("+")]]
-        yield _reading(Path(root), list(slices.itertuples()), channels, size, min_valid)
+        slices = list(slices_of(images, [rows]).itertuples())
+        yield _reading(Path(root), slices, channels, size, min_valid)
 
 
 def _reading(

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eolab.bands import L2A_BANDS
 from eolab.errors import DataError
 
 SENSORS = ("S1", "S2")
 LISTS = {sensor: f"{sensor}list.json" for sensor in SENSORS}
-OPTICAL_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
+OPTICAL_BANDS = L2A_BANDS
 POLARISATIONS = {"1SDV": ("VV", "VH"), "1SSV": ("VV",), "1SDH": ("HH", "HV"), "1SSH": ("HH",)}
 """Channels of a Sentinel-1 product by the part of its name that tells its mode."""
 

@@ -10,8 +10,6 @@ clouds hide the ground most of all while it floods, wind roughens the water, and
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -25,15 +23,15 @@ from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
 
 from eolab.bands import L2A_BANDS
-from eolab.errors import DataError, ParameterError
+from eolab.errors import ParameterError
 from eolab.progress import track
+from eolab.simulate import folders
 from eolab.simulate.flood_ground import Ground, make_ground
 from eolab.simulate.flood_images import backscatter, coarser, on_grid, reflectance, slices, swath_edge
 from eolab.simulate.flood_plan import DRY, REGIONS, Pass, Scene, make_plan, stream
 
 VERSION = 1
 """Of the generator; another version gives other pixels from the same seed."""
-TWIN_FILE = "twin.json"
 
 _COARSE = {"B01": 6, "B09": 6}  # bands of 60 m, in every third scene stored as such
 _THREADS = 2  # NumPy and GDAL release the GIL
@@ -70,10 +68,8 @@ def write(
         DataError: If the folder exists already.
     """
     folder = Path(folder)
-    _check(folder, seed, train, test, size)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    _check(seed, train, test, size)
+    with folders.whole(folder) as building:
         plan = make_plan(seed, train, test)
         with ThreadPoolExecutor(_THREADS) as pool:
             done = pool.map(partial(_write_scene, building, seed, size), plan)
@@ -82,17 +78,11 @@ def write(
         _write_lists(building, seed, plan, images)
         _write_truth(building, plan, images)
         parameters = {"seed": seed, "train": train, "test": test, "size": size}
-        marker = {"simulated": True, "writer": "flood", "version": VERSION, **parameters, **_facts(images)}
-        (building / TWIN_FILE).write_text(json.dumps(marker, indent=2) + "\n")
-        building.chmod(0o755)
-        building.rename(folder)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
+        folders.mark(building, "flood", VERSION, **parameters, **_facts(images))
     return folder
 
 
-def _check(folder: Path, seed: int, train: int, test: int, size: int) -> None:
+def _check(seed: int, train: int, test: int, size: int) -> None:
     if seed < 0:
         raise ParameterError(f"seed {seed} is not possible: take 0 or a positive whole number.")
     if not 1 <= train <= _MOST_SCENES or not 0 <= test <= 100:
@@ -102,8 +92,6 @@ def _check(folder: Path, seed: int, train: int, test: int, size: int) -> None:
         )
     if not _LEAST_SIZE <= size <= _MOST_SIZE:
         raise ParameterError(f"size {size} is not possible: take {_LEAST_SIZE} to {_MOST_SIZE} pixels.")
-    if folder.exists():
-        raise DataError(f"{folder} exists already: remove it or write the twin somewhere else.")
 
 
 def _write_scene(folder: Path, seed: int, size: int, scene: Scene) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from eolab.simulate.flood_plan import DRY
-from eolab.simulate.landscape import BROADLEAVES, CEREALS, GRASS, LAKE, SAND, SHRUB, URBAN
+from eolab.simulate.landscape import BROADLEAVES, CEREALS, GRASS, SAND, SHRUB, URBAN
 from eolab.simulate.noise import fractal, lowest
 
 Array = np.ndarray
@@ -80,7 +80,3 @@ def _valley(size: int, rng: np.random.Generator) -> Array:
         middle = middle + swing * size * np.sin(2 * np.pi * (along / (wave * size) + rng.uniform()))
     distance = np.abs(np.arange(size)[None, :] - middle[:, None]) / size
     return distance.T if rng.random() < 0.5 else distance
-
-
-LAND = (URBAN, GRASS, CEREALS, SAND, BROADLEAVES, SHRUB, LAKE)
-"""Classes that occur; water is :data:`~eolab.simulate.landscape.LAKE`."""

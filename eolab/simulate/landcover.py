@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,10 +12,11 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from eolab.errors import DataError, ParameterError
+from eolab.errors import ParameterError
 from eolab.legends import IGNORE
 from eolab.legends.landcover import LANDCOVER
 from eolab.progress import track
+from eolab.simulate import folders
 from eolab.simulate.calendar import CRS, LATITUDE, LONGITUDE, ORIGIN, Pass, plan
 from eolab.simulate.clouds import classify, cover_with, make_sky
 from eolab.simulate.corine import MMU_CELLS, make_corine, on_scene, write_corine
@@ -33,7 +31,6 @@ Array = np.ndarray
 
 VERSION = 1
 """Of the generator; another version gives other pixels from the same seed."""
-TWIN_FILE = "twin.json"
 _SIDE = {"smallest": 96, "step": 12, "largest": 4800}
 _MOST_DATES = 60
 _THREADS = 2  # GDAL and NumPy release the GIL; memory grows by one product a thread
@@ -74,30 +71,22 @@ def write(
         DataError: If the folder exists already.
     """
     folder = Path(folder)
-    _check(folder, size, dates)
-    streams = np.random.SeedSequence(seed).spawn(4)
-    land = make_landscape(size, np.random.default_rng(streams[0]))
-    surface = make_surface(land, np.random.default_rng(streams[1]))
-    passes = plan(dates, year, np.random.default_rng(streams[2]), traps)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    _check(size, dates)
+    with folders.whole(folder) as building:
+        streams = np.random.SeedSequence(seed).spawn(4)
+        land = make_landscape(size, np.random.default_rng(streams[0]))
+        surface = make_surface(land, np.random.default_rng(streams[1]))
+        passes = plan(dates, year, np.random.default_rng(streams[2]), traps)
         facts = _write_maps(building, land)
         make = partial(_make_product, building / "sentinel2", surface, seed)
         with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=64):
             _in_threads(make, passes, progress)
         parameters = {"seed": seed, "size": size, "dates": dates, "year": year, "traps": traps}
-        marker = {"simulated": True, "writer": "landcover", "version": VERSION, **parameters, **facts}
-        (building / TWIN_FILE).write_text(json.dumps(marker, indent=2) + "\n")
-        building.chmod(0o755)
-        building.rename(folder)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
+        folders.mark(building, "landcover", VERSION, **parameters, **facts)
     return folder
 
 
-def _check(folder: Path, size: int, dates: int) -> None:
+def _check(size: int, dates: int) -> None:
     if size < _SIDE["smallest"] or size > _SIDE["largest"] or size % _SIDE["step"]:
         raise ParameterError(
             f"size {size} is not possible: take a multiple of {_SIDE['step']} between "
@@ -105,8 +94,6 @@ def _check(folder: Path, size: int, dates: int) -> None:
         )
     if not 1 <= dates <= _MOST_DATES:
         raise ParameterError(f"dates {dates} is not possible: take 1 to {_MOST_DATES}.")
-    if folder.exists():
-        raise DataError(f"{folder} exists already: remove it or write the twin somewhere else.")
 
 
 def _in_threads(make: Callable[[Pass], None], passes: list[Pass], progress: bool) -> None:

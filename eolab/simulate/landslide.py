@@ -16,9 +16,6 @@ the twin says whether code works, not how well a method maps landslides.
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -30,15 +27,15 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from eolab.errors import DataError, ParameterError, did_you_mean
+from eolab.errors import ParameterError, did_you_mean
 from eolab.progress import track
+from eolab.simulate import folders
 from eolab.simulate.landslide_image import IMAGE_BANDS, MEANS
 from eolab.simulate.landslide_patches import SIZE, Patch, make_patches
 from eolab.simulate.landslide_regions import RUN, SPLITS, make_plan
 
 VERSION = 1
 """Of the generator; another version gives other pixels from the same seed."""
-TWIN_FILE = "twin.json"
 TREES = {
     "train_data": ("{folder}/img/image_{number}.h5", "{folder}/mask/mask_{number}.h5"),
     "images_annotations": ("images/{split}/image_{number}.h5", "annotations/{split}/mask_{number}.h5"),
@@ -94,10 +91,8 @@ def write(
     """
     folder = Path(folder)
     counts = {"train": train, "validation": validation, "test": test}
-    _check(folder, seed, counts, tree, traps)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    _check(seed, counts, tree, traps)
+    with folders.whole(folder) as building:
         patches, regions = _write_splits(building, seed, counts, tree, progress)
         facts = _facts(patches)
         if traps:
@@ -106,17 +101,11 @@ def write(
         patches.to_csv(building / "truth/patches.csv", index=False, float_format="%.6g")
         regions.to_csv(building / "truth/regions.csv", index=False, float_format="%.4f")
         parameters = {"seed": seed, **counts, "tree": tree, "traps": traps}
-        marker = {"simulated": True, "writer": "landslide", "version": VERSION, **parameters, **facts}
-        (building / TWIN_FILE).write_text(json.dumps(marker, indent=2) + "\n")
-        building.chmod(0o755)
-        building.rename(folder)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
+        folders.mark(building, "landslide", VERSION, **parameters, **facts)
     return folder
 
 
-def _check(folder: Path, seed: int, counts: dict[str, int], tree: str, traps: bool) -> None:
+def _check(seed: int, counts: dict[str, int], tree: str, traps: bool) -> None:
     if tree not in TREES:
         raise ParameterError(f"tree {tree!r} is unknown: {did_you_mean(tree, TREES)}")
     if seed < 0:
@@ -129,8 +118,6 @@ def _check(folder: Path, seed: int, counts: dict[str, int], tree: str, traps: bo
         raise ParameterError(
             f"train {counts['train']} is too few{' for the traps' if traps else ''}: take at least {least}."
         )
-    if folder.exists():
-        raise DataError(f"{folder} exists already: remove it or write the twin somewhere else.")
 
 
 def _write_splits(

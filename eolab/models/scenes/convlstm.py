@@ -11,7 +11,7 @@ from eolab.errors import ParameterError, did_you_mean
 from eolab.models.layers import Seeds
 from eolab.models.scenes.inputs import Statistics, WithoutMask, Yes, series_of
 
-JOINS = ("steps", "late")
+ANSWERS = ("steps", "late")
 POOLINGS = ("flatten", "mean")
 
 
@@ -65,7 +65,7 @@ def convlstm(
     Raises:
         ParameterError: If a word is unknown or a number not positive.
     """
-    for word, value, known in (("pool", pool, POOLINGS), ("answer", answer, JOINS)):
+    for word, value, known in (("pool", pool, POOLINGS), ("answer", answer, ANSWERS)):
         if value not in known:
             raise ParameterError(f"convlstm: {word} is {value!r}; {did_you_mean(value, known)}")
     if min(filters, kernel, layers, hidden) < 1:
