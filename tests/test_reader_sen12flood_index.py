@@ -164,6 +164,8 @@ def test_scenes_come_by_number_training_first(tmp_path):
     [
         (entry(date="24.01.2019"), r"date '24.01.2019', expected such as 2019-01-24"),
         (entry(FLOODING="true"), r"FLOODING 'true', expected true or false"),
+        (entry(filename=7), r"the filename 7 and the orbit 'ASCENDING', expected text"),
+        (entry(orbit=None), r"the orbit None, expected text"),
         ("dry", "no block"),
     ],
 )

@@ -147,11 +147,13 @@ def _facts(entry: Any, sensor: str) -> dict[str, Any]:
         return {"reason": f"has the date {entry.get('date')!r}, expected such as 2019-01-24"}
     if not isinstance(entry.get("FLOODING"), bool):
         return {"reason": f"has the label FLOODING {entry.get('FLOODING')!r}, expected true or false"}
-    name = entry.get("filename", "")
+    name, orbit = entry.get("filename", ""), entry.get("orbit", "")
+    if not isinstance(name, str) or not isinstance(orbit, str):
+        return {"reason": f"has the filename {name!r} and the orbit {orbit!r}, expected text"}
     return {
         "date": date,
         "flooded": entry["FLOODING"],
-        "orbit": entry.get("orbit", ""),
+        "orbit": orbit,
         "full_coverage": entry.get("FULL-DATA-COVERAGE", True),
         "filename": name,
         "channels": "+".join(channels_of(name, sensor)),
