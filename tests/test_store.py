@@ -4,7 +4,10 @@ import json
 import pickle
 import subprocess
 import sys
+import threading
+import time
 import tracemalloc
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -12,8 +15,8 @@ import pytest
 import xarray as xr
 from store_example import ARRAYS, FINGERPRINT, METADATA, SAMPLES, contents, produce, sample, table, write
 
-from eolab.errors import StoreError
-from eolab.store import ArraySpec, fingerprint_files, open_store, required_bytes
+from eolab.errors import ParameterError, StoreError
+from eolab.store import ArraySpec, fingerprint_files, open_store, required_bytes, writing
 from eolab.store.backend import StoreBackend
 
 
@@ -333,6 +336,73 @@ def test_memory_holds_one_part_at_a_time(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 32 << 20
+
+
+@pytest.mark.parametrize("workers", [2, 3, 9])
+def test_several_workers_write_the_bytes_of_one(tmp_path, workers):
+    one = contents(write(tmp_path / "one").path)
+    assert contents(write(tmp_path / "several", workers=workers).path) == one
+
+
+def test_parts_are_written_in_their_order_whichever_is_made_first(tmp_path, monkeypatch):
+    made, written = [], []
+    late = threading.Event()
+
+    def produce_late(rows):
+        part = rows["part"].iloc[0]
+        if part == "scene0":
+            assert late.wait(timeout=30)  # until the second part is made
+        made.append(part)
+        if part == "scene1":
+            late.set()
+        return produce(rows)
+
+    write_rows = writing._write_rows
+
+    def recorded(plan, name, spec, start, values):
+        written.append((start, name))
+        write_rows(plan, name, spec, start, values)
+
+    monkeypatch.setattr(writing, "_write_rows", recorded)
+    write(tmp_path / "store", produce=produce_late, workers=2)
+    assert made.index("scene1") < made.index("scene0")
+    assert written == [(start, name) for start in (0, 10, 20, 30) for name in ARRAYS]
+
+
+def test_no_worker_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ParameterError, match="workers is 0: expected 1 or more"):
+        write(tmp_path / "store", workers=0)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_memory_holds_a_part_a_worker_and_one_that_is_written(tmp_path, workers):
+    """Counted are arrays that are alive: being made, waiting, or being written."""
+    alive, most, counting = 0, 0, threading.Lock()
+
+    def count(change):
+        nonlocal alive, most
+        with counting:
+            alive += change
+            most = max(most, alive)
+
+    def produce_counted(rows):
+        image = np.ones((len(rows), 4), "f4")
+        count(1)
+        weakref.finalize(image, count, -1)
+        time.sleep(0.002)
+        return {"image": image}
+
+    write(
+        tmp_path / "store",
+        table=pd.DataFrame({"id": range(60), "part": np.arange(60) // 2}),
+        arrays={"image": ArraySpec(("band",), (4,))},
+        produce=produce_counted,
+        metadata={},
+        workers=workers,
+    )
+    assert alive == 0
+    assert workers <= most <= workers + 1
 
 
 RESIDENT = """

@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -43,11 +45,22 @@ def interrupted(folder: Path, parts: int) -> None:
         write(folder, produce=Counted(fail_at=parts))
 
 
+KILLING = """
+import sys
+from functools import partial
+from pathlib import Path
+import store_example, store_killing
+store_example.write = partial(store_example.write, workers=int(sys.argv[2]))
+store_killing.main(Path(sys.argv[1]))
+"""
+
+
 @pytest.mark.slow
-def test_killed_at_every_flush_the_store_is_finished_unharmed(tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_at_every_flush_the_store_is_finished_unharmed(tmp_path, workers):
     environment = os.environ | {"PYTHONPATH": str(HERE)}
     done = subprocess.run(
-        [sys.executable, HERE / "store_killing.py", tmp_path],
+        [sys.executable, "-c", KILLING, tmp_path, str(workers)],
         env=environment,
         capture_output=True,
         text=True,
@@ -67,13 +80,13 @@ def produce(rows):
         log.write(rows["part"].iloc[0] + "\\n")
     time.sleep(0.2)
     return store_example.produce(rows)
-store_example.write(Path(sys.argv[1]), produce=produce)
+store_example.write(Path(sys.argv[1]), produce=produce, workers=int(sys.argv[3]))
 """
 
 
 def test_killed_from_outside_and_run_again(tmp_path, whole):
     folder, log = tmp_path / "store", tmp_path / "log"
-    command = [sys.executable, "-c", SLOW_WRITER, folder, log]
+    command = [sys.executable, "-c", SLOW_WRITER, folder, log, "1"]
     environment = os.environ | {"PYTHONPATH": str(HERE)}
     process = subprocess.Popen(command, env=environment)
     while not (log.exists() and len(log.read_text().split()) == 2):  # inside the second part
@@ -87,6 +100,63 @@ def test_killed_from_outside_and_run_again(tmp_path, whole):
     subprocess.run(command, env=environment, check=True, timeout=60)
     assert log.read_text().split() == ["scene0", "scene1", "scene1", "scene2", "scene3"]
     assert contents(folder) == whole
+
+
+def test_killed_while_two_workers_make_parts_and_run_again(tmp_path, whole):
+    folder, log = tmp_path / "store", tmp_path / "log"
+    command = [sys.executable, "-c", SLOW_WRITER, folder, log, "2"]
+    environment = os.environ | {"PYTHONPATH": str(HERE)}
+    process = subprocess.Popen(command, env=environment)
+    journal = folder / layout.JOURNAL_FILE
+    while not (journal.exists() and b"\n" in journal.read_bytes()):  # the first part is written
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    finished = [json.loads(line)[0] for line in journal.read_bytes().splitlines()]
+    before = log.read_text().split()
+    assert set(finished) < set(before)  # parts were being made that no journal knows
+    subprocess.run(command, env=environment, check=True, timeout=60)
+    again = log.read_text().split()[len(before) :]
+    assert sorted(again) == [f"scene{n}" for n in range(PARTS) if f"scene{n}" not in finished]
+    assert contents(folder) == whole
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_an_error_of_one_worker_stops_them_all_and_a_second_call_goes_on(tmp_path, whole, workers):
+
+    def failing(rows):
+        assert alive_workers()
+        part = rows["part"].iloc[0]
+        if part == "scene2":
+            raise ValueError("scene2 cannot be made")
+        return produce(rows)
+
+    with pytest.raises(ValueError, match="scene2 cannot be made"):
+        write(tmp_path / "store", produce=failing, workers=workers)
+    assert not alive_workers()
+    journal = (tmp_path / "store" / layout.JOURNAL_FILE).read_bytes().splitlines()
+    assert [json.loads(line)[0] for line in journal] == ["scene0", "scene1"]
+    rest = Counted()
+    write(tmp_path / "store", produce=rest, workers=workers)
+    assert sorted(rest.parts) == ["scene2", "scene3"]
+    assert contents(tmp_path / "store") == whole
+
+
+def alive_workers() -> list[str]:
+    """Those of stores alone: other libraries keep pools of their own."""
+    return [one.name for one in threading.enumerate() if one.name.startswith(writing.WORKER)]
+
+
+def test_no_part_is_made_any_more_where_one_cannot_be_written(tmp_path, monkeypatch, whole):
+    """Workers went on after the error, as long as its traceback was kept."""
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "_write_rows", raising(errno.ENOSPC))
+        with pytest.raises(StoreError, match=r"No space left.*run again") as caught:
+            write(tmp_path / "store", workers=3, progress=True)
+        assert caught.tb  # kept, as a notebook does
+        assert not alive_workers()
+    assert contents(write(tmp_path / "store", workers=3).path) == whole
 
 
 def test_interrupted_by_the_user_it_goes_on_where_it_stopped(tmp_path, whole):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from eolab.errors import StoreError
+from eolab.errors import ParameterError, StoreError
 from eolab.progress import track
 from eolab.store import disk, fingerprint, layout, statistics
 from eolab.store.layout import ArraySpec
@@ -19,6 +21,7 @@ from eolab.store.planning import Part, Plan, check_part, make_plan
 from eolab.store.reading import Store, open_store, table_bytes
 
 Produce = Callable[[pd.DataFrame], Mapping[str, np.ndarray]]
+WORKER = "eolab-store"  # begins the names of the threads that make parts
 
 
 def write_store(
@@ -31,12 +34,14 @@ def write_store(
     metadata: Mapping[str, Any] | None = None,
     progress: bool = True,
     overwrite: bool = False,
+    workers: int = 1,
 ) -> Store:
     """Write a store, or go on with one that was interrupted, or open it if it is there already.
 
-    Memory holds one part at a time. A part counts once its samples are on the disk; after a kill the same
-    call goes on with the first part that does not. Columns ``split`` and ``fold`` and the metadata besides
-    ``coords`` may differ from those of a finished store: they are updated in place.
+    Memory holds as many parts as there are workers, and one that is written. A part counts once its samples
+    are on the disk; after a kill the same call goes on with the first part that does not. Columns ``split``
+    and ``fold`` and the metadata besides ``coords`` may differ from those of a finished store: they are
+    updated in place.
 
     Args:
         path: Folder of the store.
@@ -49,11 +54,15 @@ def write_store(
             ``{"time": ISO dates, "band": names}``.
         progress: Whether to show progress.
         overwrite: Whether to remove what is there and start anew.
+        workers: Parts that are made at the same time, by threads; they are written in their order.
 
     Raises:
+        ParameterError: If there is no worker.
         StoreError: If a store of other inputs or parameters is there, another writer is at work, the disk is
             full, or `produce` returns something else than promised.
     """
+    if workers < 1:
+        raise ParameterError(f"workers is {workers}: expected 1 or more.")
     plan = make_plan(Path(path), table, arrays, parts, fingerprint, metadata or {})
     with disk.full_disk(plan.folder, plan.needed):
         plan.folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +76,7 @@ def write_store(
         if overwrite or not started:
             _start(plan)
         if overwrite or not finished:
-            _write_parts(plan, produce, progress)
+            _write_parts(plan, produce, progress, workers)
             _finish(plan)
         for name in (layout.JOURNAL_FILE, layout.PLAN_FILE):
             (plan.folder / name).unlink(missing_ok=True)
@@ -155,7 +164,7 @@ def _read_journal(plan: Plan) -> set[Part]:
     return done & set(plan.parts)
 
 
-def _write_parts(plan: Plan, produce: Produce, progress: bool) -> None:
+def _write_parts(plan: Plan, produce: Produce, progress: bool, workers: int) -> None:
     """Write the parts that the journal lacks."""
     for name, spec in plan.arrays.items():
         layout.check_array_file(plan.folder, name, spec, len(plan.table))
@@ -164,17 +173,50 @@ def _write_parts(plan: Plan, produce: Produce, progress: bool) -> None:
         disk.write_atomically(plan.folder / layout.TABLE_FILE, table)
     done = _read_journal(plan)
     left = [part for part in plan.parts if part not in done]
-    for part in track(left, f"Writing {plan.folder.name}", unit="part", progress=progress):
+    with contextlib.closing(_produced(plan, left, produce, workers)) as made:
+        for part, produced in track(
+            made, f"Writing {plan.folder.name}", total=len(left), unit="part", progress=progress
+        ):
+            check_part(plan, part, produced)
+            _write_part(plan, part, produced)
+
+
+def _write_part(plan: Plan, part: Part, produced: Mapping[str, np.ndarray]) -> None:
+    """Write the rows of a part, and then to the journal that they are there."""
+    _, start, _ = part
+    with disk.full_disk(plan.folder, plan.needed):
+        for array, spec in plan.arrays.items():
+            _write_rows(plan, array, spec, start, produced[array])
+        with (plan.folder / layout.JOURNAL_FILE).open("ab") as file:
+            file.write(json.dumps(part).encode() + b"\n")
+            file.flush()
+            disk.sync(file.fileno())
+
+
+def _produced(
+    plan: Plan, parts: Sequence[Part], produce: Produce, workers: int
+) -> Generator[tuple[Part, Mapping[str, np.ndarray]]]:
+    """Yield each part with its arrays, in order; with several workers the next ones are made meanwhile."""
+
+    def make(part: Part) -> Mapping[str, np.ndarray]:
         _, start, stop = part
-        produced = produce(plan.table.iloc[start:stop].reset_index(drop=True))
-        check_part(plan, part, produced)
-        with disk.full_disk(plan.folder, plan.needed):
-            for array, spec in plan.arrays.items():
-                _write_rows(plan, array, spec, start, produced[array])
-            with (plan.folder / layout.JOURNAL_FILE).open("ab") as file:
-                file.write(json.dumps(part).encode() + b"\n")
-                file.flush()
-                disk.sync(file.fileno())
+        return produce(plan.table.iloc[start:stop].reset_index(drop=True))
+
+    if workers == 1:
+        yield from ((part, make(part)) for part in parts)
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=WORKER)
+    try:
+        ahead: deque[tuple[Part, Future[Mapping[str, np.ndarray]]]] = deque()
+        for part in parts:
+            ahead.append((part, pool.submit(make, part)))
+            if len(ahead) == workers:
+                first, future = ahead.popleft()
+                yield first, future.result()
+        for first, future in ahead:
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # where one failed, those that wait are not made any more
 
 
 def _write_rows(plan: Plan, name: str, spec: ArraySpec, start: int, values: np.ndarray) -> None:
