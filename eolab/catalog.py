@@ -94,6 +94,12 @@ class DataEntry:
         return bool(self.twin)
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """What files made from the data say of where they come from: whether simulated, licence, citation."""
+        facts = {key: value for key, value in self.metadata.items() if key in ("license", "citation")}
+        return {"simulated": self.simulated, **facts}
+
+    @property
     def path(self) -> Path:
         """The file or folder, with variables resolved.
 
@@ -136,8 +142,7 @@ class DataEntry:
             DataError: If the data are missing or not what the layout promises.
         """
         dataset = LAYOUTS[self.layout].open(self._existing(), **options)
-        facts = {key: self.metadata[key] for key in ("license", "citation") if key in self.metadata}
-        return dataset.assign_attrs({"data_set": self.name, "simulated": int(self.simulated), **facts})
+        return dataset.assign_attrs({"data_set": self.name, **self.origin, "simulated": int(self.simulated)})
 
     def check(self, progress: bool = True) -> CheckReport:
         """Read every pixel of the data set and report on each file; nothing stops at the first bad one.

@@ -145,6 +145,23 @@ def test_twin_is_made_once_and_again_when_its_parameters_change(twin):
     assert json.loads((changed.path / "twin.json").read_text())["seed"] == 1
 
 
+def test_the_origin_of_data_is_whether_they_are_simulated_their_licence_and_their_citation(twin, tmp_path):
+    assert twin.entry().origin == {"simulated": True, "license": "CC0-1.0", "citation": "c"}
+    text = ENTRY.format(uri="x") + "  metadata: {citation: ESA 2020, url: 'https://x.org', size: 1 MB}\n"
+    real = catalog.load(write(tmp_path / "real", text))["tile"]
+    assert real.origin == {"simulated": False, "citation": "ESA 2020"}
+    assert json.loads(json.dumps(real.origin)) == real.origin
+    bare = catalog.load(write(tmp_path / "bare", ENTRY.format(uri="x")))["tile"]
+    assert bare.origin == {"simulated": False}
+
+
+def test_opened_data_say_where_they_come_from(twin):
+    entry = twin.entry().ensure(progress=False)
+    attributes = entry.open(bands=["B04"]).attrs
+    assert {name: attributes[name] for name in entry.origin} == entry.origin
+    assert attributes["simulated"] == 1
+
+
 def test_a_folder_of_something_else_is_never_removed(twin):
     entry = twin.entry()
     entry.path.mkdir()

@@ -90,3 +90,7 @@ def test_files_of_an_image(tmp_path):
         tmp_path / "5" / "S2_2019-01-24_B8A.tif",
     ]
     assert reader.files_of(tmp_path, SimpleNamespace(scene="5", sensor="S2", filename="", channels="")) == {}
+    item = "sen12floods_s1_source/sen12floods_s1_source_5_2019_01_24"
+    assert reader.files_of(
+        tmp_path, SimpleNamespace(scene="5", sensor="S1", filename=item, channels="VV")
+    ) == {"VV": tmp_path / "sen12floods_s1_source" / "sen12floods_s1_source_5_2019_01_24" / "VV.tif"}

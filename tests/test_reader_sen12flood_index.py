@@ -182,7 +182,23 @@ def test_a_scene_that_is_no_folder_of_digits_is_named(tmp_path):
     assert table.attrs["rejected"][0]["reason"] == "scene 'tmp' is no folder of digits"
 
 
+@pytest.mark.parametrize("sensor", ["S1", "S2"])
+def test_scenes_of_one_sensor_alone_have_nothing_of_the_other(tmp_path, sensor):
+    """With no image of the other sensor pandas 3 refused to count its file names."""
+    block = {"1": entry(), "2": entry(FLOODING=True, filename=""), "geo": GEO}
+    lists = {"0001": block, "7": {"1": entry(), "geo": GEO}}
+    write(tmp_path, *((lists, {}) if sensor == "S1" else ({}, lists)))
+    found = reader.scenes(tmp_path, reader.index(tmp_path))
+    other = {"S1": "S2", "S2": "S1"}[sensor]
+    for name, expected in (("images", [2, 1]), ("files", [1, 1]), ("flooded", [True, False])):
+        assert found[f"{name}_{sensor}"].tolist() == expected
+        assert found[f"{name}_{other}"].tolist() == [0, 0]
+    assert found["files_S1"].dtype == found["files_S2"].dtype == np.int64
+    assert found["flooded_S1"].dtype == found["flooded_S2"].dtype == bool
+
+
 def test_lists_that_cannot_be_read_end_in_a_sentence(tmp_path):
+    (tmp_path / "S2list.json").write_text("{}")
     with pytest.raises(DataError, match=r"S1list.json cannot be read .* give the folder"):
         reader.index(tmp_path)
     with pytest.raises(DataError, match=r"S1list.json is no whole JSON file"):

@@ -182,6 +182,89 @@ def test_the_twin_has_slices_and_numbers_out_of_order():
     assert {one.fault for scene in plan for one in scene.passes} == {"", "zero", "truncated", "missing"}
 
 
+# === The other published tree ===
+
+
+@pytest.fixture(scope="module")
+def collections(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "sen12flood"
+    return flood.write(folder, seed=3, train=8, test=4, size=48, tree="collections", progress=False)
+
+
+@pytest.fixture(scope="module")
+def held(images, truth) -> pd.DataFrame:
+    """The images of the lists that collections can hold: with files, the lowest number of each day."""
+    there = images[images["filename"] != ""].sort_values("number", kind="stable")
+    lost = truth.loc[truth["fault"] == "missing", ["scene", "filename"]].itertuples(index=False, name=None)
+    missing = pd.MultiIndex.from_frame(there[["scene", "filename"]]).isin(list(lost))
+    first = ~there.duplicated(["scene", "sensor", "date"])
+    assert (first & missing).any()
+    assert (~first).any()
+    return there[first & ~missing].sort_index()
+
+
+def test_collections_are_laid_out_as_published(collections):
+    names = sorted(one.name for one in collections.iterdir())
+    parts = [f"sen12floods_{sensor}_{kind}" for sensor in ("s1", "s2") for kind in ("labels", "source")]
+    assert names == [*parts, "truth", "twin.json"]
+    source, labels = (
+        collections / f"sen12floods_s2_{kind}/sen12floods_s2_{kind}" for kind in ("source", "labels")
+    )
+    links = json.loads((source / "collection.json").read_text())["links"]
+    items = {one.name.removeprefix("sen12floods_s2_source_") for one in source.iterdir() if one.is_dir()}
+    assert {Path(link["href"]).parent.name for link in links} == {f"sen12floods_s2_source_{i}" for i in items}
+    for item in items:
+        said = json.loads((labels / f"sen12floods_s2_labels_{item}/labels.geojson").read_text())["properties"]
+        assert {said["FLOODING"], said["FULL-DATA-COVERAGE"]} <= {"True", "False"}
+    assert json.loads((collections / "twin.json").read_text())["tree"] == "collections"
+
+
+def test_both_trees_give_the_same_table_but_for_what_collections_cannot_tell(collections, held):
+    """Lost are the orbit, all images of a day but one, and entries without a file."""
+    same = ["scene", "published", "sensor", "date", "flooded", "full_coverage", "channels"]
+    table = reader.index(collections)
+    pd.testing.assert_frame_equal(table[same], held[same].reset_index(drop=True))
+    assert set(table["orbit"]) == {""}
+    assert all("holds no image" in row["reason"] for row in table.attrs["rejected"])
+    assert table.attrs["rejected"]
+
+
+def test_both_trees_give_the_same_pixels(twin, collections, images, held):
+    table = reader.index(collections)
+    sliced = images[images.duplicated(["scene", "sensor", "date"])]["scene"].iloc[0]
+    for scene, sensor in ((sliced, "S1"), ("0001", "S1"), ("0005", "S2"), ("1", "S2")):
+        channels = ["VV", "VH"] if sensor == "S1" else ["B01", "B03", "B8A"]
+        one, one_lost = reader.read_series(
+            twin, reader.of_scene(held, scene, sensor), channels, (48, 48), 0.3
+        )
+        two, two_lost = reader.read_series(
+            collections, reader.of_scene(table, scene, sensor), channels, (48, 48), 0.3
+        )
+        assert one.sizes["time"] > 2
+        assert len(one_lost) == len(two_lost)
+        for name in ("image", "time", "flooded", "full_coverage"):
+            np.testing.assert_array_equal(one[name], two[name])
+
+
+def test_both_trees_have_scenes_at_the_same_places(twin, collections, images):
+    one, two = reader.scenes(twin, images), reader.scenes(collections, reader.index(collections))
+    assert one.index.tolist() == two.index.tolist()
+    for scene in one.index:
+        np.testing.assert_array_equal(one.loc[scene, "ring"], two.loc[scene, "ring"])
+
+
+def test_the_check_accounts_for_every_file_of_the_collections(collections, held):
+    table = reader.check_layout(collections, progress=False)
+    files = {file.relative_to(collections).as_posix() for file in collections.rglob("*.tif")}
+    assert files <= set(table["file"])
+    good = table.loc[table["status"] == "ok", "file"]
+    assert 0.8 * held["channels"].str.count(r"\w+").sum() < len(good) < len(files)
+    reasons = table.loc[table["status"] == "rejected", "reason"]
+    for said in ("no value in any pixel", "is damaged", "holds no image"):
+        assert reasons.str.contains(said).any(), said
+    assert reasons.str.contains("no value|is damaged|holds no image|has values in").all()
+
+
 # === Writing ===
 
 
@@ -205,6 +288,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
         ({"train": 0}, "0 scenes to train on"),
         ({"test": 101}, "101 to test on"),
         ({"size": 20}, "size 20 is not possible: take 48 to 512"),
+        ({"tree": "collection"}, "tree 'collection' is unknown: did you mean 'collections'"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path, options, said):

@@ -2,8 +2,9 @@
 
 335 scenes of about 5 km with their images from December 2018 to May 2019, and for each image whether a flood
 has been seen there (Rambour et al. 2020, Flood Detection in Time Series of Optical and SAR Images,
-https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020), as published on IEEE DataPort; see
-:mod:`eolab.readers.sen12flood_index`.
+https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020), in either tree they are published in: the
+lists of IEEE DataPort, see :mod:`eolab.readers.sen12flood_index`, or the collections of Radiant MLHub and
+Source Cooperative, see :mod:`eolab.readers.sen12flood_stac`.
 
 Example:
     >>> images = index("data/sen12flood")
@@ -27,8 +28,15 @@ import xarray as xr
 from eolab.errors import DataError, ParameterError, did_you_mean
 from eolab.progress import track
 from eolab.readers.resample import Axis, resample, taps
-from eolab.readers.sen12flood_files import MIN_VALID, files_of, read_channel
-from eolab.readers.sen12flood_index import OPTICAL_BANDS, SENSORS, index, scenes
+from eolab.readers.sen12flood_files import (
+    MIN_VALID,
+    OPTICAL_BANDS,
+    SENSORS,
+    files_of,
+    read_channel,
+    stem_of,
+)
+from eolab.readers.sen12flood_index import index, scenes, strays
 
 __all__ = [
     "OPTICAL_BANDS",
@@ -74,14 +82,17 @@ def of_scene(images: pd.DataFrame, scene: str, sensor: str) -> pd.DataFrame:
         sensor: "S1" or "S2".
 
     Raises:
-        ParameterError: If there is no such scene or sensor.
+        ParameterError: If there is no such scene or sensor, or no image of this sensor.
     """
     if sensor not in SENSORS:
         raise ParameterError(f"There is no sensor {sensor!r}: {did_you_mean(sensor, SENSORS)}")
     names = images["scene"].unique().tolist()
     if scene not in names:
         raise ParameterError(f"There is no scene {scene!r}: {did_you_mean(scene, names)}")
-    return images[(images["scene"] == scene) & (images["sensor"] == sensor)]
+    found = images[(images["scene"] == scene) & (images["sensor"] == sensor)]
+    if found.empty:
+        raise ParameterError(f"Scene {scene} has no images of {sensor} in the index: take the other sensor.")
+    return found
 
 
 def passes(images: pd.DataFrame) -> pd.DataFrame:
@@ -118,7 +129,7 @@ def read_series(
     the scene.
 
     Args:
-        root: The folder with the lists.
+        root: The folder that :func:`index` was given.
         images: Result of :func:`of_scene`.
         channels: Polarisations or bands.
         size: Rows and columns that each image is brought to, by area where they are fewer and by bilinear
@@ -163,7 +174,7 @@ def open_layout(
     ``attrs["rejected"]`` is a JSON table of the files that were left out and why.
 
     Raises:
-        DataError: If the lists cannot be read.
+        DataError: If the lists or the collections cannot be read.
         ParameterError: If there is no such scene, sensor or channel.
     """
     images = of_scene(index(path), scene, sensor)
@@ -176,11 +187,11 @@ def open_layout(
 
 
 def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
-    """Read every file that the lists name; nothing stops at a bad one.
+    """Read every file that the lists or the collections name; nothing stops at a bad one.
 
     Returns:
         One row a file or entry: file (below the folder), status (``ok`` or ``rejected``), reason. Entries
-        that name no file, and files that no list names, are rejected too.
+        that name no file, and files that no entry names, are rejected too.
     """
     root = Path(path)
     images = index(root)
@@ -198,8 +209,7 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
         (f"{row['scene']}/{row['sensor']} entry {row['number']}", row["reason"])
         for row in images.attrs["rejected"]
     ]
-    present = (file.relative_to(root).as_posix() for file in sorted(root.glob("*/*.tif")))
-    rows += [(file, "is named by no list") for file in present if file not in named]
+    rows += strays(root, named)
     table = pd.DataFrame(rows, columns=["file", "reason"])
     table.insert(1, "status", np.where(table["reason"] == "", "ok", "rejected"))
     return table
@@ -238,7 +248,7 @@ def _lay(place: np.ndarray, root: Path, image: Any, channel: str) -> tuple[str, 
     """Fill the gaps of an image (y, x) from a file; return its name and the reason why it cannot be read."""
     file = files_of(root, image).get(channel)
     if file is None:
-        return f"{image.scene}/{image.filename}", f"was taken without {channel}"
+        return stem_of(image), f"was taken without {channel}"
     name = file.relative_to(root).as_posix()
     try:
         values = fitted(read_channel(file, min_valid=0), (place.shape[0], place.shape[1]))

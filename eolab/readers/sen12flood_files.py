@@ -16,26 +16,40 @@ import rasterio
 import tifffile
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from eolab.bands import L2A_BANDS
 from eolab.errors import DataError
 
+SENSORS = ("S1", "S2")
+OPTICAL_BANDS = L2A_BANDS
 MIN_VALID = 0.75
 """Share of pixels with a value below which an image is left out, as users of the data set do."""
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it complains of is in the reason
 
 SUFFIX = {"S1": "_corrected_{}.tif", "S2": "_{}.tif"}
+ITEM = "sen12floods_"
+"""Beginning of the name of an image's folder in the collections; there a file is named by its channel."""
 
 
 def files_of(root: str | Path, image: Any) -> dict[str, Path]:
     """Return the file of each channel that an image should have.
 
     Args:
-        root: The folder with the lists.
+        root: The folder with the lists or the collections.
         image: A row of :func:`eolab.readers.sen12flood_index.index`.
     """
-    folder, suffix = Path(root) / image.scene, SUFFIX[image.sensor]
+    suffix = "/{}.tif" if _is_item(image) else SUFFIX[image.sensor]
     channels = image.channels.split("+") if image.channels else []
-    return {channel: folder / f"{image.filename}{suffix.format(channel)}" for channel in channels}
+    return {channel: Path(root) / f"{stem_of(image)}{suffix.format(channel)}" for channel in channels}
+
+
+def stem_of(image: Any) -> str:
+    """Return the beginning of the names of an image's files, below the folder of the data set."""
+    return image.filename if _is_item(image) else f"{image.scene}/{image.filename}"
+
+
+def _is_item(image: Any) -> bool:
+    return image.filename.rpartition("/")[2].startswith(ITEM)
 
 
 def read_channel(path: str | Path, min_valid: float = MIN_VALID) -> np.ndarray:

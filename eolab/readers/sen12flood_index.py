@@ -1,27 +1,27 @@
-"""What the index files of SEN12-FLOOD list: scenes, their images by sensor and date, and the labels.
+"""What a copy of SEN12-FLOOD lists: scenes, their images by sensor and date, and the labels.
 
-``S1list.json`` and ``S2list.json`` beside the folders of the scenes hold a block a scene, and in it a block
-an image under the keys "1", "2", …; neither keys nor numbers follow the dates. The folder's name tells the
-official split: four digits for training, one or two for the test.
+Two trees are published. In one, ``S1list.json`` and ``S2list.json`` beside the folders of the scenes hold a
+block a scene, and in it a block an image under the keys "1", "2", …; neither keys nor numbers follow the
+dates. The other has collections, see :mod:`eolab.readers.sen12flood_stac`. In both the name of a scene tells
+the official split: four digits for training, one or two for the test.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from eolab.bands import L2A_BANDS
 from eolab.errors import DataError
+from eolab.readers import sen12flood_stac as stac
+from eolab.readers.sen12flood_files import OPTICAL_BANDS, SENSORS
 
-SENSORS = ("S1", "S2")
 LISTS = {sensor: f"{sensor}list.json" for sensor in SENSORS}
-OPTICAL_BANDS = L2A_BANDS
 POLARISATIONS = {"1SDV": ("VV", "VH"), "1SSV": ("VV",), "1SDH": ("HH", "HV"), "1SSH": ("HH",)}
 """Channels of a Sentinel-1 product by the part of its name that tells its mode."""
 
@@ -29,45 +29,54 @@ COLUMNS = [
     *("scene", "published", "sensor", "number", "date", "flooded", "orbit", "full_coverage", "filename"),
     "channels",
 ]
-_GET = "get the data set's list again, or give the folder that holds both lists"
+_GET = "get the data set's index again, or give the folder that holds the whole of it"
 
 
 def index(path: str | Path) -> pd.DataFrame:
-    """Return the images that the lists name; no image is opened.
+    """Return the images that the lists or the collections name; no image is opened.
 
     Args:
-        path: The folder with ``S1list.json``, ``S2list.json`` and the scenes.
+        path: The folder with ``S1list.json``, ``S2list.json`` and the scenes; or that of the collections
+            ``sen12floods_s1_source``, ``sen12floods_s1_labels`` and so on, the one above it with
+            ``sen12flood``, or one source collection, for the images of its sensor alone.
 
     Returns:
         A row an entry, by scene (numerically), sensor, date and number:
 
         ============= =============================================================================
-        scene         name of the folder, such as "0063" or "5"
+        scene         its name, such as "0063" or "5"
         published     "train" or "test": the official split
         sensor        "S1" or "S2"
-        number        of the entry in its list, from 1
+        number        of the entry in its list, from 1; of a collection's, by date
         date          day of acquisition, datetime64
         flooded       whether a flood has been seen there up to that day
-        orbit         "ASCENDING" or "DESCENDING" for S1, else empty
-        full_coverage whether the image covers the whole scene; only S2 says so, True for S1
-        filename      beginning of the files' names; empty where the list names no file
-        channels      polarisations or bands that the file name promises, joined by "+"
+        orbit         "ASCENDING" or "DESCENDING" for S1, else empty; empty in collections
+        full_coverage whether the image covers the whole scene; True where nothing is said, as for S1
+        filename      beginning of the files' names, empty where the list names no file; in collections the
+                      item's folder below `path`
+        channels      polarisations or bands that the file name or the item promises, joined by "+"
         ============= =============================================================================
+
+        Collections have one item a scene, sensor and date: of images of one day, such as the slices of a
+        pass, they hold one, and the orbit does not tell which. They have no entries without a file either.
 
         ``attrs["rejected"]`` lists scene, sensor, number and reason of entries that cannot be used.
 
     Raises:
-        DataError: If a list is missing or damaged, or holds no scene.
+        DataError: If the folder holds neither tree, or both, a list or ``collection.json`` is missing or
+            damaged, or there is no image that can be used.
     """
+    root = Path(path)
+    kind = _tree(root)
     rows, rejected = [], []
-    for sensor in SENSORS:
-        for row in _entries(Path(path) / LISTS[sensor], sensor):
-            if "reason" in row:
-                rejected.append(row)
-            else:
-                rows.append(row)
+    for row in stac.entries(root) if kind == "collections" else _listed(root):
+        if "reason" in row:
+            rejected.append({key: row[key] for key in ("scene", "sensor", "number", "reason")})
+        else:
+            rows.append(row)
     if not rows:
-        raise DataError(f"{path} holds lists without a single image: {_GET}.")
+        first = f" that can be used ({rejected[0]['reason']})" if rejected else ""
+        raise DataError(f"{path} holds {kind} without a single image{first}: {_GET}.")
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"date": "datetime64[ns]", "number": "int64"})
     table["place"] = table["scene"].astype("int64") + 10_000 * (table["published"] == "test")
     table = table.sort_values(["place", "sensor", "date", "number"], ignore_index=True).drop(columns="place")
@@ -79,7 +88,7 @@ def scenes(path: str | Path, table: pd.DataFrame) -> pd.DataFrame:
     """Return a row a scene with its place and what is there of it.
 
     Args:
-        path: The folder with the lists.
+        path: As for :func:`index`.
         table: Result of :func:`index`.
 
     Returns:
@@ -89,26 +98,61 @@ def scenes(path: str | Path, table: pd.DataFrame) -> pd.DataFrame:
         some scenes the Sentinel-1 series ends before the flood.
 
     Raises:
-        DataError: If a list is missing or damaged, or has a scene without a polygon.
+        DataError: If a list is missing or damaged, or a scene has no polygon.
     """
-    rings: dict[str, np.ndarray] = {}
-    for sensor in SENSORS:
-        for scene, block in _blocks(Path(path) / LISTS[sensor]):
-            rings.setdefault(scene, _ring(block, scene, LISTS[sensor]))
+    root = Path(path)
+    rings = _rings(root) if _tree(root) == "lists" else _outlines(root, table)
     found = table.groupby("scene", sort=False)["published"].first().to_frame()
     found["ring"] = pd.Series(rings).reindex(found.index)
     centres = np.array([(ring.min(0) + ring.max(0)) / 2 for ring in found["ring"]])
     found["longitude"], found["latitude"] = centres.T
     for sensor in SENSORS:
-        own = table[table["sensor"] == sensor].groupby("scene")
-        counts: dict[str, pd.Series] = {
-            f"images_{sensor}": own.size(),
-            f"files_{sensor}": own["filename"].agg(lambda names: int((names != "").sum())),
-            f"flooded_{sensor}": own["flooded"].any(),
-        }
-        for name, values in counts.items():
-            found[name] = values.reindex(found.index, fill_value=False if "flooded" in name else 0)
+        own = table[table["sensor"] == sensor]
+        counts = {"images": own["scene"], "files": own.loc[own["filename"] != "", "scene"]}
+        for name, named in counts.items():
+            found[f"{name}_{sensor}"] = named.value_counts().reindex(found.index, fill_value=0)
+        found[f"flooded_{sensor}"] = found.index.isin(own.loc[own["flooded"], "scene"])
     return found
+
+
+def strays(path: str | Path, named: Iterable[str]) -> list[tuple[str, str]]:
+    """Return file and reason of each GeoTIFF of a copy of the data set that is not among those `named`."""
+    root, known = Path(path), set(named)
+    if _tree(root) == "collections":
+        files, reason = stac.images_of(root), "is no file of an item that can be used"
+    else:
+        found = sorted(root.glob("*/*.tif"))
+        files, reason = [file.relative_to(root).as_posix() for file in found], "is named by no list"
+    return [(file, reason) for file in files if file not in known]
+
+
+def _tree(root: Path) -> Literal["lists", "collections"]:
+    """Return which published tree a folder holds.
+
+    Raises:
+        DataError: If it holds neither or both.
+    """
+    lists = [name for name in LISTS.values() if (root / name).is_file()]
+    collections = stac.collections(root)
+    if lists and collections:
+        raise DataError(
+            f"{root} holds both published trees, {lists[0]} and {collections[0].source.name}: move one away."
+        )
+    if lists or collections:
+        return "lists" if lists else "collections"
+    names = sorted(one.name for one in root.iterdir()) if root.is_dir() else []
+    found = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    raise DataError(
+        f"{root} holds no SEN12-FLOOD: expected {' beside '.join(LISTS.values())}, or sen12floods_s1_source "
+        f"beside sen12floods_s1_labels, found {found or ('nothing' if root.is_dir() else 'no such folder')}; "
+        "give the folder that holds them."
+    )
+
+
+def _listed(root: Path) -> Iterator[dict[str, Any]]:
+    """Yield a row an image of both lists."""
+    for sensor in SENSORS:
+        yield from _entries(root / LISTS[sensor], sensor)
 
 
 def _blocks(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -173,6 +217,15 @@ def channels_of(filename: str, sensor: str) -> tuple[str, ...]:
     return POLARISATIONS.get(parts[3] if len(parts) > 3 else "", POLARISATIONS["1SDV"])
 
 
+def _rings(root: Path) -> dict[str, np.ndarray]:
+    """Return the outline of each scene of the lists."""
+    rings: dict[str, np.ndarray] = {}
+    for sensor in SENSORS:
+        for scene, block in _blocks(root / LISTS[sensor]):
+            rings.setdefault(scene, _ring(block, scene, LISTS[sensor]))
+    return rings
+
+
 def _ring(block: dict[str, Any], scene: str, file: str) -> np.ndarray:
     """Return the outline of a scene, (corner, longitude and latitude) in degrees."""
     try:
@@ -182,3 +235,15 @@ def _ring(block: dict[str, Any], scene: str, file: str) -> np.ndarray:
     if ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < 4:
         raise DataError(f"Scene {scene} of {file} has no polygon of longitudes and latitudes: {_GET}.")
     return ring
+
+
+def _outlines(root: Path, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the outline of each scene of the collections, of its first item that has one."""
+    rings: dict[str, np.ndarray] = {}
+    for row in table.itertuples():
+        if row.scene not in rings and (ring := stac.outline(root / str(row.filename))) is not None:
+            rings[str(row.scene)] = ring
+    for scene in table["scene"].unique():
+        if scene not in rings:
+            raise DataError(f"Scene {scene} of {root} has no polygon or box in its stac.json files: {_GET}.")
+    return rings

@@ -1,10 +1,11 @@
 """Twin of SEN12-FLOOD: two lists and a folder a scene with its images, faults and all, with their truth.
 
-The layout is that of IEEE DataPort. The traps of the published data are in it: SAR in EPSG:4326 with another
-shape beside optical images in UTM, bands of 60 m in files of their own size, index numbers out of order, two
-slices of one pass, images without VH, entries without a file, files that are missing, cut short, all zero or
-in no list, and series that end before the flood. Water follows the terrain and stays once it has come;
-clouds hide the ground most of all while it floods, wind roughens the water, and wet fields look like it.
+The layout is that of IEEE DataPort, or on request that of Radiant MLHub. The traps of the published data
+are in it: SAR in EPSG:4326 with another shape beside optical images in UTM, bands of 60 m in files of their
+own size, index numbers out of order, two slices of one pass, images without VH, entries without a file,
+files that are missing, cut short, all zero or in no list, and series that end before the flood. Water
+follows the terrain and stays once it has come; clouds hide the ground most of all while it floods, wind
+roughens the water, and wet fields look like it.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
 
 from eolab.bands import L2A_BANDS
-from eolab.errors import ParameterError
+from eolab.errors import ParameterError, did_you_mean
 from eolab.progress import track
-from eolab.simulate import folders
+from eolab.simulate import flood_collections, folders
 from eolab.simulate.flood_ground import Ground, make_ground
 from eolab.simulate.flood_images import backscatter, coarser, on_grid, reflectance, slices, swath_edge
 from eolab.simulate.flood_plan import DRY, REGIONS, Pass, Scene, make_plan, stream
 
 VERSION = 1
 """Of the generator; another version gives other pixels from the same seed."""
+
+TREES = ("lists", "collections")
+"""The published trees: that of IEEE DataPort, and that of Radiant MLHub and Source Cooperative."""
 
 _COARSE = {"B01": 6, "B09": 6}  # bands of 60 m, in every third scene stored as such
 _THREADS = 2  # NumPy and GDAL release the GIL
@@ -45,6 +49,7 @@ def write(
     train: int = 36,
     test: int = 18,
     size: int = 64,
+    tree: str = "lists",
     progress: bool = True,
 ) -> Path:
     """Write the twin; a folder is there whole or not at all.
@@ -58,17 +63,20 @@ def write(
         train: Scenes with names of four digits.
         test: Scenes with names of one or two digits.
         size: Side of the optical images in pixels; 512 is that of the published ones.
+        tree: ``lists`` for S1list.json and S2list.json beside a folder a scene, ``collections`` for
+            sen12floods_s1_source and so on, with the same pixels, as far as they hold them: see
+            :func:`eolab.simulate.flood_collections.rearrange`. The truth names images as the lists do.
         progress: Whether to show progress.
 
     Returns:
         The folder.
 
     Raises:
-        ParameterError: If a number is out of range.
+        ParameterError: If a number is out of range, or the tree is unknown.
         DataError: If the folder exists already.
     """
     folder = Path(folder)
-    _check(seed, train, test, size)
+    _check(seed, train, test, size, tree)
     with folders.whole(folder) as building:
         plan = make_plan(seed, train, test)
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -76,13 +84,17 @@ def write(
             rows = list(track(done, "Flood twin", total=len(plan), unit="scene", progress=progress))
         images = pd.DataFrame([row for part in rows for row in part])
         _write_lists(building, seed, plan, images)
+        if tree == "collections":
+            flood_collections.rearrange(building)
         _write_truth(building, plan, images)
-        parameters = {"seed": seed, "train": train, "test": test, "size": size}
+        parameters = {"seed": seed, "train": train, "test": test, "size": size, "tree": tree}
         folders.mark(building, "flood", VERSION, **parameters, **_facts(images))
     return folder
 
 
-def _check(seed: int, train: int, test: int, size: int) -> None:
+def _check(seed: int, train: int, test: int, size: int, tree: str) -> None:
+    if tree not in TREES:
+        raise ParameterError(f"tree {tree!r} is unknown: {did_you_mean(tree, TREES)}")
     if seed < 0:
         raise ParameterError(f"seed {seed} is not possible: take 0 or a positive whole number.")
     if not 1 <= train <= _MOST_SCENES or not 0 <= test <= 100:
