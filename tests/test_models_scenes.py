@@ -9,6 +9,7 @@ import pytest
 
 from eolab.errors import ParameterError
 from eolab.models.scenes.convlstm import convlstm
+from eolab.models.scenes.recurrence import ConvLSTM
 
 B, T, H, W = 4, 5, 6, 8
 BANDS = {"s1": 1, "s2": 3}
@@ -165,3 +166,31 @@ def test_wrong_words_and_numbers_are_named():
         build(filters=0)
     with pytest.raises(ParameterError, match="needs a sensor"):
         build(bands={})
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_the_recurrence_is_that_of_keras_with_the_same_weights(backwards, sequences):
+    rng = np.random.default_rng(0)
+    images, valid = rng.normal(0, 1, (2, T, H, W, 3)).astype("float32"), np.ones((2, T), "float32")
+    valid[0, 3:], valid[1, [0, 2]] = 0, 0
+    theirs = keras.layers.ConvLSTM2D(4, 3, padding="same", return_sequences=sequences, go_backwards=backwards)
+    ours = ConvLSTM(4, 3, sequences, backwards)
+    mask = keras.ops.expand_dims(keras.ops.convert_to_tensor(valid) > 0.5, (-3, -2, -1))
+    theirs(images, mask=mask)
+    assert ours(images, valid).shape == ours.compute_output_shape(images.shape, valid.shape)
+    kernel, recurrent, bias = (rng.normal(0, 0.3, w.shape) for w in theirs.get_weights())
+    theirs.set_weights([kernel, recurrent, bias])
+    own = {w.shape: w for w in (kernel, recurrent, bias)}
+    ours.set_weights([own[w.shape] for w in ours.get_weights()])
+    np.testing.assert_allclose(ours(images, valid), theirs(images, mask=mask), atol=1e-5)
+
+
+def test_the_recurrence_begins_as_that_of_keras():
+    layer = ConvLSTM(4, 3, seed=7)
+    layer(np.zeros((1, 2, H, W, 3), "float32"), np.ones((1, 2), "float32"))
+    np.testing.assert_array_equal(layer.bias, [0] * 4 + [1] * 4 + [0] * 8)
+    again = ConvLSTM.from_config(layer.get_config())
+    again(np.zeros((1, 2, H, W, 3), "float32"), np.ones((1, 2), "float32"))
+    for one, other in zip(layer.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -8,6 +8,11 @@ series without valid dates gives finite probabilities.
 Models of the kind "segmentation" take ``image`` (B, H, W, C) float32 in raw units and give a dict of
 probabilities, ``mask`` (B, H, W, K) and what their head adds (:mod:`eolab.models.segmentation.heads`).
 
+Models of the kind "scenes" take series of images of one place by several sensors, by name: ``s1``
+(B, T, H, W, C), ``s1_valid`` and ``s1_day`` (B, T), and so on (:mod:`eolab.models.scenes.inputs`). They give
+probabilities of no and yes, (B, T, 2) for each step or (B, 1, 2) for the scene. Their ``bands`` and
+statistics are mappings by sensor.
+
 Band statistics are part of every model, so a saved model takes raw values.
 """
 
@@ -37,7 +42,7 @@ class Architecture:
         title: What it is, in a few words.
         paper: Authors and year; the function's docstring has the rest.
         compiled: Whether XLA makes a training step faster on a processor; it pays for recurrence.
-        kind: What it reads: "series" of pixels or, for "segmentation", images.
+        kind: What it reads: "series" of pixels, for "segmentation" images, for "scenes" series of images.
         function: Name of the function; that of the architecture where it is empty.
         preset: Options that are fixed for this name.
     """
@@ -55,6 +60,10 @@ def _image(module: str, title: str, paper: str, function: str = "", **preset: An
     return Architecture(
         f"eolab.models.segmentation.{module}", title, paper, False, "segmentation", function, preset
     )
+
+
+def _scenes(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
+    return Architecture(f"eolab.models.scenes.{module}", title, paper, False, "scenes", function, preset)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -97,15 +106,28 @@ ARCHITECTURES: dict[str, Architecture] = {
     "squeeze_unet": _image("squeeze_unet", "Squeeze U-Net", "Beheshti and Johnsson 2020"),
     "unet_plus_plus": _image("unet_plus_plus", "U-Net++", "Zhou et al. 2018"),
     "segformer_b0": _image("segformer", "SegFormer-B0", "Xie et al. 2021"),
+    "convlstm": _scenes("convlstm", "ConvLSTM branches", "Shi et al. 2015"),
+    "resnet50": _scenes("resnet", "ResNet-50 of each image", "Rambour et al. 2020", "resnet", depth=50),
+    "resnet50_gru": _scenes(
+        "resnet", "ResNet-50 and a GRU over the steps", "Rambour et al. 2020", "resnet_gru", depth=50
+    ),
+    "resnet18_gru": _scenes(
+        "resnet", "ResNet-18 and a GRU over the steps", "Rambour et al. 2020", "resnet_gru", depth=18
+    ),
+    "utae": _scenes("utae", "Small U-TAE", "Garnot and Landrieu 2021"),
+    "date_transformer": _scenes("date_transformer", "Transformer over images", "Vaswani et al. 2017"),
 }
 GIVEN = {  # arguments of every architecture of a kind; others are options
     "series": ("times", "bands", "classes", "mean", "std", "seed"),
     "segmentation": ("size", "bands", "classes", "mean", "std", "seed"),
+    "scenes": ("size", "bands", "mean", "std", "seed", "answer"),
 }
+Bands = int | Mapping[str, int]
+Statistics = Sequence[float] | Mapping[str, Sequence[float]]
 
 
 def names(kind: str = "series") -> list[str]:
-    """Return the names of all architectures of a kind, "series" or "segmentation".
+    """Return the names of all architectures of a kind, "series", "segmentation" or "scenes".
 
     Raises:
         ParameterError: If there is no such kind.
@@ -126,7 +148,7 @@ def compile_options(name: str) -> dict[str, Any]:
     """Return the arguments of ``model.compile`` that train an architecture fastest on a processor.
 
     Sixteen steps over series run in one go, so that callbacks see every sixteenth batch; results do not
-    change. A step over images is long enough to run alone.
+    change. A step over images or scenes is long enough to run alone.
     """
     _function(name)
     architecture = ARCHITECTURES[name]
@@ -134,23 +156,28 @@ def compile_options(name: str) -> dict[str, Any]:
     return {"jit_compile": architecture.compiled, "steps_per_execution": steps}
 
 
-def describe(kind: str = "series", bands: int = 12, classes: int = 12, **shape: Any) -> pd.DataFrame:
+def describe(
+    kind: str = "series", bands: Bands | None = None, classes: int | None = None, **shape: Any
+) -> pd.DataFrame:
     """Return a row an architecture of a kind: title, paper, number of weights, options.
 
     Args:
-        kind: "series" or "segmentation".
-        bands: Bands C.
-        classes: Classes K.
-        **shape: ``times`` of a series (20 by default) or ``size`` of an image (128), and options.
+        kind: "series", "segmentation" or "scenes".
+        bands: Bands C, 12 by default; for scenes those of each sensor, ``{"s1": 1, "s2": 3}`` by default.
+        classes: Classes K, 12 by default; scenes have two.
+        **shape: ``times`` of a series (20 by default) or ``size`` of images (128, and 64 of scenes), and
+            options.
     """
     import keras
     import pandas as pd
 
     def weights(name: str) -> int:
         with keras.StatelessScope(initialize_variables=False):  # shapes alone: nothing large is made
-            return build(name, bands=bands, classes=classes, **(usual | shape)).count_params()
+            return build(name, **(usual | shape)).count_params()
 
-    usual = {"times": 20} if kind == "series" else {"size": 128}
+    usual: dict[str, Any] = {"times": 20} if kind == "series" else {"size": 64 if kind == "scenes" else 128}
+    usual["bands"] = bands or ({"s1": 1, "s2": 3} if kind == "scenes" else 12)
+    usual["classes"] = classes or (2 if kind == "scenes" else 12)
     rows = {
         name: {
             "title": architecture.title,
@@ -167,10 +194,10 @@ def describe(kind: str = "series", bands: int = 12, classes: int = 12, **shape: 
 def build(
     name: str,
     *,
-    bands: int,
-    classes: int,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
+    bands: Bands,
+    classes: int | None = None,
+    mean: Statistics | None = None,
+    std: Statistics | None = None,
     seed: int = 0,
     **chosen: Any,
 ) -> keras.Model:
@@ -178,13 +205,14 @@ def build(
 
     Args:
         name: One of :func:`names`.
-        bands: Bands C.
-        classes: Classes K.
-        mean: Mean of each band in the training split, C numbers; None leaves raw values as they are.
+        bands: Bands C; for scenes those of each sensor, such as ``{"s1": 1, "s2": 3}``.
+        classes: Classes K; scenes have two, no and yes, and need not be told.
+        mean: Mean of each band in the training split, C numbers, for scenes by sensor; None leaves raw values
+            as they are.
         std: Standard deviation of each band likewise.
         seed: Fixes weights and dropout.
-        **chosen: ``times`` T of a series, or ``size`` H = W of an image in pixels; and options of the
-            architecture, see :func:`options`.
+        **chosen: ``times`` T of a series, ``size`` H = W of images in pixels, or (H, W) for scenes; and
+            options of the architecture, see :func:`options`, for scenes also ``answer``: "steps" or "late".
 
     Raises:
         ParameterError: Unknown name or option, a shape that is missing, or statistics that do not fit the
@@ -195,19 +223,56 @@ def build(
     extent = GIVEN[architecture.kind][0]
     if extent not in chosen:
         raise ParameterError(f"Model {name!r} needs {extent}: give it as a number.")
-    shape = {extent: int(chosen.pop(extent))}
+    given = {key: chosen.pop(key) for key in GIVEN[architecture.kind] if key in chosen}
     for option in set(chosen) - set(known):
         raise ParameterError(f"Model {name!r} has no option {option!r}; {did_you_mean(option, known)}")
-    statistics = {
-        "mean": [0.0] * bands if mean is None else mean,
-        "std": [1.0] * bands if std is None else std,
-    }
-    for key, values in statistics.items():
-        statistics[key] = [float(value) for value in values]
-        if len(values) != bands:
-            raise ParameterError(f"{key} has {len(values)} values: expected one for each of {bands} bands.")
-    given = {**shape, "bands": bands, "classes": classes, "seed": seed, **statistics}
-    return function(**given, **architecture.preset, **chosen)
+    if architecture.kind == "scenes":
+        given |= _given_scenes(name, given["size"], bands, classes, mean, std)
+    else:
+        given |= _given_bands(name, given[extent], extent, bands, classes, mean, std)
+    return function(**given, seed=seed, **architecture.preset, **chosen)
+
+
+def _given_bands(
+    name: str,
+    number: Any,
+    extent: str,
+    bands: Bands,
+    classes: int | None,
+    mean: Any,
+    std: Any,
+) -> dict[str, Any]:
+    """Return the arguments of a model of one image or series."""
+    if isinstance(bands, Mapping) or classes is None:
+        raise ParameterError(f"Model {name!r} needs bands and classes: give each as a number.")
+    statistics = {"mean": _numbers("mean", mean, bands, 0.0), "std": _numbers("std", std, bands, 1.0)}
+    return {extent: int(number), "bands": bands, "classes": classes, **statistics}
+
+
+def _given_scenes(
+    name: str, size: Any, bands: Bands, classes: int | None, mean: Any, std: Any
+) -> dict[str, Any]:
+    """Return the arguments of a model of scenes, by sensor."""
+    if not isinstance(bands, Mapping):
+        raise ParameterError(f"Model {name!r} needs bands by sensor, such as {{'s1': 1}}; got {bands}.")
+    if classes not in (None, 2):
+        raise ParameterError(f"Model {name!r} answers no or yes: classes is {classes}, expected 2.")
+    given: dict[str, Any] = {"bands": dict(bands), "mean": {}, "std": {}}
+    for sensor, count in bands.items():
+        for key, values, usual in (("mean", mean, 0.0), ("std", std, 1.0)):
+            if values is not None and sensor not in values:
+                raise ParameterError(f"{key} has no values of sensor {sensor!r}; give them for each sensor.")
+            own = None if values is None else values[sensor]
+            given[key][sensor] = _numbers(f"{key} of {sensor!r}", own, count, usual)
+    rows, columns = size if isinstance(size, Sequence) else (size, size)
+    return {**given, "size": (int(rows), int(columns))}
+
+
+def _numbers(key: str, values: Sequence[float] | None, bands: int, usual: float) -> list[float]:
+    numbers = [usual] * bands if values is None else [float(value) for value in values]
+    if len(numbers) != bands:
+        raise ParameterError(f"{key} has {len(numbers)} values: expected one for each of {bands} bands.")
+    return numbers
 
 
 def load(path: str | os.PathLike[str], compiled: bool = True) -> keras.Model:

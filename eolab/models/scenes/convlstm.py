@@ -9,9 +9,9 @@ import keras
 
 from eolab.errors import ParameterError, did_you_mean
 from eolab.models.layers import Seeds
-from eolab.models.scenes.inputs import Statistics, WithoutMask, Yes, series_of
+from eolab.models.scenes.inputs import ANSWERS, Statistics, WithoutMask, answer_from, series_of
+from eolab.models.scenes.recurrence import ConvLSTM
 
-ANSWERS = ("steps", "late")
 POOLINGS = ("flatten", "mean")
 
 
@@ -86,8 +86,7 @@ def convlstm(
         branches.append(_features(x, pool, steps=answer == "steps"))  # (B, T, F)
     x = branches[0] if len(branches) == 1 else keras.layers.Concatenate()(branches)
     x = keras.layers.Dense(hidden, "relu", kernel_initializer=seeds.he())(x)  # (B, T, hidden)
-    yes = keras.layers.Dense(1, "sigmoid", dtype="float32", kernel_initializer=seeds.glorot())(x)
-    return keras.Model(inputs, Yes(name="probabilities")(yes), name="convlstm")
+    return keras.Model(inputs, answer_from([x], seeds), name="convlstm")
 
 
 def _recurrent(
@@ -103,23 +102,15 @@ def _recurrent(
 ) -> Any:
     """Read a series (B, T, H, W, C); return maps of each step, or of the last: (B, [T,] H, W, F or 2 F)."""
 
-    def layer(backwards: bool) -> Any:
-        return keras.layers.ConvLSTM2D(
-            filters,
-            kernel,
-            padding="same",
-            return_sequences=sequences,
-            go_backwards=backwards,
-            kernel_initializer=seeds.glorot(),
-            recurrent_initializer=keras.initializers.Orthogonal(seed=seeds.next()),
-            kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
-        )
+    def layer(backwards: bool) -> ConvLSTM:
+        seed = seeds.next()
+        seeds.next()  # of the recurrent kernel
+        return ConvLSTM(filters, kernel, sequences, backwards, l2, seed)
 
-    seen = valid > 0.5
-    forth = WithoutMask()(layer(False)(x, mask=seen))
+    forth = layer(False)(x, valid)
     if not bidirectional:
         return forth
-    back = WithoutMask()(layer(True)(x, mask=seen))
+    back = layer(True)(x, valid)
     back = keras.ops.flip(back, axis=1) if sequences else back  # into the order of the dates
     return keras.layers.Concatenate()([forth, back])
 

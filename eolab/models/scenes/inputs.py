@@ -14,10 +14,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.errors import ParameterError
-from eolab.models.layers import Normalize, serializable
+from eolab.errors import ParameterError, did_you_mean
+from eolab.models.layers import Normalize, Seeds, serializable
 
 Statistics = Mapping[str, Sequence[float]]
+ANSWERS = ("steps", "late")
 
 
 @serializable
@@ -55,6 +56,50 @@ def series_of(
         x = Normalize(mean[sensor], std[sensor], name=f"{sensor}_normalize")(image)
         images[sensor] = Observed(name=f"{sensor}_observed")(x, valid)  # (B, T, H, W, C)
     return inputs, images
+
+
+def check(name: str, answer: str, dropout: float, width: float = 1.0) -> None:
+    """Check the options that most networks of scenes have.
+
+    Args:
+        name: Of the network, for the errors.
+        answer: "steps" or "late".
+        dropout: Share of features dropped.
+        width: Factor of all numbers of features.
+
+    Raises:
+        ParameterError: If the word is unknown or a number out of range.
+    """
+    if answer not in ANSWERS:
+        raise ParameterError(f"{name}: answer is {answer!r}; {did_you_mean(answer, ANSWERS)}")
+    if not 0 <= dropout < 1:
+        raise ParameterError(f"{name}: dropout is {dropout}, expected a share of at least 0 and below 1.")
+    if width <= 0:
+        raise ParameterError(f"{name}: width is {width}, expected a number above 0.")
+
+
+def fold(images: Any) -> Any:
+    """Put all steps of all scenes into one batch: (B, T, …) → (B T, …), for layers that read an image."""
+    return ops.reshape(images, (-1, *images.shape[2:]))
+
+
+@serializable
+class Unfold(keras.layers.Layer):
+    """Take :func:`fold` back: features (B T, …) and anything that begins with (B, T) → (B, T, …)."""
+
+    def call(self, features: Any, like: Any) -> Any:  # noqa: D102
+        return ops.reshape(features, (*ops.shape(like)[:2], *features.shape[1:]))
+
+    def compute_output_shape(self, features_shape: Any, like_shape: Any) -> tuple[int | None, ...]:  # noqa: D102
+        return (*like_shape[:2], *features_shape[1:])
+
+
+def answer_from(branches: Sequence[Any], seeds: Seeds, dropout: float = 0.0) -> Any:
+    """Return class probabilities (B, T, 2) from features (B, T, F) of each sensor, side by side."""
+    x = branches[0] if len(branches) == 1 else keras.layers.Concatenate()(list(branches))
+    x = seeds.dropout(dropout)(x) if dropout else x
+    yes = keras.layers.Dense(1, "sigmoid", dtype="float32", kernel_initializer=seeds.glorot())(x)
+    return Yes(name="probabilities")(yes)
 
 
 @serializable

@@ -1,0 +1,258 @@
+"""ResNets that read each image by itself, without and with a recurrent network over the steps."""
+
+# ruff: noqa: D102 (build and call are those of Keras; the class documents them)
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+from eolab.errors import ParameterError
+from eolab.models.layers import MaskedMean, Seeds, serializable
+from eolab.models.scenes.inputs import (
+    Observed,
+    Statistics,
+    Unfold,
+    WithoutMask,
+    answer_from,
+    check,
+    fold,
+    series_of,
+)
+from eolab.models.segmentation.convolutions import BRANCH_SCALE, scaled
+
+STAGES = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}  # blocks of each stage by depth
+FILTERS = (64, 128, 256, 512)
+EXPANSION = {18: 1, 50: 4}  # channels that leave a block, as a multiple of its filters
+
+
+def resnet(
+    *,
+    size: tuple[int, int],
+    bands: Mapping[str, int],
+    mean: Statistics,
+    std: Statistics,
+    seed: int = 0,
+    depth: int = 50,
+    width: float = 1.0,
+    dropout: float = 0.2,
+    answer: Literal["steps", "late"] = "steps",
+) -> keras.Model:
+    """Return ResNets (He et al. 2016), one a sensor, that read each image by itself.
+
+    The baseline without memory of Rambour et al. (2020). The features of an image are their means over the
+    image; those of both sensors at a step are put side by side, and a dense layer answers.
+
+    - A step knows its own images alone: where a sensor has none, its features are 0.
+    - "late" takes the mean over all images of each sensor, and answers once.
+    - Batch normalisation takes no part of steps without an image, see :class:`ImageNorm`.
+    - These networks begin with random weights. Dropout is ours.
+
+    Papers: Deep residual learning for image recognition, CVPR 2016; Flood detection in time series of optical
+    and SAR images, ISPRS Archives XLIII-B2-2020.
+
+    Args:
+        size: Rows H and columns W of the images.
+        bands: Channels of each sensor by name.
+        mean: Mean of each channel by sensor.
+        std: Standard deviation likewise.
+        seed: Of weights and dropout.
+        depth: Layers, 18 or 50.
+        width: Factor of all numbers of features.
+        dropout: Share of the features dropped before the answer.
+        answer: "steps" or "late".
+
+    Raises:
+        ParameterError: If a word is unknown or a number out of range.
+    """
+    check("resnet", answer, dropout, width)
+    seeds = Seeds(seed)
+    inputs, images = series_of(bands, size, mean, std)
+    branches = []
+    for sensor, x in images.items():
+        valid = inputs[f"{sensor}_valid"]
+        x = features_of_steps(x, valid, seeds, depth, width)  # (B, T, F)
+        branches.append(ops.expand_dims(MaskedMean()(x, valid), 1) if answer == "late" else x)
+    return keras.Model(inputs, answer_from(branches, seeds, dropout), name=f"resnet{depth}")
+
+
+def resnet_gru(
+    *,
+    size: tuple[int, int],
+    bands: Mapping[str, int],
+    mean: Statistics,
+    std: Statistics,
+    seed: int = 0,
+    depth: int = 50,
+    width: float = 1.0,
+    units: int = 256,
+    bidirectional: bool = False,
+    dropout: float = 0.2,
+    answer: Literal["steps", "late"] = "steps",
+) -> keras.Model:
+    """Return ResNets (He et al. 2016), one a sensor, with a GRU over the steps (Cho et al. 2014).
+
+    The recurrent network of Rambour et al. (2020): features of each image as in :func:`resnet`, then one GRU
+    a sensor; their states are put side by side, and a dense layer answers.
+
+    - Steps without an image pass the state on: a step has what each sensor saw last.
+    - "late" reads each series to its end and answers once.
+    - Number of units, one GRU a sensor and dropout are our choices.
+
+    Papers: those of :func:`resnet`; Learning phrase representations using RNN encoder-decoder for statistical
+    machine translation, EMNLP 2014.
+
+    Args:
+        size: Rows H and columns W of the images.
+        bands: Channels of each sensor by name.
+        mean: Mean of each channel by sensor.
+        std: Standard deviation likewise.
+        seed: Of weights and dropout.
+        depth: Layers of each ResNet, 18 or 50.
+        width: Factor of all numbers of features of the ResNets.
+        units: Units of each GRU.
+        bidirectional: Whether a second GRU goes backwards, so that a step knows what came after.
+        dropout: Share of features dropped before the GRUs and before the answer.
+        answer: "steps" or "late".
+
+    Raises:
+        ParameterError: If a word is unknown or a number out of range.
+    """
+    check("resnet_gru", answer, dropout, width)
+    if units < 1:
+        raise ParameterError(f"resnet_gru: units is {units}, expected 1 or more.")
+    seeds = Seeds(seed)
+    inputs, images = series_of(bands, size, mean, std)
+    branches = []
+    for sensor, x in images.items():
+        valid = inputs[f"{sensor}_valid"]
+        x = features_of_steps(x, valid, seeds, depth, width)  # (B, T, F)
+        x = seeds.dropout(dropout)(x) if dropout else x
+        steps = answer == "steps"
+        readings = [_read(x, valid, units, seeds, steps, False)]
+        if bidirectional:
+            readings.append(_read(x, valid, units, seeds, steps, True))
+        branches += readings if steps else [ops.expand_dims(state, 1) for state in readings]
+    return keras.Model(inputs, answer_from(branches, seeds, dropout), name=f"resnet{depth}_gru")
+
+
+def features_of_steps(images: Any, valid: Any, seeds: Seeds, depth: int = 50, width: float = 1.0) -> Any:
+    """Read each image of a series by one ResNet: (B, T, H, W, C) → (B, T, F), 0 where there is no image.
+
+    Args:
+        images: Normalised images.
+        valid: Which there are (B, T).
+        seeds: Of the weights.
+        depth: Layers, 18 or 50.
+        width: Factor of all numbers of features; with 1, F is 512 for 18 layers and 2,048 for 50.
+
+    Raises:
+        ParameterError: If there is no such depth.
+    """
+    x = image_features(fold(images), fold(valid), seeds, depth, width)  # (B T, F)
+    return Observed()(Unfold()(x, valid), valid)
+
+
+def image_features(x: Any, seen: Any, seeds: Seeds, depth: int = 50, width: float = 1.0) -> Any:
+    """Read images by a ResNet without its classifier: (N, H, W, C) → (N, F).
+
+    As published, but the stride of a bottleneck stands in its 3 × 3 convolution (Goyal et al. 2017), and
+    residual branches begin small.
+
+    Args:
+        x: Images.
+        seen: 1 where there is an image (N,); others take no part in the batch normalisation.
+        seeds: Of the weights.
+        depth: Layers, 18 or 50.
+        width: Factor of all numbers of features.
+
+    Raises:
+        ParameterError: If there is no such depth.
+    """
+    if depth not in STAGES:
+        raise ParameterError(f"A ResNet of {depth} layers is not here: depth is 18 or 50.")
+    x = _conv_norm(x, seen, scaled(FILTERS[0], width), 7, seeds, strides=2)  # (N, H/2, W/2, 64)
+    x = keras.layers.ZeroPadding2D(1)(x)
+    x = keras.layers.MaxPooling2D(3, 2)(x)  # (N, H/4, W/4, 64)
+    for stage, (filters, blocks) in enumerate(zip(FILTERS, STAGES[depth], strict=True)):
+        for block in range(blocks):
+            strides = 2 if stage and not block else 1
+            x = _block(x, seen, scaled(filters, width), seeds, strides, EXPANSION[depth])
+    return keras.layers.GlobalAveragePooling2D()(x)
+
+
+def _block(x: Any, seen: Any, filters: int, seeds: Seeds, strides: int, expansion: int) -> Any:
+    """Two 3 × 3 convolutions, or a bottleneck, beside a shortcut: (N, H, W, C) → (N, H/s, W/s, e F)."""
+    if expansion == 1:
+        y = _conv_norm(x, seen, filters, 3, seeds, strides=strides)
+    else:
+        y = _conv_norm(x, seen, filters, 1, seeds)
+        y = _conv_norm(y, seen, filters, 3, seeds, strides=strides)
+    wide = expansion * filters
+    y = _conv_norm(y, seen, wide, 3 if expansion == 1 else 1, seeds, activation=False, scale=BRANCH_SCALE)
+    if strides > 1 or x.shape[-1] != wide:
+        x = _conv_norm(x, seen, wide, 1, seeds, strides=strides, activation=False)
+    return keras.layers.ReLU()(keras.layers.Add()([x, y]))
+
+
+def _conv_norm(
+    x: Any,
+    seen: Any,
+    filters: int,
+    kernel: int,
+    seeds: Seeds,
+    *,
+    strides: int = 1,
+    activation: bool = True,
+    scale: float = 1.0,
+) -> Any:
+    """Convolution without bias, batch normalisation, ReLU: (N, H, W, C) → (N, H/strides, W/strides, F)."""
+    x = keras.layers.ZeroPadding2D(kernel // 2)(x) if kernel > 1 else x
+    x = keras.layers.Conv2D(filters, kernel, strides, use_bias=False, kernel_initializer=seeds.he())(x)
+    gamma = keras.initializers.Constant(scale)
+    x = ImageNorm(momentum=0.97, gamma_initializer=gamma)(x, seen)
+    return keras.layers.ReLU()(x) if activation else x
+
+
+@serializable
+class ImageNorm(keras.layers.BatchNormalization):
+    """Batch normalisation (Ioffe and Szegedy 2015) over the images that there are.
+
+    Takes maps (N, H, W, C) and ``seen`` (N,), 1 where there is an image. Others take no part in the
+    statistics; a batch without any leaves the averages as they are. With the momentum of 0.97 that the
+    networks use, the averages follow the last thirty batches or so: a batch is few scenes, whose images are
+    alike.
+    """
+
+    def build(self, maps_shape: Any, seen_shape: Any = None) -> None:
+        super().build(maps_shape)
+
+    def call(self, maps: Any, seen: Any, training: bool | None = None) -> Any:
+        seen = ops.cast(seen, "bool")  # (N,)
+        averages = (self.moving_mean, self.moving_variance)
+        before = [ops.copy(ops.convert_to_tensor(average)) for average in averages]
+        maps = super().call(maps, training=training, mask=ops.reshape(seen, (-1, 1, 1)))
+        if training and self.trainable:
+            for average, old in zip(averages, before, strict=True):
+                average.assign(ops.where(ops.any(seen), ops.convert_to_tensor(average), old))
+        return maps
+
+    def compute_output_shape(self, maps_shape: Any, seen_shape: Any = None) -> Any:
+        return maps_shape
+
+
+def _read(x: Any, valid: Any, units: int, seeds: Seeds, steps: bool, backwards: bool) -> Any:
+    """Return the state of a GRU at each step (B, T, units), or the last (B, units)."""
+    layer = keras.layers.GRU(
+        units,
+        return_sequences=steps,
+        go_backwards=backwards,
+        kernel_initializer=seeds.glorot(),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=seeds.next()),
+        use_cudnn=False,  # gives 0 at steps behind the last image, not the state
+    )
+    x = WithoutMask()(layer(x, mask=valid > 0.5))
+    return ops.flip(x, axis=1) if backwards and steps else x  # into the order of the dates

@@ -1,0 +1,241 @@
+"""Parts of the networks of scenes against independent references; their sizes; names and errors."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from eolab import models
+from eolab.errors import ParameterError
+from eolab.models.layers import Seeds
+from eolab.models.scenes.attention import Known, Last, PixelAttention, StepAttention, WeightedSteps
+from eolab.models.scenes.inputs import Unfold, fold
+from eolab.models.scenes.resnet import ImageNorm, image_features
+
+BANDS = {"s1": 1, "s2": 3}
+NAMES = models.names("scenes")
+
+
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    return np.exp(logits) / np.exp(logits).sum()
+
+
+def planned(name: str, bands=BANDS, **options) -> keras.Model:
+    """The network without its numbers: layers, shapes and counts, in a moment."""
+    with keras.StatelessScope(initialize_variables=False):
+        return models.build(name, **{"size": 64, "bands": bands, **options})
+
+
+# --- Normalisation -----------------------------------------------------------------------------------------
+
+
+def test_image_norm_is_batch_normalisation_of_the_images_that_there_are():
+    maps = random(5, 3, 2, 4) * 3 + 1
+    seen = np.array([1, 0, 1, 1, 0], "float32")
+    layer, plain = ImageNorm(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
+    got = np.array(layer(maps, seen, training=True))
+    expected = np.array(plain(maps[seen > 0], training=True))
+    np.testing.assert_allclose(got[seen > 0], expected, atol=1e-5)
+    for one, other in zip(layer.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    inference = np.array(layer(maps, seen, training=False))
+    np.testing.assert_allclose(inference, np.array(plain(maps, training=False)), atol=1e-5)
+
+
+def test_image_norm_learns_nothing_from_a_batch_without_images():
+    layer = ImageNorm(momentum=0.9)
+    layer(random(3, 2, 2, 4), np.ones(3, "float32"), training=True)
+    before = layer.get_weights()
+    found = layer(random(3, 2, 2, 4, seed=1), np.zeros(3, "float32"), training=True)
+    assert np.isfinite(np.array(found)).all()
+    for one, other in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# --- Steps -------------------------------------------------------------------------------------------------
+
+
+def test_unfold_takes_fold_back():
+    images = random(2, 3, 4, 5, 1)
+    folded = np.array(fold(images))
+    np.testing.assert_array_equal(folded[4], images[1, 1])
+    np.testing.assert_array_equal(Unfold()(folded, images), images)
+
+
+def test_an_answer_knows_the_images_up_to_its_step_or_all():
+    valid = np.array([[1, 0, 1], [0, 0, 1]], "float32")
+    expected = [[[valid[b, k] == 1 and k <= t for k in range(3)] for t in range(3)] for b in range(2)]
+    np.testing.assert_array_equal(Known(True)(valid), expected)
+    np.testing.assert_array_equal(Known(False)(valid), valid[:, None] > 0)
+
+
+def test_last_takes_the_last_image_that_is_known():
+    features = random(2, 4, 3)
+    known = np.zeros((2, 3, 4), bool)
+    known[0, 1, [0, 2]], known[1, 0, 3], known[1, 2, [0, 1]] = True, True, True
+    expected = np.zeros((2, 3, 3), "float32")
+    expected[0, 1], expected[1, 0], expected[1, 2] = features[0, 2], features[1, 3], features[1, 1]
+    np.testing.assert_array_equal(Last()(features, known), expected)
+
+
+# --- Attention ---------------------------------------------------------------------------------------------
+
+
+def test_step_attention_is_the_formula_over_what_a_token_knows():
+    units, heads, count = 6, 2, 4
+    layer = StepAttention(units, heads, seed=1)
+    tokens = random(2, count, units)
+    known = np.random.default_rng(1).random((2, count, count)) < 0.5
+    known[0, 0], known[1, 2] = False, True
+    got = np.array(layer(tokens, known))
+    query, _, content, _, merge, _ = (np.array(weight) for weight in layer.get_weights())
+    size = units // heads
+    for b in range(2):
+        for q in range(count):
+            places = np.flatnonzero(known[b, q])
+            heads_found = []
+            for h in range(heads):
+                own = slice(h * size, (h + 1) * size)
+                keys = (tokens[b, places] @ content[:, :units])[:, own]
+                values = (tokens[b, places] @ content[:, units:])[:, own]
+                weights = softmax(keys @ (tokens[b, q] @ query)[own] / np.sqrt(size))
+                heads_found.append(weights @ values)
+            np.testing.assert_allclose(got[b, q], np.concatenate(heads_found) @ merge, atol=1e-5)
+
+
+def test_pixel_attention_is_the_formula_among_the_known_dates():
+    heads, size, channels = 3, 2, 5
+    layer = PixelAttention(heads, size, seed=1)
+    maps = random(2, 4, 2, 3, channels)
+    known = np.random.default_rng(2).random((2, 3, 4)) < 0.6
+    known[0, 0] = False
+    got = np.array(layer(maps, known))
+    query, key = (np.array(weight) for weight in layer.get_weights())
+    assert got.shape == (2, 2, 3, heads, 3, 4)
+    for b, i, j, g, a in np.ndindex(*got.shape[:-1]):
+        places = np.flatnonzero(known[b, a])
+        keys = maps[b, places, i, j] @ key[:, g * size : (g + 1) * size]  # (T, K)
+        expected = np.zeros(4)
+        expected[places] = softmax(keys @ query[g] / np.sqrt(size))
+        np.testing.assert_allclose(got[b, i, j, g, a], expected, atol=1e-5)
+
+
+def test_each_group_of_channels_is_summed_with_the_weights_of_its_coarse_pixel():
+    maps, weights = random(2, 4, 6, 8, 6), random(2, 2, 4, 3, 5, 4, seed=1)
+    got = np.array(WeightedSteps()(maps, weights))
+    fine = weights.repeat(3, axis=1).repeat(2, axis=2)  # (B, H, W, G, A, T)
+    assert got.shape == (2, 5, 6, 8, 6)
+    for channel in range(6):
+        expected = np.einsum("bhwat,bthw->bahw", fine[:, :, :, channel // 2], maps[..., channel])
+        np.testing.assert_allclose(got[..., channel], expected, atol=1e-5)
+
+
+# --- Sizes -------------------------------------------------------------------------------------------------
+
+
+def encoder(depth: int, channels: int, size: int = 64) -> keras.Model:
+    images, seen = keras.Input((size, size, channels)), keras.Input(())
+    with keras.StatelessScope(initialize_variables=False):
+        return keras.Model([images, seen], image_features(images, seen, Seeds(0), depth))
+
+
+@pytest.mark.parametrize(
+    ("depth", "expected"),
+    [(50, 25_557_032 - 2_049_000), (18, 11_689_512 - 513_000)],  # published, without their classifiers
+)
+def test_resnets_have_the_published_weights(depth, expected):
+    for channels in (3, 1):
+        model = encoder(depth, channels)
+        trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+        assert trainable == expected - 64 * 7 * 7 * (3 - channels)
+    assert model.output.shape == (None, {18: 512, 50: 2048}[depth])
+
+
+@pytest.mark.parametrize(("size", "sides"), [(64, [32, 16, 8, 4, 2]), (50, [25, 13, 7, 4, 2])])
+def test_each_stage_of_a_resnet_halves_its_maps(size, sides):
+    shapes = [layer.output.shape for layer in encoder(50, 3, size).layers if isinstance(layer, ImageNorm)]
+    assert list(dict.fromkeys(shape[1] for shape in shapes)) == sides
+    assert all(shape[1] == shape[2] for shape in shapes)
+    assert len(shapes) == 1 + 3 * 16 + 4
+
+
+def test_new_networks_are_small_at_their_defaults():
+    for name in ("utae", "date_transformer"):
+        assert 100_000 < planned(name).count_params() < 300_000
+
+
+@pytest.mark.parametrize(("units", "both"), [(4, False), (4, True)])
+def test_the_recurrent_network_adds_a_gru_a_sensor(units, both):
+    options = {"width": 0.125, "bidirectional": both, "units": units}
+    readings = 1 + both
+    gru = 3 * units * (64 + units + 2)  # gates of 64 features, the state and two biases
+    encoders = sum(image_features_count(channels) for channels in BANDS.values())
+    statistics = 2 * (1 + 3)
+    expected = encoders + statistics + 2 * readings * gru + 2 * readings * units + 1
+    assert planned("resnet18_gru", **options).count_params() == expected
+
+
+def image_features_count(channels: int) -> int:
+    images, seen = keras.Input((64, 64, channels)), keras.Input(())
+    with keras.StatelessScope(initialize_variables=False):
+        return keras.Model([images, seen], image_features(images, seen, Seeds(0), 18, 0.125)).count_params()
+
+
+# --- Names and errors --------------------------------------------------------------------------------------
+
+
+def test_the_registry_knows_them():
+    assert NAMES == ["convlstm", "resnet50", "resnet50_gru", "resnet18_gru", "utae", "date_transformer"]
+    assert not set(NAMES) & {*models.names(), *models.names("segmentation")}
+    table = models.describe("scenes")
+    assert list(table.index) == NAMES
+    assert "Rambour" in table.loc["resnet50", "paper"]
+    assert "units=256" in table.loc["resnet50_gru", "options"]
+    assert not any(word in table.loc["resnet50", "options"] for word in ("depth", "answer", "bands"))
+    assert models.compile_options("utae")["steps_per_execution"] == 1
+
+
+def test_images_need_not_be_square_and_statistics_not_be_given():
+    model = planned("date_transformer", size=(16, 24), bands={"s2": 2}, answer="late")
+    assert model.input["s2"].shape == (None, None, 16, 24, 2)
+    assert model.output.shape == (None, 1, 2)
+    assert planned("utae", classes=2).output.shape == (None, None, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("resnet5", {}, "no model 'resnet5'; did you mean 'resnet50'"),
+        ("resnet50", {"depth": 18}, "no option 'depth'"),
+        ("utae", {"bands": 3}, "needs bands by sensor"),
+        ("utae", {"classes": 3}, "classes is 3, expected 2"),
+        ("utae", {"size": 20}, r"size is \(20, 20\), expected multiples of 8"),
+        ("utae", {"heads": 3}, "heads is 3"),
+        ("utae", {"mean": {"s1": [0.0]}}, "mean has no values of sensor 's2'"),
+        ("utae", {"std": {"s1": [1.0], "s2": [1.0]}}, "std of 's2' has 1 values"),
+        ("convlstm", {"answer": "scene"}, "answer is 'scene'"),
+        ("resnet50", {"answer": "latte"}, "did you mean 'late'"),
+        ("resnet50", {"dropout": 1.0}, "dropout is 1.0"),
+        ("resnet50", {"width": 0}, "width is 0"),
+        ("resnet50_gru", {"units": 0}, "units is 0"),
+        ("date_transformer", {"units": 30}, "a multiple of heads"),
+        ("date_transformer", {"bands": {}}, "needs a sensor"),
+    ],
+)
+def test_wrong_names_words_and_numbers_are_named(name, options, message):
+    with pytest.raises(ParameterError, match=message):
+        planned(name, **options)
+
+
+def test_what_a_kind_needs_is_named():
+    with pytest.raises(ParameterError, match="'lstm' needs bands and classes"):
+        models.build("lstm", times=3, bands=3)
+    with pytest.raises(ParameterError, match="'utae' needs size"):
+        models.build("utae", bands=BANDS)
+    with pytest.raises(ParameterError, match="A ResNet of 34 layers"):
+        image_features(keras.Input((8, 8, 3)), keras.Input(()), Seeds(0), 34)
