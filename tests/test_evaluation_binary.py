@@ -8,6 +8,7 @@ from sklearn import metrics as reference
 
 from eolab import evaluation
 from eolab.errors import DataError
+from eolab.evaluation import binary
 from eolab.evaluation.binary import average_precision
 
 
@@ -82,3 +83,27 @@ def test_nothing_to_score_is_said(answers):
         table((np.full(400, 255), score, groups))
     with pytest.raises(DataError, match="1 samples have no finite score by 'net'"):
         table(answers, scores={"net": np.where(np.arange(400) == 3, np.nan, score)})
+
+
+def test_average_precision_of_all_draws_at_once_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 2, 80)
+    values = np.round(rng.random(80) + 0.3 * true, 1)  # many ties
+    weights = rng.integers(0, 4, (20, 80))
+    weights[3] = np.where(true == 1, 0, 1)  # no yes in this draw
+    found = binary._average_precisions(true, values, weights)
+    drawn = [w for w in weights if (w * true).any()]
+    expected = [reference.average_precision_score(true, values, sample_weight=w) for w in drawn]
+    assert np.isnan(found[3])
+    found = np.delete(found, 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_one_group_alone_has_scores_and_no_interval(answers):
+    truth, score = answers[:2]
+    whole = evaluation.binary_scores({"net": score}, truth, {"net": 0.5}, groups=np.zeros(400), replicates=20)
+    drawn = evaluation.binary_scores({"net": score}, truth, {"net": 0.5}, replicates=20)
+    np.testing.assert_allclose(whole["estimate"], drawn["estimate"])
+    assert whole[["low", "high"]].isna().all(axis=None)
+    assert (whole["samples"] == 400).all()
+    assert evaluation.readable(whole)["accuracy"].iloc[0] == f"{drawn['estimate'].iloc[0]:.3f}"

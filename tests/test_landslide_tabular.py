@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from eolab.errors import DataError, ParameterError
+from eolab.evaluation.distributions import QUANTILES
 from eolab.landslide import stacking, tabular
 from eolab.store import Store
 
@@ -180,7 +181,7 @@ def test_distributions_against_numpy_and_pairs() -> None:
         pairs = (one[:, None] > zero).mean() + 0.5 * (one[:, None] == zero).mean()
         assert found.loc[found["feature"] == name, "auc"].to_numpy() == pytest.approx(pairs)
         rows = found[found["feature"] == name].set_index("class").filter(like="q")
-        expected = np.quantile(one, tabular.QUANTILES, method="hazen")
+        expected = np.quantile(one, QUANTILES, method="hazen")
         np.testing.assert_allclose(rows.loc["landslide"], expected)
 
 

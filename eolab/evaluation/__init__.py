@@ -1,7 +1,8 @@
-"""Tables of scores with bootstrap intervals: of samples, of yes or no, of masks, of patches, and by size."""
+"""Tables of scores with bootstrap intervals: of samples, yes or no, masks, patches, by size."""
 
 from eolab.evaluation.binary import BINARY_STATISTICS, binary_scores
 from eolab.evaluation.detection import patch_detection
+from eolab.evaluation.distributions import distributions
 from eolab.evaluation.implied import implied_landslide_f1
 from eolab.evaluation.masks import MASK_STATISTICS, mask_scores, pooled
 from eolab.evaluation.sizes import EDGES_PX, score_by_size
@@ -14,6 +15,7 @@ __all__ = [
     "STATISTICS",
     "binary_scores",
     "class_table",
+    "distributions",
     "implied_landslide_f1",
     "join_scores",
     "mask_scores",

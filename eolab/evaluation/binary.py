@@ -26,6 +26,7 @@ def binary_scores(
     thresholds: Mapping[str, float],
     *,
     groups: Any = None,
+    statistics: Collection[str] = BINARY_STATISTICS,
     baselines: Collection[str] = (),
     replicates: int = 1000,
     seed: int = 0,
@@ -37,6 +38,7 @@ def binary_scores(
         truth: 1 yes, 0 no, 255 = not known (N,).
         thresholds: A model says yes where its score is at least this.
         groups: Group of each sample (scene), drawn as a whole; None to draw samples.
+        statistics: Which of :data:`BINARY_STATISTICS`.
         baselines: Names that are baselines.
         replicates: Bootstrap replicates.
         seed: Of the bootstrap.
@@ -44,7 +46,7 @@ def binary_scores(
     Returns:
         Columns name, statistic, estimate, low, high (95 %), samples, baseline. Precision, recall and F1 are
         of "yes"; average precision is the area under the steps of precision over recall, without a threshold.
-        NaN where undefined.
+        NaN where undefined; of one group alone no interval is known.
 
     Raises:
         DataError: If no sample is labelled, or a score is not a finite number.
@@ -54,20 +56,25 @@ def binary_scores(
     if not len(true):
         raise DataError("No sample is labelled: nothing to score.")
     group = np.arange(len(true)) if groups is None else np.asarray(groups)[known]
+    alone = len(np.unique(group)) == 1  # one group cannot be drawn: count it twice, and know no interval
+    if alone:
+        true, group = np.tile(true, 2), np.repeat([0, 1], len(group))
     options = {"n": replicates, "seed": seed}
     rows = []
     for name, values in scores.items():
-        value = np.asarray(values, np.float64)[known]
+        value = np.tile(np.asarray(values, np.float64)[known], 2 if alone else 1)
         if not np.isfinite(value).all():
             raise DataError(f"{(~np.isfinite(value)).sum()} samples have no finite score by {name!r}.")
         said = (value >= thresholds[name]).astype(np.int64)
-        for statistic in BINARY_STATISTICS:
+        for statistic in statistics:
             if statistic == "average_precision":
                 interval = average_precision(true, value, group, **options)
             else:
                 found = metrics.bootstrap(true, said, group, statistic, **options, classes=2)
                 interval = metrics.Interval(*(part[1] for part in found)) if statistic in OF_CLASS else found
-            rows.append((name, statistic, *interval, len(true), name in baselines))
+            if alone:
+                interval = interval._replace(low=float("nan"), high=float("nan"))
+            rows.append((name, statistic, *interval, int(known.sum()), name in baselines))
     columns = ["name", "statistic", "estimate", "low", "high", "samples", "baseline"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -87,10 +94,22 @@ def average_precision(truth: Any, score: Any, groups: Any, n: int = 1000, seed: 
     if not 0 < true.sum() < len(true):
         return metrics.Interval(float("nan"), float("nan"), float("nan"))
     draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
-    found = [
-        average_precision_score(true, values, sample_weight=weight)
-        for weight in draws[:, member]
-        if (weight * true).any()
-    ]
-    low, high = np.quantile(found, [0.025, 0.975])
+    found = _average_precisions(true, values, draws[:, member])
+    low, high = np.nanquantile(found, [0.025, 0.975])
     return metrics.Interval(float(average_precision_score(true, values)), float(low), float(high))
+
+
+def _average_precisions(true: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return scikit-learn's average precision of each of n weightings (n, N); NaN without yes.
+
+    Samples of one score enter together: precision is taken, and recall grows, at the last of them.
+    """
+    order = np.argsort(-values, kind="stable")
+    last = np.append(np.diff(values[order]) != 0, True)
+    weights = weights[:, order].astype(np.float64)
+    hits = np.cumsum(weights * (true[order] == 1), axis=1)[:, last]
+    said = np.cumsum(weights, axis=1)[:, last]
+    precision = np.divide(hits, said, out=np.zeros_like(hits), where=said > 0)
+    gained = np.diff(hits, axis=1, prepend=0)
+    with np.errstate(invalid="ignore"):
+        return (gained * precision).sum(axis=1) / hits[:, -1]

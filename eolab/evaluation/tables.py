@@ -100,6 +100,14 @@ def class_table(
     return table[["class", "precision", "recall", "f1", "low", "high", "iou", "support"]]
 
 
+def _interval(row: Any) -> str:
+    if pd.isna(row.estimate):
+        return "undefined"
+    if pd.isna(row.low):
+        return f"{row.estimate:.3f}"
+    return f"{row.estimate:.3f} ({row.low:.3f} to {row.high:.3f})"
+
+
 def join_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put score tables of several runs on the same samples together, each classifier once.
 
@@ -111,7 +119,9 @@ def join_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         One table: baselines first, then by name.
     """
     joined = pd.concat(list(tables), ignore_index=True)
-    joined = joined.drop_duplicates([key for key in ("name", "against", "statistic") if key in joined])
+    joined = joined.drop_duplicates(
+        [key for key in ("level", "name", "against", "statistic") if key in joined]
+    )
     return joined.sort_values(["baseline", "name"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
@@ -121,8 +131,8 @@ def readable(scores: pd.DataFrame) -> pd.DataFrame:
     Args:
         scores: Result of :func:`score_table` or of :func:`eolab.evaluation.mask_scores`.
     """
-    text = [f"{row.estimate:.3f} ({row.low:.3f} to {row.high:.3f})" for row in scores.itertuples(index=False)]
-    rows = [key for key in ("name", "against", "samples", "patches") if key in scores]
+    text = [_interval(row) for row in scores.itertuples(index=False)]
+    rows = [key for key in ("level", "name", "against", "samples", "patches") if key in scores]
     wide = scores.assign(text=text).pivot_table(
         index=rows, columns="statistic", values="text", aggfunc="first", sort=False
     )

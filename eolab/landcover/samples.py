@@ -224,8 +224,7 @@ def store_metadata(
     return {
         "coords": {"time": _dates(prepared), "band": [str(band) for band in prepared["band"].values]},
         "dataset": entry.name,
-        "simulated": entry.simulated,
-        **{key: entry.metadata[key] for key in ("license", "citation") if key in entry.metadata},
+        **entry.origin,
         "legend": series.attrs["legend"],
         "recipe": recipe.to_dict(),
         "open_series": options,

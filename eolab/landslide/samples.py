@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,12 +145,10 @@ def sample_producer(
 
 def store_metadata(entry: DataEntry, normalise: str) -> dict[str, Any]:
     """Return what a store of the study says of itself."""
-    facts: Mapping[str, Any] = entry.metadata
     return {
         "coords": {"band": list(channels.STORED)},
         "dataset": entry.name,
-        "simulated": entry.simulated,
-        **{key: facts[key] for key in ("license", "citation") if key in facts},
+        **entry.origin,
         "normalise": normalise,
         "pixel_area_m2": reader.PIXEL_AREA_M2,
     }

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
+from eolab import evaluation
 from eolab.errors import DataError, ParameterError, did_you_mean
 from eolab.landslide.boosting import Boosting, fit_boosting, permutation_importance, probability
 from eolab.landslide.channels import GROUPS
@@ -43,7 +43,6 @@ __all__ = [
 # Values of the pixel itself: no neighbourhood, no minimum or maximum of its patch
 CHANNELS = (*GROUPS["bands"], *GROUPS["indices"])
 PERCENTILES = (5, 50, 95)
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CLASSES = ("elsewhere", "landslide")
 AT_ONCE = 16  # patches in memory
 
@@ -209,36 +208,8 @@ def feature_distributions(
         weight: Of each row, a column or values; by default the column ``weight`` where there is one.
 
     Returns:
-        Two rows a feature, the best separated first: feature, class ("elsewhere", "landslide"), quantiles
-        q05, q25, q50, q75, q95, and auc: the probability that a landslide row has the larger value (ties
-        count half), 0.5 where the feature does not separate. NaN where a class has no row.
+        See :func:`eolab.evaluation.distributions`; the classes are "elsewhere" and "landslide".
     """
     known, weights = known_rows(table, label, weight)
-    truth = known[label].to_numpy() == 1
-    rows = []
-    for name in features or features_of(table):
-        values = column_of(known, name).to_numpy(float)
-        seen = np.isfinite(values)
-        auc = _auc(truth[seen], values[seen], weights[seen])
-        for kind, text in enumerate(CLASSES):
-            chosen = seen & (truth == bool(kind))
-            rows.append((name, text, *_quantiles(values[chosen], weights[chosen]), auc))
-    columns = ["feature", "class", *(f"q{100 * q:02.0f}" for q in QUANTILES), "auc"]
-    found = pd.DataFrame(rows, columns=columns)
-    order = (found["auc"] - 0.5).abs().sort_values(ascending=False, kind="stable").index
-    return found.loc[order].reset_index(drop=True)
-
-
-def _quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return weighted quantiles, each value at the middle of its weight, linear between."""
-    if not len(values):
-        return np.full(len(QUANTILES), np.nan)
-    order = np.argsort(values, kind="stable")
-    middle = np.cumsum(weights[order]) - weights[order] / 2
-    return np.interp(QUANTILES, middle / weights.sum(), values[order])
-
-
-def _auc(truth: np.ndarray, values: np.ndarray, weights: np.ndarray) -> float:
-    if truth.all() or not truth.any():
-        return float("nan")
-    return float(roc_auc_score(truth, values, sample_weight=weights))
+    chosen = pd.DataFrame({name: column_of(known, name) for name in features or features_of(table)})
+    return evaluation.distributions(chosen, known[label].to_numpy() == 1, CLASSES, weights)

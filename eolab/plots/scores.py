@@ -17,6 +17,9 @@ from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, styled
 
 Normalise = Literal["truth", "prediction", "none"]
 
+GROUPS = {"against": "Against the {}", "level": "Per {}", "among": "{}"}
+"""Columns that group the bars of a figure, and how their values read in its legend."""
+
 
 @styled
 def confusion(
@@ -68,21 +71,23 @@ def score_bars(table: pd.DataFrame, label: str = "", ax: Axes | None = None, tit
 
     Args:
         table: A row a model: ``name``, ``estimate``, ``low`` and ``high`` (NaN where no interval is known)
-            and, where known, ``baseline`` (bool), ``against`` (a group of bars for each) and ``statistic``.
+            and, where known, ``baseline`` (bool), ``statistic``, and one of ``against``, ``level`` and
+            ``among``: a group of bars for each of its values.
         label: Which score; the table's ``statistic`` unless told.
         ax: Where to draw.
         title: Title of the picture.
     """
-    groups = table["against"].unique() if "against" in table else [""]
+    column = next((name for name in GROUPS if name in table), "")
+    groups = table[column].unique() if column else [""]
     names = list(dict.fromkeys(table["name"]))
     ax = axes_of(ax, 7.2, 1.2 + (0.22 + 0.3 * len(groups)) * len(names))
     height = 0.72 / len(groups)
     for number, group in enumerate(groups):
-        rows = table[table["against"] == group] if "against" in table else table
+        rows = table[table[column] == group] if column else table
         at = (
             np.array([names.index(name) for name in rows["name"]]) + (number - (len(groups) - 1) / 2) * height
         )
-        _bars(ax, rows, at, 0.9 * height, OKABE_ITO[number], f"against the {group}" if group else "Model")
+        _bars(ax, rows, at, 0.9 * height, OKABE_ITO[number])
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     statistic = ", ".join(table["statistic"].unique()) if "statistic" in table else "score"
@@ -91,7 +96,8 @@ def score_bars(table: pd.DataFrame, label: str = "", ax: Axes | None = None, tit
     ax.set(xlabel=label or readable(statistic), xlim=(bottom, top + 0.14 * (top - bottom)), title=title)
     ax.grid(True, axis="x")
     if len(groups) > 1 or ("baseline" in table and table["baseline"].any()):
-        _bar_legend(ax, table, list(groups))
+        texts = [GROUPS[column].format(group) if column else "Model" for group in groups]
+        _bar_legend(ax, table, texts)
     return figure_of(ax)
 
 
@@ -101,11 +107,11 @@ def readable(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _bars(ax: Axes, rows: pd.DataFrame, at: np.ndarray, height: float, color: str, label: str) -> None:
+def _bars(ax: Axes, rows: pd.DataFrame, at: np.ndarray, height: float, color: str) -> None:
     """Draw bars, intervals and numbers of one group; baselines are paler and hatched."""
     value, low, high = (rows[name].to_numpy(float) for name in ("estimate", "low", "high"))
     base = rows["baseline"].to_numpy(bool) if "baseline" in rows else np.zeros(len(rows), bool)
-    ax.barh(at[~base], value[~base], height, color=color, label=label)
+    ax.barh(at[~base], value[~base], height, color=color)
     ax.barh(
         at[base], value[base], height, color=color, alpha=0.4, hatch="///", edgecolor="white", linewidth=0
     )
@@ -115,9 +121,9 @@ def _bars(ax: Axes, rows: pd.DataFrame, at: np.ndarray, height: float, color: st
         ax.annotate(f"{number:.3f}", (end, y), (5, 0), textcoords="offset points", va="center", fontsize=8)
 
 
-def _bar_legend(ax: Axes, table: pd.DataFrame, groups: list[str]) -> None:
+def _bar_legend(ax: Axes, table: pd.DataFrame, names: list[str]) -> None:
     """Say what colours and hatches mean."""
-    names = [f"Against the {group}" for group in groups] if len(groups) > 1 else ["Model"]
+    names = names if len(names) > 1 else ["Model"]
     handles = [Patch(color=OKABE_ITO[number], label=name) for number, name in enumerate(names)]
     if "baseline" in table and table["baseline"].any():
         handles.append(Patch(facecolor="#aaaaaa", hatch="///", edgecolor="white", label="Baseline"))
