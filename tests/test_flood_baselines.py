@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import metrics as reference
+from sklearn.linear_model import LogisticRegression
 
 from eolab import flood
 from eolab.errors import ParameterError
 from eolab.flood import baselines
+from eolab.flood.answers import choose_threshold
+from eolab.flood.timelines import make_timelines
 from eolab.store import write_store
 
 H, W = 12, 10
@@ -59,7 +63,7 @@ def stores(tmp_path_factory):
 
 
 def test_statistics_are_those_of_numpy(stores):
-    table = baselines.image_table(stores["S1"], progress=False)
+    table = flood.image_table(stores["S1"], progress=False)
     values = stores["S1"].gather(np.array([7]), ["image"])["image"][0, ..., 1].ravel()
     row = table.iloc[7]
     assert (row["scene"], row["flooded"]) == ("b", False)
@@ -69,10 +73,10 @@ def test_statistics_are_those_of_numpy(stores):
 
 
 def test_water_and_dark_pixels_are_shares_of_those_with_a_value(stores):
-    optical = baselines.image_table(stores["S2"], progress=False)
+    optical = flood.image_table(stores["S2"], progress=False)
     assert optical.loc[optical["flooded"], "water"].tolist() == pytest.approx([0.4] * 6)
     assert (optical.loc[~optical["flooded"], "water"] == 0).all()
-    radar = baselines.image_table(stores["S1"], progress=False)
+    radar = flood.image_table(stores["S1"], progress=False)
     assert (radar.loc[radar["flooded"], "dark"].between(0.35, 0.55)).all()  # a window blurs the edge
     assert (radar.loc[~radar["flooded"], "dark"] < 0.02).all()
     assert "water" not in radar
@@ -81,10 +85,10 @@ def test_water_and_dark_pixels_are_shares_of_those_with_a_value(stores):
 
 @pytest.mark.parametrize(
     ("sensor", "name"),
-    [("S1", "dark_radar"), ("S2", "water_index"), ("S1", "statistics"), ("S2", "statistics")],
+    [(sensor, name) for name, sensor in baselines.SENSOR_OF.items() if name != "majority"],
 )
 def test_a_baseline_finds_floods_of_scenes_that_it_did_not_see(stores, sensor, name):
-    table = baselines.image_table(stores[sensor], progress=False)
+    table = flood.image_table(stores[sensor], progress=False)
     train, test = (table[table["scene"].isin(list(scenes))] for scenes in ("abde", "cf"))
     score = baselines.fit(name, train).score(test)
     assert score.shape == (12,)
@@ -94,14 +98,173 @@ def test_a_baseline_finds_floods_of_scenes_that_it_did_not_see(stores, sensor, n
 
 
 def test_the_majority_gives_the_share_of_training(stores):
-    table = baselines.image_table(stores["S1"], progress=False)
+    table = flood.image_table(stores["S1"], progress=False)
     score = baselines.fit("majority", table).score(table[:3])
     np.testing.assert_allclose(score, 6 / 36)
 
 
 def test_what_is_missing_is_named(stores):
-    table = baselines.image_table(stores["S1"], progress=False)
+    table = flood.image_table(stores["S1"], progress=False)
     with pytest.raises(ParameterError, match="no baseline 'majorty'"):
         baselines.fit("majorty", table)
     with pytest.raises(ParameterError, match="'water_index' needs a store with a water index"):
         baselines.fit("water_index", table)
+
+
+# === Answers at every step, and scores on own images ===
+
+SPLITS = dict(zip("abcdef", ["train", "train", "validation", "train", "validation", "test"], strict=True))
+DAYS = {"S1": [1, 3, 7, 9, 12], "S2": [2, 3, 8]}  # of January 2019
+
+
+def image_numbers(sensor: str, seed: int = 0) -> pd.DataFrame:
+    """Numbers of images without a store: 12 scenes, every other one flooded from the 7th on."""
+    rng = np.random.default_rng((seed, len(DAYS[sensor])))
+    rows = [
+        (f"{scene}{n}", pd.Timestamp(2019, 1, day), split, n == 1 and day >= 7)
+        for scene, split in SPLITS.items()
+        for n in range(2)
+        for day in DAYS[sensor]
+    ]
+    table = pd.DataFrame(rows, columns=["scene", "date", "split", "flooded"])
+    noise = rng.normal(0, 0.2, (len(table), 3))
+    table["VH_mean"] = -18 - 4 * table["flooded"] + 5 * noise[:, 0]
+    table["VH_p50"] = np.where(rng.random(len(table)) < 0.1, np.nan, table["VH_mean"] + noise[:, 1])
+    share = (0.2 + 0.4 * table["flooded"] + noise[:, 2]).clip(0, 1)
+    return table.assign(**{"dark" if sensor == "S1" else "water": share})
+
+
+@pytest.fixture
+def numbers():
+    return {sensor: image_numbers(sensor) for sensor in DAYS}
+
+
+@pytest.fixture
+def lines(numbers):
+    made = make_timelines(numbers, "union")
+    return {part: [line for line in made if SPLITS[line.scene[0]] == part] for part in ("validation", "test")}
+
+
+def regression(train: pd.DataFrame) -> tuple[LogisticRegression, list[str], pd.Series, pd.Series]:
+    """The baseline of statistics anew: the fit, its columns, and what they are centred and scaled by."""
+    columns = ["VH_mean", "VH_p50"]
+    means = train[columns].mean()
+    filled = train[columns].fillna(means)
+    centre, scale = filled.mean(), filled.std(ddof=0)
+    model = LogisticRegression(max_iter=2000, class_weight="balanced")
+    model.fit(((filled - centre) / scale).to_numpy(), train["flooded"])
+    return model, columns, centre, scale
+
+
+def test_each_baseline_answers_every_step_of_every_scene(numbers, lines):
+    found = baselines.answer(baselines.NAMES, numbers, lines)
+    assert list(found) == list(baselines.NAMES)
+    for name, parts in found.items():
+        assert list(parts) == ["validation", "test"]
+        for part, table in parts.items():
+            assert table["scene"].unique().tolist() == [line.scene for line in lines[part]], name
+            assert len(table) == 4 * 7 if part == "validation" else 2 * 7
+            assert table["probability"].between(0, 1).all()
+
+
+def test_a_baseline_stands_by_its_word_from_image_to_image(numbers, lines):
+    table = baselines.answer(["water_index"], numbers, lines)["water_index"]["test"]
+    images = numbers["S2"]
+    before = images.loc[images["split"] == "train", "water"].median()
+    for scene in ("f0", "f1"):
+        one, two, three = images.loc[images["scene"] == scene, "water"]
+        days = table.loc[table["scene"] == scene, "date"].dt.day.tolist()
+        assert days == [1, 2, 3, 7, 8, 9, 12]
+        expected = [before, one, two, two, three, three, three]
+        assert table.loc[table["scene"] == scene, "probability"].tolist() == pytest.approx(expected)
+
+
+def test_the_majority_says_the_same_at_every_step(numbers, lines):
+    table = baselines.answer(["majority"], numbers, lines)["majority"]["validation"]
+    share = numbers["S1"].query("split == 'train'")["flooded"].mean()
+    assert table["probability"].tolist() == pytest.approx([share] * 28)
+
+
+def test_statistics_are_answered_by_a_regression_on_training_images_alone(numbers, lines):
+    found = baselines.answer(["statistics_s1"], numbers, lines)["statistics_s1"]["test"]
+    images = numbers["S1"]
+    model, columns, centre, scale = regression(images[images["split"] == "train"])
+    own = images[images["scene"] == "f1"]
+    filled = own[columns].fillna(images.loc[images["split"] == "train", columns].mean())
+    expected = model.predict_proba(((filled - centre) / scale).to_numpy())[:, 1]
+    seen = found[(found["scene"] == "f1") & found["S1"]]
+    assert seen["probability"].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+    changed = {k: table.copy() for k, table in numbers.items()}
+    changed["S1"].loc[images["split"] != "train", "flooded"] ^= True
+    again = baselines.answer(["statistics_s1"], changed, lines)["statistics_s1"]["test"]
+    pd.testing.assert_frame_equal(again, found)
+
+
+def test_scores_on_own_images_are_those_of_scikit_learn_with_the_threshold_of_validation(numbers):
+    scores = baselines.own_scores(["dark_radar", "water_index"], numbers, replicates=30)
+    for name, sensor, column in (("dark_radar", "S1", "dark"), ("water_index", "S2", "water")):
+        images = numbers[sensor]
+        held, test = (images[images["split"] == split] for split in ("validation", "test"))
+        own = scores[scores["name"] == name].set_index("statistic")
+        truth, values = test["flooded"], test[column]
+        assert own.loc["average_precision", "estimate"] == pytest.approx(
+            reference.average_precision_score(truth, values)
+        )
+        limit = choose_threshold(held.assign(probability=held[column], padded=False))
+        said = values >= limit
+        assert own.loc["balanced_accuracy", "estimate"] == reference.balanced_accuracy_score(truth, said)
+        assert own.loc["f1", "estimate"] == pytest.approx(reference.f1_score(truth, said))
+        assert set(own["samples"]) == {len(test)}
+        assert own["baseline"].all()
+
+
+def test_labels_of_the_test_choose_no_threshold(numbers):
+    """With all test labels turned, a flood found is a false alarm: one threshold, two sides of it."""
+    turned = {k: table.copy() for k, table in numbers.items()}
+    turned["S1"].loc[turned["S1"]["split"] == "test", "flooded"] ^= True
+    one, other = (
+        baselines.own_scores(["dark_radar"], some, replicates=10).set_index("statistic")["estimate"]
+        for some in (numbers, turned)
+    )
+    assert one["accuracy"] != 0.5
+    assert other["accuracy"] == pytest.approx(1 - one["accuracy"])
+    assert other["balanced_accuracy"] == pytest.approx(1 - one["balanced_accuracy"])
+
+
+def test_the_threshold_is_the_same_whichever_test_images_count(numbers):
+    images = numbers["S2"]
+    clear = pd.Series(np.arange(len(images)) % 2 == 0)
+    scores = [
+        baselines.own_scores(["water_index"], numbers, among, replicates=10).set_index("statistic")
+        for among in (None, {"S2": clear}, {"S2": ~clear}, {"S1": clear})
+    ]
+    whole, one, other, unchanged = (table["estimate"]["accuracy"] for table in scores)
+    counts = [table["samples"].iloc[0] for table in scores]
+    assert counts == [6, 3, 3, 6]
+    assert whole * 6 == pytest.approx(one * 3 + other * 3)
+    assert unchanged == whole
+
+
+def test_weights_are_those_of_the_regression_on_training_images(numbers):
+    table = baselines.weight_table(numbers)
+    assert list(table.columns) == ["sensor", "feature", "weight"]
+    assert table["sensor"].tolist() == ["S1", "S1", "S2", "S2"]
+    for sensor, part in table.groupby("sensor"):
+        train = numbers[sensor].query("split == 'train'")
+        model, columns, _, _ = regression(train)
+        assert part["feature"].tolist() == columns
+        assert part["weight"].tolist() == pytest.approx(model.coef_[0].tolist(), rel=1e-3)
+    assert (table.loc[table["feature"] == "VH_mean", "weight"] < 0).all()  # darker is wetter
+
+
+@pytest.mark.parametrize("use", ["answer", "own_scores"])
+def test_a_name_or_a_sensor_that_is_not_there_is_said(numbers, lines, use):
+    def call(name, tables):
+        if use == "answer":
+            return baselines.answer([name], tables, lines)
+        return baselines.own_scores([name], tables, replicates=10)
+
+    with pytest.raises(ParameterError, match="no baseline 'dark': did you mean 'dark_radar'"):
+        call("dark", numbers)
+    with pytest.raises(ParameterError, match="'water_index' reads images of S2, found tables of S1"):
+        call("water_index", {"S1": numbers["S1"]})

@@ -9,6 +9,7 @@ import pytest
 from eolab.errors import ParameterError
 from eolab.flood.batches import SceneBatches
 from eolab.flood.timelines import make_timelines
+from eolab.flood.views import select
 from eolab.store import ArraySpec, write_store
 
 LENGTHS = {"a": (4, 2), "b": (1, 3), "c": (6, 0), "d": (2, 2), "e": (5, 1)}
@@ -42,10 +43,11 @@ def stores(tmp_path_factory):
             return {"image": image.astype("float32"), "label": rows["flooded"].to_numpy("uint8")}
 
         folder = tmp_path_factory.mktemp(sensor) / "store"
+        metadata = {"coords": {"band": [f"c{k}" for k in range(1 + number)]}}
         found[sensor] = write_store(
-            folder, sensor_table(number), arrays, "scene", produce, {}, progress=False
+            folder, sensor_table(number), arrays, "scene", produce, {}, metadata, progress=False
         )
-    return found
+    return select(found, {"S1": ["c0"], "S2": ["c0", "c1"]})
 
 
 def make(stores, join="union", batch_size=2, sensors=("S1", "S2"), **options):

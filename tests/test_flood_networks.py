@@ -25,8 +25,7 @@ def stores(tmp_path_factory):
     twin = twins.write(root / "twin", seed=2, train=9, test=3, size=48, progress=False)
     images, files = reader.index(twin), reader.check_layout(twin, progress=False)
     tables = {k: flood.sample_table(images, files, twin, sensor) for k, sensor in SENSORS.items()}
-    together = pd.concat(tables.values(), ignore_index=True)
-    splits = together.assign(split=flood.split_column(together).astype(str)).groupby("scene")["split"].first()
+    splits = flood.scene_splits(tables.values())
     found = {}
     for key, sensor in SENSORS.items():
         table = tables[key].assign(split=tables[key]["scene"].map(splits))
@@ -40,7 +39,7 @@ def stores(tmp_path_factory):
             {"coords": {"band": list(sensor.channels)}, "sensor": key},
             progress=False,
         )
-    return found
+    return flood.select(found, {key: sensor.channels for key, sensor in SENSORS.items()})
 
 
 def fit(stores, folder, **options):
@@ -49,7 +48,7 @@ def fit(stores, folder, **options):
 
 
 def test_scenes_belong_to_one_split(stores):
-    lines = {s: networks.timelines_of(stores, s, "union") for s in ("train", "validation", "test")}
+    lines = {s: flood.timelines_of(stores, s, "union") for s in ("train", "validation", "test")}
     names = {split: {line.scene for line in part} for split, part in lines.items()}
     assert {split: len(part) for split, part in names.items()} == {"train": 6, "validation": 3, "test": 3}
     assert names["test"] == {"0", "1", "2"}
@@ -59,13 +58,13 @@ def test_scenes_belong_to_one_split(stores):
 @pytest.mark.parametrize("join", ["union", pytest.param("pad", marks=pytest.mark.slow)])
 def test_every_image_gets_one_probability(stores, tmp_path, join):
     fitted = fit(stores, tmp_path, join=join)
-    lines = networks.timelines_of(stores, "test", join)
+    lines = flood.timelines_of(stores, "test", join)
     found = networks.predict(fitted, stores, lines, progress=False)
     assert len(found) == sum(line.length for line in lines)
     assert found["probability"].between(0, 1).all()
     assert found.groupby("scene")["step"].apply(lambda s: (s == range(len(s))).all()).all()
-    for sensor, store in stores.items():
-        test = store.table[store.table["split"] == "test"]
+    for sensor, view in stores.items():
+        test = view.table[view.table["split"] == "test"]
         assert found[sensor].sum() == len(test)
     assert list(fitted.history["epoch"]) == [1, 2]
 
@@ -73,7 +72,7 @@ def test_every_image_gets_one_probability(stores, tmp_path, join):
 @pytest.mark.slow
 def test_late_networks_answer_once_a_scene(stores, tmp_path):
     fitted = fit(stores, tmp_path, join="late")
-    found = networks.predict(fitted, stores, networks.timelines_of(stores, "test", "late"), progress=False)
+    found = networks.predict(fitted, stores, flood.timelines_of(stores, "test", "late"), progress=False)
     assert found["scene"].tolist() == ["0", "1", "2"]
 
 
@@ -81,7 +80,7 @@ def test_late_networks_answer_once_a_scene(stores, tmp_path):
 def test_one_sensor_alone(stores, tmp_path):
     only = {"S2": stores["S2"]}
     fitted = fit(only, tmp_path)
-    found = networks.predict(fitted, only, networks.timelines_of(only, "test", "union"), progress=False)
+    found = networks.predict(fitted, only, flood.timelines_of(only, "test", "union"), progress=False)
     assert found["S2"].all()
     assert not found["S1"].any()
 

@@ -111,13 +111,40 @@ def test_a_bad_file_of_another_channel_costs_nothing(images, files, twin):
 
 def test_whole_scenes_are_split_and_the_test_is_the_published_one(images, files, twin):
     tables = [flood.sample_table(images, files, twin, s) for s in (flood.Radar(), flood.Optical())]
-    table = pd.concat(tables, ignore_index=True)
-    table["split"] = flood.split_column(table, 1 / 3, seed=4).astype(str)
-    by_scene = table.groupby("scene")["split"].agg(["first", "nunique"])
-    assert (by_scene["nunique"] == 1).all()
-    assert by_scene["first"].value_counts().to_dict() == {"train": 6, "validation": 3, "test": 3}
-    assert set(table.loc[table["split"] == "test", "published"]) == {"test"}
-    assert (flood.split_column(table, 1 / 3, seed=4).astype(str) == table["split"]).all()
+    split = flood.scene_splits(tables, 1 / 3, seed=4)
+    assert split.index.is_unique
+    assert split.value_counts().to_dict() == {"train": 6, "validation": 3, "test": 3}
+    published = pd.concat(tables).groupby("scene")["published"].first()
+    assert set(published[split[split == "test"].index]) == {"test"}
+    assert set(published[split[split != "test"].index]) == {"train"}
+    flooded = pd.concat(tables).groupby("scene")["flooded"].any()
+    assert flooded[split[split == "validation"].index].nunique() == 2
+    assert flood.scene_splits(tables, 1 / 3, seed=4).equals(split)
+    others = [
+        set(flood.scene_splits(tables, 1 / 3, seed=s)[lambda x: x == "validation"].index) for s in range(5)
+    ]
+    assert len({frozenset(one) for one in others}) > 1
+
+
+def test_change_is_against_the_first_images_and_looks_at_no_later_one(images, twin):
+    scene = images.loc[images["sensor"] == "S1", "scene"].iloc[0]
+    series, _ = reader.read_series(twin, reader.of_scene(images, scene, "S1"), ["VH"], SIZE)
+    sensor = flood.Radar(("VH",), reference=2)
+    assert sensor.layers == ("VH", "VH_change")
+    found = sensor.compute(series["image"])
+    assert found.shape == (series.sizes["time"], *SIZE, 2)
+    dry = np.nanmean(found[:2, ..., 0], axis=0)  # the median of two is their mean
+    np.testing.assert_allclose(found[..., 1], found[..., 0] - dry, atol=1e-5)
+    cut = sensor.compute(series["image"][:3])
+    np.testing.assert_array_equal(cut, found[:3])
+    assert flood.Optical(("B04", "MNDWI"), reference=1).layers == (
+        "B04",
+        "MNDWI",
+        "B04_change",
+        "MNDWI_change",
+    )
+    with pytest.raises(ParameterError, match="reference is -1"):
+        flood.Optical(reference=-1)
 
 
 def test_the_store_has_the_images_scene_by_scene(images, files, twin, tmp_path):

@@ -1,19 +1,43 @@
 """Domain functions of the flood study (SEN12-FLOOD).
 
 Each image of a scene tells whether a flood has been seen there by its day (Rambour et al. 2020,
-https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020).
+https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020). :mod:`eolab.flood.networks`, which loads
+Keras, is imported by itself.
 """
 
-from eolab.flood.samples import sample_producer, sample_table, split_column, store_arrays, store_metadata
+from eolab.flood import answers, baselines, delay, explore, report
+from eolab.flood.image_tables import features, image_table
+from eolab.flood.samples import (
+    fingerprint,
+    sample_producer,
+    sample_table,
+    scene_splits,
+    store_arrays,
+    store_metadata,
+)
 from eolab.flood.sensors import RADAR_FLOOR_DB, Optical, Radar
+from eolab.flood.timelines import make_timelines, timelines_of
+from eolab.flood.views import SensorView, select
 
 __all__ = [
     "RADAR_FLOOR_DB",
     "Optical",
     "Radar",
+    "SensorView",
+    "answers",
+    "baselines",
+    "delay",
+    "explore",
+    "features",
+    "fingerprint",
+    "image_table",
+    "make_timelines",
+    "report",
     "sample_producer",
     "sample_table",
-    "split_column",
+    "scene_splits",
+    "select",
     "store_arrays",
     "store_metadata",
+    "timelines_of",
 ]

@@ -1,101 +1,43 @@
 """Baselines of the flood study, one image at a time: what a network that reads whole series must beat.
 
-============ ======================================================================================
-majority     the share of flooded images in training
-water_index  share of the pixels whose water index is above 0, in the optical image
-dark_radar   share of the pixels that lost more than 3 dB against the scene's usual backscatter
-statistics   mean, spread and percentiles of each channel → logistic regression
-============ ======================================================================================
+============= =====================================================================================
+majority      the share of flooded images in training
+water_index   share of the pixels whose water index is above 0, in the optical image
+dark_radar    share of the pixels that lost more than 3 dB against the scene's first images
+statistics_s1 mean, spread and percentiles of each channel of the radar image → logistic regression
+statistics_s2 the same of the optical image
+============= =====================================================================================
 
-Each gives a score from 0 to 1 an image; a threshold is chosen on validation images. The scene's usual
-backscatter is the median over its whole series: no label is looked at, and most days are dry.
+Each gives a score from 0 to 1 an image; a threshold is chosen on validation images. A scene's first images
+stand for its dry state: no label is looked at, and in the published lists no scene is flooded in its first.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import uniform_filter
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eolab.errors import ParameterError, did_you_mean
-from eolab.progress import track
-from eolab.store import Store
+from eolab import evaluation
+from eolab.errors import DataError, ParameterError, did_you_mean
+from eolab.flood.answers import choose_threshold, held
+from eolab.flood.image_tables import statistic_columns
+from eolab.flood.timelines import Timeline
 
-NAMES = ("majority", "water_index", "dark_radar", "statistics")
-DROP_DB = 3.0
-SPECKLE_PX = 3  # side of the window that speckle is averaged in
-PERCENTILES = (5, 25, 50, 75, 95)
-WATER_INDICES = ("MNDWI", "NDWI")
-
-
-def image_table(store: Store, progress: bool = True) -> pd.DataFrame:
-    """Return a row an image with its numbers; images are read scene by scene.
-
-    Args:
-        store: Store of one sensor, see :func:`eolab.flood.store_arrays`.
-        progress: Whether to show progress.
-
-    Returns:
-        Columns scene, date, flooded; of each channel c ``c_mean``, ``c_std`` and ``c_p5`` to ``c_p95``, NaN
-        where an image has no value; ``water`` where a channel is a water index, and ``dark`` of a radar
-        store: the shares that the baselines of these names score by.
-    """
-    table = store.table.reset_index(drop=True)
-    names, parts = list(store.metadata["coords"]["band"]), []
-    scenes = table.groupby("scene", sort=False).indices
-    for rows in track(scenes.values(), "Images", total=len(scenes), unit="scene", progress=progress):
-        images = store.gather(np.asarray(rows), ["image"])["image"]  # (T, H, W, C)
-        part = _statistics(images, names)
-        index = next((name for name in WATER_INDICES if name in names), None)
-        if index:
-            part["water"] = _share(images[..., names.index(index)] > 0, images[..., names.index(index)])
-        if store.metadata.get("sensor") == "S1":
-            part["dark"] = _dark(images[..., -1])
-        parts.append(
-            pd.concat([table.loc[rows, ["scene", "date", "flooded"]].reset_index(drop=True), part], axis=1)
-        )
-    return pd.concat(parts, ignore_index=True)
-
-
-def _statistics(images: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
-    """Return mean, standard deviation and percentiles of each channel of images (T, H, W, C)."""
-    columns: dict[str, np.ndarray] = {}
-    for name, values in zip(names, np.moveaxis(images, -1, 0), strict=True):
-        flat = values.reshape(len(values), -1)
-        columns |= {f"{name}_mean": np.nanmean(flat, axis=1), f"{name}_std": np.nanstd(flat, axis=1)}
-        for percent, found in zip(PERCENTILES, np.nanpercentile(flat, PERCENTILES, axis=1), strict=True):
-            columns[f"{name}_p{percent}"] = found
-    return pd.DataFrame(columns)
-
-
-def _share(chosen: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the share of the pixels with a value that are chosen, of images (T, H, W)."""
-    seen = np.isfinite(values)
-    return (chosen & seen).sum((1, 2)) / np.maximum(seen.sum((1, 2)), 1)
-
-
-def _dark(decibels: np.ndarray) -> np.ndarray:
-    """Return the share of pixels that lost backscatter against the scene's median, of images (T, H, W)."""
-    seen = np.isfinite(decibels)
-    power = np.where(seen, 10 ** (decibels / 10), 0)
-    window = (1, SPECKLE_PX, SPECKLE_PX)
-    weight = uniform_filter(seen.astype(np.float64), window)
-    mean = np.divide(
-        uniform_filter(power, window), weight, out=np.full(power.shape, np.nan), where=weight > 0.1
-    )
-    smooth = 10 * np.log10(np.where(seen, mean, np.nan))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a pixel without a value on any day
-        usual = np.nanmedian(smooth, axis=0)
-    return _share(smooth < usual - DROP_DB, smooth)
+SENSOR_OF = {
+    "majority": "S1",
+    "water_index": "S2",
+    "dark_radar": "S1",
+    "statistics_s1": "S1",
+    "statistics_s2": "S2",
+}
+NAMES = tuple(SENSOR_OF)
 
 
 @dataclass(frozen=True)
@@ -104,7 +46,7 @@ class Baseline:
 
     Attributes:
         name: One of :data:`NAMES`.
-        score: From rows of :func:`image_table` to a score from 0 to 1 each.
+        score: From rows of :func:`eolab.flood.image_table` to a score from 0 to 1 each.
     """
 
     name: str
@@ -116,7 +58,7 @@ def fit(name: str, train: pd.DataFrame, seed: int = 0) -> Baseline:
 
     Args:
         name: One of :data:`NAMES`.
-        train: Rows of :func:`image_table`.
+        train: Rows of :func:`eolab.flood.image_table` of its sensor.
         seed: Of the logistic regression.
 
     Raises:
@@ -127,7 +69,7 @@ def fit(name: str, train: pd.DataFrame, seed: int = 0) -> Baseline:
     if name == "majority":
         share = float(train["flooded"].mean())
         return Baseline(name, lambda rows: np.full(len(rows), share))
-    if name == "statistics":
+    if name.startswith("statistics"):
         return Baseline(name, _Statistics(train, seed))
     column, needed = {"water_index": ("water", "a water index"), "dark_radar": ("dark", "Sentinel-1")}[name]
     if column not in train:
@@ -139,7 +81,12 @@ class _Statistics:
     """Logistic regression of the flood on an image's statistics; a missing one counts as the mean."""
 
     def __init__(self, train: pd.DataFrame, seed: int) -> None:
-        self.columns = [c for c in train if c not in ("scene", "date", "flooded", "water", "dark")]
+        if train["flooded"].nunique() < 2:
+            raise DataError(
+                f"The {len(train)} training images are all of one label: expected some with and some without "
+                "a flood. Take more scenes, or another seed of the split."
+            )
+        self.columns = statistic_columns(train)
         self.means = train[self.columns].mean()
         self.model: Any = make_pipeline(
             StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced", random_state=seed)
@@ -151,3 +98,101 @@ class _Statistics:
 
     def _table(self, rows: pd.DataFrame) -> np.ndarray:
         return rows[self.columns].fillna(self.means).to_numpy(np.float64)
+
+
+def answer(
+    names: Sequence[str],
+    numbers: Mapping[str, pd.DataFrame],
+    lines: Mapping[str, Sequence[Timeline]],
+    seed: int = 0,
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """Fit baselines on the images to train on, and let each answer at every step of some scenes.
+
+    A baseline sees one image at a time and stands by its word until the next image of its sensor.
+
+    Args:
+        names: Of :data:`NAMES`.
+        numbers: By sensor, :func:`eolab.flood.image_table` with a column ``split``, as the store is ordered.
+        lines: Scenes by what they are, "validation" and "test", not joined "late".
+        seed: Of the logistic regressions.
+
+    Returns:
+        By name and part, see :mod:`eolab.flood.answers`.
+
+    Raises:
+        ParameterError: If a name is unknown, or the stores lack what a baseline scores by.
+    """
+    found: dict[str, dict[str, pd.DataFrame]] = {}
+    for name in names:
+        images, scores = _scored(name, numbers, seed)
+        usual = float(np.median(scores[(images["split"] == "train").to_numpy()]))  # before the first image
+        found[name] = {part: held(some, SENSOR_OF[name], scores, usual) for part, some in lines.items()}
+    return found
+
+
+def own_scores(
+    names: Sequence[str],
+    numbers: Mapping[str, pd.DataFrame],
+    among: Mapping[str, pd.Series] | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Score baselines on the test images of their own sensors, thresholds chosen on validation images.
+
+    Args:
+        names: Of :data:`NAMES`.
+        numbers: As in :func:`answer`.
+        among: By sensor, which test images count; all by default.
+        replicates: Bootstrap replicates, over scenes.
+        seed: Of the regressions and the bootstrap.
+
+    Returns:
+        As :func:`eolab.evaluation.binary_scores`.
+
+    Raises:
+        ParameterError: If a name is unknown, or the stores lack what a baseline scores by.
+    """
+    parts = []
+    for name in names:
+        images, score = _scored(name, numbers, seed)
+        rows = pd.DataFrame({"probability": score, "flooded": images["flooded"], "padded": False})
+        limit = choose_threshold(rows[images["split"] == "validation"])
+        chosen = images["split"] == "test"
+        chosen &= (among or {}).get(SENSOR_OF[name], True)
+        parts.append(
+            evaluation.binary_scores(
+                {name: score[chosen]},
+                rows.loc[chosen, "flooded"].to_numpy(np.uint8),
+                {name: limit},
+                groups=images.loc[chosen, "scene"].to_numpy(str),
+                baselines=names,
+                replicates=replicates,
+                seed=seed,
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _scored(name: str, numbers: Mapping[str, pd.DataFrame], seed: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the images of a baseline's sensor, and their scores by the baseline fitted on training ones."""
+    if name not in NAMES:
+        raise ParameterError(f"There is no baseline {name!r}: {did_you_mean(name, NAMES)}")
+    sensor = SENSOR_OF[name]
+    if sensor not in numbers:
+        raise ParameterError(
+            f"Baseline {name!r} reads images of {sensor}, found tables of {', '.join(numbers) or 'none'}: "
+            "give one of its sensor, or leave the baseline out."
+        )
+    images = numbers[sensor]
+    train = images[images["split"] == "train"].reset_index(drop=True)
+    return images, fit(name, train, seed).score(images)
+
+
+def weight_table(numbers: Mapping[str, pd.DataFrame], seed: int = 0) -> pd.DataFrame:
+    """Return the weights of the logistic regression of each sensor: sensor, feature, weight."""
+    parts = []
+    for sensor, images in numbers.items():
+        model = _Statistics(images[images["split"] == "train"].reset_index(drop=True), seed)
+        weights = model.model[-1].coef_[0]
+        parts.append(pd.DataFrame({"sensor": sensor, "feature": model.columns, "weight": weights}))
+    return pd.concat(parts, ignore_index=True)

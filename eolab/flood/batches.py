@@ -10,8 +10,8 @@ import numpy as np
 from eolab.batches import weight_table
 from eolab.errors import ParameterError
 from eolab.flood.timelines import Timeline, padded, padded_labels
+from eolab.flood.views import SensorView
 from eolab.legends import IGNORE
-from eolab.store import Store
 
 Batch = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
 
@@ -25,7 +25,7 @@ class SceneBatches(keras.utils.PyDataset):
     Scenes of like length come together; which ones, and the order of the batches, follow from seed and epoch.
 
     Args:
-        stores: Store of each sensor.
+        views: What is read of each sensor.
         timelines: The scenes, see :func:`eolab.flood.timelines.make_timelines`.
         batch_size: Scenes a batch.
         seed: Of the order.
@@ -37,7 +37,7 @@ class SceneBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        stores: Mapping[str, Store],
+        views: Mapping[str, SensorView],
         timelines: Sequence[Timeline],
         batch_size: int = 1,
         *,
@@ -52,7 +52,7 @@ class SceneBatches(keras.utils.PyDataset):
             raise ParameterError(
                 f"Batches need scenes and a positive batch size: got {len(timelines)} and {batch_size}."
             )
-        self.stores, self.timelines = dict(stores), list(timelines)
+        self.views, self.timelines = dict(views), list(timelines)
         self.batch_size, self.seed, self.shuffle, self.flip = batch_size, seed, shuffle, flip
         self.pad, self.epoch = pad, 0
         self.class_weights = weight_table(class_weights)
@@ -107,8 +107,8 @@ class SceneBatches(keras.utils.PyDataset):
         rng = np.random.default_rng((self.seed, self.epoch, index, 1))
         turns = [(int(rng.integers(4)), bool(rng.integers(2))) if self.flip else (0, False) for _ in chosen]
         inputs: dict[str, np.ndarray] = {}
-        for sensor, store in self.stores.items():
-            inputs |= self._gather(sensor, store, chosen, turns, self.length(index, sensor))
+        for sensor, view in self.views.items():
+            inputs |= self._gather(sensor, view, chosen, turns, self.length(index, sensor))
         labels = padded_labels(chosen, 1 if chosen[0].late else self.length(index))
         kept = np.where(labels == IGNORE, 0, labels).astype(np.int32)
         return inputs, kept, self.class_weights[labels]
@@ -116,7 +116,7 @@ class SceneBatches(keras.utils.PyDataset):
     def _gather(
         self,
         sensor: str,
-        store: Store,
+        view: SensorView,
         chosen: list[Timeline],
         turns: list[tuple[int, bool]],
         length: int,
@@ -124,9 +124,9 @@ class SceneBatches(keras.utils.PyDataset):
         """Return image, valid and day of a sensor."""
         rows, days = padded(chosen, sensor, length)
         seen = rows >= 0
-        images = np.zeros((*rows.shape, *store.arrays_spec["image"].shape), np.float32)
+        images = np.zeros((*rows.shape, *view.size, len(view.channels)), np.float32)
         if seen.any():
-            images[seen] = store.gather(rows[seen], ["image"])["image"]
+            images[seen] = view.images(rows[seen])
         for place, (quarter, mirror) in enumerate(turns):
             if quarter or mirror:
                 images[place] = _turned(images[place], quarter, mirror)

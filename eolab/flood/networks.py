@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab import training
+from eolab import models, training
 from eolab.errors import ParameterError, did_you_mean
+from eolab.flood.answers import answer_table
 from eolab.flood.batches import SceneBatches
-from eolab.flood.timelines import Timeline, make_timelines
-from eolab.models.scenes.convlstm import convlstm
+from eolab.flood.timelines import Timeline, timelines_of
+from eolab.flood.views import SensorView
 from eolab.progress import track
 from eolab.readers.sen12flood import SENSORS
-from eolab.store import Store
-
-NETWORKS = {"convlstm": convlstm}
 
 
 @dataclass(frozen=True)
@@ -37,36 +35,14 @@ class SceneNetwork:
     history: pd.DataFrame
 
 
-def timelines_of(stores: Mapping[str, Store], split: str, join: str) -> list[Timeline]:
-    """Return the scenes of a split; column ``split`` of the stores' tables names it.
-
-    Args:
-        stores: Store of each sensor.
-        split: "train", "validation" or "test".
-        join: See :func:`eolab.flood.timelines.make_timelines`.
-    """
-    tables = {sensor: store.table.reset_index(drop=True) for sensor, store in stores.items()}
-    return [
-        line
-        for line in make_timelines(tables, join)
-        if any(_split(tables[sensor], rows) == split for sensor, rows in line.rows.items())
-    ]
-
-
-def _split(table: pd.DataFrame, rows: np.ndarray) -> str:
-    """Return the split of the first image among some rows; empty where there is none."""
-    seen = rows[rows >= 0]
-    return str(table["split"].iloc[seen[0]]) if len(seen) else ""
-
-
 def build(
-    name: str, stores: Mapping[str, Store], *, join: str = "union", seed: int = 0, **options: Any
+    name: str, views: Mapping[str, SensorView], *, join: str = "union", seed: int = 0, **options: Any
 ) -> Any:
-    """Return an untrained network for the images of some stores, statistics of their training split inside.
+    """Return an untrained network for the images of some views, statistics of their training split inside.
 
     Args:
-        name: One of :data:`NETWORKS`.
-        stores: Store of each sensor that the network reads.
+        name: One of ``models.names("scenes")``.
+        views: What the network reads of each sensor.
         join: With "late" it answers once a scene, else for each step.
         seed: Of weights and dropout.
         **options: Of the architecture.
@@ -74,15 +50,17 @@ def build(
     Raises:
         ParameterError: If the name is unknown or the stores have images of several sizes.
     """
-    if name not in NETWORKS:
-        raise ParameterError(f"There is no network {name!r}: {did_you_mean(name, NETWORKS)}")
-    ordered = {sensor: stores[sensor] for sensor in SENSORS if sensor in stores}
-    shapes = {store.arrays_spec["image"].shape[:2] for store in ordered.values()}
-    if len(shapes) != 1:
-        raise ParameterError(f"The stores have images of {sorted(shapes)} pixels: write them with one size.")
-    rows, columns = shapes.pop()
-    statistics = {sensor.lower(): store.statistics for sensor, store in ordered.items()}
-    return NETWORKS[name](
+    known = models.names("scenes")
+    if name not in known:
+        raise ParameterError(f"There is no network {name!r}: {did_you_mean(name, known)}")
+    ordered = {sensor: views[sensor] for sensor in SENSORS if sensor in views}
+    sizes = {view.size for view in ordered.values()}
+    if len(sizes) != 1:
+        raise ParameterError(f"The stores have images of {sorted(sizes)} pixels: write them with one size.")
+    rows, columns = sizes.pop()
+    statistics = {sensor.lower(): view.statistics for sensor, view in ordered.items()}
+    return models.build(
+        name,
         size=(rows, columns),
         bands={key: len(table) for key, table in statistics.items()},
         mean={key: table["mean"].tolist() for key, table in statistics.items()},
@@ -95,7 +73,7 @@ def build(
 
 def fit(
     name: str,
-    stores: Mapping[str, Store],
+    views: Mapping[str, SensorView],
     *,
     folder: str | Path,
     join: str = "union",
@@ -109,8 +87,8 @@ def fit(
     """Train a network on the scenes to train on, and save it as ``model.keras``.
 
     Args:
-        name: One of :data:`NETWORKS`.
-        stores: Store of each sensor that it reads.
+        name: One of ``models.names("scenes")``.
+        views: What it reads of each sensor.
         folder: Where the model, its history and its checkpoint go.
         join: How the sensors' images become steps.
         batch_size: Scenes a step.
@@ -122,13 +100,13 @@ def fit(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    lines = {split: timelines_of(stores, split, join) for split in ("train", "validation")}
+    lines = {split: timelines_of(views, split, join) for split in ("train", "validation")}
     labels = np.concatenate([line.labels for line in lines["train"]])
     weights = training.balanced_weights(labels, 2) if balanced else None
-    network = build(name, stores, join=join, seed=seed, **(options or {}))
+    network = build(name, views, join=join, seed=seed, **(options or {}))
     batches = {
         split: SceneBatches(
-            stores,
+            views,
             part,
             batch_size,
             seed=seed,
@@ -146,31 +124,30 @@ def fit(
 
 
 def predict(
-    fitted: SceneNetwork, stores: Mapping[str, Store], lines: Sequence[Timeline], progress: bool = True
+    fitted: SceneNetwork,
+    views: Mapping[str, SensorView],
+    lines: Sequence[Timeline],
+    *,
+    pad: bool = False,
+    progress: bool = True,
 ) -> pd.DataFrame:
-    """Return the probability of a flood at each image, or of each scene with "late".
+    """Return the probability of a flood at each step, or of each scene with "late".
 
     Args:
         fitted: The network.
-        stores: Store of each sensor that it reads.
+        views: What it reads of each sensor.
         lines: The scenes.
+        pad: Whether all scenes are made as long as the longest, and padding answered too, as in the report.
         progress: Whether to show progress.
 
     Returns:
-        Columns scene, step, date, flooded, probability, and ``S1`` and ``S2``: whether the step has an image
-        of the sensor. Steps that are padding have no row.
+        See :mod:`eolab.flood.answers`.
     """
-    rows = []
-    batches = SceneBatches(stores, lines, 1)
+    length = max(line.length for line in lines) if pad and fitted.join != "late" else None
+    batches = SceneBatches(views, lines, 1, pad=length)
+    found = []
     for place in track(range(len(lines)), "Predicting", total=len(lines), unit="scene", progress=progress):
-        line, (inputs, _, _) = lines[place], batches[place]
-        found = np.asarray(fitted.network.predict_on_batch(inputs))[0, :, 1]  # (T,)
-        if fitted.join == "late":
-            rows.append((line.scene, 0, pd.NaT, bool(line.labels[0]), float(found[0]), True, True))
-            continue
-        for step in range(line.length):
-            seen = {sensor: line.rows.get(sensor, np.full(line.length, -1))[step] >= 0 for sensor in SENSORS}
-            days = [line.dates[s][step] for s in line.dates if seen[s]]
-            flooded = bool(line.labels[step])
-            rows.append((line.scene, step, min(days), flooded, float(found[step]), *seen.values()))
-    return pd.DataFrame(rows, columns=["scene", "step", "date", "flooded", "probability", *SENSORS])
+        steps = length or len(lines[place].labels)
+        answer = np.asarray(fitted.network.predict_on_batch(batches[place][0]))  # (1, T, 2)
+        found.append(answer[0, :steps, 1])
+    return answer_table(lines, found)

@@ -6,7 +6,7 @@ any length and two sensors are put together in batches, and no row is padding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ import pandas as pd
 from eolab import splits
 from eolab.flood.sensors import Optical, Radar
 from eolab.readers import sen12flood as reader
-from eolab.readers.sen12flood_files import MIN_VALID, files_of
-from eolab.store import ArraySpec
+from eolab.readers.sen12flood_files import files_of
+from eolab.store import ArraySpec, fingerprint_files
 
 if TYPE_CHECKING:
     from eolab.catalog import DataEntry
@@ -53,25 +53,26 @@ def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, se
     return table
 
 
-def split_column(table: pd.DataFrame, validation: float = 1 / 3, seed: int = 0) -> pd.Series:
-    """Return train, validation and test of each image: whole scenes, the test as published.
+def scene_splits(tables: Iterable[pd.DataFrame], validation: float = 1 / 3, seed: int = 0) -> pd.Series:
+    """Return train, validation or test by scene: whole scenes, the test as published.
 
     Args:
-        table: Result of :func:`sample_table`, or several of them below each other.
+        tables: Results of :func:`sample_table`, of one sensor or both.
         validation: Share of the scenes to train on that is held back for choices, flooded ones and dry ones
             alike.
         seed: Of the choice.
     """
-    scenes = table.groupby("scene").agg(published=("published", "first"), flooded=("flooded", "any"))
+    images = pd.concat(list(tables), ignore_index=True)
+    scenes = images.groupby("scene").agg(published=("published", "first"), flooded=("flooded", "any"))
     known = scenes[scenes["published"] == "train"].reset_index()
     held = splits.by_group(known, "scene", validation, 0.0, label="flooded", seed=seed)
-    split = pd.Series(held.astype(str).to_numpy(), index=known["scene"])
-    return splits.official(table.assign(split=table["scene"].map(split).fillna("test")))
+    found = pd.Series(held.astype(str).to_numpy(), index=known["scene"])
+    return found.reindex(scenes.index, fill_value="test").rename("split")
 
 
 def store_arrays(sensor: Sensor, size: Size) -> dict[str, ArraySpec]:
     """Return the arrays of a sensor's store: the image, NaN where there is no value, and its label."""
-    shape, attrs = (*size, len(sensor.channels)), {"units": sensor.units}
+    shape, attrs = (*size, len(sensor.layers)), {"units": sensor.units}
     return {
         "image": ArraySpec(("y", "x", "band"), shape, "float32", attrs, "allow"),
         "label": ArraySpec((), (), "uint8", {"long_name": "1 = a flood has been seen"}),
@@ -79,7 +80,7 @@ def store_arrays(sensor: Sensor, size: Size) -> dict[str, ArraySpec]:
 
 
 def sample_producer(
-    root: str | Path, images: pd.DataFrame, sensor: Sensor, size: Size, min_valid: float = MIN_VALID
+    root: str | Path, images: pd.DataFrame, sensor: Sensor, size: Size
 ) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
     """Return the function that reads and computes the images of one scene.
 
@@ -88,26 +89,28 @@ def sample_producer(
         images: Result of :func:`eolab.readers.sen12flood.index`.
         sensor: Which channels are wanted.
         size: Rows and columns.
-        min_valid: Smallest share of pixels with a value, as in the check.
     """
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
         chosen = reader.slices_of(images, rows["rows"])
-        series, _ = reader.read_series(root, chosen, sensor.read, size, min_valid)
+        series, _ = reader.read_series(root, chosen, sensor.read, size, min_valid=0.0)  # the check has judged
         return {"image": sensor.compute(series["image"]), "label": rows["flooded"].to_numpy(np.uint8)}
 
     return produce
 
 
+def fingerprint(root: str | Path, sensor: Sensor) -> dict[str, Any]:
+    """Return what the images of a store depend on, besides their table and size."""
+    return {"data": fingerprint_files(root), "channels": repr(sensor)}
+
+
 def store_metadata(entry: DataEntry, sensor: Sensor) -> dict[str, Any]:
     """Return what a store of the study says of itself."""
-    facts = entry.metadata
     return {
-        "coords": {"band": list(sensor.channels)},
+        "coords": {"band": list(sensor.layers)},
         "dataset": entry.name,
         "sensor": sensor.sensor,
-        "simulated": entry.simulated,
-        **{key: facts[key] for key in ("license", "citation") if key in facts},
+        **entry.origin,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -25,18 +26,27 @@ class Radar:
     Args:
         channels: Polarisations, "VH" alone or "VV" too.
         floor_db: What is below becomes this.
+        reference: How many of a scene's first images its dry state is the median of; 0 for no channels of
+            change against it.
 
     Raises:
-        ParameterError: If a polarisation is unknown.
+        ParameterError: If a polarisation is unknown, or `reference` is negative.
     """
 
     channels: tuple[str, ...] = ("VH",)
     floor_db: float = RADAR_FLOOR_DB
+    reference: int = 0
     sensor: ClassVar[str] = "S1"
     units: ClassVar[str] = "dB"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", _checked(self.channels, ("VV", "VH"), "polarisation"))
+        _check_reference(self.reference)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the computed channels: the polarisations, and with a reference ``VH_change`` and so on."""
+        return _layers(self.channels, self.reference)
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -44,11 +54,16 @@ class Radar:
         return self.channels
 
     def compute(self, image: xr.DataArray) -> np.ndarray:
-        """Return linear sigma nought (time, band, y, x) in decibels, float32 (time, y, x, band), NaN kept."""
+        """Return the layers of one scene, float32 (time, y, x, layer), NaN kept.
+
+        Args:
+            image: Linear sigma nought (time, band, y, x) in the order of the dates.
+        """
         linear = image.sel(band=list(self.channels)).transpose("time", "y", "x", "band").values
         with np.errstate(divide="ignore", invalid="ignore"):
             decibels = 10 * np.log10(linear)
-        return np.maximum(decibels, self.floor_db, dtype=np.float32)  # NaN stays NaN
+        values = np.maximum(decibels, self.floor_db, dtype=np.float32)  # NaN stays NaN
+        return _with_change(values, self.reference)
 
 
 @dataclass(frozen=True)
@@ -58,18 +73,27 @@ class Optical:
     Args:
         channels: Bands, and spectral indices of :data:`eolab.features.INDICES` such as "NDWI" and "MNDWI";
             red, green and blue by default, as in the report.
+        reference: As of :class:`Radar`.
 
     Raises:
-        ParameterError: If a channel is neither, or an index needs a band that the data set has not.
+        ParameterError: If a channel is neither, an index needs a band that the data set has not, or
+            `reference` is negative.
     """
 
     channels: tuple[str, ...] = ("B04", "B03", "B02")
+    reference: int = 0
     sensor: ClassVar[str] = "S2"
     units: ClassVar[str] = "1"
 
     def __post_init__(self) -> None:
         known = [*OPTICAL_BANDS, *_indices()]
         object.__setattr__(self, "channels", _checked(self.channels, known, "band or index"))
+        _check_reference(self.reference)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the computed channels: bands, indices, and with a reference their changes."""
+        return _layers(self.channels, self.reference)
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -82,7 +106,11 @@ class Optical:
         return tuple(dict.fromkeys(needed))
 
     def compute(self, image: xr.DataArray) -> np.ndarray:
-        """Return the channels of reflectance (time, band, y, x), float32 (time, y, x, band), NaN kept."""
+        """Return the layers of one scene, float32 (time, y, x, layer), NaN kept.
+
+        Args:
+            image: Reflectance (time, band, y, x) in the order of the dates.
+        """
         layers = [
             image.sel(band=channel, drop=True)
             if channel in OPTICAL_BANDS
@@ -90,7 +118,30 @@ class Optical:
             for channel in self.channels
         ]
         arrays = [layer.transpose("time", "y", "x").values for layer in layers]
-        return np.stack(arrays, axis=-1).astype(np.float32)
+        return _with_change(np.stack(arrays, axis=-1).astype(np.float32), self.reference)
+
+
+def _layers(channels: tuple[str, ...], reference: int) -> tuple[str, ...]:
+    return channels + tuple(f"{channel}_change" for channel in channels if reference)
+
+
+def _check_reference(reference: int) -> None:
+    if reference < 0:
+        raise ParameterError(f"reference is {reference}: expected a number of images, 0 for no change.")
+
+
+def _with_change(values: np.ndarray, reference: int) -> np.ndarray:
+    """Append to images (T, H, W, C) of a scene what they differ by from its dry state.
+
+    That is the median of its first images, so that no label is looked at and no later image: in the published
+    lists no scene is flooded in its first image. Where these have no value there is no change either.
+    """
+    if not reference:
+        return values
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a pixel without a value in them
+        dry = np.nanmedian(values[:reference], axis=0)
+    return np.concatenate([values, values - dry], axis=-1, dtype=np.float32)
 
 
 def _indices() -> list[str]:

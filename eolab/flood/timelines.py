@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 
 from eolab.errors import ParameterError, did_you_mean
+from eolab.flood.views import SensorView
 from eolab.legends import IGNORE
 from eolab.readers.sen12flood import SENSORS
+from eolab.store import Store
 
 JOINS = ("pad", "union", "late")
 NO_ROW = -1
@@ -76,6 +78,28 @@ def make_timelines(tables: Mapping[str, pd.DataFrame], join: str = "union") -> l
         make(scene, {sensor: parts.get(scene, empty[sensor]) for sensor, parts in series.items()})
         for scene in scenes
     ]
+
+
+def timelines_of(views: Mapping[str, SensorView | Store], split: str, join: str) -> list[Timeline]:
+    """Return the scenes of a split; column ``split`` of the tables names it.
+
+    Args:
+        views: Store of each sensor, or what is read of it.
+        split: "train", "validation" or "test".
+        join: See :func:`eolab.flood.timelines.make_timelines`.
+    """
+    tables = {sensor: view.table.reset_index(drop=True) for sensor, view in views.items()}
+    return [
+        line
+        for line in make_timelines(tables, join)
+        if any(_split(tables[sensor], rows) == split for sensor, rows in line.rows.items())
+    ]
+
+
+def _split(table: pd.DataFrame, rows: np.ndarray) -> str:
+    """Return the split of the first image among some rows; empty where there is none."""
+    seen = rows[rows >= 0]
+    return str(table["split"].iloc[seen[0]]) if len(seen) else ""
 
 
 def _days(part: pd.DataFrame) -> np.ndarray:

@@ -1,0 +1,501 @@
+"""Series of floods: which images there are, one scene over time, delays, padding and regions."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.dates as mdates
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from eolab.errors import DataError, ParameterError
+from eolab.flood.sensors import Optical, Radar
+from eolab.plots.maps import NODATA_COLOR, robust_limits
+from eolab.plots.scores import readable
+from eolab.plots.series import date_axis
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
+
+SENSORS = {"S1": "Sentinel-1", "S2": "Sentinel-2"}
+MARKERS = {"S1": "o", "S2": "s"}
+SENSOR_COLORS = {"S1": OKABE_ITO[5], "S2": OKABE_ITO[2]}
+LABEL_COLORS = {False: OKABE_ITO[1], True: OKABE_ITO[0]}  # dry orange, flooded blue
+LABELS = {False: "Dry", True: "Flooded"}
+SPLIT_MARKERS = {"train": "o", "test": "^"}
+MOST_SCENES = 40
+MOST_PICTURES = 10
+NEAR = 6  # regions with a colour and a picture of their own
+EAST, NORTH = "Longitude (degrees east)", "Latitude (degrees north)"
+SINCE = "Flooded by the labels"
+
+
+# === What there is ===
+
+
+@styled
+def acquisition_calendar(
+    images: pd.DataFrame | Mapping[str, pd.DataFrame], scenes: Sequence[str] | None = None, title: str = ""
+) -> Figure:
+    """Draw the images of each scene by their date: a line a scene, the sensor by marker, the label by colour.
+
+    Args:
+        images: scene, sensor, date, flooded; result of :func:`eolab.readers.sen12flood.index`, or sample
+            tables by sensor. Entries without a file are left out.
+        scenes: Which scenes, 40 at most; as many unless told, evenly chosen.
+        title: Title of the picture.
+
+    Raises:
+        ParameterError: If a scene has no image, or more than 40 are named.
+    """
+    table = _with_files(images)
+    known = table["scene"].drop_duplicates().to_numpy()
+    names = list(known[_evenly(len(known), MOST_SCENES)]) if scenes is None else list(scenes)
+    absent = [name for name in names if name not in set(known)]
+    if absent or not 0 < len(names) <= MOST_SCENES:
+        raise ParameterError(
+            f"{len(names)} scenes are named, {len(absent)} of them without an image {absent[:3]}: name 1 to "
+            f"{MOST_SCENES} scenes of the table."
+        )
+    ax = axes_of(None, 8.6, 1.5 + 0.2 * len(names))
+    line = table["scene"].map({name: k for k, name in enumerate(names)})
+    for sensor, shift in (("S1", -0.18), ("S2", 0.18)):
+        for flooded, color in LABEL_COLORS.items():
+            own = (table["sensor"] == sensor) & (table["flooded"].astype(bool) == flooded) & line.notna()
+            at = (table.loc[own, "date"].to_numpy(), line[own] + shift)
+            ax.plot(*at, MARKERS[sensor], color=color, markersize=3.6, markeredgewidth=0)
+    ax.set_yticks(range(len(names)), names, fontsize=7.5)
+    ax.set(ylim=(len(names) - 0.4, -0.6), ylabel="Scene", xlabel="Date of the image", title=title)
+    ax.grid(True)
+    date_axis(ax, 8)
+    handles: list[Any] = [
+        Line2D([], [], color=GREY, marker=MARKERS[s], linestyle="", label=SENSORS[s]) for s in SENSORS
+    ]
+    handles += [Patch(color=LABEL_COLORS[flooded], label=LABELS[flooded]) for flooded in LABELS]
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return figure_of(ax)
+
+
+@styled
+def images_per_scene(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw how many images a scene has, and which share of images and scenes is flooded, by sensor.
+
+    Args:
+        images: As in :func:`acquisition_calendar`.
+    """
+    table = _with_files(images)
+    sensors = [sensor for sensor in SENSORS if (table["sensor"] == sensor).any()]
+    figure, (left, right) = panels(2, 2, 4.2, 3.4)
+    width = 0.84 / len(sensors)
+    for number, sensor in enumerate(sensors):
+        own, shift = table[table["sensor"] == sensor], (number - (len(sensors) - 1) / 2) * width
+        counts = own.groupby("scene").size().value_counts().sort_index()
+        text = f"{SENSORS[sensor]}: {len(own):,} images of {own['scene'].nunique():,} scenes"
+        left.bar(counts.index + shift, counts, width, color=SENSOR_COLORS[sensor], label=text)
+        shares = [own["flooded"].mean(), own.groupby("scene")["flooded"].any().mean()]
+        bars = right.bar(np.arange(2) + shift, 100 * np.array(shares), width, color=SENSOR_COLORS[sensor])
+        right.bar_label(bars, fmt="%.1f", fontsize=8, padding=2)
+    left.set(xlabel="Images of a scene", ylabel="Scenes")
+    left.locator_params(axis="x", integer=True)
+    right.set_xticks([0, 1], ["Images", "Scenes with a\nflooded image"])
+    right.set(ylabel="Flooded (%)", ylim=(0, 100))
+    for ax in (left, right):
+        ax.grid(True, axis="y")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@styled
+def rejected(reasons: pd.DataFrame, title: str = "") -> Figure:
+    """Draw how many files are left out for which reason.
+
+    Args:
+        reasons: Result of :func:`eolab.flood.explore.reasons`: reason, files.
+        title: Title of the picture.
+    """
+    names = [textwrap.fill(str(reason), 46) for reason in reasons["reason"]]
+    ax = axes_of(None, 7.6, 1.1 + 0.42 * max(len(names), 1))
+    bars = ax.barh(range(len(names)), reasons["files"], 0.7, color=OKABE_ITO[0])
+    ax.bar_label(bars, [f"{files:,}" for files in reasons["files"]], padding=4, fontsize=8)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    total = int(reasons["files"].sum())
+    ax.set(xlabel=f"Files and entries left out ({total:,} in all)", title=title)
+    ax.set_xlim(0, 1.14 * max(float(reasons["files"].max()), 1.0) if len(names) else 1)
+    ax.grid(True, axis="x")
+    return figure_of(ax)
+
+
+@styled
+def scene_map(scenes: pd.DataFrame, regions: pd.Series, title: str = "") -> Figure:
+    """Draw where the scenes lie: all of them, and each of the six largest regions from near.
+
+    Args:
+        scenes: Result of :func:`eolab.readers.sen12flood.scenes`: longitude and latitude in degrees,
+            published (the marker).
+        regions: Region of each scene (the colour), see :func:`eolab.flood.explore.regions`; beyond the six
+            largest they are grey.
+        title: Title of the picture.
+    """
+    own = regions.reindex(scenes.index)
+    counts = own.value_counts()
+    colors = {name: OKABE_ITO[k] for k, name in enumerate(counts.index[:NEAR])}
+    rows = -(-len(colors) // 3)
+    figure = plt.figure(figsize=(9.2, 4.0 + 2.3 * rows))
+    grid = figure.add_gridspec(1 + rows, 3, height_ratios=[1.4] + [1] * rows)
+    world = figure.add_subplot(grid[0, :])
+    _places(world, scenes, own.map(colors).fillna(GREY), 42.0, 10.0)
+    world.set_aspect("equal")
+    world.set(title=title or "All scenes", xlabel=EAST, ylabel=NORTH)
+    for place, (name, color) in enumerate(colors.items()):
+        ax = figure.add_subplot(grid[1 + place // 3, place % 3])
+        near = scenes[own == name]
+        _places(ax, near, pd.Series(color, index=near.index), 34.0, 0.02)
+        ax.set(title=f"{name} ({counts[name]} scenes)", xlabel=EAST, ylabel="" if place % 3 else NORTH)
+        ax.locator_params(axis="x", nbins=4)
+        ax.ticklabel_format(useOffset=False)
+    handles: list[Any] = [Patch(color=color, label=f"Region {name}") for name, color in colors.items()]
+    if len(counts) > NEAR:
+        rest = f"{len(counts) - NEAR} more regions ({counts.iloc[NEAR:].sum()} scenes)"
+        handles.append(Patch(color=GREY, label=rest))
+    for split, marker in SPLIT_MARKERS.items():
+        text = f"Published {split} ({(scenes['published'] == split).sum()})"
+        handles.append(Line2D([], [], color="black", marker=marker, linestyle="", label=text))
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    return figure
+
+
+def _places(ax: Axes, scenes: pd.DataFrame, colors: pd.Series, size: float, margin_deg: float) -> None:
+    """Draw the centres of scenes in their colours, with a margin around them."""
+    for split, marker in SPLIT_MARKERS.items():
+        own = scenes["published"] == split
+        at = scenes.loc[own, "longitude"], scenes.loc[own, "latitude"]
+        ax.scatter(*at, s=size, c=colors[own].tolist(), marker=marker, edgecolors="white", linewidths=0.5)
+    for axis, column in (("x", "longitude"), ("y", "latitude")):
+        low, high = scenes[column].min(), scenes[column].max()
+        margin = max(margin_deg, 0.08 * (high - low))
+        ax.set(**{f"{axis}lim": (low - margin, high + margin)})
+    ax.grid(True)
+
+
+def _with_files(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return one table of the images of all sensors, without entries that name no file."""
+    if isinstance(images, Mapping):
+        images = pd.concat([part.assign(sensor=sensor) for sensor, part in images.items()])
+    return images[images["filename"] != ""] if "filename" in images else images
+
+
+def _evenly(count: int, most: int) -> np.ndarray:
+    """Return places of `most` of `count` things, first and last among them, or all where they are fewer."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+# === One scene over time ===
+
+
+@styled
+def scene_strip(
+    series: Mapping[str, xr.Dataset],
+    probabilities: Mapping[str, pd.DataFrame] | None = None,
+    threshold: float | Mapping[str, float] | None = None,
+    clouds: pd.Series | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw one scene: pictures by date, below them probability, label and clouds over the same dates.
+
+    Ten pictures a sensor at most, evenly chosen, all of a sensor with the same limits; their frames have the
+    colour of the label. Marks above the curves are the dates of all images, filled where one is drawn.
+
+    Args:
+        series: By sensor, "S1", "S2" or both, what :func:`eolab.readers.sen12flood.read_series` returns: with
+            VH in linear power, with B04, B03 and B02 in reflectance.
+        probabilities: By name of the model: date and probability of each image; rows of other scenes are left
+            out where there is a column scene.
+        threshold: Probability from which an image is an alarm, one for all models or by name.
+        clouds: Share of each optical image under clouds, 0 to 1, by date.
+        title: Title of the picture; the scene's name unless told.
+
+    Raises:
+        DataError: If the series have no image.
+    """
+    used = {sensor: series[sensor].sortby("time") for sensor in SENSORS if sensor in series}
+    used = {sensor: one for sensor, one in used.items() if one.sizes["time"]}
+    if not used:
+        raise DataError("The series have no image: choose a scene with images that can be read.")
+    shown = {sensor: _evenly(one.sizes["time"], MOST_PICTURES) for sensor, one in used.items()}
+    columns = max(4, *(len(places) for places in shown.values()))
+    heights = [1.12] * len(used) + [2.1] + [0.75] * (clouds is not None)
+    figure = plt.figure(figsize=(0.95 * columns + 1.9, sum(heights) + 1.0))
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    for row, (sensor, one) in enumerate(used.items()):
+        _pictures(figure, grid, row, one.isel(time=shown[sensor]), sensor)
+    lower = [figure.add_subplot(grid[row, :]) for row in range(len(used), len(heights))]
+    names = list(dict.fromkeys(str(one.attrs.get("scene", "")) for one in used.values()))
+    _curves(lower[0], _of_scene(probabilities or {}, names), threshold)
+    _marks(lower[0], used, shown)
+    if clouds is not None:
+        _clouds(lower[1], clouds)
+    _share_dates(lower, used, clouds)
+    handles = lower[0].get_legend_handles_labels()[0]
+    handles += [
+        Patch(color=LABEL_COLORS[wet], label=f"Label of an image: {LABELS[wet].lower()}") for wet in LABELS
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    figure.suptitle(title or f"Scene {', '.join(names)}", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    return figure
+
+
+def _pictures(figure: Figure, grid: GridSpec, row: int, one: xr.Dataset, sensor: str) -> None:
+    """Draw the images of a sensor in a row of the grid, with their dates and limits."""
+    kind = Radar(("VH",)) if sensor == "S1" else Optical(("B04", "B03", "B02"))
+    images = kind.compute(one["image"])  # (T, H, W, C)
+    low, high = _limits(images) if sensor == "S1" else robust_limits(_darker_half(images))
+    for column, (pixels, day) in enumerate(zip(images, one["time"].to_numpy(), strict=True)):
+        ax = figure.add_subplot(grid[row, column])
+        scaled = np.clip((pixels - low) / (high - low), 0, 1)
+        scaled = np.broadcast_to(scaled, (*scaled.shape[:2], 3)).copy()
+        scaled[~np.isfinite(pixels).all(axis=-1)] = int(NODATA_COLOR[1:3], 16) / 255
+        ax.imshow(scaled)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_title(f"{pd.Timestamp(day):%Y-%m-%d}", fontsize=7, fontweight="normal", loc="center", pad=3)
+        ax.spines[:].set(visible=True, linewidth=2, color=LABEL_COLORS[bool(one["flooded"][column])])
+        if not column:
+            unit = "dB" if sensor == "S1" else "reflectance"
+            what = f"{SENSORS[sensor]} {'VH' if sensor == 'S1' else 'RGB'}"
+            text = f"{what}\n{unit}: black {low:.3g},\nwhite {high:.3g}"
+            ax.set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center", labelpad=6)
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """Return the 2nd and 98th percentile."""
+    low, high = (float(value) for value in np.nanpercentile(values, (2, 98)))
+    return low, high if high > low else low + 1.0
+
+
+def _darker_half(images: np.ndarray) -> np.ndarray:
+    """Return the images (T, H, W, C) that are no brighter than the middle one: those with fewer clouds."""
+    means = np.nanmean(images, axis=(1, 2, 3))
+    return images[means <= np.median(means)]
+
+
+def _of_scene(tables: Mapping[str, pd.DataFrame], scenes: list[str]) -> dict[str, pd.DataFrame]:
+    """Return the rows of a scene in the order of their dates."""
+    return {
+        name: (table[table["scene"].isin(scenes)] if "scene" in table else table).sort_values("date")
+        for name, table in tables.items()
+    }
+
+
+def _curves(
+    ax: Axes, tables: Mapping[str, pd.DataFrame], threshold: float | Mapping[str, float] | None
+) -> None:
+    """Draw the probability of each model, and the thresholds."""
+    for number, (name, table) in enumerate(tables.items()):
+        color = _line_color(number)
+        at = table["date"].to_numpy()
+        ax.plot(at, table["probability"], "o-", color=color, markersize=3.6, linewidth=1.3, label=name)
+        if isinstance(threshold, Mapping) and name in threshold:
+            text = f"Threshold of {name}: {threshold[name]:.2f}"
+            ax.axhline(threshold[name], color=color, linestyle="--", linewidth=1.0, label=text)
+    if isinstance(threshold, (int, float)):
+        text = f"Threshold: {threshold:.2f}"
+        ax.axhline(threshold, color="black", linestyle="--", linewidth=1.0, label=text)
+    ax.set(ylim=(-0.03, 1.03), ylabel="Probability\nof a flood")
+    ax.grid(True)
+
+
+def _line_color(number: int) -> str:
+    """Return the colour of a model's line; neither of the labels' colours."""
+    return (OKABE_ITO[5], OKABE_ITO[2], OKABE_ITO[3], OKABE_ITO[7])[number % 4]
+
+
+def _marks(ax: Axes, used: Mapping[str, xr.Dataset], shown: Mapping[str, np.ndarray]) -> None:
+    """Mark the dates of all images above the axes, and shade the days since the onset."""
+    across = ax.get_xaxis_transform()  # dates, and shares of the height
+    for row, (sensor, one) in enumerate(used.items()):
+        days, flooded = one["time"].to_numpy(), one["flooded"].to_numpy().astype(bool)
+        drawn = np.isin(np.arange(len(days)), shown[sensor])
+        for day, wet, whole in zip(days, flooded, drawn, strict=True):
+            color = LABEL_COLORS[bool(wet)]
+            face = color if whole else "white"
+            look: dict[str, Any] = {"marker": MARKERS[sensor], "markersize": 4.5, "markerfacecolor": face}
+            ax.plot([day], [1.16 - 0.09 * row], color=color, transform=across, clip_on=False, **look)
+        ax.plot([], [], MARKERS[sensor], color=GREY, label=f"{SENSORS[sensor]} (filled: drawn above)")
+    wet_days = [one["time"].to_numpy()[one["flooded"].to_numpy().astype(bool)] for one in used.values()]
+    found = np.concatenate(wet_days)
+    if len(found):
+        start = float(mdates.date2num(found.min()))
+        shade = ax.axvspan(
+            start, start + 4000, color=LABEL_COLORS[True], alpha=0.14, linewidth=0, label=SINCE
+        )
+        shade.set_in_layout(False)
+
+
+def _clouds(ax: Axes, clouds: pd.Series) -> None:
+    """Draw the share of each optical image under clouds."""
+    at = mdates.date2num(pd.DatetimeIndex(clouds.index).to_numpy())
+    ax.vlines(at, 0, 100, color="#dddddd", linewidth=3.5)
+    ax.vlines(at, 0, 100 * clouds.to_numpy(float), color=GREY, linewidth=3.5)
+    ax.set(ylim=(0, 100), ylabel="Clouds (%)")
+    ax.set_yticks([0, 50, 100])
+
+
+def _share_dates(lower: list[Axes], used: Mapping[str, xr.Dataset], clouds: pd.Series | None) -> None:
+    """Give axes below each other the same dates, written below the last one."""
+    days = np.concatenate([one["time"].to_numpy() for one in used.values()])
+    if clouds is not None:
+        days = np.append(days, pd.DatetimeIndex(clouds.index).to_numpy())
+    margin = max((days.max() - days.min()) // 50, np.timedelta64(1, "D"))
+    for ax in lower:
+        ax.xaxis_date()
+        ax.set_xlim(days.min() - margin, days.max() + margin)
+        date_axis(ax, 8)
+        ax.spines[["top", "right"]].set_visible(False)
+        if ax is not lower[-1]:
+            ax.tick_params(labelbottom=False)
+            ax.xaxis.get_offset_text().set_visible(False)
+    lower[-1].set_xlabel("Date of the image")
+
+
+# === Scores ===
+
+
+@styled
+def delays(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None, title: str = "") -> Figure:
+    """Draw the share of all flooded scenes that are detected within so many days of the onset.
+
+    Args:
+        tables: Results of :func:`eolab.flood.delay.detections` by name; scenes that are never detected count
+            in the share and keep its line below 100 %.
+        ax: Where to draw.
+        title: Title of the picture.
+    """
+    ax = axes_of(ax, 6.0, 3.8)
+    longest = max(
+        1.0, *(float(table["days"].max()) for table in tables.values() if table["days"].notna().any())
+    )
+    for number, (name, table) in enumerate(tables.items()):
+        days = np.sort(table["days"].dropna().to_numpy(float))
+        share = 100 * np.arange(1, len(days) + 1) / max(len(table), 1)
+        x = np.concatenate([[0.0], days, [1.05 * longest]])
+        y = np.concatenate([[0.0], share, share[-1:] if len(share) else [0.0]])
+        text = f"{name}: {len(days)} of {len(table)} scenes detected"
+        ax.plot(
+            x,
+            y,
+            drawstyle="steps-post",
+            color=OKABE_ITO[number % len(OKABE_ITO)],
+            linestyle=("-", "--", "-.", ":")[number % 4],
+            label=text,
+        )
+    ax.set(xlabel="Days since the onset of the flood", ylabel="Flooded scenes detected (%)", title=title)
+    ax.set(xlim=(-0.02 * longest, 1.05 * longest), ylim=(-2, 103))
+    ax.grid(True)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1)
+    return figure_of(ax)
+
+
+@styled
+def padding_effect(scores: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Figure:
+    """Draw scores over the images alone beside those where padded steps count as dry images too.
+
+    Args:
+        scores: A row a metric and kind: ``statistic``, ``padded`` (whether padded steps count), ``estimate``
+            and, where known, ``low`` and ``high``.
+        ax: Where to draw.
+        title: Title of the picture.
+    """
+    names = list(dict.fromkeys(scores["statistic"]))
+    ax = axes_of(ax, 1.6 + 1.15 * len(names), 3.8)
+    for padded, shift, color, text in (
+        (False, -0.21, OKABE_ITO[0], "Images alone"),
+        (True, 0.21, OKABE_ITO[1], "With padded steps"),
+    ):
+        rows = scores[scores["padded"].astype(bool) == padded]
+        at = np.array([names.index(name) for name in rows["statistic"]]) + shift
+        ax.bar(at, rows["estimate"], 0.4, color=color, label=text)
+        top = rows["estimate"].to_numpy(float)
+        if {"low", "high"} <= set(rows):
+            ax.errorbar(at, rows["estimate"], yerr=_spread(rows), fmt="none", ecolor="black", capsize=2.5)
+            top = np.fmax(top, rows["high"].to_numpy(float))
+        for x, y, value in zip(at, top, rows["estimate"], strict=True):
+            ax.annotate(f"{value:.2f}", (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+    ax.set_xticks(range(len(names)), [readable(name).replace(" ", "\n") for name in names])
+    ax.set(ylabel="Score", ylim=(0, 1.1), title=title)
+    ax.grid(True, axis="y")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return figure_of(ax)
+
+
+@styled
+def region_scores(table: pd.DataFrame, label: str = "", title: str = "") -> Figure:
+    """Draw a score of each region and model with its interval.
+
+    Args:
+        table: A row a region and model: ``region``, ``name``, ``estimate``, ``low``, ``high`` (NaN where no
+            interval is known), ``scenes`` (how many the region has) and, where known, ``statistic``.
+        label: Which score; the table's ``statistic`` unless told.
+        title: Title of the picture.
+    """
+    scenes = table.groupby("region", sort=False)["scenes"].max()
+    names = list(dict.fromkeys(table["name"]))
+    ax = axes_of(None, 6.4, 1.3 + (0.16 + 0.14 * len(names)) * len(scenes))
+    for number, name in enumerate(names):
+        rows = table[table["name"] == name]
+        shift = (number - (len(names) - 1) / 2) * 0.7 / len(names)
+        at = scenes.index.get_indexer(rows["region"]) + shift
+        look: dict[str, Any] = {"color": OKABE_ITO[number % len(OKABE_ITO)], "marker": "osD^v"[number % 5]}
+        ax.errorbar(
+            rows["estimate"],
+            at,
+            xerr=_spread(rows),
+            linestyle="",
+            markersize=5,
+            capsize=2.5,
+            label=name,
+            **look,
+        )
+    ax.set_yticks(range(len(scenes)), [f"{region} ({int(count)})" for region, count in scenes.items()])
+    ax.set_ylim(len(scenes) - 0.5, -0.5)
+    statistic = ", ".join(table["statistic"].unique()) if "statistic" in table else "score"
+    ax.set(xlabel=label or readable(statistic), ylabel="Region (scenes)", xlim=(-0.02, 1.02), title=title)
+    ax.grid(True, axis="x")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return figure_of(ax)
+
+
+def _spread(rows: pd.DataFrame) -> np.ndarray:
+    """Return what an interval lies below and above its estimate, 0 where none is known; (2, rows)."""
+    value, low, high = (rows[name].to_numpy(float) for name in ("estimate", "low", "high"))
+    return np.nan_to_num(np.stack([value - low, high - value])).clip(0)
+
+
+@styled
+def weights(table: pd.DataFrame, most: int = 12, title: str = "") -> Figure:
+    """Draw the largest weights of a linear model of each sensor.
+
+    Args:
+        table: sensor, feature, weight (of standardised features).
+        most: How many of each sensor.
+        title: Title of the picture.
+    """
+    sensors = list(dict.fromkeys(table["sensor"]))
+    figure, axes = plt.subplots(1, len(sensors), figsize=(4.6 * len(sensors), 1.2 + 0.26 * most))
+    for ax, sensor in zip(np.atleast_1d(axes), sensors, strict=True):
+        own = table[table["sensor"] == sensor]
+        rows = own.reindex(own["weight"].abs().sort_values(ascending=False).index).head(most)[::-1]
+        colors = [OKABE_ITO[0] if value > 0 else OKABE_ITO[1] for value in rows["weight"]]
+        ax.barh(rows["feature"].str.replace("_", " "), rows["weight"], color=colors)
+        ax.axvline(0, color=GREY, linewidth=0.8)
+        ax.set(xlabel="Weight (of one standard deviation)", title=str(sensor))
+        ax.grid(True, axis="x")
+    figure.suptitle(title)
+    return figure

@@ -1,0 +1,483 @@
+"""Answers of the flood study: tables by hand, thresholds by trying all, scores of scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as reference
+from sklearn.metrics import balanced_accuracy_score
+
+from eolab import evaluation, flood
+from eolab.errors import DataError
+from eolab.flood import answers
+from eolab.flood.timelines import make_timelines, timelines_of
+from eolab.store import ArraySpec, write_store
+
+S1_DAYS = {"a": ["2019-01-01", "2019-01-07", "2019-01-13"], "b": ["2019-02-01"]}
+S2_DAYS = {"a": ["2019-01-04", "2019-01-07"], "c": ["2019-03-01"]}
+FLOODED = {"2019-01-13", "2019-03-01"}
+
+
+def sensor_table(days: dict[str, list[str]]) -> pd.DataFrame:
+    rows = [(scene, pd.Timestamp(day), day in FLOODED) for scene, some in days.items() for day in some]
+    return pd.DataFrame(rows, columns=["scene", "date", "flooded"])
+
+
+@pytest.fixture
+def tables():
+    return {"S1": sensor_table(S1_DAYS), "S2": sensor_table(S2_DAYS)}
+
+
+def made(rows, **columns) -> pd.DataFrame:
+    """A table of answers from rows (scene, flooded, probability)."""
+    table = pd.DataFrame(rows, columns=["scene", "flooded", "probability"])
+    table["step"] = table.groupby("scene").cumcount()
+    table["date"] = pd.Timestamp("2019-01-01") + pd.to_timedelta(6 * table["step"], unit="D")
+    table = table.assign(S1=True, S2=False, padded=False, **columns)
+    return table.astype({"flooded": bool})[answers.COLUMNS]
+
+
+def drawn(seed: int, scenes: int = 9, steps: int = 7, digits: int = 2) -> pd.DataFrame:
+    """Answers with ties, half of the scenes flooded from some step on."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for scene in range(scenes):
+        onset = rng.integers(1, steps) if scene % 2 else steps
+        truth = np.arange(steps) >= onset
+        values = np.round(np.clip(0.35 + 0.3 * truth + rng.normal(0, 0.25, steps), 0, 1), digits)
+        rows += [(f"s{scene}", *pair) for pair in zip(truth, values, strict=True)]
+    return made(rows)
+
+
+def with_padding(table: pd.DataFrame, length: int, probability: float) -> pd.DataFrame:
+    """Make all scenes as long, with dry steps behind their own."""
+    parts = []
+    for scene, part in table.groupby("scene", sort=False):
+        extra = made([(scene, False, probability)] * (length - len(part))).assign(
+            padded=True, S1=False, date=pd.NaT
+        )
+        extra["step"] += len(part)
+        parts += [part, extra]
+    return pd.concat(parts, ignore_index=True)
+
+
+# === Tables ===
+
+
+def test_the_table_of_the_union_has_a_row_a_date(tables):
+    lines = make_timelines(tables, "union")
+    found = answers.answer_table(lines, [np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.5]), np.array([0.6])])
+    expected = pd.DataFrame(
+        [
+            ("a", 0, "2019-01-01", False, 0.1, True, False, False),
+            ("a", 1, "2019-01-04", False, 0.2, False, True, False),
+            ("a", 2, "2019-01-07", False, 0.3, True, True, False),
+            ("a", 3, "2019-01-13", True, 0.4, True, False, False),
+            ("b", 0, "2019-02-01", False, 0.5, True, False, False),
+            ("c", 0, "2019-03-01", True, 0.6, False, True, False),
+        ],
+        columns=answers.COLUMNS,
+    )
+    expected["date"] = pd.to_datetime(expected["date"])
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+def test_a_step_of_two_dates_has_the_earlier_one(tables):
+    a = make_timelines(tables, "pad")[0]
+    found = answers.answer_table([a], [np.array([0.1, 0.2, 0.3])])
+    assert found["date"].astype(str).tolist() == ["2019-01-01", "2019-01-07", "2019-01-13"]
+    swapped = make_timelines({"S1": tables["S2"], "S2": tables["S1"]}, "pad")[0]
+    found = answers.answer_table([swapped], [np.array([0.1, 0.2, 0.3])])
+    assert found["date"].astype(str).tolist() == ["2019-01-01", "2019-01-07", "2019-01-13"]
+    late = tables["S2"].assign(date=tables["S2"]["date"] - pd.Timedelta(days=5))
+    a = make_timelines(tables | {"S2": late}, "pad")[0]
+    found = answers.answer_table([a], [np.array([0.1, 0.2, 0.3])])
+    assert found["date"].astype(str).tolist() == ["2018-12-30", "2019-01-02", "2019-01-13"]
+    assert found["S2"].tolist() == [True, True, False]
+
+
+def test_steps_behind_a_series_are_marked(tables):
+    b = make_timelines(tables, "pad")[1]
+    found = answers.answer_table([b], [np.array([0.5, 0.9, 0.8])])
+    assert found["padded"].tolist() == [False, True, True]
+    assert found["date"].isna().tolist() == [False, True, True]
+    assert not found.loc[1:, ["S1", "S2", "flooded"]].to_numpy().any()
+
+
+def test_late_lines_have_one_answer(tables):
+    lines = make_timelines(tables, "late")
+    found = answers.answer_table(lines, [np.array([p]) for p in (0.1, 0.2, 0.3)])
+    assert found[["scene", "step", "flooded", "S1", "S2", "padded"]].to_numpy().tolist() == [
+        ["a", 0, True, True, True, False],
+        ["b", 0, False, True, False, False],
+        ["c", 0, True, False, True, False],
+    ]
+
+
+def test_no_scene_gives_an_empty_table_and_a_missing_answer_is_an_error(tables):
+    assert answers.answer_table([], []).columns.tolist() == answers.COLUMNS
+    with pytest.raises(ValueError, match="shorter"):
+        answers.answer_table(make_timelines(tables, "union"), [np.array([0.1] * 4)])
+
+
+@pytest.mark.parametrize(
+    ("sensor", "expected"),
+    [
+        ("S1", [[0.1, 0.1, 0.2, 0.3], [0.4], [9.0]]),  # rows 0 to 3 of S1
+        ("S2", [[9.0, 0.1, 0.2, 0.2], [9.0], [0.3]]),
+    ],
+)
+def test_who_sees_one_image_stands_by_his_word_until_the_next(tables, sensor, expected):
+    scores = np.array([0.1, 0.2, 0.3, 0.4])
+    found = answers.held(make_timelines(tables, "union"), sensor, scores, before=9.0)
+    assert found.groupby("scene")["probability"].apply(list).tolist() == expected
+
+
+def test_steps_of_the_report_are_answered_image_by_image(tables):
+    found = answers.held(make_timelines(tables, "pad"), "S2", np.array([0.1, 0.2, 0.3]), before=9.0)
+    assert found.groupby("scene")["probability"].apply(list).tolist() == [[0.1, 0.2, 0.2], [9.0], [0.3]]
+
+
+def test_a_sensor_that_was_not_read_is_never_seen(tables):
+    found = answers.held(make_timelines({"S1": tables["S1"]}, "union"), "S2", np.array([0.1]), before=0.7)
+    assert found["probability"].tolist() == [0.7] * 4
+    assert not found["S2"].any()
+
+
+def test_one_label_a_scene_is_no_series(tables):
+    lines = make_timelines(tables, "late")
+    with pytest.raises(DataError, match="union or pad, not late"):
+        answers.held(lines, "S1", np.zeros(4), 0.5)
+    with pytest.raises(DataError, match="union or pad, not late"):
+        answers.hidden_scenes(lines, pd.Series(np.zeros(3)))
+
+
+def test_a_scene_s_answer_is_the_highest_of_its_images():
+    table = made([("b", 0, 0.2), ("b", 1, 0.7), ("b", 1, 0.4), ("a", 0, 0.3), ("a", 0, 0.1)], extra=1)
+    table.loc[2, "S2"] = True
+    found = answers.of_scenes(with_padding(table, 5, probability=0.99))
+    assert found.columns.tolist() == answers.COLUMNS
+    assert found["scene"].tolist() == ["b", "a"]
+    assert found["flooded"].tolist() == [True, False]
+    assert found["probability"].tolist() == [0.7, 0.3]
+    assert found["S2"].tolist() == [True, False]
+    assert found["date"].astype(str).tolist() == ["2019-01-01"] * 2
+    assert not found["padded"].any()
+
+
+# === Thresholds ===
+
+
+def best_balanced_accuracy(table: pd.DataFrame) -> float:
+    """Of all thresholds that tell the answers apart in another way, by trying them."""
+    values = np.unique(table["probability"])
+    limits = [*values, np.inf]
+    return max(balanced_accuracy_score(table["flooded"], table["probability"] >= limit) for limit in limits)
+
+
+@pytest.mark.parametrize("digits", [1, 2, 9])
+@pytest.mark.parametrize("seed", range(6))
+def test_no_threshold_is_better_than_the_chosen_one(seed, digits):
+    table = drawn(seed, digits=digits)
+    limit = answers.choose_threshold(table)
+    said = table["probability"] >= limit
+    assert balanced_accuracy_score(table["flooded"], said) == pytest.approx(
+        best_balanced_accuracy(table), abs=1e-12
+    )
+    values = np.unique(table["probability"])
+    place = np.searchsorted(values, limit)
+    assert limit == (values[place - 1] + values[place]) / 2
+
+
+def test_of_equally_good_thresholds_the_middle_one_is_taken():
+    table = made([("a", 0, 0.1), ("a", 0, 0.2), ("a", 1, 0.6), ("a", 1, 0.9)])
+    assert answers.choose_threshold(table) == pytest.approx(0.4)
+    # as good below as above the pair in the middle; between them is worse
+    table = made([("a", 0, 0.1), ("a", 1, 0.3), ("a", 0, 0.5), ("a", 1, 0.9)])
+    assert answers.choose_threshold(table) == pytest.approx(0.7)
+
+
+def test_a_threshold_that_is_almost_as_good_is_no_tie():
+    """Of 2,001 answers the second best threshold is worse by 5e-7."""
+    order = [0] * 500 + [1, 0, 1, 0] + [1] * 998 + [0] * 499
+    table = made([("a", label, k / 2001) for k, label in enumerate(order)])
+    assert answers.choose_threshold(table) == pytest.approx(499.5 / 2001)
+
+
+@pytest.mark.parametrize("column", ["flooded", "probability"])
+def test_one_label_or_one_answer_alone_gives_one_half(column):
+    table = drawn(0)
+    assert answers.choose_threshold(table.assign(**{column: True})) == 0.5
+    assert answers.choose_threshold(table.assign(**{column: False})) == 0.5
+    assert answers.choose_threshold(table[:0]) == 0.5
+
+
+def test_padding_chooses_no_threshold():
+    table = made([("a", 0, 0.1), ("a", 0, 0.2), ("a", 1, 0.6), ("a", 1, 0.9)])
+    padded = with_padding(table, 12, probability=0.7)
+    assert answers.choose_threshold(padded) == answers.choose_threshold(table) == pytest.approx(0.4)
+    assert answers.choose_threshold(padded.assign(padded=False)) == pytest.approx(0.8)
+
+
+def test_answers_that_are_no_numbers_are_counted():
+    table = drawn(0)
+    table.loc[[3, 5], "probability"] = np.nan
+    with pytest.raises(DataError, match=r"2 of 63 answers have no finite probability"):
+        answers.choose_threshold(table)
+
+
+def test_thresholds_are_chosen_for_images_and_for_scenes():
+    tables = {"net": drawn(1), "simple": drawn(2)}
+    found = answers.thresholds(tables)
+    highest = {name: table.groupby("scene").max(numeric_only=True) for name, table in tables.items()}
+    for name, table in tables.items():
+        assert found["image"][name] == answers.choose_threshold(table)
+        said = highest[name]["probability"] >= found["scene"][name]
+        truth = table.groupby("scene")["flooded"].any()
+        assert balanced_accuracy_score(truth, said) == pytest.approx(best_balanced_accuracy(highest[name]))
+
+
+# === Scores ===
+
+LIMITS = {"image": {"net": 0.5, "simple": 0.4}, "scene": {"net": 0.7, "simple": 0.6}}
+
+
+def expected_scores(truth, probability, limit) -> dict[str, float]:
+    """Of scikit-learn."""
+    said = np.asarray(probability) >= limit
+    return {
+        "accuracy": reference.accuracy_score(truth, said),
+        "balanced_accuracy": reference.balanced_accuracy_score(truth, said),
+        "precision": reference.precision_score(truth, said),
+        "recall": reference.recall_score(truth, said),
+        "f1": reference.f1_score(truth, said),
+        "average_precision": reference.average_precision_score(truth, probability),
+    }
+
+
+def estimates(scores: pd.DataFrame, level: str, name: str = "net") -> dict[str, float]:
+    return evaluation.named(scores[scores["level"] == level], name)
+
+
+def pair() -> dict[str, pd.DataFrame]:
+    """Two tables of the same steps."""
+    net = drawn(1)
+    noise = np.random.default_rng(5).normal(0, 0.1, len(net))
+    return {"net": net, "simple": net.assign(probability=(net["probability"] + noise).clip(0, 1))}
+
+
+def test_scores_of_images_and_scenes_are_those_of_scikit_learn():
+    tables = pair()
+    scores = answers.scores(tables, LIMITS, baselines=["simple"], replicates=50)
+    assert scores["level"].unique().tolist() == ["image", "scene"]
+    for name, table in tables.items():
+        by_image = expected_scores(table["flooded"], table["probability"], LIMITS["image"][name])
+        assert estimates(scores, "image", name) == pytest.approx(by_image)
+        scenes = table.groupby("scene")[["flooded", "probability"]].max()
+        by_scene = expected_scores(scenes["flooded"], scenes["probability"], LIMITS["scene"][name])
+        assert estimates(scores, "scene", name) == pytest.approx(by_scene)
+    assert scores.groupby("level")["samples"].unique().map(list).to_dict() == {"image": [63], "scene": [9]}
+    assert (scores["baseline"] == (scores["name"] == "simple")).all()
+    assert ((scores["low"] <= scores["estimate"]) & (scores["estimate"] <= scores["high"])).all()
+
+
+def test_intervals_draw_whole_scenes():
+    """Scenes of one answer each: the interval must be that of 9 scenes, not of 630 images."""
+    rows = [(f"s{k}", k % 2, 0.9 if k in (1, 3, 5, 2) else 0.1) for k in range(9) for _ in range(70)]
+    scores = answers.scores({"net": made(rows)}, LIMITS, levels=["image"], statistics=["accuracy"])
+    rng = np.random.default_rng(1)
+    right = np.array([(0.9 if k in (1, 3, 5, 2) else 0.1) >= 0.5 for k in range(9)]) == np.arange(9) % 2
+    means = right[rng.integers(0, 9, (4000, 9))].mean(axis=1)
+    row = scores.iloc[0]
+    assert row["estimate"] == pytest.approx(7 / 9)
+    assert [row["low"], row["high"]] == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.06)
+
+
+def test_only_the_chosen_scenes_and_statistics_count():
+    tables = pair()
+    chosen = ["s1", "s4", "s7"]
+    scores = answers.scores(
+        tables, LIMITS, levels=["image"], scenes=chosen, statistics=["f1", "recall"], replicates=20
+    )
+    own = tables["net"][tables["net"]["scene"].isin(chosen)]
+    expected = expected_scores(own["flooded"], own["probability"], 0.5)
+    assert estimates(scores, "image") == pytest.approx({key: expected[key] for key in ("f1", "recall")})
+    assert set(scores["samples"]) == {21}
+
+
+def test_padding_counts_as_dry_images_only_where_asked():
+    table = drawn(1)
+    padded = {"net": with_padding(table, 12, probability=0.8)}
+    told = {"replicates": 20, "levels": ["image"]}
+    alone = answers.scores({"net": table}, LIMITS, **told)
+    pd.testing.assert_frame_equal(answers.scores(padded, LIMITS, **told), alone)
+    counted = answers.scores(padded, LIMITS, padded=True, **told)
+    expected = expected_scores(
+        [*table["flooded"], *[False] * 45], [*table["probability"], *[0.8] * 45], LIMITS["image"]["net"]
+    )
+    assert estimates(counted, "image") == pytest.approx(expected)
+    assert set(counted["samples"]) == {9 * 12}
+
+
+def test_padding_never_speaks_for_a_scene():
+    table = drawn(1)
+    padded = {"net": with_padding(table, 12, probability=1.0)}
+    told = {"replicates": 20, "levels": ["scene"], "padded": True}
+    pd.testing.assert_frame_equal(
+        answers.scores(padded, LIMITS, **told), answers.scores({"net": table}, LIMITS, **told)
+    )
+
+
+@pytest.mark.parametrize("change", [lambda t: t[:-1], lambda t: t.assign(flooded=~t["flooded"])])
+def test_tables_of_other_steps_are_refused_by_name(change):
+    tables = pair()
+    with pytest.raises(DataError, match=r"'simple' answers 6[23] steps that are not the 63 of 'net'"):
+        answers.scores(tables | {"simple": change(tables["simple"])}, LIMITS, replicates=10)
+
+
+def test_no_scene_left_is_said():
+    with pytest.raises(DataError, match="nothing to score"):
+        answers.scores(pair(), LIMITS, scenes=["elsewhere"], replicates=10)
+
+
+def test_one_scene_alone_has_scores_without_an_interval():
+    """The bootstrap draws scenes: of one it raised an error, and four published regions test one scene."""
+    tables = pair()
+    scores = answers.scores(tables, LIMITS, scenes=["s3"], replicates=10)
+    own = tables["net"][tables["net"]["scene"] == "s3"]
+    expected = expected_scores(own["flooded"], own["probability"], 0.5)
+    assert estimates(scores, "image") == pytest.approx(expected)
+    assert scores[["low", "high"]].isna().all(None)
+    assert scores.groupby("level")["samples"].unique().map(list).to_dict() == {"image": [7], "scene": [1]}
+
+
+def test_scores_by_region_are_those_of_their_scenes():
+    tables = pair()
+    regions = pd.Series(dict.fromkeys(["s0", "s1", "s2"], "R10") | dict.fromkeys(["s3", "s4"], "R2"))
+    regions["s5"], regions["s8"], regions["elsewhere"] = "R3", "R4", "R5"
+    found = answers.region_scores(tables, LIMITS, regions, replicates=20)
+    assert found.columns.tolist() == ["region", "name", "scenes", "estimate", "low", "high"]
+    assert found["region"].tolist() == [region for region in ("R2", "R3", "R4", "R10") for _ in tables]
+    rows = found[found["name"] == "simple"].set_index("region")
+    assert rows["scenes"].to_dict() == {"R2": 2, "R3": 1, "R4": 1, "R10": 3}
+    for region in ("R2", "R3", "R10"):
+        scenes = regions.index[regions == region]
+        own = tables["simple"][tables["simple"]["scene"].isin(scenes)]
+        expected = balanced_accuracy_score(own["flooded"], own["probability"] >= 0.4)
+        assert rows.loc[region, "estimate"] == pytest.approx(expected)
+    assert rows["low"].isna().to_dict() == {"R2": False, "R3": True, "R4": True, "R10": False}
+    assert np.isnan(rows.loc["R4", "estimate"])  # never flooded: no balanced accuracy
+
+
+def test_a_region_of_one_label_has_no_balanced_accuracy_of_scenes_but_an_accuracy():
+    regions = pd.Series({"s1": "R1", "s3": "R1"})  # both flood
+    by_scene = answers.region_scores(pair(), LIMITS, regions, "scene", replicates=20)
+    assert by_scene["estimate"].isna().all()
+    by_scene = answers.region_scores(pair(), LIMITS, regions, "scene", "accuracy", replicates=20)
+    assert by_scene["estimate"].notna().all()
+
+
+# === Hidden floods ===
+
+
+def test_a_flood_is_hidden_where_all_optical_images_since_are_bright(tables):
+    """Five scenes by hand; the brightness of each optical image stands beside its date."""
+    s1 = {scene: ["2019-01-01", "2019-01-13"] for scene in "abcde"}
+    s2 = {
+        "a": [("2019-01-04", 0.0), ("2019-01-13", 0.4)],  # clear before, cloudy since: hidden
+        "b": [("2019-01-13", 0.9), ("2019-01-20", 0.1)],  # the second shows it
+        "c": [("2019-01-04", 0.0)],  # no image since: hidden
+        "d": [("2019-01-13", 0.39)],
+    }  # of e there is none: hidden
+    onset = pd.Timestamp("2019-01-13")
+    found = {}
+    for sensor, days in (("S1", s1), ("S2", {k: [day for day, _ in v] for k, v in s2.items()})):
+        table = sensor_table(days)
+        found[sensor] = table.assign(flooded=table["date"] >= onset)
+    bright = pd.Series([share for images in s2.values() for _, share in images], index=range(10, 16))
+    lines = make_timelines(found, "union")
+    assert answers.hidden_scenes(lines, bright) == ["a", "c", "e"]
+    assert answers.hidden_scenes(lines, bright, least=0.5) == ["c", "e"]
+    dry = {sensor: table.assign(flooded=False) for sensor, table in found.items()}
+    assert answers.hidden_scenes(make_timelines(dry, "union"), bright) == []
+    radar = make_timelines({"S1": found["S1"]}, "union")
+    assert answers.hidden_scenes(radar, bright) == list("abcde")
+
+
+# === Padding of a network ===
+
+SIZE = (8, 8)
+LENGTHS = {"S1": [5, 3, 4, 2, 6, 3], "S2": [2, 4, 0, 3, 2, 1]}  # images of each scene
+PARTS = ["train", "train", "validation", "test", "test", "test"]
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory):
+    """Stores of random images of six scenes."""
+    rng, stores = np.random.default_rng(0), {}
+    for number, (sensor, lengths) in enumerate(LENGTHS.items()):
+        rows = [
+            (f"s{k}", pd.Timestamp(2019, 1, 2 + 4 * n + number), PARTS[k], n >= 2 and k % 2 == 0)
+            for k, length in enumerate(lengths)
+            for n in range(length)
+        ]
+        table = pd.DataFrame(rows, columns=["scene", "date", "split", "flooded"])
+        table.insert(0, "id", np.arange(len(table)))
+        images = rng.normal(size=(len(table), *SIZE, 2)).astype("float32")
+        stores[sensor] = write_store(
+            tmp_path_factory.mktemp(sensor) / "store",
+            table,
+            {"image": ArraySpec(("y", "x", "band"), (*SIZE, 2), "float32", {}, "allow")},
+            "scene",
+            lambda rows, images=images: {"image": images[rows["id"]]},
+            {},
+            {"coords": {"band": ["one", "two"]}},
+            progress=False,
+        )
+    return flood.select(stores, {"S1": ["one", "two"], "S2": ["two"]})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("join", ["union", "pad"])
+def test_what_stands_in_padding_changes_no_score(views, tmp_path, monkeypatch, join):
+    from eolab.flood import networks
+
+    fitted = networks.fit(
+        "convlstm", views, folder=tmp_path, join=join, epochs=1, learning_rate=1e-4, progress=False,
+        options={"filters": 4, "hidden": 8, "pool": "mean", "l2": 0.0},
+    )  # fmt: skip
+    lines = timelines_of(views, "test", join)
+    plain = networks.predict(fitted, views, lines, progress=False)
+    padded = networks.predict(fitted, views, lines, pad=True, progress=False)
+
+    class Filled(networks.SceneBatches):
+        """Batches with noise and other days where there is no image, or else where there is one."""
+
+        present = 0
+
+        def __getitem__(self, index):
+            inputs, labels, weights = super().__getitem__(index)
+            rng = np.random.default_rng(index)
+            for key in ("s1", "s2"):
+                chosen = inputs[f"{key}_valid"] == self.present
+                inputs[key][chosen] = rng.normal(3, 5, inputs[key][chosen].shape)
+                inputs[f"{key}_day"][chosen] = rng.integers(0, 400, chosen.sum())
+            return inputs, labels, weights
+
+    monkeypatch.setattr(networks, "SceneBatches", Filled)
+    filled = networks.predict(fitted, views, lines, pad=True, progress=False)
+    Filled.present = 1
+    spoilt = networks.predict(fitted, views, lines, pad=True, progress=False)
+    assert (spoilt["probability"] - padded["probability"])[~padded["padded"]].abs().max() > 1e-3
+
+    steps = {"union": [5, 8, 4], "pad": [3, 6, 3]}[join]
+    assert plain.groupby("scene").size().tolist() == steps
+    assert padded.groupby("scene").size().tolist() == [max(steps)] * 3
+    for table in (padded, filled):
+        real = table[~table["padded"]].reset_index(drop=True)
+        pd.testing.assert_frame_equal(real, plain, rtol=0, atol=1e-6)
+    limits = answers.thresholds({"net": plain})
+    scores = [answers.scores({"net": table}, limits, replicates=20) for table in (plain, padded, filled)]
+    pd.testing.assert_frame_equal(scores[1], scores[0])
+    pd.testing.assert_frame_equal(scores[2], scores[0])

@@ -1,0 +1,103 @@
+"""The report of the flood study: the published numbers, and what one who always says "dry" reaches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as reference
+
+from eolab.flood import report
+from eolab.readers import sen12flood as reader
+
+
+def test_always_dry_on_the_published_radar_list_is_right_in_65_of_100(real_data):
+    images = reader.index(real_data / "sen12flood_lists")
+    radar = images[images["sensor"] == "S1"]
+    (row,) = report.always_dry({"S1": radar}).to_dict("records")
+    assert row["number"] == 3957
+    assert round(row["accuracy"], 3) == 0.653
+    assert report.REPORT["accuracy"] - row["accuracy"] == pytest.approx(0.0062, abs=5e-5)  # all it has learnt
+
+
+def test_always_dry_scores_as_scikit_learn_says():
+    truth = np.arange(40) % 7 < 2
+    (row,) = report.always_dry({"some": pd.DataFrame({"flooded": truth})}).to_dict("records")
+    said = np.zeros(40, bool)
+    assert row["images"] == "some"
+    assert row["accuracy"] == pytest.approx(reference.accuracy_score(truth, said))
+    assert row["balanced_accuracy"] == reference.balanced_accuracy_score(truth, said)
+    assert row["recall"] == reference.recall_score(truth, said)
+    assert row["f1"] == reference.f1_score(truth, said)
+    assert np.isnan(row["precision"])
+    assert np.isnan(reference.precision_score(truth, said, zero_division=np.nan))
+
+
+def test_published_scores_stand_under_their_sources():
+    table = report.published().set_index(["source", "sensors"])
+    assert list(table.columns) == list(report.STATISTICS)
+    assert table.loc[("Report, ConvLSTM", "both"), "recall"] == 0.0772
+    assert table.loc["Authors, ResNet-50 + GRU", "accuracy"].to_dict() == report.AUTHORS
+    assert table["balanced_accuracy"].isna().all()
+
+
+def test_ours_stand_beside_the_report_s_with_and_without_padding():
+    statistics = ["recall", "accuracy", "average_precision"]
+    runs = {
+        name: pd.concat(
+            pd.DataFrame({"statistic": statistics, "estimate": [k, k + 0.5, 9.0], "padded": padded})
+            for k, padded in ((first, False), (first + 0.1, True))
+        )
+        for name, first in (("convlstm", 0.1), ("utae", 0.3))
+    }
+    found = report.beside_report(runs)
+    assert found[["source", "padded steps", "accuracy", "recall"]].to_numpy().tolist() == [
+        ["Report", "counted", 0.6590, 0.0772],
+        ["convlstm", "left out", 0.6, 0.1],
+        ["convlstm", "counted", pytest.approx(0.7), pytest.approx(0.2)],
+        ["utae", "left out", 0.8, 0.3],
+        ["utae", "counted", 0.9, 0.4],
+    ]
+    assert list(found.columns) == ["source", "padded steps", *report.STATISTICS]
+    assert len(report.beside_report({})) == 1
+
+
+USUAL = {
+    "model": "convlstm",
+    "radar": ["VH"],
+    "optical": ["B04", "B03"],
+    "join": "union",
+    "options": {"l": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "convlstm"),
+        ({"model": "utae"}, "utae"),
+        ({"join": "late", "radar": ["VV", "VH"]}, "convlstm (radar VV+VH, join late)"),
+        ({"optical": []}, "convlstm (optical none)"),
+        ({"options": {}}, "convlstm (options as they are)"),
+        ({"options": {"filters": 2, "pool": "mean"}}, "convlstm (options filters=2+pool=mean)"),
+        ({"strips": 0}, "convlstm"),  # changes no score
+    ],
+)
+def test_a_run_is_named_by_what_sets_it_apart(changes, name):
+    assert report.run_name(USUAL | changes, USUAL) == name
+
+
+def test_a_parameter_that_an_older_run_did_not_have_sets_nothing_apart():
+    older = {key: value for key, value in USUAL.items() if key != "join"}
+    assert report.run_name(older, USUAL) == "convlstm"
+    assert report.run_name(USUAL, older) == "convlstm (join union)"
+
+
+def test_the_rows_of_the_network_are_those_that_are_no_baseline():
+    table = pd.DataFrame(
+        {"name": ["net", "dark", "net"], "estimate": [1, 2, 3], "baseline": [False, True, False]}
+    )
+    found = report.of_run(table, "net (shrink 2)")
+    assert found["name"].tolist() == ["net (shrink 2)"] * 2
+    assert found["estimate"].tolist() == [1, 3]
+    assert table["name"].tolist() == ["net", "dark", "net"]

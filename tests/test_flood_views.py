@@ -1,0 +1,105 @@
+"""What a network reads of a store: the channels asked for in their order, squares of pixels as their mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eolab import flood
+from eolab.errors import ParameterError
+from eolab.store import ArraySpec, write_store
+
+H, W, IMAGES = 6, 12, 8
+BANDS = ["B02", "B04", "MNDWI"]
+
+
+@pytest.fixture(scope="module")
+def values() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    found = rng.normal([0, 5, -1], [1, 2, 0.1], (IMAGES, H, W, 3)).astype("float32")
+    found[rng.random(found.shape) < 0.3] = np.nan
+    found[2, :3, :4, 1] = np.nan  # a square without any value
+    return found
+
+
+@pytest.fixture(scope="module")
+def store(values, tmp_path_factory):
+    table = pd.DataFrame({"id": range(IMAGES), "scene": list("aabbccdd")})
+    table["split"] = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
+    return write_store(
+        tmp_path_factory.mktemp("S2") / "store",
+        table,
+        {"image": ArraySpec(("y", "x", "band"), (H, W, 3), "float32", {}, "allow")},
+        "scene",
+        lambda rows: {"image": values[rows["id"]]},
+        {},
+        {"coords": {"band": BANDS}},
+        progress=False,
+    )
+
+
+@pytest.mark.parametrize("channels", [("MNDWI", "B02"), ("B04",), ("B02", "B04", "MNDWI")])
+def test_channels_come_in_the_order_asked_for(store, values, channels):
+    view = flood.SensorView(store, channels)
+    expected = values[[5, 0, 5]][..., [BANDS.index(name) for name in channels]]
+    np.testing.assert_array_equal(view.images(np.array([5, 0, 5])), expected)
+    assert view.size == (H, W)
+
+
+@pytest.mark.parametrize("side", [2, 3, 6])
+def test_a_shrunk_pixel_is_the_mean_of_the_values_in_its_square(store, values, side):
+    view = flood.SensorView(store, ("B04", "B02"), side)
+    rows = np.array([2, 7])
+    found = view.images(rows)
+    assert found.dtype == np.float32
+    assert found.shape == (2, H // side, W // side, 2)
+    assert view.size == (H // side, W // side)
+    for place in np.ndindex(found.shape):
+        n, y, x, band = place
+        square = values[rows[n], y * side : y * side + side, x * side : x * side + side, 1 - band]
+        seen = square[~np.isnan(square)]
+        expected = seen.mean() if len(seen) else np.nan
+        np.testing.assert_allclose(found[place], expected, rtol=1e-5, atol=1e-6)
+    assert np.isnan(found).any() == (side < 4)
+
+
+def test_statistics_are_those_of_the_chosen_channels_in_training_images(store, values):
+    found = flood.SensorView(store, ("MNDWI", "B02"), 2).statistics
+    assert found.index.tolist() == ["MNDWI", "B02"]
+    assert found.columns.tolist() == ["mean", "std"]
+    train = values[:4].reshape(-1, 3).astype(float)[:, [2, 0]]
+    np.testing.assert_allclose(found["mean"], np.nanmean(train, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found["std"], np.nanstd(train, axis=0), rtol=1e-6)
+
+
+def test_the_table_is_that_of_the_store(store):
+    view = flood.SensorView(store, ("B02",))
+    pd.testing.assert_frame_equal(view.table, store.table.reset_index(drop=True))
+
+
+def test_a_channel_that_the_store_lacks_is_named(store):
+    with pytest.raises(ParameterError, match=r"store has no channel 'MNDVI': did you mean 'MNDWI'\?"):
+        flood.SensorView(store, ("B02", "MNDVI"))
+
+
+@pytest.mark.parametrize("shrink", [0, -2, 4, 12])
+def test_squares_that_do_not_fit_are_refused(store, shrink):
+    with pytest.raises(
+        ParameterError, match=f"shrink is {shrink}: expected a divisor of the images' 6 and 12"
+    ):
+        flood.SensorView(store, ("B02",), shrink)
+
+
+def test_a_sensor_without_channels_is_left_out(store):
+    found = flood.select({"S1": store, "S2": store}, {"S1": [], "S2": ["B04", "B02"]}, 3)
+    assert list(found) == ["S2"]
+    assert (found["S2"].channels, found["S2"].shrink) == (("B04", "B02"), 3)
+    assert list(flood.select({"S2": store}, {"S1": [], "S2": ["B04"]})) == ["S2"]
+
+
+def test_no_channel_or_no_such_store_is_said(store):
+    with pytest.raises(ParameterError, match="No channel is chosen: name one of Sentinel-1 or of Sentinel-2"):
+        flood.select({"S1": store, "S2": store}, {"S1": [], "S2": []})
+    with pytest.raises(ParameterError, match=r"no store of sensor 'S1': .*Known: S2"):
+        flood.select({"S2": store}, {"S1": ["VH"], "S2": ["B02"]})
