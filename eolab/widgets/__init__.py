@@ -2,5 +2,6 @@
 
 from eolab.widgets.explorer import SeriesExplorer
 from eolab.widgets.mask_demo import MaskDemo
+from eolab.widgets.scene_explorer import SceneExplorer
 
-__all__ = ["MaskDemo", "SeriesExplorer"]
+__all__ = ["MaskDemo", "SceneExplorer", "SeriesExplorer"]

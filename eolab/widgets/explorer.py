@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
 import matplotlib.patheffects as effects
 import numpy as np
 import xarray as xr
-from IPython import get_ipython
-from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,6 +17,7 @@ from eolab.legends import Legend
 from eolab.plots.geometry import extent
 from eolab.plots.style import roomy
 from eolab.widgets.canvas import headless, interactive_canvas, quiet_when_headless
+from eolab.widgets.panel import Panel
 from eolab.widgets.views import SeriesReader, View
 
 CSS_CLASS = "eolab-series-explorer"
@@ -37,7 +34,7 @@ def _mark(ax: Axes, x: float, y: float) -> None:
     ax.plot([x], [y], "+", color="white", markersize=13, markeredgewidth=1.6, path_effects=outline)
 
 
-class SeriesExplorer:
+class SeriesExplorer(Panel):
     """A panel with a date slider, a choice of views, the picture and the series of one pixel.
 
     Attributes:
@@ -86,7 +83,6 @@ class SeriesExplorer:
             self._lay_out()
         for control in (self.date, self.view, self.curve, self.row, self.col):
             control.observe(self._guarded(self._changed), names="value")
-        self._drawing = True
         self._draw()
 
     def _make_controls(self, date: int, view: str) -> None:
@@ -130,15 +126,8 @@ class SeriesExplorer:
         self.panel = widgets.VBox([*parts, self.status, self.out])
         self.panel.add_class(CSS_CLASS)
 
-    def _guarded(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
-        """Run a callback so that its error is seen: inside the panel, or as it is in batch runs."""
-        if headless():
-            return callback
-        return functools.wraps(callback)(self.out.capture(clear_output=get_ipython() is not None)(callback))
-
     def _changed(self, change: Any) -> None:
-        if self._drawing:
-            self._draw()
+        self._draw()
 
     def _clicked(self, event: Any) -> None:
         if event.inaxes is None or event.inaxes is not self._map_axes:
@@ -158,11 +147,8 @@ class SeriesExplorer:
         row, col = (min(max(int(v), 0), c.max) for v, c in ((row, self.row), (col, self.col)))
         if (row, col) == (self.row.value, self.col.value):
             return
-        self._drawing = False
-        try:
-            self.row.value, self.col.value = row, col
-        finally:
-            self._drawing = True
+        self._quietly(self.row, value=row)
+        self._quietly(self.col, value=col)
         self._draw()
 
     def _draw(self) -> None:
@@ -238,9 +224,3 @@ class SeriesExplorer:
             self._draw_into(figure)
         figure.suptitle(self.describe_pixel(), fontsize=9)
         return figure
-
-    def _ipython_display_(self) -> None:
-        if headless():
-            print("Interactive panel (not shown in batch runs): open the notebook in JupyterLab to use it.")
-        else:
-            display(self.panel)

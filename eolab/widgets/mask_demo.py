@@ -9,19 +9,18 @@ from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-from IPython import get_ipython
-from IPython.display import display
 from matplotlib.figure import Figure
 
 from eolab.errors import EolabError
 from eolab.widgets.canvas import headless, quiet_when_headless
 from eolab.widgets.mask_view import Measured, PatchReader, Predict
+from eolab.widgets.panel import Panel
 
 CSS_CLASS = "eolab-mask-demo"
 FILES = ".h5,.hdf5,.tif,.tiff"
 
 
-class MaskDemo:
+class MaskDemo(Panel):
     """A panel with a choice of patches, a field for files, a threshold, the picture and the area.
 
     It works in JupyterLab and as a page of Voilà.
@@ -69,7 +68,6 @@ class MaskDemo:
         """
         self.reader = PatchReader(predict, patches, prepare, pixel_area_m2)
         self._shown = self.reader.names[0]
-        self._listening = True
         with quiet_when_headless():
             self._make_controls(threshold)
             self._lay_out()
@@ -113,21 +111,17 @@ class MaskDemo:
     def _guarded(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
         """Run a callback so that its error is seen: as a sentence, in the panel, or raised in batch runs."""
 
-        def heard(change: Any) -> None:
-            if self._listening:
-                callback(change)
-                self.message.value = ""
-
+        @functools.wraps(callback)
         def told(change: Any) -> None:
             try:
-                heard(change)
+                callback(change)
+                self.message.value = ""
             except EolabError as error:
+                if headless():
+                    raise
                 self.message.value = str(error)
 
-        if headless():
-            return heard
-        capture = self.out.capture(clear_output=get_ipython() is not None)
-        return functools.wraps(callback)(capture(told))
+        return super()._guarded(told)
 
     def _chosen(self, change: Any) -> None:
         self._show(str(change["new"]))
@@ -168,15 +162,6 @@ class MaskDemo:
         finally:
             self._quietly(self.patch, value=self._shown)
 
-    def _quietly(self, control: Any, **traits: Any) -> None:
-        """Set traits of a control without an answer of the panel."""
-        self._listening = False
-        try:
-            for name, value in traits.items():
-                setattr(control, name, value)
-        finally:
-            self._listening = True
-
     def _draw(self) -> None:
         self.area.value = str(self.measured)
         if headless():
@@ -201,9 +186,3 @@ class MaskDemo:
             ParameterError: If there is no such patch.
         """
         return self.reader.figure(name or self._shown, float(self.threshold.value))
-
-    def _ipython_display_(self) -> None:
-        if headless():
-            print("Interactive panel (not shown in batch runs): open the notebook in JupyterLab to use it.")
-        else:
-            display(self.panel)

@@ -1,0 +1,386 @@
+"""Explore scenes of SEN12-FLOOD: an image of one sensor, the other sensor's nearest one, and the place."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+
+from eolab import plots
+from eolab.errors import EolabError, ParameterError, did_you_mean
+from eolab.flood.sensors import Optical, Radar
+from eolab.plots.maps import NODATA_COLOR
+from eolab.plots.style import GREY, OKABE_ITO, figure_of, roomy
+from eolab.readers import sen12flood as reader
+from eolab.widgets.canvas import headless, quiet_when_headless
+from eolab.widgets.panel import Panel
+
+CSS_CLASS = "eolab-scene-explorer"
+SIZE_IN = (12.0, 4.3)
+REMEMBERED = 16
+NAMES = {"S1": "Sentinel-1", "S2": "Sentinel-2"}
+BANDS = {"S1": ("VH", "VV"), "S2": ("RGB", *reader.OPTICAL_BANDS)}
+RGB = ("B04", "B03", "B02")
+LIMITS = {"VH": (-30.0, -5.0), "VV": (-25.0, 0.0), "RGB": (0.0, 0.3)}
+REFLECTANCE = (0.0, 0.5)  # of a single band
+KM_PER_DEGREE = 111.32
+NEIGHBOURS = 12  # scenes that the map shows around one
+NO_PLACE = -1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What reading an image gave.
+
+    Attributes:
+        band: Polarisation, band or "RGB".
+        values: (y, x) in dB or reflectance, (y, x, 3) for RGB, NaN without a value; None where it cannot be
+            shown.
+        reason: Which files cannot be used and why, empty where all can.
+    """
+
+    band: str
+    values: np.ndarray | None
+    reason: str = ""
+
+    @property
+    def complaint(self) -> str:
+        """What to say of an image that cannot be shown, or not wholly; empty otherwise."""
+        if not self.reason:
+            return ""
+        return f"{self.band} is {'not shown' if self.values is None else 'shown in part'}: {self.reason}"
+
+
+class SceneReader:
+    """The images of each scene by date; files are read when they are asked for, the last few are remembered.
+
+    Args:
+        root: Folder of the data set.
+        images: Result of :func:`eolab.readers.sen12flood.index`, or rows of it; those without a file are left
+            out.
+        size: Rows and columns that images are read at.
+        min_valid: Smallest share of pixels with a value of an image that is shown.
+
+    Raises:
+        DataError: If a list is missing or damaged, or a scene has no polygon.
+        ParameterError: If no image has a file.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        images: pd.DataFrame,
+        size: tuple[int, int] = (256, 256),
+        min_valid: float = 0.0,
+    ) -> None:
+        self.root, self.images, self.size, self.min_valid = Path(root), images, size, min_valid
+        self.passes = reader.passes(images).sort_values("date", kind="stable", ignore_index=True)
+        if self.passes.empty:
+            raise ParameterError("No image of the table has a file: give the whole index of the data set.")
+        with_files = set(self.passes["scene"])
+        self.scenes = [str(scene) for scene in images["scene"].unique() if scene in with_files]
+        rings = reader.scenes(root, images)["ring"]
+        self.rings: dict[str, np.ndarray] = {str(scene): ring for scene, ring in rings.items()}
+        self._memory: OrderedDict[tuple[str, str], Picture] = OrderedDict()
+
+    def of(self, scene: str, sensor: str) -> pd.DataFrame:
+        """Return the images of a scene and sensor by date: date, flooded, orbit, rows and others."""
+        own = (self.passes["scene"] == scene) & (self.passes["sensor"] == sensor)
+        return self.passes[own].reset_index(drop=True)
+
+    def read(self, image: Any, band: str) -> Picture:
+        """Return a band of an image, a row of :meth:`of`, or "RGB"."""
+        key = str(image.rows), band
+        if key not in self._memory:
+            self._memory[key] = self._read(image, band)
+            while len(self._memory) > REMEMBERED:
+                self._memory.popitem(last=False)
+        self._memory.move_to_end(key)
+        return self._memory[key]
+
+    def _read(self, image: Any, band: str) -> Picture:
+        kind = Radar((band,)) if image.sensor == "S1" else Optical(RGB if band == "RGB" else (band,))
+        slices = reader.slices_of(self.images, [image.rows])
+        try:
+            series, rejected = reader.read_series(self.root, slices, kind.read, self.size, self.min_valid)
+        except (EolabError, OSError) as error:
+            return Picture(band, None, str(error))
+        if not series.sizes["time"]:
+            return Picture(band, None, _together(rejected) or "no file could be read")
+        values = kind.compute(series["image"])[0]  # (H, W, C)
+        return Picture(band, values if band == "RGB" else values[..., 0], _together(rejected))
+
+
+def _together(rejected: list[dict[str, str]]) -> str:
+    """Return files and reasons, files with one reason counted together."""
+    files: dict[str, list[str]] = {}
+    for one in rejected:
+        reason = one["reason"].replace(Path(one["file"]).name, "the file")  # GDAL names it again
+        files.setdefault(reason, []).append(one["file"])
+    return "; ".join(
+        f"{names[0]}{f' (and {len(names) - 1} more)' if len(names) > 1 else ''} {reason}"
+        for reason, names in files.items()
+    )
+
+
+class SceneExplorer(Panel):
+    """A panel with a choice of scene, sensor and band, a date slider, and three pictures.
+
+    They are the image chosen, the other sensor's image of the nearest date, and a map of the scenes around.
+    Colours mean the same at every date and scene. An image that cannot be read is said by its reason.
+
+    Attributes:
+        scene: Dropdown over the scenes.
+        sensor: Buttons: Sentinel-1 or Sentinel-2.
+        band: Dropdown: polarisations in dB, or RGB and bands in reflectance.
+        date: Slider over the images of the scene and sensor by date.
+        title: Label: scene, sensor, band, date and label of the image.
+        message: Label: why an image cannot be shown, empty otherwise.
+        image: The pictures, PNG.
+        out: Shows errors of the panel's own code.
+        panel: All of it, with the CSS class ``eolab-scene-explorer``.
+
+    Example:
+        >>> explorer = SceneExplorer("data/sen12flood", images, scene="0063")
+        >>> explorer.date.value = 3
+        >>> explorer.title.value
+        'Scene 0063 · Sentinel-1 VH, 2019-02-21 · label: flooded'
+        >>> explorer.figure()  # the same as a static figure, for a report
+    """
+
+    def __init__(
+        self, source: str | Path | SceneReader, images: pd.DataFrame | None = None, scene: str = ""
+    ) -> None:
+        """Make the panel and show the first image of the first scene.
+
+        Args:
+            source: Folder of the data set, or a reader.
+            images: Result of :func:`eolab.readers.sen12flood.index`; read from the folder unless given.
+            scene: Name of the scene to begin with.
+
+        Raises:
+            DataError: If a list cannot be read.
+            ParameterError: If there is no such scene, or no image has a file.
+        """
+        if isinstance(source, SceneReader):
+            self.reader = source
+        else:
+            self.reader = SceneReader(source, reader.index(source) if images is None else images)
+        if scene and scene not in self.reader.scenes:
+            raise ParameterError(f"There is no scene {scene!r}: {did_you_mean(scene, self.reader.scenes)}")
+        self._chosen_bands = {sensor: bands[0] for sensor, bands in BANDS.items()}
+        with quiet_when_headless():
+            self._make_controls(scene or self.reader.scenes[0])
+            self._lay_out()
+        self._fill_dates(None)
+        for control, answer in (
+            (self.scene, self._other_scene),
+            (self.sensor, self._other_sensor),
+            (self.band, self._other_band),
+            (self.date, self._other_date),
+        ):
+            control.observe(self._guarded(answer), names="value")
+        self._draw()
+
+    # === Panel ===
+
+    def _make_controls(self, scene: str) -> None:
+        style = {"description_width": "56px"}
+        self.scene = widgets.Dropdown(
+            options=self.reader.scenes,
+            value=scene,
+            description="Scene",
+            style=style,
+            layout={"width": "200px"},
+        )
+        self.sensor = widgets.ToggleButtons(
+            options=[(name, sensor) for sensor, name in NAMES.items()], style={"button_width": "100px"}
+        )
+        self.band = widgets.Dropdown(
+            options=BANDS["S1"], description="Band", style=style, layout={"width": "160px"}
+        )
+        self.date = widgets.SelectionSlider(
+            options=[("", NO_PLACE)],
+            description="Date",
+            continuous_update=False,
+            style=style,
+            layout={"width": "620px"},
+        )
+        self.title, self.message = widgets.Label(), widgets.Label()
+        self.title.add_class(f"{CSS_CLASS}-title")
+        self.message.add_class(f"{CSS_CLASS}-message")
+        self.message.style.text_color = "#b00020"
+        self.image = widgets.Image(format="png", layout={"width": "1100px"})
+        self.out = widgets.Output()
+
+    def _lay_out(self) -> None:
+        choice = widgets.HBox([self.scene, self.sensor, self.band], layout={"flex_flow": "row wrap"})
+        self.panel = widgets.VBox([choice, self.date, self.title, self.message, self.image, self.out])
+        self.panel.add_class(CSS_CLASS)
+
+    def _other_scene(self, change: Any) -> None:
+        self._fill_dates(None)
+        self._draw()
+
+    def _other_sensor(self, change: Any) -> None:
+        before = self.reader.of(str(self.scene.value), str(change["old"]))
+        place = self._place
+        sensor = str(change["new"])
+        self._quietly(self.band, options=BANDS[sensor], value=self._chosen_bands[sensor])
+        self._fill_dates(before["date"].iloc[place] if place != NO_PLACE else None)
+        self._draw()
+
+    def _other_band(self, change: Any) -> None:
+        self._chosen_bands[str(self.sensor.value)] = str(change["new"])
+        self._draw()
+
+    def _other_date(self, change: Any) -> None:
+        self._draw()
+
+    def _fill_dates(self, near: Any) -> None:
+        """Give the slider the images of the scene and sensor; begin with that nearest to a day."""
+        images = self.reader.of(str(self.scene.value), str(self.sensor.value))
+        names = [f"{one.date:%Y-%m-%d} {str(one.orbit).lower()}".strip() for one in images.itertuples()]
+        options = [(name, place) for place, name in enumerate(names)] or [("no image", NO_PLACE)]
+        start = _nearest(images, near) if near is not None else options[0][1]
+        self._quietly(self.date, options=options, value=start)
+
+    @property
+    def _place(self) -> int:
+        return int(self.date.value)
+
+    # === What is shown ===
+
+    def _shown(self) -> list[tuple[str, Picture]]:
+        """Return title and picture of the image chosen and of the other sensor's nearest one."""
+        scene, sensor = str(self.scene.value), str(self.sensor.value)
+        other = "S2" if sensor == "S1" else "S1"
+        images, others = self.reader.of(scene, sensor), self.reader.of(scene, other)
+        if self._place == NO_PLACE:
+            return [self._absent(sensor), self._pictured(others.iloc[0])]
+        image = images.iloc[self._place]
+        if others.empty:
+            return [self._pictured(image), self._absent(other)]
+        beside = others.iloc[_nearest(others, image.date)]
+        return [self._pictured(image), self._pictured(beside, _apart((beside.date - image.date).days))]
+
+    def _pictured(self, image: Any, apart: str = "") -> tuple[str, Picture]:
+        band = self._chosen_bands[image.sensor]
+        label = "label: flooded" if image.flooded else "label: dry"
+        facts = " · ".join(filter(None, (apart, label)))
+        title = f"{NAMES[image.sensor]} {band}, {image.date:%Y-%m-%d}\n{facts}"
+        return title, self.reader.read(image, band)
+
+    def _absent(self, sensor: str) -> tuple[str, Picture]:
+        band = self._chosen_bands[sensor]
+        reason = f"scene {self.scene.value} has no image of {NAMES[sensor]} with a file"
+        return f"{NAMES[sensor]} {band}", Picture(band, None, reason)
+
+    def _draw(self) -> None:
+        shown = self._shown()
+        self.title.value = f"Scene {self.scene.value} · {shown[0][0]}".replace("\n", " · ")
+        self.message.value = "; ".join(filter(None, (picture.complaint for _, picture in shown)))
+        if headless():
+            return  # nobody looks, and the report has the figure
+        content = io.BytesIO()
+        self.figure().savefig(content, format="png", dpi=110)
+        self.image.value = content.getvalue()
+
+    def figure(self) -> Figure:
+        """Return what the panel shows as a static figure, to stand beside it in a report."""
+        scene = str(self.scene.value)
+        extent = _extent_km(self.reader.rings[scene])
+        with plots.style():
+            figure = Figure(figsize=SIZE_IN, dpi=100, layout="constrained")
+            axes = figure.subplots(1, 3)
+            roomy(figure)
+            for ax, (title, picture) in zip(axes, self._shown(), strict=False):
+                _draw_picture(ax, title, picture, extent)
+            _draw_map(axes[2], self.reader.rings, scene)
+        return figure
+
+
+# === Drawing ===
+
+
+def _nearest(images: pd.DataFrame, day: Any) -> int:
+    """Return the place of the image nearest in time, -1 where there is none."""
+    if images.empty:
+        return NO_PLACE
+    return int((images["date"] - day).abs().to_numpy().argmin())
+
+
+def _apart(days: int) -> str:
+    """Return how many days another image was taken after one."""
+    if not days:
+        return "the same day"
+    unit = "day" if abs(days) == 1 else "days"
+    return f"{abs(days)} {unit} {'later' if days > 0 else 'earlier'}"
+
+
+def _extent_km(ring: np.ndarray) -> tuple[float, float, float, float]:
+    """Return left, right, bottom and top of a scene in kilometres from its south-west corner."""
+    (west, south), (east, north) = ring.min(axis=0), ring.max(axis=0)
+    width = (east - west) * KM_PER_DEGREE * np.cos(np.deg2rad((south + north) / 2))
+    return 0.0, float(width), 0.0, float((north - south) * KM_PER_DEGREE)
+
+
+def _draw_picture(ax: Axes, title: str, picture: Picture, extent: tuple[float, float, float, float]) -> None:
+    """Draw an image, or why there is none."""
+    ax.set_title(title)
+    if picture.values is None:
+        text = textwrap.fill(picture.complaint, 42)
+        ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes, fontsize=8)
+        ax.set_axis_off()
+        return
+    low, high = LIMITS.get(picture.band, REFLECTANCE)
+    values = picture.values
+    ax.set_facecolor(NODATA_COLOR)
+    ax.set(xlabel="East (km)", ylabel="North (km)")
+    ax.spines[:].set_visible(True)
+    if values.ndim == 3:
+        pixels = np.clip((values - low) / (high - low), 0, 1)
+        pixels[~np.isfinite(values).all(axis=-1)] = int(NODATA_COLOR[1:3], 16) / 255
+        ax.imshow(pixels, extent=extent)
+        ax.set_xlabel(f"East (km)\nblack {low:g}, white {high:g} reflectance")
+        return
+    drawn = ax.imshow(np.ma.masked_invalid(values), cmap="gray", vmin=low, vmax=high, extent=extent)
+    bar = figure_of(ax).colorbar(drawn, cax=ax.inset_axes((1.02, 0, 0.04, 1)), extend="both")
+    bar.set_label(f"{picture.band} (dB)" if picture.band in BANDS["S1"] else f"Reflectance {picture.band}")
+
+
+def _draw_map(ax: Axes, rings: dict[str, np.ndarray], scene: str) -> None:
+    """Draw the outlines of the scenes around one, its own highlighted."""
+    centres = {name: (ring.min(axis=0) + ring.max(axis=0)) / 2 for name, ring in rings.items()}
+    middle = centres[scene]
+    distance = np.sort([float(np.abs(centre - middle).max()) for centre in centres.values()])
+    near = distance[distance < 3.0][:NEIGHBOURS]
+    half = max(0.1, 1.1 * float(near.max()))
+    ax.add_collection(
+        PolyCollection(list(rings.values()), facecolors="none", edgecolors=GREY, linewidths=0.9)
+    )
+    ax.add_collection(
+        PolyCollection([rings[scene]], facecolors=OKABE_ITO[1], edgecolors=OKABE_ITO[5], linewidths=1.8)
+    )
+    ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
+    ax.set_aspect(1 / np.cos(np.deg2rad(middle[1])))
+    ax.set(xlabel="Longitude (degrees east)", ylabel="Latitude (degrees north)")
+    ax.set_title(f"Scene {scene} and those around\n{_degrees(*middle)}")
+    ax.locator_params(nbins=4)
+    ax.grid(True)
+
+
+def _degrees(longitude: float, latitude: float) -> str:
+    """Return a place as people write it."""
+    east, north = "E" if longitude >= 0 else "W", "N" if latitude >= 0 else "S"
+    return f"{abs(latitude):.2f}° {north}, {abs(longitude):.2f}° {east}"
