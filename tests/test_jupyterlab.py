@@ -63,7 +63,8 @@ def small_catalog() -> str:
     small = {"dates": 8, "size": 240, "train": 40, "validation": 4, "test": 4}
     for entry in catalog.values():
         twin = entry.get("twin", {})
-        twin.update({name: value for name, value in small.items() if name in twin})
+        twin.update({name: min(value, twin[name]) for name, value in small.items() if name in twin})
+    catalog["flood_twin"]["twin"]["train"] = 8
     return yaml.safe_dump(catalog)
 
 
@@ -192,6 +193,36 @@ def test_an_error_in_the_panel_is_seen(lab):
         panel = Panel(notebook)
         panel.press("ArrowRight")
         notebook.until(lambda: "KeyError" in " ".join(panel.errors()), "the panel shows its error")
+
+
+@pytest.mark.browser
+def test_scenes_are_stepped_through_by_slider_and_by_name(lab, artifacts):
+    with browser.notebook(lab, "notebooks/flood/01_explore.ipynb") as notebook:
+        notebook.run_all()
+        panel = notebook.page.locator(".eolab-scene-explorer").first
+        panel.scroll_into_view_if_needed()
+        picture, title = panel.locator("img").first, panel.locator(".eolab-scene-explorer-title").first
+        picture.wait_for()
+        notebook.page.screenshot(path=str(artifacts / "scenes_1_opened.png"))
+
+        def moved(change) -> None:
+            source, text = picture.get_attribute("src"), title.inner_text()
+            change()
+            notebook.wait_idle()
+            notebook.until(lambda: title.inner_text() != text, "the title changes")
+            notebook.until(lambda: picture.get_attribute("src") != source, "the picture changes")
+
+        panel.locator(".noUi-handle").first.focus()
+        moved(lambda: notebook.page.keyboard.press("ArrowRight"))
+        moved(lambda: panel.get_by_role("button", name="Sentinel-2").click())
+        scenes = panel.locator("select").first
+        other = 0 if scenes.evaluate("box => box.selectedIndex") else 1
+        moved(lambda: scenes.select_option(index=other))
+        panel.screenshot(path=str(artifacts / "scenes_2_another.png"))
+        assert [
+            text for text in panel.locator(".jp-OutputArea-output").all_inner_texts() if text.strip()
+        ] == []
+        assert notebook.problems == []
 
 
 @pytest.mark.browser

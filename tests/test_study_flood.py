@@ -1,0 +1,220 @@
+"""The flood study as a user runs it: every notebook through papermill, on the twin.
+
+What the notebooks wrote is checked, never what their cells printed.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import study_runs
+from study_runs import eolab, kill_when, out_folder
+
+from eolab import models, runs
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDY = ROOT / "notebooks" / "flood"
+CHAIN = tuple(runs.study.load("flood").notebooks)
+SWEEPS = runs.study.load("flood").sweeps
+TRAIN = "03_train_convlstm"
+BASELINES = ("majority", "water_index", "dark_radar", "statistics_s1", "statistics_s2")
+
+only_run = functools.partial(study_runs.only_run, "flood")
+start = functools.partial(study_runs.start, "flood")
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory) -> Path:
+    out = out_folder(tmp_path_factory, "flood")
+    eolab("run", "flood", "--profile", "smoke", "--out", str(out))
+    return out
+
+
+def estimates(table: pd.DataFrame, statistic: str, level: str = "image") -> pd.Series:
+    rows = table[(table["statistic"] == statistic) & (table["level"] == level)]
+    return rows.set_index("name")["estimate"]
+
+
+# === The study's file ===
+
+
+def test_every_notebook_of_the_folder_is_in_the_study():
+    assert set(CHAIN) == {path.stem for path in STUDY.glob("*.ipynb")}
+
+
+def test_sweeps_vary_what_the_study_asks_for():
+    assert set(SWEEPS) == {"sensors", "fusion", "models", "image_size", "optimisers"}
+    assert {point["join"] for point in SWEEPS["fusion"].points} == {"pad", "union", "late"}
+    sensors = {(bool(point["radar"]), bool(point["optical"])) for point in SWEEPS["sensors"].points}
+    assert sensors == {(True, False), (False, True), (True, True)}
+    assert {tuple(p["radar"]) for p in SWEEPS["sensors"].points} >= {("VH",), ("VV", "VH")}
+    for point in SWEEPS["models"].points:
+        assert point["model"] in models.names("scenes")
+
+
+def test_the_report_profile_has_the_reports_settings():
+    profile = runs.study.load("flood").profiles["report"]
+    chosen = profile[TRAIN]
+    assert (chosen["learning_rate"], chosen["epochs"], chosen["batch_size"]) == (7e-7, 10, 1)
+    assert (chosen["optimizer"], chosen["join"], chosen["options"]["filters"]) == ("sgd", "pad", 2)
+    assert (profile["02_preprocess"]["rows"], profile["02_preprocess"]["columns"]) == (522, 544)
+
+
+# === On simulated data ===
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("notebook", CHAIN)
+def test_smoke_run_is_complete_and_says_that_it_is_simulated(simulated, notebook):
+    record = only_run(simulated, notebook)
+    assert record.status == "done"
+    assert record.simulated
+    for name in ("params.yaml", "environment.json", "metrics.json", "report.html", f"{notebook}.ipynb"):
+        assert (record.folder / name).stat().st_size > 0
+    report = (record.folder / "report.html").read_text()
+    assert "Simulated data" in report
+    assert str(ROOT) not in report
+
+
+@pytest.mark.notebook
+def test_figures_are_there_captioned_and_not_blank(simulated):
+    import matplotlib.image
+
+    figures = [(only_run(simulated, n).folder, f) for n in CHAIN for f in only_run(simulated, n).figures]
+    assert len(figures) >= 18
+    for folder, figure in figures:
+        pixels = matplotlib.image.imread(folder / figure["file"])[..., :3]
+        assert pixels.std() > 0.02, figure["file"]
+        assert "Simulated data" in figure["caption"]
+        assert len(figure["caption"]) > 30
+
+
+@pytest.mark.notebook
+def test_both_sensors_together_beat_every_baseline_where_clouds_hide_the_flood(simulated):
+    found = estimates(only_run(simulated, TRAIN).table("hidden"), "balanced_accuracy")
+    assert set(found.index) == {"convlstm", *BASELINES}
+    for name in BASELINES:
+        assert found["convlstm"] > found[name]
+
+
+@pytest.mark.notebook
+def test_the_network_beats_the_majority_per_image_and_per_scene(simulated):
+    table = only_run(simulated, TRAIN).table("scores")
+    for level in ("image", "scene"):
+        found = estimates(table, "balanced_accuracy", level)
+        assert found["convlstm"] > found["majority"] == 0.5
+
+
+@pytest.mark.notebook
+def test_no_scene_is_in_two_splits_and_the_test_is_the_published_one(simulated):
+    folder = only_run(simulated, "02_preprocess").folder
+    tables = [pd.read_parquet(folder / sensor / "samples.parquet") for sensor in ("S1", "S2")]
+    table = pd.concat(tables)
+    assert len(table[["scene", "split"]].drop_duplicates()) == table["scene"].nunique()
+    assert set(table.loc[table["split"] == "test", "published"]) == {"test"}
+    assert set(table.loc[table["split"] != "test", "published"]) == {"train"}
+
+
+@pytest.mark.notebook
+def test_thresholds_and_scores_are_those_of_the_answers(simulated):
+    """The scores of the table, computed again from the probabilities with scikit-learn."""
+    from sklearn.metrics import average_precision_score, balanced_accuracy_score
+
+    record = only_run(simulated, TRAIN)
+    answers = record.table("answers")
+    said = answers["probability"] >= record.metrics["thresholds"]["image"]
+    found = record.metrics["test"]["image"]
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(answers["flooded"], said))
+    expected = average_precision_score(answers["flooded"], answers["probability"])
+    assert found["average_precision"] == pytest.approx(expected)
+
+
+@pytest.mark.notebook
+def test_padded_steps_are_shown_beside_scores_without_them(simulated):
+    table = only_run(simulated, TRAIN).table("padding")
+    samples = table.groupby("padded")["samples"].max()
+    assert samples[True] > samples[False]
+    assert (
+        samples[False]
+        == only_run(simulated, TRAIN).table("scores").query("level == 'image'")["samples"].max()
+    )
+    beside = only_run(simulated, "05_results").table("padding")
+    report = beside[beside["source"] == "Report"].iloc[0]
+    assert (report["accuracy"], report["recall"]) == (0.6590, 0.0772)
+    assert len(beside) == 3
+
+
+@pytest.mark.notebook
+def test_saying_dry_is_as_right_as_there_are_dry_images(simulated):
+    table = only_run(simulated, "05_results").table("always_dry").set_index("images")
+    samples = pd.read_parquet(only_run(simulated, "02_preprocess").folder / "S1" / "samples.parquet")
+    test = samples[samples["split"] == "test"]
+    assert table.loc["S1, test", "accuracy"] == pytest.approx(1 - test["flooded"].mean())
+
+
+@pytest.mark.notebook
+def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
+    again = eolab("run", "flood", "--profile", "smoke", "--out", str(simulated))
+    assert again.stdout.count("skipped") == len(CHAIN)
+    page = (simulated / "flood" / "report.html").read_text()
+    assert all(f"{n[:2]} ·" in page for n in CHAIN)
+    assert not any(mark in page for mark in ('src="http', "<link", "@import"))
+
+
+@pytest.mark.notebook
+def test_a_preprocessing_killed_in_between_ends_as_an_unbroken_one(simulated, tmp_path):
+    def some_scenes() -> bool:
+        found = list((tmp_path / "flood" / "02_preprocess").glob("*/S1/journal.jsonl"))
+        return bool(found) and found[0].read_text().count("\n") > 3
+
+    kill_when(start(tmp_path, "--only", "02_preprocess"), some_scenes)
+    time.sleep(1)
+    assert only_run(tmp_path, "02_preprocess").status != "done"
+    eolab("run", "flood", "--only", "02_preprocess", "--out", str(tmp_path))
+    unbroken, resumed = (only_run(out, "02_preprocess") for out in (simulated, tmp_path))
+    assert resumed.metrics == unbroken.metrics
+    for sensor in ("S1", "S2"):
+        for file in ("image.npy", "label.npy"):
+            one, other = (run.folder / sensor / file for run in (unbroken, resumed))
+            assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.notebook
+def test_a_training_killed_in_mid_epoch_ends_as_an_unbroken_one(simulated, tmp_path):
+    def third_epoch() -> bool:
+        found = list((tmp_path / "flood" / TRAIN).glob("*/history.csv"))
+        return bool(found) and found[0].read_text().count("\n") > 3
+
+    store = "flood/02_preprocess"
+    shutil.copytree(simulated / store, tmp_path / store)
+    kill_when(start(tmp_path, "--only", TRAIN), third_epoch)
+    time.sleep(1)
+    assert only_run(tmp_path, TRAIN).status != "done"
+    eolab("run", "flood", "--only", TRAIN, "--out", str(tmp_path))
+    unbroken, resumed = (only_run(out, TRAIN) for out in (simulated, tmp_path))
+    assert resumed.metrics == unbroken.metrics
+    columns = ["epoch", "loss", "val_loss"]
+    pd.testing.assert_frame_equal(resumed.history[columns], unbroken.history[columns])
+
+
+# === Clear refusals ===
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "flood", "--set", "join=unoin"), "union"),
+        (("sweep", "flood", "sensor"), "sensors"),
+        (("data", "check", "flood_twn"), "flood_twin"),
+    ],
+)
+def test_a_wrong_word_ends_in_one_sentence_with_the_right_one(arguments, said, tmp_path):
+    done = eolab(*arguments, expect=2, EOLAB_RUNS=str(tmp_path))
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
