@@ -330,3 +330,13 @@ def test_readable_keeps_the_samples_of_each_truth(truth, probabilities):
     for name in "ab":
         assert sizes[name, "old map"] == np.isin(truth, [1, 3]).sum()
         assert sizes[name, "truth"] == (truth != 255).sum()
+
+
+def test_the_model_of_a_run_gets_another_name_and_its_baselines_keep_theirs():
+    table = pd.DataFrame(
+        {"name": ["net", "dark", "net"], "estimate": [1, 2, 3], "baseline": [False, True, False]}
+    )
+    found = evaluation.of_run(table, "net (shrink 2)")
+    assert found["name"].tolist() == ["net (shrink 2)", "dark", "net (shrink 2)"]
+    assert found["estimate"].tolist() == [1, 2, 3]
+    assert table["name"].tolist() == ["net", "dark", "net"]

@@ -74,6 +74,8 @@ def test_a_failed_run_does_not_stop_the_others(ran: tuple[Path, subprocess.Compl
     runs = list(history.records("mini", "02_use", root / "runs"))
     assert sorted(run.status for run in runs) == ["done", "failed"]
     assert {run.params["seed"] for run in runs} == {4}
+    assert {run.record["sweep"] for run in runs} == {"bad"}
+    assert {run.record["sweep"] for run in history.records("mini", "01_make", root / "runs")} == {""}
     assert len({run.params["made"] for run in runs}) == 1, "the upstream notebook ran once"
 
 

@@ -6,7 +6,16 @@ from eolab.evaluation.distributions import distributions
 from eolab.evaluation.implied import implied_landslide_f1
 from eolab.evaluation.masks import MASK_STATISTICS, mask_scores, pooled
 from eolab.evaluation.sizes import EDGES_PX, score_by_size
-from eolab.evaluation.tables import STATISTICS, class_table, join_scores, named, nested, readable, score_table
+from eolab.evaluation.tables import (
+    STATISTICS,
+    class_table,
+    join_scores,
+    named,
+    nested,
+    of_run,
+    readable,
+    score_table,
+)
 
 __all__ = [
     "BINARY_STATISTICS",
@@ -21,6 +30,7 @@ __all__ = [
     "mask_scores",
     "named",
     "nested",
+    "of_run",
     "patch_detection",
     "pooled",
     "readable",

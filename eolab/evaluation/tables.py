@@ -108,6 +108,16 @@ def _interval(row: Any) -> str:
     return f"{row.estimate:.3f} ({row.low:.3f} to {row.high:.3f})"
 
 
+def of_run(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return a training run's table of scores with its model under another name; baselines keep theirs.
+
+    Args:
+        table: With columns name and baseline.
+        name: Such as :func:`eolab.runs.named` gives.
+    """
+    return table.assign(name=table["name"].where(table["baseline"].astype(bool), name))
+
+
 def join_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Put score tables of several runs on the same samples together, each classifier once.
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 STATISTICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
-UNTOLD = ("preprocessed", "model", "beside", "strips", "replicates")  # these change no network
 # The report's test scores: means over scenes, padded steps counted; the split of its scenes is its own.
 REPORT = {"accuracy": 0.6590, "precision": 0.0553, "recall": 0.0772, "f1": 0.0550}
 # Accuracy of Rambour et al. 2020, ResNet-50 features and a GRU.
@@ -52,29 +51,3 @@ def beside_report(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             found = dict(zip(part["statistic"].astype(str), part["estimate"], strict=True))
             rows.append({"source": name, "padded steps": "counted" if padded else "left out", **found})
     return pd.DataFrame(rows, columns=["source", "padded steps", *STATISTICS])
-
-
-def run_name(params: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-    """Return the model of a training run, and what sets it apart from another run.
-
-    Args:
-        params: Parameters of the run.
-        usual: Parameters of the other run.
-    """
-    changed = [
-        f"{key} {_short(value)}"
-        for key, value in params.items()
-        if key not in UNTOLD and value != usual.get(key)
-    ]
-    return str(params["model"]) + (f" ({', '.join(changed)})" if changed else "")
-
-
-def of_run(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the rows of the network in a training run's table of scores, under another name."""
-    return table[~table["baseline"]].assign(name=name)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "+".join(f"{key}={one}" for key, one in value.items()) or "as they are"
-    return ("+".join(map(str, value)) or "none") if isinstance(value, list) else str(value)

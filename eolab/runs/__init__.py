@@ -23,8 +23,8 @@ In a results notebook::
 ``study.yaml`` is described in :mod:`eolab.runs.study`.
 """
 
-from eolab.runs.history import RunRecord, collect, latest, load, records
+from eolab.runs.history import RunRecord, collect, latest, load, named, records
 from eolab.runs.record import Run, start
 from eolab.runs.sweep import sweep_table
 
-__all__ = ["Run", "RunRecord", "collect", "latest", "load", "records", "start", "sweep_table"]
+__all__ = ["Run", "RunRecord", "collect", "latest", "load", "named", "records", "start", "sweep_table"]

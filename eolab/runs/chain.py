@@ -171,6 +171,8 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
 def step(job: Job, force: bool, say: Callable[[str], None], counter: str = "") -> bool:
     """Run one job unless it is done, tell how it went, and return whether it is done."""
     if not force and execute.is_done(job):
+        if not job.sweep:  # a sweep may have made it: from now on it is the study's own as well
+            folders.update_record(job.folder, sweep="")
         say(f"{counter}{job.label}: finished before, skipped")
         return True
     say(f"{counter}{job.label}: started")

@@ -43,6 +43,7 @@ class Job:
         profile: Name of the profile, None for the notebook's defaults.
         timeout: Longest time for a cell in seconds, None for no limit.
         environment: Environment variables that only this run gets.
+        sweep: Name of the sweep that the run is a point of, empty for a run of the study itself.
     """
 
     notebook: Notebook
@@ -52,6 +53,7 @@ class Job:
     profile: str | None = None
     timeout: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
+    sweep: str = ""
 
     @cached_property
     def folder(self) -> Path:
@@ -166,6 +168,7 @@ def _description(job: Job, folder: Path) -> dict[str, Any]:
         "notebook": job.notebook.name,
         "run": folder.name,
         "profile": job.profile,
+        "sweep": job.sweep,
         "parameters": {**job.notebook.defaults, **values},
         "defaults": job.notebook.defaults,
         "upstream": job.stamps(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,8 @@ from eolab.runs import folders, yamls
 
 if TYPE_CHECKING:
     import pandas as pd
+
+UNTOLD = ("model", "beside", "angles", "strips", "replicates")  # parameters that change no network
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ def records(study: str, notebook: str, root: Path | None = None) -> Iterator[Run
 def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any) -> Path:
     """Return the folder of the newest finished run of a notebook.
 
+    The points of sweeps are experiments: one of them is taken only where there is no other run.
+
     Args:
         study: Name of the study.
         notebook: Name of the notebook without ``.ipynb``.
@@ -147,7 +151,41 @@ def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any)
             f"No finished run of {study}/{notebook}{wanted} in {where}: run that notebook first, in "
             f"JupyterLab or with `eolab run {study} --only {notebook}`."
         )
-    return max(finished, key=lambda run: str(run.record.get("ended", ""))).folder
+    own = [run for run in finished if not run.record.get("sweep")]
+    return max(own or finished, key=lambda run: str(run.record.get("ended", ""))).folder
+
+
+def named(found: Iterable[RunRecord], usual: RunRecord, untold: Collection[str] = UNTOLD) -> dict[str, RunRecord]:
+    """Return training runs by name: their model, and what sets each apart from a run that is compared with.
+
+    Args:
+        found: Runs of one notebook with a parameter ``model``, the newest first as :func:`records` gives them.
+        usual: The run that the others are told apart from.
+        untold: Parameters that change no network; inputs are left out by themselves.
+
+    Returns:
+        In the order of `found`; of two runs of one name the first.
+    """
+    left_out = {*untold, *usual.record.get("upstream", {})}
+    runs: dict[str, RunRecord] = {}
+    for run in found:
+        runs.setdefault(_name(run.params, usual.params, left_out), run)
+    return runs
+
+
+def _name(params: Mapping[str, Any], usual: Mapping[str, Any], left_out: Collection[str]) -> str:
+    changed = [
+        f"{key} {_words(value)}"
+        for key, value in params.items()
+        if key not in left_out and value != usual.get(key)
+    ]
+    return str(params["model"]) + (f" ({', '.join(changed)})" if changed else "")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "+".join(f"{key}={one}" for key, one in value.items()) or "as they are"
+    return ("+".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
 
 
 def collect(study: str, notebook: str, *, root: Path | None = None, **match: Any) -> pd.DataFrame:

@@ -73,7 +73,7 @@ def _jobs(study: Study, sweep: Sweep, options: Options, jobs: int, say: Callable
             raise RunError(f"Sweep {sweep.name!r} needs {study.name}/{name}, which failed: see above.")
         runs[name] = one.folder
     found = [chain.job(study, notebook, options, runs, point) for point in sweep.points]
-    return [replace(one, environment=_threads(jobs)) for one in found]
+    return [replace(one, environment=_threads(jobs), sweep=sweep.name) for one in found]
 
 
 def _threads(jobs: int) -> dict[str, str]:

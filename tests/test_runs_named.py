@@ -1,0 +1,76 @@
+"""Runs told apart by what they are named after, and sweep points that stand in nobody's way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eolab import runs
+from eolab.runs import folders, yamls
+
+USUAL: dict[str, Any] = {
+    "model": "convlstm",
+    "preprocessed": "",
+    "radar": ["VH"],
+    "optical": ["B04", "B03"],
+    "join": "union",
+    "options": {"l": 1},
+    "strips": 2,
+}
+
+
+def a_run(root: Path, name: str, params: dict[str, Any], ended: str = "1", sweep: str = "") -> runs.RunRecord:
+    folder = root / "flood" / "03_train" / name
+    folder.mkdir(parents=True)
+    record = {"status": "done", "started": ended, "ended": ended, "sweep": sweep}
+    folders.write_json(folder / folders.RECORD, record | {"upstream": {"preprocessed": {"run": "one"}}})
+    folders.write_text(folder / folders.PARAMS, yamls.dumps(params))
+    return runs.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "convlstm"),
+        ({"model": "utae"}, "utae"),
+        ({"join": "late", "radar": ["VV", "VH"]}, "convlstm (radar VV+VH, join late)"),
+        ({"optical": []}, "convlstm (optical none)"),
+        ({"options": {}}, "convlstm (options as they are)"),
+        ({"options": {"filters": 2, "pool": "mean"}}, "convlstm (options filters=2+pool=mean)"),
+        ({"strips": 0}, "convlstm"),  # changes no score
+        ({"preprocessed": "a folder"}, "convlstm"),  # an input
+    ],
+)
+def test_a_run_is_named_by_what_sets_it_apart(tmp_path, changes, name):
+    usual = a_run(tmp_path, "usual", USUAL)
+    assert list(runs.named([a_run(tmp_path, "other", USUAL | changes)], usual)) == [name]
+
+
+def test_a_parameter_that_an_older_run_did_not_have_sets_nothing_apart(tmp_path):
+    usual = a_run(tmp_path, "usual", USUAL)
+    older = a_run(tmp_path, "older", {key: value for key, value in USUAL.items() if key != "join"})
+    assert list(runs.named([older], usual)) == ["convlstm"]
+    assert list(runs.named([usual], older)) == ["convlstm (join union)"]
+
+
+def test_two_runs_of_one_model_are_two_and_of_one_name_the_newer_counts(tmp_path):
+    """Results showed the newest point of any sweep under the name of the study's own network."""
+    usual = a_run(tmp_path, "usual", USUAL, "1")
+    a_run(tmp_path, "again", USUAL, "2")
+    a_run(tmp_path, "pad", USUAL | {"join": "pad"}, "3")
+    found = runs.named(runs.records("flood", "03_train", tmp_path), usual)
+    assert {name: run.folder.name for name, run in found.items()} == {
+        "convlstm (join pad)": "pad",
+        "convlstm": "again",
+    }
+
+
+def test_a_point_of_a_sweep_is_the_latest_only_where_nothing_else_is(tmp_path):
+    """Notebooks opened by hand took the newest point of a sweep for the trained network."""
+    point = a_run(tmp_path, "point", USUAL | {"join": "pad"}, "2", sweep="fusion")
+    assert runs.latest("flood", "03_train", root=tmp_path) == point.folder
+    own = a_run(tmp_path, "own", USUAL, "1")
+    assert runs.latest("flood", "03_train", root=tmp_path) == own.folder
+    assert runs.latest("flood", "03_train", root=tmp_path, join="pad") == point.folder
