@@ -1,8 +1,8 @@
 """Batches of patches: how fast they come beside what a training step eats, and in how much memory.
 
 The first table sets patches a second from the store (read, channels chosen, turned, flipped, mixed) beside
-those that a training step of the U-Net takes. The second trains on more and more patches, each number in a
-process of its own: peak memory must not follow the number.
+those that a training step of the U-Net takes. The second trains a narrow U-Net for one epoch on more and more
+patches, read from disk, each number in a process of its own: peak memory must not follow the number.
 
 Usage: python benchmarks/patch_batches.py [--patches 256 2048] [--width 1.0] [--batch 16]
 """
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,11 +28,12 @@ from eolab.models.segmentation import heads
 from eolab.store import Store, write_store
 
 SIDE, WARM = 128, 2
+NARROW = 0.0625  # width of the U-Net of the second table
 
 
 def make_store(folder: Path, patches: int) -> Store:
     """Write noise with the arrays of the landslide study."""
-    table = pd.DataFrame({"id": np.arange(patches), "part": np.arange(patches) // 64})
+    table = pd.DataFrame({"id": np.arange(patches), "part": np.arange(patches) // 8})
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(int(rows["id"].iloc[0]))
@@ -68,6 +70,15 @@ def batches_of(store: Store, options: argparse.Namespace, in_memory: bool | str)
     )
 
 
+def network(width: float) -> Any:
+    """Return a U-Net, compiled as the study's are."""
+    from eolab import losses, models
+
+    model = models.build("unet", size=SIDE, bands=14, classes=2, width=width, head="mask")
+    model.compile("adam", {"mask": losses.build("0.5*focal + 0.5*iou")}, jit_compile=False)
+    return model
+
+
 def rate(batches: StoreBatches, step) -> float:
     """Return patches a second of a step over one epoch."""
     for index in range(WARM):
@@ -82,16 +93,13 @@ def rate(batches: StoreBatches, step) -> float:
 
 def speeds(options: argparse.Namespace) -> None:
     """Print patches a second of the batches and of the training step."""
-    from eolab import losses, models
-
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "store", options.patches[0])
         rates = {
             f"batches, {where}": rate(batches_of(store, options, held), lambda batch: None)
             for where, held in (("from RAM", True), ("from disk", False))
         }
-        model = models.build("unet", size=SIDE, bands=14, classes=2, width=options.width, head="mask")
-        model.compile("adam", {"mask": losses.build("0.5*focal + 0.5*iou")}, jit_compile=False)
+        model = network(options.width)
         batches = batches_of(store, options, True)
         fixed = batches[0]
         rates["training step of the U-Net"] = rate(batches, lambda batch: model.train_on_batch(*fixed))
@@ -102,13 +110,16 @@ def speeds(options: argparse.Namespace) -> None:
 
 
 def memory(options: argparse.Namespace) -> dict[str, float]:
-    """Read one epoch of batches from disk in this process; return peak memory in MB."""
+    """Train for one epoch from disk in this process; return peak memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "store", options.patches[0])
+        model, batches = network(NARROW), batches_of(store, options, False)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        patches = rate(batches_of(store, options, False), lambda batch: store.release())
+        start = time.perf_counter()
+        model.fit(batches, callbacks=[batches.callback], shuffle=False, verbose=0)
+        seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"peak": peak, "above": peak - before, "rate": patches}
+    return {"peak": peak, "above": peak - before, "rate": len(store) / seconds}
 
 
 def main() -> None:
@@ -123,14 +134,14 @@ def main() -> None:
         print(json.dumps(memory(options)))
         return
     speeds(options)
-    print(f"{'patches':>10} {'store GB':>9} {'peak MB':>8} {'above writing MB':>17} {'patches/s':>10}")
+    print(f"{'patches':>10} {'store GB':>9} {'peak MB':>8} {'training MB':>12} {'patches/s':>10}")
     for count in options.patches:
         command = [sys.executable, __file__, "--one", "--patches", str(count), "--batch", str(options.batch)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found = json.loads(done.stdout.splitlines()[-1])
         size = count * SIDE**2 * (4 * len(landslide.STORED) + 1) / 1e9
         print(
-            f"{count:10d} {size:9.2f} {found['peak']:8.0f} {found['above']:17.0f} {found['rate']:10.1f}",
+            f"{count:10d} {size:9.2f} {found['peak']:8.0f} {found['above']:12.0f} {found['rate']:10.1f}",
             flush=True,
         )
 

@@ -154,6 +154,7 @@ class StoreBatches(keras.utils.PyDataset):
     def _read(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return inputs, prepared, and label of some rows of the store."""
         data = self.store.gather(rows, self._names)
+        self.store.release()  # what has been read does not count as memory in use
         inputs = {key: data[name] for key, name in self.inputs.items()}
         return {**(inputs if self.prepare is None else self.prepare(inputs)), _LABEL: data[self.label]}
 

@@ -235,6 +235,10 @@ IMAGE_FAULTS = {
         r"shape \(14, 128, 128\), expected \(128, 128, 14\)",
     ),
     "13 bands": (lambda f: put(f, "img", image_of("train", 1)[..., :13]), r"shape \(128, 128, 13\)"),
+    "too large for float32": (
+        lambda f: put(f, "img", np.where(image_of("train", 1) > 1, 1e300, image_of("train", 1))),
+        "is NaN or infinite in",
+    ),
     "digital numbers": (
         lambda f: put(f, "img", (1000 * image_of("train", 1)).astype(np.uint16)),
         "holds uint16, expected the scaled floating point values",

@@ -10,7 +10,8 @@ import pandas as pd
 
 from eolab import evaluation, metrics, postprocess
 from eolab.landslide import channels
-from eolab.landslide.samples import Rows, fold_rows
+from eolab.landslide.samples import Rows, fold_rows, stored_images
+from eolab.readers import landslide4sense as reader
 from eolab.store import Store
 
 
@@ -100,12 +101,17 @@ def detection_table(detection: Mapping[str, Mapping[str, float]]) -> pd.DataFram
 
 
 def demo_predict(
-    predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray], chosen: channels.ChannelSet
+    predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+    chosen: channels.ChannelSet,
+    normalise: reader.Normalise = "none",
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return ``predict(image (H, W, 14)) -> probability (H, W)`` for one patch as published."""
+    """Return ``predict(image (H, W, 14)) -> probability (H, W)`` for one patch as published.
+
+    `normalise` is that of the store which the network was trained on.
+    """
 
     def predict(image: np.ndarray) -> np.ndarray:
-        stored = channels.compute(np.asarray(image, np.float32)[None])  # (1, H, W, 26)
+        stored = stored_images(np.asarray(image, np.float32)[None], normalise)  # (1, H, W, 26)
         return predictor({"image": chosen.assemble(stored)})[0, ..., 1]
 
     return predict

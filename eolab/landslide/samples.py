@@ -124,6 +124,17 @@ def store_arrays() -> dict[str, ArraySpec]:
     }
 
 
+def stored_images(images: np.ndarray, normalise: reader.Normalise = "none") -> np.ndarray:
+    """Return what the store holds of patches: (N, H, W, 14) as published → (N, H, W, 26) float32.
+
+    Indices, blur and edges are computed of the values as published, whatever the scaling of the bands: an
+    index of values below 0 means nothing.
+    """
+    stored = channels.compute(images)
+    stored[..., : len(reader.BANDS)] = reader.normalised(stored[..., : len(reader.BANDS)], normalise)
+    return stored
+
+
 def sample_producer(
     root: str | Path, normalise: reader.Normalise = "none"
 ) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
@@ -136,9 +147,9 @@ def sample_producer(
     folder = Path(root)
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-        images = np.stack([reader.read_image(folder / name, normalise) for name in rows["image"]])
+        images = np.stack([reader.read_image(folder / name) for name in rows["image"]])
         masks = np.stack([reader.read_mask(folder / name) for name in rows["mask"]])  # (n, H, W)
-        return {"image": channels.compute(images), "label": masks}  # (n, H, W, 14) → (n, H, W, 26)
+        return {"image": stored_images(images, normalise), "label": masks}
 
     return produce
 

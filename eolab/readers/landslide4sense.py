@@ -33,6 +33,7 @@ from eolab.readers.landslide4sense_files import (
     SIZE,
     Normalise,
     check_normalise,
+    normalised,
     read_image,
     read_mask,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Patch",
     "check_layout",
     "index",
+    "normalised",
     "open_layout",
     "open_patch",
     "read_image",

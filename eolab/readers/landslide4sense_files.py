@@ -128,6 +128,8 @@ def checked_image(image: np.ndarray, name: str | Path) -> np.ndarray:
             f"{name} holds {image.dtype}, expected the scaled floating point values of Landslide4Sense: "
             "digital numbers or reflectance must be brought to that scale first."
         )
+    with np.errstate(over="ignore"):
+        image = image.astype(np.float32)  # what is too large for it becomes infinite
     wrong = image.size - np.count_nonzero(np.isfinite(image))
     if wrong:
         raise DataError(
@@ -135,7 +137,7 @@ def checked_image(image: np.ndarray, name: str | Path) -> np.ndarray:
         )
     if not image.any():
         raise DataError(f"{name} holds only zeros: {AGAIN}.")
-    return image.astype(np.float32)
+    return image
 
 
 def normalised(image: np.ndarray, normalise: Normalise) -> np.ndarray:
