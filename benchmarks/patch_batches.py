@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -109,16 +108,22 @@ def speeds(options: argparse.Namespace) -> None:
         print(f"{name:>28} {value:10.1f} {value / eaten:15.1f}")
 
 
+def peak_mb() -> float:
+    """Return the peak memory of this process; ``ru_maxrss`` would count that of its parent too."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    return int(line.split()[1]) / 1024
+
+
 def memory(options: argparse.Namespace) -> dict[str, float]:
     """Train for one epoch from disk in this process; return peak memory in MB."""
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "store", options.patches[0])
         model, batches = network(NARROW), batches_of(store, options, False)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        before = peak_mb()
         start = time.perf_counter()
         model.fit(batches, callbacks=[batches.callback], shuffle=False, verbose=0)
         seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     return {"peak": peak, "above": peak - before, "rate": len(store) / seconds}
 
 
