@@ -164,6 +164,7 @@ def test_scenes_come_by_number_training_first(tmp_path):
     [
         (entry(date="24.01.2019"), r"date '24.01.2019', expected such as 2019-01-24"),
         (entry(FLOODING="true"), r"FLOODING 'true', expected true or false"),
+        (entry(**{"FULL-DATA-COVERAGE": "false"}), r"FULL-DATA-COVERAGE 'false', expected true or false"),
         (entry(filename=7), r"the filename 7 and the orbit 'ASCENDING', expected text"),
         (entry(orbit=None), r"the orbit None, expected text"),
         ("dry", "no block"),
@@ -177,9 +178,17 @@ def test_a_wrong_entry_is_named_and_the_rest_goes_on(tmp_path, wrong, reason):
     assert pd.Series([rejected["reason"]]).str.contains(reason).all()
 
 
-def test_a_scene_that_is_no_folder_of_digits_is_named(tmp_path):
-    table = reader.index(write(tmp_path, {"tmp": {"1": entry(), "geo": GEO}}))
-    assert table.attrs["rejected"][0]["reason"] == "scene 'tmp' is no folder of digits"
+@pytest.mark.parametrize("scene", ["tmp", "²", "123", "00001"])
+def test_a_scene_of_neither_split_is_named(tmp_path, scene):
+    """Three digits were a test scene, and ² a traceback."""
+    table = reader.index(write(tmp_path, {scene: {"1": entry(), "geo": GEO}}))
+    said = f"scene {scene!r} is not a folder of four digits (train), or of one or two (test)"
+    assert table.attrs["rejected"][0]["reason"] == said
+
+
+def test_a_key_that_is_no_decimal_number_is_no_entry(tmp_path):
+    table = reader.index(write(tmp_path, {"0001": {"1": entry(), "²": entry(), "geo": GEO}}))
+    assert len(of(table, "S1")) == 1
 
 
 @pytest.mark.parametrize("sensor", ["S1", "S2"])

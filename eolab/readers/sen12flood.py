@@ -16,7 +16,9 @@ Example:
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,7 @@ __all__ = [
 
 Size = tuple[int, int]
 SIZE: Size = (512, 512)
+THREADS = min(8, os.cpu_count() or 1)  # reading waits for disks and networks
 CHECKED_SIZE: Size = (128, 128)  # the share of pixels with a value is judged on it
 UNITS = {"S1": "linear", "S2": "reflectance"}
 QUANTIFICATION = 10_000.0  # digital numbers of reflectance 1
@@ -196,10 +199,21 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
     root = Path(path)
     images = index(root)
     rows: list[tuple[str, str]] = []
-    groups = images[images["filename"] != ""].groupby(["scene", "sensor"], sort=False)
-    for _, part in track(groups, f"reading {root.name}", unit="series", progress=progress):
-        for reading in _readings(root, part, None, CHECKED_SIZE, MIN_VALID):
-            rows += reading.files
+    series = [part for _, part in images[images["filename"] != ""].groupby(["scene", "sensor"], sort=False)]
+
+    def read(part: pd.DataFrame) -> list[tuple[str, str]]:
+        found = _readings(root, part, None, CHECKED_SIZE, MIN_VALID)
+        return [file for reading in found for file in reading.files]
+
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        found = pool.map(read, series)
+        for files in track(
+            found, f"reading {root.name}", total=len(series), unit="series", progress=progress
+        ):
+            rows += files
+    finally:
+        pool.shutdown(cancel_futures=True)  # stopped by its user, it reads no further series
     named = {file for file, _ in rows}
     rows += [
         (f"{row.scene}/{row.sensor} entry {row.number}", f"names no file for {row.date:%Y-%m-%d}")

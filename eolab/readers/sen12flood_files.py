@@ -31,6 +31,13 @@ ITEM = "sen12floods_"
 """Beginning of the name of an image's folder in the collections; there a file is named by its channel."""
 
 
+def split_of(scene: str) -> str:
+    """Return the published split of a scene by the name of its folder, empty where it is no such name."""
+    if not (scene.isascii() and scene.isdecimal()):
+        return ""
+    return {4: "train", 1: "test", 2: "test"}.get(len(scene), "")
+
+
 def files_of(root: str | Path, image: Any) -> dict[str, Path]:
     """Return the file of each channel that an image should have.
 

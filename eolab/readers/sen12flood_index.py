@@ -19,7 +19,7 @@ import pandas as pd
 
 from eolab.errors import DataError
 from eolab.readers import sen12flood_stac as stac
-from eolab.readers.sen12flood_files import OPTICAL_BANDS, SENSORS
+from eolab.readers.sen12flood_files import OPTICAL_BANDS, SENSORS, split_of
 
 LISTS = {sensor: f"{sensor}list.json" for sensor in SENSORS}
 POLARISATIONS = {"1SDV": ("VV", "VH"), "1SSV": ("VV",), "1SDH": ("HH", "HV"), "1SSH": ("HH",)}
@@ -172,12 +172,13 @@ def _entries(file: Path, sensor: str) -> Iterator[dict[str, Any]]:
     """Yield a row an image of a list, or where it is from and the reason why it cannot be used."""
     for scene, block in _blocks(file):
         where = {"scene": scene, "sensor": sensor}
-        if not scene.isdigit():
-            yield where | {"number": 0, "reason": f"scene {scene!r} is no folder of digits"}
+        published = split_of(scene)
+        if not published:
+            expected = "a folder of four digits (train), or of one or two (test)"
+            yield where | {"number": 0, "reason": f"scene {scene!r} is not {expected}"}
             continue
-        published = "train" if len(scene) == 4 else "test"
         for key, entry in block.items():
-            if key.isdigit():
+            if key.isdecimal():
                 yield where | {"published": published, "number": int(key)} | _facts(entry, sensor)
 
 
@@ -191,6 +192,8 @@ def _facts(entry: Any, sensor: str) -> dict[str, Any]:
         return {"reason": f"has the date {entry.get('date')!r}, expected such as 2019-01-24"}
     if not isinstance(entry.get("FLOODING"), bool):
         return {"reason": f"has the label FLOODING {entry.get('FLOODING')!r}, expected true or false"}
+    if not isinstance(entry.get("FULL-DATA-COVERAGE", True), bool):
+        return {"reason": f"has FULL-DATA-COVERAGE {entry['FULL-DATA-COVERAGE']!r}, expected true or false"}
     name, orbit = entry.get("filename", ""), entry.get("orbit", "")
     if not isinstance(name, str) or not isinstance(orbit, str):
         return {"reason": f"has the filename {name!r} and the orbit {orbit!r}, expected text"}

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from eolab.errors import DataError
-from eolab.readers.sen12flood_files import ITEM, OPTICAL_BANDS, SENSORS
+from eolab.readers.sen12flood_files import ITEM, OPTICAL_BANDS, SENSORS, split_of
 
 HOME = "sen12flood"
 CHANNELS = {"S1": ("VV", "VH", "HH", "HV"), "S2": OPTICAL_BANDS}
@@ -129,6 +129,7 @@ def _entries(root: Path, collection: Collection) -> Iterator[dict[str, Any]]:
             yield {"scene": name, "sensor": sensor, "number": 0, "reason": reason}
             continue
         scene, date = place
+        published = split_of(scene)
         numbers[scene] += 1
         where = {"scene": scene, "sensor": sensor, "number": numbers[scene]}
         item, label = collection.source / name, collection.labels / name.replace("_source_", "_labels_")
@@ -137,7 +138,9 @@ def _entries(root: Path, collection: Collection) -> Iterator[dict[str, Any]]:
         except DataError as error:
             yield where | {"reason": str(error)}
             continue
-        published = "train" if len(scene) == 4 else "test"
+        if not published:
+            yield where | {"reason": f"scene {scene!r} has neither four digits (train) nor one or two (test)"}
+            continue
         own = {"published": published, "date": date, "filename": item.relative_to(root).as_posix()}
         yield where | own | facts
 
