@@ -134,9 +134,9 @@ def test_change_is_against_the_first_images_and_looks_at_no_later_one(images, tw
     found = sensor.compute(series["image"])
     assert found.shape == (series.sizes["time"], *SIZE, 2)
     dry = np.nanmean(found[:2, ..., 0], axis=0)  # the median of two is their mean
-    np.testing.assert_allclose(found[..., 1], found[..., 0] - dry, atol=1e-5)
-    cut = sensor.compute(series["image"][:3])
-    np.testing.assert_array_equal(cut, found[:3])
+    np.testing.assert_allclose(found[1:, ..., 1], found[1:, ..., 0] - dry, atol=1e-5)
+    for last in (1, 2, 3):  # the first image was compared with the second
+        np.testing.assert_array_equal(sensor.compute(series["image"][:last]), found[:last])
     assert flood.Optical(("B04", "MNDWI"), reference=1).layers == (
         "B04",
         "MNDWI",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import uniform_filter
 
+from eolab.flood.sensors import dry_state
 from eolab.progress import track
 from eolab.store import Store
 
 DROP_DB = 3.0
-REFERENCE = 2  # first images that stand for the dry state
+REFERENCE = 1  # first images that stand for the dry state: no published scene is flooded in its first
 BRIGHT = 0.2  # reflectance of B02 above which ground is rarely that bright: clouds, snow
 SPECKLE_PX = 3  # side of the window that speckle is averaged in
 PERCENTILES = (5, 25, 50, 75, 95)
@@ -82,7 +82,7 @@ def _share(chosen: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _dark(decibels: np.ndarray) -> np.ndarray:
-    """Return the share of pixels that lost backscatter against the first images, of images (T, H, W)."""
+    """Return the share of pixels that lost backscatter against the first image, of images (T, H, W)."""
     seen = np.isfinite(decibels)
     power = np.where(seen, 10 ** (decibels / 10), 0)
     window = (1, SPECKLE_PX, SPECKLE_PX)
@@ -91,7 +91,4 @@ def _dark(decibels: np.ndarray) -> np.ndarray:
         uniform_filter(power, window), weight, out=np.full(power.shape, np.nan), where=weight > 0.1
     )
     smooth = 10 * np.log10(np.where(seen, mean, np.nan))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a pixel without a value on any day
-        dry = np.nanmedian(smooth[:REFERENCE], axis=0)
-    return _share(smooth < dry - DROP_DB, smooth)
+    return _share(smooth < dry_state(smooth, REFERENCE) - DROP_DB, smooth)

@@ -26,8 +26,8 @@ class Radar:
     Args:
         channels: Polarisations, "VH" alone or "VV" too.
         floor_db: What is below becomes this.
-        reference: How many of a scene's first images its dry state is the median of; 0 for no channels of
-            change against it.
+        reference: How many of a scene's first images its dry state is the median of, see
+            :func:`dry_state`; 0 for no channels of change against it.
 
     Raises:
         ParameterError: If a polarisation is unknown, or `reference` is negative.
@@ -131,17 +131,31 @@ def _check_reference(reference: int) -> None:
 
 
 def _with_change(values: np.ndarray, reference: int) -> np.ndarray:
-    """Append to images (T, H, W, C) of a scene what they differ by from its dry state.
-
-    That is the median of its first images, so that no label is looked at and no later image: in the published
-    lists no scene is flooded in its first image. Where these have no value there is no change either.
-    """
+    """Append to images (T, H, W, C) of a scene what they differ by from its dry state."""
     if not reference:
         return values
+    return np.concatenate([values, values - dry_state(values, reference)], axis=-1, dtype=np.float32)
+
+
+def dry_state(values: np.ndarray, reference: int) -> np.ndarray:
+    """Return what each image of a scene is compared with: the median of the first images up to its own date.
+
+    No label is looked at and no later image. In the published lists no scene is flooded in its first image,
+    but 42 are in their second: a longer reference has less noise, and some flood in it.
+
+    Args:
+        values: Images (T, …) of a scene in the order of the dates, NaN where there is no value.
+        reference: How many first images count, 1 or more.
+
+    Returns:
+        As `values`; NaN where none of these images has a value.
+    """
+    dry = np.empty_like(values)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a pixel without a value in them
-        dry = np.nanmedian(values[:reference], axis=0)
-    return np.concatenate([values, values - dry], axis=-1, dtype=np.float32)
+        for time in range(min(reference, len(values))):
+            dry[time:] = np.nanmedian(values[: time + 1], axis=0)
+    return dry
 
 
 def _indices() -> list[str]:
