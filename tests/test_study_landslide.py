@@ -82,6 +82,14 @@ def test_sweeps_name_what_exists(name):
             assert set(point["channel_groups"]) <= set(landslide.GROUPS)
 
 
+def test_baselines_stand_beside_every_network_of_a_sweep():
+    trained = [one for one in SWEEPS.values() if one.notebook == "03_train"]
+    assert len(trained) == 10
+    for sweep in trained:
+        assert {f"beside.{name}.landslide_f1" for name in BASELINES} <= set(sweep.metrics)
+        assert all(point.get("beside", BASELINES) == BASELINES for point in sweep.points)
+
+
 # === On simulated data ===
 
 
