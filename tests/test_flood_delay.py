@@ -132,3 +132,17 @@ def test_scenes_that_are_all_dry_or_all_flooded_leave_no_number_behind():
 def test_bad_input_ends_in_one_sentence(table, threshold, error, message):
     with pytest.raises(error, match=message):
         delay.detections(table, threshold)
+
+
+def test_the_onset_is_the_first_flooded_image_of_any_sensor():
+    s1 = pd.DataFrame({"scene": ["a", "a", "b"], "date": ["2019-01-01", "2019-01-09", "2019-01-03"]})
+    s2 = pd.DataFrame({"scene": ["a", "c"], "date": ["2019-01-07", "2019-02-01"]})
+    found = delay.onsets([s1.assign(flooded=[False, True, False]), s2.assign(flooded=[True, True])])
+    assert found.astype(str).to_dict() == {"a": "2019-01-07", "c": "2019-02-01"}
+
+
+def test_a_table_of_nobody_has_its_columns(tmp_path):
+    """Results could not read the empty table of a network with one answer a scene."""
+    file = tmp_path / "delays.csv"
+    delay.readable({}).to_csv(file, index=False)
+    assert list(pd.read_csv(file).columns) == delay.READABLE

@@ -334,3 +334,11 @@ def test_the_largest_weights_of_each_sensor_are_drawn_largest_first():
         assert ax.get_title(loc="left") == sensor
         assert [t.get_text() for t in ax.get_yticklabels()] == [f"B{k:02d} change p{k}" for k in range(3, 9)]
         assert [bar.get_width() for bar in ax.patches] == pytest.approx([-0.3, 0.4, -0.5, 0.6, -0.7, 0.8])
+
+
+@pytest.mark.parametrize("days", [None, [], [np.nan, np.nan]])
+def test_delays_of_nobody_who_detects_anything_are_drawn(days):
+    """A network without an alarm ended the results in a TypeError."""
+    tables = {} if days is None else {"net": pd.DataFrame({"days": np.array(days, float)})}
+    fig = plots.delays(tables)
+    assert fig.axes[0].get_xlim()[1] > 1

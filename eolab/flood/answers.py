@@ -47,8 +47,8 @@ def _of_scene(line: Timeline, values: np.ndarray) -> pd.DataFrame:
             continue
         seen[sensor][:own] = rows[:own] >= 0
         days = line.dates[sensor][:own]
-        earlier = seen[sensor][:own] & ~(dates[:own] <= days)  # "pad" has two dates a step; none compares
-        dates[:own][earlier] = days[earlier]
+        later = seen[sensor][:own] & ~(dates[:own] >= days)  # "pad" has two dates a step: nobody answers
+        dates[:own][later] = days[later]  # before both images are there; NaT compares with nothing
     columns = {"date": pd.to_datetime(dates), "flooded": flooded, "probability": np.asarray(values, float)}
     return pd.DataFrame({"scene": line.scene, "step": steps, **columns, **seen, "padded": ~there})
 

@@ -8,7 +8,7 @@ longer than was watched, so that quantiles over all flooded scenes count it as i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -16,7 +16,22 @@ import pandas as pd
 from eolab.errors import DataError, ParameterError
 
 NEEDED = ("scene", "date", "flooded", "probability")
+READABLE = [
+    *("name", "sensors", "flooded scenes", "detected", "days (50 %)", "days (75 %)"),
+    *("alarm before the flood", "alarm in a dry scene"),
+]
 COLUMNS = ["scene", "onset", "detected", "days", "images_until", "early", "images_after"]
+
+
+def onsets(tables: Iterable[pd.DataFrame]) -> pd.Series:
+    """Return the day of the first flooded image of each flooded scene, whichever sensor took it.
+
+    Args:
+        tables: A row an image of each sensor: scene, date, flooded.
+    """
+    images = pd.concat([table[["scene", "date", "flooded"]] for table in tables], ignore_index=True)
+    wet = images[images["flooded"].astype(bool)]
+    return pd.to_datetime(wet["date"]).groupby(wet["scene"]).min()
 
 
 def detections(
@@ -99,15 +114,19 @@ def summary(
     }
 
 
-def readable(summaries: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+def readable(
+    summaries: Mapping[str, Mapping[str, float]], sensors: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Return a table for people, a row a model: shares of scenes, and days to detect half and 75 %.
 
     Args:
         summaries: Results of :func:`summary` by name.
+        sensors: What each reads, such as "S1" or "S1 + S2"; empty where it is not told.
     """
     rows = [
         {
             "name": name,
+            "sensors": (sensors or {}).get(name, ""),
             "flooded scenes": int(one["scenes"]),
             "detected": f"{one['detected']:.0%}",
             "days (50 %)": _days(one["days_median"]),
@@ -117,7 +136,7 @@ def readable(summaries: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
         }
         for name, one in summaries.items()
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=READABLE)
 
 
 def _days(value: float) -> str:
@@ -148,8 +167,7 @@ def _onsets(images: pd.DataFrame, given: Mapping[str, Any] | pd.Series | None) -
     """Return the day of the onset by scene."""
     if given is not None:
         return {scene: pd.Timestamp(day) for scene, day in given.items()}
-    wet = images[images["flooded"].astype(bool)]
-    return wet.groupby("scene")["date"].min().to_dict()
+    return onsets([images]).to_dict()
 
 
 def _detection(images: pd.DataFrame, onset: pd.Timestamp, threshold: float) -> tuple[Any, ...]:

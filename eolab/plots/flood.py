@@ -344,7 +344,7 @@ def _clouds(ax: Axes, clouds: pd.Series) -> None:
     at = mdates.date2num(pd.DatetimeIndex(clouds.index).to_numpy())
     ax.vlines(at, 0, 100, color="#dddddd", linewidth=3.5)
     ax.vlines(at, 0, 100 * clouds.to_numpy(float), color=GREY, linewidth=3.5)
-    ax.set(ylim=(0, 100), ylabel="Clouds (%)")
+    ax.set(ylim=(0, 100), ylabel="Bright pixels (%)")
     ax.set_yticks([0, 50, 100])
 
 
@@ -379,9 +379,8 @@ def delays(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None, title: st
         title: Title of the picture.
     """
     ax = axes_of(ax, 6.0, 3.8)
-    longest = max(
-        1.0, *(float(table["days"].max()) for table in tables.values() if table["days"].notna().any())
-    )
+    found = [float(table["days"].max()) for table in tables.values() if table["days"].notna().any()]
+    longest = max([1.0, *found])
     for number, (name, table) in enumerate(tables.items()):
         days = np.sort(table["days"].dropna().to_numpy(float))
         share = 100 * np.arange(1, len(days) + 1) / max(len(table), 1)
