@@ -34,7 +34,7 @@ SMALL = {
 }
 MEMORY = ["convlstm", *QUICK]
 DATED = ["utae", "date_transformer"]
-NORMED = ["resnet50", "resnet50_gru", "resnet18_gru"]
+NORMED = ["convlstm", "resnet50", "resnet50_gru", "resnet18_gru"]
 
 
 def build(name: str, seed: int = 0, bands=BANDS, **options) -> keras.Model:
@@ -215,7 +215,7 @@ def test_scenes_without_images_get_finite_probabilities_all_the_same(case, expec
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", ["convlstm", *QUICK])
 def test_a_batch_without_a_sensor_trains_and_leaves_its_averages(name):
     inputs, labels = example()
     gone = without(inputs, slice(None), slice(None), ["s2"])

@@ -10,8 +10,8 @@ from eolab import models
 from eolab.errors import ParameterError
 from eolab.models.layers import Seeds
 from eolab.models.scenes.attention import Known, Last, PixelAttention, StepAttention, WeightedSteps
-from eolab.models.scenes.inputs import Unfold, fold
-from eolab.models.scenes.resnet import ImageNorm, image_features
+from eolab.models.scenes.inputs import ImageNorm, Unfold, fold
+from eolab.models.scenes.resnet import image_features
 
 BANDS = {"s1": 1, "s2": 3}
 NAMES = models.names("scenes")

@@ -9,7 +9,14 @@ import keras
 
 from eolab.errors import ParameterError, did_you_mean
 from eolab.models.layers import Seeds
-from eolab.models.scenes.inputs import ANSWERS, Statistics, WithoutMask, answer_from, series_of
+from eolab.models.scenes.inputs import (
+    ANSWERS,
+    ImageNorm,
+    Statistics,
+    WithoutMask,
+    answer_from,
+    series_of,
+)
 from eolab.models.scenes.recurrence import ConvLSTM
 
 POOLINGS = ("flatten", "mean")
@@ -80,8 +87,7 @@ def convlstm(
             whole = answer == "steps" or number < layers - 1
             x = _recurrent(x, valid, seeds, sequences=whole, **options)
             if number == 0 and layers > 1:
-                steps = keras.ops.expand_dims(keras.ops.expand_dims(valid > 0.5, -1), -1)  # (B, T, 1, 1)
-                x = WithoutMask()(keras.layers.BatchNormalization()(x, mask=steps))
+                x = WithoutMask()(ImageNorm()(x, valid > 0.5))
             x = seeds.dropout(dropout)(x)
         branches.append(_features(x, pool, steps=answer == "steps"))  # (B, T, F)
     x = branches[0] if len(branches) == 1 else keras.layers.Concatenate()(branches)

@@ -126,3 +126,30 @@ class Yes(keras.layers.Layer):
 
     def call(self, yes: Any) -> Any:  # noqa: D102
         return ops.concatenate([1 - yes, yes], axis=-1)
+
+
+@serializable
+class ImageNorm(keras.layers.BatchNormalization):
+    """Batch normalisation (Ioffe and Szegedy 2015) over the images that there are.
+
+    Takes maps (N, H, W, C) and ``seen`` (N,), 1 where there is an image; or series (B, T, H, W, C) and
+    (B, T). Others take no part in the statistics; a batch without any leaves the averages as they are. With a
+    momentum of 0.97 the averages follow the last thirty batches or so: a batch is few scenes, whose images
+    are alike.
+    """
+
+    def build(self, maps_shape: Any, seen_shape: Any = None) -> None:  # noqa: D102
+        super().build(maps_shape)
+
+    def call(self, maps: Any, seen: Any, training: bool | None = None) -> Any:  # noqa: D102
+        seen = ops.cast(seen, "bool")  # (N,) or (B, T)
+        averages = (self.moving_mean, self.moving_variance)
+        before = [ops.copy(ops.convert_to_tensor(average)) for average in averages]
+        maps = super().call(maps, training=training, mask=seen[..., None, None])
+        if training and self.trainable:
+            for average, old in zip(averages, before, strict=True):
+                average.assign(ops.where(ops.any(seen), ops.convert_to_tensor(average), old))
+        return maps
+
+    def compute_output_shape(self, maps_shape: Any, seen_shape: Any = None) -> Any:  # noqa: D102
+        return maps_shape

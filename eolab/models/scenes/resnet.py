@@ -1,7 +1,5 @@
 """ResNets that read each image by itself, without and with a recurrent network over the steps."""
 
-# ruff: noqa: D102 (build and call are those of Keras; the class documents them)
-
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -11,8 +9,9 @@ import keras
 from keras import ops
 
 from eolab.errors import ParameterError
-from eolab.models.layers import MaskedMean, Seeds, serializable
+from eolab.models.layers import MaskedMean, Seeds
 from eolab.models.scenes.inputs import (
+    ImageNorm,
     Observed,
     Statistics,
     Unfold,
@@ -215,33 +214,6 @@ def _conv_norm(
     gamma = keras.initializers.Constant(scale)
     x = ImageNorm(momentum=0.97, gamma_initializer=gamma)(x, seen)
     return keras.layers.ReLU()(x) if activation else x
-
-
-@serializable
-class ImageNorm(keras.layers.BatchNormalization):
-    """Batch normalisation (Ioffe and Szegedy 2015) over the images that there are.
-
-    Takes maps (N, H, W, C) and ``seen`` (N,), 1 where there is an image. Others take no part in the
-    statistics; a batch without any leaves the averages as they are. With the momentum of 0.97 that the
-    networks use, the averages follow the last thirty batches or so: a batch is few scenes, whose images are
-    alike.
-    """
-
-    def build(self, maps_shape: Any, seen_shape: Any = None) -> None:
-        super().build(maps_shape)
-
-    def call(self, maps: Any, seen: Any, training: bool | None = None) -> Any:
-        seen = ops.cast(seen, "bool")  # (N,)
-        averages = (self.moving_mean, self.moving_variance)
-        before = [ops.copy(ops.convert_to_tensor(average)) for average in averages]
-        maps = super().call(maps, training=training, mask=ops.reshape(seen, (-1, 1, 1)))
-        if training and self.trainable:
-            for average, old in zip(averages, before, strict=True):
-                average.assign(ops.where(ops.any(seen), ops.convert_to_tensor(average), old))
-        return maps
-
-    def compute_output_shape(self, maps_shape: Any, seen_shape: Any = None) -> Any:
-        return maps_shape
 
 
 def _read(x: Any, valid: Any, units: int, seeds: Seeds, steps: bool, backwards: bool) -> Any:
