@@ -482,3 +482,35 @@ def test_what_stands_in_padding_changes_no_score(views, tmp_path, monkeypatch, j
     scores = [answers.scores({"net": table}, limits, replicates=20) for table in (plain, padded, filled)]
     pd.testing.assert_frame_equal(scores[1], scores[0])
     pd.testing.assert_frame_equal(scores[2], scores[0])
+
+
+def answered(*rows: tuple[str, str, bool, float, bool, bool]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["scene", "date", "flooded", "probability", "S1", "S2"])
+    return table.assign(step=range(len(table)), padded=False, date=pd.to_datetime(table["date"]))
+
+
+def test_images_of_one_sensor_count_alone():
+    table = answered(
+        ("a", "2019-01-01", False, 0.1, True, False),
+        ("a", "2019-01-02", True, 0.2, True, False),
+        ("b", "2019-01-01", False, 0.9, False, True),
+        ("b", "2019-01-02", True, 0.8, True, True),
+    )
+    options = {"levels": ["image"], "statistics": ["accuracy", "recall"], "replicates": 5}
+    limits = {"image": {"net": 0.5}}
+    found = {
+        sensor: answers.scores({"net": table}, limits, sensor=sensor, **options)["estimate"].tolist()
+        for sensor in ("", "S1", "S2")
+    }
+    assert found[""] == [0.5, 0.5]
+    assert found["S1"] == [pytest.approx(2 / 3), 0.5]
+    assert found["S2"] == [0.5, 1.0]
+
+
+def test_balanced_accuracy_of_one_label_is_undefined():
+    """Of flooded scenes alone it is their recall under another name."""
+    table = answered(("a", "2019-01-01", True, 0.1, True, True), ("b", "2019-01-02", True, 0.9, True, True))
+    found = answers.scores({"net": table}, {"image": {"net": 0.5}}, levels=["image"], replicates=5)
+    by_name = found.set_index("statistic")["estimate"]
+    assert np.isnan(by_name["balanced_accuracy"])
+    assert by_name["recall"] == 0.5

@@ -150,6 +150,13 @@ def test_padded_steps_are_shown_beside_scores_without_them(simulated):
 
 
 @pytest.mark.notebook
+def test_images_of_one_sensor_are_scored_alone(simulated):
+    table = only_run(simulated, "05_results").table("by_sensor").set_index("level")
+    answers = only_run(simulated, TRAIN).table("answers")
+    assert table["samples"].to_dict() == {name: int(answers[name].sum()) for name in ("S1", "S2")}
+
+
+@pytest.mark.notebook
 def test_saying_dry_is_as_right_as_there_are_dry_images(simulated):
     table = only_run(simulated, "05_results").table("always_dry").set_index("images")
     samples = pd.read_parquet(only_run(simulated, "02_preprocess").folder / "S1" / "samples.parquet")

@@ -123,6 +123,7 @@ def scores(
     *,
     levels: Collection[str] = LEVELS,
     scenes: Collection[str] | None = None,
+    sensor: str = "",
     padded: bool = False,
     statistics: Collection[str] = evaluation.BINARY_STATISTICS,
     baselines: Collection[str] = (),
@@ -136,6 +137,7 @@ def scores(
         limits: Result of :func:`thresholds`.
         levels: "image", "scene" or both; answers that are one a scene have no level "image".
         scenes: Scenes that count; all by default.
+        sensor: Count the steps alone that have an image of this sensor; all by default.
         padded: Whether padding counts as dry images, as in the report.
         statistics: Which of :data:`eolab.evaluation.BINARY_STATISTICS`.
         baselines: Names that are baselines.
@@ -144,12 +146,12 @@ def scores(
 
     Returns:
         Columns level, then those of :func:`eolab.evaluation.binary_scores`; one scene alone has no interval,
-        low and high are NaN.
+        low and high are NaN. Balanced accuracy is NaN where all labels are one: it would be recall alone.
 
     Raises:
         DataError: If the tables are not of the same steps, or nothing is left to score.
     """
-    chosen = {name: _counting(table, scenes, padded) for name, table in answers.items()}
+    chosen = {name: _counting(table, scenes, padded, sensor) for name, table in answers.items()}
     parts = []
     for level in levels:
         tables = chosen if level == "image" else {name: of_scenes(table) for name, table in chosen.items()}
@@ -165,6 +167,8 @@ def scores(
             replicates=replicates,
             seed=seed,
         )
+        if first["flooded"].nunique() < 2:
+            found.loc[found["statistic"] == "balanced_accuracy", ["estimate", "low", "high"]] = np.nan
         parts.append(found.assign(level=level))
     table = pd.concat(parts, ignore_index=True)
     return table[["level", *table.columns.drop("level")]]
@@ -198,9 +202,6 @@ def region_scores(
         own = set(present.index[present == region])
         chosen: dict[str, Any] = {"levels": [level], "statistics": [statistic], "scenes": own}
         found = scores(answers, limits, **chosen, **options)
-        counted = _counting(first, own, options.get("padded", False))
-        if statistic == "balanced_accuracy" and _one_label(counted, level):
-            found[["estimate", "low", "high"]] = np.nan
         parts.append(found.assign(region=region, scenes=len(own)))
     return pd.concat(parts, ignore_index=True)[["region", "name", "scenes", "estimate", "low", "high"]]
 
@@ -233,14 +234,10 @@ def _need_steps(lines: Sequence[Timeline]) -> None:
         raise DataError("Answers image by image need steps: join the sensors by union or pad, not late.")
 
 
-def _one_label(answers: pd.DataFrame, level: str) -> bool:
-    table = of_scenes(answers) if level == "scene" else answers
-    return len(set(table["flooded"])) < 2
-
-
-def _counting(table: pd.DataFrame, scenes: Collection[str] | None, padded: bool) -> pd.DataFrame:
+def _counting(table: pd.DataFrame, scenes: Collection[str] | None, padded: bool, sensor: str) -> pd.DataFrame:
     kept = table if padded else table[~table["padded"].astype(bool)]
     kept = kept if scenes is None else kept[kept["scene"].isin(set(scenes))]
+    kept = kept[kept[sensor].astype(bool)] if sensor else kept
     return kept.reset_index(drop=True)
 
 
