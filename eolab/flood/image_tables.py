@@ -13,7 +13,7 @@ from eolab.progress import track
 from eolab.store import Store
 
 DROP_DB = 3.0
-REFERENCE = 1  # first images that stand for the dry state: no published scene is flooded in its first
+REFERENCE = 2  # first images that stand for the dry state, see dry_state
 BRIGHT = 0.2  # reflectance of B02 above which ground is rarely that bright: clouds, snow
 SPECKLE_PX = 3  # side of the window that speckle is averaged in
 PERCENTILES = (5, 25, 50, 75, 95)
@@ -82,7 +82,7 @@ def _share(chosen: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _dark(decibels: np.ndarray) -> np.ndarray:
-    """Return the share of pixels that lost backscatter against the first image, of images (T, H, W)."""
+    """Return the share of pixels that lost backscatter against the first images, of images (T, H, W)."""
     seen = np.isfinite(decibels)
     power = np.where(seen, 10 ** (decibels / 10), 0)
     window = (1, SPECKLE_PX, SPECKLE_PX)
