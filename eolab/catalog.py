@@ -177,9 +177,12 @@ class DataEntry:
                 )
             shutil.rmtree(path)
         parameters = {key: value for key, value in self.twin.items() if key != "writer"}
-        writer = importlib.import_module(f"eolab.simulate.{self.twin['writer']}")
-        writer.write(path, progress=progress, **parameters)
+        self._writer().write(path, progress=progress, **parameters)
         return path
+
+    def _writer(self) -> Any:
+        """The module that writes the twin; its ``VERSION`` changes with what it writes."""
+        return importlib.import_module(f"eolab.simulate.{self.twin['writer']}")
 
     def ensure(self, progress: bool = True) -> DataEntry:
         """Make the twin where it is missing or out of date; for real data, say where to get it.
@@ -200,10 +203,10 @@ class DataEntry:
     def _changed(self) -> str:
         """Return how the folder differs from the twin of this entry; empty where it does not."""
         try:
-            written = json.loads((self.path / TWIN_FILE).read_text())
-        except (OSError, ValueError):
+            written = {"generator": 1, **json.loads((self.path / TWIN_FILE).read_text())}
+        except (OSError, ValueError, TypeError):
             return f"has no readable {TWIN_FILE}"
-        wanted = json.loads(json.dumps(self.twin))
+        wanted = json.loads(json.dumps(self.twin)) | {"generator": getattr(self._writer(), "VERSION", 1)}
         different = [key for key, value in wanted.items() if key in written and written[key] != value]
         return ", ".join(f"has {key} {written[key]!r} instead of {wanted[key]!r}" for key in different)
 

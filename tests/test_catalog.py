@@ -145,6 +145,14 @@ def test_twin_is_made_once_and_again_when_its_parameters_change(twin):
     assert json.loads((changed.path / "twin.json").read_text())["seed"] == 1
 
 
+def test_a_twin_of_an_older_generator_is_made_again(twin):
+    """It stayed, and runs went on with what the writer no longer writes."""
+    twin.entry().ensure(progress=False)
+    twin.module.VERSION = 2
+    twin.entry().ensure(progress=False)
+    assert twin.module.calls == 2
+
+
 def test_the_origin_of_data_is_whether_they_are_simulated_their_licence_and_their_citation(twin, tmp_path):
     assert twin.entry().origin == {"simulated": True, "license": "CC0-1.0", "citation": "c"}
     text = ENTRY.format(uri="x") + "  metadata: {citation: ESA 2020, url: 'https://x.org', size: 1 MB}\n"

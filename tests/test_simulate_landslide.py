@@ -92,7 +92,7 @@ def test_marker_says_that_data_are_simulated_and_tuned(twin):
     marker = json.loads((twin / "twin.json").read_text())
     assert marker["simulated"] is True
     assert marker["writer"] == "landslide"
-    assert marker["version"] == landslide.VERSION
+    assert marker["generator"] == landslide.VERSION
     assert (marker["seed"], marker["train"], marker["tree"]) == (0, 8, "train_data")
     assert "tuned" in marker["difficulty"]
     assert marker["band_means"] == dict(zip(IMAGE_BANDS, MEANS.tolist(), strict=True))

@@ -40,5 +40,5 @@ def whole(folder: Path) -> Iterator[Path]:
 
 def mark(folder: Path, writer: str, version: int, **facts: Any) -> None:
     """Write the marker file of a twin: its writer with version, its parameters, and what it holds."""
-    marker = {"simulated": True, "writer": writer, "version": version, **facts}
+    marker = {"simulated": True, "writer": writer, "generator": version, **facts}
     (folder / TWIN_FILE).write_text(json.dumps(marker, indent=2) + "\n")
