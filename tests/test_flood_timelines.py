@@ -76,8 +76,23 @@ def test_a_batch_is_as_long_as_its_longest_scene():
     found = make_timelines({"S1": S1, "S2": S2}, "union")
     rows, days = timelines.padded(found[:2], "S1", 5)
     assert rows.tolist() == [[0, 1, 2, -1, 3], [4, -1, -1, -1, -1]]
-    assert days.tolist() == [[31, 37, 37, 0, 43], [62, 0, 0, 0, 0]]
+    assert days.tolist() == [[0, 6, 6, 0, 12], [0, 0, 0, 0, 0]]
     assert timelines.padded_labels(found[:2], 5).tolist() == [[0, 0, 0, 1, 1], [0, 255, 255, 255, 255]]
+
+
+@pytest.mark.parametrize("join", ["pad", "union", "late"])
+def test_a_network_is_not_told_the_date(join):
+    """Counted from a day of the calendar, days told the season of the floods."""
+    found = make_timelines({"S1": S1, "S2": S2}, join)
+    year = pd.Timedelta(days=365)
+    later = make_timelines(
+        {"S1": S1.assign(date=S1["date"] + year), "S2": S2.assign(date=S2["date"] + year)}, join
+    )
+    for sensor in ("S1", "S2"):
+        for one, other in zip(
+            timelines.padded(found, sensor, 9), timelines.padded(later, sensor, 9), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_unknown_words_are_refused():

@@ -21,8 +21,9 @@ class SceneBatches(keras.utils.PyDataset):
 
     Inputs by sensor, in lower case: ``s1`` (B, T, H, W, C) float32, 0 where there is no image and NaN where
     an image has no value; ``s1_valid`` (B, T) float32, 1 where there is one; ``s1_day`` (B, T) float32, days
-    since December 2018 began. Labels are int32 (B, T), weights float32 (B, T): 0 behind a scene's last step.
-    Scenes of like length come together; which ones, and the order of the batches, follow from seed and epoch.
+    since the scene's first image. Labels are int32 (B, T), weights float32 (B, T): 0 behind a scene's last
+    step. Scenes of like length come together; which ones, and the order of the batches, follow from seed and
+    epoch.
 
     Args:
         views: What is read of each sensor.

@@ -50,6 +50,12 @@ class Timeline:
         """Number of steps of the longer series."""
         return max(len(rows) for rows in self.rows.values())
 
+    @property
+    def first(self) -> np.datetime64:
+        """Day of the first image of any sensor, datetime64[D]."""
+        days = np.concatenate(list(self.dates.values()))
+        return np.min(days[~np.isnat(days)])
+
 
 def make_timelines(tables: Mapping[str, pd.DataFrame], join: str = "union") -> list[Timeline]:
     """Return the timelines of all scenes that have an image, in the order of their names.
@@ -146,13 +152,17 @@ def _late(scene: str, parts: Mapping[str, pd.DataFrame]) -> Timeline:
 
 
 def padded(timelines: list[Timeline], sensor: str, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows int64 (B, T), -1 where there is no image, and days since 1 December 2018 float32 (B, T)."""
+    """Return rows int64 (B, T), -1 where there is no image, and days float32 (B, T).
+
+    Days are counted from the scene's first image of any sensor: all floods of the data set are of one season,
+    and who is told the date knows much of the answer without an image.
+    """
     rows = np.full((len(timelines), length), NO_ROW, np.int64)
     days = np.zeros((len(timelines), length), np.float32)
     for k, timeline in enumerate(timelines):
         own = timeline.rows[sensor]
         rows[k, : len(own)] = own
-        since = (timeline.dates[sensor] - np.datetime64("2018-12-01")).astype("timedelta64[D]")
+        since = (timeline.dates[sensor] - timeline.first).astype("timedelta64[D]")
         days[k, : len(own)] = np.where(own >= 0, since.astype(np.int64), 0)
     return rows, days
 
