@@ -1,8 +1,8 @@
 """BigEarthNet's classes: 43 of CORINE's, the 19 they were later joined to, and CORINE's three levels.
 
-Version 1 labels its patches with 43 names of CORINE's level 3, in a spelling of its own; version 2 with the 19
-names of Sumbul et al. 2021, BigEarthNet-MM (https://doi.org/10.1109/MGRS.2021.3089174). A label of either is a
-set of CORINE codes, and a :class:`ClassSet` says which of its classes the codes belong to.
+Version 1 labels its patches with 43 names of CORINE's level 3, in a spelling of its own; version 2 with the
+19 names of Sumbul et al. 2021, BigEarthNet-MM (https://doi.org/10.1109/MGRS.2021.3089174). A label of either
+is a set of CORINE codes, and a :class:`ClassSet` says which of its classes the codes belong to.
 
 Example:
     >>> classes = class_set("19")
