@@ -231,7 +231,7 @@ def _at_10_m(found: dict[str, np.ndarray], resampling: str) -> np.ndarray:
         if size == SIZE:
             place[:] = pixels
         elif resampling == "nearest":
-            place.reshape(size, SIZE // size, size, SIZE // size)[:] = pixels[:, None, :, None]
+            place[:] = pixels.repeat(SIZE // size, axis=1).repeat(SIZE // size, axis=0)
         else:
             weights = _weights(size, resampling)
             values = weights @ pixels.astype(np.float32) @ weights.T
