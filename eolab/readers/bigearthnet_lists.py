@@ -49,9 +49,9 @@ def read_list(file: str | Path) -> pd.DataFrame:
         lines = lines[1:]  # a header
     if not lines or not S2_FOLDER.match(lines[0]):
         raise DataError(f"{path} names no Sentinel-2 patch: expected a name such as S2A_MSIL2A_… a line.")
-    pairs = [line.partition(",")[::2] for line in lines]
-    table = pd.DataFrame(pairs, columns=["s2", "s1"])
-    return table.apply(lambda column: column.str.strip())
+    pairs = [line.partition(",") for line in lines]
+    columns = {"s2": [first.strip() for first, _, _ in pairs], "s1": [last.strip() for _, _, last in pairs]}
+    return pd.DataFrame(columns)
 
 
 def find_lists(root: str | Path) -> dict[str, Path]:
@@ -84,7 +84,7 @@ def split_of(lists: Mapping[str, pd.DataFrame]) -> tuple[dict[str, str], Rejecte
     splits: dict[str, str] = {}
     twice: dict[str, str] = {}
     for split in SPLITS:
-        for name in lists[split]["s2"] if split in lists else ():
+        for name in lists[split]["s2"].tolist() if split in lists else ():
             if splits.setdefault(name, split) != split:
                 twice[name] = f"stands in the lists of {splits[name]} and {split}: it gets no split"
     rejected = [{"file": name, "reason": reason} for name, reason in twice.items()]
@@ -115,7 +115,7 @@ def check_splits(lists: Mapping[str, Iterable[str]], patches: pd.DataFrame) -> p
         Patches of each list (row) by their split in version 2 (column), and ``absent``: names that version 2
         does not know. A warning gives the numbers where the lists hold names of version 1.
     """
-    own = patches.set_index("id")["split"]
+    own = patches.drop_duplicates("id").set_index("id")["split"]
     older = patches[patches["v1"] != ""].drop_duplicates("v1").set_index("v1")["split"]
     counts, foreign = {}, False
     for split, names in lists.items():

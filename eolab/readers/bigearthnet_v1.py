@@ -87,7 +87,7 @@ def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd
     splits, twice = split_of(lists)
     radar, wrong = _radar_folders(root, folders, lists, progress, threads)
     rejected += [*unread, *twice, *wrong, *_unfound(root, lists, folders)]
-    snow, cloud = ({*lists[kind]["s2"]} if kind in lists else set() for kind in ("snow", "cloud"))
+    snow, cloud = (set(lists[kind]["s2"].tolist()) if kind in lists else set() for kind in ("snow", "cloud"))
     rows = []
     patches = in_threads(_look, list(folders.values()), f"indexing {root.name}", progress, threads)
     for (name, folder), found in zip(folders.items(), patches, strict=True):
@@ -214,9 +214,8 @@ def _radar_folders(
 ) -> tuple[dict[str, str], Rejected]:
     """Return the Sentinel-1 folder of each Sentinel-2 patch: by the lists, else by its own JSON file."""
     radar, rejected = _folders(root, S1_FOLDER)
-    listed = {
-        s1: s2 for table in lists.values() for s2, s1 in zip(table["s2"], table["s1"], strict=True) if s1
-    }
+    pairs = [table.loc[table["s1"] != "", ["s1", "s2"]] for table in lists.values()]
+    listed = {s1: s2 for table in pairs for s1, s2 in table.itertuples(index=False)}
     paired: dict[str, str] = {}
 
     def look(folder: str) -> tuple[str, str]:
