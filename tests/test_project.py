@@ -38,7 +38,7 @@ FLOORS = [
         "classifiers",
         "segmenters",
     },
-    {"landcover", "landslide", "flood"},
+    {"landcover", "landslide", "flood", "scenes"},
     {"plots", "widgets"},
     {"runs", "reports", "cli"},
 ]
