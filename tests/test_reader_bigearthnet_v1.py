@@ -366,7 +366,7 @@ def test_lists_that_disagree_or_are_damaged_are_named(tree):
     (tree / "val.csv").write_bytes((tree / "train.csv").read_bytes())
     (tree / "test.csv").unlink()
     (tree / "test.csv.bz2").write_bytes(b"BZh91 no bzip2")
-    (tree / "patches_with_seasonal_snow.csv").write_text("\r\n")
+    (tree / "patches_with_seasonal_snow.csv").write_text("<html>\nnot found\n</html>")
     table = index(tree)
     assert table["split"].tolist() == ["", "", ""]
     found = reasons(tree)
@@ -375,7 +375,8 @@ def test_lists_that_disagree_or_are_damaged_are_named(tree):
     assert found["patches_with_seasonal_snow.csv"].startswith("names no Sentinel-2 patch")
 
 
-def test_a_header_is_passed_over(tree):
+def test_a_header_is_passed_over_and_a_list_may_be_empty(tree):
+    (tree / "patches_with_cloud_and_shadow.csv").write_text("")
     (tree / "train.csv").write_text(f"s2_name,s1_name\n{NAMES[0]},{V1[NAMES[0]][0]}\n")
     assert index(tree)["split"][0] == "train"
     assert not reasons(tree)

@@ -32,10 +32,11 @@ def read_list(file: str | Path) -> pd.DataFrame:
     """Read a list.
 
     Returns:
-        A row a line: s2 and s1, names of patches; s1 is empty where the list has one column.
+        A row a line: s2 and s1, names of patches; s1 is empty where the list has one column. No row for an
+        empty file.
 
     Raises:
-        DataError: If the file cannot be read or names no patch.
+        DataError: If the file cannot be read or holds something else than names.
     """
     path = Path(file)
     try:
@@ -45,11 +46,10 @@ def read_list(file: str | Path) -> pd.DataFrame:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path} cannot be read ({reason}): fetch it again, or leave it out.") from None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if lines and not S2_FOLDER.match(lines[0]):
-        lines = lines[1:]  # a header
-    if not lines or not S2_FOLDER.match(lines[0]):
+    start = 0 if not lines or S2_FOLDER.match(lines[0]) else 1  # a header
+    if lines and not (lines[start:] and S2_FOLDER.match(lines[start])):
         raise DataError(f"{path} names no Sentinel-2 patch: expected a name such as S2A_MSIL2A_… a line.")
-    pairs = [line.partition(",") for line in lines]
+    pairs = [line.partition(",") for line in lines[start:]]
     columns = {"s2": [first.strip() for first, _, _ in pairs], "s1": [last.strip() for _, _, last in pairs]}
     return pd.DataFrame(columns)
 

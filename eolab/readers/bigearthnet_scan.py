@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -137,8 +137,18 @@ def without_folder(source: str, names: Sequence[str]) -> Rejected:
     return [{"file": name, "reason": reason} for name in names]
 
 
-def table_of(rows: Iterable[dict[str, Any]], rejected: Rejected, root: Path) -> pd.DataFrame:
+def row_of(facts: dict[str, Any]) -> tuple[Any, ...]:
+    """Return a row of the index: what is known of a patch in the order of :data:`COLUMNS`, None elsewhere."""
+    return tuple(facts.get(column) for column in COLUMNS)
+
+
+def table_of(rows: Sequence[tuple[Any, ...]], rejected: Rejected, root: Path) -> pd.DataFrame:
     """Return the index: the columns of both versions, one row a patch, and ``attrs["rejected"]``.
+
+    Args:
+        rows: Results of :func:`row_of`.
+        rejected: File and reason of what was left out.
+        root: The data set's folder.
 
     Raises:
         DataError: If no patch can be used.

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -45,6 +46,7 @@ from eolab.readers.bigearthnet_scan import (
     lacking_bands,
     lacking_radar,
     parents,
+    row_of,
     subfolders,
     table_of,
     without_folder,
@@ -96,7 +98,7 @@ def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd
             continue
         place = {"id": name, "v1": name, "s2": folder, "s1": radar.get(name, ""), "country": ""}
         marks = {"split": splits.get(name, ""), "snow": name in snow, "cloud": name in cloud}
-        rows.append(found | place | marks | {"reference": ""})
+        rows.append(row_of(found | place | marks | {"reference": ""}))
     return table_of(rows, rejected, root)
 
 
@@ -158,7 +160,11 @@ def _look(folder: str) -> dict[str, Any] | str:
         labels = _labels(facts)
     except DataError as error:
         return _plain(error, folder)
-    return {"labels": labels, "date": _date(facts), "tile": str(facts.get("tile_source", ""))} | _place(facts)
+    return {
+        "labels": labels,
+        "date": _date(facts),
+        "tile": sys.intern(str(facts.get("tile_source", ""))),
+    } | _place(facts)
 
 
 def _labels(facts: dict[str, Any]) -> tuple[str, ...]:
@@ -172,7 +178,7 @@ def _labels(facts: dict[str, Any]) -> tuple[str, ...]:
         raise DataError(f"has no labels in its JSON file, found {labels!r}: leave the patch out")
     for label in labels:
         codes_of(label)
-    return tuple(labels)
+    return tuple(sys.intern(label) for label in labels)  # half a million patches share 43 names
 
 
 def _date(facts: dict[str, Any]) -> datetime | None:

@@ -40,6 +40,7 @@ from eolab.readers.bigearthnet_scan import (
     in_threads,
     lacking_bands,
     lacking_radar,
+    row_of,
     subfolders,
     table_of,
     without_folder,
@@ -126,7 +127,7 @@ def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd
     for entry, (files, wrong) in zip(entries, patches, strict=True):
         rejected += wrong
         if files is not None:
-            rows.append(files | {key: getattr(entry, key) for key in _KEPT})
+            rows.append(row_of(files | {key: getattr(entry, key) for key in _KEPT}))
     found = table_of(rows, rejected, root)
     found["projection"] = found["tile"].map(_projections(found))
     return found
