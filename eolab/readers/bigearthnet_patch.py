@@ -12,9 +12,8 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import rasterio
@@ -26,7 +25,7 @@ from rasterio.errors import RasterioError
 from eolab.bands import L2A_BANDS, RESOLUTIONS_M, SENTINEL2, normalise_band
 from eolab.errors import DataError, ParameterError, did_you_mean
 from eolab.readers.geotiff import read_pixels
-from eolab.readers.resample import Axis, taps
+from eolab.readers.resample import Axis, Method, taps
 
 BANDS = L2A_BANDS
 RADAR = ("VV", "VH")
@@ -233,17 +232,9 @@ def _at_10_m(found: dict[str, np.ndarray], resampling: str) -> np.ndarray:
         elif resampling == "nearest":
             place[:] = pixels.repeat(SIZE // size, axis=1).repeat(SIZE // size, axis=0)
         else:
-            weights = _weights(size, resampling)
-            values = weights @ pixels.astype(np.float32) @ weights.T
+            axis = taps(Axis(0, PIXEL_M, SIZE), Axis(0, SIDE_M / size, size), cast("Method", resampling))
+            values = (
+                axis.weights @ (axis.weights @ pixels.astype(np.float32)).T
+            ).T  # sparse: no BLAS threads
             place[:] = np.clip(np.rint(values), 0, np.iinfo(np.uint16).max)
     return np.ascontiguousarray(image.transpose(1, 2, 0))  # (y, x, band)
-
-
-@lru_cache(maxsize=8)
-def _weights(size: int, resampling: Literal["bilinear", "cubic"]) -> np.ndarray:
-    """Return the share of each of `size` pixels in the pixels of 10 m, float32 (120, size)."""
-    step = SIDE_M / size
-    found = taps(Axis(0, PIXEL_M, SIZE), Axis(0, step, size), resampling)
-    weights = np.zeros((SIZE, size), np.float32)
-    weights[:, found.first : found.last] = found.weights.toarray()
-    return weights
