@@ -64,10 +64,13 @@ def in_threads(
         threads: How many look at a time.
     """
     batches = [items[first : first + _BATCH] for first in range(0, len(items), _BATCH)]
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         found = pool.map(lambda batch: [look(item) for item in batch], batches)
         flat = (result for batch in found for result in batch)
         yield from track(flat, description, len(items), "patch", progress)
+    finally:
+        pool.shutdown(cancel_futures=True)  # a stop does not wait for folders that nobody looks at any more
 
 
 def parents(root: Path, pattern: re.Pattern[str]) -> list[Path]:
