@@ -91,7 +91,7 @@ def test_average_precision_of_all_draws_at_once_is_that_of_scikit_learn():
     values = np.round(rng.random(80) + 0.3 * true, 1)  # many ties
     weights = rng.integers(0, 4, (20, 80))
     weights[3] = np.where(true == 1, 0, 1)  # no yes in this draw
-    found = binary._average_precisions(true, values, weights)
+    found = binary.weighted_average_precisions(true, values, weights)
     drawn = [w for w in weights if (w * true).any()]
     expected = [reference.average_precision_score(true, values, sample_weight=w) for w in drawn]
     assert np.isnan(found[3])

@@ -1,10 +1,18 @@
-"""Tables of scores with bootstrap intervals: of samples, yes or no, masks, patches, by size."""
+"""Tables of scores with bootstrap intervals: of samples, yes or no, several labels, masks, patches, sizes."""
 
 from eolab.evaluation.binary import BINARY_STATISTICS, binary_scores
 from eolab.evaluation.detection import patch_detection
 from eolab.evaluation.distributions import distributions
 from eolab.evaluation.implied import implied_landslide_f1
+from eolab.evaluation.labels import (
+    co_occurrence,
+    common_threshold,
+    label_confusion,
+    label_table,
+    label_thresholds,
+)
 from eolab.evaluation.masks import MASK_STATISTICS, mask_scores, pooled
+from eolab.evaluation.multilabel import MULTILABEL_STATISTICS, multilabel_scores
 from eolab.evaluation.sizes import EDGES_PX, score_by_size
 from eolab.evaluation.tables import STATISTICS, class_table, join_scores, named, nested, readable, score_table
 
@@ -12,13 +20,20 @@ __all__ = [
     "BINARY_STATISTICS",
     "EDGES_PX",
     "MASK_STATISTICS",
+    "MULTILABEL_STATISTICS",
     "STATISTICS",
     "binary_scores",
     "class_table",
+    "co_occurrence",
+    "common_threshold",
     "distributions",
     "implied_landslide_f1",
     "join_scores",
+    "label_confusion",
+    "label_table",
+    "label_thresholds",
     "mask_scores",
+    "multilabel_scores",
     "named",
     "nested",
     "patch_detection",

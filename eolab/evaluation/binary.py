@@ -94,13 +94,13 @@ def average_precision(truth: Any, score: Any, groups: Any, n: int = 1000, seed: 
     if not 0 < true.sum() < len(true):
         return metrics.Interval(float("nan"), float("nan"), float("nan"))
     draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
-    found = _average_precisions(true, values, draws[:, member])
+    found = weighted_average_precisions(true, values, draws[:, member])
     low, high = np.nanquantile(found, [0.025, 0.975])
     return metrics.Interval(float(average_precision_score(true, values)), float(low), float(high))
 
 
-def _average_precisions(true: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return scikit-learn's average precision of each of n weightings (n, N); NaN without yes.
+def weighted_average_precisions(true: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return scikit-learn's average precision of each of n weightings (n, N), float64 (n,); NaN without yes.
 
     Samples of one score enter together: precision is taken, and recall grows, at the last of them.
     """
