@@ -88,7 +88,9 @@ def _side(rng: np.random.Generator) -> Array:
     """Return the part of a patch beyond a bent shore."""
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
-    field = x * np.cos(angle) + y * np.sin(angle) + 9 * fractal(SHAPE, rng, 3.0, wavelength_px=70)
+    field = (
+        x * np.cos(angle) + y * np.sin(angle) + 9 * fractal(SHAPE, rng, 3.0, wavelength_px=70, smallest_px=6)
+    )
     return lowest(field, rng.uniform(0.25, 0.7) * SIZE**2)
 
 

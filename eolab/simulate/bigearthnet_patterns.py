@@ -114,7 +114,7 @@ def _circles(shape: Shape, share: float, size: float, rng: np.random.Generator) 
 
 def _strings(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
     along, _ = _turned(shape, rng)
-    bent = along + 1.6 * size * fractal(shape, rng, 3.0, wavelength_px=8 * size)
+    bent = along + size * fractal(shape, rng, 3.0, wavelength_px=8 * size, smallest_px=2 * size)
     return bent % size < share * size
 
 
