@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import rasterio
 import tifffile
 from scipy.ndimage import gaussian_filter
 
+from eolab import catalog
 from eolab.bands import L2A_BANDS, SENTINEL2
 from eolab.errors import DataError, ParameterError
 from eolab.legends.bigearthnet import CLASSES_19, CLASSES_43, class_set
@@ -335,3 +337,13 @@ def test_refusals(tmp_path, options, message):
 def test_an_existing_folder_is_not_touched(v1):
     with pytest.raises(DataError, match="exists already"):
         bigearthnet.write(v1, patches=PATCHES)
+
+
+@pytest.mark.parametrize("name", ["scenes_twin", "scenes_twin_v2"])
+def test_catalogue_knows_its_twin_again(name, v1, v2):
+    entry = catalog.load()[name]
+    folder = v2 if name.endswith("v2") else v1
+    entry = replace(entry, uri=str(folder), twin=entry.twin | {"patches": PATCHES})
+    before = (folder / "twin.json").stat().st_mtime_ns
+    assert entry.make(progress=False) == folder
+    assert (folder / "twin.json").stat().st_mtime_ns == before  # the same version and parameters: not remade
