@@ -4,7 +4,7 @@ Sumbul et al. 2019 (https://doi.org/10.1109/IGARSS.2019.8900532) and, version 2,
 (https://doi.org/10.48550/arXiv.2407.03653).
 """
 
-from eolab.scenes.balance import balanced_rows, class_frequencies, positive_weights
+from eolab.scenes.balance import class_frequencies
 from eolab.scenes.samples import (
     encode,
     projection,
@@ -14,6 +14,7 @@ from eolab.scenes.samples import (
     store_arrays,
     store_metadata,
 )
+from eolab.splits import balanced_rows, positive_weights
 
 __all__ = [
     "balanced_rows",

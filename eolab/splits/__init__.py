@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from eolab.errors import ParameterError, did_you_mean
+from eolab.splits.balance import balanced_rows, positive_weights
 from eolab.splits.folds import as_split, k_fold
 from eolab.splits.groups import block_numbers, by_block, by_group
 from eolab.splits.labels import by_labels, deal_labels, fraction
@@ -26,6 +27,7 @@ __all__ = [
     "KINDS",
     "as_split",
     "assign",
+    "balanced_rows",
     "block_numbers",
     "by_block",
     "by_date",
@@ -35,6 +37,7 @@ __all__ = [
     "fraction",
     "k_fold",
     "official",
+    "positive_weights",
     "random",
 ]
 
