@@ -1,6 +1,7 @@
 """Tables of scores with bootstrap intervals: of samples, yes or no, several labels, masks, patches, sizes."""
 
 from eolab.evaluation.binary import BINARY_STATISTICS, binary_scores
+from eolab.evaluation.calibration import calibrated, label_calibration, label_temperatures
 from eolab.evaluation.detection import patch_detection
 from eolab.evaluation.distributions import distributions
 from eolab.evaluation.implied import implied_landslide_f1
@@ -23,14 +24,17 @@ __all__ = [
     "MULTILABEL_STATISTICS",
     "STATISTICS",
     "binary_scores",
+    "calibrated",
     "class_table",
     "co_occurrence",
     "common_threshold",
     "distributions",
     "implied_landslide_f1",
     "join_scores",
+    "label_calibration",
     "label_confusion",
     "label_table",
+    "label_temperatures",
     "label_thresholds",
     "mask_scores",
     "multilabel_scores",
