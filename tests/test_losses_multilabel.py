@@ -7,6 +7,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 from test_losses import gradient_of
 
 from eolab import losses, training
@@ -162,3 +163,42 @@ def test_shapes_that_do_not_fit_are_refused():
         losses.build_multilabel("bce")(label[:, 0], p)
     with pytest.raises(DataError, match="2 class_weights for 5 classes"):
         losses.build_multilabel("bce", class_weights=[1, 2])(label, p)
+
+
+# === Score of an epoch ===
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_average_precision_of_an_epoch_is_that_of_scikit_learn(exact):
+    """Exact where no two probabilities that differ share a bin; classes without a sample count nothing."""
+    rng = np.random.default_rng(4)
+    label = (rng.random((600, K)) < [0.5, 0.3, 0.1, 0.02, 0.0]).astype(np.uint8)
+    p = 1 / (1 + np.exp(-(rng.normal(size=label.shape) + 1.5 * label - 2)))
+    p = np.clip(p.round(1), 0.0, 1.0) if exact else p
+    p = p.astype("float32")
+    score = losses.MeanAveragePrecision(K)
+    weight = rng.integers(0, 3, 600)
+    for rows in np.array_split(np.arange(600), 4):
+        score.update_state(label[rows], p[rows], weight[rows])
+    expected = np.mean(
+        [average_precision_score(label[:, k], p[:, k], sample_weight=weight) for k in range(K - 1)]
+    )
+    assert float(score.result()) == pytest.approx(expected, rel=1e-5 if exact else 0.02)
+    again = losses.MeanAveragePrecision.from_config(score.get_config())
+    assert float(again.result()) == 0
+    again.update_state(label, p)
+    plain = np.mean([average_precision_score(label[:, k], p[:, k]) for k in range(K - 1)])
+    assert float(again.result()) == pytest.approx(plain, rel=1e-5 if exact else 0.02)
+
+
+def test_average_precision_runs_inside_fit(tmp_path):
+    label, _ = example()
+    image = keras.Input((3,), name="image")
+    model = keras.Model({"image": image}, keras.layers.Dense(K, activation="sigmoid")(image))
+    model.compile("sgd", losses.build_multilabel("bce"), weighted_metrics=[losses.MeanAveragePrecision(K)])
+    x = {"image": np.random.default_rng(0).normal(size=(B, 3)).astype("float32")}
+    history = model.fit(x, label, validation_data=(x, label), verbose=0).history
+    found = model.predict(x, verbose=0)
+    present = np.flatnonzero(label.any(axis=0))
+    expected = np.mean([average_precision_score(label[:, k], found[:, k]) for k in present])
+    assert history["val_average_precision"][0] == pytest.approx(expected, abs=0.05)

@@ -42,7 +42,7 @@ from eolab.losses.multilabel import (
 )
 from eolab.losses.reading import build, names
 from eolab.losses.region import IoU, Tversky
-from eolab.losses.scores import PooledAccuracy, PooledScore
+from eolab.losses.scores import MeanAveragePrecision, PooledAccuracy, PooledScore
 from eolab.losses.weighted import Boundary, Center
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "LabelLoss",
     "LogCosh",
     "Lovasz",
+    "MeanAveragePrecision",
     "PixelLoss",
     "PooledAccuracy",
     "PooledScore",
