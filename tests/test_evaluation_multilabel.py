@@ -79,7 +79,7 @@ def test_replicates_are_the_scores_of_samples_drawn_again(statistic, truth, prob
     """Whole groups are drawn: repeating their samples as often as drawn must give the replicate."""
     groups = np.arange(SAMPLES) // 20
     answers = Answers(probability, truth, THRESHOLD, groups)
-    draws = np.concatenate(list(answers._draws(5, 3, 1)))[1:]
+    draws = np.concatenate(list(answers._draws(5, 3)))[1:]
     expected = []
     for drawn in draws:
         rows = np.repeat(np.arange(SAMPLES), drawn[groups])
@@ -91,7 +91,7 @@ def test_replicates_are_the_scores_of_samples_drawn_again(statistic, truth, prob
 
 def test_memory_of_the_draws_is_bounded_and_changes_nothing(truth, probability, monkeypatch):
     whole = Answers(probability, truth, THRESHOLD).interval("macro_f1", 50)
-    monkeypatch.setattr("eolab.evaluation.multilabel.DRAWS_AT_ONCE", 1)
+    monkeypatch.setattr("eolab.evaluation.curves.DRAWS_AT_ONCE", 1)
     assert Answers(probability, truth, THRESHOLD).interval("macro_f1", 50) == pytest.approx(whole)
 
 

@@ -27,9 +27,8 @@ import numpy as np
 import pandas as pd
 
 from eolab.errors import DataError, ParameterError, did_you_mean
-from eolab.evaluation.binary import weighted_average_precisions
+from eolab.evaluation.curves import PrecisionCurve, group_draws
 from eolab.metrics import Interval
-from eolab.metrics.resampling import DRAWS_AT_ONCE
 from eolab.postprocess import decide
 
 AVERAGES = ("micro", "macro", "sample")
@@ -130,15 +129,10 @@ class Answers:
         low, high = np.nanquantile(drawn, [0.025, 0.975])
         return Interval(float(estimate), float(low), float(high))
 
-    def _draws(self, replicates: int, seed: int, cost: int) -> Iterator[np.ndarray]:
+    def _draws(self, replicates: int, seed: int) -> Iterator[np.ndarray]:
         """Yield how often each group is drawn, (n, G) at a time: first once each, then the replicates."""
         yield np.ones((1, len(self.groups)), np.int64)
-        rng, left = np.random.default_rng(seed), replicates if len(self.groups) > 1 else 0
-        at_once = max(1, DRAWS_AT_ONCE // cost)
-        share = np.full(len(self.groups), 1 / len(self.groups))
-        while left:
-            yield rng.multinomial(len(self.groups), share, size=min(left, at_once))
-            left -= min(left, at_once)
+        yield from group_draws(len(self.groups), replicates if len(self.groups) > 1 else 0, seed)
 
     def _by_group(self, values: np.ndarray) -> np.ndarray:
         """Return the sums (G, …) of values (N, …) over the samples of each group."""
@@ -148,15 +142,13 @@ class Answers:
 
     def _mean(self, values: np.ndarray, replicates: int, seed: int) -> np.ndarray:
         sums, sizes = self._by_group(values), self._by_group(np.ones(len(values)))
-        cost = len(self.groups)
-        return np.concatenate([d @ sums / (d @ sizes) for d in self._draws(replicates, seed, cost)])
+        return np.concatenate([d @ sums / (d @ sizes) for d in self._draws(replicates, seed)])
 
     def _counted(self, average: str, name: str, replicates: int, seed: int) -> np.ndarray:
         sums = np.stack([self._by_group(part) for part in self.counts()], axis=1)  # (G, 3, K)
         flat = sums.reshape(len(sums), -1)
-        cost = len(self.groups) + flat.shape[1]
         found = []
-        for drawn in self._draws(replicates, seed, cost):
+        for drawn in self._draws(replicates, seed):
             counts = (drawn @ flat).reshape(len(drawn), 3, -1)  # (n, 3, K)
             if average == "micro":
                 found.append(rate(name, counts.sum(axis=2)))
@@ -166,18 +158,17 @@ class Answers:
 
     def _precisions(self, average: str, replicates: int, seed: int) -> np.ndarray:
         """Return the average precision of all classes as one, or the mean over the classes."""
-        cost = self.truth.size if average == "micro" else len(self.truth)
-        found = []
-        for drawn in self._draws(replicates, seed, cost):
-            weights = drawn[:, self.member]  # (n, N)
-            if average == "micro":
-                repeated = np.repeat(weights, self.truth.shape[1], axis=1)
-                flat = self.truth.ravel(), self.probability.ravel()
-                found.append(weighted_average_precisions(*flat, repeated))
-            else:
-                columns = zip(self.truth.T, self.probability.T, strict=True)
-                each = [weighted_average_precisions(t, p, weights) for t, p in columns]
-                found.append(_mean_of_present(np.stack(each, axis=1), weights @ self.truth.astype(np.int64)))
+        G, K = len(self.groups), self.truth.shape[1]
+        if average == "micro":
+            flat = self.truth.ravel(), self.probability.ravel(), np.repeat(self.member, K)
+            curves = [PrecisionCurve(*flat, G)]
+        else:
+            columns = zip(self.truth.T, self.probability.T, strict=True)
+            curves = [PrecisionCurve(true, values, self.member, G) for true, values in columns if true.any()]
+        found = [np.array([np.mean([curve.exact for curve in curves])])]
+        for drawn in group_draws(G, replicates if G > 1 else 0, seed):
+            each, support = zip(*(curve.precisions(drawn) for curve in curves), strict=True)
+            found.append(_mean_of_present(np.stack(each, axis=1), np.stack(support, axis=1)))
         return np.concatenate(found)
 
 
