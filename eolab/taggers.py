@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -150,8 +149,7 @@ def fit(
 ) -> Tagger:
     """Train a network of several labels and save it as ``model.keras``.
 
-    The history has ``average_precision``, the mean over the classes, from 200 thresholds; a class without a
-    sample counts 0 in it, so it compares epochs and is no score to report.
+    The history has ``average_precision`` (:class:`eolab.losses.MeanAveragePrecision`) beside the loss.
 
     Args:
         name: One of ``models.names("multilabel")``.
@@ -172,8 +170,8 @@ def fit(
         options: Further options of the architecture.
         seed: Of weights, order, augmentation and draw.
         make: Builds the network.
-        **fit_options: Of :func:`eolab.training.fit`; the best epoch is that of the lowest ``val_loss``, if
-            ``monitor`` does not say otherwise.
+        **fit_options: Of :func:`eolab.training.fit`; the best epoch is that of the lowest ``val_loss``, or
+            of the highest ``monitor="val_average_precision"``.
 
     Raises:
         ParameterError: If a name or an option is unknown, or does not fit the store.
@@ -208,7 +206,7 @@ def fit(
         _batches(store, rows["validation"], chosen, radar, batch_size),
         folder=folder,
         loss=of_labels,
-        **{"metrics": [_average_precision(network.output_shape[-1])]} | fit_options,
+        **{"metrics": [losses.MeanAveragePrecision(network.output_shape[-1])]} | fit_options,
     )
     network.save(folder / "model.keras")
     write_atomically(folder / BANDS_FILE, json.dumps(asdict(chosen)).encode())
@@ -352,10 +350,6 @@ def _loss(loss: str | losses.LabelLoss, smoothing: float) -> Any:
     if smoothing:
         raise ParameterError("smoothing is an option of the loss itself where a loss is given, and no text.")
     return loss
-
-
-def _average_precision(classes: int) -> keras.metrics.Metric:
-    return keras.metrics.AUC(curve="PR", multi_label=True, num_labels=classes, name="average_precision")
 
 
 def _radar_statistics(store: Store, rows: Any) -> dict[str, Any]:
