@@ -4,7 +4,7 @@
 prior               the share of each label in the training images, whatever the image
 image_statistics    per band mean, standard deviation and five percentiles → logistic regression a label
 random_convolutions responses to random pieces of training images (Rolf et al. 2021,
-                    :mod:`eolab.random_convolutions`) → logistic or ridge regression a label
+                    :mod:`eolab.random_convolutions`) → ridge or logistic regression a label
 =================== =========================================================================================
 
 They take rows of a store with arrays ``image`` (H, W, C) and ``label`` (K,), 1 where the image has the label,
@@ -146,7 +146,7 @@ def build(
         class_weight: ``"balanced"`` or None; of logistic regression.
         bands: Names of the bands it reads; all by default.
         **options: ``C`` and ``max_samples`` of ``image_statistics``; ``filters``, ``size``, ``stride``,
-            ``bias``, ``head`` ("logistic" or "ridge"), ``C``, ``penalty`` and ``max_samples`` of
+            ``bias``, ``head`` ("ridge" or "logistic"), ``C``, ``penalty`` and ``max_samples`` of
             ``random_convolutions``.
 
     Raises:
@@ -250,7 +250,7 @@ class Ridge:
     """Least squares of all labels at once from sums over the parts, so that no table is held.
 
     The estimate s of a label's 0 or 1 becomes ``1 / (1 + exp(2 − 4 s))``: like s at one half, rising
-    everywhere, so that no order is lost.
+    everywhere, so that no order is lost. A label that all or none have gets its share.
 
     Args:
         penalty: Added to each standardised feature's variance of 1.
@@ -273,12 +273,13 @@ class Ridge:
         correlation[np.diag_indices_from(correlation)] += self.penalty
         weights = np.linalg.solve(correlation, (xy - np.outer(mean, share)) / scale[:, None])
         self.weights = weights / scale[:, None]  # (F, K), on raw features
-        self.offset = share - mean @ self.weights
+        self.offset, self.share = share - mean @ self.weights, share
         return self
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return a score of each label (n, K)."""
-        return expit(4 * (features.astype(np.float64) @ self.weights + self.offset) - 2)
+        score = expit(4 * (features.astype(np.float64) @ self.weights + self.offset) - 2)
+        return np.where((self.share > 0) & (self.share < 1), score, self.share)
 
 
 # === Baselines ===
@@ -309,7 +310,7 @@ def _prior(seed: int, class_weight: str | None) -> Made:
 
 
 def _image_statistics(
-    seed: int, class_weight: str | None, C: float = 1.0, max_samples: int | None = 50_000
+    seed: int, class_weight: str | None, C: float = 10.0, max_samples: int | None = 50_000
 ) -> Made:
     return Logistic(C, class_weight, seed), _statistics_of, max_samples
 
@@ -321,13 +322,13 @@ def _random_convolutions(
     size: int = 3,
     stride: int = 2,
     bias: float = 1.0,
-    head: str = "logistic",
-    C: float = 0.05,
-    penalty: float = 0.01,
+    head: str = "ridge",
+    C: float = 0.5,
+    penalty: float = 0.1,
     max_samples: int | None = 50_000,
 ) -> Made:
-    if head not in ("logistic", "ridge"):
-        raise ParameterError(f"There is no head {head!r}: {did_you_mean(head, ('logistic', 'ridge'))}")
+    if head not in ("ridge", "logistic"):
+        raise ParameterError(f"There is no head {head!r}: {did_you_mean(head, ('ridge', 'logistic'))}")
     made: Head = Logistic(C, class_weight, seed) if head == "logistic" else Ridge(penalty)
     return made, _Responses(filters=filters, size=size, stride=stride, bias=bias, seed=seed), max_samples
 

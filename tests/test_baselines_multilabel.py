@@ -121,7 +121,7 @@ def test_ridge_regression_from_sums_is_that_of_scikit_learn(store):
     model = Ridge(0.1 * len(TRAIN)).fit(scaler.transform(features), truth)
     expected = model.predict(scaler.transform(baseline.features(images_of(store, TEST))))
     found = baseline.predict_proba(store, TEST)
-    np.testing.assert_allclose(found, 1 / (1 + np.exp(2 - 4 * expected)), atol=1e-4)
+    np.testing.assert_allclose(found[:, :3], 1 / (1 + np.exp(2 - 4 * expected[:, :3])), atol=1e-4)
 
 
 # === Random convolutions ===
