@@ -251,6 +251,27 @@ def build(
     return network
 
 
+def learning_rates(
+    name: str,
+    store: Store,
+    rows: np.ndarray,
+    *,
+    bands: Sequence[str] | None = None,
+    radar: bool = False,
+    loss: str | losses.LabelLoss = "bce",
+    batch_size: int = 32,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    make: Callable[..., Any] = models.build,
+    **test_options: Any,
+) -> pd.DataFrame:
+    """Return the range test of a network on some rows; see :func:`eolab.training.range_test`."""
+    chosen = select(store, rows, bands)
+    network = build(name, store, rows, chosen, radar=radar, options=options, seed=seed, make=make)
+    batches = _batches(store, rows, chosen, radar, batch_size, seed=seed, shuffle=True)
+    return training.range_test(network, batches, loss=_loss(loss, 0.0), **test_options)
+
+
 def load(folder: str | Path, name: str, store: Store) -> Tagger:
     """Return the network that :func:`fit` saved, for prediction.
 
