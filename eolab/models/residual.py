@@ -1,7 +1,7 @@
 """Residual networks of any kind of normalisation: what the studies of scenes and of patches share.
 
-Padding is symmetric and the stride of a bottleneck stands in its 3 × 3 convolution, as in PyTorch, so that
-published weights can be loaded where the normalisation is PyTorch's too.
+Padding is symmetric, and the stride of a bottleneck stands in its 3 × 3 convolution unless told otherwise, as
+in PyTorch: published weights can be loaded where the normalisation is PyTorch's too.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ class Parts:
         prefix: What stands before the names of the layers, which are PyTorch's with ``_`` for ``.``; None
             leaves the names to Keras.
         l2: Penalty on the squares of the weights of convolutions.
+        early: Whether the stride of a bottleneck stands in its first convolution, as in the paper and in
+            Keras's own networks, and not in its 3 × 3 convolution.
     """
 
     norm: Callable[[Any, float, str | None], Any]
     seeds: Seeds
     prefix: str | None = None
     l2: float = 0.0
+    early: bool = False
 
     def named(self, name: str) -> str | None:
         """Return the name of a layer."""
@@ -46,8 +49,8 @@ class Parts:
 def residual_maps(x: Any, parts: Parts, depth: int, width: float = 1.0) -> Any:
     """Read images by a ResNet (He et al. 2016) up to its last stage: (N, H, W, C) → (N, H/32, W/32, F).
 
-    As published, but the stride of a bottleneck stands in its 3 × 3 convolution (Goyal et al. 2017), and
-    residual branches begin small.
+    As published, but the stride of a bottleneck stands in its 3 × 3 convolution (Goyal et al. 2017) unless
+    told otherwise, and residual branches begin small.
 
     Paper: Deep residual learning for image recognition, CVPR 2016.
 
@@ -75,7 +78,8 @@ def residual_maps(x: Any, parts: Parts, depth: int, width: float = 1.0) -> Any:
 
 def _block(x: Any, filters: int, parts: Parts, strides: int, expansion: int, place: str) -> Any:
     """Two 3 × 3 convolutions, or a bottleneck, beside a shortcut: (N, H, W, C) → (N, H/s, W/s, e F)."""
-    sides = ((3, strides), (3, 1)) if expansion == 1 else ((1, 1), (3, strides), (1, 1))
+    first, second = (strides, 1) if parts.early or expansion == 1 else (1, strides)
+    sides = ((3, first), (3, second)) if expansion == 1 else ((1, first), (3, second), (1, 1))
     wide, y = expansion * filters, x
     for number, (side, step) in enumerate(sides, start=1):
         names = (f"{place}conv{number}", f"{place}bn{number}")

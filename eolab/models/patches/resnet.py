@@ -30,11 +30,12 @@ def resnet(
     width: float = 1.0,
     dropout: float = 0.0,
     l2: float = 0.0,
+    early: bool = False,
 ) -> keras.Model:
     """Return a ResNet (He et al. 2016): 11.2 M weights with 18 layers, 23.5 M with 50, 42.5 M with 101.
 
-    - Padding, stride and batch normalisation are PyTorch's: published weights can be loaded by
-      :func:`eolab.models.patches.weights.load_timm_resnet`. Layers have timm's names, ``_`` for ``.``.
+    - Padding, stride and batch normalisation are PyTorch's, and layers have timm's names, ``_`` for ``.``:
+      :func:`eolab.models.patches.weights.load` puts published weights in. Those of Keras want `early`.
     - Residual branches begin small, see :func:`eolab.models.residual.residual_maps`. Averages of the batch
       normalisation follow the last ten batches, as in PyTorch.
     - Dropout and penalty are options of the training, not of the paper.
@@ -52,6 +53,7 @@ def resnet(
         width: Factor of all numbers of features.
         dropout: Share of the features dropped before the last layer.
         l2: Penalty on the squares of the weights of convolutions.
+        early: Whether the stride of a bottleneck stands in its first convolution, as in the paper.
 
     Raises:
         ParameterError: If a number is out of range.
@@ -60,7 +62,7 @@ def resnet(
     ends.check(name, width, dropout, l2)
     seeds = Seeds(seed)
     inputs, x = image_input(size, bands, mean, std)
-    maps = residual_maps(x, Parts(_norm, seeds, "", l2), depth, width)  # (B, H/32, W/32, F)
+    maps = residual_maps(x, Parts(_norm, seeds, "", l2, early), depth, width)  # (B, H/32, W/32, F)
     return ends.finish(inputs, maps, classes, seeds, dropout, name)
 
 
