@@ -16,6 +16,7 @@ Example:
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -186,8 +187,8 @@ def _timm_layers(path: Path, names: Sequence[str]) -> Layers:
     root = _root(state, path)
     wanted = {name: [root + part for part in _timm_names(name)] for name in names}
     parts = {part for named in wanted.values() for part in named}
-    held = {key for key in state if re.match(re.escape(root) + r"layer\d\.\d+\.", key)}
-    wrong = sorted(parts - state.keys()) or sorted(held - parts - {k for k in held if k.endswith("tracked")})
+    pattern = re.compile(re.escape(root) + r"layer\d\.\d+\..*(?<!num_batches_tracked)")
+    wrong = sorted(parts - state.keys()) or sorted(filter(pattern.fullmatch, state.keys() - parts))
     if wrong:
         which = "lacks" if wrong[0] in parts else "has"
         raise DataError(
@@ -262,7 +263,9 @@ def _keras_network(path: Path, depth: int) -> keras.Model:
                 network = keras.models.load_model(path, compile=False)
             else:
                 network = make(weights=None, include_top=top)
-                network.load_weights(path)
+                with warnings.catch_warnings():  # Keras but warns of layers that the file does not have
+                    warnings.simplefilter("error", UserWarning)
+                    network.load_weights(path)
             blocks = sum(bool(re.fullmatch(r"conv4_block\d+_3_conv", one.name)) for one in network.layers)
             if blocks != (23 if depth == 101 else 6):
                 raise ValueError(f"{blocks} blocks in its third stage")
