@@ -25,7 +25,17 @@ CONDA_NAMES = {"dask-core": "dask", "matplotlib-base": "matplotlib"}
 FLOORS = [
     {"errors", "workspace", "legends", "bands", "progress", "numbers"},
     {"catalog", "readers", "simulate"},
-    {"features", "preprocess", "splits", "leakage", "store", "metrics", "augment", "random_convolutions"},
+    {
+        "features",
+        "preprocess",
+        "splits",
+        "leakage",
+        "store",
+        "metrics",
+        "augment",
+        "random_convolutions",
+        "positions",
+    },
     {"models", "baselines", "baselines_multilabel", "schedules", "losses"},
     {
         "batches",
