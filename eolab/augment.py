@@ -1,11 +1,12 @@
-"""Augmentation of patches and their masks together: right-angle rotations, flips, CutMix, crops.
+"""Augmentation of patches and their labels together: right-angle rotations, flips, CutMix, crops, mixup.
 
 Every function takes a batch and a random generator and returns a new batch; nothing is changed in place, and
 the result is a pure function of both, so a training that resumes sees what an unbroken one sees. Masks are
 moved and never mixed: their integers, 255 = not known included, stay what they are.
 
 An input array of shape (B, H, W, …), where the mask is (B, H, W), moves with the mask; arrays of fewer than
-four dims that have other sizes (dates, flags) pass unchanged.
+four dims that have other sizes (dates, flags) pass unchanged. A label of the whole patch, (B,) or (B, K),
+passes rotations and flips unchanged, while every array of four dims moves; only mixup mixes it.
 
 A rotated or flipped image is right for values without a direction: reflectance, indices, slope, elevation.
 Channels with a direction (a gradient along x, an aspect) are moved but not turned: after a quarter turn the
@@ -40,17 +41,18 @@ def rotate(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple
 
     Args:
         inputs: Arrays (B, H, W, …) with H = W, and others that pass.
-        label: Masks (B, H, W).
+        label: Masks (B, H, W), or labels of whole patches (B,) or (B, K).
         rng: Of the angles.
 
     Raises:
         DataError: If the patches are not square, or an image has another size than the mask.
     """
-    if label.ndim != 3 or label.shape[1] != label.shape[2]:
-        raise DataError(
-            f"Masks have shape {label.shape}: rotation by 90° needs square patches (B, H, H); "
-            "crop them or leave rotate out."
-        )
+    for shape in {values.shape for values in inputs.values() if _moves(values, label)} | {label.shape}:
+        if len(shape) >= 3 and shape[1] != shape[2]:
+            raise DataError(
+                f"{'Masks' if shape == label.shape else 'Images'} have shape {shape}: rotation by 90° needs "
+                "square patches (B, H, H); crop them or leave rotate out."
+            )
     turns = rng.integers(0, 4, len(label))
 
     def turn(values: np.ndarray) -> np.ndarray:
@@ -67,7 +69,7 @@ def flip(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[I
 
     Args:
         inputs: Arrays (B, H, W, …), and others that pass.
-        label: Masks (B, H, W).
+        label: Masks (B, H, W), or labels of whole patches (B,) or (B, K).
         rng: Of the draws.
 
     Raises:
@@ -110,10 +112,8 @@ def cutmix(
         raise ParameterError(
             f"cutmix got share {share} and alpha {alpha}: expected a share of 0 to 1 and alpha above 0."
         )
-    count, height, width = label.shape
-    order = rng.permutation(count)
-    partner = np.empty(count, np.int64)
-    partner[order] = np.roll(order, 1)  # a cycle through all patches: nobody is its own partner
+    count, height, width = _mask_shape(label, "cutmix")
+    partner = _partners(count, rng)
     rows = np.flatnonzero(rng.random(count) < share) if count > 1 else np.empty(0, int)
     boxes = {row: _box(rng, alpha, height, width) for row in rows}
 
@@ -124,6 +124,47 @@ def cutmix(
         return mixed
 
     return _together(paste, inputs, label)
+
+
+def mixup(
+    inputs: Inputs, label: np.ndarray, rng: np.random.Generator, alpha: float = 0.2
+) -> tuple[Inputs, np.ndarray]:
+    """Blend each patch with another one of the batch, images and labels alike.
+
+    Zhang, Cissé, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization: λ of the patch and
+    1 − λ of its partner, λ from Beta(α, α). Here each patch draws its own λ and partner, and the partner is
+    never the patch itself. A batch of one patch has no partner and stays as it is.
+
+    Args:
+        inputs: Arrays (B, H, W, …), and others that pass.
+        label: Labels of whole patches, 0 or 1 for each class, (B, K).
+        rng: Of the draws.
+        alpha: Of the Beta distribution, above 0; the smaller, the less is mixed. The paper has 0.1 to 0.4.
+
+    Returns:
+        Images and labels, float32.
+
+    Raises:
+        ParameterError: If alpha is not above 0.
+        DataError: If labels are masks or class indices, which cannot be mixed.
+    """
+    if not alpha > 0:
+        raise ParameterError(f"mixup got alpha {alpha}: expected a number above 0.")
+    if label.ndim != 2:
+        raise DataError(
+            f"Labels have shape {label.shape}: mixup needs a number for each class, (B, K); take cutmix for "
+            "masks."
+        )
+    partner = _partners(len(label), rng)
+    own = rng.beta(alpha, alpha, len(label)).astype(np.float32)
+
+    def blend(values: np.ndarray) -> np.ndarray:
+        share = own.reshape(-1, *[1] * (values.ndim - 1))
+        given = values.astype(np.float32)
+        return share * given + (1 - share) * given[partner]
+
+    changed, _ = _together(blend, inputs, label)
+    return changed, blend(label)
 
 
 def crop(
@@ -143,7 +184,7 @@ def crop(
     Raises:
         DataError: If the patches are smaller than the square.
     """
-    count, height, width = label.shape
+    count, height, width = _mask_shape(label, "crop")
     _check_size(size, height, width)
     top = rng.integers(0, height - size + 1, count)
     left = rng.integers(0, width - size + 1, count)
@@ -218,6 +259,7 @@ STEPS: dict[str, Callable[..., tuple[Inputs, np.ndarray]]] = {
     "flip": flip,
     "cutmix": cutmix,
     "crop": crop,
+    "mixup": mixup,
 }
 
 
@@ -225,7 +267,7 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
     """Return the augmentation that applies the named steps in this order.
 
     Args:
-        names: Of ``rotate``, ``flip``, ``cutmix``, ``crop``.
+        names: Of ``rotate``, ``flip``, ``cutmix``, ``crop``, ``mixup``.
         options: Keyword arguments of a step by its name, for example ``{"cutmix": {"share": 0.7}}``.
 
     Raises:
@@ -253,17 +295,43 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
 def _together(
     change: Callable[[np.ndarray], np.ndarray], inputs: Inputs, label: np.ndarray
 ) -> tuple[Inputs, np.ndarray]:
-    """Return inputs and masks after the same change of all that have the mask's pixels."""
+    """Return inputs and label after the same change of all that have the mask's pixels, or of all images."""
     changed = {}
     for name, values in inputs.items():
-        same = values.shape[:3] == label.shape
-        if not same and values.ndim >= 4:
+        moves = _moves(values, label)
+        if not moves and values.ndim >= 4:
             raise DataError(
                 f"Input {name!r} has shape {values.shape} and the masks {label.shape}: images must be "
                 "(B, H, W, …) with the masks' sizes to be augmented together."
             )
-        changed[name] = change(values) if same else values
-    return changed, change(label)
+        changed[name] = change(values) if moves else values
+    return changed, change(label) if _is_mask(label) else label
+
+
+def _is_mask(label: np.ndarray) -> bool:
+    """Return whether a label is of pixels, and not of whole patches."""
+    return label.ndim > 2
+
+
+def _moves(values: np.ndarray, label: np.ndarray) -> bool:
+    """Return whether an input is changed: it has the mask's pixels or, without a mask, is an image."""
+    return values.shape[:3] == label.shape if _is_mask(label) else values.ndim >= 4
+
+
+def _mask_shape(label: np.ndarray, step: str) -> tuple[int, int, int]:
+    """Return the shape of masks (B, H, W)."""
+    if label.ndim != 3:
+        raise DataError(f"Labels have shape {label.shape}: {step} needs masks (B, H, W); leave it out.")
+    count, height, width = label.shape
+    return count, height, width
+
+
+def _partners(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return another patch for each patch, (B,): a cycle through all, so that nobody is its own partner."""
+    order = rng.permutation(count)
+    partner = np.empty(count, np.int64)
+    partner[order] = np.roll(order, 1)
+    return partner
 
 
 def _box(rng: np.random.Generator, alpha: float, height: int, width: int) -> tuple[slice, slice]:

@@ -20,7 +20,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import joblib
 import numpy as np
@@ -38,6 +38,7 @@ from eolab.errors import DataError, ParameterError, did_you_mean
 from eolab.legends import IGNORE
 
 Inputs = Mapping[str, Any]
+T = TypeVar("T")
 ClassWeight = str | dict[int, float] | None
 
 
@@ -104,10 +105,7 @@ class Baseline:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the baseline to a ``.joblib`` file; an unfinished file never bears the name."""
-        path = Path(path)
-        part = path.with_name(f"{path.name}.part")
-        joblib.dump(self, part, compress=3)
-        return part.replace(path)
+        return write(self, path)
 
     def _training_rows(self, labels: np.ndarray, samples: int) -> np.ndarray:
         if labels.shape != (samples,):
@@ -145,19 +143,41 @@ def build(
     Raises:
         ParameterError: Unknown name or option.
     """
-    if name not in BASELINES:
-        raise ParameterError(f"There is no baseline {name!r}; {did_you_mean(name, BASELINES)}")
-    make = BASELINES[name]
-    known = set(inspect.signature(make).parameters) - {"seed", "class_weight"}
-    for option in set(options) - known:
-        raise ParameterError(f"Baseline {name!r} has no option {option!r}; {did_you_mean(option, known)}")
+    make = maker(name, BASELINES, options)
     estimator, features, max_samples = make(seed=seed, class_weight=class_weight, **options)
     return Baseline(name, estimator, features, classes=classes, seed=seed, max_samples=max_samples)
+
+
+def maker(name: str, known: Mapping[str, Callable[..., T]], options: Mapping[str, Any]) -> Callable[..., T]:
+    """Return the function that makes a baseline.
+
+    Args:
+        name: Its name.
+        known: Functions of seed, class_weight and options, by name.
+        options: Options that are given.
+
+    Raises:
+        ParameterError: Unknown name or option.
+    """
+    if name not in known:
+        raise ParameterError(f"There is no baseline {name!r}; {did_you_mean(name, known)}")
+    taken = set(inspect.signature(known[name]).parameters) - {"seed", "class_weight"}
+    for option in set(options) - taken:
+        raise ParameterError(f"Baseline {name!r} has no option {option!r}; {did_you_mean(option, taken)}")
+    return known[name]
 
 
 def names() -> list[str]:
     """Return the names of the baselines, the most trivial first."""
     return list(BASELINES)
+
+
+def write(baseline: Any, path: str | os.PathLike[str]) -> Path:
+    """Write a baseline to a ``.joblib`` file; an unfinished file never bears the name."""
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    joblib.dump(baseline, part, compress=3)
+    return part.replace(path)
 
 
 def load(path: str | os.PathLike[str]) -> Baseline:
@@ -166,6 +186,11 @@ def load(path: str | os.PathLike[str]) -> Baseline:
     Raises:
         DataError: The file is missing, unreadable or holds something else.
     """
+    return read(path, Baseline)
+
+
+def read(path: str | os.PathLike[str], kind: type[T]) -> T:
+    """Return what :func:`write` wrote, of the kind that is expected; see :func:`load`."""
     remedy = "fit the baseline again, or name another run"
     if not Path(path).is_file():
         raise DataError(f"{path}: expected a saved baseline, found no file; {remedy}.")
@@ -175,7 +200,7 @@ def load(path: str | os.PathLike[str]) -> Baseline:
         raise DataError(
             f"{path}: expected a saved baseline, found an unreadable file ({error}); {remedy}."
         ) from error
-    if not isinstance(loaded, Baseline):
+    if not isinstance(loaded, kind):
         raise DataError(f"{path}: expected a saved baseline, found a {type(loaded).__name__}; {remedy}.")
     return loaded
 

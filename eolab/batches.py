@@ -28,8 +28,9 @@ class StoreBatches(keras.utils.PyDataset):
     if it is called as in the example: Keras does not tell a data set its epoch, and its own ``shuffle``
     would shuffle the batches once more by Python's global random numbers. The last batch may be smaller.
     Samples and pixels with the ignore label 255 get weight 0 (and label 0, which losses accept), or keep the
-    label where the loss knows it (``ignore="keep"``). A batch is gathered, then prepared, then augmented, and
-    last its labels are made into the targets of the outputs.
+    label where the loss knows it (``ignore="keep"``). Labels that are no class indices, such as a 0 or 1 for
+    each class, are given as they are (``ignore="none"``). A batch is gathered, then prepared, then augmented,
+    and last its labels are made into the targets of the outputs.
 
     Example:
         >>> batches = StoreBatches(store, store.indices("train"), seed=1, shuffle=True)
@@ -43,7 +44,7 @@ class StoreBatches(keras.utils.PyDataset):
         shuffle: Whether the order changes from epoch to epoch.
         class_weights: Weight of each class, by class index or as a sequence; 1 by default.
         inputs: Arrays for the model: a list of names, or store name by input name.
-        label: Array of class indices, uint8.
+        label: Array of class indices, uint8; any array with ``ignore="none"``.
         in_memory: Whether to hold the rows in RAM; ``"auto"`` does where they fit into `memory_budget`.
         memory_budget: Bytes.
         prepare: Function of the inputs that returns the inputs, for example one that selects channels. Acts
@@ -51,7 +52,8 @@ class StoreBatches(keras.utils.PyDataset):
         augment: Function ``(inputs, label, rng) -> (inputs, label)``, such as :func:`eolab.augment.build`
             gives; `rng` is a pure function of seed, epoch and number of the batch.
         targets: Function of the label (B, …) with 255 that returns labels, or labels by name of the output.
-        ignore: ``"weight"``: batches have weights, 0 for label 255; ``"keep"``: no weights, 255 stays.
+        ignore: ``"weight"``: batches have weights, 0 for label 255; ``"keep"``: no weights, 255 stays;
+            ``"none"``: no weights, labels keep their type and no value of them means anything special.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class StoreBatches(keras.utils.PyDataset):
         prepare: Callable[[Inputs], Inputs] | None = None,
         augment: Callable[[Inputs, np.ndarray, np.random.Generator], tuple[Inputs, np.ndarray]] | None = None,
         targets: Callable[[np.ndarray], Labels] | None = None,
-        ignore: Literal["weight", "keep"] = "weight",
+        ignore: Literal["weight", "keep", "none"] = "weight",
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -86,11 +88,12 @@ class StoreBatches(keras.utils.PyDataset):
             raise ParameterError(
                 f"Batches need samples and a positive batch size: got {len(self.indices)} and {batch_size}."
             )
-        if ignore not in ("weight", "keep"):
-            raise ParameterError(f"ignore is {ignore!r}; {did_you_mean(ignore, ('weight', 'keep'))}")
-        if ignore == "keep" and class_weights is not None:
+        if ignore not in ("weight", "keep", "none"):
+            raise ParameterError(f"ignore is {ignore!r}; {did_you_mean(ignore, ('weight', 'keep', 'none'))}")
+        if ignore != "weight" and class_weights is not None:
             raise ParameterError(
-                "Batches with ignore='keep' have no weights: leave class_weights out or use ignore='weight'."
+                f"Batches with ignore={ignore!r} have no weights: leave class_weights out or use "
+                "ignore='weight'."
             )
         self.class_weights = weight_table(class_weights)
         self.day = None if store.time is None else days(store.time)
@@ -127,7 +130,10 @@ class StoreBatches(keras.utils.PyDataset):
         return order
 
     def __getitem__(self, index: int) -> tuple[Inputs, Labels] | tuple[Inputs, Labels, Labels]:
-        """Return batch `index` of this epoch: inputs, labels int32 (B,…), weights float32 (B,…) or none."""
+        """Return batch `index` of this epoch: inputs, labels (B,…), weights float32 (B,…) or none.
+
+        Labels are int32, those of ``ignore="none"`` what they are in the store.
+        """
         if not 0 <= index < self.num_batches:
             raise IndexError(f"batch {index} of {self.num_batches}")
         positions = self.order()[index * self.batch_size : (index + 1) * self.batch_size]
@@ -135,6 +141,8 @@ class StoreBatches(keras.utils.PyDataset):
         if self.augment is not None:
             inputs, label = self.augment(inputs, label, self._rng(index))
         labels = label if self.targets is None else self.targets(label)
+        if self.ignore == "none":
+            return inputs, labels
         if self.ignore == "keep":
             return inputs, _each(labels, lambda values: values.astype(np.int32))
         kept = _each(labels, lambda values: np.where(values == IGNORE, 0, values).astype(np.int32))

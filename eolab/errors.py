@@ -30,12 +30,13 @@ class RunError(EolabError):
     """A notebook run failed or a run folder is not what it should be."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], most: int | None = None) -> str:
     """Return the end of an error sentence: a suggestion when one is near, and the known names.
 
     Args:
         name: What the user wrote.
         known: The names that exist.
+        most: How many of them are written out at most; all by default.
 
     Returns:
         For example ``"did you mean 'lstm'? Known: lstm, tempcnn."``.
@@ -43,4 +44,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(str(k) for k in known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}Known: {', '.join(names) or 'none'}."
+    more = "" if most is None or len(names) <= most else f" and {len(names) - most} more"
+    return f"{hint}Known: {', '.join(names[:most]) or 'none'}{more}."

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,35 +22,16 @@ import pandas as pd
 from eolab import augment, losses, models, postprocess, probabilities, training
 from eolab.batches import StoreBatches
 from eolab.errors import ParameterError
+from eolab.fitted import Channels, Fitted, Prepare, Rows
 from eolab.models.segmentation import heads
 from eolab.store import Store
 
-Rows = Mapping[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
 CLASS = 1  # the class whose probability is kept: a landslide, a clearing
 
 
-class Channels(Protocol):
-    """Which channels of a stored image a network reads."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Name of each of C channels."""
-
-    @property
-    def mean(self) -> Sequence[float]:
-        """Mean of each over the training patches."""
-
-    @property
-    def std(self) -> Sequence[float]:
-        """Standard deviation of each over the training patches."""
-
-    def assemble(self, image: np.ndarray) -> np.ndarray:
-        """Return the channels (..., C) of stored images (..., all channels)."""
-
-
 @dataclass(frozen=True)
-class Segmenter:
+class Segmenter(Fitted):
     """A fitted network.
 
     Attributes:
@@ -64,15 +45,6 @@ class Segmenter:
     network: Any
     channels: Channels
     history: pd.DataFrame
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights."""
-        return int(self.network.count_params())
-
-    def __str__(self) -> str:
-        best, epochs = self.history.attrs["best_epoch"], len(self.history)
-        return f"{self.name}: {self.parameters:,} weights, best of {epochs} epochs is number {best}"
 
     def outputs(self, image: np.ndarray) -> Outputs:
         """Return the probability (n, h, w) of the class from stored images (n, H, W, all channels)."""
@@ -305,7 +277,7 @@ def _batches(
         seed=seed,
         shuffle=augmentation is not None,
         inputs=("image",),
-        prepare=_Prepare(channels),
+        prepare=Prepare(channels),
         augment=change,
         targets=partial(heads.targets, head=head),
         ignore="keep",
@@ -320,13 +292,3 @@ class _Tiles:
 
     def __call__(self, inputs: dict[str, np.ndarray], label: np.ndarray, rng: Any) -> tuple[Any, np.ndarray]:
         return augment.tiles(inputs, label, self.size)
-
-
-class _Prepare:
-    """Takes a network's channels out of stored images; its name tells a stopped training which they were."""
-
-    def __init__(self, channels: Channels) -> None:
-        self.channels, self.name = channels, "+".join(channels.names)
-
-    def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return inputs | {"image": self.channels.assemble(inputs["image"])}

@@ -25,8 +25,9 @@ class Case:
     """A way to build a model, and examples that fit it.
 
     `build(seed)` returns a fresh model without penalties on weights; `inputs` and integer `labels` are a few
-    learnable samples; `inputs[mask]` is 0 where nothing was observed of `inputs[masked]`. Labels and outputs
-    have the classes last, whatever stands before: series, pixels, patches.
+    learnable samples; `inputs[mask]` is 0 where nothing was observed of `inputs[masked]`. Outputs have the
+    classes last, whatever stands before: series, pixels, patches. So have labels, as 0 and 1, where a sample
+    has `several`.
     """
 
     build: Callable[[int], keras.Model]
@@ -35,6 +36,7 @@ class Case:
     classes: int
     masked: str = "image"
     mask: str = "valid"
+    several: bool = False
 
     @cached_property
     def model(self) -> keras.Model:
@@ -68,7 +70,7 @@ def fit_steps(
     model: keras.Model, case: Case, steps: int, optimizer: keras.Optimizer, compiled: bool
 ) -> list[float]:
     """Return the loss before each of some steps on all examples."""
-    loss = "sparse_categorical_crossentropy"
+    loss = "binary_crossentropy" if case.several else "sparse_categorical_crossentropy"
     losses = dict.fromkeys(case.labels, loss) if isinstance(case.labels, dict) else loss
     model.compile(optimizer, losses, run_eagerly=not compiled, jit_compile=False)  # XLA compiles for minutes
     model.optimizer.build(model.trainable_variables)  # else TensorFlow traces the first step twice
@@ -86,14 +88,18 @@ def policy(name: str) -> Iterator[None]:
 
 
 def check_output(case: Case) -> None:
-    """Probabilities: one row a label, float32, finite, summing to 1, not the same for all samples."""
+    """Probabilities: one row a label, float32, finite, not all the same; of one class they sum to 1."""
     outputs = named(predict(case.model, case.inputs))
     assert outputs.keys() == named(case.labels).keys()
     for name, output in outputs.items():
-        assert output.shape == (*named(case.labels)[name].shape, case.classes), name
+        shape = named(case.labels)[name].shape
+        assert output.shape == (shape if case.several else (*shape, case.classes)), name
         assert output.dtype == np.float32
         assert np.isfinite(output).all()
-        np.testing.assert_allclose(output.sum(-1), 1, atol=1e-5)
+        if case.several:
+            assert ((output > 0) & (output < 1)).all(), name
+        else:
+            np.testing.assert_allclose(output.sum(-1), 1, atol=1e-5)
         assert output.std(axis=0).max() > 1e-3, name
 
 

@@ -221,3 +221,72 @@ def test_tiles_that_do_not_fill_the_patch_are_refused():
     inputs, label = batch(2)
     with pytest.raises(DataError, match="squares of 5 do not fill"):
         augment.tiles(inputs, label, 5)
+
+
+# === Labels of whole patches ===
+
+
+def whole(count=32, side=SIDE, K=4):
+    """Images, a second one of another sensor, and labels of several classes."""
+    inputs, _ = batch(count, side)
+    label = np.random.default_rng(1).integers(0, 2, (count, K)).astype(np.uint8)
+    return inputs | {"radar": inputs["image"][..., :1] * 2, "flag": np.arange(count)}, label
+
+
+@pytest.mark.parametrize("name", ["rotate", "flip"])
+@pytest.mark.parametrize("classes", [slice(None), 0])
+def test_images_move_and_a_label_of_the_whole_patch_passes(name, classes):
+    inputs, label = whole()
+    changed, same = augment.build([name])(inputs, label[:, classes], np.random.default_rng(0))
+    np.testing.assert_array_equal(same, label[:, classes])
+    assert changed["flag"] is inputs["flag"]
+    found = [which_view(a[..., 0], b[..., 0]) for a, b in zip(changed["image"], inputs["image"], strict=True)]
+    assert len(set(found)) == 4
+    np.testing.assert_array_equal(changed["radar"][..., 0], 2 * changed["image"][..., 0])
+
+
+def test_mixup_blends_each_patch_with_another_one_as_its_label():
+    inputs, label = whole()
+    inputs["image"] = inputs["image"].astype(np.uint16)
+    inputs["image"].flags.writeable = label.flags.writeable = False
+    changed, mixed = augment.build(["mixup"], {"mixup": {"alpha": 1.0}})(
+        inputs, np.eye(32, dtype=np.uint8), np.random.default_rng(2)
+    )
+    assert mixed.dtype == changed["image"].dtype == np.float32
+    own = np.diag(mixed)
+    np.testing.assert_allclose(mixed.sum(1), 1, rtol=1e-6)
+    assert (np.count_nonzero(mixed, axis=1) == 2).all()  # itself and one other
+    assert len(np.unique(own)) == 32
+    partner = np.where(np.eye(32), 0, mixed).argmax(1)
+    for name in ("image", "radar"):
+        of = inputs[name].astype(float)
+        share = own[:, None, None, None]
+        np.testing.assert_allclose(changed[name], share * of + (1 - share) * of[partner], rtol=1e-5)
+    assert changed["flag"] is inputs["flag"]
+
+
+def test_mixup_shares_follow_the_beta_distribution():
+    single = {"image": np.ones((1, 2, 2, 1), np.float32)}
+    changed, alone = augment.mixup(single, np.ones((1, 3), np.uint8), np.random.default_rng(0))
+    np.testing.assert_allclose(changed["image"], single["image"])
+    np.testing.assert_allclose(alone, 1)
+    found = []
+    for alpha in (0.2, 1.0, 5.0):
+        _, mixed = augment.mixup({}, np.eye(2000, dtype=np.uint8), np.random.default_rng(0), alpha=alpha)
+        found.append(np.var(np.diag(mixed)))
+    expected = [1 / (4 * (2 * alpha + 1)) for alpha in (0.2, 1.0, 5.0)]
+    np.testing.assert_allclose(found, expected, rtol=0.1)
+
+
+def test_what_a_label_of_the_whole_patch_cannot_take_is_said():
+    inputs, label = whole()
+    rng = np.random.default_rng(0)
+    for name in ("cutmix", "crop"):
+        with pytest.raises(DataError, match=rf"\(32, 4\): {name} needs masks"):
+            augment.build([name])(inputs, label, rng)
+    with pytest.raises(DataError, match=r"\(32,\): mixup needs a number for each class"):
+        augment.mixup(inputs, label[:, 0], rng)
+    with pytest.raises(ParameterError, match="alpha 0"):
+        augment.mixup(inputs, label, rng, alpha=0)
+    with pytest.raises(DataError, match=r"Images have shape \(32, 6, 12, 2\): rotation by 90° needs square"):
+        augment.rotate({"image": inputs["image"][:, ::2]}, label, rng)

@@ -217,11 +217,26 @@ def test_targets_by_output_have_weights_or_keep_the_ignored_label(patches):
     np.testing.assert_array_equal(labels["mask"], np.where(masks == 255, 0, masks))
 
 
-def test_ignore_is_weight_or_keep(patches):
+def test_ignore_is_weight_keep_or_none(patches):
     with pytest.raises(ParameterError, match="'kept'; did you mean 'keep'"):
         StoreBatches(patches, inputs=["image"], ignore="kept")
-    with pytest.raises(ParameterError, match="no weights: leave class_weights out"):
-        StoreBatches(patches, inputs=["image"], ignore="keep", class_weights=[1, 2])
+    for ignore in ("keep", "none"):
+        with pytest.raises(ParameterError, match=f"'{ignore}' have no weights: leave class_weights out"):
+            StoreBatches(patches, inputs=["image"], ignore=ignore, class_weights=[1, 2])
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_labels_that_are_no_indices_are_given_as_they_are(patches, in_memory):
+    held = patches.gather(np.arange(12), ["label"])["label"][:, 0]  # (12, 8) of 0, 1 and 255
+    options = {"inputs": ["image"], "ignore": "none", "in_memory": in_memory}
+    _, labels = StoreBatches(patches, None, 12, targets=lambda label: label[:, 0], **options)[0]
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, held)
+    half = StoreBatches(
+        patches, None, 12, augment=lambda inputs, label, rng: (inputs, np.float32(label) / 2), **options
+    )
+    assert half[0][1].dtype == np.float32
+    np.testing.assert_array_equal(half[0][1][:, 0], held / 2)
 
 
 # === Keras ===

@@ -8,8 +8,8 @@ from sklearn import metrics as reference
 
 from eolab import evaluation
 from eolab.errors import DataError
-from eolab.evaluation import binary
 from eolab.evaluation.binary import average_precision
+from eolab.evaluation.curves import PrecisionCurve
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +91,27 @@ def test_average_precision_of_all_draws_at_once_is_that_of_scikit_learn():
     values = np.round(rng.random(80) + 0.3 * true, 1)  # many ties
     weights = rng.integers(0, 4, (20, 80))
     weights[3] = np.where(true == 1, 0, 1)  # no yes in this draw
-    found = binary._average_precisions(true, values, weights)
+    curve = PrecisionCurve(true, values)
+    found, positives = curve.precisions(weights)
+    np.testing.assert_array_equal(positives, weights @ true)
+    assert curve.exact == pytest.approx(reference.average_precision_score(true, values), rel=1e-12)
     drawn = [w for w in weights if (w * true).any()]
     expected = [reference.average_precision_score(true, values, sample_weight=w) for w in drawn]
     assert np.isnan(found[3])
     found = np.delete(found, 3)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_curve_of_more_positives_than_steps_is_close(monkeypatch):
+    rng = np.random.default_rng(1)
+    true = (rng.random(20_000) < 0.2).astype(int)
+    values, weights = rng.normal(size=20_000) + true, rng.integers(0, 3, (4, 20_000))
+    exact = PrecisionCurve(true, values)
+    monkeypatch.setattr("eolab.evaluation.curves.STEPS", 512)
+    coarse = PrecisionCurve(true, values)
+    assert coarse.exact == exact.exact
+    np.testing.assert_allclose(coarse.precisions(weights)[0], exact.precisions(weights)[0], rtol=2e-3)
+    np.testing.assert_array_equal(coarse.precisions(weights)[1], weights @ true)
 
 
 def test_one_group_alone_has_scores_and_no_interval(answers):

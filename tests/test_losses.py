@@ -190,8 +190,12 @@ def value(text, label, p, weight=None):
 
 
 def gradient(text, label, p, weight=None):
+    return gradient_of(losses.build(text), label, p, weight)
+
+
+def gradient_of(loss, label, p, weight=None):
     """Return loss and gradient with respect to the probabilities, on the backend that runs."""
-    loss, p = losses.build(text), np.asarray(p, "float32")
+    p = np.asarray(p, "float32")
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf

@@ -25,8 +25,18 @@ CONDA_NAMES = {"dask-core": "dask", "matplotlib-base": "matplotlib"}
 FLOORS = [
     {"errors", "workspace", "legends", "bands", "progress", "numbers"},
     {"catalog", "readers", "simulate"},
-    {"features", "preprocess", "splits", "leakage", "store", "metrics", "augment"},
-    {"models", "baselines", "schedules", "losses"},
+    {
+        "features",
+        "preprocess",
+        "splits",
+        "leakage",
+        "store",
+        "metrics",
+        "augment",
+        "random_convolutions",
+        "positions",
+    },
+    {"models", "baselines", "baselines_multilabel", "schedules", "losses"},
     {
         "batches",
         "training",
@@ -37,8 +47,10 @@ FLOORS = [
         "evaluation",
         "classifiers",
         "segmenters",
+        "taggers",
+        "fitted",
     },
-    {"landcover", "landslide", "flood"},
+    {"landcover", "landslide", "flood", "scenes"},
     {"plots", "widgets"},
     {"runs", "reports", "cli"},
 ]

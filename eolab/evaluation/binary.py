@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score
 
 from eolab import metrics
 from eolab.errors import DataError
+from eolab.evaluation.curves import PrecisionCurve, group_draws
 from eolab.legends import IGNORE
 
 BINARY_STATISTICS = (
@@ -93,23 +93,7 @@ def average_precision(truth: Any, score: Any, groups: Any, n: int = 1000, seed: 
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     if not 0 < true.sum() < len(true):
         return metrics.Interval(float("nan"), float("nan"), float("nan"))
-    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
-    found = _average_precisions(true, values, draws[:, member])
-    low, high = np.nanquantile(found, [0.025, 0.975])
-    return metrics.Interval(float(average_precision_score(true, values)), float(low), float(high))
-
-
-def _average_precisions(true: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return scikit-learn's average precision of each of n weightings (n, N); NaN without yes.
-
-    Samples of one score enter together: precision is taken, and recall grows, at the last of them.
-    """
-    order = np.argsort(-values, kind="stable")
-    last = np.append(np.diff(values[order]) != 0, True)
-    weights = weights[:, order].astype(np.float64)
-    hits = np.cumsum(weights * (true[order] == 1), axis=1)[:, last]
-    said = np.cumsum(weights, axis=1)[:, last]
-    precision = np.divide(hits, said, out=np.zeros_like(hits), where=said > 0)
-    gained = np.diff(hits, axis=1, prepend=0)
-    with np.errstate(invalid="ignore"):
-        return (gained * precision).sum(axis=1) / hits[:, -1]
+    curve = PrecisionCurve(true, values, member, len(names))
+    found = [curve.precisions(drawn)[0] for drawn in group_draws(len(names), n, seed)]
+    low, high = np.nanquantile(np.concatenate(found), [0.025, 0.975])
+    return metrics.Interval(curve.exact, float(low), float(high))

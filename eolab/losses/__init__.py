@@ -16,30 +16,55 @@ lovasz     Lovász-softmax (Berman et al. 2018)
 boundary   cross entropy with extra weight near boundaries: extra, radius
 center     cross entropy with extra weight near the centres of regions: extra, depth
 ========== ===========================================================================================
+
+For several labels a sample, labels and probabilities (B, K) (:mod:`eolab.losses.multilabel`)::
+
+    loss = losses.build_multilabel("asymmetric(negative=4, shift=0.05)", smoothing=0.1)
+
+========== ===========================================================================================
+bce        binary cross entropy
+focal      binary focal loss: gamma, alpha (Lin et al. 2017)
+asymmetric asymmetric loss: positive, negative, shift (Ridnik et al. 2021)
+========== ===========================================================================================
 """
 
 from eolab.losses.base import PixelLoss
 from eolab.losses.combined import WeightedSum
 from eolab.losses.distribution import CrossEntropy, Focal, LogCosh
 from eolab.losses.lovasz import Lovasz
+from eolab.losses.multilabel import (
+    Asymmetric,
+    BinaryCrossEntropy,
+    BinaryFocal,
+    LabelLoss,
+    build_multilabel,
+    multilabel_names,
+)
 from eolab.losses.reading import build, names
 from eolab.losses.region import IoU, Tversky
-from eolab.losses.scores import PooledAccuracy, PooledScore
+from eolab.losses.scores import MeanAveragePrecision, PooledAccuracy, PooledScore
 from eolab.losses.weighted import Boundary, Center
 
 __all__ = [
+    "Asymmetric",
+    "BinaryCrossEntropy",
+    "BinaryFocal",
     "Boundary",
     "Center",
     "CrossEntropy",
     "Focal",
     "IoU",
+    "LabelLoss",
     "LogCosh",
     "Lovasz",
+    "MeanAveragePrecision",
     "PixelLoss",
     "PooledAccuracy",
     "PooledScore",
     "Tversky",
     "WeightedSum",
     "build",
+    "build_multilabel",
+    "multilabel_names",
     "names",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eolab.errors import ParameterError, did_you_mean
@@ -46,6 +47,34 @@ def build(text: str, ignore: int = IGNORE) -> PixelLoss:
     return _Reader(text.strip(), ignore).loss()
 
 
+def single(
+    text: str, known: Mapping[str, Sequence[str]], options: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return name and options of a text that names one loss, such as ``focal(gamma=2)``.
+
+    Args:
+        text: The text.
+        known: Options of each loss by its name.
+        options: Further options; those in the text go first.
+
+    Raises:
+        ParameterError: If the text cannot be read, or names a loss or an option that is not known.
+    """
+    example = f"{next(iter(known))!r} or 'focal(gamma=2)'"
+    if not isinstance(text, str) or not text.strip():
+        raise ParameterError(f"A loss is a text such as {example}: got {text!r}.")
+    reader = _Reader(text.strip(), IGNORE)
+    match reader.tree():
+        case ast.Name(id=name) as node:
+            given = dict(options)
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) as node:
+            given = {**options, **reader.options(keywords)}
+        case node:
+            raise reader.error(reader.at(node), "does not name one loss", f"write it like {example}.")
+    reader.check(name, given, node, known)
+    return name, given
+
+
 class _Reader:
     """Reads one text; Python's own parser finds what is a sum, a product and a call, and where.
 
@@ -57,13 +86,16 @@ class _Reader:
     def __init__(self, text: str, ignore: int) -> None:
         self.text, self.ignore = text, ignore
 
+    def tree(self) -> ast.expr:
+        """Return what the parser finds."""
+        try:
+            return ast.parse(self.text, mode="eval").body
+        except (SyntaxError, ValueError) as error:
+            raise self.error(getattr(error, "offset", None) or 1, "is no sum of losses") from None
+
     def loss(self) -> PixelLoss:
         """Return the loss; a sum where there is more than one part or a weight other than 1."""
-        try:
-            tree = ast.parse(self.text, mode="eval").body
-        except (SyntaxError, ValueError) as error:
-            raise self._error(getattr(error, "offset", None) or 1, "is no sum of losses") from None
-        parts = self._parts(tree, 1.0)
+        parts = self._parts(self.tree(), 1.0)
         return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else WeightedSum(parts)
 
     def _parts(self, node: ast.expr, weight: float) -> list[tuple[float, PixelLoss]]:
@@ -78,53 +110,60 @@ class _Reader:
             case ast.Name(id=name):
                 return [(weight, self._named(name, {}, node))]
             case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
-                return [(weight, self._named(name, self._options(keywords), node))]
+                return [(weight, self._named(name, self.options(keywords), node))]
             case ast.Call(args=[first, *_]):
-                raise self._error(self._at(first), UNNAMED)
-        raise self._error(self._at(node), "has neither a loss, a number times a loss nor a sum of them")
+                raise self.error(self.at(first), UNNAMED)
+        raise self.error(self.at(node), "has neither a loss, a number times a loss nor a sum of them")
 
     def _weight(self, node: ast.Constant) -> float:
         """Return the number in front of a loss."""
         value = node.value
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-            raise self._error(self._at(node), f"has the weight {value!r}, which is no number above 0")
+            raise self.error(self.at(node), f"has the weight {value!r}, which is no number above 0")
         return float(value)
 
-    def _options(self, keywords: list[ast.keyword]) -> dict[str, Any]:
+    def options(self, keywords: list[ast.keyword]) -> dict[str, Any]:
         """Return the options in the brackets of a loss; a bare word is a text."""
         found = {}
         for keyword in keywords:
             if keyword.arg is None:
-                raise self._error(self._at(keyword.value), UNNAMED)
+                raise self.error(self.at(keyword.value), UNNAMED)
             try:
                 bare = isinstance(keyword.value, ast.Name)
                 found[keyword.arg] = ast.unparse(keyword.value) if bare else ast.literal_eval(keyword.value)
             except ValueError:
-                raise self._error(
-                    self._at(keyword.value), f"has an option {keyword.arg} that is neither number nor word"
+                raise self.error(
+                    self.at(keyword.value), f"has an option {keyword.arg} that is neither number nor word"
                 ) from None
         return found
 
     def _named(self, name: str, options: dict[str, Any], node: ast.expr) -> PixelLoss:
         """Return a loss by name."""
-        if name not in LOSSES:
-            raise self._error(self._at(node), f"names {name!r}, which is no loss", did_you_mean(name, LOSSES))
-        for option in options:
-            if option not in LOSSES[name].OPTIONS:
-                known = did_you_mean(option, LOSSES[name].OPTIONS)
-                raise self._error(
-                    self._at(node), f"has an option {option!r} that {name!r} does not take", known
-                )
+        self.check(name, options, node, {known: loss.OPTIONS for known, loss in LOSSES.items()})
         try:
             return LOSSES[name](ignore=self.ignore, **options)
         except ParameterError as error:
-            raise self._error(self._at(node), "has an option that cannot be", str(error)) from None
+            raise self.error(self.at(node), "has an option that cannot be", str(error)) from None
 
-    def _at(self, node: ast.expr) -> int:
+    def check(
+        self, name: str, options: Mapping[str, Any], node: ast.expr, known: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Raise a ParameterError where a loss or an option of it is not known."""
+        if name not in known:
+            raise self.error(self.at(node), f"names {name!r}, which is no loss", did_you_mean(name, known))
+        for option in options:
+            if option not in known[name]:
+                raise self.error(
+                    self.at(node),
+                    f"has an option {option!r} that {name!r} does not take",
+                    did_you_mean(option, known[name]),
+                )
+
+    def at(self, node: ast.expr) -> int:
         """Return the position of a node, counted in characters from 1."""
         line = self.text.splitlines()[node.lineno - 1]
         before = sum(len(text) for text in self.text.splitlines(keepends=True)[: node.lineno - 1])
         return before + len(line.encode()[: node.col_offset].decode()) + 1
 
-    def _error(self, position: int, what: str, remedy: str = f"write it like {EXAMPLE}.") -> ParameterError:
+    def error(self, position: int, what: str, remedy: str = f"write it like {EXAMPLE}.") -> ParameterError:
         return ParameterError(f"Loss {self.text!r} {what}, at character {position}: {remedy}")

@@ -6,9 +6,15 @@ For a model of pixel series, with a scene that is read as it is needed::
     read = landcover.window_reader(series, recipe)       # read(row, col, height, width) -> dict of arrays
     grid = Grid(series.sizes["y"], series.sizes["x"], series.rio.transform(), series.rio.crs)
     predict_map(per_pixel(predictor), read, grid, run.path("map.tif"), legend)
+
+For a network of images that answers every some pixels (:mod:`eolab.models.patches.dense`)::
+
+    images = ImageWindows(predictor, read, grid, positions)
+    predict_map(images, images.read, grid, run.path("map.tif"), legend, window=1024)
 """
 
 from eolab.mapping.grid import Grid, Window, windows
+from eolab.mapping.images import ImageWindows
 from eolab.mapping.predicting import per_pixel, predict_map
 
-__all__ = ["Grid", "Window", "per_pixel", "predict_map", "windows"]
+__all__ = ["Grid", "ImageWindows", "Window", "per_pixel", "predict_map", "windows"]

@@ -13,6 +13,9 @@ Models of the kind "scenes" take series of images of one place by several sensor
 probabilities of no and yes, (B, T, 2) for each step or (B, 1, 2) for the scene. Their ``bands`` and
 statistics are mappings by sensor.
 
+Models of the kind "multilabel" take ``image`` (B, H, W, C) float32 in raw units, and ``radar`` (B, H, W, 2)
+in dB where they fuse, and give the probability of each label by itself, (B, K) float32.
+
 Band statistics are part of every model, so a saved model takes raw values.
 """
 
@@ -42,7 +45,8 @@ class Architecture:
         title: What it is, in a few words.
         paper: Authors and year; the function's docstring has the rest.
         compiled: Whether XLA makes a training step faster on a processor; it pays for recurrence.
-        kind: What it reads: "series" of pixels, for "segmentation" images, for "scenes" series of images.
+        kind: What it reads: "series" of pixels, for "segmentation" images, for "scenes" series of images, for
+            "multilabel" images that have several labels.
         function: Name of the function; that of the architecture where it is empty.
         preset: Options that are fixed for this name.
     """
@@ -64,6 +68,10 @@ def _image(module: str, title: str, paper: str, function: str = "", **preset: An
 
 def _scenes(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
     return Architecture(f"eolab.models.scenes.{module}", title, paper, False, "scenes", function, preset)
+
+
+def _patches(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
+    return Architecture(f"eolab.models.patches.{module}", title, paper, False, "multilabel", function, preset)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -116,18 +124,31 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "utae": _scenes("utae", "Small U-TAE", "Garnot and Landrieu 2021"),
     "date_transformer": _scenes("date_transformer", "Transformer over images", "Vaswani et al. 2017"),
+    "shallow_cnn": _patches("shallow", "Three convolutions", "Sumbul et al. 2019"),
+    "three_branch_cnn": _patches("branches", "A branch each resolution", "Sumbul and Demir 2020"),
+    "resnet18_patch": _patches("resnet", "ResNet-18", "He et al. 2016", "resnet", depth=18),
+    "resnet50_patch": _patches("resnet", "ResNet-50", "He et al. 2016", "resnet", depth=50),
+    "resnet101_patch": _patches("resnet", "ResNet-101", "He et al. 2016", "resnet", depth=101),
+    "convnext_tiny": _patches("convnext", "ConvNeXt-T", "Liu et al. 2022"),
+    "resnet18_fusion": _patches(
+        "resnet", "ResNet-18 of image and of radar", "He et al. 2016", "resnet_fusion", depth=18
+    ),
+    "resnet50_fusion": _patches(
+        "resnet", "ResNet-50 of image and of radar", "He et al. 2016", "resnet_fusion", depth=50
+    ),
 }
 GIVEN = {  # arguments of every architecture of a kind; others are options
     "series": ("times", "bands", "classes", "mean", "std", "seed"),
     "segmentation": ("size", "bands", "classes", "mean", "std", "seed"),
     "scenes": ("size", "bands", "mean", "std", "seed", "answer"),
+    "multilabel": ("size", "bands", "classes", "mean", "std", "seed"),
 }
-Bands = int | Mapping[str, int]
+Bands = int | Sequence[str] | Mapping[str, int]
 Statistics = Sequence[float] | Mapping[str, Sequence[float]]
 
 
 def names(kind: str = "series") -> list[str]:
-    """Return the names of all architectures of a kind, "series", "segmentation" or "scenes".
+    """Return the names of all architectures of a kind, one of :data:`GIVEN`.
 
     Raises:
         ParameterError: If there is no such kind.
@@ -162,11 +183,11 @@ def describe(
     """Return a row an architecture of a kind: title, paper, number of weights, options.
 
     Args:
-        kind: "series", "segmentation" or "scenes".
+        kind: "series", "segmentation", "scenes" or "multilabel".
         bands: Bands C, 12 by default; for scenes those of each sensor, ``{"s1": 1, "s2": 3}`` by default.
-        classes: Classes K, 12 by default; scenes have two.
-        **shape: ``times`` of a series (20 by default) or ``size`` of images (128, and 64 of scenes), and
-            options.
+        classes: Classes K, 12 by default, 19 labels of "multilabel"; scenes have two.
+        **shape: ``times`` of a series (20 by default) or ``size`` of images (128, 64 of scenes, 120 of
+            "multilabel"), and options.
     """
     import keras
     import pandas as pd
@@ -175,9 +196,10 @@ def describe(
         with keras.StatelessScope(initialize_variables=False):  # shapes alone: nothing large is made
             return build(name, **(usual | shape)).count_params()
 
-    usual: dict[str, Any] = {"times": 20} if kind == "series" else {"size": 64 if kind == "scenes" else 128}
+    sizes = {"segmentation": 128, "scenes": 64, "multilabel": 120}
+    usual: dict[str, Any] = {"size": sizes[kind]} if kind in sizes else {"times": 20}
     usual["bands"] = bands or ({"s1": 1, "s2": 3} if kind == "scenes" else 12)
-    usual["classes"] = classes or (2 if kind == "scenes" else 12)
+    usual["classes"] = classes or {"scenes": 2, "multilabel": 19}.get(kind, 12)
     rows = {
         name: {
             "title": architecture.title,
@@ -205,7 +227,7 @@ def build(
 
     Args:
         name: One of :func:`names`.
-        bands: Bands C; for scenes those of each sensor, such as ``{"s1": 1, "s2": 3}``.
+        bands: Bands C, or their names; for scenes those of each sensor, such as ``{"s1": 1, "s2": 3}``.
         classes: Classes K; scenes have two, no and yes, and need not be told.
         mean: Mean of each band in the training split, C numbers, for scenes by sensor; None leaves raw values
             as they are.
@@ -243,8 +265,9 @@ def _given_bands(
     std: Any,
 ) -> dict[str, Any]:
     """Return the arguments of a model of one image or series."""
-    if isinstance(bands, Mapping) or classes is None:
+    if isinstance(bands, Mapping | str) or classes is None:
         raise ParameterError(f"Model {name!r} needs bands and classes: give each as a number.")
+    bands = len(bands) if isinstance(bands, Sequence) else int(bands)
     statistics = {"mean": _numbers("mean", mean, bands, 0.0), "std": _numbers("std", std, bands, 1.0)}
     return {extent: int(number), "bands": bands, "classes": classes, **statistics}
 

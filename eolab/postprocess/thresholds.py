@@ -16,9 +16,14 @@ from eolab.postprocess.reading import labelled_pixels
 THRESHOLDS = tuple(np.arange(1, 100) / 100)
 
 
-def decide(probability: Any, threshold: float) -> np.ndarray:
-    """Return the mask of the pixels with at least this probability, bool, compared in float32."""
-    return np.asarray(probability, np.float32) >= np.float32(threshold)
+def decide(probability: Any, threshold: Any) -> np.ndarray:
+    """Return the mask of the pixels with at least this probability, bool, compared in float32.
+
+    Args:
+        probability: Of any shape.
+        threshold: A number, or an array that broadcasts with the probabilities, such as one a class.
+    """
+    return np.asarray(probability, np.float32) >= np.asarray(threshold, np.float32)
 
 
 def threshold_curve(probability: Any, truth: Any, thresholds: Sequence[float] | None = None) -> pd.DataFrame:

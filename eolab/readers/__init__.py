@@ -46,6 +46,8 @@ LAYOUTS: dict[str, Layout] = {
         Layout("eolearn_patch", "eolearn", "eo-learn patch with a Sentinel-2 series"),
         Layout("landslide4sense", "landslide4sense", "Landslide4Sense, patches with landslide masks"),
         Layout("sen12flood", "sen12flood", "SEN12-FLOOD, series of Sentinel-1 and Sentinel-2 images"),
+        Layout("bigearthnet_v1", "bigearthnet_v1", "BigEarthNet, version 1: patches with 43 classes"),
+        Layout("bigearthnet_v2", "bigearthnet_v2", "BigEarthNet, version 2: patches with 19 classes"),
         Layout("sentinel2_corine", "sentinel2_corine", "Sentinel-2 products with a CORINE map"),
     )
 }

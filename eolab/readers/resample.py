@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy import sparse
 
-Method = Literal["nearest", "bilinear", "average"]
+Method = Literal["nearest", "bilinear", "cubic", "average"]
 _EDGE = 1e-6  # fraction of a pixel that is taken for rounding of coordinates
 
 
@@ -95,7 +95,9 @@ def taps(target: Axis, source: Axis, method: Method) -> Taps:
         source: Pixels there are.
         method: ``average`` weighs each source pixel by its overlap with the target pixel where the target is
             coarser, and is ``nearest`` where it is finer; ``bilinear`` is linear between the centres;
-            ``nearest`` takes the source pixel under the target's centre.
+            ``cubic`` is cubic convolution of four centres, as GDAL's (Keys 1981, a = -0.5), and may leave the
+            range of the values; both repeat the outermost pixels. ``nearest`` takes the source pixel under
+            the target's centre.
     """
     ratio = target.step / source.step
     left = (target.start - source.start) / source.step + np.arange(target.size) * ratio
@@ -108,17 +110,29 @@ def taps(target: Axis, source: Axis, method: Method) -> Taps:
         rows = np.tile(np.arange(target.size), 2)
         columns = np.concatenate([low, low + 1]).astype(np.int64)
         values = np.concatenate([1 - high, high])
+    elif method == "cubic":
+        rows, columns, values = _cubic(left + ratio / 2 - 0.5)
     else:
         rows = np.arange(target.size)
         columns = np.floor(left + ratio / 2 + _EDGE).astype(np.int64)
         values = np.ones(target.size)
     columns = np.clip(columns, 0, source.size - 1)
-    keep = values > _EDGE
+    keep = np.abs(values) > _EDGE
     rows, columns, values = rows[keep], columns[keep], values[keep]
     first, last = int(columns.min()), int(columns.max()) + 1
     shape = (target.size, last - first)
     weights = sparse.csr_matrix((values.astype(np.float32), (rows, columns - first)), shape=shape)
     return Taps(first, last, weights)
+
+
+def _cubic(position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return row, column and weight of the four source pixels about every position, by Keys's kernel."""
+    low = np.floor(position + _EDGE)
+    columns = (low[:, None] + np.arange(-1, 3)).astype(np.int64)
+    d = np.abs(position[:, None] - columns)
+    near, far = (1.5 * d - 2.5) * d**2 + 1, ((-0.5 * d + 2.5) * d - 4) * d + 2
+    rows = np.broadcast_to(np.arange(len(position))[:, None], columns.shape)
+    return rows.ravel(), columns.ravel(), np.where(d <= 1, near, far).ravel()
 
 
 def _overlaps(left: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,25 +6,19 @@ the edge of a swath cuts. None of them stops a scene: each is listed with its re
 
 from __future__ import annotations
 
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
-import tifffile
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from eolab.bands import L2A_BANDS
 from eolab.errors import DataError
+from eolab.readers.geotiff import read_pixels
 
 SENSORS = ("S1", "S2")
 OPTICAL_BANDS = L2A_BANDS
 MIN_VALID = 0.75
 """Share of pixels with a value below which an image is left out, as users of the data set do."""
-
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it complains of is in the reason
 
 SUFFIX = {"S1": "_corrected_{}.tif", "S2": "_{}.tif"}
 ITEM = "sen12floods_"
@@ -74,7 +68,7 @@ def read_channel(path: str | Path, min_valid: float = MIN_VALID) -> np.ndarray:
         DataError: If the file is missing, cannot be read by either library, is no single image, holds no
             value, or fewer than `min_valid`.
     """
-    found = _pixels(Path(path))
+    found = read_pixels(Path(path))
     if found.ndim != 2 or not found.size:
         raise DataError(
             f"{path} holds an array of shape {found.shape}, expected one image (y, x): leave it out."
@@ -90,28 +84,3 @@ def read_channel(path: str | Path, min_valid: float = MIN_VALID) -> np.ndarray:
         )
     values[~valid] = np.nan
     return values
-
-
-def _pixels(path: Path) -> np.ndarray:
-    """Return the array of a file, by tifffile where it can, else by GDAL."""
-    if not path.is_file():
-        raise DataError(f"{path} is missing, though the list names it: fetch it again, or leave it out.")
-    try:
-        return np.squeeze(tifffile.imread(path))
-    except Exception as error:  # tifffile raises ValueError, zlib.error, struct.error and others
-        first = _sentence(error)
-    try:
-        with warnings.catch_warnings(), rasterio.open(path) as file:
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return np.squeeze(file.read())
-    except (RasterioError, OSError) as error:
-        why = f"tifffile: {first}; GDAL: {_sentence(error)}"
-        raise DataError(
-            f"{path} of {path.stat().st_size:,} bytes is damaged ({why}): fetch it again, or leave it out."
-        ) from None
-
-
-def _sentence(error: Exception) -> str:
-    """Return the message of an error without its path and full stop."""
-    text = str(error.__cause__ or error).split("\n")[0].rstrip(". ")
-    return text or type(error).__name__

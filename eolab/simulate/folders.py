@@ -38,7 +38,7 @@ def whole(folder: Path) -> Iterator[Path]:
         raise
 
 
-def mark(folder: Path, writer: str, version: int, **facts: Any) -> None:
-    """Write the marker file of a twin: its writer with version, its parameters, and what it holds."""
-    marker = {"simulated": True, "writer": writer, "generator": version, **facts}
+def mark(folder: Path, writer: str, generator: int, **facts: Any) -> None:
+    """Write the marker file of a twin: its writer with the version of it, its parameters, what it holds."""
+    marker = {"simulated": True, "writer": writer, "generator": generator, **facts}
     (folder / TWIN_FILE).write_text(json.dumps(marker, indent=2) + "\n")

@@ -17,20 +17,27 @@ from typing import Any
 import pandas as pd
 
 from eolab.errors import ParameterError, did_you_mean
+from eolab.splits.balance import balanced_rows, positive_weights
 from eolab.splits.folds import as_split, k_fold
 from eolab.splits.groups import block_numbers, by_block, by_group
+from eolab.splits.labels import by_labels, deal_labels, fraction
 from eolab.splits.samples import by_date, official, random
 
 __all__ = [
     "KINDS",
     "as_split",
     "assign",
+    "balanced_rows",
     "block_numbers",
     "by_block",
     "by_date",
     "by_group",
+    "by_labels",
+    "deal_labels",
+    "fraction",
     "k_fold",
     "official",
+    "positive_weights",
     "random",
 ]
 
@@ -39,6 +46,7 @@ KINDS: dict[str, Callable[..., pd.Series]] = {
     "group": by_group,
     "block": by_block,
     "date": by_date,
+    "labels": by_labels,
     "official": official,
     "k_fold": k_fold,
 }
@@ -49,8 +57,8 @@ def assign(table: pd.DataFrame, kind: str, **options: Any) -> pd.Series:
 
     Args:
         table: The samples.
-        kind: ``random``, ``group``, ``block``, ``date`` (``by_group`` and so on are the same), ``official``
-            or ``k_fold``.
+        kind: ``random``, ``group``, ``block``, ``date``, ``labels`` (``by_group`` and so on are the same),
+            ``official`` or ``k_fold``.
         **options: Arguments of the function of that name.
 
     Raises:

@@ -124,26 +124,27 @@ class Store:
 
         Without a split column, over all samples. Values are in the units of the array.
         """
-        rows = statistics.training_rows(self)
-        found = self._info["statistics"]
-        if found.get("rows") == statistics.digest(rows):
-            return self._statistics_table(found)
-        return self.statistics_over(rows)  # killed between writing a new split and its statistics
+        return self.statistics_over(statistics.training_rows(self))
 
-    def statistics_over(self, indices: Any) -> pd.DataFrame:
+    def statistics_over(self, indices: Any, array: str = "image", dim: str = "band") -> pd.DataFrame:
         """Return the same as `statistics` for other rows, for example the training part of a fold.
 
-        Raises:
-            StoreError: If the store has no array ``image`` with a last dim ``band``.
-        """
-        return self._statistics_table(statistics.compute(self, np.sort(np.asarray(indices))))
+        Args:
+            indices: Rows.
+            array: Name of an array.
+            dim: Name of its last dim.
 
-    def _statistics_table(self, found: dict[str, Any]) -> pd.DataFrame:
+        Raises:
+            StoreError: If the store has no such array with such a last dim.
+        """
+        rows, found = np.sort(np.asarray(indices)), self._info["statistics"]
+        if array != "image" or found.get("rows") != statistics.digest(rows):  # those written are of `image`
+            found = statistics.compute(self, rows, array, dim)
         if not found:
-            raise StoreError(f"{self.path} has no array 'image' with a last dim 'band': no band statistics.")
+            raise StoreError(f"{self.path} has no array {array!r} with a last dim {dim!r}: no statistics.")
         columns = {name: found[name] for name in ("count", "mean", "std", "min", "max")}
-        bands = self.metadata.get("coords", {}).get("band", range(len(found["count"])))
-        return pd.DataFrame(columns, index=pd.Index(bands, name="band"))
+        names = self.metadata.get("coords", {}).get(dim, range(len(found["count"])))
+        return pd.DataFrame(columns, index=pd.Index(names, name=dim))
 
     @cached_property
     def dataset(self) -> xr.Dataset:

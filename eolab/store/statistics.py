@@ -21,7 +21,7 @@ def training_rows(store: Store) -> np.ndarray:
     return np.flatnonzero((store.table["split"] == "train").to_numpy())
 
 
-def compute(store: Store, rows: np.ndarray, array: str = "image") -> dict[str, Any]:
+def compute(store: Store, rows: np.ndarray, array: str = "image", dim: str = "band") -> dict[str, Any]:
     """Return statistics of each band of an array over some rows.
 
     Only finite values count, and only where the array ``valid`` is True if the store has it.
@@ -29,7 +29,8 @@ def compute(store: Store, rows: np.ndarray, array: str = "image") -> dict[str, A
     Args:
         store: The store.
         rows: Rows, ascending.
-        array: Name of an array whose last dim is ``band``.
+        array: Name of an array.
+        dim: Name of its last dim.
 
     Returns:
         Lists of one value a band: count, mean, std (population), min, max (NaN where no value counts), and a
@@ -38,7 +39,7 @@ def compute(store: Store, rows: np.ndarray, array: str = "image") -> dict[str, A
     from eolab.preprocess.statistics import RunningStatistics  # here: preprocessing is slow to import
 
     spec = store.arrays_spec.get(array)
-    if spec is None or spec.dims[-1:] != ("band",):
+    if spec is None or spec.dims[-1:] != (dim,):
         return {}
     bands = spec.shape[-1]
     names = [array, *(name for name in ("valid",) if name in store.arrays_spec)]

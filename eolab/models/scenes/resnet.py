@@ -10,6 +10,7 @@ from keras import ops
 
 from eolab.errors import ParameterError
 from eolab.models.layers import MaskedMean, Seeds
+from eolab.models.residual import Parts, residual_maps
 from eolab.models.scenes.inputs import (
     ImageNorm,
     Observed,
@@ -21,11 +22,6 @@ from eolab.models.scenes.inputs import (
     fold,
     series_of,
 )
-from eolab.models.segmentation.convolutions import BRANCH_SCALE, scaled
-
-STAGES = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}  # blocks of each stage by depth
-FILTERS = (64, 128, 256, 512)
-EXPANSION = {18: 1, 50: 4}  # channels that leave a block, as a multiple of its filters
 
 
 def resnet(
@@ -59,7 +55,7 @@ def resnet(
         mean: Mean of each channel by sensor.
         std: Standard deviation likewise.
         seed: Of weights and dropout.
-        depth: Layers, 18 or 50.
+        depth: Layers, 18, 50 or 101.
         width: Factor of all numbers of features.
         dropout: Share of the features dropped before the answer.
         answer: "steps" or "late".
@@ -110,7 +106,7 @@ def resnet_gru(
         mean: Mean of each channel by sensor.
         std: Standard deviation likewise.
         seed: Of weights and dropout.
-        depth: Layers of each ResNet, 18 or 50.
+        depth: Layers of each ResNet, 18, 50 or 101.
         width: Factor of all numbers of features of the ResNets.
         units: Units of each GRU.
         bidirectional: Whether a second GRU goes backwards, so that a step knows what came after.
@@ -145,8 +141,8 @@ def features_of_steps(images: Any, valid: Any, seeds: Seeds, depth: int = 50, wi
         images: Normalised images.
         valid: Which there are (B, T).
         seeds: Of the weights.
-        depth: Layers, 18 or 50.
-        width: Factor of all numbers of features; with 1, F is 512 for 18 layers and 2,048 for 50.
+        depth: Layers, 18, 50 or 101.
+        width: Factor of all numbers of features; with 1, F is 512 for 18 layers and 2,048 for others.
 
     Raises:
         ParameterError: If there is no such depth.
@@ -156,64 +152,24 @@ def features_of_steps(images: Any, valid: Any, seeds: Seeds, depth: int = 50, wi
 
 
 def image_features(x: Any, seen: Any, seeds: Seeds, depth: int = 50, width: float = 1.0) -> Any:
-    """Read images by a ResNet without its classifier: (N, H, W, C) → (N, F).
-
-    As published, but the stride of a bottleneck stands in its 3 × 3 convolution (Goyal et al. 2017), and
-    residual branches begin small.
+    """Read images by a ResNet without its classifier, :func:`residual_maps`: (N, H, W, C) → (N, F).
 
     Args:
         x: Images.
         seen: 1 where there is an image (N,); others take no part in the batch normalisation.
         seeds: Of the weights.
-        depth: Layers, 18 or 50.
+        depth: Layers, 18, 50 or 101.
         width: Factor of all numbers of features.
 
     Raises:
         ParameterError: If there is no such depth.
     """
-    if depth not in STAGES:
-        raise ParameterError(f"A ResNet of {depth} layers is not here: depth is 18 or 50.")
-    x = _conv_norm(x, seen, scaled(FILTERS[0], width), 7, seeds, strides=2)  # (N, H/2, W/2, 64)
-    x = keras.layers.ZeroPadding2D(1)(x)
-    x = keras.layers.MaxPooling2D(3, 2)(x)  # (N, H/4, W/4, 64)
-    for stage, (filters, blocks) in enumerate(zip(FILTERS, STAGES[depth], strict=True)):
-        for block in range(blocks):
-            strides = 2 if stage and not block else 1
-            x = _block(x, seen, scaled(filters, width), seeds, strides, EXPANSION[depth])
-    return keras.layers.GlobalAveragePooling2D()(x)
 
+    def norm(maps: Any, scale: float, name: str | None) -> Any:
+        gamma = keras.initializers.Constant(scale)
+        return ImageNorm(momentum=0.97, gamma_initializer=gamma, name=name)(maps, seen)
 
-def _block(x: Any, seen: Any, filters: int, seeds: Seeds, strides: int, expansion: int) -> Any:
-    """Two 3 × 3 convolutions, or a bottleneck, beside a shortcut: (N, H, W, C) → (N, H/s, W/s, e F)."""
-    if expansion == 1:
-        y = _conv_norm(x, seen, filters, 3, seeds, strides=strides)
-    else:
-        y = _conv_norm(x, seen, filters, 1, seeds)
-        y = _conv_norm(y, seen, filters, 3, seeds, strides=strides)
-    wide = expansion * filters
-    y = _conv_norm(y, seen, wide, 3 if expansion == 1 else 1, seeds, activation=False, scale=BRANCH_SCALE)
-    if strides > 1 or x.shape[-1] != wide:
-        x = _conv_norm(x, seen, wide, 1, seeds, strides=strides, activation=False)
-    return keras.layers.ReLU()(keras.layers.Add()([x, y]))
-
-
-def _conv_norm(
-    x: Any,
-    seen: Any,
-    filters: int,
-    kernel: int,
-    seeds: Seeds,
-    *,
-    strides: int = 1,
-    activation: bool = True,
-    scale: float = 1.0,
-) -> Any:
-    """Convolution without bias, batch normalisation, ReLU: (N, H, W, C) → (N, H/strides, W/strides, F)."""
-    x = keras.layers.ZeroPadding2D(kernel // 2)(x) if kernel > 1 else x
-    x = keras.layers.Conv2D(filters, kernel, strides, use_bias=False, kernel_initializer=seeds.he())(x)
-    gamma = keras.initializers.Constant(scale)
-    x = ImageNorm(momentum=0.97, gamma_initializer=gamma)(x, seen)
-    return keras.layers.ReLU()(x) if activation else x
+    return keras.layers.GlobalAveragePooling2D()(residual_maps(x, Parts(norm, seeds), depth, width))
 
 
 def _read(x: Any, valid: Any, units: int, seeds: Seeds, steps: bool, backwards: bool) -> Any:

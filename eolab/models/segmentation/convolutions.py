@@ -31,6 +31,7 @@ def conv_norm(
     activation: str | None = "relu",
     first: bool = False,
     scale: float = 1.0,
+    l2: float = 0.0,
 ) -> Any:
     """Convolution without bias, batch normalisation, activation: (B, H, W, C) → (B, H/strides, W/strides, F).
 
@@ -44,6 +45,7 @@ def conv_norm(
         activation: Name of a Keras activation, None for none.
         first: Centre result i on pixel ``strides * i``, see :func:`centre_on_first`.
         scale: Factor of the normalised features at first; :data:`BRANCH_SCALE` beside a shortcut.
+        l2: Penalty on the squares of the weights.
     """
     x, padding = centre_on_first(x, kernel) if first else (x, "same")
     x = keras.layers.Conv2D(
@@ -54,6 +56,7 @@ def conv_norm(
         dilation_rate=dilation,
         use_bias=False,
         kernel_initializer=seeds.he(),
+        kernel_regularizer=penalty(l2),
     )(x)
     return _norm(x, activation, scale)
 
@@ -91,7 +94,7 @@ def separable_norm(
     return conv_norm(x, filters, 1, seeds, activation=activation)
 
 
-def batch_norm(scale: float = 1.0) -> keras.layers.Layer:
+def batch_norm(scale: float = 1.0, epsilon: float = 1e-3, name: str | None = None) -> keras.layers.Layer:
     """Return batch normalisation (Ioffe and Szegedy 2015) whose averages follow the last ten batches or so.
 
     Keras's own follow the last hundred: a training of a few hundred steps would be validated with averages of
@@ -99,8 +102,16 @@ def batch_norm(scale: float = 1.0) -> keras.layers.Layer:
 
     Args:
         scale: What the normalised features are multiplied by at first.
+        epsilon: Added to the variance; published weights of PyTorch belong to 1e-5.
+        name: Name of the layer.
     """
-    return keras.layers.BatchNormalization(momentum=0.9, gamma_initializer=keras.initializers.Constant(scale))
+    gamma = keras.initializers.Constant(scale)
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, gamma_initializer=gamma, name=name)
+
+
+def penalty(l2: float) -> keras.Regularizer | None:
+    """Return the penalty on the squares of weights, None where its factor is 0."""
+    return keras.regularizers.L2(l2) if l2 else None
 
 
 def centre_on_first(x: Any, kernel: int) -> tuple[Any, str]:

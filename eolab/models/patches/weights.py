@@ -1,0 +1,314 @@
+"""Published weights for the ResNets of patches, from local files; nothing is downloaded.
+
+====================  ====================================================================================
+ending                what it is
+====================  ====================================================================================
+``.safetensors``      weights in the names of timm or torchvision: ``conv1.weight``, ``layer1.0.bn1.bias``
+``.pth``, ``.pt``     the same from ``torch.save``, alone or in a checkpoint; read without PyTorch
+``.h5``, ``.keras``   ResNet-50 or -101 of ``keras.applications``, for networks built with ``early=True``
+====================  ====================================================================================
+
+Example:
+    >>> network = models.build("resnet50_patch", size=120, bands=L2A_BANDS, classes=19, std=[10_000] * 12)
+    >>> weights.load(network, "resnet50_sentinel2_all_moco.pth", L2A_BANDS)  # SSL4EO-S12, 13 bands of L1C
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from eolab import models
+from eolab.bands import L1C_BANDS
+from eolab.errors import DataError, ParameterError
+from eolab.models.patches import weight_files
+
+RGB, RADAR = ("B04", "B03", "B02"), ("VV", "VH")
+BANDS_OF_STEM = {13: L1C_BANDS, 3: RGB, 2: RADAR}  # bands of published weights by their number
+KERAS_FILES = (".h5", ".keras")
+KERAS_BANDS = ("B02", "B03", "B04")  # keras.applications takes blue, green, red
+KERAS_STD = (57.375, 57.12, 58.395)  # of ImageNet's blue, green, red in grey levels, which it only centres
+
+Layers = dict[str, list[np.ndarray]]  # weights of each layer by its name, as Keras orders and shapes them
+
+
+def load(
+    network: keras.Model,
+    path: str | Path,
+    bands: Sequence[str],
+    *,
+    published: Sequence[str] | None = None,
+    prefix: str = "",
+) -> None:
+    """Put published weights into a ResNet of patches, all but those of its last layer.
+
+    - The first convolution takes each band's weights by name. A band that the file does not know gets the
+      mean over the file's bands, and all are scaled by their share, so that features keep their size
+      (inflated stem, after Carreira and Zisserman 2017).
+    - Features are those of the published network only if pixels arrive as it knew them: SSL4EO-S12
+      divided digital numbers by 10,000 (mean 0, std 10,000) and knew radar images by mean (-12.59, -20.26)
+      and standard deviation (5.26, 5.91) in dB; ImageNet's are by mean and standard deviation, as here.
+
+    Papers: SSL4EO-S12: a large-scale multimodal, multitemporal dataset for self-supervised learning in Earth
+    observation, IEEE Geoscience and Remote Sensing Magazine 11(3), 2023; Quo vadis, action recognition? A new
+    model and the Kinetics dataset, CVPR 2017.
+
+    Args:
+        network: ``resnet18_patch`` and so on, or a fusion.
+        path: The file, see the table above.
+        bands: Name of each band that the network reads, ``("VV", "VH")`` for the radar of a fusion.
+        published: Names of the file's bands in its order; by their number unless told: 13 of Level-1C in
+            order, 3 red, green and blue, 2 VV and VH.
+        prefix: What stands before the names of the layers: ``"radar_"`` for the radar of a fusion.
+
+    Raises:
+        DataError: If the file is missing or damaged, or its network is another.
+        ParameterError: If the network is no ResNet of patches, or reads another number of bands.
+    """
+    path, names = Path(path), _layers_of(network, prefix)
+    kernel = network.get_layer(f"{prefix}conv1").kernel.shape
+    if kernel[2] != len(bands):
+        raise ParameterError(f"{network.name} reads {kernel[2]} bands, and bands names {len(bands)}.")
+    of_keras = path.suffix in KERAS_FILES
+    _check_strides(network, names, prefix, of_keras)
+    found = _keras_layers(path, names) if of_keras else _timm_layers(path, names)
+    usual = KERAS_BANDS if of_keras else None
+    stem = found["conv1"][0]
+    known = published or usual or _bands_of(stem, path)
+    if stem.ndim != 4 or len(known) != stem.shape[2]:
+        raise DataError(
+            f"{path}: its first convolution has the shape {stem.shape}, published names {len(known)} bands."
+        )
+    found["conv1"] = [adapt(stem, known, bands)]
+    _put(network, found, prefix, path)
+
+
+def build(
+    name: str,
+    *,
+    weights: str | Path,
+    band_names: Sequence[str],
+    published: Sequence[str] | None = None,
+    **given: Any,
+) -> keras.Model:
+    """Return a ResNet of patches that begins with published weights: :func:`eolab.models.build`, then a load.
+
+    Made for ``taggers.fit(…, make=partial(weights.build, weights=file, band_names=bands))``.
+
+    Args:
+        name: Name of the architecture.
+        weights: The file, as in :func:`load`.
+        band_names: Name of each band that the network reads.
+        published: Names of the file's bands, as in :func:`load`.
+        **given: Arguments of :func:`eolab.models.build`.
+
+    Raises:
+        DataError: As :func:`load`.
+        ParameterError: As :func:`load` and :func:`eolab.models.build`.
+    """
+    network = models.build(name, **given)
+    load(network, weights, band_names, published=published)
+    return network
+
+
+def adapt(kernel: np.ndarray, published: Sequence[str], bands: Sequence[str]) -> np.ndarray:
+    """Return the first convolution's weights for other bands: (h, w, C', F) → (h, w, C, F).
+
+    Args:
+        kernel: Published weights.
+        published: Names of its C' bands.
+        bands: Names of the C bands wanted. Where the file knows all, its weights stay as they are.
+    """
+    places = {band: place for place, band in enumerate(published)}
+    if all(band in places for band in bands):
+        return kernel[:, :, [places[band] for band in bands]]
+    mean = kernel.mean(axis=2)
+    chosen = [kernel[:, :, places[band]] if band in places else mean for band in bands]
+    return np.stack(chosen, axis=2) * min(1.0, len(published) / len(bands))
+
+
+def _layers_of(network: keras.Model, prefix: str) -> list[str]:
+    """Return the names of a ResNet's layers that have weights, without the prefix.
+
+    Raises:
+        ParameterError: If the network is no ResNet of patches.
+    """
+    pattern = re.compile(re.escape(prefix) + r"(conv1|bn1|layer\d_\d+_(conv|bn|downsample_)\d)")
+    found = [layer.name for layer in network.layers if pattern.fullmatch(layer.name)]
+    if f"{prefix}conv1" not in found:
+        raise ParameterError(
+            f"{network.name} has no layer {prefix}conv1: published weights go into ResNets of patches, such "
+            "as resnet50_patch, or with the prefix 'radar_' into the radar of their fusions."
+        )
+    return [name.removeprefix(prefix) for name in found]
+
+
+def _check_strides(network: keras.Model, names: Sequence[str], prefix: str, early: bool) -> None:
+    """Refuse bottlenecks whose stride stands in another convolution than in the file.
+
+    Raises:
+        ParameterError: If it does.
+    """
+    if "layer1_0_conv3" not in names:
+        return
+    if early != (network.get_layer(f"{prefix}layer2_0_conv1").strides[0] > 1):
+        raise ParameterError(
+            f"The file's blocks have their stride in the {'first' if early else 'second'} convolution, those "
+            f"of {network.name} in the other: build it with early={early}."
+        )
+
+
+def _bands_of(stem: np.ndarray, path: Path) -> Sequence[str]:
+    count = stem.shape[2] if stem.ndim == 4 else 0
+    if count not in BANDS_OF_STEM:
+        raise DataError(
+            f"{path}: its first convolution has the shape {stem.shape}, and the names of its bands are not "
+            "known by their number: name them in published."
+        )
+    return BANDS_OF_STEM[count]
+
+
+# === PyTorch ===
+
+
+def _timm_layers(path: Path, names: Sequence[str]) -> Layers:
+    """Return the weights of some layers from a file in timm's names.
+
+    Raises:
+        DataError: If the file has not all of them.
+    """
+    state = weight_files.read(path)
+    root = _root(state, path)
+    wanted = {name: [root + part for part in _timm_names(name)] for name in names}
+    parts = {part for named in wanted.values() for part in named}
+    pattern = re.compile(re.escape(root) + r"layer\d\.\d+\..*(?<!num_batches_tracked)")
+    wrong = sorted(parts - state.keys()) or sorted(filter(pattern.fullmatch, state.keys() - parts))
+    if wrong:
+        which = "lacks" if wrong[0] in parts else "has"
+        raise DataError(
+            f"{path}: expected the weights of {len(names)} layers, and the file {which} {wrong[0]!r} and "
+            f"{len(wrong) - 1} more: build the network with the depth of the file."
+        )
+    return {name: [_turned(state[part]) for part in parts] for name, parts in wanted.items()}
+
+
+def _root(state: Mapping[str, Any], path: Path) -> str:
+    """Return what stands before a ResNet's names in a file, such as ``module.encoder_q.``.
+
+    Of several networks the query encoder or the teacher counts, as the papers take them.
+    """
+    end = "bn1.running_mean"
+    found = [name.removesuffix(end) for name in state if name.endswith(end) and "layer" not in name]
+    if not found:
+        raise DataError(
+            f"{path}: expected a ResNet's weights by the names of timm, such as conv1.weight and {end}, "
+            f"found {', '.join(list(state)[:3])}."
+        )
+    return min(found, key=lambda root: (not re.search("encoder_q|teacher", root), len(root)))
+
+
+def _timm_names(layer: str) -> list[str]:
+    """Return timm's names of a layer's weights, in Keras's order."""
+    name = re.sub(r"^(layer\d)_(\d+)_", r"\1.\2.", layer).replace("downsample_", "downsample.")
+    if re.search(r"conv\d$|downsample\.0$", name):
+        return [f"{name}.weight"]
+    return [f"{name}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+
+
+def _turned(values: np.ndarray) -> np.ndarray:
+    """Return weights in Keras's layout: kernels (F, C, h, w) become (h, w, C, F)."""
+    return values.transpose(2, 3, 1, 0) if values.ndim == 4 else values
+
+
+# === Keras ===
+
+
+def _keras_layers(path: Path, names: Sequence[str]) -> Layers:
+    """Return the weights of some layers from a file of ``keras.applications``; biases go into the means.
+
+    Raises:
+        DataError: If the file is missing or of another network.
+        ParameterError: If the network is a ResNet-18.
+    """
+    if "layer1_0_conv3" not in names:
+        raise ParameterError("keras.applications has no ResNet-18: its files are for ResNet-50 and -101.")
+    source = _keras_network(path, 101 if "layer3_22_conv1" in names else 50)
+    found: Layers = {}
+    for conv, norm in _pairs(names):
+        kernel, *bias = source.get_layer(_keras_name(conv)).get_weights()
+        gamma, beta, mean, variance = source.get_layer(_keras_name(norm)).get_weights()
+        found[conv], found[norm] = [kernel], [gamma, beta, mean - (bias[0] if bias else 0), variance]
+    found["conv1"][0] = found["conv1"][0] * np.array(KERAS_STD, np.float32)[:, None]
+    return found
+
+
+def _keras_network(path: Path, depth: int) -> keras.Model:
+    """Return the network of a file, with or without its classifier."""
+    remedy = f"give the file of keras.applications.ResNet{depth}'s weights"
+    if not path.is_file():
+        raise DataError(
+            f"{path}: expected weights of ImageNet, found no file; {remedy}, nothing is downloaded here."
+        )
+    make: Callable[..., keras.Model] = getattr(keras.applications, f"ResNet{depth}")
+    reason = ""
+    for top in (False, True):
+        try:
+            if path.suffix == ".keras":
+                network = keras.models.load_model(path, compile=False)
+            else:
+                network = make(weights=None, include_top=top)
+                with warnings.catch_warnings():  # Keras but warns of layers that the file does not have
+                    warnings.simplefilter("error", UserWarning)
+                    network.load_weights(path)
+            blocks = sum(bool(re.fullmatch(r"conv4_block\d+_3_conv", one.name)) for one in network.layers)
+            if blocks != (23 if depth == 101 else 6):
+                raise ValueError(f"{blocks} blocks in its third stage")
+            return network
+        except Exception as error:  # a damaged file raises nearly anything
+            reason = reason or " ".join(str(error).split())[:200] or type(error).__name__
+    raise DataError(
+        f"{path}: expected weights of ResNet-{depth}, found a file that does not fit it ({reason}); {remedy}."
+    )
+
+
+def _keras_name(layer: str) -> str:
+    """Return Keras's name of a layer: ``layer1_0_conv2`` is ``conv2_block1_2_conv``."""
+    place = re.fullmatch(r"layer(\d)_(\d+)_(conv|bn|downsample_)(\d)", layer)
+    if not place:
+        return {"conv1": "conv1_conv", "bn1": "conv1_bn"}[layer]
+    stage, block, part, number = place.groups()
+    if part == "downsample_":
+        part, number = ("conv", "bn")[int(number)], "0"
+    return f"conv{int(stage) + 1}_block{int(block) + 1}_{number}_{part}"
+
+
+def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each convolution with its normalisation."""
+    convolutions = [name for name in names if re.search(r"conv\d$|downsample_0$", name)]
+    return [
+        (name, re.sub(r"conv(\d)$", r"bn\1", name).replace("downsample_0", "downsample_1"))
+        for name in convolutions
+    ]
+
+
+def _put(network: keras.Model, found: Layers, prefix: str, path: Path) -> None:
+    """Set the weights of layers, all or none.
+
+    Raises:
+        DataError: If a shape is another.
+    """
+    for name, values in found.items():
+        expected = [tuple(weight.shape) for weight in network.get_layer(prefix + name).weights]
+        if [value.shape for value in values] != expected:
+            raise DataError(
+                f"{path}: layer {name} has weights of the shapes {[value.shape for value in values]}, "
+                f"expected {expected}: build the network with the depth and the width of the file."
+            )
+    for name, values in found.items():
+        network.get_layer(prefix + name).set_weights(values)

@@ -1,0 +1,30 @@
+"""Domain functions of the scenes study (BigEarthNet): which land-cover classes a patch of 1.2 km holds.
+
+Sumbul et al. 2019 (https://doi.org/10.1109/IGARSS.2019.8900532) and, version 2, Clasen et al. 2024
+(https://doi.org/10.48550/arXiv.2407.03653).
+"""
+
+from eolab.scenes.balance import class_frequencies
+from eolab.scenes.samples import (
+    encode,
+    projection,
+    sample_producer,
+    sample_table,
+    split_column,
+    store_arrays,
+    store_metadata,
+)
+from eolab.splits import balanced_rows, positive_weights
+
+__all__ = [
+    "balanced_rows",
+    "class_frequencies",
+    "encode",
+    "positive_weights",
+    "projection",
+    "sample_producer",
+    "sample_table",
+    "split_column",
+    "store_arrays",
+    "store_metadata",
+]

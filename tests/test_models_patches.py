@@ -1,0 +1,280 @@
+"""Every network of patches through the harness; sizes against the papers; what makes each its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import keras
+import model_harness as harness
+import numpy as np
+import pytest
+
+from eolab import models
+from eolab.bands import L2A_BANDS
+from eolab.errors import ParameterError
+from eolab.models.patches.branches import NativePixels
+from eolab.models.patches.convnext import LayerScale
+from eolab.models.patches.resnet import RADAR_MEAN, RADAR_STD
+
+NAMES = models.names("multilabel")
+FUSIONS = ("resnet18_fusion", "resnet50_fusion")
+QUICK = ["shallow_cnn", "three_branch_cnn", "resnet18_patch"]
+SLOW = ["resnet50_patch", "convnext_tiny", "resnet18_fusion"]  # the others are made of parts of these
+EACH = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+B, SIZE, C, K = 4, 24, 12, 3
+STATISTICS = {"mean": [1000.0 + 100 * i for i in range(C)], "std": [400.0] * C}
+LABELS = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], "float32")
+SMALL = {"convnext_tiny": {"size": 32, "scale": 0.5, "drop_path": 0.0}}
+PUBLISHED = {  # trainable weights on three bands without the last layer, as published implementations count
+    "resnet18_patch": 11_689_512 - 513_000,
+    "resnet50_patch": 25_557_032 - 2_049_000,
+    "resnet101_patch": 44_549_160 - 2_049_000,
+    "convnext_tiny": 28_589_128 - 769_000,
+}
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """Keras forgets the networks of a test after it: there are many."""
+    yield
+    keras.backend.clear_session()
+
+
+def build(name: str, seed: int = 0, **options) -> keras.Model:
+    given = {"size": SIZE, "bands": C, "classes": K, "width": 0.0625, **STATISTICS, **SMALL.get(name, {})}
+    return models.build(name, seed=seed, **{**given, **options})
+
+
+def example(name: str) -> dict[str, np.ndarray]:
+    """Raw values of patches; each label brightens bands of its own, and the radar image if there is one."""
+    rng, side = np.random.default_rng(0), SMALL.get(name, {}).get("size", SIZE)
+    signal = np.repeat(LABELS, C // K, axis=1)[:, None, None] * 2 - 1  # (B, 1, 1, C)
+    noise = rng.normal(0, 0.5, (B, side, side, C)) + signal
+    inputs = {"image": np.array(STATISTICS["mean"]) + noise * np.array(STATISTICS["std"])}
+    if name in FUSIONS:
+        noise = rng.normal(0, 0.5, (B, side, side, 2)) + 2 * LABELS[:, None, None, :2]
+        inputs["radar"] = np.array(RADAR_MEAN) + noise * np.array(RADAR_STD)
+    return {key: values.astype("float32") for key, values in inputs.items()}
+
+
+def case_of(name: str, **options) -> harness.Case:
+    return harness.Case(lambda seed: build(name, seed, **options), example(name), LABELS, K, several=True)
+
+
+def planned(name: str, **options) -> keras.Model:
+    """The network without its numbers: layers, shapes and counts, in a moment."""
+    with keras.StatelessScope(initialize_variables=False):
+        return models.build(name, **{"size": 120, "bands": 3, "classes": 19, **options})
+
+
+def trainable(model: keras.Model) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+# --- The harness -------------------------------------------------------------------------------------------
+
+
+def test_every_network_of_the_registry_is_tested_here_or_made_of_those_that_are():
+    assert set(NAMES) == {*QUICK, *SLOW, "resnet101_patch", "resnet50_fusion"}
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_probabilities_of_each_label_whatever_is_missing(name):
+    case = case_of(name)
+    harness.check_output(case)
+    harness.check_missing(case, np.array(STATISTICS["mean"]))
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_configuration_and_file_hold_the_whole_model(name, tmp_path):
+    case = case_of(name)
+    harness.check_config(case)
+    harness.check_saved(case, tmp_path)
+    loaded = models.load(tmp_path / "model.keras")
+    harness.assert_same(harness.predict(loaded, case.inputs), harness.predict(case.model, case.inputs))
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_a_step_reaches_every_weight(name):
+    harness.check_gradients(case_of(name, width=0.125))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
+def test_the_seed_fixes_a_network_and_it_learns(name):
+    harness.check_seed(case_of(name, dropout=0.2))
+    harness.check_learns(case_of(name, width=0.125), steps=40, learning_rate=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
+def test_mixed_precision(name):
+    harness.check_precision(case_of(name), "mixed_bfloat16", tolerance=0.1)
+
+
+# --- Sizes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_numbers_of_weights_are_the_published_ones(name):
+    model = planned(name)
+    head = (model.get_layer("pool").output.shape[-1] + 1) * 19
+    assert trainable(model) - head == PUBLISHED[name]
+
+
+def test_twelve_bands_add_weights_to_the_first_convolution_alone():
+    assert (
+        trainable(planned("resnet50_patch", bands=12)) - trainable(planned("resnet50_patch")) == 49 * 9 * 64
+    )
+
+
+def test_the_shallow_network_has_three_convolutions_and_two_dense_layers():
+    expected = (25 * 12 + 1) * 32 + (25 * 32 + 1) * 32 + (9 * 32 + 1) * 64 + 65 * 128 + 129 * 19
+    assert trainable(planned("shallow_cnn", bands=12)) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_narrow_network_has_the_layers_of_the_wide_one(name):
+    narrow, wide = planned(name, bands=12, width=0.25), planned(name, bands=12)
+    assert [type(layer) for layer in narrow.layers] == [type(layer) for layer in wide.layers]
+    assert narrow.count_params() < wide.count_params() / 4
+    assert narrow.output.shape == (None, 19)
+
+
+def test_describe_lists_every_network_of_patches():
+    table = models.describe("multilabel", width=0.25)
+    assert list(table.index) == NAMES
+    assert table.loc["resnet50_patch", "paper"] == "He et al. 2016"
+    assert "dropout=0.0, l2=0.0" in table.loc["resnet50_patch", "options"]
+    assert "depth" not in table.loc["resnet50_patch", "options"]
+
+
+# --- What makes each its own -------------------------------------------------------------------------------
+
+
+def test_each_branch_has_the_native_pixels_of_its_bands():
+    """Bands that were resampled by the nearest neighbour come back bit by bit."""
+    rng = np.random.default_rng(0)
+    steps = {"B01": 6, "B09": 6} | dict.fromkeys(("B05", "B06", "B07", "B8A", "B11", "B12"), 2)
+    native = {band: rng.random((24 // steps.get(band, 1),) * 2, "float32") for band in L2A_BANDS}
+    image = np.stack(
+        [values.repeat(24 // len(values), 0).repeat(24 // len(values), 1) for values in native.values()], -1
+    )
+    model = build("three_branch_cnn", mean=[0.0] * 12, std=[1.0] * 12)
+    for step in (1, 2, 6):
+        branch = keras.Model(model.inputs, model.get_layer(f"native_{10 * step}m").output)
+        expected = [values for band, values in native.items() if steps.get(band, 1) == step]
+        got = harness.predict(branch, {"image": image[None]})[0]
+        np.testing.assert_array_equal(got, np.stack(expected, -1))
+
+
+def test_pixels_between_native_ones_of_coarser_bands_do_not_count():
+    case = case_of("three_branch_cnn")
+    changed = case.inputs["image"].copy()
+    changed[:, 1::6, :, L2A_BANDS.index("B01")] += 1000
+    changed[:, :, 1::2, L2A_BANDS.index("B12")] += 1000
+    expected = harness.predict(case.model, case.inputs)
+    np.testing.assert_array_equal(harness.predict(case.model, {"image": changed}), expected)
+
+
+def test_native_pixels_keep_their_places_when_saved():
+    layer = NativePixels.from_config(NativePixels((0, 2), 2).get_config())
+    image = np.arange(4 * 4 * 3.0).reshape(1, 4, 4, 3)
+    np.testing.assert_array_equal(layer(image), image[:, ::2, ::2, [0, 2]])
+
+
+def test_layer_scale_starts_where_it_is_told():
+    layer = LayerScale.from_config(LayerScale(0.25).get_config())
+    np.testing.assert_array_equal(layer(np.ones((1, 2, 3), "float32")), np.full((1, 2, 3), 0.25))
+
+
+@pytest.mark.slow
+def test_both_images_of_a_fusion_count():
+    case = case_of("resnet18_fusion")
+    expected = harness.predict(case.model, case.inputs)
+    for name in ("image", "radar"):
+        turned = {**case.inputs, name: case.inputs[name][::-1]}
+        assert harness.distance(harness.predict(case.model, turned), expected) > 1e-4
+
+
+@pytest.mark.parametrize("name", ["shallow_cnn", "three_branch_cnn", "resnet18_patch", "convnext_tiny"])
+def test_the_penalty_is_on_the_weights_of_convolutions(name):
+    model = build(name, l2=0.1)
+    kernels = [w for w in model.trainable_weights if len(w.shape) == 4]
+    dense = [w for w in model.trainable_weights if name == "convnext_tiny" and len(w.shape) == 2][:-1]
+    expected = sum(float(np.square(keras.ops.convert_to_numpy(w)).sum()) for w in kernels + dense)
+    assert sum(float(loss) for loss in model.losses) == pytest.approx(0.1 * expected, rel=1e-5)
+    assert not build(name).losses
+
+
+@pytest.mark.parametrize("name", ["shallow_cnn", "three_branch_cnn", "resnet18_patch"])
+def test_dropout_stands_before_the_last_layer(name):
+    layers = [type(layer).__name__ for layer in build(name, dropout=0.5).layers]
+    assert layers[-3:] == ["Dropout", "Dense", "Activation"]
+    assert "Dropout" not in [type(layer).__name__ for layer in build(name).layers]
+
+
+def test_strides_of_bottlenecks_stand_where_they_are_told():
+    for early in (False, True):
+        model = planned("resnet50_patch", early=early)
+        strides = [model.get_layer(f"layer2_0_conv{i}").strides[0] for i in (1, 2)]
+        assert strides == ([2, 1] if early else [1, 2])
+
+
+def test_wrong_numbers_are_named():
+    for options, message in (
+        ({"width": 0}, "resnet18_patch: width is 0, expected a number above 0"),
+        ({"dropout": 1.0}, "dropout is 1.0, expected a share"),
+        ({"l2": -1}, "l2 is -1, expected 0 or more"),
+        ({"depth": 34}, "'resnet18_patch' has no option 'depth'"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            build("resnet18_patch", **options)
+    with pytest.raises(ParameterError, match="size is 40 pixels, expected a multiple of 6"):
+        build("three_branch_cnn", size=40)
+    with pytest.raises(ParameterError, match="bands is 3, expected the 12 of Level-2A"):
+        build("three_branch_cnn", bands=3, mean=None, std=None)
+    with pytest.raises(ParameterError, match="size is 16 pixels, expected 32 or more"):
+        build("convnext_tiny", size=16)
+    with pytest.raises(ParameterError, match="drop_path is 1, expected a share"):
+        build("convnext_tiny", drop_path=1)
+    with pytest.raises(ParameterError, match="radar_mean and radar_std need two numbers each"):
+        build("resnet18_fusion", radar_mean=[0.0])
+
+
+# --- Backends ----------------------------------------------------------------------------------------------
+
+JAX = """
+import sys, keras, numpy as np
+from eolab import models
+assert keras.backend.backend() == "jax"
+labels = np.load("labels.npy")
+for name in sys.argv[1:]:
+    inputs = dict(np.load(name + ".npz"))
+    model = models.load(name + ".keras", compiled=False)
+    np.save(name + ".npy", model.predict(inputs, verbose=0))
+    if name not in ("three_branch_cnn",):
+        continue  # a first step of the others takes a minute without optimisations
+    model.compile(keras.optimizers.Adam(0.003), "binary_crossentropy")
+    losses = [float(model.train_on_batch(inputs, labels)) for _ in range(6)]
+    assert losses[-1] < losses[0], (name, losses)
+"""
+
+
+@pytest.mark.slow
+def test_on_jax_saved_networks_predict_the_same_and_train(tmp_path):
+    np.save(tmp_path / "labels.npy", LABELS)
+    made = {name: build(name) for name in (*QUICK, *SLOW)}
+    for name, model in made.items():
+        np.savez(tmp_path / f"{name}.npz", **example(name))
+        model.save(tmp_path / f"{name}.keras")
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", JAX, *made], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, model in made.items():
+        expected = harness.predict(model, example(name))
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, atol=1e-4)

@@ -1,0 +1,527 @@
+"""Published weights: files of PyTorch read without it, networks that answer as PyTorch's and Keras's do."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+import types
+import zipfile
+from collections import OrderedDict
+
+import keras
+import model_harness as harness
+import numpy as np
+import pytest
+
+from eolab import models
+from eolab.bands import L1C_BANDS, L2A_BANDS
+from eolab.errors import DataError, ParameterError
+from eolab.models.patches import weight_files, weights
+
+SIZE, WIDTH, K = 40, 0.0625, 3
+BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+WITHOUT_B10 = [L1C_BANDS.index(band) for band in L2A_BANDS]
+
+
+def build(name: str = "resnet50_patch", **options) -> keras.Model:
+    return models.build(name, **{"size": SIZE, "bands": 12, "classes": K, "width": WIDTH, **options})
+
+
+def features(network: keras.Model) -> keras.Model:
+    return keras.Model(network.inputs, network.get_layer("pool").output)
+
+
+# --- PyTorch's ResNet in NumPy, from weights in timm's names -----------------------------------------------
+
+
+def random_state(depth: int = 50, bands: int = 13, filters: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
+    """Random weights and random running statistics of a ResNet, in timm's names and PyTorch's layout."""
+    rng, state = np.random.default_rng(seed), {}
+
+    def conv(name: str, inside: int, outside: int, side: int) -> None:
+        scale = np.sqrt(2 / (inside * side * side))
+        state[f"{name}.weight"] = rng.normal(0, scale, (outside, inside, side, side)).astype("float32")
+
+    def norm(name: str, number: int, scale: float = 1.0) -> None:
+        state[f"{name}.weight"] = (scale * rng.uniform(0.5, 1.5, number)).astype("float32")
+        state[f"{name}.bias"] = rng.normal(0, 0.2, number).astype("float32")
+        state[f"{name}.running_mean"] = rng.normal(0, 0.3, number).astype("float32")
+        state[f"{name}.running_var"] = rng.uniform(0.5, 2, number).astype("float32")
+        state[f"{name}.num_batches_tracked"] = np.array(7, "int64")
+
+    conv("conv1", bands, filters, 7)
+    norm("bn1", filters)
+    inside, expansion = filters, 1 if depth == 18 else 4
+    for stage, blocks in enumerate(BLOCKS[depth]):
+        middle = filters * 2**stage
+        for block in range(blocks):
+            place, wide = f"layer{stage + 1}.{block}", expansion * middle
+            sides = (3, 3) if depth == 18 else (1, 3, 1)
+            for number, side in enumerate(sides, start=1):
+                last = number == len(sides)
+                conv(
+                    f"{place}.conv{number}", inside if number == 1 else middle, wide if last else middle, side
+                )
+                norm(f"{place}.bn{number}", wide if last else middle, 0.3 if last else 1.0)
+            if block == 0 and (stage or inside != wide):
+                conv(f"{place}.downsample.0", inside, wide, 1)
+                norm(f"{place}.downsample.1", wide)
+            inside = wide
+    state["fc.weight"] = rng.normal(0, 0.1, (1000, inside)).astype("float32")
+    return state
+
+
+def convolve(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
+    """Conv2d with padding k // 2: (B, C, H, W), (F, C, k, k) → (B, F, H/stride, W/stride)."""
+    side = kernel.shape[-1]
+    pad = side // 2
+    x = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    seen = np.lib.stride_tricks.sliding_window_view(x, (side, side), axis=(2, 3))[:, :, ::stride, ::stride]
+    return np.einsum("bchwij,fcij->bfhw", seen, kernel, optimize=True)
+
+
+def numpy_resnet(state: dict[str, np.ndarray], x: np.ndarray, depth: int = 50) -> np.ndarray:
+    """Averages of the last features (B, F) of images (B, C, H, W), as PyTorch's ResNet in evaluation."""
+
+    def norm(x: np.ndarray, name: str) -> np.ndarray:
+        gamma, beta, mean, var = (
+            state[f"{name}.{part}"][:, None, None]
+            for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        return (x - mean) / np.sqrt(var + 1e-5) * gamma + beta
+
+    def step(x: np.ndarray, place: str, number: int, stride: int = 1) -> np.ndarray:
+        return norm(convolve(x, state[f"{place}conv{number}.weight"], stride), f"{place}bn{number}")
+
+    x = np.maximum(step(x, "", 1, 2), 0)
+    x = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    x = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))[:, :, ::2, ::2].max((-2, -1))
+    for stage, blocks in enumerate(BLOCKS[depth]):
+        for block in range(blocks):
+            place, stride = f"layer{stage + 1}.{block}.", 2 if stage and not block else 1
+            y = np.maximum(step(x, place, 1, stride if depth == 18 else 1), 0)
+            y = step(y, place, 2, 1 if depth == 18 else stride)
+            y = y if depth == 18 else step(np.maximum(y, 0), place, 3)
+            if f"{place}downsample.0.weight" in state:
+                x = norm(convolve(x, state[f"{place}downsample.0.weight"], stride), f"{place}downsample.1")
+            x = np.maximum(x + y, 0)
+    return x.mean((2, 3))
+
+
+def digital_numbers(bands: int = 13, seed: int = 1, size: int = SIZE) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0, 6000, (2, size, size, bands)).astype("float32")
+
+
+# --- Files -------------------------------------------------------------------------------------------------
+
+
+def write_safetensors(path, state: dict[str, np.ndarray]) -> None:
+    header, raw = {"__metadata__": {"format": "pt"}}, b""
+    kinds = {"<f4": "F32", "<f8": "F64", "<f2": "F16", "<i8": "I64"}
+    for name, values in state.items():
+        end = len(raw) + values.nbytes
+        header[name] = {
+            "dtype": kinds[values.dtype.str],
+            "shape": list(values.shape),
+            "data_offsets": [len(raw), end],
+        }
+        raw += values.tobytes()
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + raw)
+
+
+@pytest.fixture
+def state_file(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    write_safetensors(path, random_state())
+    return path
+
+
+def test_safetensors_gives_back_what_was_written(tmp_path):
+    rng = np.random.default_rng(0)
+    state = {
+        "a": rng.normal(size=(3, 2)).astype("<f4"),
+        "b": rng.normal(size=4).astype("<f8"),
+        "c": rng.normal(size=(2, 1, 2)).astype("<f2"),
+        "d": np.array(7, "<i8"),
+    }
+    write_safetensors(tmp_path / "x.safetensors", state)
+    found = weight_files.read(tmp_path / "x.safetensors")
+    assert list(found) == list(state)
+    for name, values in state.items():
+        np.testing.assert_array_equal(found[name], values)
+        assert found[name].shape == values.shape
+
+
+def test_bfloat16_becomes_float32(tmp_path):
+    values = np.array([1.0, -2.5, 0.15625], "<f4")  # exact in bfloat16
+    header = json.dumps({"a": {"dtype": "BF16", "shape": [3], "data_offsets": [0, 6]}}).encode()
+    raw = (values.view("<u4") >> 16).astype("<u2").tobytes()
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + raw)
+    found = weight_files.read(tmp_path / "x.safetensors")["a"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, values)
+
+
+def test_damaged_safetensors_are_named(tmp_path, state_file):
+    whole = state_file.read_bytes()
+    path = tmp_path / "x.safetensors"
+    entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}
+    wrong = json.dumps({"a": entry}).encode()
+    for content in (b"", b"abc", whole[:100], whole[:-1], len(wrong).to_bytes(8, "little") + wrong + b"abcd"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"x\.safetensors: expected a whole .safetensors file, found"):
+            weight_files.read(path)
+
+
+def test_files_that_are_none_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"no\.pth: expected a file of weights, found no file"):
+        weight_files.read(tmp_path / "no.pth")
+    (tmp_path / "x.bin").write_bytes(b"1")
+    with pytest.raises(DataError, match="found the ending"):
+        weight_files.read(tmp_path / "x.bin")
+    (tmp_path / "x.pth").write_bytes(b"an older file")
+    with pytest.raises(
+        DataError, match=r"expected an archive of torch\.save, found a file that cannot be read"
+    ):
+        weight_files.read(tmp_path / "x.pth")
+
+
+class FakeStorage:
+    def __init__(self, kind: type, key: str, numbers: np.ndarray) -> None:
+        self.kind, self.key, self.numbers = kind, key, numbers
+
+
+class FakeTensor:
+    def __init__(self, storage: FakeStorage, offset: int, size: tuple, stride: tuple) -> None:
+        self.parts = (storage, offset, size, stride, False, OrderedDict())
+
+    def __reduce__(self):
+        return sys.modules["torch._utils"]._rebuild_tensor_v2, self.parts
+
+
+def _rebuild_tensor_v2(*parts):
+    raise AssertionError("nothing of the file is run")
+
+
+class Stranger:
+    """An object as checkpoints hold them beside the weights."""
+
+    def __init__(self) -> None:
+        self.lr = 0.1
+
+
+def write_checkpoint(path, content, monkeypatch) -> None:
+    """The archive of torch.save, made without PyTorch."""
+    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+    kinds = {"<f4": "FloatStorage", "<i8": "LongStorage"}
+    for name in kinds.values():
+        setattr(torch, name, type(name, (), {"__module__": "torch", "__qualname__": name}))
+    monkeypatch.setattr(sys.modules[__name__]._rebuild_tensor_v2, "__module__", "torch._utils")
+    utils._rebuild_tensor_v2 = _rebuild_tensor_v2
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "torch._utils", utils)
+    storages: list[np.ndarray] = []
+
+    def fake(values):
+        if isinstance(values, dict):
+            return type(values)((key, fake(value)) for key, value in values.items())
+        if not isinstance(values, np.ndarray):
+            return values
+        storages.append(values)
+        kind = getattr(torch, kinds[values.dtype.str])
+        steps = tuple(step // values.itemsize for step in values.strides)
+        return FakeTensor(FakeStorage(kind, str(len(storages) - 1), values), 0, values.shape, steps)
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj):
+            if isinstance(obj, FakeStorage):
+                return ("storage", obj.kind, obj.key, "cpu", obj.numbers.size)
+            return None
+
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open("archive/data.pkl", "w") as file:
+            Pickler(file, protocol=2).dump(fake(content))
+        for key, numbers in enumerate(storages):
+            archive.writestr(f"archive/data/{key}", numbers.tobytes(order="A"))
+
+
+def test_checkpoints_are_read_without_pytorch_and_nothing_in_them_is_run(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    state = OrderedDict(
+        a=rng.normal(size=(3, 2)).astype("<f4"),
+        b=np.asfortranarray(rng.normal(size=(2, 3)).astype("<f4")),
+        c=np.array(7, "<i8"),
+    )
+    checkpoint = {"epoch": 99, "args": Stranger(), "optimizer": {"state": {0: {}}}, "state_dict": state}
+    write_checkpoint(tmp_path / "x.pth", checkpoint, monkeypatch)
+    found = weight_files.read(tmp_path / "x.pth")
+    assert list(found) == ["a", "b", "c"]
+    for name, values in state.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
+def test_a_checkpoint_without_weights_is_named(tmp_path, monkeypatch):
+    write_checkpoint(tmp_path / "x.pth", {"epoch": 99, "state_dict": {}}, monkeypatch)
+    with pytest.raises(DataError, match="expected weights by name, found a dictionary of epoch, state_dict"):
+        weight_files.read(tmp_path / "x.pth")
+
+
+def test_a_tensor_beyond_its_numbers_is_an_error():
+    storage = weight_files._Storage(np.arange(6.0))
+    np.testing.assert_array_equal(weight_files._rebuild(storage, 1, (2, 2), (2, 1)), [[1, 2], [3, 4]])
+    with pytest.raises(ValueError, match="beyond the end"):
+        weight_files._rebuild(storage, 3, (2, 2), (2, 1))
+
+
+# --- Into networks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [18, 50, pytest.param(101, marks=pytest.mark.slow)])
+def test_a_network_answers_as_pytorch_would(depth, tmp_path):
+    state = random_state(depth)
+    write_safetensors(tmp_path / "x.safetensors", state)
+    network = build(f"resnet{depth}_patch", bands=13, std=[10_000.0] * 13)
+    last = network.get_layer("logits").get_weights()[0]
+    weights.load(network, tmp_path / "x.safetensors", L1C_BANDS)
+    image = digital_numbers()
+    expected = numpy_resnet(state, image.transpose(0, 3, 1, 2) / 10_000, depth)
+    got = harness.predict(features(network), {"image": image})
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+    assert got.std() > 0.1
+    np.testing.assert_array_equal(network.get_layer("logits").get_weights()[0], last)
+
+
+def test_bands_are_taken_by_name(state_file):
+    """Without B10, and in any order, the answer is that of the published network where B10 is 0."""
+    image = digital_numbers(12)
+    full = np.zeros((2, SIZE, SIZE, 13), "float32")
+    full[..., WITHOUT_B10] = image
+    expected = numpy_resnet(random_state(), full.transpose(0, 3, 1, 2) / 10_000)
+    for order in (slice(None), slice(None, None, -1)):
+        network = build(std=[10_000.0] * 12)
+        weights.load(network, state_file, L2A_BANDS[order])
+        got = harness.predict(features(network), {"image": image[..., order]})
+        np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("prefix", ["module.encoder_q.", "backbone."])
+def test_weights_stand_behind_any_prefix(prefix, tmp_path):
+    state, other = random_state(), random_state(seed=1)
+    held = {f"module.encoder_k.{name}": values for name, values in other.items()} if "q" in prefix else {}
+    write_safetensors(tmp_path / "x.safetensors", held | {prefix + name: v for name, v in state.items()})
+    network = build(bands=13)
+    weights.load(network, tmp_path / "x.safetensors", L1C_BANDS)
+    np.testing.assert_array_equal(
+        network.get_layer("layer3_5_bn2").get_weights()[2], state["layer3.5.bn2.running_mean"]
+    )
+
+
+def test_a_stem_of_red_green_blue_is_inflated(tmp_path):
+    state = random_state(bands=3)
+    write_safetensors(tmp_path / "x.safetensors", state)
+    network = weights.build(
+        "resnet50_patch",
+        weights=tmp_path / "x.safetensors",
+        band_names=L2A_BANDS,
+        size=SIZE,
+        bands=12,
+        classes=K,
+        width=WIDTH,
+    )
+    kernel = network.get_layer("conv1").get_weights()[0]
+    given = state["conv1.weight"].transpose(2, 3, 1, 0)
+    for place, band in enumerate(L2A_BANDS):
+        known = {"B04": 0, "B03": 1, "B02": 2}.get(band)
+        expected = given.mean(2) if known is None else given[:, :, known]
+        np.testing.assert_allclose(kernel[:, :, place], expected / 4, rtol=1e-5)
+    grey = np.ones((7, 7, 12), "float32")  # a grey pixel gives what it gave
+    np.testing.assert_allclose(
+        np.einsum("ijc,ijcf->f", grey, kernel), given.sum((0, 1, 2)), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_the_radar_of_a_fusion_begins_with_weights_of_its_own(tmp_path):
+    for bands, name in ((13, "s2"), (2, "s1")):
+        write_safetensors(tmp_path / f"{name}.safetensors", random_state(18, bands, seed=bands))
+    network = build("resnet18_fusion")
+    weights.load(network, tmp_path / "s2.safetensors", L2A_BANDS)
+    weights.load(network, tmp_path / "s1.safetensors", ("VV", "VH"), prefix="radar_")
+    for prefix, bands in (("", 13), ("radar_", 2)):
+        expected = random_state(18, bands, seed=bands)["layer4.1.bn2.bias"]
+        np.testing.assert_array_equal(network.get_layer(f"{prefix}layer4_1_bn2").get_weights()[1], expected)
+
+
+def test_what_does_not_fit_is_named_and_nothing_is_put_in(tmp_path, state_file):
+    def refused(network, match, path=state_file, bands=L2A_BANDS, error=DataError, **options):
+        before = network.get_weights()
+        with pytest.raises(error, match=match):
+            weights.load(network, path, bands, **options)
+        for one, other in zip(before, network.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    deep, narrow, odd = (tmp_path / f"{name}.safetensors" for name in ("deep", "narrow", "odd"))
+    write_safetensors(deep, random_state(101))
+    write_safetensors(narrow, random_state(18))
+    write_safetensors(odd, random_state(bands=5))
+    refused(build(), r"the file has 'layer3\.10\.bn1\.bias' and \d+ more: build", deep)
+    refused(build(), r"the file lacks 'layer1\.0\.bn3\.bias' and \d+ more: build", narrow)
+    refused(build(width=0.125), "layer conv1 has weights of the shapes")
+    refused(build(), "the names of its bands are not known by their number: name them in published", odd)
+    refused(build(), "published names 2 bands", published=["B01", "B02"])
+    refused(build(), "reads 12 bands, and bands names 3", bands=("B02", "B03", "B04"), error=ParameterError)
+    refused(build(early=True), "build it with early=False", error=ParameterError)
+    refused(build("shallow_cnn"), "has no layer conv1", error=ParameterError)
+    refused(build("resnet18_patch"), "no layer radar_conv1", error=ParameterError, prefix="radar_")
+    write_safetensors(odd, {"fc.weight": np.zeros((2, 2), "float32")})
+    refused(build(), "expected a ResNet's weights by the names of timm.*found fc.weight", odd)
+    refused(
+        build(early=True),
+        "expected weights of ImageNet, found no file.*nothing is downloaded",
+        tmp_path / "no.h5",
+    )
+    refused(build(), "build it with early=True", tmp_path / "no.h5", error=ParameterError)
+    refused(build("resnet18_patch"), "no ResNet-18", tmp_path / "no.h5", error=ParameterError)
+
+
+def test_other_bands_for_a_first_convolution():
+    kernel = np.arange(6.0).reshape(1, 1, 3, 2)
+    np.testing.assert_array_equal(weights.adapt(kernel, "abc", "cab")[0, 0], [[4, 5], [0, 1], [2, 3]])
+    np.testing.assert_array_equal(weights.adapt(kernel, "abc", "b")[0, 0], [[2, 3]])
+    got = weights.adapt(kernel, "abc", "axyzbc")[0, 0]
+    np.testing.assert_array_equal(got * 2, [[0, 1], [2, 3], [2, 3], [2, 3], [2, 3], [4, 5]])
+
+
+# --- Keras's own networks ----------------------------------------------------------------------------------
+
+
+def keras_resnet(top: bool = False) -> keras.Model:
+    """ResNet-50 of keras.applications with random weights, biases and statistics."""
+    network = keras.applications.ResNet50(weights=None, include_top=top, input_shape=None)
+    rng = np.random.default_rng(0)
+    for layer in network.layers:
+        held = layer.get_weights()
+        if isinstance(layer, keras.layers.BatchNormalization):
+            last = 0.3 if layer.name.endswith("_3_bn") else 1.0
+            bounds = [(0.5 * last, 1.5 * last), (-0.2, 0.2), (-0.3, 0.3), (0.5, 2)]
+            layer.set_weights([rng.uniform(*b, w.shape) for b, w in zip(bounds, held, strict=True)])
+        elif isinstance(layer, keras.layers.Conv2D):
+            layer.set_weights([held[0], rng.normal(0, 0.2, held[1].shape)])
+    return network
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [".weights.h5", ".h5", ".keras"])
+@pytest.mark.parametrize("top", [False, True])
+def test_weights_of_keras_applications_give_its_features(ending, top, tmp_path):
+    source, path = keras_resnet(top), tmp_path / f"resnet50{ending}"
+    source.save_weights(path) if ending == ".weights.h5" else source.save(path)
+    mean = [103.939, 116.779, 123.68]  # of blue, green and red, which keras.applications takes off
+    given = {"bands": 3, "mean": mean, "std": weights.KERAS_STD, "width": 1.0, "early": True}
+    network = build(**given)
+    weights.load(network, path, ("B02", "B03", "B04"))
+    image = np.random.default_rng(1).uniform(0, 255, (2, SIZE, SIZE, 3)).astype("float32")
+    if top:
+        same = keras.applications.ResNet50(weights=None, include_top=False)
+        for layer in (layer for layer in same.layers if layer.weights):
+            layer.set_weights(source.get_layer(layer.name).get_weights())
+        source = same
+    expected = harness.predict(source, image - np.array(mean, "float32")).mean((1, 2))
+    got = harness.predict(features(network), {"image": image})
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", ["small", "deeper"])
+def test_a_file_of_another_keras_network_is_named(other, tmp_path):
+    path = tmp_path / "x.weights.h5"
+    if other == "small":
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
+    else:
+        keras.applications.ResNet101(weights=None, include_top=False).save_weights(path)
+    with pytest.raises(
+        DataError, match=r"x\.weights\.h5: expected weights of ResNet-50, found a file that does"
+    ):
+        weights.load(build(early=True), path, L2A_BANDS)
+
+
+# --- PyTorch itself ----------------------------------------------------------------------------------------
+
+
+def torch_resnet(bands: int):
+    """A plain ResNet-50 in PyTorch whose parts have timm's names."""
+    from torch import nn
+
+    class Bottleneck(nn.Module):
+        def __init__(self, inside: int, middle: int, stride: int) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(inside, middle, 1, bias=False), nn.BatchNorm2d(middle)
+            self.conv2 = nn.Conv2d(middle, middle, 3, stride, 1, bias=False)
+            self.bn2 = nn.BatchNorm2d(middle)
+            self.conv3, self.bn3 = nn.Conv2d(middle, 4 * middle, 1, bias=False), nn.BatchNorm2d(4 * middle)
+            self.relu, self.downsample = nn.ReLU(), None
+            if stride > 1 or inside != 4 * middle:
+                conv = nn.Conv2d(inside, 4 * middle, 1, stride, bias=False)
+                self.downsample = nn.Sequential(conv, nn.BatchNorm2d(4 * middle))
+
+        def forward(self, x):
+            y = self.relu(self.bn1(self.conv1(x)))
+            y = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(y)))))
+            return self.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+    class ResNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(bands, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+            self.relu, self.maxpool = nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+            inside = 64
+            for stage, blocks in enumerate(BLOCKS[50]):
+                middle, layers = 64 * 2**stage, []
+                for block in range(blocks):
+                    layers.append(Bottleneck(inside, middle, 2 if stage and not block else 1))
+                    inside = 4 * middle
+                setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
+            self.fc = nn.Linear(inside, 10)
+
+        def forward(self, x):
+            x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+            x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+            return x.mean((2, 3))
+
+    return ResNet()
+
+
+@pytest.mark.slow
+def test_a_real_pytorch_network_answers_alike(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: name a CPU build in PYTHONPATH")
+    torch.manual_seed(0)
+    source = torch_resnet(13)
+    for name, values in source.state_dict().items():
+        if name.endswith("running_mean"):
+            values.normal_(0, 0.3)
+        elif name.endswith("running_var"):
+            values.uniform_(0.5, 2)
+        elif ("bn" in name or "downsample.1" in name) and values.ndim:
+            last = 0.3 if "bn3.weight" in name else 1.0
+            values.uniform_(0.5 * last, 1.5 * last) if name.endswith("weight") else values.normal_(0, 0.2)
+    source.eval()
+    optimizer = torch.optim.SGD(source.parameters(), 0.1, momentum=0.9)
+    prefixed = {f"module.encoder_q.{name}": values for name, values in source.state_dict().items()}
+    torch.save(
+        {"epoch": 99, "arch": "resnet50", "state_dict": prefixed, "optimizer": optimizer.state_dict()},
+        tmp_path / "checkpoint.pth",
+    )
+    torch.save(source.state_dict(), tmp_path / "plain.pth")
+    write_safetensors(
+        tmp_path / "x.safetensors", {name: v.numpy() for name, v in source.state_dict().items()}
+    )
+    image = digital_numbers(size=120)
+    with torch.inference_mode():
+        expected = source(torch.from_numpy(image.transpose(0, 3, 1, 2) / 10_000)).numpy()
+    for file in ("checkpoint.pth", "plain.pth", "x.safetensors"):
+        network = build(bands=13, std=[10_000.0] * 13, width=1.0, size=120)
+        weights.load(network, tmp_path / file, L1C_BANDS)
+        got = harness.predict(features(network), {"image": image})
+        np.testing.assert_allclose(got, expected, atol=1e-4)
+    assert expected.std() > 0.05

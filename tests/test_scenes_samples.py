@@ -1,0 +1,288 @@
+"""From BigEarthNet's files to the store: samples, splits, rows, resumption; labels in balance; projection."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eolab import catalog, scenes, splits
+from eolab.errors import DataError, ParameterError
+from eolab.legends import IGNORE
+from eolab.legends.bigearthnet import CLASSES_19, class_set, indices
+from eolab.readers import bigearthnet_v1, bigearthnet_v2
+from eolab.simulate import bigearthnet
+from eolab.splits.labels import by_labels, deal_labels, fraction, multi_hot
+from eolab.store import write_store
+
+PATCHES = 48
+READERS = {1: bigearthnet_v1, 2: bigearthnet_v2}
+
+
+@pytest.fixture(scope="session")
+def roots(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes_samples")
+    return {
+        v: bigearthnet.write(folder / f"v{v}", version=v, patches=PATCHES, progress=False) for v in (1, 2)
+    }
+
+
+@pytest.fixture(scope="module")
+def indexes(roots):
+    return {v: READERS[v].index(roots[v], progress=False) for v in (1, 2)}
+
+
+@pytest.fixture(scope="module")
+def checks(roots):
+    return {v: READERS[v].check_layout(roots[v], progress=False) for v in (1, 2)}
+
+
+@pytest.fixture(scope="module")
+def table(roots, indexes, checks):
+    return scenes.sample_table(indexes[2], roots[2], files=checks[2], radar=True, reference=True)
+
+
+@pytest.fixture
+def labels():
+    rng = np.random.default_rng(0)
+    chance = np.geomspace(0.004, 0.4, 19)
+    return rng.random((3000, 19)) < chance
+
+
+def store_of(folder, table, root, workers=1, **options):
+    return write_store(
+        folder, table, scenes.store_arrays(**options), "part", scenes.sample_producer(root, **options),
+        {"data": str(root)}, progress=False, workers=workers,
+    )  # fmt: skip
+
+
+def test_every_patch_of_the_index_is_a_sample_or_counted(roots, indexes, checks):
+    for version in (1, 2):
+        found = scenes.sample_table(indexes[version], roots[version], files=checks[version])
+        left_out = found.attrs["left_out"]
+        assert len(found) + sum(left_out.values()) == len(indexes[version])
+        assert left_out["with a damaged file"] == 1
+        assert not found[["snow", "cloud"]].any(axis=None)
+        assert (found["classes"] > 0).all()
+        assert found["id"].tolist() == list(range(len(found)))
+        assert all((roots[version] / name).is_dir() for name in [*found["s2"], *found["s1"]])
+        assert set(found["published"]) == {"train", "validation", "test"}
+        assert found["tile"].str.fullmatch(r"\d\d[A-Z]{3}").all()
+        more = scenes.sample_table(indexes[version], roots[version], hidden=True)
+        assert more[["snow", "cloud"]].any(axis=None)
+
+
+def test_samples_without_radar_or_map_are_left_out(roots, indexes):
+    lacking = indexes[1].copy()
+    lacking.loc[:4, "s1"] = ""
+    kept = scenes.sample_table(lacking, roots[1], radar=True, hidden=True)
+    assert kept.attrs["left_out"]["without Sentinel-1"] == 5
+    with pytest.raises(DataError, match="without a reference map"):
+        scenes.sample_table(indexes[1], roots[1], reference=True, hidden=True)
+
+
+def test_official_split_is_the_published_one(table, indexes):
+    split = scenes.split_column(table)
+    published = indexes[2].set_index("id")["split"]
+    assert split.tolist() == published.loc[table["patch"]].tolist()
+
+
+@pytest.mark.parametrize("kind", ["tile", "country"])
+def test_whole_areas_are_held_out(table, kind):
+    split = scenes.split_column(table, kind, seed=3)
+    assert len(set(zip(table[kind], split, strict=True))) == table[kind].nunique()
+    assert {"train", "validation", "test"} == set(split)
+
+
+def test_split_by_country_needs_version_2(roots, indexes):
+    found = scenes.sample_table(indexes[1], roots[1])
+    with pytest.raises(ParameterError, match="version 1"):
+        scenes.split_column(found, "country")
+    assert set(scenes.split_column(found, "tile")) == {"train", "validation", "test"}
+    with pytest.raises(ParameterError, match="did you mean 'random'"):
+        scenes.split_column(found, "randon")
+
+
+def test_a_store_holds_what_the_reader_reads(tmp_path, roots, indexes, table):
+    store = store_of(tmp_path / "store", table, roots[2], radar=True, reference=True)
+    place = indexes[2].set_index("id")
+    for row in (0, len(table) - 1):
+        patch = place.loc[table["patch"][row]]
+        expected = bigearthnet_v2.read_patch(patch, radar=True, reference=True)
+        held = store.gather(np.array([row]), ["image", "radar", "reference", "label"])
+        assert held["image"].dtype == np.uint16
+        np.testing.assert_array_equal(held["image"][0], expected["image"])
+        np.testing.assert_array_equal(held["radar"][0], expected["radar"])
+        np.testing.assert_array_equal(held["reference"][0], indices(expected["reference"], "19"))
+        names = class_set("19").names_of(held["label"][0])
+        assert sorted(names) == sorted(patch["labels"])
+        present = set(np.unique(held["reference"][0])) - {IGNORE}
+        assert present == set(np.flatnonzero(held["label"][0]))
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "cubic"])
+def test_resampling_is_a_parameter(roots, indexes, table, resampling):
+    rows = table.iloc[:2]
+    image = scenes.sample_producer(roots[2], resampling)(rows)["image"]
+    patch = indexes[2].set_index("id").loc[rows["patch"].iloc[0]]
+    np.testing.assert_array_equal(image[0], bigearthnet_v2.read_patch(patch, resampling=resampling)["image"])
+
+
+def test_native_has_no_store(roots):
+    with pytest.raises(ParameterError, match="one pixel size"):
+        scenes.sample_producer(roots[2], "native")
+
+
+def test_workers_and_interruptions_change_nothing(tmp_path, roots, table):
+    table = table.assign(part=[f"{row // 8:06d}" for row in range(len(table))])
+    whole = store_of(tmp_path / "whole", table, roots[2], workers=2)
+    produce, made = scenes.sample_producer(roots[2]), []
+
+    def stops(rows):
+        made.append(len(rows))
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return produce(rows)
+
+    arrays = scenes.store_arrays()
+    arguments = (tmp_path / "resumed", table, arrays, "part")
+    with pytest.raises(KeyboardInterrupt):
+        write_store(*arguments, stops, {"data": str(roots[2])}, progress=False)
+    made.clear()
+
+    def counts(rows):
+        made.append(len(rows))
+        return produce(rows)
+
+    resumed = write_store(*arguments, counts, {"data": str(roots[2])}, progress=False)
+    assert len(made) == table["part"].nunique() - 2  # the first two were there
+    for name in arrays:
+        np.testing.assert_array_equal(whole.arrays[name], resumed.arrays[name])
+
+
+def test_a_damaged_file_that_nobody_checked_is_named(roots, indexes):
+    name = json.loads((roots[1] / "twin.json").read_text())["spoilt"]["truncated_band"]
+    rows = scenes.sample_table(indexes[1], roots[1]).query("patch == @name")
+    with pytest.raises(DataError, match=f"{name}_B04.tif"):
+        scenes.sample_producer(roots[1])(rows)
+
+
+def test_metadata_opens_with_names(tmp_path, roots, table):
+    entry = catalog.load()["scenes_twin_v2"]
+    metadata = scenes.store_metadata(entry, "nearest", radar=True)
+    store = write_store(
+        tmp_path / "store", table.iloc[:4], scenes.store_arrays(radar=True), [slice(0, 4)],
+        scenes.sample_producer(roots[2], radar=True), {}, metadata, progress=False,
+    )  # fmt: skip
+    assert store.metadata["simulated"] is True
+    assert store.metadata["coords"]["class"] == list(CLASSES_19.names)
+    assert len(store.metadata["coords"]["band"]) == 12
+
+
+def test_projection_is_a_rule_of_three():
+    found = scenes.projection(10.0, 3_500_000, 10).set_index("data")
+    assert found.loc["version 1", "patches"] == 590_326
+    assert found.loc["version 2", "patches"] == 549_488
+    assert found.loc["version 2", "hours"] == pytest.approx(549_488 / 3600)
+    assert found.loc["version 1", "gigabytes"] == pytest.approx(590_326 * 0.00035)
+    assert (found["patches_per_s"] == 1).all()
+    with pytest.raises(ParameterError, match="no measurement"):
+        scenes.projection(0, 0, 0)
+
+
+def test_stratification_keeps_the_share_of_each_label(labels):
+    shares = np.array([0.5, 0.3, 0.2])
+    parts = deal_labels(labels, shares, seed=1)
+    assert set(parts) == {0, 1, 2}
+    np.testing.assert_allclose(np.bincount(parts) / len(labels), shares, atol=0.005)
+    counts = np.stack([labels[parts == part].sum(axis=0) for part in range(3)])  # (part, label)
+    np.testing.assert_allclose(counts, shares[:, None] * labels.sum(axis=0), atol=2.5)
+    random = np.random.default_rng(1).choice(3, len(labels), p=shares)
+    drawn = np.stack([labels[random == part].sum(axis=0) for part in range(3)])
+    wanted = shares[:, None] * labels.sum(axis=0)
+    assert np.abs(counts - wanted).mean() < 0.2 * np.abs(drawn - wanted).mean()
+
+
+def test_stratification_of_a_worked_example():
+    # The rarest label first: its two samples go to different halves; then those of the next label.
+    labels = np.array([[1, 1], [1, 0], [0, 1], [0, 1]])
+    for seed in range(5):
+        parts = deal_labels(labels, [0.5, 0.5], seed)
+        assert parts[0] != parts[1]  # label 0: one each
+        assert np.bincount(parts).tolist() == [2, 2]
+        assert sorted(labels[parts == part, 1].sum() for part in (0, 1)) == [1, 2]
+
+
+def test_samples_without_a_label_are_dealt_out_too():
+    parts = deal_labels(np.zeros((10, 3)), [0.8, 0.2])
+    assert np.bincount(parts).tolist() == [8, 2]
+
+
+def test_a_tenth_holds_a_tenth_of_each_label(labels):
+    rows = np.arange(500, 3000)
+    chosen = fraction(labels, rows, 0.1, seed=2)
+    assert len(chosen) == pytest.approx(250, abs=2)
+    assert set(chosen) <= set(rows)
+    np.testing.assert_allclose(labels[chosen].sum(axis=0), labels[rows].sum(axis=0) / 10, atol=2.5)
+    assert chosen.tolist() == fraction(labels, rows, 0.1, seed=2).tolist()
+    assert chosen.tolist() != fraction(labels, rows, 0.1, seed=3).tolist()
+    assert fraction(labels, rows, 1.0).tolist() == rows.tolist()
+    with pytest.raises(ParameterError, match="share is 0"):
+        fraction(labels, rows, 0)
+
+
+def test_a_tenth_of_the_real_training_patches(real_data):
+    table = pd.read_parquet(real_data / "bigearthnet_v2_metadata/metadata.parquet")
+    held = class_set("19").encode_all(table["labels"])
+    rows = np.flatnonzero(table["split"] == "train")
+    chosen = fraction(held, rows, 0.1)
+    assert len(chosen) == pytest.approx(23_787, rel=0.002)
+    np.testing.assert_allclose(held[chosen].sum(axis=0), held[rows].sum(axis=0) / 10, atol=1)
+
+
+def test_split_by_labels_reads_text_and_sequences():
+    rng = np.random.default_rng(0)
+    sets = [tuple(np.array(["Pastures", "Rice fields", "Beaches, dunes, sands"])[rng.random(3) < 0.5])
+            for _ in range(200)]  # fmt: skip
+    text = pd.DataFrame({"labels": ["; ".join(each) for each in sets]})
+    assert multi_hot(text["labels"]).tolist() == multi_hot(sets).tolist()
+    split = by_labels(text, validation=0.25, test=0.25)
+    assert Counter(split) == {"train": 100, "validation": 50, "test": 50}
+    assert split.tolist() == splits.assign(text, "labels", validation=0.25, test=0.25).tolist()
+
+
+def test_balanced_rows_are_exact(labels):
+    rows = np.arange(0, 3000, 2)
+    drawn = scenes.balanced_rows(labels, rows, power=0.5, seed=4)
+    assert len(drawn) == len(rows)
+    assert set(drawn) <= set(rows)
+    frequency = labels[rows].mean(axis=0)
+    rarest = np.where(labels[rows], frequency, 1.0).min(axis=1)
+    expected = rarest**-0.5 / (rarest**-0.5).sum() * len(rows)
+    times = np.array([np.sum(drawn == row) for row in rows])
+    assert (np.abs(times - expected) < 1).all()  # rounded down or up, never more
+    assert labels[drawn].mean(axis=0)[0] > 2 * frequency[0]
+    again = scenes.balanced_rows(labels, rows, power=0.5, seed=4)
+    assert drawn.tolist() == again.tolist()
+    assert scenes.balanced_rows(labels, rows, power=0.0).tolist() == rows.tolist()
+    assert len(scenes.balanced_rows(labels, rows, size=77)) == 77
+    with pytest.raises(ParameterError, match="power is 2"):
+        scenes.balanced_rows(labels, rows, power=2)
+
+
+def test_weights_make_both_sides_alike(labels):
+    weights = scenes.positive_weights(labels, power=1.0, most=1e6)
+    count = labels.sum(axis=0)
+    np.testing.assert_allclose(weights * count, len(labels) - count, rtol=1e-6)
+    assert scenes.positive_weights(labels, most=5).max() == 5
+    assert scenes.positive_weights(np.zeros((4, 2))).tolist() == [1, 1]
+    assert (scenes.positive_weights(labels, power=0) == 1).all()
+
+
+def test_frequencies_are_counted_by_split(labels):
+    split = np.where(np.arange(len(labels)) % 3 == 0, "test", "train")
+    found = scenes.class_frequencies(labels, CLASSES_19, split)
+    assert found["patches"].is_monotonic_decreasing
+    assert (found["train"] + found["test"]).tolist() == found["patches"].tolist()
+    assert found["share"].to_numpy() == pytest.approx(np.sort(labels.mean(axis=0))[::-1])

@@ -1,0 +1,243 @@
+"""Networks of several labels on a store: bands, radar, balance, resumption, probabilities on disk."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from eolab import losses, models, probabilities, splits, taggers, training
+from eolab.errors import DataError, ParameterError, StoreError
+from eolab.models.layers import Normalize
+from eolab.store import ArraySpec, write_store
+
+SIDE, K, N = 8, 3, 60
+BANDS = ("B02", "B03", "B04", "B08")
+ROWS = dict(zip(("train", "validation", "test"), np.split(np.arange(N), [40, 50]), strict=True))
+QUICK = {"epochs": 2, "batch_size": 8, "progress": False, "learning_rate": 0.02}
+
+
+def write(folder, coords=True, radar=True):
+    """Patches whose bands are bright where they have the class of that number; the last class is rare."""
+    rng = np.random.default_rng(0)
+    label = (rng.random((N, K)) < [0.5, 0.4, 0.1]).astype(np.uint8)
+    label[:4, 2] = 1
+    image = rng.integers(500, 700, (N, SIDE, SIDE, len(BANDS))).astype(np.uint16)
+    image[..., :K] += np.uint16(400) * label[:, None, None]
+    arrays = {
+        "image": ArraySpec(("y", "x", "band"), image.shape[1:], "uint16"),
+        "label": ArraySpec(("class",), (K,), "uint8"),
+    }
+    values = {"image": image, "label": label}
+    if radar:
+        arrays["radar"] = ArraySpec(("y", "x", "polarisation"), (SIDE, SIDE, 2), "float32")
+        values["radar"] = rng.normal((-10, -17), (1, 2), (N, SIDE, SIDE, 2)).astype("f4")
+    return write_store(
+        folder,
+        table=pd.DataFrame({"id": range(N)}),
+        arrays=arrays,
+        parts=[slice(0, N)],
+        produce=lambda rows: {name: array[rows["id"]] for name, array in values.items()},
+        fingerprint={"patches": N},
+        metadata={"coords": {"band": list(BANDS), "polarisation": ["VV", "VH"]} if coords else {}},
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("patches") / "store")
+
+
+def tiny(name, *, size, bands, classes, mean, std, seed, radar_mean=None, radar_std=None):
+    """The mean of each band, and of the radar where its statistics are given, and one dense layer."""
+    inputs = {"image": keras.Input((size, size, bands), name="image")}
+    maps = [Normalize(mean, std, name="normalize")(inputs["image"])]
+    if radar_mean is not None:
+        inputs["radar"] = keras.Input((size, size, 2), name="radar")
+        maps.append(Normalize(radar_mean, radar_std, name="normalize_radar")(inputs["radar"]))
+    means = [keras.layers.GlobalAveragePooling2D()(x) for x in maps]
+    features = means[0] if len(means) == 1 else keras.layers.Concatenate()(means)
+    start = keras.initializers.GlorotUniform(seed)
+    answer = keras.layers.Dense(classes, activation="sigmoid", kernel_initializer=start)(features)
+    return keras.Model(inputs, answer, name=name)
+
+
+def fit(store, folder, **options):
+    return taggers.fit("tiny", store, ROWS, folder=folder, **{"make": tiny} | QUICK | options)
+
+
+def weights(fitted):
+    return [np.array(variable) for variable in fitted.network.trainable_variables]
+
+
+# === What it reads ===
+
+
+def test_bands_by_name_with_statistics_of_the_training_rows(store):
+    bands = taggers.select(store, ROWS["train"], ["B08", "B03"])
+    image = store.gather(ROWS["train"], ["image"])["image"]
+    taken = bands.assemble(image)
+    assert taken.dtype == np.uint16
+    np.testing.assert_array_equal(taken, image[..., [3, 1]])
+    np.testing.assert_allclose(bands.mean, taken.mean(axis=(0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(bands.std, taken.std(axis=(0, 1, 2)), rtol=1e-6)
+    doubled = np.repeat(ROWS["train"], 2)  # of a balanced draw: each patch counts once
+    assert taggers.select(store, doubled, ["B08", "B03"]) == bands
+    assert taggers.select(store, ROWS["train"]).names == BANDS
+    with pytest.raises(DataError, match=r"expected \(\.\.\., 4\): give all bands"):
+        bands.assemble(taken)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bands": ["B8"]}, r"no band 'B8'"),
+        ({"bands": ["B02", "B02"]}, r"each once"),
+        ({"bands": []}, r"name some of B02, B03"),
+        ({"classes": 5}, r"classes is 5, and the labels of the store have the shape \(3,\)"),
+        ({"loss": "bec"}, r"'bec', which is no loss"),
+        ({"loss": losses.build_multilabel("bce"), "smoothing": 0.1}, r"option of the loss itself"),
+        ({"class_weights": "balanced"}, r"weigh the classes in the loss"),
+        ({"augmentation": ["mixupp"]}, r"no augmentation 'mixupp'; did you mean 'mixup'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(store, options, message, tmp_path):
+    with pytest.raises(ParameterError, match=message):
+        fit(store, tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_radar_must_fit_network_and_store(store, tmp_path):
+    def without(name, radar_mean=None, radar_std=None, **given):
+        return tiny(name, **given)
+
+    with pytest.raises(ParameterError, match=r"'tiny' reads no radar images: radar must be False"):
+        fit(store, tmp_path, radar=True, make=without)
+    bare = write(tmp_path / "bare", coords=False, radar=False)
+    with pytest.raises(StoreError, match="does not name its bands"):
+        fit(bare, tmp_path)
+    named = write(tmp_path / "named", radar=False)
+    with pytest.raises(ParameterError, match="has no radar images"):
+        fit(named, tmp_path, radar=True)
+
+
+# === Training ===
+
+
+@pytest.mark.slow
+def test_it_learns_saves_and_writes_probabilities(store, tmp_path):
+    fitted = fit(store, tmp_path, bands=["B04", "B02", "B03"], epochs=40, learning_rate=0.1)
+    assert str(fitted).startswith("tiny: 18 weights, best of 40 epochs is number ")  # 6 are statistics
+    assert fitted.history.attrs["monitor"] == "val_loss"
+    assert fitted.history["val_average_precision"].iloc[-1] > 0.9
+    written = taggers.predict(
+        fitted, store, ROWS["test"], tmp_path / "p", "test", batch_size=3, progress=False
+    )
+    data = store.gather(ROWS["test"])
+    found = fitted.probabilities(data["image"])
+    assert written.dtype == found.dtype == np.float32
+    np.testing.assert_allclose(written, found, atol=1e-6)
+    np.testing.assert_array_equal(probabilities.read(tmp_path / "p", "test")["labels"], written)
+    assert ((found > 0.5) == data["label"]).mean() > 0.9
+    saved = taggers.load(tmp_path, "tiny", store)
+    assert saved.bands == fitted.bands
+    np.testing.assert_allclose(saved.probabilities(data["image"]), found, atol=1e-6)
+    assert "weights" in str(saved)
+    with pytest.raises(DataError, match="found no file: fit it first"):
+        taggers.load(tmp_path / "nowhere", "tiny", store)
+
+
+@pytest.mark.slow
+def test_radar_goes_in_with_its_own_statistics(store, tmp_path):
+    fitted = fit(store, tmp_path, radar=True)
+    data = store.gather(ROWS["test"])
+    found = taggers.predict(fitted, store, ROWS["test"], tmp_path / "p", "test", progress=False)
+    np.testing.assert_allclose(found, fitted.probabilities(data["image"], data["radar"]), atol=1e-6)
+    assert not np.allclose(found, fitted.probabilities(data["image"], data["radar"] + 5))
+    radar = store.gather(ROWS["train"], ["radar"])["radar"]
+    layer = fitted.network.get_layer("normalize_radar")
+    np.testing.assert_allclose(np.ravel(layer(radar)).mean(), 0, atol=1e-4)
+    saved = taggers.load(tmp_path, "tiny", store)
+    np.testing.assert_allclose(saved.probabilities(data["image"], data["radar"]), found, atol=1e-6)
+    with pytest.raises(DataError, match="reads radar images too: give radar"):
+        fitted.probabilities(data["image"])
+
+
+@pytest.mark.slow
+def test_the_recipe_trains_and_a_stopped_training_goes_on_as_if_it_had_not_been(store, tmp_path):
+    recipe = {
+        "loss": "asymmetric(negative=2)",
+        "smoothing": 0.1,
+        "augmentation": ["rotate", "flip", "mixup"],
+        "augmentation_options": {"mixup": {"alpha": 0.4}},
+        "balanced": True,
+        "ema": 0.5,
+    }
+    unbroken = fit(store, tmp_path / "a", **recipe, epochs=4)
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(store, tmp_path / "b", **recipe, epochs=4, callbacks=[Stop()])
+    resumed = fit(store, tmp_path / "b", **recipe, epochs=4)
+    assert resumed.history.attrs["resumed_at"] == 2
+    for a, b in zip(weights(unbroken), weights(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = fit(store, tmp_path / "c", **recipe | {"balanced": False}, epochs=4)
+    assert not np.array_equal(weights(other)[0], weights(unbroken)[0])
+
+
+@pytest.mark.slow
+def test_a_balanced_training_sees_the_balanced_rows(store, tmp_path, monkeypatch):
+    seen = {}
+
+    def watch(network, train, validation, **options):
+        seen.update(train=train, validation=validation, options=options)
+        return pd.DataFrame()
+
+    monkeypatch.setattr(training, "fit", watch)
+    weighted = losses.build_multilabel("bce", positive_weights=[1, 2, 3])
+    fit(store, tmp_path, balanced=True, seed=3, loss=weighted, monitor="val_average_precision")
+    expected = splits.balanced_rows(np.asarray(store.arrays["label"]), ROWS["train"], seed=3)
+    np.testing.assert_array_equal(seen["train"].indices, expected)
+    np.testing.assert_array_equal(seen["validation"].indices, ROWS["validation"])
+    assert len(np.unique(expected)) < len(expected)
+    assert seen["options"]["loss"] is weighted
+    assert seen["options"]["monitor"] == "val_average_precision"
+    inputs, labels = seen["train"].at_epoch(0)[0]
+    rows = expected[seen["train"].order()[: len(labels)]]
+    np.testing.assert_array_equal(inputs["image"], store.gather(rows, ["image"])["image"])
+    np.testing.assert_array_equal(labels, store.gather(rows, ["label"])["label"])
+
+
+@pytest.mark.slow
+def test_the_range_test_takes_the_loss_of_the_labels(store):
+    found = taggers.learning_rates("tiny", store, ROWS["train"], batch_size=8, make=tiny, steps=12)
+    assert found["learning_rate"].is_monotonic_increasing
+    assert 0.3 < found["loss"].iloc[0] < 1.5  # binary cross entropy of a network that knows nothing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["shallow_cnn", "resnet18_fusion"])
+def test_the_networks_of_the_package_train_on_stored_integers(store, name, tmp_path):
+    fitted = taggers.fit(
+        name,
+        store,
+        ROWS,
+        folder=tmp_path,
+        radar=name.endswith("fusion"),
+        options={"width": 0.125},
+        **QUICK | {"epochs": 1},
+    )
+    data = store.gather(ROWS["test"])
+    radar = [data["radar"]] if fitted.radar else []
+    found = fitted.probabilities(data["image"], *radar)
+    floats = fitted.probabilities(data["image"].astype("float32"), *radar)
+    np.testing.assert_allclose(found, floats, atol=1e-6)
+    assert found.shape == (10, K)
+    assert name in models.names("multilabel")
