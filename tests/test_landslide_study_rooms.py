@@ -192,12 +192,36 @@ def test_spread_rows_are_even_and_all_where_there_are_few():
 
 def test_a_patch_scores_its_highest_pixel_or_its_head():
     mask = np.array([[[0.1, 0.7], [0.2, 0.3]], [[0.0, 0.1], [0.2, 0.1]]], np.float16)
-    score, limit = landslide.patch_score({"mask": mask}, 0.4)
-    np.testing.assert_allclose(score, [0.7, 0.2], atol=1e-3)
-    assert limit == 0.4
-    score, limit = landslide.patch_score({"mask": mask, "patch": np.array([0.9, 0.1])}, 0.4)
+    np.testing.assert_allclose(landslide.patch_score({"mask": mask}), [0.7, 0.2], atol=1e-3)
+    score = landslide.patch_score({"mask": mask, "patch": np.array([0.9, 0.1])})
     np.testing.assert_allclose(score, [0.9, 0.1], atol=1e-6)
-    assert limit == 0.5
+
+
+def test_the_threshold_of_patches_is_chosen_on_validation_patches():
+    """Pixels' thresholds were taken: the highest of many pixels passes those nearly always."""
+    score = {"validation": np.array([0.9, 0.8, 0.7, 0.2]), "test": np.array([0.9, 0.75, 0.6])}
+    has = {"validation": np.array([True, True, False, False]), "test": np.array([True, True, False])}
+    found = landslide.detect_patches(score, has)
+    assert 0.7 < found["threshold"] <= 0.8
+    assert found["recall"] == (0.5 if found["threshold"] > 0.75 else 1.0)
+    assert found["patches"] == 3
+
+
+def test_gains_are_differences_of_scores_on_the_same_patches():
+    rng = np.random.default_rng(0)
+    truth = (rng.random((12, 6, 6)) < 0.3).astype(np.uint8)
+    probability = {
+        "net": np.clip(0.6 * truth + 0.5 * rng.random(truth.shape), 0, 1),
+        "rule": rng.random(truth.shape),
+    }
+    limits = {"net": 0.6, "rule": 0.5}
+    (row,) = landslide.paired_gains(probability, truth, limits, "net", np.arange(12) // 3, 50).to_dict(
+        "records"
+    )
+    net, rule = (f1_score(truth.ravel(), (probability[n] >= limits[n]).ravel()) for n in ("net", "rule"))
+    assert row["gain"] == pytest.approx(net - rule)
+    assert row["low"] <= row["gain"] <= row["high"]
+    assert (row["name"], row["groups"]) == ("rule", 4)
 
 
 def test_scores_at_thresholds_are_those_of_scikit_learn():
@@ -283,6 +307,22 @@ def test_the_table_has_the_report_s_techniques_and_thresholds(outputs):
     assert plain["landslide_f1"] == pytest.approx(expected)
     only_mask = {part: {"mask": one["mask"]} for part, one in found.items()}
     assert not technique_table(only_mask, truth)["technique"].str.contains("vote|angles").any()
+    chosen = table[table["chosen on"] == "validation"]
+    assert len(chosen) == 12  # with and without vote, angles, and three ways with the mask
+    assert "vote of three resolutions + all angles + opening" in set(chosen["technique"])
+
+
+@pytest.mark.parametrize("morphology", ["none", "opening"])
+def test_without_a_landslide_there_is_no_threshold_to_choose(outputs, morphology):
+    """With opening it was 0.5, without a word."""
+    found, truth = outputs
+    with pytest.raises(DataError, match="landslide"):
+        Technique(morphology=morphology).choose(found["validation"], np.zeros_like(truth["validation"]))
+
+
+def test_a_threshold_that_is_no_probability_is_refused():
+    with pytest.raises(ParameterError, match=r"threshold is 1\.7"):
+        Technique(threshold=1.7)
 
 
 def test_a_technique_that_the_run_cannot_serve_says_what_to_run(outputs):

@@ -278,6 +278,19 @@ def test_the_table_measures_what_runs_and_says_why_the_rest_does_not(table, save
     np.testing.assert_allclose(row["mask_agreement"], equal.mean(), atol=1e-3)
 
 
+def test_a_mask_of_background_alone_overlaps_in_nothing():
+    """It agrees in nearly all pixels, and passed for an export that works."""
+    landslide = np.zeros((1, 10, 10))
+    landslide[0, 0, :2] = 0.9
+    expected = np.stack([1 - landslide, landslide], axis=-1)
+    background = np.stack([np.ones_like(landslide), np.zeros_like(landslide)], axis=-1)
+    found = portable._agreement(background, expected)
+    assert found["mask_agreement"] == 0.98
+    assert found["mask_iou"] == 0
+    assert portable._agreement(expected, expected)["mask_iou"] == 1
+    assert np.isnan(portable._agreement(background, background)["mask_iou"])
+
+
 @pytest.mark.slow
 def test_the_exports_of_the_table_give_masks(table, saved):
     rows, folder = table

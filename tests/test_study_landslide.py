@@ -177,10 +177,24 @@ def test_a_threshold_chosen_on_the_scored_fold_is_never_worse_there(simulated):
 
 
 @pytest.mark.notebook
+def test_the_report_s_landslide_f1_is_that_of_its_best_score(simulated):
+    assert only_run(simulated, "08_results").metrics["report_landslide_f1"] == pytest.approx(0.499, abs=0.001)
+
+
+@pytest.mark.notebook
+def test_gains_over_baselines_are_paired(simulated):
+    gains = only_run(simulated, "03_train").table("gains").set_index("name")
+    assert set(gains.index) == set(BASELINES)
+    scores = scores_of(simulated)["landslide_f1"]
+    for name in BASELINES:
+        assert gains.loc[name, "gain"] == pytest.approx(scores["unet"] - scores[name])
+
+
+@pytest.mark.notebook
 def test_exports_agree_with_keras(simulated):
     table = only_run(simulated, "07_small_models").table("portable").set_index(["engine", "precision"])
-    assert table.loc[("litert", "float16"), "mask_agreement"] > 0.999
-    assert table.loc[("litert", "int8"), "mask_agreement"] > 0.97
+    assert table.loc[("litert", "float16"), "mask_iou"] > 0.99
+    assert table.loc[("litert", "int8"), "mask_iou"] > 0.85
     assert table.loc[("onnx", "float32"), "max_difference"] < 1e-3
     sizes = table["size_mb"]
     assert sizes["litert", "int8"] < 0.5 * sizes["litert", "float32"]

@@ -84,15 +84,67 @@ def scores_at(
     return evaluation.mask_scores(matrices, groups, **options)
 
 
-def patch_score(outputs: Mapping[str, np.ndarray], threshold: float) -> tuple[np.ndarray, float]:
-    """Return a score (N,) of "has a landslide" and its threshold.
+def paired_gains(
+    probability: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    thresholds: Mapping[str, float],
+    model: str,
+    groups: np.ndarray,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what a model gains over each of the others on the same patches, drawn together.
 
-    The answer of the patch head where there is one, at 0.5; else the highest probability of a pixel, at the
-    threshold of pixels.
+    Args:
+        probability: (N, H, W) by model.
+        truth: (N, H, W).
+        thresholds: By model.
+        model: Which gains.
+        groups: Group of each patch, drawn as a whole.
+        replicates: Bootstrap replicates.
+        seed: Of the draws.
+
+    Returns:
+        A row another model: name, gain (of landslide F1, pooled over pixels), low, high (95 %), groups.
     """
+    matrices = {
+        name: metrics.confusions(truth, postprocess.decide(values, thresholds[name]), 2)
+        for name, values in probability.items()
+    }
+    rows = [
+        (
+            name,
+            *metrics.compare_matrices(matrix, matrices[model], "f1", groups, replicates, seed, class_index=1),
+            len(np.unique(groups)),
+        )
+        for name, matrix in matrices.items()
+        if name != model
+    ]
+    return pd.DataFrame(rows, columns=["name", "gain", "low", "high", "groups"])
+
+
+def patch_score(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return a score (N,) of "has a landslide": the patch head's, else the highest probability of a pixel."""
     if "patch" in outputs:
-        return np.asarray(outputs["patch"], np.float32), 0.5
-    return np.asarray(outputs["mask"], np.float32).max((1, 2)), threshold
+        return np.asarray(outputs["patch"], np.float32)
+    return np.asarray(outputs["mask"]).max((1, 2)).astype(np.float32)
+
+
+def detect_patches(
+    score: Mapping[str, np.ndarray], has_landslide: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Score the detection of test patches at the threshold with the best F1 on validation patches.
+
+    Args:
+        score: Of the patches (N,) of "validation" and "test".
+        has_landslide: Whether they have one, likewise.
+
+    Returns:
+        As :func:`eolab.evaluation.patch_detection`, and ``threshold``.
+    """
+    limit = postprocess.choose_threshold(score["validation"], has_landslide["validation"].astype(np.uint8))
+    found = evaluation.patch_detection(has_landslide["test"], score["test"], limit)
+    return found | {"threshold": limit}
 
 
 def detection_table(detection: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -34,6 +35,13 @@ class Technique:
     morphology: str = "none"
     size: int = 3
     threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ParameterError(
+                f"threshold is {self.threshold}: expected a probability, or 0 for the best on validation "
+                "patches."
+            )
 
     def describe(self) -> str:
         """Return the combination in words."""
@@ -75,9 +83,18 @@ class Technique:
         return found if clean is None else clean(found, self.size)
 
     def choose(self, outputs: Outputs, truth: np.ndarray) -> float:
-        """Return the threshold with the best landslide F1 of the final mask on validation patches."""
+        """Return the threshold with the best landslide F1 of the final mask on validation patches.
+
+        Raises:
+            DataError: If no labelled pixel of them is a landslide.
+        """
         if self.morphology == "none":
             return postprocess.choose_threshold(self.probability(outputs), truth)
+        if not (np.asarray(truth) == 1).any():
+            raise DataError(
+                "No labelled pixel of the validation patches is a landslide: there is nothing to choose a "
+                "threshold by; take another fold, or give a threshold."
+            )
         scored = {
             limit: _scores(self.mask(outputs, limit), truth)["landslide_f1"]
             for limit in (*np.arange(0.05, 1, 0.05).round(2), *THRESHOLDS)
@@ -98,7 +115,7 @@ class Technique:
 def technique_table(
     outputs: Mapping[str, Outputs], truth: Mapping[str, np.ndarray], size: int = 3
 ) -> pd.DataFrame:
-    """Return the report's techniques scored on the test patches.
+    """Return the report's techniques and their combinations scored on the test patches.
 
     Techniques that need what the run did not write (a vote without three resolutions) are left out.
 
@@ -112,13 +129,15 @@ def technique_table(
         scores, pooled over pixels.
     """
     plain = Technique(size=size, threshold=0.5)
-    fixed = [plain, replace(plain, morphology="opening"), replace(plain, morphology="closing")]
-    if {"half", "double"} <= set(outputs["test"]):
-        fixed.append(replace(plain, vote=True))
-    if "angles" in outputs["test"]:
-        fixed.append(replace(plain, multi_angle=True))
-    steps = [*fixed, *(replace(plain, threshold=t) for t in THRESHOLDS if t != 0.5)]
-    steps += [replace(one, threshold=0.0) for one in fixed]
+    votes = (False, True) if {"half", "double"} <= set(outputs["test"]) else (False,)
+    angles = (False, True) if "angles" in outputs["test"] else (False,)
+    every = [
+        replace(plain, vote=vote, multi_angle=angle, morphology=morphology)
+        for vote, angle, morphology in itertools.product(votes, angles, MORPHOLOGY)
+    ]
+    single = [one for one in every if one.vote + one.multi_angle + (one.morphology != "none") <= 1]
+    steps = [*single, *(replace(plain, threshold=t) for t in THRESHOLDS if t != 0.5)]
+    steps += [replace(one, threshold=0.0) for one in every]
     rows = []
     for one in steps:
         mask, limit = one.apply(outputs, truth["validation"])
