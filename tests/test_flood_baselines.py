@@ -9,10 +9,11 @@ from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
 from eolab import flood
-from eolab.errors import ParameterError
+from eolab.errors import DataError, ParameterError
 from eolab.flood import baselines
 from eolab.flood.answers import choose_threshold
 from eolab.flood.timelines import make_timelines
+from eolab.readers import sen12flood as reader
 from eolab.store import write_store
 
 H, W = 12, 10
@@ -85,7 +86,11 @@ def test_water_and_dark_pixels_are_shares_of_those_with_a_value(stores):
 
 @pytest.mark.parametrize(
     ("sensor", "name"),
-    [(sensor, name) for name, sensor in baselines.SENSOR_OF.items() if name != "majority"],
+    [
+        (sensor, name)
+        for name, sensor in baselines.SENSOR_OF.items()
+        if name != "majority" and sensor != baselines.NO_SENSOR
+    ],
 )
 def test_a_baseline_finds_floods_of_scenes_that_it_did_not_see(stores, sensor, name):
     table = flood.image_table(stores[sensor], progress=False)
@@ -131,7 +136,12 @@ def image_numbers(sensor: str, seed: int = 0) -> pd.DataFrame:
     table["VH_mean"] = -18 - 4 * table["flooded"] + 5 * noise[:, 0]
     table["VH_p50"] = np.where(rng.random(len(table)) < 0.1, np.nan, table["VH_mean"] + noise[:, 1])
     share = (0.2 + 0.4 * table["flooded"] + noise[:, 2]).clip(0, 1)
-    return table.assign(**{"dark" if sensor == "S1" else "water": share})
+    place = {"x": 5000.0 * table["scene"].str[1].astype(int), "y": 100.0 * table["scene"].map(ord_of)}
+    return table.assign(**{"dark" if sensor == "S1" else "water": share}, **place)
+
+
+def ord_of(scene: str) -> int:
+    return ord(scene[0])
 
 
 @pytest.fixture
@@ -255,6 +265,89 @@ def test_weights_are_those_of_the_regression_on_training_images(numbers):
         assert part["feature"].tolist() == columns
         assert part["weight"].tolist() == pytest.approx(model.coef_[0].tolist(), rel=1e-3)
     assert (table.loc[table["feature"] == "VH_mean", "weight"] < 0).all()  # darker is wetter
+
+
+# === Baselines that see no image ===
+
+
+def test_the_neighbour_says_whether_the_nearest_training_scene_was_flooded_by_the_day(numbers, lines):
+    """Scenes ending in 1 flood on the 7th; all lie 5 km east of those that do not."""
+    found = baselines.answer(["neighbour"], numbers, lines)["neighbour"]["test"]
+    expected = found["scene"].str.endswith("1") & (found["date"].dt.day >= 7)
+    assert found["probability"].tolist() == expected.astype(float).tolist()
+    scores = baselines.own_scores(["neighbour"], numbers, replicates=10).set_index("statistic")
+    assert scores["estimate"]["balanced_accuracy"] == 1
+    assert scores["samples"].iloc[0] == 2 * (len(DAYS["S1"]) + len(DAYS["S2"]))  # images of both sensors
+
+
+def test_the_neighbours_flood_counts_from_the_first_image_of_either_sensor(numbers, lines):
+    for table in numbers.values():
+        table["x"] = 0.0
+        table["y"] = np.where(table["scene"] == "b1", 0.0, 9e9)
+        table.loc[table["split"] != "train", "y"] = 0.0
+    numbers["S1"].loc[numbers["S1"]["date"].dt.day < 9, "flooded"] = False  # S1 sees it from the 9th on
+    found = baselines.answer(["neighbour"], numbers, lines)["neighbour"]["test"]
+    assert found.loc[found["scene"] == "f0", "probability"].tolist() == [0, 0, 0, 0, 1, 1, 1]  # S2: the 8th
+
+
+def test_the_calendar_reads_nothing_but_the_day(numbers, lines):
+    found = baselines.answer(["calendar"], numbers, lines)["calendar"]["test"]
+    one, other = (found.loc[found["scene"] == scene, "probability"].to_numpy() for scene in ("f0", "f1"))
+    np.testing.assert_array_equal(one, other)
+    late = found.loc[found["scene"] == "f0", "date"].dt.day.to_numpy() >= 7
+    assert one[late].min() > one[~late].max()
+    changed = {
+        sensor: table.assign(
+            VH_mean=0.0, x=0.0, y=0.0, flooded=table["flooded"] ^ (table["split"] != "train")
+        )
+        for sensor, table in numbers.items()
+    }
+    again = baselines.answer(["calendar"], changed, lines)["calendar"]["test"]
+    pd.testing.assert_frame_equal(again, found)
+
+
+def test_two_images_of_a_day_are_told_by_the_calendars_of_both_sensors(numbers):
+    images = baselines.without_sensor(numbers)
+    calendar = baselines.fit("calendar", images[images["split"] == "train"])
+    day = images[images["date"].dt.day == 3].iloc[:1]
+    s1, s2, both = (
+        calendar.score(day.assign(S1=first, S2=second))[0]
+        for first, second in ((True, False), (False, True), (True, True))
+    )
+    assert both == pytest.approx((s1 + s2) / 2)
+
+
+def test_without_places_or_with_one_label_it_is_said(numbers, lines):
+    bare = {sensor: table.drop(columns=["x", "y"]) for sensor, table in numbers.items()}
+    with pytest.raises(ParameterError, match="'neighbour' needs the places of scenes"):
+        baselines.answer(["neighbour"], bare, lines)
+    baselines.answer(["calendar"], bare, lines)
+    dry = {sensor: table.assign(flooded=False) for sensor, table in numbers.items()}
+    with pytest.raises(DataError, match="all of one label"):
+        baselines.answer(["calendar"], dry, lines)
+
+
+def test_on_the_real_lists_the_neighbour_is_always_right_and_the_calendar_nearly(real_data):
+    """Who sees no pixel: place and date give the labels of the official test away."""
+    root = real_data / "sen12flood_lists"
+    images = reader.index(root)
+    places = flood.scene_places(reader.scenes(root, images))
+    listed = reader.passes(images)
+    split = flood.scene_splits([listed], 0.25)
+    known = listed.join(places, on="scene").assign(split=listed["scene"].map(split))
+    tables = {sensor: table.reset_index(drop=True) for sensor, table in known.groupby("sensor")}
+    test = baselines.without_sensor(tables).query("split == 'test'")
+    assert test["sensor"].value_counts().to_dict() == {"S1": 722, "S2": 456}
+    train = baselines.without_sensor(tables).query("split == 'train'")
+    right = {
+        name: ((baselines.fit(name, train).score(test) > 0.5) == test["flooded"])
+        .groupby(test["sensor"])
+        .mean()
+        for name in ("neighbour", "calendar")
+    }
+    assert right["neighbour"].to_dict() == {"S1": 1.0, "S2": 1.0}
+    assert right["calendar"]["S1"] == pytest.approx(0.867, abs=0.03)
+    assert right["calendar"]["S2"] == pytest.approx(0.941, abs=0.03)
 
 
 @pytest.mark.parametrize("use", ["answer", "own_scores"])

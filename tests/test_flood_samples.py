@@ -160,3 +160,40 @@ def test_the_store_has_the_images_scene_by_scene(images, files, twin, tmp_path):
     expected = np.maximum(10 * np.log10(np.moveaxis(series["image"].values, 1, -1)), -35)
     np.testing.assert_allclose(found["image"], expected, rtol=1e-5)
     assert found["label"].tolist() == series["flooded"].astype(int).values.tolist()
+
+
+# === Places ===
+
+
+def test_a_sample_knows_where_its_scene_lies(images, files, twin):
+    scenes = reader.scenes(twin, images)
+    table = flood.sample_table(images, files, twin, flood.Radar())
+    centre = scenes.loc[table["scene"], ["longitude", "latitude"]].to_numpy()
+    np.testing.assert_array_equal(table[["lon", "lat"]].to_numpy(), centre)
+    assert table[["x", "y"]].notna().all(axis=None)
+
+
+def test_metres_within_a_region_are_those_on_the_ground():
+    lon, lat = np.array([30.0, 30.05, 30.0, 120.0]), np.array([-33.0, -33.0, -33.4, 10.0])
+    scenes = pd.DataFrame({"longitude": lon, "latitude": lat}, index=list("abcd"))
+    places = flood.scene_places(scenes)
+    x, y = places[["x", "y"]].to_numpy().T
+    degree = np.pi / 180 * 6_371_000
+    assert np.hypot(x[1] - x[0], y[1] - y[0]) == pytest.approx(
+        0.05 * degree * np.cos(np.radians(33)), rel=0.01
+    )
+    assert np.hypot(x[2] - x[0], y[2] - y[0]) == pytest.approx(0.4 * degree, rel=0.01)
+    assert np.hypot(x[3] - x[0], y[3] - y[0]) > 5e6
+
+
+def test_real_test_scenes_lie_beside_training_scenes(real_data):
+    """Four are nearer in degrees, at the equator where a degree is longest; in metres they are like the rest."""
+    root = real_data / "sen12flood_lists"
+    scenes = reader.scenes(root, reader.index(root))
+    near = flood.nearest_training(scenes, scenes["published"])
+    assert len(near) == 68
+    assert near["adjoins"].sum() == 67
+    assert set(near.index[near["distance_deg"] < 0.046]) == {"30", "38", "45", "49"}
+    assert near["distance_m"].min() > 0.99 * 5120
+    assert near["distance_m"].median() == pytest.approx(5114, abs=10)
+    assert (scenes.loc[near["nearest"], "published"] == "train").all()

@@ -9,8 +9,10 @@ from eolab.flood import answers, baselines, delay, explore, report
 from eolab.flood.image_tables import features, image_table
 from eolab.flood.samples import (
     fingerprint,
+    nearest_training,
     sample_producer,
     sample_table,
+    scene_places,
     scene_splits,
     store_arrays,
     store_metadata,
@@ -32,9 +34,11 @@ __all__ = [
     "fingerprint",
     "image_table",
     "make_timelines",
+    "nearest_training",
     "report",
     "sample_producer",
     "sample_table",
+    "scene_places",
     "scene_splits",
     "select",
     "store_arrays",

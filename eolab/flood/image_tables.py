@@ -18,7 +18,7 @@ BRIGHT = 0.2  # reflectance of B02 above which ground is rarely that bright: clo
 SPECKLE_PX = 3  # side of the window that speckle is averaged in
 PERCENTILES = (5, 25, 50, 75, 95)
 WATER_INDICES = ("MNDWI", "NDWI")
-NO_STATISTIC = ("scene", "date", "flooded", "split", "water", "dark", "bright")
+NO_STATISTIC = ("scene", "date", "flooded", "split", "x", "y", "water", "dark", "bright")
 
 
 def image_table(store: Store, progress: bool = True) -> pd.DataFrame:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from eolab import splits
+from eolab.flood import explore
 from eolab.flood.sensors import Optical, Radar
 from eolab.readers import sen12flood as reader
 from eolab.readers.sen12flood_files import files_of
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 Sensor = Radar | Optical
 Size = tuple[int, int]
 COLUMNS = ["scene", "published", "sensor", "date", "flooded", "orbit", "full_coverage"]
+PLACE = ["lon", "lat", "x", "y"]
+EARTH_RADIUS_M = 6_371_000.0
+SIDE_M = 5_120.0
 
 
 def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, sensor: Sensor) -> pd.DataFrame:
@@ -37,8 +42,8 @@ def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, se
         sensor: Which channels are wanted: an image is left out where a file of one of them is bad.
 
     Returns:
-        Columns id, scene, published, sensor, date, flooded, orbit, full_coverage, and rows: labels of its
-        slices in `images`, joined by "+".
+        Columns id, scene, published, sensor, date, flooded, orbit, full_coverage, rows: labels of its slices
+        in `images`, joined by "+"; and lon, lat, x, y of the scene's centre, see :func:`scene_places`.
     """
     good = set(files.loc[files["status"] == "ok", "file"])
     table = reader.passes(images[images["sensor"] == sensor.sensor])
@@ -50,7 +55,46 @@ def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, se
     kept = [usable(rows) for rows in table["rows"]]
     table = table.loc[kept, [*COLUMNS, "rows"]].reset_index(drop=True)
     table.insert(0, "id", np.arange(len(table)))
-    return table
+    return table.join(scene_places(reader.scenes(root, images)), on="scene")
+
+
+def scene_places(scenes: pd.DataFrame) -> pd.DataFrame:
+    """Return where the centre of each scene is: lon and lat in degrees, x and y in metres, by scene.
+
+    Metres are those of a local equirectangular projection: each region (:func:`eolab.flood.explore.regions`)
+    is drawn in the scale of its own middle latitude. Distances are right to 1 % or so within a region, and
+    too long between regions.
+
+    Args:
+        scenes: Result of :func:`eolab.readers.sen12flood.scenes`.
+    """
+    lon, lat = scenes["longitude"], scenes["latitude"]
+    region = explore.regions(scenes)
+    middle = {name: places.groupby(region).transform("mean") for name, places in (("lon", lon), ("lat", lat))}
+    east = middle["lon"] + (lon - middle["lon"]) * np.cos(np.radians(middle["lat"]))
+    metres = EARTH_RADIUS_M * np.pi / 180  # a degree
+    return pd.DataFrame({"lon": lon, "lat": lat, "x": metres * east, "y": metres * lat})
+
+
+def nearest_training(scenes: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
+    """Return how near each test scene is to a training scene, nearest first.
+
+    Args:
+        scenes: Result of :func:`eolab.readers.sen12flood.scenes`.
+        split: "train", "test" or another word, by scene.
+
+    Returns:
+        By test scene: nearest, the training scene; distance_m and distance_deg between the centres, the
+        latter in the plane of longitude and latitude; adjoins: whether they share an edge, their centres a
+        scene's width of 5,120 m apart (5 % more at most), or overlap.
+    """
+    places, split = scene_places(scenes), split.reindex(scenes.index)
+    train, test = (places[split == part] for part in ("train", "test"))
+    distance, found = cKDTree(train[["x", "y"]].to_numpy()).query(test[["x", "y"]].to_numpy())
+    apart = test[["lon", "lat"]].to_numpy() - train[["lon", "lat"]].to_numpy()[found]
+    table = {"nearest": train.index[found], "distance_m": distance, "distance_deg": np.hypot(*apart.T)}
+    table["adjoins"] = distance <= 1.05 * SIDE_M
+    return pd.DataFrame(table, index=test.index).sort_values("distance_m")
 
 
 def scene_splits(tables: Iterable[pd.DataFrame], validation: float = 1 / 3, seed: int = 0) -> pd.Series:
