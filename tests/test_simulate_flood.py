@@ -42,14 +42,25 @@ def images(twin) -> pd.DataFrame:
 
 def test_the_lists_are_those_of_the_data_set(twin, images):
     block = json.loads((twin / "S1list.json").read_text())["0001"]
-    assert {"1", "count", "folder", "geo"} <= set(block)
+    assert {"1", "count", "folder", "geo", "urls"} <= set(block)
     assert set(block["1"]) == {"date", "FLOODING", "orbit", "filename"}
+    names = {Path(url).stem for url in block["urls"]}
+    assert names == {entry["filename"] for key, entry in block.items() if key.isdigit()}
     block = json.loads((twin / "S2list.json").read_text())["0001"]
+    assert "urls" not in block
     assert set(block["1"]) == {"date", "FLOODING", "FULL-DATA-COVERAGE", "filename"}
     assert images.attrs["rejected"] == []
     assert images["scene"].nunique() == 12
     published = images.groupby("scene")["published"].first()
     assert published.value_counts().to_dict() == {"train": 8, "test": 4}
+
+
+def test_radar_names_hold_times_of_a_day(images):
+    """A slice lasts 25 s; from 08:40 it ended at 08:65."""
+    names = images.loc[images["sensor"] == "S1", "filename"].str.split("_")
+    begin, end = (pd.to_datetime(names.str[place], format="%Y%m%dT%H%M%S") for place in (4, 5))
+    assert set(end - begin) == {pd.Timedelta(seconds=25)}
+    assert (begin.dt.normalize() == images.loc[begin.index, "date"]).all()
 
 
 def test_scenes_lie_in_their_regions_and_are_as_large_as_the_published(twin, images):
@@ -109,6 +120,16 @@ def test_clouds_hide_the_flood_when_it_comes():
                 (storms if 0 <= one.day - scene.onset <= 16 else other).append(one.clouds)
     assert np.mean(storms) > 0.8
     assert np.mean(other) < 0.4
+
+
+def test_a_cloud_alone_is_no_flood():
+    """Scenes that stay dry have as many clouded images as those that flood."""
+    shares = {True: [], False: []}
+    for scene in make_plan(0, 120, 0):
+        clouds = [one.clouds for one in scene.passes if one.sensor == "S2"]
+        shares[scene.onset != DRY].append(np.mean([share > 0.7 for share in clouds]))
+    assert np.mean(shares[False]) == pytest.approx(np.mean(shares[True]), abs=0.05)
+    assert np.mean(shares[True]) > 0.3
 
 
 def test_numbers_and_days_are_within_the_published_ranges():

@@ -4,14 +4,15 @@ The layout is that of IEEE DataPort, or on request that of Radiant MLHub. The tr
 are in it: SAR in EPSG:4326 with another shape beside optical images in UTM, bands of 60 m in files of their
 own size, index numbers out of order, two slices of one pass, images without VH, entries without a file,
 files that are missing, cut short, all zero or in no list, and series that end before the flood. Water
-follows the terrain and stays once it has come; clouds hide the ground most of all while it floods, wind
-roughens the water, and wet fields look like it.
+follows the terrain and stays once it has come; clouds hide the ground most of all while it floods, and just
+as much where the same storm brings no flood; wind roughens the water, and wet fields look like it.
 """
 
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,15 @@ from eolab.simulate.flood_ground import Ground, make_ground
 from eolab.simulate.flood_images import backscatter, coarser, on_grid, reflectance, slices, swath_edge
 from eolab.simulate.flood_plan import DRY, REGIONS, Pass, Scene, make_plan, stream
 
-VERSION = 1
+VERSION = 2
 """Of the generator; another version gives other pixels from the same seed."""
 
 TREES = ("lists", "collections")
 """The published trees: that of IEEE DataPort, and that of Radiant MLHub and Source Cooperative."""
 
 _COARSE = {"B01": 6, "B09": 6}  # bands of 60 m, in every third scene stored as such
+_SLICE = timedelta(seconds=25)
+_URL = "https://datapool.asf.alaska.edu/GRD_HD/{}/{}.zip"  # mission, product: of the published list
 _THREADS = 2  # NumPy and GDAL release the GIL
 _LEAST_SIZE, _MOST_SIZE, _MOST_SCENES = 48, 512, 2000
 
@@ -186,9 +189,9 @@ def _tiff(
 def _radar_name(one: Pass, scene: Scene) -> str:
     """Return a name as Sentinel-1 products have it."""
     mission = "S1A" if (one.day // 12 + scene.number) % 2 else "S1B"
-    start = {"whole": "030815", "first": "030815", "second": "030840"}[one.part]
-    start = start if one.orbit == "ASCENDING" else f"15{start[2:]}"
-    stop = f"{int(start) + 25:06d}"
+    hour, second = 3 if one.orbit == "ASCENDING" else 15, 40 if one.part == "second" else 15
+    begin = datetime.combine(one.date, time(hour, 8, second))
+    start, stop = f"{begin:%H%M%S}", f"{begin + _SLICE:%H%M%S}"
     day, mode = f"{one.date:%Y%m%d}", "1SSV" if one.single else "1SDV"
     datatake = f"{26_000 + one.day:06d}_{scene.number:06X}_{(7 * scene.number + one.day) % 65536:04X}"
     return f"{mission}_IW_GRDH_{mode}_{day}T{start}_{day}T{stop}_{datatake}"
@@ -212,6 +215,9 @@ def _write_lists(folder: Path, seed: int, plan: list[Scene], images: pd.DataFram
             block["count"] = sum("filename" in entry for entry in entries)
             block["folder"] = scene.name
             block["geo"] = {"type": "Polygon", "coordinates": [scene.ring]}
+            if sensor == "S1":
+                names = [entry["filename"] for entry in entries]
+                block["urls"] = [_URL.format(f"S{name[2]}", name) for name in names]
             blocks[scene.name] = block
     for sensor, blocks in lists.items():
         (folder / f"{sensor}list.json").write_text(json.dumps(blocks))

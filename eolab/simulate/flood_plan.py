@@ -1,9 +1,9 @@
 """What the flood twin holds: regions, scenes, the days of the floods and of the satellites' passes.
 
-A region is one weather event: its scenes flood within a few days of each other, or not at all. Over a scene
-Sentinel-1 passes every twelve days on one or two orbits; Sentinel-2 every five days, under clouds most of all
-while it floods, and nine of its images at most have files. In some scenes the Sentinel-1 series ends before
-the flood.
+A region is one weather event: a storm comes over all of its scenes within a few days, and they flood with
+it or not at all. Over a scene Sentinel-1 passes every twelve days on one or two orbits; Sentinel-2 every five
+days, under clouds most of all while the storm lasts, and nine of its images at most have files. In some
+scenes the Sentinel-1 series ends before the flood.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DRY = -1  # day of the onset of a scene that never floods
 MOST_OPTICAL = 9  # published images of Sentinel-2 a scene; later ones are listed without a file
 _FLOODED = 0.62  # share of the scenes that flood
 _EARLY_END = 0.25  # share of these whose Sentinel-1 series ends before
-_CLOUDY_DAYS = (-4, 16)  # around the onset
+_CLOUDY_DAYS = (-4, 16)  # around the day of the storm, whether the scene floods or not
 _CLOUDS = {0.0: 0.35, 0.05: 0.2, 0.2: 0.2, 0.5: 0.1, 0.9: 0.15}  # share of the scene: chance, at other times
 _FAULTS = {"": 0.93, "zero": 0.04, "truncated": 0.015, "missing": 0.015}
 
@@ -128,18 +128,18 @@ def _scene(seed: int, name: str, place: int) -> Scene:
     _, longitude, latitude, event = REGIONS[region]
     rng = stream(seed, 1, place)
     floods = (rank * 0.618 + region / len(REGIONS)) % 1 < _FLOODED
-    onset = event + int(rng.integers(-6, 7)) if floods else DRY
-    around = event if onset == DRY else onset
-    passes = [*_radar(rng, onset, around), *_optical(rng, onset, around)]
+    storm = event + int(rng.integers(-6, 7))
+    onset = storm if floods else DRY
+    passes = [*_radar(rng, onset, storm), *_optical(rng, storm)]
     order = sorted(passes, key=lambda one: (one.sensor, one.day, one.orbit, one.part))
     west = longitude + 0.06 * (rank % 8) + float(rng.uniform(-0.004, 0.004))
     south = latitude + 0.06 * (rank // 8) + float(rng.uniform(-0.004, 0.004))
     return Scene(name, region, round(west, 6), round(south, 6), onset, tuple(_with_faults(order, rng)))
 
 
-def _radar(rng: np.random.Generator, onset: int, around: int) -> list[Pass]:
-    """Passes of Sentinel-1 from some weeks before the event until some weeks after it."""
-    first, last = around - int(rng.integers(35, 60)), around + int(rng.integers(45, 70))
+def _radar(rng: np.random.Generator, onset: int, storm: int) -> list[Pass]:
+    """Passes of Sentinel-1 from some weeks before the storm until some weeks after it."""
+    first, last = storm - int(rng.integers(35, 60)), storm + int(rng.integers(45, 70))
     if onset != DRY and rng.random() < _EARLY_END:
         last = onset - 1
     passes: list[Pass] = []
@@ -155,13 +155,13 @@ def _radar(rng: np.random.Generator, onset: int, around: int) -> list[Pass]:
     return passes
 
 
-def _optical(rng: np.random.Generator, onset: int, around: int) -> list[Pass]:
-    """Passes of Sentinel-2; clouds hide the ground while it floods, and now and then at other times."""
-    start = max(around - int(rng.integers(22, 36)), 0)
+def _optical(rng: np.random.Generator, storm: int) -> list[Pass]:
+    """Passes of Sentinel-2; clouds hide the ground while a storm lasts, and now and then at other times."""
+    start = max(storm - int(rng.integers(22, 36)), 0)
     days = [start + 5 * k for k in range(int(rng.integers(7, 15))) if rng.random() > 0.08]
     passes = []
     for place, day in enumerate(d for d in days if d <= (LAST_DAY - FIRST_DAY).days):
-        stormy = onset != DRY and onset + _CLOUDY_DAYS[0] <= day <= onset + _CLOUDY_DAYS[1]
+        stormy = _CLOUDY_DAYS[0] <= day - storm <= _CLOUDY_DAYS[1]
         other = rng.choice(list(_CLOUDS), p=list(_CLOUDS.values()))
         clouds = rng.uniform(0.75, 1.0) if stormy else other
         named, covers = place < MOST_OPTICAL, rng.random() > 0.12
