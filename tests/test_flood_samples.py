@@ -187,7 +187,7 @@ def test_metres_within_a_region_are_those_on_the_ground():
 
 
 def test_real_test_scenes_lie_beside_training_scenes(real_data):
-    """Four are nearer in degrees, at the equator where a degree is longest; in metres they are like the rest."""
+    """Four are nearer in degrees, at the equator where a degree is long; in metres they are like the rest."""
     root = real_data / "sen12flood_lists"
     scenes = reader.scenes(root, reader.index(root))
     near = flood.nearest_training(scenes, scenes["published"])

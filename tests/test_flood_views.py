@@ -8,6 +8,7 @@ import pytest
 
 from eolab import flood
 from eolab.errors import ParameterError
+from eolab.flood import views
 from eolab.store import ArraySpec, write_store
 
 H, W, IMAGES = 6, 12, 8
@@ -47,21 +48,21 @@ def test_channels_come_in_the_order_asked_for(store, values, channels):
     assert view.size == (H, W)
 
 
-@pytest.mark.parametrize("side", [2, 3, 6])
+@pytest.mark.parametrize("side", [2, 3, 4, 5, 6])
 def test_a_shrunk_pixel_is_the_mean_of_the_values_in_its_square(store, values, side):
     view = flood.SensorView(store, ("B04", "B02"), side)
     rows = np.array([2, 7])
     found = view.images(rows)
     assert found.dtype == np.float32
-    assert found.shape == (2, H // side, W // side, 2)
-    assert view.size == (H // side, W // side)
+    assert view.size == {2: (3, 6), 3: (2, 4), 4: (2, 3), 5: (2, 3), 6: (1, 2)}[side]
+    assert found.shape == (2, *view.size, 2)
     for place in np.ndindex(found.shape):
         n, y, x, band = place
         square = values[rows[n], y * side : y * side + side, x * side : x * side + side, 1 - band]
         seen = square[~np.isnan(square)]
         expected = seen.mean() if len(seen) else np.nan
         np.testing.assert_allclose(found[place], expected, rtol=1e-5, atol=1e-6)
-    assert np.isnan(found).any() == (side < 4)
+    assert side > 3 or np.isnan(found).any()
 
 
 def test_statistics_are_those_of_the_chosen_channels_in_training_images(store, values):
@@ -83,12 +84,18 @@ def test_a_channel_that_the_store_lacks_is_named(store):
         flood.SensorView(store, ("B02", "MNDVI"))
 
 
-@pytest.mark.parametrize("shrink", [0, -2, 4, 12])
+@pytest.mark.parametrize("shrink", [0, -2, 7, 12])
 def test_squares_that_do_not_fit_are_refused(store, shrink):
-    with pytest.raises(
-        ParameterError, match=f"shrink is {shrink}: expected a divisor of the images' 6 and 12"
-    ):
+    with pytest.raises(ParameterError, match=f"shrink is {shrink}: expected 1 to 6, for images of 6 × 12"):
         flood.SensorView(store, ("B02",), shrink)
+
+
+@pytest.mark.parametrize("side", [2, 4, 8])
+def test_every_side_of_the_sweep_serves_the_reports_images(side):
+    images = np.ones((1, 522, 544, 1), np.float32)
+    found = views._shrunk(images, side)
+    assert found.shape == (1, -(-522 // side), 544 // side, 1)
+    assert (found == 1).all()  # the last row is the mean of what it has
 
 
 def test_a_sensor_without_channels_is_left_out(store):

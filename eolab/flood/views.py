@@ -19,10 +19,11 @@ class SensorView:
     Attributes:
         store: See :func:`eolab.flood.store_arrays`.
         channels: Names of the channels, in the order that the network reads them.
-        shrink: Side of the squares of pixels that become one, their mean; 1 for images as they are.
+        shrink: Side of the squares of pixels that become one, their mean; 1 for images as they are. Where
+            squares do not fill the images, the last ones have the rows and columns that are left.
 
     Raises:
-        ParameterError: If a channel is not in the store, or `shrink` does not divide the images.
+        ParameterError: If a channel is not in the store, or squares are larger than the images.
     """
 
     store: Store
@@ -38,9 +39,10 @@ class SensorView:
                     "Or write it with 02_preprocess."
                 )
         rows, columns = self.store.arrays_spec["image"].shape[:2]
-        if self.shrink < 1 or rows % self.shrink or columns % self.shrink:
+        most = min(rows, columns)
+        if not 1 <= self.shrink <= most:
             raise ParameterError(
-                f"shrink is {self.shrink}: expected a divisor of the images' {rows} and {columns} pixels."
+                f"shrink is {self.shrink}: expected 1 to {most}, for images of {rows} × {columns}."
             )
 
     @property
@@ -52,7 +54,7 @@ class SensorView:
     def size(self) -> tuple[int, int]:
         """Rows and columns of the images."""
         rows, columns = self.store.arrays_spec["image"].shape[:2]
-        return rows // self.shrink, columns // self.shrink
+        return -(-rows // self.shrink), -(-columns // self.shrink)
 
     @property
     def statistics(self) -> pd.DataFrame:
@@ -70,6 +72,9 @@ class SensorView:
 
 def _shrunk(images: np.ndarray, side: int) -> np.ndarray:
     """Return images whose pixels are means over squares, of the values that there are."""
+    short = [-length % side for length in images.shape[1:3]]
+    if any(short):
+        images = np.pad(images, ((0, 0), (0, short[0]), (0, short[1]), (0, 0)), constant_values=np.nan)
     n, height, width, channels = images.shape
     squares = images.reshape(n, height // side, side, width // side, side, channels)
     seen = np.isfinite(squares)
