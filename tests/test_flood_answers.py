@@ -514,3 +514,30 @@ def test_balanced_accuracy_of_one_label_is_undefined():
     by_name = found.set_index("statistic")["estimate"]
     assert np.isnan(by_name["balanced_accuracy"])
     assert by_name["recall"] == 0.5
+
+
+def test_scores_by_sensor_are_those_of_the_steps_with_its_images():
+    table = answered(
+        ("a", "2019-01-01", False, 0.1, True, False),
+        ("a", "2019-01-02", True, 0.2, True, False),
+        ("b", "2019-01-02", True, 0.8, True, True),
+    )
+    options = {"statistics": ["accuracy"], "replicates": 5}
+    found = answers.sensor_scores({"net": table}, {"image": {"net": 0.5}}, **options)
+    rows = found.set_index("level")[["estimate", "samples"]]
+    assert rows.to_dict("index") == {
+        "image, S1": {"estimate": pytest.approx(2 / 3), "samples": 3},
+        "image, S2": {"estimate": 1.0, "samples": 1},
+    }
+    alone = answers.sensor_scores({"net": table.assign(S2=False)}, {"image": {"net": 0.5}}, **options)
+    assert set(alone["level"]) == {"image, S1"}
+
+
+def test_a_flood_that_the_other_sensor_saw_is_none_in_a_series_of_one(tables):
+    seen = {"S1": tables["S1"].assign(flooded=False), "S2": tables["S2"].assign(flooded=True)}
+    alone, both = make_timelines({"S1": seen["S1"]}, "late"), make_timelines(seen, "late")
+    assert [int(lines[0].labels[0]) for lines in (alone, both)] == [0, 1]
+    told = answers.answer_table(alone, [np.array([0.4]) for _ in alone])
+    options = {"levels": ["scene"], "statistics": ["accuracy"], "replicates": 5}
+    found = answers.series_scores("net", told, told, "S1", **options)
+    assert found.loc[0, ["level", "estimate", "samples"]].tolist() == ["scene, S1", 1.0, len(alone)]

@@ -174,6 +174,43 @@ def scores(
     return table[["level", *table.columns.drop("level")]]
 
 
+def sensor_scores(
+    answers: Answers, limits: Mapping[str, Mapping[str, float]], **options: Any
+) -> pd.DataFrame:
+    """Score the steps that have an image of each sensor: levels "image, S1" and "image, S2".
+
+    Args:
+        answers: Table of answers by name, of the same steps.
+        limits: Result of :func:`thresholds`.
+        **options: Of :func:`scores`, but for `levels` and `sensor`.
+    """
+    first = next(iter(answers.values()))
+    parts = [
+        scores(answers, limits, levels=["image"], sensor=sensor, **options).assign(level=f"image, {sensor}")
+        for sensor in SENSORS
+        if (first[sensor].astype(bool) & ~first["padded"].astype(bool)).any()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def series_scores(
+    name: str, validation: pd.DataFrame, test: pd.DataFrame, sensor: str, **options: Any
+) -> pd.DataFrame:
+    """Score a network of one sensor on this sensor's series alone: levels such as "image, S1", "scene, S1".
+
+    A scene whose flood only the other sensor saw is dry here.
+
+    Args:
+        name: Of the network.
+        validation: Its answers on timelines of the sensor alone; they choose the thresholds.
+        test: Likewise; these are scored.
+        sensor: Which one.
+        **options: Of :func:`scores`, but for `sensor`.
+    """
+    found = scores({name: test}, thresholds({name: validation}), **options)
+    return found.assign(level=found["level"] + f", {sensor}")
+
+
 def region_scores(
     answers: Answers,
     limits: Mapping[str, Mapping[str, float]],
