@@ -17,6 +17,8 @@ from eolab.simulate import flood as twins
 def test_the_real_lists_give_the_published_facts(real_data):
     table = explore.facts(reader.index(real_data / "sen12flood_lists"))
     assert table["here"].tolist() == pytest.approx(table["published"].tolist(), abs=0.05)
+    shown = table.to_csv(index=False)
+    assert "scenes,335,335\n" in shown  # not 335.0
 
 
 def test_real_scenes_lie_in_a_few_regions(real_data):

@@ -207,6 +207,15 @@ def test_the_threshold_of_patches_is_chosen_on_validation_patches():
     assert found["patches"] == 3
 
 
+def test_patches_that_all_score_nearly_one_are_told_apart():
+    """Hundredths ended at 0.99, and every patch was said to have a landslide."""
+    score = {"validation": np.array([0.999, 0.998, 0.994, 0.993]), "test": np.array([0.9985, 0.9935])}
+    has = {"validation": np.array([True, True, False, False]), "test": np.array([True, False])}
+    found = landslide.detect_patches(score, has)
+    assert found["threshold"] == pytest.approx(0.996)
+    assert found["f1"] == 1
+
+
 def test_gains_are_differences_of_scores_on_the_same_patches():
     rng = np.random.default_rng(0)
     truth = (rng.random((12, 6, 6)) < 0.3).astype(np.uint8)

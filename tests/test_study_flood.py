@@ -23,6 +23,7 @@ CHAIN = tuple(runs.study.load("flood").notebooks)
 SWEEPS = runs.study.load("flood").sweeps
 TRAIN = "03_train_convlstm"
 BASELINES = ("majority", "water_index", "dark_radar", "statistics_s1", "statistics_s2")
+WITHOUT_PIXELS = ("calendar", "neighbour")
 
 only_run = functools.partial(study_runs.only_run, "flood")
 start = functools.partial(study_runs.start, "flood")
@@ -97,7 +98,7 @@ def test_figures_are_there_captioned_and_not_blank(simulated):
 @pytest.mark.notebook
 def test_both_sensors_together_beat_every_baseline_where_clouds_hide_the_flood(simulated):
     found = estimates(only_run(simulated, TRAIN).table("hidden"), "balanced_accuracy")
-    assert set(found.index) == {"convlstm", *BASELINES}
+    assert set(found.index) == {"convlstm", *BASELINES, *WITHOUT_PIXELS}
     for name in BASELINES:
         assert found["convlstm"] > found[name]
 
@@ -108,6 +109,22 @@ def test_the_network_beats_the_majority_per_image_and_per_scene(simulated):
     for level in ("image", "scene"):
         found = estimates(table, "balanced_accuracy", level)
         assert found["convlstm"] > found["majority"] == 0.5
+
+
+@pytest.mark.notebook
+def test_the_report_profile_runs_to_its_end_with_its_settings(tmp_path):
+    small = {"dataset": "flood_twin", "rows": 48, "columns": 64, "epochs": 1, "replicates": 20, "strips": 0}
+    settings = [f"{name}={value}" for name, value in small.items()]
+    chosen = ("02_preprocess", TRAIN)
+    eolab(
+        "run", "flood", "--profile", "report", "--only", *chosen, "--set", *settings, "--out", str(tmp_path)
+    )
+    for notebook in chosen:
+        record = only_run(tmp_path, notebook)
+        assert record.status == "done"
+        for name, value in runs.study.load("flood").values(notebook, "report").items():
+            assert record.params[name] == small.get(name, value), name
+    assert only_run(tmp_path, TRAIN).metrics["parameters"] > 0
 
 
 @pytest.mark.notebook
@@ -153,7 +170,35 @@ def test_padded_steps_are_shown_beside_scores_without_them(simulated):
 def test_images_of_one_sensor_are_scored_alone(simulated):
     table = only_run(simulated, "05_results").table("by_sensor").set_index("level")
     answers = only_run(simulated, TRAIN).table("answers")
-    assert table["samples"].to_dict() == {name: int(answers[name].sum()) for name in ("S1", "S2")}
+    assert table["samples"].to_dict() == {f"image, {name}": int(answers[name].sum()) for name in ("S1", "S2")}
+    assert table["authors"].to_dict() == {"image, S1": 0.875, "image, S2": 0.930}
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize(
+    ("settings", "levels", "sensors"),
+    [
+        (("join=late",), {"scene"}, ""),
+        (("join=pad",), {"image", "scene", "image, S1", "image, S2"}, "both"),
+        (("join=late", "optical=[]"), {"scene", "scene, S1"}, ""),
+        (("radar=[]",), {"image", "scene", "image, S2", "scene, S2"}, "S2"),
+    ],
+)
+def test_results_take_every_join_and_sensor(simulated, tmp_path, settings, levels, sensors):
+    """After a run with one answer a scene the results ended in an EmptyDataError."""
+    for notebook in ("02_preprocess", "04_train_baselines"):
+        shutil.copytree(simulated / "flood" / notebook, tmp_path / "flood" / notebook)
+    quick = ("epochs=1", "strips=0", "replicates=20", "beside=[majority, statistics_s2]", *settings)
+    options = [word for setting in quick for word in ("--set", setting)]
+    eolab("run", "flood", "--only", TRAIN, "--out", str(tmp_path), *options)
+    eolab("run", "flood", "--only", "05_results", "--out", str(tmp_path))
+    assert set(only_run(tmp_path, TRAIN).table("scores")["level"]) == levels
+    results = only_run(tmp_path, "05_results")
+    assert results.status == "done"
+    told = results.table("delays").set_index("name")["sensors"]
+    assert told.to_dict() == (
+        {"convlstm": sensors, "majority": "none", "statistics_s2": "S2"} if sensors else {}
+    )
 
 
 @pytest.mark.notebook

@@ -69,7 +69,8 @@ def facts(images: pd.DataFrame) -> pd.DataFrame:
         len(wet[1] - wet[0]),
         int(first["flooded"].sum()),
     ]
-    return pd.DataFrame({"fact": list(PUBLISHED), "here": here, "published": list(PUBLISHED.values())})
+    numbers = {"here": here, "published": list(PUBLISHED.values())}  # as objects: a count has no decimals
+    return pd.DataFrame({"fact": list(PUBLISHED), **numbers}, dtype=object)
 
 
 def reasons(files: pd.DataFrame) -> pd.DataFrame:

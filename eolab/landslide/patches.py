@@ -135,6 +135,9 @@ def detect_patches(
 ) -> dict[str, float]:
     """Score the detection of test patches at the threshold with the best F1 on validation patches.
 
+    The thresholds tried lie between the validation scores: the highest of many pixels is nearly 1 in every
+    patch, and hundredths would tell none apart.
+
     Args:
         score: Of the patches (N,) of "validation" and "test".
         has_landslide: Whether they have one, likewise.
@@ -142,9 +145,17 @@ def detect_patches(
     Returns:
         As :func:`eolab.evaluation.patch_detection`, and ``threshold``.
     """
-    limit = postprocess.choose_threshold(score["validation"], has_landslide["validation"].astype(np.uint8))
+    truth = has_landslide["validation"].astype(np.uint8)
+    limits = _between(score["validation"])
+    limit = postprocess.choose_threshold(score["validation"], truth, thresholds=limits)
     found = evaluation.patch_detection(has_landslide["test"], score["test"], limit)
     return found | {"threshold": limit}
+
+
+def _between(values: np.ndarray) -> np.ndarray:
+    """Return one threshold for each way to cut some values in two, and the lowest value."""
+    values = np.unique(np.asarray(values, np.float64))
+    return np.concatenate([values[:1], (values[1:] + values[:-1]) / 2])
 
 
 def detection_table(detection: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
