@@ -221,7 +221,7 @@ def test_bad_calls_are_sentences(saved, tmp_path):
         predictor({name: inputs[name] for name in ("image", "valid")})
     with pytest.raises(ParameterError, match="one length"):
         predictor({**inputs, "day": inputs["day"][:3]})
-    with pytest.raises(ParameterError, match=r"shape \(N.*cut or resample them to that shape, or load a model"):
+    with pytest.raises(ParameterError, match=r"shape \(N.*cut or resample them to that shape, or load"):
         predictor({**inputs, "image": inputs["image"][..., :1]})
 
 

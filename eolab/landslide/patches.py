@@ -147,7 +147,7 @@ def detect_patches(
     """
     truth = has_landslide["validation"].astype(np.uint8)
     limits = _between(score["validation"])
-    limit = postprocess.choose_threshold(score["validation"], truth, thresholds=limits)
+    limit = postprocess.choose_threshold(score["validation"], truth, thresholds=limits.tolist())
     found = evaluation.patch_detection(has_landslide["test"], score["test"], limit)
     return found | {"threshold": limit}
 

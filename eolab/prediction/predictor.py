@@ -72,8 +72,8 @@ class Predictor:
             if expected is not None and not fits(values.shape[1:], expected):
                 shape = ", ".join("any" if axis is None else str(axis) for axis in expected)
                 raise ParameterError(
-                    f"The model takes {name} of shape (N, {shape}), found {values.shape}: cut or resample them "
-                    "to that shape, or load a model that was trained on theirs."
+                    f"The model takes {name} of shape (N, {shape}), found {values.shape}: cut or resample "
+                    "them to that shape, or load a model that was trained on theirs."
                 )
 
     def _batch(self, arrays: Inputs, start: int, size: int) -> np.ndarray:
