@@ -124,7 +124,8 @@ def test_batches_are_bounded_by_bytes(saved):
 def test_images_of_another_size_are_refused(saved):
     predictor = prediction.load(saved[0])
     with pytest.raises(
-        ParameterError, match=r"takes image of shape \(N, 32, 32, 4\): found \(1, 32, 40, 4\)"
+        ParameterError,
+        match=r"takes image of shape \(N, 32, 32, 4\), found \(1, 32, 40, 4\): cut or resample",
     ):
         predictor({"image": np.zeros((1, SIZE, 40, BANDS), np.float32)})
 
