@@ -191,10 +191,19 @@ def test_gains_over_baselines_are_paired(simulated):
 
 
 @pytest.mark.notebook
+def test_the_gain_of_a_stack_by_patches_is_paired(simulated):
+    metrics = only_run(simulated, "06_tabular").metrics
+    found, gain = metrics["detection"], metrics["gain_patch_f1"]
+    assert gain["estimate"] == pytest.approx(found["both"]["f1"] - found["network"]["f1"])
+    assert gain["low"] <= gain["estimate"] <= gain["high"]
+
+
+@pytest.mark.notebook
 def test_exports_agree_with_keras(simulated):
     table = only_run(simulated, "07_small_models").table("portable").set_index(["engine", "precision"])
     assert table.loc[("litert", "float16"), "mask_iou"] > 0.99
-    assert table.loc[("litert", "int8"), "mask_iou"] > 0.85
+    assert table.loc[("litert", "int8"), "mask_iou"] > 0.95  # 0.987 measured
+    assert table.loc[("onnx", "float32"), "mask_iou"] > 0.99
     assert table.loc[("onnx", "float32"), "max_difference"] < 1e-3
     sizes = table["size_mb"]
     assert sizes["litert", "int8"] < 0.5 * sizes["litert", "float32"]
