@@ -8,6 +8,7 @@ import sys
 import types
 import zipfile
 from collections import OrderedDict
+from pathlib import Path
 
 import keras
 import model_harness as harness
@@ -449,54 +450,14 @@ def test_a_file_of_another_keras_network_is_named(other, tmp_path):
 # --- PyTorch itself ----------------------------------------------------------------------------------------
 
 
-def torch_resnet(bands: int):
-    """A plain ResNet-50 in PyTorch whose parts have timm's names."""
-    from torch import nn
-
-    class Bottleneck(nn.Module):
-        def __init__(self, inside: int, middle: int, stride: int) -> None:
-            super().__init__()
-            self.conv1, self.bn1 = nn.Conv2d(inside, middle, 1, bias=False), nn.BatchNorm2d(middle)
-            self.conv2 = nn.Conv2d(middle, middle, 3, stride, 1, bias=False)
-            self.bn2 = nn.BatchNorm2d(middle)
-            self.conv3, self.bn3 = nn.Conv2d(middle, 4 * middle, 1, bias=False), nn.BatchNorm2d(4 * middle)
-            self.relu, self.downsample = nn.ReLU(), None
-            if stride > 1 or inside != 4 * middle:
-                conv = nn.Conv2d(inside, 4 * middle, 1, stride, bias=False)
-                self.downsample = nn.Sequential(conv, nn.BatchNorm2d(4 * middle))
-
-        def forward(self, x):
-            y = self.relu(self.bn1(self.conv1(x)))
-            y = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(y)))))
-            return self.relu(y + (x if self.downsample is None else self.downsample(x)))
-
-    class ResNet(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv1, self.bn1 = nn.Conv2d(bands, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
-            self.relu, self.maxpool = nn.ReLU(), nn.MaxPool2d(3, 2, 1)
-            inside = 64
-            for stage, blocks in enumerate(BLOCKS[50]):
-                middle, layers = 64 * 2**stage, []
-                for block in range(blocks):
-                    layers.append(Bottleneck(inside, middle, 2 if stage and not block else 1))
-                    inside = 4 * middle
-                setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
-            self.fc = nn.Linear(inside, 10)
-
-        def forward(self, x):
-            x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-            x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-            return x.mean((2, 3))
-
-    return ResNet()
-
-
 @pytest.mark.slow
-def test_a_real_pytorch_network_answers_alike(tmp_path):
+def test_a_real_pytorch_network_answers_alike(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: name a CPU build in PYTHONPATH")
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    from torch_resnet import ResNet50
+
     torch.manual_seed(0)
-    source = torch_resnet(13)
+    source = ResNet50(13, 10)
     for name, values in source.state_dict().items():
         if name.endswith("running_mean"):
             values.normal_(0, 0.3)
@@ -518,7 +479,7 @@ def test_a_real_pytorch_network_answers_alike(tmp_path):
     )
     image = digital_numbers(size=120)
     with torch.inference_mode():
-        expected = source(torch.from_numpy(image.transpose(0, 3, 1, 2) / 10_000)).numpy()
+        expected = source.features(torch.from_numpy(image.transpose(0, 3, 1, 2) / 10_000)).numpy()
     for file in ("checkpoint.pth", "plain.pth", "x.safetensors"):
         network = build(bands=13, std=[10_000.0] * 13, width=1.0, size=120)
         weights.load(network, tmp_path / file, L1C_BANDS)

@@ -1,0 +1,187 @@
+"""Training and prediction of ResNet-50 on patches: Keras beside the same network in plain PyTorch.
+
+    PYTHONPATH=<folder of PyTorch> python benchmarks/patch_throughput.py
+    PYTHONPATH=<folder of PyTorch> python benchmarks/patch_throughput.py --precision bfloat16
+
+PyTorch's network is measured as written, and at its best: bfloat16 products and channels last in memory, on a
+GPU compiled too. Keras begins with its weights, and both must answer alike before anything is measured.
+Rates are images a second of wall time and of processor time, medians of some rounds after a warm-up, in which
+the contestants take turns. Each has one thread unless told otherwise: on a machine that others use, PyTorch's
+wait for each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from scenes_throughput import Contestant, limit_threads, rates
+
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.05}  # of probabilities
+LEARNING_RATE = 1e-3
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batch", type=int, default=32, help="patches a step")
+    parser.add_argument("--steps", type=int, default=2, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
+    parser.add_argument("--size", type=int, default=120, help="pixels of a patch's side")
+    parser.add_argument("--bands", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=1, help="of each library")
+    parser.add_argument("--classes", type=int, default=19)
+    parser.add_argument(
+        "--precision", default="float32", help="of Keras: float32, bfloat16, on a GPU float16"
+    )
+    return parser.parse_args()
+
+
+def data(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Return patches (N, H, W, C) and labels (N, K)."""
+    rng, count = np.random.default_rng(0), options.batch * options.steps
+    image = rng.standard_normal((count, options.size, options.size, options.bands), np.float32)
+    return image, (rng.random((count, options.classes)) < 0.15).astype(np.float32)
+
+
+def keras_network(options: argparse.Namespace) -> Any:
+    from eolab import losses, models
+
+    sizes = {"size": options.size, "bands": options.bands, "classes": options.classes}
+    network = models.build("resnet50_patch", **sizes)
+    how = models.compile_options("resnet50_patch")
+    network.compile("adam", losses.build_multilabel("bce"), **how)
+    return network
+
+
+def keras_contestant(network: Any, options: argparse.Namespace) -> Contestant:
+    image, labels = data(options)
+    inputs = {"image": image}
+    return Contestant(
+        lambda: network.fit(inputs, labels, batch_size=options.batch, verbose=0),
+        lambda: network.predict(inputs, batch_size=options.batch, verbose=0),
+        sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
+    )
+
+
+def torch_contestants(options: argparse.Namespace, network: Any) -> dict[str, Contestant]:
+    """Return the ways of PyTorch, none where it is missing; puts its weights into the Keras network."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        print("PyTorch is missing: Keras is measured alone.")
+        return {}
+    from torch_resnet import ResNet50
+
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    ways: dict[str, dict[str, bool]] = {"as written": {}, "at its best": {"best": True}}
+    if torch.cuda.is_available():
+        ways["compiled"] = {"best": True, "compiled": True}
+    made = {name: ResNet50(options.bands, options.classes) for name in ways}
+    copy_weights(made["as written"], network, options)
+    check(made["as written"], network, options)
+    return {f"PyTorch, {name}": torch_contestant(made[name], options, **how) for name, how in ways.items()}
+
+
+def copy_weights(source: Any, network: Any, options: argparse.Namespace) -> None:
+    import torch
+
+    from eolab.models.patches import weights
+
+    bands = [str(number) for number in range(options.bands)]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "resnet50.pth"
+        torch.save(source.state_dict(), file)
+        weights.load(network, file, bands, published=bands)
+    last = source.fc.weight.detach().numpy().T, source.fc.bias.detach().numpy()
+    network.get_layer("logits").set_weights(last)
+
+
+def check(source: Any, network: Any, options: argparse.Namespace) -> None:
+    """Stop where the two do not answer alike."""
+    import torch
+
+    image = data(options)[0][: options.batch]
+    with torch.inference_mode():
+        expected = torch.sigmoid(source.eval()(torch.from_numpy(image).permute(0, 3, 1, 2))).numpy()
+    found = np.asarray(network.predict_on_batch({"image": image}), np.float32)
+    difference = float(np.abs(found - expected).max())
+    print(f"Largest difference of probabilities: {difference:.1e} (spread {expected.std():.1e})")
+    if not difference <= TOLERANCE[options.precision]:
+        sys.exit(f"The networks are not the same: expected up to {TOLERANCE[options.precision]:g}.")
+
+
+def torch_contestant(
+    network: Any, options: argparse.Namespace, best: bool = False, compiled: bool = False
+) -> Contestant:
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    images, labels = (torch.from_numpy(values) for values in data(options))
+    images = images.permute(0, 3, 1, 2)  # (N, C, H, W), still channels last in memory
+    images = images if best else images.contiguous()
+    network = network.to(device, memory_format=torch.channels_last) if best else network.to(device)
+    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    call = torch.compile(network) if compiled else network
+    half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=best)
+
+    def train() -> None:
+        network.train()
+        for rows in torch.randperm(len(images)).split(options.batch):
+            optimizer.zero_grad()
+            given, truth = images[rows].to(device), labels[rows].to(device)
+            with half:
+                logits = call(given.contiguous(memory_format=torch.channels_last) if best else given)
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), truth)
+            loss.backward()
+            optimizer.step()
+        loss.item()
+
+    def predict() -> None:
+        network.eval()
+        with torch.inference_mode(), half:
+            for rows in images.split(options.batch):
+                call(rows.to(device)).float().sigmoid().cpu()
+
+    return Contestant(train, predict, sum(weight.numel() for weight in network.parameters()))
+
+
+def main() -> None:
+    options = arguments()
+    import keras
+
+    from eolab import training
+
+    limit_threads(options.threads)
+    print(training.set_up(0, options.precision))
+    network = keras_network(options)
+    others = torch_contestants(options, network)
+    contestants = {f"Keras, {options.precision}": keras_contestant(network, options), **others}
+    found = rates(contestants, options.batch * options.steps, options.rounds)
+    print(
+        f"ResNet-50, {options.bands} x {options.size} x {options.size}, batch {options.batch}, "
+        f"{next(iter(contestants.values())).weights:,} weights, backend {keras.backend.backend()}, "
+        f"threads {options.threads}, load {os.getloadavg()[0]:.1f}"
+    )
+    print(f"{'images/s':32} {'wall':>8} {'× PyTorch':>10} {'processor':>10} {'× PyTorch':>10}")
+    for action in ("train", "predict"):
+        base = found.get("PyTorch, as written", {}).get(action, (np.nan, np.nan))
+        for name, actions in found.items():
+            wall, processor = actions[action]
+            print(
+                f"{f'{action}, {name}':32} {wall:8.1f} {wall / base[0]:10.2f} {processor:10.1f} "
+                f"{processor / base[1]:10.2f}"
+            )
+
+
+if __name__ == "__main__":
+    main()
