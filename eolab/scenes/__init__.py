@@ -4,7 +4,9 @@ Sumbul et al. 2019 (https://doi.org/10.1109/IGARSS.2019.8900532) and, version 2,
 (https://doi.org/10.48550/arXiv.2407.03653).
 """
 
+from eolab.scenes import explore, report
 from eolab.scenes.balance import class_frequencies
+from eolab.scenes.choices import Timed, colours, likeness, split_rows, take, telling
 from eolab.scenes.samples import (
     encode,
     projection,
@@ -17,14 +19,22 @@ from eolab.scenes.samples import (
 from eolab.splits import balanced_rows, positive_weights
 
 __all__ = [
+    "Timed",
     "balanced_rows",
     "class_frequencies",
+    "colours",
     "encode",
+    "explore",
+    "likeness",
     "positive_weights",
     "projection",
+    "report",
     "sample_producer",
     "sample_table",
     "split_column",
+    "split_rows",
     "store_arrays",
     "store_metadata",
+    "take",
+    "telling",
 ]
