@@ -183,7 +183,7 @@ def label_matrix(
     for k, name in enumerate(rows.index):
         shown[k, list(table.columns).index(name)] = np.nan  # a class with itself says nothing
     height, width = shown.shape
-    figure, ax = plt.subplots(figsize=(4.4 + 0.24 * width, 3.4 + 0.21 * height))
+    figure, ax = plt.subplots(figsize=(4.4 + 0.24 * width, max(4.8, 3.4 + 0.21 * height)))
     top = max(float(np.nanmax(shown)), 1.0) if np.isfinite(shown).any() else 1.0
     colors = plt.get_cmap("Blues").with_extremes(bad="#dddddd")
     drawn = ax.imshow(shown, cmap=colors, vmin=0, vmax=top, aspect="auto")
@@ -298,7 +298,7 @@ Lines = list[tuple[str, str]]
 def _answers(truth: np.ndarray, probability: np.ndarray, threshold: Any, names: Sequence[str]) -> Lines:
     """Return lines of text with their colours: true labels first, each by probability."""
     true, said = np.asarray(truth) == 1, probability >= np.asarray(threshold)
-    order = sorted(np.flatnonzero(true | said), key=lambda k: (not true[k], -probability[k]))
+    order = sorted(np.flatnonzero(true | said).tolist(), key=lambda k: (not true[k], -probability[k]))
     lines: Lines = []
     for k in order:
         mark, color = ("+", HIT) if true[k] and said[k] else ("−", MISSED) if true[k] else ("×", WRONG)

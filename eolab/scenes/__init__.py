@@ -6,7 +6,7 @@ Sumbul et al. 2019 (https://doi.org/10.1109/IGARSS.2019.8900532) and, version 2,
 
 from eolab.scenes import explore, report
 from eolab.scenes.balance import class_frequencies
-from eolab.scenes.choices import Timed, colours, likeness, split_rows, take, telling
+from eolab.scenes.choices import Timed, colours, likeness, regrouped, split_rows, take, telling
 from eolab.scenes.samples import (
     encode,
     projection,
@@ -28,6 +28,7 @@ __all__ = [
     "likeness",
     "positive_weights",
     "projection",
+    "regrouped",
     "report",
     "sample_producer",
     "sample_table",

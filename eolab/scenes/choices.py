@@ -13,8 +13,9 @@ import pandas as pd
 from eolab import splits
 from eolab.baselines_multilabel import image_statistics
 from eolab.errors import DataError
+from eolab.legends.bigearthnet import class_set
 from eolab.scenes.samples import PART, encode
-from eolab.store import Store
+from eolab.store import ArraySpec, Store, open_store
 
 Produce = Callable[[pd.DataFrame], dict[str, np.ndarray]]
 
@@ -59,19 +60,42 @@ def take(table: pd.DataFrame, classes: str, share: float, seed: int = 0) -> pd.D
 
 
 def split_rows(store: Store, share: float = 1.0, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return the rows of train, validation and test; of train a share that keeps that of each label.
+    """Return the rows of train, validation and test that have a label; of train a share, stratified by label.
 
     Raises:
         DataError: If a split is empty.
     """
     split = store.table["split"].astype(str).to_numpy()
-    rows = {name: np.flatnonzero(split == name) for name in ("train", "validation", "test")}
+    labelled = (np.asarray(store.arrays["label"]) == 1).any(axis=1)
+    rows = {name: np.flatnonzero((split == name) & labelled) for name in ("train", "validation", "test")}
     empty = [name for name, found in rows.items() if not len(found)]
     if empty:
         raise DataError(f"{store.path} has no patch for {' and '.join(empty)}: choose another split.")
     if share != 1:
         rows["train"] = splits.fraction(store.arrays["label"], rows["train"], share, seed)
     return rows
+
+
+def regrouped(store: Store, classes: str) -> Store:
+    """Return a store with the labels of another set of classes; its files stay as they are.
+
+    Args:
+        store: Store of the study, whose table has the published labels.
+        classes: Name of the set of classes; empty for the store's own.
+
+    Raises:
+        DataError: If a published label joins classes that the set keeps apart.
+    """
+    if classes in ("", store.metadata["classes"]):
+        return store
+    view, legend = open_store(store.path), class_set(classes).legend
+    labels = encode(view.table, classes)
+    spec = ArraySpec(("class",), (len(legend),), "uint8", dict(view.arrays_spec["label"].attrs))
+    view.arrays_spec = view.arrays_spec | {"label": spec}
+    view.arrays = view.arrays | {"label": labels}
+    coords = view.metadata["coords"] | {"class": list(legend.names)}
+    view.metadata = view.metadata | {"coords": coords, "classes": classes, "colors": list(legend.colors)}
+    return view
 
 
 def likeness(store: Store, most: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

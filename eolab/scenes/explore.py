@@ -62,11 +62,11 @@ def facts(patches: pd.DataFrame) -> pd.DataFrame:
     split = patches["split"].where(~hidden, "")
     classes = class_set("19")
     none = sum(not classes.encode(labels).any() for labels in patches["labels"])
-    here = [len(patches), *((split == name).sum() for name in ("train", "validation", "test"))]
-    here += [patches["snow"].sum(), patches["cloud"].sum(), none]
+    here = [len(patches), *(int((split == name).sum()) for name in ("train", "validation", "test"))]
+    here += [int(patches["snow"].sum()), int(patches["cloud"].sum()), none]
     one, two = zip(*_FACTS.values(), strict=True)
     table = pd.DataFrame({"fact": list(_FACTS), "here": here, "version 1": one, "version 2": two})
-    return table.astype({"here": "int64"})
+    return table
 
 
 def beside_published(patches: pd.DataFrame, classes: ClassSet) -> pd.DataFrame:
