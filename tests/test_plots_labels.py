@@ -28,7 +28,8 @@ def _close():
 
 @pytest.fixture
 def truth() -> np.ndarray:
-    return (np.random.default_rng(0).random((60, len(NAMES))) < np.linspace(0.4, 0.02, len(NAMES))).astype(int)
+    shares = np.linspace(0.4, 0.02, len(NAMES))
+    return (np.random.default_rng(0).random((60, len(NAMES))) < shares).astype(int)
 
 
 @pytest.fixture

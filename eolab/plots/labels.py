@@ -278,7 +278,7 @@ def answered_gallery(
         [p[0] for p in pairs], _stretched(colours), texts, titles, strict=True
     ):
         ax.imshow(pixels)
-        ax.set_title(title, fontsize=8.5)
+        ax.set_title(textwrap.fill(title, 40), fontsize=6.5, fontweight="normal")
         _write(ax, lines)
     kinds = ((HIT, "+ right"), (WRONG, "× said, not there"), (MISSED, "− there, not said"))
     figure.legend(

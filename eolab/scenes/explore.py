@@ -65,8 +65,7 @@ def facts(patches: pd.DataFrame) -> pd.DataFrame:
     here = [len(patches), *(int((split == name).sum()) for name in ("train", "validation", "test"))]
     here += [int(patches["snow"].sum()), int(patches["cloud"].sum()), none]
     one, two = zip(*_FACTS.values(), strict=True)
-    table = pd.DataFrame({"fact": list(_FACTS), "here": here, "version 1": one, "version 2": two})
-    return table
+    return pd.DataFrame({"fact": list(_FACTS), "here": here, "version 1": one, "version 2": two})
 
 
 def beside_published(patches: pd.DataFrame, classes: ClassSet) -> pd.DataFrame:

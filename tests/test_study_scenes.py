@@ -1,0 +1,240 @@
+"""The scenes study as a user runs it: every notebook through papermill, on the twin.
+
+What the notebooks wrote is checked, never what their cells printed.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import study_runs
+from study_runs import eolab, kill_when, out_folder
+
+from eolab import models, runs
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDY = ROOT / "notebooks" / "scenes"
+CHAIN = tuple(runs.study.load("scenes").notebooks)
+SWEEPS = runs.study.load("scenes").sweeps
+TRAIN = "03_train"
+BASELINES = ("prior", "image_statistics", "random_convolutions")
+
+only_run = functools.partial(study_runs.only_run, "scenes")
+start = functools.partial(study_runs.start, "scenes")
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory) -> Path:
+    out = out_folder(tmp_path_factory, "scenes")
+    eolab("run", "scenes", "--profile", "smoke", "--out", str(out))
+    return out
+
+
+def estimates(table: pd.DataFrame, statistic: str) -> pd.Series:
+    return table[table["statistic"] == statistic].set_index("name")["estimate"]
+
+
+def labels(folder: Path, split: str) -> np.ndarray:
+    table = pd.read_parquet(folder / "store" / "samples.parquet")
+    return np.load(folder / "store" / "label.npy")[(table["split"] == split).to_numpy()]
+
+
+# === The study's file ===
+
+
+def test_every_notebook_of_the_folder_is_in_the_study():
+    assert set(CHAIN) == {path.stem for path in STUDY.glob("*.ipynb")}
+
+
+def test_sweeps_vary_what_the_study_asks_for():
+    asked = {"models", "bands", "augmentation", "schedules", "class_sets", "fractions"}
+    assert asked <= set(SWEEPS)
+    assert {point["model"] for point in SWEEPS["models"].points} <= set(models.names("multilabel"))
+    bands = {tuple(point["bands"]) for point in SWEEPS["bands"].points}
+    assert bands == {("B04", "B03", "B02"), ("B02", "B03", "B04", "B08"), ()}
+    assert "three_branch_cnn" in {point.get("model") for point in SWEEPS["bands"].points}
+    assert {"level1", "level2"} <= {point["classes"] for point in SWEEPS["class_sets"].points}
+
+
+def test_the_report_profile_has_the_reports_settings():
+    profile = runs.study.load("scenes").profiles["report"]
+    chosen = profile[TRAIN]
+    assert (chosen["epochs"], profile["02_preprocess"]["fraction"]) == (50, 0.1)
+    assert profile["02_preprocess"]["classes"] == "43"
+    assert "mixup" in chosen["augmentation"]
+    assert chosen["dropout"] > 0
+    assert chosen["l2"] > 0
+
+
+# === On simulated data ===
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("notebook", CHAIN)
+def test_smoke_run_is_complete_and_says_that_it_is_simulated(simulated, notebook):
+    record = only_run(simulated, notebook)
+    assert record.status == "done"
+    assert record.simulated
+    for name in ("params.yaml", "environment.json", "metrics.json", "report.html", f"{notebook}.ipynb"):
+        assert (record.folder / name).stat().st_size > 0
+    report = (record.folder / "report.html").read_text()
+    assert "Simulated data" in report
+    assert str(ROOT) not in report
+
+
+@pytest.mark.notebook
+def test_figures_are_there_captioned_and_not_blank(simulated):
+    import matplotlib.image
+
+    figures = [(only_run(simulated, n).folder, f) for n in CHAIN for f in only_run(simulated, n).figures]
+    assert len(figures) >= 17
+    for folder, figure in figures:
+        pixels = matplotlib.image.imread(folder / figure["file"])[..., :3]
+        assert pixels.std() > 0.02, figure["file"]
+        assert "Simulated data" in figure["caption"]
+        assert len(figure["caption"]) > 30
+
+
+@pytest.mark.notebook
+def test_the_resnet_beats_every_baseline_in_macro_average_precision_on_held_out_tiles(simulated):
+    found = estimates(only_run(simulated, TRAIN).table("scores"), "macro_average_precision")
+    assert set(found.index) == {"resnet18_patch", *BASELINES}
+    for name in BASELINES:
+        assert found["resnet18_patch"] > found[name]
+
+
+@pytest.mark.notebook
+def test_no_tile_is_in_two_splits_and_the_splits_are_the_published_ones(simulated):
+    folder = only_run(simulated, "02_preprocess").folder
+    table = pd.read_parquet(folder / "store" / "samples.parquet")
+    assert len(table[["tile", "split"]].drop_duplicates()) == table["tile"].nunique()
+    assert (table["split"].astype(str) == table["published"]).all()
+    assert not table[["snow", "cloud"]].to_numpy().any()
+
+
+@pytest.mark.notebook
+def test_spoilt_patches_are_named_and_the_rest_goes_on(simulated):
+    explored, stored = (only_run(simulated, name) for name in ("01_explore", "02_preprocess"))
+    reasons = " ".join(explored.table("rejected")["reason"])
+    for text in ("damaged", "no folder", "no class name", "has no B8A", "no labels"):
+        assert text in reasons
+    assert explored.metrics["rejected"] == 5
+    left_out = stored.table("left_out").set_index("reason")["patches"]
+    assert left_out["with a damaged file"] == 1
+    assert stored.metrics["patches"] + left_out.sum() == explored.metrics["patches"]
+
+
+@pytest.mark.notebook
+def test_counts_stand_beside_the_published_ones(simulated):
+    facts = only_run(simulated, "01_explore").table("facts").set_index("fact")
+    assert facts.loc["patches", ["version 1", "version 2"]].tolist() == [590_326, 549_488]
+    lists = ["listed to train on", "listed for validation", "listed for the test"]
+    assert facts.loc[lists, "version 1"].sum() == 519_284
+    assert facts.loc[lists, "version 2"].sum() == 480_038
+    assert facts["here"].notna().all()
+
+
+@pytest.mark.notebook
+def test_the_projection_is_of_both_published_versions(simulated):
+    table = only_run(simulated, "02_preprocess").table("projection").set_index("data")
+    assert table["patches"].tolist() == [590_326, 549_488]
+    hours = table["patches"] / table["patches_per_s"] / 3600
+    np.testing.assert_allclose(table["hours"], hours)
+    pixels = 120 * 120 * 12 * 2 + 19  # bytes of a patch and its labels
+    np.testing.assert_allclose(table["gigabytes"], table["patches"] * pixels / 1e9, rtol=1e-6)
+
+
+@pytest.mark.notebook
+def test_scores_are_those_of_the_probabilities(simulated):
+    """The scores of the table, computed again with scikit-learn."""
+    from sklearn.metrics import average_precision_score, f1_score
+
+    record = only_run(simulated, TRAIN)
+    truth = labels(only_run(simulated, "02_preprocess").folder, "test")
+    probability = np.load(record.folder / "probabilities" / "test_labels.npy")
+    said = probability >= np.array(record.metrics["thresholds"])
+    present = truth.any(axis=0)
+    found = record.metrics["test"]
+    for average, name in (("micro", "micro"), ("macro", "macro"), ("samples", "sample")):
+        columns = present if average == "macro" else slice(None)
+        expected = f1_score(truth[:, columns], said[:, columns], average=average, zero_division=0)
+        assert found[f"{name}_f1"] == pytest.approx(expected)
+    expected = average_precision_score(truth[:, present], probability[:, present], average="macro")
+    assert found["macro_average_precision"] == pytest.approx(expected)
+
+
+@pytest.mark.notebook
+def test_published_scores_say_that_their_average_is_not_stated(simulated):
+    record = only_run(simulated, "05_results")
+    table = record.table("published")
+    assert {0.69, 0.72, 0.76, 0.45, 0.57, 0.61, 0.67} == set(table["f1"])
+    assert table["averaging"].str.startswith("not stated").all()
+    assert set(record.metrics["f1_by_average"]) == {"micro", "macro", "sample"}
+
+
+@pytest.mark.notebook
+def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
+    again = eolab("run", "scenes", "--profile", "smoke", "--out", str(simulated))
+    assert again.stdout.count("skipped") == len(CHAIN)
+    page = (simulated / "scenes" / "report.html").read_text()
+    assert all(f"{n[:2]} ·" in page for n in CHAIN)
+    assert not any(mark in page for mark in ('src="http', "<link", "@import"))
+
+
+@pytest.mark.notebook
+def test_a_conversion_killed_in_between_ends_as_an_unbroken_one(simulated, tmp_path):
+    def some_parts() -> bool:
+        found = list((tmp_path / "scenes" / "02_preprocess").glob("*/store/journal.jsonl"))
+        return bool(found) and found[0].read_text().count("\n") > 3
+
+    kill_when(start(tmp_path, "--only", "02_preprocess"), some_parts)
+    time.sleep(1)
+    assert only_run(tmp_path, "02_preprocess").status != "done"
+    eolab("run", "scenes", "--only", "02_preprocess", "--out", str(tmp_path))
+    unbroken, resumed = (only_run(out, "02_preprocess") for out in (simulated, tmp_path))
+    assert resumed.metrics == unbroken.metrics
+    for file in ("image.npy", "label.npy"):
+        one, other = (run.folder / "store" / file for run in (unbroken, resumed))
+        assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.notebook
+def test_a_training_killed_in_mid_epoch_ends_as_an_unbroken_one(simulated, tmp_path):
+    def third_epoch() -> bool:
+        found = list((tmp_path / "scenes" / TRAIN).glob("*/history.csv"))
+        return bool(found) and found[0].read_text().count("\n") > 3
+
+    store = "scenes/02_preprocess"
+    shutil.copytree(simulated / store, tmp_path / store)
+    kill_when(start(tmp_path, "--only", TRAIN), third_epoch)
+    time.sleep(1)
+    assert only_run(tmp_path, TRAIN).status != "done"
+    eolab("run", "scenes", "--only", TRAIN, "--out", str(tmp_path))
+    unbroken, resumed = (only_run(out, TRAIN) for out in (simulated, tmp_path))
+    assert resumed.metrics == unbroken.metrics
+    columns = ["epoch", "loss", "val_loss"]
+    pd.testing.assert_frame_equal(resumed.history[columns], unbroken.history[columns])
+
+
+# === Clear refusals ===
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "scenes", "--set", "loss=focl"), "focal"),
+        (("sweep", "scenes", "band"), "bands"),
+        (("data", "check", "scenes_twn"), "scenes_twin"),
+    ],
+)
+def test_a_wrong_word_ends_in_one_sentence_with_the_right_one(arguments, said, tmp_path):
+    done = eolab(*arguments, expect=2, EOLAB_RUNS=str(tmp_path))
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
