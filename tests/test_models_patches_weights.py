@@ -330,7 +330,11 @@ def test_a_stem_of_red_green_blue_is_inflated(tmp_path):
         bands=12,
         classes=K,
         width=WIDTH,
+        mean=[5.0] * 12,
+        scale=10_000,
     )
+    normalize = network.get_layer("normalize")
+    assert (normalize.mean, normalize.std) == ([0.0] * 12, [10_000.0] * 12)
     kernel = network.get_layer("conv1").get_weights()[0]
     given = state["conv1.weight"].transpose(2, 3, 1, 0)
     for place, band in enumerate(L2A_BANDS):

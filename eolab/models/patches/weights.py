@@ -95,6 +95,7 @@ def build(
     weights: str | Path,
     band_names: Sequence[str],
     published: Sequence[str] | None = None,
+    scale: float | None = None,
     **given: Any,
 ) -> keras.Model:
     """Return a ResNet of patches that begins with published weights: :func:`eolab.models.build`, then a load.
@@ -106,6 +107,8 @@ def build(
         weights: The file, as in :func:`load`.
         band_names: Name of each band that the network reads.
         published: Names of the file's bands, as in :func:`load`.
+        scale: What the published network divided each band by, 10,000 for SSL4EO-S12: mean 0 and this
+            standard deviation take the place of those given; None keeps them.
         **given: Arguments of :func:`eolab.models.build`.
 
     Raises:
@@ -113,6 +116,9 @@ def build(
         ParameterError: As :func:`load` and :func:`eolab.models.build`.
     """
     network = models.build(name, **given)
+    if scale is not None:
+        normalize = network.get_layer("normalize")
+        normalize.put([0.0] * len(normalize.mean), [float(scale)] * len(normalize.mean))
     load(network, weights, band_names, published=published)
     return network
 
