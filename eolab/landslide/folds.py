@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,13 @@ def train_fold(
     rows: Rows,
     groups: Sequence[str],
     beside: Sequence[str] = (),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     folder: str | Path,
     seed: int = 0,
     **settings: Any,
 ) -> Scored:
-    """Train a network and fit baselines on one fold, and score its test patches.
+    """Train a network on one fold, fit baselines beside it meanwhile, and score the fold's test patches.
 
     Args:
         model: Name of the network.
@@ -74,6 +76,7 @@ def train_fold(
         rows: Rows for "train", "validation" and "test".
         groups: Channel groups that the network reads.
         beside: Names of baselines.
+        options: Of :func:`eolab.landslide.baselines.fit`, by name of the baseline.
         folder: Where the fold's model and probabilities go; a stopped training goes on there.
         seed: Of weights, order and draws.
         **settings: Of :func:`eolab.segmenters.fit`.
@@ -84,24 +87,27 @@ def train_fold(
     """
     from eolab import segmenters  # here: it loads Keras
 
-    read = channels.select(groups, store, rows["train"])
-    fitted = segmenters.fit(model, store, rows, read, folder=folder, seed=seed, **settings)
-    return _scored({model: fitted.mask}, store, rows, folder) | fit_baselines(
-        beside, store, rows, folder=folder, seed=seed
-    )
+    with ThreadPoolExecutor(1) as pool:
+        others = pool.submit(fit_baselines, beside, store, rows, options, folder=folder, seed=seed)
+        read = channels.select(groups, store, rows["train"])
+        fitted = segmenters.fit(model, store, rows, read, folder=folder, seed=seed, **settings)
+        own = _scored({model: fitted.mask}, store, rows, folder)
+        return own | others.result()
 
 
 def fit_baselines(
-    names: Sequence[str], store: Store, rows: Rows, *, folder: str | Path, seed: int = 0, **options: Any
+    names: Sequence[str],
+    store: Store,
+    rows: Rows,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    folder: str | Path,
+    seed: int = 0,
 ) -> Scored:
-    """Fit baselines on one fold and score its test patches; arguments and result as of :func:`train_fold`.
-
-    Options are those of :func:`eolab.landslide.baselines.fit`.
-    """
-    predictors = {
-        name: baselines.fit(name, store, rows["train"], seed=seed, **options).predict for name in names
-    }
-    return _scored(predictors, store, rows, folder)
+    """Fit baselines on one fold and score its test patches; arguments and result as of :func:`train_fold`."""
+    options = options or {}
+    fitted = {n: baselines.fit(n, store, rows["train"], seed=seed, **options.get(n, {})) for n in names}
+    return _scored({name: found.predict for name, found in fitted.items()}, store, rows, folder)
 
 
 def _scored(
