@@ -12,6 +12,7 @@ from eolab.evaluation.labels import (
     label_table,
     label_thresholds,
 )
+from eolab.evaluation.maps import MAP_STATISTICS, map_scores
 from eolab.evaluation.masks import MASK_STATISTICS, mask_scores, pooled
 from eolab.evaluation.multilabel import MULTILABEL_STATISTICS, multilabel_scores
 from eolab.evaluation.sizes import EDGES_PX, score_by_size
@@ -29,6 +30,7 @@ from eolab.evaluation.tables import (
 __all__ = [
     "BINARY_STATISTICS",
     "EDGES_PX",
+    "MAP_STATISTICS",
     "MASK_STATISTICS",
     "MULTILABEL_STATISTICS",
     "STATISTICS",
@@ -45,6 +47,7 @@ __all__ = [
     "label_table",
     "label_temperatures",
     "label_thresholds",
+    "map_scores",
     "mask_scores",
     "multilabel_scores",
     "named",

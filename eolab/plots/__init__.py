@@ -38,6 +38,7 @@ from eolab.plots.maps import (
     stretch_limits,
 )
 from eolab.plots.masks import channels, patches, predictions
+from eolab.plots.patch_maps import activations, patch_maps
 from eolab.plots.pictures import dates
 from eolab.plots.samples import split_map
 from eolab.plots.scores import (
@@ -69,6 +70,7 @@ __all__ = [
     "OKABE_ITO",
     "TRUE_COLOUR",
     "acquisition_calendar",
+    "activations",
     "along_numbers",
     "answered_gallery",
     "beside_published",
@@ -101,6 +103,7 @@ __all__ = [
     "lr_range",
     "padding_effect",
     "patch_gallery",
+    "patch_maps",
     "patches",
     "per_class",
     "pixel_series",

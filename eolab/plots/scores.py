@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from eolab.legends import Legend
+from eolab.plots.labels import short
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, styled
 
 Normalise = Literal["truth", "prediction", "none"]
@@ -54,7 +55,7 @@ def confusion(
             text = f"{number:.0f}" if number >= 1 or normalise == "none" else "<1"
             color = "white" if number > 0.55 * top else "black"
             ax.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
-    names = [legend.names[k] for k in kept]
+    names = [short(legend.names[k]) for k in kept]
     supports = [f"{name} ({int(n):,})" for name, n in zip(names, counts.sum(1), strict=True)]
     ax.set_xticks(range(size), names, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(size), supports)

@@ -4,7 +4,7 @@ Sumbul et al. 2019 (https://doi.org/10.1109/IGARSS.2019.8900532) and, version 2,
 (https://doi.org/10.48550/arXiv.2407.03653).
 """
 
-from eolab.scenes import explore, report
+from eolab.scenes import explore, maps, report
 from eolab.scenes.balance import class_frequencies
 from eolab.scenes.choices import Timed, colours, likeness, regrouped, split_rows, take, telling
 from eolab.scenes.samples import (
@@ -26,6 +26,7 @@ __all__ = [
     "encode",
     "explore",
     "likeness",
+    "maps",
     "positive_weights",
     "projection",
     "regrouped",
