@@ -1,4 +1,4 @@
-"""Augmentation of patches and their labels together: rotations, flips, CutMix, crops, mixup, gain.
+"""Augmentation of patches and their labels together: right-angle rotations, flips, CutMix, crops, mixup.
 
 Every function takes a batch and a random generator and returns a new batch; nothing is changed in place, and
 the result is a pure function of both, so a training that resumes sees what an unbroken one sees. Masks are
@@ -167,40 +167,6 @@ def mixup(
     return changed, blend(label)
 
 
-def gain(
-    inputs: Inputs,
-    label: np.ndarray,
-    rng: np.random.Generator,
-    all_bands: float = 0.1,
-    one_band: float = 0.05,
-) -> tuple[Inputs, np.ndarray]:
-    """Brighten and darken each patch by a factor of its own, and each of its bands by another one.
-
-    Factors are e to the power of a normal draw: haze, sun and soil differ from scene to scene, and a network
-    shall not tell the scene by them. Right for reflectance, wrong for decibels, indices and heights.
-
-    Args:
-        inputs: Arrays; ``image`` (B, H, W, C) is changed, others pass.
-        label: Labels, unchanged.
-        rng: Of the draws.
-        all_bands: Standard deviation of the logarithm of the patch's factor, 0 or more.
-        one_band: The same of the factor of each band.
-
-    Returns:
-        Inputs with a float32 image, and the label.
-
-    Raises:
-        ParameterError: If a standard deviation is below 0.
-    """
-    if min(all_bands, one_band) < 0:
-        raise ParameterError(f"gain got {all_bands} and {one_band}: expected numbers of at least 0.")
-    image = inputs["image"]
-    count, bands = len(image), image.shape[-1]
-    power = rng.normal(0, all_bands, (count, 1)) + rng.normal(0, one_band, (count, bands))
-    factor = np.exp(power).astype(np.float32).reshape(count, *[1] * (image.ndim - 2), bands)
-    return {**inputs, "image": image.astype(np.float32) * factor}, label
-
-
 def crop(
     inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int = 64
 ) -> tuple[Inputs, np.ndarray]:
@@ -294,7 +260,6 @@ STEPS: dict[str, Callable[..., tuple[Inputs, np.ndarray]]] = {
     "cutmix": cutmix,
     "crop": crop,
     "mixup": mixup,
-    "gain": gain,
 }
 
 
@@ -302,7 +267,7 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
     """Return the augmentation that applies the named steps in this order.
 
     Args:
-        names: Of ``rotate``, ``flip``, ``cutmix``, ``crop``, ``mixup``, ``gain``.
+        names: Of ``rotate``, ``flip``, ``cutmix``, ``crop``, ``mixup``.
         options: Keyword arguments of a step by its name, for example ``{"cutmix": {"share": 0.7}}``.
 
     Raises:

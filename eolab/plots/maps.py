@@ -236,5 +236,7 @@ def compare_maps(
         ax.label_outer()
     roomy(figure)
     handles = legend_handles(np.concatenate(seen), legend)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = int(figure.get_figwidth() / (0.45 + 0.085 * longest))  # inches of a mark and of a letter
+    figure.legend(handles=handles, loc="outside lower center", ncols=max(1, min(len(handles), 6, columns)))
     return figure

@@ -88,4 +88,4 @@ def _true_colour(row: Sequence[Axes], colours: np.ndarray, titles: Sequence[str]
     low, high = robust_limits(np.asarray(colours, np.float32))
     for ax, pixels, title in zip(row, colours, titles, strict=True):
         ax.imshow(np.clip((pixels - low) / (high - low), 0, 1))
-        ax.set_title(title, fontsize=7, fontweight="normal")
+        ax.set_title(textwrap.fill(title, 22), fontsize=7, fontweight="normal")

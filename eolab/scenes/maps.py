@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eolab.catalog import DataEntry
 
 QUANTIFICATION = 10_000  # digital numbers of a reflectance of 1, as in the patches
+CLEAR = (4, 5, 6)  # of the scene classification: vegetation, bare ground, water
 BATCH = 32  # patches whose pixels are computed at once
 Answers = Callable[[dict[str, np.ndarray]], np.ndarray]
 
@@ -204,10 +205,10 @@ def open_product(entry: DataEntry, date: str = "", resampling: str = "nearest") 
 
 
 def _clearest(series: xr.Dataset) -> int:
-    """Return the place of the date with most pixels of ground or water, far from the rims of clouds."""
+    """Return the place of the date with most pixels that are clear; the first where nothing tells."""
     if "scl" not in series:
         return 0
-    seen = series["scl"].isin([4, 5, 6]).mean(("y", "x"))
+    seen = series["scl"].isin(CLEAR).mean(("y", "x"))
     return int(seen.to_numpy().argmax())
 
 
@@ -222,15 +223,19 @@ def product_reader(
 
     Returns:
         From (row, col, height, width) to ``image`` (height, width, band) float32, digital numbers as in the
-        patches, and ``nodata`` (height, width). Pixels without data are 0 in the image.
+        patches, and ``nodata`` (height, width): pixels without data, which are 0 in the image, and those
+        under clouds or their shadows by the scene classification, where there is one.
     """
     layers = product["reflectance"].sel(band=list(bands)).transpose("y", "x", "band")
+    scl = product.get("scl")
 
     def read(row: int, col: int, height: int, width: int) -> dict[str, np.ndarray]:
-        window: Any = layers.isel(y=slice(row, row + height), x=slice(col, col + width)).to_numpy()
+        place = {"y": slice(row, row + height), "x": slice(col, col + width)}
+        window = layers.isel(place).to_numpy()
         nodata = np.isnan(window).any(axis=-1)
         image = np.where(nodata[..., None], 0, np.rint(window * QUANTIFICATION)).astype(np.float32)
-        return {"image": image, "nodata": nodata}
+        hidden = False if scl is None else ~np.isin(scl.isel(place).to_numpy(), CLEAR)
+        return {"image": image, "nodata": nodata | hidden}
 
     return read
 
@@ -266,7 +271,7 @@ def varied(maps: np.ndarray, count: int) -> np.ndarray:
     chosen: list[int] = []
     for _ in range(min(count, len(maps))):
         shown = held[chosen].sum(axis=0) if chosen else np.zeros(held.shape[1])
-        worth = (held / (1 + shown)).sum(axis=1)
+        worth = (held / (1 + shown) ** 2).sum(axis=1)
         worth[chosen] = -1
         chosen.append(int(worth.argmax()))
     return np.array(chosen, int)
