@@ -16,9 +16,8 @@ from matplotlib.patches import Patch
 
 from eolab.bands import SENTINEL2
 from eolab.plots.maps import robust_limits
-from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, styled
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, short, styled
 
-WIDEST = 38  # characters of a class name on an axis
 HIT, WRONG, MISSED = OKABE_ITO[2], OKABE_ITO[5], OKABE_ITO[1]  # green, vermilion, orange
 SEASONS = {"clear": OKABE_ITO[2], "snow": OKABE_ITO[4], "cloud": GREY}
 
@@ -285,11 +284,6 @@ def answered_gallery(
         handles=[Patch(color=color, label=text) for color, text in kinds], loc="lower center", ncols=3
     )
     return figure
-
-
-def short(name: str) -> str:
-    """Return a class name that fits beside an axis."""
-    return name if len(name) <= WIDEST else name[: WIDEST - 1].rstrip(" ,") + "…"
 
 
 Lines = list[tuple[str, str]]

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from eolab.errors import DataError, did_you_mean
 from eolab.legends import IGNORE, Legend
 from eolab.plots.geometry import as_map, show, thin
-from eolab.plots.style import axes_of, figure_of, panels, roomy, styled
+from eolab.plots.style import axes_of, figure_of, panels, roomy, short, styled
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 NODATA_COLOR = "#c9c9c9"
@@ -176,7 +176,7 @@ def legend_handles(labels: np.ndarray, legend: Legend) -> list[Patch]:
     """Return a legend entry for each class that a map has, and one for ignored pixels where there are any."""
     present = np.unique(np.asarray(labels))
     handles = [
-        Patch(facecolor=legend.colors[k], edgecolor="#555555", linewidth=0.5, label=legend.names[k])
+        Patch(facecolor=legend.colors[k], edgecolor="#555555", linewidth=0.5, label=short(legend.names[k]))
         for k in present
         if k < len(legend)
     ]
@@ -237,6 +237,9 @@ def compare_maps(
     roomy(figure)
     handles = legend_handles(np.concatenate(seen), legend)
     longest = max(len(str(handle.get_label())) for handle in handles)
-    columns = int(figure.get_figwidth() / (0.45 + 0.085 * longest))  # inches of a mark and of a letter
-    figure.legend(handles=handles, loc="outside lower center", ncols=max(1, min(len(handles), 6, columns)))
+    fitting = int(figure.get_figwidth() / (0.45 + 0.085 * longest))  # inches of a mark and of a letter
+    columns = max(1, min(len(handles), 6, fitting))
+    further = max(0, -(-len(handles) // columns) - 2)
+    figure.set_figheight(figure.get_figheight() + 0.21 * further)  # so that no panel shrinks
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
     return figure

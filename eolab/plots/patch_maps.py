@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eolab.legends import Legend
-from eolab.plots.labels import short
 from eolab.plots.maps import NODATA_COLOR, legend_handles, robust_limits
-from eolab.plots.style import styled
+from eolab.plots.style import short, styled
 
 SIDE = 1.75  # inches of a patch
 
@@ -40,8 +39,6 @@ def patch_maps(
             ax.imshow(np.ma.masked_greater_equal(pixels, len(legend)), cmap=colors, norm=norm)
         row[0].set_ylabel(textwrap.fill(name, 18))
     handles = legend_handles(np.concatenate([found.ravel() for found in maps.values()]), legend)
-    for handle in handles:
-        handle.set_label(short(str(handle.get_label())))
     columns = max(1, int(len(colours) * SIDE / 2.7))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
     return figure

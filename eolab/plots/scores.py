@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from eolab.legends import Legend
-from eolab.plots.labels import short
-from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, styled
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, short, styled
 
 Normalise = Literal["truth", "prediction", "none"]
 
@@ -155,7 +154,7 @@ def per_class(table: pd.DataFrame, ax: Axes | None = None, title: str = "") -> F
         ("f1", "o", OKABE_ITO[0]),
     ):
         ax.plot(rows[name], at, marker, color=color, markersize=6.5, label=readable(name), clip_on=False)
-    names = [f"{name} ({int(n):,})" for name, n in zip(rows.index, rows["support"], strict=True)]
+    names = [f"{short(name)} ({int(n):,})" for name, n in zip(rows.index, rows["support"], strict=True)]
     ax.set_yticks(at, names)
     ax.invert_yaxis()
     ax.set(xlim=(0, 1), xlabel="Score", ylabel="Class (samples)", title=title)

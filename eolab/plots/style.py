@@ -18,6 +18,7 @@ R = TypeVar("R")
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 """Eight colours of Okabe and Ito (2008), https://jfly.uni-koeln.de/color/, the strong ones first."""
 GREY = "#767676"
+WIDEST = 38  # characters of a class name beside an axis
 RC = {
     "axes.prop_cycle": plt.cycler(color=OKABE_ITO),
     "axes.spines.top": False,
@@ -98,3 +99,8 @@ def panels(
         ax.remove()
         cells[number - columns].xaxis.set_tick_params(labelbottom=True)
     return figure, cells[:count]
+
+
+def short(name: str) -> str:
+    """Return a class name that fits beside an axis."""
+    return name if len(name) <= WIDEST else name[: WIDEST - 1].rstrip(" ,") + "…"
