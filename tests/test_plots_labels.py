@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from eolab import evaluation, plots, postprocess
 from eolab.legends.bigearthnet import CLASSES_19, CLASSES_43
-from eolab.plots import style
+from eolab.plots import labels
+from eolab.plots.style import WIDEST, short
 from eolab.scenes import class_frequencies
 
 NAMES = CLASSES_19.names
@@ -164,5 +165,5 @@ def test_answers_are_marked_as_right_wrong_and_missed(colours):
 
 
 def test_long_names_are_cut_and_short_ones_kept():
-    assert style.short("Pastures") == "Pastures"
-    assert all(len(style.short(name)) <= style.WIDEST for name in CLASSES_43.names)
+    assert short("Pastures") == "Pastures"
+    assert all(len(short(name)) <= WIDEST for name in CLASSES_43.names)
