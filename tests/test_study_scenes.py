@@ -103,10 +103,15 @@ def test_figures_are_there_captioned_and_not_blank(simulated):
 
 @pytest.mark.notebook
 def test_the_resnet_beats_every_baseline_in_macro_average_precision_on_held_out_tiles(simulated):
-    found = estimates(only_run(simulated, TRAIN).table("scores"), "macro_average_precision")
+    record = only_run(simulated, TRAIN)
+    found = estimates(record.table("scores"), "macro_average_precision")
     assert set(found.index) == {"resnet18_patch", *BASELINES}
     for name in BASELINES:
         assert found["resnet18_patch"] > found[name]
+    learned = (
+        labels(only_run(simulated, "02_preprocess").folder, "train").sum(axis=0) >= record.params["least"]
+    )
+    assert record.metrics["classes"] == learned.sum() >= 12
 
 
 @pytest.mark.notebook
@@ -153,20 +158,52 @@ def test_the_projection_is_of_both_published_versions(simulated):
 @pytest.mark.notebook
 def test_scores_are_those_of_the_probabilities(simulated):
     """The scores of the table, computed again with scikit-learn."""
-    from sklearn.metrics import average_precision_score, f1_score
-
-    record = only_run(simulated, TRAIN)
-    truth = labels(only_run(simulated, "02_preprocess").folder, "test")
+    record, store = only_run(simulated, TRAIN), only_run(simulated, "02_preprocess").folder
+    truth = labels(store, "test")
     probability = np.load(record.folder / "probabilities" / "test_labels.npy")
     said = probability >= np.array(record.metrics["thresholds"])
+    counted = labels(store, "train").sum(axis=0) >= record.params["least"]
+    for columns, found in ((counted, "test"), (np.full(len(counted), True), "test_of_all_classes")):
+        compare_scores(truth[:, columns], said[:, columns], probability[:, columns], record.metrics[found])
+
+
+def compare_scores(truth, said, probability, found) -> None:
+    from sklearn.metrics import average_precision_score, f1_score
+
     present = truth.any(axis=0)
-    found = record.metrics["test"]
     for average, name in (("micro", "micro"), ("macro", "macro"), ("samples", "sample")):
         columns = present if average == "macro" else slice(None)
         expected = f1_score(truth[:, columns], said[:, columns], average=average, zero_division=0)
         assert found[f"{name}_f1"] == pytest.approx(expected)
     expected = average_precision_score(truth[:, present], probability[:, present], average="macro")
     assert found["macro_average_precision"] == pytest.approx(expected)
+
+
+@pytest.mark.notebook
+def test_the_dense_map_beats_maps_that_know_no_places(simulated):
+    record = only_run(simulated, "04_to_segmentation")
+    assert record.metrics["difference"] < 1e-5
+    scores = record.table("pixel_scores").set_index(["name", "statistic"])["estimate"]
+    for statistic in ("accuracy", "macro_f1", "mean_iou"):
+        for other in ("majority", "likeliest label everywhere"):
+            assert scores["dense", statistic] > scores[other, statistic]
+    assert record.metrics["maps"] > 100
+
+
+@pytest.mark.notebook
+def test_the_product_is_mapped_with_names_colours_and_gaps(simulated):
+    import rasterio
+
+    record = only_run(simulated, "04_to_segmentation")
+    with rasterio.open(record.folder / "land_cover.tif") as file:
+        classes, share = file.read()
+        assert file.tags()["simulated"] == "true"
+        assert file.crs.to_epsg() == 32631
+        assert file.colormap(1)
+    assert set(np.unique(classes)) <= {*range(19), 255}
+    assert (share[classes != 255] <= 100).all()
+    assert 0 < (classes == 255).mean() < 0.5  # clouds of the day
+    assert set(record.table("product_agreement")["pixels"]) != {0}
 
 
 @pytest.mark.notebook

@@ -45,6 +45,7 @@ def multilabel_scores(
     *,
     groups: Any = None,
     statistics: Collection[str] = MULTILABEL_STATISTICS,
+    counted: Any = None,
     baselines: Collection[str] = (),
     replicates: int = 300,
     seed: int = 0,
@@ -57,12 +58,13 @@ def multilabel_scores(
         thresholds: Of each model: one number, or one a class (K,), chosen on validation samples.
         groups: Group of each sample (tile, area), drawn as a whole; None to draw samples.
         statistics: Which of :data:`MULTILABEL_STATISTICS`.
+        counted: Which classes count (K,), all by default. Choose them by training samples alone.
         baselines: Names that are baselines.
         replicates: Bootstrap replicates.
         seed: Of the draws.
 
     Returns:
-        Columns name, statistic, estimate, low, high (95 %), samples, baseline.
+        Columns name, statistic, estimate, low, high (95 %), samples, classes (that count), baseline.
 
     Raises:
         ParameterError: If a statistic is unknown.
@@ -74,11 +76,13 @@ def multilabel_scores(
             raise ParameterError(f"There is no multi-label statistic {statistic!r}; {known}")
     rows = []
     for name, values in probabilities.items():
-        answers = Answers(values, truth, thresholds[name], groups)
+        limit = np.broadcast_to(thresholds[name], np.shape(truth)[1:])
+        kept = slice(None) if counted is None else np.asarray(counted, bool)
+        answers = Answers(np.asarray(values)[:, kept], np.asarray(truth)[:, kept], limit[kept], groups)
         for statistic in statistics:
             interval = answers.interval(statistic, replicates, seed)
-            rows.append((name, statistic, *interval, len(answers.truth), name in baselines))
-    columns = ["name", "statistic", "estimate", "low", "high", "samples", "baseline"]
+            rows.append((name, statistic, *interval, *answers.truth.shape, name in baselines))
+    columns = ["name", "statistic", "estimate", "low", "high", "samples", "classes", "baseline"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -142,11 +142,12 @@ def readable(scores: pd.DataFrame) -> pd.DataFrame:
         scores: Result of :func:`score_table` or of :func:`eolab.evaluation.mask_scores`.
     """
     text = [_interval(row) for row in scores.itertuples(index=False)]
-    rows = [key for key in ("level", "name", "against", "samples", "patches") if key in scores]
+    rows = [key for key in ("level", "name", "against", "samples", "patches", "classes") if key in scores]
     wide = scores.assign(text=text).pivot_table(
         index=rows, columns="statistic", values="text", aggfunc="first", sort=False
     )
     wide.columns = [
-        str(name).replace("_", " ").replace("f1", "F1").replace("iou", "IoU") for name in wide.columns
+        str(name).replace("_", " ").replace("f1", "F1").replace("f2", "F2").replace("iou", "IoU")
+        for name in wide.columns
     ]
     return wide.reset_index()

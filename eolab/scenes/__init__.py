@@ -6,7 +6,16 @@ Sumbul et al. 2019 (https://doi.org/10.1109/IGARSS.2019.8900532) and, version 2,
 
 from eolab.scenes import explore, maps, report
 from eolab.scenes.balance import class_frequencies
-from eolab.scenes.choices import Timed, colours, likeness, regrouped, split_rows, take, telling
+from eolab.scenes.choices import (
+    Timed,
+    colours,
+    counted_classes,
+    likeness,
+    regrouped,
+    split_rows,
+    take,
+    telling,
+)
 from eolab.scenes.samples import (
     encode,
     projection,
@@ -23,6 +32,7 @@ __all__ = [
     "balanced_rows",
     "class_frequencies",
     "colours",
+    "counted_classes",
     "encode",
     "explore",
     "likeness",

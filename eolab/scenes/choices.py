@@ -12,7 +12,7 @@ import pandas as pd
 
 from eolab import splits
 from eolab.baselines_multilabel import image_statistics
-from eolab.errors import DataError
+from eolab.errors import DataError, ParameterError
 from eolab.legends.bigearthnet import class_set
 from eolab.scenes.samples import PART, encode
 from eolab.store import ArraySpec, Store, open_store
@@ -74,6 +74,27 @@ def split_rows(store: Store, share: float = 1.0, seed: int = 0) -> dict[str, np.
     if share != 1:
         rows["train"] = splits.fraction(store.arrays["label"], rows["train"], share, seed)
     return rows
+
+
+def counted_classes(store: Store, least: int) -> np.ndarray:
+    """Return which classes have enough training patches to count in averages, bool (K,).
+
+    Of a class in a handful of patches nobody learns anything, and the few test patches that hold it say
+    nothing either, but in a macro average it weighs as much as every other one.
+
+    Args:
+        store: The patches, all that the training split has.
+        least: Training patches that a class needs, 0 for all classes.
+
+    Raises:
+        ParameterError: If no class has so many.
+    """
+    held = np.asarray(store.arrays["label"])[split_rows(store)["train"]].sum(axis=0)
+    if not (held >= least).any():
+        raise ParameterError(
+            f"No class has {least} training patches, the most frequent one has {held.max()}: lower least."
+        )
+    return held >= least
 
 
 def regrouped(store: Store, classes: str) -> Store:
