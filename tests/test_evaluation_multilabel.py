@@ -107,7 +107,7 @@ def test_table_names_every_average_and_tells_baselines_apart(truth, probability)
     assert list(found["statistic"]) == ["micro_f1", "macro_f1"] * 2
     assert list(found["baseline"]) == [False, False, True, True]
     wide = evaluation.readable(found)
-    assert list(wide.columns) == ["name", "samples", "micro F1", "macro F1"]
+    assert list(wide.columns) == ["name", "samples", "classes", "micro F1", "macro F1"]
 
 
 def test_one_group_alone_has_no_interval(truth, probability):
@@ -182,3 +182,18 @@ def test_a_table_of_scores_has_no_duplicates(truth, probability):
     )
     assert isinstance(evaluation.join_scores([one, one]), pd.DataFrame)
     assert len(evaluation.join_scores([one, one])) == 1
+
+
+def test_classes_that_do_not_count_are_in_no_average():
+    rng = np.random.default_rng(3)
+    truth, probability = (rng.random((40, 5)) < 0.4).astype(int), rng.random((40, 5))
+    counted, limits = np.array([True, False, True, True, False]), np.linspace(0.3, 0.7, 5)
+    settings = {"replicates": 20, "groups": np.arange(40) // 4}
+    found = evaluation.multilabel_scores(
+        {"a": probability}, truth, {"a": limits}, counted=counted, **settings
+    )
+    alone = evaluation.multilabel_scores(
+        {"a": probability[:, counted]}, truth[:, counted], {"a": limits[counted]}, **settings
+    )
+    pd.testing.assert_frame_equal(found, alone)
+    assert (found["classes"] == 3).all()

@@ -14,7 +14,7 @@ from eolab.legends.bigearthnet import CLASSES_19, class_set, indices
 from eolab.readers import bigearthnet_v1, bigearthnet_v2
 from eolab.simulate import bigearthnet
 from eolab.splits.labels import by_labels, deal_labels, fraction, multi_hot
-from eolab.store import write_store
+from eolab.store import ArraySpec, write_store
 
 PATCHES = 48
 READERS = {1: bigearthnet_v1, 2: bigearthnet_v2}
@@ -286,3 +286,28 @@ def test_frequencies_are_counted_by_split(labels):
     assert found["patches"].is_monotonic_decreasing
     assert (found["train"] + found["test"]).tolist() == found["patches"].tolist()
     assert found["share"].to_numpy() == pytest.approx(np.sort(labels.mean(axis=0))[::-1])
+
+
+def test_classes_of_few_training_patches_do_not_count(tmp_path):
+    rng = np.random.default_rng(0)
+    label = np.zeros((40, 3), np.uint8)
+    label[:, 0], label[:5, 1], label[30:, 2] = 1, 1, 1  # class 2 is only in patches that are tested on
+    split = ["train"] * 25 + ["validation"] * 5 + ["test"] * 10
+    table = pd.DataFrame({"id": range(40), "part": "0", "split": split})
+    arrays = {
+        "image": ArraySpec(("y", "x", "band"), (2, 2, 1), "uint16", {}),
+        "label": ArraySpec(("class",), (3,), "uint8", {}),
+    }
+
+    def produce(rows):
+        image = rng.integers(0, 9, (len(rows), 2, 2, 1)).astype(np.uint16)
+        return {"image": image, "label": label[rows["id"]]}
+
+    written = write_store(
+        tmp_path / "store", table, arrays, "part", produce=produce, fingerprint={}, progress=False
+    )
+    assert scenes.counted_classes(written, 5).tolist() == [True, True, False]
+    assert scenes.counted_classes(written, 6).tolist() == [True, False, False]
+    assert scenes.counted_classes(written, 0).all()
+    with pytest.raises(ParameterError, match="lower least"):
+        scenes.counted_classes(written, 26)

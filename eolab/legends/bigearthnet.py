@@ -134,8 +134,12 @@ class ClassSet:
         found[[index for label in labels for index in self._indices(label)]] = 1
         return found
 
-    def encode_all(self, rows: Iterable[Sequence[str | int]]) -> np.ndarray:
-        """Return the classes of many patches, uint8 (patch, class); a warning counts those without any.
+    def encode_all(self, rows: Iterable[Sequence[str | int]], warn: bool = True) -> np.ndarray:
+        """Return the classes of many patches, uint8 (patch, class).
+
+        Args:
+            rows: Labels of each patch.
+            warn: Whether a warning counts the patches without a class of the set.
 
         Raises:
             DataError: As in :meth:`encode`.
@@ -143,7 +147,7 @@ class ClassSet:
         encoded = [self.encode(labels) for labels in rows]
         table = np.stack(encoded) if encoded else np.zeros((0, len(self)), np.uint8)
         empty = int((~table.any(axis=1)).sum())
-        if empty:
+        if empty and warn:
             warnings.warn(
                 f"{empty:,} of {len(table):,} patches have no label among {self.legend.name}: their rows are "
                 "all 0.",

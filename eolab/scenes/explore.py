@@ -79,7 +79,7 @@ def beside_published(patches: pd.DataFrame, classes: ClassSet) -> pd.DataFrame:
         ``published`` is the share of the 590,326 patches of version 1 that hold the class, by the report's
         table; NaN for a class that joins several of it, since a patch may hold two of them.
     """
-    table = class_frequencies(classes.encode_all(patches["labels"]), classes.legend)
+    table = class_frequencies(classes.encode_all(patches["labels"], warn=False), classes.legend)
     images = {kind.code: kind.images for kind in KINDS}
     known = {
         name: images.get(codes[0], np.nan) / PUBLISHED if len(codes) == 1 else np.nan
@@ -124,7 +124,7 @@ def spectra(patches: pd.DataFrame, classes: ClassSet, most: int = 8, per_class: 
         Columns class, band, mean and std (digital numbers, over the patches), patches.
     """
     clear = patches[~(patches["snow"] | patches["cloud"])]
-    held = classes.encode_all(clear["labels"])
+    held = classes.encode_all(clear["labels"], warn=False)
     alone = held.sum(axis=1) == 1
     counts = (held[alone] == 1).sum(axis=0)
     rows: list[dict[str, Any]] = []
@@ -153,7 +153,7 @@ def varied(patches: pd.DataFrame, classes: ClassSet, count: int) -> pd.DataFrame
         count: How many.
     """
     hidden = (patches["snow"] | patches["cloud"]).to_numpy()
-    held = classes.encode_all(patches["labels"])
+    held = classes.encode_all(patches["labels"], warn=False)
     chosen: list[int] = []
     for k in np.argsort(-held.sum(axis=0), kind="stable"):
         own = np.flatnonzero(held[:, k])
