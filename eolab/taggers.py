@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from eolab import augment, losses, models, probabilities, splits, training
 from eolab.batches import StoreBatches
 from eolab.errors import DataError, ParameterError, StoreError, did_you_mean
 from eolab.fitted import Channels, Fitted, Prepare, Rows
+from eolab.models.patches import weights as published
 from eolab.store import Store
 from eolab.store.disk import write_atomically
 
@@ -138,9 +140,12 @@ def fit(
     classes: int | None = None,
     loss: str | losses.LabelLoss = "bce",
     smoothing: float = 0.0,
+    weighted: bool = False,
     augmentation: Sequence[str] = (),
     augmentation_options: Mapping[str, Mapping[str, Any]] | None = None,
     balanced: bool = False,
+    weights: str | Path = "",
+    weights_scale: float | None = None,
     batch_size: int = 32,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -162,10 +167,15 @@ def fit(
         classes: Number of classes K, those of the store by default.
         loss: Text of :func:`eolab.losses.build_multilabel`, or a loss, for example with class weights.
         smoothing: Of the labels, where the loss is a text.
+        weighted: Whether a yes of a rare class weighs more in the loss, where the loss is a text; see
+            :func:`eolab.splits.positive_weights`.
         augmentation: Names of :func:`eolab.augment.build`, applied to training patches.
         augmentation_options: Their options, for example ``{"mixup": {"alpha": 0.4}}``.
         balanced: Whether patches of rare classes are drawn more often; see
             :func:`eolab.splits.balanced_rows`. The draw stays the same over the epochs.
+        weights: File of published weights that a ResNet begins with; see
+            :func:`eolab.models.patches.weights.build`.
+        weights_scale: What the published network divided pixels by, as there.
         batch_size: Patches a step.
         options: Further options of the architecture.
         seed: Of weights, order, augmentation and draw.
@@ -175,6 +185,7 @@ def fit(
 
     Raises:
         ParameterError: If a name or an option is unknown, or does not fit the store.
+        DataError: If the file of weights is missing, damaged or of another network.
     """
     if "class_weights" in fit_options:
         raise ParameterError(
@@ -182,7 +193,9 @@ def fit(
             "example loss=losses.build_multilabel('bce', positive_weights=…)."
         )
     chosen = select(store, rows["train"], bands)
-    of_labels = _loss(loss, smoothing)
+    of_labels = _loss(loss, smoothing, store.arrays["label"][rows["train"]] if weighted else None)
+    if weights:
+        make = partial(published.build, weights=weights, band_names=chosen.names, scale=weights_scale or None)
     change = augment.build(augmentation, augmentation_options) if augmentation else None
     network = build(
         name,
@@ -269,7 +282,7 @@ def learning_rates(
     chosen = select(store, rows, bands)
     network = build(name, store, rows, chosen, radar=radar, options=options, seed=seed, make=make)
     batches = _batches(store, rows, chosen, radar, batch_size, seed=seed, shuffle=True)
-    return training.range_test(network, batches, loss=_loss(loss, 0.0), **test_options)
+    return training.range_test(network, batches, loss=_loss(loss), **test_options)
 
 
 def load(folder: str | Path, name: str, store: Store) -> Tagger:
@@ -364,12 +377,15 @@ def _inputs(radar: bool) -> list[str]:
     return ["image", "radar"] if radar else ["image"]
 
 
-def _loss(loss: str | losses.LabelLoss, smoothing: float) -> Any:
-    """Return a loss; a text gets the smoothing."""
+def _loss(loss: str | losses.LabelLoss, smoothing: float = 0.0, labels: np.ndarray | None = None) -> Any:
+    """Return a loss; a text gets the smoothing, and the weights of rare classes in training labels (N, K)."""
     if isinstance(loss, str):
-        return losses.build_multilabel(loss, smoothing=smoothing)
-    if smoothing:
-        raise ParameterError("smoothing is an option of the loss itself where a loss is given, and no text.")
+        rare = {} if labels is None else {"positive_weights": splits.positive_weights(labels)}
+        return losses.build_multilabel(loss, smoothing=smoothing, **rare)
+    if smoothing or labels is not None:
+        raise ParameterError(
+            "smoothing and weighted are options of the loss itself where a loss is given, and no text."
+        )
     return loss
 
 

@@ -98,7 +98,8 @@ def test_bands_by_name_with_statistics_of_the_training_rows(store):
         ({"bands": []}, r"name some of B02, B03"),
         ({"classes": 5}, r"classes is 5, and the labels of the store have the shape \(3,\)"),
         ({"loss": "bec"}, r"'bec', which is no loss"),
-        ({"loss": losses.build_multilabel("bce"), "smoothing": 0.1}, r"option of the loss itself"),
+        ({"loss": losses.build_multilabel("bce"), "smoothing": 0.1}, r"options of the loss itself"),
+        ({"loss": losses.build_multilabel("bce"), "weighted": True}, r"options of the loss itself"),
         ({"class_weights": "balanced"}, r"weigh the classes in the loss"),
         ({"augmentation": ["mixupp"]}, r"no augmentation 'mixupp'; did you mean 'mixup'"),
     ],
@@ -107,6 +108,52 @@ def test_what_cannot_be_is_refused_before_anything_is_written(store, options, me
     with pytest.raises(ParameterError, match=message):
         fit(store, tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_rare_classes_weigh_more_by_the_training_labels_alone(store, tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr(taggers.training, "fit", lambda *args, **options: given.update(options) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fit(store, tmp_path, loss="asymmetric", weighted=True, smoothing=0.05)
+    labels = store.gather(ROWS["train"], ["label"])["label"]
+    np.testing.assert_allclose(given["loss"].positive_weights, splits.positive_weights(labels), rtol=1e-6)
+    assert given["loss"].positive_weights[2] > given["loss"].positive_weights[0]
+    assert given["loss"].smoothing == 0.05
+
+
+def test_a_missing_file_of_weights_is_named_before_anything_is_written(store, tmp_path):
+    options = {"make": models.build, "options": {"width": 0.25}, "weights": tmp_path / "moco.pth"}
+    with pytest.raises(DataError, match=r"moco\.pth"):
+        taggers.fit("resnet18_patch", store, ROWS, folder=tmp_path / "run", **QUICK, **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_begins_with_the_weights_of_a_file(store, tmp_path, monkeypatch):
+    from test_models_patches_weights import random_state, write_safetensors
+
+    write_safetensors(tmp_path / "x.safetensors", random_state(18, 13, filters=64))
+    seen = {}
+
+    def stop(network, *args, **options):
+        seen["network"] = network
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(taggers.training, "fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        taggers.fit(
+            "resnet18_patch",
+            store,
+            ROWS,
+            folder=tmp_path / "run",
+            weights=tmp_path / "x.safetensors",
+            weights_scale=10_000,
+        )
+    state = random_state(18, 13, filters=64)
+    kernel = np.array(seen["network"].get_layer("layer1_0_conv1").kernel)
+    np.testing.assert_array_equal(kernel, state["layer1.0.conv1.weight"].transpose(2, 3, 1, 0))
+    stem = np.array(seen["network"].get_layer("conv1").kernel)  # B02, B03, B04, B08 of 13 bands
+    np.testing.assert_array_equal(stem, state["conv1.weight"].transpose(2, 3, 1, 0)[:, :, [1, 2, 3, 7]])
+    assert list(seen["network"].get_layer("normalize").std) == [10_000] * 4
 
 
 def test_radar_must_fit_network_and_store(store, tmp_path):
