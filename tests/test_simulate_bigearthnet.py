@@ -215,6 +215,8 @@ def test_every_kind_of_damage_is_there(v1, v2):
         ):
             image.read()
         assert not (place["missing_band"] / f"{spoilt['missing_band']}_B8A.tif").exists()
+        missing = spoilt["listed_without_folder"]  # it was once the name of a patch that is there
+        assert missing not in {found.name for found in folder.rglob("S2*") if found.is_dir()}
     name = json.loads((v1 / "twin.json").read_text())["spoilt"]["no_labels"]
     assert "labels" not in json.loads((v1 / S2 / name / f"{name}_labels_metadata.json").read_text())
 

@@ -38,7 +38,7 @@ from eolab.simulate.noise import block_mean
 
 Array = np.ndarray
 
-VERSION = 1
+VERSION = 2
 """Of the generator; another version gives other pixels from the same seed."""
 
 FOLDERS_V1 = ("BigEarthNet-v1.0", "BigEarthNet-S1-v1.0")
@@ -109,7 +109,8 @@ def write(
         _write_truth(building, kept, spoilt)
         parameters: dict[str, Any] = {"seed": seed, "patches": patches, "radar": radar}
         parameters |= {"faults": faults, "compress": compress}
-        facts = _facts(kept) | {"spoilt": {kind: layout.name(patch) for kind, patch in spoilt.items()}}
+        named = {k: _elsewhere(p) if k == "listed_without_folder" else p for k, p in spoilt.items()}
+        facts = _facts(kept) | {"spoilt": {kind: layout.name(patch) for kind, patch in named.items()}}
         folders.mark(building, "bigearthnet", VERSION, version=version, **parameters, **facts)
     return folder
 
