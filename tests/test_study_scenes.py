@@ -213,6 +213,10 @@ def test_published_scores_say_that_their_average_is_not_stated(simulated):
     assert {0.69, 0.72, 0.76, 0.45, 0.57, 0.61, 0.67} == set(table["f1"])
     assert table["averaging"].str.startswith("not stated").all()
     assert set(record.metrics["f1_by_average"]) == {"micro", "macro", "sample"}
+    both = record.table("beside_published")
+    assert len(both) == len(table) + 6  # ours, and the strongest baseline, by three averages
+    assert both["data"].iloc[-1].startswith("simulated data, ")
+    assert set(both["averaging"].iloc[-6:]) == {"micro", "macro", "sample"}
 
 
 @pytest.mark.notebook

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
+
+if TYPE_CHECKING:
+    from eolab.catalog import DataEntry
 
 NOT_STATED = "not stated"
 LITERATURE = "Report's table of literature (Sumbul et al. 2019)"
@@ -38,3 +43,18 @@ def averages(scores: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot_table("estimate", ["name", "averaging"], "score", sort=False)
     kept = [name for name in ("precision", "recall", "f1", "f2", "average_precision") if name in wide]
     return wide[kept].rename_axis(None, axis=1).reset_index()
+
+
+def beside(averages: pd.DataFrame, model: str, entry: DataEntry, classes: int) -> pd.DataFrame:
+    """Return the published scores with ours below, a row an average.
+
+    Args:
+        averages: Result of :func:`averages`.
+        model: The network.
+        entry: Data set that it was trained and tested on.
+        classes: Classes that count in the averages.
+    """
+    own = averages[averages["name"].isin([model, "random_convolutions"])]
+    kind = "simulated data" if entry.simulated else entry.name
+    ours = own.rename(columns={"name": "model"}).assign(source="Ours", data=f"{kind}, {classes} classes")
+    return pd.concat([published(), ours[[*_COLUMNS]]], ignore_index=True)
