@@ -63,6 +63,26 @@ class CheckReport:
         """Number of files that cannot be used; their reasons stand in :attr:`files`."""
         return len(self.files) - self.ok
 
+    def reasons(self) -> pd.DataFrame:
+        """Return why files are left out: reason, files, an example.
+
+        Numbers, names of files and what stands in brackets are taken out of the reasons, so that like ones
+        are counted together.
+        """
+        rejected = self.files[self.files["status"] != "ok"]
+        table = rejected.assign(short=rejected["reason"].map(_short))
+        table = table.groupby("short")["file"].agg(["size", "first"])
+        table = table.sort_values("size", ascending=False).reset_index()
+        return table.set_axis(["reason", "files", "example"], axis=1)
+
+
+def _short(reason: str) -> str:
+    """Return a reason without its remedy, its numbers, its file and what stands in brackets."""
+    text = re.sub(r"\(.*\)", "", reason.split(": ")[0] if "damaged" not in reason else "is damaged")
+    text = re.sub(r"\S+_\S+\.\w+", "…", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d|(?<![A-Za-z\d])\d+(,\d+)*%?( bytes)?", "…", text)
+    return re.sub(r"\s+", " ", text).strip(" :,")
+
 
 @dataclass(frozen=True)
 class DataEntry:

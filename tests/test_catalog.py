@@ -8,6 +8,7 @@ import sys
 import types
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import xarray as xr
 from conftest import ROOT
@@ -248,3 +249,27 @@ def test_every_entry_of_the_project_s_catalogue_stands_there_once():
     lines = (ROOT / "data_catalog.yaml").read_text().splitlines()
     names = [line.split(":")[0] for line in lines if line[:1].isalpha()]
     assert len(names) == len(set(names))
+
+
+def test_like_reasons_are_counted_together():
+    files = pd.DataFrame(
+        [
+            ("a", "ok", ""),
+            ("b", "rejected", "of 1,234 bytes is damaged (tifffile: x; GDAL: y): fetch it again"),
+            ("c", "rejected", "of 99 bytes is damaged (tifffile: z; GDAL: y): fetch it again"),
+            ("d", "rejected", "has values in 60% of the pixels of its date, expected 75% or more"),
+            ("e", "rejected", "names no file for 2019-03-28"),
+            ("f", "rejected", "has no B8A, expected S2A_MSIL2A_20171201T112431_9_17_B8A.tif: fetch it again"),
+        ],
+        columns=["file", "status", "reason"],
+    )
+    table = catalog.CheckReport(files).reasons()
+    assert table["files"].tolist() == [2, 1, 1, 1]
+    assert table.loc[0, "reason"] == "is damaged"
+    assert table.loc[0, "example"] == "b"
+    assert set(table["reason"]) == {
+        "is damaged",
+        "has values in … of the pixels of its date, expected … or more",
+        "names no file for …",
+        "has no B8A, expected …",
+    }

@@ -39,28 +39,6 @@ def test_regions_are_chains_of_near_scenes():
     assert explore.regions(scenes[:1]).tolist() == ["R1"]
 
 
-def test_like_reasons_are_counted_together():
-    files = pd.DataFrame(
-        [
-            ("a", "ok", ""),
-            ("b", "rejected", "of 1,234 bytes is damaged (tifffile: x; GDAL: y): fetch it again"),
-            ("c", "rejected", "of 99 bytes is damaged (tifffile: z; GDAL: y): fetch it again"),
-            ("d", "rejected", "has values in 60% of the pixels of its date, expected 75% or more"),
-            ("e", "rejected", "names no file for 2019-03-28"),
-        ],
-        columns=["file", "status", "reason"],
-    )
-    table = explore.reasons(files)
-    assert table["files"].tolist() == [2, 1, 1]
-    assert table.loc[0, "reason"] == "is damaged"
-    assert table.loc[0, "example"] == "b"
-    assert set(table["reason"]) == {
-        "is damaged",
-        "has values in … of the pixels of its date, expected … or more",
-        "names no file for …",
-    }
-
-
 # === What is in a store, and what is worth a look ===
 
 

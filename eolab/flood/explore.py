@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -71,27 +70,6 @@ def facts(images: pd.DataFrame) -> pd.DataFrame:
     ]
     numbers = {"here": here, "published": list(PUBLISHED.values())}  # as objects: a count has no decimals
     return pd.DataFrame({"fact": list(PUBLISHED), **numbers}, dtype=object)
-
-
-def reasons(files: pd.DataFrame) -> pd.DataFrame:
-    """Return why files are left out: reason, files, an example.
-
-    Args:
-        files: Table of the check: file, status, reason. Numbers and what stands in brackets are taken out of
-            the reasons, so that like ones are counted together.
-    """
-    rejected = files[files["status"] != "ok"]
-    short = rejected["reason"].map(_short)
-    table = rejected.assign(short=short).groupby("short")["file"].agg(["size", "first"])
-    table = table.sort_values("size", ascending=False).reset_index()
-    return table.set_axis(["reason", "files", "example"], axis=1)
-
-
-def _short(reason: str) -> str:
-    """Return a reason without its remedy, its numbers and what stands in brackets."""
-    text = re.sub(r"\(.*\)", "", reason.split(": ")[0] if "damaged" not in reason else "is damaged")
-    text = re.sub(r"\d{4}-\d\d-\d\d|\d+(,\d+)*%?( bytes)?", "…", text)
-    return re.sub(r"\s+", " ", text).strip(" :,")
 
 
 def regions(scenes: pd.DataFrame, apart_deg: float = 1.5) -> pd.Series:

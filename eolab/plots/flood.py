@@ -117,7 +117,7 @@ def rejected(reasons: pd.DataFrame, title: str = "") -> Figure:
     """Draw how many files are left out for which reason.
 
     Args:
-        reasons: Result of :func:`eolab.flood.explore.reasons`: reason, files.
+        reasons: Result of :meth:`eolab.catalog.CheckReport.reasons`: reason, files.
         title: Title of the picture.
     """
     names = [textwrap.fill(str(reason), 46) for reason in reasons["reason"]]

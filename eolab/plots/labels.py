@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
 
 from eolab.bands import SENTINEL2
 from eolab.plots.maps import robust_limits
@@ -218,6 +219,8 @@ def label_calibration(tables: Mapping[str, pd.DataFrame], title: str = "") -> Fi
     upper.set(ylim=(0, 1.02), ylabel="Share of patches with the label", title=title)
     lower.set(xlim=(0, 1), yscale="log", xlabel="Predicted probability of a label", ylabel="Labels (%)")
     upper.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    lower.yaxis.set_major_formatter("{x:g}")
+    lower.yaxis.set_minor_formatter(NullFormatter())
     for ax in (upper, lower):
         ax.grid(True)
     return figure

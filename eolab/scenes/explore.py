@@ -88,17 +88,6 @@ def beside_published(patches: pd.DataFrame, classes: ClassSet) -> pd.DataFrame:
     return table.assign(published=table["class"].map(known))
 
 
-def reasons(files: pd.DataFrame) -> pd.DataFrame:
-    """Return why patches and list entries are left out: reason, files, an example.
-
-    Args:
-        files: Table of the check: file, status, reason.
-    """
-    from eolab.flood.explore import reasons as by_reason  # the same table, whatever the files hold
-
-    return by_reason(files)
-
-
 def seasons(patches: pd.DataFrame) -> pd.DataFrame:
     """Return patches by month: month (1 to 12), clear, snow, cloud; empty where no patch has a date."""
     dated = patches[patches["date"].notna()]
