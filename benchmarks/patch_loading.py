@@ -9,13 +9,14 @@ environment of its own; without one, eolab is measured alone:
     python -m venv <folder> && <folder>/bin/pip install torchgeo requests
 
 Conversion is timed from the files to the finished store: index, reading, writing, statistics. The notebook
-`scenes/02_preprocess` also takes the files' fingerprint, which reads each of them once more; that is a row of
+`scenes/02_preprocess` also takes the files' fingerprint, which reads each of them once more; it has a row of
 its own. torchgeo brings bands to 10 m bilinearly, the notebook by nearest neighbour unless told otherwise;
 both are measured, and the bilinear store must hold the pixels and labels that torchgeo gives: bands of 10 m
 to the digit, others up to rounding. torchgeo's batches are float32, ours uint16, which the networks take.
 
-Rates are patches a second of wall time and of processor time, medians of some rounds after a warm-up, in which
-all take turns; the second is the fairer one on a machine that others use. All files are in the page cache.
+Rates are patches a second of wall time and of processor time, medians of some rounds after a warm-up, in
+which all take turns; the second is the fairer one on a machine that others use. All files are in the page
+cache; a conversion waits for the disk after each part, so the first depends on the disk too.
 
 With `--memory`, patches are linked under new names to as many as wanted, and a process of its own converts
 them, another one reads an epoch from disk. Memory is the peak above that of the imports: all, and beside it
@@ -125,7 +126,11 @@ def epochs(batches: Any) -> Callable[[], int]:
 
     def run() -> int:
         batches.at_epoch(batches.epoch + 1)
-        return sum(len(batches[index][0]["image"]) for index in range(batches.num_batches))
+        patches = 0
+        for index in range(batches.num_batches):
+            batch = batches[index]  # the one before is still held, as in training
+            patches += len(batch[0]["image"])
+        return patches
 
     return run
 
@@ -164,6 +169,7 @@ class Torchgeo:
         self.facts = self._read()
 
     def epoch(self) -> Taken:
+        """Read an epoch; return what it took."""
         assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -171,6 +177,7 @@ class Torchgeo:
         return found["wall"], found["processor"]
 
     def close(self) -> None:
+        """End the process."""
         self.process.communicate()
 
     def _read(self) -> dict[str, Any]:
@@ -241,7 +248,7 @@ def measure(root: Path, folder: Path, options: argparse.Namespace) -> tuple[dict
             runs[f"conversion, {name}"] = lambda name=name: timed(
                 lambda: convert(root, place, name, options.workers)
             )
-        runs["of it, without the index"] = lambda: timed(
+        runs["… without the index"] = lambda: timed(
             lambda: convert(root, place, METHODS[-1], options.workers, table)
         )
         runs["fingerprint of the files"] = lambda: timed(lambda: store.fingerprint_files(root))

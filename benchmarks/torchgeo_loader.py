@@ -2,9 +2,9 @@
 
     python benchmarks/torchgeo_loader.py ROOT WORKERS BATCH SAMPLES PATCHES
 
-Writes the first PATCHES patches of the training list to the file SAMPLES and prints a line of JSON, then reads
-an epoch in random batches for each line that comes in, and prints what it took. One worker is the process
-itself, more are processes beside it, which stay from epoch to epoch.
+Writes the first PATCHES patches of the training list to the file SAMPLES and prints a line of JSON, then
+reads an epoch in random batches for each line that comes in, and prints what it took. One worker is the
+process itself, more are processes beside it, which stay from epoch to epoch.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write_samples(dataset: BigEarthNet, file: str, patches: int) -> None:
 
 
 def epoch(loader: DataLoader[Any]) -> dict[str, float]:
-    """Return what an epoch takes; workers that are new to it count for less, so the first is a warm-up."""
+    """Read an epoch; return what it took. The first starts the workers and is no measurement."""
     wall, processor, patches = time.perf_counter(), processor_s(), 0
     for batch in loader:
         patches += len(batch["image"])

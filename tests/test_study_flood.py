@@ -178,7 +178,6 @@ def test_images_of_one_sensor_are_scored_alone(simulated):
 @pytest.mark.parametrize(
     ("settings", "levels", "sensors"),
     [
-        (("join=late",), {"scene"}, ""),
         (("join=pad",), {"image", "scene", "image, S1", "image, S2"}, "both"),
         (("join=late", "optical=[]"), {"scene", "scene, S1"}, ""),
         (("radar=[]",), {"image", "scene", "image, S2", "scene, S2"}, "S2"),

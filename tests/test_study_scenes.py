@@ -6,7 +6,6 @@ What the notebooks wrote is checked, never what their cells printed.
 from __future__ import annotations
 
 import functools
-import shutil
 import time
 from pathlib import Path
 
@@ -243,24 +242,6 @@ def test_a_conversion_killed_in_between_ends_as_an_unbroken_one(simulated, tmp_p
     for file in ("image.npy", "label.npy"):
         one, other = (run.folder / "store" / file for run in (unbroken, resumed))
         assert one.read_bytes() == other.read_bytes()
-
-
-@pytest.mark.notebook
-def test_a_training_killed_in_mid_epoch_ends_as_an_unbroken_one(simulated, tmp_path):
-    def third_epoch() -> bool:
-        found = list((tmp_path / "scenes" / TRAIN).glob("*/history.csv"))
-        return bool(found) and found[0].read_text().count("\n") > 3
-
-    store = "scenes/02_preprocess"
-    shutil.copytree(simulated / store, tmp_path / store)
-    kill_when(start(tmp_path, "--only", TRAIN), third_epoch)
-    time.sleep(1)
-    assert only_run(tmp_path, TRAIN).status != "done"
-    eolab("run", "scenes", "--only", TRAIN, "--out", str(tmp_path))
-    unbroken, resumed = (only_run(out, TRAIN) for out in (simulated, tmp_path))
-    assert resumed.metrics == unbroken.metrics
-    columns = ["epoch", "loss", "val_loss"]
-    pd.testing.assert_frame_equal(resumed.history[columns], unbroken.history[columns])
 
 
 # === Clear refusals ===
