@@ -1,7 +1,7 @@
 """Patches of BigEarthNet: conversion to the store and batches from it, beside torchgeo's loader of the files.
 
     python benchmarks/patch_loading.py --torchgeo-python <python of torchgeo's environment>
-    python benchmarks/patch_loading.py --memory 1000 20000
+    python benchmarks/patch_loading.py --memory
 
 A twin of version 1 is written, uncompressed as the published files are. torchgeo reads it file by file in an
 environment of its own; without one, eolab is measured alone:
@@ -18,10 +18,11 @@ Rates are patches a second of wall time and of processor time, medians of some r
 which all take turns; the second is the fairer one on a machine that others use. All files are in the page
 cache; a conversion waits for the disk after each part, so the first depends on the disk too.
 
-With `--memory`, patches are linked under new names to as many as wanted, and a process of its own converts
-them, another one reads an epoch from disk. Memory is the peak above that of the imports: all, and beside it
-what is the process's own, without the pages of mapped files. The largest store needs 0.35 MB a patch on the
-disk. It reads Linux's /proc.
+With `--memory`, patches are linked under new names to as many as wanted; one process makes their index, one
+the index and the store, and one reads an epoch from disk. Memory is the peak above that of the imports: all,
+and beside it what is the process's own, without the pages of mapped files. The last lines say what a patch
+more needs, where an image has 346 kB. The largest store takes that much a patch of the disk, for a while. It
+reads Linux's /proc.
 """
 
 from __future__ import annotations
@@ -70,7 +71,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--checked", type=int, default=32, help="patches compared pixel by pixel")
     parser.add_argument("--folder", type=Path, help="where twin and stores go for a while")
     parser.add_argument(
-        "--memory", type=int, nargs="+", metavar="PATCHES", help="measure memory instead, for these numbers"
+        "--memory",
+        type=int,
+        nargs="*",
+        metavar="PATCHES",
+        help="measure memory instead, for these numbers of patches (default 1000 20000)",
     )
     parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -297,20 +302,18 @@ def link(root: Path, table: pd.DataFrame, folder: Path, count: int) -> None:
 
 
 def memory(what: str, root: Path, place: Path, options: argparse.Namespace) -> Facts:
-    """Convert, or read an epoch from disk, in this process; return patches, seconds and peaks in MB."""
-    if what == "conversion":
-        with peaks() as found:
-            start = time.perf_counter()
-            count = len(convert(root, place, METHODS[0], options.workers))
-            seconds = time.perf_counter() - start
-    else:
+    """Do one thing in this process; return patches, seconds and peaks in MB."""
+    steps: dict[str, Callable[[], int]] = {
+        "index": lambda: len(read_index(root)),
+        "conversion": lambda: len(convert(root, place, METHODS[0], options.workers)),
+        "batches": lambda: epochs(batches_of(store.open_store(place), options, in_memory=False))(),
+    }
+    if what == "batches":
         import eolab.taggers  # noqa: F401  # so that TensorFlow counts as an import
-
-        with peaks() as found:
-            run = epochs(batches_of(store.open_store(place), options, in_memory=False))
-            start = time.perf_counter()
-            count = run()
-            seconds = time.perf_counter() - start
+    with peaks() as found:
+        start = time.perf_counter()
+        count = steps[what]()
+        seconds = time.perf_counter() - start
     return {"patches": count, "seconds": seconds, **found}
 
 
@@ -330,7 +333,7 @@ def memories(root: Path, folder: Path, counts: list[int]) -> None:
         with tempfile.TemporaryDirectory(dir=folder) as name:
             linked, place = Path(name) / "patches", Path(name) / "store"
             link(root, table, linked, count)
-            for what in ("conversion", "batches"):
+            for what in ("index", "conversion", "batches"):
                 found = fresh(what, linked, place)
                 rows.append({"what": what, **found})
                 print(
@@ -340,10 +343,11 @@ def memories(root: Path, folder: Path, counts: list[int]) -> None:
                 )
     for what, group in pd.DataFrame(rows).groupby("what", sort=False):
         few, many = group.iloc[0], group.iloc[-1]
+        more = 1e3 * (many.own_mb - few.own_mb) / max(many.patches - few.patches, 1)
         print(
             f"{what}: {many.patches / few.patches:.0f} times the patches, "
             f"{many.peak_mb / few.peak_mb:.2f} times the peak, {many.own_mb / few.own_mb:.2f} times its own "
-            f"memory ({many.own_mb - few.own_mb:+,.0f} MB)"
+            f"memory: {more:.1f} kB for a patch more"
         )
     print(f"load {os.getloadavg()[0]:.1f}")
 
@@ -357,8 +361,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         root = write_twin(folder / "twin", options.patches)
-        if options.memory:
-            memories(root, folder, options.memory)
+        if options.memory is not None:
+            memories(root, folder, options.memory or [1000, 20_000])
         else:
             report(*measure(root, folder, options), options)
 

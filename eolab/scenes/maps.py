@@ -213,19 +213,28 @@ def _clearest(series: xr.Dataset) -> int:
 
 
 def product_reader(
-    product: xr.Dataset, bands: tuple[str, ...] = BANDS
+    product: xr.Dataset, bands: tuple[str, ...] = BANDS, radar: bool = False
 ) -> Callable[[int, int, int, int], dict[str, np.ndarray]]:
     """Return the function that reads a window of a product for :func:`eolab.mapping.predict_map`.
 
     Args:
         product: Result of :func:`open_product`.
         bands: Bands that the network reads, in its order.
+        radar: Whether the network reads radar images too, which no product of Sentinel-2 has.
 
     Returns:
         From (row, col, height, width) to ``image`` (height, width, band) float32, digital numbers as in the
         patches, and ``nodata`` (height, width): pixels without data, which are 0 in the image, and those
         under clouds or their shadows by the scene classification, where there is one.
+
+    Raises:
+        ParameterError: If the network reads radar images.
     """
+    if radar:
+        raise ParameterError(
+            "The network reads radar images too, and a Sentinel-2 product has none: set product to nothing, "
+            "or train a network of Sentinel-2 alone."
+        )
     layers = product["reflectance"].sel(band=list(bands)).transpose("y", "x", "band")
     scl = product.get("scl")
 
