@@ -65,6 +65,7 @@ def small_catalog() -> str:
         twin = entry.get("twin", {})
         twin.update({name: min(value, twin[name]) for name, value in small.items() if name in twin})
     catalog["flood_twin"]["twin"]["train"] = 8
+    catalog["scenes_twin"]["twin"]["patches"] = 60
     return yaml.safe_dump(catalog)
 
 
@@ -222,6 +223,18 @@ def test_scenes_are_stepped_through_by_slider_and_by_name(lab, artifacts):
         assert [
             text for text in panel.locator(".jp-OutputArea-output").all_inner_texts() if text.strip()
         ] == []
+        assert notebook.problems == []
+
+
+@pytest.mark.browser
+def test_patches_of_many_labels_are_explored_by_run_all(lab, artifacts):
+    with browser.notebook(lab, "notebooks/scenes/01_explore.ipynb") as notebook:
+        cells = notebook.run_all()
+        outputs = [out.get("data", {}).get("text/html", "") for cell in cells for out in cell["outputs"]]
+        shown = "".join("".join(text) for text in outputs)
+        assert shown.count('<img src="data:image/png') >= 7
+        assert shown.count("<table") >= 2
+        notebook.page.screenshot(path=str(artifacts / "patches_of_many_labels.png"))
         assert notebook.problems == []
 
 
