@@ -13,6 +13,7 @@ Conversion is timed from the files to the finished store: index, reading, writin
 its own. torchgeo brings bands to 10 m bilinearly, the notebook by nearest neighbour unless told otherwise;
 both are measured, and the bilinear store must hold the pixels and labels that torchgeo gives: bands of 10 m
 to the digit, others up to rounding. torchgeo's batches are float32, ours uint16, which the networks take.
+Workers are threads here and processes there; one worker is the process itself, with one thread.
 
 Rates are patches a second of wall time and of processor time, medians of some rounds after a warm-up, in
 which all take turns; the second is the fairer one on a machine that others use. All files are in the page
@@ -263,11 +264,12 @@ def measure(root: Path, folder: Path, options: argparse.Namespace) -> tuple[dict
 
 
 def medians(runs: dict[str, Callable[[], Taken]], place: Path, rounds: int) -> dict[str, Taken]:
-    """Return the median of each way over rounds in which all take turns."""
+    """Return the median of each way over rounds in which all take turns, in an order drawn for each."""
     taken: dict[str, list[Taken]] = {name: [] for name in runs}
+    rng = np.random.default_rng(0)
     for turn in range(rounds + 1):
-        for name, run in runs.items():
-            spent = run()
+        for name in map(str, rng.permutation(list(runs))):  # what ran before leaves its traces
+            spent = runs[name]()
             taken[name].extend([spent] if turn else [])
             shutil.rmtree(place, ignore_errors=True)
     return {

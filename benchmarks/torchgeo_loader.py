@@ -57,6 +57,7 @@ def say(**facts: Any) -> None:
 
 def main() -> None:
     root, workers, batch, samples, patches = sys.argv[1:]
+    torch.set_num_threads(1)  # as in its workers; more wait for each other where others use the machine
     dataset = BigEarthNet(root, split="train", bands="s2", num_classes=19)
     write_samples(dataset, samples, int(patches))
     beside = int(workers) if int(workers) > 1 else 0
