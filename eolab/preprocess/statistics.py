@@ -34,8 +34,9 @@ class RunningStatistics:
 
     def update(self, values: np.ndarray) -> None:
         """Take in values (bands, N); those that are not finite do not count."""
+        whole = values.dtype.kind in "iub"  # integers are finite
         for band, row in enumerate(values):
-            kept = row[np.isfinite(row)].astype(np.float64)
+            kept = (row if whole else row[np.isfinite(row)]).astype(np.float64)
             if len(kept):
                 self._merge(band, kept)
 

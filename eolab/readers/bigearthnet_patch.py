@@ -11,8 +11,8 @@ Example:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -163,7 +163,7 @@ def place_of(row: Any, band: str = "B02") -> tuple[str, Affine]:
 
 def file_of(folder: str, part: str) -> str:
     """Return the file of a band or polarisation: a patch's files are named as its folder."""
-    return f"{folder}/{Path(folder).name}_{part}.tif"
+    return f"{folder}/{os.path.basename(folder)}_{part}.tif"
 
 
 def check_bands(bands: Sequence[str] | None) -> tuple[str, ...]:
@@ -237,4 +237,4 @@ def _at_10_m(found: dict[str, np.ndarray], resampling: str) -> np.ndarray:
                 axis.weights @ (axis.weights @ pixels.astype(np.float32)).T
             ).T  # sparse: no BLAS threads
             place[:] = np.clip(np.rint(values), 0, np.iinfo(np.uint16).max)
-    return np.ascontiguousarray(image.transpose(1, 2, 0))  # (y, x, band)
+    return image.transpose(1, 2, 0)  # a view (y, x, band)

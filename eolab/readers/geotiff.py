@@ -28,7 +28,8 @@ def read_pixels(path: str | Path) -> np.ndarray:
         DataError: If the file is missing or neither library can read it.
     """
     try:
-        content = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            content = file.read()
     except FileNotFoundError:
         raise DataError(
             f"{path} is missing, though the list names it: fetch it again, or leave it out."
@@ -47,8 +48,8 @@ def read_pixels(path: str | Path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as file:
-                return np.squeeze(file.read())
+            with rasterio.open(path) as raster:
+                return np.squeeze(raster.read())
     except (RasterioError, OSError) as error:
         why = f"tifffile: {first}; GDAL: {_sentence(error)}"
         raise DataError(

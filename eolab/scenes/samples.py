@@ -192,8 +192,12 @@ def sample_producer(
     folder, chosen = Path(root), class_set(classes)
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-        patches = [_read(folder, row, resampling, radar, reference) for row in rows.itertuples()]
-        arrays = {name: np.stack([patch[name] for patch in patches]) for name in patches[0]}
+        arrays: dict[str, np.ndarray] = {}
+        for place, row in enumerate(rows.itertuples()):
+            for name, pixels in _read(folder, row, resampling, radar, reference).items():
+                if not place:
+                    arrays[name] = np.empty((len(rows), *pixels.shape), pixels.dtype)
+                arrays[name][place] = pixels
         if reference:
             arrays["reference"] = indices(arrays["reference"], chosen)
         return arrays | {"label": encode(rows, chosen)}
