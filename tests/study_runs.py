@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib.image
 import pytest
 
 from eolab import runs
@@ -58,3 +60,49 @@ def kill_when(process: subprocess.Popen[bytes], ready, seconds: float = 240) -> 
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+# === What holds for every study ===
+
+
+def check_complete(study: str, out: Path, notebook: str) -> None:
+    """Check that a smoke run has all that a run leaves, and says that its data are simulated."""
+    record = only_run(study, out, notebook)
+    assert record.status == "done"
+    assert record.simulated
+    for name in ("params.yaml", "environment.json", "metrics.json", "report.html", f"{notebook}.ipynb"):
+        assert (record.folder / name).stat().st_size > 0
+    report = (record.folder / "report.html").read_text()
+    assert "Simulated data" in report
+    assert str(ROOT) not in report
+
+
+def check_figures(study: str, out: Path, chain: Sequence[str], least: int) -> None:
+    """Check that a smoke run has at least so many figures, each captioned and not blank."""
+    records = [only_run(study, out, notebook) for notebook in chain]
+    figures = [(record.folder, figure) for record in records for figure in record.figures]
+    assert len(figures) >= least
+    for folder, figure in figures:
+        pixels = matplotlib.image.imread(folder / figure["file"])[..., :3]
+        assert pixels.std() > 0.02, figure["file"]
+        assert "Simulated data" in figure["caption"]
+        assert len(figure["caption"]) > 30
+
+
+def check_skipped(study: str, out: Path, chain: Sequence[str]) -> None:
+    """Check that finished runs are not run again, and that the study has one page that needs no network."""
+    before = {notebook: only_run(study, out, notebook).record["ended"] for notebook in chain}
+    again = eolab("run", study, "--profile", "smoke", "--out", str(out))
+    assert again.stdout.count("skipped") == len(chain)
+    assert {notebook: only_run(study, out, notebook).record["ended"] for notebook in chain} == before
+    page = (out / study / "report.html").read_text()
+    assert all(f"{notebook[:2]} ·" in page for notebook in chain)
+    assert not any(mark in page for mark in ('src="http', "<link", "@import"))
+
+
+def check_refused(arguments: Sequence[str], said: str, folder: Path) -> None:
+    """Check that a wrong word ends in one sentence with the right one."""
+    done = eolab(*arguments, expect=2, EOLAB_RUNS=str(folder))
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

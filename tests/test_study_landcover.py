@@ -89,27 +89,12 @@ def test_start_here_runs(tmp_path):
 @pytest.mark.notebook
 @pytest.mark.parametrize("notebook", CHAIN)
 def test_smoke_run_is_complete_and_says_that_it_is_simulated(simulated, notebook):
-    record = only_run(simulated, notebook)
-    assert record.status == "done"
-    assert record.simulated
-    for name in ("params.yaml", "environment.json", "metrics.json", "report.html", f"{notebook}.ipynb"):
-        assert (record.folder / name).stat().st_size > 0
-    report = (record.folder / "report.html").read_text()
-    assert "Simulated data" in report
-    assert str(ROOT) not in report
+    study_runs.check_complete("landcover", simulated, notebook)
 
 
 @pytest.mark.notebook
 def test_figures_are_there_captioned_and_not_blank(simulated):
-    import matplotlib.image
-
-    figures = [(only_run(simulated, n).folder, f) for n in CHAIN for f in only_run(simulated, n).figures]
-    assert len(figures) >= 18
-    for folder, figure in figures:
-        pixels = matplotlib.image.imread(folder / figure["file"])[..., :3]
-        assert pixels.std() > 0.02, figure["file"]
-        assert "Simulated data" in figure["caption"]
-        assert len(figure["caption"]) > 30
+    study_runs.check_figures("landcover", simulated, CHAIN, 18)
 
 
 @pytest.mark.notebook
@@ -196,13 +181,7 @@ def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_pa
 
 @pytest.mark.notebook
 def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
-    before = {n: only_run(simulated, n).record["ended"] for n in CHAIN}
-    again = eolab("run", "landcover", "--profile", "smoke", "--out", str(simulated))
-    assert again.stdout.count("skipped") == len(CHAIN)
-    assert {n: only_run(simulated, n).record["ended"] for n in CHAIN} == before
-    page = (simulated / "landcover" / "report.html").read_text()
-    assert all(f"{n[:2]} ·" in page for n in CHAIN)
-    assert not any(mark in page for mark in ('src="http', "<link", "@import"))
+    study_runs.check_skipped("landcover", simulated, CHAIN)
 
 
 # === On a real Sentinel-2 series ===
@@ -278,7 +257,4 @@ def test_a_run_killed_in_preprocessing_and_in_training_ends_as_an_unbroken_one(s
     ],
 )
 def test_a_wrong_word_ends_in_one_sentence_with_the_right_one(arguments, said, tmp_path):
-    done = eolab(*arguments, expect=2, EOLAB_RUNS=str(tmp_path))
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    study_runs.check_refused(arguments, said, tmp_path)

@@ -96,27 +96,12 @@ def test_baselines_stand_beside_every_network_of_a_sweep():
 @pytest.mark.notebook
 @pytest.mark.parametrize("notebook", CHAIN)
 def test_smoke_run_is_complete_and_says_that_it_is_simulated(simulated, notebook):
-    record = only_run(simulated, notebook)
-    assert record.status == "done"
-    assert record.simulated
-    for name in ("params.yaml", "environment.json", "metrics.json", "report.html", f"{notebook}.ipynb"):
-        assert (record.folder / name).stat().st_size > 0
-    report = (record.folder / "report.html").read_text()
-    assert "Simulated data" in report
-    assert str(ROOT) not in report
+    study_runs.check_complete("landslide", simulated, notebook)
 
 
 @pytest.mark.notebook
 def test_figures_are_there_captioned_and_not_blank(simulated):
-    import matplotlib.image
-
-    figures = [(only_run(simulated, n).folder, f) for n in CHAIN for f in only_run(simulated, n).figures]
-    assert len(figures) >= 24
-    for folder, figure in figures:
-        pixels = matplotlib.image.imread(folder / figure["file"])[..., :3]
-        assert pixels.std() > 0.02, figure["file"]
-        assert "Simulated data" in figure["caption"]
-        assert len(figure["caption"]) > 30
+    study_runs.check_figures("landslide", simulated, CHAIN, 24)
 
 
 @pytest.mark.notebook
@@ -219,11 +204,7 @@ def test_the_reports_arithmetic_is_shown(simulated):
 
 @pytest.mark.notebook
 def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
-    again = eolab("run", "landslide", "--profile", "smoke", "--out", str(simulated))
-    assert again.stdout.count("skipped") == len(CHAIN)
-    page = (simulated / "landslide" / "report.html").read_text()
-    assert all(f"{n[:2]} ·" in page for n in CHAIN)
-    assert not any(mark in page for mark in ('src="http', "<link", "@import"))
+    study_runs.check_skipped("landslide", simulated, CHAIN)
 
 
 @pytest.mark.notebook
@@ -288,7 +269,4 @@ def test_the_store_has_every_channel_once(simulated):
     ],
 )
 def test_a_wrong_word_ends_in_one_sentence_with_the_right_one(arguments, said, tmp_path):
-    done = eolab(*arguments, expect=2, EOLAB_RUNS=str(tmp_path))
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    study_runs.check_refused(arguments, said, tmp_path)

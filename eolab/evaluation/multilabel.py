@@ -75,10 +75,11 @@ def multilabel_scores(
             known = did_you_mean(statistic, MULTILABEL_STATISTICS)
             raise ParameterError(f"There is no multi-label statistic {statistic!r}; {known}")
     rows = []
+    kept: Any = slice(None) if counted is None else np.asarray(counted, bool)
+    labels = np.asarray(truth)
     for name, values in probabilities.items():
-        limit = np.broadcast_to(thresholds[name], np.shape(truth)[1:])
-        kept = slice(None) if counted is None else np.asarray(counted, bool)
-        answers = Answers(np.asarray(values)[:, kept], np.asarray(truth)[:, kept], limit[kept], groups)
+        limit = np.broadcast_to(thresholds[name], labels.shape[1:])
+        answers = Answers(np.asarray(values)[:, kept], labels[:, kept], limit[kept], groups)
         for statistic in statistics:
             interval = answers.interval(statistic, replicates, seed)
             rows.append((name, statistic, *interval, *answers.truth.shape, name in baselines))

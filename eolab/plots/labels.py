@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
 from eolab.bands import SENTINEL2
-from eolab.plots.maps import robust_limits
+from eolab.plots.maps import stretched_alike
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, short, styled
 
 HIT, WRONG, MISSED = OKABE_ITO[2], OKABE_ITO[5], OKABE_ITO[1]  # green, vermilion, orange
@@ -243,7 +243,7 @@ def patch_gallery(
     """
     lines = _row_lines([_listed([(name, "") for name in one]) for one in labels], columns)
     figure, pairs = _grid(len(colours), columns, 1 if radar is None else 2, lines)
-    shown = _stretched(colours)
+    shown = stretched_alike(colours)
     false = None if radar is None else _radar_colours(radar)
     for number, axes in enumerate(pairs):
         axes[0].imshow(shown[number])
@@ -277,7 +277,7 @@ def answered_gallery(
     texts = [_answers(*one, threshold, names) for one in zip(truth, probability, strict=True)]
     figure, pairs = _grid(len(colours), columns, 1, _row_lines(texts, columns), titled=True)
     for ax, pixels, lines, title in zip(
-        [p[0] for p in pairs], _stretched(colours), texts, titles, strict=True
+        [p[0] for p in pairs], stretched_alike(colours), texts, titles, strict=True
     ):
         ax.imshow(pixels)
         ax.set_title(textwrap.fill(title, 40), fontsize=6.5, fontweight="normal")
@@ -355,11 +355,6 @@ def _write(ax: Axes, lines: Lines) -> None:
             fontsize=7.5,
             color=color,
         )
-
-
-def _stretched(colours: np.ndarray) -> np.ndarray:
-    low, high = robust_limits(np.asarray(colours, np.float32))
-    return np.clip((colours - low) / (high - low), 0, 1)
 
 
 def _radar_colours(radar: np.ndarray) -> np.ndarray:

@@ -44,6 +44,12 @@ def _percentiles(chosen: xr.DataArray, percentiles: tuple[float, float]) -> tupl
     return low, high if high > low else low + 1.0
 
 
+def stretched_alike(colours: np.ndarray) -> np.ndarray:
+    """Return colours scaled to 0 to 1, all channels and pictures by the same robust limits."""
+    low, high = robust_limits(np.asarray(colours, np.float32))
+    return np.clip((colours - low) / (high - low), 0, 1)
+
+
 def stretch_limits(
     image: xr.DataArray, bands: Sequence[str] = TRUE_COLOUR, percentiles: tuple[float, float] = (2, 98)
 ) -> tuple[float, float]:

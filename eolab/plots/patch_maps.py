@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eolab.legends import Legend
-from eolab.plots.maps import NODATA_COLOR, legend_handles, robust_limits
+from eolab.plots.maps import NODATA_COLOR, legend_handles, stretched_alike
 from eolab.plots.style import short, styled
 
 SIDE = 1.75  # inches of a patch
@@ -82,7 +82,6 @@ def _grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
 
 
 def _true_colour(row: Sequence[Axes], colours: np.ndarray, titles: Sequence[str]) -> None:
-    low, high = robust_limits(np.asarray(colours, np.float32))
-    for ax, pixels, title in zip(row, colours, titles, strict=True):
-        ax.imshow(np.clip((pixels - low) / (high - low), 0, 1))
+    for ax, pixels, title in zip(row, stretched_alike(colours), titles, strict=True):
+        ax.imshow(pixels)
         ax.set_title(textwrap.fill(title, 22), fontsize=7, fontweight="normal")

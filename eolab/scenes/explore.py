@@ -13,6 +13,7 @@ from eolab.legends.bigearthnet import ClassSet, class_set
 from eolab.readers import bigearthnet_v1, bigearthnet_v2
 from eolab.readers.bigearthnet_patch import BANDS, read_patch
 from eolab.scenes.balance import class_frequencies
+from eolab.scenes.samples import PUBLISHED as TOTALS
 from eolab.simulate.bigearthnet_classes import KINDS, PUBLISHED
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 READERS = {"bigearthnet_v1": bigearthnet_v1, "bigearthnet_v2": bigearthnet_v2}
 _FACTS = {
-    "patches": (PUBLISHED, 549_488),
+    "patches": tuple(TOTALS.values()),
     "listed to train on": (269_695, 237_871),
     "listed for validation": (123_723, 122_342),
     "listed for the test": (125_866, 119_825),

@@ -15,6 +15,7 @@ from eolab.legends import IGNORE
 from eolab.legends.bigearthnet import ClassSet, indices
 from eolab.metrics import confusions
 from eolab.positions import Positions, to_pixels
+from eolab.preprocess import clear_mask
 from eolab.progress import track
 from eolab.readers.bigearthnet_patch import BANDS, SIZE, read_reference
 from eolab.store import Store
@@ -208,7 +209,7 @@ def _clearest(series: xr.Dataset) -> int:
     """Return the place of the date with most pixels that are clear; the first where nothing tells."""
     if "scl" not in series:
         return 0
-    seen = series["scl"].isin(CLEAR).mean(("y", "x"))
+    seen = clear_mask(series["scl"], CLEAR).mean(("y", "x"))
     return int(seen.to_numpy().argmax())
 
 
@@ -236,14 +237,14 @@ def product_reader(
             "or train a network of Sentinel-2 alone."
         )
     layers = product["reflectance"].sel(band=list(bands)).transpose("y", "x", "band")
-    scl = product.get("scl")
+    clear = clear_mask(product["scl"], CLEAR) if "scl" in product else None
 
     def read(row: int, col: int, height: int, width: int) -> dict[str, np.ndarray]:
         place = {"y": slice(row, row + height), "x": slice(col, col + width)}
         window = layers.isel(place).to_numpy()
         nodata = np.isnan(window).any(axis=-1)
         image = np.where(nodata[..., None], 0, np.rint(window * QUANTIFICATION)).astype(np.float32)
-        hidden = False if scl is None else ~np.isin(scl.isel(place).to_numpy(), CLEAR)
+        hidden = False if clear is None else ~clear.isel(place).to_numpy()
         return {"image": image, "nodata": nodata | hidden}
 
     return read
