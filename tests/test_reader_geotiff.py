@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import rasterio
@@ -94,3 +97,31 @@ def test_missing_files_and_folders_are_named(tmp_path):
         read_pixels(tmp_path / "none.tif")
     with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
         read_pixels(tmp_path)
+
+
+def test_threads_read_images_without_a_place_and_nothing_is_printed(tmp_path):
+    """Warnings hidden by catch_warnings came through where threads overlapped, with a path, into reports."""
+    image = np.arange(4096, dtype="float32").reshape(64, 64)
+    with rasterio.open(
+        tmp_path / "whole.tif", "w", "GTiff", 64, 64, 1, dtype="float32", compress="zstd"
+    ) as file:
+        file.write(image[None])
+    (tmp_path / "cut.tif").write_bytes((tmp_path / "whole.tif").read_bytes()[:-200])  # left to GDAL
+    script = f"""
+from concurrent.futures import ThreadPoolExecutor
+from eolab.errors import DataError
+from eolab.readers.geotiff import read_pixels
+
+def read(_):
+    try:
+        read_pixels({str(tmp_path / "cut.tif")!r})
+    except DataError as error:
+        return str(error)
+
+with ThreadPoolExecutor(8) as pool:
+    said = set(pool.map(read, range(1000)))
+assert len(said) == 1 and "damaged" in said.pop()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""

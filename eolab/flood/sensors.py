@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -151,10 +150,10 @@ def dry_state(values: np.ndarray, reference: int) -> np.ndarray:
         As `values`; NaN where none of these images has a value.
     """
     dry = np.empty_like(values)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a pixel without a value in them
-        for time in range(min(reference, len(values))):
-            dry[time:] = np.nanmedian(values[: time + 1], axis=0)
+    for time in range(min(reference, len(values))):
+        first = values[: time + 1]
+        empty = np.isnan(first).all(axis=0)  # NumPy warns of these, and hiding warnings is not safe in threads
+        dry[time:] = np.where(empty, np.nan, np.nanmedian(np.where(empty, 0, first), axis=0))
     return dry
 
 

@@ -19,6 +19,8 @@ from eolab.errors import DataError
 from eolab.readers.strips import read_strips
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it complains of is in the reason
+# An image without a place is no fault here. For the whole process, as catch_warnings is not safe in threads.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 
 def read_pixels(path: str | Path) -> np.ndarray:
@@ -46,10 +48,8 @@ def read_pixels(path: str | Path) -> np.ndarray:
     except Exception as error:  # tifffile raises ValueError, zlib.error, struct.error and others
         first = _sentence(error)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as raster:
-                return np.squeeze(raster.read())
+        with rasterio.open(path) as raster:
+            return np.squeeze(raster.read())
     except (RasterioError, OSError) as error:
         why = f"tifffile: {first}; GDAL: {_sentence(error)}"
         raise DataError(

@@ -25,6 +25,9 @@ from eolab.readers.landslide4sense_files import (
 EQUAL_AREA = "EPSG:6933"
 Source = str | Path | bytes | bytearray | memoryview
 
+# A patch may have no place. For the whole process, as catch_warnings is not safe in threads.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
@@ -96,10 +99,8 @@ def _with_bands(image: np.ndarray, name: str) -> np.ndarray:
 
 def _geotiff(content: bytes, name: str) -> Patch:
     try:
-        with warnings.catch_warnings(), MemoryFile(content) as file:
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a patch may have no place
-            with file.open() as raster:
-                pixels, area, crs = _read(raster, name)
+        with MemoryFile(content) as file, file.open() as raster:
+            pixels, area, crs = _read(raster, name)
     except (RasterioError, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{name} cannot be read as a GeoTIFF ({reason}): choose another file.") from None
