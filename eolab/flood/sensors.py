@@ -152,7 +152,7 @@ def dry_state(values: np.ndarray, reference: int) -> np.ndarray:
     dry = np.empty_like(values)
     for time in range(min(reference, len(values))):
         first = values[: time + 1]
-        empty = np.isnan(first).all(axis=0)  # NumPy warns of these, and hiding warnings is not safe in threads
+        empty = np.isnan(first).all(axis=0)  # NumPy warns of these; to hide that is not safe in threads
         dry[time:] = np.where(empty, np.nan, np.nanmedian(np.where(empty, 0, first), axis=0))
     return dry
 
