@@ -146,3 +146,19 @@ def test_a_table_of_nobody_has_its_columns(tmp_path):
     file = tmp_path / "delays.csv"
     delay.readable({}).to_csv(file, index=False)
     assert list(pd.read_csv(file).columns) == delay.READABLE
+
+
+def test_scenes_are_told_by_their_names():
+    """Scene "10" of a store is 10 in a table read from a file; the figure of detections was empty."""
+    table = pd.DataFrame(
+        {
+            "scene": [10, 10, 11],
+            "date": ["2019-01-01", "2019-01-05", "2019-01-01"],
+            "flooded": [False, True, False],
+            "probability": [0.1, 0.9, 0.8],
+        }
+    )
+    onsets = pd.Series({"10": pd.Timestamp("2019-01-03")})
+    assert delay.detections(table, 0.5, onsets)["days"].tolist() == [2.0]
+    found = delay.summary(table, 0.5, onsets)
+    assert (found["scenes"], found["dry_scenes"], found["dry_alarms"]) == (1, 1, 1.0)

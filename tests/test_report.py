@@ -207,6 +207,20 @@ def test_only_columns_of_long_words_may_break_them() -> None:
     assert [cell["class"] for cell in soup.find_all("td")] == [["word"], ["word", "long"]]
 
 
+def test_tables_of_many_columns_are_smaller_and_their_names_break_behind_underscores() -> None:
+    def tidied(columns: int) -> BeautifulSoup:
+        head = "".join(f"<th>macro_average_{number}</th>" for number in range(columns))
+        body = "<td>0.5</td>" * columns
+        rows = f"<thead><tr>{head}</tr></thead><tbody><tr>{body}</tr></tbody>"
+        soup = BeautifulSoup(f"<table class='dataframe'>{rows}</table>", "html.parser")
+        tables.tidy(soup)
+        return soup
+
+    assert tidied(7).table["class"] == ["dataframe"]
+    assert tidied(8).table["class"] == ["dataframe", "wide"]
+    assert tidied(2).th.decode_contents() == "macro_<wbr/>average_<wbr/>0"
+
+
 def test_a_study_page_holds_all_notebooks(tmp_path: Path) -> None:
     first = executed(tmp_path)
     second = tmp_path / "mini" / "02_use" / "smoke-1"

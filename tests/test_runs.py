@@ -125,6 +125,14 @@ def test_a_table_keeps_all_digits_in_its_file(project: Path, capsys: pytest.Capt
         runs.load(run.folder).table("other")
 
 
+def test_a_table_keeps_names_of_digits(project: Path) -> None:
+    """Scenes "0001" came back as 1, so that no scene was found and a figure of detections was empty."""
+    run = make()
+    table = pd.DataFrame({"scene": ["0001", "0063", "1200"], "step": [0, 1, 10], "F1": [0.5, 0.25, None]})
+    run.table(table, "answers", "Answers.", show=False)
+    pd.testing.assert_frame_equal(runs.load(run.folder).table("answers"), table)
+
+
 def test_a_table_without_rows_says_so() -> None:
     from eolab.runs import show
 

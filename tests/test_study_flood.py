@@ -137,6 +137,19 @@ def test_thresholds_and_scores_are_those_of_the_answers(simulated):
 
 
 @pytest.mark.notebook
+def test_detections_of_the_results_are_of_every_flooded_test_scene(simulated):
+    """The results read the answers from a file: its scenes must be those of the store."""
+    from eolab import flood, store
+
+    record, folder = only_run(simulated, TRAIN), only_run(simulated, "02_preprocess").folder
+    stores = [store.open_store(folder / sensor) for sensor in ("S1", "S2")]
+    onsets = flood.delay.onsets([one.table for one in stores])
+    found = flood.delay.detections(record.table("answers"), record.metrics["thresholds"]["image"], onsets)
+    delays = record.table("delays").set_index("name")
+    assert len(found) == delays["flooded scenes"].loc[record.params["model"]] > 0
+
+
+@pytest.mark.notebook
 def test_padded_steps_are_shown_beside_scores_without_them(simulated):
     table = only_run(simulated, TRAIN).table("padding")
     samples = table.groupby("padded")["samples"].max()

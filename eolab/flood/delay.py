@@ -41,7 +41,8 @@ def detections(
 
     Args:
         table: A row an image: scene, date, flooded, probability; result of
-            :func:`eolab.flood.networks.predict`, or the images of a baseline with its score.
+            :func:`eolab.flood.networks.predict`, or the images of a baseline with its score. Scenes are told
+            by their names: "10" of a store is 10 of a table read from a file.
         threshold: An image of at least this probability is an alarm.
         onsets: Day of the onset by scene, NaT for a dry one; scenes that are not named are dry. Without it
             the onset is the day of a scene's first flooded image in the table, whatever its sensor: give the
@@ -100,7 +101,7 @@ def summary(
         ParameterError: Likewise.
     """
     found = detections(table, threshold, onsets)
-    dry = table[~table["scene"].isin(found["scene"])]
+    dry = table[~table["scene"].astype(str).isin(found["scene"])]
     alarms = (dry["probability"] >= threshold).groupby(dry["scene"]).any()
     return {
         "scenes": len(found),
@@ -160,13 +161,13 @@ def _checked(table: pd.DataFrame, threshold: float) -> pd.DataFrame:
         bad = int((images[name].isna() | images[name].isin([math.inf, -math.inf])).sum())
         if bad:
             raise DataError(f"{bad} of {len(images)} images have no {name}: {remedy}.")
-    return images.assign(date=pd.to_datetime(images["date"]))
+    return images.assign(scene=images["scene"].astype(str), date=pd.to_datetime(images["date"]))
 
 
 def _onsets(images: pd.DataFrame, given: Mapping[str, Any] | pd.Series | None) -> Mapping[Any, Any]:
     """Return the day of the onset by scene."""
     if given is not None:
-        return {scene: pd.Timestamp(day) for scene, day in given.items()}
+        return {str(scene): pd.Timestamp(day) for scene, day in given.items()}
     return onsets([images]).to_dict()
 
 

@@ -71,14 +71,17 @@ class RunRecord:
         return pd.read_csv(self.path("history.csv"))
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return a table that the run saved with ``run.table``.
+        """Return a table that the run saved with ``run.table``; names such as ``0010`` stay text.
 
         Raises:
             RunError: If it has not.
         """
         import pandas as pd
 
-        return pd.read_csv(self.path(f"tables/{name}.csv"))
+        path = self.path(f"tables/{name}.csv")
+        text = pd.read_csv(path, dtype=str, keep_default_na=False)
+        codes = [column for column in text if text[column].str.fullmatch(r"0\d+").any()]
+        return pd.read_csv(path, dtype=dict.fromkeys(codes, str))
 
     @property
     def status(self) -> str:
