@@ -25,9 +25,7 @@ from threadpoolctl import ThreadpoolController
 from eolab.errors import DataError
 from eolab.landslide.columns import column_of, features_of, known_rows
 
-BINS = (
-    64  # of a feature: with weights scikit-learn looks each up in all rows, which takes longer than 50 trees
-)
+BINS = 64  # of a feature: scikit-learn looks each up in all weighted rows, longer than it grows 50 trees
 SMALL = 200_000  # rows below which one core fits as fast as several that wait for each other
 MIN_LEAF = 20  # rows in a leaf, a tenth of the rows where they are few
 
