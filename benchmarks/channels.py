@@ -29,7 +29,7 @@ B02, B03, B04, B08, B11, B12 = 1, 2, 3, 7, 10, 11
 def write(file: Path, options: argparse.Namespace) -> None:
     """Write the patches (N, H, W, 14) that all methods read: published ones, or smooth fields with noise."""
     if options.folder:
-        from eolab.readers import landslide4sense
+        from eolab.data.readers import landslide4sense
 
         image = landslide4sense.open_layout(options.folder)["image"][: options.patches].to_numpy()
     else:
@@ -83,7 +83,7 @@ def run(method: str, folder: Path, repeat: int) -> dict[str, float | str]:
     """Run one method on all patches; return seconds, what memory grew by, and where the result lies."""
     image = np.load(folder / "image.npy")
     if method == "eolab":
-        from eolab.landslide.channels import compute
+        from eolab.studies.landslide.channels import compute
     else:
         import functools
 

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.preprocess import composite
+from eolab.data.preprocess import composite
 
 METHODS = ("eolab uint16", "eolab float32", "xarray median", "numpy nanmedian")
 

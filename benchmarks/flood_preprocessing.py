@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
 
 
 def write_twin(folder: Path, scenes: int, size: int) -> None:
-    from eolab.simulate import flood
+    from eolab.synthetic import flood
 
     test = min(scenes // 3, 100)
     flood.write(folder, train=scenes - test, test=test, size=size, progress=False)
@@ -98,8 +98,9 @@ def peaks() -> Iterator[Facts]:
 
 def preprocess(root: Path, out: Path, size: int, workers: int) -> Callable[[], Facts]:
     """Return the steps of the notebook: check, split, both stores, the numbers of each image."""
-    from eolab import catalog, flood, store
-    from eolab.readers import sen12flood
+    from eolab.data import catalog, store
+    from eolab.data.readers import sen12flood
+    from eolab.studies import flood
 
     entry = catalog.DataEntry("twin", str(root), "sen12flood", root / "twin.json", root)
     sensors: dict[str, Any] = {"S1": flood.Radar(CHANNELS["S1"]), "S2": flood.Optical(CHANNELS["S2"])}

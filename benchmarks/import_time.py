@@ -13,7 +13,14 @@ import subprocess
 import sys
 import time
 
-MODULES = ("eolab", "eolab.cli", "eolab.catalog", "eolab.readers.sentinel2", "eolab.store", "tensorflow")
+MODULES = (
+    "eolab",
+    "eolab.cli",
+    "eolab.data.catalog",
+    "eolab.data.readers.sentinel2",
+    "eolab.data.store",
+    "tensorflow",
+)
 
 
 def process_s(code: str) -> float:

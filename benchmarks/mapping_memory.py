@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from affine import Affine
 
-from eolab.legends import Legend
-from eolab.mapping import Grid, per_pixel, predict_map
+from eolab.data.legends import Legend
+from eolab.prediction.mapping import Grid, per_pixel, predict_map
 
 
 def measure(size: int, options: argparse.Namespace) -> dict[str, float]:

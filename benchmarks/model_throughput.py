@@ -88,7 +88,7 @@ def keras_contestants(options: argparse.Namespace, names: list[str]) -> dict[str
     import keras
 
     from eolab import models, prediction, training
-    from eolab.errors import ParameterError
+    from eolab.core.errors import ParameterError
 
     training.set_up(0, options.precision)
     inputs, labels = data(options)

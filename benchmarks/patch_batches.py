@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab import augment, landslide
-from eolab.batches import StoreBatches
+from eolab.data.store import Store, write_store
 from eolab.models.segmentation import heads
-from eolab.store import Store, write_store
+from eolab.studies import landslide
+from eolab.training import augment
+from eolab.training.batches import StoreBatches
 
 SIDE, WARM = 128, 2
 NARROW = 0.0625  # width of the U-Net of the second table
@@ -71,7 +72,8 @@ def batches_of(store: Store, options: argparse.Namespace, in_memory: bool | str)
 
 def network(width: float) -> Any:
     """Return a U-Net, compiled as the study's are."""
-    from eolab import losses, models
+    from eolab import models
+    from eolab.training import losses
 
     model = models.build("unet", size=SIDE, bands=14, classes=2, width=width, head="mask")
     model.compile("adam", {"mask": losses.build("0.5*focal + 0.5*iou")}, jit_compile=False)

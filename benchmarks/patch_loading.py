@@ -48,10 +48,11 @@ import numpy as np
 import pandas as pd
 from flood_preprocessing import peaks
 
-from eolab import scenes, store
-from eolab.readers import bigearthnet_v1
-from eolab.readers.bigearthnet_patch import BANDS, size_of
-from eolab.store import Store
+from eolab.data import store
+from eolab.data.readers import bigearthnet_v1
+from eolab.data.readers.bigearthnet_patch import BANDS, size_of
+from eolab.data.store import Store
+from eolab.studies import scenes
 
 TORCHGEO = "torchgeo's loader"
 METHODS = ("nearest", "bilinear")  # the notebook's default, and torchgeo's
@@ -83,7 +84,7 @@ def arguments() -> argparse.Namespace:
 
 
 def write_twin(folder: Path, patches: int) -> Path:
-    from eolab.simulate import bigearthnet
+    from eolab.synthetic import bigearthnet
 
     how = {"radar": False, "faults": 0, "compress": False, "progress": False}
     return bigearthnet.write(folder, version=1, patches=patches, **how)
@@ -110,9 +111,9 @@ def convert(root: Path, out: Path, method: str, workers: int, table: pd.DataFram
 
 def batches_of(samples: Store, options: argparse.Namespace, in_memory: bool) -> Any:
     """Return batches as a network is trained on."""
-    from eolab.batches import StoreBatches
-    from eolab.fitted import Prepare
-    from eolab.taggers import select
+    from eolab.tasks.fitted import Prepare
+    from eolab.tasks.taggers import select
+    from eolab.training.batches import StoreBatches
 
     bands = select(samples, np.arange(len(samples)))
     return StoreBatches(
@@ -311,7 +312,7 @@ def memory(what: str, root: Path, place: Path, options: argparse.Namespace) -> F
         "batches": lambda: epochs(batches_of(store.open_store(place), options, in_memory=False))(),
     }
     if what == "batches":
-        import eolab.taggers  # noqa: F401  # so that TensorFlow counts as an import
+        import eolab.tasks.taggers  # noqa: F401  # so that TensorFlow counts as an import
     with peaks() as found:
         start = time.perf_counter()
         count = steps[what]()

@@ -53,7 +53,8 @@ def data(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
 
 
 def keras_network(options: argparse.Namespace) -> Any:
-    from eolab import losses, models
+    from eolab import models
+    from eolab.training import losses
 
     sizes = {"size": options.size, "bands": options.bands, "classes": options.classes}
     network = models.build("resnet50_patch", **sizes)

@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from eolab import models, prediction
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.prediction.engines import cores
 
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]

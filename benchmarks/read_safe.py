@@ -23,8 +23,8 @@ import numpy as np
 import rasterio
 from rasterio.windows import from_bounds
 
-from eolab.readers import sentinel2
-from eolab.readers.sentinel2_index import Acquisition, scan
+from eolab.data.readers import sentinel2
+from eolab.data.readers.sentinel2_index import Acquisition, scan
 
 
 def plain(acquisitions: list[Acquisition], bands: list[str], bounds: tuple, step_m: float) -> np.ndarray:
@@ -65,7 +65,7 @@ def median_s(call: Callable[[], object], repeat: int) -> float:
 def make_series(folder: Path, dates: int, size: int) -> Path:
     """Write products to read: the simulated study area where its writer is there, else noise."""
     try:
-        from eolab.simulate import landcover
+        from eolab.synthetic import landcover
     except ImportError:
         sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
         from safe_factory import write_safe

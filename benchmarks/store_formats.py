@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eolab.store import ArraySpec, write_store
+from eolab.data.store import ArraySpec, write_store
 
 CASES = {  # name: shape of a sample, type
     "patches 128x128x14 float32": ((128, 128, 14), "float32"),

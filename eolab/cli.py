@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eolab import __version__
-from eolab.errors import EolabError, RunError
+from eolab.core.errors import EolabError, RunError
 
 RUN_HELP = """\
 Runs a study's notebooks in order, each in a process of its own. Finished runs with the same parameters,
@@ -138,7 +138,7 @@ def _positive(text: str) -> int:
 
 
 def _options(options: argparse.Namespace, study: Any) -> Any:
-    from eolab import workspace
+    from eolab.core import workspace
     from eolab.runs import chain
 
     texts = [text for group in options.set for text in group]
@@ -166,8 +166,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from eolab import reports
-    from eolab.runs import folders
+    from eolab.runs import folders, reports
 
     folder = options.folder.resolve()
     if not folder.is_dir():
@@ -190,7 +189,7 @@ def _studies(_: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from eolab import catalog
+    from eolab.data import catalog
 
     known = catalog.load()
     if options.action == "list":

@@ -7,7 +7,7 @@ import rioxarray  # noqa: F401  (registers the .rio accessor)
 import xarray as xr
 from rasterio.transform import from_origin
 
-from eolab.catalog import DataEntry
+from eolab.data.catalog import DataEntry
 
 TIMES = ["2020-01-03T10:05", "2020-01-20T10:05", "2020-02-11T10:05", "2020-03-02T10:05", "2020-12-31T10:05"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eolab.store import ArraySpec, Store, write_store
+from eolab.data.store import ArraySpec, Store, write_store
 
 BANDS = [f"B{number:02d}" for number in range(1, 13)]
 NAMES = [

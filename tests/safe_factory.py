@@ -9,7 +9,7 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
-from eolab.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
+from eolab.data.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
 
 PRODUCT_XML = """<?xml version="1.0" encoding="UTF-8"?>
 <n1:Level-{digit}_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-{digit}.xsd">

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eolab.store import ArraySpec, Store, write_store
+from eolab.data.store import ArraySpec, Store, write_store
 
 BANDS, TIMES, SAMPLES, PARTS = 3, 5, 40, 4
 ARRAYS = {

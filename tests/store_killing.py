@@ -12,7 +12,8 @@ from pathlib import Path
 
 import store_example
 
-from eolab.store import disk, layout
+from eolab.core import files as disk
+from eolab.data.store import layout
 
 
 def child(folder: Path, log: Path, kill_at: int | None, after: bool) -> int:

@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from eolab import augment
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
+from eolab.training import augment
 
 SIDE = 12
 EACH = pytest.mark.parametrize("name", ["rotate", "flip", "cutmix"])

@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from eolab import bands
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
+from eolab.data import bands
 
 
 @pytest.mark.parametrize("written", ["B2", "b02", "2", "B02", " B002 "])

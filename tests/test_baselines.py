@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from eolab import baselines
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
+from eolab.tasks import baselines
 
 N, T, C, K = 240, 6, 3, 5
 NETWORKLESS = ["image_statistics", "random_forest", "svm"]

@@ -10,9 +10,10 @@ from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from eolab import baselines, baselines_multilabel, random_convolutions
-from eolab.errors import DataError, ParameterError
-from eolab.store import ArraySpec, write_store
+from eolab.core import files
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.store import ArraySpec, write_store
+from eolab.tasks import baselines, baselines_multilabel, random_convolutions
 
 SAMPLES, SIDE, K = 160, 16, 4
 BANDS = ["B02", "B03", "B04", "B08"]
@@ -233,6 +234,6 @@ def test_what_cannot_be_is_said(store, tmp_path):
     joblib.dump("text", tmp_path / "b.joblib")
     with pytest.raises(DataError, match="found a str"):
         baselines_multilabel.load(tmp_path / "b.joblib")
-    baselines.write(fitted(store, "prior"), tmp_path / "b.joblib")
+    files.write_joblib(fitted(store, "prior"), tmp_path / "b.joblib")
     with pytest.raises(DataError, match="expected a saved baseline"):
         baselines.load(tmp_path / "b.joblib")

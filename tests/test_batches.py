@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from store_example import BANDS, SAMPLES, TIMES, write
 
-from eolab import augment
-from eolab.batches import StoreBatches
-from eolab.errors import ParameterError
-from eolab.store import ArraySpec, days
+from eolab.core.errors import ParameterError
+from eolab.data.store import ArraySpec, days
+from eolab.training import augment
+from eolab.training.batches import StoreBatches
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import xarray as xr
 from conftest import ROOT
 from safe_factory import image_path, write_safe
 
-from eolab import catalog
-from eolab.errors import CatalogError, DataError
-from eolab.readers import LAYOUTS
+from eolab.core.errors import CatalogError, DataError
+from eolab.data import catalog
+from eolab.data.readers import LAYOUTS
 
 ENTRY = "tile:\n  uri: {uri}\n  layout: sentinel2_safe\n"
 
@@ -111,7 +111,7 @@ def test_missing_real_data_says_where_to_get_them(tmp_path):
 @pytest.fixture
 def twin(tmp_path, monkeypatch):
     """A catalogue with a twin whose writer is a tiny one."""
-    module = types.ModuleType("eolab.simulate.tiny")
+    module = types.ModuleType("eolab.synthetic.tiny")
 
     def make(folder: Path, progress: bool = True, **parameters: int) -> None:
         write_safe(folder, seed=parameters["seed"], size=24)
@@ -119,11 +119,11 @@ def twin(tmp_path, monkeypatch):
         module.calls += 1  # type: ignore[attr-defined]
 
     module.write, module.calls = make, 0  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "eolab.simulate.tiny", module)
-    if "eolab.simulate" not in sys.modules:
-        package = types.ModuleType("eolab.simulate")
+    monkeypatch.setitem(sys.modules, "eolab.synthetic.tiny", module)
+    if "eolab.synthetic" not in sys.modules:
+        package = types.ModuleType("eolab.synthetic")
         package.__path__ = []
-        monkeypatch.setitem(sys.modules, "eolab.simulate", package)
+        monkeypatch.setitem(sys.modules, "eolab.synthetic", package)
 
     def entry(seed: int = 0) -> catalog.DataEntry:
         text = ENTRY.format(uri="twin") + f"  twin: {{writer: tiny, seed: {seed}}}\n"
@@ -231,13 +231,13 @@ def test_real_data_sets_open_and_check(real_data, monkeypatch):
 
 def test_importing_the_catalogue_loads_no_heavy_library():
     heavy = "'keras', 'tensorflow', 'rasterio', 'xarray', 'pandas', 'dask', 'geopandas'"
-    code = f"import sys, eolab.catalog; print([m for m in ({heavy}) if m in sys.modules])"
+    code = f"import sys, eolab.data.catalog; print([m for m in ({heavy}) if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 
 def test_readers_never_import_keras():
-    modules = ", ".join(f"eolab.readers.{layout.module}" for layout in LAYOUTS.values())
+    modules = ", ".join(f"eolab.data.readers.{layout.module}" for layout in LAYOUTS.values())
     heavy = "'keras', 'tensorflow', 'torch', 'jax'"
     code = f"import sys, {modules}; print([m for m in ({heavy}) if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import baselines, classifiers, models, prediction
-from eolab.errors import ParameterError
-from eolab.store import ArraySpec, write_store
+from eolab import models, prediction
+from eolab.core.errors import ParameterError
+from eolab.data.store import ArraySpec, write_store
+from eolab.tasks import baselines, classifiers
 
 SAMPLES, TIMES, BANDS, K = 360, 6, 2, 4
 DATES = ["2019-01-16", "2019-03-16", "2019-05-16", "2019-07-16", "2019-09-16", "2019-11-16"]

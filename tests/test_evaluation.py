@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics as reference
 
 from eolab import evaluation
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
 
 K = 4
 

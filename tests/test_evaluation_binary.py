@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as reference
 
 from eolab import evaluation
-from eolab.errors import DataError
+from eolab.core.errors import DataError
 from eolab.evaluation.binary import average_precision
 from eolab.evaluation.curves import PrecisionCurve
 

@@ -8,7 +8,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
 from eolab import evaluation
-from eolab.errors import DataError
+from eolab.core.errors import DataError
 
 NAMES = ["often", "seldom", "never"]
 SAMPLES = 20_000

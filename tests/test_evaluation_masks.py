@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from eolab import evaluation, metrics
-from eolab.errors import DataError, ParameterError
-from eolab.metrics import counting
+from eolab import evaluation
+from eolab.core.errors import DataError, ParameterError
+from eolab.evaluation import metrics
+from eolab.evaluation.metrics import counting
 
 N, SIDE = 40, 10
 

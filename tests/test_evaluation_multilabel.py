@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from eolab import evaluation
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
 from eolab.evaluation.multilabel import MULTILABEL_STATISTICS, Answers
 
 SAMPLES, CLASSES, THRESHOLD = 300, 7, 0.5

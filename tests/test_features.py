@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eolab import features
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
+from eolab.data import features
 
 # a pixel of meadow; the expected values were worked out by hand from the published formulas
 PIXEL = {"B02": 0.04, "B03": 0.08, "B04": 0.05, "B05": 0.12, "B08": 0.40, "B11": 0.20, "B12": 0.10}

@@ -8,11 +8,12 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.metrics import balanced_accuracy_score
 
-from eolab import evaluation, flood
-from eolab.errors import DataError
-from eolab.flood import answers
-from eolab.flood.timelines import make_timelines, timelines_of
-from eolab.store import ArraySpec, write_store
+from eolab import evaluation
+from eolab.core.errors import DataError
+from eolab.data.store import ArraySpec, write_store
+from eolab.studies import flood
+from eolab.studies.flood import answers
+from eolab.studies.flood.timelines import make_timelines, timelines_of
 
 S1_DAYS = {"a": ["2019-01-01", "2019-01-07", "2019-01-13"], "b": ["2019-02-01"]}
 S2_DAYS = {"a": ["2019-01-04", "2019-01-07"], "c": ["2019-03-01"]}
@@ -442,7 +443,7 @@ def views(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("join", ["union", "pad"])
 def test_what_stands_in_padding_changes_no_score(views, tmp_path, monkeypatch, join):
-    from eolab.flood import networks
+    from eolab.studies.flood import networks
 
     fitted = networks.fit(
         "convlstm", views, folder=tmp_path, join=join, epochs=1, learning_rate=1e-4, progress=False,

@@ -8,13 +8,13 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
-from eolab import flood
-from eolab.errors import DataError, ParameterError
-from eolab.flood import baselines
-from eolab.flood.answers import choose_threshold
-from eolab.flood.timelines import make_timelines
-from eolab.readers import sen12flood as reader
-from eolab.store import write_store
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.readers import sen12flood as reader
+from eolab.data.store import write_store
+from eolab.studies import flood
+from eolab.studies.flood import baselines
+from eolab.studies.flood.answers import choose_threshold
+from eolab.studies.flood.timelines import make_timelines
 
 H, W = 12, 10
 SENSORS = {"S1": flood.Radar(("VV", "VH")), "S2": flood.Optical(("B04", "MNDWI"))}

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab.errors import ParameterError
-from eolab.flood.batches import SceneBatches
-from eolab.flood.timelines import make_timelines
-from eolab.flood.views import select
-from eolab.store import ArraySpec, write_store
+from eolab.core.errors import ParameterError
+from eolab.data.store import ArraySpec, write_store
+from eolab.studies.flood.batches import SceneBatches
+from eolab.studies.flood.timelines import make_timelines
+from eolab.studies.flood.views import select
 
 LENGTHS = {"a": (4, 2), "b": (1, 3), "c": (6, 0), "d": (2, 2), "e": (5, 1)}
 H, W = 4, 6

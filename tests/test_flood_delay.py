@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab.errors import DataError, ParameterError
-from eolab.flood import delay
+from eolab.core.errors import DataError, ParameterError
+from eolab.studies.flood import delay
 
 # scene: (day of January 2019, flooded, probability); alarms are those of 0.5 and more.
 IMAGES = {

@@ -8,10 +8,10 @@ import pytest
 import xarray as xr
 from sklearn.metrics import roc_auc_score
 
-from eolab.errors import ParameterError
-from eolab.flood import explore
-from eolab.readers import sen12flood as reader
-from eolab.simulate import flood as twins
+from eolab.core.errors import ParameterError
+from eolab.data.readers import sen12flood as reader
+from eolab.studies.flood import explore
+from eolab.synthetic import flood as twins
 
 
 def test_the_real_lists_give_the_published_facts(real_data):

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import flood
-from eolab.errors import ParameterError
-from eolab.flood import networks
-from eolab.readers import sen12flood as reader
-from eolab.simulate import flood as twins
-from eolab.store import write_store
+from eolab.core.errors import ParameterError
+from eolab.data.readers import sen12flood as reader
+from eolab.data.store import write_store
+from eolab.studies import flood
+from eolab.studies.flood import networks
+from eolab.synthetic import flood as twins
 
 pytestmark = pytest.mark.slow  # trains networks
 

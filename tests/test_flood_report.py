@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from eolab.flood import report
-from eolab.readers import sen12flood as reader
+from eolab.data.readers import sen12flood as reader
+from eolab.studies.flood import report
 
 
 def test_always_dry_on_the_published_radar_list_is_right_in_65_of_100(real_data):

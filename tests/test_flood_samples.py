@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from eolab import flood
-from eolab.errors import ParameterError
-from eolab.readers import sen12flood as reader
-from eolab.simulate import flood as twins
-from eolab.store import write_store
+from eolab.core.errors import ParameterError
+from eolab.data.readers import sen12flood as reader
+from eolab.data.store import write_store
+from eolab.studies import flood
+from eolab.synthetic import flood as twins
 
 SIZE = (24, 20)
 

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from eolab.flood.sensors import dry_state
+from eolab.data.sensors import dry_state
 
 
 @pytest.mark.parametrize("reference", [1, 2, 3, 9])

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab.errors import ParameterError
-from eolab.flood import timelines
-from eolab.flood.timelines import make_timelines
+from eolab.core.errors import ParameterError
+from eolab.studies.flood import timelines
+from eolab.studies.flood.timelines import make_timelines
 
 
 def table(*rows: tuple[str, str, bool]) -> pd.DataFrame:

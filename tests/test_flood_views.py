@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import flood
-from eolab.errors import ParameterError
-from eolab.flood import views
-from eolab.store import ArraySpec, write_store
+from eolab.core.errors import ParameterError
+from eolab.data.store import ArraySpec, write_store
+from eolab.studies import flood
+from eolab.studies.flood import views
 
 H, W, IMAGES = 6, 12, 8
 BANDS = ["B02", "B04", "MNDWI"]

@@ -11,10 +11,11 @@ from scipy import stats
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from eolab import landcover, splits
-from eolab.landcover.samples import pixel_series
-from eolab.preprocess import Recipe
-from eolab.store import days, write_store
+from eolab.data import splits
+from eolab.data.preprocess import Recipe
+from eolab.data.store import days, write_store
+from eolab.studies import landcover
+from eolab.studies.landcover.samples import pixel_series
 
 RECIPE = Recipe(bands=("B08", "B04"))
 

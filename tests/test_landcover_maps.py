@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from eolab import landcover, splits
-from eolab.legends import Legend
+from eolab.data import splits
+from eolab.data.legends import Legend
+from eolab.studies import landcover
 
 LEGEND = Legend("toy", (1, 2, 3), ("Wood", "Field", "Town"), ("#117733", "#ccf24d", "#cc79a7"))
 N = 255

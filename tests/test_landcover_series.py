@@ -11,15 +11,18 @@ import pytest
 import rasterio
 import xarray as xr
 
-from eolab import baselines, catalog, landcover, metrics, splits
-from eolab.errors import DataError, ParameterError
-from eolab.landcover.series import _drop_rare
-from eolab.legends import Legend
-from eolab.legends.landcover import CORINE_TO_UPDATE, LANDCOVER
-from eolab.preprocess import Recipe
-from eolab.simulate import calibration
-from eolab.simulate import landcover as simulate
-from eolab.store import days, open_store, write_store
+from eolab.core.errors import DataError, ParameterError
+from eolab.data import catalog, splits
+from eolab.data.legends import Legend
+from eolab.data.legends.landcover import CORINE_TO_UPDATE, LANDCOVER
+from eolab.data.preprocess import Recipe
+from eolab.data.store import days, open_store, write_store
+from eolab.evaluation import metrics
+from eolab.studies import landcover
+from eolab.studies.landcover.series import _drop_rare
+from eolab.synthetic import calibration
+from eolab.synthetic import landcover as simulate
+from eolab.tasks import baselines
 
 READING = {"bands": ["B04", "B08"], "resolution_m": 20, "keep_scl": [4, 5], "min_pixels": 60}
 LULC = {1: "cultivated land", 2: "forest", 3: "grassland", 4: "schrubland", 8: "artificial surface"}

@@ -7,9 +7,9 @@ import landslide_example as example
 import numpy as np
 import pytest
 
-from eolab.errors import DataError, ParameterError
-from eolab.landslide import baselines, tabular
-from eolab.store import Store
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.store import Store
+from eolab.studies.landslide import baselines, tabular
 
 ROWS = np.arange(example.PATCHES)
 TRAIN, HELD = ROWS[:28], ROWS[28:]

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import ndimage, signal
 
-from eolab.errors import DataError, ParameterError, StoreError
-from eolab.landslide import channels, edges
-from eolab.readers.landslide4sense import BANDS
-from eolab.store import ArraySpec, Store, write_store
+from eolab.core.errors import DataError, ParameterError, StoreError
+from eolab.data.readers.landslide4sense import BANDS
+from eolab.data.store import ArraySpec, Store, write_store
+from eolab.studies.landslide import channels, edges
 
 SIDE = 32
 

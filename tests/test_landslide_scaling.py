@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eolab.landslide import channels
-from eolab.landslide.patches import demo_predict
-from eolab.landslide.samples import sample_producer, sample_table, stored_images
-from eolab.readers import landslide4sense as reader
-from eolab.simulate import landslide as twin
+from eolab.data.readers import landslide4sense as reader
+from eolab.studies.landslide import channels
+from eolab.studies.landslide.patches import demo_predict
+from eolab.studies.landslide.samples import sample_producer, sample_table, stored_images
+from eolab.synthetic import landslide as twin
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,14 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import f1_score, jaccard_score
 
-from eolab import evaluation, landslide, postprocess, runs
-from eolab.errors import DataError, ParameterError
-from eolab.landslide import explore
-from eolab.landslide.techniques import Technique, technique_table, threshold_table
-from eolab.readers import landslide4sense as reader
-from eolab.simulate import landslide as twin
+from eolab import evaluation, runs
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.readers import landslide4sense as reader
+from eolab.evaluation import postprocess
+from eolab.studies import landslide
+from eolab.studies.landslide import explore
+from eolab.studies.landslide.techniques import Technique, technique_table, threshold_table
+from eolab.synthetic import landslide as twin
 
 SIDE = 16
 

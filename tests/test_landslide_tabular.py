@@ -14,10 +14,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.store import Store
 from eolab.evaluation.distributions import QUANTILES
-from eolab.landslide import stacking, tabular
-from eolab.store import Store
+from eolab.studies.landslide import stacking, tabular
 
 ROWS = np.arange(example.PATCHES)
 TRAIN, HELD = ROWS[:28], ROWS[28:]

@@ -7,9 +7,9 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 from scipy.stats import binomtest
 
-from eolab import splits
-from eolab.errors import ParameterError
-from eolab.leakage import leakage
+from eolab.core.errors import ParameterError
+from eolab.data import splits
+from eolab.data.leakage import leakage
 
 
 @pytest.fixture(scope="module")

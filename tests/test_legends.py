@@ -9,10 +9,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from eolab.errors import ParameterError
-from eolab.legends import IGNORE, Legend, corine
-from eolab.legends.landcover import CORINE_TO_UPDATE, LANDCOVER, from_corine
-from eolab.legends.scl import CLEAR, SCL
+from eolab.core.errors import ParameterError
+from eolab.data.legends import IGNORE, Legend, corine
+from eolab.data.legends.landcover import CORINE_TO_UPDATE, LANDCOVER, from_corine
+from eolab.data.legends.scl import CLEAR, SCL
 
 
 def test_corine_codes_and_colours_are_the_official_ones(real_data):

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab.errors import DataError, ParameterError, did_you_mean
-from eolab.legends import IGNORE
-from eolab.legends.bigearthnet import CLASSES_19, CLASSES_43, class_set, codes_of, indices
-from eolab.legends.corine import CORINE
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.data.legends import IGNORE
+from eolab.data.legends.bigearthnet import CLASSES_19, CLASSES_43, class_set, codes_of, indices
+from eolab.data.legends.corine import CORINE
 
 SETS = ("43", "19", "level1", "level2", "level3")
 

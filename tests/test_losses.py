@@ -13,8 +13,8 @@ from keras import ops
 from scipy import ndimage
 from sklearn import metrics as sklearn_metrics
 
-from eolab import losses
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
+from eolab.training import losses
 
 IGNORE = 255
 SUM = "0.5*focal(gamma=2) + 0.25*iou + 2*center(depth=3)"

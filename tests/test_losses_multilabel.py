@@ -10,8 +10,9 @@ import pytest
 from sklearn.metrics import average_precision_score
 from test_losses import gradient_of
 
-from eolab import losses, training
-from eolab.errors import DataError, ParameterError
+from eolab import training
+from eolab.core.errors import DataError, ParameterError
+from eolab.training import losses
 
 B, K = 7, 5
 EVERY = ("bce", "focal", "asymmetric", "asymmetric(positive=1, negative=0.5)", "focal(gamma=0.5, alpha=0.8)")

@@ -17,10 +17,10 @@ import rasterio.shutil
 import rioxarray
 from affine import Affine
 
-from eolab.errors import DataError, ParameterError
-from eolab.legends import IGNORE, Legend
-from eolab.mapping import Grid, Window, per_pixel, predict_map, windows
-from eolab.mapping.grid import weights
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.legends import IGNORE, Legend
+from eolab.prediction.mapping import Grid, Window, per_pixel, predict_map, windows
+from eolab.prediction.mapping.grid import weights
 
 LEGEND = Legend(
     "three", (10, 20, 30), ("Water", "Grass & <herbs>", "Wood"), ("#0000ff", "#80ff00", "#004000")
@@ -325,7 +325,7 @@ def test_killed_map_resumes(tmp_path):
 
 
 def test_full_disk_is_one_sentence_and_keeps_blocks(tmp_path, monkeypatch):
-    from eolab.mapping import parts
+    from eolab.prediction.mapping import parts
 
     scene = Scene(64, 64)
     write, written = parts.write_atomically, []

@@ -18,7 +18,7 @@ from PIL import Image
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
 from eolab.widgets import MaskDemo
 from eolab.widgets.mask_view import measure
 

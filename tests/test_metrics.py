@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from eolab import metrics
-from eolab.errors import DataError, ParameterError
-from eolab.metrics import counting, resampling
+from eolab.core.errors import DataError, ParameterError
+from eolab.evaluation import metrics
+from eolab.evaluation.metrics import counting, resampling
 
 K = 5
 

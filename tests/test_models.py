@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from eolab import models
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
 from eolab.models.layers import DayEncoding, MaskedMean, Normalize
 from eolab.models.ltae import MasterQueryAttention
 from eolab.models.transformer import SelfAttention

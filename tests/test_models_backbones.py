@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from eolab import models
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.models.layers import Seeds
 from eolab.models.segmentation import deeplabv3 as deeplab
 from eolab.models.segmentation.convolutions import (

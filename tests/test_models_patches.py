@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from eolab import models
-from eolab.bands import L2A_BANDS
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
+from eolab.data.bands import L2A_BANDS
 from eolab.models.patches.branches import NativePixels
 from eolab.models.patches.convnext import LayerScale
 from eolab.models.patches.resnet import RADAR_MEAN, RADAR_STD

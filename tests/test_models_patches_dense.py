@@ -11,11 +11,11 @@ from affine import Affine
 from scipy import ndimage, special
 
 from eolab import models, prediction
-from eolab.errors import DataError, ParameterError
-from eolab.legends import Legend
-from eolab.mapping import Grid, ImageWindows, predict_map
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.legends import Legend
 from eolab.models.patches.dense import activation_maps, dense, positions
-from eolab.positions import Positions, to_pixels
+from eolab.models.positions import Positions, to_pixels
+from eolab.prediction.mapping import Grid, ImageWindows, predict_map
 
 B, SIZE, C, K = 2, 120, 12, 3
 STATISTICS = {"mean": [1000.0 + 100 * i for i in range(C)], "std": [400.0] * C}

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from eolab import models
-from eolab.bands import L1C_BANDS, L2A_BANDS
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.bands import L1C_BANDS, L2A_BANDS
 from eolab.models.patches import weight_files, weights
 
 SIZE, WIDTH, K = 40, 0.0625, 3

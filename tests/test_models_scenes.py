@@ -7,7 +7,7 @@ import model_harness as harness
 import numpy as np
 import pytest
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.models.scenes.convlstm import convlstm
 from eolab.models.scenes.recurrence import ConvLSTM
 

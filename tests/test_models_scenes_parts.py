@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eolab import models
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.models.layers import Seeds
 from eolab.models.scenes.attention import Known, Last, PixelAttention, StepAttention, WeightedSteps
 from eolab.models.scenes.inputs import ImageNorm, Unfold, fold

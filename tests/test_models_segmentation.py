@@ -14,7 +14,7 @@ import pytest
 from scipy.stats import norm
 
 from eolab import models
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
 from eolab.models.layers import Normalize, Seeds
 from eolab.models.segmentation import attention, heads
 from eolab.models.segmentation.segformer import Gelu

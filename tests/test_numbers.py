@@ -2,7 +2,7 @@
 
 import pytest
 
-from eolab.numbers import short
+from eolab.core.numbers import short
 
 
 @pytest.mark.parametrize(

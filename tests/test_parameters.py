@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from papermill import inspect_notebook
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.runs import parameters, study, yamls
 from eolab.runs.parameters import Parameter
 

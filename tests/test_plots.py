@@ -16,9 +16,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from eolab import plots
-from eolab.errors import DataError
-from eolab.legends import IGNORE, Legend
-from eolab.legends.landcover import LANDCOVER
+from eolab.core.errors import DataError
+from eolab.data.legends import IGNORE, Legend
+from eolab.data.legends.landcover import LANDCOVER
 from eolab.plots import geometry
 
 HEIGHT, WIDTH, DATES = 30, 44, 9

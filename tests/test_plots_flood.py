@@ -15,11 +15,11 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from eolab import plots
-from eolab.errors import DataError, ParameterError
-from eolab.flood import delay, explore
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.readers import sen12flood as reader
 from eolab.plots import flood
-from eolab.readers import sen12flood as reader
-from eolab.simulate import flood as twins
+from eolab.studies.flood import delay, explore
+from eolab.synthetic import flood as twins
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from eolab import evaluation, plots, postprocess
-from eolab.legends.bigearthnet import CLASSES_19, CLASSES_43
+from eolab import evaluation, plots
+from eolab.data.legends.bigearthnet import CLASSES_19, CLASSES_43
+from eolab.evaluation import postprocess
 from eolab.plots import labels
 from eolab.plots.style import WIDEST, short
-from eolab.scenes import class_frequencies
+from eolab.studies.scenes import class_frequencies
 
 NAMES = CLASSES_19.names
 

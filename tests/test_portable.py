@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from eolab import models, prediction
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
 from eolab.models.layers import Normalize
 from eolab.prediction import engines, litert, portable, trial
 

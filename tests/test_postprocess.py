@@ -9,9 +9,9 @@ from scipy import ndimage, optimize
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
-from eolab import postprocess
-from eolab.errors import DataError, ParameterError
-from eolab.metrics import counting
+from eolab.core.errors import DataError, ParameterError
+from eolab.evaluation import postprocess
+from eolab.evaluation.metrics import counting
 
 N, SIDE = 9, 16
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from eolab import baselines, prediction
-from eolab.errors import DataError, ParameterError
+from eolab import prediction
+from eolab.core.errors import DataError, ParameterError
 from eolab.prediction import engines, exports
+from eolab.tasks import baselines
 
 TIMES, BANDS, CLASSES = 6, 3, 4
 exported = pytest.mark.skipif(

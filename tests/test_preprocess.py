@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from eolab.errors import ParameterError
-from eolab.preprocess import Recipe, band_statistics, clear_mask, composite, fill_gaps, periods
-from eolab.preprocess.composites import reduce_groups
-from eolab.preprocess.median import network
-from eolab.preprocess.statistics import RunningStatistics
+from eolab.core.errors import ParameterError
+from eolab.data.preprocess import Recipe, band_statistics, clear_mask, composite, fill_gaps, periods
+from eolab.data.preprocess.composites import reduce_groups
+from eolab.data.preprocess.median import network
+from eolab.data.preprocess.statistics import RunningStatistics
 
 BANDS = ["B02", "B04", "B08", "B11"]
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from eolab import progress
+from eolab.core import progress
 
 
 class Clock:

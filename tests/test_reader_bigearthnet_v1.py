@@ -13,12 +13,12 @@ import rasterio
 from bigearthnet_example import CORNER, V1, cut, pixels_of, write_images, write_json, write_tif, write_v1
 from rasterio.warp import Resampling, reproject
 
-from eolab import catalog
-from eolab.errors import DataError, ParameterError
-from eolab.readers import LAYOUTS, bigearthnet_scan
-from eolab.readers import bigearthnet_v1 as reader
-from eolab.readers.bigearthnet_lists import find_lists, read_list, read_lists
-from eolab.readers.bigearthnet_patch import BANDS, RADAR, file_of
+from eolab.core.errors import DataError, ParameterError
+from eolab.data import catalog
+from eolab.data.readers import LAYOUTS, bigearthnet_scan
+from eolab.data.readers import bigearthnet_v1 as reader
+from eolab.data.readers.bigearthnet_lists import find_lists, read_list, read_lists
+from eolab.data.readers.bigearthnet_patch import BANDS, RADAR, file_of
 
 NAMES = list(V1)
 

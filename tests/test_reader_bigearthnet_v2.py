@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from bigearthnet_example import PASS, TILE, cut, map_of, pixels_of, rows_v2, write_tables, write_tif, write_v2
 
-from eolab.errors import DataError
-from eolab.legends.bigearthnet import CLASSES_19, class_set, indices
-from eolab.readers import LAYOUTS
-from eolab.readers import bigearthnet_v2 as reader
-from eolab.readers.bigearthnet_lists import read_lists
-from eolab.readers.bigearthnet_patch import file_of
+from eolab.core.errors import DataError
+from eolab.data.legends.bigearthnet import CLASSES_19, class_set, indices
+from eolab.data.readers import LAYOUTS
+from eolab.data.readers import bigearthnet_v2 as reader
+from eolab.data.readers.bigearthnet_lists import read_lists
+from eolab.data.readers.bigearthnet_patch import file_of
 
 IDS = rows_v2()["patch_id"].tolist()
 
@@ -165,7 +165,7 @@ def test_a_tree_is_indexed(whole):
 def test_both_versions_have_the_same_columns(whole, tmp_path):
     from bigearthnet_example import write_v1
 
-    from eolab.readers import bigearthnet_v1
+    from eolab.data.readers import bigearthnet_v1
 
     old, new = bigearthnet_v1.index(write_v1(tmp_path), progress=False), index(whole)
     assert old.dtypes.to_dict() == new.dtypes.to_dict()

@@ -12,9 +12,9 @@ from pyproj import Transformer
 from rasterio.transform import from_origin
 from safe_factory import NORTH, WEST, image_path, write_safe
 
-from eolab.errors import DataError
-from eolab.legends.corine import CORINE
-from eolab.readers import corine, sentinel2_corine
+from eolab.core.errors import DataError
+from eolab.data.legends.corine import CORINE
+from eolab.data.readers import corine, sentinel2_corine
 
 FOLDER = Path("u2018_clc2018_v2020_20u1_raster100m", "DATA", "U2018_CLC2018_V2020_20u1.tif")
 LEFT, TOP = 3_900_000, 3_190_000  # near the factory's tile, in EPSG:3035

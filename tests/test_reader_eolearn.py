@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eolab.errors import DataError
-from eolab.readers import eolearn
+from eolab.core.errors import DataError
+from eolab.data.readers import eolearn
 
 
 @pytest.fixture(scope="module")

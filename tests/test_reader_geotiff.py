@@ -10,9 +10,9 @@ import pytest
 import rasterio
 import tifffile
 
-from eolab.errors import DataError
-from eolab.readers.geotiff import read_pixels
-from eolab.readers.strips import read_strips
+from eolab.core.errors import DataError
+from eolab.data.readers.geotiff import read_pixels
+from eolab.data.readers.strips import read_strips
 
 RNG = np.random.default_rng(0)
 
@@ -109,8 +109,8 @@ def test_threads_read_images_without_a_place_and_nothing_is_printed(tmp_path):
     (tmp_path / "cut.tif").write_bytes((tmp_path / "whole.tif").read_bytes()[:-200])  # left to GDAL
     script = f"""
 from concurrent.futures import ThreadPoolExecutor
-from eolab.errors import DataError
-from eolab.readers.geotiff import read_pixels
+from eolab.core.errors import DataError
+from eolab.data.readers.geotiff import read_pixels
 
 def read(_):
     try:

@@ -12,10 +12,10 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from eolab.errors import DataError, ParameterError
-from eolab.legends import IGNORE
-from eolab.readers import LAYOUTS
-from eolab.readers import landslide4sense as reader
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.legends import IGNORE
+from eolab.data.readers import LAYOUTS
+from eolab.data.readers import landslide4sense as reader
 
 TREES = {
     "train_data": {

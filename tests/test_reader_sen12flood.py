@@ -9,9 +9,9 @@ import pytest
 import rasterio
 from rasterio.transform import from_bounds
 
-from eolab.errors import ParameterError
-from eolab.readers import LAYOUTS
-from eolab.readers import sen12flood as reader
+from eolab.core.errors import ParameterError
+from eolab.data.readers import LAYOUTS
+from eolab.data.readers import sen12flood as reader
 
 BOX = (18.626, -33.897, 18.683, -33.850)
 GEO = {"type": "Polygon", "coordinates": [[[18.6, -33.9], [18.6, -33.8], [18.7, -33.8], [18.7, -33.9]]]}

@@ -9,8 +9,8 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from eolab.errors import DataError
-from eolab.readers import sen12flood_files as reader
+from eolab.core.errors import DataError
+from eolab.data.readers import sen12flood_files as reader
 
 PIXELS = np.random.default_rng(0).integers(1, 9000, (64, 48)).astype("uint16")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab.errors import DataError
-from eolab.readers import sen12flood_index as reader
+from eolab.core.errors import DataError
+from eolab.data.readers import sen12flood_index as reader
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import tifffile
 
-from eolab.errors import DataError, ParameterError
-from eolab.readers import LAYOUTS
-from eolab.readers import sen12flood as reader
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.readers import LAYOUTS
+from eolab.data.readers import sen12flood as reader
 
 RING = [[18.60, -33.85], [18.60, -33.90], [18.65, -33.90], [18.65, -33.85], [18.60, -33.85]]
 DRY, WET = "0140_2019_03_01", "0140_2019_03_13"

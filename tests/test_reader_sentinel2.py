@@ -16,11 +16,11 @@ import pytest
 import rasterio
 from safe_factory import NORTH, WEST, image_path, pixels, write_jp2, write_safe
 
-from eolab import bands as band_table
-from eolab.errors import DataError, ParameterError
-from eolab.readers import sentinel2
-from eolab.readers.safe import image_of, native_images, tile_of
-from eolab.readers.sentinel2_metadata import (
+from eolab.core.errors import DataError, ParameterError
+from eolab.data import bands as band_table
+from eolab.data.readers import sentinel2
+from eolab.data.readers.safe import image_of, native_images, tile_of
+from eolab.data.readers.sentinel2_metadata import (
     PRODUCT_FILE,
     TILE_FILE,
     read_product_metadata,
@@ -165,7 +165,7 @@ def test_opening_decodes_nothing(series, monkeypatch):
     def refuse(*_args, **_options):
         raise AssertionError("pixels were read")
 
-    monkeypatch.setattr("eolab.readers.sentinel2_window.read_window", refuse)
+    monkeypatch.setattr("eolab.data.readers.sentinel2_window.read_window", refuse)
     lazy = sentinel2.open_series(series)
     assert lazy["reflectance"].chunks[0] == (1, 1)
     with pytest.raises(AssertionError, match="pixels were read"):

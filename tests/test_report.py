@@ -11,10 +11,9 @@ import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from eolab import reports
-from eolab.errors import RunError
-from eolab.reports import clean, fragment, tables
-from eolab.runs import folders
+from eolab.core.errors import RunError
+from eolab.runs import folders, reports
+from eolab.runs.reports import clean, fragment, tables
 
 PNG = base64.b64encode(b"not a picture, but nobody looks").decode()
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from eolab import runs
-from eolab.errors import ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError
 from eolab.runs import chain, folders, history, provenance, study
 
 mpl.use("agg")
@@ -89,7 +89,7 @@ def test_metrics_merge_and_become_plain_numbers(project: Path) -> None:
 def test_a_figure_of_simulated_data_says_so(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import matplotlib.pyplot as plt
 
-    from eolab import catalog
+    from eolab.data import catalog
 
     def draw(run: runs.Run) -> Path:
         fig, ax = plt.subplots(figsize=(3, 2))
@@ -143,7 +143,7 @@ def test_a_table_without_rows_says_so() -> None:
 def test_published_numbers_are_not_called_simulated(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from eolab import catalog
+    from eolab.data import catalog
 
     run = make()
     run.data(catalog.load()["toy_twin"])

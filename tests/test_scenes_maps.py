@@ -10,14 +10,16 @@ import pytest
 import xarray as xr
 from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 
-from eolab import catalog, evaluation, metrics, store
-from eolab.errors import DataError, ParameterError
-from eolab.legends import IGNORE
-from eolab.legends.bigearthnet import class_set
-from eolab.positions import Positions, to_pixels
-from eolab.readers import bigearthnet_v1, bigearthnet_v2
-from eolab.scenes import maps, samples
-from eolab.simulate import bigearthnet
+from eolab import evaluation
+from eolab.core.errors import DataError, ParameterError
+from eolab.data import catalog, store
+from eolab.data.legends import IGNORE
+from eolab.data.legends.bigearthnet import class_set
+from eolab.data.readers import bigearthnet_v1, bigearthnet_v2
+from eolab.evaluation import metrics
+from eolab.models.positions import Positions, to_pixels
+from eolab.studies.scenes import maps, samples
+from eolab.synthetic import bigearthnet
 
 COUNT = 48
 

@@ -7,14 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import catalog, scenes, splits
-from eolab.errors import DataError, ParameterError
-from eolab.legends import IGNORE
-from eolab.legends.bigearthnet import CLASSES_19, class_set, indices
-from eolab.readers import bigearthnet_v1, bigearthnet_v2
-from eolab.simulate import bigearthnet
-from eolab.splits.labels import by_labels, deal_labels, fraction, multi_hot
-from eolab.store import ArraySpec, write_store
+from eolab.core.errors import DataError, ParameterError
+from eolab.data import catalog, splits
+from eolab.data.legends import IGNORE
+from eolab.data.legends.bigearthnet import CLASSES_19, class_set, indices
+from eolab.data.readers import bigearthnet_v1, bigearthnet_v2
+from eolab.data.splits.labels import by_labels, deal_labels, fraction, multi_hot
+from eolab.data.store import ArraySpec, write_store
+from eolab.studies import scenes
+from eolab.synthetic import bigearthnet
 
 PATCHES = 48
 READERS = {1: bigearthnet_v1, 2: bigearthnet_v2}

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from eolab import schedules
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
+from eolab.training import schedules
 
 # torch.optim.lr_scheduler.OneCycleLR(max_lr=0.2, total_steps=50, pct_start=0.3), PyTorch 2
 TORCH = {

@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import landslide, models, probabilities, segmenters, training
-from eolab.errors import ParameterError
+from eolab import models, training
+from eolab.core.errors import ParameterError
+from eolab.prediction import probabilities
+from eolab.studies import landslide
+from eolab.tasks import segmenters
 
 pytestmark = pytest.mark.slow  # trains networks
 

@@ -14,18 +14,18 @@ import rasterio
 import tifffile
 from scipy.ndimage import gaussian_filter
 
-from eolab import catalog
-from eolab.bands import L2A_BANDS, SENTINEL2
-from eolab.errors import DataError, ParameterError
-from eolab.legends.bigearthnet import CLASSES_19, CLASSES_43, class_set
-from eolab.simulate import bigearthnet
-from eolab.simulate.bigearthnet_classes import CODES, KINDS, PUBLISHED
-from eolab.simulate.bigearthnet_ground import SIZE, SMALLEST_PX, make_map, make_materials
-from eolab.simulate.bigearthnet_image import traits_of
-from eolab.simulate.bigearthnet_materials import DORMANT, GREEN, MATERIALS, RECIPES
-from eolab.simulate.bigearthnet_patterns import PATTERNS, Layer, draw
-from eolab.simulate.bigearthnet_places import TILES, radar_product
-from eolab.simulate.bigearthnet_plan import LEAST, make_plan, quotas, stream
+from eolab.core.errors import DataError, ParameterError
+from eolab.data import catalog
+from eolab.data.bands import L2A_BANDS, SENTINEL2
+from eolab.data.legends.bigearthnet import CLASSES_19, CLASSES_43, class_set
+from eolab.synthetic import bigearthnet
+from eolab.synthetic.bigearthnet_classes import CODES, KINDS, PUBLISHED
+from eolab.synthetic.bigearthnet_ground import SIZE, SMALLEST_PX, make_map, make_materials
+from eolab.synthetic.bigearthnet_image import traits_of
+from eolab.synthetic.bigearthnet_materials import DORMANT, GREEN, MATERIALS, RECIPES
+from eolab.synthetic.bigearthnet_patterns import PATTERNS, Layer, draw
+from eolab.synthetic.bigearthnet_places import TILES, radar_product
+from eolab.synthetic.bigearthnet_plan import LEAST, make_plan, quotas, stream
 
 PATCHES = 48
 S2, S1 = bigearthnet.FOLDERS_V1

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import rasterio
 
-from eolab import catalog
-from eolab.errors import DataError, ParameterError
-from eolab.readers import sen12flood as reader
-from eolab.simulate import flood
-from eolab.simulate.flood_ground import make_ground
-from eolab.simulate.flood_plan import DRY, FIRST_DAY, MOST_OPTICAL, REGIONS, make_plan
+from eolab.core.errors import DataError, ParameterError
+from eolab.data import catalog
+from eolab.data.readers import sen12flood as reader
+from eolab.synthetic import flood
+from eolab.synthetic.flood_ground import make_ground
+from eolab.synthetic.flood_plan import DRY, FIRST_DAY, MOST_OPTICAL, REGIONS, make_plan
 
 
 @pytest.fixture(scope="module")

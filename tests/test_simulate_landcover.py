@@ -12,9 +12,9 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
 
-from eolab.errors import DataError, ParameterError
-from eolab.legends.landcover import LANDCOVER
-from eolab.simulate import landcover
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.legends.landcover import LANDCOVER
+from eolab.synthetic import landcover
 
 SIZE = 120
 NAME = re.compile(r"S2[AB]_MSIL2A_(\d{8}T\d{6})_N(\d{4})_R\d{3}_T(\d{2}[A-Z]{3})_(\d{8}T\d{6})\.SAFE")
@@ -125,7 +125,7 @@ def test_truncated_file_stops_the_reader(twin):
 
 def test_offset_leaves_no_seam_between_baselines(tmp_path, monkeypatch):
     """The same acquisition gives the same reflectance whichever baseline wrote it."""
-    from eolab.simulate import calendar
+    from eolab.synthetic import calendar
 
     reflectance = {}
     for baseline in ("02.14", "05.00"):
@@ -243,7 +243,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_default_twin_is_small_and_opens(tmp_path):
     """At its default size the twin stays below 60 MB, and the reader finds 20 dates and two rejections."""
-    from eolab.readers.sentinel2 import open_series
+    from eolab.data.readers.sentinel2 import open_series
 
     folder = landcover.write(tmp_path / "twin", progress=False)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 60e6

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from scipy.ndimage import label
 
-from eolab.errors import DataError, ParameterError
-from eolab.simulate import landslide
-from eolab.simulate.landslide_image import IMAGE_BANDS, MEANS
-from eolab.simulate.landslide_patches import make_patches
-from eolab.simulate.landslide_regions import RUN, make_plan
-from eolab.simulate.landslide_scars import HEAD_DEG, STOP_DEG
+from eolab.core.errors import DataError, ParameterError
+from eolab.synthetic import landslide
+from eolab.synthetic.landslide_image import IMAGE_BANDS, MEANS
+from eolab.synthetic.landslide_patches import make_patches
+from eolab.synthetic.landslide_regions import RUN, make_plan
+from eolab.synthetic.landslide_scars import HEAD_DEG, STOP_DEG
 
 SLOPE, DEM, RED, NEAR = (IMAGE_BANDS.index(name) for name in ("slope", "dem", "B04", "B08"))
 

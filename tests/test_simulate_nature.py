@@ -8,16 +8,16 @@ import pytest
 import xarray as xr
 from scipy.ndimage import label
 
-from eolab.legends import IGNORE
-from eolab.legends.landcover import LANDCOVER
-from eolab.simulate import calibration, clouds, spectra
-from eolab.simulate.calendar import CRS, ORIGIN, plan
-from eolab.simulate.corine import NODATA, make_corine, on_scene
-from eolab.simulate.landscape import BROADLEAVES, CONIFERS, LAKE, ROCKS, SNOW, make_landscape
-from eolab.simulate.noise import block_mean, fractal
-from eolab.simulate.parcels import make_parcels
-from eolab.simulate.sun import Sun, sun_at
-from eolab.simulate.surface import illumination, make_surface, observe
+from eolab.data.legends import IGNORE
+from eolab.data.legends.landcover import LANDCOVER
+from eolab.synthetic import calibration, clouds, spectra
+from eolab.synthetic.calendar import CRS, ORIGIN, plan
+from eolab.synthetic.corine import NODATA, make_corine, on_scene
+from eolab.synthetic.landscape import BROADLEAVES, CONIFERS, LAKE, ROCKS, SNOW, make_landscape
+from eolab.synthetic.noise import block_mean, fractal
+from eolab.synthetic.parcels import make_parcels
+from eolab.synthetic.sun import Sun, sun_at
+from eolab.synthetic.surface import illumination, make_surface, observe
 
 BANDS = list(spectra.BANDS)
 

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 
-from eolab import splits
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
+from eolab.data import splits
 
 SEEDS = range(6)
 

@@ -15,9 +15,9 @@ import pytest
 import xarray as xr
 from store_example import ARRAYS, FINGERPRINT, METADATA, SAMPLES, contents, produce, sample, table, write
 
-from eolab.errors import ParameterError, StoreError
-from eolab.store import ArraySpec, fingerprint_files, open_store, required_bytes, writing
-from eolab.store.backend import StoreBackend
+from eolab.core.errors import ParameterError, StoreError
+from eolab.data.store import ArraySpec, fingerprint_files, open_store, required_bytes, writing
+from eolab.data.store.backend import StoreBackend
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def reference_statistics(numbers) -> pd.DataFrame:
 
 @pytest.mark.parametrize("chunk_bytes", [1, 1 << 20])
 def test_statistics_are_those_of_valid_training_values(tmp_path, monkeypatch, chunk_bytes):
-    monkeypatch.setattr("eolab.store.statistics.CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr("eolab.data.store.statistics.CHUNK_BYTES", chunk_bytes)
     store = write(tmp_path / "store")
     numbers = table().query("split == 'train'")["number"]
     np.testing.assert_allclose(store.statistics, reference_statistics(numbers), rtol=1e-12)
@@ -408,8 +408,8 @@ def test_memory_holds_a_part_a_worker_and_one_that_is_written(tmp_path, workers)
 RESIDENT = """
 import resource, sys
 import numpy as np, pandas as pd
-import eolab.preprocess.statistics
-from eolab.store import ArraySpec, write_store
+import eolab.data.preprocess.statistics
+from eolab.data.store import ArraySpec, write_store
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 write_store(
     sys.argv[1],

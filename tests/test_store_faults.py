@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from store_example import ARRAYS, PARTS, contents, produce, table, write
 
-from eolab.errors import StoreError
-from eolab.store import ArraySpec, disk, layout, open_store, writing
+from eolab.core import files as disk
+from eolab.core.errors import StoreError
+from eolab.core.files import LOCK_FILE
+from eolab.data.store import ArraySpec, layout, open_store, writing
 
 HERE = Path(__file__).parent
 
@@ -248,7 +250,7 @@ def test_space_that_cannot_be_reserved_leaves_nothing_behind(tmp_path, monkeypat
     monkeypatch.setattr(os, "posix_fallocate", raising(errno.ENOSPC))
     with pytest.raises(StoreError, match="No space left for the store"):
         write(tmp_path / "store")
-    assert set(contents(tmp_path / "store")) == {layout.LOCK_FILE}
+    assert set(contents(tmp_path / "store")) == {LOCK_FILE}
 
 
 def test_a_file_system_that_reserves_no_space_still_works(tmp_path, monkeypatch, whole):
@@ -306,7 +308,7 @@ def test_real_full_disk_big_store(small_disk, monkeypatch):
     monkeypatch.setattr(disk, "free_bytes", lambda folder: 1 << 30)  # so that reserving itself must fail
     with pytest.raises(StoreError, match="No space left for the store"):
         write(small_disk / "other", **big)
-    assert set(contents(small_disk / "other")) == {layout.LOCK_FILE}
+    assert set(contents(small_disk / "other")) == {LOCK_FILE}
     assert contents(small_disk / "store") == old
 
 

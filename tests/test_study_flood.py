@@ -139,7 +139,8 @@ def test_thresholds_and_scores_are_those_of_the_answers(simulated):
 @pytest.mark.notebook
 def test_detections_of_the_results_are_of_every_flooded_test_scene(simulated):
     """The results read the answers from a file: its scenes must be those of the store."""
-    from eolab import flood, store
+    from eolab.data import store
+    from eolab.studies import flood
 
     record, folder = only_run(simulated, TRAIN), only_run(simulated, "02_preprocess").folder
     stores = [store.open_store(folder / sensor) for sensor in ("S1", "S2")]

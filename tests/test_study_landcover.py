@@ -153,7 +153,10 @@ def test_map_is_a_geotiff_with_classes_confidence_and_colours(simulated):
 
 @pytest.mark.notebook
 def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_path):
-    from eolab import catalog, landcover, mapping, prediction, preprocess, store
+    from eolab import prediction
+    from eolab.data import catalog, preprocess, store
+    from eolab.prediction import mapping
+    from eolab.studies import landcover
 
     samples = store.open_store(only_run(simulated, "02_preprocess").folder / "store")
     series = landcover.reopen_series(catalog.load()["landcover_twin"], samples.metadata)

@@ -71,7 +71,8 @@ def test_every_table_of_the_report_is_a_sweep():
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_sweeps_name_what_exists(name):
-    from eolab import landslide, losses
+    from eolab.studies import landslide
+    from eolab.training import losses
 
     for point in SWEEPS[name].points:
         if "model" in point:
@@ -122,7 +123,7 @@ def test_scores_are_consistent_with_each_other(simulated):
 
 @pytest.mark.notebook
 def test_no_scored_patch_was_learned_from_and_no_choice_was_made_on_it(simulated):
-    from eolab import landslide
+    from eolab.studies import landslide
 
     table = pd.read_parquet(only_run(simulated, "02_preprocess").folder / "store" / "samples.parquet")
     for kind in ("contiguous", "shuffled"):

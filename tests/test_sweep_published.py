@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from eolab import runs
-from eolab.errors import ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError
 from eolab.runs import published, study, sweep
 from eolab.runs.execute import Job
 from eolab.runs.study import Sweep

@@ -7,10 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import losses, models, probabilities, splits, taggers, training
-from eolab.errors import DataError, ParameterError, StoreError
+from eolab import models, training
+from eolab.core.errors import DataError, ParameterError, StoreError
+from eolab.data import splits
+from eolab.data.store import ArraySpec, write_store
 from eolab.models.layers import Normalize
-from eolab.store import ArraySpec, write_store
+from eolab.prediction import probabilities
+from eolab.tasks import taggers
+from eolab.training import losses
 
 SIDE, K, N = 8, 3, 60
 BANDS = ("B02", "B03", "B04", "B08")

@@ -7,7 +7,7 @@ import miniature
 import pytest
 
 from eolab import runs
-from eolab.errors import RunError
+from eolab.core.errors import RunError
 from eolab.runs import tracking
 
 

@@ -7,7 +7,7 @@ import training_example as example
 from sklearn.utils.class_weight import compute_class_weight
 
 from eolab import training
-from eolab.errors import DataError, ParameterError, RunError
+from eolab.core.errors import DataError, ParameterError, RunError
 from eolab.training import recorder
 from eolab.training.feeding import ArrayBatches, Weighted, labels_of, weighted
 

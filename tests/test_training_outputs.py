@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 import training_example as example
 
-from eolab import losses, training
-from eolab.errors import DataError, ParameterError, RunError
-from eolab.training import feeding, outputs
+from eolab import training
+from eolab.core.errors import DataError, ParameterError, RunError
+from eolab.training import feeding, losses, outputs
 
 pytestmark = pytest.mark.slow  # trains networks
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from eolab import models, training
-from eolab.errors import ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError
 from eolab.models.segmentation import heads
 
 

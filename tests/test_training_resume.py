@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import training_example as example
 
-from eolab.errors import RunError
+from eolab.core.errors import RunError
 from eolab.training.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.slow  # trains networks
@@ -106,7 +106,7 @@ def test_kill_between_best_weights_and_state_keeps_a_pair(tmp_path, monkeypatch)
 @pytest.mark.slow
 @pytest.mark.parametrize("ema", [(), ("0.9",)], ids=["plain", "averaged"])
 def test_killed_process_on_a_store_resumes(tmp_path, ema):
-    from eolab.store import ArraySpec, write_store
+    from eolab.data.store import ArraySpec, write_store
 
     inputs, label = example.arrays()
     content = {**inputs, "label": label}

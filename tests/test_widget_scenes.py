@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 import rasterio
 
-from eolab.errors import DataError, ParameterError
-from eolab.readers import sen12flood as reader
-from eolab.simulate import flood as twins
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.readers import sen12flood as reader
+from eolab.synthetic import flood as twins
 from eolab.widgets import SceneExplorer, scene_explorer
 from eolab.widgets.scene_explorer import SceneReader
 

@@ -18,9 +18,9 @@ import xarray as xr
 from matplotlib.backend_bases import MouseEvent
 from nbclient import NotebookClient
 
-from eolab.errors import DataError, ParameterError
-from eolab.legends import IGNORE
-from eolab.legends.landcover import LANDCOVER
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.legends import IGNORE
+from eolab.data.legends.landcover import LANDCOVER
 from eolab.widgets import SeriesExplorer
 from eolab.widgets.views import views
 

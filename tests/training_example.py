@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from eolab import training
-from eolab.batches import StoreBatches
+from eolab.training.batches import StoreBatches
 
 SAMPLES, TIMES, BANDS, CLASSES = 300, 5, 3, 4
 
@@ -111,7 +111,7 @@ def kill():
 
 def main(folder: Path, store: Path, epoch: int, ema: float | None = None) -> None:
     """Train on a store; an epoch of -1 is an unbroken training."""
-    from eolab.store import open_store
+    from eolab.data.store import open_store
 
     os.environ["EOLAB_HEADLESS"] = "1"
     data = StoreBatches(open_store(store), batch_size=32, seed=7, shuffle=True)

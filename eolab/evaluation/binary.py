@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab import metrics
-from eolab.errors import DataError
+from eolab.core.errors import DataError
+from eolab.data.legends import IGNORE
+from eolab.evaluation import metrics
 from eolab.evaluation.curves import PrecisionCurve, group_draws
-from eolab.legends import IGNORE
 
 BINARY_STATISTICS = (
     *("accuracy", "balanced_accuracy", "precision", "recall", "f1"),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from eolab import postprocess
-from eolab.errors import DataError
+from eolab.core.errors import DataError
+from eolab.evaluation import postprocess
 
 ALL = "all labels"  # row and class of what is pooled over the classes
 
@@ -22,7 +22,7 @@ def label_calibration(
         probability: (N, K).
         truth: 0 or 1 (N, K), 255 = not known.
         names: Of the classes.
-        bins: Of equal width, for the error; see :func:`eolab.postprocess.calibration_table`.
+        bins: Of equal width, for the error; see :func:`eolab.evaluation.postprocess.calibration_table`.
 
     Returns:
         A row a class and, first, one of all labels pooled: class, labels (how many are known), support (of
@@ -48,7 +48,7 @@ def label_calibration(
 def label_temperatures(probability: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the temperature of each class, chosen on validation samples, float64 (K,).
 
-    See :mod:`eolab.postprocess.calibration`. A class that no or every sample has gets 1.
+    See :mod:`eolab.evaluation.postprocess.calibration`. A class that no or every sample has gets 1.
 
     Args:
         probability: (N, K).

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from eolab.metrics.resampling import DRAWS_AT_ONCE
+from eolab.evaluation.metrics.resampling import DRAWS_AT_ONCE
 
 STEPS = 4096  # of a curve of precision over recall, where it has more positive scores than that
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from eolab import metrics
-from eolab.errors import DataError
-from eolab.legends import IGNORE
+from eolab.core.errors import DataError
+from eolab.data.legends import IGNORE
+from eolab.evaluation import metrics
 
 
 def patch_detection(truth_any: Any, score: Any, threshold: float = 0.5) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import nan, sqrt
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 
 
 def implied_landslide_f1(macro_f1: float, mean_iou: float) -> float:

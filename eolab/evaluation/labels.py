@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab import postprocess
+from eolab.evaluation import postprocess
 from eolab.evaluation.binary import average_precision
 from eolab.evaluation.multilabel import Answers, rate
 
@@ -19,7 +19,7 @@ def label_thresholds(probability: np.ndarray, truth: np.ndarray, statistic: str 
     Args:
         probability: (N, K).
         truth: 0 or 1 (N, K).
-        statistic: Of :func:`eolab.postprocess.threshold_curve`.
+        statistic: Of :func:`eolab.evaluation.postprocess.threshold_curve`.
 
     Returns:
         A class without a sample has nothing to choose by: 0.5.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab import metrics
+from eolab.evaluation import metrics
 
 MAP_STATISTICS = ("accuracy", "macro_f1", "mean_iou")
 
@@ -26,9 +26,9 @@ def map_scores(
 
     Args:
         matrices: Confusion matrices (N, K, K) of the patches by the map's name, truth in rows; see
-            :func:`eolab.metrics.confusions`.
+            :func:`eolab.evaluation.metrics.confusions`.
         groups: Group of each patch (N,) for the cluster bootstrap; None draws single patches.
-        statistics: Names of :mod:`eolab.metrics`.
+        statistics: Names of :mod:`eolab.evaluation.metrics`.
         baselines: Names that are baselines.
         replicates: Bootstrap replicates; every map sees the same draws.
         seed: Of the bootstrap.

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab import metrics
-from eolab.errors import DataError, ParameterError, did_you_mean
-from eolab.metrics import Interval
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.evaluation import metrics
+from eolab.evaluation.metrics import Interval
 
 LANDSLIDE = 1  # class 0 is the background
-# name: statistic of eolab.metrics, class or None for the mean of both
+# name: statistic of eolab.evaluation.metrics, class or None for the mean of both
 POOLED: dict[str, tuple[str, int | None]] = {
     "landslide_f1": ("f1", LANDSLIDE),
     "landslide_iou": ("iou", LANDSLIDE),
@@ -48,7 +48,8 @@ def mask_scores(
     ================= ================================================================================
 
     Args:
-        matrices: Confusion matrices (N, 2, 2) of the patches by model; :func:`eolab.metrics.confusions`.
+        matrices: Confusion matrices (N, 2, 2) of the patches by model;
+            :func:`eolab.evaluation.metrics.confusions`.
         groups: Group of each patch (N,) for the cluster bootstrap; None draws single patches.
         batch: Patches a batch of the batch-averaged scores.
         baselines: Names that are baselines.

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.evaluation.curves import PrecisionCurve, group_draws
-from eolab.metrics import Interval
-from eolab.postprocess import decide
+from eolab.evaluation.metrics import Interval
+from eolab.evaluation.postprocess import decide
 
 AVERAGES = ("micro", "macro", "sample")
 _BY_AVERAGE = ("precision", "recall", "f1", "f2", "average_precision")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from eolab import metrics
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
+from eolab.evaluation import metrics
 
 EDGES_PX = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # of the classes of sizes
 # eight neighbours within a patch, none in the next patch

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab import metrics
+from eolab.evaluation import metrics
 
 STATISTICS = ("macro_f1", "accuracy", "balanced_accuracy")
 
@@ -31,7 +31,7 @@ def score_table(
         truths: Class indices (N,), 255 = not known, by what they are ("old map", "truth").
         classes: Number of classes K.
         groups: Group of each sample for the cluster bootstrap (block, scene), None to draw samples.
-        statistics: Names of :mod:`eolab.metrics`.
+        statistics: Names of :mod:`eolab.evaluation.metrics`.
         baselines: Names that are baselines, for a plot that tells them apart.
         replicates: Bootstrap replicates.
         seed: Of the bootstrap.

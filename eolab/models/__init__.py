@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, did_you_mean
 
 if TYPE_CHECKING:
     import keras
@@ -311,7 +311,7 @@ def load(path: str | os.PathLike[str], compiled: bool = True) -> keras.Model:
     import keras
 
     known = {architecture.module for architecture in ARCHITECTURES.values()}
-    for module in known | ({"eolab.losses"} if compiled else set()):
+    for module in known | ({"eolab.training.losses"} if compiled else set()):
         importlib.import_module(module)
     remedy = "train the model again, or name another run"
     if not Path(path).is_file():

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.models.layers import (
     DayEncoding,
     Normalize,

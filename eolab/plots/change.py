@@ -10,7 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eolab.legends import IGNORE, Legend
+from eolab.data.legends import IGNORE, Legend
 from eolab.plots.geometry import as_map
 from eolab.plots.maps import draw_classes, legend_handles
 from eolab.plots.style import axes_of, figure_of, styled

@@ -17,8 +17,8 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from eolab.errors import DataError, ParameterError
-from eolab.flood.sensors import Optical, Radar
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.sensors import Optical, Radar
 from eolab.plots.maps import NODATA_COLOR, robust_limits
 from eolab.plots.scores import readable
 from eolab.plots.series import date_axis
@@ -47,7 +47,7 @@ def acquisition_calendar(
     """Draw the images of each scene by their date: a line a scene, the sensor by marker, the label by colour.
 
     Args:
-        images: scene, sensor, date, flooded; result of :func:`eolab.readers.sen12flood.index`, or sample
+        images: scene, sensor, date, flooded; result of :func:`eolab.data.readers.sen12flood.index`, or sample
             tables by sensor. Entries without a file are left out.
         scenes: Which scenes, 40 at most; as many unless told, evenly chosen.
         title: Title of the picture.
@@ -117,7 +117,7 @@ def rejected(reasons: pd.DataFrame, title: str = "") -> Figure:
     """Draw how many files are left out for which reason.
 
     Args:
-        reasons: Result of :meth:`eolab.catalog.CheckReport.reasons`: reason, files.
+        reasons: Result of :meth:`eolab.data.catalog.CheckReport.reasons`: reason, files.
         title: Title of the picture.
     """
     names = [textwrap.fill(str(reason), 46) for reason in reasons["reason"]]
@@ -138,10 +138,10 @@ def scene_map(scenes: pd.DataFrame, regions: pd.Series, title: str = "") -> Figu
     """Draw where the scenes lie: all of them, and each of the six largest regions from near.
 
     Args:
-        scenes: Result of :func:`eolab.readers.sen12flood.scenes`: longitude and latitude in degrees,
+        scenes: Result of :func:`eolab.data.readers.sen12flood.scenes`: longitude and latitude in degrees,
             published (the marker).
-        regions: Region of each scene (the colour), see :func:`eolab.flood.explore.regions`; beyond the six
-            largest they are grey.
+        regions: Region of each scene (the colour), see :func:`eolab.studies.flood.explore.regions`; beyond
+            the six largest they are grey.
         title: Title of the picture.
     """
     own = regions.reindex(scenes.index)
@@ -214,8 +214,8 @@ def scene_strip(
     colour of the label. Marks above the curves are the dates of all images, filled where one is drawn.
 
     Args:
-        series: By sensor, "S1", "S2" or both, what :func:`eolab.readers.sen12flood.read_series` returns: with
-            VH in linear power, with B04, B03 and B02 in reflectance.
+        series: By sensor, "S1", "S2" or both, what :func:`eolab.data.readers.sen12flood.read_series`
+            returns: with VH in linear power, with B04, B03 and B02 in reflectance.
         probabilities: By name of the model: date and probability of each image; rows of other scenes are left
             out where there is a column scene.
         threshold: Probability from which an image is an alarm, one for all models or by name.
@@ -373,8 +373,8 @@ def delays(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None, title: st
     """Draw the share of all flooded scenes that are detected within so many days of the onset.
 
     Args:
-        tables: Results of :func:`eolab.flood.delay.detections` by name; scenes that are never detected count
-            in the share and keep its line below 100 %.
+        tables: Results of :func:`eolab.studies.flood.delay.detections` by name; scenes that are never
+            detected count in the share and keep its line below 100 %.
         ax: Where to draw.
         title: Title of the picture.
     """

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from eolab.errors import DataError
+from eolab.core.errors import DataError
 
 MOST_PIXELS = 1600
 """A longer side is drawn with every second, third, … pixel: no screen shows more."""

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
-from eolab.bands import SENTINEL2
+from eolab.data.bands import SENTINEL2
 from eolab.plots.maps import stretched_alike
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, short, styled
 
@@ -32,7 +32,7 @@ def class_frequencies(table: pd.DataFrame, published: str = "published", title: 
 
     Args:
         table: class, patches, share, and where known the published share, NaN for none; result of
-            :func:`eolab.scenes.explore.beside_published`.
+            :func:`eolab.studies.scenes.explore.beside_published`.
         published: Column of the published share.
         title: Title of the picture.
     """
@@ -63,7 +63,7 @@ def split_frequencies(table: pd.DataFrame, splits: Mapping[str, int], title: str
 
     Args:
         table: class, and the patches that hold it in a column by split; result of
-            :func:`eolab.scenes.class_frequencies`.
+            :func:`eolab.studies.scenes.class_frequencies`.
         splits: Patches of each split.
         title: Title of the picture.
     """
@@ -108,7 +108,7 @@ def seasons(table: pd.DataFrame, title: str = "") -> Figure:
     """Draw patches by month, those under snow and clouds apart.
 
     Args:
-        table: month, clear, snow, cloud; result of :func:`eolab.scenes.explore.seasons`.
+        table: month, clear, snow, cloud; result of :func:`eolab.studies.scenes.explore.seasons`.
         title: Title of the picture.
     """
     ax = axes_of(None, 6.4, 3.2)
@@ -135,7 +135,7 @@ def class_spectra(table: pd.DataFrame, title: str = "") -> Figure:
     """Draw mean spectra with one standard deviation of the patches around them.
 
     Args:
-        table: class, band, mean, std, patches; result of :func:`eolab.scenes.explore.spectra`.
+        table: class, band, mean, std, patches; result of :func:`eolab.studies.scenes.explore.spectra`.
         title: Title of the picture.
     """
     ax = axes_of(None, 7.4, 4.0)
@@ -207,7 +207,7 @@ def label_calibration(tables: Mapping[str, pd.DataFrame], title: str = "") -> Fi
 
     Args:
         tables: By name: a row a bin with probability (mean predicted), frequency and share; results of
-            :func:`eolab.postprocess.calibration_table`.
+            :func:`eolab.evaluation.postprocess.calibration_table`.
         title: Title of the picture.
     """
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(6.2, 5.2), sharex=True, height_ratios=(3, 1))

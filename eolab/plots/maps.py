@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from eolab.errors import DataError, did_you_mean
-from eolab.legends import IGNORE, Legend
+from eolab.core.errors import DataError, did_you_mean
+from eolab.data.legends import IGNORE, Legend
 from eolab.plots.geometry import as_map, show, thin
 from eolab.plots.style import axes_of, figure_of, panels, roomy, short, styled
 

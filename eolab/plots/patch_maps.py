@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eolab.legends import Legend
+from eolab.data.legends import Legend
 from eolab.plots.maps import NODATA_COLOR, legend_handles, stretched_alike
 from eolab.plots.style import short, styled
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from eolab.legends import Legend
+from eolab.data.legends import Legend
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, short, styled
 
 Normalise = Literal["truth", "prediction", "none"]

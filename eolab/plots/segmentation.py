@@ -50,7 +50,7 @@ def calibration(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None, titl
     Args:
         tables: By name: a row a bin with ``probability`` (mean predicted), ``frequency`` (share that is
             landslide) and ``share`` of the pixels; results of
-            :func:`eolab.postprocess.calibration_table`.
+            :func:`eolab.evaluation.postprocess.calibration_table`.
         ax: Where to draw.
         title: Title of the picture.
     """

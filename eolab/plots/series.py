@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eolab.legends import IGNORE, Legend
+from eolab.data.legends import IGNORE, Legend
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
 
 

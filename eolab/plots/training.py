@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from eolab.errors import DataError
+from eolab.core.errors import DataError
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from eolab.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, did_you_mean
 from eolab.prediction.quietly import quiet
 
 Inputs = Mapping[str, np.ndarray]
@@ -185,7 +185,7 @@ class LitertEngine:
 
 
 class SklearnEngine:
-    """A baseline of :mod:`eolab.baselines`, which takes the inputs as they are."""
+    """A baseline of :mod:`eolab.tasks.baselines`, which takes the inputs as they are."""
 
     name = "sklearn"
     fixed_batch = False

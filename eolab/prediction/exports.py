@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from eolab.errors import EolabError, ParameterError
+from eolab.core.errors import EolabError, ParameterError
 from eolab.prediction import litert
 from eolab.prediction.engines import Inputs, needed
 from eolab.prediction.quietly import quiet, reason

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from eolab.errors import DataError, EolabError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, EolabError, ParameterError, did_you_mean
 from eolab.prediction.engines import Shape, input_dtypes, inputs_of
 from eolab.prediction.quietly import quiet, reason
 from eolab.prediction.sources import keras_model

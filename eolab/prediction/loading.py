@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from eolab.errors import DataError, EolabError, ParameterError, did_you_mean
+from eolab.core import files
+from eolab.core.errors import DataError, EolabError, ParameterError, did_you_mean
 from eolab.prediction import exports, trial
 from eolab.prediction.engines import (
     ENGINES,
@@ -33,6 +34,14 @@ from eolab.prediction.sources import resolve
 KNOWN = (*ENGINES, "litert", "auto")
 
 
+@runtime_checkable
+class Baseline(Protocol):
+    """A saved baseline: it gives class probabilities."""
+
+    def predict_proba(self, inputs: Inputs) -> np.ndarray:
+        """Return class probabilities (N, K)."""
+
+
 def load(
     source: Any,
     engine: Literal["keras", "onnx", "openvino", "litert", "auto"] = "keras",
@@ -50,7 +59,7 @@ def load(
 
     Args:
         source: A run folder with ``model.keras`` or ``model.joblib``, such a file, a Keras model, a baseline
-            of :mod:`eolab.baselines` (whose engine is always ``sklearn``), or a ``.tflite`` file (whose
+            of :mod:`eolab.tasks.baselines` (whose engine is always ``sklearn``), or a ``.tflite`` file (whose
             engine is always ``litert``).
         engine: ``"auto"`` times Keras, ONNX Runtime and OpenVINO, where installed, on one batch and takes
             the fastest.
@@ -71,9 +80,7 @@ def load(
         raise ParameterError(f"There is no engine {engine!r}: {did_you_mean(engine, KNOWN)}")
     file, model = resolve(source)
     if file is not None and file.suffix == ".joblib":
-        from eolab import baselines
-
-        model = baselines.load(file)
+        model = files.read_joblib(file, Baseline)
     if hasattr(model, "predict_proba"):
         identity = exports.sha256(file) if file else ""
         return Predictor(SklearnEngine(model), identity, batch_size)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.errors import DataError, EolabError, ParameterError
+from eolab.core.errors import DataError, EolabError, ParameterError
+from eolab.core.progress import track
 from eolab.prediction.engines import OUTPUT, Inputs, Precision, cores, inputs_of
 from eolab.prediction.litert import QUANTISATIONS, export_litert
 from eolab.prediction.loading import Loader, load
 from eolab.prediction.predictor import Predictor
 from eolab.prediction.sources import MODEL_FILE, keras_model
-from eolab.progress import track
 
 CANDIDATES = (
     ("keras", "float32"),

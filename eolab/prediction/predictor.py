@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
 from eolab.prediction.engines import Engine, Inputs
 from eolab.prediction.litert import fits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from eolab.errors import DataError
+from eolab.core.errors import DataError
 
 MODEL_FILE, BASELINE_FILE = "model.keras", "model.joblib"
 SUFFIXES = (".keras", ".joblib", ".tflite")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eolab.errors import ParameterError, RunError, did_you_mean
-from eolab.progress import duration
+from eolab.core.errors import ParameterError, RunError, did_you_mean
+from eolab.core.progress import duration
 from eolab.runs import execute, folders, history, parameters
 from eolab.runs.execute import Job
 from eolab.runs.study import Notebook, Study
@@ -154,7 +154,7 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
         ParameterError: On bad input, before anything runs.
         RunError: If an upstream run is missing.
     """
-    from eolab import reports
+    from eolab.runs import reports
 
     jobs = plan(study, options, only)
     note(study, options.root)

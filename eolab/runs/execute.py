@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from eolab import workspace
-from eolab.errors import RunError
+from eolab.core import workspace
+from eolab.core.errors import RunError
 from eolab.runs import folders, history, provenance
 from eolab.runs.record import RUN_DIR
 from eolab.runs.study import Notebook

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from eolab.errors import ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError
 from eolab.runs import parameters
 
 RECORD = "run.json"

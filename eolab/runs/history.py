@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab import workspace
-from eolab.errors import RunError
+from eolab.core import workspace
+from eolab.core.errors import RunError
 from eolab.runs import folders, yamls
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab import workspace
-from eolab.errors import ParameterError, RunError, did_you_mean
+from eolab.core import workspace
+from eolab.core.errors import ParameterError, RunError, did_you_mean
 from eolab.runs import environment, folders, history, parameters, provenance, study, yamls
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Run:
         """Record a data set that this run reads, and print one line about it.
 
         Args:
-            source: An entry of ``eolab.catalog``, or a sample store made from one.
+            source: An entry of ``eolab.data.catalog``, or a sample store made from one.
         """
         found = provenance.describe(source)
         others = [

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from eolab.numbers import short
+from eolab.core.numbers import short
 
 if TYPE_CHECKING:
     import pandas as pd

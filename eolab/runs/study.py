@@ -46,8 +46,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab import workspace
-from eolab.errors import ParameterError, did_you_mean
+from eolab.core import workspace
+from eolab.core.errors import ParameterError, did_you_mean
 from eolab.runs import parameters, published, yamls
 from eolab.runs.parameters import Parameter
 

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab import workspace
-from eolab.errors import ParameterError, RunError
-from eolab.numbers import short
+from eolab.core import workspace
+from eolab.core.errors import ParameterError, RunError
+from eolab.core.numbers import short
 from eolab.runs import chain, execute, folders, history, published, study
 from eolab.runs.chain import Options
 from eolab.runs.execute import Job
@@ -265,7 +265,7 @@ def _text(sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame) -> str:
 
 
 def _write(folder: Path, sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame) -> Path:
-    from eolab import reports
+    from eolab.runs import reports
 
     folder.mkdir(parents=True, exist_ok=True)
     title = sweep.title or sweep.name

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from eolab.errors import RunError
+from eolab.core.errors import RunError
 from eolab.runs import folders, history
 
 _MAX_PARAMETER = 6000  # characters that every MLflow server takes

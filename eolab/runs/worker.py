@@ -193,10 +193,10 @@ def _failure(count: int | None, source: str, name: str, reason: str, trace: list
 
 def _afterwards(folder: Path) -> None:
     """Write the report and log to MLflow; a problem with either does not undo the run."""
-    from eolab.errors import EolabError
+    from eolab.core.errors import EolabError
 
     try:
-        from eolab import reports
+        from eolab.runs import reports
 
         reports.build(folder)
         if os.environ.get("MLFLOW_TRACKING_URI"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 
 
 class _Loader(yaml.SafeLoader):

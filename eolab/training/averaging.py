@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 
 
 class Average(keras.callbacks.Callback):

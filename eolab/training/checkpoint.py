@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from eolab.errors import RunError
-from eolab.store.disk import write_atomically
+from eolab.core.errors import RunError
+from eolab.core.files import write_atomically
 
 STATE_FILE = "state.npz"
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from eolab.batches import StoreBatches, weight_table
-from eolab.errors import DataError, ParameterError
-from eolab.legends import IGNORE
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.legends import IGNORE
+from eolab.training.batches import StoreBatches, weight_table
 
 ClassWeights = Mapping[int, float] | Literal["balanced"] | None
 
@@ -21,7 +21,7 @@ ClassWeights = Mapping[int, float] | Literal["balanced"] | None
 class ArrayBatches(keras.utils.PyDataset):
     """Batches of arrays in RAM, shuffled as a function of seed and epoch.
 
-    Labels by output stay as they are, without weights: the losses of :mod:`eolab.losses` know 255.
+    Labels by output stay as they are, without weights: the losses of :mod:`eolab.training.losses` know 255.
 
     Args:
         inputs: Arrays (N, …) by name.

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from eolab.errors import ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError
 from eolab.training import outputs
 
 SMOOTHING = 0.9  # of the loss: weight of what was
@@ -37,7 +37,8 @@ def range_test(
         model: The model; its weights and the states of its dropout are put back afterwards, the optimizer
             it was compiled with is not touched.
         batches: Indexable batches ``(inputs, label)`` or ``(inputs, label, sample_weight)`` with
-            ``num_batches``, such as :class:`eolab.batches.StoreBatches`; repeated where they are too few.
+            ``num_batches``, such as :class:`eolab.training.batches.StoreBatches`; repeated where they are
+            too few.
         min_lr: First learning rate.
         max_lr: Last learning rate.
         steps: Batches to train on.

@@ -9,10 +9,9 @@ from typing import Any, Literal
 import keras
 import pandas as pd
 
-from eolab import schedules
-from eolab.errors import ParameterError, did_you_mean
-from eolab.progress import headless
-from eolab.training import averaging, feeding, outputs
+from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.progress import headless
+from eolab.training import averaging, feeding, outputs, schedules
 from eolab.training.averaging import Average, assign
 from eolab.training.checkpoint import Checkpoint, Progress
 from eolab.training.compiling import compile_once
@@ -58,7 +57,8 @@ def fit(
 
     Args:
         model: The model, with random weights; its output is class probabilities, or a dict of them.
-        train: Batches such as :class:`eolab.batches.StoreBatches`, whose ``at_epoch`` makes their order
+        train: Batches such as :class:`eolab.training.batches.StoreBatches`, whose ``at_epoch`` makes their
+            order
             repeatable, or arrays ``(inputs by name, labels)``; for a dict of outputs the labels are one too.
             Label 255 counts nothing.
         validation: Likewise; never weighted by class. None to train without.
@@ -66,8 +66,8 @@ def fit(
         epochs: Epochs at most.
         batch_size: Samples a batch, where arrays are given.
         learning_rate: Highest learning rate.
-        schedule: One of :func:`eolab.schedules.names`.
-        schedule_options: See :func:`eolab.schedules.build`.
+        schedule: One of :func:`eolab.training.schedules.names`.
+        schedule_options: See :func:`eolab.training.schedules.build`.
         optimizer: Keras's name of the optimizer.
         optimizer_options: Its arguments, such as ``{"weight_decay": 0.01}``.
         clipnorm: Longest gradient of a weight; None for no limit.
@@ -76,7 +76,8 @@ def fit(
             Validation, the best epoch and the final weights are then those of the averages; ``loss`` is of
             the trained weights.
         loss: Loss of labels and probabilities: a text such as ``"0.5*focal + 0.5*iou"``
-            (:func:`eolab.losses.build`), a Keras loss, or either by output; cross entropy by default.
+            (:func:`eolab.training.losses.build`), a Keras loss, or either by output; cross entropy by
+            default.
         metrics: Keras metrics, weighted by sample, as a list or as lists by output; accuracy by default.
         class_weights: ``"balanced"``, a weight by class index, or None; None for a dict of outputs.
         monitor: Column of the history that decides which epoch is best: the lowest of a loss, the highest of

@@ -14,8 +14,8 @@ from typing import Any
 
 import keras
 
-from eolab import losses
-from eolab.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, did_you_mean
+from eolab.training import losses
 
 
 def names(model: keras.Model) -> list[str]:
@@ -34,8 +34,8 @@ def loss_of(model: keras.Model, loss: Any) -> Any:
 
     Args:
         model: The model.
-        loss: A text of :func:`eolab.losses.build`, a Keras loss, or either by output; None for cross entropy.
-            What is not given by output holds for every output.
+        loss: A text of :func:`eolab.training.losses.build`, a Keras loss, or either by output; None for
+            cross entropy. What is not given by output holds for every output.
 
     Raises:
         ParameterError: If the text cannot be read, or an output is not the model's.

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import pandas as pd
 
-from eolab.errors import ParameterError, RunError
-from eolab.progress import duration
-from eolab.store.disk import write_atomically
+from eolab.core.errors import ParameterError, RunError
+from eolab.core.files import write_atomically
+from eolab.core.progress import duration
 from eolab.training.averaging import Average, values_of
 from eolab.training.checkpoint import Checkpoint, Progress
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import keras
 
-from eolab.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, did_you_mean
 
 Precision = Literal["float32", "bfloat16", "float16"]
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}

@@ -11,9 +11,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eolab import landcover, plots
-from eolab.errors import ParameterError, did_you_mean
-from eolab.legends import Legend
+from eolab import plots
+from eolab.core.errors import ParameterError, did_you_mean
+from eolab.data.legends import Legend, legend_of
 from eolab.plots.geometry import extent
 from eolab.plots.style import roomy
 from eolab.widgets.canvas import headless, interactive_canvas, quiet_when_headless
@@ -72,7 +72,7 @@ class SeriesExplorer(Panel):
             ParameterError: If there is no such view.
         """
         self.reader = SeriesReader(series)
-        self.legend = legend or (landcover.legend_of(series) if "legend" in series.attrs else None)
+        self.legend = legend or (legend_of(series) if "legend" in series.attrs else None)
         self.label = np.asarray(series["label"]) if "label" in series else None
         if view and view not in self.reader.views:
             raise ParameterError(f"The series has no view {view!r}: {did_you_mean(view, self.reader.views)}")

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.figure import Figure
 
-from eolab.errors import EolabError
+from eolab.core.errors import EolabError
 from eolab.widgets.canvas import headless, quiet_when_headless
 from eolab.widgets.mask_view import Measured, PatchReader, Predict
 from eolab.widgets.panel import Panel
@@ -57,7 +57,7 @@ class MaskDemo(Panel):
         Args:
             predict: From what `prepare` returns to the probability of a landslide (H, W).
             patches: Images (H, W, 14) by name, in the order of
-                :data:`eolab.readers.landslide4sense.BANDS`, or functions that return one.
+                :data:`eolab.data.readers.landslide4sense.BANDS`, or functions that return one.
             prepare: From an image (H, W, 14) to what `predict` takes; the image itself unless given.
             pixel_area_m2: Area of a pixel; files with a CRS have their own.
             threshold: Where the slider starts.

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from eolab import plots
-from eolab.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.data.readers.landslide4sense import BANDS, open_patch
 from eolab.plots.masks import PREDICTED, outline, stretched
 from eolab.plots.style import roomy
-from eolab.readers.landslide4sense import BANDS, open_patch
 
 TRUE_COLOUR = [BANDS.index(band) for band in ("B04", "B03", "B02")]
 SIZE_IN = (9.0, 4.2)

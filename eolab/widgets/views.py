@@ -11,8 +11,9 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from eolab import features, plots
-from eolab.errors import DataError
+from eolab import plots
+from eolab.core.errors import DataError
+from eolab.data import features
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.bands import L2A_BANDS, SENTINEL2
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
+from eolab.data.bands import L2A_BANDS, SENTINEL2
 from eolab.models.layers import Seeds, serializable
 from eolab.models.patches import ends
 from eolab.models.segmentation.convolutions import conv_norm, scaled

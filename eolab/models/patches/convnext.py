@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.models.layers import Seeds, serializable
 from eolab.models.patches import ends
 from eolab.models.segmentation.convolutions import penalty, scaled, skip_branch

@@ -17,8 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from eolab.errors import ParameterError
-from eolab.positions import Positions, to_pixels
+from eolab.core.errors import ParameterError
+from eolab.models.positions import Positions, to_pixels
 
 Windowed = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
 Pooled = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.models.layers import Normalize, Seeds
 from eolab.models.patches import ends
 from eolab.models.residual import Parts, residual_maps

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.models.layers import Seeds
 from eolab.models.patches import ends
 from eolab.models.segmentation.convolutions import penalty, scaled

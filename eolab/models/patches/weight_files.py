@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eolab.errors import DataError
+from eolab.core.errors import DataError
 
 SAFETENSORS = ".safetensors"
 CHECKPOINTS = (".pth", ".pt")

@@ -25,8 +25,8 @@ import keras
 import numpy as np
 
 from eolab import models
-from eolab.bands import L1C_BANDS
-from eolab.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.bands import L1C_BANDS
 from eolab.models.patches import weight_files
 
 RGB, RADAR = ("B04", "B03", "B02"), ("VV", "VH")

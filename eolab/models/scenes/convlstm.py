@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import keras
 
-from eolab.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, did_you_mean
 from eolab.models.layers import Seeds
 from eolab.models.scenes.inputs import (
     ANSWERS,

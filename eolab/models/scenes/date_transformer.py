@@ -8,7 +8,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.models.layers import DayEncoding, MaskedMean, Seeds
 from eolab.models.scenes.attention import Known, Last, StepAttention
 from eolab.models.scenes.inputs import Observed, Statistics, Unfold, answer_from, check, fold, series_of

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, did_you_mean
 from eolab.models.layers import Normalize, Seeds, serializable
 
 Statistics = Mapping[str, Sequence[float]]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.models.layers import MaskedMean, Seeds
 from eolab.models.residual import Parts, residual_maps
 from eolab.models.scenes.inputs import (

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import keras
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.models.layers import DayEncoding, Seeds
 from eolab.models.scenes.attention import Known, PixelAttention, WeightedSteps
 from eolab.models.scenes.inputs import Observed, Statistics, Unfold, answer_from, check, fold, series_of

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, did_you_mean
 from eolab.models.layers import Seeds, serializable
 from eolab.models.segmentation.convolutions import BRANCH_SCALE
 from eolab.models.segmentation.inverted_residuals import squeeze_excite

@@ -18,8 +18,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from eolab.errors import DataError, ParameterError, did_you_mean
-from eolab.legends import IGNORE
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.data.legends import IGNORE
 from eolab.models.layers import Normalize, Seeds
 from eolab.models.segmentation.convolutions import batch_norm
 

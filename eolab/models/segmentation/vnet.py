@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from eolab.errors import ParameterError
+from eolab.core.errors import ParameterError
 from eolab.models.layers import Seeds
 from eolab.models.segmentation import heads
 from eolab.models.segmentation.convolutions import BRANCH_SCALE, batch_norm, conv_norm, scaled

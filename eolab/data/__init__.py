@@ -1,0 +1,1 @@
+"""Data: catalogue, readers, class schemes, indices, preprocessing, splits and the sample store; no Keras here."""

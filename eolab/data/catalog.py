@@ -1,0 +1,329 @@
+"""The data catalogue: where each data set lives, which published layout it has, its licence and citation.
+
+``data_catalog.yaml`` holds flat data set names and the reserved block ``meta``::
+
+    meta: {root: .}                      # relative uris start here; without it, at the catalogue's folder
+    my_tile:
+      uri: ${MY_DATA:-data}/31UFT        # only ${VAR} and ${VAR:-default}
+      layout: sentinel2_safe
+      metadata: {license: ..., citation: ..., url: ...}
+
+Example:
+    >>> from eolab import catalog
+    >>> entry = catalog.load()["landcover_twin"]
+    >>> series = entry.ensure().open(bands=["B04", "B08"])
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from eolab.core import workspace
+from eolab.core.errors import CatalogError, DataError, did_you_mean
+from eolab.data.readers import LAYOUTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+TWIN_FILE = "twin.json"  # marks a folder of simulated data
+META_KEYS = ("root",)
+ENTRY_KEYS = ("uri", "layout", "description", "metadata", "twin")
+METADATA_KEYS = ("crs", "bands", "license", "provider", "citation", "doi", "url", "size", "sha256")
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What reading every file of a data set found.
+
+    Attributes:
+        files: One row a file or acquisition: file, status (``ok`` or ``rejected``), reason.
+    """
+
+    files: pd.DataFrame
+
+    @property
+    def ok(self) -> int:
+        """Number of files that can be used."""
+        return int((self.files["status"] == "ok").sum())
+
+    @property
+    def rejected(self) -> int:
+        """Number of files that cannot be used; their reasons stand in :attr:`files`."""
+        return len(self.files) - self.ok
+
+    def reasons(self) -> pd.DataFrame:
+        """Return why files are left out: reason, files, an example.
+
+        Numbers, names of files and what stands in brackets are taken out of the reasons, so that like ones
+        are counted together.
+        """
+        rejected = self.files[self.files["status"] != "ok"]
+        table = rejected.assign(short=rejected["reason"].map(_short))
+        table = table.groupby("short")["file"].agg(["size", "first"])
+        table = table.sort_values("size", ascending=False).reset_index()
+        return table.set_axis(["reason", "files", "example"], axis=1)
+
+
+def _short(reason: str) -> str:
+    """Return a reason without its remedy, its numbers, its file and what stands in brackets."""
+    text = re.sub(r"\(.*\)", "", reason.split(": ")[0] if "damaged" not in reason else "is damaged")
+    text = re.sub(r"\S+_\S+\.\w+", "…", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d|(?<![A-Za-z\d])\d+(,\d+)*%?( bytes)?", "…", text)
+    return re.sub(r"\s+", " ", text).strip(" :,")
+
+
+@dataclass(frozen=True)
+class DataEntry:
+    """One data set of the catalogue.
+
+    Attributes:
+        name: Its name in the catalogue.
+        uri: Where it lives, as written: ``${VAR}`` is not resolved yet.
+        layout: Name of its published layout, a key of :data:`eolab.data.readers.LAYOUTS`.
+        file: The catalogue that names it.
+        root: Folder that a relative uri starts from.
+        description: One sentence for people.
+        metadata: Facts: crs, bands, license (SPDX), provider, citation, doi, url, size, sha256.
+        twin: For simulated data, ``writer`` and its parameters; empty for real data.
+    """
+
+    name: str
+    uri: str
+    layout: str
+    file: Path
+    root: Path
+    description: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    twin: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the data are simulated; then every figure and report says so."""
+        return bool(self.twin)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What files made from the data say of where they come from: whether simulated, licence, citation."""
+        facts = {key: value for key, value in self.metadata.items() if key in ("license", "citation")}
+        return {"simulated": self.simulated, **facts}
+
+    @property
+    def path(self) -> Path:
+        """The file or folder, with variables resolved.
+
+        Raises:
+            CatalogError: If a variable without a default is not set.
+        """
+        return (self.root / Path(self._resolve(self.uri)).expanduser()).resolve()
+
+    def _resolve(self, uri: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            name, default = match.groups()
+            found = os.environ.get(name) or default
+            if found is None:
+                raise CatalogError(
+                    f"Data set {self.name!r} of {self.file} needs the environment variable {name}, which is "
+                    f"not set: set {name} to the folder that holds the data{self._source()}."
+                )
+            return found
+
+        return _VARIABLE.sub(value, uri)
+
+    def _source(self) -> str:
+        url = self.metadata.get("url")
+        return f" (get them at {url})" if url else ""
+
+    def exists(self) -> bool:
+        """Return whether the data are on this machine; False too where a variable of the uri is not set."""
+        try:
+            return self.path.exists()
+        except CatalogError:
+            return False
+
+    def open(self, **options: Any) -> xr.Dataset:
+        """Open the data set with the reader of its layout.
+
+        Args:
+            **options: What that reader takes, for example ``bands`` or ``bounds``.
+
+        Raises:
+            DataError: If the data are missing or not what the layout promises.
+        """
+        dataset = LAYOUTS[self.layout].open(self._existing(), **options)
+        return dataset.assign_attrs({"data_set": self.name, **self.origin, "simulated": int(self.simulated)})
+
+    def check(self, progress: bool = True) -> CheckReport:
+        """Read every pixel of the data set and report on each file; nothing stops at the first bad one.
+
+        Raises:
+            DataError: If the data are missing.
+        """
+        return CheckReport(LAYOUTS[self.layout].check(self._existing(), progress=progress))
+
+    def make(self, progress: bool = True) -> Path:
+        """Write the twin, unless one with the same parameters is there.
+
+        Returns:
+            The folder of the twin.
+
+        Raises:
+            DataError: If the data set is real, or its folder holds something else than this twin.
+        """
+        if not self.simulated:
+            raise DataError(
+                f"Data set {self.name!r} is real and cannot be made: put it at {self.uri}{self._source()}."
+            )
+        path = self.path
+        if path.exists():
+            changed = self._changed()
+            if not changed:
+                return path
+            if not _is_twin(path):
+                raise DataError(
+                    f"{path} should hold the twin {self.name!r} but {changed}: move it away or change the "
+                    f"uri in {self.file}."
+                )
+            shutil.rmtree(path)
+        parameters = {key: value for key, value in self.twin.items() if key != "writer"}
+        self._writer().write(path, progress=progress, **parameters)
+        return path
+
+    def _writer(self) -> Any:
+        """The module that writes the twin; its ``VERSION`` changes with what it writes."""
+        return importlib.import_module(f"eolab.synthetic.{self.twin['writer']}")
+
+    def ensure(self, progress: bool = True) -> DataEntry:
+        """Make the twin where it is missing or out of date; for real data, say where to get it.
+
+        Returns:
+            The entry itself, so that ``entry.ensure().open()`` reads well.
+
+        Raises:
+            CatalogError: If a variable of the uri is not set.
+            DataError: If real data are missing.
+        """
+        if self.simulated:
+            self.make(progress=progress)
+        else:
+            self._existing()
+        return self
+
+    def _changed(self) -> str:
+        """Return how the folder differs from the twin of this entry; empty where it does not."""
+        try:
+            written = {"generator": 1, **json.loads((self.path / TWIN_FILE).read_text())}
+        except (OSError, ValueError, TypeError):
+            return f"has no readable {TWIN_FILE}"
+        wanted = json.loads(json.dumps(self.twin)) | {"generator": getattr(self._writer(), "VERSION", 1)}
+        different = [key for key, value in wanted.items() if key in written and written[key] != value]
+        return ", ".join(f"has {key} {written[key]!r} instead of {wanted[key]!r}" for key in different)
+
+    def _existing(self) -> Path:
+        path = self.path
+        if path.exists():
+            return path
+        if self.simulated:
+            remedy = f"write it with `eolab data make {self.name}` or entry.make()"
+        else:
+            remedy = f"put the data there{self._source()}, or change the uri {self.uri} in {self.file}"
+        raise DataError(f"Data set {self.name!r} is missing, {path} does not exist: {remedy}.")
+
+
+def _is_twin(path: Path) -> bool:
+    try:
+        return json.loads((path / TWIN_FILE).read_text()).get("simulated") is True
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+class Catalog(Mapping[str, DataEntry]):
+    """The data sets by name; an unknown name ends in a suggestion."""
+
+    def __init__(self, file: Path, entries: dict[str, DataEntry]) -> None:
+        self.file = file
+        self._entries = entries
+
+    def __getitem__(self, name: str) -> DataEntry:
+        try:
+            return self._entries[name]
+        except KeyError:
+            hint = did_you_mean(name, self._entries)
+            raise CatalogError(f"{self.file} has no data set {name!r}; {hint}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def names(self) -> list[str]:
+        """Return the names of all data sets, in the catalogue's order."""
+        return list(self._entries)
+
+
+def load(path: str | Path | None = None) -> Catalog:
+    """Read a catalogue.
+
+    Args:
+        path: The YAML file; by default the project's ``data_catalog.yaml``.
+
+    Raises:
+        CatalogError: If the file cannot be read, or an entry has an unknown key, layout or shape.
+    """
+    file = Path(path) if path is not None else workspace.root() / workspace.CATALOG_FILE
+    file = file.resolve()
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CatalogError(f"The catalogue {file} cannot be read ({error.strerror}).") from None
+    except yaml.YAMLError as error:
+        raise CatalogError(f"The catalogue {file} is no YAML: {' '.join(str(error).split())}.") from None
+    blocks = _mapping(content, f"The catalogue {file}")
+    meta = _mapping(blocks.pop("meta", {}), f"Block 'meta' of {file}", META_KEYS)
+    root = (file.parent / Path(str(meta.get("root", "."))).expanduser()).resolve()
+    return Catalog(file, {name: _entry(name, block, file, root) for name, block in blocks.items()})
+
+
+def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
+    where = f"Data set {name!r} of {file}"
+    entry = _mapping(block, where, ENTRY_KEYS)
+    for key in ("uri", "layout"):
+        if not isinstance(entry.get(key), str):
+            raise CatalogError(f"{where} has no {key}: add one, as text.")
+    if entry["layout"] not in LAYOUTS:
+        hint = did_you_mean(entry["layout"], LAYOUTS)
+        raise CatalogError(f"{where} has the unknown layout {entry['layout']!r}; {hint}")
+    if "$" in _VARIABLE.sub("", entry["uri"]):
+        raise CatalogError(
+            f"{where} has the uri {entry['uri']!r}: variables are written ${{VAR}} or ${{VAR:-default}}."
+        )
+    entry["metadata"] = _mapping(entry.get("metadata", {}), f"Block 'metadata' of {where}", METADATA_KEYS)
+    entry["twin"] = _mapping(entry.get("twin", {}), f"Block 'twin' of {where}")
+    if entry["twin"] and not re.fullmatch(r"[a-z][a-z0-9_]*", str(entry["twin"].get("writer", ""))):
+        raise CatalogError(f"Block 'twin' of {where} has no writer: name a module of eolab.synthetic.")
+    return DataEntry(name=name, file=file, root=root, **entry)
+
+
+def _mapping(value: Any, where: str, known: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """Return a block as a dictionary with text keys, after checking them."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise CatalogError(f"{where} holds {type(value).__name__}: write it as names and values.")
+    for key in value:
+        if known is not None and key not in known:
+            raise CatalogError(f"{where} has the unknown key {key!r}; {did_you_mean(key, known)}")
+    return dict(value)

@@ -1,0 +1,304 @@
+"""Leakage: how much test samples resemble training samples, and how much of a score that explains.
+
+A test sample that has a twin in the training set is answered by memory. The check beside each split finds,
+for every test sample, the most similar training sample (by standardised features) and the nearest one on the
+ground, says how far a nearest-neighbour rule gets by that alone, and how a score falls as the likeness does.
+
+Example:
+    >>> report = leakage(store, split="split_block")
+    >>> report.verdict
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.neighbors import NearestNeighbors
+
+from eolab.core.errors import ParameterError, did_you_mean
+
+SAME = 1e-6  # standardised distance below which two samples are the same
+Z = 1.96  # standard normal quantile of a 95 % interval
+ALIKE = 1.1  # relative distance up to which test samples are as near as training samples are to each other
+
+
+class SampleStore(Protocol):
+    """What is needed of a sample store."""
+
+    table: pd.DataFrame
+    arrays_spec: dict[str, Any]
+
+    def gather(self, indices: Any, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Return samples in memory."""
+
+
+@dataclass(frozen=True)
+class LeakageReport:
+    """Likeness of test samples to training samples.
+
+    Attributes:
+        samples: A row a test sample: distance (root mean square difference of standardised features to the
+            most similar training sample), map_distance_m (to the nearest training sample on the ground; NaN
+            without coordinates), and whether nearest_neighbour, majority and, where given, correct are right.
+        facts: What :meth:`summary` returns.
+        bins: Number of bins of :meth:`table`.
+    """
+
+    samples: pd.DataFrame
+    facts: dict[str, float]
+    bins: int = 5
+
+    def summary(self) -> dict[str, float]:
+        """Return the numbers of the report.
+
+        ``distance`` and ``map_distance_m`` are medians; ``relative_distance`` is the distance over that of
+        training samples to each other: about 1 where the test samples could as well be training samples;
+        ``duplicates`` is the share of test samples that are also training samples; accuracy and macro F1 are
+        those of the nearest-neighbour rule and of the most frequent class; ``score_near`` and ``score_far``
+        are the score in the most and the least similar bin, ``auc`` the probability that a right answer is
+        more similar to training data than a wrong one (0.5: likeness explains nothing).
+        """
+        return dict(self.facts)
+
+    def table(self) -> pd.DataFrame:
+        """Return the scores by likeness, a row a bin of equally many test samples, most similar first.
+
+        Columns: bin, count, distance and map_distance_m (medians), score (share of correct answers where they
+        were given, else of the nearest-neighbour rule) with its 95 % interval low to high (Wilson 1927,
+        https://doi.org/10.1080/01621459.1927.10502953), nearest_neighbour and majority.
+        """
+        return binned(self.samples, self.bins)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence for people."""
+        facts = self.facts
+        alike = facts["relative_distance"] <= ALIKE
+        far = f"{facts['relative_distance']:.1f} times as far from"
+        like = "as like training samples as these are like each other"
+        what = like if alike else f"{far} training samples as these are from each other"
+        ground = facts["map_distance_m"]
+        where = "" if np.isnan(ground) else f", {ground:,.0f} m from the nearest one on the ground"
+        end = (
+            "so a score on them says little about new ground"
+            if alike
+            else "so a score on them is about new data"
+        )
+        return (
+            f"Test samples are {what}{where}, {end}: copying the most similar training sample is right for "
+            f"{facts['nearest_neighbour_accuracy']:.0%}, the most frequent class for "
+            f"{facts['majority_accuracy']:.0%}, and the score goes from {facts['score_near']:.0%} where they "
+            f"are most alike to {facts['score_far']:.0%} where they are least."
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.verdict}</p>{self.table().to_html(index=False, float_format='{:.3f}'.format)}"
+
+
+def leakage(
+    source: SampleStore | np.ndarray,
+    table: pd.DataFrame | None = None,
+    split: str = "split",
+    label: str = "label",
+    correct: np.ndarray | None = None,
+    part: str = "test",
+    bins: int = 5,
+    cap: int = 10_000,
+    seed: int = 0,
+) -> LeakageReport:
+    """Compare test samples with training samples.
+
+    Args:
+        source: A sample store, or features (N, F) of the samples of ``table``.
+        table: Sample table with split, labels and, where known, ``x`` and ``y`` in metres; a store has one.
+        split: Column of the split.
+        label: Column of class labels.
+        correct: Whether a model is right, for each test sample in the order of the table (0 to 1).
+        part: What is compared with ``train``.
+        bins: Bins of equally many test samples in the report's table.
+        cap: Most samples of either side that are compared by features; more are drawn at random. Fewer
+            training samples mean larger distances: compare reports made with one cap.
+        seed: Seed of that draw.
+
+    Raises:
+        ParameterError: If a column, the training or the test samples are missing, or ``correct`` has another
+            length.
+    """
+    table = _table_of(source, table, (split, label))
+    rows = _rows_of(table, split, part)
+    if correct is not None and np.shape(correct) != rows[part].shape:
+        raise ParameterError(
+            f"correct has shape {np.shape(correct)}, but there are {len(rows[part])} samples of {part!r}: "
+            "give one value for each, in the order of the table."
+        )
+    rng = np.random.default_rng(seed)
+    train = np.sort(rng.permutation(rows["train"])[:cap])
+    chosen = np.sort(rng.permutation(len(rows[part]))[:cap])
+    test = rows[part][chosen]
+    labels = pd.factorize(table[label], sort=True)[0]
+    distance, nearest, among = _nearest(_features(source, train), _features(source, test))
+    answers = {
+        "nearest_neighbour": labels[train[nearest]],
+        "majority": np.full(len(test), np.bincount(labels[rows["train"]] + 1)[1:].argmax()),
+    }
+    samples = pd.DataFrame(
+        {"distance": distance, "map_distance_m": _map_distance(table, rows["train"], test)},
+        index=table.index[test],
+    )
+    for name, answer in answers.items():
+        samples[name] = (answer == labels[test]).astype(float)
+    if correct is not None:
+        samples["correct"] = np.asarray(correct, float)[chosen]
+    facts = _facts(samples, answers, labels[test], among, binned(samples, bins))
+    return LeakageReport(samples, {"train": len(train), "test": len(test), **facts}, bins)
+
+
+def score_of(samples: pd.DataFrame) -> pd.Series:
+    """Return the correctness that is studied: the model's where given, else the nearest-neighbour rule's."""
+    return samples["correct" if "correct" in samples else "nearest_neighbour"]
+
+
+def binned(samples: pd.DataFrame, bins: int) -> pd.DataFrame:
+    """Return the table of a report, see :meth:`LeakageReport.table`."""
+    order = samples["distance"].rank(method="first").to_numpy() - 1
+    number = (order * min(bins, len(order)) // len(order)).astype(int) + 1
+    grouped = samples.assign(bin=number, score=score_of(samples)).groupby("bin")
+    medians = grouped[["distance", "map_distance_m"]].median()
+    means = grouped[["score", "nearest_neighbour", "majority"]].mean()
+    table = pd.concat([grouped.size().rename("count"), medians, means], axis=1).reset_index()
+    n, score = table["count"], table["score"]
+    centre, half = score + Z**2 / (2 * n), Z * np.sqrt(score * (1 - score) / n + (Z / (2 * n)) ** 2)
+    return table.assign(low=(centre - half) / (1 + Z**2 / n), high=(centre + half) / (1 + Z**2 / n))
+
+
+def _rows_of(table: pd.DataFrame, split: str, part: str) -> dict[str, np.ndarray]:
+    """Return the rows of the training samples and of those compared with them."""
+    names = table[split].astype(str)
+    rows = {name: np.flatnonzero(names == name) for name in ("train", part)}
+    for name, found in rows.items():
+        if len(found) < 2:
+            raise ParameterError(
+                f"Column {split!r} has {len(found)} samples of {name!r}, but two or more are needed: "
+                f"it has {', '.join(sorted(names.unique()))}."
+            )
+    return rows
+
+
+def _table_of(
+    source: SampleStore | np.ndarray, table: pd.DataFrame | None, columns: Sequence[str]
+) -> pd.DataFrame:
+    """Return the sample table, checked."""
+    if table is None:
+        if isinstance(source, np.ndarray):
+            raise ParameterError(
+                "Features alone do not say which samples they are: give the sample table too."
+            )
+        table = source.table
+    for name in columns:
+        if name not in table:
+            raise ParameterError(
+                f"The sample table has no column {name!r}: {did_you_mean(name, table.columns)}"
+            )
+    if isinstance(source, np.ndarray) and len(source) != len(table):
+        raise ParameterError(
+            f"There are {len(source)} rows of features, but the table has {len(table)} samples."
+        )
+    return table
+
+
+def _features(source: SampleStore | np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return features (N, F) float32, NaN where not observed.
+
+    Of a store they are the values of ``image`` at every date and band; for patches, their mean and standard
+    deviation over the patch.
+    """
+    if isinstance(source, np.ndarray):
+        return np.asarray(source[rows], np.float32).reshape(len(rows), -1)
+    names = [name for name in ("image", "valid") if name in source.arrays_spec]
+    data = source.gather(rows, names)
+    image = data["image"].astype(np.float32)
+    if "valid" in data:
+        valid = data["valid"].astype(bool)
+        image[~valid.reshape(valid.shape + (1,) * (image.ndim - valid.ndim)).repeat(image.shape[-1], -1)] = (
+            np.nan
+        )
+    space = tuple(i + 1 for i, dim in enumerate(source.arrays_spec["image"].dims) if dim in ("y", "x"))
+    if space:
+        counted = np.isfinite(image)
+        total = np.maximum(counted.sum(space), 1)
+        empty = ~counted.any(space)
+        mean = np.where(counted, image, 0).sum(space) / total
+        square = np.where(counted, image, 0).astype(np.float64)
+        std = np.sqrt(np.maximum((square**2).sum(space) / total - mean.astype(np.float64) ** 2, 0))
+        image = np.where(empty, np.nan, np.stack([mean, std])).transpose(1, 0, *range(2, mean.ndim + 1))
+    return image.reshape(len(rows), -1).astype(np.float32)
+
+
+def _nearest(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return distance and index of each test sample's nearest training sample, and the training samples' own.
+
+    Features are standardised by the training samples; missing ones count as the mean. Distances are root mean
+    squares over features, the last number is the median of training samples to their nearest other one.
+    """
+    seen = np.isfinite(train)
+    count = np.maximum(seen.sum(axis=0), 1)
+    mean = np.where(seen, train, 0).sum(axis=0, dtype=np.float64) / count
+    std = np.sqrt((np.where(seen, train - mean, 0) ** 2).sum(axis=0) / count)
+    kept = std > 0
+    scale = np.sqrt(kept.sum()) if kept.any() else 1.0
+
+    def standard(values: np.ndarray) -> np.ndarray:
+        scores = (values[:, kept] - mean[kept]) / (std[kept] * scale)
+        return (
+            np.nan_to_num(scores, nan=0.0, posinf=0.0, neginf=0.0)
+            if kept.any()
+            else np.zeros((len(values), 1))
+        )
+
+    fitted = NearestNeighbors(n_neighbors=1).fit(standard(train))
+    distance, nearest = fitted.kneighbors(standard(test))
+    among, _ = fitted.kneighbors()  # leaves each training sample itself out
+    return distance[:, 0], nearest[:, 0], float(np.median(among))
+
+
+def _map_distance(table: pd.DataFrame, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Return the distance on the ground to the nearest of all training samples, NaN without coordinates."""
+    if "x" not in table or "y" not in table:
+        return np.full(len(test), np.nan)
+    place = table[["x", "y"]].to_numpy(float)
+    return cKDTree(place[train]).query(place[test])[0]
+
+
+def _facts(
+    samples: pd.DataFrame,
+    answers: dict[str, np.ndarray],
+    truth: np.ndarray,
+    among: float,
+    table: pd.DataFrame,
+) -> dict[str, float]:
+    """Return the numbers of the summary."""
+    score = score_of(samples)
+    distance = float(samples["distance"].median())
+    facts = {
+        "distance": distance,
+        "relative_distance": distance / among if among > 0 else np.inf if distance > 0 else 1.0,
+        "map_distance_m": float(samples["map_distance_m"].median()),
+        "duplicates": float((samples["distance"] < SAME).mean()),
+    }
+    for name, answer in answers.items():
+        facts[f"{name}_accuracy"] = float((answer == truth).mean())
+        facts[f"{name}_macro_f1"] = float(
+            f1_score(truth, answer, labels=np.unique(truth), average="macro", zero_division=0)
+        )
+    right = score >= 0.5
+    mixed = right.any() and not right.all()
+    facts["score"] = float(score.mean())
+    facts["score_near"], facts["score_far"] = (float(table["score"].iloc[i]) for i in (0, -1))
+    facts["auc"] = float(roc_auc_score(right, -samples["distance"])) if mixed else np.nan
+    return facts

@@ -1,0 +1,17 @@
+"""Preprocessing of image series: clear pixels, composites, gaps, indices, statistics of bands.
+
+Everything here works pixel by pixel and lazily on dask, so a window of the result equals the result of the
+window.
+
+Example:
+    >>> recipe = Recipe(bands=("B04", "B08"), indices=("NDVI",), period="MS")
+    >>> prepared = recipe.apply(series)  # image (time, band, y, x), valid (time, y, x)
+"""
+
+from eolab.data.preprocess.composites import clear_mask, composite
+from eolab.data.preprocess.gaps import fill_gaps
+from eolab.data.preprocess.periods import Periods, periods
+from eolab.data.preprocess.recipe import Recipe
+from eolab.data.preprocess.statistics import band_statistics
+
+__all__ = ["Periods", "Recipe", "band_statistics", "clear_mask", "composite", "fill_gaps", "periods"]

@@ -1,0 +1,149 @@
+"""The recipe of a preparation: what is done to an image series before a model sees it, as one value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eolab.data import features
+from eolab.core.errors import ParameterError, did_you_mean
+from eolab.data.preprocess.composites import REDUCERS, composite
+from eolab.data.preprocess.gaps import METHODS, fill_gaps
+from eolab.data.preprocess.periods import periods
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What turns an image series into the input of a model.
+
+    The same recipe prepares the samples that a model learns from and the scene that it maps: it is kept in
+    the sample store and beside the model. It works pixel by pixel, so the result of a window is the window of
+    the result.
+
+    Attributes:
+        bands: Bands to keep, in this order; empty for all of the series.
+        indices: Spectral indices to append as bands, computed from the composites.
+        period: Length of a composite: ``"MS"``, ``"30D"``…, or ``"none"`` to keep every acquisition.
+        reducer: ``"median"`` or ``"mean"`` of a period's clear observations.
+        fill: How dates without observation are filled: ``"none"``, ``"linear"`` or ``"nearest"``. They are
+            marked as not valid all the same.
+        start: First day of the first composite, for example ``"2020-01-01"``; by default 1 January of the
+            series' first year.
+        end: Last day; by default 31 December of the series' last year.
+        resolution_m: Pixel size in metres that the series must have; None for any.
+    """
+
+    bands: tuple[str, ...] = ()
+    indices: tuple[str, ...] = ()
+    period: str = "MS"
+    reducer: str = "median"
+    fill: str = "none"
+    start: str | None = None
+    end: str | None = None
+    resolution_m: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("bands", "indices"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        for name in self.indices:
+            features.index(name)
+        for name, known in (("reducer", REDUCERS), ("fill", METHODS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise ParameterError(f"Recipe: {name} cannot be {value!r}: {did_you_mean(value, known)}")
+        for name in ("start", "end"):
+            _check_date(name, getattr(self, name))
+        if self.period != "none":
+            periods(np.array(["2020-01-01"], "datetime64[D]"), self.period)
+
+    def apply(self, series: xr.Dataset) -> xr.Dataset:
+        """Prepare a series, lazily where it is lazy.
+
+        Args:
+            series: ``image (time, band, y, x)`` float, NaN where missing, and ``clear (time, y, x)`` bool.
+
+        Returns:
+            ``image (time, band, y, x)`` float32, NaN where nothing was observed and nothing filled; ``valid
+            (time, y, x)`` bool, True where observed, that is where every band and index is finite.
+
+        Raises:
+            ParameterError: If a band is missing or the pixel size is not the recipe's.
+        """
+        self._check(series)
+        ordered = series[["image", "clear"]].sortby("time")
+        wanted = self.bands or tuple(map(str, series["band"].to_numpy()))
+        needed = (*wanted, *(band for band in features.bands_for(self.indices) if band not in wanted))
+        image, valid = composite(
+            ordered["image"].sel(band=list(needed)),
+            ordered["clear"],
+            self.period,
+            self.reducer,
+            self.start,
+            self.end,
+        )
+        if self.indices:
+            image = features.append(image, self.indices).sel(band=[*wanted, *self.indices])
+            valid = (valid & image.notnull().all("band")).assign_attrs(valid.attrs)
+            image = image.where(valid)
+        if self.fill != "none":
+            image, _ = fill_gaps(image, valid, self.fill)
+        attrs = {**series.attrs, "recipe": json.dumps(self.to_dict())}
+        return xr.Dataset({"image": image, "valid": valid}, attrs=attrs)
+
+    def anchored(self, series: xr.Dataset) -> Recipe:
+        """Return the recipe with start and end set to whole years of this series, to prepare others alike."""
+        years = series["time"].to_numpy().astype("datetime64[Y]")
+        return replace(
+            self, start=self.start or f"{years.min()}-01-01", end=self.end or f"{years.max()}-12-31"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as a dict that JSON can hold."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Return the recipe of a dict.
+
+        Raises:
+            ParameterError: If a key or a value is unknown.
+        """
+        known = [field.name for field in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ParameterError(f"A recipe has no parameter {key!r}: {did_you_mean(key, known)}")
+        return cls(**values)
+
+    def _check(self, series: xr.Dataset) -> None:
+        """Refuse a series without the recipe's bands or with another pixel size."""
+        known = [str(band) for band in series["band"].to_numpy()]
+        for band in (*self.bands, *features.bands_for(self.indices)):
+            if band not in known:
+                raise ParameterError(
+                    f"The recipe needs the band {band}, which the series does not have: read it too "
+                    f"(the series has {', '.join(known)})."
+                )
+        if self.resolution_m is not None and series.sizes["x"] > 1:
+            found = abs(float(series["x"][1] - series["x"][0]))
+            if not np.isclose(found, self.resolution_m, rtol=1e-3):
+                raise ParameterError(
+                    f"The recipe is for pixels of {self.resolution_m:g} m, but those of the series are "
+                    f"{found:g} m: open the series at the recipe's resolution."
+                )
+
+
+def _check_date(name: str, value: str | None) -> None:
+    try:
+        np.datetime64(value or "2020-01-01", "D")
+    except ValueError:
+        raise ParameterError(
+            f"Recipe: {name} cannot be {value!r}: give a date such as '2020-03-31'."
+        ) from None

@@ -1,0 +1,298 @@
+"""Reading a store: memory-mapped arrays, the table, and an `xarray.Dataset` over both."""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from eolab.core.errors import StoreError, did_you_mean
+from eolab.core import files as disk
+from eolab.data.store import layout, statistics
+from eolab.data.store.layout import ArraySpec
+
+LARGE_ROW = 64 * 1024  # bytes above which copying row by row beats a gather and a second copy
+
+
+class Store:
+    """A finished sample store; `open_store` returns one. Arrays stay on disk until they are gathered.
+
+    Attributes:
+        path: Its folder.
+        table: Sample table, one row a sample, in the order of the arrays.
+        arrays_spec: Array specifications by name.
+        metadata: What `write_store` was given: coords, legend, recipe, provenance.
+        fingerprint: What `write_store` was given.
+    """
+
+    def __init__(self, path: Path, info: dict[str, Any], table: pd.DataFrame) -> None:
+        self.path = path
+        self.table = table
+        self._info = info
+        self.arrays_spec = {name: ArraySpec.from_dict(spec) for name, spec in info["arrays"].items()}
+        self.metadata: dict[str, Any] = info["metadata"]
+        self.fingerprint: dict[str, Any] = info["identity"]["fingerprint"]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        arrays = ", ".join(f"{n} {s.dtype}{list(s.dims)}{list(s.shape)}" for n, s in self.arrays_spec.items())
+        return f"<Store {self.path}: {len(self):,} samples, {self.nbytes / 1e6:,.1f} MB; {arrays}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_store, (self.path,)  # a copy in another process maps the files again
+
+    @cached_property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Read-only memory maps by name, each ``(sample, …)``."""
+        return {name: np.load(layout.array_file(self.path, name), mmap_mode="r") for name in self.arrays_spec}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return len(self) * sum(layout.row_bytes(spec) for spec in self.arrays_spec.values())
+
+    @property
+    def time(self) -> pd.DatetimeIndex | None:
+        """Dates of the time axis; None for a store without one."""
+        values = self.metadata.get("coords", {}).get("time")
+        return None if values is None else pd.to_datetime(values, format="ISO8601")
+
+    def indices(self, split: str | Iterable[str], column: str = "split") -> np.ndarray:
+        """Return the rows of a split, ascending int64.
+
+        Args:
+            split: A value of the column, or several.
+            column: Column of the table.
+
+        Raises:
+            StoreError: If the column or a value of it is unknown.
+        """
+        if column not in self.table:
+            raise StoreError(
+                f"{self.path} has no column {column!r}: {did_you_mean(column, self.table.columns)}"
+            )
+        wanted = [split] if isinstance(split, str) or not isinstance(split, Iterable) else list(split)
+        known = self.table[column].dropna().unique().tolist()
+        for value in wanted:
+            if value not in known:
+                raise StoreError(
+                    f"No sample of {self.path} has {column} {value!r}: {did_you_mean(value, known)}"
+                )
+        return np.flatnonzero(self.table[column].isin(wanted).to_numpy())
+
+    def gather(self, indices: Any, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """Return samples in memory, in the order asked for; the disk is read in its own order.
+
+        Args:
+            indices: Rows (any order, repeats allowed) or a boolean mask over all samples.
+            names: Arrays to return; all by default.
+
+        Raises:
+            StoreError: If a row or an array does not exist.
+        """
+        rows = np.asarray(indices)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64, copy=False)
+        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
+            raise StoreError(
+                f"{self.path} has rows 0 to {len(self) - 1}: got rows {rows.min()} to {rows.max()}."
+            )
+        order = np.argsort(rows, kind="stable")
+        return {name: _take(self._array(name), rows, order) for name in names or self.arrays_spec}
+
+    def release(self) -> None:
+        """Unmap what reading has mapped, so that a pass over the store does not count as memory in use."""
+        for array in self.arrays.values():
+            if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                array.base.madvise(mmap.MADV_DONTNEED)
+
+    def _array(self, name: str) -> np.ndarray:
+        if name not in self.arrays_spec:
+            raise StoreError(f"{self.path} has no array {name!r}: {did_you_mean(name, self.arrays_spec)}")
+        return self.arrays[name]
+
+    @property
+    def statistics(self) -> pd.DataFrame:
+        """Count, mean, std, min and max of ``image`` by band, over valid positions of the training split.
+
+        Without a split column, over all samples. Values are in the units of the array.
+        """
+        return self.statistics_over(statistics.training_rows(self))
+
+    def statistics_over(self, indices: Any, array: str = "image", dim: str = "band") -> pd.DataFrame:
+        """Return the same as `statistics` for other rows, for example the training part of a fold.
+
+        Args:
+            indices: Rows.
+            array: Name of an array.
+            dim: Name of its last dim.
+
+        Raises:
+            StoreError: If the store has no such array with such a last dim.
+        """
+        rows, found = np.sort(np.asarray(indices)), self._info["statistics"]
+        if array != "image" or found.get("rows") != statistics.digest(rows):  # those written are of `image`
+            found = statistics.compute(self, rows, array, dim)
+        if not found:
+            raise StoreError(f"{self.path} has no array {array!r} with a last dim {dim!r}: no statistics.")
+        columns = {name: found[name] for name in ("count", "mean", "std", "min", "max")}
+        names = self.metadata.get("coords", {}).get(dim, range(len(found["count"])))
+        return pd.DataFrame(columns, index=pd.Index(names, name=dim))
+
+    @cached_property
+    def dataset(self) -> xr.Dataset:
+        """The store as a Dataset over the memory maps: nothing is loaded until it is computed on.
+
+        Columns of the table are coordinates along ``sample``; one that has the name of an array or of a dim
+        is called ``sample_<name>``.
+        """
+        variables = {
+            name: (("sample", *spec.dims), self.arrays[name], dict(spec.attrs))
+            for name, spec in self.arrays_spec.items()
+        }
+        dims = {dim for spec in self.arrays_spec.values() for dim in spec.dims}
+        coords: dict[str, Any] = {
+            dim: self.time if dim == "time" else np.asarray(values)
+            for dim, values in self.metadata.get("coords", {}).items()
+        }
+        for column in self.table.columns:
+            name = f"sample_{column}" if column in dims | {"sample"} | set(variables) else str(column)
+            values = self.table[column]
+            coords[name] = ("sample", values.to_numpy(dtype=None if values.dtype.kind in "biufM" else object))
+        attrs = {name: value for name, value in self.metadata.items() if name != "coords"}
+        return xr.Dataset(variables, coords, {k: _attribute(v) for k, v in attrs.items()})
+
+    def set_column(self, name: str, values: Any) -> None:
+        """Write a column of the table, atomically; the arrays are not touched, statistics follow a new split.
+
+        Args:
+            name: Column, new or not, for example ``split``.
+            values: One value a sample, in the order of the table.
+
+        Raises:
+            StoreError: If the number of values is wrong, or arrays may depend on the column.
+        """
+        self.set_columns({name: values})
+
+    def set_columns(self, columns: Mapping[str, Any]) -> None:
+        """Write several columns of the table in one step; see `set_column`."""
+        table = self.table.copy()
+        for name, values in columns.items():
+            if name in self._info["identity"]["table"]:
+                raise StoreError(
+                    f"Column {name!r} of {self.path} was there when the arrays were made: it cannot change."
+                )
+            if len(values) != len(table):
+                raise StoreError(
+                    f"Column {name!r} of {self.path} needs {len(table)} values: got {len(values)}."
+                )
+            table[name] = values.to_numpy() if isinstance(values, pd.Series) else values
+        content = table_bytes(table, self.path)
+        with disk.lock(self.path), disk.full_disk(self.path, len(content)):
+            disk.write_atomically(self.path / layout.TABLE_FILE, content)
+            self.table = table
+            self.__dict__.pop("dataset", None)
+            rows = statistics.training_rows(self)
+            if self._info["statistics"].get("rows") != statistics.digest(rows):
+                self._info["statistics"] = statistics.compute(self, rows)
+                disk.write_atomically(self.path / layout.STORE_FILE, layout.to_json(self._info))
+
+    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Replace the metadata, atomically; the coordinates of the arrays stay what they are.
+
+        Raises:
+            StoreError: If the coordinates differ.
+        """
+        plain = layout.plain(dict(metadata))
+        if plain.get("coords", {}) != self.metadata.get("coords", {}):
+            raise StoreError(f"The coordinates of {self.path} belong to its arrays: they cannot change.")
+        with disk.lock(self.path), disk.full_disk(self.path, self.nbytes):
+            self.metadata = self._info["metadata"] = plain
+            self.__dict__.pop("dataset", None)
+            disk.write_atomically(self.path / layout.STORE_FILE, layout.to_json(self._info))
+
+
+def days(time: Any) -> np.ndarray:
+    """Return dates as days since 1 January of the first one's year, float32 (T,): models' input ``day``.
+
+    Args:
+        time: Dates (T,): an index, datetime64, or ISO text.
+    """
+    dates = pd.DatetimeIndex(pd.to_datetime(time, format="ISO8601"))
+    start = pd.Timestamp(year=dates.min().year, month=1, day=1)
+    return ((dates - start) / pd.Timedelta(days=1)).to_numpy(np.float32)
+
+
+def _take(array: np.ndarray, rows: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Return ``array[rows]``, read in the order of the file; `take` beats indexing up to tenfold."""
+    values = array.view(np.ndarray)
+    if values[:1].nbytes < LARGE_ROW:
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return values.take(rows[order], axis=0).take(back, axis=0)
+    result = np.empty((len(rows), *values.shape[1:]), values.dtype)
+    for position in order:
+        result[position] = values[rows[position]]
+    return result
+
+
+def _attribute(value: Any) -> Any:
+    """Return a value that every file format of xarray takes as an attribute."""
+    return value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+
+
+def table_bytes(table: pd.DataFrame, folder: Path) -> bytes:
+    """Return the table as the content of a Parquet file.
+
+    Raises:
+        StoreError: If a column cannot be stored.
+    """
+    try:
+        return table.to_parquet(index=False)
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"The sample table of {folder} cannot be written as Parquet: {error}") from None
+
+
+def open_store(path: str | Path) -> Store:
+    """Open a finished store and check that each file is there and whole.
+
+    Args:
+        path: The store's folder.
+
+    Raises:
+        StoreError: If there is no store, it is unfinished, or a file is missing or damaged.
+    """
+    folder = Path(path)
+    if not (folder / layout.STORE_FILE).is_file():
+        if (folder / layout.PLAN_FILE).is_file():
+            raise StoreError(
+                f"The store {folder} is unfinished: run what writes it again, it goes on where it stopped."
+            )
+        raise StoreError(
+            f"No sample store in {folder}: expected a folder with {layout.STORE_FILE}; write it first."
+        )
+    info = layout.read_json(folder / layout.STORE_FILE)
+    try:
+        table = pd.read_parquet(folder / layout.TABLE_FILE)
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{folder / layout.TABLE_FILE} cannot be read ({error}): "
+            "write the store again with overwrite=True."
+        ) from None
+    if len(table) != info["samples"]:
+        raise StoreError(
+            f"{folder / layout.TABLE_FILE} has {len(table)} rows where {info['samples']} were expected: "
+            "the store is damaged, write it again with overwrite=True."
+        )
+    store = Store(folder, info, table)
+    for name, spec in store.arrays_spec.items():
+        layout.check_array_file(folder, name, spec, len(table))
+    return store

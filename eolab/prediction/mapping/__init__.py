@@ -1,0 +1,20 @@
+"""Maps of whole scenes: a model over a scene, window by window, to a GeoTIFF.
+
+For a model of pixel series, with a scene that is read as it is needed::
+
+    predictor = prediction.load(run_folder)
+    read = landcover.window_reader(series, recipe)       # read(row, col, height, width) -> dict of arrays
+    grid = Grid(series.sizes["y"], series.sizes["x"], series.rio.transform(), series.rio.crs)
+    predict_map(per_pixel(predictor), read, grid, run.path("map.tif"), legend)
+
+For a network of images that answers every some pixels (:mod:`eolab.models.patches.dense`)::
+
+    images = ImageWindows(predictor, read, grid, positions)
+    predict_map(images, images.read, grid, run.path("map.tif"), legend, window=1024)
+"""
+
+from eolab.prediction.mapping.grid import Grid, Window, windows
+from eolab.prediction.mapping.images import ImageWindows
+from eolab.prediction.mapping.predicting import per_pixel, predict_map
+
+__all__ = ["Grid", "ImageWindows", "Window", "per_pixel", "predict_map", "windows"]

@@ -1,0 +1,120 @@
+"""The file of a class map: classes with colours and names in band 1, confidence in band 2."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import numpy as np
+import rasterio
+import rasterio.windows
+from rasterio.errors import RasterioError
+
+from eolab.core.errors import DataError
+from eolab.core.files import write_atomically
+from eolab.data.legends import IGNORE, Legend
+from eolab.prediction.mapping.grid import Grid, Window
+
+BANDS = ("class", "confidence")
+MAX_TILE = 512  # side of the file's tiles, pixels
+
+
+def write(
+    path: Path,
+    grid: Grid,
+    legend: Legend,
+    blocks: Iterable[tuple[Window, np.ndarray]],
+    block: int,
+    tags: dict[str, str],
+) -> None:
+    """Write a map block by block, check it, and put it in its place in one step.
+
+    The class names stand in GDAL's category names (``<path>.aux.xml``, which QGIS and GDAL read), and with
+    codes and colours as JSON in the tag ``legend``.
+
+    Args:
+        path: The GeoTIFF.
+        grid: Its grid.
+        legend: Its classes.
+        blocks: Windows with their pixels uint8 (2, height, width): class index and confidence in percent.
+        block: Side of the blocks, a multiple of 16.
+        tags: Further tags of the file.
+
+    Raises:
+        DataError: If what was written cannot be read back.
+    """
+    temporary = path.with_name(path.name + ".tmp.tif")
+    tile = math.gcd(block, MAX_TILE)
+    profile = {
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": len(BANDS),
+        "height": grid.height,
+        "width": grid.width,
+        "crs": grid.crs,
+        "transform": grid.transform,
+        "nodata": IGNORE,
+        "tiled": True,
+        "blockxsize": tile,
+        "blockysize": tile,
+        "compress": "deflate",
+        "interleave": "band",
+        "BIGTIFF": "IF_SAFER",
+    }
+    checks = []
+    try:
+        with rasterio.open(temporary, "w", **profile) as file:
+            _describe(file, legend, tags)
+            for window, pixels in blocks:
+                file.write(pixels, window=_rasterio_window(window))
+                checks.append((window, _checksum(pixels)))
+        with rasterio.open(temporary) as file:  # GDAL does not report a full disk when a file is closed
+            for window, checksum in checks:
+                if _checksum(file.read(window=_rasterio_window(window))) != checksum:
+                    raise DataError("other pixels than were written")
+        write_atomically(path.with_name(path.name + ".aux.xml"), _category_names(legend).encode())
+        temporary.replace(path)
+    except (RasterioError, DataError) as error:
+        raise DataError(
+            f"The map {path} could not be written ({error}): "
+            "is the disk full? Make room and run again, finished blocks are kept."
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _describe(file: rasterio.io.DatasetWriter, legend: Legend, tags: dict[str, str]) -> None:
+    """Set colour table, band names and tags."""
+    colors = {index: (*bytes.fromhex(color[1:]), 255) for index, color in enumerate(legend.colors)}
+    file.write_colormap(1, {**colors, IGNORE: (0, 0, 0, 0)})
+    for band, name in enumerate(BANDS, start=1):
+        file.set_band_description(band, name)
+    table = [
+        {"index": index, "code": code, "name": name, "color": color}
+        for index, (code, name, color) in enumerate(
+            zip(legend.codes, legend.names, legend.colors, strict=True)
+        )
+    ]
+    file.update_tags(1, legend_name=legend.name, legend=json.dumps(table), units="class index")
+    file.update_tags(2, units="percent")
+    file.update_tags(**tags)
+
+
+def _category_names(legend: Legend) -> str:
+    """Return GDAL's side-car file with the names of the classes."""
+    names = "".join(f"<Category>{escape(name)}</Category>" for name in legend.names)
+    band = f'<PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand>'
+    return f"<PAMDataset>{band}</PAMDataset>\n"
+
+
+def _rasterio_window(window: Window) -> rasterio.windows.Window:
+    return rasterio.windows.Window(window.col, window.row, window.width, window.height)
+
+
+def _checksum(pixels: np.ndarray) -> int:
+    import zlib
+
+    return zlib.crc32(np.ascontiguousarray(pixels).tobytes())

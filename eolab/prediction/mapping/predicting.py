@@ -1,0 +1,228 @@
+"""A model over a whole scene: bounded memory, blended windows, resumable."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.crs import CRS
+
+from eolab.core import progress as progress_lines
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.legends import IGNORE, Legend
+from eolab.prediction.mapping import geotiff
+from eolab.prediction.mapping.grid import Grid, Window, weights, windows
+from eolab.prediction.mapping.parts import Parts
+
+Inputs = dict[str, np.ndarray]
+Predict = Callable[[Inputs], np.ndarray]
+ReadWindow = Callable[[int, int, int, int], Inputs]
+
+TILE_STEP = 16  # TIFF tiles are multiples of 16 pixels
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def predict_map(
+    predict: Predict,
+    read_window: ReadWindow,
+    grid: Grid,
+    path: str | Path,
+    legend: Legend,
+    *,
+    window: int = 256,
+    overlap: int = 0,
+    block: int = 1024,
+    resume: bool = True,
+    progress: bool = True,
+    fingerprint: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> Path:
+    """Predict the class of every pixel of a scene and write a GeoTIFF.
+
+    Band 1 is the class index (uint8, 255 nodata, with the legend's colours and names), band 2 the probability
+    of that class in percent (0 to 100, 255 nodata). Overlapping windows are blended: their probabilities are
+    averaged with weights that fall off towards each window's rim, so no seams show.
+
+    The scene is worked through block by block; memory holds one block's probabilities and the windows that
+    touch it, whatever the size of the scene. A window on the border of two blocks is predicted for both
+    (once, where they are neighbours in a row). After a kill the next call goes on at the first unfinished
+    block, if it can tell that the model is the same one: by the attribute ``fingerprint`` that predictors of
+    :mod:`eolab.prediction` have, or by the argument. Otherwise it starts anew.
+
+    Args:
+        predict: From a window's arrays to class probabilities (h, w, K).
+        read_window: ``read_window(row, col, height, width)`` returns the window's arrays (h, w, …), among
+            them ``nodata`` (h, w) bool where the scene has gaps.
+        grid: Grid of the scene and of the map.
+        path: The GeoTIFF to write; replaced if it exists.
+        legend: Classes, in the order of the probabilities.
+        window: Side of the windows in pixels.
+        overlap: Pixels that neighbouring windows share; 0 is right for models of single pixels.
+        block: Side of a block in pixels, a multiple of 16.
+        resume: Whether to go on from an interrupted run's blocks.
+        progress: Whether to show progress.
+        fingerprint: What else the map depends on (data, recipe, model); blocks of another are not used.
+        tags: Further tags of the file, for example ``{"simulated": "true"}``.
+
+    Returns:
+        The path.
+
+    Raises:
+        ParameterError: If window, overlap or block cannot be, or the model's classes are not the legend's.
+        DataError: If arrays have another shape than the window, a probability is not a number, or the disk
+            is full.
+    """
+    path = Path(path)
+    if block < TILE_STEP or block % TILE_STEP:
+        raise ParameterError(f"block is {block}: give a multiple of {TILE_STEP} pixels.")
+    lattice = windows(grid, window, overlap)
+    known = {"given": dict(fingerprint or {}), "predict": getattr(predict, "fingerprint", None)}
+    settings = _settings(grid, legend, window, overlap, block) | {"model": known}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parts = Parts(path, settings, resume and any(known.values()))
+        work = _Work(predict, read_window, legend, overlap)
+        blocks = windows_of_blocks(grid, block)
+        for area in progress_lines.track(blocks, f"map {path.name}", unit="block", progress=progress):
+            if not parts.has(area):
+                parts.save(area, work.block(area, lattice))
+        done = ((area, parts.load(area)) for area in blocks)
+        geotiff.write(path, grid, legend, done, block, {**(tags or {}), "software": "eolab"})
+        parts.remove()
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise DataError(
+            f"No space left for the map {path}: make room and run again, finished blocks are kept."
+        ) from None
+    return path
+
+
+def per_pixel(predictor: Predict) -> Predict:
+    """Make a model of single pixels predict windows.
+
+    The pixels of a window become a batch; pixels of ``nodata`` are left out. Arrays (T,) that are the same
+    for all pixels, such as ``day``, are repeated.
+
+    Args:
+        predictor: From arrays (N, …) to class probabilities (N, K).
+
+    Returns:
+        From arrays (h, w, …) to class probabilities (h, w, K), NaN at nodata. It has the predictor's
+        ``fingerprint``.
+    """
+
+    def predict(inputs: Inputs) -> np.ndarray:
+        nodata = inputs.get("nodata")
+        arrays = {name: values for name, values in inputs.items() if name != "nodata"}
+        height, width = next(values.shape[:2] for values in arrays.values() if values.ndim > 1)
+        keep = np.ones((height, width), bool) if nodata is None else ~nodata
+        if not keep.any():
+            return np.full((height, width, 1), np.nan, np.float32)
+        batch = {
+            name: values[keep]
+            if values.ndim > 1
+            else np.broadcast_to(values, (int(keep.sum()), *values.shape))
+            for name, values in arrays.items()
+        }
+        found = predictor(batch)  # (N, K)
+        result = np.full((height, width, found.shape[-1]), np.nan, np.float32)  # (h, w, K)
+        result[keep] = found
+        return result
+
+    predict.fingerprint = getattr(predictor, "fingerprint", None)  # type: ignore[attr-defined]
+    return predict
+
+
+def windows_of_blocks(grid: Grid, block: int) -> list[Window]:
+    """Return the blocks of a grid, row by row; the last ones are smaller."""
+    return [
+        Window(row, col, min(block, grid.height - row), min(block, grid.width - col))
+        for row in range(0, grid.height, block)
+        for col in range(0, grid.width, block)
+    ]
+
+
+def _settings(grid: Grid, legend: Legend, window: int, overlap: int, block: int) -> dict[str, Any]:
+    """Return what finished blocks depend on, as JSON values."""
+    crs = None if grid.crs is None else CRS.from_user_input(grid.crs).to_wkt()
+    place = {"size": [grid.height, grid.width], "transform": list(grid.transform), "crs": crs}
+    classes = {"codes": list(legend.codes), "names": list(legend.names), "colors": list(legend.colors)}
+    return {"grid": place, "legend": classes, "window": window, "overlap": overlap, "block": block}
+
+
+class _Work:
+    """Predicts blocks; keeps the windows that the next block in the row needs again."""
+
+    def __init__(self, predict: Predict, read_window: ReadWindow, legend: Legend, overlap: int) -> None:
+        self.predict, self.read_window = predict, read_window
+        self.legend, self.overlap = legend, overlap
+        self.kept: dict[Window, tuple[np.ndarray, np.ndarray]] = {}
+
+    def block(self, area: Window, lattice: list[Window]) -> np.ndarray:
+        """Return class index and confidence of a block, uint8 (2, height, width)."""
+        total = np.zeros((area.height, area.width, len(self.legend)), np.float32)  # (H, W, K)
+        weight = np.zeros((area.height, area.width, 1), np.float32)  # (H, W, 1)
+        for window, probabilities, seen in self._predicted(area, lattice):
+            common = window.intersect(area)
+            assert common is not None
+            inside, here = common.within(window), common.within(area)
+            shares = weights(window.height, window.width, self.overlap)[inside] * seen[inside]
+            total[here] += np.where(seen[inside][..., None], probabilities[inside], 0) * shares[..., None]
+            weight[here] += shares[..., None]
+        return _encode(total, weight[..., 0])
+
+    def _predicted(
+        self, area: Window, lattice: list[Window]
+    ) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
+        """Yield the windows that touch a block with probabilities (h, w, K) and the mask (h, w) of data."""
+        after = area._replace(col=area.col + area.width)
+        kept, self.kept = self.kept, {}
+        for window in lattice:
+            if not window.intersect(area):
+                continue
+            result = kept.pop(window, None) or self._window(window)
+            if window.intersect(after):
+                self.kept[window] = result
+            yield window, *result
+
+    def _window(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Read and predict one window: probabilities (h, w, K) and the mask (h, w) of pixels with data."""
+        inputs = self.read_window(*window)
+        shape = (window.height, window.width)
+        seen = ~np.asarray(inputs["nodata"], bool) if "nodata" in inputs else np.ones(shape, bool)
+        if seen.shape != shape:
+            raise DataError(
+                f"The nodata mask of window {tuple(window)} has shape {seen.shape}, expected {shape}."
+            )
+        if not seen.any():
+            return np.zeros((*shape, len(self.legend)), np.float32), seen
+        found = np.asarray(self.predict(inputs))  # (h, w, K)
+        if found.shape[:2] != shape or found.ndim != 3:
+            raise DataError(
+                f"The model gave an array of shape {found.shape} for window {tuple(window)}: "
+                f"expected (height, width, classes) = {(*shape, len(self.legend))}."
+            )
+        if found.shape[2] != len(self.legend):
+            raise ParameterError(
+                f"The model gives {found.shape[2]} classes, the legend {self.legend.name!r} has "
+                f"{len(self.legend)}: use the legend that the model was trained with."
+            )
+        if not np.isfinite(found[seen]).all():
+            raise DataError(
+                f"The model gave a probability that is not a number in window {tuple(window)}, "
+                "at pixels that are not nodata: check the input there, or mark the pixels as nodata."
+            )
+        return found, seen
+
+
+def _encode(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return class index and percent, uint8 (2, H, W), of weighted sums (H, W, K) and weights (H, W)."""
+    seen = weight > 0
+    best = total.argmax(-1)  # (H, W)
+    top = np.take_along_axis(total, best[..., None], -1)[..., 0] / np.where(seen, weight, 1)
+    percent = np.clip(np.rint(100 * top), 0, 100)
+    return np.stack([np.where(seen, values, IGNORE) for values in (best, percent)]).astype(np.uint8)

@@ -1,0 +1,8 @@
+"""Reports: self-contained HTML pages that open offline, from an e-mail or a share.
+
+``build(run_folder)`` writes the page of a run, ``build_study(folder)`` that of a study's newest chain.
+"""
+
+from eolab.runs.reports.pages import build, build_study, page
+
+__all__ = ["build", "build_study", "page"]

@@ -1,0 +1,133 @@
+"""What a page says about a run: labels, banners, parameters, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from eolab.core.errors import ParameterError
+from eolab.core.numbers import short
+from eolab.core.progress import duration
+from eolab.runs import parameters as declared
+from eolab.runs.history import RunRecord
+
+SIMULATED = {
+    "kind": "simulated",
+    "title": "Simulated data.",
+    "text": "Numbers and figures on this page come from simulated data: they show that the method works, "
+    "not what it would reach on real images.",
+}
+
+
+def chips(run: RunRecord) -> list[dict[str, str]]:
+    """Return the small labels below a title: status, date, time, profile, run."""
+    kind = {"done": "good", "failed": "bad"}.get(run.status, "")
+    seconds = run.record.get("seconds")
+    texts: list[str] = [
+        date(run.record.get("started")),
+        f"took {duration(seconds)}" if seconds is not None else "",
+        f"profile {run.record.get('profile')}" if run.record.get("profile") else "",
+        f"run {run.folder.name}",
+    ]
+    found = [{"text": text} for text in texts if text]
+    return [{"text": run.status, "kind": kind}, *found]
+
+
+def banners(runs: Sequence[RunRecord], link: str | None = None) -> list[dict[str, Any]]:
+    """Return what a reader must know first: failures, simulated data, licences of real data."""
+    found = failures(runs, link)
+    data = {entry["name"]: entry for run in runs for entry in run.data}
+    real = [entry for entry in data.values() if not entry["simulated"]]
+    if any(run.simulated for run in runs):
+        found.append(SIMULATED)
+    if real:
+        texts = [f"{d['citation'] or d['name']} (licence {d['license'] or 'not stated'})" for d in real]
+        found.append({"kind": "real", "title": "Real data:", "text": "; ".join(texts)})
+    return found
+
+
+def failures(runs: Sequence[RunRecord], link: str | None) -> list[dict[str, Any]]:
+    """Return a red banner for each run that failed."""
+    banners = []
+    for run in runs:
+        failed = run.record.get("failed")
+        if run.status != "failed" or not failed:
+            continue
+        where = f"in cell In [{failed['cell']}]" if failed.get("cell") is not None else "outside of a cell"
+        text = f"{failed['error']}: {failed['message']}"
+        banner: dict[str, Any] = {
+            "kind": "failed",
+            "title": f"{run.record['notebook']} failed {where}.",
+            "text": text,
+        }
+        banners.append(banner | {"link": link, "trace": "\n".join(failed.get("traceback", []))})
+    return banners
+
+
+def parameters(run: RunRecord) -> list[dict[str, Any]]:
+    """Return the rows of the parameter table."""
+    helps = _helps(run)
+    defaults = run.record.get("defaults", {})
+    return [
+        {
+            "name": name,
+            "value": _value(run, name, value),
+            "default": repr(defaults.get(name)),
+            "changed": value != defaults.get(name),
+            "help": helps.get(name, ""),
+        }
+        for name, value in run.params.items()
+    ]
+
+
+def _value(run: RunRecord, name: str, value: Any) -> str:
+    """A parameter as text: an upstream run by its name, for its folder means nothing on another machine."""
+    upstream = (run.record.get("upstream") or {}).get(name)
+    return f"{upstream['notebook']}/{upstream['run']}" if upstream and upstream["run"] else repr(value)
+
+
+def _helps(run: RunRecord) -> dict[str, str]:
+    """Parameter → help, from the executed notebook itself."""
+    try:
+        return {p.name: p.help for p in declared.read(run.folder / f"{run.record['notebook']}.ipynb")}
+    except ParameterError:
+        return {}
+
+
+def facts(run: RunRecord) -> list[tuple[str, str]]:
+    """Return how a run was made, as pairs of name and text."""
+    seen = run.environment
+    git = seen.get("git") or {}
+    dirty = " with uncommitted changes" if git.get("dirty") else ""
+    upstream = [f"{u.get('notebook')} {u.get('run')}" for u in (run.record.get("upstream") or {}).values()]
+    pairs = [
+        ("started", date(run.record.get("started"))),
+        ("took", duration(run.record["seconds"]) if run.record.get("seconds") is not None else ""),
+        ("seed", seen.get("seed")),
+        ("git commit", f"{git['commit'][:12]}{dirty}" if git.get("commit") else ""),
+        ("built on", ", ".join(upstream)),
+        ("Python", seen.get("python")),
+        ("machine", f"{seen.get('cpu')}, {seen.get('cores')} cores; {seen.get('platform')}" if seen else ""),
+        ("GPU", "; ".join(seen.get("gpu") or []) or ("none" if seen else "")),
+        ("notebook code", run.record.get("code")),
+    ]
+    return [(name, str(value)) for name, value in pairs if value not in (None, "")]
+
+
+def number(value: Any) -> str:
+    """Return a metric as text: four digits that count."""
+    if isinstance(value, bool) or value is None:
+        return "–" if value is None else str(value)
+    if isinstance(value, float):
+        return short(value)
+    text = str(value)
+    return text if len(text) < 90 else f"{text[:85]} …"
+
+
+def date(text: str | None) -> str:
+    """Return an ISO time for people, in UTC; empty for none."""
+    if not text:
+        return ""
+    moment = datetime.fromisoformat(text).astimezone(UTC)
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"

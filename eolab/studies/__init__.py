@@ -1,0 +1,1 @@
+"""Studies: what only one study needs."""

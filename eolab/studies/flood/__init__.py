@@ -1,0 +1,47 @@
+"""Domain functions of the flood study (SEN12-FLOOD).
+
+Each image of a scene tells whether a flood has been seen there by its day (Rambour et al. 2020,
+https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020). :mod:`eolab.studies.flood.networks`, which
+loads Keras, is imported by itself.
+"""
+
+from eolab.data.sensors import RADAR_FLOOR_DB, Optical, Radar
+from eolab.studies.flood import answers, baselines, delay, explore, report
+from eolab.studies.flood.image_tables import features, image_table
+from eolab.studies.flood.samples import (
+    fingerprint,
+    nearest_training,
+    sample_producer,
+    sample_table,
+    scene_places,
+    scene_splits,
+    store_arrays,
+    store_metadata,
+)
+from eolab.studies.flood.timelines import make_timelines, timelines_of
+from eolab.studies.flood.views import SensorView, select
+
+__all__ = [
+    "RADAR_FLOOR_DB",
+    "Optical",
+    "Radar",
+    "SensorView",
+    "answers",
+    "baselines",
+    "delay",
+    "explore",
+    "features",
+    "fingerprint",
+    "image_table",
+    "make_timelines",
+    "nearest_training",
+    "report",
+    "sample_producer",
+    "sample_table",
+    "scene_places",
+    "scene_splits",
+    "select",
+    "store_arrays",
+    "store_metadata",
+    "timelines_of",
+]

@@ -1,0 +1,166 @@
+"""What the flood data hold: facts beside published ones, images by date, reasons of what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from eolab import evaluation
+from eolab.core.errors import ParameterError, did_you_mean
+from eolab.data.readers.sen12flood import SENSORS, of_scene, read_series
+
+SHARES = ("dark", "water", "bright")
+# Counted in the complete published lists; see the reader's tests.
+PUBLISHED = {
+    "scenes": 335,
+    "scenes to train on": 267,
+    "scenes to test on": 68,
+    "Sentinel-1 images": 3957,
+    "Sentinel-1 images that are flooded (%)": 34.7,
+    "Sentinel-2 entries": 3131,
+    "Sentinel-2 entries with a file": 2237,
+    "Sentinel-2 images with a file that are flooded (%)": 23.6,
+    "Sentinel-1 images with one polarisation": 15,
+    "scenes out of date order": 50,
+    "scenes with two images of one date and orbit": 56,
+    "scenes flooded in Sentinel-1": 135,
+    "scenes flooded in Sentinel-2": 201,
+    "scenes flooded in Sentinel-2 alone": 66,
+    "scenes flooded in their first image": 0,
+}
+
+
+def facts(images: pd.DataFrame) -> pd.DataFrame:
+    """Return the lists in numbers: fact, here, published.
+
+    Args:
+        images: Result of :func:`eolab.data.readers.sen12flood.index`.
+    """
+    split = images.groupby("scene")["published"].first()
+    s1, s2 = (images[images["sensor"] == sensor] for sensor in SENSORS)
+    files = s2[s2["filename"] != ""]
+    ordered = s1.sort_values("number").groupby("scene")["date"].agg(lambda days: days.is_monotonic_increasing)
+    twice = s1[s1.duplicated(["scene", "date", "orbit"])]["scene"].nunique()
+    wet = [set(part.loc[part["flooded"], "scene"]) for part in (s1, s2)]
+    first = (
+        images[images["filename"] != ""]
+        .sort_values("date", kind="stable")
+        .groupby(["sensor", "scene"])
+        .first()
+    )
+    here = [
+        len(split),
+        int((split == "train").sum()),
+        int((split == "test").sum()),
+        len(s1),
+        round(100 * s1["flooded"].mean(), 1),
+        len(s2),
+        len(files),
+        round(100 * files["flooded"].mean(), 1),
+        int((s1["channels"] == "VV").sum()),
+        int((~ordered).sum()),
+        twice,
+        len(wet[0]),
+        len(wet[1]),
+        len(wet[1] - wet[0]),
+        int(first["flooded"].sum()),
+    ]
+    numbers = {"here": here, "published": list(PUBLISHED.values())}  # as objects: a count has no decimals
+    return pd.DataFrame({"fact": list(PUBLISHED), **numbers}, dtype=object)
+
+
+def regions(scenes: pd.DataFrame, apart_deg: float = 1.5) -> pd.Series:
+    """Return the region of each scene: scenes of one region lie in a chain, each near the next.
+
+    Args:
+        scenes: Result of :func:`eolab.data.readers.sen12flood.scenes`.
+        apart_deg: Scenes further apart than this in degrees belong to different regions.
+
+    Returns:
+        "R1", "R2", … by the scenes' index, the largest region first.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    places = scenes[["longitude", "latitude"]].to_numpy()
+    if len(places) < 2:
+        return pd.Series("R1", index=scenes.index)
+    cluster = pd.Series(fcluster(linkage(places, "single"), apart_deg, "distance"), index=scenes.index)
+    order = cluster.value_counts(sort=False).sort_values(ascending=False, kind="stable").index
+    return cluster.map({number: f"R{rank}" for rank, number in enumerate(order, start=1)})
+
+
+def split_counts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return split, sensor, scenes, images and the share of images that is flooded.
+
+    Args:
+        tables: Sample table with a column ``split`` by sensor.
+    """
+    rows = [
+        (split, sensor, part["scene"].nunique(), len(part), float(part["flooded"].mean()))
+        for split in ("train", "validation", "test")
+        for sensor, table in tables.items()
+        for part in [table[table["split"] == split]]
+    ]
+    return pd.DataFrame(rows, columns=["split", "sensor", "scenes", "images", "flooded"])
+
+
+def image_distributions(numbers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return how dry and flooded training images differ in the median of each channel and in some shares.
+
+    Args:
+        numbers: Result of :func:`eolab.studies.flood.image_table` with a column ``split`` by sensor.
+
+    Returns:
+        See :func:`eolab.evaluation.distributions`.
+    """
+    parts = []
+    for sensor, table in numbers.items():
+        train = table[table["split"] == "train"]
+        shown = [str(name) for name in train if str(name).endswith("_p50") or name in SHARES]
+        titles = {name: f"{sensor} {name.replace('_p50', ' median')}" for name in shown}
+        features = train[shown].rename(columns=titles)
+        parts.append(evaluation.distributions(features, train["flooded"].to_numpy(), ("dry", "flooded")))
+    return pd.concat(parts, ignore_index=True)
+
+
+def pictures(
+    root: str | Path, images: pd.DataFrame, scene: str, size: tuple[int, int] = (128, 128)
+) -> dict[str, xr.Dataset]:
+    """Return what a strip of a scene shows: VV and VH, and red, green and blue, by sensor.
+
+    Args:
+        root: Folder of the data set.
+        images: Result of :func:`eolab.data.readers.sen12flood.index`.
+        scene: Its name.
+        size: Rows and columns.
+
+    Raises:
+        ParameterError: If there is no such scene.
+    """
+    names = images["scene"].unique().tolist()
+    if scene not in names:
+        raise ParameterError(f"There is no scene {scene!r}: {did_you_mean(scene, names)}")
+    channels = {"S1": ["VV", "VH"], "S2": ["B04", "B03", "B02"]}
+    own = images[(images["scene"] == scene) & (images["filename"] != "")]
+    return {
+        sensor: read_series(root, of_scene(images, scene, sensor), shown, size)[0]
+        for sensor, shown in channels.items()
+        if (own["sensor"] == sensor).any()
+    }
+
+
+def telling_scenes(answers: pd.DataFrame, first: Sequence[str], count: int) -> list[str]:
+    """Return scenes worth a look: one whose flood is hidden, then those that are answered worst.
+
+    Args:
+        answers: See :mod:`eolab.studies.flood.answers`.
+        first: Scenes of which the one with most steps comes first.
+        count: How many.
+    """
+    error = (answers["probability"] - answers["flooded"]).abs()
+    wrong = error.groupby(answers["scene"]).mean().sort_values(ascending=False, kind="stable")
+    steps = answers[answers["scene"].isin(set(first))].groupby("scene").size().sort_values(kind="stable")
+    return list(dict.fromkeys([*steps.index[-1:], *wrong.index]))[:count]

@@ -1,0 +1,165 @@
+"""Which images become samples, which split they belong to, and how files become rows of a store.
+
+A store holds the images of one sensor, a row an image, scene by scene in the order of the dates: series of
+any length and two sensors are put together in batches, and no row is padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from eolab.data import splits
+from eolab.data.readers import sen12flood as reader
+from eolab.data.readers.sen12flood_files import files_of
+from eolab.data.sensors import Optical, Radar
+from eolab.data.store import ArraySpec, fingerprint_files
+from eolab.studies.flood import explore
+
+if TYPE_CHECKING:
+    from eolab.data.catalog import DataEntry
+
+Sensor = Radar | Optical
+Size = tuple[int, int]
+COLUMNS = ["scene", "published", "sensor", "date", "flooded", "orbit", "full_coverage"]
+PLACE = ["lon", "lat", "x", "y"]
+EARTH_RADIUS_M = 6_371_000.0
+SIDE_M = 5_120.0
+
+
+def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, sensor: Sensor) -> pd.DataFrame:
+    """Return a row an image of a sensor that can be used.
+
+    Args:
+        images: Result of :func:`eolab.data.readers.sen12flood.index`.
+        files: Table of the check: file, status, reason.
+        root: Folder of the data set, which the check names files from.
+        sensor: Which channels are wanted: an image is left out where a file of one of them is bad.
+
+    Returns:
+        Columns id, scene, published, sensor, date, flooded, orbit, full_coverage, rows: labels of its slices
+        in `images`, joined by "+"; and lon, lat, x, y of the scene's centre, see :func:`scene_places`.
+    """
+    good = set(files.loc[files["status"] == "ok", "file"])
+    table = reader.passes(images[images["sensor"] == sensor.sensor])
+
+    def usable(rows: str) -> bool:
+        slices = list(reader.slices_of(images, [rows]).itertuples())
+        return all(any(_name(root, part, name) in good for part in slices) for name in sensor.read)
+
+    kept = [usable(rows) for rows in table["rows"]]
+    table = table.loc[kept, [*COLUMNS, "rows"]].reset_index(drop=True)
+    table.insert(0, "id", np.arange(len(table)))
+    return table.join(scene_places(reader.scenes(root, images)), on="scene")
+
+
+def scene_places(scenes: pd.DataFrame) -> pd.DataFrame:
+    """Return where the centre of each scene is: lon and lat in degrees, x and y in metres, by scene.
+
+    Metres are those of a local equirectangular projection: each region
+    (:func:`eolab.studies.flood.explore.regions`)
+    is drawn in the scale of its own middle latitude. Distances are right to 1 % or so within a region, and
+    too long between regions.
+
+    Args:
+        scenes: Result of :func:`eolab.data.readers.sen12flood.scenes`.
+    """
+    lon, lat = scenes["longitude"], scenes["latitude"]
+    region = explore.regions(scenes)
+    middle = {name: places.groupby(region).transform("mean") for name, places in (("lon", lon), ("lat", lat))}
+    east = middle["lon"] + (lon - middle["lon"]) * np.cos(np.radians(middle["lat"]))
+    metres = EARTH_RADIUS_M * np.pi / 180  # a degree
+    return pd.DataFrame({"lon": lon, "lat": lat, "x": metres * east, "y": metres * lat})
+
+
+def nearest_training(scenes: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
+    """Return how near each test scene is to a training scene, nearest first.
+
+    Args:
+        scenes: Result of :func:`eolab.data.readers.sen12flood.scenes`.
+        split: "train", "test" or another word, by scene.
+
+    Returns:
+        By test scene: nearest, the training scene; distance_m and distance_deg between the centres, the
+        latter in the plane of longitude and latitude; adjoins: whether they share an edge, their centres a
+        scene's width of 5,120 m apart (5 % more at most), or overlap.
+    """
+    places, split = scene_places(scenes), split.reindex(scenes.index)
+    train, test = (places[split == part] for part in ("train", "test"))
+    distance, found = cKDTree(train[["x", "y"]].to_numpy()).query(test[["x", "y"]].to_numpy())
+    apart = test[["lon", "lat"]].to_numpy() - train[["lon", "lat"]].to_numpy()[found]
+    table = {"nearest": train.index[found], "distance_m": distance, "distance_deg": np.hypot(*apart.T)}
+    table["adjoins"] = distance <= 1.05 * SIDE_M
+    return pd.DataFrame(table, index=test.index).sort_values("distance_m")
+
+
+def scene_splits(tables: Iterable[pd.DataFrame], validation: float = 1 / 3, seed: int = 0) -> pd.Series:
+    """Return train, validation or test by scene: whole scenes, the test as published.
+
+    Args:
+        tables: Results of :func:`sample_table`, of one sensor or both.
+        validation: Share of the scenes to train on that is held back for choices, flooded ones and dry ones
+            alike.
+        seed: Of the choice.
+    """
+    images = pd.concat(list(tables), ignore_index=True)
+    scenes = images.groupby("scene").agg(published=("published", "first"), flooded=("flooded", "any"))
+    known = scenes[scenes["published"] == "train"].reset_index()
+    held = splits.by_group(known, "scene", validation, 0.0, label="flooded", seed=seed)
+    found = pd.Series(held.astype(str).to_numpy(), index=known["scene"])
+    return found.reindex(scenes.index, fill_value="test").rename("split")
+
+
+def store_arrays(sensor: Sensor, size: Size) -> dict[str, ArraySpec]:
+    """Return the arrays of a sensor's store: the image, NaN where there is no value, and its label."""
+    shape, attrs = (*size, len(sensor.layers)), {"units": sensor.units}
+    return {
+        "image": ArraySpec(("y", "x", "band"), shape, "float32", attrs, "allow"),
+        "label": ArraySpec((), (), "uint8", {"long_name": "1 = a flood has been seen"}),
+    }
+
+
+def sample_producer(
+    root: str | Path, images: pd.DataFrame, sensor: Sensor, size: Size
+) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
+    """Return the function that reads and computes the images of one scene.
+
+    Args:
+        root: Folder of the data set.
+        images: Result of :func:`eolab.data.readers.sen12flood.index`.
+        sensor: Which channels are wanted.
+        size: Rows and columns.
+    """
+
+    def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        chosen = reader.slices_of(images, rows["rows"])
+        series, _ = reader.read_series(root, chosen, sensor.read, size, min_valid=0.0)  # the check has judged
+        return {"image": sensor.compute(series["image"]), "label": rows["flooded"].to_numpy(np.uint8)}
+
+    return produce
+
+
+def fingerprint(root: str | Path, sensor: Sensor) -> dict[str, Any]:
+    """Return what the images of a store depend on, besides their table and size."""
+    return {"data": fingerprint_files(root), "channels": repr(sensor)}
+
+
+def store_metadata(entry: DataEntry, sensor: Sensor) -> dict[str, Any]:
+    """Return what a store of the study says of itself."""
+    return {
+        "coords": {"band": list(sensor.layers)},
+        "dataset": entry.name,
+        "sensor": sensor.sensor,
+        **entry.origin,
+    }
+
+
+def _name(root: str | Path, image: Any, channel: str) -> str:
+    """Return the file of a channel below the root; empty where the image was taken without it."""
+    file = files_of(root, image).get(channel)
+    return file.relative_to(root).as_posix() if file else ""

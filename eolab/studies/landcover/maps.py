@@ -1,0 +1,125 @@
+"""The learned map beside the old one and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from eolab.data.legends import IGNORE, Legend
+
+
+def area_table(maps: Mapping[str, xr.DataArray], legend: Legend) -> pd.DataFrame:
+    """Count the area of each class in each map.
+
+    Args:
+        maps: Class indices (y, x) by the map's name, all on one grid in metres.
+        legend: Classes of the maps.
+
+    Returns:
+        A row a class, its name and its area in hectares in each map.
+    """
+    table = pd.DataFrame({"class": legend.names})
+    for name, values in maps.items():
+        cell_ha = abs(float(np.prod(values.rio.resolution()))) / 10_000
+        table[f"{name} (ha)"] = _counts(np.asarray(values), len(legend)) * cell_ha
+    return table
+
+
+def _counts(values: np.ndarray, classes: int) -> np.ndarray:
+    return np.bincount(values.ravel().astype(np.uint8), minlength=256)[:classes]
+
+
+def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, unseen: np.ndarray) -> pd.DataFrame:
+    """Share of correct pixels of each map, for all pixels and for those of blocks that were not learned from.
+
+    A pixel where a map has no class (255) counts as wrong; the second pair of columns leaves those pixels
+    of the old map out for all maps alike, so that no map is punished for saying nothing.
+
+    Args:
+        maps: Class indices (y, x) by name; the first one is the old map.
+        truth: True class indices (y, x), 255 where unknown.
+        unseen: (y, x) bool, True in blocks that hold no training sample.
+
+    Returns:
+        A row a map; NaN where no pixel is left to count.
+    """
+    true = np.asarray(truth)
+    known = true != IGNORE
+    labelled = known & (np.asarray(next(iter(maps.values()))) != IGNORE)
+    areas = {
+        "all pixels": known,
+        "pixels the old map labels": labelled,
+        "held-out blocks": known & unseen,
+        "held-out blocks, pixels the old map labels": labelled & unseen,
+    }
+    rows = []
+    for name, values in maps.items():
+        right = np.asarray(values) == true
+        rows.append({"map": name} | {area: _share(right, where) for area, where in areas.items()})
+    return pd.DataFrame(rows)
+
+
+def _share(right: np.ndarray, where: np.ndarray) -> float:
+    return float(right[where].mean()) if where.any() else float("nan")
+
+
+def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str) -> np.ndarray:
+    """Mark the ground that a model has not learned from.
+
+    Args:
+        series: Result of ``open_series``.
+        table: Sample table with ``row``, ``col`` and ``block``.
+        column: Split column; blocks with samples of "train" or "validation" are left out.
+
+    Returns:
+        (y, x) bool: True in the rectangles that hold the samples of the other blocks.
+    """
+    used = table.loc[table[column].isin(["train", "validation"]), "block"].unique()
+    unseen = np.zeros((series.sizes["y"], series.sizes["x"]), bool)
+    for _, rows in table[~table["block"].isin(used)].groupby("block"):
+        unseen[rows["row"].min() : rows["row"].max() + 1, rows["col"].min() : rows["col"].max() + 1] = True
+    return unseen
+
+
+def change_table(
+    old: xr.DataArray | np.ndarray,
+    new: xr.DataArray | np.ndarray,
+    truth: xr.DataArray | np.ndarray,
+    truth_before: xr.DataArray | np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Say what a new map changed in the old one, and how much of that is real.
+
+    Args:
+        old: Old map, class indices (y, x), 255 = unknown (left out).
+        new: New map, likewise.
+        truth: True map now.
+        truth_before: True map when the old map was made: tells change on the ground from errors of the
+            old map. A pixel where it is 255 is not known to have changed.
+
+    Returns:
+        A row a case with pixels, share of the pixels compared and, with ``truth_before``, how many of them
+        are known to have changed on the ground.
+    """
+    old, new, truth = (np.asarray(values) for values in (old, new, truth))
+    known = (old != IGNORE) & (new != IGNORE) & (truth != IGNORE)
+    changed, was_right, is_right = old != new, old == truth, new == truth
+    cases = {
+        "kept, correct": ~changed & is_right,
+        "kept, wrong in both": ~changed & ~is_right,
+        "changed, now correct": changed & is_right,
+        "changed, was correct before": changed & was_right,
+        "changed, wrong in both": changed & ~was_right & ~is_right,
+    }
+    before = truth if truth_before is None else np.asarray(truth_before)
+    on_the_ground = (before != IGNORE) & (before != truth)
+    rows = []
+    for case, where in cases.items():
+        where = where & known
+        row = {"case": case, "pixels": int(where.sum()), "share": where.sum() / max(known.sum(), 1)}
+        if truth_before is not None:
+            row["of these changed on the ground"] = int((where & on_the_ground).sum())
+        rows.append(row)
+    return pd.DataFrame(rows)

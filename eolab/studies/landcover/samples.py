@@ -1,0 +1,231 @@
+"""Which pixels become samples, and how a prepared window becomes model inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from eolab.data.legends import IGNORE
+from eolab.data.store import ArraySpec, days
+
+if TYPE_CHECKING:
+    from eolab.data.catalog import DataEntry
+    from eolab.data.preprocess import Recipe
+
+Inputs = dict[str, np.ndarray]
+
+
+def pixel_table(
+    series: xr.Dataset,
+    per_class: int = 1500,
+    uniform: int = 8000,
+    window: int = 256,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Draw the pixels that become samples: some per class to learn from, some uniformly to score on.
+
+    Args:
+        series: Result of :func:`open_series`.
+        per_class: Pixels drawn from each class for training (fewer where a class has fewer).
+        uniform: Pixels drawn uniformly from all labelled ones for validation and test, so that scores
+            have the class shares of the map.
+        window: Side of the square windows, in pixels, in which the store is written (column ``part``).
+        seed: Seed of the draw.
+
+    Returns:
+        A row a sample, sorted by part: id, row, col, y and x (pixel centre in metres), label and, where
+        known, truth (class index), draw ("per_class" or "uniform"), part.
+    """
+    rng = np.random.default_rng(seed)
+    label = np.asarray(series["label"]).ravel()
+    labelled = np.flatnonzero(label != IGNORE)
+    scored = rng.choice(labelled, min(uniform, len(labelled) // 2), replace=False)
+    rest = np.ones(label.size, bool)
+    rest[scored] = False
+    learned = []
+    for index in np.unique(label[labelled]):
+        pixels = np.flatnonzero((label == index) & rest)
+        learned.append(rng.choice(pixels, min(per_class, len(pixels)), replace=False))
+    flat = np.concatenate([scored, *learned])
+    row, col = np.divmod(flat, series.sizes["x"])
+    table = pd.DataFrame(
+        {
+            "row": row.astype(np.int32),
+            "col": col.astype(np.int32),
+            "y": series["y"].to_numpy()[row],
+            "x": series["x"].to_numpy()[col],
+            "label": label[flat],
+            "draw": np.repeat(["uniform", "per_class"], [len(scored), len(flat) - len(scored)]),
+            "part": (row // window) * -(-series.sizes["x"] // window) + col // window,
+        }
+    )
+    if "truth" in series:
+        table["truth"] = np.asarray(series["truth"]).ravel()[flat]
+    table = table.sort_values(["part", "row", "col"], ignore_index=True)
+    table.insert(0, "id", np.arange(len(table)))
+    return table
+
+
+def keep_draws_apart(split: pd.Series, draw: pd.Series) -> pd.Series:
+    """Learn from the samples drawn per class only, score on the uniformly drawn ones only.
+
+    Args:
+        split: "train", "validation", "test" or "none" of each sample.
+        draw: Column ``draw`` of :func:`pixel_table`.
+
+    Returns:
+        The split; uniformly drawn samples on training ground become "prior", as they tell the class shares
+        there (see :func:`prior_weights`), and samples drawn per class on other ground become "none".
+    """
+    split = split.astype(str)
+    split = split.mask((split == "train") & (draw == "uniform"), "prior")
+    return split.mask(split.isin(["validation", "test"]) & (draw == "per_class"), "none")
+
+
+def prior_weights(table: pd.DataFrame, column: str, classes: int) -> np.ndarray:
+    """Weight the classes as they occur on the training ground of the old map.
+
+    Training samples are drawn per class; with these weights they stand for the map's class shares.
+
+    Args:
+        table: Sample table with a split column from :func:`keep_draws_apart`.
+        column: That column.
+        classes: Number of classes K.
+
+    Returns:
+        Weight of each class (K,), mean 1 over the training samples; 0 for a class without any.
+    """
+    drawn, wanted = (
+        np.bincount(table.loc[table[column] == name, "label"], minlength=classes)[:classes].astype(float)
+        for name in ("train", "prior")
+    )
+    weights = np.divide(wanted + 1, drawn, out=np.zeros(classes), where=drawn > 0)  # + 1: none is 0
+    return weights * drawn.sum() / (weights * drawn).sum()
+
+
+def connected_groups(series: xr.Dataset) -> np.ndarray:
+    """Number the connected areas of equal label (polygons of the old map).
+
+    Returns:
+        Array (y, x) int32; neighbouring pixels of one label share a number; 0 where the label is ignored.
+    """
+    from scipy import ndimage
+
+    label = np.asarray(series["label"])
+    groups = np.zeros(label.shape, np.int32)
+    last = 0
+    for index in np.unique(label[label != IGNORE]):
+        areas, count = ndimage.label(label == index)
+        groups[areas > 0] = areas[areas > 0] + last
+        last += count
+    return groups
+
+
+def default_block_m(series: xr.Dataset) -> float:
+    """Return a tenth of the scene's shorter side in metres: about a hundred blocks."""
+    height, width = (series.sizes[axis] * abs(series.rio.resolution()[i]) for i, axis in ((1, "y"), (0, "x")))
+    return min(height, width) / 10
+
+
+def pixel_series(window: xr.Dataset) -> Inputs:
+    """Turn a prepared window into model inputs.
+
+    Days are whole ones, as those of the store that a model learns from (:func:`store_metadata`).
+
+    Args:
+        window: Result of ``Recipe.apply`` with ``image (time, band, y, x)`` and ``valid (time, y, x)``.
+
+    Returns:
+        ``image (y, x, time, band)`` float32, ``valid (y, x, time)`` bool, ``day (y, x, time)`` float32.
+    """
+    loaded = window[["image", "valid"]].compute()
+    image = loaded["image"].transpose("y", "x", "time", "band").to_numpy().astype(np.float32, copy=False)
+    valid = loaded["valid"].transpose("y", "x", "time").to_numpy()
+    day = np.broadcast_to(days(_dates(loaded)), valid.shape)
+    return {"image": image, "valid": valid, "day": day}
+
+
+def _dates(prepared: xr.Dataset) -> list[str]:
+    """Return the time axis as ISO dates, without the time of day."""
+    return np.datetime_as_string(prepared["time"].to_numpy(), unit="D").tolist()
+
+
+def window_reader(series: xr.Dataset, recipe: Recipe) -> Callable[[int, int, int, int], Inputs]:
+    """Return ``read(row, col, height, width)`` that prepares one window of the scene for a model.
+
+    The result has the arrays of :func:`pixel_series` and ``nodata (y, x)``: True where no date was observed.
+    """
+
+    def read(row: int, col: int, height: int, width: int) -> Inputs:
+        window = series[["image", "clear"]].isel(y=slice(row, row + height), x=slice(col, col + width))
+        inputs = pixel_series(recipe.apply(window))
+        return {**inputs, "nodata": np.asarray(~inputs["valid"].any(axis=-1))}
+
+    return read
+
+
+def sample_producer(
+    series: xr.Dataset, recipe: Recipe, window: int = 256
+) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
+    """Return the function that fills one part of the store: reads its window, keeps its pixels.
+
+    Args:
+        series: Result of :func:`open_series`.
+        recipe: Preprocessing of the window.
+        window: As in :func:`pixel_table`.
+
+    Returns:
+        ``produce(rows)`` giving ``image (n, time, band)``, ``valid (n, time)`` and ``label (n,)``.
+    """
+    read = window_reader(series, recipe)
+
+    def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        top, left = (int(rows[axis].min()) // window * window for axis in ("row", "col"))
+        height = min(window, series.sizes["y"] - top)
+        width = min(window, series.sizes["x"] - left)
+        inputs = read(top, left, height, width)
+        at = (rows["row"].to_numpy() - top, rows["col"].to_numpy() - left)
+        return {
+            "image": inputs["image"][at],
+            "valid": inputs["valid"][at],
+            "label": rows["label"].to_numpy(np.uint8),
+        }
+
+    return produce
+
+
+def store_arrays(prepared: xr.Dataset) -> dict[str, ArraySpec]:
+    """Return the arrays of a store of pixel series: what :func:`sample_producer` yields for one sample."""
+    times, bands = prepared.sizes["time"], prepared.sizes["band"]
+    units = {"units": prepared["image"].attrs.get("units", "")}
+    return {
+        "image": ArraySpec(("time", "band"), (times, bands), "float32", units),
+        "valid": ArraySpec(("time",), (times,), "bool", {"long_name": "observed"}),
+        "label": ArraySpec((), (), "uint8", {"long_name": "class index"}),
+    }
+
+
+def store_metadata(
+    entry: DataEntry, series: xr.Dataset, prepared: xr.Dataset, recipe: Recipe, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what a store of the study says of itself.
+
+    Args:
+        entry: Data set that the samples come from.
+        series: Result of ``open_series``.
+        prepared: ``recipe.apply(series)``.
+        recipe: Preprocessing.
+        options: Keyword arguments of ``open_series``; ``reopen_series`` uses them again for the map.
+    """
+    return {
+        "coords": {"time": _dates(prepared), "band": [str(band) for band in prepared["band"].values]},
+        "dataset": entry.name,
+        **entry.origin,
+        "legend": series.attrs["legend"],
+        "recipe": recipe.to_dict(),
+        "open_series": options,
+    }

@@ -1,0 +1,183 @@
+"""One labelled image series from any of the study's layouts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.data.legends import IGNORE, Legend
+from eolab.data.legends.landcover import LANDCOVER, from_corine
+
+if TYPE_CHECKING:
+    from eolab.data.catalog import DataEntry
+
+LULC_COLORS = (
+    "#e69f00",
+    "#117733",
+    "#ccf24d",
+    "#88ccaa",
+    "#cc79a7",
+    "#56b4e9",
+    "#332288",
+    "#d55e00",
+    "#999999",
+)
+
+
+def open_series(
+    entry: DataEntry,
+    bands: Sequence[str] = (),
+    resolution_m: int = 10,
+    keep_scl: Sequence[int] = (4, 5, 6, 7, 11),
+    min_pixels: int = 50,
+) -> xr.Dataset:
+    """Open a data set of the study as one labelled image series, lazily.
+
+    Args:
+        entry: Catalogue entry of layout ``sentinel2_corine`` or ``eolearn_patch``.
+        bands: Bands to read; empty for all that the data set has.
+        resolution_m: Grid in metres (Sentinel-2: 10, 20 or 60; an eo-learn patch keeps its own).
+        keep_scl: Scene-classification codes that count as clear (Sentinel-2 only).
+        min_pixels: A class with fewer labelled pixels is ignored; ``attrs["dropped"]`` names it.
+
+    Returns:
+        Dataset with ``image (time, band, y, x)`` float32 (NaN where nodata), ``clear (time, y, x)`` bool,
+        ``label (y, x)`` uint8 class index (255 = ignore), ``scl (time, y, x)`` where Sentinel-2 has it and,
+        for twins, ``truth`` and ``truth_before`` ``(y, x)``. ``attrs`` hold the legend
+        (see :func:`legend_of`) and what was rejected.
+
+    Raises:
+        DataError: If the layout is not one of the study's, no scene classification or class names are
+            there, or fewer than two classes are frequent enough.
+        ParameterError: If the data set does not have a band.
+    """
+    openers: dict[str, Callable[[], tuple[xr.Dataset, Legend]]] = {
+        "sentinel2_corine": lambda: _from_sentinel2(entry, bands, resolution_m, keep_scl),
+        "eolearn_patch": lambda: _from_eolearn(entry, bands),
+    }
+    if entry.layout not in openers:
+        raise DataError(
+            f"Data set {entry.name} has the layout {entry.layout}, but the land-cover study reads "
+            f"{' or '.join(openers)}: choose another data set, or add a case to {__name__}."
+        )
+    series, legend = openers[entry.layout]()
+    return _drop_rare(series, legend, min_pixels)
+
+
+def _from_sentinel2(
+    entry: DataEntry, bands: Sequence[str], resolution_m: int, keep_scl: Sequence[int]
+) -> tuple[xr.Dataset, Legend]:
+    """Sentinel-2 reflectance with CORINE labels recoded to the study's twelve classes."""
+    from eolab.data.preprocess import clear_mask
+
+    options: dict[str, Any] = {"bands": list(bands)} if bands else {}
+    source = entry.open(resolution_m=resolution_m, **options)
+    if "scl" not in source:
+        raise DataError(
+            f"Data set {entry.name} has no scene classification, which tells clear pixels from clouds: "
+            "expected Level-2A products (MSIL2A), found others; fetch those."
+        )
+    series = xr.Dataset(
+        {
+            "image": source["reflectance"],
+            "scl": source["scl"],
+            "clear": clear_mask(source["scl"], keep=tuple(keep_scl)),
+            "label": source["corine"].copy(data=from_corine(source["corine"])),
+        },
+        attrs={"rejected": source.attrs.get("rejected", "[]")},
+    )
+    for name in ("truth", "truth_before"):
+        if name in source:
+            series[name] = source[name]
+    return series, LANDCOVER
+
+
+def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, Legend]:
+    """The NDVI series of an eo-learn patch with its land-use classes."""
+    unknown = [band for band in bands if band != "NDVI"]
+    if unknown:
+        raise ParameterError(
+            f"Data set {entry.name} has no band {unknown[0]!r} in its series: "
+            f"{did_you_mean(unknown[0], ['NDVI'])}"
+        )
+    source = entry.open()
+    if "legend" not in source["LULC"].attrs:
+        raise DataError(
+            f"Data set {entry.name} has land-use codes without their names: expected the polygons "
+            "vector_timeless/LULC.gpkg in the patch, found none; fetch the patch again."
+        )
+    ndvi = source["NDVI"].expand_dims(band=["NDVI"], axis=1).astype("float32")
+    ndvi.attrs.update(units="1", long_name="normalised difference vegetation index")
+    codes = {int(code): name for code, name in json.loads(source["LULC"].attrs["legend"]).items() if name}
+    legend = Legend(
+        name=f"land use of {entry.name}",
+        codes=tuple(codes),
+        names=tuple(codes.values()),
+        colors=tuple(islice(cycle(LULC_COLORS), len(codes))),
+    )
+    lookup = np.full(256, IGNORE, np.uint8)
+    lookup[list(codes)] = np.arange(len(codes))
+    series = xr.Dataset(
+        {
+            "image": ndvi,
+            "clear": source["IS_DATA"].astype(bool) & ~source["CLM"].astype(bool),
+            "label": source["LULC"].copy(data=lookup[np.asarray(source["LULC"])]),
+        },
+        attrs={"rejected": source.attrs.get("rejected", "[]")},
+    )
+    return series, legend
+
+
+def _drop_rare(series: xr.Dataset, legend: Legend, min_pixels: int) -> xr.Dataset:
+    """Number the classes that are frequent enough 0…K-1 and set the others to the ignore label."""
+    label = np.asarray(series["label"])
+    counts = np.bincount(label.ravel(), minlength=256)[: len(legend)]
+    kept = np.flatnonzero(counts >= max(min_pixels, 1))
+    if len(kept) < 2:
+        raise DataError(
+            f"Only {len(kept)} class of the legend '{legend.name}' has {min_pixels} labelled pixels or more: "
+            "choose a larger area or a smaller min_pixels."
+        )
+    lookup = np.full(256, IGNORE, np.uint8)
+    lookup[kept] = np.arange(len(kept))
+    for name in ("label", "truth", "truth_before"):
+        if name in series:
+            series[name] = series[name].copy(data=lookup[np.asarray(series[name]).astype(np.uint8)])
+            series[name].attrs = {"long_name": name.replace("_", " "), "legend": legend.name}
+    chosen = Legend(
+        name=legend.name,
+        codes=tuple(legend.codes[i] for i in kept),
+        names=tuple(legend.names[i] for i in kept),
+        colors=tuple(legend.colors[i] for i in kept),
+    )
+    dropped = {legend.names[i]: int(counts[i]) for i in range(len(legend)) if i not in kept}
+    series.attrs.update(legend=json.dumps(asdict(chosen)), dropped=json.dumps(dropped))
+    return series
+
+
+def reopen_series(entry: DataEntry, metadata: dict[str, Any]) -> xr.Dataset:
+    """Open the series again with the options that a store was made with.
+
+    Args:
+        entry: The data set that the store names.
+        metadata: ``Store.metadata`` of a store of the study.
+    """
+    return open_series(entry, **metadata["open_series"])
+
+
+def overview(series: xr.Dataset, pixels: int = 500_000) -> xr.Dataset:
+    """Return every n-th row and column, so that figures and statistics of a whole tile fit into memory.
+
+    Args:
+        series: Result of :func:`open_series`.
+        pixels: Most pixels of one date that the result has; a smaller scene comes back whole.
+    """
+    step = int(np.ceil(np.sqrt(series.sizes["y"] * series.sizes["x"] / pixels)))
+    return series.isel(y=slice(None, None, step), x=slice(None, None, step)) if step > 1 else series

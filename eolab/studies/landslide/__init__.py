@@ -1,0 +1,101 @@
+"""Domain functions of the landslide study (Landslide4Sense).
+
+Landslides are marked pixel by pixel in patches of Sentinel-2 bands, slope and elevation (Ghorbanzadeh et al.
+2022, https://doi.org/10.1109/TGRS.2022.3215209).
+"""
+
+from eolab.studies.landslide import baselines, tabular
+from eolab.studies.landslide.channels import GROUPS, SETS, STORED, ChannelSet, select
+from eolab.studies.landslide.explore import (
+    along_numbers,
+    channel_table,
+    colours,
+    component_sizes,
+    draw_pixels,
+    facts,
+    patch_features,
+    read_patches,
+    usable,
+)
+from eolab.studies.landslide.folds import (
+    each_fold,
+    fit_baselines,
+    fold_scores,
+    fold_summary,
+    fold_table,
+    train_fold,
+)
+from eolab.studies.landslide.patches import (
+    augmented,
+    demo_predict,
+    detect_patches,
+    detection_table,
+    paired_gains,
+    patch_score,
+    rows_of,
+    scores_at,
+    split_column,
+    spread_rows,
+    telling_patches,
+)
+from eolab.studies.landslide.report import arithmetic, beside_folds, leaderboard, parameter_counts
+from eolab.studies.landslide.samples import (
+    FOLDS,
+    fold_rows,
+    labels,
+    sample_producer,
+    sample_table,
+    store_arrays,
+    store_metadata,
+)
+from eolab.studies.landslide.techniques import Technique, technique_table, threshold_table
+
+__all__ = [
+    "FOLDS",
+    "GROUPS",
+    "SETS",
+    "STORED",
+    "ChannelSet",
+    "Technique",
+    "along_numbers",
+    "arithmetic",
+    "augmented",
+    "baselines",
+    "beside_folds",
+    "channel_table",
+    "colours",
+    "component_sizes",
+    "demo_predict",
+    "detect_patches",
+    "detection_table",
+    "draw_pixels",
+    "each_fold",
+    "facts",
+    "fit_baselines",
+    "fold_rows",
+    "fold_scores",
+    "fold_summary",
+    "fold_table",
+    "labels",
+    "leaderboard",
+    "paired_gains",
+    "parameter_counts",
+    "patch_features",
+    "patch_score",
+    "read_patches",
+    "rows_of",
+    "sample_producer",
+    "sample_table",
+    "scores_at",
+    "select",
+    "split_column",
+    "spread_rows",
+    "store_arrays",
+    "store_metadata",
+    "tabular",
+    "technique_table",
+    "telling_patches",
+    "threshold_table",
+    "train_fold",
+    "usable",
+]

@@ -1,0 +1,261 @@
+"""Channels of the landslide study: the 14 bands and what its report computes from them, in named groups.
+
+The report (Le, Pham, Lampert, Schlögl, AIT 2023; in part Le et al. 2023, Landslide Detection and Segmentation
+Using Remote Sensing Images and Deep Neural Network, arXiv:2312.16717) names the features and gives no details
+of blur, gradients and edges. Our reading: all are of the gray image (B02 + B03 + B04) / 3, and k = 10 is the
+side of the window in pixels.
+
+- Gaussian blur: standard deviation 0.3 ((k - 1) / 2 - 1) + 0.8 = 1.85 pixels, OpenCV's rule for a window of k
+  pixels. The window is 11 pixels wide: with an even one the image would move by half a pixel.
+- Median blur: window of 10 × 10 pixels, from 5 before the pixel to 4 after it; of its 100 values the 51st.
+- Gradients: Sobel kernels, x to the right and y downward, not divided by their sum.
+- Edges: Canny, 1 = edge, of the gray image in 8 bits between the patch's 1st and 99th percentile; see
+  :func:`eolab.studies.landslide.edges.canny`.
+
+Outside the patch its pixels are mirrored (d c b a | a b c d | d c b a); for edges the outermost is repeated.
+
+The stored channels of a patch need no other patch. ``rgb_global`` needs the range of all training patches, so
+:func:`select` makes it of the stored bands, with the range over the training rows alone.
+
+Example:
+    >>> stored = compute(image)  # (N, 128, 128, 14) → (N, 128, 128, 26)
+    >>> chosen = select(["bands", "rgb_local", "indices", "blur"], store, rows["train"])
+    >>> chosen.assemble(store.gather(rows["train"][:16])["image"]).shape
+    (16, 128, 128, 23)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import ndimage
+
+from eolab.core.errors import DataError, ParameterError, StoreError, did_you_mean
+from eolab.data import features
+from eolab.data.readers.landslide4sense import BANDS
+from eolab.data.store import Store
+from eolab.studies.landslide.edges import canny, own_range, sobel
+
+COLOURS = {"red": "B04", "green": "B03", "blue": "B02"}
+LOCAL = tuple(f"rgb_local_{colour}" for colour in COLOURS)
+GLOBAL = tuple(f"rgb_global_{colour}" for colour in COLOURS)
+INDICES = {"NDVI": "NDVI", "VI": "VI", "NBR": "NBR", "gray": "GREY"}  # channel: index of eolab.data.features
+BLUR = ("blur_gaussian", "blur_median")
+GRADIENT = ("gradient_x", "gradient_y")
+EDGES = ("edges",)
+
+STORED = (*BANDS, *LOCAL, *INDICES, *BLUR, *GRADIENT, *EDGES)
+"""Channels of a stored image, in its order."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "bands": BANDS,
+    "rgb": tuple(COLOURS.values()),
+    "sentinel": BANDS[:12],
+    "terrain": BANDS[12:],
+    "rgb_local": LOCAL,
+    "rgb_global": GLOBAL,
+    "indices": tuple(INDICES),
+    "ndvi": ("NDVI",),
+    "vi": ("VI",),
+    "nbr": ("NBR",),
+    "gray": ("gray",),
+    "blur": BLUR,
+    "gradient": GRADIENT,
+    "edges": EDGES,
+}
+"""Channels of each group that a parameter can name."""
+
+SETS: dict[str, list[str]] = {
+    "9": ["rgb", "rgb_local", "rgb_global"],
+    "14": ["bands"],
+    "17": ["bands", "rgb_local"],
+    "21": ["bands", "rgb_local", "indices"],
+    "23": ["bands", "rgb_local", "indices", "blur"],
+    "25": ["bands", "rgb_local", "indices", "blur", "gradient"],
+    "26": ["bands", "rgb_local", "indices", "blur", "gradient", "edges"],
+    "22": ["bands", "rgb_local", "blur", "gradient", "edges"],
+    "21_sentinel": ["sentinel", "rgb_local", "indices", "blur"],
+}
+"""The report's eight sets by their number of channels, and that of its networks without slope and DEM."""
+
+K = 10
+SIGMA_PX = 0.3 * ((K - 1) / 2 - 1) + 0.8
+AT_ONCE = 8  # patches computed together: what they need meanwhile stays in the processor's cache
+_WINDOWS = 2048  # medians at once, likewise
+
+
+# === Computing ===
+
+
+def compute(image: np.ndarray) -> np.ndarray:
+    """Compute the stored channels of patches; each depends on its own patch alone.
+
+    Args:
+        image: (N, H, W, 14) patches as :func:`eolab.data.readers.landslide4sense.read_image` gives them,
+            without NaN. Spectral indices are only sensible for values as published, which are never negative.
+
+    Returns:
+        float32 (N, H, W, 26) in the order of :data:`STORED`. An index is 0 where its denominator is 0
+        (absolutely less than 1e-6), a local colour is 0 in a patch that has only one value of it.
+
+    Raises:
+        DataError: If the image has another shape.
+    """
+    image = np.asarray(image, np.float32)
+    if image.ndim != 4 or image.shape[-1] != len(BANDS) or 0 in image.shape[1:3]:
+        raise DataError(
+            f"The image has the shape {image.shape}, expected (patches, y, x, {len(BANDS)}): "
+            "give whole patches."
+        )
+    result = np.empty((*image.shape[:-1], len(STORED)), np.float32)  # (N, H, W, 26)
+    for start in range(0, len(image), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        _compute(image[part], result[part])
+    return result
+
+
+def _compute(image: np.ndarray, result: np.ndarray) -> None:
+    """Fill the channels (n, H, W, 26) of a few patches (n, H, W, 14)."""
+    needed = features.bands_for(INDICES.values())  # colours among them
+    planes = np.moveaxis(image, -1, 0)[[BANDS.index(band) for band in needed]]  # (bands, n, H, W)
+    named = xr.DataArray(planes, dims=("band", "sample", "y", "x"), coords={"band": list(needed)})
+    colours = own_range(planes[[needed.index(band) for band in COLOURS.values()]], axes=(2, 3))
+    made = dict(zip(LOCAL, colours, strict=True))  # channel: (n, H, W)
+    for channel, index in INDICES.items():
+        made[channel] = features.compute(index, named).fillna(0).to_numpy()
+    gray = made["gray"]
+    made["blur_gaussian"], made["blur_median"] = gaussian_blur(gray), median_blur(gray)
+    made["gradient_x"], made["gradient_y"] = sobel(gray, axis=2), sobel(gray, axis=1)
+    made["edges"] = canny(gray).astype(np.float32)
+    result[..., : len(BANDS)] = image
+    result[..., len(BANDS) :] = np.stack([made[name] for name in STORED[len(BANDS) :]], axis=-1)
+
+
+def gaussian_blur(gray: np.ndarray, sigma_px: float = SIGMA_PX, radius: int = K // 2) -> np.ndarray:
+    """Return patches (N, H, W) smoothed by a Gaussian, with a window of 2 radius + 1 pixels."""
+    return ndimage.gaussian_filter(gray, (0, sigma_px, sigma_px), radius=(0, radius, radius))
+
+
+def median_blur(gray: np.ndarray, k: int = K) -> np.ndarray:
+    """Return the median of the k × k pixels around each pixel of patches (N, H, W).
+
+    The window goes from k // 2 pixels before to (k - 1) // 2 after; of an even number of values the upper one
+    of the two in the middle is taken. ``scipy.ndimage.median_filter`` gives the same in three times the time.
+    """
+    count, height, width = gray.shape
+    margin = (k // 2, (k - 1) // 2)
+    padded = np.pad(gray, ((0, 0), margin, margin), mode="symmetric")
+    windows = sliding_window_view(padded, (k, k), axis=(1, 2))  # (N, H, W, k, k), no copy
+    result = np.empty_like(gray)
+    step = max(1, _WINDOWS // (count * width))
+    for row in range(0, height, step):
+        part = np.array(windows[:, row : row + step], order="C").reshape(-1, k * k)  # (N · rows · W, k²)
+        part.partition(k * k // 2, axis=-1)
+        result[:, row : row + step] = part[:, k * k // 2].reshape(count, -1, width)
+    return result
+
+
+# === Selecting ===
+
+
+@dataclass(frozen=True)
+class ChannelSet:
+    """Which channels a network reads, and how they are made of stored images.
+
+    Attributes:
+        groups: Names of :data:`GROUPS`.
+        names: Name of each of C channels, each once.
+        mean: Mean of each over the training patches.
+        std: Standard deviation likewise.
+        offset: What is subtracted from the stored channel (0 but for ``rgb_global``).
+        scale: What the difference is multiplied by (1 but for ``rgb_global``).
+    """
+
+    groups: tuple[str, ...]
+    names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def assemble(self, image: np.ndarray) -> np.ndarray:
+        """Return the channels (..., C) float32 of stored images (..., 26).
+
+        Raises:
+            DataError: If the images have another number of channels.
+        """
+        image = np.asarray(image)
+        if image.shape[-1:] != (len(STORED),):
+            raise DataError(
+                f"The image has the shape {image.shape}, expected (..., {len(STORED)}): compute its channels "
+                "with eolab.studies.landslide.channels.compute first."
+            )
+        taken = image.take([STORED.index(_source(name)) for name in self.names], axis=-1)  # (..., C)
+        taken = taken.astype(np.float32, copy=False)
+        for number, name in enumerate(self.names):
+            if name in GLOBAL:
+                taken[..., number] -= np.float32(self.offset[number])
+                taken[..., number] *= np.float32(self.scale[number])
+        return taken
+
+
+def channel_names(groups: Sequence[str]) -> tuple[str, ...]:
+    """Return the channels of some groups, each once, in the order of the groups.
+
+    Raises:
+        ParameterError: If there is no group, or an unknown one.
+    """
+    wanted = [groups] if isinstance(groups, str) else list(groups)
+    for name in wanted:
+        if name not in GROUPS:
+            raise ParameterError(f"There are no channels {name!r}: {did_you_mean(name, GROUPS)}")
+    if not wanted:
+        raise ParameterError(f"No channels are chosen: name some of {', '.join(GROUPS)}.")
+    return tuple(dict.fromkeys(channel for name in wanted for channel in GROUPS[name]))
+
+
+def select(groups: Sequence[str], store: Store, train_rows: Any) -> ChannelSet:
+    """Choose the channels that a network reads, with statistics of the training patches alone.
+
+    Args:
+        groups: Names of :data:`GROUPS`, for example one of the lists in :data:`SETS`.
+        store: Store whose ``image`` holds the channels of :data:`STORED`.
+        train_rows: Rows of the training patches.
+
+    Raises:
+        ParameterError: If a group is unknown, or there is no training row.
+        StoreError: If the store holds other channels.
+    """
+    names = channel_names(groups)
+    if not np.size(train_rows):
+        raise ParameterError("There are no training rows: channels need the statistics of some patches.")
+    known = tuple(store.metadata.get("coords", {}).get("band", ()))
+    if known != STORED:
+        raise StoreError(
+            f"{store.path} holds the channels {', '.join(known) or 'without names'}, expected "
+            f"{', '.join(STORED)}: write it again with 02_preprocess."
+        )
+    stored = store.statistics_over(train_rows)
+    table = pd.DataFrame([_statistics(name, stored) for name in names])
+    columns = {column: tuple(table[column].astype(float)) for column in ("mean", "std", "offset", "scale")}
+    return ChannelSet(groups=tuple([groups] if isinstance(groups, str) else groups), names=names, **columns)
+
+
+def _source(name: str) -> str:
+    """Return the stored channel that a channel is made of."""
+    return COLOURS[name.rsplit("_", 1)[1]] if name in GLOBAL else name
+
+
+def _statistics(name: str, stored: pd.DataFrame) -> dict[str, float]:
+    """Return mean, std, offset and scale of a channel from the statistics of the stored ones."""
+    mean, std, low, high = stored.loc[[_source(name)], ["mean", "std", "min", "max"]].to_numpy(float)[0]
+    if name not in GLOBAL:
+        return {"mean": mean, "std": std, "offset": 0.0, "scale": 1.0}
+    scale = 1 / (high - low) if high > low else 0.0
+    return {"mean": (mean - low) * scale, "std": std * scale, "offset": low, "scale": scale}

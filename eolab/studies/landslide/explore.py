@@ -1,0 +1,126 @@
+"""What the data set holds: facts beside published ones, patches, pixels, values along the numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from eolab.data.readers import landslide4sense as reader
+from eolab.data.store import Store
+from eolab.studies.landslide import channels
+
+# The report's description of the 3,799 published training patches
+PUBLISHED = {
+    "training patches": 3799,
+    "patches with a landslide (%)": 58.72,
+    "landslide pixels (%)": 2.31,
+    "largest share of a patch (%)": 47.53,
+    "smallest landslide of a patch (pixels)": 1,
+}
+EIGHT = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
+COLOURS = ("B04", "B03", "B02")
+ALONG = ("B04", "B08", "B11", "dem")
+
+
+def usable(index: pd.DataFrame, files: pd.DataFrame, root: str | Path) -> pd.DataFrame:
+    """Return the patches of an index whose image and mask both passed the check.
+
+    Args:
+        index: Result of :func:`eolab.data.readers.landslide4sense.index`.
+        files: Table of the check: file, status, reason.
+        root: Folder of the data set, which the check names files from.
+    """
+    bad = set(files.loc[files["status"] != "ok", "file"])
+    named = [
+        any(p and Path(p).relative_to(root).as_posix() in bad for p in pair)
+        for pair in zip(index["image"], index["mask"], strict=True)
+    ]
+    return index[~np.array(named, bool)].reset_index(drop=True)
+
+
+def facts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the training patches in numbers: fact, here, published.
+
+    Args:
+        table: Result of :func:`eolab.studies.landslide.sample_table`.
+    """
+    train = table[table["published"] == "train"]
+    pixels = train["landslide_pixels"]
+    share = 100 * pixels / reader.SIZE**2
+    here = [len(train), 100 * train["landslide"].mean(), share.mean(), share.max(), pixels[pixels > 0].min()]
+    return pd.DataFrame({"fact": list(PUBLISHED), "here": np.round(here, 2), "published": PUBLISHED.values()})
+
+
+def component_sizes(table: pd.DataFrame, root: str | Path) -> np.ndarray:
+    """Return the size in pixels of each connected landslide (eight neighbours) of the training patches."""
+    names = table.loc[(table["published"] == "train") & table["landslide"], "mask"]
+    sizes = []
+    for name in names:
+        labels, _ = ndimage.label(reader.read_mask(Path(root) / name) == 1, EIGHT)
+        sizes.append(np.bincount(labels.ravel())[1:])
+    return np.concatenate(sizes)
+
+
+def read_patches(table: pd.DataFrame, root: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return images float32 (N, H, W, 14) and masks uint8 (N, H, W) of some rows of the sample table."""
+    images, masks = zip(
+        *[(reader.read_image(i), reader.read_mask(m)) for i, m in _files(table, root)], strict=True
+    )
+    return np.stack(images), np.stack(masks)
+
+
+def colours(image: np.ndarray) -> np.ndarray:
+    """Return red, green and blue (..., 3) of images whose first channels are the 14 bands."""
+    return image[..., [reader.BANDS.index(band) for band in COLOURS]]
+
+
+def draw_pixels(table: pd.DataFrame, root: str | Path, per_patch: int = 200, seed: int = 0) -> pd.DataFrame:
+    """Draw pixels, half of them landslides where a patch has enough.
+
+    Returns:
+        A column a band, label (0 or 1), and weight, which restores the shares of the patches.
+    """
+    rng = np.random.default_rng(seed)
+    parts = []
+    for image_file, mask_file in _files(table, root):
+        image, mask = reader.read_image(image_file), reader.read_mask(mask_file)
+        values, label = image.reshape(-1, image.shape[-1]), mask.ravel()
+        for kind in (0, 1):
+            pixels = np.flatnonzero(label == kind)
+            taken = rng.choice(pixels, min(per_patch // 2, len(pixels)), replace=False)
+            part = pd.DataFrame(values[taken], columns=list(reader.BANDS))
+            parts.append(part.assign(label=kind, weight=len(pixels) / max(len(taken), 1)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def along_numbers(table: pd.DataFrame, root: str | Path, every: int = 1) -> pd.DataFrame:
+    """Return the mean of some bands of every n-th patch: number, fold (contiguous), a column a band."""
+    some = table.iloc[::every]
+    means = [reader.read_image(image).mean((0, 1)) for image, _ in _files(some, root)]  # (14,) each
+    bands = {band: [float(mean[reader.BANDS.index(band)]) for mean in means] for band in ALONG}
+    return pd.DataFrame(
+        {"number": some["number"].to_numpy(), "fold": some["fold_contiguous"].to_numpy()} | bands
+    )
+
+
+def channel_table() -> pd.DataFrame:
+    """Return the channel groups: group, channels, number."""
+    rows = [(name, ", ".join(found), len(found)) for name, found in channels.GROUPS.items()]
+    return pd.DataFrame(rows, columns=["group", "channels", "number"])
+
+
+def patch_features(store: Store, batch: int = 32) -> np.ndarray:
+    """Return mean and standard deviation of the 14 bands of each patch, float32 (N, 28)."""
+    parts = []
+    for start in range(0, len(store), batch):
+        image = store.arrays["image"][start : start + batch, ..., : len(reader.BANDS)]  # (n, H, W, 14)
+        parts.append(np.concatenate([image.mean((1, 2)), image.std((1, 2))], axis=1))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _files(table: pd.DataFrame, root: str | Path) -> list[tuple[Path, Path]]:
+    """Return image and mask of each row of the sample table."""
+    return [(Path(root) / i, Path(root) / m) for i, m in zip(table["image"], table["mask"], strict=True)]

@@ -1,0 +1,203 @@
+"""Scores of cross-validation: by fold, by kind of folds, and pooled."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eolab import evaluation
+from eolab.data.store import Store
+from eolab.evaluation import metrics, postprocess
+from eolab.prediction import probabilities
+from eolab.studies.landslide import baselines, channels
+from eolab.studies.landslide.samples import Rows, fold_rows, labels
+
+Key = tuple[str, str, int, str]  # model, kind of folds, fold, threshold ("0.5" or "chosen")
+Scored = dict[str, dict[str, tuple[float, np.ndarray]]]  # by model and by "0.5" and "chosen"
+STATISTICS = ("landslide_f1", "macro_f1", "mean_iou")
+COLUMNS = ["name", "kind", "fold", "threshold", "value", "statistic", "estimate", "low", "high"]
+
+
+def each_fold(
+    score: Callable[[Rows, Path], Scored],
+    table: pd.DataFrame,
+    kinds: Sequence[str],
+    numbers: Sequence[int],
+    validation: float,
+    seed: int,
+    folder: str | Path,
+) -> tuple[dict[Key, np.ndarray], dict[tuple[str, str, int], float]]:
+    """Score the folds one after the other.
+
+    Args:
+        score: From the rows of a fold and its folder to what :func:`train_fold` returns.
+        table: Sample table.
+        kinds: "contiguous", "shuffled" or both.
+        numbers: Folds that are scored, from 1.
+        validation: Share of the training folds held back for choices.
+        seed: Of the shuffled folds.
+        folder: Where the folders of the folds go.
+
+    Returns:
+        The confusion matrices (N, 2, 2) of each model, kind, fold and threshold; and the threshold chosen on
+        validation patches by model, kind and fold.
+    """
+    matrices: dict[Key, np.ndarray] = {}
+    chosen: dict[tuple[str, str, int], float] = {}
+    for kind, fold in itertools.product(kinds, numbers):
+        rows = fold_rows(table, kind, fold, validation, seed)
+        for name, rules in score(rows, Path(folder) / f"{kind}_{fold}").items():
+            chosen[name, kind, fold] = rules["chosen"][0]
+            matrices |= {(name, kind, fold, rule): matrix for rule, (_, matrix) in rules.items()}
+    return matrices, chosen
+
+
+def train_fold(
+    model: str,
+    store: Store,
+    rows: Rows,
+    groups: Sequence[str],
+    beside: Sequence[str] = (),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    folder: str | Path,
+    seed: int = 0,
+    **settings: Any,
+) -> Scored:
+    """Train a network on one fold, fit baselines beside it meanwhile, and score the fold's test patches.
+
+    Args:
+        model: Name of the network.
+        store: Store of the study.
+        rows: Rows for "train", "validation" and "test".
+        groups: Channel groups that the network reads.
+        beside: Names of baselines.
+        options: Of :func:`eolab.studies.landslide.baselines.fit`, by name of the baseline.
+        folder: Where the fold's model and probabilities go; a stopped training goes on there.
+        seed: Of weights, order and draws.
+        **settings: Of :func:`eolab.tasks.segmenters.fit`.
+
+    Returns:
+        By predictor and by "0.5" and "chosen" (on the validation patches): the threshold and the confusion
+        matrices (N, 2, 2) of the test patches.
+    """
+    from eolab.tasks import segmenters  # here: it loads Keras
+
+    with ThreadPoolExecutor(1) as pool:
+        others = pool.submit(fit_baselines, beside, store, rows, options, folder=folder, seed=seed)
+        read = channels.select(groups, store, rows["train"])
+        fitted = segmenters.fit(model, store, rows, read, folder=folder, seed=seed, **settings)
+        own = _scored({model: fitted.mask}, store, rows, folder)
+        return own | others.result()
+
+
+def fit_baselines(
+    names: Sequence[str],
+    store: Store,
+    rows: Rows,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    folder: str | Path,
+    seed: int = 0,
+) -> Scored:
+    """Fit baselines on one fold and score its test patches; arguments and result as of :func:`train_fold`."""
+    options = options or {}
+    fitted = {n: baselines.fit(n, store, rows["train"], seed=seed, **options.get(n, {})) for n in names}
+    return _scored({name: found.predict for name, found in fitted.items()}, store, rows, folder)
+
+
+def _scored(
+    predictors: Mapping[str, Callable[[np.ndarray], np.ndarray]], store: Store, rows: Rows, folder: str | Path
+) -> Scored:
+    truth = {part: labels(store, rows[part]) for part in ("validation", "test")}
+    found = {}
+    for name, compute in predictors.items():
+        into = Path(folder) / "probabilities" / name
+        mask = {
+            part: probabilities.write(compute, store, rows[part], into, part, progress=False)["mask"]
+            for part in truth
+        }
+        limits = {"0.5": 0.5, "chosen": postprocess.choose_threshold(mask["validation"], truth["validation"])}
+        found[name] = {
+            rule: (limit, metrics.confusions(truth["test"], postprocess.decide(mask["test"], limit), 2))
+            for rule, limit in limits.items()
+        }
+    return found
+
+
+def fold_scores(
+    matrices: Mapping[Key, np.ndarray],
+    table: pd.DataFrame,
+    chosen: Mapping[tuple[str, str, int], float],
+    replicates: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return every fold's scores with intervals over blocks.
+
+    Args:
+        matrices: Confusion matrices (N, 2, 2) of the fold's patches, in the order of the sample table.
+        table: Sample table.
+        chosen: Threshold chosen on validation patches by model, kind and fold.
+        replicates: Bootstrap replicates.
+        seed: Of the bootstrap.
+
+    Returns:
+        Columns name, kind, fold, threshold, value (of the threshold), statistic, estimate, low, high.
+    """
+    parts = []
+    for (name, kind, fold, rule), matrix in matrices.items():
+        blocks = table.loc[table[f"fold_{kind}"] == fold, "block"].to_numpy()
+        scores = evaluation.mask_scores({name: matrix}, blocks, replicates=replicates, seed=seed)
+        value = chosen[name, kind, fold] if rule == "chosen" else 0.5
+        part = scores.assign(kind=kind, fold=fold, threshold=rule, value=value)
+        parts.append(part[COLUMNS])
+    return pd.concat(parts, ignore_index=True)
+
+
+def fold_table(scores: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return a row a fold and threshold of one model, a column a statistic."""
+    rows = scores[(scores["name"] == model) & scores["statistic"].isin(STATISTICS)]
+    keys = ["kind", "fold", "threshold", "value"]
+    wide = rows.pivot_table(index=keys, columns="statistic", values="estimate", sort=False)
+    return wide[list(STATISTICS)].reset_index().rename_axis(columns=None)
+
+
+def fold_summary(
+    matrices: Mapping[Key, np.ndarray], table: pd.DataFrame, replicates: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Return mean and spread over folds, and the score of all folds' patches together with its interval.
+
+    Returns:
+        A row a model, kind, threshold and statistic: folds, mean, std (ddof 1), pooled, low, high.
+    """
+    rows = []
+    for name, kind, rule in dict.fromkeys((n, k, r) for n, k, _, r in matrices):
+        found = {f: m for (n, k, f, r), m in matrices.items() if (n, k, r) == (name, kind, rule)}
+        column = table[f"fold_{kind}"]
+        blocks = np.concatenate([table.loc[column == fold, "block"].to_numpy() for fold in found])
+        together = np.concatenate(list(found.values()))
+        pooled = evaluation.mask_scores({name: together}, blocks, replicates=replicates, seed=seed)
+        for statistic in STATISTICS:
+            each = [evaluation.pooled(m.sum(0), [statistic])[statistic] for m in found.values()]
+            line = pooled[pooled["statistic"] == statistic].iloc[0]
+            spread = float(np.std(each, ddof=1)) if len(each) > 1 else float("nan")
+            rows.append(
+                (
+                    name,
+                    kind,
+                    rule,
+                    statistic,
+                    len(each),
+                    np.mean(each),
+                    spread,
+                    *line[["estimate", "low", "high"]],
+                )
+            )
+    names = ["name", "kind", "threshold", "statistic", "folds", "mean", "std", "pooled", "low", "high"]
+    return pd.DataFrame(rows, columns=names)

@@ -1,0 +1,134 @@
+"""What the report published, read with care: which averages its scores are, and its counts of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from eolab import evaluation
+
+F1, IOU = "report F1", "report mIoU"  # columns of the published numbers in study.yaml
+
+# Millions of weights, 23 channels
+PARAMETERS = {
+    "unet": 31.4,
+    "unet_cbam": 31.9,
+    "unet_se": 31.6,
+    "unet_multi_attention": 31.8,
+    "unet_residual": 24.4,
+    "rau_net_1": 24.8,
+    "rau_net_2": 24.8,
+    "vnet": 2.6,
+    "squeeze_unet": 2.6,
+    "mobilenetv3": 2.6,
+    "deeplabv3_small": 2.6,
+    "unet_residual_small": 2.6,
+    "rau_net_small": 2.6,
+}
+LEADERS = {  # landslide F1 on the challenge's test patches, as the report lists them
+    "Dense U-net": 0.73648522342449,
+    "Rahul Siripurapu": 0.63255471755272,
+    "CDUT_D": 0.63152339450232,
+    "spppe1211": 0.62039377381962,
+    "virylon": 0.61970553956848,
+    "abc": 0.61518270757736,
+}
+OFFICIAL_BASELINE = 0.5782  # U-Net of the data set's authors on the validation patches
+
+
+def arithmetic(published: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the F1 of each class that the report's scores imply, if they are means over two classes.
+
+    Args:
+        published: Published lines by name of the sweep, with the columns "report F1" and "report mIoU".
+
+    Returns:
+        A row a line: table, row (its settings), the published scores, IoU of one class with that F1, and F1
+        of landslide and background; NaN where no pair of classes gives both numbers.
+    """
+    rows = []
+    for table, lines in published.items():
+        if not {F1, IOU} <= set(lines):
+            continue
+        settings = [str(column) for column in lines if not str(column).startswith("report")]
+        for _, line in lines.dropna(subset=[F1, IOU]).iterrows():
+            macro, miou = float(line[F1]), float(line[IOU])
+            landslide = evaluation.implied_landslide_f1(macro, miou)
+            rows.append(
+                {
+                    "table": table,
+                    "row": ", ".join(str(line[column]) for column in settings),
+                    F1: macro,
+                    IOU: miou,
+                    "IoU if one class": macro / (2 - macro),
+                    "landslide F1": landslide,
+                    "background F1": 2 * macro - landslide,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def leaderboard(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the challenge's leaders beside what the report's best scores are on their scale.
+
+    Args:
+        found: Result of :func:`arithmetic`.
+
+    Returns:
+        entry, landslide F1, patches; sorted, the best first.
+    """
+    rows = [(name, score, "test patches of the challenge") for name, score in LEADERS.items()]
+    rows.append(("U-Net of the data set's authors", OFFICIAL_BASELINE, "validation patches of the challenge"))
+    best = found[found["table"] == "postprocess"].sort_values(F1).tail(1)
+    folds = found[found["table"] == "folds"].sort_values(F1)
+    for name, lines in (("fold 1", best), ("best fold", folds.tail(1))):
+        scored = f"{name} of the training patches"
+        rows += [("the report, as implied", float(value), scored) for value in lines["landslide F1"]]
+    table = pd.DataFrame(rows, columns=["entry", "landslide F1", "scored on"])
+    return table.sort_values("landslide F1", ascending=False, ignore_index=True)
+
+
+def beside_folds(scores: pd.DataFrame, model: str, published: pd.DataFrame) -> pd.DataFrame:
+    """Return our contiguous folds beside the report's.
+
+    Args:
+        scores: Result of :func:`eolab.studies.landslide.fold_scores`.
+        model: Whose scores.
+        published: Published lines with ``fold``, "report F1" and "report mIoU" at 0.5, and where known the
+            same at the report's own threshold.
+
+    Returns:
+        A row a fold: our macro F1 and mean IoU at 0.5, then the published columns.
+    """
+    ours = scores[(scores["name"] == model) & (scores["kind"] == "contiguous")]
+    ours = ours[ours["threshold"] == "0.5"]
+    wide = ours.pivot_table(index="fold", columns="statistic", values="estimate")
+    wide = wide.reindex(columns=["macro_f1", "mean_iou"]).rename_axis(columns=None).reset_index()
+    columns = ["fold", *(c for c in published if str(c).startswith("report"))]
+    return wide.merge(published[columns].drop_duplicates("fold"), on="fold", how="outer")
+
+
+def parameter_counts(size: int = 128, bands: int = 23) -> pd.DataFrame:
+    """Count the weights of every published network, with three resolutions and two classes.
+
+    Args:
+        size: Side of a patch in pixels.
+        bands: Channels.
+
+    Returns:
+        model, title, millions of weights, the report's, and the ratio.
+    """
+    import keras
+
+    from eolab import models
+
+    rows = []
+    for name in models.names("segmentation"):
+        with keras.StatelessScope():  # shapes without values: nothing is drawn or kept
+            network = models.build(name, size=size, bands=bands, classes=2, head="multi")
+        count, given = network.count_params() / 1e6, PARAMETERS.get(name, np.nan)
+        rows.append((name, models.ARCHITECTURES[name].title, count, given, count / given))
+    columns = ["model", "title", "millions", "report", "ratio"]
+    return pd.DataFrame(rows, columns=columns).round(3)

@@ -1,0 +1,171 @@
+"""Which patches become samples, which fold they belong to, and how a file becomes a row of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.progress import track
+from eolab.data.readers import landslide4sense as reader
+from eolab.data.splits.shares import SPLITS
+from eolab.data.store import ArraySpec, Store
+from eolab.studies.landslide import channels
+
+if TYPE_CHECKING:
+    from eolab.data.catalog import DataEntry
+
+Rows = dict[str, np.ndarray]
+
+KINDS = ("contiguous", "shuffled", "official")
+FOLDS = 5  # as in the report: each scores a fifth of the published training patches
+PART = 32  # patches that are read, computed and written at once
+
+
+def sample_table(
+    index: pd.DataFrame, root: str | Path, block: int = 10, seed: int = 0, progress: bool = True
+) -> pd.DataFrame:
+    """Return a row a labelled patch, with its folds.
+
+    Args:
+        index: Result of :func:`eolab.data.readers.landslide4sense.index`; patches without a mask are left
+            out.
+        root: Folder of the data set; the table names files below it.
+        block: Patches with neighbouring numbers that the bootstrap draws together: they lie near each other.
+        seed: Of the shuffled folds.
+        progress: Whether to show progress while masks are read.
+
+    Returns:
+        Columns id, published (train, validation, test), number, image, mask (files), landslide_pixels,
+        landslide, block, fold_contiguous and fold_shuffled (1 to 5; 0 where published is not train), part.
+    """
+    table = index.loc[index["mask"] != "", ["published", "number", "image", "mask"]].reset_index(drop=True)
+    masks = track(table["mask"], "Masks", total=len(table), unit="mask", progress=progress)
+    pixels = [int((reader.read_mask(path) == 1).sum()) for path in masks]
+    for column in ("image", "mask"):
+        table[column] = [Path(path).relative_to(root).as_posix() for path in table[column]]
+    table.insert(0, "id", np.arange(len(table)))
+    table["landslide_pixels"] = pixels
+    table["landslide"] = table["landslide_pixels"] > 0
+    order = table.groupby("published", sort=False).cumcount()
+    table["block"] = table["published"] + "-" + (order // block).astype(str)
+    train = (table["published"] == "train").to_numpy()
+    table["fold_contiguous"] = _folds(np.arange(train.sum()), train)
+    table["fold_shuffled"] = _folds(np.random.default_rng(seed).permutation(train.sum()), train)
+    table["part"] = table["published"] + "-" + (order // PART).astype(str)
+    return table
+
+
+def _folds(order: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """Return the fold 1 to 5 of each row; the training rows are dealt to equal folds in this order."""
+    folds = np.zeros(len(train), np.int8)
+    for number, rows in enumerate(np.array_split(np.flatnonzero(train)[order], FOLDS), start=1):
+        folds[rows] = number
+    return folds
+
+
+def fold_rows(
+    table: pd.DataFrame, kind: str = "contiguous", fold: int = 1, validation: float = 0.15, seed: int = 0
+) -> Rows:
+    """Return the rows for training, for every choice, and for the score.
+
+    Args:
+        table: Result of :func:`sample_table`.
+        kind: "contiguous": fold k is the k-th fifth of the training patches by number, so that whole regions
+            are unseen; "shuffled": a random fifth, whose neighbours were seen; "official": the published
+            training, validation and test patches.
+        fold: The fold that is scored, 1 to 5; not used for "official".
+        validation: Share of the other folds that is held back for choices (epoch, threshold): whole blocks
+            of neighbours for contiguous folds, single patches for shuffled ones.
+        seed: Of the choice of validation patches.
+
+    Returns:
+        Ascending rows by "train", "validation" and "test".
+
+    Raises:
+        ParameterError: If the kind or the fold is unknown, or a part would be empty.
+    """
+    if kind not in KINDS:
+        raise ParameterError(f"There are no folds {kind!r}: {did_you_mean(kind, KINDS)}")
+    if kind == "official":
+        rows = {name: np.flatnonzero((table["published"] == name).to_numpy()) for name in SPLITS}
+    else:
+        rows = _fold(table, kind, fold, validation, seed)
+    for name, found in rows.items():
+        if not len(found):
+            raise ParameterError(
+                f"Folds {kind!r}, fold {fold}, leave no labelled patch for {name}: choose other folds."
+            )
+    return rows
+
+
+def _fold(table: pd.DataFrame, kind: str, fold: int, validation: float, seed: int) -> Rows:
+    if not 1 <= fold <= FOLDS:
+        raise ParameterError(f"fold is {fold}: expected 1 to {FOLDS}.")
+    column = table[f"fold_{kind}"].to_numpy()
+    rest = np.flatnonzero((column != fold) & (column > 0))
+    units = table["block"].to_numpy(str)[rest] if kind == "contiguous" else rest
+    names, counts = np.unique(units, return_counts=True)
+    order = np.random.default_rng((seed, fold)).permutation(len(names))
+    taken = order[np.cumsum(counts[order]) - counts[order] < validation * len(rest)]
+    held = np.isin(units, names[taken])
+    return {"train": rest[~held], "validation": rest[held], "test": np.flatnonzero(column == fold)}
+
+
+def store_arrays() -> dict[str, ArraySpec]:
+    """Return the arrays of the study's store: all channels of a patch, and its mask."""
+    side, names = reader.SIZE, channels.STORED
+    return {
+        "image": ArraySpec(("y", "x", "band"), (side, side, len(names)), "float32", {"units": "1"}, "forbid"),
+        "label": ArraySpec(("y", "x"), (side, side), "uint8", {"long_name": "1 = landslide"}),
+    }
+
+
+def stored_images(images: np.ndarray, normalise: reader.Normalise = "none") -> np.ndarray:
+    """Return what the store holds of patches: (N, H, W, 14) as published → (N, H, W, 26) float32.
+
+    Indices, blur and edges are computed of the values as published, whatever the scaling of the bands: an
+    index of values below 0 means nothing.
+    """
+    stored = channels.compute(images)
+    stored[..., : len(reader.BANDS)] = reader.normalised(stored[..., : len(reader.BANDS)], normalise)
+    return stored
+
+
+def sample_producer(
+    root: str | Path, normalise: reader.Normalise = "none"
+) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
+    """Return the function that reads and computes one part of the store.
+
+    Args:
+        root: Folder of the data set.
+        normalise: As in :func:`eolab.data.readers.landslide4sense.read_image`.
+    """
+    folder = Path(root)
+
+    def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        images = np.stack([reader.read_image(folder / name) for name in rows["image"]])
+        masks = np.stack([reader.read_mask(folder / name) for name in rows["mask"]])  # (n, H, W)
+        return {"image": stored_images(images, normalise), "label": masks}
+
+    return produce
+
+
+def store_metadata(entry: DataEntry, normalise: str) -> dict[str, Any]:
+    """Return what a store of the study says of itself."""
+    return {
+        "coords": {"band": list(channels.STORED)},
+        "dataset": entry.name,
+        **entry.origin,
+        "normalise": normalise,
+        "pixel_area_m2": reader.PIXEL_AREA_M2,
+    }
+
+
+def labels(store: Store, rows: np.ndarray) -> np.ndarray:
+    """Return the masks of some rows, uint8 (N, H, W): 0 background, 1 landslide, 255 not known."""
+    return store.gather(rows, ["label"])["label"]

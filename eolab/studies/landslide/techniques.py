@@ -1,0 +1,169 @@
+"""Post-processing techniques of the report and their combinations, applied to stored probabilities."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from eolab import evaluation
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.evaluation import metrics, postprocess
+
+Outputs = Mapping[str, np.ndarray]
+MORPHOLOGY = {"none": None, "opening": postprocess.opening, "closing": postprocess.closing}
+THRESHOLDS = (0.4, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.99)  # those of the report
+COLUMNS = ["landslide_f1", "landslide_iou", "macro_f1", "mean_iou"]
+
+
+@dataclass(frozen=True)
+class Technique:
+    """One combination.
+
+    Attributes:
+        vote: Whether the masks of three resolutions are averaged (head "multi").
+        multi_angle: Whether all rotations and flips are averaged.
+        morphology: "none", "opening" or "closing" of the mask.
+        size: Side of the structuring element in pixels.
+        threshold: Probability from which a pixel is a landslide; 0 for the best on validation patches.
+    """
+
+    vote: bool = False
+    multi_angle: bool = False
+    morphology: str = "none"
+    size: int = 3
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ParameterError(
+                f"threshold is {self.threshold}: expected a probability, or 0 for the best on validation "
+                "patches."
+            )
+
+    def describe(self) -> str:
+        """Return the combination in words."""
+        steps = ["vote of three resolutions"] * self.vote + ["all angles"] * self.multi_angle
+        steps += [self.morphology] * (self.morphology != "none")
+        return " + ".join(steps) or "probabilities as they are"
+
+    def probability(self, outputs: Outputs) -> np.ndarray:
+        """Return the probability (N, H, W) before the threshold.
+
+        Vote and angles together average the three resolutions and the angles, which have one resolution.
+
+        Raises:
+            DataError: If the run did not write what the technique needs.
+        """
+        needed = ["mask"] + ["half", "double"] * self.vote + ["angles"] * self.multi_angle
+        for name in needed:
+            if name not in outputs:
+                remedy = "head=multi" if name in ("half", "double") else "angles=true"
+                raise DataError(
+                    f"The training run has no probabilities {name!r} (it has {', '.join(sorted(outputs))}): "
+                    f"run 03_train with {remedy}."
+                )
+        members = []
+        if self.vote:
+            members.append(postprocess.vote({name: outputs[name] for name in ("mask", "half", "double")}))
+        if self.multi_angle:
+            members.append(np.asarray(outputs["angles"], np.float32))
+        return np.mean(members, axis=0) if members else np.asarray(outputs["mask"], np.float32)
+
+    def mask(self, outputs: Outputs, threshold: float) -> np.ndarray:
+        """Return the mask (N, H, W) bool."""
+        if self.morphology not in MORPHOLOGY:
+            raise ParameterError(
+                f"There is no morphology {self.morphology!r}: {did_you_mean(self.morphology, MORPHOLOGY)}"
+            )
+        found = postprocess.decide(self.probability(outputs), threshold)
+        clean = MORPHOLOGY[self.morphology]
+        return found if clean is None else clean(found, self.size)
+
+    def choose(self, outputs: Outputs, truth: np.ndarray) -> float:
+        """Return the threshold with the best landslide F1 of the final mask on validation patches.
+
+        Raises:
+            DataError: If no labelled pixel of them is a landslide.
+        """
+        if self.morphology == "none":
+            return postprocess.choose_threshold(self.probability(outputs), truth)
+        if not (np.asarray(truth) == 1).any():
+            raise DataError(
+                "No labelled pixel of the validation patches is a landslide: there is nothing to choose a "
+                "threshold by; take another fold, or give a threshold."
+            )
+        scored = {
+            limit: _scores(self.mask(outputs, limit), truth)["landslide_f1"]
+            for limit in (*np.arange(0.05, 1, 0.05).round(2), *THRESHOLDS)
+        }
+        return float(max(scored, key=lambda limit: (scored[limit], -abs(limit - 0.5))))
+
+    def apply(self, outputs: Mapping[str, Outputs], validation_truth: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the mask of the test patches and its threshold.
+
+        Args:
+            outputs: Probabilities by output, of "validation" and "test".
+            validation_truth: Masks of the validation patches, which choose the threshold where it is 0.
+        """
+        limit = self.threshold or self.choose(outputs["validation"], validation_truth)
+        return self.mask(outputs["test"], limit), limit
+
+
+def technique_table(
+    outputs: Mapping[str, Outputs], truth: Mapping[str, np.ndarray], size: int = 3
+) -> pd.DataFrame:
+    """Return the report's techniques and their combinations scored on the test patches.
+
+    Techniques that need what the run did not write (a vote without three resolutions) are left out.
+
+    Args:
+        outputs: Probabilities by output, of "validation" and "test".
+        truth: Masks likewise.
+        size: Side of the structuring element in pixels.
+
+    Returns:
+        A row a technique and threshold: technique, threshold, chosen on (where a choice was made), and the
+        scores, pooled over pixels.
+    """
+    plain = Technique(size=size, threshold=0.5)
+    votes = (False, True) if {"half", "double"} <= set(outputs["test"]) else (False,)
+    angles = (False, True) if "angles" in outputs["test"] else (False,)
+    every = [
+        replace(plain, vote=vote, multi_angle=angle, morphology=morphology)
+        for vote, angle, morphology in itertools.product(votes, angles, MORPHOLOGY)
+    ]
+    single = [one for one in every if one.vote + one.multi_angle + (one.morphology != "none") <= 1]
+    steps = [*single, *(replace(plain, threshold=t) for t in THRESHOLDS if t != 0.5)]
+    steps += [replace(one, threshold=0.0) for one in every]
+    rows = []
+    for one in steps:
+        mask, limit = one.apply(outputs, truth["validation"])
+        chosen = "" if one.threshold else "validation"
+        rows.append(
+            {"technique": one.describe(), "threshold": limit, "chosen on": chosen}
+            | _scores(mask, truth["test"])
+        )
+    return pd.DataFrame(rows)
+
+
+def threshold_table(curve: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.DataFrame:
+    """Return the scores of a threshold curve at some thresholds: threshold chosen, threshold, scores.
+
+    Args:
+        curve: Result of :func:`eolab.evaluation.postprocess.threshold_curve` on the patches that are scored.
+        thresholds: Threshold by where it was chosen.
+    """
+    rows = []
+    for name, value in thresholds.items():
+        row = curve.iloc[(curve["threshold"] - value).abs().argmin()]
+        scores = dict(zip(COLUMNS, row[["f1", "iou", "macro_f1", "mean_iou"]], strict=True))
+        rows.append({"threshold chosen": name, "threshold": float(row["threshold"])} | scores)
+    return pd.DataFrame(rows)
+
+
+def _scores(mask: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    return evaluation.pooled(metrics.confusions(truth, mask, 2).sum(0), COLUMNS)

@@ -1,0 +1,185 @@
+"""What the patches hold: counts beside published ones, spectra, seasons, patches worth a look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from eolab.core.errors import DataError
+from eolab.data.legends.bigearthnet import ClassSet, class_set
+from eolab.data.readers import bigearthnet_v1, bigearthnet_v2
+from eolab.data.readers.bigearthnet_patch import BANDS, read_patch
+from eolab.studies.scenes.balance import class_frequencies
+from eolab.studies.scenes.samples import PUBLISHED as TOTALS
+from eolab.synthetic.bigearthnet_classes import KINDS, PUBLISHED
+
+if TYPE_CHECKING:
+    from eolab.data.catalog import DataEntry
+
+READERS = {"bigearthnet_v1": bigearthnet_v1, "bigearthnet_v2": bigearthnet_v2}
+_FACTS = {
+    "patches": tuple(TOTALS.values()),
+    "listed to train on": (269_695, 237_871),
+    "listed for validation": (123_723, 122_342),
+    "listed for the test": (125_866, 119_825),
+    "under seasonal snow": (61_707, 60_773),
+    "under clouds or shadows": (9_280, 8_677),
+    "without a class of the 19": (57, 0),
+}
+"""Patches of version 1 and version 2, counted in the official lists and tables."""
+
+
+def index(entry: DataEntry, progress: bool = True) -> pd.DataFrame:
+    """Return the patches of a data set of the catalogue, of either version.
+
+    Raises:
+        DataError: If its layout is none of BigEarthNet's.
+    """
+    if entry.layout not in READERS:
+        raise DataError(
+            f"{entry.name} has the layout {entry.layout}: this study reads {' and '.join(READERS)}."
+        )
+    return READERS[entry.layout].index(entry.path, progress=progress)
+
+
+def own_classes(entry: DataEntry) -> ClassSet:
+    """Return the classes that the labels of a data set are of: 43 in version 1, 19 in version 2."""
+    return class_set("43" if entry.layout == "bigearthnet_v1" else "19")
+
+
+def facts(patches: pd.DataFrame) -> pd.DataFrame:
+    """Return the patches in numbers beside those of the published data sets.
+
+    Args:
+        patches: Result of :func:`index`.
+
+    Returns:
+        Columns fact, here, version 1, version 2. The lists leave out patches under snow or clouds.
+    """
+    hidden = patches["snow"] | patches["cloud"]
+    split = patches["split"].where(~hidden, "")
+    classes = class_set("19")
+    none = sum(not classes.encode(labels).any() for labels in patches["labels"])
+    here = [len(patches), *(int((split == name).sum()) for name in ("train", "validation", "test"))]
+    here += [int(patches["snow"].sum()), int(patches["cloud"].sum()), none]
+    one, two = zip(*_FACTS.values(), strict=True)
+    return pd.DataFrame({"fact": list(_FACTS), "here": here, "version 1": one, "version 2": two})
+
+
+def beside_published(patches: pd.DataFrame, classes: ClassSet) -> pd.DataFrame:
+    """Return how often each class occurs: the columns of `class_frequencies`, and published.
+
+    Args:
+        patches: Result of :func:`index`.
+        classes: A set of classes.
+
+    Returns:
+        ``published`` is the share of the 590,326 patches of version 1 that hold the class, by the report's
+        table; NaN for a class that joins several of it, since a patch may hold two of them.
+    """
+    table = class_frequencies(classes.encode_all(patches["labels"], warn=False), classes.legend)
+    images = {kind.code: kind.images for kind in KINDS}
+    known = {
+        name: images.get(codes[0], np.nan) / PUBLISHED if len(codes) == 1 else np.nan
+        for name, codes in zip(classes.legend.names, classes.members, strict=True)
+    }
+    return table.assign(published=table["class"].map(known))
+
+
+def seasons(patches: pd.DataFrame) -> pd.DataFrame:
+    """Return patches by month: month (1 to 12), clear, snow, cloud; empty where no patch has a date."""
+    dated = patches[patches["date"].notna()]
+    month = pd.to_datetime(dated["date"]).dt.month
+    kind = np.select([dated["snow"], dated["cloud"]], ["snow", "cloud"], "clear")
+    table = pd.crosstab(month, pd.Series(kind, index=dated.index))
+    table = table.reindex(columns=["clear", "snow", "cloud"], fill_value=0)
+    if len(dated):
+        table = table.reindex(range(1, 13), fill_value=0)
+    return table.rename_axis("month").rename_axis(None, axis=1).reset_index()
+
+
+def spectra(patches: pd.DataFrame, classes: ClassSet, most: int = 8, per_class: int = 12) -> pd.DataFrame:
+    """Return mean and spread of each band over patches that hold one class alone.
+
+    Args:
+        patches: Result of :func:`index`; patches under snow or clouds are left out.
+        classes: A set of classes.
+        most: How many classes, those with most such patches.
+        per_class: Most patches that are read of each.
+
+    Returns:
+        Columns class, band, mean and std (digital numbers, over the patches), patches.
+    """
+    clear = patches[~(patches["snow"] | patches["cloud"])]
+    held = classes.encode_all(clear["labels"], warn=False)
+    alone = held.sum(axis=1) == 1
+    counts = (held[alone] == 1).sum(axis=0)
+    rows: list[dict[str, Any]] = []
+    for k in np.argsort(-counts, kind="stable")[:most]:
+        own = clear[alone & (held[:, k] == 1)].head(per_class)
+        images = [_read(row) for row in own.itertuples()]
+        means = np.array(
+            [image.reshape(-1, len(BANDS)).mean(axis=0) for image in images if image is not None]
+        )
+        if len(means):
+            found = zip(BANDS, means.mean(axis=0), means.std(axis=0), strict=True)
+            name = classes.legend.names[k]
+            rows += [
+                {"class": name, "band": band, "mean": mean, "std": std, "patches": len(means)}
+                for band, mean, std in found
+            ]
+    return pd.DataFrame(rows, columns=["class", "band", "mean", "std", "patches"])
+
+
+def varied(patches: pd.DataFrame, classes: ClassSet, count: int) -> pd.DataFrame:
+    """Return patches worth a look: for one class after the other, the frequent ones first, one that holds it.
+
+    Args:
+        patches: Result of :func:`index`; patches without snow and clouds are preferred.
+        classes: A set of classes.
+        count: How many.
+    """
+    hidden = (patches["snow"] | patches["cloud"]).to_numpy()
+    held = classes.encode_all(patches["labels"], warn=False)
+    chosen: list[int] = []
+    for k in np.argsort(-held.sum(axis=0), kind="stable"):
+        own = np.flatnonzero(held[:, k])
+        own = own[np.lexsort((held[own].sum(axis=1), hidden[own]))]  # clear ones, then those of few labels
+        chosen += [int(row) for row in own if row not in chosen][:1]
+    return patches.iloc[chosen[:count]].reset_index(drop=True)
+
+
+def pictures(rows: pd.DataFrame, radar: bool = True) -> dict[str, np.ndarray]:
+    """Return what a gallery shows: ``colour`` (n, 120, 120, 3), and ``radar`` in dB where all have it.
+
+    Args:
+        rows: Rows of an index.
+        radar: Whether to read VV and VH (n, 120, 120, 2) too.
+    """
+    with_radar = radar and bool((rows["s1"] != "").all())
+    found = [read_patch(row, ["B04", "B03", "B02"], radar=with_radar) for row in rows.itertuples()]
+    shown = {"colour": np.stack([one["image"] for one in found])}
+    return shown | ({"radar": np.stack([one["radar"] for one in found])} if with_radar else {})
+
+
+def left_out(table: pd.DataFrame) -> pd.DataFrame:
+    """Return how many patches a sample table left out, and why: reason, patches."""
+    found: Mapping[str, int] = table.attrs["left_out"]
+    return pd.DataFrame({"reason": list(found), "patches": list(found.values())})
+
+
+def _read(row: Any) -> np.ndarray | None:
+    """Return the bands of a patch, None where a file is damaged."""
+    try:
+        return read_patch(row)["image"]
+    except DataError:
+        return None
+
+
+def unusable(patches: pd.DataFrame) -> pd.DataFrame:
+    """Return what the index alone found to be unusable, without reading an image: file, status, reason."""
+    found = pd.DataFrame(patches.attrs["rejected"], columns=["file", "reason"])
+    return found.assign(status="rejected")[["file", "status", "reason"]]

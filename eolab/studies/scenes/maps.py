@@ -1,0 +1,287 @@
+"""Pixels from a classifier of patches: answers for every pixel, beside reference maps and on products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.progress import track
+from eolab.data.legends import IGNORE
+from eolab.data.legends.bigearthnet import ClassSet, indices
+from eolab.data.preprocess import clear_mask
+from eolab.data.readers.bigearthnet_patch import BANDS, SIZE, read_reference
+from eolab.data.store import Store
+from eolab.evaluation.metrics import confusions
+from eolab.models.positions import Positions, to_pixels
+
+if TYPE_CHECKING:
+    from eolab.data.catalog import DataEntry
+
+QUANTIFICATION = 10_000  # digital numbers of a reflectance of 1, as in the patches
+CLEAR = (4, 5, 6)  # of the scene classification: vegetation, bare ground, water
+BATCH = 32  # patches whose pixels are computed at once
+Answers = Callable[[dict[str, np.ndarray]], np.ndarray]
+
+
+class References:
+    """Reference maps of version 2 for the patches of a store, found by their names in either version.
+
+    Args:
+        store: Patches of version 1 or 2.
+        patches: Index of version 2, with the files of its maps.
+        classes: The classes of the maps.
+    """
+
+    def __init__(self, store: Store, patches: pd.DataFrame, classes: ClassSet) -> None:
+        self.names, self.classes = store.table["patch"].to_numpy(), classes
+        mapped = patches[patches["reference"] != ""]
+        self.files = {
+            name: SimpleNamespace(s2=line.s2, reference=line.reference)
+            for line in mapped.itertuples()
+            for name in (line.v1, line.id)
+        }
+
+    def among(self, rows: np.ndarray, most: int = 0) -> np.ndarray:
+        """Return the rows that have a map, at most so many, evenly spread; 0 for all.
+
+        Raises:
+            DataError: If no row has a map.
+        """
+        found = np.array([row for row in rows if self.names[row] in self.files], int)
+        if not len(found):
+            raise DataError(
+                f"None of the {len(rows)} patches has one of the {len(self.files)} reference maps: give the "
+                "copy of version 2 that holds the same patches."
+            )
+        if most and len(found) > most:
+            found = found[np.linspace(0, len(found) - 1, most).round().astype(int)]
+        return found
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Return the maps of some rows that have one, uint8 (n, 120, 120), 255 where no class belongs."""
+        maps = (read_reference(self.files[self.names[row]]) for row in rows)
+        return np.stack([indices(one, self.classes) for one in maps])
+
+
+def pixel_probabilities(
+    answer: Answers, places: Positions, store: Store, rows: np.ndarray, radar: bool = False
+) -> np.ndarray:
+    """Return the probability of every label at every pixel of some patches, float16 (n, 120, 120, K).
+
+    Args:
+        answer: From images (n, H, W, bands) by name to probabilities at positions (n, h, w, K).
+        places: Where the positions stand.
+        store: The patches.
+        rows: Rows of the store.
+        radar: Whether the network reads radar images too.
+    """
+    names = ["image", "radar"] if radar else ["image"]
+    parts = []
+    for start in range(0, len(rows), BATCH):
+        found = answer(store.gather(rows[start : start + BATCH], names))
+        parts += [to_pixels(one, places, SIZE, SIZE).astype(np.float16) for one in found]
+    return np.stack(parts)
+
+
+def pixel_classes(
+    pixels: np.ndarray, patch: np.ndarray, limits: np.ndarray, truth: np.ndarray, majority: int
+) -> dict[str, np.ndarray]:
+    """Return maps of classes by different rules, uint8 (n, H, W) each.
+
+    Args:
+        pixels: Probability of each label at each pixel (n, H, W, K).
+        patch: Probability of each label of the patch (n, K).
+        limits: Threshold of each class (K,).
+        truth: Labels of the patches (n, K), 0 or 1.
+        majority: Class index of the most frequent class of training pixels.
+
+    Returns:
+        By the rule's name: ``majority``; ``likeliest label everywhere``, one class a patch; ``dense``, the
+        likeliest at each pixel; ``dense, labels said``, the likeliest of those that the classifier says of
+        the patch; ``dense, labels told``, the likeliest of the patch's true labels, which a map of new
+        ground cannot know.
+    """
+    best = patch.argmax(axis=1)
+    said = patch >= limits
+    said[np.arange(len(said)), best] = True
+    told = np.where((truth == 1).any(axis=1, keepdims=True), truth == 1, said)
+    shape = pixels.shape[:3]
+    maps = {
+        "majority": np.full(shape, majority),
+        "likeliest label everywhere": np.broadcast_to(best[:, None, None], shape),
+        "dense": pixels.argmax(axis=-1),
+        "dense, labels said": np.where(said[:, None, None], pixels, -1).argmax(axis=-1),
+        "dense, labels told": np.where(told[:, None, None], pixels, -1).argmax(axis=-1),
+    }
+    return {name: found.astype(np.uint8) for name, found in maps.items()}
+
+
+def most_frequent(maps: np.ndarray) -> int:
+    """Return the class index that most pixels have.
+
+    Raises:
+        DataError: If no pixel has a class.
+    """
+    known = maps[maps != IGNORE]
+    if not known.size:
+        raise DataError("No pixel of the reference maps has a class: nothing to learn the majority from.")
+    return int(np.bincount(known).argmax())
+
+
+def rule_matrices(
+    answer: Answers,
+    places: Positions,
+    store: Store,
+    rows: np.ndarray,
+    references: References,
+    patch: np.ndarray,
+    limits: np.ndarray,
+    majority: int,
+    radar: bool = False,
+) -> dict[str, np.ndarray]:
+    """Compare maps by each rule of :func:`pixel_classes` with reference maps, a few patches at a time.
+
+    Args:
+        answer: As in :func:`pixel_probabilities`, and so places, store and radar.
+        places: Where the positions stand.
+        store: The patches.
+        rows: Rows of the store that have a reference map, n of them.
+        references: Their maps.
+        patch: Probability of each label of these patches (n, K).
+        limits: Threshold of each class (K,).
+        majority: As in :func:`pixel_classes`.
+        radar: Whether the network reads radar images too.
+
+    Returns:
+        Confusion matrices (n, K, K) by the rule's name, truth in rows; pixels without a class count nowhere.
+    """
+    truth = store.gather(rows, ["label"])["label"]
+    parts: dict[str, list[np.ndarray]] = {}
+    for start in track(range(0, len(rows), BATCH), "pixels", unit="batch"):
+        at = slice(start, start + BATCH)
+        pixels = pixel_probabilities(answer, places, store, rows[at], radar)
+        maps = pixel_classes(pixels, patch[at], limits, truth[at], majority)
+        known = references.read(rows[at])
+        for name, found in maps.items():
+            parts.setdefault(name, []).append(confusions(known, found, truth.shape[1]))
+    return {name: np.concatenate(found) for name, found in parts.items()}
+
+
+# === Products ===
+
+
+def open_product(entry: DataEntry, date: str = "", resampling: str = "nearest") -> xr.Dataset:
+    """Open one image of a Sentinel-2 product as the network of patches reads it, lazily.
+
+    Args:
+        entry: Data set of the layout ``sentinel2_safe`` or ``sentinel2_corine``.
+        date: Day of the image, for example 2020-06-15; empty for the one with most vegetation, bare ground
+            and water by its scene classification, the first where there is none.
+        resampling: How bands of 20 and 60 m come to 10 m, nearest or bilinear.
+
+    Returns:
+        ``reflectance`` (band, y, x) with the twelve bands of a patch, NaN where there are no data, and
+        ``corine`` (y, x) where the data set has the map.
+
+    Raises:
+        DataError: If the layout is another.
+        ParameterError: If there is no image of that day.
+    """
+    if entry.layout not in ("sentinel2_safe", "sentinel2_corine"):
+        raise DataError(
+            f"Data set {entry.name} has the layout {entry.layout}: expected Sentinel-2 products, layout "
+            "sentinel2_safe or sentinel2_corine; choose another data set."
+        )
+    series = entry.open(bands=list(BANDS), resolution_m=10, resampling=resampling)
+    days = [str(day)[:10] for day in series["time"].values]
+    if date and date not in days:
+        raise ParameterError(f"{entry.name} has no image of {date!r}: {did_you_mean(date, days)}")
+    return series.isel(time=days.index(date) if date else _clearest(series))
+
+
+def _clearest(series: xr.Dataset) -> int:
+    """Return the place of the date with most pixels that are clear; the first where nothing tells."""
+    if "scl" not in series:
+        return 0
+    seen = clear_mask(series["scl"], CLEAR).mean(("y", "x"))
+    return int(seen.to_numpy().argmax())
+
+
+def product_reader(
+    product: xr.Dataset, bands: tuple[str, ...] = BANDS, radar: bool = False
+) -> Callable[[int, int, int, int], dict[str, np.ndarray]]:
+    """Return the function that reads a window of a product for :func:`eolab.prediction.mapping.predict_map`.
+
+    Args:
+        product: Result of :func:`open_product`.
+        bands: Bands that the network reads, in its order.
+        radar: Whether the network reads radar images too, which no product of Sentinel-2 has.
+
+    Returns:
+        From (row, col, height, width) to ``image`` (height, width, band) float32, digital numbers as in the
+        patches, and ``nodata`` (height, width): pixels without data, which are 0 in the image, and those
+        under clouds or their shadows by the scene classification, where there is one.
+
+    Raises:
+        ParameterError: If the network reads radar images.
+    """
+    if radar:
+        raise ParameterError(
+            "The network reads radar images too, and a Sentinel-2 product has none: set product to nothing, "
+            "or train a network of Sentinel-2 alone."
+        )
+    layers = product["reflectance"].sel(band=list(bands)).transpose("y", "x", "band")
+    clear = clear_mask(product["scl"], CLEAR) if "scl" in product else None
+
+    def read(row: int, col: int, height: int, width: int) -> dict[str, np.ndarray]:
+        place = {"y": slice(row, row + height), "x": slice(col, col + width)}
+        window = layers.isel(place).to_numpy()
+        nodata = np.isnan(window).any(axis=-1)
+        image = np.where(nodata[..., None], 0, np.rint(window * QUANTIFICATION)).astype(np.float32)
+        hidden = False if clear is None else ~clear.isel(place).to_numpy()
+        return {"image": image, "nodata": nodata | hidden}
+
+    return read
+
+
+def corine_classes(product: xr.Dataset, classes: ClassSet) -> xr.DataArray:
+    """Return the CORINE map of a product as classes of a set, uint8 (y, x), 255 where no class belongs."""
+    codes = product["corine"]
+    return codes.copy(data=indices(codes.to_numpy(), classes))
+
+
+def agreement(found: xr.DataArray, known: xr.DataArray) -> pd.DataFrame:
+    """Return how many pixels of a map are as another one says, beside that one's most frequent class.
+
+    Args:
+        found: Class indices (y, x), 255 where unknown.
+        known: The map it is compared with, likewise.
+
+    Returns:
+        Columns map, accuracy, pixels (with a class in both). The majority is that of the known map itself,
+        which a map of new ground cannot know: a bound, no baseline.
+    """
+    one, other = np.asarray(found), np.asarray(known)
+    kept = (one != IGNORE) & (other != IGNORE)
+    right = [one[kept] == other[kept], other[kept] == most_frequent(other[kept])]
+    names = ["map of the classifier", "most frequent class of the known map"]
+    shares = [float(part.mean()) if part.size else np.nan for part in right]
+    return pd.DataFrame({"map": names, "accuracy": shares, "pixels": int(kept.sum())})
+
+
+def varied(maps: np.ndarray, count: int) -> np.ndarray:
+    """Return the places of maps with most classes, each of which adds classes that are not yet shown."""
+    held = np.stack([np.bincount(one[one != IGNORE], minlength=IGNORE) > 0 for one in maps])
+    chosen: list[int] = []
+    for _ in range(min(count, len(maps))):
+        shown = held[chosen].sum(axis=0) if chosen else np.zeros(held.shape[1])
+        worth = (held / (1 + shown) ** 2).sum(axis=1)
+        worth[chosen] = -1
+        chosen.append(int(worth.argmax()))
+    return np.array(chosen, int)

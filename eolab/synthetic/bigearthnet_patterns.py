@@ -1,0 +1,151 @@
+"""How materials lie within a class: rows, orchards, blocks of houses, mosaics, creeks; all of 10 m pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from eolab.synthetic.noise import fractal
+from eolab.synthetic.parcels import make_parcels
+
+Array = np.ndarray
+Shape = tuple[int, int]
+Draw = Callable[[Shape, float, float, np.random.Generator], Array]
+
+
+class Layer(NamedTuple):
+    """A material that covers part of a class.
+
+    Attributes:
+        pattern: How it lies, a key of :data:`PATTERNS`.
+        material: Index in :data:`eolab.synthetic.bigearthnet_materials.MATERIALS`.
+        share: Of the class's area, about.
+        size: Of the pattern in pixels.
+    """
+
+    pattern: str
+    material: int
+    share: float
+    size: float
+
+
+def draw(layer: Layer, shape: Shape, rng: np.random.Generator) -> Array:
+    """Return where a layer's material lies, bool (y, x)."""
+    return PATTERNS[layer.pattern](shape, layer.share, layer.size, rng)
+
+
+def curve(shape: Shape, rng: np.random.Generator, bend: float = 0.12) -> Array:
+    """Return the distance in pixels to a line that crosses the patch.
+
+    Args:
+        shape: Rows and columns.
+        rng: Where the randomness comes from.
+        bend: How far it swings, as a share of the patch; 0 for a straight line.
+    """
+    side = max(shape)
+    along = np.linspace(-0.8, 0.8, 4 * side) * side
+    swing = np.zeros_like(along)
+    for wave in (0.9, 0.45, 0.2):
+        swing += bend * side * wave * np.sin(2 * np.pi * (along / (wave * side) + rng.uniform()))
+    angle, middle = rng.uniform(0, np.pi), rng.uniform(0.3, 0.7, 2) * np.array(shape)
+    rows = np.rint(middle[0] + along * np.sin(angle) + swing * np.cos(angle)).astype(int)
+    columns = np.rint(middle[1] + along * np.cos(angle) - swing * np.sin(angle)).astype(int)
+    inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+    line = np.ones(shape, bool)
+    line[rows[inside], columns[inside]] = False
+    return distance_transform_edt(line)
+
+
+def _turned(shape: Shape, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return the coordinates of each pixel along two perpendicular directions at a random angle."""
+    angle = rng.uniform(0, np.pi)
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    offset = rng.uniform(0, 1000, 2)
+    return x * np.cos(angle) + y * np.sin(angle) + offset[0], y * np.cos(angle) - x * np.sin(angle) + offset[
+        1
+    ]
+
+
+def _top(field: Array, share: float) -> Array:
+    return field > np.quantile(field, 1 - share)
+
+
+def _mottle(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
+    return _top(fractal(shape, rng, 2.2, wavelength_px=4 * size, smallest_px=0.6 * size), share)
+
+
+def _dots(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
+    return _top(fractal(shape, rng, 0.0, smallest_px=0.6 * size), share)
+
+
+def _rows(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
+    along, across = _turned(shape, rng)
+    parcels = make_parcels(shape, rng, 0.9)
+    turned = (rng.random(int(parcels.max()) + 1) < 0.4)[parcels]
+    return np.where(turned, along, across) % size < share * size
+
+
+def _grid(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
+    along, across = _turned(shape, rng)
+    width = np.sqrt(share) * size
+    return (along % size < width) & (across % size < width)
+
+
+def _blocks(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
+    along, across = _turned(shape, rng)
+    cells = rng.random((64, 64)) < min(1.0, share / 0.64)
+    filled = cells[(along // size).astype(int) % 64, (across // size).astype(int) % 64]
+    return filled & (along % size < 0.8 * size) & (across % size < 0.8 * size)
+
+
+def _fields(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
+    parcels = make_parcels(shape, rng, size / 20)
+    return (rng.random(int(parcels.max()) + 1) < share)[parcels]
+
+
+def _circles(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
+    along, across = _turned(shape, rng)
+    distance = np.hypot(along % size - size / 2, across % size - size / 2)
+    return distance < size * np.sqrt(share / np.pi)
+
+
+def _strings(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
+    along, _ = _turned(shape, rng)
+    bent = along + size * fractal(shape, rng, 3.0, wavelength_px=8 * size, smallest_px=2 * size)
+    return bent % size < share * size
+
+
+def _creeks(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
+    field = np.abs(fractal(shape, rng, 2.6, wavelength_px=4 * size, smallest_px=0.25 * size))
+    return field < np.quantile(field, share)
+
+
+def _rings(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    middle = rng.uniform(0.2, 0.8, 2) * np.array(shape)
+    distance = np.hypot(y - middle[0], x - middle[1]) * (1 + 0.1 * fractal(shape, rng, 3.0))
+    return distance % size < share * size
+
+
+def _runway(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
+    along, across = _turned(shape, rng)
+    return (across % (size / share) < size) | (along % (3 * size / share) < size)
+
+
+PATTERNS: dict[str, Draw] = {
+    "mottle": _mottle,
+    "dots": _dots,
+    "rows": _rows,
+    "grid": _grid,
+    "blocks": _blocks,
+    "fields": _fields,
+    "circles": _circles,
+    "strings": _strings,
+    "creeks": _creeks,
+    "rings": _rings,
+    "runway": _runway,
+}
+"""Functions of shape, share, size in pixels and randomness that return where a material lies."""

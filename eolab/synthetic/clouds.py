@@ -1,0 +1,129 @@
+"""Clouds, their shadows, and the scene classification (SCL) with the errors that the real one makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import binary_dilation, uniform_filter
+
+from eolab.synthetic.landscape import LAKE, MINERAL, SAND, URBAN
+from eolab.synthetic.noise import block_mean, fractal, smoothstep
+from eolab.synthetic.spectra import BANDS
+from eolab.synthetic.sun import Sun
+
+Array = np.ndarray
+
+# Cumulative share of the dates of a Slovenian series (eo-learn's TestEOPatch, 68 dates) up to a cloud share.
+_COVER_KNOTS = (0.0, 0.44, 0.53, 0.60, 0.69, 1.0)
+_COVER_VALUES = (0.0, 0.05, 0.20, 0.50, 0.80, 1.0)
+# Reflectance of a thick cloud: white, a little darker in the short-wave infrared.
+_CLOUD = np.array([0.72, 0.71, 0.69, 0.69, 0.70, 0.71, 0.72, 0.72, 0.72, 0.55, 0.52, 0.42], np.float32)
+# Light that is left in a full shadow, more where the sky is blue.
+_SHADOW = np.array([0.62, 0.55, 0.45, 0.40, 0.38, 0.36, 0.35, 0.35, 0.34, 0.34, 0.30, 0.28], np.float32)
+_NODATA, _SATURATED, _DARK, _CLOUD_SHADOW, _VEGETATION, _BARE, _WATER, _UNCLASSIFIED = range(8)
+_CLOUD_MEDIUM, _CLOUD_HIGH, _CIRRUS, _SNOW_ICE = range(8, 12)
+
+
+@dataclass(frozen=True)
+class Sky:
+    """What hangs over the scene on one date; all (y, x), 0 to 1.
+
+    Attributes:
+        opacity: Share of light that clouds block.
+        cirrus: Opacity of thin high clouds.
+        shadow: Depth of cloud shadow.
+        haze: Reflectance that haze adds in the blue.
+    """
+
+    opacity: Array
+    cirrus: Array
+    shadow: Array
+    haze: Array
+
+    def coarser(self) -> Sky:
+        """Return the sky at half the resolution."""
+        return Sky(*(block_mean(part, 2) for part in (self.opacity, self.cirrus, self.shadow, self.haze)))
+
+
+def cover_shares(count: int) -> Array:
+    """Return the cloud shares of ``count`` dates, distributed as in the real series, in rising order."""
+    return np.interp((np.arange(count) + 0.5) / count, _COVER_KNOTS, _COVER_VALUES)
+
+
+def make_sky(shape: tuple[int, int], share: float, sun: Sun, rng: np.random.Generator) -> Sky:
+    """Draw the sky of a date.
+
+    Args:
+        shape: Rows and columns.
+        share: Share of the scene under clouds.
+        sun: Throws the shadows.
+        rng: Where the randomness comes from.
+    """
+    field = fractal(shape, rng, 3.0, wavelength_px=rng.uniform(80, 300))
+    threshold = np.quantile(field, 1 - np.clip(share, 0, 1))
+    opacity = smoothstep(field, threshold - 0.08, threshold + 0.45) if share > 0.002 else 0 * field
+    height_m = rng.uniform(500, 2200)
+    reach = height_m * np.tan(np.radians(sun.zenith)) / 10  # pixels
+    away = np.radians(sun.azimuth + 180)
+    move = (-round(reach * np.cos(away)), round(reach * np.sin(away)))
+    shadow = np.roll(opacity, move, axis=(0, 1)) * (1 - opacity)
+    thin = fractal(shape, rng, 3.2)
+    amount = rng.choice([0.0, 0.0, 0.0, 0.12, 0.25]) if share > 0.1 else 0.0
+    haze = np.abs(rng.normal(0, 0.003)) * (1 + 0.4 * fractal(shape, rng, 3.0))
+    cirrus = amount * smoothstep(thin, 0.4, 1.6)
+    return Sky(*(part.astype(np.float32) for part in (opacity, cirrus, shadow, np.maximum(haze, 0))))
+
+
+def cover_with(sky: Sky, reflectance: Array, rng: np.random.Generator) -> Array:
+    """Return reflectance (band, y, x) as seen through the sky."""
+    texture = 1 + 0.10 * fractal(sky.opacity.shape, rng, 2.0, wavelength_px=60, smallest_px=2)
+    brightness = (0.55 + 0.5 * sky.opacity) * texture
+    out = np.empty_like(reflectance)
+    for k in range(len(BANDS)):
+        hazy = reflectance[k] + sky.haze * (1.2, 1.0, 0.7, 0.5)[min(k, 3)] * (k < 8)
+        value = hazy * (1 - sky.shadow * (1 - _SHADOW[k]))
+        value = value + sky.cirrus * (0.55 * _CLOUD[k] - value)
+        out[k] = value + sky.opacity * (_CLOUD[k] * brightness - value)
+    return out
+
+
+def classify(
+    sky: Sky, image: Array, cover: Array, snow: Array, light: Array, rng: np.random.Generator
+) -> Array:
+    """Return the scene classification, uint8 (y, x), as Sen2Cor would give it, mistakes included.
+
+    Thin cloud borders are missed and bright ground is now and then taken for cloud, as in real products.
+
+    Args:
+        sky: Clouds and shadows, on the grid of the classification.
+        image: Reflectance with clouds, (band, y, x).
+        cover: True class index.
+        snow: Share of snow.
+        light: Sunlight on the slope relative to level ground.
+        rng: Where the randomness comes from.
+    """
+    band = {name: image[k] for k, name in enumerate(BANDS)}
+    ndvi = (band["B8A"] - band["B04"]) / np.maximum(band["B8A"] + band["B04"], 1e-3)
+    ndsi = (band["B03"] - band["B11"]) / np.maximum(band["B03"] + band["B11"], 1e-3)
+    scl = np.full(cover.shape, _BARE, np.uint8)
+    scl[ndvi > 0.40] = _VEGETATION
+    wetness = np.mean([band[name] for name in ("B8A", "B11", "B12")], axis=0)
+    scl[(wetness < 0.05) & (band["B03"] > band["B8A"])] = _WATER
+    scl[((light < 0.25) & (ndvi < 0.6)) | ((wetness < 0.045) & (scl != _WATER))] = _DARK
+    scl[(ndsi > 0.42) & (band["B03"] > 0.20)] = _SNOW_ICE
+    scl[(sky.shadow > 0.45) & (scl != _SNOW_ICE)] = _CLOUD_SHADOW
+    scl[sky.cirrus > 0.07] = _CIRRUS
+    cloud = uniform_filter(sky.opacity, 3)
+    scl[cloud > 0.30] = _CLOUD_MEDIUM
+    scl[cloud > 0.62] = _CLOUD_HIGH
+    border = binary_dilation(cloud > 0.30) & (cloud <= 0.30)
+    scl[border & (rng.random(cover.shape) < 0.3)] = _UNCLASSIFIED
+    if rng.random() < 0.30:  # bright roofs and gravel taken for cloud
+        bright = np.isin(cover, (URBAN, MINERAL, SAND)) & (band["B02"] > 0.11) & (snow < 0.1)
+        chance = smoothstep(fractal(cover.shape, rng, 1.0), 1.0, 2.0)
+        scl[bright & (chance > 0.5) & (scl == _BARE)] = _CLOUD_MEDIUM
+    scl[(cover == LAKE) & (scl == _DARK)] = _WATER
+    scl[band["B02"] > 1.18] = _SATURATED
+    scl[image[1] == 0] = _NODATA
+    return scl

@@ -1,0 +1,131 @@
+"""What both sensors see of a flood scene: SAR backscatter with speckle, reflectance with clouds."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import uniform_filter, zoom
+
+from eolab.synthetic.flood_ground import Ground
+from eolab.synthetic.landscape import BROADLEAVES, CEREALS, GRASS, LAKE, SAND, SHRUB, URBAN
+from eolab.synthetic.noise import fractal, smoothstep
+from eolab.synthetic.spectra import DORMANT, GREEN
+
+Array = np.ndarray
+
+LOOKS = 4.4
+"""Equivalent number of looks of ground-range detected products in high resolution, IW mode."""
+
+_SIGMA_DB = {  # VV, VH: assumed, near values usual for C band at 39 degrees
+    URBAN: (-5.0, -12.0),
+    GRASS: (-11.5, -18.0),
+    CEREALS: (-10.5, -17.0),
+    SAND: (-16.0, -23.5),
+    BROADLEAVES: (-8.5, -14.0),
+    SHRUB: (-10.0, -15.5),
+    LAKE: (-20.0, -27.5),
+}
+_FLOODED_WOOD_DB = (3.0, 0.5)  # double bounce between trunks and water
+_FLOODED_TOWN_DB = (1.5, 0.0)
+_SMOOTH_DB = 6.0  # that a field loses when it is worked
+_SILT = np.array([55, 75, 105, 118, 112, 85, 74, 68, 60, 52, 22, 14], np.float32) / 1000
+_CLOUD = np.array([0.62, 0.61, 0.60, 0.60, 0.61, 0.62, 0.63, 0.63, 0.63, 0.45, 0.48, 0.36], np.float32)
+
+
+def backscatter(
+    ground: Ground, water: Array, day: int, soaked: float, descending: bool, rng: np.random.Generator
+) -> Array:
+    """Return sigma nought, linear, as an image of Sentinel-1 shows it.
+
+    Args:
+        ground: The land.
+        water: Where water stands, bool (y, x).
+        day: Of the image: fields are worked at times.
+        soaked: How wet the soil is, 0 to 1: rain raises the backscatter of fields.
+        descending: Whether the satellite looks from the east.
+        rng: Speckle, wind and the day's soil.
+
+    Returns:
+        float32 (2, y, x): VV, VH.
+    """
+    table = np.zeros((12, 2), np.float32)
+    for index, values in _SIGMA_DB.items():
+        table[index] = values
+    sigma = np.moveaxis(table[ground.cover], -1, 0)  # (2, y, x)
+    open_land = np.isin(ground.cover, (GRASS, CEREALS, SAND, SHRUB))
+    sigma = sigma + open_land * (2.2 * soaked * (0.5 + ground.wetness) + rng.normal(0, 0.8))
+    sigma = sigma - ground.fields_worked(day) * _SMOOTH_DB
+    still = np.array(_SIGMA_DB[LAKE], np.float32)[:, None, None]
+    wind = rng.gamma(1.5, 3.0)  # dB that waves add, more in VV
+    waves = still + min(wind, 9.0) * np.array([1.0, 0.8], np.float32)[:, None, None]
+    wood = sigma + np.array(_FLOODED_WOOD_DB, np.float32)[:, None, None]
+    town = sigma + np.array(_FLOODED_TOWN_DB, np.float32)[:, None, None]
+    covered = np.where(ground.cover == BROADLEAVES, wood, np.where(ground.cover == URBAN, town, waves))
+    sigma = np.where(water, covered, sigma)
+    columns = np.linspace(-0.5, 0.5, ground.cover.shape[1], dtype=np.float32)
+    sigma = sigma + (1.0 if descending else -1.0) * columns + rng.normal(0, 0.25)  # incidence, calibration
+    texture = 0.7 * fractal(ground.cover.shape, rng, 1.2)
+    speckle = rng.gamma(LOOKS, 1 / LOOKS, sigma.shape)
+    return (10 ** ((sigma + texture) / 10) * speckle).astype(np.float32)
+
+
+def reflectance(
+    ground: Ground, water: Array, green: float, clouds: float, rng: np.random.Generator
+) -> tuple[Array, float]:
+    """Return the reflectance that Sentinel-2 shows, and the share of the scene under clouds.
+
+    Args:
+        ground: The land.
+        water: Where water stands, bool (y, x).
+        green: Height of the season, 0 to 1.
+        clouds: Share of the scene that shall be under clouds.
+        rng: Noise and clouds.
+
+    Returns:
+        float32 (band, y, x) for the twelve bands, and the share covered.
+    """
+    share = np.clip(green + 0.2 * ground.wetness - 0.1, 0, 1)[..., None]
+    image = (1 - share) * DORMANT[ground.cover] + share * GREEN[ground.cover]  # (y, x, band)
+    image = image * (1 - 0.25 * ground.wetness[..., None])  # wet soil is darker
+    silt = _SILT * rng.uniform(0.75, 1.25)
+    grown = np.where(ground.cover == BROADLEAVES, 0.75, np.where(ground.cover == SHRUB, 0.35, 0.08))[
+        ..., None
+    ]
+    image = np.where(water[..., None], grown * image + (1 - grown) * silt, image)
+    image = np.moveaxis(image, -1, 0) * (1 + 0.04 * rng.standard_normal((len(_SILT), *water.shape)))
+    return _under_clouds(image, clouds, rng)
+
+
+def _under_clouds(image: Array, clouds: float, rng: np.random.Generator) -> tuple[Array, float]:
+    shape = image.shape[1:]
+    field = fractal(shape, rng, 3.0, wavelength_px=rng.uniform(0.5, 1.5) * shape[0])
+    limit = np.quantile(field, 1 - clouds)
+    opacity = smoothstep(field, limit - 0.05, limit + 0.4) if clouds > 0.01 else 0 * field
+    shadow = np.roll(opacity, (shape[0] // 12, -shape[1] // 16), axis=(0, 1)) * (1 - opacity)
+    texture = 1 + 0.1 * fractal(shape, rng, 2.0)
+    seen = image * (1 - 0.6 * shadow)
+    seen = seen + opacity * (_CLOUD[:, None, None] * texture - seen)
+    return np.maximum(seen, 0.001).astype(np.float32), float((opacity > 0.3).mean())
+
+
+def swath_edge(shape: tuple[int, int], rng: np.random.Generator) -> Array:
+    """Return which pixels lie inside a swath whose slanted edge crosses the scene, bool (y, x)."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    slant = 0.15 * (rows / shape[0] - 0.5)
+    return columns / shape[1] > rng.uniform(0.05, 0.2) + slant
+
+
+def slices(shape: tuple[int, int], rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return which pixels each of two slices of one pass covers; they overlap by some rows."""
+    rows = np.arange(shape[0], dtype=np.float32)[:, None] / shape[0] + np.zeros(shape, np.float32)
+    cut = rng.uniform(0.35, 0.65)
+    return rows < cut + 0.03, rows > cut - 0.03
+
+
+def on_grid(image: Array, shape: tuple[int, int]) -> Array:
+    """Return bands (band, y, x) on another number of rows and columns, by nearest neighbour."""
+    return zoom(image, (1, shape[0] / image.shape[1], shape[1] / image.shape[2]), order=0)
+
+
+def coarser(band: Array, factor: int) -> Array:
+    """Return a band (y, x) with pixels ``factor`` times as large."""
+    return uniform_filter(band, factor, mode="nearest")[factor // 2 :: factor, factor // 2 :: factor]

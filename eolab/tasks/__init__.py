@@ -1,0 +1,1 @@
+"""Tasks: what is learned, with its inputs, head, losses, scores and baselines."""

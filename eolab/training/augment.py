@@ -1,0 +1,345 @@
+"""Augmentation of patches and their labels together: right-angle rotations, flips, CutMix, crops, mixup.
+
+Every function takes a batch and a random generator and returns a new batch; nothing is changed in place, and
+the result is a pure function of both, so a training that resumes sees what an unbroken one sees. Masks are
+moved and never mixed: their integers, 255 = not known included, stay what they are.
+
+An input array of shape (B, H, W, …), where the mask is (B, H, W), moves with the mask; arrays of fewer than
+four dims that have other sizes (dates, flags) pass unchanged. A label of the whole patch, (B,) or (B, K),
+passes rotations and flips unchanged, while every array of four dims moves; only mixup mixes it.
+
+A rotated or flipped image is right for values without a direction: reflectance, indices, slope, elevation.
+Channels with a direction (a gradient along x, an aspect) are moved but not turned: after a quarter turn the
+channel of the gradient along x holds that along y, and after a flip its sign is reversed. Leave such channels
+out, or accept that a network cannot rely on their direction.
+
+Example:
+    >>> change = build(["rotate", "flip", "cutmix"])
+    >>> change.name
+    'rotate+flip+cutmix'
+    >>> inputs, label = change({"image": image}, label, np.random.default_rng(0))
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+
+Inputs = dict[str, np.ndarray]
+Step = Callable[[Inputs, np.ndarray, np.random.Generator], tuple[Inputs, np.ndarray]]
+
+
+def rotate(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[Inputs, np.ndarray]:
+    """Turn each patch by its own multiple of 90°, all four equally likely.
+
+    Args:
+        inputs: Arrays (B, H, W, …) with H = W, and others that pass.
+        label: Masks (B, H, W), or labels of whole patches (B,) or (B, K).
+        rng: Of the angles.
+
+    Raises:
+        DataError: If the patches are not square, or an image has another size than the mask.
+    """
+    for shape in {values.shape for values in inputs.values() if _moves(values, label)} | {label.shape}:
+        if len(shape) >= 3 and shape[1] != shape[2]:
+            raise DataError(
+                f"{'Masks' if shape == label.shape else 'Images'} have shape {shape}: rotation by 90° needs "
+                "square patches (B, H, H); crop them or leave rotate out."
+            )
+    turns = rng.integers(0, 4, len(label))
+
+    def turn(values: np.ndarray) -> np.ndarray:
+        turned = np.empty_like(values)
+        for row, quarters in enumerate(turns):
+            turned[row] = np.rot90(values[row], quarters)
+        return turned
+
+    return _together(turn, inputs, label)
+
+
+def flip(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[Inputs, np.ndarray]:
+    """Mirror each patch left to right with probability ½, and top to bottom with probability ½.
+
+    Args:
+        inputs: Arrays (B, H, W, …), and others that pass.
+        label: Masks (B, H, W), or labels of whole patches (B,) or (B, K).
+        rng: Of the draws.
+
+    Raises:
+        DataError: If an image has another size than the mask.
+    """
+    steps = np.where(rng.random((len(label), 2)) < 0.5, -1, 1)  # along y and x, of each patch
+
+    def mirror(values: np.ndarray) -> np.ndarray:
+        mirrored = np.empty_like(values)
+        for row, (along_y, along_x) in enumerate(steps):
+            mirrored[row] = values[row, ::along_y, ::along_x]
+        return mirrored
+
+    return _together(mirror, inputs, label)
+
+
+def cutmix(
+    inputs: Inputs, label: np.ndarray, rng: np.random.Generator, share: float = 0.5, alpha: float = 1.0
+) -> tuple[Inputs, np.ndarray]:
+    """Paste a box of another patch of the batch into some patches, image and mask alike.
+
+    Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong Classifiers with
+    Localizable Features. The box has the sides H √(1 − λ) and W √(1 − λ) with λ from Beta(α, α), its centre
+    is uniform over the patch, and what lies outside is cut off. The paper mixes the labels of a
+    classification by area; a mask needs no mixing, each pixel keeps the class it came with. Here each patch
+    draws its own λ, box and partner, and the partner is never the patch itself.
+
+    Args:
+        inputs: Arrays (B, H, W, …), and others that pass.
+        label: Masks (B, H, W).
+        rng: Of the draws.
+        share: Expected share of the patches that get a box, 0 to 1.
+        alpha: Of the Beta distribution, above 0; 1 makes λ uniform.
+
+    Raises:
+        ParameterError: If share or alpha is out of its range.
+        DataError: If an image has another size than the mask.
+    """
+    if not 0 <= share <= 1 or not alpha > 0:
+        raise ParameterError(
+            f"cutmix got share {share} and alpha {alpha}: expected a share of 0 to 1 and alpha above 0."
+        )
+    count, height, width = _mask_shape(label, "cutmix")
+    partner = _partners(count, rng)
+    rows = np.flatnonzero(rng.random(count) < share) if count > 1 else np.empty(0, int)
+    boxes = {row: _box(rng, alpha, height, width) for row in rows}
+
+    def paste(values: np.ndarray) -> np.ndarray:
+        mixed = values.copy()
+        for row, box in boxes.items():
+            mixed[row][box] = values[partner[row]][box]
+        return mixed
+
+    return _together(paste, inputs, label)
+
+
+def mixup(
+    inputs: Inputs, label: np.ndarray, rng: np.random.Generator, alpha: float = 0.2
+) -> tuple[Inputs, np.ndarray]:
+    """Blend each patch with another one of the batch, images and labels alike.
+
+    Zhang, Cissé, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization: λ of the patch and
+    1 − λ of its partner, λ from Beta(α, α). Here each patch draws its own λ and partner, and the partner is
+    never the patch itself. A batch of one patch has no partner and stays as it is.
+
+    Args:
+        inputs: Arrays (B, H, W, …), and others that pass.
+        label: Labels of whole patches, 0 or 1 for each class, (B, K).
+        rng: Of the draws.
+        alpha: Of the Beta distribution, above 0; the smaller, the less is mixed. The paper has 0.1 to 0.4.
+
+    Returns:
+        Images and labels, float32.
+
+    Raises:
+        ParameterError: If alpha is not above 0.
+        DataError: If labels are masks or class indices, which cannot be mixed.
+    """
+    if not alpha > 0:
+        raise ParameterError(f"mixup got alpha {alpha}: expected a number above 0.")
+    if label.ndim != 2:
+        raise DataError(
+            f"Labels have shape {label.shape}: mixup needs a number for each class, (B, K); take cutmix for "
+            "masks."
+        )
+    partner = _partners(len(label), rng)
+    own = rng.beta(alpha, alpha, len(label)).astype(np.float32)
+
+    def blend(values: np.ndarray) -> np.ndarray:
+        share = own.reshape(-1, *[1] * (values.ndim - 1))
+        given = values.astype(np.float32)
+        return share * given + (1 - share) * given[partner]
+
+    changed, _ = _together(blend, inputs, label)
+    return changed, blend(label)
+
+
+def crop(
+    inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int = 64
+) -> tuple[Inputs, np.ndarray]:
+    """Cut a square out of each patch, every place equally likely.
+
+    Args:
+        inputs: Arrays (B, H, W, …), and others that pass.
+        label: Masks (B, H, W).
+        rng: Of the places.
+        size: Side of the square in pixels, at most H and W.
+
+    Returns:
+        Arrays (B, size, size, …) and masks (B, size, size).
+
+    Raises:
+        DataError: If the patches are smaller than the square.
+    """
+    count, height, width = _mask_shape(label, "crop")
+    _check_size(size, height, width)
+    top = rng.integers(0, height - size + 1, count)
+    left = rng.integers(0, width - size + 1, count)
+
+    def cut(values: np.ndarray) -> np.ndarray:
+        return np.stack(
+            [one[y : y + size, x : x + size] for one, y, x in zip(values, top, left, strict=True)]
+        )
+
+    return _together(cut, inputs, label)
+
+
+def tiles(inputs: Inputs, label: np.ndarray, size: int) -> tuple[Inputs, np.ndarray]:
+    """Cut each patch into all its squares, so that what is scored on them is scored on every pixel.
+
+    Args:
+        inputs: Arrays (B, H, W, …).
+        label: Masks (B, H, W).
+        size: Side of a square in pixels, a divisor of H and W.
+
+    Returns:
+        Arrays (B · n, size, size, …) and masks (B · n, size, size), n = H W / size².
+
+    Raises:
+        DataError: If the squares do not fill the patches.
+    """
+    _, height, width = label.shape
+    _check_size(size, height, width)
+    if height % size or width % size:
+        raise DataError(
+            f"Masks have shape {label.shape}: squares of {size} do not fill them; take a divisor of the side."
+        )
+
+    def cut(values: np.ndarray) -> np.ndarray:
+        shape = (len(values), height // size, size, width // size, size, *values.shape[3:])
+        return values.reshape(shape).swapaxes(2, 3).reshape(-1, size, size, *values.shape[3:])
+
+    return _together(cut, inputs, label)
+
+
+def _check_size(size: int, height: int, width: int) -> None:
+    if not 1 <= size <= min(height, width):
+        raise DataError(
+            f"Patches have {height} × {width} pixels: a crop of {size} does not fit; "
+            f"take 1 to {min(height, width)}."
+        )
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Steps one after the other; called as ``augmentation(inputs, label, rng)``.
+
+    Attributes:
+        name: What the record of a run says, for example ``"rotate+flip+cutmix"``.
+        steps: The functions.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+
+    def __call__(
+        self, inputs: Inputs, label: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Inputs, np.ndarray]:
+        """Return the batch after every step."""
+        for step in self.steps:
+            inputs, label = step(inputs, label, rng)
+        return inputs, label
+
+
+STEPS: dict[str, Callable[..., tuple[Inputs, np.ndarray]]] = {
+    "rotate": rotate,
+    "flip": flip,
+    "cutmix": cutmix,
+    "crop": crop,
+    "mixup": mixup,
+}
+
+
+def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None) -> Augmentation:
+    """Return the augmentation that applies the named steps in this order.
+
+    Args:
+        names: Of ``rotate``, ``flip``, ``cutmix``, ``crop``, ``mixup``.
+        options: Keyword arguments of a step by its name, for example ``{"cutmix": {"share": 0.7}}``.
+
+    Raises:
+        ParameterError: If a step or an option of it is unknown.
+    """
+    given = options or {}
+    for name in (*names, *given):
+        if name not in STEPS:
+            raise ParameterError(f"There is no augmentation {name!r}; {did_you_mean(name, STEPS)}")
+    steps, titles = [], []
+    for name in names:
+        chosen = dict(given.get(name, {}))
+        known = list(inspect.signature(STEPS[name]).parameters)[3:]
+        for option in chosen:
+            if option not in known:
+                raise ParameterError(
+                    f"The augmentation {name} has no option {option!r}; {did_you_mean(option, known)}"
+                )
+        text = ", ".join(f"{option}={value}" for option, value in chosen.items())
+        titles.append(f"{name}({text})" if chosen else name)
+        steps.append(partial(STEPS[name], **chosen))
+    return Augmentation("+".join(titles), tuple(steps))
+
+
+def _together(
+    change: Callable[[np.ndarray], np.ndarray], inputs: Inputs, label: np.ndarray
+) -> tuple[Inputs, np.ndarray]:
+    """Return inputs and label after the same change of all that have the mask's pixels, or of all images."""
+    changed = {}
+    for name, values in inputs.items():
+        moves = _moves(values, label)
+        if not moves and values.ndim >= 4:
+            raise DataError(
+                f"Input {name!r} has shape {values.shape} and the masks {label.shape}: images must be "
+                "(B, H, W, …) with the masks' sizes to be augmented together."
+            )
+        changed[name] = change(values) if moves else values
+    return changed, change(label) if _is_mask(label) else label
+
+
+def _is_mask(label: np.ndarray) -> bool:
+    """Return whether a label is of pixels, and not of whole patches."""
+    return label.ndim > 2
+
+
+def _moves(values: np.ndarray, label: np.ndarray) -> bool:
+    """Return whether an input is changed: it has the mask's pixels or, without a mask, is an image."""
+    return values.shape[:3] == label.shape if _is_mask(label) else values.ndim >= 4
+
+
+def _mask_shape(label: np.ndarray, step: str) -> tuple[int, int, int]:
+    """Return the shape of masks (B, H, W)."""
+    if label.ndim != 3:
+        raise DataError(f"Labels have shape {label.shape}: {step} needs masks (B, H, W); leave it out.")
+    count, height, width = label.shape
+    return count, height, width
+
+
+def _partners(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return another patch for each patch, (B,): a cycle through all, so that nobody is its own partner."""
+    order = rng.permutation(count)
+    partner = np.empty(count, np.int64)
+    partner[order] = np.roll(order, 1)
+    return partner
+
+
+def _box(rng: np.random.Generator, alpha: float, height: int, width: int) -> tuple[slice, slice]:
+    """Return rows and columns of a CutMix box."""
+    side = np.sqrt(1 - rng.beta(alpha, alpha))
+    sides = []
+    for length in (height, width):
+        middle, half = rng.uniform(0, length), 0.5 * side * length
+        low, high = round(max(middle - half, 0)), round(min(middle + half, length))
+        sides.append(slice(low, high))
+    return sides[0], sides[1]

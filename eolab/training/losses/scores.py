@@ -1,0 +1,180 @@
+"""Scores of a training epoch: counts pooled over all its pixels, or over all its samples label by label."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import keras
+from keras import ops
+
+from eolab.core.errors import ParameterError, did_you_mean
+from eolab.data.legends import IGNORE
+from eolab.training.losses.base import Pixels, counted, inside, serializable, whole
+
+Statistic = Literal["f1", "iou", "precision", "recall"]
+
+
+class _Counts(keras.metrics.Metric):
+    """Base: sums of pixels, kept from batch to batch.
+
+    Sums are exact up to 2^24 pixels of a kind and to seven digits beyond.
+    """
+
+    SUMS: tuple[str, ...] = ()
+
+    def __init__(self, ignore: int, name: str) -> None:
+        super().__init__(name=name, dtype="float32")
+        self.ignore = int(ignore)
+        self.sums = [self.add_weight(name=key, initializer="zeros", dtype="float32") for key in self.SUMS]
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch: class indices (B, …), probabilities (B, …, K), weights (B,) or (B, …)."""
+        pixels = counted(y_true, y_pred, sample_weight, self.ignore, self.name)
+        for total, values in zip(self.sums, self.of(pixels), strict=True):
+            total.assign_add(ops.sum(pixels.weight * values))
+
+    def of(self, pixels: Pixels) -> tuple[Any, ...]:
+        """Return what each pixel adds to each sum, (B, …)."""
+        raise NotImplementedError
+
+
+@serializable
+class PooledScore(_Counts):
+    """Score of one class from TP, FP and FN pooled over all pixels of an epoch.
+
+    A pixel is given to its most probable class:
+    ``f1 = 2 TP / (2 TP + FP + FN)``, ``iou = TP / (TP + FP + FN)``, ``precision = TP / (TP + FP)``,
+    ``recall = TP / (TP + FN)``; 0 where the denominator is.
+
+    Args:
+        statistic: Which of them.
+        class_index: The class.
+        ignore: Label of the pixels that do not count.
+        name: Name in the history; the statistic by default.
+
+    Raises:
+        ParameterError: If the statistic is unknown or the class is no index.
+    """
+
+    SUMS = ("true_positives", "false_positives", "false_negatives")
+
+    def __init__(
+        self,
+        statistic: Statistic = "f1",
+        class_index: int = 1,
+        ignore: int = IGNORE,
+        name: str | None = None,
+    ) -> None:
+        if statistic not in get_args(Statistic):
+            raise ParameterError(
+                f"There is no pooled score {statistic!r}: {did_you_mean(statistic, get_args(Statistic))}"
+            )
+        super().__init__(ignore, name or statistic)
+        self.statistic, self.class_index = statistic, whole("class_index", class_index + 1) - 1
+
+    def of(self, pixels: Pixels) -> tuple[Any, ...]:
+        """Return true positives, false positives and false negatives."""
+        true = pixels.truth[..., self.class_index]
+        found = ops.cast(ops.argmax(pixels.probability, axis=-1) == self.class_index, "float32")
+        return true * found, (1 - true) * found, true * (1 - found)
+
+    def result(self) -> Any:
+        """Return the score of the pixels so far."""
+        tp, fp, fn = self.sums
+        above, below = {
+            "f1": (2 * tp, 2 * tp + fp + fn),
+            "iou": (1 * tp, tp + fp + fn),
+            "precision": (1 * tp, tp + fp),
+            "recall": (1 * tp, tp + fn),
+        }[self.statistic]
+        return ops.divide_no_nan(above, below)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        names = ("statistic", "class_index", "ignore", "name")
+        return {name: getattr(self, name) for name in names}
+
+
+@serializable
+class PooledAccuracy(_Counts):
+    """Share of the pixels of an epoch whose most probable class is the true one.
+
+    Args:
+        ignore: Label of the pixels that do not count.
+        name: Name in the history.
+    """
+
+    SUMS = ("right", "all")
+
+    def __init__(self, ignore: int = IGNORE, name: str = "accuracy") -> None:
+        super().__init__(ignore, name)
+
+    def of(self, pixels: Pixels) -> tuple[Any, ...]:
+        """Return right pixels and all pixels."""
+        found = ops.one_hot(ops.argmax(pixels.probability, axis=-1), pixels.truth.shape[-1], dtype="float32")
+        return ops.sum(pixels.truth * found, axis=-1), ops.ones_like(pixels.weight)
+
+    def result(self) -> Any:
+        """Return the share of the pixels so far."""
+        right, total = self.sums
+        return ops.divide_no_nan(1 * right, 1 * total)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {"ignore": self.ignore, "name": self.name}
+
+
+@serializable
+class MeanAveragePrecision(keras.metrics.Metric):
+    """Mean over the classes of the average precision of an epoch; classes without a sample count nothing.
+
+    Probabilities are sorted into bins of equal width of their logit, from −12 to 12: samples in one bin have
+    one score, as ties have in scikit-learn's average precision, with which it otherwise agrees. A label
+    between 0 and 1 counts as that share of a yes.
+
+    Args:
+        classes: Number of classes K.
+        bins: Number of bins.
+        name: Name in the history.
+
+    Raises:
+        ParameterError: If classes or bins are no positive whole number.
+    """
+
+    LOGIT = 12.0
+
+    def __init__(self, classes: int, bins: int = 512, name: str = "average_precision") -> None:
+        super().__init__(name=name, dtype="float32")
+        self.classes, self.bins = whole("classes", classes), whole("bins", bins)
+        shape = (self.classes * self.bins,)
+        self.hits, self.all = (
+            self.add_weight(name=key, shape=shape, initializer="zeros", dtype="float32")
+            for key in ("hits", "all")
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch: labels and probabilities (B, K), weights (B,)."""
+        label, given = ops.cast(y_true, "float32"), inside(ops.cast(y_pred, "float32"))
+        place = (ops.log(given) - ops.log(1 - given)) / (2 * self.LOGIT) + 0.5  # 0 to 1 over the bins
+        bin_of = ops.clip(ops.cast(place * self.bins, "int32"), 0, self.bins - 1)
+        cell = ops.reshape(bin_of + self.bins * ops.arange(self.classes, dtype="int32"), (-1,))
+        weight = ops.ones_like(label)
+        if sample_weight is not None:
+            weight = weight * ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
+        for total, values in ((self.hits, weight * label), (self.all, weight)):
+            total.assign_add(ops.segment_sum(ops.reshape(values, (-1,)), cell, self.classes * self.bins))
+
+    def result(self) -> Any:
+        """Return the mean of the samples so far; 0 where there is no label."""
+        gained, said = (
+            ops.flip(ops.reshape(ops.convert_to_tensor(total), (self.classes, self.bins)), axis=1)
+            for total in (self.hits, self.all)
+        )
+        hits = ops.cumsum(gained, axis=1)
+        precision = ops.divide_no_nan(hits, ops.cumsum(said, axis=1))
+        each = ops.divide_no_nan(ops.sum(gained * precision, axis=1), hits[:, -1])
+        return ops.divide_no_nan(ops.sum(each), ops.sum(ops.cast(hits[:, -1] > 0, "float32")))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {"classes": self.classes, "bins": self.bins, "name": self.name}
