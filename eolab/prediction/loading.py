@@ -80,7 +80,7 @@ def load(
         raise ParameterError(f"There is no engine {engine!r}: {did_you_mean(engine, KNOWN)}")
     file, model = resolve(source)
     if file is not None and file.suffix == ".joblib":
-        model = files.read_joblib(file, Baseline)
+        model = files.read_joblib(file, Baseline)  # type: ignore[type-abstract]
     if hasattr(model, "predict_proba"):
         identity = exports.sha256(file) if file else ""
         return Predictor(SklearnEngine(model), identity, batch_size)
