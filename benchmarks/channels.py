@@ -29,7 +29,7 @@ B02, B03, B04, B08, B11, B12 = 1, 2, 3, 7, 10, 11
 def write(file: Path, options: argparse.Namespace) -> None:
     """Write the patches (N, H, W, 14) that all methods read: published ones, or smooth fields with noise."""
     if options.folder:
-        from eolab.data.readers import landslide4sense
+        from eolab.data.layouts import landslide4sense
 
         image = landslide4sense.open_layout(options.folder)["image"][: options.patches].to_numpy()
     else:

@@ -99,7 +99,7 @@ def peaks() -> Iterator[Facts]:
 def preprocess(root: Path, out: Path, size: int, workers: int) -> Callable[[], Facts]:
     """Return the steps of the notebook: check, split, both stores, the numbers of each image."""
     from eolab.data import catalog, store
-    from eolab.data.readers import sen12flood
+    from eolab.data.layouts import sen12flood
     from eolab.studies import flood
 
     entry = catalog.DataEntry("twin", str(root), "sen12flood", root / "twin.json", root)

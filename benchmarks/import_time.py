@@ -17,7 +17,7 @@ MODULES = (
     "eolab",
     "eolab.cli",
     "eolab.data.catalog",
-    "eolab.data.readers.sentinel2",
+    "eolab.data.layouts.sentinel2",
     "eolab.data.store",
     "tensorflow",
 )

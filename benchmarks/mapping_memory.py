@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from affine import Affine
 
-from eolab.data.legends import Legend
+from eolab.data.schemes import ClassScheme
 from eolab.prediction.mapping import Grid, per_pixel, predict_map
 
 
@@ -29,7 +29,7 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, float]:
     classes, shape = options.classes, (options.times, options.bands)
     matrix = np.random.default_rng(0).normal(size=(options.bands, classes)).astype(np.float32)
     colors = tuple(f"#{index:06x}" for index in range(classes))
-    legend = Legend("benchmark", tuple(range(classes)), tuple(map(str, range(classes))), colors)
+    scheme = ClassScheme("benchmark", tuple(range(classes)), tuple(map(str, range(classes))), colors)
 
     def read_window(row: int, col: int, height: int, width: int) -> dict[str, np.ndarray]:
         return {"image": np.random.default_rng((row, col)).random((height, width, *shape), np.float32)}
@@ -43,7 +43,7 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         grid = Grid(size, size, Affine(10, 0, 0, 0, -10, 0), "EPSG:32632")
         path = Path(folder) / "map.tif"
-        arguments = (per_pixel(predictor), read_window, grid, path, legend)
+        arguments = (per_pixel(predictor), read_window, grid, path, scheme)
         predict_map(*arguments, window=options.window, overlap=options.overlap, progress=False)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {

@@ -49,8 +49,8 @@ import pandas as pd
 from flood_preprocessing import peaks
 
 from eolab.data import store
-from eolab.data.readers import bigearthnet_v1
-from eolab.data.readers.bigearthnet_patch import BANDS, size_of
+from eolab.data.layouts import bigearthnet_v1
+from eolab.data.layouts.bigearthnet_patch import BANDS, size_of
 from eolab.data.store import Store
 from eolab.studies import scenes
 

@@ -23,8 +23,8 @@ import numpy as np
 import rasterio
 from rasterio.windows import from_bounds
 
-from eolab.data.readers import sentinel2
-from eolab.data.readers.sentinel2_index import Acquisition, scan
+from eolab.data.layouts import sentinel2
+from eolab.data.layouts.sentinel2_index import Acquisition, scan
 
 
 def plain(acquisitions: list[Acquisition], bands: list[str], bounds: tuple, step_m: float) -> np.ndarray:

@@ -17,7 +17,7 @@ FINGERPRINT = {"inputs": {"scene": "abc"}, "recipe": {"period": "MS", "bands": [
 METADATA = {
     "coords": {"time": pd.date_range("2020-01-01", periods=TIMES, freq="MS"), "band": ["B02", "B03", "B04"]},
     "simulated": True,
-    "legend": {"names": ["a", "b"]},
+    "class_scheme": {"names": ["a", "b"]},
 }
 
 

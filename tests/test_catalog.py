@@ -16,7 +16,7 @@ from safe_factory import image_path, write_safe
 
 from eolab.core.errors import CatalogError, DataError
 from eolab.data import catalog
-from eolab.data.readers import LAYOUTS
+from eolab.data.layouts import LAYOUTS
 
 ENTRY = "tile:\n  uri: {uri}\n  layout: sentinel2_safe\n"
 
@@ -237,7 +237,7 @@ def test_importing_the_catalogue_loads_no_heavy_library():
 
 
 def test_readers_never_import_keras():
-    modules = ", ".join(f"eolab.data.readers.{layout.module}" for layout in LAYOUTS.values())
+    modules = ", ".join(f"eolab.data.layouts.{layout.module}" for layout in LAYOUTS.values())
     heavy = "'keras', 'tensorflow', 'torch', 'jax'"
     code = f"import sys, {modules}; print([m for m in ({heavy}) if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from sklearn import metrics as reference
 from sklearn.linear_model import LogisticRegression
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.readers import sen12flood as reader
+from eolab.data.layouts import sen12flood as reader
 from eolab.data.store import write_store
 from eolab.studies import flood
 from eolab.studies.flood import baselines

@@ -9,7 +9,7 @@ import xarray as xr
 from sklearn.metrics import roc_auc_score
 
 from eolab.core.errors import ParameterError
-from eolab.data.readers import sen12flood as reader
+from eolab.data.layouts import sen12flood as reader
 from eolab.studies.flood import explore
 from eolab.synthetic import flood as twins
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from eolab.core.errors import ParameterError
-from eolab.data.readers import sen12flood as reader
+from eolab.data.layouts import sen12flood as reader
 from eolab.data.store import write_store
 from eolab.studies import flood
 from eolab.studies.flood import networks

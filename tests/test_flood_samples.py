@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from eolab.core.errors import ParameterError
-from eolab.data.readers import sen12flood as reader
+from eolab.data.layouts import sen12flood as reader
 from eolab.data.store import write_store
 from eolab.studies import flood
 from eolab.synthetic import flood as twins

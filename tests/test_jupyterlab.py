@@ -25,7 +25,7 @@ SYNTHETIC = """
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np, pandas as pd, xarray as xr
-from eolab.data.legends.landcover import LANDCOVER
+from eolab.data.schemes.landcover import LANDCOVER
 from eolab.widgets import SeriesExplorer
 
 rng = np.random.default_rng(0)

@@ -274,8 +274,8 @@ def test_store_says_what_it_holds(series, tmp_path):
     assert store.dataset["band"].to_numpy().tolist() == ["B08", "B04"]
     assert store.time[[0, 1, 11]].strftime("%Y-%m-%d").tolist() == ["2020-01-16", "2020-02-15", "2020-12-16"]
     assert store.dataset["image"].attrs["units"] == "reflectance"
-    assert landcover.legend_of(store.metadata).names == ("Wood", "Field", "Town")
-    assert landcover.legend_of(series) == landcover.legend_of(store.metadata)
+    assert landcover.scheme_of(store.metadata).names == ("Wood", "Field", "Town")
+    assert landcover.scheme_of(series) == landcover.scheme_of(store.metadata)
     assert Recipe.from_dict(store.metadata["recipe"]) == RECIPE
     assert store.metadata["open_series"] == {"bands": ["B04"]}
     assert (store.metadata["license"], store.metadata["simulated"]) == ("CC0-1.0", False)

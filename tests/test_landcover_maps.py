@@ -11,10 +11,10 @@ import pytest
 import xarray as xr
 
 from eolab.data import splits
-from eolab.data.legends import Legend
+from eolab.data.schemes import ClassScheme
 from eolab.studies import landcover
 
-LEGEND = Legend("toy", (1, 2, 3), ("Wood", "Field", "Town"), ("#117733", "#ccf24d", "#cc79a7"))
+SCHEME = ClassScheme("toy", (1, 2, 3), ("Wood", "Field", "Town"), ("#117733", "#ccf24d", "#cc79a7"))
 N = 255
 OLD = [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, N], [2, 2, N, N]]
 NEW = [[0, 0, 1, 1], [0, 1, 1, 0], [0, 2, 1, 1], [2, N, 1, 1]]
@@ -27,11 +27,11 @@ def chart(values, **cells) -> xr.DataArray:
 
 
 def test_area_table_counts_hectares():
-    table = landcover.area_table({"old": chart(OLD), "new": chart(NEW)}, LEGEND)
+    table = landcover.area_table({"old": chart(OLD), "new": chart(NEW)}, SCHEME)
     assert table["class"].tolist() == ["Wood", "Field", "Town"]
     assert table["old (ha)"].tolist() == pytest.approx([0.06, 0.05, 0.02])  # 6, 5, 2 pixels of 10 m
     assert table["new (ha)"].tolist() == pytest.approx([0.05, 0.08, 0.02])
-    oblong = landcover.area_table({"old": chart(OLD, cell_x=20, cell_y=100)}, LEGEND)
+    oblong = landcover.area_table({"old": chart(OLD, cell_x=20, cell_y=100)}, SCHEME)
     assert oblong["old (ha)"].tolist() == pytest.approx([1.2, 1.0, 0.4])
 
 

@@ -13,9 +13,9 @@ import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, splits
-from eolab.data.legends import Legend
-from eolab.data.legends.landcover import CORINE_TO_UPDATE, LANDCOVER
 from eolab.data.preprocess import Recipe
+from eolab.data.schemes import ClassScheme
+from eolab.data.schemes.landcover import CORINE_TO_UPDATE, LANDCOVER
 from eolab.data.store import days, open_store, write_store
 from eolab.evaluation import metrics
 from eolab.studies import landcover
@@ -81,7 +81,7 @@ def test_twin_classes_are_those_of_corine_that_are_frequent_enough(twin):
     counts = pd.Series(classes[classes != 255]).value_counts()
     kept = sorted(counts.index[counts >= 60])
     names = [LANDCOVER.names[index] for index in kept]
-    assert landcover.legend_of(series).names == tuple(names)
+    assert landcover.scheme_of(series).names == tuple(names)
     expected = [names.index(LANDCOVER.names[i]) if i in kept else 255 for i in classes.tolist()]
     np.testing.assert_array_equal(series["label"].to_numpy().ravel(), expected)
     dropped = json.loads(series.attrs["dropped"])
@@ -98,8 +98,8 @@ def test_twin_truth_has_the_numbers_of_the_label(twin, name, file):
     series = landcover.open_series(twin, ["B04"], 10)
     with rasterio.open(twin.path / "truth" / file) as raster:
         written = raster.read(1)
-    legend = landcover.legend_of(series)
-    lookup = {LANDCOVER.names.index(known): index for index, known in enumerate(legend.names)}
+    scheme = landcover.scheme_of(series)
+    lookup = {LANDCOVER.names.index(known): index for index, known in enumerate(scheme.names)}
     expected = [lookup.get(value, 255) for value in written.ravel().tolist()]
     np.testing.assert_array_equal(series[name].to_numpy().ravel(), expected)
 
@@ -127,10 +127,10 @@ def test_twin_and_real_puts_both_in_every_panel(twin):
 
 
 def test_twin_and_real_compares_the_right_classes_where_some_are_dropped(twin):
-    """Regression: with a class dropped, those after it were taken for their neighbours in the legend."""
+    """Regression: with a class dropped, those after it were taken for their neighbours in the scheme."""
     series = landcover.open_series(twin, min_pixels=600)
-    assert landcover.legend_of(series).codes[-1] != len(landcover.legend_of(series)) - 1
-    kept = [LANDCOVER.names.index(name) for name in landcover.legend_of(series).names]
+    assert landcover.scheme_of(series).codes[-1] != len(landcover.scheme_of(series)) - 1
+    kept = [LANDCOVER.names.index(name) for name in landcover.scheme_of(series).names]
     truth = twin.open()["truth"]
     expected = calibration.compare(series.assign(truth=truth.where(truth.isin(kept), 255).astype(np.uint8)))
     reflectance = expected["bands"].query("source == 'twin'").set_index(["cover", "band"])["mean"]
@@ -150,11 +150,11 @@ def test_patch_keeps_four_classes_and_names_the_one_it_drops(patch, feature):
     written = feature("mask_timeless/LULC")
     assert (written == 1).sum() == 11
     assert json.loads(series.attrs["dropped"]) == {"cultivated land": 11}
-    legend = landcover.legend_of(series)
-    assert dict(zip(legend.codes, legend.names, strict=True)) == {
+    scheme = landcover.scheme_of(series)
+    assert dict(zip(scheme.codes, scheme.names, strict=True)) == {
         code: name for code, name in LULC.items() if code != 1
     }
-    for index, code in enumerate(legend.codes):
+    for index, code in enumerate(scheme.codes):
         np.testing.assert_array_equal(series["label"].to_numpy() == index, written == code)
     np.testing.assert_array_equal(series["label"].to_numpy() == 255, np.isin(written, [0, 1]))
 
@@ -170,7 +170,7 @@ def test_patch_series_is_its_ndvi_and_its_masks(patch, feature):
 def test_patch_from_file_to_scores(patch, tmp_path):
     options = {"min_pixels": 5}
     series = landcover.open_series(patch, **options)
-    assert "cultivated land" in landcover.legend_of(series).names
+    assert "cultivated land" in landcover.scheme_of(series).names
     table = landcover.pixel_table(series, per_class=150, uniform=2000, window=40)
     split = splits.assign(table, "block", block_m=landcover.default_block_m(series), label="label", test=0.3)
     table["split"] = landcover.keep_draws_apart(split, table["draw"])
@@ -185,7 +185,7 @@ def test_patch_from_file_to_scores(patch, tmp_path):
     found = metrics.scores(metrics.confusion(truth, predicted, 5)).overall
     assert found["balanced_accuracy"] > 0.35  # chance is 0.2 to 0.25
     again = landcover.reopen_series(patch, store.metadata)
-    assert landcover.legend_of(again) == landcover.legend_of(store.metadata)
+    assert landcover.scheme_of(again) == landcover.scheme_of(store.metadata)
     row, col = table.loc[7, ["row", "col"]]
     window = landcover.window_reader(again, recipe)(row, col, 1, 1)
     np.testing.assert_array_equal(window["image"][0, 0], store.arrays["image"][7])
@@ -227,9 +227,9 @@ def test_patch_with_more_classes_than_colours_opens(tmp_path, monkeypatch):
     """Regression: a tenth class, snow and ice, had no colour, and the patch could not be opened."""
     codes = np.arange(11, dtype=np.uint8).repeat(60).reshape(11, 60)
     names = json.dumps({code: f"class {code}" if code else "" for code in range(11)})
-    entry = fake_entry(tmp_path, monkeypatch, land_use(codes, legend=names), "eolearn_patch")
+    entry = fake_entry(tmp_path, monkeypatch, land_use(codes, classes=names), "eolearn_patch")
     series = landcover.open_series(entry)
-    assert len(landcover.legend_of(series)) == 10
+    assert len(landcover.scheme_of(series)) == 10
     np.testing.assert_array_equal(series["label"][:, 0], [255, *range(10)])
 
 
@@ -248,7 +248,7 @@ def test_products_without_scene_classification_are_refused(tmp_path, monkeypatch
         landcover.open_series(entry)
 
 
-TOY = Legend("toy", (1, 2, 3), ("Wood", "Field", "Town"), ("#111111", "#222222", "#333333"))
+TOY = ClassScheme("toy", (1, 2, 3), ("Wood", "Field", "Town"), ("#111111", "#222222", "#333333"))
 
 
 def test_rare_classes_are_dropped_from_every_map():
@@ -258,15 +258,15 @@ def test_rare_classes_are_dropped_from_every_map():
     series = _drop_rare(xr.Dataset(maps), TOY, min_pixels=3)  # 4 Wood, 2 Field, 3 Town
     np.testing.assert_array_equal(series["label"], [[0, 0, 0, 255], [255, 1, 1, 1], [255, 255, 255, 0]])
     np.testing.assert_array_equal(series["truth"], [[255, 0, 1, 1], [255, 1, 255, 0], [0, 0, 0, 0]])
-    legend = landcover.legend_of(series)
-    assert (legend.codes, legend.names, legend.colors) == ((1, 3), ("Wood", "Town"), ("#111111", "#333333"))
+    scheme = landcover.scheme_of(series)
+    assert (scheme.codes, scheme.names, scheme.colors) == ((1, 3), ("Wood", "Town"), ("#111111", "#333333"))
     assert json.loads(series.attrs["dropped"]) == {"Field": 2}
 
 
 def test_one_class_is_too_few():
     label = np.array([[0, 0, 0, 1]], np.uint8)
     with pytest.raises(
-        DataError, match=r"Only 1 class of the legend 'toy' has 2 labelled pixels.*min_pixels"
+        DataError, match=r"Only 1 class of the class scheme 'toy' has 2 labelled pixels.*min_pixels"
     ):
         _drop_rare(xr.Dataset({"label": (("y", "x"), label)}), TOY, min_pixels=2)
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage, signal
 
 from eolab.core.errors import DataError, ParameterError, StoreError
-from eolab.data.readers.landslide4sense import BANDS
+from eolab.data.layouts.landslide4sense import BANDS
 from eolab.data.store import ArraySpec, Store, write_store
 from eolab.studies.landslide import channels, edges
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eolab.data.readers import landslide4sense as reader
+from eolab.data.layouts import landslide4sense as reader
 from eolab.studies.landslide import channels
 from eolab.studies.landslide.patches import demo_predict
 from eolab.studies.landslide.samples import sample_producer, sample_table, stored_images

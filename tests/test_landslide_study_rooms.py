@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score, jaccard_score
 
 from eolab import evaluation, runs
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.readers import landslide4sense as reader
+from eolab.data.layouts import landslide4sense as reader
 from eolab.evaluation import postprocess
 from eolab.studies import landslide
 from eolab.studies.landslide import explore

@@ -18,11 +18,11 @@ import rioxarray
 from affine import Affine
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.legends import IGNORE, Legend
+from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.prediction.mapping import Grid, Window, per_pixel, predict_map, windows
 from eolab.prediction.mapping.grid import weights
 
-LEGEND = Legend(
+SCHEME = ClassScheme(
     "three", (10, 20, 30), ("Water", "Grass & <herbs>", "Wood"), ("#0000ff", "#80ff00", "#004000")
 )
 TRANSFORM = Affine(10, 0, 600_000, 0, -10, 4_900_020)
@@ -55,7 +55,7 @@ class Scene:
         return inputs["image"]
 
     def map(self, path, **options):
-        return predict_map(self, self.read_window, self.grid, path, LEGEND, progress=False, **options)
+        return predict_map(self, self.read_window, self.grid, path, SCHEME, progress=False, **options)
 
 
 def pixels(path):
@@ -128,7 +128,7 @@ def test_blend_is_the_weighted_mean_of_the_windows(tmp_path):
         return np.broadcast_to(answers[Window(*place[0, 0].tolist())], (*place.shape[:2], 3))
 
     path = predict_map(
-        predict, read, scene.grid, tmp_path / "m.tif", LEGEND, window=16, overlap=6, block=16, progress=False
+        predict, read, scene.grid, tmp_path / "m.tif", SCHEME, window=16, overlap=6, block=16, progress=False
     )
     total, weight = np.zeros((40, 40, 3)), np.zeros((40, 40, 1))
     for (row, col, height, width), answer in answers.items():
@@ -184,12 +184,12 @@ def test_probability_that_is_no_number_is_an_error_where_there_is_data(tmp_path)
 
 
 def test_wrong_number_of_classes_is_refused(tmp_path):
-    two = Legend("two", (0, 1), ("a", "b"), ("#000000", "#ffffff"))
+    two = ClassScheme("two", (0, 1), ("a", "b"), ("#000000", "#ffffff"))
     scene = Scene(20, 20)
-    with pytest.raises(ParameterError, match="gives 3 classes, the legend 'two' has 2"):
+    with pytest.raises(ParameterError, match="gives 3 classes, the class scheme 'two' has 2"):
         predict_map(scene, scene.read_window, scene.grid, tmp_path / "m.tif", two, progress=False)
     with pytest.raises(DataError, match="shape"):
-        predict_map(lambda i: i["image"][:, :, 0], scene.read_window, scene.grid, tmp_path / "m.tif", LEGEND)
+        predict_map(lambda i: i["image"][:, :, 0], scene.read_window, scene.grid, tmp_path / "m.tif", SCHEME)
     with pytest.raises(ParameterError, match="multiple of 16"):
         scene.map(tmp_path / "map.tif", block=100)
 
@@ -226,7 +226,7 @@ def test_file_has_crs_transform_colours_names_and_nodata(tmp_path):
         colors = file.colormap(1)
         assert [colors[i] for i in (0, 1, 2)] == [(0, 0, 255, 255), (128, 255, 0, 255), (0, 64, 0, 255)]
         assert file.descriptions == ("class", "confidence")
-        assert [row["name"] for row in json.loads(file.tags(1)["legend"])] == list(LEGEND.names)
+        assert [row["name"] for row in json.loads(file.tags(1)["classes"])] == list(SCHEME.names)
         assert file.tags()["simulated"] == "true"
     rasterio.shutil.copy(path, tmp_path / "copy.vrt", driver="VRT")  # GDAL's own account of the file
     vrt = (tmp_path / "copy.vrt").read_text()
@@ -292,7 +292,7 @@ def test_model_without_fingerprint_starts_anew(tmp_path):
             raise KeyboardInterrupt
         return inputs["image"][..., ::-1]
 
-    arguments = (scene.read_window, scene.grid, tmp_path / "map.tif", LEGEND)
+    arguments = (scene.read_window, scene.grid, tmp_path / "map.tif", SCHEME)
     with pytest.raises(KeyboardInterrupt):
         predict_map(stops, *arguments, window=32, block=32, progress=False)
     found = predict_map(lambda i: i["image"], *arguments, window=32, block=32, progress=False)

@@ -12,7 +12,7 @@ from scipy import ndimage, special
 
 from eolab import models, prediction
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.legends import Legend
+from eolab.data.schemes import ClassScheme
 from eolab.models.patches.dense import activation_maps, dense, positions
 from eolab.models.positions import Positions, to_pixels
 from eolab.prediction.mapping import Grid, ImageWindows, predict_map
@@ -252,7 +252,7 @@ def test_activation_is_where_the_class_is():
 
 # --- Maps --------------------------------------------------------------------------------------------------
 
-LEGEND = Legend("three", (1, 2, 3), ("Water", "Grass", "Wood"), ("#0000ff", "#80ff00", "#004000"))
+SCHEME = ClassScheme("three", (1, 2, 3), ("Water", "Grass", "Wood"), ("#0000ff", "#80ff00", "#004000"))
 
 
 class Scene:
@@ -310,7 +310,7 @@ def test_a_map_has_no_seams_and_memory_is_bounded(tmp_path):
     network, scene = dense(build("shallow_cnn")), Scene(150, 203)
     mapper = windows_of(network, scene)
     path = predict_map(
-        mapper, mapper.read, scene.grid, tmp_path / "map.tif", LEGEND, window=64, block=64, progress=False
+        mapper, mapper.read, scene.grid, tmp_path / "map.tif", SCHEME, window=64, block=64, progress=False
     )
     expected = whole(network, scene)
     with rasterio.open(path) as file:
@@ -329,7 +329,7 @@ def test_pixels_without_data_stay_without_class(tmp_path):
     network, scene = dense(build("shallow_cnn")), Scene(90, 120, nodata)
     mapper = windows_of(network, scene)
     path = predict_map(
-        mapper, mapper.read, scene.grid, tmp_path / "map.tif", LEGEND, window=48, progress=False
+        mapper, mapper.read, scene.grid, tmp_path / "map.tif", SCHEME, window=48, progress=False
     )
     with rasterio.open(path) as file:
         np.testing.assert_array_equal(file.read(1) == 255, nodata)

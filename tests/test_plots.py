@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from eolab import plots
 from eolab.core.errors import DataError
-from eolab.data.legends import IGNORE, Legend
-from eolab.data.legends.landcover import LANDCOVER
+from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.schemes.landcover import LANDCOVER
 from eolab.plots import geometry
 
 HEIGHT, WIDTH, DATES = 30, 44, 9
@@ -402,8 +402,8 @@ def test_dates_overview_draws_shares():
 
 @pytest.mark.parametrize(("normalise", "expected"), [("truth", "75"), ("prediction", "60"), ("none", "3")])
 def test_confusion_writes_the_share_asked_for(normalise, expected):
-    legend = Legend("two", (1, 2, 3), ("a", "b", "c"), ("#000000", "#111111", "#222222"))
-    ax = axes(plots.confusion(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]), legend, normalise))
+    scheme = ClassScheme("two", (1, 2, 3), ("a", "b", "c"), ("#000000", "#111111", "#222222"))
+    ax = axes(plots.confusion(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]), scheme, normalise))
     assert ax.texts[0].get_text() == expected
     assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b"]
 

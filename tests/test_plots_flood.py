@@ -16,7 +16,7 @@ from matplotlib.collections import PathCollection
 
 from eolab import plots
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.readers import sen12flood as reader
+from eolab.data.layouts import sen12flood as reader
 from eolab.plots import flood
 from eolab.studies.flood import delay, explore
 from eolab.synthetic import flood as twins

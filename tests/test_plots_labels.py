@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from eolab import evaluation, plots
-from eolab.data.legends.bigearthnet import CLASSES_19, CLASSES_43
+from eolab.data.schemes.bigearthnet import CLASSES_19, CLASSES_43
 from eolab.evaluation import postprocess
 from eolab.plots import labels
 from eolab.plots.style import WIDEST, short

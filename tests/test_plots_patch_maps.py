@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from eolab import plots
-from eolab.data.legends.bigearthnet import CLASSES_19
+from eolab.data.schemes.bigearthnet import CLASSES_19
 from eolab.plots.style import WIDEST
 
 COUNT, SIZE, K = 4, 24, len(CLASSES_19)

@@ -13,9 +13,9 @@ from sklearn.metrics import accuracy_score, f1_score, jaccard_score
 from eolab import evaluation
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, store
-from eolab.data.legends import IGNORE
-from eolab.data.legends.bigearthnet import class_set
-from eolab.data.readers import bigearthnet_v1, bigearthnet_v2
+from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
+from eolab.data.schemes import IGNORE
+from eolab.data.schemes.bigearthnet import class_set
 from eolab.evaluation import metrics
 from eolab.models.positions import Positions, to_pixels
 from eolab.studies.scenes import maps, samples

@@ -9,9 +9,9 @@ import pytest
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, splits
-from eolab.data.legends import IGNORE
-from eolab.data.legends.bigearthnet import CLASSES_19, class_set, indices
-from eolab.data.readers import bigearthnet_v1, bigearthnet_v2
+from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
+from eolab.data.schemes import IGNORE
+from eolab.data.schemes.bigearthnet import CLASSES_19, class_set, indices
 from eolab.data.splits.labels import by_labels, deal_labels, fraction, multi_hot
 from eolab.data.store import ArraySpec, write_store
 from eolab.studies import scenes

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog
 from eolab.data.bands import L2A_BANDS, SENTINEL2
-from eolab.data.legends.bigearthnet import CLASSES_19, CLASSES_43, class_set
+from eolab.data.schemes.bigearthnet import CLASSES_19, CLASSES_43, class_set
 from eolab.synthetic import bigearthnet
 from eolab.synthetic.bigearthnet_classes import CODES, KINDS, PUBLISHED
 from eolab.synthetic.bigearthnet_ground import SIZE, SMALLEST_PX, make_map, make_materials

@@ -13,7 +13,7 @@ import rasterio
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog
-from eolab.data.readers import sen12flood as reader
+from eolab.data.layouts import sen12flood as reader
 from eolab.synthetic import flood
 from eolab.synthetic.flood_ground import make_ground
 from eolab.synthetic.flood_plan import DRY, FIRST_DAY, MOST_OPTICAL, REGIONS, make_plan

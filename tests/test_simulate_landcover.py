@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.legends.landcover import LANDCOVER
+from eolab.data.schemes.landcover import LANDCOVER
 from eolab.synthetic import landcover
 
 SIZE = 120
@@ -243,7 +243,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_default_twin_is_small_and_opens(tmp_path):
     """At its default size the twin stays below 60 MB, and the reader finds 20 dates and two rejections."""
-    from eolab.data.readers.sentinel2 import open_series
+    from eolab.data.layouts.sentinel2 import open_series
 
     folder = landcover.write(tmp_path / "twin", progress=False)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 60e6

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 from scipy.ndimage import label
 
-from eolab.data.legends import IGNORE
-from eolab.data.legends.landcover import LANDCOVER
+from eolab.data.schemes import IGNORE
+from eolab.data.schemes.landcover import LANDCOVER
 from eolab.synthetic import calibration, clouds, spectra
 from eolab.synthetic.calendar import CRS, ORIGIN, plan
 from eolab.synthetic.corine import NODATA, make_corine, on_scene

@@ -142,7 +142,7 @@ def test_dataset_is_labelled_and_stays_on_disk(store):
     assert dataset["band"].values.tolist() == ["B02", "B03", "B04"]
     assert dataset["id"].values.tolist() == store.table["id"].tolist()
     assert dataset["sample_label"].dims == ("sample",)  # the array is called label as well
-    assert json.loads(dataset.attrs["legend"]) == {"names": ["a", "b"]}
+    assert json.loads(dataset.attrs["class_scheme"]) == {"names": ["a", "b"]}
     by_id = dataset.set_xindex("id").sel(id="s07")
     np.testing.assert_array_equal(by_id["image"], sample(7)["image"])
 

@@ -172,7 +172,7 @@ def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_pa
             landcover.window_reader(series, recipe),
             grid,
             tmp_path / f"{engine}.tif",
-            landcover.legend_of(series),
+            landcover.scheme_of(series),
             window=64,
         )
         with rasterio.open(path) as file:

@@ -17,7 +17,7 @@ import pytest
 import rasterio
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.readers import sen12flood as reader
+from eolab.data.layouts import sen12flood as reader
 from eolab.synthetic import flood as twins
 from eolab.widgets import SceneExplorer, scene_explorer
 from eolab.widgets.scene_explorer import SceneReader

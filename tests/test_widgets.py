@@ -19,8 +19,8 @@ from matplotlib.backend_bases import MouseEvent
 from nbclient import NotebookClient
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.legends import IGNORE
-from eolab.data.legends.landcover import LANDCOVER
+from eolab.data.schemes import IGNORE
+from eolab.data.schemes.landcover import LANDCOVER
 from eolab.widgets import SeriesExplorer
 from eolab.widgets.views import views
 
@@ -198,9 +198,9 @@ def test_a_date_without_a_clear_pixel_is_drawn(series):
     assert "clear on 0 of 6 dates" in explorer.status.value
 
 
-def test_the_legend_comes_with_the_series(series):
-    series.attrs["legend"] = json.dumps(asdict(LANDCOVER))
-    assert SeriesExplorer(series).legend == LANDCOVER
+def test_the_class_scheme_comes_with_the_series(series):
+    series.attrs["class_scheme"] = json.dumps(asdict(LANDCOVER))
+    assert SeriesExplorer(series).scheme == LANDCOVER
 
 
 def test_bad_input_is_named(series):

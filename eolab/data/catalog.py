@@ -30,7 +30,7 @@ import yaml
 
 from eolab.core import workspace
 from eolab.core.errors import CatalogError, DataError, did_you_mean
-from eolab.data.readers import LAYOUTS
+from eolab.data.layouts import LAYOUTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ class DataEntry:
     Attributes:
         name: Its name in the catalogue.
         uri: Where it lives, as written: ``${VAR}`` is not resolved yet.
-        layout: Name of its published layout, a key of :data:`eolab.data.readers.LAYOUTS`.
+        layout: Name of its published layout, a key of :data:`eolab.data.layouts.LAYOUTS`.
         file: The catalogue that names it.
         root: Folder that a relative uri starts from.
         description: One sentence for people.

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data import features
-from eolab.data.readers.sen12flood import OPTICAL_BANDS
+from eolab.data import indices
+from eolab.data.layouts.sen12flood import OPTICAL_BANDS
 
 RADAR_FLOOR_DB = -35.0
 """Backscatter below it is noise: the noise equivalent sigma zero of Sentinel-1 IW is -22 dB or better, and
@@ -70,7 +70,7 @@ class Optical:
     """Channels of Sentinel-2.
 
     Args:
-        channels: Bands, and spectral indices of :data:`eolab.data.features.INDICES` such as "NDWI" and
+        channels: Bands, and spectral indices of :data:`eolab.data.indices.INDICES` such as "NDWI" and
             "MNDWI"; red, green and blue by default, as in the report.
         reference: As of :class:`Radar`.
 
@@ -100,7 +100,7 @@ class Optical:
         needed = (
             band
             for channel in self.channels
-            for band in ((channel,) if channel in OPTICAL_BANDS else features.INDICES[channel].bands)
+            for band in ((channel,) if channel in OPTICAL_BANDS else indices.INDICES[channel].bands)
         )
         return tuple(dict.fromkeys(needed))
 
@@ -113,7 +113,7 @@ class Optical:
         layers = [
             image.sel(band=channel, drop=True)
             if channel in OPTICAL_BANDS
-            else features.compute(channel, image)
+            else indices.compute(channel, image)
             for channel in self.channels
         ]
         arrays = [layer.transpose("time", "y", "x").values for layer in layers]
@@ -159,7 +159,7 @@ def dry_state(values: np.ndarray, reference: int) -> np.ndarray:
 
 def _indices() -> list[str]:
     """Return the names of the indices that the bands of the data set allow."""
-    return [name for name, index in features.INDICES.items() if set(index.bands) <= set(OPTICAL_BANDS)]
+    return [name for name, index in indices.INDICES.items() if set(index.bands) <= set(OPTICAL_BANDS)]
 
 
 def _checked(channels: Sequence[str], known: Sequence[str], what: str) -> tuple[str, ...]:

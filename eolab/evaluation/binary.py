@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import DataError
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.evaluation import metrics
 from eolab.evaluation.curves import PrecisionCurve, group_draws
 

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from eolab.core.errors import DataError
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.evaluation import metrics
 
 

@@ -1,7 +1,7 @@
 """Figures of the studies: maps, time series, scores, training.
 
 Each function draws into ``ax`` or into a new figure, changes no global setting, and returns the figure.
-Quantities carry their unit, classes the colours of their legend.
+Quantities carry their unit, classes the colours of their class scheme.
 """
 
 from eolab.plots.change import CHANGES, change_kinds, change_map, change_shares

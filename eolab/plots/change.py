@@ -10,13 +10,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eolab.data.legends import IGNORE, Legend
+from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.plots.geometry import as_map
 from eolab.plots.maps import draw_classes, legend_handles
 from eolab.plots.style import axes_of, figure_of, styled
 
 UNCHANGED, CORRECT, FALSE, MISSED, UNKNOWN, CHANGED = range(6)
-CHANGES = Legend(
+CHANGES = ClassScheme(
     name="Change",
     codes=(UNCHANGED, CORRECT, FALSE, MISSED, UNKNOWN, CHANGED),
     names=(

@@ -47,7 +47,7 @@ def acquisition_calendar(
     """Draw the images of each scene by their date: a line a scene, the sensor by marker, the label by colour.
 
     Args:
-        images: scene, sensor, date, flooded; result of :func:`eolab.data.readers.sen12flood.index`, or sample
+        images: scene, sensor, date, flooded; result of :func:`eolab.data.layouts.sen12flood.index`, or sample
             tables by sensor. Entries without a file are left out.
         scenes: Which scenes, 40 at most; as many unless told, evenly chosen.
         title: Title of the picture.
@@ -138,7 +138,7 @@ def scene_map(scenes: pd.DataFrame, regions: pd.Series, title: str = "") -> Figu
     """Draw where the scenes lie: all of them, and each of the six largest regions from near.
 
     Args:
-        scenes: Result of :func:`eolab.data.readers.sen12flood.scenes`: longitude and latitude in degrees,
+        scenes: Result of :func:`eolab.data.layouts.sen12flood.scenes`: longitude and latitude in degrees,
             published (the marker).
         regions: Region of each scene (the colour), see :func:`eolab.studies.flood.explore.regions`; beyond
             the six largest they are grey.
@@ -214,7 +214,7 @@ def scene_strip(
     colour of the label. Marks above the curves are the dates of all images, filled where one is drawn.
 
     Args:
-        series: By sensor, "S1", "S2" or both, what :func:`eolab.data.readers.sen12flood.read_series`
+        series: By sensor, "S1", "S2" or both, what :func:`eolab.data.layouts.sen12flood.read_series`
             returns: with VH in linear power, with B04, B03 and B02 in reflectance.
         probabilities: By name of the model: date and probability of each image; rows of other scenes are left
             out where there is a column scene.

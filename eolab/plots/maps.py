@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from eolab.core.errors import DataError, did_you_mean
-from eolab.data.legends import IGNORE, Legend
+from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.plots.geometry import as_map, show, thin
 from eolab.plots.style import axes_of, figure_of, panels, roomy, short, styled
 
@@ -178,57 +178,61 @@ def confidence_map(
     return index_map(percent, ax, label, "%", limits=(0, 100), cmap="cividis", title=title)
 
 
-def legend_handles(labels: np.ndarray, legend: Legend) -> list[Patch]:
+def legend_handles(labels: np.ndarray, scheme: ClassScheme) -> list[Patch]:
     """Return a legend entry for each class that a map has, and one for ignored pixels where there are any."""
     present = np.unique(np.asarray(labels))
     handles = [
-        Patch(facecolor=legend.colors[k], edgecolor="#555555", linewidth=0.5, label=short(legend.names[k]))
+        Patch(facecolor=scheme.colors[k], edgecolor="#555555", linewidth=0.5, label=short(scheme.names[k]))
         for k in present
-        if k < len(legend)
+        if k < len(scheme)
     ]
-    if (present >= len(legend)).any():
+    if (present >= len(scheme)).any():
         handles.append(Patch(facecolor=NODATA_COLOR, edgecolor="#555555", linewidth=0.5, label=UNKNOWN))
     return handles
 
 
-def draw_classes(ax: Axes, labels: xr.DataArray, legend: Legend) -> np.ndarray:
+def draw_classes(ax: Axes, labels: xr.DataArray, scheme: ClassScheme) -> np.ndarray:
     """Draw a class map; return the pixels drawn."""
     pixels = np.asarray(thin(labels))
-    colors, norm = legend.colormap()
+    colors, norm = scheme.colormap()
     ax.set_facecolor(NODATA_COLOR)
-    show(ax, labels, np.ma.masked_greater_equal(pixels, len(legend)), cmap=colors, norm=norm)
+    show(ax, labels, np.ma.masked_greater_equal(pixels, len(scheme)), cmap=colors, norm=norm)
     return pixels
 
 
 @styled
 def class_map(
-    labels: Any, legend: Legend, ax: Axes | None = None, title: str = "", like: xr.DataArray | None = None
+    labels: Any,
+    scheme: ClassScheme,
+    ax: Axes | None = None,
+    title: str = "",
+    like: xr.DataArray | None = None,
 ) -> Figure:
     """Draw a map of classes with the legend of those that it has, beside it.
 
     Args:
         labels: (y, x) uint8 class indices; 255 is drawn grey.
-        legend: The classes.
+        scheme: The classes.
         ax: Where to draw.
         title: Title of the picture.
         like: Map whose coordinates a plain array takes.
     """
     ax = axes_of(ax, 6.6, 4.8)
-    pixels = draw_classes(ax, as_map(labels, like), legend)
-    ax.legend(handles=legend_handles(pixels, legend), loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    pixels = draw_classes(ax, as_map(labels, like), scheme)
+    ax.legend(handles=legend_handles(pixels, scheme), loc="upper left", bbox_to_anchor=(1.01, 1.0))
     ax.set_title(title)
     return figure_of(ax)
 
 
 @styled
 def compare_maps(
-    maps: Sequence[tuple[str, Any]], legend: Legend, columns: int = 3, like: xr.DataArray | None = None
+    maps: Sequence[tuple[str, Any]], scheme: ClassScheme, columns: int = 3, like: xr.DataArray | None = None
 ) -> Figure:
     """Draw maps of the same classes side by side with one legend.
 
     Args:
         maps: Titles and class maps (y, x).
-        legend: The classes.
+        scheme: The classes.
         columns: Panels in a row.
         like: Map whose coordinates plain arrays take; the first map with coordinates unless given.
     """
@@ -237,11 +241,11 @@ def compare_maps(
     figure, axes = panels(len(maps), columns, 3.9, 3.9, sharex=True, sharey=True)
     seen = []
     for ax, (title, labels) in zip(axes, maps, strict=True):
-        seen.append(np.unique(draw_classes(ax, as_map(labels, like), legend)))
+        seen.append(np.unique(draw_classes(ax, as_map(labels, like), scheme)))
         ax.set_title(title)
         ax.label_outer()
     roomy(figure)
-    handles = legend_handles(np.concatenate(seen), legend)
+    handles = legend_handles(np.concatenate(seen), scheme)
     longest = max(len(str(handle.get_label())) for handle in handles)
     fitting = int(figure.get_figwidth() / (0.45 + 0.085 * longest))  # inches of a mark and of a letter
     columns = max(1, min(len(handles), 6, fitting))

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eolab.data.legends import Legend
+from eolab.data.schemes import ClassScheme
 from eolab.plots.maps import NODATA_COLOR, legend_handles, stretched_alike
 from eolab.plots.style import short, styled
 
@@ -19,26 +19,26 @@ SIDE = 1.75  # inches of a patch
 
 @styled
 def patch_maps(
-    colours: np.ndarray, maps: Mapping[str, np.ndarray], legend: Legend, titles: Sequence[str]
+    colours: np.ndarray, maps: Mapping[str, np.ndarray], scheme: ClassScheme, titles: Sequence[str]
 ) -> Figure:
     """Draw patches in true colour above maps of their classes, with one legend.
 
     Args:
         colours: (N, H, W, 3) red, green and blue; all with the same limits.
         maps: Class indices (N, H, W) by what they are; 255 is drawn grey.
-        legend: The classes.
+        scheme: The classes.
         titles: Of the patches.
     """
-    colors, norm = legend.colormap()
+    colors, norm = scheme.colormap()
     figure, axes = _grid(1 + len(maps), len(colours))
     _true_colour(axes[0], colours, titles)
     axes[0, 0].set_ylabel("True colour")
     for row, (name, found) in zip(axes[1:], maps.items(), strict=True):
         for ax, pixels in zip(row, found, strict=True):
             ax.set_facecolor(NODATA_COLOR)
-            ax.imshow(np.ma.masked_greater_equal(pixels, len(legend)), cmap=colors, norm=norm)
+            ax.imshow(np.ma.masked_greater_equal(pixels, len(scheme)), cmap=colors, norm=norm)
         row[0].set_ylabel(textwrap.fill(name, 18))
-    handles = legend_handles(np.concatenate([found.ravel() for found in maps.values()]), legend)
+    handles = legend_handles(np.concatenate([found.ravel() for found in maps.values()]), scheme)
     columns = max(1, int(len(colours) * SIDE / 2.7))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
     return figure

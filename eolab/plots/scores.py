@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from eolab.data.legends import Legend
+from eolab.data.schemes import ClassScheme
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, short, styled
 
 Normalise = Literal["truth", "prediction", "none"]
@@ -24,7 +24,7 @@ GROUPS = {"against": "Against the {}", "level": "Per {}", "among": "{}"}
 @styled
 def confusion(
     matrix: np.ndarray,
-    legend: Legend,
+    scheme: ClassScheme,
     normalise: Normalise = "truth",
     ax: Axes | None = None,
     title: str = "",
@@ -33,7 +33,7 @@ def confusion(
 
     Args:
         matrix: (K, K) counts, truth in rows, prediction in columns.
-        legend: The classes.
+        scheme: The classes.
         normalise: ``"truth"``: percent of each row (recall on the diagonal); ``"prediction"``: percent of
             each column (precision on the diagonal); ``"none"``: counts.
         ax: Where to draw.
@@ -54,7 +54,7 @@ def confusion(
             text = f"{number:.0f}" if number >= 1 or normalise == "none" else "<1"
             color = "white" if number > 0.55 * top else "black"
             ax.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
-    names = [short(legend.names[k]) for k in kept]
+    names = [short(scheme.names[k]) for k in kept]
     supports = [f"{name} ({int(n):,})" for name, n in zip(names, counts.sum(1), strict=True)]
     ax.set_xticks(range(size), names, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(size), supports)

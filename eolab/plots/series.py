@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eolab.data.legends import IGNORE, Legend
+from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
 
 
@@ -96,14 +96,14 @@ def _room(times: np.ndarray) -> tuple[np.datetime64, np.datetime64]:
     return times.min() - margin, times.max() + margin
 
 
-def class_statistics(values: xr.DataArray, valid: Any, labels: Any, legend: Legend) -> pd.DataFrame:
+def class_statistics(values: xr.DataArray, valid: Any, labels: Any, scheme: ClassScheme) -> pd.DataFrame:
     """Return median and quartiles of each class at each date.
 
     Args:
         values: One quantity with a time and any other dims, such as (time, y, x) or (sample, time).
         valid: bool with the same dims (a DataArray) or in the order (…, time): True where observed.
         labels: Class indices over the other dims in their order; 255 is left out.
-        legend: The classes.
+        scheme: The classes.
 
     Returns:
         Columns class (name), time, q25, median, q75, count; a row a class and date with observations.
@@ -114,13 +114,13 @@ def class_statistics(values: xr.DataArray, valid: Any, labels: Any, legend: Lege
     seen = np.asarray(valid, bool).reshape(table.shape) & np.isfinite(table)
     classes = np.asarray(labels).ravel()
     rows = []
-    for index in np.unique(classes[(classes != IGNORE) & (classes < len(legend))]):
+    for index in np.unique(classes[(classes != IGNORE) & (classes < len(scheme))]):
         of_class = classes == index
         for column, time in enumerate(values["time"].to_numpy()):
             found = table[of_class & seen[:, column], column]
             if found.size:
                 quartiles = np.percentile(found, (25, 50, 75))
-                rows.append((legend.names[index], pd.Timestamp(time), *quartiles, found.size))
+                rows.append((scheme.names[index], pd.Timestamp(time), *quartiles, found.size))
     return pd.DataFrame(rows, columns=["class", "time", "q25", "median", "q75", "count"])
 
 
@@ -133,26 +133,26 @@ def _curve(ax: Axes, rows: pd.DataFrame, x: str, color: str, label: str | None =
 
 @styled
 def class_curves(
-    table: pd.DataFrame, legend: Legend, label: str, classes: Sequence[str] = (), columns: int = 4
+    table: pd.DataFrame, scheme: ClassScheme, label: str, classes: Sequence[str] = (), columns: int = 4
 ) -> Figure:
     """Draw the median and interquartile band of each class by date, a panel a class.
 
     Args:
         table: Result of :func:`class_statistics`.
-        legend: The classes.
+        scheme: The classes.
         label: What the values are, with their unit.
         classes: Names of the classes to draw; all in the table unless told.
         columns: Panels in a row.
     """
     present = set(table["class"])
-    names = [name for name in (classes or legend.names) if name in present]
+    names = [name for name in (classes or scheme.names) if name in present]
     figure, axes = panels(len(names), columns, 2.75, 2.0, sharex=True, sharey=True)
     for ax, name in zip(axes, names, strict=True):
         for other in names:
             rows = table[table["class"] == other]
             ax.plot(rows["time"], rows["median"], color="#d0d0d0", linewidth=0.7, zorder=1)
         rows = table[table["class"] == name]
-        _curve(ax, rows, "time", legend.colors[legend.names.index(name)])
+        _curve(ax, rows, "time", scheme.colors[scheme.names.index(name)])
         ax.set_title(name)
         ax.grid(True)
         date_axis(ax, 5)

@@ -12,7 +12,7 @@ import pandas as pd
 import tifffile
 from rasterio.crs import CRS
 
-from eolab.data.legends.bigearthnet import CLASSES_43, class_set
+from eolab.data.schemes.bigearthnet import CLASSES_43, class_set
 from eolab.synthetic.bigearthnet_places import PATCH_M, radar_product, radar_time
 from eolab.synthetic.bigearthnet_plan import Patch
 

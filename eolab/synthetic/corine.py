@@ -11,9 +11,9 @@ from affine import Affine
 from rasterio.warp import transform as warp
 from scipy.ndimage import distance_transform_edt, gaussian_filter, label
 
-from eolab.data.legends import IGNORE
-from eolab.data.legends.corine import CORINE
-from eolab.data.legends.landcover import CORINE_TO_UPDATE
+from eolab.data.schemes import IGNORE
+from eolab.data.schemes.corine import CORINE
+from eolab.data.schemes.landcover import CORINE_TO_UPDATE
 from eolab.synthetic.landscape import (
     ANNUAL,
     BROADLEAVES,
@@ -33,7 +33,7 @@ CELL_M = 100
 NODATA = -128
 MMU_CELLS = 25
 _HAND = 0.8  # how far, in cells, the mapper looks beside a cell
-# Level-3 code of each class where nothing else is said, in the order of the legend.
+# Level-3 code of each class where nothing else is said, in the order of the class scheme.
 _CODES = (112, 231, 211, 212, 131, 332, 331, 311, 312, 324, 512, 335)
 _MIXED_FOREST, _CULTIVATION_PATTERNS, _FARMLAND_NATURAL = 313, 242, 243
 _DOMINANT = 0.60  # share of a patch that its class must cover, else the patch is mixed

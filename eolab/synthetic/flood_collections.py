@@ -1,7 +1,7 @@
 """The other published tree of SEN12-FLOOD: the scenes of the lists laid out as collections of items (STAC).
 
 Radiant MLHub and Source Cooperative have a folder a scene, sensor and date, another for its label, and no
-orbit; see :mod:`eolab.data.readers.sen12flood_stac`.
+orbit; see :mod:`eolab.data.layouts.sen12flood_stac`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from affine import Affine
 
 from eolab.core.errors import ParameterError
 from eolab.core.progress import track
-from eolab.data.legends import IGNORE
-from eolab.data.legends.landcover import LANDCOVER
+from eolab.data.schemes import IGNORE
+from eolab.data.schemes.landcover import LANDCOVER
 from eolab.synthetic import folders
 from eolab.synthetic.calendar import CRS, LATITUDE, LONGITUDE, ORIGIN, Pass, plan
 from eolab.synthetic.clouds import classify, cover_with, make_sky
@@ -127,7 +127,7 @@ def _write_maps(folder: Path, land: Landscape) -> dict[str, Any]:
 
 
 def _write_classes(path: Path, cover: Array) -> None:
-    """Write class indices as GeoTIFF with the legend's colours."""
+    """Write class indices as GeoTIFF with the colours of the class scheme."""
     colors = {
         index: (int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16), 255)
         for index, color in enumerate(LANDCOVER.colors)

@@ -14,7 +14,7 @@ from eolab.synthetic.terrain import MARGIN_PX, Site, Terrain, make_terrain
 Array = np.ndarray
 
 URBAN, GRASS, CEREALS, ANNUAL, MINERAL, ROCKS, SAND, BROADLEAVES, CONIFERS, SHRUB, LAKE, SNOW = range(12)
-"""Index of each class in :data:`eolab.data.legends.landcover.LANDCOVER`."""
+"""Index of each class in :data:`eolab.data.schemes.landcover.LANDCOVER`."""
 
 # Vertical zones from the top: upper and lower class, and the share of the scene of each.
 _ZONES = (

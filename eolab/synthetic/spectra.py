@@ -52,7 +52,7 @@ class Season:
     spread: float
 
 
-# B01, B02, B03, B04, B05, B06, B07, B08, B8A, B09, B11, B12 in 1/1000, in the order of the legend.
+# B01, B02, B03, B04, B05, B06, B07, B08, B8A, B09, B11, B12 in 1/1000, in the order of the class scheme.
 _DORMANT = (
     (70, 88, 108, 124, 140, 164, 178, 190, 200, 198, 228, 192),  # Urban
     (30, 42, 66, 80, 112, 168, 192, 204, 218, 216, 242, 160),  # Grass

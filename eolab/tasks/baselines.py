@@ -35,7 +35,7 @@ from sklearn.svm import SVC
 
 from eolab.core import files
 from eolab.core.errors import DataError, ParameterError, did_you_mean
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 
 Inputs = Mapping[str, Any]
 T = TypeVar("T")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.data.store import Store, days
 
 Inputs = dict[str, np.ndarray]

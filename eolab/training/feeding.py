@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.training.batches import StoreBatches, weight_table
 
 ClassWeights = Mapping[int, float] | Literal["balanced"] | None

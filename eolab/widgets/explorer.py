@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from eolab import plots
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.legends import Legend, legend_of
+from eolab.data.schemes import ClassScheme, scheme_of
 from eolab.plots.geometry import extent
 from eolab.plots.style import roomy
 from eolab.widgets.canvas import headless, interactive_canvas, quiet_when_headless
@@ -56,14 +56,14 @@ class SeriesExplorer(Panel):
     """
 
     def __init__(
-        self, series: xr.Dataset, legend: Legend | None = None, date: int | None = None, view: str = ""
+        self, series: xr.Dataset, scheme: ClassScheme | None = None, date: int | None = None, view: str = ""
     ) -> None:
         """Make the panel.
 
         Args:
             series: ``image (time, band, y, x)``, lazy or not, ``clear (time, y, x)`` bool and, where known,
                 ``label (y, x)`` class indices.
-            legend: The classes of ``label``; those that the series' attributes hold unless given.
+            scheme: The classes of ``label``; those that the series' attributes hold unless given.
             date: Number of the first date shown; the clearest one unless told.
             view: Title of the first view; the first that the series has unless told.
 
@@ -72,7 +72,7 @@ class SeriesExplorer(Panel):
             ParameterError: If there is no such view.
         """
         self.reader = SeriesReader(series)
-        self.legend = legend or (legend_of(series) if "legend" in series.attrs else None)
+        self.scheme = scheme or (scheme_of(series) if "class_scheme" in series.attrs else None)
         self.label = np.asarray(series["label"]) if "label" in series else None
         if view and view not in self.reader.views:
             raise ParameterError(f"The series has no view {view!r}: {did_you_mean(view, self.reader.views)}")
@@ -200,9 +200,9 @@ class SeriesExplorer(Panel):
         if self.label is None:
             return ""
         index = int(self.label[int(self.row.value), int(self.col.value)])
-        if self.legend is None:
+        if self.scheme is None:
             return f"class {index}"
-        return self.legend.names[index] if index < len(self.legend) else "no label"
+        return self.scheme.names[index] if index < len(self.scheme) else "no label"
 
     def describe_pixel(self) -> str:
         """Return where the pixel lies, its class, and on how many dates it was seen."""

@@ -57,7 +57,7 @@ class MaskDemo(Panel):
         Args:
             predict: From what `prepare` returns to the probability of a landslide (H, W).
             patches: Images (H, W, 14) by name, in the order of
-                :data:`eolab.data.readers.landslide4sense.BANDS`, or functions that return one.
+                :data:`eolab.data.layouts.landslide4sense.BANDS`, or functions that return one.
             prepare: From an image (H, W, 14) to what `predict` takes; the image itself unless given.
             pixel_area_m2: Area of a pixel; files with a CRS have their own.
             threshold: Where the slider starts.

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from eolab import plots
 from eolab.core.errors import DataError, ParameterError, did_you_mean
-from eolab.data.readers.landslide4sense import BANDS, open_patch
+from eolab.data.layouts.landslide4sense import BANDS, open_patch
 from eolab.plots.masks import PREDICTED, outline, stretched
 from eolab.plots.style import roomy
 

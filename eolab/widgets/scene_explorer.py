@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from eolab import plots
 from eolab.core.errors import EolabError, ParameterError, did_you_mean
-from eolab.data.readers import sen12flood as reader
+from eolab.data.layouts import sen12flood as reader
 from eolab.data.sensors import Optical, Radar
 from eolab.plots.maps import NODATA_COLOR
 from eolab.plots.style import GREY, OKABE_ITO, figure_of, roomy
@@ -66,7 +66,7 @@ class SceneReader:
 
     Args:
         root: Folder of the data set.
-        images: Result of :func:`eolab.data.readers.sen12flood.index`, or rows of it; those without a file
+        images: Result of :func:`eolab.data.layouts.sen12flood.index`, or rows of it; those without a file
             are left out.
         size: Rows and columns that images are read at.
         min_valid: Smallest share of pixels with a value of an image that is shown.
@@ -165,7 +165,7 @@ class SceneExplorer(Panel):
 
         Args:
             source: Folder of the data set, or a reader.
-            images: Result of :func:`eolab.data.readers.sen12flood.index`; read from the folder unless given.
+            images: Result of :func:`eolab.data.layouts.sen12flood.index`; read from the folder unless given.
             scene: Name of the scene to begin with.
 
         Raises:

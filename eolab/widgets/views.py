@@ -13,7 +13,7 @@ import xarray as xr
 
 from eolab import plots
 from eolab.core.errors import DataError
-from eolab.data import features
+from eolab.data import indices
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class View:
     def of(self, image: xr.DataArray) -> xr.DataArray:
         """Return what is drawn from an image that has the bands: three bands, or one quantity."""
         if self.kind == "index":
-            return features.compute(self.title, image)
+            return indices.compute(self.title, image)
         if self.kind == "band":
             quantity = image.sel(band=self.bands[0], drop=True).rename(self.title)
             quantity.attrs = dict(image.attrs)
@@ -63,7 +63,7 @@ def views(bands: Sequence[str]) -> dict[str, View]:
         for choice in choices:
             if set(choice) <= set(bands):
                 found.setdefault(title, View(title, choice, "rgb"))
-    for name, index in features.INDICES.items():
+    for name, index in indices.INDICES.items():
         if set(index.bands) <= set(bands) and name not in bands:
             found[name] = View(name, index.bands, "index")
     return found | {band: View(band, (band,), "band") for band in bands}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eolab.data import features
+from eolab.data import indices
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.data.preprocess.composites import REDUCERS, composite
 from eolab.data.preprocess.gaps import METHODS, fill_gaps
@@ -52,7 +52,7 @@ class Recipe:
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         for name in self.indices:
-            features.index(name)
+            indices.index(name)
         for name, known in (("reducer", REDUCERS), ("fill", METHODS)):
             value = getattr(self, name)
             if value not in known:
@@ -78,7 +78,7 @@ class Recipe:
         self._check(series)
         ordered = series[["image", "clear"]].sortby("time")
         wanted = self.bands or tuple(map(str, series["band"].to_numpy()))
-        needed = (*wanted, *(band for band in features.bands_for(self.indices) if band not in wanted))
+        needed = (*wanted, *(band for band in indices.bands_for(self.indices) if band not in wanted))
         image, valid = composite(
             ordered["image"].sel(band=list(needed)),
             ordered["clear"],
@@ -88,7 +88,7 @@ class Recipe:
             self.end,
         )
         if self.indices:
-            image = features.append(image, self.indices).sel(band=[*wanted, *self.indices])
+            image = indices.append(image, self.indices).sel(band=[*wanted, *self.indices])
             valid = (valid & image.notnull().all("band")).assign_attrs(valid.attrs)
             image = image.where(valid)
         if self.fill != "none":
@@ -125,7 +125,7 @@ class Recipe:
     def _check(self, series: xr.Dataset) -> None:
         """Refuse a series without the recipe's bands or with another pixel size."""
         known = [str(band) for band in series["band"].to_numpy()]
-        for band in (*self.bands, *features.bands_for(self.indices)):
+        for band in (*self.bands, *indices.bands_for(self.indices)):
             if band not in known:
                 raise ParameterError(
                     f"The recipe needs the band {band}, which the series does not have: read it too "

@@ -28,7 +28,7 @@ class Store:
         path: Its folder.
         table: Sample table, one row a sample, in the order of the arrays.
         arrays_spec: Array specifications by name.
-        metadata: What `write_store` was given: coords, legend, recipe, provenance.
+        metadata: What `write_store` was given: coords, class scheme, recipe, provenance.
         fingerprint: What `write_store` was given.
     """
 

@@ -16,7 +16,7 @@ precision … iou     one value a class: TP / (TP + FP), TP / (TP + FN), 2 TP / 
 =================== ===========================================================================
 """
 
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.evaluation.metrics.counting import chunks, confusion, confusions
 from eolab.evaluation.metrics.resampling import (
     Interval,

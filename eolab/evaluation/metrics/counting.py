@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eolab.core.errors import DataError
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 
 PIXELS_AT_ONCE = 1 << 22  # pixels held as integers of eight bytes: 32 MB an array
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.evaluation.metrics.counting import confusion, count_classes, labelled
 from eolab.evaluation.metrics.statistics import CLASS_WISE, batch_mean, statistic_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eolab.core.errors import DataError
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.evaluation import metrics
 
 

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from eolab.core.errors import DataError, ParameterError, did_you_mean
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.models.layers import Normalize, Seeds
 from eolab.models.segmentation.convolutions import batch_norm
 

@@ -5,12 +5,12 @@ For a model of pixel series, with a scene that is read as it is needed::
     predictor = prediction.load(run_folder)
     read = landcover.window_reader(series, recipe)       # read(row, col, height, width) -> dict of arrays
     grid = Grid(series.sizes["y"], series.sizes["x"], series.rio.transform(), series.rio.crs)
-    predict_map(per_pixel(predictor), read, grid, run.path("map.tif"), legend)
+    predict_map(per_pixel(predictor), read, grid, run.path("map.tif"), scheme)
 
 For a network of images that answers every some pixels (:mod:`eolab.models.patches.dense`)::
 
     images = ImageWindows(predictor, read, grid, positions)
-    predict_map(images, images.read, grid, run.path("map.tif"), legend, window=1024)
+    predict_map(images, images.read, grid, run.path("map.tif"), scheme, window=1024)
 """
 
 from eolab.prediction.mapping.grid import Grid, Window, windows

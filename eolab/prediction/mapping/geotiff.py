@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 
 from eolab.core.errors import DataError
 from eolab.core.files import write_atomically
-from eolab.data.legends import IGNORE, Legend
+from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.prediction.mapping.grid import Grid, Window
 
 BANDS = ("class", "confidence")
@@ -25,7 +25,7 @@ MAX_TILE = 512  # side of the file's tiles, pixels
 def write(
     path: Path,
     grid: Grid,
-    legend: Legend,
+    scheme: ClassScheme,
     blocks: Iterable[tuple[Window, np.ndarray]],
     block: int,
     tags: dict[str, str],
@@ -33,12 +33,12 @@ def write(
     """Write a map block by block, check it, and put it in its place in one step.
 
     The class names stand in GDAL's category names (``<path>.aux.xml``, which QGIS and GDAL read), and with
-    codes and colours as JSON in the tag ``legend``.
+    codes and colours as JSON in the tag ``classes``.
 
     Args:
         path: The GeoTIFF.
         grid: Its grid.
-        legend: Its classes.
+        scheme: Its classes.
         blocks: Windows with their pixels uint8 (2, height, width): class index and confidence in percent.
         block: Side of the blocks, a multiple of 16.
         tags: Further tags of the file.
@@ -67,7 +67,7 @@ def write(
     checks = []
     try:
         with rasterio.open(temporary, "w", **profile) as file:
-            _describe(file, legend, tags)
+            _describe(file, scheme, tags)
             for window, pixels in blocks:
                 file.write(pixels, window=_rasterio_window(window))
                 checks.append((window, _checksum(pixels)))
@@ -75,7 +75,7 @@ def write(
             for window, checksum in checks:
                 if _checksum(file.read(window=_rasterio_window(window))) != checksum:
                     raise DataError("other pixels than were written")
-        write_atomically(path.with_name(path.name + ".aux.xml"), _category_names(legend).encode())
+        write_atomically(path.with_name(path.name + ".aux.xml"), _category_names(scheme).encode())
         temporary.replace(path)
     except (RasterioError, DataError) as error:
         raise DataError(
@@ -86,26 +86,26 @@ def write(
         temporary.unlink(missing_ok=True)
 
 
-def _describe(file: rasterio.io.DatasetWriter, legend: Legend, tags: dict[str, str]) -> None:
+def _describe(file: rasterio.io.DatasetWriter, scheme: ClassScheme, tags: dict[str, str]) -> None:
     """Set colour table, band names and tags."""
-    colors = {index: (*bytes.fromhex(color[1:]), 255) for index, color in enumerate(legend.colors)}
+    colors = {index: (*bytes.fromhex(color[1:]), 255) for index, color in enumerate(scheme.colors)}
     file.write_colormap(1, {**colors, IGNORE: (0, 0, 0, 0)})
     for band, name in enumerate(BANDS, start=1):
         file.set_band_description(band, name)
     table = [
         {"index": index, "code": code, "name": name, "color": color}
         for index, (code, name, color) in enumerate(
-            zip(legend.codes, legend.names, legend.colors, strict=True)
+            zip(scheme.codes, scheme.names, scheme.colors, strict=True)
         )
     ]
-    file.update_tags(1, legend_name=legend.name, legend=json.dumps(table), units="class index")
+    file.update_tags(1, class_scheme=scheme.name, classes=json.dumps(table), units="class index")
     file.update_tags(2, units="percent")
     file.update_tags(**tags)
 
 
-def _category_names(legend: Legend) -> str:
+def _category_names(scheme: ClassScheme) -> str:
     """Return GDAL's side-car file with the names of the classes."""
-    names = "".join(f"<Category>{escape(name)}</Category>" for name in legend.names)
+    names = "".join(f"<Category>{escape(name)}</Category>" for name in scheme.names)
     band = f'<PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand>'
     return f"<PAMDataset>{band}</PAMDataset>\n"
 

@@ -25,7 +25,7 @@ class ImageWindows:
 
     Example:
         >>> images = ImageWindows(prediction.load(network, output="probabilities"), read, grid, places)
-        >>> predict_map(images, images.read, grid, "map.tif", legend, window=1024)
+        >>> predict_map(images, images.read, grid, "map.tif", scheme, window=1024)
 
     Args:
         predictor: From arrays (1, H, W, …) to answers (1, h, w, K) at positions.

@@ -21,7 +21,7 @@ class Parts:
     """A folder with one file per finished block, ``<map>.parts`` beside the map.
 
     A block's file appears in one step when the block is done, so whatever is there is whole. Blocks of other
-    settings (another grid, model or legend) are thrown away with a warning.
+    settings (another grid, model or class scheme) are thrown away with a warning.
 
     Args:
         path: The map.

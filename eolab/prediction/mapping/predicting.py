@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 
 from eolab.core import progress as progress_lines
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.legends import IGNORE, Legend
+from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.prediction.mapping import geotiff
 from eolab.prediction.mapping.grid import Grid, Window, weights, windows
 from eolab.prediction.mapping.parts import Parts
@@ -30,7 +30,7 @@ def predict_map(
     read_window: ReadWindow,
     grid: Grid,
     path: str | Path,
-    legend: Legend,
+    scheme: ClassScheme,
     *,
     window: int = 256,
     overlap: int = 0,
@@ -42,7 +42,7 @@ def predict_map(
 ) -> Path:
     """Predict the class of every pixel of a scene and write a GeoTIFF.
 
-    Band 1 is the class index (uint8, 255 nodata, with the legend's colours and names), band 2 the probability
+    Band 1 is the class index (uint8, 255 nodata, with the scheme's colours and names), band 2 the probability
     of that class in percent (0 to 100, 255 nodata). Overlapping windows are blended: their probabilities are
     averaged with weights that fall off towards each window's rim, so no seams show.
 
@@ -58,7 +58,7 @@ def predict_map(
             them ``nodata`` (h, w) bool where the scene has gaps.
         grid: Grid of the scene and of the map.
         path: The GeoTIFF to write; replaced if it exists.
-        legend: Classes, in the order of the probabilities.
+        scheme: Classes, in the order of the probabilities.
         window: Side of the windows in pixels.
         overlap: Pixels that neighbouring windows share; 0 is right for models of single pixels.
         block: Side of a block in pixels, a multiple of 16.
@@ -71,7 +71,7 @@ def predict_map(
         The path.
 
     Raises:
-        ParameterError: If window, overlap or block cannot be, or the model's classes are not the legend's.
+        ParameterError: If window, overlap or block cannot be, or the model's classes are not the scheme's.
         DataError: If arrays have another shape than the window, a probability is not a number, or the disk
             is full.
     """
@@ -80,17 +80,17 @@ def predict_map(
         raise ParameterError(f"block is {block}: give a multiple of {TILE_STEP} pixels.")
     lattice = windows(grid, window, overlap)
     known = {"given": dict(fingerprint or {}), "predict": getattr(predict, "fingerprint", None)}
-    settings = _settings(grid, legend, window, overlap, block) | {"model": known}
+    settings = _settings(grid, scheme, window, overlap, block) | {"model": known}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         parts = Parts(path, settings, resume and any(known.values()))
-        work = _Work(predict, read_window, legend, overlap)
+        work = _Work(predict, read_window, scheme, overlap)
         blocks = windows_of_blocks(grid, block)
         for area in progress_lines.track(blocks, f"map {path.name}", unit="block", progress=progress):
             if not parts.has(area):
                 parts.save(area, work.block(area, lattice))
         done = ((area, parts.load(area)) for area in blocks)
-        geotiff.write(path, grid, legend, done, block, {**(tags or {}), "software": "eolab"})
+        geotiff.write(path, grid, scheme, done, block, {**(tags or {}), "software": "eolab"})
         parts.remove()
     except OSError as error:
         if error.errno not in DISK_FULL:
@@ -146,25 +146,25 @@ def windows_of_blocks(grid: Grid, block: int) -> list[Window]:
     ]
 
 
-def _settings(grid: Grid, legend: Legend, window: int, overlap: int, block: int) -> dict[str, Any]:
+def _settings(grid: Grid, scheme: ClassScheme, window: int, overlap: int, block: int) -> dict[str, Any]:
     """Return what finished blocks depend on, as JSON values."""
     crs = None if grid.crs is None else CRS.from_user_input(grid.crs).to_wkt()
     place = {"size": [grid.height, grid.width], "transform": list(grid.transform), "crs": crs}
-    classes = {"codes": list(legend.codes), "names": list(legend.names), "colors": list(legend.colors)}
-    return {"grid": place, "legend": classes, "window": window, "overlap": overlap, "block": block}
+    classes = {"codes": list(scheme.codes), "names": list(scheme.names), "colors": list(scheme.colors)}
+    return {"grid": place, "class_scheme": classes, "window": window, "overlap": overlap, "block": block}
 
 
 class _Work:
     """Predicts blocks; keeps the windows that the next block in the row needs again."""
 
-    def __init__(self, predict: Predict, read_window: ReadWindow, legend: Legend, overlap: int) -> None:
+    def __init__(self, predict: Predict, read_window: ReadWindow, scheme: ClassScheme, overlap: int) -> None:
         self.predict, self.read_window = predict, read_window
-        self.legend, self.overlap = legend, overlap
+        self.scheme, self.overlap = scheme, overlap
         self.kept: dict[Window, tuple[np.ndarray, np.ndarray]] = {}
 
     def block(self, area: Window, lattice: list[Window]) -> np.ndarray:
         """Return class index and confidence of a block, uint8 (2, height, width)."""
-        total = np.zeros((area.height, area.width, len(self.legend)), np.float32)  # (H, W, K)
+        total = np.zeros((area.height, area.width, len(self.scheme)), np.float32)  # (H, W, K)
         weight = np.zeros((area.height, area.width, 1), np.float32)  # (H, W, 1)
         for window, probabilities, seen in self._predicted(area, lattice):
             common = window.intersect(area)
@@ -199,17 +199,17 @@ class _Work:
                 f"The nodata mask of window {tuple(window)} has shape {seen.shape}, expected {shape}."
             )
         if not seen.any():
-            return np.zeros((*shape, len(self.legend)), np.float32), seen
+            return np.zeros((*shape, len(self.scheme)), np.float32), seen
         found = np.asarray(self.predict(inputs))  # (h, w, K)
         if found.shape[:2] != shape or found.ndim != 3:
             raise DataError(
                 f"The model gave an array of shape {found.shape} for window {tuple(window)}: "
-                f"expected (height, width, classes) = {(*shape, len(self.legend))}."
+                f"expected (height, width, classes) = {(*shape, len(self.scheme))}."
             )
-        if found.shape[2] != len(self.legend):
+        if found.shape[2] != len(self.scheme):
             raise ParameterError(
-                f"The model gives {found.shape[2]} classes, the legend {self.legend.name!r} has "
-                f"{len(self.legend)}: use the legend that the model was trained with."
+                f"The model gives {found.shape[2]} classes, the class scheme {self.scheme.name!r} has "
+                f"{len(self.scheme)}: use the scheme that the model was trained with."
             )
         if not np.isfinite(found[seen]).all():
             raise DataError(

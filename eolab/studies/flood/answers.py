@@ -15,7 +15,7 @@ import pandas as pd
 
 from eolab import evaluation
 from eolab.core.errors import DataError
-from eolab.data.readers.sen12flood import SENSORS
+from eolab.data.layouts.sen12flood import SENSORS
 from eolab.studies.flood.timelines import NO_ROW, Timeline
 
 COLUMNS = ["scene", "step", "date", "flooded", "probability", *SENSORS, "padded"]

@@ -33,7 +33,7 @@ from sklearn.preprocessing import StandardScaler
 
 from eolab import evaluation
 from eolab.core.errors import DataError, ParameterError, did_you_mean
-from eolab.data.readers.sen12flood import SENSORS
+from eolab.data.layouts.sen12flood import SENSORS
 from eolab.studies.flood.answers import choose_threshold, held
 from eolab.studies.flood.image_tables import statistic_columns
 from eolab.studies.flood.timelines import Timeline

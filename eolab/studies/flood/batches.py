@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from eolab.core.errors import ParameterError
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.studies.flood.timelines import Timeline, padded, padded_labels
 from eolab.studies.flood.views import SensorView
 from eolab.training.batches import weight_table

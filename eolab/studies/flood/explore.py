@@ -10,7 +10,7 @@ import xarray as xr
 
 from eolab import evaluation
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.readers.sen12flood import SENSORS, of_scene, read_series
+from eolab.data.layouts.sen12flood import SENSORS, of_scene, read_series
 
 SHARES = ("dark", "water", "bright")
 # Counted in the complete published lists; see the reader's tests.
@@ -37,7 +37,7 @@ def facts(images: pd.DataFrame) -> pd.DataFrame:
     """Return the lists in numbers: fact, here, published.
 
     Args:
-        images: Result of :func:`eolab.data.readers.sen12flood.index`.
+        images: Result of :func:`eolab.data.layouts.sen12flood.index`.
     """
     split = images.groupby("scene")["published"].first()
     s1, s2 = (images[images["sensor"] == sensor] for sensor in SENSORS)
@@ -76,7 +76,7 @@ def regions(scenes: pd.DataFrame, apart_deg: float = 1.5) -> pd.Series:
     """Return the region of each scene: scenes of one region lie in a chain, each near the next.
 
     Args:
-        scenes: Result of :func:`eolab.data.readers.sen12flood.scenes`.
+        scenes: Result of :func:`eolab.data.layouts.sen12flood.scenes`.
         apart_deg: Scenes further apart than this in degrees belong to different regions.
 
     Returns:
@@ -133,7 +133,7 @@ def pictures(
 
     Args:
         root: Folder of the data set.
-        images: Result of :func:`eolab.data.readers.sen12flood.index`.
+        images: Result of :func:`eolab.data.layouts.sen12flood.index`.
         scene: Its name.
         size: Rows and columns.
 

@@ -13,7 +13,7 @@ import pandas as pd
 from eolab import models, training
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.core.progress import track
-from eolab.data.readers.sen12flood import SENSORS
+from eolab.data.layouts.sen12flood import SENSORS
 from eolab.studies.flood.answers import answer_table
 from eolab.studies.flood.batches import SceneBatches
 from eolab.studies.flood.timelines import Timeline, timelines_of

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from eolab.data import splits
-from eolab.data.readers import sen12flood as reader
-from eolab.data.readers.sen12flood_files import files_of
+from eolab.data.layouts import sen12flood as reader
+from eolab.data.layouts.sen12flood_files import files_of
 from eolab.data.sensors import Optical, Radar
 from eolab.data.store import ArraySpec, fingerprint_files
 from eolab.studies.flood import explore
@@ -36,7 +36,7 @@ def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, se
     """Return a row an image of a sensor that can be used.
 
     Args:
-        images: Result of :func:`eolab.data.readers.sen12flood.index`.
+        images: Result of :func:`eolab.data.layouts.sen12flood.index`.
         files: Table of the check: file, status, reason.
         root: Folder of the data set, which the check names files from.
         sensor: Which channels are wanted: an image is left out where a file of one of them is bad.
@@ -67,7 +67,7 @@ def scene_places(scenes: pd.DataFrame) -> pd.DataFrame:
     too long between regions.
 
     Args:
-        scenes: Result of :func:`eolab.data.readers.sen12flood.scenes`.
+        scenes: Result of :func:`eolab.data.layouts.sen12flood.scenes`.
     """
     lon, lat = scenes["longitude"], scenes["latitude"]
     region = explore.regions(scenes)
@@ -81,7 +81,7 @@ def nearest_training(scenes: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
     """Return how near each test scene is to a training scene, nearest first.
 
     Args:
-        scenes: Result of :func:`eolab.data.readers.sen12flood.scenes`.
+        scenes: Result of :func:`eolab.data.layouts.sen12flood.scenes`.
         split: "train", "test" or another word, by scene.
 
     Returns:
@@ -131,7 +131,7 @@ def sample_producer(
 
     Args:
         root: Folder of the data set.
-        images: Result of :func:`eolab.data.readers.sen12flood.index`.
+        images: Result of :func:`eolab.data.layouts.sen12flood.index`.
         sensor: Which channels are wanted.
         size: Rows and columns.
     """

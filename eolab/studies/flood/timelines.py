@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.legends import IGNORE
-from eolab.data.readers.sen12flood import SENSORS
+from eolab.data.layouts.sen12flood import SENSORS
+from eolab.data.schemes import IGNORE
 from eolab.data.store import Store
 from eolab.studies.flood.views import SensorView
 

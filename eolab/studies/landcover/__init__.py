@@ -5,7 +5,7 @@ Paris, Bruzzone and Fernández-Prieto (2019, https://doi.org/10.1109/TGRS.2018.2
 labels, the series gives the features, and the learned map replaces the old one.
 """
 
-from eolab.data.legends import legend_of
+from eolab.data.schemes import scheme_of
 from eolab.studies.landcover.maps import area_table, change_table, map_scores, unseen_blocks
 from eolab.studies.landcover.samples import (
     connected_groups,
@@ -27,7 +27,6 @@ __all__ = [
     "connected_groups",
     "default_block_m",
     "keep_draws_apart",
-    "legend_of",
     "map_scores",
     "open_series",
     "overview",
@@ -35,6 +34,7 @@ __all__ = [
     "prior_weights",
     "reopen_series",
     "sample_producer",
+    "scheme_of",
     "store_arrays",
     "store_metadata",
     "twin_and_real",

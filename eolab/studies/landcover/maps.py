@@ -8,23 +8,23 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.data.legends import IGNORE, Legend
+from eolab.data.schemes import IGNORE, ClassScheme
 
 
-def area_table(maps: Mapping[str, xr.DataArray], legend: Legend) -> pd.DataFrame:
+def area_table(maps: Mapping[str, xr.DataArray], scheme: ClassScheme) -> pd.DataFrame:
     """Count the area of each class in each map.
 
     Args:
         maps: Class indices (y, x) by the map's name, all on one grid in metres.
-        legend: Classes of the maps.
+        scheme: Classes of the maps.
 
     Returns:
         A row a class, its name and its area in hectares in each map.
     """
-    table = pd.DataFrame({"class": legend.names})
+    table = pd.DataFrame({"class": scheme.names})
     for name, values in maps.items():
         cell_ha = abs(float(np.prod(values.rio.resolution()))) / 10_000
-        table[f"{name} (ha)"] = _counts(np.asarray(values), len(legend)) * cell_ha
+        table[f"{name} (ha)"] = _counts(np.asarray(values), len(scheme)) * cell_ha
     return table
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.data.store import ArraySpec, days
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def store_metadata(
         "coords": {"time": _dates(prepared), "band": [str(band) for band in prepared["band"].values]},
         "dataset": entry.name,
         **entry.origin,
-        "legend": series.attrs["legend"],
+        "class_scheme": series.attrs["class_scheme"],
         "recipe": recipe.to_dict(),
         "open_series": options,
     }

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError, did_you_mean
-from eolab.data.legends import IGNORE, Legend
-from eolab.data.legends.landcover import LANDCOVER, from_corine
+from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.schemes.landcover import LANDCOVER, from_corine
 
 if TYPE_CHECKING:
     from eolab.data.catalog import DataEntry
@@ -50,15 +50,15 @@ def open_series(
     Returns:
         Dataset with ``image (time, band, y, x)`` float32 (NaN where nodata), ``clear (time, y, x)`` bool,
         ``label (y, x)`` uint8 class index (255 = ignore), ``scl (time, y, x)`` where Sentinel-2 has it and,
-        for twins, ``truth`` and ``truth_before`` ``(y, x)``. ``attrs`` hold the legend
-        (see :func:`legend_of`) and what was rejected.
+        for twins, ``truth`` and ``truth_before`` ``(y, x)``. ``attrs`` hold the class scheme
+        (see :func:`scheme_of`) and what was rejected.
 
     Raises:
         DataError: If the layout is not one of the study's, no scene classification or class names are
             there, or fewer than two classes are frequent enough.
         ParameterError: If the data set does not have a band.
     """
-    openers: dict[str, Callable[[], tuple[xr.Dataset, Legend]]] = {
+    openers: dict[str, Callable[[], tuple[xr.Dataset, ClassScheme]]] = {
         "sentinel2_corine": lambda: _from_sentinel2(entry, bands, resolution_m, keep_scl),
         "eolearn_patch": lambda: _from_eolearn(entry, bands),
     }
@@ -67,13 +67,13 @@ def open_series(
             f"Data set {entry.name} has the layout {entry.layout}, but the land-cover study reads "
             f"{' or '.join(openers)}: choose another data set, or add a case to {__name__}."
         )
-    series, legend = openers[entry.layout]()
-    return _drop_rare(series, legend, min_pixels)
+    series, scheme = openers[entry.layout]()
+    return _drop_rare(series, scheme, min_pixels)
 
 
 def _from_sentinel2(
     entry: DataEntry, bands: Sequence[str], resolution_m: int, keep_scl: Sequence[int]
-) -> tuple[xr.Dataset, Legend]:
+) -> tuple[xr.Dataset, ClassScheme]:
     """Sentinel-2 reflectance with CORINE labels recoded to the study's twelve classes."""
     from eolab.data.preprocess import clear_mask
 
@@ -99,7 +99,7 @@ def _from_sentinel2(
     return series, LANDCOVER
 
 
-def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, Legend]:
+def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, ClassScheme]:
     """The NDVI series of an eo-learn patch with its land-use classes."""
     unknown = [band for band in bands if band != "NDVI"]
     if unknown:
@@ -108,15 +108,15 @@ def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, L
             f"{did_you_mean(unknown[0], ['NDVI'])}"
         )
     source = entry.open()
-    if "legend" not in source["LULC"].attrs:
+    if "classes" not in source["LULC"].attrs:
         raise DataError(
             f"Data set {entry.name} has land-use codes without their names: expected the polygons "
             "vector_timeless/LULC.gpkg in the patch, found none; fetch the patch again."
         )
     ndvi = source["NDVI"].expand_dims(band=["NDVI"], axis=1).astype("float32")
     ndvi.attrs.update(units="1", long_name="normalised difference vegetation index")
-    codes = {int(code): name for code, name in json.loads(source["LULC"].attrs["legend"]).items() if name}
-    legend = Legend(
+    codes = {int(code): name for code, name in json.loads(source["LULC"].attrs["classes"]).items() if name}
+    scheme = ClassScheme(
         name=f"land use of {entry.name}",
         codes=tuple(codes),
         names=tuple(codes.values()),
@@ -132,33 +132,33 @@ def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, L
         },
         attrs={"rejected": source.attrs.get("rejected", "[]")},
     )
-    return series, legend
+    return series, scheme
 
 
-def _drop_rare(series: xr.Dataset, legend: Legend, min_pixels: int) -> xr.Dataset:
+def _drop_rare(series: xr.Dataset, scheme: ClassScheme, min_pixels: int) -> xr.Dataset:
     """Number the classes that are frequent enough 0…K-1 and set the others to the ignore label."""
     label = np.asarray(series["label"])
-    counts = np.bincount(label.ravel(), minlength=256)[: len(legend)]
+    counts = np.bincount(label.ravel(), minlength=256)[: len(scheme)]
     kept = np.flatnonzero(counts >= max(min_pixels, 1))
     if len(kept) < 2:
         raise DataError(
-            f"Only {len(kept)} class of the legend '{legend.name}' has {min_pixels} labelled pixels or more: "
-            "choose a larger area or a smaller min_pixels."
+            f"Only {len(kept)} class of the class scheme '{scheme.name}' has {min_pixels} labelled pixels or "
+            "more: choose a larger area or a smaller min_pixels."
         )
     lookup = np.full(256, IGNORE, np.uint8)
     lookup[kept] = np.arange(len(kept))
     for name in ("label", "truth", "truth_before"):
         if name in series:
             series[name] = series[name].copy(data=lookup[np.asarray(series[name]).astype(np.uint8)])
-            series[name].attrs = {"long_name": name.replace("_", " "), "legend": legend.name}
-    chosen = Legend(
-        name=legend.name,
-        codes=tuple(legend.codes[i] for i in kept),
-        names=tuple(legend.names[i] for i in kept),
-        colors=tuple(legend.colors[i] for i in kept),
+            series[name].attrs = {"long_name": name.replace("_", " "), "class_scheme": scheme.name}
+    chosen = ClassScheme(
+        name=scheme.name,
+        codes=tuple(scheme.codes[i] for i in kept),
+        names=tuple(scheme.names[i] for i in kept),
+        colors=tuple(scheme.colors[i] for i in kept),
     )
-    dropped = {legend.names[i]: int(counts[i]) for i in range(len(legend)) if i not in kept}
-    series.attrs.update(legend=json.dumps(asdict(chosen)), dropped=json.dumps(dropped))
+    dropped = {scheme.names[i]: int(counts[i]) for i in range(len(scheme)) if i not in kept}
+    series.attrs.update(class_scheme=json.dumps(asdict(chosen)), dropped=json.dumps(dropped))
     return series
 
 

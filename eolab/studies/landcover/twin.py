@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.data.legends import IGNORE, legend_of
-from eolab.data.legends.landcover import LANDCOVER
+from eolab.data.schemes import IGNORE, scheme_of
+from eolab.data.schemes.landcover import LANDCOVER
 from eolab.synthetic import calibration
 
 
@@ -35,7 +35,7 @@ def twin_and_real(series: xr.Dataset) -> dict[str, pd.DataFrame]:
 def _truth_of_the_twin(series: xr.Dataset) -> xr.DataArray:
     """Return the truth as indices of all twelve classes; ``open_series`` numbers only those it keeps."""
     lookup = np.full(256, IGNORE, np.uint8)
-    codes = legend_of(series).codes
+    codes = scheme_of(series).codes
     lookup[: len(codes)] = [LANDCOVER.index_of(code) for code in codes]
     return series["truth"].copy(data=lookup[np.asarray(series["truth"])])
 

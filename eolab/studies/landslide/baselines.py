@@ -31,7 +31,7 @@ import pandas as pd
 from scipy.special import expit
 
 from eolab.core.errors import DataError, ParameterError, did_you_mean
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.data.store import Store
 from eolab.studies.landslide import tabular
 

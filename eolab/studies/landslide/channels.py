@@ -37,15 +37,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from eolab.core.errors import DataError, ParameterError, StoreError, did_you_mean
-from eolab.data import features
-from eolab.data.readers.landslide4sense import BANDS
+from eolab.data import indices
+from eolab.data.layouts.landslide4sense import BANDS
 from eolab.data.store import Store
 from eolab.studies.landslide.edges import canny, own_range, sobel
 
 COLOURS = {"red": "B04", "green": "B03", "blue": "B02"}
 LOCAL = tuple(f"rgb_local_{colour}" for colour in COLOURS)
 GLOBAL = tuple(f"rgb_global_{colour}" for colour in COLOURS)
-INDICES = {"NDVI": "NDVI", "VI": "VI", "NBR": "NBR", "gray": "GREY"}  # channel: index of eolab.data.features
+INDICES = {"NDVI": "NDVI", "VI": "VI", "NBR": "NBR", "gray": "GREY"}  # channel: index of eolab.data.indices
 BLUR = ("blur_gaussian", "blur_median")
 GRADIENT = ("gradient_x", "gradient_y")
 EDGES = ("edges",)
@@ -97,7 +97,7 @@ def compute(image: np.ndarray) -> np.ndarray:
     """Compute the stored channels of patches; each depends on its own patch alone.
 
     Args:
-        image: (N, H, W, 14) patches as :func:`eolab.data.readers.landslide4sense.read_image` gives them,
+        image: (N, H, W, 14) patches as :func:`eolab.data.layouts.landslide4sense.read_image` gives them,
             without NaN. Spectral indices are only sensible for values as published, which are never negative.
 
     Returns:
@@ -122,13 +122,13 @@ def compute(image: np.ndarray) -> np.ndarray:
 
 def _compute(image: np.ndarray, result: np.ndarray) -> None:
     """Fill the channels (n, H, W, 26) of a few patches (n, H, W, 14)."""
-    needed = features.bands_for(INDICES.values())  # colours among them
+    needed = indices.bands_for(INDICES.values())  # colours among them
     planes = np.moveaxis(image, -1, 0)[[BANDS.index(band) for band in needed]]  # (bands, n, H, W)
     named = xr.DataArray(planes, dims=("band", "sample", "y", "x"), coords={"band": list(needed)})
     colours = own_range(planes[[needed.index(band) for band in COLOURS.values()]], axes=(2, 3))
     made = dict(zip(LOCAL, colours, strict=True))  # channel: (n, H, W)
     for channel, index in INDICES.items():
-        made[channel] = features.compute(index, named).fillna(0).to_numpy()
+        made[channel] = indices.compute(index, named).fillna(0).to_numpy()
     gray = made["gray"]
     made["blur_gaussian"], made["blur_median"] = gaussian_blur(gray), median_blur(gray)
     made["gradient_x"], made["gradient_y"] = sobel(gray, axis=2), sobel(gray, axis=1)

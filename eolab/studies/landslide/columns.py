@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError, did_you_mean
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 
 FACTS = (
     "id",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from eolab.data.readers import landslide4sense as reader
+from eolab.data.layouts import landslide4sense as reader
 from eolab.data.store import Store
 from eolab.studies.landslide import channels
 
@@ -29,7 +29,7 @@ def usable(index: pd.DataFrame, files: pd.DataFrame, root: str | Path) -> pd.Dat
     """Return the patches of an index whose image and mask both passed the check.
 
     Args:
-        index: Result of :func:`eolab.data.readers.landslide4sense.index`.
+        index: Result of :func:`eolab.data.layouts.landslide4sense.index`.
         files: Table of the check: file, status, reason.
         root: Folder of the data set, which the check names files from.
     """

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from eolab import evaluation
-from eolab.data.readers import landslide4sense as reader
+from eolab.data.layouts import landslide4sense as reader
 from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
 from eolab.studies.landslide import channels

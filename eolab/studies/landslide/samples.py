@@ -11,7 +11,7 @@ import pandas as pd
 
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.core.progress import track
-from eolab.data.readers import landslide4sense as reader
+from eolab.data.layouts import landslide4sense as reader
 from eolab.data.splits.shares import SPLITS
 from eolab.data.store import ArraySpec, Store
 from eolab.studies.landslide import channels
@@ -32,7 +32,7 @@ def sample_table(
     """Return a row a labelled patch, with its folds.
 
     Args:
-        index: Result of :func:`eolab.data.readers.landslide4sense.index`; patches without a mask are left
+        index: Result of :func:`eolab.data.layouts.landslide4sense.index`; patches without a mask are left
             out.
         root: Folder of the data set; the table names files below it.
         block: Patches with neighbouring numbers that the bootstrap draws together: they lie near each other.
@@ -143,7 +143,7 @@ def sample_producer(
 
     Args:
         root: Folder of the data set.
-        normalise: As in :func:`eolab.data.readers.landslide4sense.read_image`.
+        normalise: As in :func:`eolab.data.layouts.landslide4sense.read_image`.
     """
     folder = Path(root)
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import expit
 
 from eolab.core.errors import DataError, did_you_mean
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 
 EDGE = 1e-4  # probabilities are kept this far from 0 and 1, where a logit has no end
 PENALTY = 1.0  # ridge on the weights: nothing beside many pixels, a hold where few patches are separable

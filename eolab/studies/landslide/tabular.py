@@ -19,7 +19,7 @@ import pandas as pd
 
 from eolab import evaluation
 from eolab.core.errors import DataError, ParameterError, did_you_mean
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.data.store import Store
 from eolab.studies.landslide.boosting import Boosting, fit_boosting, permutation_importance, probability
 from eolab.studies.landslide.channels import GROUPS

@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.data.legends import Legend
+from eolab.data.schemes import ClassScheme
 
 
-def class_frequencies(labels: Any, legend: Legend, split: Any = None) -> pd.DataFrame:
+def class_frequencies(labels: Any, scheme: ClassScheme, split: Any = None) -> pd.DataFrame:
     """Return how many patches hold each class.
 
     Args:
         labels: Which classes each patch has, (N, K).
-        legend: Names of the classes.
+        scheme: Names of the classes.
         split: Split of each patch (N,); None for no columns by split.
 
     Returns:
         A row a class, the most frequent first: class, patches, share, and the patches of each split.
     """
     held = np.asarray(labels).astype(bool)
-    table = pd.DataFrame({"class": legend.names, "patches": held.sum(axis=0), "share": held.mean(axis=0)})
+    table = pd.DataFrame({"class": scheme.names, "patches": held.sum(axis=0), "share": held.mean(axis=0)})
     if split is not None:
         names = np.asarray(split, str)
         for name in pd.unique(names):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import splits
-from eolab.data.legends.bigearthnet import class_set
+from eolab.data.schemes.bigearthnet import class_set
 from eolab.data.store import ArraySpec, Store, open_store
 from eolab.studies.scenes.samples import PART, encode
 from eolab.tasks.baselines_multilabel import image_statistics
@@ -109,13 +109,13 @@ def regrouped(store: Store, classes: str) -> Store:
     """
     if classes in ("", store.metadata["classes"]):
         return store
-    view, legend = open_store(store.path), class_set(classes).legend
+    view, scheme = open_store(store.path), class_set(classes).scheme
     labels = encode(view.table, classes)
-    spec = ArraySpec(("class",), (len(legend),), "uint8", dict(view.arrays_spec["label"].attrs))
+    spec = ArraySpec(("class",), (len(scheme),), "uint8", dict(view.arrays_spec["label"].attrs))
     view.arrays_spec = view.arrays_spec | {"label": spec}
     view.arrays = view.arrays | {"label": labels}
-    coords = view.metadata["coords"] | {"class": list(legend.names)}
-    view.metadata = view.metadata | {"coords": coords, "classes": classes, "colors": list(legend.colors)}
+    coords = view.metadata["coords"] | {"class": list(scheme.names)}
+    view.metadata = view.metadata | {"coords": coords, "classes": classes, "colors": list(scheme.colors)}
     return view
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import DataError
-from eolab.data.legends.bigearthnet import ClassSet, class_set
-from eolab.data.readers import bigearthnet_v1, bigearthnet_v2
-from eolab.data.readers.bigearthnet_patch import BANDS, read_patch
+from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
+from eolab.data.layouts.bigearthnet_patch import BANDS, read_patch
+from eolab.data.schemes.bigearthnet import ClassSet, class_set
 from eolab.studies.scenes.balance import class_frequencies
 from eolab.studies.scenes.samples import PUBLISHED as TOTALS
 from eolab.synthetic.bigearthnet_classes import KINDS, PUBLISHED
@@ -80,11 +80,11 @@ def beside_published(patches: pd.DataFrame, classes: ClassSet) -> pd.DataFrame:
         ``published`` is the share of the 590,326 patches of version 1 that hold the class, by the report's
         table; NaN for a class that joins several of it, since a patch may hold two of them.
     """
-    table = class_frequencies(classes.encode_all(patches["labels"], warn=False), classes.legend)
+    table = class_frequencies(classes.encode_all(patches["labels"], warn=False), classes.scheme)
     images = {kind.code: kind.images for kind in KINDS}
     known = {
         name: images.get(codes[0], np.nan) / PUBLISHED if len(codes) == 1 else np.nan
-        for name, codes in zip(classes.legend.names, classes.members, strict=True)
+        for name, codes in zip(classes.scheme.names, classes.members, strict=True)
     }
     return table.assign(published=table["class"].map(known))
 
@@ -126,7 +126,7 @@ def spectra(patches: pd.DataFrame, classes: ClassSet, most: int = 8, per_class: 
         )
         if len(means):
             found = zip(BANDS, means.mean(axis=0), means.std(axis=0), strict=True)
-            name = classes.legend.names[k]
+            name = classes.scheme.names[k]
             rows += [
                 {"class": name, "band": band, "mean": mean, "std": std, "patches": len(means)}
                 for band, mean, std in found

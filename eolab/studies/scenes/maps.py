@@ -12,10 +12,10 @@ import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.core.progress import track
-from eolab.data.legends import IGNORE
-from eolab.data.legends.bigearthnet import ClassSet, indices
+from eolab.data.layouts.bigearthnet_patch import BANDS, SIZE, read_reference
 from eolab.data.preprocess import clear_mask
-from eolab.data.readers.bigearthnet_patch import BANDS, SIZE, read_reference
+from eolab.data.schemes import IGNORE
+from eolab.data.schemes.bigearthnet import ClassSet, indices
 from eolab.data.store import Store
 from eolab.evaluation.metrics import confusions
 from eolab.models.positions import Positions, to_pixels

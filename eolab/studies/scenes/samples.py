@@ -12,9 +12,9 @@ import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.data import splits
-from eolab.data.legends import IGNORE
-from eolab.data.legends.bigearthnet import ClassSet, class_set, indices
-from eolab.data.readers.bigearthnet_patch import BANDS, RADAR, SIZE, Resampling, read_patch
+from eolab.data.layouts.bigearthnet_patch import BANDS, RADAR, SIZE, Resampling, read_patch
+from eolab.data.schemes import IGNORE
+from eolab.data.schemes.bigearthnet import ClassSet, class_set, indices
 from eolab.data.splits.labels import SEPARATOR
 from eolab.data.store import ArraySpec
 
@@ -43,7 +43,7 @@ def sample_table(
     Args:
         index: Result of the reader's ``index``, of either version.
         root: Folder of the data set; the table names files below it.
-        class_set_name: As in :func:`eolab.data.legends.bigearthnet.class_set`; patches without a class of it
+        class_set_name: As in :func:`eolab.data.schemes.bigearthnet.class_set`; patches without a class of it
             are left out.
         files: Table of the check (file, status, reason): patches with a damaged file are left out. Without
             it, the conversion stops at a damaged file.
@@ -230,15 +230,15 @@ def store_metadata(
         classes: Name of the set of classes.
         radar: Whether Sentinel-1 is kept.
     """
-    legend = class_set(classes).legend
-    coords = {"band": list(BANDS), "class": list(legend.names)}
+    scheme = class_set(classes).scheme
+    coords = {"band": list(BANDS), "class": list(scheme.names)}
     return {
         "coords": coords | ({"polarisation": list(RADAR)} if radar else {}),
         "dataset": entry.name,
         **entry.origin,
         "resampling": resampling,
         "classes": classes,
-        "colors": list(legend.colors),
+        "colors": list(scheme.colors),
     }
 
 

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 
 EPSILON = 1e-7  # probabilities are drawn in from 0 and 1 by this much before a logarithm
 

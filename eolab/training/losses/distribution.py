@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.training.losses.base import PixelLoss, Pixels, inside, number, serializable
 
 

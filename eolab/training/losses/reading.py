@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.training.losses.base import PixelLoss
 from eolab.training.losses.combined import WeightedSum
 from eolab.training.losses.distribution import CrossEntropy, Focal, LogCosh

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from keras import ops
 
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.training.losses.base import PixelLoss, Pixels, number, serializable
 
 Form = Literal["log", "linear"]

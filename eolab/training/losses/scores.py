@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.training.losses.base import Pixels, counted, inside, serializable, whole
 
 Statistic = Literal["f1", "iou", "precision", "recall"]

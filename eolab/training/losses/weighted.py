@@ -7,7 +7,7 @@ from typing import Any
 from keras import ops
 
 from eolab.core.errors import DataError
-from eolab.data.legends import IGNORE
+from eolab.data.schemes import IGNORE
 from eolab.training.losses.base import PixelLoss, Pixels, number, serializable, whole
 
 

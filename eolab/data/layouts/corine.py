@@ -1,0 +1,149 @@
+"""CORINE Land Cover raster, 100 m, EPSG:3035: level-3 codes on its own grid or on that of an image.
+
+The file holds grid codes 1 to 44; what is no CORINE class (the explicit 48, the file's nodata, whichever sign
+its bytes have) becomes 0. Classes are resampled by nearest neighbour only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rasterio
+import rioxarray
+import xarray as xr
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.transform import from_bounds, rowcol
+from rasterio.windows import Window
+from rasterio.windows import bounds as window_bounds
+
+from eolab.core.errors import DataError
+from eolab.data.schemes.corine import recode
+
+FILE = Path("DATA", "U2018_CLC2018_V2020_20u1.tif")
+_MARGIN = 2  # pixels around a window, so that nearest neighbours at its edge are there
+
+
+def open_corine(path: str | Path, like: xr.DataArray | xr.Dataset | None = None) -> xr.DataArray:
+    """Open a CORINE raster.
+
+    Args:
+        path: The GeoTIFF, or the folder of the published product.
+        like: An image whose grid the classes are brought to by nearest neighbour; only the window that it
+            covers is read. By default the raster's own grid, whole and lazy.
+
+    Returns:
+        uint16 (y, x) level-3 codes 111 to 523, 0 where there is no class.
+
+    Raises:
+        DataError: If there is no raster, it cannot be read, has no CRS, or does not cover ``like``.
+    """
+    file = find_raster(Path(path))
+    try:
+        if like is None:
+            return _whole(file)
+        return _onto(file, like)
+    except (RasterioError, OSError) as error:
+        raise DataError(f"{file} cannot be read as a CORINE raster ({error}): fetch it again.") from None
+
+
+def find_raster(path: Path) -> Path:
+    """Return the GeoTIFF of a CORINE product: the file itself, or the one below a folder.
+
+    Raises:
+        DataError: If there is none, or several and none has the published name.
+    """
+    if path.is_file():
+        return path
+    published = [file for file in (path / FILE, path / FILE.name) if file.is_file()]
+    files = published or sorted(path.rglob("*.tif"))
+    if len(files) != 1 and not published:
+        raise DataError(f"{path} holds {len(files)} .tif files: give the CORINE raster itself, e.g. {FILE}.")
+    return files[0]
+
+
+def open_layout(path: Path, **options: Any) -> xr.Dataset:
+    """Open the layout ``corine_raster``: a Dataset with ``corine``; options as of :func:`open_corine`."""
+    return open_corine(path, **options).to_dataset(name="corine")
+
+
+def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
+    """Read the whole raster, block by block; return one row: file, status, reason."""
+    file = find_raster(path)
+    return pd.DataFrame([(file.name, *_status(file))], columns=["file", "status", "reason"])
+
+
+def _status(file: Path) -> tuple[str, str]:
+    known = 0
+    try:
+        with rasterio.open(file) as raster:
+            if raster.crs is None:
+                return "rejected", "has no coordinate reference system"
+            for _, window in raster.block_windows(1):
+                known += int(np.count_nonzero(recode(raster.read(1, window=window), raster.nodata)))
+    except RasterioError as error:
+        return "rejected", f"cannot be read ({error})"
+    return ("ok", "") if known else ("rejected", "holds no CORINE class (1 to 44, or 111 to 523)")
+
+
+def _whole(file: Path) -> xr.DataArray:
+    raster = rioxarray.open_rasterio(file, chunks={"x": 4096, "y": 4096})
+    assert isinstance(raster, xr.DataArray)
+    _need_crs(file, raster.rio.crs)
+    band = raster.isel(band=0, drop=True)
+    codes = xr.apply_ufunc(
+        recode,
+        band,
+        kwargs={"nodata": raster.rio.nodata},
+        dask="parallelized",
+        output_dtypes=[np.uint16],
+    )
+    return _finish(codes.rio.write_crs(raster.rio.crs).rio.write_transform(raster.rio.transform()))
+
+
+def _onto(file: Path, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
+    """Return the classes at the pixels of another grid; ``like`` is (…, y, x) with a CRS."""
+    target = xr.DataArray(
+        np.empty((like.sizes["y"], like.sizes["x"]), np.uint8),
+        dims=("y", "x"),
+        coords={"y": like.y, "x": like.x},
+    )
+    target = target.rio.write_crs(like.rio.crs).rio.write_transform(like.rio.transform())
+    with rasterio.open(file) as raster:
+        _need_crs(file, raster.crs)
+        bounds = target.rio.transform_bounds(raster.crs)
+        window = _window(bounds, raster)
+        if window is None:
+            where = f"{raster.crs.to_string()} ({', '.join(f'{edge:.0f}' for edge in bounds)})"
+            raise DataError(f"{file} does not cover the image, which lies at {where}: choose another raster.")
+        codes = recode(raster.read(1, window=window), raster.nodata)
+        west, south, east, north = window_bounds(window, raster.transform)
+    source = xr.DataArray(codes, dims=("y", "x")).rio.write_crs(raster.crs)
+    source = source.rio.write_transform(from_bounds(west, south, east, north, codes.shape[1], codes.shape[0]))
+    matched = source.rio.write_nodata(0).rio.reproject_match(target, resampling=Resampling.nearest)
+    return _finish(matched.assign_coords(y=like.y, x=like.x))
+
+
+def _window(bounds: tuple[float, float, float, float], raster: rasterio.DatasetReader) -> Window | None:
+    """Return the pixels that bounds touch and a margin, cut to the raster; None where they do not meet."""
+    west, south, east, north = bounds
+    (top, bottom), (left, right) = rowcol(raster.transform, [west, east], [north, south])
+    left, top = max(int(left) - _MARGIN, 0), max(int(top) - _MARGIN, 0)
+    right, bottom = min(int(right) + 1 + _MARGIN, raster.width), min(int(bottom) + 1 + _MARGIN, raster.height)
+    return Window(left, top, right - left, bottom - top) if top < bottom and left < right else None
+
+
+def _need_crs(file: Path, crs: Any) -> None:
+    if crs is None:
+        raise DataError(
+            f"{file} has no coordinate reference system: CORINE's is EPSG:3035, write it into the file."
+        )
+
+
+def _finish(codes: xr.DataArray) -> xr.DataArray:
+    codes.name = "corine"
+    codes.attrs = {"long_name": "CORINE Land Cover, level 3", "nodata": 0}
+    return codes

@@ -1,0 +1,229 @@
+"""eo-learn patches: a folder of ``.npy`` features with their dates, extent and land-use polygons.
+
+Feature folders and their axes: ``data``, ``mask`` (time, y, x, channel); ``data_timeless``, ``mask_timeless``
+(y, x, channel); ``scalar``, ``label`` (time, channel). A feature of one channel loses that axis. Cloud-free
+13-band scenes of the same place may stand beside the patch as ``REFERENCE_SCENES.npy``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import rioxarray  # noqa: F401  (registers the .rio accessor)
+import xarray as xr
+from rasterio.transform import from_bounds
+
+from eolab.data.bands import L1C_BANDS
+from eolab.core.errors import DataError
+
+DIMS: dict[str, tuple[str, ...]] = {
+    "data": ("time", "y", "x"),
+    "mask": ("time", "y", "x"),
+    "data_timeless": ("y", "x"),
+    "mask_timeless": ("y", "x"),
+    "scalar": ("time",),
+    "label": ("time",),
+}
+REQUIRED = ("data/NDVI.npy", "mask/CLM.npy", "mask/IS_DATA.npy", "mask_timeless/LULC.npy")
+SCENES = "REFERENCE_SCENES.npy"
+CLASSES_FILE = Path("vector_timeless", "LULC.gpkg")
+_ATTRS = {
+    "NDVI": {"units": "1", "long_name": "normalised difference vegetation index"},
+    "CLP": {"units": "1", "long_name": "cloud probability"},
+    "CLM": {"long_name": "cloud mask, 1 = cloud"},
+    "DEM": {"units": "m", "long_name": "elevation"},
+    "LULC": {"long_name": "land use"},
+}
+
+
+def open_patch(folder: str | Path) -> xr.Dataset:
+    """Open a patch.
+
+    Args:
+        folder: The patch (the folder with ``bbox.geojson``), or the folder that holds this one patch.
+
+    Returns:
+        All features with their dims, e.g. ``NDVI`` (time, y, x), ``DEM`` (y, x); ``reference_scenes``
+        (scene, band, y, x) reflectance where the file stands beside. Coordinates time, y, x; CRS through rio.
+        ``LULC.attrs["classes"]`` is JSON, code to name, where the polygons are there; the name of code 0
+        (nothing is known) is empty. Arrays are memory maps.
+
+    Raises:
+        DataError: If a part of the patch is missing, unreadable or of another shape than the rest.
+    """
+    patch = find_patch(Path(folder))
+    times = _times(patch)
+    arrays = {name: (kind, _load(file)) for name, kind, file in _features(patch)}
+    missing = [feature for feature in REQUIRED if Path(feature).stem not in arrays]
+    if missing:
+        raise DataError(f"{patch} lacks {', '.join(missing)}: fetch the patch again.")
+    height, width = _shape(patch, arrays)
+    sizes = {"time": len(times), "y": height, "x": width}
+    variables = {
+        name: _variable(patch / kind / f"{name}.npy", name, kind, array, sizes)
+        for name, (kind, array) in arrays.items()
+    }
+    crs, bounds = _extent(patch)
+    transform = from_bounds(*bounds, width, height)
+    coords = {
+        "time": times,
+        "y": transform.f + transform.e * (np.arange(height) + 0.5),
+        "x": transform.c + transform.a * (np.arange(width) + 0.5),
+    }
+    dataset = xr.Dataset(variables, coords=coords)
+    dataset = _with_scenes(dataset, patch)
+    if "LULC" in dataset and (patch / CLASSES_FILE).is_file():
+        dataset["LULC"] = dataset["LULC"].assign_attrs(classes=json.dumps(land_use_names(patch)))
+    return dataset.rio.write_crs(crs).rio.write_transform(transform)
+
+
+def open_layout(path: Path, **options: Any) -> xr.Dataset:
+    """Open the layout ``eolearn_patch``; options as of :func:`open_patch`."""
+    return open_patch(path, **options)
+
+
+def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
+    """Read every feature of a patch; return one row a file: file, status, reason."""
+    patch = find_patch(path)
+    rows = []
+    files = [file for _, _, file in _features(patch)]
+    scenes = _scenes_file(patch)
+    for file in [*files, *([scenes] if scenes else [])]:
+        try:
+            reason = "is empty" if np.array(_load(file)).size == 0 else ""
+        except DataError as error:
+            reason = str(error)
+        rows.append((file.name, "rejected" if reason else "ok", reason))
+    try:
+        open_patch(patch)
+    except DataError as error:
+        if all(status == "ok" for _, status, _ in rows):
+            rows.append((patch.name, "rejected", str(error)))
+    return pd.DataFrame(rows, columns=["file", "status", "reason"])
+
+
+def find_patch(folder: Path) -> Path:
+    """Return the patch folder: the folder itself, or its only child that is one.
+
+    Raises:
+        DataError: If there is none or several.
+    """
+    if (folder / "bbox.geojson").is_file():
+        return folder
+    found = sorted(file.parent for file in folder.glob("*/bbox.geojson"))
+    if len(found) != 1:
+        names = ", ".join(patch.name for patch in found) or "none"
+        raise DataError(f"{folder} should be an eo-learn patch or hold one (bbox.geojson), found: {names}.")
+    return found[0]
+
+
+def land_use_names(patch: Path) -> dict[int, str]:
+    """Return the name of each land-use code in the patch's polygons; that of code 0 (not known) is empty."""
+    try:
+        table = gpd.read_file(patch / CLASSES_FILE, ignore_geometry=True)
+        pairs = table[["LULC_ID", "LULC_NAME"]].drop_duplicates("LULC_ID").sort_values("LULC_ID")
+    except (OSError, KeyError, RuntimeError) as error:
+        sentence = f"{patch / CLASSES_FILE} cannot be read as land-use polygons ({error}): fetch it again."
+        raise DataError(sentence) from None
+    named = zip(pairs["LULC_ID"], pairs["LULC_NAME"].fillna(""), strict=True)
+    return {int(code): str(name).strip() for code, name in named}
+
+
+def _features(patch: Path) -> Iterator[tuple[str, str, Path]]:
+    """Yield name, kind and file of all features."""
+    for kind in DIMS:
+        for file in sorted((patch / kind).glob("*.npy")):
+            yield file.stem, kind, file
+
+
+def _load(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{file} cannot be read as a NumPy array ({reason}): fetch it again.") from None
+
+
+def _shape(patch: Path, arrays: dict[str, tuple[str, np.ndarray]]) -> tuple[int, int]:
+    """Return rows and columns of the patch: those of its first feature that has them."""
+    for kind, array in arrays.values():
+        if DIMS[kind][-1] == "x" and array.ndim == len(DIMS[kind]) + 1:
+            height, width = array.shape[-3:-1]
+            return int(height), int(width)
+    raise DataError(f"{patch} holds no feature with rows and columns.")
+
+
+def _variable(
+    file: Path, name: str, kind: str, array: np.ndarray, sizes: dict[str, int]
+) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
+    """Return dims, values and attrs of a feature after checking its shape."""
+    dims = DIMS[kind]
+    expected = tuple(sizes[dim] for dim in dims)
+    if array.shape[:-1] != expected:
+        raise DataError(
+            f"{file} has the shape {array.shape}, expected {', '.join(dims)} = {expected} and channels: "
+            "it belongs to another patch or is damaged; fetch it again."
+        )
+    attrs = _ATTRS.get(name, {})
+    if array.shape[-1] == 1:
+        return dims, array[..., 0], attrs
+    channel = f"{name}_channel"
+    return (
+        (*dims[:-2], channel, *dims[-2:]) if "x" in dims else (*dims, channel),
+        _channels_first(array, dims),
+        attrs,
+    )
+
+
+def _channels_first(array: np.ndarray, dims: tuple[str, ...]) -> np.ndarray:
+    return np.moveaxis(array, -1, -3) if "x" in dims else array
+
+
+def _times(patch: Path) -> pd.DatetimeIndex:
+    file = patch / "timestamps.json"
+    try:
+        return pd.DatetimeIndex(json.loads(file.read_text())).as_unit("ns")
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{file} cannot be read as a list of dates ({error}): fetch it again.") from None
+
+
+def _extent(patch: Path) -> tuple[str, tuple[float, float, float, float]]:
+    """Return CRS and (west, south, east, north) of the patch."""
+    file = patch / "bbox.geojson"
+    try:
+        box = json.loads(file.read_text())
+        code = box["crs"]["properties"]["name"].rsplit(":", 1)[-1]
+        ring = np.array(box["coordinates"][0], float)
+        (west, south), (east, north) = ring.min(axis=0), ring.max(axis=0)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{file} cannot be read as a box with a CRS ({error!r}): fetch it again.") from None
+    return f"EPSG:{code}", (west, south, east, north)
+
+
+def _scenes_file(patch: Path) -> Path | None:
+    for file in (patch / SCENES, patch.parent / SCENES):
+        if file.is_file():
+            return file
+    return None
+
+
+def _with_scenes(dataset: xr.Dataset, patch: Path) -> xr.Dataset:
+    """Add the reference scenes, which are (scene, y, x, band) in their file."""
+    file = _scenes_file(patch)
+    if file is None:
+        return dataset
+    scenes = _load(file)
+    expected = (dataset.sizes["y"], dataset.sizes["x"], len(L1C_BANDS))
+    if scenes.ndim != 4 or scenes.shape[1:] != expected:
+        raise DataError(
+            f"{file} has the shape {scenes.shape}, expected (scenes, {', '.join(map(str, expected))})."
+        )
+    attrs = {"units": "reflectance", "long_name": "cloud-free scenes, top of atmosphere"}
+    dataset["reference_scenes"] = (("scene", "band", "y", "x"), np.moveaxis(scenes, -1, 1), attrs)
+    return dataset.assign_coords(band=list(L1C_BANDS))

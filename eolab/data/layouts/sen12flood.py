@@ -1,0 +1,285 @@
+"""SEN12-FLOOD: series of Sentinel-1 and Sentinel-2 images of places where it flooded, or did not.
+
+335 scenes of about 5 km with their images from December 2018 to May 2019, and for each image whether a flood
+has been seen there (Rambour et al. 2020, Flood Detection in Time Series of Optical and SAR Images,
+https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020), in either tree they are published in: the
+lists of IEEE DataPort, see :mod:`eolab.data.layouts.sen12flood_index`, or the collections of Radiant MLHub and
+Source Cooperative, see :mod:`eolab.data.layouts.sen12flood_stac`.
+
+Example:
+    >>> images = index("data/sen12flood")
+    >>> series, rejected = read_series("data/sen12flood", of_scene(images, "0063", "S1"), ["VH"], (522, 544))
+    >>> series["image"].dims
+    ('time', 'band', 'y', 'x')
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.progress import track
+from eolab.data.layouts.resample import Axis, resample, taps
+from eolab.data.layouts.sen12flood_files import (
+    MIN_VALID,
+    OPTICAL_BANDS,
+    SENSORS,
+    files_of,
+    read_channel,
+    stem_of,
+)
+from eolab.data.layouts.sen12flood_index import index, scenes, strays
+
+__all__ = [
+    "OPTICAL_BANDS",
+    "SENSORS",
+    "check_layout",
+    "index",
+    "of_scene",
+    "open_layout",
+    "passes",
+    "read_series",
+    "scenes",
+    "slices_of",
+]
+
+Size = tuple[int, int]
+SIZE: Size = (512, 512)
+THREADS = min(8, os.cpu_count() or 1)  # reading waits for disks and networks
+CHECKED_SIZE: Size = (128, 128)  # the share of pixels with a value is judged on it
+UNITS = {"S1": "linear", "S2": "reflectance"}
+QUANTIFICATION = 10_000.0  # digital numbers of reflectance 1
+
+
+@dataclass
+class Reading:
+    """What reading one image, or the slices of one pass, gave.
+
+    Attributes:
+        image: Its first row in the index.
+        values: (channel, y, x) float32, NaN where there is no value; None where it cannot be used.
+        files: File and reason of each file, with an empty reason where it was read.
+    """
+
+    image: Any
+    values: np.ndarray | None = None
+    files: list[tuple[str, str]] = field(default_factory=list)
+
+
+def of_scene(images: pd.DataFrame, scene: str, sensor: str) -> pd.DataFrame:
+    """Return the images of a scene and sensor.
+
+    Args:
+        images: Result of :func:`index`.
+        scene: Name of its folder.
+        sensor: "S1" or "S2".
+
+    Raises:
+        ParameterError: If there is no such scene or sensor, or no image of this sensor.
+    """
+    if sensor not in SENSORS:
+        raise ParameterError(f"There is no sensor {sensor!r}: {did_you_mean(sensor, SENSORS)}")
+    names = images["scene"].unique().tolist()
+    if scene not in names:
+        raise ParameterError(f"There is no scene {scene!r}: {did_you_mean(scene, names)}")
+    found = images[(images["scene"] == scene) & (images["sensor"] == sensor)]
+    if found.empty:
+        raise ParameterError(f"Scene {scene} has no images of {sensor} in the index: take the other sensor.")
+    return found
+
+
+def passes(images: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a pass over a scene: an image, or the slices of one date and orbit laid together.
+
+    Args:
+        images: Rows of :func:`index`; those without a file are left out.
+
+    Returns:
+        The columns of the first slice, and ``rows``: labels of the slices in `images`, joined by "+".
+    """
+    listed = images[images["filename"] != ""]
+    groups = listed.groupby(["scene", "sensor", "date", "orbit"], sort=False)
+    found = listed.loc[groups.head(1).index].copy()
+    found["rows"] = ["+".join(str(row) for row in rows) for rows in groups.groups.values()]
+    return found.reset_index(drop=True)
+
+
+def slices_of(images: pd.DataFrame, rows: Iterable[str]) -> pd.DataFrame:
+    """Return the images that some passes are made of; `rows` is the column of :func:`passes`."""
+    return images.loc[[int(label) for labels in rows for label in labels.split("+")]]
+
+
+def read_series(
+    root: str | Path,
+    images: pd.DataFrame,
+    channels: Sequence[str],
+    size: Size = SIZE,
+    min_valid: float = MIN_VALID,
+) -> tuple[xr.Dataset, list[dict[str, str]]]:
+    """Read the images of one scene and sensor; those that cannot be used are left out and listed.
+
+    Slices of one Sentinel-1 pass, two images of one date and orbit, become one image: each covers a part of
+    the scene.
+
+    Args:
+        root: The folder that :func:`index` was given.
+        images: Result of :func:`of_scene`.
+        channels: Polarisations or bands.
+        size: Rows and columns that each image is brought to, by area where they are fewer and by bilinear
+            interpolation where they are more; files of one scene have several sizes.
+        min_valid: Smallest share of pixels of an image that must have a value.
+
+    Returns:
+        ``image`` (time, band, y, x) float32, NaN where there is no value: linear sigma nought of Sentinel-1,
+        reflectance of Sentinel-2; ``flooded`` (time), ``orbit`` (time) and ``full_coverage`` (time). And file
+        and reason of each file that was not used.
+    """
+    readings = list(_readings(root, images, channels, size, min_valid))
+    rejected = [{"file": file, "reason": reason} for one in readings for file, reason in one.files if reason]
+    found = [reading for reading in readings if reading.values is not None]
+    sensor = str(images["sensor"].iloc[0])
+    values = [reading.values for reading in found if reading.values is not None]
+    stacked = np.stack(values) if values else np.empty((0, len(channels), *size), np.float32)
+    stacked /= QUANTIFICATION if sensor == "S2" else 1
+    facts = {
+        name: ("time", np.array([getattr(reading.image, name) for reading in found], dtype=kind))
+        for name, kind in (("flooded", bool), ("orbit", str), ("full_coverage", bool))
+    }
+    dates = np.array([reading.image.date for reading in found], dtype="datetime64[ns]")
+    dataset = xr.Dataset(
+        {"image": (("time", "band", "y", "x"), stacked, {"units": UNITS[sensor]}), **facts},
+        coords={"time": dates, "band": list(channels)},
+        attrs={"scene": str(images["scene"].iloc[0]), "sensor": sensor},
+    )
+    return dataset, rejected
+
+
+def open_layout(
+    path: str | Path,
+    scene: str,
+    sensor: str = "S1",
+    channels: Sequence[str] | None = None,
+    size: Size = SIZE,
+    min_valid: float = MIN_VALID,
+) -> xr.Dataset:
+    """Read the series of one scene and sensor: what :func:`read_series` says, all channels by default.
+
+    ``attrs["rejected"]`` is a JSON table of the files that were left out and why.
+
+    Raises:
+        DataError: If the lists or the collections cannot be read.
+        ParameterError: If there is no such scene, sensor or channel.
+    """
+    images = of_scene(index(path), scene, sensor)
+    known = OPTICAL_BANDS if sensor == "S2" else ("VV", "VH")
+    for channel in channels or ():
+        if channel not in known:
+            raise ParameterError(f"{sensor} has no channel {channel!r}: {did_you_mean(channel, known)}")
+    dataset, rejected = read_series(path, images, list(channels or known), size, min_valid)
+    return dataset.assign_attrs(rejected=json.dumps(rejected))
+
+
+def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
+    """Read every file that the lists or the collections name; nothing stops at a bad one.
+
+    Returns:
+        One row a file or entry: file (below the folder), status (``ok`` or ``rejected``), reason. Entries
+        that name no file, and files that no entry names, are rejected too.
+    """
+    root = Path(path)
+    images = index(root)
+    rows: list[tuple[str, str]] = []
+    series = [part for _, part in images[images["filename"] != ""].groupby(["scene", "sensor"], sort=False)]
+
+    def read(part: pd.DataFrame) -> list[tuple[str, str]]:
+        found = _readings(root, part, None, CHECKED_SIZE, MIN_VALID)
+        return [file for reading in found for file in reading.files]
+
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        found = pool.map(read, series)
+        for files in track(
+            found, f"reading {root.name}", total=len(series), unit="series", progress=progress
+        ):
+            rows += files
+    finally:
+        pool.shutdown(cancel_futures=True)  # stopped by its user, it reads no further series
+    named = {file for file, _ in rows}
+    rows += [
+        (f"{row.scene}/{row.sensor} entry {row.number}", f"names no file for {row.date:%Y-%m-%d}")
+        for row in images[images["filename"] == ""].itertuples()
+    ]
+    rows += [
+        (f"{row['scene']}/{row['sensor']} entry {row['number']}", row["reason"])
+        for row in images.attrs["rejected"]
+    ]
+    rows += strays(root, named)
+    table = pd.DataFrame(rows, columns=["file", "reason"])
+    table.insert(1, "status", np.where(table["reason"] == "", "ok", "rejected"))
+    return table
+
+
+def _readings(
+    root: str | Path, images: pd.DataFrame, channels: Sequence[str] | None, size: Size, min_valid: float
+) -> Iterator[Reading]:
+    """Yield an image a date and orbit, with what became of each of its files."""
+    for rows in passes(images)["rows"]:
+        slices = list(slices_of(images, [rows]).itertuples())
+        yield _reading(Path(root), slices, channels, size, min_valid)
+
+
+def _reading(
+    root: Path, slices: list[Any], channels: Sequence[str] | None, size: Size, min_valid: float
+) -> Reading:
+    """Read the channels of the slices of one pass and lay them together; None reads what there should be."""
+    wanted = list(channels or dict.fromkeys(c for one in slices for c in one.channels.split("+")))
+    merged = np.full((len(wanted), *size), np.nan, np.float32)
+    result, complete = Reading(slices[0]), True
+    for place, channel in zip(merged, wanted, strict=True):
+        files = [_lay(place, root, one, channel) for one in slices]
+        share = np.isfinite(place).mean()
+        if share == 0 or share < min_valid:
+            complete = False
+            lacking = f"has values in {share:.0%} of the pixels of its date, expected {min_valid:.0%} or more"
+            files = [(file, reason or lacking) for file, reason in files]
+        result.files += files
+    if complete:
+        result.values = merged
+    return result
+
+
+def _lay(place: np.ndarray, root: Path, image: Any, channel: str) -> tuple[str, str]:
+    """Fill the gaps of an image (y, x) from a file; return its name and the reason why it cannot be read."""
+    file = files_of(root, image).get(channel)
+    if file is None:
+        return stem_of(image), f"was taken without {channel}"
+    name = file.relative_to(root).as_posix()
+    try:
+        values = fitted(read_channel(file, min_valid=0), (place.shape[0], place.shape[1]))
+    except DataError as error:
+        return name, str(error).removeprefix(f"{file} ")
+    np.copyto(place, values, where=np.isnan(place))
+    return name, ""
+
+
+def fitted(values: np.ndarray, size: Size) -> np.ndarray:
+    """Return an image (y, x) brought to a size, pixels without a value left out of the means.
+
+    Averaged by area along an axis that becomes shorter, bilinear along one that becomes longer.
+    """
+    axes = [
+        taps(Axis(0, 1 / new, new), Axis(0, 1 / old, old), "average" if new < old else "bilinear")
+        for old, new in zip(values.shape, size, strict=True)
+    ]
+    window = tuple(slice(axis.first, axis.last) for axis in axes)
+    return resample(values[window], np.isfinite(values[window]), *axes)

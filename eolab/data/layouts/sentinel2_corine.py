@@ -1,0 +1,91 @@
+"""A Sentinel-2 series and the CORINE map under it: ``sentinel2/*.SAFE``, ``corine/…/DATA/*.tif``.
+
+Where the truth is known (simulated data), ``truth/land_cover_10m.tif`` holds that of the year and
+``truth/land_cover_10m_before.tif`` that of the CORINE map's year, as class indices of
+:data:`eolab.data.schemes.landcover.LANDCOVER`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rasterio
+import rioxarray
+import xarray as xr
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+
+from eolab.core.errors import DataError
+from eolab.data.schemes import IGNORE
+from eolab.data.layouts import corine, sentinel2
+
+SERIES = "sentinel2"
+MAP = "corine"
+TRUTH = {
+    "truth": Path("truth", "land_cover_10m.tif"),
+    "truth_before": Path("truth", "land_cover_10m_before.tif"),
+}
+
+
+def open_layout(path: Path, **options: Any) -> xr.Dataset:
+    """Open the series and its map.
+
+    Args:
+        path: Folder with ``sentinel2/`` and ``corine/``.
+        **options: As of :func:`eolab.data.layouts.sentinel2.open_series`.
+
+    Returns:
+        The series with ``corine`` (y, x) uint16 level-3 codes, 0 = none, by nearest neighbour on its grid,
+        and ``truth`` and ``truth_before`` (y, x) uint8 class indices, 255 = none, where their files exist.
+
+    Raises:
+        DataError: If a part is missing or cannot be read.
+    """
+    for part in (SERIES, MAP):
+        if not (path / part).is_dir():
+            raise DataError(f"{path} has no folder {part}/: expected {SERIES}/*.SAFE and {MAP}/…/DATA/*.tif.")
+    dataset = sentinel2.open_series(path / SERIES, **options)
+    dataset["corine"] = corine.open_corine(path / MAP, like=dataset)
+    for name, file in TRUTH.items():
+        if (path / file).is_file():
+            dataset[name] = _truth(path / file, dataset)
+    return dataset
+
+
+def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
+    """Read every image and map of the folder; return file, status and reason."""
+    tables = {
+        SERIES: sentinel2.check_layout(path / SERIES, progress=progress),
+        MAP: corine.check_layout(path / MAP, progress=progress),
+    }
+    rows = [(file.name, *_status(path / file)) for file in TRUTH.values() if (path / file).is_file()]
+    tables["truth"] = pd.DataFrame(rows, columns=["file", "status", "reason"])
+    return pd.concat(
+        [table.assign(file=part + "/" + table["file"]) for part, table in tables.items()], ignore_index=True
+    )
+
+
+def _status(file: Path) -> tuple[str, str]:
+    try:
+        with rasterio.open(file) as raster:
+            raster.read(1)
+    except RasterioError as error:
+        return "rejected", f"cannot be read ({error})"
+    return "ok", ""
+
+
+def _truth(file: Path, like: xr.Dataset) -> xr.DataArray:
+    """Return the true classes on the grid of the series, by nearest neighbour."""
+    try:
+        raster = rioxarray.open_rasterio(file)
+        assert isinstance(raster, xr.DataArray)
+        band = raster.isel(band=0, drop=True).rio.write_nodata(IGNORE)
+        target = like[next(iter(like.data_vars))].isel(time=0, band=0, drop=True)
+        truth = band.rio.reproject_match(target, resampling=Resampling.nearest)
+    except (RasterioError, OSError) as error:
+        raise DataError(f"{file} cannot be read ({error}): fetch or make the data set again.") from None
+    truth = truth.assign_coords(y=like.y, x=like.x).astype(np.uint8)
+    return truth.assign_attrs({"long_name": "true land cover", "nodata": IGNORE})

@@ -1,0 +1,270 @@
+"""Which Sentinel-2 acquisitions a folder holds, which of them can be used, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import rasterio
+from rasterio.errors import RasterioError
+
+from eolab.data.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
+from eolab.core.errors import DataError
+from eolab.data.layouts import jp2
+from eolab.data.layouts.resample import Axis, Grid
+from eolab.data.layouts.safe import Image, Product, find_products, native_images, read_product, tile_of
+from eolab.data.layouts.sentinel2_metadata import (
+    PRODUCT_FILE,
+    TILE_FILE,
+    ProductMetadata,
+    read_product_metadata,
+    read_tile_metadata,
+)
+
+GDAL_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_NUM_THREADS": "1",  # dask's threads read side by side already
+    "GDAL_CACHEMAX": 128,  # MB; each window is read once, a large cache only takes memory
+}
+COLUMNS = [
+    *("product", "tile", "level", "time", "baseline", "generation"),
+    *("quantification", "offset", "crs", "bands", "file"),
+]
+_HEADER_THREADS = 8  # opening headers waits for the disk or the network
+_ZERO_BITS = 0.05  # an image with fewer bits per pixel is decoded to see whether it is all zero
+_HEADER_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Header:
+    """Grid of an image file, and the size of the blocks it is best read in."""
+
+    grid: Grid
+    block: int
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """One granule: a tile at a time.
+
+    Attributes:
+        product: The product that it is part of.
+        metadata: Facts of the product.
+        tile: MGRS tile, for example ``31UFT``.
+        crs: Coordinate reference system as the tile's metadata say.
+        images: The finest image of each band, SCL among them.
+        headers: Grids of the images that were checked.
+    """
+
+    product: Product
+    metadata: ProductMetadata
+    tile: str
+    crs: str
+    images: dict[str, Image]
+    headers: dict[str, Header]
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """The spectral bands it holds, in band order."""
+        return tuple(name for name in SENTINEL2 if name in self.images)
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A product or image file that cannot be used, and the reason."""
+
+    file: str
+    reason: str
+
+
+def index(
+    folder: str | Path, bands: Sequence[str] | None = None, scl: bool = True
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """List the acquisitions below a folder, from metadata and file headers alone.
+
+    Of each tile, level and sensing time there is one acquisition: the highest baseline, then the newest. An
+    acquisition is left out as a whole if one of its files is missing, truncated, unreadable, all zero, or in
+    another coordinate reference system than its tile.
+
+    Args:
+        folder: A ``.SAFE`` folder or zip file, or a folder with such, two levels down at most.
+        bands: Bands that must be usable; by default all that the level has.
+        scl: Whether the scene classification of Level-2A must be usable too.
+
+    Returns:
+        The acquisitions by time (columns product, tile, level, time, baseline, generation, quantification,
+        offset, crs, bands, file), and what was rejected (file, reason).
+
+    Raises:
+        DataError: If the folder does not exist.
+    """
+    folder = Path(folder)
+    acquisitions, rejections = scan(folder, bands, scl)
+    rows = [
+        {
+            "product": item.product.name,
+            "tile": item.tile,
+            "level": item.metadata.level,
+            "time": pd.Timestamp(item.metadata.time),
+            "baseline": item.metadata.baseline,
+            "generation": pd.Timestamp(item.metadata.generation),
+            "quantification": item.metadata.quantification,
+            "offset": item.metadata.offsets.get("B04", 0.0),
+            "crs": item.crs,
+            "bands": " ".join(item.bands),
+            "file": str(item.product.path),
+        }
+        for item in acquisitions
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS), rejection_table(rejections, folder)
+
+
+def rejection_table(rejections: Iterable[Rejection], folder: Path) -> pd.DataFrame:
+    """Return rejections as a table with columns file (relative to the folder) and reason."""
+    rows = []
+    for item in rejections:
+        file = Path(item.file)
+        inside = file.is_relative_to(folder) and file != folder
+        rows.append((file.relative_to(folder).as_posix() if inside else file.name, item.reason))
+    return pd.DataFrame(rows, columns=["file", "reason"])
+
+
+def scan(
+    folder: Path, bands: Sequence[str] | None = None, scl: bool = True
+) -> tuple[list[Acquisition], list[Rejection]]:
+    """Return usable acquisitions by time and all rejections; see :func:`index`."""
+    with ThreadPoolExecutor(_HEADER_THREADS) as pool:
+        found = list(pool.map(lambda path: _scan_product(path, bands, scl), find_products(folder)))
+    good = [item for items in found for item in items if isinstance(item, Acquisition)]
+    bad = [item for items in found for item in items if isinstance(item, Rejection)]
+    kept, superseded = _newest(good)
+    return kept, sorted(bad + superseded, key=lambda item: item.file)
+
+
+def _newest(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], list[Rejection]]:
+    """Return one acquisition of each tile, level and sensing time, and the others as rejections."""
+    best: dict[tuple, Acquisition] = {}
+    rejections = []
+    order = sorted(acquisitions, key=lambda a: (a.metadata.baseline, a.metadata.generation, a.product.name))
+    for item in order:
+        key = (item.tile, item.metadata.level, item.metadata.time)
+        older = best.get(key)
+        if older is not None:
+            reason = (
+                f"superseded by {item.product.name} (same tile and time, baseline {item.metadata.baseline})"
+            )
+            rejections.append(Rejection(str(older.product.path), reason))
+        best[key] = item
+    return sorted(best.values(), key=lambda a: (a.metadata.time, a.tile, a.metadata.level)), rejections
+
+
+def _scan_product(path: Path, bands: Sequence[str] | None, scl: bool) -> list[Acquisition | Rejection]:
+    """Return the acquisitions of one product, usable or not; never raises."""
+    try:
+        product = read_product(path)
+        name = _metadata_file(product)
+        with product.open(name) as stream:
+            metadata = read_product_metadata(stream)
+        granules = native_images(product.files)
+        if not granules:
+            raise DataError("it holds no band images")
+    except (DataError, OSError, ValueError, KeyError, IndexError) as error:
+        return [Rejection(str(path), str(error).rstrip("."))]
+    needed = tuple(bands or level_bands(metadata.level)) + (
+        ("SCL",) if scl and metadata.level == "L2A" else ()
+    )
+    return [_scan_granule(product, metadata, granule, images, needed) for granule, images in granules.items()]
+
+
+def _metadata_file(product: Product) -> str:
+    for name in product.files:
+        if PRODUCT_FILE.match(name):
+            return name
+    raise DataError("it has no product metadata (MTD_MSIL1C.xml or MTD_MSIL2A.xml)")
+
+
+def _scan_granule(
+    product: Product,
+    metadata: ProductMetadata,
+    granule: str,
+    images: dict[str, Image],
+    needed: Sequence[str],
+) -> Acquisition | Rejection:
+    """Return the acquisition with its headers, or why it cannot be used."""
+    file = str(product.path / granule)
+    try:
+        tile, crs = _tile(product, granule)
+        item = Acquisition(product, metadata, tile, crs, images, {})
+        headers = {}
+        for band in needed:
+            if band not in images:
+                raise DataError(f"lacks {band}")
+            if band != "SCL":
+                metadata.offset(band)
+            file = str(product.path / images[band].name)
+            headers[band] = read_header(item, band)
+        return replace(item, headers=headers)
+    except (DataError, OSError, ValueError, KeyError) as error:
+        return Rejection(file, str(error).rstrip("."))
+
+
+def level_bands(level: str) -> tuple[str, ...]:
+    """Return the bands that a complete product of a level holds."""
+    return L1C_BANDS if level == "L1C" else L2A_BANDS
+
+
+def _tile(product: Product, granule: str) -> tuple[str, str]:
+    """Return the tile and its coordinate reference system."""
+    for name in product.files:
+        if name.startswith(f"{granule}/") and TILE_FILE.match(name):
+            with product.open(name) as stream:
+                metadata = read_tile_metadata(stream)
+            tile = tile_of(metadata.tile_id) or tile_of(granule)
+            if tile is None:
+                raise DataError(f"no tile in the name {metadata.tile_id}")
+            return tile, metadata.crs
+    raise DataError("it has no tile metadata (MTD_TL.xml)")
+
+
+def read_header(item: Acquisition, band: str) -> Header:
+    """Return an image's grid after cheap checks: complete, right number type and CRS, not all zero.
+
+    Raises:
+        DataError: With the reason why the image cannot be used.
+    """
+    name = item.images[band].name
+    size = item.product.size(name)
+    with item.product.open(name) as stream:
+        defect = jp2.defect(stream, size)
+    if defect:
+        raise DataError(f"{band} {defect}")
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(item.product.gdal_path(name)) as image:
+            dtype = "uint8" if band == "SCL" else "uint16"
+            if image.count != 1 or image.dtypes[0] != dtype:
+                raise DataError(f"{band} has {image.count} × {image.dtypes[0]}, expected 1 × {dtype}")
+            found = f"EPSG:{image.crs.to_epsg()}" if image.crs else "no CRS"
+            if found != item.crs:
+                raise DataError(f"{band} is in {found}, its tile's metadata say {item.crs}")
+            if size < _HEADER_BYTES + _ZERO_BITS / 8 * image.width * image.height and _all_zero(image):
+                raise DataError(f"{band} is all zero (no data)")
+            return _header(image, item.crs)
+    except RasterioError as error:
+        raise DataError(f"{band} is unreadable ({error})") from None
+
+
+def _all_zero(image: rasterio.DatasetReader) -> bool:
+    return not any(image.read(1, window=window).any() for _, window in image.block_windows(1))
+
+
+def _header(image: rasterio.DatasetReader, crs: str) -> Header:
+    transform = image.transform
+    if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
+        raise DataError(f"its grid {tuple(transform)[:6]} is not north-up")
+    grid = Grid(
+        crs, Axis(transform.f, transform.e, image.height), Axis(transform.c, transform.a, image.width)
+    )
+    return Header(grid, max(image.block_shapes[0]))

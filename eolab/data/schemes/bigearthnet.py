@@ -1,0 +1,240 @@
+"""BigEarthNet's classes: 43 of CORINE's, the 19 they were later joined to, and CORINE's three levels.
+
+Version 1 labels its patches with 43 names of CORINE's level 3, in a spelling of its own; version 2 with the
+19 names of Sumbul et al. 2021, BigEarthNet-MM (https://doi.org/10.1109/MGRS.2021.3089174). A label of either
+is a set of CORINE codes, and a :class:`ClassSet` says which of its classes the codes belong to.
+
+Example:
+    >>> classes = class_set("19")
+    >>> classes.names_of(classes.encode(["Olive groves", "Peatbogs", "Burnt areas"]))
+    ('Permanent crops', 'Inland wetlands')
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.schemes.corine import CORINE
+from eolab.data.schemes.corine import scheme as corine_scheme
+
+Name = Literal["43", "19", "level1", "level2", "level3"]
+
+GLACIERS = 335
+"""The CORINE class that no patch of version 1 has."""
+
+UNLABELLED = 999
+"""Value of the reference maps of version 2 where there is no class."""
+
+_SPELLING = {
+    321: "Natural grassland",
+    324: "Transitional woodland/shrub",
+    332: "Bare rock",
+    412: "Peatbogs",
+}
+_OFFICIAL_19: tuple[tuple[str, tuple[int, ...]], ...] = (
+    ("Urban fabric", (111, 112)),
+    ("Industrial or commercial units", (121,)),
+    ("Arable land", (211, 212, 213)),
+    ("Permanent crops", (221, 222, 223, 241)),
+    ("Pastures", (231,)),
+    ("Complex cultivation patterns", (242,)),
+    ("Land principally occupied by agriculture, with significant areas of natural vegetation", (243,)),
+    ("Agro-forestry areas", (244,)),
+    ("Broad-leaved forest", (311,)),
+    ("Coniferous forest", (312,)),
+    ("Mixed forest", (313,)),
+    ("Natural grassland and sparsely vegetated areas", (321, 333)),
+    ("Moors, heathland and sclerophyllous vegetation", (322, 323)),
+    ("Transitional woodland, shrub", (324,)),
+    ("Beaches, dunes, sands", (331,)),
+    ("Inland wetlands", (411, 412)),
+    ("Coastal wetlands", (421, 422)),
+    ("Inland waters", (511, 512)),
+    ("Marine waters", (521, 522, 523)),
+)
+
+_COLOR: dict[int, str] = dict(zip(CORINE["code"].tolist(), CORINE["color"].tolist(), strict=True))
+_CODES_43 = tuple(code for code in _COLOR if code != GLACIERS)
+_CORINE_NAME: dict[int, str] = dict(zip(CORINE["code"].tolist(), CORINE["level3_name"].tolist(), strict=True))
+
+CLASSES_43 = ClassScheme(
+    name="BigEarthNet, 43 classes",
+    codes=_CODES_43,
+    names=tuple(_SPELLING.get(code, _CORINE_NAME[code]) for code in _CODES_43),
+    colors=tuple(_COLOR[code] for code in _CODES_43),
+)
+"""The classes of version 1: CORINE's codes in their order, names as published."""
+
+CLASSES_19 = ClassScheme(
+    name="BigEarthNet, 19 classes",
+    codes=tuple(range(len(_OFFICIAL_19))),
+    names=tuple(name for name, _ in _OFFICIAL_19),
+    colors=tuple(_COLOR[codes[0]] for _, codes in _OFFICIAL_19),
+)
+"""The classes of version 2 in the official order, which is not that of the alphabet; codes are 0 to 18.
+
+A class has the colour of the first of its CORINE classes.
+"""
+
+_CODES_OF: dict[str, tuple[int, ...]] = {
+    **{name: (code,) for code, name in _CORINE_NAME.items()},
+    **{name: (code,) for code, name in zip(CLASSES_43.codes, CLASSES_43.names, strict=True)},
+    **dict(_OFFICIAL_19),
+}
+
+
+@dataclass(frozen=True)
+class ClassSet:
+    """A way to group CORINE's 44 classes.
+
+    Attributes:
+        name: ``43``, ``19``, ``level1``, ``level2`` or ``level3``.
+        scheme: Its classes.
+        members: CORINE's level-3 codes of each class.
+    """
+
+    name: str
+    scheme: ClassScheme
+    members: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.scheme)
+
+    @cached_property
+    def index_of_code(self) -> dict[int, int]:
+        """Class index of each CORINE code that belongs to a class."""
+        return {code: index for index, codes in enumerate(self.members) for code in codes}
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """CORINE's codes that belong to no class."""
+        return tuple(code for code in _COLOR if code not in self.index_of_code)
+
+    def encode(self, labels: Iterable[str | int]) -> np.ndarray:
+        """Return which classes some labels name.
+
+        Args:
+            labels: Names as published in either version, in CORINE's spelling too, or CORINE codes.
+
+        Returns:
+            uint8 (class,), 1 where a label belongs to the class; all 0 where every label is dropped.
+
+        Raises:
+            DataError: If a label is unknown, or joins CORINE classes that this set keeps apart.
+        """
+        found = np.zeros(len(self), np.uint8)
+        found[[index for label in labels for index in self._indices(label)]] = 1
+        return found
+
+    def encode_all(self, rows: Iterable[Sequence[str | int]], warn: bool = True) -> np.ndarray:
+        """Return the classes of many patches, uint8 (patch, class).
+
+        Args:
+            rows: Labels of each patch.
+            warn: Whether a warning counts the patches without a class of the set.
+
+        Raises:
+            DataError: As in :meth:`encode`.
+        """
+        encoded = [self.encode(labels) for labels in rows]
+        table = np.stack(encoded) if encoded else np.zeros((0, len(self)), np.uint8)
+        empty = int((~table.any(axis=1)).sum())
+        if empty and warn:
+            warnings.warn(
+                f"{empty:,} of {len(table):,} patches have no label among {self.scheme.name}: their rows are "
+                "all 0.",
+                stacklevel=2,
+            )
+        return table
+
+    def names_of(self, encoded: np.ndarray) -> tuple[str, ...]:
+        """Return the names of the classes of one patch; `encoded` is (class,), anything but 0 counts."""
+        return tuple(self.scheme.names[index] for index in np.flatnonzero(encoded))
+
+    @cached_property
+    def _known(self) -> dict[str | int, tuple[int, ...]]:
+        return {}
+
+    def _indices(self, label: str | int) -> tuple[int, ...]:
+        """Return the class of a label, none where it is dropped."""
+        if label not in self._known:
+            self._known[label] = self._look_up(label)
+        return self._known[label]
+
+    def _look_up(self, label: str | int) -> tuple[int, ...]:
+        codes = codes_of(label)
+        found = {self.index_of_code.get(code) for code in codes}
+        if len(found) > 1:
+            joined = ", ".join(str(code) for code in codes)
+            raise DataError(
+                f"The label {label!r} joins the CORINE classes {joined}, which {self.scheme.name} keeps "
+                "apart: take the 19 classes or level1."
+            )
+        return tuple(index for index in found if index is not None)
+
+
+def codes_of(label: str | int) -> tuple[int, ...]:
+    """Return the CORINE codes of a label: one, or those that a class of the 19 joins.
+
+    Raises:
+        DataError: If it is no name of BigEarthNet or CORINE and no level-3 code.
+    """
+    text = str(label).strip()
+    if text.isdecimal() and int(text) in _COLOR:
+        return (int(text),)
+    if text in _CODES_OF:
+        return _CODES_OF[text]
+    raise DataError(f"{label!r} is no class name of BigEarthNet: {did_you_mean(text, _CODES_OF, most=3)}")
+
+
+@lru_cache(maxsize=8)
+def class_set(name: str) -> ClassSet:
+    """Return a set of classes.
+
+    Args:
+        name: ``43``, the classes of version 1; ``19``, those of version 2; ``level1``, ``level2`` or
+            ``level3``, CORINE's 5, 15 or 44 classes in CORINE's names.
+
+    Raises:
+        ParameterError: If the name is another.
+    """
+    match str(name):
+        case "43":
+            return ClassSet("43", CLASSES_43, tuple((code,) for code in CLASSES_43.codes))
+        case "19":
+            return ClassSet("19", CLASSES_19, tuple(codes for _, codes in _OFFICIAL_19))
+        case "level1" | "level2" | "level3" as level:
+            column = CORINE[level]
+            classes = corine_scheme(int(level[-1]))
+            members = tuple(tuple(CORINE["code"][column == code].tolist()) for code in classes.codes)
+            return ClassSet(level, classes, members)
+    raise ParameterError(f"There is no set of classes {name!r}: {did_you_mean(str(name), get_args(Name))}")
+
+
+def indices(reference_codes: Any, classes: ClassSet | str) -> np.ndarray:
+    """Return the class of each pixel of a reference map of version 2.
+
+    Args:
+        reference_codes: CORINE level-3 codes of any shape and number type; :data:`UNLABELLED` and every other
+            number that is no code means nothing.
+        classes: A set of classes, or its name.
+
+    Returns:
+        uint8 of the same shape: class index, :data:`~eolab.data.schemes.IGNORE` where no class belongs.
+    """
+    chosen = classes if isinstance(classes, ClassSet) else class_set(classes)
+    codes = np.asarray(reference_codes)
+    table = np.full(UNLABELLED + 1, IGNORE, np.uint8)
+    table[list(chosen.index_of_code)] = list(chosen.index_of_code.values())
+    inside = (codes >= 0) & (codes <= UNLABELLED)
+    return np.where(inside, table[np.where(inside, codes, UNLABELLED).astype(np.intp)], IGNORE).astype(
+        np.uint8
+    )

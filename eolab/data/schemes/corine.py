@@ -1,0 +1,114 @@
+"""CORINE Land Cover: 44 classes on three levels, with the official colours.
+
+The published raster holds grid codes 1 to 44 and not the level-3 codes 111 to 523; :func:`recode` takes both.
+Source: CORINE Land Cover nomenclature and legend of the European Environment Agency,
+doi 10.2909/960998c1-1870-4e82-8051-6485205ebbac (CLC 2018).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eolab.core.errors import ParameterError
+from eolab.data.schemes import ClassScheme
+
+LEVEL1 = {
+    1: "Artificial surfaces",
+    2: "Agricultural areas",
+    3: "Forest and semi natural areas",
+    4: "Wetlands",
+    5: "Water bodies",
+}
+LEVEL2 = {
+    11: "Urban fabric",
+    12: "Industrial, commercial and transport units",
+    13: "Mine, dump and construction sites",
+    14: "Artificial, non-agricultural vegetated areas",
+    21: "Arable land",
+    22: "Permanent crops",
+    23: "Pastures",
+    24: "Heterogeneous agricultural areas",
+    31: "Forests",
+    32: "Scrub and/or herbaceous vegetation associations",
+    33: "Open spaces with little or no vegetation",
+    41: "Inland wetlands",
+    42: "Maritime wetlands",
+    51: "Inland waters",
+    52: "Marine waters",
+}
+
+
+def _read_table() -> pd.DataFrame:
+    """Return the 44 classes with the codes and names of all three levels."""
+    table = pd.read_csv(Path(__file__).with_name("corine.csv"))
+    code = table["code"]
+    return pd.DataFrame(
+        {
+            "grid_code": table["grid_code"],
+            "code": code,
+            "level1": code // 100,
+            "level1_name": (code // 100).map(LEVEL1),
+            "level2": code // 10,
+            "level2_name": (code // 10).map(LEVEL2),
+            "level3": code,
+            "level3_name": table["name"],
+            "color": table["color"],
+        }
+    )
+
+
+CORINE = _read_table()
+"""One row a class: grid_code, code, level1, level1_name, level2, level2_name, level3, level3_name, color."""
+
+
+def scheme(level: int = 3) -> ClassScheme:
+    """Return the class scheme of one level: 5, 15 or 44 classes.
+
+    The official colours belong to level 3; a class of level 1 or 2 takes that of its first level-3 class.
+
+    Raises:
+        ParameterError: If the level is not 1, 2 or 3.
+    """
+    if level not in (1, 2, 3):
+        raise ParameterError(f"CORINE has the levels 1, 2 and 3, not {level!r}: give one of these.")
+    first = CORINE.drop_duplicates(f"level{level}")
+    return ClassScheme(
+        name=f"CORINE level {level}",
+        codes=tuple(int(c) for c in first[f"level{level}"]),
+        names=tuple(first[f"level{level}_name"]),
+        colors=tuple(first["color"]),
+    )
+
+
+def _lookup() -> np.ndarray:
+    """Return the level-3 code of every value 0 to 523, 0 where there is none."""
+    table = np.zeros(524, np.uint16)
+    table[CORINE["grid_code"]] = CORINE["code"]
+    table[CORINE["code"]] = CORINE["code"]
+    return table
+
+
+_LEVEL3_OF = _lookup()
+
+
+def recode(array: Any, nodata: float | None = None) -> np.ndarray:
+    """Return the CORINE level-3 codes of a published raster.
+
+    Args:
+        array: Values of any shape and number type: grid codes 1 to 44, or level-3 codes 111 to 523 already.
+        nodata: Value that means nothing, besides all that are no CORINE code (0, 48, -128, 255, NaN, ...).
+
+    Returns:
+        uint16 of the same shape: level-3 codes, 0 where there is no class.
+    """
+    values = np.asarray(array)
+    known = (values >= 0) & (values < len(_LEVEL3_OF))  # False for NaN
+    if nodata is not None and not np.isnan(nodata):
+        known &= values != nodata
+    codes = np.where(known, values, 0).astype(np.intp)
+    whole = codes == np.where(known, values, 0)
+    return np.where(whole, _LEVEL3_OF[codes], 0).astype(np.uint16)

@@ -1,0 +1,141 @@
+"""CORINE rasters on their own grid and under an image, and the labelled Sentinel-2 layout."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from pyproj import Transformer
+from rasterio.transform import from_origin
+from safe_factory import NORTH, WEST, image_path, write_safe
+
+from eolab.core.errors import DataError
+from eolab.data.layouts import corine, sentinel2_corine
+from eolab.data.schemes.corine import CORINE
+
+FOLDER = Path("u2018_clc2018_v2020_20u1_raster100m", "DATA", "U2018_CLC2018_V2020_20u1.tif")
+LEFT, TOP = 3_900_000, 3_190_000  # near the factory's tile, in EPSG:3035
+
+
+def write_raster(file: Path, values: np.ndarray, nodata: float | None = None, crs: str = "EPSG:3035") -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(
+        file,
+        "w",
+        driver="GTiff",
+        height=values.shape[0],
+        width=values.shape[1],
+        count=1,
+        dtype=values.dtype,
+        crs=crs,
+        transform=from_origin(LEFT, TOP, 100, 100),
+        nodata=nodata,
+    ) as raster:
+        raster.write(values, 1)
+    return file
+
+
+@pytest.fixture(scope="module")
+def codes() -> np.ndarray:
+    return np.random.default_rng(0).integers(1, 49, (1200, 1200)).astype(np.int8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, codes) -> Path:
+    folder = tmp_path_factory.mktemp("labelled")
+    write_safe(folder / "sentinel2")
+    write_safe(folder / "sentinel2", "2020-05-16T10:40:31", baseline="04.00", offset=-1000)
+    write_raster(folder / "corine" / FOLDER, codes, nodata=-128)
+    return folder
+
+
+def test_grid_codes_become_level_3_codes(folder, codes):
+    result = corine.open_corine(folder / "corine")
+    assert result.dtype == np.uint16
+    assert result.rio.crs.to_epsg() == 3035
+    table = dict(zip(CORINE["grid_code"], CORINE["code"], strict=True))
+    expected = [[table.get(int(code), 0) for code in row] for row in codes[:20, :20]]
+    np.testing.assert_array_equal(result[:20, :20], expected)
+    assert result.rio.bounds() == (LEFT, TOP - 120000, LEFT + 120000, TOP)
+
+
+def test_under_an_image_each_pixel_has_the_class_at_its_centre(folder, codes):
+    dataset = sentinel2_corine.open_layout(folder, bands=["B04"])
+    assert dataset["corine"].dims == ("y", "x")
+    assert dataset["corine"].dtype == np.uint16
+    to_laea = Transformer.from_crs(32631, 3035, always_xy=True)
+    x, y = to_laea.transform(*np.meshgrid(dataset.x.values, dataset.y.values))
+    column, row = (np.asarray(x) - LEFT) / 100, (TOP - np.asarray(y)) / 100
+    assert 0 <= row.min() < row.max() < 1200
+    assert 0 <= column.min() < column.max() < 1200
+    at_edge = np.minimum(abs(row - row.round()), abs(column - column.round())) < 0.02
+    # GDAL warps to 1/8 of a 10 m pixel
+    lookup = np.zeros(129, np.uint16)
+    lookup[CORINE["grid_code"]] = CORINE["code"]
+    expected = lookup[codes[row.astype(int), column.astype(int)]]
+    np.testing.assert_array_equal(dataset["corine"].values[~at_edge], expected[~at_edge])
+    assert len(np.unique(dataset["corine"])) > 10
+
+
+def test_recoded_rasters_and_unsigned_nodata(tmp_path):
+    recoded = write_raster(tmp_path / "a.tif", np.array([[111, 523], [0, 999]], np.uint16), nodata=0)
+    assert corine.open_corine(recoded).values.tolist() == [[111, 523], [0, 0]]
+    unsigned = write_raster(tmp_path / "b.tif", np.array([[1, 44], [48, 128]], np.uint8), nodata=128)
+    assert corine.open_corine(unsigned).values.tolist() == [[111, 523], [0, 0]]
+
+
+def test_truth_of_both_years_is_read_on_the_grid_of_the_series(folder, tmp_path):
+    assert not {"truth", "truth_before"} & set(sentinel2_corine.open_layout(folder, bands=["B04"]))
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "truth").mkdir()
+    truths = np.random.default_rng(1).integers(0, 12, (2, 48, 48)).astype(np.uint8)
+    truths[:, 0, 0] = 255
+    profile = {"driver": "GTiff", "height": 48, "width": 48, "count": 1, "dtype": "uint8", "nodata": 255}
+    profile |= {"crs": "EPSG:32631", "transform": from_origin(WEST, NORTH, 10, 10)}
+    for stem, values in zip(("land_cover_10m", "land_cover_10m_before"), truths, strict=True):
+        with rasterio.open(tmp_path / "truth" / f"{stem}.tif", "w", **profile) as raster:
+            raster.write(values, 1)
+    dataset = sentinel2_corine.open_layout(tmp_path, bands=["B04"])
+    bounds = (WEST + 100, NORTH - 200, WEST + 300, NORTH - 50)
+    part = sentinel2_corine.open_layout(tmp_path, bands=["B04"], bounds=bounds)
+    for name, values in zip(("truth", "truth_before"), truths, strict=True):
+        np.testing.assert_array_equal(dataset[name], values)
+        assert dataset[name].dtype == np.uint8
+        np.testing.assert_array_equal(part[name], values[5:20, 10:30])
+    np.testing.assert_array_equal(part["corine"], dataset["corine"][5:20, 10:30])
+    report = sentinel2_corine.check_layout(tmp_path, progress=False)
+    assert set(report["status"]) == {"ok"}
+    assert len(report) == 2 * 13 + 3
+
+
+def test_check_lists_what_is_broken(tmp_path):
+    product = write_safe(tmp_path / "sentinel2", size=24)
+    image_path(product, "B02").write_bytes(b"")
+    file = write_raster(tmp_path / "corine" / FOLDER, np.full((50, 50), 99, np.int8))
+    report = sentinel2_corine.check_layout(tmp_path, progress=False)
+    assert list(report["status"]) == ["rejected", "rejected"]
+    assert "no CORINE class" in report["reason"][1]
+    file.write_bytes(file.read_bytes()[:-1000])
+    assert "cannot be read" in sentinel2_corine.check_layout(tmp_path, progress=False)["reason"][1]
+
+
+def test_missing_parts_are_one_sentence(tmp_path, folder):
+    with pytest.raises(DataError, match="has no folder sentinel2/"):
+        sentinel2_corine.open_layout(tmp_path)
+    (tmp_path / "corine").mkdir()
+    with pytest.raises(DataError, match=r"holds 0 \.tif files"):
+        corine.open_corine(tmp_path / "corine")
+    bad = tmp_path / "bad.tif"
+    bad.write_bytes(b"no raster")
+    with pytest.raises(DataError, match=r"bad\.tif cannot be read"):
+        corine.open_corine(bad)
+    far = write_raster(tmp_path / "far.tif", np.ones((5, 5), np.int8))
+    like = sentinel2_corine.open_layout(folder, bands=["B04"])
+    with pytest.raises(DataError, match="does not cover the image"):
+        corine.open_corine(far, like=like)
+    bare = write_raster(tmp_path / "bare.tif", np.ones((5, 5), np.int8), crs=None)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="no coordinate reference system"):
+        corine.open_corine(bare)

@@ -1,0 +1,127 @@
+"""GeoTIFFs of every kind give the pixels that GDAL wrote, whichever of the three ways reads them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+import tifffile
+
+from eolab.core.errors import DataError
+from eolab.data.layouts.geotiff import read_pixels
+from eolab.data.layouts.strips import read_strips
+
+RNG = np.random.default_rng(0)
+
+
+def write(path, pixels, **options):
+    bands = pixels if pixels.ndim == 3 else pixels[None]
+    count, height, width = bands.shape
+    shape = {"count": count, "height": height, "width": width, "dtype": pixels.dtype}
+    place = rasterio.transform.from_origin(404_400, 5_342_400, 10, 10)
+    with rasterio.open(
+        path, "w", driver="GTiff", crs="EPSG:32633", transform=place, **shape, **options
+    ) as file:
+        file.write(bands)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"])
+@pytest.mark.parametrize("endianness", ["LITTLE", "BIG"])
+def test_plain_files_are_read_from_their_bytes(tmp_path, kind, endianness):
+    for size in ((120, 120), (20, 31), (1, 7), (1, 1)):
+        pixels = (RNG.random(size) * 200).astype(kind)
+        path = write(tmp_path / "a.tif", pixels, ENDIANNESS=endianness)
+        found = read_strips(path.read_bytes())
+        assert found.dtype == kind
+        assert found.flags.writeable
+        np.testing.assert_array_equal(found, pixels)
+        np.testing.assert_array_equal(read_pixels(path), np.squeeze(pixels))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compress": "deflate", "predictor": 2},
+        {"compress": "lzw"},
+        {"compress": "zstd"},
+        {"tiled": True, "blockxsize": 16, "blockysize": 16},
+        {"BIGTIFF": "YES"},
+        {"NBITS": 12},
+        {"SPARSE_OK": True},
+    ],
+)
+def test_other_files_are_left_to_the_libraries(tmp_path, options):
+    pixels = RNG.integers(0, 4000, (40, 50)).astype("uint16")
+    if "SPARSE_OK" in options:
+        pixels[:] = 0
+    path = write(tmp_path / "a.tif", pixels, **options)
+    assert read_strips(path.read_bytes()) is None
+    np.testing.assert_array_equal(read_pixels(path), pixels)
+
+
+def test_several_bands_and_pages_are_left_to_the_libraries(tmp_path):
+    pixels = RNG.integers(0, 4000, (2, 40, 50)).astype("uint16")
+    for interleave in ("band", "pixel"):
+        assert read_strips(write(tmp_path / "bands.tif", pixels, interleave=interleave).read_bytes()) is None
+    tifffile.imwrite(tmp_path / "pages.tif", pixels, photometric="minisblack")
+    assert read_strips((tmp_path / "pages.tif").read_bytes()) is None
+    np.testing.assert_array_equal(read_pixels(tmp_path / "pages.tif"), pixels)
+
+
+def test_every_length_of_a_cut_file_is_refused(tmp_path):
+    whole = write(tmp_path / "a.tif", RNG.integers(1, 4000, (9, 8)).astype("uint16")).read_bytes()
+    assert read_strips(whole) is not None
+    for length in range(len(whole)):
+        assert read_strips(whole[:length]) is None
+    for length in (0, 3, 10, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "cut.tif").write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"cut.tif of [\d,]+ bytes is damaged \(tifffile: .*; GDAL: .*\)"):
+            read_pixels(tmp_path / "cut.tif")
+
+
+def test_spoilt_tags_never_raise(tmp_path):
+    whole = bytearray(write(tmp_path / "a.tif", RNG.integers(1, 4000, (9, 8)).astype("uint16")).read_bytes())
+    for place in range(8, 250):
+        for value in (0, 255):
+            spoilt = bytes(whole[:place]) + bytes([value]) + bytes(whole[place + 1 :])
+            found = read_strips(spoilt)
+            assert found is None or found.size <= 72
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"none.tif is missing, though the list names it"):
+        read_pixels(tmp_path / "none.tif")
+    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
+        read_pixels(tmp_path)
+
+
+def test_threads_read_images_without_a_place_and_nothing_is_printed(tmp_path):
+    """Warnings hidden by catch_warnings came through where threads overlapped, with a path, into reports."""
+    image = np.arange(4096, dtype="float32").reshape(64, 64)
+    with rasterio.open(
+        tmp_path / "whole.tif", "w", "GTiff", 64, 64, 1, dtype="float32", compress="zstd"
+    ) as file:
+        file.write(image[None])
+    (tmp_path / "cut.tif").write_bytes((tmp_path / "whole.tif").read_bytes()[:-200])  # left to GDAL
+    script = f"""
+from concurrent.futures import ThreadPoolExecutor
+from eolab.core.errors import DataError
+from eolab.data.layouts.geotiff import read_pixels
+
+def read(_):
+    try:
+        read_pixels({str(tmp_path / "cut.tif")!r})
+    except DataError as error:
+        return str(error)
+
+with ThreadPoolExecutor(8) as pool:
+    said = set(pool.map(read, range(1000)))
+assert len(said) == 1 and "damaged" in said.pop()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""

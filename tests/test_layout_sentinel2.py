@@ -1,0 +1,394 @@
+"""Sentinel-2 products: values against plain NumPy, real metadata, real file lists, and all that is broken."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import warnings
+import zipfile
+from pathlib import Path
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from safe_factory import NORTH, WEST, image_path, pixels, write_jp2, write_safe
+
+from eolab.core.errors import DataError, ParameterError
+from eolab.data import bands as band_table
+from eolab.data.layouts import sentinel2
+from eolab.data.layouts.safe import image_of, native_images, tile_of
+from eolab.data.layouts.sentinel2_metadata import (
+    PRODUCT_FILE,
+    TILE_FILE,
+    read_product_metadata,
+    read_tile_metadata,
+)
+
+SIZE = 48
+
+
+def load(*args, **options):
+    with dask.config.set(scheduler="synchronous"):
+        return sentinel2.open_series(*args, **options).load()
+
+
+def blocks(values: np.ndarray, step: int) -> np.ndarray:
+    """Mean of step × step pixels, NaN pixels left out."""
+    height, width = values.shape
+    return np.nanmean(values.reshape(height // step, step, width // step, step), axis=(1, 3))
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory) -> Path:
+    """Two dates of one tile: one without, one with offset; some DN 0, saturated and below the offset."""
+    folder = tmp_path_factory.mktemp("series")
+    b04 = pixels("B04", SIZE)
+    b04[:3, :4] = 0
+    b04[5, 5] = 65535
+    b04[6, 6:9] = 900
+    write_safe(folder, values={"B04": b04})
+    write_safe(folder, "2022-05-06T10:40:31", baseline="04.00", offset=-1000, values={"B04": b04})
+    return folder
+
+
+def test_reflectance_with_and_without_offset(series):
+    dn = pixels("B04", SIZE).astype(float)
+    dn[6, 6:9] = 900
+    valid = np.ones(dn.shape, bool)
+    valid[:3, :4] = valid[5, 5] = False
+    result = load(series, bands=["B4"])
+    old, new = result["reflectance"].values[:, 0]
+    assert result["reflectance"].dtype == np.float32
+    assert result["reflectance"].attrs["units"] == "reflectance"
+    assert list(result["baseline"].values) == ["02.14", "04.00"]
+    np.testing.assert_allclose(old, np.where(valid, dn / 10000, np.nan), rtol=1e-6)
+    np.testing.assert_allclose(new, np.where(valid, np.maximum(dn - 1000, 0) / 10000, np.nan), rtol=1e-6)
+    assert (new[6, 6:9] == 0).all(), "what is negative after the offset is 0"
+    assert np.isnan(new[0, 0]), "DN 0 is no data, not -0.1 or 0"
+
+
+def test_offset_of_old_dates_reprocessed(tmp_path):
+    write_safe(tmp_path, "2018-05-06T10:40:31", baseline="05.00", offset=-1000, quantification=20000)
+    result = load(tmp_path, bands=["B02"])
+    np.testing.assert_allclose(result["reflectance"][0, 0], (pixels("B02", SIZE) - 1000.0) / 20000, rtol=1e-6)
+
+
+def test_offset_of_l1c_from_baseline_4_on(tmp_path):
+    write_safe(tmp_path, baseline="04.00", level="L1C", offset=-1000)
+    result = load(tmp_path, bands=["B02", "B10"])
+    for number, band in enumerate(("B02", "B10")):
+        dn = pixels(band, SIZE)
+        expected = np.kron(dn, np.ones((SIZE // len(dn),) * 2)) - 1000.0
+        np.testing.assert_allclose(
+            result["reflectance"][0, number], np.maximum(expected, 0) / 10000, rtol=1e-6
+        )
+    assert "scl" not in result
+
+
+def test_coarser_is_mean_of_valid_pixels_and_finer_repeats(series):
+    dn = pixels("B04", SIZE).astype(float)
+    dn[6, 6:9] = 900
+    dn[:3, :4] = dn[5, 5] = np.nan
+    for resolution_m, step in ((20, 2), (60, 6)):
+        result = load(series, bands=["B04", "B05", "B01"], resolution_m=resolution_m)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # mean of no pixel
+            expected = np.maximum(blocks(dn, step) - 1000, 0) / 10000
+        np.testing.assert_allclose(result["reflectance"][1, 0], expected, rtol=1e-5)
+    fine = load(series, bands=["B05", "B01"])["reflectance"][0]
+    np.testing.assert_allclose(fine[0], np.kron(pixels("B05", SIZE), np.ones((2, 2))) / 10000, rtol=1e-6)
+    np.testing.assert_allclose(fine[1], np.kron(pixels("B01", SIZE), np.ones((6, 6))) / 10000, rtol=1e-6)
+
+
+def test_bilinear_agrees_with_gdal(series):
+    smooth = load(series, bands=["B05"], resampling="bilinear")["reflectance"][0, 0].values
+    product = next(series.glob("*N0214*"))
+    with rasterio.open(image_path(product, "B05")) as image:
+        expected = image.read(1, out_shape=(SIZE, SIZE), resampling=rasterio.enums.Resampling.bilinear)
+    np.testing.assert_allclose(smooth[2:-2, 2:-2], expected[2:-2, 2:-2] / 10000, atol=1e-4)
+
+
+def test_scl_is_never_blended(series):
+    classes = pixels("SCL", SIZE)
+    np.testing.assert_array_equal(load(series, bands=["B02"])["scl"][0], np.kron(classes, np.ones((2, 2))))
+    np.testing.assert_array_equal(load(series, bands=["B02"], resolution_m=20)["scl"][0], classes)
+    np.testing.assert_array_equal(load(series, bands=["B02"], resolution_m=60)["scl"][0], classes[1::3, 1::3])
+    assert "scl" not in load(series, bands=["B02"], scl=False)
+
+
+def test_integers_become_the_same_reflectance(series):
+    numbers = load(series, as_dn=True, bands=["B04", "B11"])
+    floats = load(series, bands=["B04", "B11"])["reflectance"]
+    assert numbers["dn"].dtype == np.uint16
+    dn = numbers["dn"].where(numbers["dn"] != 0)
+    again = ((dn + numbers["offset"]) / numbers["quantification"]).clip(0)
+    np.testing.assert_allclose(again.transpose(*floats.dims), floats, rtol=1e-5)
+
+
+def test_window_equals_window_of_whole_and_grid_is_right(series):
+    whole = load(series, resolution_m=20)
+    assert whole.rio.crs.to_epsg() == 32631
+    assert float(whole.x[0]) == WEST + 10
+    assert float(whole.y[0]) == NORTH - 10
+    bounds = (WEST + 65, NORTH - 333, WEST + 199, NORTH - 101)
+    part = load(series, resolution_m=20, bounds=bounds)
+    assert part.sizes["x"] == 7  # pixels 3 to 9: all that 65 … 199 m touches
+    assert part.sizes["y"] == 12
+    np.testing.assert_array_equal(
+        part["reflectance"],
+        whole["reflectance"].sel(y=part.y, x=part.x),
+        err_msg="a window reads other pixels",
+    )
+    np.testing.assert_array_equal(part["scl"], whole["scl"].sel(y=part.y, x=part.x))
+    half = load(series, bounds=(WEST - 500, NORTH - 100, WEST + 100, NORTH + 500))
+    assert (half.sizes["y"], half.sizes["x"]) == (10, 10)
+
+
+def test_chunks_end_on_the_files_blocks():
+    assert sentinel2._chunks(slice(1000, 3100), 1024) == (24, 1024, 1024, 28)
+    assert sentinel2._chunks(slice(5, 9), 1024) == (4,)
+
+
+def test_bounds_outside_name_the_extent(series):
+    with pytest.raises(
+        DataError, match=r"outside the tile, which covers \(600000, 5699520, 600480, 5700000\)"
+    ):
+        sentinel2.open_series(series, bounds=(0, 0, 10, 10))
+    with pytest.raises(ParameterError, match="xmin < xmax"):
+        sentinel2.open_series(series, bounds=(10, 0, 0, 10))
+
+
+def test_opening_decodes_nothing(series, monkeypatch):
+    def refuse(*_args, **_options):
+        raise AssertionError("pixels were read")
+
+    monkeypatch.setattr("eolab.data.layouts.sentinel2_window.read_window", refuse)
+    lazy = sentinel2.open_series(series)
+    assert lazy["reflectance"].chunks[0] == (1, 1)
+    with pytest.raises(AssertionError, match="pixels were read"):
+        lazy["reflectance"][0, 0].compute(scheduler="synchronous")
+
+
+def test_newest_baseline_then_newest_generation(tmp_path):
+    write_safe(tmp_path, baseline="02.14", generation="2021-01-01T00:00:00", seed=1)
+    write_safe(tmp_path, baseline="05.00", generation="2020-07-01T00:00:00", offset=-1000, seed=2)
+    newest = write_safe(tmp_path, baseline="05.00", generation="2020-08-01T00:00:00", offset=-1000, seed=3)
+    table, rejected = sentinel2.index(tmp_path)
+    assert list(table["product"] + ".SAFE") == [newest.name]
+    assert table.loc[0, "offset"] == -1000
+    assert len(rejected) == 2
+    assert rejected["reason"].str.startswith("superseded by").all()
+
+
+def test_older_product_stands_in_for_a_broken_newer_one(tmp_path):
+    old = write_safe(tmp_path, baseline="02.14")
+    new = write_safe(tmp_path, baseline="05.00", offset=-1000)
+    truncate(image_path(new, "B03"), 0.9)
+    assert list(sentinel2.index(tmp_path)[0]["product"] + ".SAFE") == [old.name]
+
+
+def truncate(path: Path, fraction: float) -> None:
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("three")
+    for day in ("06", "16", "26"):
+        write_safe(folder, f"2020-05-{day}T10:40:31", seed=int(day), size=24)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (
+            lambda p: truncate(image_path(p, "B08"), 0.98),
+            r"B08 is truncated \(\d+ bytes, expected at least \d+\)",
+        ),
+        (lambda p: truncate(image_path(p, "SCL"), 0.3), "SCL is truncated"),
+        (lambda p: truncate(image_path(p, "B02"), 0), "B02 is empty"),
+        (lambda p: image_path(p, "B03").write_bytes(b"<html>not found</html>"), "B03 is no JPEG 2000 file"),
+        (lambda p: image_path(p, "B05").unlink(), "lacks B05"),
+        (lambda p: write_jp2(image_path(p, "B06"), np.zeros((12, 12), np.uint16), 20), r"B06 is all zero"),
+        (
+            lambda p: write_jp2(image_path(p, "B07"), pixels("B07", 24), 20, "EPSG:32632"),
+            "B07 is in EPSG:32632",
+        ),
+        (lambda p: write_jp2(image_path(p, "B11"), pixels("B11", 24), 40), "B11 covers"),
+        (lambda p: (p / "MTD_MSIL2A.xml").unlink(), "no product metadata"),
+        (lambda p: truncate(p / "MTD_MSIL2A.xml", 0.5), "metadata are no XML"),
+        (lambda p: next(p.rglob("MTD_TL.xml")).unlink(), "no tile metadata"),
+        (lambda p: shutil.rmtree(p / "GRANULE"), "no band images"),
+    ],
+)
+def test_broken_product_is_listed_and_the_rest_goes_on(three, tmp_path, fault, reason):
+    shutil.copytree(three, tmp_path, dirs_exist_ok=True)
+    broken = tmp_path / max(path.name for path in three.iterdir())
+    fault(broken)
+    result = load(tmp_path)
+    assert result.sizes["time"] == 2
+    rejected = pd.DataFrame(json.loads(result.attrs["rejected"]))
+    assert len(rejected) == 1
+    assert rejected.loc[0, "file"].startswith(broken.name)
+    assert pd.Series(rejected["reason"]).str.contains(reason).all(), rejected["reason"][0]
+    report = sentinel2.check_layout(tmp_path, progress=False)
+    assert (report["status"] == "ok").sum() >= 26
+    if "covers" not in reason:
+        assert list(report.loc[report["status"] == "rejected", "reason"]) == list(rejected["reason"])
+
+
+def test_all_zero_acquisition_is_rejected(tmp_path):
+    write_safe(tmp_path)
+    zero = {band: pixels(band, SIZE) * 0 for band in (*band_table.L2A_BANDS, "SCL")}
+    write_safe(tmp_path, "2020-05-16T10:40:31", values=zero)
+    table, rejected = sentinel2.index(tmp_path)
+    assert len(table) == 1
+    assert rejected["reason"].str.contains("all zero").all()
+    assert len(rejected) == 1
+
+
+def test_nothing_usable_is_one_sentence(tmp_path):
+    with pytest.raises(DataError, match="no Sentinel-2 product that can be used"):
+        sentinel2.open_series(tmp_path)
+    product = write_safe(tmp_path, leave_out=("B05",))
+    with pytest.raises(DataError, match="lacks B05"):
+        sentinel2.open_series(tmp_path)
+    assert load(tmp_path, bands=["B02"]).sizes["time"] == 1, "bands that are not asked for may be missing"
+    with pytest.raises(DataError, match="is no folder"):
+        sentinel2.open_series(product / "nowhere")
+
+
+def test_file_that_breaks_after_opening_ends_in_a_sentence(tmp_path):
+    product = write_safe(tmp_path)
+    lazy = sentinel2.open_series(tmp_path, bands=["B02"])
+    truncate(image_path(product, "B02"), 0.5)
+    with pytest.raises(DataError, match=r"B02_10m\.jp2 cannot be decoded .*: fetch the product again"):
+        lazy["reflectance"].compute(scheduler="synchronous")
+
+
+def test_several_tiles_and_levels_must_be_chosen(tmp_path):
+    write_safe(tmp_path / "T31UFT")
+    write_safe(tmp_path / "T31UFU", tile="31UFU")
+    write_safe(tmp_path / "T31UFT", level="L1C")
+    with pytest.raises(ParameterError, match="tiles 31UFT, 31UFU: choose one with tile="):
+        sentinel2.open_series(tmp_path)
+    with pytest.raises(ParameterError, match="levels L1C, L2A"):
+        sentinel2.open_series(tmp_path, tile="T31UFT")
+    with pytest.raises(ParameterError, match="Known: 31UFT, 31UFU"):
+        sentinel2.open_series(tmp_path, tile="32TQM")
+    assert load(tmp_path, tile="31UFU", bands=["B02"]).sizes["time"] == 1
+    assert load(tmp_path, tile="31UFT", level="L1C").sizes["band"] == 13
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"resolution_m": 30}, "give 10, 20 or 60"),
+        ({"bands": ["B13"]}, "no Sentinel-2 band"),
+        ({"bands": ["B2", "B02"]}, "each once"),
+        ({"resampling": "cubic"}, "bilinear"),
+    ],
+)
+def test_wrong_parameters(series, options, words):
+    with pytest.raises(ParameterError, match=words):
+        sentinel2.open_series(series, **options)
+
+
+def test_zipped_product_gives_the_same(series, tmp_path):
+    product = next(series.glob("*N0400*"))
+    with zipfile.ZipFile(tmp_path / f"{product.stem}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in product.rglob("*"):
+            archive.write(file, file.relative_to(series))
+    np.testing.assert_array_equal(load(tmp_path)["reflectance"][0], load(series)["reflectance"][1])
+    (tmp_path / "S2A_broken.zip").write_bytes(b"PK\x03\x04 cut off")
+    assert "no readable zip" in sentinel2.index(tmp_path)[1]["reason"][0]
+
+
+# === Real files ===
+
+
+def test_every_band_is_found_in_real_file_lists(real_data):
+    lists = sorted((real_data / "s2_safe_metadata" / "aws_safe_listings").glob("L*.csv"))
+    assert len(lists) > 25
+    for file in lists:
+        level, baseline = file.stem.split("_")[:2]
+        with file.open() as stream:
+            names = [
+                row[1].partition(".SAFE/")[2]
+                for row in csv.reader(stream, delimiter=";")
+                if ".SAFE" in row[1]
+            ]
+        if not names:  # a single granule without its product
+            continue
+        granules = native_images(names)
+        assert len(granules) == (2 if file.stem == "L1C_02.04_old" else 1), file.stem
+        for granule, images in granules.items():
+            expected = band_table.L1C_BANDS if level == "L1C" else (*band_table.L2A_BANDS, "SCL")
+            assert set(images) == set(expected), file.stem
+            assert tile_of(granule), granule
+            for band, image in images.items():
+                finest = band_table.resolutions(level, band, baseline)[0]
+                assert image.resolution_m == (None if level == "L1C" else finest), (file.stem, band)
+        assert sum(bool(PRODUCT_FILE.match(name)) for name in names) == 1, file.stem
+        assert sum(bool(TILE_FILE.match(name)) for name in names) == len(granules), file.stem
+        masks = [name for name in names if "QI_DATA" in name or "TCI" in name or "AOT" in name]
+        assert not any(map(image_of, masks))
+
+
+def test_real_metadata_of_seven_products(real_data):
+    expected = {
+        "20200717T221941": ("L1C", "02.09", {}, "01LAC", "EPSG:32701"),
+        "20210908T042701": ("L1C", "03.01", {}, "46RER", "EPSG:32646"),
+        "20190212T192651": ("L2A", "02.12", {}, "07HFE", "EPSG:32707"),
+        "20230625T234621": ("L2A", "05.09", -1000, "01WCP", "EPSG:32601"),
+        "20230821T221941": ("L2A", "05.09", -1000, "01KAB", "EPSG:32701"),
+        "20220413T150759": ("L2A", "04.00", -1000, "33XWJ", "EPSG:32633"),
+        "20210122T133229": ("L2A", "02.14", {}, "22HBD", "EPSG:32722"),
+    }
+    for product in (real_data / "s2_safe_metadata").glob("*.SAFE"):
+        (file,) = [path for path in product.glob("*.xml") if PRODUCT_FILE.match(path.name)]
+        with file.open("rb") as stream:
+            facts = read_product_metadata(stream)
+        level, baseline, offset, tile, crs = expected.pop(facts.time.strftime("%Y%m%dT%H%M%S"))
+        assert (facts.level, facts.baseline, facts.quantification) == (level, baseline, 10000)
+        assert facts.offsets == (dict.fromkeys(band_table.SENTINEL2, offset) if offset else {})
+        with next(product.glob("GRANULE/*/MTD_TL.xml")).open("rb") as stream:
+            granule = read_tile_metadata(stream)
+        assert (tile_of(granule.tile_id), granule.crs) == (tile, crs)
+    assert not expected
+
+
+def test_real_product_decimated_25_times(real_data, tmp_path):
+    source = real_data / "s2_safe_l1c_T56JMM"
+    with zipfile.ZipFile(next(source.glob("*.zip"))) as archive:
+        archive.extractall(tmp_path)
+    result = load(tmp_path)
+    assert result.sizes == {"time": 1, "band": 13, "y": 439, "x": 439}
+    assert result.rio.crs.to_epsg() == 32756
+    assert result.rio.transform().a == pytest.approx(109800 / 439)
+    product = next(tmp_path.glob("*.SAFE"))
+    with rasterio.open(image_path(product, "B04")) as image:
+        b04, bounds = image.read(1), image.bounds
+    np.testing.assert_allclose(
+        result["reflectance"].sel(band="B04")[0], np.where(b04 == 0, np.nan, b04 / 10000), rtol=1e-6
+    )
+    assert np.mean(b04 == 0) == pytest.approx(0.26, abs=0.01)
+    with rasterio.open(image_path(product, "B05")) as image:  # 219 pixels onto 439: by place, not by count
+        rows, columns = rasterio.transform.rowcol(image.transform, result.x.values, np.full(439, result.y[7]))
+        line = image.read(1)[rows[0], columns]
+    expected = np.where(line == 0, np.nan, line / 10000)
+    np.testing.assert_allclose(result["reflectance"].sel(band="B05")[0, 7], expected, rtol=1e-6)
+    coarse = load(tmp_path, resolution_m=20)
+    assert coarse.sizes["x"] == 219
+    assert coarse.rio.bounds() == pytest.approx(tuple(bounds))
+    assert float(coarse["reflectance"].sel(band="B02").mean()) == pytest.approx(
+        float(result["reflectance"].sel(band="B02").where(b04 != 0).mean()), rel=0.25
+    )
+    zipped = load(source, resolution_m=60)
+    np.testing.assert_array_equal(zipped["reflectance"], load(tmp_path, resolution_m=60)["reflectance"])
+    report = sentinel2.check_layout(source, progress=False)
+    assert list(report["status"]) == ["ok"] * 13

@@ -1,0 +1,145 @@
+"""Class schemes: CORINE against the colours published with BigEarthNet, recoding, and the study's classes."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from eolab.core.errors import ParameterError
+from eolab.data.schemes import IGNORE, ClassScheme, corine
+from eolab.data.schemes.landcover import CORINE_TO_UPDATE, LANDCOVER, from_corine
+from eolab.data.schemes.scl import CLEAR, SCL
+
+
+def test_corine_codes_and_colours_are_the_official_ones(real_data):
+    listed = json.loads((real_data / "bigearthnet_v2_metadata" / "clc_metadata.json").read_text())["clc_data"]
+    official = {
+        int(item["code"]): "#{:02x}{:02x}{:02x}".format(*item["color"][:3])
+        for item in listed
+        if item["code"].isdigit() and int(item["code"]) in set(corine.CORINE["code"])
+    }
+    assert len(official) == 44
+    assert dict(zip(corine.CORINE["code"], corine.CORINE["color"], strict=True)) == official
+
+
+def test_corine_levels():
+    assert [len(corine.scheme(level)) for level in (1, 2, 3)] == [5, 15, 44]
+    assert list(corine.CORINE["grid_code"]) == list(range(1, 45))
+    assert not corine.CORINE.isna().any(axis=None)
+    row = corine.CORINE.set_index("code").loc[312]
+    assert (row["level1_name"], row["level2_name"], row["level3_name"]) == (
+        "Forest and semi natural areas",
+        "Forests",
+        "Coniferous forest",
+    )
+    for level in (1, 2, 3):
+        assert len(set(corine.scheme(level).colors)) == len(corine.scheme(level))
+    with pytest.raises(ParameterError, match="levels 1, 2 and 3"):
+        corine.scheme(4)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "float32"])
+def test_recode_grid_codes(dtype):
+    values = np.array([[0, 1, 12], [44, 45, 48]]).astype(dtype)
+    result = corine.recode(values)
+    assert result.dtype == np.uint16
+    assert result.tolist() == [[0, 111, 211], [523, 0, 0]]
+
+
+def test_recode_takes_recoded_rasters_and_any_nodata():
+    assert corine.recode(np.array([111, 523, 112, 999, 143])).tolist() == [111, 523, 112, 0, 0]
+    assert corine.recode(np.array([-128, -1, 5], np.int8)).tolist() == [0, 0, 123]
+    assert corine.recode(np.array([255, 5], np.uint8)).tolist() == [0, 123]
+    assert corine.recode(np.array([1, 5], np.uint8), nodata=1).tolist() == [0, 123]
+    assert corine.recode(np.array([np.nan, 1.0, 1.5])).tolist() == [0, 111, 0]
+
+
+def test_update_scheme_covers_what_its_names_say():
+    assert len(LANDCOVER) == 12
+    classes = from_corine(np.array([112, 211, 312, 511, 335, 523, 242, 0]))
+    assert classes.dtype == np.uint8
+    names = [LANDCOVER.names[k] if k != IGNORE else "ignore" for k in classes]
+    assert names == ["Urban", "Not irrigated crops", "Conifers", "Lake", "Snow", "ignore", "ignore", "ignore"]
+    assert from_corine(np.array([2, 24], np.uint8)).tolist() == [0, LANDCOVER.names.index("Conifers")]
+    assert set(CORINE_TO_UPDATE.values()) == set(range(12))
+    assert set(CORINE_TO_UPDATE) <= set(corine.CORINE["code"])
+    assert len(CORINE_TO_UPDATE) == 25
+
+
+# Machado, Oliveira and Fernandes (2009), doi 10.1109/TVCG.2009.113: severity 1.0, on linear RGB
+EYES = {
+    "normal": np.eye(3),
+    "protan": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deutan": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+}
+
+
+def lab(color: str, eye: np.ndarray) -> np.ndarray:
+    """CIELAB (D65) of an sRGB colour as an eye sees it."""
+    rgb = np.array([int(color[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ np.clip(eye @ linear, 0, 1) / np.array([0.9505, 1, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_update_colours_differ_for_colour_blind_eyes(eye):
+    seen = [lab(color, EYES[eye]) for color in LANDCOVER.colors]
+    assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 24
+
+
+def test_scl_codes_are_those_of_real_metadata(real_data):
+    (file,) = (real_data / "s2_safe_metadata").glob("S2A_MSIL2A_20190212*/MTD_MSIL2A.xml")
+    stated = {
+        int(code): name
+        for name, code in re.findall(
+            r"CLASSIFICATION_TEXT>SC_(\w+)<.*?CLASSIFICATION_INDEX>(\d+)<", file.read_text(), re.DOTALL
+        )
+    }
+    assert set(stated) == set(SCL.codes)
+    for word, code in (
+        ("CLOUD_SHADOW", 3),
+        ("VEGETATION", 4),
+        ("WATER", 6),
+        ("THIN_CIRRUS", 10),
+        ("SNOW_ICE", 11),
+    ):
+        assert stated[code] == word
+        assert SCL.names[SCL.index_of(code)].lower().split()[0] == word.lower().split("_")[0]
+    assert set(CLEAR) <= set(SCL.codes)
+
+
+def test_scheme_table_index_and_colours():
+    scheme = ClassScheme("two", (3, 7), ("a", "b"), ("#ff0000", "#0000ff"))
+    assert len(scheme) == 2
+    assert scheme.index_of(7) == 1
+    assert scheme.table().loc[1].tolist() == [7, "b", "#0000ff"]
+    colors, norm = scheme.colormap()
+    drawn = colors(norm(np.array([0, 1, IGNORE])))
+    assert drawn.tolist() == [[1, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
+    with pytest.raises(ParameterError, match=r"no class with code 4\. Known: 3, 7"):
+        scheme.index_of(4)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (((1, 2), ("a",), ("#000000",)), "2 codes, 1 names and 1 colours"),
+        (((1, 1), ("a", "b"), ("#000000", "#111111")), "code twice"),
+        (((1,), ("a",), ("red",)), "write it as #rrggbb"),
+        (((), (), ()), "0 codes"),
+    ],
+)
+def test_scheme_that_does_not_fit(columns, words):
+    with pytest.raises(ParameterError, match=words):
+        ClassScheme("bad", *columns)
