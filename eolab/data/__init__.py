@@ -1,1 +1,1 @@
-"""Data: catalogue, layouts, class schemes, indices, preprocessing, splits and the sample store; no Keras here."""
+"""Data: catalogue, layouts, class schemes, indices, preprocessing, splits and the sample store, no Keras."""
