@@ -186,7 +186,7 @@ def test_results_take_every_join_and_sensor(simulated, tmp_path, settings, level
     """After a run with one answer a scene the results ended in an EmptyDataError."""
     for notebook in ("02_preprocess", "04_train_baselines"):
         shutil.copytree(simulated / "flood" / notebook, tmp_path / "flood" / notebook)
-    quick = ("epochs=1", "strips=0", "replicates=20", "beside=[majority, statistics_s2]", *settings)
+    quick = ("epochs=1", "strips=0", "replicates=20", "baselines=[majority, statistics_s2]", *settings)
     options = [word for setting in quick for word in ("--set", setting)]
     eolab("run", "flood", "--only", TRAIN, "--out", str(tmp_path), *options)
     eolab("run", "flood", "--only", "05_results", "--out", str(tmp_path))

@@ -87,8 +87,8 @@ def test_baselines_stand_beside_every_network_of_a_sweep():
     trained = [one for one in SWEEPS.values() if one.notebook == "03_train"]
     assert len(trained) == 10
     for sweep in trained:
-        assert {f"beside.{name}.landslide_f1" for name in BASELINES} <= set(sweep.metrics)
-        assert all(point.get("beside", BASELINES) == BASELINES for point in sweep.points)
+        assert {f"baselines.{name}.landslide_f1" for name in BASELINES} <= set(sweep.metrics)
+        assert all(point.get("baselines", BASELINES) == BASELINES for point in sweep.points)
 
 
 # === On simulated data ===

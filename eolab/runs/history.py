@@ -15,7 +15,7 @@ from eolab.runs import folders, yamls
 if TYPE_CHECKING:
     import pandas as pd
 
-UNTOLD = ("model", "beside", "angles", "strips", "replicates")  # parameters that change no network
+UNTOLD = ("model", "baselines", "angles", "strips", "replicates")  # parameters that change no network
 
 
 @dataclass(frozen=True)

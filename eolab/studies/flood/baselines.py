@@ -51,6 +51,11 @@ SENSOR_OF = {
 NAMES = tuple(SENSOR_OF)
 
 
+def chosen(names: Sequence[str]) -> list[str]:
+    """Return the names of baselines, those of all for the one word "all"."""
+    return list(NAMES if list(names) == ["all"] else names)
+
+
 @dataclass(frozen=True)
 class Baseline:
     """A fitted baseline.
