@@ -19,8 +19,11 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.widgets import MaskDemo
+from eolab.data.layouts import landslide4sense
+from eolab.widgets import MaskDemo, PatchSource
 from eolab.widgets.mask_view import measure
+
+SOURCE = PatchSource(landslide4sense.BANDS, landslide4sense.open_patch, "landslide", "landslides")
 
 SIZE, BANDS = 24, 14
 ROWS, COLS = np.mgrid[:SIZE, :SIZE]
@@ -74,7 +77,7 @@ def bring(demo: MaskDemo, name: str, content: bytes) -> None:
 @pytest.fixture
 def demo() -> MaskDemo:
     CALLS.clear()
-    return MaskDemo(predict, {"hill": image(), "board": lambda: image(1)}, pixel_area_m2=100.0)
+    return MaskDemo(predict, {"hill": image(), "board": lambda: image(1)}, SOURCE, pixel_area_m2=100.0)
 
 
 def test_area_is_that_of_pixels_at_or_above_the_threshold(demo):
@@ -88,13 +91,13 @@ def test_area_is_that_of_pixels_at_or_above_the_threshold(demo):
     assert demo.area.value == "0 m² (0.00 ha, 0.0 % of the patch) in 0 landslides"
 
 
-def test_landslides_touch_at_sides_and_corners():
+def test_objects_touch_at_sides_and_corners():
     probability = np.zeros((6, 6), np.float32)
     probability[0, 0] = probability[1, 1] = 0.9  # one, over the corner
     probability[4, 4:] = 0.6
-    assert measure(probability, 0.5, 25.0).landslides == 2
+    assert measure(probability, 0.5, 25.0).objects == 2
     assert measure(probability, 0.5, 25.0).area_m2 == 100.0
-    assert measure(probability, 0.9, 25.0).landslides == 1, "0.9 counts at a threshold of 0.9"
+    assert measure(probability, 0.9, 25.0).objects == 1, "0.9 counts at a threshold of 0.9"
     assert measure(probability, 0.0, 25.0).pixels == 36
 
 
@@ -112,6 +115,7 @@ def test_what_predict_takes_is_prepared():
     demo = MaskDemo(
         lambda given: given["image"][0, ..., 1],
         {"a": image()},
+        SOURCE,
         prepare=lambda i: {"image": np.stack([1 - i[..., 13:], i[..., 13:]], -1)[None, ..., 0, :]},
     )
     assert demo.measured.pixels == int((HILL.astype(np.float32) >= 0.5).sum())
@@ -200,7 +204,7 @@ def test_patches_that_cannot_be_predicted_are_sentences(demo):
     demo.threshold.value = 0.6
     assert demo.message.value == ""
     with pytest.raises(DataError, match=r"has shape \(24, 24, 14\): expected \(24, 24\)"):
-        MaskDemo(lambda values: values, {"a": image()})
+        MaskDemo(lambda values: values, {"a": image()}, SOURCE)
 
 
 def test_errors_of_the_panel_itself_are_no_sentences(demo):
@@ -213,9 +217,9 @@ def test_errors_of_the_panel_itself_are_no_sentences(demo):
 
 def test_bad_arguments_are_sentences():
     with pytest.raises(ParameterError, match="no patches"):
-        MaskDemo(predict, {})
+        MaskDemo(predict, {}, SOURCE)
     with pytest.raises(ParameterError, match="pixel_area_m2 is 0"):
-        MaskDemo(predict, {"a": image()}, pixel_area_m2=0)
+        MaskDemo(predict, {"a": image()}, SOURCE, pixel_area_m2=0)
 
 
 def test_css_classes_and_the_notebooks_backend_stay(demo):
@@ -228,9 +232,10 @@ def test_in_a_batch_run_it_leaves_one_line_and_no_widget_state(monkeypatch):
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
     code = """
 import numpy as np
-from eolab.widgets import MaskDemo
+from eolab.widgets import MaskDemo, PatchSource
 image = np.random.default_rng(0).random((16, 16, 14))
-demo = MaskDemo(lambda values: values[..., 0], {"a": image, "b": image[::-1]})
+source = PatchSource([f"B{k}" for k in range(14)], None, colours=("B3", "B2", "B1"))
+demo = MaskDemo(lambda values: values[..., 0], {"a": image, "b": image[::-1]}, source)
 demo.threshold.value = 0.9
 demo.patch.value = "b"
 assert demo.measured.pixels == int((image[..., 0].astype("float32") >= 0.9).sum())

@@ -17,8 +17,8 @@ from matplotlib.collections import PathCollection
 from eolab import plots
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import sen12flood as reader
-from eolab.plots import flood
 from eolab.studies.flood import delay, explore
+from eolab.studies.flood import figures as flood
 from eolab.synthetic import flood as twins
 
 
@@ -86,19 +86,19 @@ def strip(series, probabilities, **options):
     clouds = pd.Series(
         np.linspace(0, 1, series["S2"].sizes["time"]), pd.DatetimeIndex(series["S2"]["time"].to_numpy())
     )
-    return plots.scene_strip(series, {"ConvLSTM": probabilities}, 0.5, clouds, **options)
+    return flood.scene_strip(series, {"ConvLSTM": probabilities}, 0.5, clouds, **options)
 
 
 GALLERY = {
-    "acquisition_calendar": lambda d: plots.acquisition_calendar(d["images"], title="Twin"),
-    "images_per_scene": lambda d: plots.images_per_scene(d["images"]),
+    "acquisition_calendar": lambda d: flood.acquisition_calendar(d["images"], title="Twin"),
+    "images_per_scene": lambda d: flood.images_per_scene(d["images"]),
     "rejected": lambda d: plots.rejected(REASONS, title="Twin"),
-    "scene_map": lambda d: plots.scene_map(d["scenes"], explore.regions(d["scenes"])),
+    "scene_map": lambda d: flood.scene_map(d["scenes"], explore.regions(d["scenes"])),
     "scene_strip": lambda d: strip(d["series"], d["probabilities"]),
-    "delays": lambda d: plots.delays({"ConvLSTM": DAYS, "nothing": DAYS.assign(days=np.nan)}),
+    "delays": lambda d: flood.delays({"ConvLSTM": DAYS, "nothing": DAYS.assign(days=np.nan)}),
     "padding_effect": lambda d: plots.padding_effect(SCORES),
     "region_scores": lambda d: plots.region_scores(REGIONS),
-    "weights": lambda d: plots.weights(WEIGHTS, most=6),
+    "importance": lambda d: plots.importance(WEIGHTS, "weight", by="sensor", max_features=6),
 }
 
 
@@ -126,8 +126,8 @@ def test_nothing_is_clipped_overlaps_or_changes_settings(name, twin, images, ser
 
 def test_gallery_holds_every_figure():
     own = {k for k, f in vars(flood).items() if getattr(f, "__module__", "") == flood.__name__}
-    assert set(GALLERY) == {name for name in own if not name.startswith("_")}
-    assert all(getattr(plots, name) is getattr(flood, name) for name in GALLERY)
+    shared = {"rejected", "padding_effect", "region_scores", "importance"}  # figures of any study, used here
+    assert set(GALLERY) - shared == {name for name in own if not name.startswith("_")}
 
 
 # === What there is ===
@@ -135,7 +135,7 @@ def test_gallery_holds_every_figure():
 
 def test_the_calendar_marks_every_image_that_has_a_file(images):
     listed = images[images["filename"] != ""]
-    ax = plots.acquisition_calendar(images).axes[0]
+    ax = flood.acquisition_calendar(images).axes[0]
     drawn = {
         (line.get_marker(), line.get_color()): len(line.get_xdata())
         for line in ax.lines
@@ -153,7 +153,7 @@ def test_the_calendar_marks_every_image_that_has_a_file(images):
 
 def test_a_mark_stands_in_its_scenes_line_at_its_date(images):
     names = list(images["scene"].unique()[:3])
-    ax = plots.acquisition_calendar(images, scenes=names[::-1]).axes[0]
+    ax = flood.acquisition_calendar(images, scenes=names[::-1]).axes[0]
     (line,) = [
         one for one in ax.lines if one.get_marker() == "s" and one.get_color() == flood.LABEL_COLORS[0]
     ]
@@ -169,18 +169,18 @@ def test_the_calendar_takes_tables_by_sensor_and_forty_scenes_of_many(images):
         [images.assign(scene=[f"{name}-{k}" for name in images["scene"]]) for k in range(5)]
     )  # 60 scenes
     tables = {sensor: part.drop(columns="sensor") for sensor, part in many.groupby("sensor")}
-    ax = plots.acquisition_calendar(tables).axes[0]
+    ax = flood.acquisition_calendar(tables).axes[0]
     names = [text.get_text() for text in ax.get_yticklabels()]
     assert len(names) == 40
     assert len(set(names)) == 40
     with pytest.raises(ParameterError, match=r"1 of them without an image \['nowhere'\]"):
-        plots.acquisition_calendar(images, scenes=["nowhere"])
+        flood.acquisition_calendar(images, scenes=["nowhere"])
     with pytest.raises(ParameterError, match="60 scenes are named"):
-        plots.acquisition_calendar(many, scenes=list(many["scene"].unique()))
+        flood.acquisition_calendar(many, scenes=list(many["scene"].unique()))
 
 
 def test_images_per_scene_are_counted(images):
-    left, right = plots.images_per_scene(images).axes
+    left, right = flood.images_per_scene(images).axes
     listed = images[images["filename"] != ""]
     for bars, (sensor, own) in zip(left.containers, listed.groupby("sensor"), strict=True):
         assert sum(bar.get_height() for bar in bars) == own["scene"].nunique()
@@ -205,14 +205,14 @@ def test_rejected_files_are_counted():
 def test_the_map_has_every_scene_once_and_the_largest_regions_from_near(twin, images):
     scenes = reader.scenes(twin, images)
     regions = pd.Series([f"R{1 + k // 3}" for k in range(12)], index=scenes.index)
-    world, *near = plots.scene_map(scenes, regions).axes
+    world, *near = flood.scene_map(scenes, regions).axes
     at = [c.get_offsets() for c in world.collections if isinstance(c, PathCollection)]
     places = np.sort(np.concatenate(at), axis=0)
     np.testing.assert_allclose(places, np.sort(scenes[["longitude", "latitude"]].to_numpy(), axis=0))
     assert [len(one) for one in at] == [8, 4]
     assert [ax.get_title(loc="left") for ax in near] == [f"R{k} (3 scenes)" for k in range(1, 5)]
     many = pd.Series([f"R{1 + k}" for k in range(12)], index=scenes.index)
-    figure = plots.scene_map(scenes, many)
+    figure = flood.scene_map(scenes, many)
     assert len(figure.axes) == 1 + flood.NEAR
     assert "6 more regions (6 scenes)" in [text.get_text() for text in figure.legends[0].get_texts()]
 
@@ -275,21 +275,21 @@ def test_curves_thresholds_label_and_clouds_share_one_date_axis(series, probabil
 def test_a_strip_of_one_dry_sensor_and_two_models_with_their_thresholds(series, probabilities):
     dry = series["S1"].isel(time=~series["S1"]["flooded"].to_numpy())
     tables = {"one": probabilities, "two": probabilities.drop(columns="scene")[:4]}
-    figure = plots.scene_strip({"S1": dry}, tables, {"two": 0.3}, title="A place")
+    figure = flood.scene_strip({"S1": dry}, tables, {"two": 0.3}, title="A place")
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "Threshold of two: 0.30" in texts
     assert flood.SINCE not in texts
     assert len([ax for ax in figure.axes if not ax.images]) == 1
     assert figure.get_suptitle() == "A place"
     with pytest.raises(DataError, match="no image"):
-        plots.scene_strip({"S1": dry.isel(time=slice(0))})
+        flood.scene_strip({"S1": dry.isel(time=slice(0))})
 
 
 # === Scores ===
 
 
 def test_delays_count_scenes_that_are_never_detected():
-    ax = plots.delays({"ConvLSTM": DAYS, "nothing": DAYS.assign(days=np.nan)}).axes[0]
+    ax = flood.delays({"ConvLSTM": DAYS, "nothing": DAYS.assign(days=np.nan)}).axes[0]
     some, none = ax.lines
     np.testing.assert_allclose(some.get_xdata(), [0, 0, 6, 12, 12.6])
     np.testing.assert_allclose(some.get_ydata(), [0, 20, 40, 60, 60])
@@ -301,7 +301,7 @@ def test_delays_count_scenes_that_are_never_detected():
 
 def test_delays_take_what_detections_returns(probabilities):
     found = delay.detections(probabilities, 0.5)
-    line = plots.delays({"a": found}).axes[0].lines[0]
+    line = flood.delays({"a": found}).axes[0].lines[0]
     assert line.get_ydata()[-1] == pytest.approx(100 * delay.summary(probabilities, 0.5)["detected"])
 
 
@@ -329,7 +329,7 @@ def test_regions_have_a_dot_an_interval_and_their_number_of_scenes():
 
 
 def test_the_largest_weights_of_each_sensor_are_drawn_largest_first():
-    figure = plots.weights(WEIGHTS, most=6)
+    figure = plots.importance(WEIGHTS, "weight", by="sensor", max_features=6)
     for ax, sensor in zip(figure.axes, ("S1", "S2"), strict=True):
         assert ax.get_title(loc="left") == sensor
         assert [t.get_text() for t in ax.get_yticklabels()] == [f"B{k:02d} change p{k}" for k in range(3, 9)]
@@ -340,5 +340,5 @@ def test_the_largest_weights_of_each_sensor_are_drawn_largest_first():
 def test_delays_of_nobody_who_detects_anything_are_drawn(days):
     """A network without an alarm ended the results in a TypeError."""
     tables = {} if days is None else {"net": pd.DataFrame({"days": np.array(days, float)})}
-    fig = plots.delays(tables)
+    fig = flood.delays(tables)
     assert fig.axes[0].get_xlim()[1] > 1

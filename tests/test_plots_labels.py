@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from eolab import evaluation, plots
 from eolab.data.schemes.bigearthnet import CLASSES_19, CLASSES_43
 from eolab.evaluation import postprocess
-from eolab.plots import labels
+from eolab.plots import galleries
 from eolab.plots.style import WIDEST, short
 from eolab.studies.scenes import class_frequencies
 
@@ -133,7 +133,7 @@ def test_a_matrix_leaves_out_rows_that_are_not_known(truth):
 
 def test_calibration_is_drawn_for_each_state(truth, probability):
     tables = {name: postprocess.calibration_table(probability, truth) for name in ("as it is", "corrected")}
-    figure = plots.label_calibration(tables)
+    figure = plots.calibration(tables)
     assert_whole(figure)
     np.testing.assert_allclose(figure.axes[0].lines[1].get_ydata(), tables["as it is"]["frequency"])
 
@@ -154,7 +154,9 @@ def test_answers_are_marked_as_right_wrong_and_missed(colours):
     truth[:, [0, 1]] = 1
     probability = np.full((5, 19), 0.1)
     probability[:, [0, 2]] = 0.9
-    figure = plots.answered_gallery(colours, truth, probability, 0.5, NAMES, [f"patch {k}" for k in range(5)])
+    figure = plots.prediction_gallery(
+        colours, truth, probability, 0.5, NAMES, [f"patch {k}" for k in range(5)]
+    )
     assert_whole(figure)
     for ax in figure.axes:
         first = [text.get_text() for text in ax.texts if not text.get_text().startswith(" ")]
@@ -162,7 +164,7 @@ def test_answers_are_marked_as_right_wrong_and_missed(colours):
         assert first[1].startswith("− ")
         assert first[2] == f"× {NAMES[2]} 0.90"
         colors = [text.get_color() for text in ax.texts]
-        assert (colors[0], colors[-1]) == (labels.HIT, labels.WRONG)
+        assert (colors[0], colors[-1]) == (galleries.HIT, galleries.WRONG)
 
 
 def test_long_names_are_cut_and_short_ones_kept():

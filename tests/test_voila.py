@@ -31,7 +31,8 @@ PANEL = ".eolab-mask-demo"
 USUAL = ("cdn.jsdelivr.net", "ERR_NAME_NOT_RESOLVED", "ERR_INTERNET_DISCONNECTED", "/voila/api/shutdown/")
 SYNTHETIC = """
 import numpy as np
-from eolab.widgets import MaskDemo
+from eolab.data.layouts import landslide4sense
+from eolab.widgets import MaskDemo, PatchSource
 
 rows, cols = np.mgrid[:64, :64]
 
@@ -45,7 +46,8 @@ def predict(image):
     assert image.shape == (64, 64, 14), "a patch of another size"
     return image[..., 13]
 
-demo = MaskDemo(predict, {"north": patch(15, 32), "south": patch(50, 20)}, pixel_area_m2=100.0)
+source = PatchSource(landslide4sense.BANDS, landslide4sense.open_patch, "landslide", "landslides")
+demo = MaskDemo(predict, {"north": patch(15, 32), "south": patch(50, 20)}, source, pixel_area_m2=100.0)
 """
 
 

@@ -18,9 +18,9 @@ import rasterio
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import sen12flood as reader
+from eolab.studies.flood import explorer as scene_explorer
+from eolab.studies.flood.explorer import SceneExplorer, SceneReader
 from eolab.synthetic import flood as twins
-from eolab.widgets import SceneExplorer, scene_explorer
-from eolab.widgets.scene_explorer import SceneReader
 
 SIZE = (32, 32)
 

@@ -5,61 +5,52 @@ Quantities carry their unit, classes the colours of their class scheme.
 """
 
 from eolab.plots.change import CHANGES, change_kinds, change_map, change_shares
-from eolab.plots.flood import (
-    acquisition_calendar,
-    delays,
-    images_per_scene,
-    padding_effect,
-    region_scores,
-    rejected,
-    scene_map,
-    scene_strip,
-    weights,
-)
-from eolab.plots.labels import (
-    answered_gallery,
+from eolab.plots.counts import (
+    along_numbers,
     class_frequencies,
     class_spectra,
-    label_calibration,
-    label_matrix,
+    distributions,
     labels_per_patch,
-    patch_gallery,
+    rejected,
     seasons,
+    size_histograms,
     split_frequencies,
+)
+from eolab.plots.galleries import (
+    activations,
+    channels,
+    patch_gallery,
+    patch_maps,
+    patches,
+    prediction_gallery,
+    predictions,
 )
 from eolab.plots.maps import (
     TRUE_COLOUR,
     class_map,
     compare_maps,
     confidence_map,
+    dates,
     index_map,
     rgb,
     robust_limits,
+    split_map,
     stretch_limits,
 )
-from eolab.plots.masks import channels, patches, predictions
-from eolab.plots.patch_maps import activations, patch_maps
-from eolab.plots.pictures import dates
-from eolab.plots.samples import split_map
+from eolab.plots.probabilities import calibration, reliability, reliability_table, threshold_curve
 from eolab.plots.scores import (
-    confusion,
-    leakage,
-    per_class,
-    reliability,
-    reliability_table,
-    score_bars,
-)
-from eolab.plots.segmentation import (
-    along_numbers,
     beside_published,
-    calibration,
-    distributions,
+    confusion,
     folds,
     importance,
+    label_matrix,
+    leakage,
+    padding_effect,
+    per_class,
     portable,
-    size_histograms,
+    region_scores,
+    score_bars,
     sizes,
-    threshold_curve,
 )
 from eolab.plots.series import class_curves, class_statistics, dates_overview, pixel_series, twin_vs_real
 from eolab.plots.style import OKABE_ITO, style
@@ -69,10 +60,8 @@ __all__ = [
     "CHANGES",
     "OKABE_ITO",
     "TRUE_COLOUR",
-    "acquisition_calendar",
     "activations",
     "along_numbers",
-    "answered_gallery",
     "beside_published",
     "calibration",
     "change_kinds",
@@ -89,13 +78,10 @@ __all__ = [
     "confusion",
     "dates",
     "dates_overview",
-    "delays",
     "distributions",
     "folds",
-    "images_per_scene",
     "importance",
     "index_map",
-    "label_calibration",
     "label_matrix",
     "labels_per_patch",
     "leakage",
@@ -108,6 +94,7 @@ __all__ = [
     "per_class",
     "pixel_series",
     "portable",
+    "prediction_gallery",
     "predictions",
     "region_scores",
     "rejected",
@@ -115,8 +102,6 @@ __all__ = [
     "reliability_table",
     "rgb",
     "robust_limits",
-    "scene_map",
-    "scene_strip",
     "score_bars",
     "seasons",
     "size_histograms",
@@ -127,5 +112,4 @@ __all__ = [
     "style",
     "threshold_curve",
     "twin_vs_real",
-    "weights",
 ]

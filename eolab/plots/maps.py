@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,11 +15,12 @@ from matplotlib.patches import Patch
 from eolab.core.errors import DataError, did_you_mean
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.plots.geometry import as_map, show, thin
-from eolab.plots.style import axes_of, figure_of, panels, roomy, short, styled
+from eolab.plots.style import OKABE_ITO, axes_of, figure_of, panels, roomy, short, styled
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 NODATA_COLOR = "#c9c9c9"
 UNKNOWN = "No label or no data"
+SPLITS = {"train": OKABE_ITO[0], "validation": OKABE_ITO[1], "test": OKABE_ITO[2]}
 
 
 def _bands(image: xr.DataArray, bands: Sequence[str]) -> xr.DataArray:
@@ -253,3 +255,48 @@ def compare_maps(
     figure.set_figheight(figure.get_figheight() + 0.21 * further)  # so that no panel shrinks
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
     return figure
+
+
+@styled
+def dates(image: xr.DataArray, positions: Sequence[int], columns: int = 2) -> Figure:
+    """Draw dates of a series in true colour, or its first band where it has no colour bands.
+
+    Args:
+        image: (time, band, y, x), lazy or not; only the dates drawn are read.
+        positions: Which dates; the first one sets the limits of all.
+        columns: Panels in a row.
+    """
+    figure, axes = panels(len(positions), columns, 4.6, 4.6)
+    bands = [str(band) for band in image["band"].to_numpy()]
+    chosen = [image.isel(time=position).compute() for position in positions]
+    colour = set(TRUE_COLOUR) <= set(bands)
+    shown = chosen[0].sel(band=list(TRUE_COLOUR)) if colour else chosen[0].isel(band=0)
+    limits = robust_limits(shown.to_numpy()) if colour else _percentiles(shown, (2, 98))
+    for one, ax in zip(chosen, axes, strict=True):
+        title = f"{pd.Timestamp(one['time'].item()):%d %B %Y}"
+        if colour:
+            rgb(one, ax=ax, limits=limits, title=title)
+        else:
+            index_map(one.isel(band=0), ax=ax, label=bands[0], limits=limits, title=title)
+    return figure
+
+
+@styled
+def split_map(table: pd.DataFrame, column: str = "split", ax: Axes | None = None, title: str = "") -> Axes:
+    """Draw the samples of each split where they lie.
+
+    Args:
+        table: A row a sample with ``x`` and ``y`` in metres.
+        column: Column with "train", "validation" and "test"; other values are left out.
+        ax: Where to draw.
+        title: Title of the picture.
+    """
+    ax = axes_of(ax, 4.6, 4.8)
+    left, bottom = table["x"].min(), table["y"].min()
+    for split, color in SPLITS.items():
+        rows = table[table[column].astype(str) == split]
+        at = ((rows["x"] - left) / 1000, (rows["y"] - bottom) / 1000)
+        ax.scatter(*at, s=3, color=color, linewidths=0, label=f"{split} ({len(rows):,})")
+    ax.set(xlabel="East (km)", ylabel="North (km)", aspect="equal", title=title or column)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, markerscale=3)
+    return ax

@@ -1,9 +1,10 @@
-"""Scores: confusion, intervals beside baselines, classes, leakage by distance, reliability."""
+"""Scores: confusion, intervals beside baselines, by class, fold, region and size, leakage by distance."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from eolab.data.schemes import ClassScheme
-from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, short, styled
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, short, styled
 
 Normalise = Literal["truth", "prediction", "none"]
 
@@ -202,50 +203,264 @@ def leakage(
     return figure_of(ax)
 
 
-def reliability_table(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> pd.DataFrame:
-    """Return confidence and accuracy in bins of the highest class probability.
+@styled
+def label_matrix(
+    table: pd.DataFrame,
+    label: str = "Patches of the row's class that also hold the column's (%)",
+    row: str = "Class",
+    column: str = "Class",
+    title: str = "",
+) -> Figure:
+    """Draw a matrix of shares between classes; rows that are not known are left out, their columns stay.
 
     Args:
-        truth: (N,) class indices.
-        probabilities: (N, K).
-        bins: Number of bins of equal width between 0 and 1.
-
-    Returns:
-        A row a bin that has samples: confidence (mean), accuracy, share of the samples. The sum of
-        ``share * |accuracy - confidence|`` is the expected calibration error (Guo et al. 2017,
-        https://arxiv.org/abs/1706.04599).
+        table: (K, K) shares, 0 to 1; result of :func:`eolab.evaluation.co_occurrence` or of
+            :func:`eolab.evaluation.label_confusion`.
+        label: What the colours mean.
+        row: What the rows are.
+        column: What the columns are.
+        title: Title of the picture.
     """
-    confidence = np.asarray(probabilities).max(axis=1)
-    right = np.asarray(probabilities).argmax(axis=1) == np.asarray(truth)
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    table = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": right.astype(float)})
-    grouped = table.groupby("bin").agg(
-        confidence=("confidence", "mean"), accuracy=("accuracy", "mean"), share=("accuracy", "size")
-    )
-    return grouped.assign(share=grouped["share"] / len(table)).reset_index()
+    rows = table[table.notna().any(axis=1)]
+    shown = 100 * rows.to_numpy(float)
+    for k, name in enumerate(rows.index):
+        shown[k, list(table.columns).index(name)] = np.nan  # a class with itself says nothing
+    height, width = shown.shape
+    figure, ax = plt.subplots(figsize=(4.4 + 0.24 * width, max(4.8, 3.4 + 0.21 * height)))
+    top = max(float(np.nanmax(shown)), 1.0) if np.isfinite(shown).any() else 1.0
+    colors = plt.get_cmap("Blues").with_extremes(bad="#dddddd")
+    drawn = ax.imshow(shown, cmap=colors, vmin=0, vmax=top, aspect="auto")
+    for at in np.argwhere(shown >= 1) if width <= 24 else []:
+        value = shown[tuple(at)]
+        color = "white" if value > 0.55 * top else "black"
+        ax.text(at[1], at[0], f"{value:.0f}", ha="center", va="center", color=color, fontsize=7)
+    ax.set_xticks(range(width), [short(n) for n in table.columns], rotation=60, ha="right", fontsize=7.5)
+    for tick in ax.get_xticklabels():
+        tick.set_rotation_mode("anchor")
+    ax.set_yticks(range(height), [short(n) for n in rows.index], fontsize=7.5)
+    ax.set(xlabel=column, ylabel=row, title=title)
+    ax.spines[:].set_visible(False)
+    figure.colorbar(drawn, ax=ax, shrink=0.8, pad=0.02, label=textwrap.fill(label, 44))
+    return figure
 
 
 @styled
-def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10, title: str = "") -> Figure:
-    """Draw whether probabilities mean what they say: accuracy against confidence, and how often each occurs.
+def sizes(
+    tables: Mapping[str, pd.DataFrame], objects: str, pixel_area_m2: float = 100.0, title: str = ""
+) -> Figure:
+    """Draw which objects are found, by their size.
 
     Args:
-        truth: (N,) class indices.
-        probabilities: (N, K).
-        bins: Number of bins.
+        tables: By name of the model: a row a class of sizes with ``size`` (text), ``count``, ``found`` (share
+            of objects with at least one pixel found) and ``pixels_found`` (share of their pixels).
+        objects: What they are, in the plural.
+        pixel_area_m2: Area of a pixel.
         title: Title of the picture.
     """
-    table = reliability_table(truth, probabilities, bins)
-    error = float((table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum())
-    figure, (upper, lower) = plt.subplots(2, 1, figsize=(4.8, 5.2), sharex=True, height_ratios=(3, 1))
-    upper.plot([0, 1], [0, 1], "--", color=GREY, label="As sure as right")
-    upper.plot(table["confidence"], table["accuracy"], "o-", label="Model")
-    upper.set(ylim=(0, 1.02), ylabel="Accuracy")
-    upper.set_title(f"{title}\n" * bool(title) + f"Expected calibration error {error:.3f}")
-    upper.legend(loc="upper left")
-    middles = (table["bin"] + 0.5) / bins
-    lower.bar(middles, 100 * table["share"], 0.9 / bins, color="#b0b0b0")
-    lower.set(xlim=(0, 1), xlabel="Confidence (highest class probability)", ylabel="Samples (%)")
-    for ax in (upper, lower):
-        ax.grid(True)
+    figure, axes = panels(2, 2, 4.1, 3.6, sharey=True)
+    titles = {
+        "found": f"{objects.capitalize()} found (one pixel or more)",
+        "pixels_found": "Share of their pixels found",
+    }
+    axis = f"Size in pixels of {pixel_area_m2:g} m² (number of {objects})"
+    for ax, (column, text) in zip(axes, titles.items(), strict=True):
+        for number, (name, table) in enumerate(tables.items()):
+            ax.plot(np.arange(len(table)), table[column], "o-", color=OKABE_ITO[number], label=name)
+            labels = [f"{s} ({int(n)})" for s, n in zip(table["size"], table["count"], strict=True)]
+            ax.set_xticks(np.arange(len(table)), labels, rotation=45, ha="right", rotation_mode="anchor")
+        ax.set(title=text, xlabel=axis, ylim=(0, 1.03))
+        ax.grid(True, axis="y")
+    axes[0].set_ylabel("Share")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+@styled
+def folds(table: pd.DataFrame, label: str = "F1 (pooled over pixels)", title: str = "") -> Figure:
+    """Draw the score of each fold with its interval, and the mean of each kind of folds.
+
+    Args:
+        table: A row a fold: ``kind``, ``fold``, ``estimate``, ``low``, ``high``.
+        label: Which score.
+        title: Title of the picture.
+    """
+    ax = axes_of(None, 6.8, 3.6)
+    kinds = list(dict.fromkeys(table["kind"]))
+    for number, kind in enumerate(kinds):
+        rows, color = table[table["kind"] == kind], OKABE_ITO[number]
+        at = rows["fold"] + (number - (len(kinds) - 1) / 2) * 0.18
+        spread = np.abs(rows[["low", "high"]].to_numpy(float).T - rows["estimate"].to_numpy(float))
+        ax.errorbar(at, rows["estimate"], yerr=spread, fmt="o", color=color, capsize=3, label=kind)
+        mean, deviation = rows["estimate"].mean(), rows["estimate"].std()
+        text = f"mean of {kind} folds: {mean:.3f} ± {deviation:.3f}"
+        ax.axhline(mean, color=color, linestyle="--", linewidth=1.0, label=text)
+    ax.set_xticks(sorted(table["fold"].unique()))
+    ax.set(xlabel="Fold that is scored", ylabel=label, ylim=(0, 1), title=title)
+    ax.grid(True, axis="y")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return figure_of(ax)
+
+
+@styled
+def region_scores(table: pd.DataFrame, label: str = "", title: str = "") -> Figure:
+    """Draw a score of each region and model with its interval.
+
+    Args:
+        table: A row a region and model: ``region``, ``name``, ``estimate``, ``low``, ``high`` (NaN where no
+            interval is known), ``scenes`` (how many the region has) and, where known, ``statistic``.
+        label: Which score; the table's ``statistic`` unless told.
+        title: Title of the picture.
+    """
+    scenes = table.groupby("region", sort=False)["scenes"].max()
+    names = list(dict.fromkeys(table["name"]))
+    ax = axes_of(None, 6.4, 1.3 + (0.16 + 0.14 * len(names)) * len(scenes))
+    for number, name in enumerate(names):
+        rows = table[table["name"] == name]
+        shift = (number - (len(names) - 1) / 2) * 0.7 / len(names)
+        at = scenes.index.get_indexer(rows["region"]) + shift
+        look: dict[str, Any] = {"color": OKABE_ITO[number % len(OKABE_ITO)], "marker": "osD^v"[number % 5]}
+        ax.errorbar(
+            rows["estimate"],
+            at,
+            xerr=_spread(rows),
+            linestyle="",
+            markersize=5,
+            capsize=2.5,
+            label=name,
+            **look,
+        )
+    ax.set_yticks(range(len(scenes)), [f"{region} ({int(count)})" for region, count in scenes.items()])
+    ax.set_ylim(len(scenes) - 0.5, -0.5)
+    statistic = ", ".join(table["statistic"].unique()) if "statistic" in table else "score"
+    ax.set(xlabel=label or readable(statistic), ylabel="Region (scenes)", xlim=(-0.02, 1.02), title=title)
+    ax.grid(True, axis="x")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return figure_of(ax)
+
+
+@styled
+def padding_effect(scores: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Figure:
+    """Draw scores over the images alone beside those where padded steps count as dry images too.
+
+    Args:
+        scores: A row a metric and kind: ``statistic``, ``padded`` (whether padded steps count), ``estimate``
+            and, where known, ``low`` and ``high``.
+        ax: Where to draw.
+        title: Title of the picture.
+    """
+    names = list(dict.fromkeys(scores["statistic"]))
+    ax = axes_of(ax, 1.6 + 1.15 * len(names), 3.8)
+    for padded, shift, color, text in (
+        (False, -0.21, OKABE_ITO[0], "Images alone"),
+        (True, 0.21, OKABE_ITO[1], "With padded steps"),
+    ):
+        rows = scores[scores["padded"].astype(bool) == padded]
+        at = np.array([names.index(name) for name in rows["statistic"]]) + shift
+        ax.bar(at, rows["estimate"], 0.4, color=color, label=text)
+        top = rows["estimate"].to_numpy(float)
+        if {"low", "high"} <= set(rows):
+            ax.errorbar(at, rows["estimate"], yerr=_spread(rows), fmt="none", ecolor="black", capsize=2.5)
+            top = np.fmax(top, rows["high"].to_numpy(float))
+        for x, y, value in zip(at, top, rows["estimate"], strict=True):
+            ax.annotate(f"{value:.2f}", (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+    ax.set_xticks(range(len(names)), [readable(name).replace(" ", "\n") for name in names])
+    ax.set(ylabel="Score", ylim=(0, 1.1), title=title)
+    ax.grid(True, axis="y")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return figure_of(ax)
+
+
+def _spread(rows: pd.DataFrame) -> np.ndarray:
+    """Return what an interval lies below and above its estimate, 0 where none is known; (2, rows)."""
+    value, low, high = (rows[name].to_numpy(float) for name in ("estimate", "low", "high"))
+    return np.nan_to_num(np.stack([value - low, high - value])).clip(0)
+
+
+@styled
+def beside_published(table: pd.DataFrame, ours: str, published: str, ax: Axes | None = None) -> Figure:
+    """Draw our score of each setting beside the published one.
+
+    Args:
+        table: A row a setting, its name as the index; NaN where a number is not known.
+        ours: Column of our scores.
+        published: Column of published scores.
+        ax: Where to draw.
+    """
+    ax = axes_of(ax, 6.6, 1.3 + 0.3 * len(table))
+    at = np.arange(len(table))
+    for column, marker, color in ((ours, "o", OKABE_ITO[0]), (published, "D", OKABE_ITO[1])):
+        ax.plot(table[column].to_numpy(float), at, marker, color=color, markersize=7, label=readable(column))
+    ax.hlines(at, *table[[ours, published]].to_numpy(float).T, color="#c0c0c0", linewidth=1.2, zorder=0)
+    ax.set_yticks(at, [str(name) for name in table.index])
+    ax.invert_yaxis()
+    ax.set(xlabel="Score", xlim=(0, 1))
+    ax.grid(True, axis="x")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return figure_of(ax)
+
+
+@styled
+def importance(
+    table: pd.DataFrame,
+    value: str = "mean",
+    by: str = "",
+    max_features: int = 20,
+    label: str = "Fall of the score when shuffled",
+    title: str = "",
+) -> Figure:
+    """Draw what features are worth, the largest first: falls of a score, or weights of a linear model.
+
+    Args:
+        table: A row a feature: ``feature``, the value and, where known, ``std``, its standard deviation.
+        value: Column that is drawn; negative values have another colour.
+        by: Column with a panel for each of its values; one panel unless given.
+        max_features: How many features of a panel are drawn.
+        label: What the value is.
+        title: Title of the picture.
+    """
+    groups = list(table.groupby(by, sort=False)) if by else [("", table)]
+    figure, axes = panels(
+        len(groups), len(groups), 6.2 if len(groups) == 1 else 4.6, 1.0 + 0.25 * max_features
+    )
+    for ax, (name, own) in zip(axes, groups, strict=True):
+        rows = own.reindex(own[value].abs().sort_values(ascending=False).index).head(max_features)[::-1]
+        colors = [OKABE_ITO[0] if one > 0 else OKABE_ITO[1] for one in rows[value]]
+        spread = rows.get("std")
+        ax.barh(rows["feature"].str.replace("_", " "), rows[value], xerr=spread, color=colors, capsize=2.5)
+        ax.axvline(0, color=GREY, linewidth=0.8)
+        ax.set(xlabel=label, title=str(name) or title)
+        ax.grid(True, axis="x")
+    if by and title:
+        figure.suptitle(title)
+    return figure
+
+
+@styled
+def portable(table: pd.DataFrame) -> Figure:
+    """Draw size and time on one core of exported networks.
+
+    Args:
+        table: Result of :func:`eolab.prediction.portable_table`; engines without a time are left out.
+    """
+    rows = table.dropna(subset=["milliseconds"])
+    names = [
+        f"{engine} {precision}" for engine, precision in zip(rows["engine"], rows["precision"], strict=True)
+    ]
+    figure, axes = panels(2, 2, 4.0, 1.0 + 0.34 * len(rows), sharey=True)
+    for ax, column, text, color in (
+        (axes[0], "size_mb", "Size of the file (MB)", OKABE_ITO[0]),
+        (axes[1], "milliseconds", "Time of a patch on one core (ms)", OKABE_ITO[1]),
+    ):
+        ax.barh(np.arange(len(rows)), rows[column], 0.7, color=color)
+        ax.set(xlabel=text, xlim=(0, 1.2 * float(rows[column].max())))
+        ax.grid(True, axis="x")
+        for at, value in enumerate(rows[column]):
+            ax.annotate(
+                f"{value:.3g}", (value, at), (4, 0), textcoords="offset points", va="center", fontsize=8
+            )
+    axes[0].set_yticks(np.arange(len(rows)), names)
+    axes[0].invert_yaxis()
     return figure

@@ -2,6 +2,6 @@
 
 from eolab.widgets.explorer import SeriesExplorer
 from eolab.widgets.mask_demo import MaskDemo
-from eolab.widgets.scene_explorer import SceneExplorer
+from eolab.widgets.mask_view import PatchSource
 
-__all__ = ["MaskDemo", "SceneExplorer", "SeriesExplorer"]
+__all__ = ["MaskDemo", "PatchSource", "SeriesExplorer"]

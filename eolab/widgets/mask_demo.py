@@ -1,4 +1,4 @@
-"""A demo of a landslide network: choose or bring a patch, move the threshold, see mask and area."""
+"""A demo of a segmentation network: choose or bring a patch, move the threshold, see mask and area."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from eolab.core.errors import EolabError
 from eolab.widgets.canvas import headless, quiet_when_headless
-from eolab.widgets.mask_view import Measured, PatchReader, Predict
+from eolab.widgets.mask_view import Measured, PatchReader, PatchSource, Predict
 from eolab.widgets.panel import Panel
 
 CSS_CLASS = "eolab-mask-demo"
@@ -28,15 +28,15 @@ class MaskDemo(Panel):
     Attributes:
         patch: Dropdown: names of the patches, those brought included.
         upload: Takes one h5 or GeoTIFF file.
-        threshold: Slider: probability from which a pixel counts as landslide.
-        area: Label: area and number of landslides.
+        threshold: Slider: probability from which a pixel counts as the class.
+        area: Label: area and number of objects.
         message: Label: why a file or patch cannot be shown, empty otherwise.
         image: The picture, PNG.
         out: Shows errors of the panel's own code.
         panel: All of it, with the CSS class ``eolab-mask-demo``.
 
     Example:
-        >>> demo = MaskDemo(predict, {"patch 12": image})
+        >>> demo = MaskDemo(predict, {"patch 12": image}, source)
         >>> demo.threshold.value = 0.7
         >>> demo.area.value
         '12,300 m² (1.23 ha, 0.8 % of the patch) in 2 landslides'
@@ -47,6 +47,7 @@ class MaskDemo(Panel):
         self,
         predict: Predict,
         patches: Mapping[str, np.ndarray | Callable[[], np.ndarray]],
+        source: PatchSource,
         *,
         prepare: Callable[[np.ndarray], Any] | None = None,
         pixel_area_m2: float = 100.0,
@@ -55,10 +56,11 @@ class MaskDemo(Panel):
         """Make the panel and show the first patch.
 
         Args:
-            predict: From what `prepare` returns to the probability of a landslide (H, W).
-            patches: Images (H, W, 14) by name, in the order of
-                :data:`eolab.data.layouts.landslide4sense.BANDS`, or functions that return one.
-            prepare: From an image (H, W, 14) to what `predict` takes; the image itself unless given.
+            predict: Function of what `prepare` returns; gives the probability of the class (H, W).
+            patches: Images (H, W, bands) by name, or functions that return one.
+            source: Bands of the images, the reader of files that a user brings, and the name of the class.
+            prepare: Function of an image (H, W, bands) that returns what `predict` takes; the image itself
+                unless given.
             pixel_area_m2: Area of a pixel; files with a CRS have their own.
             threshold: Where the slider starts.
 
@@ -66,7 +68,7 @@ class MaskDemo(Panel):
             ParameterError: If there are no patches, or the area is not above 0.
             DataError: If the first patch cannot be shown.
         """
-        self.reader = PatchReader(predict, patches, prepare, pixel_area_m2)
+        self.reader = PatchReader(predict, patches, source, prepare, pixel_area_m2)
         self._shown = self.reader.names[0]
         with quiet_when_headless():
             self._make_controls(threshold)
@@ -173,7 +175,7 @@ class MaskDemo(Panel):
 
     @property
     def measured(self) -> Measured:
-        """Area and number of landslides of the patch shown, at the threshold shown."""
+        """Area and number of objects of the patch shown, at the threshold shown."""
         return self.reader.measure(self._shown, float(self.threshold.value))
 
     def figure(self, name: str = "") -> Figure:

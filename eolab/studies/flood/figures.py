@@ -1,8 +1,7 @@
-"""Series of floods: which images there are, one scene over time, delays, padding and regions."""
+"""Figures of floods: which images there are, one scene over time, and how fast floods are detected."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,6 @@ from matplotlib.patches import Patch
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.sensors import Optical, Radar
 from eolab.plots.maps import NODATA_COLOR, robust_limits
-from eolab.plots.scores import readable
 from eolab.plots.series import date_axis
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
 
@@ -110,27 +108,6 @@ def images_per_scene(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figur
         ax.grid(True, axis="y")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
-
-
-@styled
-def rejected(reasons: pd.DataFrame, title: str = "") -> Figure:
-    """Draw how many files are left out for which reason.
-
-    Args:
-        reasons: Result of :meth:`eolab.data.catalog.CheckReport.reasons`: reason, files.
-        title: Title of the picture.
-    """
-    names = [textwrap.fill(str(reason), 46) for reason in reasons["reason"]]
-    ax = axes_of(None, 7.6, 1.1 + 0.42 * max(len(names), 1))
-    bars = ax.barh(range(len(names)), reasons["files"], 0.7, color=OKABE_ITO[0])
-    ax.bar_label(bars, [f"{files:,}" for files in reasons["files"]], padding=4, fontsize=8)
-    ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
-    total = int(reasons["files"].sum())
-    ax.set(xlabel=f"Files and entries left out ({total:,} in all)", title=title)
-    ax.set_xlim(0, 1.14 * max(float(reasons["files"].max()), 1.0) if len(names) else 1)
-    ax.grid(True, axis="x")
-    return figure_of(ax)
 
 
 @styled
@@ -400,101 +377,3 @@ def delays(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None, title: st
     ax.grid(True)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1)
     return figure_of(ax)
-
-
-@styled
-def padding_effect(scores: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Figure:
-    """Draw scores over the images alone beside those where padded steps count as dry images too.
-
-    Args:
-        scores: A row a metric and kind: ``statistic``, ``padded`` (whether padded steps count), ``estimate``
-            and, where known, ``low`` and ``high``.
-        ax: Where to draw.
-        title: Title of the picture.
-    """
-    names = list(dict.fromkeys(scores["statistic"]))
-    ax = axes_of(ax, 1.6 + 1.15 * len(names), 3.8)
-    for padded, shift, color, text in (
-        (False, -0.21, OKABE_ITO[0], "Images alone"),
-        (True, 0.21, OKABE_ITO[1], "With padded steps"),
-    ):
-        rows = scores[scores["padded"].astype(bool) == padded]
-        at = np.array([names.index(name) for name in rows["statistic"]]) + shift
-        ax.bar(at, rows["estimate"], 0.4, color=color, label=text)
-        top = rows["estimate"].to_numpy(float)
-        if {"low", "high"} <= set(rows):
-            ax.errorbar(at, rows["estimate"], yerr=_spread(rows), fmt="none", ecolor="black", capsize=2.5)
-            top = np.fmax(top, rows["high"].to_numpy(float))
-        for x, y, value in zip(at, top, rows["estimate"], strict=True):
-            ax.annotate(f"{value:.2f}", (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=8)
-    ax.set_xticks(range(len(names)), [readable(name).replace(" ", "\n") for name in names])
-    ax.set(ylabel="Score", ylim=(0, 1.1), title=title)
-    ax.grid(True, axis="y")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    return figure_of(ax)
-
-
-@styled
-def region_scores(table: pd.DataFrame, label: str = "", title: str = "") -> Figure:
-    """Draw a score of each region and model with its interval.
-
-    Args:
-        table: A row a region and model: ``region``, ``name``, ``estimate``, ``low``, ``high`` (NaN where no
-            interval is known), ``scenes`` (how many the region has) and, where known, ``statistic``.
-        label: Which score; the table's ``statistic`` unless told.
-        title: Title of the picture.
-    """
-    scenes = table.groupby("region", sort=False)["scenes"].max()
-    names = list(dict.fromkeys(table["name"]))
-    ax = axes_of(None, 6.4, 1.3 + (0.16 + 0.14 * len(names)) * len(scenes))
-    for number, name in enumerate(names):
-        rows = table[table["name"] == name]
-        shift = (number - (len(names) - 1) / 2) * 0.7 / len(names)
-        at = scenes.index.get_indexer(rows["region"]) + shift
-        look: dict[str, Any] = {"color": OKABE_ITO[number % len(OKABE_ITO)], "marker": "osD^v"[number % 5]}
-        ax.errorbar(
-            rows["estimate"],
-            at,
-            xerr=_spread(rows),
-            linestyle="",
-            markersize=5,
-            capsize=2.5,
-            label=name,
-            **look,
-        )
-    ax.set_yticks(range(len(scenes)), [f"{region} ({int(count)})" for region, count in scenes.items()])
-    ax.set_ylim(len(scenes) - 0.5, -0.5)
-    statistic = ", ".join(table["statistic"].unique()) if "statistic" in table else "score"
-    ax.set(xlabel=label or readable(statistic), ylabel="Region (scenes)", xlim=(-0.02, 1.02), title=title)
-    ax.grid(True, axis="x")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    return figure_of(ax)
-
-
-def _spread(rows: pd.DataFrame) -> np.ndarray:
-    """Return what an interval lies below and above its estimate, 0 where none is known; (2, rows)."""
-    value, low, high = (rows[name].to_numpy(float) for name in ("estimate", "low", "high"))
-    return np.nan_to_num(np.stack([value - low, high - value])).clip(0)
-
-
-@styled
-def weights(table: pd.DataFrame, most: int = 12, title: str = "") -> Figure:
-    """Draw the largest weights of a linear model of each sensor.
-
-    Args:
-        table: sensor, feature, weight (of standardised features).
-        most: How many of each sensor.
-        title: Title of the picture.
-    """
-    sensors = list(dict.fromkeys(table["sensor"]))
-    figure, axes = plt.subplots(1, len(sensors), figsize=(4.6 * len(sensors), 1.2 + 0.26 * most))
-    for ax, sensor in zip(np.atleast_1d(axes), sensors, strict=True):
-        own = table[table["sensor"] == sensor]
-        rows = own.reindex(own["weight"].abs().sort_values(ascending=False).index).head(most)[::-1]
-        colors = [OKABE_ITO[0] if value > 0 else OKABE_ITO[1] for value in rows["weight"]]
-        ax.barh(rows["feature"].str.replace("_", " "), rows["weight"], color=colors)
-        ax.axvline(0, color=GREY, linewidth=0.8)
-        ax.set(xlabel="Weight (of one standard deviation)", title=str(sensor))
-        ax.grid(True, axis="x")
-    figure.suptitle(title)
-    return figure

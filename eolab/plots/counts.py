@@ -1,0 +1,250 @@
+"""What a data set holds: how often classes and files occur, their sizes, seasons and spectra."""
+
+from __future__ import annotations
+
+import calendar
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from eolab.data.bands import SENTINEL2
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, short, styled
+
+SEASONS = {"clear": OKABE_ITO[2], "snow": OKABE_ITO[4], "cloud": GREY}
+
+
+@styled
+def rejected(reasons: pd.DataFrame, title: str = "") -> Figure:
+    """Draw how many files are left out for which reason.
+
+    Args:
+        reasons: Result of :meth:`eolab.data.catalog.CheckReport.reasons`: reason, files.
+        title: Title of the picture.
+    """
+    names = [textwrap.fill(str(reason), 46) for reason in reasons["reason"]]
+    ax = axes_of(None, 7.6, 1.1 + 0.42 * max(len(names), 1))
+    bars = ax.barh(range(len(names)), reasons["files"], 0.7, color=OKABE_ITO[0])
+    ax.bar_label(bars, [f"{files:,}" for files in reasons["files"]], padding=4, fontsize=8)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    total = int(reasons["files"].sum())
+    ax.set(xlabel=f"Files and entries left out ({total:,} in all)", title=title)
+    ax.set_xlim(0, 1.14 * max(float(reasons["files"].max()), 1.0) if len(names) else 1)
+    ax.grid(True, axis="x")
+    return figure_of(ax)
+
+
+@styled
+def class_frequencies(table: pd.DataFrame, published: str = "published", title: str = "") -> Figure:
+    """Draw the share of patches that hold each class, on a logarithmic axis, beside published shares.
+
+    Args:
+        table: class, patches, share, and where known the published share, NaN where it is not
+            known.
+        published: Column of the published share.
+        title: Title of the picture.
+    """
+    ax = axes_of(None, 7.6, 1.3 + 0.2 * len(table))
+    at = np.arange(len(table))
+    ax.barh(at, 100 * table["share"], 0.72, color=OKABE_ITO[0], label="Here")
+    if published in table and table[published].notna().any():
+        ax.plot(100 * table[published], at, "D", color=OKABE_ITO[1], markersize=4.5, label="Published")
+    shown = [
+        f"{short(name)} ({count:,})" for name, count in zip(table["class"], table["patches"], strict=True)
+    ]
+    ax.set_yticks(at, shown, fontsize=7.5)
+    values = table[[c for c in ("share", published) if c in table]].to_numpy(float)
+    least = np.nanmin(np.where(values > 0, values, np.nan))
+    ax.set(xscale="log", xlim=(100 * least / 2, 100), ylim=(len(table) - 0.4, -0.6), title=title)
+    ax.set(xlabel="Patches that hold the class (%)", ylabel="Class (patches here)")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.grid(True, axis="x")
+    ax.legend(loc="lower right")
+    return figure_of(ax)
+
+
+@styled
+def split_frequencies(table: pd.DataFrame, splits: Mapping[str, int], title: str = "") -> Figure:
+    """Draw the share of the patches of each split that hold each class.
+
+    Args:
+        table: class, and the patches that hold it in a column by split.
+        splits: Patches of each split.
+        title: Title of the picture.
+    """
+    ax = axes_of(None, 7.6, 1.3 + 0.3 * len(table))
+    height = 0.8 / len(splits)
+    for number, (split, count) in enumerate(splits.items()):
+        at = np.arange(len(table)) + (number - (len(splits) - 1) / 2) * height
+        share = 100 * table[split] / max(count, 1)
+        ax.barh(at, share, 0.9 * height, color=OKABE_ITO[number], label=f"{split} ({count:,} patches)")
+    ax.set_yticks(range(len(table)), [short(name) for name in table["class"]], fontsize=8)
+    ax.set(ylim=(len(table) - 0.4, -0.6), xlabel="Patches that hold the class (%)", title=title)
+    ax.grid(True, axis="x")
+    ax.legend(loc="lower right")
+    return figure_of(ax)
+
+
+@styled
+def labels_per_patch(counts: Mapping[str, Any], title: str = "") -> Figure:
+    """Draw how many labels patches have.
+
+    Args:
+        counts: Number of labels of each patch (N,) by what the labels are of.
+        title: Title of the picture.
+    """
+    ax = axes_of(None, 6.4, 3.4)
+    width = 0.84 / len(counts)
+    most = max(int(np.max(values)) for values in counts.values())
+    for number, (name, values) in enumerate(counts.items()):
+        found = np.bincount(np.asarray(values, int), minlength=most + 1)
+        at = np.arange(most + 1) + (number - (len(counts) - 1) / 2) * width
+        text = f"{name}: {np.mean(values):.2f} on average"
+        ax.bar(at, 100 * found / found.sum(), width, color=OKABE_ITO[number], label=text)
+    ax.set(xlabel="Labels of a patch", ylabel="Patches (%)", title=title)
+    ax.set_xticks(range(most + 1))
+    ax.grid(True, axis="y")
+    ax.legend(loc="upper right")
+    return figure_of(ax)
+
+
+@styled
+def seasons(table: pd.DataFrame, title: str = "") -> Figure:
+    """Draw patches by month, those under snow and clouds apart.
+
+    Args:
+        table: month, clear, snow, cloud.
+        title: Title of the picture.
+    """
+    ax = axes_of(None, 6.4, 3.2)
+    bottom = np.zeros(len(table))
+    for name, text in (("clear", "Clear"), ("snow", "Seasonal snow"), ("cloud", "Clouds or shadows")):
+        ax.bar(
+            table["month"],
+            table[name],
+            0.8,
+            bottom,
+            color=SEASONS[name],
+            label=f"{text} ({table[name].sum():,})",
+        )
+        bottom += table[name].to_numpy(float)
+    ax.set_xticks(range(1, 13), calendar.month_abbr[1:])
+    ax.set(xlabel="Month of the acquisition", ylabel="Patches", title=title)
+    ax.grid(True, axis="y")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return figure_of(ax)
+
+
+@styled
+def class_spectra(table: pd.DataFrame, title: str = "") -> Figure:
+    """Draw mean spectra with one standard deviation of the patches around them.
+
+    Args:
+        table: class, band, mean, std, patches.
+        title: Title of the picture.
+    """
+    ax = axes_of(None, 7.4, 4.0)
+    bands = list(dict.fromkeys(table["band"]))
+    at = [SENTINEL2[band].center_nm for band in bands]
+    markers = "osD^v<>P"
+    for number, (name, rows) in enumerate(table.groupby("class", sort=False)):
+        color = OKABE_ITO[number % len(OKABE_ITO)]
+        low, high = (rows["mean"] + sign * rows["std"] for sign in (-1, 1))
+        ax.fill_between(at, low, high, color=color, alpha=0.12, linewidth=0)
+        text = f"{short(str(name))} ({int(rows['patches'].iloc[0])})"
+        ax.plot(
+            at, rows["mean"], color=color, marker=markers[number % len(markers)], markersize=4, label=text
+        )
+    ax.set(xlabel="Wavelength (nm)", ylabel="Digital number (10,000 = reflectance 1)", title=title)
+    ax.set_ylim(bottom=0)
+    ax.grid(True)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), title="Class (patches)")
+    return figure_of(ax)
+
+
+@styled
+def size_histograms(
+    shares: np.ndarray, pixels: np.ndarray, class_name: str, pixel_area_m2: float = 100.0
+) -> Figure:
+    """Draw how much of a patch a class covers, and how large its connected areas are.
+
+    Args:
+        shares: Share of the class in each patch that has any of it, 0 to 1.
+        pixels: Size of each connected area in pixels.
+        class_name: Name of the class, as in a sentence.
+        pixel_area_m2: Area of a pixel.
+    """
+    figure, (left, right) = panels(2, 2, 4.0, 3.2)
+    left.hist(100 * np.asarray(shares), bins=np.geomspace(0.005, 100, 30).tolist(), color=OKABE_ITO[0])
+    left.set(xscale="log", xlabel=f"Pixels of class {class_name} in a patch (%)")
+    left.set_ylabel(f"Patches with {class_name}")
+    left.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    edges = np.unique(np.geomspace(1, max(int(np.max(pixels)), 2) + 1, 30).round())
+    right.hist(pixels, bins=edges.tolist(), color=OKABE_ITO[1])
+    right.set(
+        xscale="log",
+        xlabel=f"Size in pixels of {pixel_area_m2:g} m²",
+    )
+    right.set_ylabel(f"Connected areas of {class_name}")
+    right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    for ax in (left, right):
+        ax.grid(True, axis="y")
+    return figure
+
+
+@styled
+def distributions(table: pd.DataFrame, columns: int = 6, title: str = "") -> Figure:
+    """Draw the spread of features in each class: a line from the 5th to the 95th percentile, a box within.
+
+    Args:
+        table: A row a feature and class: ``feature``, ``class``, ``q05``, ``q25``, ``q50``, ``q75``, ``q95``.
+        columns: Features in a row.
+        title: Title of the picture.
+    """
+    names = list(dict.fromkeys(table["feature"]))
+    classes = list(dict.fromkeys(table["class"]))
+    figure, axes = panels(len(names), columns, 1.55, 1.9)
+    for ax, name in zip(axes, names, strict=True):
+        for at, kind in enumerate(classes):
+            row = table[(table["feature"] == name) & (table["class"] == kind)].iloc[0]
+            color = OKABE_ITO[at]
+            ax.plot([at, at], [row["q05"], row["q95"]], color=color, linewidth=1.2)
+            ax.plot([at, at], [row["q25"], row["q75"]], color=color, linewidth=7, solid_capstyle="butt")
+            ax.plot(at, row["q50"], "_", color="white", markersize=8)
+        ax.set_title(str(name).replace("_", " "), fontsize=8, fontweight="normal")
+        ax.set_xticks([])
+        ax.set_xlim(-0.6, len(classes) - 0.4)
+        ax.tick_params(axis="y", labelsize=7)
+    handles = [
+        axes[0].plot([], [], color=OKABE_ITO[n], linewidth=5, label=k)[0] for n, k in enumerate(classes)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(classes))
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+@styled
+def along_numbers(table: pd.DataFrame, fold: str = "fold") -> Figure:
+    """Draw values by published number, with borders where the fold changes.
+
+    Args:
+        table: ``number``, the fold's column, and a column a quantity.
+        fold: Name of the fold's column.
+    """
+    names = [str(column) for column in table if column not in ("number", fold)]
+    figure, axes = panels(len(names), 2, 4.1, 2.2, sharex=True)
+    borders = table["number"][table[fold].diff().fillna(0) != 0]
+    for number, (ax, name) in enumerate(zip(axes, names, strict=True)):
+        ax.plot(table["number"], table[name], ".", color=OKABE_ITO[number % len(OKABE_ITO)], markersize=4)
+        for border in borders:
+            ax.axvline(border - 0.5, color=GREY, linewidth=0.9)
+        ax.set(title=name, ylabel="Mean of the patch")
+        ax.grid(True, axis="y")
+    for ax in axes[-2:]:
+        ax.set_xlabel("Published number of the patch")
+    return figure

@@ -1,0 +1,362 @@
+"""Patches: with masks, maps of classes, labels, predictions, and the channels that a network reads."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from eolab.data.schemes import ClassScheme
+from eolab.plots.maps import NODATA_COLOR, legend_handles, robust_limits, stretched_alike
+from eolab.plots.style import OKABE_ITO, panels, short, styled
+
+TRUTH, PREDICTED = OKABE_ITO[6], OKABE_ITO[4]  # yellow and light blue: both stand out on green and brown
+WIDE = 10.5  # inches of a row of many patches: wider, its legend would be too small on a page
+NAMES = {TRUTH: "Mapped", PREDICTED: "Predicted"}
+HIT, WRONG, MISSED = OKABE_ITO[2], OKABE_ITO[5], OKABE_ITO[1]  # green, vermilion, orange
+SIDE = 1.75  # inches of a patch above its maps
+
+
+@styled
+def patches(
+    colours: np.ndarray,
+    truth: np.ndarray | None = None,
+    prediction: np.ndarray | None = None,
+    titles: Sequence[str] = (),
+    columns: int = 4,
+    class_name: str = "",
+) -> Figure:
+    """Draw patches in true colour with the outlines of what is mapped and what is predicted.
+
+    Each channel is stretched by the values of all patches drawn, so that patches can be compared.
+
+    Args:
+        colours: (N, H, W, 3) red, green and blue in any unit.
+        truth: (N, H, W) masks, 1 = the class.
+        prediction: (N, H, W) masks, 1 = the class.
+        titles: Title of each patch.
+        columns: Patches in a row.
+        class_name: Name of the class.
+    """
+    side = min(2.3, WIDE / columns)
+    figure, axes = panels(len(colours), columns, side, side + 0.15)
+    for number, (ax, pixels) in enumerate(zip(axes, stretched(colours), strict=True)):
+        ax.imshow(pixels)
+        for masks, color in ((truth, TRUTH), (prediction, PREDICTED)):
+            if masks is not None:
+                outline(ax, masks[number] == 1, color)
+        _bare(ax, titles[number] if number < len(titles) else "")
+    _key(figure, truth, prediction, class_name)
+    return figure
+
+
+@styled
+def predictions(
+    colours: np.ndarray,
+    truth: np.ndarray,
+    probability: np.ndarray,
+    threshold: float,
+    titles: Sequence[str],
+    class_name: str = "the class",
+) -> Figure:
+    """Draw patches in two rows: true colour with both outlines, and the probability of a class below.
+
+    Args:
+        colours: (N, H, W, 3) red, green and blue.
+        truth: (N, H, W) masks, 1 = the class.
+        probability: (N, H, W) from 0 to 1.
+        threshold: Probability from which a pixel is predicted as the class.
+        titles: Title of each patch.
+        class_name: Name of the class.
+    """
+    count = len(colours)
+    figure, axes = panels(2 * count, count, 2.1, 2.3)
+    for number, pixels in enumerate(stretched(colours)):
+        upper, lower = axes[number], axes[count + number]
+        upper.imshow(pixels)
+        drawn = lower.imshow(probability[number].astype(np.float32), cmap="viridis", vmin=0, vmax=1)
+        for ax in (upper, lower):
+            outline(ax, truth[number] == 1, TRUTH)
+        outline(upper, probability[number] >= threshold, PREDICTED)
+        _bare(upper, titles[number])
+        _bare(lower, "")
+    figure.colorbar(drawn, ax=axes[count:], shrink=0.9, pad=0.01, label=f"Probability of {class_name}")
+    _key(figure, truth, probability, class_name)
+    return figure
+
+
+@styled
+def channels(image: np.ndarray, names: Sequence[str], columns: int = 7) -> Figure:
+    """Draw every channel of one patch in grey, each from its 2nd to its 98th percentile.
+
+    Args:
+        image: (H, W, C).
+        names: Name of each channel.
+        columns: Channels in a row.
+    """
+    figure, axes = panels(len(names), columns, 1.45, 1.65)
+    for ax, values, name in zip(axes, np.moveaxis(image, -1, 0), names, strict=True):
+        low, high = np.nanpercentile(values, (2, 98))
+        ax.imshow(values, cmap="gray", vmin=low, vmax=high if high > low else float(values.max()) or 1.0)
+        _bare(ax, "")
+        ax.set_title(name.replace("_", " "), fontsize=8, fontweight="normal")
+    return figure
+
+
+def stretched(colours: np.ndarray) -> np.ndarray:
+    """Return colours (..., 3) scaled to 0 to 1, each channel by robust limits over all pixels given."""
+    limits = [robust_limits(colours[..., channel]) for channel in range(3)]
+    low, high = np.array(limits, np.float32).T
+    return np.clip((colours - low) / (high - low), 0, 1)
+
+
+def outline(ax: Axes, mask: np.ndarray, color: str) -> None:
+    """Draw the edge of a mask (H, W) along its pixels' borders, so that a single pixel is seen too."""
+    padded = np.pad(np.asarray(mask, bool), 1).astype(np.int8)
+    below, beside = (np.nonzero(np.diff(padded, axis=axis)) for axis in (0, 1))
+    lines = [((col - 1.5, row - 0.5), (col - 0.5, row - 0.5)) for row, col in zip(*below, strict=True)]
+    lines += [((col - 0.5, row - 1.5), (col - 0.5, row - 0.5)) for row, col in zip(*beside, strict=True)]
+    ax.add_collection(LineCollection(lines, colors=color, linewidths=0.9, capstyle="projecting"))
+
+
+def _bare(ax: Axes, title: str) -> None:
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+    ax.set_title(title, fontsize=8.5, fontweight="normal")
+
+
+def _key(figure: Figure, truth: np.ndarray | None, prediction: np.ndarray | None, class_name: str) -> None:
+    """Say which outline is which, and how large a patch is."""
+    shown = [color for color, masks in ((TRUTH, truth), (PREDICTED, prediction)) if masks is not None]
+    handles = [
+        Line2D([], [], color=color, linewidth=2, label=f"{NAMES[color]} {class_name}".strip())
+        for color in shown
+    ]
+    if handles:
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=2)
+        legend.set_frame_on(True)
+        legend.get_frame().set(facecolor="#8a8a80", edgecolor="none")
+        for text in legend.get_texts():
+            text.set_color("white")
+
+
+# === Maps of patches ===
+
+
+@styled
+def patch_maps(
+    colours: np.ndarray, maps: Mapping[str, np.ndarray], scheme: ClassScheme, titles: Sequence[str]
+) -> Figure:
+    """Draw patches in true colour above maps of their classes, with one legend.
+
+    Args:
+        colours: (N, H, W, 3) red, green and blue; all with the same limits.
+        maps: Class indices (N, H, W) by what they are; 255 is drawn grey.
+        scheme: The classes.
+        titles: Of the patches.
+    """
+    colors, norm = scheme.colormap()
+    figure, axes = _map_grid(1 + len(maps), len(colours))
+    _true_colour(axes[0], colours, titles)
+    axes[0, 0].set_ylabel("True colour")
+    for row, (name, found) in zip(axes[1:], maps.items(), strict=True):
+        for ax, pixels in zip(row, found, strict=True):
+            ax.set_facecolor(NODATA_COLOR)
+            ax.imshow(np.ma.masked_greater_equal(pixels, len(scheme)), cmap=colors, norm=norm)
+        row[0].set_ylabel(textwrap.fill(name, 18))
+    handles = legend_handles(np.concatenate([found.ravel() for found in maps.values()]), scheme)
+    columns = max(1, int(len(colours) * SIDE / 2.7))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
+    return figure
+
+
+@styled
+def activations(
+    colours: np.ndarray, maps: np.ndarray, shown: Sequence[Sequence[int]], names: Sequence[str]
+) -> Figure:
+    """Draw what each place of a patch adds to the logit of some of its labels.
+
+    Args:
+        colours: (N, H, W, 3) red, green and blue; all with the same limits.
+        maps: Activation maps (N, H, W, K).
+        shown: Class indices that are drawn of each patch, as many of each.
+        names: Of the classes.
+    """
+    figure, axes = _map_grid(1 + len(shown[0]), len(colours))
+    _true_colour(axes[0], colours, [""] * len(colours))
+    axes[0, 0].set_ylabel("True colour")
+    chosen = np.stack([maps[n][..., list(ks)] for n, ks in enumerate(shown)])
+    top = float(np.nanpercentile(np.abs(chosen), 99)) or 1.0
+    for column, classes in enumerate(shown):
+        for row, k in enumerate(classes, start=1):
+            ax = axes[row, column]
+            drawn = ax.imshow(maps[column, ..., k], cmap="RdBu_r", vmin=-top, vmax=top)
+            ax.set_title(textwrap.fill(short(names[k]), 26), fontsize=7, fontweight="normal")
+    figure.colorbar(drawn, ax=axes[1:], shrink=0.8, pad=0.02, label="Added to the label's logit")
+    return figure
+
+
+def _map_grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """Return a figure of patches without ticks."""
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns * SIDE + 1.0, rows * SIDE + 1.6), squeeze=False
+    )
+    for ax in axes.ravel():
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    return figure, axes
+
+
+def _true_colour(row: Sequence[Axes], colours: np.ndarray, titles: Sequence[str]) -> None:
+    for ax, pixels, title in zip(row, stretched_alike(colours), titles, strict=True):
+        ax.imshow(pixels)
+        ax.set_title(textwrap.fill(title, 22), fontsize=7, fontweight="normal")
+
+
+# === Labels of patches ===
+
+
+@styled
+def patch_gallery(
+    colours: np.ndarray, labels: Sequence[Sequence[str]], radar: np.ndarray | None = None, columns: int = 4
+) -> Figure:
+    """Draw patches in true colour with their labels, and their radar image beside.
+
+    Args:
+        colours: (N, H, W, 3) red, green and blue; all with the same limits.
+        labels: Names of the classes of each patch.
+        radar: (N, H, W, 2) VV and VH in dB: drawn as red VV, green VH, blue VV − VH.
+        columns: Patches in a row.
+    """
+    lines = _row_lines([_listed([(name, "") for name in one]) for one in labels], columns)
+    figure, pairs = _grid(len(colours), columns, 1 if radar is None else 2, lines)
+    shown = stretched_alike(colours)
+    false = None if radar is None else _radar_colours(radar)
+    for number, axes in enumerate(pairs):
+        axes[0].imshow(shown[number])
+        if false is not None:
+            axes[1].imshow(false[number])
+        _write(axes[0], _listed([(name, "") for name in labels[number]]))
+    return figure
+
+
+@styled
+def prediction_gallery(
+    colours: np.ndarray,
+    truth: np.ndarray,
+    probability: np.ndarray,
+    threshold: Any,
+    names: Sequence[str],
+    titles: Sequence[str],
+    columns: int = 4,
+) -> Figure:
+    """Draw patches with the labels that are right, predicted wrongly, and missed, and their probabilities.
+
+    Args:
+        colours: (N, H, W, 3) red, green and blue; all with the same limits.
+        truth: 0 or 1 (N, K).
+        probability: (N, K).
+        threshold: One, or one a class (K,).
+        names: Of the classes.
+        titles: Of the patches.
+        columns: Patches in a row.
+    """
+    texts = [_prediction_lines(*one, threshold, names) for one in zip(truth, probability, strict=True)]
+    figure, pairs = _grid(len(colours), columns, 1, _row_lines(texts, columns), titled=True)
+    for ax, pixels, lines, title in zip(
+        [p[0] for p in pairs], stretched_alike(colours), texts, titles, strict=True
+    ):
+        ax.imshow(pixels)
+        ax.set_title(textwrap.fill(title, 40), fontsize=6.5, fontweight="normal")
+        _write(ax, lines)
+    kinds = ((HIT, "+ right"), (WRONG, "× predicted, not present"), (MISSED, "− present, not predicted"))
+    figure.legend(
+        handles=[Patch(color=color, label=text) for color, text in kinds], loc="lower center", ncols=3
+    )
+    return figure
+
+
+Lines = list[tuple[str, str]]
+
+
+def _prediction_lines(
+    truth: np.ndarray, probability: np.ndarray, threshold: Any, names: Sequence[str]
+) -> Lines:
+    """Return lines of text with their colours: true labels first, each by probability."""
+    true, said = np.asarray(truth) == 1, probability >= np.asarray(threshold)
+    order = sorted(np.flatnonzero(true | said).tolist(), key=lambda k: (not true[k], -probability[k]))
+    lines: Lines = []
+    for k in order:
+        mark, color = ("+", HIT) if true[k] and said[k] else ("−", MISSED) if true[k] else ("×", WRONG)
+        lines.append((f"{mark} {names[k]} {probability[k]:.2f}", color))
+    return _listed(lines)
+
+
+def _listed(lines: Lines) -> Lines:
+    """Return lines broken to the width of a patch."""
+    return [
+        (part, color or "black")
+        for text, color in lines
+        for part in textwrap.wrap(text, 34, subsequent_indent="   ")
+    ]
+
+
+def _row_lines(texts: Sequence[Lines], columns: int) -> list[int]:
+    """Return the most lines of text below the patches of each row."""
+    return [max(len(one) for one in texts[k : k + columns]) for k in range(0, len(texts), columns)]
+
+
+def _grid(
+    count: int, columns: int, beside: int, lines: Sequence[int], titled: bool = False
+) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure with axes for patches, `beside` of them a patch, and room for lines of text below."""
+    columns = min(columns, count)
+    side, line, gap = 2.1, 0.135, 0.3
+    heights = [side + 0.12 + line * number + (0.24 if titled else 0.06) for number in lines]
+    height, width = sum(heights) + (0.4 if titled else 0.05), columns * (beside * side + gap)
+    figure = plt.figure(figsize=(width, height), layout="none")
+    pairs = []
+    for number in range(count):
+        row, column = divmod(number, columns)
+        top = height - sum(heights[:row]) - (0.24 if titled else 0.06)
+        left = column * (beside * side + gap) + gap / 2
+        boxes = [
+            ((left + k * side) / width, (top - side) / height, 0.98 * side / width, side / height)
+            for k in range(beside)
+        ]
+        pairs.append([figure.add_axes(box) for box in boxes])
+        for ax in pairs[-1]:
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+    return figure, pairs
+
+
+def _write(ax: Axes, lines: Lines) -> None:
+    """Write lines below a picture."""
+    for number, (text, color) in enumerate(lines):
+        ax.annotate(
+            text,
+            (0, 0),
+            (0, -3 - 9.7 * number),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="top",
+            fontsize=7.5,
+            color=color,
+        )
+
+
+def _radar_colours(radar: np.ndarray) -> np.ndarray:
+    """Return VV, VH and their difference in dB as red, green and blue."""
+    vv, vh = np.moveaxis(np.asarray(radar, np.float32), -1, 0)
+    parts = [(vv + 20) / 20, (vh + 27) / 20, (vv - vh - 2) / 12]
+    return np.clip(np.stack(parts, axis=-1), 0, 1)
