@@ -19,7 +19,7 @@ import yaml
 
 from eolab import runs
 from eolab.core.errors import ParameterError, RunError
-from eolab.runs import chain, folders, history, provenance, study
+from eolab.runs import captions, chain, display, execute, folders, history, provenance, study, sweep
 
 mpl.use("agg")
 
@@ -134,10 +134,88 @@ def test_a_table_keeps_names_of_digits(project: Path) -> None:
 
 
 def test_a_table_without_rows_says_so() -> None:
-    from eolab.runs import show
+    caption = display.Caption("Rejected files.")
+    assert "None." in display.table_html(pd.DataFrame({"file": []}), caption, {})
+    assert "None." not in display.table_html(pd.DataFrame({"file": ["a.h5"]}), caption, {})
 
-    assert "None." in show.table_html(pd.DataFrame({"file": []}), "Rejected files.", {})
-    assert "None." not in show.table_html(pd.DataFrame({"file": ["a.h5"]}), "Rejected files.", {})
+
+def test_one_call_records_a_table_and_shows_its_readable_form(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make()
+    table = pd.DataFrame({"model": ["unet"], "f1": [0.123456789]})
+    run.table(table, "scores", "Scores.", show=pd.DataFrame({"model": ["unet"], "F1": ["0.12 ± 0.03"]}))
+    said = capsys.readouterr().out
+    assert "0.12 ± 0.03" in said
+    assert "0.123456789" not in said
+    pd.testing.assert_frame_equal(runs.load(run.folder).table("scores"), table)
+
+
+def test_a_table_with_an_index_keeps_it_and_its_kinds(project: Path) -> None:
+    run = make()
+    table = pd.DataFrame({"n": [1, 2]}, index=pd.Index(["01", "02"], name="class")).astype("category")
+    run.table(table, "counts", "Counts.", show=False)
+    found = runs.load(run.folder).table("counts")
+    assert found.to_dict("list") == {"class": ["01", "02"], "n": [1, 2]}
+
+
+def test_metrics_are_given_as_keywords_too(project: Path) -> None:
+    run = make()
+    run.metrics({"test": {"f1": 0.5}}, parameters=3)
+    run.metrics(test={"loss": 1.0})
+    assert runs.load(run.folder).metrics == {"test": {"f1": 0.5, "loss": 1.0}, "parameters": 3}
+
+
+CAPTIONS = """## How does it go?
+
+Text before.
+
+**Figure line.** A line for `count` {count}
+over two lines; {nothing} stays.
+
+Text between.
+
+**Table scores.** Scores.
+**Table more.** More of *them*."""
+
+
+def test_captions_are_read_from_text_and_filled() -> None:
+    found = captions.read(["# Title", CAPTIONS], {"count": 3})
+    assert found == {
+        ("Figure", "line"): "A line for count 3 over two lines; {nothing} stays.",
+        ("Table", "scores"): "Scores.",
+        ("Table", "more"): "More of *them*.",
+    }
+    assert captions.without(CAPTIONS) == "## How does it go?\n\nText before.\n\nText between."
+    assert captions.read(["**Figure a.** One", "**Figure b.**\nTwo.\n"], {}) == {
+        ("Figure", "a"): "One",
+        ("Figure", "b"): "Two.",
+    }
+
+
+def test_a_caption_of_the_text_needs_no_second_writing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import matplotlib.pyplot as plt
+
+    from eolab.data import catalog
+
+    path = project / "notebooks" / "mini" / "01_make.ipynb"
+    nbformat.write(miniature.notebook([*miniature.MAKE, CAPTIONS]), path)
+    run = make()
+    run.data(catalog.load()["toy_twin"])
+    run.figure(plt.figure(), "line")
+    run.table(pd.DataFrame({"f1": [1]}), "scores")
+    figure = runs.load(run.folder).figures[0]
+    assert figure["caption"] == "A line for count 3 over two lines; {nothing} stays. Simulated data."
+    assert figure["alt"] == "A line for count 3 over two lines; {nothing} stays."
+    assert "Scores. Simulated data." in capsys.readouterr().out
+    with pytest.raises(
+        RunError, match=r"Table 'other' has no caption: write '\*\*Table other\.\*\* What to see"
+    ):
+        run.table(pd.DataFrame({"f1": [1]}), "other")
+    assert "<span hidden>A &lt;b&gt;</span> Simulated data." in display.Caption("A <b>", True, True).html()
+    assert "<span>A</span></figcaption>" in display.Caption("A").html()
 
 
 def test_published_numbers_are_not_called_simulated(
@@ -230,6 +308,109 @@ def test_set_options(project: Path) -> None:
     ]:
         with pytest.raises(ParameterError, match=sentence):
             chain.settings(mini, [text])
+
+
+GROUP = """\
+training: dict = {
+    "epochs": 3,  # passes over the samples
+    "rate": 0.1,  # learning rate
+    "optimizer": "adam",  # one of: adam, sgd
+    "more": {},  # anything
+}  # how it is trained"""
+
+
+@pytest.fixture
+def grouped(project: Path) -> Path:
+    """The miniature study, the first notebook with a group of parameters."""
+    cells = [*miniature.MAKE]
+    cells[1] = ("parameters", f"{miniature.MAKE_PARAMETERS}\n{GROUP}")
+    nbformat.write(miniature.notebook(cells), project / "notebooks/mini/01_make.ipynb")
+    return project
+
+
+def rewrite(project: Path, **blocks: object) -> study.Study:
+    file = project / "notebooks/mini/study.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(miniature.STUDY) | blocks))
+    return study.load("mini")
+
+
+def test_a_group_is_set_key_by_key(grouped: Path) -> None:
+    profiles = {"smoke": {"01_make": {"training": {"epochs": 2, "rate": 1}}}}
+    mini = rewrite(grouped, profiles=profiles)
+    settings = chain.settings(mini, ["training.epochs=9", "01_make.training.optimizer=sgd"])
+    assert settings["01_make"] == {"training.epochs": 9, "training.optimizer": "sgd"}
+    assert chain.settings(mini, ["training={epochs: 9}"])["01_make"] == {"training.epochs": 9}
+    (job, _) = chain.plan(mini, chain.Options(grouped / "runs", "smoke", settings))
+    whole = {"epochs": 9, "rate": 1.0, "optimizer": "sgd", "more": {}}
+    assert execute._description(job, job.folder)["values"] == {"training": whole}
+    record = execute._description(job, job.folder)["record"]
+    assert record["parameters"] == {"count": 3, "seed": 0, "training": whole}
+    assert record["defaults"]["training"]["epochs"] == 3
+    (plain, _) = chain.plan(mini, chain.Options(grouped / "runs", "smoke"))
+    assert plain.folder != job.folder
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("training.epoch=3", "did you mean 'training.epochs'"),
+        ("training={epoch: 3}", "has no key 'epoch': did you mean 'epochs'"),
+        ("trainin.epochs=3", "did you mean 'training.epochs'"),
+        ("training.epochs=many", "'training.epochs' must be int, found 'many'"),
+        ("training.optimizer=adm", "cannot be 'adm': did you mean 'adam'"),
+        ("training=3", "'training' must be dict"),
+    ],
+)
+def test_a_wrong_key_of_a_group_is_refused(grouped: Path, text: str, sentence: str) -> None:
+    with pytest.raises(ParameterError, match=sentence):
+        chain.settings(study.load("mini"), [text])
+
+
+def test_a_profile_with_a_wrong_key_is_refused(grouped: Path) -> None:
+    for block in ({"training": {"epoch": 3}}, {"training.epoch": 3}):
+        with pytest.raises(ParameterError, match=r"did you mean '(training\.)?epochs'"):
+            rewrite(grouped, profiles={"smoke": {"01_make": block}})
+    mini = rewrite(grouped, profiles={"smoke": {"all": {"training.epochs": 5}}})
+    assert mini.values("01_make", "smoke") == {"training.epochs": 5}
+    assert mini.values("02_use", "smoke") == {}
+
+
+def test_a_notebook_gets_the_whole_group(grouped: Path) -> None:
+    given = {"epochs": 5}
+    run = make(training=given)
+    assert given == {"epochs": 5, "rate": 0.1, "optimizer": "adam", "more": {}}
+    record = runs.load(run.folder)
+    assert record.params["training"] == given
+    assert record.settings == {"count": 3, "seed": 0, **{f"training.{k}": v for k, v in given.items()}}
+    run.finish()
+    assert runs.collect("mini", "01_make")["training.epochs"].tolist() == [5]
+    assert runs.latest("mini", "01_make", **{"training.epochs": 5}) == run.folder
+
+
+def test_a_sweep_over_a_key_of_a_group(grouped: Path) -> None:
+    published = [{"training.rate": 0.1, "paper F1": 0.5}]
+    block = {
+        "notebook": "01_make",
+        "grid": {"training.rate": [0.1, 1e-2], "seed": [0, 1]},
+        "table": {"rows": ["training.rate"], "metrics": ["f1"], "published": published},
+    }
+    mini = rewrite(grouped, sweeps={"rates": block})
+    one = mini.sweep("rates")
+    assert one.points[0] == {"training.rate": 0.1, "seed": 0}
+    jobs = [
+        chain.job(mini, mini.notebook("01_make"), chain.Options(grouped / "runs"), {}, p) for p in one.points
+    ]
+    assert len({job.folder for job in jobs}) == 4
+    table = sweep.table_of_runs(one, jobs)
+    table["status"], table["f1"] = "done", [0.1, 0.3, 0.5, 0.7]
+    sweep._write(grouped / "runs/mini/sweeps/rates", one, table, sweep.summarise(one, table))
+    found = runs.sweep_table("mini", "rates")
+    assert found["training.rate"].tolist() == [0.1, 0.01]
+    assert found["f1"].tolist() == pytest.approx([0.3, 0.5])
+    assert found["paper F1"].fillna(-1).tolist() == [0.5, -1]
+    block["table"] = {"rows": ["training.rat"]}
+    with pytest.raises(ParameterError, match=r"names no parameter of 01_make 'training\.rat'"):
+        rewrite(grouped, sweeps={"rates": block})
 
 
 def test_a_run_folder_does_not_depend_on_where_it_is(project: Path, tmp_path: Path) -> None:

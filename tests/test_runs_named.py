@@ -18,6 +18,7 @@ USUAL: dict[str, Any] = {
     "join": "union",
     "options": {"l": 1},
     "strips": 2,
+    "training": {"epochs": 3, "schedule": {}},
 }
 
 
@@ -25,7 +26,10 @@ def a_run(root: Path, name: str, params: dict[str, Any], ended: str = "1", sweep
     folder = root / "flood" / "03_train" / name
     folder.mkdir(parents=True)
     record = {"status": "done", "started": ended, "ended": ended, "sweep": sweep}
-    folders.write_json(folder / folders.RECORD, record | {"upstream": {"preprocessed": {"run": "one"}}})
+    folders.write_json(
+        folder / folders.RECORD,
+        record | {"upstream": {"preprocessed": {"run": "one"}}, "groups": ["training"]},
+    )
     folders.write_text(folder / folders.PARAMS, yamls.dumps(params))
     return runs.load(folder)
 
@@ -39,6 +43,8 @@ def a_run(root: Path, name: str, params: dict[str, Any], ended: str = "1", sweep
         ({"optical": []}, "convlstm (optical none)"),
         ({"options": {}}, "convlstm (options as they are)"),
         ({"options": {"filters": 2, "pool": "mean"}}, "convlstm (options filters=2+pool=mean)"),
+        ({"training": {"epochs": 3, "schedule": {"pace": 2}}}, "convlstm (schedule pace=2)"),
+        ({"training": {"epochs": 4, "schedule": {}}}, "convlstm (epochs 4)"),
         ({"strips": 0}, "convlstm"),  # changes no score
         ({"preprocessed": "a folder"}, "convlstm"),  # an input
     ],

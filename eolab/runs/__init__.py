@@ -6,9 +6,9 @@ In a notebook::
     run = runs.start("landcover/03_train_pixels", globals())   # after the parameters cell
     store = run.input("preprocessed")                          # upstream run folder (see study.yaml)
     run.data(entry)                                            # provenance of a catalogue entry or a store
-    run.figure(fig, "confusion", "Rows are the truth …")       # saved, shown, caption below
-    run.table(scores, "scores", "Scores on the test split.", {"F1": "{:.3f}"})
-    run.metrics({"test": {"macro_f1": 0.71}})
+    run.figure(fig, "confusion")                               # saved, shown; caption in the text, see captions
+    run.table(scores, "scores", show=readable)                 # all digits saved, the readable table shown
+    run.metrics(test={"macro_f1": 0.71}, parameters=31_000)    # merged into metrics.json
     run.path("model.keras")                                    # any other file of the run folder
     run.finish()                                               # last cell
 

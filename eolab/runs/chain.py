@@ -39,7 +39,8 @@ class Options:
 def settings(study: Study, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return the values of ``--set key=value`` options by notebook.
 
-    ``key`` is a parameter, set in every notebook that has it, or ``notebook.parameter``.
+    ``key`` is a parameter (``model``, ``training.epochs``), set in every notebook that has it, or
+    ``notebook.parameter``.
 
     Raises:
         ParameterError: If a text is no ``key=value``, or no notebook has the parameter, or the value does not
@@ -49,25 +50,27 @@ def settings(study: Study, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ParameterError(f"--set takes key=value, found {text!r}; for example --set epochs=3.")
-        name, _, parameter = key.rpartition(".")
-        chosen = [study.notebook(name)] if name else list(study.notebooks.values())
-        having = [(n, p) for n in chosen for p in n.parameters if p.name == parameter]
+            raise ParameterError(f"--set takes key=value, found {text!r}; for example --set seed=3.")
+        head, _, rest = key.partition(".")
+        chosen = [study.notebooks[head]] if head in study.notebooks else list(study.notebooks.values())
+        parameter = rest if head in study.notebooks else key
+        having = [notebook for notebook in chosen if parameter in notebook.known]
         if not having:
-            known = {p.name for n in chosen for p in n.parameters}
-            who = f"notebook {name} has no" if name else f"no notebook of {study.name} has a"
-            hint = did_you_mean(parameter, known)
+            known = {name for notebook in chosen for name in notebook.known}
+            who = f"notebook {head} has no" if len(chosen) == 1 else f"no notebook of {study.name} has a"
+            hint = did_you_mean(parameter, known if head in study.notebooks else known | set(study.notebooks))
             raise ParameterError(f"--set {text}: {who} parameter {parameter!r}: {hint}")
-        for notebook, declared in having:
-            found[notebook.name][parameter] = _parsed(declared, value, text)
+        for notebook in having:
+            found[notebook.name] |= _parsed(notebook, parameter, value, text)
     return found
 
 
-def _parsed(declared: parameters.Parameter, value: str, text: str) -> Any:
+def _parsed(notebook: Notebook, name: str, value: str, text: str) -> dict[str, Any]:
     try:
-        return declared.parse(value)
+        parsed = notebook.known[name].parse(value)
     except ParameterError as error:
         raise ParameterError(f"--set {text}: {error}") from None
+    return parameters.check(notebook.parameters, {name: parsed}, notebook.name)
 
 
 def job(

@@ -15,7 +15,7 @@ from typing import Any
 
 from eolab.core import workspace
 from eolab.core.errors import RunError
-from eolab.runs import folders, history, provenance
+from eolab.runs import folders, history, parameters, provenance
 from eolab.runs.record import RUN_DIR
 from eolab.runs.study import Notebook
 
@@ -37,7 +37,7 @@ class Job:
 
     Attributes:
         notebook: The notebook.
-        values: Parameters that differ from the notebook's defaults or were set, inputs left out.
+        values: Parameters that were set, inputs left out; keys of groups by their full names.
         upstream: Input parameter → run folder.
         root: Folder of all runs.
         profile: Name of the profile, None for the notebook's defaults.
@@ -162,6 +162,7 @@ def _fresh(job: Job) -> bool:
 
 
 def _description(job: Job, folder: Path) -> dict[str, Any]:
+    declared, defaults = job.notebook.parameters, job.notebook.defaults
     values = {**job.values, **{key: str(path) for key, path in job.upstream.items()}}
     record = {
         "study": job.notebook.study,
@@ -169,8 +170,9 @@ def _description(job: Job, folder: Path) -> dict[str, Any]:
         "run": folder.name,
         "profile": job.profile,
         "sweep": job.sweep,
-        "parameters": {**job.notebook.defaults, **values},
-        "defaults": job.notebook.defaults,
+        "parameters": parameters.nested(declared, {**defaults, **values}),
+        "defaults": parameters.nested(declared, defaults),
+        "groups": [parameter.name for parameter in declared if parameter.keys],
         "upstream": job.stamps(),
         "code": folders.code_hash(job.notebook.path),
     }
@@ -178,7 +180,7 @@ def _description(job: Job, folder: Path) -> dict[str, Any]:
     return {
         "path": str(job.notebook.path),
         "folder": str(folder),
-        "values": values,
+        "values": parameters.nested(declared, values),
         "timeout": job.timeout,
         "record": json.loads(json.dumps(record)),
         **names,

@@ -40,6 +40,19 @@ class RunRecord:
         return dict(yamls.read(path) or {}) if path.is_file() else dict(self.record.get("parameters", {}))
 
     @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Every parameter with its value, the keys of groups by their full names (``training.epochs``)."""
+        return self.flat(self.params)
+
+    def flat(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values of parameters with the keys of this run's groups by their full names."""
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            group = name in self.record.get("groups", ())
+            found |= {f"{name}.{key}": one for key, one in value.items()} if group else {name: value}
+        return found
+
+    @cached_property
     def metrics(self) -> dict[str, Any]:
         """``metrics.json``, nested as it was written."""
         return dict(folders.read_json(self.folder / folders.METRICS))
@@ -71,7 +84,7 @@ class RunRecord:
         return pd.read_csv(self.path("history.csv"))
 
     def table(self, name: str) -> pd.DataFrame:
-        """Return a table that the run saved with ``run.table``; names such as ``0010`` stay text.
+        """Return a table that the run saved with ``run.table``; columns of text, such as ``0010``, stay text.
 
         Raises:
             RunError: If it has not.
@@ -79,9 +92,9 @@ class RunRecord:
         import pandas as pd
 
         path = self.path(f"tables/{name}.csv")
-        text = pd.read_csv(path, dtype=str, keep_default_na=False)
-        codes = [column for column in text if text[column].str.fullmatch(r"0\d+").any()]
-        return pd.read_csv(path, dtype=dict.fromkeys(codes, str))
+        kinds = folders.read_json(path.with_suffix(".kinds.json"))
+        text = [column for column, kind in kinds.items() if kind == "string"]
+        return pd.read_csv(path, dtype=dict.fromkeys(text, str))
 
     @property
     def status(self) -> str:
@@ -158,11 +171,13 @@ def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any)
     return max(own or finished, key=lambda run: str(run.record.get("ended", ""))).folder
 
 
-def named(found: Iterable[RunRecord], usual: RunRecord, untold: Collection[str] = UNTOLD) -> dict[str, RunRecord]:
+def named(
+    found: Iterable[RunRecord], usual: RunRecord, untold: Collection[str] = UNTOLD
+) -> dict[str, RunRecord]:
     """Return training runs by name: their model, and what sets each apart from a run that is compared with.
 
     Args:
-        found: Runs of one notebook with a parameter ``model``, the newest first as :func:`records` gives them.
+        found: Runs of one notebook with a parameter ``model``, the newest first, as of :func:`records`.
         usual: The run that the others are told apart from.
         untold: Parameters that change no network; inputs are left out by themselves.
 
@@ -172,13 +187,13 @@ def named(found: Iterable[RunRecord], usual: RunRecord, untold: Collection[str] 
     left_out = {*untold, *usual.record.get("upstream", {})}
     runs: dict[str, RunRecord] = {}
     for run in found:
-        runs.setdefault(_name(run.params, usual.params, left_out), run)
+        runs.setdefault(_name(run.settings, usual.settings, left_out), run)
     return runs
 
 
 def _name(params: Mapping[str, Any], usual: Mapping[str, Any], left_out: Collection[str]) -> str:
     changed = [
-        f"{key} {_words(value)}"
+        f"{key.rpartition('.')[2]} {_words(value)}"
         for key, value in params.items()
         if key not in left_out and value != usual.get(key)
     ]
@@ -194,9 +209,9 @@ def _words(value: Any) -> str:
 def collect(study: str, notebook: str, *, root: Path | None = None, **match: Any) -> pd.DataFrame:
     """Return the finished runs of a notebook as a table, the oldest first.
 
-    Columns are ``run``, ``profile``, ``ended``, ``seconds``, ``simulated``, ``folder``, the parameters, and
-    the metrics with nested names joined by dots (``test.macro_f1``). A metric that has the name of another
-    column is called ``metrics.<name>``.
+    Columns are ``run``, ``profile``, ``ended``, ``seconds``, ``simulated``, ``folder``, the parameters
+    (``training.epochs`` for keys of groups), and the metrics with nested names joined by dots
+    (``test.macro_f1``). A metric that has the name of another column is called ``metrics.<name>``.
 
     Args:
         study: Name of the study.
@@ -212,13 +227,13 @@ def collect(study: str, notebook: str, *, root: Path | None = None, **match: Any
 
 def _matches(run: RunRecord, match: dict[str, Any]) -> bool:
     own = {"profile": run.record.get("profile")}
-    return all({**own, **run.params}.get(key) == value for key, value in match.items())
+    return all({**own, **run.params, **run.settings}.get(key) == value for key, value in match.items())
 
 
 def _row(run: RunRecord) -> dict[str, Any]:
     row: dict[str, Any] = {"run": run.folder.name, "profile": run.record.get("profile")}
     row |= {key: run.record.get(key) for key in ("ended", "seconds")}
-    row |= {"simulated": run.simulated, "folder": str(run.folder)} | run.params
+    row |= {"simulated": run.simulated, "folder": str(run.folder)} | run.settings
     for name, value in folders.flatten(run.metrics).items():
         row[f"metrics.{name}" if name in row else name] = value
     return row

@@ -7,6 +7,17 @@ A parameters cell has one line a parameter::
 
 Types are ``int float str bool list dict``. Text after ``one of:`` in the help lists the allowed values (up
 to a full stop, a semicolon or a bracket).
+
+Settings that belong together are one group, a dict over several lines with the help of each key::
+
+    training: dict = {
+        "epochs": 24,  # most epochs
+        "optimizer": "adam",  # one of: sgd, adam, adamw
+    }  # how the network is trained
+
+The keys of a group are parameters by themselves, called ``training.epochs``: values are given for some of
+them (``{"epochs": 3}`` or ``training.epochs=3``), the others keep their default, unknown keys are refused.
+A dict on one line is a single value, replaced as a whole.
 """
 
 from __future__ import annotations
@@ -42,6 +53,7 @@ class Parameter:
         default: The value in the notebook.
         help: The comment on its line.
         choices: Allowed values as text, empty where any value of the type is allowed.
+        keys: Parameters of a group, named ``group.key``; empty for a single parameter.
     """
 
     name: str
@@ -49,12 +61,14 @@ class Parameter:
     default: Any
     help: str
     choices: tuple[str, ...] = ()
+    keys: tuple[Parameter, ...] = ()
 
     def check(self, value: Any) -> Any:
         """Return the value, an int as a float where a float is declared.
 
         Raises:
-            ParameterError: If it has another type, is not finite, or is none of the choices.
+            ParameterError: If it has another type, is not finite, is none of the choices, or has a key that
+                the group does not have.
         """
         if self.type == "float" and type(value) is int:
             value = float(value)
@@ -69,7 +83,16 @@ class Parameter:
             raise ParameterError(
                 f"Parameter {self.name!r} cannot be {value!r}: {did_you_mean(str(value), self.choices)}"
             )
-        return value
+        return self._checked_keys(value) if self.keys else value
+
+    def _checked_keys(self, value: Any) -> dict[str, Any]:
+        known = {key.name.rpartition(".")[2]: key for key in self.keys}
+        for name in value:
+            if name not in known:
+                raise ParameterError(
+                    f"Parameter {self.name!r} has no key {name!r}: {did_you_mean(name, known)}"
+                )
+        return {name: key.check(value[name]) for name, key in known.items() if name in value}
 
     def parse(self, text: str) -> Any:
         """Return the value that a text from the command line stands for, by the type of the parameter.
@@ -114,20 +137,56 @@ def check(declared: Iterable[Parameter], values: Mapping[str, Any], where: str) 
 
     Args:
         declared: The notebook's parameters.
-        values: Values by name; parameters that are left out keep their default and are not returned.
+        values: Values by name; parameters that are left out keep their default and are not returned. A key of
+            a group is given by its full name, or in a dict under the group's name.
         where: What the values belong to, for the error sentence, such as ``"landcover/03_train_pixels"``.
+
+    Returns:
+        Values by name, those of groups by the full names of their keys.
 
     Raises:
         ParameterError: On an unknown name, a changed type or a value outside the choices.
     """
-    by_name = {parameter.name: parameter for parameter in declared}
+    known = by_name(declared)
     for name in values:
-        if name not in by_name:
-            raise ParameterError(f"{where} has no parameter {name!r}: {did_you_mean(name, by_name)}")
+        if name not in known:
+            raise ParameterError(f"{where} has no parameter {name!r}: {did_you_mean(name, known)}")
+    flat: dict[str, Any] = {}
     try:
-        return {name: p.check(values[name]) for name, p in by_name.items() if name in values}
+        for name, parameter in known.items():
+            if name in values:
+                value = parameter.check(values[name])
+                flat |= {f"{name}.{k}": v for k, v in value.items()} if parameter.keys else {name: value}
     except ParameterError as error:
         raise ParameterError(f"{where}: {error}") from None
+    return flat
+
+
+def by_name(declared: Iterable[Parameter]) -> dict[str, Parameter]:
+    """Return the parameters by name, each group followed by its keys."""
+    return {p.name: p for parameter in declared for p in (parameter, *parameter.keys)}
+
+
+def defaults(declared: Iterable[Parameter]) -> dict[str, Any]:
+    """Return the default of each parameter, those of groups by the full names of their keys."""
+    return {name: p.default for name, p in by_name(declared).items() if not p.keys}
+
+
+def nested(declared: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as the parameters cell has them: a dict for each group, whole if any key is given.
+
+    Args:
+        declared: The notebook's parameters.
+        values: Result of :func:`check`.
+    """
+    found: dict[str, Any] = {}
+    for parameter in declared:
+        if any(key.name in values for key in parameter.keys):
+            whole = {key.name: values.get(key.name, key.default) for key in parameter.keys}
+            found[parameter.name] = {name.rpartition(".")[2]: value for name, value in whole.items()}
+        elif parameter.name in values:
+            found[parameter.name] = values[parameter.name]
+    return found
 
 
 def read(notebook: Path) -> tuple[Parameter, ...]:
@@ -164,14 +223,15 @@ def lint(notebook: Path) -> list[str]:
 
 def code_cells(notebook: Path) -> list[str]:
     """Return the source of a notebook's code cells in order, the parameters cell left out."""
-    return [
-        _source(cell)
-        for cell in _cells(notebook)
-        if cell.get("cell_type") == "code" and TAG not in cell.get("metadata", {}).get("tags", [])
-    ]
+    return [_source(cell) for cell in _cells(notebook, "code") if not _is_tagged(cell)]
 
 
-def _cells(notebook: Path) -> list[dict[str, Any]]:
+def text_cells(notebook: Path) -> list[str]:
+    """Return the source of a notebook's text cells in order."""
+    return [_source(cell) for cell in _cells(notebook, "markdown")]
+
+
+def _cells(notebook: Path, kind: str) -> list[dict[str, Any]]:
     try:
         content = json.loads(notebook.read_text(encoding="utf-8"))
         cells = content["cells"]
@@ -181,15 +241,15 @@ def _cells(notebook: Path) -> list[dict[str, Any]]:
         raise ParameterError(
             f"{notebook} is not a notebook in format 4: open and save it in JupyterLab."
         ) from None
-    return list(cells)
+    return [cell for cell in cells if cell.get("cell_type") == kind]
 
 
 def _tagged(notebook: Path) -> list[str]:
-    return [
-        _source(cell)
-        for cell in _cells(notebook)
-        if cell.get("cell_type") == "code" and TAG in cell.get("metadata", {}).get("tags", [])
-    ]
+    return [_source(cell) for cell in _cells(notebook, "code") if _is_tagged(cell)]
+
+
+def _is_tagged(cell: Mapping[str, Any]) -> bool:
+    return TAG in cell.get("metadata", {}).get("tags", [])
 
 
 def _source(cell: Mapping[str, Any]) -> str:
@@ -208,7 +268,7 @@ def _parse(source: str) -> tuple[list[Parameter], list[str]]:
     problems: list[str] = []
     for statement in tree.body:
         try:
-            declared.append(_parameter(statement, comments.get(statement.lineno, "")))
+            declared.append(_parameter(statement, comments))
         except ValueError as error:
             line = source.splitlines()[statement.lineno - 1].strip()
             problems.append(f"{error}: {line!r}")
@@ -217,29 +277,55 @@ def _parse(source: str) -> tuple[list[Parameter], list[str]]:
     return declared, problems
 
 
-def _parameter(statement: ast.stmt, comment: str) -> Parameter:
-    if statement.end_lineno != statement.lineno:
-        raise ValueError("has a statement over several lines, which papermill cannot see")
+def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter:
     if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
         raise ValueError("has a line that is not 'name: type = literal  # help'")
     if not isinstance(statement.annotation, ast.Name) or statement.annotation.id not in TYPES:
         raise ValueError(f"has a type that is none of {', '.join(TYPES)}")
     if statement.value is None:
         raise ValueError("has a parameter without a default")
-    try:
-        default = ast.literal_eval(statement.value)
-    except ValueError:
-        raise ValueError("has a value that is derived, not a literal (derive it in the next cell)") from None
+    name, kind = statement.target.id, statement.annotation.id
+    keys: tuple[Parameter, ...] = ()
+    if statement.end_lineno != statement.lineno:
+        if not isinstance(statement.value, ast.Dict):
+            raise ValueError("has a statement over several lines, which only a dict may have")
+        items = list(zip(statement.value.keys, statement.value.values, strict=True))
+        keys = tuple(_key(name, *item, comments) for item in items)
+        if len({value.lineno for _, value in items}) < len(items):
+            raise ValueError("has two keys of a dict on one line")
+    return _declared(name, kind, statement.value, comments.get(statement.end_lineno or 0, ""), keys)
+
+
+def _key(group: str, key: ast.expr | None, value: ast.expr, comments: Mapping[int, str]) -> Parameter:
+    """Return a key of a group as a parameter; its type is that of its default."""
+    if not isinstance(key, ast.Constant) or not isinstance(key.value, str) or key.lineno != value.end_lineno:
+        raise ValueError("has a dict over several lines with a line that is not '\"key\": literal,  # help'")
+    kind = type(_literal(value)).__name__
+    if kind not in TYPES:
+        raise ValueError(f"has a key of a type that is none of {', '.join(TYPES)}")
+    return _declared(f"{group}.{key.value}", kind, value, comments.get(key.lineno, ""))
+
+
+def _declared(
+    name: str, kind: str, value: ast.expr, comment: str, keys: tuple[Parameter, ...] = ()
+) -> Parameter:
     if not comment:
         raise ValueError("has a parameter without help (a comment on its line)")
     found = _CHOICES.search(comment)
     choices = tuple(re.split(r"\s*(?:,| or )\s*", found[1].strip())) if found else ()
-    parameter = Parameter(statement.target.id, statement.annotation.id, default, comment, choices)
+    parameter = Parameter(name, kind, _literal(value), comment, choices, keys)
     try:
-        parameter.check(default)
+        parameter.check(parameter.default)
     except ParameterError as error:
         raise ValueError(f"has a default that does not fit ({str(error).rstrip('.')})") from None
     return parameter
+
+
+def _literal(value: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        raise ValueError("has a value that is derived, not a literal (derive it in the next cell)") from None
 
 
 def _comments(source: str) -> dict[int, str]:

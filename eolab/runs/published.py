@@ -75,7 +75,7 @@ def _line(
     place: str,
 ) -> Line:
     values = parameters.check(declared, {k: v for k, v in content.items() if k in rows}, place)
-    taken = [*OWN, *metrics, *(parameter.name for parameter in declared)]
+    taken = [*OWN, *metrics, *parameters.by_name(declared)]
     others = [key for key in content if key not in rows]
     numbers = {str(key): _number(key, content[key], rows, taken, place) for key in others}
     for kind, part in (("row parameter", values), ("published number", numbers)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace
 from eolab.core.errors import ParameterError, RunError, did_you_mean
-from eolab.runs import environment, folders, history, parameters, provenance, study, yamls
+from eolab.runs import captions, display, environment, folders, history, parameters, provenance, study, yamls
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,9 +35,15 @@ class Run:
     """
 
     def __init__(
-        self, folder: Path, notebook: str, params: Mapping[str, Any], inputs: Mapping[str, str]
+        self,
+        folder: Path,
+        notebook: str,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        texts: Mapping[tuple[str, str], str],
     ) -> None:
         self.folder = folder
+        self._captions = texts
         self.study, self.notebook = folders.split(notebook)
         self.params = dict(params)
         self.simulated = bool(folders.read_json(folder / folders.RECORD).get("simulated"))
@@ -94,37 +100,39 @@ class Run:
             self._mark(simulated=True)
         print(provenance.sentence(found))
 
-    def figure(self, figure: Figure, name: str, caption: str, alt: str | None = None) -> None:
+    def figure(self, figure: Figure, name: str, caption: str | None = None, alt: str | None = None) -> None:
         """Save a matplotlib figure as ``figures/<name>.png`` and show it with its caption.
 
         Args:
             figure: The figure; it is closed afterwards.
             name: Name of the file without ending.
-            caption: What to see in it, a sentence or two.
+            caption: What to see in it, a sentence or two; that of the notebook's text where None, see
+                :mod:`eolab.runs.captions`.
             alt: Text for those who cannot see it; the caption unless told.
+
+        Raises:
+            RunError: If there is no caption.
         """
         import matplotlib.pyplot as plt
 
-        from eolab.runs import show
-
-        image = show.png(figure, self.simulated)
+        image = display.png(figure, self.simulated)
         plt.close(figure)
         file = f"figures/{name}.png"
         self.path(file).write_bytes(image)
-        alt = alt or caption
-        note = f"{caption} {show.MARK}" if self.simulated else caption
-        entry = {"name": name, "file": file, "caption": note, "alt": alt, "simulated": self.simulated}
+        note = self._caption("Figure", name, caption, self.simulated)
+        alt = alt or note.text
+        entry = {"name": name, "file": file, "caption": str(note), "alt": alt, "simulated": self.simulated}
         others = [f for f in folders.read_json(self.folder / folders.FIGURES) or [] if f["name"] != name]
         folders.write_json(self.folder / folders.FIGURES, [*others, entry])
-        _show(show.figure_html(image, note, alt), f"Figure {name}: {note}")
+        _show(display.figure_html(image, note, alt), f"Figure {name}: {note}")
 
     def table(
         self,
         table: pd.DataFrame,
         name: str,
-        caption: str,
+        caption: str | None = None,
         formats: Mapping[str, str] | None = None,
-        show: bool = True,
+        show: bool | pd.DataFrame = True,
         published: bool = False,
     ) -> None:
         """Save a table as ``tables/<name>.csv``, all digits kept, and show it with its caption.
@@ -132,29 +140,35 @@ class Run:
         Args:
             table: The table.
             name: Name of the file without ending.
-            caption: What it holds.
+            caption: What it holds; that of the notebook's text where None, see :mod:`eolab.runs.captions`.
             formats: Column → how its values are shown, such as ``{"F1": "{:.3f}"}``.
-            show: False to save it only, for long tables that another notebook reads.
+            show: False to save it only, for long tables that another notebook reads; or the table to show in
+                its place, such as a readable form of it.
             published: Whether all its numbers are published ones, which are never marked as simulated.
+
+        Raises:
+            RunError: If the table is shown and there is no caption.
         """
-        import pandas as pd
+        path = self.path(f"tables/{name}.csv")
+        table.to_csv(path, index=not display.is_plain(table))
+        folders.write_json(path.with_suffix(".kinds.json"), _kinds(table))
+        if show is not False:
+            shown = table if show is True else show
+            note = self._caption("Table", name, caption, self.simulated and not published)
+            _show(display.table_html(shown, note, formats or {}), f"{note}\n{shown}")
 
-        from eolab.runs import show as display
-
-        index = table.index.name is not None or not isinstance(table.index, pd.RangeIndex)
-        table.to_csv(self.path(f"tables/{name}.csv"), index=index)
-        if show:
-            note = f"{caption} {display.MARK}" if self.simulated and not published else caption
-            _show(display.table_html(table, note, formats or {}), f"{note}\n{table}")
-
-    def metrics(self, values: Mapping[str, Any]) -> None:
+    def metrics(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Merge metrics into ``metrics.json``; nested names are kept, NaN becomes null.
+
+        Args:
+            values: Metrics by name, such as ``{"test": {"f1": 0.7}}``.
+            more: The same as keywords: ``run.metrics(parameters=31_000)``.
 
         Raises:
             RunError: If a value is neither number nor text nor a collection of them.
         """
         path = self.folder / folders.METRICS
-        folders.write_json(path, _merged(folders.read_json(path), folders.plain(values)))
+        folders.write_json(path, _merged(folders.read_json(path), folders.plain({**(values or {}), **more})))
 
     def finish(self) -> None:
         """Mark the run as done; call it in the last cell.
@@ -171,6 +185,15 @@ class Run:
 
             tracking.log(self.folder)
         print(f"Run folder: {self.folder}")
+
+    def _caption(self, kind: str, name: str, given: str | None, simulated: bool) -> display.Caption:
+        text = given or self._captions.get((kind, name))
+        if not text:
+            raise RunError(
+                f"{kind} {name!r} has no caption: write '**{kind} {name}.** What to see.' in a text cell of "
+                f"{self.notebook}, or give a caption."
+            )
+        return display.Caption(text, simulated, in_text=not given)
 
     def _mark(self, **changes: Any) -> None:
         folders.update_record(self.folder, **changes)
@@ -200,23 +223,25 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
         raise ParameterError(
             f"{notebook}: no value of parameter {missing[0]!r}: run the parameters cell first."
         )
-    values = parameters.check(declared, {p.name: namespace[p.name] for p in declared}, notebook)
-    defaults = {p.name: p.default for p in declared}
+    defaults = parameters.defaults(declared)
+    flat = defaults | parameters.check(declared, {p.name: namespace[p.name] for p in declared}, notebook)
     inputs = _declared_inputs(study_name, name)
     batch = os.environ.get(RUN_DIR)
-    folder = Path(batch) if batch else _interactive_folder(study_name, name, path, values, inputs)
+    folder = Path(batch) if batch else _interactive_folder(study_name, name, path, flat, inputs)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_record(folder, study_name, name, values, defaults, interactive=not batch)
-    return Run(folder, f"{study_name}/{name}", values, inputs)
+    values = parameters.nested(declared, flat)
+    for parameter in declared:
+        if parameter.keys:  # a caller may have given some keys of a group only
+            namespace[parameter.name].update(values[parameter.name])
+    groups = [parameter.name for parameter in declared if parameter.keys]
+    changes = {"parameters": values, "defaults": parameters.nested(declared, defaults), "groups": groups}
+    _write_record(folder, study_name, name, changes, interactive=not batch)
+    texts = captions.read(parameters.text_cells(path), flat)
+    return Run(folder, f"{study_name}/{name}", values, inputs, texts)
 
 
 def _write_record(
-    folder: Path,
-    study_name: str,
-    name: str,
-    values: dict[str, Any],
-    defaults: dict[str, Any],
-    interactive: bool,
+    folder: Path, study_name: str, name: str, changes: Mapping[str, Any], interactive: bool
 ) -> None:
     record = folders.read_json(folder / folders.RECORD)
     if record and (record.get("study"), record.get("notebook")) != (study_name, name):
@@ -224,13 +249,13 @@ def _write_record(
         raise RunError(
             f"The notebook says runs.start({f'{study_name}/{name}'!r}), but it is run as {known!r}."
         )
-    changes: dict[str, Any] = {"study": study_name, "notebook": name, "run": folder.name}
-    changes |= {"parameters": values, "defaults": defaults, "simulated": False}
+    own = {"study": study_name, "notebook": name, "run": folder.name, "simulated": False, **changes}
     if interactive:
-        changes |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
-    folders.update_record(folder, **changes)
+        own |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
+    folders.update_record(folder, **own)
     for stale in (folders.METRICS, folders.FIGURES, folders.DATA):
         (folder / stale).unlink(missing_ok=True)
+    values = changes["parameters"]
     folders.write_text(folder / folders.PARAMS, yamls.dumps(values))
     seed = values.get("seed")
     folders.write_json(folder / folders.ENVIRONMENT, environment.describe(workspace.root(), seed))
@@ -268,7 +293,16 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _show(markup: str, text: str) -> None:
-    from IPython.display import display
+def _kinds(table: pd.DataFrame) -> dict[str, str]:
+    """Return of each column of a table's file what its values are: "string", "integer", "floating", …."""
+    import pandas as pd
 
-    display({"text/html": markup, "text/plain": text}, raw=True)
+    levels = {str(name): table.index.get_level_values(str(name)) for name in table.index.names if name}
+    columns: dict[str, Any] = {**levels, **{str(name): column for name, column in table.items()}}
+    return {name: pd.api.types.infer_dtype(values.astype(object)) for name, values in columns.items()}
+
+
+def _show(markup: str, text: str) -> None:
+    import IPython.display
+
+    IPython.display.display({"text/html": markup, "text/plain": text}, raw=True)

@@ -12,9 +12,10 @@
     profiles:                                                       # the first one is the default
       smoke:
         all: {dataset: landcover_twin}          # for every notebook that has the parameter
-        03_train_pixels: {epochs: 2}
+        03_train_pixels: {training.epochs: 2}
       full:
         all: {dataset: landcover}
+        03_train_pixels: {training: {epochs: 50}}   # the other keys of the group keep their default
     sweeps:
       models:
         title: Which network reads the seasons best?                # optional
@@ -81,8 +82,13 @@ class Notebook:
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
-        """Name → default of each parameter."""
-        return {p.name: p.default for p in self.parameters}
+        """Name → default of each parameter, see :func:`eolab.runs.parameters.defaults`."""
+        return parameters.defaults(self.parameters)
+
+    @cached_property
+    def known(self) -> dict[str, Parameter]:
+        """Name → parameter, groups and their keys among them."""
+        return parameters.by_name(self.parameters)
 
 
 @dataclass(frozen=True)
@@ -221,11 +227,11 @@ def _profiles(
 
 def _shared(values: Mapping[str, Any], notebooks: Iterable[Notebook], where: str) -> dict[str, Any]:
     """Check values that are meant for each notebook that has the parameter."""
-    checked = dict(values)
+    checked: dict[str, Any] = {}
     for name, value in values.items():
-        having = [n for n in notebooks if name in n.defaults]
+        having = [n for n in notebooks if name in n.known]
         if not having:
-            known = {p for n in notebooks for p in n.defaults}
+            known = {p for n in notebooks for p in n.known}
             raise ParameterError(
                 f"{where}: no notebook has a parameter {name!r}: {did_you_mean(name, known)}"
             )

@@ -188,7 +188,7 @@ def _read_runs(file: Path, chosen: Study, sweep: Sweep) -> pd.DataFrame:
     """Return ``runs.csv`` with the parameters as the values that they were."""
     import pandas as pd
 
-    declared = {parameter.name: parameter for parameter in chosen.notebook(sweep.notebook).parameters}
+    declared = chosen.notebook(sweep.notebook).known
     readers = {name: declared[name].parse for name in _parameters(sweep)}
     again = f"run `eolab sweep {chosen.name} {sweep.name}` again"
     try:

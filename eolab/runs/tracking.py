@@ -47,7 +47,7 @@ def _log(client: Any, run: history.RunRecord) -> str:
 
     run_id = _open(client, run)
     stamp = int(run.folder.stat().st_mtime * 1000)
-    params = [Param(key, str(value)[:_MAX_PARAMETER]) for key, value in run.params.items()]
+    params = [Param(key, str(value)[:_MAX_PARAMETER]) for key, value in run.settings.items()]
     metrics = [
         Metric(key, float(value), stamp, 0)
         for key, value in folders.flatten(run.metrics).items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from eolab.runs import captions
 from eolab.runs.noise import NOISE
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -17,7 +18,8 @@ def prepare(notebook: Any) -> Any:
     """Return a copy of a notebook for the page.
 
     The parameters cell becomes the place of the parameter table, the injected one goes, papermill's own error
-    banners go, the failed cell is marked, streams are joined and freed of noise, widgets are left out.
+    banners go, captions go from the text (they stand below their figures), the failed cell is marked, streams
+    are joined and freed of noise, widgets are left out.
     """
     import nbformat
 
@@ -27,6 +29,8 @@ def prepare(notebook: Any) -> Any:
         if _PAPERMILL_ERROR in tags:
             continue
         cell = nbformat.from_dict(source)
+        if cell.cell_type == "markdown":
+            cell.source = captions.without(cell.source)
         if cell.cell_type == "code":
             cell.outputs = _outputs(cell.outputs)
             cell.metadata["eolab"] = _kind(cell, tags)

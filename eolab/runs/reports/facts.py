@@ -68,7 +68,7 @@ def failures(runs: Sequence[RunRecord], link: str | None) -> list[dict[str, Any]
 def parameters(run: RunRecord) -> list[dict[str, Any]]:
     """Return the rows of the parameter table."""
     helps = _helps(run)
-    defaults = run.record.get("defaults", {})
+    defaults = run.flat(run.record.get("defaults", {}))
     return [
         {
             "name": name,
@@ -77,7 +77,7 @@ def parameters(run: RunRecord) -> list[dict[str, Any]]:
             "changed": value != defaults.get(name),
             "help": helps.get(name, ""),
         }
-        for name, value in run.params.items()
+        for name, value in run.settings.items()
     ]
 
 
@@ -90,9 +90,10 @@ def _value(run: RunRecord, name: str, value: Any) -> str:
 def _helps(run: RunRecord) -> dict[str, str]:
     """Parameter → help, from the executed notebook itself."""
     try:
-        return {p.name: p.help for p in declared.read(run.folder / f"{run.record['notebook']}.ipynb")}
+        found = declared.by_name(declared.read(run.folder / f"{run.record['notebook']}.ipynb"))
     except ParameterError:
         return {}
+    return {name: parameter.help for name, parameter in found.items()}
 
 
 def facts(run: RunRecord) -> list[tuple[str, str]]:

@@ -56,6 +56,8 @@ def render(
     markup, _ = _exporter().from_notebook_node(content, {"metadata": {"path": str(notebook.parent)}})
     soup = BeautifulSoup(markup, "html.parser")
     _offline(soup)
+    for caption in soup.select("figcaption > span[hidden]"):
+        del caption["hidden"]
     _links(soup, links or {})
     formulas.draw(soup)
     tables.tidy(soup)

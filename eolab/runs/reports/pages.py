@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from eolab.core.errors import EolabError, RunError
 from eolab.core.numbers import short
 from eolab.core.progress import duration
-from eolab.runs.reports import facts, fragment, html, tables
-from eolab.runs.reports.fragment import Fragment
 from eolab.runs import folders, history
 from eolab.runs.history import RunRecord
+from eolab.runs.reports import facts, fragment, html, tables
+from eolab.runs.reports.fragment import Fragment
 
 if TYPE_CHECKING:
     import pandas as pd

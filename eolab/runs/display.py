@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,37 @@ if TYPE_CHECKING:
 
 MARK = "Simulated data."
 DPI = 110
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption.
+
+    Attributes:
+        text: What to see.
+        simulated: Whether it says that data are simulated.
+        in_text: Whether the notebook's text has it, so that only a report shows it with its figure.
+    """
+
+    text: str
+    simulated: bool = False
+    in_text: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.text} {MARK}" if self.simulated else self.text
+
+    def html(self) -> str:
+        """Return the caption as markup."""
+        hidden = " hidden" if self.in_text else ""
+        mark = f" {MARK}" if self.simulated else ""
+        return f"<figcaption><span{hidden}>{html.escape(self.text)}</span>{mark}</figcaption>"
+
+
+def is_plain(table: pd.DataFrame) -> bool:
+    """Return whether the index of a table only counts its rows."""
+    import pandas as pd
+
+    return table.index.name is None and isinstance(table.index, pd.RangeIndex)
 
 
 def png(figure: Figure, simulated: bool) -> bytes:
@@ -37,18 +69,18 @@ def png(figure: Figure, simulated: bool) -> bytes:
     return buffer.getvalue()
 
 
-def figure_html(image: bytes, caption: str, alt: str) -> str:
+def figure_html(image: bytes, caption: Caption, alt: str) -> str:
     """Return a picture with its caption below it."""
     source = base64.b64encode(image).decode("ascii")
     return (
         f'<figure class="eolab-figure" style="margin:0 0 1em 0">'
         f'<img src="data:image/png;base64,{source}" alt="{html.escape(alt)}" '
         f'style="max-width:100%;height:auto">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f"{caption.html()}</figure>"
     )
 
 
-def table_html(table: pd.DataFrame, caption: str, formats: Mapping[str, str]) -> str:
+def table_html(table: pd.DataFrame, caption: Caption, formats: Mapping[str, str]) -> str:
     """Return a table with its caption above it; numbers have four digits that count unless told otherwise.
 
     Of a table without rows a line says so.
@@ -58,10 +90,9 @@ def table_html(table: pd.DataFrame, caption: str, formats: Mapping[str, str]) ->
     def writer(pattern: str) -> object:
         return lambda value: "–" if pd.isna(value) else pattern.format(value)
 
-    index = table.index.name is not None or not isinstance(table.index, pd.RangeIndex)
     formatters = {str(name): writer(pattern) for name, pattern in formats.items() if name in table}
     body = table.to_html(
-        index=index,
+        index=not is_plain(table),
         border=0,
         na_rep="–",
         float_format=short,
@@ -70,7 +101,4 @@ def table_html(table: pd.DataFrame, caption: str, formats: Mapping[str, str]) ->
     )
     if table.empty:
         body = "<p>None.</p>"
-    return (
-        f'<figure class="eolab-tablebox" style="margin:0 0 1em 0">'
-        f"<figcaption>{html.escape(caption)}</figcaption>{body}</figure>"
-    )
+    return f'<figure class="eolab-tablebox" style="margin:0 0 1em 0">{caption.html()}{body}</figure>'
