@@ -17,16 +17,22 @@ from scipy.ndimage import gaussian_filter
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog
 from eolab.data.bands import L2A_BANDS, SENTINEL2
-from eolab.data.schemes.bigearthnet import CLASSES_19, CLASSES_43, class_set
+from eolab.data.schemes.bigearthnet import (
+    CLASSES_19,
+    CLASSES_43,
+    PUBLISHED_BY_CODE,
+    PUBLISHED_PATCHES,
+    class_set,
+)
 from eolab.synthetic import bigearthnet
-from eolab.synthetic.bigearthnet_classes import CODES, KINDS, PUBLISHED
 from eolab.synthetic.bigearthnet_ground import SIZE, SMALLEST_PX, make_map, make_materials
 from eolab.synthetic.bigearthnet_image import traits_of
-from eolab.synthetic.bigearthnet_materials import DORMANT, GREEN, MATERIALS, RECIPES
-from eolab.synthetic.bigearthnet_patterns import PATTERNS, Layer, draw
-from eolab.synthetic.bigearthnet_places import TILES, radar_product
-from eolab.synthetic.bigearthnet_plan import LEAST, make_plan, quotas, stream
+from eolab.synthetic.bigearthnet_plan import CLASSES, LEAST, THEMES, TILES, make_plan, quotas
+from eolab.synthetic.materials import DORMANT, GREEN, INDEX
+from eolab.synthetic.patterns import PATTERNS, Layer, draw
+from eolab.synthetic.writing import stream
 
+CODES = tuple(CLASSES)
 PATCHES = 48
 S2, S1 = bigearthnet.FOLDERS_V1
 
@@ -144,7 +150,7 @@ def test_places_are_those_of_the_published_patches():
     for name, (place, corner) in corners.items():
         assert tiles[name].corner(*place) == corner
     assert tiles["35VPK"].products[2].name_v1 == "S2B_MSIL2A_20180204T94161"
-    products = [radar_product(tile, product) for tile in TILES for product in tile.products]
+    products = [tile.radar_product(product) for tile in TILES for product in tile.products]
     assert all(re.fullmatch(r"S1[AB]_IW_GRDH_1SDV_\d{8}T\d{6}", name) for name in products)
 
 
@@ -225,13 +231,13 @@ def test_frequencies_follow_the_report(plan):
     counts = Counter(code for patch in plan for code in patch.codes)
     found = np.array([counts[code] for code in CODES])
     assert found.tolist() == quotas(600).tolist()
-    share = np.array([kind.images for kind in KINDS]) / PUBLISHED
+    share = np.array([PUBLISHED_BY_CODE[code] for code in CODES]) / PUBLISHED_PATCHES
     common = share > 0.02
     np.testing.assert_allclose(found[common] / 600, share[common], atol=0.5 / 600 + 1e-12)
     assert (found >= LEAST).all()
     assert (np.diff(found[np.argsort(share)]) >= 0).all()  # the order of the ranks
     assert sorted(CODES) == list(CODES) == list(CLASSES_43.codes)
-    assert [kind.images for kind in KINDS if kind.code == 313] == [217_119]
+    assert PUBLISHED_BY_CODE[313] == 217_119
     assert 2.9 < found.sum() / 600 < 3.1  # published: 2.97 labels a patch
 
 
@@ -278,11 +284,13 @@ def test_a_map_holds_its_classes_and_no_other(plan):
 
 
 def test_recipes_are_whole():
-    assert set(RECIPES) == set(CODES)
-    assert DORMANT.shape == GREEN.shape == (len(MATERIALS), len(L2A_BANDS))
-    for recipe in RECIPES.values():
-        assert recipe.base < len(MATERIALS)
-        assert all(layer.pattern in PATTERNS and layer.material < len(MATERIALS) for layer in recipe.layers)
+    assert set(CLASSES) == set(CLASSES_43.codes) == set(PUBLISHED_BY_CODE)
+    assert DORMANT.shape == GREEN.shape == (len(INDEX), len(L2A_BANDS))
+    for recipe in CLASSES.values():
+        assert recipe["base"] in INDEX
+        assert all(pattern in PATTERNS and name in INDEX for pattern, name, _, _ in recipe["layers"])
+        assert set(recipe["themes"]) <= set(THEMES)
+        assert set(recipe["biomes"]) == {tile.biome for tile in TILES}
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

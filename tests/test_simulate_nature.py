@@ -10,16 +10,17 @@ from scipy.ndimage import label
 
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.landcover import LANDCOVER
-from eolab.synthetic import calibration, clouds, spectra
+from eolab.synthetic import calibration, clouds, materials
 from eolab.synthetic.calendar import CRS, ORIGIN, plan
 from eolab.synthetic.corine import NODATA, make_corine, on_scene
-from eolab.synthetic.landscape import BROADLEAVES, CONIFERS, LAKE, ROCKS, SNOW, make_landscape
+from eolab.synthetic.landscape import make_landscape
+from eolab.synthetic.materials import BROADLEAVES, CONIFERS, LAKE, ROCKS, SNOW
 from eolab.synthetic.noise import block_mean, fractal
 from eolab.synthetic.parcels import make_parcels
-from eolab.synthetic.sun import Sun, sun_at
-from eolab.synthetic.surface import illumination, make_surface, observe
+from eolab.synthetic.sun import Sun, illumination, sun_at
+from eolab.synthetic.surface import make_surface, observe
 
-BANDS = list(spectra.BANDS)
+BANDS = list(materials.BANDS)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,17 @@ def ndvi(surface, day):
 
 def by_class(surface, field):
     return np.array([field[surface.cover == k].mean() for k in range(len(LANDCOVER))])
+
+
+def test_the_first_materials_are_the_classes_of_the_map():
+    """Indices of classes are rows of the tables of spectra and seasons."""
+    names = ["urban", "grass", "cereals", "annual", "mineral", "rocks", "sand"]
+    names += ["broadleaves", "conifers", "shrub", "lake", "snow"]
+    assert list(materials.INDEX)[:12] == names
+    assert [materials.INDEX[name] for name in ("broadleaves", "lake", "snow")] == [BROADLEAVES, LAKE, SNOW]
+    assert len(LANDCOVER) == materials.SEASONS.shape[1] == len(materials.SHARED) == 12
+    assert materials.SEASON.max() < 12
+    assert materials.reflectance(LAKE, 1.0) == pytest.approx(materials.GREEN[LAKE])
 
 
 def test_every_class_in_many_blocks(land):
@@ -219,8 +231,8 @@ def test_compare_finds_a_known_difference():
     for real in calibration.REAL.values():
         for kind in real.classes:
             top[:, truth == kind] = np.array(real.mean)[:, None] / 1000
-    ground = (top - spectra.PATH[:, None, None]) / spectra.TRANSMITTANCE[:, None, None]
-    ground[BANDS.index("B11")] += 0.1 / spectra.TRANSMITTANCE[BANDS.index("B11")]
+    ground = (top - materials.PATH[:, None, None]) / materials.TRANSMITTANCE[:, None, None]
+    ground[BANDS.index("B11")] += 0.1 / materials.TRANSMITTANCE[BANDS.index("B11")]
     series = xr.Dataset(
         {
             "image": (("time", "band", "y", "x"), ground[None]),

@@ -2,47 +2,46 @@
 
 The same ground stands under both versions: a map of CORINE classes, whose set of classes is the patch's label
 and which version 2 publishes as its reference map. How many patches hold a class follows the published
-numbers (:data:`eolab.synthetic.bigearthnet_classes.KINDS`), tiles and days are real ones, and whole tiles are
-held out for validation and test. The traps of the published data are in it: names whose hour lacks its zero
-or whose seconds exceed 59, CRLF, ``lly`` in the metadata of Sentinel-1, places padded in version 2 alone,
-patches under snow or clouds in lists of their own, and a few spoilt files.
+numbers (:data:`eolab.data.schemes.bigearthnet.PUBLISHED_BY_CODE`), tiles and days are real ones, and whole
+tiles are held out for validation and test. The traps of the published data are in it: names whose hour lacks
+its zero or whose seconds exceed 59, CRLF, ``lly`` in the metadata of Sentinel-1, places padded in version 2
+alone, patches under snow or clouds in lists of their own, and a few spoilt files.
 
 Pixels are rounded to 10 digital numbers (5 where dark) and 1/4 dB, about the noise. A score on the twin says
 whether code works, not how well a method maps land cover: spectra and patterns are set by hand
-(:mod:`eolab.synthetic.bigearthnet_materials`).
+(:mod:`eolab.synthetic.materials`, ``tables/bigearthnet_classes.yaml``).
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import tifffile
+from rasterio.crs import CRS
 
 from eolab.core.errors import ParameterError
-from eolab.core.progress import track
 from eolab.data.bands import L2A_BANDS, SENTINEL2
-from eolab.synthetic import bigearthnet_files as files
-from eolab.synthetic import folders
+from eolab.synthetic import writing
 from eolab.synthetic.bigearthnet_ground import make_map, make_materials
 from eolab.synthetic.bigearthnet_image import optical, to_numbers
 from eolab.synthetic.bigearthnet_image import radar as backscatter
-from eolab.synthetic.bigearthnet_places import radar_product
-from eolab.synthetic.bigearthnet_plan import Patch, make_plan, stream
+from eolab.synthetic.bigearthnet_plan import PATCH_M, Patch, make_plan
 from eolab.synthetic.noise import block_mean
+from eolab.synthetic.writing import stream
 
 Array = np.ndarray
 
 VERSION = 2
-"""Of the generator; another version gives other pixels from the same seed."""
+"""Version of the generator; another version gives other pixels from the same seed."""
 
 FOLDERS_V1 = ("BigEarthNet-v1.0", "BigEarthNet-S1-v1.0")
-LISTS_FOLDER = "lists"
 FOLDERS_V2 = ("BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps")
 FAULTS = {
     1: ("truncated_band", "no_labels", "listed_without_folder", "missing_band", "unknown_class"),
@@ -50,9 +49,18 @@ FAULTS = {
 }
 """Kinds of damage by version, in the order they are made."""
 
-_THREADS = 2  # NumPy, SciPy and zlib release the GIL
+_LISTS = {"train": "train.csv", "validation": "val.csv", "test": "test.csv"}
+_SNOW_LIST = "patches_with_seasonal_snow.csv"
+_CLOUD_LIST = "patches_with_cloud_and_shadow.csv"
+_NO_CLASS_LIST = "patches_with_no_19_class_targets.csv"
+_METADATA = "metadata.parquet"
+_BAD_WEATHER = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
+
 _MOST = 20_000
 _FREQUENT = 8  # a spoilt patch holds no class that fewer patches than this have
+_STRIP_BYTES = 8192
+_PIXEL_SCALE, _TIE_POINT, _GEO_KEYS = 33550, 33922, 34735
+_KEYS = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1)  # projected, pixels are areas, EPSG code
 
 
 def write(
@@ -92,16 +100,15 @@ def write(
         DataError: If the folder exists already.
     """
     folder = Path(folder)
-    _check(version, seed, patches, faults)
-    with folders.whole(folder) as building:
-        plan = make_plan(seed, patches)
-        kept = [patch for patch in plan if version == 1 or files.labels_v2(patch)]
+    if version not in FAULTS:
+        raise ParameterError(f"version {version!r} is unknown: take 1 or 2.")
+    writing.check_seed(seed)
+    writing.check_range("patches", patches, 40, _MOST)
+    writing.check_range("faults", faults, 0, len(FAULTS[version]))
+    with writing.whole(folder) as building:
+        kept = [patch for patch in make_plan(seed, patches) if version == 1 or patch.labels_19]
         layout = {1: _V1, 2: _V2}[version](building, compress, radar)
-        make = partial(_write_patch, layout, seed)
-        with ThreadPoolExecutor(_THREADS) as pool:
-            done = pool.map(make, kept)
-            for _ in track(done, "Scenes twin", total=len(kept), unit="patch", progress=progress):
-                pass
+        writing.in_threads(partial(_write_patch, layout, seed), kept, "Scenes twin", "patch", progress)
         spoilt = dict(zip(FAULTS[version][:faults], _victims(kept), strict=False))
         layout.write_tables(kept, spoilt)
         for kind, patch in spoilt.items():
@@ -111,115 +118,115 @@ def write(
         parameters |= {"faults": faults, "compress": compress}
         named = {k: _elsewhere(p) if k == "listed_without_folder" else p for k, p in spoilt.items()}
         facts = _facts(kept) | {"spoilt": {kind: layout.name(patch) for kind, patch in named.items()}}
-        folders.mark(building, "bigearthnet", VERSION, version=version, **parameters, **facts)
+        writing.mark(building, "bigearthnet", VERSION, version=version, **parameters, **facts)
     return folder
 
 
-def _check(version: int, seed: int, patches: int, faults: int) -> None:
-    if version not in FAULTS:
-        raise ParameterError(f"version {version!r} is unknown: take 1 or 2.")
-    if seed < 0:
-        raise ParameterError(f"seed {seed} is not possible: take 0 or a positive whole number.")
-    if not 40 <= patches <= _MOST:
-        raise ParameterError(f"patches {patches} is not possible: take 40 to {_MOST:,}.")
-    if not 0 <= faults <= len(FAULTS[version]):
-        raise ParameterError(f"faults {faults} is not possible: take 0 to {len(FAULTS[version])}.")
-
-
+@dataclass(frozen=True)
 class _V1:
-    """Where version 1 puts what."""
+    """Places and contents of version 1."""
 
-    def __init__(self, root: Path, compress: bool, radar: bool) -> None:
-        self.root, self.compress, self.radar = root, compress, radar
+    root: Path
+    compress: bool
+    radar: bool
 
     def name(self, patch: Patch) -> str:
         """Return the name of a patch."""
-        return files.names_v1(patch)[0]
+        return patch.name_v1
 
     def optical_folder(self, patch: Patch) -> Path:
         """Return the folder of a patch's optical bands."""
-        return self.root / FOLDERS_V1[0] / self.name(patch)
+        return self.root / FOLDERS_V1[0] / patch.name_v1
 
     def radar_folder(self, patch: Patch) -> Path:
         """Return the folder of a patch's radar bands."""
-        return self.root / FOLDERS_V1[1] / files.names_v1(patch)[1]
+        return self.root / FOLDERS_V1[1] / patch.radar_name
 
     def write_rest(self, patch: Patch, cover: Array) -> None:
-        """Write what belongs to a patch besides its bands."""
-        files.write_optical_json(self.optical_folder(patch), patch)
+        """Write the metadata beside the bands; the lower edge in those of Sentinel-1 is misnamed ``lly``."""
+        tile, time = patch.tile, patch.product.time
+        own = {
+            "tile_source": patch.product.source(tile.name),
+            "acquisition_date": f"{time:%Y-%m-%d %H:%M:%S}",
+        }
+        _write_json(self.optical_folder(patch), patch, "lry", own)
         if self.radar:
-            files.write_radar_json(self.radar_folder(patch), patch)
+            time = tile.radar_time(patch.product)
+            begin, end = f"{time:%Y%m%dT%H%M%S}", f"{time + pd.Timedelta(seconds=25):%Y%m%dT%H%M%S}"
+            orbit = 10_000 + time.timetuple().tm_yday
+            numbers = f"{orbit:06d}_{orbit:06X}_{orbit * 7 % 65536:04X}"
+            own = {
+                "corresponding_s2_patch": patch.name_v1,
+                "scene_source": f"{patch.radar_name[:3]}_IW_GRDH_1SDV_{begin}_{end}_{numbers}",
+                "acquisition_time": f"{time:%Y-%m-%dT%H:%M:%S}",
+            }
+            _write_json(self.radar_folder(patch), patch, "lly", own)
 
     def write_tables(self, patches: list[Patch], spoilt: dict[str, Patch]) -> None:
         """Write the lists: splits without snow, clouds and patches that the 19 classes do not know."""
-        folder = self.root / LISTS_FOLDER
-        folder.mkdir()
-        fair = [p for p in patches if files.labels_v2(p) and not p.snow and not p.cloudy]
-        for split, name in files.LISTS.items():
-            rows: list[tuple[str, ...]] = [
-                files.names_v1(patch) for patch in fair if patch.tile.split == split
-            ]
+        (self.root / "lists").mkdir()
+        fair = [p for p in patches if p.labels_19 and not p.snow and not p.cloudy]
+        for split, name in _LISTS.items():
+            listed = [patch for patch in fair if patch.tile.split == split]
             if split == "train" and "listed_without_folder" in spoilt:
-                rows.append(files.names_v1(_elsewhere(spoilt["listed_without_folder"])))
-            files.write_list(folder / name, rows if self.radar else [row[:1] for row in rows])
-        for name, wanted in (
-            (files.SNOW_LIST, lambda p: p.snow),
-            (files.CLOUD_LIST, lambda p: p.cloudy),
-            (files.NO_CLASS_LIST, lambda p: not files.labels_v2(p)),
-        ):
-            files.write_list(folder / name, [(self.name(patch),) for patch in patches if wanted(patch)])
+                listed.append(_elsewhere(spoilt["listed_without_folder"]))
+            self._write_list(name, listed, radar=self.radar)
+        self._write_list(_SNOW_LIST, [patch for patch in patches if patch.snow])
+        self._write_list(_CLOUD_LIST, [patch for patch in patches if patch.cloudy])
+        self._write_list(_NO_CLASS_LIST, [patch for patch in patches if not patch.labels_19])
+
+    def _write_list(self, name: str, patches: list[Patch], radar: bool = False) -> None:
+        """Write names of Sentinel-2 and Sentinel-1 without a header, with CRLF as published."""
+        rows = [f"{p.name_v1},{p.radar_name}\r\n" if radar else f"{p.name_v1}\r\n" for p in patches]
+        (self.root / "lists" / name).write_bytes("".join(rows).encode())
 
     def spoil(self, kind: str, patch: Patch) -> None:
         """Damage a patch."""
-        metadata = self.optical_folder(patch) / f"{self.name(patch)}_labels_metadata.json"
+        if kind not in ("no_labels", "unknown_class"):
+            _spoil_band(kind, self.optical_folder(patch))
+            return
+        metadata = self.optical_folder(patch) / f"{patch.name_v1}_labels_metadata.json"
         content = json.loads(metadata.read_text())
-        match kind:
-            case "no_labels":
-                del content["labels"]
-                metadata.write_text(json.dumps(content))
-            case "unknown_class":
-                content["labels"][0] = _misspelt(content["labels"][0])
-                metadata.write_text(json.dumps(content))
-            case _:
-                _spoil_band(kind, self.optical_folder(patch))
+        if kind == "no_labels":
+            del content["labels"]
+        else:
+            content["labels"][0] = _misspelt(content["labels"][0])
+        metadata.write_text(json.dumps(content))
 
 
 class _V2(_V1):
-    """Where version 2 puts what."""
+    """Places and contents of version 2, which has a folder a product."""
 
     def name(self, patch: Patch) -> str:
         """Return the name of a patch."""
-        return files.name_v2(patch)
+        return patch.name_v2
 
     def optical_folder(self, patch: Patch) -> Path:
         """Return the folder of a patch's optical bands, inside that of its product."""
-        return self.root / FOLDERS_V2[0] / self._product(patch) / self.name(patch)
+        return self.root / FOLDERS_V2[0] / self._product(patch) / patch.name_v2
 
     def radar_folder(self, patch: Patch) -> Path:
         """Return the folder of a patch's radar bands, inside that of its product."""
-        product = radar_product(patch.tile, patch.product)
-        return self.root / FOLDERS_V2[1] / product / files.names_v1(patch)[1]
+        return self.root / FOLDERS_V2[1] / patch.tile.radar_product(patch.product) / patch.radar_name
 
     def write_rest(self, patch: Patch, cover: Array) -> None:
         """Write the reference map of a patch."""
         path = self._reference(patch)
         path.parent.mkdir(parents=True)
-        corner = patch.tile.corner(patch.column, patch.row)
-        files.write_band(path, cover, corner, patch.tile.epsg, self.compress)
+        _write_band(path, cover, patch, self.compress)
 
     def write_tables(self, patches: list[Patch], spoilt: dict[str, Patch]) -> None:
         """Write the table of fair patches, and that of patches under snow or clouds."""
-        rows = []
-        for patch in patches:
-            row = files.metadata_row(patch)
-            if spoilt.get("unknown_class") == patch:
-                row["labels"] = [_misspelt(row["labels"][0]), *row["labels"][1:]]
-            rows.append((patch.snow or patch.cloudy, row))
+        table = pd.DataFrame([_metadata_row(patch) for patch in patches])
+        if "unknown_class" in spoilt:
+            labels = table["labels"][patches.index(spoilt["unknown_class"])]
+            labels[0] = _misspelt(labels[0])
         if "listed_without_folder" in spoilt:
-            rows.append((False, files.metadata_row(_elsewhere(spoilt["listed_without_folder"]))))
-        for hidden, name in ((False, files.METADATA), (True, files.BAD_WEATHER)):
-            table = pd.DataFrame([row for bad, row in rows if bad == hidden], columns=list(rows[0][1]))
-            table.sort_values("patch_id").reset_index(drop=True).to_parquet(self.root / name)
+            extra = _metadata_row(_elsewhere(spoilt["listed_without_folder"]))
+            table = pd.concat([table, pd.DataFrame([extra])])
+        hidden = table["contains_seasonal_snow"] | table["contains_cloud_or_shadow"]
+        for rows, name in ((table[~hidden], _METADATA), (table[hidden], _BAD_WEATHER)):
+            rows.sort_values("patch_id").reset_index(drop=True).to_parquet(self.root / name)
 
     def spoil(self, kind: str, patch: Patch) -> None:
         """Damage a patch."""
@@ -232,7 +239,7 @@ class _V2(_V1):
         return patch.product.name_v2(patch.tile.name)
 
     def _reference(self, patch: Patch) -> Path:
-        name = self.name(patch)
+        name = patch.name_v2
         return self.root / FOLDERS_V2[2] / self._product(patch) / name / f"{name}_reference_map.tif"
 
 
@@ -246,27 +253,74 @@ def _write_patch(layout: _V1, seed: int, patch: Patch) -> None:
         for k, name in enumerate(L2A_BANDS)
         for step in (SENTINEL2[name].resolution_m // 10,)
     }
-    _write_bands(layout, layout.optical_folder(patch), patch, bands)
+    _write_bands(layout.optical_folder(patch), patch, bands, layout.compress)
     if layout.radar:
         seen = backscatter(seed, patch, materials, stream(seed, 6, patch.number))
-        _write_bands(layout, layout.radar_folder(patch), patch, dict(zip(("VV", "VH"), seen, strict=True)))
+        channels = dict(zip(("VV", "VH"), seen, strict=True))
+        _write_bands(layout.radar_folder(patch), patch, channels, layout.compress)
     layout.write_rest(patch, cover)
 
 
-def _write_bands(layout: _V1, folder: Path, patch: Patch, bands: dict[str, Array]) -> None:
+def _write_bands(folder: Path, patch: Patch, bands: dict[str, Array], compress: bool) -> None:
     folder.mkdir(parents=True)
-    corner = patch.tile.corner(patch.column, patch.row)
     for name, values in bands.items():
-        files.write_band(
-            folder / f"{folder.name}_{name}.tif", values, corner, patch.tile.epsg, layout.compress
-        )
+        _write_band(folder / f"{folder.name}_{name}.tif", values, patch, compress)
+
+
+def _write_band(path: Path, values: Array, patch: Patch, compress: bool) -> None:
+    """Write a band (y, x) of a patch as GeoTIFF in strips, without a nodata value, deflated or not."""
+    pixel, (left, top) = PATCH_M / values.shape[0], patch.corner
+    tags = [
+        (_PIXEL_SCALE, "d", 3, (pixel, pixel, 0.0), True),
+        (_TIE_POINT, "d", 6, (0.0, 0.0, 0.0, float(left), float(top), 0.0), True),
+        (_GEO_KEYS, "H", len(_KEYS) + 1, (*_KEYS, patch.tile.epsg), True),
+    ]
+    rows = max(1, _STRIP_BYTES // (values.shape[1] * values.itemsize))
+    options: dict[str, Any] = (
+        {"compression": "zlib", "predictor": values.dtype.kind == "u"} if compress else {}
+    )
+    tifffile.imwrite(
+        path, values, photometric="minisblack", metadata=None, software=False,
+        rowsperstrip=min(rows, values.shape[0]), extratags=tags, **options,
+    )  # fmt: skip
+
+
+def _write_json(folder: Path, patch: Patch, lower: str, own: dict[str, str]) -> None:
+    """Write the metadata that version 1 puts beside the bands of a sensor; ``lower`` names the lower edge."""
+    left, top = patch.corner
+    content = {
+        "labels": patch.labels_43,
+        "coordinates": {"ulx": left, "uly": top, "lrx": left + PATCH_M, lower: top - PATCH_M},
+        "projection": _projection(patch.tile.epsg),
+        **own,
+    }
+    (folder / f"{folder.name}_labels_metadata.json").write_text(json.dumps(content))
+
+
+@lru_cache(maxsize=16)
+def _projection(epsg: int) -> str:
+    """Return a projection as WKT, as version 1 writes it."""
+    return str(CRS.from_epsg(epsg).to_wkt())
+
+
+def _metadata_row(patch: Patch) -> dict[str, Any]:
+    """Return what the tables of version 2 say of a patch."""
+    return {
+        "patch_id": patch.name_v2,
+        "labels": patch.labels_19,
+        "split": patch.tile.split,
+        "country": patch.tile.country,
+        "s1_name": patch.radar_name,
+        "s2v1_name": patch.name_v1,
+        "contains_seasonal_snow": patch.snow,
+        "contains_cloud_or_shadow": patch.cloudy,
+    }
 
 
 def _victims(patches: list[Patch]) -> list[Patch]:
     """Return patches of train to spoil: in fair weather, of frequent classes, those numbered last first."""
     number = Counter(code for patch in patches for code in patch.codes)
-    train = [p for p in patches if p.tile.split == "train" and not p.snow and not p.cloudy]
-    train = [p for p in train if files.labels_v2(p)]
+    train = [p for p in patches if p.tile.split == "train" and not p.snow and not p.cloudy and p.labels_19]
     order = sorted(
         train, key=lambda p: (min(number[code] for code in p.codes) <= _FREQUENT, len(p.codes), -p.number)
     )
@@ -275,7 +329,7 @@ def _victims(patches: list[Patch]) -> list[Patch]:
 
 def _elsewhere(patch: Patch) -> Patch:
     """Return a patch beside another one, outside of the places that patches are put at."""
-    return Patch(**{**vars(patch), "row": 91})
+    return replace(patch, row=91)
 
 
 def _misspelt(name: str) -> str:
@@ -284,21 +338,18 @@ def _misspelt(name: str) -> str:
 
 def _spoil_band(kind: str, folder: Path) -> None:
     if kind == "truncated_band":
-        path = folder / f"{folder.name}_B04.tif"
-        data = path.read_bytes()
-        path.write_bytes(data[: len(data) // 2])
+        writing.truncate(folder / f"{folder.name}_B04.tif")
     elif kind == "missing_band":
         (folder / f"{folder.name}_B8A.tif").unlink()
 
 
 def _write_truth(folder: Path, patches: list[Patch], spoilt: dict[str, Patch]) -> None:
-    kinds: dict[int, str] = {patch.number: kind for kind, patch in spoilt.items()}
-    kinds = {number: kind for number, kind in kinds.items() if kind != "listed_without_folder"}
+    kinds = {patch.number: kind for kind, patch in spoilt.items() if kind != "listed_without_folder"}
     rows = [
         {
             "number": patch.number,
-            "s2v1_name": files.names_v1(patch)[0],
-            "patch_id": files.name_v2(patch),
+            "s2v1_name": patch.name_v1,
+            "patch_id": patch.name_v2,
             "tile": patch.tile.name,
             "country": patch.tile.country,
             "split": patch.tile.split,

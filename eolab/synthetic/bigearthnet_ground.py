@@ -1,12 +1,13 @@
-"""Ground of a patch of the scenes twin: the class of each pixel, and the material it is made of."""
+"""Ground of a patch of the BigEarthNet twin: the class of each pixel, and the material it is made of."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from eolab.synthetic.bigearthnet_materials import RECIPES
-from eolab.synthetic.bigearthnet_patterns import curve, draw
+from eolab.synthetic.bigearthnet_plan import CLASSES
+from eolab.synthetic.materials import INDEX
 from eolab.synthetic.noise import fractal, lowest, remoteness
+from eolab.synthetic.patterns import Layer, curve, draw
 
 Array = np.ndarray
 
@@ -18,7 +19,7 @@ SMALLEST_PX = 120
 """Pixels that a class covers at least."""
 
 _LINES = {511: (5.0, 0.14), 122: (4.0, 0.015), 522: (15.0, 0.08)}  # width in pixels, bend
-_SIDES = (523,)
+_SEA = 523
 _BLOBS = (512, 521, 131, 132, 133, 141, 142, 111, 121, 123, 124, 411, 422, 332, 334)
 _ROUNDS = 14
 
@@ -31,20 +32,20 @@ def make_map(codes: tuple[int, ...], rng: np.random.Generator) -> Array:
 
     Args:
         codes: CORINE codes, at least one.
-        rng: Where the randomness comes from.
+        rng: Random numbers of the map.
 
     Returns:
         uint16 (120, 120): a CORINE code a pixel.
     """
-    special = {code for code in codes if code in _LINES or code in _SIDES or code in _BLOBS}
+    special = {code for code in codes if code in _LINES or code == _SEA or code in _BLOBS}
     areas = [code for code in codes if code not in special]
     if not areas:
-        first = max(special, key=lambda code: (code in _SIDES, code in _BLOBS, code))
+        first = max(special, key=lambda code: (code == _SEA, code in _BLOBS, code))
         areas, special = [first], special - {first}
     cover = _shared(areas, rng)
-    for code in [*sorted(special & set(_SIDES)), *(code for code in _BLOBS if code in special)]:
+    for code in [*sorted(special & {_SEA}), *(code for code in _BLOBS if code in special)]:
         share = rng.uniform(0.08, 0.3) / (1 + 0.15 * len(codes))
-        cover[_side(rng) if code in _SIDES else _blob(share, rng)] = code
+        cover[_shore(rng) if code == _SEA else _blob(share, rng)] = code
     for code in sorted(special & set(_LINES), reverse=True):
         width, bend = _LINES[code]
         cover[curve(SHAPE, rng, bend) < 0.5 * width * rng.uniform(0.8, 1.4)] = code
@@ -56,10 +57,10 @@ def make_materials(cover: Array, rng: np.random.Generator) -> Array:
     """Return the material of each pixel of a map, uint8 (y, x)."""
     materials = np.zeros(cover.shape, np.uint8)
     for code in np.unique(cover):
-        recipe, inside = RECIPES[int(code)], cover == code
-        own = np.full(cover.shape, recipe.base, np.uint8)
-        for layer in recipe.layers:
-            own[draw(layer, cover.shape, rng)] = layer.material
+        recipe, inside = CLASSES[int(code)], cover == code
+        own = np.full(cover.shape, INDEX[recipe["base"]], np.uint8)
+        for pattern, material, share, size in recipe["layers"]:
+            own[draw(Layer(pattern, INDEX[material], share, size), cover.shape, rng)] = INDEX[material]
         materials[inside] = own[inside]
     return materials
 
@@ -84,13 +85,12 @@ def _blob(share: float, rng: np.random.Generator) -> Array:
     return lowest(field, share * SIZE**2)
 
 
-def _side(rng: np.random.Generator) -> Array:
+def _shore(rng: np.random.Generator) -> Array:
     """Return the part of a patch beyond a bent shore."""
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
-    field = (
-        x * np.cos(angle) + y * np.sin(angle) + 9 * fractal(SHAPE, rng, 3.0, wavelength_px=70, smallest_px=6)
-    )
+    bend = 9 * fractal(SHAPE, rng, 3.0, wavelength_px=70, smallest_px=6)
+    field = x * np.cos(angle) + y * np.sin(angle) + bend
     return lowest(field, rng.uniform(0.25, 0.7) * SIZE**2)
 
 

@@ -1,4 +1,4 @@
-"""What both sensors see of a patch of the scenes twin: reflectance of twelve bands, and backscatter in dB.
+"""What both sensors see of a patch of the BigEarthNet twin: reflectance of twelve bands, backscatter in dB.
 
 Tiles differ in the start and length of their seasons, in the dryness of summers, in relief, and by a factor
 of a few per cent on each band; days differ in sun, haze and moisture. A tile that a network has not seen is
@@ -12,29 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from eolab.synthetic import materials as m
 from eolab.synthetic.bigearthnet_ground import SHAPE
-from eolab.synthetic.bigearthnet_materials import (
-    ASPHALT,
-    DORMANT,
-    DRIES,
-    GREEN,
-    HOLDS_SNOW,
-    SEA,
-    SEASON,
-    SIGMA_DB,
-    SOIL,
-)
-from eolab.synthetic.bigearthnet_places import TILES, Tile
-from eolab.synthetic.bigearthnet_plan import Patch, stream
+from eolab.synthetic.bigearthnet_plan import TILES, Patch, Tile
 from eolab.synthetic.clouds import cover_with, make_sky
-from eolab.synthetic.flood_images import LOOKS
-from eolab.synthetic.landscape import ANNUAL, CEREALS, GRASS, LAKE, MINERAL, SNOW
+from eolab.synthetic.materials import BANDS, SPECTRUM
 from eolab.synthetic.noise import fractal
 from eolab.synthetic.parcels import make_parcels
 from eolab.synthetic.phenology import Growth, greenness
-from eolab.synthetic.spectra import BANDS
-from eolab.synthetic.sun import Sun, sun_at
-from eolab.synthetic.surface import illumination
+from eolab.synthetic.radar import speckled, waves_db
+from eolab.synthetic.sun import Sun, illumination, shading, slopes, sun_at
+from eolab.synthetic.writing import stream
 
 Array = np.ndarray
 
@@ -51,15 +39,11 @@ _CLIMATE = {  # days of delay of the seasons, loss of green in dry summers, reli
     "iberian": (-42.0, 0.75, 60.0),
 }
 _DRIEST, _DRY_DAYS = 222.0, 48.0
-_NEVER = 999.0
 _BLUR_PX = 0.65  # point spread of the 10 m bands
-_LIT = 0.4  # share of the slope's effect on light that the correction for terrain leaves
 _SNOW_COVER = 0.93
-_WAVELENGTH = np.linspace(-0.5, 0.5, len(BANDS), dtype=np.float32)
-_WET = np.array([0.2, 0.25, 0.3, 0.35, 0.35, 0.35, 0.35, 0.35, 0.35, 0.35, 0.8, 1.0], np.float32)
-_LIQUID = (LAKE, SEA)
-_FIELDS = (CEREALS, ANNUAL, GRASS)
-_BARE = (MINERAL, ASPHALT, SOIL)
+_LIQUID = (m.LAKE, m.SEA)
+_FIELDS = (m.CEREALS, m.ANNUAL, m.GRASS)
+_BARE = (m.MINERAL, m.ASPHALT, m.SOIL)
 
 
 @dataclass(frozen=True)
@@ -85,8 +69,8 @@ def traits_of(seed: int, tile: Tile) -> Traits:
     """Return the traits of a tile."""
     rng = stream(seed, 4, TILES.index(tile))
     delay, dry, relief = _CLIMATE[tile.biome]
-    gain = 1 + rng.normal(0, 0.04) + rng.normal(0, 0.05) * _WAVELENGTH + rng.normal(0, 0.015, len(BANDS))
-    soil = 1 + rng.normal(0, 0.12) + rng.normal(0, 0.25) * _WAVELENGTH
+    gain = 1 + rng.normal(0, 0.04) + rng.normal(0, 0.05) * SPECTRUM + rng.normal(0, 0.015, len(BANDS))
+    soil = 1 + rng.normal(0, 0.12) + rng.normal(0, 0.25) * SPECTRUM
     return Traits(
         delay + rng.normal(0, 7),
         dry * rng.uniform(0.7, 1.1),
@@ -100,23 +84,23 @@ def optical(seed: int, patch: Patch, materials: Array, rng: np.random.Generator)
     """Return the reflectance that Sentinel-2 shows, float32 (band, y, x), all bands at 10 m.
 
     Args:
-        seed: Of the twin, for the traits of the tile.
+        seed: Seed of the twin, for the traits of the tile.
         patch: Place, day and weather.
-        materials: Of each pixel, uint8 (y, x).
-        rng: Of the patch.
+        materials: Material of each pixel, uint8 (y, x).
+        rng: Random numbers of the patch.
     """
     traits, sun = traits_of(seed, patch.tile), _sun(patch)
     day = patch.product.time.timetuple().tm_yday
     parcels = make_parcels(SHAPE, rng, 0.9)
     green = _green(materials, day, traits, parcels, rng)[..., None]
-    image = DORMANT[materials] + green * (GREEN - DORMANT)[materials]  # (y, x, band)
+    image = m.reflectance(materials, green)  # (y, x, band)
     image *= _factors(materials, traits, green, parcels, rng)
     if patch.snow:
-        held = HOLDS_SNOW[materials] * np.clip(_SNOW_COVER + 0.15 * fractal(SHAPE, rng, 2.0), 0, 1)
-        image += held[..., None] * (DORMANT[SNOW] * rng.uniform(0.75, 1.0) - image)
-    image *= _light(traits, sun, rng)[..., None]
+        held = m.SNOW_HELD[materials] * np.clip(_SNOW_COVER + 0.15 * fractal(SHAPE, rng, 2.0), 0, 1)
+        image += held[..., None] * (m.DORMANT[m.SNOW] * rng.uniform(0.75, 1.0) - image)
+    image *= _shade(traits, sun, rng)[..., None]
     seen = gaussian_filter(np.moveaxis(image, -1, 0), (0, _BLUR_PX, _BLUR_PX))  # (band, y, x)
-    seen += np.abs(rng.normal(0, 0.005)) * np.clip(0.4 - _WAVELENGTH, 0, None)[:, None, None]  # haze
+    seen += np.abs(rng.normal(0, 0.005)) * np.clip(0.4 - SPECTRUM, 0, None)[:, None, None]  # haze
     if patch.cloudy:
         seen = cover_with(make_sky(SHAPE, rng.uniform(0.3, 0.9), sun, rng), seen, rng)
     noise = rng.standard_normal(seen.shape, np.float32)
@@ -128,15 +112,15 @@ def radar(seed: int, patch: Patch, materials: Array, rng: np.random.Generator) -
     traits = traits_of(seed, patch.tile)
     day = patch.product.time.timetuple().tm_yday
     parcels = make_parcels(SHAPE, rng, 0.9)
-    sigma = np.moveaxis(SIGMA_DB[materials], -1, 0).copy()  # (2, y, x)
+    sigma = np.moveaxis(m.SIGMA_DB[materials], -1, 0).copy()  # (2, y, x)
     fields, liquid = np.isin(materials, _FIELDS), np.isin(materials, _LIQUID)
     green = _green(materials, day, traits, parcels, rng)
     rough = rng.normal(0, 1.3, int(parcels.max()) + 1)[parcels]
     sigma += fields * (np.array([1.0, 2.5], np.float32)[:, None, None] * (green - 0.5) + rough)
-    sigma += liquid * (np.array([1.0, 0.7])[:, None, None] * min(rng.gamma(1.5, 2.0), 8.0))  # waves
+    sigma += liquid * (np.array([1.0, 0.7])[:, None, None] * waves_db(rng, 2.0, 8.0))
     sigma += rng.normal(0, 0.5, (2, 1, 1)) + 0.6 * fractal(SHAPE, rng, 1.2)
     sigma -= 2.0 * patch.snow * (1 - liquid)
-    power = gaussian_filter(10 ** (sigma / 10), (0, 0.5, 0.5)) * rng.gamma(LOOKS, 1 / LOOKS, sigma.shape)
+    power = speckled(sigma, rng, blur_px=0.5)
     return (np.rint(10 * np.log10(power) / DB_STEP) * DB_STEP).astype(np.float32)
 
 
@@ -158,12 +142,11 @@ def _green(materials: Array, day: float, traits: Traits, parcels: Array, rng: np
     count = int(parcels.max()) + 1
     shift = rng.normal(0, 0.5) + 0.9 * rng.standard_normal(count)[parcels] + 0.2 * fractal(SHAPE, rng)
     vigour = 1 + rng.normal(0, 0.05) + 0.08 * rng.standard_normal(count)[parcels] + 0.05 * fractal(SHAPE, rng)
-    never, none = np.full((1, *SHAPE), _NEVER, np.float32), np.zeros(SHAPE, np.float32)
-    height = none + min(traits.relief_m / 400, 1.0) * rng.uniform(0, 1)
-    growth = Growth(shift, np.clip(vigour, 0.6, 1.2), height, never, none)
-    green = greenness(growth, SEASON[materials], day - traits.delay)
+    height = np.full(SHAPE, min(traits.relief_m / 400, 1.0) * rng.uniform(0, 1), np.float32)
+    growth = Growth(shift, np.clip(vigour, 0.6, 1.2), height)
+    green = greenness(growth, m.SEASON[materials], day - traits.delay)
     drought = traits.dry * np.exp(-0.5 * ((day - _DRIEST) / _DRY_DAYS) ** 2)
-    return green * np.where(DRIES[materials], 1 - drought, 1).astype(np.float32)
+    return green * np.where(m.DRIES[materials], 1 - drought, 1).astype(np.float32)
 
 
 def _factors(
@@ -173,15 +156,14 @@ def _factors(
     grain = 0.08 * fractal(SHAPE, rng, 1.6, wavelength_px=40) + 0.06 * fractal(SHAPE, rng, 0.4)
     fields = 0.1 * rng.standard_normal(int(parcels.max()) + 1)[parcels] * np.isin(materials, _FIELDS)
     bright = np.exp(grain + fields)[..., None].astype(np.float32)
-    tint = 1 + _WAVELENGTH * (0.06 * fractal(SHAPE, rng, 1.5, wavelength_px=60))[..., None]
+    tint = 1 + SPECTRUM * (0.06 * fractal(SHAPE, rng, 1.5, wavelength_px=60))[..., None]
     damp = rng.normal(0, 0.08) * (1 - 0.8 * np.minimum(green, 1)) * ~np.isin(materials, _LIQUID)[..., None]
     bare = np.isin(materials, _BARE)[..., None]
-    return bright * tint * traits.gain * (1 - _WET * damp) * np.where(bare, traits.soil, 1)
+    return bright * tint * traits.gain * (1 - m.WETNESS * damp) * np.where(bare, traits.soil, 1)
 
 
-def _light(traits: Traits, sun: Sun, rng: np.random.Generator) -> Array:
+def _shade(traits: Traits, sun: Sun, rng: np.random.Generator) -> Array:
     """Return sunlight on slopes relative to level ground, (y, x)."""
     height = traits.relief_m * fractal(SHAPE, rng, 3.4, wavelength_px=110, smallest_px=6)
-    south, east = (np.asarray(slope) for slope in np.gradient(height, 10.0))
     low = Sun(min(sun.zenith, 75.0), sun.azimuth)  # at the polar night's edge the cosine gives no light
-    return np.clip(1 + _LIT * (illumination(south, east, low) - 1), 0.35, 1.35)
+    return shading(illumination(*slopes(height), low))

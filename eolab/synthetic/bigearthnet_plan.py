@@ -1,23 +1,38 @@
-"""What the scenes twin holds: which patch lies where, on which day, with which classes, snow or clouds.
+"""What the BigEarthNet twin holds: which patch lies where, on which day, with which classes, snow or clouds.
 
-Numbers of patches by class follow the published ones, none below :data:`LEAST`. They are dealt out to the
-tiles by climate and shore, then to patches by theme, so that classes meet as they do on the ground.
+Tiles and days are real ones (``tables/bigearthnet_tiles.yaml``), with an assumed climate each. Numbers of
+patches by class follow the published ones, none below :data:`LEAST`. They are dealt out to the tiles by
+climate and shore, then to patches by theme, so that classes meet as they do on the ground.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
+import yaml
 
-from eolab.synthetic.bigearthnet_classes import CODES, KINDS, PUBLISHED, THEMES, Kind
-from eolab.synthetic.bigearthnet_places import TILES, Product, Tile
+from eolab.data.schemes.bigearthnet import CLASSES_43, PUBLISHED_BY_CODE, PUBLISHED_PATCHES, class_set
+from eolab.synthetic.materials import TABLES
+from eolab.synthetic.writing import stream
 
 Array = np.ndarray
 
 LEAST = 3
 """Patches that every class has at least, one a split; 1 in twins of fewer than 300 patches."""
+PATCH_M = 1200
+THEMES = ("urban", "farm", "wood", "open", "marsh", "coast", "lake")
+CLASSES: dict[int, dict[str, Any]] = yaml.safe_load((TABLES / "bigearthnet_classes.yaml").read_text())
+"""By CORINE code: ``biomes``, ``themes``, ``base`` and ``layers``, which the file describes."""
 
+_SQUARE_M, _CYCLE_M, _STEP_M = 100_000, 2_000_000, 60
+_COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")  # by zone modulo 3
+_ROWS = "ABCDEFGHJKLMNPQRSTUV"
+_BAND_M = {"S": 3_540_000, "T": 4_430_000, "U": 5_320_000, "V": 6_210_000, "W": 7_100_000}
+_RADAR_HOUR = {29: 6, 31: 5, 32: 5, 33: 16, 34: 16, 35: 4}  # by zone
+_LATE_S = 3  # that the date in the JSON lies before the name's time
 _SMALL = 300
 _CLOUDY = 0.018  # share of the patches under clouds or their shadows
 _SPARE = 8  # classes in no more patches than this are seen without snow and clouds
@@ -29,6 +44,119 @@ _ELSEWHERE = 0.04  # chance of a class where its theme is missing
 
 
 @dataclass(frozen=True)
+class Product:
+    """One acquisition of a tile.
+
+    Attributes:
+        start: Start of the datatake, as in names of version 2, for example ``20170613T101031``.
+        orbit: Relative orbit.
+        late: Seconds that names of version 1 add, without a carry.
+        snow: Share of its patches under seasonal snow.
+    """
+
+    start: str
+    orbit: int
+    late: int
+    snow: float
+
+    @property
+    def mission(self) -> str:
+        """``S2A`` on odd days, else ``S2B``."""
+        return "S2A" if int(self.start[7]) % 2 else "S2B"
+
+    @property
+    def time(self) -> datetime:
+        """Time of acquisition."""
+        return datetime.strptime(self.start, "%Y%m%dT%H%M%S") - timedelta(seconds=_LATE_S * (self.late > 0))
+
+    @property
+    def name_v1(self) -> str:
+        """Begin of names in version 1: no leading zero of the hour, and seconds that may exceed 59."""
+        day, time = self.start.split("T")
+        return f"{self.mission}_MSIL2A_{day}T{int(time) + self.late}"
+
+    def name_v2(self, tile: str) -> str:
+        """Name of the product in version 2."""
+        return f"{self.mission}_MSIL2A_{self.start}_N9999_R{self.orbit:03d}_T{tile}"
+
+    def source(self, tile: str) -> str:
+        """Name of the Level-1C product that version 1 names."""
+        baseline = "N0206" if self.start >= "20171101" else "N0205"
+        begin = self.name_v1.replace("MSIL2A", "MSIL1C")
+        made = f"{self.time + timedelta(minutes=6):%Y%m%dT%H%M%S}"
+        return f"{begin}_{baseline}_R{self.orbit:03d}_T{tile}_{made}.SAFE"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A Sentinel-2 tile.
+
+    Attributes:
+        name: Zone, band and square, for example ``33UUP``.
+        country: As in the metadata of version 2.
+        biome: A key of the biomes of :data:`CLASSES`.
+        split: ``train``, ``validation`` or ``test``, for all its patches.
+        weight: Its number of patches, relative to other tiles.
+        coast: Whether it has a sea shore.
+        products: Its acquisitions.
+    """
+
+    name: str
+    country: str
+    biome: str
+    split: str
+    weight: float
+    coast: bool
+    products: tuple[Product, ...]
+
+    @property
+    def zone(self) -> int:
+        """UTM zone, all on the northern half."""
+        return int(self.name[:2])
+
+    @property
+    def epsg(self) -> int:
+        """EPSG code of its projection."""
+        return 32600 + self.zone
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Upper left corner in metres, on the 60 m grid of the products."""
+        square = self.name[3:]
+        east = (_COLUMNS[self.zone % 3].index(square[0]) + 1) * _SQUARE_M
+        offset = 5 if self.zone % 2 == 0 else 0
+        north = (_ROWS.index(square[1]) - offset) % 20 * _SQUARE_M
+        while north < _BAND_M[self.name[2]] - _SQUARE_M:
+            north += _CYCLE_M
+        top = north + _SQUARE_M
+        return east // _STEP_M * _STEP_M, -(-top // _STEP_M) * _STEP_M
+
+    def corner(self, column: int, row: int) -> tuple[int, int]:
+        """Upper left corner in metres of the patch that its name places at a column and a row."""
+        left, top = self.origin
+        return left + PATCH_M * column, top - PATCH_M * row
+
+    def radar_time(self, product: Product) -> datetime:
+        """Return when Sentinel-1 saw what Sentinel-2 saw: a day apart at most."""
+        number = sum(map(ord, self.name))
+        shift = (number + int(product.start[:8])) % 3 - 1
+        seconds = (number * 37 + int(product.start[4:8])) % 3600
+        day = product.time.replace(hour=_RADAR_HOUR[self.zone], minute=0, second=0) + timedelta(days=shift)
+        return day + timedelta(seconds=seconds)
+
+    def radar_product(self, product: Product) -> str:
+        """Return the name of the Sentinel-1 product that goes with one of Sentinel-2."""
+        time = self.radar_time(product)
+        return f"S1{'AB'[time.second % 2]}_IW_GRDH_1SDV_{time:%Y%m%dT%H%M%S}"
+
+
+TILES: tuple[Tile, ...] = tuple(
+    Tile(products=tuple(Product(*one) for one in facts.pop("passes")), **facts)
+    for facts in yaml.safe_load((TABLES / "bigearthnet_tiles.yaml").read_text())
+)
+
+
+@dataclass(frozen=True)
 class Patch:
     """One patch of the twin.
 
@@ -36,8 +164,8 @@ class Patch:
         number: Seeds its pixels.
         tile: Where it lies.
         product: When it was seen.
-        column: Of its place in the tile.
-        row: Of its place in the tile.
+        column: Place in the tile, from the west.
+        row: Place in the tile, from the north.
         codes: CORINE codes of its classes.
         snow: Whether seasonal snow covers it.
         cloudy: Whether clouds or their shadows do.
@@ -52,32 +180,58 @@ class Patch:
     snow: bool
     cloudy: bool
 
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Upper left corner in metres."""
+        return self.tile.corner(self.column, self.row)
 
-def stream(seed: int, *numbers: int) -> np.random.Generator:
-    """Return the random numbers of one part of the twin."""
-    return np.random.default_rng([seed, *numbers])
+    @property
+    def name_v1(self) -> str:
+        """Name in version 1."""
+        return f"{self.product.name_v1}_{self.column}_{self.row}"
+
+    @property
+    def name_v2(self) -> str:
+        """Name in version 2, whose place has two digits each."""
+        return f"{self.product.name_v2(self.tile.name)}_{self.column:02d}_{self.row:02d}"
+
+    @property
+    def radar_name(self) -> str:
+        """Name of its Sentinel-1 patch, in both versions."""
+        return f"{self.tile.radar_product(self.product)}_{self.tile.name}_{self.column}_{self.row}"
+
+    @property
+    def labels_43(self) -> list[str]:
+        """Names of its classes among the 43."""
+        return [CLASSES_43.names[CLASSES_43.index_of(code)] for code in self.codes]
+
+    @property
+    def labels_19(self) -> list[str]:
+        """Names of its classes among the 19, sorted; empty where all of them are dropped."""
+        classes = class_set("19")
+        return sorted(classes.names_of(classes.encode(self.codes)))
 
 
 def quotas(patches: int) -> Array:
     """Return how many of some patches each class is in, int (class,), in the order of the codes."""
     least = LEAST if patches >= _SMALL else 1
-    images = np.array([kind.images for kind in KINDS])
-    return np.maximum(least, np.rint(images / PUBLISHED * patches)).astype(int)
+    published = np.array([PUBLISHED_BY_CODE[code] for code in CLASSES])
+    return np.maximum(least, np.rint(published / PUBLISHED_PATCHES * patches)).astype(int)
 
 
 def make_plan(seed: int, patches: int) -> list[Patch]:
     """Return the patches of a twin, tile by tile.
 
     Args:
-        seed: Of the twin.
-        patches: Their number.
+        seed: Seed of the twin.
+        patches: Number of patches.
     """
     rng = stream(seed, 1)
     sizes = _largest_remainders(np.array([tile.weight for tile in TILES]), patches)
     wanted = quotas(patches)
     counts = _by_tile(wanted, sizes)
     tiles = np.repeat(np.arange(len(TILES)), sizes)  # (patch,)
-    holds = np.zeros((patches, len(CODES)), bool)
+    holds = np.zeros((patches, len(CLASSES)), bool)
     for index in range(len(TILES)):
         rows = np.flatnonzero(tiles == index)
         holds[rows] = _by_patch(counts[index], len(rows), rng)
@@ -88,7 +242,7 @@ def make_plan(seed: int, patches: int) -> list[Patch]:
 
 def _by_tile(wanted: Array, sizes: Array) -> Array:
     """Deal the patches of each class out to tiles, int (tile, class)."""
-    suited = np.array([[_suits(kind, tile) for kind in KINDS] for tile in TILES]) * (sizes > 0)[:, None]
+    suited = np.array([[_suits(c, tile) for c in CLASSES.values()] for tile in TILES]) * (sizes > 0)[:, None]
     room = _FULLEST * sizes.astype(float)[:, None]
     share = suited * sizes[:, None]
     for _ in range(_ROUNDS):  # columns must meet the quotas, rows must not overflow
@@ -103,11 +257,11 @@ def _by_tile(wanted: Array, sizes: Array) -> Array:
     return counts
 
 
-def _suits(kind: Kind, tile: Tile) -> float:
+def _suits(one: dict[str, Any], tile: Tile) -> float:
     """Return how likely a class is in a tile: by climate; shores where there are any."""
-    if kind.coastal and not tile.coast:
+    if "coast" in one["themes"] and not tile.coast:
         return 1e-6
-    return kind.biomes[tile.biome_index] ** 1.5 + 1e-3
+    return one["biomes"][tile.biome] ** 1.5 + 1e-3
 
 
 def _reach(count: Array, share: Array, inside: Array, sizes: Array, split: Array) -> None:
@@ -141,9 +295,9 @@ def _by_patch(counts: Array, size: int, rng: np.random.Generator) -> Array:
         return holds
     strength = rng.gamma(_SHARPNESS, 1 / _SHARPNESS, (size, len(THEMES)))
     richness = rng.gamma(4.0, 0.25, size)
+    themes = [[THEMES.index(name) for name in one["themes"]] for one in CLASSES.values()]
     for k in np.argsort(counts, kind="stable"):
-        own = [place for place, theme in enumerate(THEMES) if theme[0] in KINDS[k].themes.lower()]
-        chance = richness * (_ELSEWHERE + strength[:, own].mean(axis=1))
+        chance = richness * (_ELSEWHERE + strength[:, themes[k]].mean(axis=1))
         rows = rng.choice(size, min(int(counts[k]), size), replace=False, p=chance / chance.sum())
         holds[rows, k] = True
     return holds
@@ -177,7 +331,7 @@ def _patches(tiles: Array, holds: Array, rare: Array, rng: np.random.Generator) 
                 break
         taken |= {(begin, column, row), (tile.name, column, row)}
         snow = bool(rng.random() < product.snow)
-        codes = tuple(code for code, held in zip(CODES, holds[number], strict=True) if held)
+        codes = tuple(code for code, held in zip(CLASSES, holds[number], strict=True) if held)
         weather = (snow, bool(cloudy[number]) and not snow)
         found.append(Patch(number, tile, product, column, row, codes, *weather))
     return found

@@ -4,7 +4,7 @@ The numbers come from a patch of 1 km² in Slovenia (eo-learn's TestEOPatch, MIT
 data, Slovenian land use RABA): NDVI and cloud masks of 68 dates from July 2015 to December 2017, and five
 cloud-free Level-1C scenes with 13 bands, of which the three of the growing season are used here. Level-1C is
 reflectance at the top of the atmosphere; the twin is therefore brought there with
-:func:`eolab.synthetic.spectra.to_top_of_atmosphere` before it is compared.
+:func:`eolab.synthetic.materials.to_top_of_atmosphere` before it is compared.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.synthetic.landscape import ANNUAL, BROADLEAVES, CEREALS, CONIFERS, GRASS, SHRUB, URBAN
-from eolab.synthetic.spectra import BANDS, to_top_of_atmosphere
+from eolab.synthetic import materials as m
+from eolab.synthetic.materials import BANDS, to_top_of_atmosphere
 
 Array = np.ndarray
 
@@ -47,35 +47,35 @@ class Cover:
 
 REAL: dict[str, Cover] = {
     "cultivated land": Cover(
-        (CEREALS, ANNUAL),
+        (m.CEREALS, m.ANNUAL),
         (112, 91, 90, 66, 109, 261, 313, 304, 346, 86, 183, 92),
         (2, 7, 10, 15, 15, 24, 27, 27, 30, 6, 20, 14),
         (0.113, 0.152, 0.333, 0.410, 0.535, 0.491, 0.660, 0.602, 0.640, 0.580, 0.081, 0.213),
         (0.041, 0.048, 0.074, 0.106, 0.096, 0.066, 0.049, 0.088, 0.073, 0.050, 0.066, 0.090),
     ),
     "forest": Cover(
-        (BROADLEAVES, CONIFERS),
+        (m.BROADLEAVES, m.CONIFERS),
         (108, 76, 61, 37, 63, 184, 236, 229, 262, 78, 106, 45),
         (2, 3, 4, 4, 8, 30, 41, 47, 47, 12, 26, 12),
         (0.300, 0.296, 0.304, 0.522, 0.623, 0.698, 0.652, 0.704, 0.634, 0.546, 0.247, 0.393),
         (0.086, 0.059, 0.150, 0.066, 0.063, 0.062, 0.073, 0.054, 0.069, 0.065, 0.082, 0.113),
     ),
     "grassland": Cover(
-        (GRASS,),
+        (m.GRASS,),
         (113, 87, 83, 57, 103, 248, 302, 299, 338, 97, 189, 90),
         (3, 8, 11, 14, 17, 37, 44, 48, 47, 11, 38, 23),
         (0.138, 0.167, 0.266, 0.487, 0.644, 0.675, 0.627, 0.648, 0.653, 0.610, 0.062, 0.295),
         (0.077, 0.073, 0.078, 0.078, 0.074, 0.073, 0.077, 0.071, 0.069, 0.090, 0.089, 0.107),
     ),
     "shrubland": Cover(
-        (SHRUB,),
+        (m.SHRUB,),
         (111, 79, 69, 43, 80, 216, 272, 265, 303, 88, 144, 64),
         (3, 4, 7, 8, 14, 28, 34, 39, 38, 11, 33, 18),
         (0.234, 0.239, 0.214, 0.482, 0.627, 0.697, 0.668, 0.711, 0.644, 0.578, 0.202, 0.298),
         (0.092, 0.063, 0.090, 0.069, 0.048, 0.050, 0.065, 0.045, 0.059, 0.059, 0.106, 0.112),
     ),
     "artificial surface": Cover(
-        (URBAN,),
+        (m.URBAN,),
         (116, 95, 87, 68, 102, 220, 266, 256, 293, 86, 171, 92),
         (4, 13, 16, 21, 18, 32, 39, 46, 43, 12, 33, 21),
         (0.156, 0.179, 0.270, 0.400, 0.506, 0.533, 0.519, 0.557, 0.539, 0.475, 0.115, 0.263),

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation, uniform_filter
 
-from eolab.synthetic.landscape import LAKE, MINERAL, SAND, URBAN
+from eolab.synthetic.materials import BANDS, CLOUD, LAKE, MINERAL, SAND, SHADOW, URBAN
 from eolab.synthetic.noise import block_mean, fractal, smoothstep
-from eolab.synthetic.spectra import BANDS
 from eolab.synthetic.sun import Sun
 
 Array = np.ndarray
@@ -17,10 +16,6 @@ Array = np.ndarray
 # Cumulative share of the dates of a Slovenian series (eo-learn's TestEOPatch, 68 dates) up to a cloud share.
 _COVER_KNOTS = (0.0, 0.44, 0.53, 0.60, 0.69, 1.0)
 _COVER_VALUES = (0.0, 0.05, 0.20, 0.50, 0.80, 1.0)
-# Reflectance of a thick cloud: white, a little darker in the short-wave infrared.
-_CLOUD = np.array([0.72, 0.71, 0.69, 0.69, 0.70, 0.71, 0.72, 0.72, 0.72, 0.55, 0.52, 0.42], np.float32)
-# Light that is left in a full shadow, more where the sky is blue.
-_SHADOW = np.array([0.62, 0.55, 0.45, 0.40, 0.38, 0.36, 0.35, 0.35, 0.34, 0.34, 0.30, 0.28], np.float32)
 _NODATA, _SATURATED, _DARK, _CLOUD_SHADOW, _VEGETATION, _BARE, _WATER, _UNCLASSIFIED = range(8)
 _CLOUD_MEDIUM, _CLOUD_HIGH, _CIRRUS, _SNOW_ICE = range(8, 12)
 
@@ -51,23 +46,40 @@ def cover_shares(count: int) -> Array:
     return np.interp((np.arange(count) + 0.5) / count, _COVER_KNOTS, _COVER_VALUES)
 
 
+def cloud_opacity(field: Array, share: float, edge: tuple[float, float], least: float) -> Array:
+    """Return the opacity of clouds, 0 to 1, where a random field is highest.
+
+    Args:
+        field: Any field, (y, x).
+        share: Share of the scene under clouds, 0 to 1.
+        edge: Where the clouds' edge begins and ends, relative to the field's value at that share.
+        least: A share that is no higher gives no clouds.
+    """
+    threshold = np.quantile(field, 1 - share)
+    return smoothstep(field, threshold + edge[0], threshold + edge[1]) if share > least else 0 * field
+
+
+def cast_shadow(opacity: Array, move: tuple[int, int]) -> Array:
+    """Return the depth of the shadows of clouds, moved by pixels to the south and to the east."""
+    return np.roll(opacity, move, axis=(0, 1)) * (1 - opacity)
+
+
 def make_sky(shape: tuple[int, int], share: float, sun: Sun, rng: np.random.Generator) -> Sky:
     """Draw the sky of a date.
 
     Args:
-        shape: Rows and columns.
+        shape: Height and width.
         share: Share of the scene under clouds.
         sun: Throws the shadows.
         rng: Where the randomness comes from.
     """
     field = fractal(shape, rng, 3.0, wavelength_px=rng.uniform(80, 300))
-    threshold = np.quantile(field, 1 - np.clip(share, 0, 1))
-    opacity = smoothstep(field, threshold - 0.08, threshold + 0.45) if share > 0.002 else 0 * field
+    opacity = cloud_opacity(field, np.clip(share, 0, 1), (-0.08, 0.45), least=0.002)
     height_m = rng.uniform(500, 2200)
     reach = height_m * np.tan(np.radians(sun.zenith)) / 10  # pixels
     away = np.radians(sun.azimuth + 180)
     move = (-round(reach * np.cos(away)), round(reach * np.sin(away)))
-    shadow = np.roll(opacity, move, axis=(0, 1)) * (1 - opacity)
+    shadow = cast_shadow(opacity, move)
     thin = fractal(shape, rng, 3.2)
     amount = rng.choice([0.0, 0.0, 0.0, 0.12, 0.25]) if share > 0.1 else 0.0
     haze = np.abs(rng.normal(0, 0.003)) * (1 + 0.4 * fractal(shape, rng, 3.0))
@@ -82,9 +94,9 @@ def cover_with(sky: Sky, reflectance: Array, rng: np.random.Generator) -> Array:
     out = np.empty_like(reflectance)
     for k in range(len(BANDS)):
         hazy = reflectance[k] + sky.haze * (1.2, 1.0, 0.7, 0.5)[min(k, 3)] * (k < 8)
-        value = hazy * (1 - sky.shadow * (1 - _SHADOW[k]))
-        value = value + sky.cirrus * (0.55 * _CLOUD[k] - value)
-        out[k] = value + sky.opacity * (_CLOUD[k] * brightness - value)
+        value = hazy * (1 - sky.shadow * (1 - SHADOW[k]))
+        value = value + sky.cirrus * (0.55 * CLOUD[k] - value)
+        out[k] = value + sky.opacity * (CLOUD[k] * brightness - value)
     return out
 
 

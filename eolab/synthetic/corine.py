@@ -14,16 +14,10 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, label
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.corine import CORINE
 from eolab.data.schemes.landcover import CORINE_TO_UPDATE
-from eolab.synthetic.landscape import (
-    ANNUAL,
-    BROADLEAVES,
-    CEREALS,
-    CONIFERS,
-    GRASS,
-    SHRUB,
-    Landscape,
-)
-from eolab.synthetic.terrain import MARGIN_PX, PIXEL_M
+from eolab.synthetic import materials as m
+from eolab.synthetic.landscape import Landscape
+from eolab.synthetic.sun import PIXEL_M
+from eolab.synthetic.terrain import MARGIN_PX
 
 Array = np.ndarray
 
@@ -100,11 +94,11 @@ def _mixed(grid: Array, share: Array) -> Array:
         for patch in range(1, count + 1):
             inside = patches == patch
             part = share[:, inside].mean(axis=1)
-            farmed = part[[GRASS, CEREALS, ANNUAL]].sum()
-            natural = part[[BROADLEAVES, CONIFERS, SHRUB]].sum()
+            farmed = part[[m.GRASS, m.CEREALS, m.ANNUAL]].sum()
+            natural = part[[m.BROADLEAVES, m.CONIFERS, m.SHRUB]].sum()
             if part.max() >= _DOMINANT:
                 continue
-            if part[BROADLEAVES] + part[CONIFERS] > 0.65:
+            if part[m.BROADLEAVES] + part[m.CONIFERS] > 0.65:
                 grid[inside] = _MIXED_FOREST
             elif farmed > 0.75:
                 grid[inside] = _CULTIVATION_PATTERNS

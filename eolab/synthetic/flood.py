@@ -27,10 +27,11 @@ from rasterio.warp import transform_bounds
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.core.progress import track
 from eolab.data.bands import L2A_BANDS
-from eolab.synthetic import flood_collections, folders
+from eolab.synthetic import flood_collections, writing
 from eolab.synthetic.flood_ground import Ground, make_ground
 from eolab.synthetic.flood_images import backscatter, coarser, on_grid, reflectance, slices, swath_edge
-from eolab.synthetic.flood_plan import DRY, REGIONS, Pass, Scene, make_plan, stream
+from eolab.synthetic.flood_plan import DRY, REGIONS, Pass, Scene, make_plan
+from eolab.synthetic.writing import stream
 
 VERSION = 2
 """Of the generator; another version gives other pixels from the same seed."""
@@ -80,7 +81,7 @@ def write(
     """
     folder = Path(folder)
     _check(seed, train, test, size, tree)
-    with folders.whole(folder) as building:
+    with writing.whole(folder) as building:
         plan = make_plan(seed, train, test)
         with ThreadPoolExecutor(_THREADS) as pool:
             done = pool.map(partial(_write_scene, building, seed, size), plan)
@@ -91,7 +92,7 @@ def write(
             flood_collections.rearrange(building)
         _write_truth(building, plan, images)
         parameters = {"seed": seed, "train": train, "test": test, "size": size, "tree": tree}
-        folders.mark(building, "flood", VERSION, **parameters, **_facts(images))
+        writing.mark(building, "flood", VERSION, **parameters, **_facts(images))
     return folder
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from eolab.synthetic import materials as m
 from eolab.synthetic.flood_plan import DRY
-from eolab.synthetic.landscape import BROADLEAVES, CEREALS, GRASS, SAND, SHRUB, URBAN
 from eolab.synthetic.noise import fractal, lowest
 
 Array = np.ndarray
@@ -58,15 +58,15 @@ def make_ground(size: int, rng: np.random.Generator) -> Ground:
     height = _valley(size, rng) + 0.35 * hills + 0.05 * fractal(shape, rng, 2.0, wavelength_px=0.2 * size)
     fields = gaussian_filter(fractal(shape, rng, 2.2, wavelength_px=0.35 * size), 1)
     woods = fractal(shape, rng, 2.6, wavelength_px=0.5 * size)
-    cover = np.where(fields > 0.3, CEREALS, GRASS).astype(np.uint8)
-    cover[woods > rng.uniform(0.3, 1.2)] = BROADLEAVES
-    cover[(woods < -1.2) & (fields < 0)] = SHRUB
-    cover[fractal(shape, rng, 2.6, wavelength_px=0.25 * size) > rng.uniform(1.2, 2.4)] = URBAN
-    cover[fractal(shape, rng, 2.4, wavelength_px=0.25 * size) > rng.uniform(1.6, 2.6)] = SAND
+    cover = np.where(fields > 0.3, m.CEREALS, m.GRASS).astype(np.uint8)
+    cover[woods > rng.uniform(0.3, 1.2)] = m.BROADLEAVES
+    cover[(woods < -1.2) & (fields < 0)] = m.SHRUB
+    cover[fractal(shape, rng, 2.6, wavelength_px=0.25 * size) > rng.uniform(1.2, 2.4)] = m.URBAN
+    cover[fractal(shape, rng, 2.4, wavelength_px=0.25 * size) > rng.uniform(1.6, 2.6)] = m.SAND
     wetness = np.clip(0.5 + 0.5 * fractal(shape, rng, 2.4, wavelength_px=0.3 * size), 0, 1)
     river = float(rng.uniform(0.01, 0.06))
     peak = river + float(np.exp(rng.uniform(np.log(0.02), np.log(0.25))))
-    worked = np.where(cover == CEREALS, fractal(shape, rng, 2.4, wavelength_px=0.15 * size), -9)
+    worked = np.where(cover == m.CEREALS, fractal(shape, rng, 2.4, wavelength_px=0.15 * size), -9)
     return Ground(
         height.astype(np.float32), cover, river, peak, wetness.astype(np.float32), worked.astype(np.float32)
     )

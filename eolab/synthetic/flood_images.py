@@ -5,30 +5,26 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import uniform_filter, zoom
 
+from eolab.synthetic import materials as m
+from eolab.synthetic.clouds import cast_shadow, cloud_opacity
 from eolab.synthetic.flood_ground import Ground
-from eolab.synthetic.landscape import BROADLEAVES, CEREALS, GRASS, LAKE, SAND, SHRUB, URBAN
-from eolab.synthetic.noise import fractal, smoothstep
-from eolab.synthetic.spectra import DORMANT, GREEN
+from eolab.synthetic.noise import fractal
+from eolab.synthetic.radar import speckled, waves_db
 
 Array = np.ndarray
 
-LOOKS = 4.4
-"""Equivalent number of looks of ground-range detected products in high resolution, IW mode."""
-
 _SIGMA_DB = {  # VV, VH: assumed, near values usual for C band at 39 degrees
-    URBAN: (-5.0, -12.0),
-    GRASS: (-11.5, -18.0),
-    CEREALS: (-10.5, -17.0),
-    SAND: (-16.0, -23.5),
-    BROADLEAVES: (-8.5, -14.0),
-    SHRUB: (-10.0, -15.5),
-    LAKE: (-20.0, -27.5),
+    m.URBAN: (-5.0, -12.0),
+    m.GRASS: (-11.5, -18.0),
+    m.CEREALS: (-10.5, -17.0),
+    m.SAND: (-16.0, -23.5),
+    m.BROADLEAVES: (-8.5, -14.0),
+    m.SHRUB: (-10.0, -15.5),
+    m.LAKE: (-20.0, -27.5),
 }
 _FLOODED_WOOD_DB = (3.0, 0.5)  # double bounce between trunks and water
 _FLOODED_TOWN_DB = (1.5, 0.0)
 _SMOOTH_DB = 6.0  # that a field loses when it is worked
-_SILT = np.array([55, 75, 105, 118, 112, 85, 74, 68, 60, 52, 22, 14], np.float32) / 1000
-_CLOUD = np.array([0.62, 0.61, 0.60, 0.60, 0.61, 0.62, 0.63, 0.63, 0.63, 0.45, 0.48, 0.36], np.float32)
 
 
 def backscatter(
@@ -51,21 +47,19 @@ def backscatter(
     for index, values in _SIGMA_DB.items():
         table[index] = values
     sigma = np.moveaxis(table[ground.cover], -1, 0)  # (2, y, x)
-    open_land = np.isin(ground.cover, (GRASS, CEREALS, SAND, SHRUB))
+    open_land = np.isin(ground.cover, (m.GRASS, m.CEREALS, m.SAND, m.SHRUB))
     sigma = sigma + open_land * (2.2 * soaked * (0.5 + ground.wetness) + rng.normal(0, 0.8))
     sigma = sigma - ground.fields_worked(day) * _SMOOTH_DB
-    still = np.array(_SIGMA_DB[LAKE], np.float32)[:, None, None]
-    wind = rng.gamma(1.5, 3.0)  # dB that waves add, more in VV
-    waves = still + min(wind, 9.0) * np.array([1.0, 0.8], np.float32)[:, None, None]
+    still = np.array(_SIGMA_DB[m.LAKE], np.float32)[:, None, None]
+    waves = still + waves_db(rng, 3.0, 9.0) * np.array([1.0, 0.8], np.float32)[:, None, None]
     wood = sigma + np.array(_FLOODED_WOOD_DB, np.float32)[:, None, None]
     town = sigma + np.array(_FLOODED_TOWN_DB, np.float32)[:, None, None]
-    covered = np.where(ground.cover == BROADLEAVES, wood, np.where(ground.cover == URBAN, town, waves))
+    covered = np.where(ground.cover == m.BROADLEAVES, wood, np.where(ground.cover == m.URBAN, town, waves))
     sigma = np.where(water, covered, sigma)
     columns = np.linspace(-0.5, 0.5, ground.cover.shape[1], dtype=np.float32)
     sigma = sigma + (1.0 if descending else -1.0) * columns + rng.normal(0, 0.25)  # incidence, calibration
     texture = 0.7 * fractal(ground.cover.shape, rng, 1.2)
-    speckle = rng.gamma(LOOKS, 1 / LOOKS, sigma.shape)
-    return (10 ** ((sigma + texture) / 10) * speckle).astype(np.float32)
+    return speckled(sigma + texture, rng).astype(np.float32)
 
 
 def reflectance(
@@ -84,26 +78,24 @@ def reflectance(
         float32 (band, y, x) for the twelve bands, and the share covered.
     """
     share = np.clip(green + 0.2 * ground.wetness - 0.1, 0, 1)[..., None]
-    image = (1 - share) * DORMANT[ground.cover] + share * GREEN[ground.cover]  # (y, x, band)
+    image = (1 - share) * m.DORMANT[ground.cover] + share * m.GREEN[ground.cover]  # (y, x, band)
     image = image * (1 - 0.25 * ground.wetness[..., None])  # wet soil is darker
-    silt = _SILT * rng.uniform(0.75, 1.25)
-    grown = np.where(ground.cover == BROADLEAVES, 0.75, np.where(ground.cover == SHRUB, 0.35, 0.08))[
-        ..., None
-    ]
+    silt = m.SILT * rng.uniform(0.75, 1.25)
+    shrub = np.where(ground.cover == m.SHRUB, 0.35, 0.08)
+    grown = np.where(ground.cover == m.BROADLEAVES, 0.75, shrub)[..., None]
     image = np.where(water[..., None], grown * image + (1 - grown) * silt, image)
-    image = np.moveaxis(image, -1, 0) * (1 + 0.04 * rng.standard_normal((len(_SILT), *water.shape)))
+    image = np.moveaxis(image, -1, 0) * (1 + 0.04 * rng.standard_normal((len(m.SILT), *water.shape)))
     return _under_clouds(image, clouds, rng)
 
 
 def _under_clouds(image: Array, clouds: float, rng: np.random.Generator) -> tuple[Array, float]:
     shape = image.shape[1:]
     field = fractal(shape, rng, 3.0, wavelength_px=rng.uniform(0.5, 1.5) * shape[0])
-    limit = np.quantile(field, 1 - clouds)
-    opacity = smoothstep(field, limit - 0.05, limit + 0.4) if clouds > 0.01 else 0 * field
-    shadow = np.roll(opacity, (shape[0] // 12, -shape[1] // 16), axis=(0, 1)) * (1 - opacity)
+    opacity = cloud_opacity(field, clouds, (-0.05, 0.4), least=0.01)
+    shadow = cast_shadow(opacity, (shape[0] // 12, -shape[1] // 16))
     texture = 1 + 0.1 * fractal(shape, rng, 2.0)
     seen = image * (1 - 0.6 * shadow)
-    seen = seen + opacity * (_CLOUD[:, None, None] * texture - seen)
+    seen = seen + opacity * (m.GREY_CLOUD[:, None, None] * texture - seen)
     return np.maximum(seen, 0.001).astype(np.float32), float((opacity > 0.3).mean())
 
 

@@ -13,6 +13,8 @@ from datetime import date, timedelta
 
 import numpy as np
 
+from eolab.synthetic.writing import stream
+
 FIRST_DAY, LAST_DAY = date(2018, 12, 13), date(2019, 5, 20)
 REGIONS: tuple[tuple[str, float, float, int], ...] = (
     ("coast", 34.80, -19.80, 70),
@@ -116,11 +118,6 @@ def make_plan(seed: int, train: int, test: int) -> list[Scene]:
     """
     names = [f"{4 * k + 1:04d}" for k in range(train)] + [str(k) for k in range(test)]
     return [_scene(seed, name, place) for place, name in enumerate(names)]
-
-
-def stream(seed: int, *numbers: int) -> np.random.Generator:
-    """Return the random numbers of one part of the twin."""
-    return np.random.default_rng([seed, *numbers])
 
 
 def _scene(seed: int, name: str, place: int) -> Scene:

@@ -16,14 +16,14 @@ from eolab.core.errors import ParameterError
 from eolab.core.progress import track
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.landcover import LANDCOVER
-from eolab.synthetic import folders
+from eolab.synthetic import writing
 from eolab.synthetic.calendar import CRS, LATITUDE, LONGITUDE, ORIGIN, Pass, plan
 from eolab.synthetic.clouds import classify, cover_with, make_sky
 from eolab.synthetic.corine import MMU_CELLS, make_corine, on_scene, write_corine
 from eolab.synthetic.landscape import Landscape, make_landscape
+from eolab.synthetic.materials import BANDS
 from eolab.synthetic.noise import block_mean, fractal
 from eolab.synthetic.safe import Picture, write_product
-from eolab.synthetic.spectra import BANDS
 from eolab.synthetic.sun import sun_at
 from eolab.synthetic.surface import Surface, make_surface, observe
 
@@ -72,7 +72,7 @@ def write(
     """
     folder = Path(folder)
     _check(size, dates)
-    with folders.whole(folder) as building:
+    with writing.whole(folder) as building:
         streams = np.random.SeedSequence(seed).spawn(4)
         land = make_landscape(size, np.random.default_rng(streams[0]))
         surface = make_surface(land, np.random.default_rng(streams[1]))
@@ -82,7 +82,7 @@ def write(
         with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=64):
             _in_threads(make, passes, progress)
         parameters = {"seed": seed, "size": size, "dates": dates, "year": year, "traps": traps}
-        folders.mark(building, "landcover", VERSION, **parameters, **facts)
+        writing.mark(building, "landcover", VERSION, **parameters, **facts)
     return folder
 
 

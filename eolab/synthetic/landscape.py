@@ -7,20 +7,18 @@ from itertools import pairwise
 
 import numpy as np
 
+from eolab.synthetic import materials as m
 from eolab.synthetic.noise import fractal, lowest, remoteness
 from eolab.synthetic.parcels import make_parcels, parcel_mean
 from eolab.synthetic.terrain import MARGIN_PX, Site, Terrain, make_terrain
 
 Array = np.ndarray
 
-URBAN, GRASS, CEREALS, ANNUAL, MINERAL, ROCKS, SAND, BROADLEAVES, CONIFERS, SHRUB, LAKE, SNOW = range(12)
-"""Index of each class in :data:`eolab.data.schemes.landcover.LANDCOVER`."""
-
 # Vertical zones from the top: upper and lower class, and the share of the scene of each.
 _ZONES = (
-    ((SNOW, 0.054), (SNOW, 0.0)),
-    ((ROCKS, 0.068), (SHRUB, 0.052)),
-    ((CONIFERS, 0.13), (BROADLEAVES, 0.135)),
+    ((m.SNOW, 0.054), (m.SNOW, 0.0)),
+    ((m.ROCKS, 0.068), (m.SHRUB, 0.052)),
+    ((m.CONIFERS, 0.13), (m.BROADLEAVES, 0.135)),
 )
 # Area of a site now and before, as a share of its cell.
 _AREA = {"lake": (0.25, 0.27), "village": (0.29, 0.235), "quarry": (0.255, 0.21), "gravel": (0.25, 0.25)}
@@ -63,7 +61,7 @@ def make_landscape(size: int, rng: np.random.Generator) -> Landscape:
             _paint(site, terrain, now, before, rng)
     _roads(terrain, now, before)
     for cover in (now, before):
-        cover[(terrain.river < 1.8) & (terrain.relative < 0.5)] = LAKE
+        cover[(terrain.river < 1.8) & (terrain.relative < 0.5)] = m.LAKE
     return Landscape(terrain, parcels, now, before)
 
 
@@ -73,21 +71,21 @@ def _farmland(terrain: Terrain, parcels: Array, rng: np.random.Generator) -> tup
         terrain.shape, rng, 3.0, wavelength_px=2.0 * terrain.cell_px, smallest_px=0.35 * terrain.cell_px
     )
     preference = parcel_mean(parcels, field)
-    kinds = np.array([GRASS, CEREALS, ANNUAL], np.uint8)
+    kinds = np.array([m.GRASS, m.CEREALS, m.ANNUAL], np.uint8)
     before = kinds[np.searchsorted(np.quantile(preference, (0.34, 0.69)), preference)]
     other = rng.random(before.size) < _OTHER_CROP
     before[other] = rng.choice(kinds, other.sum())
     now = before.copy()
     chance = rng.random(before.size)
-    turned = (before != GRASS) & (chance < _ROTATED)
-    now[turned] = CEREALS + ANNUAL - before[turned]
-    now[(before == GRASS) & (chance < _PLOUGHED)] = ANNUAL
+    turned = (before != m.GRASS) & (chance < _ROTATED)
+    now[turned] = m.CEREALS + m.ANNUAL - before[turned]
+    now[(before == m.GRASS) & (chance < _PLOUGHED)] = m.ANNUAL
     scrub = fractal(
         terrain.shape, rng, 3.2, wavelength_px=1.3 * terrain.cell_px, smallest_px=0.3 * terrain.cell_px
     )
     idle = parcel_mean(parcels, scrub)
     idle = idle > np.quantile(idle, 0.93)  # land left to shrub
-    now[idle] = before[idle] = SHRUB
+    now[idle] = before[idle] = m.SHRUB
     return now[parcels], before[parcels]
 
 
@@ -111,11 +109,11 @@ def _slopes(terrain: Terrain, now: Array, before: Array, rng: np.random.Generato
             high = height + side > np.quantile(score, second / (first + second)) if second else zone
             cover[zone] = np.where(high, upper, lower)[zone]
             ceiling = floor
-        cover[(cover == SHRUB) & (height >= ceiling) & (mix > 1.7)] = GRASS  # alpine meadows
-        conifers, broadleaves = cover == CONIFERS, cover == BROADLEAVES
-        cover[conifers & (mix > 1.9)] = BROADLEAVES
-        cover[broadleaves & (mix < -1.9)] = CONIFERS
-        cover[broadleaves & (mix > 2.2)] = SHRUB
+        cover[(cover == m.SHRUB) & (height >= ceiling) & (mix > 1.7)] = m.GRASS  # alpine meadows
+        conifers, broadleaves = cover == m.CONIFERS, cover == m.BROADLEAVES
+        cover[conifers & (mix > 1.9)] = m.BROADLEAVES
+        cover[broadleaves & (mix < -1.9)] = m.CONIFERS
+        cover[broadleaves & (mix > 2.2)] = m.SHRUB
 
 
 def _river_woods(terrain: Terrain, now: Array, before: Array, rng: np.random.Generator) -> None:
@@ -125,19 +123,19 @@ def _river_woods(terrain: Terrain, now: Array, before: Array, rng: np.random.Gen
     woods = valley & ((terrain.river < 4 + 4 * mix) | (mix > 2.2))
     brush = valley & (mix < -2.1)
     for cover in (now, before):
-        cover[woods] = BROADLEAVES
-        cover[brush] = SHRUB
+        cover[woods] = m.BROADLEAVES
+        cover[brush] = m.SHRUB
 
 
 def _logging(terrain: Terrain, now: Array, before: Array, rng: np.random.Generator) -> None:
     """Fell a part of the conifers in clear-cuts, and let some shrub grow up to trees."""
     cuts = fractal(terrain.shape, rng, 2.5, wavelength_px=0.35 * terrain.cell_px, smallest_px=6)
-    conifers = before == CONIFERS
+    conifers = before == m.CONIFERS
     if conifers.any():
-        now[conifers & (cuts > np.quantile(cuts[conifers], 0.91))] = SHRUB
-    shrub = before == SHRUB
+        now[conifers & (cuts > np.quantile(cuts[conifers], 0.91))] = m.SHRUB
+    shrub = before == m.SHRUB
     if shrub.any():
-        now[shrub & (cuts < np.quantile(cuts[shrub], 0.06))] = BROADLEAVES
+        now[shrub & (cuts < np.quantile(cuts[shrub], 0.06))] = m.BROADLEAVES
 
 
 def _paint(site: Site, terrain: Terrain, now: Array, before: Array, rng: np.random.Generator) -> None:
@@ -145,26 +143,26 @@ def _paint(site: Site, terrain: Terrain, now: Array, before: Array, rng: np.rand
     cell = terrain.cell_px
     stretch = 2.2 if site.kind == "gravel" else 1.3
     field = remoteness(terrain.shape, (site.row, site.column), rng, 0.17, stretch, 0.6 * cell)
-    kind = {"lake": LAKE, "village": URBAN, "quarry": MINERAL, "gravel": SAND}[site.kind]
+    kind = {"lake": m.LAKE, "village": m.URBAN, "quarry": m.MINERAL, "gravel": m.SAND}[site.kind]
     area_now, area_before = (share * cell**2 for share in _AREA[site.kind])
     if site.kind == "quarry":
-        wood = BROADLEAVES if rng.random() < 0.5 else CONIFERS
+        wood = m.BROADLEAVES if rng.random() < 0.5 else m.CONIFERS
         now[lowest(field, 1.3 * area_now)] = wood
         before[lowest(field, 1.3 * area_now)] = wood
     if site.kind == "lake":  # the shore that fell dry
-        now[lowest(field, area_before)] = SAND
+        now[lowest(field, area_before)] = m.SAND
     now[lowest(field, area_now)] = kind
     before[lowest(field, area_before)] = kind
     if site.kind == "village":  # greens inside
         green = fractal(terrain.shape, rng, 2.0, wavelength_px=20, smallest_px=4) > 1.9
         for cover in (now, before):
-            cover[green & (cover == URBAN) & lowest(field, area_now)] = GRASS
+            cover[green & (cover == m.URBAN) & lowest(field, area_now)] = m.GRASS
 
 
 def _roads(terrain: Terrain, now: Array, before: Array) -> None:
     """Join each village to the next with a road two pixels wide, where there is farmland to cross."""
     villages = [site for site in terrain.sites if site.kind == "village"]
-    farmland = (GRASS, CEREALS, ANNUAL, SHRUB, BROADLEAVES)
+    farmland = (m.GRASS, m.CEREALS, m.ANNUAL, m.SHRUB, m.BROADLEAVES)
     for start, end in pairwise(villages):
         steps = int(3 * np.hypot(start.row - end.row, start.column - end.column))
         t = np.linspace(0, 1, steps)
@@ -174,4 +172,4 @@ def _roads(terrain: Terrain, now: Array, before: Array) -> None:
         for cover in (now, before):
             for i, j in ((0, 0), (0, 1)):
                 passable = np.isin(cover[rows + i, columns + j], farmland)
-                cover[rows[passable] + i, columns[passable] + j] = URBAN
+                cover[rows[passable] + i, columns[passable] + j] = m.URBAN

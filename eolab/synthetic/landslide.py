@@ -29,7 +29,7 @@ import pandas as pd
 
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.core.progress import track
-from eolab.synthetic import folders
+from eolab.synthetic import writing
 from eolab.synthetic.landslide_image import IMAGE_BANDS, MEANS
 from eolab.synthetic.landslide_patches import SIZE, Patch, make_patches
 from eolab.synthetic.landslide_regions import RUN, SPLITS, make_plan
@@ -92,7 +92,7 @@ def write(
     folder = Path(folder)
     counts = {"train": train, "validation": validation, "test": test}
     _check(seed, counts, tree, traps)
-    with folders.whole(folder) as building:
+    with writing.whole(folder) as building:
         patches, regions = _write_splits(building, seed, counts, tree, progress)
         facts = _facts(patches)
         if traps:
@@ -101,7 +101,7 @@ def write(
         patches.to_csv(building / "truth/patches.csv", index=False, float_format="%.6g")
         regions.to_csv(building / "truth/regions.csv", index=False, float_format="%.4f")
         parameters = {"seed": seed, **counts, "tree": tree, "traps": traps}
-        folders.mark(building, "landslide", VERSION, **parameters, **facts)
+        writing.mark(building, "landslide", VERSION, **parameters, **facts)
     return folder
 
 

@@ -16,10 +16,10 @@ from scipy.ndimage import gaussian_filter
 from eolab.synthetic.landslide_regions import Climate
 from eolab.synthetic.noise import fractal, smoothstep
 from eolab.synthetic.parcels import make_parcels
+from eolab.synthetic.sun import PIXEL_M, slopes
 
 Array = np.ndarray
 
-PIXEL_M = 10.0
 WOOD, PASTURE, FIELD, CLEARING, ROCK, GRAVEL, WATER, ROAD, SETTLEMENT = range(9)
 """Codes of :attr:`Ground.cover`."""
 
@@ -65,7 +65,7 @@ def make_ground(shape: tuple[int, int], climate: Climate, rng: np.random.Generat
     valley = _valleys(shape, rng)
     river = _distance_to_zero(valley)
     height = _height(valley, climate, rng)
-    south, east = np.gradient(gaussian_filter(height, 1.0), PIXEL_M)
+    south, east = slopes(height, smooth_px=1.0)
     slope = np.degrees(np.arctan(np.hypot(south, east))).astype(np.float32)
     parcels = make_parcels(shape, rng)
     cover, green = _wild_land(height, slope, climate, rng)

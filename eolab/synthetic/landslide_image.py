@@ -10,24 +10,21 @@ from functools import lru_cache
 
 import numpy as np
 
-from eolab.synthetic.landscape import (
-    ANNUAL,
-    BROADLEAVES,
-    CONIFERS,
-    GRASS,
-    LAKE,
-    MINERAL,
-    ROCKS,
-    SAND,
-    URBAN,
-)
+from eolab.synthetic import materials as m
 from eolab.synthetic.landslide_ground import SETTLEMENT, Ground
 from eolab.synthetic.landslide_regions import Climate
 from eolab.synthetic.landslide_scars import Scars
+from eolab.synthetic.materials import (
+    BANDS,
+    DORMANT,
+    PATH,
+    SPECTRUM,
+    TRANSMITTANCE,
+    WAVELENGTH_NM,
+    reflectance,
+)
 from eolab.synthetic.noise import fractal
-from eolab.synthetic.spectra import BANDS, DORMANT, GREEN, PATH, TRANSMITTANCE
-from eolab.synthetic.sun import Sun
-from eolab.synthetic.surface import illumination
+from eolab.synthetic.sun import Sun, illumination
 
 Array = np.ndarray
 
@@ -44,9 +41,7 @@ in top-of-atmosphere reflectance, degrees of slope and metres."""
 _OPTICAL = tuple(name for name in IMAGE_BANDS if name in BANDS)
 _COARSE = {"B01": 6, "B05": 2, "B06": 2, "B07": 2, "B09": 6, "B11": 2, "B12": 2}  # pixels of 10 m
 _CIRRUS, _SLOPE, _DEM = (IMAGE_BANDS.index(name) for name in ("B10", "slope", "dem"))
-_NM = np.array([443, 492, 560, 665, 704, 741, 783, 833, 865, 945, 1614, 2202], np.float32)
-_WAVELENGTH = np.linspace(-0.5, 0.5, len(BANDS), dtype=np.float32)[:, None, None]
-_DIFFUSE = (0.55 * (443 / _NM) ** 1.3 + 0.12).astype(np.float32)[:, None, None]  # share of skylight
+_DIFFUSE = (0.55 * (443 / WAVELENGTH_NM) ** 1.3 + 0.12).astype(np.float32)[:, None, None]  # share of skylight
 _CIRRUS_LEVEL = 0.0013
 
 # Row of the spectra of plants and of bare ground for each code of the cover.
@@ -103,21 +98,16 @@ def _reflectance(ground: Ground, scars: Scars, climate: Climate, rng: np.random.
     grain = 0.7 * fractal(shape, rng, 1.4, wavelength_px=40) + 0.7 * rng.standard_normal(shape)
     roofs = (ground.cover == SETTLEMENT) * np.clip(rng.standard_normal(shape), 0, 3) * 0.55
     image *= np.exp(_BRIGHT * grain + roofs) * scars.light
-    image *= 1 + _TINT * _WAVELENGTH * fractal(shape, rng, 1.0, wavelength_px=40)
+    image *= 1 + _TINT * SPECTRUM[:, None, None] * fractal(shape, rng, 1.0, wavelength_px=40)
     return image
 
 
 def _plants(climate: Climate) -> Array:
     """Return the spectra of trees, pasture and crops in the region's season, (3, band)."""
     season = 0.15 + 0.85 * climate.season
-    conifers, broadleaves = _at(CONIFERS, 0.5 + 0.5 * season), _at(BROADLEAVES, season)
+    conifers, broadleaves = reflectance(m.CONIFERS, 0.5 + 0.5 * season), reflectance(m.BROADLEAVES, season)
     trees = broadleaves + climate.conifers * (conifers - broadleaves)
-    return np.stack([trees, _at(GRASS, season), _at(ANNUAL, 0.3 + 0.7 * season)])
-
-
-def _at(kind: int, season: float) -> Array:
-    """Return a class's spectrum at a share of its season."""
-    return DORMANT[kind] + season * (GREEN[kind] - DORMANT[kind])
+    return np.stack([trees, reflectance(m.GRASS, season), reflectance(m.ANNUAL, 0.3 + 0.7 * season)])
 
 
 def _soils(climate: Climate, rng: np.random.Generator) -> Array:
@@ -125,10 +115,10 @@ def _soils(climate: Climate, rng: np.random.Generator) -> Array:
     bright = 0.65 + 0.55 * climate.soil
     wave = np.linspace(-1, 1, len(BANDS))
     tint = np.exp((0.05 + 0.30 * climate.red) * np.tanh(3 * (wave + 0.35)))
-    soil = DORMANT[MINERAL] * bright * tint * np.exp(0.08 * rng.standard_normal())
-    rock = DORMANT[ROCKS] * (0.75 + 0.5 * climate.soil)
-    gravel = 0.8 * DORMANT[SAND] * (0.8 + 0.4 * climate.soil)
-    return np.stack([soil, rock, gravel, 0.5 * DORMANT[URBAN] + 0.5 * soil, GREEN[LAKE] * 1.3])
+    soil = DORMANT[m.MINERAL] * bright * tint * np.exp(0.08 * rng.standard_normal())
+    rock = DORMANT[m.ROCKS] * (0.75 + 0.5 * climate.soil)
+    gravel = 0.8 * DORMANT[m.SAND] * (0.8 + 0.4 * climate.soil)
+    return np.stack([soil, rock, gravel, 0.5 * DORMANT[m.URBAN] + 0.5 * soil, m.GREEN[m.LAKE] * 1.3])
 
 
 @lru_cache

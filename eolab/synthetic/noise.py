@@ -18,7 +18,7 @@ def fractal(
     """Return a periodic random field whose power falls with frequency.
 
     Args:
-        shape: Rows and columns.
+        shape: Height and width.
         rng: Where the randomness comes from.
         exponent: Power is proportional to ``frequency ** -exponent``: 0 is white, 2 to 3 clouds and terrain.
         wavelength_px: Waves longer than this are flattened to the power at this length.
@@ -57,7 +57,7 @@ def remoteness(
     """Return a distance to a point, stretched and bent by noise: its lowest values form one ragged blob.
 
     Args:
-        shape: Rows and columns.
+        shape: Height and width.
         center: Row and column of the blob's middle.
         rng: Where the randomness comes from.
         roughness: How much the outline is bent.

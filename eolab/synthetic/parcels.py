@@ -16,7 +16,7 @@ def make_parcels(shape: tuple[int, int], rng: np.random.Generator, scale: float 
     """Return the parcel number of each pixel, from 0 without gaps.
 
     Args:
-        shape: Rows and columns.
+        shape: Height and width.
         rng: Where the randomness comes from.
         scale: Below 1 for smaller parcels, where the whole scene is small.
 

@@ -13,8 +13,8 @@ from affine import Affine
 from eolab.data.bands import available
 from eolab.synthetic import safe_xml
 from eolab.synthetic.calendar import CRS, ORIGIN, Pass
+from eolab.synthetic.materials import BANDS
 from eolab.synthetic.noise import block_mean
-from eolab.synthetic.spectra import BANDS
 from eolab.synthetic.sun import Sun
 
 Array = np.ndarray
@@ -32,7 +32,7 @@ class Picture:
     """What the sensor saw at 10 m.
 
     Attributes:
-        reflectance: float32 (band, y, x), bands as :data:`eolab.synthetic.spectra.BANDS`.
+        reflectance: float32 (band, y, x), bands as :data:`eolab.synthetic.materials.BANDS`.
         scl: Scene classification at 20 m, uint8 (y, x).
         cloud_percent: Cloud probability at 20 m in percent, uint8 (y, x).
         seen: Whether the swath covers the pixel, bool (y, x).

@@ -1,4 +1,4 @@
-"""Where the sun stands when the satellite passes."""
+"""Where the sun stands when the satellite passes, and how much of its light slopes get."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
+
+Array = np.ndarray
+
+PIXEL_M = 10.0
+_LEFT = 0.40  # share of the slope's effect on light that the correction for terrain leaves
 
 
 @dataclass(frozen=True)
@@ -43,3 +49,28 @@ def sun_at(time: datetime, longitude: float, latitude: float) -> Sun:
     north = np.cos(place) * np.sin(declination) - np.sin(place) * np.cos(declination) * np.cos(hour)
     azimuth = np.degrees(np.arctan2(east, north)) % 360
     return Sun(float(np.degrees(np.arccos(cosine))), float(azimuth))
+
+
+def slopes(height_m: Array, smooth_px: float = 0.0) -> tuple[Array, Array]:
+    """Return the slope of the ground towards south and towards east, in metres per metre.
+
+    Args:
+        height_m: Elevation in metres, (y, x), pixels of 10 m.
+        smooth_px: Standard deviation of a Gaussian that smooths it first.
+    """
+    south, east = np.gradient(gaussian_filter(height_m, smooth_px) if smooth_px else height_m, PIXEL_M)
+    return south, east
+
+
+def illumination(south: Array, east: Array, sun: Sun) -> Array:
+    """Return the cosine of the sun's angle to each slope over that to level ground, at least 0."""
+    zenith, azimuth = np.radians(sun.zenith), np.radians(sun.azimuth)
+    toward_north, toward_east = np.sin(zenith) * np.cos(azimuth), np.sin(zenith) * np.sin(azimuth)
+    normal = np.sqrt(1 + south**2 + east**2)  # the ground's normal is (-east, +south towards north, 1)
+    cosine = (np.cos(zenith) - east * toward_east + south * toward_north) / normal
+    return np.maximum(cosine / np.cos(zenith), 0).astype(np.float32)
+
+
+def shading(light: Array) -> Array:
+    """Return the factor on the reflectance that a correction for terrain leaves of :func:`illumination`."""
+    return np.clip(1 + _LEFT * (light - 1), 0.35, 1.35)

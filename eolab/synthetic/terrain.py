@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from eolab.synthetic.noise import fractal, remoteness
+from eolab.synthetic.sun import slopes
 
 Array = np.ndarray
 
-PIXEL_M = 10.0
 MARGIN_PX = 60
 BASE_M = 420.0
 RELIEF_M = 800.0
@@ -63,8 +62,7 @@ class Terrain:
 
     def gradient(self) -> tuple[Array, Array]:
         """Return the slope towards south and towards east, in metres per metre."""
-        south, east = np.gradient(gaussian_filter(self.height_m, 2.0), PIXEL_M)
-        return south, east
+        return slopes(self.height_m, smooth_px=2.0)
 
 
 def make_terrain(size: int, rng: np.random.Generator) -> Terrain:

@@ -16,9 +16,11 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.data.schemes import IGNORE, ClassScheme
@@ -32,6 +34,16 @@ GLACIERS = 335
 
 UNLABELLED = 999
 """Value of the reference maps of version 2 where there is no class."""
+
+PUBLISHED_PATCHES = 590_326
+"""Patches of version 1."""
+
+_COUNTS = pd.read_csv(Path(__file__).with_name("bigearthnet.csv"))
+PUBLISHED_BY_CODE: dict[int, int] = dict(
+    zip(_COUNTS["code"].tolist(), _COUNTS["patches"].tolist(), strict=True)
+)
+"""Patches of version 1 that hold a class, by CORINE code (report of the Jülich hackathon, after Sumbul et al.
+2019, https://doi.org/10.1109/IGARSS.2019.8900532)."""
 
 _SPELLING = {
     321: "Natural grassland",

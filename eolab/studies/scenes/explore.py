@@ -11,10 +11,9 @@ import pandas as pd
 from eolab.core.errors import DataError
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
 from eolab.data.layouts.bigearthnet_patch import BANDS, read_patch
-from eolab.data.schemes.bigearthnet import ClassSet, class_set
+from eolab.data.schemes.bigearthnet import PUBLISHED_BY_CODE, PUBLISHED_PATCHES, ClassSet, class_set
 from eolab.studies.scenes.balance import class_frequencies
 from eolab.studies.scenes.samples import PUBLISHED as TOTALS
-from eolab.synthetic.bigearthnet_classes import KINDS, PUBLISHED
 
 if TYPE_CHECKING:
     from eolab.data.catalog import DataEntry
@@ -81,9 +80,8 @@ def beside_published(patches: pd.DataFrame, classes: ClassSet) -> pd.DataFrame:
         table; NaN for a class that joins several of it, since a patch may hold two of them.
     """
     table = class_frequencies(classes.encode_all(patches["labels"], warn=False), classes.scheme)
-    images = {kind.code: kind.images for kind in KINDS}
     known = {
-        name: images.get(codes[0], np.nan) / PUBLISHED if len(codes) == 1 else np.nan
+        name: PUBLISHED_BY_CODE.get(codes[0], np.nan) / PUBLISHED_PATCHES if len(codes) == 1 else np.nan
         for name, codes in zip(classes.scheme.names, classes.members, strict=True)
     }
     return table.assign(published=table["class"].map(known))

@@ -14,7 +14,7 @@ from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.data import splits
 from eolab.data.layouts.bigearthnet_patch import BANDS, RADAR, SIZE, Resampling, read_patch
 from eolab.data.schemes import IGNORE
-from eolab.data.schemes.bigearthnet import ClassSet, class_set, indices
+from eolab.data.schemes.bigearthnet import PUBLISHED_PATCHES, ClassSet, class_set, indices
 from eolab.data.splits.labels import SEPARATOR
 from eolab.data.store import ArraySpec
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eolab.data.catalog import DataEntry
 
 PART = 64  # patches that are read, computed and written at once
-PUBLISHED = {"version 1": 590_326, "version 2": 549_488}
+PUBLISHED = {"version 1": PUBLISHED_PATCHES, "version 2": 549_488}
 """Patches of the two published data sets."""
 
 KINDS = ("official", "tile", "country", "random")

@@ -21,9 +21,9 @@ class Layer(NamedTuple):
 
     Attributes:
         pattern: How it lies, a key of :data:`PATTERNS`.
-        material: Index in :data:`eolab.synthetic.bigearthnet_materials.MATERIALS`.
-        share: Of the class's area, about.
-        size: Of the pattern in pixels.
+        material: Index of the material, a row of :mod:`eolab.synthetic.materials`.
+        share: Share of the class's area, about.
+        size: Wavelength of the pattern in pixels.
     """
 
     pattern: str
@@ -41,7 +41,7 @@ def curve(shape: Shape, rng: np.random.Generator, bend: float = 0.12) -> Array:
     """Return the distance in pixels to a line that crosses the patch.
 
     Args:
-        shape: Rows and columns.
+        shape: Height and width.
         rng: Where the randomness comes from.
         bend: How far it swings, as a share of the patch; 0 for a straight line.
     """
@@ -59,14 +59,13 @@ def curve(shape: Shape, rng: np.random.Generator, bend: float = 0.12) -> Array:
     return distance_transform_edt(line)
 
 
-def _turned(shape: Shape, rng: np.random.Generator) -> tuple[Array, Array]:
+def _rotated(shape: Shape, rng: np.random.Generator) -> tuple[Array, Array]:
     """Return the coordinates of each pixel along two perpendicular directions at a random angle."""
     angle = rng.uniform(0, np.pi)
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     offset = rng.uniform(0, 1000, 2)
-    return x * np.cos(angle) + y * np.sin(angle) + offset[0], y * np.cos(angle) - x * np.sin(angle) + offset[
-        1
-    ]
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    return along + offset[0], across + offset[1]
 
 
 def _top(field: Array, share: float) -> Array:
@@ -82,20 +81,20 @@ def _dots(shape: Shape, share: float, size: float, rng: np.random.Generator) -> 
 
 
 def _rows(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
-    along, across = _turned(shape, rng)
+    along, across = _rotated(shape, rng)
     parcels = make_parcels(shape, rng, 0.9)
-    turned = (rng.random(int(parcels.max()) + 1) < 0.4)[parcels]
-    return np.where(turned, along, across) % size < share * size
+    rotated = (rng.random(int(parcels.max()) + 1) < 0.4)[parcels]
+    return np.where(rotated, along, across) % size < share * size
 
 
 def _grid(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
-    along, across = _turned(shape, rng)
+    along, across = _rotated(shape, rng)
     width = np.sqrt(share) * size
     return (along % size < width) & (across % size < width)
 
 
 def _blocks(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
-    along, across = _turned(shape, rng)
+    along, across = _rotated(shape, rng)
     cells = rng.random((64, 64)) < min(1.0, share / 0.64)
     filled = cells[(along // size).astype(int) % 64, (across // size).astype(int) % 64]
     return filled & (along % size < 0.8 * size) & (across % size < 0.8 * size)
@@ -107,13 +106,13 @@ def _fields(shape: Shape, share: float, size: float, rng: np.random.Generator) -
 
 
 def _circles(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
-    along, across = _turned(shape, rng)
+    along, across = _rotated(shape, rng)
     distance = np.hypot(along % size - size / 2, across % size - size / 2)
     return distance < size * np.sqrt(share / np.pi)
 
 
 def _strings(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
-    along, _ = _turned(shape, rng)
+    along, _ = _rotated(shape, rng)
     bent = along + size * fractal(shape, rng, 3.0, wavelength_px=8 * size, smallest_px=2 * size)
     return bent % size < share * size
 
@@ -131,7 +130,7 @@ def _rings(shape: Shape, share: float, size: float, rng: np.random.Generator) ->
 
 
 def _runway(shape: Shape, share: float, size: float, rng: np.random.Generator) -> Array:
-    along, across = _turned(shape, rng)
+    along, across = _rotated(shape, rng)
     return (across % (size / share) < size) | (along % (3 * size / share) < size)
 
 

@@ -1,0 +1,109 @@
+"""Materials of the ground: reflectance, season and backscatter of each, read from ``tables/``.
+
+Each material has two spectra, at the height of its season ("green") and out of it ("dormant"), in the twelve
+bands of Level-2A; a season, a double logistic in the day of the year (Beck et al. 2006, Remote Sensing of
+Environment 100:321) with the share of green before and after it; and backscatter in VV and VH.
+
+All numbers were set by hand, near what samples show; none is a fit. Forest, grassland, shrub and built-up
+ground in season start from the class means of the cloud-free summer images of a Slovenian patch (eo-learn's
+TestEOPatch, Copernicus Sentinel data, Level-1C), brought to the ground by :data:`PATH` and
+:data:`TRANSMITTANCE`, which were chosen so that its forest gets the reflectance usual for dark forest.
+Cropland, bare soil and snow lie in the range of the Level-2A patches of BigEarthNet (Austria in June,
+Portugal in December, Finland in February). The seasons follow the monthly NDVI of the Slovenian patch. Rock,
+sand, mineral, water, backscatter and all materials after the first twelve are assumed. Mixing and spread
+between parcels were raised until a random forest on true labels reached 0.92 on other blocks of the twin of
+Sentinel-2 and CORINE of seed 0: that score describes the setting, not the world.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eolab.data.bands import L2A_BANDS
+
+Array = np.ndarray
+
+BANDS = L2A_BANDS
+"""B01 to B08, B8A, B09, B11, B12: the order of every spectrum."""
+
+TABLES = Path(__file__).with_name("tables")
+
+
+def read_table(name: str) -> pd.DataFrame:
+    """Read a table of :data:`TABLES` by its file name; the first column becomes the index."""
+    return pd.read_csv(TABLES / name, index_col=0, float_precision="round_trip")
+
+
+_MATERIALS, _SPECTRA, _SEASONS = (read_table(f"{name}.csv") for name in ("materials", "spectra", "seasons"))
+_BANDS = read_table("bands.csv")
+
+INDEX: dict[str, int] = {str(name): k for k, name in enumerate(_MATERIALS.index)}
+"""Row of each material, by name."""
+
+URBAN, GRASS, CEREALS, ANNUAL, MINERAL, ROCKS, SAND, BROADLEAVES, CONIFERS, SHRUB, LAKE, SNOW = range(12)
+"""The first twelve materials, in the order of :data:`eolab.data.schemes.landcover.LANDCOVER`."""
+ASPHALT, SOIL, SEA = (INDEX[name] for name in ("asphalt", "soil", "sea"))
+
+
+def _spectra(state: str) -> Array:
+    """Return the spectra of a state, which the table gives in 1/1000."""
+    rows = _SPECTRA[_SPECTRA["state"] == state].loc[list(INDEX), list(BANDS)]
+    return rows.to_numpy(np.float32) / 1000
+
+
+DORMANT: Array = _spectra("dormant")
+"""Reflectance out of season, float32 (material, band)."""
+GREEN: Array = _spectra("green")
+"""Reflectance at the height of the season, float32 (material, band)."""
+SIGMA_DB: Array = _MATERIALS[["vv_db", "vh_db"]].to_numpy(np.float32)
+"""Backscatter in VV and VH, float32 (material, 2)."""
+SNOW_HELD: Array = _MATERIALS["snow_held"].to_numpy(np.float32)
+"""Share of snow that lies on each material."""
+DRIES: Array = _MATERIALS["dries_in_summer"].to_numpy(bool)
+"""Whether each material loses its green where summers are dry."""
+SEASON: Array = _MATERIALS["season"].map(INDEX).to_numpy(np.uint8)
+"""Material of the first twelve whose season each has, uint8 (material,)."""
+SEASONS: Array = _SEASONS.loc[:, "before":"spread"].to_numpy(np.float32).T
+"""Season of the first twelve, float32 (7, material): share of green before and after it, day of the year when
+half of the rise is done, its steepness per day, the same for the fall, spread between parcels in days.
+"""
+PARTNER: Array = _SEASONS["partner"].map(INDEX).to_numpy(np.uint8)
+"""Material that most often shares a pixel with each of the first twelve (gardens, weeds, rubble)."""
+SHARED: Array = _SEASONS["shared"].to_numpy()
+"""Standard deviation of the share that the partner takes."""
+
+PATH: Array = _BANDS["path"].to_numpy(np.float32) / 1000
+"""Reflectance that a clear atmosphere adds to Level-1C, by band (assumed)."""
+TRANSMITTANCE: Array = _BANDS["transmittance"].to_numpy(np.float32)
+"""Share of the surface's reflectance that Level-1C shows, by band (assumed)."""
+CLOUD, GREY_CLOUD = (_BANDS[name].to_numpy(np.float32) for name in ("cloud", "grey_cloud"))
+"""Reflectance of two kinds of thick cloud, by band: white, darker in the short-wave infrared."""
+SHADOW: Array = _BANDS["shadow"].to_numpy(np.float32)
+"""Share of the light that is left in a full cloud shadow, by band: more where the sky is blue."""
+WETNESS: Array = _BANDS["wetness"].to_numpy(np.float32)
+"""How much moisture darkens the ground, by band, relative to B12."""
+SILT: Array = _BANDS["silt"].to_numpy(np.float32) / 1000
+"""Reflectance of silty water, by band."""
+WAVELENGTH_NM: Array = _BANDS["wavelength_nm"].to_numpy(np.float32)
+"""Central wavelength of each band."""
+SPECTRUM: Array = np.linspace(-0.5, 0.5, len(BANDS), dtype=np.float32)
+"""Place of each band between the ends of the spectrum, -0.5 to 0.5."""
+
+
+def reflectance(material: int | Array, green: float | Array) -> Array:
+    """Return the spectrum of materials at a share of green: dormant at 0, green at 1.
+
+    Args:
+        material: Index or indices.
+        green: A number, or an array that broadcasts against (..., band).
+    """
+    return DORMANT[material] + green * (GREEN - DORMANT)[material]
+
+
+def to_top_of_atmosphere(image: Array) -> Array:
+    """Return what Level-1C would show of surface reflectance (band first) on a clear day."""
+    shape = (-1,) + (1,) * (image.ndim - 1)
+    return image * TRANSMITTANCE.reshape(shape) + PATH.reshape(shape)

@@ -1,0 +1,100 @@
+"""What every writer of a twin needs: its folder, its marker, random streams, threads, rasters, refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import rasterio
+
+from eolab.core.errors import DataError, ParameterError
+from eolab.core.progress import track
+from eolab.data.catalog import TWIN_FILE
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_THREADS = 2  # NumPy, SciPy, GDAL and zlib release the GIL; memory grows by one job a thread
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """Give a folder to write in, which gets its name at the end; after a failure nothing is left.
+
+    Args:
+        folder: Must not exist.
+
+    Raises:
+        DataError: If it exists.
+    """
+    if folder.exists():
+        raise DataError(f"{folder} exists already: remove it or write the twin somewhere else.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield building
+        building.chmod(0o755)
+        building.rename(folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def mark(folder: Path, writer: str, generator: int, **facts: Any) -> None:
+    """Write the marker file of a twin: its writer with the version of it, its parameters, what it holds."""
+    marker = {"simulated": True, "writer": writer, "generator": generator, **facts}
+    (folder / TWIN_FILE).write_text(json.dumps(marker, indent=2) + "\n")
+
+
+def check_seed(seed: int) -> None:
+    """Raise a ParameterError if a seed is negative."""
+    if seed < 0:
+        raise ParameterError(f"seed {seed} is not possible: take 0 or a positive whole number.")
+
+
+def check_range(name: str, value: int, low: int, high: int, unit: str = "") -> None:
+    """Raise a ParameterError if a parameter lies outside of its range; the unit begins with a space."""
+    if not low <= value <= high:
+        raise ParameterError(f"{name} {value} is not possible: take {low:,} to {high:,}{unit}.")
+
+
+def stream(seed: int, *numbers: int) -> np.random.Generator:
+    """Return the random numbers of one part of a twin, independent of those of all other parts."""
+    return np.random.default_rng([seed, *numbers])
+
+
+def in_threads(
+    make: Callable[[Job], Result], jobs: Sequence[Job], title: str, unit: str, progress: bool
+) -> list[Result]:
+    """Return the results of a function for some jobs, in their order, with a progress bar."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        done = pool.map(make, jobs)
+        return list(track(done, title, total=len(jobs), unit=unit, progress=progress))
+
+
+def truncate(path: Path, share: float = 0.5) -> None:
+    """Cut a file short: only a share of its bytes, from the start, is left."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+
+
+def write_raster(path: Path, image: np.ndarray, **profile: Any) -> None:
+    """Write an image (y, x) or (band, y, x) with rasterio.
+
+    Args:
+        path: File to write.
+        image: Its pixels.
+        **profile: crs, transform, options, and the driver where it is not GTiff.
+    """
+    stack = image if image.ndim == 3 else image[None]
+    count, height, width = stack.shape
+    profile = {"driver": "GTiff", "dtype": stack.dtype.name, **profile}
+    with rasterio.open(path, "w", count=count, height=height, width=width, **profile) as file:
+        file.write(stack)
