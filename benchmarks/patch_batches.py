@@ -76,7 +76,7 @@ def network(width: float) -> Any:
     from eolab.training import losses
 
     model = models.build("unet", size=SIDE, bands=14, classes=2, width=width, head="mask")
-    model.compile("adam", {"mask": losses.build("0.5*focal + 0.5*iou")}, jit_compile=False)
+    model.compile("adam", {"mask": losses.build({"focal": 0.5, "iou": 0.5})}, jit_compile=False)
     return model
 
 

@@ -59,7 +59,7 @@ def keras_network(options: argparse.Namespace) -> Any:
     sizes = {"size": options.size, "bands": options.bands, "classes": options.classes}
     network = models.build("resnet50_patch", **sizes)
     how = models.compile_options("resnet50_patch")
-    network.compile("adam", losses.build_multilabel("bce"), **how)
+    network.compile("adam", losses.build("bce"), **how)
     return network
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from eolab import models, prediction
 from eolab.core.errors import DataError, ParameterError
 from eolab.models.layers import Normalize
-from eolab.prediction import engines, litert, portable, trial
+from eolab.prediction import benchmark, engines, litert, portable
 
 SIZE, BANDS, CLASSES = 32, 4, 2
 MEAN, STD = (1.0, 200.0, -3.0, 0.04), (0.5, 50.0, 0.5, 0.01)
@@ -348,5 +348,5 @@ def test_networks_of_the_study_are_portable(name, int8, tmp_path):
         assert row["skipped"] == ""
         assert row["mean_difference"] < mean_difference, quantisation
     assert rows.loc[("onnx", "float32"), "max_difference"] <= prediction.TOLERANCE["float32"]
-    auto = prediction.load(model, "auto", example=trial.example(model, 2))
+    auto = prediction.load(model, "auto", example=benchmark.example(model, 2))
     np.testing.assert_allclose(auto({"image": image}), reference(model, image), atol=1e-4)

@@ -231,7 +231,7 @@ def test_a_conversion_killed_in_between_ends_as_an_unbroken_one(simulated, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "scenes", "--set", "loss=focl"), "focal"),
+        (("run", "scenes", "--set", "schedule=cosin"), "cosine"),
         (("sweep", "scenes", "band"), "bands"),
         (("data", "check", "scenes_twn"), "scenes_twin"),
     ],

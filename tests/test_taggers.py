@@ -102,8 +102,8 @@ def test_bands_by_name_with_statistics_of_the_training_rows(store):
         ({"bands": []}, r"name some of B02, B03"),
         ({"classes": 5}, r"classes is 5, and the labels of the store have the shape \(3,\)"),
         ({"loss": "bec"}, r"'bec', which is no loss"),
-        ({"loss": losses.build_multilabel("bce"), "smoothing": 0.1}, r"options of the loss itself"),
-        ({"loss": losses.build_multilabel("bce"), "weighted": True}, r"options of the loss itself"),
+        ({"loss": losses.build("bce"), "smoothing": 0.1}, r"options of the loss itself"),
+        ({"loss": losses.build("bce"), "weighted": True}, r"options of the loss itself"),
         ({"class_weights": "balanced"}, r"weigh the classes in the loss"),
         ({"augmentation": ["mixupp"]}, r"no augmentation 'mixupp'; did you mean 'mixup'"),
     ],
@@ -252,7 +252,7 @@ def test_a_balanced_training_sees_the_balanced_rows(store, tmp_path, monkeypatch
         return pd.DataFrame()
 
     monkeypatch.setattr(training, "fit", watch)
-    weighted = losses.build_multilabel("bce", positive_weights=[1, 2, 3])
+    weighted = losses.build("bce", positive_weights=[1, 2, 3])
     fit(store, tmp_path, balanced=True, seed=3, loss=weighted, monitor="val_average_precision")
     expected = splits.balanced_rows(np.asarray(store.arrays["label"]), ROWS["train"], seed=3)
     np.testing.assert_array_equal(seen["train"].indices, expected)

@@ -8,8 +8,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from eolab import training
 from eolab.core.errors import DataError, ParameterError, RunError
-from eolab.training import recorder
-from eolab.training.feeding import ArrayBatches, Weighted, labels_of, weighted
+from eolab.training import callbacks
+from eolab.training.data import ArrayBatches, Weighted, labels_of, weighted
 
 
 @pytest.mark.slow
@@ -33,7 +33,7 @@ def test_set_up_says_what_it_runs_on_and_refuses_what_is_not_there():
     np.testing.assert_array_equal(np.array(one), np.array(keras.random.normal((3,))))
     with pytest.raises(ParameterError, match="did you mean 'bfloat16'"):
         training.set_up(5, "bfloat61")
-    if not training.setting_up.accelerator():
+    if not training.setup.accelerator():
         with pytest.raises(ParameterError, match="needs a GPU"):
             training.set_up(5, "float16")
 
@@ -173,6 +173,6 @@ def test_the_line_of_an_epoch_leaves_losses_of_single_outputs_to_the_history():
         "learning_rate": 0.1,
         "seconds": 3.2,
     }
-    said = recorder.line(row, 9, "val_mask_f1", True)
+    said = callbacks.line(row, 9, "val_mask_f1", True)
     assert said == "epoch 2/9: loss 1.5, mask_f1 0.25, val_loss 1.25, val_mask_f1 0.5 (best), 3 s"
-    assert "val_mask_loss 0.75 (best)" in recorder.line(row, 9, "val_mask_loss", True)
+    assert "val_mask_loss 0.75 (best)" in callbacks.line(row, 9, "val_mask_loss", True)

@@ -63,7 +63,7 @@ def interrupt():
 
 def fit(folder, **options):
     return example.fit_masks(
-        folder, "mask", "patch", loss={"mask": "focal + iou", "patch": "ce"}, ema=EMA, **options
+        folder, "mask", "patch", loss={"mask": {"focal": 1, "iou": 1}, "patch": "ce"}, ema=EMA, **options
     )
 
 
@@ -95,7 +95,7 @@ def test_validation_is_of_the_averages(whole):
 def test_averaging_does_not_touch_the_training(tmp_path, whole):
     steps = Steps()
     example.fit_masks(
-        tmp_path, "mask", "patch", loss={"mask": "focal + iou", "patch": "ce"}, callbacks=[steps]
+        tmp_path, "mask", "patch", loss={"mask": {"focal": 1, "iou": 1}, "patch": "ce"}, callbacks=[steps]
     )
     for ours, theirs in zip(steps.weights[-1], whole[3][-1], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)

@@ -8,7 +8,8 @@ import training_example as example
 
 from eolab import training
 from eolab.core.errors import DataError, ParameterError, RunError
-from eolab.training import feeding, losses, outputs
+from eolab.training import data as training_data
+from eolab.training import losses, outputs
 
 pytestmark = pytest.mark.slow  # trains networks
 
@@ -39,7 +40,7 @@ def expected(net, data, output, loss):
 
 
 def test_columns_are_called_by_output_and_hold_its_values(tmp_path):
-    by_output = {"mask": "0.5*focal + 0.5*iou", "patch": "ce", "fine": "lovasz"}
+    by_output = {"mask": {"focal": 0.5, "iou": 0.5}, "patch": "ce", "fine": "lovasz"}
     scores = {"mask": losses.PooledScore("f1"), "fine": [losses.PooledScore("f1"), losses.PooledScore("iou")]}
     net, history = example.fit_masks(
         tmp_path, *by_output, loss=by_output, metrics=scores, epochs=1, batch_size=24, monitor="val_mask_f1"
@@ -101,7 +102,11 @@ def test_weights_by_output_leave_out_what_label_255_leaves_out(tmp_path):
 
 
 def test_a_plain_output_takes_a_text_and_plain_labels_with_weights(tmp_path):
-    options = {"loss": "focal(gamma=1)", "metrics": [losses.PooledScore("f1", class_index=2)], "epochs": 3}
+    options = {
+        "loss": {"focal": {"gamma": 1}},
+        "metrics": [losses.PooledScore("f1", class_index=2)],
+        "epochs": 3,
+    }
     _, history = example.fit(tmp_path, **options, monitor="val_f1")
     assert {"f1", "val_f1", "loss"} <= set(history)
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
@@ -139,7 +144,9 @@ def test_impossible_parameters_are_refused(tmp_path, options, message):
 
 def test_arrays_by_output_must_have_one_length():
     with pytest.raises(DataError, match=r"one length.*'patch': 3"):
-        feeding.ArrayBatches({"image": np.zeros((4, 2))}, {"mask": np.zeros(4), "patch": np.zeros(3)}, 2)
+        training_data.ArrayBatches(
+            {"image": np.zeros((4, 2))}, {"mask": np.zeros(4), "patch": np.zeros(3)}, 2
+        )
 
 
 def test_a_checkpoint_of_another_loss_or_augmentation_is_refused(tmp_path):
@@ -152,6 +159,9 @@ def test_a_checkpoint_of_another_loss_or_augmentation_is_refused(tmp_path):
         "a": "iou(form=log, smooth=1, background=False)",
         "b": "ce()",
     }
+    assert (
+        outputs.described({"ce": 1, "iou": 0.5}) == "1*ce() + 0.5*iou(form=log, smooth=1, background=False)"
+    )
     sparse = keras.losses.SparseCategoricalCrossentropy
     assert outputs.described(sparse()) != outputs.described(sparse(from_logits=True))
 
@@ -166,9 +176,9 @@ def test_the_facts_of_the_data_name_its_functions():
         return label
 
     data = Given()
-    plain = feeding.facts(data)
+    plain = training_data.facts(data)
     data.augment, data.prepare, data.targets = Rotate(), None, partial(half, head="multi")
-    found = feeding.facts(data)
+    found = training_data.facts(data)
     assert found["augment"] == "rotate+flip"
     assert found["targets"].endswith("half(head=multi)")
     assert "prepare" not in found

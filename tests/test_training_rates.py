@@ -59,7 +59,7 @@ def test_range_test_of_a_network_with_several_outputs():
             return {"image": image}, heads.targets(label, "multi")
 
     model = models.build("unet", size=16, bands=2, classes=2, width=0.0625, levels=2, head="multi")
-    table = training.range_test(model, Patches(), 1e-4, 1e-1, 12, loss="0.5*focal + 0.5*iou")
+    table = training.range_test(model, Patches(), 1e-4, 1e-1, 12, loss={"focal": 0.5, "iou": 0.5})
     assert len(table) == 12
     assert table["smoothed"].iloc[-1] < table["smoothed"].iloc[0]
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.prediction.quietly import quiet
+from eolab.prediction.silence import quiet
 
 Inputs = Mapping[str, np.ndarray]
 Precision = Literal["float32", "bfloat16"]
@@ -63,7 +63,7 @@ class KerasEngine:
     def __init__(self, model: Any, output: str = OUTPUT) -> None:
         import keras
 
-        from eolab.training.setting_up import jit_compile
+        from eolab.training.setup import jit_compile
 
         self.model = model
         self.dtypes = input_dtypes(model)

@@ -18,7 +18,7 @@ from unittest import mock
 from eolab.core.errors import EolabError, ParameterError
 from eolab.prediction import litert
 from eolab.prediction.engines import Inputs, needed
-from eolab.prediction.quietly import quiet, reason
+from eolab.prediction.silence import quiet, reason
 
 FILES = {"onnx": "model.onnx", "openvino": "model.xml", "litert": "model.tflite"}
 PACKAGES = {"onnx": ("tf2onnx", "onnx"), "openvino": ("openvino",), "litert": ("ai_edge_litert",)}

@@ -21,7 +21,7 @@ import numpy as np
 
 from eolab.core.errors import DataError, EolabError, ParameterError, did_you_mean
 from eolab.prediction.engines import Shape, input_dtypes, inputs_of
-from eolab.prediction.quietly import quiet, reason
+from eolab.prediction.silence import quiet, reason
 from eolab.prediction.sources import keras_model
 
 Quantisation = Literal["float32", "float16", "int8"]

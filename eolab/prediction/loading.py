@@ -11,7 +11,7 @@ import numpy as np
 
 from eolab.core import files
 from eolab.core.errors import DataError, EolabError, ParameterError, did_you_mean
-from eolab.prediction import exports, trial
+from eolab.prediction import benchmark, exports
 from eolab.prediction.engines import (
     ENGINES,
     OUTPUT,
@@ -28,7 +28,7 @@ from eolab.prediction.engines import (
     input_dtypes,
 )
 from eolab.prediction.predictor import Predictor
-from eolab.prediction.quietly import reason
+from eolab.prediction.silence import reason
 from eolab.prediction.sources import resolve
 
 KNOWN = (*ENGINES, "litert", "auto")
@@ -107,7 +107,7 @@ class Loader:
     ) -> None:
         self.file, self._model, self.threads, self.precision = file, model, threads, precision
         self._example, self.batch_size, self.output = example, batch_size, output
-        self.fingerprint = exports.sha256(file) if file else trial.weights_hash(model)
+        self.fingerprint = exports.sha256(file) if file else benchmark.weights_hash(model)
 
     @property
     def model(self) -> Any:
@@ -127,7 +127,7 @@ class Loader:
     def example(self) -> dict[str, np.ndarray]:
         """A batch of plausible numbers, some of them not valid and NaN, for timing and comparing."""
         if self._example is None:
-            self._example = trial.example(self.model, self.batch_size or self._keras.batch_size)
+            self._example = benchmark.example(self.model, self.batch_size or self._keras.batch_size)
         return dict(self._example)
 
     def _predictor(self, compute: Engine, precision: str) -> Predictor:
@@ -216,12 +216,12 @@ class Loader:
     def fastest(self) -> Predictor:
         """Return the fastest predictor that agrees with Keras."""
         tried: dict[str, Predictor] = {"keras": self.predictor("keras")}
-        expected, speed = trial.timed(tried["keras"], self.example)
+        expected, speed = benchmark.timed(tried["keras"], self.example)
         timings, skipped = {"keras": speed}, {}
         for name in ENGINES[1:]:
             try:
                 tried[name] = self.predictor(name)
-                found, timings[name] = trial.timed(tried[name], self.example)
+                found, timings[name] = benchmark.timed(tried[name], self.example)
                 self._compare(found, expected, name)
             except Exception as error:  # an engine that fails is one that is not taken
                 skipped[name] = str(error)

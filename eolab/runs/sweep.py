@@ -244,6 +244,8 @@ def markdown(table: pd.DataFrame) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
     if isinstance(value, float):
         return f"{value:.10g}" if value == value else "–"  # NaN: nobody published it
     return str(value)

@@ -99,7 +99,7 @@ def fit(
     folder: str | Path,
     width: float = 1.0,
     head: str = "mask",
-    loss: str = "ce",
+    loss: str | Mapping[str, Any] = "ce",
     options: Mapping[str, Any] | None = None,
     augmentation: Sequence[str] = (),
     crop: int = 0,

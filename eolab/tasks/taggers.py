@@ -141,7 +141,7 @@ def fit(
     bands: Sequence[str] | None = None,
     radar: bool = False,
     classes: int | None = None,
-    loss: str | losses.LabelLoss = "bce",
+    loss: str | Mapping[str, Any] | losses.Loss = "bce",
     smoothing: float = 0.0,
     weighted: bool = False,
     augmentation: Sequence[str] = (),
@@ -169,10 +169,9 @@ def fit(
         bands: Names of the bands that the network reads; all by default.
         radar: Whether it reads radar images too; an architecture without that input refuses.
         classes: Number of classes K, those of the store by default.
-        loss: Text of :func:`eolab.training.losses.build_multilabel`, or a loss, for example with class
-            weights.
-        smoothing: Of the labels, where the loss is a text.
-        weighted: Whether a yes of a rare class weighs more in the loss, where the loss is a text; see
+        loss: What :func:`eolab.training.losses.build` takes, for example a name.
+        smoothing: Of the labels, where the loss is no loss object.
+        weighted: Whether a yes of a rare class weighs more in the loss, where the loss is no loss object; see
             :func:`eolab.data.splits.positive_weights`.
         augmentation: Names of :func:`eolab.training.augment.build`, applied to training patches.
         augmentation_options: Their options, for example ``{"mixup": {"alpha": 0.4}}``.
@@ -195,7 +194,7 @@ def fit(
     if "class_weights" in fit_options:
         raise ParameterError(
             "Patches with several labels have no class of their own: weigh the classes in the loss, for "
-            "example loss=losses.build_multilabel('bce', positive_weights=…)."
+            "example loss=losses.build('bce', positive_weights=…)."
         )
     chosen = select(store, rows["train"], bands)
     of_labels = _loss(loss, smoothing, store.arrays["label"][rows["train"]] if weighted else None)
@@ -276,7 +275,7 @@ def learning_rates(
     *,
     bands: Sequence[str] | None = None,
     radar: bool = False,
-    loss: str | losses.LabelLoss = "bce",
+    loss: str | Mapping[str, Any] | losses.Loss = "bce",
     batch_size: int = 32,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -382,14 +381,16 @@ def _inputs(radar: bool) -> list[str]:
     return ["image", "radar"] if radar else ["image"]
 
 
-def _loss(loss: str | losses.LabelLoss, smoothing: float = 0.0, labels: np.ndarray | None = None) -> Any:
-    """Return a loss; a text gets the smoothing, and the weights of rare classes in training labels (N, K)."""
-    if isinstance(loss, str):
+def _loss(
+    loss: str | Mapping[str, Any] | losses.Loss, smoothing: float = 0.0, labels: np.ndarray | None = None
+) -> Any:
+    """Return a loss; a name gets the smoothing, and the weights of rare classes in training labels (N, K)."""
+    if isinstance(loss, str | Mapping):
         rare = {} if labels is None else {"positive_weights": splits.positive_weights(labels)}
-        return losses.build_multilabel(loss, smoothing=smoothing, **rare)
+        return losses.build(loss, smoothing=smoothing, **rare)
     if smoothing or labels is not None:
         raise ParameterError(
-            "smoothing and weighted are options of the loss itself where a loss is given, and no text."
+            "smoothing and weighted are options of the loss itself where a loss object is given."
         )
     return loss
 

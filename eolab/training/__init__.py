@@ -8,9 +8,9 @@ In a notebook::
 """
 
 from eolab.training.averaging import assign
-from eolab.training.feeding import balanced_weights
-from eolab.training.finding_rates import range_test, suggest
+from eolab.training.data import balanced_weights
 from eolab.training.fitting import fit
-from eolab.training.setting_up import Setup, set_up
+from eolab.training.lr_finder import range_test, suggest
+from eolab.training.setup import Setup, set_up
 
 __all__ = ["Setup", "assign", "balanced_weights", "fit", "range_test", "set_up", "suggest"]

@@ -11,13 +11,13 @@ import pandas as pd
 
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.core.progress import headless
-from eolab.training import averaging, feeding, outputs, schedules
+from eolab.training import averaging, outputs, schedules
 from eolab.training.averaging import Average, assign
+from eolab.training.callbacks import HISTORY_FILE, Recorder, write_history
 from eolab.training.checkpoint import Checkpoint, Progress
 from eolab.training.compiling import compile_once
-from eolab.training.feeding import ClassWeights
-from eolab.training.recorder import HISTORY_FILE, Recorder, write_history
-from eolab.training.setting_up import jit_compile as jit_of_backend
+from eolab.training.data import ClassWeights, batches, facts, weighted
+from eolab.training.setup import jit_compile as jit_of_backend
 
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon")
 
@@ -85,7 +85,7 @@ def fit(
             are called by output, also of a single one: ``val_mask_f1``.
         patience: Epochs without a better one before training stops; None for never.
         seed: Of the order of the batches, where arrays are given.
-        jit_compile: Whether to compile by XLA; see :func:`eolab.training.setting_up.jit_compile`.
+        jit_compile: Whether to compile by XLA; see :func:`eolab.training.setup.jit_compile`.
         steps_per_execution: Batches that run in one call of the backend; a few per cent faster for small
             models on TensorFlow.
         resume: Whether to go on from a checkpoint; False starts anew.
@@ -103,8 +103,8 @@ def fit(
     folder = Path(folder)
     if epochs < 1 or (patience is not None and patience < 1):
         raise ParameterError(f"epochs and patience must be positive: got {epochs} and {patience}.")
-    train = feeding.batches(train, batch_size, seed, shuffle=True)
-    validation = feeding.batches(validation, batch_size, seed, shuffle=False)
+    train = batches(train, batch_size, seed, shuffle=True)
+    validation = batches(validation, batch_size, seed, shuffle=False)
     monitor = monitor or ("loss" if validation is None else "val_loss")
     compiled = {
         "learning_rate": learning_rate,
@@ -148,7 +148,7 @@ def fit(
     )
     if not state.finished:
         model.fit(
-            feeding.weighted(train, class_weights, outputs.classes(model)),
+            weighted(train, class_weights, outputs.classes(model)),
             validation_data=validation,
             initial_epoch=done,
             epochs=epochs,
@@ -170,7 +170,7 @@ def _facts(model: keras.Model, train: Any, class_weights: ClassWeights) -> dict[
         weights = {str(index): weight for index, weight in class_weights.items()}
     return {
         "class_weights": weights,
-        "data": feeding.facts(train),
+        "data": facts(train),
         "precision": model.dtype_policy.name,
         "model": [list(variable.shape) for variable in model.variables],
     }

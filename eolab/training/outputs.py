@@ -25,8 +25,8 @@ def names(model: keras.Model) -> list[str]:
 
 
 def classes(model: keras.Model) -> int | None:
-    """Return the number of classes K of a model; None for a dict of outputs."""
-    return None if names(model) else int(model.output_shape[-1])
+    """Return the number of classes K of a model, 2 for a single probability; None for a dict of outputs."""
+    return None if names(model) else max(int(model.output_shape[-1]), 2)
 
 
 def loss_of(model: keras.Model, loss: Any) -> Any:
@@ -34,20 +34,21 @@ def loss_of(model: keras.Model, loss: Any) -> Any:
 
     Args:
         model: The model.
-        loss: A text of :func:`eolab.training.losses.build`, a Keras loss, or either by output; None for
-            cross entropy. What is not given by output holds for every output.
+        loss: What :func:`eolab.training.losses.build` takes, or such losses by output; None for cross
+            entropy. What is not given by output holds for every output.
 
     Raises:
-        ParameterError: If the text cannot be read, or an output is not the model's.
+        ParameterError: If a loss is unknown, or an output is not the model's.
     """
     outputs = names(model)
     if loss is None:
-        loss = "ce" if outputs else keras.losses.SparseCategoricalCrossentropy()
+        several = not outputs and model.output_shape[-1] > 1
+        loss = keras.losses.SparseCategoricalCrossentropy() if several else "ce"
     if not outputs:
-        return _built(loss)
-    given = loss if isinstance(loss, Mapping) else dict.fromkeys(outputs, loss)
+        return losses.build(loss)
+    given = loss if _by_output(loss) else dict.fromkeys(outputs, loss)
     _check(given, outputs, "loss")
-    return {name: _built(part) for name, part in given.items() if part is not None}
+    return {name: losses.build(part) for name, part in given.items() if part is not None}
 
 
 def metrics_of(model: keras.Model, metrics: Any) -> Any:
@@ -62,7 +63,7 @@ def metrics_of(model: keras.Model, metrics: Any) -> Any:
     """
     outputs = names(model)
     if not outputs:
-        return metrics or [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+        return metrics or [losses.PooledAccuracy()]
     if not isinstance(metrics, Mapping):
         shared = metrics or [losses.PooledAccuracy()]
         metrics = dict.fromkeys(outputs, shared)
@@ -73,19 +74,17 @@ def metrics_of(model: keras.Model, metrics: Any) -> Any:
 
 def described(loss: Any) -> Any:
     """Return a loss as JSON values that tell it from another one; None for the default."""
-    if isinstance(loss, Mapping):
+    if _by_output(loss):
         return {str(name): described(part) for name, part in loss.items()}
-    if isinstance(loss, str):
+    if isinstance(loss, str | Mapping | losses.Loss):
         return str(losses.build(loss))
-    if isinstance(loss, losses.PixelLoss):
-        return str(loss)
     if isinstance(loss, keras.losses.Loss):
         return f"{type(loss).__name__} {json.dumps(loss.get_config(), sort_keys=True, default=str)}"
-    return None if loss is None else getattr(loss, "__name__", type(loss).__name__)
+    return loss
 
 
-def _built(loss: Any) -> Any:
-    return losses.build(loss) if isinstance(loss, str) else loss
+def _by_output(loss: Any) -> bool:
+    return isinstance(loss, Mapping) and not losses.is_sum(loss)
 
 
 def _listed(metrics: Any) -> Sequence[Any]:

@@ -1,70 +1,54 @@
-"""Losses and scores of class probabilities in which an ignore label counts nothing, for any backend.
+"""Losses by name, and scores of an epoch, in which what is not known counts nothing; for any backend.
 
-Labels are class indices (B, …) with 255 for pixels that do not count, predictions are probabilities
-(B, …, K); a patch's own probability (B, K) and a mask (B, H, W, K) alike. In a notebook::
+A loss is a name, or a weighted sum given as a mapping. In a notebook::
 
-    loss = losses.build("0.5*focal(gamma=2) + 0.5*iou")
+    loss = losses.build({"focal": {"weight": 0.5, "gamma": 2}, "iou": 0.5})
     training.fit(model, …, loss=loss, metrics=[losses.PooledScore("f1")])
 
-========== ===========================================================================================
-ce         cross entropy
-focal      focal loss: gamma, alpha (Lin et al. 2017)
-log_cosh   log cosh of probability minus truth
-iou        −ln of the soft intersection over union, or 1 minus it: form, smooth, background
-tversky    Tversky index: alpha (missed), beta (false), smooth, background (Salehi et al. 2017)
-lovasz     Lovász-softmax (Berman et al. 2018)
-boundary   cross entropy with extra weight near boundaries: extra, radius
-center     cross entropy with extra weight near the centres of regions: extra, depth
-========== ===========================================================================================
+Classes: indices (B, …) with 255 for pixels to ignore, probabilities (B, …, K), or (B, …, 1) of two classes.
 
-For several labels a sample, labels and probabilities (B, K) (:mod:`eolab.training.losses.multilabel`)::
+============== =======================================================================================
+ce             cross entropy
+focal          focal loss: gamma, alpha (Lin et al. 2017)
+log_cosh       log cosh of probability minus truth
+iou            −ln of the soft intersection over union, or 1 minus it: form, smooth, background
+tversky        Tversky index: alpha (missed), beta (false), smooth, background (Salehi et al. 2017)
+lovasz         Lovász-softmax (Berman et al. 2018)
+boundary       cross entropy with extra weight near boundaries: extra, radius
+center         cross entropy with extra weight near the centres of regions: extra, depth
+============== =======================================================================================
 
-    loss = losses.build_multilabel("asymmetric(negative=4, shift=0.05)", smoothing=0.1)
+Labels: several labels a sample, labels and probabilities (B, K), options smoothing, class_weights and
+positive_weights.
 
-========== ===========================================================================================
-bce        binary cross entropy
-focal      binary focal loss: gamma, alpha (Lin et al. 2017)
-asymmetric asymmetric loss: positive, negative, shift (Ridnik et al. 2021)
-========== ===========================================================================================
+============== =======================================================================================
+bce            binary cross entropy
+binary_focal   focal loss of each label: gamma, alpha (Lin et al. 2017)
+asymmetric     asymmetric loss: positive, negative, shift (Ridnik et al. 2021)
+============== =======================================================================================
+
+Values: float labels (B, …) with NaN for pixels to ignore, predictions (B, …) or (B, …, 1).
+
+============== =======================================================================================
+mse            mean squared error
+mae            mean absolute error
+huber          Huber loss: delta (Huber 1964)
+continuous_iou 1 minus the soft intersection over union of values from 0 up: smooth
+============== =======================================================================================
 """
 
-from eolab.training.losses.base import PixelLoss
-from eolab.training.losses.combined import WeightedSum
-from eolab.training.losses.distribution import CrossEntropy, Focal, LogCosh
-from eolab.training.losses.lovasz import Lovasz
-from eolab.training.losses.multilabel import (
-    Asymmetric,
-    BinaryCrossEntropy,
-    BinaryFocal,
-    LabelLoss,
-    build_multilabel,
-    multilabel_names,
-)
-from eolab.training.losses.reading import build, names
-from eolab.training.losses.region import IoU, Tversky
-from eolab.training.losses.scores import MeanAveragePrecision, PooledAccuracy, PooledScore
-from eolab.training.losses.weighted import Boundary, Center
+from eolab.training.losses.base import Loss
+from eolab.training.losses.registry import WeightedSum, build, is_sum, names
+from eolab.training.losses.scores import MeanAveragePrecision, PooledAccuracy, PooledScore, ValueScore
 
 __all__ = [
-    "Asymmetric",
-    "BinaryCrossEntropy",
-    "BinaryFocal",
-    "Boundary",
-    "Center",
-    "CrossEntropy",
-    "Focal",
-    "IoU",
-    "LabelLoss",
-    "LogCosh",
-    "Lovasz",
+    "Loss",
     "MeanAveragePrecision",
-    "PixelLoss",
     "PooledAccuracy",
     "PooledScore",
-    "Tversky",
+    "ValueScore",
     "WeightedSum",
     "build",
-    "build_multilabel",
-    "multilabel_names",
+    "is_sum",
     "names",
 ]

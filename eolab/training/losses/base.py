@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import keras
 from keras import ops
@@ -11,33 +12,42 @@ from keras import ops
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes import IGNORE
 
+Kind = Literal["classes", "labels", "values"]
 EPSILON = 1e-7  # probabilities are drawn in from 0 and 1 by this much before a logarithm
 
 serializable = keras.saving.register_keras_serializable(package="eolab")
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """Labels and predictions of a batch, ready for a loss.
+class Batch:
+    """Truth and predictions of a batch, ready for a loss.
 
     Attributes:
-        truth: One-hot truth, float32 (B, …, K); all 0 where a pixel does not count.
-        probability: Predicted probabilities, float32 (B, …, K); 1/K where a pixel does not count, whatever
-            was predicted there, so that not even NaN reaches loss or gradient.
-        weight: Weight of each pixel, float32 (B, …): 0 where it does not count, 1 or the sample's weight.
+        truth: True values, float32.
+        prediction: Predicted values of the same shape; a constant where the weight is 0, whatever was
+            predicted there, so that not even NaN reaches loss or gradient.
+        weight: Weight of each sample or pixel, float32: 0 where it is ignored, else 1 or its sample weight.
     """
 
     truth: Any
-    probability: Any
+    prediction: Any
     weight: Any
 
     def mean(self, values: Any) -> Any:
-        """Return the mean of values (B, …) over the pixels that count; 0 where there are none."""
+        """Return the weighted mean of values with the shape of `weight`; 0 where all weights are 0."""
         return ops.sum(self.weight * values) / ops.maximum(ops.sum(self.weight), EPSILON)
 
+
+@dataclass(frozen=True)
+class Pixels(Batch):
+    """Classes of a batch: one-hot truth (B, …, K), probabilities (B, …, K), weights (B, …).
+
+    The truth is all 0 and each probability 1/K where a pixel is ignored.
+    """
+
     def at_label(self) -> Any:
-        """Return the probability of the true class, (B, …); 0 where a pixel does not count."""
-        return ops.sum(self.truth * self.probability, axis=-1)
+        """Return the probability of the true class, (B, …); 0 where a pixel is ignored."""
+        return ops.sum(self.truth * self.prediction, axis=-1)
 
     def cross_entropy(self) -> Any:
         """Return minus the logarithm of the probability of the true class, (B, …)."""
@@ -48,62 +58,86 @@ class Pixels:
         return ops.sum(ops.expand_dims(self.weight, -1) * values, axis=tuple(range(len(self.weight.shape))))
 
 
-class PixelLoss(keras.losses.Loss):
-    """Base of the losses: labels (B, …) with an ignore label, probabilities (B, …, K), one number.
+class Loss(keras.losses.Loss):
+    """Base of all losses: one number a batch, computed in float32 whatever the precision of the predictions.
 
-    Pixels with the ignore label or with sample weight 0 change neither loss nor gradient. Computed in float32
-    whatever the precision of the predictions.
+    Each option is an argument of ``__init__`` and an attribute of that name.
 
     Args:
-        ignore: Label of the pixels that do not count.
         name: Name of the loss.
     """
 
     NAME: ClassVar[str] = ""
-    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    KIND: ClassVar[Kind] = "classes"
 
-    def __init__(self, ignore: int = IGNORE, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name or self.NAME, reduction="sum", dtype="float32")
-        self.ignore = int(ignore)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the loss of a batch.
-
-        Args:
-            y_true: Class indices, integers (B, …).
-            y_pred: Probabilities (B, …, K).
-            sample_weight: Weights (B,) or (B, …); a pixel with 2 counts as two pixels.
-        """
+        """Return the loss of a batch; a sample or pixel of weight 2 counts as two."""
         with keras.name_scope(self.name):
-            return self.of(counted(y_true, y_pred, sample_weight, self.ignore, self.NAME))
+            return self.of(self.prepare(y_true, y_pred, sample_weight))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of a batch without weights."""
         return self(y_true, y_pred)
 
-    def of(self, pixels: Pixels) -> Any:
-        """Return the loss of labelled pixels, a float32 scalar."""
+    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
+        """Return the batch that :meth:`of` takes; the same for all losses of a kind."""
         raise NotImplementedError
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """Options by name."""
-        return {name: getattr(self, name) for name in self.OPTIONS}
+    def of(self, batch: Any) -> Any:
+        """Return the loss of a prepared batch, a float32 scalar."""
+        raise NotImplementedError
+
+    @classmethod
+    def option_names(cls) -> list[str]:
+        """Return the names of the options, those of the class first, then those of its bases."""
+        names = [
+            name
+            for base in cls.__mro__
+            if issubclass(base, Loss) and "__init__" in vars(base)
+            for name, argument in inspect.signature(base).parameters.items()
+            if argument.kind is not argument.VAR_KEYWORD and name != "name"
+        ]
+        return list(dict.fromkeys(names))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        return {"name": self.name, "ignore": self.ignore, **self.options}
+        return {"name": self.name, **{name: getattr(self, name) for name in self.option_names()}}
 
     def __str__(self) -> str:
-        plain = {k: f"{v:g}" if isinstance(v, float) else v for k, v in self.options.items()}
-        options = ", ".join(f"{name}={value}" for name, value in plain.items())
-        return f"{self.NAME}({options})"  # never plain "ce": Keras would put its own loss of that name here
+        options = {name: getattr(self, name) for name in self.option_names() if name != "ignore"}
+        given = {name: value for name, value in options.items() if value is not None}
+        plain = {name: f"{value:g}" if isinstance(value, float) else value for name, value in given.items()}
+        text = ", ".join(f"{name}={value}" for name, value in plain.items())
+        return f"{self.NAME}({text})"  # never plain "ce": Keras would put its own loss of that name here
 
     __repr__ = __str__
 
 
-def counted(y_true: Any, y_pred: Any, sample_weight: Any, ignore: int, name: str = "loss") -> Pixels:
-    """Return labels and predictions ready for a loss.
+class ClassLoss(Loss):
+    """Base of the losses of classes: indices (B, …), probabilities (B, …, K), an ignore label.
+
+    One probability a pixel, (B, …, 1), is that of class 1 of two. Pixels with the ignore label or with sample
+    weight 0 change neither loss nor gradient. Sample weights are (B,) or (B, …).
+
+    Args:
+        ignore: Label of the pixels that are ignored.
+        name: Name of the loss.
+    """
+
+    def __init__(self, ignore: int = IGNORE, name: str | None = None) -> None:
+        super().__init__(name)
+        self.ignore = int(ignore)
+
+    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Pixels:
+        """Return one-hot labels and probabilities."""
+        return pixels_of(y_true, y_pred, sample_weight, self.ignore, self.NAME)
+
+
+def pixels_of(y_true: Any, y_pred: Any, sample_weight: Any, ignore: int, name: str = "loss") -> Pixels:
+    """Return one-hot labels and probabilities, weight 0 where a pixel is ignored.
 
     Raises:
         DataError: If the shapes do not fit.
@@ -111,20 +145,38 @@ def counted(y_true: Any, y_pred: Any, sample_weight: Any, ignore: int, name: str
     label, given = ops.cast(y_true, "int32"), ops.cast(y_pred, "float32")
     if len(label.shape) == len(given.shape) and label.shape[-1] == 1:
         label = ops.squeeze(label, -1)
-    if not _fit(tuple(label.shape), tuple(given.shape)[:-1]):
+    if not fit(tuple(label.shape), tuple(given.shape)[:-1]):
         raise DataError(
             f"Loss {name!r} needs class indices (B, …) and probabilities (B, …, K): "
             f"got labels {tuple(label.shape)} and predictions {tuple(given.shape)}."
         )
-    counts = label != ignore  # (B, …)
-    weight = ops.cast(counts, "float32")
-    if sample_weight is not None:
-        weight = weight * _like(ops.cast(sample_weight, "float32"), weight)
-        counts = weight > 0
+    if given.shape[-1] == 1:
+        given = ops.concatenate([1 - given, given], axis=-1)  # (B, …, 2)
+    counts, weight = weights_of(label != ignore, sample_weight)
     K = given.shape[-1]
     shown = ops.expand_dims(counts, -1)  # (B, …, 1)
     truth = ops.one_hot(ops.where(counts, label, 0), K, dtype="float32") * ops.cast(shown, "float32")
     return Pixels(truth, ops.where(shown, given, 1.0 / K), weight)
+
+
+def weights_of(known: Any, sample_weight: Any) -> tuple[Any, Any]:
+    """Return which samples or pixels count, bool, and their float32 weights, in the shape of `known`."""
+    weight = ops.cast(known, "float32")
+    if sample_weight is None:
+        return known, weight
+    given = ops.cast(sample_weight, "float32")
+    while len(given.shape) > len(weight.shape) and given.shape[-1] == 1:
+        given = ops.squeeze(given, -1)
+    while len(given.shape) < len(weight.shape):
+        given = ops.expand_dims(given, -1)
+    weight = weight * given
+    return weight > 0, weight
+
+
+def fit(label: tuple[int | None, ...], pixels: tuple[int | None, ...]) -> bool:
+    """Return whether two shapes are the same as far as they are known."""
+    pairs = zip(label, pixels, strict=False)
+    return len(label) == len(pixels) and all(a == b or None in (a, b) for a, b in pairs)
 
 
 def inside(probability: Any) -> Any:
@@ -161,18 +213,3 @@ def whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ParameterError(f"Option {name} of a loss must be a whole number from 1: got {value!r}.")
     return value
-
-
-def _fit(label: tuple[int | None, ...], pixels: tuple[int | None, ...]) -> bool:
-    """Return whether two shapes are the same as far as they are known."""
-    pairs = zip(label, pixels, strict=False)
-    return len(label) == len(pixels) and all(a == b or None in (a, b) for a, b in pairs)
-
-
-def _like(weight: Any, label: Any) -> Any:
-    """Return sample weights with as many axes as the labels."""
-    while len(weight.shape) > len(label.shape) and weight.shape[-1] == 1:
-        weight = ops.squeeze(weight, -1)
-    while len(weight.shape) < len(label.shape):
-        weight = ops.expand_dims(weight, -1)
-    return weight

@@ -6,18 +6,12 @@ from typing import Any
 
 from keras import ops
 
-from eolab.data.schemes import IGNORE
-from eolab.training.losses.base import PixelLoss, Pixels, inside, number, serializable
+from eolab.training.losses.base import ClassLoss, Pixels, inside, number, serializable
 
 
 @serializable
-class CrossEntropy(PixelLoss):
-    """Cross entropy, ``−ln p`` of the true class, mean over the pixels that count.
-
-    Args:
-        ignore: Label of the pixels that do not count.
-        name: Name of the loss.
-    """
+class CrossEntropy(ClassLoss):
+    """Cross entropy, ``−ln p`` of the true class, mean over the pixels that are not ignored."""
 
     NAME = "ce"
 
@@ -27,7 +21,7 @@ class CrossEntropy(PixelLoss):
 
 
 @serializable
-class Focal(PixelLoss):
+class Focal(ClassLoss):
     """Focal loss: cross entropy in which pixels that are already right count little.
 
     Lin, Goyal, Girshick, He & Dollár, *Focal loss for dense object detection*, 2017, equation 5, mean over
@@ -38,20 +32,16 @@ class Focal(PixelLoss):
     Args:
         gamma: How fast the weight falls with p_t, 0 or more.
         alpha: Weight of the classes that are not background, 0 to 1.
-        ignore: Label of the pixels that do not count.
-        name: Name of the loss.
+        **options: Options of the base.
 
     Raises:
         ParameterError: If an option is out of its range.
     """
 
     NAME = "focal"
-    OPTIONS = ("gamma", "alpha")
 
-    def __init__(
-        self, gamma: float = 2.0, alpha: float = 0.25, ignore: int = IGNORE, name: str | None = None
-    ) -> None:
-        super().__init__(ignore, name)
+    def __init__(self, gamma: float = 2.0, alpha: float = 0.25, **options: Any) -> None:
+        super().__init__(**options)
         self.gamma, self.alpha = number("gamma", gamma), number("alpha", alpha, high=1.0)
 
     def of(self, pixels: Pixels) -> Any:
@@ -63,20 +53,16 @@ class Focal(PixelLoss):
 
 
 @serializable
-class LogCosh(PixelLoss):
+class LogCosh(ClassLoss):
     """Logarithm of the hyperbolic cosine of probability minus one-hot truth, mean over pixels and classes.
 
     ``ln cosh x`` is x²/2 for a small error and grows like |x| for a large one, so that a wrong label pulls
     less than in a squared error. Written as ``ln(1 + 2 sinh²(x/2))``, which is exact for small errors too.
-
-    Args:
-        ignore: Label of the pixels that do not count.
-        name: Name of the loss.
     """
 
     NAME = "log_cosh"
 
     def of(self, pixels: Pixels) -> Any:
         """Return the loss of labelled pixels."""
-        error = pixels.probability - pixels.truth  # (B, …, K)
+        error = pixels.prediction - pixels.truth  # (B, …, K)
         return pixels.mean(ops.mean(ops.log1p(2 * ops.square(ops.sinh(error / 2))), axis=-1))

@@ -6,11 +6,11 @@ from typing import Any
 
 from keras import ops
 
-from eolab.training.losses.base import PixelLoss, Pixels, serializable
+from eolab.training.losses.base import ClassLoss, Pixels, serializable
 
 
 @serializable
-class Lovasz(PixelLoss):
+class Lovasz(ClassLoss):
     """Lovász-softmax loss, mean over the classes present in the batch.
 
     Berman, Rannen Triki & Blaschko, *The Lovász-softmax loss: a tractable surrogate for the optimization of
@@ -23,10 +23,6 @@ class Lovasz(PixelLoss):
     are ``F − m`` and ``F + n``. A pixel of the class adds ``1 / (F + n)``, any other
     ``(F − m) / ((F + n − 1) (F + n))``: differences in closed form, since in float32 the difference of two
     neighbouring Jaccard losses of a million pixels has hardly a digit left.
-
-    Args:
-        ignore: Label of the pixels that do not count.
-        name: Name of the loss.
     """
 
     NAME = "lovasz"
@@ -36,7 +32,7 @@ class Lovasz(PixelLoss):
         K = pixels.truth.shape[-1]
         weight = ops.reshape(pixels.weight, (1, -1))  # (1, N)
         truth = ops.transpose(ops.reshape(pixels.truth, (-1, K)))  # (K, N)
-        p = ops.transpose(ops.reshape(pixels.probability, (-1, K)))
+        p = ops.transpose(ops.reshape(pixels.prediction, (-1, K)))
         errors = truth * (1 - p) + (1 - truth) * p  # |truth − p|, with a gradient where it is 0
         order = ops.argsort(-ops.stop_gradient(errors), axis=-1)
         weight = ops.take_along_axis(ops.broadcast_to(weight, ops.shape(errors)), order, axis=-1)

@@ -1,7 +1,7 @@
 """Losses that compare regions: soft counts of right and wrong pixels, pooled over all pixels of the batch.
 
-Pooled over the batch, not per image: the scores are pooled over pixels too, and in a patch without a
-landslide a single false pixel would otherwise cost as much as a whole landslide that was missed.
+Pooled over the batch, not per image: the scores are pooled over pixels too, and in a patch without the class
+a single false pixel would otherwise cost as much as a whole region that was missed.
 """
 
 from __future__ import annotations
@@ -11,33 +11,31 @@ from typing import Any, Literal, get_args
 from keras import ops
 
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.schemes import IGNORE
-from eolab.training.losses.base import PixelLoss, Pixels, number, serializable
+from eolab.training.losses.base import ClassLoss, Pixels, number, serializable
 
 Form = Literal["log", "linear"]
 
 
-class RegionLoss(PixelLoss):
+class RegionLoss(ClassLoss):
     """Base of the losses of regions: the mean over classes of a loss of soft counts.
 
     Args:
-        smooth: Pixels added to numerator and denominator.
-        background: Whether class 0 is one of the classes.
-        ignore: Label of the pixels that do not count.
-        name: Name of the loss.
+        smooth: Pixels s added to numerator and denominator.
+        background: Whether class 0 counts as a class too.
+        **options: Options of the base.
     """
 
-    def __init__(self, smooth: float, background: bool, ignore: int, name: str | None) -> None:
-        super().__init__(ignore, name)
+    def __init__(self, smooth: float = 1.0, background: bool = False, **options: Any) -> None:
+        super().__init__(**options)
         if not isinstance(background, bool):
             raise ParameterError(f"Option background of a loss must be True or False: got {background!r}.")
         self.smooth, self.background = number("smooth", smooth, open_low=True), background
 
     def of(self, pixels: Pixels) -> Any:
         """Return the loss of labelled pixels."""
-        found = pixels.by_class(pixels.truth * pixels.probability)  # (K,)
-        missed = pixels.by_class(pixels.truth * (1 - pixels.probability))
-        false = pixels.by_class((1 - pixels.truth) * pixels.probability)
+        found = pixels.by_class(pixels.truth * pixels.prediction)  # (K,)
+        missed = pixels.by_class(pixels.truth * (1 - pixels.prediction))
+        false = pixels.by_class((1 - pixels.truth) * pixels.prediction)
         values = self.of_counts(found, missed, false)
         return ops.mean(values if self.background else values[1:])
 
@@ -58,32 +56,23 @@ class IoU(RegionLoss):
     Why −ln IoU, where some write ln(1 − IoU): that has its minimum −∞ at the perfect mask, and a gradient
     that grows without bound on the way there, while it is flat where nothing is found yet. −ln IoU falls
     to 0, and its gradient is largest where the intersection is small, as at the start of a training with two
-    per cent of landslide. The s = 1 pixel makes it finite on an empty mask: it is then ln(1 + FP / s), whose
+    per cent of the class. The s = 1 pixel makes it finite on an empty mask: it is then ln(1 + FP / s), whose
     gradient 1 / (s + FP) still pushes every false pixel down.
 
     Args:
         form: ``"log"`` or ``"linear"``.
         smooth: Pixels s added to intersection and union.
         background: Whether class 0 counts as a class too.
-        ignore: Label of the pixels that do not count.
-        name: Name of the loss.
+        **options: Options of the base.
 
     Raises:
         ParameterError: If an option is not what it may be.
     """
 
     NAME = "iou"
-    OPTIONS = ("form", "smooth", "background")
 
-    def __init__(
-        self,
-        form: Form = "log",
-        smooth: float = 1.0,
-        background: bool = False,
-        ignore: int = IGNORE,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(smooth, background, ignore, name)
+    def __init__(self, form: Form = "log", **options: Any) -> None:
+        super().__init__(**options)
         if form not in get_args(Form):
             raise ParameterError(
                 f"Form of loss 'iou' cannot be {form!r}: {did_you_mean(form, get_args(Form))}"
@@ -109,28 +98,16 @@ class Tversky(RegionLoss):
     Args:
         alpha: Weight of missed pixels.
         beta: Weight of false pixels, more than 0.
-        smooth: Pixels s added to numerator and denominator.
-        background: Whether class 0 counts as a class too.
-        ignore: Label of the pixels that do not count.
-        name: Name of the loss.
+        **options: Options of the base.
 
     Raises:
         ParameterError: If an option is not what it may be.
     """
 
     NAME = "tversky"
-    OPTIONS = ("alpha", "beta", "smooth", "background")
 
-    def __init__(
-        self,
-        alpha: float = 0.7,
-        beta: float = 0.3,
-        smooth: float = 1.0,
-        background: bool = False,
-        ignore: int = IGNORE,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(smooth, background, ignore, name)
+    def __init__(self, alpha: float = 0.7, beta: float = 0.3, **options: Any) -> None:
+        super().__init__(**options)
         self.alpha, self.beta = number("alpha", alpha), number("beta", beta, open_low=True)
 
     def of_counts(self, found: Any, missed: Any, false: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Scores of a training epoch: counts pooled over all its pixels, or over all its samples label by label."""
+"""Scores of a training epoch, pooled over all its pixels or samples."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from keras import ops
 
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.data.schemes import IGNORE
-from eolab.training.losses.base import Pixels, counted, inside, serializable, whole
+from eolab.training.losses.base import Pixels, inside, pixels_of, serializable, whole
+from eolab.training.losses.values import values_of
 
 Statistic = Literal["f1", "iou", "precision", "recall"]
+ValueStatistic = Literal["mae", "mse", "r2"]
 
 
 class _Counts(keras.metrics.Metric):
@@ -29,7 +31,7 @@ class _Counts(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch: class indices (B, …), probabilities (B, …, K), weights (B,) or (B, …)."""
-        pixels = counted(y_true, y_pred, sample_weight, self.ignore, self.name)
+        pixels = pixels_of(y_true, y_pred, sample_weight, self.ignore, self.name)
         for total, values in zip(self.sums, self.of(pixels), strict=True):
             total.assign_add(ops.sum(pixels.weight * values))
 
@@ -75,7 +77,7 @@ class PooledScore(_Counts):
     def of(self, pixels: Pixels) -> tuple[Any, ...]:
         """Return true positives, false positives and false negatives."""
         true = pixels.truth[..., self.class_index]
-        found = ops.cast(ops.argmax(pixels.probability, axis=-1) == self.class_index, "float32")
+        found = ops.cast(ops.argmax(pixels.prediction, axis=-1) == self.class_index, "float32")
         return true * found, (1 - true) * found, true * (1 - found)
 
     def result(self) -> Any:
@@ -111,7 +113,7 @@ class PooledAccuracy(_Counts):
 
     def of(self, pixels: Pixels) -> tuple[Any, ...]:
         """Return right pixels and all pixels."""
-        found = ops.one_hot(ops.argmax(pixels.probability, axis=-1), pixels.truth.shape[-1], dtype="float32")
+        found = ops.one_hot(ops.argmax(pixels.prediction, axis=-1), pixels.truth.shape[-1], dtype="float32")
         return ops.sum(pixels.truth * found, axis=-1), ops.ones_like(pixels.weight)
 
     def result(self) -> Any:
@@ -122,6 +124,59 @@ class PooledAccuracy(_Counts):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
         return {"ignore": self.ignore, "name": self.name}
+
+
+@serializable
+class ValueScore(keras.metrics.Metric):
+    """Error of predicted values over all pixels of an epoch whose label is not NaN.
+
+    ``mae`` and ``mse`` are the mean absolute and squared error; ``r2 = 1 − mse / variance of the labels`` is
+    the coefficient of determination, 0 where all labels are equal. Mean and variance are merged batch by
+    batch (Chan, Golub & LeVeque, *Updating formulae and a pairwise algorithm for computing sample variances*,
+    1979), as sums of squares would lose the digits of labels far from 0.
+
+    Args:
+        statistic: Which of them.
+        name: Name in the history; the statistic by default.
+
+    Raises:
+        ParameterError: If the statistic is unknown.
+    """
+
+    def __init__(self, statistic: ValueStatistic = "mae", name: str | None = None) -> None:
+        if statistic not in get_args(ValueStatistic):
+            raise ParameterError(
+                f"There is no value score {statistic!r}: {did_you_mean(statistic, get_args(ValueStatistic))}"
+            )
+        super().__init__(name=name or statistic, dtype="float32")
+        self.statistic = statistic
+        self.total, self.error, self.mean, self.spread = (
+            self.add_weight(name=key, initializer="zeros", dtype="float32")
+            for key in ("total", "error", "mean", "spread")
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch: labels (B, …), predictions (B, …) or (B, …, 1), weights (B,) or (B, …)."""
+        batch = values_of(y_true, y_pred, sample_weight, self.name)
+        error = ops.abs(batch.truth - batch.prediction)
+        self.error.assign_add(ops.sum(batch.weight * (error if self.statistic == "mae" else error**2)))
+        added, mean = ops.sum(batch.weight), batch.mean(batch.truth)
+        spread = ops.sum(batch.weight * ops.square(batch.truth - mean))
+        share = ops.divide_no_nan(added, self.total + added)
+        apart = mean - self.mean
+        self.spread.assign_add(spread + ops.square(apart) * self.total * share)
+        self.mean.assign_add(apart * share)
+        self.total.assign_add(added)
+
+    def result(self) -> Any:
+        """Return the score of the pixels so far; 0 where there are none."""
+        if self.statistic != "r2":
+            return ops.divide_no_nan(1 * self.error, 1 * self.total)
+        return ops.where(self.spread > 0, 1 - ops.divide_no_nan(1 * self.error, 1 * self.spread), 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {"statistic": self.statistic, "name": self.name}
 
 
 @serializable

@@ -7,19 +7,22 @@ from typing import Any
 from keras import ops
 
 from eolab.core.errors import DataError
-from eolab.data.schemes import IGNORE
-from eolab.training.losses.base import PixelLoss, Pixels, number, serializable, whole
+from eolab.training.losses.base import ClassLoss, Pixels, number, serializable, whole
 
 
-class PlaceLoss(PixelLoss):
+class PlaceLoss(ClassLoss):
     """Base: cross entropy in which each pixel weighs ``1 + extra · nearness``, nearness from 0 to 1.
 
     The sum is divided by the number of pixels, not by the sum of these weights: far from any region a pixel
     counts as in cross entropy, and on an empty mask the loss is cross entropy.
+
+    Args:
+        extra: Extra weight where the nearness is 1, in weights of an ordinary pixel.
+        **options: Options of the base.
     """
 
-    def __init__(self, extra: float, ignore: int, name: str | None) -> None:
-        super().__init__(ignore, name)
+    def __init__(self, extra: float = 4.0, **options: Any) -> None:
+        super().__init__(**options)
         self.extra = number("extra", extra)
 
     def of(self, pixels: Pixels) -> Any:
@@ -51,22 +54,17 @@ class Boundary(PlaceLoss):
     biomedical image segmentation*, 2015, equation 2, there with a Gaussian of the distance.
 
     Args:
-        extra: Extra weight on the boundary, in weights of an ordinary pixel.
         radius: Distance in pixels at which the extra weight has gone.
-        ignore: Label of the pixels that do not count.
-        name: Name of the loss.
+        **options: Options of the base.
 
     Raises:
         ParameterError: If an option is not what it may be.
     """
 
     NAME = "boundary"
-    OPTIONS = ("extra", "radius")
 
-    def __init__(
-        self, extra: float = 4.0, radius: int = 3, ignore: int = IGNORE, name: str | None = None
-    ) -> None:
-        super().__init__(extra, ignore, name)
+    def __init__(self, radius: int = 3, **options: Any) -> None:
+        super().__init__(**options)
         self.radius = whole("radius", radius)
 
     def nearness(self, pixels: Pixels) -> Any:
@@ -90,22 +88,17 @@ class Center(PlaceLoss):
     of the patch and ignored pixels do not erode: what lies there is not known.
 
     Args:
-        extra: Extra weight at a centre, in weights of an ordinary pixel.
         depth: Largest depth in pixels that is told apart; the cost grows with it.
-        ignore: Label of the pixels that do not count.
-        name: Name of the loss.
+        **options: Options of the base.
 
     Raises:
         ParameterError: If an option is not what it may be.
     """
 
     NAME = "center"
-    OPTIONS = ("extra", "depth")
 
-    def __init__(
-        self, extra: float = 4.0, depth: int = 8, ignore: int = IGNORE, name: str | None = None
-    ) -> None:
-        super().__init__(extra, ignore, name)
+    def __init__(self, depth: int = 8, **options: Any) -> None:
+        super().__init__(**options)
         self.depth = whole("depth", depth)
 
     def nearness(self, pixels: Pixels) -> Any:

@@ -9,84 +9,67 @@ only what a missed yes costs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.training.losses.base import EPSILON, inside, number, serializable
-from eolab.training.losses.reading import single
+from eolab.training.losses.base import Batch, Loss, inside, number, serializable, weights_of
 
 Weights = Sequence[float] | np.ndarray | None
 
 
-class LabelLoss(keras.losses.Loss):
-    """Base of the losses: labels 0 to 1 (B, K), probabilities (B, K), one number.
-
-    Computed in float32 whatever the precision of the predictions.
+class LabelLoss(Loss):
+    """Base of the losses of labels: labels 0 to 1 (B, K), probabilities (B, K), sample weights (B,).
 
     Args:
-        smoothing: Of the labels, 0 to 1.
+        smoothing: Label smoothing, 0 to 1.
         class_weights: Weight of each class (K,), from 0; None for 1.
         positive_weights: Weight of a yes of each class (K,), from 0; None for 1.
-        name: Name of the loss.
+        **options: Options of the base.
 
     Raises:
         ParameterError: If an option is out of its range.
     """
 
-    NAME: ClassVar[str] = ""
-    OPTIONS: ClassVar[tuple[str, ...]] = ("smoothing", "class_weights", "positive_weights")
+    KIND = "labels"
 
     def __init__(
         self,
         smoothing: float = 0.0,
         class_weights: Weights = None,
         positive_weights: Weights = None,
-        name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(name=name or self.NAME, reduction="sum", dtype="float32")
+        super().__init__(**options)
         self.smoothing = number("smoothing", smoothing, high=1.0)
         self.class_weights = _weights("class_weights", class_weights)
         self.positive_weights = _weights("positive_weights", positive_weights)
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the loss of a batch.
-
-        Args:
-            y_true: Labels, 0 to 1 (B, K).
-            y_pred: Probabilities (B, K).
-            sample_weight: Weights (B,); a sample with 2 counts as two samples.
+    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Batch:
+        """Return labels and probabilities.
 
         Raises:
             DataError: If the shapes do not fit.
         """
-        with keras.name_scope(self.name):
-            label, given = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
-            if len(label.shape) != 2 or len(given.shape) != 2 or label.shape[1] != given.shape[1]:
-                raise DataError(
-                    f"Loss {self.NAME!r} needs labels and probabilities (B, K): got labels "
-                    f"{tuple(label.shape)} and predictions {tuple(given.shape)}."
-                )
-            each = ops.mean(self.of(label, given), axis=1)  # (B,)
-            if sample_weight is None:
-                return ops.mean(each)
-            weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
-            return ops.sum(weight * each) / ops.maximum(ops.sum(weight), EPSILON)
+        label, given = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+        if len(label.shape) != 2 or len(given.shape) != 2 or label.shape[1] != given.shape[1]:
+            raise DataError(
+                f"Loss {self.NAME!r} needs labels and probabilities (B, K): got labels "
+                f"{tuple(label.shape)} and predictions {tuple(given.shape)}."
+            )
+        _, weight = weights_of(ops.ones_like(label[:, 0], dtype="bool"), sample_weight)
+        return Batch(label, given, weight)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the loss of a batch without weights."""
-        return self(y_true, y_pred)
-
-    def of(self, label: Any, probability: Any) -> Any:
-        """Return what each label costs, (B, K)."""
-        classes = int(label.shape[1])
-        truth = (1 - self.smoothing) * label + self.smoothing / 2
-        yes, no = self.costs(probability)
+    def of(self, batch: Batch) -> Any:
+        """Return the loss of a prepared batch."""
+        classes = int(batch.truth.shape[1])
+        truth = (1 - self.smoothing) * batch.truth + self.smoothing / 2
+        yes, no = self.costs(batch.prediction)
         positive = self._by_class("positive_weights", classes)
-        return self._by_class("class_weights", classes) * (positive * truth * yes + (1 - truth) * no)
+        costs = self._by_class("class_weights", classes) * (positive * truth * yes + (1 - truth) * no)
+        return batch.mean(ops.mean(costs, axis=1))
 
     def costs(self, probability: Any) -> tuple[Any, Any]:
         """Return what a probability costs where the label is yes and where it is no, (B, K) each."""
@@ -101,22 +84,6 @@ class LabelLoss(keras.losses.Loss):
                 f"Loss {self.NAME!r} has {len(given)} {name} for {classes} classes: give one each."
             )
         return ops.convert_to_tensor(given, "float32")
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Options by name."""
-        return {name: getattr(self, name) for name in self.OPTIONS}
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {"name": self.name, **self.options}
-
-    def __str__(self) -> str:
-        told = {k: v for k, v in self.options.items() if v is not None}
-        plain = {k: f"{v:g}" if isinstance(v, float) else v for k, v in told.items()}
-        return f"{self.NAME}({', '.join(f'{name}={value}' for name, value in plain.items())})"
-
-    __repr__ = __str__
 
 
 @serializable
@@ -141,25 +108,13 @@ class BinaryFocal(LabelLoss):
     Args:
         gamma: How fast what is already right loses weight, 0 or more.
         alpha: Weight of a yes, 0 to 1.
-        smoothing: As in the base, like the others.
-        class_weights: Weight of each class.
-        positive_weights: Weight of a yes of each class.
-        name: Name of the loss.
+        **options: Options of the base.
     """
 
-    NAME = "focal"
-    OPTIONS = ("gamma", "alpha", *LabelLoss.OPTIONS)
+    NAME = "binary_focal"
 
-    def __init__(
-        self,
-        gamma: float = 2.0,
-        alpha: float = 0.25,
-        smoothing: float = 0.0,
-        class_weights: Weights = None,
-        positive_weights: Weights = None,
-        name: str | None = None,
-    ) -> None:
-        super().__init__(smoothing, class_weights, positive_weights, name)
+    def __init__(self, gamma: float = 2.0, alpha: float = 0.25, **options: Any) -> None:
+        super().__init__(**options)
         self.gamma, self.alpha = number("gamma", gamma), number("alpha", alpha, high=1.0)
 
     def costs(self, probability: Any) -> tuple[Any, Any]:
@@ -182,26 +137,15 @@ class Asymmetric(LabelLoss):
         positive: γ⁺, 0 or more.
         negative: γ⁻, 0 or more.
         shift: m, from 0 to 0.99.
-        smoothing: As in the base, like the others.
-        class_weights: Weight of each class.
-        positive_weights: Weight of a yes of each class.
-        name: Name of the loss.
+        **options: Options of the base.
     """
 
     NAME = "asymmetric"
-    OPTIONS = ("positive", "negative", "shift", *LabelLoss.OPTIONS)
 
     def __init__(
-        self,
-        positive: float = 0.0,
-        negative: float = 4.0,
-        shift: float = 0.05,
-        smoothing: float = 0.0,
-        class_weights: Weights = None,
-        positive_weights: Weights = None,
-        name: str | None = None,
+        self, positive: float = 0.0, negative: float = 4.0, shift: float = 0.05, **options: Any
     ) -> None:
-        super().__init__(smoothing, class_weights, positive_weights, name)
+        super().__init__(**options)
         self.positive, self.negative = number("positive", positive), number("negative", negative)
         self.shift = number("shift", shift, high=0.99)
 
@@ -211,30 +155,6 @@ class Asymmetric(LabelLoss):
         q = inside(ops.relu(probability - self.shift))  # after the shift: x^γ has no slope at 0 for γ < 1
         yes = -ops.power(1 - p, self.positive) * ops.log(p)
         return yes, -ops.power(q, self.negative) * ops.log(1 - q)
-
-
-LOSSES: dict[str, type[LabelLoss]] = {
-    loss.NAME: loss for loss in (BinaryCrossEntropy, BinaryFocal, Asymmetric)
-}
-
-
-def multilabel_names() -> list[str]:
-    """Return the names of the losses of several labels a sample."""
-    return list(LOSSES)
-
-
-def build_multilabel(text: str, **options: Any) -> LabelLoss:
-    """Return a loss of several labels a sample from its name, perhaps with options in brackets.
-
-    Args:
-        text: One of :func:`multilabel_names`, for example ``"asymmetric(negative=4, shift=0.05)"``.
-        **options: Further options of the loss; those in the text go first.
-
-    Raises:
-        ParameterError: If the text cannot be read, or an option is unknown or out of its range.
-    """
-    name, given = single(text, {name: loss.OPTIONS for name, loss in LOSSES.items()}, options)
-    return LOSSES[name](**given)
 
 
 def _weights(name: str, values: Weights) -> list[float] | None:
