@@ -339,6 +339,19 @@ def test_a_pixel_of_weight_two_counts_as_two_and_shape_does_not_matter(loss):
     assert per_sample == pytest.approx(value(loss, label[:400], p[:400]), rel=1e-5)
 
 
+@pytest.mark.parametrize("loss", EVERY)
+def test_one_probability_is_that_of_class_one_of_two(loss):
+    label, p = example()
+    found, slope = gradient(loss, label, p[..., 1:])
+    expected, slopes = gradient(loss, label, p)
+    assert found == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(slope[..., 0], slopes[..., 1] - slopes[..., 0], rtol=1e-4, atol=1e-7)
+    hidden = np.where(label == IGNORE, np.nan, p[..., 1])[..., None]
+    again, slope_again = gradient(loss, label[..., None], hidden)
+    assert again == found
+    np.testing.assert_array_equal(slope, slope_again)
+
+
 @pytest.mark.parametrize("loss", losses.names("classes"))
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_low_precision_is_computed_in_float32(loss, dtype):
@@ -452,7 +465,7 @@ def test_pooled_scores_are_those_of_all_pixels_at_once(class_index):
     for seed in range(3):
         label, p = example(seed=seed)
         for score in (*scores.values(), accuracy):
-            score.update_state(label, p)
+            score.update_state(label, p if seed else p[..., 1:])  # one probability is that of class 1
         labels.append(label[label != IGNORE])
         predictions.append(p.argmax(-1)[label != IGNORE])
     truth, prediction = np.concatenate(labels), np.concatenate(predictions)

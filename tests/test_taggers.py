@@ -101,7 +101,7 @@ def test_bands_by_name_with_statistics_of_the_training_rows(store):
         ({"bands": ["B02", "B02"]}, r"each once"),
         ({"bands": []}, r"name some of B02, B03"),
         ({"classes": 5}, r"classes is 5, and the labels of the store have the shape \(3,\)"),
-        ({"loss": "bec"}, r"'bec', which is no loss"),
+        ({"loss": "bec"}, r"no loss 'bec'"),
         ({"loss": losses.build("bce"), "smoothing": 0.1}, r"options of the loss itself"),
         ({"loss": losses.build("bce"), "weighted": True}, r"options of the loss itself"),
         ({"class_weights": "balanced"}, r"weigh the classes in the loss"),
