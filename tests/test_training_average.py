@@ -145,7 +145,10 @@ def test_outputs_and_averages_on_another_backend(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     here = Path(__file__).parent
-    files = [str(here / name) for name in ("test_training_outputs.py", "test_training_average.py")]
+    files = [
+        str(here / name)
+        for name in ("test_training_outputs.py", "test_training_average.py", "test_training_freeze.py")
+    ]
     command = [
         sys.executable,
         "-m",

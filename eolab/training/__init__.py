@@ -7,10 +7,11 @@ In a notebook::
     history = training.fit(model, train, validation, folder=run.folder, epochs=30, patience=5)
 """
 
+from eolab.training.arguments import options
 from eolab.training.averaging import assign
 from eolab.training.data import balanced_weights
 from eolab.training.fitting import fit
 from eolab.training.lr_finder import range_test, suggest
 from eolab.training.setup import Setup, set_up
 
-__all__ = ["Setup", "assign", "balanced_weights", "fit", "range_test", "set_up", "suggest"]
+__all__ = ["Setup", "assign", "balanced_weights", "fit", "options", "range_test", "set_up", "suggest"]

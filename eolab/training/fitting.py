@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,12 +12,13 @@ import pandas as pd
 
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.core.progress import headless
-from eolab.training import averaging, outputs, schedules
+from eolab.training import averaging, freezing, outputs, schedules
 from eolab.training.averaging import Average, assign
 from eolab.training.callbacks import HISTORY_FILE, Recorder, write_history
 from eolab.training.checkpoint import Checkpoint, Progress
 from eolab.training.compiling import compile_once
 from eolab.training.data import ClassWeights, batches, facts, weighted
+from eolab.training.freezing import Freeze, Thaw
 from eolab.training.setup import jit_compile as jit_of_backend
 
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon")
@@ -37,6 +39,8 @@ def fit(
     optimizer_options: Mapping[str, Any] | None = None,
     clipnorm: float | None = None,
     ema: float | None = None,
+    freeze: Freeze = None,
+    thaw: Thaw = None,
     loss: Any = None,
     metrics: list[Any] | Mapping[str, Any] | None = None,
     class_weights: ClassWeights = None,
@@ -68,16 +72,19 @@ def fit(
         learning_rate: Highest learning rate.
         schedule: One of :func:`eolab.training.schedules.names`.
         schedule_options: See :func:`eolab.training.schedules.build`.
-        optimizer: Keras's name of the optimizer.
+        optimizer: Name of the optimizer in Keras.
         optimizer_options: Its arguments, such as ``{"weight_decay": 0.01}``.
         clipnorm: Longest gradient of a weight; None for no limit.
         ema: Momentum of an exponential moving average of the weights over the steps; None for none. It is a
             mean of about the last 1 / (1 − ema) steps, which must be few beside those of the training.
             Validation, the best epoch and the final weights are then those of the averages; ``loss`` is of
             the trained weights.
-        loss: Loss of labels and probabilities: a text such as ``"0.5*focal + 0.5*iou"``
-            (:func:`eolab.training.losses.build`), a Keras loss, or either by output; cross entropy by
-            default.
+        freeze: Layers that do not learn: names such as ``"encoder"``, or a number of layers from the input;
+            see :func:`eolab.training.freezing.phases`.
+        thaw: Layers that learn from an epoch on, such as ``{5: "encoder_stage4", 8: "*"}``. There a new
+            optimizer starts, while the schedule of the learning rate goes on.
+        loss: Loss of labels and predictions: what :func:`eolab.training.losses.build` takes, such as
+            ``{"focal": 0.5, "iou": 0.5}``, or such losses by output; cross entropy by default.
         metrics: Keras metrics, weighted by sample, as a list or as lists by output; accuracy by default.
         class_weights: ``"balanced"``, a weight by class index, or None; None for a dict of outputs.
         monitor: Column of the history that decides which epoch is best: the lowest of a loss, the highest of
@@ -114,27 +121,15 @@ def fit(
         "ema": averaging.checked(ema),
     }
     stopping = {"epochs": epochs, "monitor": monitor, "patience": patience}
-    settings = compiled | stopping | _facts(model, train, class_weights)
+    frozen = {"freeze": freezing.described(freeze, thaw)}
+    settings = compiled | stopping | frozen | _facts(model, train, class_weights)
+    parts = freezing.phases(model, epochs, freeze, thaw)
     variables = list(model.variables)
     rate = schedules.build(schedule, learning_rate, train.num_batches, epochs, **(schedule_options or {}))
-    trained = [variable.path for variable in model.trainable_variables]
-    key = [compiled, train.num_batches, epochs, metrics, jit_compile, steps_per_execution, trained]
-    compile_once(
-        model,
-        train,
-        key,
-        lambda: {
-            "optimizer": _optimizer(optimizer, rate, clipnorm, ema, optimizer_options or {}),
-            "loss": outputs.loss_of(model, loss),
-            "weighted_metrics": outputs.metrics_of(model, metrics),
-            "jit_compile": jit_of_backend(jit_compile),
-            "steps_per_execution": steps_per_execution,
-        },
-    )
     checkpoint = Checkpoint(folder / "checkpoint")
     if not resume:
         checkpoint.clear()
-    state = _restore(checkpoint, settings, model, variables)
+    state, saved = _restored(checkpoint, settings, variables)
     done = len(state.history)
     average = Average() if ema else None
     recorder = Recorder(
@@ -146,16 +141,37 @@ def fit(
         lines=progress and headless(),
         average=average,
     )
-    if not state.finished:
-        model.fit(
-            weighted(train, class_weights, outputs.classes(model)),
-            validation_data=validation,
-            initial_epoch=done,
-            epochs=epochs,
-            verbose=1 if progress and not headless() else 0,
-            callbacks=[*([average] if average else []), *(callbacks or []), recorder],
-            shuffle=False,
-        )
+
+    def arguments(start: int) -> dict[str, Any]:
+        """Return the arguments of ``model.compile`` for a training that begins at an epoch."""
+        shifted = schedules.shifted(rate, start * train.num_batches)
+        return {
+            "optimizer": _optimizer(optimizer, shifted, clipnorm, ema, optimizer_options or {}),
+            "loss": outputs.loss_of(model, loss),
+            "weighted_metrics": outputs.metrics_of(model, metrics),
+            "jit_compile": jit_of_backend(jit_compile),
+            "steps_per_execution": steps_per_execution,
+        }
+
+    key = [compiled, train.num_batches, epochs, metrics, jit_compile, steps_per_execution]
+    for part in [part for part in parts if part.end > done] or parts[-1:]:
+        with part.frozen():
+            trained = [variable.path for variable in model.trainable_variables]
+            compile_once(model, train, [*key, trained, part.start], partial(arguments, part.start))
+            if part.start < done:
+                assign(model.optimizer.variables, saved)
+            if not state.finished:
+                model.fit(
+                    weighted(train, class_weights, outputs.classes(model)),
+                    validation_data=validation,
+                    initial_epoch=len(state.history),
+                    epochs=part.end,
+                    verbose=1 if progress and not headless() else 0,
+                    callbacks=[*([average] if average else []), *(callbacks or []), recorder],
+                    shuffle=False,
+                )
+        if state.finished:
+            break
     write_history(folder / HISTORY_FILE, state)
     assign(variables, checkpoint.best(state))
     history = pd.DataFrame(state.history)
@@ -194,14 +210,13 @@ def _optimizer(
         raise ParameterError(f"Optimizer {name!r} does not take {dict(options)}: {error}") from None
 
 
-def _restore(
-    checkpoint: Checkpoint, settings: dict[str, Any], model: keras.Model, variables: list
-) -> Progress:
-    """Put the state of a checkpoint into model and optimizer; return how far it is."""
+def _restored(
+    checkpoint: Checkpoint, settings: dict[str, Any], variables: list
+) -> tuple[Progress, list[Any]]:
+    """Give the model's variables their values of a checkpoint; return how far it is, and the optimizer's."""
     found = checkpoint.load(settings)
     if found is None:
-        return Progress(settings)
+        return Progress(settings), []
     progress, arrays = found
     assign(variables, arrays["model"])
-    assign(model.optimizer.variables, arrays["optimizer"])
-    return progress
+    return progress, arrays["optimizer"]

@@ -65,6 +65,38 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         return {name: getattr(self, name) for name in names}
 
 
+@keras.saving.register_keras_serializable(package="eolab")
+class Shifted(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that begins after some of its steps.
+
+    Args:
+        schedule: The schedule.
+        steps: Steps that are left out.
+    """
+
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, steps: int) -> None:
+        self.schedule, self.steps = schedule, steps
+
+    def __call__(self, step: Any) -> Any:
+        """Return the learning rate of a step, counted from 0."""
+        return self.schedule(step + self.steps)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {"schedule": keras.saving.serialize_keras_object(self.schedule), "steps": self.steps}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Shifted:
+        """Return the schedule of saved arguments."""
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["steps"])
+
+
+def shifted(rate: Any, steps: int) -> Any:
+    """Return a learning rate, number or schedule, from a step on."""
+    schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
+    return Shifted(rate, steps) if schedule and steps else rate
+
+
 def _half_cosine(first: float, last: float, share: Any) -> Any:
     """Go from `first` to `last` along half a cosine while `share` goes from 0 to 1."""
     share = ops.clip(share, 0.0, 1.0)
