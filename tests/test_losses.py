@@ -188,7 +188,7 @@ REFERENCES = [
 
 
 def value(loss, label, p, weight=None):
-    return float(losses.build(loss)(label, np.asarray(p, "float32"), weight))
+    return gradient(loss, label, p, weight)[0]
 
 
 def gradient(loss, label, p, weight=None):
@@ -208,9 +208,7 @@ def gradient_of(loss, label, p, weight=None):
             found = loss(label, given, weight)
         return float(found), tape.gradient(found, given).numpy()
     if backend == "jax":
-        import jax
-
-        found, slope = jax.value_and_grad(lambda given: loss(label, given, weight))(p)
+        found, slope = compiled(f"{loss} {getattr(loss, 'ignore', None)}", loss)(p, label, weight)
         return float(found), np.asarray(slope)
     import torch
 
@@ -218,6 +216,18 @@ def gradient_of(loss, label, p, weight=None):
     found = loss(label, given, weight)
     found.backward()
     return float(found), given.grad.numpy()
+
+
+_compiled = {}
+
+
+def compiled(key, loss):
+    """Return value and gradient of a loss on JAX, compiled once for all tests, not operation by operation."""
+    import jax
+
+    if key not in _compiled:
+        _compiled[key] = jax.jit(jax.value_and_grad(lambda p, label, weight: loss(label, p, weight)))
+    return _compiled[key]
 
 
 # === Values and gradients ===
@@ -491,7 +501,8 @@ def test_a_score_that_cannot_be_is_refused():
 def test_all_of_this_holds_on_another_backend(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", __file__]
+    files = sorted(str(file) for file in Path(__file__).parent.glob("test_losses*.py"))
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *files]
     environment = os.environ | {"KERAS_BACKEND": backend, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     done = subprocess.run(
         command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False

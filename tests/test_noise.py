@@ -1,6 +1,9 @@
-"""Start-up messages of C++ libraries stay out of reports and terminals."""
+"""Start-up messages of C++ libraries and warnings to developers stay out of reports and terminals."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 
@@ -25,3 +28,31 @@ def test_library_messages_are_noise(line):
 )
 def test_own_lines_are_not(line):
     assert not NOISE.match(line)
+
+
+def test_a_filter_that_threads_left_behind_shows_no_deprecation_of_a_library(tmp_path):
+    """A report had 462 lines of them: pandas shows them for a moment, another thread kept its filter."""
+    (tmp_path / "library.py").write_text("import warnings\nwarnings.warn('old', DeprecationWarning)\n")
+    script = """
+import warnings
+from eolab.runs import noise
+
+noise.hide_deprecations()
+noise.hide_deprecations()
+one, other = warnings.catch_warnings(), warnings.catch_warnings()
+one.__enter__()
+warnings.simplefilter("always", DeprecationWarning)
+other.__enter__()
+one.__exit__(None, None, None)
+other.__exit__(None, None, None)  # the filter of that moment is there to stay
+assert ("always", None, DeprecationWarning, None, 0) in warnings.filters
+import library
+warnings.warn_explicit("of a cell", DeprecationWarning, "ipykernel_1/2.py", 3)
+warnings.warn("to be heeded")
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "Warning:" in line]
+    assert len(said) == 2
+    assert "of a cell" in said[0]
+    assert "to be heeded" in said[1]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace
 from eolab.core.errors import ParameterError, RunError, did_you_mean
-from eolab.runs import captions, display, environment, folders, history, parameters, provenance, study, yamls
+from eolab.runs import captions, display, environment, folders, history, noise, parameters, provenance
+from eolab.runs import study, yamls
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -215,6 +216,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
         ParameterError: If a parameter has a changed type or a value outside its choices.
         RunError: If the runner runs another notebook than ``notebook`` says.
     """
+    noise.hide_deprecations()
     study_name, name = folders.split(notebook)
     path = workspace.notebooks() / study_name / f"{name}.ipynb"
     declared = parameters.read(path)
