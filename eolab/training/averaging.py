@@ -1,4 +1,4 @@
-"""Averaged weights: in the model while it is validated and judged; the trained ones are while it learns."""
+"""Swap exponential moving averages of the weights in for validation and checkpointing."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ class Average(keras.callbacks.Callback):
 
     def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Put the trained weights back, bit by bit as they were."""
+        assign(self.model.trainable_variables, self._trained)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Keep the trained weights."""
+        self._trained = values_of(self.model.trainable_variables, self.model)
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Put the trained weights back, as Keras ends a training with the averages in the model."""
         assign(self.model.trainable_variables, self._trained)
 
     @contextmanager
