@@ -237,7 +237,7 @@ def test_importing_the_catalogue_loads_no_heavy_library():
 
 
 def test_readers_never_import_keras():
-    modules = ", ".join(f"eolab.data.layouts.{layout.module}" for layout in LAYOUTS.values())
+    modules = ", ".join(layout.module for layout in LAYOUTS.values())
     heavy = "'keras', 'tensorflow', 'torch', 'jax'"
     code = f"import sys, {modules}; print([m for m in ({heavy}) if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -273,3 +273,26 @@ def test_like_reasons_are_counted_together():
         "names no file for …",
         "has no B8A, expected …",
     }
+
+
+def test_a_module_of_ones_own_reads_and_writes_a_layout(tmp_path, monkeypatch):
+    """A study from outside brings its reader and its twin as modules."""
+    (tmp_path / "my_ponds.py").write_text(
+        "import xarray as xr\n"
+        "VERSION = 2\n"
+        "def open_layout(path, **options): return xr.Dataset(attrs={'read': path.name})\n"
+        "def write(folder, progress=True, depth=1):\n"
+        "    from eolab.synthetic.writing import mark\n"
+        "    folder.mkdir(parents=True)\n"
+        "    mark(folder, 'my_ponds', VERSION, depth=depth)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "data_catalog.yaml"
+    entry = "  uri: ponds\n  layout: my_ponds\n  twin: {writer: my_ponds, depth: 3}\n"
+    file.write_text(f"ponds:\n{entry}")
+    found = catalog.load(file)["ponds"]
+    assert found.ensure().open().attrs["read"] == "ponds"
+    assert found.simulated
+    file.write_text(f"ponds:\n{entry.replace('layout: my_ponds', 'layout: my_pond')}")
+    with pytest.raises(CatalogError, match=r"unknown layout 'my_pond'.*name of a module"):
+        catalog.load(file)

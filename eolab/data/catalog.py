@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from eolab.core import workspace
-from eolab.core.errors import CatalogError, DataError, did_you_mean
-from eolab.data.layouts import LAYOUTS
+from eolab.core.errors import CatalogError, DataError, ParameterError, did_you_mean
+from eolab.data import layouts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ class DataEntry:
     Attributes:
         name: Its name in the catalogue.
         uri: Where it lives, as written: ``${VAR}`` is not resolved yet.
-        layout: Name of its published layout, a key of :data:`eolab.data.layouts.LAYOUTS`.
+        layout: Name of its published layout, see :func:`eolab.data.layouts.find`.
         file: The catalogue that names it.
         root: Folder that a relative uri starts from.
         description: One sentence for people.
@@ -161,7 +161,7 @@ class DataEntry:
         Raises:
             DataError: If the data are missing or not what the layout promises.
         """
-        dataset = LAYOUTS[self.layout].open(self._existing(), **options)
+        dataset = layouts.find(self.layout).open(self._existing(), **options)
         return dataset.assign_attrs({"data_set": self.name, **self.origin, "simulated": int(self.simulated)})
 
     def check(self, progress: bool = True) -> CheckReport:
@@ -170,7 +170,7 @@ class DataEntry:
         Raises:
             DataError: If the data are missing.
         """
-        return CheckReport(LAYOUTS[self.layout].check(self._existing(), progress=progress))
+        return CheckReport(layouts.find(self.layout).check(self._existing(), progress=progress))
 
     def make(self, progress: bool = True) -> Path:
         """Write the twin, unless one with the same parameters is there.
@@ -202,7 +202,13 @@ class DataEntry:
 
     def _writer(self) -> Any:
         """The module that writes the twin; its ``VERSION`` changes with what it writes."""
-        return importlib.import_module(f"eolab.synthetic.{self.twin['writer']}")
+        writer = self.twin["writer"]
+        try:
+            return importlib.import_module(f"eolab.synthetic.{writer}")
+        except ModuleNotFoundError as error:
+            if error.name != f"eolab.synthetic.{writer}":
+                raise
+            return importlib.import_module(writer)
 
     def ensure(self, progress: bool = True) -> DataEntry:
         """Make the twin where it is missing or out of date; for real data, say where to get it.
@@ -305,9 +311,10 @@ def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
     for key in ("uri", "layout"):
         if not isinstance(entry.get(key), str):
             raise CatalogError(f"{where} has no {key}: add one, as text.")
-    if entry["layout"] not in LAYOUTS:
-        hint = did_you_mean(entry["layout"], LAYOUTS)
-        raise CatalogError(f"{where} has the unknown layout {entry['layout']!r}; {hint}")
+    try:
+        layouts.find(entry["layout"])
+    except ParameterError as error:
+        raise CatalogError(f"{where} has the {error}") from None
     if "$" in _VARIABLE.sub("", entry["uri"]):
         raise CatalogError(
             f"{where} has the uri {entry['uri']!r}: variables are written ${{VAR}} or ${{VAR:-default}}."
@@ -315,7 +322,8 @@ def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
     entry["metadata"] = _mapping(entry.get("metadata", {}), f"Block 'metadata' of {where}", METADATA_KEYS)
     entry["twin"] = _mapping(entry.get("twin", {}), f"Block 'twin' of {where}")
     if entry["twin"] and not re.fullmatch(r"[a-z][a-z0-9_]*", str(entry["twin"].get("writer", ""))):
-        raise CatalogError(f"Block 'twin' of {where} has no writer: name a module of eolab.synthetic.")
+        raise CatalogError(f"Block 'twin' of {where} has no writer: name a module of eolab.synthetic, or "
+            "one of your own.")
     return DataEntry(name=name, file=file, root=root, **entry)
 
 

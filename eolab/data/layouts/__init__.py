@@ -1,11 +1,18 @@
-"""Layouts: one reader a published layout, imported when a data set of that layout is opened."""
+"""Layouts: one reader a published layout, imported when a data set of that layout is opened.
+
+A study of one's own brings its reader as a module: an entry of the catalogue names it as its layout.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from eolab.core.errors import ParameterError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +28,7 @@ class Layout:
 
     Attributes:
         name: Name of the layout in the catalogue.
-        module: Module of this package that reads it.
+        module: Module that reads it.
         title: What the layout is, for people.
     """
 
@@ -31,23 +38,45 @@ class Layout:
 
     def open(self, path: Path, **options: Any) -> xr.Dataset:
         """Open a data set of this layout; the options are those of its reader."""
-        return importlib.import_module(f"{__name__}.{self.module}").open_layout(path, **options)
+        return importlib.import_module(self.module).open_layout(path, **options)
 
     def check(self, path: Path, progress: bool = True) -> pd.DataFrame:
         """Read every file of a data set; return a table with columns file, status (ok, rejected), reason."""
-        return importlib.import_module(f"{__name__}.{self.module}").check_layout(path, progress=progress)
+        return importlib.import_module(self.module).check_layout(path, progress=progress)
 
 
 LAYOUTS: dict[str, Layout] = {
-    layout.name: layout
-    for layout in (
-        Layout("sentinel2_safe", "sentinel2", "Sentinel-2 products in SAFE format"),
-        Layout("corine_raster", "corine", "CORINE Land Cover, 100 m raster"),
-        Layout("eolearn_patch", "eolearn", "eo-learn patch with a Sentinel-2 series"),
-        Layout("landslide4sense", "landslide4sense", "Landslide4Sense, patches with landslide masks"),
-        Layout("sen12flood", "sen12flood", "SEN12-FLOOD, series of Sentinel-1 and Sentinel-2 images"),
-        Layout("bigearthnet_v1", "bigearthnet_v1", "BigEarthNet, version 1: patches with 43 classes"),
-        Layout("bigearthnet_v2", "bigearthnet_v2", "BigEarthNet, version 2: patches with 19 classes"),
-        Layout("sentinel2_corine", "sentinel2_corine", "Sentinel-2 products with a CORINE map"),
+    name: Layout(name, f"{__name__}.{module}", title)
+    for name, module, title in (
+        ("sentinel2_safe", "sentinel2", "Sentinel-2 products in SAFE format"),
+        ("corine_raster", "corine", "CORINE Land Cover, 100 m raster"),
+        ("eolearn_patch", "eolearn", "eo-learn patch with a Sentinel-2 series"),
+        ("landslide4sense", "landslide4sense", "Landslide4Sense, patches with landslide masks"),
+        ("sen12flood", "sen12flood", "SEN12-FLOOD, series of Sentinel-1 and Sentinel-2 images"),
+        ("bigearthnet_v1", "bigearthnet_v1", "BigEarthNet, version 1: patches with 43 classes"),
+        ("bigearthnet_v2", "bigearthnet_v2", "BigEarthNet, version 2: patches with 19 classes"),
+        ("sentinel2_corine", "sentinel2_corine", "Sentinel-2 products with a CORINE map"),
     )
 }
+
+
+def find(name: str) -> Layout:
+    """Return a layout by its name: one of :data:`LAYOUTS`, or a module that can be imported.
+
+    Raises:
+        ParameterError: If there is neither.
+    """
+    if name in LAYOUTS:
+        return LAYOUTS[name]
+    if re.fullmatch(r"[A-Za-z_][\w.]*", name) and _importable(name):
+        return Layout(name, name, f"Layout that the module {name} reads")
+    raise ParameterError(
+        f"unknown layout {name!r}; {did_you_mean(name, LAYOUTS)} Or the name of a module that can be imported."
+    )
+
+
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
