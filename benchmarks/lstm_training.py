@@ -52,7 +52,9 @@ def keras_runs(
     for precision in precisions:
         keras.config.set_dtype_policy(precision)
         for way, options in ways.items():
-            model = models.build("lstm", times=DATES, bands=BANDS, classes=CLASSES, units=UNITS, dropout=0.0)
+            model = models.build(
+                "lstm", times=DATES, channels=BANDS, outputs=CLASSES, units=UNITS, dropout=0.0
+            )
             model.compile("adam", "sparse_categorical_crossentropy", **options)
             name = f"{way}, {precision}"
             runs[f"train, {name}"] = lambda model=model: model.fit(

@@ -56,7 +56,7 @@ def arguments() -> argparse.Namespace:
 
     from eolab import models
 
-    options.images = options.model is not None and options.model not in models.names()
+    options.images = options.model is not None and options.model not in models.names("series")
     usual = {"batch": 256, "bands": 12, "classes": 12, "samples": 16_384}
     if options.images:
         usual = {"batch": 16, "bands": 14, "classes": 2, "samples": 4 * (options.batch or 16)}
@@ -92,11 +92,13 @@ def keras_contestants(options: argparse.Namespace, names: list[str]) -> dict[str
 
     training.set_up(0, options.precision)
     inputs, labels = data(options)
-    given = {"size": options.size, "width": options.width} if options.images else {"times": DATES}
+    given: dict[str, Any] = {"times": DATES}
+    if options.images:
+        given = {"height": options.size, "width": options.size, "width_multiplier": options.width}
     target: Any = {"mask": labels} if options.images else labels
 
     def contestants(name: str) -> Iterator[tuple[str, Contestant]]:
-        model = models.build(name, bands=options.bands, classes=options.classes, **given)
+        model = models.build(name, channels=options.bands, outputs=options.classes, **given)
         fastest = models.compile_options(name) if keras.backend.backend() == "tensorflow" else {}
         model.compile("adam", "sparse_categorical_crossentropy", **fastest)
         weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
@@ -216,7 +218,7 @@ def main() -> None:
 
     from eolab import models
 
-    contestants = keras_contestants(options, [options.model] if options.model else models.names())
+    contestants = keras_contestants(options, [options.model] if options.model else models.names("series"))
     contestants |= torch_contestants(options)
     found = rates(contestants, options.samples, options.rounds)
     reference = next((rate for name, rate in found.items() if name.startswith("PyTorch")), (np.nan, np.nan))

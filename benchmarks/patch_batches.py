@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from eolab.data.store import Store, write_store
-from eolab.models.segmentation import heads
+from eolab.models import heads
 from eolab.studies import landslide
 from eolab.training import augment
 from eolab.training.batches import StoreBatches
@@ -75,7 +75,7 @@ def network(width: float) -> Any:
     from eolab import models
     from eolab.training import losses
 
-    model = models.build("unet", size=SIDE, bands=14, classes=2, width=width, head="mask")
+    model = models.build("unet", height=SIDE, width=SIDE, channels=14, outputs=2, width_multiplier=width)
     model.compile("adam", {"mask": losses.build({"focal": 0.5, "iou": 0.5})}, jit_compile=False)
     return model
 

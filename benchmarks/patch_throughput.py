@@ -56,8 +56,8 @@ def keras_network(options: argparse.Namespace) -> Any:
     from eolab import models
     from eolab.training import losses
 
-    sizes = {"size": options.size, "bands": options.bands, "classes": options.classes}
-    network = models.build("resnet50_patch", **sizes)
+    sizes = {"height": options.size, "width": options.size, "channels": options.bands}
+    network = models.build("resnet50_patch", outputs=options.classes, activation="sigmoid", **sizes)
     how = models.compile_options("resnet50_patch")
     network.compile("adam", losses.build("bce"), **how)
     return network
@@ -94,14 +94,14 @@ def torch_contestants(options: argparse.Namespace, network: Any) -> dict[str, Co
 
 
 def copy_weights(source: Any, network: Any, options: argparse.Namespace) -> None:
-    import torch
+    from safetensors.numpy import save_file
 
-    from eolab.models.patches import weights
+    from eolab.models import weights
 
     bands = [str(number) for number in range(options.bands)]
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "resnet50.pth"
-        torch.save(source.state_dict(), file)
+        file = Path(folder) / "resnet50.safetensors"
+        save_file({name: values.numpy() for name, values in source.state_dict().items()}, file)
         weights.load(network, file, bands, published=bands)
     last = source.fc.weight.detach().numpy().T, source.fc.bias.detach().numpy()
     network.get_layer("logits").set_weights(last)

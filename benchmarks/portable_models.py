@@ -38,12 +38,13 @@ def network(options: argparse.Namespace, mean: np.ndarray, std: np.ndarray) -> A
         return keras_model(options.run)
     return models.build(
         options.model,
-        size=options.size,
-        bands=options.bands,
-        classes=2,
+        height=options.size,
+        width=options.size,
+        channels=options.bands,
+        outputs=2,
         mean=mean.tolist(),
         std=std.tolist(),
-        width=options.width,
+        width_multiplier=options.width,
         head=options.head,
     )
 
@@ -51,7 +52,7 @@ def network(options: argparse.Namespace, mean: np.ndarray, std: np.ndarray) -> A
 def main() -> None:
     """Export, compare, time, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="unet", help=f"one of {', '.join(models.names('segmentation'))}")
+    parser.add_argument("--model", default="unet", help=f"one of {', '.join(models.names('images', 'mask'))}")
     parser.add_argument("--run", default="", help="run folder or .keras file, in place of --model")
     parser.add_argument("--width", type=float, default=1.0, help="factor of all numbers of channels")
     parser.add_argument("--head", default="mask", help="mask, dual or multi")

@@ -49,7 +49,7 @@ def torch_lstm(options: argparse.Namespace) -> Predict:
 
 def candidates(options: argparse.Namespace) -> dict[str, Predict]:
     """Return what is compared, by name."""
-    sizes = {"times": options.times, "bands": options.bands, "classes": options.classes}
+    sizes = {"times": options.times, "channels": options.bands, "outputs": options.classes}
     units = {"units": options.units} if options.model == "lstm" else {}
     model = models.build(options.model, **sizes, **units)
     found: dict[str, Predict] = {}
@@ -77,7 +77,7 @@ def candidates(options: argparse.Namespace) -> dict[str, Predict]:
 def main() -> None:
     """Time all candidates in turns and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="lstm", help=f"one of {', '.join(models.names())}")
+    parser.add_argument("--model", default="lstm", help=f"one of {', '.join(models.names('series'))}")
     parser.add_argument("--units", type=int, default=64, help="units of the LSTM")
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--bands", type=int, default=12)

@@ -93,7 +93,8 @@ def keras_network(options: argparse.Namespace, dropout: float = DROPOUT, xla: bo
     from eolab import models
 
     given = {"filters": options.filters, "hidden": options.hidden, "dropout": dropout, "l2": L2}
-    network = models.build("convlstm", bands=BANDS, size=tuple(options.size), **given)
+    height, width = options.size
+    network = models.build("convlstm", channels=BANDS, outputs=2, height=height, width=width, **given)
     how = models.compile_options("convlstm") | ({"jit_compile": True} if xla else {})
     network.compile(keras.optimizers.SGD(LEARNING_RATE), "sparse_categorical_crossentropy", **how)
     return network
@@ -175,7 +176,7 @@ def copy_weights(source: Any, target: Any, options: argparse.Namespace) -> None:
     import keras
     import torch
 
-    from eolab.models.scenes.recurrence import ConvLSTM
+    from eolab.models.sequences.recurrence import ConvLSTM
 
     def layers(kind: Any) -> list[Any]:
         """Return the layers of a kind as they were made: Keras numbers their names."""

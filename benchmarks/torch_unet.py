@@ -1,4 +1,4 @@
-"""The U-Nets of `eolab.models.segmentation` in plain PyTorch, layer by layer, to measure against."""
+"""The U-Nets of `eolab.models.images` in plain PyTorch, layer by layer, to measure against."""
 
 # ruff: noqa: D102 (forward is that of PyTorch; the class documents it)
 

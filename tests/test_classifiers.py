@@ -76,7 +76,7 @@ def test_inputs_are_the_samples_and_the_days_of_the_store(store):
 
 
 def test_names_are_those_of_networks_and_baselines():
-    assert classifiers.names() == [*models.names(), *baselines.names()]
+    assert classifiers.names() == [*models.names("series"), *baselines.names()]
 
 
 @pytest.mark.parametrize(("typo", "meant"), [("tempcn", "tempcnn"), ("random_forrest", "random_forest")])
@@ -103,12 +103,12 @@ def test_network_holds_the_band_statistics_of_its_training_rows(network, store, 
     train = store.gather(rows["train"])
     mean, std = (f(train["image"][train["valid"]], axis=0) for f in (np.mean, np.std))
     given = models.build(
-        "tempcnn", times=TIMES, bands=BANDS, classes=K, mean=mean.tolist(), std=std.tolist(), **SMALL
+        "tempcnn", times=TIMES, channels=BANDS, outputs=K, mean=mean.tolist(), std=std.tolist(), **SMALL
     )
     inputs = classifiers.inputs_of(store, rows["test"])
     one, other = (net.predict(dict(inputs), verbose=0) for net in (built, given))
     np.testing.assert_allclose(one, other, atol=1e-5)
-    plain = models.build("tempcnn", times=TIMES, bands=BANDS, classes=K, **SMALL)
+    plain = models.build("tempcnn", times=TIMES, channels=BANDS, outputs=K, **SMALL)
     assert np.abs(plain.predict(dict(inputs), verbose=0) - one).max() > 1e-3
 
 

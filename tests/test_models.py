@@ -14,8 +14,8 @@ import pytest
 from eolab import models
 from eolab.core.errors import DataError, ParameterError
 from eolab.models.layers import DayEncoding, MaskedMean, Normalize
-from eolab.models.ltae import MasterQueryAttention
-from eolab.models.transformer import SelfAttention
+from eolab.models.series.ltae import MasterQueryAttention
+from eolab.models.series.transformer import SelfAttention
 
 B, T, C, K = 32, 5, 4, 3
 SMALL = {
@@ -46,10 +46,10 @@ def series(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 def build(name: str, seed: int = 0) -> keras.Model:
-    return models.build(name, times=T, bands=C, classes=K, seed=seed, **STATISTICS, **SMALL[name])
+    return models.build(name, times=T, channels=C, outputs=K, seed=seed, **STATISTICS, **SMALL[name])
 
 
-@pytest.fixture(scope="module", params=models.names())
+@pytest.fixture(scope="module", params=models.names("series"))
 def case(request) -> harness.Case:
     return harness.Case(lambda seed: build(request.param, seed), *series(), classes=K)
 
@@ -78,8 +78,8 @@ def test_boolean_masks_are_taken_too(case):
 def test_deep_lstm_in_both_directions():
     deep = {
         "times": T,
-        "bands": C,
-        "classes": K,
+        "channels": C,
+        "outputs": K,
         "units": 6,
         "layers": 2,
         "bidirectional": True,
@@ -105,7 +105,7 @@ def test_attention_does_not_depend_on_the_order_of_the_dates(name):
 def test_lstm_keeps_its_state_over_gaps(unroll):
     """The model sees nothing but the valid dates: the formula, run over these alone, gives the same."""
     inputs, _ = series()
-    model = models.build("lstm", times=T, bands=C, classes=K, units=6, unroll=unroll, **STATISTICS)
+    model = models.build("lstm", times=T, channels=C, outputs=K, units=6, unroll=unroll, **STATISTICS)
     kernel, recurrent, bias, dense, offset = (np.array(w) for w in model.trainable_weights)
     got = harness.predict(model, inputs)
     x = (inputs["image"] - np.array(STATISTICS["mean"])) / np.array(STATISTICS["std"])
@@ -180,7 +180,7 @@ def test_self_attention_is_that_of_keras():
 
 
 def test_tempcnn_has_the_weights_of_the_paper_and_one_more_band():
-    model = models.build("tempcnn", times=20, bands=12, classes=9)
+    model = models.build("tempcnn", times=20, channels=12, outputs=9)
     convolutions = (5 * 13 * 64 + 64) + 2 * (5 * 64 * 64 + 64)
     dense = (20 * 64 * 256 + 256) + (256 * 9 + 9)
     statistics = 2 * 12  # mean and standard deviation of each band
@@ -188,12 +188,12 @@ def test_tempcnn_has_the_weights_of_the_paper_and_one_more_band():
 
 
 def test_a_wrong_name_option_or_size_is_named():
-    size = {"times": T, "bands": C, "classes": K}
+    size = {"times": T, "channels": C, "outputs": K}
     with pytest.raises(ParameterError, match="no model 'ltea'; did you mean 'ltae'"):
         models.build("ltea", **size)
     with pytest.raises(ParameterError, match="'lstm' has no option 'unit'; did you mean 'units'"):
         models.build("lstm", **size, unit=3)
-    with pytest.raises(ParameterError, match="mean has 2 values: expected one for each of 4 bands"):
+    with pytest.raises(ParameterError, match="mean has 2 values: expected one a channel, 4"):
         models.build("lstm", **size, mean=[1, 2])
     for name in ("ltae", "transformer"):
         with pytest.raises(ParameterError, match="units is 30, expected a multiple of heads"):
@@ -214,8 +214,8 @@ def test_an_unreadable_model_is_named(tmp_path):
 
 
 def test_describe_lists_every_model():
-    table = models.describe(times=T, bands=C, classes=K)
-    assert list(table.index) == models.names()
+    table = models.describe(times=T, channels=C, outputs=K)
+    assert list(table.index) == models.names("series")
     assert (table["weights"] > 1000).all()
     assert "units=64" in table.loc["lstm", "options"]
 
@@ -239,7 +239,7 @@ for name in sys.argv[1:]:
 def test_on_jax_every_saved_model_predicts_the_same_and_trains(tmp_path):
     inputs, labels = series()
     np.savez(tmp_path / "inputs.npz", labels=labels, **inputs)
-    made = {name: build(name) for name in models.names()}
+    made = {name: build(name) for name in models.names("series")}
     for name, model in made.items():
         model.save(tmp_path / f"{name}.keras")
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
@@ -254,7 +254,7 @@ def test_on_jax_every_saved_model_predicts_the_same_and_trains(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", models.names("series"))
 def test_exported_to_onnx_predicts_the_same(name, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")

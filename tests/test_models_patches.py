@@ -14,11 +14,11 @@ import pytest
 from eolab import models
 from eolab.core.errors import ParameterError
 from eolab.data.bands import L2A_BANDS
-from eolab.models.patches.branches import NativePixels
-from eolab.models.patches.convnext import LayerScale
-from eolab.models.patches.resnet import RADAR_MEAN, RADAR_STD
+from eolab.models.images.convnext import LayerScale
+from eolab.models.images.resnet import RADAR_MEAN, RADAR_STD
+from eolab.models.images.three_branch import NativePixels
 
-NAMES = models.names("multilabel")
+NAMES = [n for n in models.names("images", "labels") if "mask" not in models.ARCHITECTURES[n].heads]
 FUSIONS = ("resnet18_fusion", "resnet50_fusion")
 QUICK = ["shallow_cnn", "three_branch_cnn", "resnet18_patch"]
 SLOW = ["resnet50_patch", "convnext_tiny", "resnet18_fusion"]  # the others are made of parts of these
@@ -26,11 +26,13 @@ EACH = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 B, SIZE, C, K = 4, 24, 12, 3
 STATISTICS = {"mean": [1000.0 + 100 * i for i in range(C)], "std": [400.0] * C}
 LABELS = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], "float32")
-SMALL = {"convnext_tiny": {"size": 32, "scale": 0.5, "drop_path": 0.0}}
+SMALL = {"convnext_tiny": {"height": 32, "width": 32, "scale": 0.5, "drop_path": 0.0}}
 PUBLISHED = {  # trainable weights on three bands without the last layer, as published implementations count
     "resnet18_patch": 11_689_512 - 513_000,
+    "resnet34_patch": 21_797_672 - 513_000,
     "resnet50_patch": 25_557_032 - 2_049_000,
     "resnet101_patch": 44_549_160 - 2_049_000,
+    "resnet152_patch": 60_192_808 - 2_049_000,
     "convnext_tiny": 28_589_128 - 769_000,
 }
 
@@ -43,13 +45,14 @@ def forgotten():
 
 
 def build(name: str, seed: int = 0, **options) -> keras.Model:
-    given = {"size": SIZE, "bands": C, "classes": K, "width": 0.0625, **STATISTICS, **SMALL.get(name, {})}
-    return models.build(name, seed=seed, **{**given, **options})
+    given = {"height": SIZE, "width": SIZE, "channels": C, "width_multiplier": 0.0625, **STATISTICS}
+    given |= SMALL.get(name, {})
+    return models.build(name, outputs=K, activation="sigmoid", seed=seed, **{**given, **options})
 
 
 def example(name: str) -> dict[str, np.ndarray]:
     """Raw values of patches; each label brightens bands of its own, and the radar image if there is one."""
-    rng, side = np.random.default_rng(0), SMALL.get(name, {}).get("size", SIZE)
+    rng, side = np.random.default_rng(0), SMALL.get(name, {}).get("height", SIZE)
     signal = np.repeat(LABELS, C // K, axis=1)[:, None, None] * 2 - 1  # (B, 1, 1, C)
     noise = rng.normal(0, 0.5, (B, side, side, C)) + signal
     inputs = {"image": np.array(STATISTICS["mean"]) + noise * np.array(STATISTICS["std"])}
@@ -66,7 +69,7 @@ def case_of(name: str, **options) -> harness.Case:
 def planned(name: str, **options) -> keras.Model:
     """The network without its numbers: layers, shapes and counts, in a moment."""
     with keras.StatelessScope(initialize_variables=False):
-        return models.build(name, **{"size": 120, "bands": 3, "classes": 19, **options})
+        return models.build(name, **{"height": 120, "width": 120, "channels": 3, "outputs": 19, **options})
 
 
 def trainable(model: keras.Model) -> int:
@@ -77,7 +80,8 @@ def trainable(model: keras.Model) -> int:
 
 
 def test_every_network_of_the_registry_is_tested_here_or_made_of_those_that_are():
-    assert set(NAMES) == {*QUICK, *SLOW, "resnet101_patch", "resnet50_fusion"}
+    depths = {f"resnet{depth}_patch" for depth in (18, 34, 50, 101, 152)}
+    assert set(NAMES) == {*QUICK, *SLOW, *depths, "resnet50_fusion"}
 
 
 @pytest.mark.parametrize("name", EACH)
@@ -98,20 +102,47 @@ def test_configuration_and_file_hold_the_whole_model(name, tmp_path):
 
 @pytest.mark.parametrize("name", EACH)
 def test_a_step_reaches_every_weight(name):
-    harness.check_gradients(case_of(name, width=0.125))
+    harness.check_gradients(case_of(name, width_multiplier=0.125))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_the_seed_fixes_a_network_and_it_learns(name):
     harness.check_seed(case_of(name, dropout=0.2))
-    harness.check_learns(case_of(name, width=0.125), steps=40, learning_rate=0.01)
+    harness.check_learns(case_of(name, width_multiplier=0.125), steps=40, learning_rate=0.01)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_mixed_precision(name):
     harness.check_precision(case_of(name), "mixed_bfloat16", tolerance=0.1)
+
+
+@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize(("outputs", "activation"), [(1, "softmax"), (3, "softmax"), (2, "linear")])
+def test_classes_and_values_of_images_of_any_height_and_width(name, outputs, activation):
+    model = models.build(
+        name, height=67, width=70, channels=C, outputs=outputs, activation=activation, width_multiplier=0.0625
+    )
+    rng = np.random.default_rng(0)
+    inputs = {
+        key: rng.normal(size=(2, 67, 70, x.shape[-1])).astype("float32") for key, x in example(name).items()
+    }
+    found = harness.predict(model, inputs)
+    assert found.shape == (2, outputs)
+    if activation == "softmax" and outputs > 1:
+        np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+    elif outputs == 1:
+        assert ((found > 0) & (found < 1)).all()
+    else:
+        assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_takes_any_height_and_width_and_number_of_channels(name):
+    model = planned(name, height=67, width=70, channels=5, outputs=4)
+    assert model.output.shape == (None, 4)
+    assert model.input["image"].shape == (None, 67, 70, 5)
 
 
 # --- Sizes -------------------------------------------------------------------------------------------------
@@ -126,26 +157,27 @@ def test_numbers_of_weights_are_the_published_ones(name):
 
 def test_twelve_bands_add_weights_to_the_first_convolution_alone():
     assert (
-        trainable(planned("resnet50_patch", bands=12)) - trainable(planned("resnet50_patch")) == 49 * 9 * 64
+        trainable(planned("resnet50_patch", channels=12)) - trainable(planned("resnet50_patch"))
+        == 49 * 9 * 64
     )
 
 
 def test_the_shallow_network_has_three_convolutions_and_two_dense_layers():
     expected = (25 * 12 + 1) * 32 + (25 * 32 + 1) * 32 + (9 * 32 + 1) * 64 + 65 * 128 + 129 * 19
-    assert trainable(planned("shallow_cnn", bands=12)) == expected
+    assert trainable(planned("shallow_cnn", channels=12)) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_narrow_network_has_the_layers_of_the_wide_one(name):
-    narrow, wide = planned(name, bands=12, width=0.25), planned(name, bands=12)
+    narrow, wide = planned(name, channels=12, width_multiplier=0.25), planned(name, channels=12)
     assert [type(layer) for layer in narrow.layers] == [type(layer) for layer in wide.layers]
     assert narrow.count_params() < wide.count_params() / 4
     assert narrow.output.shape == (None, 19)
 
 
 def test_describe_lists_every_network_of_patches():
-    table = models.describe("multilabel", width=0.25)
-    assert list(table.index) == NAMES
+    table = models.describe("images", "labels", outputs=19, width_multiplier=0.25)
+    assert set(table.index) > set(NAMES)
     assert table.loc["resnet50_patch", "paper"] == "He et al. 2016"
     assert "dropout=0.0, l2=0.0" in table.loc["resnet50_patch", "options"]
     assert "depth" not in table.loc["resnet50_patch", "options"]
@@ -219,25 +251,25 @@ def test_dropout_stands_before_the_last_layer(name):
 def test_strides_of_bottlenecks_stand_where_they_are_told():
     for early in (False, True):
         model = planned("resnet50_patch", early=early)
-        strides = [model.get_layer(f"layer2_0_conv{i}").strides[0] for i in (1, 2)]
+        strides = [model.get_layer(f"encoder_layer2_0_conv{i}").strides[0] for i in (1, 2)]
         assert strides == ([2, 1] if early else [1, 2])
 
 
 def test_wrong_numbers_are_named():
     for options, message in (
-        ({"width": 0}, "resnet18_patch: width is 0, expected a number above 0"),
+        ({"width_multiplier": 0}, "resnet18_patch: width_multiplier is 0, expected a number above 0"),
         ({"dropout": 1.0}, "dropout is 1.0, expected a share"),
         ({"l2": -1}, "l2 is -1, expected 0 or more"),
         ({"depth": 34}, "'resnet18_patch' has no option 'depth'"),
     ):
         with pytest.raises(ParameterError, match=message):
             build("resnet18_patch", **options)
-    with pytest.raises(ParameterError, match="size is 40 pixels, expected a multiple of 6"):
-        build("three_branch_cnn", size=40)
-    with pytest.raises(ParameterError, match="bands is 3, expected the 12 of Level-2A"):
-        build("three_branch_cnn", bands=3, mean=None, std=None)
-    with pytest.raises(ParameterError, match="size is 16 pixels, expected 32 or more"):
-        build("convnext_tiny", size=16)
+    with pytest.raises(ParameterError, match="images have 24 × 10 pixels, expected 12 or more"):
+        build("three_branch_cnn", width=10)
+    with pytest.raises(ParameterError, match=r"steps is \[1, 3\], expected one of 1, 2, 6 for each of 12"):
+        build("three_branch_cnn", steps=(1, 3))
+    with pytest.raises(ParameterError, match="images have 16 × 32 pixels, expected 32 or more"):
+        build("convnext_tiny", height=16)
     with pytest.raises(ParameterError, match="drop_path is 1, expected a share"):
         build("convnext_tiny", drop_path=1)
     with pytest.raises(ParameterError, match="radar_mean and radar_std need two numbers each"):

@@ -13,13 +13,13 @@ from scipy import ndimage, special
 from eolab import models, prediction
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes import ClassScheme
-from eolab.models.patches.dense import activation_maps, dense, positions
-from eolab.models.positions import Positions, to_pixels
+from eolab.models.images.dense import activation_maps, dense, output_grid
+from eolab.models.output_grid import OutputGrid, to_pixels
 from eolab.prediction.mapping import Grid, ImageWindows, predict_map
 
 B, SIZE, C, K = 2, 120, 12, 3
 STATISTICS = {"mean": [1000.0 + 100 * i for i in range(C)], "std": [400.0] * C}
-NAMES = [name for name in models.names("multilabel") if name != "three_branch_cnn"]
+NAMES = ["shallow_cnn", "resnet18_patch", "resnet50_patch", "convnext_tiny", "resnet18_fusion"]
 QUICK = ("shallow_cnn", "resnet18_patch")
 EACH = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in NAMES]
 REACH = {  # stride, and pixels that a position sees: sums of (kernel - 1) × stride, one more
@@ -43,10 +43,12 @@ def build(name: str, **options) -> keras.Model:
     network = models.build(
         name,
         **{
-            "size": SIZE,
-            "bands": C,
-            "classes": K,
-            "width": 0.0625,
+            "height": SIZE,
+            "width": SIZE,
+            "channels": C,
+            "outputs": K,
+            "activation": "sigmoid",
+            "width_multiplier": 0.0625,
             "dropout": 0.2,
             **STATISTICS,
             **own,
@@ -99,7 +101,7 @@ def test_on_a_patch_the_pooled_answer_is_the_classifiers(name):
 @pytest.mark.parametrize("name", EACH)
 def test_images_have_any_size(name):
     network = dense(build(name))
-    stride = positions(network).stride
+    stride = output_grid(network).stride
     for height, width in ((5 * stride, 3 * stride), (5 * stride + 7, 4 * stride - 3)):
         found = harness.predict(network, images(name, height, width, 1))
         rows, columns = found["logits"].shape[1:3]
@@ -123,64 +125,64 @@ def test_a_dense_network_can_be_saved(tmp_path):
     network.save(tmp_path / "dense.keras")
     loaded = models.load(tmp_path / "dense.keras")
     harness.assert_same(harness.predict(loaded, inputs), harness.predict(network, inputs))
-    assert positions(loaded) == positions(network)
+    assert output_grid(loaded) == output_grid(network)
 
 
 def test_networks_with_another_end_are_named():
-    with pytest.raises(ParameterError, match="three_branch_cnn averages maps in 3 places"):
-        dense(models.build("three_branch_cnn", size=24, bands=12, classes=K))
-    with pytest.raises(ParameterError, match="unet averages maps in 0 places"):
-        dense(models.build("unet", size=32, bands=3, classes=K, width=0.0625))
+    with pytest.raises(ParameterError, match="three_branch_cnn averages maps in 3 grid"):
+        dense(models.build("three_branch_cnn", height=24, width=24, channels=12, outputs=K))
+    with pytest.raises(ParameterError, match="unet averages maps in 0 grid"):
+        dense(models.build("unet", height=32, width=32, channels=3, outputs=K, width_multiplier=0.0625))
     image = keras.Input((8, 8, 3), name="image")
     x = keras.layers.GlobalAveragePooling2D()(image)
     softmax = keras.Model({"image": image}, keras.layers.Dense(2, "softmax")(x), name="other")
-    with pytest.raises(
-        ParameterError, match="other ends in Dense: a network of dense answers is made of one"
-    ):
+    with pytest.raises(ParameterError, match="other ends in Dense: a dense network is made of one"):
         dense(softmax)
 
 
-# --- Positions ---------------------------------------------------------------------------------------------
+# --- OutputGrid ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", REACH)
 def test_what_a_position_sees_is_as_counted_by_hand(name):
     with keras.StatelessScope(initialize_variables=False):
-        network = models.build(name, size=SIZE, bands=C, classes=K)
-    places = positions(network)
-    assert (places.stride, places.reach) == REACH[name]
-    assert places.centre == (3.5 if name == "shallow_cnn" else 0.0)
+        network = models.build(name, height=SIZE, width=SIZE, channels=C, outputs=K)
+    grid = output_grid(network)
+    assert (grid.stride, grid.receptive_field) == REACH[name]
+    assert grid.centre == (3.5 if name == "shallow_cnn" else 0.0)
 
 
 @pytest.mark.parametrize("name", [*QUICK, pytest.param("resnet50_patch", marks=pytest.mark.slow)])
 def test_a_pixel_counts_at_the_positions_that_see_it(name):
     """An impulse on a dark image; with positive weights nothing cancels."""
-    classifier = models.build(name, size=64, bands=1, classes=1, width=0.0625)
+    classifier = models.build(name, height=64, width=64, channels=1, outputs=1, width_multiplier=0.0625)
     classifier.set_weights([np.abs(values) for values in classifier.get_weights()])
     network = dense(classifier)
-    places, side = positions(network), 1216
+    grid, side = output_grid(network), 1216
     for row in (400, 611):
         seen = seen_at(network, side, row)
-        at = np.arange(side // places.stride) * places.stride
-        expected = np.flatnonzero((at + places.first <= row) & (row <= at + places.last))
+        at = np.arange(side // grid.stride) * grid.stride
+        expected = np.flatnonzero((at + grid.first <= row) & (row <= at + grid.last))
         np.testing.assert_array_equal(seen, expected)
 
 
 @pytest.mark.slow
 def test_a_pixel_counts_at_no_other_positions_of_convnext():
     """Its features fade long before the end of what a position may see."""
-    network = dense(models.build("convnext_tiny", size=64, bands=1, classes=1, width=0.0625))
-    places, row = positions(network), 1216
-    assert (places.stride, places.centre) == (32, 15.5)
-    assert places.reach == 4 + 72 + 4 + 144 + 8 + 864 + 16 + 576
+    network = dense(
+        models.build("convnext_tiny", height=64, width=64, channels=1, outputs=1, width_multiplier=0.0625)
+    )
+    grid, row = output_grid(network), 1216
+    assert (grid.stride, grid.centre) == (32, 15.5)
+    assert grid.receptive_field == 4 + 72 + 4 + 144 + 8 + 864 + 16 + 576
     seen = seen_at(network, 2432, row)
-    assert seen.min() * 32 + places.last >= row
-    assert seen.max() * 32 + places.first <= row
+    assert seen.min() * 32 + grid.last >= row
+    assert seen.max() * 32 + grid.first <= row
     assert seen.min() * 32 + 15.5 + 256 < row < seen.max() * 32 + 15.5 - 256
 
 
 def seen_at(network: keras.Model, side: int, row: int) -> np.ndarray:
-    """Positions that answer to a bright row of an image that is dark else."""
+    """OutputGrid that answer to a bright row of an image that is dark else."""
     image = np.zeros((1, side, 32, 1), "float32")
     image[0, row] = 1e6
     return np.flatnonzero(harness.predict(network, {"image": image})["logits"][0, :, 0, 0])
@@ -192,22 +194,22 @@ def test_strides_that_pad_by_the_size_of_the_image_are_refused():
     x = keras.layers.GlobalAveragePooling2D()(x)
     network = keras.Model({"image": image}, keras.layers.Dense(1, "sigmoid")(x))
     with pytest.raises(ParameterError, match="Layer uneven has the stride 2 and pads by the size"):
-        positions(network)
+        output_grid(network)
 
 
 def test_layers_that_change_the_size_are_refused():
     image = keras.Input((8, 8, 3), name="image")
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.UpSampling2D(name="larger")(image))
     with pytest.raises(ParameterError, match="Layer larger changes the size of maps"):
-        positions(keras.Model({"image": image}, keras.layers.Dense(1)(x)))
+        output_grid(keras.Model({"image": image}, keras.layers.Dense(1)(x)))
 
 
 @pytest.mark.parametrize(("row", "col"), [(0, 0), (13, 7)])
 def test_answers_between_positions_are_those_of_scipy(row, col):
-    places = Positions(8, -12, 19)
-    assert (places.centre, places.reach, places.margin) == (3.5, 32, 24)
+    grid = OutputGrid(8, -12, 19)
+    assert (grid.centre, grid.receptive_field, grid.margin) == (3.5, 32, 24)
     answers = np.random.default_rng(0).normal(size=(5, 4, 2)).astype("float32")
-    got = to_pixels(answers, places, 40, 30, row, col)
+    got = to_pixels(answers, grid, 40, 30, row, col)
     at = np.meshgrid(
         (np.arange(row, row + 40) - 3.5) / 8, (np.arange(col, col + 30) - 3.5) / 8, indexing="ij"
     )
@@ -224,8 +226,8 @@ def test_activation_maps_are_weighted_features(name):
     classifier, inputs = build(name), images(name)
     features = harness.predict(keras.Model(classifier.input, classifier.get_layer("pool").input), inputs)
     kernel, bias = classifier.get_layer("logits").get_weights()
-    places = positions(classifier)
-    expected = [to_pixels(one @ kernel, places, SIZE, SIZE) for one in features]
+    grid = output_grid(classifier)
+    expected = [to_pixels(one @ kernel, grid, SIZE, SIZE) for one in features]
     got = activation_maps(dense(classifier), inputs)
     assert got.shape == (B, SIZE, SIZE, K)
     np.testing.assert_allclose(got, expected, atol=1e-4)
@@ -280,12 +282,12 @@ class Scene:
 def whole(network: keras.Model, scene: Scene) -> np.ndarray:
     """Probabilities of each pixel, the scene as one image."""
     found = harness.predict(network, {"image": scene.image[None].astype("float32")})["probabilities"][0]
-    return to_pixels(found, positions(network), scene.grid.height, scene.grid.width)
+    return to_pixels(found, output_grid(network), scene.grid.height, scene.grid.width)
 
 
 def windows_of(network: keras.Model, scene: Scene, **options) -> ImageWindows:
     predictor = prediction.load(network, output="probabilities")
-    return ImageWindows(predictor, scene.read, scene.grid, positions(network), **options)
+    return ImageWindows(predictor, scene.read, scene.grid, output_grid(network), **options)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +351,7 @@ def test_a_smaller_margin_is_nearly_right_and_another_map():
 
 def test_a_network_without_positions_is_named():
     scene = Scene(40, 40)
-    mapper = ImageWindows(lambda inputs: np.zeros((1, 3)), scene.read, scene.grid, Positions())
+    mapper = ImageWindows(lambda inputs: np.zeros((1, 3)), scene.read, scene.grid, OutputGrid())
     assert mapper.fingerprint is None
-    with pytest.raises(DataError, match=r"shape \(1, 3\): expected answers at positions.*make it dense"):
+    with pytest.raises(DataError, match=r"shape \(1, 3\): expected predictions.*make it dense"):
         mapper(mapper.read(0, 0, 20, 20))

@@ -15,18 +15,23 @@ import model_harness as harness
 import numpy as np
 import pytest
 
+from eolab.models import weights
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
+import checkpoint_to_safetensors as checkpoints
+
 from eolab import models
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.bands import L1C_BANDS, L2A_BANDS
-from eolab.models.patches import weight_files, weights
 
 SIZE, WIDTH, K = 40, 0.0625, 3
-BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+GIVEN = {"height": SIZE, "width": SIZE, "channels": 12, "outputs": K, "width_multiplier": WIDTH}
+BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 WITHOUT_B10 = [L1C_BANDS.index(band) for band in L2A_BANDS]
 
 
 def build(name: str = "resnet50_patch", **options) -> keras.Model:
-    return models.build(name, **{"size": SIZE, "bands": 12, "classes": K, "width": WIDTH, **options})
+    return models.build(name, **GIVEN | options)
 
 
 def features(network: keras.Model) -> keras.Model:
@@ -53,12 +58,12 @@ def random_state(depth: int = 50, bands: int = 13, filters: int = 4, seed: int =
 
     conv("conv1", bands, filters, 7)
     norm("bn1", filters)
-    inside, expansion = filters, 1 if depth == 18 else 4
+    inside, expansion = filters, 1 if depth < 50 else 4
     for stage, blocks in enumerate(BLOCKS[depth]):
         middle = filters * 2**stage
         for block in range(blocks):
             place, wide = f"layer{stage + 1}.{block}", expansion * middle
-            sides = (3, 3) if depth == 18 else (1, 3, 1)
+            sides = (3, 3) if depth < 50 else (1, 3, 1)
             for number, side in enumerate(sides, start=1):
                 last = number == len(sides)
                 conv(
@@ -101,9 +106,9 @@ def numpy_resnet(state: dict[str, np.ndarray], x: np.ndarray, depth: int = 50) -
     for stage, blocks in enumerate(BLOCKS[depth]):
         for block in range(blocks):
             place, stride = f"layer{stage + 1}.{block}.", 2 if stage and not block else 1
-            y = np.maximum(step(x, place, 1, stride if depth == 18 else 1), 0)
-            y = step(y, place, 2, 1 if depth == 18 else stride)
-            y = y if depth == 18 else step(np.maximum(y, 0), place, 3)
+            y = np.maximum(step(x, place, 1, stride if depth < 50 else 1), 0)
+            y = step(y, place, 2, 1 if depth < 50 else stride)
+            y = y if depth < 50 else step(np.maximum(y, 0), place, 3)
             if f"{place}downsample.0.weight" in state:
                 x = norm(convolve(x, state[f"{place}downsample.0.weight"], stride), f"{place}downsample.1")
             x = np.maximum(x + y, 0)
@@ -148,8 +153,8 @@ def test_safetensors_gives_back_what_was_written(tmp_path):
         "d": np.array(7, "<i8"),
     }
     write_safetensors(tmp_path / "x.safetensors", state)
-    found = weight_files.read(tmp_path / "x.safetensors")
-    assert list(found) == list(state)
+    found = weights._read(tmp_path / "x.safetensors")
+    assert set(found) == set(state)
     for name, values in state.items():
         np.testing.assert_array_equal(found[name], values)
         assert found[name].shape == values.shape
@@ -160,7 +165,7 @@ def test_bfloat16_becomes_float32(tmp_path):
     header = json.dumps({"a": {"dtype": "BF16", "shape": [3], "data_offsets": [0, 6]}}).encode()
     raw = (values.view("<u4") >> 16).astype("<u2").tobytes()
     (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + raw)
-    found = weight_files.read(tmp_path / "x.safetensors")["a"]
+    found = weights._read(tmp_path / "x.safetensors")["a"]
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, values)
 
@@ -173,20 +178,20 @@ def test_damaged_safetensors_are_named(tmp_path, state_file):
     for content in (b"", b"abc", whole[:100], whole[:-1], len(wrong).to_bytes(8, "little") + wrong + b"abcd"):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"x\.safetensors: expected a whole .safetensors file, found"):
-            weight_files.read(path)
+            weights._read(path)
 
 
 def test_files_that_are_none_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"no\.pth: expected a file of weights, found no file"):
-        weight_files.read(tmp_path / "no.pth")
-    (tmp_path / "x.bin").write_bytes(b"1")
-    with pytest.raises(DataError, match="found the ending"):
-        weight_files.read(tmp_path / "x.bin")
+    with pytest.raises(DataError, match=r"no\.safetensors: expected a file of weights, found no file"):
+        weights._read(tmp_path / "no.safetensors")
+    (tmp_path / "x.pth").write_bytes(b"1")
+    with pytest.raises(DataError, match=r"found the ending '\.pth'.*docs/published_weights\.md"):
+        weights._read(tmp_path / "x.pth")
     (tmp_path / "x.pth").write_bytes(b"an older file")
     with pytest.raises(
         DataError, match=r"expected an archive of torch\.save, found a file that cannot be read"
     ):
-        weight_files.read(tmp_path / "x.pth")
+        checkpoints.read_checkpoint(tmp_path / "x.pth")
 
 
 class FakeStorage:
@@ -257,8 +262,9 @@ def test_checkpoints_are_read_without_pytorch_and_nothing_in_them_is_run(tmp_pat
     )
     checkpoint = {"epoch": 99, "args": Stranger(), "optimizer": {"state": {0: {}}}, "state_dict": state}
     write_checkpoint(tmp_path / "x.pth", checkpoint, monkeypatch)
-    found = weight_files.read(tmp_path / "x.pth")
-    assert list(found) == ["a", "b", "c"]
+    checkpoints.convert(tmp_path / "x.pth", tmp_path / "x.safetensors")
+    found = weights._read(tmp_path / "x.safetensors")
+    assert set(found) == {"a", "b", "c"}
     for name, values in state.items():
         np.testing.assert_array_equal(found[name], values)
 
@@ -266,24 +272,24 @@ def test_checkpoints_are_read_without_pytorch_and_nothing_in_them_is_run(tmp_pat
 def test_a_checkpoint_without_weights_is_named(tmp_path, monkeypatch):
     write_checkpoint(tmp_path / "x.pth", {"epoch": 99, "state_dict": {}}, monkeypatch)
     with pytest.raises(DataError, match="expected weights by name, found a dictionary of epoch, state_dict"):
-        weight_files.read(tmp_path / "x.pth")
+        checkpoints.read_checkpoint(tmp_path / "x.pth")
 
 
 def test_a_tensor_beyond_its_numbers_is_an_error():
-    storage = weight_files._Storage(np.arange(6.0))
-    np.testing.assert_array_equal(weight_files._rebuild(storage, 1, (2, 2), (2, 1)), [[1, 2], [3, 4]])
+    storage = checkpoints._Storage(np.arange(6.0))
+    np.testing.assert_array_equal(checkpoints._rebuild(storage, 1, (2, 2), (2, 1)), [[1, 2], [3, 4]])
     with pytest.raises(ValueError, match="beyond the end"):
-        weight_files._rebuild(storage, 3, (2, 2), (2, 1))
+        checkpoints._rebuild(storage, 3, (2, 2), (2, 1))
 
 
 # --- Into networks -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("depth", [18, 50, pytest.param(101, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("depth", [18, 34, 50, pytest.param(101, marks=pytest.mark.slow)])
 def test_a_network_answers_as_pytorch_would(depth, tmp_path):
     state = random_state(depth)
     write_safetensors(tmp_path / "x.safetensors", state)
-    network = build(f"resnet{depth}_patch", bands=13, std=[10_000.0] * 13)
+    network = build(f"resnet{depth}_patch", channels=13, std=[10_000.0] * 13)
     last = network.get_layer("logits").get_weights()[0]
     weights.load(network, tmp_path / "x.safetensors", L1C_BANDS)
     image = digital_numbers()
@@ -312,10 +318,10 @@ def test_weights_stand_behind_any_prefix(prefix, tmp_path):
     state, other = random_state(), random_state(seed=1)
     held = {f"module.encoder_k.{name}": values for name, values in other.items()} if "q" in prefix else {}
     write_safetensors(tmp_path / "x.safetensors", held | {prefix + name: v for name, v in state.items()})
-    network = build(bands=13)
+    network = build(channels=13)
     weights.load(network, tmp_path / "x.safetensors", L1C_BANDS)
     np.testing.assert_array_equal(
-        network.get_layer("layer3_5_bn2").get_weights()[2], state["layer3.5.bn2.running_mean"]
+        network.get_layer("encoder_layer3_5_bn2").get_weights()[2], state["layer3.5.bn2.running_mean"]
     )
 
 
@@ -326,16 +332,13 @@ def test_a_stem_of_red_green_blue_is_inflated(tmp_path):
         "resnet50_patch",
         weights=tmp_path / "x.safetensors",
         band_names=L2A_BANDS,
-        size=SIZE,
-        bands=12,
-        classes=K,
-        width=WIDTH,
+        **GIVEN,
         mean=[5.0] * 12,
         scale=10_000,
     )
     normalize = network.get_layer("normalize")
     assert (normalize.mean, normalize.std) == ([0.0] * 12, [10_000.0] * 12)
-    kernel = network.get_layer("conv1").get_weights()[0]
+    kernel = network.get_layer("encoder_conv1").get_weights()[0]
     given = state["conv1.weight"].transpose(2, 3, 1, 0)
     for place, band in enumerate(L2A_BANDS):
         known = {"B04": 0, "B03": 1, "B02": 2}.get(band)
@@ -352,8 +355,8 @@ def test_the_radar_of_a_fusion_begins_with_weights_of_its_own(tmp_path):
         write_safetensors(tmp_path / f"{name}.safetensors", random_state(18, bands, seed=bands))
     network = build("resnet18_fusion")
     weights.load(network, tmp_path / "s2.safetensors", L2A_BANDS)
-    weights.load(network, tmp_path / "s1.safetensors", ("VV", "VH"), prefix="radar_")
-    for prefix, bands in (("", 13), ("radar_", 2)):
+    weights.load(network, tmp_path / "s1.safetensors", ("VV", "VH"), prefix="encoder_radar_")
+    for prefix, bands in (("encoder_", 13), ("encoder_radar_", 2)):
         expected = random_state(18, bands, seed=bands)["layer4.1.bn2.bias"]
         np.testing.assert_array_equal(network.get_layer(f"{prefix}layer4_1_bn2").get_weights()[1], expected)
 
@@ -372,13 +375,15 @@ def test_what_does_not_fit_is_named_and_nothing_is_put_in(tmp_path, state_file):
     write_safetensors(odd, random_state(bands=5))
     refused(build(), r"the file has 'layer3\.10\.bn1\.bias' and \d+ more: build", deep)
     refused(build(), r"the file lacks 'layer1\.0\.bn3\.bias' and \d+ more: build", narrow)
-    refused(build(width=0.125), "layer conv1 has weights of the shapes")
+    refused(build(width_multiplier=0.125), "layer conv1 has weights of the shapes")
     refused(build(), "the names of its bands are not known by their number: name them in published", odd)
     refused(build(), "published names 2 bands", published=["B01", "B02"])
     refused(build(), "reads 12 bands, and bands names 3", bands=("B02", "B03", "B04"), error=ParameterError)
     refused(build(early=True), "build it with early=False", error=ParameterError)
-    refused(build("shallow_cnn"), "has no layer conv1", error=ParameterError)
-    refused(build("resnet18_patch"), "no layer radar_conv1", error=ParameterError, prefix="radar_")
+    refused(build("shallow_cnn"), "has no layer encoder_conv1", error=ParameterError)
+    refused(
+        build("resnet18_patch"), "no layer encoder_radar_conv1", error=ParameterError, prefix="encoder_radar_"
+    )
     write_safetensors(odd, {"fc.weight": np.zeros((2, 2), "float32")})
     refused(build(), "expected a ResNet's weights by the names of timm.*found fc.weight", odd)
     refused(
@@ -423,7 +428,7 @@ def test_weights_of_keras_applications_give_its_features(ending, top, tmp_path):
     source, path = keras_resnet(top), tmp_path / f"resnet50{ending}"
     source.save_weights(path) if ending == ".weights.h5" else source.save(path)
     mean = [103.939, 116.779, 123.68]  # of blue, green and red, which keras.applications takes off
-    given = {"bands": 3, "mean": mean, "std": weights.KERAS_STD, "width": 1.0, "early": True}
+    given = {"channels": 3, "mean": mean, "std": weights.KERAS_STD, "width_multiplier": 1.0, "early": True}
     network = build(**given)
     weights.load(network, path, ("B02", "B03", "B04"))
     image = np.random.default_rng(1).uniform(0, 255, (2, SIZE, SIZE, 3)).astype("float32")
@@ -484,8 +489,10 @@ def test_a_real_pytorch_network_answers_alike(tmp_path, monkeypatch):
     image = digital_numbers(size=120)
     with torch.inference_mode():
         expected = source.features(torch.from_numpy(image.transpose(0, 3, 1, 2) / 10_000)).numpy()
-    for file in ("checkpoint.pth", "plain.pth", "x.safetensors"):
-        network = build(bands=13, std=[10_000.0] * 13, width=1.0, size=120)
+    for file in ("checkpoint", "plain"):
+        checkpoints.convert(tmp_path / f"{file}.pth", tmp_path / f"{file}.safetensors")
+    for file in ("checkpoint.safetensors", "plain.safetensors", "x.safetensors"):
+        network = build(channels=13, std=[10_000.0] * 13, width_multiplier=1.0, height=120, width=120)
         weights.load(network, tmp_path / file, L1C_BANDS)
         got = harness.predict(features(network), {"image": image})
         np.testing.assert_allclose(got, expected, atol=1e-4)

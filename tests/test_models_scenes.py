@@ -7,9 +7,9 @@ import model_harness as harness
 import numpy as np
 import pytest
 
+from eolab import models
 from eolab.core.errors import ParameterError
-from eolab.models.scenes.convlstm import convlstm
-from eolab.models.scenes.recurrence import ConvLSTM
+from eolab.models.sequences.recurrence import ConvLSTM
 
 B, T, H, W = 4, 5, 6, 8
 BANDS = {"s1": 1, "s2": 3}
@@ -18,8 +18,8 @@ STD = {"s1": [4.0], "s2": [0.05, 0.05, 0.1]}
 
 
 def build(seed: int = 0, bands=BANDS, **options) -> keras.Model:
-    given = {"size": (H, W), "mean": MEAN, "std": STD, "l2": 0.0, "filters": 4, "hidden": 8, **options}
-    return convlstm(bands=bands, seed=seed, **given)
+    given = {"height": H, "width": W, "outputs": 2, "l2": 0.0, "filters": 4, "hidden": 8, **options}
+    return models.build("convlstm", channels=bands, seed=seed, mean=MEAN, std=STD, **given)
 
 
 def example(bands=BANDS) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -40,7 +40,7 @@ def example(bands=BANDS) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 def case(sensor: str = "s1", **options) -> harness.Case:
     inputs, label = example()
-    if options.get("answer") == "late":
+    if options.get("head") == "labels":
         label = label.max(axis=1, keepdims=True)
     return harness.Case(
         lambda seed: build(seed, dropout=0.0, **options),
@@ -52,7 +52,7 @@ def case(sensor: str = "s1", **options) -> harness.Case:
     )
 
 
-OPTIONS = [{}, {"pool": "mean"}, {"answer": "late"}, {"bidirectional": True}]
+OPTIONS = [{}, {"pool": "mean"}, {"head": "labels"}, {"bidirectional": True}]
 COSTLY = [OPTIONS[0], *(pytest.param(options, marks=pytest.mark.slow) for options in OPTIONS[1:])]
 
 
@@ -146,7 +146,7 @@ def test_one_sensor_alone():
 def test_the_reports_network_has_its_size():
     """Two ConvLSTMs of two maps a branch, at 522 × 544 with one and three channels."""
     with keras.StatelessScope(initialize_variables=False):
-        net = convlstm(size=(522, 544), bands=BANDS, mean=MEAN, std=STD)
+        net = models.build("convlstm", height=522, width=544, channels=BANDS, outputs=2)
 
     def lstm(channels: int) -> int:
         return 4 * 2 * (9 * channels + 9 * 2 + 1)
@@ -160,11 +160,11 @@ def test_the_reports_network_has_its_size():
 def test_wrong_words_and_numbers_are_named():
     with pytest.raises(ParameterError, match=r"pool is 'flat'.*'flatten'"):
         build(pool="flat")
-    with pytest.raises(ParameterError, match="answer is 'scene'"):
-        build(answer="scene")
+    with pytest.raises(ParameterError, match="'convlstm' has no head 'scene', only steps, labels"):
+        build(head="scene")
     with pytest.raises(ParameterError, match="must be 1 or more"):
         build(filters=0)
-    with pytest.raises(ParameterError, match="needs a sensor"):
+    with pytest.raises(ParameterError, match="needs channels by sensor"):
         build(bands={})
 
 

@@ -20,17 +20,17 @@ STATISTICS = {
     "mean": {"s1": [-18.0], "s2": [0.1, 0.1, 0.2]},
     "std": {"s1": [4.0], "s2": [0.05, 0.05, 0.1]},
 }
-NAMES = models.names("scenes")
+NAMES = models.names("sequences")
 QUICK = ["resnet18_gru", "utae", "date_transformer"]
 # The ConvLSTM has a file of its own, and ResNet-50 with a GRU is made of the parts of two others.
 EACH = [*QUICK, pytest.param("resnet50", marks=pytest.mark.slow)]
 SMALL = {
     "convlstm": {"l2": 0.0, "filters": 4, "hidden": 8},
-    "resnet50": {"width": 0.0625},
-    "resnet50_gru": {"width": 0.0625, "units": 6},
-    "resnet18_gru": {"width": 0.0625, "units": 6},
-    "utae": {"width": 0.5, "heads": 2},
-    "date_transformer": {"width": 0.5, "units": 16, "heads": 2, "layers": 1},
+    "resnet50": {"width_multiplier": 0.0625},
+    "resnet50_gru": {"width_multiplier": 0.0625, "units": 6},
+    "resnet18_gru": {"width_multiplier": 0.0625, "units": 6},
+    "utae": {"width_multiplier": 0.5, "heads": 2},
+    "date_transformer": {"width_multiplier": 0.5, "units": 16, "heads": 2, "layers": 1},
 }
 MEMORY = ["convlstm", *QUICK]
 DATED = ["utae", "date_transformer"]
@@ -39,8 +39,8 @@ NORMED = ["convlstm", "resnet50", "resnet50_gru", "resnet18_gru"]
 
 def build(name: str, seed: int = 0, bands=BANDS, **options) -> keras.Model:
     statistics = {key: {sensor: values[sensor] for sensor in bands} for key, values in STATISTICS.items()}
-    given = {"size": SIZE, "dropout": 0.0, **statistics, **SMALL[name], **options}
-    return models.build(name, bands=bands, seed=seed, **given)
+    given = {"height": SIZE, "width": SIZE, "dropout": 0.0, **statistics, **SMALL[name], **options}
+    return models.build(name, channels=bands, outputs=2, seed=seed, **given)
 
 
 def example(bands=BANDS) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -62,7 +62,7 @@ def example(bands=BANDS) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 def make_case(name: str, **options) -> harness.Case:
     inputs, labels = example()
-    labels = labels.max(axis=1, keepdims=True) if options.get("answer") == "late" else labels
+    labels = labels.max(axis=1, keepdims=True) if options.get("head") == "labels" else labels
     return harness.Case(lambda seed: build(name, seed, **options), inputs, labels, 2, "s1", "s1_valid")
 
 
@@ -110,7 +110,7 @@ def test_probabilities_of_each_step(case):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_late_networks_answer_once_whatever_the_lengths_of_the_series(name):
-    case = make_case(name, answer="late")
+    case = make_case(name, head="labels")
     harness.check_output(case)
     harness.check_mask(case)
     harness.check_gradients(case)
@@ -163,6 +163,31 @@ def test_a_step_reaches_every_weight_and_the_seed_fixes_it(name):
 @pytest.mark.parametrize("name", QUICK)
 def test_mixed_precision(name):
     harness.check_precision(make_case(name), "mixed_bfloat16", tolerance=0.1)
+
+
+@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_one_output_is_a_sigmoid_and_several_a_softmax_at_any_height_and_width(name, outputs):
+    model = models.build(
+        name, height=13, width=11, channels=BANDS, outputs=outputs, **STATISTICS, **SMALL[name]
+    )
+    inputs = {k: v[:, :, :13, :11] if v.ndim == 5 else v for k, v in example()[0].items()}
+    found = harness.predict(model, inputs)
+    assert found.shape == (B, T, outputs)
+    assert np.isfinite(found).all()
+    if outputs == 1:
+        assert ((found > 0) & (found < 1)).all()
+    else:
+        np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+
+
+def test_one_output_is_the_second_of_two_classes():
+    one, two = (
+        models.build("utae", height=SIZE, width=SIZE, channels=BANDS, outputs=outputs, seed=3)
+        for outputs in (1, 2)
+    )
+    found = [harness.predict(model, example()[0]) for model in (one, two)]
+    np.testing.assert_array_equal(found[0][..., 0], found[1][..., 1])
 
 
 # --- Gaps and padding --------------------------------------------------------------------------------------

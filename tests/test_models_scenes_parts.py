@@ -9,12 +9,12 @@ import pytest
 from eolab import models
 from eolab.core.errors import ParameterError
 from eolab.models.layers import Seeds
-from eolab.models.scenes.attention import Known, Last, PixelAttention, StepAttention, WeightedSteps
-from eolab.models.scenes.inputs import ImageNorm, Unfold, fold
-from eolab.models.scenes.resnet import image_features
+from eolab.models.sequences.attention import Known, Last, PixelAttention, StepAttention, WeightedSteps
+from eolab.models.sequences.inputs import ImageNorm, Unfold, fold
+from eolab.models.sequences.resnet import features_of_steps
 
 BANDS = {"s1": 1, "s2": 3}
-NAMES = models.names("scenes")
+NAMES = models.names("sequences")
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -28,7 +28,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def planned(name: str, bands=BANDS, **options) -> keras.Model:
     """The network without its numbers: layers, shapes and counts, in a moment."""
     with keras.StatelessScope(initialize_variables=False):
-        return models.build(name, **{"size": 64, "bands": bands, **options})
+        return models.build(name, **{"height": 64, "width": 64, "channels": bands, "outputs": 2, **options})
 
 
 # --- Normalisation -----------------------------------------------------------------------------------------
@@ -138,22 +138,24 @@ def test_each_group_of_channels_is_summed_with_the_weights_of_its_coarse_pixel()
 # --- Sizes -------------------------------------------------------------------------------------------------
 
 
-def encoder(depth: int, channels: int, size: int = 64) -> keras.Model:
-    images, seen = keras.Input((size, size, channels)), keras.Input(())
+def encoder(depth: int, channels: int, size: int = 64, width_multiplier: float = 1.0) -> keras.Model:
+    images, valid = keras.Input((None, size, size, channels)), keras.Input((None,))
     with keras.StatelessScope(initialize_variables=False):
-        return keras.Model([images, seen], image_features(images, seen, Seeds(0), depth))
+        return keras.Model(
+            [images, valid], features_of_steps(images, valid, Seeds(0), "s1", depth, width_multiplier)
+        )
 
 
 @pytest.mark.parametrize(
     ("depth", "expected"),
-    [(50, 25_557_032 - 2_049_000), (18, 11_689_512 - 513_000)],  # published, without their classifiers
+    [(50, 25_557_032 - 2_049_000), (34, 21_797_672 - 513_000)],  # published, without their classifiers
 )
 def test_resnets_have_the_published_weights(depth, expected):
     for channels in (3, 1):
         model = encoder(depth, channels)
         trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
         assert trainable == expected - 64 * 7 * 7 * (3 - channels)
-    assert model.output.shape == (None, {18: 512, 50: 2048}[depth])
+    assert model.output.shape == (None, None, {34: 512, 50: 2048}[depth])
 
 
 @pytest.mark.parametrize(("size", "sides"), [(64, [32, 16, 8, 4, 2]), (50, [25, 13, 7, 4, 2])])
@@ -164,6 +166,14 @@ def test_each_stage_of_a_resnet_halves_its_maps(size, sides):
     assert len(shapes) == 1 + 3 * 16 + 4
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_takes_any_height_and_width(name):
+    small = {"width_multiplier": 0.125} if name.startswith("resnet") else {}
+    model = planned(name, height=67, width=70, channels={"a": 2, "b": 5, "c": 1}, outputs=4, **small)
+    assert model.output.shape == (None, None, 4)
+    assert model.input["b"].shape == (None, None, 67, 70, 5)
+
+
 def test_new_networks_are_small_at_their_defaults():
     for name in ("utae", "date_transformer"):
         assert 100_000 < planned(name).count_params() < 300_000
@@ -171,7 +181,7 @@ def test_new_networks_are_small_at_their_defaults():
 
 @pytest.mark.parametrize(("units", "both"), [(4, False), (4, True)])
 def test_the_recurrent_network_adds_a_gru_a_sensor(units, both):
-    options = {"width": 0.125, "bidirectional": both, "units": units}
+    options = {"width_multiplier": 0.125, "bidirectional": both, "units": units}
     readings = 1 + both
     gru = 3 * units * (64 + units + 2)  # gates of 64 features, the state and two biases
     encoders = sum(image_features_count(channels) for channels in BANDS.values())
@@ -181,9 +191,7 @@ def test_the_recurrent_network_adds_a_gru_a_sensor(units, both):
 
 
 def image_features_count(channels: int) -> int:
-    images, seen = keras.Input((64, 64, channels)), keras.Input(())
-    with keras.StatelessScope(initialize_variables=False):
-        return keras.Model([images, seen], image_features(images, seen, Seeds(0), 18, 0.125)).count_params()
+    return encoder(18, channels, width_multiplier=0.125).count_params()
 
 
 # --- Names and errors --------------------------------------------------------------------------------------
@@ -191,20 +199,20 @@ def image_features_count(channels: int) -> int:
 
 def test_the_registry_knows_them():
     assert NAMES == ["convlstm", "resnet50", "resnet50_gru", "resnet18_gru", "utae", "date_transformer"]
-    assert not set(NAMES) & {*models.names(), *models.names("segmentation")}
-    table = models.describe("scenes")
+    assert not set(NAMES) & {*models.names("series"), *models.names("images")}
+    table = models.describe("sequences", outputs=2)
     assert list(table.index) == NAMES
     assert "Rambour" in table.loc["resnet50", "paper"]
     assert "units=256" in table.loc["resnet50_gru", "options"]
-    assert not any(word in table.loc["resnet50", "options"] for word in ("depth", "answer", "bands"))
+    assert not any(word in table.loc["resnet50", "options"] for word in ("depth", "head", "channels"))
     assert models.compile_options("utae")["steps_per_execution"] == 1
 
 
 def test_images_need_not_be_square_and_statistics_not_be_given():
-    model = planned("date_transformer", size=(16, 24), bands={"s2": 2}, answer="late")
+    model = planned("date_transformer", height=16, width=24, channels={"s2": 2}, head="labels")
     assert model.input["s2"].shape == (None, None, 16, 24, 2)
     assert model.output.shape == (None, 1, 2)
-    assert planned("utae", classes=2).output.shape == (None, None, 2)
+    assert planned("utae").output.shape == (None, None, 2)
 
 
 @pytest.mark.parametrize(
@@ -212,19 +220,16 @@ def test_images_need_not_be_square_and_statistics_not_be_given():
     [
         ("resnet5", {}, "no model 'resnet5'; did you mean 'resnet50'"),
         ("resnet50", {"depth": 18}, "no option 'depth'"),
-        ("utae", {"bands": 3}, "needs bands by sensor"),
-        ("utae", {"classes": 3}, "classes is 3, expected 2"),
-        ("utae", {"size": 20}, r"size is \(20, 20\), expected multiples of 8"),
+        ("utae", {"channels": 3}, "needs channels by sensor"),
         ("utae", {"heads": 3}, "heads is 3"),
         ("utae", {"mean": {"s1": [0.0]}}, "mean has no values of sensor 's2'"),
         ("utae", {"std": {"s1": [1.0], "s2": [1.0]}}, "std of 's2' has 1 values"),
-        ("convlstm", {"answer": "scene"}, "answer is 'scene'"),
-        ("resnet50", {"answer": "latte"}, "did you mean 'late'"),
+        ("convlstm", {"head": "scene"}, "'convlstm' has no head 'scene', only steps, labels"),
         ("resnet50", {"dropout": 1.0}, "dropout is 1.0"),
-        ("resnet50", {"width": 0}, "width is 0"),
-        ("resnet50_gru", {"units": 0}, "units is 0"),
+        ("resnet50", {"width_multiplier": 0}, "width_multiplier is 0"),
+        ("resnet50_gru", {"units": -1}, "units is -1"),
         ("date_transformer", {"units": 30}, "a multiple of heads"),
-        ("date_transformer", {"bands": {}}, "needs a sensor"),
+        ("date_transformer", {"channels": {}}, "needs channels by sensor"),
     ],
 )
 def test_wrong_names_words_and_numbers_are_named(name, options, message):
@@ -233,9 +238,9 @@ def test_wrong_names_words_and_numbers_are_named(name, options, message):
 
 
 def test_what_a_kind_needs_is_named():
-    with pytest.raises(ParameterError, match="'lstm' needs bands and classes"):
-        models.build("lstm", times=3, bands=3)
-    with pytest.raises(ParameterError, match="'utae' needs size"):
-        models.build("utae", bands=BANDS)
-    with pytest.raises(ParameterError, match="A ResNet of 34 layers"):
-        image_features(keras.Input((8, 8, 3)), keras.Input(()), Seeds(0), 34)
+    with pytest.raises(ParameterError, match="'lstm' needs channels as a number"):
+        models.build("lstm", times=3, channels=BANDS, outputs=2)
+    with pytest.raises(ParameterError, match="'utae' needs height"):
+        models.build("utae", channels=BANDS, outputs=2)
+    with pytest.raises(ParameterError, match="no ResNet of 20 layers: depth is one of 18, 34, 50, 101, 152"):
+        encoder(20, 3)

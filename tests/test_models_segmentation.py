@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -14,17 +15,31 @@ import pytest
 from scipy.stats import norm
 
 from eolab import models
-from eolab.core.errors import DataError, ParameterError
+from eolab.core.errors import ParameterError
+from eolab.models import heads
+from eolab.models.images import attention
+from eolab.models.images.segformer import Gelu
 from eolab.models.layers import Normalize, Seeds
-from eolab.models.segmentation import attention, heads
-from eolab.models.segmentation.segformer import Gelu
 
-NAMES = models.names("segmentation")
-QUICK = ("unet",)  # what the quick tests check closely
-REST = [name for name in NAMES if name not in QUICK]
+NAMES = models.names("images", "mask")
+# One name of each builder, and the variant of the U-Net with layers of its own; the others are made of their
+# parts, which have tests of their own, and are checked for outputs, sizes and numbers of weights.
+BUILDERS = [
+    "unet",
+    "rau_net_1",
+    "unet_resnet",
+    "deeplabv3",
+    "deeplabv3_small",
+    "mobilenetv3",
+    "efficientnetv2",
+    "vnet",
+    "squeeze_unet",
+    "unet_plus_plus",
+    "segformer_b0",
+]
+DIVIDING = ["unet", "rau_net_1", "unet_resnet", "vnet", "squeeze_unet", "unet_plus_plus"]  # by 16 or 32
 DUAL = ("rau_net_1", "squeeze_unet", "vnet", "efficientnetv2", "segformer_b0", "deeplabv3_small")
-ALL = [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NAMES]
-COSTLY = [pytest.param(n, marks=() if n == "unet" else pytest.mark.slow) for n in NAMES]
+ALL = [pytest.param(n, marks=() if n == "unet" else pytest.mark.slow) for n in BUILDERS]
 B, H, C, K = 4, 32, 3, 2
 NARROW = 0.0625
 WIDER = {"unet_cbam": 0.125, "unet_residual_small": 0.25, "rau_net_small": 0.25}  # four channels do not learn
@@ -68,16 +83,17 @@ def patches(seed: int = 0, side: int = H) -> tuple[dict[str, np.ndarray], np.nda
     return {"image": image.astype("float32")}, label
 
 
-def build(name: str, seed: int = 0, head: str = "multi", **options) -> keras.Model:
-    given = {"size": H, "bands": C, "classes": K, "width": WIDER.get(name, NARROW), **STATISTICS, **options}
-    return models.build(name, seed=seed, head=head, **given)
+def build(name: str, seed: int = 0, head: str = "multi", outputs: int = K, **options) -> keras.Model:
+    width_multiplier = WIDER.get(name, NARROW)
+    given = {"height": H, "width": H, "width_multiplier": width_multiplier, **STATISTICS, **options}
+    return models.build(name, channels=C, outputs=outputs, seed=seed, head=head, **given)
 
 
 def example(name: str, head: str = "multi") -> harness.Case:
     side = SIDES.get(name, H)
     inputs, label = patches(side=side)
     return harness.Case(
-        lambda seed: build(name, seed, head, size=side), inputs, heads.targets(label, head), K
+        lambda seed: build(name, seed, head, height=side, width=side), inputs, heads.targets(label, head), K
     )
 
 
@@ -87,21 +103,17 @@ def test_probabilities_by_name(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_missing_values_count_as_the_mean(name):
-    harness.check_missing(example(name), np.array(STATISTICS["mean"]))
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_configuration_and_file_hold_the_whole_model(name, tmp_path):
+def test_missing_values_count_as_the_mean_and_a_file_holds_the_whole_model(name, tmp_path):
     case = example(name)
+    harness.check_missing(case, np.array(STATISTICS["mean"]))
     harness.check_config(case)
     harness.check_saved(case, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("name", "head"),
-    [(n, h) for n in QUICK for h in ("dual", "multi")]
-    + [pytest.param(n, "dual" if n in DUAL else "multi", marks=pytest.mark.slow) for n in REST],
+    [("unet", "dual"), ("unet", "multi")]
+    + [pytest.param(n, "dual" if n in DUAL else "multi", marks=pytest.mark.slow) for n in BUILDERS[1:]],
 )
 def test_a_step_reaches_every_weight_with_every_head(name, head):
     case = example(name, head)
@@ -110,36 +122,86 @@ def test_a_step_reaches_every_weight_with_every_head(name, head):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", COSTLY)
-def test_seed(name):
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_seed_fixes_a_network_and_it_learns(name):
     harness.check_seed(example(name))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", COSTLY)
-def test_learns(name):
     harness.check_learns(example(name, "mask"), steps=30, learning_rate=0.01)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "policy"),
-    [("unet", "mixed_bfloat16"), ("unet", "mixed_float16")]
-    + [pytest.param(n, "mixed_bfloat16", marks=pytest.mark.slow) for n in NAMES if n != "unet"],
+    ("name", "policy"), [("unet", "mixed_float16"), *((n, "mixed_bfloat16") for n in BUILDERS)]
 )
 def test_mixed_precision(name, policy):
     harness.check_precision(example(name, "dual"), policy)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_one_output_is_a_sigmoid_at_any_height_and_width(name):
+    model = build(name, head="multi", height=67, width=70, outputs=1)
+    image = np.random.default_rng(0).normal(STATISTICS["mean"], 1, (1, 67, 70, C)).astype("float32")
+    found = harness.predict(model, {"image": image})
+    shapes = {key: values.shape for key, values in found.items()}
+    assert shapes == {"mask": (1, 67, 70, 1), "half": (1, 34, 35, 1), "double": (1, 134, 140, 1)}
+    for values in found.values():
+        assert ((values > 0) & (values < 1)).all()
+        assert values.std() > 0
+
+
+@pytest.mark.parametrize("name", DIVIDING)
+def test_an_image_that_the_stride_does_not_divide_is_padded_with_the_mean_and_cropped(name):
+    side = 64 if name == "unet_resnet" else 48
+    image = np.random.default_rng(0).normal(STATISTICS["mean"], 1, (1, 35, 38, C)).astype("float32")
+    padded = np.full((1, side, side, C), np.nan, "float32")
+    padded[:, :35, :38] = image
+    found = harness.predict(build(name, height=35, width=38), {"image": image})
+    expected = harness.predict(build(name, height=side, width=side), {"image": padded})
+    for key, (height, width) in {"mask": (35, 38), "half": (18, 19), "double": (70, 76)}.items():
+        np.testing.assert_allclose(found[key], expected[key][:, :height, :width], atol=1e-5)
+
+
+@pytest.mark.parametrize(("head", "outputs"), [("values", 1), ("values", 3), ("labels", 4)])
+def test_values_of_pixels_and_labels_of_the_image(head, outputs):
+    activation = "linear" if head == "values" else "sigmoid"
+    model = build("unet", head=head, outputs=outputs, activation=activation)
+    found = harness.predict(model, patches()[0])
+    assert (list(found) == ["values"]) if head == "values" else (found.shape == (B, outputs))
+    if head == "values":
+        assert found["values"].shape == (B, H, H, outputs)
+        assert found["values"].min() < 0 < found["values"].max()
+    else:
+        assert not any(layer.name.startswith("decoder") for layer in model.layers)
+    label = np.zeros((B, H, H), "float32")
+    assert list(heads.targets(label, "values")) == ["values"]
+
+
+def test_layers_are_named_by_their_place():
+    """The encoder is what the deepest features depend on; stages are powers of two of the stride."""
+    names = [layer.name for layer in build("unet").layers if layer.weights]
+    assert names[0] == "normalize"
+    encoder = [name for name in names if name.startswith("encoder")]
+    assert len(encoder) == 5 * 4
+    stages = [re.sub(r"encoder_(stage\d)?_?.*", r"\1", name) for name in encoder]
+    assert sorted(stages) == sorted(4 * ["", "stage1", "stage2", "stage3", "stage4"])
+    assert sum(name.startswith("decoder") for name in names) == 4 * 5 + 2  # and those of the double mask
+    assert {"mask_logits", "half_logits", "double_logits"} <= set(names)
+    again = [layer.name for layer in build("unet").layers if layer.weights]
+    assert again == names  # however many layers Keras has made before
+    resnet = {layer.name for layer in build("unet_resnet").layers}
+    assert {"encoder_conv1", "encoder_bn1", "encoder_layer4_2_conv3"} <= resnet
+
+
 def planned(name: str, **options) -> keras.Model:
     """The network without its numbers: layers, shapes and counts, in a moment."""
     with keras.StatelessScope(initialize_variables=False):
-        return models.build(name, **{"size": 128, "bands": 23, "classes": K, "head": "multi", **options})
+        return models.build(
+            name, **{"height": 128, "width": 128, "channels": 23, "outputs": K, "head": "multi", **options}
+        )
 
 
 @pytest.fixture(scope="module")
 def described() -> pd.DataFrame:
-    return models.describe("segmentation", bands=23, classes=K, head="multi")
+    return models.describe("images", "multi", channels=23, outputs=K)
 
 
 @pytest.mark.parametrize("name", [*MILLIONS, *PUBLISHED])
@@ -162,14 +224,14 @@ def test_the_unet_has_the_weights_of_its_paper():
     down = sum(9 * a * b + 9 * b * b for a, b in zip([1, *sizes], sizes, strict=False))
     up = sum(4 * a * b + b + 9 * 2 * b * b + 9 * b * b for a, b in zip(sizes[1:], sizes, strict=False))
     norms = sum(2 * 4 * b for b in [*sizes, *sizes[:-1]])
-    model = planned("unet", bands=1, head="mask")
+    model = planned("unet", channels=1, head="mask")
     statistics = 2  # mean and standard deviation of the band
     assert model.count_params() == down + up + norms + 64 * K + K + statistics
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_narrow_network_has_the_layers_of_the_wide_one(name):
-    narrow, wide = planned(name, width=0.25), planned(name)
+    narrow, wide = planned(name, width_multiplier=0.25), planned(name)
     assert [type(layer) for layer in narrow.layers] == [type(layer) for layer in wide.layers]
     assert narrow.count_params() < wide.count_params() / 8
     shapes = {key: tuple(value.shape) for key, value in narrow.output.items()}
@@ -205,23 +267,6 @@ def test_targets_are_those_of_a_loop():
 def test_targets_name_what_is_wrong():
     with pytest.raises(ParameterError, match=r"no head 'dul'.*did you mean 'dual'"):
         heads.targets(np.zeros((1, 4, 4), "uint8"), "dul")
-    with pytest.raises(DataError, match="even sides"):
-        heads.targets(np.zeros((1, 5, 5), "uint8"), "multi")
-
-
-@pytest.mark.slow
-def test_without_features_at_half_resolution_the_head_averages_them():
-    inputs, x = heads.image_input(8, C, **STATISTICS)
-    model = heads.finish(
-        inputs, x, None, x, head="multi", classes=K, seeds=Seeds(0), name="linear"
-    )  # the features are the bands
-    image = patches()[0]["image"][:, :8, :8]
-    found = harness.predict(model, {"image": image})
-    kernel, bias = model.get_layer("half_logits").get_weights()
-    scaled = (image - np.array(STATISTICS["mean"])) / np.array(STATISTICS["std"])
-    pooled = scaled.reshape(B, 4, 2, 4, 2, C).mean(axis=(2, 4))
-    odds = np.exp(pooled @ kernel[0, 0] + bias)
-    np.testing.assert_allclose(found["half"], odds / odds.sum(-1, keepdims=True), atol=1e-5)
 
 
 def test_normalize_takes_images_without_a_mask():
@@ -294,6 +339,29 @@ def test_multi_attention_turns_with_the_map():
     np.testing.assert_allclose(turned, np.rot90(layer(x), axes=(1, 2)), atol=1e-6)
 
 
+def test_every_attention_passes_the_harness(tmp_path):
+    """In one small network: what a network of any of them needs."""
+
+    def make(seed: int) -> keras.Model:
+        inputs, seeds = keras.Input((8, 8, C), name="image"), Seeds(seed)
+        x = keras.layers.Conv2D(16, 3, padding="same", kernel_initializer=seeds.he())(inputs)
+        for kind in attention.KINDS:
+            x = attention.attend(x, kind, seeds)
+        kernel = seeds.glorot()
+        x = keras.layers.Conv2D(K, 1, activation="softmax", dtype="float32", kernel_initializer=kernel)(x)
+        return keras.Model({"image": inputs}, {"mask": x})
+
+    inputs, label = patches(side=8)
+    scaled = (inputs["image"] - np.array(STATISTICS["mean"])) / np.array(STATISTICS["std"])
+    case = harness.Case(make, {"image": scaled.astype("float32")}, {"mask": label}, K)
+    harness.check_output(case)
+    harness.check_config(case)
+    harness.check_saved(case, tmp_path)
+    harness.check_gradients(case)
+    harness.check_seed(case)
+    harness.check_precision(case, "mixed_bfloat16")
+
+
 def test_no_attention_leaves_features_alone():
     x = keras.Input((4, 4, 8))
     assert attention.attend(x, "none", Seeds(0)) is x
@@ -303,11 +371,13 @@ def test_no_attention_leaves_features_alone():
 
 
 def test_names_belong_to_kinds():
-    assert len(NAMES) == 17
-    assert "unet" not in models.names()
-    assert models.names("series") == models.names()
-    with pytest.raises(ParameterError, match=r"kind 'image'.*segmentation"):
+    assert len(NAMES) == 18
+    assert "unet" not in models.names("series")
+    assert set(NAMES) < set(models.names("images", "labels")) < set(models.names())
+    with pytest.raises(ParameterError, match=r"no models for 'image'.*did you mean 'images'"):
         models.names("image")
+    with pytest.raises(ParameterError, match=r"no models for 'masks'.*did you mean 'mask'"):
+        models.names(head="masks")
 
 
 def test_what_a_name_fixes_is_no_option():
@@ -318,35 +388,38 @@ def test_what_a_name_fixes_is_no_option():
 
 
 def test_wrong_sizes_and_names_are_named():
-    with pytest.raises(ParameterError, match="unet: size is 40, expected a multiple of 16"):
-        build("unet", size=40)
-    with pytest.raises(ParameterError, match=r"no head 'mul'.*did you mean 'multi'"):
+    with pytest.raises(
+        ParameterError, match=r"'unet' has no head 'mul', only mask, dual, multi, values, labels"
+    ):
         build("unet", head="mul")
+    with pytest.raises(ParameterError, match=r"'resnet18_patch' has no head 'mask', only labels; .*'mask'"):
+        build("resnet18_patch", head="mask")
+    with pytest.raises(ParameterError, match=r"no activation 'softmx'.*did you mean 'softmax'"):
+        build("unet", activation="softmx")
+    with pytest.raises(ParameterError, match="outputs is 0, expected 1 or more"):
+        models.build("unet", height=32, width=32, channels=3, outputs=0)
     with pytest.raises(ParameterError, match=r"no attention 'cban'.*did you mean 'cbam'"):
         build("unet", attention="cban")
-    with pytest.raises(ParameterError, match="'unet' needs size"):
-        models.build("unet", bands=3, classes=2)
+    with pytest.raises(ParameterError, match="'unet' needs height"):
+        models.build("unet", channels=3, outputs=2)
     with pytest.raises(ParameterError, match="'lstm' has no option 'size'"):
-        models.build("lstm", times=3, bands=3, classes=2, size=32)
+        models.build("lstm", times=3, channels=3, outputs=2, size=32)
 
 
-@pytest.mark.parametrize("size", [31, 100, 120])
-@pytest.mark.parametrize("name", ALL)
-def test_a_network_takes_a_size_or_says_which_it_takes(name, size):
-    try:
-        model = planned(name, size=size, width=NARROW, bands=C, head="mask")
-    except ParameterError as error:
-        message = str(error)
-    else:
-        message = ""
-        assert model.output["mask"].shape[1:3] == (size, size)
-    assert not message or f"size is {size}, expected a multiple of" in message
+@pytest.mark.parametrize("size", [(31, 31), (67, 70), (120, 100)])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_takes_images_of_any_size(name, size):
+    height, width = size
+    model = planned(name, height=height, width=width, width_multiplier=NARROW, channels=C)
+    assert model.output["mask"].shape[1:3] == (height, width)
+    assert model.output["half"].shape[1:3] == (-(-height // 2), -(-width // 2))
+    assert model.output["double"].shape[1:3] == (2 * height, 2 * width)
 
 
 def test_describe_lists_every_network(described):
     assert list(described.index) == NAMES
     assert "Ronneberger" in described.loc["unet", "paper"]
-    assert "head=mask" in described.loc["unet", "options"]
+    assert "attention=none" in described.loc["unet", "options"]
     assert described.loc["unet", "weights"] == planned("unet").count_params()
 
 
@@ -375,7 +448,7 @@ def test_on_jax_saved_networks_predict_the_same_and_train(tmp_path):
     inputs, label = patches()
     np.save(tmp_path / "image.npy", inputs["image"])
     np.save(tmp_path / "label.npy", label)
-    made = {name: build(name, head="mask") for name in NAMES}
+    made = {name: build(name, head="mask") for name in ("unet_se", *BUILDERS)}
     for name, model in made.items():
         model.save(tmp_path / f"{name}.keras")
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}

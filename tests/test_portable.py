@@ -338,7 +338,15 @@ def test_threads_are_pinned_and_let_go():
 def test_networks_of_the_study_are_portable(name, int8, tmp_path):
     """Attention suffers from 8 bits more than convolutions do; tf2onnx alone would never end with RAU-Net."""
     model = models.build(
-        name, size=SIZE, bands=BANDS, classes=CLASSES, mean=MEAN, std=STD, width=0.125, head="multi"
+        name,
+        height=SIZE,
+        width=SIZE,
+        channels=BANDS,
+        outputs=CLASSES,
+        mean=MEAN,
+        std=STD,
+        width_multiplier=0.125,
+        head="multi",
     )
     image = images(4)
     rows = prediction.portable_table(model, image, images(8, 1), tmp_path, runs=1, progress=False)

@@ -17,7 +17,7 @@ from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import class_set
 from eolab.evaluation import metrics
-from eolab.models.positions import Positions, to_pixels
+from eolab.models.output_grid import OutputGrid, to_pixels
 from eolab.studies.scenes import maps, samples
 from eolab.synthetic import bigearthnet
 
@@ -112,7 +112,7 @@ def test_matrices_in_parts_are_those_of_scikit_learn(twins, monkeypatch):
     monkeypatch.setattr(maps, "BATCH", 7)
     samples_, patches = twins
     references = maps.References(samples_, patches, class_set("19"))
-    rows, places = references.among(np.arange(len(samples_))), Positions(stride=40, first=0, last=39)
+    rows, places = references.among(np.arange(len(samples_))), OutputGrid(stride=40, first=0, last=39)
     rng = np.random.default_rng(0)
     grid = {row: rng.random((3, 3, 19)).astype(np.float32) for row in rows}
     queue = list(rows)

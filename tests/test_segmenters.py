@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow  # trains networks
 
 SIDE = 32
 QUICK = {
-    "width": 0.0625,
+    "width_multiplier": 0.0625,
     "options": {"levels": 3},
     "epochs": 2,
     "batch_size": 4,
@@ -93,7 +93,8 @@ def test_a_shared_network_is_compiled_once(store, rows, tmp_path, monkeypatch):
 
 def test_another_seed_has_other_weights_in_a_shared_network():
     networks = segmenters.Networks()
-    options = {"size": 32, "bands": 2, "classes": 2, "mean": [0, 0], "std": [1, 1], "width": 0.0625}
+    options = {"height": 32, "width": 32, "channels": 2, "outputs": 2, "width_multiplier": 0.0625}
+    options |= {"mean": [0, 0], "std": [1, 1]}
 
     def weights(seed):
         network = networks.build("unet", seed=seed, **options)
@@ -137,7 +138,9 @@ def test_a_crop_that_cannot_be_is_refused_before_anything_is_written(store, rows
 @pytest.mark.parametrize("head", ["mask", "dual", "multi"])
 def test_probabilities_on_disk_are_those_of_the_network(store, rows, head, tmp_path):
     channels = channels_of(store, rows)
-    network = segmenters.build("unet", store, channels, width=0.0625, head=head, options={"levels": 3})
+    network = segmenters.build(
+        "unet", store, channels, width_multiplier=0.0625, head=head, options={"levels": 3}
+    )
     fitted = segmenters.Segmenter("unet", network, channels, pd.DataFrame())
     written = segmenters.predict(
         fitted, store, rows["test"], tmp_path, "test", angles=True, batch_size=3, progress=False
@@ -155,7 +158,9 @@ def test_probabilities_on_disk_are_those_of_the_network(store, rows, head, tmp_p
 
 def test_a_model_that_is_compiled_alike_keeps_its_graph_and_starts_anew(tmp_path):
     """Training a model twice from the same weights gives the same history, with one compilation."""
-    model = models.build("unet", size=16, bands=2, classes=2, width=0.0625, levels=2)
+    model = models.build(
+        "unet", height=16, width=16, channels=2, outputs=2, width_multiplier=0.0625, levels=2
+    )
     first = [np.array(v) for v in model.variables]
     rng = np.random.default_rng(0)
     image = rng.normal(size=(12, 16, 16, 2)).astype(np.float32)

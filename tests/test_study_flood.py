@@ -55,7 +55,7 @@ def test_sweeps_vary_what_the_study_asks_for():
     assert sensors == {(True, False), (False, True), (True, True)}
     assert {tuple(p["radar"]) for p in SWEEPS["sensors"].points} >= {("VH",), ("VV", "VH")}
     for point in SWEEPS["models"].points:
-        assert point["model"] in models.names("scenes")
+        assert point["model"] in models.names("sequences")
 
 
 def test_the_report_profile_has_the_reports_settings():

@@ -76,7 +76,7 @@ def test_sweeps_name_what_exists(name):
 
     for point in SWEEPS[name].points:
         if "model" in point:
-            assert point["model"] in models.names("segmentation")
+            assert point["model"] in models.names("images", "mask")
         if "loss" in point:
             losses.build(point["loss"])
         if "channel_groups" in point:

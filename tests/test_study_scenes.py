@@ -54,7 +54,7 @@ def test_every_notebook_of_the_folder_is_in_the_study():
 def test_sweeps_vary_what_the_study_asks_for():
     asked = {"models", "bands", "augmentation", "schedules", "class_sets", "fractions"}
     assert asked <= set(SWEEPS)
-    assert {point["model"] for point in SWEEPS["models"].points} <= set(models.names("multilabel"))
+    assert {point["model"] for point in SWEEPS["models"].points} <= set(models.names("images", "labels"))
     bands = {tuple(point["bands"]) for point in SWEEPS["bands"].points}
     assert bands == {("B04", "B03", "B02"), ("B02", "B03", "B04", "B08"), ()}
     assert "three_branch_cnn" in {point.get("model") for point in SWEEPS["bands"].points}

@@ -54,17 +54,19 @@ def store(tmp_path_factory):
     return write(tmp_path_factory.mktemp("patches") / "store")
 
 
-def tiny(name, *, size, bands, classes, mean, std, seed, radar_mean=None, radar_std=None):
+def tiny(
+    name, *, height, width, channels, outputs, mean, std, seed, radar_mean=None, radar_std=None, **given
+):
     """The mean of each band, and of the radar where its statistics are given, and one dense layer."""
-    inputs = {"image": keras.Input((size, size, bands), name="image")}
+    inputs = {"image": keras.Input((height, width, channels), name="image")}
     maps = [Normalize(mean, std, name="normalize")(inputs["image"])]
     if radar_mean is not None:
-        inputs["radar"] = keras.Input((size, size, 2), name="radar")
+        inputs["radar"] = keras.Input((height, width, 2), name="radar")
         maps.append(Normalize(radar_mean, radar_std, name="normalize_radar")(inputs["radar"]))
     means = [keras.layers.GlobalAveragePooling2D()(x) for x in maps]
     features = means[0] if len(means) == 1 else keras.layers.Concatenate()(means)
     start = keras.initializers.GlorotUniform(seed)
-    answer = keras.layers.Dense(classes, activation="sigmoid", kernel_initializer=start)(features)
+    answer = keras.layers.Dense(outputs, activation="sigmoid", kernel_initializer=start)(features)
     return keras.Model(inputs, answer, name=name)
 
 
@@ -126,8 +128,12 @@ def test_rare_classes_weigh_more_by_the_training_labels_alone(store, tmp_path, m
 
 
 def test_a_missing_file_of_weights_is_named_before_anything_is_written(store, tmp_path):
-    options = {"make": models.build, "options": {"width": 0.25}, "weights": tmp_path / "moco.pth"}
-    with pytest.raises(DataError, match=r"moco\.pth"):
+    options = {
+        "make": models.build,
+        "options": {"width_multiplier": 0.25},
+        "weights": tmp_path / "moco.safetensors",
+    }
+    with pytest.raises(DataError, match=r"moco\.safetensors"):
         taggers.fit("resnet18_patch", store, ROWS, folder=tmp_path / "run", **QUICK, **options)
     assert not (tmp_path / "run").exists()
 
@@ -153,9 +159,9 @@ def test_training_begins_with_the_weights_of_a_file(store, tmp_path, monkeypatch
             weights_scale=10_000,
         )
     state = random_state(18, 13, filters=64)
-    kernel = np.array(seen["network"].get_layer("layer1_0_conv1").kernel)
+    kernel = np.array(seen["network"].get_layer("encoder_layer1_0_conv1").kernel)
     np.testing.assert_array_equal(kernel, state["layer1.0.conv1.weight"].transpose(2, 3, 1, 0))
-    stem = np.array(seen["network"].get_layer("conv1").kernel)  # B02, B03, B04, B08 of 13 bands
+    stem = np.array(seen["network"].get_layer("encoder_conv1").kernel)  # B02, B03, B04, B08 of 13 bands
     np.testing.assert_array_equal(stem, state["conv1.weight"].transpose(2, 3, 1, 0)[:, :, [1, 2, 3, 7]])
     assert list(seen["network"].get_layer("normalize").std) == [10_000] * 4
 
@@ -282,7 +288,7 @@ def test_the_networks_of_the_package_train_on_stored_integers(store, name, tmp_p
         ROWS,
         folder=tmp_path,
         radar=name.endswith("fusion"),
-        options={"width": 0.125},
+        options={"width_multiplier": 0.125},
         **QUICK | {"epochs": 1},
     )
     data = store.gather(ROWS["test"])
@@ -291,4 +297,4 @@ def test_the_networks_of_the_package_train_on_stored_integers(store, name, tmp_p
     floats = fitted.probabilities(data["image"].astype("float32"), *radar)
     np.testing.assert_allclose(found, floats, atol=1e-6)
     assert found.shape == (10, K)
-    assert name in models.names("multilabel")
+    assert name in models.names("images", "labels")

@@ -9,7 +9,7 @@ import pytest
 
 from eolab import models, training
 from eolab.core.errors import ParameterError, RunError
-from eolab.models.segmentation import heads
+from eolab.models import heads
 
 
 class Batches:
@@ -58,7 +58,9 @@ def test_range_test_of_a_network_with_several_outputs():
         def __getitem__(self, index):
             return {"image": image}, heads.targets(label, "multi")
 
-    model = models.build("unet", size=16, bands=2, classes=2, width=0.0625, levels=2, head="multi")
+    model = models.build(
+        "unet", height=16, width=16, channels=2, outputs=2, width_multiplier=0.0625, levels=2, head="multi"
+    )
     table = training.range_test(model, Patches(), 1e-4, 1e-1, 12, loss={"focal": 0.5, "iou": 0.5})
     assert len(table) == 12
     assert table["smoothed"].iloc[-1] < table["smoothed"].iloc[0]

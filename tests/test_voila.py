@@ -239,7 +239,14 @@ def project(tmp_path_factory) -> Path:
     catalog = yaml.safe_load((ROOT / "data_catalog.yaml").read_text())
     catalog["landslide_twin"]["twin"].update(train=40, validation=4, test=4)
     (root / "data_catalog.yaml").write_text(yaml.safe_dump(catalog))
-    quick = {"epochs": 3, "width": 0.0625, "head": "mask", "baselines": [], "angles": False, "replicates": 20}
+    quick = {
+        "epochs": 3,
+        "width_multiplier": 0.0625,
+        "head": "mask",
+        "baselines": [],
+        "angles": False,
+        "replicates": 20,
+    }
     settings = [f"03_train.{name}={value}" for name, value in quick.items()] + ["02_preprocess.block=2"]
     arguments = ["--out", str(root / "runs"), "--only", "02_preprocess", "03_train", "--set", *settings]
     eolab("run", "landslide", *arguments, **places(root))

@@ -1,22 +1,24 @@
-"""Networks for series of pixels and for images, built by name.
+"""Networks by name, by what they read: series of pixels, images, or sequences of images.
 
-Models of the kind "series" take a dict: ``image`` (B, T, C) float32 in raw units, ``valid`` (B, T) with 1
-where a date was observed, ``day`` (B, T) float32 days since 1 January of the series' first year. They give
-class probabilities (B, K) in float32. What stands at invalid dates, NaN included, influences nothing; a
-series without valid dates gives finite probabilities.
+Series: a dict of ``image`` (B, T, C) float32 in raw units, ``valid`` (B, T) with 1 where a date was observed,
+``day`` (B, T) float32 days since 1 January of the series' first year. What stands at invalid dates, NaN
+included, influences nothing; a series without valid dates gives finite outputs.
 
-Models of the kind "segmentation" take ``image`` (B, H, W, C) float32 in raw units and give a dict of
-probabilities, ``mask`` (B, H, W, K) and what their head adds (:mod:`eolab.models.segmentation.heads`).
+Images: ``image`` (B, H, W, C) float32 in raw units, and ``radar`` (B, H, W, 2) in dB where a network fuses
+both. Any height and width will do: networks pad inside to their stride and crop back.
 
-Models of the kind "scenes" take series of images of one place by several sensors, by name: ``s1``
-(B, T, H, W, C), ``s1_valid`` and ``s1_day`` (B, T), and so on (:mod:`eolab.models.scenes.inputs`). They give
-probabilities of no and yes, (B, T, 2) for each step or (B, 1, 2) for the scene. Their ``bands`` and
-statistics are mappings by sensor.
+Sequences: images of one place by several sensors, by name: ``s1`` (B, T, H, W, C), ``s1_valid`` and
+``s1_day`` (B, T), and so on (:mod:`eolab.models.sequences.inputs`). Their channels and statistics are
+mappings by sensor.
 
-Models of the kind "multilabel" take ``image`` (B, H, W, C) float32 in raw units, and ``radar`` (B, H, W, 2)
-in dB where they fuse, and give the probability of each label by itself, (B, K) float32.
+Outputs follow the head (:mod:`eolab.models.heads`): labels of a series, an image or a sequence, labels of
+each step, masks or values of each pixel. Statistics of the channels are part of every model, so a saved model
+takes raw values.
 
-Band statistics are part of every model, so a saved model takes raw values.
+Example:
+    >>> model = build("unet", height=67, width=70, channels=4, outputs=1, width_multiplier=0.25)
+    >>> model({"image": image})["mask"].shape                    # image (8, 67, 70, 4)
+    (8, 67, 70, 1)
 """
 
 from __future__ import annotations
@@ -41,260 +43,289 @@ class Architecture:
     """One architecture: the function that builds it, and where it comes from.
 
     Attributes:
-        module: Module of the function.
+        reads: "series", "images" or "sequences".
+        heads: Heads that it can end in, its own default first; see :mod:`eolab.models.heads`.
+        module: Module of the function, below that of what it reads.
+        function: Name of the function.
         title: What it is, in a few words.
         paper: Authors and year; the function's docstring has the rest.
-        compiled: Whether XLA makes a training step faster on a processor; it pays for recurrence.
-        kind: What it reads: "series" of pixels, for "segmentation" images, for "scenes" series of images, for
-            "multilabel" images that have several labels.
-        function: Name of the function; that of the architecture where it is empty.
         preset: Options that are fixed for this name.
+        compiled: Whether XLA makes a training step faster on a processor; it pays for recurrence.
     """
 
+    reads: str
+    heads: tuple[str, ...]
     module: str
+    function: str
     title: str
     paper: str
-    compiled: bool = False
-    kind: str = "series"
-    function: str = ""
     preset: Mapping[str, Any] = field(default_factory=dict)
+    compiled: bool = False
 
 
-def _image(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
-    return Architecture(
-        f"eolab.models.segmentation.{module}", title, paper, False, "segmentation", function, preset
-    )
+def _series(module: str, title: str, paper: str, compiled: bool = False) -> Architecture:
+    return Architecture("series", ("labels",), module, module, title, paper, compiled=compiled)
 
 
-def _scenes(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
-    return Architecture(f"eolab.models.scenes.{module}", title, paper, False, "scenes", function, preset)
+def _pixels(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
+    heads = ("mask", "dual", "multi", "values", "labels")
+    return Architecture("images", heads, module, function or module, title, paper, preset)
 
 
-def _patches(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
-    return Architecture(f"eolab.models.patches.{module}", title, paper, False, "multilabel", function, preset)
+def _labels(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
+    return Architecture("images", ("labels",), module, function or module, title, paper, preset)
 
 
+def _sequences(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
+    return Architecture("sequences", ("steps", "labels"), module, function or module, title, paper, preset)
+
+
+_RAU: dict[str, Any] = {"residual": True, "attention": "multi"}
+_SMALL = (24, 48, 88, 168, 320)  # features of each level of a U-Net, 2.6 M weights
+_DEPTHS = (18, 34, 50, 101, 152)
 ARCHITECTURES: dict[str, Architecture] = {
-    "lstm": Architecture("eolab.models.lstm", "LSTM over the dates", "Sedona et al. 2022", compiled=True),
-    "tempcnn": Architecture("eolab.models.tempcnn", "Convolutions along time", "Pelletier et al. 2019"),
-    "ltae": Architecture("eolab.models.ltae", "Lightweight temporal attention", "Garnot and Landrieu 2020"),
-    "transformer": Architecture("eolab.models.transformer", "Transformer encoder", "Vaswani et al. 2017"),
-    "unet": _image("unet", "U-Net", "Ronneberger et al. 2015"),
-    "unet_cbam": _image("unet", "U-Net with CBAM", "Woo et al. 2018", "unet", attention="cbam"),
-    "unet_se": _image("unet", "U-Net with squeeze and excitation", "Hu et al. 2018", "unet", attention="se"),
-    "unet_multi_attention": _image(
-        "unet", "U-Net with multi-attention", "Le et al. 2023", "unet", attention="multi"
+    "lstm": _series("lstm", "LSTM over the dates", "Sedona et al. 2022", compiled=True),
+    "tempcnn": _series("tempcnn", "Convolutions along time", "Pelletier et al. 2019"),
+    "ltae": _series("ltae", "Lightweight temporal attention", "Garnot and Landrieu 2020"),
+    "transformer": _series("transformer", "Transformer encoder", "Vaswani et al. 2017"),
+    "unet": _pixels("unet", "U-Net", "Ronneberger et al. 2015"),
+    "unet_cbam": _pixels("unet", "U-Net with CBAM", "Woo et al. 2018", attention="cbam"),
+    "unet_se": _pixels("unet", "U-Net with squeeze and excitation", "Hu et al. 2018", attention="se"),
+    "unet_multi_attention": _pixels(
+        "unet", "U-Net with multi-attention", "Le et al. 2023", attention="multi"
     ),
-    "unet_residual": _image("residual_unet", "U-Net of residual blocks", "He et al. 2016", "residual_unet"),
-    "rau_net_1": _image(
-        "residual_unet",
-        "RAU-Net 1: attention after each block",
-        "Le et al. 2023",
-        "residual_unet",
-        attention="blocks",
-    ),
-    "rau_net_2": _image(
-        "residual_unet",
+    "unet_residual": _pixels("unet", "U-Net of residual blocks", "He et al. 2016", residual=True),
+    "rau_net_1": _pixels("unet", "RAU-Net 1: attention after each block", "Le et al. 2023", **_RAU),
+    "rau_net_2": _pixels(
+        "unet",
         "RAU-Net 2: attention between encoder and decoder",
         "Le et al. 2023",
-        "residual_unet",
-        attention="skips",
+        **_RAU | {"attention_on": "skips"},
     ),
-    "unet_residual_small": _image(
-        "residual_unet", "Small U-Net of residual blocks", "He et al. 2016", "residual_unet", small=True
+    "unet_residual_small": _pixels(
+        "unet", "Small U-Net of residual blocks", "He et al. 2016", residual=True, filters=_SMALL
     ),
-    "rau_net_small": _image(
-        "residual_unet", "Small RAU-Net 1", "Le et al. 2023", "residual_unet", attention="blocks", small=True
+    "rau_net_small": _pixels("unet", "Small RAU-Net 1", "Le et al. 2023", **_RAU, filters=_SMALL),
+    "unet_resnet": _pixels("unet", "U-Net on a ResNet", "He et al. 2016", "unet_resnet"),
+    "deeplabv3": _pixels("deeplabv3", "DeepLabV3 on ResNet-50", "Chen et al. 2017"),
+    "deeplabv3_small": _pixels("deeplabv3", "Small DeepLabV3", "Chen et al. 2017", "deeplabv3_small"),
+    "mobilenetv3": _pixels("mobilenetv3", "MobileNetV3 with Lite R-ASPP", "Howard et al. 2019"),
+    "efficientnetv2": _pixels("efficientnetv2", "EfficientNetV2 with a U-Net decoder", "Tan and Le 2021"),
+    "vnet": _pixels("vnet", "V-Net in two dimensions", "Milletari et al. 2016"),
+    "squeeze_unet": _pixels("squeeze_unet", "Squeeze U-Net", "Beheshti and Johnsson 2020"),
+    "unet_plus_plus": _pixels("unet_plus_plus", "U-Net++", "Zhou et al. 2018"),
+    "segformer_b0": _pixels("segformer", "SegFormer-B0", "Xie et al. 2021", "segformer_b0"),
+    "convlstm": _sequences("convlstm", "ConvLSTM branches", "Shi et al. 2015"),
+    "resnet50": _sequences(
+        "resnet", "ResNet-50 of each image", "Rambour et al. 2020", depth=50, units=0, bidirectional=False
     ),
-    "deeplabv3": _image("deeplabv3", "DeepLabV3 on ResNet-50", "Chen et al. 2017"),
-    "deeplabv3_small": _image("deeplabv3", "Small DeepLabV3", "Chen et al. 2017"),
-    "mobilenetv3": _image("mobilenetv3", "MobileNetV3 with Lite R-ASPP", "Howard et al. 2019"),
-    "efficientnetv2": _image("efficientnetv2", "EfficientNetV2 with a U-Net decoder", "Tan and Le 2021"),
-    "vnet": _image("vnet", "V-Net in two dimensions", "Milletari et al. 2016"),
-    "squeeze_unet": _image("squeeze_unet", "Squeeze U-Net", "Beheshti and Johnsson 2020"),
-    "unet_plus_plus": _image("unet_plus_plus", "U-Net++", "Zhou et al. 2018"),
-    "segformer_b0": _image("segformer", "SegFormer-B0", "Xie et al. 2021"),
-    "convlstm": _scenes("convlstm", "ConvLSTM branches", "Shi et al. 2015"),
-    "resnet50": _scenes("resnet", "ResNet-50 of each image", "Rambour et al. 2020", "resnet", depth=50),
-    "resnet50_gru": _scenes(
-        "resnet", "ResNet-50 and a GRU over the steps", "Rambour et al. 2020", "resnet_gru", depth=50
+    "resnet50_gru": _sequences(
+        "resnet", "ResNet-50 and a GRU over the steps", "Rambour et al. 2020", depth=50
     ),
-    "resnet18_gru": _scenes(
-        "resnet", "ResNet-18 and a GRU over the steps", "Rambour et al. 2020", "resnet_gru", depth=18
+    "resnet18_gru": _sequences(
+        "resnet", "ResNet-18 and a GRU over the steps", "Rambour et al. 2020", depth=18
     ),
-    "utae": _scenes("utae", "Small U-TAE", "Garnot and Landrieu 2021"),
-    "date_transformer": _scenes("date_transformer", "Transformer over images", "Vaswani et al. 2017"),
-    "shallow_cnn": _patches("shallow", "Three convolutions", "Sumbul et al. 2019"),
-    "three_branch_cnn": _patches("branches", "A branch each resolution", "Sumbul and Demir 2020"),
-    "resnet18_patch": _patches("resnet", "ResNet-18", "He et al. 2016", "resnet", depth=18),
-    "resnet50_patch": _patches("resnet", "ResNet-50", "He et al. 2016", "resnet", depth=50),
-    "resnet101_patch": _patches("resnet", "ResNet-101", "He et al. 2016", "resnet", depth=101),
-    "convnext_tiny": _patches("convnext", "ConvNeXt-T", "Liu et al. 2022"),
-    "resnet18_fusion": _patches(
-        "resnet", "ResNet-18 of image and of radar", "He et al. 2016", "resnet_fusion", depth=18
+    "utae": _sequences("utae", "Small U-TAE", "Garnot and Landrieu 2021"),
+    "date_transformer": _sequences("date_transformer", "Transformer over images", "Vaswani et al. 2017"),
+    "shallow_cnn": _labels("shallow", "Three convolutions", "Sumbul et al. 2019", "shallow_cnn"),
+    "three_branch_cnn": _labels(
+        "three_branch", "A branch each resolution", "Sumbul and Demir 2020", "three_branch_cnn"
     ),
-    "resnet50_fusion": _patches(
-        "resnet", "ResNet-50 of image and of radar", "He et al. 2016", "resnet_fusion", depth=50
-    ),
+    **{
+        f"resnet{depth}_patch": _labels("resnet", f"ResNet-{depth}", "He et al. 2016", depth=depth)
+        for depth in _DEPTHS
+    },
+    "convnext_tiny": _labels("convnext", "ConvNeXt-T", "Liu et al. 2022", "convnext_tiny"),
+    **{
+        f"resnet{depth}_fusion": _labels(
+            "resnet", f"ResNet-{depth} of image and of radar", "He et al. 2016", "resnet_fusion", depth=depth
+        )
+        for depth in (18, 50)
+    },
 }
-GIVEN = {  # arguments of every architecture of a kind; others are options
-    "series": ("times", "bands", "classes", "mean", "std", "seed"),
-    "segmentation": ("size", "bands", "classes", "mean", "std", "seed"),
-    "scenes": ("size", "bands", "mean", "std", "seed", "answer"),
-    "multilabel": ("size", "bands", "classes", "mean", "std", "seed"),
-}
-Bands = int | Sequence[str] | Mapping[str, int]
+READS = {"series": ("times",), "images": ("height", "width"), "sequences": ("height", "width")}
+Channels = int | Sequence[str] | Mapping[str, int]
 Statistics = Sequence[float] | Mapping[str, Sequence[float]]
 
 
-def names(kind: str = "series") -> list[str]:
-    """Return the names of all architectures of a kind, one of :data:`GIVEN`.
+def names(reads: str | None = None, head: str | None = None) -> list[str]:
+    """Return the names of all architectures, or of those that read this and can end in this head.
+
+    Args:
+        reads: "series", "images" or "sequences".
+        head: A head of :mod:`eolab.models.heads`: "labels" of all, "mask" of those that predict pixels.
 
     Raises:
-        ParameterError: If there is no such kind.
+        ParameterError: If no network reads this, or there is no such head.
     """
-    if kind not in GIVEN:
-        raise ParameterError(f"There are no models of the kind {kind!r}; {did_you_mean(kind, GIVEN)}")
-    return [name for name, architecture in ARCHITECTURES.items() if architecture.kind == kind]
+    heads = dict.fromkeys(one for architecture in ARCHITECTURES.values() for one in architecture.heads)
+    for value, known in ((reads, READS), (head, heads)):
+        if value is not None and value not in known:
+            raise ParameterError(f"There are no models for {value!r}; {did_you_mean(value, known)}")
+    return [
+        name
+        for name, architecture in ARCHITECTURES.items()
+        if reads in (None, architecture.reads) and (head is None or head in architecture.heads)
+    ]
 
 
 def options(name: str) -> dict[str, Any]:
     """Return the options of an architecture with their defaults."""
-    parameters = inspect.signature(_function(name)).parameters
-    fixed = {*GIVEN[ARCHITECTURES[name].kind], *ARCHITECTURES[name].preset}
-    return {key: parameter.default for key, parameter in parameters.items() if key not in fixed}
+    parameters = list(inspect.signature(_function(name)).parameters.values())[1:]
+    return {one.name: one.default for one in parameters if one.name not in ARCHITECTURES[name].preset}
 
 
 def compile_options(name: str) -> dict[str, Any]:
     """Return the arguments of ``model.compile`` that train an architecture fastest on a processor.
 
     Sixteen steps over series run in one go, so that callbacks see every sixteenth batch; results do not
-    change. A step over images or scenes is long enough to run alone.
+    change. A step over images is long enough to run alone.
     """
-    _function(name)
-    architecture = ARCHITECTURES[name]
-    steps = 16 if architecture.kind == "series" else 1
+    architecture = _architecture(name)
+    steps = 16 if architecture.reads == "series" else 1
     return {"jit_compile": architecture.compiled, "steps_per_execution": steps}
 
 
 def describe(
-    kind: str = "series", bands: Bands | None = None, classes: int | None = None, **shape: Any
+    reads: str = "series",
+    head: str | None = None,
+    *,
+    channels: Channels | None = None,
+    outputs: int = 12,
+    **given: Any,
 ) -> pd.DataFrame:
-    """Return a row an architecture of a kind: title, paper, number of weights, options.
+    """Return a row an architecture: title, paper, number of weights, options.
 
     Args:
-        kind: "series", "segmentation", "scenes" or "multilabel".
-        bands: Bands C, 12 by default; for scenes those of each sensor, ``{"s1": 1, "s2": 3}`` by default.
-        classes: Classes K, 12 by default, 19 labels of "multilabel"; scenes have two.
-        **shape: ``times`` of a series (20 by default) or ``size`` of images (128, 64 of scenes, 120 of
-            "multilabel"), and options.
+        reads: "series", "images" or "sequences".
+        head: Only networks that can end in this head, and end in it.
+        channels: Channels C, 12 by default; of sequences those of each sensor, ``{"s1": 1, "s2": 3}``.
+        outputs: Outputs K.
+        **given: ``times`` of a series (20 by default), ``height`` and ``width`` of images (128), and options.
     """
     import keras
     import pandas as pd
 
-    def weights(name: str) -> int:
+    channels = channels or ({"s1": 1, "s2": 3} if reads == "sequences" else 12)
+    shape = dict.fromkeys(READS[reads], 20 if reads == "series" else 128)
+    rows = {}
+    for name in names(reads, head):
         with keras.StatelessScope(initialize_variables=False):  # shapes alone: nothing large is made
-            return build(name, **(usual | shape)).count_params()
-
-    sizes = {"segmentation": 128, "scenes": 64, "multilabel": 120}
-    usual: dict[str, Any] = {"size": sizes[kind]} if kind in sizes else {"times": 20}
-    usual["bands"] = bands or ({"s1": 1, "s2": 3} if kind == "scenes" else 12)
-    usual["classes"] = classes or {"scenes": 2, "multilabel": 19}.get(kind, 12)
-    rows = {
-        name: {
-            "title": architecture.title,
-            "paper": architecture.paper,
-            "weights": weights(name),
+            model = build(name, channels=channels, outputs=outputs, head=head, **shape | given)
+        rows[name] = {
+            "title": ARCHITECTURES[name].title,
+            "paper": ARCHITECTURES[name].paper,
+            "weights": model.count_params(),
             "options": ", ".join(f"{key}={value}" for key, value in options(name).items()),
         }
-        for name, architecture in ARCHITECTURES.items()
-        if architecture.kind == kind
-    }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 
 def build(
     name: str,
     *,
-    bands: Bands,
-    classes: int | None = None,
+    channels: Channels,
+    outputs: int,
+    height: int = 0,
+    width: int = 0,
+    times: int = 0,
     mean: Statistics | None = None,
     std: Statistics | None = None,
     seed: int = 0,
+    activation: str = "softmax",
+    head: str | None = None,
     **chosen: Any,
 ) -> keras.Model:
     """Return an untrained model.
 
     Args:
         name: One of :func:`names`.
-        bands: Bands C, or their names; for scenes those of each sensor, such as ``{"s1": 1, "s2": 3}``.
-        classes: Classes K; scenes have two, no and yes, and need not be told.
-        mean: Mean of each band in the training split, C numbers, for scenes by sensor; None leaves raw values
-            as they are.
-        std: Standard deviation of each band likewise.
-        seed: Fixes weights and dropout.
-        **chosen: ``times`` T of a series, ``size`` H = W of images in pixels, or (H, W) for scenes; and
-            options of the architecture, see :func:`options`, for scenes also ``answer``: "steps" or "late".
+        channels: Channels C, or their names; of sequences those of each sensor: ``{"s1": 1, "s2": 3}``.
+        outputs: Outputs K: classes, labels or values; one of a yes or no is enough.
+        height: Height H of images in pixels.
+        width: Width W of images in pixels.
+        times: Dates T of a series.
+        mean: Mean of each channel in the training split, C numbers, of sequences by sensor; None leaves raw
+            values as they are.
+        std: Standard deviation of each channel, as `mean`.
+        seed: Seed of weights and dropout.
+        activation: "softmax" over classes, "sigmoid" of each label, or "linear"; one output is a sigmoid in
+            place of a softmax.
+        head: Head of :mod:`eolab.models.heads`; the architecture's first by default.
+        **chosen: Options of the architecture, see :func:`options`.
 
     Raises:
-        ParameterError: Unknown name or option, a shape that is missing, or statistics that do not fit the
-            bands.
+        ParameterError: Unknown name, head or option, a shape that is missing, a number out of range, or
+            statistics that do not fit the channels.
     """
-    function, architecture = _function(name), ARCHITECTURES[name]
+    from eolab.models.heads import Spec
+    from eolab.models.layers import Seeds
+
+    architecture, function = _architecture(name), _function(name)
     known = options(name)
-    extent = GIVEN[architecture.kind][0]
-    if extent not in chosen:
-        raise ParameterError(f"Model {name!r} needs {extent}: give it as a number.")
-    given = {key: chosen.pop(key) for key in GIVEN[architecture.kind] if key in chosen}
     for option in set(chosen) - set(known):
         raise ParameterError(f"Model {name!r} has no option {option!r}; {did_you_mean(option, known)}")
-    if architecture.kind == "scenes":
-        given |= _given_scenes(name, given["size"], bands, classes, mean, std)
-    else:
-        given |= _given_bands(name, given[extent], extent, bands, classes, mean, std)
-    return function(**given, seed=seed, **architecture.preset, **chosen)
+    shape = {"height": height, "width": width, "times": times}
+    for side in READS[architecture.reads]:
+        if shape[side] < 1:
+            raise ParameterError(f"Model {name!r} needs {side}: give it as a number of 1 or more.")
+    head = head or architecture.heads[0]
+    if head not in architecture.heads:
+        raise ParameterError(
+            f"Model {name!r} has no head {head!r}, only {', '.join(architecture.heads)}; {head!r} have "
+            f"{', '.join(names(architecture.reads, head)) or 'no models of ' + architecture.reads}."
+        )
+    _check(name, outputs, chosen)
+    given = _statistics(name, architecture.reads, channels, mean, std)
+    spec = Spec(name, outputs=outputs, head=head, activation=activation, seeds=Seeds(seed), **given, **shape)
+    return function(spec, **architecture.preset, **chosen)
 
 
-def _given_bands(
-    name: str,
-    number: Any,
-    extent: str,
-    bands: Bands,
-    classes: int | None,
-    mean: Any,
-    std: Any,
-) -> dict[str, Any]:
-    """Return the arguments of a model of one image or series."""
-    if isinstance(bands, Mapping | str) or classes is None:
-        raise ParameterError(f"Model {name!r} needs bands and classes: give each as a number.")
-    bands = len(bands) if isinstance(bands, Sequence) else int(bands)
-    statistics = {"mean": _numbers("mean", mean, bands, 0.0), "std": _numbers("std", std, bands, 1.0)}
-    return {extent: int(number), "bands": bands, "classes": classes, **statistics}
+def _check(name: str, outputs: int, chosen: Mapping[str, Any]) -> None:
+    """Refuse numbers out of range, of options that many architectures have."""
+    if outputs < 1:
+        raise ParameterError(f"{name}: outputs is {outputs}, expected 1 or more.")
+    if chosen.get("width_multiplier", 1) <= 0:
+        value = chosen["width_multiplier"]
+        raise ParameterError(f"{name}: width_multiplier is {value}, expected a number above 0.")
+    for key in ("dropout", "drop_path"):
+        if not 0 <= chosen.get(key, 0) < 1:
+            raise ParameterError(
+                f"{name}: {key} is {chosen[key]}, expected a share of at least 0 and below 1."
+            )
+    if chosen.get("l2", 0) < 0:
+        raise ParameterError(f"{name}: l2 is {chosen['l2']}, expected 0 or more.")
 
 
-def _given_scenes(
-    name: str, size: Any, bands: Bands, classes: int | None, mean: Any, std: Any
-) -> dict[str, Any]:
-    """Return the arguments of a model of scenes, by sensor."""
-    if not isinstance(bands, Mapping):
-        raise ParameterError(f"Model {name!r} needs bands by sensor, such as {{'s1': 1}}; got {bands}.")
-    if classes not in (None, 2):
-        raise ParameterError(f"Model {name!r} answers no or yes: classes is {classes}, expected 2.")
-    given: dict[str, Any] = {"bands": dict(bands), "mean": {}, "std": {}}
-    for sensor, count in bands.items():
+def _statistics(name: str, reads: str, channels: Channels, mean: Any, std: Any) -> dict[str, Any]:
+    """Return the channels and their statistics: numbers, or mappings by sensor of a network of sequences."""
+    if reads != "sequences":
+        if isinstance(channels, Mapping | str):
+            raise ParameterError(
+                f"Model {name!r} needs channels as a number or a list of names, got {channels}."
+            )
+        count = len(channels) if isinstance(channels, Sequence) else int(channels)
+        return {
+            "channels": count,
+            "mean": _numbers("mean", mean, count, 0.0),
+            "std": _numbers("std", std, count, 1.0),
+        }
+    if not isinstance(channels, Mapping) or not channels:
+        raise ParameterError(f"Model {name!r} needs channels by sensor, such as {{'s1': 1}}; got {channels}.")
+    given: dict[str, Any] = {"channels": dict(channels), "mean": {}, "std": {}}
+    for sensor, count in channels.items():
         for key, values, usual in (("mean", mean, 0.0), ("std", std, 1.0)):
             if values is not None and sensor not in values:
                 raise ParameterError(f"{key} has no values of sensor {sensor!r}; give them for each sensor.")
             own = None if values is None else values[sensor]
             given[key][sensor] = _numbers(f"{key} of {sensor!r}", own, count, usual)
-    rows, columns = size if isinstance(size, Sequence) else (size, size)
-    return {**given, "size": (int(rows), int(columns))}
+    return given
 
 
-def _numbers(key: str, values: Sequence[float] | None, bands: int, usual: float) -> list[float]:
-    numbers = [usual] * bands if values is None else [float(value) for value in values]
-    if len(numbers) != bands:
-        raise ParameterError(f"{key} has {len(numbers)} values: expected one for each of {bands} bands.")
+def _numbers(key: str, values: Sequence[float] | None, channels: int, usual: float) -> list[float]:
+    numbers = [usual] * channels if values is None else [float(value) for value in values]
+    if len(numbers) != channels:
+        raise ParameterError(f"{key} has {len(numbers)} values: expected one a channel, {channels}.")
     return numbers
 
 
@@ -310,8 +341,8 @@ def load(path: str | os.PathLike[str], compiled: bool = True) -> keras.Model:
     """
     import keras
 
-    known = {architecture.module for architecture in ARCHITECTURES.values()}
-    for module in known | ({"eolab.training.losses"} if compiled else set()):
+    modules = {_module(architecture) for architecture in ARCHITECTURES.values()}
+    for module in modules | ({"eolab.training.losses"} if compiled else set()):
         importlib.import_module(module)
     remedy = "train the model again, or name another run"
     if not Path(path).is_file():
@@ -326,8 +357,16 @@ def load(path: str | os.PathLike[str], compiled: bool = True) -> keras.Model:
         ) from error
 
 
-def _function(name: str) -> Callable[..., Any]:
+def _architecture(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         raise ParameterError(f"There is no model {name!r}; {did_you_mean(name, ARCHITECTURES)}")
-    architecture = ARCHITECTURES[name]
-    return getattr(importlib.import_module(architecture.module), architecture.function or name)
+    return ARCHITECTURES[name]
+
+
+def _function(name: str) -> Callable[..., Any]:
+    architecture = _architecture(name)
+    return getattr(importlib.import_module(_module(architecture)), architecture.function)
+
+
+def _module(architecture: Architecture) -> str:
+    return f"{__name__}.{architecture.reads}.{architecture.module}"

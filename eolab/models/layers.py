@@ -1,4 +1,4 @@
-"""Layers that the models of pixel series share: normalisation with a mask, dates, recurrence, attention."""
+"""Layers of all networks: seeds, normalisation, dates, averages and softmax over what is valid."""
 
 # ruff: noqa: D102 (build, call and get_config are those of Keras; the class documents them)
 
@@ -120,18 +120,3 @@ def masked_softmax(logits: Any, valid: Any) -> Any:
     valid = ops.cast(valid, "bool")
     weights = ops.softmax(ops.where(valid, ops.cast(logits, "float32"), -1e9), axis=-1)
     return ops.cast(ops.where(valid, weights, 0.0), logits.dtype)
-
-
-def series_inputs(times: int, bands: int) -> dict[str, Any]:
-    """Return the inputs of every model of pixel series, as the package promises them."""
-    return {
-        "image": keras.Input((times, bands), name="image", dtype="float32"),  # (B, T, C) raw units
-        "valid": keras.Input((times,), name="valid", dtype="float32"),  # (B, T) 1 = observed
-        "day": keras.Input((times,), name="day", dtype="float32"),  # (B, T) days since 1 January
-    }
-
-
-def probabilities(features: Any, classes: int, seeds: Seeds) -> Any:
-    """Return class probabilities (B, K), float32 at any precision, from features (B, D)."""
-    logits = keras.layers.Dense(classes, kernel_initializer=seeds.glorot(), name="logits")(features)
-    return keras.layers.Activation("softmax", dtype="float32", name="probabilities")(logits)  # (B, K)

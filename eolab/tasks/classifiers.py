@@ -54,7 +54,7 @@ class Classifier:
 
 def names() -> list[str]:
     """Return the names of all networks and baselines."""
-    return [*models.names(), *baselines.names()]
+    return [*models.names("series"), *baselines.names()]
 
 
 def inputs_of(store: Store, rows: Any) -> Inputs:
@@ -133,8 +133,8 @@ def build_network(
     return models.build(
         name,
         times=times,
-        bands=bands,
-        classes=classes,
+        channels=bands,
+        outputs=classes,
         mean=statistics["mean"].tolist(),
         std=statistics["std"].tolist(),
         seed=seed,

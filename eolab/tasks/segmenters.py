@@ -1,7 +1,7 @@
 """Networks that mark each pixel: fitted by name on the patches of a store, predictions kept on disk.
 
 Example:
-    >>> fitted = fit("unet", store, rows, channels, folder=run.folder, width=0.125, head="multi")
+    >>> fitted = fit("unet", store, rows, channels, folder=run.folder, width_multiplier=0.125, head="multi")
     >>> found = predict(fitted, store, rows["test"], run.path("probabilities"), "test")
     >>> found["mask"].shape
     (760, 128, 128)
@@ -23,7 +23,7 @@ from eolab import models, training
 from eolab.core.errors import ParameterError
 from eolab.data.store import Store
 from eolab.evaluation import postprocess
-from eolab.models.segmentation import heads
+from eolab.models import heads
 from eolab.prediction import probabilities
 from eolab.tasks.fitted import Channels, Fitted, Prepare, Rows
 from eolab.training import augment, losses
@@ -97,7 +97,7 @@ def fit(
     channels: Channels,
     *,
     folder: str | Path,
-    width: float = 1.0,
+    width_multiplier: float = 1.0,
     head: str = "mask",
     loss: str | Mapping[str, Any] = "ce",
     options: Mapping[str, Any] | None = None,
@@ -116,12 +116,12 @@ def fit(
     of them in the same time.
 
     Args:
-        name: One of ``models.names("segmentation")``.
+        name: One of ``models.names("images", "mask")``.
         store: Patches with arrays ``image`` (H, W, all channels) and ``label`` (H, W), 255 = not known.
         rows: Rows of the store for "train" and "validation".
         channels: Which channels the network reads.
         folder: Where the model, its history and its checkpoint go.
-        width: Of the network, as a multiple of the published one.
+        width_multiplier: Width of the network, as a multiple of the published one.
         head: "mask", "dual" (mask and patch) or "multi" (masks at three resolutions).
         loss: Of the masks, see :func:`eolab.training.losses.build`; the patch's loss is cross entropy.
         options: Further options of the architecture.
@@ -140,7 +140,7 @@ def fit(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shape: dict[str, Any] = {
-        "width": width,
+        "width_multiplier": width_multiplier,
         "head": head,
         "options": options,
         "classes": classes,
@@ -189,7 +189,7 @@ def build(
     store: Store,
     channels: Channels,
     *,
-    width: float = 1.0,
+    width_multiplier: float = 1.0,
     head: str = "mask",
     options: Mapping[str, Any] | None = None,
     classes: int = 2,
@@ -201,15 +201,17 @@ def build(
 
     It takes images of `size` pixels, whole patches by default, and `make` builds it.
     """
+    height, width = (size, size) if size else store.arrays_spec["image"].shape[:2]
     return make(
         name,
-        size=size or store.arrays_spec["image"].shape[0],
-        bands=len(channels.names),
-        classes=classes,
+        height=height,
+        width=width,
+        channels=len(channels.names),
+        outputs=classes,
         mean=channels.mean,
         std=channels.std,
         seed=seed,
-        width=width,
+        width_multiplier=width_multiplier,
         head=head,
         **(options or {}),
     )

@@ -23,7 +23,7 @@ from eolab.core.errors import DataError, ParameterError, StoreError, did_you_mea
 from eolab.core.files import write_atomically
 from eolab.data import splits
 from eolab.data.store import Store
-from eolab.models.patches import weights as published
+from eolab.models import weights as published
 from eolab.prediction import probabilities
 from eolab.tasks.fitted import Channels, Fitted, Prepare, Rows
 from eolab.training import augment, losses
@@ -161,7 +161,7 @@ def fit(
     loss.
 
     Args:
-        name: One of ``models.names("multilabel")``.
+        name: One of ``models.names("images", "labels")``.
         store: Patches with arrays ``image`` (H, W, bands), ``label`` (K,), 1 where a patch has the class, and
             ``radar`` (H, W, 2) where it is read.
         rows: Rows of the store for "train" and "validation".
@@ -178,7 +178,7 @@ def fit(
         balanced: Whether patches of rare classes are drawn more often; see
             :func:`eolab.data.splits.balanced_rows`. The draw stays the same over the epochs.
         weights: File of published weights that a ResNet begins with; see
-            :func:`eolab.models.patches.weights.build`.
+            :func:`eolab.models.weights.build`.
         weights_scale: What the published network divided pixels by, as there.
         batch_size: Patches a step.
         options: Further options of the architecture.
@@ -251,11 +251,15 @@ def build(
     held = store.arrays_spec["label"].shape
     if len(held) != 1 or classes not in (None, held[0]):
         raise ParameterError(f"classes is {classes}, and the labels of the store have the shape {held}.")
+    height, width = store.arrays_spec["image"].shape[:2]
     network = make(
         name,
-        size=store.arrays_spec["image"].shape[0],
-        bands=len(bands.names),
-        classes=held[0],
+        height=height,
+        width=width,
+        channels=len(bands.names),
+        outputs=held[0],
+        activation="sigmoid",
+        head="labels",
         mean=bands.mean,
         std=bands.std,
         seed=seed,

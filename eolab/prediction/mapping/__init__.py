@@ -7,9 +7,9 @@ For a model of pixel series, with a scene that is read as it is needed::
     grid = Grid(series.sizes["y"], series.sizes["x"], series.rio.transform(), series.rio.crs)
     predict_map(per_pixel(predictor), read, grid, run.path("map.tif"), scheme)
 
-For a network of images that answers every some pixels (:mod:`eolab.models.patches.dense`)::
+For a network of images that predicts at every few pixels (:mod:`eolab.models.images.dense`)::
 
-    images = ImageWindows(predictor, read, grid, positions)
+    images = ImageWindows(predictor, read, grid, output_grid)
     predict_map(images, images.read, grid, run.path("map.tif"), scheme, window=1024)
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from eolab.core.errors import DataError
-from eolab.models.positions import Positions, to_pixels
+from eolab.models.output_grid import OutputGrid, to_pixels
 from eolab.prediction.mapping.grid import Grid, Window
 from eolab.prediction.mapping.predicting import Inputs, Predict, ReadWindow
 
@@ -15,23 +15,23 @@ PLACE = "place"  # row and column of the window in what was read for it, height 
 class ImageWindows:
     """Makes a network of images predict windows without seams; for :func:`mapping.predict_map`.
 
-    Each window is read with a margin, whose first pixel stands where the network's grid of positions over
-    the whole scene has one, and the answers are interpolated between positions. With the margin of
-    ``places``, which is the default, every pixel gets what the network would answer on the scene as a whole.
-    A smaller one saves time, since what lies far from a position counts little: then let windows overlap.
+    Each window is read with a margin, whose first pixel stands where the network's output grid over
+    the whole scene has a prediction, and predictions are interpolated between. With the margin of
+    ``output_grid``, which is the default, every pixel gets what the network would predict on the scene as a
+    whole. A smaller one saves time, since what lies far away counts little: then let windows overlap.
 
     Memory and time of a window grow with ``(window + 2 * margin)²``, whatever the size of the scene: take
     large windows. The whole margin is 245 pixels for a ResNet-50, 517 for a ResNet-101, 876 for ConvNeXt-T.
 
     Example:
-        >>> images = ImageWindows(prediction.load(network, output="probabilities"), read, grid, places)
+        >>> images = ImageWindows(prediction.load(network, output="probabilities"), read, grid, output_grid)
         >>> predict_map(images, images.read, grid, "map.tif", scheme, window=1024)
 
     Args:
-        predictor: From arrays (1, H, W, …) to answers (1, h, w, K) at positions.
+        predictor: From arrays (1, H, W, …) to predictions (1, h, w, K).
         read_window: Reads arrays (height, width, …), as for ``predict_map``.
         grid: Grid of the scene.
-        places: Where the positions stand.
+        output_grid: Where the predictions stand.
         margin: Pixels read around each window.
     """
 
@@ -40,11 +40,16 @@ class ImageWindows:
         predictor: Predict,
         read_window: ReadWindow,
         grid: Grid,
-        places: Positions,
+        output_grid: OutputGrid,
         margin: int | None = None,
     ) -> None:
-        self.predictor, self.read_window, self.grid, self.places = predictor, read_window, grid, places
-        self.margin = places.margin if margin is None else margin
+        self.predictor, self.read_window, self.grid, self.output_grid = (
+            predictor,
+            read_window,
+            grid,
+            output_grid,
+        )
+        self.margin = output_grid.margin if margin is None else margin
         model = getattr(predictor, "fingerprint", None)
         self.fingerprint = model and f"{model} margin {self.margin}"
 
@@ -58,24 +63,24 @@ class ImageWindows:
         return inputs | {PLACE: np.array([row - outer.row, col - outer.col, height, width])}
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
-        """Return answers (height, width, K) for each pixel of a window that :meth:`read` has read.
+        """Return predictions (height, width, K) for each pixel of a window that :meth:`read` has read.
 
         Raises:
             DataError: If the network gives no maps.
         """
         row, col, height, width = (int(number) for number in inputs[PLACE])
         batch = {name: values[None] for name, values in inputs.items() if name not in (PLACE, "nodata")}
-        answers = np.asarray(self.predictor(batch))
-        if answers.ndim != 4:
+        predicted = np.asarray(self.predictor(batch))
+        if predicted.ndim != 4:
             raise DataError(
-                f"The network gave an array of shape {answers.shape}: expected answers at positions, "
-                "(1, h, w, classes); make it dense."
+                f"The network gave an array of shape {predicted.shape}: expected predictions on its output "
+                "grid, (1, h, w, classes); make it dense."
             )
-        return to_pixels(answers[0], self.places, height, width, row, col)
+        return to_pixels(predicted[0], self.output_grid, height, width, row, col)
 
     def _outer(self, window: Window) -> Window:
         """Return a window with its margin, as far as the scene goes."""
-        step = self.places.stride
+        step = self.output_grid.stride
         row, col = (max(0, start - self.margin) // step * step for start in (window.row, window.col))
         bottom = min(self.grid.height, window.row + window.height + self.margin)
         right = min(self.grid.width, window.col + window.width + self.margin)

@@ -41,7 +41,7 @@ def build(
     """Return an untrained network for the images of some views, statistics of their training split inside.
 
     Args:
-        name: One of ``models.names("scenes")``.
+        name: One of ``models.names("sequences")``.
         views: What the network reads of each sensor.
         join: With "late" it answers once a scene, else for each step.
         seed: Of weights and dropout.
@@ -50,23 +50,25 @@ def build(
     Raises:
         ParameterError: If the name is unknown or the stores have images of several sizes.
     """
-    known = models.names("scenes")
+    known = models.names("sequences")
     if name not in known:
         raise ParameterError(f"There is no network {name!r}: {did_you_mean(name, known)}")
     ordered = {sensor: views[sensor] for sensor in SENSORS if sensor in views}
     sizes = {view.size for view in ordered.values()}
     if len(sizes) != 1:
         raise ParameterError(f"The stores have images of {sorted(sizes)} pixels: write them with one size.")
-    rows, columns = sizes.pop()
+    height, width = sizes.pop()
     statistics = {sensor.lower(): view.statistics for sensor, view in ordered.items()}
     return models.build(
         name,
-        size=(rows, columns),
-        bands={key: len(table) for key, table in statistics.items()},
+        height=height,
+        width=width,
+        outputs=2,
+        channels={key: len(table) for key, table in statistics.items()},
         mean={key: table["mean"].tolist() for key, table in statistics.items()},
         std={key: table["std"].tolist() for key, table in statistics.items()},
         seed=seed,
-        answer="late" if join == "late" else "steps",
+        head="labels" if join == "late" else "steps",
         **options,
     )
 
@@ -87,7 +89,7 @@ def fit(
     """Train a network on the scenes to train on, and save it as ``model.keras``.
 
     Args:
-        name: One of ``models.names("scenes")``.
+        name: One of ``models.names("sequences")``.
         views: What it reads of each sensor.
         folder: Where the model, its history and its checkpoint go.
         join: How the sensors' images become steps.

@@ -125,9 +125,9 @@ def parameter_counts(size: int = 128, bands: int = 23) -> pd.DataFrame:
     from eolab import models
 
     rows = []
-    for name in models.names("segmentation"):
+    for name in models.names("images", "mask"):
         with keras.StatelessScope():  # shapes without values: nothing is drawn or kept
-            network = models.build(name, size=size, bands=bands, classes=2, head="multi")
+            network = models.build(name, height=size, width=size, channels=bands, outputs=2, head="multi")
         count, given = network.count_params() / 1e6, PARAMETERS.get(name, np.nan)
         rows.append((name, models.ARCHITECTURES[name].title, count, given, count / given))
     columns = ["model", "title", "millions", "report", "ratio"]

@@ -18,7 +18,7 @@ from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import ClassSet, indices
 from eolab.data.store import Store
 from eolab.evaluation.metrics import confusions
-from eolab.models.positions import Positions, to_pixels
+from eolab.models.output_grid import OutputGrid, to_pixels
 
 if TYPE_CHECKING:
     from eolab.data.catalog import DataEntry
@@ -70,13 +70,13 @@ class References:
 
 
 def pixel_probabilities(
-    answer: Answers, places: Positions, store: Store, rows: np.ndarray, radar: bool = False
+    answer: Answers, output_grid: OutputGrid, store: Store, rows: np.ndarray, radar: bool = False
 ) -> np.ndarray:
     """Return the probability of every label at every pixel of some patches, float16 (n, 120, 120, K).
 
     Args:
         answer: From images (n, H, W, bands) by name to probabilities at positions (n, h, w, K).
-        places: Where the positions stand.
+        output_grid: Where its predictions stand.
         store: The patches.
         rows: Rows of the store.
         radar: Whether the network reads radar images too.
@@ -85,7 +85,7 @@ def pixel_probabilities(
     parts = []
     for start in range(0, len(rows), BATCH):
         found = answer(store.gather(rows[start : start + BATCH], names))
-        parts += [to_pixels(one, places, SIZE, SIZE).astype(np.float16) for one in found]
+        parts += [to_pixels(one, output_grid, SIZE, SIZE).astype(np.float16) for one in found]
     return np.stack(parts)
 
 
@@ -136,7 +136,7 @@ def most_frequent(maps: np.ndarray) -> int:
 
 def rule_matrices(
     answer: Answers,
-    places: Positions,
+    output_grid: OutputGrid,
     store: Store,
     rows: np.ndarray,
     references: References,
@@ -148,8 +148,8 @@ def rule_matrices(
     """Compare maps by each rule of :func:`pixel_classes` with reference maps, a few patches at a time.
 
     Args:
-        answer: As in :func:`pixel_probabilities`, and so places, store and radar.
-        places: Where the positions stand.
+        answer: As in :func:`pixel_probabilities`, and so output_grid, store and radar.
+        output_grid: Where its predictions stand.
         store: The patches.
         rows: Rows of the store that have a reference map, n of them.
         references: Their maps.
@@ -165,7 +165,7 @@ def rule_matrices(
     parts: dict[str, list[np.ndarray]] = {}
     for start in track(range(0, len(rows), BATCH), "pixels", unit="batch"):
         at = slice(start, start + BATCH)
-        pixels = pixel_probabilities(answer, places, store, rows[at], radar)
+        pixels = pixel_probabilities(answer, output_grid, store, rows[at], radar)
         maps = pixel_classes(pixels, patch[at], limits, truth[at], majority)
         known = references.read(rows[at])
         for name, found in maps.items():

@@ -1,0 +1,294 @@
+"""Inputs and heads of all networks: what goes in, normalised, and the outputs that a network ends in.
+
+====== ======================================================================================================
+head   outputs, float32
+====== ======================================================================================================
+labels (B, K) of a series or an image; (B, 1, K) of a sequence
+steps  (B, T, K): one prediction for each step of a sequence
+mask   a dict: ``mask`` (B, H, W, K)
+dual   ``mask``, and ``patch`` (B, K): whether the image has any pixel of the class
+multi  ``mask``, ``half`` (B, ⌈H/2⌉, ⌈W/2⌉, K) and ``double`` (B, 2H, 2W, K): three resolutions of one mask
+values ``values`` (B, H, W, K): numbers for each pixel
+====== ======================================================================================================
+
+The activation is a softmax over K classes, a sigmoid of each of K labels, or linear. One output is a sigmoid
+where a softmax is asked for: a softmax over one class would always be 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from eolab.core.errors import ParameterError, did_you_mean
+from eolab.data.schemes import IGNORE
+from eolab.models.blocks import batch_norm, resize
+from eolab.models.layers import Normalize, Seeds
+
+PIXELS = ("mask", "dual", "multi", "values")  # heads that predict each pixel
+ACTIVATIONS = ("softmax", "sigmoid", "linear")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a network reads and predicts; every architecture takes one, and options of its own.
+
+    Attributes:
+        name: Name of the architecture and of the model.
+        channels: Channels C of the input; of a sequence a mapping, the channels of each sensor.
+        outputs: Outputs K: classes, labels or values.
+        mean: Mean of each channel; of a sequence a mapping by sensor.
+        std: Standard deviation of each channel; of a sequence a mapping by sensor.
+        head: Head of the network, see the table above.
+        activation: "softmax", "sigmoid" or "linear".
+        height: Height H of the images in pixels.
+        width: Width W of the images in pixels.
+        times: Dates T of a series.
+        seeds: Seeds of weights and dropout.
+    """
+
+    name: str
+    channels: Any
+    outputs: int
+    mean: Any
+    std: Any
+    head: str = "labels"
+    activation: str = "softmax"
+    height: int = 0
+    width: int = 0
+    times: int = 0
+    seeds: Seeds = field(default_factory=lambda: Seeds(0))
+
+
+# === Inputs ===
+
+
+def series_input(spec: Spec) -> dict[str, Any]:
+    """Return the inputs of a network of pixel series by name."""
+    return {
+        "image": keras.Input((spec.times, spec.channels), name="image", dtype="float32"),  # (B, T, C) raw
+        "valid": keras.Input((spec.times,), name="valid", dtype="float32"),  # (B, T) 1 = observed
+        "day": keras.Input((spec.times,), name="day", dtype="float32"),  # (B, T) days since 1 January
+    }
+
+
+def image_input(spec: Spec, stride: int = 1) -> tuple[dict[str, Any], Any]:
+    """Return the input of a network of images by name, and the image normalised: (B, H, W, C); NaN becomes 0.
+
+    Args:
+        spec: What the network reads.
+        stride: The normalised image is padded with zeros at the bottom and on the right to multiples of this.
+    """
+    shape = (spec.height, spec.width, spec.channels)
+    inputs = {"image": keras.Input(shape, name="image", dtype="float32")}  # (B, H, W, C) raw units
+    x = Normalize(spec.mean, spec.std, name="normalize")(inputs["image"])
+    return inputs, pad(x, stride)
+
+
+def check_size(spec: Spec, least: int) -> None:
+    """Refuse images that are too small for a network.
+
+    Raises:
+        ParameterError: If a side has fewer than `least` pixels.
+    """
+    if min(spec.height, spec.width) < least:
+        raise ParameterError(
+            f"{spec.name}: images have {spec.height} × {spec.width} pixels, expected {least} or more a side."
+        )
+
+
+def pad(x: Any, stride: int) -> Any:
+    """Pad maps at the bottom and on the right to multiples of a stride: (B, H, W, C) → (B, H', W', C)."""
+    extra = [(0, -side % stride) for side in x.shape[1:3]]
+    return keras.layers.ZeroPadding2D(extra)(x) if any(after for _, after in extra) else x
+
+
+def crop(x: Any, height: int, width: int) -> Any:
+    """Take :func:`pad` back: maps (B, H', W', C) → (B, height, width, C)."""
+    extra = [(0, x.shape[1] - height), (0, x.shape[2] - width)]
+    return keras.layers.Cropping2D(extra)(x) if any(after for _, after in extra) else x
+
+
+# === Heads ===
+
+
+def labels_model(
+    spec: Spec, inputs: Mapping[str, Any], features: Any, dropout: float = 0.0, encoded: Any = None
+) -> keras.Model:
+    """Return the model that predicts labels (B, K) from features (B, F).
+
+    Args:
+        spec: Outputs and activation.
+        inputs: Inputs by name.
+        features: Features (B, F).
+        dropout: Share of the features dropped.
+        encoded: Tensor at which the encoder ends; the features by default.
+    """
+    x = spec.seeds.dropout(dropout)(features) if dropout else features
+    logits = keras.layers.Dense(spec.outputs, kernel_initializer=spec.seeds.glorot(), name="logits")(x)
+    outputs = _activated(logits, spec, "probabilities")  # (B, K)
+    return finish(spec, inputs, outputs, features if encoded is None else encoded)
+
+
+def image_labels(spec: Spec, inputs: Mapping[str, Any], maps: Any, dropout: float = 0.0) -> keras.Model:
+    """Return the model that averages maps (B, h, w, F) over the image and predicts labels (B, K)."""
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(maps)  # (B, F)
+    return labels_model(spec, inputs, pooled, dropout)
+
+
+def pixels_model(spec: Spec, inputs: Mapping[str, Any], features: Any, half: Any, deep: Any) -> keras.Model:
+    """Return the model that ends in the head of the specification, for pixels or for labels.
+
+    Args:
+        spec: Head, outputs and activation.
+        inputs: Inputs by name.
+        features: Features (B, H', W', F) at the resolution of the image, which may have been padded.
+        half: Features (B, H'/2, W'/2, F2).
+        deep: Deepest features (B, h, w, F3): the end of the encoder, for the probability of the image.
+    """
+    if spec.head == "labels":
+        return image_labels(spec, inputs, deep)
+    features = crop(features, spec.height, spec.width)
+    first = "values" if spec.head == "values" else "mask"
+    outputs = {first: _pixels(features, spec, first)}  # (B, H, W, K)
+    if spec.head == "dual":
+        pooled = keras.layers.GlobalAveragePooling2D()(deep)  # (B, F3)
+        kernel = spec.seeds.glorot()
+        logits = keras.layers.Dense(spec.outputs, kernel_initializer=kernel, name="patch_logits")(pooled)
+        outputs["patch"] = _activated(logits, spec, "patch")  # (B, K)
+    if spec.head == "multi":
+        half = crop(half, -(-spec.height // 2), -(-spec.width // 2))
+        outputs["half"] = _pixels(half, spec, "half")  # (B, H/2, W/2, K)
+        filters, kernel = max(4, features.shape[-1] // 2), spec.seeds.he()
+        x = keras.layers.Conv2DTranspose(filters, 2, 2, use_bias=False, kernel_initializer=kernel)(features)
+        x = keras.layers.ReLU()(batch_norm()(x))  # (B, 2H, 2W, F/2)
+        outputs["double"] = _pixels(x, spec, "double")  # (B, 2H, 2W, K)
+    return finish(spec, inputs, outputs, deep)
+
+
+def resized_model(spec: Spec, inputs: Mapping[str, Any], features: Any, deep: Any) -> keras.Model:
+    """Return the model of :func:`pixels_model` from features of any resolution, which are resized."""
+    half = resize(features, -(-spec.height // 2), -(-spec.width // 2))  # (B, H/2, W/2, F)
+    return pixels_model(spec, inputs, resize(features, spec.height, spec.width), half, deep)
+
+
+def finish(spec: Spec, inputs: Mapping[str, Any], outputs: Any, encoded: Any) -> keras.Model:
+    """Return the model, its layers named by their place: ``encoder_stage2_conv2d_1``, ``decoder_conv2d_4``.
+
+    Layers that the end of the encoder depends on begin with ``encoder_``, and with ``encoder_stage<s>_``
+    where their maps have the stride 2^s; others begin with ``decoder_``. Inputs, normalisation and layers
+    with names of their own, such as ``logits``, keep them. So training can freeze layers by name.
+
+    Args:
+        spec: Name of the model.
+        inputs: Inputs by name.
+        outputs: Outputs.
+        encoded: Tensor at which the encoder ends.
+    """
+    model = keras.Model(dict(inputs), outputs, name=spec.name)
+    encoder = {id(one) for one in keras.Model(dict(inputs), encoded).operations}
+    stages: dict[int, int] = {}  # of each tensor
+    numbered = []  # layers that Keras named, with their number in the order in which they were made
+    for layer in model.operations:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        given, made = keras.tree.flatten(layer.input), keras.tree.flatten(layer.output)
+        stage = max(stages.get(id(one), 0) for one in given) + _strides(layer)
+        stages |= {id(one): stage for one in made}
+        kind, _, number = re.fullmatch(r"(.*?)(_(\d+))?", layer.name).groups("0")
+        if kind.replace("_", "") == type(layer).__name__.lower() and not isinstance(layer, Normalize):
+            place = "decoder" if id(layer) not in encoder else f"encoder_stage{stage}" if stage else "encoder"
+            numbered.append((int(number), f"{place}_{kind}", layer))
+    counts: dict[str, int] = {}
+    for _, name, layer in sorted(numbered, key=lambda one: one[0]):
+        counts[name] = counts.get(name, 0) + 1
+        layer.name = f"{name}_{counts[name]}"
+    return model
+
+
+def _strides(layer: Any) -> int:
+    """Return the base-2 logarithm of a layer's stride, 0 of a layer that keeps or enlarges its maps."""
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        return 0
+    strides = getattr(layer, "strides", 1)
+    return int(np.log2(strides[0] if isinstance(strides, Sequence) else strides))
+
+
+def _pixels(features: Any, spec: Spec, name: str) -> Any:
+    """Predict each pixel: (B, h, w, F) → (B, h, w, K), float32 at any precision."""
+    kernel = spec.seeds.glorot()
+    layer = keras.layers.Conv2D(spec.outputs, 1, kernel_initializer=kernel, name=f"{name}_logits")
+    return _activated(layer(features), spec, name)
+
+
+def _activated(logits: Any, spec: Spec, name: str) -> Any:
+    """Return the outputs from logits, float32 at any precision."""
+    return keras.layers.Activation(output_activation(spec), dtype="float32", name=name)(logits)
+
+
+def output_activation(spec: Spec) -> str:
+    """Return the activation of the outputs: a sigmoid in place of a softmax over one class.
+
+    Raises:
+        ParameterError: If there is no such activation.
+    """
+    if spec.activation not in ACTIVATIONS:
+        raise ParameterError(
+            f"{spec.name}: there is no activation {spec.activation!r} of outputs; "
+            f"{did_you_mean(spec.activation, ACTIVATIONS)}"
+        )
+    return "sigmoid" if spec.outputs == 1 and spec.activation == "softmax" else spec.activation
+
+
+# === Targets ===
+
+
+def check(head: str) -> None:
+    """Refuse an unknown head of pixels.
+
+    Raises:
+        ParameterError: If there is none of this name.
+    """
+    if head not in PIXELS:
+        raise ParameterError(f"There is no head {head!r}: {did_you_mean(head, PIXELS)}")
+
+
+def targets(label: np.ndarray, head: str) -> dict[str, np.ndarray]:
+    """Return what each output shall be.
+
+    Args:
+        label: Masks (B, H, W) uint8, 255 = not known; for the head "values" numbers (B, H, W) or
+            (B, H, W, K), NaN = not known.
+        head: One of :data:`PIXELS`.
+
+    Returns:
+        ``mask`` (B, H, W) or ``values`` as given; ``half`` (B, ⌈H/2⌉, ⌈W/2⌉): the highest class of 2 × 2
+        pixels, so that small objects stay; ``double`` (B, 2H, 2W): each pixel repeated; ``patch`` (B,): the
+        highest class of the image. 255 only where nothing is known.
+
+    Raises:
+        ParameterError: If the head is unknown.
+    """
+    check(head)
+    found = {"values" if head == "values" else "mask": label}
+    if head == "dual":
+        found["patch"] = _highest(label, (1, 2))
+    if head == "multi":
+        sides = [(0, side % 2) for side in label.shape[1:]]
+        even = np.pad(label, ((0, 0), *sides), constant_values=IGNORE)
+        batch, height, width = even.shape
+        found["half"] = _highest(even.reshape(batch, height // 2, 2, width // 2, 2), (2, 4))
+        found["double"] = label.repeat(2, axis=1).repeat(2, axis=2)
+    return found
+
+
+def _highest(label: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Return the highest known class over some axes, 255 where none is known."""
+    known = label != IGNORE
+    highest = np.where(known, label, 0).max(axis=axes)
+    return np.where(known.any(axis=axes), highest, IGNORE).astype(label.dtype)

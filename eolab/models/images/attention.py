@@ -1,0 +1,176 @@
+"""Attention for feature maps: squeeze and excitation, CBAM, multi-attention.
+
+None of them compares pixels with pixels: the largest matrix of a map of H × W pixels is (H + W + 1)² a head.
+"""
+
+# ruff: noqa: D102 (build, call and get_config are those of Keras; the class documents them)
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from eolab.core.errors import ParameterError, did_you_mean
+from eolab.models.blocks import BRANCH_SCALE, squeeze_excite
+from eolab.models.layers import Seeds, serializable
+
+
+def attend(x: Any, kind: str, seeds: Seeds) -> Any:
+    """Weigh features by an attention: (B, H, W, C) → same shape.
+
+    Args:
+        x: Features (B, H, W, C).
+        kind: "none", "se" (:func:`squeeze_excitation`), "cbam" (:func:`cbam`) or "multi"
+            (:class:`MultiAttention`).
+        seeds: Seeds of the weights.
+
+    Raises:
+        ParameterError: If there is no such attention.
+    """
+    if kind not in KINDS:
+        raise ParameterError(f"There is no attention {kind!r}; {did_you_mean(kind, KINDS)}")
+    return KINDS[kind](x, seeds)
+
+
+def squeeze_excitation(x: Any, seeds: Seeds, ratio: int = 16) -> Any:
+    """Squeeze and excitation with the paper's ratio of 16 (Hu, Shen and Sun 2018): (B, H, W, C) → same.
+
+    Each channel is multiplied by a gate s = σ(W₂ ReLU(W₁ z)) that sees the means z of all channels.
+    """
+    return squeeze_excite(x, _units(x, ratio), seeds, activation="relu", gate="sigmoid")
+
+
+def cbam(x: Any, seeds: Seeds, ratio: int = 8, kernel: int = 7) -> Any:
+    """Convolutional block attention module (Woo, Park, Lee and Kweon 2018): (B, H, W, C) → same.
+
+    - Channels first: σ(MLP(mean) + MLP(max)), one MLP for the means and the maxima over all pixels.
+    - Then pixels: σ of a 7 × 7 convolution over the mean and the maximum of the channels.
+    - The paper's ratio is 16; 8 gives the number of weights that the landslide study reports.
+    - The biases of the MLP start at 1, so that the channels are passed on (σ(2) = 0.88) rather than halved.
+    """
+    hidden = keras.layers.Dense(_units(x, ratio), activation="relu", kernel_initializer=seeds.he())
+    out = keras.layers.Dense(x.shape[-1], kernel_initializer=seeds.glorot(), bias_initializer="ones")
+    mean = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)  # (B, 1, 1, C)
+    highest = keras.layers.GlobalMaxPooling2D(keepdims=True)(x)  # (B, 1, 1, C)
+    gate = keras.layers.Add()([out(hidden(mean)), out(hidden(highest))])
+    x = keras.layers.Multiply()([x, keras.layers.Activation("sigmoid")(gate)])
+    place = keras.layers.Conv2D(
+        1, kernel, padding="same", use_bias=False, activation="sigmoid", kernel_initializer=seeds.glorot()
+    )(ChannelSummary()(x))  # (B, H, W, 1)
+    return keras.layers.Multiply()([x, place])
+
+
+@serializable
+class ChannelSummary(keras.layers.Layer):
+    """Mean and maximum of the channels at each pixel: (B, H, W, C) → (B, H, W, 2)."""
+
+    def call(self, x: Any) -> Any:
+        return ops.concatenate([ops.mean(x, axis=-1, keepdims=True), ops.max(x, axis=-1, keepdims=True)], -1)
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*shape[:-1], 2)
+
+
+@serializable
+class MultiAttention(keras.layers.Layer):
+    """Multi-head attention over what is left of a map when it is pooled: (B, H, W, C) → same shape.
+
+    The landslide study calls it its own block and refers to Le et al. (2023, A robust and low complexity deep
+    learning model for remote sensing image classification), which pool a feature map along its axes and let
+    multi-head attention (Vaswani et al. 2017) see the result. How that weighs a map is our reading:
+
+    - Means over the columns give H tokens, one a row; means over the rows W tokens, one a column; the mean
+      over all pixels one token more. Each token has C features, normalised over these (Ba et al. 2016), so
+      that gates do not grow with the features that they multiply.
+    - One multi-head self-attention sees all H + W + 1 tokens, so that a row may look at columns as well.
+    - Pixel (i, j) is multiplied by 2 σ(row i + all) · 2 σ(column j + all), channel by channel: near 1 at
+      first, so that an untrained block passes features on as they are.
+
+    Rows and columns share all weights: turning the map turns the result. Values are `ratio` times narrower
+    than the features, queries and keys half as wide again, which gives the study's number of weights.
+
+    Args:
+        heads: Heads.
+        ratio: Features to values.
+        seed: Seed of the weights; the seed after it is used too.
+    """
+
+    def __init__(self, heads: int = 4, ratio: int = 16, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.heads, self.ratio, self.seed = heads, ratio, seed
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        features = int(shape[-1] or 0)
+        self.value_size = max(2, features // (self.ratio * self.heads))
+        self.key_size = max(1, self.value_size // 2)
+        one = keras.initializers.GlorotUniform(seed=self.seed)
+        two = keras.initializers.VarianceScaling(
+            BRANCH_SCALE**2, "fan_avg", "uniform", seed=self.seed + 1
+        )  # Glorot's, made small
+        width = self.heads * (2 * self.key_size + self.value_size)
+        self.normalize = keras.layers.LayerNormalization(center=False, scale=False, dtype=self.dtype_policy)
+        self.project = keras.layers.Dense(
+            width, use_bias=False, kernel_initializer=one, dtype=self.dtype_policy
+        )
+        self.merge = keras.layers.Dense(features, kernel_initializer=two, dtype=self.dtype_policy)
+        self.normalize.build((None, None, features))
+        self.project.build((None, None, features))
+        self.merge.build((None, None, self.heads * self.value_size))
+
+    def call(self, x: Any) -> Any:
+        height = x.shape[1]
+        rows, columns = ops.mean(x, axis=2), ops.mean(x, axis=1)  # (B, H, C), (B, W, C)
+        whole = ops.mean(rows, axis=1, keepdims=True)  # (B, 1, C)
+        tokens = ops.concatenate([rows, columns, whole], axis=1)  # (B, H + W + 1, C)
+        seen = self._attention(self.normalize(tokens))  # (B, H + W + 1, C)
+        gates = 2 * ops.sigmoid(seen[:, :-1] + seen[:, -1:])  # (B, H + W, C)
+        return x * gates[:, :height, None, :] * gates[:, None, height:, :]
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return shape
+
+    def _attention(self, tokens: Any) -> Any:
+        """Multi-head self-attention: (B, N, C) → (B, N, C)."""
+        length, keys = tokens.shape[1], self.heads * self.key_size
+        query, key, value = (
+            ops.transpose(ops.reshape(part, (-1, length, self.heads, size)), (0, 2, 1, 3))  # (B, heads, N, d)
+            for part, size in zip(
+                ops.split(self.project(tokens), [keys, 2 * keys], axis=-1),
+                (self.key_size, self.key_size, self.value_size),
+                strict=True,
+            )
+        )
+        logits = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) / self.key_size**0.5  # (B, heads, N, N)
+        weights = ops.cast(ops.softmax(ops.cast(logits, "float32"), axis=-1), logits.dtype)
+        seen = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (B, N, heads, d)
+        return self.merge(ops.reshape(seen, (-1, length, self.heads * self.value_size)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "heads": self.heads, "ratio": self.ratio, "seed": self.seed}
+
+
+def multi_attention(x: Any, seeds: Seeds) -> Any:
+    """Weigh features by :class:`MultiAttention`: (B, H, W, C) → same shape."""
+    layer = MultiAttention(seed=seeds.next())
+    seeds.next()  # the layer's second
+    return layer(x)
+
+
+def _units(x: Any, ratio: int) -> int:
+    """Units between; at least 8, since a ReLU of few units may be 0 everywhere and then never learns."""
+    return max(8, x.shape[-1] // ratio)
+
+
+def _none(x: Any, seeds: Seeds) -> Any:
+    return x
+
+
+KINDS: dict[str, Callable[[Any, Seeds], Any]] = {
+    "none": _none,
+    "se": squeeze_excitation,
+    "cbam": cbam,
+    "multi": multi_attention,
+}

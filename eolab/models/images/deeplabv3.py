@@ -1,0 +1,163 @@
+"""DeepLabV3 on a ResNet, and a small one on MobileNetV2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from eolab.core.errors import ParameterError
+from eolab.models import heads
+from eolab.models.blocks import (
+    Block,
+    batch_norm,
+    conv_norm,
+    inverted_residual,
+    resize,
+    scaled,
+    separable_norm,
+)
+from eolab.models.heads import Spec
+from eolab.models.layers import Seeds
+from eolab.models.resnet import Encoder
+
+STRIDES = (8, 16)
+MOBILENETV2 = (  # expansion, features, blocks, strides of the first block
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+def deeplabv3(
+    spec: Spec,
+    *,
+    depth: int = 50,
+    width_multiplier: float = 1.0,
+    output_stride: int = 8,
+    rates: Sequence[int] = (3, 6, 9),
+    dropout: float = 0.1,
+) -> keras.Model:
+    """Return DeepLabV3 on ResNet-50: atrous convolutions at several rates side by side (Chen et al. 2017).
+
+    - ResNet-50 (He et al. 2016) with the stride of a bottleneck in its 3 × 3 convolution. Beyond the output
+      stride, stages dilate in place of striding; the last has the multi-grid (1, 2, 1), one of the paper's.
+    - Atrous spatial pyramid pooling: a 1 × 1 and three atrous 3 × 3 convolutions and the mean of the image,
+      256 features each, joined by a 1 × 1 convolution. One more 3 × 3 convolution with 64 features, so that
+      little is resized to the full resolution.
+    - The paper's rates 6, 12, 18 belong to maps of 33 × 33 (513 pixels, stride 16). On the 16 × 16 of a patch
+      of 128 most of their weights would see nothing but padding, so the default has half of each; its best
+      multi-grid (1, 2, 4) would reach beyond such a map altogether.
+    - Any size will do: maps are resized to known sizes. Strided layers are padded so that features stay
+      within half a pixel of where resizing takes them to be.
+
+    Papers: Rethinking atrous convolution for semantic image segmentation, arXiv:1706.05587; Deep residual
+    learning for image recognition, CVPR 2016.
+
+    Args:
+        spec: Inputs and outputs.
+        depth: Layers of the ResNet, 18, 34, 50, 101 or 152.
+        width_multiplier: Factor of all numbers of features.
+        output_stride: Pixels of the image from one of the deepest features to the next, 8 or 16.
+        rates: Dilation of the pyramid's three convolutions.
+        dropout: Share of the pyramid's features dropped.
+    """
+    _check_stride(spec, output_stride)
+    seeds = spec.seeds
+    inputs, x = heads.image_input(spec)
+    encoder = Encoder(
+        seeds, depth, width_multiplier, norm=_norm, output_stride=output_stride, multi_grid=(1, 2, 1)
+    )
+    x = encoder(x)[-1]  # (B, H/s, W/s, 2048)
+    y = atrous_pyramid(x, scaled(256, width_multiplier), rates, seeds)  # (B, H/s, W/s, 256)
+    y = conv_norm(seeds.dropout(dropout)(y), scaled(64, width_multiplier), 3, seeds)  # (B, H/s, W/s, 64)
+    return heads.resized_model(spec, inputs, y, x)
+
+
+def deeplabv3_small(
+    spec: Spec,
+    *,
+    width_multiplier: float = 1.0,
+    output_stride: int = 8,
+    rates: Sequence[int] = (3, 6, 9),
+    dropout: float = 0.1,
+) -> keras.Model:
+    """Return DeepLabV3 on MobileNetV2, 2.6 M weights (Chen et al. 2017, Sandler et al. 2018).
+
+    - MobileNetV2 up to its 320 features; stages beyond the output stride dilate in place of striding, as
+      Sandler et al. did for segmentation. They left the pyramid's atrous convolutions out; here they are
+      depthwise separable (Chen et al. 2018), with 256 features.
+    - Rates, resizing and padding as in :func:`deeplabv3`.
+
+    Papers: MobileNetV2: inverted residuals and linear bottlenecks, CVPR 2018; Encoder-decoder with atrous
+    separable convolution for semantic image segmentation, ECCV 2018.
+
+    Args:
+        spec: Inputs and outputs.
+        width_multiplier: Factor of all numbers of features.
+        output_stride: Pixels of the image from one of the deepest features to the next, 8 or 16.
+        rates: Dilation of the pyramid's three convolutions.
+        dropout: Share of the pyramid's features dropped.
+    """
+    _check_stride(spec, output_stride)
+    seeds = spec.seeds
+    inputs, x = heads.image_input(spec)
+    x = conv_norm(
+        x, scaled(32, width_multiplier), 3, seeds, strides=2, activation="relu6", first=True
+    )  # (B, H/2, W/2, 32)
+    stride, dilation = 2, 1
+    for expansion, filters, blocks, wanted in MOBILENETV2:
+        strides = wanted if stride < output_stride else 1
+        stride, dilation = stride * strides, dilation * wanted // strides
+        for block in range(blocks):
+            x = inverted_residual(
+                x,
+                Block(
+                    scaled(filters, width_multiplier),
+                    expansion,
+                    strides=strides if block == 0 else 1,
+                    shortcut=block > 0,
+                    dilation=dilation,
+                    first=block == 0 and strides > 1 and stride < output_stride,
+                ),
+                seeds,
+            )  # (B, H/s, W/s, filters)
+    y = atrous_pyramid(x, scaled(256, width_multiplier), rates, seeds, separable=True)  # (B, H/s, W/s, 256)
+    y = conv_norm(seeds.dropout(dropout)(y), scaled(64, width_multiplier), 1, seeds)  # (B, H/s, W/s, 64)
+    return heads.resized_model(spec, inputs, y, x)
+
+
+def atrous_pyramid(x: Any, units: int, rates: Sequence[int], seeds: Seeds, separable: bool = False) -> Any:
+    """Atrous spatial pyramid pooling (Chen et al. 2017, §3.3): (B, H, W, C) → (B, H, W, units).
+
+    Args:
+        x: Features (B, H, W, C).
+        units: Features of each branch and of the result.
+        rates: Dilation of each 3 × 3 convolution.
+        seeds: Seeds of the weights.
+        separable: Whether these convolutions are depthwise separable.
+    """
+    branches = [conv_norm(x, units, 1, seeds)]
+    for rate in rates:
+        if separable:
+            branches.append(separable_norm(x, units, 3, seeds, dilation=int(rate)))
+        else:
+            branches.append(conv_norm(x, units, 3, seeds, dilation=int(rate)))
+    mean = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)  # (B, 1, 1, C)
+    mean = conv_norm(mean, units, 1, seeds)
+    branches.append(resize(mean, *x.shape[1:3]))  # (B, H, W, units), the same everywhere
+    return conv_norm(keras.layers.Concatenate()(branches), units, 1, seeds)
+
+
+def _norm(maps: Any, scale: float, name: str) -> Any:
+    return batch_norm(scale, name=name)(maps)
+
+
+def _check_stride(spec: Spec, output_stride: int) -> None:
+    if output_stride not in STRIDES:
+        raise ParameterError(f"{spec.name}: output_stride is {output_stride}, expected one of 8 and 16.")

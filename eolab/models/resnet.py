@@ -1,0 +1,155 @@
+"""ResNet encoders: of classifiers, of DeepLabV3 and U-Net, and of the images of a sequence.
+
+Layers have timm's names, ``_`` for ``.``, behind a prefix: :func:`eolab.models.weights.load` puts published
+weights into any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from eolab.core.errors import ParameterError
+from eolab.models.blocks import BRANCH_SCALE, batch_norm, penalty, scaled
+from eolab.models.layers import Seeds
+
+BLOCKS = {  # of each stage by depth
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+FILTERS = (64, 128, 256, 512)
+PREFIX = "encoder_"
+EPSILON = 1e-5  # of the batch normalisation: PyTorch's, which published weights belong to
+
+
+def pytorch_norm(maps: Any, scale: float, name: str) -> Any:
+    """Normalise maps as PyTorch's ResNets do; see :class:`Encoder`."""
+    return batch_norm(scale, EPSILON, name)(maps)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A ResNet up to its last stage (He et al. 2016): images to maps of five strides.
+
+    As published, but the stride of a bottleneck stands in its 3 × 3 convolution (Goyal et al. 2017) unless
+    told otherwise, and residual branches begin small. Padding is symmetric as in PyTorch.
+
+    Paper: Deep residual learning for image recognition, CVPR 2016.
+
+    Attributes:
+        seeds: Seeds of the weights.
+        depth: Layers, 18, 34, 50, 101 or 152.
+        width_multiplier: Factor of all numbers of features.
+        prefix: Beginning of the names of the layers.
+        norm: Normalises maps: takes them, the factor of the result at first, and the name of the layer.
+        l2: Penalty on the squares of the weights of convolutions.
+        early: Whether the stride of a bottleneck stands in its first convolution, as in the paper and in
+            Keras's own networks, and not in its 3 × 3 convolution.
+        output_stride: Largest stride of the maps; stages beyond it dilate in place of striding. With less
+            than 32 the last strided layer is padded to the other side, so that maps stay within half a pixel
+            of where resizing takes them to be.
+        multi_grid: Dilation of the last stage's blocks, times that of the stage.
+    """
+
+    seeds: Seeds
+    depth: int = 50
+    width_multiplier: float = 1.0
+    prefix: str = PREFIX
+    norm: Callable[[Any, float, str], Any] = pytorch_norm
+    l2: float = 0.0
+    early: bool = False
+    output_stride: int = 32
+    multi_grid: tuple[int, ...] = (1, 1, 1)
+
+    def __post_init__(self) -> None:
+        if self.depth not in BLOCKS:
+            raise ParameterError(
+                f"There is no ResNet of {self.depth} layers: depth is one of {', '.join(map(str, BLOCKS))}."
+            )
+
+    def __call__(self, x: Any) -> list[Any]:
+        """Read images (N, H, W, C); return maps of the stem and the four stages, (N, H/2, W/2, 64) and so on.
+
+        With a width of 1 the last maps have 512 features for 18 and 34 layers, 2,048 for others.
+        """
+        first = scaled(FILTERS[0], self.width_multiplier)
+        x = self._conv_norm(x, first, 7, ("conv1", "bn1"), strides=2)  # (N, H/2, W/2, 64)
+        outputs = [x]
+        x = keras.layers.ZeroPadding2D(1)(x)
+        x = keras.layers.MaxPooling2D(3, 2)(x)  # (N, H/4, W/4, 64)
+        stride, dilation = 4, 1
+        for stage, (filters, blocks) in enumerate(zip(FILTERS, BLOCKS[self.depth], strict=True)):
+            strides = 2 if stage and stride < self.output_stride else 1
+            stride, dilation = stride * strides, dilation * (2 if stage and strides == 1 else 1)
+            for block in range(blocks):
+                grid = self.multi_grid[block] if stage == 3 else 1
+                x = self._block(
+                    x,
+                    scaled(filters, self.width_multiplier),
+                    f"layer{stage + 1}_{block}_",
+                    strides=strides if block == 0 else 1,
+                    dilation=dilation * grid,
+                    padding="same" if stride == self.output_stride < 32 else "symmetric",
+                )
+            outputs.append(x)  # (N, H/4, W/4, F), (N, H/8, W/8, 2 F) and so on
+        return outputs
+
+    def _block(self, x: Any, filters: int, place: str, *, strides: int, dilation: int, padding: str) -> Any:
+        """Two 3 × 3 convolutions, or a bottleneck, beside a shortcut: (N, H, W, C) → (N, H/s, W/s, e F)."""
+        bottleneck = self.depth >= 50
+        first, second = (strides, 1) if self.early or not bottleneck else (1, strides)
+        layers = ((1, first), (3, second), (1, 1)) if bottleneck else ((3, first), (3, second))
+        wide, y = (4 if bottleneck else 1) * filters, x
+        for number, (kernel, step) in enumerate(layers, start=1):
+            last = number == len(layers)
+            y = self._conv_norm(
+                y,
+                wide if last else filters,
+                kernel,
+                (f"{place}conv{number}", f"{place}bn{number}"),
+                strides=step,
+                dilation=dilation,
+                padding=padding,
+                activation=not last,
+                scale=BRANCH_SCALE if last else 1.0,
+            )
+        if strides > 1 or x.shape[-1] != wide:
+            names = (f"{place}downsample_0", f"{place}downsample_1")
+            x = self._conv_norm(x, wide, 1, names, strides=strides, activation=False)
+        return keras.layers.ReLU()(keras.layers.Add()([x, y]))
+
+    def _conv_norm(
+        self,
+        x: Any,
+        filters: int,
+        kernel: int,
+        names: tuple[str, str],
+        *,
+        strides: int = 1,
+        dilation: int = 1,
+        padding: str = "symmetric",
+        activation: bool = True,
+        scale: float = 1.0,
+    ) -> Any:
+        """Convolution without bias, normalisation, ReLU: (N, H, W, C) → (N, H/strides, W/strides, F)."""
+        if strides > 1 and kernel > 1 and padding == "symmetric":
+            x, padding = keras.layers.ZeroPadding2D(kernel // 2)(x), "valid"
+        x = keras.layers.Conv2D(
+            filters,
+            kernel,
+            strides,
+            padding="valid" if padding == "valid" else "same",
+            dilation_rate=dilation if kernel > 1 and strides == 1 else 1,
+            use_bias=False,
+            kernel_initializer=self.seeds.he(),
+            kernel_regularizer=penalty(self.l2),
+            name=self.prefix + names[0],
+        )(x)
+        x = self.norm(x, scale, self.prefix + names[1])
+        return keras.layers.ReLU()(x) if activation else x

@@ -1,1 +1,0 @@
-"""Networks for series of images of one place by several sensors; see :mod:`eolab.models.scenes.inputs`."""

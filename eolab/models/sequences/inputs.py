@@ -1,0 +1,137 @@
+"""What networks of image sequences have in common: the sequence of each sensor, and the predictions.
+
+Every network takes, for each sensor that it uses, an entry of a dict: ``s1`` (B, T, H, W, C) float32 in raw
+units, NaN where an image has no value; ``s1_valid`` (B, T), 1 where there is an image; ``s1_day`` (B, T)
+float32, days since some date; ``s2`` and so on. It predicts (B, T, K) for each step with the head "steps", or
+(B, 1, K) for the sequence with the head "labels". What stands at steps without an image, NaN included,
+influences nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from eolab.models import heads
+from eolab.models.heads import Spec
+from eolab.models.layers import Normalize, serializable
+
+
+@serializable
+class Observed(keras.layers.Layer):
+    """Set to 0 what stands at steps without an image; takes (B, T, …) and ``valid`` (B, T)."""
+
+    def call(self, values: Any, valid: Any) -> Any:  # noqa: D102
+        seen = ops.reshape(valid, (*ops.shape(valid), *(1,) * (len(values.shape) - 2)))
+        return ops.where(ops.cast(seen, "bool"), values, ops.zeros_like(values))
+
+
+def sequence_input(spec: Spec) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the inputs of a network by name, and the normalised images (B, T, H, W, C) by sensor."""
+    inputs: dict[str, Any] = {}
+    images = {}
+    for sensor, channels in spec.channels.items():
+        shape = (None, spec.height, spec.width, channels)
+        image = keras.Input(shape, name=sensor, dtype="float32")
+        valid = keras.Input((None,), name=f"{sensor}_valid", dtype="float32")
+        day = keras.Input((None,), name=f"{sensor}_day", dtype="float32")
+        inputs |= {sensor: image, f"{sensor}_valid": valid, f"{sensor}_day": day}
+        x = Normalize(spec.mean[sensor], spec.std[sensor], name=f"{sensor}_normalize")(image)
+        images[sensor] = Observed(name=f"{sensor}_observed")(x, valid)  # (B, T, H, W, C)
+    return inputs, images
+
+
+def fold(images: Any) -> Any:
+    """Put all steps of all sequences into one batch: (B, T, …) → (B T, …), for layers that read an image."""
+    return ops.reshape(images, (-1, *images.shape[2:]))
+
+
+@serializable
+class Unfold(keras.layers.Layer):
+    """Take :func:`fold` back: features (B T, …) and anything that begins with (B, T) → (B, T, …)."""
+
+    def call(self, features: Any, like: Any) -> Any:  # noqa: D102
+        return ops.reshape(features, (*ops.shape(like)[:2], *features.shape[1:]))
+
+    def compute_output_shape(self, features_shape: Any, like_shape: Any) -> tuple[int | None, ...]:  # noqa: D102
+        return (*like_shape[:2], *features_shape[1:])
+
+
+def sequence_model(
+    spec: Spec, inputs: Mapping[str, Any], branches: Sequence[Any], dropout: float = 0.0
+) -> keras.Model:
+    """Return the model that predicts (B, T, K), or (B, 1, K), from features (B, T, F) of each sensor.
+
+    A softmax over two classes is one sigmoid and its complement, with half of the weights.
+    """
+    x = branches[0] if len(branches) == 1 else keras.layers.Concatenate()(list(branches))
+    encoded = x
+    x = spec.seeds.dropout(dropout)(x) if dropout else x
+    activation, outputs = heads.output_activation(spec), spec.outputs
+    two = activation == "softmax" and outputs == 2
+    logits = keras.layers.Dense(
+        1 if two else outputs, dtype="float32", kernel_initializer=spec.seeds.glorot(), name="logits"
+    )(x)
+    if two:
+        predicted = TwoClasses(name="probabilities")(
+            keras.layers.Activation("sigmoid", dtype="float32")(logits)
+        )
+    else:
+        predicted = keras.layers.Activation(activation, dtype="float32", name="probabilities")(logits)
+    return heads.finish(spec, inputs, predicted, encoded)
+
+
+@serializable
+class WithoutMask(keras.layers.Layer):
+    """Pass features on without the mask that a recurrent layer attached: Keras cannot join masks of maps."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, features: Any) -> Any:  # noqa: D102
+        return ops.copy(features)
+
+    def compute_mask(self, features: Any, previous_mask: Any = None) -> None:  # noqa: D102
+        return None
+
+
+@serializable
+class TwoClasses(keras.layers.Layer):
+    """Make the probabilities of both classes from that of the second: (…, 1) → (…, 2), float32."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, second: Any) -> Any:  # noqa: D102
+        return ops.concatenate([1 - second, second], axis=-1)
+
+
+@serializable
+class ImageNorm(keras.layers.BatchNormalization):
+    """Batch normalisation (Ioffe and Szegedy 2015) over the images that there are.
+
+    Takes maps (N, H, W, C) and ``seen`` (N,), 1 where there is an image; or series (B, T, H, W, C) and
+    (B, T). Others take no part in the statistics; a batch without any leaves the averages as they are. With a
+    momentum of 0.97 the averages follow the last thirty batches or so: a batch is few sequences, whose images
+    are alike.
+    """
+
+    def build(self, maps_shape: Any, seen_shape: Any = None) -> None:  # noqa: D102
+        super().build(maps_shape)
+
+    def call(self, maps: Any, seen: Any, training: bool | None = None) -> Any:  # noqa: D102
+        seen = ops.cast(seen, "bool")  # (N,) or (B, T)
+        averages = (self.moving_mean, self.moving_variance)
+        before = [ops.copy(ops.convert_to_tensor(average)) for average in averages]
+        maps = super().call(maps, training=training, mask=seen[..., None, None])
+        if training and self.trainable:
+            for average, old in zip(averages, before, strict=True):
+                average.assign(ops.where(ops.any(seen), ops.convert_to_tensor(average), old))
+        return maps
+
+    def compute_output_shape(self, maps_shape: Any, seen_shape: Any = None) -> Any:  # noqa: D102
+        return maps_shape

@@ -1,0 +1,1 @@
+"""Networks that read the series of one pixel; one architecture a file."""

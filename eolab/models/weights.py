@@ -1,0 +1,392 @@
+"""Published weights for ResNets wherever they stand, from local files; nothing is downloaded.
+
+====================  ====================================================================================
+ending                what it is
+====================  ====================================================================================
+``.safetensors``      weights in the names of timm or torchvision: ``conv1.weight``, ``layer1.0.bn1.bias``
+``.h5``, ``.keras``   ResNet-50, -101 or -152 of ``keras.applications``, for networks with ``early=True``
+====================  ====================================================================================
+
+A ``.pth`` file is converted once to ``.safetensors``: see docs/published_weights.md.
+
+Example:
+    >>> network = models.build("resnet50_patch", height=120, width=120, channels=L2A_BANDS, outputs=19,
+    ...                        activation="sigmoid", std=[10_000] * 12)
+    >>> weights.load(network, "resnet50_sentinel2_all_moco.safetensors", L2A_BANDS)  # SSL4EO-S12, 13 bands
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from safetensors import deserialize
+
+from eolab import models
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.data.bands import L1C_BANDS
+from eolab.models.resnet import BLOCKS, PREFIX
+
+RGB, RADAR = ("B04", "B03", "B02"), ("VV", "VH")
+BANDS_OF_STEM = {13: L1C_BANDS, 3: RGB, 2: RADAR}  # bands of published weights by their number
+KERAS_FILES = (".h5", ".keras")
+KERAS_BANDS = ("B02", "B03", "B04")  # keras.applications takes blue, green, red
+STEMS = ("mean", "repeat", "copy")
+EPSILON = {True: 1.001e-5, False: 1e-5}  # of the batch normalisation of Keras's files, and of PyTorch's
+KERAS_STD = (57.375, 57.12, 58.395)  # of ImageNet's blue, green, red in grey levels, which it only centres
+
+Layers = dict[str, list[np.ndarray]]  # weights of each layer by its name, as Keras orders and shapes them
+
+
+def load(
+    network: keras.Model,
+    path: str | Path,
+    bands: Sequence[str],
+    *,
+    published: Sequence[str] | None = None,
+    stem: str = "mean",
+    prefix: str = PREFIX,
+) -> None:
+    """Put published weights into the ResNet of a network, all but those of its last layer.
+
+    - The first convolution takes other channels by a rule, see :func:`adapt`.
+    - Features are those of the published network only if pixels arrive as it knew them: SSL4EO-S12
+      divided digital numbers by 10,000 (mean 0, std 10,000) and knew radar images by mean (-12.59, -20.26)
+      and standard deviation (5.26, 5.91) in dB; ImageNet's are by mean and standard deviation, as here.
+    - The epsilon of the batch normalisation becomes that of the file.
+
+    Paper: SSL4EO-S12: a large-scale multimodal, multitemporal dataset for self-supervised learning in Earth
+    observation, IEEE Geoscience and Remote Sensing Magazine 11(3), 2023.
+
+    Args:
+        network: ``resnet18_patch`` and so on, a fusion, ``deeplabv3``, ``unet_resnet``, or the ResNets of
+            sequences.
+        path: The file, see the table above.
+        bands: Name of each channel that the ResNet reads, ``("VV", "VH")`` for the radar of a fusion.
+        published: Names of the file's bands in its order; by their number unless told: 13 of Level-1C in
+            order, 3 red, green and blue, 2 VV and VH.
+        stem: Rule for the first convolution, one of :data:`STEMS`; see :func:`adapt`.
+        prefix: Beginning of the names of the layers: ``"encoder_radar_"`` for the radar of a fusion,
+            ``"encoder_s2_"`` for that sensor of a sequence.
+
+    Raises:
+        DataError: If the file is missing or damaged, or its network is another.
+        ParameterError: If the network has no such ResNet, reads another number of channels, or the rule is
+            unknown.
+    """
+    path, names = Path(path), _layers_of(network, prefix)
+    channels = network.get_layer(f"{prefix}conv1").kernel.shape[2]
+    if channels != len(bands):
+        raise ParameterError(f"{network.name} reads {channels} bands, and bands names {len(bands)}.")
+    of_keras = path.suffix in KERAS_FILES
+    _check_strides(network, names, prefix, of_keras)
+    found = _keras_layers(path, names) if of_keras else _timm_layers(path, names)
+    usual = KERAS_BANDS if of_keras else None
+    kernel = found["conv1"][0]
+    known = published or usual or _bands_of(kernel, path)
+    if kernel.ndim != 4 or len(known) != kernel.shape[2]:
+        raise DataError(
+            f"{path}: its first convolution has the shape {kernel.shape}, published names {len(known)} bands."
+        )
+    drawn = network.get_layer(f"{prefix}conv1").get_weights()[0]
+    found["conv1"] = [adapt(kernel, known, bands, stem, drawn)]
+    _put(network, found, prefix, path, EPSILON[of_keras])
+
+
+def build(
+    name: str,
+    *,
+    weights: str | Path,
+    band_names: Sequence[str],
+    published: Sequence[str] | None = None,
+    stem: str = "mean",
+    scale: float | None = None,
+    **given: Any,
+) -> keras.Model:
+    """Return a network whose ResNet begins with published weights: :func:`eolab.models.build`, then a load.
+
+    Args:
+        name: Name of the architecture.
+        weights: The file, as in :func:`load`.
+        band_names: Name of each channel that the network reads.
+        published: Names of the file's bands, as in :func:`load`.
+        stem: Rule for the first convolution, as in :func:`load`.
+        scale: What the published network divided each band by, 10,000 for SSL4EO-S12: mean 0 and this
+            standard deviation take the place of those given; None keeps them.
+        **given: Arguments of :func:`eolab.models.build`.
+
+    Raises:
+        DataError: See :func:`load`.
+        ParameterError: See :func:`load` and :func:`eolab.models.build`.
+    """
+    network = models.build(name, **given)
+    if scale is not None:
+        normalize = network.get_layer("normalize")
+        normalize.put([0.0] * len(normalize.mean), [float(scale)] * len(normalize.mean))
+    load(network, weights, band_names, published=published, stem=stem)
+    return network
+
+
+def adapt(
+    kernel: np.ndarray,
+    published: Sequence[str],
+    bands: Sequence[str],
+    stem: str = "mean",
+    drawn: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the first convolution's weights for other bands: (h, w, C', F) → (h, w, C, F).
+
+    Where the file knows all bands, each has its own weights. Else, by the rule:
+
+    - "mean": a band that the file does not know gets the mean over the file's bands, and all are scaled by
+      C' / C, so that features keep their size (Carreira and Zisserman 2017, Quo vadis, action recognition?
+      A new model and the Kinetics dataset, CVPR).
+    - "repeat": the file's bands are repeated in their order and scaled by C' / C, whatever their names.
+    - "copy": bands that the file knows get its weights as they are, the others keep those drawn at first.
+
+    Args:
+        kernel: Published weights.
+        published: Names of its C' bands.
+        bands: Names of the C bands wanted.
+        stem: "mean", "repeat" or "copy".
+        drawn: Weights (h, w, C, F) of the network as it was built, for "copy".
+
+    Raises:
+        ParameterError: If there is no such rule, or no weights to keep.
+    """
+    if stem not in STEMS or (stem == "copy" and drawn is None):
+        raise ParameterError(f"stem is {stem!r} for a first convolution: {did_you_mean(stem, STEMS)}")
+    places = {band: place for place, band in enumerate(published)}
+    if all(band in places for band in bands):
+        return kernel[:, :, [places[band] for band in bands]]
+    share = min(1.0, len(published) / len(bands))
+    if stem == "repeat":
+        return kernel[:, :, np.arange(len(bands)) % len(published)] * share
+    if stem == "copy" and drawn is not None:
+        chosen = [kernel[:, :, places[b]] if b in places else drawn[:, :, i] for i, b in enumerate(bands)]
+        return np.stack(chosen, axis=2)
+    mean = kernel.mean(axis=2)
+    chosen = [kernel[:, :, places[band]] if band in places else mean for band in bands]
+    return np.stack(chosen, axis=2) * share
+
+
+def _layers_of(network: keras.Model, prefix: str) -> list[str]:
+    """Return the names of a ResNet's layers that have weights, without the prefix.
+
+    Raises:
+        ParameterError: If the network has no ResNet.
+    """
+    pattern = re.compile(re.escape(prefix) + r"(conv1|bn1|layer\d_\d+_(conv|bn|downsample_)\d)")
+    found = [layer.name for layer in network.layers if pattern.fullmatch(layer.name)]
+    if f"{prefix}conv1" not in found:
+        raise ParameterError(
+            f"{network.name} has no layer {prefix}conv1: published weights go into ResNets, such as "
+            "resnet50_patch or the encoder of deeplabv3, and with the prefix 'encoder_radar_' into the radar "
+            "of a fusion."
+        )
+    return [name.removeprefix(prefix) for name in found]
+
+
+def _check_strides(network: keras.Model, names: Sequence[str], prefix: str, early: bool) -> None:
+    """Refuse bottlenecks whose stride stands in another convolution than in the file.
+
+    Raises:
+        ParameterError: If it does.
+    """
+    if "layer1_0_conv3" not in names:
+        return
+    if early != (network.get_layer(f"{prefix}layer2_0_conv1").strides[0] > 1):
+        raise ParameterError(
+            f"The file's blocks have their stride in the {'first' if early else 'second'} convolution, those "
+            f"of {network.name} in the other: build it with early={early}."
+        )
+
+
+def _bands_of(stem: np.ndarray, path: Path) -> Sequence[str]:
+    count = stem.shape[2] if stem.ndim == 4 else 0
+    if count not in BANDS_OF_STEM:
+        raise DataError(
+            f"{path}: its first convolution has the shape {stem.shape}, and the names of its bands are not "
+            "known by their number: name them in published."
+        )
+    return BANDS_OF_STEM[count]
+
+
+# === PyTorch ===
+
+
+def _timm_layers(path: Path, names: Sequence[str]) -> Layers:
+    """Return the weights of some layers from a file in timm's names.
+
+    Raises:
+        DataError: If the file has not all of them.
+    """
+    state = _read(path)
+    root = _root(state, path)
+    wanted = {name: [root + part for part in _timm_names(name)] for name in names}
+    parts = {part for named in wanted.values() for part in named}
+    pattern = re.compile(re.escape(root) + r"layer\d\.\d+\..*(?<!num_batches_tracked)")
+    wrong = sorted(parts - state.keys()) or sorted(filter(pattern.fullmatch, state.keys() - parts))
+    if wrong:
+        which = "lacks" if wrong[0] in parts else "has"
+        raise DataError(
+            f"{path}: expected the weights of {len(names)} layers, and the file {which} {wrong[0]!r} and "
+            f"{len(wrong) - 1} more: build the network with the depth of the file."
+        )
+    return {name: [_turned(state[part]) for part in parts] for name, parts in wanted.items()}
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a ``.safetensors`` file by name.
+
+    Raises:
+        DataError: If the file is missing, of another kind, or damaged.
+    """
+    remedy = "give a .safetensors file; docs/published_weights.md says how a .pth file becomes one"
+    if not path.is_file():
+        raise DataError(f"{path}: expected a file of weights, found no file; {remedy}.")
+    if path.suffix != ".safetensors":
+        raise DataError(f"{path}: expected a file of weights, found the ending {path.suffix!r}; {remedy}.")
+    try:
+        return {name: _array(**entry) for name, entry in deserialize(path.read_bytes())}
+    except Exception as error:  # a damaged header raises nearly anything
+        raise DataError(
+            f"{path}: expected a whole .safetensors file, found one that cannot be read "
+            f"({' '.join(str(error).split())[:200]}); fetch it again."
+        ) from None
+
+
+def _array(dtype: str, shape: Sequence[int], data: bytes) -> np.ndarray:
+    """Return one array of a ``.safetensors`` file, bfloat16 as float32: NumPy does not know it."""
+    if dtype == "BF16":
+        values = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+    else:
+        values = np.frombuffer(data, "?" if dtype == "BOOL" else f"<{dtype[0].lower()}{int(dtype[1:]) // 8}")
+    return values.reshape(shape)
+
+
+def _root(state: Mapping[str, Any], path: Path) -> str:
+    """Return what stands before a ResNet's names in a file, such as ``module.encoder_q.``.
+
+    Of several networks the query encoder or the teacher counts, as the papers take them.
+    """
+    end = "bn1.running_mean"
+    found = [name.removesuffix(end) for name in state if name.endswith(end) and "layer" not in name]
+    if not found:
+        raise DataError(
+            f"{path}: expected a ResNet's weights by the names of timm, such as conv1.weight and {end}, "
+            f"found {', '.join(list(state)[:3])}."
+        )
+    return min(found, key=lambda root: (not re.search("encoder_q|teacher", root), len(root)))
+
+
+def _timm_names(layer: str) -> list[str]:
+    """Return timm's names of a layer's weights, in Keras's order."""
+    name = re.sub(r"^(layer\d)_(\d+)_", r"\1.\2.", layer).replace("downsample_", "downsample.")
+    if re.search(r"conv\d$|downsample\.0$", name):
+        return [f"{name}.weight"]
+    return [f"{name}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+
+
+def _turned(values: np.ndarray) -> np.ndarray:
+    """Return weights in Keras's layout: kernels (F, C, h, w) become (h, w, C, F)."""
+    return values.transpose(2, 3, 1, 0) if values.ndim == 4 else values
+
+
+# === Keras ===
+
+
+def _keras_layers(path: Path, names: Sequence[str]) -> Layers:
+    """Return the weights of some layers from a file of ``keras.applications``; biases go into the means.
+
+    Raises:
+        DataError: If the file is missing or of another network.
+        ParameterError: If the network has fewer than 50 layers.
+    """
+    if "layer1_0_conv3" not in names:
+        raise ParameterError(
+            "keras.applications has no ResNet-18 or -34: its files are for 50 and more layers."
+        )
+    third = sum(bool(re.fullmatch(r"layer3_\d+_conv1", name)) for name in names)
+    source = _keras_network(path, next(depth for depth in (50, 101, 152) if BLOCKS[depth][2] == third))
+    found: Layers = {}
+    for conv, norm in _pairs(names):
+        kernel, *bias = source.get_layer(_keras_name(conv)).get_weights()
+        gamma, beta, mean, variance = source.get_layer(_keras_name(norm)).get_weights()
+        found[conv], found[norm] = [kernel], [gamma, beta, mean - (bias[0] if bias else 0), variance]
+    found["conv1"][0] = found["conv1"][0] * np.array(KERAS_STD, np.float32)[:, None]
+    return found
+
+
+def _keras_network(path: Path, depth: int) -> keras.Model:
+    """Return the network of a file, with or without its classifier."""
+    remedy = f"give the file of keras.applications.ResNet{depth}'s weights"
+    if not path.is_file():
+        raise DataError(
+            f"{path}: expected weights of ImageNet, found no file; {remedy}, nothing is downloaded here."
+        )
+    make: Callable[..., keras.Model] = getattr(keras.applications, f"ResNet{depth}")
+    reason = ""
+    for top in (False, True):
+        try:
+            if path.suffix == ".keras":
+                network = keras.models.load_model(path, compile=False)
+            else:
+                network = make(weights=None, include_top=top)
+                with warnings.catch_warnings():  # Keras but warns of layers that the file does not have
+                    warnings.simplefilter("error", UserWarning)
+                    network.load_weights(path)
+            blocks = sum(bool(re.fullmatch(r"conv4_block\d+_3_conv", one.name)) for one in network.layers)
+            if blocks != BLOCKS[depth][2]:
+                raise ValueError(f"{blocks} blocks in its third stage")
+            return network
+        except Exception as error:  # a damaged file raises nearly anything
+            reason = reason or " ".join(str(error).split())[:200] or type(error).__name__
+    raise DataError(
+        f"{path}: expected weights of ResNet-{depth}, found a file that does not fit it ({reason}); {remedy}."
+    )
+
+
+def _keras_name(layer: str) -> str:
+    """Return Keras's name of a layer: ``layer1_0_conv2`` is ``conv2_block1_2_conv``."""
+    place = re.fullmatch(r"layer(\d)_(\d+)_(conv|bn|downsample_)(\d)", layer)
+    if not place:
+        return {"conv1": "conv1_conv", "bn1": "conv1_bn"}[layer]
+    stage, block, part, number = place.groups()
+    if part == "downsample_":
+        part, number = ("conv", "bn")[int(number)], "0"
+    return f"conv{int(stage) + 1}_block{int(block) + 1}_{number}_{part}"
+
+
+def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each convolution with its normalisation."""
+    convolutions = [name for name in names if re.search(r"conv\d$|downsample_0$", name)]
+    return [
+        (name, re.sub(r"conv(\d)$", r"bn\1", name).replace("downsample_0", "downsample_1"))
+        for name in convolutions
+    ]
+
+
+def _put(network: keras.Model, found: Layers, prefix: str, path: Path, epsilon: float) -> None:
+    """Set the weights of layers, all or none, and the epsilon of batch normalisations.
+
+    Raises:
+        DataError: If a shape is another.
+    """
+    for name, values in found.items():
+        expected = [tuple(weight.shape) for weight in network.get_layer(prefix + name).weights]
+        if [value.shape for value in values] != expected:
+            raise DataError(
+                f"{path}: layer {name} has weights of the shapes {[value.shape for value in values]}, "
+                f"expected {expected}: build the network with the depth and the width of the file."
+            )
+    for name, values in found.items():
+        layer = network.get_layer(prefix + name)
+        layer.set_weights(values)
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.epsilon = epsilon
