@@ -200,10 +200,11 @@ def finish(spec: Spec, inputs: Mapping[str, Any], outputs: Any, encoded: Any) ->
         given, made = keras.tree.flatten(layer.input), keras.tree.flatten(layer.output)
         stage = max(stages.get(id(one), 0) for one in given) + _strides(layer)
         stages |= {id(one): stage for one in made}
-        kind, _, number = re.fullmatch(r"(.*?)(_(\d+))?", layer.name).groups("0")
+        suffix = re.search(r"_(\d+)$", layer.name)
+        kind, number = (layer.name[: suffix.start()], int(suffix[1])) if suffix else (layer.name, 0)
         if kind.replace("_", "") == type(layer).__name__.lower() and not isinstance(layer, Normalize):
             place = "decoder" if id(layer) not in encoder else f"encoder_stage{stage}" if stage else "encoder"
-            numbered.append((int(number), f"{place}_{kind}", layer))
+            numbered.append((number, f"{place}_{kind}", layer))
     counts: dict[str, int] = {}
     for _, name, layer in sorted(numbered, key=lambda one: one[0]):
         counts[name] = counts.get(name, 0) + 1
