@@ -160,8 +160,8 @@ def test_the_reports_network_has_its_size():
 def test_wrong_words_and_numbers_are_named():
     with pytest.raises(ParameterError, match=r"pool is 'flat'.*'flatten'"):
         build(pool="flat")
-    with pytest.raises(ParameterError, match="'convlstm' has no head 'scene', only steps, labels"):
-        build(head="scene")
+    with pytest.raises(ParameterError, match="'convlstm' has no head 'mask', only steps, labels"):
+        build(head="mask")
     with pytest.raises(ParameterError, match="must be 1 or more"):
         build(filters=0)
     with pytest.raises(ParameterError, match="needs channels by sensor"):

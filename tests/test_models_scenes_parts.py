@@ -224,7 +224,11 @@ def test_images_need_not_be_square_and_statistics_not_be_given():
         ("utae", {"heads": 3}, "heads is 3"),
         ("utae", {"mean": {"s1": [0.0]}}, "mean has no values of sensor 's2'"),
         ("utae", {"std": {"s1": [1.0], "s2": [1.0]}}, "std of 's2' has 1 values"),
-        ("convlstm", {"head": "scene"}, "'convlstm' has no head 'scene', only steps, labels"),
+        (
+            "convlstm",
+            {"head": "mask"},
+            "'convlstm' has no head 'mask', only steps, labels; 'mask' have no models of sequences",
+        ),
         ("resnet50", {"dropout": 1.0}, "dropout is 1.0"),
         ("resnet50", {"width_multiplier": 0}, "width_multiplier is 0"),
         ("resnet50_gru", {"units": -1}, "units is -1"),

@@ -159,9 +159,9 @@ def names(reads: str | None = None, head: str | None = None) -> list[str]:
         ParameterError: If no network reads this, or there is no such head.
     """
     heads = dict.fromkeys(one for architecture in ARCHITECTURES.values() for one in architecture.heads)
-    for value, known in ((reads, READS), (head, heads)):
+    for key, value, known in (("input", reads, READS), ("head", head, heads)):
         if value is not None and value not in known:
-            raise ParameterError(f"There are no models for {value!r}; {did_you_mean(value, known)}")
+            raise ParameterError(f"Models have no {key} {value!r}; {did_you_mean(value, known)}")
     return [
         name
         for name, architecture in ARCHITECTURES.items()
