@@ -1,6 +1,6 @@
 # make demo   a study from data to HTML report, on simulated data (STUDY=landcover)
-# make test   every check: style, types, unit tests, notebooks, JupyterLab in a browser
-# make quick  the same without notebooks and browser, under three minutes
+# make test   every check: style, types, unit tests, notebooks, JupyterLab in a browser; 15 minutes on two cores
+# make quick  the same without notebooks, browser and slow tests, under two minutes
 # make lab    JupyterLab on the notebooks
 # Needs Python 3.11 to 3.13 and make, nothing else.
 
@@ -8,7 +8,7 @@ STUDY ?= landcover
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 READY := $(VENV)/.ready
 
 .PHONY: demo test quick lab lint clean

@@ -1,14 +1,29 @@
-"""Shared fixtures: the real files, where they are at hand."""
+"""Shared fixtures, one thread a worker where workers share the cores, and the order of the tests."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if WORKERS > 1:  # threads of several workers would wait for each other; must be set before NumPy is imported
+    threads = str(max(1, (os.cpu_count() or 1) // WORKERS))
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "LOKY_MAX_CPU_COUNT"):
+        os.environ.setdefault(name, threads)
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+SECONDS = {  # of the longest files, measured on two cores: what the workers start with
+    "test_study_landslide": 480,
+    "test_study_scenes": 200,
+    "test_study_landcover": 300,
+    "test_study_flood": 260,
+    "test_jupyterlab": 100,
+}
+TIMEOUT_S = 1500  # the first test of a study waits for its whole chain
 
 
 @pytest.fixture(scope="session")
@@ -20,11 +35,58 @@ def real_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of all runs of a study's smoke profile, by its name: run once a session for all workers."""
+    import study_runs
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if WORKERS > 1 else base
+    return lambda study: study_runs.smoke(study, shared)
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where screenshots go: ``$EOLAB_ARTIFACTS``, else pytest's own folder."""
+    named = os.environ.get("EOLAB_ARTIFACTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("artifacts")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.hookimpl(trylast=True)  # after deselection
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of whole notebooks first, then those with slow tests: no worker ends with the longest file."""
-    rank: dict[Path, int] = {}
+    """Give each worker a fair share: whole notebooks first, then slow tests, then quick ones.
+
+    Under ``--dist worksteal`` each worker starts with its part of the list, cut into equal parts, and one
+    that has nothing left takes over half of what another has still to do.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
     for item in items:
-        marks = {mark.name for mark in item.iter_markers()}
-        own = 0 if marks & {"notebook", "browser"} else 1 if "slow" in marks else 2
-        rank[item.path] = min(own, rank.get(item.path, own))
-    items.sort(key=lambda item: rank[item.path])
+        files.setdefault(item.path, []).append(item)
+        if item.get_closest_marker("notebook"):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+    ranks = {path: min(map(_rank, tests)) for path, tests in files.items()}
+    shares: list[list[pytest.Item]] = [[] for _ in range(WORKERS)]
+    seconds = [0.0] * WORKERS
+    for path in sorted((p for p in files if ranks[p] == 0), key=_seconds, reverse=True):
+        least = seconds.index(min(seconds))
+        seconds[least] += _seconds(path)
+        shares[least] += files[path]
+    for number, path in enumerate(path for path in files if ranks[path] == 1):
+        shares[number % WORKERS] += files[path]
+    others = [item for path in files if ranks[path] == 2 for item in files[path]]
+    for number, share in enumerate(shares):  # cut as xdist cuts: what is left by the workers that are left
+        left = WORKERS - number
+        room = (len(others) + sum(map(len, shares[number:]))) // left - len(share)
+        share += [others.pop(0) for _ in range(min(max(room, 0), len(others)))]
+    items[:] = [item for share in shares for item in share] + others
+
+
+def _rank(item: pytest.Item) -> int:
+    marks = {mark.name for mark in item.iter_markers()}
+    return 0 if marks & {"notebook", "browser"} else 1 if "slow" in marks else 2
+
+
+def _seconds(path: Path) -> float:
+    return SECONDS.get(path.stem, 30)

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import io
 import os
 import shutil
 import signal
@@ -17,7 +20,7 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
-from eolab import runs
+from eolab import cli, runs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,11 +40,31 @@ def only_run(study: str, out: Path, notebook: str) -> runs.RunRecord:
     return found[0]
 
 
-def out_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+def smoke(study: str, shared: Path) -> Path:
+    """Return the folder of all runs of a study's smoke profile; the first process that asks runs them.
+
+    Args:
+        study: Name of the study.
+        shared: Folder of this test session that all its workers see.
+    """
     kept = os.environ.get("EOLAB_ARTIFACTS")
-    folder = Path(kept) / name if kept else tmp_path_factory.mktemp(name)
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(kept) / study if kept else shared / f"smoke_{study}"
+    with (shared / f"{study}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = shared / f"{study}.done"
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            eolab("run", study, "--profile", "smoke", "--out", str(folder))
+            done.touch()
     return folder
+
+
+def borrow(study: str, out: Path, here: Path, *notebooks: str) -> None:
+    """Link finished runs of notebooks into another folder of runs, for notebooks that build on them."""
+    for notebook in notebooks:
+        run = only_run(study, out, notebook).folder
+        (here / study / notebook).mkdir(parents=True, exist_ok=True)
+        (here / study / notebook / run.name).symlink_to(run)
 
 
 def start(study: str, out: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -102,7 +125,9 @@ def check_skipped(study: str, out: Path, chain: Sequence[str]) -> None:
 
 def check_refused(arguments: Sequence[str], said: str, folder: Path) -> None:
     """Check that a wrong word ends in one sentence with the right one."""
-    done = eolab(*arguments, expect=2, EOLAB_RUNS=str(folder))
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    answer = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(answer):
+        patch.setenv("EOLAB_RUNS", str(folder))
+        assert cli.main(arguments) == 2
+    assert said in answer.getvalue()
+    assert len(answer.getvalue().strip().splitlines()) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 from pathlib import Path
 
@@ -81,15 +80,6 @@ def lab(tmp_path_factory):
     environment = {name: str(path) for name, path in places.items()}
     with browser.jupyterlab(root, tmp_path_factory.mktemp("jupyter"), environment) as server:
         yield server
-
-
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory) -> Path:
-    """Where screenshots go: ``$EOLAB_ARTIFACTS``, else pytest's own folder."""
-    named = os.environ.get("EOLAB_ARTIFACTS")
-    folder = Path(named) if named else tmp_path_factory.mktemp("artifacts")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 class Panel:

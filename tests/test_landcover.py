@@ -38,40 +38,40 @@ def at(series: xr.Dataset, name: str, table: pd.DataFrame) -> np.ndarray:
 # === The draw ===
 
 
-def test_pixel_table_draws_as_many_as_asked_for(wide):
-    table = landcover.pixel_table(wide, per_class=200, uniform=1000, window=64)
+def test_sample_table_draws_as_many_as_asked_for(wide):
+    table = landcover.sample_table(wide, per_class=200, uniform=1000, window=64)
     drawn = pd.crosstab(table["draw"], table["label"])
     assert drawn.loc["uniform"].sum() == 1000
     assert drawn.loc["per_class"].to_dict() == {0: 200, 1: 200, 2: 200}
 
 
-def test_pixel_table_takes_what_a_small_class_has_left(series):
-    table = landcover.pixel_table(series, per_class=10**6, uniform=100)
+def test_sample_table_takes_what_a_small_class_has_left(series):
+    table = landcover.sample_table(series, per_class=10**6, uniform=100)
     size = np.bincount(series["label"].to_numpy().ravel(), minlength=256)[:3]
     drawn = pd.crosstab(table["draw"], table["label"])
     np.testing.assert_array_equal(drawn.sum(), size)  # every labelled pixel, in one draw or the other
     assert drawn.loc["uniform"].sum() == 100
 
 
-def test_pixel_table_leaves_half_of_a_small_scene_to_learn_from(series):
-    table = landcover.pixel_table(series, per_class=5, uniform=10**6)
+def test_sample_table_leaves_half_of_a_small_scene_to_learn_from(series):
+    table = landcover.sample_table(series, per_class=5, uniform=10**6)
     labelled = int((series["label"] != 255).sum())
     assert (table["draw"] == "uniform").sum() == labelled // 2
 
 
 def test_no_pixel_is_drawn_twice_and_none_without_a_label(series):
-    table = landcover.pixel_table(series, per_class=80, uniform=250)
+    table = landcover.sample_table(series, per_class=80, uniform=250)
     assert not table.duplicated(["row", "col"]).any()
     assert table["label"].isin([0, 1, 2]).all()
 
 
 def test_columns_say_what_the_series_has_there(series):
-    table = landcover.pixel_table(series, per_class=40, uniform=100)
+    table = landcover.sample_table(series, per_class=40, uniform=100)
     np.testing.assert_array_equal(table["label"], at(series, "label", table))
     np.testing.assert_array_equal(table["truth"], at(series, "truth", table))
     np.testing.assert_allclose(table["x"], 500_005 + 10 * table["col"])
     np.testing.assert_allclose(table["y"], 4_999_995 - 10 * table["row"])
-    assert "truth" not in landcover.pixel_table(series.drop_vars("truth"), 40, 100)
+    assert "truth" not in landcover.sample_table(series.drop_vars("truth"), 40, 100)
 
 
 def test_uniform_draw_has_the_shares_of_the_map(wide):
@@ -79,7 +79,7 @@ def test_uniform_draw_has_the_shares_of_the_map(wide):
     shares = np.bincount(label[label != 255]) / (label != 255).sum()
     drawn = np.zeros(3)
     for seed in range(8):
-        table = landcover.pixel_table(wide, per_class=300, uniform=1500, seed=seed)
+        table = landcover.sample_table(wide, per_class=300, uniform=1500, seed=seed)
         drawn += np.bincount(table.loc[table["draw"] == "uniform", "label"], minlength=3)
     assert stats.chisquare(drawn, shares * drawn.sum()).pvalue > 0.01
     per_class = np.array([300, 300, 300]) / 900
@@ -87,27 +87,27 @@ def test_uniform_draw_has_the_shares_of_the_map(wide):
 
 
 def test_uniform_draw_has_no_favourite_place(wide):
-    table = landcover.pixel_table(wide, per_class=1, uniform=5000)
+    table = landcover.sample_table(wide, per_class=1, uniform=5000)
     rows = table.loc[table["draw"] == "uniform", "row"]
     assert stats.kstest(rows, stats.randint(0, 150).cdf).pvalue > 0.01
 
 
 @pytest.mark.parametrize("window", [8, 16, 256])
 def test_part_is_the_window_of_the_pixel(series, window):
-    table = landcover.pixel_table(series, per_class=50, uniform=300, window=window)
+    table = landcover.sample_table(series, per_class=50, uniform=300, window=window)
     windows = list(zip(table["row"] // window, table["col"] // window, strict=True))
     assert len(set(windows)) == table["part"].nunique() == len(set(zip(windows, table["part"], strict=True)))
 
 
 def test_table_is_sorted_and_numbered(series):
-    table = landcover.pixel_table(series, per_class=50, uniform=300, window=8)
+    table = landcover.sample_table(series, per_class=50, uniform=300, window=8)
     keys = list(zip(table["part"], table["row"], table["col"], strict=True))
     assert keys == sorted(keys)
     assert table["id"].tolist() == list(range(len(table)))
 
 
 def test_draw_follows_from_the_seed(series):
-    one, same, other = (landcover.pixel_table(series, 30, 100, seed=seed) for seed in (4, 4, 5))
+    one, same, other = (landcover.sample_table(series, 30, 100, seed=seed) for seed in (4, 4, 5))
     pd.testing.assert_frame_equal(one, same)
     assert set(zip(one["row"], one["col"], strict=True)) != set(zip(other["row"], other["col"], strict=True))
 
@@ -131,7 +131,7 @@ def test_keep_draws_apart_worked_example():
 
 @pytest.mark.parametrize(("kind", "options"), [("block", {"block_m": 40, "label": "label"}), ("random", {})])
 def test_what_is_learned_from_and_what_is_scored_are_different_draws(series, kind, options):
-    table = landcover.pixel_table(series, per_class=60, uniform=250)
+    table = landcover.sample_table(series, per_class=60, uniform=250)
     split = splits.assign(table, kind, validation=0.2, test=0.3, **options)
     apart = landcover.keep_draws_apart(split, table["draw"])
     found = table.groupby(apart)["draw"].unique().map(set).to_dict()
@@ -157,7 +157,7 @@ def test_prior_weights_worked_example():
 
 
 def test_weighted_training_samples_have_the_shares_of_their_ground(wide):
-    table = landcover.pixel_table(wide, per_class=700, uniform=8000)
+    table = landcover.sample_table(wide, per_class=700, uniform=8000)
     split = splits.assign(table, "block", block_m=100, validation=0.2, test=0.3, label="label")
     table["split"] = landcover.keep_draws_apart(split, table["draw"])
     weights = landcover.prior_weights(table, "split", 3)
@@ -210,7 +210,7 @@ def test_default_block_is_a_tenth_of_the_shorter_side_in_metres():
 @pytest.mark.parametrize("window", [8, 10, 256])  # of 23 rows and 31 columns: neither divides
 @pytest.mark.parametrize("recipe", [RECIPE, Recipe(indices=("NDVI",), period="none", fill="linear")])
 def test_every_part_has_the_values_of_the_whole_scene(series, window, recipe):
-    table = landcover.pixel_table(series, per_class=60, uniform=200, window=window)
+    table = landcover.sample_table(series, per_class=60, uniform=200, window=window)
     whole = recipe.apply(series).compute()
     produce = landcover.sample_producer(series.chunk({"y": 9, "x": 7}), recipe, window)
     for _, rows in table.groupby("part"):
@@ -225,7 +225,7 @@ def test_every_part_has_the_values_of_the_whole_scene(series, window, recipe):
 
 
 def test_samples_have_the_bands_and_composites_of_their_pixel(series):
-    table = landcover.pixel_table(series, per_class=60, uniform=200)
+    table = landcover.sample_table(series, per_class=60, uniform=200)
     made = landcover.sample_producer(series, RECIPE)(table)
     image, clear = series["image"].to_numpy(), series["clear"].to_numpy()
     january = clear[:2] & np.isfinite(image[:2]).all(axis=1)
@@ -254,7 +254,7 @@ def test_window_reader_tells_pixels_that_no_date_shows(series):
 
 def store_of(folder, series, recipe, options):
     prepared = recipe.apply(series)
-    table = landcover.pixel_table(series, per_class=40, uniform=100, window=10)
+    table = landcover.sample_table(series, per_class=40, uniform=100, window=10)
     return write_store(
         folder / "store",
         table,

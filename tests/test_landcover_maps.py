@@ -126,7 +126,7 @@ def test_unseen_blocks_worked_example():
 
 def test_unseen_blocks_hold_every_test_pixel_and_none_learned_from():
     series = example.series(60, 50)
-    table = landcover.pixel_table(series, per_class=80, uniform=600)
+    table = landcover.sample_table(series, per_class=80, uniform=600)
     table["block"] = splits.block_numbers(table, 70)
     split = splits.assign(table, "block", block_m=70, validation=0.2, test=0.3, label="label")
     table["split"] = landcover.keep_draws_apart(split, table["draw"])

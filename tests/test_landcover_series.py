@@ -49,7 +49,7 @@ def feature(real_data):
 
 
 def write(folder, entry, series, recipe, options, table=None):
-    table = landcover.pixel_table(series, per_class=100, uniform=600, window=40) if table is None else table
+    table = landcover.sample_table(series, per_class=100, uniform=600, window=40) if table is None else table
     prepared = recipe.apply(series)
     return write_store(
         folder,
@@ -171,7 +171,7 @@ def test_patch_from_file_to_scores(patch, tmp_path):
     options = {"min_pixels": 5}
     series = landcover.open_series(patch, **options)
     assert "cultivated land" in landcover.scheme_of(series).names
-    table = landcover.pixel_table(series, per_class=150, uniform=2000, window=40)
+    table = landcover.sample_table(series, per_class=150, uniform=2000, window=40)
     split = splits.assign(table, "block", block_m=landcover.default_block_m(series), label="label", test=0.3)
     table["split"] = landcover.keep_draws_apart(split, table["draw"])
     recipe = Recipe(period="QS")

@@ -6,14 +6,13 @@ What the notebooks wrote is checked, never what their cells printed.
 from __future__ import annotations
 
 import functools
-import shutil
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import study_runs
-from study_runs import eolab, kill_when, out_folder
+from study_runs import eolab, kill_when
 
 from eolab import models, runs
 
@@ -30,10 +29,8 @@ start = functools.partial(study_runs.start, "flood")
 
 
 @pytest.fixture(scope="session")
-def simulated(tmp_path_factory) -> Path:
-    out = out_folder(tmp_path_factory, "flood")
-    eolab("run", "flood", "--profile", "smoke", "--out", str(out))
-    return out
+def simulated(smoke) -> Path:
+    return smoke("flood")
 
 
 def estimates(table: pd.DataFrame, statistic: str, level: str = "image") -> pd.Series:
@@ -97,22 +94,6 @@ def test_the_network_beats_the_majority_per_image_and_per_scene(simulated):
 
 
 @pytest.mark.notebook
-def test_the_report_profile_runs_to_its_end_with_its_settings(tmp_path):
-    small = {"dataset": "flood_twin", "rows": 48, "columns": 64, "epochs": 1, "replicates": 20, "strips": 0}
-    settings = [f"{name}={value}" for name, value in small.items()]
-    chosen = ("02_preprocess", TRAIN)
-    eolab(
-        "run", "flood", "--profile", "report", "--only", *chosen, "--set", *settings, "--out", str(tmp_path)
-    )
-    for notebook in chosen:
-        record = only_run(tmp_path, notebook)
-        assert record.status == "done"
-        for name, value in runs.study.load("flood").values(notebook, "report").items():
-            assert record.params[name] == small.get(name, value), name
-    assert only_run(tmp_path, TRAIN).metrics["parameters"] > 0
-
-
-@pytest.mark.notebook
 def test_no_scene_is_in_two_splits_and_the_test_is_the_published_one(simulated):
     folder = only_run(simulated, "02_preprocess").folder
     tables = [pd.read_parquet(folder / sensor / "samples.parquet") for sensor in ("S1", "S2")]
@@ -173,30 +154,42 @@ def test_images_of_one_sensor_are_scored_alone(simulated):
     assert table["authors"].to_dict() == {"image, S1": 0.875, "image, S2": 0.930}
 
 
-@pytest.mark.notebook
-@pytest.mark.parametrize(
-    ("settings", "levels", "sensors"),
-    [
-        (("join=pad",), {"image", "scene", "image, S1", "image, S2"}, "both"),
-        (("join=late", "optical=[]"), {"scene", "scene, S1"}, ""),
-        (("radar=[]",), {"image", "scene", "image, S2", "scene, S2"}, "S2"),
-    ],
-)
-def test_results_take_every_join_and_sensor(simulated, tmp_path, settings, levels, sensors):
-    """After a run with one answer a scene the results ended in an EmptyDataError."""
-    for notebook in ("02_preprocess", "04_train_baselines"):
-        shutil.copytree(simulated / "flood" / notebook, tmp_path / "flood" / notebook)
-    quick = ("epochs=1", "strips=0", "replicates=20", "baselines=[majority, statistics_s2]", *settings)
-    options = [word for setting in quick for word in ("--set", setting)]
-    eolab("run", "flood", "--only", TRAIN, "--out", str(tmp_path), *options)
-    eolab("run", "flood", "--only", "05_results", "--out", str(tmp_path))
-    assert set(only_run(tmp_path, TRAIN).table("scores")["level"]) == levels
-    results = only_run(tmp_path, "05_results")
-    assert results.status == "done"
-    told = results.table("delays").set_index("name")["sensors"]
-    assert told.to_dict() == (
-        {"convlstm": sensors, "majority": "none", "statistics_s2": "S2"} if sensors else {}
+QUICK = {"epochs": 1, "strips": 0, "replicates": 20, "baselines": ["majority", "statistics_s2"]}
+
+
+def results_of(simulated: Path, out: Path, profile: str, **settings: object) -> runs.RunRecord:
+    """Train for a moment on the stores of the smoke runs, and return the results made from it."""
+    study_runs.borrow("flood", simulated, out, "02_preprocess", "04_train_baselines")
+    words = [f"{name}={value}" for name, value in (QUICK | settings).items()]
+    eolab(
+        *("run", "flood", "--profile", profile, "--out", str(out), "--only", TRAIN, "05_results"),
+        *("--set", *words),
     )
+    return only_run(out, "05_results")
+
+
+def sensors_of(results: runs.RunRecord) -> dict[str, str]:
+    return dict(results.table("delays").set_index("name")["sensors"])
+
+
+@pytest.mark.notebook
+def test_the_report_profile_runs_to_its_end_with_its_settings_and_pads(simulated, tmp_path):
+    results = results_of(simulated, tmp_path, "report")
+    trained = only_run(tmp_path, TRAIN)
+    for name, value in runs.study.load("flood").values(TRAIN, "report").items():
+        assert trained.params[name] == QUICK.get(name, value), name
+    assert trained.metrics["parameters"] > 0
+    assert set(trained.table("scores")["level"]) == {"image", "scene", "image, S1", "image, S2"}
+    assert sensors_of(results) == {"convlstm": "both", "majority": "none", "statistics_s2": "S2"}
+
+
+@pytest.mark.notebook
+def test_results_take_one_sensor_and_one_answer_a_scene(simulated, tmp_path):
+    """After a run with one answer a scene the results ended in an EmptyDataError."""
+    results = results_of(simulated, tmp_path, "smoke", join="late", radar=[])
+    assert set(only_run(tmp_path, TRAIN).table("scores")["level"]) == {"scene", "scene, S2"}
+    assert results.status == "done"
+    assert sensors_of(results) == {}
 
 
 @pytest.mark.notebook
@@ -213,39 +206,30 @@ def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
 
 
 @pytest.mark.notebook
-def test_a_preprocessing_killed_in_between_ends_as_an_unbroken_one(simulated, tmp_path):
+def test_a_study_killed_in_preprocessing_and_in_training_ends_as_an_unbroken_one(simulated, tmp_path):
+    """The one study that is killed; store and training alone: test_store_faults, test_training_resume."""
+
     def some_scenes() -> bool:
         found = list((tmp_path / "flood" / "02_preprocess").glob("*/S1/journal.jsonl"))
         return bool(found) and found[0].read_text().count("\n") > 3
 
-    kill_when(start(tmp_path, "--only", "02_preprocess"), some_scenes)
-    time.sleep(1)
-    assert only_run(tmp_path, "02_preprocess").status != "done"
-    eolab("run", "flood", "--only", "02_preprocess", "--out", str(tmp_path))
-    unbroken, resumed = (only_run(out, "02_preprocess") for out in (simulated, tmp_path))
-    assert resumed.metrics == unbroken.metrics
-    for sensor in ("S1", "S2"):
-        for file in ("image.npy", "label.npy"):
-            one, other = (run.folder / sensor / file for run in (unbroken, resumed))
-            assert one.read_bytes() == other.read_bytes()
-
-
-@pytest.mark.notebook
-def test_a_training_killed_in_mid_epoch_ends_as_an_unbroken_one(simulated, tmp_path):
     def third_epoch() -> bool:
         found = list((tmp_path / "flood" / TRAIN).glob("*/history.csv"))
         return bool(found) and found[0].read_text().count("\n") > 3
 
-    store = "flood/02_preprocess"
-    shutil.copytree(simulated / store, tmp_path / store)
-    kill_when(start(tmp_path, "--only", TRAIN), third_epoch)
-    time.sleep(1)
-    assert only_run(tmp_path, TRAIN).status != "done"
-    eolab("run", "flood", "--only", TRAIN, "--out", str(tmp_path))
-    unbroken, resumed = (only_run(out, TRAIN) for out in (simulated, tmp_path))
-    assert resumed.metrics == unbroken.metrics
+    for notebook, ready in (("02_preprocess", some_scenes), (TRAIN, third_epoch)):
+        kill_when(start(tmp_path, "--only", notebook), ready)
+        time.sleep(1)
+        assert only_run(tmp_path, notebook).status != "done"
+        eolab("run", "flood", "--only", notebook, "--out", str(tmp_path))
+        unbroken, resumed = (only_run(out, notebook) for out in (simulated, tmp_path))
+        assert resumed.metrics == unbroken.metrics
     columns = ["epoch", "loss", "val_loss"]
     pd.testing.assert_frame_equal(resumed.history[columns], unbroken.history[columns])
+    stores = [only_run(out, "02_preprocess").folder for out in (simulated, tmp_path)]
+    for file in ("S1/image.npy", "S1/label.npy", "S2/image.npy", "S2/label.npy"):
+        one, other = ((folder / file).read_bytes() for folder in stores)
+        assert one == other, file
 
 
 # === Clear refusals ===

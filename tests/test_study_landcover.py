@@ -6,9 +6,7 @@ What the notebooks wrote is checked, never what their cells printed.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ import pandas as pd
 import pytest
 import rasterio
 import study_runs
-from study_runs import eolab, kill_when, out_folder
+from study_runs import eolab
 
 from eolab import runs
 from eolab.runs import parameters
@@ -28,19 +26,16 @@ CHAIN = ("01_explore", "02_preprocess", "03_train_pixels", "04_map", "05_results
 
 
 only_run = functools.partial(study_runs.only_run, "landcover")
-start = functools.partial(study_runs.start, "landcover")
 
 
 @pytest.fixture(scope="session")
-def simulated(tmp_path_factory) -> Path:
-    out = out_folder(tmp_path_factory, "simulated")
-    eolab("run", "landcover", "--profile", "smoke", "--out", str(out))
-    return out
+def simulated(smoke) -> Path:
+    return smoke("landcover")
 
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory, real_data) -> Path:
-    out = out_folder(tmp_path_factory, "real")
+    out = tmp_path_factory.mktemp("real")
     eolab("run", "landcover", "--set", "dataset=slovenia_eopatch", "--out", str(out))
     return out
 
@@ -207,40 +202,6 @@ def test_real_land_use_from_ndvi_beats_the_majority_on_held_out_blocks(real):
     scores = scores_of(real, "old map")
     for name in ("lstm", "random_forest"):
         assert scores.loc[name, "macro_f1"] > scores.loc["majority", "macro_f1"] + 0.1
-
-
-# === Killed and resumed ===
-
-
-def digest(folder: Path) -> dict[str, str]:
-    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(folder.glob("*.npy"))}
-
-
-@pytest.mark.notebook
-def test_a_run_killed_in_preprocessing_and_in_training_ends_as_an_unbroken_one(simulated, tmp_path):
-    def journal() -> bool:
-        found = list((tmp_path / "landcover" / "02_preprocess").glob("*/store/journal*"))
-        return bool(found) and found[0].stat().st_size > 0
-
-    def third_epoch() -> bool:
-        found = list((tmp_path / "landcover" / "03_train_pixels").glob("*/history.csv"))
-        return bool(found) and found[0].read_text().count("\n") > 3
-
-    kill_when(start(tmp_path, "--only", "02_preprocess"), journal)
-    time.sleep(1)
-    assert only_run(tmp_path, "02_preprocess").status != "done"
-    eolab("run", "landcover", "--only", "02_preprocess", "--out", str(tmp_path))
-    stores = [only_run(out, "02_preprocess").folder / "store" for out in (simulated, tmp_path)]
-    assert digest(stores[0]) == digest(stores[1]) != {}
-
-    kill_when(start(tmp_path, "--only", "03_train_pixels"), third_epoch)
-    time.sleep(1)
-    assert only_run(tmp_path, "03_train_pixels").status != "done"
-    eolab("run", "landcover", "--only", "03_train_pixels", "--out", str(tmp_path))
-    unbroken, resumed = (only_run(out, "03_train_pixels") for out in (simulated, tmp_path))
-    assert resumed.metrics == unbroken.metrics
-    columns = ["epoch", "loss", "val_loss", "accuracy"]
-    pd.testing.assert_frame_equal(resumed.history[columns], unbroken.history[columns])
 
 
 # === Clear refusals ===

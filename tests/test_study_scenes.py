@@ -6,14 +6,12 @@ What the notebooks wrote is checked, never what their cells printed.
 from __future__ import annotations
 
 import functools
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import study_runs
-from study_runs import eolab, kill_when, out_folder
 
 from eolab import models, runs
 
@@ -25,14 +23,11 @@ TRAIN = "03_train"
 BASELINES = ("prior", "image_statistics", "random_convolutions")
 
 only_run = functools.partial(study_runs.only_run, "scenes")
-start = functools.partial(study_runs.start, "scenes")
 
 
 @pytest.fixture(scope="session")
-def simulated(tmp_path_factory) -> Path:
-    out = out_folder(tmp_path_factory, "scenes")
-    eolab("run", "scenes", "--profile", "smoke", "--out", str(out))
-    return out
+def simulated(smoke) -> Path:
+    return smoke("scenes")
 
 
 def estimates(table: pd.DataFrame, statistic: str) -> pd.Series:
@@ -206,23 +201,6 @@ def test_published_scores_say_that_their_average_is_not_stated(simulated):
 @pytest.mark.notebook
 def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
     study_runs.check_skipped("scenes", simulated, CHAIN)
-
-
-@pytest.mark.notebook
-def test_a_conversion_killed_in_between_ends_as_an_unbroken_one(simulated, tmp_path):
-    def some_parts() -> bool:
-        found = list((tmp_path / "scenes" / "02_preprocess").glob("*/store/journal.jsonl"))
-        return bool(found) and found[0].read_text().count("\n") > 3
-
-    kill_when(start(tmp_path, "--only", "02_preprocess"), some_parts)
-    time.sleep(1)
-    assert only_run(tmp_path, "02_preprocess").status != "done"
-    eolab("run", "scenes", "--only", "02_preprocess", "--out", str(tmp_path))
-    unbroken, resumed = (only_run(out, "02_preprocess") for out in (simulated, tmp_path))
-    assert resumed.metrics == unbroken.metrics
-    for file in ("image.npy", "label.npy"):
-        one, other = (run.folder / "store" / file for run in (unbroken, resumed))
-        assert one.read_bytes() == other.read_bytes()
 
 
 # === Clear refusals ===

@@ -20,9 +20,8 @@ import h5py
 import nbformat
 import numpy as np
 import pytest
-import yaml
+import study_runs
 from PIL import Image
-from study_runs import eolab
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = "notebooks/landslide/09_demo.ipynb"
@@ -69,15 +68,6 @@ def root(tmp_path_factory) -> Path:
         with h5py.File(root / name, "w") as file:
             file[key] = values
     return root
-
-
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory) -> Path:
-    """Where screenshots go: ``$EOLAB_ARTIFACTS``, else pytest's own folder."""
-    named = os.environ.get("EOLAB_ARTIFACTS")
-    folder = Path(named) if named else tmp_path_factory.mktemp("artifacts")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 @contextmanager
@@ -230,26 +220,13 @@ def test_the_panel_works_in_jupyterlab_and_shows_its_own_errors(root, artifacts,
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    """The project's notebooks on a small twin, with a network that was trained for a moment."""
-    if not (ROOT / DEMO).is_file():
-        pytest.skip(f"{DEMO} is not there")
+def project(tmp_path_factory, smoke) -> Path:
+    """A copy of the project's notebooks, with the finished smoke runs of the study."""
     root = tmp_path_factory.mktemp("study")
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
-    catalog = yaml.safe_load((ROOT / "data_catalog.yaml").read_text())
-    catalog["landslide_twin"]["twin"].update(train=40, validation=4, test=4)
-    (root / "data_catalog.yaml").write_text(yaml.safe_dump(catalog))
-    quick = {
-        "epochs": 3,
-        "width_multiplier": 0.0625,
-        "head": "mask",
-        "baselines": [],
-        "angles": False,
-        "replicates": 20,
-    }
-    settings = [f"03_train.{name}={value}" for name, value in quick.items()] + ["02_preprocess.block=2"]
-    arguments = ["--out", str(root / "runs"), "--only", "02_preprocess", "03_train", "--set", *settings]
-    eolab("run", "landslide", *arguments, **places(root))
+    shutil.copy(ROOT / "data_catalog.yaml", root)
+    study_runs.borrow("landslide", smoke("landslide"), root / "runs", "02_preprocess", "03_train")
+    (root / "data").symlink_to(os.environ.get("EOLAB_DATA", ROOT / "data"))
     return root
 
 

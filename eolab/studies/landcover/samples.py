@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 Inputs = dict[str, np.ndarray]
 
 
-def pixel_table(
+def sample_table(
     series: xr.Dataset,
     per_class: int = 1500,
     uniform: int = 8000,
     window: int = 256,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Draw the pixels that become samples: some per class to learn from, some uniformly to score on.
+    """Return the pixels that become samples: some per class to learn from, some uniformly to score on.
 
     Args:
         series: Result of :func:`open_series`.
@@ -75,7 +75,7 @@ def keep_draws_apart(split: pd.Series, draw: pd.Series) -> pd.Series:
 
     Args:
         split: "train", "validation", "test" or "none" of each sample.
-        draw: Column ``draw`` of :func:`pixel_table`.
+        draw: Column ``draw`` of :func:`sample_table`.
 
     Returns:
         The split; uniformly drawn samples on training ground become "prior", as they tell the class shares
@@ -176,7 +176,7 @@ def sample_producer(
     Args:
         series: Result of :func:`open_series`.
         recipe: Preprocessing of the window.
-        window: As in :func:`pixel_table`.
+        window: As in :func:`sample_table`.
 
     Returns:
         ``produce(rows)`` giving ``image (n, time, band)``, ``valid (n, time)`` and ``label (n,)``.
