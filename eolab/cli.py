@@ -151,11 +151,14 @@ def _say(text: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from eolab.runs import chain, study
+    from eolab.runs import chain, reports, study
 
     chosen = study.load(options.study)
+    chosen_options = _options(options, chosen)
     only = [name for group in options.only for name in group]
-    return 0 if chain.run(chosen, _options(options, chosen), only, _say) else 1
+    good = chain.run(chosen, chosen_options, only, _say)
+    _say(f"Report: {reports.build_study(chosen_options.root / chosen.name)}")
+    return 0 if good else 1
 
 
 def _sweep(options: argparse.Namespace) -> int:

@@ -111,6 +111,23 @@ def test_rooms_stand_on_floors():
     assert order.index("data") < order.index("models") < order.index("tasks") < order.index("studies")
 
 
+def test_the_inside_of_runs_is_layered():
+    """Records import no execution, execution no reports and sweeps; imports of modules form no cycle."""
+    top, execution = {"reports", "sweep", "worker"}, {"execute", "chain"}
+    graph: dict[str, set[str]] = {}
+    for path in (ROOT / "eolab" / "runs").rglob("*.py"):
+        own = path.relative_to(ROOT / "eolab" / "runs").parts[0].removesuffix(".py")
+        names = {name.split(".")[2] for name in imports(path) if name.startswith("eolab.runs.")}
+        if own != "__init__":
+            graph.setdefault(own, set()).update(names - {own})
+    for name, needed in graph.items():
+        if name not in top:
+            assert not needed & top, name
+        if name not in top | execution:
+            assert not needed & execution, name
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
+
+
 def test_the_top_has_few_doors():
     entries = {room_of(path) for path in modules()}
     assert len(entries) <= 14, sorted(entries)

@@ -151,14 +151,10 @@ def _finished(
 def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[[str], None] = print) -> bool:
     """Run a study's notebooks in order and return whether all went well; the first failure ends the chain.
 
-    The report of the study, ``<root>/<study>/report.html``, is written at the end in either case.
-
     Raises:
         ParameterError: On bad input, before anything runs.
         RunError: If an upstream run is missing.
     """
-    from eolab.runs import reports
-
     jobs = plan(study, options, only)
     note(study, options.root)
     good = True
@@ -167,7 +163,6 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
         note(study, options.root, one)
         if not good:
             break
-    say(f"Report: {reports.build_study(options.root / study.name)}")
     return good
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from eolab.core import workspace
 from eolab.core.errors import ParameterError, RunError
 from eolab.core.numbers import short
-from eolab.runs import chain, execute, folders, history, published, study
+from eolab.runs import chain, execute, folders, history, published, reports, study
 from eolab.runs.chain import Options
 from eolab.runs.execute import Job
 from eolab.runs.study import Study, Sweep
@@ -267,8 +267,6 @@ def _text(sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame) -> str:
 
 
 def _write(folder: Path, sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame) -> Path:
-    from eolab.runs import reports
-
     folder.mkdir(parents=True, exist_ok=True)
     title = sweep.title or sweep.name
     folders.write_text(folder / RUNS, runs.to_csv(index=False))
