@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 from PIL import Image
 
 from eolab.core.errors import RunError
-from eolab.runs import folders, reports
+from eolab.runs import display, folders, reports
 from eolab.runs.reports import clean, fragment, tables
 
 PNG = base64.b64encode(b"not a picture, but nobody looks").decode()
@@ -124,6 +124,28 @@ def test_code_is_folded_and_noise_is_gone(tmp_path: Path) -> None:
     for word in ("noise", "IntSlider", "AxesImage", "50%"):
         assert word not in page.main.text
     assert page.select_one("img")["src"].startswith("data:image/png;base64,")
+
+
+def test_a_caption_of_the_text_stands_below_its_figure_alone(tmp_path: Path) -> None:
+    caption = display.Caption("Loss by epoch.", simulated=True, in_text=True)
+    markup = display.figure_html(b"png", caption, "Loss")
+    folder = executed(
+        tmp_path, ("run.figure(fig, 'loss')", [outputs("display_data", data={"text/html": markup})])
+    )
+    book = nbformat.read(folder / "01_make.ipynb", as_version=4)
+    book.cells.insert(
+        1, nbformat.v4.new_markdown_cell("Before.\n\n**Figure loss.** Loss by epoch.\n\nAfter.")
+    )
+    book.cells.insert(2, nbformat.v4.new_markdown_cell("**Table other.** Not shown."))
+    nbformat.write(book, folder / "01_make.ipynb")
+    page = page_of(folder)
+    assert page.main.text.count("Loss by epoch.") == 1
+    assert page.select_one("figcaption").text == "Loss by epoch. Simulated data."
+    assert not page.select("figcaption [hidden]")
+    for text in ("Before.", "After."):
+        assert text in page.main.text
+    for text in ("Figure loss", "Table other"):
+        assert text not in page.main.text
 
 
 def test_a_failed_run_shows_its_cell(tmp_path: Path) -> None:

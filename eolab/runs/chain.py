@@ -13,8 +13,6 @@ from eolab.runs import execute, folders, history, parameters
 from eolab.runs.execute import Job
 from eolab.runs.study import Notebook, Study
 
-CHAIN = "chain.json"
-
 
 @dataclass(frozen=True)
 class Options:
@@ -196,7 +194,7 @@ def failure(run: history.RunRecord) -> str:
 
 def note(study: Study, root: Path, one: Job | None = None) -> None:
     """Keep what the study's report needs: its title and notebooks, and which runs belong together."""
-    path = root / study.name / CHAIN
+    path = root / study.name / folders.CHAIN
     known = folders.read_json(path)
     about = {"title": study.title, "description": study.description, "notebooks": list(study.notebooks)}
     runs = dict(known.get("runs", {})) | ({one.notebook.name: one.folder.name} if one else {})

@@ -58,13 +58,10 @@ class Job:
     @cached_property
     def folder(self) -> Path:
         """The run folder; the same job has the same folder, whichever profile or sweep asks for it."""
-        own = {**self.notebook.defaults, **self.values}
-        own = {key: value for key, value in own.items() if key not in self.upstream}
-        names = {key: folder.name for key, folder in self.upstream.items()}
-        digits = folders.run_hash(own, names, folders.code_hash(self.notebook.path))
-        return folders.find(
-            self.root, self.notebook.study, self.notebook.name, self.profile or "default", digits
-        )
+        name = self.notebook.run_name(self.profile or "default", self.values, self.upstream)
+        parent = self.root / self.notebook.study / self.notebook.name
+        there = sorted(parent.glob(f"*-{name.rpartition('-')[2]}"))
+        return there[0] if there else parent / name
 
     @property
     def label(self) -> str:
@@ -158,29 +155,23 @@ def _fresh(job: Job) -> bool:
         return True
     known = record.get("upstream") or {}
     same = all(known.get(key) == stamp for key, stamp in job.stamps().items())
-    return same and record.get("code") == folders.code_hash(job.notebook.path)
+    return same and record.get("code") == job.notebook.code
 
 
 def _description(job: Job, folder: Path) -> dict[str, Any]:
-    declared, defaults = job.notebook.parameters, job.notebook.defaults
     values = {**job.values, **{key: str(path) for key, path in job.upstream.items()}}
     record = {
-        "study": job.notebook.study,
-        "notebook": job.notebook.name,
+        **job.notebook.about(values),
         "run": folder.name,
         "profile": job.profile,
         "sweep": job.sweep,
-        "parameters": parameters.nested(declared, {**defaults, **values}),
-        "defaults": parameters.nested(declared, defaults),
-        "groups": [parameter.name for parameter in declared if parameter.keys],
         "upstream": job.stamps(),
-        "code": folders.code_hash(job.notebook.path),
     }
     names = {"output": f"{job.notebook.name}.ipynb", "label": job.label}
     return {
         "path": str(job.notebook.path),
         "folder": str(folder),
-        "values": parameters.nested(declared, values),
+        "values": parameters.nested(job.notebook.parameters, values),
         "timeout": job.timeout,
         "record": json.loads(json.dumps(record)),
         **names,

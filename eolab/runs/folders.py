@@ -1,45 +1,26 @@
-"""Run folders: where they are, how they are named, and the small files in them.
-
-``<runs>/<study>/<notebook>/<run>/`` where ``<run>`` is a readable prefix and eight digits of a hash over
-the parameters, the upstream runs and the notebook's code: the same work has the same name, so that finished
-work is found again and unfinished work goes on where it was.
-"""
+"""The files of a run folder, ``<runs>/<study>/<notebook>/<run>/``, written whole or not at all."""
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import math
 import os
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from eolab.core.errors import ParameterError, RunError
-from eolab.runs import parameters
+from eolab.core.errors import RunError
 
 RECORD = "run.json"
 METRICS = "metrics.json"
 FIGURES = "figures.json"
 DATA = "data.json"
 PARAMS = "params.yaml"
+CHAIN = "chain.json"
 ENVIRONMENT = "environment.json"
 REPORT = "report.html"
-
-
-def split(notebook: str) -> tuple[str, str]:
-    """Split ``"study/notebook"`` into its two names.
-
-    Raises:
-        ParameterError: If it is not of this form.
-    """
-    study, _, name = notebook.partition("/")
-    if not study or not name or "/" in name:
-        raise ParameterError(f"A notebook is named 'study/notebook', found {notebook!r}.")
-    return study, name.removesuffix(".ipynb")
 
 
 def now() -> str:
@@ -50,34 +31,6 @@ def now() -> str:
 def seconds_since(started: str) -> float:
     """Return the seconds from an ISO time to now."""
     return round((datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds(), 1)
-
-
-def code_hash(notebook: Path) -> str:
-    """Return a hash of a notebook's code, its parameters cell left out (their values are hashed anyway).
-
-    Text cells and outputs do not count, so that correcting a caption does not make a night's work stale.
-    """
-    cells = parameters.code_cells(notebook)
-    return hashlib.sha256("\0".join(cells).encode()).hexdigest()[:16]
-
-
-def run_hash(values: Mapping[str, Any], upstream: Mapping[str, str], code: str) -> str:
-    """Return the eight digits that name a run.
-
-    Args:
-        values: All parameters with their values, the inputs left out (their folders differ by machine).
-        upstream: Input parameter → name of the upstream run.
-        code: Hash of the notebook's code.
-    """
-    text = json.dumps([dict(values), dict(upstream), code], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-def find(root: Path, study: str, notebook: str, prefix: str, digits: str) -> Path:
-    """Return the folder of a run: the one that is there whatever its prefix, else a new name."""
-    parent = root / study / notebook
-    there = sorted(parent.glob(f"*-{digits}"))
-    return there[0] if there else parent / f"{re.sub(r'[^A-Za-z0-9_.]+', '_', prefix)}-{digits}"
 
 
 def read_json(path: Path) -> Any:

@@ -7,6 +7,7 @@ In a notebook, in the cell after the parameters cell::
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from eolab.core import workspace
 from eolab.core.errors import ParameterError, RunError, did_you_mean
 from eolab.runs import captions, display, environment, folders, history, noise, parameters, provenance
 from eolab.runs import study, yamls
+from eolab.runs.study import Notebook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,17 +40,16 @@ class Run:
     def __init__(
         self,
         folder: Path,
-        notebook: str,
+        notebook: Notebook,
         params: Mapping[str, Any],
-        inputs: Mapping[str, str],
         texts: Mapping[tuple[str, str], str],
     ) -> None:
         self.folder = folder
         self._captions = texts
-        self.study, self.notebook = folders.split(notebook)
+        self.study, self.notebook = notebook.study, notebook.name
         self.params = dict(params)
         self.simulated = bool(folders.read_json(folder / folders.RECORD).get("simulated"))
-        self._inputs = dict(inputs)
+        self._inputs = notebook.inputs
 
     def __repr__(self) -> str:
         return f"Run({self.study}/{self.notebook}, {self.folder})"
@@ -217,74 +218,49 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
         RunError: If the runner runs another notebook than ``notebook`` says.
     """
     noise.hide_deprecations()
-    study_name, name = folders.split(notebook)
-    path = workspace.notebooks() / study_name / f"{name}.ipynb"
-    declared = parameters.read(path)
+    book = study.notebook(notebook)
+    declared = book.parameters
     missing = [p.name for p in declared if p.name not in namespace]
     if missing:
         raise ParameterError(
             f"{notebook}: no value of parameter {missing[0]!r}: run the parameters cell first."
         )
-    defaults = parameters.defaults(declared)
-    flat = defaults | parameters.check(declared, {p.name: namespace[p.name] for p in declared}, notebook)
-    inputs = _declared_inputs(study_name, name)
+    flat = parameters.check(declared, {p.name: namespace[p.name] for p in declared}, notebook)
     batch = os.environ.get(RUN_DIR)
-    folder = Path(batch) if batch else _interactive_folder(study_name, name, path, flat, inputs)
+    folder = Path(batch) if batch else _interactive_folder(book, flat)
     folder.mkdir(parents=True, exist_ok=True)
-    values = parameters.nested(declared, flat)
-    for parameter in declared:
-        if parameter.keys:  # a caller may have given some keys of a group only
-            namespace[parameter.name].update(values[parameter.name])
-    groups = [parameter.name for parameter in declared if parameter.keys]
-    changes = {"parameters": values, "defaults": parameters.nested(declared, defaults), "groups": groups}
-    _write_record(folder, study_name, name, changes, interactive=not batch)
-    texts = captions.read(parameters.text_cells(path), flat)
-    return Run(folder, f"{study_name}/{name}", values, inputs, texts)
+    about = book.about(flat)
+    for group in about["groups"]:  # a caller may have given some of its keys only
+        namespace[group].update(about["parameters"][group])
+    _write_record(folder, about, interactive=not batch)
+    texts = captions.read(parameters.text_cells(book.path), book.defaults | flat)
+    return Run(folder, book, about["parameters"], texts)
 
 
-def _write_record(
-    folder: Path, study_name: str, name: str, changes: Mapping[str, Any], interactive: bool
-) -> None:
+def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> None:
     record = folders.read_json(folder / folders.RECORD)
-    if record and (record.get("study"), record.get("notebook")) != (study_name, name):
-        known = f"{record.get('study')}/{record.get('notebook')}"
-        raise RunError(
-            f"The notebook says runs.start({f'{study_name}/{name}'!r}), but it is run as {known!r}."
-        )
-    own = {"study": study_name, "notebook": name, "run": folder.name, "simulated": False, **changes}
+    known, own = (f"{one.get('study')}/{one.get('notebook')}" for one in (record, about))
+    if record and known != own:
+        raise RunError(f"The notebook says runs.start({own!r}), but it is run as {known!r}.")
+    changes = {**about, "run": folder.name, "simulated": False}
     if interactive:
-        own |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
-    folders.update_record(folder, **own)
+        changes |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
+    folders.update_record(folder, **changes)
     for stale in (folders.METRICS, folders.FIGURES, folders.DATA):
         (folder / stale).unlink(missing_ok=True)
-    values = changes["parameters"]
+    values = about["parameters"]
     folders.write_text(folder / folders.PARAMS, yamls.dumps(values))
-    seed = values.get("seed")
-    folders.write_json(folder / folders.ENVIRONMENT, environment.describe(workspace.root(), seed))
+    folders.write_json(
+        folder / folders.ENVIRONMENT, environment.describe(workspace.root(), values.get("seed"))
+    )
 
 
-def _declared_inputs(study_name: str, name: str) -> dict[str, str]:
-    """Input parameter → upstream notebook, from ``study.yaml`` alone; none where there is no such file."""
-    file = workspace.notebooks() / study_name / study.FILE
-    if not file.is_file():
-        return {}
-    notebooks = (yamls.read(file) or {}).get("notebooks") or {}
-    return dict((notebooks.get(name) or {}).get("inputs") or {})
-
-
-def _interactive_folder(
-    study_name: str, name: str, path: Path, values: Mapping[str, Any], inputs: Mapping[str, str]
-) -> Path:
+def _interactive_folder(book: Notebook, values: Mapping[str, Any]) -> Path:
     upstream = {}
-    for parameter, notebook in inputs.items():
-        try:
-            folder = values[parameter] or history.latest(study_name, notebook)
-        except RunError:  # said by run.input() where the folder is needed
-            continue
-        upstream[parameter] = Path(folder).name
-    own = {key: value for key, value in values.items() if key not in inputs}
-    digits = folders.run_hash(own, upstream, folders.code_hash(path))
-    return workspace.runs() / study_name / name / f"interactive-{digits}"
+    for parameter, notebook in book.inputs.items():
+        with contextlib.suppress(RunError):  # said by run.input() where the folder is needed
+            upstream[parameter] = Path(values[parameter] or history.latest(book.study, notebook))
+    return workspace.runs() / book.study / book.name / book.run_name("interactive", values, upstream)
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

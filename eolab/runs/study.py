@@ -40,7 +40,10 @@ one column of the same run. ``Sweep.published`` holds the published lines as a t
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -84,6 +87,43 @@ class Notebook:
     def defaults(self) -> dict[str, Any]:
         """Name → default of each parameter, see :func:`eolab.runs.parameters.defaults`."""
         return parameters.defaults(self.parameters)
+
+    @cached_property
+    def code(self) -> str:
+        """A hash of the notebook's code, its parameters cell left out (their values are hashed anyway).
+
+        Text cells and outputs do not count, so that correcting a caption does not make a night's work stale.
+        """
+        return _hash("\0".join(parameters.code_cells(self.path)))[:16]
+
+    def run_name(self, prefix: str, values: Mapping[str, Any], upstream: Mapping[str, Path]) -> str:
+        """Return the name of a run: a readable prefix and eight digits, the same for the same work.
+
+        Args:
+            prefix: What it starts with.
+            values: Parameters that were set; the others have their defaults.
+            upstream: Input parameter → upstream run folder, of which the name alone counts.
+        """
+        own = {key: value for key, value in {**self.defaults, **values}.items() if key not in self.inputs}
+        names = {key: folder.name for key, folder in upstream.items()}
+        digits = _hash(json.dumps([own, names, self.code], sort_keys=True, ensure_ascii=False))[:8]
+        return f"{re.sub(r'[^A-Za-z0-9_.]+', '_', prefix)}-{digits}"
+
+    def about(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the record of a run says of its notebook and parameters.
+
+        Args:
+            values: Parameters that were set, keys of groups by their full names.
+        """
+        declared, defaults = self.parameters, self.defaults
+        return {
+            "study": self.study,
+            "notebook": self.name,
+            "parameters": parameters.nested(declared, {**defaults, **values}),
+            "defaults": parameters.nested(declared, defaults),
+            "groups": [parameter.name for parameter in declared if parameter.keys],
+            "code": self.code,
+        }
 
     @cached_property
     def known(self) -> dict[str, Parameter]:
@@ -160,6 +200,21 @@ class Study:
             return {}
         blocks = _pick(self.profiles, profile, f"Study {self.name!r} has no profile")
         return _profile_values(blocks, self.notebook(notebook))
+
+
+def notebook(name: str) -> Notebook:
+    """Return a notebook by ``"study/notebook"``; its inputs are those of ``study.yaml``, if there is one.
+
+    Raises:
+        ParameterError: If the name is not of this form.
+    """
+    study, _, own = name.partition("/")
+    if not study or not own or "/" in own:
+        raise ParameterError(f"A notebook is named 'study/notebook', found {name!r}.")
+    folder, own = workspace.notebooks() / study, own.removesuffix(".ipynb")
+    content = (yamls.read(folder / FILE) or {}) if (folder / FILE).is_file() else {}
+    block = (content.get("notebooks") or {}).get(own) or {}
+    return Notebook(study, own, folder / f"{own}.ipynb", dict(block.get("inputs") or {}))
 
 
 def names() -> list[str]:
@@ -307,6 +362,10 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise ParameterError(f"{where} must be a name or a list of names, found {value!r}.")
     return tuple(names)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:
