@@ -25,7 +25,7 @@ from eolab.data.store import Store, write_store
 from eolab.models import heads
 from eolab.studies import landslide
 from eolab.training import augment
-from eolab.training.batches import StoreBatches
+from eolab.training.batches import Batches, StoreSamples
 
 SIDE, WARM = 128, 2
 NARROW = 0.0625  # width of the U-Net of the second table
@@ -53,17 +53,19 @@ def make_store(folder: Path, patches: int) -> Store:
     )
 
 
-def batches_of(store: Store, options: argparse.Namespace, in_memory: bool | str) -> StoreBatches:
+def batches_of(store: Store, options: argparse.Namespace, in_memory: bool | str) -> Batches:
     """Return training batches as the study's are."""
     channels = landslide.select(["bands"], store, np.arange(len(store)))
-    return StoreBatches(
+    samples = StoreSamples(
         store,
-        None,
-        options.batch,
-        shuffle=True,
         inputs=("image",),
         in_memory=in_memory,
         prepare=lambda inputs: {"image": channels.assemble(inputs["image"])},
+    )
+    return Batches(
+        samples,
+        options.batch,
+        shuffle=True,
         augment=augment.build(["rotate", "flip", "cutmix"]),
         targets=lambda label: heads.targets(label, "mask"),
         ignore="keep",
@@ -80,7 +82,7 @@ def network(width: float) -> Any:
     return model
 
 
-def rate(batches: StoreBatches, step) -> float:
+def rate(batches: Batches, step) -> float:
     """Return patches a second of a step over one epoch."""
     for index in range(WARM):
         step(batches[index])

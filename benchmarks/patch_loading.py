@@ -111,21 +111,17 @@ def convert(root: Path, out: Path, method: str, workers: int, table: pd.DataFram
 
 def batches_of(samples: Store, options: argparse.Namespace, in_memory: bool) -> Any:
     """Return batches as a network is trained on."""
-    from eolab.tasks.fitted import Prepare
-    from eolab.tasks.taggers import select
-    from eolab.training.batches import StoreBatches
+    from eolab import tasks
+    from eolab.training.batches import Batches, StoreSamples
 
-    bands = select(samples, np.arange(len(samples)))
-    return StoreBatches(
+    bands = tasks.select(samples, np.arange(len(samples)))
+    stored = StoreSamples(
         samples,
-        None,
-        options.batch,
-        shuffle=True,
         inputs=("image",),
-        prepare=Prepare(bands),
-        ignore="none",
+        prepare=lambda inputs: {"image": bands.assemble(inputs["image"])},
         in_memory=in_memory,
     )
+    return Batches(stored, options.batch, shuffle=True, ignore="none")
 
 
 def epochs(batches: Any) -> Callable[[], int]:
@@ -312,7 +308,7 @@ def memory(what: str, root: Path, place: Path, options: argparse.Namespace) -> F
         "batches": lambda: epochs(batches_of(store.open_store(place), options, in_memory=False))(),
     }
     if what == "batches":
-        import eolab.tasks.taggers  # noqa: F401  # so that TensorFlow counts as an import
+        import eolab.tasks.engine  # noqa: F401  # so that TensorFlow counts as an import
     with peaks() as found:
         start = time.perf_counter()
         count = steps[what]()

@@ -15,7 +15,7 @@ from store_example import BANDS, SAMPLES, TIMES, write
 from eolab.core.errors import ParameterError
 from eolab.data.store import ArraySpec, days
 from eolab.training import augment
-from eolab.training.batches import StoreBatches
+from eolab.training.batches import Batches, StoreSamples
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,16 @@ def store(tmp_path_factory):
     return write(tmp_path_factory.mktemp("batches") / "store")
 
 
+def batches_of(store, rows=None, batch_size=256, **options) -> Batches:
+    reading = ("inputs", "label", "in_memory", "memory_budget", "prepare")
+    samples = StoreSamples(store, rows, **{name: options.pop(name) for name in reading if name in options})
+    return Batches(samples, batch_size, **options)
+
+
 def seen(batches) -> list[int]:
     """Return the sample numbers of an epoch, read from the images (sample n is normal around n)."""
-    everything = batches.store.arrays["image"]
-    lookup = {everything[row].tobytes(): row for row in range(len(batches.store))}
+    everything = batches.samples.store.arrays["image"]
+    lookup = {everything[row].tobytes(): row for row in range(len(batches.samples.store))}
     return [lookup[image.tobytes()] for n in range(batches.num_batches) for image in batches[n][0]["image"]]
 
 
@@ -35,14 +41,14 @@ def test_an_epoch_has_each_row_once_in_an_order_of_seed_and_epoch(store, in_memo
     rows = np.arange(SAMPLES)[::-1][:33]
 
     def order(seed, epoch):
-        made = StoreBatches(store, rows, 8, seed=seed, shuffle=True, in_memory=in_memory)
+        made = batches_of(store, rows, 8, seed=seed, shuffle=True, in_memory=in_memory)
         return seen(made.at_epoch(epoch))
 
     first = order(0, 0)
     assert sorted(first) == sorted(rows)
     assert first == order(0, 0)
     assert len({tuple(order(*key)) for key in [(0, 0), (0, 1), (1, 0), (1, 1)]}) == 4
-    going = StoreBatches(store, rows, 8, seed=0, shuffle=True, in_memory=in_memory)
+    going = batches_of(store, rows, 8, seed=0, shuffle=True, in_memory=in_memory)
     unbroken = [seen(going.at_epoch(epoch)) for epoch in range(3)]
     assert unbroken == [order(0, epoch) for epoch in range(3)]
 
@@ -50,13 +56,13 @@ def test_an_epoch_has_each_row_once_in_an_order_of_seed_and_epoch(store, in_memo
 def test_without_shuffling_rows_come_as_given(store):
     rows = [7, 3, 3, 20]
     for epoch in (0, 5):
-        assert seen(StoreBatches(store, rows, 3).at_epoch(epoch)) == rows
+        assert seen(batches_of(store, rows, 3).at_epoch(epoch)) == rows
     mask = np.arange(SAMPLES) < 3
-    assert seen(StoreBatches(store, mask)) == [0, 1, 2]
+    assert seen(batches_of(store, mask)) == [0, 1, 2]
 
 
 def test_a_batch_is_what_models_take(store):
-    batches = StoreBatches(store, batch_size=16)
+    batches = batches_of(store, batch_size=16)
     assert [len(batches[n][1]) for n in range(batches.num_batches)] == [16, 16, 8]
     inputs, label, weight = batches[0]
     shapes = {name: (values.shape, values.dtype.name) for name, values in inputs.items()}
@@ -76,7 +82,7 @@ def test_days_count_from_january_of_the_first_year(tmp_path):
     dates = ["2019-11-01", "2019-12-31", "2020-01-01", "2020-01-02T12:00:00", "2021-01-01"]
     expected = [304, 364, 365, 366.5, 731]
     store = write(tmp_path / "s", metadata={"coords": {"time": dates}})
-    assert StoreBatches(store)[0][0]["day"][0].tolist() == expected
+    assert batches_of(store)[0][0]["day"][0].tolist() == expected
     assert days(store.time).tolist() == days(dates).tolist() == expected
 
 
@@ -94,7 +100,7 @@ def test_weights_follow_class_and_ignored_pixels_weigh_nothing(tmp_path):
         metadata={},
     )
     for weights in ([1.0, 3.0, 0.5], {1: 3.0, 2: 0.5}, np.array([1, 3, 0.5])):
-        inputs, label, weight = StoreBatches(store, class_weights=weights, inputs={"picture": "image"})[0]
+        inputs, label, weight = batches_of(store, class_weights=weights, inputs={"picture": "image"})[0]
         assert list(inputs) == ["picture"]
         assert label.tolist() == [[[0, 1], [2, 0]], [[0, 0], [1, 1]]]
         assert weight.tolist() == [[[1, 3], [0.5, 0]], [[0, 0], [3, 3]]]
@@ -103,13 +109,13 @@ def test_weights_follow_class_and_ignored_pixels_weigh_nothing(tmp_path):
 def test_memory_is_used_where_the_rows_fit(store):
     rows = np.arange(10)
     size = 10 * (TIMES * BANDS * 4 + TIMES + 1)
-    assert StoreBatches(store, rows, memory_budget=size).data is not None
-    assert StoreBatches(store, rows, memory_budget=size - 1).data is None
+    assert batches_of(store, rows, memory_budget=size).samples.data is not None
+    assert batches_of(store, rows, memory_budget=size - 1).samples.data is None
 
 
 def test_no_samples_is_an_error(store):
     with pytest.raises(ParameterError, match="got 0 and 8"):
-        StoreBatches(store, [], 8)
+        batches_of(store, [], 8)
 
 
 # === Patches and masks ===
@@ -141,7 +147,7 @@ def patches(tmp_path_factory):
 def augmented(store, **options):
     change = augment.build(["rotate", "flip", "cutmix"])
     given = {"seed": 2, "shuffle": True, "inputs": ["image"], "augment": change, "ignore": "keep"} | options
-    return StoreBatches(store, None, 5, **given)
+    return batches_of(store, None, 5, **given)
 
 
 def epochs_of(batches, epochs) -> list[np.ndarray]:
@@ -178,7 +184,7 @@ def test_augmentation_moves_image_and_mask_and_leaves_the_store_as_it_is(patches
     for image, label in zip(found[::2], found[1::2], strict=True):
         np.testing.assert_array_equal(image[..., 1], label)
     after = patches.gather(np.arange(12))
-    held = batches.data if in_memory else after
+    held = batches.samples.data if in_memory else after
     for name in before:
         np.testing.assert_array_equal(after[name], before[name])
         np.testing.assert_array_equal(held[name], before[name])
@@ -194,7 +200,7 @@ def test_a_batch_is_prepared_before_it_is_augmented(patches):
     def first_channel(inputs):
         return inputs | {"image": inputs["image"][..., :1]}
 
-    batches = StoreBatches(patches, None, 12, inputs=["image"], prepare=first_channel, augment=watch)
+    batches = batches_of(patches, None, 12, inputs=["image"], prepare=first_channel, augment=watch)
     assert batches[0][0]["image"].shape == (12, 8, 8, 1)
     assert seen_by_augment == [(12, 8, 8, 1)]
 
@@ -206,11 +212,11 @@ def halves(label):
 def test_targets_by_output_have_weights_or_keep_the_ignored_label(patches):
     masks = patches.gather(np.arange(12), ["label"])["label"]
     options = {"inputs": ["image"], "targets": halves}
-    _, labels = StoreBatches(patches, None, 12, ignore="keep", **options)[0]
+    _, labels = batches_of(patches, None, 12, ignore="keep", **options)[0]
     np.testing.assert_array_equal(labels["mask"], masks)
     np.testing.assert_array_equal(labels["patch"], masks[:, 0, 0])
     assert {values.dtype.name for values in labels.values()} == {"int32"}
-    _, labels, weights = StoreBatches(patches, None, 12, class_weights=[1, 4], **options)[0]
+    _, labels, weights = batches_of(patches, None, 12, class_weights=[1, 4], **options)[0]
     expected = np.where(masks == 255, 0, np.where(masks == 1, 4, 1))
     np.testing.assert_array_equal(weights["mask"], expected)
     np.testing.assert_array_equal(weights["patch"], expected[:, 0, 0])
@@ -219,20 +225,20 @@ def test_targets_by_output_have_weights_or_keep_the_ignored_label(patches):
 
 def test_ignore_is_weight_keep_or_none(patches):
     with pytest.raises(ParameterError, match="'kept'; did you mean 'keep'"):
-        StoreBatches(patches, inputs=["image"], ignore="kept")
+        batches_of(patches, inputs=["image"], ignore="kept")
     for ignore in ("keep", "none"):
         with pytest.raises(ParameterError, match=f"'{ignore}' have no weights: leave class_weights out"):
-            StoreBatches(patches, inputs=["image"], ignore=ignore, class_weights=[1, 2])
+            batches_of(patches, inputs=["image"], ignore=ignore, class_weights=[1, 2])
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_labels_that_are_no_indices_are_given_as_they_are(patches, in_memory):
     held = patches.gather(np.arange(12), ["label"])["label"][:, 0]  # (12, 8) of 0, 1 and 255
     options = {"inputs": ["image"], "ignore": "none", "in_memory": in_memory}
-    _, labels = StoreBatches(patches, None, 12, targets=lambda label: label[:, 0], **options)[0]
+    _, labels = batches_of(patches, None, 12, targets=lambda label: label[:, 0], **options)[0]
     assert labels.dtype == np.uint8
     np.testing.assert_array_equal(labels, held)
-    half = StoreBatches(
+    half = batches_of(
         patches, None, 12, augment=lambda inputs, label, rng: (inputs, np.float32(label) / 2), **options
     )
     assert half[0][1].dtype == np.float32
@@ -268,7 +274,7 @@ def recorder() -> keras.Model:
 
 def expected_sum(store, epochs) -> float:
     total = 0.0
-    batches = StoreBatches(store, batch_size=16, seed=3, shuffle=True)
+    batches = batches_of(store, batch_size=16, seed=3, shuffle=True)
     for epoch in epochs:
         batches.at_epoch(epoch)
         for n in range(batches.num_batches):
@@ -278,7 +284,7 @@ def expected_sum(store, epochs) -> float:
 
 @pytest.mark.parametrize("epochs", [range(0, 3), range(2, 4)])
 def test_fit_sees_each_epoch_in_its_order(store, epochs):
-    batches = StoreBatches(store, batch_size=16, seed=3, shuffle=True)
+    batches = batches_of(store, batch_size=16, seed=3, shuffle=True)
     model = recorder()
     epoch = {"initial_epoch": epochs.start, "epochs": epochs.stop}
     model.fit(batches, **epoch, callbacks=[batches.callback], shuffle=False, verbose=0)
@@ -292,7 +298,7 @@ import json, sys
 from pathlib import Path
 import keras, test_batches, store_example
 store = store_example.write(Path(sys.argv[1]))
-batches = test_batches.StoreBatches(store, batch_size=16, seed=3, shuffle=True)
+batches = test_batches.batches_of(store, batch_size=16, seed=3, shuffle=True)
 model = test_batches.recorder()
 model.fit(batches, initial_epoch=2, epochs=4, callbacks=[batches.callback], shuffle=False, verbose=0)
 found = float(keras.ops.convert_to_numpy(model.get_layer("recorder").sum.value))

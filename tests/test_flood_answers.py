@@ -12,8 +12,7 @@ from eolab import evaluation
 from eolab.core.errors import DataError
 from eolab.data.store import ArraySpec, write_store
 from eolab.studies import flood
-from eolab.studies.flood import answers
-from eolab.studies.flood.timelines import make_timelines, timelines_of
+from eolab.studies.flood import answers, make_sequences, sequences_of
 
 S1_DAYS = {"a": ["2019-01-01", "2019-01-07", "2019-01-13"], "b": ["2019-02-01"]}
 S2_DAYS = {"a": ["2019-01-04", "2019-01-07"], "c": ["2019-03-01"]}
@@ -67,7 +66,7 @@ def with_padding(table: pd.DataFrame, length: int, probability: float) -> pd.Dat
 
 
 def test_the_table_of_the_union_has_a_row_a_date(tables):
-    lines = make_timelines(tables, "union")
+    lines = make_sequences(tables, "union")
     found = answers.answer_table(lines, [np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.5]), np.array([0.6])])
     expected = pd.DataFrame(
         [
@@ -86,21 +85,21 @@ def test_the_table_of_the_union_has_a_row_a_date(tables):
 
 def test_a_step_of_two_dates_has_the_later_one(tables):
     """With the earlier one a flood of the later image began up to 36 days too soon."""
-    a = make_timelines(tables, "pad")[0]
+    a = make_sequences(tables, "pad")[0]
     found = answers.answer_table([a], [np.array([0.1, 0.2, 0.3])])
     assert found["date"].astype(str).tolist() == ["2019-01-04", "2019-01-07", "2019-01-13"]
-    swapped = make_timelines({"S1": tables["S2"], "S2": tables["S1"]}, "pad")[0]
+    swapped = make_sequences({"S1": tables["S2"], "S2": tables["S1"]}, "pad")[0]
     found = answers.answer_table([swapped], [np.array([0.1, 0.2, 0.3])])
     assert found["date"].astype(str).tolist() == ["2019-01-04", "2019-01-07", "2019-01-13"]
     late = tables["S2"].assign(date=tables["S2"]["date"] - pd.Timedelta(days=5))
-    a = make_timelines(tables | {"S2": late}, "pad")[0]
+    a = make_sequences(tables | {"S2": late}, "pad")[0]
     found = answers.answer_table([a], [np.array([0.1, 0.2, 0.3])])
     assert found["date"].astype(str).tolist() == ["2019-01-01", "2019-01-07", "2019-01-13"]
     assert found["S2"].tolist() == [True, True, False]
 
 
 def test_steps_behind_a_series_are_marked(tables):
-    b = make_timelines(tables, "pad")[1]
+    b = make_sequences(tables, "pad")[1]
     found = answers.answer_table([b], [np.array([0.5, 0.9, 0.8])])
     assert found["padded"].tolist() == [False, True, True]
     assert found["date"].isna().tolist() == [False, True, True]
@@ -108,7 +107,7 @@ def test_steps_behind_a_series_are_marked(tables):
 
 
 def test_late_lines_have_one_answer(tables):
-    lines = make_timelines(tables, "late")
+    lines = make_sequences(tables, "late")
     found = answers.answer_table(lines, [np.array([p]) for p in (0.1, 0.2, 0.3)])
     assert found[["scene", "step", "flooded", "S1", "S2", "padded"]].to_numpy().tolist() == [
         ["a", 0, True, True, True, False],
@@ -120,7 +119,7 @@ def test_late_lines_have_one_answer(tables):
 def test_no_scene_gives_an_empty_table_and_a_missing_answer_is_an_error(tables):
     assert answers.answer_table([], []).columns.tolist() == answers.COLUMNS
     with pytest.raises(ValueError, match="shorter"):
-        answers.answer_table(make_timelines(tables, "union"), [np.array([0.1] * 4)])
+        answers.answer_table(make_sequences(tables, "union"), [np.array([0.1] * 4)])
 
 
 @pytest.mark.parametrize(
@@ -132,23 +131,23 @@ def test_no_scene_gives_an_empty_table_and_a_missing_answer_is_an_error(tables):
 )
 def test_who_sees_one_image_stands_by_his_word_until_the_next(tables, sensor, expected):
     scores = np.array([0.1, 0.2, 0.3, 0.4])
-    found = answers.held(make_timelines(tables, "union"), sensor, scores, before=9.0)
+    found = answers.held(make_sequences(tables, "union"), sensor, scores, before=9.0)
     assert found.groupby("scene")["probability"].apply(list).tolist() == expected
 
 
 def test_steps_of_the_report_are_answered_image_by_image(tables):
-    found = answers.held(make_timelines(tables, "pad"), "S2", np.array([0.1, 0.2, 0.3]), before=9.0)
+    found = answers.held(make_sequences(tables, "pad"), "S2", np.array([0.1, 0.2, 0.3]), before=9.0)
     assert found.groupby("scene")["probability"].apply(list).tolist() == [[0.1, 0.2, 0.2], [9.0], [0.3]]
 
 
 def test_a_sensor_that_was_not_read_is_never_seen(tables):
-    found = answers.held(make_timelines({"S1": tables["S1"]}, "union"), "S2", np.array([0.1]), before=0.7)
+    found = answers.held(make_sequences({"S1": tables["S1"]}, "union"), "S2", np.array([0.1]), before=0.7)
     assert found["probability"].tolist() == [0.7] * 4
     assert not found["S2"].any()
 
 
 def test_one_label_a_scene_is_no_series(tables):
-    lines = make_timelines(tables, "late")
+    lines = make_sequences(tables, "late")
     with pytest.raises(DataError, match="union or pad, not late"):
         answers.held(lines, "S1", np.zeros(4), 0.5)
     with pytest.raises(DataError, match="union or pad, not late"):
@@ -398,12 +397,12 @@ def test_a_flood_is_hidden_where_all_optical_images_since_are_bright(tables):
         table = sensor_table(days)
         found[sensor] = table.assign(flooded=table["date"] >= onset)
     bright = pd.Series([share for images in s2.values() for _, share in images], index=range(10, 16))
-    lines = make_timelines(found, "union")
+    lines = make_sequences(found, "union")
     assert answers.hidden_scenes(lines, bright) == ["a", "c", "e"]
     assert answers.hidden_scenes(lines, bright, least=0.5) == ["c", "e"]
     dry = {sensor: table.assign(flooded=False) for sensor, table in found.items()}
-    assert answers.hidden_scenes(make_timelines(dry, "union"), bright) == []
-    radar = make_timelines({"S1": found["S1"]}, "union")
+    assert answers.hidden_scenes(make_sequences(dry, "union"), bright) == []
+    radar = make_sequences({"S1": found["S1"]}, "union")
     assert answers.hidden_scenes(radar, bright) == list("abcde")
 
 
@@ -437,43 +436,50 @@ def views(tmp_path_factory):
             {"coords": {"band": ["one", "two"]}},
             progress=False,
         )
-    return flood.select(stores, {"S1": ["one", "two"], "S2": ["two"]})
+    return stores
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("join", ["union", "pad"])
-def test_what_stands_in_padding_changes_no_score(views, tmp_path, monkeypatch, join):
-    from eolab.studies.flood import networks
+@pytest.mark.parametrize("fusion", ["union", "pad"])
+def test_what_stands_in_padding_changes_no_score(views, tmp_path, monkeypatch, fusion):
+    from eolab import tasks
+    from eolab.tasks import fitted as module
 
-    fitted = networks.fit(
-        "convlstm", views, folder=tmp_path, join=join, epochs=1, learning_rate=1e-4, progress=False,
-        options={"filters": 4, "hidden": 8, "pool": "mean", "l2": 0.0},
+    channels = flood.select(views, {"S1": ["one", "two"], "S2": ["two"]})
+    sequences = {part: sequences_of(views, part, fusion) for part in ("train", "validation", "test")}
+    fitted = tasks.fit(
+        "sequence_classification", "convlstm", views, sequences, folder=tmp_path, channels=channels,
+        training={"epochs": 1, "learning_rate": 1e-4, "class_weights": "balanced"},
+        options={"filters": 4, "hidden": 8, "pool": "mean", "l2": 0.0}, progress=False,
     )  # fmt: skip
-    lines = timelines_of(views, "test", join)
-    plain = networks.predict(fitted, views, lines, progress=False)
-    padded = networks.predict(fitted, views, lines, pad=True, progress=False)
 
-    class Filled(networks.SceneBatches):
-        """Batches with noise and other days where there is no image, or else where there is one."""
+    def predict(pad):
+        folder = tmp_path / "probabilities"
+        return flood.predict(fitted, views, sequences["test"], folder, "test", pad=pad, progress=False)
+
+    plain, padded = predict(False), predict(True)
+
+    class Filled(module.SequenceSamples):
+        """Sequences with noise and other days where there is no image, or else where there is one."""
 
         present = 0
 
-        def __getitem__(self, index):
-            inputs, labels, weights = super().__getitem__(index)
-            rng = np.random.default_rng(index)
+        def read(self, positions, other=None):
+            inputs, labels = super().read(positions, other)
+            rng = np.random.default_rng(positions)
             for key in ("s1", "s2"):
                 chosen = inputs[f"{key}_valid"] == self.present
                 inputs[key][chosen] = rng.normal(3, 5, inputs[key][chosen].shape)
                 inputs[f"{key}_day"][chosen] = rng.integers(0, 400, chosen.sum())
-            return inputs, labels, weights
+            return inputs, labels
 
-    monkeypatch.setattr(networks, "SceneBatches", Filled)
-    filled = networks.predict(fitted, views, lines, pad=True, progress=False)
+    monkeypatch.setattr(module, "SequenceSamples", Filled)
+    filled = predict(True)
     Filled.present = 1
-    spoilt = networks.predict(fitted, views, lines, pad=True, progress=False)
+    spoilt = predict(True)
     assert (spoilt["probability"] - padded["probability"])[~padded["padded"]].abs().max() > 1e-3
 
-    steps = {"union": [5, 8, 4], "pad": [3, 6, 3]}[join]
+    steps = {"union": [5, 8, 4], "pad": [3, 6, 3]}[fusion]
     assert plain.groupby("scene").size().tolist() == steps
     assert padded.groupby("scene").size().tolist() == [max(steps)] * 3
     for table in (padded, filled):
@@ -536,7 +542,7 @@ def test_scores_by_sensor_are_those_of_the_steps_with_its_images():
 
 def test_a_flood_that_the_other_sensor_saw_is_none_in_a_series_of_one(tables):
     seen = {"S1": tables["S1"].assign(flooded=False), "S2": tables["S2"].assign(flooded=True)}
-    alone, both = make_timelines({"S1": seen["S1"]}, "late"), make_timelines(seen, "late")
+    alone, both = make_sequences({"S1": seen["S1"]}, "late"), make_sequences(seen, "late")
     assert [int(lines[0].labels[0]) for lines in (alone, both)] == [0, 1]
     told = answers.answer_table(alone, [np.array([0.4]) for _ in alone])
     options = {"levels": ["scene"], "statistics": ["accuracy"], "replicates": 5}

@@ -12,9 +12,8 @@ from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import sen12flood as reader
 from eolab.data.store import write_store
 from eolab.studies import flood
-from eolab.studies.flood import baselines
+from eolab.studies.flood import baselines, make_sequences
 from eolab.studies.flood.answers import choose_threshold
-from eolab.studies.flood.timelines import make_timelines
 
 H, W = 12, 10
 SENSORS = {"S1": flood.Radar(("VV", "VH")), "S2": flood.Optical(("B04", "MNDWI"))}
@@ -151,7 +150,7 @@ def numbers():
 
 @pytest.fixture
 def lines(numbers):
-    made = make_timelines(numbers, "union")
+    made = make_sequences(numbers, "union")
     return {part: [line for line in made if SPLITS[line.scene[0]] == part] for part in ("validation", "test")}
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eolab import tasks
 from eolab.core.errors import ParameterError
 from eolab.data.layouts import sen12flood as reader
 from eolab.data.store import write_store
 from eolab.studies import flood
-from eolab.studies.flood import networks
 from eolab.synthetic import flood as twins
 
 pytestmark = pytest.mark.slow  # trains networks
@@ -39,40 +39,48 @@ def stores(tmp_path_factory):
             {"coords": {"band": list(sensor.channels)}, "sensor": key},
             progress=False,
         )
-    return flood.select(found, {key: sensor.channels for key, sensor in SENSORS.items()})
+    return found
 
 
-def fit(stores, folder, **options):
-    given = {"epochs": 2, "batch_size": 2, "learning_rate": 0.01, "progress": False, **options}
-    return networks.fit("convlstm", stores, folder=folder, options={"pool": "mean", "l2": 0.0}, **given)
+def fit(stores, folder, fusion="union", epochs=2, model="convlstm", **running):
+    channels = {key: SENSORS[key].channels for key in stores}
+    sequences = {part: flood.sequences_of(stores, part, fusion) for part in ("train", "validation")}
+    training = {"epochs": epochs, "batch_size": 2, "learning_rate": 0.01, "class_weights": "balanced"}
+    given = {"channels": flood.select(stores, channels), "options": {"pool": "mean", "l2": 0.0}}
+    given |= {"training": training, "folder": folder, "progress": False}
+    return tasks.fit("sequence_classification", model, stores, sequences, **given, **running)
+
+
+def predict(fitted, stores, sequences, folder):
+    return flood.predict(fitted, stores, sequences, folder / "probabilities", "test", progress=False)
 
 
 def test_scenes_belong_to_one_split(stores):
-    lines = {s: flood.timelines_of(stores, s, "union") for s in ("train", "validation", "test")}
-    names = {split: {line.scene for line in part} for split, part in lines.items()}
+    lines = {s: flood.sequences_of(stores, s, "union") for s in ("train", "validation", "test")}
+    names = {split: {line.name for line in part} for split, part in lines.items()}
     assert {split: len(part) for split, part in names.items()} == {"train": 6, "validation": 3, "test": 3}
     assert names["test"] == {"0", "1", "2"}
     assert not names["train"] & names["validation"]
 
 
-@pytest.mark.parametrize("join", ["union", pytest.param("pad", marks=pytest.mark.slow)])
-def test_every_image_gets_one_probability(stores, tmp_path, join):
-    fitted = fit(stores, tmp_path, join=join)
-    lines = flood.timelines_of(stores, "test", join)
-    found = networks.predict(fitted, stores, lines, progress=False)
+@pytest.mark.parametrize("fusion", ["union", pytest.param("pad", marks=pytest.mark.slow)])
+def test_every_image_gets_one_probability(stores, tmp_path, fusion):
+    fitted = fit(stores, tmp_path, fusion)
+    lines = flood.sequences_of(stores, "test", fusion)
+    found = predict(fitted, stores, lines, tmp_path)
     assert len(found) == sum(line.length for line in lines)
     assert found["probability"].between(0, 1).all()
     assert found.groupby("scene")["step"].apply(lambda s: (s == range(len(s))).all()).all()
-    for sensor, view in stores.items():
-        test = view.table[view.table["split"] == "test"]
+    for sensor, store in stores.items():
+        test = store.table[store.table["split"] == "test"]
         assert found[sensor].sum() == len(test)
     assert list(fitted.history["epoch"]) == [1, 2]
 
 
 @pytest.mark.slow
 def test_late_networks_answer_once_a_scene(stores, tmp_path):
-    fitted = fit(stores, tmp_path, join="late")
-    found = networks.predict(fitted, stores, flood.timelines_of(stores, "test", "late"), progress=False)
+    fitted = fit(stores, tmp_path, "late")
+    found = predict(fitted, stores, flood.sequences_of(stores, "test", "late"), tmp_path)
     assert found["scene"].tolist() == ["0", "1", "2"]
 
 
@@ -80,7 +88,7 @@ def test_late_networks_answer_once_a_scene(stores, tmp_path):
 def test_one_sensor_alone(stores, tmp_path):
     only = {"S2": stores["S2"]}
     fitted = fit(only, tmp_path)
-    found = networks.predict(fitted, only, flood.timelines_of(only, "test", "union"), progress=False)
+    found = predict(fitted, only, flood.sequences_of(only, "test"), tmp_path)
     assert found["S2"].all()
     assert not found["S1"].any()
 
@@ -105,6 +113,15 @@ def test_a_stopped_training_ends_as_an_unbroken_one(stores, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_unknown_networks_and_sizes_are_named(stores):
-    with pytest.raises(ParameterError, match="no network 'convlst'"):
-        networks.build("convlst", stores)
+def test_a_saved_network_predicts_without_being_told_channels(stores, tmp_path):
+    fitted = fit(stores, tmp_path, epochs=1)
+    lines = flood.sequences_of(stores, "test")
+    saved = tasks.load(tmp_path)
+    assert (saved.task, saved.channels) == (fitted.task, fitted.channels)
+    one, other = (predict(each, stores, lines, tmp_path) for each in (fitted, saved))
+    pd.testing.assert_frame_equal(one, other, rtol=0, atol=1e-6)
+
+
+def test_unknown_networks_are_named(stores, tmp_path):
+    with pytest.raises(ParameterError, match=r"no .*'convlst'"):
+        fit(stores, tmp_path, model="convlst")

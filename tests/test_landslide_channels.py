@@ -330,7 +330,7 @@ def test_stored_images_are_not_changed_by_assembling(store, stored):
     np.testing.assert_array_equal(stored, before)
     assert single.shape == (SIDE, SIDE, 3)
     np.testing.assert_array_equal(single, chosen.assemble(stored)[2])
-    with pytest.raises(DataError, match="compute its channels"):
+    with pytest.raises(DataError, match="give all channels of the store"):
         chosen.assemble(stored[..., :14])
 
 

@@ -10,6 +10,7 @@ from eolab.studies.landslide import channels
 from eolab.studies.landslide.patches import demo_predict
 from eolab.studies.landslide.samples import sample_producer, sample_table, stored_images
 from eolab.synthetic import landslide as twin
+from eolab.tasks import Channels
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def test_indices_are_of_values_as_published_whatever_the_scaling(folder):
 
 def test_a_patch_that_is_brought_is_scaled_as_the_store_was(folder):
     image = reader.read_image(reader.index(folder)["image"].iloc[0])
-    chosen = channels.ChannelSet(("bands",), reader.BANDS, *(tuple([v] * 14) for v in (0.0, 1.0, 0.0, 1.0)))
+    chosen = Channels(reader.BANDS, (0.0,) * 14, (1.0,) * 14, channels.STORED)
     seen = []
 
     def predictor(inputs):

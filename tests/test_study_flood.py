@@ -47,7 +47,7 @@ def test_every_notebook_of_the_folder_is_in_the_study():
 
 def test_sweeps_vary_what_the_study_asks_for():
     assert set(SWEEPS) == {"sensors", "fusion", "models", "image_size", "optimisers"}
-    assert {point["join"] for point in SWEEPS["fusion"].points} == {"pad", "union", "late"}
+    assert {point["fusion"] for point in SWEEPS["fusion"].points} == {"pad", "union", "late"}
     sensors = {(bool(point["radar"]), bool(point["optical"])) for point in SWEEPS["sensors"].points}
     assert sensors == {(True, False), (False, True), (True, True)}
     assert {tuple(p["radar"]) for p in SWEEPS["sensors"].points} >= {("VH",), ("VV", "VH")}
@@ -59,7 +59,7 @@ def test_the_report_profile_has_the_reports_settings():
     profile = runs.study.load("flood").profiles["report"]
     chosen = profile[TRAIN]
     assert (chosen["learning_rate"], chosen["epochs"], chosen["batch_size"]) == (7e-7, 10, 1)
-    assert (chosen["optimizer"], chosen["join"], chosen["options"]["filters"]) == ("sgd", "pad", 2)
+    assert (chosen["optimizer"], chosen["fusion"], chosen["options"]["filters"]) == ("sgd", "pad", 2)
     assert (profile["02_preprocess"]["rows"], profile["02_preprocess"]["columns"]) == (522, 544)
 
 
@@ -186,7 +186,7 @@ def test_the_report_profile_runs_to_its_end_with_its_settings_and_pads(simulated
 @pytest.mark.notebook
 def test_results_take_one_sensor_and_one_answer_a_scene(simulated, tmp_path):
     """After a run with one answer a scene the results ended in an EmptyDataError."""
-    results = results_of(simulated, tmp_path, "smoke", join="late", radar=[])
+    results = results_of(simulated, tmp_path, "smoke", fusion="late", radar=[])
     assert set(only_run(tmp_path, TRAIN).table("scores")["level"]) == {"scene", "scene, S2"}
     assert results.status == "done"
     assert sensors_of(results) == {}
@@ -238,7 +238,7 @@ def test_a_study_killed_in_preprocessing_and_in_training_ends_as_an_unbroken_one
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "flood", "--set", "join=unoin"), "union"),
+        (("run", "flood", "--set", "fusion=unoin"), "union"),
         (("sweep", "flood", "sensor"), "sensors"),
         (("data", "check", "flood_twn"), "flood_twin"),
     ],

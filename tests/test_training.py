@@ -9,7 +9,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from eolab import training
 from eolab.core.errors import DataError, ParameterError, RunError
 from eolab.training import callbacks
-from eolab.training.data import ArrayBatches, Weighted, labels_of, weighted
+from eolab.training.batches import ArraySamples, Batches
+from eolab.training.data import Weighted, labels_of, weighted
 
 
 @pytest.mark.slow
@@ -62,7 +63,7 @@ def test_balanced_weights_are_those_of_sklearn():
 
 def test_class_weights_reach_the_batches_and_ignored_samples_count_nothing():
     inputs, label = example.arrays()
-    batches = weighted(ArrayBatches(inputs, label, 50), {0: 3.0}, example.CLASSES)
+    batches = weighted(Batches(ArraySamples(inputs, label), 50), {0: 3.0}, example.CLASSES)
     assert isinstance(batches, Weighted)
     weights = np.concatenate([batches[i][2] for i in range(batches.num_batches)])
     np.testing.assert_array_equal(weights, np.where(label == 255, 0, np.where(label == 0, 3, 1)))
@@ -78,7 +79,7 @@ def test_order_is_a_function_of_seed_and_epoch():
     inputs["image"][:, 0, 0] = np.arange(len(label))
 
     def order(seed, epoch):
-        batches = ArrayBatches(inputs, label, 64, seed=seed, shuffle=True).at_epoch(epoch)
+        batches = Batches(ArraySamples(inputs, label), 64, seed=seed, shuffle=True).at_epoch(epoch)
         return np.concatenate([batches[i][0]["image"][:, 0, 0] for i in range(batches.num_batches)])
 
     np.testing.assert_array_equal(order(1, 2), order(1, 2))
@@ -118,7 +119,7 @@ def test_early_stopping_gives_back_the_best_epoch(tmp_path):
     best = int(history["val_loss"].idxmin())
     assert len(history) == best + 1 + 2 < 20
     assert history.attrs["best_epoch"] == best + 1
-    again = net.evaluate(ArrayBatches(inputs, wrong, 32), verbose=0, return_dict=True)
+    again = net.evaluate(Batches(ArraySamples(inputs, wrong), 32), verbose=0, return_dict=True)
     assert again["loss"] == pytest.approx(history["val_loss"].min(), rel=1e-4)
 
 
@@ -148,7 +149,7 @@ def test_impossible_parameters_are_refused(tmp_path, options, message):
 
 def test_arrays_of_different_length_are_refused():
     with pytest.raises(DataError, match="one length"):
-        ArrayBatches({"image": np.zeros((3, 2))}, np.zeros(4), 2)
+        ArraySamples({"image": np.zeros((3, 2))}, np.zeros(4))
 
 
 def test_headless_training_prints_a_line_an_epoch(tmp_path, monkeypatch, capsys):

@@ -8,8 +8,8 @@ import training_example as example
 
 from eolab import training
 from eolab.core.errors import DataError, ParameterError, RunError
+from eolab.training import batches, losses, outputs
 from eolab.training import data as training_data
-from eolab.training import losses, outputs
 
 pytestmark = pytest.mark.slow  # trains networks
 
@@ -144,9 +144,7 @@ def test_impossible_parameters_are_refused(tmp_path, options, message):
 
 def test_arrays_by_output_must_have_one_length():
     with pytest.raises(DataError, match=r"one length.*'patch': 3"):
-        training_data.ArrayBatches(
-            {"image": np.zeros((4, 2))}, {"mask": np.zeros(4), "patch": np.zeros(3)}, 2
-        )
+        batches.ArraySamples({"image": np.zeros((4, 2))}, {"mask": np.zeros(4), "patch": np.zeros(3)})
 
 
 def test_a_checkpoint_of_another_loss_or_augmentation_is_refused(tmp_path):
@@ -175,11 +173,12 @@ def test_the_facts_of_the_data_name_its_functions():
     def half(label, head="mask"):
         return label
 
-    data = Given()
-    plain = training_data.facts(data)
-    data.augment, data.prepare, data.targets = Rotate(), None, partial(half, head="multi")
-    found = training_data.facts(data)
+    samples = batches.ArraySamples({"image": np.zeros((6, 2))}, np.zeros(6))
+    plain = training_data.facts(batches.Batches(samples, 2))
+    change = batches.Batches(samples, 2, augment=Rotate(), targets=partial(half, head="multi"))
+    found = training_data.facts(change)
     assert found["augment"] == "rotate+flip"
     assert found["targets"].endswith("half(head=multi)")
-    assert "prepare" not in found
-    assert plain == {"batches": 3}
+    assert not {"augment", "targets", "prepare"} & set(plain)
+    assert plain["batches"] == 3
+    assert training_data.facts(Given()) == {"batches": 3}

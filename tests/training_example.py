@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from eolab import training
-from eolab.training.batches import StoreBatches
+from eolab.training.batches import Batches, StoreSamples
 
 SAMPLES, TIMES, BANDS, CLASSES = 300, 5, 3, 4
 
@@ -114,7 +114,7 @@ def main(folder: Path, store: Path, epoch: int, ema: float | None = None) -> Non
     from eolab.data.store import open_store
 
     os.environ["EOLAB_HEADLESS"] = "1"
-    data = StoreBatches(open_store(store), batch_size=32, seed=7, shuffle=True)
+    data = Batches(StoreSamples(open_store(store)), batch_size=32, seed=7, shuffle=True)
     callbacks = [StopAt(epoch, 4, kill)] if epoch >= 0 else []
     fit(folder, data=data, callbacks=callbacks, ema=ema)
 

@@ -110,6 +110,8 @@ def build(
 ) -> keras.Model:
     """Return a network whose ResNet begins with published weights: :func:`eolab.models.build`, then a load.
 
+    Made for ``tasks.fit(…, weights=file)``.
+
     Args:
         name: Name of the architecture.
         weights: The file, as in :func:`load`.

@@ -1,12 +1,12 @@
-"""Probabilities of patches on disk: written once by a model, read by everything that comes after, without it.
+"""Predictions on disk: written once by a model, read by everything that comes after, without it.
 
-A file ``<part>_<output>.npy`` holds one output of a model for some patches, in the order of their rows:
+A file ``<part>_<output>.npy`` holds one output of a model for some samples, in the order of their rows:
 ``test_mask.npy`` (N, H, W), ``validation_half.npy`` (N, H/2, W/2), ``test_labels.npy`` (N, K).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,32 +30,53 @@ def write(
     inputs: Sequence[str] = ("image",),
     dtype: Any = np.float16,
 ) -> Outputs:
-    """Write what a function of stored images gives for each patch.
+    """Write what a function of stored arrays returns for each sample.
 
     Args:
-        compute: From images (n, H, W, all channels), and the other inputs, to the probabilities of ``mask``
-            (n, H, W), or to a dict of several outputs.
-        store: The patches.
+        compute: Function of images (n, H, W, all channels), and the other inputs, that returns the
+            probabilities of ``mask`` (n, H, W), or a dict of several outputs.
+        store: The samples.
         rows: Rows of the store.
         folder: Where the files go.
         part: What the rows are.
-        batch_size: Patches computed at once.
+        batch_size: Samples computed at once.
         progress: Whether to show progress.
         inputs: Arrays of the store that the function takes, in their order.
-        dtype: Of the files.
+        dtype: Data type of the files.
+    """
+
+    def parts() -> Iterator[tuple[slice, Outputs]]:
+        steps = range(0, len(rows), batch_size)
+        for start in track(steps, f"Predicting {part}", total=len(steps), unit="batch", progress=progress):
+            at = slice(start, start + batch_size)
+            data = store.gather(rows[at], list(inputs))
+            found = compute(*(data[name] for name in inputs))
+            yield at, {"mask": found} if isinstance(found, np.ndarray) else found
+
+    return write_parts(parts(), len(rows), folder, part, dtype)
+
+
+def write_parts(
+    parts: Iterable[tuple[slice, Outputs]], count: int, folder: str | Path, part: str, dtype: Any = np.float16
+) -> Outputs:
+    """Write predictions as they come, and return their memory maps.
+
+    Args:
+        parts: Place among all samples, and predictions (n, …) by output.
+        count: Number of samples N.
+        folder: Where ``<part>_<output>.npy`` go.
+        part: What the samples are.
+        dtype: Data type of the files.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, np.memmap] = {}
-    steps = range(0, len(rows), batch_size)
-    for start in track(steps, f"Predicting {part}", total=len(steps), unit="batch", progress=progress):
-        data = store.gather(rows[start : start + batch_size], list(inputs))
-        found = compute(*(data[name] for name in inputs))
-        for name, values in ({"mask": found} if isinstance(found, np.ndarray) else found).items():
+    for at, found in parts:
+        for name, values in found.items():
             if name not in files:
-                path, shape = folder / f"{part}_{name}.npy", (len(rows), *values.shape[1:])
+                path, shape = folder / f"{part}_{name}.npy", (count, *values.shape[1:])
                 files[name] = np.lib.format.open_memmap(path, "w+", dtype, shape)
-            files[name][start : start + batch_size] = values
+            files[name][at] = values
     for file in files.values():
         file.flush()
     return read(folder, part)

@@ -1,52 +1,63 @@
-"""What fitted networks of images share: the channels they read of a store, what they say of themselves."""
+"""Fitted networks: saved and loaded with all that prediction needs, predictions kept on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
-Rows = Mapping[str, np.ndarray]
+from eolab import models
+from eolab.core.errors import DataError
+from eolab.core.files import write_atomically
+from eolab.core.progress import track
+from eolab.data.store import days
+from eolab.evaluation import postprocess
+from eolab.prediction import probabilities
+from eolab.tasks.channels import Channels
+from eolab.tasks.task import Task, get
+from eolab.training.batches import SequenceSamples
+
+Arrays = Mapping[str, np.ndarray]
+Outputs = dict[str, np.ndarray]
+
+TASK_FILE, MODEL_FILE = "task.json", "model.keras"
+AVERAGED = "angles"  # name of the predictions averaged over rotations and mirror images
 
 
-class Channels(Protocol):
-    """Which channels of a stored image a network reads."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Name of each of C channels."""
-
-    @property
-    def mean(self) -> Sequence[float]:
-        """Mean of each over the training patches."""
-
-    @property
-    def std(self) -> Sequence[float]:
-        """Standard deviation of each over the training patches."""
-
-    def assemble(self, image: np.ndarray) -> np.ndarray:
-        """Return the channels (..., C) of stored images (..., all channels)."""
-
-
+@dataclass(frozen=True)
 class Fitted:
     """A fitted network.
 
     Attributes:
+        task: What it has learned.
         name: Name of the architecture.
         network: The Keras model, with the weights of its best epoch.
+        channels: Channels that it reads of each input.
         history: A row an epoch; empty where the network was loaded.
     """
 
+    task: Task
     name: str
     network: Any
-    history: pd.DataFrame
+    channels: Mapping[str, Channels]
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def parameters(self) -> int:
         """Number of weights."""
         return int(self.network.count_params())
+
+    @property
+    def arrays(self) -> list[str]:
+        """Names of the arrays of a store that it reads."""
+        return [*self.channels, *self.task.inputs]
 
     def __str__(self) -> str:
         text = f"{self.name}: {self.parameters:,} weights"
@@ -54,13 +65,157 @@ class Fitted:
             return text
         return f"{text}, best of {len(self.history)} epochs is number {self.history.attrs['best_epoch']}"
 
+    def inputs(self, arrays: Arrays) -> dict[str, np.ndarray]:
+        """Return the inputs of the network: the channels of stored images (n, …), other arrays as they are.
 
-class Prepare:
-    """Takes a network's channels out of stored images; its name tells a stopped training which they were."""
+        Raises:
+            DataError: If an array is missing.
+        """
+        for name in self.arrays:
+            if name not in arrays:
+                raise DataError(f"{self.name} reads {', '.join(self.arrays)}: give {name!r} too.")
+        return {**arrays, **{name: read.assemble(arrays[name]) for name, read in self.channels.items()}}
 
-    def __init__(self, channels: Channels) -> None:
-        self.channels, self.name = channels, "+".join(channels.names)
+    def predict(self, arrays: Arrays, outputs: Sequence[str] | None = None) -> Outputs:
+        """Predict a few samples.
 
-    def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return inputs with the channels (B, H, W, C) in place of the stored image."""
-        return inputs | {"image": self.channels.assemble(inputs["image"])}
+        Args:
+            arrays: Stored arrays (n, …) by name, with all their channels.
+            outputs: Outputs that are computed, by name; all by default.
+
+        Returns:
+            Predictions by output: (n, K) of whole samples, (n, H, W) of pixels; see :meth:`Task.kept`.
+        """
+        return self.kept(self._up_to[tuple(outputs or ())].predict_on_batch(self.inputs(arrays)))
+
+    def kept(self, found: Any) -> Outputs:
+        """Return what is kept of the outputs of the network, by name."""
+        named = found if isinstance(found, Mapping) else {self.task.output: found}
+        return {name: self.task.kept(np.asarray(values)) for name, values in named.items()}
+
+    @cached_property
+    def _up_to(self) -> _Parts:
+        return _Parts(self.network)
+
+
+class _Parts(dict[tuple[str, ...], Any]):
+    """A network up to some of its outputs: a finer and a coarser mask cost a third of a prediction."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__({(): network})
+        self.network = network
+
+    def __missing__(self, names: tuple[str, ...]) -> Any:
+        outputs = self.network.output
+        whole = not isinstance(outputs, Mapping) or set(names) == set(outputs)
+        part = {} if whole else {name: outputs[name] for name in names}
+        self[names] = self.network if whole else keras.Model(self.network.input, part)
+        return self[names]
+
+
+def save(fitted: Fitted, folder: str | Path) -> None:
+    """Write ``model.keras`` and ``task.json``."""
+    folder = Path(folder)
+    fitted.network.save(folder / MODEL_FILE)
+    facts = {
+        "task": fitted.task.name,
+        "model": fitted.name,
+        "channels": {name: asdict(read) for name, read in fitted.channels.items()},
+    }
+    write_atomically(folder / TASK_FILE, json.dumps(facts, indent=1).encode())
+
+
+def load(folder: str | Path) -> Fitted:
+    """Return the network that :func:`eolab.tasks.fit` saved, for prediction.
+
+    Raises:
+        DataError: If the folder has no such network.
+    """
+    file = Path(folder) / TASK_FILE
+    if not file.is_file():
+        raise DataError(f"{file}: expected the description of a fitted network, found no file: fit it first.")
+    facts = json.loads(file.read_text())
+    channels = {name: Channels.from_dict(one) for name, one in facts["channels"].items()}
+    network = models.load(Path(folder) / MODEL_FILE, compiled=False)
+    return Fitted(get(facts["task"]), facts["model"], network, channels)
+
+
+def predict(
+    fitted: Fitted,
+    store: Any,
+    rows: Any,
+    folder: str | Path,
+    part: str,
+    *,
+    test_time_augmentation: bool = False,
+    length: int | None = None,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> Outputs:
+    """Write the predictions of some samples, so that nothing after needs the network.
+
+    Args:
+        fitted: The network.
+        store: The samples; for sequences a store by sensor.
+        rows: Rows of the store, N of them; for sequences the sequences.
+        folder: Where ``<part>_<output>.npy`` go, in the data type of the task.
+        part: What the rows are, for example "test".
+        test_time_augmentation: Whether to write ``angles`` too: the mean over all rotations and mirror
+            images, for tasks with one value a pixel.
+        length: Steps that sequences are padded to, padding predicted too; their own by default.
+        batch_size: Samples computed at once; sequences are computed one by one.
+        progress: Whether to show progress.
+
+    Returns:
+        Memory maps by output: (N, K) of whole samples, (N, H, W) of masks; (N, T) of sequences, NaN
+        behind the last step.
+
+    Raises:
+        DataError: If the store has other channels than the one that the network was fitted on.
+    """
+    several = isinstance(store, Mapping)
+    for name, read in fitted.channels.items():
+        read.check(*((store[name], "image") if several else (store, name)))
+    if several:
+        found = _of_sequences(fitted, SequenceSamples(store, rows, fitted.channels, length=length))
+        steps = track(found, f"Predicting {part}", total=len(rows), unit="sequence", progress=progress)
+        return probabilities.write_parts(steps, len(rows), folder, part, fitted.task.dtype)
+    main = fitted.task.heads[:1]
+
+    def alone(image: np.ndarray) -> np.ndarray:
+        return fitted.predict({"image": image}, main)[main[0]]
+
+    def compute(*arrays: np.ndarray) -> Outputs:
+        given = dict(zip(fitted.arrays, arrays, strict=True))
+        if store.time is not None:
+            given["day"] = np.broadcast_to(days(store.time), (len(arrays[0]), len(store.time)))
+        averaged = postprocess.multi_angle(alone, given["image"]) if test_time_augmentation else None
+        return fitted.predict(given) | ({} if averaged is None else {AVERAGED: averaged})
+
+    return probabilities.write(
+        compute,
+        store,
+        rows,
+        folder,
+        part,
+        batch_size=batch_size or fitted.task.batch_size,
+        progress=progress,
+        inputs=fitted.arrays,
+        dtype=fitted.task.dtype,
+    )
+
+
+def _of_sequences(fitted: Fitted, samples: SequenceSamples) -> Iterator[tuple[slice, Outputs]]:
+    """Yield the predictions of one sequence after the other, NaN behind its last step."""
+    longest = samples.length or int(samples.lengths.max())
+    for place, sequence in enumerate(samples.sequences):
+        inputs, _ = samples.read(np.array([place]))
+        found = fitted.kept(fitted.network.predict_on_batch(inputs))
+        steps = 1 if sequence.late else longest
+        yield (
+            slice(place, place + 1),
+            {
+                name: np.pad(values, ((0, 0), (0, steps - values.shape[1])), constant_values=np.nan)
+                for name, values in found.items()
+            },
+        )

@@ -254,12 +254,36 @@ class Augmentation:
         return inputs, label
 
 
+def d4(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[Inputs, np.ndarray]:
+    """Turn and mirror all images of a sequence alike, each sequence by its own draw.
+
+    Square images turn by multiples of 90°, others by 0° or 180° (the dihedral group of the square).
+
+    Args:
+        inputs: Image sequences (B, T, H, W, C), and others that pass.
+        label: Labels of the steps (B, T), which pass.
+        rng: Of the draws.
+    """
+    draws = [(int(rng.integers(4)), bool(rng.integers(2))) for _ in range(len(label))]
+
+    def turned(images: np.ndarray) -> np.ndarray:
+        found = np.empty_like(images)
+        for row, (quarters, mirror) in enumerate(draws):
+            square = images.shape[2] == images.shape[3]
+            one = np.rot90(images[row], quarters if square else 2 * (quarters // 2), axes=(1, 2))
+            found[row] = one[:, :, ::-1] if mirror else one
+        return found
+
+    return {name: turned(values) if values.ndim == 5 else values for name, values in inputs.items()}, label
+
+
 STEPS: dict[str, Callable[..., tuple[Inputs, np.ndarray]]] = {
     "rotate": rotate,
     "flip": flip,
     "cutmix": cutmix,
     "crop": crop,
     "mixup": mixup,
+    "d4": d4,
 }
 
 
@@ -267,7 +291,7 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
     """Return the augmentation that applies the named steps in this order.
 
     Args:
-        names: Of ``rotate``, ``flip``, ``cutmix``, ``crop``, ``mixup``.
+        names: Of ``rotate``, ``flip``, ``cutmix``, ``crop``, ``mixup``, and ``d4`` for image sequences.
         options: Keyword arguments of a step by its name, for example ``{"cutmix": {"share": 0.7}}``.
 
     Raises:

@@ -1,146 +1,167 @@
-"""Batches of a sample store for Keras, shuffled over the whole store, on every backend."""
+"""Batches for Keras from a store, from arrays or from image sequences, on every backend."""
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import keras
 import numpy as np
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.data.schemes import IGNORE
+from eolab.data.sequences import ImageSequence, padded, padded_labels
 from eolab.data.store import Store, days
 
 Inputs = dict[str, np.ndarray]
-Labels = np.ndarray | dict[str, np.ndarray]
+Labels = Any
+"""Labels of a batch: an array, or arrays by name of the output."""
+Augment = Callable[[Inputs, np.ndarray, np.random.Generator], tuple[Inputs, np.ndarray]]
+ClassWeights = Mapping[int, float] | Sequence[float] | None
 
 MEMORY_BUDGET = 2 << 30  # bytes of RAM that in_memory="auto" may fill with samples
+IGNORE_RULES = ("weight", "keep", "none")
 _AT_ONCE = 256  # samples read and prepared at once
 _LABEL = "label"  # name of the label beside the inputs
 
 
-class StoreBatches(keras.utils.PyDataset):
-    """Batches ``(inputs, labels, weights)`` or ``(inputs, labels)`` of some rows of a store, as NumPy arrays.
+class Samples(Protocol):
+    """What batches are made of: N samples, each with its inputs and its label.
 
-    Inputs are a dict of arrays ``(B, …)``; ``day`` is added for stores with a time coordinate. The order is a
-    pure function of seed and epoch, so a training that resumes at an epoch sees what an unbroken one sees,
-    if it is called as in the example: Keras does not tell a data set its epoch, and its own ``shuffle``
-    would shuffle the batches once more by Python's global random numbers. The last batch may be smaller.
-    Samples and pixels with the ignore label 255 get weight 0 (and label 0, which losses accept), or keep the
-    label where the loss knows it (``ignore="keep"``). Labels that are no class indices, such as a 0 or 1 for
-    each class, are given as they are (``ignore="none"``). A batch is gathered, then prepared, then augmented,
-    and last its labels are made into the targets of the outputs.
+    Attributes:
+        lengths: Number of steps of each sample (N,), None where all have the same shape.
+    """
+
+    @property
+    def lengths(self) -> np.ndarray | None:
+        """Number of steps of each sample, or None."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, positions: np.ndarray, other: np.ndarray | None = None) -> tuple[Inputs, Labels]:
+        """Return inputs (B, …) by name and labels (B, …) of some samples.
+
+        Args:
+            positions: Positions of the samples, 0 to N - 1.
+            other: Positions of another batch, from which this one must differ in length where lengths vary.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a resumed training must find again, as JSON values."""
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches ``(inputs, labels, weights)`` or ``(inputs, labels)`` of samples, as NumPy arrays.
+
+    The order is a pure function of seed and epoch, so a training that resumes at an epoch sees what an
+    unbroken one sees, if it is called as in the example: Keras does not tell a data set its epoch, and its
+    own ``shuffle`` would shuffle the batches once more by Python's global random numbers. Where samples have
+    lengths, samples of similar length come together, and then the batches are shuffled. The last batch may be
+    smaller. A batch is read, then augmented, and last its labels are made into the targets of the outputs.
 
     Example:
-        >>> batches = StoreBatches(store, store.indices("train"), seed=1, shuffle=True)
+        >>> batches = Batches(StoreSamples(store, store.indices("train")), seed=1, shuffle=True)
         >>> model.fit(batches, callbacks=[batches.callback], shuffle=False)
 
     Args:
-        store: The store.
-        indices: Rows to take; all by default.
+        samples: The samples: :class:`StoreSamples`, :class:`ArraySamples` or :class:`SequenceSamples`.
         batch_size: Samples a batch.
-        seed: Seed of the order.
+        seed: Seed of the order and the augmentation.
         shuffle: Whether the order changes from epoch to epoch.
         class_weights: Weight of each class, by class index or as a sequence; 1 by default.
-        inputs: Arrays for the model: a list of names, or store name by input name.
-        label: Array of class indices, uint8; any array with ``ignore="none"``.
-        in_memory: Whether to hold the rows in RAM; ``"auto"`` does where they fit into `memory_budget`.
-        memory_budget: Bytes.
-        prepare: Function of the inputs that returns the inputs, for example one that selects channels. Acts
-            on each sample alone: those held in RAM are prepared once.
         augment: Function ``(inputs, label, rng) -> (inputs, label)``, such as
-            :func:`eolab.training.augment.build`
-            gives; `rng` is a pure function of seed, epoch and number of the batch.
+            :func:`eolab.training.augment.build` returns; `rng` is a pure function of seed, epoch and number
+            of the batch.
         targets: Function of the label (B, …) with 255 that returns labels, or labels by name of the output.
-        ignore: ``"weight"``: batches have weights, 0 for label 255; ``"keep"``: no weights, 255 stays;
-            ``"none"``: no weights, labels keep their type and no value of them means anything special.
+        ignore: ``"weight"``: batches have weights, and label 255 gets weight 0 and label 0, which losses
+            accept; ``"keep"``: no weights, class indices with 255, for losses that know it; ``"none"``: no
+            weights, labels keep their type and no value of them means anything special.
+
+    Raises:
+        ParameterError: If there is no sample, or the batch size, `ignore` or the class weights cannot be.
     """
 
     def __init__(
         self,
-        store: Store,
-        indices: Any = None,
+        samples: Samples,
         batch_size: int = 256,
         *,
         seed: int = 0,
         shuffle: bool = False,
-        class_weights: Mapping[int, float] | Sequence[float] | None = None,
-        inputs: Sequence[str] | Mapping[str, str] = ("image", "valid"),
-        label: str = "label",
-        in_memory: bool | Literal["auto"] = "auto",
-        memory_budget: int = MEMORY_BUDGET,
-        prepare: Callable[[Inputs], Inputs] | None = None,
-        augment: Callable[[Inputs, np.ndarray, np.random.Generator], tuple[Inputs, np.ndarray]] | None = None,
+        class_weights: ClassWeights = None,
+        augment: Augment | None = None,
         targets: Callable[[np.ndarray], Labels] | None = None,
         ignore: Literal["weight", "keep", "none"] = "weight",
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        rows = np.arange(len(store)) if indices is None else np.asarray(indices)
-        self.store = store
-        self.indices = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
-        self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
-        self.inputs = dict(inputs) if isinstance(inputs, Mapping) else {name: name for name in inputs}
-        self.label = label
-        self.prepare, self.augment, self.targets, self.ignore = prepare, augment, targets, ignore
-        self.epoch = 0
-        if not len(self.indices) or batch_size < 1:
+        if not len(samples) or batch_size < 1:
             raise ParameterError(
-                f"Batches need samples and a positive batch size: got {len(self.indices)} and {batch_size}."
+                f"Batches need samples and a positive batch size: got {len(samples)} and {batch_size}."
             )
-        if ignore not in ("weight", "keep", "none"):
-            raise ParameterError(f"ignore is {ignore!r}; {did_you_mean(ignore, ('weight', 'keep', 'none'))}")
+        if ignore not in IGNORE_RULES:
+            raise ParameterError(f"ignore is {ignore!r}; {did_you_mean(ignore, IGNORE_RULES)}")
         if ignore != "weight" and class_weights is not None:
             raise ParameterError(
                 f"Batches with ignore={ignore!r} have no weights: leave class_weights out or use "
                 "ignore='weight'."
             )
+        self.samples, self.batch_size, self.seed, self.shuffle = samples, batch_size, seed, shuffle
+        self.augment, self.targets, self.ignore = augment, targets, ignore
         self.class_weights = weight_table(class_weights)
-        self.day = None if store.time is None else days(store.time)
-        names = sorted({*self.inputs.values(), label})
-        self._names = names
-        size = len(self.indices) * sum(values.nbytes for values in self._read(self.indices[:1]).values())
-        held = size <= memory_budget if in_memory == "auto" else in_memory
-        self.data = self._hold() if held else None
-        self._order: tuple[int, np.ndarray] = (-1, self.indices)
+        self.epoch = 0
+        self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
     @property
     def num_batches(self) -> int:
         """Number of batches, the last one perhaps smaller."""
-        return -(-len(self.indices) // self.batch_size)
+        return -(-len(self.samples) // self.batch_size)
 
     @property
     def callback(self) -> keras.callbacks.Callback:
         """Callback for ``fit`` that tells these batches the epoch."""
         return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.at_epoch(epoch))
 
-    def at_epoch(self, epoch: int) -> StoreBatches:
+    def at_epoch(self, epoch: int) -> Batches:
         """Set the epoch that the order belongs to, from 0; return the batches."""
         self.epoch = int(epoch)
         return self
 
-    def order(self) -> np.ndarray:
-        """Return the positions within `indices` in the order of this epoch, int64 (N,)."""
-        epoch, order = self._order
-        if epoch != self.epoch:
-            order = np.arange(len(self.indices))
-            if self.shuffle:
-                np.random.default_rng((self.seed, self.epoch)).shuffle(order)
-            self._order = (self.epoch, order)
-        return order
+    def order(self) -> list[np.ndarray]:
+        """Return the positions of the samples of each batch of this epoch."""
+        if self._order[0] != self.epoch:
+            self._order = self.epoch, self._ordered()
+        return self._order[1]
+
+    def _ordered(self) -> list[np.ndarray]:
+        rng, lengths = np.random.default_rng((self.seed, self.epoch)), self.samples.lengths
+        positions = np.arange(len(self.samples))
+        if self.shuffle:
+            rng.shuffle(positions)
+            if lengths is not None:  # similar lengths come together; which ones, chance decides
+                positions = positions[np.argsort(lengths[positions], kind="stable")]
+        found = [positions[k : k + self.batch_size] for k in range(0, len(positions), self.batch_size)]
+        if self.shuffle and lengths is not None:
+            return [found[k] for k in rng.permutation(len(found))]
+        return found
 
     def __getitem__(self, index: int) -> tuple[Inputs, Labels] | tuple[Inputs, Labels, Labels]:
-        """Return batch `index` of this epoch: inputs, labels (B,…), weights float32 (B,…) or none.
+        """Return batch `index` of this epoch: inputs, labels (B, …), weights float32 (B, …) or none.
 
-        Labels are int32, those of ``ignore="none"`` what they are in the store.
+        Labels are int32, those of ``ignore="none"`` what they are in the samples.
         """
         if not 0 <= index < self.num_batches:
             raise IndexError(f"batch {index} of {self.num_batches}")
-        positions = self.order()[index * self.batch_size : (index + 1) * self.batch_size]
-        inputs, label = self._gather(positions)
+        order = self.order()
+        inputs, label = self.samples.read(order[index], order[1] if index == 0 and len(order) > 1 else None)
         if self.augment is not None:
-            inputs, label = self.augment(inputs, label, self._rng(index))
+            rng = np.random.default_rng(
+                (self.seed, self.epoch, index, 1)
+            )  # 1: another than that of the order
+            inputs, label = self.augment(inputs, label, rng)
         labels = label if self.targets is None else self.targets(label)
         if self.ignore == "none":
             return inputs, labels
@@ -149,10 +170,68 @@ class StoreBatches(keras.utils.PyDataset):
         kept = _each(labels, lambda values: np.where(values == IGNORE, 0, values).astype(np.int32))
         return inputs, kept, _each(labels, lambda values: self.class_weights[values])
 
-    def _gather(self, positions: np.ndarray) -> tuple[Inputs, np.ndarray]:
-        """Return inputs, prepared, and label of some positions within `indices`."""
+    def facts(self) -> dict[str, Any]:
+        """Return what of the batches a resumed training must find again, as JSON values."""
+        found: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "shuffle": self.shuffle,
+            "batches": self.num_batches,
+            "class_weights": zlib.crc32(self.class_weights.tobytes()),
+        }
+        for name in ("augment", "targets"):
+            if getattr(self, name) is not None:
+                found[name] = function_name(getattr(self, name))
+        return found | self.samples.facts()
+
+
+class StoreSamples:
+    """Some rows of a store.
+
+    Inputs are arrays of the store by name; ``day`` is added for stores with a time coordinate.
+
+    Args:
+        store: The store.
+        rows: Rows to take, numbers or a mask; all by default.
+        inputs: Arrays for the model: a list of names, or store name by input name.
+        label: Array of the labels.
+        in_memory: Whether to hold the rows in RAM; ``"auto"`` does where they fit into `memory_budget`.
+        memory_budget: Bytes.
+        prepare: Function of the inputs that returns the inputs, for example one that selects channels. It
+            acts on each sample alone: those held in RAM are prepared once.
+    """
+
+    lengths = None
+
+    def __init__(
+        self,
+        store: Store,
+        rows: Any = None,
+        *,
+        inputs: Sequence[str] | Mapping[str, str] = ("image", "valid"),
+        label: str = "label",
+        in_memory: bool | Literal["auto"] = "auto",
+        memory_budget: int = MEMORY_BUDGET,
+        prepare: Callable[[Inputs], Inputs] | None = None,
+    ) -> None:
+        chosen = np.arange(len(store)) if rows is None else np.asarray(rows)
+        self.store = store
+        self.rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        self.inputs = dict(inputs) if isinstance(inputs, Mapping) else {name: name for name in inputs}
+        self.label, self.prepare = label, prepare
+        self.day = None if store.time is None else days(store.time)
+        self._names = sorted({*self.inputs.values(), label})
+        size = len(self.rows) * sum(values.nbytes for values in self._read(self.rows[:1]).values())
+        held = size <= memory_budget if in_memory == "auto" else in_memory
+        self.data = self._hold() if held else None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, positions: np.ndarray, other: np.ndarray | None = None) -> tuple[Inputs, np.ndarray]:
+        """Return inputs, prepared, and labels of some positions within `rows`."""
         if self.data is None:
-            data = self._read(self.indices[positions])
+            data = self._read(self.rows[positions])
         else:
             data = {name: values.take(positions, axis=0) for name, values in self.data.items()}
         label = data.pop(_LABEL)
@@ -160,26 +239,178 @@ class StoreBatches(keras.utils.PyDataset):
             data["day"] = np.broadcast_to(self.day, (len(positions), len(self.day)))
         return data, label
 
-    def _read(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    def facts(self) -> dict[str, Any]:
+        """Return what a resumed training must find again, as JSON values."""
+        found: dict[str, Any] = {"samples": _checksum(self.rows), "store": _identity(self.store)}
+        return found if self.prepare is None else found | {"prepare": function_name(self.prepare)}
+
+    def _read(self, rows: np.ndarray) -> Inputs:
         """Return inputs, prepared, and label of some rows of the store."""
         data = self.store.gather(rows, self._names)
         self.store.release()  # what has been read does not count as memory in use
         inputs = {key: data[name] for key, name in self.inputs.items()}
         return {**(inputs if self.prepare is None else self.prepare(inputs)), _LABEL: data[self.label]}
 
-    def _hold(self) -> dict[str, np.ndarray]:
+    def _hold(self) -> Inputs:
         """Return inputs, prepared, and labels of all rows; they are read a few at a time."""
-        held: dict[str, np.ndarray] = {}
-        for start in range(0, len(self.indices), _AT_ONCE):
-            for name, values in self._read(self.indices[start : start + _AT_ONCE]).items():
+        held: Inputs = {}
+        for start in range(0, len(self.rows), _AT_ONCE):
+            for name, values in self._read(self.rows[start : start + _AT_ONCE]).items():
                 if name not in held:
-                    held[name] = np.empty((len(self.indices), *values.shape[1:]), values.dtype)
+                    held[name] = np.empty((len(self.rows), *values.shape[1:]), values.dtype)
                 held[name][start : start + _AT_ONCE] = values
         return held
 
-    def _rng(self, index: int) -> np.random.Generator:
-        """Return the generator of a batch; the last number keeps it apart from that of the order."""
-        return np.random.default_rng((self.seed, self.epoch, index, 1))
+
+class ArraySamples:
+    """Samples of arrays in RAM.
+
+    Args:
+        inputs: Arrays (N, …) by name.
+        labels: Labels (N, …), or such arrays by output.
+
+    Raises:
+        DataError: If the arrays have several lengths, or none has a sample.
+    """
+
+    lengths = None
+
+    def __init__(self, inputs: Mapping[str, Any], labels: Any) -> None:
+        self.inputs = {name: np.asarray(values) for name, values in inputs.items()}
+        self.labels = _each(labels, np.asarray)
+        arrays = self.inputs | (self.labels if isinstance(self.labels, dict) else {_LABEL: self.labels})
+        sizes = {name: len(values) for name, values in arrays.items()}
+        if len(set(sizes.values())) != 1 or not min(sizes.values()):
+            raise DataError(f"Arrays to train with must have one length, at least 1: found {sizes}.")
+        self._size = next(iter(sizes.values()))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, positions: np.ndarray, other: np.ndarray | None = None) -> tuple[Inputs, Labels]:
+        """Return inputs and labels of some positions."""
+        inputs = {name: values[positions] for name, values in self.inputs.items()}
+        return inputs, _each(self.labels, lambda values: values[positions])
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a resumed training must find again: arrays are not told apart."""
+        return {}
+
+
+class SequenceSamples:
+    """Image sequences whose images lie in a store by sensor.
+
+    Inputs by sensor, in lower case: ``s1`` (B, T, H, W, C) float32, 0 where there is no image and NaN where
+    an image has no value; ``s1_valid`` (B, T) float32, 1 where there is one; ``s1_day`` (B, T) float32, days
+    since the sequence's first image. Labels are uint8 (B, T), 255 behind a sequence's last step; (B, 1) with
+    late fusion. A batch is as long as its longest sequence.
+
+    Args:
+        stores: Store of each sensor, with an array ``image``.
+        sequences: The sequences, see :func:`eolab.data.sequences.make`.
+        channels: What is read of the images of each sensor, and how large they are then: a selection such as
+            :class:`eolab.tasks.Channels`.
+        length: Steps of all batches; by default those of each batch's longest sequence.
+    """
+
+    def __init__(
+        self,
+        stores: Mapping[str, Store],
+        sequences: Sequence[ImageSequence],
+        channels: Mapping[str, Any],
+        *,
+        length: int | None = None,
+    ) -> None:
+        self.stores, self.sequences, self.channels = dict(stores), list(sequences), dict(channels)
+        self.length = length
+        self.lengths = np.array([one.length for one in self.sequences])
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def read(self, positions: np.ndarray, other: np.ndarray | None = None) -> tuple[Inputs, np.ndarray]:
+        """Return the inputs and labels of some sequences.
+
+        They have a step more where they would be as long as another batch: from the first two batches Keras
+        on TensorFlow takes whether lengths vary.
+        """
+        chosen = [self.sequences[position] for position in positions]
+        inputs: Inputs = {}
+        for sensor in self.channels:
+            inputs |= self._images(sensor, chosen, self._length(positions, other, sensor))
+        steps = 1 if chosen[0].late else self._length(positions, other)
+        return inputs, padded_labels(chosen, steps)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a resumed training must find again, as JSON values."""
+        return {
+            "samples": zlib.crc32(repr([one.name for one in self.sequences]).encode()),
+            "store": [_identity(self.stores[sensor]) for sensor in self.channels],
+            "prepare": {sensor: channels.name for sensor, channels in self.channels.items()},
+        }
+
+    def _length(self, positions: np.ndarray, other: np.ndarray | None, sensor: str | None = None) -> int:
+        if self.length is not None:
+            return self.length
+        own = self._longest(positions, sensor)
+        return own + (other is not None and own == self._longest(other, sensor))
+
+    def _longest(self, positions: np.ndarray, sensor: str | None) -> int:
+        chosen = [self.sequences[position] for position in positions]
+        return max(1, *(one.length if sensor is None else len(one.rows[sensor]) for one in chosen))
+
+    def _images(self, sensor: str, chosen: list[ImageSequence], length: int) -> Inputs:
+        """Return image, valid and day of a sensor."""
+        store, channels = self.stores[sensor], self.channels[sensor]
+        rows, days = padded(chosen, sensor, length)
+        seen = rows >= 0
+        size = channels.size(*store.arrays_spec["image"].shape[:2])
+        images = np.zeros((*rows.shape, *size, len(channels.names)), np.float32)
+        if seen.any():
+            images[seen] = channels.assemble(store.gather(rows[seen], ["image"])["image"])
+            store.release()  # what has been read does not count as memory in use
+        key = sensor.lower()
+        return {key: images, f"{key}_valid": seen.astype(np.float32), f"{key}_day": days}
+
+
+def function_name(function: Any) -> str:
+    """Return what tells a function from another one: its ``name``, or else its name in the code."""
+    if isinstance(function, partial):
+        options = ", ".join(f"{name}={value}" for name, value in function.keywords.items())
+        return f"{function_name(function.func)}({options})"
+    found = getattr(function, "name", None) or getattr(function, "__qualname__", None)
+    return str(found or type(function).__qualname__)
+
+
+def weight_table(class_weights: ClassWeights) -> np.ndarray:
+    """Return the weight of each label 0 to 255, float32 (256,): 1 where none is given, 0 for label 255.
+
+    Raises:
+        ParameterError: If a class is no index below 255, or a weight is negative.
+    """
+    weights = np.ones(256, np.float32)
+    given = {} if class_weights is None else class_weights
+    for index, weight in given.items() if isinstance(given, Mapping) else enumerate(given):
+        if not 0 <= int(index) < IGNORE or not weight >= 0:
+            raise ParameterError(
+                f"class_weights has {{{index}: {weight}}}: expected class indices and weights of 0 or more."
+            )
+        weights[int(index)] = weight
+    weights[IGNORE] = 0
+    return weights
+
+
+def balanced_weights(labels: Any, classes: int) -> dict[int, float]:
+    """Return weights that give every class that is present the same total: ``N / (classes present · count)``.
+
+    Args:
+        labels: Class indices of any shape, 255 is left out.
+        classes: Number of classes.
+    """
+    flat = np.ravel(labels)
+    counts = np.bincount(flat[flat != IGNORE].astype(np.int64), minlength=classes)
+    present = np.flatnonzero(counts)
+    return {int(k): float(counts.sum() / (len(present) * counts[k])) for k in present}
 
 
 def _each(labels: Labels, change: Callable[[np.ndarray], np.ndarray]) -> Labels:
@@ -189,11 +420,9 @@ def _each(labels: Labels, change: Callable[[np.ndarray], np.ndarray]) -> Labels:
     return change(np.asarray(labels))
 
 
-def weight_table(class_weights: Mapping[int, float] | Sequence[float] | None) -> np.ndarray:
-    """Return the weight of each label 0 to 255, float32 (256,): 1 where none is given, 0 for label 255."""
-    weights = np.ones(256, np.float32)
-    given = {} if class_weights is None else class_weights
-    for index, weight in given.items() if isinstance(given, Mapping) else enumerate(given):
-        weights[int(index)] = weight
-    weights[IGNORE] = 0
-    return weights
+def _checksum(values: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(values).tobytes())
+
+
+def _identity(store: Store) -> int:
+    return zlib.crc32(json.dumps(store.fingerprint, sort_keys=True, default=str).encode())

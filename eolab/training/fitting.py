@@ -61,7 +61,7 @@ def fit(
 
     Args:
         model: The model, with random weights; its output is class probabilities, or a dict of them.
-        train: Batches such as :class:`eolab.training.batches.StoreBatches`, whose ``at_epoch`` makes their
+        train: Batches such as :class:`eolab.training.batches.Batches`, whose ``at_epoch`` makes their
             order
             repeatable, or arrays ``(inputs by name, labels)``; for a dict of outputs the labels are one too.
             Label 255 counts nothing.

@@ -37,7 +37,7 @@ def range_test(
         model: The model; its weights and the states of its dropout are put back afterwards, the optimizer
             it was compiled with is not touched.
         batches: Indexable batches ``(inputs, label)`` or ``(inputs, label, sample_weight)`` with
-            ``num_batches``, such as :class:`eolab.training.batches.StoreBatches`; repeated where they are
+            ``num_batches``, such as :class:`eolab.training.batches.Batches`; repeated where they are
             too few.
         min_lr: First learning rate.
         max_lr: Last learning rate.

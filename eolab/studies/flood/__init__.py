@@ -1,13 +1,13 @@
 """Domain functions of the flood study (SEN12-FLOOD).
 
 Each image of a scene tells whether a flood has been seen there by its day (Rambour et al. 2020,
-https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020). :mod:`eolab.studies.flood.networks`, which
-loads Keras, is imported by itself.
+https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020).
 """
 
 from eolab.data.sensors import RADAR_FLOOR_DB, Optical, Radar
 from eolab.studies.flood import answers, baselines, delay, explore, report
 from eolab.studies.flood.image_tables import features, image_table
+from eolab.studies.flood.predictions import make_sequences, predict, select, sequences_of
 from eolab.studies.flood.samples import (
     fingerprint,
     nearest_training,
@@ -18,14 +18,11 @@ from eolab.studies.flood.samples import (
     store_arrays,
     store_metadata,
 )
-from eolab.studies.flood.timelines import make_timelines, timelines_of
-from eolab.studies.flood.views import SensorView, select
 
 __all__ = [
     "RADAR_FLOOR_DB",
     "Optical",
     "Radar",
-    "SensorView",
     "answers",
     "baselines",
     "delay",
@@ -33,15 +30,16 @@ __all__ = [
     "features",
     "fingerprint",
     "image_table",
-    "make_timelines",
+    "make_sequences",
     "nearest_training",
+    "predict",
     "report",
     "sample_producer",
     "sample_table",
     "scene_places",
     "scene_splits",
     "select",
+    "sequences_of",
     "store_arrays",
     "store_metadata",
-    "timelines_of",
 ]

@@ -16,14 +16,14 @@ import pandas as pd
 from eolab import evaluation
 from eolab.core.errors import DataError
 from eolab.data.layouts.sen12flood import SENSORS
-from eolab.studies.flood.timelines import NO_ROW, Timeline
+from eolab.data.sequences import NO_ROW, ImageSequence
 
 COLUMNS = ["scene", "step", "date", "flooded", "probability", *SENSORS, "padded"]
 LEVELS = ("image", "scene")
 Answers = Mapping[str, pd.DataFrame]
 
 
-def answer_table(lines: Sequence[Timeline], probabilities: Sequence[np.ndarray]) -> pd.DataFrame:
+def answer_table(lines: Sequence[ImageSequence], probabilities: Sequence[np.ndarray]) -> pd.DataFrame:
     """Return the answers for some scenes.
 
     Args:
@@ -34,7 +34,7 @@ def answer_table(lines: Sequence[Timeline], probabilities: Sequence[np.ndarray])
     return pd.concat(parts, ignore_index=True)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
 
 
-def _of_scene(line: Timeline, values: np.ndarray) -> pd.DataFrame:
+def _of_scene(line: ImageSequence, values: np.ndarray) -> pd.DataFrame:
     steps, own = np.arange(len(values)), len(line.labels)
     there = steps < own
     flooded = np.zeros(len(values), bool)
@@ -50,10 +50,10 @@ def _of_scene(line: Timeline, values: np.ndarray) -> pd.DataFrame:
         later = seen[sensor][:own] & ~(dates[:own] >= days)  # "pad" has two dates a step: nobody answers
         dates[:own][later] = days[later]  # before both images are there; NaT compares with nothing
     columns = {"date": pd.to_datetime(dates), "flooded": flooded, "probability": np.asarray(values, float)}
-    return pd.DataFrame({"scene": line.scene, "step": steps, **columns, **seen, "padded": ~there})
+    return pd.DataFrame({"scene": line.name, "step": steps, **columns, **seen, "padded": ~there})
 
 
-def held(lines: Sequence[Timeline], sensor: str, scores: np.ndarray, before: float) -> pd.DataFrame:
+def held(lines: Sequence[ImageSequence], sensor: str, scores: np.ndarray, before: float) -> pd.DataFrame:
     """Return the answers of one who sees one image at a time and stands by his word until the next.
 
     Args:
@@ -243,7 +243,7 @@ def region_scores(
     return pd.concat(parts, ignore_index=True)[["region", "name", "scenes", "estimate", "low", "high"]]
 
 
-def hidden_scenes(lines: Sequence[Timeline], bright: pd.Series, least: float = 0.4) -> list[str]:
+def hidden_scenes(lines: Sequence[ImageSequence], bright: pd.Series, least: float = 0.4) -> list[str]:
     """Return the scenes whose flood is hidden from the optical series.
 
     Those that flood, and whose optical images since then are all bright by at least `least`, or none.
@@ -262,11 +262,11 @@ def hidden_scenes(lines: Sequence[Timeline], bright: pd.Series, least: float = 0
         rows = line.rows.get("S2", np.full(line.length, NO_ROW))
         since = rows[(line.labels == 1) & (rows >= 0)]
         if (line.labels == 1).any() and (bright.to_numpy()[since] >= least).all():
-            found.append(line.scene)
+            found.append(line.name)
     return found
 
 
-def _need_steps(lines: Sequence[Timeline]) -> None:
+def _need_steps(lines: Sequence[ImageSequence]) -> None:
     if any(line.late for line in lines):
         raise DataError("Answers image by image need steps: join the sensors by union or pad, not late.")
 

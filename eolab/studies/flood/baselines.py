@@ -34,9 +34,9 @@ from sklearn.preprocessing import StandardScaler
 from eolab import evaluation
 from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.data.layouts.sen12flood import SENSORS
+from eolab.data.sequences import ImageSequence
 from eolab.studies.flood.answers import choose_threshold, held
 from eolab.studies.flood.image_tables import statistic_columns
-from eolab.studies.flood.timelines import Timeline
 
 NO_SENSOR = "none"
 SENSOR_OF = {
@@ -186,7 +186,7 @@ def without_sensor(numbers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def answer(
     names: Sequence[str],
     numbers: Mapping[str, pd.DataFrame],
-    lines: Mapping[str, Sequence[Timeline]],
+    lines: Mapping[str, Sequence[ImageSequence]],
     seed: int = 0,
 ) -> dict[str, dict[str, pd.DataFrame]]:
     """Fit baselines on the images to train on, and let each answer at every step of some scenes.
@@ -286,7 +286,7 @@ def _fitted(name: str, images: pd.DataFrame, seed: int) -> Baseline:
 
 
 def _by_date(
-    name: str, numbers: Mapping[str, pd.DataFrame], lines: Mapping[str, Sequence[Timeline]], seed: int
+    name: str, numbers: Mapping[str, pd.DataFrame], lines: Mapping[str, Sequence[ImageSequence]], seed: int
 ) -> dict[str, pd.DataFrame]:
     """Return the answers of a baseline that reads no sensor, by scene and date of each step."""
     images = without_sensor(numbers)

@@ -41,7 +41,7 @@ def detections(
 
     Args:
         table: A row an image: scene, date, flooded, probability; result of
-            :func:`eolab.studies.flood.networks.predict`, or the images of a baseline with its score. Scenes
+            :func:`eolab.studies.flood.predict`, or the images of a baseline with its score. Scenes
             are told by their names: "10" of a store is 10 of a table read from a file.
         threshold: An image of at least this probability is an alarm.
         onsets: Day of the onset by scene, NaT for a dry one; scenes that are not named are dry. Without it

@@ -5,7 +5,7 @@ Landslides are marked pixel by pixel in patches of Sentinel-2 bands, slope and e
 """
 
 from eolab.studies.landslide import baselines, tabular
-from eolab.studies.landslide.channels import GROUPS, SETS, STORED, ChannelSet, select
+from eolab.studies.landslide.channels import GROUPS, SETS, STORED, select
 from eolab.studies.landslide.explore import (
     along_numbers,
     channel_table,
@@ -55,7 +55,6 @@ __all__ = [
     "GROUPS",
     "SETS",
     "STORED",
-    "ChannelSet",
     "Technique",
     "along_numbers",
     "arithmetic",

@@ -27,7 +27,6 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,11 +35,13 @@ import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
+from eolab import tasks
 from eolab.core.errors import DataError, ParameterError, StoreError, did_you_mean
 from eolab.data import indices
 from eolab.data.layouts.landslide4sense import BANDS
 from eolab.data.store import Store
 from eolab.studies.landslide.edges import canny, own_range, sobel
+from eolab.tasks.channels import Channels, statistics, stored_names
 
 COLOURS = {"red": "B04", "green": "B03", "blue": "B02"}
 LOCAL = tuple(f"rgb_local_{colour}" for colour in COLOURS)
@@ -164,47 +165,6 @@ def median_blur(gray: np.ndarray, k: int = K) -> np.ndarray:
 # === Selecting ===
 
 
-@dataclass(frozen=True)
-class ChannelSet:
-    """Which channels a network reads, and how they are made of stored images.
-
-    Attributes:
-        groups: Names of :data:`GROUPS`.
-        names: Name of each of C channels, each once.
-        mean: Mean of each over the training patches.
-        std: Standard deviation likewise.
-        offset: What is subtracted from the stored channel (0 but for ``rgb_global``).
-        scale: What the difference is multiplied by (1 but for ``rgb_global``).
-    """
-
-    groups: tuple[str, ...]
-    names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    offset: tuple[float, ...]
-    scale: tuple[float, ...]
-
-    def assemble(self, image: np.ndarray) -> np.ndarray:
-        """Return the channels (..., C) float32 of stored images (..., 26).
-
-        Raises:
-            DataError: If the images have another number of channels.
-        """
-        image = np.asarray(image)
-        if image.shape[-1:] != (len(STORED),):
-            raise DataError(
-                f"The image has the shape {image.shape}, expected (..., {len(STORED)}): compute its channels "
-                "with eolab.studies.landslide.channels.compute first."
-            )
-        taken = image.take([STORED.index(_source(name)) for name in self.names], axis=-1)  # (..., C)
-        taken = taken.astype(np.float32, copy=False)
-        for number, name in enumerate(self.names):
-            if name in GLOBAL:
-                taken[..., number] -= np.float32(self.offset[number])
-                taken[..., number] *= np.float32(self.scale[number])
-        return taken
-
-
 def channel_names(groups: Sequence[str]) -> tuple[str, ...]:
     """Return the channels of some groups, each once, in the order of the groups.
 
@@ -220,7 +180,7 @@ def channel_names(groups: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(channel for name in wanted for channel in GROUPS[name]))
 
 
-def select(groups: Sequence[str], store: Store, train_rows: Any) -> ChannelSet:
+def select(groups: Sequence[str], store: Store, train_rows: Any) -> Channels:
     """Choose the channels that a network reads, with statistics of the training patches alone.
 
     Args:
@@ -232,19 +192,20 @@ def select(groups: Sequence[str], store: Store, train_rows: Any) -> ChannelSet:
         ParameterError: If a group is unknown, or there is no training row.
         StoreError: If the store holds other channels.
     """
-    names = channel_names(groups)
-    if not np.size(train_rows):
-        raise ParameterError("There are no training rows: channels need the statistics of some patches.")
-    known = tuple(store.metadata.get("coords", {}).get("band", ()))
+    names, known = channel_names(groups), stored_names(store)
     if known != STORED:
         raise StoreError(
-            f"{store.path} holds the channels {', '.join(known) or 'without names'}, expected "
-            f"{', '.join(STORED)}: write it again with 02_preprocess."
+            f"{store.path} holds the channels {', '.join(known)}, expected {', '.join(STORED)}: write it "
+            "again with 02_preprocess."
         )
-    stored = store.statistics_over(train_rows)
-    table = pd.DataFrame([_statistics(name, stored) for name in names])
-    columns = {column: tuple(table[column].astype(float)) for column in ("mean", "std", "offset", "scale")}
-    return ChannelSet(groups=tuple([groups] if isinstance(groups, str) else groups), names=names, **columns)
+    if not set(GLOBAL) & set(names):
+        return tasks.select(store, train_rows, names)
+    stored = statistics(store, train_rows)
+    table = pd.DataFrame([_derived(name, stored) for name in names])
+    columns: dict[str, Any] = {
+        column: tuple(table[column].astype(float)) for column in ("mean", "std", "offset", "scale")
+    }
+    return Channels(names, stored=STORED, sources=tuple(_source(name) for name in names), **columns)
 
 
 def _source(name: str) -> str:
@@ -252,7 +213,7 @@ def _source(name: str) -> str:
     return COLOURS[name.rsplit("_", 1)[1]] if name in GLOBAL else name
 
 
-def _statistics(name: str, stored: pd.DataFrame) -> dict[str, float]:
+def _derived(name: str, stored: pd.DataFrame) -> dict[str, float]:
     """Return mean, std, offset and scale of a channel from the statistics of the stored ones."""
     mean, std, low, high = stored.loc[[_source(name)], ["mean", "std", "min", "max"]].to_numpy(float)[0]
     if name not in GLOBAL:

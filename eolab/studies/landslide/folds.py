@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab import evaluation
+from eolab import evaluation, tasks
 from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
 from eolab.prediction import probabilities
@@ -81,19 +81,23 @@ def train_fold(
         options: Of :func:`eolab.studies.landslide.baselines.fit`, by name of the baseline.
         folder: Where the fold's model and probabilities go; a stopped training goes on there.
         seed: Of weights, order and draws.
-        **settings: Of :func:`eolab.tasks.segmenters.fit`.
+        **settings: Further arguments of :func:`eolab.tasks.fit`.
 
     Returns:
         By predictor and by "0.5" and "chosen" (on the validation patches): the threshold and the confusion
         matrices (N, 2, 2) of the test patches.
     """
-    from eolab.tasks import segmenters  # here: it loads Keras
-
     with ThreadPoolExecutor(1) as pool:
         others = pool.submit(fit_baselines, beside, store, rows, options, folder=folder, seed=seed)
         read = channels.select(groups, store, rows["train"])
-        fitted = segmenters.fit(model, store, rows, read, folder=folder, seed=seed, **settings)
-        own = _scored({model: fitted.mask}, store, rows, folder)
+        fitted = tasks.fit(
+            "segmentation", model, store, rows, channels=read, folder=folder, seed=seed, **settings
+        )
+
+        def mask(image: np.ndarray) -> np.ndarray:
+            return fitted.predict({"image": image}, ["mask"])["mask"]
+
+        own = _scored({model: mask}, store, rows, folder)
         return own | others.result()
 
 

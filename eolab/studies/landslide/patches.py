@@ -12,8 +12,8 @@ from eolab import evaluation
 from eolab.data.layouts import landslide4sense as reader
 from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
-from eolab.studies.landslide import channels
 from eolab.studies.landslide.samples import Rows, fold_rows, stored_images
+from eolab.tasks import Channels
 
 
 def rows_of(params: Mapping[str, Any], table: pd.DataFrame) -> Rows:
@@ -166,7 +166,7 @@ def detection_table(detection: Mapping[str, Mapping[str, float]]) -> pd.DataFram
 
 def demo_predict(
     predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray],
-    chosen: channels.ChannelSet,
+    chosen: Channels,
     normalise: reader.Normalise = "none",
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return ``predict(image (H, W, 14)) -> probability (H, W)`` for one patch as published.

@@ -7,23 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import models, training
+from eolab import models, tasks, training
 from eolab.core.errors import ParameterError
 from eolab.prediction import probabilities
 from eolab.studies import landslide
-from eolab.tasks import segmenters
+from eolab.tasks import engine
 
 pytestmark = pytest.mark.slow  # trains networks
 
 SIDE = 32
-QUICK = {
-    "width_multiplier": 0.0625,
-    "options": {"levels": 3},
-    "epochs": 2,
-    "batch_size": 4,
-    "augmentation": ["rotate"],
-    "progress": False,
-}
+SMALL = {"width_multiplier": 0.0625, "levels": 3}
+QUICK = {"training": {"epochs": 2, "batch_size": 4}, "augmentation": ["rotate"], "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +36,12 @@ def channels_of(store, rows):
 
 
 def fit(store, rows, folder, **options):
-    return segmenters.fit("unet", store, rows, channels_of(store, rows), folder=folder, **QUICK | options)
+    given = {"channels": channels_of(store, rows), "options": SMALL, "folder": folder} | QUICK | options
+    return tasks.fit("segmentation", "unet", store, rows, **given)
+
+
+def mask(fitted, image):
+    return fitted.predict({"image": image}, ["mask"])["mask"]
 
 
 def images(store, rows, part="test"):
@@ -52,18 +51,20 @@ def images(store, rows, part="test"):
 def test_training_on_crops_gives_a_network_for_whole_patches(store, rows, tmp_path):
     fitted = fit(store, rows, tmp_path, crop=16)
     assert fitted.network.inputs[0].shape[1:3] == (SIDE, SIDE)
-    found = fitted.mask(images(store, rows))
+    found = mask(fitted, images(store, rows))
     assert found.shape == (4, SIDE, SIDE)
     assert np.isfinite(found).all()
-    saved = segmenters.load(tmp_path, "unet", channels_of(store, rows))
-    np.testing.assert_allclose(saved.mask(images(store, rows)), found, atol=1e-6)
+    saved = tasks.load(tmp_path)
+    assert (saved.name, saved.task, saved.channels) == ("unet", fitted.task, fitted.channels)
+    np.testing.assert_allclose(mask(saved, images(store, rows)), found, atol=1e-6)
 
 
 def test_validation_of_crops_scores_every_pixel(store, rows):
     """The tiles of the validation patches are the validation patches."""
-    make = segmenters._batches
-    whole = make(store, channels_of(store, rows), "mask", 4, 0, 0, rows["validation"])[0]
-    tiles = make(store, channels_of(store, rows), "mask", 4, 0, 16, rows["validation"])[0]
+    channels = {"image": channels_of(store, rows)}
+    network = tasks.build("segmentation", "unet", store, channels, options=SMALL)
+    data = engine._Data(tasks.get("segmentation"), store, channels, network, "mask", 4, 0)
+    whole, tiles = (data.batches(rows["validation"], change)[0] for change in (None, engine._Tiles(16)))
     assert tiles[0]["image"].shape == (16, 16, 16, 14)
     for one, other in ((whole[0]["image"], tiles[0]["image"]), (whole[1]["mask"], tiles[1]["mask"])):
         np.testing.assert_array_equal(np.sort(one, axis=None), np.sort(other, axis=None))
@@ -72,27 +73,27 @@ def test_validation_of_crops_scores_every_pixel(store, rows):
 @pytest.mark.slow
 def test_a_shared_network_learns_what_a_new_one_would(store, rows, tmp_path):
     """Weights, statistics, optimizer and order of the second training owe nothing to the first."""
-    networks = segmenters.Networks()
+    make = tasks.Networks().build
     swapped = {**rows, "train": np.concatenate([rows["train"][:6], rows["test"]])}
-    fit(store, rows, tmp_path / "first", crop=16, networks=networks)
-    shared = fit(store, swapped, tmp_path / "shared", crop=16, networks=networks)
+    fit(store, rows, tmp_path / "first", crop=16, make=make)
+    shared = fit(store, swapped, tmp_path / "shared", crop=16, make=make)
     alone = fit(store, swapped, tmp_path / "alone", crop=16)
     pd.testing.assert_frame_equal(
         shared.history.drop(columns="seconds"), alone.history.drop(columns="seconds"), rtol=1e-4
     )
-    found, expected = (one.mask(images(store, rows)) for one in (shared, alone))
+    found, expected = (mask(one, images(store, rows)) for one in (shared, alone))
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_a_shared_network_is_compiled_once(store, rows, tmp_path, monkeypatch):
-    networks = segmenters.Networks()
-    fit(store, rows, tmp_path / "0", networks=networks)
+    make = tasks.Networks().build
+    fit(store, rows, tmp_path / "0", make=make)
     monkeypatch.setattr("keras.Model.compile", lambda *args, **options: pytest.fail("compiled again"))
-    fit(store, rows, tmp_path / "1", networks=networks)
+    fit(store, rows, tmp_path / "1", make=make)
 
 
 def test_another_seed_has_other_weights_in_a_shared_network():
-    networks = segmenters.Networks()
+    networks = tasks.Networks()
     options = {"height": 32, "width": 32, "channels": 2, "outputs": 2, "width_multiplier": 0.0625}
     options |= {"mean": [0, 0], "std": [1, 1]}
 
@@ -117,13 +118,13 @@ def test_a_size_that_the_weights_depend_on_is_refused():
         get_weights = list
 
     with pytest.raises(ParameterError, match="crop=0"):
-        segmenters._for_whole_patches(Fixed(), Fixed())
+        engine._for_whole_images(Fixed(), Fixed())
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"crop": 24}, "crop is 24: expected 0, or a divisor of the patches' 32 pixels"),
+        ({"crop": 24}, "crop is 24: expected 0, or a divisor of the images' 32 × 32 pixels"),
         ({"crop": -16}, "crop is -16"),
         ({"crop": 64}, "crop is 64"),
         ({"augmentation": ["crop"]}, "parameter of its own"),
@@ -137,20 +138,17 @@ def test_a_crop_that_cannot_be_is_refused_before_anything_is_written(store, rows
 
 @pytest.mark.parametrize("head", ["mask", "dual", "multi"])
 def test_probabilities_on_disk_are_those_of_the_network(store, rows, head, tmp_path):
-    channels = channels_of(store, rows)
-    network = segmenters.build(
-        "unet", store, channels, width_multiplier=0.0625, head=head, options={"levels": 3}
-    )
-    fitted = segmenters.Segmenter("unet", network, channels, pd.DataFrame())
-    written = segmenters.predict(
-        fitted, store, rows["test"], tmp_path, "test", angles=True, batch_size=3, progress=False
-    )
+    channels = {"image": channels_of(store, rows)}
+    network = tasks.build("segmentation", "unet", store, channels, options=SMALL | {"head": head})
+    fitted = tasks.Fitted(tasks.get("segmentation"), "unet", network, channels)
+    options = {"test_time_augmentation": True, "batch_size": 3, "progress": False}
+    written = tasks.predict(fitted, store, rows["test"], tmp_path, "test", **options)
     expected = {"mask": {}, "dual": {"patch": (4,)}, "multi": {"half": (4, 16, 16), "double": (4, 64, 64)}}
     square = (4, SIDE, SIDE)
     shapes = {"mask": square, "angles": square} | expected[head]
     assert {name: values.shape for name, values in written.items()} == shapes
     read = probabilities.read(tmp_path, "test")
-    for name, values in fitted.outputs(images(store, rows)).items():
+    for name, values in fitted.predict({"image": images(store, rows)}).items():
         np.testing.assert_allclose(read[name], values, atol=1e-3)
         np.testing.assert_array_equal(read[name], written[name])
     assert probabilities.read(tmp_path, "validation") == {}

@@ -1,4 +1,4 @@
-"""Batches of scenes: what is in them, their order, padding that counts nothing, memory that stays small."""
+"""Batches of image sequences: what is in them, their order, padding that counts nothing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eolab import tasks
 from eolab.core.errors import ParameterError
+from eolab.data import sequences
 from eolab.data.store import ArraySpec, write_store
-from eolab.studies.flood.batches import SceneBatches
-from eolab.studies.flood.timelines import make_timelines
-from eolab.studies.flood.views import select
+from eolab.training import augment
+from eolab.training.batches import Batches, SequenceSamples
 
 LENGTHS = {"a": (4, 2), "b": (1, 3), "c": (6, 0), "d": (2, 2), "e": (5, 1)}
 H, W = 4, 6
@@ -47,20 +48,26 @@ def stores(tmp_path_factory):
         found[sensor] = write_store(
             folder, sensor_table(number), arrays, "scene", produce, {}, metadata, progress=False
         )
-    return select(found, {"S1": ["c0"], "S2": ["c0", "c1"]})
+    return found
 
 
-def make(stores, join="union", batch_size=2, sensors=("S1", "S2"), **options):
+def make(stores, fusion="union", batch_size=2, sensors=("S1", "S2"), pad=None, **options):
     used = {sensor: stores[sensor] for sensor in sensors}
-    lines = make_timelines({sensor: store.table for sensor, store in used.items()}, join)
-    return SceneBatches(used, lines, batch_size, **options)
+    tables = {sensor: store.table for sensor, store in used.items()}
+    made = sequences.make(tables, fusion, place="scene", label="flooded")
+    channels = {sensor: tasks.select(store, range(len(store))) for sensor, store in used.items()}
+    return Batches(SequenceSamples(used, made, channels, length=pad), batch_size, **options)
+
+
+def length_of(batches, index):
+    return batches[index][1].shape[1]
 
 
 def test_a_batch_holds_the_images_of_its_scenes(stores):
     batches = make(stores, "union", 2)
     inputs, labels, weights = batches[0]  # scenes a and b
-    a, b = batches.timelines[:2]
-    length = batches.length(0)
+    a, b = batches.samples.sequences[:2]
+    length = length_of(batches, 0)
     assert length >= max(a.length, b.length)
     assert inputs["s1"].shape == (2, length, H, W, 1)
     assert inputs["s2"].shape == (2, length, H, W, 2)
@@ -90,7 +97,7 @@ def test_every_scene_comes_once_an_epoch_with_others_of_its_length(stores):
     for epoch in range(4):
         order = batches.at_epoch(epoch).order()
         assert sorted(np.concatenate(order)) == list(range(5))
-        spread = [np.ptp(batches.lengths[places]) for places in order]
+        spread = [np.ptp(batches.samples.lengths[places]) for places in order]
         assert max(spread) <= 2
         orders.append([places.tolist() for places in order])
     assert orders[0] != orders[1]
@@ -99,13 +106,13 @@ def test_every_scene_comes_once_an_epoch_with_others_of_its_length(stores):
 
 def test_the_first_two_batches_differ_in_length(stores):
     """Keras on TensorFlow takes the shapes of all batches from the first two."""
-    for join in ("union", "pad", "late"):
+    for fusion in ("union", "pad", "late"):
         for seed in range(6):
-            batches = make(stores, join, 2, seed=seed, shuffle=True)
+            batches = make(stores, fusion, 2, seed=seed, shuffle=True)
             for key in ("s1", "s2"):
                 assert batches[0][0][key].shape[1] != batches[1][0][key].shape[1]
     single = make(stores, "union", 5)
-    assert single.length(0) == single.lengths.max()
+    assert length_of(single, 0) == single.samples.lengths.max()
 
 
 def test_a_fixed_length_pads_with_weight_nothing(stores):
@@ -118,13 +125,16 @@ def test_a_fixed_length_pads_with_weight_nothing(stores):
 def test_class_weights_count_where_there_is_a_step(stores):
     batches = make(stores, "union", 5, class_weights={0: 1.0, 1: 3.0})
     _, labels, weights = batches[0]
-    steps = np.concatenate([line.labels for line in batches.timelines])
+    steps = np.concatenate([line.labels for line in batches.samples.sequences])
     assert weights.sum() == (steps == 0).sum() + 3 * (steps == 1).sum()
     assert set(weights[labels == 1]) == {3.0}
 
 
 def test_all_images_of_a_scene_turn_alike(stores):
-    plain, turned = make(stores, batch_size=5), make(stores, batch_size=5, flip=True, seed=1)
+    plain, turned = (
+        make(stores, batch_size=5),
+        make(stores, batch_size=5, augment=augment.build(["d4"]), seed=1),
+    )
     one, other = plain[0][0]["s1"], turned[0][0]["s1"]
     assert not np.array_equal(one, other)
     mirrored = [np.allclose(one[k, :, :, ::-1], other[k]) for k in range(5)]
@@ -141,6 +151,6 @@ def test_one_sensor_alone(stores):
 
 def test_nothing_to_batch_is_refused(stores):
     with pytest.raises(ParameterError, match="got 0 and 1"):
-        SceneBatches(stores, [], 1)
+        Batches(SequenceSamples(stores, [], {}), 1)
     with pytest.raises(IndexError):
         make(stores)[9]

@@ -7,19 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import models, training
+from eolab import models, tasks, training
 from eolab.core.errors import DataError, ParameterError, StoreError
 from eolab.data import splits
 from eolab.data.store import ArraySpec, write_store
 from eolab.models.layers import Normalize
 from eolab.prediction import probabilities
-from eolab.tasks import taggers
+from eolab.tasks import engine
 from eolab.training import losses
 
 SIDE, K, N = 8, 3, 60
 BANDS = ("B02", "B03", "B04", "B08")
 ROWS = dict(zip(("train", "validation", "test"), np.split(np.arange(N), [40, 50]), strict=True))
-QUICK = {"epochs": 2, "batch_size": 8, "progress": False, "learning_rate": 0.02}
+TRAINING = {"epochs": 2, "batch_size": 8, "learning_rate": 0.02}
+RADAR = {"channels": {"image": None, "radar": None}}
 
 
 def write(folder, coords=True, radar=True):
@@ -70,8 +71,13 @@ def tiny(
     return keras.Model(inputs, answer, name=name)
 
 
-def fit(store, folder, **options):
-    return taggers.fit("tiny", store, ROWS, folder=folder, **{"make": tiny} | QUICK | options)
+def fit(store, folder, training=(), name="tiny", **options):
+    given = {"make": tiny, "progress": False, "training": TRAINING | dict(training)} | options
+    return tasks.fit("multilabel_classification", name, store, ROWS, folder=folder, **given)
+
+
+def predicted(fitted, store, folder, **options):
+    return tasks.predict(fitted, store, ROWS["test"], folder, "test", progress=False, **options)["labels"]
 
 
 def weights(fitted):
@@ -82,7 +88,7 @@ def weights(fitted):
 
 
 def test_bands_by_name_with_statistics_of_the_training_rows(store):
-    bands = taggers.select(store, ROWS["train"], ["B08", "B03"])
+    bands = tasks.select(store, ROWS["train"], ["B08", "B03"])
     image = store.gather(ROWS["train"], ["image"])["image"]
     taken = bands.assemble(image)
     assert taken.dtype == np.uint16
@@ -90,23 +96,27 @@ def test_bands_by_name_with_statistics_of_the_training_rows(store):
     np.testing.assert_allclose(bands.mean, taken.mean(axis=(0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(bands.std, taken.std(axis=(0, 1, 2)), rtol=1e-6)
     doubled = np.repeat(ROWS["train"], 2)  # of a balanced draw: each patch counts once
-    assert taggers.select(store, doubled, ["B08", "B03"]) == bands
-    assert taggers.select(store, ROWS["train"]).names == BANDS
-    with pytest.raises(DataError, match=r"expected \(\.\.\., 4\): give all bands"):
+    assert tasks.select(store, doubled, ["B08", "B03"]) == bands
+    assert tasks.select(store, ROWS["train"]).names == BANDS
+    with pytest.raises(DataError, match=r"expected \(\.\.\., 4\): give all channels"):
         bands.assemble(taken)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bands": ["B8"]}, r"no band 'B8'"),
-        ({"bands": ["B02", "B02"]}, r"each once"),
-        ({"bands": []}, r"name some of B02, B03"),
-        ({"classes": 5}, r"classes is 5, and the labels of the store have the shape \(3,\)"),
+        ({"channels": ["B8"]}, r"no channel 'B8'"),
+        ({"channels": ["B02", "B02"]}, r"each once"),
+        ({"channels": []}, r"name some of B02, B03"),
+        ({"outputs": 5}, r"outputs is 5, and the labels of the store have the shape \(3,\)"),
         ({"loss": "bec"}, r"no loss 'bec'"),
-        ({"loss": losses.build("bce"), "smoothing": 0.1}, r"options of the loss itself"),
-        ({"loss": losses.build("bce"), "weighted": True}, r"options of the loss itself"),
-        ({"class_weights": "balanced"}, r"weigh the classes in the loss"),
+        (
+            {"loss": losses.build("bce"), "training": {"class_weights": "balanced"}},
+            r"A loss is a name or weights by name",
+        ),
+        ({"training": {"class_weights": "balenced"}}, r"give None, 'balanced' or a weight by class"),
+        ({"training": {"class_weights": {3: 1.0}}}, r"classes are 0 to 2"),
+        ({"training": {"epoch": 3}}, r"training has no 'epoch': did you mean 'epochs'"),
         ({"augmentation": ["mixupp"]}, r"no augmentation 'mixupp'; did you mean 'mixup'"),
     ],
 )
@@ -118,9 +128,15 @@ def test_what_cannot_be_is_refused_before_anything_is_written(store, options, me
 
 def test_rare_classes_weigh_more_by_the_training_labels_alone(store, tmp_path, monkeypatch):
     given = {}
-    monkeypatch.setattr(taggers.training, "fit", lambda *args, **options: given.update(options) or 1 / 0)
+    monkeypatch.setattr(engine.trainer, "fit", lambda *args, **options: given.update(options) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        fit(store, tmp_path, loss="asymmetric", weighted=True, smoothing=0.05)
+        fit(
+            store,
+            tmp_path,
+            {"class_weights": "balanced"},
+            loss="asymmetric",
+            loss_options={"smoothing": 0.05},
+        )
     labels = store.gather(ROWS["train"], ["label"])["label"]
     np.testing.assert_allclose(given["loss"].positive_weights, splits.positive_weights(labels), rtol=1e-6)
     assert given["loss"].positive_weights[2] > given["loss"].positive_weights[0]
@@ -134,7 +150,7 @@ def test_a_missing_file_of_weights_is_named_before_anything_is_written(store, tm
         "weights": tmp_path / "moco.safetensors",
     }
     with pytest.raises(DataError, match=r"moco\.safetensors"):
-        taggers.fit("resnet18_patch", store, ROWS, folder=tmp_path / "run", **QUICK, **options)
+        fit(store, tmp_path / "run", name="resnet18_patch", **options)
     assert not (tmp_path / "run").exists()
 
 
@@ -148,16 +164,10 @@ def test_training_begins_with_the_weights_of_a_file(store, tmp_path, monkeypatch
         seen["network"] = network
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(taggers.training, "fit", stop)
+    monkeypatch.setattr(engine.trainer, "fit", stop)
+    file = {"weights": tmp_path / "x.safetensors", "weights_scale": 10_000}
     with pytest.raises(KeyboardInterrupt):
-        taggers.fit(
-            "resnet18_patch",
-            store,
-            ROWS,
-            folder=tmp_path / "run",
-            weights=tmp_path / "x.safetensors",
-            weights_scale=10_000,
-        )
+        fit(store, tmp_path / "run", name="resnet18_patch", make=models.build, **file)
     state = random_state(18, 13, filters=64)
     kernel = np.array(seen["network"].get_layer("encoder_layer1_0_conv1").kernel)
     np.testing.assert_array_equal(kernel, state["layer1.0.conv1.weight"].transpose(2, 3, 1, 0))
@@ -170,14 +180,14 @@ def test_radar_must_fit_network_and_store(store, tmp_path):
     def without(name, radar_mean=None, radar_std=None, **given):
         return tiny(name, **given)
 
-    with pytest.raises(ParameterError, match=r"'tiny' reads no radar images: radar must be False"):
-        fit(store, tmp_path, radar=True, make=without)
+    with pytest.raises(ParameterError, match=r"'tiny' reads image, and channels are given of image, radar"):
+        fit(store, tmp_path, make=without, **RADAR)
     bare = write(tmp_path / "bare", coords=False, radar=False)
-    with pytest.raises(StoreError, match="does not name its bands"):
+    with pytest.raises(StoreError, match="does not name the channels of 'image'"):
         fit(bare, tmp_path)
     named = write(tmp_path / "named", radar=False)
-    with pytest.raises(ParameterError, match="has no radar images"):
-        fit(named, tmp_path, radar=True)
+    with pytest.raises(StoreError, match="has no array 'radar'"):
+        fit(named, tmp_path, **RADAR)
 
 
 # === Training ===
@@ -185,54 +195,55 @@ def test_radar_must_fit_network_and_store(store, tmp_path):
 
 @pytest.mark.slow
 def test_it_learns_saves_and_writes_probabilities(store, tmp_path):
-    fitted = fit(store, tmp_path, bands=["B04", "B02", "B03"], epochs=40, learning_rate=0.1)
+    fitted = fit(
+        store,
+        tmp_path,
+        {"epochs": 40, "learning_rate": 0.1, "monitor": "val_loss"},
+        channels=["B04", "B02", "B03"],
+    )
     assert str(fitted).startswith("tiny: 18 weights, best of 40 epochs is number ")  # 6 are statistics
     assert fitted.history.attrs["monitor"] == "val_loss"
     assert fitted.history["val_average_precision"].iloc[-1] > 0.9
-    written = taggers.predict(
-        fitted, store, ROWS["test"], tmp_path / "p", "test", batch_size=3, progress=False
-    )
+    written = predicted(fitted, store, tmp_path / "p", batch_size=3)
     data = store.gather(ROWS["test"])
-    found = fitted.probabilities(data["image"])
+    found = fitted.predict(data)["labels"]
     assert written.dtype == found.dtype == np.float32
     np.testing.assert_allclose(written, found, atol=1e-6)
     np.testing.assert_array_equal(probabilities.read(tmp_path / "p", "test")["labels"], written)
     assert ((found > 0.5) == data["label"]).mean() > 0.9
-    saved = taggers.load(tmp_path, "tiny", store)
-    assert saved.bands == fitted.bands
-    np.testing.assert_allclose(saved.probabilities(data["image"]), found, atol=1e-6)
+    saved = tasks.load(tmp_path)
+    assert (saved.channels, saved.task) == (fitted.channels, fitted.task)
+    np.testing.assert_allclose(saved.predict(data)["labels"], found, atol=1e-6)
     assert "weights" in str(saved)
     with pytest.raises(DataError, match="found no file: fit it first"):
-        taggers.load(tmp_path / "nowhere", "tiny", store)
+        tasks.load(tmp_path / "nowhere")
 
 
 @pytest.mark.slow
 def test_radar_goes_in_with_its_own_statistics(store, tmp_path):
-    fitted = fit(store, tmp_path, radar=True)
+    fitted = fit(store, tmp_path, **RADAR)
     data = store.gather(ROWS["test"])
-    found = taggers.predict(fitted, store, ROWS["test"], tmp_path / "p", "test", progress=False)
-    np.testing.assert_allclose(found, fitted.probabilities(data["image"], data["radar"]), atol=1e-6)
-    assert not np.allclose(found, fitted.probabilities(data["image"], data["radar"] + 5))
+    found = predicted(fitted, store, tmp_path / "p")
+    np.testing.assert_allclose(found, fitted.predict(data)["labels"], atol=1e-6)
+    assert not np.allclose(found, fitted.predict(data | {"radar": data["radar"] + 5})["labels"])
     radar = store.gather(ROWS["train"], ["radar"])["radar"]
     layer = fitted.network.get_layer("normalize_radar")
     np.testing.assert_allclose(np.ravel(layer(radar)).mean(), 0, atol=1e-4)
-    saved = taggers.load(tmp_path, "tiny", store)
-    np.testing.assert_allclose(saved.probabilities(data["image"], data["radar"]), found, atol=1e-6)
-    with pytest.raises(DataError, match="reads radar images too: give radar"):
-        fitted.probabilities(data["image"])
+    np.testing.assert_allclose(tasks.load(tmp_path).predict(data)["labels"], found, atol=1e-6)
+    with pytest.raises(DataError, match="reads image, radar: give 'radar' too"):
+        fitted.predict({"image": data["image"]})
 
 
 @pytest.mark.slow
 def test_the_recipe_trains_and_a_stopped_training_goes_on_as_if_it_had_not_been(store, tmp_path):
     recipe = {
-        "loss": "asymmetric(negative=2)",
-        "smoothing": 0.1,
+        "loss": {"asymmetric": {"negative": 2, "smoothing": 0.1}},
         "augmentation": ["rotate", "flip", "mixup"],
         "augmentation_options": {"mixup": {"alpha": 0.4}},
-        "balanced": True,
-        "ema": 0.5,
+        "oversample": True,
+        "training": {"ema": 0.5, "epochs": 4},
     }
-    unbroken = fit(store, tmp_path / "a", **recipe, epochs=4)
+    unbroken = fit(store, tmp_path / "a", **recipe)
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -240,12 +251,13 @@ def test_the_recipe_trains_and_a_stopped_training_goes_on_as_if_it_had_not_been(
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(store, tmp_path / "b", **recipe, epochs=4, callbacks=[Stop()])
-    resumed = fit(store, tmp_path / "b", **recipe, epochs=4)
+        fit(store, tmp_path / "b", **recipe, callbacks=[Stop()])
+    resumed = fit(store, tmp_path / "b", **recipe)
     assert resumed.history.attrs["resumed_at"] == 2
+    assert resumed.history.attrs["monitor"] == "val_average_precision"
     for a, b in zip(weights(unbroken), weights(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
-    other = fit(store, tmp_path / "c", **recipe | {"balanced": False}, epochs=4)
+    other = fit(store, tmp_path / "c", **recipe | {"oversample": False})
     assert not np.array_equal(weights(other)[0], weights(unbroken)[0])
 
 
@@ -255,26 +267,29 @@ def test_a_balanced_training_sees_the_balanced_rows(store, tmp_path, monkeypatch
 
     def watch(network, train, validation, **options):
         seen.update(train=train, validation=validation, options=options)
-        return pd.DataFrame()
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "fit", watch)
     weighted = losses.build("bce", positive_weights=[1, 2, 3])
-    fit(store, tmp_path, balanced=True, seed=3, loss=weighted, monitor="val_average_precision")
+    with pytest.raises(KeyboardInterrupt):
+        fit(store, tmp_path, oversample=True, seed=3, loss=weighted)
     expected = splits.balanced_rows(np.asarray(store.arrays["label"]), ROWS["train"], seed=3)
-    np.testing.assert_array_equal(seen["train"].indices, expected)
-    np.testing.assert_array_equal(seen["validation"].indices, ROWS["validation"])
+    np.testing.assert_array_equal(seen["train"].samples.rows, expected)
+    np.testing.assert_array_equal(seen["validation"].samples.rows, ROWS["validation"])
     assert len(np.unique(expected)) < len(expected)
     assert seen["options"]["loss"] is weighted
     assert seen["options"]["monitor"] == "val_average_precision"
     inputs, labels = seen["train"].at_epoch(0)[0]
-    rows = expected[seen["train"].order()[: len(labels)]]
+    rows = expected[seen["train"].order()[0]]
     np.testing.assert_array_equal(inputs["image"], store.gather(rows, ["image"])["image"])
     np.testing.assert_array_equal(labels, store.gather(rows, ["label"])["label"])
 
 
 @pytest.mark.slow
 def test_the_range_test_takes_the_loss_of_the_labels(store):
-    found = taggers.learning_rates("tiny", store, ROWS["train"], batch_size=8, make=tiny, steps=12)
+    found = tasks.learning_rates(
+        "multilabel_classification", "tiny", store, ROWS["train"], batch_size=8, make=tiny, steps=12
+    )
     assert found["learning_rate"].is_monotonic_increasing
     assert 0.3 < found["loss"].iloc[0] < 1.5  # binary cross entropy of a network that knows nothing
 
@@ -282,19 +297,13 @@ def test_the_range_test_takes_the_loss_of_the_labels(store):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["shallow_cnn", "resnet18_fusion"])
 def test_the_networks_of_the_package_train_on_stored_integers(store, name, tmp_path):
-    fitted = taggers.fit(
-        name,
-        store,
-        ROWS,
-        folder=tmp_path,
-        radar=name.endswith("fusion"),
-        options={"width_multiplier": 0.125},
-        **QUICK | {"epochs": 1},
+    given = {"make": models.build, "options": {"width_multiplier": 0.125}} | (
+        RADAR if name.endswith("fusion") else {}
     )
+    fitted = fit(store, tmp_path, {"epochs": 1}, name, **given)
     data = store.gather(ROWS["test"])
-    radar = [data["radar"]] if fitted.radar else []
-    found = fitted.probabilities(data["image"], *radar)
-    floats = fitted.probabilities(data["image"].astype("float32"), *radar)
+    found = fitted.predict(data)["labels"]
+    floats = fitted.predict(data | {"image": data["image"].astype("float32")})["labels"]
     np.testing.assert_allclose(found, floats, atol=1e-6)
     assert found.shape == (10, K)
     assert name in models.names("images", "labels")

@@ -1,4 +1,4 @@
-"""Both sensors' images as steps of one scene: worked examples of the three joins."""
+"""Images of several sensors as steps of one sequence: worked examples of the three fusions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from eolab.core.errors import ParameterError
-from eolab.studies.flood import timelines
-from eolab.studies.flood.timelines import make_timelines
+from eolab.data import sequences
+from eolab.studies.flood import make_sequences
 
 
 def table(*rows: tuple[str, str, bool]) -> pd.DataFrame:
@@ -27,15 +27,15 @@ S2 = table(("a", "2019-01-07", False), ("a", "2019-01-12", True), ("c", "2019-03
 
 
 def test_padding_puts_the_series_side_by_side_from_their_first_images():
-    a, b, c = make_timelines({"S1": S1, "S2": S2}, "pad")
+    a, b, c = make_sequences({"S1": S1, "S2": S2}, "pad")
     assert a.rows["S1"].tolist() == [0, 1, 2, 3]
     assert a.rows["S2"].tolist() == [0, 1, -1, -1]
     assert a.labels.tolist() == [0, 1, 0, 1]  # dates of the sensors differ: the report's labels do not agree
-    assert (b.scene, b.rows["S2"].tolist(), c.rows["S1"].tolist()) == ("b", [-1], [-1])
+    assert (b.name, b.rows["S2"].tolist(), c.rows["S1"].tolist()) == ("b", [-1], [-1])
 
 
 def test_the_union_has_each_date_once_and_two_orbits_of_a_day_apart():
-    a, b, c = make_timelines({"S1": S1, "S2": S2}, "union")
+    a, b, c = make_sequences({"S1": S1, "S2": S2}, "union")
     assert a.rows["S1"].tolist() == [0, 1, 2, -1, 3]
     assert a.rows["S2"].tolist() == [-1, 0, -1, 1, -1]
     assert a.labels.tolist() == [0, 0, 0, 1, 1]
@@ -50,53 +50,53 @@ def test_the_union_has_each_date_once_and_two_orbits_of_a_day_apart():
 
 
 def test_late_series_have_their_own_lengths_and_the_scene_one_label():
-    a, b, c = make_timelines({"S1": S1, "S2": S2}, "late")
+    a, b, c = make_sequences({"S1": S1, "S2": S2}, "late")
     assert [len(a.rows[s]) for s in ("S1", "S2")] == [4, 2]
     assert [len(c.rows[s]) for s in ("S1", "S2")] == [0, 1]
     assert [one.labels.tolist() for one in (a, b, c)] == [[1], [0], [1]]
     assert a.length == 4
 
 
-@pytest.mark.parametrize("join", timelines.JOINS)
-def test_one_sensor_alone_has_its_images_in_every_join(join):
-    a, b = make_timelines({"S1": S1}, join)
+@pytest.mark.parametrize("fusion", sequences.FUSIONS)
+def test_one_sensor_alone_has_its_images_in_every_fusion(fusion):
+    a, b = make_sequences({"S1": S1}, fusion)
     assert a.rows["S1"].tolist() == [0, 1, 2, 3]
     assert b.rows["S1"].tolist() == [4]
 
 
-@pytest.mark.parametrize("join", ["pad", "union"])
-def test_every_image_is_in_exactly_one_step(join):
-    found = make_timelines({"S1": S1, "S2": S2}, join)
+@pytest.mark.parametrize("fusion", ["pad", "union"])
+def test_every_image_is_in_exactly_one_step(fusion):
+    found = make_sequences({"S1": S1, "S2": S2}, fusion)
     for sensor, rows in (("S1", len(S1)), ("S2", len(S2))):
         together = np.concatenate([one.rows[sensor] for one in found])
         assert sorted(together[together >= 0]) == list(range(rows))
 
 
 def test_a_batch_is_as_long_as_its_longest_scene():
-    found = make_timelines({"S1": S1, "S2": S2}, "union")
-    rows, days = timelines.padded(found[:2], "S1", 5)
+    found = make_sequences({"S1": S1, "S2": S2}, "union")
+    rows, days = sequences.padded(found[:2], "S1", 5)
     assert rows.tolist() == [[0, 1, 2, -1, 3], [4, -1, -1, -1, -1]]
     assert days.tolist() == [[0, 6, 6, 0, 12], [0, 0, 0, 0, 0]]
-    assert timelines.padded_labels(found[:2], 5).tolist() == [[0, 0, 0, 1, 1], [0, 255, 255, 255, 255]]
+    assert sequences.padded_labels(found[:2], 5).tolist() == [[0, 0, 0, 1, 1], [0, 255, 255, 255, 255]]
 
 
-@pytest.mark.parametrize("join", ["pad", "union", "late"])
-def test_a_network_is_not_told_the_date(join):
+@pytest.mark.parametrize("fusion", ["pad", "union", "late"])
+def test_a_network_is_not_told_the_date(fusion):
     """Counted from a day of the calendar, days told the season of the floods."""
-    found = make_timelines({"S1": S1, "S2": S2}, join)
+    found = make_sequences({"S1": S1, "S2": S2}, fusion)
     year = pd.Timedelta(days=365)
-    later = make_timelines(
-        {"S1": S1.assign(date=S1["date"] + year), "S2": S2.assign(date=S2["date"] + year)}, join
+    later = make_sequences(
+        {"S1": S1.assign(date=S1["date"] + year), "S2": S2.assign(date=S2["date"] + year)}, fusion
     )
     for sensor in ("S1", "S2"):
         for one, other in zip(
-            timelines.padded(found, sensor, 9), timelines.padded(later, sensor, 9), strict=True
+            sequences.padded(found, sensor, 9), sequences.padded(later, sensor, 9), strict=True
         ):
             np.testing.assert_array_equal(one, other)
 
 
 def test_unknown_words_are_refused():
-    with pytest.raises(ParameterError, match=r"no join 'unoin'.*'union'"):
-        make_timelines({"S1": S1}, "unoin")
+    with pytest.raises(ParameterError, match=r"no fusion 'unoin'.*'union'"):
+        make_sequences({"S1": S1}, "unoin")
     with pytest.raises(ParameterError, match="no sensor 'S3'"):
-        make_timelines({"S3": S1})
+        make_sequences({"S3": S1})

@@ -1,0 +1,479 @@
+"""Train the networks of every task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from eolab import models
+from eolab import training as trainer
+from eolab.core.errors import ParameterError
+from eolab.data import splits
+from eolab.data.sequences import ImageSequence
+from eolab.models import heads
+from eolab.models import weights as published
+from eolab.tasks.channels import Channels, select_all
+from eolab.tasks.fitted import Fitted, save
+from eolab.tasks.task import Task, get
+from eolab.training import augment, losses
+from eolab.training.batches import Batches, SequenceSamples, StoreSamples, balanced_weights
+
+Selection = Mapping[str, Any] | Sequence[str] | Channels | None
+
+
+class Networks:
+    """Networks that are built and compiled once and trained many times, fold by fold.
+
+    TensorFlow takes seconds to turn a network into a graph. A network taken from here has the weights that a
+    new one would have, and the graph of the first of its kind. It is one object: a new training overwrites
+    the weights of the last, so predict with each before the next is fitted.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Any, list[np.ndarray]]] = {}
+
+    def build(self, name: str, **options: Any) -> Any:
+        """Return a network with its first weights; see :func:`eolab.models.build`."""
+        key = repr((name, sorted((k, v) for k, v in options.items() if k not in ("mean", "std"))))
+        if key not in self._made:
+            new = models.build(name, **options)
+            self._made[key] = new, [np.array(variable) for variable in new.variables]
+        network, first = self._made[key]
+        trainer.assign(network.variables, first)
+        network.get_layer("normalize").put(options["mean"], options["std"])
+        return network
+
+
+def fit(
+    task: str | Task,
+    model: str,
+    store: Any,
+    rows: Mapping[str, Any],
+    *,
+    folder: str | Path,
+    channels: Selection = None,
+    outputs: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    loss: Any = None,
+    loss_options: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    augmentation: Sequence[str] = (),
+    augmentation_options: Mapping[str, Mapping[str, Any]] | None = None,
+    crop: int = 0,
+    oversample: bool = False,
+    weights: str | Path = "",
+    weights_scale: float = 0.0,
+    seed: int = 0,
+    make: Callable[..., Any] = models.build,
+    **running: Any,
+) -> Fitted:
+    """Train a network and save it, with all that prediction needs, as ``model.keras`` and ``task.json``.
+
+    With `crop` it is trained on squares cut out of the images, a new place each epoch, validated on all
+    squares of the validation images, and then given whole images: a step costs less, and there are more of
+    them in the same time.
+
+    Args:
+        task: What is learned, one of :func:`eolab.tasks.names`.
+        model: Name of the architecture, one of those that read what the task gives.
+        store: The samples; for sequences a store by sensor.
+        rows: Rows of the store for "train" and "validation"; for sequences the sequences themselves.
+        folder: Where the model, its history and its checkpoint go.
+        channels: Channels that the network reads: names, a selection, or either by input such as
+            ``{"image": None, "radar": None}``; None for all.
+        outputs: Number of classes or values K; by default that of the store, else 2.
+        options: Options of the architecture, its ``head`` among them.
+        loss: Loss as :func:`eolab.training.losses.build` takes it; that of the task by default.
+        loss_options: Options that every part of the loss takes, for example ``{"smoothing": 0.1}``.
+        training: Options of the training, see :func:`eolab.training.fit`; also ``batch_size`` and
+            ``class_weights``: "balanced" or a weight by class index.
+        augmentation: Names of :func:`eolab.training.augment.build`, applied to training samples.
+        augmentation_options: Options of each, for example ``{"mixup": {"alpha": 0.4}}``.
+        crop: Side in pixels of the squares that training sees, a divisor of height and width; 0 for whole
+            images.
+        oversample: Whether samples with rare labels are drawn more often, the same draw in every epoch; see
+            :func:`eolab.data.splits.balanced_rows`.
+        weights: File of published weights that the network begins with.
+        weights_scale: What the published network divided pixels by; 0 for the mean and standard deviation of
+            the training samples.
+        seed: Seed of the weights, the order, the augmentation and the draw.
+        make: Builds the network; :meth:`Networks.build` where several trainings share a compiled one.
+        **running: Arguments of :func:`eolab.training.fit` that do not change the result: progress, resume,
+            callbacks.
+
+    Raises:
+        ParameterError: If a name or an option is unknown, or does not fit the store.
+        DataError: If the file of weights is missing, damaged or of another network.
+    """
+    what = get(task)
+    settings = _settings(what, model, training)
+    batch_size, class_weights = settings.pop("batch_size"), settings.pop("class_weights", None)
+    options = _with_head(what, options, rows["train"])
+    change = _augmentation(augmentation, augmentation_options, crop, store)
+    read = select_all(store, _rows_to_learn(rows["train"]), channels)
+    if weights:
+        names = read["image"].names
+        make = partial(published.build, weights=weights, band_names=names, scale=weights_scale or None)
+    new = partial(build, what, model, store, read, outputs=outputs, options=options, seed=seed, make=make)
+    network = new(size=crop or None)
+    data = _Data(what, store, read, network, options["head"], batch_size, seed)
+    weighing = _weighing(data, rows["train"], class_weights)
+    of_outputs = _loss(what, network, loss, **(loss_options or {}), **weighing.get("loss", {}))
+    chosen = _oversampled(store, rows["train"], seed) if oversample else rows["train"]
+    train = data.batches(chosen, change, shuffle=True, class_weights=weighing.get("train"))
+    tiles = _Tiles(crop) if crop else None
+    validation = data.batches(rows["validation"], tiles, class_weights=weighing.get("validation"))
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    history = trainer.fit(
+        network,
+        train,
+        validation,
+        folder=folder,
+        loss=of_outputs,
+        metrics=_metrics(what, network),
+        **settings,
+        **running,
+    )
+    if crop:
+        network = _for_whole_images(network, new())
+    fitted = Fitted(what, model, network, read, history)
+    save(fitted, folder)
+    return fitted
+
+
+def build(
+    task: str | Task,
+    model: str,
+    store: Any,
+    channels: Mapping[str, Channels],
+    *,
+    outputs: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    size: int | None = None,
+    make: Callable[..., Any] = models.build,
+) -> Any:
+    """Return an untrained network for the samples of a store, the statistics of its channels inside.
+
+    Args:
+        task: What is learned.
+        model: Name of the architecture.
+        store: The samples; for sequences a store by sensor.
+        channels: Channels of each input.
+        outputs: Number of classes or values K; by default that of the store, else 2.
+        options: Options of the architecture, its ``head`` among them.
+        seed: Seed of the weights and the dropout.
+        size: Side of the images in pixels; that of the stored images by default.
+        make: Builds the network; :func:`eolab.models.build` by default.
+
+    Raises:
+        ParameterError: If the number of outputs is not that of the store, or the network reads other inputs.
+    """
+    what = get(task)
+    network = make(
+        model,
+        outputs=_outputs(what, store, outputs),
+        seed=seed,
+        **_arguments(what, store, channels, size),
+        **_with_head(what, options),
+    )
+    expected = {name.lower() if what.reads == "sequences" else name for name in channels}
+    reads = {name for name in network.input if name.split("_")[-1] not in ("valid", "day")}
+    if reads != expected:
+        raise ParameterError(
+            f"Model {model!r} reads {', '.join(sorted(reads))}, and channels are given of "
+            f"{', '.join(sorted(expected))}: give those of each input of the model."
+        )
+    return network
+
+
+def _arguments(task: Task, store: Any, channels: Mapping[str, Channels], size: int | None) -> dict[str, Any]:
+    """Return the shape and the statistics of the inputs, as :func:`eolab.models.build` takes them."""
+    if task.reads == "sequences":
+        sizes = {one.size(*store[sensor].arrays_spec["image"].shape[:2]) for sensor, one in channels.items()}
+        if len(sizes) != 1:
+            raise ParameterError(
+                f"The stores have images of {sorted(sizes)} pixels: write them with one size."
+            )
+        height, width = sizes.pop()
+        by_sensor = {sensor.lower(): one for sensor, one in channels.items()}
+        return {
+            "height": height,
+            "width": width,
+            "channels": {sensor: len(one.names) for sensor, one in by_sensor.items()},
+            "mean": {sensor: list(one.mean) for sensor, one in by_sensor.items()},
+            "std": {sensor: list(one.std) for sensor, one in by_sensor.items()},
+        }
+    image, spec = channels["image"], store.arrays_spec["image"]
+    found: dict[str, Any] = {"channels": len(image.names), "mean": image.mean, "std": image.std}
+    for name, other in channels.items():
+        if name != "image":
+            found |= {f"{name}_mean": other.mean, f"{name}_std": other.std}
+    if task.reads == "series":
+        return {**found, "times": spec.shape[0]}
+    height, width = image.size(*spec.shape[:2])
+    return {**found, "height": size or height, "width": size or width}
+
+
+def learning_rates(
+    task: str | Task,
+    model: str,
+    store: Any,
+    rows: Any,
+    *,
+    channels: Selection = None,
+    outputs: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    loss: Any = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    make: Callable[..., Any] = models.build,
+    **test_options: Any,
+) -> pd.DataFrame:
+    """Return the range test of a network on some rows.
+
+    Args:
+        task: What is learned, and so on as in :func:`fit`.
+        model: Name of the architecture.
+        store: The samples.
+        rows: Rows to learn from.
+        channels: Channels that the network reads.
+        outputs: Number of classes or values K.
+        options: Options of the architecture.
+        loss: Loss; that of the task by default.
+        batch_size: Samples a step; that of the task by default.
+        seed: Seed of the weights and the order.
+        make: Builds the network.
+        **test_options: Arguments of :func:`eolab.training.range_test`, whose result this is.
+    """
+    what = get(task)
+    options = _with_head(what, options, rows)
+    read = select_all(store, _rows_to_learn(rows), channels)
+    network = build(what, model, store, read, outputs=outputs, options=options, seed=seed, make=make)
+    data = _Data(what, store, read, network, options["head"], batch_size or what.batch_size, seed)
+    batches = data.batches(rows, shuffle=True)
+    return trainer.range_test(network, batches, loss=_loss(what, network, loss), **test_options)
+
+
+# === Data ===
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The samples of a training as its network reads them."""
+
+    task: Task
+    store: Any
+    channels: Mapping[str, Channels]
+    network: Any
+    head: str
+    batch_size: int
+    seed: int
+
+    def batches(self, rows: Any, augment: Any = None, **options: Any) -> Batches:
+        """Return batches of some rows."""
+        named, ignore = isinstance(self.network.output, Mapping), "none"
+        if self.task.ignore == self.task.ignore and self.task.ignore is not None:  # a number: class indices
+            ignore = "keep" if named else "weight"
+        return Batches(
+            self.samples(rows),
+            self.batch_size,
+            seed=self.seed,
+            augment=augment,
+            targets=partial(heads.targets, head=self.head) if named else None,
+            ignore=ignore,  # type: ignore[arg-type]
+            **options,
+        )
+
+    def samples(self, rows: Any) -> StoreSamples | SequenceSamples:
+        """Return some rows, or sequences, as samples."""
+        if self.task.reads == "sequences":
+            return SequenceSamples(self.store, rows, self.channels)
+        inputs = [*self.channels, *self.task.inputs]
+        return StoreSamples(self.store, rows, inputs=inputs, prepare=_Prepare(self.channels))
+
+    def labels(self, rows: Any) -> np.ndarray:
+        """Return all labels of some rows."""
+        if self.task.reads == "sequences":
+            return np.concatenate([one.labels for one in rows])
+        return np.asarray(self.store.gather(rows, ["label"])["label"])
+
+
+class _Prepare:
+    """Takes a network's channels out of stored images; its name tells a stopped training which they were."""
+
+    def __init__(self, channels: Mapping[str, Channels]) -> None:
+        self.channels = channels
+        self.name = ", ".join(f"{key}: {read.name}" for key, read in channels.items())
+
+    def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return inputs with the channels (B, H, W, C) in place of the stored image."""
+        return inputs | {key: read.assemble(inputs[key]) for key, read in self.channels.items()}
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """Cuts images into squares; the draws of training are not needed."""
+
+    size: int
+
+    def __call__(self, inputs: dict[str, np.ndarray], label: np.ndarray, rng: Any) -> tuple[Any, np.ndarray]:
+        return augment.tiles(inputs, label, self.size)
+
+
+def _rows_to_learn(rows: Any) -> Any:
+    """Return rows of a store; of sequences the rows of each sensor."""
+    if len(rows) and isinstance(rows[0], ImageSequence):
+        together = {sensor: np.concatenate([one.rows[sensor] for one in rows]) for sensor in rows[0].rows}
+        return {sensor: found[found >= 0] for sensor, found in together.items()}
+    return rows
+
+
+def _augmentation(
+    names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None, crop: int, store: Any
+) -> Any:
+    """Return the augmentation of training samples, None for none.
+
+    Raises:
+        ParameterError: If a name is unknown, or the crop cannot be.
+    """
+    if "crop" in names:
+        raise ParameterError(
+            "crop is no augmentation here, but a parameter of its own: crop=64, for example."
+        )
+    if not crop:
+        return augment.build(names, options) if names else None
+    height, width = store.arrays_spec["image"].shape[:2]
+    if crop < 0 or height % crop or width % crop:
+        raise ParameterError(
+            f"crop is {crop}: expected 0, or a divisor of the images' {height} × {width} pixels."
+        )
+    return augment.build(["crop", *names], {**(options or {}), "crop": {"size": crop}})
+
+
+def _oversampled(store: Any, rows: np.ndarray, seed: int) -> np.ndarray:
+    """Return rows in which samples with rare labels come more often."""
+    return splits.balanced_rows(store.arrays["label"], rows, seed=seed)
+
+
+# === Settings ===
+
+
+def _settings(task: Task, model: str, training: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the checked options of the training, with the task's own where none are given."""
+    fastest = models.compile_options(model) if task.reads == "series" else {}
+    usual = {"batch_size": task.batch_size, "monitor": task.monitor, **fastest}
+    settings = trainer.options(training or {}, **usual)
+    settings.pop("precision", None)
+    return settings
+
+
+def _with_head(task: Task, options: Mapping[str, Any] | None, samples: Any = ()) -> dict[str, Any]:
+    """Return the options of an architecture, with the head and activation of the task where none are given."""
+    late = task.reads == "sequences" and len(samples) > 0 and samples[0].late
+    return {"head": "labels" if late else task.heads[0], "activation": task.activation, **(options or {})}
+
+
+def _outputs(task: Task, store: Any, given: int | None) -> int:
+    """Return the number of outputs of a network.
+
+    Raises:
+        ParameterError: If it is not that of the store, or nothing tells it.
+    """
+    if task.reads == "sequences":
+        return given or 2
+    shape = store.arrays_spec["label"].shape
+    if task.ignore is None:
+        if len(shape) != 1 or given not in (None, shape[0]):
+            raise ParameterError(f"outputs is {given}, and the labels of the store have the shape {shape}.")
+        return int(shape[0])
+    if task.ignore != task.ignore:  # values: one a pixel, or the last axis
+        return int(shape[2]) if len(shape) == 3 else 1
+    known = store.metadata.get("coords", {}).get("class")
+    if given is None and not known and not task.dense:
+        raise ParameterError(
+            f"outputs is missing, and {store.path} does not name its classes: give their number."
+        )
+    return given or len(known or ()) or 2
+
+
+def _weighing(data: _Data, rows: Any, class_weights: Any) -> dict[str, Any]:
+    """Return how classes are weighed: options of the ``loss``, weights of ``train`` and ``validation``.
+
+    "balanced" is part of what is judged, so it holds for validation too; weights that are given are not.
+
+    Raises:
+        ParameterError: If the classes of such a network cannot be weighed so.
+    """
+    if class_weights is None:
+        return {}
+    if isinstance(data.network.output, Mapping):
+        raise ParameterError(
+            "class_weights cannot be given to a model with outputs by name: weigh the classes in its losses, "
+            "for example loss={'focal': {'alpha': 0.75}}."
+        )
+    balanced, count = class_weights == "balanced", int(data.network.output_shape[-1])
+    if not balanced and not isinstance(class_weights, Mapping):
+        raise ParameterError(
+            f"class_weights is {class_weights!r}: give None, 'balanced' or a weight by class index."
+        )
+    if not balanced and not set(map(int, class_weights)) <= set(range(max(count, 2))):
+        raise ParameterError(f"class_weights has {dict(class_weights)}: classes are 0 to {count - 1}.")
+    if data.task.ignore is None:
+        if balanced:
+            return {"loss": {"positive_weights": splits.positive_weights(data.labels(rows))}}
+        return {"loss": {"class_weights": [float(class_weights.get(k, 1)) for k in range(count)]}}
+    if balanced:
+        found = balanced_weights(data.labels(rows), max(count, 2))
+        return {"train": found, "validation": found}
+    return {"train": {int(k): float(v) for k, v in class_weights.items()}}
+
+
+def _loss(task: Task, network: Any, loss: Any, **common: Any) -> Any:
+    """Return the loss of a network: that given, or that of the task; by output where outputs have names."""
+    if isinstance(network.output, Mapping):
+        main = losses.build(loss or task.loss, **common)
+        return {name: losses.build("ce") if name == "patch" else main for name in network.output}
+    if not loss and not common and task.loss == "ce" and network.output_shape[-1] > 1:
+        return None  # Keras's own cross entropy
+    return losses.build(loss or task.loss, **common)
+
+
+METRICS: dict[str, Callable[[int], Any]] = {
+    "accuracy": lambda outputs: (
+        losses.PooledAccuracy(name="accuracy")
+        if outputs == 1
+        else keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    ),
+    "average_precision": losses.MeanAveragePrecision,
+    "f1": lambda outputs: losses.PooledScore("f1", name="f1"),
+    "mae": lambda outputs: losses.ValueScore("mae"),
+    "r2": lambda outputs: losses.ValueScore("r2"),
+}
+
+
+def _metrics(task: Task, network: Any) -> Any:
+    """Return the scores of an epoch; of the main output where outputs have names."""
+    named = isinstance(network.output, Mapping)
+    main = network.output[task.heads[0]] if named else network.output
+    found = [METRICS[name](int(main.shape[-1])) for name in task.metrics]
+    return {task.heads[0]: found} if named else found
+
+
+def _for_whole_images(trained: Any, network: Any) -> Any:
+    """Return the network for whole images with the weights of the one for crops."""
+    try:
+        network.set_weights(trained.get_weights())
+    except ValueError as error:
+        raise ParameterError(
+            f"{network.name}: its weights depend on the size of the image; train it with crop=0."
+        ) from error
+    return network
