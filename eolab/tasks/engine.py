@@ -115,7 +115,7 @@ def fit(
     what = get(task)
     settings = _settings(what, model, training)
     batch_size, class_weights = settings.pop("batch_size"), settings.pop("class_weights", None)
-    options = _with_head(what, options, rows["train"])
+    options = _options(what, options, rows["train"])
     change = _augmentation(augmentation, augmentation_options, crop, store)
     read = select_all(store, _rows_to_learn(rows["train"]), channels)
     if weights:
@@ -183,7 +183,7 @@ def build(
         outputs=_outputs(what, store, outputs),
         seed=seed,
         **_arguments(what, store, channels, size),
-        **_with_head(what, options),
+        **_options(what, options),
     )
     expected = {name.lower() if what.reads == "sequences" else name for name in channels}
     reads = {name for name in network.input if name.split("_")[-1] not in ("valid", "day")}
@@ -255,7 +255,7 @@ def learning_rates(
         **test_options: Arguments of :func:`eolab.training.range_test`, whose result this is.
     """
     what = get(task)
-    options = _with_head(what, options, rows)
+    options = _options(what, options, rows)
     read = select_all(store, _rows_to_learn(rows), channels)
     network = build(what, model, store, read, outputs=outputs, options=options, seed=seed, make=make)
     data = _Data(what, store, read, network, options["head"], batch_size or what.batch_size, seed)
@@ -376,8 +376,8 @@ def _settings(task: Task, model: str, training: Mapping[str, Any] | None) -> dic
     return settings
 
 
-def _with_head(task: Task, options: Mapping[str, Any] | None, samples: Any = ()) -> dict[str, Any]:
-    """Return the options of an architecture, with the head and activation of the task where none are given."""
+def _options(task: Task, options: Mapping[str, Any] | None, samples: Any = ()) -> dict[str, Any]:
+    """Return the options of an architecture; head and activation are those of the task by default."""
     late = task.reads == "sequences" and len(samples) > 0 and samples[0].late
     return {"head": "labels" if late else task.heads[0], "activation": task.activation, **(options or {})}
 

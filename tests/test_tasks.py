@@ -1,0 +1,196 @@
+"""The tasks by name, and a worked example of the two that no study has: values of pixels, one label a patch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import r2_score
+
+from eolab import tasks
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.store import ArraySpec, write_store
+from eolab.models import names as networks
+
+N, HEIGHT, WIDTH, CLASSES = 60, 14, 10, 3
+ROWS = dict(zip(("train", "validation", "test"), np.split(np.arange(N), [36, 46]), strict=True))
+BANDS = ["red", "nir"]
+REGRESSION = {"epochs": 12, "batch_size": 6, "learning_rate": 0.02}
+
+
+def write(folder, label, spec, image):
+    arrays = {"image": ArraySpec(("y", "x", "band"), image.shape[1:], "float32"), "label": spec}
+    return write_store(
+        folder,
+        table=pd.DataFrame({"id": range(len(image))}),
+        arrays=arrays,
+        parts=[slice(0, len(image))],
+        produce=lambda rows: {"image": image[rows["id"]], "label": label[rows["id"]]},
+        fingerprint={"samples": len(image)},
+        metadata={"coords": {"band": BANDS}},
+        progress=False,
+    )
+
+
+# === Tasks ===
+
+
+def test_every_task_has_networks_and_says_what_it_is():
+    assert tasks.names() == [
+        "series_classification",
+        "image_classification",
+        "multilabel_classification",
+        "segmentation",
+        "regression",
+        "sequence_classification",
+    ]
+    for name in tasks.names():
+        task = tasks.get(name)
+        assert all(networks(task.reads, head) for head in task.heads)
+        assert task.baselines
+        assert "→" in task.title
+    with pytest.raises(ParameterError, match="no task 'regresion': did you mean 'regression'"):
+        tasks.get("regresion")
+
+
+def test_masks_and_steps_of_two_classes_keep_the_second():
+    values = np.arange(24.0).reshape(2, 3, 4)
+    for name, kept in (
+        ("segmentation", True),
+        ("sequence_classification", True),
+        ("image_classification", False),
+    ):
+        task = tasks.get(name)
+        expected = values[..., 1] if kept else values[..., :2]
+        np.testing.assert_array_equal(task.kept(values[..., :2]), expected)
+        np.testing.assert_array_equal(task.kept(values), values)
+    np.testing.assert_array_equal(tasks.get("regression").kept(values[..., :1]), values[..., 0])
+
+
+# === Values of pixels ===
+
+
+def heights(holes=()):
+    """Images whose value is a sum of both bands and of a neighbour; NaN where it is not known."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(5, 2, (N, HEIGHT, WIDTH, 2)).astype("f4")
+    value = 2 * image[..., 0] - image[..., 1] + 0.5 * np.roll(image[..., 0], 1, axis=2)
+    known = rng.random(value.shape) > 0.3
+    changed = image.copy()
+    for name in holes:  # what stands where no value is known
+        changed[~known] = name
+    return np.where(known, value, np.nan).astype("f4"), value, changed
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory):
+    label, _, image = heights()
+    spec = ArraySpec(("y", "x"), label.shape[1:], "float32", {}, "allow")
+    return write(tmp_path_factory.mktemp("values") / "store", label, spec, image)
+
+
+def fit_values(store, folder, **options):
+    given = {"options": {"width_multiplier": 0.125, "levels": 2}, "training": REGRESSION, "progress": False}
+    return tasks.fit("regression", "unet", store, ROWS, folder=folder, **given | options)
+
+
+@pytest.mark.slow
+def test_values_of_pixels_are_learned_where_they_are_known(values, tmp_path):
+    fitted = fit_values(values, tmp_path, augmentation=["flip"])
+    assert {"val_loss", "val_values_mae", "val_values_r2"} <= set(fitted.history)
+    found = tasks.predict(fitted, values, ROWS["test"], tmp_path / "p", "test", progress=False)["values"]
+    assert (found.shape, found.dtype) == ((len(ROWS["test"]), HEIGHT, WIDTH), np.float32)
+    assert np.isfinite(found).all()
+    _, truth, _ = heights()
+    assert r2_score(truth[ROWS["test"]].ravel(), found.ravel()) > 0.5  # the mean has 0
+    saved = tasks.load(tmp_path)
+    assert (saved.task.name, saved.channels) == ("regression", fitted.channels)
+    image = values.gather(ROWS["test"], ["image"])
+    np.testing.assert_allclose(saved.predict(image)["values"], found, atol=1e-4)
+    averaged = tasks.predict(
+        saved, values, ROWS["test"], tmp_path / "p", "tta", test_time_augmentation=True, progress=False
+    )
+    assert averaged["angles"].shape == found.shape
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["mae", "huber", "continuous_iou"])
+def test_every_loss_of_values_lowers_itself(values, tmp_path, loss):
+    options = {"activation": "linear", "width_multiplier": 0.125, "levels": 2}
+    history = fit_values(values, tmp_path, loss=loss, options=options).history
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert np.isfinite(history.drop(columns="seconds").to_numpy(float)).all()
+
+
+@pytest.mark.slow
+def test_a_pixel_without_a_value_has_no_part_in_the_loss(values, tmp_path):
+    """Other labels behind NaN cannot be: what is predicted there must not matter, whatever the network sees."""
+    label, _, image = heights()
+    label[ROWS["train"][:5]] = np.nan  # patches without any value
+    spec = ArraySpec(("y", "x"), label.shape[1:], "float32", {}, "allow")
+    store = write(tmp_path / "store", label, spec, image)
+    history = fit_values(store, tmp_path / "run").history
+    assert np.isfinite(history["loss"]).all()
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+
+
+def test_values_cannot_be_weighed_by_class(values, tmp_path):
+    with pytest.raises(ParameterError, match="model with outputs by name: weigh the classes in its losses"):
+        fit_values(values, tmp_path / "run", training=REGRESSION | {"class_weights": "balanced"})
+    assert not (tmp_path / "run").exists()
+
+
+# === One label a patch ===
+
+
+@pytest.fixture(scope="module")
+def patches(tmp_path_factory):
+    """Three classes of brightness, the last one rare; a training patch without a label."""
+    rng = np.random.default_rng(1)
+    label = rng.choice(CLASSES, N, p=[0.5, 0.4, 0.1]).astype("u1")
+    image = rng.normal(1 + label[:, None, None, None], 0.5, (N, 16, 16, 2)).astype("f4")
+    label[3] = 255
+    return write(tmp_path_factory.mktemp("patches") / "store", label, ArraySpec((), (), "u1"), image)
+
+
+def fit_patches(store, folder, training=(), **options):
+    given = {"outputs": CLASSES, "options": {"width_multiplier": 0.125}, "progress": False}
+    settings = {"epochs": 8, "batch_size": 6, "learning_rate": 0.02, **dict(training)}
+    return tasks.fit(
+        "image_classification",
+        "resnet18_patch",
+        store,
+        ROWS,
+        folder=folder,
+        training=settings,
+        **given | options,
+    )
+
+
+@pytest.mark.slow
+def test_one_label_a_patch_is_learned_with_class_weights(patches, tmp_path):
+    fitted = fit_patches(patches, tmp_path, {"class_weights": "balanced"}, augmentation=["rotate", "flip"])
+    found = tasks.predict(fitted, patches, ROWS["test"], tmp_path / "p", "test", progress=False)["classes"]
+    assert found.shape == (len(ROWS["test"]), CLASSES)
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)  # a softmax
+    truth = patches.gather(ROWS["test"], ["label"])["label"]
+    majority = np.bincount(truth).max() / len(truth)
+    assert (found.argmax(1) == truth).mean() > majority + 0.1
+    saved = tasks.load(tmp_path).predict(patches.gather(ROWS["test"], ["image"]))
+    np.testing.assert_allclose(saved["classes"], found, atol=1e-5)
+
+
+def test_a_store_of_other_channels_is_refused(patches, tmp_path):
+    channels = {"image": tasks.select(patches, ROWS["train"])}
+    options = {"width_multiplier": 0.125}
+    network = tasks.build(
+        "image_classification", "resnet18_patch", patches, channels, outputs=2, options=options
+    )
+    fitted = tasks.Fitted(tasks.get("image_classification"), "resnet18_patch", network, channels)
+    image = np.zeros((4, 16, 16, 2), "f4")
+    other = write(tmp_path / "other", np.zeros(4, "u1"), ArraySpec((), (), "u1"), image)
+    other.metadata["coords"]["band"] = ["nir", "red"]
+    with pytest.raises(
+        DataError, match="has the channels nir, red; the network was fitted on a store with red"
+    ):
+        tasks.predict(fitted, other, np.arange(4), tmp_path / "p", "test", progress=False)
