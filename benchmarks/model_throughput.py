@@ -2,6 +2,8 @@
 
     KERAS_BACKEND=jax python benchmarks/model_throughput.py --batch 1024 --samples 131072
     python benchmarks/model_throughput.py --model unet --size 128 --bands 14 --width 0.25 --batch 16
+    python benchmarks/model_throughput.py --model unet --task regression --classes 1 --width 0.25
+    python benchmarks/model_throughput.py --model resnet18_patch --task image_classification --size 64
 
 Without ``--model`` all networks of pixel series are measured, else the one named. Where PyTorch is there,
 its plain LSTM (no mask, less to do) or the same U-Net is measured in the same run, as written and at its
@@ -28,6 +30,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 DATES = 20
+OF_IMAGES = {  # what a network of images learns: head, activation, loss
+    "segmentation": ("mask", "softmax", "sparse_categorical_crossentropy"),
+    "regression": ("values", "linear", "mean_squared_error"),
+    "image_classification": ("labels", "softmax", "sparse_categorical_crossentropy"),
+}
 EXPORTS = (("onnx", "float32"), ("openvino", "float32"), ("openvino", "bfloat16"))
 
 
@@ -43,6 +50,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--task", default="segmentation", help=f"of images: {', '.join(OF_IMAGES)}")
     parser.add_argument("--model", help="a network of series or of images; all of series where not given")
     parser.add_argument("--samples", type=int, help="a round, 16,384 series or four batches of images")
     parser.add_argument("--batch", type=int, help="samples a step, 256 series or 16 images")
@@ -70,7 +78,10 @@ def data(options: argparse.Namespace) -> tuple[dict[str, np.ndarray], np.ndarray
     count, side = options.samples, options.size
     if options.images:
         image = rng.normal(size=(count, side, side, options.bands)).astype("float32")
-        return {"image": image}, (image[..., 0] > 0).astype("int32")
+        if options.task == "regression":
+            return {"image": image}, image.mean(-1, keepdims=True)
+        mask = (image[..., 0] > 0).astype("int32")
+        return {"image": image}, mask if options.task == "segmentation" else mask[:, 0, 0]
     inputs = {
         "image": rng.normal(size=(count, DATES, options.bands)).astype("float32"),
         "valid": (rng.random((count, DATES)) > 1 / 3).astype("float32"),
@@ -93,14 +104,17 @@ def keras_contestants(options: argparse.Namespace, names: list[str]) -> dict[str
     training.set_up(0, options.precision)
     inputs, labels = data(options)
     given: dict[str, Any] = {"times": DATES}
+    loss = "sparse_categorical_crossentropy"
     if options.images:
+        head, activation, loss = OF_IMAGES[options.task]
         given = {"height": options.size, "width": options.size, "width_multiplier": options.width}
-    target: Any = {"mask": labels} if options.images else labels
+        given |= {"head": head, "activation": activation}
+    target: Any = {head: labels} if options.images and head != "labels" else labels
 
     def contestants(name: str) -> Iterator[tuple[str, Contestant]]:
         model = models.build(name, channels=options.bands, outputs=options.classes, **given)
         fastest = models.compile_options(name) if keras.backend.backend() == "tensorflow" else {}
-        model.compile("adam", "sparse_categorical_crossentropy", **fastest)
+        model.compile("adam", loss, **fastest)
         weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         yield (
             f"keras {name}",
@@ -126,6 +140,8 @@ def torch_contestants(options: argparse.Namespace) -> dict[str, Contestant]:
         print("PyTorch is missing: Keras is measured alone.")
         return {}
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+    if options.images and options.task != "segmentation":
+        return {}
     if not options.images:
         return {"PyTorch lstm": torch_contestant(options, torch_lstm(options))}
     import torch_unet
