@@ -92,6 +92,10 @@ def test_unknown_names_get_a_suggestion(store, rows, tmp_path):
         tasks.fit("serie_classification", "tempcnn", store, rows, **given)
     with pytest.raises(ParameterError, match=r"no 'learning_rat': did you mean 'learning_rate'"):
         fit_network(store, rows, tmp_path / "run", {"learning_rat": 0.1})
+    with pytest.raises(ParameterError, match=r"'series_classification' has no model 'unet'"):
+        tasks.fit(TASK, "unet", store, rows, **given)
+    with pytest.raises(ParameterError, match=r"training has no epochs"):
+        tasks.fit(TASK, "tempcnn", store, rows, **given | {"training": {}})
     with pytest.raises(ParameterError, match=r"outputs is missing"):
         tasks.fit(TASK, "tempcnn", store, rows, **given | {"outputs": None})
     assert not (tmp_path / "run").exists()

@@ -14,7 +14,7 @@ import pandas as pd
 
 from eolab import models
 from eolab import training as trainer
-from eolab.core.errors import ParameterError
+from eolab.core.errors import ParameterError, did_you_mean
 from eolab.data import splits
 from eolab.data.sequences import ImageSequence
 from eolab.models import heads
@@ -178,12 +178,16 @@ def build(
         ParameterError: If the number of outputs is not that of the store, or the network reads other inputs.
     """
     what = get(task)
+    options = _options(what, options)
+    known = models.names(what.reads, options["head"])
+    if make is models.build and model not in known:
+        raise ParameterError(f"Task {what.name!r} has no model {model!r}: {did_you_mean(model, known)}")
     network = make(
         model,
         outputs=_outputs(what, store, outputs),
         seed=seed,
         **_arguments(what, store, channels, size),
-        **_options(what, options),
+        **options,
     )
     expected = {name.lower() if what.reads == "sequences" else name for name in channels}
     reads = {name for name in network.input if name.split("_")[-1] not in ("valid", "day")}
@@ -373,6 +377,8 @@ def _settings(task: Task, model: str, training: Mapping[str, Any] | None) -> dic
     usual = {"batch_size": task.batch_size, "monitor": task.monitor, **fastest}
     settings = trainer.options(training or {}, **usual)
     settings.pop("precision", None)
+    if "epochs" not in settings:
+        raise ParameterError("training has no epochs: give their number, such as {'epochs': 20}.")
     return settings
 
 
