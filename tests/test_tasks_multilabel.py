@@ -288,7 +288,13 @@ def test_a_balanced_training_sees_the_balanced_rows(store, tmp_path, monkeypatch
 @pytest.mark.slow
 def test_the_range_test_takes_the_loss_of_the_labels(store):
     found = tasks.learning_rates(
-        "multilabel_classification", "tiny", store, ROWS["train"], batch_size=8, make=tiny, steps=12
+        "multilabel_classification",
+        "tiny",
+        store,
+        ROWS["train"],
+        batch_size=8,
+        make=tiny,
+        test_options={"steps": 12},
     )
     assert found["learning_rate"].is_monotonic_increasing
     assert 0.3 < found["loss"].iloc[0] < 1.5  # binary cross entropy of a network that knows nothing

@@ -234,13 +234,12 @@ def learning_rates(
     rows: Any,
     *,
     channels: Selection = None,
-    outputs: int | None = None,
     options: Mapping[str, Any] | None = None,
     loss: Any = None,
     batch_size: int | None = None,
     seed: int = 0,
-    make: Callable[..., Any] = models.build,
-    **test_options: Any,
+    test_options: Mapping[str, Any] | None = None,
+    **building: Any,
 ) -> pd.DataFrame:
     """Return the range test of a network on some rows.
 
@@ -250,21 +249,20 @@ def learning_rates(
         store: The samples.
         rows: Rows to learn from.
         channels: Channels that the network reads.
-        outputs: Number of classes or values K.
         options: Options of the architecture.
         loss: Loss; that of the task by default.
         batch_size: Samples a step; that of the task by default.
         seed: Seed of the weights and the order.
-        make: Builds the network.
-        **test_options: Arguments of :func:`eolab.training.range_test`, whose result this is.
+        test_options: Arguments of :func:`eolab.training.range_test`, whose result this is.
+        **building: Further arguments of :func:`build`: outputs, make.
     """
     what = get(task)
     options = _options(what, options, rows)
     read = select_all(store, _rows_to_learn(rows), channels)
-    network = build(what, model, store, read, outputs=outputs, options=options, seed=seed, make=make)
+    network = build(what, model, store, read, options=options, seed=seed, **building)
     data = _Data(what, store, read, network, options["head"], batch_size or what.batch_size, seed)
-    batches = data.batches(rows, shuffle=True)
-    return trainer.range_test(network, batches, loss=_loss(what, network, loss), **test_options)
+    batches, of_outputs = data.batches(rows, shuffle=True), _loss(what, network, loss)
+    return trainer.range_test(network, batches, loss=of_outputs, **(test_options or {}))
 
 
 # === Data ===

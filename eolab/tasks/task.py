@@ -10,8 +10,6 @@ import numpy as np
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.data.schemes import IGNORE
 
-NO_VALUE = math.nan
-
 
 @dataclass(frozen=True)
 class Task:
@@ -40,15 +38,15 @@ class Task:
     name: str
     title: str
     reads: str
-    heads: tuple[str, ...]
-    output: str
-    activation: str
-    loss: str
-    metrics: tuple[str, ...]
-    monitor: str
-    scores: str
     baselines: tuple[str, ...]
-    figures: tuple[str, ...] = ()
+    figures: tuple[str, ...]
+    heads: tuple[str, ...] = ("labels",)
+    output: str = "classes"
+    activation: str = "softmax"
+    loss: str = "ce"
+    metrics: tuple[str, ...] = ("accuracy",)
+    monitor: str = "val_loss"
+    scores: str = "score_table"
     inputs: tuple[str, ...] = ()
     ignore: float | None = IGNORE
     batch_size: int = 32
@@ -72,93 +70,67 @@ TASKS = {
     task.name: task
     for task in (
         Task(
-            name="series_classification",
-            title="pixel series → class",
-            reads="series",
-            heads=("labels",),
-            output="classes",
-            activation="softmax",
-            loss="ce",
-            metrics=("accuracy",),
-            monitor="val_loss",
-            scores="score_table",
+            "series_classification",
+            "pixel series → class",
+            "series",
             baselines=("majority", "image_statistics", "random_forest"),
             figures=("confusion",),
             inputs=("valid",),
             batch_size=256,
         ),
         Task(
-            name="image_classification",
-            title="image → one label",
-            reads="images",
-            heads=("labels",),
-            output="classes",
-            activation="softmax",
-            loss="ce",
-            metrics=("accuracy",),
-            monitor="val_loss",
-            scores="score_table",
+            "image_classification",
+            "image → one label",
+            "images",
             baselines=("majority", "image_statistics", "random_convolutions"),
             figures=("confusion",),
         ),
         Task(
-            name="multilabel_classification",
-            title="image → several labels",
-            reads="images",
-            heads=("labels",),
+            "multilabel_classification",
+            "image → several labels",
+            "images",
+            baselines=("majority", "image_statistics", "random_convolutions"),
+            figures=("prediction_gallery",),
             output="labels",
             activation="sigmoid",
             loss="bce",
             metrics=("average_precision",),
             monitor="val_average_precision",
-            scores="multilabel_scores",
-            baselines=("prior", "image_statistics", "random_convolutions"),
-            figures=("prediction_gallery",),
             ignore=None,
         ),
         Task(
-            name="segmentation",
-            title="image → mask",
-            reads="images",
-            heads=("mask", "dual", "multi"),
-            output="mask",
-            activation="softmax",
-            loss="ce",
-            metrics=("f1",),
-            monitor="val_mask_f1",
-            scores="mask_scores",
+            "segmentation",
+            "image → mask",
+            "images",
             baselines=("majority", "pixel_boosting"),
             figures=("predictions",),
+            heads=("mask", "dual", "multi"),
+            metrics=("f1",),
+            monitor="val_mask_f1",
             batch_size=16,
             dtype="float16",
         ),
         Task(
-            name="regression",
-            title="image → value per pixel",
-            reads="images",
+            "regression",
+            "image → value per pixel",
+            "images",
+            baselines=("mean", "linear", "random_forest"),
+            figures=(),
             heads=("values",),
-            output="values",
             activation="linear",
             loss="mse",
             metrics=("mae", "r2"),
-            monitor="val_loss",
-            scores="value_scores",
-            baselines=("mean", "linear", "random_forest"),
-            ignore=NO_VALUE,
+            ignore=math.nan,
             batch_size=16,
         ),
         Task(
-            name="sequence_classification",
-            title="image sequence → label per step",
-            reads="sequences",
+            "sequence_classification",
+            "image sequence → label per step",
+            "sequences",
+            baselines=("majority",),
+            figures=(),
             heads=("steps", "labels"),
             output="steps",
-            activation="softmax",
-            loss="ce",
-            metrics=("accuracy",),
-            monitor="val_loss",
-            scores="score_table",
-            baselines=("majority",),
             batch_size=1,
         ),
     )
