@@ -66,15 +66,16 @@ class Fitted:
         return f"{text}, best of {len(self.history)} epochs is number {self.history.attrs['best_epoch']}"
 
     def inputs(self, arrays: Arrays) -> dict[str, np.ndarray]:
-        """Return the inputs of the network: the channels of stored images (n, …), other arrays as they are.
+        """Return the inputs of the network: its channels of stored images (n, …), other arrays as they are.
 
         Raises:
             DataError: If an array is missing.
         """
-        for name in self.arrays:
+        for name in self.network.input:
             if name not in arrays:
-                raise DataError(f"{self.name} reads {', '.join(self.arrays)}: give {name!r} too.")
-        return {**arrays, **{name: read.assemble(arrays[name]) for name, read in self.channels.items()}}
+                raise DataError(f"{self.name} reads {', '.join(self.network.input)}: give {name!r} too.")
+        found = {name: arrays[name] for name in self.network.input}
+        return found | {name: read.assemble(arrays[name]) for name, read in self.channels.items()}
 
     def predict(self, arrays: Arrays, outputs: Sequence[str] | None = None) -> Outputs:
         """Predict a few samples.
