@@ -7,6 +7,7 @@ import miniature
 import nbformat
 import pytest
 from papermill import inspect_notebook
+from parameters_lint import lint
 
 from eolab.core.errors import ParameterError
 from eolab.runs import parameters, study, yamls
@@ -26,7 +27,7 @@ def test_reads_what_papermill_reads(tmp_path: Path) -> None:
     assert [p.name for p in ours] == list(theirs)
     assert [p.type for p in ours] == [t["inferred_type_name"] for t in theirs.values()]
     assert [p.help for p in ours] == [t["help"] for t in theirs.values()]
-    assert parameters.lint(path) == []
+    assert lint(path) == []
 
 
 def test_choices_come_from_the_help(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ training: dict = {
 }  # how it is trained
 model: str = "lstm"  # network"""
     path = written(tmp_path, source)
-    assert parameters.lint(path) == []
+    assert lint(path) == []
     _, training, _ = ours = parameters.read(path)
     assert training.default == {"epochs": 24, "optimizer": "adam", "options": {"a": 1}}
     assert [(key.name, key.type) for key in training.keys] == [
@@ -89,14 +90,14 @@ model: str = "lstm"  # network"""
     ],
 )
 def test_lint_finds(tmp_path: Path, source: str, problem: str) -> None:
-    found = parameters.lint(written(tmp_path, source))
+    found = lint(written(tmp_path, source))
     assert found
     assert any(re.search(problem, sentence) for sentence in found), found
 
 
 def test_lint_wants_one_tagged_cell(tmp_path: Path) -> None:
-    assert "found 0" in parameters.lint(written(tmp_path))[0]
-    assert "found 2" in parameters.lint(written(tmp_path, "a: int = 1  # a", "b: int = 1  # b"))[0]
+    assert "found 0" in lint(written(tmp_path))[0]
+    assert "found 2" in lint(written(tmp_path, "a: int = 1  # a", "b: int = 1  # b"))[0]
 
 
 DECLARED = [

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import rasterio
 import study_runs
+from parameters_lint import lint
 from study_runs import eolab
 
 from eolab import runs
-from eolab.runs import parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
@@ -51,7 +51,7 @@ def scores_of(out: Path, against: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_parameters_cells_are_what_papermill_sees(path):
-    assert parameters.lint(path) == []
+    assert lint(path) == []
 
 
 def test_every_notebook_of_the_folder_is_in_the_study():

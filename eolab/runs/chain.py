@@ -182,12 +182,10 @@ def step(job: Job, force: bool, say: Callable[[str], None], counter: str = "") -
 
 def failure(run: history.RunRecord) -> str:
     """Return what failed in a run: the cell, its error and where to look."""
-    failed = run.record.get("failed") or {}
-    where = f"cell In [{failed['cell']}]" if failed.get("cell") is not None else "outside of a cell"
-    trace = "".join(f"    {line}\n" for line in failed.get("traceback", [])[-12:])
-    error = f"{failed.get('error')}: {failed.get('message')}"
+    lines = (run.record.get("failed") or {}).get("traceback", [])[-12:]
+    trace = "".join(f"    {line}\n" for line in lines)
     return (
-        f"FAILED {run.record['study']}/{run.record['notebook']} in {where}: {error}\n{trace}"
+        f"FAILED {run.record['study']}/{run.record['notebook']} {': '.join(run.failure)}\n{trace}"
         f"  notebook as far as it came: {run.folder / (run.record['notebook'] + '.ipynb')}"
     )
 

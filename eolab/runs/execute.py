@@ -127,13 +127,7 @@ def _outcome(folder: Path, code: int) -> history.RunRecord:
         raise RunError(BUSY.format(folder))
     if history.load(folder).status not in ("done", "failed", "stopped"):
         reason = f"its process ended with status {code} (a negative number is a signal; -9: out of memory?)"
-        failed: dict[str, Any] = {
-            "cell": None,
-            "source": "",
-            "error": "RunError",
-            "message": reason,
-            "traceback": [],
-        }
+        failed = folders.failure("RunError", reason)
         folders.update_record(folder, status="failed", failed=failed, ended=folders.now())
     return history.load(folder)
 

@@ -6,12 +6,13 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from eolab.core.errors import RunError
+from eolab.runs import noise
 
 RECORD = "run.json"
 METRICS = "metrics.json"
@@ -67,6 +68,23 @@ def update_record(folder: Path, **changes: Any) -> dict[str, Any]:
     record = {**read_json(folder / RECORD), **changes}
     write_json(folder / RECORD, record)
     return record
+
+
+def failure(
+    name: str, reason: str, cell: int | None = None, source: str = "", trace: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what ``run.json`` says of a failure under ``failed``.
+
+    Args:
+        name: Name of the error.
+        reason: Its message.
+        cell: Number of the cell as Jupyter counts them, None outside of one.
+        source: Code of the cell.
+        trace: The traceback.
+    """
+    lines = noise.ANSI.sub("", "\n".join(trace)).splitlines()[-200:]
+    message = noise.ANSI.sub("", reason)
+    return {"cell": cell, "source": source, "error": name, "message": message, "traceback": lines}
 
 
 def lock(folder: Path) -> TextIO | None:

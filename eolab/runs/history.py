@@ -106,6 +106,15 @@ class RunRecord:
         """Whether any data set of this run, or of a run it builds on, is simulated."""
         return bool(self.record.get("simulated"))
 
+    @property
+    def failure(self) -> tuple[str, str]:
+        """Where the run failed (``"in cell In [7]"``) and why (``"ValueError: …"``); empty if it did not."""
+        failed = self.record.get("failed")
+        if not failed:
+            return "", ""
+        where = f"in cell In [{failed['cell']}]" if failed.get("cell") is not None else "outside of a cell"
+        return where, f"{failed['error']}: {failed['message']}"
+
     def uses(self, upstream: Path) -> bool:
         """Return whether this run is finished and was made from another run, told by that run's folder."""
         names = {str(run.get("run")) for run in self.record.get("upstream", {}).values()}

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # colours of a terminal
 NOISE = re.compile(  # absl and glog lines, and what TensorFlow and CUDA say at start-up
     r"^(WARNING: All log messages before absl"
     r"|[IWEF]\d{4} \d\d:\d\d:\d+\.\d+"

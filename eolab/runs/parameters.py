@@ -193,7 +193,7 @@ def read(notebook: Path) -> tuple[Parameter, ...]:
     """Return the parameters that a notebook declares; none when it has no cell tagged ``parameters``.
 
     Raises:
-        ParameterError: If the notebook cannot be read or its parameters cell breaks a rule of :func:`lint`.
+        ParameterError: If the notebook cannot be read or its parameters cell breaks a rule of this module.
     """
     cells = _tagged(notebook)
     if not cells:
@@ -204,21 +204,6 @@ def read(notebook: Path) -> tuple[Parameter, ...]:
     if problems:
         raise ParameterError(f"{notebook}: the parameters cell {problems[0]}.")
     return tuple(declared)
-
-
-def lint(notebook: Path) -> list[str]:
-    """Return what is wrong with a notebook's parameters cell, one sentence a problem.
-
-    Found are: a missing or second tagged cell, anything that is not one ``name: type = literal  # help`` a
-    line (derived values among it), a parameter without help, a default that is none of its choices, and
-    anything that papermill itself reads differently.
-    """
-    cells = _tagged(notebook)
-    if len(cells) != 1:
-        return [f"{notebook}: expected one cell tagged 'parameters', found {len(cells)}."]
-    declared, problems = _parse(cells[0])
-    problems += _papermill_differences(cells[0], declared) if not problems else []
-    return [f"{notebook}: the parameters cell {problem}." for problem in problems]
 
 
 def code_cells(notebook: Path) -> list[str]:
@@ -331,21 +316,3 @@ def _literal(value: ast.expr) -> Any:
 def _comments(source: str) -> dict[int, str]:
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     return {t.start[0]: t.string.lstrip("#").strip() for t in tokens if t.type == tokenize.COMMENT}
-
-
-def _papermill_differences(source: str, declared: list[Parameter]) -> list[str]:
-    from papermill.translators import PythonTranslator
-
-    seen = {p.name: p for p in PythonTranslator.inspect({"source": source})}
-    problems = [f"has {p.name!r}, which papermill cannot see" for p in declared if p.name not in seen]
-    for p in declared:
-        if p.name not in seen:
-            continue
-        theirs = seen[p.name]
-        try:
-            same = ast.literal_eval(theirs.default) == p.default
-        except (ValueError, SyntaxError):
-            same = False
-        if not same or theirs.inferred_type_name != p.type or theirs.help.strip() != p.help:
-            problems.append(f"has {p.name!r}, which papermill reads differently (= or # inside a string?)")
-    return problems

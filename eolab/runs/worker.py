@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 import threading
 import time
@@ -20,7 +19,6 @@ from eolab.runs import folders
 from eolab.runs.noise import NOISE
 
 LINE_EVERY_S = 10.0
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class Progress:
@@ -150,7 +148,7 @@ def _execute(job: dict[str, Any], folder: Path) -> dict[str, Any] | None:
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notes on TCP, no interrupts
         )
     except PapermillExecutionError as error:
-        return _failure(error.exec_count, error.source, error.ename, error.evalue, error.traceback)
+        return folders.failure(error.ename, error.evalue, error.exec_count, error.source, error.traceback)
     except Exception as error:  # a dead kernel, a cell over its time, a full disk: all end in the record
         return _broken(error, progress, output)
     finally:
@@ -169,7 +167,7 @@ def _broken(error: Exception, progress: Progress, output: Path) -> dict[str, Any
         "DeadKernelError": "the kernel died, most often for lack of memory",
     }.get(name, first)
     if progress.manager is None:
-        return _failure(None, "", name, reason, [])
+        return folders.failure(name, reason)
     notebook = progress.manager.nb
     cell = notebook.cells[progress.index]
     trace = [f"{name}: {reason}"]
@@ -177,18 +175,7 @@ def _broken(error: Exception, progress: Progress, output: Path) -> dict[str, Any
         nbformat.v4.new_output("error", ename=name, evalue=reason, traceback=trace)
     )
     nbformat.write(notebook, output)
-    return _failure(cell.get("execution_count"), cell.source, name, reason, trace)
-
-
-def _failure(count: int | None, source: str, name: str, reason: str, trace: list[str]) -> dict[str, Any]:
-    lines = _ANSI.sub("", "\n".join(trace)).splitlines()[-200:]
-    return {
-        "cell": count,
-        "source": source,
-        "error": name,
-        "message": _ANSI.sub("", reason),
-        "traceback": lines,
-    }
+    return folders.failure(name, reason, cell.get("execution_count"), cell.source, trace)
 
 
 def _afterwards(folder: Path) -> None:

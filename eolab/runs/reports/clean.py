@@ -6,9 +6,8 @@ import re
 from typing import Any
 
 from eolab.runs import captions
-from eolab.runs.noise import NOISE
+from eolab.runs.noise import ANSI, NOISE
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _WIDGETS = ("application/vnd.jupyter.widget-view+json", "application/javascript")
 _ADDRESS = re.compile(r"^[\[(]*<[\w. ]+( object)? at 0x[0-9a-f]+>")
 _PAPERMILL_ERROR = "papermill-error-cell-tag"
@@ -70,4 +69,4 @@ def _says_nothing(data: Any) -> bool:
 def _readable(text: str) -> str:
     """Lines as a terminal would show them in the end, without start-up noise."""
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n")]
-    return "\n".join(line for line in lines if not NOISE.match(_ANSI.sub("", line)))
+    return "\n".join(line for line in lines if not NOISE.match(ANSI.sub("", line)))

@@ -49,20 +49,17 @@ def banners(runs: Sequence[RunRecord], link: str | None = None) -> list[dict[str
 
 def failures(runs: Sequence[RunRecord], link: str | None) -> list[dict[str, Any]]:
     """Return a red banner for each run that failed."""
-    banners = []
-    for run in runs:
-        failed = run.record.get("failed")
-        if run.status != "failed" or not failed:
-            continue
-        where = f"in cell In [{failed['cell']}]" if failed.get("cell") is not None else "outside of a cell"
-        text = f"{failed['error']}: {failed['message']}"
-        banner: dict[str, Any] = {
+    return [
+        {
             "kind": "failed",
-            "title": f"{run.record['notebook']} failed {where}.",
-            "text": text,
+            "title": f"{run.record['notebook']} failed {run.failure[0]}.",
+            "text": run.failure[1],
+            "link": link,
+            "trace": "\n".join(run.record["failed"].get("traceback", [])),
         }
-        banners.append(banner | {"link": link, "trace": "\n".join(failed.get("traceback", []))})
-    return banners
+        for run in runs
+        if run.status == "failed" and run.record.get("failed")
+    ]
 
 
 def parameters(run: RunRecord) -> list[dict[str, Any]]:
