@@ -5,13 +5,25 @@ from __future__ import annotations
 import joblib
 import numpy as np
 import pytest
+from memory_store import MemoryStore
 from sklearn.ensemble import RandomForestClassifier
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.tasks import baselines
+from eolab.tasks.baselines.readers import time_statistics
 
 N, T, C, K = 240, 6, 3, 5
+TASK = "series_classification"
+NAMES = baselines.names(TASK)
 NETWORKLESS = ["image_statistics", "random_forest", "svm"]
+
+
+def build(name, **options):
+    return baselines.build(TASK, name, **{"classes": K} | options)
+
+
+def fit(model, inputs, labels, weights=None):
+    return model.fit(MemoryStore(inputs | {"label": labels}), np.arange(len(inputs["image"])), weights)
 
 
 def series(seed=0, n=N):
@@ -29,13 +41,13 @@ def series(seed=0, n=N):
 
 def fitted(name, **options):
     options = {"trees": 40} | options if name == "random_forest" else options
-    return baselines.build(name, classes=K, **options).fit(*series())
+    return fit(build(name, **options), *series())
 
 
 @pytest.mark.parametrize("name", NETWORKLESS)
 def test_learns_and_keeps_a_column_for_the_absent_class(name):
     inputs, labels = series(1)
-    proba = fitted(name).predict_proba(inputs)
+    proba = fitted(name).predict_on_batch(inputs)
     assert proba.shape == (N, K)
     assert proba.dtype == np.float32
     np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
@@ -45,7 +57,7 @@ def test_learns_and_keeps_a_column_for_the_absent_class(name):
 
 def test_majority_predicts_the_shares_of_the_classes():
     labels = series()[1]
-    proba = fitted("majority").predict_proba(series(1, 7)[0])
+    proba = fitted("majority").predict_on_batch(series(1, 7)[0])
     np.testing.assert_allclose(proba, np.tile(np.bincount(labels, minlength=K) / N, (7, 1)), atol=1e-6)
 
 
@@ -53,15 +65,15 @@ def test_majority_predicts_the_shares_of_the_classes():
 def test_values_at_invalid_dates_do_not_matter(name):
     inputs, labels = series()
     noisy = dict(inputs, image=np.where(inputs["valid"][..., None], inputs["image"], 1e6))
-    one, other = (baselines.build(name, classes=K).fit(x, labels) for x in (inputs, noisy))
-    np.testing.assert_array_equal(one.predict_proba(noisy), other.predict_proba(inputs))
+    one, other = (fit(build(name), x, labels) for x in (inputs, noisy))
+    np.testing.assert_array_equal(one.predict_on_batch(noisy), other.predict_on_batch(inputs))
 
 
-@pytest.mark.parametrize("name", baselines.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_a_series_without_valid_dates_gets_finite_probabilities(name):
     inputs, _ = series(2, 5)
     empty = dict(inputs, valid=np.zeros((5, T)), image=np.full((5, T, C), np.nan, np.float32))
-    proba = fitted(name).predict_proba(empty)
+    proba = fitted(name).predict_on_batch(empty)
     np.testing.assert_allclose(proba.sum(1), 1, atol=1e-5)
 
 
@@ -69,7 +81,7 @@ def test_a_series_without_valid_dates_gets_finite_probabilities(name):
 def test_a_date_that_nobody_observed_does_not_break_the_fit(name):
     inputs, labels = series()
     inputs["valid"][:, 2] = False
-    proba = baselines.build(name, classes=K).fit(inputs, labels).predict_proba(series(1)[0])
+    proba = fit(build(name), inputs, labels).predict_on_batch(series(1)[0])
     assert np.isfinite(proba).all()
 
 
@@ -77,31 +89,33 @@ def test_random_forest_is_that_of_scikit_learn():
     inputs, labels = series()
     forest = RandomForestClassifier(40, random_state=3).fit(inputs["image"].reshape(N, -1), labels)
     expected = forest.predict_proba(inputs["image"].reshape(N, -1))
-    got = fitted("random_forest", seed=3).predict_proba(inputs)
+    got = fitted("random_forest", seed=3).predict_on_batch(inputs)
     np.testing.assert_allclose(got[:, [0, 1, 2, 4]], expected, atol=1e-6)
 
 
 def test_time_statistics_are_those_of_the_valid_dates():
     inputs, _ = series(0, 10)
-    got = baselines.time_statistics(inputs)
+    got = time_statistics(inputs["image"], inputs["valid"])
     expected = [f(inputs["image"], axis=1) for f in (np.nanmean, np.nanstd, np.nanmin, np.nanmax)]
     np.testing.assert_allclose(
         got, np.concatenate([*expected, inputs["valid"].mean(1, keepdims=True)], 1), rtol=2e-5
     )
 
 
-@pytest.mark.parametrize("name", baselines.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_unlabelled_samples_do_not_matter_and_weights_do(name):
     inputs, labels = series()
     hidden = labels.copy()
     hidden[:60] = 255
     options = {"trees": 20} if name == "random_forest" else {}
-    model = baselines.build(name, classes=K, **options)
-    without = model.fit({key: value[60:] for key, value in inputs.items()}, labels[60:]).predict_proba(inputs)
-    np.testing.assert_allclose(model.fit(inputs, hidden).predict_proba(inputs), without, atol=1e-6)
+    model = build(name, **options)
+    without = fit(model, {key: value[60:] for key, value in inputs.items()}, labels[60:]).predict_on_batch(
+        inputs
+    )
+    np.testing.assert_allclose(fit(model, inputs, hidden).predict_on_batch(inputs), without, atol=1e-6)
     weights = np.where(labels == 0, 0.01, 1.0)
-    weighted = model.fit(inputs, labels, weights).predict_proba(inputs)
-    assert not np.allclose(weighted, model.fit(inputs, labels).predict_proba(inputs))
+    weighted = fit(model, inputs, labels, weights).predict_on_batch(inputs)
+    assert not np.allclose(weighted, fit(model, inputs, labels).predict_on_batch(inputs))
 
 
 @pytest.mark.parametrize("name", NETWORKLESS)
@@ -112,7 +126,7 @@ def test_class_weights_raise_the_recall_of_the_rare_class(name):
     x, y = {key: value[keep] for key, value in inputs.items()}, labels[keep]
     options = {"min_leaf": 8} if name == "random_forest" else {"C": 0.01}
     plain, weighted = (
-        baselines.build(name, classes=K, class_weight=w, **options).fit(x, y).predict_proba(x)[:, 2].mean()
+        fit(build(name, class_weight=w, **options), x, y).predict_on_batch(x)[:, 2].mean()
         for w in (None, "balanced")
     )
     if name == "svm":  # its margins shift, which the softmax shows
@@ -125,18 +139,20 @@ def test_the_cap_on_samples_keeps_every_class():
     inputs, labels = series()
     labels[labels == 4] = 0
     labels[17] = 4
-    model = baselines.build("svm", classes=K, max_samples=30).fit(inputs, labels)
+    model = fit(build("svm", max_samples=30), inputs, labels)
     assert set(model.estimator.classes_) == {0, 1, 2, 4}
-    assert 30 <= model.estimator["svc"].shape_fit_[0] <= 34
+    assert 30 <= model.estimator["model"].shape_fit_[0] <= 34
 
 
-@pytest.mark.parametrize("name", baselines.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_saved_and_loaded_predicts_the_same(name, tmp_path):
     model = fitted(name)
     inputs, _ = series(3)
     path = model.save(tmp_path / "model.joblib")
     assert [p.name for p in tmp_path.iterdir()] == ["model.joblib"]
-    np.testing.assert_array_equal(baselines.load(path).predict_proba(inputs), model.predict_proba(inputs))
+    np.testing.assert_array_equal(
+        baselines.load(path).predict_on_batch(inputs), model.predict_on_batch(inputs)
+    )
 
 
 def test_an_unreadable_file_is_named(tmp_path):
@@ -154,14 +170,50 @@ def test_an_unreadable_file_is_named(tmp_path):
 def test_wrong_input_is_named():
     inputs, labels = series()
     with pytest.raises(ParameterError, match="did you mean 'random_forest'"):
-        baselines.build("random_forst", classes=K)
+        build("random_forst")
     with pytest.raises(ParameterError, match="no option 'tree'; did you mean 'trees'"):
-        baselines.build("random_forest", classes=K, tree=3)
+        build("random_forest", tree=3)
     with pytest.raises(DataError, match="expected class indices 0 to 1"):
-        baselines.build("majority", classes=2).fit(inputs, labels)
-    with pytest.raises(DataError, match="two or more"):
-        baselines.build("svm", classes=K).fit(inputs, np.full(N, 255))
-    with pytest.raises(DataError, match=r"expected \(240,\)"):
-        baselines.build("svm", classes=K).fit(inputs, labels[:5])
+        fit(build("majority", classes=2), inputs, labels)
+    with pytest.raises(DataError, match="show 0 classes: svm needs 2 or more"):
+        fit(build("svm"), inputs, np.full(N, 255))
     with pytest.raises(DataError, match=r"expected \(samples, dates, bands\)"):
-        fitted("svm").predict_proba({"image": inputs["image"][0], "valid": inputs["valid"]})
+        fitted("svm").predict_on_batch({"image": inputs["image"][0], "valid": inputs["valid"]})
+
+
+def test_predictions_of_a_store_are_those_of_its_arrays(tmp_path):
+    inputs, labels = series(1)
+    model, rows = fitted("image_statistics"), np.array([5, 3, 200])
+    found = model.predict(MemoryStore(inputs | {"label": labels}), rows)
+    np.testing.assert_array_equal(found, model.predict_on_batch(inputs)[rows])
+    parts = {"train": np.arange(150), "test": np.arange(150, N)}
+    inputs, labels = series()
+    learned = MemoryStore(inputs | {"label": labels})
+    both = baselines.fit_baselines(
+        TASK, ["majority", "image_statistics"], learned, parts, folder=tmp_path, parts=["test"]
+    )
+    assert list(both) == ["majority", "image_statistics"]
+    assert both["majority"]["test"].shape == (N - 150, K)
+    again = baselines.load(tmp_path / "image_statistics" / "model.joblib")
+    np.testing.assert_array_equal(again.predict(learned, parts["test"]), both["image_statistics"]["test"])
+
+
+def test_class_weights_as_a_mapping_are_those_of_scikit_learn():
+    """A class that is not named counts once; the majority counts weighted samples."""
+    inputs, labels = series()
+    weights = {0: 3.0, 4: 0.5, 9: 7.0}
+    share = np.bincount(labels, np.array([3.0, 1, 1, 1, 0.5])[labels], K)
+    found = fit(build("majority", class_weight=weights), inputs, labels).predict_on_batch(inputs)
+    np.testing.assert_allclose(found[0], share / share.sum(), rtol=1e-6)
+
+
+def test_names_are_chosen_by_task_with_those_of_a_study():
+    assert baselines.names("regression") == ["mean", "linear", "random_forest"]
+    more = {"own": lambda seed: None}
+    assert baselines.names("segmentation", more) == ["majority", "random_forest", "pixel_boosting", "own"]
+    assert baselines.chosen("segmentation", ["all"], more)[-1] == "own"
+    assert baselines.chosen("segmentation", []) == []
+    with pytest.raises(ParameterError, match="no baseline 'ow'; did you mean 'own'"):
+        baselines.chosen("segmentation", ["ow"], more)
+    with pytest.raises(ParameterError, match="task 'segmentations'; did you mean 'segmentation'"):
+        baselines.names("segmentations")

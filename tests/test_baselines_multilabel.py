@@ -10,11 +10,13 @@ from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from eolab.core import files
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.store import ArraySpec, write_store
-from eolab.tasks import baselines, baselines_multilabel, random_convolutions
+from eolab.data.tables import image_statistics
+from eolab.tasks import baselines
+from eolab.tasks.baselines import random_convolutions, readers
 
+TASK = "multilabel_classification"
 SAMPLES, SIDE, K = 160, 16, 4
 BANDS = ["B02", "B03", "B04", "B08"]
 TRAIN, TEST = np.arange(110), np.arange(110, SAMPLES)
@@ -64,7 +66,7 @@ def images_of(store, rows):
 
 def fitted(store, name, rows=TRAIN, **options):
     small = {"filters": 32, "stride": 1} if name == "random_convolutions" else {}
-    return baselines_multilabel.build(name, classes=K, **small | options).fit(store, rows)
+    return baselines.build(TASK, name, classes=K, **small | options).fit(store, rows)
 
 
 def precision(store, found, k, rows=TEST):
@@ -75,7 +77,7 @@ def precision(store, found, k, rows=TEST):
 
 
 def test_the_prior_is_the_share_of_each_label(store):
-    found = fitted(store, "prior").predict_proba(store, TEST[:5])
+    found = fitted(store, "majority").predict(store, TEST[:5])
     np.testing.assert_allclose(found, np.tile(labels_of(store, TRAIN).mean(axis=0), (5, 1)), rtol=1e-6)
     assert found.dtype == np.float32
 
@@ -84,12 +86,14 @@ def test_image_statistics_are_those_of_numpy_with_a_regression_a_label(store):
     images = images_of(store, np.arange(SAMPLES)).reshape(SAMPLES, -1, len(BANDS)).astype(float)
     ordered, pixels = np.sort(images, axis=1), images.shape[1]
     ranks = [ordered[:, int(q / 100 * (pixels - 1))] for q in (5, 25, 50, 75, 95)]
-    table = np.concatenate([images.mean(1), images.std(1), *ranks], axis=1)
+    table = np.stack([images.mean(1), images.std(1), *ranks], axis=-1).reshape(SAMPLES, -1)
     np.testing.assert_allclose(
-        baselines_multilabel.image_statistics(images_of(store, np.arange(SAMPLES))), table, rtol=1e-4
+        image_statistics(images_of(store, np.arange(SAMPLES)), method="lower").reshape(SAMPLES, -1),
+        table,
+        rtol=1e-4,
     )
     scaler = StandardScaler().fit(table[TRAIN])
-    found = fitted(store, "image_statistics", C=0.5).predict_proba(store, TEST)
+    found = fitted(store, "image_statistics", C=0.5).predict(store, TEST)
     for k in range(K - 1):
         model = LogisticRegression(C=0.5, max_iter=1000)
         model.fit(scaler.transform(table[TRAIN]), labels_of(store, TRAIN)[:, k])
@@ -100,7 +104,7 @@ def test_image_statistics_are_those_of_numpy_with_a_regression_a_label(store):
 
 @pytest.mark.parametrize("head", ["logistic", "ridge"])
 def test_random_convolutions_see_texture(store, head):
-    found = fitted(store, "random_convolutions", head=head).predict_proba(store, TEST)
+    found = fitted(store, "random_convolutions", head=head).predict(store, TEST)
     assert found.shape == (len(TEST), K)
     assert ((found >= 0) & (found <= 1)).all()
     assert precision(store, found, 0) > 0.9
@@ -109,19 +113,19 @@ def test_random_convolutions_see_texture(store, head):
 
 @pytest.mark.parametrize("name", ["image_statistics", "random_convolutions"])
 def test_a_label_that_no_training_image_has_is_never_likely(store, name):
-    assert not fitted(store, name).predict_proba(store, TEST)[:, 3].any()
+    assert not fitted(store, name).predict(store, TEST)[:, 3].any()
 
 
 def test_ridge_regression_from_sums_is_that_of_scikit_learn(store):
     baseline = fitted(store, "random_convolutions", head="ridge", penalty=0.1)
     features, truth = (
-        baseline.features(images_of(store, TRAIN)),
+        baseline.reader.table({"image": images_of(store, TRAIN)}),
         labels_of(store, TRAIN).astype(float),
     )
     scaler = StandardScaler().fit(features)
     model = Ridge(0.1 * len(TRAIN)).fit(scaler.transform(features), truth)
-    expected = model.predict(scaler.transform(baseline.features(images_of(store, TEST))))
-    found = baseline.predict_proba(store, TEST)
+    expected = model.predict(scaler.transform(baseline.reader.table({"image": images_of(store, TEST)})))
+    found = baseline.predict(store, TEST)
     np.testing.assert_allclose(found[:, :3], 1 / (1 + np.exp(2 - 4 * expected[:, :3])), atol=1e-4)
 
 
@@ -171,10 +175,10 @@ def test_a_constant_band_breaks_nothing(store):
 
     for head in ("logistic", "ridge"):
         baseline = fitted(Constant(), "random_convolutions", head=head)
-        found = baseline.predict_proba(Constant(), TRAIN)
+        found = baseline.predict(Constant(), TRAIN)
         assert np.isfinite(found).all()
         images[..., 0] = 60_000  # says no more than before
-        np.testing.assert_array_equal(baseline.predict_proba(Constant(), TRAIN), found)
+        np.testing.assert_array_equal(baseline.predict(Constant(), TRAIN), found)
         images[..., 0] = 7
 
 
@@ -184,56 +188,51 @@ def test_a_constant_band_breaks_nothing(store):
 @pytest.mark.parametrize("name", ["image_statistics", "random_convolutions"])
 def test_same_seed_same_answer_and_few_images_at_a_time(store, name, monkeypatch):
     rows = TEST[:20]
-    found = fitted(store, name, seed=3).predict_proba(store, rows)
-    for module in (baselines_multilabel, random_convolutions):
-        monkeypatch.setattr(module, "_AT_ONCE", 7)
-    np.testing.assert_allclose(fitted(store, name, seed=3).predict_proba(store, rows), found, atol=1e-5)
+    found = fitted(store, name, seed=3).predict(store, rows)
+    monkeypatch.setattr(readers.Images, "at_once", 7)
+    monkeypatch.setattr(random_convolutions, "_AT_ONCE", 7)
+    np.testing.assert_allclose(fitted(store, name, seed=3).predict(store, rows), found, atol=1e-5)
 
 
 def test_bands_are_chosen_by_name(store):
-    alone = fitted(store, "image_statistics", bands=["B08", "B03"]).predict_proba(store, TEST)
+    alone = fitted(store, "image_statistics", channels=["B08", "B03"]).predict(store, TEST)
     assert precision(store, alone, 0) < 0.9  # without the band that tells
-    assert (
-        precision(store, fitted(store, "image_statistics", bands=["B02"]).predict_proba(store, TEST), 0) > 0.9
-    )
-    with pytest.raises(ParameterError, match="no band 'B09'"):
-        fitted(store, "image_statistics", bands=["B09"])
+    assert precision(store, fitted(store, "image_statistics", channels=["B02"]).predict(store, TEST), 0) > 0.9
+    with pytest.raises(DataError, match="no channel 'B09'"):
+        fitted(store, "image_statistics", channels=["B09"])
 
 
 def test_a_cap_on_the_samples_loses_no_label(store):
     rows = np.append(TRAIN, TEST)
     labels = labels_of(store, rows) == 1
-    drawn = baselines_multilabel._drawn(rows, labels, 10, 0)
+    drawn = rows[fitted(store, "image_statistics", rows, max_samples=10)._usable(labels)]
     assert 10 <= len(drawn) <= 13
     assert (labels_of(store, drawn).any(axis=0) == labels.any(axis=0)).all()
-    assert baselines_multilabel._drawn(rows, labels, None, 0) is rows
+    assert len(fitted(store, "majority")._usable(labels)) == len(rows)
 
 
-@pytest.mark.parametrize("name", baselines_multilabel.names())
+@pytest.mark.parametrize("name", baselines.names(TASK))
 def test_a_saved_baseline_answers_alike(store, name, tmp_path):
     baseline = fitted(store, name)
-    again = baselines_multilabel.load(baseline.save(tmp_path / "b.joblib"))
-    np.testing.assert_array_equal(again.predict_proba(store, TEST), baseline.predict_proba(store, TEST))
+    again = baselines.load(baseline.save(tmp_path / "b.joblib"))
+    np.testing.assert_array_equal(again.predict(store, TEST), baseline.predict(store, TEST))
     assert list(tmp_path.iterdir()) == [tmp_path / "b.joblib"]
 
 
 def test_what_cannot_be_is_said(store, tmp_path):
-    with pytest.raises(ParameterError, match=r"no baseline 'priors'.*did you mean 'prior'"):
-        baselines_multilabel.build("priors", classes=K)
+    with pytest.raises(ParameterError, match=r"no baseline 'majorty'.*did you mean 'majority'"):
+        baselines.build(TASK, "majorty", classes=K)
     with pytest.raises(ParameterError, match=r"no option 'filtres'.*'filters'"):
-        baselines_multilabel.build("random_convolutions", classes=K, filtres=2)
+        baselines.build(TASK, "random_convolutions", classes=K, filtres=2)
     with pytest.raises(ParameterError, match=r"no head 'rigde'.*'ridge'"):
-        baselines_multilabel.build("random_convolutions", classes=K, head="rigde")
+        baselines.build(TASK, "random_convolutions", classes=K, head="rigde")
     with pytest.raises(ParameterError, match="110 images, 32, 17 and 1"):
         fitted(store, "random_convolutions", size=17)
-    with pytest.raises(DataError, match=r"labels of shape \(4,\): expected \(5,\)"):
-        baselines_multilabel.build("prior", classes=5).fit(store, TRAIN)
+    with pytest.raises(DataError, match=r"Labels have shape \(4,\): expected \(5,\)"):
+        baselines.build(TASK, "majority", classes=5).fit(store, TRAIN)
     none = np.flatnonzero(~labels_of(store, np.arange(SAMPLES)).any(axis=1))
-    with pytest.raises(DataError, match=f"None of {len(none)} training images has a label"):
-        fitted(store, "prior", none)
+    with pytest.raises(DataError, match=f"None of {len(none)} training samples has a label"):
+        fitted(store, "majority", none)
     joblib.dump("text", tmp_path / "b.joblib")
     with pytest.raises(DataError, match="found a str"):
-        baselines_multilabel.load(tmp_path / "b.joblib")
-    files.write_joblib(fitted(store, "prior"), tmp_path / "b.joblib")
-    with pytest.raises(DataError, match="expected a saved baseline"):
         baselines.load(tmp_path / "b.joblib")

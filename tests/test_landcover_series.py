@@ -177,11 +177,10 @@ def test_patch_from_file_to_scores(patch, tmp_path):
     recipe = Recipe(period="QS")
     store = write(tmp_path / "store", patch, series, recipe, options, table)
     train, test = store.indices("train"), store.indices("test")
-    forest = baselines.build("random_forest", classes=5, seed=0, trees=50)
-    inputs = {name: store.gather(train)[name] for name in ("image", "valid")}
-    forest.fit(inputs, store.gather(train)["label"])
+    forest = baselines.build("series_classification", "random_forest", classes=5, seed=0, trees=50)
+    forest.fit(store, train)
     truth = store.gather(test)["label"]
-    predicted = forest.predict_proba(store.gather(test)).argmax(1)
+    predicted = forest.predict(store, test).argmax(1)
     found = metrics.scores(metrics.confusion(truth, predicted, 5)).overall
     assert found["balanced_accuracy"] > 0.35  # chance is 0.2 to 0.25
     again = landcover.reopen_series(patch, store.metadata)

@@ -133,7 +133,7 @@ def test_scores_of_folds_are_those_of_scikit_learn():
 def test_baselines_of_a_fold_have_a_fixed_and_a_chosen_threshold(tmp_path):
     store = example.write(tmp_path / "store")
     rows = dict(zip(("train", "validation", "test"), np.split(np.arange(40), [24, 32]), strict=True))
-    found = landslide.fit_baselines(["slope_ndvi_rule"], store, rows, folder=tmp_path / "out")
+    found = landslide.score_baselines(["slope_ndvi_rule"], store, rows, folder=tmp_path / "out")
     rules = found["slope_ndvi_rule"]
     assert set(rules) == {"0.5", "chosen"}
     known = (store.gather(rows["test"], ["label"])["label"] != 255).sum()

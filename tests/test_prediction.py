@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from memory_store import MemoryStore
 
 from eolab import prediction
 from eolab.core.errors import DataError, ParameterError
@@ -200,11 +201,12 @@ def test_model_in_memory_and_its_fingerprint():
 def test_baseline_has_its_own_engine(tmp_path):
     inputs = inputs_of(60)
     label = np.arange(60) % CLASSES
-    baseline = baselines.build("random_forest", classes=CLASSES, trees=5).fit(inputs, label)
+    baseline = baselines.build("series_classification", "random_forest", classes=CLASSES, trees=5)
+    baseline.fit(MemoryStore(inputs | {"label": label}), np.arange(len(label)))
     baseline.save(tmp_path / "model.joblib")
     predictor = prediction.load(tmp_path, "auto", batch_size=17)
     assert predictor.engine == "sklearn"
-    np.testing.assert_allclose(predictor(inputs), baseline.predict_proba(inputs), atol=1e-6)
+    np.testing.assert_allclose(predictor(inputs), baseline.predict_on_batch(inputs), atol=1e-6)
     assert predictor.fingerprint
 
 

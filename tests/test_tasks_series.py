@@ -10,7 +10,7 @@ import pytest
 from eolab import models, prediction, tasks
 from eolab.core.errors import ParameterError
 from eolab.data.store import ArraySpec, write_store
-from eolab.tasks import interim
+from eolab.tasks import baselines
 
 SAMPLES, TIMES, BANDS, K = 360, 6, 2, 4
 DATES = ["2019-01-16", "2019-03-16", "2019-05-16", "2019-07-16", "2019-09-16", "2019-11-16"]
@@ -64,7 +64,10 @@ def fit_network(store, rows, folder, training=(), **running):
 
 
 def fit_baseline(name, store, rows, folder, **options):
-    return interim.fit(name, store, rows, folder, classes=K, **options)
+    folder.mkdir(parents=True, exist_ok=True)
+    baseline = baselines.build(TASK, name, classes=K, **options).fit(store, rows["train"])
+    baseline.save(folder / "model.joblib")
+    return baseline
 
 
 def predict(fitted, store, rows):
@@ -72,7 +75,7 @@ def predict(fitted, store, rows):
 
 
 def share_right(baseline, store, rows):
-    predicted = baseline.predict_proba(tasks.read(store, rows)).argmax(1)
+    predicted = baseline.predict_on_batch(tasks.read(store, rows)).argmax(1)
     return (predicted == store.gather(rows)["label"]).mean()
 
 
@@ -142,11 +145,11 @@ def test_saved_network_gives_the_same_probabilities(network, store, rows, tmp_pa
 @pytest.mark.parametrize("name", ["majority", "random_forest"])
 def test_saved_baseline_gives_the_same_probabilities(name, store, rows, tmp_path):
     options = {"trees": 20} if name == "random_forest" else {}
-    fitted = fit_baseline(name, store, rows, tmp_path, options=options)
+    fitted = fit_baseline(name, store, rows, tmp_path, **options)
     inputs = tasks.read(store, rows["test"])
     loaded = prediction.load(tmp_path)
     assert loaded.engine == "sklearn"
-    np.testing.assert_array_equal(loaded(inputs), fitted.predict_proba(inputs))
+    np.testing.assert_array_equal(loaded(inputs), fitted.predict_on_batch(inputs))
 
 
 def test_baseline_learns_from_the_training_rows_only(store, rows, tmp_path):
@@ -154,7 +157,7 @@ def test_baseline_learns_from_the_training_rows_only(store, rows, tmp_path):
     labels = store.gather(rows["train"])["label"]
     shares = np.bincount(labels[labels != 255], minlength=K) / (labels != 255).sum()
     inputs = tasks.read(store, rows["test"][:1])
-    np.testing.assert_allclose(fitted.predict_proba(inputs)[0], shares, atol=1e-6)
+    np.testing.assert_allclose(fitted.predict_on_batch(inputs)[0], shares, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -191,15 +194,15 @@ def test_network_does_not_learn_a_class_of_weight_0(network, store, rows, tmp_pa
 def test_baseline_weighs_classes_and_skips_unlabelled_samples(store, rows, tmp_path):
     """Regression: with weights, a training sample without label (255) ended in a KeyError."""
     assert (store.gather(rows["train"])["label"] == 255).any()
-    fitted = fit_baseline("majority", store, rows, tmp_path, class_weights={0: 1, 1: 2, 2: 1, 3: 3})
+    fitted = fit_baseline("majority", store, rows, tmp_path, class_weight={0: 1, 1: 2, 2: 1, 3: 3})
     labels = store.gather(rows["train"])["label"]
     counts = np.bincount(labels[labels != 255], minlength=K) * [1, 2, 1, 3]
     inputs = tasks.read(store, rows["test"][:1])
-    np.testing.assert_allclose(fitted.predict_proba(inputs)[0], counts / counts.sum(), atol=1e-6)
+    np.testing.assert_allclose(fitted.predict_on_batch(inputs)[0], counts / counts.sum(), atol=1e-6)
 
 
 def test_forest_beats_the_majority(store, rows, tmp_path):
-    forest = fit_baseline("random_forest", store, rows, tmp_path / "a", options={"trees": 50})
+    forest = fit_baseline("random_forest", store, rows, tmp_path / "a", trees=50)
     majority = fit_baseline("majority", store, rows, tmp_path / "b")
     assert share_right(forest, store, rows["test"]) > share_right(majority, store, rows["test"]) + 0.05
 
@@ -216,7 +219,7 @@ def test_a_class_without_a_weight_counts_once(store, rows, tmp_path):
     """Regression: a baseline ended in a KeyError where a network takes 1."""
     inputs = tasks.read(store, rows["test"][:1])
     some, all_of_them = (
-        fit_baseline("majority", store, rows, tmp_path / str(number), class_weights=weights).predict_proba(
+        fit_baseline("majority", store, rows, tmp_path / str(number), class_weight=weights).predict_on_batch(
             inputs
         )
         for number, weights in enumerate([{1: 3.0}, {0: 1.0, 1: 3.0, 2: 1.0, 3: 1.0}])

@@ -198,7 +198,7 @@ class SklearnEngine:
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities of a batch."""
-        return np.asarray(self.baseline.predict_proba(inputs))
+        return np.asarray(self.baseline.predict_on_batch(inputs))
 
 
 def chosen(names: Sequence[str], output: str) -> str:

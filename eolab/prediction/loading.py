@@ -36,9 +36,11 @@ KNOWN = (*ENGINES, "litert", "auto")
 
 @runtime_checkable
 class Baseline(Protocol):
-    """A saved baseline: it gives class probabilities."""
+    """A saved baseline: an estimator that gives class probabilities of arrays."""
 
-    def predict_proba(self, inputs: Inputs) -> np.ndarray:
+    estimator: Any
+
+    def predict_on_batch(self, inputs: Inputs) -> np.ndarray:
         """Return class probabilities (N, K)."""
 
 
@@ -81,7 +83,7 @@ def load(
     file, model = resolve(source)
     if file is not None and file.suffix == ".joblib":
         model = files.read_joblib(file, Baseline)  # type: ignore[type-abstract]
-    if hasattr(model, "predict_proba"):
+    if isinstance(model, Baseline):
         identity = exports.sha256(file) if file else ""
         return Predictor(SklearnEngine(model), identity, batch_size)
     loader = Loader(file, model, threads or cores(), precision, example, batch_size, output)

@@ -27,7 +27,6 @@ class Task:
         metrics: Names of the scores of an epoch.
         monitor: Column of the history that decides which epoch is best.
         scores: Function of :mod:`eolab.evaluation` that scores the predictions, by name.
-        baselines: Baselines to compare with, by name.
         figures: Functions of :mod:`eolab.plots` that draw examples, by name.
         inputs: Arrays of the store that the networks read besides their channels.
         ignore: Label that counts nothing: 255 for classes, NaN for values, None where every label counts.
@@ -38,7 +37,6 @@ class Task:
     name: str
     title: str
     reads: str
-    baselines: tuple[str, ...]
     figures: tuple[str, ...]
     heads: tuple[str, ...] = ("labels",)
     output: str = "classes"
@@ -51,6 +49,13 @@ class Task:
     ignore: float | None = IGNORE
     batch_size: int = 32
     dtype: str = "float32"
+
+    @property
+    def baselines(self) -> list[str]:
+        """Names of the baselines to compare with."""
+        from eolab.tasks.baselines import names  # here: it loads scikit-learn
+
+        return names(self.name)
 
     @property
     def dense(self) -> bool:
@@ -73,7 +78,6 @@ TASKS = {
             "series_classification",
             "pixel series → class",
             "series",
-            baselines=("majority", "image_statistics", "random_forest"),
             figures=("confusion",),
             inputs=("valid",),
             batch_size=256,
@@ -82,14 +86,12 @@ TASKS = {
             "image_classification",
             "image → one label",
             "images",
-            baselines=("majority", "image_statistics", "random_convolutions"),
             figures=("confusion",),
         ),
         Task(
             "multilabel_classification",
             "image → several labels",
             "images",
-            baselines=("majority", "image_statistics", "random_convolutions"),
             figures=("prediction_gallery",),
             output="labels",
             activation="sigmoid",
@@ -102,7 +104,6 @@ TASKS = {
             "segmentation",
             "image → mask",
             "images",
-            baselines=("majority", "pixel_boosting"),
             figures=("predictions",),
             heads=("mask", "dual", "multi"),
             metrics=("f1",),
@@ -114,7 +115,6 @@ TASKS = {
             "regression",
             "image → value per pixel",
             "images",
-            baselines=("mean", "linear", "random_forest"),
             figures=(),
             heads=("values",),
             activation="linear",
@@ -127,7 +127,6 @@ TASKS = {
             "sequence_classification",
             "image sequence → label per step",
             "sequences",
-            baselines=("majority",),
             figures=(),
             heads=("steps", "labels"),
             output="steps",

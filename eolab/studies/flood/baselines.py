@@ -19,25 +19,31 @@ stand for its dry state: no label is looked at, and in the published lists no sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from eolab import evaluation
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import ParameterError
 from eolab.data.layouts.sen12flood import SENSORS
 from eolab.data.sequences import ImageSequence
 from eolab.studies.flood.answers import choose_threshold, held
 from eolab.studies.flood.image_tables import statistic_columns
+from eolab.tasks.baselines import Baseline, Maker, Parts, build, filled
+from eolab.tasks.baselines import chosen as chosen_baselines
+from eolab.tasks.baselines.estimators import Score
+from eolab.tasks.baselines.readers import Columns
 
+TASK = "sequence_classification"
+LABEL = "flooded"
 NO_SENSOR = "none"
 SENSOR_OF = {
     "majority": "S1",
@@ -52,21 +58,12 @@ NAMES = tuple(SENSOR_OF)
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-    """Return the names of baselines, those of all for the one word "all"."""
-    return list(NAMES if list(names) == ["all"] else names)
+    """Return names as given, or those of all baselines for the one word "all".
 
-
-@dataclass(frozen=True)
-class Baseline:
-    """A fitted baseline.
-
-    Attributes:
-        name: One of :data:`NAMES`.
-        score: From rows of :func:`eolab.studies.flood.image_table` to a score from 0 to 1 each.
+    Raises:
+        ParameterError: If a name is unknown.
     """
-
-    name: str
-    score: Callable[[pd.DataFrame], np.ndarray]
+    return list(NAMES) if list(names) == ["all"] else chosen_baselines(TASK, names, BASELINES)
 
 
 def fit(name: str, train: pd.DataFrame, seed: int = 0) -> Baseline:
@@ -76,99 +73,128 @@ def fit(name: str, train: pd.DataFrame, seed: int = 0) -> Baseline:
         name: One of :data:`NAMES`.
         train: Rows of :func:`eolab.studies.flood.image_table` of its sensor; those of :func:`without_sensor`
             where it reads none.
-        seed: Of the regression, or the trees.
+        seed: Seed of the regression, or the trees.
 
     Raises:
-        ParameterError: If the name is unknown, or the table lacks what the baseline scores by.
+        DataError: If the images show one label only, and the baseline needs both.
+        ParameterError: If the name is unknown, or the table lacks a column that the baseline reads.
     """
-    if name not in NAMES:
-        raise ParameterError(f"There is no baseline {name!r}: {did_you_mean(name, NAMES)}")
-    if name == "majority":
-        share = float(train["flooded"].mean())
-        return Baseline(name, lambda rows: np.full(len(rows), share))
-    if name.startswith("statistics"):
-        return Baseline(name, _Statistics(train, seed))
-    if name == "calendar":
-        return Baseline(name, _Calendar(train, seed))
-    if name == "neighbour":
-        return Baseline(name, _Neighbour(train))
-    column, needed = {"water_index": ("water", "a water index"), "dark_radar": ("dark", "Sentinel-1")}[name]
-    if column not in train:
-        raise ParameterError(f"Baseline {name!r} needs a store with {needed}: choose channels that have it.")
-    return Baseline(name, lambda rows: rows[column].to_numpy(np.float64))
+    baseline = build(TASK, name, classes=2, seed=seed, more=BASELINES)
+    return baseline.fit(train, np.arange(len(train)))
 
 
-class _Statistics:
-    """Logistic regression of the flood on an image's statistics; a missing one counts as the mean."""
-
-    def __init__(self, train: pd.DataFrame, seed: int) -> None:
-        _need_both_labels(train)
-        self.columns = statistic_columns(train)
-        self.means = train[self.columns].mean()
-        self.model: Any = make_pipeline(
-            StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced", random_state=seed)
-        )
-        self.model.fit(self._table(train), train["flooded"].to_numpy(bool))
-
-    def __call__(self, rows: pd.DataFrame) -> np.ndarray:
-        return np.asarray(self.model.predict_proba(self._table(rows))[:, 1])
-
-    def _table(self, rows: pd.DataFrame) -> np.ndarray:
-        return rows[self.columns].fillna(self.means).to_numpy(np.float64)
+def score(baseline: Baseline, images: pd.DataFrame) -> np.ndarray:
+    """Return the score from 0 to 1 of each row of a table of images, (N,)."""
+    return baseline.predict(images, np.arange(len(images)))[:, 1].astype(np.float64)
 
 
-class _Calendar:
-    """Boosted trees of the flood on the day, fitted for each sensor; of two images of a day, the mean."""
-
-    def __init__(self, train: pd.DataFrame, seed: int) -> None:
-        self.models: dict[str, Any] = {}
-        for sensor, images in train.groupby("sensor"):
-            _need_both_labels(images)
-            model = HistGradientBoostingClassifier(max_iter=50, min_samples_leaf=5, random_state=seed)
-            self.models[str(sensor)] = model.fit(_days(images), images["flooded"].to_numpy(bool))
-
-    def __call__(self, rows: pd.DataFrame) -> np.ndarray:
-        said = np.stack([model.predict_proba(_days(rows))[:, 1] for model in self.models.values()])
-        seen = rows[list(self.models)].to_numpy(bool).T
-        return np.average(said, axis=0, weights=np.where(seen.any(0), seen, True).astype(float))
+# === Makers ===
 
 
-class _Neighbour:
+class _Needed:
+    """The columns that a baseline reads, refused with the remedy where a table lacks one."""
+
+    def __init__(self, columns: Sequence[str], needed: str) -> None:
+        self.columns, self.needed = list(columns), needed
+
+    def __call__(self, table: pd.DataFrame) -> list[str]:
+        if not set(self.columns) <= set(table):
+            raise ParameterError(f"The baseline needs {self.needed}: found {', '.join(map(str, table))}.")
+        return self.columns
+
+
+def _majority(seed: int) -> Parts:
+    return Parts(Columns(LABEL, []), DummyClassifier(strategy="prior"))
+
+
+def _share(seed: int, column: str, needed: str) -> Parts:
+    return Parts(Columns(LABEL, _Needed([column], needed)), Score(column))
+
+
+def _statistics(seed: int) -> Parts:
+    regression = LogisticRegression(max_iter=2000, class_weight="balanced", random_state=seed)
+    return Parts(Columns(LABEL, statistic_columns), filled(regression))
+
+
+def _calendar(seed: int) -> Parts:
+    return Parts(Columns(LABEL, ["date", "sensor", *SENSORS]), Calendar(seed))
+
+
+def _neighbour(seed: int) -> Parts:
+    needed = "the places of scenes, x and y; write the store again with 02_preprocess"
+    return Parts(Columns(LABEL, _Needed(["scene", "date", "x", "y"], needed)), Neighbour())
+
+
+BASELINES: dict[str, Maker] = {
+    "majority": _majority,
+    "water_index": partial(_share, column="water", needed="a store with a water index among its channels"),
+    "dark_radar": partial(_share, column="dark", needed="a store of Sentinel-1"),
+    "statistics_s1": _statistics,
+    "statistics_s2": _statistics,
+    "calendar": _calendar,
+    "neighbour": _neighbour,
+}
+
+
+class Calendar(ClassifierMixin, BaseEstimator):
+    """Boosted trees of the label on the day, fitted for each sensor; of two images of a day, the mean.
+
+    Args:
+        seed: Seed of the trees.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Calendar:
+        """Learn from images: date and sensor of each."""
+        self.classes_, self.models_ = np.array([0, 1]), {}
+        for sensor in np.unique(X["sensor"].astype(str)):
+            own = (X["sensor"] == sensor).to_numpy()
+            model = HistGradientBoostingClassifier(max_iter=50, min_samples_leaf=5, random_state=self.seed)
+            self.models_[sensor] = model.fit(_days(X[own]), y[own])
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the probabilities of both labels, (N, 2)."""
+        found = np.stack([model.predict_proba(_days(X)) for model in self.models_.values()])  # (S, N, 2)
+        seen = X[list(self.models_)].to_numpy(bool).T
+        weights = np.where(seen.any(0), seen, True).astype(float)
+        return np.average(found, axis=0, weights=np.broadcast_to(weights[..., None], found.shape))
+
+
+class Neighbour(ClassifierMixin, BaseEstimator):
     """Whether the training scene that lies nearest has been flooded by a day, as its own images tell."""
 
-    def __init__(self, train: pd.DataFrame) -> None:
-        if "x" not in train or "y" not in train:
-            raise ParameterError(
-                "Baseline 'neighbour' needs the places of scenes, x and y, which this store lacks: "
-                "write it again with 02_preprocess."
-            )
-        scenes = train.groupby("scene")[["x", "y"]].first()
-        onset = train[train["flooded"].astype(bool)].groupby("scene")["date"].min()
-        self.onset = onset.reindex(scenes.index).to_numpy("datetime64[ns]")  # NaT: never
-        self.tree = cKDTree(scenes.to_numpy(float))
+    min_classes = 1
 
-    def __call__(self, rows: pd.DataFrame) -> np.ndarray:
-        nearest = self.tree.query(rows[["x", "y"]].to_numpy(float))[1]
-        return (rows["date"].to_numpy("datetime64[ns]") >= self.onset[nearest]).astype(np.float64)
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Neighbour:
+        """Learn from images: scene, date, x and y of each."""
+        scenes = X.groupby("scene")[["x", "y"]].first()
+        onset = X[np.asarray(y) == 1].groupby("scene")["date"].min()
+        self.onset_ = onset.reindex(scenes.index).to_numpy("datetime64[ns]")  # NaT: never
+        self.tree_, self.classes_ = cKDTree(scenes.to_numpy(float)), np.array([0, 1])
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Return 1 for the label that the neighbour has by the day, (N, 2)."""
+        nearest = self.tree_.query(X[["x", "y"]].to_numpy(float))[1]
+        found = X["date"].to_numpy("datetime64[ns]") >= self.onset_[nearest]
+        return np.stack([~found, found], axis=1).astype(np.float64)
 
 
 def _days(rows: pd.DataFrame) -> np.ndarray:
     return rows["date"].to_numpy("datetime64[D]").astype(np.int64)[:, None]
 
 
-def _need_both_labels(train: pd.DataFrame) -> None:
-    if train["flooded"].nunique() < 2:
-        raise DataError(
-            f"The {len(train)} training images are all of one label: expected some with and some without "
-            "a flood. Take more scenes, or another seed of the split."
-        )
+# === Scores ===
 
 
 def without_sensor(numbers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return what is known of the images of all sensors without their pixels.
 
     Args:
-        numbers: As in :func:`answer`.
+        numbers: Tables of images by sensor, see :func:`answer`.
 
     Returns:
         Columns scene, date, flooded, split; x and y where the scenes' places are known; sensor; and ``S1``
@@ -195,11 +221,11 @@ def answer(
     reads no sensor answers by the date of each step.
 
     Args:
-        names: Of :data:`NAMES`.
+        names: Names of :data:`NAMES`.
         numbers: By sensor, :func:`eolab.studies.flood.image_table` with a column ``split``, as the store is
             ordered.
         lines: Scenes by what they are, "validation" and "test", not joined "late".
-        seed: Of regressions and trees.
+        seed: Seed of regressions and trees.
 
     Returns:
         By name and part, see :mod:`eolab.studies.flood.answers`.
@@ -230,11 +256,11 @@ def own_scores(
     One that reads no sensor is scored on the images of all.
 
     Args:
-        names: Of :data:`NAMES`.
-        numbers: As in :func:`answer`.
+        names: Names of :data:`NAMES`.
+        numbers: Tables of images by sensor, see :func:`answer`.
         among: By sensor, which test images count; all by default.
         replicates: Bootstrap replicates, over scenes.
-        seed: Of the regressions and the bootstrap.
+        seed: Seed of the regressions and the bootstrap.
 
     Returns:
         As :func:`eolab.evaluation.binary_scores`.
@@ -265,19 +291,15 @@ def own_scores(
 
 def _scored(name: str, numbers: Mapping[str, pd.DataFrame], seed: int) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the images of a baseline's sensor, and their scores by the baseline fitted on training ones."""
-    if name not in NAMES:
-        raise ParameterError(f"There is no baseline {name!r}: {did_you_mean(name, NAMES)}")
+    [name] = chosen([name])
     sensor = SENSOR_OF[name]
-    if sensor == NO_SENSOR:
-        images = without_sensor(numbers)
-        return images, _fitted(name, images, seed).score(images)
-    if sensor not in numbers:
+    if sensor != NO_SENSOR and sensor not in numbers:
         raise ParameterError(
             f"Baseline {name!r} reads images of {sensor}, found tables of {', '.join(numbers) or 'none'}: "
             "give one of its sensor, or leave the baseline out."
         )
-    images = numbers[sensor]
-    return images, _fitted(name, images, seed).score(images)
+    images = without_sensor(numbers) if sensor == NO_SENSOR else numbers[sensor]
+    return images, score(_fitted(name, images, seed), images)
 
 
 def _fitted(name: str, images: pd.DataFrame, seed: int) -> Baseline:
@@ -294,7 +316,9 @@ def _by_date(
     baseline = _fitted(name, images, seed)
     steps = {part: held(some, NO_SENSOR, np.zeros(1), 0.0) for part, some in lines.items()}
     return {
-        part: table.assign(probability=baseline.score(table.join(places, on="scene")))
+        part: table.assign(
+            probability=score(baseline, table.assign(sensor=NO_SENSOR).join(places, on="scene"))
+        )
         for part, table in steps.items()
     }
 
@@ -303,7 +327,7 @@ def weight_table(numbers: Mapping[str, pd.DataFrame], seed: int = 0) -> pd.DataF
     """Return the weights of the logistic regression of each sensor: sensor, feature, weight."""
     parts = []
     for sensor, images in numbers.items():
-        model = _Statistics(images[images["split"] == "train"].reset_index(drop=True), seed)
-        weights = model.model[-1].coef_[0]
-        parts.append(pd.DataFrame({"sensor": sensor, "feature": model.columns, "weight": weights}))
+        baseline: Any = _fitted(f"statistics_{sensor.lower()}", images, seed)
+        weights = baseline.estimator["model"].coef_[0]
+        parts.append(pd.DataFrame({"sensor": sensor, "feature": baseline.reader.names, "weight": weights}))
     return pd.concat(parts, ignore_index=True)

@@ -11,12 +11,12 @@ from scipy.ndimage import uniform_filter
 from eolab.core.progress import track
 from eolab.data.sensors import dry_state
 from eolab.data.store import Store
+from eolab.data.tables import PERCENTILES, image_statistics
 
 DROP_DB = 3.0
 REFERENCE = 2  # first images that stand for the dry state, see dry_state
 BRIGHT = 0.2  # reflectance of B02 above which ground is rarely that bright: clouds, snow
 SPECKLE_PX = 3  # side of the window that speckle is averaged in
-PERCENTILES = (5, 25, 50, 75, 95)
 WATER_INDICES = ("MNDWI", "NDWI")
 NO_STATISTIC = ("scene", "date", "flooded", "split", "x", "y", "water", "dark", "bright")
 
@@ -55,13 +55,9 @@ def image_table(store: Store, progress: bool = True) -> pd.DataFrame:
 
 def _statistics(images: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
     """Return mean, standard deviation and percentiles of each channel of images (T, H, W, C)."""
-    columns: dict[str, np.ndarray] = {}
-    for name, values in zip(names, np.moveaxis(images, -1, 0), strict=True):
-        flat = values.reshape(len(values), -1)
-        columns |= {f"{name}_mean": np.nanmean(flat, axis=1), f"{name}_std": np.nanstd(flat, axis=1)}
-        for percent, found in zip(PERCENTILES, np.nanpercentile(flat, PERCENTILES, axis=1), strict=True):
-            columns[f"{name}_p{percent}"] = found
-    return pd.DataFrame(columns)
+    found = image_statistics(images).reshape(len(images), -1)
+    kinds = ["mean", "std", *(f"p{percent}" for percent in PERCENTILES)]
+    return pd.DataFrame(found, columns=[f"{name}_{kind}" for name in names for kind in kinds])
 
 
 def statistic_columns(table: pd.DataFrame) -> list[str]:

@@ -4,7 +4,7 @@ Landslides are marked pixel by pixel in patches of Sentinel-2 bands, slope and e
 2022, https://doi.org/10.1109/TGRS.2022.3215209).
 """
 
-from eolab.studies.landslide import baselines, tabular
+from eolab.studies.landslide.baselines import BASELINES, PIXEL_CHANNELS
 from eolab.studies.landslide.channels import GROUPS, SETS, STORED, select
 from eolab.studies.landslide.explore import (
     along_numbers,
@@ -19,10 +19,10 @@ from eolab.studies.landslide.explore import (
 )
 from eolab.studies.landslide.folds import (
     each_fold,
-    fit_baselines,
     fold_scores,
     fold_summary,
     fold_table,
+    score_baselines,
     train_fold,
 )
 from eolab.studies.landslide.patches import (
@@ -51,15 +51,16 @@ from eolab.studies.landslide.samples import (
 from eolab.studies.landslide.techniques import Technique, technique_table, threshold_table
 
 __all__ = [
+    "BASELINES",
     "FOLDS",
     "GROUPS",
+    "PIXEL_CHANNELS",
     "SETS",
     "STORED",
     "Technique",
     "along_numbers",
     "arithmetic",
     "augmented",
-    "baselines",
     "beside_folds",
     "channel_table",
     "colours",
@@ -70,7 +71,6 @@ __all__ = [
     "draw_pixels",
     "each_fold",
     "facts",
-    "fit_baselines",
     "fold_rows",
     "fold_scores",
     "fold_summary",
@@ -85,13 +85,13 @@ __all__ = [
     "rows_of",
     "sample_producer",
     "sample_table",
+    "score_baselines",
     "scores_at",
     "select",
     "split_column",
     "spread_rows",
     "store_arrays",
     "store_metadata",
-    "tabular",
     "technique_table",
     "telling_patches",
     "threshold_table",

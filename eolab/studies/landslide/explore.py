@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from eolab.data import tables
 from eolab.data.layouts import landslide4sense as reader
 from eolab.data.store import Store
 from eolab.studies.landslide import channels
@@ -87,12 +88,9 @@ def draw_pixels(table: pd.DataFrame, root: str | Path, per_patch: int = 200, see
     parts = []
     for image_file, mask_file in _files(table, root):
         image, mask = reader.read_image(image_file), reader.read_mask(mask_file)
-        values, label = image.reshape(-1, image.shape[-1]), mask.ravel()
-        for kind in (0, 1):
-            pixels = np.flatnonzero(label == kind)
-            taken = rng.choice(pixels, min(per_patch // 2, len(pixels)), replace=False)
-            part = pd.DataFrame(values[taken], columns=list(reader.BANDS))
-            parts.append(part.assign(label=kind, weight=len(pixels) / max(len(taken), 1)))
+        pixels, weight = tables.draw(mask.ravel(), per_patch, rng)
+        part = pd.DataFrame(image.reshape(-1, image.shape[-1])[pixels], columns=list(reader.BANDS))
+        parts.append(part.assign(label=mask.ravel()[pixels], weight=weight))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -112,13 +110,11 @@ def channel_table() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["group", "channels", "number"])
 
 
-def patch_features(store: Store, batch: int = 32) -> np.ndarray:
+def patch_features(store: Store) -> np.ndarray:
     """Return mean and standard deviation of the 14 bands of each patch, float32 (N, 28)."""
-    parts = []
-    for start in range(0, len(store), batch):
-        image = store.arrays["image"][start : start + batch, ..., : len(reader.BANDS)]  # (n, H, W, 14)
-        parts.append(np.concatenate([image.mean((1, 2)), image.std((1, 2))], axis=1))
-    return np.concatenate(parts).astype(np.float32)
+    parts = tables.chunks(store, np.arange(len(store)), ["image"])
+    found = [tables.image_statistics(data["image"][..., : len(reader.BANDS)], ()) for _, data in parts]
+    return np.concatenate(found).reshape(len(store), -1)
 
 
 def _files(table: pd.DataFrame, root: str | Path) -> list[tuple[Path, Path]]:

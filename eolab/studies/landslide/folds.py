@@ -15,8 +15,10 @@ from eolab import evaluation, tasks
 from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
 from eolab.prediction import probabilities
-from eolab.studies.landslide import baselines, channels
+from eolab.studies.landslide import channels
+from eolab.studies.landslide.baselines import BASELINES
 from eolab.studies.landslide.samples import Rows, fold_rows, labels
+from eolab.tasks.baselines import fit_baselines
 
 Key = tuple[str, str, int, str]  # model, kind of folds, fold, threshold ("0.5" or "chosen")
 Scored = dict[str, dict[str, tuple[float, np.ndarray]]]  # by model and by "0.5" and "chosen"
@@ -63,24 +65,24 @@ def train_fold(
     store: Store,
     rows: Rows,
     groups: Sequence[str],
-    beside: Sequence[str] = (),
+    baselines: Sequence[str] = (),
     options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     folder: str | Path,
     seed: int = 0,
     **settings: Any,
 ) -> Scored:
-    """Train a network on one fold, fit baselines beside it meanwhile, and score the fold's test patches.
+    """Train a network on one fold, fit baselines at the same time, and score the fold's test patches.
 
     Args:
         model: Name of the network.
         store: Store of the study.
         rows: Rows for "train", "validation" and "test".
         groups: Channel groups that the network reads.
-        beside: Names of baselines.
-        options: Of :func:`eolab.studies.landslide.baselines.fit`, by name of the baseline.
+        baselines: Names of baselines.
+        options: Options of :func:`eolab.tasks.baselines.build` by name of the baseline.
         folder: Where the fold's model and probabilities go; a stopped training goes on there.
-        seed: Of weights, order and draws.
+        seed: Seed of weights, order and draws.
         **settings: Further arguments of :func:`eolab.tasks.fit`.
 
     Returns:
@@ -88,7 +90,7 @@ def train_fold(
         matrices (N, 2, 2) of the test patches.
     """
     with ThreadPoolExecutor(1) as pool:
-        others = pool.submit(fit_baselines, beside, store, rows, options, folder=folder, seed=seed)
+        others = pool.submit(score_baselines, baselines, store, rows, options, folder=folder, seed=seed)
         read = channels.select(groups, store, rows["train"])
         fitted = tasks.fit(
             "segmentation", model, store, rows, channels=read, folder=folder, seed=seed, **settings
@@ -97,11 +99,15 @@ def train_fold(
         def mask(image: np.ndarray) -> np.ndarray:
             return fitted.predict({"image": image}, ["mask"])["mask"]
 
-        own = _scored({model: mask}, store, rows, folder)
-        return own | others.result()
+        into = Path(folder) / "probabilities" / model
+        found = {
+            part: probabilities.write(mask, store, rows[part], into, part, progress=False)["mask"]
+            for part in ("validation", "test")
+        }
+        return _scored({model: found}, store, rows) | others.result()
 
 
-def fit_baselines(
+def score_baselines(
     names: Sequence[str],
     store: Store,
     rows: Rows,
@@ -111,22 +117,15 @@ def fit_baselines(
     seed: int = 0,
 ) -> Scored:
     """Fit baselines on one fold and score its test patches; arguments and result as of :func:`train_fold`."""
-    options = options or {}
-    fitted = {n: baselines.fit(n, store, rows["train"], seed=seed, **options.get(n, {})) for n in names}
-    return _scored({name: found.predict for name, found in fitted.items()}, store, rows, folder)
+    settings: dict[str, Any] = {"options": options, "seed": seed, "more": BASELINES, "progress": False}
+    into = Path(folder) / "probabilities"
+    return _scored(fit_baselines("segmentation", names, store, rows, folder=into, **settings), store, rows)
 
 
-def _scored(
-    predictors: Mapping[str, Callable[[np.ndarray], np.ndarray]], store: Store, rows: Rows, folder: str | Path
-) -> Scored:
+def _scored(masks: Mapping[str, Mapping[str, np.ndarray]], store: Store, rows: Rows) -> Scored:
     truth = {part: labels(store, rows[part]) for part in ("validation", "test")}
     found = {}
-    for name, compute in predictors.items():
-        into = Path(folder) / "probabilities" / name
-        mask = {
-            part: probabilities.write(compute, store, rows[part], into, part, progress=False)["mask"]
-            for part in truth
-        }
+    for name, mask in masks.items():
         limits = {"0.5": 0.5, "chosen": postprocess.choose_threshold(mask["validation"], truth["validation"])}
         found[name] = {
             rule: (limit, metrics.confusions(truth["test"], postprocess.decide(mask["test"], limit), 2))

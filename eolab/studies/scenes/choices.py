@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data import splits
+from eolab.data import splits, tables
 from eolab.data.schemes.bigearthnet import class_set
 from eolab.data.store import ArraySpec, Store, open_store
 from eolab.studies.scenes.samples import PART, encode
-from eolab.tasks.baselines_multilabel import image_statistics
 
 Produce = Callable[[pd.DataFrame], dict[str, np.ndarray]]
 
@@ -128,11 +127,9 @@ def likeness(store: Store, most: int = 4000, seed: int = 0) -> tuple[np.ndarray,
         seed: Seed of that draw.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(store.table))[:most])
-    parts = [
-        image_statistics(store.gather(rows[start : start + PART], ["image"])["image"])
-        for start in range(0, len(rows), PART)
-    ]
-    return rows, np.concatenate(parts)
+    parts = tables.chunks(store, rows, ["image"], PART)
+    found = [tables.image_statistics(data["image"], method="lower") for _, data in parts]
+    return rows, np.concatenate(found).reshape(len(rows), -1)
 
 
 def telling(

@@ -12,6 +12,7 @@ gives two features: the means of max(r / s − bias, 0) and of max(−r / s − 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +69,7 @@ def draw(
     store: Store,
     rows: Any,
     *,
-    bands: np.ndarray | None = None,
+    positions: Sequence[int] | None = None,
     filters: int = 256,
     size: int = 3,
     stride: int = 2,
@@ -80,12 +81,12 @@ def draw(
     Args:
         store: Images (H, W, C) in the array ``image``.
         rows: Rows of training images.
-        bands: Which bands are read, as indices; all by default.
+        positions: Places of the channels that are read; None for all.
         filters: Number of filters F.
         size: Side of a filter in pixels.
         stride: Step between two places of a filter; 2 costs a quarter of 1.
         bias: What a response must pass, in its standard deviations.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
         ParameterError: If there are no rows, or an option cannot be.
@@ -97,7 +98,7 @@ def draw(
             f"Random convolutions need training images, and filters, size (up to {side}) and stride from 1: "
             f"got {len(given)} images, {filters}, {size} and {stride}."
         )
-    pieces = _pieces(store, given, bands, max(PIECES, filters), size, seed)  # (P, C, size, size)
+    pieces = _pieces(store, given, positions, max(PIECES, filters), size, seed)  # (P, C, size, size)
     centre = np.repeat(pieces.mean(axis=(0, 2, 3)), size * size)  # (C · size²,)
     spread = pieces.std(axis=(0, 2, 3))
     scale = np.repeat(np.where(spread > _EPSILON, spread, np.inf), size * size)  # a constant says nothing
@@ -114,7 +115,7 @@ def draw(
 
 
 def _pieces(
-    store: Store, rows: np.ndarray, bands: np.ndarray | None, count: int, size: int, seed: int
+    store: Store, rows: np.ndarray, positions: Sequence[int] | None, count: int, size: int, seed: int
 ) -> np.ndarray:
     """Return pieces of random images at random places, in random order, float64 (count, C, size, size)."""
     rng = np.random.default_rng(seed)
@@ -123,7 +124,7 @@ def _pieces(
     found = []
     for start in range(0, len(images), _AT_ONCE):
         data = store.gather(images[start : start + _AT_ONCE], ["image"])["image"]
-        data = data if bands is None else data[..., bands]
+        data = data if positions is None else data[..., positions]
         for place, image in enumerate(data):
             views = windows(image, size)
             wanted = int(np.count_nonzero(source == start + place))

@@ -1,0 +1,393 @@
+"""Baselines of every task, built on scikit-learn: what a network must beat.
+
+=================== ===================================================================================
+majority            the share of each class or label in the training samples, whatever the input
+mean                the mean of the training values, whatever the input
+image_statistics    mean, spread and minimum, maximum or percentiles of each band → logistic regression
+random_forest       Breiman (2001) on all dates and bands of a series, or on the values of a pixel
+svm                 Cortes and Vapnik (1995) with an RBF kernel on all dates and bands, standardised
+random_convolutions responses to random pieces of training images (Rolf et al. 2021,
+                    :mod:`eolab.tasks.baselines.random_convolutions`) → ridge or logistic regression
+pixel_boosting      gradient-boosted trees on the values of the pixel alone
+linear              linear regression of the values of a pixel
+=================== ===================================================================================
+
+:data:`BASELINES` holds those of each task, the most trivial first.
+A study adds its own as a mapping `more` of makers by name: functions of ``seed`` and options that return
+:class:`Parts`. :func:`threshold_rule` returns such a maker, and :class:`~eolab.tasks.baselines.readers.Columns`
+reads a table with a row a sample instead of a store.
+
+Example:
+    >>> baseline = build("series_classification", "random_forest", classes=12).fit(store, rows["train"])
+    >>> baseline.predict(store, rows["test"]).shape
+    (6000, 12)
+    >>> baseline = build("segmentation", "pixel_boosting").fit(store, rows["train"])
+    >>> baseline.predict(store, rows["test"]).shape
+    (570, 128, 128)
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from eolab.core import files
+from eolab.core.errors import ParameterError, did_you_mean
+from eolab.tasks.baselines import readers
+from eolab.tasks.baselines.base import Baseline, ClassWeight, Reader
+from eolab.tasks.baselines.estimators import Boosting, LabelRidge, PerLabel, ThresholdRule
+
+__all__ = [
+    "BASELINES",
+    "Baseline",
+    "Parts",
+    "Reader",
+    "build",
+    "chosen",
+    "fit_baselines",
+    "load",
+    "names",
+    "pixel_boosting",
+    "threshold_rule",
+]
+
+
+class Parts(NamedTuple):
+    """What a baseline is made of: reader, estimator, and most training samples (None for all)."""
+
+    reader: Reader
+    estimator: BaseEstimator
+    max_samples: int | None = None
+
+
+Maker = Callable[..., Parts]
+
+
+def names(task: str, more: Mapping[str, Maker] | None = None) -> list[str]:
+    """Return the names of a task's baselines, the most trivial first, then those that a study adds.
+
+    Args:
+        task: Name of the task.
+        more: Makers of a study by name.
+
+    Raises:
+        ParameterError: Unknown task.
+    """
+    if task not in BASELINES:
+        raise ParameterError(f"There are no baselines for a task {task!r}; {did_you_mean(task, BASELINES)}")
+    return list(BASELINES[task] | dict(more or {}))
+
+
+def chosen(task: str, wanted: Sequence[str], more: Mapping[str, Maker] | None = None) -> list[str]:
+    """Return names as given, or those of all baselines for the one word "all".
+
+    Raises:
+        ParameterError: If a name is unknown.
+    """
+    known = names(task, more)
+    if list(wanted) == ["all"]:
+        return known
+    for name in wanted:
+        if name not in known:
+            raise ParameterError(f"There is no baseline {name!r}; {did_you_mean(name, known)}")
+    return list(wanted)
+
+
+def build(
+    task: str,
+    name: str,
+    *,
+    classes: int | None = None,
+    seed: int = 0,
+    class_weight: ClassWeight = None,
+    channels: Sequence[str] | None = None,
+    more: Mapping[str, Maker] | None = None,
+    **options: Any,
+) -> Baseline:
+    """Return an untrained baseline.
+
+    Args:
+        task: Name of the task.
+        name: One of :func:`names`.
+        classes: Number of classes K; None is 2 for masks, else taken from the labels of the training samples.
+        seed: Seed of everything random in it.
+        class_weight: ``"balanced"``, a weight by class index, or None.
+        channels: Names of the channels of an image that are read; None for all. A baseline that reads no
+            channels has no use for them.
+        more: Makers of a study by name; they come before those of the task.
+        **options: Options of the baseline: ``trees`` and ``min_leaf`` of ``random_forest``; ``C``, ``gamma``
+            and ``max_samples`` of ``svm``; ``C`` and ``max_samples`` of ``image_statistics``; ``filters``,
+            ``size``, ``stride``, ``bias``, ``head`` ("ridge" or "logistic"), ``C``, ``penalty`` and
+            ``max_samples`` of ``random_convolutions``; ``iterations`` of ``pixel_boosting``; ``steps`` of a
+            rule; ``per_patch`` of those that read pixels.
+
+    Raises:
+        ParameterError: Unknown task, name or option.
+    """
+    [name] = chosen(task, [name], more)
+    make = (BASELINES[task] | dict(more or {}))[name]
+    known = set(inspect.signature(make).parameters) - {"seed", "class_weight"}
+    for option in set(options) - known:
+        raise ParameterError(f"Baseline {name!r} has no option {option!r}; {did_you_mean(option, known)}")
+    if channels is not None and "channels" in known:
+        options["channels"] = channels
+    if "class_weight" in inspect.signature(make).parameters:
+        options["class_weight"], class_weight = class_weight, None
+    if task == "segmentation":
+        classes = classes or 2
+    parts = make(seed=seed, **options)
+    return Baseline(task, name, parts.reader, parts.estimator, classes, class_weight, seed, parts.max_samples)
+
+
+def fit_baselines(
+    task: str,
+    wanted: Sequence[str],
+    store: Any,
+    rows: Mapping[str, np.ndarray],
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    parts: Sequence[str] = ("validation", "test"),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Fit baselines by name, save them, and predict some parts of the samples with each.
+
+    Args:
+        task: Name of the task.
+        wanted: Names of baselines, ``["all"]`` for all, ``[]`` for none.
+        store: The samples.
+        rows: Rows for "train" and for each part.
+        folder: Where ``<name>/model.joblib`` goes, and for predictions of pixels ``<name>/<part>_mask.npy``;
+            None writes nothing.
+        parts: Parts that are predicted.
+        options: Options of :func:`build` by name of the baseline.
+        progress: Whether to show progress.
+        **settings: ``classes``, ``seed``, ``class_weight``, ``channels`` and ``more`` of :func:`build`.
+
+    Returns:
+        Predictions by name and part, see :meth:`Baseline.predict`.
+
+    Raises:
+        ParameterError: Unknown task, name or option.
+    """
+    found = {}
+    for name in chosen(task, wanted, settings.get("more")):
+        baseline = build(task, name, **{**settings, **dict((options or {}).get(name, {}))})
+        baseline.fit(store, rows["train"], progress=progress)
+        into = None if folder is None else Path(folder) / name
+        if into is not None:
+            into.mkdir(parents=True, exist_ok=True)
+            baseline.save(into / "model.joblib")
+        maps = into if isinstance(baseline.reader, readers.Pixels) else None
+        found[name] = {part: baseline.predict(store, rows[part], maps, part, progress) for part in parts}
+    return found
+
+
+def load(path: str | os.PathLike[str]) -> Baseline:
+    """Read a baseline that :meth:`Baseline.save` wrote. The format runs code: open only files you trust.
+
+    Raises:
+        DataError: The file is missing, unreadable or holds something else.
+    """
+    return files.read_joblib(path, Baseline)
+
+
+# === Series ===
+
+
+def _standardised(classifier: BaseEstimator) -> Pipeline:
+    """Put in front of a classifier what it needs: standard scale, mean for missing, and where values miss."""
+    fill = SimpleImputer(strategy="mean", add_indicator=True, keep_empty_features=True)
+    return Pipeline([("scale", StandardScaler()), ("fill", fill), ("model", classifier)])
+
+
+def _majority(seed: int) -> Parts:
+    return Parts(readers.NoFeatures(), DummyClassifier(strategy="prior"))
+
+
+def _series_statistics(seed: int, C: float = 1.0) -> Parts:
+    classifier = LogisticRegression(C=C, max_iter=1000, random_state=seed)
+    return Parts(readers.Series(readers.time_statistics), _standardised(classifier))
+
+
+def _series_forest(seed: int, trees: int = 200, min_leaf: int = 1) -> Parts:
+    forest = RandomForestClassifier(trees, min_samples_leaf=min_leaf, random_state=seed, n_jobs=-1)
+    return Parts(readers.Series(readers.all_values), forest)
+
+
+def _svm(seed: int, C: float = 10.0, gamma: float | str = "scale", max_samples: int | None = 10_000) -> Parts:
+    """RBF machine; its time grows with the square of the samples, hence the cap on them."""
+    machine = _standardised(SVC(C=C, gamma=gamma))
+    return Parts(readers.Series(readers.all_values), machine, max_samples)
+
+
+# === Images ===
+
+
+def filled(classifier: BaseEstimator) -> Pipeline:
+    """Put in front of a classifier of images the mean for missing values and standard scale."""
+    fill = SimpleImputer(strategy="mean", keep_empty_features=True)
+    return Pipeline([("fill", fill), ("scale", StandardScaler(copy=False)), ("model", classifier)])
+
+
+def _labels_majority(seed: int) -> Parts:
+    return Parts(readers.NoFeatures(), PerLabel(DummyClassifier(strategy="prior")))
+
+
+def _image_statistics(
+    seed: int,
+    channels: Sequence[str] | None = None,
+    C: float = 1.0,
+    max_samples: int | None = 50_000,
+) -> Parts:
+    classifier = LogisticRegression(C=C, max_iter=2000, random_state=seed)
+    return Parts(readers.ImageStatistics(channels), filled(classifier), max_samples)
+
+
+def _labels_statistics(
+    seed: int,
+    class_weight: Any = None,
+    channels: Sequence[str] | None = None,
+    C: float = 10.0,
+    max_samples: int | None = 50_000,
+) -> Parts:
+    classifier = LogisticRegression(C=C, class_weight=class_weight, max_iter=1000, random_state=seed)
+    return Parts(readers.ImageStatistics(channels), filled(PerLabel(classifier)), max_samples)
+
+
+def _random_convolutions(
+    seed: int,
+    channels: Sequence[str] | None = None,
+    filters: int = 256,
+    size: int = 3,
+    stride: int = 2,
+    bias: float = 1.0,
+    C: float = 0.5,
+    max_samples: int | None = 50_000,
+) -> Parts:
+    reader = readers.RandomConvolutions(channels, filters=filters, size=size, stride=stride, bias=bias)
+    classifier = LogisticRegression(C=C, max_iter=1000, random_state=seed)
+    return Parts(reader, filled(classifier), max_samples)
+
+
+def _labels_convolutions(
+    seed: int,
+    class_weight: Any = None,
+    channels: Sequence[str] | None = None,
+    filters: int = 256,
+    size: int = 3,
+    stride: int = 2,
+    bias: float = 1.0,
+    head: str = "ridge",
+    C: float = 0.5,
+    penalty: float = 0.1,
+    max_samples: int | None = 50_000,
+) -> Parts:
+    reader = readers.RandomConvolutions(channels, filters=filters, size=size, stride=stride, bias=bias)
+    logistic = LogisticRegression(C=C, class_weight=class_weight, max_iter=1000, random_state=seed)
+    heads = {"ridge": LabelRidge(penalty), "logistic": PerLabel(logistic)}
+    if head not in heads:
+        raise ParameterError(f"There is no head {head!r}: {did_you_mean(head, heads)}")
+    return Parts(reader, filled(heads[head]), max_samples)
+
+
+# === Pixels of images ===
+
+
+def _pixel_majority(seed: int) -> Parts:
+    return Parts(readers.Pixels([]), DummyClassifier(strategy="prior"))
+
+
+def pixel_boosting(
+    seed: int, channels: Sequence[str] | None = None, per_patch: int = 256, iterations: int = 100
+) -> Parts:
+    """Return reader and trees of ``pixel_boosting``, for masks of one class."""
+    return Parts(readers.Pixels(channels, per_patch), Boosting(iterations, seed))
+
+
+def threshold_rule(conditions: Mapping[str, str]) -> Maker:
+    """Return the maker of a rule for masks of one class.
+
+    Args:
+        conditions: ``">="`` or ``"<="`` by channel; the thresholds are fitted.
+    """
+    return partial(_threshold_rule, conditions=dict(conditions))
+
+
+def _threshold_rule(
+    seed: int, conditions: Mapping[str, str], per_patch: int = 1024, steps: int = 256
+) -> Parts:
+    return Parts(readers.Pixels(list(conditions), per_patch), ThresholdRule(conditions, steps))
+
+
+def _pixel_forest(
+    seed: int,
+    channels: Sequence[str] | None = None,
+    per_patch: int = 64,
+    trees: int = 100,
+    min_leaf: int = 5,
+) -> Parts:
+    forest = RandomForestClassifier(trees, min_samples_leaf=min_leaf, random_state=seed, n_jobs=-1)
+    return Parts(readers.Pixels(channels, per_patch), forest)
+
+
+def _mean(seed: int, per_patch: int = 256) -> Parts:
+    return Parts(readers.Pixels([], per_patch), DummyRegressor(strategy="mean"))
+
+
+def _linear(seed: int, channels: Sequence[str] | None = None, per_patch: int = 256) -> Parts:
+    return Parts(readers.Pixels(channels, per_patch), filled(LinearRegression()))
+
+
+def _regression_forest(
+    seed: int,
+    channels: Sequence[str] | None = None,
+    per_patch: int = 64,
+    trees: int = 100,
+    min_leaf: int = 5,
+) -> Parts:
+    forest = RandomForestRegressor(trees, min_samples_leaf=min_leaf, random_state=seed, n_jobs=-1)
+    return Parts(readers.Pixels(channels, per_patch), forest)
+
+
+_IMAGES: dict[str, Maker] = {
+    "majority": _majority,
+    "image_statistics": _image_statistics,
+    "random_convolutions": _random_convolutions,
+}
+BASELINES: dict[str, dict[str, Maker]] = {
+    "series_classification": {
+        "majority": _majority,
+        "image_statistics": _series_statistics,
+        "random_forest": _series_forest,
+        "svm": _svm,
+    },
+    "image_classification": _IMAGES,
+    "multilabel_classification": {
+        "majority": _labels_majority,
+        "image_statistics": _labels_statistics,
+        "random_convolutions": _labels_convolutions,
+    },
+    "segmentation": {
+        "majority": _pixel_majority,
+        "random_forest": _pixel_forest,
+        "pixel_boosting": pixel_boosting,
+    },
+    "regression": {"mean": _mean, "linear": _linear, "random_forest": _regression_forest},
+    "sequence_classification": _IMAGES,
+}

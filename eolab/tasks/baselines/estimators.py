@@ -1,0 +1,269 @@
+"""Estimators that scikit-learn lacks, each a thin one around what it has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import Ridge
+from threadpoolctl import ThreadpoolController
+
+BINS = 64  # of a feature: scikit-learn looks each up in all weighted rows, longer than it grows 50 trees
+SMALL = 200_000  # rows below which one core is as fast as several that wait for each other
+AT_ONCE = 32_768  # rows that a core predicts at once
+MIN_LEAF = 20  # rows in a leaf, a tenth of the rows where they are few
+BELOW = 0.499  # most that a pixel outside of a rule gets: below 0.5 in half precision too
+
+
+class Boosting(ClassifierMixin, BaseEstimator):
+    """Gradient boosting trained on balanced classes, with prior-corrected probabilities.
+
+    Trees grown on weights that make one class fifty times lighter than the other overfit the few heavy rows.
+    Here both classes weigh the same while the trees grow (Friedman 2001, "Greedy function approximation: a
+    gradient boosting machine"), and the odds are corrected afterwards by those of the real shares (King and
+    Zeng 2001, "Logistic regression in rare events data", on prior correction; Elkan 2001, "The foundations
+    of cost-sensitive learning", theorem 2). All iterations are made: stopping early would need a random part
+    of the rows, and pixels of one patch on both sides of it.
+
+    Args:
+        iterations: Number of trees.
+        seed: Seed of the trees.
+
+    Attributes:
+        trees_: The fitted trees, on balanced classes.
+        prior_: Log odds of class 1 by the weights of the training rows, which the trees do not know.
+        feature_names_in_: The columns.
+        classes_: 0 and 1.
+    """
+
+    def __init__(self, iterations: int = 100, seed: int = 0) -> None:
+        self.iterations = iterations
+        self.seed = seed
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Boosting:
+        """Learn from rows; their weights say what share of the whole they stand for."""
+        hit = np.asarray(y) == 1
+        weights = np.ones(len(hit)) if sample_weight is None else np.asarray(sample_weight, float)
+        inside, outside = weights[hit].sum(), weights[~hit].sum()
+        balanced = np.where(hit, weights / inside, weights / outside) * len(hit) / 2  # 1 in the mean
+        self.prior_ = float(np.log(inside / outside))
+        self.feature_names_in_ = np.array([str(name) for name in X.columns], object)
+        self.classes_ = np.array([0, 1], np.uint8)
+        self.trees_ = HistGradientBoostingClassifier(
+            max_iter=self.iterations,
+            max_leaf_nodes=15,
+            max_bins=BINS,
+            min_samples_leaf=max(2, min(MIN_LEAF, len(hit) // 10)),
+            l2_regularization=1.0,
+            early_stopping=False,
+            random_state=self.seed,
+        )
+        with _one_core(len(hit) < SMALL):
+            self.trees_.fit(X, hit.astype(np.uint8), balanced)
+        return self
+
+    def decision_function(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the log odds of class 1, (N,); a thread takes a part of the rows, which beats OpenMP."""
+        table = X[list(self.feature_names_in_)]
+
+        def part(start: int) -> np.ndarray:
+            with _one_core():
+                return self.trees_.decision_function(table[start : start + AT_ONCE])
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            parts = list(pool.map(part, range(0, len(table), AT_ONCE)))
+        return np.concatenate([np.empty(0), *parts]) + self.prior_
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the probabilities of both classes, (N, 2)."""
+        found = expit(self.decision_function(X))
+        return np.stack([1 - found, found], axis=1)
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the likelier class, (N,)."""
+        return (self.decision_function(X) >= 0).astype(np.uint8)
+
+
+class ThresholdRule(ClassifierMixin, BaseEstimator):
+    """Class 1 where every condition holds, such as slope ≥ 1.4 and NDVI ≤ 0.3.
+
+    The thresholds are those with the best F1 over the weighted training rows. The probability is a margin, σ
+    of the least distance to a threshold in standard deviations, which ranks rows for other thresholds: 0.5 or
+    more is the rule. It is not calibrated.
+
+    Args:
+        conditions: ``">="`` or ``"<="`` by column.
+        steps: Thresholds tried for each column.
+
+    Attributes:
+        thresholds_: Threshold by column.
+        scales_: Standard deviation by column, each class counting half.
+        f1_: F1 of the rule on the training rows.
+    """
+
+    def __init__(self, conditions: Mapping[str, str], steps: int = 256) -> None:
+        self.conditions = conditions
+        self.steps = steps
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray, sample_weight: np.ndarray | None = None) -> ThresholdRule:
+        """Choose the thresholds; a row with a missing value is outside of every rule."""
+        hit, values = np.asarray(y) == 1, self._rising(X)
+        even = values[_balanced(hit)]
+        quantiles = np.linspace(0, 1, self.steps)
+        edges = [np.unique(np.nanquantile(column, quantiles, method="nearest")) for column in even.T]
+        cells = [np.searchsorted(e, v, side="right") for e, v in zip(edges, values.T, strict=True)]
+        cells = [np.where(np.isnan(values).any(axis=1), 0, cell) for cell in cells]
+        shape = (2, *(len(edge) + 1 for edge in edges))
+        place = np.ravel_multi_index((hit.astype(int), *cells), shape)
+        counts = np.bincount(place, sample_weight, np.prod(shape)).reshape(shape)
+        total = counts[1].sum()
+        for axis in range(1, len(shape)):  # rows that reach at least so many thresholds
+            counts = np.flip(np.flip(counts, axis).cumsum(axis), axis).take(range(1, shape[axis]), axis)
+        f1 = 2 * counts[1] / np.maximum(counts.sum(axis=0) + total, 1e-12)
+        best = np.unravel_index(np.argmax(f1), f1.shape)
+        signs = self._signs()
+        self.thresholds_ = {
+            name: float(signs[name] * edge[at])
+            for name, edge, at in zip(self.conditions, edges, best, strict=True)
+        }
+        self.scales_ = {
+            name: float(np.nanstd(column)) or 1.0
+            for name, column in zip(self.conditions, even.T, strict=True)
+        }
+        self.f1_, self.classes_ = float(f1[best]), np.array([0, 1], np.uint8)
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the margin as the probabilities of both classes, (N, 2)."""
+        signs, values = self._signs(), self._rising(X)
+        limits = np.array([signs[name] * self.thresholds_[name] for name in self.conditions])
+        margin = ((values - limits) / np.array(list(self.scales_.values()))).min(axis=1)  # NaN stays
+        margin = np.where(np.isnan(margin), -np.inf, margin)
+        found = np.where(margin >= 0, expit(margin), np.minimum(expit(margin), BELOW))
+        return np.stack([1 - found, found], axis=1)
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        """Return whether the rule holds, (N,)."""
+        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.uint8)
+
+    def __str__(self) -> str:
+        signs = {">=": "≥", "<=": "≤"}
+        return " and ".join(f"{n} {signs[self.conditions[n]]} {v:.3g}" for n, v in self.thresholds_.items())
+
+    def _signs(self) -> dict[str, int]:
+        return {name: 1 if sign == ">=" else -1 for name, sign in self.conditions.items()}
+
+    def _rising(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the columns (N, conditions), turned so that every condition is "at least"."""
+        return X[list(self.conditions)].to_numpy(float) * list(self._signs().values())
+
+
+class Score(ClassifierMixin, BaseEstimator):
+    """Takes a column from 0 to 1 as the probability of class 1.
+
+    Args:
+        column: Name of the column.
+    """
+
+    min_classes = 1
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Score:
+        """Learn nothing."""
+        self.classes_ = np.array([0, 1], np.uint8)
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the probabilities of both classes, (N, 2)."""
+        found = X[self.column].to_numpy(np.float64)
+        return np.stack([1 - found, found], axis=1)
+
+
+class PerLabel(ClassifierMixin, BaseEstimator):
+    """One classifier a label; the share of a label that all or none of the training rows have.
+
+    ``OneVsRestClassifier`` does the same, but warns of each such label.
+
+    Args:
+        estimator: The classifier of two classes that is fitted for each label.
+    """
+
+    def __init__(self, estimator: BaseEstimator) -> None:
+        self.estimator = estimator
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> PerLabel:
+        """Learn from labels (N, K) of 0 and 1."""
+        self.classes_ = np.arange(y.shape[1])
+        self.estimators_ = [
+            (clone(self.estimator) if has.any() and not has.all() else DummyClassifier(strategy="prior")).fit(
+                X, has.astype(np.uint8)
+            )
+            for has in (y == 1).T
+        ]
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Return the probability of each label (N, K)."""
+        found = [
+            one.predict_proba(X)[:, -1] if one.classes_[-1] == 1 else np.zeros(len(X))
+            for one in self.estimators_
+        ]
+        return np.stack(found, axis=1)
+
+
+class LabelRidge(ClassifierMixin, BaseEstimator):
+    """Ridge regression of all labels at once.
+
+    The estimate s of a label's 0 or 1 becomes ``1 / (1 + exp(2 − 4 s))``: like s at one half, rising
+    everywhere, so that no order is lost. A label that all or none have gets its share.
+
+    Args:
+        penalty: Penalty for each training row, relative to the variance 1 of standardised features.
+    """
+
+    def __init__(self, penalty: float = 0.1) -> None:
+        self.penalty = penalty
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> LabelRidge:
+        """Learn from standardised features (N, F) and labels (N, K) of 0 and 1."""
+        self.classes_, self.share_ = np.arange(y.shape[1]), (y == 1).mean(axis=0)
+        self.model_ = Ridge(self.penalty * len(X)).fit(X, (y == 1).astype(X.dtype))
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Return a score of each label (N, K); it ranks, but is not calibrated."""
+        score = expit(4 * self.model_.predict(X) - 2)
+        return np.where((self.share_ > 0) & (self.share_ < 1), score, self.share_)
+
+
+def _balanced(hit: np.ndarray) -> np.ndarray:
+    """Return as many rows of either class, evenly spread over the rows."""
+    pools: Sequence[np.ndarray] = [np.flatnonzero(~hit), np.flatnonzero(hit)]
+    count = min(map(len, pools))
+    return np.concatenate([p[np.linspace(0, len(p) - 1, count).round().astype(int)] for p in pools])
+
+
+@contextmanager
+def _one_core(limited: bool = True) -> Iterator[None]:
+    """Keep OpenMP to this thread: its threads wait actively, which is slow where others use the cores."""
+    if not limited:
+        yield
+        return
+    with _threads().limit(limits=1, user_api="openmp"):
+        yield
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()  # looks once at the libraries that are loaded; scikit-learn's is by now

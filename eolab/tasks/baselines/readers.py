@@ -1,0 +1,208 @@
+"""How baselines read samples: pixel series, whole images, single pixels, rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eolab.core.errors import DataError
+from eolab.data import tables
+from eolab.tasks.baselines import random_convolutions
+from eolab.tasks.baselines.base import Arrays, Reader, Training
+
+SERIES_AT_ONCE = 4096
+
+
+class NoFeatures(Reader):
+    """Reads nothing: the prediction is the same for every sample."""
+
+    inputs = ("label",)
+    at_once = SERIES_AT_ONCE
+
+    def table(self, data: Arrays) -> np.ndarray:
+        """Return a table without information, (N, 1)."""
+        return np.zeros((len(next(iter(data.values()))), 1), np.float32)
+
+
+class Series(Reader):
+    """Reads pixel series: ``image`` (T, C) and ``valid`` (T,), 1 where a date was observed.
+
+    Args:
+        features: From images (N, T, C), NaN at invalid dates, and ``valid`` (N, T) to a table (N, F).
+    """
+
+    inputs = ("image", "valid")
+    at_once = SERIES_AT_ONCE
+
+    def __init__(self, features: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        self.features = features
+
+    def table(self, data: Arrays) -> np.ndarray:
+        """Return the features of series; what stands at invalid dates counts as missing."""
+        image, valid = np.asarray(data["image"], np.float32), np.asarray(data["valid"])
+        if image.ndim != 3 or valid.shape != image.shape[:2]:
+            raise DataError(
+                f"image has shape {image.shape} and valid {valid.shape}: expected (samples, dates, bands) "
+                "and (samples, dates)."
+            )
+        seen = valid[..., None].astype(bool) & np.isfinite(image)
+        return self.features(np.where(seen, image, np.float32(np.nan)), valid)
+
+
+def all_values(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return all bands of all dates, float32 (N, T · C), NaN at invalid dates."""
+    return image.reshape(len(image), -1)
+
+
+def time_statistics(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return per band mean, standard deviation, minimum, maximum over valid dates, and the share of these.
+
+    Returns:
+        float32 (N, 4 · C + 1), NaN in a series without valid dates.
+    """
+    seen = np.isfinite(image)
+    count = seen.sum(1)  # (N, C)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(seen, image, 0).sum(1) / count  # (N, C)
+        deviation = np.sqrt((np.where(seen, image - mean[:, None], 0) ** 2).sum(1) / count)
+    low = np.where(seen, image, np.inf).min(1, initial=np.inf)
+    high = np.where(seen, image, -np.inf).max(1, initial=-np.inf)
+    table = np.concatenate([mean, deviation, low, high], axis=1)  # (N, 4 C)
+    table[~np.isfinite(table)] = np.nan
+    share = np.asarray(valid, np.float32).mean(1, keepdims=True)
+    return np.concatenate([table, share], axis=1).astype(np.float32)  # (N, 4 C + 1)
+
+
+class Images(Reader):
+    """Reads chosen channels of whole images ``image`` (H, W, C).
+
+    Args:
+        channels: Names of the channels; None for all.
+    """
+
+    def __init__(self, channels: Sequence[str] | None = None) -> None:
+        self.channels = channels
+        self.positions: list[int] | None = None
+
+    def prepare(self, store: Any, rows: np.ndarray, seed: int) -> None:
+        """Find the channels in the store."""
+        self.positions = None if self.channels is None else tables.positions(store, self.channels)
+
+    def chosen(self, data: Arrays) -> np.ndarray:
+        """Return the chosen channels of images (N, H, W, c)."""
+        image = data["image"]
+        return image if self.positions is None else image[..., self.positions]
+
+
+class ImageStatistics(Images):
+    """Describes an image by mean, standard deviation and percentiles of each channel."""
+
+    def table(self, data: Arrays) -> np.ndarray:
+        """Return the statistics (N, 7 c), NaN where a channel has no value."""
+        image = self.chosen(data)
+        method = "lower" if image.dtype.kind in "ui" else "linear"
+        return tables.image_statistics(image, method=method).reshape(len(image), -1)
+
+
+class RandomConvolutions(Images):
+    """Describes an image by responses to random pieces of training images.
+
+    Args:
+        channels: Names of the channels; None for all.
+        **options: Options of :func:`eolab.tasks.baselines.random_convolutions.draw`.
+    """
+
+    def __init__(self, channels: Sequence[str] | None = None, **options: Any) -> None:
+        super().__init__(channels)
+        self.options = options
+
+    def prepare(self, store: Any, rows: np.ndarray, seed: int) -> None:
+        """Draw filters from the training images."""
+        super().prepare(store, rows, seed)
+        self.filters = random_convolutions.draw(
+            store, rows, positions=self.positions, seed=seed, **self.options
+        )
+
+    def table(self, data: Arrays) -> np.ndarray:
+        """Return the mean responses (N, 2 F)."""
+        return self.filters.features(self.chosen(data))
+
+
+class Pixels(Images):
+    """Reads single pixels of images: for training some drawn of each class, for predictions all.
+
+    Args:
+        channels: Names of the channels; None for all, none of them for an empty list.
+        per_patch: Pixels drawn from each training image.
+    """
+
+    at_once = tables.AT_ONCE
+
+    def __init__(self, channels: Sequence[str] | None = None, per_patch: int = 256) -> None:
+        super().__init__(channels)
+        self.per_patch = per_patch
+
+    def prepare(self, store: Any, rows: np.ndarray, seed: int) -> None:
+        """Find the channels in the store."""
+        self.seed, self.stored = seed, len(tables.channel_names(store))
+        self.names = tables.channel_names(store, self.channels)
+        self.positions = tables.positions(store, self.names)
+
+    def labels(self, store: Any, rows: np.ndarray) -> None:
+        """Return no labels yet: those of pixels are drawn."""
+
+    def training(self, store: Any, rows: np.ndarray, labels: Any, progress: bool) -> Training:
+        """Draw pixels; their weights restore the shares of the images."""
+        drawn = tables.pixel_table(store, rows, self.per_patch, self.seed, self.names)
+        return drawn[self.names], drawn["label"].to_numpy(), drawn["weight"].to_numpy()
+
+    def table(self, data: Arrays) -> pd.DataFrame:
+        """Return the values of all pixels (N · H · W, c)."""
+        image = np.asarray(data["image"])
+        if image.ndim != 4 or image.shape[-1] != self.stored:
+            raise DataError(
+                f"The image has shape {image.shape}: expected (patches, y, x, {self.stored}), the channels "
+                "of the store that the baseline was fitted on."
+            )
+        values = image[..., self.positions].reshape(np.prod(image.shape[:3]), len(self.names))
+        return pd.DataFrame(values, columns=self.names)
+
+    def shaped(self, values: np.ndarray, data: Arrays) -> np.ndarray:
+        """Return predictions of pixels as maps; of two classes the probability of class 1."""
+        maps = values.reshape(*np.shape(data["image"])[:3], *values.shape[1:])
+        return maps[..., 1] if maps.ndim == 4 and maps.shape[-1] == 2 else maps
+
+
+class Columns(Reader):
+    """Reads columns of a table with a row a sample, given in place of a store.
+
+    Args:
+        label: Column of the label.
+        columns: Columns of the features: names, or a function of the table that returns them.
+    """
+
+    def __init__(self, label: str, columns: Sequence[str] | Callable[[pd.DataFrame], Sequence[str]]) -> None:
+        self.label, self.columns = label, columns
+
+    def prepare(self, store: pd.DataFrame, rows: np.ndarray, seed: int) -> None:
+        """Choose the columns that the table has."""
+        self.names = list(self.columns(store) if callable(self.columns) else self.columns)
+
+    def walk(self, store: pd.DataFrame, rows: np.ndarray, title: str, progress: bool) -> Iterator[Any]:
+        """Yield the rows at once."""
+        yield store.iloc[rows]
+
+    def labels(self, store: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+        """Return class indices (N,)."""
+        return store[self.label].to_numpy()[rows].astype(np.uint8)
+
+    def table(self, data: Any) -> pd.DataFrame:
+        """Return the feature columns."""
+        return data[self.names]
+
+    def training(self, store: pd.DataFrame, rows: np.ndarray, labels: Any, progress: bool) -> Training:
+        """Return the feature columns of the training rows."""
+        return self.table(store.iloc[rows]), labels, None

@@ -1,0 +1,30 @@
+"""Samples in memory with the methods of a store that baselines use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+
+class MemoryStore:
+    """Arrays by name, a row a sample.
+
+    Args:
+        arrays: Arrays by name, ``label`` among them.
+        bands: Names of the channels of ``image``.
+    """
+
+    path = "memory"
+
+    def __init__(self, arrays: Mapping[str, Any], bands: Iterable[str] = ()) -> None:
+        self.arrays = dict(arrays)
+        self.metadata = {"coords": {"band": list(bands)}}
+
+    def gather(self, rows: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Return some rows of some arrays."""
+        return {name: np.asarray(self.arrays[name])[rows] for name in names}
+
+    def release(self) -> None:
+        """Nothing is mapped."""
