@@ -20,7 +20,7 @@ STUDY = ROOT / "notebooks" / "scenes"
 CHAIN = tuple(runs.study.load("scenes").notebooks)
 SWEEPS = runs.study.load("scenes").sweeps
 TRAIN = "03_train"
-BASELINES = ("prior", "image_statistics", "random_convolutions")
+BASELINES = ("majority", "image_statistics", "random_convolutions")
 
 only_run = functools.partial(study_runs.only_run, "scenes")
 

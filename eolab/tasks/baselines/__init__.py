@@ -14,8 +14,8 @@ linear              linear regression of the values of a pixel
 
 :data:`BASELINES` holds those of each task, the most trivial first.
 A study adds its own as a mapping `more` of makers by name: functions of ``seed`` and options that return
-:class:`Parts`. :func:`threshold_rule` returns such a maker, and :class:`~eolab.tasks.baselines.readers.Columns`
-reads a table with a row a sample instead of a store.
+:class:`Parts`. :func:`threshold_rule` returns such a maker. A baseline with
+:class:`~eolab.tasks.baselines.readers.Columns` reads a table with a row a sample instead of a store.
 
 Example:
     >>> baseline = build("series_classification", "random_forest", classes=12).fit(store, rows["train"])
