@@ -154,12 +154,13 @@ def image_statistics(
     """
     flat = np.ascontiguousarray(np.moveaxis(images, -1, 1)).reshape(len(images), images.shape[-1], -1)
     if flat.dtype.kind == "f" and np.isnan(flat).any():
-        with np.errstate(invalid="ignore"):
-            values = [np.nanmean(flat, -1, np.float64), np.nanstd(flat, -1, np.float64)]
+        empty = np.isnan(flat).all(-1, keepdims=True)  # (N, C, 1)
+        flat = np.where(empty, np.float32(0), flat)
+        values = [np.nanmean(flat, -1, np.float64), np.nanstd(flat, -1, np.float64)]
         values += list(np.nanpercentile(flat, percentiles, axis=-1, method=method))
-    else:
-        values = [flat.mean(-1, dtype=np.float64), flat.std(-1, dtype=np.float64)]
-        values += list(np.percentile(flat, percentiles, axis=-1, method=method))
+        return np.where(empty, np.nan, np.stack(values, axis=-1)).astype(np.float32)
+    values = [flat.mean(-1, dtype=np.float64), flat.std(-1, dtype=np.float64)]
+    values += list(np.percentile(flat, percentiles, axis=-1, method=method))
     return np.stack(values, axis=-1).astype(np.float32)  # (N, C, S)
 
 
