@@ -6,9 +6,13 @@ from pathlib import Path
 import miniature
 import pandas as pd
 import pytest
+import yaml
 
+from eolab import runs
 from eolab.runs import history, sweep
 from eolab.runs.study import Sweep
+
+NOTE = "The paper's numbers are means over the classes."
 
 
 def swept(**changes: object) -> Sweep:
@@ -23,7 +27,7 @@ def swept(**changes: object) -> Sweep:
 
 
 def test_lines_are_means_over_runs_that_agree() -> None:
-    runs = pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "model": ["lstm", "lstm", "lstm", "svm", "svm", "rf"],
             "seed": [0, 1, 2, 0, 1, 0],
@@ -31,7 +35,7 @@ def test_lines_are_means_over_runs_that_agree() -> None:
             "f1": [0.5, 0.7, None, 0.25, 0.25, None],
         }
     )
-    table = sweep.summarise(swept(), runs)
+    table = sweep.summarise(swept(), rows)
     assert table["model"].tolist() == ["lstm", "svm", "rf"]
     assert table["runs"].tolist() == [2, 2, 0]
     assert table["failed"].tolist() == [1, 0, 1]
@@ -39,8 +43,8 @@ def test_lines_are_means_over_runs_that_agree() -> None:
 
 
 def test_a_single_run_has_no_deviation_and_nothing_failed_no_column() -> None:
-    runs = pd.DataFrame({"model": ["lstm"], "status": ["done"], "f1": [1 / 3]})
-    table = sweep.summarise(swept(), runs)
+    rows = pd.DataFrame({"model": ["lstm"], "status": ["done"], "f1": [1 / 3]})
+    table = sweep.summarise(swept(), rows)
     assert table.columns.tolist() == ["model", "runs", "f1"]
     assert table["f1"].tolist() == ["0.3333"]
 
@@ -58,6 +62,9 @@ def test_runs_at_once_share_the_cores() -> None:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     root = miniature.build(tmp_path_factory.mktemp("swept"))
+    content = yaml.safe_load(miniature.STUDY)
+    content["sweeps"]["bad"]["table"] |= {"published": [{"fail": False, "paper F1": 0.125}], "note": NOTE}
+    (root / "notebooks/mini/study.yaml").write_text(yaml.safe_dump(content))
     return root, miniature.eolab(root, "sweep", "mini", "bad", "--jobs", "2", "--set", "02_use.seed=4")
 
 
@@ -71,12 +78,32 @@ def test_a_failed_run_does_not_stop_the_others(ran: tuple[Path, subprocess.Compl
     assert table["test.f1"].tolist() == ["0.3", "–"]
     page = (root / "runs/mini/sweeps/bad/table.html").read_text()
     assert "Simulated data" in page
-    runs = list(history.records("mini", "02_use", root / "runs"))
-    assert sorted(run.status for run in runs) == ["done", "failed"]
-    assert {run.params["seed"] for run in runs} == {4}
-    assert {run.record["sweep"] for run in runs} == {"bad"}
+    found = list(history.records("mini", "02_use", root / "runs"))
+    assert sorted(run.status for run in found) == ["done", "failed"]
+    assert {run.params["seed"] for run in found} == {4}
+    assert {run.record["sweep"] for run in found} == {"bad"}
     assert {run.record["sweep"] for run in history.records("mini", "01_make", root / "runs")} == {""}
-    assert len({run.params["made"] for run in runs}) == 1, "the upstream notebook ran once"
+    assert len({run.params["made"] for run in found}) == 1, "the upstream notebook ran once"
+
+
+@pytest.mark.notebook
+def test_the_command_prints_published_numbers_and_says_simulated(
+    ran: tuple[Path, subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, done = ran
+    for text in (
+        "| paper F1 |",
+        "0.125",
+        NOTE,
+        "Simulated data, except for the published numbers (paper F1).",
+    ):
+        assert text in done.stdout
+    monkeypatch.setenv("EOLAB_ROOT", str(root))
+    table = runs.sweep_table("mini", "bad", root / "runs")
+    assert table is not None
+    assert table["fail"].tolist() == [False, True]
+    assert table["test.f1"].fillna(-1).tolist() == [pytest.approx(0.3), -1]
+    assert len(runs.collect("mini", "02_use", root=root / "runs")) == 1
 
 
 @pytest.mark.notebook

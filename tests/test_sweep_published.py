@@ -232,23 +232,3 @@ def test_a_table_of_another_study_yaml_is_refused(project: Path) -> None:
         runs.sweep_table("mini", "factors")
     with pytest.raises(ParameterError, match="did you mean 'factors'"):
         runs.sweep_table("mini", "factor")
-
-
-@pytest.mark.notebook
-def test_the_command_prints_published_numbers_and_says_simulated(project: Path) -> None:
-    write(project, name="bad", published=[{"fail": False, "paper F1": 0.125}], note=NOTE)
-    done = miniature.eolab(project, "sweep", "mini", "bad")
-    assert done.returncode == 1, done.stdout + done.stderr
-    for text in (
-        "| paper F1 |",
-        "0.125",
-        NOTE,
-        "Simulated data, except for the published numbers (paper F1).",
-    ):
-        assert text in done.stdout
-    table = runs.sweep_table("mini", "bad", project / "runs")
-    assert table is not None
-    assert table["fail"].tolist() == [False, True]
-    assert table["test.f1"].fillna(-1).tolist() == [pytest.approx(0.3), -1]
-    finished = runs.collect("mini", "02_use", root=project / "runs")
-    assert len(finished) == 1
