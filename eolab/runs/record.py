@@ -159,6 +159,23 @@ class Run:
             note = self._caption("Table", name, caption, self.simulated and not published)
             _show(display.table_html(shown, note, formats or {}), f"{note}\n{shown}")
 
+    def scores(
+        self, scores: pd.DataFrame, name: str = "scores", caption: str | None = None, model: str | None = None
+    ) -> None:
+        """Save a score table, show its readable form, and record its numbers as metrics.
+
+        Args:
+            scores: Result of :func:`eolab.evaluation.score_table`.
+            name: Name of the table's file without ending.
+            caption: As in :meth:`table`.
+            model: The model whose numbers stand at the top of the metrics, see
+                :func:`eolab.evaluation.nested`; that of the parameter `model` where None.
+        """
+        from eolab import evaluation
+
+        self.table(scores, name, caption, show=evaluation.readable(scores))
+        self.metrics(evaluation.nested(scores, self.params.get("model", "") if model is None else model))
+
     def metrics(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Merge metrics into ``metrics.json``; nested names are kept, NaN becomes null.
 
