@@ -151,28 +151,6 @@ def test_one_call_records_a_table_and_shows_its_readable_form(
     pd.testing.assert_frame_equal(runs.load(run.folder).table("scores"), table)
 
 
-def test_a_score_table_is_recorded_in_one_call(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from eolab import evaluation
-
-    truth = np.array([0, 1, 1, 0, 1, 0])
-    found = {"forest": np.array([0, 1, 1, 0, 0, 0]), "majority": np.zeros(6, int)}
-    scores = evaluation.score_table(
-        found,
-        truth,
-        statistics=("macro.f1", "all.accuracy"),
-        class_names=["dry", "wet"],
-        baselines=["majority"],
-        replicates=20,
-    )
-    run = make()
-    run.scores(scores, caption="Scores.", model="forest")
-    metrics = runs.load(run.folder).metrics
-    assert metrics["test"]["all"]["accuracy"] == pytest.approx(5 / 6)
-    assert metrics["baselines"]["majority"]["test"]["all"]["accuracy"] == 0.5
-    assert len(runs.load(run.folder).table("scores")) == len(scores)
-    assert "Scores." in capsys.readouterr().out
-
-
 def test_a_table_with_an_index_keeps_it_and_its_kinds(project: Path) -> None:
     run = make()
     table = pd.DataFrame({"n": [1, 2]}, index=pd.Index(["01", "02"], name="class")).astype("category")
@@ -202,14 +180,16 @@ Text between.
 
 
 def test_captions_are_read_from_text_and_filled() -> None:
-    found = captions.read(["# Title", CAPTIONS], {"count": 3})
+    found = captions.read(["# Title", CAPTIONS])
     assert found == {
-        ("Figure", "line"): "A line for count 3 over two lines; {nothing} stays.",
+        ("Figure", "line"): "A line for count {count} over two lines; {nothing} stays.",
         ("Table", "scores"): "Scores.",
         ("Table", "more"): "More of *them*.",
     }
     assert captions.without(CAPTIONS) == "## How does it go?\n\nText before.\n\nText between."
-    assert captions.read(["**Figure a.** One", "**Figure b.**\nTwo.\n"], {}) == {
+    values = {"count": 3, "bands": ["B02", "B03"], "nothing": object()}
+    assert captions.filled("{count} of {bands}, {nothing}", values) == "3 of B02, B03, {nothing}"
+    assert captions.read(["**Figure a.** One", "**Figure b.**\nTwo.\n"]) == {
         ("Figure", "a"): "One",
         ("Figure", "b"): "Two.",
     }

@@ -7,7 +7,8 @@
     **Table scores.** Scores on the test patches, with 95 % intervals.
 
 ``run.figure(figure, "learning_curves")`` takes the caption of that name. ``{model}`` stands for the value of
-the parameter `model`. A report shows the caption with its figure and leaves the paragraph out of the text.
+the parameter or variable `model`. A report shows the caption with its figure and leaves the paragraph out of
+the text.
 """
 
 from __future__ import annotations
@@ -19,26 +20,28 @@ from typing import Any
 _CAPTION = re.compile(
     r"^\*\*(Figure|Table) ([^*\s]+)\.\*\*[ \n]+(.+?)(?:\n\s*\n|\s*\Z|\n(?=\*\*))", re.M | re.S
 )
-_PARAMETER = re.compile(r"\{([\w.]+)\}")
+_NAME = re.compile(r"\{([\w.]+)\}")
 
 
-def read(texts: Iterable[str], values: Mapping[str, Any]) -> dict[tuple[str, str], str]:
-    """Return the captions of text cells by kind ("Figure" or "Table") and name.
-
-    Args:
-        texts: Sources of the text cells.
-        values: Parameter → value, for ``{parameter}`` in a caption.
-    """
-
-    def filled(match: re.Match[str]) -> str:
-        value = values.get(match[1], match[0])
-        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
+def read(texts: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Return the captions of text cells by kind ("Figure" or "Table") and name, as they are written."""
     found = {}
     for text in texts:
         for kind, name, caption in _CAPTION.findall(text):
-            found[kind, name] = _PARAMETER.sub(filled, " ".join(caption.replace("`", "").split()))
+            found[kind, name] = " ".join(caption.replace("`", "").split())
     return found
+
+
+def filled(caption: str, values: Mapping[str, Any]) -> str:
+    """Return a caption with ``{name}`` replaced by the value of that name, if it is text, a number or a list."""
+
+    def value_of(match: re.Match[str]) -> str:
+        value = values.get(match[1])
+        if isinstance(value, list):
+            return ", ".join(map(str, value))
+        return str(value) if isinstance(value, str | int | float) else match[0]
+
+    return _NAME.sub(value_of, caption)
 
 
 def without(text: str) -> str:

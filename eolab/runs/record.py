@@ -42,10 +42,11 @@ class Run:
         folder: Path,
         notebook: Notebook,
         params: Mapping[str, Any],
-        texts: Mapping[tuple[str, str], str],
+        namespace: Mapping[str, Any],
     ) -> None:
         self.folder = folder
-        self._captions = texts
+        self._namespace = namespace
+        self._captions = captions.read(parameters.text_cells(notebook.path))
         self.study, self.notebook = notebook.study, notebook.name
         self.params = dict(params)
         self.simulated = bool(folders.read_json(folder / folders.RECORD).get("simulated"))
@@ -212,6 +213,7 @@ class Run:
                 f"{kind} {name!r} has no caption: write '**{kind} {name}.** What to see.' in a text cell of "
                 f"{self.notebook}, or give a caption."
             )
+        text = given or captions.filled(text, {**self._namespace, **self.params})
         return display.Caption(text, simulated, in_text=not given)
 
     def _mark(self, **changes: Any) -> None:
@@ -250,8 +252,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     for group in about["groups"]:  # a caller may have given some of its keys only
         namespace[group].update(about["parameters"][group])
     _write_record(folder, about, interactive=not batch)
-    texts = captions.read(parameters.text_cells(book.path), book.defaults | flat)
-    return Run(folder, book, about["parameters"], texts)
+    return Run(folder, book, about["parameters"], namespace)
 
 
 def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> None:
