@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("EOLAB_CACHE", str(Path(tempfile.gettempdir()) / f"eolab-tests-{os.getuid()}"))
 if WORKERS > 1:  # threads of several workers would wait for each other; must be set before NumPy is imported
     threads = str(max(1, (os.cpu_count() or 1) // WORKERS))
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "LOKY_MAX_CPU_COUNT"):

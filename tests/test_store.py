@@ -16,7 +16,7 @@ import xarray as xr
 from store_example import ARRAYS, FINGERPRINT, METADATA, SAMPLES, contents, produce, sample, table, write
 
 from eolab.core.errors import ParameterError, StoreError
-from eolab.data.store import ArraySpec, fingerprint_files, open_store, required_bytes, writing
+from eolab.data.store import ArraySpec, open_store, required_bytes, writing
 from eolab.data.store.backend import StoreBackend
 
 
@@ -61,6 +61,32 @@ def test_gather_keeps_the_order_asked_for_with_repeats_and_masks(tmp_path, row_s
     np.testing.assert_array_equal(store.gather(rows)["image"], everything[rows])
     mask = np.arange(9) % 2 == 0
     np.testing.assert_array_equal(store.gather(mask, ["image"])["image"], everything[mask])
+
+
+@pytest.mark.parametrize("size", [1, 7, SAMPLES, SAMPLES + 1, 0])
+def test_batches_are_a_walk_over_all_rows_in_their_order(tmp_path, size):
+    store = write(tmp_path / "s")
+    rows = np.random.default_rng(0).permutation(SAMPLES)
+    parts = list(store.batches(rows, ["image"], size))
+    assert [n for part, _ in parts for n in range(SAMPLES)[part]] == list(range(SAMPLES))
+    assert all(set(data) == {"image"} for _, data in parts)
+    np.testing.assert_array_equal(
+        np.concatenate([data["image"] for _, data in parts]), store.arrays["image"][rows]
+    )
+    assert len(parts) == (-(-SAMPLES // size) if size else 1)
+
+
+def test_batches_take_a_mask_or_all_samples(tmp_path):
+    store = write(tmp_path / "s")
+    mask = np.arange(SAMPLES) % 3 == 0
+    (found,) = store.batches(mask)
+    assert found[0] == slice(0, mask.sum())
+    np.testing.assert_array_equal(found[1]["image"], store.arrays["image"][mask])
+    (found,) = store.batches()
+    assert set(found[1]) == set(store.arrays_spec)
+    assert not list(store.batches([]))
+    with pytest.raises(StoreError, match="no array 'imge'"):
+        next(store.batches(names=["imge"]))
 
 
 @pytest.mark.parametrize("rows", [[-1], [0, SAMPLES]])
@@ -408,7 +434,7 @@ def test_memory_holds_a_part_a_worker_and_one_that_is_written(tmp_path, workers)
 RESIDENT = """
 import resource, sys
 import numpy as np, pandas as pd
-import eolab.data.preprocess.statistics
+import eolab.data.statistics
 from eolab.data.store import ArraySpec, write_store
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 write_store(
@@ -429,22 +455,3 @@ def test_writing_800_mb_keeps_the_process_small(tmp_path):
     command = [sys.executable, "-c", RESIDENT, tmp_path / "store"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert int(done.stdout) < 150  # MiB
-
-
-def test_fingerprint_follows_content_and_not_time(tmp_path):
-    scene = tmp_path / "scene"
-    scene.mkdir()
-    (scene / "a.jp2").write_bytes(b"one")
-    single = tmp_path / "b.tif"
-    single.write_bytes(b"x" * (9 << 20))
-    first = fingerprint_files([scene, single])
-    assert set(first) == {"scene", "b.tif"}
-    (scene / "a.jp2").write_bytes(b"one")
-    assert fingerprint_files([single, scene]) == first
-    (scene / "a.jp2").write_bytes(b"two")
-    single.write_bytes(b"x" * ((9 << 20) - 1) + b"y")
-    second = fingerprint_files([scene, single])
-    assert second["scene"] != first["scene"]
-    assert second["b.tif"] != first["b.tif"]
-    with pytest.raises(StoreError, match="does not exist"):
-        fingerprint_files(tmp_path / "c")

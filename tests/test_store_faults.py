@@ -216,7 +216,7 @@ def test_data_are_flushed_before_the_journal_says_so(tmp_path, monkeypatch):
     parts = "\n".join(flushed).split(layout.JOURNAL_FILE)
     assert len(parts) == PARTS + 1
     assert all({f"{name}.npy" for name in ARRAYS} <= set(part.split()) for part in parts[:-1])
-    assert parts[-1].split() == [f"{layout.STORE_FILE}.tmp"]
+    assert parts[-1].split() == [f"{layout.STORE_FILE}.{os.getpid()}.tmp"]
 
 
 def test_a_second_writer_is_refused(tmp_path, whole):

@@ -10,7 +10,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from eolab.core.errors import DataError, StoreError
 
@@ -21,6 +21,22 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 UNSUPPORTED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
+def hold(file: Path) -> TextIO | None:
+    """Return a file that is locked for this process until it is closed; None if another holder has it.
+
+    Where the file system knows no locks, a warning says so.
+    """
+    held = file.open("a")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        return None
+    except OSError as error:
+        warnings.warn(f"No file locks on {file.parent} ({error}): start one writer only.", stacklevel=3)
+    return held
+
+
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold the store's lock, so that there is one writer at a time; it falls with the process.
@@ -28,20 +44,13 @@ def lock(folder: Path) -> Iterator[None]:
     Raises:
         StoreError: If another writer holds it.
     """
-    handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(
-                f"Another process is writing the store {folder}: wait until it is done, "
-                "or choose another folder."
-            ) from None
-        except OSError as error:
-            warnings.warn(f"No file locks on {folder} ({error}): start one writer only.", stacklevel=3)
+    held = hold(folder / LOCK_FILE)
+    if held is None:
+        raise StoreError(
+            f"Another process is writing the store {folder}: wait until it is done, or choose another folder."
+        )
+    with held:
         yield
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -107,29 +116,38 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step: after a kill it has the old or the new content, never half of it."""
-    temporary = path.with_name(path.name + ".tmp")
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give the name to write a file under; at the end it is flushed to the disk and takes its own name.
+
+    After a kill or an error the path has the old or the new content, never half of it.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             sync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
 
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Replace a file by other content, text as UTF-8, in one step."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def write_joblib(baseline: Any, path: str | os.PathLike[str]) -> Path:
-    """Write a baseline to a ``.joblib`` file; an unfinished file never bears the name."""
+    """Write a baseline to a ``.joblib`` file, in one step."""
     import joblib
 
-    path = Path(path)
-    part = path.with_name(f"{path.name}.part")
-    joblib.dump(baseline, part, compress=3)
-    return part.replace(path)
+    with replacing(path) as temporary:
+        joblib.dump(baseline, temporary, compress=3)
+    return Path(path)
 
 
 def read_joblib(path: str | os.PathLike[str], kind: type[T]) -> T:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
 from typing import TextIO, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 LINE_EVERY_S = 10.0
+THREADS = 8
+_TASK = 256  # items a task at most: one task each would cost more than short work
 
 
 def track(
@@ -46,6 +50,35 @@ def track(
         from tqdm.auto import tqdm
 
         yield from tqdm(iterable, desc=description, total=total, unit=unit, mininterval=0.5)
+
+
+def in_threads(
+    work: Callable[[S], T],
+    items: Sequence[S],
+    description: str,
+    unit: str = "it",
+    progress: bool = True,
+    threads: int = THREADS,
+) -> Iterator[T]:
+    """Yield what a function returns for each item, in order, with the progress shown.
+
+    Args:
+        work: A function that waits for the disk most of the time, so that threads help.
+        items: The arguments of its calls.
+        description: What is being done, in a few words.
+        unit: What an item is, for the bar.
+        progress: False to show nothing.
+        threads: How many items are worked on at a time.
+    """
+    size = max(1, min(_TASK, len(items) // (8 * threads)))
+    parts = [items[first : first + size] for first in range(0, len(items), size)]
+    pool = ThreadPoolExecutor(threads)
+    try:
+        found = pool.map(lambda part: [work(item) for item in part], parts)
+        flat = (result for part in found for result in part)
+        yield from track(flat, description, len(items), unit, progress)
+    finally:
+        pool.shutdown(cancel_futures=True)  # a stop does not wait for items that have not begun
 
 
 def headless() -> bool:

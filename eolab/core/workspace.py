@@ -39,6 +39,12 @@ def notebooks() -> Path:
     return root() / "notebooks"
 
 
+def cache() -> Path:
+    """Return the folder of what can be made again: ``$EOLAB_CACHE``, else ``eolab`` in the user's cache."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("EOLAB_CACHE") or user / "eolab")
+
+
 def runs() -> Path:
     """Return the folder that run folders are written under: ``$EOLAB_RUNS``, else ``<root>/runs``."""
     return Path(os.environ.get("EOLAB_RUNS") or root() / "runs").resolve()

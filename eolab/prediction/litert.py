@@ -11,7 +11,6 @@ integer kernel for.
 from __future__ import annotations
 
 import importlib
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from eolab.core.errors import DataError, EolabError, ParameterError, did_you_mean
+from eolab.core.files import write_atomically
 from eolab.prediction.engines import Shape, input_dtypes, inputs_of
 from eolab.prediction.silence import quiet, reason
 from eolab.prediction.sources import keras_model
@@ -63,9 +63,7 @@ def export_litert(
         raise ParameterError(f"{path} does not end in .tflite: name the file so that it is known again.")
     content = convert(keras_model(source), quantisation, calibration)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    partial.replace(path)
+    write_atomically(path, content)
     return path
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from eolab.core.errors import RunError
+from eolab.core.files import hold, write_atomically
 from eolab.runs import noise
 
 RECORD = "run.json"
@@ -51,11 +50,9 @@ def read_json(path: Path) -> Any:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a text file, and the folders above it, in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, text)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -89,13 +86,7 @@ def failure(
 
 def lock(folder: Path) -> TextIO | None:
     """Return an open file that holds a run folder for this process until it is closed; None if held."""
-    file = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
+    return hold(folder / ".lock")
 
 
 def busy(folder: Path) -> bool:

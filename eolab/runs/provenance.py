@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eolab.data.fingerprints import fingerprint
+
 if TYPE_CHECKING:
     from eolab.runs.history import RunRecord
-
-_BLOCK = 1 << 20
 
 
 def describe(source: Any) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def describe(source: Any) -> dict[str, Any]:
         own |= {"layout": "sample store", "fingerprint": hashlib.sha256(written.encode()).hexdigest()}
     else:
         own = {"name": source.name, "simulated": bool(source.simulated)}
-        own |= {"layout": getattr(source, "layout", None), "fingerprint": fingerprint(path)}
+        own |= {"layout": getattr(source, "layout", None), "fingerprint": fingerprint(path) if path.exists() else ""}
     return {**own, **facts, "path": str(path)}
 
 
@@ -41,28 +41,6 @@ def sentence(data: dict[str, Any]) -> str:
 def upstream(run: RunRecord) -> dict[str, Any]:
     """Return what a run records about one that it builds on."""
     return {key: run.record.get(key) for key in ("notebook", "run", "ended")}
-
-
-def fingerprint(path: Path) -> str:
-    """Return a hash over the files of a data set: their names, sizes, first and last megabyte.
-
-    Bounded in what it reads of a file, so that a data set of many gigabytes takes seconds; empty when there
-    is no such file.
-    """
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    digest = hashlib.sha256()
-    for file in files:
-        if not file.is_file():
-            return ""
-        size = file.stat().st_size
-        name = file.relative_to(path).as_posix() if file != path else file.name
-        digest.update(f"{name}\0{size}\0".encode())
-        with file.open("rb") as stream:
-            digest.update(stream.read(_BLOCK))
-            if size > 2 * _BLOCK:
-                stream.seek(-_BLOCK, 2)
-            digest.update(stream.read(_BLOCK))
-    return digest.hexdigest()
 
 
 def _fact(entry: Any, key: str) -> Any:

@@ -15,6 +15,7 @@ import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.data.schemes.bigearthnet import class_set
+from eolab.core.progress import in_threads
 from eolab.data.layouts.bigearthnet_patch import (
     RADAR,
     SIZE,
@@ -25,7 +26,7 @@ from eolab.data.layouts.bigearthnet_patch import (
     read_radar,
     read_reference,
 )
-from eolab.data.layouts.bigearthnet_scan import THREADS, below, in_threads
+from eolab.data.layouts.bigearthnet_scan import below
 
 CHUNK = 32  # patches that are read at a time: one each would make half a million tasks
 
@@ -117,7 +118,7 @@ def check_patches(patches: pd.DataFrame, root: Path, progress: bool = True) -> p
     table = pd.DataFrame(
         [
             row
-            for found in in_threads(_check, rows, f"reading {root.name}", progress, THREADS)
+            for found in in_threads(_check, rows, f"reading {root.name}", "patch", progress)
             for row in found
         ],
         columns=["file", "reason"],

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
 from eolab.core.errors import DataError
-from eolab.core.progress import track
 from eolab.data.layouts.bigearthnet_patch import BANDS, RADAR
-
-S = TypeVar("S")
-T = TypeVar("T")
 
 COLUMNS = (
     "id",
@@ -39,38 +34,10 @@ COLUMNS = (
 SPLITS = ("train", "validation", "test")
 S2_FOLDER = re.compile(r"S2[A-D]_MSIL2A_")
 S1_FOLDER = re.compile(r"S1[A-D]_IW_GRDH_")
-THREADS = 8
 NAMED = 20
 """Names of a list without a folder that are written out one by one; more are a number."""
 
-_BATCH = 256  # folders a task: one task each would cost more than the looking
 Rejected = list[dict[str, str]]
-
-
-def in_threads(
-    look: Callable[[S], T],
-    items: Sequence[S],
-    description: str,
-    progress: bool = True,
-    threads: int = THREADS,
-) -> Iterator[T]:
-    """Yield what a function returns for each item, in order, with the progress shown.
-
-    Args:
-        look: Waits for the disk most of the time, so that threads help.
-        items: What it is called with.
-        description: What is being done, in a few words.
-        progress: False to show nothing.
-        threads: How many look at a time.
-    """
-    batches = [items[first : first + _BATCH] for first in range(0, len(items), _BATCH)]
-    pool = ThreadPoolExecutor(threads)
-    try:
-        found = pool.map(lambda batch: [look(item) for item in batch], batches)
-        flat = (result for batch in found for result in batch)
-        yield from track(flat, description, len(items), "patch", progress)
-    finally:
-        pool.shutdown(cancel_futures=True)  # a stop does not wait for folders that nobody looks at any more
 
 
 def parents(root: Path, pattern: re.Pattern[str]) -> list[Path]:

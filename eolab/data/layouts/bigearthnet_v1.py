@@ -33,16 +33,15 @@ from rasterio.errors import CRSError
 
 from eolab.core.errors import DataError
 from eolab.data.schemes.bigearthnet import codes_of
+from eolab.core.progress import THREADS, in_threads
 from eolab.data.layouts.bigearthnet_lists import find_lists, read_lists, split_of
 from eolab.data.layouts.bigearthnet_patch import Resampling, open_patch, read_patch
 from eolab.data.layouts.bigearthnet_patches import check_patches, open_patches
 from eolab.data.layouts.bigearthnet_scan import (
     S1_FOLDER,
     S2_FOLDER,
-    THREADS,
     Rejected,
     below,
-    in_threads,
     lacking_bands,
     lacking_radar,
     parents,
@@ -91,7 +90,7 @@ def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd
     rejected += [*unread, *twice, *wrong, *_unfound(root, lists, folders)]
     snow, cloud = (set(lists[kind]["s2"].tolist()) if kind in lists else set() for kind in ("snow", "cloud"))
     rows = []
-    patches = in_threads(_look, list(folders.values()), f"indexing {root.name}", progress, threads)
+    patches = in_threads(_look, list(folders.values()), f"indexing {root.name}", "patch", progress, threads)
     for (name, folder), found in zip(folders.items(), patches, strict=True):
         if isinstance(found, str):
             rejected.append({"file": below(root, folder), "reason": found})
@@ -236,7 +235,7 @@ def _radar_folders(
             return "", _plain(error, folder)
         return (partner, "") if isinstance(partner, str) else ("", "names no corresponding_s2_patch")
 
-    found = in_threads(look, list(radar.values()), f"indexing Sentinel-1 of {root.name}", progress, threads)
+    found = in_threads(look, list(radar.values()), f"indexing Sentinel-1 of {root.name}", "patch", progress, threads)
     for folder, (partner, reason) in zip(radar.values(), found, strict=True):
         if not reason and partner not in folders:
             reason = f"belongs to {partner}, which has no folder: fetch it, or go on without"

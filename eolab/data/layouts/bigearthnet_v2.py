@@ -27,6 +27,7 @@ import xarray as xr
 
 from eolab.core.errors import DataError
 from eolab.data.schemes.bigearthnet import codes_of
+from eolab.core.progress import THREADS, in_threads
 from eolab.data.layouts.bigearthnet_lists import check_splits, read_lists
 from eolab.data.layouts.bigearthnet_patch import Resampling, open_patch, place_of, read_patch
 from eolab.data.layouts.bigearthnet_patches import check_patches, open_patches
@@ -34,10 +35,8 @@ from eolab.data.layouts.bigearthnet_scan import (
     S1_FOLDER,
     S2_FOLDER,
     SPLITS,
-    THREADS,
     Rejected,
     below,
-    in_threads,
     lacking_bands,
     lacking_radar,
     row_of,
@@ -123,7 +122,7 @@ def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd
     table, rejected = _with_folder(root, table, tiles)
     look = _Look(root, tiles, _patches_in(root / S1_TREE, S1_FOLDER), (root / MAP_TREE).is_dir())
     rows, entries = [], list(table.itertuples(index=False))
-    patches = in_threads(look, entries, f"indexing {root.name}", progress, threads)
+    patches = in_threads(look, entries, f"indexing {root.name}", "patch", progress, threads)
     for entry, (files, wrong) in zip(entries, patches, strict=True):
         rejected += wrong
         if files is not None:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ import pandas as pd
 import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError, did_you_mean
-from eolab.core.progress import track
+from eolab.core.progress import in_threads
 from eolab.data.layouts.resample import Axis, resample, taps
 from eolab.data.layouts.sen12flood_files import (
     MIN_VALID,
@@ -55,7 +54,6 @@ __all__ = [
 
 Size = tuple[int, int]
 SIZE: Size = (512, 512)
-THREADS = min(8, os.cpu_count() or 1)  # reading waits for disks and networks
 CHECKED_SIZE: Size = (128, 128)  # the share of pixels with a value is judged on it
 UNITS = {"S1": "linear", "S2": "reflectance"}
 QUANTIFICATION = 10_000.0  # digital numbers of reflectance 1
@@ -205,15 +203,8 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
         found = _readings(root, part, None, CHECKED_SIZE, MIN_VALID)
         return [file for reading in found for file in reading.files]
 
-    pool = ThreadPoolExecutor(THREADS)
-    try:
-        found = pool.map(read, series)
-        for files in track(
-            found, f"reading {root.name}", total=len(series), unit="series", progress=progress
-        ):
-            rows += files
-    finally:
-        pool.shutdown(cancel_futures=True)  # stopped by its user, it reads no further series
+    for files in in_threads(read, series, f"reading {root.name}", "series", progress):
+        rows += files
     named = {file for file, _ in rows}
     rows += [
         (f"{row.scene}/{row.sensor} entry {row.number}", f"names no file for {row.date:%Y-%m-%d}")

@@ -1,4 +1,4 @@
-"""Preprocessing of image series: clear pixels, composites, gaps, indices, statistics of bands.
+"""Preprocessing of image series: clear pixels, composites, gaps, indices.
 
 Everything here works pixel by pixel and lazily on dask, so a window of the result equals the result of the
 window.
@@ -12,6 +12,5 @@ from eolab.data.preprocess.composites import clear_mask, composite
 from eolab.data.preprocess.gaps import fill_gaps
 from eolab.data.preprocess.periods import Periods, periods
 from eolab.data.preprocess.recipe import Recipe
-from eolab.data.preprocess.statistics import band_statistics
 
-__all__ = ["Periods", "Recipe", "band_statistics", "clear_mask", "composite", "fill_gaps", "periods"]
+__all__ = ["Periods", "Recipe", "clear_mask", "composite", "fill_gaps", "periods"]

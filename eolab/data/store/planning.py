@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import StoreError, did_you_mean
-from eolab.data.store import fingerprint, layout
+from eolab.data.store import identity, layout
 from eolab.data.store.layout import ArraySpec
 
 Part = tuple[str, int, int]  # name, first row, row behind the last
@@ -73,13 +73,13 @@ def make_plan(
                     f"Array {name!r} of {folder} has {length} along {dim!r}: "
                     f"its coordinate has {len(coords[dim])}."
                 )
-    identity = {
+    made_from = {
         "fingerprint": dict(inputs),
-        "table": {"rows": len(table), **fingerprint.table_digests(table)},
+        "table": {"rows": len(table), **identity.table_digests(table)},
         "arrays": {name: spec.to_dict() for name, spec in arrays.items()},
         "coords": coords,
     }
-    return Plan(folder, table, dict(arrays), spans, layout.plain(identity), about)
+    return Plan(folder, table, dict(arrays), spans, layout.plain(made_from), about)
 
 
 def _arrange(

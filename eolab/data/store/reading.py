@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from eolab.core import files as disk
 from eolab.data.store import layout, statistics
 from eolab.data.store.layout import ArraySpec
 
+BATCH_BYTES = 32 << 20
 LARGE_ROW = 64 * 1024  # bytes above which copying row by row beats a gather and a second copy
 
 
@@ -107,6 +108,38 @@ class Store:
             )
         order = np.argsort(rows, kind="stable")
         return {name: _take(self._array(name), rows, order) for name in names or self.arrays_spec}
+
+    def batches(
+        self, rows: Any = None, names: Iterable[str] | None = None, size: int = 0
+    ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+        """Yield samples in memory, a batch at a time, so that a walk over a store of any size stays small.
+
+        Args:
+            rows: Rows or mask as in :meth:`gather`, in their order; all samples by default.
+            names: Arrays to return; all by default.
+            size: Samples a batch; by default as many as take 32 MiB.
+
+        Yields:
+            Where the batch stands among the rows, and its arrays.
+
+        Raises:
+            StoreError: If a row or an array does not exist.
+
+        Example:
+            >>> means = np.empty(len(rows))
+            >>> for part, data in store.batches(rows, ["image"]):
+            ...     means[part] = data["image"].mean((1, 2, 3))
+        """
+        rows = np.arange(len(self)) if rows is None else np.asarray(rows)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        wanted = list(names or self.arrays_spec)
+        if not size:
+            sample = sum(layout.row_bytes(self.arrays_spec[name]) for name in wanted if name in self.arrays_spec)
+            size = max(1, BATCH_BYTES // max(1, sample))
+        for start in range(0, len(rows), size):
+            part = slice(start, min(start + size, len(rows)))
+            yield part, self.gather(rows[part], wanted)
+            self.release()
 
     def release(self) -> None:
         """Unmap what reading has mapped, so that a pass over the store does not count as memory in use."""

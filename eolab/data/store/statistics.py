@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eolab.data.statistics import RunningStatistics
+
 if TYPE_CHECKING:
     from eolab.data.store.reading import Store
 
@@ -36,22 +38,17 @@ def compute(store: Store, rows: np.ndarray, array: str = "image", dim: str = "ba
         Lists of one value a band: count, mean, std (population), min, max (NaN where no value counts), and a
         digest of the rows. Empty if the store has no such array.
     """
-    from eolab.data.preprocess.statistics import RunningStatistics  # here: preprocessing is slow to import
-
     spec = store.arrays_spec.get(array)
     if spec is None or spec.dims[-1:] != (dim,):
         return {}
     bands = spec.shape[-1]
     names = [array, *(name for name in ("valid",) if name in store.arrays_spec)]
     running = RunningStatistics(bands)
-    step = max(1, CHUNK_BYTES // (8 * math.prod(spec.shape)))
-    for start in range(0, len(rows), step):
-        data = store.gather(rows[start : start + step], names)
+    for _, data in store.batches(rows, names, max(1, CHUNK_BYTES // (8 * math.prod(spec.shape)))):
         values = data[array]  # (n, …, bands)
         if "valid" in data:
             values = values[data["valid"].astype(bool)]  # (observed, …, bands)
         running.update(values.reshape(-1, bands).T)
-        store.release()
     table = running.table([str(n) for n in range(bands)])
     return {"rows": digest(rows), **{str(name): table[name].tolist() for name in table}}
 

@@ -16,7 +16,7 @@ import pandas as pd
 from eolab.core.errors import ParameterError, StoreError
 from eolab.core.progress import track
 from eolab.core import files as disk
-from eolab.data.store import fingerprint, layout, statistics
+from eolab.data.store import identity, layout, statistics
 from eolab.data.store.layout import ArraySpec
 from eolab.data.store.planning import Part, Plan, check_part, make_plan
 from eolab.data.store.reading import Store, open_store, table_bytes
@@ -81,6 +81,8 @@ def write_store(
             _finish(plan)
         for name in (layout.JOURNAL_FILE, layout.PLAN_FILE):
             (plan.folder / name).unlink(missing_ok=True)
+        for file in plan.folder.glob("*.tmp"):  # of a process that was killed
+            file.unlink()
         store = open_store(plan.folder)
     return _updated(store, plan)
 
@@ -96,7 +98,7 @@ def _check_folder(folder: Path) -> None:
 def _check_identity(plan: Plan, file: str) -> None:
     """Refuse to go on with, or to open, a store that was made from something else."""
     found = layout.read_json(plan.folder / file)["identity"]
-    changed = fingerprint.differences(found, plan.identity)
+    changed = identity.differences(found, plan.identity)
     if changed:
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise StoreError(
@@ -246,7 +248,7 @@ def _updated(store: Store, plan: Plan) -> Store:
         if name in plan.table
         and (
             name not in store.table
-            or fingerprint.column_digest(store.table[name]) != fingerprint.column_digest(plan.table[name])
+            or identity.column_digest(store.table[name]) != identity.column_digest(plan.table[name])
         )
     }
     if changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -14,7 +15,7 @@ import rasterio.windows
 from rasterio.errors import RasterioError
 
 from eolab.core.errors import DataError
-from eolab.core.files import write_atomically
+from eolab.core.files import replacing, write_atomically
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.prediction.mapping.grid import Grid, Window
 
@@ -46,7 +47,6 @@ def write(
     Raises:
         DataError: If what was written cannot be read back.
     """
-    temporary = path.with_name(path.name + ".tmp.tif")
     tile = math.gcd(block, MAX_TILE)
     profile = {
         "driver": "GTiff",
@@ -65,25 +65,25 @@ def write(
         "BIGTIFF": "IF_SAFER",
     }
     checks = []
+    for file in path.parent.glob(f"{path.name}.*.tmp"):  # of a process that was killed
+        file.unlink()
     try:
-        with rasterio.open(temporary, "w", **profile) as file:
-            _describe(file, scheme, tags)
-            for window, pixels in blocks:
-                file.write(pixels, window=_rasterio_window(window))
-                checks.append((window, _checksum(pixels)))
-        with rasterio.open(temporary) as file:  # GDAL does not report a full disk when a file is closed
-            for window, checksum in checks:
-                if _checksum(file.read(window=_rasterio_window(window))) != checksum:
-                    raise DataError("other pixels than were written")
-        write_atomically(path.with_name(path.name + ".aux.xml"), _category_names(scheme).encode())
-        temporary.replace(path)
-    except (RasterioError, DataError) as error:
+        with replacing(path) as temporary:
+            with rasterio.open(temporary, "w", **profile) as file:
+                _describe(file, scheme, tags)
+                for window, pixels in blocks:
+                    file.write(pixels, window=_rasterio_window(window))
+                    checks.append((window, zlib.crc32(pixels.tobytes())))
+            with rasterio.open(temporary) as file:  # GDAL does not report a full disk when a file is closed
+                for window, checksum in checks:
+                    if zlib.crc32(file.read(window=_rasterio_window(window)).tobytes()) != checksum:
+                        raise DataError("other pixels than were written")
+            write_atomically(path.with_name(path.name + ".aux.xml"), _category_names(scheme))
+    except (RasterioError, DataError, OSError) as error:
         raise DataError(
             f"The map {path} could not be written ({error}): "
             "is the disk full? Make room and run again, finished blocks are kept."
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _describe(file: rasterio.io.DatasetWriter, scheme: ClassScheme, tags: dict[str, str]) -> None:
@@ -112,9 +112,3 @@ def _category_names(scheme: ClassScheme) -> str:
 
 def _rasterio_window(window: Window) -> rasterio.windows.Window:
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
-
-
-def _checksum(pixels: np.ndarray) -> int:
-    import zlib
-
-    return zlib.crc32(np.ascontiguousarray(pixels).tobytes())

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import product
-
 import numpy as np
 import pandas as pd
-import xarray as xr
-
-from eolab.core.progress import track
-
-CHUNK_VALUES = 4_000_000  # values held at once where the data has no chunks of its own
 
 
 class RunningStatistics:
@@ -60,42 +52,3 @@ class RunningStatistics:
         }
         columns = {name: np.where(empty, np.nan, values) for name, values in columns.items()}
         return pd.DataFrame({"count": self.count, **columns}, index=pd.Index(names, name="band"))
-
-
-def band_statistics(
-    image: xr.DataArray, valid: xr.DataArray | None = None, progress: bool = False
-) -> pd.DataFrame:
-    """Compute count, mean, standard deviation, minimum and maximum of each band, chunk by chunk.
-
-    Args:
-        image: Array with a dim ``band`` and any others; a dask array is read one chunk at a time.
-        valid: bool array of the image's other dims, or some of them; only values where it is True count.
-        progress: Whether to show progress.
-
-    Returns:
-        A row a band with count, mean, std (population), min and max over the finite, valid values.
-    """
-    running = RunningStatistics(image.sizes["band"])
-    for window in track(list(_windows(image)), "band statistics", unit="chunk", progress=progress):
-        values = image.isel(window)
-        if valid is not None:
-            values = values.where(
-                valid.isel({dim: part for dim, part in window.items() if dim in valid.dims})
-            )
-        running.update(values.transpose("band", ...).to_numpy().reshape(image.sizes["band"], -1))
-    return running.table([str(band) for band in image["band"].to_numpy()])
-
-
-def _windows(image: xr.DataArray) -> Iterator[dict[str, slice]]:
-    """Yield windows over all dims but ``band``: the dask chunks, or slabs of the first dim."""
-    dims = [str(dim) for dim in image.dims if dim != "band"]
-    sizes = {dim: image.chunksizes[dim] for dim in dims} if image.chunks is not None else {}
-    if not sizes and dims:
-        step = max(1, CHUNK_VALUES * image.sizes[dims[0]] // max(image.size, 1))
-        sizes = {dim: (image.sizes[dim],) for dim in dims}
-        sizes[dims[0]] = tuple(
-            min(step, image.sizes[dims[0]] - i) for i in range(0, image.sizes[dims[0]], step)
-        )
-    edges = {dim: np.cumsum([0, *sizes[dim]]) for dim in dims}
-    for corner in product(*(range(len(sizes[dim])) for dim in dims)):
-        yield {dim: slice(edges[dim][i], edges[dim][i + 1]) for dim, i in zip(dims, corner, strict=True)}

@@ -1,0 +1,133 @@
+"""Fingerprints: they follow content and not time, and nothing is read a second time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from eolab.core.errors import DataError
+from eolab.data import fingerprints
+from eolab.data.fingerprints import fingerprint, fingerprint_files
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("EOLAB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Five files in two folders, changed an hour ago."""
+    home = tmp_path / "data set"
+    for n in range(5):
+        file = home / f"part {n % 2}" / f"{n}.tif"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes([n]) * 100)
+        settle(file)
+    return home
+
+
+def settle(file: Path, hours: int = 1) -> None:
+    changed = file.stat().st_mtime - 3600 * hours
+    os.utime(file, (changed, changed))
+
+
+@pytest.fixture
+def read(monkeypatch) -> list[str]:
+    """Names of the files that were read."""
+    names: list[str] = []
+    taken = fingerprints._of_file
+
+    def counted(path: str) -> str:
+        names.append(Path(path).name)
+        return taken(path)
+
+    monkeypatch.setattr(fingerprints, "_of_file", counted)
+    return names
+
+
+def test_fingerprint_follows_content_and_not_time(tmp_path):
+    scene = tmp_path / "scene"
+    scene.mkdir()
+    (scene / "a.jp2").write_bytes(b"one")
+    single = tmp_path / "b.tif"
+    single.write_bytes(b"x" * (9 << 20))
+    first = fingerprint_files([scene, single])
+    assert set(first) == {"scene", "b.tif"}
+    (scene / "a.jp2").write_bytes(b"one")
+    assert fingerprint_files([single, scene]) == first
+    (scene / "a.jp2").write_bytes(b"two")
+    single.write_bytes(b"x" * ((9 << 20) - 1) + b"y")
+    second = fingerprint_files([scene, single])
+    assert second["scene"] != first["scene"]
+    assert second["b.tif"] != first["b.tif"]
+    with pytest.raises(DataError, match="does not exist"):
+        fingerprint_files(tmp_path / "c")
+
+
+def test_a_large_file_is_hashed_at_its_ends_and_a_time_counts_nothing(tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * 9_000_000)
+    first = fingerprint(tmp_path / "a")
+    os.utime(tmp_path / "a", (0, 0))
+    assert fingerprint(tmp_path / "a") == first
+    (tmp_path / "a").write_bytes(b"x" * 8_999_999 + b"y")
+    assert fingerprint(tmp_path / "a") != first
+
+
+def test_a_folder_is_read_once(folder, read):
+    first = fingerprint(folder)
+    assert sorted(read) == [f"{n}.tif" for n in range(5)]
+    assert fingerprint(folder) == first
+    assert len(read) == 5
+
+
+def test_only_what_is_new_or_changed_is_read_again(folder, read, cache, monkeypatch):
+    fingerprint(folder)
+    read.clear()
+    (folder / "part 0" / "0.tif").write_bytes(b"z" * 100)
+    settle(folder / "part 0" / "0.tif", 2)
+    (folder / "new.tif").write_bytes(b"n")
+    (folder / "part 1" / "1.tif").unlink()
+    found = fingerprint(folder)
+    assert sorted(read) == ["0.tif", "new.tif"]
+    monkeypatch.setenv("EOLAB_CACHE", str(cache / "other"))
+    assert fingerprint(folder) == found  # the same as one that remembers nothing
+
+
+def test_a_copy_elsewhere_has_the_same_fingerprint(folder, tmp_path):
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "copy")
+    assert fingerprint(tmp_path / "copy") == fingerprint(folder)
+
+
+def test_a_file_that_has_just_changed_is_not_trusted(folder, read):
+    """A change within one tick of the clock leaves size and time as they were."""
+    file = folder / "part 0" / "0.tif"
+    file.write_bytes(b"a" * 100)
+    changed = file.stat()
+    first = fingerprint(folder)
+    file.write_bytes(b"b" * 100)
+    os.utime(file, ns=(changed.st_atime_ns, changed.st_mtime_ns))
+    assert fingerprint(folder) != first
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "unsettled x\nfew words"])
+def test_a_damaged_memory_is_replaced(folder, read, cache, content):
+    first = fingerprint(folder)
+    (memory,) = cache.iterdir()
+    memory.write_text(content)
+    assert fingerprint(folder) == first
+    read.clear()
+    assert fingerprint(folder) == first
+    assert not read
+
+
+def test_where_nothing_can_be_remembered_it_is_taken_again(folder, read, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EOLAB_CACHE", str(tmp_path / "file" / "cache"))
+    assert fingerprint(folder) == fingerprint(folder)
+    assert len(read) == 10
