@@ -15,7 +15,7 @@ from rasterio.warp import Resampling, reproject
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog
-from eolab.data.layouts import LAYOUTS, bigearthnet_scan
+from eolab.data.layouts import LAYOUTS
 from eolab.data.layouts import bigearthnet_v1 as reader
 from eolab.data.layouts.bigearthnet_lists import find_lists, read_list, read_lists
 from eolab.data.layouts.bigearthnet_patch import BANDS, RADAR, file_of
@@ -217,8 +217,7 @@ def test_the_folder_of_sentinel_2_alone_is_enough(whole):
     assert not table["snow"].any()
 
 
-def test_reading_in_threads_keeps_the_order(whole, monkeypatch):
-    monkeypatch.setattr(bigearthnet_scan, "_BATCH", 1)
+def test_reading_in_threads_keeps_the_order(whole):
     assert reader.index(whole, progress=False, threads=3)["id"].tolist() == NAMES
 
 
