@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from eolab.data.schemes import ClassScheme
-from eolab.prediction.mapping import Grid, per_pixel, predict_map
+from eolab.prediction.mapping import per_pixel, predict_map
 
 
 def measure(size: int, options: argparse.Namespace) -> dict[str, float]:
@@ -41,7 +42,7 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        grid = Grid(size, size, Affine(10, 0, 0, 0, -10, 0), "EPSG:32632")
+        grid = GeoBox((size, size), Affine(10, 0, 0, 0, -10, 0), "EPSG:32632")
         path = Path(folder) / "map.tif"
         arguments = (per_pixel(predictor), read_window, grid, path, scheme)
         predict_map(*arguments, window=options.window, overlap=options.overlap, progress=False)

@@ -16,10 +16,11 @@ import rasterio
 import rasterio.shutil
 import rioxarray
 from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes import IGNORE, ClassScheme
-from eolab.prediction.mapping import Grid, Window, per_pixel, predict_map, windows
+from eolab.prediction.mapping import Window, per_pixel, predict_map, windows
 from eolab.prediction.mapping.grid import weights
 
 SCHEME = ClassScheme(
@@ -29,7 +30,7 @@ TRANSFORM = Affine(10, 0, 600_000, 0, -10, 4_900_020)
 
 
 def grid_of(height, width):
-    return Grid(height, width, TRANSFORM, "EPSG:32632")
+    return GeoBox((height, width), TRANSFORM, "EPSG:32632")
 
 
 class Scene:
@@ -370,4 +371,4 @@ def test_confidence_and_edges_of_a_tiny_scene(tmp_path):
     assert found.shape == (2, 3, 5)
     assert (found[0] == scene.probabilities.argmax(-1)).all()
     with pytest.raises(ParameterError, match="at least one pixel"):
-        grid_of(0, 5)
+        windows(grid_of(0, 5), 16)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from odc.geo.geobox import GeoBox
 from scipy import ndimage, special
 
 from eolab import models, prediction
@@ -15,7 +16,7 @@ from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes import ClassScheme
 from eolab.models.images.dense import activation_maps, dense, output_grid
 from eolab.models.output_grid import OutputGrid, to_pixels
-from eolab.prediction.mapping import Grid, ImageWindows, predict_map
+from eolab.prediction.mapping import ImageWindows, predict_map
 
 B, SIZE, C, K = 2, 120, 12, 3
 STATISTICS = {"mean": [1000.0 + 100 * i for i in range(C)], "std": [400.0] * C}
@@ -265,7 +266,7 @@ class Scene:
         smooth = ndimage.gaussian_filter(rng.normal(0, 1, (height, width, C)), (6, 6, 0))
         self.image = (2000 + 1500 * smooth / smooth.std()).clip(0, 9000).astype("uint16")
         self.nodata = nodata
-        self.grid = Grid(height, width, Affine(10, 0, 600_000, 0, -10, 4_900_020), "EPSG:32632")
+        self.grid = GeoBox((height, width), Affine(10, 0, 600_000, 0, -10, 4_900_020), "EPSG:32632")
         self.pixels: list[int] = []
 
     def read(self, row, col, height, width):

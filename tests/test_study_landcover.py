@@ -157,7 +157,7 @@ def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_pa
     series = landcover.reopen_series(catalog.load()["landcover_twin"], samples.metadata)
     series = series.isel(y=slice(100, 220), x=slice(100, 220))
     recipe = preprocess.Recipe.from_dict(samples.metadata["recipe"])
-    grid = mapping.Grid(120, 120, series.rio.transform(recalc=True), series.rio.crs)
+    grid = series.odc.geobox
     maps = {}
     for engine in ("keras", "onnx"):
         predictor = prediction.load(only_run(simulated, "03_train_pixels").folder, engine=engine)

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 from scipy import sparse
 
 Method = Literal["nearest", "bilinear", "cubic", "average"]
@@ -25,39 +26,23 @@ class Axis:
     step: float
     size: int
 
-    def part(self, first: int, last: int) -> Axis:
-        """Return the pixels ``first`` to ``last - 1``."""
-        return Axis(self.start + first * self.step, self.step, last - first)
 
-    def centers(self) -> np.ndarray:
-        """Return the coordinates of the pixels' centres."""
-        return self.start + (np.arange(self.size) + 0.5) * self.step
+def axes(grid: GeoBox) -> tuple[Axis, Axis]:
+    """Return the y and the x axis of a north-up grid."""
+    place = grid.transform
+    return Axis(place.f, place.e, grid.height), Axis(place.c, place.a, grid.width)
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A north-up pixel grid.
+def touched(grid: GeoBox, bounds: tuple[float, float, float, float]) -> tuple[slice, slice]:
+    """Return the rows and columns of all pixels that bounds touch; empty slices where they touch none.
 
-    Attributes:
-        crs: Coordinate reference system as ``EPSG:32631``.
-        y: Rows, from north to south.
-        x: Columns, from west to east.
+    Args:
+        grid: A north-up grid.
+        bounds: West, south, east and north edge in its CRS.
     """
-
-    crs: str
-    y: Axis
-    x: Axis
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east and north edge."""
-        y, x = self.y, self.x
-        return x.start, y.start + y.step * y.size, x.start + x.step * x.size, y.start
-
-    def window(self, bounds: tuple[float, float, float, float]) -> tuple[slice, slice]:
-        """Return the rows and columns of all pixels that bounds touch; empty slices where they touch none."""
-        west, south, east, north = bounds
-        return _range(self.y, north, south), _range(self.x, west, east)
+    west, south, east, north = bounds
+    y, x = axes(grid)
+    return _range(y, north, south), _range(x, west, east)
 
 
 def _range(axis: Axis, begin: float, end: float) -> slice:

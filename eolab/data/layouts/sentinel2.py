@@ -21,11 +21,13 @@ import numpy as np
 import pandas as pd
 import rioxarray  # noqa: F401  (registers the .rio accessor)
 import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from eolab.data.bands import RESOLUTIONS_M, SENTINEL2, normalise_band
 from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.core.progress import track
-from eolab.data.layouts.resample import Axis, Grid
+from eolab.data.layouts.resample import touched
 from eolab.data.layouts.sentinel2_index import (
     Acquisition,
     Header,
@@ -182,11 +184,11 @@ def _same_extent(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], li
 
 
 def _extent(header: Header) -> tuple[int, ...]:
-    return tuple(round(edge) for edge in header.grid.bounds)
+    return tuple(round(edge) for edge in header.grid.boundingbox)
 
 
 def _near(header: Header, extent: tuple[int, ...]) -> bool:
-    return all(abs(a - b) <= header.grid.x.step for a, b in zip(_extent(header), extent, strict=True))
+    return all(abs(a - b) <= header.grid.transform.a for a, b in zip(_extent(header), extent, strict=True))
 
 
 def _target(item: Acquisition, resolution_m: int) -> Header:
@@ -204,21 +206,23 @@ def _target(item: Acquisition, resolution_m: int) -> Header:
                 continue
     band = min((name for name in item.headers if name != "SCL"), key=nominal)
     grid, factor = item.headers[band].grid, resolution_m / nominal(band)
-    y, x = (Axis(axis.start, axis.step * factor, round(axis.size / factor)) for axis in (grid.y, grid.x))
-    return Header(Grid(grid.crs, y, x), _CHUNK)
+    shape = (round(grid.height / factor), round(grid.width / factor))
+    a, b, c, d, e, f, *_ = grid.transform
+    place = Affine(a * factor, b, c, d, e * factor, f)
+    return Header(GeoBox(shape, place, grid.crs), _CHUNK)
 
 
-def _window(grid: Grid, bounds: Bounds | None) -> tuple[slice, slice]:
+def _window(grid: GeoBox, bounds: Bounds | None) -> tuple[slice, slice]:
     """Return the rows and columns that bounds touch, all of them without bounds."""
     if bounds is None:
-        return slice(0, grid.y.size), slice(0, grid.x.size)
+        return slice(0, grid.height), slice(0, grid.width)
     if len(bounds) != 4 or bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
         raise ParameterError(
             f"bounds is {bounds}: give (xmin, ymin, xmax, ymax) with xmin < xmax, ymin < ymax."
         )
-    rows, columns = grid.window(bounds)
+    rows, columns = touched(grid, bounds)
     if rows.start == rows.stop or columns.start == columns.stop:
-        extent = ", ".join(f"{edge:.0f}" for edge in grid.bounds)
+        extent = ", ".join(f"{edge:.0f}" for edge in grid.boundingbox)
         raise DataError(f"The bounds {bounds} lie outside the tile, which covers ({extent}) in {grid.crs}.")
     return rows, columns
 
@@ -232,13 +236,13 @@ def _dataset(
     as_dn: bool,
 ) -> xr.Dataset:
     """Return the lazy bands with their coordinates."""
-    rows, columns = window
+    grid = target.grid[window]
     times = [item.metadata.time for item in acquisitions]
     coords = {
         "time": pd.DatetimeIndex(times).as_unit("ns"),
         "band": bands,
-        "y": target.grid.y.part(rows.start, rows.stop).centers(),
-        "x": target.grid.x.part(columns.start, columns.stop).centers(),
+        "y": grid.coordinates["y"].values,
+        "x": grid.coordinates["x"].values,
         "product": ("time", [item.product.name for item in acquisitions]),
         "baseline": ("time", [item.metadata.baseline for item in acquisitions]),
     }
@@ -250,7 +254,7 @@ def _dataset(
     image = _lazy(acquisitions, bands, target, window, resampling, name)
     attrs = {"units": "DN", "nodata": 0} if as_dn else {"units": "reflectance"}
     dataset = xr.Dataset({name: (("time", "band", "y", "x"), image, attrs)}, coords=coords)
-    return dataset.rio.write_crs(target.grid.crs).rio.write_transform()
+    return dataset.rio.write_crs(str(grid.crs)).rio.write_transform()
 
 
 def _lazy(
@@ -262,21 +266,10 @@ def _lazy(
     kind: Literal["reflectance", "dn", "scl"],
 ) -> da.Array:
     """Return the (time, band, y, x) array whose chunks are read when they are computed."""
-    rows, columns = window
-    grid = Grid(
-        target.grid.crs,
-        target.grid.y.part(rows.start, rows.stop),
-        target.grid.x.part(columns.start, columns.stop),
-    )
     sources = tuple(tuple(source_of(item, band) for band in bands) for item in acquisitions)
-    reader = SeriesReader(sources, grid, resampling, kind)
+    reader = SeriesReader(sources, target.grid[window], resampling, kind)
     step = _CHUNK if target.block > _CHUNK else _CHUNK // target.block * target.block
-    chunks = (
-        (1,) * len(acquisitions),
-        (1,) * len(bands),
-        _chunks(rows, step),
-        _chunks(columns, step),
-    )
+    chunks = ((1,) * len(acquisitions), (1,) * len(bands), *(_chunks(part, step) for part in window))
     return da.map_blocks(reader, chunks=chunks, dtype=reader.dtype, meta=np.empty((0,) * 4, reader.dtype))
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 import rasterio
+from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
 from eolab.data.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
 from eolab.core.errors import DataError
 from eolab.data.layouts import jp2
-from eolab.data.layouts.resample import Axis, Grid
 from eolab.data.layouts.safe import Image, Product, find_products, native_images, read_product, tile_of
 from eolab.data.layouts.sentinel2_metadata import (
     PRODUCT_FILE,
@@ -42,7 +42,7 @@ _HEADER_BYTES = 4096
 class Header:
     """Grid of an image file, and the size of the blocks it is best read in."""
 
-    grid: Grid
+    grid: GeoBox
     block: int
 
 
@@ -264,7 +264,4 @@ def _header(image: rasterio.DatasetReader, crs: str) -> Header:
     transform = image.transform
     if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
         raise DataError(f"its grid {tuple(transform)[:6]} is not north-up")
-    grid = Grid(
-        crs, Axis(transform.f, transform.e, image.height), Axis(transform.c, transform.a, image.width)
-    )
-    return Header(grid, max(image.block_shapes[0]))
+    return Header(GeoBox(image.shape, transform, crs), max(image.block_shapes[0]))

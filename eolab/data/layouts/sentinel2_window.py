@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 import rasterio
+from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from eolab.core.errors import DataError
-from eolab.data.layouts.resample import Grid, Method, resample, taps
+from eolab.data.layouts.resample import Method, axes, resample, taps
 from eolab.data.layouts.sentinel2_index import GDAL_OPTIONS, Acquisition
 
 NODATA = 0
@@ -23,7 +24,7 @@ class Source:
     """One image file and how its numbers become reflectance: (DN + offset) / quantification."""
 
     path: str
-    grid: Grid
+    grid: GeoBox
     offset: float
     quantification: float
 
@@ -47,7 +48,7 @@ class SeriesReader:
     """
 
     sources: tuple[tuple[Source, ...], ...]
-    grid: Grid
+    grid: GeoBox
     resampling: Literal["nearest", "bilinear"]
     kind: Literal["reflectance", "dn", "scl"]
 
@@ -60,19 +61,18 @@ class SeriesReader:
         """Read the chunk at ``block_info[None]["array-location"]``, shape (1, 1, y, x)."""
         (time, _), (band, _), rows, columns = block_info[None]["array-location"]
         source = self.sources[time][band]
-        part = Grid(self.grid.crs, self.grid.y.part(*rows), self.grid.x.part(*columns))
-        return self.read(source, part)[None, None]
+        return self.read(source, self.grid[slice(*rows), slice(*columns)])[None, None]
 
-    def read(self, source: Source, part: Grid) -> np.ndarray:
+    def read(self, source: Source, part: GeoBox) -> np.ndarray:
         """Read a part of one image as (y, x).
 
         Raises:
             DataError: If the image cannot be decoded.
         """
         method: Method = "nearest" if self.kind == "scl" else self.resampling
-        if part.x.step > source.grid.x.step and self.kind != "scl":
+        if part.transform.a > source.grid.transform.a and self.kind != "scl":
             method = "average"
-        y, x = taps(part.y, source.grid.y, method), taps(part.x, source.grid.x, method)
+        y, x = (taps(*pair, method) for pair in zip(axes(part), axes(source.grid), strict=True))
         dn = read_window(source.path, Window(x.first, y.first, x.last - x.first, y.last - y.first))
         if self.kind == "scl":
             return dn[np.ix_(y.weights.indices, x.weights.indices)]

@@ -4,7 +4,7 @@ For a model of pixel series, with a scene that is read as it is needed::
 
     predictor = prediction.load(run_folder)
     read = landcover.window_reader(series, recipe)       # read(row, col, height, width) -> dict of arrays
-    grid = Grid(series.sizes["y"], series.sizes["x"], series.rio.transform(), series.rio.crs)
+    grid = series.odc.geobox                             # odc.geo.geobox.GeoBox, from CRS and transform
     predict_map(per_pixel(predictor), read, grid, run.path("map.tif"), scheme)
 
 For a network of images that predicts at every few pixels (:mod:`eolab.models.images.dense`)::
@@ -13,8 +13,10 @@ For a network of images that predicts at every few pixels (:mod:`eolab.models.im
     predict_map(images, images.read, grid, run.path("map.tif"), scheme, window=1024)
 """
 
-from eolab.prediction.mapping.grid import Grid, Window, windows
+import odc.geo.xr  # noqa: F401  # registers the accessor .odc, which has the grid of a scene
+
+from eolab.prediction.mapping.grid import Window, windows
 from eolab.prediction.mapping.images import ImageWindows
 from eolab.prediction.mapping.predicting import per_pixel, predict_map
 
-__all__ = ["Grid", "ImageWindows", "Window", "per_pixel", "predict_map", "windows"]
+__all__ = ["ImageWindows", "Window", "per_pixel", "predict_map", "windows"]

@@ -12,12 +12,13 @@ from xml.sax.saxutils import escape
 import numpy as np
 import rasterio
 import rasterio.windows
+from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
 from eolab.core.errors import DataError
 from eolab.core.files import replacing, write_atomically
 from eolab.data.schemes import IGNORE, ClassScheme
-from eolab.prediction.mapping.grid import Grid, Window
+from eolab.prediction.mapping.grid import Window
 
 BANDS = ("class", "confidence")
 MAX_TILE = 512  # side of the file's tiles, pixels
@@ -25,7 +26,7 @@ MAX_TILE = 512  # side of the file's tiles, pixels
 
 def write(
     path: Path,
-    grid: Grid,
+    grid: GeoBox,
     scheme: ClassScheme,
     blocks: Iterable[tuple[Window, np.ndarray]],
     block: int,

@@ -1,13 +1,12 @@
-"""The grid of a map, the windows that cover it, and how overlapping windows are blended."""
+"""The windows that cover the pixel grid of a map, and how overlapping windows are blended."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from eolab.core.errors import ParameterError
 
@@ -35,33 +34,7 @@ class Window(NamedTuple):
         return slice(row, row + self.height), slice(col, col + self.width)
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The pixel grid of a map.
-
-    Attributes:
-        height: Rows.
-        width: Columns.
-        transform: From (column, row) of a pixel's upper left corner to map coordinates.
-        crs: Coordinate reference system, anything that rasterio takes; None for none.
-
-    Raises:
-        ParameterError: If the grid has no pixel.
-    """
-
-    height: int
-    width: int
-    transform: Affine
-    crs: Any = None
-
-    def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1:
-            raise ParameterError(
-                f"A map needs at least one pixel: got {self.height} rows, {self.width} columns."
-            )
-
-
-def windows(grid: Grid, window: int, overlap: int = 0) -> list[Window]:
+def windows(grid: GeoBox, window: int, overlap: int = 0) -> list[Window]:
     """Return the windows that cover a grid, row by row.
 
     They stand ``window - overlap`` apart; the last of each row and column is moved back so that it ends at
@@ -73,8 +46,13 @@ def windows(grid: Grid, window: int, overlap: int = 0) -> list[Window]:
         overlap: Pixels that neighbouring windows share.
 
     Raises:
-        ParameterError: If the window is not positive or the overlap is not within ``0 … window - 1``.
+        ParameterError: If the grid has no pixel, the window is not positive or the overlap is not within
+            ``0 … window - 1``.
     """
+    if min(grid.shape) < 1:
+        raise ParameterError(
+            f"A map needs at least one pixel: got a grid of height {grid.height}, width {grid.width}."
+        )
     if window < 1 or not 0 <= overlap < window:
         raise ParameterError(
             f"Windows of {window} pixels cannot overlap by {overlap}: "

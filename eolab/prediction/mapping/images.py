@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 
 from eolab.core.errors import DataError
 from eolab.models.output_grid import OutputGrid, to_pixels
-from eolab.prediction.mapping.grid import Grid, Window
+from eolab.prediction.mapping.grid import Window
 from eolab.prediction.mapping.predicting import Inputs, Predict, ReadWindow
 
 PLACE = "place"  # row and column of the window in what was read for it, height and width
@@ -30,7 +31,7 @@ class ImageWindows:
     Args:
         predictor: From arrays (1, H, W, …) to predictions (1, h, w, K).
         read_window: Reads arrays (height, width, …), as for ``predict_map``.
-        grid: Grid of the scene.
+        grid: GeoBox of the scene.
         output_grid: Where the predictions stand.
         margin: Pixels read around each window.
     """
@@ -39,7 +40,7 @@ class ImageWindows:
         self,
         predictor: Predict,
         read_window: ReadWindow,
-        grid: Grid,
+        grid: GeoBox,
         output_grid: OutputGrid,
         margin: int | None = None,
     ) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 from rasterio.crs import CRS
 
 from eolab.core import progress as progress_lines
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.prediction.mapping import geotiff
-from eolab.prediction.mapping.grid import Grid, Window, weights, windows
+from eolab.prediction.mapping.grid import Window, weights, windows
 from eolab.prediction.mapping.parts import Parts
 
 Inputs = dict[str, np.ndarray]
@@ -28,7 +29,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 def predict_map(
     predict: Predict,
     read_window: ReadWindow,
-    grid: Grid,
+    grid: GeoBox,
     path: str | Path,
     scheme: ClassScheme,
     *,
@@ -56,7 +57,7 @@ def predict_map(
         predict: From a window's arrays to class probabilities (h, w, K).
         read_window: ``read_window(row, col, height, width)`` returns the window's arrays (h, w, …), among
             them ``nodata`` (h, w) bool where the scene has gaps.
-        grid: Grid of the scene and of the map.
+        grid: GeoBox of the scene and of the map.
         path: The GeoTIFF to write; replaced if it exists.
         scheme: Classes, in the order of the probabilities.
         window: Side of the windows in pixels.
@@ -137,7 +138,7 @@ def per_pixel(predictor: Predict) -> Predict:
     return predict
 
 
-def windows_of_blocks(grid: Grid, block: int) -> list[Window]:
+def windows_of_blocks(grid: GeoBox, block: int) -> list[Window]:
     """Return the blocks of a grid, row by row; the last ones are smaller."""
     return [
         Window(row, col, min(block, grid.height - row), min(block, grid.width - col))
@@ -146,7 +147,7 @@ def windows_of_blocks(grid: Grid, block: int) -> list[Window]:
     ]
 
 
-def _settings(grid: Grid, scheme: ClassScheme, window: int, overlap: int, block: int) -> dict[str, Any]:
+def _settings(grid: GeoBox, scheme: ClassScheme, window: int, overlap: int, block: int) -> dict[str, Any]:
     """Return what finished blocks depend on, as JSON values."""
     crs = None if grid.crs is None else CRS.from_user_input(grid.crs).to_wkt()
     place = {"size": [grid.height, grid.width], "transform": list(grid.transform), "crs": crs}
