@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -26,7 +25,7 @@ from eolab.data.layouts.bigearthnet_patch import (
     read_radar,
     read_reference,
 )
-from eolab.data.layouts.bigearthnet_scan import below
+from eolab.data.layouts.common import below, lazy, of_splits, report, why
 
 CHUNK = 32  # patches that are read at a time: one each would make half a million tasks
 
@@ -62,16 +61,22 @@ def open_patches(
     check_resampling(resampling)
     if resampling == "native":
         raise ParameterError("An image has one pixel size: choose nearest, bilinear or cubic, not native.")
-    taken = chosen(patches, splits)
+    taken = of_splits(patches, splits, "split")
     if radar:
         taken = taken[taken["s1"] != ""].reset_index(drop=True)
     chosen_set = class_set(classes)
-    rows = _Rows(tuple(zip(taken["s2"], taken["s1"], strict=True)))
+    rows = list(taken[["s2", "s1"]].itertuples(index=False, name="Row"))
     dataset = xr.Dataset(
         {
             "image": (
                 ("sample", "y", "x", "band"),
-                rows.lazy(_Image(names, resampling), len(names), "uint16"),
+                lazy(
+                    partial(_image, bands=names, resampling=resampling),
+                    rows,
+                    (SIZE, SIZE, len(names)),
+                    "uint16",
+                    CHUNK,
+                ),
                 {"units": "1", "long_name": "digital numbers"},
             ),
             "label": (("sample", "class"), chosen_set.encode_all(taken["labels"])),
@@ -85,26 +90,10 @@ def open_patches(
         attrs={"rejected": json.dumps(patches.attrs.get("rejected", [])), "resampling": resampling},
     )
     if radar:
-        values = rows.lazy(read_radar, len(RADAR), "float32")
+        values = lazy(read_radar, rows, (SIZE, SIZE, len(RADAR)), "float32", CHUNK)
         dataset["radar"] = (("sample", "y", "x", "polarisation"), values, {"units": "dB"})
         dataset = dataset.assign_coords(polarisation=list(RADAR))
     return dataset
-
-
-def chosen(patches: pd.DataFrame, splits: str | Sequence[str] | None) -> pd.DataFrame:
-    """Return the patches of some splits, all of them for None.
-
-    Raises:
-        ParameterError: If the index has no patch of a split.
-    """
-    if splits is None:
-        return patches
-    wanted = [splits] if isinstance(splits, str) else list(splits)
-    known = [split for split in patches["split"].unique().tolist() if split]
-    for split in wanted:
-        if split not in known:
-            raise ParameterError(f"There are no patches of the split {split!r}: {did_you_mean(split, known)}")
-    return patches[patches["split"].isin(wanted)].reset_index(drop=True)
 
 
 def check_patches(patches: pd.DataFrame, root: Path, progress: bool = True) -> pd.DataFrame:
@@ -115,19 +104,9 @@ def check_patches(patches: pd.DataFrame, root: Path, progress: bool = True) -> p
         (``ok`` or ``rejected``), reason, which names the file of a band; and what the index left out.
     """
     rows = list(patches[["s2", "s1", "reference"]].itertuples(index=False))
-    table = pd.DataFrame(
-        [
-            row
-            for found in in_threads(_check, rows, f"reading {root.name}", "patch", progress)
-            for row in found
-        ],
-        columns=["file", "reason"],
-    )
-    table["file"] = [below(root, file) for file in table["file"]]
-    left_out = pd.DataFrame(patches.attrs.get("rejected", []), columns=["file", "reason"])
-    table = pd.concat([table, left_out], ignore_index=True)
-    table.insert(1, "status", np.where(table["reason"] == "", "ok", "rejected"))
-    return table
+    found = in_threads(_check, rows, f"reading {root.name}", "patch", progress)
+    read = [(below(root, file), reason) for parts in found for file, reason in parts]
+    return report([*read, *((one["file"], one["reason"]) for one in patches.attrs.get("rejected", []))])
 
 
 def _check(row: Any) -> list[tuple[str, str]]:
@@ -137,65 +116,9 @@ def _check(row: Any) -> list[tuple[str, str]]:
         (row.s1, read_radar),
         (row.reference, read_reference),
     ]
-    return [(file, _reason(read, row, file)) for file, read in parts if file]
+    return [(file, why(read, row, file)) for file, read in parts if file]
 
 
-def _reason(read: Callable[[Any], Any], row: Any, file: str) -> str:
-    """Return why a part of a patch cannot be used; empty where it can."""
-    try:
-        read(row)
-    except DataError as error:
-        return str(error).replace(f"{file}/", "").removeprefix(f"{file} ").rstrip(".")
-    return ""
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Where the files of a patch are."""
-
-    s2: str
-    s1: str
-
-
-@dataclass(frozen=True)
-class _Image:
-    """Reads the bands of a patch."""
-
-    bands: tuple[str, ...]
-    resampling: Resampling
-
-    def __call__(self, row: _Row) -> np.ndarray:
-        return read_patch(row, self.bands, self.resampling)["image"]
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Folders of several patches."""
-
-    folders: tuple[tuple[str, str], ...]
-
-    def lazy(self, read: Callable[[_Row], np.ndarray], depth: int, kind: str) -> da.Array:
-        """Return the array (patch, y, x, depth)."""
-        count = len(self.folders)
-        sizes = tuple(min(CHUNK, count - first) for first in range(0, count, CHUNK)) or (0,)
-        chunks = (sizes, (SIZE,), (SIZE,), (depth,))
-        empty = np.empty((0, 0, 0, 0), kind)
-        return da.map_blocks(_Chunk(self, read), chunks=chunks, dtype=kind, meta=empty)
-
-    def part(self, first: int, last: int) -> Iterator[_Row]:
-        """Yield some of the patches."""
-        return (_Row(*folders) for folders in self.folders[first:last])
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Reads the patches of a chunk; dask calls it with the chunk's place."""
-
-    rows: _Rows
-    read: Callable[[_Row], np.ndarray]
-
-    def __call__(self, block_info: Any = None) -> np.ndarray:
-        (first, last), *rest = block_info[None]["array-location"]
-        images = [self.read(row) for row in self.rows.part(first, last)]
-        shape = (0, *(end - begin for begin, end in rest))
-        return np.stack(images) if images else np.empty(shape, block_info[None]["dtype"])
+def _image(row: Any, bands: tuple[str, ...], resampling: Resampling) -> np.ndarray:
+    """Return the bands of a patch (y, x, band)."""
+    return read_patch(row, bands, resampling)["image"]

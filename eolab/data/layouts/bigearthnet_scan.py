@@ -132,11 +132,6 @@ def table_of(rows: Sequence[tuple[Any, ...]], rejected: Rejected, root: Path) ->
     return table
 
 
-def below(root: Path, file: str | Path) -> str:
-    """Return a file's path below the data set's folder."""
-    return Path(file).relative_to(root).as_posix()
-
-
 def _is_patch(name: str) -> bool:
     return bool(S2_FOLDER.match(name) or S1_FOLDER.match(name))
 

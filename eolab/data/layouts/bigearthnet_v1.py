@@ -37,11 +37,11 @@ from eolab.core.progress import THREADS, in_threads
 from eolab.data.layouts.bigearthnet_lists import find_lists, read_lists, split_of
 from eolab.data.layouts.bigearthnet_patch import Resampling, open_patch, read_patch
 from eolab.data.layouts.bigearthnet_patches import check_patches, open_patches
+from eolab.data.layouts.common import below, read_json
 from eolab.data.layouts.bigearthnet_scan import (
     S1_FOLDER,
     S2_FOLDER,
     Rejected,
-    below,
     lacking_bands,
     lacking_radar,
     parents,
@@ -124,17 +124,7 @@ def read_metadata(folder: str | Path) -> dict[str, Any]:
     Raises:
         DataError: If it is missing or no JSON object.
     """
-    file = f"{folder}/{Path(folder).name}{METADATA}"
-    try:
-        with open(file, "rb") as opened:
-            content = json.loads(opened.read())
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}): fetch the patch again.") from None
-    except ValueError as error:
-        raise DataError(f"{file} is no whole JSON file ({error}): fetch the patch again.") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{file} holds no names with values: fetch the patch again.")
-    return content
+    return read_json(f"{folder}/{os.path.basename(folder)}{METADATA}", "fetch the patch again")
 
 
 def _folders(root: Path, pattern: Any) -> tuple[dict[str, str], Rejected]:

@@ -31,12 +31,12 @@ from eolab.core.progress import THREADS, in_threads
 from eolab.data.layouts.bigearthnet_lists import check_splits, read_lists
 from eolab.data.layouts.bigearthnet_patch import Resampling, open_patch, place_of, read_patch
 from eolab.data.layouts.bigearthnet_patches import check_patches, open_patches
+from eolab.data.layouts.common import below
 from eolab.data.layouts.bigearthnet_scan import (
     S1_FOLDER,
     S2_FOLDER,
     SPLITS,
     Rejected,
-    below,
     lacking_bands,
     lacking_radar,
     row_of,

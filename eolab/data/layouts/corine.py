@@ -14,13 +14,13 @@ import pandas as pd
 import rasterio
 import rioxarray
 import xarray as xr
-from rasterio.enums import Resampling
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import wrap_xr
 from rasterio.errors import RasterioError
-from rasterio.transform import from_bounds, rowcol
 from rasterio.windows import Window
-from rasterio.windows import bounds as window_bounds
 
 from eolab.core.errors import DataError
+from eolab.data.layouts.resample import touched
 from eolab.data.schemes.corine import recode
 
 FILE = Path("DATA", "U2018_CLC2018_V2020_20u1.tif")
@@ -106,34 +106,23 @@ def _whole(file: Path) -> xr.DataArray:
 
 def _onto(file: Path, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
     """Return the classes at the pixels of another grid; ``like`` is (…, y, x) with a CRS."""
-    target = xr.DataArray(
-        np.empty((like.sizes["y"], like.sizes["x"]), np.uint8),
-        dims=("y", "x"),
-        coords={"y": like.y, "x": like.x},
-    )
-    target = target.rio.write_crs(like.rio.crs).rio.write_transform(like.rio.transform())
     with rasterio.open(file) as raster:
         _need_crs(file, raster.crs)
-        bounds = target.rio.transform_bounds(raster.crs)
-        window = _window(bounds, raster)
-        if window is None:
+        grid = GeoBox.from_rio(raster)
+        west, south, east, north = bounds = like.rio.transform_bounds(raster.crs)
+        margin = _MARGIN * grid.transform.a
+        rows, columns = touched(grid, (west - margin, south - margin, east + margin, north + margin))
+        if rows.start == rows.stop or columns.start == columns.stop:
             where = f"{raster.crs.to_string()} ({', '.join(f'{edge:.0f}' for edge in bounds)})"
             raise DataError(f"{file} does not cover the image, which lies at {where}: choose another raster.")
-        codes = recode(raster.read(1, window=window), raster.nodata)
-        west, south, east, north = window_bounds(window, raster.transform)
-    source = xr.DataArray(codes, dims=("y", "x")).rio.write_crs(raster.crs)
-    source = source.rio.write_transform(from_bounds(west, south, east, north, codes.shape[1], codes.shape[0]))
-    matched = source.rio.write_nodata(0).rio.reproject_match(target, resampling=Resampling.nearest)
-    return _finish(matched.assign_coords(y=like.y, x=like.x))
+        codes = recode(raster.read(1, window=Window.from_slices(rows, columns)), raster.nodata)
+    return _finish(onto(wrap_xr(codes, grid[rows, columns], nodata=0), like))
 
 
-def _window(bounds: tuple[float, float, float, float], raster: rasterio.DatasetReader) -> Window | None:
-    """Return the pixels that bounds touch and a margin, cut to the raster; None where they do not meet."""
-    west, south, east, north = bounds
-    (top, bottom), (left, right) = rowcol(raster.transform, [west, east], [north, south])
-    left, top = max(int(left) - _MARGIN, 0), max(int(top) - _MARGIN, 0)
-    right, bottom = min(int(right) + 1 + _MARGIN, raster.width), min(int(bottom) + 1 + _MARGIN, raster.height)
-    return Window(left, top, right - left, bottom - top) if top < bottom and left < right else None
+def onto(classes: xr.DataArray, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
+    """Return classes (y, x) with a CRS and nodata at the pixels of another image, by nearest neighbour."""
+    matched = classes.odc.reproject(like.odc.geobox, resampling="nearest")
+    return matched.assign_coords(y=like.y, x=like.x)
 
 
 def _need_crs(file: Path, crs: Any) -> None:

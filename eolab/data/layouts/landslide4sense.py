@@ -15,18 +15,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.core.errors import DataError
 from eolab.data.schemes import IGNORE
 from eolab.core.progress import track
+from eolab.data.layouts.common import below, lazy, of_splits, report, why
 from eolab.data.layouts.landslide4sense_files import (
     BANDS,
     PIXEL_AREA_M2,
@@ -37,7 +35,7 @@ from eolab.data.layouts.landslide4sense_files import (
     read_image,
     read_mask,
 )
-from eolab.data.layouts.landslide4sense_index import chosen, index, scan
+from eolab.data.layouts.landslide4sense_index import index, scan
 from eolab.data.layouts.landslide4sense_patch import Patch, open_patch, read_patch
 
 __all__ = [
@@ -78,12 +76,13 @@ def open_layout(
     """
     check_normalise(normalise)
     found = index(path)
-    patches = chosen(found, splits)
+    patches = of_splits(found, splits, "published")
     has_mask = (patches["mask"] != "").to_numpy()
-    images = _Files(tuple(patches["image"]), _ImageReader(normalise), "float32", (SIZE, SIZE, len(BANDS)))
+    read = partial(read_image, normalise=normalise)
+    images = lazy(read, patches["image"].tolist(), (SIZE, SIZE, len(BANDS)), "float32")
     attrs = {"units": "1", "long_name": "scaled bands", "pixel_area_m2": PIXEL_AREA_M2}
     dataset = xr.Dataset(
-        {"image": (("sample", "y", "x", "band"), images.lazy(), attrs)},
+        {"image": (("sample", "y", "x", "band"), images, attrs)},
         coords={
             "band": list(BANDS),
             "number": ("sample", patches["number"].to_numpy()),
@@ -91,8 +90,8 @@ def open_layout(
         },
     )
     if has_mask.any():
-        masks = _Files(tuple(patches["mask"]), _mask_or_unknown, "uint8", (SIZE, SIZE))
-        dataset["mask"] = (("sample", "y", "x"), masks.lazy(), {"long_name": "1 = landslide"})
+        masks = lazy(_mask_or_unknown, patches["mask"].tolist(), (SIZE, SIZE), "uint8")
+        dataset["mask"] = (("sample", "y", "x"), masks, {"long_name": "1 = landslide"})
     rejected = json.dumps(found.attrs["rejected"])
     return dataset.assign_attrs(rejected=rejected, unlabelled=int((~has_mask).sum()), normalise=normalise)
 
@@ -112,55 +111,11 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
         if file
     ]
     rows = [
-        (_below(root, file), _reason(readers[kind], file))
+        (below(root, file), why(readers[kind], file, file))
         for kind, file in track(files, f"reading {root.name}", unit="file", progress=progress)
     ]
-    rows += [(_below(root, file), reason) for file, reason in contents.rejected]
-    table = pd.DataFrame(rows, columns=["file", "reason"])
-    table.insert(1, "status", np.where(table["reason"] == "", "ok", "rejected"))
-    return table
-
-
-@dataclass(frozen=True)
-class _Files:
-    """One array of each of several files; dask calls it with the place of a chunk."""
-
-    paths: tuple[str, ...]
-    read: Callable[[str], np.ndarray]
-    dtype: str
-    shape: tuple[int, ...]
-
-    def __call__(self, block_info: Any = None) -> np.ndarray:
-        (number, _), *_ = block_info[None]["array-location"]
-        return self.read(self.paths[number])[None]  # (1, y, x, …)
-
-    def lazy(self) -> da.Array:
-        """Return the array (file, y, x, …)."""
-        chunks = ((1,) * len(self.paths), *((size,) for size in self.shape))
-        empty = np.empty((0,) * len(chunks), self.dtype)
-        return da.map_blocks(self, chunks=chunks, dtype=self.dtype, meta=empty)
-
-
-@dataclass(frozen=True)
-class _ImageReader:
-    normalise: Normalise
-
-    def __call__(self, path: str) -> np.ndarray:
-        return read_image(path, self.normalise)
+    return report([*rows, *((below(root, file), reason) for file, reason in contents.rejected)])
 
 
 def _mask_or_unknown(path: str) -> np.ndarray:
     return read_mask(path) if path else np.full((SIZE, SIZE), IGNORE, np.uint8)
-
-
-def _below(root: Path, file: str | Path) -> str:
-    return Path(file).relative_to(root).as_posix()
-
-
-def _reason(read: Callable[[str], np.ndarray], file: str) -> str:
-    """Return why a file cannot be used; empty where it can."""
-    try:
-        read(file)
-    except DataError as error:
-        return str(error).removeprefix(f"{file} ")
-    return ""

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 TREES: dict[str, dict[str, tuple[str, str]]] = {
@@ -69,22 +68,6 @@ def index(path: str | Path) -> pd.DataFrame:
         {"file": file.relative_to(path).as_posix(), "reason": reason} for file, reason in contents.rejected
     ]
     return contents.patches
-
-
-def chosen(patches: pd.DataFrame, splits: str | Sequence[str] | None) -> pd.DataFrame:
-    """Return the patches of some splits, all of them for None.
-
-    Raises:
-        ParameterError: If a split is unknown or the copy has none of its patches.
-    """
-    if splits is None:
-        return patches
-    wanted = [splits] if isinstance(splits, str) else list(splits)
-    known = patches["published"].unique().tolist()
-    for split in wanted:
-        if split not in known:
-            raise ParameterError(f"There are no patches of the split {split!r}: {did_you_mean(split, known)}")
-    return patches[patches["published"].isin(wanted)].reset_index(drop=True)
 
 
 def scan(path: str | Path) -> Contents:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.warp import transform as to_crs
 
 from eolab.data.bands import normalise_band
 from eolab.core.errors import DataError, ParameterError
+from eolab.data.layouts import geotiff  # noqa: F401  # silences what GDAL says of a patch without a place
 from eolab.data.layouts.landslide4sense_files import (
     BANDS,
     IMAGE_KEY,
@@ -24,9 +24,6 @@ from eolab.data.layouts.landslide4sense_files import (
 
 EQUAL_AREA = "EPSG:6933"
 Source = str | Path | bytes | bytearray | memoryview
-
-# A patch may have no place. For the whole process, as catch_warnings is not safe in threads.
-warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")

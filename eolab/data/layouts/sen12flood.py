@@ -28,6 +28,7 @@ import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.core.progress import in_threads
+from eolab.data.layouts.common import report
 from eolab.data.layouts.resample import Axis, resample, taps
 from eolab.data.layouts.sen12flood_files import (
     MIN_VALID,
@@ -214,10 +215,7 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
         (f"{row['scene']}/{row['sensor']} entry {row['number']}", row["reason"])
         for row in images.attrs["rejected"]
     ]
-    rows += strays(root, named)
-    table = pd.DataFrame(rows, columns=["file", "reason"])
-    table.insert(1, "status", np.where(table["reason"] == "", "ok", "rejected"))
-    return table
+    return report([*rows, *strays(root, named)])
 
 
 def _readings(

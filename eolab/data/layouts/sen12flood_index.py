@@ -8,7 +8,6 @@ the official split: four digits for training, one or two for the test.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import DataError
+from eolab.data.layouts.common import read_json, ring_of
 from eolab.data.layouts import sen12flood_stac as stac
 from eolab.data.layouts.sen12flood_files import OPTICAL_BANDS, SENSORS, split_of
 
@@ -157,13 +157,8 @@ def _listed(root: Path) -> Iterator[dict[str, Any]]:
 
 def _blocks(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the blocks of the scenes of a list."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}): {_GET}.") from None
-    except ValueError as error:
-        raise DataError(f"{file} is no whole JSON file ({error}): {_GET}.") from None
-    if not isinstance(content, dict) or not all(isinstance(block, dict) for block in content.values()):
+    content = read_json(file, _GET)
+    if not all(isinstance(block, dict) for block in content.values()):
         raise DataError(f"{file} holds no blocks of scenes: expected a block a folder, {_GET}.")
     yield from content.items()
 
@@ -231,11 +226,8 @@ def _rings(root: Path) -> dict[str, np.ndarray]:
 
 def _ring(block: dict[str, Any], scene: str, file: str) -> np.ndarray:
     """Return the outline of a scene, (corner, longitude and latitude) in degrees."""
-    try:
-        ring = np.array(block["geo"]["coordinates"][0], dtype=np.float64)
-    except (KeyError, IndexError, TypeError, ValueError):
-        ring = np.empty(0)
-    if ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < 4:
+    ring = ring_of(block.get("geo"))
+    if ring is None:
         raise DataError(f"Scene {scene} of {file} has no polygon of longitudes and latitudes: {_GET}.")
     return ring
 

@@ -16,7 +16,6 @@ other is looked for. Of ``stac.json`` the names of the assets are read, which ar
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from eolab.core.errors import DataError
+from eolab.data.layouts.common import read_json, ring_of
 from eolab.data.layouts.sen12flood_files import ITEM, OPTICAL_BANDS, SENSORS, split_of
 
 HOME = "sen12flood"
@@ -95,11 +95,8 @@ def outline(item: Path) -> np.ndarray | None:
         (corner, longitude and latitude) in degrees, the first again as the last; None where it says neither.
     """
     stac = _read(item / "stac.json")
-    try:
-        ring = np.array(stac["geometry"]["coordinates"][0], dtype=np.float64)
-    except (KeyError, IndexError, TypeError, ValueError):
-        ring = np.empty(0)
-    if ring.ndim == 2 and ring.shape[1] == 2 and len(ring) >= 4 and np.isfinite(ring).all():
+    ring = ring_of(stac.get("geometry"))
+    if ring is not None:
         return ring
     try:
         box = np.array(stac["bbox"], dtype=np.float64)
@@ -213,20 +210,5 @@ def _truth(value: Any, name: str, label: Path) -> bool:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return the block of a JSON file.
-
-    Raises:
-        DataError: If it is missing, damaged or no block; it names the file by its folder.
-    """
-    name = f"{file.parent.name}/{file.name}"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{name} is missing") from None
-    except OSError as error:
-        raise DataError(f"{name} cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"{name} is no whole JSON file ({error})") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{name} holds no block of names and values")
-    return content
+    """Return the block of a JSON file, which errors name by its folder."""
+    return read_json(file, name=f"{file.parent.name}/{file.name}")

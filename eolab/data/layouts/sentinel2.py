@@ -27,6 +27,7 @@ from odc.geo.geobox import GeoBox
 from eolab.data.bands import RESOLUTIONS_M, SENTINEL2, normalise_band
 from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.core.progress import track
+from eolab.data.layouts.common import report
 from eolab.data.layouts.resample import touched
 from eolab.data.layouts.sentinel2_index import (
     Acquisition,
@@ -131,8 +132,7 @@ def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
         )
     ]
     table = rejection_table([*found, *rejections], path)
-    table.insert(1, "status", np.where(table["reason"] == "", "ok", "rejected"))
-    return table
+    return report(zip(table["file"], table["reason"], strict=True))
 
 
 def _names(bands: Sequence[str]) -> list[str]:

@@ -15,7 +15,6 @@ import pandas as pd
 import rasterio
 import rioxarray
 import xarray as xr
-from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 
 from eolab.core.errors import DataError
@@ -83,9 +82,7 @@ def _truth(file: Path, like: xr.Dataset) -> xr.DataArray:
         raster = rioxarray.open_rasterio(file)
         assert isinstance(raster, xr.DataArray)
         band = raster.isel(band=0, drop=True).rio.write_nodata(IGNORE)
-        target = like[next(iter(like.data_vars))].isel(time=0, band=0, drop=True)
-        truth = band.rio.reproject_match(target, resampling=Resampling.nearest)
+        truth = corine.onto(band, like)
     except (RasterioError, OSError) as error:
         raise DataError(f"{file} cannot be read ({error}): fetch or make the data set again.") from None
-    truth = truth.assign_coords(y=like.y, x=like.x).astype(np.uint8)
-    return truth.assign_attrs({"long_name": "true land cover", "nodata": IGNORE})
+    return truth.astype(np.uint8).assign_attrs({"long_name": "true land cover", "nodata": IGNORE})
