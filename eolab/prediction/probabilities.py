@@ -46,10 +46,9 @@ def write(
     """
 
     def parts() -> Iterator[tuple[slice, Outputs]]:
-        steps = range(0, len(rows), batch_size)
-        for start in track(steps, f"Predicting {part}", total=len(steps), unit="batch", progress=progress):
-            at = slice(start, start + batch_size)
-            data = store.gather(rows[at], list(inputs))
+        batches = store.batches(rows, inputs, batch_size)
+        total = -(-len(rows) // batch_size)
+        for at, data in track(batches, f"Predicting {part}", total=total, unit="batch", progress=progress):
             found = compute(*(data[name] for name in inputs))
             yield at, {"mask": found} if isinstance(found, np.ndarray) else found
 

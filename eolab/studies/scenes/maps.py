@@ -83,9 +83,8 @@ def pixel_probabilities(
     """
     names = ["image", "radar"] if radar else ["image"]
     parts = []
-    for start in range(0, len(rows), BATCH):
-        found = answer(store.gather(rows[start : start + BATCH], names))
-        parts += [to_pixels(one, output_grid, SIZE, SIZE).astype(np.float16) for one in found]
+    for _, data in store.batches(rows, names, BATCH):
+        parts += [to_pixels(one, output_grid, SIZE, SIZE).astype(np.float16) for one in answer(data)]
     return np.stack(parts)
 
 
