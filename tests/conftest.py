@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,9 @@ import pytest
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("EOLAB_CACHE", str(Path(tempfile.gettempdir()) / f"eolab-tests-{os.getuid()}"))
+if "EOLAB_CACHE" not in os.environ:  # workers take that of their controller
+    os.environ["EOLAB_CACHE"] = tempfile.mkdtemp(prefix="eolab-tests-")
+    atexit.register(shutil.rmtree, os.environ["EOLAB_CACHE"], ignore_errors=True)
 if WORKERS > 1:  # threads of several workers would wait for each other; must be set before NumPy is imported
     threads = str(max(1, (os.cpu_count() or 1) // WORKERS))
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "LOKY_MAX_CPU_COUNT"):

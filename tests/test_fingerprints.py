@@ -9,7 +9,7 @@ import pytest
 
 from eolab.core.errors import DataError
 from eolab.data import fingerprints
-from eolab.data.fingerprints import fingerprint, fingerprint_files
+from eolab.data.fingerprints import fingerprint, fingerprint_files, remembered
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +131,23 @@ def test_where_nothing_can_be_remembered_it_is_taken_again(folder, read, tmp_pat
     monkeypatch.setenv("EOLAB_CACHE", str(tmp_path / "file" / "cache"))
     assert fingerprint(folder) == fingerprint(folder)
     assert len(read) == 10
+
+
+def test_what_is_made_of_unchanged_files_is_made_once(folder, cache):
+    made: list[int] = []
+
+    def make() -> list[int]:
+        made.append(len(made))
+        return made[-1:]
+
+    def ask() -> list[int]:
+        return remembered("numbers", folder, [*sorted(folder.glob("*/*.tif")), folder / "absent"], make)
+
+    assert ask() == ask() == [0]
+    settle(folder / "part 0" / "0.tif")
+    assert ask() == ask() == [1]  # another time
+    (cache / next(iter(cache.iterdir())).name).write_bytes(b"no pickle")
+    assert ask() == ask() == [2]
+    (folder / "part 0" / "0.tif").write_bytes(b"new")
+    assert ask() == [3]
+    assert ask() == [4]  # changed just now: not trusted yet

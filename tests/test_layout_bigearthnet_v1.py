@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -217,8 +219,26 @@ def test_the_folder_of_sentinel_2_alone_is_enough(whole):
     assert not table["snow"].any()
 
 
-def test_reading_in_threads_keeps_the_order(whole):
+def test_reading_in_threads_keeps_the_order(whole, tmp_path, monkeypatch):
+    monkeypatch.setenv("EOLAB_CACHE", str(tmp_path))  # nothing is remembered
     assert reader.index(whole, progress=False, threads=3)["id"].tolist() == NAMES
+
+
+def test_the_index_is_remembered_until_a_file_changes(whole, tmp_path, monkeypatch):
+    tree = tmp_path / "copy"
+    shutil.copytree(whole, tree)
+    old = time.time() - 3600
+    for path in [tree, *tree.rglob("*")]:
+        os.utime(path, (old, old))
+    first = index(tree)
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "read_metadata", None)  # would be called
+        again = index(tree)
+    pd.testing.assert_frame_equal(again, first)
+    assert again.attrs == first.attrs
+    file = next(tree.rglob("*_labels_metadata.json"))
+    file.write_text("{")
+    assert len(index(tree)) == len(first) - 1
 
 
 # === Pixels ===

@@ -1,6 +1,6 @@
-"""Fingerprints of data sets: what a store or a run was made from, taken once and remembered.
+"""What is known of a data set, taken once and remembered: the fingerprint of its files, the index of its patches.
 
-A digest follows the content of files, never their time. What was taken of a folder is kept in
+A fingerprint follows the content of files, never their time. What was taken of a folder is kept in
 :func:`eolab.core.workspace.cache` with the size and the modification time of each file, so that the next call
 only lists the folder and reads the files that are new or changed.
 """
@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pickle
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from eolab.core import workspace
 from eolab.core.errors import DataError
@@ -22,6 +24,7 @@ from eolab.core.progress import in_threads
 WHOLE, ENDS = 8 << 20, 1 << 20  # bytes: up to 8 MiB a file is hashed whole, above its first and last MiB
 SETTLED_NS = 2_000_000_000  # a file that changed less than 2 s ago may change again within one clock tick
 
+T = TypeVar("T")
 Listed = tuple[str, int, int]  # path below the folder, bytes, modification time in nanoseconds
 
 
@@ -69,6 +72,44 @@ def fingerprint(path: str | Path, progress: bool = True) -> str:
     return _taken(path, found, listing, memory, {}, progress)
 
 
+def remembered(name: str, root: Path, paths: Iterable[str | Path], make: Callable[[], T]) -> T:
+    """Return what a function makes of a data set, from memory while its files and folders are unchanged.
+
+    Args:
+        name: What is made, with a version.
+        root: Folder of the data set, as it was given.
+        paths: The files and folders that the result depends on, whether or not they are there; a folder
+            changes when a file is added to it, removed or renamed.
+        make: Makes the result, which is kept pickled; made anew when the source file of the function changes.
+    """
+    digest, newest = hashlib.sha256(f"{name} {root} {os.getcwd()}\n".encode()), 0
+    memory = workspace.cache() / f"{name}-{digest.hexdigest()[:16]}.pickle"
+    for path in (*paths, make.__code__.co_filename):
+        try:
+            about = os.stat(path)
+            size, changed = about.st_size, about.st_mtime_ns
+        except OSError:
+            size = changed = -1
+        digest.update(f"{path}\0{size}\0{changed}\n".encode())
+        newest = max(newest, changed)
+    with contextlib.suppress(Exception), memory.open("rb") as file:  # a damaged pickle raises nearly anything
+        state, result = pickle.load(file)
+        if state == digest.digest():
+            return result
+    settled = newest < time.time_ns() - SETTLED_NS
+    result = make()
+    if settled:
+        _keep(memory, pickle.dumps((digest.digest(), result)))
+    return result
+
+
+def _keep(memory: Path, content: bytes | str) -> None:
+    """Write a file of the cache; where that is not possible, its content is made again next time."""
+    with contextlib.suppress(OSError):
+        memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_atomically(memory, content)
+
+
 def _taken(
     folder: Path,
     found: list[Listed],
@@ -91,9 +132,7 @@ def _taken(
     settled = [one for one in found if one[2] < now - SETTLED_NS]
     head = listing if len(settled) == len(found) else "unsettled"
     lines = [f"{head} {result}", *(f"{known[one]} {one[1]} {one[2]} {one[0]}" for one in settled)]
-    with contextlib.suppress(OSError):  # where nothing can be remembered, it is taken again
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(memory, "\n".join(lines))
+    _keep(memory, "\n".join(lines))
     return result
 
 

@@ -34,6 +34,7 @@ from rasterio.errors import CRSError
 from eolab.core.errors import DataError
 from eolab.data.schemes.bigearthnet import codes_of
 from eolab.core.progress import THREADS, in_threads
+from eolab.data.fingerprints import remembered
 from eolab.data.layouts.bigearthnet_lists import find_lists, read_lists, split_of
 from eolab.data.layouts.bigearthnet_patch import Resampling, open_patch, read_patch
 from eolab.data.layouts.bigearthnet_patches import check_patches, open_patches
@@ -57,7 +58,9 @@ METADATA = "_labels_metadata.json"
 
 
 def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd.DataFrame:
-    """Return the patches of a copy of the data set; every JSON file is read, no image is.
+    """Return the patches of a copy of the data set; no image is read.
+
+    Every JSON file is read once: the index is remembered while folders, JSON files and lists are unchanged.
 
     Args:
         path: The folder with ``BigEarthNet-v1.0``.
@@ -84,9 +87,27 @@ def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd
             f"{root} holds no Sentinel-2 patches of BigEarthNet: expected BigEarthNet-v1.0/S2A_MSIL2A_…, "
             "give the folder that holds BigEarthNet-v1.0."
         )
+    radar = _folders(root, S1_FOLDER)
+    every = [*folders.values(), *radar[0].values()]
+    files = [f"{folder}/{os.path.basename(folder)}{METADATA}" for folder in every]
+    depends = [*every, *files, *find_lists(root).values()]
+    return remembered(
+        "bigearthnet-v1", root, depends, lambda: _index(root, folders, rejected, radar, progress, threads)
+    )
+
+
+def _index(
+    root: Path,
+    folders: dict[str, str],
+    rejected: Rejected,
+    radars: tuple[dict[str, str], Rejected],
+    progress: bool,
+    threads: int,
+) -> pd.DataFrame:
+    """Return the index after a look into the folders of both satellites."""
     lists, unread = read_lists(root)
     splits, twice = split_of(lists)
-    radar, wrong = _radar_folders(root, folders, lists, progress, threads)
+    radar, wrong = _radar_folders(root, folders, radars, lists, progress, threads)
     rejected += [*unread, *twice, *wrong, *_unfound(root, lists, folders)]
     snow, cloud = (set(lists[kind]["s2"].tolist()) if kind in lists else set() for kind in ("snow", "cloud"))
     rows = []
@@ -205,10 +226,15 @@ def _epsg(text: str) -> str:
 
 
 def _radar_folders(
-    root: Path, folders: Mapping[str, str], lists: Mapping[str, pd.DataFrame], progress: bool, threads: int
+    root: Path,
+    folders: Mapping[str, str],
+    radars: tuple[dict[str, str], Rejected],
+    lists: Mapping[str, pd.DataFrame],
+    progress: bool,
+    threads: int,
 ) -> tuple[dict[str, str], Rejected]:
     """Return the Sentinel-1 folder of each Sentinel-2 patch: by the lists, else by its own JSON file."""
-    radar, rejected = _folders(root, S1_FOLDER)
+    radar, rejected = radars
     pairs = [table.loc[table["s1"] != "", ["s1", "s2"]] for table in lists.values()]
     listed = {s1: s2 for table in pairs for s1, s2 in table.itertuples(index=False)}
     paired: dict[str, str] = {}

@@ -28,6 +28,7 @@ import xarray as xr
 from eolab.core.errors import DataError
 from eolab.data.schemes.bigearthnet import codes_of
 from eolab.core.progress import THREADS, in_threads
+from eolab.data.fingerprints import remembered
 from eolab.data.layouts.bigearthnet_lists import check_splits, read_lists
 from eolab.data.layouts.bigearthnet_patch import Resampling, open_patch, place_of, read_patch
 from eolab.data.layouts.bigearthnet_patches import check_patches, open_patches
@@ -91,6 +92,8 @@ def metadata(path: str | Path) -> pd.DataFrame:
 def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd.DataFrame:
     """Return the patches of a copy of the data set that have their images; no image is read.
 
+    The index is remembered while the tables and the folders of the patches are unchanged.
+
     Split lists of version 1 in the folder are not used: see :func:`check_splits`, which warns.
 
     Args:
@@ -119,8 +122,16 @@ def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd
             f"{root} holds no patch in {S2_TREE}: expected {S2_TREE}/S2A_MSIL2A_…/S2A_MSIL2A_…_26_57, give "
             "the folder that holds it."
         )
-    table, rejected = _with_folder(root, table, tiles)
-    look = _Look(root, tiles, _patches_in(root / S1_TREE, S1_FOLDER), (root / MAP_TREE).is_dir())
+    radar, maps = _patches_in(root / S1_TREE, S1_FOLDER), (root / MAP_TREE).is_dir()
+    look = _Look(root, tiles, radar, maps)
+    folders = [*tiles.values(), *radar.values(), *(map(look.map_folder, tiles) if maps else ())]
+    depends = [*(root / name for name in TABLES), *folders]
+    return remembered("bigearthnet-v2", root, depends, lambda: _index(root, table, look, progress, threads))
+
+
+def _index(root: Path, table: pd.DataFrame, look: _Look, progress: bool, threads: int) -> pd.DataFrame:
+    """Return the index after a look into the folders of the patches."""
+    table, rejected = _with_folder(root, table, look.tiles)
     rows, entries = [], list(table.itertuples(index=False))
     patches = in_threads(look, entries, f"indexing {root.name}", "patch", progress, threads)
     for entry, (files, wrong) in zip(entries, patches, strict=True):
@@ -162,6 +173,11 @@ class _Look:
     def __init__(self, root: Path, tiles: dict[str, str], radar: dict[str, str], maps: bool) -> None:
         self.root, self.tiles, self.radar, self.maps = root, tiles, radar, maps
 
+    def map_folder(self, name: str) -> str:
+        """Return the folder of a patch's reference map."""
+        tile = os.path.basename(os.path.dirname(self.tiles[name]))
+        return f"{self.root}/{MAP_TREE}/{tile}/{name}"
+
     def __call__(self, entry: Any) -> tuple[dict[str, Any] | None, Rejected]:
         """Return where the files are, None where the patch cannot be used, and what was found wrong."""
         folder = self.tiles[entry.id]
@@ -170,7 +186,7 @@ class _Look:
             return None, [self._rejected(folder, reason)]
         tile = os.path.basename(os.path.dirname(folder))
         s1, wrong = self._radar_of(entry)
-        reference = f"{self.root}/{MAP_TREE}/{tile}/{entry.id}/{entry.id}{MAP}" if self.maps else ""
+        reference = f"{self.map_folder(entry.id)}/{entry.id}{MAP}" if self.maps else ""
         if reference and not os.path.isfile(reference):
             wrong.append(self._rejected(reference, "is missing: fetch it, or go on without the map"))
             reference = ""
