@@ -60,7 +60,7 @@ def test_the_report_profile_has_the_reports_settings():
     chosen = profile[TRAIN]
     assert (chosen["learning_rate"], chosen["epochs"], chosen["batch_size"]) == (7e-7, 10, 1)
     assert (chosen["optimizer"], chosen["fusion"], chosen["options"]["filters"]) == ("sgd", "pad", 2)
-    assert (profile["02_preprocess"]["rows"], profile["02_preprocess"]["columns"]) == (522, 544)
+    assert (profile["02_preprocess"]["height"], profile["02_preprocess"]["width"]) == (522, 544)
 
 
 # === On simulated data ===

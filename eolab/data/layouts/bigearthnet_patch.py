@@ -193,7 +193,7 @@ def check_resampling(resampling: str) -> None:
 
 
 def size_of(band: str) -> int:
-    """Return the rows, and columns, of a band as published."""
+    """Return height and width, which are equal, of a band as published."""
     return SIDE_M // SENTINEL2[band].resolution_m
 
 

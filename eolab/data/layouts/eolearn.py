@@ -151,12 +151,12 @@ def _load(file: Path) -> np.ndarray:
 
 
 def _shape(patch: Path, arrays: dict[str, tuple[str, np.ndarray]]) -> tuple[int, int]:
-    """Return rows and columns of the patch: those of its first feature that has them."""
+    """Return height and width of the patch: those of its first feature that has them."""
     for kind, array in arrays.values():
         if DIMS[kind][-1] == "x" and array.ndim == len(DIMS[kind]) + 1:
             height, width = array.shape[-3:-1]
             return int(height), int(width)
-    raise DataError(f"{patch} holds no feature with rows and columns.")
+    raise DataError(f"{patch} holds no feature with height and width.")
 
 
 def _variable(

@@ -134,7 +134,7 @@ def read_series(
         root: The folder that :func:`index` was given.
         images: Result of :func:`of_scene`.
         channels: Polarisations or bands.
-        size: Rows and columns that each image is brought to, by area where they are fewer and by bilinear
+        size: Height and width that each image is brought to, by area where they are fewer and by bilinear
             interpolation where they are more; files of one scene have several sizes.
         min_valid: Smallest share of pixels of an image that must have a value.
 

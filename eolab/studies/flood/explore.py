@@ -135,7 +135,7 @@ def pictures(
         root: Folder of the data set.
         images: Result of :func:`eolab.data.layouts.sen12flood.index`.
         scene: Its name.
-        size: Rows and columns.
+        size: Height and width.
 
     Raises:
         ParameterError: If there is no such scene.

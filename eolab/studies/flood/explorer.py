@@ -68,7 +68,7 @@ class SceneReader:
         root: Folder of the data set.
         images: Result of :func:`eolab.data.layouts.sen12flood.index`, or rows of it; those without a file
             are left out.
-        size: Rows and columns that images are read at.
+        size: Height and width that images are read at.
         min_valid: Smallest share of pixels with a value of an image that is shown.
 
     Raises:

@@ -133,7 +133,7 @@ def sample_producer(
         root: Folder of the data set.
         images: Result of :func:`eolab.data.layouts.sen12flood.index`.
         sensor: Which channels are wanted.
-        size: Rows and columns.
+        size: Height and width.
     """
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
