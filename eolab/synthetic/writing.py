@@ -6,7 +6,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ import numpy as np
 import rasterio
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.core.progress import track
+from eolab.core.progress import in_threads as progress_in_threads
 from eolab.data.catalog import TWIN_FILE
 
 Job = TypeVar("Job")
@@ -74,9 +73,7 @@ def in_threads(
     make: Callable[[Job], Result], jobs: Sequence[Job], title: str, unit: str, progress: bool
 ) -> list[Result]:
     """Return the results of a function for some jobs, in their order, with a progress bar."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        done = pool.map(make, jobs)
-        return list(track(done, title, total=len(jobs), unit=unit, progress=progress))
+    return list(progress_in_threads(make, jobs, title, unit, progress, _THREADS))
 
 
 def truncate(path: Path, share: float = 0.5) -> None:
