@@ -102,11 +102,11 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
     Returns:
         One row a file: file (below the folder), status (``ok`` or ``rejected``), reason.
     """
-    root, contents = Path(path), scan(path)
+    root, patches = Path(path), scan(path)
     readers: dict[str, Callable[[str], np.ndarray]] = {"image": read_image, "mask": read_mask}
     files = [
         (kind, file)
-        for image, mask in zip(contents.patches["image"], contents.patches["mask"], strict=True)
+        for image, mask in zip(patches["image"], patches["mask"], strict=True)
         for kind, file in (("image", image), ("mask", mask))
         if file
     ]
@@ -114,7 +114,7 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
         (below(root, file), why(readers[kind], file, file))
         for kind, file in track(files, f"reading {root.name}", unit="file", progress=progress)
     ]
-    return report([*rows, *((below(root, file), reason) for file, reason in contents.rejected)])
+    return report([*rows, *((one["file"], one["reason"]) for one in patches.attrs["rejected"])])
 
 
 def _mask_or_unknown(path: str) -> np.ndarray:

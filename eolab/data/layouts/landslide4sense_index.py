@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from eolab.core.errors import DataError
+from eolab.data.layouts.common import below
 
 SPLITS = ("train", "validation", "test")
 TREES: dict[str, dict[str, tuple[str, str]]] = {
@@ -29,19 +29,6 @@ TREES: dict[str, dict[str, tuple[str, str]]] = {
 
 COLUMNS = ["published", "number", "image", "mask"]
 _FILE = re.compile(r"(image|mask)_(\d+)\.h5")
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a folder holds.
-
-    Attributes:
-        patches: Columns of :data:`COLUMNS`, in the order of splits and numbers.
-        rejected: File and reason of each file that belongs to no patch that can be used.
-    """
-
-    patches: pd.DataFrame
-    rejected: list[tuple[Path, str]]
 
 
 def index(path: str | Path) -> pd.DataFrame:
@@ -60,18 +47,15 @@ def index(path: str | Path) -> pd.DataFrame:
     Raises:
         DataError: If the folder holds neither tree, or both, or no patch that can be used.
     """
-    contents = scan(path)
-    if contents.patches.empty:
-        first = contents.rejected and f"; {contents.rejected[0][0].name} {contents.rejected[0][1]}"
-        raise DataError(f"{path} holds no patch of Landslide4Sense that can be used{first or ''}.")
-    contents.patches.attrs["rejected"] = [
-        {"file": file.relative_to(path).as_posix(), "reason": reason} for file, reason in contents.rejected
-    ]
-    return contents.patches
+    patches = scan(path)
+    if patches.empty:
+        first = [f"; {Path(one['file']).name} {one['reason']}" for one in patches.attrs["rejected"][:1]]
+        raise DataError(f"{path} holds no patch of Landslide4Sense that can be used{''.join(first)}.")
+    return patches
 
 
-def scan(path: str | Path) -> Contents:
-    """List and pair the files of all splits.
+def scan(path: str | Path) -> pd.DataFrame:
+    """List and pair the files of all splits; the result is that of :func:`index`, or has no row.
 
     Raises:
         DataError: If the folder holds neither tree, or both.
@@ -86,7 +70,9 @@ def scan(path: str | Path) -> Contents:
         rejected += [*wrong_images, *wrong_masks, *_unpaired(images, masks, labelled)]
         usable = sorted(images.keys() & masks.keys() if labelled else images)
         rows += [(split, number, str(images[number]), str(masks.get(number, ""))) for number in usable]
-    return Contents(pd.DataFrame(rows, columns=COLUMNS).astype({"number": "int64"}), rejected)
+    patches = pd.DataFrame(rows, columns=COLUMNS).astype({"number": "int64"})
+    patches.attrs["rejected"] = [{"file": below(root, file), "reason": reason} for file, reason in rejected]
+    return patches
 
 
 def find_tree(root: Path) -> str:
