@@ -90,7 +90,7 @@ def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd
     radar = _folders(root, S1_FOLDER)
     every = [*folders.values(), *radar[0].values()]
     files = [f"{folder}/{os.path.basename(folder)}{METADATA}" for folder in every]
-    depends = [*every, *files, *find_lists(root).values()]
+    depends: list[str | Path] = [*every, *files, *find_lists(root).values()]
     return remembered(
         "bigearthnet-v1", root, depends, lambda: _index(root, folders, rejected, radar, progress, threads)
     )
