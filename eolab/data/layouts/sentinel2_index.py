@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from rasterio.errors import RasterioError
 
 from eolab.data.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
 from eolab.core.errors import DataError
+from eolab.core.progress import in_threads
 from eolab.data.layouts import jp2
 from eolab.data.layouts.safe import Image, Product, find_products, native_images, read_product, tile_of
 from eolab.data.layouts.sentinel2_metadata import (
@@ -33,7 +33,6 @@ COLUMNS = [
     *("product", "tile", "level", "time", "baseline", "generation"),
     *("quantification", "offset", "crs", "bands", "file"),
 ]
-_HEADER_THREADS = 8  # opening headers waits for the disk or the network
 _ZERO_BITS = 0.05  # an image with fewer bits per pixel is decoded to see whether it is all zero
 _HEADER_BYTES = 4096
 
@@ -136,8 +135,8 @@ def scan(
     folder: Path, bands: Sequence[str] | None = None, scl: bool = True
 ) -> tuple[list[Acquisition], list[Rejection]]:
     """Return usable acquisitions by time and all rejections; see :func:`index`."""
-    with ThreadPoolExecutor(_HEADER_THREADS) as pool:
-        found = list(pool.map(lambda path: _scan_product(path, bands, scl), find_products(folder)))
+    paths = find_products(folder)
+    found = list(in_threads(lambda path: _scan_product(path, bands, scl), paths, "headers", progress=False))
     good = [item for items in found for item in items if isinstance(item, Acquisition)]
     bad = [item for items in found for item in items if isinstance(item, Rejection)]
     kept, superseded = _newest(good)
