@@ -236,8 +236,8 @@ def test_the_index_is_remembered_until_a_file_changes(whole, tmp_path, monkeypat
         again = index(tree)
     pd.testing.assert_frame_equal(again, first)
     assert again.attrs == first.attrs
-    file = next(tree.rglob("*_labels_metadata.json"))
-    file.write_text("{")
+    name = first["id"][0]
+    next(tree.rglob(f"{name}_labels_metadata.json")).write_text("{")
     assert len(index(tree)) == len(first) - 1
 
 
@@ -342,7 +342,10 @@ def folder_of(tree, number: int = 0):
         ),
         (lambda f: write_json(f, labels=["Pastures", 7.5]), r"7.5 is no class name"),
         (lambda f: (f / f"{f.name}_labels_metadata.json").write_text("{"), r"is no whole JSON file"),
-        (lambda f: (f / f"{f.name}_labels_metadata.json").write_text("[]"), r"holds no names with values"),
+        (
+            lambda f: (f / f"{f.name}_labels_metadata.json").write_text("[]"),
+            r"holds no block of names and values",
+        ),
     ],
 )
 def test_a_patch_that_cannot_be_used_is_named_and_the_rest_goes_on(tree, damage, words):

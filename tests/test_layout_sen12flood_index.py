@@ -208,7 +208,7 @@ def test_scenes_of_one_sensor_alone_have_nothing_of_the_other(tmp_path, sensor):
 
 def test_lists_that_cannot_be_read_end_in_a_sentence(tmp_path):
     (tmp_path / "S2list.json").write_text("{}")
-    with pytest.raises(DataError, match=r"S1list.json cannot be read .* give the folder"):
+    with pytest.raises(DataError, match=r"S1list.json is missing: .* give the folder"):
         reader.index(tmp_path)
     with pytest.raises(DataError, match=r"S1list.json is no whole JSON file"):
         reader.index(write(tmp_path, '{"0001": {"1": '))

@@ -65,7 +65,7 @@ def fingerprint(path: str | Path, progress: bool = True) -> str:
     listing = hashlib.sha256("\n".join(map(repr, found)).encode()).hexdigest()[:32]
     memory = workspace.cache() / f"fingerprint-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
     with contextlib.suppress(OSError, ValueError), memory.open() as lines:
-        remembered, digest = next(lines).split()
+        remembered, digest = next(lines, "").split()
         if remembered == listing:
             return digest
         return _taken(path, found, listing, memory, dict(map(_parsed, lines)), progress)

@@ -116,7 +116,7 @@ def _check(row: Any) -> list[tuple[str, str]]:
         (row.s1, read_radar),
         (row.reference, read_reference),
     ]
-    return [(file, why(read, row, file)) for file, read in parts if file]
+    return [(file, why(read, row, file).rstrip(".")) for file, read in parts if file]
 
 
 def _image(row: Any, bands: tuple[str, ...], resampling: Resampling) -> np.ndarray:

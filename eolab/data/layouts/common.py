@@ -27,7 +27,7 @@ def why(read: Callable[[T], Any], item: T, file: str | Path) -> str:
     try:
         read(item)
     except DataError as error:
-        return str(error).replace(f"{file}/", "").removeprefix(f"{file} ").rstrip(".")
+        return str(error).replace(f"{file}/", "").removeprefix(f"{file} ")
     return ""
 
 
