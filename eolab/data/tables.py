@@ -12,7 +12,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def patch_table(store: Store, rows: Any, channels: Sequence[str] | None = None) 
     taken, percentiles = positions(store, chosen), (5, 50, 95)
     names = ["mean", "std", *(f"p{percent:02d}" for percent in percentiles)]
     parts, found = [], []
-    for _, data in chunks(store, rows):
+    for _, data in store.batches(rows, ["image", "label"], AT_ONCE):
         parts.append(image_statistics(data["image"][..., taken], percentiles))
         found.append([(data["label"] != IGNORE).sum((1, 2)), (data["label"] == 1).sum((1, 2))])
     known, hit = np.concatenate(found, axis=1)
@@ -91,11 +91,11 @@ def pixel_table(
     width = store.arrays_spec["label"].shape[1]
     arrays = ["image", "label"] if names else ["label"]
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("at", "pixel", "values", "label", "weight")}
-    for start, data in chunks(store, rows, arrays):
+    for part, data in store.batches(rows, arrays, AT_ONCE):
         for offset, label in enumerate(data["label"].reshape(len(data["label"]), -1)):
-            rng = np.random.default_rng((seed, int(rows[start + offset])))
+            rng = np.random.default_rng((seed, int(rows[part.start + offset])))
             pixel, weight = draw(label, per_patch, rng)
-            parts["at"].append(np.full(len(pixel), start + offset))
+            parts["at"].append(np.full(len(pixel), part.start + offset))
             parts["pixel"].append(pixel)
             if names:
                 image = data["image"][offset]
@@ -241,16 +241,6 @@ def row_numbers(rows: Any) -> np.ndarray:
     if not rows.size or (rows.dtype == bool and not rows.any()):
         raise DataError("No sample is given: expected one row of the store or more.")
     return np.flatnonzero(rows) if rows.dtype == bool else rows
-
-
-def chunks(
-    store: Store, rows: np.ndarray, arrays: Sequence[str] = ("image", "label"), at_once: int | None = None
-) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Yield the place of the first row and the arrays of a few rows at a time."""
-    step = at_once or AT_ONCE
-    for start in range(0, len(rows), step):
-        yield start, store.gather(rows[start : start + step], arrays)
-        store.release()
 
 
 def _ids(store: Store, rows: np.ndarray) -> np.ndarray:

@@ -112,7 +112,7 @@ def channel_table() -> pd.DataFrame:
 
 def patch_features(store: Store) -> np.ndarray:
     """Return mean and standard deviation of the 14 bands of each patch, float32 (N, 28)."""
-    parts = tables.chunks(store, np.arange(len(store)), ["image"])
+    parts = store.batches(names=["image"], size=tables.AT_ONCE)
     found = [tables.image_statistics(data["image"][..., : len(reader.BANDS)], ()) for _, data in parts]
     return np.concatenate(found).reshape(len(store), -1)
 

@@ -127,7 +127,7 @@ def likeness(store: Store, most: int = 4000, seed: int = 0) -> tuple[np.ndarray,
         seed: Seed of that draw.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(store.table))[:most])
-    parts = tables.chunks(store, rows, ["image"], PART)
+    parts = store.batches(rows, ["image"], PART)
     found = [tables.image_statistics(data["image"], method="lower") for _, data in parts]
     return rows, np.concatenate(found).reshape(len(rows), -1)
 

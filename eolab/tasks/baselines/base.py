@@ -52,10 +52,9 @@ class Reader(ABC):
 
     def walk(self, store: Any, rows: np.ndarray, title: str, progress: bool) -> Iterator[Arrays]:
         """Yield the arrays of a few samples at a time."""
-        steps = range(0, len(rows), self.at_once)
-        for start in track(steps, title, total=len(steps), unit="batch", progress=progress):
-            yield store.gather(rows[start : start + self.at_once], self.inputs)
-            store.release()
+        batches, total = store.batches(rows, self.inputs, self.at_once), -(-len(rows) // self.at_once)
+        for _, data in track(batches, title, total=total, unit="batch", progress=progress):
+            yield data
 
     def labels(self, store: Any, rows: np.ndarray) -> np.ndarray | None:
         """Return the labels of samples: class indices (N,), or 0 and 1 for each class (N, K).

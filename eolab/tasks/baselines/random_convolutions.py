@@ -122,13 +122,11 @@ def _pieces(
     images = rng.permutation(rows)[: min(count, _IMAGES)]
     source = np.sort(rng.integers(0, len(images), count))
     found = []
-    for start in range(0, len(images), _AT_ONCE):
-        data = store.gather(images[start : start + _AT_ONCE], ["image"])["image"]
-        data = data if positions is None else data[..., positions]
-        for place, image in enumerate(data):
+    for part, data in store.batches(images, ["image"], _AT_ONCE):
+        read = data["image"] if positions is None else data["image"][..., positions]
+        for place, image in enumerate(read, start=part.start):
             views = windows(image, size)
-            wanted = int(np.count_nonzero(source == start + place))
+            wanted = int(np.count_nonzero(source == place))
             y, x = (rng.integers(0, length, wanted) for length in views.shape[:2])
             found.append(views[y, x])
-    store.release()
     return rng.permutation(np.concatenate(found).astype(np.float64))
