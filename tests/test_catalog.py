@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import xarray as xr
-from conftest import ROOT
 from safe_factory import image_path, write_safe
 
 from eolab.core.errors import CatalogError, DataError
 from eolab.data import catalog
 from eolab.data.layouts import LAYOUTS
 
+ROOT = Path(__file__).resolve().parents[1]
 ENTRY = "tile:\n  uri: {uri}\n  layout: sentinel2_safe\n"
 
 
