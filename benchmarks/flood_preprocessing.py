@@ -52,10 +52,10 @@ def arguments() -> argparse.Namespace:
 
 
 def write_twin(folder: Path, scenes: int, size: int) -> None:
-    from eolab.synthetic import flood
+    from eolab.synthetic import sen12flood
 
     test = min(scenes // 3, 100)
-    flood.write(folder, train=scenes - test, test=test, size=size, progress=False)
+    sen12flood.write(folder, train=scenes - test, test=test, size=size, progress=False)
 
 
 def memory_mb() -> dict[str, float]:

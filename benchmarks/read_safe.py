@@ -65,7 +65,7 @@ def median_s(call: Callable[[], object], repeat: int) -> float:
 def make_series(folder: Path, dates: int, size: int) -> Path:
     """Write products to read: the simulated study area where its writer is there, else noise."""
     try:
-        from eolab.synthetic import landcover
+        from eolab.synthetic import sentinel2_corine
     except ImportError:
         sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
         from safe_factory import write_safe
@@ -73,7 +73,7 @@ def make_series(folder: Path, dates: int, size: int) -> Path:
         for day in range(dates):
             write_safe(folder, f"2020-05-{day + 1:02d}T10:40:31", seed=day, size=size)
         return folder
-    landcover.write(folder / "twin", seed=0, size=size, dates=dates, year=2020, progress=False)
+    sentinel2_corine.write(folder / "twin", seed=0, size=size, dates=dates, year=2020, progress=False)
     return folder / "twin" / "sentinel2"
 
 

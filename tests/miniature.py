@@ -14,7 +14,7 @@ toy_twin:
   uri: data/toy
   layout: sentinel2_corine
   metadata: {license: CC0-1.0, citation: Simulated by eolab, size: 1 kB}
-  twin: {writer: landcover, seed: 0}
+  twin: {writer: sentinel2_corine, seed: 0}
 toy_real:
   uri: ${MINI_REAL}/real
   layout: sentinel2_corine

@@ -18,7 +18,6 @@ from eolab.data import catalog
 from eolab.data.layouts import LAYOUTS
 
 ROOT = Path(__file__).resolve().parents[1]
-
 ENTRY = "tile:\n  uri: {uri}\n  layout: sentinel2_safe\n"
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from eolab.core.errors import ParameterError
 from eolab.data.layouts import sen12flood as reader
 from eolab.studies.flood import explore
-from eolab.synthetic import flood as twins
+from eolab.synthetic import sen12flood as twins
 
 
 def test_the_real_lists_give_the_published_facts(real_data):

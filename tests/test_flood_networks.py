@@ -11,7 +11,7 @@ from eolab.core.errors import ParameterError
 from eolab.data.layouts import sen12flood as reader
 from eolab.data.store import write_store
 from eolab.studies import flood
-from eolab.synthetic import flood as twins
+from eolab.synthetic import sen12flood as twins
 
 pytestmark = pytest.mark.slow  # trains networks
 

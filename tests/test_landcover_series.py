@@ -19,9 +19,10 @@ from eolab.data.schemes.landcover import CORINE_TO_UPDATE, LANDCOVER
 from eolab.data.store import days, open_store, write_store
 from eolab.evaluation import metrics
 from eolab.studies import landcover
+from eolab.studies.landcover import twin as comparison
 from eolab.studies.landcover.series import _drop_rare
-from eolab.synthetic import calibration
-from eolab.synthetic import landcover as simulate
+from eolab.synthetic import materials
+from eolab.synthetic import sentinel2_corine as simulate
 from eolab.tasks import baselines
 
 READING = {"bands": ["B04", "B08"], "resolution_m": 20, "keep_scl": [4, 5], "min_pixels": 60}
@@ -33,7 +34,7 @@ def twin(tmp_path_factory):
     """A small twin and its entry in a catalogue."""
     folder = tmp_path_factory.mktemp("landcover") / "twin"
     simulate.write(folder, size=120, dates=4, progress=False)
-    return example.entry(folder, name="small_twin", twin={"writer": "landcover"})
+    return example.entry(folder, name="small_twin", twin={"writer": "sentinel2_corine"})
 
 
 @pytest.fixture
@@ -132,8 +133,9 @@ def test_twin_and_real_compares_the_right_classes_where_some_are_dropped(twin):
     assert landcover.scheme_of(series).codes[-1] != len(landcover.scheme_of(series)) - 1
     kept = [LANDCOVER.names.index(name) for name in landcover.scheme_of(series).names]
     truth = twin.open()["truth"]
-    expected = calibration.compare(series.assign(truth=truth.where(truth.isin(kept), 255).astype(np.uint8)))
-    reflectance = expected["bands"].query("source == 'twin'").set_index(["cover", "band"])["mean"]
+    expected = comparison.compare(series.assign(truth=truth.where(truth.isin(kept), 255).astype(np.uint8)))
+    expected = expected.query("quantity == 'reflectance'").dropna(subset="simulated").infer_objects()
+    reflectance = expected.set_index(["cover", "key"])["simulated"]
     panels = landcover.twin_and_real(series)
     covers = {title.split(", ")[1] for title in panels if title.startswith("reflectance")}
     assert covers == set(reflectance.index.get_level_values("cover"))
@@ -277,3 +279,51 @@ def test_overview_of_a_large_scene_has_few_pixels_and_a_small_one_stays_whole():
     small = landcover.overview(series, 10_000)
     assert small.sizes["y"] * small.sizes["x"] <= 10_000
     np.testing.assert_array_equal(small["image"], image[::3, ::3])
+
+
+# === The twin beside real samples ===
+
+
+def test_compare_finds_a_known_difference():
+    """A series made of the real means themselves comes out equal; a brighter band shows."""
+    truth = np.repeat(np.arange(12, dtype=np.uint8), 10)[:, None] * np.ones((1, 120), np.uint8)
+    top = np.zeros((12, *truth.shape), np.float32)
+    means = comparison.REAL.query("quantity == 'reflectance'").groupby("cover")["value"]
+    for cover, names in comparison.COVERS.items():
+        for name in names:
+            top[:, truth == LANDCOVER.names.index(name)] = means.get_group(cover).to_numpy()[:, None]
+    bands = list(materials.BANDS)
+    ground = (top - materials.PATH[:, None, None]) / materials.TRANSMITTANCE[:, None, None]
+    ground[bands.index("B11")] += 0.1 / materials.TRANSMITTANCE[bands.index("B11")]
+    series = xr.Dataset(
+        {
+            "image": (("time", "band", "y", "x"), ground[None]),
+            "clear": (("time", "y", "x"), np.ones((1, *truth.shape), bool)),
+            "truth": (("y", "x"), truth),
+        },
+        coords={"time": pd.to_datetime(["2020-07-01"]), "band": bands},
+    )
+    table = comparison.compare(series).set_index(["quantity", "cover", "key"])
+    difference = (table["simulated"] - table["real"]).loc["reflectance"]
+    assert len(difference) == 5 * 12
+    assert difference.xs("B11", level="key").to_numpy() == pytest.approx(0.1, abs=1e-5)
+    assert difference.drop("B11", level="key").abs().max() < 1e-5
+    found = table["simulated"].dropna()
+    assert set(found.loc["NDVI by month"].index.get_level_values("key")) == {7}
+    assert found.loc["cloud share by month"].tolist() == [0.0]
+
+
+def test_compare_counts_clouds_of_the_classification():
+    """Shadow and snow are not clear, but no clouds; what was not seen does not count."""
+    scl = np.array([[[9, 3, 11, 4], [0, 0, 8, 4]]], np.uint8)
+    series = xr.Dataset(
+        {
+            "image": (("time", "band", "y", "x"), np.full((1, 12, 2, 4), 0.1, np.float32)),
+            "clear": (("time", "y", "x"), scl == 4),
+            "scl": (("time", "y", "x"), scl),
+            "truth": (("y", "x"), np.zeros((2, 4), np.uint8)),
+        },
+        coords={"time": pd.to_datetime(["2020-03-01"]), "band": list(materials.BANDS)},
+    )
+    table = comparison.compare(series).query("quantity == 'cloud share by month'")
+    assert table["simulated"].dropna().tolist() == [pytest.approx(2 / 6)]

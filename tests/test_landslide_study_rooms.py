@@ -18,7 +18,7 @@ from eolab.evaluation import postprocess
 from eolab.studies import landslide
 from eolab.studies.landslide import explore
 from eolab.studies.landslide.techniques import Technique, technique_table, threshold_table
-from eolab.synthetic import landslide as twin
+from eolab.synthetic import landslide4sense as twin
 
 SIDE = 16
 

@@ -19,7 +19,7 @@ from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import sen12flood as reader
 from eolab.studies.flood import delay, explore
 from eolab.studies.flood import figures as flood
-from eolab.synthetic import flood as twins
+from eolab.synthetic import sen12flood as twins
 
 
 @pytest.fixture(autouse=True)

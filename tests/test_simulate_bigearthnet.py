@@ -25,11 +25,10 @@ from eolab.data.schemes.bigearthnet import (
     class_set,
 )
 from eolab.synthetic import bigearthnet
-from eolab.synthetic.bigearthnet_ground import SIZE, SMALLEST_PX, make_map, make_materials
-from eolab.synthetic.bigearthnet_image import traits_of
+from eolab.synthetic.bigearthnet_image import SIZE, SMALLEST_PX, make_map, make_materials, traits_of
 from eolab.synthetic.bigearthnet_plan import CLASSES, LEAST, THEMES, TILES, make_plan, quotas
 from eolab.synthetic.materials import DORMANT, GREEN, INDEX
-from eolab.synthetic.patterns import PATTERNS, Layer, draw
+from eolab.synthetic.patterns import PATTERNS
 from eolab.synthetic.writing import stream
 
 CODES = tuple(CLASSES)
@@ -295,9 +294,8 @@ def test_recipes_are_whole():
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_patterns_cover_about_their_share(pattern):
-    shares = [
-        draw(Layer(pattern, 0, 0.3, 8), (120, 120), np.random.default_rng(seed)).mean() for seed in range(12)
-    ]
+    draw = PATTERNS[pattern]
+    shares = [draw((120, 120), 0.3, 8, np.random.default_rng(seed)).mean() for seed in range(12)]
     assert 0.15 < np.mean(shares) < 0.48
 
 

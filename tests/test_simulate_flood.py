@@ -14,14 +14,14 @@ import rasterio
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog
 from eolab.data.layouts import sen12flood as reader
-from eolab.synthetic import flood
-from eolab.synthetic.flood_ground import make_ground
-from eolab.synthetic.flood_plan import DRY, FIRST_DAY, MOST_OPTICAL, REGIONS, make_plan
+from eolab.synthetic import sen12flood
+from eolab.synthetic.sen12flood_image import make_ground
+from eolab.synthetic.sen12flood_plan import DRY, FIRST_DAY, MOST_OPTICAL, REGIONS, make_plan
 
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory) -> Path:
-    return flood.write(
+    return sen12flood.write(
         tmp_path_factory.mktemp("data") / "twin", seed=3, train=8, test=4, size=48, progress=False
     )
 
@@ -209,7 +209,7 @@ def test_the_twin_has_slices_and_numbers_out_of_order():
 @pytest.fixture(scope="module")
 def collections(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "sen12flood"
-    return flood.write(folder, seed=3, train=8, test=4, size=48, tree="collections", progress=False)
+    return sen12flood.write(folder, seed=3, train=8, test=4, size=48, tree="collections", progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -297,8 +297,8 @@ def digest(folder: Path) -> str:
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
     sizes = {"train": 2, "test": 1, "size": 48, "progress": False}
-    same = [digest(flood.write(tmp_path / name, seed=5, **sizes)) for name in "ab"]
-    other = digest(flood.write(tmp_path / "c", seed=6, **sizes))
+    same = [digest(sen12flood.write(tmp_path / name, seed=5, **sizes)) for name in "ab"]
+    other = digest(sen12flood.write(tmp_path / "c", seed=6, **sizes))
     assert same[0] == same[1] != other
 
 
@@ -306,31 +306,31 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     ("options", "said"),
     [
         ({"seed": -1}, "seed -1 is not possible"),
-        ({"train": 0}, "0 scenes to train on"),
-        ({"test": 101}, "101 to test on"),
+        ({"train": 0}, "train 0 is not possible: take 1 to 2,000 scenes"),
+        ({"test": 101}, "test 101 is not possible: take 0 to 100 scenes"),
         ({"size": 20}, "size 20 is not possible: take 48 to 512"),
         ({"tree": "collection"}, "tree 'collection' is unknown: did you mean 'collections'"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path, options, said):
     with pytest.raises(ParameterError, match=said):
-        flood.write(tmp_path / "twin", **options)
+        sen12flood.write(tmp_path / "twin", **options)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_exists_is_left_alone(tmp_path):
     (tmp_path / "twin").mkdir()
     with pytest.raises(DataError, match="exists already"):
-        flood.write(tmp_path / "twin")
+        sen12flood.write(tmp_path / "twin")
 
 
 def test_a_stopped_write_leaves_nothing(tmp_path, monkeypatch):
     def stop(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(flood, "_write_lists", stop)
+    monkeypatch.setattr(sen12flood, "_write_lists", stop)
     with pytest.raises(KeyboardInterrupt):
-        flood.write(tmp_path / "twin", train=1, test=0, size=48, progress=False)
+        sen12flood.write(tmp_path / "twin", train=1, test=0, size=48, progress=False)
     assert not list(tmp_path.iterdir())
 
 

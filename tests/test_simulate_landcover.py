@@ -14,7 +14,7 @@ from rasterio.warp import transform_bounds
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes.landcover import LANDCOVER
-from eolab.synthetic import landcover
+from eolab.synthetic import sentinel2_corine
 
 SIZE = 120
 NAME = re.compile(r"S2[AB]_MSIL2A_(\d{8}T\d{6})_N(\d{4})_R\d{3}_T(\d{2}[A-Z]{3})_(\d{8}T\d{6})\.SAFE")
@@ -22,7 +22,9 @@ NAME = re.compile(r"S2[AB]_MSIL2A_(\d{8}T\d{6})_N(\d{4})_R\d{3}_T(\d{2}[A-Z]{3})
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory):
-    return landcover.write(tmp_path_factory.mktemp("twin") / "twin", size=SIZE, dates=4, progress=False)
+    return sentinel2_corine.write(
+        tmp_path_factory.mktemp("twin") / "twin", size=SIZE, dates=4, progress=False
+    )
 
 
 def products(twin: Path) -> list[Path]:
@@ -130,7 +132,7 @@ def test_offset_leaves_no_seam_between_baselines(tmp_path, monkeypatch):
     reflectance = {}
     for baseline in ("02.14", "05.00"):
         monkeypatch.setattr(calendar, "NEW_BASELINE", baseline)
-        folder = landcover.write(tmp_path / baseline, size=96, dates=2, traps=False, progress=False)
+        folder = sentinel2_corine.write(tmp_path / baseline, size=96, dates=2, traps=False, progress=False)
         last = max(products(folder), key=lambda path: path.name.split("_")[2])
         assert texts(last / "MTD_MSIL2A.xml")["PROCESSING_BASELINE"] == baseline
         offset = -1000.0 if baseline >= "04.00" else 0.0
@@ -160,7 +162,7 @@ def pixels(folder: Path) -> str:
 def test_same_seed_same_pixels(tmp_path):
     options = {"size": 96, "dates": 2, "traps": False, "progress": False}
     first, second, other = (
-        landcover.write(tmp_path / name, seed=seed, **options)
+        sentinel2_corine.write(tmp_path / name, seed=seed, **options)
         for name, seed in (("a", 3), ("b", 3), ("c", 4))
     )
     assert pixels(first) == pixels(second)
@@ -169,7 +171,7 @@ def test_same_seed_same_pixels(tmp_path):
 
 
 def test_traps_change_nothing_else(twin, tmp_path):
-    plain = landcover.write(tmp_path / "plain", size=SIZE, dates=4, traps=False, progress=False)
+    plain = sentinel2_corine.write(tmp_path / "plain", size=SIZE, dates=4, traps=False, progress=False)
     good = [path.name for path in roles(twin)["good"]]
     assert sorted(path.name for path in products(plain)) == sorted(good)
     assert (
@@ -222,11 +224,11 @@ def test_corine_is_on_the_european_grid_and_covers_a_margin(twin):
 
 def test_bad_requests(twin, tmp_path):
     with pytest.raises(ParameterError, match="multiple of 12"):
-        landcover.write(tmp_path / "x", size=100)
+        sentinel2_corine.write(tmp_path / "x", size=100)
     with pytest.raises(ParameterError, match="dates 0"):
-        landcover.write(tmp_path / "x", dates=0)
+        sentinel2_corine.write(tmp_path / "x", dates=0)
     with pytest.raises(DataError, match="exists already"):
-        landcover.write(twin, size=SIZE)
+        sentinel2_corine.write(twin, size=SIZE)
     assert not (tmp_path / "x").exists()
 
 
@@ -234,9 +236,9 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(landcover, "write_product", fail)
+    monkeypatch.setattr(sentinel2_corine, "write_product", fail)
     with pytest.raises(OSError, match="disk full"):
-        landcover.write(tmp_path / "twin", size=96, dates=1, progress=False)
+        sentinel2_corine.write(tmp_path / "twin", size=96, dates=1, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -245,7 +247,7 @@ def test_default_twin_is_small_and_opens(tmp_path):
     """At its default size the twin stays below 60 MB, and the reader finds 20 dates and two rejections."""
     from eolab.data.layouts.sentinel2 import open_series
 
-    folder = landcover.write(tmp_path / "twin", progress=False)
+    folder = sentinel2_corine.write(tmp_path / "twin", progress=False)
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 60e6
     series = open_series(folder / "sentinel2", bands=["B04", "B08"])
     assert dict(series.sizes) == {"time": 20, "band": 2, "y": 480, "x": 480}

@@ -11,11 +11,11 @@ import pytest
 from scipy.ndimage import label
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.synthetic import landslide
-from eolab.synthetic.landslide_image import IMAGE_BANDS, MEANS
-from eolab.synthetic.landslide_patches import make_patches
-from eolab.synthetic.landslide_regions import RUN, make_plan
-from eolab.synthetic.landslide_scars import HEAD_DEG, STOP_DEG
+from eolab.synthetic import landslide4sense
+from eolab.synthetic.landslide4sense_image import IMAGE_BANDS, MEANS
+from eolab.synthetic.landslide4sense_patches import make_patches
+from eolab.synthetic.landslide4sense_regions import RUN, make_plan
+from eolab.synthetic.landslide4sense_scars import HEAD_DEG, STOP_DEG
 
 SLOPE, DEM, RED, NEAR = (IMAGE_BANDS.index(name) for name in ("slope", "dem", "B04", "B08"))
 
@@ -34,7 +34,7 @@ def digest(path: Path, key: str) -> str:
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory):
     folder = tmp_path_factory.mktemp("twin") / "twin"
-    return landslide.write(folder, train=8, validation=2, test=3, progress=False)
+    return landslide4sense.write(folder, train=8, validation=2, test=3, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_layout_of_train_data(twin):
 
 
 def test_same_pixels_in_the_other_tree_and_with_more_patches(twin, tmp_path):
-    other = landslide.write(
+    other = landslide4sense.write(
         tmp_path / "other", train=9, validation=1, test=0, tree="images_annotations", progress=False
     )
     for number in (1, 8):
@@ -91,8 +91,8 @@ def test_another_seed_gives_other_pixels(twin):
 def test_marker_says_that_data_are_simulated_and_tuned(twin):
     marker = json.loads((twin / "twin.json").read_text())
     assert marker["simulated"] is True
-    assert marker["writer"] == "landslide"
-    assert marker["generator"] == landslide.VERSION
+    assert marker["writer"] == "landslide4sense"
+    assert marker["generator"] == landslide4sense.VERSION
     assert (marker["seed"], marker["train"], marker["tree"]) == (0, 8, "train_data")
     assert "tuned" in marker["difficulty"]
     assert marker["band_means"] == dict(zip(IMAGE_BANDS, MEANS.tolist(), strict=True))
@@ -220,7 +220,9 @@ def test_smallest_landslide_is_one_pixel_and_largest_nearly_half_a_patch():
 
 
 def test_traps_spoil_three_patches_and_keep_the_count(twin, tmp_path):
-    folder = landslide.write(tmp_path / "trapped", train=8, validation=0, test=0, progress=False, traps=True)
+    folder = landslide4sense.write(
+        tmp_path / "trapped", train=8, validation=0, test=0, progress=False, traps=True
+    )
     spoilt = json.loads((folder / "twin.json").read_text())["spoilt"]
     assert spoilt == {
         "truncated_image": "TrainData/img/image_8.h5",
@@ -242,9 +244,9 @@ def test_nothing_is_left_after_a_failure(tmp_path, monkeypatch):
         yield next(make_patches(*args))
         raise RuntimeError("disk on fire")
 
-    monkeypatch.setattr(landslide, "make_patches", fail)
+    monkeypatch.setattr(landslide4sense, "make_patches", fail)
     with pytest.raises(RuntimeError, match="disk on fire"):
-        landslide.write(tmp_path / "twin", train=3, validation=0, test=0, progress=False)
+        landslide4sense.write(tmp_path / "twin", train=3, validation=0, test=0, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -261,14 +263,14 @@ def test_nothing_is_left_after_a_failure(tmp_path, monkeypatch):
 )
 def test_refusals(tmp_path, given, sentence):
     with pytest.raises(ParameterError, match=sentence):
-        landslide.write(tmp_path / "twin", progress=False, **given)
+        landslide4sense.write(tmp_path / "twin", progress=False, **given)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_folder_is_left_alone(tmp_path):
     (tmp_path / "twin").mkdir()
     with pytest.raises(DataError, match="exists already"):
-        landslide.write(tmp_path / "twin", train=1, progress=False)
+        landslide4sense.write(tmp_path / "twin", train=1, progress=False)
     assert list((tmp_path / "twin").iterdir()) == []
 
 

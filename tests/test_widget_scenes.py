@@ -20,7 +20,7 @@ from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import sen12flood as reader
 from eolab.studies.flood import explorer as scene_explorer
 from eolab.studies.flood.explorer import SceneExplorer, SceneReader
-from eolab.synthetic import flood as twins
+from eolab.synthetic import sen12flood as twins
 
 SIZE = (32, 32)
 

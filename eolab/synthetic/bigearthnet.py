@@ -29,10 +29,10 @@ from rasterio.crs import CRS
 from eolab.core.errors import ParameterError
 from eolab.data.bands import L2A_BANDS, SENTINEL2
 from eolab.synthetic import writing
-from eolab.synthetic.bigearthnet_ground import make_map, make_materials
-from eolab.synthetic.bigearthnet_image import optical, to_numbers
+from eolab.synthetic.bigearthnet_image import make_map, make_materials, optical, to_numbers
 from eolab.synthetic.bigearthnet_image import radar as backscatter
 from eolab.synthetic.bigearthnet_plan import PATCH_M, Patch, make_plan
+from eolab.synthetic.calendar import sentinel1_name
 from eolab.synthetic.noise import block_mean
 from eolab.synthetic.writing import stream
 
@@ -108,7 +108,7 @@ def write(
     with writing.whole(folder) as building:
         kept = [patch for patch in make_plan(seed, patches) if version == 1 or patch.labels_19]
         layout = {1: _V1, 2: _V2}[version](building, compress, radar)
-        writing.in_threads(partial(_write_patch, layout, seed), kept, "Scenes twin", "patch", progress)
+        writing.in_threads(partial(_write_patch, layout, seed), kept, "BigEarthNet twin", "patch", progress)
         spoilt = dict(zip(FAULTS[version][:faults], _victims(kept), strict=False))
         layout.write_tables(kept, spoilt)
         for kind, patch in spoilt.items():
@@ -152,12 +152,11 @@ class _V1:
         _write_json(self.optical_folder(patch), patch, "lry", own)
         if self.radar:
             time = tile.radar_time(patch.product)
-            begin, end = f"{time:%Y%m%dT%H%M%S}", f"{time + pd.Timedelta(seconds=25):%Y%m%dT%H%M%S}"
             orbit = 10_000 + time.timetuple().tm_yday
             numbers = f"{orbit:06d}_{orbit:06X}_{orbit * 7 % 65536:04X}"
             own = {
                 "corresponding_s2_patch": patch.name_v1,
-                "scene_source": f"{patch.radar_name[:3]}_IW_GRDH_1SDV_{begin}_{end}_{numbers}",
+                "scene_source": sentinel1_name(patch.radar_name[:3], "1SDV", time, numbers),
                 "acquisition_time": f"{time:%Y-%m-%dT%H:%M:%S}",
             }
             _write_json(self.radar_folder(patch), patch, "lly", own)

@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from eolab.data.schemes.bigearthnet import CLASSES_43, PUBLISHED_BY_CODE, PUBLISHED_PATCHES, class_set
+from eolab.synthetic.calendar import stamp
 from eolab.synthetic.materials import TABLES
 from eolab.synthetic.writing import stream
 
@@ -83,7 +84,7 @@ class Product:
         """Name of the Level-1C product that version 1 names."""
         baseline = "N0206" if self.start >= "20171101" else "N0205"
         begin = self.name_v1.replace("MSIL2A", "MSIL1C")
-        made = f"{self.time + timedelta(minutes=6):%Y%m%dT%H%M%S}"
+        made = stamp(self.time + timedelta(minutes=6))
         return f"{begin}_{baseline}_R{self.orbit:03d}_T{tile}_{made}.SAFE"
 
 
@@ -93,7 +94,7 @@ class Tile:
 
     Attributes:
         name: Zone, band and square, for example ``33UUP``.
-        country: As in the metadata of version 2.
+        country: Country, spelt like the metadata of version 2.
         biome: A key of the biomes of :data:`CLASSES`.
         split: ``train``, ``validation`` or ``test``, for all its patches.
         weight: Its number of patches, relative to other tiles.
@@ -147,7 +148,7 @@ class Tile:
     def radar_product(self, product: Product) -> str:
         """Return the name of the Sentinel-1 product that goes with one of Sentinel-2."""
         time = self.radar_time(product)
-        return f"S1{'AB'[time.second % 2]}_IW_GRDH_1SDV_{time:%Y%m%dT%H%M%S}"
+        return f"S1{'AB'[time.second % 2]}_IW_GRDH_1SDV_{stamp(time)}"
 
 
 TILES: tuple[Tile, ...] = tuple(

@@ -21,6 +21,7 @@ _OLD_SHARE = 0.55  # the first part of the year was processed with the old basel
 _FIRST_DAY, _EVERY_DAYS, _SLOTS = 3, 5, 72
 # Mean cloud share by month in the real series (eo-learn's TestEOPatch), January first.
 _CLOUDY = (0.00, 0.13, 0.69, 0.42, 0.24, 0.55, 0.32, 0.28, 0.55, 0.25, 0.67, 0.52)
+_SLICE = timedelta(seconds=25)
 # Absolute orbit on 3 January 2020, and orbits a day.
 _ORBIT = {"S2A": 23670, "S2B": 14761}
 _ORBITS_A_DAY = 14.3
@@ -94,13 +95,18 @@ def stamp(time: datetime) -> str:
     return time.strftime("%Y%m%dT%H%M%S")
 
 
+def sentinel1_name(mission: str, mode: str, begin: datetime, numbers: str) -> str:
+    """Return the name of a ground-range detected Sentinel-1 product, which is a slice of 25 s."""
+    return f"{mission}_IW_GRDH_{mode}_{stamp(begin)}_{stamp(begin + _SLICE)}_{numbers}"
+
+
 def plan(dates: int, year: int, rng: np.random.Generator, traps: bool) -> list[Pass]:
     """Plan the products of a year.
 
     Args:
         dates: Number of good dates.
         year: The year.
-        rng: Where the randomness comes from.
+        rng: Random number generator.
         traps: Whether to add an older, wrong version of one product and a broken product at a further date.
 
     Returns:

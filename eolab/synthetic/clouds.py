@@ -71,7 +71,7 @@ def make_sky(shape: tuple[int, int], share: float, sun: Sun, rng: np.random.Gene
         shape: Height and width.
         share: Share of the scene under clouds.
         sun: Throws the shadows.
-        rng: Where the randomness comes from.
+        rng: Random number generator.
     """
     field = fractal(shape, rng, 3.0, wavelength_px=rng.uniform(80, 300))
     opacity = cloud_opacity(field, np.clip(share, 0, 1), (-0.08, 0.45), least=0.002)
@@ -113,7 +113,7 @@ def classify(
         cover: True class index.
         snow: Share of snow.
         light: Sunlight on the slope relative to level ground.
-        rng: Where the randomness comes from.
+        rng: Random number generator.
     """
     band = {name: image[k] for k, name in enumerate(BANDS)}
     ndvi = (band["B8A"] - band["B04"]) / np.maximum(band["B8A"] + band["B04"], 1e-3)

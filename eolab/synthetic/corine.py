@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio.warp import transform as warp
 from scipy.ndimage import distance_transform_edt, gaussian_filter, label
@@ -18,6 +17,7 @@ from eolab.synthetic import materials as m
 from eolab.synthetic.landscape import Landscape
 from eolab.synthetic.sun import PIXEL_M
 from eolab.synthetic.terrain import MARGIN_PX
+from eolab.synthetic.writing import write_raster
 
 Array = np.ndarray
 
@@ -40,7 +40,7 @@ class Corine:
 
     Attributes:
         grid_code: int8 (y, x), 1 to 44, :data:`NODATA` outside.
-        transform: Of the grid, EPSG:3035.
+        transform: Affine transform of the grid, EPSG:3035.
     """
 
     grid_code: Array
@@ -53,7 +53,7 @@ def make_corine(land: Landscape, origin: tuple[float, float], crs: str, mmu_cell
     Args:
         land: The land with its margin.
         origin: Upper left corner of the scene in metres.
-        crs: Of the scene.
+        crs: Coordinate reference system of the scene.
         mmu_cells: Smallest patch in cells; smaller ones go to their largest neighbour.
     """
     rows, columns = np.indices(land.before.shape)
@@ -132,13 +132,8 @@ def write_corine(folder: Path, corine: Corine) -> Path:
     """Write the map under its published name below a folder."""
     path = folder / FOLDER / FILE
     path.parent.mkdir(parents=True)
-    height, width = corine.grid_code.shape
-    profile = {
-        "driver": "GTiff", "dtype": "int8", "count": 1, "height": height, "width": width,
-        "crs": "EPSG:3035", "transform": corine.transform, "nodata": NODATA, "compress": "LZW",
-    }  # fmt: skip
-    with rasterio.open(path, "w", **profile) as image:
-        image.write(corine.grid_code, 1)
+    profile = {"crs": "EPSG:3035", "transform": corine.transform, "nodata": NODATA, "compress": "LZW"}
+    write_raster(path, corine.grid_code, profile)
     return path
 
 

@@ -35,7 +35,7 @@ class Landscape:
         terrain: Elevation, sites and rivers.
         parcels: Parcel number of each pixel, int32 (y, x).
         now: Class index of each pixel, uint8 (y, x).
-        before: The same two years before.
+        before: Class index two years before.
     """
 
     terrain: Terrain

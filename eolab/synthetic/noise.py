@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import scipy.fft
 
 Array = np.ndarray
+
+_CACHED_PX = 2**19  # spectra of larger fields are not kept in memory
 
 
 def fractal(
@@ -19,7 +23,7 @@ def fractal(
 
     Args:
         shape: Height and width.
-        rng: Where the randomness comes from.
+        rng: Random number generator.
         exponent: Power is proportional to ``frequency ** -exponent``: 0 is white, 2 to 3 clouds and terrain.
         wavelength_px: Waves longer than this are flattened to the power at this length.
         smallest_px: Waves shorter than this are taken out.
@@ -27,17 +31,20 @@ def fractal(
     Returns:
         float32 with mean 0 and standard deviation 1.
     """
-    rows = scipy.fft.fftfreq(shape[0])[:, None]
-    columns = scipy.fft.rfftfreq(shape[1])[None, :]
-    frequency = np.hypot(rows, columns)
-    longest = wavelength_px or max(shape)
-    amplitude = np.maximum(frequency, 1.0 / longest) ** (-exponent / 2)
-    amplitude[0, 0] = 0
-    if smallest_px:
-        amplitude = amplitude * np.exp(-((frequency * smallest_px) ** 2))
+    amplitude_of = _amplitude if shape[0] * shape[1] <= _CACHED_PX else _amplitude.__wrapped__
+    amplitude = amplitude_of(shape, exponent, wavelength_px or max(shape), smallest_px)
     white = scipy.fft.rfft2(rng.standard_normal(shape))
     field = scipy.fft.irfft2(white * amplitude, s=shape)
     return ((field - field.mean()) / field.std()).astype(np.float32)
+
+
+@lru_cache(maxsize=32)
+def _amplitude(shape: tuple[int, int], exponent: float, longest_px: float, smallest_px: float) -> Array:
+    """Return the amplitude of each frequency of a field, (y, x) of its real Fourier transform."""
+    frequency = np.hypot(scipy.fft.fftfreq(shape[0])[:, None], scipy.fft.rfftfreq(shape[1])[None, :])
+    amplitude = np.maximum(frequency, 1.0 / longest_px) ** (-exponent / 2)
+    amplitude[0, 0] = 0
+    return amplitude * np.exp(-((frequency * smallest_px) ** 2)) if smallest_px else amplitude
 
 
 def smoothstep(value: Array, low: float, high: float) -> Array:
@@ -59,7 +66,7 @@ def remoteness(
     Args:
         shape: Height and width.
         center: Row and column of the blob's middle.
-        rng: Where the randomness comes from.
+        rng: Random number generator.
         roughness: How much the outline is bent.
         stretch: Length over width.
         feature_px: Size of the largest bends.

@@ -17,7 +17,7 @@ def make_parcels(shape: tuple[int, int], rng: np.random.Generator, scale: float 
 
     Args:
         shape: Height and width.
-        rng: Where the randomness comes from.
+        rng: Random number generator.
         scale: Below 1 for smaller parcels, where the whole scene is small.
 
     Returns:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -13,28 +12,7 @@ from eolab.synthetic.parcels import make_parcels
 
 Array = np.ndarray
 Shape = tuple[int, int]
-Draw = Callable[[Shape, float, float, np.random.Generator], Array]
-
-
-class Layer(NamedTuple):
-    """A material that covers part of a class.
-
-    Attributes:
-        pattern: How it lies, a key of :data:`PATTERNS`.
-        material: Index of the material, a row of :mod:`eolab.synthetic.materials`.
-        share: Share of the class's area, about.
-        size: Wavelength of the pattern in pixels.
-    """
-
-    pattern: str
-    material: int
-    share: float
-    size: float
-
-
-def draw(layer: Layer, shape: Shape, rng: np.random.Generator) -> Array:
-    """Return where a layer's material lies, bool (y, x)."""
-    return PATTERNS[layer.pattern](shape, layer.share, layer.size, rng)
+Pattern = Callable[[Shape, float, float, np.random.Generator], Array]
 
 
 def curve(shape: Shape, rng: np.random.Generator, bend: float = 0.12) -> Array:
@@ -42,7 +20,7 @@ def curve(shape: Shape, rng: np.random.Generator, bend: float = 0.12) -> Array:
 
     Args:
         shape: Height and width.
-        rng: Where the randomness comes from.
+        rng: Random number generator.
         bend: How far it swings, as a share of the patch; 0 for a straight line.
     """
     side = max(shape)
@@ -134,17 +112,11 @@ def _runway(shape: Shape, share: float, size: float, rng: np.random.Generator) -
     return (across % (size / share) < size) | (along % (3 * size / share) < size)
 
 
-PATTERNS: dict[str, Draw] = {
-    "mottle": _mottle,
-    "dots": _dots,
-    "rows": _rows,
-    "grid": _grid,
-    "blocks": _blocks,
-    "fields": _fields,
-    "circles": _circles,
-    "strings": _strings,
-    "creeks": _creeks,
-    "rings": _rings,
-    "runway": _runway,
-}
-"""Functions of shape, share, size in pixels and randomness that return where a material lies."""
+PATTERNS: dict[str, Pattern] = {
+    pattern.__name__.removeprefix("_"): pattern
+    for pattern in (
+        _mottle, _dots, _rows, _grid, _blocks, _fields, _circles, _strings, _creeks, _rings, _runway,
+    )
+}  # fmt: skip
+"""Functions of shape, share of the area, wavelength in pixels and random numbers; they return where a
+material lies, bool (y, x)."""

@@ -1,30 +1,38 @@
-"""Writer of Sentinel-2 Level-2A products in their published SAFE layout."""
+"""Writer of Sentinel-2 Level-2A products in their published SAFE layout.
+
+Metadata files are filled in from ``templates/``: the elements that readers use, in their published form.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from string import Template
+from typing import Any
 
 import numpy as np
-import rasterio
 from affine import Affine
+from rasterio.warp import transform
 
 from eolab.data.bands import available
-from eolab.synthetic import safe_xml
-from eolab.synthetic.calendar import CRS, ORIGIN, Pass
+from eolab.synthetic.calendar import CRS, ORIGIN, RELATIVE_ORBIT, TILE, Pass, stamp
 from eolab.synthetic.materials import BANDS
 from eolab.synthetic.noise import block_mean
 from eolab.synthetic.sun import Sun
+from eolab.synthetic.writing import truncate, write_raster
 
 Array = np.ndarray
 
+_TEMPLATES = Path(__file__).with_name("templates")
 _LOSSLESS = {"QUALITY": "100", "REVERSIBLE": "YES"}
 _PREVIEW = {"QUALITY": "10", "REVERSIBLE": "NO"}
 _QUANTIFICATION = 10_000
 _SMALLEST = 0.0005  # reflectances below are written as this: DN 0 is no data in every baseline
-_EXTRAS = ("AOT", "TCI", "WVP")
 _AFTER_TRUNCATION = 0.45  # share of the file that is left
+_CLOUD_CODES = (8, 9, 10)
 
 
 @dataclass(frozen=True)
@@ -63,41 +71,27 @@ def write_product(folder: Path, item: Pass, picture: Picture) -> Path:
         (data / f"R{resolution_m}m").mkdir(parents=True)
         for name, image in _images(item, picture, resolution_m):
             file = f"R{resolution_m}m/{item.stem}_{name}_{resolution_m}m"
-            write_jp2(data / f"{file}.jp2", image, resolution_m, lossless=name != "TCI")
+            _write_jp2(data / f"{file}.jp2", image, resolution_m, lossless=name != "TCI")
             names.append(f"GRANULE/{item.granule}/IMG_DATA/{file}")
-    write_jp2(quality / "MSK_CLDPRB_20m.jp2", picture.cloud_percent, 20)
-    size = picture.seen.shape[0]
-    (product / "MTD_MSIL2A.xml").write_text(safe_xml.product(item, names, picture.scl, size))
-    (data.parent / "MTD_TL.xml").write_text(safe_xml.tile(item, picture.sun, picture.scl, size))
-    (product / "manifest.safe").write_text(safe_xml.manifest(item, product))
+    _write_jp2(quality / "MSK_CLDPRB_20m.jp2", picture.cloud_percent, 20)
+    facts = _facts(item, picture)
+    files = "\n".join(f"            <IMAGE_FILE>{name}</IMAGE_FILE>" for name in names)
+    _fill(product / "MTD_MSIL2A.xml", facts | {"files": files})
+    _fill(data.parent / "MTD_TL.xml", facts)
+    _fill(product / "manifest.safe", facts | {"objects": _objects(product)})
     if item.trap == "truncated":
-        broken = data / "R10m" / f"{item.stem}_B04_10m.jp2"
-        content = broken.read_bytes()
-        broken.write_bytes(content[: int(_AFTER_TRUNCATION * len(content))])
+        truncate(data / "R10m" / f"{item.stem}_B04_10m.jp2", _AFTER_TRUNCATION)
     return product
 
 
-def write_jp2(path: Path, image: Array, resolution_m: int, lossless: bool = True) -> None:
+def _write_jp2(path: Path, image: Array, resolution_m: int, lossless: bool = True) -> None:
     """Write a JPEG 2000 file on the tile's grid; image is (y, x) or (band, y, x)."""
-    stack = image if image.ndim == 3 else image[None]
-    transform = Affine(resolution_m, 0, ORIGIN[0], 0, -resolution_m, ORIGIN[1])
+    place = Affine(resolution_m, 0, ORIGIN[0], 0, -resolution_m, ORIGIN[1])
     options = _LOSSLESS if lossless else _PREVIEW
-    with rasterio.open(
-        path,
-        "w",
-        driver="JP2OpenJPEG",
-        dtype=stack.dtype.name,
-        count=stack.shape[0],
-        height=stack.shape[1],
-        width=stack.shape[2],
-        crs=CRS,
-        transform=transform,
-        **options,
-    ) as file:
-        file.write(stack)
+    write_raster(path, image, {"driver": "JP2OpenJPEG", "crs": CRS, "transform": place, **options})
 
 
-def encode(reflectance: Array, seen: Array, offset: int) -> Array:
+def _encode(reflectance: Array, seen: Array, offset: int) -> Array:
     """Return DN: reflectance × 10 000 less the offset, 0 where nothing was seen."""
     dn = np.rint(np.maximum(reflectance, _SMALLEST) * _QUANTIFICATION) - offset
     return np.where(seen, np.clip(dn, 1, 65534), 0).astype(np.uint16)
@@ -109,7 +103,7 @@ def _images(item: Pass, picture: Picture, resolution_m: int) -> Iterator[tuple[s
     image = block_mean(picture.reflectance, factor) if factor > 1 else picture.reflectance
     seen = block_mean(picture.seen.astype(np.float32), factor) == 1
     for name in available("L2A", resolution_m, item.baseline):
-        yield name, encode(image[BANDS.index(name)], seen, item.offset)
+        yield name, _encode(image[BANDS.index(name)], seen, item.offset)
     if resolution_m > 10:
         step = resolution_m // 20
         yield "SCL", picture.scl[step // 2 :: step, step // 2 :: step]
@@ -120,3 +114,80 @@ def _images(item: Pass, picture: Picture, resolution_m: int) -> Iterator[tuple[s
     yield "AOT", np.where(seen, 80 + np.minimum(400 * smooth, 300), 0).astype(np.uint16)
     yield "TCI", color.astype(np.uint8)
     yield "WVP", np.where(seen, 1200 + 900 * np.sin(np.pi * item.day / 366), 0).astype(np.uint16)
+
+
+def _fill(path: Path, facts: dict[str, Any]) -> None:
+    """Write a metadata file from the template of its name."""
+    path.write_text(Template((_TEMPLATES / path.name).read_text()).substitute(facts))
+
+
+def _facts(item: Pass, picture: Picture) -> dict[str, Any]:
+    """Return what the templates ask for: names, times, angles, sizes, percentages of the scene classes."""
+    size, scl = picture.seen.shape[0], picture.scl
+    made, seen = stamp(item.generation), stamp(item.crossing)
+    share = {k: 100 * float((scl == k).sum()) / max(1, int((scl != 0).sum())) for k in range(1, 12)}
+    share[0] = 100 * float((scl == 0).mean())
+    cloudy = 100 * float(np.isin(scl, _CLOUD_CODES).sum()) / max(1, int((scl != 0).sum()))
+    return {
+        "product": item.product,
+        "baseline": item.baseline,
+        "start": _iso(item.time),
+        "crossing": _iso(item.crossing),
+        "generation": _iso(item.generation),
+        "datatake": f"G{item.mission}_{stamp(item.time)}_{item.orbit:06d}_N{item.baseline}",
+        "datastrip": f"{item.mission}_OPER_MSI_L2A_DS_VGS1_{made}_S{seen}_N{item.baseline}",
+        "tile_id": f"{item.mission}_OPER_MSI_L2A_TL_VGS1_{made}_A{item.orbit:06d}_T{TILE}_N{item.baseline}",
+        "satellite": item.mission[1:],
+        "relative_orbit": RELATIVE_ORBIT,
+        "offsets": _offsets(item),
+        "zenith": f"{picture.sun.zenith:.6f}",
+        "azimuth": f"{picture.sun.azimuth:.6f}",
+        "crs": CRS,
+        "zone": int(CRS[-2:]),
+        "left": f"{ORIGIN[0]:.0f}",
+        "top": f"{ORIGIN[1]:.0f}",
+        "footprint": _footprint(size),
+        "cloudy": f"{cloudy:.6f}",
+        **{f"size_{pixel}": size * 10 // pixel for pixel in (10, 20, 60)},
+        **{f"percent_{k}": f"{value:.6f}" for k, value in share.items()},
+    }
+
+
+def _iso(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.024Z")
+
+
+def _offsets(item: Pass) -> str:
+    """Return the list of offsets, which products before baseline 04.00 do not have."""
+    if not item.offset:
+        return ""
+    rows = "".join(
+        f'        <BOA_ADD_OFFSET band_id="{k}">{item.offset}</BOA_ADD_OFFSET>\n' for k in range(13)
+    )
+    return f"      <BOA_ADD_OFFSET_VALUES_LIST>\n{rows}      </BOA_ADD_OFFSET_VALUES_LIST>\n"
+
+
+def _footprint(size: int) -> str:
+    """Return the corners of the scene as latitude and longitude, closed."""
+    right, bottom = ORIGIN[0] + 10 * size, ORIGIN[1] - 10 * size
+    x = [ORIGIN[0], right, right, ORIGIN[0], ORIGIN[0]]
+    y = [ORIGIN[1], ORIGIN[1], bottom, bottom, ORIGIN[1]]
+    longitudes, latitudes = transform(CRS, "EPSG:4326", x, y)
+    return " ".join(f"{lat:.9f} {lon:.9f}" for lon, lat in zip(longitudes, latitudes, strict=True)) + " "
+
+
+def _objects(folder: Path) -> str:
+    """Return the manifest's entry of every file of a product, with its size and checksum."""
+    objects = []
+    for number, path in enumerate(sorted(p for p in folder.rglob("*") if p.is_file())):
+        kind = "text/xml" if path.suffix == ".xml" else "application/octet-stream"
+        checksum = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        objects.append(
+            f"""    <dataObject ID="Object_{number}">
+      <byteStream mimeType="{kind}" size="{path.stat().st_size}">
+        <fileLocation locatorType="URL" href="./{path.relative_to(folder).as_posix()}"/>
+        <checksum checksumName="MD5">{checksum}</checksum>
+      </byteStream>
+    </dataObject>"""
+        )
+    return "\n".join(objects)

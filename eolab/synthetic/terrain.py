@@ -52,7 +52,7 @@ class Terrain:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns with the margin."""
+        """Height and width with the margin."""
         return self.height_m.shape[0], self.height_m.shape[1]
 
     @property

@@ -82,16 +82,24 @@ def truncate(path: Path, share: float = 0.5) -> None:
     path.write_bytes(content[: int(share * len(content))])
 
 
-def write_raster(path: Path, image: np.ndarray, **profile: Any) -> None:
+def write_raster(
+    path: Path,
+    image: np.ndarray,
+    profile: dict[str, Any],
+    colors: dict[int, tuple[int, int, int, int]] | None = None,
+) -> None:
     """Write an image (y, x) or (band, y, x) with rasterio.
 
     Args:
         path: File to write.
         image: Its pixels.
-        **profile: crs, transform, options, and the driver where it is not GTiff.
+        profile: crs, transform, creation options, and the driver where it is not GTiff.
+        colors: Red, green, blue and opacity by value, each 0 to 255.
     """
     stack = image if image.ndim == 3 else image[None]
     count, height, width = stack.shape
     profile = {"driver": "GTiff", "dtype": stack.dtype.name, **profile}
     with rasterio.open(path, "w", count=count, height=height, width=width, **profile) as file:
         file.write(stack)
+        if colors:
+            file.write_colormap(1, colors)

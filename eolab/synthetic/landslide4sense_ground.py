@@ -1,4 +1,4 @@
-"""Ground of a region of the landslide twin: mountains, valleys with rivers, and what covers them.
+"""Ground of a region of the Landslide4Sense twin: mountains, valleys with rivers, and what covers them.
 
 Valleys follow the zero line of a smooth random field: the ground rises from it on both sides over a flat
 floor to rounded ridges, and gullies cut the flanks. Fields and settlements lie on the floors, forest and
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from eolab.synthetic.landslide_regions import Climate
+from eolab.synthetic.landslide4sense_regions import Climate
 from eolab.synthetic.noise import fractal, smoothstep
-from eolab.synthetic.parcels import make_parcels
+from eolab.synthetic.parcels import make_parcels, parcel_mean
 from eolab.synthetic.sun import PIXEL_M, slopes
 
 Array = np.ndarray
@@ -36,7 +36,7 @@ class Ground:
         height_m: Elevation in metres, float32 (y, x).
         slope_deg: Steepness in degrees, float32 (y, x).
         south: Slope towards south in metres per metre, float32 (y, x).
-        east: The same towards east.
+        east: Slope towards east in metres per metre.
         cover: What the pixel is, uint8 (y, x).
         green: Share of the pixel under green plants, float32 (y, x).
     """
@@ -58,9 +58,9 @@ def make_ground(shape: tuple[int, int], climate: Climate, rng: np.random.Generat
     """Make the terrain of a region and cover it.
 
     Args:
-        shape: Rows and columns, pixels of 10 m.
+        shape: Height and width in pixels of 10 m.
         climate: The region's attributes.
-        rng: Where the randomness comes from.
+        rng: Random number generator.
     """
     valley = _valleys(shape, rng)
     river = _distance_to_zero(valley)
@@ -130,9 +130,8 @@ def _parcels(
 ) -> None:
     """Lay fields on flat land and clear-cuts into forest slopes, parcel by parcel."""
     count = int(parcels.max()) + 1
-    number = np.bincount(parcels.ravel(), minlength=count)
-    steepness = np.bincount(parcels.ravel(), gaussian_filter(slope, 2).ravel(), count) / np.maximum(number, 1)
-    wooded = np.bincount(parcels.ravel(), (cover == WOOD).ravel(), count) / np.maximum(number, 1)
+    steepness = parcel_mean(parcels, gaussian_filter(slope, 2))
+    wooded = parcel_mean(parcels, cover == WOOD)
     draw, growth = rng.random((2, count))
     farmed = (steepness < _FLAT_DEG) & (draw < 0.35 + 0.6 * climate.farms)
     crop = np.where(growth < 0.35, 0.3 * growth, 0.45 + 0.5 * growth)
@@ -162,10 +161,8 @@ def _roads(
     smooth = gaussian_filter(height, 8)
     bend = 12 * fractal(shape, rng, 3.4, wavelength_px=160, smallest_px=14)
     across = fractal(shape, rng, 3.6, wavelength_px=300, smallest_px=16)
-    lines = [_distance_to_zero(river - 9 - 2.5 * wander), _distance_to_zero(across)]
-    lines += [_distance_to_zero(smooth + bend - np.quantile(smooth, share)) for share in (0.5,)]
-    for line in lines:
-        here = (line < rng.uniform(0.40, 0.60)) & (slope < 42)
+    for field in (river - 9 - 2.5 * wander, across, smooth + bend - np.quantile(smooth, 0.5)):
+        here = (_distance_to_zero(field) < rng.uniform(0.40, 0.60)) & (slope < 42)
         cover[here] = ROAD
         green[here] = 0.12
 

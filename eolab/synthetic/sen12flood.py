@@ -11,38 +11,42 @@ as much where the same storm brings no flood; wind roughens the water, and wet f
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, time, timedelta
+from datetime import datetime, time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import rasterio
 from rasterio.crs import CRS
 from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
 
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.core.progress import track
 from eolab.data.bands import L2A_BANDS
-from eolab.synthetic import flood_collections, writing
-from eolab.synthetic.flood_ground import Ground, make_ground
-from eolab.synthetic.flood_images import backscatter, coarser, on_grid, reflectance, slices, swath_edge
-from eolab.synthetic.flood_plan import DRY, REGIONS, Pass, Scene, make_plan
+from eolab.synthetic import sen12flood_collections, writing
+from eolab.synthetic.calendar import sentinel1_name
+from eolab.synthetic.sen12flood_image import (
+    Ground,
+    backscatter,
+    coarser,
+    make_ground,
+    on_grid,
+    reflectance,
+    slices,
+    swath_edge,
+)
+from eolab.synthetic.sen12flood_plan import DRY, REGIONS, Pass, Scene, make_plan
 from eolab.synthetic.writing import stream
 
 VERSION = 2
-"""Of the generator; another version gives other pixels from the same seed."""
+"""Version of the generator; another version gives other pixels from the same seed."""
 
 TREES = ("lists", "collections")
 """The published trees: that of IEEE DataPort, and that of Radiant MLHub and Source Cooperative."""
 
 _COARSE = {"B01": 6, "B09": 6}  # bands of 60 m, in every third scene stored as such
-_SLICE = timedelta(seconds=25)
 _URL = "https://datapool.asf.alaska.edu/GRD_HD/{}/{}.zip"  # mission, product: of the published list
-_THREADS = 2  # NumPy and GDAL release the GIL
 _LEAST_SIZE, _MOST_SIZE, _MOST_SCENES = 48, 512, 2000
 
 
@@ -69,7 +73,7 @@ def write(
         size: Side of the optical images in pixels; 512 is that of the published ones.
         tree: ``lists`` for S1list.json and S2list.json beside a folder a scene, ``collections`` for
             sen12floods_s1_source and so on, with the same pixels, as far as they hold them: see
-            :func:`eolab.synthetic.flood_collections.rearrange`. The truth names images as the lists do.
+            :func:`eolab.synthetic.sen12flood_collections.rearrange`. The truth names images as the lists do.
         progress: Whether to show progress.
 
     Returns:
@@ -83,31 +87,25 @@ def write(
     _check(seed, train, test, size, tree)
     with writing.whole(folder) as building:
         plan = make_plan(seed, train, test)
-        with ThreadPoolExecutor(_THREADS) as pool:
-            done = pool.map(partial(_write_scene, building, seed, size), plan)
-            rows = list(track(done, "Flood twin", total=len(plan), unit="scene", progress=progress))
+        make = partial(_write_scene, building, seed, size)
+        rows = writing.in_threads(make, plan, "SEN12-FLOOD twin", "scene", progress)
         images = pd.DataFrame([row for part in rows for row in part])
         _write_lists(building, seed, plan, images)
         if tree == "collections":
-            flood_collections.rearrange(building)
+            sen12flood_collections.rearrange(building)
         _write_truth(building, plan, images)
         parameters = {"seed": seed, "train": train, "test": test, "size": size, "tree": tree}
-        writing.mark(building, "flood", VERSION, **parameters, **_facts(images))
+        writing.mark(building, "sen12flood", VERSION, **parameters, **_facts(images))
     return folder
 
 
 def _check(seed: int, train: int, test: int, size: int, tree: str) -> None:
     if tree not in TREES:
         raise ParameterError(f"tree {tree!r} is unknown: {did_you_mean(tree, TREES)}")
-    if seed < 0:
-        raise ParameterError(f"seed {seed} is not possible: take 0 or a positive whole number.")
-    if not 1 <= train <= _MOST_SCENES or not 0 <= test <= 100:
-        raise ParameterError(
-            f"{train} scenes to train on and {test} to test on are not possible: take 1 to {_MOST_SCENES:,} "
-            "and 0 to 100."
-        )
-    if not _LEAST_SIZE <= size <= _MOST_SIZE:
-        raise ParameterError(f"size {size} is not possible: take {_LEAST_SIZE} to {_MOST_SIZE} pixels.")
+    writing.check_seed(seed)
+    writing.check_range("train", train, 1, _MOST_SCENES, " scenes")
+    writing.check_range("test", test, 0, 100, " scenes")
+    writing.check_range("size", size, _LEAST_SIZE, _MOST_SIZE, " pixels")
 
 
 def _write_scene(folder: Path, seed: int, size: int, scene: Scene) -> list[dict[str, Any]]:
@@ -142,9 +140,8 @@ def _write_radar(
     name = _radar_name(one, scene)
     bounds = (scene.ring[0][0], scene.ring[1][1], scene.ring[2][0], scene.ring[0][1])
     for channel, values in zip(("VV",) if one.single else ("VV", "VH"), sigma, strict=False):
-        _tiff(
-            folder / f"{name}_corrected_{channel}.tif", values * seen, CRS.from_epsg(4326), bounds, one.fault
-        )
+        path = folder / f"{name}_corrected_{channel}.tif"
+        _tiff(path, values * seen, CRS.from_epsg(4326), bounds, one.fault)
     return name, 0.0
 
 
@@ -178,13 +175,10 @@ def _tiff(
     if fault == "missing":
         return
     height, width = values.shape
-    place = from_bounds(*bounds, width, height)
-    profile = {"driver": "GTiff", "count": 1, "dtype": values.dtype, "crs": crs, "transform": place}
-    with rasterio.open(path, "w", height=height, width=width, **profile) as file:
-        file.write(np.zeros_like(values) if fault == "zero" else values, 1)
+    image = np.zeros_like(values) if fault == "zero" else values
+    writing.write_raster(path, image, {"crs": crs, "transform": from_bounds(*bounds, width, height)})
     if fault == "truncated":
-        whole = path.read_bytes()
-        path.write_bytes(whole[: len(whole) // 2])
+        writing.truncate(path)
 
 
 def _radar_name(one: Pass, scene: Scene) -> str:
@@ -192,10 +186,8 @@ def _radar_name(one: Pass, scene: Scene) -> str:
     mission = "S1A" if (one.day // 12 + scene.number) % 2 else "S1B"
     hour, second = 3 if one.orbit == "ASCENDING" else 15, 40 if one.part == "second" else 15
     begin = datetime.combine(one.date, time(hour, 8, second))
-    start, stop = f"{begin:%H%M%S}", f"{begin + _SLICE:%H%M%S}"
-    day, mode = f"{one.date:%Y%m%d}", "1SSV" if one.single else "1SDV"
-    datatake = f"{26_000 + one.day:06d}_{scene.number:06X}_{(7 * scene.number + one.day) % 65536:04X}"
-    return f"{mission}_IW_GRDH_{mode}_{day}T{start}_{day}T{stop}_{datatake}"
+    numbers = f"{26_000 + one.day:06d}_{scene.number:06X}_{(7 * scene.number + one.day) % 65536:04X}"
+    return sentinel1_name(mission, "1SSV" if one.single else "1SDV", begin, numbers)
 
 
 def _write_lists(folder: Path, seed: int, plan: list[Scene], images: pd.DataFrame) -> None:
@@ -210,9 +202,8 @@ def _write_lists(folder: Path, seed: int, plan: list[Scene], images: pd.DataFram
                 entries = [e for k, e in enumerate(entries) if k == 0 or (k + scene.number) % 12]
                 if rng.random() < 0.15:
                     rng.shuffle(entries)  # numbers out of order
-            block: dict[str, Any] = {
-                str(k): entry for k, entry in reversed(list(enumerate(entries, start=1)))
-            }
+            numbered = reversed(list(enumerate(entries, start=1)))
+            block: dict[str, Any] = {str(k): entry for k, entry in numbered}
             block["count"] = sum("filename" in entry for entry in entries)
             block["folder"] = scene.name
             block["geo"] = {"type": "Polygon", "coordinates": [scene.ring]}
@@ -234,11 +225,11 @@ def _write_truth(folder: Path, plan: list[Scene], images: pd.DataFrame) -> None:
     (folder / "truth").mkdir()
     images.to_csv(folder / "truth/images.csv", index=False, float_format="%.4f")
     scenes = [
-        (scene.name, REGIONS[scene.region][0], scene.onset != DRY, scene.onset, len(scene.passes))
-        for scene in plan
-    ]
-    names = ["scene", "region", "floods", "onset_day", "images"]
-    pd.DataFrame(scenes, columns=names).to_csv(folder / "truth/scenes.csv", index=False)
+        {"scene": one.name, "region": REGIONS[one.region][0], "floods": one.onset != DRY,
+         "onset_day": one.onset, "images": len(one.passes)}
+        for one in plan
+    ]  # fmt: skip
+    pd.DataFrame(scenes).to_csv(folder / "truth/scenes.csv", index=False)
 
 
 def _facts(images: pd.DataFrame) -> dict[str, Any]:

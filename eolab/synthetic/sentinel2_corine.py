@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,6 @@ import rasterio
 from affine import Affine
 
 from eolab.core.errors import ParameterError
-from eolab.core.progress import track
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.landcover import LANDCOVER
 from eolab.synthetic import writing
@@ -30,10 +27,9 @@ from eolab.synthetic.surface import Surface, make_surface, observe
 Array = np.ndarray
 
 VERSION = 1
-"""Of the generator; another version gives other pixels from the same seed."""
+"""Version of the generator; another version gives other pixels from the same seed."""
 _SIDE = {"smallest": 96, "step": 12, "largest": 4800}
 _MOST_DATES = 60
-_THREADS = 2  # GDAL and NumPy release the GIL; memory grows by one product a thread
 
 
 def write(
@@ -71,7 +67,8 @@ def write(
         DataError: If the folder exists already.
     """
     folder = Path(folder)
-    _check(size, dates)
+    _check_size(size)
+    writing.check_range("dates", dates, 1, _MOST_DATES)
     with writing.whole(folder) as building:
         streams = np.random.SeedSequence(seed).spawn(4)
         land = make_landscape(size, np.random.default_rng(streams[0]))
@@ -80,27 +77,18 @@ def write(
         facts = _write_maps(building, land)
         make = partial(_make_product, building / "sentinel2", surface, seed)
         with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=64):
-            _in_threads(make, passes, progress)
+            writing.in_threads(make, passes, "Sentinel-2 twin", "product", progress)
         parameters = {"seed": seed, "size": size, "dates": dates, "year": year, "traps": traps}
-        writing.mark(building, "landcover", VERSION, **parameters, **facts)
+        writing.mark(building, "sentinel2_corine", VERSION, **parameters, **facts)
     return folder
 
 
-def _check(size: int, dates: int) -> None:
+def _check_size(size: int) -> None:
     if size < _SIDE["smallest"] or size > _SIDE["largest"] or size % _SIDE["step"]:
         raise ParameterError(
             f"size {size} is not possible: take a multiple of {_SIDE['step']} between "
             f"{_SIDE['smallest']} and {_SIDE['largest']}, so that the 10, 20 and 60 m grids fit."
         )
-    if not 1 <= dates <= _MOST_DATES:
-        raise ParameterError(f"dates {dates} is not possible: take 1 to {_MOST_DATES}.")
-
-
-def _in_threads(make: Callable[[Pass], None], passes: list[Pass], progress: bool) -> None:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        done = pool.map(make, passes)
-        for _ in track(done, "Sentinel-2 twin", total=len(passes), unit="product", progress=progress):
-            pass
 
 
 def _write_maps(folder: Path, land: Landscape) -> dict[str, Any]:
@@ -132,14 +120,9 @@ def _write_classes(path: Path, cover: Array) -> None:
         index: (int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16), 255)
         for index, color in enumerate(LANDCOVER.colors)
     }
-    height, width = cover.shape
-    profile = {
-        "driver": "GTiff", "dtype": "uint8", "count": 1, "height": height, "width": width, "crs": CRS,
-        "transform": Affine(10, 0, ORIGIN[0], 0, -10, ORIGIN[1]), "nodata": IGNORE, "compress": "DEFLATE",
-    }  # fmt: skip
-    with rasterio.open(path, "w", **profile) as image:
-        image.write(cover, 1)
-        image.write_colormap(1, colors)
+    place = Affine(10, 0, ORIGIN[0], 0, -10, ORIGIN[1])
+    profile = {"crs": CRS, "transform": place, "nodata": IGNORE, "compress": "DEFLATE"}
+    writing.write_raster(path, cover, profile, colors)
 
 
 def _make_product(folder: Path, surface: Surface, seed: int, item: Pass) -> None:

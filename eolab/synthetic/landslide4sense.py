@@ -6,8 +6,8 @@ each), so that contiguous folds hold regions out and shuffled folds do not. Land
 and follow the fall line; roads, clear-cuts, rock, ploughed fields and eroded pasture are just as bare.
 
 Units are those of the published data: each band divided by its mean over the data set, slope and DEM too
-(:data:`eolab.synthetic.landslide_image.MEANS`), so that band means are about 1. Before that, optical bands
-are top-of-atmosphere reflectance, slope is in degrees and the DEM in metres.
+(:data:`eolab.synthetic.landslide4sense_image.MEANS`), so that band means are about 1. Before that, optical
+bands are top-of-atmosphere reflectance, slope is in degrees and the DEM in metres.
 
 Difficulty was tuned, on the patches of seed 0: noise, confusers and the bareness of scars were set so that
 per-pixel gradient boosting scores about as it does on real data and a small U-Net clearly better. A score on
@@ -17,7 +17,6 @@ the twin says whether code works, not how well a method maps landslides.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -28,14 +27,13 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.core.progress import track
 from eolab.synthetic import writing
-from eolab.synthetic.landslide_image import IMAGE_BANDS, MEANS
-from eolab.synthetic.landslide_patches import SIZE, Patch, make_patches
-from eolab.synthetic.landslide_regions import RUN, SPLITS, make_plan
+from eolab.synthetic.landslide4sense_image import IMAGE_BANDS, MEANS
+from eolab.synthetic.landslide4sense_patches import SIZE, Patch, make_patches
+from eolab.synthetic.landslide4sense_regions import RUN, SPLITS, make_plan
 
 VERSION = 1
-"""Of the generator; another version gives other pixels from the same seed."""
+"""Version of the generator; another version gives other pixels from the same seed."""
 TREES = {
     "train_data": ("{folder}/img/image_{number}.h5", "{folder}/mask/mask_{number}.h5"),
     "images_annotations": ("images/{split}/image_{number}.h5", "annotations/{split}/mask_{number}.h5"),
@@ -50,7 +48,6 @@ _TUNED = (
 _SCALED = "Each band divided by its mean over the data set; before that reflectance, degrees and metres."
 _TRAPS = ("truncated_image", "image_without_mask", "zero_image")
 _MOST = 10_000
-_THREADS = 2  # NumPy and SciPy release the GIL; memory grows by one region a thread
 
 
 def write(
@@ -101,18 +98,16 @@ def write(
         patches.to_csv(building / "truth/patches.csv", index=False, float_format="%.6g")
         regions.to_csv(building / "truth/regions.csv", index=False, float_format="%.4f")
         parameters = {"seed": seed, **counts, "tree": tree, "traps": traps}
-        writing.mark(building, "landslide", VERSION, **parameters, **facts)
+        writing.mark(building, "landslide4sense", VERSION, **parameters, **facts)
     return folder
 
 
 def _check(seed: int, counts: dict[str, int], tree: str, traps: bool) -> None:
     if tree not in TREES:
         raise ParameterError(f"tree {tree!r} is unknown: {did_you_mean(tree, TREES)}")
-    if seed < 0:
-        raise ParameterError(f"seed {seed} is not possible: take 0 or a positive whole number.")
+    writing.check_seed(seed)
     for split, count in counts.items():
-        if not 0 <= count <= _MOST:
-            raise ParameterError(f"{split} {count} is not possible: take 0 to {_MOST} patches.")
+        writing.check_range(split, count, 0, _MOST, " patches")
     least = len(_TRAPS) + 1 if traps else 1
     if counts["train"] < least:
         raise ParameterError(
@@ -128,9 +123,8 @@ def _write_splits(
     for split in SPLITS:
         for name in TREES[tree]:
             (folder / _name(name, split, 1)).parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        done = pool.map(partial(_write_region, folder, seed, tree), jobs)
-        rows = list(track(done, "Landslide twin", total=len(jobs), unit="region", progress=progress))
+    make = partial(_write_region, folder, seed, tree)
+    rows = writing.in_threads(make, jobs, "Landslide4Sense twin", "region", progress)
     plans = [make_plan(seed, split, index) for split, index, _ in jobs]
     regions = [{"split": p.split, "region": p.index + 1, **asdict(p.climate)} for p in plans]
     return pd.DataFrame([row for part in rows for row in part]), pd.DataFrame(regions)
@@ -184,9 +178,7 @@ def _facts(patches: pd.DataFrame) -> dict[str, Any]:
         "landslide_pixel_share": round(float(patches["pixels"].sum()) / (len(patches) * SIZE**2), 5),
         "smallest_px": int(positive.min()) if len(positive) else 0,
         "largest_px": int(positive.max()) if len(positive) else 0,
-        "regions": {
-            str(split): int(count) for split, count in patches.groupby("split")["region"].nunique().items()
-        },
+        "regions": patches.groupby("split")["region"].nunique().to_dict(),
         "patches_per_region": RUN,
         "scaling": _SCALED,
         "band_means": dict(zip(IMAGE_BANDS, MEANS.tolist(), strict=True)),
@@ -198,8 +190,7 @@ def _spoil(folder: Path, train: int, tree: str) -> dict[str, str]:
     """Spoil the last three patches of train; return the image's name for each kind of damage."""
     image, mask = TREES[tree]
     names = [_name(image, "train", train - k) for k in range(len(_TRAPS))]
-    data = (folder / names[0]).read_bytes()
-    (folder / names[0]).write_bytes(data[: len(data) // 2])
+    writing.truncate(folder / names[0])
     (folder / _name(mask, "train", train - 1)).unlink()
     with h5py.File(folder / names[2], "r+") as file:
         file["img"][...] = np.zeros(file["img"].shape)

@@ -1,4 +1,4 @@
-"""Regions of the landslide twin: relief, climate and season of each, and how much slides in which patch.
+"""Regions of the Landslide4Sense twin: relief, climate and season, and how much slides in which patch.
 
 A region is a run of consecutive patch numbers of one split. Its attributes are stratified: of five
 consecutive regions each takes another fifth of every attribute's range, so that no two are alike and any five
@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+
+from eolab.synthetic import writing
 
 Array = np.ndarray
 
@@ -87,7 +89,7 @@ def make_plan(seed: int, split: str, index: int) -> Plan:
     """Return climate and landslide areas of a region.
 
     Args:
-        seed: Of the twin.
+        seed: Seed of the twin.
         split: ``train``, ``validation`` or ``test``.
         index: Number of the region in its split, from 0.
     """
@@ -96,7 +98,7 @@ def make_plan(seed: int, split: str, index: int) -> Plan:
 
 def stream(seed: int, split: str, *numbers: int) -> np.random.Generator:
     """Return the random numbers of one part of the twin."""
-    return np.random.default_rng([seed, SPLITS.index(split), *numbers])
+    return writing.stream(seed, SPLITS.index(split), *numbers)
 
 
 def _climate(seed: int, split: str, index: int) -> Climate:

@@ -1,4 +1,4 @@
-"""What the flood twin holds: regions, scenes, the days of the floods and of the satellites' passes.
+"""What the SEN12-FLOOD twin holds: regions, scenes, the days of the floods and of the satellites' passes.
 
 A region is one weather event: a storm comes over all of its scenes within a few days, and they flood with
 it or not at all. Over a scene Sentinel-1 passes every twelve days on one or two orbits; Sentinel-2 every five
@@ -8,7 +8,7 @@ scenes the Sentinel-1 series ends before the flood.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -75,7 +75,7 @@ class Scene:
     """A place with its passes.
 
     Attributes:
-        name: Of its folder: four digits for training, one or two for the test.
+        name: Name of its folder: four digits for training, one or two for the test.
         region: Number of its region in :data:`REGIONS`.
         west: Western edge in degrees.
         south: Southern edge in degrees.
@@ -112,7 +112,7 @@ def make_plan(seed: int, train: int, test: int) -> list[Scene]:
     """Return the scenes of a twin, regions in turn, so that both splits have all of them.
 
     Args:
-        seed: Of the twin.
+        seed: Seed of the twin.
         train: Scenes to train on.
         test: Scenes to test on.
     """
@@ -171,10 +171,6 @@ def _with_faults(passes: list[Pass], rng: np.random.Generator) -> list[Pass]:
     found = []
     for k, one in enumerate(passes):
         safe = not one.has_file or k in (0, len(passes) - 1)
-        fault = (
-            ""
-            if safe
-            else str(rng.choice(["", "zero", "truncated", "missing"], p=[0.93, 0.04, 0.015, 0.015]))
-        )
-        found.append(Pass(**{**vars(one), "fault": fault}))
+        fault = "" if safe else str(rng.choice(list(_FAULTS), p=list(_FAULTS.values())))
+        found.append(replace(one, fault=fault))
     return found

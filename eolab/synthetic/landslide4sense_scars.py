@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from eolab.synthetic.landslide_ground import FIELD, SETTLEMENT, WATER, Ground
-from eolab.synthetic.landslide_regions import Climate
+from eolab.synthetic.landslide4sense_ground import FIELD, SETTLEMENT, WATER, Ground
+from eolab.synthetic.landslide4sense_regions import Climate
 from eolab.synthetic.noise import fractal, smoothstep
 
 Array = np.ndarray
@@ -50,7 +50,7 @@ class _Slide:
     """One slide in a box of the patch.
 
     Attributes:
-        box: Rows and columns.
+        box: Slices of y and x.
         inside: Distance to the outline in pixels, positive inside, (y, x) of the box.
         along: 0 at the head to 1 at the toe, (y, x) of the box.
     """
@@ -62,8 +62,8 @@ class _Slide:
 
 def no_scars(shape: tuple[int, int]) -> Scars:
     """Return the scars of a patch without landslides."""
-    zero = np.zeros(shape, np.float32)
-    return Scars(np.zeros(shape, bool), zero, zero, np.ones(shape, np.float32))
+    bare, debris = np.zeros((2, *shape), np.float32)
+    return Scars(np.zeros(shape, bool), bare, debris, np.ones(shape, np.float32))
 
 
 def can_slide(ground: Ground) -> Array:
@@ -81,7 +81,7 @@ def make_scars(
         target_px: Pixels of landslide inside the margin.
         margin_px: Width of the margin.
         climate: Form and freshness of the slides.
-        rng: Where the randomness comes from.
+        rng: Random number generator.
     """
     shape = ground.cover.shape
     painter = _Painter(ground, margin_px, climate, rng)
@@ -96,7 +96,7 @@ def make_scars(
         area = min(median * np.exp(0.7 * rng.standard_normal()), 1.3 * missing + 2)
         path = _path(head, down, area, climate, rng)
         painter.paint(_slide(path, area, rough), missing)
-    return painter.scars()
+    return painter.scars
 
 
 class _Painter:
@@ -111,30 +111,28 @@ class _Painter:
         swarm = fractal(shape, rng, 3.0, wavelength_px=60, smallest_px=8)
         steep = self.allowed & self.inner & (ground.slope_deg >= HEAD_DEG)
         self.weight = np.where(steep, np.exp(0.9 * swarm), 0.0)
-        self.mask = np.zeros(shape, bool)
-        self.bare, self.debris = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        self.light = np.ones(shape, np.float32)
+        self.scars = no_scars(shape)
         self.patchy = fractal(shape, rng, 1.4, wavelength_px=20)
 
     @property
     def area_px(self) -> int:
         """Pixels of landslide inside the margin."""
-        return int((self.mask & self.inner).sum())
+        return int((self.scars.mask & self.inner).sum())
 
     def head(self) -> tuple[float, float] | None:
         """Draw where the next slide starts; None where no ground is left."""
-        weight = np.where(self.mask, 0, self.weight).ravel()
+        weight = np.where(self.scars.mask, 0, self.weight).ravel()
         total = weight.sum()
         if total <= 0:
             return None
         k = np.searchsorted(np.cumsum(weight), self.rng.random() * total)
-        row, column = np.unravel_index(min(int(k), weight.size - 1), self.mask.shape)
+        row, column = np.unravel_index(min(int(k), weight.size - 1), self.inner.shape)
         return float(row), float(column)
 
     def paint(self, slide: _Slide, missing: int) -> None:
         """Add a slide, trimmed to the pixels that are missing."""
-        box = slide.box
-        new = (slide.inside > 0) & self.allowed[box] & ~self.mask[box]
+        box, scars = slide.box, self.scars
+        new = (slide.inside > 0) & self.allowed[box] & ~scars.mask[box]
         counted = new & self.inner[box]
         if counted.sum() > missing:
             depth = np.where(counted, slide.inside, -np.inf)
@@ -145,16 +143,12 @@ class _Painter:
         reach = np.where(new, slide.inside, -1.0)
         soft = np.where(new, np.maximum(smoothstep(reach, -0.8, 1.0), 0.7), 0.0)
         grown = np.clip(0.14 * self.patchy[box] + 0.1 * (1 - fresh), 0, 0.7)
-        self.mask[box] |= new
-        self.bare[box] = np.where(new, fresh * soft * (1 - grown), self.bare[box])
-        self.debris[box] = np.where(new, 0.15 + 0.6 * slide.along, self.debris[box])
+        scars.mask[box] |= new
+        scars.bare[box] = np.where(new, fresh * soft * (1 - grown), scars.bare[box])
+        scars.debris[box] = np.where(new, 0.15 + 0.6 * slide.along, scars.debris[box])
         crown = np.exp(-((slide.along / 0.06) ** 2))
         light = 1.5 - 0.55 * crown - 0.25 * slide.along
-        self.light[box] = np.where(new, light, self.light[box])
-
-    def scars(self) -> Scars:
-        """Return all slides."""
-        return Scars(self.mask, self.bare.astype(np.float32), self.debris, self.light)
+        scars.light[box] = np.where(new, light, scars.light[box])
 
 
 def _between(limits: tuple[float, float], share: float) -> float:

@@ -1,4 +1,4 @@
-"""Image of a patch of the landslide twin: fourteen bands in the scaled units of the published data.
+"""Image of a patch of the Landslide4Sense twin: fourteen bands in the scaled units of the published data.
 
 Plants and bare ground share each pixel; texture, sunlight on slopes, haze and the instrument follow. Bands of
 20 and 60 m are sampled on their own grid and brought to 10 m linearly, as in the published data.
@@ -11,9 +11,9 @@ from functools import lru_cache
 import numpy as np
 
 from eolab.synthetic import materials as m
-from eolab.synthetic.landslide_ground import SETTLEMENT, Ground
-from eolab.synthetic.landslide_regions import Climate
-from eolab.synthetic.landslide_scars import Scars
+from eolab.synthetic.landslide4sense_ground import SETTLEMENT, Ground
+from eolab.synthetic.landslide4sense_regions import Climate
+from eolab.synthetic.landslide4sense_scars import Scars
 from eolab.synthetic.materials import (
     BANDS,
     DORMANT,
@@ -48,7 +48,7 @@ _CIRRUS_LEVEL = 0.0013
 _PLANT = np.array([0, 1, 2, 0, 1, 1, 1, 1, 1])
 _BARE = np.array([0, 0, 0, 0, 1, 2, 4, 3, 3])
 
-# Tuned: see eolab.synthetic.landslide.
+# Tuned: see eolab.synthetic.landslide4sense.
 _GRAIN = 0.16  # of the share of plants, pixel to pixel
 _SPOTS = 0.05  # share of pixels that are bare by themselves
 _BRIGHT = 0.20  # of the brightness, within a patch

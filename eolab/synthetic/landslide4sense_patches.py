@@ -1,4 +1,4 @@
-"""Patches of a region of the landslide twin: which square of its land slides how much, and the image."""
+"""Patches of a region of the Landslide4Sense twin: which square slides how much, and the image."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import label
 
-from eolab.synthetic.landslide_ground import Ground, make_ground
-from eolab.synthetic.landslide_image import make_image
-from eolab.synthetic.landslide_regions import RUN, Plan, make_plan, stream
-from eolab.synthetic.landslide_scars import can_slide, make_scars, no_scars
+from eolab.synthetic.landslide4sense_ground import Ground, make_ground
+from eolab.synthetic.landslide4sense_image import make_image
+from eolab.synthetic.landslide4sense_regions import RUN, Plan, make_plan, stream
+from eolab.synthetic.landslide4sense_scars import can_slide, make_scars, no_scars
 
 Array = np.ndarray
 
@@ -54,7 +54,7 @@ def make_patches(seed: int, split: str, index: int, count: int) -> Iterator[Patc
     """Yield the first patches of a region.
 
     Args:
-        seed: Of the twin.
+        seed: Seed of the twin.
         split: ``train``, ``validation`` or ``test``.
         index: Number of the region in its split, from 0.
         count: How many patches; the pixels of each do not depend on it.
