@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import r2_score
 
-from eolab import tasks
+from eolab import evaluation, tasks
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.store import ArraySpec, write_store
 from eolab.models import names as networks
@@ -65,6 +65,30 @@ def test_masks_and_steps_of_two_classes_keep_the_second():
         np.testing.assert_array_equal(task.kept(values[..., :2]), expected)
         np.testing.assert_array_equal(task.kept(values), values)
     np.testing.assert_array_equal(tasks.get("regression").kept(values[..., :1]), values[..., 0])
+
+
+def test_the_scores_of_a_task_are_those_of_its_predictions():
+    rng = np.random.default_rng(0)
+    classes, labels = rng.integers(0, 3, 40), rng.integers(0, 2, (40, 3))
+    masks, steps, values = rng.integers(0, 2, (9, 4, 5)), rng.integers(0, 2, 40), rng.random((9, 4, 5))
+    half, names = {"net": 0.5}, ["no", "yes"]
+    cases = {
+        "series_classification": (classes, rng.dirichlet([1, 1, 1], 40), {"class_names": list("abc")}),
+        "image_classification": (classes, rng.dirichlet([1, 1, 1], 40), {"class_names": list("abc")}),
+        "multilabel_classification": (
+            labels,
+            rng.random((40, 3)),
+            {"thresholds": half, "class_names": list("abc")},
+        ),
+        "segmentation": (masks, rng.random((9, 4, 5)), {"thresholds": half, "class_names": names}),
+        "regression": (values, rng.random((9, 4, 5)), {}),
+        "sequence_classification": (steps, rng.random(40), {"thresholds": half, "class_names": names}),
+    }
+    for name, (truth, predicted, options) in cases.items():
+        scores = tasks.get(name).scores
+        table = evaluation.score_table({"net": predicted}, truth, statistics=scores, replicates=5, **options)
+        assert np.isfinite(table["value"]).all(), name
+        assert set(table["statistic"]) == {score.rpartition(".")[2] for score in scores}
 
 
 # === Values of pixels ===
