@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import r2_score
 
-from eolab import tasks
+from eolab import evaluation, tasks
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.store import ArraySpec, write_store
 from eolab.models import names as networks
@@ -67,6 +67,30 @@ def test_masks_and_steps_of_two_classes_keep_the_second():
     np.testing.assert_array_equal(tasks.get("regression").kept(values[..., :1]), values[..., 0])
 
 
+def test_the_scores_of_a_task_are_those_of_its_predictions():
+    rng = np.random.default_rng(0)
+    classes, labels = rng.integers(0, 3, 40), rng.integers(0, 2, (40, 3))
+    masks, steps, values = rng.integers(0, 2, (9, 4, 5)), rng.integers(0, 2, 40), rng.random((9, 4, 5))
+    half, names, three = {"net": 0.5}, ["no", "yes"], {"class_names": list("abc")}
+    cases = {
+        "series_classification": (classes, rng.dirichlet([1, 1, 1], 40), three),
+        "image_classification": (classes, rng.dirichlet([1, 1, 1], 40), three),
+        "multilabel_classification": (
+            labels,
+            rng.random((40, 3)),
+            {"thresholds": half, "class_names": list("abc")},
+        ),
+        "segmentation": (masks, rng.random((9, 4, 5)), {"thresholds": half, "class_names": names}),
+        "regression": (values, rng.random((9, 4, 5)), {}),
+        "sequence_classification": (steps, rng.random(40), {"thresholds": half, "class_names": names}),
+    }
+    for name, (truth, predicted, options) in cases.items():
+        scores = tasks.get(name).scores
+        table = evaluation.score_table({"net": predicted}, truth, statistics=scores, replicates=5, **options)
+        assert np.isfinite(table["value"]).all(), name
+        assert set(table["statistic"]) == {score.rpartition(".")[2] for score in scores}
+
+
 # === Values of pixels ===
 
 
@@ -99,7 +123,14 @@ def test_values_of_pixels_are_learned_where_they_are_known(values, tmp_path):
     assert (found.shape, found.dtype) == ((len(ROWS["test"]), HEIGHT, WIDTH), np.float32)
     assert np.isfinite(found).all()
     _, truth, _ = heights()
-    assert r2_score(truth[ROWS["test"]].ravel(), found.ravel()) > 0.5  # the mean has 0
+    truth = truth[ROWS["test"]]
+    mean = tasks.baselines.build("regression", "mean").fit(values, ROWS["train"])
+    models = {"unet": found, "mean": mean.predict(values, ROWS["test"])}
+    options = {"statistics": tasks.get("regression").scores, "baselines": ["mean"], "replicates": 20}
+    scores = evaluation.score_table(models, truth, **options).set_index(["model", "statistic"])["value"]
+    assert scores["unet", "r2"] == pytest.approx(r2_score(truth.ravel(), found.ravel()), rel=1e-4)
+    assert scores["unet", "r2"] > 0.5 > scores["mean", "r2"]
+    assert scores["unet", "mae"] < scores["mean", "mae"]
     saved = tasks.load(tmp_path)
     assert (saved.task.name, saved.channels) == ("regression", fitted.channels)
     image = values.gather(ROWS["test"], ["image"])
@@ -170,8 +201,13 @@ def test_one_label_a_patch_is_learned_with_class_weights(patches, tmp_path):
     assert found.shape == (len(ROWS["test"]), CLASSES)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)  # a softmax
     truth = patches.gather(ROWS["test"], ["label"])["label"]
-    majority = np.bincount(truth).max() / len(truth)
-    assert (found.argmax(1) == truth).mean() > majority + 0.1
+    assert (found.argmax(1) == truth).mean() > np.bincount(truth).max() / len(truth) + 0.1
+    majority = tasks.baselines.build("image_classification", "majority", classes=CLASSES)
+    models = {"net": found, "majority": majority.fit(patches, ROWS["train"]).predict(patches, ROWS["test"])}
+    options = {"class_names": list("abc"), "baselines": ["majority"], "replicates": 20}
+    scores = evaluation.score_table(models, truth, **options).set_index(["model", "statistic"])["value"]
+    assert scores["net", "f1"] > scores["majority", "f1"] + 0.2
+    assert scores["net", "accuracy"] == pytest.approx((found.argmax(1) == truth).mean())
     saved = tasks.load(tmp_path).predict(patches.gather(ROWS["test"], ["image"]))
     np.testing.assert_allclose(saved["classes"], found, atol=1e-5)
 

@@ -26,7 +26,7 @@ class Task:
         loss: Name of the default loss.
         metrics: Names of the scores of an epoch.
         monitor: Column of the history that decides which epoch is best.
-        scores: Function of :mod:`eolab.evaluation` that scores the predictions, by name.
+        scores: Statistics of :func:`eolab.evaluation.score_table` to look at first, as "scope.statistic".
         figures: Functions of :mod:`eolab.plots` that draw examples, by name.
         inputs: Arrays of the store that the networks read besides their channels.
         ignore: Label that counts nothing: 255 for classes, NaN for values, None where every label counts.
@@ -44,7 +44,7 @@ class Task:
     loss: str = "ce"
     metrics: tuple[str, ...] = ("accuracy",)
     monitor: str = "val_loss"
-    scores: str = "score_table"
+    scores: tuple[str, ...] = ("macro.f1", "all.accuracy")
     inputs: tuple[str, ...] = ()
     ignore: float | None = IGNORE
     batch_size: int = 32
@@ -98,6 +98,7 @@ TASKS = {
             loss="bce",
             metrics=("average_precision",),
             monitor="val_average_precision",
+            scores=("macro.average_precision", "micro.f1"),
             ignore=None,
         ),
         Task(
@@ -108,6 +109,7 @@ TASKS = {
             heads=("mask", "dual", "multi"),
             metrics=("f1",),
             monitor="val_mask_f1",
+            scores=("class.f1", "class.iou"),
             batch_size=16,
             dtype="float16",
         ),
@@ -120,6 +122,7 @@ TASKS = {
             activation="linear",
             loss="mse",
             metrics=("mae", "r2"),
+            scores=("all.r2", "all.mae", "all.spearman", "all.iou"),
             ignore=math.nan,
             batch_size=16,
         ),
@@ -130,6 +133,7 @@ TASKS = {
             figures=(),
             heads=("steps", "labels"),
             output="steps",
+            scores=("all.balanced_accuracy", "class.recall"),
             batch_size=1,
         ),
     )
