@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.models.layers import Seeds, masked_softmax, serializable
+from eolab.models.layers import Seeds, dot_product_attention, masked_softmax, serializable
 
 
 @serializable
@@ -86,10 +86,8 @@ class StepAttention(keras.layers.Layer):
         count = ops.shape(tokens)[1]
         query = ops.reshape(self.query(tokens), (-1, count, self.heads, size))  # (B, N, H, D/H)
         content = ops.reshape(self.content(tokens), (-1, count, 2, self.heads, size))  # (B, N, 2, H, D/H)
-        logits = ops.einsum("bqhd,bkhd->bhqk", query, content[:, :, 0]) * size**-0.5  # (B, H, N, N)
-        weights = masked_softmax(logits, ops.expand_dims(known, 1))
-        x = ops.einsum("bhqk,bkhd->bqhd", weights, content[:, :, 1])
-        return self.merge(ops.reshape(x, (-1, count, self.units)))
+        key, value = content[:, :, 0], content[:, :, 1]
+        return self.merge(dot_product_attention(query, key, value, ops.expand_dims(known, 1)))
 
     def compute_output_shape(self, tokens_shape: Any, known_shape: Any = None) -> Any:
         return tokens_shape
@@ -155,12 +153,12 @@ class WeightedSteps(keras.layers.Layer):
     def call(self, maps: Any, weights: Any) -> Any:
         batch, times = ops.shape(maps)[:2]
         predictions = ops.shape(weights)[4]
-        rows, columns, channels = maps.shape[2:]
+        height, width, channels = maps.shape[2:]
         high, wide, heads = weights.shape[1:4]
-        split = (high, rows // high, wide, columns // wide, heads, channels // heads)
+        split = (high, height // high, wide, width // wide, heads, channels // heads)
         x = ops.reshape(maps, (batch, times, *split))  # (B, T, h, i, w, j, G, C/G)
         x = ops.einsum("bhwgat,bthiwjgc->bahiwjgc", weights, x)
-        return ops.reshape(x, (batch, predictions, rows, columns, channels))
+        return ops.reshape(x, (batch, predictions, height, width, channels))
 
     def compute_output_shape(self, maps_shape: Any, weights_shape: Any) -> tuple[int | None, ...]:
         return (maps_shape[0], weights_shape[4], *maps_shape[2:])
