@@ -118,7 +118,7 @@ class OpenvinoEngine:
     Args:
         file: The exported model, XML.
         threads: Threads that compute.
-        precision: Of the products; bfloat16 is fast where the processor has AMX.
+        precision: Precision of the products; bfloat16 is fast where the processor has AMX.
         output: Which of its outputs to return, where it has several.
     """
 

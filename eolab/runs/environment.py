@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from eolab.core.machine import processor
+
 PACKAGES = (
     *("eolab", "keras", "tensorflow", "jax", "torch", "numpy", "pandas", "xarray", "dask", "scikit-learn"),
     *("scipy", "rasterio", "rioxarray", "geopandas", "matplotlib", "papermill", "nbconvert"),
@@ -41,7 +43,7 @@ def describe(project: Path, seed: int | None) -> dict[str, Any]:
         "packages": versions(),
         "git": git(project),
         "seed": seed,
-        "cpu": cpu(),
+        "cpu": processor()[0],
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "gpu": gpus(),
         "variables": {
@@ -69,16 +71,6 @@ def git(folder: Path) -> dict[str, Any]:
     if not commit:
         return {}
     return {"commit": commit, "dirty": bool(_ask("git", "-C", str(folder), "status", "--porcelain"))}
-
-
-def cpu() -> str:
-    """Return the processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def gpus() -> list[str]:

@@ -29,7 +29,7 @@ class Recorder(keras.callbacks.Callback):
         progress: How far the training is; changed as it goes on.
         checkpoint: Where the state is kept.
         variables: The model's variables (weights, statistics, states of dropout).
-        train: Training batches, told the epoch.
+        train: Training batches; their ``at_epoch`` is called before each epoch.
         file: The history as CSV, replaced after each epoch.
         lines: Whether to print a line an epoch.
         average: Averaged weights, where they are the ones to keep.

@@ -1,4 +1,4 @@
-"""Compile a model once: what is compiled alike already keeps its graph and starts anew."""
+"""Reuse a compiled model: reset the optimizer instead of compiling again."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _compiled: WeakKeyDictionary[keras.Model, tuple[str, list[np.ndarray]]] = WeakKe
 def compile_once(
     model: keras.Model, train: Any, key: Sequence[Any], options: Callable[[], dict[str, Any]]
 ) -> None:
-    """Compile a model, or put the optimizer back to its start where the model is compiled so already.
+    """Compile a model, or reset its optimizer where it is compiled with the same key.
 
     Args:
         model: The model.
         train: Training batches, of which TensorFlow needs the first.
-        key: What the graph depends on.
-        options: Makes the arguments of ``model.compile``.
+        key: All that the compiled graph depends on.
+        options: Function that returns the arguments of ``model.compile``.
     """
     text, (before, start) = repr(key), _compiled.get(model, ("", []))
     if before == text:
@@ -37,14 +37,14 @@ def compile_once(
 
 
 def _build_scores(model: keras.Model, inputs: Any, labels: Any, weights: Any = None) -> None:
-    """Make the variables of losses and metrics now: TensorFlow traces a step twice that makes some."""
+    """Create the variables of losses and metrics, as TensorFlow traces a step twice that creates some."""
 
-    def answer(output: Any, label: Any) -> np.ndarray:
-        """Equal probabilities; axes that are open are as long as the label's."""
+    def uniform(output: Any, label: Any) -> np.ndarray:
+        """Return equal probabilities; axes of unknown length are as long as the label's."""
         shape = [np.shape(label)[axis] if size is None else size for axis, size in enumerate(output.shape)]
         return np.full(shape, 1 / shape[-1], "float32")
 
-    answers = keras.tree.map_structure(answer, model.output, labels)
-    model.compute_loss(inputs, labels, answers, weights)
-    model.compute_metrics(inputs, labels, answers, weights)
+    predictions = keras.tree.map_structure(uniform, model.output, labels)
+    model.compute_loss(inputs, labels, predictions, weights)
+    model.compute_metrics(inputs, labels, predictions, weights)
     model.reset_metrics()

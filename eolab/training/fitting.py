@@ -61,11 +61,10 @@ def fit(
 
     Args:
         model: The model, with random weights; its output is class probabilities, or a dict of them.
-        train: Batches such as :class:`eolab.training.batches.Batches`, whose ``at_epoch`` makes their
-            order
-            repeatable, or arrays ``(inputs by name, labels)``; for a dict of outputs the labels are one too.
-            Label 255 counts nothing.
-        validation: Likewise; never weighted by class. None to train without.
+        train: Batches such as :class:`eolab.training.batches.StoreBatches`, whose ``at_epoch`` makes their
+            order repeatable, or arrays ``(inputs by name, labels)``; for a dict of outputs the labels are one too.
+            Label 255 is ignored.
+        validation: Batches or arrays to validate on, never weighted by class; None to train without.
         folder: Run folder.
         epochs: Epochs at most.
         batch_size: Samples a batch, where arrays are given.
@@ -91,7 +90,7 @@ def fit(
             anything else. ``val_loss`` by default, ``loss`` without validation. Metrics of a dict of outputs
             are called by output, also of a single one: ``val_mask_f1``.
         patience: Epochs without a better one before training stops; None for never.
-        seed: Of the order of the batches, where arrays are given.
+        seed: Seed of the order of the batches, where arrays are given.
         jit_compile: Whether to compile by XLA; see :func:`eolab.training.setup.jit_compile`.
         steps_per_execution: Batches that run in one call of the backend; a few per cent faster for small
             models on TensorFlow.

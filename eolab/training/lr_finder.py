@@ -28,7 +28,7 @@ def range_test(
     optimizer: str = "adamw",
     loss: Any = None,
 ) -> pd.DataFrame:
-    """Train for some steps while the learning rate rises, and note the loss; the model is left as it was.
+    """Train for some steps while the learning rate rises, and record the loss; the model is left as it was.
 
     Smith, *Cyclical learning rates for training neural networks*, 2017, https://arxiv.org/abs/1506.01186. The
     test stops early where the smoothed loss is four times its lowest value or no number.

@@ -1,16 +1,15 @@
-"""Seed, precision and device of a training, set and said once."""
+"""Seed, precision and device of a training, set once and shown."""
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import keras
 
 from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.machine import processor
 
 Precision = Literal["float32", "bfloat16", "float16"]
 PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
@@ -26,7 +25,7 @@ class Setup:
         backend: Backend with its version.
         device: Processor or accelerator.
         precision: Precision of products; weights are float32 always.
-        policy: How the backend is told: Keras's policy, or TensorFlow's oneDNN graph option.
+        policy: How the precision is set: by Keras's policy, or by TensorFlow's oneDNN graph option.
         seed: Seed of weights and dropout.
     """
 
@@ -131,11 +130,6 @@ def _onednn_bfloat16(on: bool) -> None:
 
 def _processor() -> str:
     """Return the processor's name, and whether it computes in bfloat16."""
-    facts: dict[str, str] = {}
-    if Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            key, _, value = line.partition(":")
-            facts.setdefault(key.strip(), value.strip())
-    name = facts.get("model name") or platform.processor() or platform.machine()
-    units = sorted(BFLOAT16_FLAGS & set(facts.get("flags", "").split()))
+    name, flags = processor()
+    units = sorted(BFLOAT16_FLAGS & flags)
     return f"{name} ({', '.join(units) if units else 'no bfloat16 units'})"

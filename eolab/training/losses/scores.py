@@ -221,13 +221,13 @@ class MeanAveragePrecision(keras.metrics.Metric):
 
     def result(self) -> Any:
         """Return the mean of the samples so far; 0 where there is no label."""
-        gained, said = (
+        positives, predicted = (
             ops.flip(ops.reshape(ops.convert_to_tensor(total), (self.classes, self.bins)), axis=1)
             for total in (self.hits, self.all)
         )
-        hits = ops.cumsum(gained, axis=1)
-        precision = ops.divide_no_nan(hits, ops.cumsum(said, axis=1))
-        each = ops.divide_no_nan(ops.sum(gained * precision, axis=1), hits[:, -1])
+        hits = ops.cumsum(positives, axis=1)
+        precision = ops.divide_no_nan(hits, ops.cumsum(predicted, axis=1))
+        each = ops.divide_no_nan(ops.sum(positives * precision, axis=1), hits[:, -1])
         return ops.divide_no_nan(ops.sum(each), ops.sum(ops.cast(hits[:, -1] > 0, "float32")))
 
     def get_config(self) -> dict[str, Any]:

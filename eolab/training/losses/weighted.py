@@ -88,7 +88,7 @@ class Center(PlaceLoss):
     of the patch and ignored pixels do not erode: what lies there is not known.
 
     Args:
-        depth: Largest depth in pixels that is told apart; the cost grows with it.
+        depth: Largest depth in pixels that is measured; the cost grows with it.
         **options: Options of the base.
 
     Raises:
