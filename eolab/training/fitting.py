@@ -62,7 +62,7 @@ def fit(
     Args:
         model: The model, with random weights; its output is class probabilities, or a dict of them.
         train: Batches such as :class:`eolab.training.batches.StoreBatches`, whose ``at_epoch`` makes their
-            order repeatable, or arrays ``(inputs by name, labels)``; for a dict of outputs the labels are one too.
+            order repeatable, or arrays ``(inputs by name, labels)``, labels by output for a dict of outputs.
             Label 255 is ignored.
         validation: Batches or arrays to validate on, never weighted by class; None to train without.
         folder: Run folder.
