@@ -105,8 +105,8 @@ def test_swap_ema_weights_does_not_give_the_trained_weights_back(tmp_path):
         pytest.skip("the other backends copy the weights")
     net = example.mask_model("mask")
     training.fit(
-        net, example.labels(example.masks(), "mask"), folder=tmp_path, epochs=1, loss="ce", ema=0.9,
-        progress=False,
+        net, example.batches(example.labels(example.masks(), "mask")), folder=tmp_path, epochs=1, loss="ce",
+        ema=0.9, progress=False,
     )  # fmt: skip
     for weight in net.trainable_variables:
         weight.assign(weight + 0.1 * keras.random.normal(weight.shape))

@@ -12,6 +12,7 @@ from eolab.core.errors import ParameterError
 from eolab.prediction import probabilities
 from eolab.studies import landslide
 from eolab.tasks import engine
+from eolab.training.batches import ArraySamples, Batches
 
 pytestmark = pytest.mark.slow  # trains networks
 
@@ -166,8 +167,7 @@ def test_a_model_that_is_compiled_alike_keeps_its_graph_and_starts_anew(tmp_path
     losses = []
     for number in range(2):
         training.assign(model.variables, first)
-        history = training.fit(
-            model, ({"image": image}, label), folder=tmp_path / str(number), epochs=2, progress=False
-        )
+        data = Batches(ArraySamples({"image": image}, label), shuffle=True, ignore="keep")
+        history = training.fit(model, data, folder=tmp_path / str(number), epochs=2, progress=False)
         losses.append(history["loss"].to_numpy())
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)

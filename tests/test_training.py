@@ -9,8 +9,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from eolab import training
 from eolab.core.errors import DataError, ParameterError, RunError
 from eolab.training import callbacks
-from eolab.training.batches import ArraySamples, Batches
-from eolab.training.data import Weighted, labels_of, weighted
+from eolab.training.batches import ArraySamples, Batches, balanced_weights
 
 
 @pytest.mark.slow
@@ -54,7 +53,7 @@ def test_bfloat16_trains_with_weights_in_float32(tmp_path):
 
 def test_balanced_weights_are_those_of_sklearn():
     label = np.array([0, 0, 0, 1, 3, 3, 255, 255], np.uint8)
-    found = training.balanced_weights(label, 5)
+    found = balanced_weights(label, 5)
     known = label[label != 255]
     expected = compute_class_weight("balanced", classes=np.unique(known), y=known)
     assert list(found) == [0, 1, 3]
@@ -63,15 +62,12 @@ def test_balanced_weights_are_those_of_sklearn():
 
 def test_class_weights_reach_the_batches_and_ignored_samples_count_nothing():
     inputs, label = example.arrays()
-    batches = weighted(Batches(ArraySamples(inputs, label), 50), {0: 3.0}, example.CLASSES)
-    assert isinstance(batches, Weighted)
+    batches = example.batches((inputs, label), 50, class_weights={0: 3.0})
     weights = np.concatenate([batches[i][2] for i in range(batches.num_batches)])
     np.testing.assert_array_equal(weights, np.where(label == 255, 0, np.where(label == 0, 3, 1)))
-    assert 255 not in labels_of(batches.source)
-    with pytest.raises(ParameterError, match="classes are 0 to 3"):
-        weighted(batches, {4: 1.0}, 4)
-    with pytest.raises(ParameterError, match="'balanced'"):
-        weighted(batches, "balenced", 4)
+    for weights in ({-1: 1.0}, {255: 1.0}, {0: -1.0}):
+        with pytest.raises(ParameterError, match="class indices and weights of 0 or more"):
+            example.batches((inputs, label), 50, class_weights=weights)
 
 
 def test_order_is_a_function_of_seed_and_epoch():
@@ -100,9 +96,8 @@ def test_ignored_samples_do_not_change_the_training(tmp_path):
             {"image": image}, keras.layers.Dense(4, activation="softmax")(keras.layers.Flatten()(image))
         )
         folder = tmp_path / str(len(losses))
-        history = training.fit(
-            net, ({"image": data["image"]}, label), folder=folder, epochs=2, batch_size=50, progress=False
-        )
+        data = example.batches(({"image": data["image"]}, label), 50, shuffle=True)
+        history = training.fit(net, data, folder=folder, epochs=2, progress=False)
         losses.append(history["loss"].to_numpy())
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
 
@@ -113,13 +108,13 @@ def test_early_stopping_gives_back_the_best_epoch(tmp_path):
     wrong = np.where(label == 255, 255, (label + 2) % 4).astype(np.uint8)
     net = example.model()
     history = training.fit(
-        net, (inputs, label), (inputs, wrong), folder=tmp_path, epochs=20, batch_size=32, learning_rate=0.01,
-        patience=2, progress=False,
+        net, example.batches((inputs, label), shuffle=True), example.batches((inputs, wrong)),
+        folder=tmp_path, epochs=20, learning_rate=0.01, patience=2, progress=False,
     )  # fmt: skip
     best = int(history["val_loss"].idxmin())
     assert len(history) == best + 1 + 2 < 20
     assert history.attrs["best_epoch"] == best + 1
-    again = net.evaluate(Batches(ArraySamples(inputs, wrong), 32), verbose=0, return_dict=True)
+    again = net.evaluate(example.batches((inputs, wrong)), verbose=0, return_dict=True)
     assert again["loss"] == pytest.approx(history["val_loss"].min(), rel=1e-4)
 
 
@@ -127,9 +122,8 @@ def test_loss_that_is_no_number_stops_with_a_sentence(tmp_path):
     inputs, label = example.arrays()
     inputs["image"][200] = np.nan
     with pytest.raises(RunError, match=r"no number after .*learning rate"):
-        training.fit(
-            example.model(), (inputs, label), folder=tmp_path, epochs=3, batch_size=50, progress=False
-        )
+        data = example.batches((inputs, label), 50, shuffle=True)
+        training.fit(example.model(), data, folder=tmp_path, epochs=3, progress=False)
 
 
 @pytest.mark.parametrize(

@@ -123,13 +123,12 @@ def test_without_validation_the_average_is_kept_too(tmp_path):
     net = example.mask_model("mask")
     from eolab import training
 
-    data = example.labels(example.masks(), "mask")
+    data = example.batches(example.labels(example.masks(), "mask"), 7, shuffle=True)
     training.fit(
         net,
         data,
         folder=tmp_path,
         epochs=1,
-        batch_size=7,
         loss="ce",
         ema=EMA,
         progress=False,

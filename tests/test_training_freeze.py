@@ -54,14 +54,14 @@ def fit(folder, net=None, **options):
     inputs, label = example.arrays()
     defaults = {
         "epochs": 4,
-        "batch_size": 50,
         "learning_rate": 0.02,
         "schedule": "cosine",
         "freeze": "encoder",
     }
     net = net or model()
-    data = ({"image": inputs["image"]}, label)
-    history = training.fit(net, data, data, folder=folder, progress=False, **{**defaults, **options})
+    data = {"image": inputs["image"]}, label
+    train, validation = example.batches(data, 50, shuffle=True), example.batches(data, 50)
+    history = training.fit(net, train, validation, folder=folder, progress=False, **{**defaults, **options})
     return net, history
 
 

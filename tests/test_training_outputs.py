@@ -9,7 +9,6 @@ import training_example as example
 from eolab import training
 from eolab.core.errors import DataError, ParameterError, RunError
 from eolab.training import batches, losses, outputs
-from eolab.training import data as training_data
 
 pytestmark = pytest.mark.slow  # trains networks
 
@@ -132,7 +131,6 @@ def test_every_optimizer_of_the_studies_learns(tmp_path, name):
         ({"loss": {"maks": "ce"}}, "no output 'maks' for a loss: did you mean 'mask'"),
         ({"metrics": {"pach": []}}, "no output 'pach' for a metric"),
         ({"loss": "focl"}, "did you mean 'focal'"),
-        ({"class_weights": "balanced"}, r"outputs by name: weigh the classes in its losses"),
         ({"ema": 1.0}, "ema must be between 0 and 1"),
         ({"monitor": "val_mask_f2"}, "no 'val_mask_f2' to monitor: the history has .*val_mask_accuracy"),
     ],
@@ -174,11 +172,10 @@ def test_the_facts_of_the_data_name_its_functions():
         return label
 
     samples = batches.ArraySamples({"image": np.zeros((6, 2))}, np.zeros(6))
-    plain = training_data.facts(batches.Batches(samples, 2))
+    plain = batches.Batches(samples, 2).facts()
     change = batches.Batches(samples, 2, augment=Rotate(), targets=partial(half, head="multi"))
-    found = training_data.facts(change)
+    found = change.facts()
     assert found["augment"] == "rotate+flip"
     assert found["targets"].endswith("half(head=multi)")
     assert not {"augment", "targets", "prepare"} & set(plain)
     assert plain["batches"] == 3
-    assert training_data.facts(Given()) == {"batches": 3}

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from eolab import training
-from eolab.training.batches import Batches, StoreSamples
+from eolab.training.batches import ArraySamples, Batches, StoreSamples, balanced_weights
 
 SAMPLES, TIMES, BANDS, CLASSES = 300, 5, 3, 4
 
@@ -81,27 +81,28 @@ class StopAt(keras.callbacks.Callback):
             self.stop()
 
 
+def batches(data, batch_size=32, **options):
+    """Batches of arrays (inputs, labels): label 255 gets weight 0, or stays where labels are by output."""
+    ignore = "keep" if isinstance(data[1], dict) else "weight"
+    return Batches(ArraySamples(*data), batch_size, ignore=ignore, **options)
+
+
 def fit(folder, net=None, data=None, **options):
-    defaults = {
-        "epochs": 5,
-        "batch_size": 32,
-        "learning_rate": 5e-3,
-        "schedule": "one_cycle",
-        "class_weights": "balanced",
-        "clipnorm": 1.0,
-        "seed": 7,
-    }
+    defaults = {"epochs": 5, "learning_rate": 5e-3, "schedule": "one_cycle", "clipnorm": 1.0}
     net = model() if net is None else net
-    data = arrays() if data is None else data
-    history = training.fit(net, data, arrays(1), folder=folder, **{**defaults, **options})
+    if data is None:
+        weights = balanced_weights(arrays()[1], CLASSES)
+        data = batches(arrays(), seed=7, shuffle=True, class_weights=weights)
+    history = training.fit(net, data, batches(arrays(1)), folder=folder, **{**defaults, **options})
     return net, history
 
 
-def fit_masks(folder, *outputs, net=None, **options):
-    defaults = {"epochs": 4, "batch_size": 7, "learning_rate": 0.02, "seed": 7, "progress": False}
+def fit_masks(folder, *outputs, net=None, batch_size=7, **options):
+    defaults = {"epochs": 4, "learning_rate": 0.02, "progress": False}
     outputs = outputs or ("mask",)
     net = net or mask_model(*outputs)
-    data, validation = labels(masks(0), *outputs), labels(masks(1), *outputs)
+    data = batches(labels(masks(0), *outputs), batch_size, seed=7, shuffle=True)
+    validation = batches(labels(masks(1), *outputs), batch_size)
     return net, training.fit(net, data, validation, folder=folder, **{**defaults, **options})
 
 
@@ -114,7 +115,9 @@ def main(folder: Path, store: Path, epoch: int, ema: float | None = None) -> Non
     from eolab.data.store import open_store
 
     os.environ["EOLAB_HEADLESS"] = "1"
-    data = Batches(StoreSamples(open_store(store)), batch_size=32, seed=7, shuffle=True)
+    samples = StoreSamples(open_store(store))
+    weights = balanced_weights(samples.store.arrays["label"][:], CLASSES)
+    data = Batches(samples, batch_size=32, seed=7, shuffle=True, class_weights=weights)
     callbacks = [StopAt(epoch, 4, kill)] if epoch >= 0 else []
     fit(folder, data=data, callbacks=callbacks, ema=ema)
 

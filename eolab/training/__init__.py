@@ -5,13 +5,14 @@ In a notebook::
     training.set_up(seed, precision)                  # before the model is built
     model = models.build("lstm", …, seed=seed)
     history = training.fit(model, train, validation, folder=run.folder, epochs=30, patience=5)
+
+``train`` and ``validation`` are batches (:mod:`eolab.training.batches`); :func:`eolab.tasks.fit` makes them.
 """
 
 from eolab.training.arguments import options
 from eolab.training.averaging import assign
-from eolab.training.data import balanced_weights
 from eolab.training.fitting import fit
 from eolab.training.lr_finder import range_test, suggest
 from eolab.training.setup import Setup, set_up
 
-__all__ = ["Setup", "assign", "balanced_weights", "fit", "options", "range_test", "set_up", "suggest"]
+__all__ = ["Setup", "assign", "fit", "options", "range_test", "set_up", "suggest"]

@@ -17,7 +17,6 @@ from eolab.training.averaging import Average, assign
 from eolab.training.callbacks import HISTORY_FILE, Recorder, write_history
 from eolab.training.checkpoint import Checkpoint, Progress
 from eolab.training.compiling import compile_once
-from eolab.training.data import ClassWeights, batches, facts, weighted
 from eolab.training.freezing import Freeze, Thaw
 from eolab.training.setup import jit_compile as jit_of_backend
 
@@ -31,7 +30,6 @@ def fit(
     *,
     folder: str | Path,
     epochs: int,
-    batch_size: int = 256,
     learning_rate: float = 1e-3,
     schedule: str = "constant",
     schedule_options: Mapping[str, float] | None = None,
@@ -43,10 +41,8 @@ def fit(
     thaw: Thaw = None,
     loss: Any = None,
     metrics: list[Any] | Mapping[str, Any] | None = None,
-    class_weights: ClassWeights = None,
     monitor: str | None = None,
     patience: int | None = None,
-    seed: int = 0,
     jit_compile: bool | Literal["auto"] = "auto",
     steps_per_execution: int = 1,
     resume: bool = True,
@@ -61,13 +57,11 @@ def fit(
 
     Args:
         model: The model, with random weights; its output is class probabilities, or a dict of them.
-        train: Batches such as :class:`eolab.training.batches.StoreBatches`, whose ``at_epoch`` makes their
-            order repeatable, or arrays ``(inputs by name, labels)``, labels by output for a dict of outputs.
-            Label 255 is ignored.
-        validation: Batches or arrays to validate on, never weighted by class; None to train without.
+        train: Batches, such as :class:`eolab.training.batches.Batches`, whose ``at_epoch`` makes their order
+            repeatable and whose weights hold those of the classes.
+        validation: Batches to validate on; None to train without.
         folder: Run folder.
         epochs: Epochs at most.
-        batch_size: Samples a batch, where arrays are given.
         learning_rate: Highest learning rate.
         schedule: One of :func:`eolab.training.schedules.names`.
         schedule_options: See :func:`eolab.training.schedules.build`.
@@ -85,12 +79,10 @@ def fit(
         loss: Loss of labels and predictions: what :func:`eolab.training.losses.build` takes, such as
             ``{"focal": 0.5, "iou": 0.5}``, or such losses by output; cross entropy by default.
         metrics: Keras metrics, weighted by sample, as a list or as lists by output; accuracy by default.
-        class_weights: ``"balanced"``, a weight by class index, or None; None for a dict of outputs.
         monitor: Column of the history that decides which epoch is best: the lowest of a loss, the highest of
             anything else. ``val_loss`` by default, ``loss`` without validation. Metrics of a dict of outputs
             are called by output, also of a single one: ``val_mask_f1``.
         patience: Epochs without a better one before training stops; None for never.
-        seed: Seed of the order of the batches, where arrays are given.
         jit_compile: Whether to compile by XLA; see :func:`eolab.training.setup.jit_compile`.
         steps_per_execution: Batches that run in one call of the backend; a few per cent faster for small
             models on TensorFlow.
@@ -109,8 +101,6 @@ def fit(
     folder = Path(folder)
     if epochs < 1 or (patience is not None and patience < 1):
         raise ParameterError(f"epochs and patience must be positive: got {epochs} and {patience}.")
-    train = batches(train, batch_size, seed, shuffle=True)
-    validation = batches(validation, batch_size, seed, shuffle=False)
     monitor = monitor or ("loss" if validation is None else "val_loss")
     compiled = {
         "learning_rate": learning_rate,
@@ -121,7 +111,7 @@ def fit(
     }
     stopping = {"epochs": epochs, "monitor": monitor, "patience": patience}
     frozen = {"freeze": freezing.described(freeze, thaw)}
-    settings = compiled | stopping | frozen | _facts(model, train, class_weights)
+    settings = compiled | stopping | frozen | _facts(model, train)
     parts = freezing.phases(model, epochs, freeze, thaw)
     variables = list(model.variables)
     rate = schedules.build(schedule, learning_rate, train.num_batches, epochs, **(schedule_options or {}))
@@ -161,7 +151,7 @@ def fit(
                 assign(model.optimizer.variables, saved)
             if not state.finished:
                 model.fit(
-                    weighted(train, class_weights, outputs.classes(model)),
+                    train,
                     validation_data=validation,
                     initial_epoch=len(state.history),
                     epochs=part.end,
@@ -178,14 +168,10 @@ def fit(
     return history
 
 
-def _facts(model: keras.Model, train: Any, class_weights: ClassWeights) -> dict[str, Any]:
+def _facts(model: keras.Model, train: Any) -> dict[str, Any]:
     """Return what else the result depends on: the data and the model, as JSON values."""
-    weights: Any = class_weights
-    if isinstance(class_weights, Mapping):
-        weights = {str(index): weight for index, weight in class_weights.items()}
     return {
-        "class_weights": weights,
-        "data": facts(train),
+        "data": train.facts() if hasattr(train, "facts") else {"batches": int(train.num_batches)},
         "precision": model.dtype_policy.name,
         "model": [list(variable.shape) for variable in model.variables],
     }

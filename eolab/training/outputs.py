@@ -24,11 +24,6 @@ def names(model: keras.Model) -> list[str]:
     return keras.tree.flatten({name: name for name in output}) if isinstance(output, Mapping) else []
 
 
-def classes(model: keras.Model) -> int | None:
-    """Return the number of classes K of a model, 2 for a single probability; None for a dict of outputs."""
-    return None if names(model) else max(int(model.output_shape[-1]), 2)
-
-
 def loss_of(model: keras.Model, loss: Any) -> Any:
     """Return what Keras takes as loss.
 
