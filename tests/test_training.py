@@ -121,8 +121,8 @@ def test_early_stopping_gives_back_the_best_epoch(tmp_path):
 def test_loss_that_is_no_number_stops_with_a_sentence(tmp_path):
     inputs, label = example.arrays()
     inputs["image"][200] = np.nan
+    data = example.batches((inputs, label), 50, shuffle=True)
     with pytest.raises(RunError, match=r"no number after .*learning rate"):
-        data = example.batches((inputs, label), 50, shuffle=True)
         training.fit(example.model(), data, folder=tmp_path, epochs=3, progress=False)
 
 
