@@ -42,7 +42,7 @@ def rotate(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple
     Args:
         inputs: Arrays (B, H, W, …) with H = W, and others that pass.
         label: Masks (B, H, W), or labels of whole patches (B,) or (B, K).
-        rng: Of the angles.
+        rng: Random generator of the angles.
 
     Raises:
         DataError: If the patches are not square, or an image has another size than the mask.
@@ -70,7 +70,7 @@ def flip(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[I
     Args:
         inputs: Arrays (B, H, W, …), and others that pass.
         label: Masks (B, H, W), or labels of whole patches (B,) or (B, K).
-        rng: Of the draws.
+        rng: Random generator.
 
     Raises:
         DataError: If an image has another size than the mask.
@@ -100,9 +100,9 @@ def cutmix(
     Args:
         inputs: Arrays (B, H, W, …), and others that pass.
         label: Masks (B, H, W).
-        rng: Of the draws.
+        rng: Random generator.
         share: Expected share of the patches that get a box, 0 to 1.
-        alpha: Of the Beta distribution, above 0; 1 makes λ uniform.
+        alpha: Parameter of the Beta distribution, above 0; 1 makes λ uniform.
 
     Raises:
         ParameterError: If share or alpha is out of its range.
@@ -138,8 +138,9 @@ def mixup(
     Args:
         inputs: Arrays (B, H, W, …), and others that pass.
         label: Labels of whole patches, 0 or 1 for each class, (B, K).
-        rng: Of the draws.
-        alpha: Of the Beta distribution, above 0; the smaller, the less is mixed. The paper has 0.1 to 0.4.
+        rng: Random generator.
+        alpha: Parameter of the Beta distribution, above 0, 0.1 to 0.4 in the paper; the smaller, the less is
+            mixed.
 
     Returns:
         Images and labels, float32.
@@ -175,7 +176,7 @@ def crop(
     Args:
         inputs: Arrays (B, H, W, …), and others that pass.
         label: Masks (B, H, W).
-        rng: Of the places.
+        rng: Random generator of the places.
         size: Side of the square in pixels, at most H and W.
 
     Returns:
@@ -262,7 +263,7 @@ def d4(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[Inp
     Args:
         inputs: Image sequences (B, T, H, W, C), and others that pass.
         label: Labels of the steps (B, T), which pass.
-        rng: Of the draws.
+        rng: Random generator.
     """
     draws = [(int(rng.integers(4)), bool(rng.integers(2))) for _ in range(len(label))]
 
@@ -291,7 +292,7 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
     """Return the augmentation that applies the named steps in this order.
 
     Args:
-        names: Of ``rotate``, ``flip``, ``cutmix``, ``crop``, ``mixup``, and ``d4`` for image sequences.
+        names: Some of ``rotate``, ``flip``, ``cutmix``, ``crop``, ``mixup``, and ``d4`` for image sequences.
         options: Keyword arguments of a step by its name, for example ``{"cutmix": {"share": 0.7}}``.
 
     Raises:
@@ -351,7 +352,7 @@ def _mask_shape(label: np.ndarray, step: str) -> tuple[int, int, int]:
 
 
 def _partners(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return another patch for each patch, (B,): a cycle through all, so that nobody is its own partner."""
+    """Return another patch for each patch, (B,): a cycle through all, so that no patch is its own partner."""
     order = rng.permutation(count)
     partner = np.empty(count, np.int64)
     partner[order] = np.roll(order, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Literal, get_args
 
 import keras
@@ -16,7 +17,15 @@ Statistic = Literal["f1", "iou", "precision", "recall"]
 ValueStatistic = Literal["mae", "mse", "r2"]
 
 
-class _Counts(keras.metrics.Metric):
+class Score(keras.metrics.Metric):
+    """Base of the scores: each argument is kept as an attribute of its name."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+
+class _Counts(Score):
     """Base: sums of pixels, kept from batch to batch.
 
     Sums are exact up to 2^24 pixels of a kind and to seven digits beyond.
@@ -91,11 +100,6 @@ class PooledScore(_Counts):
         }[self.statistic]
         return ops.divide_no_nan(above, below)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        names = ("statistic", "class_index", "ignore", "name")
-        return {name: getattr(self, name) for name in names}
-
 
 @serializable
 class PooledAccuracy(_Counts):
@@ -121,13 +125,9 @@ class PooledAccuracy(_Counts):
         right, total = self.sums
         return ops.divide_no_nan(1 * right, 1 * total)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {"ignore": self.ignore, "name": self.name}
-
 
 @serializable
-class ValueScore(keras.metrics.Metric):
+class ValueScore(Score):
     """Error of predicted values over all pixels of an epoch whose label is not NaN.
 
     ``mae`` and ``mse`` are the mean absolute and squared error; ``r2 = 1 − mse / variance of the labels`` is
@@ -174,13 +174,9 @@ class ValueScore(keras.metrics.Metric):
             return ops.divide_no_nan(1 * self.error, 1 * self.total)
         return ops.where(self.spread > 0, 1 - ops.divide_no_nan(1 * self.error, 1 * self.spread), 0.0)
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {"statistic": self.statistic, "name": self.name}
-
 
 @serializable
-class MeanAveragePrecision(keras.metrics.Metric):
+class MeanAveragePrecision(Score):
     """Mean over the classes of the average precision of an epoch; classes without a sample count nothing.
 
     Probabilities are sorted into bins of equal width of their logit, from −12 to 12: samples in one bin have
@@ -229,7 +225,3 @@ class MeanAveragePrecision(keras.metrics.Metric):
         precision = ops.divide_no_nan(hits, ops.cumsum(predicted, axis=1))
         each = ops.divide_no_nan(ops.sum(positives * precision, axis=1), hits[:, -1])
         return ops.divide_no_nan(ops.sum(each), ops.sum(ops.cast(hits[:, -1] > 0, "float32")))
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments."""
-        return {"classes": self.classes, "bins": self.bins, "name": self.name}
