@@ -43,7 +43,7 @@ def test_bfloat16_trains_with_weights_in_float32(tmp_path):
     try:
         net = example.model()
         training.set_up(3, "bfloat16")
-        _, history = example.fit(tmp_path, net=net, data=data, epochs=1)
+        _, history = example.fit(tmp_path, net=net, data=example.batches(data), epochs=1)
     finally:
         training.set_up(3)
     assert np.isfinite(history["loss"]).all()
