@@ -23,7 +23,7 @@ DIR/STUDY/NOTEBOOK/RUN, the report of the whole study in DIR/STUDY/report.html."
 RUN_EXAMPLES = """\
 examples:
   eolab run landcover --profile smoke
-  eolab run landcover --set epochs=20 --set bands='[B02, B03, B04, B08]'
+  eolab run landcover --set training.epochs=20 --set bands='[B02, B03, B04, B08]'
   eolab run landcover --only 03_train_pixels --set 03_train_pixels.model=tempcnn
   eolab run landcover --profile full --out /mnt/results --timeout 7200
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,3 +28,11 @@ class MemoryStore:
 
     def release(self) -> None:
         """Nothing is mapped."""
+
+    def batches(
+        self, rows: np.ndarray, names: Iterable[str], size: int
+    ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+        """Yield places among the rows, and their arrays, `size` rows at a time."""
+        for start in range(0, len(rows), size):
+            at = slice(start, min(start + size, len(rows)))
+            yield at, self.gather(rows[at], names)

@@ -58,8 +58,8 @@ def test_sweeps_vary_what_the_study_asks_for():
 def test_the_report_profile_has_the_reports_settings():
     profile = runs.study.load("flood").profiles["report"]
     chosen = profile[TRAIN]
-    assert (chosen["learning_rate"], chosen["epochs"], chosen["batch_size"]) == (7e-7, 10, 1)
-    assert (chosen["optimizer"], chosen["fusion"], chosen["options"]["filters"]) == ("sgd", "pad", 2)
+    assert [chosen[f"training.{key}"] for key in ("learning_rate", "epochs", "batch_size")] == [7e-7, 10, 1]
+    assert (chosen["training.optimizer"], chosen["fusion"], chosen["options"]["filters"]) == ("sgd", "pad", 2)
     assert (profile["02_preprocess"]["height"], profile["02_preprocess"]["width"]) == (522, 544)
 
 
@@ -154,7 +154,7 @@ def test_images_of_one_sensor_are_scored_alone(simulated):
     assert table["authors"].to_dict() == {"image, S1": 0.875, "image, S2": 0.930}
 
 
-QUICK = {"epochs": 1, "strips": 0, "replicates": 20, "baselines": ["majority", "statistics_s2"]}
+QUICK = {"training.epochs": 1, "strips": 0, "replicates": 20, "baselines": ["majority", "statistics_s2"]}
 
 
 def results_of(simulated: Path, out: Path, profile: str, **settings: object) -> runs.RunRecord:
@@ -177,7 +177,7 @@ def test_the_report_profile_runs_to_its_end_with_its_settings_and_pads(simulated
     results = results_of(simulated, tmp_path, "report")
     trained = only_run(tmp_path, TRAIN)
     for name, value in runs.study.load("flood").values(TRAIN, "report").items():
-        assert trained.params[name] == QUICK.get(name, value), name
+        assert trained.settings[name] == QUICK.get(name, value), name
     assert trained.metrics["parameters"] > 0
     assert set(trained.table("scores")["level"]) == {"image", "scene", "image, S1", "image, S2"}
     assert sensors_of(results) == {"convlstm": "both", "majority": "none", "statistics_s2": "S2"}

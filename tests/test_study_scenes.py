@@ -59,7 +59,7 @@ def test_sweeps_vary_what_the_study_asks_for():
 def test_the_report_profile_has_the_reports_settings():
     profile = runs.study.load("scenes").profiles["report"]
     chosen = profile[TRAIN]
-    assert (chosen["epochs"], profile["02_preprocess"]["fraction"]) == (50, 0.1)
+    assert (chosen["training.epochs"], profile["02_preprocess"]["fraction"]) == (50, 0.1)
     assert profile["02_preprocess"]["classes"] == "43"
     assert "mixup" in chosen["augmentation"]
     assert chosen["dropout"] > 0
@@ -209,7 +209,7 @@ def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "scenes", "--set", "schedule=cosin"), "cosine"),
+        (("run", "scenes", "--set", "training.schedule=cosin"), "cosine"),
         (("sweep", "scenes", "band"), "bands"),
         (("data", "check", "scenes_twn"), "scenes_twin"),
     ],
