@@ -393,3 +393,16 @@ def test_a_pixel_moved_by_a_stride_moves_the_answer_by_a_stride(name):
     a, b = one[window, window], moved[stride:, stride:][window, window]
     assert np.abs(a - b).max() < 0.15 * a.max()
     assert np.abs(a - b).max() < 0.5 * np.abs(a - moved[window, window]).max()
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+@pytest.mark.parametrize("name", ["deeplabv3", "unet_resnet"])
+def test_every_resnet_is_a_backbone(name, depth):
+    with keras.StatelessScope(initialize_variables=False):
+        model = build(name, backbone=f"resnet{depth}", head="labels")
+        classifier = models.build(
+            f"resnet{depth}_patch", height=64, width=64, channels=3, outputs=2, width_multiplier=0.0625
+        )
+    assert trainable(model) == trainable(classifier)
+    with pytest.raises(ParameterError, match=r"no backbone 'resnet20'.*did you mean 'resnet"):
+        build(name, backbone="resnet20")

@@ -403,6 +403,61 @@ def test_other_bands_for_a_first_convolution():
     np.testing.assert_array_equal(got * 2, [[0, 1], [2, 3], [2, 3], [2, 3], [2, 3], [4, 5]])
 
 
+def test_rules_for_the_first_convolution_of_other_bands():
+    kernel, drawn = np.arange(6.0).reshape(1, 1, 3, 2), np.full((1, 1, 4, 2), -1.0)
+    repeated = weights.adapt(kernel, "abc", "wxyz", "repeat")[0, 0]
+    np.testing.assert_allclose(repeated * 4 / 3, [[0, 1], [2, 3], [4, 5], [0, 1]])
+    copied = weights.adapt(kernel, "abc", "cxya", "copy", drawn)[0, 0]
+    np.testing.assert_array_equal(copied, [[4, 5], [-1, -1], [-1, -1], [0, 1]])
+    with pytest.raises(ParameterError, match=r"stem is 'men'.*did you mean 'mean'"):
+        weights.adapt(kernel, "abc", "b", "men")
+
+
+def test_three_bands_are_copied_and_the_others_keep_what_was_drawn(tmp_path):
+    state = random_state(18, bands=3)
+    write_safetensors(tmp_path / "x.safetensors", state)
+    network = build("resnet18_patch")
+    drawn = network.get_layer("encoder_conv1").get_weights()[0]
+    weights.load(network, tmp_path / "x.safetensors", L2A_BANDS, stem="copy")
+    kernel = network.get_layer("encoder_conv1").get_weights()[0]
+    for place, band in enumerate(L2A_BANDS):
+        known = {"B04": 0, "B03": 1, "B02": 2}.get(band)
+        expected = drawn[:, :, place] if known is None else state["conv1.weight"][:, known].transpose(1, 2, 0)
+        np.testing.assert_array_equal(kernel[:, :, place], expected)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_the_encoder_of_a_unet_gives_the_published_features(depth, tmp_path):
+    state = random_state(depth)
+    write_safetensors(tmp_path / "x.safetensors", state)
+    given = {"backbone": f"resnet{depth}", "head": "labels", "height": 64, "width": 64}
+    network = build("unet_resnet", channels=13, std=[10_000.0] * 13, **given)
+    weights.load(network, tmp_path / "x.safetensors", L1C_BANDS)
+    image = digital_numbers(size=64)
+    expected = numpy_resnet(state, image.transpose(0, 3, 1, 2) / 10_000, depth)
+    np.testing.assert_allclose(harness.predict(features(network), {"image": image}), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "prefix"),
+    [
+        ("deeplabv3", {"backbone": "resnet34", "head": "mask"}, "encoder_"),
+        ("resnet18_gru", {"channels": {"s1": 2, "s2": 13}, "units": 4}, "encoder_s2_"),
+    ],
+)
+def test_encoders_of_other_networks_begin_with_the_same_files(name, options, prefix, tmp_path):
+    """And their normalisation divides as that of the file does."""
+    state = random_state(34 if name == "deeplabv3" else 18)
+    write_safetensors(tmp_path / "x.safetensors", state)
+    network = build(name, **{"channels": 13, **options})
+    weights.load(network, tmp_path / "x.safetensors", L1C_BANDS, prefix=prefix)
+    kernel = network.get_layer(f"{prefix}layer4_1_conv2").get_weights()[0]
+    np.testing.assert_array_equal(kernel, state["layer4.1.conv2.weight"].transpose(2, 3, 1, 0))
+    norm = network.get_layer(f"{prefix}layer2_0_downsample_1")
+    np.testing.assert_array_equal(norm.get_weights()[2], state["layer2.0.downsample.1.running_mean"])
+    assert norm.epsilon == 1e-5
+
+
 # --- Keras's own networks ----------------------------------------------------------------------------------
 
 

@@ -108,7 +108,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "rau_net_small": _pixels("unet", "Small RAU-Net 1", "Le et al. 2023", **_RAU, filters=_SMALL),
     "unet_resnet": _pixels("unet", "U-Net on a ResNet", "He et al. 2016", "unet_resnet"),
     "deeplabv3": _pixels("deeplabv3", "DeepLabV3 on ResNet-50", "Chen et al. 2017"),
-    "deeplabv3_small": _pixels("deeplabv3", "Small DeepLabV3", "Chen et al. 2017", "deeplabv3_small"),
+    "deeplabv3_small": _pixels("deeplabv3", "Small DeepLabV3", "Chen et al. 2017", backbone="mobilenetv2"),
     "mobilenetv3": _pixels("mobilenetv3", "MobileNetV3 with Lite R-ASPP", "Howard et al. 2019"),
     "efficientnetv2": _pixels("efficientnetv2", "EfficientNetV2 with a U-Net decoder", "Tan and Le 2021"),
     "vnet": _pixels("vnet", "V-Net in two dimensions", "Milletari et al. 2016"),

@@ -115,6 +115,28 @@ class MaskedMean(keras.layers.Layer):
         return ops.sum(features * weight, axis=1) / ops.maximum(ops.sum(weight, axis=1), 1)  # (B, D)
 
 
+def dot_product_attention(query: Any, key: Any, value: Any, valid: Any = None) -> Any:
+    """Attention of several heads (Vaswani et al. 2017, §3.2): softmax(q · k / √d) v.
+
+    Args:
+        query: Queries (B, N, H, d) of N tokens and H heads.
+        key: Keys (B, M, H, d).
+        value: Values (B, M, H, e).
+        valid: Which keys each query may see, to be broadcast to (B, H, N, M); None for all.
+
+    Returns:
+        What each token takes from the values, heads side by side (B, N, H e); 0 where it may see none.
+    """
+    query, key, value = (ops.transpose(x, (0, 2, 1, 3)) for x in (query, key, value))  # (B, H, N, d)
+    logits = ops.matmul(query, ops.swapaxes(key, -1, -2)) * key.shape[-1] ** -0.5  # (B, H, N, M)
+    if valid is None:
+        weights = ops.cast(ops.softmax(ops.cast(logits, "float32"), axis=-1), logits.dtype)
+    else:
+        weights = masked_softmax(logits, valid)
+    x = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (B, N, H, e)
+    return ops.reshape(x, (-1, ops.shape(x)[1], x.shape[2] * x.shape[3]))
+
+
 def masked_softmax(logits: Any, valid: Any) -> Any:
     """Softmax over the last axis among valid places, in float32; all weights are 0 where none is valid."""
     valid = ops.cast(valid, "bool")

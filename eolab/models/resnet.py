@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from eolab.core.errors import ParameterError
+from eolab.core.errors import ParameterError, did_you_mean
 from eolab.models.blocks import BRANCH_SCALE, batch_norm, penalty, scaled
 from eolab.models.layers import Seeds
 
@@ -26,6 +26,18 @@ BLOCKS = {  # of each stage by depth
 FILTERS = (64, 128, 256, 512)
 PREFIX = "encoder_"
 EPSILON = 1e-5  # of the batch normalisation: PyTorch's, which published weights belong to
+
+
+def depth_of(backbone: str) -> int:
+    """Return the number of layers of a backbone such as "resnet50".
+
+    Raises:
+        ParameterError: If there is no such ResNet.
+    """
+    known = {f"resnet{depth}": depth for depth in BLOCKS}
+    if backbone not in known:
+        raise ParameterError(f"There is no backbone {backbone!r}; {did_you_mean(backbone, known)}")
+    return known[backbone]
 
 
 def pytorch_norm(maps: Any, scale: float, name: str) -> Any:

@@ -15,7 +15,7 @@ from keras import ops
 
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.models.blocks import BRANCH_SCALE, squeeze_excite
-from eolab.models.layers import Seeds, serializable
+from eolab.models.layers import Seeds, dot_product_attention, serializable
 
 
 def attend(x: Any, kind: str, seeds: Seeds) -> Any:
@@ -136,17 +136,14 @@ class MultiAttention(keras.layers.Layer):
         """Multi-head self-attention: (B, N, C) → (B, N, C)."""
         length, keys = tokens.shape[1], self.heads * self.key_size
         query, key, value = (
-            ops.transpose(ops.reshape(part, (-1, length, self.heads, size)), (0, 2, 1, 3))  # (B, heads, N, d)
+            ops.reshape(part, (-1, length, self.heads, size))  # (B, N, heads, d)
             for part, size in zip(
                 ops.split(self.project(tokens), [keys, 2 * keys], axis=-1),
                 (self.key_size, self.key_size, self.value_size),
                 strict=True,
             )
         )
-        logits = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) / self.key_size**0.5  # (B, heads, N, N)
-        weights = ops.cast(ops.softmax(ops.cast(logits, "float32"), axis=-1), logits.dtype)
-        seen = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (B, N, heads, d)
-        return self.merge(ops.reshape(seen, (-1, length, self.heads * self.value_size)))
+        return self.merge(dot_product_attention(query, key, value))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "heads": self.heads, "ratio": self.ratio, "seed": self.seed}

@@ -1,4 +1,4 @@
-"""DeepLabV3 on a ResNet, and a small one on MobileNetV2."""
+"""DeepLabV3 on a ResNet or on MobileNetV2."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eolab.models.blocks import (
 )
 from eolab.models.heads import Spec
 from eolab.models.layers import Seeds
-from eolab.models.resnet import Encoder
+from eolab.models.resnet import Encoder, depth_of
 
 STRIDES = (8, 16)
 MOBILENETV2 = (  # expansion, features, blocks, strides of the first block
@@ -37,19 +37,23 @@ MOBILENETV2 = (  # expansion, features, blocks, strides of the first block
 def deeplabv3(
     spec: Spec,
     *,
-    depth: int = 50,
+    backbone: str = "resnet50",
     width_multiplier: float = 1.0,
     output_stride: int = 8,
     rates: Sequence[int] = (3, 6, 9),
     dropout: float = 0.1,
 ) -> keras.Model:
-    """Return DeepLabV3 on ResNet-50: atrous convolutions at several rates side by side (Chen et al. 2017).
+    """Return DeepLabV3: atrous convolutions at several rates side by side (Chen et al. 2017).
 
-    - ResNet-50 (He et al. 2016) with the stride of a bottleneck in its 3 × 3 convolution. Beyond the output
-      stride, stages dilate in place of striding; the last has the multi-grid (1, 2, 1), one of the paper's.
+    - On a ResNet (He et al. 2016), the stride of a bottleneck stands in its 3 × 3 convolution. Beyond the
+      output stride, stages dilate in place of striding; the last has the multi-grid (1, 2, 1), one of the
+      paper's.
+    - On MobileNetV2 (Sandler et al. 2018), 2.6 M weights, the backbone ends with its 320 features; stages
+      beyond the output stride dilate as they did for segmentation. They left the pyramid's atrous
+      convolutions out; here they are depthwise separable (Chen et al. 2018).
     - Atrous spatial pyramid pooling: a 1 × 1 and three atrous 3 × 3 convolutions and the mean of the image,
-      256 features each, joined by a 1 × 1 convolution. One more 3 × 3 convolution with 64 features, so that
-      little is resized to the full resolution.
+      256 features each, joined by a 1 × 1 convolution. One more convolution with 64 features, so that little
+      is resized to the full resolution.
     - The paper's rates 6, 12, 18 belong to maps of 33 × 33 (513 pixels, stride 16). On the 16 × 16 of a patch
       of 128 most of their weights would see nothing but padding, so the default has half of each; its best
       multi-grid (1, 2, 4) would reach beyond such a map altogether.
@@ -57,79 +61,61 @@ def deeplabv3(
       within half a pixel of where resizing takes them to be.
 
     Papers: Rethinking atrous convolution for semantic image segmentation, arXiv:1706.05587; Deep residual
-    learning for image recognition, CVPR 2016.
+    learning for image recognition, CVPR 2016; MobileNetV2: inverted residuals and linear bottlenecks, CVPR
+    2018; Encoder-decoder with atrous separable convolution for semantic image segmentation, ECCV 2018.
 
     Args:
         spec: Inputs and outputs.
-        depth: Layers of the ResNet, 18, 34, 50, 101 or 152.
+        backbone: "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" or "mobilenetv2".
         width_multiplier: Factor of all numbers of features.
         output_stride: Pixels of the image from one of the deepest features to the next, 8 or 16.
         rates: Dilation of the pyramid's three convolutions.
         dropout: Share of the pyramid's features dropped.
+
+    Raises:
+        ParameterError: If there is no such backbone, or the output stride is another.
     """
-    _check_stride(spec, output_stride)
-    seeds = spec.seeds
+    if output_stride not in STRIDES:
+        raise ParameterError(f"{spec.name}: output_stride is {output_stride}, expected one of 8 and 16.")
+    seeds, small = spec.seeds, backbone == "mobilenetv2"
     inputs, x = heads.image_input(spec)
-    encoder = Encoder(
-        seeds, depth, width_multiplier, norm=_norm, output_stride=output_stride, multi_grid=(1, 2, 1)
-    )
-    x = encoder(x)[-1]  # (B, H/s, W/s, 2048)
-    y = atrous_pyramid(x, scaled(256, width_multiplier), rates, seeds)  # (B, H/s, W/s, 256)
-    y = conv_norm(seeds.dropout(dropout)(y), scaled(64, width_multiplier), 3, seeds)  # (B, H/s, W/s, 64)
+    if small:
+        x = _mobilenetv2(x, seeds, width_multiplier, output_stride)  # (B, H/s, W/s, 320)
+    else:
+        encoder = Encoder(
+            seeds,
+            depth_of(backbone),
+            width_multiplier,
+            norm=_norm,
+            output_stride=output_stride,
+            multi_grid=(1, 2, 1),
+        )
+        x = encoder(x)[-1]  # (B, H/s, W/s, 2048)
+    y = atrous_pyramid(x, scaled(256, width_multiplier), rates, seeds, separable=small)  # (B, H/s, W/s, 256)
+    filters, kernel = scaled(64, width_multiplier), 1 if small else 3
+    y = conv_norm(seeds.dropout(dropout)(y), filters, kernel, seeds)  # (B, H/s, W/s, 64)
     return heads.resized_model(spec, inputs, y, x)
 
 
-def deeplabv3_small(
-    spec: Spec,
-    *,
-    width_multiplier: float = 1.0,
-    output_stride: int = 8,
-    rates: Sequence[int] = (3, 6, 9),
-    dropout: float = 0.1,
-) -> keras.Model:
-    """Return DeepLabV3 on MobileNetV2, 2.6 M weights (Chen et al. 2017, Sandler et al. 2018).
-
-    - MobileNetV2 up to its 320 features; stages beyond the output stride dilate in place of striding, as
-      Sandler et al. did for segmentation. They left the pyramid's atrous convolutions out; here they are
-      depthwise separable (Chen et al. 2018), with 256 features.
-    - Rates, resizing and padding as in :func:`deeplabv3`.
-
-    Papers: MobileNetV2: inverted residuals and linear bottlenecks, CVPR 2018; Encoder-decoder with atrous
-    separable convolution for semantic image segmentation, ECCV 2018.
-
-    Args:
-        spec: Inputs and outputs.
-        width_multiplier: Factor of all numbers of features.
-        output_stride: Pixels of the image from one of the deepest features to the next, 8 or 16.
-        rates: Dilation of the pyramid's three convolutions.
-        dropout: Share of the pyramid's features dropped.
-    """
-    _check_stride(spec, output_stride)
-    seeds = spec.seeds
-    inputs, x = heads.image_input(spec)
-    x = conv_norm(
-        x, scaled(32, width_multiplier), 3, seeds, strides=2, activation="relu6", first=True
-    )  # (B, H/2, W/2, 32)
+def _mobilenetv2(x: Any, seeds: Seeds, width_multiplier: float, output_stride: int) -> Any:
+    """Read images by MobileNetV2 up to its last inverted residual: (B, H, W, C) → (B, H/s, W/s, 320)."""
+    first = scaled(32, width_multiplier)
+    x = conv_norm(x, first, 3, seeds, strides=2, activation="relu6", first=True)  # (B, H/2, W/2, 32)
     stride, dilation = 2, 1
     for expansion, filters, blocks, wanted in MOBILENETV2:
         strides = wanted if stride < output_stride else 1
         stride, dilation = stride * strides, dilation * wanted // strides
         for block in range(blocks):
-            x = inverted_residual(
-                x,
-                Block(
-                    scaled(filters, width_multiplier),
-                    expansion,
-                    strides=strides if block == 0 else 1,
-                    shortcut=block > 0,
-                    dilation=dilation,
-                    first=block == 0 and strides > 1 and stride < output_stride,
-                ),
-                seeds,
-            )  # (B, H/s, W/s, filters)
-    y = atrous_pyramid(x, scaled(256, width_multiplier), rates, seeds, separable=True)  # (B, H/s, W/s, 256)
-    y = conv_norm(seeds.dropout(dropout)(y), scaled(64, width_multiplier), 1, seeds)  # (B, H/s, W/s, 64)
-    return heads.resized_model(spec, inputs, y, x)
+            sizes = Block(
+                scaled(filters, width_multiplier),
+                expansion,
+                strides=strides if block == 0 else 1,
+                shortcut=block > 0,
+                dilation=dilation,
+                first=block == 0 and strides > 1 and stride < output_stride,
+            )
+            x = inverted_residual(x, sizes, seeds)  # (B, H/s, W/s, filters)
+    return x
 
 
 def atrous_pyramid(x: Any, units: int, rates: Sequence[int], seeds: Seeds, separable: bool = False) -> Any:
@@ -156,8 +142,3 @@ def atrous_pyramid(x: Any, units: int, rates: Sequence[int], seeds: Seeds, separ
 
 def _norm(maps: Any, scale: float, name: str) -> Any:
     return batch_norm(scale, name=name)(maps)
-
-
-def _check_stride(spec: Spec, output_stride: int) -> None:
-    if output_stride not in STRIDES:
-        raise ParameterError(f"{spec.name}: output_stride is {output_stride}, expected one of 8 and 16.")

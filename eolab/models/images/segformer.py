@@ -13,7 +13,7 @@ from keras import ops
 from eolab.models import heads
 from eolab.models.blocks import centre_on_first, conv_norm, resize, scaled, skip_branch
 from eolab.models.heads import Spec
-from eolab.models.layers import Seeds, serializable
+from eolab.models.layers import Seeds, dot_product_attention, serializable
 
 UNITS = (32, 64, 160, 256)  # features of the four stages, at strides 4, 8, 16 and 32
 ATTENTIONS = (1, 2, 5, 8)  # attentions side by side
@@ -43,6 +43,7 @@ class EfficientAttention(keras.layers.Layer):
         units: Features D, a multiple of ``heads``.
         heads: Attentions side by side, each on D / heads features.
         reduction: Side R of the squares; 1 leaves the map as it is.
+        seed: Seed of the weights.
     """
 
     def __init__(self, units: int, heads: int, reduction: int = 1, seed: int = 0, **kwargs: Any) -> None:
@@ -78,11 +79,9 @@ class EfficientAttention(keras.layers.Layer):
         small = self.norm(self.reduce(x)) if self.reduction > 1 else x  # (B, h, w, D)
         pixels = small.shape[1] * small.shape[2]
         key_value = ops.reshape(self.key_value(small), (-1, pixels, 2, self.heads, size))
-        key, value = ops.unstack(ops.transpose(key_value, (2, 0, 3, 1, 4)), num=2)  # 2 × (B, H, M, D/H)
-        logits = ops.matmul(ops.transpose(query, (0, 2, 1, 3)), ops.swapaxes(key, -1, -2))  # (B, H, N, M)
-        weights = ops.softmax(ops.cast(logits, "float32") * size**-0.5, axis=-1)
-        x = ops.matmul(ops.cast(weights, value.dtype), value)  # (B, H, N, D/H)
-        return self.merge(ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, height, width, self.units)))
+        key, value = ops.unstack(key_value, axis=2)  # 2 × (B, M, H, D/H)
+        x = dot_product_attention(query, key, value)  # (B, N, D)
+        return self.merge(ops.reshape(x, (-1, height, width, self.units)))
 
     def compute_output_shape(self, shape: Any) -> Any:
         return shape

@@ -13,7 +13,7 @@ from eolab.models.blocks import BRANCH_SCALE, conv_norm, scaled
 from eolab.models.heads import Spec
 from eolab.models.images.attention import attend
 from eolab.models.layers import Seeds
-from eolab.models.resnet import Encoder
+from eolab.models.resnet import Encoder, depth_of
 
 PLACES = ("blocks", "skips")
 DECODER = (256, 128, 64, 32, 16)  # features of the decoder on a ResNet, at strides 16, 8, 4, 2 and 1
@@ -92,7 +92,7 @@ def unet(
 def unet_resnet(
     spec: Spec,
     *,
-    depth: int = 50,
+    backbone: str = "resnet50",
     width_multiplier: float = 1.0,
     dropout: float = 0.0,
     l2: float = 0.0,
@@ -109,14 +109,15 @@ def unet_resnet(
 
     Args:
         spec: Inputs and outputs.
-        depth: Layers of the ResNet, 18, 34, 50, 101 or 152.
+        backbone: "resnet18", "resnet34", "resnet50", "resnet101" or "resnet152".
         width_multiplier: Factor of all numbers of features.
         dropout: Share of features dropped at the deepest level.
         l2: Penalty on the squares of the weights of the encoder's convolutions.
     """
     seeds = spec.seeds
     inputs, image = heads.image_input(spec, stride=32)
-    skips = [image, *Encoder(seeds, depth, width_multiplier, l2=l2)(image)]  # strides 1, 2, 4, 8, 16, 32
+    encoder = Encoder(seeds, depth_of(backbone), width_multiplier, l2=l2)
+    skips = [image, *encoder(image)]  # strides 1, 2, 4, 8, 16, 32
     x = skips.pop()
     deep = half = x = seeds.dropout(dropout)(x) if dropout else x  # (B, H/32, W/32, F)
     for features in DECODER:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.models.layers import Seeds, masked_softmax, serializable
+from eolab.models.layers import Seeds, dot_product_attention, masked_softmax, serializable
 
 
 @serializable
@@ -86,10 +86,8 @@ class StepAttention(keras.layers.Layer):
         count = ops.shape(tokens)[1]
         query = ops.reshape(self.query(tokens), (-1, count, self.heads, size))  # (B, N, H, D/H)
         content = ops.reshape(self.content(tokens), (-1, count, 2, self.heads, size))  # (B, N, 2, H, D/H)
-        logits = ops.einsum("bqhd,bkhd->bhqk", query, content[:, :, 0]) * size**-0.5  # (B, H, N, N)
-        weights = masked_softmax(logits, ops.expand_dims(known, 1))
-        x = ops.einsum("bhqk,bkhd->bqhd", weights, content[:, :, 1])
-        return self.merge(ops.reshape(x, (-1, count, self.units)))
+        key, value = content[:, :, 0], content[:, :, 1]
+        return self.merge(dot_product_attention(query, key, value, ops.expand_dims(known, 1)))
 
     def compute_output_shape(self, tokens_shape: Any, known_shape: Any = None) -> Any:
         return tokens_shape

@@ -37,6 +37,7 @@ class MasterQueryAttention(keras.layers.Layer):
         heads: Heads H; E must be a multiple of it.
         key_size: Size K of queries and keys.
         dropout: Share of attention weights dropped.
+        seed: Seed of weights and dropout.
     """
 
     def __init__(self, heads: int, key_size: int, dropout: float = 0.1, seed: int = 0, **kwargs: Any) -> None:

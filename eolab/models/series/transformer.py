@@ -16,7 +16,7 @@ from eolab.models.layers import (
     MaskedMean,
     Normalize,
     Seeds,
-    masked_softmax,
+    dot_product_attention,
     serializable,
 )
 
@@ -30,6 +30,7 @@ class SelfAttention(keras.layers.Layer):
     Args:
         units: Features D, a multiple of ``heads``.
         heads: Attentions side by side, each on D / heads features.
+        seed: Seed of the weights.
     """
 
     def __init__(self, units: int, heads: int, seed: int = 0, **kwargs: Any) -> None:
@@ -48,11 +49,8 @@ class SelfAttention(keras.layers.Layer):
     def call(self, features: Any, valid: Any) -> Any:
         times, size = features.shape[1], self.units // self.heads
         x = ops.reshape(self.project(features), (-1, times, 3, self.heads, size))  # (B, T, 3, H, D/H)
-        query, key, value = ops.unstack(ops.transpose(x, (2, 0, 3, 1, 4)), num=3)  # 3 × (B, H, T, D/H)
-        logits = ops.matmul(query, ops.swapaxes(key, -1, -2)) * size**-0.5  # (B, H, T, T)
-        weights = masked_softmax(logits, valid[:, None, None, :])
-        x = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (B, T, H, D/H)
-        return self.merge(ops.reshape(x, (-1, times, self.units)))  # (B, T, D)
+        query, key, value = ops.unstack(x, axis=2)  # 3 × (B, T, H, D/H)
+        return self.merge(dot_product_attention(query, key, value, valid[:, None, None, :]))  # (B, T, D)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "units": self.units, "heads": self.heads, "seed": self.seed}

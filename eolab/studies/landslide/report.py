@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 
 from eolab import evaluation
@@ -120,15 +119,9 @@ def parameter_counts(size: int = 128, bands: int = 23) -> pd.DataFrame:
     Returns:
         model, title, millions of weights, the report's, and the ratio.
     """
-    import keras
-
     from eolab import models
 
-    rows = []
-    for name in models.names("images", "mask"):
-        with keras.StatelessScope():  # shapes without values: nothing is drawn or kept
-            network = models.build(name, height=size, width=size, channels=bands, outputs=2, head="multi")
-        count, given = network.count_params() / 1e6, PARAMETERS.get(name, np.nan)
-        rows.append((name, models.ARCHITECTURES[name].title, count, given, count / given))
-    columns = ["model", "title", "millions", "report", "ratio"]
-    return pd.DataFrame(rows, columns=columns).round(3)
+    table = models.describe("images", "multi", channels=bands, outputs=2, height=size, width=size)
+    table = table.rename_axis("model").reset_index()[["model", "title", "weights"]]
+    table["millions"], table["report"] = table.pop("weights") / 1e6, table["model"].map(PARAMETERS)
+    return table.assign(ratio=table["millions"] / table["report"]).round(3)
