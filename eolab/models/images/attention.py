@@ -57,21 +57,11 @@ def cbam(x: Any, seeds: Seeds, ratio: int = 8, kernel: int = 7) -> Any:
     highest = keras.layers.GlobalMaxPooling2D(keepdims=True)(x)  # (B, 1, 1, C)
     gate = keras.layers.Add()([out(hidden(mean)), out(hidden(highest))])
     x = keras.layers.Multiply()([x, keras.layers.Activation("sigmoid")(gate)])
+    summary = [ops.mean(x, axis=-1, keepdims=True), ops.max(x, axis=-1, keepdims=True)]
     place = keras.layers.Conv2D(
         1, kernel, padding="same", use_bias=False, activation="sigmoid", kernel_initializer=seeds.glorot()
-    )(ChannelSummary()(x))  # (B, H, W, 1)
+    )(keras.layers.Concatenate()(summary))  # (B, H, W, 1)
     return keras.layers.Multiply()([x, place])
-
-
-@serializable
-class ChannelSummary(keras.layers.Layer):
-    """Mean and maximum of the channels at each pixel: (B, H, W, C) → (B, H, W, 2)."""
-
-    def call(self, x: Any) -> Any:
-        return ops.concatenate([ops.mean(x, axis=-1, keepdims=True), ops.max(x, axis=-1, keepdims=True)], -1)
-
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return (*shape[:-1], 2)
 
 
 @serializable
