@@ -132,8 +132,8 @@ class Resize(keras.layers.Layer):
     """Bilinear resizing of maps whose pixels are areas: (B, h, w, C) → (B, height, width, C).
 
     Args:
-        height: Rows of the result.
-        width: Columns of the result.
+        height: Height of the result in pixels.
+        width: Width of the result in pixels.
     """
 
     def __init__(self, height: int, width: int, **kwargs: Any) -> None:

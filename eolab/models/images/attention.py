@@ -48,7 +48,7 @@ def cbam(x: Any, seeds: Seeds, ratio: int = 8, kernel: int = 7) -> Any:
 
     - Channels first: σ(MLP(mean) + MLP(max)), one MLP for the means and the maxima over all pixels.
     - Then pixels: σ of a 7 × 7 convolution over the mean and the maximum of the channels.
-    - The paper's ratio is 16; 8 gives the number of weights that the landslide study reports.
+    - The paper's ratio is 16; 8 gives U-Nets of 31.9 M weights, a number published for them.
     - The biases of the MLP start at 1, so that the channels are passed on (σ(2) = 0.88) rather than halved.
     """
     hidden = keras.layers.Dense(_units(x, ratio), activation="relu", kernel_initializer=seeds.he())
@@ -68,9 +68,9 @@ def cbam(x: Any, seeds: Seeds, ratio: int = 8, kernel: int = 7) -> Any:
 class MultiAttention(keras.layers.Layer):
     """Multi-head attention over what is left of a map when it is pooled: (B, H, W, C) → same shape.
 
-    The landslide study calls it its own block and refers to Le et al. (2023, A robust and low complexity deep
-    learning model for remote sensing image classification), which pool a feature map along its axes and let
-    multi-head attention (Vaswani et al. 2017) see the result. How that weighs a map is our reading:
+    After Le et al. (2023, A robust and low complexity deep learning model for remote sensing image
+    classification), who pool a feature map along its axes and let multi-head attention (Vaswani et al. 2017)
+    see the result. How that weighs a map is our reading:
 
     - Means over the columns give H tokens, one a row; means over the rows W tokens, one a column; the mean
       over all pixels one token more. Each token has C features, normalised over these (Ba et al. 2016), so
@@ -80,7 +80,8 @@ class MultiAttention(keras.layers.Layer):
       first, so that an untrained block passes features on as they are.
 
     Rows and columns share all weights: turning the map turns the result. Values are `ratio` times narrower
-    than the features, queries and keys half as wide again, which gives the study's number of weights.
+    than the features, queries and keys half as wide again, which gives U-Nets of 31.8 M weights, a number
+    published for them.
 
     Args:
         heads: Heads.

@@ -1,4 +1,4 @@
-"""A shallow CNN of patches."""
+"""A shallow CNN of images."""
 
 from __future__ import annotations
 

@@ -153,12 +153,12 @@ class WeightedSteps(keras.layers.Layer):
     def call(self, maps: Any, weights: Any) -> Any:
         batch, times = ops.shape(maps)[:2]
         predictions = ops.shape(weights)[4]
-        rows, columns, channels = maps.shape[2:]
+        height, width, channels = maps.shape[2:]
         high, wide, heads = weights.shape[1:4]
-        split = (high, rows // high, wide, columns // wide, heads, channels // heads)
+        split = (high, height // high, wide, width // wide, heads, channels // heads)
         x = ops.reshape(maps, (batch, times, *split))  # (B, T, h, i, w, j, G, C/G)
         x = ops.einsum("bhwgat,bthiwjgc->bahiwjgc", weights, x)
-        return ops.reshape(x, (batch, predictions, rows, columns, channels))
+        return ops.reshape(x, (batch, predictions, height, width, channels))
 
     def compute_output_shape(self, maps_shape: Any, weights_shape: Any) -> tuple[int | None, ...]:
         return (maps_shape[0], weights_shape[4], *maps_shape[2:])

@@ -109,7 +109,7 @@ def _recurrent(
 
 
 def _features(x: Any, pool: str, steps: bool) -> Any:
-    """Return features of each step (B, T, F), of one step for the scene: from (B, [T,] H, W, F)."""
+    """Return features of each step (B, T, F), of one step for the sequence: from (B, [T,] H, W, F)."""
     if pool == "mean":
         x = keras.ops.mean(x, axis=(-3, -2))
     elif steps:
