@@ -173,6 +173,11 @@ def test_a_constant_band_breaks_nothing(store):
         def release(self):
             pass
 
+        def batches(self, rows, names, size):
+            for start in range(0, len(rows), size):
+                at = slice(start, min(start + size, len(rows)))
+                yield at, self.gather(rows[at], names)
+
     for head in ("logistic", "ridge"):
         baseline = fitted(Constant(), "random_convolutions", head=head)
         found = baseline.predict(Constant(), TRAIN)

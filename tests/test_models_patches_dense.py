@@ -130,9 +130,9 @@ def test_a_dense_network_can_be_saved(tmp_path):
 
 
 def test_networks_with_another_end_are_named():
-    with pytest.raises(ParameterError, match="three_branch_cnn averages maps in 3 grid"):
+    with pytest.raises(ParameterError, match="three_branch_cnn averages maps in 3 places"):
         dense(models.build("three_branch_cnn", height=24, width=24, channels=12, outputs=K))
-    with pytest.raises(ParameterError, match="unet averages maps in 0 grid"):
+    with pytest.raises(ParameterError, match="unet averages maps in 0 places"):
         dense(models.build("unet", height=32, width=32, channels=3, outputs=K, width_multiplier=0.0625))
     image = keras.Input((8, 8, 3), name="image")
     x = keras.layers.GlobalAveragePooling2D()(image)

@@ -152,11 +152,12 @@ class Encoder:
         """Convolution without bias, normalisation, ReLU: (N, H, W, C) → (N, H/strides, W/strides, F)."""
         if strides > 1 and kernel > 1 and padding == "symmetric":
             x, padding = keras.layers.ZeroPadding2D(kernel // 2)(x), "valid"
+        padding = "valid" if kernel == 1 or padding == "valid" else "same"
         x = keras.layers.Conv2D(
             filters,
             kernel,
             strides,
-            padding="valid" if padding == "valid" else "same",
+            padding,
             dilation_rate=dilation if kernel > 1 and strides == 1 else 1,
             use_bias=False,
             kernel_initializer=self.seeds.he(),
