@@ -142,7 +142,7 @@ class Sweep:
         rows: Parameters whose values name a line of the table.
         metrics: Columns of the table, all metrics of the runs where empty.
         title: Its question.
-        profile: Profile that the runs start from unless told otherwise.
+        profile: Profile that the runs start from unless the command names one.
         lines: Published lines of the table.
         note: A sentence with the table.
     """
