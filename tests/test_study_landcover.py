@@ -15,7 +15,6 @@ import pytest
 import rasterio
 import study_runs
 from parameters_lint import lint
-from study_runs import eolab
 
 from eolab import runs
 
@@ -34,10 +33,8 @@ def simulated(smoke) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real(tmp_path_factory, real_data) -> Path:
-    out = tmp_path_factory.mktemp("real")
-    eolab("run", "landcover", "--set", "dataset=slovenia_eopatch", "--out", str(out))
-    return out
+def real(smoke, real_data) -> Path:
+    return smoke("landcover", "dataset=slovenia_eopatch")
 
 
 def scores_of(out: Path, against: str) -> pd.DataFrame:
