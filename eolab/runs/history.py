@@ -220,7 +220,7 @@ def collect(study: str, notebook: str, *, root: Path | None = None, **match: Any
 
     Columns are ``run``, ``profile``, ``ended``, ``seconds``, ``simulated``, ``folder``, the parameters
     (``training.epochs`` for keys of groups), and the metrics with nested names joined by dots
-    (``test.macro_f1``). A metric that has the name of another column is called ``metrics.<name>``.
+    (``test.macro.f1``). A metric that has the name of another column is called ``metrics.<name>``.
 
     Args:
         study: Name of the study.

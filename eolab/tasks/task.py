@@ -26,7 +26,6 @@ class Task:
         loss: Name of the default loss.
         metrics: Names of the scores of an epoch.
         monitor: Column of the history that decides which epoch is best.
-        scores: Function of :mod:`eolab.evaluation` that scores the predictions, by name.
         figures: Functions of :mod:`eolab.plots` that draw examples, by name.
         inputs: Arrays of the store that the networks read besides their channels.
         ignore: Label that counts nothing: 255 for classes, NaN for values, None where every label counts.
@@ -44,7 +43,6 @@ class Task:
     loss: str = "ce"
     metrics: tuple[str, ...] = ("accuracy",)
     monitor: str = "val_loss"
-    scores: str = "score_table"
     inputs: tuple[str, ...] = ()
     ignore: float | None = IGNORE
     batch_size: int = 32
