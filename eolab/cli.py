@@ -18,7 +18,7 @@ from eolab.core.errors import EolabError, RunError
 
 RUN_HELP = """\
 Runs a study's notebooks in order, each in a process of its own. Finished runs with the same parameters,
-inputs and code are skipped; an interrupted one goes on where it was. Run folders and reports land in
+inputs and code are skipped; an interrupted one resumes. Run folders and reports land in
 DIR/STUDY/NOTEBOOK/RUN, the report of the whole study in DIR/STUDY/report.html."""
 RUN_EXAMPLES = """\
 examples:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.command(options))
     except KeyboardInterrupt:
-        print("Stopped. The same command goes on where it was.", file=sys.stderr)
+        print("Stopped. The same command resumes.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import shutil
 import tempfile
@@ -42,13 +43,16 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of all runs of a study's smoke profile, by its name: run once a session for all workers."""
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of all runs of a study's smoke profile: run once a session for all workers.
+
+    Call it with the study's name, and settings as ``key=value`` where they differ from the profile.
+    """
     import study_runs
 
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if WORKERS > 1 else base
-    return lambda study: study_runs.smoke(study, shared)
+    return functools.partial(study_runs.smoke, shared)
 
 
 @pytest.fixture(scope="session")

@@ -40,21 +40,23 @@ def only_run(study: str, out: Path, notebook: str) -> runs.RunRecord:
     return found[0]
 
 
-def smoke(study: str, shared: Path) -> Path:
+def smoke(shared: Path, study: str, *settings: str) -> Path:
     """Return the folder of all runs of a study's smoke profile; the first process that asks runs them.
 
     Args:
-        study: Name of the study.
         shared: Folder of this test session that all its workers see.
+        study: Name of the study.
+        settings: Parameters that differ from the profile, as ``key=value``.
     """
-    kept = os.environ.get("EOLAB_ARTIFACTS")
-    folder = Path(kept) / study if kept else shared / f"smoke_{study}"
-    with (shared / f"{study}.lock").open("w") as lock:
+    name = "_".join((study, *(setting.rpartition("=")[2] for setting in settings)))
+    folder = Path(os.environ.get("EOLAB_ARTIFACTS", shared)) / f"smoke_{name}"
+    with (shared / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = shared / f"{study}.done"
+        done = shared / f"{name}.done"
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            eolab("run", study, "--profile", "smoke", "--out", str(folder))
+            chosen = ("--set", *settings) if settings else ()
+            eolab("run", study, "--profile", "smoke", "--out", str(folder), *chosen)
             done.touch()
     return folder
 

@@ -41,25 +41,35 @@ def expected_scores(truth: np.ndarray, prediction: np.ndarray) -> dict[str, floa
     present = sorted(set(truth.tolist()))
     recall = reference.recall_score(truth, prediction, labels=present, average="macro")
     return {
-        "macro_f1": reference.f1_score(truth, prediction, labels=present, average="macro"),
-        "accuracy": reference.accuracy_score(truth, prediction),
-        "balanced_accuracy": recall,  # balanced_accuracy_score warns of predicted classes without truth
+        "macro.f1": reference.f1_score(truth, prediction, labels=present, average="macro"),
+        "all.accuracy": reference.accuracy_score(truth, prediction),
+        "all.balanced_accuracy": recall,  # balanced_accuracy_score warns of predicted classes without truth
     }
 
 
-def rows_of(
-    *rows: tuple, columns=("name", "against", "statistic", "estimate", "low", "high")
-) -> pd.DataFrame:
-    table = pd.DataFrame(list(rows), columns=list(columns))
-    return table.assign(samples=10, baseline=table["name"].isin(["majority", "random_forest"]))
+NAMES = ["a", "b", "c", "d"]
+
+
+def score(predicted, truth, **options) -> pd.DataFrame:
+    return evaluation.score_table(predicted, truth, **{"class_names": NAMES, **options})
+
+
+def rows_of(*rows: tuple) -> pd.DataFrame:
+    """Rows (model, against, scope.statistic, value, low, high)."""
+    table = pd.DataFrame(list(rows), columns=["model", "against", "name", "value", "low", "high"])
+    table[["scope", "statistic"]] = table.pop("name").str.split(".", expand=True)
+    return table.assign(split="test", n=10, is_baseline=table["model"].isin(["majority", "random_forest"]))
+
+
+def values(table: pd.DataFrame) -> dict[str, float]:
+    return dict(zip(table["scope"] + "." + table["statistic"], table["value"], strict=True))
 
 
 # === score_table ===
 
 
 def test_score_table_equals_scikit_learn(truth, probabilities):
-    table = evaluation.score_table({"net": probabilities}, {"truth": truth}, classes=K, replicates=50)
-    found = table.set_index("statistic")["estimate"].to_dict()
+    found = values(score({"net": probabilities}, truth, replicates=50))
     expected = expected_scores(truth, probabilities.argmax(axis=1))
     assert found == pytest.approx(expected)
     assert (
@@ -68,21 +78,22 @@ def test_score_table_equals_scikit_learn(truth, probabilities):
     all_classes = reference.f1_score(
         truth[truth != 255], probabilities.argmax(axis=1)[truth != 255], labels=range(K), average="macro"
     )
-    assert found["macro_f1"] > all_classes + 0.1  # the class that is not there counts in no average
+    assert found["macro.f1"] > all_classes + 0.1  # the class that is not there counts in no average
 
 
 def test_balanced_accuracy_is_that_of_scikit_learn_where_every_class_occurs():
     rng = np.random.default_rng(2)
     truth, prediction = rng.integers(0, K, (2, 300))
-    table = evaluation.score_table({"a": prediction}, {"t": truth}, classes=K, replicates=2)
-    found = table.set_index("statistic")["estimate"]
-    assert found["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(truth, prediction))
+    found = values(score({"a": prediction}, truth, replicates=2))
+    assert found["all.balanced_accuracy"] == pytest.approx(
+        reference.balanced_accuracy_score(truth, prediction)
+    )
 
 
 def test_class_indices_score_as_the_probabilities_they_come_from(truth, probabilities):
     predicted = {"net": probabilities, "labels": probabilities.argmax(axis=1)}
-    table = evaluation.score_table(predicted, {"truth": truth}, classes=K, replicates=50)
-    one, other = (rows.drop(columns="name") for _, rows in table.groupby("name"))
+    table = score(predicted, truth, replicates=50)
+    one, other = (rows.drop(columns="model") for _, rows in table.groupby("model"))
     pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
 
 
@@ -90,48 +101,36 @@ def test_a_sample_without_truth_counts_for_nothing(truth, probabilities):
     """What is predicted there changes neither score nor interval, and it is not counted."""
     changed = np.where((truth == 255)[:, None], np.roll(probabilities, 1, axis=1), probabilities)
     assert (changed.argmax(axis=1) != probabilities.argmax(axis=1)).any()
-    one, other = (
-        evaluation.score_table({"net": p}, {"truth": truth}, classes=K, replicates=100)
-        for p in (probabilities, changed)
-    )
+    one, other = (score({"net": p}, truth, replicates=100) for p in (probabilities, changed))
     pd.testing.assert_frame_equal(one, other)
-    assert set(one["samples"]) == {int((truth != 255).sum())}
+    assert set(one["n"]) == {int((truth != 255).sum())}
 
 
 def test_each_truth_has_its_own_samples_and_scores(truth, probabilities):
     prediction = probabilities.argmax(axis=1)
     old = np.where(np.arange(len(truth)) < 200, 255, prediction).astype(np.uint8)
-    truths = {"old map": old, "truth": truth}
-    table = evaluation.score_table({"net": probabilities}, truths, classes=K, replicates=20)
-    assert table.groupby("against", sort=False)["samples"].first().to_dict() == {
-        "old map": 300,
-        "truth": int((truth != 255).sum()),
-    }
-    right = table[table["against"] == "old map"]
-    assert (right[["estimate", "low", "high"]] == 1).all(axis=None)
-    assert (table.loc[table["against"] == "truth", "estimate"] < 0.95).all()
+    right, other = (score({"net": probabilities}, one, replicates=20) for one in (old, truth))
+    assert set(right["n"]) == {300}
+    assert set(other["n"]) == {int((truth != 255).sum())}
+    assert (right[["value", "low", "high"]] == 1).all(axis=None)
+    assert (other["value"] < 0.95).all()
 
 
 def test_one_row_a_statistic_of_each_classifier_and_baselines_are_marked(truth, probabilities):
     predicted = {"majority": np.zeros(len(truth), int), "net": probabilities}
-    table = evaluation.score_table(
-        predicted,
-        {"truth": truth},
-        classes=K,
-        statistics=["kappa", "accuracy"],
-        baselines=["majority", "svm"],
-        replicates=20,
-    )
-    keys = list(zip(table["name"], table["statistic"], table["baseline"], strict=True))
+    options = {"statistics": ["all.kappa", "all.accuracy"], "baselines": ["majority", "svm"]}
+    table = score(predicted, truth, replicates=20, split="validation", **options)
+    keys = list(zip(table["model"], table["statistic"], table["is_baseline"], strict=True))
     assert keys == [
         ("majority", "kappa", True),
         ("majority", "accuracy", True),
         ("net", "kappa", False),
         ("net", "accuracy", False),
     ]
-    columns = ["name", "against", "statistic", "estimate", "low", "high", "samples", "baseline"]
+    columns = ["model", "is_baseline", "split", "scope", "statistic", "value", "low", "high", "n"]
     assert table.columns.tolist() == columns
-    assert table["estimate"][0] == pytest.approx(0)  # Cohen's kappa of a constant
+    assert set(table["split"]) == {"validation"}
+    assert table["value"][0] == pytest.approx(0)  # Cohen's kappa of a constant
 
 
 def test_interval_over_blocks_is_that_of_drawing_whole_blocks():
@@ -143,32 +142,29 @@ def test_interval_over_blocks_is_that_of_drawing_whole_blocks():
     members = [np.flatnonzero(block == number) for number in range(20)]
     right = truth == prediction
     drawn = [right[np.concatenate([members[i] for i in rng.integers(0, 20, 20)])].mean() for _ in range(3000)]
-    given = {"classes": 2, "statistics": ["accuracy"], "replicates": 3000}
-    by_block = evaluation.score_table({"a": prediction}, {"t": truth}, groups=block, **given).iloc[0]
-    by_sample = evaluation.score_table({"a": prediction}, {"t": truth}, **given).iloc[0]
+    given = {"class_names": ["no", "yes"], "statistics": ["all.accuracy"], "replicates": 3000}
+    by_block = score({"a": prediction}, truth, groups=block, **given).iloc[0]
+    by_sample = score({"a": prediction}, truth, **given).iloc[0]
     low, high = np.quantile(drawn, [0.025, 0.975])
     assert (by_block["low"], by_block["high"]) == pytest.approx((low, high), abs=0.051)  # steps of 1/20
     assert by_block["high"] - by_block["low"] > 3 * (by_sample["high"] - by_sample["low"])
-    assert by_block["estimate"] == by_sample["estimate"] == pytest.approx(right.mean())
+    assert by_block["value"] == by_sample["value"] == pytest.approx(right.mean())
 
 
 def test_interval_follows_from_the_seed(truth, probabilities):
-    one, same, other = (
-        evaluation.score_table({"net": probabilities}, {"t": truth}, classes=K, replicates=100, seed=seed)
-        for seed in (1, 1, 2)
-    )
+    one, same, other = (score({"net": probabilities}, truth, replicates=100, seed=seed) for seed in (1, 1, 2))
     pd.testing.assert_frame_equal(one, same)
     assert not one["low"].equals(other["low"])
-    assert one["estimate"].equals(other["estimate"])
+    assert one["value"].equals(other["value"])
 
 
 def test_an_unknown_statistic_or_nothing_to_score_is_said(truth, probabilities):
-    with pytest.raises(ParameterError, match=r"'macro_f2'.*did you mean 'macro_f1'"):
-        evaluation.score_table(
-            {"net": probabilities}, {"t": truth}, classes=K, statistics=["macro_f2"], replicates=2
-        )
+    with pytest.raises(ParameterError, match=r"'macro_f2'.*did you mean 'macro\.f2'"):
+        score({"net": probabilities}, truth, statistics=["macro_f2"], replicates=2)
     with pytest.raises(DataError, match="nothing to score"):
-        evaluation.score_table({"net": probabilities}, {"t": np.full(500, 255)}, classes=K, replicates=2)
+        score({"net": probabilities}, np.full(500, 255), replicates=2)
+    with pytest.raises(ParameterError, match="class_names is empty"):
+        evaluation.score_table({"net": probabilities}, truth)
 
 
 def test_interval_holds_the_estimate_and_shrinks_with_samples():
@@ -177,10 +173,10 @@ def test_interval_holds_the_estimate_and_shrinks_with_samples():
     for n in (200, 800, 3200):
         truth = rng.integers(0, K, n)
         prediction = np.where(rng.random(n) < 0.7, truth, rng.integers(0, K, n))
-        table = evaluation.score_table({"a": prediction}, {"t": truth}, classes=K).set_index("statistic")
-        assert (table["low"] < table["estimate"]).all()
-        assert (table["estimate"] < table["high"]).all()
-        share = table.loc["accuracy", "estimate"]
+        table = score({"a": prediction}, truth).set_index("statistic")
+        assert (table["low"] < table["value"]).all()
+        assert (table["value"] < table["high"]).all()
+        share = table.loc["accuracy", "value"]
         normal = 2 * 1.96 * np.sqrt(share * (1 - share) / n)
         assert table.loc["accuracy", "high"] - table.loc["accuracy", "low"] == pytest.approx(normal, rel=0.15)
 
@@ -188,9 +184,14 @@ def test_interval_holds_the_estimate_and_shrinks_with_samples():
 # === class_table ===
 
 
+def by_class(truth, prediction, names, **options) -> pd.DataFrame:
+    options = {"class_names": names, "statistics": evaluation.CLASS_STATISTICS, **options}
+    return evaluation.class_table(evaluation.score_table({"net": prediction}, truth, **options))
+
+
 def test_class_table_equals_scikit_learn(truth, probabilities):
     prediction = probabilities.argmax(axis=1)
-    table = evaluation.class_table(truth, prediction, ["a", "b", "c", "d"], replicates=50)
+    table = by_class(truth, prediction, NAMES, replicates=50)
     known = truth != 255
     precision, recall, f1, support = reference.precision_recall_fscore_support(
         truth[known], prediction[known], labels=range(K), zero_division=np.nan
@@ -207,7 +208,7 @@ def test_class_table_equals_scikit_learn(truth, probabilities):
 def test_class_table_worked_example():
     truth = np.array([0, 0, 0, 1, 1, 255])
     prediction = np.array([0, 0, 1, 1, 0, 1])
-    table = evaluation.class_table(truth, prediction, ["wood", "town", "lake"], replicates=400)
+    table = by_class(truth, prediction, ["wood", "town", "lake"], replicates=400)
     wood, town, lake = (table.iloc[i] for i in range(3))
     assert wood[["precision", "recall", "f1", "iou", "support"]].tolist() == pytest.approx(
         [2 / 3, 2 / 3, 2 / 3, 1 / 2, 3]
@@ -226,7 +227,7 @@ def test_class_interval_is_that_of_drawing_samples_and_scoring_f1_each_time(trut
     """Against a plain loop with scikit-learn."""
     known = truth != 255
     true, predicted = truth[known], probabilities.argmax(axis=1)[known]
-    table = evaluation.class_table(truth, probabilities.argmax(axis=1), list("abcd"), replicates=2000)
+    table = by_class(truth, probabilities.argmax(axis=1), NAMES, replicates=2000)
     rng = np.random.default_rng(5)
     draws = [rng.integers(0, len(true), len(true)) for _ in range(500)]
     for index in (0, 1, 3):
@@ -236,9 +237,9 @@ def test_class_interval_is_that_of_drawing_samples_and_scoring_f1_each_time(trut
 
 
 def test_class_interval_over_blocks_needs_two(truth, probabilities):
-    prediction = probabilities.argmax(axis=1)
-    with pytest.raises(DataError, match="in 1 group"):
-        evaluation.class_table(truth, prediction, list("abcd"), groups=np.zeros(500), replicates=2)
+    table = by_class(truth, probabilities, NAMES, groups=np.zeros(500), replicates=2)
+    assert table[["low", "high"]].isna().all(axis=None)
+    assert table["f1"].notna().any()
 
 
 # === Tables of several runs ===
@@ -246,15 +247,15 @@ def test_class_interval_over_blocks_needs_two(truth, probabilities):
 
 def test_join_scores_keeps_the_newest_of_two_and_what_only_the_older_has():
     newest = rows_of(
-        ("net", "truth", "accuracy", 0.9, 0.8, 1.0), ("majority", "truth", "accuracy", 0.5, 0, 1)
+        ("net", "truth", "all.accuracy", 0.9, 0.8, 1.0), ("majority", "truth", "all.accuracy", 0.5, 0, 1)
     )
     older = rows_of(
-        ("net", "truth", "accuracy", 0.1, 0.0, 0.2),
-        ("net", "old map", "accuracy", 0.7, 0.6, 0.8),
-        ("tempcnn", "truth", "accuracy", 0.8, 0.7, 0.9),
+        ("net", "truth", "all.accuracy", 0.1, 0.0, 0.2),
+        ("net", "old map", "all.accuracy", 0.7, 0.6, 0.8),
+        ("tempcnn", "truth", "all.accuracy", 0.8, 0.7, 0.9),
     )
     joined = evaluation.join_scores([newest, older])
-    found = {(r.name, r.against): r.estimate for r in joined.itertuples(index=False)}
+    found = {(r.model, r.against): r.value for r in joined.itertuples(index=False)}
     assert found == {
         ("net", "truth"): 0.9,
         ("majority", "truth"): 0.5,
@@ -262,57 +263,76 @@ def test_join_scores_keeps_the_newest_of_two_and_what_only_the_older_has():
         ("tempcnn", "truth"): 0.8,
     }
     assert len(joined) == 4
-    assert evaluation.join_scores([older, newest]).query("name == 'net' and against == 'truth'")[
-        "estimate"
+    assert evaluation.join_scores([older, newest]).query("model == 'net' and against == 'truth'")[
+        "value"
     ].tolist() == [0.1]
 
 
 def test_joined_classifiers_stand_together_baselines_first():
     """Regression: rows of one classifier that came from two runs stood apart."""
     one = rows_of(
-        ("tempcnn", "truth", "accuracy", 0.8, 0, 1), ("random_forest", "truth", "accuracy", 0.6, 0, 1)
+        ("tempcnn", "truth", "all.accuracy", 0.8, 0, 1), ("random_forest", "truth", "all.accuracy", 0.6, 0, 1)
     )
-    two = rows_of(("lstm", "truth", "accuracy", 0.9, 0, 1), ("majority", "truth", "accuracy", 0.5, 0, 1))
-    three = rows_of(("tempcnn", "truth", "macro_f1", 0.8, 0, 1), ("majority", "truth", "macro_f1", 0.2, 0, 1))
+    two = rows_of(
+        ("lstm", "truth", "all.accuracy", 0.9, 0, 1), ("majority", "truth", "all.accuracy", 0.5, 0, 1)
+    )
+    three = rows_of(("tempcnn", "truth", "macro.f1", 0.8, 0, 1), ("majority", "truth", "macro.f1", 0.2, 0, 1))
     joined = evaluation.join_scores([one, two, three])
-    assert joined["name"].tolist() == ["majority", "majority", "random_forest", "lstm", "tempcnn", "tempcnn"]
+    assert joined["model"].tolist() == ["majority", "majority", "random_forest", "lstm", "tempcnn", "tempcnn"]
     assert joined.index.tolist() == list(range(6))
-    assert joined["statistic"].tolist()[:2] == ["accuracy", "macro_f1"]  # the order of the runs
+    assert joined["statistic"].tolist()[:2] == ["accuracy", "f1"]  # the order of the runs
 
 
 def test_join_scores_takes_what_a_run_has_saved(truth, probabilities, tmp_path):
-    table = evaluation.score_table(
-        {"net": probabilities}, {"t": truth}, classes=K, baselines=["svm"], replicates=20
-    )
+    table = score({"net": probabilities}, truth, baselines=["svm"], replicates=20)
     table.to_csv(tmp_path / "scores.csv", index=False)
     joined = evaluation.join_scores([pd.read_csv(tmp_path / "scores.csv"), table])
     pd.testing.assert_frame_equal(joined, table)
 
 
-def test_nested_is_the_estimates_of_one_classifier():
+def test_nested_is_what_a_run_records():
     scores = rows_of(
-        ("net", "old map", "accuracy", 0.9, 0, 1),
-        ("net", "old map", "macro_f1", 0.8, 0, 1),
-        ("majority", "old map", "accuracy", 0.5, 0, 1),
-        ("net", "truth", "accuracy", 0.7, 0, 1),
+        ("net", "old map", "all.accuracy", 0.9, 0, 1),
+        ("net", "old map", "macro.f1", 0.8, 0, 1),
+        ("majority", "old map", "all.accuracy", 0.5, 0, 1),
+        ("net", "truth", "all.accuracy", 0.7, 0, 1),
+        ("lstm", "truth", "old forest.f1", 0.6, 0, 1),
     )
-    expected = {"old_map": {"accuracy": 0.9, "macro_f1": 0.8}, "truth": {"accuracy": 0.7}}
-    assert evaluation.nested(scores, "net") == expected
-    assert json.loads(json.dumps(evaluation.nested(scores, "net"))) == expected
-    assert evaluation.nested(scores, "lstm") == {}
+    own = {"old_map": {"all": {"accuracy": 0.9}, "macro": {"f1": 0.8}}, "truth": {"all": {"accuracy": 0.7}}}
+    others = {
+        "baselines": {"majority": {"test": {"old_map": {"all": {"accuracy": 0.5}}}}},
+        "lstm": {"test": {"truth": {"old_forest": {"f1": 0.6}}}},
+    }
+    found = evaluation.nested(scores, "net")
+    assert found == {"test": own, **others}
+    assert json.loads(json.dumps(found)) == found
+    every = evaluation.nested(scores)
+    assert every["net"] == {"test": own}
+    assert every["majority"] == others["baselines"]["majority"]
+
+
+def test_rows_are_picked_by_their_full_name_or_by_their_statistic():
+    scores = rows_of(
+        ("net", "truth", "macro.f1", 0.9, 0, 1),
+        ("net", "truth", "micro.f1", 0.8, 0, 1),
+        ("net", "truth", "all.accuracy", 0.7, 0, 1),
+    )
+    assert evaluation.pick(scores, "micro.f1")["value"].tolist() == [0.8]
+    assert evaluation.pick(scores, "f1")["value"].tolist() == [0.9, 0.8]
+    assert evaluation.pick(scores, "all.accuracy", "macro.f1")["value"].tolist() == [0.9, 0.7]
 
 
 def test_readable_has_a_row_a_classifier_and_truth():
     scores = rows_of(
-        ("net", "old map", "macro_f1", 0.81256, 0.7, 0.9),
-        ("net", "old map", "balanced_accuracy", 0.9, 0.85, 0.95),
-        ("majority", "old map", "macro_f1", 0.1, 0.05, 0.15),
-        ("majority", "old map", "balanced_accuracy", 0.25, 0.25, 0.25),
+        ("net", "old map", "macro.f1", 0.81256, 0.7, 0.9),
+        ("net", "old map", "all.balanced_accuracy", 0.9, 0.85, 0.95),
+        ("majority", "old map", "macro.f1", 0.1, 0.05, 0.15),
+        ("majority", "old map", "all.balanced_accuracy", 0.25, 0.25, 0.25),
     )
     expected = pd.DataFrame(
         {
-            "name": ["net", "majority"],
             "against": ["old map", "old map"],
+            "model": ["net", "majority"],
             "samples": [10, 10],
             "macro F1": ["0.813 (0.700 to 0.900)", "0.100 (0.050 to 0.150)"],
             "balanced accuracy": ["0.900 (0.850 to 0.950)", "0.250 (0.250 to 0.250)"],
@@ -323,10 +343,11 @@ def test_readable_has_a_row_a_classifier_and_truth():
 
 def test_readable_keeps_the_samples_of_each_truth(truth, probabilities):
     truths = {"old map": np.where(truth == 0, 255, truth), "truth": truth}
-    scores = evaluation.score_table({"b": probabilities, "a": probabilities}, truths, classes=K, replicates=5)
-    found = evaluation.readable(scores)
+    both = {"b": probabilities, "a": probabilities}
+    tables = [score(both, one, replicates=5).assign(against=name) for name, one in truths.items()]
+    found = evaluation.readable(pd.concat(tables))
     assert len(found) == 4
-    sizes = found.set_index(["name", "against"])["samples"].to_dict()
+    sizes = found.set_index(["model", "against"])["samples"].to_dict()
     for name in "ab":
         assert sizes[name, "old map"] == np.isin(truth, [1, 3]).sum()
         assert sizes[name, "truth"] == (truth != 255).sum()
@@ -334,9 +355,9 @@ def test_readable_keeps_the_samples_of_each_truth(truth, probabilities):
 
 def test_the_model_of_a_run_gets_another_name_and_its_baselines_keep_theirs():
     table = pd.DataFrame(
-        {"name": ["net", "dark", "net"], "estimate": [1, 2, 3], "baseline": [False, True, False]}
+        {"model": ["net", "dark", "net"], "value": [1, 2, 3], "is_baseline": [False, True, False]}
     )
     found = evaluation.of_run(table, "net (shrink 2)")
-    assert found["name"].tolist() == ["net (shrink 2)", "dark", "net (shrink 2)"]
-    assert found["estimate"].tolist() == [1, 2, 3]
-    assert table["name"].tolist() == ["net", "dark", "net"]
+    assert found["model"].tolist() == ["net (shrink 2)", "dark", "net (shrink 2)"]
+    assert found["value"].tolist() == [1, 2, 3]
+    assert table["model"].tolist() == ["net", "dark", "net"]

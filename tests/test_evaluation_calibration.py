@@ -7,8 +7,8 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from eolab import evaluation
 from eolab.core.errors import DataError
+from eolab.evaluation import postprocess
 
 NAMES = ["often", "seldom", "never"]
 SAMPLES = 20_000
@@ -38,7 +38,7 @@ def reference(probability, truth, bins=10):
 
 def test_errors_are_those_of_scikit_learn_by_class_and_over_all(right):
     probability, truth = right
-    table = evaluation.label_calibration(probability, truth, NAMES).set_index("class")
+    table = postprocess.label_calibration(probability, truth, NAMES).set_index("class")
     assert list(table.index) == ["all labels", *NAMES]
     for k, name in enumerate(NAMES):
         expected = reference(probability[:, k], truth[:, k])
@@ -56,7 +56,7 @@ def test_labels_that_are_not_known_do_not_count(right):
     probability, truth = right
     other = truth.copy()
     other[::3, 0] = 255
-    table = evaluation.label_calibration(probability, other, NAMES).set_index("class")
+    table = postprocess.label_calibration(probability, other, NAMES).set_index("class")
     kept = other[:, 0] != 255
     assert table.loc["often", "labels"] == kept.sum()
     expected = reference(probability[kept, 0], truth[kept, 0])
@@ -66,9 +66,9 @@ def test_labels_that_are_not_known_do_not_count(right):
 def test_temperatures_of_each_class_undo_what_made_it_too_sure(right):
     probability, truth = right
     sure = np.stack([sharpened(probability[:, k], T) for k, T in enumerate((2.0, 0.5, 3.0))], axis=1)
-    found = evaluation.label_temperatures(sure, truth)
+    found = postprocess.fit_temperature(sure, truth, by_label=True)
     np.testing.assert_allclose(found, [2.0, 0.5, 1.0], rtol=0.05)  # nothing is known of the last
-    again = evaluation.calibrated(sure, found)
+    again = postprocess.apply_temperature(sure, found)
     assert again.shape == probability.shape
     np.testing.assert_allclose(again[:, :2], probability[:, :2], atol=0.02)
     for k in range(2):
@@ -81,6 +81,35 @@ def test_temperatures_of_each_class_undo_what_made_it_too_sure(right):
 def test_shapes_that_do_not_fit_are_said(right):
     probability, truth = right
     with pytest.raises(DataError, match=r"\(20000, 3\) and labels \(20000, 3\): expected .* of 2 classes"):
-        evaluation.label_calibration(probability, truth, NAMES[:2])
+        postprocess.label_calibration(probability, truth, NAMES[:2])
     with pytest.raises(DataError, match="expected both"):
-        evaluation.label_temperatures(probability, truth[:, :2])
+        postprocess.fit_temperature(probability, truth[:, :2], by_label=True)
+
+
+def test_the_temperature_of_several_classes_is_found_and_undone():
+    """Labels drawn from a softmax; what a network too sure by a factor says is brought back."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 1.5, (SAMPLES, 4))
+    right = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = (right.cumsum(axis=1) > rng.random((SAMPLES, 1))).argmax(axis=1)
+    sure = np.exp(2.5 * logits) / np.exp(2.5 * logits).sum(axis=1, keepdims=True)
+    T = postprocess.fit_temperature(sure, truth)
+    assert pytest.approx(2.5, rel=0.03) == T
+    losses = [log_loss(truth, postprocess.apply_temperature(sure, t, classes=True)) for t in (T, 2.4, 2.6)]
+    assert losses[0] <= min(losses[1:]) + 1e-6
+    np.testing.assert_allclose(postprocess.apply_temperature(sure, 2.5, classes=True), right, atol=1e-5)
+    half = truth.copy()
+    half[::2] = 255
+    assert postprocess.fit_temperature(sure, half) == pytest.approx(
+        postprocess.fit_temperature(sure[1::2], half[1::2])
+    )
+
+
+def test_calibration_of_several_classes_is_that_of_the_likeliest():
+    rng = np.random.default_rng(2)
+    probability = rng.dirichlet(np.ones(3), 500)
+    truth = rng.integers(0, 3, 500)
+    table = postprocess.calibration_table(probability, truth)
+    right = (probability.argmax(axis=1) == truth).astype(np.uint8)
+    expected = postprocess.calibration_table(probability.max(axis=1), right)
+    np.testing.assert_array_equal(table.to_numpy(), expected.to_numpy())

@@ -40,20 +40,35 @@ def matrices(truth, predictions) -> dict[str, np.ndarray]:
 # === Masks ===
 
 
+NAMES = ["background", "landslide"]
+STATISTICS = [
+    *("landslide.f1", "landslide.iou", "landslide.precision", "landslide.recall"),
+    *("macro.f1", "macro.iou", "batch_macro.f1", "batch_macro.iou"),
+]
+
+
+def score(predicted, truth=None, **options) -> pd.DataFrame:
+    return evaluation.score_table(predicted, truth, **{"class_names": NAMES, "replicates": 20, **options})
+
+
+def rows(table, model="net") -> pd.DataFrame:
+    own = table[table["model"] == model]
+    return own.set_index(own["scope"] + "." + own["statistic"])
+
+
 def test_mask_scores_are_those_of_scikit_learn_over_all_pixels(truth, predictions, matrices):
-    table = evaluation.mask_scores(matrices, replicates=20)
-    found = table[table["name"] == "net"].set_index("statistic")["estimate"]
+    found = rows(score(matrices))["value"]
     known = truth != 255
     true, predicted = truth[known], predictions["net"][known]
     both = {"labels": [0, 1], "average": "macro"}
     assert found[:6].to_dict() == pytest.approx(
         {
-            "landslide_f1": reference.f1_score(true, predicted),
-            "landslide_iou": reference.jaccard_score(true, predicted),
-            "precision": reference.precision_score(true, predicted),
-            "recall": reference.recall_score(true, predicted),
-            "macro_f1": reference.f1_score(true, predicted, **both),
-            "mean_iou": reference.jaccard_score(true, predicted, **both),
+            "landslide.f1": reference.f1_score(true, predicted),
+            "landslide.iou": reference.jaccard_score(true, predicted),
+            "landslide.precision": reference.precision_score(true, predicted),
+            "landslide.recall": reference.recall_score(true, predicted),
+            "macro.f1": reference.f1_score(true, predicted, **both),
+            "macro.iou": reference.jaccard_score(true, predicted, **both),
         }
     )
     by_batch = []
@@ -61,64 +76,80 @@ def test_mask_scores_are_those_of_scikit_learn_over_all_pixels(truth, prediction
         part = np.s_[start : start + 16]
         kept = known[part]
         by_batch.append(reference.f1_score(truth[part][kept], predictions["net"][part][kept], **both))
-    assert found["batch_macro_f1"] == pytest.approx(np.mean(by_batch))
-    assert len(set(found.round(6))) == len(evaluation.MASK_STATISTICS)
+    assert found["batch_macro.f1"] == pytest.approx(np.mean(by_batch))
+    assert len(set(found.round(6))) == len(STATISTICS)
+
+
+def test_masks_and_probabilities_score_as_their_matrices(truth, predictions, matrices):
+    expected = score(matrices)
+    pd.testing.assert_frame_equal(score(predictions, truth), expected)
+    probability = {name: 0.2 + 0.6 * mask for name, mask in predictions.items()}
+    found = score(probability, truth, thresholds=dict.fromkeys(predictions, 0.5))
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_each_score_says_what_it_averages(matrices):
-    table = evaluation.mask_scores(matrices, batch=8, baselines=["majority"], replicates=20)
-    columns = ["name", "statistic", "averaging", "estimate", "low", "high", "patches", "baseline"]
-    assert table.columns.tolist() == columns
-    assert table["statistic"].tolist() == [*evaluation.MASK_STATISTICS] * 2
-    said = table.drop_duplicates("statistic").set_index("statistic")["averaging"]
-    assert said["landslide_f1"] == "pooled over pixels"
-    assert said["macro_f1"] == "mean of both classes, pooled over pixels"
-    assert said["batch_mean_iou"] == "mean of both classes in each batch of 8 patches, then of the batches"
-    assert table.groupby("name")["baseline"].first().to_dict() == {"net": False, "majority": True}
-    assert set(table["patches"]) == {N}
+    table = score(matrices, batch=8, baselines=["majority"])
+    assert (table["scope"] + "." + table["statistic"]).tolist() == STATISTICS * 2
+    assert table.groupby("model")["is_baseline"].first().to_dict() == {"net": False, "majority": True}
+    assert set(table["n"]) == {N}
 
 
 def test_a_mask_without_landslides_scores_half_of_the_background(matrices):
-    found = evaluation.mask_scores(matrices, replicates=20).query("name == 'majority'")
-    found = found.set_index("statistic")["estimate"]
+    found = rows(score(matrices), "majority")["value"]
     counts = matrices["majority"].sum(0)
     background = 2 * counts[0, 0] / (2 * counts[0, 0] + counts[1, 0])
-    assert found["landslide_f1"] == found["recall"] == 0
-    assert np.isnan(found["precision"])  # nothing was said to be a landslide
-    assert found["macro_f1"] == pytest.approx(background / 2)
+    assert found["landslide.f1"] == found["landslide.recall"] == 0
+    assert np.isnan(found["landslide.precision"])  # nothing was predicted to be a landslide
+    assert found["macro.f1"] == pytest.approx(background / 2)
 
 
 def test_intervals_draw_whole_groups(truth, predictions, matrices):
     blocks = np.arange(N) // 5
-    found = evaluation.mask_scores(matrices, blocks, replicates=300, seed=2).set_index(["name", "statistic"])
+    found = rows(score(matrices, groups=blocks, replicates=300, seed=2))
     pixels = np.broadcast_to(blocks[:, None, None], truth.shape).ravel()
-    expected = metrics.bootstrap(truth.ravel(), predictions["net"].ravel(), pixels, "f1", 300, 2, classes=2)
-    row = found.loc[("net", "landslide_f1")]
-    assert row[["estimate", "low", "high"]].tolist() == pytest.approx([part[1] for part in expected])
-    batches = metrics.bootstrap_batches(matrices["net"], "macro_f1", 16, blocks, 300, 2)
-    assert found.loc[("net", "batch_macro_f1")][["estimate", "low", "high"]].tolist() == list(batches)
+    flat = {"net": predictions["net"].ravel().astype(int)}
+    given = {"groups": pixels, "replicates": 300, "seed": 2, "statistics": ["landslide.f1", "macro.iou"]}
+    expected = rows(score(flat, truth.ravel(), **given))
+    ends = ["value", "low", "high"]
+    np.testing.assert_allclose(found.loc[expected.index, ends], expected[ends])
 
 
 def test_pooled_scores_of_one_matrix():
     matrix = np.array([[90, 2], [4, 4]])
-    assert evaluation.pooled(matrix) == pytest.approx(
+    assert metrics.values_of(matrix, STATISTICS[:6], NAMES) == pytest.approx(
         {
-            "landslide_f1": 8 / 14,
-            "landslide_iou": 4 / 10,
-            "precision": 4 / 6,
-            "recall": 4 / 8,
-            "macro_f1": (8 / 14 + 180 / 186) / 2,
-            "mean_iou": (4 / 10 + 90 / 96) / 2,
+            "landslide.f1": 8 / 14,
+            "landslide.iou": 4 / 10,
+            "landslide.precision": 4 / 6,
+            "landslide.recall": 4 / 8,
+            "macro.f1": (8 / 14 + 180 / 186) / 2,
+            "macro.iou": (4 / 10 + 90 / 96) / 2,
         }
     )
-    assert list(evaluation.pooled(matrix, ["recall"])) == ["recall"]
-    with pytest.raises(ParameterError, match="'landslide_f2'; did you mean 'landslide_f1'"):
-        evaluation.pooled(matrix, ["landslide_f2"])
+    with pytest.raises(ParameterError, match=r"'macro\.f3'; did you mean 'macro\.f"):
+        metrics.values_of(matrix, ["macro.f3"], NAMES)
+
+
+def test_maps_of_several_classes_pool_their_pixels():
+    rng = np.random.default_rng(6)
+    truth, found = rng.integers(0, 3, (2, 12, 5, 5))
+    names = ["a", "b", "c"]
+    table = score({"map": metrics.confusions(truth, found, 3)}, class_names=names)
+    values = dict(zip(table["scope"] + "." + table["statistic"], table["value"], strict=True))
+    flat = truth.ravel(), found.ravel()
+    assert values == pytest.approx(
+        {
+            "all.accuracy": reference.accuracy_score(*flat),
+            "macro.f1": reference.f1_score(*flat, average="macro"),
+            "macro.iou": reference.jaccard_score(*flat, average="macro"),
+        }
+    )
 
 
 def test_matrices_of_more_classes_are_refused():
-    with pytest.raises(DataError, match=r"'net' have shape \(4, 3, 3\): expected \(N, 2, 2\)"):
-        evaluation.mask_scores({"net": np.ones((4, 3, 3), int)})
+    with pytest.raises(DataError, match=r"shape \(4, 3, 3\): expected \(N, 2, 2\)"):
+        score({"net": np.ones((4, 3, 3), int)})
 
 
 # === What averages imply ===
@@ -129,19 +160,19 @@ def test_matrices_of_more_classes_are_refused():
 def test_the_f1_of_each_class_follows_from_macro_f1_and_mean_iou(landslide, background):
     low, high = sorted((landslide, background))
     mean_iou = np.mean([f1 / (2 - f1) for f1 in (low, high)])
-    found = evaluation.implied_landslide_f1((low + high) / 2, mean_iou)
+    found = evaluation.implied_f1((low + high) / 2, mean_iou)
     assert found == pytest.approx(low, abs=1e-6)
 
 
 def test_it_follows_from_a_confusion_matrix():
-    scores = evaluation.pooled(np.array([[9_700, 60], [90, 150]]))
-    found = evaluation.implied_landslide_f1(scores["macro_f1"], scores["mean_iou"])
-    assert found == pytest.approx(scores["landslide_f1"], abs=1e-9)
+    scores = metrics.values_of(np.array([[9_700, 60], [90, 150]]), STATISTICS[:6], NAMES)
+    found = evaluation.implied_f1(scores["macro.f1"], scores["macro.iou"])
+    assert found == pytest.approx(scores["landslide.f1"], abs=1e-9)
 
 
 def test_the_best_published_score_implies_a_landslide_f1_near_a_half():
     """0.7463 and 0.6597: landslide 0.50, background 0.99."""
-    found = evaluation.implied_landslide_f1(0.7463, 0.6597)
+    found = evaluation.implied_f1(0.7463, 0.6597)
     assert found == pytest.approx(0.50, abs=0.005)
     assert 2 * 0.7463 - found == pytest.approx(0.993, abs=0.001)
     iou = [f1 / (2 - f1) for f1 in (found, 2 * 0.7463 - found)]
@@ -157,12 +188,12 @@ def test_the_best_published_score_implies_a_landslide_f1_near_a_half():
     ],
 )
 def test_averages_that_no_two_classes_have_imply_nothing(macro_f1, mean_iou):
-    assert np.isnan(evaluation.implied_landslide_f1(macro_f1, mean_iou))
+    assert np.isnan(evaluation.implied_f1(macro_f1, mean_iou))
 
 
 def test_scores_in_percent_are_refused():
     with pytest.raises(ParameterError, match=r"macro_f1 is 74\.63: expected a score of 0 to 1"):
-        evaluation.implied_landslide_f1(74.63, 65.97)
+        evaluation.implied_f1(74.63, 65.97)
 
 
 # === Sizes ===
@@ -256,56 +287,3 @@ def test_sizes_name_wrong_input(truth):
     for edges in ((), (0, 5), (5, 1), (1.5, 2)):
         with pytest.raises(ParameterError, match="ascending whole numbers"):
             evaluation.score_by_size(mask, truth, edges)
-
-
-# === Patches ===
-
-
-def test_patch_detection_worked_example():
-    """Scores 0.9 (yes), 0.8 (no), 0.6 (yes), 0.4 (yes), 0.1 (no); what is not known counts nowhere."""
-    truth, score = [1, 0, 1, 1, 0, 255], [0.9, 0.8, 0.6, 0.4, 0.1, 0.99]
-    found = evaluation.patch_detection(truth, score)
-    assert found == pytest.approx(
-        {
-            "precision": 2 / 3,
-            "recall": 2 / 3,
-            "f1": 2 / 3,
-            "average_precision": (1 + 2 / 3 + 3 / 4) / 3,
-            "roc_auc": 4 / 6,  # of the six pairs of yes and no, two are in the wrong order
-            "patches": 5,
-            "positive": 0.6,
-        }
-    )
-    assert evaluation.patch_detection(truth, score, 0.4)["recall"] == 1  # at least the threshold
-
-
-def test_patch_detection_is_that_of_counting_pairs():
-    rng = np.random.default_rng(5)
-    truth = rng.random(200) < 0.4
-    score = np.round(rng.normal(truth, 1.0), 1)  # with ties, which count half
-    found = evaluation.patch_detection(truth, score)
-    more = score[truth][:, None] - score[~truth][None]
-    assert found["roc_auc"] == pytest.approx(((more > 0) + 0.5 * (more == 0)).mean())
-    steps, seen = 0.0, 0.0
-    for value in np.unique(score)[::-1]:
-        recall = (truth & (score >= value)).sum() / truth.sum()
-        steps += (recall - seen) * truth[score >= value].mean()
-        seen = recall
-    assert found["average_precision"] == pytest.approx(steps)
-    assert isinstance(pd.DataFrame({"net": found}).T["f1"].iloc[0], float)
-
-
-def test_patches_of_one_kind_have_no_ranking():
-    found = evaluation.patch_detection(np.ones(3, bool), [0.2, 0.6, 0.9])
-    assert found["recall"] == pytest.approx(2 / 3)
-    assert np.isnan([found["average_precision"], found["roc_auc"]]).all()
-    assert np.isnan(evaluation.patch_detection([0, 1], [0.1, 0.2])["precision"])
-
-
-def test_patch_detection_names_wrong_input():
-    with pytest.raises(DataError, match=r"\(2,\), the score \(3,\)"):
-        evaluation.patch_detection([0, 1], [0.1, 0.2, 0.3])
-    with pytest.raises(DataError, match="1 of 2 patches have no finite score"):
-        evaluation.patch_detection([0, 1], [0.1, np.nan])
-    with pytest.raises(DataError, match="No patch is labelled"):
-        evaluation.patch_detection([255], [0.1])

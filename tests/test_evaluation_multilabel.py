@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
 from eolab import evaluation
 from eolab.core.errors import DataError, ParameterError
-from eolab.evaluation.multilabel import MULTILABEL_STATISTICS, Answers
+from eolab.evaluation import bootstrap, postprocess
+from eolab.evaluation.multilabel import STATISTICS, MultiLabel
 
 SAMPLES, CLASSES, THRESHOLD = 300, 7, 0.5
 NAMES = [f"class {k}" for k in range(CLASSES)]
@@ -34,15 +34,15 @@ def probability(truth) -> np.ndarray:
 def reference(statistic: str, truth: np.ndarray, probability: np.ndarray) -> float:
     said = probability >= THRESHOLD
     present = np.flatnonzero(truth.any(axis=0))
-    average, _, name = statistic.partition("_")
+    average, _, name = statistic.partition(".")
     average = {"sample": "samples"}.get(average, average)
-    if statistic == "coverage_error":
+    if name == "coverage_error":
         return sk.coverage_error(truth, probability)
-    if statistic == "ranking_loss":
+    if name == "ranking_loss":
         return sk.label_ranking_loss(truth, probability)
-    if statistic == "subset_accuracy":
+    if name == "subset_accuracy":
         return sk.accuracy_score(truth, said)
-    if statistic == "hamming_loss":
+    if name == "hamming_loss":
         return sk.hamming_loss(truth, said)
     columns = present if average == "macro" else np.arange(CLASSES)
     if name == "average_precision":
@@ -65,70 +65,90 @@ def reference(statistic: str, truth: np.ndarray, probability: np.ndarray) -> flo
     return sk.fbeta_score(truth[:, columns], said[:, columns], beta=beta, **options)
 
 
-@pytest.mark.parametrize("statistic", MULTILABEL_STATISTICS)
+def counted(probability, truth, groups=None) -> MultiLabel:
+    return MultiLabel(truth, probability, THRESHOLD, groups, NAMES)
+
+
+def interval(one: MultiLabel, statistic: str, replicates: int = 300, seed: int = 0) -> bootstrap.Interval:
+    return bootstrap.interval(*bootstrap.resample(one, [statistic], replicates, seed)[statistic])
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
 def test_estimates_are_those_of_scikit_learn(statistic, truth, probability):
-    found = Answers(probability, truth, THRESHOLD).interval(statistic, replicates=20)
-    assert found.estimate == pytest.approx(reference(statistic, truth, probability), abs=1e-12)
+    found = interval(counted(probability, truth), statistic, replicates=20)
+    assert found.value == pytest.approx(reference(statistic, truth, probability), abs=1e-12)
     assert found.low < found.high
 
 
 @pytest.mark.parametrize(
-    "statistic", ["micro_f1", "macro_f2", "sample_f1", "macro_average_precision", "micro_average_precision"]
+    "statistic", ["micro.f1", "macro.f2", "sample.f1", "macro.average_precision", "micro.average_precision"]
 )
 def test_replicates_are_the_scores_of_samples_drawn_again(statistic, truth, probability):
     """Whole groups are drawn: repeating their samples as often as drawn must give the replicate."""
     groups = np.arange(SAMPLES) // 20
-    answers = Answers(probability, truth, THRESHOLD, groups)
-    draws = np.concatenate(list(answers._draws(5, 3)))[1:]
+    draws = np.concatenate(list(bootstrap.draws(np.ones(SAMPLES // 20, int), 5, 3)))
     expected = []
     for drawn in draws:
         rows = np.repeat(np.arange(SAMPLES), drawn[groups])
         expected.append(reference(statistic, truth[rows], probability[rows]))
-    found = answers.interval(statistic, replicates=5, seed=3)
+    found = interval(counted(probability, truth, groups), statistic, replicates=5, seed=3)
     assert found.low == pytest.approx(np.quantile(expected, 0.025))
     assert found.high == pytest.approx(np.quantile(expected, 0.975))
 
 
 def test_memory_of_the_draws_is_bounded_and_changes_nothing(truth, probability, monkeypatch):
-    whole = Answers(probability, truth, THRESHOLD).interval("macro_f1", 50)
-    monkeypatch.setattr("eolab.evaluation.curves.DRAWS_AT_ONCE", 1)
-    assert Answers(probability, truth, THRESHOLD).interval("macro_f1", 50) == pytest.approx(whole)
+    names = ["macro.f1", "macro.average_precision"]
+    whole = [interval(counted(probability, truth), name, 50) for name in names]
+    monkeypatch.setattr(bootstrap, "DRAWS_AT_ONCE", 1)
+    for name, expected in zip(names, whole, strict=True):
+        assert interval(counted(probability, truth), name, 50) == pytest.approx(expected)
 
 
 def test_table_names_every_average_and_tells_baselines_apart(truth, probability):
-    found = evaluation.multilabel_scores(
+    found = evaluation.score_table(
         {"net": probability, "prior": np.full(truth.shape, 0.3)},
         truth,
-        {"net": np.full(CLASSES, 0.4), "prior": 0.2},
+        class_names=NAMES,
+        thresholds={"net": np.full(CLASSES, 0.4), "prior": 0.2},
         baselines=["prior"],
-        statistics=["micro_f1", "macro_f1"],
+        statistics=["micro.f1", "macro.f1"],
         replicates=10,
     )
-    assert list(found["statistic"]) == ["micro_f1", "macro_f1"] * 2
-    assert list(found["baseline"]) == [False, False, True, True]
+    assert list(found["scope"]) == ["micro", "macro"] * 2
+    assert list(found["is_baseline"]) == [False, False, True, True]
     wide = evaluation.readable(found)
-    assert list(wide.columns) == ["name", "samples", "classes", "micro F1", "macro F1"]
+    assert list(wide.columns) == ["model", "samples", "micro F1", "macro F1"]
 
 
 def test_one_group_alone_has_no_interval(truth, probability):
-    found = Answers(probability, truth, THRESHOLD, np.zeros(SAMPLES)).interval("micro_f1")
+    found = interval(counted(probability, truth, np.zeros(SAMPLES)), "micro.f1")
     assert np.isnan([found.low, found.high]).all()
 
 
 def test_thresholds_of_each_class_are_the_best_on_what_they_are_chosen_on(truth, probability):
-    chosen = evaluation.label_thresholds(probability, truth)
-    assert chosen[6] == 0.5  # has no sample
     rounded = probability.astype(np.float32)  # what thresholds are compared with
+    chosen = postprocess.choose_threshold(rounded, truth, by_label=True, default=0.5)
+    assert chosen[6] == 0.5  # has no sample
     for k in range(6):
         limits = np.append(np.arange(1, 100) / 100, chosen[k]).astype(np.float32)
         scores = [sk.f1_score(truth[:, k], rounded[:, k] >= limit) for limit in limits]
         assert scores[-1] == max(scores)
-    common = evaluation.common_threshold(probability, truth)
+    common = postprocess.choose_threshold(probability, truth)
     assert 0 < common < 1
 
 
 def test_classes_are_scored_alone(truth, probability):
-    table = evaluation.label_table(probability, truth, THRESHOLD, NAMES, replicates=20).set_index("class")
+    scores = evaluation.score_table(
+        {"net": probability},
+        truth,
+        class_names=NAMES,
+        thresholds={"net": THRESHOLD},
+        statistics=evaluation.LABEL_STATISTICS,
+        replicates=20,
+    )
+    table = evaluation.class_table(scores, interval="average_precision").set_index("class")
+    assert (table["threshold"] == THRESHOLD).all()
+    assert list(table["predicted"]) == list((probability >= THRESHOLD).sum(axis=0))
     assert list(table["support"]) == list(truth.sum(axis=0))
     assert table.loc["class 2", "f1"] == pytest.approx(
         sk.f1_score(truth[:, 2], probability[:, 2] >= THRESHOLD)
@@ -168,32 +188,26 @@ def test_labels_that_meet_and_labels_that_are_confused():
 )
 def test_what_cannot_be_scored_is_said(probability, true, said):
     with pytest.raises(DataError, match=said):
-        Answers(probability, true, 0.5)
+        MultiLabel(true, probability, 0.5, None, ["a", "b"])
 
 
 def test_an_unknown_statistic_is_refused(truth, probability):
-    with pytest.raises(ParameterError, match="micro_f1"):
-        evaluation.multilabel_scores({"a": probability}, truth, {"a": 0.5}, statistics=["micro_f"])
+    for name, near in (
+        ("micro.f", r"micro\.f1"),
+        ("sample.f3", r"sample\.f"),
+        ("macr.average_precision", "macro"),
+    ):
+        with pytest.raises(ParameterError, match=near):
+            counted(probability, truth).values([name])
 
 
 def test_a_table_of_scores_has_no_duplicates(truth, probability):
-    one = evaluation.multilabel_scores(
-        {"a": probability}, truth, {"a": 0.5}, statistics=["micro_f1"], replicates=5
+    one = evaluation.score_table(
+        {"a": probability},
+        truth,
+        class_names=NAMES,
+        thresholds={"a": 0.5},
+        statistics=["micro.f1"],
+        replicates=5,
     )
-    assert isinstance(evaluation.join_scores([one, one]), pd.DataFrame)
     assert len(evaluation.join_scores([one, one])) == 1
-
-
-def test_classes_that_do_not_count_are_in_no_average():
-    rng = np.random.default_rng(3)
-    truth, probability = (rng.random((40, 5)) < 0.4).astype(int), rng.random((40, 5))
-    counted, limits = np.array([True, False, True, True, False]), np.linspace(0.3, 0.7, 5)
-    settings = {"replicates": 20, "groups": np.arange(40) // 4}
-    found = evaluation.multilabel_scores(
-        {"a": probability}, truth, {"a": limits}, counted=counted, **settings
-    )
-    alone = evaluation.multilabel_scores(
-        {"a": probability[:, counted]}, truth[:, counted], {"a": limits[counted]}, **settings
-    )
-    pd.testing.assert_frame_equal(found, alone)
-    assert (found["classes"] == 3).all()

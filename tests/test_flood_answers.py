@@ -8,7 +8,6 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.metrics import balanced_accuracy_score
 
-from eolab import evaluation
 from eolab.core.errors import DataError
 from eolab.data.store import ArraySpec, write_store
 from eolab.studies import flood
@@ -191,12 +190,14 @@ def test_no_threshold_is_better_than_the_chosen_one(seed, digits):
     assert limit == (values[place - 1] + values[place]) / 2
 
 
-def test_of_equally_good_thresholds_the_middle_one_is_taken():
+def test_of_equally_good_thresholds_the_nearest_to_a_half_is_taken():
     table = made([("a", 0, 0.1), ("a", 0, 0.2), ("a", 1, 0.6), ("a", 1, 0.9)])
     assert answers.choose_threshold(table) == pytest.approx(0.4)
-    # as good below as above the pair in the middle; between them is worse
+    # as good at 0.2 as at 0.7; between them is worse
     table = made([("a", 0, 0.1), ("a", 1, 0.3), ("a", 0, 0.5), ("a", 1, 0.9)])
     assert answers.choose_threshold(table) == pytest.approx(0.7)
+    table = made([("a", 0, 0.3), ("a", 1, 0.5), ("a", 0, 0.7), ("a", 1, 1.0)])
+    assert answers.choose_threshold(table) == pytest.approx(0.4)  # the middle one was 0.85
 
 
 def test_a_threshold_that_is_almost_as_good_is_no_tie():
@@ -248,17 +249,18 @@ def expected_scores(truth, probability, limit) -> dict[str, float]:
     """Of scikit-learn."""
     said = np.asarray(probability) >= limit
     return {
-        "accuracy": reference.accuracy_score(truth, said),
-        "balanced_accuracy": reference.balanced_accuracy_score(truth, said),
-        "precision": reference.precision_score(truth, said),
-        "recall": reference.recall_score(truth, said),
-        "f1": reference.f1_score(truth, said),
-        "average_precision": reference.average_precision_score(truth, probability),
+        "all.accuracy": reference.accuracy_score(truth, said),
+        "all.balanced_accuracy": reference.balanced_accuracy_score(truth, said),
+        "flooded.precision": reference.precision_score(truth, said),
+        "flooded.recall": reference.recall_score(truth, said),
+        "flooded.f1": reference.f1_score(truth, said),
+        "flooded.average_precision": reference.average_precision_score(truth, probability),
     }
 
 
 def estimates(scores: pd.DataFrame, level: str, name: str = "net") -> dict[str, float]:
-    return evaluation.named(scores[scores["level"] == level], name)
+    rows = scores[(scores["level"] == level) & (scores["model"] == name)]
+    return dict(zip(rows["scope"] + "." + rows["statistic"], rows["value"], strict=True))
 
 
 def pair() -> dict[str, pd.DataFrame]:
@@ -278,20 +280,20 @@ def test_scores_of_images_and_scenes_are_those_of_scikit_learn():
         scenes = table.groupby("scene")[["flooded", "probability"]].max()
         by_scene = expected_scores(scenes["flooded"], scenes["probability"], LIMITS["scene"][name])
         assert estimates(scores, "scene", name) == pytest.approx(by_scene)
-    assert scores.groupby("level")["samples"].unique().map(list).to_dict() == {"image": [63], "scene": [9]}
-    assert (scores["baseline"] == (scores["name"] == "simple")).all()
-    assert ((scores["low"] <= scores["estimate"]) & (scores["estimate"] <= scores["high"])).all()
+    assert scores.groupby("level")["n"].unique().map(list).to_dict() == {"image": [63], "scene": [9]}
+    assert (scores["is_baseline"] == (scores["model"] == "simple")).all()
+    assert ((scores["low"] <= scores["value"]) & (scores["value"] <= scores["high"])).all()
 
 
 def test_intervals_draw_whole_scenes():
     """Scenes of one answer each: the interval must be that of 9 scenes, not of 630 images."""
     rows = [(f"s{k}", k % 2, 0.9 if k in (1, 3, 5, 2) else 0.1) for k in range(9) for _ in range(70)]
-    scores = answers.scores({"net": made(rows)}, LIMITS, levels=["image"], statistics=["accuracy"])
+    scores = answers.scores({"net": made(rows)}, LIMITS, levels=["image"], statistics=["all.accuracy"])
     rng = np.random.default_rng(1)
     right = np.array([(0.9 if k in (1, 3, 5, 2) else 0.1) >= 0.5 for k in range(9)]) == np.arange(9) % 2
     means = right[rng.integers(0, 9, (4000, 9))].mean(axis=1)
     row = scores.iloc[0]
-    assert row["estimate"] == pytest.approx(7 / 9)
+    assert row["value"] == pytest.approx(7 / 9)
     assert [row["low"], row["high"]] == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.06)
 
 
@@ -299,12 +301,19 @@ def test_only_the_chosen_scenes_and_statistics_count():
     tables = pair()
     chosen = ["s1", "s4", "s7"]
     scores = answers.scores(
-        tables, LIMITS, levels=["image"], scenes=chosen, statistics=["f1", "recall"], replicates=20
+        tables,
+        LIMITS,
+        levels=["image"],
+        scenes=chosen,
+        statistics=["flooded.f1", "flooded.recall"],
+        replicates=20,
     )
     own = tables["net"][tables["net"]["scene"].isin(chosen)]
     expected = expected_scores(own["flooded"], own["probability"], 0.5)
-    assert estimates(scores, "image") == pytest.approx({key: expected[key] for key in ("f1", "recall")})
-    assert set(scores["samples"]) == {21}
+    assert estimates(scores, "image") == pytest.approx(
+        {key: expected[key] for key in ("flooded.f1", "flooded.recall")}
+    )
+    assert set(scores["n"]) == {21}
 
 
 def test_padding_counts_as_dry_images_only_where_asked():
@@ -318,7 +327,7 @@ def test_padding_counts_as_dry_images_only_where_asked():
         [*table["flooded"], *[False] * 45], [*table["probability"], *[0.8] * 45], LIMITS["image"]["net"]
     )
     assert estimates(counted, "image") == pytest.approx(expected)
-    assert set(counted["samples"]) == {9 * 12}
+    assert set(counted["n"]) == {9 * 12}
 
 
 def test_padding_never_speaks_for_a_scene():
@@ -350,7 +359,7 @@ def test_one_scene_alone_has_scores_without_an_interval():
     expected = expected_scores(own["flooded"], own["probability"], 0.5)
     assert estimates(scores, "image") == pytest.approx(expected)
     assert scores[["low", "high"]].isna().all(None)
-    assert scores.groupby("level")["samples"].unique().map(list).to_dict() == {"image": [7], "scene": [1]}
+    assert scores.groupby("level")["n"].unique().map(list).to_dict() == {"image": [7], "scene": [1]}
 
 
 def test_scores_by_region_are_those_of_their_scenes():
@@ -358,25 +367,25 @@ def test_scores_by_region_are_those_of_their_scenes():
     regions = pd.Series(dict.fromkeys(["s0", "s1", "s2"], "R10") | dict.fromkeys(["s3", "s4"], "R2"))
     regions["s5"], regions["s8"], regions["elsewhere"] = "R3", "R4", "R5"
     found = answers.region_scores(tables, LIMITS, regions, replicates=20)
-    assert found.columns.tolist() == ["region", "name", "scenes", "estimate", "low", "high"]
+    assert found.columns.tolist() == ["region", "model", "scenes", "value", "low", "high"]
     assert found["region"].tolist() == [region for region in ("R2", "R3", "R4", "R10") for _ in tables]
-    rows = found[found["name"] == "simple"].set_index("region")
+    rows = found[found["model"] == "simple"].set_index("region")
     assert rows["scenes"].to_dict() == {"R2": 2, "R3": 1, "R4": 1, "R10": 3}
     for region in ("R2", "R3", "R10"):
         scenes = regions.index[regions == region]
         own = tables["simple"][tables["simple"]["scene"].isin(scenes)]
         expected = balanced_accuracy_score(own["flooded"], own["probability"] >= 0.4)
-        assert rows.loc[region, "estimate"] == pytest.approx(expected)
+        assert rows.loc[region, "value"] == pytest.approx(expected)
     assert rows["low"].isna().to_dict() == {"R2": False, "R3": True, "R4": True, "R10": False}
-    assert np.isnan(rows.loc["R4", "estimate"])  # never flooded: no balanced accuracy
+    assert np.isnan(rows.loc["R4", "value"])  # never flooded: no balanced accuracy
 
 
 def test_a_region_of_one_label_has_no_balanced_accuracy_of_scenes_but_an_accuracy():
     regions = pd.Series({"s1": "R1", "s3": "R1"})  # both flood
     by_scene = answers.region_scores(pair(), LIMITS, regions, "scene", replicates=20)
-    assert by_scene["estimate"].isna().all()
-    by_scene = answers.region_scores(pair(), LIMITS, regions, "scene", "accuracy", replicates=20)
-    assert by_scene["estimate"].notna().all()
+    assert by_scene["value"].isna().all()
+    by_scene = answers.region_scores(pair(), LIMITS, regions, "scene", "all.accuracy", replicates=20)
+    assert by_scene["value"].notna().all()
 
 
 # === Hidden floods ===
@@ -503,10 +512,10 @@ def test_images_of_one_sensor_count_alone():
         ("b", "2019-01-01", False, 0.9, False, True),
         ("b", "2019-01-02", True, 0.8, True, True),
     )
-    options = {"levels": ["image"], "statistics": ["accuracy", "recall"], "replicates": 5}
+    options = {"levels": ["image"], "statistics": ["all.accuracy", "flooded.recall"], "replicates": 5}
     limits = {"image": {"net": 0.5}}
     found = {
-        sensor: answers.scores({"net": table}, limits, sensor=sensor, **options)["estimate"].tolist()
+        sensor: answers.scores({"net": table}, limits, sensor=sensor, **options)["value"].tolist()
         for sensor in ("", "S1", "S2")
     }
     assert found[""] == [0.5, 0.5]
@@ -518,7 +527,7 @@ def test_balanced_accuracy_of_one_label_is_undefined():
     """Of flooded scenes alone it is their recall under another name."""
     table = answered(("a", "2019-01-01", True, 0.1, True, True), ("b", "2019-01-02", True, 0.9, True, True))
     found = answers.scores({"net": table}, {"image": {"net": 0.5}}, levels=["image"], replicates=5)
-    by_name = found.set_index("statistic")["estimate"]
+    by_name = found.set_index("statistic")["value"]
     assert np.isnan(by_name["balanced_accuracy"])
     assert by_name["recall"] == 0.5
 
@@ -529,12 +538,12 @@ def test_scores_by_sensor_are_those_of_the_steps_with_its_images():
         ("a", "2019-01-02", True, 0.2, True, False),
         ("b", "2019-01-02", True, 0.8, True, True),
     )
-    options = {"statistics": ["accuracy"], "replicates": 5}
+    options = {"statistics": ["all.accuracy"], "replicates": 5}
     found = answers.sensor_scores({"net": table}, {"image": {"net": 0.5}}, **options)
-    rows = found.set_index("level")[["estimate", "samples"]]
+    rows = found.set_index("level")[["value", "n"]]
     assert rows.to_dict("index") == {
-        "image, S1": {"estimate": pytest.approx(2 / 3), "samples": 3},
-        "image, S2": {"estimate": 1.0, "samples": 1},
+        "image, S1": {"value": pytest.approx(2 / 3), "n": 3},
+        "image, S2": {"value": 1.0, "n": 1},
     }
     alone = answers.sensor_scores({"net": table.assign(S2=False)}, {"image": {"net": 0.5}}, **options)
     assert set(alone["level"]) == {"image, S1"}
@@ -545,6 +554,6 @@ def test_a_flood_that_the_other_sensor_saw_is_none_in_a_series_of_one(tables):
     alone, both = make_sequences({"S1": seen["S1"]}, "late"), make_sequences(seen, "late")
     assert [int(lines[0].labels[0]) for lines in (alone, both)] == [0, 1]
     told = answers.answer_table(alone, [np.array([0.4]) for _ in alone])
-    options = {"levels": ["scene"], "statistics": ["accuracy"], "replicates": 5}
+    options = {"levels": ["scene"], "statistics": ["all.accuracy"], "replicates": 5}
     found = answers.series_scores("net", told, told, "S1", **options)
-    assert found.loc[0, ["level", "estimate", "samples"]].tolist() == ["scene, S1", 1.0, len(alone)]
+    assert found.loc[0, ["level", "value", "n"]].tolist() == ["scene, S1", 1.0, len(alone)]

@@ -151,7 +151,7 @@ def numbers():
 @pytest.fixture
 def lines(numbers):
     made = make_sequences(numbers, "union")
-    return {part: [line for line in made if SPLITS[line.scene[0]] == part] for part in ("validation", "test")}
+    return {part: [line for line in made if SPLITS[line.name[0]] == part] for part in ("validation", "test")}
 
 
 def regression(train: pd.DataFrame) -> tuple[LogisticRegression, list[str], pd.Series, pd.Series]:
@@ -171,7 +171,7 @@ def test_each_baseline_answers_every_step_of_every_scene(numbers, lines):
     for name, parts in found.items():
         assert list(parts) == ["validation", "test"]
         for part, table in parts.items():
-            assert table["scene"].unique().tolist() == [line.scene for line in lines[part]], name
+            assert table["scene"].unique().tolist() == [line.name for line in lines[part]], name
             assert len(table) == 4 * 7 if part == "validation" else 2 * 7
             assert table["probability"].between(0, 1).all()
 
@@ -214,17 +214,17 @@ def test_scores_on_own_images_are_those_of_scikit_learn_with_the_threshold_of_va
     for name, sensor, column in (("dark_radar", "S1", "dark"), ("water_index", "S2", "water")):
         images = numbers[sensor]
         held, test = (images[images["split"] == split] for split in ("validation", "test"))
-        own = scores[scores["name"] == name].set_index("statistic")
+        own = scores[scores["model"] == name].set_index("statistic")
         truth, values = test["flooded"], test[column]
-        assert own.loc["average_precision", "estimate"] == pytest.approx(
+        assert own.loc["average_precision", "value"] == pytest.approx(
             reference.average_precision_score(truth, values)
         )
         limit = choose_threshold(held.assign(probability=held[column], padded=False))
         said = values >= limit
-        assert own.loc["balanced_accuracy", "estimate"] == reference.balanced_accuracy_score(truth, said)
-        assert own.loc["f1", "estimate"] == pytest.approx(reference.f1_score(truth, said))
-        assert set(own["samples"]) == {len(test)}
-        assert own["baseline"].all()
+        assert own.loc["balanced_accuracy", "value"] == reference.balanced_accuracy_score(truth, said)
+        assert own.loc["f1", "value"] == pytest.approx(reference.f1_score(truth, said))
+        assert set(own["n"]) == {len(test)}
+        assert own["is_baseline"].all()
 
 
 def test_labels_of_the_test_choose_no_threshold(numbers):
@@ -232,7 +232,7 @@ def test_labels_of_the_test_choose_no_threshold(numbers):
     turned = {k: table.copy() for k, table in numbers.items()}
     turned["S1"].loc[turned["S1"]["split"] == "test", "flooded"] ^= True
     one, other = (
-        baselines.own_scores(["dark_radar"], some, replicates=10).set_index("statistic")["estimate"]
+        baselines.own_scores(["dark_radar"], some, replicates=10).set_index("statistic")["value"]
         for some in (numbers, turned)
     )
     assert one["accuracy"] != 0.5
@@ -247,8 +247,8 @@ def test_the_threshold_is_the_same_whichever_test_images_count(numbers):
         baselines.own_scores(["water_index"], numbers, among, replicates=10).set_index("statistic")
         for among in (None, {"S2": clear}, {"S2": ~clear}, {"S1": clear})
     ]
-    whole, one, other, unchanged = (table["estimate"]["accuracy"] for table in scores)
-    counts = [table["samples"].iloc[0] for table in scores]
+    whole, one, other, unchanged = (table["value"]["accuracy"] for table in scores)
+    counts = [table["n"].iloc[0] for table in scores]
     assert counts == [6, 3, 3, 6]
     assert whole * 6 == pytest.approx(one * 3 + other * 3)
     assert unchanged == whole
@@ -275,8 +275,8 @@ def test_the_neighbour_says_whether_the_nearest_training_scene_was_flooded_by_th
     expected = found["scene"].str.endswith("1") & (found["date"].dt.day >= 7)
     assert found["probability"].tolist() == expected.astype(float).tolist()
     scores = baselines.own_scores(["neighbour"], numbers, replicates=10).set_index("statistic")
-    assert scores["estimate"]["balanced_accuracy"] == 1
-    assert scores["samples"].iloc[0] == 2 * (len(DAYS["S1"]) + len(DAYS["S2"]))  # images of both sensors
+    assert scores["value"]["balanced_accuracy"] == 1
+    assert scores["n"].iloc[0] == 2 * (len(DAYS["S1"]) + len(DAYS["S2"]))  # images of both sensors
 
 
 def test_the_neighbours_flood_counts_from_the_first_image_of_either_sensor(numbers, lines):

@@ -45,7 +45,7 @@ def test_ours_stand_beside_the_report_s_with_and_without_padding():
     statistics = ["recall", "accuracy", "average_precision"]
     runs = {
         name: pd.concat(
-            pd.DataFrame({"statistic": statistics, "estimate": [k, k + 0.5, 9.0], "padded": padded})
+            pd.DataFrame({"statistic": statistics, "value": [k, k + 0.5, 9.0], "padded": padded})
             for k, padded in ((first, False), (first + 0.1, True))
         )
         for name, first in (("convlstm", 0.1), ("utae", 0.3))

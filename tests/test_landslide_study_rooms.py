@@ -112,22 +112,22 @@ def test_scores_of_folds_are_those_of_scikit_learn():
         expected[fold] = f1_score(truth.ravel(), found.ravel())
         pixels[fold] = truth.ravel(), found.ravel()
     scores = landslide.fold_scores(matrices, sample, {}, replicates=20)
-    own = scores[scores["statistic"] == "landslide_f1"].set_index("fold")
-    assert own["estimate"].to_dict() == pytest.approx(expected)
-    assert (own["low"] <= own["estimate"]).all()
-    summary = landslide.fold_summary(matrices, sample, replicates=20).set_index("statistic")
-    line, values = summary.loc["landslide_f1"], list(expected.values())
+    own = evaluation.pick(scores, "landslide.f1").set_index("fold")
+    assert own["value"].to_dict() == pytest.approx(expected)
+    assert (own["low"] <= own["value"]).all()
+    summary = landslide.fold_summary(matrices, sample, replicates=20).set_index(["scope", "statistic"])
+    line, values = summary.loc[("landslide", "f1")], list(expected.values())
     assert (line["mean"], line["std"]) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
     together = [np.concatenate(part) for part in zip(*pixels.values(), strict=True)]
     assert line["pooled"] == pytest.approx(f1_score(*together))
     macro = np.mean(jaccard_score(*together, average=None))
-    assert summary.loc["mean_iou", "pooled"] == pytest.approx(macro)
+    assert summary.loc[("macro", "iou"), "pooled"] == pytest.approx(macro)
     wide = landslide.fold_table(scores, "net")
-    assert wide["landslide_f1"].tolist() == pytest.approx(values)
+    assert wide["landslide F1"].tolist() == pytest.approx(values)
     published = pd.DataFrame({"fold": [1, 2], "report F1": [0.7, 0.8], "report mIoU": [0.6, 0.7]})
     beside = landslide.beside_folds(scores, "net", published)
     assert beside["report F1"].tolist() == [0.7, 0.8]
-    assert beside["macro_f1"].tolist() == pytest.approx(wide["macro_f1"].tolist())
+    assert beside["macro F1"].tolist() == pytest.approx(wide["macro F1"].tolist())
 
 
 def test_baselines_of_a_fold_have_a_fixed_and_a_chosen_threshold(tmp_path):
@@ -203,19 +203,21 @@ def test_the_threshold_of_patches_is_chosen_on_validation_patches():
     """Pixels' thresholds were taken: the highest of many pixels passes those nearly always."""
     score = {"validation": np.array([0.9, 0.8, 0.7, 0.2]), "test": np.array([0.9, 0.75, 0.6])}
     has = {"validation": np.array([True, True, False, False]), "test": np.array([True, True, False])}
-    found = landslide.detect_patches(score, has)
-    assert 0.7 < found["threshold"] <= 0.8
+    table, limits = landslide.detect_patches({"net": score}, has, replicates=5)
+    found = table.set_index("statistic")["value"]
+    assert 0.7 < limits["net"] == found["threshold"] <= 0.8
     assert found["recall"] == (0.5 if found["threshold"] > 0.75 else 1.0)
-    assert found["patches"] == 3
+    assert set(table["n"]) == {3}
+    assert found["support"] == 2
 
 
 def test_patches_that_all_score_nearly_one_are_told_apart():
     """Hundredths ended at 0.99, and every patch was said to have a landslide."""
     score = {"validation": np.array([0.999, 0.998, 0.994, 0.993]), "test": np.array([0.9985, 0.9935])}
     has = {"validation": np.array([True, True, False, False]), "test": np.array([True, False])}
-    found = landslide.detect_patches(score, has)
-    assert found["threshold"] == pytest.approx(0.996)
-    assert found["f1"] == 1
+    table, limits = landslide.detect_patches({"net": score}, has, replicates=5)
+    assert limits["net"] == pytest.approx(0.996)
+    assert table.set_index("statistic")["value"]["f1"] == 1
 
 
 def test_gains_are_differences_of_scores_on_the_same_patches():
@@ -226,13 +228,14 @@ def test_gains_are_differences_of_scores_on_the_same_patches():
         "rule": rng.random(truth.shape),
     }
     limits = {"net": 0.6, "rule": 0.5}
-    (row,) = landslide.paired_gains(probability, truth, limits, "net", np.arange(12) // 3, 50).to_dict(
-        "records"
-    )
+    options = {"class_names": landslide.CLASSES, "groups": np.arange(12) // 3, "replicates": 50}
+    (row,) = evaluation.paired_gains(
+        probability, truth, model="net", statistics=["landslide.f1"], thresholds=limits, **options
+    ).to_dict("records")
     net, rule = (f1_score(truth.ravel(), (probability[n] >= limits[n]).ravel()) for n in ("net", "rule"))
-    assert row["gain"] == pytest.approx(net - rule)
-    assert row["low"] <= row["gain"] <= row["high"]
-    assert (row["name"], row["groups"]) == ("rule", 4)
+    assert row["value"] == pytest.approx(net - rule)
+    assert row["low"] <= row["value"] <= row["high"]
+    assert (row["model"], row["n"]) == ("rule", 4)
 
 
 def test_scores_at_thresholds_are_those_of_scikit_learn():
@@ -240,10 +243,13 @@ def test_scores_at_thresholds_are_those_of_scikit_learn():
     truth = (rng.random((6, SIDE, SIDE)) < 0.2).astype(np.uint8)
     probability = {"a": 0.6 * truth + 0.4 * rng.random(truth.shape), "b": rng.random(truth.shape)}
     limits = {"a": 0.5, "b": 0.8}
-    table = landslide.scores_at(probability, truth, limits, baselines=["b"], replicates=20)
+    options = {"class_names": landslide.CLASSES, "baselines": ["b"], "replicates": 20}
+    table = evaluation.score_table(probability, truth, thresholds=limits, **options)
     for name, values in probability.items():
-        found = evaluation.named(table, name)
-        assert found["landslide_f1"] == pytest.approx(f1_score(truth.ravel(), values.ravel() >= limits[name]))
+        found = evaluation.nested(table)[name]["test"]
+        assert found["landslide"]["f1"] == pytest.approx(
+            f1_score(truth.ravel(), values.ravel() >= limits[name])
+        )
 
 
 def test_augmented_shows_patches_before_and_after(tmp_path):
@@ -315,7 +321,7 @@ def test_the_table_has_the_report_s_techniques_and_thresholds(outputs):
     assert set(table["technique"]) >= {"opening", "closing", "vote of three resolutions", "all angles"}
     plain = fixed[(fixed["technique"] == "probabilities as they are") & (fixed["threshold"] == 0.6)].iloc[0]
     expected = f1_score(truth["test"].ravel(), found["test"]["mask"].ravel() >= 0.6)
-    assert plain["landslide_f1"] == pytest.approx(expected)
+    assert plain["landslide F1"] == pytest.approx(expected)
     only_mask = {part: {"mask": one["mask"]} for part, one in found.items()}
     assert not technique_table(only_mask, truth)["technique"].str.contains("vote|angles").any()
     chosen = table[table["chosen on"] == "validation"]
@@ -352,7 +358,7 @@ def test_the_threshold_table_reads_the_curve(outputs):
     limit = float(curve["threshold"].iloc[len(curve) // 2])
     row = threshold_table(curve, {"chosen": limit}).iloc[0]
     expected = f1_score(truth["test"].ravel(), found["test"]["mask"].ravel() >= limit)
-    assert row["landslide_f1"] == pytest.approx(expected, abs=1e-6)
+    assert row["landslide F1"] == pytest.approx(expected, abs=1e-6)
 
 
 # === The report's numbers ===

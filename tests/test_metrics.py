@@ -6,11 +6,42 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from eolab import evaluation
 from eolab.core.errors import DataError, ParameterError
-from eolab.evaluation import metrics
-from eolab.evaluation.metrics import counting, resampling
+from eolab.evaluation import bootstrap, classes, metrics
+from eolab.evaluation.metrics import counting
 
 K = 5
+
+
+def interval(truth, prediction, groups=None, statistic="macro.f1", n=1000, seed=0, K=K, level=0.95):
+    """The interval of one statistic, of the scope "class" one a class."""
+    names = [f"class {k}" for k in range(K)]
+    (counted,) = classes.of_labels(truth, [prediction], groups, names)
+    return of_counted(counted, statistic, n, seed, level)
+
+
+def of_counted(counted, statistic, n, seed=0, level=0.95):
+    own = [f"{name}.{statistic[6:]}" for name in counted.class_names]
+    wanted = own if statistic.startswith("class.") else [statistic]
+    found = bootstrap.resample(counted, wanted, n, seed).values()
+    ends = [bootstrap.interval(*one, level) for one in found]
+    return bootstrap.Interval(*map(np.array, zip(*ends, strict=True))) if len(ends) > 1 else ends[0]
+
+
+def of_patches(matrices, statistic, groups=None, n=1000, seed=0, batch=16):
+    names = [f"class {k}" for k in range(np.shape(matrices)[-1])]
+    return of_counted(classes.Patches(matrices, groups, names, batch), statistic, n, seed)
+
+
+def gain(predictions, truth, statistic="macro.f1", groups=None, n=1000, seed=0, K=K):
+    """What the second of two models gains."""
+    names = [f"class {k}" for k in range(K)]
+    given = {"class_names": names, "groups": groups, "replicates": n, "seed": seed}
+    both = dict(zip("ab", predictions, strict=True))
+    table = evaluation.paired_gains(both, truth, model="b", statistics=[statistic], **given)
+    found = table[["value", "low", "high"]].to_numpy().T
+    return tuple(found[:, 0]) if len(table) == 1 else found
 
 
 def labels(seed=0, n=400, skill=0.6, classes=K):
@@ -39,39 +70,43 @@ def test_scores_are_those_of_scikit_learn(missing):
     present = sorted(set(truth))
     macro = {"labels": present, "average": "macro", "zero_division": 0}
     expected = {
-        "accuracy": reference.accuracy_score(truth, prediction),
-        "balanced_accuracy": reference.recall_score(truth, prediction, **macro),
-        "macro_f1": reference.f1_score(truth, prediction, **macro),
-        "micro_f1": reference.f1_score(truth, prediction, labels=range(K), average="micro"),
-        "weighted_f1": reference.f1_score(truth, prediction, average="weighted", zero_division=0),
-        "kappa": reference.cohen_kappa_score(truth, prediction),
-        "mean_iou": reference.jaccard_score(truth, prediction, **macro),
+        "all.accuracy": reference.accuracy_score(truth, prediction),
+        "all.balanced_accuracy": reference.recall_score(truth, prediction, **macro),
+        "macro.f1": reference.f1_score(truth, prediction, **macro),
+        "micro.f1": reference.f1_score(truth, prediction, labels=range(K), average="micro"),
+        "weighted.f1": reference.f1_score(truth, prediction, average="weighted", zero_division=0),
+        "all.kappa": reference.cohen_kappa_score(truth, prediction),
+        "macro.iou": reference.jaccard_score(truth, prediction, **macro),
     }
     matrix = metrics.confusion(truth, prediction, K)
-    got = metrics.scores(matrix)
-    assert got.overall == pytest.approx(expected)
-    assert list(got.overall) == list(metrics.OVERALL)
+    assert metrics.values_of(matrix, list(expected), range(K)) == pytest.approx(expected)
     columns = reference.precision_recall_fscore_support(
         truth, prediction, labels=range(K), zero_division=np.nan
     )
-    for name, column in zip(("precision", "recall", "f1", "support"), columns, strict=True):
-        np.testing.assert_allclose(got.classes[name], column)
+    for name, column in zip(("precision", "recall", "f1"), columns, strict=False):
+        np.testing.assert_allclose(metrics.statistic_of(matrix, f"class.{name}"), column)
+    np.testing.assert_array_equal(metrics.counts_of(matrix)[1], columns[3])
     iou = reference.jaccard_score(truth, prediction, labels=range(K), average=None)
-    np.testing.assert_allclose(got.classes["iou"].fillna(0), iou)
+    np.testing.assert_allclose(np.nan_to_num(metrics.statistic_of(matrix, "class.iou")), iou)
+    f2 = reference.fbeta_score(truth, prediction, beta=2, labels=range(K), average=None, zero_division=0)
+    np.testing.assert_allclose(np.nan_to_num(metrics.statistic_of(matrix, "class.f2")), f2)
     many = np.stack([matrix, 3 * matrix])
     for name, value in expected.items():
         np.testing.assert_allclose(metrics.statistic_of(many, name), value)
 
 
 def test_a_class_without_truth_and_without_prediction_has_no_score():
-    got = metrics.scores(metrics.confusion([0, 1], [0, 1], 3), names=["a", "b", "c"])
-    assert got.classes.loc["c"].isna().tolist() == [True] * 4 + [False]
-    assert got.overall["macro_f1"] == 1
-    assert got.to_dict()["classes"]["b"] == {"f1": 1.0, "support": 1}
+    matrix = metrics.confusion([0, 1], [0, 1], 3)
+    for name in ("precision", "recall", "f1", "f2", "iou"):
+        found = metrics.values_of(matrix, ["b." + name, "c." + name], ["a", "b", "c"])
+        assert found["b." + name] == 1
+        assert np.isnan(found["c." + name])
+    assert metrics.statistic_of(matrix, "macro.f1") == 1
 
 
 def test_an_empty_matrix_gives_nan_not_an_error():
-    assert all(np.isnan(v) for v in metrics.scores(np.zeros((3, 3), int)).overall.values())
+    empty = np.zeros((3, 3), int)
+    assert all(np.isnan(metrics.statistic_of(empty, name)).all() for name in metrics.KNOWN)
 
 
 @pytest.mark.slow
@@ -82,8 +117,8 @@ def test_bootstrap_agrees_with_drawing_samples_one_by_one():
     for _ in range(2000):
         drawn = rng.integers(0, len(truth), len(truth))
         brute.append(reference.f1_score(truth[drawn], prediction[drawn], labels=range(K), average="macro"))
-    got = metrics.bootstrap(truth, prediction, n=4000, classes=K)
-    assert got.estimate == pytest.approx(reference.f1_score(truth, prediction, average="macro"))
+    got = interval(truth, prediction, n=4000)
+    assert got.value == pytest.approx(reference.f1_score(truth, prediction, average="macro"))
     assert (got.low, got.high) == pytest.approx(tuple(np.quantile(brute, [0.025, 0.975])), abs=0.012)
 
 
@@ -96,16 +131,16 @@ def test_bootstrap_over_groups_agrees_with_drawing_groups_one_by_one():
     for _ in range(3000):
         drawn = np.concatenate([np.flatnonzero(groups == g) for g in rng.choice(names, len(names))])
         brute.append((truth[drawn] == prediction[drawn]).mean())
-    got = metrics.bootstrap(truth, prediction, groups, "accuracy", n=4000)
+    got = interval(truth, prediction, groups, "all.accuracy", n=4000)
     assert (got.low, got.high) == pytest.approx(tuple(np.quantile(brute, [0.025, 0.975])), abs=0.008)
 
 
 def test_samples_repeated_within_groups_do_not_narrow_the_interval():
     truth, prediction = labels(n=60)
-    once = metrics.bootstrap(truth, prediction, np.arange(60), "accuracy", n=3000)
+    once = interval(truth, prediction, np.arange(60), "all.accuracy", n=3000)
     tenfold = [np.repeat(a, 10) for a in (truth, prediction, np.arange(60))]
-    grouped = metrics.bootstrap(*tenfold, "accuracy", n=3000)
-    alone = metrics.bootstrap(*tenfold[:2], None, "accuracy", n=3000)
+    grouped = interval(*tenfold, "all.accuracy", n=3000)
+    alone = interval(*tenfold[:2], None, "all.accuracy", n=3000)
     assert grouped == pytest.approx(once, abs=0.01)
     assert alone.high - alone.low < 0.5 * (grouped.high - grouped.low)
 
@@ -115,44 +150,40 @@ def test_the_interval_of_accuracy_covers_as_promised():
     covered = 0
     for seed in range(200):
         prediction = (rng.random(200) < 0.3).astype(int)
-        got = metrics.bootstrap(
-            np.zeros(200, int), prediction, None, "accuracy", 300, seed, classes=2, level=0.9
-        )
+        got = interval(np.zeros(200, int), prediction, None, "all.accuracy", 300, seed, 2, 0.9)
         covered += got.low <= 0.7 <= got.high
     assert 0.83 <= covered / 200 <= 0.96
 
 
 def test_class_wise_statistics_give_an_interval_a_class():
     truth, prediction = labels()
-    got = metrics.bootstrap(truth, prediction, statistic="f1", classes=K + 1, n=200)
-    np.testing.assert_allclose(got.estimate[:K], reference.f1_score(truth, prediction, average=None))
-    assert np.all(got.low[:K] < got.estimate[:K])
-    assert np.all(got.estimate[:K] < got.high[:K])
+    got = interval(truth, prediction, statistic="class.f1", K=K + 1, n=200)
+    np.testing.assert_allclose(got.value[:K], reference.f1_score(truth, prediction, average=None))
+    assert np.all(got.low[:K] < got.value[:K])
+    assert np.all(got.value[:K] < got.high[:K])
     assert np.isnan([part[K] for part in got]).all()
 
 
 def test_the_same_seed_gives_the_same_interval_whatever_the_chunks(monkeypatch):
     truth, prediction = labels()
-    first = metrics.bootstrap(truth, prediction, seed=4)
-    assert metrics.bootstrap(truth, prediction, seed=5) != first
-    monkeypatch.setattr(resampling, "DRAWS_AT_ONCE", 100)
-    assert metrics.bootstrap(truth, prediction, seed=4) == first
+    first = interval(truth, prediction, seed=4)
+    assert interval(truth, prediction, seed=5) != first
+    monkeypatch.setattr(bootstrap, "DRAWS_AT_ONCE", 100)
+    assert interval(truth, prediction, seed=4) == first
 
 
 def test_a_paired_difference_is_sharper_than_two_intervals():
     truth, a = labels(n=2000)
     rng = np.random.default_rng(9)
     b = np.where(rng.random(2000) < 0.05, truth, a)  # b repairs a few of the errors of a
-    got = metrics.compare_scores(truth, a, b)
-    assert got.estimate == pytest.approx(
-        metrics.bootstrap(truth, b).estimate - metrics.bootstrap(truth, a).estimate
-    )
-    assert 0 < got.low < got.estimate < got.high
-    alone = metrics.bootstrap(truth, a)
-    assert got.high - got.low < 0.5 * (alone.high - alone.low)
-    assert metrics.compare_scores(truth, a, a) == (0, 0, 0)
-    grouped = metrics.compare_scores(truth, a, b, np.arange(2000) % 40)
-    assert grouped == pytest.approx(got, abs=0.01)
+    value, low, high = gain((a, b), truth)
+    assert value == pytest.approx(interval(truth, b).value - interval(truth, a).value)
+    assert 0 < low < value < high
+    alone = interval(truth, a)
+    assert high - low < 0.5 * (alone.high - alone.low)
+    assert gain((a, a), truth) == (0, 0, 0)
+    grouped = gain((a, b), truth, groups=np.arange(2000) % 40)
+    assert grouped == pytest.approx((value, low, high), abs=0.01)
 
 
 def test_wrong_input_is_named():
@@ -160,12 +191,15 @@ def test_wrong_input_is_named():
         metrics.confusion([0, 1, 1], [0, 1], 2)
     with pytest.raises(DataError, match="prediction holds 1 labelled samples with values such as 255"):
         metrics.confusion([0, 1, 255], [0, 255, 255], 2)
-    with pytest.raises(ParameterError, match="did you mean 'macro_f1'"):
-        metrics.bootstrap([0, 1], [0, 1], statistic="f1_macro")
+    with pytest.raises(ParameterError, match=r"did you mean 'macro\.f1'"):
+        interval([0, 1], [0, 1], statistic="macro_f1")
     with pytest.raises(DataError, match="No sample is labelled"):
-        metrics.bootstrap([255], [0])
-    with pytest.raises(DataError, match="two or more"):
-        metrics.bootstrap([0, 1], [0, 1], [7, 7])
+        interval([255], [0])
+    with pytest.raises(DataError, match="3 samples and 2 groups"):
+        interval([0, 1, 1], [0, 1, 1], [7, 7])
+    alone = interval([0, 1], [0, 1], [7, 7])
+    assert alone.value == 1
+    assert np.isnan([alone.low, alone.high]).all()  # one group cannot be drawn
 
 
 # === Masks: counts by patch ===
@@ -214,22 +248,19 @@ def test_a_bool_mask_is_a_prediction_of_two_classes_and_probabilities_are_not():
         metrics.confusions(truth, prediction, 2)
 
 
-@pytest.mark.parametrize("statistic", ["macro_f1", "kappa", "iou"])
+@pytest.mark.parametrize("statistic", ["macro.f1", "all.kappa", "class.iou"])
 @pytest.mark.parametrize("by", ["block", "patch"])
 def test_intervals_from_matrices_are_those_from_single_pixels(statistic, by):
     truth, prediction, blocks = masks()
     groups = blocks if by == "block" else np.arange(len(truth))
     of_pixels = np.broadcast_to(groups[:, None, None], truth.shape)
     flat = [values.ravel() for values in (truth, prediction, of_pixels)]
-    expected = metrics.bootstrap(*flat, statistic, n=300, seed=3, classes=3)
+    expected = interval(*flat, statistic, n=300, seed=3, K=3)
     matrices = metrics.confusions(truth, prediction, 3)
     given = groups if by == "block" else None
-    found = metrics.bootstrap_matrices(matrices, statistic, given, n=300, seed=3)
+    found = of_patches(matrices, statistic, given, n=300, seed=3)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
-    if statistic == "iou":
-        one = metrics.bootstrap_matrices(matrices, statistic, given, n=300, seed=3, class_index=1)
-        assert one == pytest.approx([part[1] for part in expected])
 
 
 def test_the_difference_from_matrices_is_that_from_single_pixels():
@@ -237,16 +268,13 @@ def test_the_difference_from_matrices_is_that_from_single_pixels():
     rng = np.random.default_rng(2)
     b = np.where((rng.random(truth.shape) < 0.3) & (truth != 255), truth, a)
     groups = np.broadcast_to(blocks[:, None, None], truth.shape).ravel()
-    pixels = truth.ravel(), a.ravel(), b.ravel(), groups
-    expected = metrics.compare_scores(*pixels, "f1", n=300, seed=1, classes=3)
+    pixels = (a.ravel(), b.ravel()), truth.ravel()
+    expected = gain(*pixels, "class.f1", groups, n=300, seed=1, K=3)
     matrices = [metrics.confusions(truth, prediction, 3) for prediction in (a, b)]
-    found = metrics.compare_matrices(*matrices, "f1", blocks, n=300, seed=1)
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-9)
-    of_class = metrics.compare_matrices(*matrices, "f1", blocks, n=300, seed=1, class_index=1)
-    assert of_class == pytest.approx([part[1] for part in expected])
-    assert of_class.low > 0
-    assert metrics.compare_matrices(matrices[0], matrices[0], "accuracy") == (0, 0, 0)
+    found = gain(matrices, None, "class.f1", blocks, n=300, seed=1, K=3)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert found[1, 1] > 0
+    assert gain([matrices[0]] * 2, None, "all.accuracy", K=3) == (0, 0, 0)
 
 
 def by_batches(truth, prediction, batch, score) -> float:
@@ -264,14 +292,14 @@ def by_batches(truth, prediction, batch, score) -> float:
 @pytest.mark.parametrize("batch", [1, 4, 16])
 def test_the_mean_over_batches_is_that_of_a_loop(batch):
     truth, prediction, _ = masks()
-    matrices = metrics.confusions(truth, prediction, 3)
-    for statistic, score in (("macro_f1", reference.f1_score), ("mean_iou", reference.jaccard_score)):
+    counts = metrics.counts_of(metrics.confusions(truth, prediction, 3))
+    for statistic, score in (("macro.f1", reference.f1_score), ("macro.iou", reference.jaccard_score)):
         expected = by_batches(truth, prediction, batch, score)
-        assert metrics.batch_mean(matrices, statistic, batch) == pytest.approx(expected)
-        pooled = metrics.statistic_of(matrices.sum(0), statistic)
-        assert metrics.batch_mean(matrices, statistic, 30) == pytest.approx(pooled)
+        assert metrics.batch_mean(counts, statistic, batch) == pytest.approx(expected)
+        pooled = metrics.statistic_of_counts(counts.sum(0), statistic)
+        assert metrics.batch_mean(counts, statistic, 30) == pytest.approx(pooled)
         assert expected != pytest.approx(pooled, abs=1e-4)
-    assert np.isnan(metrics.batch_mean(matrices[7:8], "macro_f1"))
+    assert np.isnan(metrics.batch_mean(counts[7:8], "macro.f1"))
 
 
 def test_the_interval_of_the_mean_over_batches_is_that_of_drawing_blocks_one_by_one():
@@ -283,19 +311,18 @@ def test_the_interval_of_the_mean_over_batches_is_that_of_drawing_blocks_one_by_
         drawn = np.sort(rng.integers(0, 6, 6))
         rows = np.concatenate([known[blocks[known] == f"block {n}"] for n in drawn])
         values = [
-            metrics.statistic_of(matrices[rows[start : start + 4]].sum(0), "macro_f1")
+            metrics.statistic_of(matrices[rows[start : start + 4]].sum(0), "macro.f1")
             for start in range(0, len(rows), 4)
         ]
         brute.append(np.mean(values))
-    found = metrics.bootstrap_batches(matrices, "macro_f1", 4, blocks, n=1500)
-    assert found.estimate == metrics.batch_mean(matrices, "macro_f1", 4)
+    found = of_patches(matrices, "batch_macro.f1", blocks, 1500, batch=4)
+    assert found.value == metrics.batch_mean(metrics.counts_of(matrices), "macro.f1", 4)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(brute, [0.025, 0.975])), abs=0.02)
-    assert found.low < found.estimate < found.high
-    assert metrics.bootstrap_batches(matrices, "macro_f1", 4, blocks, n=50, seed=1) == (
-        metrics.bootstrap_batches(matrices, "macro_f1", 4, blocks, n=50, seed=1)
-    )
-    alone = metrics.bootstrap_batches(matrices, "macro_f1", 1, n=400)
-    each = metrics.statistic_of(matrices[known], "macro_f1")
+    assert found.low < found.value < found.high
+    again = [of_patches(matrices, "batch_macro.f1", blocks, 50, 1, batch=4) for _ in range(2)]
+    assert again[0] == again[1]
+    alone = of_patches(matrices, "batch_macro.f1", n=400, batch=1)
+    each = metrics.statistic_of(matrices[known], "macro.f1")
     normal = 2 * 1.96 * each.std() / np.sqrt(len(each))
     assert alone.high - alone.low == pytest.approx(normal, rel=0.15)
 
@@ -303,19 +330,16 @@ def test_the_interval_of_the_mean_over_batches_is_that_of_drawing_blocks_one_by_
 def test_wrong_matrices_are_named():
     truth, prediction, blocks = masks()
     matrices = metrics.confusions(truth, prediction, 3)
-    with pytest.raises(DataError, match=r"\(3, 3\): expected \(U, K, K\)"):
-        metrics.bootstrap_matrices(matrices[0])
-    with pytest.raises(DataError, match="30 patches and 29 groups"):
-        metrics.bootstrap_matrices(matrices, "accuracy", blocks[1:])
-    with pytest.raises(DataError, match="in 1 group"):
-        metrics.bootstrap_matrices(matrices, "accuracy", np.zeros(30))
+    with pytest.raises(DataError, match=r"\(3, 3\): expected \(N, 3, 3\)"):
+        of_patches(matrices[0], "macro.f1")
+    with pytest.raises(DataError, match="30 samples and 29 groups"):
+        of_patches(matrices, "all.accuracy", blocks[1:])
     with pytest.raises(DataError, match="nothing to score"):
-        metrics.bootstrap_matrices(matrices * 0)
-    with pytest.raises(DataError, match="score both on the same patches"):
-        metrics.compare_matrices(matrices, matrices[::-1])
-    with pytest.raises(ParameterError, match="no class 3 of 'f1'"):
-        metrics.bootstrap_matrices(matrices, "f1", class_index=3)
-    with pytest.raises(ParameterError, match="no class 1 of 'macro_f1'"):
-        metrics.bootstrap_matrices(matrices, "macro_f1", class_index=1)
-    with pytest.raises(ParameterError, match="did you mean 'macro_f1'"):
-        metrics.bootstrap_matrices(matrices, "f1_macro")
+        of_patches(matrices * 0, "all.accuracy")
+    with pytest.raises(DataError, match="score all on the same patches"):
+        gain((matrices, matrices[::-1]), None, K=3)
+    with pytest.raises(ParameterError, match=r"no statistic 'class 3\.f1'"):
+        of_patches(matrices, "class 3.f1")
+    with pytest.raises(ParameterError, match=r"did you mean 'macro\.f1'"):
+        of_patches(matrices, "macro_f1")
+    assert np.isnan(of_patches(matrices, "all.accuracy", np.zeros(30)).low)  # one group cannot be drawn

@@ -84,9 +84,9 @@ def statistics() -> pd.DataFrame:
 def scores() -> pd.DataFrame:
     rows = [("LSTM with attention", 0.78, 0.75, 0.81, False), ("Random forest", 0.7, 0.66, 0.73, True)]
     rows.append(("Majority class", 0.06, np.nan, np.nan, True))
-    table = pd.DataFrame(rows, columns=["name", "estimate", "low", "high", "baseline"])
-    both = [table.assign(against="old map"), table.assign(against="truth", estimate=table["estimate"] * 0.9)]
-    return pd.concat(both, ignore_index=True).assign(statistic="macro_f1")
+    table = pd.DataFrame(rows, columns=["model", "value", "low", "high", "is_baseline"])
+    both = [table.assign(against="old map"), table.assign(against="truth", value=table["value"] * 0.9)]
+    return pd.concat(both, ignore_index=True).assign(scope="macro", statistic="f1")
 
 
 def distances() -> pd.DataFrame:
@@ -138,7 +138,7 @@ SIZES = pd.DataFrame({"size": ["1", "2–4", "5–9", "10–99", "≥ 100"], "co
     found=[0.1, 0.4, 0.6, 0.9, 1.0], pixels_found=[0.1, 0.3, 0.5, 0.6, 0.8]
 )
 FOLDS = pd.DataFrame({"kind": ["contiguous"] * 5 + ["shuffled"] * 5, "fold": [1, 2, 3, 4, 5] * 2}).assign(
-    estimate=lambda t: 0.5 + 0.05 * t["fold"], low=0.4, high=0.85
+    value=lambda t: 0.5 + 0.05 * t["fold"], low=0.4, high=0.85
 )
 QUANTILES = pd.DataFrame(
     [
@@ -248,7 +248,6 @@ def test_gallery_holds_every_figure():
         "change_kinds",
         "change_shares",
         "class_statistics",
-        "reliability_table",
         "robust_limits",
         "stretch_limits",
         "style",
@@ -426,14 +425,14 @@ def test_confusion_writes_the_share_asked_for(normalise, expected):
 
 def test_reliability_error_equals_a_plain_loop():
     truth, probabilities = guesses()
-    table = plots.reliability_table(truth, probabilities, bins=10)
     confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
     total = 0.0
     for low in np.arange(10) / 10:
         inside = (confidence >= low) & (confidence < low + 0.1)
         if inside.any():
             total += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
-    assert (table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum() == pytest.approx(total)
+    title = plots.reliability(truth, probabilities, bins=10).axes[0].get_title(loc="left")
+    assert title == f"Expected calibration error {total:.3f}"
 
 
 def test_learning_curves_mark_the_epoch_of_lowest_validation_loss():

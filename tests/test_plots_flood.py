@@ -63,12 +63,12 @@ def probabilities(images) -> pd.DataFrame:
 
 SCORES = pd.DataFrame(
     [(s, p, e + 0.1 * p, e - 0.06, e + 0.2) for s, e in (("accuracy", 0.8), ("f1", 0.6)) for p in (0, 1)],
-    columns=["statistic", "padded", "estimate", "low", "high"],
+    columns=["statistic", "padded", "value", "low", "high"],
 )
 REGIONS = pd.DataFrame(
     [(f"R{r}", name, 0.9 - r / 10, 0.8 - r / 10, 0.95 - r / 20, 10 - r) for r in (1, 2, 3) for name in "ab"],
-    columns=["region", "name", "estimate", "low", "high", "scenes"],
-).assign(statistic="f1")
+    columns=["region", "model", "value", "low", "high", "scenes"],
+)
 REASONS = pd.DataFrame(
     {
         "reason": ["has values in … of the pixels of its date, expected … or more", "is damaged"],
@@ -316,15 +316,15 @@ def test_padding_pairs_stand_beside_each_other():
 
 
 def test_regions_have_a_dot_an_interval_and_their_number_of_scenes():
-    lost = REGIONS.assign(low=REGIONS["low"].where(REGIONS["name"] == "a"))
-    ax = plots.region_scores(lost).axes[0]
+    lost = REGIONS.assign(low=REGIONS["low"].where(REGIONS["model"] == "a"))
+    ax = plots.region_scores(lost, label="F1").axes[0]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["R1 (9)", "R2 (8)", "R3 (7)"]
     assert ax.get_xlabel() == "F1"
     for name, container in zip("ab", ax.containers, strict=True):
-        rows = REGIONS[REGIONS["name"] == name]
-        np.testing.assert_allclose(container.lines[0].get_xdata().astype(float), rows["estimate"])
+        rows = REGIONS[REGIONS["model"] == name]
+        np.testing.assert_allclose(container.lines[0].get_xdata().astype(float), rows["value"])
         segments = np.array(container.lines[2][0].get_segments())[:, :, 0]
-        low = rows["low"] if name == "a" else rows["estimate"]
+        low = rows["low"] if name == "a" else rows["value"]
         np.testing.assert_allclose(segments, np.stack([low, rows["high"]], axis=1))
 
 

@@ -56,9 +56,11 @@ def brute_curve(probability, truth, thresholds) -> pd.DataFrame:
                 "precision": reference.precision_score(true, found, zero_division=np.nan),
                 "recall": reference.recall_score(true, found),
                 "f1": reference.f1_score(true, found),
+                "f2": reference.fbeta_score(true, found, beta=2),
                 "iou": reference.jaccard_score(true, found),
                 "macro_f1": reference.f1_score(true, found, **both),
                 "mean_iou": reference.jaccard_score(true, found, **both),
+                "balanced_accuracy": reference.balanced_accuracy_score(true, found),
             }
         )
     return pd.DataFrame(rows)
@@ -114,13 +116,37 @@ def test_of_equally_good_thresholds_the_nearest_to_a_half_is_chosen():
     assert postprocess.choose_threshold(values, truth, thresholds=[0.4, 0.6]) == 0.4  # as near: the lower
 
 
+@pytest.mark.parametrize("statistic", ["f1", "balanced_accuracy"])
+def test_thresholds_halfway_between_probabilities_are_tried_on_request(statistic):
+    """The highest of many pixels is nearly 1 in every patch: hundredths would tell none apart."""
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 2, 60).astype(np.uint8)
+    values = 0.99 + 0.01 * np.clip(0.4 * truth + 0.6 * rng.random(60), 0, 1)
+    chosen = postprocess.choose_threshold(values, truth, statistic, "midpoints")
+    score = {"f1": reference.f1_score, "balanced_accuracy": reference.balanced_accuracy_score}[statistic]
+    best = max(score(truth, values >= limit) for limit in np.unique(values))
+    assert score(truth, values >= chosen) == best
+    ordered = np.unique(values)
+    assert chosen in {ordered[0], *((ordered[1:] + ordered[:-1]) / 2)}
+
+
+def test_labels_get_a_threshold_each():
+    rng = np.random.default_rng(4)
+    truth = (rng.random((80, 3)) < [0.5, 0.2, 0.0]).astype(np.uint8)
+    values = np.clip(0.4 * truth + 0.6 * rng.random(truth.shape), 0, 1)
+    found = postprocess.choose_threshold(values, truth, by_label=True, default=0.5)
+    alone = [postprocess.choose_threshold(values[:, k], truth[:, k]) for k in range(2)]
+    assert found.tolist() == [*alone, 0.5]  # the last class has no sample
+
+
 def test_thresholds_name_wrong_input(probability, truth):
-    with pytest.raises(DataError, match="No labelled pixel is a landslide"):
+    with pytest.raises(DataError, match="No labelled pixel or sample is positive"):
         postprocess.choose_threshold(probability, np.zeros_like(truth))
+    assert postprocess.choose_threshold(probability, np.zeros_like(truth), default=0.25) == 0.25
     with pytest.raises(DataError, match="nothing to score"):
         postprocess.threshold_curve(probability, np.full_like(truth, 255))
-    with pytest.raises(ParameterError, match="'f2' of thresholds; did you mean 'f1'"):
-        postprocess.choose_threshold(probability, truth, "f2")
+    with pytest.raises(ParameterError, match="'f3' of thresholds; did you mean 'f"):
+        postprocess.choose_threshold(probability, truth, "f3")
     with pytest.raises(ParameterError, match="numbers from 0 to 1"):
         postprocess.threshold_curve(probability, truth, [50, 95])
     with pytest.raises(DataError, match="label 7"):

@@ -125,24 +125,28 @@ def test_matrices_in_parts_are_those_of_scikit_learn(twins, monkeypatch):
     truth = references.read(rows)
     dense = np.stack([to_pixels(grid[row], places, 120, 120).astype(np.float16) for row in rows]).argmax(-1)
     kept = truth != IGNORE
-    scores = evaluation.map_scores(found, samples_.table["tile"].to_numpy()[rows], replicates=20)
-    own = scores[scores["name"] == "dense"].set_index("statistic")["estimate"]
-    assert own["accuracy"] == pytest.approx(accuracy_score(truth[kept], dense[kept]))
+    tiles = samples_.table["tile"].to_numpy()[rows]
+    names = class_set("19").scheme.names
+    scores = evaluation.score_table(found, class_names=names, groups=tiles, replicates=20)
+    own = scores[scores["model"] == "dense"]
+    own = dict(zip(own["scope"] + "." + own["statistic"], own["value"], strict=True))
+    assert own["all.accuracy"] == pytest.approx(accuracy_score(truth[kept], dense[kept]))
     present = np.unique(truth[kept])
     settings = {"labels": present, "average": "macro", "zero_division": 0}
-    assert own["macro_f1"] == pytest.approx(f1_score(truth[kept], dense[kept], **settings))
-    assert own["mean_iou"] == pytest.approx(jaccard_score(truth[kept], dense[kept], **settings))
+    assert own["macro.f1"] == pytest.approx(f1_score(truth[kept], dense[kept], **settings))
+    assert own["macro.iou"] == pytest.approx(jaccard_score(truth[kept], dense[kept], **settings))
     assert (found["majority"].sum(axis=(0, 1)) > 0).nonzero()[0].tolist() == [4]
     assert (scores["low"] <= scores["high"]).all()
 
 
 def test_map_scores_tell_baselines():
     matrices = {"a": np.array([np.eye(2, dtype=int) * 5] * 3), "b": np.array([np.ones((2, 2), int)] * 3)}
-    scores = evaluation.map_scores(matrices, baselines=["b"], replicates=10)
-    assert scores.set_index(["name", "statistic"]).loc[("a", "accuracy"), "estimate"] == 1
-    assert scores.groupby("name")["baseline"].all().to_dict() == {"a": False, "b": True}
-    assert (scores.loc[scores["name"] == "b", "samples"] == 12).all()
-    assert metrics.statistic_of(matrices["b"].sum(0), "accuracy") == 0.5
+    settings = {"class_names": ["x", "y"], "statistics": ["all.accuracy"], "replicates": 10}
+    scores = evaluation.score_table(matrices, baselines=["b"], **settings)
+    assert scores.set_index("model")["value"].to_dict() == {"a": 1, "b": 0.5}
+    assert scores.groupby("model")["is_baseline"].all().to_dict() == {"a": False, "b": True}
+    assert (scores.loc[scores["model"] == "b", "n"] == 3).all()
+    assert metrics.statistic_of(matrices["b"].sum(0), "all.accuracy") == 0.5
 
 
 # === Products ===

@@ -15,7 +15,6 @@ import pytest
 import rasterio
 import study_runs
 from parameters_lint import lint
-from study_runs import eolab
 
 from eolab import runs
 
@@ -34,16 +33,15 @@ def simulated(smoke) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real(tmp_path_factory, real_data) -> Path:
-    out = tmp_path_factory.mktemp("real")
-    eolab("run", "landcover", "--set", "dataset=slovenia_eopatch", "--out", str(out))
-    return out
+def real(smoke, real_data) -> Path:
+    return smoke("landcover", "dataset=slovenia_eopatch")
 
 
 def scores_of(out: Path, against: str) -> pd.DataFrame:
     table = only_run(out, "03_train_pixels").table("scores")
     rows = table[table["against"] == against]
-    return rows.pivot_table(index="name", columns="statistic", values="estimate")
+    score = rows["scope"] + "." + rows["statistic"]
+    return rows.assign(score=score).pivot_table(index="model", columns="score", values="value")
 
 
 # === Every notebook ===
@@ -97,17 +95,17 @@ def test_models_beat_the_majority_clearly_on_held_out_blocks(simulated):
     for against in ("old map", "truth"):
         scores = scores_of(simulated, against)
         for name in ("lstm", "random_forest"):
-            assert scores.loc[name, "macro_f1"] > scores.loc["majority", "macro_f1"] + 0.4
-            assert scores.loc[name, "accuracy"] > scores.loc["majority", "accuracy"] + 0.35
+            assert scores.loc[name, "macro.f1"] > scores.loc["majority", "macro.f1"] + 0.4
+            assert scores.loc[name, "all.accuracy"] > scores.loc["majority", "all.accuracy"] + 0.35
 
 
 @pytest.mark.notebook
 def test_scores_are_near_the_recorded_ones(simulated):
     """Recorded on two cores with the pinned versions; another processor rounds differently."""
     scores = scores_of(simulated, "truth")
-    assert scores.loc["random_forest", "macro_f1"] == pytest.approx(0.831, abs=0.02)
-    assert scores.loc["lstm", "macro_f1"] == pytest.approx(0.83, abs=0.05)
-    assert scores.loc["image_statistics", "macro_f1"] == pytest.approx(0.778, abs=0.02)
+    assert scores.loc["random_forest", "macro.f1"] == pytest.approx(0.831, abs=0.02)
+    assert scores.loc["lstm", "macro.f1"] == pytest.approx(0.83, abs=0.05)
+    assert scores.loc["image_statistics", "macro.f1"] == pytest.approx(0.778, abs=0.02)
 
 
 @pytest.mark.notebook
@@ -201,7 +199,7 @@ def test_real_series_runs_with_one_parameter_changed(real):
 def test_real_land_use_from_ndvi_beats_the_majority_on_held_out_blocks(real):
     scores = scores_of(real, "old map")
     for name in ("lstm", "random_forest"):
-        assert scores.loc[name, "macro_f1"] > scores.loc["majority", "macro_f1"] + 0.1
+        assert scores.loc[name, "macro.f1"] > scores.loc["majority", "macro.f1"] + 0.1
 
 
 # === Clear refusals ===

@@ -36,7 +36,8 @@ def simulated(smoke) -> Path:
 
 def scores_of(out: Path) -> pd.DataFrame:
     table = only_run(out, "03_train").table("scores")
-    return table.pivot_table(index="name", columns="statistic", values="estimate")
+    score = table["scope"] + "_" + table["statistic"]
+    return table.assign(score=score).pivot_table(index="model", columns="score", values="value")
 
 
 # === The study's file ===
@@ -83,7 +84,7 @@ def test_baselines_stand_beside_every_network_of_a_sweep():
     trained = [one for one in SWEEPS.values() if one.notebook == "03_train"]
     assert len(trained) == 10
     for sweep in trained:
-        assert {f"baselines.{name}.landslide_f1" for name in BASELINES} <= set(sweep.metrics)
+        assert {f"baselines.{name}.test.chosen.landslide.f1" for name in BASELINES} <= set(sweep.metrics)
         assert all(point.get("baselines", BASELINES) == BASELINES for point in sweep.points)
 
 
@@ -134,7 +135,7 @@ def test_no_scored_patch_was_learned_from_and_no_choice_was_made_on_it(simulated
 
 @pytest.mark.notebook
 def test_contiguous_folds_are_harder_than_shuffled_ones(simulated):
-    means = only_run(simulated, "06_tabular").metrics["folds"]["mean_landslide_f1"]
+    means = only_run(simulated, "06_tabular").metrics["folds"]["landslide"]["f1_mean"]
     assert means["contiguous"] < means["shuffled"]
 
 
@@ -142,15 +143,15 @@ def test_contiguous_folds_are_harder_than_shuffled_ones(simulated):
 def test_the_network_beats_every_baseline_over_the_folds_of_regions(simulated):
     """Over all regions, and on most of them: a fold alone differs between processors by 0.1 and more."""
     record = only_run(simulated, "05_crossvalidate")
-    chosen = {"kind": "contiguous", "threshold": "chosen", "statistic": "landslide_f1"}
+    chosen = {"kind": "contiguous", "rule": "chosen", "scope": "landslide", "statistic": "f1"}
     tables = {
         name: record.table(name).loc[lambda table: (table[list(chosen)] == pd.Series(chosen)).all(axis=1)]
         for name in ("summary", "folds_all")
     }
-    overall = tables["summary"].set_index("name")[["mean", "pooled"]]
+    overall = tables["summary"].set_index("model")[["mean", "pooled"]]
     assert sorted(overall.index) == ["majority", "pixel_boosting", "slope_ndvi_rule", "unet"]
     assert (overall.drop("unet").max() < overall.loc["unet"]).all()
-    folds = tables["folds_all"].pivot_table(index="fold", columns="name", values="estimate")
+    folds = tables["folds_all"].pivot_table(index="fold", columns="model", values="value")
     assert len(folds) == 5
     assert (folds.drop(columns="unet").max(axis=1) < folds["unet"]).mean() > 0.5
 
@@ -158,31 +159,33 @@ def test_the_network_beats_every_baseline_over_the_folds_of_regions(simulated):
 @pytest.mark.notebook
 def test_a_threshold_chosen_on_the_scored_fold_is_never_worse_there(simulated):
     table = only_run(simulated, "04_postprocess").table("threshold_choice").set_index("threshold chosen")
-    best = table.loc["chosen on the scored fold", "landslide_f1"]
-    assert (table["landslide_f1"] <= best + 1e-9).all()
+    best = table.loc["chosen on the scored fold", "landslide F1"]
+    assert (table["landslide F1"] <= best + 1e-9).all()
     assert only_run(simulated, "04_postprocess").metrics["claimed_too_much"] >= 0
 
 
 @pytest.mark.notebook
 def test_the_report_s_landslide_f1_is_that_of_its_best_score(simulated):
-    assert only_run(simulated, "08_results").metrics["report_landslide_f1"] == pytest.approx(0.499, abs=0.001)
+    found = only_run(simulated, "08_results").metrics["report"]["landslide"]["f1"]
+    assert found == pytest.approx(0.499, abs=0.001)
 
 
 @pytest.mark.notebook
 def test_gains_over_baselines_are_paired(simulated):
-    gains = only_run(simulated, "03_train").table("gains").set_index("name")
+    gains = only_run(simulated, "03_train").table("gains").set_index("model")
     assert set(gains.index) == set(BASELINES)
     scores = scores_of(simulated)["landslide_f1"]
     for name in BASELINES:
-        assert gains.loc[name, "gain"] == pytest.approx(scores["unet"] - scores[name])
+        assert gains.loc[name, "value"] == pytest.approx(scores["unet"] - scores[name])
 
 
 @pytest.mark.notebook
 def test_the_gain_of_a_stack_by_patches_is_paired(simulated):
     metrics = only_run(simulated, "06_tabular").metrics
-    found, gain = metrics["detection"], metrics["gain_patch_f1"]
-    assert gain["estimate"] == pytest.approx(found["both"]["f1"] - found["network"]["f1"])
-    assert gain["low"] <= gain["estimate"] <= gain["high"]
+    gain = metrics["gain"]["patches"]
+    both, network = (metrics["detection"][name]["test"]["landslide"]["f1"] for name in ("both", "network"))
+    assert gain["value"] == pytest.approx(both - network)
+    assert gain["low"] <= gain["value"] <= gain["high"]
 
 
 @pytest.mark.notebook
@@ -232,7 +235,7 @@ def test_a_sweep_gives_the_table_beside_the_published_numbers(simulated, tmp_pat
     table = pd.read_csv(out / "landslide" / "sweeps" / "postprocess" / "table.csv")
     row = table[(table["threshold"] == 0.5) & (table["morphology"] == "opening")].iloc[0]
     assert (row["report F1"], row["report mIoU"]) == (0.5561, 0.5120)
-    assert table["test.landslide_f1"].notna().all()
+    assert table["test.landslide.f1"].notna().all()
     assert table["report F1"].isna().tolist() == [True, False]
 
 

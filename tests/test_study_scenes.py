@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import study_runs
 
-from eolab import models, runs
+from eolab import evaluation, models, runs
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "notebooks" / "scenes"
@@ -31,7 +31,7 @@ def simulated(smoke) -> Path:
 
 
 def estimates(table: pd.DataFrame, statistic: str) -> pd.Series:
-    return table[table["statistic"] == statistic].set_index("name")["estimate"]
+    return evaluation.pick(table, statistic).set_index("model")["value"]
 
 
 def labels(folder: Path, split: str) -> np.ndarray:
@@ -83,7 +83,7 @@ def test_figures_are_there_captioned_and_not_blank(simulated):
 @pytest.mark.notebook
 def test_the_resnet_beats_every_baseline_in_macro_average_precision_on_held_out_tiles(simulated):
     record = only_run(simulated, TRAIN)
-    found = estimates(record.table("scores"), "macro_average_precision")
+    found = estimates(record.table("scores"), "macro.average_precision")
     assert set(found.index) == {"resnet18_patch", *BASELINES}
     for name in BASELINES:
         assert found["resnet18_patch"] > found[name]
@@ -142,8 +142,9 @@ def test_scores_are_those_of_the_probabilities(simulated):
     probability = np.load(record.folder / "probabilities" / "test_labels.npy")
     said = probability >= np.array(record.metrics["thresholds"])
     counted = labels(store, "train").sum(axis=0) >= record.params["least"]
-    for columns, found in ((counted, "test"), (np.full(len(counted), True), "test_of_all_classes")):
-        compare_scores(truth[:, columns], said[:, columns], probability[:, columns], record.metrics[found])
+    every = record.metrics["all_classes"]
+    for columns, found in ((counted, record.metrics), (np.full(len(counted), True), every)):
+        compare_scores(truth[:, columns], said[:, columns], probability[:, columns], found["test"])
 
 
 def compare_scores(truth, said, probability, found) -> None:
@@ -153,19 +154,19 @@ def compare_scores(truth, said, probability, found) -> None:
     for average, name in (("micro", "micro"), ("macro", "macro"), ("samples", "sample")):
         columns = present if average == "macro" else slice(None)
         expected = f1_score(truth[:, columns], said[:, columns], average=average, zero_division=0)
-        assert found[f"{name}_f1"] == pytest.approx(expected)
+        assert found[name]["f1"] == pytest.approx(expected)
     expected = average_precision_score(truth[:, present], probability[:, present], average="macro")
-    assert found["macro_average_precision"] == pytest.approx(expected)
+    assert found["macro"]["average_precision"] == pytest.approx(expected)
 
 
 @pytest.mark.notebook
 def test_the_dense_map_beats_maps_that_know_no_places(simulated):
     record = only_run(simulated, "04_to_segmentation")
     assert record.metrics["difference"] < 1e-5
-    scores = record.table("pixel_scores").set_index(["name", "statistic"])["estimate"]
-    for statistic in ("accuracy", "macro_f1", "mean_iou"):
+    for statistic in ("all.accuracy", "macro.f1", "macro.iou"):
+        scores = estimates(record.table("pixel_scores"), statistic)
         for other in ("majority", "likeliest label everywhere"):
-            assert scores["dense", statistic] > scores[other, statistic]
+            assert scores["dense"] > scores[other]
     assert record.metrics["maps"] > 100
 
 

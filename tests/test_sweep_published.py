@@ -130,7 +130,7 @@ def test_a_line_stands_beside_every_run_with_its_values() -> None:
         published.Line({"fold": 2, "kind": "b"}, {"paper": 0.25, "paper IoU": 0.125}),
     )
     table = pd.DataFrame({"kind": ["a", "b", "a", "b"], "fold": [1, 1, 2, 2]})
-    found = published.beside(lines, table)
+    found = published.join(lines, table)
     assert found["paper"].fillna(-1).tolist() == [0.5, 0.5, -1, 0.25]
     assert found["paper IoU"].fillna(-1).tolist() == [-1, -1, -1, 0.125]
     assert table.columns.tolist() == ["kind", "fold"], "the table that was given is left as it was"

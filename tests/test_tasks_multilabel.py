@@ -155,7 +155,7 @@ def test_a_missing_file_of_weights_is_named_before_anything_is_written(store, tm
 
 
 def test_training_begins_with_the_weights_of_a_file(store, tmp_path, monkeypatch):
-    from test_models_patches_weights import random_state, write_safetensors
+    from test_models_weights import random_state, write_safetensors
 
     write_safetensors(tmp_path / "x.safetensors", random_state(18, 13, filters=64))
     seen = {}

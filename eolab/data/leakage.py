@@ -2,7 +2,7 @@
 
 A test sample that has a twin in the training set is answered by memory. The check beside each split finds,
 for every test sample, the most similar training sample (by standardised features) and the nearest one on the
-ground, says how far a nearest-neighbour rule gets by that alone, and how a score falls as the likeness does.
+ground, says how far a nearest-neighbour rule gets by that alone, and how a score falls with the similarity.
 
 Example:
     >>> report = leakage(store, split="split_block")
@@ -40,7 +40,7 @@ class SampleStore(Protocol):
 
 @dataclass(frozen=True)
 class LeakageReport:
-    """Likeness of test samples to training samples.
+    """Similarity of test samples to training samples.
 
     Attributes:
         samples: A row a test sample: distance (root mean square difference of standardised features to the
@@ -62,12 +62,12 @@ class LeakageReport:
         ``duplicates`` is the share of test samples that are also training samples; accuracy and macro F1 are
         those of the nearest-neighbour rule and of the most frequent class; ``score_near`` and ``score_far``
         are the score in the most and the least similar bin, ``auc`` the probability that a right answer is
-        more similar to training data than a wrong one (0.5: likeness explains nothing).
+        more similar to training data than a wrong one (0.5: similarity explains nothing).
         """
         return dict(self.facts)
 
     def table(self) -> pd.DataFrame:
-        """Return the scores by likeness, a row a bin of equally many test samples, most similar first.
+        """Return the scores by similarity, a row a bin of equally many test samples, most similar first.
 
         Columns: bin, count, distance and map_distance_m (medians), score (share of correct answers where they
         were given, else of the nearest-neighbour rule) with its 95 % interval low to high (Wilson 1927,

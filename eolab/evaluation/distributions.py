@@ -20,7 +20,7 @@ def distributions(
         features: A column a feature (N rows); values that are not finite count nowhere.
         truth: Whether a row is of the second class (N,).
         classes: Names of the two classes.
-        weights: Of each row; 1 by default.
+        weights: Weight of each row; 1 by default.
 
     Returns:
         Two rows a feature, the best separated first: feature, class, quantiles q05, q25, q50, q75, q95, and

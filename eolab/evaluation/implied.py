@@ -7,10 +7,10 @@ from math import nan, sqrt
 from eolab.core.errors import ParameterError
 
 
-def implied_landslide_f1(macro_f1: float, mean_iou: float) -> float:
-    """Return the F1 of the landslide class that a two-class macro F1 and mean IoU imply together.
+def implied_f1(macro_f1: float, mean_iou: float) -> float:
+    """Return the F1 of the weaker of two classes that their macro F1 and mean IoU imply together.
 
-    With M the macro F1, J the mean IoU and the F1 of background and landslide M + d and M − d, the IoU of a
+    With M the macro F1, J the mean IoU and the F1 of both classes M + d and M − d, the IoU of a
     class being F1 / (2 − F1):
 
         (M + d) / (2 − M − d) + (M − d) / (2 − M + d) = 2 J
@@ -20,8 +20,8 @@ def implied_landslide_f1(macro_f1: float, mean_iou: float) -> float:
 
         d² = a (J a − M) / (1 + J).
 
-    The lower of the two scores is the landslides'; the background's is 2 M − result. For M = 0.7463 and
-    J = 0.6597 d is 0.247: the landslide F1 is 0.499 and that of the background 0.993. If the two numbers
+    The lower of the two scores is that of the rare class; the other one is 2 M − result. For M = 0.7463 and
+    J = 0.6597 d is 0.247: the F1 of the rare class is 0.499 and that of the other 0.993. If the two numbers
     were those of one class instead, J would be M / (2 − M) = 0.595.
 
     Args:

@@ -1,4 +1,4 @@
-"""Which landslides are found, by their size."""
+"""Which connected objects are found, by their size."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ NEIGHBOURS = np.stack([np.zeros((3, 3), bool), np.ones((3, 3), bool), np.zeros((
 def score_by_size(
     prediction: Any, truth: Any, edges_px: Sequence[int] = EDGES_PX, pixel_area_m2: float = 100.0
 ) -> pd.DataFrame:
-    """Score detection of connected landslides by their size.
+    """Score detection of connected objects by their size.
 
-    A landslide is a set of pixels of class 1 that touch at sides or corners within one patch; at the border
-    of the patch it is cut off.
+    An object is a set of pixels of class 1 that touch at sides or corners within one patch; at the border of
+    the patch it is cut off.
 
     Args:
-        prediction: Masks (N, H, W), bool or class indices of which 1 is landslide; read in parts.
-        truth: Masks (N, H, W) uint8: 0 background, 1 landslide, 255 not known.
+        prediction: Masks (N, H, W), bool or class indices of which 1 is the object class; read in parts.
+        truth: Masks (N, H, W) uint8: 0 background, 1 objects, 255 = not known.
         edges_px: Ascending lower ends of the classes of sizes in pixels; the last class is open.
         pixel_area_m2: Area of a pixel.
 
     Returns:
         A row a class of sizes, also where it is empty: size (text, pixels), low_px, high_px (last size of the
-        class, infinite for the open one), low_m2, high_m2, count (landslides), pixels (their pixels), found
-        (share of the landslides with at least one pixel hit), pixels_found (share of all their pixels that
-        were hit); NaN shares where there is none. Landslides below the first edge are left out.
+        class, infinite for the open one), low_m2, high_m2, count (objects), pixels (their pixels), found
+        (share of the objects with at least one pixel hit), pixels_found (share of all their pixels that
+        were hit); NaN shares where there is none. Objects below the first edge are left out.
 
     Raises:
         DataError: If the shapes differ or are not (N, H, W).
@@ -86,7 +86,7 @@ def _edges(edges_px: Sequence[int]) -> np.ndarray:
 
 
 def _objects(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return size and number of hit pixels of each landslide of some patches, (2, landslides)."""
+    """Return size and number of hit pixels of each object of some patches, (2, objects)."""
     numbers, count = ndimage.label(truth == 1, structure=NEIGHBOURS)  # (n, H, W), 0 = none
     size = np.bincount(numbers.ravel(), minlength=count + 1)[1:]
     hit = np.bincount(numbers[prediction == 1], minlength=count + 1)[1:]

@@ -1,153 +1,325 @@
-"""Tables of scores: several models against one or more truths, with bootstrap intervals."""
+"""One table of scores for every task, in long form, and the views of it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from eolab.evaluation import metrics
+from eolab.core.errors import DataError, ParameterError
+from eolab.evaluation import bootstrap, metrics
+from eolab.evaluation.bootstrap import Evaluated
+from eolab.evaluation.classes import Binary, Patches, of_labels
+from eolab.evaluation.multilabel import MultiLabel
+from eolab.evaluation.postprocess import decide
+from eolab.evaluation.regression import Values
 
-STATISTICS = ("macro_f1", "accuracy", "balanced_accuracy")
+COLUMNS = ("model", "is_baseline", "split", "scope", "statistic", "value", "low", "high", "n")
+NUMBERS = ("value", "low", "high", "n")
+FACTS = ("support", "predicted", "threshold")  # what is counted or was chosen has no interval
+CLASS_STATISTICS = tuple(f"class.{name}" for name in ("precision", "recall", "f1", "iou", "support"))
+LABEL_STATISTICS = tuple(
+    f"class.{name}"
+    for name in ("support", "predicted", "threshold", "precision", "recall", "f1", "f2", "average_precision")
+)
+WORDS = {
+    "f1": "F1",
+    "f2": "F2",
+    "iou": "IoU",
+    "roc": "ROC",
+    "auc": "AUC",
+    "mse": "MSE",
+    "mae": "MAE",
+    "r2": "R²",
+}
 
 
 def score_table(
-    predicted: Mapping[str, np.ndarray],
-    truths: Mapping[str, np.ndarray],
+    predictions: Mapping[str, Any],
+    truth: Any = None,
     *,
-    classes: int,
-    groups: np.ndarray | None = None,
-    statistics: Sequence[str] = STATISTICS,
+    class_names: Sequence[str] = (),
+    thresholds: Mapping[str, Any] | None = None,
+    groups: Any = None,
+    statistics: Sequence[str] = (),
     baselines: Collection[str] = (),
+    split: str = "test",
+    batch: int = 16,
     replicates: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Score models on the same samples, each with its interval.
+    """Score models on the same samples, each score with its averaging and its 95 % interval.
+
+    What is scored follows from the truth:
+
+    ==================================== =====================================================================
+    class indices (N,)                   one class a sample; predictions are class indices (N,) or
+                                         probabilities (N, K)
+    class indices (N, H, W)              masks, pixels pooled; predictions are class indices of that shape, or
+                                         with thresholds probabilities of the second of two classes
+    0 and 1 (N,), with thresholds        two classes; predictions are scores (N,) of the second class
+    0 and 1 (N, K), with thresholds      several labels a sample; predictions are probabilities (N, K)
+    float (N, …), NaN = not known        values; predictions are values of that shape
+    none                                 predictions are confusion matrices (N, K, K) of N patches
+    ==================================== =====================================================================
 
     Args:
-        predicted: Class probabilities (N, K) or class indices (N,) by the model's name.
-        truths: Class indices (N,), 255 = not known, by what they are ("old map", "truth").
-        classes: Number of classes K.
-        groups: Group of each sample for the cluster bootstrap (block, scene), None to draw samples.
-        statistics: Names of :mod:`eolab.evaluation.metrics`.
-        baselines: Names that are baselines, for a plot that tells them apart.
-        replicates: Bootstrap replicates.
-        seed: Of the bootstrap.
+        predictions: By the model's name.
+        truth: See above; 255 = not known.
+        class_names: Names of the K classes; of two classes with thresholds the second name is that which the
+            score speaks for.
+        thresholds: By model, chosen on validation samples; of several labels a number, or one a class (K,).
+        groups: Group of each sample (block, scene, tile), drawn as a whole; None to draw samples.
+        statistics: "scope.statistic", such as "macro.f1" or "all.accuracy"; the scope is the name of a class,
+            "class" for every class, or an average; see :mod:`eolab.evaluation.metrics`,
+            :mod:`~eolab.evaluation.multilabel` and :mod:`~eolab.evaluation.regression`. The usual ones of the
+            task where empty.
+        baselines: Names of models that are baselines.
+        split: Which samples these are.
+        batch: Patches a batch of the scope "batch_macro".
+        replicates: Bootstrap replicates; every model and every statistic sees the same draws.
+        seed: Seed of the draws.
 
     Returns:
-        Columns name, against, statistic, estimate, low, high (95 %), samples, baseline.
+        Columns :data:`COLUMNS`, a row a model and statistic; n is the number of samples with a known truth.
+        Values are NaN where undefined; low and high are NaN where they cannot be known: of one group alone.
+
+    Raises:
+        DataError: If shapes differ, nothing is labelled, or a value is no class, score or number.
+        ParameterError: If there is no such statistic.
     """
+    evaluated = _evaluated(predictions, truth, class_names, thresholds, groups, batch)
     rows = []
-    for against, truth in truths.items():
-        samples = int((truth != metrics.IGNORE).sum())
-        for name, values in predicted.items():
-            labels = values.argmax(axis=1) if values.ndim == 2 else values
-            for statistic in statistics:
-                interval = metrics.bootstrap(
-                    truth, labels, groups, statistic, replicates, seed, classes=classes
-                )
-                rows.append((name, against, statistic, *interval, samples, name in baselines))
-    columns = ["name", "against", "statistic", "estimate", "low", "high", "samples", "baseline"]
-    return pd.DataFrame(rows, columns=columns)
+    for model, one in evaluated.items():
+        names = _expanded(statistics or one.default, class_names)
+        for name, (value, drawn) in bootstrap.resample(one, names, replicates, seed).items():
+            scope, _, statistic = name.rpartition(".")
+            interval = bootstrap.interval(value, drawn[:0] if statistic in FACTS else drawn)
+            rows.append((model, model in baselines, split, scope, statistic, *interval, one.n))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def nested(scores: pd.DataFrame, name: str) -> dict[str, dict[str, float]]:
-    """Return the estimates of one model as ``{against: {statistic: estimate}}``, for ``metrics.json``."""
-    rows = scores[scores["name"] == name]
+def paired_gains(
+    predictions: Mapping[str, Any],
+    truth: Any = None,
+    *,
+    model: str,
+    statistics: Sequence[str],
+    class_names: Sequence[str] = (),
+    thresholds: Mapping[str, Any] | None = None,
+    groups: Any = None,
+    baselines: Collection[str] = (),
+    split: str = "test",
+    replicates: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what a model gains over each other one on the same samples, drawn together in each replicate.
+
+    An interval that excludes 0 says that the two differ. Other arguments as of :func:`score_table`.
+
+    Args:
+        predictions: By the model's name.
+        truth: See :func:`score_table`.
+        model: The model that gains.
+        statistics: Which scores.
+        class_names: See :func:`score_table`.
+        thresholds: See :func:`score_table`.
+        groups: See :func:`score_table`.
+        baselines: See :func:`score_table`.
+        split: See :func:`score_table`.
+        replicates: Bootstrap replicates.
+        seed: Seed of the draws.
+
+    Returns:
+        As :func:`score_table`, a row another model and statistic: value is the gain over that model, n the
+        number of groups that are drawn.
+
+    Raises:
+        DataError: Also where confusion matrices have not counted the same truth.
+    """
+    if truth is None:
+        _check_same(predictions)
+    evaluated = _evaluated(predictions, truth, class_names, thresholds, groups)
+    names = _expanded(statistics, class_names)
+    found = {key: bootstrap.resample(one, names, replicates, seed) for key, one in evaluated.items()}
+    rows = []
+    for other in found:
+        for name in names if other != model else ():
+            (value, drawn), (own, own_drawn) = found[other][name], found[model][name]
+            scope, _, statistic = name.rpartition(".")
+            gain = bootstrap.interval(own - value, own_drawn - drawn)
+            drawn_groups = int(evaluated[other].weights.sum())
+            rows.append((other, other in baselines, split, scope, statistic, *gain, drawn_groups))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _evaluated(
+    predictions: Mapping[str, Any],
+    truth: Any,
+    class_names: Sequence[str],
+    thresholds: Mapping[str, Any] | None,
+    groups: Any,
+    batch: int = 16,
+) -> Mapping[str, Evaluated]:
+    """Return the predictions of each model counted against the truth."""
+    if truth is None:
+        return {key: Patches(counts, groups, class_names, batch) for key, counts in predictions.items()}
+    true = np.asarray(truth)
+    if true.dtype.kind == "f":
+        return {key: Values(true, found, groups) for key, found in predictions.items()}
+    if not class_names:
+        raise ParameterError(
+            "class_names is empty: give the names of the classes, as their class scheme does."
+        )
+    if thresholds is None:
+        found = {key: _labels(values, true) for key, values in predictions.items()}
+        if true.ndim == 1:
+            return dict(zip(found, of_labels(true, list(found.values()), groups, class_names), strict=True))
+        return {
+            key: Patches(metrics.confusions(true, labels, len(class_names)), groups, class_names, batch)
+            for key, labels in found.items()
+        }
+    if true.ndim > 2:
+        masks = {key: decide(values, thresholds[key]) for key, values in predictions.items()}
+        return _evaluated(masks, true, class_names, None, groups, batch)
+    kind: Callable[..., Evaluated] = Binary if true.ndim == 1 else MultiLabel
     return {
-        str(against).replace(" ", "_"): dict(zip(part["statistic"], part["estimate"], strict=True))
-        for against, part in rows.groupby("against", sort=False)
+        key: kind(true, values, thresholds[key], groups, class_names) for key, values in predictions.items()
     }
 
 
-def named(scores: pd.DataFrame, name: str) -> dict[str, float]:
-    """Return the estimates of one model as ``{statistic: estimate}``, for ``metrics.json``.
+def _labels(values: Any, truth: np.ndarray) -> np.ndarray:
+    """Return class indices, of probabilities (…, K) the likeliest class."""
+    values = np.asarray(values)
+    return values.argmax(axis=-1) if values.ndim > truth.ndim else values
+
+
+def _expanded(statistics: Sequence[str], class_names: Sequence[str]) -> list[str]:
+    """Return names of statistics in which "class" is replaced by the name of each class."""
+    names: list[str] = []
+    for statistic in statistics:
+        scope, _, name = statistic.rpartition(".")
+        names += [f"{one}.{name}" for one in class_names] if scope == "class" else [statistic]
+    return names
+
+
+def _check_same(matrices: Mapping[str, Any]) -> None:
+    supports = [np.asarray(counts).sum(axis=-1) for counts in matrices.values()]
+    if any(not np.array_equal(one, supports[0]) for one in supports[1:]):
+        raise DataError("The matrices of the models count different pixels: score all on the same patches.")
+
+
+def nested(scores: pd.DataFrame, model: str = "") -> dict[str, Any]:
+    """Return the values of a score table as ``run.metrics`` takes them.
+
+    The path of a number is ``split[.key …].scope.statistic``, with the columns that a notebook has added to
+    the table (level, rule) as keys; spaces and dots within a name become underscores.
 
     Args:
-        scores: Result of :func:`eolab.evaluation.mask_scores`.
-        name: The model.
+        scores: Result of :func:`score_table`.
+        model: The model whose numbers stand at the top, beside ``baselines.<name>`` and other models by name;
+            empty for every model, baselines too, below its own name.
+
+    Example:
+        >>> run.metrics(evaluation.nested(scores, "unet"))  # test.macro.f1, baselines.majority.test.macro.f1
     """
-    rows = scores[scores["name"] == name]
-    return dict(zip(rows["statistic"], rows["estimate"].astype(float), strict=True))
+    keys = ["split", *_keys(scores), "scope", "statistic"]
+    found: dict[str, Any] = {}
+    for row in scores.to_dict("records"):
+        top = ["baselines"] * bool(model and row["is_baseline"]) + [row["model"]] * (row["model"] != model)
+        path = [re.sub("[ .]", "_", str(part)) for part in (*top, *(row[key] for key in keys))]
+        place = found
+        for part in path[:-1]:
+            place = place.setdefault(part, {})
+        place[path[-1]] = float(row["value"])
+    return found
 
 
-def class_table(
-    truth: np.ndarray,
-    prediction: np.ndarray,
-    names: Sequence[str],
-    groups: np.ndarray | None = None,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Score each class, F1 with its interval.
+def pick(scores: pd.DataFrame, *statistics: str) -> pd.DataFrame:
+    """Return the rows of some statistics, each "scope.statistic"; a scope that is left out may be any."""
+    full = scores["scope"].astype(str) + "." + scores["statistic"].astype(str)
+    return scores[full.isin(statistics) | scores["statistic"].isin(statistics)]
+
+
+def class_table(scores: pd.DataFrame, model: str = "", interval: str = "f1") -> pd.DataFrame:
+    """Return a row a class and a column a statistic, with the interval of one of them.
 
     Args:
-        truth: Class indices (N,), 255 = not known.
-        prediction: Class indices (N,).
-        names: Class names.
-        groups: As in :func:`score_table`.
-        replicates: Bootstrap replicates.
-        seed: Of the bootstrap.
-
-    Returns:
-        A row a class: class, precision, recall, f1, low, high (95 % of F1), iou, support (samples).
+        scores: Result of :func:`score_table` with "class." statistics, such as :data:`CLASS_STATISTICS`.
+        model: Which model; the first one unless told.
+        interval: Statistic whose interval stands in the columns low and high, right after it.
     """
-    table = metrics.scores(metrics.confusion(truth, prediction, len(names)), list(names)).classes
-    interval: Any = metrics.bootstrap(truth, prediction, groups, "f1", replicates, seed, classes=len(names))
-    table = table.assign(low=interval.low, high=interval.high).reset_index()
-    return table[["class", "precision", "recall", "f1", "low", "high", "iou", "support"]]
+    rows = scores[scores["model"] == (model or scores["model"].iloc[0])]
+    wide = rows.set_index(["scope", "statistic"])["value"].unstack("statistic", sort=False)  # noqa: PD010
+    for name in {"support", "predicted"} & set(wide):
+        wide[name] = wide[name].astype(int)
+    ends = rows[rows["statistic"] == interval].set_index("scope")[["low", "high"]]
+    place = list(wide).index(interval)
+    for shift, name in enumerate(("low", "high"), start=1):
+        wide.insert(place + shift, name, ends[name])
+    return wide.rename_axis("class").rename_axis(columns=None).reset_index()
 
 
-def _interval(row: Any) -> str:
-    if pd.isna(row.estimate):
-        return "undefined"
-    if pd.isna(row.low):
-        return f"{row.estimate:.3f}"
-    return f"{row.estimate:.3f} ({row.low:.3f} to {row.high:.3f})"
-
-
-def of_run(table: pd.DataFrame, name: str) -> pd.DataFrame:
+def of_run(scores: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return a training run's table of scores with its model under another name; baselines keep theirs.
 
     Args:
-        table: With columns name and baseline.
+        scores: Result of :func:`score_table`.
         name: Such as :func:`eolab.runs.named` gives.
     """
-    return table.assign(name=table["name"].where(table["baseline"].astype(bool), name))
+    return scores.assign(model=scores["model"].where(scores["is_baseline"].astype(bool), name))
 
 
 def join_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Put score tables of several runs on the same samples together, each classifier once.
+    """Put score tables of several runs on the same samples together, each model once.
 
     Args:
-        tables: Results of :func:`score_table` or of :func:`eolab.evaluation.mask_scores`, the newest run
-            first; of two rows for one classifier the newer one counts.
+        tables: Results of :func:`score_table`, the newest run first; of two rows for one model the newer one
+            counts.
 
     Returns:
         One table: baselines first, then by name.
     """
     joined = pd.concat(list(tables), ignore_index=True)
-    joined = joined.drop_duplicates(
-        [key for key in ("level", "name", "against", "statistic") if key in joined]
-    )
-    return joined.sort_values(["baseline", "name"], ascending=[False, True], kind="stable", ignore_index=True)
+    joined = joined.drop_duplicates([key for key in joined if key not in (*NUMBERS, "is_baseline")])
+    order = ["is_baseline", "model"]
+    return joined.sort_values(order, ascending=[False, True], kind="stable", ignore_index=True)
 
 
 def readable(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return a score table for people: a row a classifier and truth, "estimate (low to high)" by statistic.
+    """Return a score table for people: a row a model, "value (low to high)" by statistic.
 
     Args:
-        scores: Result of :func:`score_table` or of :func:`eolab.evaluation.mask_scores`.
+        scores: Result of :func:`score_table`; columns that a notebook has added name rows too.
     """
+    keys = [*(["split"] if len(set(scores["split"])) > 1 else []), *_keys(scores)]
+    titles = [title(*pair) for pair in zip(scores["scope"], scores["statistic"], strict=True)]
     text = [_interval(row) for row in scores.itertuples(index=False)]
-    rows = [key for key in ("level", "name", "against", "samples", "patches", "classes") if key in scores]
-    wide = scores.assign(text=text).pivot_table(
-        index=rows, columns="statistic", values="text", aggfunc="first", sort=False
+    wide = scores.assign(title=titles, text=text).pivot_table(
+        index=[*keys, "model", "n"], columns="title", values="text", aggfunc="first", sort=False
     )
-    wide.columns = [
-        str(name).replace("_", " ").replace("f1", "F1").replace("f2", "F2").replace("iou", "IoU")
-        for name in wide.columns
-    ]
-    return wide.reset_index()
+    return wide.rename_axis(columns=None).reset_index().rename(columns={"n": "samples"})
+
+
+def title(scope: str, statistic: str) -> str:
+    """Return a score's name as people write it: "macro F1", "landslide IoU", "balanced accuracy"."""
+    words = [WORDS.get(word, word) for word in statistic.split("_")]
+    return " ".join([*([] if scope == "all" else [scope.replace("_", " ")]), *words])
+
+
+def _keys(scores: pd.DataFrame) -> list[str]:
+    """Return the columns that a notebook has added to name rows."""
+    return [str(name) for name in scores if name not in COLUMNS]
+
+
+def _interval(row: Any) -> str:
+    if pd.isna(row.value):
+        return "undefined"
+    if row.statistic in ("support", "predicted"):
+        return f"{row.value:,.0f}"
+    if pd.isna(row.low):
+        return f"{row.value:.3f}"
+    return f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})"

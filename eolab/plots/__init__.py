@@ -37,7 +37,7 @@ from eolab.plots.maps import (
     split_map,
     stretch_limits,
 )
-from eolab.plots.probabilities import calibration, reliability, reliability_table, threshold_curve
+from eolab.plots.probabilities import calibration, reliability, threshold_curve
 from eolab.plots.scores import (
     beside_published,
     confusion,
@@ -99,7 +99,6 @@ __all__ = [
     "region_scores",
     "rejected",
     "reliability",
-    "reliability_table",
     "rgb",
     "robust_limits",
     "score_bars",

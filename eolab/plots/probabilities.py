@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from eolab.evaluation import postprocess
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, styled
 
 
@@ -84,29 +85,6 @@ def calibration(
     return figure
 
 
-def reliability_table(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> pd.DataFrame:
-    """Return confidence and accuracy in bins of the highest class probability.
-
-    Args:
-        truth: (N,) class indices.
-        probabilities: (N, K).
-        bins: Number of bins of equal width between 0 and 1.
-
-    Returns:
-        A row a bin that has samples: confidence (mean), accuracy, share of the samples. The sum of
-        ``share * |accuracy - confidence|`` is the expected calibration error (Guo et al. 2017,
-        https://arxiv.org/abs/1706.04599).
-    """
-    confidence = np.asarray(probabilities).max(axis=1)
-    right = np.asarray(probabilities).argmax(axis=1) == np.asarray(truth)
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    table = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": right.astype(float)})
-    grouped = table.groupby("bin").agg(
-        confidence=("confidence", "mean"), accuracy=("accuracy", "mean"), share=("accuracy", "size")
-    )
-    return grouped.assign(share=grouped["share"] / len(table)).reset_index()
-
-
 @styled
 def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10, title: str = "") -> Figure:
     """Draw whether probabilities mean what they say: accuracy against confidence, and how often each occurs.
@@ -117,15 +95,15 @@ def reliability(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10, ti
         bins: Number of bins.
         title: Title of the picture.
     """
-    table = reliability_table(truth, probabilities, bins)
-    error = float((table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum())
+    table = postprocess.calibration_table(probabilities, truth, bins)
+    error = postprocess.expected_calibration_error(table)
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(4.8, 5.2), sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], "--", color=GREY, label="As sure as right")
-    upper.plot(table["confidence"], table["accuracy"], "o-", label="Model")
+    upper.plot(table["probability"], table["frequency"], "o-", label="Model")
     upper.set(ylim=(0, 1.02), ylabel="Accuracy")
     upper.set_title(f"{title}\n" * bool(title) + f"Expected calibration error {error:.3f}")
     upper.legend(loc="upper left")
-    middles = (table["bin"] + 0.5) / bins
+    middles = (table["low"] + table["high"]) / 2
     lower.bar(middles, 100 * table["share"], 0.9 / bins, color="#b0b0b0")
     lower.set(xlim=(0, 1), xlabel="Confidence (highest class probability)", ylabel="Samples (%)")
     for ax in (upper, lower):

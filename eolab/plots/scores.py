@@ -14,11 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from eolab.data.schemes import ClassScheme
+from eolab.evaluation import title as title_of
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, short, styled
 
 Normalise = Literal["truth", "prediction", "none"]
 
-GROUPS = {"against": "Against the {}", "level": "Per {}", "among": "{}"}
+GROUPS = {"against": "Against the {}", "level": "Per {}", "among": "{}", "scope": "{}"}
 """Columns that group the bars of a figure, and how their values read in its legend."""
 
 
@@ -71,47 +72,50 @@ def score_bars(table: pd.DataFrame, label: str = "", ax: Axes | None = None, tit
     """Draw scores with their intervals, baselines in grey.
 
     Args:
-        table: A row a model: ``name``, ``estimate``, ``low`` and ``high`` (NaN where no interval is known)
-            and, where known, ``baseline`` (bool), ``statistic``, and one of ``against``, ``level`` and
-            ``among``: a group of bars for each of its values.
-        label: Which score; the table's ``statistic`` unless told.
+        table: Rows of :func:`eolab.evaluation.score_table`: ``model``, ``is_baseline``, ``scope``,
+            ``statistic``, ``value``, ``low`` and ``high`` (NaN where no interval is known). The first of
+            ``against``, ``level``, ``among`` and ``scope`` that has several values makes groups of bars.
+        label: Which score; the table's own unless told.
         ax: Where to draw.
         title: Title of the picture.
     """
-    column = next((name for name in GROUPS if name in table), "")
+    column = next((name for name in GROUPS if name in table and len(set(table[name])) > 1), "")
     groups = table[column].unique() if column else [""]
-    names = list(dict.fromkeys(table["name"]))
+    names = list(dict.fromkeys(table["model"]))
     ax = axes_of(ax, 7.2, 1.2 + (0.22 + 0.3 * len(groups)) * len(names))
     height = 0.72 / len(groups)
     for number, group in enumerate(groups):
         rows = table[table[column] == group] if column else table
-        at = (
-            np.array([names.index(name) for name in rows["name"]]) + (number - (len(groups) - 1) / 2) * height
-        )
+        shift = (number - (len(groups) - 1) / 2) * height
+        at = np.array([names.index(name) for name in rows["model"]]) + shift
         _bars(ax, rows, at, 0.9 * height, OKABE_ITO[number])
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
-    statistic = ", ".join(table["statistic"].unique()) if "statistic" in table else "score"
-    top = float(np.nanmax(table[["estimate", "high"]].to_numpy(float)))
-    bottom = min(0.0, float(np.nanmin(table[["estimate", "low"]].to_numpy(float))))
-    ax.set(xlabel=label or readable(statistic), xlim=(bottom, top + 0.14 * (top - bottom)), title=title)
+    top = float(np.nanmax(table[["value", "high"]].to_numpy(float)))
+    bottom = min(0.0, float(np.nanmin(table[["value", "low"]].to_numpy(float))))
+    ax.set(xlabel=label or score_label(table), xlim=(bottom, top + 0.14 * (top - bottom)), title=title)
     ax.grid(True, axis="x")
-    if len(groups) > 1 or ("baseline" in table and table["baseline"].any()):
-        texts = [GROUPS[column].format(group) if column else "Model" for group in groups]
+    if len(groups) > 1 or table["is_baseline"].any():
+        texts = [_capital(GROUPS[column].format(group)) if column else "Model" for group in groups]
         _bar_legend(ax, table, texts)
     return figure_of(ax)
 
 
-def readable(name: str) -> str:
-    """Return a score's name as it is written: ``macro_f1`` becomes "Macro F1"."""
-    text = name.replace("_", " ").replace("f1", "F1").replace("iou", "IoU")
+def score_label(table: pd.DataFrame) -> str:
+    """Return the names of a table's scores as they are written: "Macro F1, balanced accuracy"."""
+    scopes = table["scope"] if len(set(table["scope"])) == 1 else "all"
+    pairs = table.assign(scope=scopes)[["scope", "statistic"]].drop_duplicates()
+    return _capital(", ".join(title_of(*pair) for pair in pairs.itertuples(index=False)))
+
+
+def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
 def _bars(ax: Axes, rows: pd.DataFrame, at: np.ndarray, height: float, color: str) -> None:
     """Draw bars, intervals and numbers of one group; baselines are paler and hatched."""
-    value, low, high = (rows[name].to_numpy(float) for name in ("estimate", "low", "high"))
-    base = rows["baseline"].to_numpy(bool) if "baseline" in rows else np.zeros(len(rows), bool)
+    value, low, high = (rows[name].to_numpy(float) for name in ("value", "low", "high"))
+    base = rows["is_baseline"].to_numpy(bool)
     ax.barh(at[~base], value[~base], height, color=color)
     ax.barh(
         at[base], value[base], height, color=color, alpha=0.4, hatch="///", edgecolor="white", linewidth=0
@@ -126,7 +130,7 @@ def _bar_legend(ax: Axes, table: pd.DataFrame, names: list[str]) -> None:
     """Say what colours and hatches mean."""
     names = names if len(names) > 1 else ["Model"]
     handles = [Patch(color=OKABE_ITO[number], label=name) for number, name in enumerate(names)]
-    if "baseline" in table and table["baseline"].any():
+    if table["is_baseline"].any():
         handles.append(Patch(facecolor="#aaaaaa", hatch="///", edgecolor="white", label="Baseline"))
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0))
 
@@ -154,7 +158,15 @@ def per_class(table: pd.DataFrame, ax: Axes | None = None, title: str = "") -> F
         ("recall", ">", OKABE_ITO[2]),
         ("f1", "o", OKABE_ITO[0]),
     ):
-        ax.plot(rows[name], at, marker, color=color, markersize=6.5, label=readable(name), clip_on=False)
+        ax.plot(
+            rows[name],
+            at,
+            marker,
+            color=color,
+            markersize=6.5,
+            label=_capital(title_of("all", name)),
+            clip_on=False,
+        )
     names = [f"{short(name)} ({int(n):,})" for name, n in zip(rows.index, rows["support"], strict=True)]
     ax.set_yticks(at, names)
     ax.invert_yaxis()
@@ -283,7 +295,7 @@ def folds(table: pd.DataFrame, label: str = "F1 (pooled over pixels)", title: st
     """Draw the score of each fold with its interval, and the mean of each kind of folds.
 
     Args:
-        table: A row a fold: ``kind``, ``fold``, ``estimate``, ``low``, ``high``.
+        table: A row a fold: ``kind``, ``fold``, ``value``, ``low``, ``high``.
         label: Which score.
         title: Title of the picture.
     """
@@ -292,9 +304,9 @@ def folds(table: pd.DataFrame, label: str = "F1 (pooled over pixels)", title: st
     for number, kind in enumerate(kinds):
         rows, color = table[table["kind"] == kind], OKABE_ITO[number]
         at = rows["fold"] + (number - (len(kinds) - 1) / 2) * 0.18
-        spread = np.abs(rows[["low", "high"]].to_numpy(float).T - rows["estimate"].to_numpy(float))
-        ax.errorbar(at, rows["estimate"], yerr=spread, fmt="o", color=color, capsize=3, label=kind)
-        mean, deviation = rows["estimate"].mean(), rows["estimate"].std()
+        spread = np.abs(rows[["low", "high"]].to_numpy(float).T - rows["value"].to_numpy(float))
+        ax.errorbar(at, rows["value"], yerr=spread, fmt="o", color=color, capsize=3, label=kind)
+        mean, deviation = rows["value"].mean(), rows["value"].std()
         text = f"mean of {kind} folds: {mean:.3f} ± {deviation:.3f}"
         ax.axhline(mean, color=color, linestyle="--", linewidth=1.0, label=text)
     ax.set_xticks(sorted(table["fold"].unique()))
@@ -305,25 +317,25 @@ def folds(table: pd.DataFrame, label: str = "F1 (pooled over pixels)", title: st
 
 
 @styled
-def region_scores(table: pd.DataFrame, label: str = "", title: str = "") -> Figure:
+def region_scores(table: pd.DataFrame, label: str = "Score", title: str = "") -> Figure:
     """Draw a score of each region and model with its interval.
 
     Args:
-        table: A row a region and model: ``region``, ``name``, ``estimate``, ``low``, ``high`` (NaN where no
-            interval is known), ``scenes`` (how many the region has) and, where known, ``statistic``.
-        label: Which score; the table's ``statistic`` unless told.
+        table: A row a region and model: ``region``, ``model``, ``value``, ``low``, ``high`` (NaN where no
+            interval is known), ``scenes`` (how many the region has).
+        label: Which score.
         title: Title of the picture.
     """
     scenes = table.groupby("region", sort=False)["scenes"].max()
-    names = list(dict.fromkeys(table["name"]))
+    names = list(dict.fromkeys(table["model"]))
     ax = axes_of(None, 6.4, 1.3 + (0.16 + 0.14 * len(names)) * len(scenes))
     for number, name in enumerate(names):
-        rows = table[table["name"] == name]
+        rows = table[table["model"] == name]
         shift = (number - (len(names) - 1) / 2) * 0.7 / len(names)
         at = scenes.index.get_indexer(rows["region"]) + shift
         look: dict[str, Any] = {"color": OKABE_ITO[number % len(OKABE_ITO)], "marker": "osD^v"[number % 5]}
         ax.errorbar(
-            rows["estimate"],
+            rows["value"],
             at,
             xerr=_spread(rows),
             linestyle="",
@@ -334,8 +346,7 @@ def region_scores(table: pd.DataFrame, label: str = "", title: str = "") -> Figu
         )
     ax.set_yticks(range(len(scenes)), [f"{region} ({int(count)})" for region, count in scenes.items()])
     ax.set_ylim(len(scenes) - 0.5, -0.5)
-    statistic = ", ".join(table["statistic"].unique()) if "statistic" in table else "score"
-    ax.set(xlabel=label or readable(statistic), ylabel="Region (scenes)", xlim=(-0.02, 1.02), title=title)
+    ax.set(xlabel=label, ylabel="Region (scenes)", xlim=(-0.02, 1.02), title=title)
     ax.grid(True, axis="x")
     ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
     return figure_of(ax)
@@ -346,7 +357,7 @@ def padding_effect(scores: pd.DataFrame, ax: Axes | None = None, title: str = ""
     """Draw scores over the images alone beside those where padded steps count as dry images too.
 
     Args:
-        scores: A row a metric and kind: ``statistic``, ``padded`` (whether padded steps count), ``estimate``
+        scores: A row a metric and kind: ``statistic``, ``padded`` (whether padded steps count), ``value``
             and, where known, ``low`` and ``high``.
         ax: Where to draw.
         title: Title of the picture.
@@ -359,14 +370,14 @@ def padding_effect(scores: pd.DataFrame, ax: Axes | None = None, title: str = ""
     ):
         rows = scores[scores["padded"].astype(bool) == padded]
         at = np.array([names.index(name) for name in rows["statistic"]]) + shift
-        ax.bar(at, rows["estimate"], 0.4, color=color, label=text)
-        top = rows["estimate"].to_numpy(float)
+        ax.bar(at, rows["value"], 0.4, color=color, label=text)
+        top = rows["value"].to_numpy(float)
         if {"low", "high"} <= set(rows):
-            ax.errorbar(at, rows["estimate"], yerr=_spread(rows), fmt="none", ecolor="black", capsize=2.5)
+            ax.errorbar(at, rows["value"], yerr=_spread(rows), fmt="none", ecolor="black", capsize=2.5)
             top = np.fmax(top, rows["high"].to_numpy(float))
-        for x, y, value in zip(at, top, rows["estimate"], strict=True):
+        for x, y, value in zip(at, top, rows["value"], strict=True):
             ax.annotate(f"{value:.2f}", (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=8)
-    ax.set_xticks(range(len(names)), [readable(name).replace(" ", "\n") for name in names])
+    ax.set_xticks(range(len(names)), [_capital(title_of("all", name)).replace(" ", "\n") for name in names])
     ax.set(ylabel="Score", ylim=(0, 1.1), title=title)
     ax.grid(True, axis="y")
     ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
@@ -374,8 +385,8 @@ def padding_effect(scores: pd.DataFrame, ax: Axes | None = None, title: str = ""
 
 
 def _spread(rows: pd.DataFrame) -> np.ndarray:
-    """Return what an interval lies below and above its estimate, 0 where none is known; (2, rows)."""
-    value, low, high = (rows[name].to_numpy(float) for name in ("estimate", "low", "high"))
+    """Return what an interval lies below and above its value, 0 where none is known; (2, rows)."""
+    value, low, high = (rows[name].to_numpy(float) for name in ("value", "low", "high"))
     return np.nan_to_num(np.stack([value - low, high - value])).clip(0)
 
 
@@ -392,7 +403,7 @@ def beside_published(table: pd.DataFrame, ours: str, published: str, ax: Axes | 
     ax = axes_of(ax, 6.6, 1.3 + 0.3 * len(table))
     at = np.arange(len(table))
     for column, marker, color in ((ours, "o", OKABE_ITO[0]), (published, "D", OKABE_ITO[1])):
-        ax.plot(table[column].to_numpy(float), at, marker, color=color, markersize=7, label=readable(column))
+        ax.plot(table[column].to_numpy(float), at, marker, color=color, markersize=7, label=column)
     ax.hlines(at, *table[[ours, published]].to_numpy(float).T, color="#c0c0c0", linewidth=1.2, zorder=0)
     ax.set_yticks(at, [str(name) for name in table.index])
     ax.invert_yaxis()

@@ -9,7 +9,7 @@ In a notebook::
     run.figure(fig, "confusion")                               # saved, shown; caption in the text, see captions
     run.table(scores, "scores", show=readable)                 # all digits saved, the readable table shown
     run.scores(scores)                                         # the same for a score table, and its metrics
-    run.metrics(test={"macro_f1": 0.71}, parameters=31_000)    # merged into metrics.json
+    run.metrics(test={"macro": {"f1": 0.71}})               # merged into metrics.json
     run.path("model.keras")                                    # any other file of the run folder
     run.finish()                                               # last cell
 

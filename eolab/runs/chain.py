@@ -1,4 +1,4 @@
-"""A study's notebooks in order: what is finished is skipped, what is unfinished goes on."""
+"""A study's notebooks in order: finished runs are skipped, interrupted runs resume."""
 
 from __future__ import annotations
 

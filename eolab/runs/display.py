@@ -81,9 +81,9 @@ def figure_html(image: bytes, caption: Caption, alt: str) -> str:
 
 
 def table_html(table: pd.DataFrame, caption: Caption, formats: Mapping[str, str]) -> str:
-    """Return a table with its caption above it; numbers have four digits that count unless told otherwise.
+    """Return a table with its caption above it; numbers have four significant digits where no format is given.
 
-    Of a table without rows a line says so.
+    A line says so where the table has no rows.
     """
     import pandas as pd
 

@@ -82,12 +82,12 @@ def is_done(job: Job) -> bool:
 def run(job: Job, force: bool = False) -> history.RunRecord:
     """Run a notebook and return its record; its ``status`` says whether it failed.
 
-    A folder of an earlier unfinished run is entered again, so that stores and training go on where they were;
+    A folder of an earlier unfinished run is entered again, so that stores and training resume;
     with ``force``, or when the upstream runs have changed since, it is emptied first.
 
     Raises:
         RunError: If another process works in the folder, or the process could not be started.
-        KeyboardInterrupt: As it came, after the notebook's process was stopped.
+        KeyboardInterrupt: After the notebook's process was stopped.
     """
     folder = job.folder
     if (folder / folders.RECORD).is_file() and (force or not _fresh(job)):

@@ -15,7 +15,7 @@ from eolab.runs import folders, yamls
 if TYPE_CHECKING:
     import pandas as pd
 
-UNTOLD = ("model", "baselines", "angles", "strips", "replicates")  # parameters that change no network
+NOT_NAMED = ("model", "baselines", "angles", "strips", "replicates")  # parameters that change no network
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any)
     Args:
         study: Name of the study.
         notebook: Name of the notebook without ``.ipynb``.
-        root: Folder of all runs; ``workspace.runs()`` unless told.
+        root: Folder of all runs; ``workspace.runs()`` where None.
         match: Values that parameters of the run must have; ``profile="smoke"`` matches the run's profile.
 
     Raises:
@@ -181,19 +181,19 @@ def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any)
 
 
 def named(
-    found: Iterable[RunRecord], usual: RunRecord, untold: Collection[str] = UNTOLD
+    found: Iterable[RunRecord], usual: RunRecord, ignored: Collection[str] = NOT_NAMED
 ) -> dict[str, RunRecord]:
     """Return training runs by name: their model, and what sets each apart from a run that is compared with.
 
     Args:
         found: Runs of one notebook with a parameter ``model``, the newest first, as of :func:`records`.
         usual: The run that the others are told apart from.
-        untold: Parameters that change no network; inputs are left out by themselves.
+        ignored: Parameters that change no network; inputs are left out by themselves.
 
     Returns:
         In the order of `found`; of two runs of one name the first.
     """
-    left_out = {*untold, *usual.record.get("upstream", {})}
+    left_out = {*ignored, *usual.record.get("upstream", {})}
     runs: dict[str, RunRecord] = {}
     for run in found:
         runs.setdefault(_name(run.settings, usual.settings, left_out), run)
@@ -220,13 +220,13 @@ def collect(study: str, notebook: str, *, root: Path | None = None, **match: Any
 
     Columns are ``run``, ``profile``, ``ended``, ``seconds``, ``simulated``, ``folder``, the parameters
     (``training.epochs`` for keys of groups), and the metrics with nested names joined by dots
-    (``test.macro_f1``). A metric that has the name of another column is called ``metrics.<name>``.
+    (``test.macro.f1``). A metric that has the name of another column is called ``metrics.<name>``.
 
     Args:
         study: Name of the study.
         notebook: Name of the notebook without ``.ipynb``.
-        root: Folder of all runs; ``workspace.runs()`` unless told.
-        match: As in :func:`latest`.
+        root: Folder of all runs; ``workspace.runs()`` where None.
+        match: Values that parameters must have, see :func:`latest`.
     """
     import pandas as pd
 

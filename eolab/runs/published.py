@@ -37,7 +37,7 @@ class Line:
     values: dict[str, Any]
     numbers: dict[str, float]
 
-    def stands_beside(self, row: Mapping[str, Any]) -> bool:
+    def matches(self, row: Mapping[str, Any]) -> bool:
         """Return whether a line of the table has all values of this one."""
         return all(name in row and row[name] == value for name, value in self.values.items())
 
@@ -115,7 +115,7 @@ def check(lines: Iterable[Line], runs: Sequence[Mapping[str, Any]], where: str) 
     """
     seen: dict[tuple[int, str], Line] = {}
     for line in lines:
-        matched = [place for place, run in enumerate(runs) if line.stands_beside(run)]
+        matched = [place for place, run in enumerate(runs) if line.matches(run)]
         if not matched:
             raise ParameterError(f"{where}: {_text(line.values)} is no run of the sweep: {_near(line, runs)}")
         for key in ((place, column) for place in matched for column in line.numbers):
@@ -156,8 +156,8 @@ def frame(lines: Sequence[Line], rows: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=[*names, *columns(lines)])
 
 
-def beside(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the published columns appended; NaN beside what nobody published.
+def join(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the published columns appended; NaN where nothing was published.
 
     Args:
         lines: The published lines.
@@ -168,7 +168,7 @@ def beside(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
     for column in columns(lines):
         giving = [line for line in lines if column in line.numbers]
         added[column] = [
-            next((line.numbers[column] for line in giving if line.stands_beside(row)), math.nan)
+            next((line.numbers[column] for line in giving if line.matches(row)), math.nan)
             for row in rows
         ]
     return table.assign(**added)

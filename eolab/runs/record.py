@@ -111,7 +111,7 @@ class Run:
             name: Name of the file without ending.
             caption: What to see in it, a sentence or two; that of the notebook's text where None, see
                 :mod:`eolab.runs.captions`.
-            alt: Text for those who cannot see it; the caption unless told.
+            alt: Text for those who cannot see it; the caption where None.
 
         Raises:
             RunError: If there is no caption.
@@ -168,7 +168,7 @@ class Run:
         Args:
             scores: Result of :func:`eolab.evaluation.score_table`.
             name: Name of the table's file without ending.
-            caption: As in :meth:`table`.
+            caption: What it holds, see :meth:`table`.
             model: The model whose numbers stand at the top of the metrics, see
                 :func:`eolab.evaluation.nested`; that of the parameter `model` where None.
         """

@@ -24,7 +24,7 @@
         cases: [{model: random_forest}]                 # optional: single points besides the grid
         table:
           rows: [model]                                 # what names a line; all of the grid if left out
-          metrics: [test.macro_f1, test.accuracy]       # names in metrics.json; all of them if left out
+          metrics: [test.macro.f1, test.all.accuracy]       # names in metrics.json; all of them if left out
           note: The paper averages over classes.        # optional: one sentence with the table
           published:                                    # optional: what others published, beside our numbers
             - {model: lstm, paper F1: 0.81}             # values of row parameters, numbers under free names
@@ -142,7 +142,7 @@ class Sweep:
         rows: Parameters whose values name a line of the table.
         metrics: Columns of the table, all metrics of the runs where empty.
         title: Its question.
-        profile: Profile that the runs start from unless told otherwise.
+        profile: Profile that the runs start from unless the command names one.
         lines: Published lines of the table.
         note: A sentence with the table.
     """

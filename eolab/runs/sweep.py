@@ -154,7 +154,7 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
     Args:
         name: Name of the study.
         sweep: Name of the sweep.
-        root: Folder of all runs; ``workspace.runs()`` unless told.
+        root: Folder of all runs; ``workspace.runs()`` where None.
 
     Returns:
         A line a combination of the row parameters: these, ``runs``, the mean of each metric over the runs of
@@ -221,7 +221,7 @@ def _lines(sweep: Sweep, runs: pd.DataFrame) -> list[tuple[dict[str, Any], dict[
 def _finish(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
     """Drop the count of failed runs where none failed, and append the published columns."""
     table = table.drop(columns="failed") if not table["failed"].any() else table
-    return published.beside(sweep.lines, table)
+    return published.join(sweep.lines, table)
 
 
 def _spread(values: pd.Series) -> str:

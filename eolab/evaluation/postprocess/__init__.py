@@ -1,7 +1,7 @@
-"""From probabilities to masks: thresholds, morphology, votes, test-time augmentation, calibration.
+"""From probabilities to decisions: thresholds, morphology, votes, test-time augmentation, calibration.
 
-All functions take landslide probabilities (N, H, W) of N patches, float16 or float32, as arrays or memory
-maps, which are read a few patches at a time; choices belong on validation patches.
+Functions take probabilities of N samples or patches, float16 or float32, as arrays or memory maps, which are
+read a few patches at a time; choices belong on validation samples.
 """
 
 from eolab.evaluation.postprocess.averaging import multi_angle, vote
@@ -10,19 +10,28 @@ from eolab.evaluation.postprocess.calibration import (
     calibration_table,
     expected_calibration_error,
     fit_temperature,
+    label_calibration,
 )
 from eolab.evaluation.postprocess.morphology import closing, opening
-from eolab.evaluation.postprocess.thresholds import THRESHOLDS, choose_threshold, decide, threshold_curve
+from eolab.evaluation.postprocess.thresholds import (
+    HUNDREDTHS,
+    best_threshold,
+    choose_threshold,
+    decide,
+    threshold_curve,
+)
 
 __all__ = [
-    "THRESHOLDS",
+    "HUNDREDTHS",
     "apply_temperature",
+    "best_threshold",
     "calibration_table",
     "choose_threshold",
     "closing",
     "decide",
     "expected_calibration_error",
     "fit_temperature",
+    "label_calibration",
     "multi_angle",
     "opening",
     "threshold_curve",

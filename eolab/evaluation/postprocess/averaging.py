@@ -1,4 +1,4 @@
-"""Averages of several answers: of three resolutions, and of all views of a patch."""
+"""Averages of several predictions: of three resolutions, and of all rotations and flips of a patch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eolab.evaluation import metrics
 
 
 def vote(outputs: Mapping[str, Any]) -> np.ndarray:
-    """Average the masks of several resolutions at that of ``mask``, as the report's voting does.
+    """Average the masks of several resolutions at that of ``mask``, as multi-scale voting does.
 
     Each pixel of ``half`` stands for the 2 × 2 pixels it covers; of ``double`` the mean of the 2 × 2 pixels
     within a pixel counts.

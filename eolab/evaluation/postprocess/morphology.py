@@ -2,7 +2,7 @@
 
 Outside a patch nothing is known: erosion and dilation look at the pixels of the patch alone, so that the
 border itself neither removes nor adds pixels (the convention of OpenCV and scikit-image; SciPy's own
-functions take the outside for background, so that its closing removes landslides at the border).
+functions take the outside for background, so that its closing removes objects at the border).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eolab.evaluation import metrics
 def opening(mask: Any, size: int = 3) -> np.ndarray:
     """Remove what a square does not fit into: an erosion, then a dilation.
 
-    Single false pixels go ("salt"), and so do landslides narrower than the square.
+    Single false pixels go ("salt"), and so do objects narrower than the square.
 
     Args:
         mask: (N, H, W) bool, or 0 and 1; patches are not mixed.

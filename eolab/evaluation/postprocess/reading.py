@@ -16,8 +16,8 @@ def labelled_pixels(probability: Any, truth: Any) -> Iterator[tuple[np.ndarray, 
     """Yield probability (n,) in its own precision and truth (n,) bool of the labelled pixels, part by part.
 
     Args:
-        probability: Landslide probabilities of any shape (N, …).
-        truth: 0 background, 1 landslide, 255 not known, of the same shape.
+        probability: Probabilities of any shape (N, …).
+        truth: 0, 1 and 255 = not known, of the same shape.
 
     Raises:
         DataError: If shapes differ, a value is no probability, or a label is neither 0, 1 nor 255.

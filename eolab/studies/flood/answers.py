@@ -17,9 +17,11 @@ from eolab import evaluation
 from eolab.core.errors import DataError
 from eolab.data.layouts.sen12flood import SENSORS
 from eolab.data.sequences import NO_ROW, ImageSequence
+from eolab.evaluation import postprocess
 
 COLUMNS = ["scene", "step", "date", "flooded", "probability", *SENSORS, "padded"]
 LEVELS = ("image", "scene")
+CLASSES = ("dry", "flooded")
 Answers = Mapping[str, pd.DataFrame]
 
 
@@ -28,7 +30,7 @@ def answer_table(lines: Sequence[ImageSequence], probabilities: Sequence[np.ndar
 
     Args:
         lines: The scenes.
-        probabilities: Of each scene, of its steps (T,) and, behind them, of padding; with "late" one.
+        probabilities: For each scene, those of its steps (T,) and of padding behind them; with "late" one.
     """
     parts = [_of_scene(line, values) for line, values in zip(lines, probabilities, strict=True)]
     return pd.concat(parts, ignore_index=True)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
@@ -59,7 +61,7 @@ def held(lines: Sequence[ImageSequence], sensor: str, scores: np.ndarray, before
     Args:
         lines: The scenes, not joined "late".
         sensor: Whose images he sees.
-        scores: Of each image of the sensor, by row of its store.
+        scores: Score of each image of the sensor, by row of its store.
         before: What he says before the first image.
 
     Raises:
@@ -83,30 +85,26 @@ def of_scenes(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def choose_threshold(answers: pd.DataFrame) -> float:
-    """Return the threshold with the best balanced accuracy; of several the middle one.
+    """Return the threshold with the best balanced accuracy; padding counts nothing.
 
-    Thresholds lie halfway between neighbouring probabilities. Padding counts nothing; where all answers are
-    one, or all labels, the threshold is 0.5.
+    See :func:`eolab.evaluation.postprocess.choose_threshold`; thresholds lie halfway between neighbouring
+    probabilities. Where all answers are one, or all labels, the threshold is 0.5.
 
     Raises:
         DataError: If a probability is not a finite number.
     """
     real = answers[~answers["padded"].astype(bool)]
-    truth, values = real["flooded"].to_numpy(bool), real["probability"].to_numpy(float)
+    values = real["probability"].to_numpy(float)
     if not np.isfinite(values).all():
         raise DataError(
             f"{(~np.isfinite(values)).sum()} of {len(values)} answers have no finite probability to choose a "
             "threshold by: train again with a lower learning rate or with clipped gradients."
         )
-    known = np.unique(values)
-    if len(known) < 2 or truth.all() or not truth.any():
+    if len(np.unique(values)) < 2:
         return 0.5
-    limits = (known[1:] + known[:-1]) / 2
-    wet, dry = np.sort(values[truth]), np.sort(values[~truth])
-    found, rejected = len(wet) - np.searchsorted(wet, limits), np.searchsorted(dry, limits)
-    right = found * len(dry) + rejected * len(wet)  # balanced accuracy in whole numbers: ties are exact
-    best = np.flatnonzero(right == right.max())
-    return float(limits[best[len(best) // 2]])
+    truth = real["flooded"].to_numpy(np.uint8)
+    chosen = postprocess.choose_threshold(values, truth, "balanced_accuracy", "midpoints", default=0.5)
+    return float(chosen)
 
 
 def thresholds(validation: Answers) -> dict[str, dict[str, float]]:
@@ -125,10 +123,7 @@ def scores(
     scenes: Collection[str] | None = None,
     sensor: str = "",
     padded: bool = False,
-    statistics: Collection[str] = evaluation.BINARY_STATISTICS,
-    baselines: Collection[str] = (),
-    replicates: int = 1000,
-    seed: int = 0,
+    **options: Any,
 ) -> pd.DataFrame:
     """Score answers per image and per scene, with bootstrap intervals over scenes.
 
@@ -139,14 +134,10 @@ def scores(
         scenes: Scenes that count; all by default.
         sensor: Count the steps alone that have an image of this sensor; all by default.
         padded: Whether padding counts as dry images, as in the report.
-        statistics: Which of :data:`eolab.evaluation.BINARY_STATISTICS`.
-        baselines: Names that are baselines.
-        replicates: Bootstrap replicates.
-        seed: Of the bootstrap.
+        **options: Options of :func:`eolab.evaluation.score_table`, such as statistics, baselines, seed.
 
     Returns:
-        Columns level, then those of :func:`eolab.evaluation.binary_scores`; one scene alone has no interval,
-        low and high are NaN. Balanced accuracy is NaN where all labels are one: it would be recall alone.
+        As :func:`eolab.evaluation.score_table`, and the column level.
 
     Raises:
         DataError: If the tables are not of the same steps, or nothing is left to score.
@@ -157,21 +148,16 @@ def scores(
         tables = chosen if level == "image" else {name: of_scenes(table) for name, table in chosen.items()}
         _check_same(tables)
         first = next(iter(tables.values()))
-        found = evaluation.binary_scores(
-            {name: table["probability"] for name, table in tables.items()},
+        found = evaluation.score_table(
+            {name: table["probability"].to_numpy(float) for name, table in tables.items()},
             first["flooded"].to_numpy(np.uint8),
-            limits[level],
+            class_names=CLASSES,
+            thresholds=limits[level],
             groups=first["scene"].to_numpy(str),
-            statistics=statistics,
-            baselines=baselines,
-            replicates=replicates,
-            seed=seed,
+            **options,
         )
-        if first["flooded"].nunique() < 2:
-            found.loc[found["statistic"] == "balanced_accuracy", ["estimate", "low", "high"]] = np.nan
         parts.append(found.assign(level=level))
-    table = pd.concat(parts, ignore_index=True)
-    return table[["level", *table.columns.drop("level")]]
+    return pd.concat(parts, ignore_index=True)
 
 
 def sensor_scores(
@@ -182,7 +168,7 @@ def sensor_scores(
     Args:
         answers: Table of answers by name, of the same steps.
         limits: Result of :func:`thresholds`.
-        **options: Of :func:`scores`, but for `levels` and `sensor`.
+        **options: Options of :func:`scores`, but for `levels` and `sensor`.
     """
     first = next(iter(answers.values()))
     parts = [
@@ -201,11 +187,11 @@ def series_scores(
     A scene whose flood only the other sensor saw is dry here.
 
     Args:
-        name: Of the network.
+        name: Name of the network.
         validation: Its answers on timelines of the sensor alone; they choose the thresholds.
-        test: Likewise; these are scored.
+        test: Its answers on test timelines, which are scored.
         sensor: Which one.
-        **options: Of :func:`scores`, but for `sensor`.
+        **options: Options of :func:`scores`, but for `sensor`.
     """
     found = scores({name: test}, thresholds({name: validation}), **options)
     return found.assign(level=found["level"] + f", {sensor}")
@@ -216,10 +202,10 @@ def region_scores(
     limits: Mapping[str, Mapping[str, float]],
     regions: pd.Series,
     level: str = "image",
-    statistic: str = "balanced_accuracy",
+    statistic: str = "all.balanced_accuracy",
     **options: Any,
 ) -> pd.DataFrame:
-    """Return a score of each region: region, name, scenes, estimate, low, high.
+    """Return a score of each region: region, model, scenes, value, low, high.
 
     R2 comes before R10. Balanced accuracy is NaN where a region has one label only, low and high where it has
     one scene only.
@@ -229,8 +215,8 @@ def region_scores(
         limits: Result of :func:`thresholds`.
         regions: Region by scene.
         level: "image" or "scene".
-        statistic: One of :data:`eolab.evaluation.BINARY_STATISTICS`.
-        **options: Of :func:`scores`.
+        statistic: Which score, see :func:`eolab.evaluation.score_table`.
+        **options: Options of :func:`scores`.
     """
     parts = []
     first = next(iter(answers.values()))
@@ -240,7 +226,7 @@ def region_scores(
         chosen: dict[str, Any] = {"levels": [level], "statistics": [statistic], "scenes": own}
         found = scores(answers, limits, **chosen, **options)
         parts.append(found.assign(region=region, scenes=len(own)))
-    return pd.concat(parts, ignore_index=True)[["region", "name", "scenes", "estimate", "low", "high"]]
+    return pd.concat(parts, ignore_index=True)[["region", "model", "scenes", "value", "low", "high"]]
 
 
 def hidden_scenes(lines: Sequence[ImageSequence], bright: pd.Series, least: float = 0.4) -> list[str]:

@@ -35,7 +35,7 @@ from eolab import evaluation
 from eolab.core.errors import ParameterError
 from eolab.data.layouts.sen12flood import SENSORS
 from eolab.data.sequences import ImageSequence
-from eolab.studies.flood.answers import choose_threshold, held
+from eolab.studies.flood.answers import CLASSES, choose_threshold, held
 from eolab.studies.flood.image_tables import statistic_columns
 from eolab.tasks.baselines import Baseline, Maker, Parts, build, filled
 from eolab.tasks.baselines import chosen as chosen_baselines
@@ -263,7 +263,7 @@ def own_scores(
         seed: Seed of the regressions and the bootstrap.
 
     Returns:
-        As :func:`eolab.evaluation.binary_scores`.
+        As :func:`eolab.evaluation.score_table`.
 
     Raises:
         ParameterError: If a name is unknown, or the stores lack what a baseline scores by.
@@ -276,10 +276,11 @@ def own_scores(
         chosen = images["split"] == "test"
         chosen &= (among or {}).get(SENSOR_OF[name], True)
         parts.append(
-            evaluation.binary_scores(
+            evaluation.score_table(
                 {name: score[chosen]},
                 rows.loc[chosen, "flooded"].to_numpy(np.uint8),
-                {name: limit},
+                class_names=CLASSES,
+                thresholds={name: limit},
                 groups=images.loc[chosen, "scene"].to_numpy(str),
                 baselines=names,
                 replicates=replicates,

@@ -85,9 +85,9 @@ def summary(
     """Return how many floods are detected, how soon, and how many scenes have a false alarm.
 
     Args:
-        table: As in :func:`detections`, dry scenes too.
+        table: Table of :func:`detections`, dry scenes too.
         threshold: An image of at least this probability is an alarm.
-        onsets: As in :func:`detections`.
+        onsets: Onsets of :func:`detections`.
 
     Returns:
         ``scenes``: number of flooded scenes; ``detected``: share of them detected; ``days_q25``,
@@ -97,8 +97,8 @@ def summary(
         Shares and quantiles of no scene are NaN.
 
     Raises:
-        DataError: As :func:`detections`.
-        ParameterError: Likewise.
+        DataError: Where :func:`detections` raises it.
+        ParameterError: If the threshold is no number.
     """
     found = detections(table, threshold, onsets)
     dry = table[~table["scene"].astype(str).isin(found["scene"])]

@@ -43,11 +43,11 @@ def beside_report(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the report's scores beside ours with and without padded steps: source, padded, statistics.
 
     Args:
-        runs: Table "padding" of a training run by its name: statistic, padded, estimate.
+        runs: Table "padding" of a training run by its name: statistic, padded, value.
     """
     rows: list[dict[str, Any]] = [{"source": "Report", "padded steps": "counted", **REPORT}]
     for name, table in runs.items():
         for padded, part in table.groupby("padded"):
-            found = dict(zip(part["statistic"].astype(str), part["estimate"], strict=True))
+            found = dict(zip(part["statistic"].astype(str), part["value"], strict=True))
             rows.append({"source": name, "padded steps": "counted" if padded else "left out", **found})
     return pd.DataFrame(rows, columns=["source", "padded steps", *STATISTICS])

@@ -29,17 +29,15 @@ from eolab.studies.landslide.patches import (
     augmented,
     demo_predict,
     detect_patches,
-    detection_table,
-    paired_gains,
     patch_score,
     rows_of,
-    scores_at,
     split_column,
     spread_rows,
     telling_patches,
 )
 from eolab.studies.landslide.report import arithmetic, beside_folds, leaderboard, parameter_counts
 from eolab.studies.landslide.samples import (
+    CLASSES,
     FOLDS,
     fold_rows,
     labels,
@@ -52,6 +50,7 @@ from eolab.studies.landslide.techniques import Technique, technique_table, thres
 
 __all__ = [
     "BASELINES",
+    "CLASSES",
     "FOLDS",
     "GROUPS",
     "PIXEL_CHANNELS",
@@ -67,7 +66,6 @@ __all__ = [
     "component_sizes",
     "demo_predict",
     "detect_patches",
-    "detection_table",
     "draw_pixels",
     "each_fold",
     "facts",
@@ -77,7 +75,6 @@ __all__ = [
     "fold_table",
     "labels",
     "leaderboard",
-    "paired_gains",
     "parameter_counts",
     "patch_features",
     "patch_score",
@@ -86,7 +83,6 @@ __all__ = [
     "sample_producer",
     "sample_table",
     "score_baselines",
-    "scores_at",
     "select",
     "split_column",
     "spread_rows",

@@ -17,13 +17,12 @@ from eolab.evaluation import metrics, postprocess
 from eolab.prediction import probabilities
 from eolab.studies.landslide import channels
 from eolab.studies.landslide.baselines import BASELINES
-from eolab.studies.landslide.samples import Rows, fold_rows, labels
+from eolab.studies.landslide.samples import CLASSES, Rows, fold_rows, labels
 from eolab.tasks.baselines import fit_baselines
 
 Key = tuple[str, str, int, str]  # model, kind of folds, fold, threshold ("0.5" or "chosen")
 Scored = dict[str, dict[str, tuple[float, np.ndarray]]]  # by model and by "0.5" and "chosen"
-STATISTICS = ("landslide_f1", "macro_f1", "mean_iou")
-COLUMNS = ["name", "kind", "fold", "threshold", "value", "statistic", "estimate", "low", "high"]
+STATISTICS = ("landslide.f1", "macro.f1", "macro.iou")
 
 
 def each_fold(
@@ -43,7 +42,7 @@ def each_fold(
         kinds: "contiguous", "shuffled" or both.
         numbers: Folds that are scored, from 1.
         validation: Share of the training folds held back for choices.
-        seed: Of the shuffled folds.
+        seed: Seed of the shuffled folds.
         folder: Where the folders of the folds go.
 
     Returns:
@@ -82,7 +81,7 @@ def train_fold(
         baselines: Names of baselines.
         options: Options of :func:`eolab.tasks.baselines.build` by name of the baseline.
         folder: Where the fold's model and probabilities go; a stopped training goes on there.
-        seed: Seed of weights, order and draws.
+        seed: Seed of the weights, the sample order and the draws.
         **settings: Further arguments of :func:`eolab.tasks.fit`.
 
     Returns:
@@ -148,27 +147,28 @@ def fold_scores(
         table: Sample table.
         chosen: Threshold chosen on validation patches by model, kind and fold.
         replicates: Bootstrap replicates.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Returns:
-        Columns name, kind, fold, threshold, value (of the threshold), statistic, estimate, low, high.
+        As :func:`eolab.evaluation.score_table`, and the columns kind, fold, rule ("0.5" or "chosen") and
+        threshold (its value).
     """
     parts = []
     for (name, kind, fold, rule), matrix in matrices.items():
         blocks = table.loc[table[f"fold_{kind}"] == fold, "block"].to_numpy()
-        scores = evaluation.mask_scores({name: matrix}, blocks, replicates=replicates, seed=seed)
-        value = chosen[name, kind, fold] if rule == "chosen" else 0.5
-        part = scores.assign(kind=kind, fold=fold, threshold=rule, value=value)
-        parts.append(part[COLUMNS])
+        scores = _score({name: matrix}, blocks, replicates, seed)
+        limit = chosen[name, kind, fold] if rule == "chosen" else 0.5
+        parts.append(scores.assign(kind=kind, fold=fold, rule=rule, threshold=limit))
     return pd.concat(parts, ignore_index=True)
 
 
 def fold_table(scores: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Return a row a fold and threshold of one model, a column a statistic."""
-    rows = scores[(scores["name"] == model) & scores["statistic"].isin(STATISTICS)]
-    keys = ["kind", "fold", "threshold", "value"]
-    wide = rows.pivot_table(index=keys, columns="statistic", values="estimate", sort=False)
-    return wide[list(STATISTICS)].reset_index().rename_axis(columns=None)
+    """Return a row a fold and rule of one model, a column a statistic."""
+    rows = evaluation.pick(scores[scores["model"] == model], *STATISTICS)
+    titles = [evaluation.title(*pair) for pair in zip(rows["scope"], rows["statistic"], strict=True)]
+    keys = ["kind", "fold", "rule", "threshold"]
+    wide = rows.assign(title=titles).pivot_table(index=keys, columns="title", values="value", sort=False)
+    return wide.reset_index().rename_axis(columns=None)
 
 
 def fold_summary(
@@ -177,30 +177,35 @@ def fold_summary(
     """Return mean and spread over folds, and the score of all folds' patches together with its interval.
 
     Returns:
-        A row a model, kind, threshold and statistic: folds, mean, std (ddof 1), pooled, low, high.
+        A row a model, kind, rule and statistic: folds, mean, std (ddof 1), pooled, low, high.
     """
-    rows = []
+    parts = []
     for name, kind, rule in dict.fromkeys((n, k, r) for n, k, _, r in matrices):
         found = {f: m for (n, k, f, r), m in matrices.items() if (n, k, r) == (name, kind, rule)}
         column = table[f"fold_{kind}"]
         blocks = np.concatenate([table.loc[column == fold, "block"].to_numpy() for fold in found])
-        together = np.concatenate(list(found.values()))
-        pooled = evaluation.mask_scores({name: together}, blocks, replicates=replicates, seed=seed)
-        for statistic in STATISTICS:
-            each = [evaluation.pooled(m.sum(0), [statistic])[statistic] for m in found.values()]
-            line = pooled[pooled["statistic"] == statistic].iloc[0]
-            spread = float(np.std(each, ddof=1)) if len(each) > 1 else float("nan")
-            rows.append(
-                (
-                    name,
-                    kind,
-                    rule,
-                    statistic,
-                    len(each),
-                    np.mean(each),
-                    spread,
-                    *line[["estimate", "low", "high"]],
-                )
-            )
-    names = ["name", "kind", "threshold", "statistic", "folds", "mean", "std", "pooled", "low", "high"]
-    return pd.DataFrame(rows, columns=names)
+        pooled = _score({name: np.concatenate(list(found.values()))}, blocks, replicates, seed, STATISTICS)
+        each = pd.DataFrame([metrics.values_of(m.sum(0), STATISTICS, CLASSES) for m in found.values()])
+        mean, std = each.mean().to_numpy(), each.std().to_numpy()
+        about = pooled.assign(kind=kind, rule=rule, folds=len(each), mean=mean, std=std)
+        parts.append(about.rename(columns={"value": "pooled"}))
+    keys = ["model", "kind", "rule", "scope", "statistic"]
+    columns = [*keys, "folds", "mean", "std", "pooled", "low", "high"]
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def _score(
+    matrices: Mapping[str, np.ndarray],
+    blocks: np.ndarray,
+    replicates: int,
+    seed: int,
+    statistics: Sequence[str] = (),
+) -> pd.DataFrame:
+    return evaluation.score_table(
+        matrices,
+        class_names=CLASSES,
+        groups=blocks,
+        statistics=statistics,
+        replicates=replicates,
+        seed=seed,
+    )

@@ -11,9 +11,14 @@ import pandas as pd
 from eolab import evaluation
 from eolab.data.layouts import landslide4sense as reader
 from eolab.data.store import Store
-from eolab.evaluation import metrics, postprocess
-from eolab.studies.landslide.samples import Rows, fold_rows, stored_images
+from eolab.evaluation import postprocess
+from eolab.studies.landslide.samples import CLASSES, Rows, fold_rows, stored_images
 from eolab.tasks import Channels
+
+DETECTION = tuple(
+    f"landslide.{name}"
+    for name in ("precision", "recall", "f1", "average_precision", "roc_auc", "support", "threshold")
+)
 
 
 def rows_of(params: Mapping[str, Any], table: pd.DataFrame) -> Rows:
@@ -62,68 +67,6 @@ def augmented(
     return np.concatenate([image, changed["image"]]), np.concatenate([label, mask])
 
 
-def scores_at(
-    probability: Mapping[str, np.ndarray],
-    truth: np.ndarray,
-    thresholds: Mapping[str, float],
-    groups: np.ndarray | None = None,
-    **options: Any,
-) -> pd.DataFrame:
-    """Score masks of several models, each at its own threshold.
-
-    Args:
-        probability: (N, H, W) by model.
-        truth: (N, H, W).
-        thresholds: By model.
-        groups: Group of each patch for the bootstrap.
-        **options: Of :func:`eolab.evaluation.mask_scores`, whose result this returns.
-    """
-    matrices = {
-        name: metrics.confusions(truth, postprocess.decide(values, thresholds[name]), 2)
-        for name, values in probability.items()
-    }
-    return evaluation.mask_scores(matrices, groups, **options)
-
-
-def paired_gains(
-    probability: Mapping[str, np.ndarray],
-    truth: np.ndarray,
-    thresholds: Mapping[str, float],
-    model: str,
-    groups: np.ndarray,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return what a model gains over each of the others on the same patches, drawn together.
-
-    Args:
-        probability: (N, H, W) by model.
-        truth: (N, H, W).
-        thresholds: By model.
-        model: Which gains.
-        groups: Group of each patch, drawn as a whole.
-        replicates: Bootstrap replicates.
-        seed: Of the draws.
-
-    Returns:
-        A row another model: name, gain (of landslide F1, pooled over pixels), low, high (95 %), groups.
-    """
-    matrices = {
-        name: metrics.confusions(truth, postprocess.decide(values, thresholds[name]), 2)
-        for name, values in probability.items()
-    }
-    rows = [
-        (
-            name,
-            *metrics.compare_matrices(matrix, matrices[model], "f1", groups, replicates, seed, class_index=1),
-            len(np.unique(groups)),
-        )
-        for name, matrix in matrices.items()
-        if name != model
-    ]
-    return pd.DataFrame(rows, columns=["name", "gain", "low", "high", "groups"])
-
-
 def patch_score(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return a score (N,) of "has a landslide": the patch head's, else the highest probability of a pixel."""
     if "patch" in outputs:
@@ -132,36 +75,29 @@ def patch_score(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def detect_patches(
-    score: Mapping[str, np.ndarray], has_landslide: Mapping[str, np.ndarray]
-) -> dict[str, float]:
+    scores: Mapping[str, Mapping[str, np.ndarray]], has_landslide: Mapping[str, np.ndarray], **options: Any
+) -> tuple[pd.DataFrame, dict[str, float]]:
     """Score the detection of test patches at the threshold with the best F1 on validation patches.
 
     The thresholds tried lie between the validation scores: the highest of many pixels is nearly 1 in every
     patch, and hundredths would tell none apart.
 
     Args:
-        score: Of the patches (N,) of "validation" and "test".
+        scores: By model, the scores of the patches (N,) of "validation" and "test".
         has_landslide: Whether they have one, likewise.
+        **options: Options of :func:`eolab.evaluation.score_table`: groups, baselines, replicates and seed.
 
     Returns:
-        As :func:`eolab.evaluation.patch_detection`, and ``threshold``.
+        The score table, and the threshold of each model.
     """
-    truth = has_landslide["validation"].astype(np.uint8)
-    limits = _between(score["validation"])
-    limit = postprocess.choose_threshold(score["validation"], truth, thresholds=limits.tolist())
-    found = evaluation.patch_detection(has_landslide["test"], score["test"], limit)
-    return found | {"threshold": limit}
-
-
-def _between(values: np.ndarray) -> np.ndarray:
-    """Return one threshold for each way to cut some values in two, and the lowest value."""
-    values = np.unique(np.asarray(values, np.float64))
-    return np.concatenate([values[:1], (values[1:] + values[:-1]) / 2])
-
-
-def detection_table(detection: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Return a row a model of :func:`eolab.evaluation.patch_detection`."""
-    return pd.DataFrame(detection).T.rename_axis("name").reset_index()
+    truth = {part: has.astype(np.uint8) for part, has in has_landslide.items()}
+    limits = {
+        name: postprocess.choose_threshold(one["validation"], truth["validation"], thresholds="midpoints")
+        for name, one in scores.items()
+    }
+    test = {name: one["test"] for name, one in scores.items()}
+    given: dict[str, Any] = {"class_names": CLASSES, "thresholds": limits, "statistics": DETECTION}
+    return evaluation.score_table(test, truth["test"], **given, **options), limits
 
 
 def demo_predict(

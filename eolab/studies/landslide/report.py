@@ -54,7 +54,7 @@ def arithmetic(published: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         settings = [str(column) for column in lines if not str(column).startswith("report")]
         for _, line in lines.dropna(subset=[F1, IOU]).iterrows():
             macro, miou = float(line[F1]), float(line[IOU])
-            landslide = evaluation.implied_landslide_f1(macro, miou)
+            landslide = evaluation.implied_f1(macro, miou)
             rows.append(
                 {
                     "table": table,
@@ -101,10 +101,9 @@ def beside_folds(scores: pd.DataFrame, model: str, published: pd.DataFrame) -> p
     Returns:
         A row a fold: our macro F1 and mean IoU at 0.5, then the published columns.
     """
-    ours = scores[(scores["name"] == model) & (scores["kind"] == "contiguous")]
-    ours = ours[ours["threshold"] == "0.5"]
-    wide = ours.pivot_table(index="fold", columns="statistic", values="estimate")
-    wide = wide.reindex(columns=["macro_f1", "mean_iou"]).rename_axis(columns=None).reset_index()
+    ours = scores[(scores["model"] == model) & (scores["kind"] == "contiguous") & (scores["rule"] == "0.5")]
+    ours = ours[ours["scope"] == "macro"].pivot_table(index="fold", columns="statistic", values="value")
+    wide = ours[["f1", "iou"]].set_axis(["macro F1", "macro IoU"], axis=1).reset_index()
     columns = ["fold", *(c for c in published if str(c).startswith("report"))]
     return wide.merge(published[columns].drop_duplicates("fold"), on="fold", how="outer")
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Rows = dict[str, np.ndarray]
 
 KINDS = ("contiguous", "shuffled", "official")
+CLASSES = ("background", "landslide")
 FOLDS = 5  # as in the report: each scores a fifth of the published training patches
 PART = 32  # patches that are read, computed and written at once
 

@@ -12,11 +12,12 @@ import pandas as pd
 from eolab import evaluation
 from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.evaluation import metrics, postprocess
+from eolab.studies.landslide.samples import CLASSES
 
 Outputs = Mapping[str, np.ndarray]
 MORPHOLOGY = {"none": None, "opening": postprocess.opening, "closing": postprocess.closing}
 THRESHOLDS = (0.4, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.99)  # those of the report
-COLUMNS = ["landslide_f1", "landslide_iou", "macro_f1", "mean_iou"]
+STATISTICS = {"f1": "landslide.f1", "iou": "landslide.iou", "macro_f1": "macro.f1", "mean_iou": "macro.iou"}
 
 
 @dataclass(frozen=True)
@@ -89,18 +90,18 @@ class Technique:
         Raises:
             DataError: If no labelled pixel of them is a landslide.
         """
-        if self.morphology == "none":
-            return postprocess.choose_threshold(self.probability(outputs), truth)
         if not (np.asarray(truth) == 1).any():
             raise DataError(
                 "No labelled pixel of the validation patches is a landslide: there is nothing to choose a "
                 "threshold by; take another fold, or give a threshold."
             )
+        if self.morphology == "none":
+            return float(postprocess.choose_threshold(self.probability(outputs), truth))
         scored = {
-            limit: _scores(self.mask(outputs, limit), truth)["landslide_f1"]
+            limit: _scores(self.mask(outputs, limit), truth)["landslide F1"]
             for limit in (*np.arange(0.05, 1, 0.05).round(2), *THRESHOLDS)
         }
-        return float(max(scored, key=lambda limit: (scored[limit], -abs(limit - 0.5))))
+        return postprocess.best_threshold(list(scored), list(scored.values()))
 
     def apply(self, outputs: Mapping[str, Outputs], validation_truth: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the mask of the test patches and its threshold.
@@ -160,10 +161,16 @@ def threshold_table(curve: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.
     rows = []
     for name, value in thresholds.items():
         row = curve.iloc[(curve["threshold"] - value).abs().argmin()]
-        scores = dict(zip(COLUMNS, row[["f1", "iou", "macro_f1", "mean_iou"]], strict=True))
+        scores = {_title(statistic): row[name] for name, statistic in STATISTICS.items()}
         rows.append({"threshold chosen": name, "threshold": float(row["threshold"])} | scores)
     return pd.DataFrame(rows)
 
 
 def _scores(mask: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    return evaluation.pooled(metrics.confusions(truth, mask, 2).sum(0), COLUMNS)
+    matrix = metrics.confusions(truth, mask, 2).sum(0)
+    values = metrics.values_of(matrix, list(STATISTICS.values()), CLASSES)
+    return {_title(name): value for name, value in values.items()}
+
+
+def _title(name: str) -> str:
+    return evaluation.title(*name.split("."))

@@ -33,16 +33,14 @@ def averages(scores: pd.DataFrame) -> pd.DataFrame:
     """Return precision, recall, F1, F2 and average precision of each model, a row an average.
 
     Args:
-        scores: Result of :func:`eolab.evaluation.multilabel_scores`.
+        scores: Result of :func:`eolab.evaluation.score_table`.
 
     Returns:
-        Columns name, averaging (micro, macro or sample) and the statistics.
+        Columns model, averaging (micro, macro or sample) and the statistics.
     """
-    parts = scores["statistic"].str.extract(r"^(micro|macro|sample)_(.+)$")
-    table = scores.assign(averaging=parts[0], score=parts[1]).dropna(subset="averaging")
-    wide = table.pivot_table("estimate", ["name", "averaging"], "score", sort=False)
-    kept = [name for name in ("precision", "recall", "f1", "f2", "average_precision") if name in wide]
-    return wide[kept].rename_axis(None, axis=1).reset_index()
+    kept = scores[scores["scope"].isin(["micro", "macro", "sample"])]
+    wide = kept.pivot_table("value", ["model", "scope"], "statistic", sort=False)
+    return wide.rename_axis(None, axis=1).reset_index().rename(columns={"scope": "averaging"})
 
 
 def beside(averages: pd.DataFrame, model: str, entry: DataEntry, classes: int) -> pd.DataFrame:
@@ -54,7 +52,7 @@ def beside(averages: pd.DataFrame, model: str, entry: DataEntry, classes: int) -
         entry: Data set that it was trained and tested on.
         classes: Classes that count in the averages.
     """
-    own = averages[averages["name"].isin([model, "random_convolutions"])]
+    own = averages[averages["model"].isin([model, "random_convolutions"])]
     kind = "simulated data" if entry.simulated else entry.name
-    ours = own.rename(columns={"name": "model"}).assign(source="Ours", data=f"{kind}, {classes} classes")
+    ours = own.assign(source="Ours", data=f"{kind}, {classes} classes")
     return pd.concat([published(), ours[[*_COLUMNS]]], ignore_index=True)

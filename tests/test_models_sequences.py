@@ -1,4 +1,4 @@
-"""Every network of scenes that the registry knows: the harness, gaps, padding, what a step may know."""
+"""Every network of image sequences through the harness: gaps, padding, what a step may know."""
 
 from __future__ import annotations
 

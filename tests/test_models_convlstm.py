@@ -1,4 +1,4 @@
-"""Networks of image series by two sensors: the harness, padding, memory of what was seen."""
+"""ConvLSTM branches of two sensors: the harness, padding, memory of what was seen."""
 
 from __future__ import annotations
 

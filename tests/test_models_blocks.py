@@ -1,4 +1,4 @@
-"""Parts of the backbone networks against NumPy and by hand; their sizes against the papers."""
+"""Blocks and backbones against NumPy and by hand; their sizes against the papers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every network of patches through the harness; sizes against the papers; what makes each its own."""
+"""Every network that labels images through the harness; what makes each its own."""
 
 from __future__ import annotations
 

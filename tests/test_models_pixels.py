@@ -1,4 +1,4 @@
-"""Every segmentation network through the harness, heads and attention against NumPy, numbers of weights."""
+"""Every network that predicts pixels through the harness; heads, attention and numbers of weights."""
 
 from __future__ import annotations
 

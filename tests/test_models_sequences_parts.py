@@ -1,4 +1,4 @@
-"""Parts of the networks of scenes against independent references; their sizes; names and errors."""
+"""Parts of the networks of image sequences against independent references; their sizes; names and errors."""
 
 from __future__ import annotations
 

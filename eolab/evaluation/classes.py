@@ -1,0 +1,217 @@
+"""Predicted classes against the truth: one class a sample or a pixel, and two classes with a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from eolab.core.errors import DataError
+from eolab.evaluation import metrics
+from eolab.evaluation.bootstrap import Groups
+from eolab.evaluation.metrics.counting import labelled
+from eolab.evaluation.postprocess import decide
+from eolab.evaluation.ranking import PrecisionCurve, RocArea
+
+BATCH_SCOPE = "batch_macro."
+OF_SCORE = ("average_precision", "roc_auc", "threshold")
+
+
+class Classes:
+    """Samples with one class each, or patches by their confusion matrices; see :class:`bootstrap.Evaluated`.
+
+    Args:
+        counts: Counts by class (G, 3, K) of G units that are drawn, see
+            :func:`eolab.evaluation.metrics.counts_of`.
+        weights: How often each unit occurs (G,).
+        class_names: K names.
+        n: Number of samples.
+    """
+
+    default: tuple[str, ...] = ("macro.f1", "all.accuracy", "all.balanced_accuracy")
+
+    def __init__(self, counts: np.ndarray, weights: np.ndarray, class_names: Sequence[str], n: int) -> None:
+        self.weights, self.class_names, self.n = weights, list(class_names), n
+        self._flat = sparse.csr_array(counts.reshape(len(counts), -1))
+
+    def counts(self, draws: np.ndarray | None = None) -> np.ndarray:
+        """Return the counts by class (m, 3, K) of m draws (m, G), of all samples where there are none."""
+        chosen = self.weights[None] if draws is None else draws
+        return np.asarray(chosen @ self._flat).reshape(len(chosen), 3, -1)
+
+    def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """See :class:`bootstrap.Evaluated`; also how often a class is true, "support", and "predicted"."""
+        counts = self.counts(draws)
+        numbers = {
+            f"{name}.{key}": counts[:, row, k].astype(np.float64)
+            for k, name in enumerate(self.class_names)
+            for row, key in ((1, "support"), (2, "predicted"))
+            if f"{name}.{key}" in names
+        }
+        others = [name for name in names if name not in numbers]
+        return numbers | metrics.by_name(counts, others, self.class_names)
+
+
+def of_labels(
+    truth: Any, predictions: Sequence[Any], groups: Any, class_names: Sequence[str]
+) -> list[Classes]:
+    """Count samples (N,) with one class each, for several models on the same samples.
+
+    Without groups all samples with the same truth and predictions are one unit: drawing from a multinomial
+    over these few is the same as drawing samples, and a thousand times faster.
+
+    Args:
+        truth: Class indices (N,), 255 = not known.
+        predictions: Class indices (N,) of each model.
+        groups: Group of each sample (N,); None to draw samples.
+        class_names: K names.
+    """
+    K = len(class_names)
+    true, others = labelled(truth, predictions, K, metrics.IGNORE)
+    grouped = Groups(groups, np.asarray(truth) != metrics.IGNORE)
+    unit, weights = grouped.member, grouped.weights
+    cells = np.stack([true, *others], axis=1)
+    if groups is None:
+        cells, weights = np.unique(cells, axis=0, return_counts=True)
+        unit = np.arange(len(cells))
+    found = []
+    for predicted in cells.T[1:]:
+        counts = np.zeros((len(weights), 3, K), np.int64)
+        hit = cells[:, 0] == predicted
+        for row, (units, classes) in enumerate(
+            ((unit[hit], predicted[hit]), (unit, cells[:, 0]), (unit, predicted))
+        ):
+            cell = (units * 3 + row) * K + classes
+            counts += np.bincount(cell, minlength=counts.size).reshape(counts.shape)
+        found.append(Classes(counts, weights, class_names, len(true)))
+    return found
+
+
+class Patches(Classes):
+    """Patches by their confusion matrices, pixels pooled over all patches.
+
+    The scope "batch_macro" is the macro average in each batch of consecutive patches, averaged over the
+    batches, as a training loop reports it: replicates put the patches of the drawn groups one after the other
+    in the order of the data and cut them into batches anew.
+
+    Args:
+        matrices: (N, K, K), truth in rows; patches without a labelled pixel count in nothing.
+        groups: Group of each patch (N,); None to draw single patches.
+        class_names: K names.
+        batch: Patches a batch.
+
+    Raises:
+        DataError: If the matrices are not (N, K, K) of K classes, or nothing is labelled.
+    """
+
+    def __init__(self, matrices: Any, groups: Any, class_names: Sequence[str], batch: int = 16) -> None:
+        found, K = np.asarray(matrices), len(class_names)
+        if found.ndim != 3 or found.shape[1:] != (K, K):
+            raise DataError(
+                f"Matrices have shape {found.shape}: expected (N, {K}, {K}), one matrix a patch, for the "
+                f"classes {', '.join(class_names)}."
+            )
+        used = np.flatnonzero(found.sum((1, 2)) > 0)
+        grouped = Groups(groups, found.sum((1, 2)) > 0)
+        counts = metrics.counts_of(found)
+        super().__init__(grouped.sums(counts[used]), grouped.weights, class_names, len(used))
+        self.batch, self._member, self._used, self._patches = batch, grouped.member, used, counts
+        if K == 2:
+            of_class = [f"{class_names[1]}.{name}" for name in ("f1", "iou", "precision", "recall")]
+            self.default = (*of_class, "macro.f1", "macro.iou", "batch_macro.f1", "batch_macro.iou")
+        else:
+            self.default = ("all.accuracy", "macro.f1", "macro.iou")
+
+    def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """See :class:`Classes`."""
+        batched = {
+            name: name.replace(BATCH_SCOPE, "macro.") for name in names if name.startswith(BATCH_SCOPE)
+        }
+        found = super().values([name for name in names if name not in batched], draws)
+        for name, average in batched.items():
+            orders = [slice(None)] if draws is None else [self._order(draw) for draw in draws]
+            means = [metrics.batch_mean(self._patches[order], average, self.batch) for order in orders]
+            found[name] = np.array(means)
+        return found
+
+    @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Patches with those of a group together, groups as the data has them, and patches of each group."""
+        _, first, group = np.unique(self._member, return_index=True, return_inverse=True)
+        order = np.argsort(first[group], kind="stable")
+        return order, np.bincount(np.unique(first[group], return_inverse=True)[1])
+
+    def _order(self, draw: np.ndarray) -> np.ndarray:
+        """Return the labelled patches of a draw (G,), one group after the other."""
+        order, size = self._places
+        start = np.cumsum(size) - size
+        group = np.repeat(np.arange(len(size)), draw)
+        before = np.cumsum(size[group]) - size[group]  # patches that stand before each drawn group
+        within = np.arange(size[group].sum()) - np.repeat(before - start[group], size[group])
+        return self._used[order[within]]
+
+
+class Binary(Classes):
+    """Two classes of a sample, the second where its score is at least a threshold.
+
+    Args:
+        truth: 1 where a sample is of the second class, 0 where it is of the first, 255 = not known (N,).
+        score: The higher, the more likely (N,).
+        threshold: The sample is of the second class where its score is at least this.
+        groups: Group of each sample (N,); None to draw samples.
+        class_names: Names of both classes.
+
+    Raises:
+        DataError: If shapes differ, nothing is labelled, or a score is not a finite number.
+    """
+
+    def __init__(
+        self, truth: Any, score: Any, threshold: float, groups: Any, class_names: Sequence[str]
+    ) -> None:
+        true, values = np.asarray(truth), np.asarray(score, np.float64)
+        if true.ndim != 1 or true.shape != values.shape:
+            raise DataError(
+                f"Truth has shape {true.shape}, the score {values.shape}: expected one value a sample each."
+            )
+        known = true != metrics.IGNORE
+        grouped = Groups(groups, known)
+        self._truth, self._score = true[known].astype(np.int64), values[known]
+        if not np.isfinite(self._score).all():
+            wrong = int((~np.isfinite(self._score)).sum())
+            raise DataError(
+                f"{wrong} of {len(self._score)} samples have no finite score: predict them again."
+            )
+        self._member, self._threshold = grouped.member, float(threshold)
+        one_hot = np.eye(2, dtype=np.int64)
+        predicted = one_hot[decide(np.asarray(score)[known], threshold).astype(np.int64)]
+        counts = np.stack([predicted * one_hot[self._truth], one_hot[self._truth], predicted], axis=1)
+        super().__init__(grouped.sums(counts), grouped.weights, class_names, len(self._truth))
+        of_class = [f"{class_names[1]}.{key}" for key in ("precision", "recall", "f1", "average_precision")]
+        self.default = ("all.accuracy", "all.balanced_accuracy", *of_class)
+
+    def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """See :class:`Classes`; balanced accuracy of samples that are all alike would be recall: NaN."""
+        of_score = {f"{self.class_names[1]}.{key}": key for key in OF_SCORE}
+        found = super().values([name for name in names if name not in of_score], draws)
+        if "all.balanced_accuracy" in found and self._truth.min() == self._truth.max():
+            found["all.balanced_accuracy"] = np.full_like(found["all.balanced_accuracy"], np.nan)
+        return found | {name: self._of_score(of_score[name], draws) for name in names if name in of_score}
+
+    def _of_score(self, statistic: str, draws: np.ndarray | None) -> np.ndarray:
+        """Return a statistic (m,) of the scores, or the threshold that they are held against."""
+        if statistic == "threshold":
+            return np.full(1 if draws is None else len(draws), self._threshold)
+        if statistic == "roc_auc":
+            return np.array([self._area.exact]) if draws is None else self._area.areas(draws)
+        return np.array([self._curve.exact]) if draws is None else self._curve.precisions(draws)[0]
+
+    @cached_property
+    def _curve(self) -> PrecisionCurve:
+        return PrecisionCurve(self._truth, self._score, self._member, len(self.weights))
+
+    @cached_property
+    def _area(self) -> RocArea:
+        return RocArea(self._truth, self._score, self._member, len(self.weights))

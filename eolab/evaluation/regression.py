@@ -1,0 +1,84 @@
+"""A value a sample or a pixel: errors, explained variance, rank correlation and continuous IoU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.evaluation.bootstrap import Groups
+
+STATISTICS = ("mse", "mae", "r2", "spearman", "iou")
+
+
+class Values:
+    """Predicted values against the true ones; see :class:`eolab.evaluation.bootstrap.Evaluated`.
+
+    ============ ==========================================================================================
+    all.mse      mean squared error
+    all.mae      mean absolute error
+    all.r2       1 − Σ (y − ŷ)² / Σ (y − mean y)²
+    all.spearman correlation of the ranks; in replicates the ranks stay those among all samples
+    all.iou      Σ min(y, ŷ) / Σ max(y, ŷ) of values that are not negative; NaN where one is
+    ============ ==========================================================================================
+
+    Args:
+        truth: True values (N, …), NaN = not known.
+        prediction: Predicted values of the same shape.
+        groups: Group of each sample (N,); None for each sample, with all its pixels, on its own.
+
+    Raises:
+        DataError: If shapes differ, nothing is known, or a prediction is not finite where the truth is known.
+    """
+
+    default = tuple(f"all.{name}" for name in STATISTICS)
+
+    def __init__(self, truth: Any, prediction: Any, groups: Any = None) -> None:
+        true, found = np.asarray(truth), np.asarray(prediction)
+        if true.shape != found.shape:
+            raise DataError(f"Truth has shape {true.shape}, the prediction {found.shape}: expected the same.")
+        known = np.isfinite(true)
+        if not np.isfinite(found[known]).all():
+            wrong = int((~np.isfinite(found[known])).sum())
+            raise DataError(
+                f"{wrong} predicted values are not finite where the truth is known: predict again."
+            )
+        grouped = Groups(groups, known.reshape(len(true), -1).any(axis=1))
+        self.n, self.weights = len(grouped.member), grouped.weights
+        place = np.full(len(true), -1)
+        place[known.reshape(len(true), -1).any(axis=1)] = grouped.member
+        member = np.broadcast_to(place.reshape(-1, *[1] * (true.ndim - 1)), true.shape)[known]
+        y, p = true[known].astype(np.float64), found[known].astype(np.float64)
+        self._negative = bool(min(y.min(), p.min()) < 0)
+        y0, ranks = y - y.mean(), [rankdata(values) - (len(y) + 1) / 2 for values in (y, p)]
+        columns = {
+            "one": np.ones(len(y)),
+            **{"square": (y - p) ** 2, "absolute": np.abs(y - p), "y": y0, "yy": y0**2},
+            **{"a": ranks[0], "b": ranks[1], "aa": ranks[0] ** 2, "bb": ranks[1] ** 2},
+            **{"ab": ranks[0] * ranks[1], "min": np.minimum(y, p), "max": np.maximum(y, p)},
+        }
+        self._sums = {
+            name: np.bincount(member, values, len(self.weights)) for name, values in columns.items()
+        }
+
+    def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """See :class:`eolab.evaluation.bootstrap.Evaluated`."""
+        for name in names:
+            if name not in self.default:
+                raise ParameterError(f"There is no statistic {name!r}; {did_you_mean(name, self.default)}")
+        chosen = self.weights[None] if draws is None else draws
+        s = {name: chosen @ sums for name, sums in self._sums.items()}
+        with np.errstate(all="ignore"):
+            covariance = s["ab"] - s["a"] * s["b"] / s["one"]
+            spread = [s[2 * key] - s[key] ** 2 / s["one"] for key in ("a", "b")]
+            found = {
+                "all.mse": s["square"] / s["one"],
+                "all.mae": s["absolute"] / s["one"],
+                "all.r2": 1 - s["square"] / (s["yy"] - s["y"] ** 2 / s["one"]),
+                "all.spearman": covariance / np.sqrt(spread[0] * spread[1]),
+                "all.iou": s["min"] / s["max"] if not self._negative else np.full(len(chosen), np.nan),
+            }
+        return {name: np.where(np.isfinite(found[name]), found[name], np.nan) for name in names}
