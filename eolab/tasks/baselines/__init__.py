@@ -140,12 +140,18 @@ def build(
     """
     [name] = chosen(task, [name], more)
     make = (BASELINES[task] | dict(more or {}))[name]
-    known = set(inspect.signature(make).parameters) - {"seed", "class_weight"}
+    known = set(inspect.signature(make).parameters) - {
+        "seed",
+        "class_weight",
+        "labels",
+        "values",
+        "conditions",
+    }
     for option in set(options) - known:
         raise ParameterError(f"Baseline {name!r} has no option {option!r}; {did_you_mean(option, known)}")
     if channels is not None and "channels" in known:
         options["channels"] = channels
-    if "class_weight" in inspect.signature(make).parameters:
+    if task == "multilabel_classification" and name != "majority":  # weights of each label of its own
         options["class_weight"], class_weight = class_weight, None
     if task == "segmentation":
         classes = classes or 2
@@ -216,8 +222,9 @@ def _standardised(classifier: BaseEstimator) -> Pipeline:
     return Pipeline([("scale", StandardScaler()), ("fill", fill), ("model", classifier)])
 
 
-def _majority(seed: int) -> Parts:
-    return Parts(readers.NoFeatures(), DummyClassifier(strategy="prior"))
+def _majority(seed: int, labels: bool = False) -> Parts:
+    share = DummyClassifier(strategy="prior")
+    return Parts(readers.NoFeatures(), PerLabel(share) if labels else share)
 
 
 def _series_statistics(seed: int, C: float = 1.0) -> Parts:
@@ -245,62 +252,38 @@ def filled(classifier: BaseEstimator) -> Pipeline:
     return Pipeline([("fill", fill), ("scale", StandardScaler(copy=False)), ("model", classifier)])
 
 
-def _labels_majority(seed: int) -> Parts:
-    return Parts(readers.NoFeatures(), PerLabel(DummyClassifier(strategy="prior")))
-
-
 def _image_statistics(
     seed: int,
+    labels: bool = False,
+    class_weight: Any = None,
     channels: Sequence[str] | None = None,
     C: float = 1.0,
     max_samples: int | None = 50_000,
 ) -> Parts:
-    classifier = LogisticRegression(C=C, max_iter=2000, random_state=seed)
-    return Parts(readers.ImageStatistics(channels), filled(classifier), max_samples)
-
-
-def _labels_statistics(
-    seed: int,
-    class_weight: Any = None,
-    channels: Sequence[str] | None = None,
-    C: float = 10.0,
-    max_samples: int | None = 50_000,
-) -> Parts:
-    classifier = LogisticRegression(C=C, class_weight=class_weight, max_iter=1000, random_state=seed)
-    return Parts(readers.ImageStatistics(channels), filled(PerLabel(classifier)), max_samples)
+    logistic = LogisticRegression(C=C, class_weight=class_weight, max_iter=1000, random_state=seed)
+    classifier = filled(PerLabel(logistic) if labels else logistic)
+    return Parts(readers.ImageStatistics(channels), classifier, max_samples)
 
 
 def _random_convolutions(
     seed: int,
-    channels: Sequence[str] | None = None,
-    filters: int = 256,
-    size: int = 3,
-    stride: int = 2,
-    bias: float = 1.0,
-    C: float = 0.5,
-    max_samples: int | None = 50_000,
-) -> Parts:
-    reader = readers.RandomConvolutions(channels, filters=filters, size=size, stride=stride, bias=bias)
-    classifier = LogisticRegression(C=C, max_iter=1000, random_state=seed)
-    return Parts(reader, filled(classifier), max_samples)
-
-
-def _labels_convolutions(
-    seed: int,
+    labels: bool = False,
     class_weight: Any = None,
     channels: Sequence[str] | None = None,
     filters: int = 256,
     size: int = 3,
     stride: int = 2,
     bias: float = 1.0,
-    head: str = "ridge",
+    head: str = "logistic",
     C: float = 0.5,
     penalty: float = 0.1,
     max_samples: int | None = 50_000,
 ) -> Parts:
     reader = readers.RandomConvolutions(channels, filters=filters, size=size, stride=stride, bias=bias)
     logistic = LogisticRegression(C=C, class_weight=class_weight, max_iter=1000, random_state=seed)
-    heads = {"ridge": LabelRidge(penalty), "logistic": PerLabel(logistic)}
+    heads = (
+        {"ridge": LabelRidge(penalty), "logistic": PerLabel(logistic)} if labels else {"logistic": logistic}
+    )
     if head not in heads:
         raise ParameterError(f"There is no head {head!r}: {did_you_mean(head, heads)}")
     return Parts(reader, filled(heads[head]), max_samples)
@@ -337,12 +320,14 @@ def _threshold_rule(
 
 def _pixel_forest(
     seed: int,
+    values: bool = False,
     channels: Sequence[str] | None = None,
     per_patch: int = 64,
     trees: int = 100,
     min_leaf: int = 5,
 ) -> Parts:
-    forest = RandomForestClassifier(trees, min_samples_leaf=min_leaf, random_state=seed, n_jobs=-1)
+    kind = RandomForestRegressor if values else RandomForestClassifier
+    forest = kind(trees, min_samples_leaf=min_leaf, random_state=seed, n_jobs=-1)
     return Parts(readers.Pixels(channels, per_patch), forest)
 
 
@@ -352,17 +337,6 @@ def _mean(seed: int, per_patch: int = 256) -> Parts:
 
 def _linear(seed: int, channels: Sequence[str] | None = None, per_patch: int = 256) -> Parts:
     return Parts(readers.Pixels(channels, per_patch), filled(LinearRegression()))
-
-
-def _regression_forest(
-    seed: int,
-    channels: Sequence[str] | None = None,
-    per_patch: int = 64,
-    trees: int = 100,
-    min_leaf: int = 5,
-) -> Parts:
-    forest = RandomForestRegressor(trees, min_samples_leaf=min_leaf, random_state=seed, n_jobs=-1)
-    return Parts(readers.Pixels(channels, per_patch), forest)
 
 
 _IMAGES: dict[str, Maker] = {
@@ -379,15 +353,15 @@ BASELINES: dict[str, dict[str, Maker]] = {
     },
     "image_classification": _IMAGES,
     "multilabel_classification": {
-        "majority": _labels_majority,
-        "image_statistics": _labels_statistics,
-        "random_convolutions": _labels_convolutions,
+        "majority": partial(_majority, labels=True),
+        "image_statistics": partial(_image_statistics, labels=True, C=10.0),
+        "random_convolutions": partial(_random_convolutions, labels=True, head="ridge"),
     },
     "segmentation": {
         "majority": _pixel_majority,
         "random_forest": _pixel_forest,
         "pixel_boosting": pixel_boosting,
     },
-    "regression": {"mean": _mean, "linear": _linear, "random_forest": _regression_forest},
+    "regression": {"mean": _mean, "linear": _linear, "random_forest": partial(_pixel_forest, values=True)},
     "sequence_classification": _IMAGES,
 }

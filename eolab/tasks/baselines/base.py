@@ -22,6 +22,7 @@ from eolab.core.progress import track
 from eolab.data.schemes import IGNORE
 from eolab.data.store import Store
 from eolab.data.tables import row_numbers
+from eolab.prediction import probabilities
 
 Arrays = Mapping[str, Any]
 ClassWeight = str | Mapping[int, float] | None
@@ -50,11 +51,14 @@ class Reader(ABC):
         """Return predictions (rows, …) in the shape of the samples: one a sample by default."""
         return values
 
-    def walk(self, store: Any, rows: np.ndarray, title: str, progress: bool) -> Iterator[Arrays]:
-        """Yield the arrays of a few samples at a time."""
+    def walk(
+        self, store: Any, rows: np.ndarray, title: str, progress: bool
+    ) -> Iterator[tuple[slice, Arrays]]:
+        """Yield places among the rows, and the arrays of a few samples at a time."""
         steps = range(0, len(rows), self.at_once)
         for start in track(steps, title, total=len(steps), unit="batch", progress=progress):
-            yield store.gather(rows[start : start + self.at_once], self.inputs)
+            at = slice(start, start + self.at_once)
+            yield at, store.gather(rows[at], self.inputs)
             store.release()
 
     def labels(self, store: Any, rows: np.ndarray) -> np.ndarray | None:
@@ -66,7 +70,7 @@ class Reader(ABC):
 
     def training(self, store: Any, rows: np.ndarray, labels: Any, progress: bool) -> Training:
         """Return features, targets and weights of training samples; weights are None for equal ones."""
-        parts = [self.table(data) for data in self.walk(store, rows, "Reading features", progress)]
+        parts = [self.table(data) for _, data in self.walk(store, rows, "Reading features", progress)]
         return np.concatenate(parts), labels, None
 
 
@@ -158,17 +162,10 @@ class Baseline:
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         parts = self.reader.walk(store, rows, f"Predicting by {self.name}", progress)
         if folder is None:
-            return np.concatenate([self.predict_on_batch(data) for data in parts])
-        Path(folder).mkdir(parents=True, exist_ok=True)
+            return np.concatenate([self.predict_on_batch(data) for _, data in parts])
         output, dtype = ("value", np.float32) if is_regressor(self.estimator) else ("mask", np.float16)
-        path, start, file = Path(folder) / f"{part}_{output}.npy", 0, None
-        for data in parts:
-            found = self.predict_on_batch(data)
-            if file is None:
-                file = np.lib.format.open_memmap(path, "w+", dtype, (len(rows), *found.shape[1:]))
-            file[start : start + len(found)] = found
-            start += len(found)
-        return np.load(path, mmap_mode="r")
+        maps = ((at, {output: self.predict_on_batch(data)}) for at, data in parts)
+        return probabilities.write_parts(maps, len(rows), Path(folder), part, dtype)[output]
 
     def predict_on_batch(self, data: Arrays) -> np.ndarray:
         """Predict samples given by their arrays, as :meth:`predict` does.

@@ -193,7 +193,7 @@ class Columns(Reader):
 
     def walk(self, store: pd.DataFrame, rows: np.ndarray, title: str, progress: bool) -> Iterator[Any]:
         """Yield the rows at once."""
-        yield store.iloc[rows]
+        yield slice(0, len(rows)), store.iloc[rows]
 
     def labels(self, store: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
         """Return class indices (N,)."""
