@@ -166,7 +166,7 @@ def regression(train: pd.DataFrame) -> tuple[LogisticRegression, list[str], pd.S
 
 
 def test_each_baseline_answers_every_step_of_every_scene(numbers, lines):
-    found = baselines.answer(baselines.NAMES, numbers, lines)
+    found = baselines.predict_steps(baselines.NAMES, numbers, lines)
     assert list(found) == list(baselines.NAMES)
     for name, parts in found.items():
         assert list(parts) == ["validation", "test"]
@@ -177,7 +177,7 @@ def test_each_baseline_answers_every_step_of_every_scene(numbers, lines):
 
 
 def test_a_baseline_stands_by_its_word_from_image_to_image(numbers, lines):
-    table = baselines.answer(["water_index"], numbers, lines)["water_index"]["test"]
+    table = baselines.predict_steps(["water_index"], numbers, lines)["water_index"]["test"]
     images = numbers["S2"]
     before = images.loc[images["split"] == "train", "water"].median()
     for scene in ("f0", "f1"):
@@ -189,13 +189,13 @@ def test_a_baseline_stands_by_its_word_from_image_to_image(numbers, lines):
 
 
 def test_the_majority_says_the_same_at_every_step(numbers, lines):
-    table = baselines.answer(["majority"], numbers, lines)["majority"]["validation"]
+    table = baselines.predict_steps(["majority"], numbers, lines)["majority"]["validation"]
     share = numbers["S1"].query("split == 'train'")["flooded"].mean()
     assert table["probability"].tolist() == pytest.approx([share] * 28)
 
 
 def test_statistics_are_answered_by_a_regression_on_training_images_alone(numbers, lines):
-    found = baselines.answer(["statistics_s1"], numbers, lines)["statistics_s1"]["test"]
+    found = baselines.predict_steps(["statistics_s1"], numbers, lines)["statistics_s1"]["test"]
     images = numbers["S1"]
     model, columns, centre, scale = regression(images[images["split"] == "train"])
     own = images[images["scene"] == "f1"]
@@ -205,7 +205,7 @@ def test_statistics_are_answered_by_a_regression_on_training_images_alone(number
     assert seen["probability"].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
     changed = {k: table.copy() for k, table in numbers.items()}
     changed["S1"].loc[images["split"] != "train", "flooded"] ^= True
-    again = baselines.answer(["statistics_s1"], changed, lines)["statistics_s1"]["test"]
+    again = baselines.predict_steps(["statistics_s1"], changed, lines)["statistics_s1"]["test"]
     pd.testing.assert_frame_equal(again, found)
 
 
@@ -271,7 +271,7 @@ def test_weights_are_those_of_the_regression_on_training_images(numbers):
 
 def test_the_neighbour_says_whether_the_nearest_training_scene_was_flooded_by_the_day(numbers, lines):
     """Scenes ending in 1 flood on the 7th; all lie 5 km east of those that do not."""
-    found = baselines.answer(["neighbour"], numbers, lines)["neighbour"]["test"]
+    found = baselines.predict_steps(["neighbour"], numbers, lines)["neighbour"]["test"]
     expected = found["scene"].str.endswith("1") & (found["date"].dt.day >= 7)
     assert found["probability"].tolist() == expected.astype(float).tolist()
     scores = baselines.own_scores(["neighbour"], numbers, replicates=10).set_index("statistic")
@@ -285,12 +285,12 @@ def test_the_neighbours_flood_counts_from_the_first_image_of_either_sensor(numbe
         table["y"] = np.where(table["scene"] == "b1", 0.0, 9e9)
         table.loc[table["split"] != "train", "y"] = 0.0
     numbers["S1"].loc[numbers["S1"]["date"].dt.day < 9, "flooded"] = False  # S1 sees it from the 9th on
-    found = baselines.answer(["neighbour"], numbers, lines)["neighbour"]["test"]
+    found = baselines.predict_steps(["neighbour"], numbers, lines)["neighbour"]["test"]
     assert found.loc[found["scene"] == "f0", "probability"].tolist() == [0, 0, 0, 0, 1, 1, 1]  # S2: the 8th
 
 
 def test_the_calendar_reads_nothing_but_the_day(numbers, lines):
-    found = baselines.answer(["calendar"], numbers, lines)["calendar"]["test"]
+    found = baselines.predict_steps(["calendar"], numbers, lines)["calendar"]["test"]
     one, other = (found.loc[found["scene"] == scene, "probability"].to_numpy() for scene in ("f0", "f1"))
     np.testing.assert_array_equal(one, other)
     late = found.loc[found["scene"] == "f0", "date"].dt.day.to_numpy() >= 7
@@ -301,7 +301,7 @@ def test_the_calendar_reads_nothing_but_the_day(numbers, lines):
         )
         for sensor, table in numbers.items()
     }
-    again = baselines.answer(["calendar"], changed, lines)["calendar"]["test"]
+    again = baselines.predict_steps(["calendar"], changed, lines)["calendar"]["test"]
     pd.testing.assert_frame_equal(again, found)
 
 
@@ -319,11 +319,11 @@ def test_two_images_of_a_day_are_told_by_the_calendars_of_both_sensors(numbers):
 def test_without_places_or_with_one_label_it_is_said(numbers, lines):
     bare = {sensor: table.drop(columns=["x", "y"]) for sensor, table in numbers.items()}
     with pytest.raises(ParameterError, match="needs the places of scenes"):
-        baselines.answer(["neighbour"], bare, lines)
-    baselines.answer(["calendar"], bare, lines)
+        baselines.predict_steps(["neighbour"], bare, lines)
+    baselines.predict_steps(["calendar"], bare, lines)
     dry = {sensor: table.assign(flooded=False) for sensor, table in numbers.items()}
     with pytest.raises(DataError, match="show 1 class: calendar needs 2"):
-        baselines.answer(["calendar"], dry, lines)
+        baselines.predict_steps(["calendar"], dry, lines)
 
 
 def test_on_the_real_lists_the_neighbour_is_always_right_and_the_calendar_nearly(real_data):
@@ -353,7 +353,7 @@ def test_on_the_real_lists_the_neighbour_is_always_right_and_the_calendar_nearly
 def test_a_name_or_a_sensor_that_is_not_there_is_said(numbers, lines, use):
     def call(name, tables):
         if use == "answer":
-            return baselines.answer([name], tables, lines)
+            return baselines.predict_steps([name], tables, lines)
         return baselines.own_scores([name], tables, replicates=10)
 
     with pytest.raises(ParameterError, match="no baseline 'dark'; did you mean 'dark_radar'"):

@@ -10,7 +10,7 @@ calendar      the day alone, no pixel: boosted trees, one model for the images o
 neighbour     no pixel: whether the nearest training scene had been flooded by that day
 ============= =====================================================================================
 
-The last two tell how much of a score place and season give away: scenes of one flood lie side by side, and in
+The last two show how much of a score place and season explain: scenes of one flood lie side by side, and in
 the published lists 67 of 68 test scenes share an edge with a training scene.
 
 Each gives a score from 0 to 1 an image; a threshold is chosen on validation images. A scene's first images
@@ -194,7 +194,7 @@ def without_sensor(numbers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return what is known of the images of all sensors without their pixels.
 
     Args:
-        numbers: Tables of images by sensor, see :func:`answer`.
+        numbers: Tables of images by sensor, see :func:`predict_steps`.
 
     Returns:
         Columns scene, date, flooded, split; x and y where the scenes' places are known; sensor; and ``S1``
@@ -209,22 +209,22 @@ def without_sensor(numbers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return images.assign(**{sensor: images["sensor"] == sensor for sensor in SENSORS})
 
 
-def answer(
+def predict_steps(
     names: Sequence[str],
     numbers: Mapping[str, pd.DataFrame],
-    lines: Mapping[str, Sequence[ImageSequence]],
+    sequences: Mapping[str, Sequence[ImageSequence]],
     seed: int = 0,
 ) -> dict[str, dict[str, pd.DataFrame]]:
-    """Fit baselines on the images to train on, and let each answer at every step of some scenes.
+    """Fit baselines on the training images, and predict every step of some sequences with each.
 
-    A baseline sees one image at a time and stands by its word until the next image of its sensor; one that
-    reads no sensor answers by the date of each step.
+    A baseline sees one image at a time, and its prediction is carried forward until the sensor's next image;
+    one that reads no sensor predicts by the date of each step.
 
     Args:
         names: Names of :data:`NAMES`.
         numbers: By sensor, :func:`eolab.studies.flood.image_table` with a column ``split``, as the store is
             ordered.
-        lines: Scenes by what they are, "validation" and "test", not joined "late".
+        sequences: Sequences by part, "validation" and "test", not of late fusion.
         seed: Seed of regressions and trees.
 
     Returns:
@@ -236,11 +236,11 @@ def answer(
     found: dict[str, dict[str, pd.DataFrame]] = {}
     for name in names:
         if SENSOR_OF.get(name) == NO_SENSOR:
-            found[name] = _by_date(name, numbers, lines, seed)
+            found[name] = _by_date(name, numbers, sequences, seed)
             continue
         images, scores = _scored(name, numbers, seed)
         usual = float(np.median(scores[(images["split"] == "train").to_numpy()]))  # before the first image
-        found[name] = {part: held(some, SENSOR_OF[name], scores, usual) for part, some in lines.items()}
+        found[name] = {part: held(some, SENSOR_OF[name], scores, usual) for part, some in sequences.items()}
     return found
 
 
@@ -257,7 +257,7 @@ def own_scores(
 
     Args:
         names: Names of :data:`NAMES`.
-        numbers: Tables of images by sensor, see :func:`answer`.
+        numbers: Tables of images by sensor, see :func:`predict_steps`.
         among: By sensor, which test images count; all by default.
         replicates: Bootstrap replicates, over scenes.
         seed: Seed of the regressions and the bootstrap.
@@ -309,13 +309,16 @@ def _fitted(name: str, images: pd.DataFrame, seed: int) -> Baseline:
 
 
 def _by_date(
-    name: str, numbers: Mapping[str, pd.DataFrame], lines: Mapping[str, Sequence[ImageSequence]], seed: int
+    name: str,
+    numbers: Mapping[str, pd.DataFrame],
+    sequences: Mapping[str, Sequence[ImageSequence]],
+    seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Return the answers of a baseline that reads no sensor, by scene and date of each step."""
+    """Return the predictions of a baseline that reads no sensor, by scene and date of each step."""
     images = without_sensor(numbers)
     places = images.groupby("scene")[[column for column in ("x", "y") if column in images]].first()
     baseline = _fitted(name, images, seed)
-    steps = {part: held(some, NO_SENSOR, np.zeros(1), 0.0) for part, some in lines.items()}
+    steps = {part: held(some, NO_SENSOR, np.zeros(1), 0.0) for part, some in sequences.items()}
     return {
         part: table.assign(
             probability=score(baseline, table.assign(sensor=NO_SENSOR).join(places, on="scene"))
