@@ -55,16 +55,8 @@ class Reader(ABC):
         self, store: Any, rows: np.ndarray, title: str, progress: bool
     ) -> Iterator[tuple[slice, Arrays]]:
         """Yield places among the rows, and the arrays of a few samples at a time."""
-<<<<<<< HEAD
         batches, total = store.batches(rows, self.inputs, self.at_once), -(-len(rows) // self.at_once)
         yield from track(batches, title, total=total, unit="batch", progress=progress)
-=======
-        steps = range(0, len(rows), self.at_once)
-        for start in track(steps, title, total=len(steps), unit="batch", progress=progress):
-            at = slice(start, start + self.at_once)
-            yield at, store.gather(rows[at], self.inputs)
-            store.release()
->>>>>>> main
 
     def labels(self, store: Any, rows: np.ndarray) -> np.ndarray | None:
         """Return the labels of samples: class indices (N,), or 0 and 1 for each class (N, K).
