@@ -214,6 +214,29 @@ def test_notebooks_read_like_pages(path):
     assert not re.search(r"""["']/(home|root|tmp|work|mnt|data)""", text), "an absolute path"
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_figure_has_its_caption_and_each_caption_its_figure(path):
+    """A figure or table without a caption in its call has one in the text, of existing names."""
+    from eolab.runs import captions
+
+    cells = json.loads(path.read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    found = captions.read("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    tree = ast.parse(code)
+    needed = set()
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        kind = {"run.figure": "Figure", "run.table": "Table", "run.scores": "Table"}.get(
+            ast.unparse(call.func)
+        )
+        given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        if kind and len(call.args) < 3 and "caption" not in given and given.get("show") != "False":
+            name = call.args[1] if len(call.args) > 1 else ast.Constant("scores")
+            needed.add((kind, ast.literal_eval(name)))
+    assert set(found) == needed
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert {name for text in found.values() for name in re.findall(r"\{([\w.]+)\}", text)} <= names
+
+
 def test_nothing_large_is_committed():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:

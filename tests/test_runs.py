@@ -151,6 +151,28 @@ def test_one_call_records_a_table_and_shows_its_readable_form(
     pd.testing.assert_frame_equal(runs.load(run.folder).table("scores"), table)
 
 
+def test_a_score_table_is_recorded_in_one_call(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from eolab import evaluation
+
+    truth = np.array([0, 1, 1, 0, 1, 0])
+    found = {"forest": np.array([0, 1, 1, 0, 0, 0]), "majority": np.zeros(6, int)}
+    scores = evaluation.score_table(
+        found,
+        truth,
+        statistics=("macro.f1", "all.accuracy"),
+        class_names=["dry", "wet"],
+        baselines=["majority"],
+        replicates=20,
+    )
+    run = make()
+    run.scores(scores, caption="Scores.", model="forest")
+    metrics = runs.load(run.folder).metrics
+    assert metrics["test"]["all"]["accuracy"] == pytest.approx(5 / 6)
+    assert metrics["baselines"]["majority"]["test"]["all"]["accuracy"] == 0.5
+    assert len(runs.load(run.folder).table("scores")) == len(scores)
+    assert "Scores." in capsys.readouterr().out
+
+
 def test_a_table_with_an_index_keeps_it_and_its_kinds(project: Path) -> None:
     run = make()
     table = pd.DataFrame({"n": [1, 2]}, index=pd.Index(["01", "02"], name="class")).astype("category")

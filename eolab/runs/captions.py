@@ -13,6 +13,7 @@ the text.
 
 from __future__ import annotations
 
+import numbers
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -39,7 +40,7 @@ def filled(caption: str, values: Mapping[str, Any]) -> str:
         value = values.get(match[1])
         if isinstance(value, list):
             return ", ".join(map(str, value))
-        return str(value) if isinstance(value, str | int | float) else match[0]
+        return str(value) if isinstance(value, str | numbers.Real) else match[0]
 
     return _NAME.sub(value_of, caption)
 
