@@ -62,8 +62,8 @@ def test_the_report_profile_has_the_reports_settings():
     assert (chosen["training.epochs"], profile["02_preprocess"]["fraction"]) == (50, 0.1)
     assert profile["02_preprocess"]["classes"] == "43"
     assert "mixup" in chosen["augmentation"]
-    assert chosen["dropout"] > 0
-    assert chosen["l2"] > 0
+    assert chosen["options"]["dropout"] > 0
+    assert chosen["options"]["l2"] > 0
 
 
 # === On simulated data ===
