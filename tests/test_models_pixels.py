@@ -139,7 +139,11 @@ def test_mixed_precision(name, policy):
 @pytest.mark.parametrize("name", ALL)
 def test_one_output_is_a_sigmoid_at_any_height_and_width(name):
     model = build(name, head="multi", height=67, width=70, outputs=1)
-    image = np.random.default_rng(0).normal(STATISTICS["mean"], 1, (1, 67, 70, C)).astype("float32")
+    image = (
+        np.random.default_rng(0)
+        .normal(STATISTICS["mean"], STATISTICS["std"], (1, 67, 70, C))
+        .astype("float32")
+    )
     found = harness.predict(model, {"image": image})
     shapes = {key: values.shape for key, values in found.items()}
     assert shapes == {"mask": (1, 67, 70, 1), "half": (1, 34, 35, 1), "double": (1, 134, 140, 1)}
@@ -151,7 +155,11 @@ def test_one_output_is_a_sigmoid_at_any_height_and_width(name):
 @pytest.mark.parametrize("name", DIVIDING)
 def test_an_image_that_the_stride_does_not_divide_is_padded_with_the_mean_and_cropped(name):
     side = 64 if name == "unet_resnet" else 48
-    image = np.random.default_rng(0).normal(STATISTICS["mean"], 1, (1, 35, 38, C)).astype("float32")
+    image = (
+        np.random.default_rng(0)
+        .normal(STATISTICS["mean"], STATISTICS["std"], (1, 35, 38, C))
+        .astype("float32")
+    )
     padded = np.full((1, side, side, C), np.nan, "float32")
     padded[:, :35, :38] = image
     found = harness.predict(build(name, height=35, width=38), {"image": image})
