@@ -1,0 +1,67 @@
+"""A study from outside: notebooks, a study.yaml, a reader and the four functions are all that it takes."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+HERE = Path(__file__).parent / "crops"
+ROOT = HERE.parents[1]
+
+
+def code_lines(text: str) -> int:
+    """Lines that hold a token which is no comment, and no docstring."""
+    skip = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    skip |= {tokenize.ENDMARKER, tokenize.ENCODING}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in skip:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node):
+            lines.difference_update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(lines)
+
+
+def notebook_code(path: Path) -> str:
+    cells = json.loads(path.read_text())["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def test_a_study_takes_at_most_150_lines_of_python():
+    notebooks = [notebook_code(path) for path in sorted(HERE.rglob("*.ipynb"))]
+    count = code_lines((HERE / "crops.py").read_text()) + sum(map(code_lines, notebooks))
+    assert count <= 150, count
+
+
+@pytest.mark.notebook
+def test_it_runs_from_its_twin_to_its_report(tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(HERE, project)
+    environment = os.environ | {
+        "EOLAB_ROOT": str(project),
+        "EOLAB_RUNS": str(project / "runs"),
+        "PYTHONPATH": os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")]),
+    }
+    command = [sys.executable, "-m", "eolab.cli", "run", "crops", "--profile", "smoke"]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project / "runs/crops/report.html").stat().st_size > 100_000
+    (run,) = (project / "runs/crops/03_train").glob("smoke-*")
+    scores = pd.read_csv(run / "tables/scores.csv")
+    f1 = scores[(scores["scope"] == "macro") & (scores["statistic"] == "f1")].set_index("model")
+    assert f1.loc["tempcnn", "low"] > f1.loc["majority", "high"]
+    assert f1.loc["tempcnn", "value"] > 0.8
+    assert json.loads((run / "metrics.json").read_text())["test"]["macro"]["f1"] == pytest.approx(
+        f1.loc["tempcnn", "value"]
+    )
