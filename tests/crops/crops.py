@@ -69,7 +69,7 @@ def store_arrays(series: xr.Dataset) -> dict[str, ArraySpec]:
     }
 
 
-def produce(series: xr.Dataset) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
+def sample_producer(series: xr.Dataset) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
     """Return the function that fills a part of the store: a band of 64 rows of pixels."""
 
     def part(rows: pd.DataFrame) -> dict[str, np.ndarray]:
