@@ -248,17 +248,20 @@ class StoreSamples:
         """Return inputs, prepared, and label of some rows of the store."""
         data = self.store.gather(rows, self._names)
         self.store.release()  # what has been read does not count as memory in use
+        return self._prepared(data)
+
+    def _prepared(self, data: Inputs) -> Inputs:
         inputs = {key: data[name] for key, name in self.inputs.items()}
         return {**(inputs if self.prepare is None else self.prepare(inputs)), _LABEL: data[self.label]}
 
     def _hold(self) -> Inputs:
         """Return inputs, prepared, and labels of all rows; they are read a few at a time."""
         held: Inputs = {}
-        for start in range(0, len(self.rows), _AT_ONCE):
-            for name, values in self._read(self.rows[start : start + _AT_ONCE]).items():
+        for at, data in self.store.batches(self.rows, self._names, _AT_ONCE):
+            for name, values in self._prepared(data).items():
                 if name not in held:
                     held[name] = np.empty((len(self.rows), *values.shape[1:]), values.dtype)
-                held[name][start : start + _AT_ONCE] = values
+                held[name][at] = values
         return held
 
 

@@ -14,7 +14,6 @@ import pandas as pd
 from eolab import evaluation, tasks
 from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
-from eolab.prediction import probabilities
 from eolab.studies.landslide import channels
 from eolab.studies.landslide.baselines import BASELINES
 from eolab.studies.landslide.samples import CLASSES, Rows, fold_rows, labels
@@ -94,13 +93,9 @@ def train_fold(
         fitted = tasks.fit(
             "segmentation", model, store, rows, channels=read, folder=folder, seed=seed, **settings
         )
-
-        def mask(image: np.ndarray) -> np.ndarray:
-            return fitted.predict({"image": image}, ["mask"])["mask"]
-
         into = Path(folder) / "probabilities" / model
         found = {
-            part: probabilities.write(mask, store, rows[part], into, part, progress=False)["mask"]
+            part: tasks.predict(fitted, store, rows[part], into, part, progress=False)["mask"]
             for part in ("validation", "test")
         }
         return _scored({model: found}, store, rows) | others.result()
