@@ -1,4 +1,4 @@
-"""The learned map beside the old one and the truth."""
+"""Tables that compare the new map with the old one and the truth."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def _counts(values: np.ndarray, classes: int) -> np.ndarray:
     return np.bincount(values.ravel().astype(np.uint8), minlength=256)[:classes]
 
 
-def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, unseen: np.ndarray) -> pd.DataFrame:
-    """Share of correct pixels of each map, for all pixels and for those of blocks that were not learned from.
+def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, held_out: np.ndarray) -> pd.DataFrame:
+    """Compute the share of correct pixels of each map, of all pixels and of those in held-out blocks.
 
-    A pixel where a map has no class (255) counts as wrong; the second pair of columns leaves those pixels
-    of the old map out for all maps alike, so that no map is punished for saying nothing.
+    A pixel where a map has no class (255) counts as wrong. Two of the columns leave out, for every map, the
+    pixels where the old map has no class.
 
     Args:
         maps: Class indices (y, x) by name; the first one is the old map.
         truth: True class indices (y, x), 255 where unknown.
-        unseen: (y, x) bool, True in blocks that hold no training sample.
+        held_out: Array (y, x) of bool, True in blocks without training samples, see :func:`unseen_blocks`.
 
     Returns:
         A row a map; NaN where no pixel is left to count.
@@ -52,8 +52,8 @@ def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, unseen: np
     areas = {
         "all pixels": known,
         "pixels the old map labels": labelled,
-        "held-out blocks": known & unseen,
-        "held-out blocks, pixels the old map labels": labelled & unseen,
+        "held-out blocks": known & held_out,
+        "held-out blocks, pixels the old map labels": labelled & held_out,
     }
     rows = []
     for name, values in maps.items():
@@ -67,7 +67,7 @@ def _share(right: np.ndarray, where: np.ndarray) -> float:
 
 
 def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str) -> np.ndarray:
-    """Mark the ground that a model has not learned from.
+    """Mark the blocks without training or validation samples.
 
     Args:
         series: Result of ``open_series``.
@@ -75,7 +75,7 @@ def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str) -> np.nd
         column: Split column; blocks with samples of "train" or "validation" are left out.
 
     Returns:
-        (y, x) bool: True in the rectangles that hold the samples of the other blocks.
+        Array (y, x) of bool, True in the bounding boxes of the samples of the other blocks.
     """
     used = table.loc[table[column].isin(["train", "validation"]), "block"].unique()
     unseen = np.zeros((series.sizes["y"], series.sizes["x"]), bool)
@@ -90,14 +90,14 @@ def change_table(
     truth: xr.DataArray | np.ndarray,
     truth_before: xr.DataArray | np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Say what a new map changed in the old one, and how much of that is real.
+    """Count what a new map changed in the old one, and how much of that changed on the ground.
 
     Args:
         old: Old map, class indices (y, x), 255 = unknown (left out).
-        new: New map, likewise.
-        truth: True map now.
-        truth_before: True map when the old map was made: tells change on the ground from errors of the
-            old map. A pixel where it is 255 is not known to have changed.
+        new: New map, class indices (y, x), 255 = unknown (left out).
+        truth: True map at the time of the new map.
+        truth_before: True map at the time of the old map, which tells change on the ground from errors of
+            the old map. A pixel where it is 255 is not known to have changed.
 
     Returns:
         A row a case with pixels, share of the pixels compared and, with ``truth_before``, how many of them

@@ -1,4 +1,4 @@
-"""Which pixels become samples, and how a prepared window becomes model inputs."""
+"""Sampling of pixels, and preparation of windows as model inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sample_table(
     window: int = 256,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return the pixels that become samples: some per class to learn from, some uniformly to score on.
+    """Draw the samples: pixels per class for training, and pixels at random for validation and test.
 
     Args:
         series: Result of :func:`open_series`.
@@ -71,15 +71,15 @@ def sample_table(
 
 
 def keep_draws_apart(split: pd.Series, draw: pd.Series) -> pd.Series:
-    """Learn from the samples drawn per class only, score on the uniformly drawn ones only.
+    """Keep only per-class samples for training and only uniform samples for validation and test.
 
     Args:
         split: "train", "validation", "test" or "none" of each sample.
         draw: Column ``draw`` of :func:`sample_table`.
 
     Returns:
-        The split; uniformly drawn samples on training ground become "prior", as they tell the class shares
-        there (see :func:`prior_weights`), and samples drawn per class on other ground become "none".
+        The split; uniform samples of the training part become "prior", as they give the class shares there
+        (see :func:`prior_weights`), and per-class samples of the other parts become "none".
     """
     split = split.astype(str)
     split = split.mask((split == "train") & (draw == "uniform"), "prior")
@@ -87,9 +87,9 @@ def keep_draws_apart(split: pd.Series, draw: pd.Series) -> pd.Series:
 
 
 def prior_weights(table: pd.DataFrame, column: str, classes: int) -> np.ndarray:
-    """Weight the classes as they occur on the training ground of the old map.
+    """Compute class weights that give training samples the class shares of the old map.
 
-    Training samples are drawn per class; with these weights they stand for the map's class shares.
+    Training samples are drawn in equal number per class; the shares come from the "prior" samples.
 
     Args:
         table: Sample table with a split column from :func:`keep_draws_apart`.
@@ -134,7 +134,7 @@ def default_block_m(series: xr.Dataset) -> float:
 def pixel_series(window: xr.Dataset) -> Inputs:
     """Turn a prepared window into model inputs.
 
-    Days are whole ones, as those of the store that a model learns from (:func:`store_metadata`).
+    Days are whole numbers, as in the store that a model is trained on (:func:`store_metadata`).
 
     Args:
         window: Result of ``Recipe.apply`` with ``image (time, band, y, x)`` and ``valid (time, y, x)``.
@@ -171,12 +171,12 @@ def window_reader(series: xr.Dataset, recipe: Recipe) -> Callable[[int, int, int
 def sample_producer(
     series: xr.Dataset, recipe: Recipe, window: int = 256
 ) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
-    """Return the function that fills one part of the store: reads its window, keeps its pixels.
+    """Return the function that produces one part of the store from one window of the scene.
 
     Args:
         series: Result of :func:`open_series`.
         recipe: Preprocessing of the window.
-        window: As in :func:`sample_table`.
+        window: Side of the windows in pixels, the same as for :func:`sample_table`.
 
     Returns:
         ``produce(rows)`` giving ``image (n, time, band)``, ``valid (n, time)`` and ``label (n,)``.
@@ -212,14 +212,14 @@ def store_arrays(prepared: xr.Dataset) -> dict[str, ArraySpec]:
 def store_metadata(
     entry: DataEntry, series: xr.Dataset, prepared: xr.Dataset, recipe: Recipe, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return what a store of the study says of itself.
+    """Return the metadata of a store of the study.
 
     Args:
         entry: Data set that the samples come from.
         series: Result of ``open_series``.
         prepared: ``recipe.apply(series)``.
         recipe: Preprocessing.
-        options: Keyword arguments of ``open_series``; ``reopen_series`` uses them again for the map.
+        options: Keyword arguments of ``open_series``, which ``reopen_series`` uses again for the map.
     """
     return {
         "coords": {"time": _dates(prepared), "band": [str(band) for band in prepared["band"].values]},

@@ -163,7 +163,7 @@ def _drop_rare(series: xr.Dataset, scheme: ClassScheme, min_pixels: int) -> xr.D
 
 
 def reopen_series(entry: DataEntry, metadata: dict[str, Any]) -> xr.Dataset:
-    """Open the series again with the options that a store was made with.
+    """Open the series again with the same options as for a store.
 
     Args:
         entry: The data set that the store names.
@@ -172,12 +172,12 @@ def reopen_series(entry: DataEntry, metadata: dict[str, Any]) -> xr.Dataset:
     return open_series(entry, **metadata["open_series"])
 
 
-def overview(series: xr.Dataset, pixels: int = 500_000) -> xr.Dataset:
-    """Return every n-th row and column, so that figures and statistics of a whole tile fit into memory.
+def overview(series: xr.Dataset, max_pixels: int = 500_000) -> xr.Dataset:
+    """Return every n-th row and column, so that a whole tile fits into memory for figures and statistics.
 
     Args:
         series: Result of :func:`open_series`.
-        pixels: Most pixels of one date that the result has; a smaller scene comes back whole.
+        max_pixels: Most pixels of one date in the result; a smaller scene is returned unchanged.
     """
-    step = int(np.ceil(np.sqrt(series.sizes["y"] * series.sizes["x"] / pixels)))
+    step = int(np.ceil(np.sqrt(series.sizes["y"] * series.sizes["x"] / max_pixels)))
     return series.isel(y=slice(None, None, step), x=slice(None, None, step)) if step > 1 else series

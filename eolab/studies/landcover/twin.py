@@ -1,10 +1,10 @@
-"""The twin of the study beside real samples.
+"""The twin of the study compared with real samples.
 
 The samples (``real_samples.csv``) come from a patch of 1 km² in Slovenia (eo-learn's TestEOPatch, MIT
 licence, Sinergise; contains Copernicus Sentinel data and Slovenian land-use data RABA): NDVI and cloud masks
 of 68 dates from July 2015 to December 2017, and five cloud-free Level-1C images with 13 bands, of which the
 three of the growing season are used. Cultivated land is 11 pixels only. Level-1C is reflectance at the top of
-the atmosphere; the twin is brought there with :func:`eolab.synthetic.materials.to_top_of_atmosphere`.
+the atmosphere; the twin is converted to it with :func:`eolab.synthetic.materials.to_top_of_atmosphere`.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _KNOWN = [index for indices in _INDICES.values() for index in indices]
 _GROWING = (5, 6, 7, 8, 9)
 _CLOUD_CODES = (8, 9, 10)
 _CLEAR = 0.6  # share of the scene that a date must show to be compared
-_LEAST_PX = 50
+_MIN_PX = 50
 _WINDOW_PX = 100  # side of the real patch
 
 
 def twin_and_real(series: xr.Dataset) -> dict[str, pd.DataFrame]:
-    """Put a twin's series beside the real samples that it was calibrated on, a table a quantity.
+    """Compare a twin's series with the real samples that it was calibrated on, one table per quantity.
 
     Args:
         series: Result of ``open_series`` on a twin with all twelve bands at 10 m.
@@ -113,7 +113,7 @@ def _by_cover(quantity: str, fields: dict[Any, Array], seen: Array, truth: Array
     rows: list[Row] = []
     for cover, classes in _INDICES.items():
         inside = seen & np.isin(truth, classes)
-        if inside.sum() >= _LEAST_PX:
+        if inside.sum() >= _MIN_PX:
             values = {key: field[inside] for key, field in fields.items()}
             rows += [(quantity, cover, key, value.mean(), value.std()) for key, value in values.items()]
     return rows
