@@ -57,16 +57,16 @@ def test_rules_on_an_example_by_hand():
     assert found["majority"].tolist() == [[[1, 1]]]
     assert found["likeliest label everywhere"].tolist() == [[[2, 2]]]
     assert found["dense"].tolist() == [[[0, 2]]]
-    # Said are label 1, above its threshold, and 2, which is the likeliest though below its own.
-    assert found["dense, labels said"].tolist() == [[[1, 2]]]
-    assert found["dense, labels told"].tolist() == [[[1, 1]]]
+    # Predicted are label 1, above its threshold, and 2, the likeliest one, though below its threshold.
+    assert found["dense, predicted labels"].tolist() == [[[1, 2]]]
+    assert found["dense, true labels"].tolist() == [[[1, 1]]]
     assert all(one.dtype == np.uint8 for one in found.values())
 
 
-def test_a_patch_without_a_true_label_is_told_what_is_said():
+def test_a_patch_without_a_true_label_has_the_predicted_labels():
     pixels = np.array([[[[0.6, 0.3]]]])
     found = maps.pixel_classes(pixels, np.array([[0.1, 0.9]]), np.array([0.5, 0.5]), np.array([[0, 0]]), 0)
-    assert found["dense, labels told"].tolist() == [[[1]]]
+    assert found["dense, true labels"].tolist() == [[[1]]]
 
 
 def test_most_frequent_class_leaves_unknown_pixels_out():
@@ -75,12 +75,12 @@ def test_most_frequent_class_leaves_unknown_pixels_out():
         maps.most_frequent(np.full((2, 2), IGNORE, np.uint8))
 
 
-def test_varied_maps_show_new_classes_first():
+def test_example_maps_show_new_classes_first():
     one = np.array([[0, 0], [1, 1]], np.uint8)
     same = one.copy()
     other = np.array([[2, 2], [2, IGNORE]], np.uint8)
-    assert maps.varied(np.stack([one, same, other]), 2).tolist() == [0, 2]
-    assert len(maps.varied(np.stack([one, same]), 5)) == 2
+    assert maps.examples(np.stack([one, same, other]), 2).tolist() == [0, 2]
+    assert len(maps.examples(np.stack([one, same]), 5)) == 2
 
 
 # === Reference maps ===
@@ -90,38 +90,38 @@ def test_reference_maps_are_found_by_names_of_version_1(twins):
     samples_, patches = twins
     references = maps.References(samples_, patches, class_set("19"))
     rows = np.arange(len(samples_))
-    known = references.among(rows)
+    known = references.available(rows)
     assert len(known) >= COUNT // 2
     read = references.read(known)
     labels = samples_.gather(known, ["label"])["label"]
     for found, label in zip(read, labels, strict=True):  # the classes of the map are the labels of the patch
         assert set(np.unique(found[found != IGNORE])) == set(np.flatnonzero(label))
-    assert len(references.among(rows, most=5)) == 5
+    assert len(references.available(rows, max_samples=5)) == 5
 
 
 def test_patches_that_version_2_lacks_are_left_out_and_none_at_all_is_named(twins):
     samples_, patches = twins
     rows = np.arange(len(samples_))
     held = patches[patches["v1"] == samples_.table["patch"].iloc[3]]
-    assert maps.References(samples_, held, class_set("19")).among(rows).tolist() == [3]
+    assert maps.References(samples_, held, class_set("19")).available(rows).tolist() == [3]
     with pytest.raises(DataError, match="copy of version 2"):
-        maps.References(samples_, patches.assign(reference=""), class_set("19")).among(rows)
+        maps.References(samples_, patches.assign(reference=""), class_set("19")).available(rows)
 
 
 def test_matrices_in_parts_are_those_of_scikit_learn(twins, monkeypatch):
     monkeypatch.setattr(maps, "BATCH", 7)
     samples_, patches = twins
     references = maps.References(samples_, patches, class_set("19"))
-    rows, places = references.among(np.arange(len(samples_))), OutputGrid(stride=40, first=0, last=39)
+    rows, places = references.available(np.arange(len(samples_))), OutputGrid(stride=40, first=0, last=39)
     rng = np.random.default_rng(0)
     grid = {row: rng.random((3, 3, 19)).astype(np.float32) for row in rows}
     queue = list(rows)
 
-    def answer(inputs):
+    def predict(inputs):
         return np.stack([grid[queue.pop(0)] for _ in inputs["image"]])
 
     patch, limits = rng.random((len(rows), 19)), np.full(19, 0.5)
-    found = maps.rule_matrices(answer, places, samples_, rows, references, patch, limits, majority=4)
+    found = maps.rule_matrices(predict, places, samples_, rows, references, patch, limits, majority=4)
     truth = references.read(rows)
     dense = np.stack([to_pixels(grid[row], places, 120, 120).astype(np.float16) for row in rows]).argmax(-1)
     kept = truth != IGNORE

@@ -70,17 +70,17 @@ def test_every_patch_of_the_index_is_a_sample_or_counted(roots, indexes, checks)
         assert all((roots[version] / name).is_dir() for name in [*found["s2"], *found["s1"]])
         assert set(found["published"]) == {"train", "validation", "test"}
         assert found["tile"].str.fullmatch(r"\d\d[A-Z]{3}").all()
-        more = scenes.sample_table(indexes[version], roots[version], hidden=True)
+        more = scenes.sample_table(indexes[version], roots[version], snow_and_clouds=True)
         assert more[["snow", "cloud"]].any(axis=None)
 
 
 def test_samples_without_radar_or_map_are_left_out(roots, indexes):
     lacking = indexes[1].copy()
     lacking.loc[:4, "s1"] = ""
-    kept = scenes.sample_table(lacking, roots[1], radar=True, hidden=True)
+    kept = scenes.sample_table(lacking, roots[1], radar=True, snow_and_clouds=True)
     assert kept.attrs["left_out"]["without Sentinel-1"] == 5
     with pytest.raises(DataError, match="without a reference map"):
-        scenes.sample_table(indexes[1], roots[1], reference=True, hidden=True)
+        scenes.sample_table(indexes[1], roots[1], reference=True, snow_and_clouds=True)
 
 
 def test_official_split_is_the_published_one(table, indexes):
@@ -310,5 +310,5 @@ def test_classes_of_few_training_patches_do_not_count(tmp_path):
     assert scenes.counted_classes(written, 5).tolist() == [True, True, False]
     assert scenes.counted_classes(written, 6).tolist() == [True, False, False]
     assert scenes.counted_classes(written, 0).all()
-    with pytest.raises(ParameterError, match="lower least"):
+    with pytest.raises(ParameterError, match="lower min_count"):
         scenes.counted_classes(written, 26)

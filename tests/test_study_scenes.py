@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "notebooks" / "scenes"
 CHAIN = tuple(runs.study.load("scenes").notebooks)
 SWEEPS = runs.study.load("scenes").sweeps
-TRAIN = "03_train"
+TRAIN = "03_train_labels"
 BASELINES = ("majority", "image_statistics", "random_convolutions")
 
 only_run = functools.partial(study_runs.only_run, "scenes")
@@ -56,7 +56,7 @@ def test_sweeps_vary_what_the_study_asks_for():
     assert {"level1", "level2"} <= {point["classes"] for point in SWEEPS["class_sets"].points}
 
 
-def test_the_report_profile_has_the_reports_settings():
+def test_the_report_profile_has_the_settings_of_cavallaro_et_al():
     profile = runs.study.load("scenes").profiles["report"]
     chosen = profile[TRAIN]
     assert (chosen["training.epochs"], profile["02_preprocess"]["fraction"]) == (50, 0.1)
@@ -88,7 +88,8 @@ def test_the_resnet_beats_every_baseline_in_macro_average_precision_on_held_out_
     for name in BASELINES:
         assert found["resnet18_patch"] > found[name]
     learned = (
-        labels(only_run(simulated, "02_preprocess").folder, "train").sum(axis=0) >= record.params["least"]
+        labels(only_run(simulated, "02_preprocess").folder, "train").sum(axis=0)
+        >= record.params["reporting"]["min_count"]
     )
     assert record.metrics["classes"] == learned.sum() >= 12
 
@@ -140,20 +141,20 @@ def test_scores_are_those_of_the_probabilities(simulated):
     record, store = only_run(simulated, TRAIN), only_run(simulated, "02_preprocess").folder
     truth = labels(store, "test")
     probability = np.load(record.folder / "probabilities" / "test_labels.npy")
-    said = probability >= np.array(record.metrics["thresholds"])
-    counted = labels(store, "train").sum(axis=0) >= record.params["least"]
+    predicted = probability >= np.array(record.metrics["thresholds"])
+    counted = labels(store, "train").sum(axis=0) >= record.params["reporting"]["min_count"]
     every = record.metrics["all_classes"]
     for columns, found in ((counted, record.metrics), (np.full(len(counted), True), every)):
-        compare_scores(truth[:, columns], said[:, columns], probability[:, columns], found["test"])
+        compare_scores(truth[:, columns], predicted[:, columns], probability[:, columns], found["test"])
 
 
-def compare_scores(truth, said, probability, found) -> None:
+def compare_scores(truth, predicted, probability, found) -> None:
     from sklearn.metrics import average_precision_score, f1_score
 
     present = truth.any(axis=0)
     for average, name in (("micro", "micro"), ("macro", "macro"), ("samples", "sample")):
         columns = present if average == "macro" else slice(None)
-        expected = f1_score(truth[:, columns], said[:, columns], average=average, zero_division=0)
+        expected = f1_score(truth[:, columns], predicted[:, columns], average=average, zero_division=0)
         assert found[name]["f1"] == pytest.approx(expected)
     expected = average_precision_score(truth[:, present], probability[:, present], average="macro")
     assert found["macro"]["average_precision"] == pytest.approx(expected)
@@ -193,7 +194,7 @@ def test_published_scores_say_that_their_average_is_not_stated(simulated):
     assert {0.69, 0.72, 0.76, 0.45, 0.57, 0.61, 0.67} == set(table["f1"])
     assert table["averaging"].str.startswith("not stated").all()
     assert set(record.metrics["f1_by_average"]) == {"micro", "macro", "sample"}
-    both = record.table("beside_published")
+    both = record.table("with_published")
     assert len(both) == len(table) + 6  # ours, and the strongest baseline, by three averages
     assert both["data"].iloc[-1].startswith("simulated data, ")
     assert set(both["averaging"].iloc[-6:]) == {"micro", "macro", "sample"}

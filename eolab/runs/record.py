@@ -103,7 +103,14 @@ class Run:
             self._mark(simulated=True)
         print(provenance.sentence(found))
 
-    def figure(self, figure: Figure, name: str, caption: str | None = None, alt: str | None = None) -> None:
+    def figure(
+        self,
+        figure: Figure,
+        name: str,
+        caption: str | None = None,
+        alt: str | None = None,
+        data: pd.DataFrame | None = None,
+    ) -> None:
         """Save a matplotlib figure as ``figures/<name>.png`` and show it with its caption.
 
         Args:
@@ -112,12 +119,15 @@ class Run:
             caption: What to see in it, a sentence or two; that of the notebook's text where None, see
                 :mod:`eolab.runs.captions`.
             alt: Text for those who cannot see it; the caption where None.
+            data: The numbers that it shows, saved as ``tables/<name>.csv``.
 
         Raises:
             RunError: If there is no caption.
         """
         import matplotlib.pyplot as plt
 
+        if data is not None:
+            self.table(data, name, show=False)
         image = display.png(figure, self.simulated)
         plt.close(figure)
         file = f"figures/{name}.png"

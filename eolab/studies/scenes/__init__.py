@@ -5,17 +5,17 @@ Sumbul et al. 2019 (https://doi.org/10.1109/IGARSS.2019.8900532) and, version 2,
 """
 
 from eolab.data.splits import balanced_rows, positive_weights
-from eolab.studies.scenes import explore, maps, report
+from eolab.studies.scenes import explore, literature, maps
 from eolab.studies.scenes.balance import class_frequencies
 from eolab.studies.scenes.choices import (
-    Timed,
-    colours,
+    TimedProducer,
     counted_classes,
-    likeness,
-    regrouped,
+    examples,
+    image_features,
     split_rows,
-    take,
-    telling,
+    subset,
+    true_colour,
+    with_classes,
 )
 from eolab.studies.scenes.samples import (
     encode,
@@ -28,25 +28,25 @@ from eolab.studies.scenes.samples import (
 )
 
 __all__ = [
-    "Timed",
+    "TimedProducer",
     "balanced_rows",
     "class_frequencies",
-    "colours",
     "counted_classes",
     "encode",
+    "examples",
     "explore",
-    "likeness",
+    "image_features",
+    "literature",
     "maps",
     "positive_weights",
     "projection",
-    "regrouped",
-    "report",
     "sample_producer",
     "sample_table",
     "split_column",
     "split_rows",
     "store_arrays",
     "store_metadata",
-    "take",
-    "telling",
+    "subset",
+    "true_colour",
+    "with_classes",
 ]

@@ -14,17 +14,19 @@ def class_frequencies(labels: Any, scheme: ClassScheme, split: Any = None) -> pd
     """Return how many patches hold each class.
 
     Args:
-        labels: Which classes each patch has, (N, K).
+        labels: 1 where a patch has the class, 0 elsewhere (N, K).
         scheme: Names of the classes.
-        split: Split of each patch (N,); None for no columns by split.
+        split: Name of the split of each patch (N,); None for no columns by split.
 
     Returns:
         A row a class, the most frequent first: class, patches, share, and the patches of each split.
     """
-    held = np.asarray(labels).astype(bool)
-    table = pd.DataFrame({"class": scheme.names, "patches": held.sum(axis=0), "share": held.mean(axis=0)})
+    present = np.asarray(labels).astype(bool)
+    table = pd.DataFrame(
+        {"class": scheme.names, "patches": present.sum(axis=0), "share": present.mean(axis=0)}
+    )
     if split is not None:
         names = np.asarray(split, str)
         for name in pd.unique(names):
-            table[name] = held[names == name].sum(axis=0)
+            table[name] = present[names == name].sum(axis=0)
     return table.sort_values("patches", ascending=False, kind="stable").reset_index(drop=True)

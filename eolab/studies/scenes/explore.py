@@ -1,4 +1,4 @@
-"""What the patches hold: counts beside published ones, spectra, seasons, patches worth a look."""
+"""Exploration of the patches: counts and published counts, spectra, seasons, example patches."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def index(entry: DataEntry, progress: bool = True) -> pd.DataFrame:
 
 
 def own_classes(entry: DataEntry) -> ClassSet:
-    """Return the classes that the labels of a data set are of: 43 in version 1, 19 in version 2."""
+    """Return the class set of a data set's labels: 43 classes in version 1, 19 in version 2."""
     return class_set("43" if entry.layout == "bigearthnet_v1" else "19")
 
 
 def facts(patches: pd.DataFrame) -> pd.DataFrame:
-    """Return the patches in numbers beside those of the published data sets.
+    """Return counts of the patches and of the two published data sets.
 
     Args:
         patches: Result of :func:`index`.
 
     Returns:
-        Columns fact, here, version 1, version 2. The lists leave out patches under snow or clouds.
+        Columns fact, here, version 1, version 2. The split lists leave out patches under snow or clouds.
     """
     hidden = patches["snow"] | patches["cloud"]
     split = patches["split"].where(~hidden, "")
@@ -68,16 +68,17 @@ def facts(patches: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"fact": list(_FACTS), "here": here, "version 1": one, "version 2": two})
 
 
-def beside_published(patches: pd.DataFrame, classes: ClassSet) -> pd.DataFrame:
-    """Return how often each class occurs: the columns of `class_frequencies`, and published.
+def frequencies(patches: pd.DataFrame, classes: ClassSet) -> pd.DataFrame:
+    """Return how often each class occurs, with the published share.
 
     Args:
         patches: Result of :func:`index`.
-        classes: A set of classes.
+        classes: Class set of the labels.
 
     Returns:
-        ``published`` is the share of the 590,326 patches of version 1 that hold the class, by the report's
-        table; NaN for a class that joins several of it, since a patch may hold two of them.
+        The columns of :func:`class_frequencies` and ``published``: the share of the 590,326 patches of
+        version 1 that have the class (Sumbul et al. 2019); NaN for a class that joins several published ones,
+        since a patch may have two of them.
     """
     table = class_frequencies(classes.encode_all(patches["labels"], warn=False), classes.scheme)
     known = {
@@ -99,14 +100,16 @@ def seasons(patches: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis("month").rename_axis(None, axis=1).reset_index()
 
 
-def spectra(patches: pd.DataFrame, classes: ClassSet, most: int = 8, per_class: int = 12) -> pd.DataFrame:
-    """Return mean and spread of each band over patches that hold one class alone.
+def spectra(
+    patches: pd.DataFrame, classes: ClassSet, n_classes: int = 8, max_samples: int = 12
+) -> pd.DataFrame:
+    """Return the mean and standard deviation of each band over patches that have a single class.
 
     Args:
         patches: Result of :func:`index`; patches under snow or clouds are left out.
-        classes: A set of classes.
-        most: How many classes, those with most such patches.
-        per_class: Most patches that are read of each.
+        classes: Class set of the labels.
+        n_classes: Number of classes, those with the most such patches.
+        max_samples: Largest number of patches read for each class.
 
     Returns:
         Columns class, band, mean and std (digital numbers, over the patches), patches.
@@ -116,8 +119,8 @@ def spectra(patches: pd.DataFrame, classes: ClassSet, most: int = 8, per_class: 
     alone = held.sum(axis=1) == 1
     counts = (held[alone] == 1).sum(axis=0)
     rows: list[dict[str, Any]] = []
-    for k in np.argsort(-counts, kind="stable")[:most]:
-        own = clear[alone & (held[:, k] == 1)].head(per_class)
+    for k in np.argsort(-counts, kind="stable")[:n_classes]:
+        own = clear[alone & (held[:, k] == 1)].head(max_samples)
         images = [_read(row) for row in own.itertuples()]
         means = np.array(
             [image.reshape(-1, len(BANDS)).mean(axis=0) for image in images if image is not None]
@@ -132,13 +135,13 @@ def spectra(patches: pd.DataFrame, classes: ClassSet, most: int = 8, per_class: 
     return pd.DataFrame(rows, columns=["class", "band", "mean", "std", "patches"])
 
 
-def varied(patches: pd.DataFrame, classes: ClassSet, count: int) -> pd.DataFrame:
-    """Return patches worth a look: for one class after the other, the frequent ones first, one that holds it.
+def examples(patches: pd.DataFrame, classes: ClassSet, n_examples: int) -> pd.DataFrame:
+    """Return example patches: one for each class, the most frequent class first.
 
     Args:
         patches: Result of :func:`index`; patches without snow and clouds are preferred.
-        classes: A set of classes.
-        count: How many.
+        classes: Class set of the labels.
+        n_examples: Largest number of patches.
     """
     hidden = (patches["snow"] | patches["cloud"]).to_numpy()
     held = classes.encode_all(patches["labels"], warn=False)
@@ -147,30 +150,30 @@ def varied(patches: pd.DataFrame, classes: ClassSet, count: int) -> pd.DataFrame
         own = np.flatnonzero(held[:, k])
         own = own[np.lexsort((held[own].sum(axis=1), hidden[own]))]  # clear ones, then those of few labels
         chosen += [int(row) for row in own if row not in chosen][:1]
-    return patches.iloc[chosen[:count]].reset_index(drop=True)
+    return patches.iloc[chosen[:n_examples]].reset_index(drop=True)
 
 
-def pictures(rows: pd.DataFrame, radar: bool = True) -> dict[str, np.ndarray]:
-    """Return what a gallery shows: ``colour`` (n, 120, 120, 3), and ``radar`` in dB where all have it.
+def images(rows: pd.DataFrame, radar: bool = True) -> dict[str, np.ndarray]:
+    """Read patches to draw: ``colour`` (n, 120, 120, 3), and ``radar`` in dB if all patches have it.
 
     Args:
-        rows: Rows of an index.
+        rows: Rows of the index.
         radar: Whether to read VV and VH (n, 120, 120, 2) too.
     """
     with_radar = radar and bool((rows["s1"] != "").all())
     found = [read_patch(row, ["B04", "B03", "B02"], radar=with_radar) for row in rows.itertuples()]
-    shown = {"colour": np.stack([one["image"] for one in found])}
-    return shown | ({"radar": np.stack([one["radar"] for one in found])} if with_radar else {})
+    arrays = {"colour": np.stack([one["image"] for one in found])}
+    return arrays | ({"radar": np.stack([one["radar"] for one in found])} if with_radar else {})
 
 
 def left_out(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how many patches a sample table left out, and why: reason, patches."""
+    """Return how many patches a sample table leaves out: columns reason, patches."""
     found: Mapping[str, int] = table.attrs["left_out"]
     return pd.DataFrame({"reason": list(found), "patches": list(found.values())})
 
 
 def _read(row: Any) -> np.ndarray | None:
-    """Return the bands of a patch, None where a file is damaged."""
+    """Return the bands of a patch; None if a file is damaged."""
     try:
         return read_patch(row)["image"]
     except DataError:
@@ -178,6 +181,6 @@ def _read(row: Any) -> np.ndarray | None:
 
 
 def unusable(patches: pd.DataFrame) -> pd.DataFrame:
-    """Return what the index alone found to be unusable, without reading an image: file, status, reason."""
+    """Return the patches that the index rejects without reading an image: file, status, reason."""
     found = pd.DataFrame(patches.attrs["rejected"], columns=["file", "reason"])
     return found.assign(status="rejected")[["file", "status", "reason"]]

@@ -1,4 +1,4 @@
-"""Pixels from a classifier of patches: answers for every pixel, beside reference maps and on products."""
+"""Maps from a patch classifier: compared with reference maps pixel by pixel, and of whole products."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from eolab.data.catalog import DataEntry
 
 QUANTIFICATION = 10_000  # digital numbers of a reflectance of 1, as in the patches
-CLEAR = (4, 5, 6)  # of the scene classification: vegetation, bare ground, water
+CLEAR = (4, 5, 6)  # codes of the scene classification: vegetation, bare ground, water
 BATCH = 32  # patches whose pixels are computed at once
-Answers = Callable[[dict[str, np.ndarray]], np.ndarray]
+Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
 
 
 class References:
@@ -47,8 +47,8 @@ class References:
             for name in (line.v1, line.id)
         }
 
-    def among(self, rows: np.ndarray, most: int = 0) -> np.ndarray:
-        """Return the rows that have a map, at most so many, evenly spread; 0 for all.
+    def available(self, rows: np.ndarray, max_samples: int = 0) -> np.ndarray:
+        """Return the rows that have a map, at most `max_samples` evenly spread ones; 0 for all.
 
         Raises:
             DataError: If no row has a map.
@@ -57,72 +57,73 @@ class References:
         if not len(found):
             raise DataError(
                 f"None of the {len(rows)} patches has one of the {len(self.files)} reference maps: give the "
-                "copy of version 2 that holds the same patches."
+                "copy of version 2 with the same patches."
             )
-        if most and len(found) > most:
-            found = found[np.linspace(0, len(found) - 1, most).round().astype(int)]
+        if max_samples and len(found) > max_samples:
+            found = found[np.linspace(0, len(found) - 1, max_samples).round().astype(int)]
         return found
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Return the maps of some rows that have one, uint8 (n, 120, 120), 255 where no class belongs."""
+        """Return the maps of rows that have one, uint8 (n, 120, 120), 255 for pixels without a class."""
         maps = (read_reference(self.files[self.names[row]]) for row in rows)
         return np.stack([indices(one, self.classes) for one in maps])
 
 
 def pixel_probabilities(
-    answer: Answers, output_grid: OutputGrid, store: Store, rows: np.ndarray, radar: bool = False
+    predict: Predict, output_grid: OutputGrid, store: Store, rows: np.ndarray, radar: bool = False
 ) -> np.ndarray:
-    """Return the probability of every label at every pixel of some patches, float16 (n, 120, 120, K).
+    """Predict the probability of every label at every pixel of some patches, float16 (n, 120, 120, K).
 
     Args:
-        answer: From images (n, H, W, bands) by name to probabilities at positions (n, h, w, K).
-        output_grid: Where its predictions stand.
-        store: The patches.
+        predict: Function from images (n, H, W, bands) by name to probabilities (n, h, w, K) on the output
+            grid.
+        output_grid: Output grid of the network.
+        store: Store of the patches.
         rows: Rows of the store.
         radar: Whether the network reads radar images too.
     """
     names = ["image", "radar"] if radar else ["image"]
     parts = []
     for _, data in store.batches(rows, names, BATCH):
-        parts += [to_pixels(one, output_grid, SIZE, SIZE).astype(np.float16) for one in answer(data)]
+        parts += [to_pixels(one, output_grid, SIZE, SIZE).astype(np.float16) for one in predict(data)]
     return np.stack(parts)
 
 
 def pixel_classes(
-    pixels: np.ndarray, patch: np.ndarray, limits: np.ndarray, truth: np.ndarray, majority: int
+    pixels: np.ndarray, patch: np.ndarray, thresholds: np.ndarray, truth: np.ndarray, majority: int
 ) -> dict[str, np.ndarray]:
-    """Return maps of classes by different rules, uint8 (n, H, W) each.
+    """Return class maps by several rules, uint8 (n, H, W) each.
 
     Args:
         pixels: Probability of each label at each pixel (n, H, W, K).
         patch: Probability of each label of the patch (n, K).
-        limits: Threshold of each class (K,).
-        truth: Labels of the patches (n, K), 0 or 1.
+        thresholds: Threshold of each class (K,).
+        truth: True labels of the patches (n, K), 0 or 1.
         majority: Class index of the most frequent class of training pixels.
 
     Returns:
-        By the rule's name: ``majority``; ``likeliest label everywhere``, one class a patch; ``dense``, the
-        likeliest at each pixel; ``dense, labels said``, the likeliest of those that the classifier says of
-        the patch; ``dense, labels told``, the likeliest of the patch's true labels, which a map of new
-        ground cannot know.
+        A map by name of the rule: ``majority``; ``likeliest label everywhere``, one class a patch; ``dense``,
+        the likeliest class of each pixel; ``dense, predicted labels``, the likeliest of the labels predicted
+        for the patch; ``dense, true labels``, the likeliest of the patch's true labels, which are not known
+        for a new area.
     """
     best = patch.argmax(axis=1)
-    said = patch >= limits
-    said[np.arange(len(said)), best] = True
-    told = np.where((truth == 1).any(axis=1, keepdims=True), truth == 1, said)
+    predicted = patch >= thresholds
+    predicted[np.arange(len(predicted)), best] = True
+    true = np.where((truth == 1).any(axis=1, keepdims=True), truth == 1, predicted)
     shape = pixels.shape[:3]
     maps = {
         "majority": np.full(shape, majority),
         "likeliest label everywhere": np.broadcast_to(best[:, None, None], shape),
         "dense": pixels.argmax(axis=-1),
-        "dense, labels said": np.where(said[:, None, None], pixels, -1).argmax(axis=-1),
-        "dense, labels told": np.where(told[:, None, None], pixels, -1).argmax(axis=-1),
+        "dense, predicted labels": np.where(predicted[:, None, None], pixels, -1).argmax(axis=-1),
+        "dense, true labels": np.where(true[:, None, None], pixels, -1).argmax(axis=-1),
     }
     return {name: found.astype(np.uint8) for name, found in maps.items()}
 
 
 def most_frequent(maps: np.ndarray) -> int:
-    """Return the class index that most pixels have.
+    """Return the class index of the most frequent class.
 
     Raises:
         DataError: If no pixel has a class.
@@ -134,38 +135,38 @@ def most_frequent(maps: np.ndarray) -> int:
 
 
 def rule_matrices(
-    answer: Answers,
+    predict: Predict,
     output_grid: OutputGrid,
     store: Store,
     rows: np.ndarray,
     references: References,
     patch: np.ndarray,
-    limits: np.ndarray,
+    thresholds: np.ndarray,
     majority: int,
     radar: bool = False,
 ) -> dict[str, np.ndarray]:
     """Compare maps by each rule of :func:`pixel_classes` with reference maps, a few patches at a time.
 
     Args:
-        answer: As in :func:`pixel_probabilities`, and so output_grid, store and radar.
-        output_grid: Where its predictions stand.
-        store: The patches.
+        predict: Function from images to probabilities, see :func:`pixel_probabilities`.
+        output_grid: Output grid of the network.
+        store: Store of the patches.
         rows: Rows of the store that have a reference map, n of them.
-        references: Their maps.
+        references: Reference maps of these rows.
         patch: Probability of each label of these patches (n, K).
-        limits: Threshold of each class (K,).
-        majority: As in :func:`pixel_classes`.
+        thresholds: Threshold of each class (K,).
+        majority: Class index of the most frequent class of training pixels.
         radar: Whether the network reads radar images too.
 
     Returns:
-        Confusion matrices (n, K, K) by the rule's name, truth in rows; pixels without a class count nowhere.
+        Confusion matrices (n, K, K) by name of the rule, truth in rows; pixels without a class are left out.
     """
     truth = store.gather(rows, ["label"])["label"]
     parts: dict[str, list[np.ndarray]] = {}
     for start in track(range(0, len(rows), BATCH), "pixels", unit="batch"):
         at = slice(start, start + BATCH)
-        pixels = pixel_probabilities(answer, output_grid, store, rows[at], radar)
-        maps = pixel_classes(pixels, patch[at], limits, truth[at], majority)
+        pixels = pixel_probabilities(predict, output_grid, store, rows[at], radar)
+        maps = pixel_classes(pixels, patch[at], thresholds, truth[at], majority)
         known = references.read(rows[at])
         for name, found in maps.items():
             parts.setdefault(name, []).append(confusions(known, found, truth.shape[1]))
@@ -176,7 +177,7 @@ def rule_matrices(
 
 
 def open_product(entry: DataEntry, date: str = "", resampling: str = "nearest") -> xr.Dataset:
-    """Open one image of a Sentinel-2 product as the network of patches reads it, lazily.
+    """Open one image of a Sentinel-2 product with the bands of a patch, lazily.
 
     Args:
         entry: Data set of the layout ``sentinel2_safe`` or ``sentinel2_corine``.
@@ -205,7 +206,7 @@ def open_product(entry: DataEntry, date: str = "", resampling: str = "nearest") 
 
 
 def _clearest(series: xr.Dataset) -> int:
-    """Return the place of the date with most pixels that are clear; the first where nothing tells."""
+    """Return the position of the date with the most clear pixels; 0 without a scene classification."""
     if "scl" not in series:
         return 0
     seen = clear_mask(series["scl"], CLEAR).mean(("y", "x"))
@@ -256,15 +257,15 @@ def corine_classes(product: xr.Dataset, classes: ClassSet) -> xr.DataArray:
 
 
 def agreement(found: xr.DataArray, known: xr.DataArray) -> pd.DataFrame:
-    """Return how many pixels of a map are as another one says, beside that one's most frequent class.
+    """Return the share of pixels on which two maps agree, and that of the most frequent class.
 
     Args:
         found: Class indices (y, x), 255 where unknown.
-        known: The map it is compared with, likewise.
+        known: Map that it is compared with, class indices (y, x), 255 where unknown.
 
     Returns:
-        Columns map, accuracy, pixels (with a class in both). The majority is that of the known map itself,
-        which a map of new ground cannot know: a bound, no baseline.
+        Columns map, accuracy, pixels (with a class in both). The most frequent class is that of the known map
+        itself, which is not known for a new area: an upper bound, not a baseline.
     """
     one, other = np.asarray(found), np.asarray(known)
     kept = (one != IGNORE) & (other != IGNORE)
@@ -274,13 +275,13 @@ def agreement(found: xr.DataArray, known: xr.DataArray) -> pd.DataFrame:
     return pd.DataFrame({"map": names, "accuracy": shares, "pixels": int(kept.sum())})
 
 
-def varied(maps: np.ndarray, count: int) -> np.ndarray:
-    """Return the places of maps with most classes, each of which adds classes that are not yet shown."""
-    held = np.stack([np.bincount(one[one != IGNORE], minlength=IGNORE) > 0 for one in maps])
+def examples(maps: np.ndarray, n_examples: int) -> np.ndarray:
+    """Return positions of maps with many classes, chosen one by one for classes that are not yet shown."""
+    present = np.stack([np.bincount(one[one != IGNORE], minlength=IGNORE) > 0 for one in maps])
     chosen: list[int] = []
-    for _ in range(min(count, len(maps))):
-        shown = held[chosen].sum(axis=0) if chosen else np.zeros(held.shape[1])
-        worth = (held / (1 + shown) ** 2).sum(axis=1)
+    for _ in range(min(n_examples, len(maps))):
+        shown = present[chosen].sum(axis=0) if chosen else np.zeros(present.shape[1])
+        worth = (present / (1 + shown) ** 2).sum(axis=1)
         worth[chosen] = -1
         chosen.append(int(worth.argmax()))
     return np.array(chosen, int)

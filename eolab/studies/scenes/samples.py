@@ -1,4 +1,4 @@
-"""Which patches become samples, how they are split, and how their files become rows of a store."""
+"""Sample table, splits and the producer that writes patches to a store."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def sample_table(
     files: pd.DataFrame | None = None,
     radar: bool = False,
     reference: bool = False,
-    hidden: bool = False,
+    snow_and_clouds: bool = False,
 ) -> pd.DataFrame:
-    """Return a row a patch that can be used.
+    """Return one row per usable patch.
 
     Args:
         index: Result of the reader's ``index``, of either version.
         root: Folder of the data set; the table names files below it.
-        class_set_name: As in :func:`eolab.data.schemes.bigearthnet.class_set`; patches without a class of it
-            are left out.
+        class_set_name: Name for :func:`eolab.data.schemes.bigearthnet.class_set`; patches without a class of
+            the set are left out.
         files: Table of the check (file, status, reason): patches with a damaged file are left out. Without
             it, the conversion stops at a damaged file.
         radar: Whether patches need Sentinel-1.
         reference: Whether patches need a reference map.
-        hidden: Whether patches under seasonal snow, clouds or their shadows are taken too.
+        snow_and_clouds: Whether patches under seasonal snow, clouds or their shadows are taken too.
 
     Returns:
         Columns id, patch (name), s2, s1 and reference (below the root), labels (published names, joined by
@@ -62,7 +62,7 @@ def sample_table(
     classes = class_set(class_set_name)
     table = index.reset_index(drop=True)
     number = np.array([int(classes.encode(labels).sum()) for labels in table["labels"]])
-    reasons = _reasons(table, number, Path(root), files, radar, reference, hidden)
+    reasons = _reasons(table, number, Path(root), files, radar, reference, snow_and_clouds)
     usable = (reasons == "").to_numpy()
     kept = table[usable].reset_index(drop=True)
     if kept.empty:
@@ -94,12 +94,12 @@ def _reasons(
     files: pd.DataFrame | None,
     radar: bool,
     reference: bool,
-    hidden: bool,
+    snow_and_clouds: bool,
 ) -> pd.Series:
     """Return why each patch is left out; empty where it is not."""
     reasons = pd.Series("", index=table.index)
     reasons[number == 0] = "without a class"
-    if not hidden:
+    if not snow_and_clouds:
         reasons[table["cloud"].astype(bool)] = "under clouds or shadows"
         reasons[table["snow"].astype(bool)] = "under snow"
     needed = ["s2", *(["s1"] if radar else []), *(["reference"] if reference else [])]
@@ -121,11 +121,11 @@ def split_column(
     Args:
         table: Result of :func:`sample_table`.
         kind: "official": as published; "tile" or "country": whole tiles or countries are held out; "random":
-            sample by sample, so that each label keeps its share. Neighbouring patches are alike: the last
-            one, and the official one of the published data, flatter scores.
+            sample by sample, stratified by label. Neighbouring patches are similar: the random split, and the
+            official one of the published data, give optimistic scores.
         validation: Share of the samples for validation, not used for "official".
-        test: Share for test, likewise.
-        seed: Of the draw.
+        test: Share of the samples for the test, not used for "official".
+        seed: Seed of the draw.
 
     Raises:
         ParameterError: If the kind is unknown, or the table has no country (version 1).
@@ -222,7 +222,7 @@ def _read(
 def store_metadata(
     entry: DataEntry, resampling: str, classes: str = "19", radar: bool = False
 ) -> dict[str, Any]:
-    """Return what a store of the study says of itself.
+    """Return the metadata of a store of the study.
 
     Args:
         entry: The data set's entry in the catalogue.
@@ -245,12 +245,12 @@ def store_metadata(
 def projection(
     seconds: float, bytes_written: int, patches: int, published: Mapping[str, int] | None = None
 ) -> pd.DataFrame:
-    """Return what a measured conversion means for the published data sets, at the same speed.
+    """Extrapolate a measured conversion to the published data sets, at the same speed.
 
     Args:
-        seconds: That the conversion took.
-        bytes_written: Of the store, as :attr:`eolab.data.store.Store.nbytes`.
-        patches: That were converted.
+        seconds: Duration of the conversion.
+        bytes_written: Size of the store, :attr:`eolab.data.store.Store.nbytes`.
+        patches: Number of patches converted.
         published: Number of patches by name; the two versions by default.
 
     Returns:
