@@ -242,6 +242,16 @@ def test_a_caption_of_the_text_needs_no_second_writing(
     assert "<span>A</span></figcaption>" in display.Caption("A").html()
 
 
+def test_the_numbers_of_a_figure_are_saved_with_it(project: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    run, shares = make(), pd.DataFrame({"class": ["water"], "share": [0.25]})
+    run.figure(plt.figure(), "shares", "Share of each class.", data=shares)
+    record = runs.load(run.folder)
+    assert [figure["name"] for figure in record.figures] == ["shares"]
+    pd.testing.assert_frame_equal(record.table("shares"), shares)
+
+
 def test_published_numbers_are_not_called_simulated(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -255,7 +255,7 @@ def test_split_by_labels_reads_text_and_sequences():
 
 def test_balanced_rows_are_exact(labels):
     rows = np.arange(0, 3000, 2)
-    drawn = scenes.balanced_rows(labels, rows, power=0.5, seed=4)
+    drawn = splits.balanced_rows(labels, rows, power=0.5, seed=4)
     assert len(drawn) == len(rows)
     assert set(drawn) <= set(rows)
     frequency = labels[rows].mean(axis=0)
@@ -264,21 +264,21 @@ def test_balanced_rows_are_exact(labels):
     times = np.array([np.sum(drawn == row) for row in rows])
     assert (np.abs(times - expected) < 1).all()  # rounded down or up, never more
     assert labels[drawn].mean(axis=0)[0] > 2 * frequency[0]
-    again = scenes.balanced_rows(labels, rows, power=0.5, seed=4)
+    again = splits.balanced_rows(labels, rows, power=0.5, seed=4)
     assert drawn.tolist() == again.tolist()
-    assert scenes.balanced_rows(labels, rows, power=0.0).tolist() == rows.tolist()
-    assert len(scenes.balanced_rows(labels, rows, size=77)) == 77
+    assert splits.balanced_rows(labels, rows, power=0.0).tolist() == rows.tolist()
+    assert len(splits.balanced_rows(labels, rows, size=77)) == 77
     with pytest.raises(ParameterError, match="power is 2"):
-        scenes.balanced_rows(labels, rows, power=2)
+        splits.balanced_rows(labels, rows, power=2)
 
 
 def test_weights_make_both_sides_alike(labels):
-    weights = scenes.positive_weights(labels, power=1.0, most=1e6)
+    weights = splits.positive_weights(labels, power=1.0, most=1e6)
     count = labels.sum(axis=0)
     np.testing.assert_allclose(weights * count, len(labels) - count, rtol=1e-6)
-    assert scenes.positive_weights(labels, most=5).max() == 5
-    assert scenes.positive_weights(np.zeros((4, 2))).tolist() == [1, 1]
-    assert (scenes.positive_weights(labels, power=0) == 1).all()
+    assert splits.positive_weights(labels, most=5).max() == 5
+    assert splits.positive_weights(np.zeros((4, 2))).tolist() == [1, 1]
+    assert (splits.positive_weights(labels, power=0) == 1).all()
 
 
 def test_frequencies_are_counted_by_split(labels):

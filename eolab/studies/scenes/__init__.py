@@ -1,10 +1,9 @@
-"""Domain functions of the scenes study (BigEarthNet): which land-cover classes a patch of 1.2 km holds.
+"""Domain functions of the scenes study (BigEarthNet): which land-cover classes a patch of 1.2 km has.
 
 Sumbul et al. 2019 (https://doi.org/10.1109/IGARSS.2019.8900532) and, version 2, Clasen et al. 2024
 (https://doi.org/10.48550/arXiv.2407.03653).
 """
 
-from eolab.data.splits import balanced_rows, positive_weights
 from eolab.studies.scenes import explore, literature, maps
 from eolab.studies.scenes.balance import class_frequencies
 from eolab.studies.scenes.choices import (
@@ -29,7 +28,6 @@ from eolab.studies.scenes.samples import (
 
 __all__ = [
     "TimedProducer",
-    "balanced_rows",
     "class_frequencies",
     "counted_classes",
     "encode",
@@ -38,7 +36,6 @@ __all__ = [
     "image_features",
     "literature",
     "maps",
-    "positive_weights",
     "projection",
     "sample_producer",
     "sample_table",

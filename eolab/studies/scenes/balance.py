@@ -11,7 +11,7 @@ from eolab.data.schemes import ClassScheme
 
 
 def class_frequencies(labels: Any, scheme: ClassScheme, split: Any = None) -> pd.DataFrame:
-    """Return how many patches hold each class.
+    """Return how many patches have each class.
 
     Args:
         labels: 1 where a patch has the class, 0 elsewhere (N, K).

@@ -115,12 +115,12 @@ def spectra(
         Columns class, band, mean and std (digital numbers, over the patches), patches.
     """
     clear = patches[~(patches["snow"] | patches["cloud"])]
-    held = classes.encode_all(clear["labels"], warn=False)
-    alone = held.sum(axis=1) == 1
-    counts = (held[alone] == 1).sum(axis=0)
+    present = classes.encode_all(clear["labels"], warn=False)
+    alone = present.sum(axis=1) == 1
+    counts = (present[alone] == 1).sum(axis=0)
     rows: list[dict[str, Any]] = []
     for k in np.argsort(-counts, kind="stable")[:n_classes]:
-        own = clear[alone & (held[:, k] == 1)].head(max_samples)
+        own = clear[alone & (present[:, k] == 1)].head(max_samples)
         images = [_read(row) for row in own.itertuples()]
         means = np.array(
             [image.reshape(-1, len(BANDS)).mean(axis=0) for image in images if image is not None]
@@ -144,11 +144,11 @@ def examples(patches: pd.DataFrame, classes: ClassSet, n_examples: int) -> pd.Da
         n_examples: Largest number of patches.
     """
     hidden = (patches["snow"] | patches["cloud"]).to_numpy()
-    held = classes.encode_all(patches["labels"], warn=False)
+    present = classes.encode_all(patches["labels"], warn=False)
     chosen: list[int] = []
-    for k in np.argsort(-held.sum(axis=0), kind="stable"):
-        own = np.flatnonzero(held[:, k])
-        own = own[np.lexsort((held[own].sum(axis=1), hidden[own]))]  # clear ones, then those of few labels
+    for k in np.argsort(-present.sum(axis=0), kind="stable"):
+        own = np.flatnonzero(present[:, k])
+        own = own[np.lexsort((present[own].sum(axis=1), hidden[own]))]  # clear ones, then those of few labels
         chosen += [int(row) for row in own if row not in chosen][:1]
     return patches.iloc[chosen[:n_examples]].reset_index(drop=True)
 
