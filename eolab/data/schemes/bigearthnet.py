@@ -42,7 +42,7 @@ _COUNTS = pd.read_csv(Path(__file__).with_name("bigearthnet.csv"))
 PUBLISHED_BY_CODE: dict[int, int] = dict(
     zip(_COUNTS["code"].tolist(), _COUNTS["patches"].tolist(), strict=True)
 )
-"""Patches of version 1 that hold a class, by CORINE code (report of the Jülich hackathon, after Sumbul et al.
+"""Patches of version 1 that hold a class, by CORINE code (Cavallaro et al. 2019, after Sumbul et al.
 2019, https://doi.org/10.1109/IGARSS.2019.8900532)."""
 
 _SPELLING = {
