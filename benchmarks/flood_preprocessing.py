@@ -1,4 +1,4 @@
-"""Preprocessing of the flood study: images a second and peak memory, for few scenes and for many.
+"""Preprocessing of the flood study: images a second and peak memory, for few sequences and for many.
 
 Twins are written, then each way runs in a process of its own: the steps of `notebooks/flood/02_preprocess`
 with one worker and with two, and what one would do at first, all images of tifffile in one dictionary. Both
@@ -6,10 +6,10 @@ read VH, red, green and blue. The dictionary does less: it checks nothing, bring
 computes no decibels and is gone with its process. Memory is the peak above that of the imports: all, and
 beside it what is the process's own, without the pages of mapped files that the system takes back when it
 needs them. Rates are images a second, of wall time by step and in all, and of processor time, the fairer one
-on a machine that others use. Ratios are to the dictionary of as many scenes; the last lines say what more
-scenes need. It reads Linux's /proc.
+on a machine that others use. Ratios are to the dictionary of as many sequences; the last lines say what more
+sequences need. It reads Linux's /proc.
 
-    python benchmarks/flood_preprocessing.py --scenes 10 100 --size 128
+    python benchmarks/flood_preprocessing.py --sequences 10 100 --size 128
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scenes", type=int, nargs="+", default=[10, 100], help="scenes of each twin")
+    parser.add_argument("--sequences", type=int, nargs="+", default=[10, 100], help="sequences of each twin")
     parser.add_argument("--size", type=int, default=128, help="side of the images in pixels, 48 to 512")
     parser.add_argument("--folder", type=Path, help="where twins and stores go for a while")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each way; the median counts")
@@ -51,11 +51,11 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write_twin(folder: Path, scenes: int, size: int) -> None:
+def write_twin(folder: Path, sequences: int, size: int) -> None:
     from eolab.synthetic import sen12flood
 
-    test = min(scenes // 3, 100)
-    sen12flood.write(folder, train=scenes - test, test=test, size=size, progress=False)
+    test = min(sequences // 3, 100)
+    sen12flood.write(folder, train=sequences - test, test=test, size=size, progress=False)
 
 
 def memory_mb() -> dict[str, float]:
@@ -113,13 +113,13 @@ def preprocess(root: Path, out: Path, size: int, workers: int) -> Callable[[], F
         tables = {
             name: flood.sample_table(images, report.files, root, sensor) for name, sensor in sensors.items()
         }
-        split = flood.scene_splits(tables.values(), seed=0)
+        split = flood.sequence_splits(tables.values(), seed=0)
         stores = {
             name: store.write_store(
                 out / name,
-                tables[name].assign(split=tables[name]["scene"].map(split)),
+                tables[name].assign(split=tables[name]["sequence"].map(split)),
                 flood.store_arrays(sensor, (size, size)),
-                "scene",
+                "sequence",
                 produce=flood.sample_producer(root, images, sensor, (size, size)),
                 fingerprint=flood.fingerprint(root, sensor),
                 metadata=flood.store_metadata(entry, sensor),
@@ -140,7 +140,7 @@ def preprocess(root: Path, out: Path, size: int, workers: int) -> Callable[[], F
 
 
 def dictionary(root: Path) -> Callable[[], Facts]:
-    """Return what one would write at first: each image of each scene in one dictionary."""
+    """Return what one would write at first: each image of each sequence in one dictionary."""
     import numpy as np
     import tifffile
 
@@ -151,16 +151,16 @@ def dictionary(root: Path) -> Callable[[], Facts]:
         start = time.perf_counter()
         images: dict[tuple[str, str, str], np.ndarray] = {}
         for sensor, endings in suffixes.items():
-            for scene, block in json.loads((root / f"{sensor}list.json").read_text()).items():
+            for sequence, block in json.loads((root / f"{sensor}list.json").read_text()).items():
                 for entry in block.values():
                     if not isinstance(entry, dict) or "filename" not in entry:
                         continue
-                    files = [root / scene / f"{entry['filename']}{ending}" for ending in endings]
+                    files = [root / sequence / f"{entry['filename']}{ending}" for ending in endings]
                     try:
                         bands = [tifffile.imread(file) for file in files]
                     except Exception:  # a file that is missing or cut short
                         continue
-                    images[sensor, scene, entry["filename"]] = np.stack(bands, -1).astype(np.float32)
+                    images[sensor, sequence, entry["filename"]] = np.stack(bands, -1).astype(np.float32)
         return {"images": len(images), "check_s": float("nan"), "write_s": time.perf_counter() - start}
 
     return run
@@ -184,33 +184,33 @@ def fresh(*only: object) -> str:
 
 
 def compare(folder: Path, options: argparse.Namespace) -> pd.DataFrame:
-    """Return a row a way and number of scenes."""
+    """Return a row a way and number of sequences."""
     rows = []
-    for scenes in options.scenes:
-        root = folder / f"twin_{scenes}"
-        fresh("twin", root, scenes)
+    for sequences in options.sequences:
+        root = folder / f"twin_{sequences}"
+        fresh("twin", root, sequences)
         for way in (DICTIONARY, *map(str, WORKERS)):
             runs = pd.DataFrame([json.loads(fresh(way, root)) for _ in range(options.repeat)])
             name = way if way == DICTIONARY else f"workers={way}"
-            rows.append({"scenes": scenes, "way": name, **runs.median().to_dict()})
+            rows.append({"sequences": sequences, "way": name, **runs.median().to_dict()})
     return pd.DataFrame(rows)
 
 
 def report(table: pd.DataFrame, options: argparse.Namespace) -> None:
-    """Print rates, memory and ratios of each way, then what more scenes need."""
-    base = table[table["way"] == DICTIONARY].set_index("scenes")
+    """Print rates, memory and ratios of each way, then what more sequences need."""
+    base = table[table["way"] == DICTIONARY].set_index("sequences")
     rate, held = base["images"] / base["processor_s"], base["peak_mb"]
     print(f"images of {options.size} x {options.size} pixels, load {os.getloadavg()[0]:.1f}")
     columns = ("check/s", "stores/s", "all/s", "all/CPU s", "× dict.", "peak MB", "own MB", "× dict.")
-    print(f"{'scenes':>6} {'way':11} {'images':>7} " + " ".join(f"{column:>9}" for column in columns))
+    print(f"{'sequences':>6} {'way':11} {'images':>7} " + " ".join(f"{column:>9}" for column in columns))
     row: Any
     for row in table.itertuples():
         speed = row.images / row.processor_s
         print(
-            f"{row.scenes:6} {row.way:11} {row.images:7,.0f} {row.images / row.check_s:9.1f} "
+            f"{row.sequences:6} {row.way:11} {row.images:7,.0f} {row.images / row.check_s:9.1f} "
             f"{row.images / row.write_s:9.1f} {row.images / row.seconds:9.1f} {speed:9.1f} "
-            f"{speed / rate[row.scenes]:9.2f} {row.peak_mb:9,.0f} {row.own_mb:9,.0f} "
-            f"{row.peak_mb / held[row.scenes]:9.2f}"
+            f"{speed / rate[row.sequences]:9.2f} {row.peak_mb:9,.0f} {row.own_mb:9,.0f} "
+            f"{row.peak_mb / held[row.sequences]:9.2f}"
         )
     for way, rows in table.groupby("way", sort=False):
         few, many = rows.iloc[0], rows.iloc[-1]

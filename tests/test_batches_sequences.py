@@ -19,11 +19,11 @@ H, W = 4, 6
 
 def sensor_table(sensor: int) -> pd.DataFrame:
     rows = [
-        (scene, pd.Timestamp("2018-12-31") + pd.Timedelta(days=6 * k + sensor), k >= 2)
-        for scene, counts in LENGTHS.items()
+        (sequence, pd.Timestamp("2018-12-31") + pd.Timedelta(days=6 * k + sensor), k >= 2)
+        for sequence, counts in LENGTHS.items()
         for k in range(counts[sensor])
     ]
-    table = pd.DataFrame(rows, columns=["scene", "date", "flooded"])
+    table = pd.DataFrame(rows, columns=["sequence", "date", "flooded"])
     table.insert(0, "id", np.arange(len(table)))
     return table
 
@@ -46,7 +46,7 @@ def stores(tmp_path_factory):
         folder = tmp_path_factory.mktemp(sensor) / "store"
         metadata = {"coords": {"band": [f"c{k}" for k in range(1 + number)]}}
         found[sensor] = write_store(
-            folder, sensor_table(number), arrays, "scene", produce, {}, metadata, progress=False
+            folder, sensor_table(number), arrays, "sequence", produce, {}, metadata, progress=False
         )
     return found
 
@@ -54,7 +54,7 @@ def stores(tmp_path_factory):
 def make(stores, fusion="union", batch_size=2, sensors=("S1", "S2"), pad=None, **options):
     used = {sensor: stores[sensor] for sensor in sensors}
     tables = {sensor: store.table for sensor, store in used.items()}
-    made = sequences.make(tables, fusion, place="scene", label="flooded")
+    made = sequences.make(tables, fusion, place="sequence", label="flooded")
     channels = {sensor: tasks.select(store, range(len(store))) for sensor, store in used.items()}
     return Batches(SequenceSamples(used, made, channels, length=pad), batch_size, **options)
 
@@ -63,9 +63,9 @@ def length_of(batches, index):
     return batches[index][1].shape[1]
 
 
-def test_a_batch_holds_the_images_of_its_scenes(stores):
+def test_a_batch_holds_the_images_of_its_sequences(stores):
     batches = make(stores, "union", 2)
-    inputs, labels, weights = batches[0]  # scenes a and b
+    inputs, labels, weights = batches[0]  # sequences a and b
     a, b = batches.samples.sequences[:2]
     length = length_of(batches, 0)
     assert length >= max(a.length, b.length)
@@ -88,10 +88,10 @@ def test_late_series_are_as_long_as_they_are(stores):
     assert inputs["s1"].shape[1] == 6
     assert inputs["s2"].shape[1] == 3
     assert labels.tolist() == [[1], [1], [1], [0], [1]]
-    assert inputs["s2_valid"][2].sum() == 0  # scene c has no optical image
+    assert inputs["s2_valid"][2].sum() == 0  # sequence c has no optical image
 
 
-def test_every_scene_comes_once_an_epoch_with_others_of_its_length(stores):
+def test_every_sequence_comes_once_an_epoch_with_others_of_its_length(stores):
     batches, again = (make(stores, "union", 2, seed=3, shuffle=True) for _ in range(2))
     orders = []
     for epoch in range(4):
@@ -130,7 +130,7 @@ def test_class_weights_count_where_there_is_a_step(stores):
     assert set(weights[labels == 1]) == {3.0}
 
 
-def test_all_images_of_a_scene_turn_alike(stores):
+def test_all_images_of_a_sequence_turn_alike(stores):
     plain, turned = (
         make(stores, batch_size=5),
         make(stores, batch_size=5, augment=augment.build(["d4"]), seed=1),

@@ -30,13 +30,13 @@ def values() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def store(values, tmp_path_factory):
-    table = pd.DataFrame({"id": range(IMAGES), "scene": list("aabbccdd")})
+    table = pd.DataFrame({"id": range(IMAGES), "sequence": list("aabbccdd")})
     table["split"] = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
     return write_store(
         tmp_path_factory.mktemp("S2") / "store",
         table,
         {"image": ArraySpec(("y", "x", "band"), (H, W, 3), "float32", {}, "allow")},
-        "scene",
+        "sequence",
         lambda rows: {"image": values[rows["id"]]},
         {},
         {"coords": {"band": BANDS}},

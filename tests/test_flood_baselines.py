@@ -13,7 +13,7 @@ from eolab.data.layouts import sen12flood as reader
 from eolab.data.store import write_store
 from eolab.studies import flood
 from eolab.studies.flood import baselines, make_sequences
-from eolab.studies.flood.answers import choose_threshold
+from eolab.studies.flood.scoring import choose_threshold
 
 H, W = 12, 10
 SENSORS = {"S1": flood.Radar(("VV", "VH")), "S2": flood.Optical(("B04", "MNDWI"))}
@@ -34,11 +34,13 @@ def image(sensor: str, number: int, flooded: bool) -> np.ndarray:
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
     rows = [
-        (scene, pd.Timestamp("2019-01-01") + pd.Timedelta(days=6 * k)) for scene in "abcdef" for k in range(6)
+        (sequence, pd.Timestamp("2019-01-01") + pd.Timedelta(days=6 * k))
+        for sequence in "abcdef"
+        for k in range(6)
     ]
-    table = pd.DataFrame(rows, columns=["scene", "date"])
+    table = pd.DataFrame(rows, columns=["sequence", "date"])
     table.insert(0, "id", np.arange(len(table)))
-    table["flooded"] = (table["scene"] < "d") & (table.groupby("scene").cumcount() >= 4)
+    table["flooded"] = (table["sequence"] < "d") & (table.groupby("sequence").cumcount() >= 4)
     found = {}
     for sensor, channels in SENSORS.items():
 
@@ -53,7 +55,7 @@ def stores(tmp_path_factory):
             tmp_path_factory.mktemp(sensor) / "store",
             table,
             flood.store_arrays(channels, (H, W)),
-            "scene",
+            "sequence",
             produce,
             {},
             metadata,
@@ -66,7 +68,7 @@ def test_statistics_are_those_of_numpy(stores):
     table = flood.image_table(stores["S1"], progress=False)
     values = stores["S1"].gather(np.array([7]), ["image"])["image"][0, ..., 1].ravel()
     row = table.iloc[7]
-    assert (row["scene"], row["flooded"]) == ("b", False)
+    assert (row["sequence"], row["flooded"]) == ("b", False)
     assert row["VH_mean"] == pytest.approx(np.nanmean(values), rel=1e-5)
     assert row["VH_std"] == pytest.approx(np.nanstd(values), rel=1e-4)
     assert row["VH_p95"] == pytest.approx(np.nanpercentile(values, 95), rel=1e-5)
@@ -91,9 +93,9 @@ def test_water_and_dark_pixels_are_shares_of_those_with_a_value(stores):
         if name != "majority" and sensor != baselines.NO_SENSOR
     ],
 )
-def test_a_baseline_finds_floods_of_scenes_that_it_did_not_see(stores, sensor, name):
+def test_a_baseline_finds_floods_of_sequences_that_it_did_not_see(stores, sensor, name):
     table = flood.image_table(stores[sensor], progress=False)
-    train, test = (table[table["scene"].isin(list(scenes))] for scenes in ("abde", "cf"))
+    train, test = (table[table["sequence"].isin(list(sequences))] for sequences in ("abde", "cf"))
     score = baselines.score(baselines.fit(name, train), test)
     assert score.shape == (12,)
     assert (score >= 0).all()
@@ -115,32 +117,32 @@ def test_what_is_missing_is_named(stores):
         baselines.fit("water_index", table)
 
 
-# === Answers at every step, and scores on own images ===
+# === Predictions at every step, and scores on own images ===
 
 SPLITS = dict(zip("abcdef", ["train", "train", "validation", "train", "validation", "test"], strict=True))
 DAYS = {"S1": [1, 3, 7, 9, 12], "S2": [2, 3, 8]}  # of January 2019
 
 
 def image_numbers(sensor: str, seed: int = 0) -> pd.DataFrame:
-    """Numbers of images without a store: 12 scenes, every other one flooded from the 7th on."""
+    """Numbers of images without a store: 12 sequences, every other one flooded from the 7th on."""
     rng = np.random.default_rng((seed, len(DAYS[sensor])))
     rows = [
-        (f"{scene}{n}", pd.Timestamp(2019, 1, day), split, n == 1 and day >= 7)
-        for scene, split in SPLITS.items()
+        (f"{sequence}{n}", pd.Timestamp(2019, 1, day), split, n == 1 and day >= 7)
+        for sequence, split in SPLITS.items()
         for n in range(2)
         for day in DAYS[sensor]
     ]
-    table = pd.DataFrame(rows, columns=["scene", "date", "split", "flooded"])
+    table = pd.DataFrame(rows, columns=["sequence", "date", "split", "flooded"])
     noise = rng.normal(0, 0.2, (len(table), 3))
     table["VH_mean"] = -18 - 4 * table["flooded"] + 5 * noise[:, 0]
     table["VH_p50"] = np.where(rng.random(len(table)) < 0.1, np.nan, table["VH_mean"] + noise[:, 1])
     share = (0.2 + 0.4 * table["flooded"] + noise[:, 2]).clip(0, 1)
-    place = {"x": 5000.0 * table["scene"].str[1].astype(int), "y": 100.0 * table["scene"].map(ord_of)}
+    place = {"x": 5000.0 * table["sequence"].str[1].astype(int), "y": 100.0 * table["sequence"].map(ord_of)}
     return table.assign(**{"dark" if sensor == "S1" else "water": share}, **place)
 
 
-def ord_of(scene: str) -> int:
-    return ord(scene[0])
+def ord_of(sequence: str) -> int:
+    return ord(sequence[0])
 
 
 @pytest.fixture
@@ -165,13 +167,13 @@ def regression(train: pd.DataFrame) -> tuple[LogisticRegression, list[str], pd.S
     return model, columns, centre, scale
 
 
-def test_each_baseline_answers_every_step_of_every_scene(numbers, lines):
+def test_each_baseline_answers_every_step_of_every_sequence(numbers, lines):
     found = baselines.predict_steps(baselines.NAMES, numbers, lines)
     assert list(found) == list(baselines.NAMES)
     for name, parts in found.items():
         assert list(parts) == ["validation", "test"]
         for part, table in parts.items():
-            assert table["scene"].unique().tolist() == [line.name for line in lines[part]], name
+            assert table["sequence"].unique().tolist() == [line.name for line in lines[part]], name
             assert len(table) == 4 * 7 if part == "validation" else 2 * 7
             assert table["probability"].between(0, 1).all()
 
@@ -180,12 +182,12 @@ def test_a_baseline_stands_by_its_word_from_image_to_image(numbers, lines):
     table = baselines.predict_steps(["water_index"], numbers, lines)["water_index"]["test"]
     images = numbers["S2"]
     before = images.loc[images["split"] == "train", "water"].median()
-    for scene in ("f0", "f1"):
-        one, two, three = images.loc[images["scene"] == scene, "water"]
-        days = table.loc[table["scene"] == scene, "date"].dt.day.tolist()
+    for sequence in ("f0", "f1"):
+        one, two, three = images.loc[images["sequence"] == sequence, "water"]
+        days = table.loc[table["sequence"] == sequence, "date"].dt.day.tolist()
         assert days == [1, 2, 3, 7, 8, 9, 12]
         expected = [before, one, two, two, three, three, three]
-        assert table.loc[table["scene"] == scene, "probability"].tolist() == pytest.approx(expected)
+        assert table.loc[table["sequence"] == sequence, "probability"].tolist() == pytest.approx(expected)
 
 
 def test_the_majority_says_the_same_at_every_step(numbers, lines):
@@ -198,10 +200,10 @@ def test_statistics_are_answered_by_a_regression_on_training_images_alone(number
     found = baselines.predict_steps(["statistics_s1"], numbers, lines)["statistics_s1"]["test"]
     images = numbers["S1"]
     model, columns, centre, scale = regression(images[images["split"] == "train"])
-    own = images[images["scene"] == "f1"]
+    own = images[images["sequence"] == "f1"]
     filled = own[columns].fillna(images.loc[images["split"] == "train", columns].mean())
     expected = model.predict_proba(((filled - centre) / scale).to_numpy())[:, 1]
-    seen = found[(found["scene"] == "f1") & found["S1"]]
+    seen = found[(found["sequence"] == "f1") & found["S1"]]
     assert seen["probability"].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
     changed = {k: table.copy() for k, table in numbers.items()}
     changed["S1"].loc[images["split"] != "train", "flooded"] ^= True
@@ -269,10 +271,10 @@ def test_weights_are_those_of_the_regression_on_training_images(numbers):
 # === Baselines that see no image ===
 
 
-def test_the_neighbour_says_whether_the_nearest_training_scene_was_flooded_by_the_day(numbers, lines):
-    """Scenes ending in 1 flood on the 7th; all lie 5 km east of those that do not."""
+def test_the_neighbour_says_whether_the_nearest_training_sequence_was_flooded_by_the_day(numbers, lines):
+    """Sequences ending in 1 flood on the 7th; all lie 5 km east of those that do not."""
     found = baselines.predict_steps(["neighbour"], numbers, lines)["neighbour"]["test"]
-    expected = found["scene"].str.endswith("1") & (found["date"].dt.day >= 7)
+    expected = found["sequence"].str.endswith("1") & (found["date"].dt.day >= 7)
     assert found["probability"].tolist() == expected.astype(float).tolist()
     scores = baselines.own_scores(["neighbour"], numbers, replicates=10).set_index("statistic")
     assert scores["value"]["balanced_accuracy"] == 1
@@ -282,18 +284,28 @@ def test_the_neighbour_says_whether_the_nearest_training_scene_was_flooded_by_th
 def test_the_neighbours_flood_counts_from_the_first_image_of_either_sensor(numbers, lines):
     for table in numbers.values():
         table["x"] = 0.0
-        table["y"] = np.where(table["scene"] == "b1", 0.0, 9e9)
+        table["y"] = np.where(table["sequence"] == "b1", 0.0, 9e9)
         table.loc[table["split"] != "train", "y"] = 0.0
     numbers["S1"].loc[numbers["S1"]["date"].dt.day < 9, "flooded"] = False  # S1 sees it from the 9th on
     found = baselines.predict_steps(["neighbour"], numbers, lines)["neighbour"]["test"]
-    assert found.loc[found["scene"] == "f0", "probability"].tolist() == [0, 0, 0, 0, 1, 1, 1]  # S2: the 8th
+    assert found.loc[found["sequence"] == "f0", "probability"].tolist() == [
+        0,
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+    ]  # S2: the 8th
 
 
 def test_the_calendar_reads_nothing_but_the_day(numbers, lines):
     found = baselines.predict_steps(["calendar"], numbers, lines)["calendar"]["test"]
-    one, other = (found.loc[found["scene"] == scene, "probability"].to_numpy() for scene in ("f0", "f1"))
+    one, other = (
+        found.loc[found["sequence"] == sequence, "probability"].to_numpy() for sequence in ("f0", "f1")
+    )
     np.testing.assert_array_equal(one, other)
-    late = found.loc[found["scene"] == "f0", "date"].dt.day.to_numpy() >= 7
+    late = found.loc[found["sequence"] == "f0", "date"].dt.day.to_numpy() >= 7
     assert one[late].min() > one[~late].max()
     changed = {
         sensor: table.assign(
@@ -318,7 +330,7 @@ def test_two_images_of_a_day_are_told_by_the_calendars_of_both_sensors(numbers):
 
 def test_without_places_or_with_one_label_it_is_said(numbers, lines):
     bare = {sensor: table.drop(columns=["x", "y"]) for sensor, table in numbers.items()}
-    with pytest.raises(ParameterError, match="needs the places of scenes"):
+    with pytest.raises(ParameterError, match="needs the places of sequences"):
         baselines.predict_steps(["neighbour"], bare, lines)
     baselines.predict_steps(["calendar"], bare, lines)
     dry = {sensor: table.assign(flooded=False) for sensor, table in numbers.items()}
@@ -330,10 +342,10 @@ def test_on_the_real_lists_the_neighbour_is_always_right_and_the_calendar_nearly
     """Who sees no pixel: place and date give the labels of the official test away."""
     root = real_data / "sen12flood_lists"
     images = reader.index(root)
-    places = flood.scene_places(reader.scenes(root, images))
+    places = flood.sequence_places(reader.sequences(root, images))
     listed = reader.passes(images)
-    split = flood.scene_splits([listed], 0.25)
-    known = listed.join(places, on="scene").assign(split=listed["scene"].map(split))
+    split = flood.sequence_splits([listed], 0.25)
+    known = listed.join(places, on="sequence").assign(split=listed["sequence"].map(split))
     tables = {sensor: table.reset_index(drop=True) for sensor, table in known.groupby("sensor")}
     test = baselines.without_sensor(tables).query("split == 'test'")
     assert test["sensor"].value_counts().to_dict() == {"S1": 722, "S2": 456}

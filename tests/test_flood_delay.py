@@ -11,7 +11,7 @@ import pytest
 from eolab.core.errors import DataError, ParameterError
 from eolab.studies.flood import delay
 
-# scene: (day of January 2019, flooded, probability); alarms are those of 0.5 and more.
+# sequence: (day of January 2019, flooded, probability); alarms are those of 0.5 and more.
 IMAGES = {
     "at_once": [(1, 0, 0.1), (5, 0, 0.2), (10, 1, 0.9), (20, 1, 0.3)],
     "late": [(1, 0, 0.1), (10, 1, 0.4), (12, 1, 0.4), (22, 1, 0.5), (25, 1, 0.1)],
@@ -26,11 +26,11 @@ IMAGES = {
 
 def make_table(images=None) -> pd.DataFrame:
     rows = [
-        (scene, pd.Timestamp(2019, 1, day), bool(flooded), probability)
-        for scene, part in (images or IMAGES).items()
+        (sequence, pd.Timestamp(2019, 1, day), bool(flooded), probability)
+        for sequence, part in (images or IMAGES).items()
         for day, flooded, probability in part
     ]
-    return pd.DataFrame(rows, columns=["scene", "date", "flooded", "probability"])
+    return pd.DataFrame(rows, columns=["sequence", "date", "flooded", "probability"])
 
 
 def day(number: int) -> pd.Timestamp:
@@ -47,7 +47,7 @@ def test_detections_are_those_worked_out_by_hand():
             ("early_then_late", day(9), day(15), 6, 2, True, 2),
             ("early_then_never", day(9), pd.NaT, np.nan, np.nan, True, 1),
         ],
-        columns=["scene", "onset", "detected", "days", "images_until", "early", "images_after"],
+        columns=["sequence", "onset", "detected", "days", "images_until", "early", "images_after"],
     )
     days = dict.fromkeys(["onset", "detected"], "datetime64[ns]")
     pd.testing.assert_frame_equal(found, expected.astype(days), check_dtype=False)
@@ -57,13 +57,13 @@ def test_the_summary_counts_never_as_infinite():
     found = delay.summary(make_table(), 0.5)
     # delays in order: 0, 6, 12, never, never
     assert found == {
-        "scenes": 5,
+        "sequences": 5,
         "detected": 3 / 5,
         "days_q25": 6,
         "days_median": 12,
         "days_q75": math.inf,
         "early": 2 / 5,
-        "dry_scenes": 3,
+        "dry_sequences": 3,
         "dry_alarms": 1 / 3,
     }
 
@@ -89,8 +89,8 @@ def test_the_threshold_itself_is_an_alarm_and_a_higher_one_finds_less():
 def test_rows_may_stand_in_any_order():
     table = make_table()
     shuffled = table.sample(frac=1, random_state=3)
-    found = delay.detections(shuffled, 0.5).set_index("scene").sort_index()
-    pd.testing.assert_frame_equal(found, delay.detections(table, 0.5).set_index("scene").sort_index())
+    found = delay.detections(shuffled, 0.5).set_index("sequence").sort_index()
+    pd.testing.assert_frame_equal(found, delay.detections(table, 0.5).set_index("sequence").sort_index())
 
 
 def test_two_images_of_one_day_are_two_images():
@@ -100,23 +100,23 @@ def test_two_images_of_one_day_are_two_images():
 
 def test_onsets_may_be_given():
     onsets = {"at_once": day(7), "late": "2019-01-26", "dry": day(5), "never": pd.NaT, "unknown": day(1)}
-    found = delay.detections(make_table(), 0.5, onsets).set_index("scene")
+    found = delay.detections(make_table(), 0.5, onsets).set_index("sequence")
     assert found.index.tolist() == ["at_once", "late", "dry"]
     assert found.loc["at_once", ["days", "images_until", "early"]].tolist() == [3, 1, False]
     assert found.loc["late", ["images_after", "early"]].tolist() == [0, True]  # its series ends before
     assert np.isnan(found.loc["late", "days"])
     assert found.loc["dry", "images_after"] == 1
-    other = delay.detections(make_table(), 0.5, pd.Series(onsets)).set_index("scene")
+    other = delay.detections(make_table(), 0.5, pd.Series(onsets)).set_index("sequence")
     pd.testing.assert_frame_equal(found, other)
 
 
-def test_scenes_that_are_all_dry_or_all_flooded_leave_no_number_behind():
+def test_sequences_that_are_all_dry_or_all_flooded_leave_no_number_behind():
     dry = make_table({"a": [(1, 0, 0.9)], "b": [(1, 0, 0.1)]})
     found = delay.summary(dry, 0.5)
-    assert (found["scenes"], found["dry_scenes"], found["dry_alarms"]) == (0, 2, 0.5)
+    assert (found["sequences"], found["dry_sequences"], found["dry_alarms"]) == (0, 2, 0.5)
     assert all(math.isnan(found[name]) for name in ("detected", "days_median", "early"))
     flooded = delay.summary(make_table({"a": [(1, 1, 0.9)]}), 0.5)
-    assert (flooded["dry_scenes"], flooded["detected"]) == (0, 1.0)
+    assert (flooded["dry_sequences"], flooded["detected"]) == (0, 1.0)
     assert math.isnan(flooded["dry_alarms"])
 
 
@@ -135,24 +135,24 @@ def test_bad_input_ends_in_one_sentence(table, threshold, error, message):
 
 
 def test_the_onset_is_the_first_flooded_image_of_any_sensor():
-    s1 = pd.DataFrame({"scene": ["a", "a", "b"], "date": ["2019-01-01", "2019-01-09", "2019-01-03"]})
-    s2 = pd.DataFrame({"scene": ["a", "c"], "date": ["2019-01-07", "2019-02-01"]})
+    s1 = pd.DataFrame({"sequence": ["a", "a", "b"], "date": ["2019-01-01", "2019-01-09", "2019-01-03"]})
+    s2 = pd.DataFrame({"sequence": ["a", "c"], "date": ["2019-01-07", "2019-02-01"]})
     found = delay.onsets([s1.assign(flooded=[False, True, False]), s2.assign(flooded=[True, True])])
     assert found.astype(str).to_dict() == {"a": "2019-01-07", "c": "2019-02-01"}
 
 
 def test_a_table_of_nobody_has_its_columns(tmp_path):
-    """Results could not read the empty table of a network with one answer a scene."""
+    """Results could not read the empty table of a network with one prediction a sequence."""
     file = tmp_path / "delays.csv"
     delay.readable({}).to_csv(file, index=False)
     assert list(pd.read_csv(file).columns) == delay.READABLE
 
 
-def test_scenes_are_told_by_their_names():
-    """Scene "10" of a store is 10 in a table read from a file; the figure of detections was empty."""
+def test_sequences_are_told_by_their_names():
+    """Sequence "10" of a store is 10 in a table read from a file; the figure of detections was empty."""
     table = pd.DataFrame(
         {
-            "scene": [10, 10, 11],
+            "sequence": [10, 10, 11],
             "date": ["2019-01-01", "2019-01-05", "2019-01-01"],
             "flooded": [False, True, False],
             "probability": [0.1, 0.9, 0.8],
@@ -161,4 +161,4 @@ def test_scenes_are_told_by_their_names():
     onsets = pd.Series({"10": pd.Timestamp("2019-01-03")})
     assert delay.detections(table, 0.5, onsets)["days"].tolist() == [2.0]
     found = delay.summary(table, 0.5, onsets)
-    assert (found["scenes"], found["dry_scenes"], found["dry_alarms"]) == (1, 1, 1.0)
+    assert (found["sequences"], found["dry_sequences"], found["dry_alarms"]) == (1, 1, 1.0)

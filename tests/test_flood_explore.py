@@ -18,25 +18,27 @@ def test_the_real_lists_give_the_published_facts(real_data):
     table = explore.facts(reader.index(real_data / "sen12flood_lists"))
     assert table["here"].tolist() == pytest.approx(table["published"].tolist(), abs=0.05)
     shown = table.to_csv(index=False)
-    assert "scenes,335,335\n" in shown  # not 335.0
+    assert "sequences,335,335\n" in shown  # not 335.0
 
 
-def test_real_scenes_lie_in_a_few_regions(real_data):
+def test_real_sequences_lie_in_a_few_regions(real_data):
     root = real_data / "sen12flood_lists"
-    scenes = reader.scenes(root, reader.index(root))
-    found = explore.regions(scenes)
+    sequences = reader.sequences(root, reader.index(root))
+    found = explore.regions(sequences)
     assert found.notna().all()
     assert 3 <= found.nunique() <= 60
     counts = found.value_counts()
     assert counts["R1"] == counts.max()
-    for _, part in scenes.groupby(found):
+    for _, part in sequences.groupby(found):
         assert part["longitude"].max() - part["longitude"].min() < 20
 
 
-def test_regions_are_chains_of_near_scenes():
-    scenes = pd.DataFrame({"longitude": [0, 1, 2, 9, 9.5], "latitude": [0, 0, 0, 5, 5]}, index=list("abcde"))
-    assert explore.regions(scenes).to_dict() == {"a": "R1", "b": "R1", "c": "R1", "d": "R2", "e": "R2"}
-    assert explore.regions(scenes[:1]).tolist() == ["R1"]
+def test_regions_are_chains_of_near_sequences():
+    sequences = pd.DataFrame(
+        {"longitude": [0, 1, 2, 9, 9.5], "latitude": [0, 0, 0, 5, 5]}, index=list("abcde")
+    )
+    assert explore.regions(sequences).to_dict() == {"a": "R1", "b": "R1", "c": "R1", "d": "R2", "e": "R2"}
+    assert explore.regions(sequences[:1]).tolist() == ["R1"]
 
 
 # === What is in a store, and what is worth a look ===
@@ -44,8 +46,8 @@ def test_regions_are_chains_of_near_scenes():
 
 def test_images_are_counted_by_split_and_sensor():
     rows = [("a", "train", 0), ("a", "train", 1), ("b", "train", 0), ("c", "validation", 1), ("d", "test", 0)]
-    s1 = pd.DataFrame(rows, columns=["scene", "split", "flooded"]).astype({"flooded": bool})
-    found = explore.split_counts({"S1": s1, "S2": s1[s1["scene"] != "c"]})
+    s1 = pd.DataFrame(rows, columns=["sequence", "split", "flooded"]).astype({"flooded": bool})
+    found = explore.split_counts({"S1": s1, "S2": s1[s1["sequence"] != "c"]})
     expected = [
         ("train", "S1", 2, 3, 1 / 3),
         ("train", "S2", 2, 3, 1 / 3),
@@ -55,7 +57,7 @@ def test_images_are_counted_by_split_and_sensor():
         ("test", "S2", 1, 1, 0.0),
     ]
     pd.testing.assert_frame_equal(
-        found, pd.DataFrame(expected, columns=["split", "sensor", "scenes", "images", "flooded"])
+        found, pd.DataFrame(expected, columns=["split", "sensor", "sequences", "images", "flooded"])
     )
 
 
@@ -80,8 +82,8 @@ def test_distributions_are_of_medians_and_shares_of_training_images():
         )
 
 
-def test_scenes_worth_a_look_are_the_longest_hidden_one_and_then_the_worst():
-    answers = pd.DataFrame(
+def test_sequences_worth_a_look_are_the_longest_hidden_one_and_then_the_worst():
+    predictions = pd.DataFrame(
         [
             *[("good", 1, 0.9)] * 3,  # mean error 0.1
             *[("hidden", 0, 0.2)] * 2,
@@ -89,15 +91,15 @@ def test_scenes_worth_a_look_are_the_longest_hidden_one_and_then_the_worst():
             *[("bad", 1, 0.1)] * 2,
             *[("worse", 0, 0.95), ("worse", 0, 0.95)],
         ],
-        columns=["scene", "flooded", "probability"],
+        columns=["sequence", "flooded", "probability"],
     ).astype({"flooded": bool})
     hidden = ["hidden", "hidden_longer", "elsewhere"]
     order = ["hidden_longer", "worse", "bad", "hidden", "good"]
-    assert explore.telling_scenes(answers, hidden, 9) == order
-    assert explore.telling_scenes(answers, hidden, 2) == order[:2]
-    assert explore.telling_scenes(answers, [], 2) == ["worse", "bad"]
-    assert explore.telling_scenes(answers, ["worse"], 2) == ["worse", "bad"]
-    assert explore.telling_scenes(answers, hidden, 0) == []
+    assert explore.example_sequences(predictions, hidden, 9) == order
+    assert explore.example_sequences(predictions, hidden, 2) == order[:2]
+    assert explore.example_sequences(predictions, [], 2) == ["worse", "bad"]
+    assert explore.example_sequences(predictions, ["worse"], 2) == ["worse", "bad"]
+    assert explore.example_sequences(predictions, hidden, 0) == []
 
 
 # === Pictures ===
@@ -111,24 +113,24 @@ def twin(tmp_path_factory):
 
 def test_pictures_are_those_of_the_reader(twin):
     images = reader.index(twin)
-    scene = images["scene"].iloc[0]
-    found = explore.pictures(twin, images, scene, (12, 10))
+    sequence = images["sequence"].iloc[0]
+    found = explore.pictures(twin, images, sequence, (12, 10))
     channels = {"S1": ["VV", "VH"], "S2": ["B04", "B03", "B02"]}
     assert list(found) == list(channels)
     for sensor, names in channels.items():
-        expected = reader.open_layout(twin, scene, sensor, names, (12, 10))
+        expected = reader.open_layout(twin, sequence, sensor, names, (12, 10))
         xr.testing.assert_equal(found[sensor]["image"], expected["image"])
         assert found[sensor]["image"].shape[1:] == (len(names), 12, 10)
-        assert found[sensor].attrs["scene"] == scene
+        assert found[sensor].attrs["sequence"] == sequence
 
 
 def test_a_sensor_without_a_file_has_no_pictures(twin):
     images = reader.index(twin)
-    scene = images["scene"].iloc[0]
-    images.loc[(images["scene"] == scene) & (images["sensor"] == "S2"), "filename"] = ""
-    assert list(explore.pictures(twin, images, scene, (12, 10))) == ["S1"]
+    sequence = images["sequence"].iloc[0]
+    images.loc[(images["sequence"] == sequence) & (images["sensor"] == "S2"), "filename"] = ""
+    assert list(explore.pictures(twin, images, sequence, (12, 10))) == ["S1"]
 
 
-def test_a_scene_that_is_not_there_is_named(twin):
-    with pytest.raises(ParameterError, match=r"no scene '00001': did you mean '0001'"):
+def test_a_sequence_that_is_not_there_is_named(twin):
+    with pytest.raises(ParameterError, match=r"no sequence '00001': did you mean '0001'"):
         explore.pictures(twin, reader.index(twin), "00001")

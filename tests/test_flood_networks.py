@@ -25,15 +25,15 @@ def stores(tmp_path_factory):
     twin = twins.write(root / "twin", seed=2, train=9, test=3, size=48, progress=False)
     images, files = reader.index(twin), reader.check_layout(twin, progress=False)
     tables = {k: flood.sample_table(images, files, twin, sensor) for k, sensor in SENSORS.items()}
-    splits = flood.scene_splits(tables.values())
+    splits = flood.sequence_splits(tables.values())
     found = {}
     for key, sensor in SENSORS.items():
-        table = tables[key].assign(split=tables[key]["scene"].map(splits))
+        table = tables[key].assign(split=tables[key]["sequence"].map(splits))
         found[key] = write_store(
             root / key,
             table,
             flood.store_arrays(sensor, SIZE),
-            "scene",
+            "sequence",
             flood.sample_producer(twin, images, sensor, SIZE),
             {},
             {"coords": {"band": list(sensor.channels)}, "sensor": key},
@@ -55,7 +55,7 @@ def predict(fitted, stores, sequences, folder):
     return flood.predict(fitted, stores, sequences, folder / "probabilities", "test", progress=False)
 
 
-def test_scenes_belong_to_one_split(stores):
+def test_sequences_belong_to_one_split(stores):
     lines = {s: flood.sequences_of(stores, s, "union") for s in ("train", "validation", "test")}
     names = {split: {line.name for line in part} for split, part in lines.items()}
     assert {split: len(part) for split, part in names.items()} == {"train": 6, "validation": 3, "test": 3}
@@ -70,7 +70,7 @@ def test_every_image_gets_one_probability(stores, tmp_path, fusion):
     found = predict(fitted, stores, lines, tmp_path)
     assert len(found) == sum(line.length for line in lines)
     assert found["probability"].between(0, 1).all()
-    assert found.groupby("scene")["step"].apply(lambda s: (s == range(len(s))).all()).all()
+    assert found.groupby("sequence")["step"].apply(lambda s: (s == range(len(s))).all()).all()
     for sensor, store in stores.items():
         test = store.table[store.table["split"] == "test"]
         assert found[sensor].sum() == len(test)
@@ -78,10 +78,10 @@ def test_every_image_gets_one_probability(stores, tmp_path, fusion):
 
 
 @pytest.mark.slow
-def test_late_networks_answer_once_a_scene(stores, tmp_path):
+def test_late_networks_answer_once_a_sequence(stores, tmp_path):
     fitted = fit(stores, tmp_path, "late")
     found = predict(fitted, stores, flood.sequences_of(stores, "test", "late"), tmp_path)
-    assert found["scene"].tolist() == ["0", "1", "2"]
+    assert found["sequence"].tolist() == ["0", "1", "2"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""From flood scenes to stores: channels by their formulas, the images that can be used, splits of scenes."""
+"""From flood sequences to stores: formulas of the channels, usable images, splits of sequences."""
 
 from __future__ import annotations
 
@@ -87,16 +87,16 @@ def test_channels_that_do_not_exist_are_named(make, said):
 
 
 def test_every_usable_image_is_a_sample_and_no_other(twin, images, files):
-    truth = pd.read_csv(twin / "truth/images.csv", dtype={"scene": str}, keep_default_na=False)
+    truth = pd.read_csv(twin / "truth/images.csv", dtype={"sequence": str}, keep_default_na=False)
     table = flood.sample_table(images, files, twin, flood.Optical())
-    names = {f"{one.scene}/{one.date:%Y-%m-%d}" for one in table.itertuples()}
+    names = {f"{one.sequence}/{one.date:%Y-%m-%d}" for one in table.itertuples()}
     good = truth[(truth["sensor"] == "S2") & (truth["fault"] == "") & (truth["filename"] != "")]
-    expected = {f"{one.scene}/{one.date}" for one in good.itertuples()}
+    expected = {f"{one.sequence}/{one.date}" for one in good.itertuples()}
     assert names <= expected
     whole = good[good["covers"]]
-    assert {f"{one.scene}/{one.date}" for one in whole.itertuples()} <= names
+    assert {f"{one.sequence}/{one.date}" for one in whole.itertuples()} <= names
     assert table["id"].tolist() == list(range(len(table)))
-    for _, series in table.groupby("scene"):
+    for _, series in table.groupby("sequence"):
         assert series["date"].is_monotonic_increasing
 
 
@@ -109,26 +109,26 @@ def test_a_bad_file_of_another_channel_costs_nothing(images, files, twin):
     assert flood.sample_table(images, spoilt, twin, flood.Optical(("B12",))).empty
 
 
-def test_whole_scenes_are_split_and_the_test_is_the_published_one(images, files, twin):
+def test_whole_sequences_are_split_and_the_test_is_the_published_one(images, files, twin):
     tables = [flood.sample_table(images, files, twin, s) for s in (flood.Radar(), flood.Optical())]
-    split = flood.scene_splits(tables, 1 / 3, seed=4)
+    split = flood.sequence_splits(tables, 1 / 3, seed=4)
     assert split.index.is_unique
     assert split.value_counts().to_dict() == {"train": 6, "validation": 3, "test": 3}
-    published = pd.concat(tables).groupby("scene")["published"].first()
+    published = pd.concat(tables).groupby("sequence")["published"].first()
     assert set(published[split[split == "test"].index]) == {"test"}
     assert set(published[split[split != "test"].index]) == {"train"}
-    flooded = pd.concat(tables).groupby("scene")["flooded"].any()
+    flooded = pd.concat(tables).groupby("sequence")["flooded"].any()
     assert flooded[split[split == "validation"].index].nunique() == 2
-    assert flood.scene_splits(tables, 1 / 3, seed=4).equals(split)
+    assert flood.sequence_splits(tables, 1 / 3, seed=4).equals(split)
     others = [
-        set(flood.scene_splits(tables, 1 / 3, seed=s)[lambda x: x == "validation"].index) for s in range(5)
+        set(flood.sequence_splits(tables, 1 / 3, seed=s)[lambda x: x == "validation"].index) for s in range(5)
     ]
     assert len({frozenset(one) for one in others}) > 1
 
 
 def test_change_is_against_the_first_images_and_looks_at_no_later_one(images, twin):
-    scene = images.loc[images["sensor"] == "S1", "scene"].iloc[0]
-    series, _ = reader.read_series(twin, reader.of_scene(images, scene, "S1"), ["VH"], SIZE)
+    sequence = images.loc[images["sensor"] == "S1", "sequence"].iloc[0]
+    series, _ = reader.read_series(twin, reader.of_sequence(images, sequence, "S1"), ["VH"], SIZE)
     sensor = flood.Radar(("VH",), reference=2)
     assert sensor.layers == ("VH", "VH_change")
     found = sensor.compute(series["image"])
@@ -147,15 +147,15 @@ def test_change_is_against_the_first_images_and_looks_at_no_later_one(images, tw
         flood.Optical(reference=-1)
 
 
-def test_the_store_has_the_images_scene_by_scene(images, files, twin, tmp_path):
+def test_the_store_has_the_images_sequence_by_sequence(images, files, twin, tmp_path):
     sensor = flood.Radar(("VV", "VH"))
     table = flood.sample_table(images, files, twin, sensor)
     produce = flood.sample_producer(twin, images, sensor, SIZE)
     arrays = flood.store_arrays(sensor, SIZE)
-    store = write_store(tmp_path / "s1", table, arrays, "scene", produce, {}, progress=False)
-    scene = table["scene"].iloc[-1]
-    rows = np.flatnonzero(store.table["scene"] == scene)
-    series, _ = reader.read_series(twin, reader.of_scene(images, scene, "S1"), ["VV", "VH"], SIZE)
+    store = write_store(tmp_path / "s1", table, arrays, "sequence", produce, {}, progress=False)
+    sequence = table["sequence"].iloc[-1]
+    rows = np.flatnonzero(store.table["sequence"] == sequence)
+    series, _ = reader.read_series(twin, reader.of_sequence(images, sequence, "S1"), ["VV", "VH"], SIZE)
     found = store.gather(rows, ["image", "label"])
     expected = np.maximum(10 * np.log10(np.moveaxis(series["image"].values, 1, -1)), -35)
     np.testing.assert_allclose(found["image"], expected, rtol=1e-5)
@@ -165,18 +165,18 @@ def test_the_store_has_the_images_scene_by_scene(images, files, twin, tmp_path):
 # === Places ===
 
 
-def test_a_sample_knows_where_its_scene_lies(images, files, twin):
-    scenes = reader.scenes(twin, images)
+def test_a_sample_knows_where_its_sequence_lies(images, files, twin):
+    sequences = reader.sequences(twin, images)
     table = flood.sample_table(images, files, twin, flood.Radar())
-    centre = scenes.loc[table["scene"], ["longitude", "latitude"]].to_numpy()
+    centre = sequences.loc[table["sequence"], ["longitude", "latitude"]].to_numpy()
     np.testing.assert_array_equal(table[["lon", "lat"]].to_numpy(), centre)
     assert table[["x", "y"]].notna().all(axis=None)
 
 
 def test_metres_within_a_region_are_those_on_the_ground():
     lon, lat = np.array([30.0, 30.05, 30.0, 120.0]), np.array([-33.0, -33.0, -33.4, 10.0])
-    scenes = pd.DataFrame({"longitude": lon, "latitude": lat}, index=list("abcd"))
-    places = flood.scene_places(scenes)
+    sequences = pd.DataFrame({"longitude": lon, "latitude": lat}, index=list("abcd"))
+    places = flood.sequence_places(sequences)
     x, y = places[["x", "y"]].to_numpy().T
     degree = np.pi / 180 * 6_371_000
     assert np.hypot(x[1] - x[0], y[1] - y[0]) == pytest.approx(
@@ -186,14 +186,14 @@ def test_metres_within_a_region_are_those_on_the_ground():
     assert np.hypot(x[3] - x[0], y[3] - y[0]) > 5e6
 
 
-def test_real_test_scenes_lie_beside_training_scenes(real_data):
+def test_real_test_sequences_lie_beside_training_sequences(real_data):
     """Four are nearer in degrees, at the equator where a degree is long; in metres they are like the rest."""
     root = real_data / "sen12flood_lists"
-    scenes = reader.scenes(root, reader.index(root))
-    near = flood.nearest_training(scenes, scenes["published"])
+    sequences = reader.sequences(root, reader.index(root))
+    near = flood.nearest_training(sequences, sequences["published"])
     assert len(near) == 68
     assert near["adjoins"].sum() == 67
     assert set(near.index[near["distance_deg"] < 0.046]) == {"30", "38", "45", "49"}
     assert near["distance_m"].min() > 0.99 * 5120
     assert near["distance_m"].median() == pytest.approx(5114, abs=10)
-    assert (scenes.loc[near["nearest"], "published"] == "train").all()
+    assert (sequences.loc[near["nearest"], "published"] == "train").all()

@@ -1,4 +1,4 @@
-"""What a flood network is given beside the bands: the change against the dry state of a scene."""
+"""What a flood network is given beside the bands: the change against the dry state of a sequence."""
 
 from __future__ import annotations
 

@@ -187,14 +187,14 @@ def test_an_error_in_the_panel_is_seen(lab):
 
 
 @pytest.mark.browser
-def test_scenes_are_stepped_through_by_slider_and_by_name(lab, artifacts):
+def test_sequences_are_stepped_through_by_slider_and_by_name(lab, artifacts):
     with browser.notebook(lab, "notebooks/flood/01_explore.ipynb") as notebook:
         notebook.run_all()
-        panel = notebook.page.locator(".eolab-scene-explorer").first
+        panel = notebook.page.locator(".eolab-sequence-explorer").first
         panel.scroll_into_view_if_needed()
-        picture, title = panel.locator("img").first, panel.locator(".eolab-scene-explorer-title").first
+        picture, title = panel.locator("img").first, panel.locator(".eolab-sequence-explorer-title").first
         picture.wait_for()
-        notebook.page.screenshot(path=str(artifacts / "scenes_1_opened.png"))
+        notebook.page.screenshot(path=str(artifacts / "sequences_1_opened.png"))
 
         def moved(change) -> None:
             source, text = picture.get_attribute("src"), title.inner_text()
@@ -206,10 +206,10 @@ def test_scenes_are_stepped_through_by_slider_and_by_name(lab, artifacts):
         panel.locator(".noUi-handle").first.focus()
         moved(lambda: notebook.page.keyboard.press("ArrowRight"))
         moved(lambda: panel.get_by_role("button", name="Sentinel-2").click())
-        scenes = panel.locator("select").first
-        other = 0 if scenes.evaluate("box => box.selectedIndex") else 1
-        moved(lambda: scenes.select_option(index=other))
-        panel.screenshot(path=str(artifacts / "scenes_2_another.png"))
+        sequences = panel.locator("select").first
+        other = 0 if sequences.evaluate("box => box.selectedIndex") else 1
+        moved(lambda: sequences.select_option(index=other))
+        panel.screenshot(path=str(artifacts / "sequences_2_another.png"))
         assert [
             text for text in panel.locator(".jp-OutputArea-output").all_inner_texts() if text.strip()
         ] == []

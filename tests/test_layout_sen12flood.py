@@ -41,7 +41,7 @@ def half(rows: slice, value: float, shape=(40, 30)) -> np.ndarray:
 
 @pytest.fixture
 def root(tmp_path):
-    """One scene: a pass of two slices, a later image, one without VH; optical images good, listed and cut."""
+    """A sequence: a pass of two slices, a later image, one without VH; optical images good, listed, cut."""
     up, down = {"orbit": "ASCENDING"}, {"orbit": "DESCENDING"}
     s1 = {
         "2": entry("2019-03-14", FIRST, **up),
@@ -58,25 +58,25 @@ def root(tmp_path):
     }
     for name, content in (("S1list.json", s1), ("S2list.json", s2)):
         (tmp_path / name).write_text(json.dumps({"0004": content}))
-    scene = tmp_path / "0004"
+    sequence = tmp_path / "0004"
     for channel, scale in (("VV", 1), ("VH", 0.1)):
-        tiff(scene / f"{FIRST}_corrected_{channel}.tif", half(slice(0, 24), 0.2 * scale))
-        tiff(scene / f"{SECOND}_corrected_{channel}.tif", half(slice(20, 40), 0.4 * scale))
-        tiff(scene / f"{LATER}_corrected_{channel}.tif", half(slice(None), 0.5 * scale, (44, 33)))
-    tiff(scene / f"{SINGLE}_corrected_VV.tif", half(slice(None), 0.3))
+        tiff(sequence / f"{FIRST}_corrected_{channel}.tif", half(slice(0, 24), 0.2 * scale))
+        tiff(sequence / f"{SECOND}_corrected_{channel}.tif", half(slice(20, 40), 0.4 * scale))
+        tiff(sequence / f"{LATER}_corrected_{channel}.tif", half(slice(None), 0.5 * scale, (44, 33)))
+    tiff(sequence / f"{SINGLE}_corrected_VV.tif", half(slice(None), 0.3))
     for band in reader.OPTICAL_BANDS:
         side = 20 if band in ("B01", "B09") else 40
         for date in ("2019-03-13", "2019-03-18"):
-            tiff(scene / f"S2_{date}_{band}.tif", np.full((side, side), 2500, "uint16"))
-    whole = (scene / "S2_2019-03-18_B04.tif").read_bytes()
-    (scene / "S2_2019-03-18_B04.tif").write_bytes(whole[:900])
-    tiff(scene / "S1A_IW_GRDH_1SDV_unknown_corrected_VV.tif", half(slice(None), 0.3))
+            tiff(sequence / f"S2_{date}_{band}.tif", np.full((side, side), 2500, "uint16"))
+    whole = (sequence / "S2_2019-03-18_B04.tif").read_bytes()
+    (sequence / "S2_2019-03-18_B04.tif").write_bytes(whole[:900])
+    tiff(sequence / "S1A_IW_GRDH_1SDV_unknown_corrected_VV.tif", half(slice(None), 0.3))
     return tmp_path
 
 
 def read(root, sensor, channels, size=(40, 30), **options):
     return reader.read_series(
-        root, reader.of_scene(reader.index(root), "0004", sensor), channels, size, **options
+        root, reader.of_sequence(reader.index(root), "0004", sensor), channels, size, **options
     )
 
 
@@ -155,20 +155,20 @@ def test_every_file_and_entry_is_accounted_for(root):
 
 
 def test_the_catalogue_opens_a_series(root):
-    series = LAYOUTS["sen12flood"].open(root, scene="0004", sensor="S2", channels=["B04"], size=(8, 8))
+    series = LAYOUTS["sen12flood"].open(root, sequence="0004", sensor="S2", channels=["B04"], size=(8, 8))
     assert series["image"].dims == ("time", "band", "y", "x")
     assert series.sizes["time"] == 1
     assert "B04" in json.loads(series.attrs["rejected"])[0]["file"]
     for options, said in (
-        ({"scene": "0005"}, "no scene '0005'"),
-        ({"scene": "0004", "sensor": "S3"}, "no sensor 'S3'"),
-        ({"scene": "0004", "channels": ["VX"]}, "S1 has no channel 'VX'"),
+        ({"sequence": "0005"}, "no sequence '0005'"),
+        ({"sequence": "0004", "sensor": "S3"}, "no sensor 'S3'"),
+        ({"sequence": "0004", "channels": ["VX"]}, "S1 has no channel 'VX'"),
     ):
         with pytest.raises(ParameterError, match=said):
             LAYOUTS["sen12flood"].open(root, **options)
 
 
-def test_a_scene_without_a_single_usable_image_is_an_empty_series(root):
+def test_a_sequence_without_a_single_usable_image_is_an_empty_series(root):
     for file in (root / "0004").glob("S1*"):
         file.unlink()
     series, rejected = read(root, "S1", ["VV"])

@@ -79,18 +79,20 @@ def test_defects_are_named(tmp_path):
 
 
 def test_files_of_an_image(tmp_path):
-    s1 = SimpleNamespace(scene="0063", sensor="S1", filename="S1B_IW_GRDH_1SDV_x", channels="VV+VH")
+    s1 = SimpleNamespace(sequence="0063", sensor="S1", filename="S1B_IW_GRDH_1SDV_x", channels="VV+VH")
     assert reader.files_of(tmp_path, s1) == {
         "VV": tmp_path / "0063" / "S1B_IW_GRDH_1SDV_x_corrected_VV.tif",
         "VH": tmp_path / "0063" / "S1B_IW_GRDH_1SDV_x_corrected_VH.tif",
     }
-    s2 = SimpleNamespace(scene="5", sensor="S2", filename="S2_2019-01-24", channels="B01+B8A")
+    s2 = SimpleNamespace(sequence="5", sensor="S2", filename="S2_2019-01-24", channels="B01+B8A")
     assert list(reader.files_of(tmp_path, s2).values()) == [
         tmp_path / "5" / "S2_2019-01-24_B01.tif",
         tmp_path / "5" / "S2_2019-01-24_B8A.tif",
     ]
-    assert reader.files_of(tmp_path, SimpleNamespace(scene="5", sensor="S2", filename="", channels="")) == {}
+    assert (
+        reader.files_of(tmp_path, SimpleNamespace(sequence="5", sensor="S2", filename="", channels="")) == {}
+    )
     item = "sen12floods_s1_source/sen12floods_s1_source_5_2019_01_24"
     assert reader.files_of(
-        tmp_path, SimpleNamespace(scene="5", sensor="S1", filename=item, channels="VV")
+        tmp_path, SimpleNamespace(sequence="5", sensor="S1", filename=item, channels="VV")
     ) == {"VV": tmp_path / "sen12floods_s1_source" / "sen12floods_s1_source_5_2019_01_24" / "VV.tif"}

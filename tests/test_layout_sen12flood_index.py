@@ -23,8 +23,8 @@ def table(real):
 
 
 @pytest.fixture(scope="module")
-def scenes(real, table):
-    return reader.scenes(real, table)
+def sequences(real, table):
+    return reader.sequences(real, table)
 
 
 def of(table: pd.DataFrame, sensor: str) -> pd.DataFrame:
@@ -34,9 +34,9 @@ def of(table: pd.DataFrame, sensor: str) -> pd.DataFrame:
 # === The real lists ===
 
 
-def test_real_lists_have_335_scenes_of_both_sensors(table):
-    assert table["scene"].nunique() == 335
-    assert table.groupby("sensor")["scene"].nunique().to_dict() == {"S1": 335, "S2": 335}
+def test_real_lists_have_335_sequences_of_both_sensors(table):
+    assert table["sequence"].nunique() == 335
+    assert table.groupby("sensor")["sequence"].nunique().to_dict() == {"S1": 335, "S2": 335}
     assert table.attrs["rejected"] == []
 
 
@@ -46,8 +46,8 @@ def test_real_lists_have_3957_and_3131_entries_2237_of_these_with_a_file(table):
     assert (of(table, "S2")["filename"] != "").sum() == 2237
 
 
-def test_official_split_is_267_and_68_scenes(scenes):
-    assert scenes["published"].value_counts().to_dict() == {"train": 267, "test": 68}
+def test_official_split_is_267_and_68_sequences(sequences):
+    assert sequences["published"].value_counts().to_dict() == {"train": 267, "test": 68}
 
 
 @pytest.mark.parametrize(
@@ -68,60 +68,66 @@ def test_images_with_a_file_and_flooded_ones_by_split(table, sensor, published, 
 def test_15_images_have_one_polarisation(table):
     single = of(table, "S1").query("channels == 'VV'")
     assert len(single) == 15
-    assert set(single["scene"]) == {"0004", "0005", "0006", "13", "52"}
+    assert set(single["sequence"]) == {"0004", "0005", "0006", "13", "52"}
     assert set(of(table, "S1")["channels"]) == {"VV", "VV+VH"}
 
 
-def test_50_scenes_are_out_of_date_order_and_sorting_mends_it(table):
+def test_50_sequences_are_out_of_date_order_and_sorting_mends_it(table):
     def is_ordered(rows: pd.DataFrame) -> bool:
         return rows.sort_values("number")["date"].is_monotonic_increasing
 
-    ordered = {s: of(table, s).groupby("scene")[["number", "date"]].apply(is_ordered) for s in reader.SENSORS}
+    ordered = {
+        s: of(table, s).groupby("sequence")[["number", "date"]].apply(is_ordered) for s in reader.SENSORS
+    }
     assert (~ordered["S1"]).sum() == 50
     assert ordered["S2"].all()
-    assert table.groupby(["scene", "sensor"])["date"].apply(lambda date: date.is_monotonic_increasing).all()
+    assert (
+        table.groupby(["sequence", "sensor"])["date"].apply(lambda date: date.is_monotonic_increasing).all()
+    )
 
 
-def test_once_flooded_a_scene_stays_flooded(table):
+def test_once_flooded_a_sequence_stays_flooded(table):
     for sensor in reader.SENSORS:
         turned = (
-            of(table, sensor).groupby("scene")["flooded"].agg(lambda wet: (wet.astype(int).diff() < 0).any())
+            of(table, sensor)
+            .groupby("sequence")["flooded"]
+            .agg(lambda wet: (wet.astype(int).diff() < 0).any())
         )
         assert not turned.any()
 
 
-def test_56_scenes_have_two_images_of_one_date_and_orbit(table):
+def test_56_sequences_have_two_images_of_one_date_and_orbit(table):
     s1 = of(table, "S1")
-    assert s1[s1.duplicated(["scene", "date", "orbit"])]["scene"].nunique() == 56
-    assert s1[s1.duplicated(["scene", "date"])]["scene"].nunique() == 108
+    assert s1[s1.duplicated(["sequence", "date", "orbit"])]["sequence"].nunique() == 56
+    assert s1[s1.duplicated(["sequence", "date"])]["sequence"].nunique() == 108
 
 
-def test_labels_of_scenes_belong_to_the_sensor(table, scenes):
-    assert scenes[["flooded_S1", "flooded_S2"]].sum().tolist() == [135, 201]
-    alone = scenes[scenes["flooded_S2"] & ~scenes["flooded_S1"]]
+def test_labels_of_sequences_belong_to_the_sensor(table, sequences):
+    assert sequences[["flooded_S1", "flooded_S2"]].sum().tolist() == [135, 201]
+    alone = sequences[sequences["flooded_S2"] & ~sequences["flooded_S1"]]
     assert len(alone) == 66
-    last = of(table, "S1").groupby("scene")["date"].max()
-    wet = of(table, "S2").query("flooded").groupby("scene")["date"].min()
+    last = of(table, "S1").groupby("sequence")["date"].max()
+    wet = of(table, "S2").query("flooded").groupby("sequence")["date"].min()
     assert (last[alone.index] < wet[alone.index]).all()
 
 
-def test_264_optical_images_cover_a_part_of_their_scene(table):
+def test_264_optical_images_cover_a_part_of_their_sequence(table):
     assert (~of(table, "S2").query("filename != ''")["full_coverage"].astype(bool)).sum() == 264
 
 
-def test_scenes_are_five_kilometres_wide(scenes):
-    size = np.array([np.ptp(ring, axis=0) for ring in scenes["ring"]])
+def test_sequences_are_five_kilometres_wide(sequences):
+    size = np.array([np.ptp(ring, axis=0) for ring in sequences["ring"]])
     assert np.median(size, axis=0) == pytest.approx([0.0489, 0.0466], abs=0.005)
-    assert scenes.loc["0004", ["longitude", "latitude"]].tolist() == pytest.approx(
+    assert sequences.loc["0004", ["longitude", "latitude"]].tolist() == pytest.approx(
         [18.654, -33.873], abs=1e-3
     )
 
 
-def test_numbers_of_entries_and_files_of_a_scene(scenes):
-    assert scenes["images_S1"].sum() == scenes["files_S1"].sum() == 3957
-    assert scenes["files_S2"].max() == 9
-    assert (scenes["images_S2"] > scenes["files_S2"]).sum() == 132
-    assert scenes["images_S1"].agg(["min", "max"]).tolist() == [2, 31]
+def test_numbers_of_entries_and_files_of_a_sequence(sequences):
+    assert sequences["images_S1"].sum() == sequences["files_S1"].sum() == 3957
+    assert sequences["files_S2"].max() == 9
+    assert (sequences["images_S2"] > sequences["files_S2"]).sum() == 132
+    assert sequences["images_S1"].agg(["min", "max"]).tolist() == [2, 31]
 
 
 # === Bad lists ===
@@ -153,10 +159,10 @@ def test_keys_are_numbers_not_text_and_dates_decide(tmp_path):
     assert s1["number"].tolist() == [2, 10, 1]
 
 
-def test_scenes_come_by_number_training_first(tmp_path):
+def test_sequences_come_by_number_training_first(tmp_path):
     block = {"1": entry(), "geo": GEO}
     found = reader.index(write(tmp_path, dict.fromkeys(("10", "0200", "2", "0030"), block)))
-    assert found.query("sensor == 'S1'")["scene"].tolist() == ["0030", "0200", "2", "10"]
+    assert found.query("sensor == 'S1'")["sequence"].tolist() == ["0030", "0200", "2", "10"]
 
 
 @pytest.mark.parametrize(
@@ -174,15 +180,15 @@ def test_a_wrong_entry_is_named_and_the_rest_goes_on(tmp_path, wrong, reason):
     table = reader.index(write(tmp_path, {"0001": {"1": entry(), "2": wrong, "geo": GEO}}))
     assert len(of(table, "S1")) == 1
     (rejected,) = table.attrs["rejected"]
-    assert (rejected["scene"], rejected["sensor"], rejected["number"]) == ("0001", "S1", 2)
+    assert (rejected["sequence"], rejected["sensor"], rejected["number"]) == ("0001", "S1", 2)
     assert pd.Series([rejected["reason"]]).str.contains(reason).all()
 
 
-@pytest.mark.parametrize("scene", ["tmp", "²", "123", "00001"])
-def test_a_scene_of_neither_split_is_named(tmp_path, scene):
-    """Three digits were a test scene, and ² a traceback."""
-    table = reader.index(write(tmp_path, {scene: {"1": entry(), "geo": GEO}}))
-    said = f"scene {scene!r} is not a folder of four digits (train), or of one or two (test)"
+@pytest.mark.parametrize("sequence", ["tmp", "²", "123", "00001"])
+def test_a_sequence_of_neither_split_is_named(tmp_path, sequence):
+    """Three digits were a test sequence, and ² a traceback."""
+    table = reader.index(write(tmp_path, {sequence: {"1": entry(), "geo": GEO}}))
+    said = f"sequence {sequence!r} is not a folder of four digits (train), or of one or two (test)"
     assert table.attrs["rejected"][0]["reason"] == said
 
 
@@ -192,12 +198,12 @@ def test_a_key_that_is_no_decimal_number_is_no_entry(tmp_path):
 
 
 @pytest.mark.parametrize("sensor", ["S1", "S2"])
-def test_scenes_of_one_sensor_alone_have_nothing_of_the_other(tmp_path, sensor):
+def test_sequences_of_one_sensor_alone_have_nothing_of_the_other(tmp_path, sensor):
     """With no image of the other sensor pandas 3 refused to count its file names."""
     block = {"1": entry(), "2": entry(FLOODING=True, filename=""), "geo": GEO}
     lists = {"0001": block, "7": {"1": entry(), "geo": GEO}}
     write(tmp_path, *((lists, {}) if sensor == "S1" else ({}, lists)))
-    found = reader.scenes(tmp_path, reader.index(tmp_path))
+    found = reader.sequences(tmp_path, reader.index(tmp_path))
     other = {"S1": "S2", "S2": "S1"}[sensor]
     for name, expected in (("images", [2, 1]), ("files", [1, 1]), ("flooded", [True, False])):
         assert found[f"{name}_{sensor}"].tolist() == expected
@@ -212,10 +218,10 @@ def test_lists_that_cannot_be_read_end_in_a_sentence(tmp_path):
         reader.index(tmp_path)
     with pytest.raises(DataError, match=r"S1list.json is no whole JSON file"):
         reader.index(write(tmp_path, '{"0001": {"1": '))
-    with pytest.raises(DataError, match=r"holds no block.* of (names and values|scenes).*give the folder"):
+    with pytest.raises(DataError, match=r"holds no block.* of (names and values|sequences).*give the folder"):
         reader.index(write(tmp_path, [1, 2]))
     with pytest.raises(DataError, match="without a single image"):
         reader.index(write(tmp_path, {}, {}))
     table = reader.index(write(tmp_path, {"0001": {"1": entry()}}))
-    with pytest.raises(DataError, match=r"Scene 0001 of S1list.json has no polygon"):
-        reader.scenes(tmp_path, table)
+    with pytest.raises(DataError, match=r"Sequence 0001 of S1list.json has no polygon"):
+        reader.sequences(tmp_path, table)

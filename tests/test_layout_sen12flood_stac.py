@@ -59,7 +59,7 @@ def reasons(table: pd.DataFrame) -> list[str]:
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    """Two images of Sentinel-1 and one of Sentinel-2 of scene 0140, one of Sentinel-1 of scene 5."""
+    """Two images of Sentinel-1 and one of Sentinel-2 of sequence 0140, one of Sentinel-1 of sequence 5."""
     root = tmp_path / "sen12flood"
     add(root, "S1", DRY, "False", 0.25)
     add(root, "S1", WET, "True", 0.125)
@@ -101,12 +101,12 @@ def test_coverage_is_read_where_the_label_says_it(root):
 
 
 def test_a_series_is_read_from_the_files_of_the_items(root):
-    series = LAYOUTS["sen12flood"].open(root, scene="0140", sensor="S1", size=(10, 8))
+    series = LAYOUTS["sen12flood"].open(root, sequence="0140", sensor="S1", size=(10, 8))
     assert series["time"].dt.strftime("%m-%d").values.tolist() == ["03-01", "03-13"]
     np.testing.assert_allclose(series["image"][:, :, 0, 0], [[0.25, 0.25], [0.125, 0.125]])
     assert series["flooded"].values.tolist() == [False, True]
     assert series["orbit"].values.tolist() == ["", ""]
-    optical = LAYOUTS["sen12flood"].open(root, scene="0140", sensor="S2", channels=["B8A"], size=(10, 8))
+    optical = LAYOUTS["sen12flood"].open(root, sequence="0140", sensor="S2", channels=["B8A"], size=(10, 8))
     np.testing.assert_allclose(optical["image"], 0.25)  # reflectance
 
 
@@ -151,20 +151,20 @@ def test_places_come_from_the_polygon_or_the_box(root):
     for item in (DRY, WET):
         file = place(root, "S1", "source", item) / "stac.json"
         file.write_text(json.dumps({"bbox": [18.60, -33.90, 18.64, -33.84]}))
-    scenes = reader.scenes(root, reader.index(root))
-    np.testing.assert_array_equal(scenes.loc["5", "ring"], RING)
-    assert scenes.loc["0140", ["longitude", "latitude"]].tolist() == pytest.approx([18.62, -33.87])
-    assert scenes.loc["0140", ["images_S1", "files_S1", "flooded_S1", "images_S2"]].tolist() == [
+    sequences = reader.sequences(root, reader.index(root))
+    np.testing.assert_array_equal(sequences.loc["5", "ring"], RING)
+    assert sequences.loc["0140", ["longitude", "latitude"]].tolist() == pytest.approx([18.62, -33.87])
+    assert sequences.loc["0140", ["images_S1", "files_S1", "flooded_S1", "images_S2"]].tolist() == [
         2,
         2,
         True,
         1,
     ]
-    assert scenes.loc["5", ["images_S2", "flooded_S2"]].tolist() == [0, False]
+    assert sequences.loc["5", ["images_S2", "flooded_S2"]].tolist() == [0, False]
     wrong = {"geometry": None, "bbox": [18.6, None, 18.7, -33.9]}
     (place(root, "S1", "source", "5_2019_02_02") / "stac.json").write_text(json.dumps(wrong))
-    with pytest.raises(DataError, match=r"Scene 5 of .* has no polygon or box in its stac.json files"):
-        reader.scenes(root, reader.index(root))
+    with pytest.raises(DataError, match=r"Sequence 5 of .* has no polygon or box in its stac.json files"):
+        reader.sequences(root, reader.index(root))
 
 
 def test_without_assets_the_channels_are_those_with_a_file(root):
@@ -172,7 +172,7 @@ def test_without_assets_the_channels_are_those_with_a_file(root):
     (item / "stac.json").write_text("{}")
     (item / "VH.tif").unlink()
     assert reader.index(root)["channels"][0] == "VV"
-    _, rejected = reader.read_series(root, reader.of_scene(reader.index(root), "0140", "S1"), ["VH"])
+    _, rejected = reader.read_series(root, reader.of_sequence(reader.index(root), "0140", "S1"), ["VH"])
     (only,) = rejected
     assert only["reason"] == "was taken without VH"
     assert only["file"].endswith(DRY)
@@ -209,7 +209,7 @@ def test_a_wrong_item_is_named_and_the_rest_goes_on(root, kind, file, content, r
     table = reader.index(root)
     assert len(table) == 3
     (rejected,) = table.attrs["rejected"]
-    assert (rejected["scene"], rejected["sensor"], rejected["number"]) == ("0140", "S1", 2)
+    assert (rejected["sequence"], rejected["sensor"], rejected["number"]) == ("0140", "S1", 2)
     assert reason in rejected["reason"]
     files = reader.check_layout(root, progress=False).set_index("file")["reason"]
     assert files["0140/S1 entry 2"] == rejected["reason"]
@@ -230,14 +230,16 @@ def test_an_image_that_the_item_promises_is_missed(root):
     assert (files == "").sum() == 5 + 12
 
 
-def test_names_without_a_scene_and_a_date_are_rejected(root):
+def test_names_without_a_sequence_and_a_date_are_rejected(root):
     wrong = ("123_2019_03_01", "0140_2019_02_30", "0140", "a_2019_03_01")
     for item in wrong:
         place(root, "S1", "source", item).mkdir()
     (place(root, "S1", "source") / "notes").mkdir()
     found = reader.index(root).attrs["rejected"]
-    assert sorted(row["scene"] for row in found) == sorted(f"sen12floods_s1_source_{item}" for item in wrong)
-    assert all("with its scene and date" in row["reason"] for row in found)
+    assert sorted(row["sequence"] for row in found) == sorted(
+        f"sen12floods_s1_source_{item}" for item in wrong
+    )
+    assert all("with its sequence and date" in row["reason"] for row in found)
 
 
 def test_links_that_lead_nowhere_are_rejected(root):
@@ -249,7 +251,7 @@ def test_links_that_lead_nowhere_are_rejected(root):
     )
     table = reader.index(root)
     assert table["sensor"].tolist() == ["S1", "S2"]
-    assert [row["scene"] for row in table.attrs["rejected"]] == ["None", "etc", "7"]
+    assert [row["sequence"] for row in table.attrs["rejected"]] == ["None", "etc", "7"]
     assert reasons(table)[-1] == "sen12floods_s2_source_7_2019_01_01/stac.json is missing"
 
 
@@ -279,7 +281,7 @@ def test_one_sensor_alone_is_read_and_the_other_asked_for_in_vain(root):
     shutil.rmtree(root / "sen12floods_s2_source")
     table = reader.index(root)
     assert set(table["sensor"]) == {"S1"}
-    with pytest.raises(ParameterError, match="Scene 0140 has no images of S2"):
+    with pytest.raises(ParameterError, match="Sequence 0140 has no images of S2"):
         reader.open_layout(root, "0140", "S2")
 
 

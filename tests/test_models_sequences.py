@@ -44,7 +44,7 @@ def build(name: str, seed: int = 0, bands=BANDS, **options) -> keras.Model:
 
 
 def example(bands=BANDS) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Scenes that flood at a step or never; half of the image darkens where it does."""
+    """Sequences that flood at a step or never; half of the image darkens where it does."""
     rng = np.random.default_rng(0)
     wet = (np.arange(T) >= np.array([1, 3, T])[:, None]).astype("int32")  # (B, T)
     inputs = {}
@@ -66,17 +66,17 @@ def make_case(name: str, **options) -> harness.Case:
     return harness.Case(lambda seed: build(name, seed, **options), inputs, labels, 2, "s1", "s1_valid")
 
 
-def without(inputs: dict[str, np.ndarray], scenes, steps, sensors=BANDS) -> dict[str, np.ndarray]:
-    """The same scenes without the images of some steps."""
+def without(inputs: dict[str, np.ndarray], sequences, steps, sensors=BANDS) -> dict[str, np.ndarray]:
+    """The same sequences without the images of some steps."""
     changed = dict(inputs)
     for sensor in sensors:
         changed[f"{sensor}_valid"] = inputs[f"{sensor}_valid"].copy()
-        changed[f"{sensor}_valid"][scenes, steps] = 0
+        changed[f"{sensor}_valid"][sequences, steps] = 0
     return changed
 
 
 def padded(inputs: dict[str, np.ndarray], extra: int) -> dict[str, np.ndarray]:
-    """The same scenes with steps behind them that have no image, but rubbish in its place."""
+    """The same sequences with steps behind them that have no image, but rubbish in its place."""
     longer = {}
     for name, values in inputs.items():
         shape = (len(values), extra, *values.shape[2:])
@@ -193,7 +193,7 @@ def test_one_output_is_the_second_of_two_classes():
 # --- Gaps and padding --------------------------------------------------------------------------------------
 
 
-def test_a_scene_alone_is_answered_as_among_others(case, expected):
+def test_a_sequence_alone_is_answered_as_among_others(case, expected):
     for place in range(B - 1):
         alone = {name: values[place : place + 1] for name, values in case.inputs.items()}
         np.testing.assert_allclose(harness.predict(case.model, alone)[0], expected[place], atol=1e-5)
@@ -231,7 +231,7 @@ def test_padding_changes_neither_gradients_nor_batch_statistics(name):
     assert moved > 1e-3
 
 
-def test_scenes_without_images_get_finite_probabilities_all_the_same(case, expected):
+def test_sequences_without_images_get_finite_probabilities_all_the_same(case, expected):
     gone = without(case.inputs, [0, 2], slice(None))
     found = harness.predict(case.model, gone)
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)

@@ -41,22 +41,22 @@ def images(twin) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def scene(images) -> str:
-    wet = images[images["flooded"] & (images["filename"] != "")].groupby("scene")["sensor"].nunique()
+def sequence(images) -> str:
+    wet = images[images["flooded"] & (images["filename"] != "")].groupby("sequence")["sensor"].nunique()
     return str(wet.index[wet == 2][0])
 
 
 @pytest.fixture(scope="module")
-def series(twin, images, scene):
+def series(twin, images, sequence):
     return {
-        sensor: reader.read_series(twin, reader.of_scene(images, scene, sensor), bands, (32, 32))[0]
+        sensor: reader.read_series(twin, reader.of_sequence(images, sequence, sensor), bands, (32, 32))[0]
         for sensor, bands in (("S1", ["VH"]), ("S2", ["B04", "B03", "B02"]))
     }
 
 
 @pytest.fixture(scope="module")
 def probabilities(images) -> pd.DataFrame:
-    table = reader.passes(images)[["scene", "date", "flooded"]].copy()
+    table = reader.passes(images)[["sequence", "date", "flooded"]].copy()
     noise = np.random.default_rng(0).normal(0, 1.2, len(table))
     return table.assign(probability=1 / (1 + np.exp(-(4 * table["flooded"] - 2 + noise))))
 
@@ -67,7 +67,7 @@ SCORES = pd.DataFrame(
 )
 REGIONS = pd.DataFrame(
     [(f"R{r}", name, 0.9 - r / 10, 0.8 - r / 10, 0.95 - r / 20, 10 - r) for r in (1, 2, 3) for name in "ab"],
-    columns=["region", "model", "value", "low", "high", "scenes"],
+    columns=["region", "model", "value", "low", "high", "groups"],
 )
 REASONS = pd.DataFrame(
     {
@@ -86,15 +86,15 @@ def strip(series, probabilities, **options):
     clouds = pd.Series(
         np.linspace(0, 1, series["S2"].sizes["time"]), pd.DatetimeIndex(series["S2"]["time"].to_numpy())
     )
-    return flood.scene_strip(series, {"ConvLSTM": probabilities}, 0.5, clouds, **options)
+    return flood.sequence_over_time(series, {"ConvLSTM": probabilities}, 0.5, clouds, **options)
 
 
 GALLERY = {
     "acquisition_calendar": lambda d: flood.acquisition_calendar(d["images"], title="Twin"),
-    "images_per_scene": lambda d: flood.images_per_scene(d["images"]),
+    "images_per_sequence": lambda d: flood.images_per_sequence(d["images"]),
     "rejected": lambda d: plots.rejected(REASONS, title="Twin"),
-    "scene_map": lambda d: flood.scene_map(d["scenes"], explore.regions(d["scenes"])),
-    "scene_strip": lambda d: strip(d["series"], d["probabilities"]),
+    "sequence_map": lambda d: flood.sequence_map(d["sequences"], explore.regions(d["sequences"])),
+    "sequence_over_time": lambda d: strip(d["series"], d["probabilities"]),
     "delays": lambda d: flood.delays({"ConvLSTM": DAYS, "nothing": DAYS.assign(days=np.nan)}),
     "padding_effect": lambda d: plots.padding_effect(SCORES),
     "region_scores": lambda d: plots.region_scores(REGIONS),
@@ -104,7 +104,7 @@ GALLERY = {
 
 @pytest.mark.parametrize("name", GALLERY)
 def test_nothing_is_clipped_overlaps_or_changes_settings(name, twin, images, series, probabilities):
-    data = {"images": images, "scenes": reader.scenes(twin, images)}
+    data = {"images": images, "sequences": reader.sequences(twin, images)}
     before = dict(mpl.rcParams)
     figure = GALLERY[name](data | {"series": series, "probabilities": probabilities})
     figure.canvas.draw()
@@ -146,49 +146,49 @@ def test_the_calendar_marks_every_image_that_has_a_file(images):
         (flood.MARKERS[sensor], flood.LABEL_COLORS[flooded]): count
         for (sensor, flooded), count in counts.items()
     }
-    assert [t.get_text() for t in ax.get_yticklabels()] == list(images["scene"].unique())
+    assert [t.get_text() for t in ax.get_yticklabels()] == list(images["sequence"].unique())
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
     assert texts == ["Sentinel-1", "Sentinel-2", "Dry", "Flooded"]
 
 
-def test_a_mark_stands_in_its_scenes_line_at_its_date(images):
-    names = list(images["scene"].unique()[:3])
-    ax = flood.acquisition_calendar(images, scenes=names[::-1]).axes[0]
+def test_a_mark_stands_in_its_sequences_line_at_its_date(images):
+    names = list(images["sequence"].unique()[:3])
+    ax = flood.acquisition_calendar(images, sequences=names[::-1]).axes[0]
     (line,) = [
         one for one in ax.lines if one.get_marker() == "s" and one.get_color() == flood.LABEL_COLORS[0]
     ]
     for place, name in enumerate(names[::-1]):
-        own = images[(images["scene"] == name) & (images["sensor"] == "S2") & ~images["flooded"]]
+        own = images[(images["sequence"] == name) & (images["sensor"] == "S2") & ~images["flooded"]]
         at = np.abs(line.get_ydata() - place) < 0.5
         days = own.loc[own["filename"] != "", "date"]
         np.testing.assert_array_equal(line.get_xdata()[at].astype("datetime64[D]"), days.to_numpy("M8[D]"))
 
 
-def test_the_calendar_takes_tables_by_sensor_and_forty_scenes_of_many(images):
+def test_the_calendar_takes_tables_by_sensor_and_forty_sequences_of_many(images):
     many = pd.concat(
-        [images.assign(scene=[f"{name}-{k}" for name in images["scene"]]) for k in range(5)]
-    )  # 60 scenes
+        [images.assign(sequence=[f"{name}-{k}" for name in images["sequence"]]) for k in range(5)]
+    )  # 60 sequences
     tables = {sensor: part.drop(columns="sensor") for sensor, part in many.groupby("sensor")}
     ax = flood.acquisition_calendar(tables).axes[0]
     names = [text.get_text() for text in ax.get_yticklabels()]
     assert len(names) == 40
     assert len(set(names)) == 40
     with pytest.raises(ParameterError, match=r"1 of them without an image \['nowhere'\]"):
-        flood.acquisition_calendar(images, scenes=["nowhere"])
-    with pytest.raises(ParameterError, match="60 scenes are named"):
-        flood.acquisition_calendar(many, scenes=list(many["scene"].unique()))
+        flood.acquisition_calendar(images, sequences=["nowhere"])
+    with pytest.raises(ParameterError, match="60 sequences are named"):
+        flood.acquisition_calendar(many, sequences=list(many["sequence"].unique()))
 
 
-def test_images_per_scene_are_counted(images):
-    left, right = flood.images_per_scene(images).axes
+def test_images_per_sequence_are_counted(images):
+    left, right = flood.images_per_sequence(images).axes
     listed = images[images["filename"] != ""]
     for bars, (sensor, own) in zip(left.containers, listed.groupby("sensor"), strict=True):
-        assert sum(bar.get_height() for bar in bars) == own["scene"].nunique()
+        assert sum(bar.get_height() for bar in bars) == own["sequence"].nunique()
         total = sum(bar.get_height() * round(bar.get_x() + bar.get_width() / 2) for bar in bars)
         assert total == len(own), sensor
     shares = [bar.get_height() for bar in right.containers[0]]
     own = listed[listed["sensor"] == "S1"]
-    wet = own.loc[own["flooded"], "scene"].nunique() / own["scene"].nunique()
+    wet = own.loc[own["flooded"], "sequence"].nunique() / own["sequence"].nunique()
     assert shares == pytest.approx([100 * own["flooded"].mean(), 100 * wet])
 
 
@@ -202,31 +202,31 @@ def test_rejected_files_are_counted():
     assert "(0 in all)" in none.axes[0].get_xlabel()
 
 
-def test_the_map_has_every_scene_once_and_the_largest_regions_from_near(twin, images):
-    scenes = reader.scenes(twin, images)
-    regions = pd.Series([f"R{1 + k // 3}" for k in range(12)], index=scenes.index)
-    world, *near = flood.scene_map(scenes, regions).axes
+def test_the_map_has_every_sequence_once_and_the_largest_regions_from_near(twin, images):
+    sequences = reader.sequences(twin, images)
+    regions = pd.Series([f"R{1 + k // 3}" for k in range(12)], index=sequences.index)
+    world, *near = flood.sequence_map(sequences, regions).axes
     at = [c.get_offsets() for c in world.collections if isinstance(c, PathCollection)]
     places = np.sort(np.concatenate(at), axis=0)
-    np.testing.assert_allclose(places, np.sort(scenes[["longitude", "latitude"]].to_numpy(), axis=0))
+    np.testing.assert_allclose(places, np.sort(sequences[["longitude", "latitude"]].to_numpy(), axis=0))
     assert [len(one) for one in at] == [8, 4]
-    assert [ax.get_title(loc="left") for ax in near] == [f"R{k} (3 scenes)" for k in range(1, 5)]
-    many = pd.Series([f"R{1 + k}" for k in range(12)], index=scenes.index)
-    figure = flood.scene_map(scenes, many)
+    assert [ax.get_title(loc="left") for ax in near] == [f"R{k} (3 sequences)" for k in range(1, 5)]
+    many = pd.Series([f"R{1 + k}" for k in range(12)], index=sequences.index)
+    figure = flood.sequence_map(sequences, many)
     assert len(figure.axes) == 1 + flood.NEAR
-    assert "6 more regions (6 scenes)" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "6 more regions (6 sequences)" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-# === One scene over time ===
+# === One sequence over time ===
 
 
 def pictures(figure):
     return [ax for ax in figure.axes if ax.images]
 
 
-def test_the_strip_draws_ten_pictures_a_sensor_framed_by_their_labels(series, probabilities, scene):
+def test_the_strip_draws_ten_pictures_a_sensor_framed_by_their_labels(series, probabilities, sequence):
     figure = strip(series, probabilities)
-    assert figure.get_suptitle() == f"Scene {scene}"
+    assert figure.get_suptitle() == f"Sequence {sequence}"
     titles = [ax.get_title() for ax in pictures(figure)]
     expected = []
     for one in series.values():
@@ -257,11 +257,11 @@ def test_radar_is_in_decibels_with_the_same_limits_at_all_dates(series, probabil
     assert f"black {low:.3g}" in pictures(figure)[0].get_ylabel()
 
 
-def test_curves_thresholds_label_and_clouds_share_one_date_axis(series, probabilities, scene):
+def test_curves_thresholds_label_and_clouds_share_one_date_axis(series, probabilities, sequence):
     figure = strip(series, probabilities)
     curves, clouds = (ax for ax in figure.axes if not ax.images)
     assert curves.get_xlim() == clouds.get_xlim()
-    own = probabilities[probabilities["scene"] == scene].sort_values("date")
+    own = probabilities[probabilities["sequence"] == sequence].sort_values("date")
     np.testing.assert_allclose(curves.lines[0].get_ydata(), own["probability"])
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {"ConvLSTM", "Threshold: 0.50", flood.SINCE} <= set(texts)
@@ -274,21 +274,21 @@ def test_curves_thresholds_label_and_clouds_share_one_date_axis(series, probabil
 
 def test_a_strip_of_one_dry_sensor_and_two_models_with_their_thresholds(series, probabilities):
     dry = series["S1"].isel(time=~series["S1"]["flooded"].to_numpy())
-    tables = {"one": probabilities, "two": probabilities.drop(columns="scene")[:4]}
-    figure = flood.scene_strip({"S1": dry}, tables, {"two": 0.3}, title="A place")
+    tables = {"one": probabilities, "two": probabilities.drop(columns="sequence")[:4]}
+    figure = flood.sequence_over_time({"S1": dry}, tables, {"two": 0.3}, title="A place")
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "Threshold of two: 0.30" in texts
     assert flood.SINCE not in texts
     assert len([ax for ax in figure.axes if not ax.images]) == 1
     assert figure.get_suptitle() == "A place"
     with pytest.raises(DataError, match="no image"):
-        flood.scene_strip({"S1": dry.isel(time=slice(0))})
+        flood.sequence_over_time({"S1": dry.isel(time=slice(0))})
 
 
 # === Scores ===
 
 
-def test_delays_count_scenes_that_are_never_detected():
+def test_delays_count_sequences_that_are_never_detected():
     ax = flood.delays({"ConvLSTM": DAYS, "nothing": DAYS.assign(days=np.nan)}).axes[0]
     some, none = ax.lines
     np.testing.assert_allclose(some.get_xdata(), [0, 0, 6, 12, 12.6])
@@ -296,7 +296,7 @@ def test_delays_count_scenes_that_are_never_detected():
     np.testing.assert_allclose(none.get_ydata(), 0)
     assert some.get_drawstyle() == "steps-post"
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == ["ConvLSTM: 3 of 5 scenes detected", "nothing: 0 of 5 scenes detected"]
+    assert texts == ["ConvLSTM: 3 of 5 sequences detected", "nothing: 0 of 5 sequences detected"]
 
 
 def test_delays_take_what_detections_returns(probabilities):
@@ -315,7 +315,7 @@ def test_padding_pairs_stand_beside_each_other():
     assert len(plain.containers) == 2
 
 
-def test_regions_have_a_dot_an_interval_and_their_number_of_scenes():
+def test_regions_have_a_dot_an_interval_and_their_number_of_sequences():
     lost = REGIONS.assign(low=REGIONS["low"].where(REGIONS["model"] == "a"))
     ax = plots.region_scores(lost, label="F1").axes[0]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["R1 (9)", "R2 (8)", "R3 (7)"]

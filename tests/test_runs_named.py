@@ -17,7 +17,7 @@ USUAL: dict[str, Any] = {
     "optical": ["B04", "B03"],
     "join": "union",
     "options": {"l": 1},
-    "strips": 2,
+    "n_examples": 2,
     "training": {"epochs": 3, "schedule": {}},
 }
 
@@ -45,7 +45,7 @@ def a_run(root: Path, name: str, params: dict[str, Any], ended: str = "1", sweep
         ({"options": {"filters": 2, "pool": "mean"}}, "convlstm (options filters=2+pool=mean)"),
         ({"training": {"epochs": 3, "schedule": {"pace": 2}}}, "convlstm (schedule pace=2)"),
         ({"training": {"epochs": 4, "schedule": {}}}, "convlstm (epochs 4)"),
-        ({"strips": 0}, "convlstm"),  # changes no score
+        ({"n_examples": 0}, "convlstm"),  # changes no score
         ({"preprocessed": "a folder"}, "convlstm"),  # an input
     ],
 )

@@ -12,7 +12,7 @@ from eolab.studies.flood import make_sequences
 
 
 def table(*rows: tuple[str, str, bool]) -> pd.DataFrame:
-    found = pd.DataFrame(rows, columns=["scene", "date", "flooded"])
+    found = pd.DataFrame(rows, columns=["sequence", "date", "flooded"])
     return found.assign(date=pd.to_datetime(found["date"]))
 
 
@@ -49,7 +49,7 @@ def test_the_union_has_each_date_once_and_two_orbits_of_a_day_apart():
     assert (b.length, c.labels.tolist()) == (1, [1])
 
 
-def test_late_series_have_their_own_lengths_and_the_scene_one_label():
+def test_late_series_have_their_own_lengths_and_the_sequence_one_label():
     a, b, c = make_sequences({"S1": S1, "S2": S2}, "late")
     assert [len(a.rows[s]) for s in ("S1", "S2")] == [4, 2]
     assert [len(c.rows[s]) for s in ("S1", "S2")] == [0, 1]
@@ -72,7 +72,7 @@ def test_every_image_is_in_exactly_one_step(fusion):
         assert sorted(together[together >= 0]) == list(range(rows))
 
 
-def test_a_batch_is_as_long_as_its_longest_scene():
+def test_a_batch_is_as_long_as_its_longest_sequence():
     found = make_sequences({"S1": S1, "S2": S2}, "union")
     rows, days = sequences.padded(found[:2], "S1", 5)
     assert rows.tolist() == [[0, 1, 2, -1, 3], [4, -1, -1, -1, -1]]

@@ -28,7 +28,7 @@ def twin(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def truth(twin) -> pd.DataFrame:
-    table = pd.read_csv(twin / "truth/images.csv", dtype={"scene": str}, keep_default_na=False)
+    table = pd.read_csv(twin / "truth/images.csv", dtype={"sequence": str}, keep_default_na=False)
     return table.assign(date=pd.to_datetime(table["date"]))
 
 
@@ -50,8 +50,8 @@ def test_the_lists_are_those_of_the_data_set(twin, images):
     assert "urls" not in block
     assert set(block["1"]) == {"date", "FLOODING", "FULL-DATA-COVERAGE", "filename"}
     assert images.attrs["rejected"] == []
-    assert images["scene"].nunique() == 12
-    published = images.groupby("scene")["published"].first()
+    assert images["sequence"].nunique() == 12
+    published = images.groupby("sequence")["published"].first()
     assert published.value_counts().to_dict() == {"train": 8, "test": 4}
 
 
@@ -63,12 +63,12 @@ def test_radar_names_hold_times_of_a_day(images):
     assert (begin.dt.normalize() == images.loc[begin.index, "date"]).all()
 
 
-def test_scenes_lie_in_their_regions_and_are_as_large_as_the_published(twin, images):
-    scenes = reader.scenes(twin, images)
-    for scene, ring in scenes["ring"].items():
-        assert np.ptp(ring, axis=0) == pytest.approx([0.0489, 0.0466], abs=1e-5), scene
+def test_sequences_lie_in_their_regions_and_are_as_large_as_the_published(twin, images):
+    sequences = reader.sequences(twin, images)
+    for sequence, ring in sequences["ring"].items():
+        assert np.ptp(ring, axis=0) == pytest.approx([0.0489, 0.0466], abs=1e-5), sequence
     _, longitude, latitude, _ = REGIONS[0]
-    assert scenes.loc["0001", ["longitude", "latitude"]].tolist() == pytest.approx(
+    assert sequences.loc["0001", ["longitude", "latitude"]].tolist() == pytest.approx(
         [longitude, latitude], abs=0.05
     )
 
@@ -76,7 +76,7 @@ def test_scenes_lie_in_their_regions_and_are_as_large_as_the_published(twin, ima
 def test_radar_and_optical_images_differ_in_projection_and_shape(twin, images):
     grids = {}
     for sensor in reader.SENSORS:
-        image = images[(images["scene"] == "0001") & (images["sensor"] == sensor)].iloc[0]
+        image = images[(images["sequence"] == "0001") & (images["sensor"] == sensor)].iloc[0]
         file = next((twin / "0001").glob(f"{image.filename}*"))
         with rasterio.open(file) as opened:
             grids[sensor] = opened.crs.to_epsg(), opened.dtypes[0], opened.shape
@@ -99,48 +99,48 @@ def test_bands_of_60_metres_have_files_of_their_own_size(twin):
 # === Time ===
 
 
-def test_once_flooded_a_scene_stays_flooded(images):
-    for _, series in images.groupby(["scene", "sensor"]):
+def test_once_flooded_a_sequence_stays_flooded(images):
+    for _, series in images.groupby(["sequence", "sensor"]):
         assert series["flooded"].is_monotonic_increasing
 
 
 def test_some_floods_are_seen_by_one_sensor_alone():
     plan = make_plan(0, 60, 0)
-    last = [max(p.day for p in scene.passes if p.sensor == "S1") for scene in plan]
-    wet = [(scene.onset, day) for scene, day in zip(plan, last, strict=True) if scene.onset != DRY]
+    last = [max(p.day for p in sequence.passes if p.sensor == "S1") for sequence in plan]
+    wet = [(sequence.onset, day) for sequence, day in zip(plan, last, strict=True) if sequence.onset != DRY]
     assert 0.5 < len(wet) / 60 < 0.75
     assert 0.1 < np.mean([day < onset for onset, day in wet]) < 0.45
 
 
 def test_clouds_hide_the_flood_when_it_comes():
     storms, other = [], []
-    for scene in make_plan(0, 60, 0):
-        for one in scene.passes:
-            if one.sensor == "S2" and scene.onset != DRY:
-                (storms if 0 <= one.day - scene.onset <= 16 else other).append(one.clouds)
+    for sequence in make_plan(0, 60, 0):
+        for one in sequence.passes:
+            if one.sensor == "S2" and sequence.onset != DRY:
+                (storms if 0 <= one.day - sequence.onset <= 16 else other).append(one.clouds)
     assert np.mean(storms) > 0.8
     assert np.mean(other) < 0.4
 
 
 def test_a_cloud_alone_is_no_flood():
-    """Scenes that stay dry have as many clouded images as those that flood."""
+    """Sequences that stay dry have as many clouded images as those that flood."""
     shares = {True: [], False: []}
-    for scene in make_plan(0, 120, 0):
-        clouds = [one.clouds for one in scene.passes if one.sensor == "S2"]
-        shares[scene.onset != DRY].append(np.mean([share > 0.7 for share in clouds]))
+    for sequence in make_plan(0, 120, 0):
+        clouds = [one.clouds for one in sequence.passes if one.sensor == "S2"]
+        shares[sequence.onset != DRY].append(np.mean([share > 0.7 for share in clouds]))
     assert np.mean(shares[False]) == pytest.approx(np.mean(shares[True]), abs=0.05)
     assert np.mean(shares[True]) > 0.3
 
 
 def test_numbers_and_days_are_within_the_published_ranges():
-    for scene in make_plan(1, 40, 10):
-        radar = [one for one in scene.passes if one.sensor == "S1"]
-        optical = [one for one in scene.passes if one.sensor == "S2"]
+    for sequence in make_plan(1, 40, 10):
+        radar = [one for one in sequence.passes if one.sensor == "S1"]
+        optical = [one for one in sequence.passes if one.sensor == "S2"]
         assert 2 <= len(radar) <= 40
         assert 1 <= sum(one.has_file for one in optical) <= MOST_OPTICAL
         assert all(one.has_file for one in optical[:MOST_OPTICAL])
-        assert all(one.date >= FIRST_DAY for one in scene.passes)
-        assert max(one.date for one in scene.passes).isoformat() <= "2019-05-20"
+        assert all(one.date >= FIRST_DAY for one in sequence.passes)
+        assert max(one.date for one in sequence.passes).isoformat() <= "2019-05-20"
 
 
 # === Ground and images ===
@@ -163,19 +163,23 @@ def test_water_follows_the_terrain_and_stays():
 def test_each_sensor_has_the_values_of_the_published_files(twin, images, truth):
     """Means of linear sigma nought as measured on the real data: about 0.03 in VH and 0.14 in VV."""
     means = []
-    for scene in ("0001", "0005", "0009", "1"):
-        series, _ = reader.read_series(twin, reader.of_scene(images, scene, "S1"), ["VV", "VH"], (48, 48))
+    for sequence in ("0001", "0005", "0009", "1"):
+        series, _ = reader.read_series(
+            twin, reader.of_sequence(images, sequence, "S1"), ["VV", "VH"], (48, 48)
+        )
         means.append(series["image"].mean(("time", "y", "x")).values)
-        optical, _ = reader.read_series(twin, reader.of_scene(images, scene, "S2"), ["B04"], (48, 48))
+        optical, _ = reader.read_series(twin, reader.of_sequence(images, sequence, "S2"), ["B04"], (48, 48))
         assert 0 < float(optical["image"].min()) < float(optical["image"].max()) < 1.2
     assert np.mean(means, axis=0) == pytest.approx([0.14, 0.03], rel=0.5)
 
 
 def test_water_darkens_the_radar_where_there_is_no_wind(twin, images, truth):
-    """Median VH of scenes under much water, beside the same scenes before."""
+    """Median VH of sequences under much water, beside the same sequences before."""
     table = truth[(truth["sensor"] == "S1") & (truth["fault"] == "") & (truth["part"] == "whole")]
     wettest = table.loc[table["water"].idxmax()]
-    series, _ = reader.read_series(twin, reader.of_scene(images, wettest.scene, "S1"), ["VV"], (48, 48), 0.0)
+    series, _ = reader.read_series(
+        twin, reader.of_sequence(images, wettest.sequence, "S1"), ["VV"], (48, 48), 0.0
+    )
     level = 10 * np.log10(series["image"].quantile(0.1, ("y", "x")).sel(band="VV"))
     assert float(level[series["flooded"].values].min()) < float(level[~series["flooded"].values].mean()) - 2
 
@@ -189,7 +193,7 @@ def test_every_fault_is_found_by_the_check(twin, truth):
     listed = set(reader.index(twin)["filename"])
     said = {"zero": "no value in any pixel", "truncated": "is damaged", "missing": "is missing"}
     for row in truth[(truth["fault"] != "") & truth["filename"].isin(listed)].itertuples():
-        reasons = rejected[rejected.index.str.startswith(f"{row.scene}/{row.filename}")]
+        reasons = rejected[rejected.index.str.startswith(f"{row.sequence}/{row.filename}")]
         assert len(reasons) >= 1
         assert reasons.str.contains(said[row.fault]).all(), (row.filename, reasons.tolist())
     assert rejected.str.contains("is named by no list").any()
@@ -198,9 +202,9 @@ def test_every_fault_is_found_by_the_check(twin, truth):
 
 def test_the_twin_has_slices_and_numbers_out_of_order():
     plan = make_plan(0, 40, 0)
-    assert any(one.part == "second" for scene in plan for one in scene.passes)
-    assert any(one.single for scene in plan for one in scene.passes)
-    assert {one.fault for scene in plan for one in scene.passes} == {"", "zero", "truncated", "missing"}
+    assert any(one.part == "second" for sequence in plan for one in sequence.passes)
+    assert any(one.single for sequence in plan for one in sequence.passes)
+    assert {one.fault for sequence in plan for one in sequence.passes} == {"", "zero", "truncated", "missing"}
 
 
 # === The other published tree ===
@@ -216,9 +220,9 @@ def collections(tmp_path_factory) -> Path:
 def held(images, truth) -> pd.DataFrame:
     """The images of the lists that collections can hold: with files, the lowest number of each day."""
     there = images[images["filename"] != ""].sort_values("number", kind="stable")
-    lost = truth.loc[truth["fault"] == "missing", ["scene", "filename"]].itertuples(index=False, name=None)
-    missing = pd.MultiIndex.from_frame(there[["scene", "filename"]]).isin(list(lost))
-    first = ~there.duplicated(["scene", "sensor", "date"])
+    lost = truth.loc[truth["fault"] == "missing", ["sequence", "filename"]].itertuples(index=False, name=None)
+    missing = pd.MultiIndex.from_frame(there[["sequence", "filename"]]).isin(list(lost))
+    first = ~there.duplicated(["sequence", "sensor", "date"])
     assert (first & missing).any()
     assert (~first).any()
     return there[first & ~missing].sort_index()
@@ -242,7 +246,7 @@ def test_collections_are_laid_out_as_published(collections):
 
 def test_both_trees_give_the_same_table_but_for_what_collections_cannot_tell(collections, held):
     """Lost are the orbit, all images of a day but one, and entries without a file."""
-    same = ["scene", "published", "sensor", "date", "flooded", "full_coverage", "channels"]
+    same = ["sequence", "published", "sensor", "date", "flooded", "full_coverage", "channels"]
     table = reader.index(collections)
     pd.testing.assert_frame_equal(table[same], held[same].reset_index(drop=True))
     assert set(table["orbit"]) == {""}
@@ -252,14 +256,14 @@ def test_both_trees_give_the_same_table_but_for_what_collections_cannot_tell(col
 
 def test_both_trees_give_the_same_pixels(twin, collections, images, held):
     table = reader.index(collections)
-    sliced = images[images.duplicated(["scene", "sensor", "date"])]["scene"].iloc[0]
-    for scene, sensor in ((sliced, "S1"), ("0001", "S1"), ("0005", "S2"), ("1", "S2")):
+    sliced = images[images.duplicated(["sequence", "sensor", "date"])]["sequence"].iloc[0]
+    for sequence, sensor in ((sliced, "S1"), ("0001", "S1"), ("0005", "S2"), ("1", "S2")):
         channels = ["VV", "VH"] if sensor == "S1" else ["B01", "B03", "B8A"]
         one, one_lost = reader.read_series(
-            twin, reader.of_scene(held, scene, sensor), channels, (48, 48), 0.3
+            twin, reader.of_sequence(held, sequence, sensor), channels, (48, 48), 0.3
         )
         two, two_lost = reader.read_series(
-            collections, reader.of_scene(table, scene, sensor), channels, (48, 48), 0.3
+            collections, reader.of_sequence(table, sequence, sensor), channels, (48, 48), 0.3
         )
         assert one.sizes["time"] > 2
         assert len(one_lost) == len(two_lost)
@@ -267,11 +271,11 @@ def test_both_trees_give_the_same_pixels(twin, collections, images, held):
             np.testing.assert_array_equal(one[name], two[name])
 
 
-def test_both_trees_have_scenes_at_the_same_places(twin, collections, images):
-    one, two = reader.scenes(twin, images), reader.scenes(collections, reader.index(collections))
+def test_both_trees_have_sequences_at_the_same_places(twin, collections, images):
+    one, two = reader.sequences(twin, images), reader.sequences(collections, reader.index(collections))
     assert one.index.tolist() == two.index.tolist()
-    for scene in one.index:
-        np.testing.assert_array_equal(one.loc[scene, "ring"], two.loc[scene, "ring"])
+    for sequence in one.index:
+        np.testing.assert_array_equal(one.loc[sequence, "ring"], two.loc[sequence, "ring"])
 
 
 def test_the_check_accounts_for_every_file_of_the_collections(collections, held):
@@ -306,8 +310,8 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
     ("options", "said"),
     [
         ({"seed": -1}, "seed -1 is not possible"),
-        ({"train": 0}, "train 0 is not possible: take 1 to 2,000 scenes"),
-        ({"test": 101}, "test 101 is not possible: take 0 to 100 scenes"),
+        ({"train": 0}, "train 0 is not possible: take 1 to 2,000 sequences"),
+        ({"test": 101}, "test 101 is not possible: take 0 to 100 sequences"),
         ({"size": 20}, "size 20 is not possible: take 48 to 512"),
         ({"tree": "collection"}, "tree 'collection' is unknown: did you mean 'collections'"),
     ],

@@ -86,19 +86,19 @@ def test_both_sensors_together_beat_every_baseline_where_clouds_hide_the_flood(s
 
 
 @pytest.mark.notebook
-def test_the_network_beats_the_majority_per_image_and_per_scene(simulated):
+def test_the_network_beats_the_majority_per_image_and_per_sequence(simulated):
     table = only_run(simulated, TRAIN).table("scores")
-    for level in ("image", "scene"):
+    for level in ("image", "sequence"):
         found = estimates(table, "balanced_accuracy", level)
         assert found["convlstm"] > found["majority"] == 0.5
 
 
 @pytest.mark.notebook
-def test_no_scene_is_in_two_splits_and_the_test_is_the_published_one(simulated):
+def test_no_sequence_is_in_two_splits_and_the_test_is_the_published_one(simulated):
     folder = only_run(simulated, "02_preprocess").folder
     tables = [pd.read_parquet(folder / sensor / "samples.parquet") for sensor in ("S1", "S2")]
     table = pd.concat(tables)
-    assert len(table[["scene", "split"]].drop_duplicates()) == table["scene"].nunique()
+    assert len(table[["sequence", "split"]].drop_duplicates()) == table["sequence"].nunique()
     assert set(table.loc[table["split"] == "test", "published"]) == {"test"}
     assert set(table.loc[table["split"] != "test", "published"]) == {"train"}
 
@@ -109,28 +109,28 @@ def test_thresholds_and_scores_are_those_of_the_answers(simulated):
     from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
     record = only_run(simulated, TRAIN)
-    answers = record.table("answers")
-    said = answers["probability"] >= record.metrics["thresholds"]["image"]
+    predictions = record.table("predictions")
+    said = predictions["probability"] >= record.metrics["thresholds"]["image"]
     found = record.metrics["test"]["image"]
     assert found["all"]["balanced_accuracy"] == pytest.approx(
-        balanced_accuracy_score(answers["flooded"], said)
+        balanced_accuracy_score(predictions["flooded"], said)
     )
-    expected = average_precision_score(answers["flooded"], answers["probability"])
+    expected = average_precision_score(predictions["flooded"], predictions["probability"])
     assert found["flooded"]["average_precision"] == pytest.approx(expected)
 
 
 @pytest.mark.notebook
-def test_detections_of_the_results_are_of_every_flooded_test_scene(simulated):
-    """The results read the answers from a file: its scenes must be those of the store."""
+def test_detections_of_the_results_are_of_every_flooded_test_sequence(simulated):
+    """The results read the predictions from a file: its sequences must be those of the store."""
     from eolab.data import store
     from eolab.studies import flood
 
     record, folder = only_run(simulated, TRAIN), only_run(simulated, "02_preprocess").folder
     stores = [store.open_store(folder / sensor) for sensor in ("S1", "S2")]
     onsets = flood.delay.onsets([one.table for one in stores])
-    found = flood.delay.detections(record.table("answers"), record.metrics["thresholds"]["image"], onsets)
+    found = flood.delay.detections(record.table("predictions"), record.metrics["thresholds"]["image"], onsets)
     delays = record.table("delays").set_index("name")
-    assert len(found) == delays["flooded scenes"].loc[record.params["model"]] > 0
+    assert len(found) == delays["flooded sequences"].loc[record.params["model"]] > 0
 
 
 @pytest.mark.notebook
@@ -140,7 +140,7 @@ def test_padded_steps_are_shown_beside_scores_without_them(simulated):
     assert samples[True] > samples[False]
     assert samples[False] == only_run(simulated, TRAIN).table("scores").query("level == 'image'")["n"].max()
     beside = only_run(simulated, "05_results").table("padding")
-    report = beside[beside["source"] == "Report"].iloc[0]
+    report = beside[beside["source"] == "Wiesniakowski et al. 2024"].iloc[0]
     assert (report["accuracy"], report["recall"]) == (0.6590, 0.0772)
     assert len(beside) == 3
 
@@ -148,12 +148,14 @@ def test_padded_steps_are_shown_beside_scores_without_them(simulated):
 @pytest.mark.notebook
 def test_images_of_one_sensor_are_scored_alone(simulated):
     table = only_run(simulated, "05_results").table("by_sensor").set_index("level")
-    answers = only_run(simulated, TRAIN).table("answers")
-    assert table["samples"].to_dict() == {f"image, {name}": int(answers[name].sum()) for name in ("S1", "S2")}
+    predictions = only_run(simulated, TRAIN).table("predictions")
+    assert table["samples"].to_dict() == {
+        f"image, {name}": int(predictions[name].sum()) for name in ("S1", "S2")
+    }
     assert table["authors"].to_dict() == {"image, S1": 0.875, "image, S2": 0.930}
 
 
-QUICK = {"training.epochs": 1, "strips": 0, "replicates": 20, "baselines": ["majority", "statistics_s2"]}
+QUICK = {"training.epochs": 1, "n_examples": 0, "replicates": 20, "baselines": ["majority", "statistics_s2"]}
 
 
 def results_of(simulated: Path, out: Path, profile: str, **settings: object) -> runs.RunRecord:
@@ -178,15 +180,15 @@ def test_the_report_profile_runs_to_its_end_with_its_settings_and_pads(simulated
     for name, value in runs.study.load("flood").values(TRAIN, "report").items():
         assert trained.settings[name] == QUICK.get(name, value), name
     assert trained.metrics["parameters"] > 0
-    assert set(trained.table("scores")["level"]) == {"image", "scene", "image, S1", "image, S2"}
+    assert set(trained.table("scores")["level"]) == {"image", "sequence", "image, S1", "image, S2"}
     assert sensors_of(results) == {"convlstm": "both", "majority": "none", "statistics_s2": "S2"}
 
 
 @pytest.mark.notebook
-def test_results_take_one_sensor_and_one_answer_a_scene(simulated, tmp_path):
-    """After a run with one answer a scene the results ended in an EmptyDataError."""
+def test_results_take_one_sensor_and_one_answer_a_sequence(simulated, tmp_path):
+    """After a run with one prediction a sequence the results ended in an EmptyDataError."""
     results = results_of(simulated, tmp_path, "smoke", fusion="late", radar=[])
-    assert set(only_run(tmp_path, TRAIN).table("scores")["level"]) == {"scene", "scene, S2"}
+    assert set(only_run(tmp_path, TRAIN).table("scores")["level"]) == {"sequence", "sequence, S2"}
     assert results.status == "done"
     assert sensors_of(results) == {}
 
@@ -208,7 +210,7 @@ def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
 def test_a_study_killed_in_preprocessing_and_in_training_ends_as_an_unbroken_one(simulated, tmp_path):
     """The one study that is killed; store and training alone: test_store_faults, test_training_resume."""
 
-    def some_scenes() -> bool:
+    def some_sequences() -> bool:
         found = list((tmp_path / "flood" / "02_preprocess").glob("*/S1/journal.jsonl"))
         return bool(found) and found[0].read_text().count("\n") > 3
 
@@ -216,7 +218,7 @@ def test_a_study_killed_in_preprocessing_and_in_training_ends_as_an_unbroken_one
         found = list((tmp_path / "flood" / TRAIN).glob("*/history.csv"))
         return bool(found) and found[0].read_text().count("\n") > 3
 
-    for notebook, ready in (("02_preprocess", some_scenes), (TRAIN, third_epoch)):
+    for notebook, ready in (("02_preprocess", some_sequences), (TRAIN, third_epoch)):
         kill_when(start(tmp_path, "--only", notebook), ready)
         time.sleep(1)
         assert only_run(tmp_path, notebook).status != "done"

@@ -25,7 +25,7 @@ class Radar:
     Args:
         channels: Polarisations, "VH" alone or "VV" too.
         floor_db: What is below becomes this.
-        reference: How many of a scene's first images its dry state is the median of, see
+        reference: How many of a sequence's first images its dry state is the median of, see
             :func:`dry_state`; 0 for no channels of change against it.
 
     Raises:
@@ -53,7 +53,7 @@ class Radar:
         return self.channels
 
     def compute(self, image: xr.DataArray) -> np.ndarray:
-        """Return the layers of one scene, float32 (time, y, x, layer), NaN kept.
+        """Return the layers of one sequence, float32 (time, y, x, layer), NaN kept.
 
         Args:
             image: Linear sigma nought (time, band, y, x) in the order of the dates.
@@ -105,7 +105,7 @@ class Optical:
         return tuple(dict.fromkeys(needed))
 
     def compute(self, image: xr.DataArray) -> np.ndarray:
-        """Return the layers of one scene, float32 (time, y, x, layer), NaN kept.
+        """Return the layers of one sequence, float32 (time, y, x, layer), NaN kept.
 
         Args:
             image: Reflectance (time, band, y, x) in the order of the dates.
@@ -130,20 +130,20 @@ def _check_reference(reference: int) -> None:
 
 
 def _with_change(values: np.ndarray, reference: int) -> np.ndarray:
-    """Append to images (T, H, W, C) of a scene what they differ by from its dry state."""
+    """Append to images (T, H, W, C) of a sequence what they differ by from its dry state."""
     if not reference:
         return values
     return np.concatenate([values, values - dry_state(values, reference)], axis=-1, dtype=np.float32)
 
 
 def dry_state(values: np.ndarray, reference: int) -> np.ndarray:
-    """Return what each image of a scene is compared with: the median of the first images up to its own date.
+    """Return what each image of a sequence is compared with: the median of the first images up to its own date.
 
-    No label is looked at and no later image. In the published lists no scene is flooded in its first image,
+    No label is looked at and no later image. In the published lists no sequence is flooded in its first image,
     but 42 are in their second: a longer reference has less noise, and some flood in it.
 
     Args:
-        values: Images (T, …) of a scene in the order of the dates, NaN where there is no value.
+        values: Images (T, …) of a sequence in the order of the dates, NaN where there is no value.
         reference: How many first images count, 1 or more.
 
     Returns:

@@ -317,22 +317,25 @@ def folds(table: pd.DataFrame, label: str = "F1 (pooled over pixels)", title: st
 
 
 @styled
-def region_scores(table: pd.DataFrame, label: str = "Score", title: str = "") -> Figure:
+def region_scores(
+    table: pd.DataFrame, label: str = "Score", groups: str = "samples", title: str = ""
+) -> Figure:
     """Draw a score of each region and model with its interval.
 
     Args:
         table: A row a region and model: ``region``, ``model``, ``value``, ``low``, ``high`` (NaN where no
-            interval is known), ``scenes`` (how many the region has).
+            interval is known), ``groups`` (how many the region has).
         label: Which score.
+        groups: What is counted, as the axis names it.
         title: Title of the picture.
     """
-    scenes = table.groupby("region", sort=False)["scenes"].max()
+    counts = table.groupby("region", sort=False)["groups"].max()
     names = list(dict.fromkeys(table["model"]))
-    ax = axes_of(None, 6.4, 1.3 + (0.16 + 0.14 * len(names)) * len(scenes))
+    ax = axes_of(None, 6.4, 1.3 + (0.16 + 0.14 * len(names)) * len(counts))
     for number, name in enumerate(names):
         rows = table[table["model"] == name]
         shift = (number - (len(names) - 1) / 2) * 0.7 / len(names)
-        at = scenes.index.get_indexer(rows["region"]) + shift
+        at = counts.index.get_indexer(rows["region"]) + shift
         look: dict[str, Any] = {"color": OKABE_ITO[number % len(OKABE_ITO)], "marker": "osD^v"[number % 5]}
         ax.errorbar(
             rows["value"],
@@ -344,9 +347,9 @@ def region_scores(table: pd.DataFrame, label: str = "Score", title: str = "") ->
             label=name,
             **look,
         )
-    ax.set_yticks(range(len(scenes)), [f"{region} ({int(count)})" for region, count in scenes.items()])
-    ax.set_ylim(len(scenes) - 0.5, -0.5)
-    ax.set(xlabel=label, ylabel="Region (scenes)", xlim=(-0.02, 1.02), title=title)
+    ax.set_yticks(range(len(counts)), [f"{region} ({int(count)})" for region, count in counts.items()])
+    ax.set_ylim(len(counts) - 0.5, -0.5)
+    ax.set(xlabel=label, ylabel=f"Region ({groups})", xlim=(-0.02, 1.02), title=title)
     ax.grid(True, axis="x")
     ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
     return figure_of(ax)

@@ -15,7 +15,7 @@ from eolab.runs import folders, yamls
 if TYPE_CHECKING:
     import pandas as pd
 
-NOT_NAMED = ("model", "baselines", "angles", "strips", "replicates")  # parameters that change no network
+NOT_NAMED = ("model", "baselines", "angles", "n_examples", "replicates")  # parameters that change no network
 
 
 @dataclass(frozen=True)

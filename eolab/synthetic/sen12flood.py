@@ -1,4 +1,4 @@
-"""Twin of SEN12-FLOOD: two lists and a folder a scene with its images, faults and all, with their truth.
+"""Twin of SEN12-FLOOD: two lists and a folder a sequence with its images, faults and all, with their truth.
 
 The layout is that of IEEE DataPort, or on request that of Radiant MLHub. The traps of the published data
 are in it: SAR in EPSG:4326 with another shape beside optical images in UTM, bands of 60 m in files of their
@@ -36,7 +36,7 @@ from eolab.synthetic.sen12flood_image import (
     slices,
     swath_edge,
 )
-from eolab.synthetic.sen12flood_plan import DRY, REGIONS, Pass, Scene, make_plan
+from eolab.synthetic.sen12flood_plan import DRY, REGIONS, FloodSequence, Pass, make_plan
 from eolab.synthetic.writing import stream
 
 VERSION = 2
@@ -45,9 +45,9 @@ VERSION = 2
 TREES = ("lists", "collections")
 """The published trees: that of IEEE DataPort, and that of Radiant MLHub and Source Cooperative."""
 
-_COARSE = {"B01": 6, "B09": 6}  # bands of 60 m, in every third scene stored as such
+_COARSE = {"B01": 6, "B09": 6}  # bands of 60 m, in every third sequence stored as such
 _URL = "https://datapool.asf.alaska.edu/GRD_HD/{}/{}.zip"  # mission, product: of the published list
-_LEAST_SIZE, _MOST_SIZE, _MOST_SCENES = 48, 512, 2000
+_LEAST_SIZE, _MOST_SIZE, _MOST_SEQUENCES = 48, 512, 2000
 
 
 def write(
@@ -62,16 +62,16 @@ def write(
 ) -> Path:
     """Write the twin; a folder is there whole or not at all.
 
-    Beside the lists and the scenes there is ``twin.json``, ``truth/scenes.csv``, a row a scene, and
+    Beside the lists and the sequences there is ``twin.json``, ``truth/sequences.csv``, a row a sequence, and
     ``truth/images.csv``, a row an image with its share of water, its clouds and its fault.
 
     Args:
         folder: Where to write; must not exist.
         seed: Same seed, same pixels.
-        train: Scenes with names of four digits.
-        test: Scenes with names of one or two digits.
+        train: Sequences with names of four digits.
+        test: Sequences with names of one or two digits.
         size: Side of the optical images in pixels; 512 is that of the published ones.
-        tree: ``lists`` for S1list.json and S2list.json beside a folder a scene, ``collections`` for
+        tree: ``lists`` for S1list.json and S2list.json beside a folder a sequence, ``collections`` for
             sen12floods_s1_source and so on, with the same pixels, as far as they hold them: see
             :func:`eolab.synthetic.sen12flood_collections.rearrange`. The truth names images as the lists do.
         progress: Whether to show progress.
@@ -87,8 +87,8 @@ def write(
     _check(seed, train, test, size, tree)
     with writing.whole(folder) as building:
         plan = make_plan(seed, train, test)
-        make = partial(_write_scene, building, seed, size)
-        rows = writing.in_threads(make, plan, "SEN12-FLOOD twin", "scene", progress)
+        make = partial(_write_sequence, building, seed, size)
+        rows = writing.in_threads(make, plan, "SEN12-FLOOD twin", "sequence", progress)
         images = pd.DataFrame([row for part in rows for row in part])
         _write_lists(building, seed, plan, images)
         if tree == "collections":
@@ -103,42 +103,47 @@ def _check(seed: int, train: int, test: int, size: int, tree: str) -> None:
     if tree not in TREES:
         raise ParameterError(f"tree {tree!r} is unknown: {did_you_mean(tree, TREES)}")
     writing.check_seed(seed)
-    writing.check_range("train", train, 1, _MOST_SCENES, " scenes")
-    writing.check_range("test", test, 0, 100, " scenes")
+    writing.check_range("train", train, 1, _MOST_SEQUENCES, " sequences")
+    writing.check_range("test", test, 0, 100, " sequences")
     writing.check_range("size", size, _LEAST_SIZE, _MOST_SIZE, " pixels")
 
 
-def _write_scene(folder: Path, seed: int, size: int, scene: Scene) -> list[dict[str, Any]]:
-    """Write the images of a scene; return a row an image."""
-    (folder / scene.name).mkdir()
-    ground = make_ground(size, stream(seed, 2, scene.number))
+def _write_sequence(folder: Path, seed: int, size: int, sequence: FloodSequence) -> list[dict[str, Any]]:
+    """Write the images of a sequence; return a row an image."""
+    (folder / sequence.name).mkdir()
+    ground = make_ground(size, stream(seed, 2, sequence.number))
     rows = []
-    for place, one in enumerate(scene.passes):
-        rng = stream(seed, 3, scene.number, place)
-        water = ground.water(one.day, scene.onset)
+    for place, one in enumerate(sequence.passes):
+        rng = stream(seed, 3, sequence.number, place)
+        water = ground.water(one.day, sequence.onset)
         write_one = _write_radar if one.sensor == "S1" else _write_optical
-        name, clouds = write_one(folder / scene.name, scene, one, ground, water, rng)
-        facts = {"scene": scene.name, "sensor": one.sensor, "date": one.date, "orbit": one.orbit}
-        facts |= {"filename": name, "flooded": scene.flooded(one), "water": float(water.mean())}
+        name, clouds = write_one(folder / sequence.name, sequence, one, ground, water, rng)
+        facts = {"sequence": sequence.name, "sensor": one.sensor, "date": one.date, "orbit": one.orbit}
+        facts |= {"filename": name, "flooded": sequence.flooded(one), "water": float(water.mean())}
         rows.append(facts | {"clouds": clouds, "part": one.part, "covers": one.covers, "fault": one.fault})
     return rows
 
 
 def _write_radar(
-    folder: Path, scene: Scene, one: Pass, ground: Ground, water: np.ndarray, rng: np.random.Generator
+    folder: Path,
+    sequence: FloodSequence,
+    one: Pass,
+    ground: Ground,
+    water: np.ndarray,
+    rng: np.random.Generator,
 ) -> tuple[str, float]:
     """Write VV and VH of an image in EPSG:4326, whose shape is not that of the optical images."""
-    soaked = rng.uniform(0.0, 0.5) + 0.5 * scene.flooded(one)
+    soaked = rng.uniform(0.0, 0.5) + 0.5 * sequence.flooded(one)
     sigma = backscatter(ground, water, one.day, soaked, one.orbit == "DESCENDING", rng)
-    own = stream(scene.number, 4)
+    own = stream(sequence.number, 4)
     shape = tuple(int(side * own.uniform(0.92, 1.12)) for side in water.shape)
     sigma = on_grid(sigma, (shape[0], shape[1]))
     upper, lower = slices(sigma.shape[1:], own)
     seen = {"whole": np.ones(upper.shape, bool), "first": upper, "second": lower}[one.part]
     if one.part == "whole" and rng.random() < 0.06:
         seen = swath_edge(upper.shape, rng)
-    name = _radar_name(one, scene)
-    bounds = (scene.ring[0][0], scene.ring[1][1], scene.ring[2][0], scene.ring[0][1])
+    name = _radar_name(one, sequence)
+    bounds = (sequence.ring[0][0], sequence.ring[1][1], sequence.ring[2][0], sequence.ring[0][1])
     for channel, values in zip(("VV",) if one.single else ("VV", "VH"), sigma, strict=False):
         path = folder / f"{name}_corrected_{channel}.tif"
         _tiff(path, values * seen, CRS.from_epsg(4326), bounds, one.fault)
@@ -146,23 +151,28 @@ def _write_radar(
 
 
 def _write_optical(
-    folder: Path, scene: Scene, one: Pass, ground: Ground, water: np.ndarray, rng: np.random.Generator
+    folder: Path,
+    sequence: FloodSequence,
+    one: Pass,
+    ground: Ground,
+    water: np.ndarray,
+    rng: np.random.Generator,
 ) -> tuple[str, float]:
     """Write the twelve bands of an image in UTM."""
-    south = scene.south < 0
+    south = sequence.south < 0
     season = np.cos(2 * np.pi * (one.date.timetuple().tm_yday - (20 if south else 200)) / 365)
     bands, clouds = reflectance(ground, water, 0.5 + 0.3 * float(season), one.clouds, rng)
     if not one.has_file:
         return "", clouds
     seen = np.ones(water.shape, bool) if one.covers else swath_edge(water.shape, rng)
-    zone = int((scene.west + 180) // 6) + 1
+    zone = int((sequence.west + 180) // 6) + 1
     crs = CRS.from_epsg((32700 if south else 32600) + zone)
-    box = (scene.ring[1][0], scene.ring[1][1], scene.ring[2][0], scene.ring[3][1])
+    box = (sequence.ring[1][0], sequence.ring[1][1], sequence.ring[2][0], sequence.ring[3][1])
     bounds = transform_bounds(CRS.from_epsg(4326), crs, *box)
     name = f"S2_{one.date:%Y-%m-%d}"
     for band, values in zip(L2A_BANDS, bands, strict=True):
         digital = np.clip(np.rint(1e4 * values * seen), 0, 65535).astype(np.uint16)
-        if band in _COARSE and scene.number % 3 == 0:
+        if band in _COARSE and sequence.number % 3 == 0:
             digital = coarser(digital, _COARSE[band])
         _tiff(folder / f"{name}_{band}.tif", digital, crs, bounds, one.fault)
     return name, clouds
@@ -181,36 +191,36 @@ def _tiff(
         writing.truncate(path)
 
 
-def _radar_name(one: Pass, scene: Scene) -> str:
+def _radar_name(one: Pass, sequence: FloodSequence) -> str:
     """Return a name as Sentinel-1 products have it."""
-    mission = "S1A" if (one.day // 12 + scene.number) % 2 else "S1B"
+    mission = "S1A" if (one.day // 12 + sequence.number) % 2 else "S1B"
     hour, second = 3 if one.orbit == "ASCENDING" else 15, 40 if one.part == "second" else 15
     begin = datetime.combine(one.date, time(hour, 8, second))
-    numbers = f"{26_000 + one.day:06d}_{scene.number:06X}_{(7 * scene.number + one.day) % 65536:04X}"
+    numbers = f"{26_000 + one.day:06d}_{sequence.number:06X}_{(7 * sequence.number + one.day) % 65536:04X}"
     return sentinel1_name(mission, "1SSV" if one.single else "1SDV", begin, numbers)
 
 
-def _write_lists(folder: Path, seed: int, plan: list[Scene], images: pd.DataFrame) -> None:
+def _write_lists(folder: Path, seed: int, plan: list[FloodSequence], images: pd.DataFrame) -> None:
     """Write both lists; every twelfth image of Sentinel-1 lies in its folder but in no list."""
     lists: dict[str, dict[str, Any]] = {"S1": {}, "S2": {}}
-    for scene in plan:
-        rng = stream(seed, 5, scene.number)
+    for sequence in plan:
+        rng = stream(seed, 5, sequence.number)
         for sensor, blocks in lists.items():
-            own = images[(images["scene"] == scene.name) & (images["sensor"] == sensor)]
+            own = images[(images["sequence"] == sequence.name) & (images["sensor"] == sensor)]
             entries = [_entry(row) for row in own.itertuples()]
             if sensor == "S1":
-                entries = [e for k, e in enumerate(entries) if k == 0 or (k + scene.number) % 12]
+                entries = [e for k, e in enumerate(entries) if k == 0 or (k + sequence.number) % 12]
                 if rng.random() < 0.15:
                     rng.shuffle(entries)  # numbers out of order
             numbered = reversed(list(enumerate(entries, start=1)))
             block: dict[str, Any] = {str(k): entry for k, entry in numbered}
             block["count"] = sum("filename" in entry for entry in entries)
-            block["folder"] = scene.name
-            block["geo"] = {"type": "Polygon", "coordinates": [scene.ring]}
+            block["folder"] = sequence.name
+            block["geo"] = {"type": "Polygon", "coordinates": [sequence.ring]}
             if sensor == "S1":
                 names = [entry["filename"] for entry in entries]
                 block["urls"] = [_URL.format(f"S{name[2]}", name) for name in names]
-            blocks[scene.name] = block
+            blocks[sequence.name] = block
     for sensor, blocks in lists.items():
         (folder / f"{sensor}list.json").write_text(json.dumps(blocks))
 
@@ -221,15 +231,15 @@ def _entry(row: Any) -> dict[str, Any]:
     return entry | ({"filename": row.filename} if row.filename else {})
 
 
-def _write_truth(folder: Path, plan: list[Scene], images: pd.DataFrame) -> None:
+def _write_truth(folder: Path, plan: list[FloodSequence], images: pd.DataFrame) -> None:
     (folder / "truth").mkdir()
     images.to_csv(folder / "truth/images.csv", index=False, float_format="%.4f")
-    scenes = [
-        {"scene": one.name, "region": REGIONS[one.region][0], "floods": one.onset != DRY,
+    sequences = [
+        {"sequence": one.name, "region": REGIONS[one.region][0], "floods": one.onset != DRY,
          "onset_day": one.onset, "images": len(one.passes)}
         for one in plan
     ]  # fmt: skip
-    pd.DataFrame(scenes).to_csv(folder / "truth/scenes.csv", index=False)
+    pd.DataFrame(sequences).to_csv(folder / "truth/sequences.csv", index=False)
 
 
 def _facts(images: pd.DataFrame) -> dict[str, Any]:

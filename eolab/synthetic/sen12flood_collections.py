@@ -1,6 +1,6 @@
-"""The other published tree of SEN12-FLOOD: the scenes of the lists laid out as collections of items (STAC).
+"""The other published tree of SEN12-FLOOD: its sequences as collections of STAC items.
 
-Radiant MLHub and Source Cooperative have a folder a scene, sensor and date, another for its label, and no
+Radiant MLHub and Source Cooperative have a folder a sequence, sensor and date, another for its label, and no
 orbit; see :mod:`eolab.data.layouts.sen12flood_stac`.
 """
 
@@ -17,29 +17,29 @@ _SUFFIX = {"S1": "_corrected_{}.tif", "S2": "_{}.tif"}
 
 
 def rearrange(folder: Path) -> None:
-    """Turn lists and scenes into collections; the files of the images are moved, not changed.
+    """Turn lists and sequences into collections; the files of the images are moved, not changed.
 
-    An entry without a file becomes no item. Of the entries of a scene and day the one with the lowest number
-    becomes the item, and the files of the others are removed with those that no list names.
+    An entry without a file becomes no item. Of the entries of a sequence and day the one with the lowest
+    number becomes the item, and the files of the others are removed with those that no list names.
 
     Args:
-        folder: With ``S1list.json``, ``S2list.json`` and a folder a scene.
+        folder: With ``S1list.json``, ``S2list.json`` and a folder a sequence.
     """
-    scenes: set[str] = set()
+    sequences: set[str] = set()
     for sensor in ("S1", "S2"):
         listed = folder / f"{sensor}list.json"
         blocks = json.loads(listed.read_text())
         names = [
-            _write_items(folder, sensor, scene, block, entry)
-            for scene, block in blocks.items()
+            _write_items(folder, sensor, sequence, block, entry)
+            for sequence, block in blocks.items()
             for entry in _first_of_each_day(block)
         ]
         for kind in ("source", "labels"):
             _write_collection(folder, sensor, kind, names)
-        scenes |= set(blocks)
+        sequences |= set(blocks)
         listed.unlink()
-    for scene in scenes:
-        shutil.rmtree(folder / scene)
+    for sequence in sequences:
+        shutil.rmtree(folder / sequence)
 
 
 def _first_of_each_day(block: dict[str, Any]) -> list[dict[str, Any]]:
@@ -52,14 +52,16 @@ def _first_of_each_day(block: dict[str, Any]) -> list[dict[str, Any]]:
     return list(days.values())
 
 
-def _write_items(folder: Path, sensor: str, scene: str, block: dict[str, Any], entry: dict[str, Any]) -> str:
+def _write_items(
+    folder: Path, sensor: str, sequence: str, block: dict[str, Any], entry: dict[str, Any]
+) -> str:
     """Write the items of an image and of its label; return what both names end in."""
-    name, file = f"{scene}_{entry['date'].replace('-', '_')}", entry["filename"]
+    name, file = f"{sequence}_{entry['date'].replace('-', '_')}", entry["filename"]
     channels = L2A_BANDS if sensor == "S2" else ("VV",) if "_1SSV_" in file else ("VV", "VH")
     item = _collection(folder, sensor, "source") / f"{_title(sensor, 'source')}_{name}"
     item.mkdir(parents=True)
     for channel in channels:
-        image = folder / scene / f"{file}{_SUFFIX[sensor].format(channel)}"
+        image = folder / sequence / f"{file}{_SUFFIX[sensor].format(channel)}"
         if image.exists():
             image.rename(item / f"{channel}.tif")
     _write_stac(item, block["geo"], entry["date"], [f"{channel}.tif" for channel in channels])

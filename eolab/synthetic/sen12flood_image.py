@@ -1,4 +1,4 @@
-"""Ground of a scene of the SEN12-FLOOD twin, where water stands on a day, and what both sensors see of it."""
+"""Ground of a place of the SEN12-FLOOD twin, where water stands on a day, and what both sensors see of it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _SMOOTH_DB = 6.0  # that a field loses when it is worked
 
 @dataclass(frozen=True)
 class Ground:
-    """The land of a scene.
+    """The land of a place.
 
     Attributes:
         height: Above the river's bed, in no unit: what is lower floods first; float32 (y, x).
         cover: Class index of the dry land, uint8 (y, x).
-        river: Share of the scene that is always water.
+        river: Share of the place that is always water.
         peak: Share that is water at the height of the flood.
         wetness: How wet land is that holds no water, 0 to 1.
         worked: Random value that says when a field is worked, -9 where there is none; (y, x).
@@ -67,7 +67,7 @@ class Ground:
 
 
 def make_ground(size: int, rng: np.random.Generator) -> Ground:
-    """Draw the land of a scene of ``size`` × ``size`` pixels."""
+    """Draw the land of a place of ``size`` × ``size`` pixels."""
     shape = (size, size)
     hills = fractal(shape, rng, 3.2, wavelength_px=1.2 * size, smallest_px=2)
     height = _valley(size, rng) + 0.35 * hills + 0.05 * fractal(shape, rng, 2.0, wavelength_px=0.2 * size)
@@ -135,13 +135,13 @@ def backscatter(
 def reflectance(
     ground: Ground, water: Array, green: float, clouds: float, rng: np.random.Generator
 ) -> tuple[Array, float]:
-    """Return the reflectance that Sentinel-2 shows, and the share of the scene under clouds.
+    """Return the reflectance that Sentinel-2 shows, and the share of the place under clouds.
 
     Args:
         ground: The land.
         water: Where water stands, bool (y, x).
         green: Height of the season, 0 to 1.
-        clouds: Share of the scene that shall be under clouds.
+        clouds: Share of the place that shall be under clouds.
         rng: Noise and clouds.
 
     Returns:
@@ -170,7 +170,7 @@ def _under_clouds(image: Array, clouds: float, rng: np.random.Generator) -> tupl
 
 
 def swath_edge(shape: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Return which pixels lie inside a swath whose slanted edge crosses the scene, bool (y, x)."""
+    """Return which pixels lie inside a swath whose slanted edge crosses the place, bool (y, x)."""
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     slant = 0.15 * (rows / shape[0] - 0.5)
     return columns / shape[1] > rng.uniform(0.05, 0.2) + slant

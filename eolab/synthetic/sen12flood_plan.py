@@ -1,9 +1,9 @@
-"""What the SEN12-FLOOD twin holds: regions, scenes, the days of the floods and of the satellites' passes.
+"""What the SEN12-FLOOD twin holds: regions, sequences, the days of the floods and of the satellites' passes.
 
-A region is one weather event: a storm comes over all of its scenes within a few days, and they flood with
-it or not at all. Over a scene Sentinel-1 passes every twelve days on one or two orbits; Sentinel-2 every five
-days, under clouds most of all while the storm lasts, and nine of its images at most have files. In some
-scenes the Sentinel-1 series ends before the flood.
+A region is one weather event: a storm comes over all of its sequences within a few days, and they flood with
+it or not at all. Over a sequence Sentinel-1 passes every twelve days on one or two orbits; Sentinel-2 every
+five days, under clouds most of all while the storm lasts, and nine of its images at most have files. In some
+sequences the Sentinel-1 series ends before the flood.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ REGIONS: tuple[tuple[str, float, float, int], ...] = (
     ("valley", 146.70, -19.30, 52),
     ("lowland", -95.90, 41.20, 94),
 )
-"""Name, longitude and latitude of the first scene in degrees, day of the event after :data:`FIRST_DAY`."""
+"""Name, longitude and latitude of the first sequence in degrees, day of the event after :data:`FIRST_DAY`."""
 
 SIDE_DEG = (0.0489, 0.0466)
-"""Width and height of a scene as in the published lists."""
+"""Width and height of a sequence as in the published lists."""
 
-DRY = -1  # day of the onset of a scene that never floods
-MOST_OPTICAL = 9  # published images of Sentinel-2 a scene; later ones are listed without a file
-_FLOODED = 0.62  # share of the scenes that flood
+DRY = -1  # day of the onset of a sequence that never floods
+MOST_OPTICAL = 9  # published images of Sentinel-2 a sequence; later ones are listed without a file
+_FLOODED = 0.62  # share of the sequences that flood
 _EARLY_END = 0.25  # share of these whose Sentinel-1 series ends before
-_CLOUDY_DAYS = (-4, 16)  # around the day of the storm, whether the scene floods or not
-_CLOUDS = {0.0: 0.35, 0.05: 0.2, 0.2: 0.2, 0.5: 0.1, 0.9: 0.15}  # share of the scene: chance, at other times
+_CLOUDY_DAYS = (-4, 16)  # around the day of the storm, whether the sequence floods or not
+# share of the sequence: chance, at other times
+_CLOUDS = {0.0: 0.35, 0.05: 0.2, 0.2: 0.2, 0.5: 0.1, 0.9: 0.15}
 _FAULTS = {"": 0.93, "zero": 0.04, "truncated": 0.015, "missing": 0.015}
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One image of a scene.
+    """One image of a sequence.
 
     Attributes:
         sensor: "S1" or "S2".
@@ -48,9 +49,9 @@ class Pass:
         orbit: "ASCENDING" or "DESCENDING" for S1, else empty.
         part: "whole", or of two slices of a pass "first" or "second".
         single: Whether it has VV alone.
-        clouds: Share of the scene under clouds, S2.
+        clouds: Share of the sequence under clouds, S2.
         has_file: Whether the list names a file.
-        covers: Whether it covers the whole scene.
+        covers: Whether it covers the whole sequence.
         fault: "", "zero" (all 0), "truncated", "missing" (listed, not there).
     """
 
@@ -71,7 +72,7 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Scene:
+class FloodSequence:
     """A place with its passes.
 
     Attributes:
@@ -92,7 +93,7 @@ class Scene:
 
     @property
     def number(self) -> int:
-        """Number that seeds its pixels; training and test scenes of one number differ."""
+        """Number that seeds its pixels; training and test sequences of one number differ."""
         return int(self.name) + (10_000 if len(self.name) < 4 else 0)
 
     def flooded(self, one: Pass) -> bool:
@@ -108,19 +109,19 @@ class Scene:
         return [[round(x, 6), round(y, 6)] for x, y in corners]
 
 
-def make_plan(seed: int, train: int, test: int) -> list[Scene]:
-    """Return the scenes of a twin, regions in turn, so that both splits have all of them.
+def make_plan(seed: int, train: int, test: int) -> list[FloodSequence]:
+    """Return the sequences of a twin, regions in turn, so that both splits have all of them.
 
     Args:
         seed: Seed of the twin.
-        train: Scenes to train on.
-        test: Scenes to test on.
+        train: Sequences to train on.
+        test: Sequences to test on.
     """
     names = [f"{4 * k + 1:04d}" for k in range(train)] + [str(k) for k in range(test)]
-    return [_scene(seed, name, place) for place, name in enumerate(names)]
+    return [_sequence(seed, name, place) for place, name in enumerate(names)]
 
 
-def _scene(seed: int, name: str, place: int) -> Scene:
+def _sequence(seed: int, name: str, place: int) -> FloodSequence:
     region, rank = place % len(REGIONS), place // len(REGIONS)
     _, longitude, latitude, event = REGIONS[region]
     rng = stream(seed, 1, place)
@@ -131,7 +132,9 @@ def _scene(seed: int, name: str, place: int) -> Scene:
     order = sorted(passes, key=lambda one: (one.sensor, one.day, one.orbit, one.part))
     west = longitude + 0.06 * (rank % 8) + float(rng.uniform(-0.004, 0.004))
     south = latitude + 0.06 * (rank // 8) + float(rng.uniform(-0.004, 0.004))
-    return Scene(name, region, round(west, 6), round(south, 6), onset, tuple(_with_faults(order, rng)))
+    return FloodSequence(
+        name, region, round(west, 6), round(south, 6), onset, tuple(_with_faults(order, rng))
+    )
 
 
 def _radar(rng: np.random.Generator, onset: int, storm: int) -> list[Pass]:

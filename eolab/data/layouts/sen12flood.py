@@ -1,6 +1,6 @@
 """SEN12-FLOOD: series of Sentinel-1 and Sentinel-2 images of places where it flooded, or did not.
 
-335 scenes of about 5 km with their images from December 2018 to May 2019, and for each image whether a flood
+335 sequences of about 5 km with their images from December 2018 to May 2019, and for each image whether a flood
 has been seen there (Rambour et al. 2020, Flood Detection in Time Series of Optical and SAR Images,
 https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020), in either tree they are published in: the
 lists of IEEE DataPort, see :mod:`eolab.data.layouts.sen12flood_index`, or the collections of Radiant MLHub and
@@ -8,7 +8,7 @@ Source Cooperative, see :mod:`eolab.data.layouts.sen12flood_stac`.
 
 Example:
     >>> images = index("data/sen12flood")
-    >>> series, rejected = read_series("data/sen12flood", of_scene(images, "0063", "S1"), ["VH"], (522, 544))
+    >>> series, rejected = read_series("data/sen12flood", of_sequence(images, "0063", "S1"), ["VH"], (522, 544))
     >>> series["image"].dims
     ('time', 'band', 'y', 'x')
 """
@@ -38,18 +38,18 @@ from eolab.data.layouts.sen12flood_files import (
     read_channel,
     stem_of,
 )
-from eolab.data.layouts.sen12flood_index import index, scenes, strays
+from eolab.data.layouts.sen12flood_index import index, sequences, strays
 
 __all__ = [
     "OPTICAL_BANDS",
     "SENSORS",
     "check_layout",
     "index",
-    "of_scene",
+    "of_sequence",
     "open_layout",
     "passes",
     "read_series",
-    "scenes",
+    "sequences",
     "slices_of",
 ]
 
@@ -75,30 +75,30 @@ class Reading:
     files: list[tuple[str, str]] = field(default_factory=list)
 
 
-def of_scene(images: pd.DataFrame, scene: str, sensor: str) -> pd.DataFrame:
-    """Return the images of a scene and sensor.
+def of_sequence(images: pd.DataFrame, sequence: str, sensor: str) -> pd.DataFrame:
+    """Return the images of a sequence and sensor.
 
     Args:
         images: Result of :func:`index`.
-        scene: Name of its folder.
+        sequence: Name of its folder.
         sensor: "S1" or "S2".
 
     Raises:
-        ParameterError: If there is no such scene or sensor, or no image of this sensor.
+        ParameterError: If there is no such sequence or sensor, or no image of this sensor.
     """
     if sensor not in SENSORS:
         raise ParameterError(f"There is no sensor {sensor!r}: {did_you_mean(sensor, SENSORS)}")
-    names = images["scene"].unique().tolist()
-    if scene not in names:
-        raise ParameterError(f"There is no scene {scene!r}: {did_you_mean(scene, names)}")
-    found = images[(images["scene"] == scene) & (images["sensor"] == sensor)]
+    names = images["sequence"].unique().tolist()
+    if sequence not in names:
+        raise ParameterError(f"There is no sequence {sequence!r}: {did_you_mean(sequence, names)}")
+    found = images[(images["sequence"] == sequence) & (images["sensor"] == sensor)]
     if found.empty:
-        raise ParameterError(f"Scene {scene} has no images of {sensor} in the index: take the other sensor.")
+        raise ParameterError(f"Sequence {sequence} has no images of {sensor} in the index: take the other sensor.")
     return found
 
 
 def passes(images: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a pass over a scene: an image, or the slices of one date and orbit laid together.
+    """Return a row a pass over a sequence: an image, or the slices of one date and orbit laid together.
 
     Args:
         images: Rows of :func:`index`; those without a file are left out.
@@ -107,7 +107,7 @@ def passes(images: pd.DataFrame) -> pd.DataFrame:
         The columns of the first slice, and ``rows``: labels of the slices in `images`, joined by "+".
     """
     listed = images[images["filename"] != ""]
-    groups = listed.groupby(["scene", "sensor", "date", "orbit"], sort=False)
+    groups = listed.groupby(["sequence", "sensor", "date", "orbit"], sort=False)
     found = listed.loc[groups.head(1).index].copy()
     found["rows"] = ["+".join(str(row) for row in rows) for rows in groups.groups.values()]
     return found.reset_index(drop=True)
@@ -125,17 +125,17 @@ def read_series(
     size: Size = SIZE,
     min_valid: float = MIN_VALID,
 ) -> tuple[xr.Dataset, list[dict[str, str]]]:
-    """Read the images of one scene and sensor; those that cannot be used are left out and listed.
+    """Read the images of one sequence and sensor; those that cannot be used are left out and listed.
 
     Slices of one Sentinel-1 pass, two images of one date and orbit, become one image: each covers a part of
-    the scene.
+    the sequence.
 
     Args:
         root: The folder that :func:`index` was given.
-        images: Result of :func:`of_scene`.
+        images: Result of :func:`of_sequence`.
         channels: Polarisations or bands.
         size: Height and width that each image is brought to, by area where they are fewer and by bilinear
-            interpolation where they are more; files of one scene have several sizes.
+            interpolation where they are more; files of one sequence have several sizes.
         min_valid: Smallest share of pixels of an image that must have a value.
 
     Returns:
@@ -158,28 +158,28 @@ def read_series(
     dataset = xr.Dataset(
         {"image": (("time", "band", "y", "x"), stacked, {"units": UNITS[sensor]}), **facts},
         coords={"time": dates, "band": list(channels)},
-        attrs={"scene": str(images["scene"].iloc[0]), "sensor": sensor},
+        attrs={"sequence": str(images["sequence"].iloc[0]), "sensor": sensor},
     )
     return dataset, rejected
 
 
 def open_layout(
     path: str | Path,
-    scene: str,
+    sequence: str,
     sensor: str = "S1",
     channels: Sequence[str] | None = None,
     size: Size = SIZE,
     min_valid: float = MIN_VALID,
 ) -> xr.Dataset:
-    """Read the series of one scene and sensor: what :func:`read_series` says, all channels by default.
+    """Read the series of one sequence and sensor: what :func:`read_series` says, all channels by default.
 
     ``attrs["rejected"]`` is a JSON table of the files that were left out and why.
 
     Raises:
         DataError: If the lists or the collections cannot be read.
-        ParameterError: If there is no such scene, sensor or channel.
+        ParameterError: If there is no such sequence, sensor or channel.
     """
-    images = of_scene(index(path), scene, sensor)
+    images = of_sequence(index(path), sequence, sensor)
     known = OPTICAL_BANDS if sensor == "S2" else ("VV", "VH")
     for channel in channels or ():
         if channel not in known:
@@ -198,7 +198,7 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
     root = Path(path)
     images = index(root)
     rows: list[tuple[str, str]] = []
-    series = [part for _, part in images[images["filename"] != ""].groupby(["scene", "sensor"], sort=False)]
+    series = [part for _, part in images[images["filename"] != ""].groupby(["sequence", "sensor"], sort=False)]
 
     def read(part: pd.DataFrame) -> list[tuple[str, str]]:
         found = _readings(root, part, None, CHECKED_SIZE, MIN_VALID)
@@ -208,11 +208,11 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
         rows += files
     named = {file for file, _ in rows}
     rows += [
-        (f"{row.scene}/{row.sensor} entry {row.number}", f"names no file for {row.date:%Y-%m-%d}")
+        (f"{row.sequence}/{row.sensor} entry {row.number}", f"names no file for {row.date:%Y-%m-%d}")
         for row in images[images["filename"] == ""].itertuples()
     ]
     rows += [
-        (f"{row['scene']}/{row['sensor']} entry {row['number']}", row["reason"])
+        (f"{row['sequence']}/{row['sensor']} entry {row['number']}", row["reason"])
         for row in images.attrs["rejected"]
     ]
     return report([*rows, *strays(root, named)])

@@ -1,7 +1,7 @@
 """SEN12-FLOOD's images: a GeoTIFF a polarisation or band, tried with tifffile, then with GDAL, and checked.
 
 Public users of the data set found files that do not open, thousands that are all zero, and SAR images that
-the edge of a swath cuts. None of them stops a scene: each is listed with its reason.
+the edge of a swath cuts. None of them stops a sequence: each is listed with its reason.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ ITEM = "sen12floods_"
 """Beginning of the name of an image's folder in the collections; there a file is named by its channel."""
 
 
-def split_of(scene: str) -> str:
-    """Return the published split of a scene by the name of its folder, empty where it is no such name."""
-    if not (scene.isascii() and scene.isdecimal()):
+def split_of(sequence: str) -> str:
+    """Return the published split of a sequence by the name of its folder, empty where it is no such name."""
+    if not (sequence.isascii() and sequence.isdecimal()):
         return ""
-    return {4: "train", 1: "test", 2: "test"}.get(len(scene), "")
+    return {4: "train", 1: "test", 2: "test"}.get(len(sequence), "")
 
 
 def files_of(root: str | Path, image: Any) -> dict[str, Path]:
@@ -46,7 +46,7 @@ def files_of(root: str | Path, image: Any) -> dict[str, Path]:
 
 def stem_of(image: Any) -> str:
     """Return the beginning of the names of an image's files, below the folder of the data set."""
-    return image.filename if _is_item(image) else f"{image.scene}/{image.filename}"
+    return image.filename if _is_item(image) else f"{image.sequence}/{image.filename}"
 
 
 def _is_item(image: Any) -> bool:

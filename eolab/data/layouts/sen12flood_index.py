@@ -1,8 +1,8 @@
-"""What a copy of SEN12-FLOOD lists: scenes, their images by sensor and date, and the labels.
+"""What a copy of SEN12-FLOOD lists: sequences, their images by sensor and date, and the labels.
 
-Two trees are published. In one, ``S1list.json`` and ``S2list.json`` beside the folders of the scenes hold a
-block a scene, and in it a block an image under the keys "1", "2", …; neither keys nor numbers follow the
-dates. The other has collections, see :mod:`eolab.data.layouts.sen12flood_stac`. In both the name of a scene tells
+Two trees are published. In one, ``S1list.json`` and ``S2list.json`` beside the folders of the sequences hold a
+block a sequence, and in it a block an image under the keys "1", "2", …; neither keys nor numbers follow the
+dates. The other has collections, see :mod:`eolab.data.layouts.sen12flood_stac`. In both the name of a sequence tells
 the official split: four digits for training, one or two for the test.
 """
 
@@ -26,7 +26,7 @@ POLARISATIONS = {"1SDV": ("VV", "VH"), "1SSV": ("VV",), "1SDH": ("HH", "HV"), "1
 """Channels of a Sentinel-1 product by the part of its name that tells its mode."""
 
 COLUMNS = [
-    *("scene", "published", "sensor", "number", "date", "flooded", "orbit", "full_coverage", "filename"),
+    *("sequence", "published", "sensor", "number", "date", "flooded", "orbit", "full_coverage", "filename"),
     "channels",
 ]
 _GET = "get the data set's index again, or give the folder that holds the whole of it"
@@ -36,31 +36,31 @@ def index(path: str | Path) -> pd.DataFrame:
     """Return the images that the lists or the collections name; no image is opened.
 
     Args:
-        path: The folder with ``S1list.json``, ``S2list.json`` and the scenes; or that of the collections
+        path: The folder with ``S1list.json``, ``S2list.json`` and the sequences; or that of the collections
             ``sen12floods_s1_source``, ``sen12floods_s1_labels`` and so on, the one above it with
             ``sen12flood``, or one source collection, for the images of its sensor alone.
 
     Returns:
-        A row an entry, by scene (numerically), sensor, date and number:
+        A row an entry, by sequence (numerically), sensor, date and number:
 
         ============= =============================================================================
-        scene         its name, such as "0063" or "5"
+        sequence         its name, such as "0063" or "5"
         published     "train" or "test": the official split
         sensor        "S1" or "S2"
         number        of the entry in its list, from 1; of a collection's, by date
         date          day of acquisition, datetime64
         flooded       whether a flood has been seen there up to that day
         orbit         "ASCENDING" or "DESCENDING" for S1, else empty; empty in collections
-        full_coverage whether the image covers the whole scene; True where nothing is said, as for S1
+        full_coverage whether the image covers the whole sequence; True where nothing is said, as for S1
         filename      beginning of the files' names, empty where the list names no file; in collections the
                       item's folder below `path`
         channels      polarisations or bands that the file name or the item promises, joined by "+"
         ============= =============================================================================
 
-        Collections have one item a scene, sensor and date: of images of one day, such as the slices of a
+        Collections have one item a sequence, sensor and date: of images of one day, such as the slices of a
         pass, they hold one, and the orbit does not tell which. They have no entries without a file either.
 
-        ``attrs["rejected"]`` lists scene, sensor, number and reason of entries that cannot be used.
+        ``attrs["rejected"]`` lists sequence, sensor, number and reason of entries that cannot be used.
 
     Raises:
         DataError: If the folder holds neither tree, or both, a list or ``collection.json`` is missing or
@@ -71,47 +71,47 @@ def index(path: str | Path) -> pd.DataFrame:
     rows, rejected = [], []
     for row in stac.entries(root) if kind == "collections" else _listed(root):
         if "reason" in row:
-            rejected.append({key: row[key] for key in ("scene", "sensor", "number", "reason")})
+            rejected.append({key: row[key] for key in ("sequence", "sensor", "number", "reason")})
         else:
             rows.append(row)
     if not rows:
         first = f" that can be used ({rejected[0]['reason']})" if rejected else ""
         raise DataError(f"{path} holds {kind} without a single image{first}: {_GET}.")
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"date": "datetime64[ns]", "number": "int64"})
-    table["place"] = table["scene"].astype("int64") + 10_000 * (table["published"] == "test")
+    table["place"] = table["sequence"].astype("int64") + 10_000 * (table["published"] == "test")
     table = table.sort_values(["place", "sensor", "date", "number"], ignore_index=True).drop(columns="place")
     table.attrs["rejected"] = rejected
     return table
 
 
-def scenes(path: str | Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a scene with its place and what is there of it.
+def sequences(path: str | Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a sequence with its place and what is there of it.
 
     Args:
         path: As for :func:`index`.
         table: Result of :func:`index`.
 
     Returns:
-        Indexed by scene: published, longitude and latitude of the centre in degrees, ``ring`` (the corners in
+        Indexed by sequence: published, longitude and latitude of the centre in degrees, ``ring`` (the corners in
         degrees, (5, 2)), and by sensor S1 and S2 the numbers of entries ``images_*``, of those with a file
         ``files_*``, and ``flooded_*``: whether any entry is flooded. The sensors have labels of their own: in
-        some scenes the Sentinel-1 series ends before the flood.
+        some sequences the Sentinel-1 series ends before the flood.
 
     Raises:
-        DataError: If a list is missing or damaged, or a scene has no polygon.
+        DataError: If a list is missing or damaged, or a sequence has no polygon.
     """
     root = Path(path)
     rings = _rings(root) if _tree(root) == "lists" else _outlines(root, table)
-    found = table.groupby("scene", sort=False)["published"].first().to_frame()
+    found = table.groupby("sequence", sort=False)["published"].first().to_frame()
     found["ring"] = pd.Series(rings).reindex(found.index)
     centres = np.array([(ring.min(0) + ring.max(0)) / 2 for ring in found["ring"]])
     found["longitude"], found["latitude"] = centres.T
     for sensor in SENSORS:
         own = table[table["sensor"] == sensor]
-        counts = {"images": own["scene"], "files": own.loc[own["filename"] != "", "scene"]}
+        counts = {"images": own["sequence"], "files": own.loc[own["filename"] != "", "sequence"]}
         for name, named in counts.items():
             found[f"{name}_{sensor}"] = named.value_counts().reindex(found.index, fill_value=0)
-        found[f"flooded_{sensor}"] = found.index.isin(own.loc[own["flooded"], "scene"])
+        found[f"flooded_{sensor}"] = found.index.isin(own.loc[own["flooded"], "sequence"])
     return found
 
 
@@ -156,21 +156,21 @@ def _listed(root: Path) -> Iterator[dict[str, Any]]:
 
 
 def _blocks(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the blocks of the scenes of a list."""
+    """Yield the blocks of the sequences of a list."""
     content = read_json(file, _GET)
     if not all(isinstance(block, dict) for block in content.values()):
-        raise DataError(f"{file} holds no blocks of scenes: expected a block a folder, {_GET}.")
+        raise DataError(f"{file} holds no blocks of sequences: expected a block a folder, {_GET}.")
     yield from content.items()
 
 
 def _entries(file: Path, sensor: str) -> Iterator[dict[str, Any]]:
     """Yield a row an image of a list, or where it is from and the reason why it cannot be used."""
-    for scene, block in _blocks(file):
-        where = {"scene": scene, "sensor": sensor}
-        published = split_of(scene)
+    for sequence, block in _blocks(file):
+        where = {"sequence": sequence, "sensor": sensor}
+        published = split_of(sequence)
         if not published:
             expected = "a folder of four digits (train), or of one or two (test)"
-            yield where | {"number": 0, "reason": f"scene {scene!r} is not {expected}"}
+            yield where | {"number": 0, "reason": f"sequence {sequence!r} is not {expected}"}
             continue
         for key, entry in block.items():
             if key.isdecimal():
@@ -216,29 +216,29 @@ def channels_of(filename: str, sensor: str) -> tuple[str, ...]:
 
 
 def _rings(root: Path) -> dict[str, np.ndarray]:
-    """Return the outline of each scene of the lists."""
+    """Return the outline of each sequence of the lists."""
     rings: dict[str, np.ndarray] = {}
     for sensor in SENSORS:
-        for scene, block in _blocks(root / LISTS[sensor]):
-            rings.setdefault(scene, _ring(block, scene, LISTS[sensor]))
+        for sequence, block in _blocks(root / LISTS[sensor]):
+            rings.setdefault(sequence, _ring(block, sequence, LISTS[sensor]))
     return rings
 
 
-def _ring(block: dict[str, Any], scene: str, file: str) -> np.ndarray:
-    """Return the outline of a scene, (corner, longitude and latitude) in degrees."""
+def _ring(block: dict[str, Any], sequence: str, file: str) -> np.ndarray:
+    """Return the outline of a sequence, (corner, longitude and latitude) in degrees."""
     ring = ring_of(block.get("geo"))
     if ring is None:
-        raise DataError(f"Scene {scene} of {file} has no polygon of longitudes and latitudes: {_GET}.")
+        raise DataError(f"Sequence {sequence} of {file} has no polygon of longitudes and latitudes: {_GET}.")
     return ring
 
 
 def _outlines(root: Path, table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the outline of each scene of the collections, of its first item that has one."""
+    """Return the outline of each sequence of the collections, of its first item that has one."""
     rings: dict[str, np.ndarray] = {}
     for row in table.itertuples():
-        if row.scene not in rings and (ring := stac.outline(root / str(row.filename))) is not None:
-            rings[str(row.scene)] = ring
-    for scene in table["scene"].unique():
-        if scene not in rings:
-            raise DataError(f"Scene {scene} of {root} has no polygon or box in its stac.json files: {_GET}.")
+        if row.sequence not in rings and (ring := stac.outline(root / str(row.filename))) is not None:
+            rings[str(row.sequence)] = ring
+    for sequence in table["sequence"].unique():
+        if sequence not in rings:
+            raise DataError(f"Sequence {sequence} of {root} has no polygon or box in its stac.json files: {_GET}.")
     return rings

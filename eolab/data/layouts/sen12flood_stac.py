@@ -1,6 +1,6 @@
 """SEN12-FLOOD as collections of items: the tree of Radiant MLHub and Source Cooperative.
 
-An image and its label are an item each, a folder that is named after scene and date. The items of a sensor
+An image and its label are an item each, a folder that is named after sequence and date. The items of a sensor
 lie in a collection, whose folder is mostly doubled::
 
     sen12flood/sen12floods_s1_source/sen12floods_s1_source/collection.json
@@ -116,19 +116,19 @@ def _folder(base: Path, sensor: str, kind: str) -> Path:
 
 
 def _entries(root: Path, collection: Collection) -> Iterator[dict[str, Any]]:
-    """Yield a row an item of a collection; numbers follow the dates of a scene."""
+    """Yield a row an item of a collection; numbers follow the dates of a sequence."""
     sensor = collection.sensor
     prefix, numbers = f"{ITEM}{sensor.lower()}_source_", Counter[str]()
     for name in _items(collection.source, prefix):
         place = _place(name.removeprefix(prefix)) if name.startswith(prefix) else None
         if place is None:
-            reason = f"item {name!r} has another name than {prefix}0140_2019_03_13, with its scene and date"
-            yield {"scene": name, "sensor": sensor, "number": 0, "reason": reason}
+            reason = f"item {name!r} has another name than {prefix}0140_2019_03_13, with its sequence and date"
+            yield {"sequence": name, "sensor": sensor, "number": 0, "reason": reason}
             continue
-        scene, date = place
-        published = split_of(scene)
-        numbers[scene] += 1
-        where = {"scene": scene, "sensor": sensor, "number": numbers[scene]}
+        sequence, date = place
+        published = split_of(sequence)
+        numbers[sequence] += 1
+        where = {"sequence": sequence, "sensor": sensor, "number": numbers[sequence]}
         item, label = collection.source / name, collection.labels / name.replace("_source_", "_labels_")
         try:
             facts = _facts(item, label, sensor)
@@ -136,7 +136,7 @@ def _entries(root: Path, collection: Collection) -> Iterator[dict[str, Any]]:
             yield where | {"reason": str(error)}
             continue
         if not published:
-            yield where | {"reason": f"scene {scene!r} has neither four digits (train) nor one or two (test)"}
+            yield where | {"reason": f"sequence {sequence!r} has neither four digits (train) nor one or two (test)"}
             continue
         own = {"published": published, "date": date, "filename": item.relative_to(root).as_posix()}
         yield where | own | facts
@@ -163,7 +163,7 @@ def _linked_name(address: str) -> str:
 
 
 def _place(text: str) -> tuple[str, datetime] | None:
-    """Return the scene and the date that an item's name ends in; None where it does not."""
+    """Return the sequence and the date that an item's name ends in; None where it does not."""
     match = _PLACE.fullmatch(text)
     try:
         return (match[1], datetime.strptime(match[2], "%Y_%m_%d")) if match else None

@@ -1,11 +1,11 @@
 """Domain functions of the flood study (SEN12-FLOOD).
 
-Each image of a scene tells whether a flood has been seen there by its day (Rambour et al. 2020,
+Each image of a sequence tells whether a flood has been seen there by its day (Rambour et al. 2020,
 https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020).
 """
 
 from eolab.data.sensors import RADAR_FLOOR_DB, Optical, Radar
-from eolab.studies.flood import answers, baselines, delay, explore, report
+from eolab.studies.flood import baselines, delay, explore, report, scoring
 from eolab.studies.flood.image_tables import features, image_table
 from eolab.studies.flood.predictions import make_sequences, predict, select, sequences_of
 from eolab.studies.flood.samples import (
@@ -13,8 +13,8 @@ from eolab.studies.flood.samples import (
     nearest_training,
     sample_producer,
     sample_table,
-    scene_places,
-    scene_splits,
+    sequence_places,
+    sequence_splits,
     store_arrays,
     store_metadata,
 )
@@ -23,7 +23,6 @@ __all__ = [
     "RADAR_FLOOR_DB",
     "Optical",
     "Radar",
-    "answers",
     "baselines",
     "delay",
     "explore",
@@ -36,9 +35,10 @@ __all__ = [
     "report",
     "sample_producer",
     "sample_table",
-    "scene_places",
-    "scene_splits",
+    "scoring",
     "select",
+    "sequence_places",
+    "sequence_splits",
     "sequences_of",
     "store_arrays",
     "store_metadata",

@@ -3,18 +3,19 @@
 ============= =====================================================================================
 majority      the share of flooded images in training
 water_index   share of the pixels whose water index is above 0, in the optical image
-dark_radar    share of the pixels that lost more than 3 dB against the scene's first images
+dark_radar    share of the pixels that lost more than 3 dB against the sequence's first images
 statistics_s1 mean, spread and percentiles of each channel of the radar image → logistic regression
 statistics_s2 the same of the optical image
 calendar      the day alone, no pixel: boosted trees, one model for the images of each sensor
-neighbour     no pixel: whether the nearest training scene had been flooded by that day
+neighbour     no pixel: whether the nearest training sequence had been flooded by that day
 ============= =====================================================================================
 
-The last two show how much of a score place and season explain: scenes of one flood lie side by side, and in
-the published lists 67 of 68 test scenes share an edge with a training scene.
+The last two show how much of a score place and season explain: sequences of one flood lie side by side, and
+in the published lists 67 of 68 test sequences share an edge with a training sequence.
 
-Each gives a score from 0 to 1 an image; a threshold is chosen on validation images. A scene's first images
-stand for its dry state: no label is looked at, and in the published lists no scene is flooded in its first.
+Each gives a score from 0 to 1 an image; a threshold is chosen on validation images. A sequence's first images
+stand for its dry state: no label is looked at, and in the published lists no sequence is flooded in its
+first.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from eolab import evaluation
 from eolab.core.errors import ParameterError
 from eolab.data.layouts.sen12flood import SENSORS
 from eolab.data.sequences import ImageSequence
-from eolab.studies.flood.answers import CLASSES, choose_threshold, held
 from eolab.studies.flood.image_tables import statistic_columns
+from eolab.studies.flood.scoring import CLASSES, carry_forward, choose_threshold
 from eolab.tasks.baselines import Baseline, Maker, Parts, build, filled
 from eolab.tasks.baselines import chosen as chosen_baselines
 from eolab.tasks.baselines.estimators import Score
@@ -58,7 +59,7 @@ NAMES = tuple(SENSOR_OF)
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-    """Return names as given, or those of all baselines for the one word "all".
+    """Return names as given, or those of all baselines for "all".
 
     Raises:
         ParameterError: If a name is unknown.
@@ -121,8 +122,8 @@ def _calendar(seed: int) -> Parts:
 
 
 def _neighbour(seed: int) -> Parts:
-    needed = "the places of scenes, x and y; write the store again with 02_preprocess"
-    return Parts(Columns(LABEL, _Needed(["scene", "date", "x", "y"], needed)), Neighbour())
+    needed = "the places of sequences, x and y; write the store again with 02_preprocess"
+    return Parts(Columns(LABEL, _Needed(["sequence", "date", "x", "y"], needed)), Neighbour())
 
 
 BASELINES: dict[str, Maker] = {
@@ -164,16 +165,16 @@ class Calendar(ClassifierMixin, BaseEstimator):
 
 
 class Neighbour(ClassifierMixin, BaseEstimator):
-    """Whether the training scene that lies nearest has been flooded by a day, as its own images tell."""
+    """Whether the training sequence that lies nearest has been flooded by a day, as its own images tell."""
 
     min_classes = 1
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> Neighbour:
-        """Learn from images: scene, date, x and y of each."""
-        scenes = X.groupby("scene")[["x", "y"]].first()
-        onset = X[np.asarray(y) == 1].groupby("scene")["date"].min()
-        self.onset_ = onset.reindex(scenes.index).to_numpy("datetime64[ns]")  # NaT: never
-        self.tree_, self.classes_ = cKDTree(scenes.to_numpy(float)), np.array([0, 1])
+        """Learn from images: sequence, date, x and y of each."""
+        sequences = X.groupby("sequence")[["x", "y"]].first()
+        onset = X[np.asarray(y) == 1].groupby("sequence")["date"].min()
+        self.onset_ = onset.reindex(sequences.index).to_numpy("datetime64[ns]")  # NaT: never
+        self.tree_, self.classes_ = cKDTree(sequences.to_numpy(float)), np.array([0, 1])
         return self
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
@@ -197,10 +198,10 @@ def without_sensor(numbers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         numbers: Tables of images by sensor, see :func:`predict_steps`.
 
     Returns:
-        Columns scene, date, flooded, split; x and y where the scenes' places are known; sensor; and ``S1``
-        and ``S2``, whether the image is of this sensor.
+        Columns sequence, date, flooded, split; x and y where the sequences' places are known; sensor; and
+        ``S1`` and ``S2``, whether the image is of this sensor.
     """
-    known = ["scene", "date", "flooded", "split", "x", "y"]
+    known = ["sequence", "date", "flooded", "split", "x", "y"]
     parts = [
         table[[name for name in known if name in table]].assign(sensor=sensor)
         for sensor, table in numbers.items()
@@ -228,7 +229,7 @@ def predict_steps(
         seed: Seed of regressions and trees.
 
     Returns:
-        By name and part, see :mod:`eolab.studies.flood.answers`.
+        By name and part, see :mod:`eolab.studies.flood.scoring`.
 
     Raises:
         ParameterError: If a name is unknown, or the stores lack what a baseline scores by.
@@ -240,7 +241,9 @@ def predict_steps(
             continue
         images, scores = _scored(name, numbers, seed)
         usual = float(np.median(scores[(images["split"] == "train").to_numpy()]))  # before the first image
-        found[name] = {part: held(some, SENSOR_OF[name], scores, usual) for part, some in sequences.items()}
+        found[name] = {
+            part: carry_forward(some, SENSOR_OF[name], scores, usual) for part, some in sequences.items()
+        }
     return found
 
 
@@ -259,7 +262,7 @@ def own_scores(
         names: Names of :data:`NAMES`.
         numbers: Tables of images by sensor, see :func:`predict_steps`.
         among: By sensor, which test images count; all by default.
-        replicates: Bootstrap replicates, over scenes.
+        replicates: Bootstrap replicates, over sequences.
         seed: Seed of the regressions and the bootstrap.
 
     Returns:
@@ -281,7 +284,7 @@ def own_scores(
                 rows.loc[chosen, "flooded"].to_numpy(np.uint8),
                 class_names=CLASSES,
                 thresholds={name: limit},
-                groups=images.loc[chosen, "scene"].to_numpy(str),
+                groups=images.loc[chosen, "sequence"].to_numpy(str),
                 baselines=names,
                 replicates=replicates,
                 seed=seed,
@@ -314,14 +317,14 @@ def _by_date(
     sequences: Mapping[str, Sequence[ImageSequence]],
     seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Return the predictions of a baseline that reads no sensor, by scene and date of each step."""
+    """Return the predictions of a baseline that reads no sensor, by sequence and date of each step."""
     images = without_sensor(numbers)
-    places = images.groupby("scene")[[column for column in ("x", "y") if column in images]].first()
+    places = images.groupby("sequence")[[column for column in ("x", "y") if column in images]].first()
     baseline = _fitted(name, images, seed)
-    steps = {part: held(some, NO_SENSOR, np.zeros(1), 0.0) for part, some in sequences.items()}
+    steps = {part: carry_forward(some, NO_SENSOR, np.zeros(1), 0.0) for part, some in sequences.items()}
     return {
         part: table.assign(
-            probability=score(baseline, table.assign(sensor=NO_SENSOR).join(places, on="scene"))
+            probability=score(baseline, table.assign(sensor=NO_SENSOR).join(places, on="sequence"))
         )
         for part, table in steps.items()
     }

@@ -2,7 +2,7 @@
 
 An alarm is an image whose probability is at least a threshold. Alarms before the onset are false ones; they
 detect nothing and are counted on their own. A flood that is never detected is no missing number: its delay is
-longer than was watched, so that quantiles over all flooded scenes count it as infinite.
+longer than was watched, so that quantiles over all flooded sequences count it as infinite.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError
 
-NEEDED = ("scene", "date", "flooded", "probability")
+NEEDED = ("sequence", "date", "flooded", "probability")
 READABLE = [
-    *("name", "sensors", "flooded scenes", "detected", "days (50 %)", "days (75 %)"),
-    *("alarm before the flood", "alarm in a dry scene"),
+    *("name", "sensors", "flooded sequences", "detected", "days (50 %)", "days (75 %)"),
+    *("alarm before the flood", "alarm in a dry sequence"),
 ]
-COLUMNS = ["scene", "onset", "detected", "days", "images_until", "early", "images_after"]
+COLUMNS = ["sequence", "onset", "detected", "days", "images_until", "early", "images_after"]
 
 
 def onsets(tables: Iterable[pd.DataFrame]) -> pd.Series:
-    """Return the day of the first flooded image of each flooded scene, whichever sensor took it.
+    """Return the day of the first flooded image of each flooded sequence, whichever sensor took it.
 
     Args:
-        tables: A row an image of each sensor: scene, date, flooded.
+        tables: A row an image of each sensor: sequence, date, flooded.
     """
-    images = pd.concat([table[["scene", "date", "flooded"]] for table in tables], ignore_index=True)
+    images = pd.concat([table[["sequence", "date", "flooded"]] for table in tables], ignore_index=True)
     wet = images[images["flooded"].astype(bool)]
-    return pd.to_datetime(wet["date"]).groupby(wet["scene"]).min()
+    return pd.to_datetime(wet["date"]).groupby(wet["sequence"]).min()
 
 
 def detections(
     table: pd.DataFrame, threshold: float, onsets: Mapping[str, Any] | pd.Series | None = None
 ) -> pd.DataFrame:
-    """Return when the flood of each flooded scene was detected.
+    """Return when the flood of each flooded sequence was detected.
 
     Args:
-        table: A row an image: scene, date, flooded, probability; result of
-            :func:`eolab.studies.flood.predict`, or the images of a baseline with its score. Scenes
-            are told by their names: "10" of a store is 10 of a table read from a file.
+        table: A row an image: sequence, date, flooded, probability; result of
+            :func:`eolab.studies.flood.predict`, or the images of a baseline with its score. Sequences
+            are compared by their names: "10" of a store is 10 of a table read from a file.
         threshold: An image of at least this probability is an alarm.
-        onsets: Day of the onset by scene, NaT for a dry one; scenes that are not named are dry. Without it
-            the onset is the day of a scene's first flooded image in the table, whatever its sensor: give the
-            days to hold sensors with series of their own against the same onset.
+        onsets: Day of the onset by sequence, NaT for a dry one; sequences that are not named are dry. Without
+            it the onset is the day of a sequence's first flooded image in the table, whatever its sensor:
+            give the days to hold sensors with series of their own against the same onset.
 
     Returns:
-        A row a flooded scene that has images, in the order of the table:
+        A row a flooded sequence that has images, in the order of the table:
 
         ============ ==============================================================================
         onset        day of the onset
@@ -67,10 +67,10 @@ def detections(
     images = _checked(table, threshold)
     days = _onsets(images, onsets)
     rows = []
-    for scene, part in images.groupby("scene", sort=False):
-        onset = days.get(scene, pd.NaT)
+    for sequence, part in images.groupby("sequence", sort=False):
+        onset = days.get(sequence, pd.NaT)
         if not pd.isna(onset):
-            rows.append((scene, onset, *_detection(part, onset, threshold)))
+            rows.append((sequence, onset, *_detection(part, onset, threshold)))
     kinds = {
         **dict.fromkeys(("onset", "detected"), "datetime64[ns]"),
         **dict.fromkeys(("days", "images_until"), "float64"),
@@ -82,35 +82,35 @@ def detections(
 def summary(
     table: pd.DataFrame, threshold: float, onsets: Mapping[str, Any] | pd.Series | None = None
 ) -> dict[str, float]:
-    """Return how many floods are detected, how soon, and how many scenes have a false alarm.
+    """Return how many floods are detected, how soon, and how many sequences have a false alarm.
 
     Args:
-        table: Table of :func:`detections`, dry scenes too.
+        table: Table of :func:`detections`, dry sequences too.
         threshold: An image of at least this probability is an alarm.
         onsets: Onsets of :func:`detections`.
 
     Returns:
-        ``scenes``: number of flooded scenes; ``detected``: share of them detected; ``days_q25``,
+        ``sequences``: number of flooded sequences; ``detected``: share of them detected; ``days_q25``,
         ``days_median`` and ``days_q75``: the days within which a quarter, half and three quarters of all
-        flooded scenes are detected, infinite where fewer ever are; ``early``: share of them with an alarm
-        before the onset; ``dry_scenes``: number of dry scenes; ``dry_alarms``: share of them with an alarm.
-        Shares and quantiles of no scene are NaN.
+        flooded sequences are detected, infinite where fewer ever are; ``early``: share of them with an alarm
+        before the onset; ``dry_sequences``: number of dry sequences; ``dry_alarms``: share of them with an
+        alarm. Shares and quantiles of no sequence are NaN.
 
     Raises:
         DataError: Where :func:`detections` raises it.
         ParameterError: If the threshold is no number.
     """
     found = detections(table, threshold, onsets)
-    dry = table[~table["scene"].astype(str).isin(found["scene"])]
-    alarms = (dry["probability"] >= threshold).groupby(dry["scene"]).any()
+    dry = table[~table["sequence"].astype(str).isin(found["sequence"])]
+    alarms = (dry["probability"] >= threshold).groupby(dry["sequence"]).any()
     return {
-        "scenes": len(found),
+        "sequences": len(found),
         "detected": float(found["detected"].notna().mean()),
         "days_q25": _quantile(found["days"], 0.25),
         "days_median": _quantile(found["days"], 0.5),
         "days_q75": _quantile(found["days"], 0.75),
         "early": float(found["early"].mean()),
-        "dry_scenes": len(alarms),
+        "dry_sequences": len(alarms),
         "dry_alarms": float(alarms.mean()),
     }
 
@@ -118,22 +118,22 @@ def summary(
 def readable(
     summaries: Mapping[str, Mapping[str, float]], sensors: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Return a table for people, a row a model: shares of scenes, and days to detect half and 75 %.
+    """Return a table for people, a row a model: shares of sequences, and days to detect half and 75 %.
 
     Args:
         summaries: Results of :func:`summary` by name.
-        sensors: What each reads, such as "S1" or "S1 + S2"; empty where it is not told.
+        sensors: What each reads, such as "S1" or "S1 + S2"; empty by default.
     """
     rows = [
         {
             "name": name,
             "sensors": (sensors or {}).get(name, ""),
-            "flooded scenes": int(one["scenes"]),
+            "flooded sequences": int(one["sequences"]),
             "detected": f"{one['detected']:.0%}",
             "days (50 %)": _days(one["days_median"]),
             "days (75 %)": _days(one["days_q75"]),
             "alarm before the flood": f"{one['early']:.0%}",
-            "alarm in a dry scene": f"{one['dry_alarms']:.0%}",
+            "alarm in a dry sequence": f"{one['dry_alarms']:.0%}",
         }
         for name, one in summaries.items()
     ]
@@ -155,24 +155,24 @@ def _checked(table: pd.DataFrame, threshold: float) -> pd.DataFrame:
         )
     images = table[list(NEEDED)]
     for name, remedy in (
-        ("date", "predict image by image, with the join 'union' instead of 'late'"),
+        ("date", "predict image by image, with the fusion 'union' instead of 'late'"),
         ("probability", "predict them again"),
     ):
         bad = int((images[name].isna() | images[name].isin([math.inf, -math.inf])).sum())
         if bad:
             raise DataError(f"{bad} of {len(images)} images have no {name}: {remedy}.")
-    return images.assign(scene=images["scene"].astype(str), date=pd.to_datetime(images["date"]))
+    return images.assign(sequence=images["sequence"].astype(str), date=pd.to_datetime(images["date"]))
 
 
 def _onsets(images: pd.DataFrame, given: Mapping[str, Any] | pd.Series | None) -> Mapping[Any, Any]:
-    """Return the day of the onset by scene."""
+    """Return the day of the onset by sequence."""
     if given is not None:
-        return {str(scene): pd.Timestamp(day) for scene, day in given.items()}
+        return {str(sequence): pd.Timestamp(day) for sequence, day in given.items()}
     return onsets([images]).to_dict()
 
 
 def _detection(images: pd.DataFrame, onset: pd.Timestamp, threshold: float) -> tuple[Any, ...]:
-    """Return detected, days, images_until, early and images_after of one scene."""
+    """Return detected, days, images_until, early and images_after of one sequence."""
     ordered = images.sort_values("date", kind="stable")
     alarm = ordered["probability"].to_numpy() >= threshold
     since = ordered["date"].to_numpy() >= onset.to_datetime64()
@@ -185,7 +185,7 @@ def _detection(images: pd.DataFrame, onset: pd.Timestamp, threshold: float) -> t
 
 
 def _quantile(days: pd.Series, share: float) -> float:
-    """Return the days within which this share of all scenes is detected, infinite where fewer are."""
+    """Return the days within which this share of all sequences is detected, infinite where fewer are."""
     if not len(days):
         return math.nan
     ordered = days.fillna(math.inf).sort_values().to_numpy()

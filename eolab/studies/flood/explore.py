@@ -1,4 +1,4 @@
-"""What the flood data hold: facts beside published ones, images by date, reasons of what is left out."""
+"""Exploration of the flood data: counts beside the published ones, regions, images by date."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import xarray as xr
 
 from eolab import evaluation
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.layouts.sen12flood import SENSORS, of_scene, read_series
+from eolab.data.layouts.sen12flood import SENSORS, of_sequence, read_series
 
 SHARES = ("dark", "water", "bright")
 # Counted in the complete published lists; see the reader's tests.
 PUBLISHED = {
-    "scenes": 335,
-    "scenes to train on": 267,
-    "scenes to test on": 68,
+    "sequences": 335,
+    "sequences to train on": 267,
+    "sequences to test on": 68,
     "Sentinel-1 images": 3957,
     "Sentinel-1 images that are flooded (%)": 34.7,
     "Sentinel-2 entries": 3131,
     "Sentinel-2 entries with a file": 2237,
     "Sentinel-2 images with a file that are flooded (%)": 23.6,
     "Sentinel-1 images with one polarisation": 15,
-    "scenes out of date order": 50,
-    "scenes with two images of one date and orbit": 56,
-    "scenes flooded in Sentinel-1": 135,
-    "scenes flooded in Sentinel-2": 201,
-    "scenes flooded in Sentinel-2 alone": 66,
-    "scenes flooded in their first image": 0,
+    "sequences out of date order": 50,
+    "sequences with two images of one date and orbit": 56,
+    "sequences flooded in Sentinel-1": 135,
+    "sequences flooded in Sentinel-2": 201,
+    "sequences flooded in Sentinel-2 alone": 66,
+    "sequences flooded in their first image": 0,
 }
 
 
@@ -39,16 +39,18 @@ def facts(images: pd.DataFrame) -> pd.DataFrame:
     Args:
         images: Result of :func:`eolab.data.layouts.sen12flood.index`.
     """
-    split = images.groupby("scene")["published"].first()
+    split = images.groupby("sequence")["published"].first()
     s1, s2 = (images[images["sensor"] == sensor] for sensor in SENSORS)
     files = s2[s2["filename"] != ""]
-    ordered = s1.sort_values("number").groupby("scene")["date"].agg(lambda days: days.is_monotonic_increasing)
-    twice = s1[s1.duplicated(["scene", "date", "orbit"])]["scene"].nunique()
-    wet = [set(part.loc[part["flooded"], "scene"]) for part in (s1, s2)]
+    ordered = (
+        s1.sort_values("number").groupby("sequence")["date"].agg(lambda days: days.is_monotonic_increasing)
+    )
+    twice = s1[s1.duplicated(["sequence", "date", "orbit"])]["sequence"].nunique()
+    wet = [set(part.loc[part["flooded"], "sequence"]) for part in (s1, s2)]
     first = (
         images[images["filename"] != ""]
         .sort_values("date", kind="stable")
-        .groupby(["sensor", "scene"])
+        .groupby(["sensor", "sequence"])
         .first()
     )
     here = [
@@ -72,39 +74,39 @@ def facts(images: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"fact": list(PUBLISHED), **numbers}, dtype=object)
 
 
-def regions(scenes: pd.DataFrame, apart_deg: float = 1.5) -> pd.Series:
-    """Return the region of each scene: scenes of one region lie in a chain, each near the next.
+def regions(sequences: pd.DataFrame, apart_deg: float = 1.5) -> pd.Series:
+    """Return the region of each sequence: sequences of one region lie in a chain, each near the next.
 
     Args:
-        scenes: Result of :func:`eolab.data.layouts.sen12flood.scenes`.
-        apart_deg: Scenes further apart than this in degrees belong to different regions.
+        sequences: Result of :func:`eolab.data.layouts.sen12flood.sequences`.
+        apart_deg: Sequences further apart than this in degrees belong to different regions.
 
     Returns:
-        "R1", "R2", … by the scenes' index, the largest region first.
+        "R1", "R2", … by the sequences' index, the largest region first.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
 
-    places = scenes[["longitude", "latitude"]].to_numpy()
+    places = sequences[["longitude", "latitude"]].to_numpy()
     if len(places) < 2:
-        return pd.Series("R1", index=scenes.index)
-    cluster = pd.Series(fcluster(linkage(places, "single"), apart_deg, "distance"), index=scenes.index)
+        return pd.Series("R1", index=sequences.index)
+    cluster = pd.Series(fcluster(linkage(places, "single"), apart_deg, "distance"), index=sequences.index)
     order = cluster.value_counts(sort=False).sort_values(ascending=False, kind="stable").index
     return cluster.map({number: f"R{rank}" for rank, number in enumerate(order, start=1)})
 
 
 def split_counts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return split, sensor, scenes, images and the share of images that is flooded.
+    """Return split, sensor, sequences, images and the share of images that is flooded.
 
     Args:
         tables: Sample table with a column ``split`` by sensor.
     """
     rows = [
-        (split, sensor, part["scene"].nunique(), len(part), float(part["flooded"].mean()))
+        (split, sensor, part["sequence"].nunique(), len(part), float(part["flooded"].mean()))
         for split in ("train", "validation", "test")
         for sensor, table in tables.items()
         for part in [table[table["split"] == split]]
     ]
-    return pd.DataFrame(rows, columns=["split", "sensor", "scenes", "images", "flooded"])
+    return pd.DataFrame(rows, columns=["split", "sensor", "sequences", "images", "flooded"])
 
 
 def image_distributions(numbers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -127,40 +129,45 @@ def image_distributions(numbers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def pictures(
-    root: str | Path, images: pd.DataFrame, scene: str, size: tuple[int, int] = (128, 128)
+    root: str | Path, images: pd.DataFrame, sequence: str, size: tuple[int, int] = (128, 128)
 ) -> dict[str, xr.Dataset]:
-    """Return what a strip of a scene shows: VV and VH, and red, green and blue, by sensor.
+    """Return what a strip of a sequence shows: VV and VH, and red, green and blue, by sensor.
 
     Args:
         root: Folder of the data set.
         images: Result of :func:`eolab.data.layouts.sen12flood.index`.
-        scene: Its name.
+        sequence: Its name.
         size: Height and width.
 
     Raises:
-        ParameterError: If there is no such scene.
+        ParameterError: If there is no such sequence.
     """
-    names = images["scene"].unique().tolist()
-    if scene not in names:
-        raise ParameterError(f"There is no scene {scene!r}: {did_you_mean(scene, names)}")
+    names = images["sequence"].unique().tolist()
+    if sequence not in names:
+        raise ParameterError(f"There is no sequence {sequence!r}: {did_you_mean(sequence, names)}")
     channels = {"S1": ["VV", "VH"], "S2": ["B04", "B03", "B02"]}
-    own = images[(images["scene"] == scene) & (images["filename"] != "")]
+    own = images[(images["sequence"] == sequence) & (images["filename"] != "")]
     return {
-        sensor: read_series(root, of_scene(images, scene, sensor), shown, size)[0]
+        sensor: read_series(root, of_sequence(images, sequence, sensor), shown, size)[0]
         for sensor, shown in channels.items()
         if (own["sensor"] == sensor).any()
     }
 
 
-def telling_scenes(answers: pd.DataFrame, first: Sequence[str], count: int) -> list[str]:
-    """Return scenes worth a look: one whose flood is hidden, then those that are answered worst.
+def example_sequences(predictions: pd.DataFrame, first: Sequence[str], n_examples: int) -> list[str]:
+    """Return sequences worth a look: one whose flood is hidden, then those that are predicted worst.
 
     Args:
-        answers: See :mod:`eolab.studies.flood.answers`.
-        first: Scenes of which the one with most steps comes first.
-        count: How many.
+        predictions: See :mod:`eolab.studies.flood.scoring`.
+        first: Sequences of which the one with most steps comes first.
+        n_examples: How many.
     """
-    error = (answers["probability"] - answers["flooded"]).abs()
-    wrong = error.groupby(answers["scene"]).mean().sort_values(ascending=False, kind="stable")
-    steps = answers[answers["scene"].isin(set(first))].groupby("scene").size().sort_values(kind="stable")
-    return list(dict.fromkeys([*steps.index[-1:], *wrong.index]))[:count]
+    error = (predictions["probability"] - predictions["flooded"]).abs()
+    wrong = error.groupby(predictions["sequence"]).mean().sort_values(ascending=False, kind="stable")
+    steps = (
+        predictions[predictions["sequence"].isin(set(first))]
+        .groupby("sequence")
+        .size()
+        .sort_values(kind="stable")
+    )
+    return list(dict.fromkeys([*steps.index[-1:], *wrong.index]))[:n_examples]

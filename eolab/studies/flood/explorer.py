@@ -1,4 +1,4 @@
-"""Explore scenes of SEN12-FLOOD: an image of one sensor, the other sensor's nearest one, and the place."""
+"""Explore sequences of SEN12-FLOOD: an image of one sensor, the other sensor's nearest one, and the place."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from eolab.plots.style import GREY, OKABE_ITO, figure_of, roomy
 from eolab.widgets.canvas import headless, quiet_when_headless
 from eolab.widgets.panel import Panel
 
-CSS_CLASS = "eolab-scene-explorer"
+CSS_CLASS = "eolab-sequence-explorer"
 SIZE_IN = (12.0, 4.3)
 REMEMBERED = 16
 NAMES = {"S1": "Sentinel-1", "S2": "Sentinel-2"}
@@ -34,7 +34,7 @@ RGB = ("B04", "B03", "B02")
 LIMITS = {"VH": (-30.0, -5.0), "VV": (-25.0, 0.0), "RGB": (0.0, 0.3)}
 REFLECTANCE = (0.0, 0.5)  # of a single band
 KM_PER_DEGREE = 111.32
-NEIGHBOURS = 12  # scenes that the map shows around one
+NEIGHBOURS = 12  # sequences that the map shows around one
 NO_PLACE = -1
 
 
@@ -61,8 +61,8 @@ class Picture:
         return f"{self.band} is {'not shown' if self.values is None else 'shown in part'}: {self.reason}"
 
 
-class SceneReader:
-    """The images of each scene by date; files are read when they are asked for, the last few are remembered.
+class SequenceReader:
+    """The images of each sequence by date; the last few that were read are kept.
 
     Args:
         root: Folder of the data set.
@@ -72,7 +72,7 @@ class SceneReader:
         min_valid: Smallest share of pixels with a value of an image that is shown.
 
     Raises:
-        DataError: If a list is missing or damaged, or a scene has no polygon.
+        DataError: If a list is missing or damaged, or a sequence has no polygon.
         ParameterError: If no image has a file.
     """
 
@@ -87,15 +87,15 @@ class SceneReader:
         self.passes = reader.passes(images).sort_values("date", kind="stable", ignore_index=True)
         if self.passes.empty:
             raise ParameterError("No image of the table has a file: give the whole index of the data set.")
-        with_files = set(self.passes["scene"])
-        self.scenes = [str(scene) for scene in images["scene"].unique() if scene in with_files]
-        rings = reader.scenes(root, images)["ring"]
-        self.rings: dict[str, np.ndarray] = {str(scene): ring for scene, ring in rings.items()}
+        with_files = set(self.passes["sequence"])
+        self.sequences = [str(sequence) for sequence in images["sequence"].unique() if sequence in with_files]
+        rings = reader.sequences(root, images)["ring"]
+        self.rings: dict[str, np.ndarray] = {str(sequence): ring for sequence, ring in rings.items()}
         self._memory: OrderedDict[tuple[str, str], Picture] = OrderedDict()
 
-    def of(self, scene: str, sensor: str) -> pd.DataFrame:
-        """Return the images of a scene and sensor by date: date, flooded, orbit, rows and others."""
-        own = (self.passes["scene"] == scene) & (self.passes["sensor"] == sensor)
+    def of(self, sequence: str, sensor: str) -> pd.DataFrame:
+        """Return the images of a sequence and sensor by date: date, flooded, orbit, rows and others."""
+        own = (self.passes["sequence"] == sequence) & (self.passes["sensor"] == sensor)
         return self.passes[own].reset_index(drop=True)
 
     def read(self, image: Any, band: str) -> Picture:
@@ -133,73 +133,75 @@ def _together(rejected: list[dict[str, str]]) -> str:
     )
 
 
-class SceneExplorer(Panel):
-    """A panel with a choice of scene, sensor and band, a date slider, and three pictures.
+class SequenceExplorer(Panel):
+    """A panel with a choice of sequence, sensor and band, a date slider, and three pictures.
 
-    They are the image chosen, the other sensor's image of the nearest date, and a map of the scenes around.
-    Colours mean the same at every date and scene. An image that cannot be read is said by its reason.
+    They are the image chosen, the other sensor's image of the nearest date, and a map of the sequences
+    around. Colours mean the same at every date and sequence. A message says why an image cannot be read.
 
     Attributes:
-        scene: Dropdown over the scenes.
+        sequence: Dropdown over the sequences.
         sensor: Buttons: Sentinel-1 or Sentinel-2.
         band: Dropdown: polarisations in dB, or RGB and bands in reflectance.
-        date: Slider over the images of the scene and sensor by date.
-        title: Label: scene, sensor, band, date and label of the image.
+        date: Slider over the images of the sequence and sensor by date.
+        title: Label: sequence, sensor, band, date and label of the image.
         message: Label: why an image cannot be shown, empty otherwise.
         image: The pictures, PNG.
         out: Shows errors of the panel's own code.
-        panel: All of it, with the CSS class ``eolab-scene-explorer``.
+        panel: All of it, with the CSS class ``eolab-sequence-explorer``.
 
     Example:
-        >>> explorer = SceneExplorer("data/sen12flood", images, scene="0063")
+        >>> explorer = SequenceExplorer("data/sen12flood", images, sequence="0063")
         >>> explorer.date.value = 3
         >>> explorer.title.value
-        'Scene 0063 · Sentinel-1 VH, 2019-02-21 · label: flooded'
+        'Sequence 0063 · Sentinel-1 VH, 2019-02-21 · label: flooded'
         >>> explorer.figure()  # the same as a static figure, for a report
     """
 
     def __init__(
-        self, source: str | Path | SceneReader, images: pd.DataFrame | None = None, scene: str = ""
+        self, source: str | Path | SequenceReader, images: pd.DataFrame | None = None, sequence: str = ""
     ) -> None:
-        """Make the panel and show the first image of the first scene.
+        """Make the panel and show the first image of the first sequence.
 
         Args:
             source: Folder of the data set, or a reader.
             images: Result of :func:`eolab.data.layouts.sen12flood.index`; read from the folder unless given.
-            scene: Name of the scene to begin with.
+            sequence: Name of the sequence to begin with.
 
         Raises:
             DataError: If a list cannot be read.
-            ParameterError: If there is no such scene, or no image has a file.
+            ParameterError: If there is no such sequence, or no image has a file.
         """
-        if isinstance(source, SceneReader):
+        if isinstance(source, SequenceReader):
             self.reader = source
         else:
-            self.reader = SceneReader(source, reader.index(source) if images is None else images)
-        if scene and scene not in self.reader.scenes:
-            raise ParameterError(f"There is no scene {scene!r}: {did_you_mean(scene, self.reader.scenes)}")
+            self.reader = SequenceReader(source, reader.index(source) if images is None else images)
+        if sequence and sequence not in self.reader.sequences:
+            raise ParameterError(
+                f"There is no sequence {sequence!r}: {did_you_mean(sequence, self.reader.sequences)}"
+            )
         self._chosen_bands = {sensor: bands[0] for sensor, bands in BANDS.items()}
         with quiet_when_headless():
-            self._make_controls(scene or self.reader.scenes[0])
+            self._make_controls(sequence or self.reader.sequences[0])
             self._lay_out()
         self._fill_dates(None)
-        for control, answer in (
-            (self.scene, self._other_scene),
+        for control, react in (
+            (self.sequence, self._other_sequence),
             (self.sensor, self._other_sensor),
             (self.band, self._other_band),
             (self.date, self._other_date),
         ):
-            control.observe(self._guarded(answer), names="value")
+            control.observe(self._guarded(react), names="value")
         self._draw()
 
     # === Panel ===
 
-    def _make_controls(self, scene: str) -> None:
+    def _make_controls(self, sequence: str) -> None:
         style = {"description_width": "56px"}
-        self.scene = widgets.Dropdown(
-            options=self.reader.scenes,
-            value=scene,
-            description="Scene",
+        self.sequence = widgets.Dropdown(
+            options=self.reader.sequences,
+            value=sequence,
+            description="Sequence",
             style=style,
             layout={"width": "200px"},
         )
@@ -224,16 +226,16 @@ class SceneExplorer(Panel):
         self.out = widgets.Output()
 
     def _lay_out(self) -> None:
-        choice = widgets.HBox([self.scene, self.sensor, self.band], layout={"flex_flow": "row wrap"})
+        choice = widgets.HBox([self.sequence, self.sensor, self.band], layout={"flex_flow": "row wrap"})
         self.panel = widgets.VBox([choice, self.date, self.title, self.message, self.image, self.out])
         self.panel.add_class(CSS_CLASS)
 
-    def _other_scene(self, change: Any) -> None:
+    def _other_sequence(self, change: Any) -> None:
         self._fill_dates(None)
         self._draw()
 
     def _other_sensor(self, change: Any) -> None:
-        before = self.reader.of(str(self.scene.value), str(change["old"]))
+        before = self.reader.of(str(self.sequence.value), str(change["old"]))
         place = self._place
         sensor = str(change["new"])
         self._quietly(self.band, options=BANDS[sensor], value=self._chosen_bands[sensor])
@@ -248,8 +250,8 @@ class SceneExplorer(Panel):
         self._draw()
 
     def _fill_dates(self, near: Any) -> None:
-        """Give the slider the images of the scene and sensor; begin with that nearest to a day."""
-        images = self.reader.of(str(self.scene.value), str(self.sensor.value))
+        """Give the slider the images of the sequence and sensor; begin with that nearest to a day."""
+        images = self.reader.of(str(self.sequence.value), str(self.sensor.value))
         names = [f"{one.date:%Y-%m-%d} {str(one.orbit).lower()}".strip() for one in images.itertuples()]
         options = [(name, place) for place, name in enumerate(names)] or [("no image", NO_PLACE)]
         start = _nearest(images, near) if near is not None else options[0][1]
@@ -263,9 +265,9 @@ class SceneExplorer(Panel):
 
     def _shown(self) -> list[tuple[str, Picture]]:
         """Return title and picture of the image chosen and of the other sensor's nearest one."""
-        scene, sensor = str(self.scene.value), str(self.sensor.value)
+        sequence, sensor = str(self.sequence.value), str(self.sensor.value)
         other = "S2" if sensor == "S1" else "S1"
-        images, others = self.reader.of(scene, sensor), self.reader.of(scene, other)
+        images, others = self.reader.of(sequence, sensor), self.reader.of(sequence, other)
         if self._place == NO_PLACE:
             return [self._absent(sensor), self._pictured(others.iloc[0])]
         image = images.iloc[self._place]
@@ -283,12 +285,12 @@ class SceneExplorer(Panel):
 
     def _absent(self, sensor: str) -> tuple[str, Picture]:
         band = self._chosen_bands[sensor]
-        reason = f"scene {self.scene.value} has no image of {NAMES[sensor]} with a file"
+        reason = f"sequence {self.sequence.value} has no image of {NAMES[sensor]} with a file"
         return f"{NAMES[sensor]} {band}", Picture(band, None, reason)
 
     def _draw(self) -> None:
         shown = self._shown()
-        self.title.value = f"Scene {self.scene.value} · {shown[0][0]}".replace("\n", " · ")
+        self.title.value = f"Sequence {self.sequence.value} · {shown[0][0]}".replace("\n", " · ")
         self.message.value = "; ".join(filter(None, (picture.complaint for _, picture in shown)))
         if headless():
             return  # nobody looks, and the report has the figure
@@ -298,15 +300,15 @@ class SceneExplorer(Panel):
 
     def figure(self) -> Figure:
         """Return what the panel shows as a static figure, to stand beside it in a report."""
-        scene = str(self.scene.value)
-        extent = _extent_km(self.reader.rings[scene])
+        sequence = str(self.sequence.value)
+        extent = _extent_km(self.reader.rings[sequence])
         with plots.style():
             figure = Figure(figsize=SIZE_IN, dpi=100, layout="constrained")
             axes = figure.subplots(1, 3)
             roomy(figure)
             for ax, (title, picture) in zip(axes, self._shown(), strict=False):
                 _draw_picture(ax, title, picture, extent)
-            _draw_map(axes[2], self.reader.rings, scene)
+            _draw_map(axes[2], self.reader.rings, sequence)
         return figure
 
 
@@ -329,7 +331,7 @@ def _apart(days: int) -> str:
 
 
 def _extent_km(ring: np.ndarray) -> tuple[float, float, float, float]:
-    """Return left, right, bottom and top of a scene in kilometres from its south-west corner."""
+    """Return left, right, bottom and top of a sequence in kilometres from its south-west corner."""
     (west, south), (east, north) = ring.min(axis=0), ring.max(axis=0)
     width = (east - west) * KM_PER_DEGREE * np.cos(np.deg2rad((south + north) / 2))
     return 0.0, float(width), 0.0, float((north - south) * KM_PER_DEGREE)
@@ -359,10 +361,10 @@ def _draw_picture(ax: Axes, title: str, picture: Picture, extent: tuple[float, f
     bar.set_label(f"{picture.band} (dB)" if picture.band in BANDS["S1"] else f"Reflectance {picture.band}")
 
 
-def _draw_map(ax: Axes, rings: dict[str, np.ndarray], scene: str) -> None:
-    """Draw the outlines of the scenes around one, its own highlighted."""
+def _draw_map(ax: Axes, rings: dict[str, np.ndarray], sequence: str) -> None:
+    """Draw the outlines of the sequences around one, its own highlighted."""
     centres = {name: (ring.min(axis=0) + ring.max(axis=0)) / 2 for name, ring in rings.items()}
-    middle = centres[scene]
+    middle = centres[sequence]
     distance = np.sort([float(np.abs(centre - middle).max()) for centre in centres.values()])
     near = distance[distance < 3.0][:NEIGHBOURS]
     half = max(0.1, 1.1 * float(near.max()))
@@ -370,12 +372,12 @@ def _draw_map(ax: Axes, rings: dict[str, np.ndarray], scene: str) -> None:
         PolyCollection(list(rings.values()), facecolors="none", edgecolors=GREY, linewidths=0.9)
     )
     ax.add_collection(
-        PolyCollection([rings[scene]], facecolors=OKABE_ITO[1], edgecolors=OKABE_ITO[5], linewidths=1.8)
+        PolyCollection([rings[sequence]], facecolors=OKABE_ITO[1], edgecolors=OKABE_ITO[5], linewidths=1.8)
     )
     ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
     ax.set_aspect(1 / np.cos(np.deg2rad(middle[1])))
     ax.set(xlabel="Longitude (degrees east)", ylabel="Latitude (degrees north)")
-    ax.set_title(f"Scene {scene} and those around\n{_degrees(*middle)}")
+    ax.set_title(f"Sequence {sequence} and those around\n{_degrees(*middle)}")
     ax.locator_params(nbins=4)
     ax.grid(True)
 

@@ -1,4 +1,4 @@
-"""Figures of floods: which images there are, one scene over time, and how fast floods are detected."""
+"""Figures of floods: which images there are, one sequence over time, and how fast floods are detected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SENSOR_COLORS = {"S1": OKABE_ITO[5], "S2": OKABE_ITO[2]}
 LABEL_COLORS = {False: OKABE_ITO[1], True: OKABE_ITO[0]}  # dry orange, flooded blue
 LABELS = {False: "Dry", True: "Flooded"}
 SPLIT_MARKERS = {"train": "o", "test": "^"}
-MOST_SCENES = 40
+MOST_SEQUENCES = 40
 MOST_PICTURES = 10
 NEAR = 6  # regions with a colour and a picture of their own
 EAST, NORTH = "Longitude (degrees east)", "Latitude (degrees north)"
@@ -40,37 +40,37 @@ SINCE = "Flooded by the labels"
 
 @styled
 def acquisition_calendar(
-    images: pd.DataFrame | Mapping[str, pd.DataFrame], scenes: Sequence[str] | None = None, title: str = ""
+    images: pd.DataFrame | Mapping[str, pd.DataFrame], sequences: Sequence[str] | None = None, title: str = ""
 ) -> Figure:
-    """Draw the images of each scene by their date: a line a scene, the sensor by marker, the label by colour.
+    """Draw the images of each sequence by date, a line a sequence: marker by sensor, colour by label.
 
     Args:
-        images: scene, sensor, date, flooded; result of :func:`eolab.data.layouts.sen12flood.index`, or sample
-            tables by sensor. Entries without a file are left out.
-        scenes: Which scenes, 40 at most; as many unless told, evenly chosen.
+        images: sequence, sensor, date, flooded; result of :func:`eolab.data.layouts.sen12flood.index`, or
+            sample tables by sensor. Entries without a file are left out.
+        sequences: Which sequences, 40 at most; so many by default, evenly chosen.
         title: Title of the picture.
 
     Raises:
-        ParameterError: If a scene has no image, or more than 40 are named.
+        ParameterError: If a sequence has no image, or more than 40 are named.
     """
     table = _with_files(images)
-    known = table["scene"].drop_duplicates().to_numpy()
-    names = list(known[_evenly(len(known), MOST_SCENES)]) if scenes is None else list(scenes)
+    known = table["sequence"].drop_duplicates().to_numpy()
+    names = list(known[_evenly(len(known), MOST_SEQUENCES)]) if sequences is None else list(sequences)
     absent = [name for name in names if name not in set(known)]
-    if absent or not 0 < len(names) <= MOST_SCENES:
+    if absent or not 0 < len(names) <= MOST_SEQUENCES:
         raise ParameterError(
-            f"{len(names)} scenes are named, {len(absent)} of them without an image {absent[:3]}: name 1 to "
-            f"{MOST_SCENES} scenes of the table."
+            f"{len(names)} sequences are named, {len(absent)} of them without an image {absent[:3]}: name "
+            f"1 to {MOST_SEQUENCES} sequences of the table."
         )
     ax = axes_of(None, 8.6, 1.5 + 0.2 * len(names))
-    line = table["scene"].map({name: k for k, name in enumerate(names)})
+    line = table["sequence"].map({name: k for k, name in enumerate(names)})
     for sensor, shift in (("S1", -0.18), ("S2", 0.18)):
         for flooded, color in LABEL_COLORS.items():
             own = (table["sensor"] == sensor) & (table["flooded"].astype(bool) == flooded) & line.notna()
             at = (table.loc[own, "date"].to_numpy(), line[own] + shift)
             ax.plot(*at, MARKERS[sensor], color=color, markersize=3.6, markeredgewidth=0)
     ax.set_yticks(range(len(names)), names, fontsize=7.5)
-    ax.set(ylim=(len(names) - 0.4, -0.6), ylabel="Scene", xlabel="Date of the image", title=title)
+    ax.set(ylim=(len(names) - 0.4, -0.6), ylabel="Sequence", xlabel="Date of the image", title=title)
     ax.grid(True)
     date_axis(ax, 8)
     handles: list[Any] = [
@@ -82,8 +82,8 @@ def acquisition_calendar(
 
 
 @styled
-def images_per_scene(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw how many images a scene has, and which share of images and scenes is flooded, by sensor.
+def images_per_sequence(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw how many images a sequence has, and which share of images and sequences is flooded, by sensor.
 
     Args:
         images: As in :func:`acquisition_calendar`.
@@ -94,15 +94,15 @@ def images_per_scene(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figur
     width = 0.84 / len(sensors)
     for number, sensor in enumerate(sensors):
         own, shift = table[table["sensor"] == sensor], (number - (len(sensors) - 1) / 2) * width
-        counts = own.groupby("scene").size().value_counts().sort_index()
-        text = f"{SENSORS[sensor]}: {len(own):,} images of {own['scene'].nunique():,} scenes"
+        counts = own.groupby("sequence").size().value_counts().sort_index()
+        text = f"{SENSORS[sensor]}: {len(own):,} images of {own['sequence'].nunique():,} sequences"
         left.bar(counts.index + shift, counts, width, color=SENSOR_COLORS[sensor], label=text)
-        shares = [own["flooded"].mean(), own.groupby("scene")["flooded"].any().mean()]
+        shares = [own["flooded"].mean(), own.groupby("sequence")["flooded"].any().mean()]
         bars = right.bar(np.arange(2) + shift, 100 * np.array(shares), width, color=SENSOR_COLORS[sensor])
         right.bar_label(bars, fmt="%.1f", fontsize=8, padding=2)
-    left.set(xlabel="Images of a scene", ylabel="Scenes")
+    left.set(xlabel="Images of a sequence", ylabel="Sequences")
     left.locator_params(axis="x", integer=True)
-    right.set_xticks([0, 1], ["Images", "Scenes with a\nflooded image"])
+    right.set_xticks([0, 1], ["Images", "Sequences with a\nflooded image"])
     right.set(ylabel="Flooded (%)", ylim=(0, 100))
     for ax in (left, right):
         ax.grid(True, axis="y")
@@ -111,52 +111,52 @@ def images_per_scene(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figur
 
 
 @styled
-def scene_map(scenes: pd.DataFrame, regions: pd.Series, title: str = "") -> Figure:
-    """Draw where the scenes lie: all of them, and each of the six largest regions from near.
+def sequence_map(sequences: pd.DataFrame, regions: pd.Series, title: str = "") -> Figure:
+    """Draw where the sequences lie: all of them, and each of the six largest regions in detail.
 
     Args:
-        scenes: Result of :func:`eolab.data.layouts.sen12flood.scenes`: longitude and latitude in degrees,
-            published (the marker).
-        regions: Region of each scene (the colour), see :func:`eolab.studies.flood.explore.regions`; beyond
+        sequences: Result of :func:`eolab.data.layouts.sen12flood.sequences`: longitude and latitude in
+            degrees, published (the marker).
+        regions: Region of each sequence (the colour), see :func:`eolab.studies.flood.explore.regions`; beyond
             the six largest they are grey.
         title: Title of the picture.
     """
-    own = regions.reindex(scenes.index)
+    own = regions.reindex(sequences.index)
     counts = own.value_counts()
     colors = {name: OKABE_ITO[k] for k, name in enumerate(counts.index[:NEAR])}
     rows = -(-len(colors) // 3)
     figure = plt.figure(figsize=(9.2, 4.0 + 2.3 * rows))
     grid = figure.add_gridspec(1 + rows, 3, height_ratios=[1.4] + [1] * rows)
     world = figure.add_subplot(grid[0, :])
-    _places(world, scenes, own.map(colors).fillna(GREY), 42.0, 10.0)
+    _places(world, sequences, own.map(colors).fillna(GREY), 42.0, 10.0)
     world.set_aspect("equal")
-    world.set(title=title or "All scenes", xlabel=EAST, ylabel=NORTH)
+    world.set(title=title or "All sequences", xlabel=EAST, ylabel=NORTH)
     for place, (name, color) in enumerate(colors.items()):
         ax = figure.add_subplot(grid[1 + place // 3, place % 3])
-        near = scenes[own == name]
+        near = sequences[own == name]
         _places(ax, near, pd.Series(color, index=near.index), 34.0, 0.02)
-        ax.set(title=f"{name} ({counts[name]} scenes)", xlabel=EAST, ylabel="" if place % 3 else NORTH)
+        ax.set(title=f"{name} ({counts[name]} sequences)", xlabel=EAST, ylabel="" if place % 3 else NORTH)
         ax.locator_params(axis="x", nbins=4)
         ax.ticklabel_format(useOffset=False)
     handles: list[Any] = [Patch(color=color, label=f"Region {name}") for name, color in colors.items()]
     if len(counts) > NEAR:
-        rest = f"{len(counts) - NEAR} more regions ({counts.iloc[NEAR:].sum()} scenes)"
+        rest = f"{len(counts) - NEAR} more regions ({counts.iloc[NEAR:].sum()} sequences)"
         handles.append(Patch(color=GREY, label=rest))
     for split, marker in SPLIT_MARKERS.items():
-        text = f"Published {split} ({(scenes['published'] == split).sum()})"
+        text = f"Published {split} ({(sequences['published'] == split).sum()})"
         handles.append(Line2D([], [], color="black", marker=marker, linestyle="", label=text))
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure
 
 
-def _places(ax: Axes, scenes: pd.DataFrame, colors: pd.Series, size: float, margin_deg: float) -> None:
-    """Draw the centres of scenes in their colours, with a margin around them."""
+def _places(ax: Axes, sequences: pd.DataFrame, colors: pd.Series, size: float, margin_deg: float) -> None:
+    """Draw the centres of sequences in their colours, with a margin around them."""
     for split, marker in SPLIT_MARKERS.items():
-        own = scenes["published"] == split
-        at = scenes.loc[own, "longitude"], scenes.loc[own, "latitude"]
+        own = sequences["published"] == split
+        at = sequences.loc[own, "longitude"], sequences.loc[own, "latitude"]
         ax.scatter(*at, s=size, c=colors[own].tolist(), marker=marker, edgecolors="white", linewidths=0.5)
     for axis, column in (("x", "longitude"), ("y", "latitude")):
-        low, high = scenes[column].min(), scenes[column].max()
+        low, high = sequences[column].min(), sequences[column].max()
         margin = max(margin_deg, 0.08 * (high - low))
         ax.set(**{f"{axis}lim": (low - margin, high + margin)})
     ax.grid(True)
@@ -174,18 +174,18 @@ def _evenly(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
-# === One scene over time ===
+# === One sequence over time ===
 
 
 @styled
-def scene_strip(
+def sequence_over_time(
     series: Mapping[str, xr.Dataset],
     probabilities: Mapping[str, pd.DataFrame] | None = None,
     threshold: float | Mapping[str, float] | None = None,
     clouds: pd.Series | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw one scene: pictures by date, below them probability, label and clouds over the same dates.
+    """Draw one sequence: pictures by date, below them probability, label and clouds over the same dates.
 
     Ten pictures a sensor at most, evenly chosen, all of a sensor with the same limits; their frames have the
     colour of the label. Marks above the curves are the dates of all images, filled where one is drawn.
@@ -193,11 +193,11 @@ def scene_strip(
     Args:
         series: By sensor, "S1", "S2" or both, what :func:`eolab.data.layouts.sen12flood.read_series`
             returns: with VH in linear power, with B04, B03 and B02 in reflectance.
-        probabilities: By name of the model: date and probability of each image; rows of other scenes are left
-            out where there is a column scene.
+        probabilities: By name of the model: date and probability of each image; rows of other sequences are
+            left out where there is a column sequence.
         threshold: Probability from which an image is an alarm, one for all models or by name.
         clouds: Share of each optical image under clouds, 0 to 1, by date.
-        title: Title of the picture; the scene's name unless told.
+        title: Title of the picture; the sequence's name by default.
 
     Raises:
         DataError: If the series have no image.
@@ -205,7 +205,7 @@ def scene_strip(
     used = {sensor: series[sensor].sortby("time") for sensor in SENSORS if sensor in series}
     used = {sensor: one for sensor, one in used.items() if one.sizes["time"]}
     if not used:
-        raise DataError("The series have no image: choose a scene with images that can be read.")
+        raise DataError("The series have no image: choose a sequence with images that can be read.")
     shown = {sensor: _evenly(one.sizes["time"], MOST_PICTURES) for sensor, one in used.items()}
     columns = max(4, *(len(places) for places in shown.values()))
     heights = [1.12] * len(used) + [2.1] + [0.75] * (clouds is not None)
@@ -214,8 +214,8 @@ def scene_strip(
     for row, (sensor, one) in enumerate(used.items()):
         _pictures(figure, grid, row, one.isel(time=shown[sensor]), sensor)
     lower = [figure.add_subplot(grid[row, :]) for row in range(len(used), len(heights))]
-    names = list(dict.fromkeys(str(one.attrs.get("scene", "")) for one in used.values()))
-    _curves(lower[0], _of_scene(probabilities or {}, names), threshold)
+    names = list(dict.fromkeys(str(one.attrs.get("sequence", "")) for one in used.values()))
+    _curves(lower[0], _of_sequence(probabilities or {}, names), threshold)
     _marks(lower[0], used, shown)
     if clouds is not None:
         _clouds(lower[1], clouds)
@@ -225,7 +225,9 @@ def scene_strip(
         Patch(color=LABEL_COLORS[wet], label=f"Label of an image: {LABELS[wet].lower()}") for wet in LABELS
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    figure.suptitle(title or f"Scene {', '.join(names)}", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    figure.suptitle(
+        title or f"Sequence {', '.join(names)}", x=0.01, ha="left", fontsize=10.5, fontweight="bold"
+    )
     return figure
 
 
@@ -263,10 +265,10 @@ def _darker_half(images: np.ndarray) -> np.ndarray:
     return images[means <= np.median(means)]
 
 
-def _of_scene(tables: Mapping[str, pd.DataFrame], scenes: list[str]) -> dict[str, pd.DataFrame]:
-    """Return the rows of a scene in the order of their dates."""
+def _of_sequence(tables: Mapping[str, pd.DataFrame], sequences: list[str]) -> dict[str, pd.DataFrame]:
+    """Return the rows of a sequence in the order of their dates."""
     return {
-        name: (table[table["scene"].isin(scenes)] if "scene" in table else table).sort_values("date")
+        name: (table[table["sequence"].isin(sequences)] if "sequence" in table else table).sort_values("date")
         for name, table in tables.items()
     }
 
@@ -347,10 +349,10 @@ def _share_dates(lower: list[Axes], used: Mapping[str, xr.Dataset], clouds: pd.S
 
 @styled
 def delays(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None, title: str = "") -> Figure:
-    """Draw the share of all flooded scenes that are detected within so many days of the onset.
+    """Draw the share of all flooded sequences that are detected within so many days of the onset.
 
     Args:
-        tables: Results of :func:`eolab.studies.flood.delay.detections` by name; scenes that are never
+        tables: Results of :func:`eolab.studies.flood.delay.detections` by name; sequences that are never
             detected count in the share and keep its line below 100 %.
         ax: Where to draw.
         title: Title of the picture.
@@ -363,7 +365,7 @@ def delays(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None, title: st
         share = 100 * np.arange(1, len(days) + 1) / max(len(table), 1)
         x = np.concatenate([[0.0], days, [1.05 * longest]])
         y = np.concatenate([[0.0], share, share[-1:] if len(share) else [0.0]])
-        text = f"{name}: {len(days)} of {len(table)} scenes detected"
+        text = f"{name}: {len(days)} of {len(table)} sequences detected"
         ax.plot(
             x,
             y,
@@ -372,7 +374,7 @@ def delays(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None, title: st
             linestyle=("-", "--", "-.", ":")[number % 4],
             label=text,
         )
-    ax.set(xlabel="Days since the onset of the flood", ylabel="Flooded scenes detected (%)", title=title)
+    ax.set(xlabel="Days since the onset of the flood", ylabel="Flooded sequences detected (%)", title=title)
     ax.set(xlim=(-0.02 * longest, 1.05 * longest), ylim=(-2, 103))
     ax.grid(True)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1)

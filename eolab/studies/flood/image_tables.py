@@ -18,25 +18,25 @@ REFERENCE = 2  # first images that stand for the dry state, see dry_state
 BRIGHT = 0.2  # reflectance of B02 above which ground is rarely that bright: clouds, snow
 SPECKLE_PX = 3  # side of the window that speckle is averaged in
 WATER_INDICES = ("MNDWI", "NDWI")
-NO_STATISTIC = ("scene", "date", "flooded", "split", "x", "y", "water", "dark", "bright")
+NO_STATISTIC = ("sequence", "date", "flooded", "split", "x", "y", "water", "dark", "bright")
 
 
 def image_table(store: Store, progress: bool = True) -> pd.DataFrame:
-    """Return a row an image with its numbers; images are read scene by scene.
+    """Return a row an image with its numbers; images are read sequence by sequence.
 
     Args:
         store: Store of one sensor, see :func:`eolab.studies.flood.store_arrays`.
         progress: Whether to show progress.
 
     Returns:
-        Columns scene, date, flooded; of each channel c ``c_mean``, ``c_std`` and ``c_p5`` to ``c_p95``, NaN
-        where an image has no value; ``water`` where a channel is a water index and ``dark`` of a radar store,
-        the shares that baselines score by; ``bright``, the share of bright pixels, where B02 is there.
+        Columns sequence, date, flooded; of each channel c ``c_mean``, ``c_std`` and ``c_p5`` to ``c_p95``,
+        NaN where an image has no value; ``water`` where a channel is a water index and ``dark`` of a radar
+        store, the shares that baselines score by; ``bright``, the share of bright pixels, where B02 is there.
     """
     table = store.table.reset_index(drop=True)
     names, parts = list(store.metadata["coords"]["band"]), []
-    scenes = table.groupby("scene", sort=False).indices
-    for rows in track(scenes.values(), "Images", total=len(scenes), unit="scene", progress=progress):
+    sequences = table.groupby("sequence", sort=False).indices
+    for rows in track(sequences.values(), "Images", total=len(sequences), unit="sequence", progress=progress):
         images = store.gather(np.asarray(rows), ["image"])["image"]  # (T, H, W, C)
         store.release()
         part = _statistics(images, names)
@@ -48,7 +48,7 @@ def image_table(store: Store, progress: bool = True) -> pd.DataFrame:
         if "B02" in names:
             part["bright"] = _share(images[..., names.index("B02")] > BRIGHT, images[..., names.index("B02")])
         parts.append(
-            pd.concat([table.loc[rows, ["scene", "date", "flooded"]].reset_index(drop=True), part], axis=1)
+            pd.concat([table.loc[rows, ["sequence", "date", "flooded"]].reset_index(drop=True), part], axis=1)
         )
     return pd.concat(parts, ignore_index=True)
 

@@ -13,7 +13,7 @@ from eolab.data import sequences
 from eolab.data.layouts.sen12flood import SENSORS
 from eolab.data.sequences import ImageSequence
 from eolab.data.store import Store
-from eolab.studies.flood.answers import answer_table
+from eolab.studies.flood.scoring import prediction_table
 from eolab.tasks import Channels
 
 
@@ -45,7 +45,7 @@ def select(
 
 
 def make_sequences(tables: Mapping[str, pd.DataFrame], fusion: str = "union") -> list[ImageSequence]:
-    """Return the sequences of all scenes that have an image, in the order of their names.
+    """Return the sequences that have an image, in the order of their names.
 
     Args:
         tables: Sample table of the store of each sensor that is used, "S1", "S2" or both.
@@ -57,7 +57,7 @@ def make_sequences(tables: Mapping[str, pd.DataFrame], fusion: str = "union") ->
     for sensor in tables:
         if sensor not in SENSORS:
             raise ParameterError(f"There is no sensor {sensor!r}: {did_you_mean(sensor, SENSORS)}")
-    return sequences.make(tables, fusion, place="scene", label="flooded")
+    return sequences.make(tables, fusion, place="sequence", label="flooded")
 
 
 def sequences_of(stores: Mapping[str, Store], split: str, fusion: str = "union") -> list[ImageSequence]:
@@ -76,7 +76,7 @@ def predict(
     pad: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Return the probability of a flood at each step, or of each scene with late fusion.
+    """Return the probability of a flood at each step, or of each sequence with late fusion.
 
     Args:
         fitted: The network.
@@ -84,17 +84,17 @@ def predict(
         chosen: The sequences.
         folder: Where the probabilities go.
         part: What the sequences are, for example "test".
-        pad: Whether all sequences are made as long as the longest, and padding is predicted too, as in the
-            report.
+        pad: Whether all sequences are made as long as the longest, and padding is predicted too, as
+            Wiesniakowski et al. 2024 do.
         progress: Whether to show progress.
 
     Returns:
-        See :mod:`eolab.studies.flood.answers`.
+        See :mod:`eolab.studies.flood.scoring`.
     """
     late = chosen[0].late
     length = max(one.length for one in chosen) if pad and not late else None
     found = tasks.predict(fitted, stores, chosen, folder, part, length=length, progress=progress)
     (values,) = found.values()
-    return answer_table(
+    return prediction_table(
         chosen, [row[: length or len(one.labels)] for row, one in zip(values, chosen, strict=True)]
     )

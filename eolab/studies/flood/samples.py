@@ -1,7 +1,7 @@
 """Which images become samples, which split they belong to, and how files become rows of a store.
 
-A store holds the images of one sensor, a row an image, scene by scene in the order of the dates: series of
-any length and two sensors are put together in batches, and no row is padding.
+A store holds the images of one sensor, a row an image, sequence by sequence in the order of the dates: series
+of any length and two sensors are put together in batches, and no row is padding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Sensor = Radar | Optical
 Size = tuple[int, int]
-COLUMNS = ["scene", "published", "sensor", "date", "flooded", "orbit", "full_coverage"]
+COLUMNS = ["sequence", "published", "sensor", "date", "flooded", "orbit", "full_coverage"]
 PLACE = ["lon", "lat", "x", "y"]
 EARTH_RADIUS_M = 6_371_000.0
 SIDE_M = 5_120.0
@@ -42,8 +42,9 @@ def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, se
         sensor: Which channels are wanted: an image is left out where a file of one of them is bad.
 
     Returns:
-        Columns id, scene, published, sensor, date, flooded, orbit, full_coverage, rows: labels of its slices
-        in `images`, joined by "+"; and lon, lat, x, y of the scene's centre, see :func:`scene_places`.
+        Columns id, sequence, published, sensor, date, flooded, orbit, full_coverage, rows: labels of its
+        slices in `images`, joined by "+"; and lon, lat, x, y of the sequence's centre, see
+        :func:`sequence_places`.
     """
     good = set(files.loc[files["status"] == "ok", "file"])
     table = reader.passes(images[images["sensor"] == sensor.sensor])
@@ -55,11 +56,11 @@ def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, se
     kept = [usable(rows) for rows in table["rows"]]
     table = table.loc[kept, [*COLUMNS, "rows"]].reset_index(drop=True)
     table.insert(0, "id", np.arange(len(table)))
-    return table.join(scene_places(reader.scenes(root, images)), on="scene")
+    return table.join(sequence_places(reader.sequences(root, images)), on="sequence")
 
 
-def scene_places(scenes: pd.DataFrame) -> pd.DataFrame:
-    """Return where the centre of each scene is: lon and lat in degrees, x and y in metres, by scene.
+def sequence_places(sequences: pd.DataFrame) -> pd.DataFrame:
+    """Return where the centre of each sequence is: lon and lat in degrees, x and y in metres, by sequence.
 
     Metres are those of a local equirectangular projection: each region
     (:func:`eolab.studies.flood.explore.regions`)
@@ -67,29 +68,29 @@ def scene_places(scenes: pd.DataFrame) -> pd.DataFrame:
     too long between regions.
 
     Args:
-        scenes: Result of :func:`eolab.data.layouts.sen12flood.scenes`.
+        sequences: Result of :func:`eolab.data.layouts.sen12flood.sequences`.
     """
-    lon, lat = scenes["longitude"], scenes["latitude"]
-    region = explore.regions(scenes)
+    lon, lat = sequences["longitude"], sequences["latitude"]
+    region = explore.regions(sequences)
     middle = {name: places.groupby(region).transform("mean") for name, places in (("lon", lon), ("lat", lat))}
     east = middle["lon"] + (lon - middle["lon"]) * np.cos(np.radians(middle["lat"]))
     metres = EARTH_RADIUS_M * np.pi / 180  # a degree
     return pd.DataFrame({"lon": lon, "lat": lat, "x": metres * east, "y": metres * lat})
 
 
-def nearest_training(scenes: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
-    """Return how near each test scene is to a training scene, nearest first.
+def nearest_training(sequences: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
+    """Return how near each test sequence is to a training sequence, nearest first.
 
     Args:
-        scenes: Result of :func:`eolab.data.layouts.sen12flood.scenes`.
-        split: "train", "test" or another word, by scene.
+        sequences: Result of :func:`eolab.data.layouts.sen12flood.sequences`.
+        split: "train", "test" or another word, by sequence.
 
     Returns:
-        By test scene: nearest, the training scene; distance_m and distance_deg between the centres, the
+        By test sequence: nearest, the training sequence; distance_m and distance_deg between the centres, the
         latter in the plane of longitude and latitude; adjoins: whether they share an edge, their centres a
-        scene's width of 5,120 m apart (5 % more at most), or overlap.
+        sequence's width of 5,120 m apart (5 % more at most), or overlap.
     """
-    places, split = scene_places(scenes), split.reindex(scenes.index)
+    places, split = sequence_places(sequences), split.reindex(sequences.index)
     train, test = (places[split == part] for part in ("train", "test"))
     distance, found = cKDTree(train[["x", "y"]].to_numpy()).query(test[["x", "y"]].to_numpy())
     apart = test[["lon", "lat"]].to_numpy() - train[["lon", "lat"]].to_numpy()[found]
@@ -98,21 +99,21 @@ def nearest_training(scenes: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(table, index=test.index).sort_values("distance_m")
 
 
-def scene_splits(tables: Iterable[pd.DataFrame], validation: float = 1 / 3, seed: int = 0) -> pd.Series:
-    """Return train, validation or test by scene: whole scenes, the test as published.
+def sequence_splits(tables: Iterable[pd.DataFrame], validation: float = 1 / 3, seed: int = 0) -> pd.Series:
+    """Return train, validation or test by sequence: whole sequences, the test as published.
 
     Args:
         tables: Results of :func:`sample_table`, of one sensor or both.
-        validation: Share of the scenes to train on that is held back for choices, flooded ones and dry ones
-            alike.
-        seed: Of the choice.
+        validation: Share of the sequences to train on that is held back for choices, flooded ones and dry
+            ones alike.
+        seed: Seed of the choice.
     """
     images = pd.concat(list(tables), ignore_index=True)
-    scenes = images.groupby("scene").agg(published=("published", "first"), flooded=("flooded", "any"))
-    known = scenes[scenes["published"] == "train"].reset_index()
-    held = splits.by_group(known, "scene", validation, 0.0, label="flooded", seed=seed)
-    found = pd.Series(held.astype(str).to_numpy(), index=known["scene"])
-    return found.reindex(scenes.index, fill_value="test").rename("split")
+    sequences = images.groupby("sequence").agg(published=("published", "first"), flooded=("flooded", "any"))
+    known = sequences[sequences["published"] == "train"].reset_index()
+    held = splits.by_group(known, "sequence", validation, 0.0, label="flooded", seed=seed)
+    found = pd.Series(held.astype(str).to_numpy(), index=known["sequence"])
+    return found.reindex(sequences.index, fill_value="test").rename("split")
 
 
 def store_arrays(sensor: Sensor, size: Size) -> dict[str, ArraySpec]:
@@ -127,7 +128,7 @@ def store_arrays(sensor: Sensor, size: Size) -> dict[str, ArraySpec]:
 def sample_producer(
     root: str | Path, images: pd.DataFrame, sensor: Sensor, size: Size
 ) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
-    """Return the function that reads and computes the images of one scene.
+    """Return the function that reads and computes the images of one sequence.
 
     Args:
         root: Folder of the data set.

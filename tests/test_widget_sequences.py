@@ -1,4 +1,4 @@
-"""The explorer of scenes without a browser: what is shown, what is read, and what is said of bad files."""
+"""The explorer of sequences without a browser: what is shown, what is read, and what is said of bad files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import rasterio
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import sen12flood as reader
-from eolab.studies.flood import explorer as scene_explorer
-from eolab.studies.flood.explorer import SceneExplorer, SceneReader
+from eolab.studies.flood import explorer as sequence_explorer
+from eolab.studies.flood.explorer import SequenceExplorer, SequenceReader
 from eolab.synthetic import sen12flood as twins
 
 SIZE = (32, 32)
@@ -39,21 +39,21 @@ def images(twin) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def faults(twin) -> pd.DataFrame:
-    table = pd.read_csv(twin / "truth/images.csv", dtype={"scene": str}, keep_default_na=False)
+    table = pd.read_csv(twin / "truth/images.csv", dtype={"sequence": str}, keep_default_na=False)
     return table[table["fault"] != ""]
 
 
 @pytest.fixture
-def explorer(twin, images, monkeypatch) -> SceneExplorer:
+def explorer(twin, images, monkeypatch) -> SequenceExplorer:
     """A panel that draws its PNG for nobody: figures are asked for where a test needs one."""
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
-    return SceneExplorer(SceneReader(twin, images, SIZE))
+    return SequenceExplorer(SequenceReader(twin, images, SIZE))
 
 
 @pytest.fixture
-def seen(twin, images) -> SceneExplorer:
+def seen(twin, images) -> SequenceExplorer:
     """A panel as somebody has it on the screen."""
-    return SceneExplorer(SceneReader(twin, images, SIZE))
+    return SequenceExplorer(SequenceReader(twin, images, SIZE))
 
 
 @pytest.fixture
@@ -84,19 +84,19 @@ def good_place(explorer) -> int:
     raise AssertionError("no image of the series can be read")
 
 
-def test_it_starts_with_the_first_image_of_the_first_scene(explorer, images):
-    first = images[(images["scene"] == "0001") & (images["sensor"] == "S1")].iloc[0]
+def test_it_starts_with_the_first_image_of_the_first_sequence(explorer, images):
+    first = images[(images["sequence"] == "0001") & (images["sensor"] == "S1")].iloc[0]
     label = "flooded" if first["flooded"] else "dry"
-    assert explorer.scene.value == "0001"
-    assert explorer.title.value == f"Scene 0001 · Sentinel-1 VH, {first['date']:%Y-%m-%d} · label: {label}"
-    assert explorer.scene.options == tuple(images["scene"].unique())
+    assert explorer.sequence.value == "0001"
+    assert explorer.title.value == f"Sequence 0001 · Sentinel-1 VH, {first['date']:%Y-%m-%d} · label: {label}"
+    assert explorer.sequence.options == tuple(images["sequence"].unique())
     assert not explorer.date.continuous_update
-    assert explorer.panel._dom_classes == ("eolab-scene-explorer",)
+    assert explorer.panel._dom_classes == ("eolab-sequence-explorer",)
 
 
 def test_the_slider_goes_through_the_images_with_a_file_by_date(explorer, images):
     explorer.sensor.value = "S2"
-    own = images[(images["scene"] == "0001") & (images["sensor"] == "S2") & (images["filename"] != "")]
+    own = images[(images["sequence"] == "0001") & (images["sensor"] == "S2") & (images["filename"] != "")]
     names = [name for name, _ in explorer.date.options]
     assert names == sorted(own["date"].dt.strftime("%Y-%m-%d"))
     for place, (day, flooded) in enumerate(zip(own["date"], own["flooded"], strict=True)):
@@ -108,7 +108,7 @@ def test_the_slider_goes_through_the_images_with_a_file_by_date(explorer, images
 def test_the_picture_holds_the_pixels_of_the_file(twin, images, monkeypatch):
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
     # Read at the size of the file, so that nothing is resampled.
-    explorer = SceneExplorer(SceneReader(twin, images, (48, 48)))
+    explorer = SequenceExplorer(SequenceReader(twin, images, (48, 48)))
     explorer.sensor.value, explorer.band.value = "S2", "B08"
     explorer.date.value = good_place(explorer)
     name = f"S2_{explorer.date.options[explorer.date.value][0]}"
@@ -132,12 +132,12 @@ def test_radar_is_shown_in_decibels(twin, images, explorer):
     ax = shown(explorer)[0]
     expected = np.maximum(10 * np.log10(series["image"].to_numpy()[0, 0]), -35)
     np.testing.assert_allclose(ax.images[0].get_array().filled(np.nan), expected, rtol=1e-4)
-    assert ax.images[0].get_clim() == scene_explorer.LIMITS["VV"]
+    assert ax.images[0].get_clim() == sequence_explorer.LIMITS["VV"]
     assert any(one.get_ylabel() == "VV (dB)" for one in ax.child_axes)
 
 
 def test_the_other_sensor_follows_the_date(explorer, images):
-    optical = images[(images["scene"] == "0001") & (images["sensor"] == "S2") & (images["filename"] != "")]
+    optical = images[(images["sequence"] == "0001") & (images["sensor"] == "S2") & (images["filename"] != "")]
     for place, day in enumerate(explorer.reader.of("0001", "S1")["date"]):
         explorer.date.value = place
         beside = explorer._shown()[1][0]
@@ -148,7 +148,7 @@ def test_the_other_sensor_follows_the_date(explorer, images):
 
 def test_every_change_draws_another_picture(seen):
     pictures = [seen.image.value]
-    for control, value in ((seen.date, 2), (seen.band, "VV"), (seen.sensor, "S2"), (seen.scene, "2")):
+    for control, value in ((seen.date, 2), (seen.band, "VV"), (seen.sensor, "S2"), (seen.sequence, "2")):
         control.value = value
         pictures.append(seen.image.value)
     assert len(set(pictures)) == 5
@@ -185,30 +185,30 @@ def test_only_what_is_shown_is_read_and_the_last_pictures_are_remembered(explore
     assert not read
     for image in explorer.reader.passes[:20].itertuples():
         explorer.reader.read(image, "VV" if image.sensor == "S1" else "B01")
-    assert len(explorer.reader._memory) == scene_explorer.REMEMBERED
+    assert len(explorer.reader._memory) == sequence_explorer.REMEMBERED
 
 
-def test_the_map_highlights_the_scene(explorer, images, twin):
-    rings = reader.scenes(twin, images)["ring"]
-    for scene in ("0001", "2"):
-        explorer.scene.value = scene
+def test_the_map_highlights_the_sequence(explorer, images, twin):
+    rings = reader.sequences(twin, images)["ring"]
+    for sequence in ("0001", "2"):
+        explorer.sequence.value = sequence
         ax = shown(explorer)[2]
         every, own = ax.collections
         assert len(every.get_paths()) == len(rings)
-        np.testing.assert_allclose(own.get_paths()[0].vertices[:5], rings[scene])
-        middle = rings[scene].mean(axis=0)
+        np.testing.assert_allclose(own.get_paths()[0].vertices[:5], rings[sequence])
+        middle = rings[sequence].mean(axis=0)
         assert ax.get_xlim()[0] < middle[0] < ax.get_xlim()[1]
         assert ax.get_ylim()[0] < middle[1] < ax.get_ylim()[1]
-        assert f"Scene {scene}" in ax.get_title(loc="left")
+        assert f"Sequence {sequence}" in ax.get_title(loc="left")
 
 
 def test_places_are_written_with_their_hemisphere():
-    assert scene_explorer._degrees(-57.6, -27.4) == "27.40° S, 57.60° W"
-    assert scene_explorer._degrees(34.8, 19.8) == "19.80° N, 34.80° E"
+    assert sequence_explorer._degrees(-57.6, -27.4) == "27.40° S, 57.60° W"
+    assert sequence_explorer._degrees(34.8, 19.8) == "19.80° N, 34.80° E"
 
 
-def test_a_scene_is_as_large_as_published(explorer):
-    left, right, bottom, top = scene_explorer._extent_km(explorer.reader.rings["0001"])
+def test_a_sequence_is_as_large_as_published(explorer):
+    left, right, bottom, top = sequence_explorer._extent_km(explorer.reader.rings["0001"])
     assert (left, bottom) == (0, 0)
     assert (right, top) == pytest.approx((5.12, 5.19), rel=0.01)  # 0.0489 and 0.0466 degrees at 19.8° S
 
@@ -219,14 +219,14 @@ def test_a_file_that_cannot_be_read_is_said_by_its_reason(explorer, faults):
     assert len(optical), "the twin has no optical image with a fault"
     explorer.sensor.value = "S2"
     for one in optical.itertuples():
-        explorer.scene.value = one.scene
+        explorer.sequence.value = one.sequence
         explorer.date.value = [name for name, _ in explorer.date.options].index(one.date[:10])
         assert whats[one.fault] in explorer.message.value
-        assert f"{one.scene}/S2_{one.date[:10]}_B04.tif (and 2 more)" in explorer.message.value
+        assert f"{one.sequence}/S2_{one.date[:10]}_B04.tif (and 2 more)" in explorer.message.value
         ax = shown(explorer)[0]
         assert not ax.images
         assert "RGB is not shown" in ax.texts[0].get_text().replace("\n", " ")
-    explorer.scene.value, explorer.sensor.value = "0001", "S1"
+    explorer.sequence.value, explorer.sensor.value = "0001", "S1"
     good_place(explorer)
     assert not explorer.message.value
 
@@ -235,8 +235,8 @@ def test_an_image_without_vh_says_so(explorer, images):
     single = images[images["channels"] == "VV"]
     assert len(single), "the twin has no image without VH"
     one = single.iloc[0]
-    explorer.scene.value = one["scene"]
-    dates = list(explorer.reader.of(one["scene"], "S1")["date"])
+    explorer.sequence.value = one["sequence"]
+    dates = list(explorer.reader.of(one["sequence"], "S1")["date"])
     explorer.date.value = dates.index(one["date"])
     assert "was taken without VH" in explorer.message.value
     explorer.band.value = "VV"
@@ -248,7 +248,7 @@ def test_files_that_are_gone_raise_nothing(twin, tmp_path):
     copy.mkdir()
     for name in ("S1list.json", "S2list.json"):
         shutil.copy(twin / name, copy)
-    explorer = SceneExplorer(copy)
+    explorer = SequenceExplorer(copy)
     assert explorer.message.value.count("is missing") == 2  # of both sensors
     explorer.date.value = 1
     explorer.sensor.value = "S2"
@@ -256,18 +256,18 @@ def test_files_that_are_gone_raise_nothing(twin, tmp_path):
 
 
 @pytest.mark.parametrize(("kept", "lost"), [("S1", "Sentinel-2"), ("S2", "Sentinel-1")])
-def test_a_scene_with_one_sensor_alone_is_shown(twin, images, monkeypatch, kept, lost):
+def test_a_sequence_with_one_sensor_alone_is_shown(twin, images, monkeypatch, kept, lost):
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
-    there = images[(images["sensor"] == kept) | (images["scene"] != "2")]
-    explorer = SceneExplorer(SceneReader(twin, there, SIZE))
+    there = images[(images["sensor"] == kept) | (images["sequence"] != "2")]
+    explorer = SequenceExplorer(SequenceReader(twin, there, SIZE))
     for sensor in ("S1", "S2"):
-        explorer.scene.value, explorer.sensor.value = "0001", sensor
-        explorer.scene.value = "2"
-        assert f"scene 2 has no image of {lost} with a file" in explorer.message.value
+        explorer.sequence.value, explorer.sensor.value = "0001", sensor
+        explorer.sequence.value = "2"
+        assert f"sequence 2 has no image of {lost} with a file" in explorer.message.value
         assert (explorer.date.options[0][0] == "no image") == (sensor != kept)
         assert len(shown(explorer)) == 3
         explorer.sensor.value = "S2" if sensor == "S1" else "S1"  # to and from the empty series
-        assert f"scene 2 has no image of {lost} with a file" in explorer.message.value
+        assert f"sequence 2 has no image of {lost} with a file" in explorer.message.value
 
 
 def test_errors_of_the_panel_are_caught_by_its_output(seen, monkeypatch):
@@ -279,10 +279,10 @@ def test_errors_of_the_panel_are_caught_by_its_output(seen, monkeypatch):
 
 def test_in_a_batch_run_nothing_is_drawn_but_the_figure(monkeypatch, twin, images, capsys):
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
-    explorer = SceneExplorer(SceneReader(twin, images, SIZE), scene="2")
+    explorer = SequenceExplorer(SequenceReader(twin, images, SIZE), sequence="2")
     explorer.date.value = 1
     assert explorer.image.value == b""
-    assert explorer.title.value.startswith("Scene 2 · ")
+    assert explorer.title.value.startswith("Sequence 2 · ")
     assert len(shown(explorer)) == 3
     explorer._ipython_display_()
     assert capsys.readouterr().out.startswith("Interactive panel (not shown in batch runs)")
@@ -299,9 +299,9 @@ def test_the_static_figure_clips_nothing(explorer):
 
 
 def test_bad_input_is_named(twin, images, tmp_path):
-    with pytest.raises(ParameterError, match=r"no scene '001'.*0001"):
-        SceneExplorer(twin, images, scene="001")
+    with pytest.raises(ParameterError, match=r"no sequence '001'.*0001"):
+        SequenceExplorer(twin, images, sequence="001")
     with pytest.raises(ParameterError, match="No image of the table has a file"):
-        SceneExplorer(twin, images[:0])
+        SequenceExplorer(twin, images[:0])
     with pytest.raises(DataError):
-        SceneExplorer(tmp_path)
+        SequenceExplorer(tmp_path)
