@@ -88,7 +88,7 @@ def sequences(path: str | Path, table: pd.DataFrame) -> pd.DataFrame:
     """Return a row a sequence with its place and what is there of it.
 
     Args:
-        path: As for :func:`index`.
+        path: Folder that :func:`index` takes.
         table: Result of :func:`index`.
 
     Returns:

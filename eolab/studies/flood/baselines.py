@@ -14,7 +14,7 @@ The last two show how much of a score place and season explain: sequences of one
 in the published lists 67 of 68 test sequences share an edge with a training sequence.
 
 Each gives a score from 0 to 1 an image; a threshold is chosen on validation images. A sequence's first images
-stand for its dry state: no label is looked at, and in the published lists no sequence is flooded in its
+are its dry state: no label is used, and in the published lists no sequence is flooded in its
 first.
 """
 
@@ -165,7 +165,7 @@ class Calendar(ClassifierMixin, BaseEstimator):
 
 
 class Neighbour(ClassifierMixin, BaseEstimator):
-    """Whether the training sequence that lies nearest has been flooded by a day, as its own images tell."""
+    """Predict by a date whether the nearest training sequence was flooded by that date."""
 
     min_classes = 1
 

@@ -273,8 +273,8 @@ class SequenceExplorer(Panel):
         image = images.iloc[self._place]
         if others.empty:
             return [self._pictured(image), self._absent(other)]
-        beside = others.iloc[_nearest(others, image.date)]
-        return [self._pictured(image), self._pictured(beside, _apart((beside.date - image.date).days))]
+        nearest = others.iloc[_nearest(others, image.date)]
+        return [self._pictured(image), self._pictured(nearest, _apart((nearest.date - image.date).days))]
 
     def _pictured(self, image: Any, apart: str = "") -> tuple[str, Picture]:
         band = self._chosen_bands[image.sensor]
@@ -299,7 +299,7 @@ class SequenceExplorer(Panel):
         self.image.value = content.getvalue()
 
     def figure(self) -> Figure:
-        """Return what the panel shows as a static figure, to stand beside it in a report."""
+        """Return what the panel shows as a static figure for a report."""
         sequence = str(self.sequence.value)
         extent = _extent_km(self.reader.rings[sequence])
         with plots.style():

@@ -86,7 +86,7 @@ def images_per_sequence(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Fi
     """Draw how many images a sequence has, and which share of images and sequences is flooded, by sensor.
 
     Args:
-        images: As in :func:`acquisition_calendar`.
+        images: Images of :func:`acquisition_calendar`.
     """
     table = _with_files(images)
     sensors = [sensor for sensor in SENSORS if (table["sensor"] == sensor).any()]
@@ -169,9 +169,9 @@ def _with_files(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> pd.DataFra
     return images[images["filename"] != ""] if "filename" in images else images
 
 
-def _evenly(count: int, most: int) -> np.ndarray:
-    """Return places of `most` of `count` things, first and last among them, or all where they are fewer."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+def _evenly(count: int, max_samples: int) -> np.ndarray:
+    """Return `max_samples` evenly spaced positions of `count`, first and last included, or all."""
+    return np.unique(np.linspace(0, count - 1, min(count, max_samples)).round().astype(int))
 
 
 # === One sequence over time ===

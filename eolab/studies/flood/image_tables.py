@@ -1,4 +1,4 @@
-"""What each image holds in numbers, for baselines and checks that need no pixels."""
+"""Statistics of each image, for baselines and checks that need no pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eolab.data.store import Store
 from eolab.data.tables import PERCENTILES, image_statistics
 
 DROP_DB = 3.0
-REFERENCE = 2  # first images that stand for the dry state, see dry_state
+REFERENCE = 2  # first images whose median is the dry state, see dry_state
 BRIGHT = 0.2  # reflectance of B02 above which ground is rarely that bright: clouds, snow
 SPECKLE_PX = 3  # side of the window that speckle is averaged in
 WATER_INDICES = ("MNDWI", "NDWI")

@@ -191,14 +191,13 @@ def sensor_scores(
 def series_scores(
     name: str, validation: pd.DataFrame, test: pd.DataFrame, sensor: str, **options: Any
 ) -> pd.DataFrame:
-    """Score a network of one sensor on this sensor's series alone: levels such as "image, S1", "sequence,
-    S1".
+    """Score a network of one sensor on this sensor's series alone (levels "image, S1" and so on).
 
     A sequence whose flood only the other sensor saw is dry here.
 
     Args:
         name: Name of the network.
-        validation: Its predictions on timelines of the sensor alone; they choose the thresholds.
+        validation: Its predictions on sequences of the sensor alone; they choose the thresholds.
         test: Its predictions on test sequences, which are scored.
         sensor: Which one.
         **options: Options of :func:`scores`, but for `sensor`.
@@ -244,7 +243,7 @@ def hidden_sequences(
 ) -> list[str]:
     """Return the sequences whose flood is hidden from the optical series.
 
-    Those that flood, and whose optical images since then are all bright by at least `min_share`, or none.
+    A sequence counts if it floods and its optical images since the onset are all bright by `min_share`.
 
     Args:
         sequences: The sequences, not of late fusion.
