@@ -104,9 +104,9 @@ def sequence_splits(tables: Iterable[pd.DataFrame], validation: float = 1 / 3, s
 
     Args:
         tables: Results of :func:`sample_table`, of one sensor or both.
-        validation: Share of the sequences to train on that is held back for choices, flooded ones and dry
-            ones alike.
-        seed: Seed of the choice.
+        validation: Share of the published training sequences that is held out for validation, stratified by
+            whether they flood.
+        seed: Seed of the split.
     """
     images = pd.concat(list(tables), ignore_index=True)
     sequences = images.groupby("sequence").agg(published=("published", "first"), flooded=("flooded", "any"))
