@@ -376,7 +376,7 @@ def test_scores_by_region_are_those_of_their_sequences():
     assert found.columns.tolist() == ["region", "model", "groups", "value", "low", "high"]
     assert found["region"].tolist() == [region for region in ("R2", "R3", "R4", "R10") for _ in tables]
     rows = found[found["model"] == "simple"].set_index("region")
-    assert rows["sequences"].to_dict() == {"R2": 2, "R3": 1, "R4": 1, "R10": 3}
+    assert rows["groups"].to_dict() == {"R2": 2, "R3": 1, "R4": 1, "R10": 3}
     for region in ("R2", "R3", "R10"):
         sequences = regions.index[regions == region]
         own = tables["simple"][tables["simple"]["sequence"].isin(sequences)]
