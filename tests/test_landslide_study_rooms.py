@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import types
 
 import landslide_example as example
 import numpy as np
@@ -81,8 +82,9 @@ def test_wrong_folds_are_refused(table):
 
 
 def test_a_run_finds_its_rows_again(table):
-    params = {"folds": "shuffled", "fold": 2, "validation": 0.3, "seed": 5}
-    again = landslide.rows_of(params, table)
+    params = {"split": "shuffled", "fold": 2, "seed": 5}
+    store = types.SimpleNamespace(table=table, metadata={"validation": 0.3})
+    again = landslide.rows_of(params, store)
     column = landslide.split_column(table, "shuffled", 2, 0.3, 5)
     for name, rows in again.items():
         np.testing.assert_array_equal(np.flatnonzero(column == name), rows)
@@ -124,9 +126,9 @@ def test_scores_of_folds_are_those_of_scikit_learn():
     assert summary.loc[("macro", "iou"), "pooled"] == pytest.approx(macro)
     wide = landslide.fold_table(scores, "net")
     assert wide["landslide F1"].tolist() == pytest.approx(values)
-    published = pd.DataFrame({"fold": [1, 2], "report F1": [0.7, 0.8], "report mIoU": [0.6, 0.7]})
-    beside = landslide.beside_folds(scores, "net", published)
-    assert beside["report F1"].tolist() == [0.7, 0.8]
+    published = pd.DataFrame({"fold": [1, 2], "published F1": [0.7, 0.8], "published mIoU": [0.6, 0.7]})
+    beside = landslide.published_folds(scores, "net", published)
+    assert beside["published F1"].tolist() == [0.7, 0.8]
     assert beside["macro F1"].tolist() == pytest.approx(wide["macro F1"].tolist())
 
 
@@ -173,18 +175,18 @@ def test_each_fold_is_scored_on_its_own_patches_in_a_folder_of_its_own(tmp_path)
 # === Patches ===
 
 
-def test_telling_patches_go_from_much_landslide_to_none():
+def test_example_patches_go_from_much_landslide_to_none():
     truth = np.zeros((9, 4, 4), np.uint8)
     for row, pixels in enumerate([0, 3, 9, 1, 0, 16, 4, 2, 5]):
         truth[row].flat[:pixels] = 1
-    shown = landslide.telling_patches(truth, 5)
+    shown = landslide.example_patches(truth, 5)
     pixels = (truth[shown] == 1).sum((1, 2))
     assert pixels[0] == 16
     assert pixels[-1] == 0
     assert (np.diff(pixels) <= 0).all()
     assert len(set(shown)) == 5
-    assert len(landslide.telling_patches(truth[[0, 4]], 5)) == 2
-    assert (landslide.telling_patches(truth[[1, 2]], 2) == [1, 0]).all()
+    assert len(landslide.example_patches(truth[[0, 4]], 5)) == 2
+    assert (landslide.example_patches(truth[[1, 2]], 2) == [1, 0]).all()
 
 
 def test_spread_rows_are_even_and_all_where_there_are_few():
@@ -279,27 +281,31 @@ def outputs():
         mask = np.clip(0.5 * truth[part] + 0.6 * rng.random(truth[part].shape), 0, 1)
         half = mask.reshape(8, SIDE // 2, 2, SIDE // 2, 2).mean((2, 4))
         double = mask.repeat(2, 1).repeat(2, 2)
-        found[part] = {"mask": mask, "half": half, "double": double, "angles": 0.5 * mask + 0.25}
+        found[part] = {"mask": mask, "half": half, "double": double, "averaged": 0.5 * mask + 0.25}
     return found, truth
 
 
 def test_techniques_do_what_they_are_called(outputs):
     test = outputs[0]["test"]
     np.testing.assert_allclose(Technique().probability(test), test["mask"], atol=1e-6)
-    vote = Technique(vote=True).probability(test)
-    np.testing.assert_allclose(vote, postprocess.vote({k: test[k] for k in ("mask", "half", "double")}))
-    both = Technique(vote=True, multi_angle=True).probability(test)
-    np.testing.assert_allclose(both, (vote + test["angles"]) / 2, atol=1e-6)
+    vote = Technique(multi_scale=True).probability(test)
+    np.testing.assert_allclose(
+        vote, postprocess.multi_scale_average({k: test[k] for k in ("mask", "half", "double")})
+    )
+    both = Technique(multi_scale=True, test_time_augmentation=True).probability(test)
+    np.testing.assert_allclose(both, (vote + test["averaged"]) / 2, atol=1e-6)
     opened = Technique(morphology="opening", threshold=0.5).mask(test, 0.5)
     inside = (slice(None), slice(2, -2), slice(2, -2))  # SciPy takes what lies outside for background
     expected = np.stack([ndimage.binary_opening(one, np.ones((3, 3))) for one in test["mask"] >= 0.5])
     np.testing.assert_array_equal(opened[inside], expected[inside])
-    assert Technique(vote=True, multi_angle=True, morphology="closing").describe() == (
-        "vote of three resolutions + all angles + closing"
+    assert Technique(multi_scale=True, test_time_augmentation=True, morphology="closing").describe() == (
+        "mean of three resolutions + test-time augmentation + closing"
     )
 
 
-@pytest.mark.parametrize("technique", [Technique(), Technique(morphology="opening"), Technique(vote=True)])
+@pytest.mark.parametrize(
+    "technique", [Technique(), Technique(morphology="opening"), Technique(multi_scale=True)]
+)
 def test_a_threshold_is_the_best_on_validation_and_never_sees_the_test(outputs, technique):
     found, truth = outputs
     _, limit = technique.apply(found, truth["validation"])
@@ -318,15 +324,20 @@ def test_the_table_has_the_report_s_techniques_and_thresholds(outputs):
     table = technique_table(found, truth)
     fixed = table[table["chosen on"] == ""]
     assert sorted(set(fixed["threshold"])) == [0.4, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.99]
-    assert set(table["technique"]) >= {"opening", "closing", "vote of three resolutions", "all angles"}
+    assert set(table["technique"]) >= {
+        "opening",
+        "closing",
+        "mean of three resolutions",
+        "test-time augmentation",
+    }
     plain = fixed[(fixed["technique"] == "probabilities as they are") & (fixed["threshold"] == 0.6)].iloc[0]
     expected = f1_score(truth["test"].ravel(), found["test"]["mask"].ravel() >= 0.6)
     assert plain["landslide F1"] == pytest.approx(expected)
     only_mask = {part: {"mask": one["mask"]} for part, one in found.items()}
-    assert not technique_table(only_mask, truth)["technique"].str.contains("vote|angles").any()
+    assert not technique_table(only_mask, truth)["technique"].str.contains("resolutions|augmentation").any()
     chosen = table[table["chosen on"] == "validation"]
-    assert len(chosen) == 12  # with and without vote, angles, and three ways with the mask
-    assert "vote of three resolutions + all angles + opening" in set(chosen["technique"])
+    assert len(chosen) == 12  # with and without both averages, and three ways with the mask
+    assert "mean of three resolutions + test-time augmentation + opening" in set(chosen["technique"])
 
 
 @pytest.mark.parametrize("morphology", ["none", "opening"])
@@ -344,10 +355,10 @@ def test_a_threshold_that_is_no_probability_is_refused():
 
 def test_a_technique_that_the_run_cannot_serve_says_what_to_run(outputs):
     found, _ = outputs
-    with pytest.raises(DataError, match="head=multi"):
-        Technique(vote=True).probability({"mask": found["test"]["mask"]})
-    with pytest.raises(DataError, match="angles=true"):
-        Technique(multi_angle=True).probability({"mask": found["test"]["mask"]})
+    with pytest.raises(DataError, match=r"options\.head=multi"):
+        Technique(multi_scale=True).probability({"mask": found["test"]["mask"]})
+    with pytest.raises(DataError, match="test_time_augmentation=true"):
+        Technique(test_time_augmentation=True).probability({"mask": found["test"]["mask"]})
     with pytest.raises(ParameterError, match="did you mean 'opening'"):
         Technique(morphology="openning").mask(found["test"], 0.5)
 
@@ -372,21 +383,21 @@ def test_the_report_s_best_score_implies_half_of_it_for_landslides():
     """
     published = {name: sweep.published for name, sweep in runs.study.load("landslide").sweeps.items()}
     table = landslide.arithmetic(published)
-    row = table[(table["table"] == "postprocess") & (table["report F1"] == 0.7463)].iloc[0]
+    row = table[(table["table"] == "postprocess") & (table["published F1"] == 0.7463)].iloc[0]
     assert row["landslide F1"] == pytest.approx(0.499, abs=0.005)
     a, b = row["landslide F1"], row["background F1"]
     assert (a + b) / 2 == pytest.approx(0.7463)
     assert (a / (2 - a) + b / (2 - b)) / 2 == pytest.approx(0.6597, abs=1e-4)
     board = landslide.leaderboard(table)
     assert board["landslide F1"].is_monotonic_decreasing
-    implied = board[board["entry"] == "the report, as implied"].set_index("scored on")["landslide F1"]
+    implied = board[board["entry"] == "Le et al. (2023), as implied"].set_index("scored on")["landslide F1"]
     assert implied["fold 1 of the training patches"] < 0.51
     assert board["entry"].iloc[:2].tolist().count("Dense U-net") == 1
 
 
 @pytest.mark.slow
 def test_counts_of_weights_are_within_two_per_cent_of_the_report():
-    table = landslide.parameter_counts().dropna(subset=["report"])
+    table = landslide.parameter_counts().dropna(subset=["published"])
     assert len(table) == 13
     assert table["ratio"].between(0.98, 1.02).all()
 

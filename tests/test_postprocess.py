@@ -237,7 +237,7 @@ def resolutions(seed=0) -> dict[str, np.ndarray]:
     }
 
 
-def test_a_vote_is_the_mean_over_the_resolutions():
+def test_a_multi_scale_average_is_the_mean_over_the_resolutions():
     outputs = resolutions()
     exact = {name: values.astype(np.float64) for name, values in outputs.items()}
     expected = np.empty((N, SIDE, SIDE))
@@ -246,19 +246,19 @@ def test_a_vote_is_the_mean_over_the_resolutions():
             for x in range(SIDE):
                 within = exact["double"][n, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean()
                 expected[n, y, x] = (exact["mask"][n, y, x] + exact["half"][n, y // 2, x // 2] + within) / 3
-    found = postprocess.vote(outputs)
+    found = postprocess.multi_scale_average(outputs)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    two = postprocess.vote({name: outputs[name] for name in ("mask", "half")})
+    two = postprocess.multi_scale_average({name: outputs[name] for name in ("mask", "half")})
     np.testing.assert_allclose(two[4, 3, 7], (exact["mask"][4, 3, 7] + exact["half"][4, 1, 3]) / 2, atol=1e-6)
 
 
-def test_a_vote_names_what_is_missing():
+def test_a_multi_scale_average_names_what_is_missing():
     outputs = resolutions()
     with pytest.raises(DataError, match='found mask, patch: predict with a network with the head "multi"'):
-        postprocess.vote({name: outputs[name] for name in ("mask", "patch")})
+        postprocess.multi_scale_average({name: outputs[name] for name in ("mask", "patch")})
     with pytest.raises(DataError, match=r"'half' have shape \(9, 16, 16\): expected \(9, 8, 8\)"):
-        postprocess.vote(outputs | {"half": outputs["mask"]})
+        postprocess.multi_scale_average(outputs | {"half": outputs["mask"]})
 
 
 def smooth(image: np.ndarray) -> np.ndarray:
@@ -280,7 +280,7 @@ def image() -> np.ndarray:
 
 
 def test_views_change_nothing_for_a_network_that_does_not_care(image):
-    np.testing.assert_allclose(postprocess.multi_angle(smooth, image), smooth(image), atol=1e-6)
+    np.testing.assert_allclose(postprocess.test_time_augmentation(smooth, image), smooth(image), atol=1e-6)
 
 
 def test_all_eight_views_are_averaged_turned_back(image):
@@ -294,17 +294,17 @@ def test_all_eight_views_are_averaged_turned_back(image):
                 back = np.rot90(np.fliplr(found) if mirrored else found, 4 - turn)
                 expected.append((number, back))
     mean = [np.mean([back for n, back in expected if n == number], axis=0) for number in range(3)]
-    found = postprocess.multi_angle(slanted, image)
+    found = postprocess.test_time_augmentation(slanted, image)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.stack(mean), atol=1e-6)
     assert np.abs(found - slanted(image)).max() > 0.1
 
 
 def test_the_mean_over_views_turns_with_the_image(image):
-    found = postprocess.multi_angle(slanted, image)
-    turned = postprocess.multi_angle(slanted, np.rot90(image, 1, axes=(1, 2)))
+    found = postprocess.test_time_augmentation(slanted, image)
+    turned = postprocess.test_time_augmentation(slanted, np.rot90(image, 1, axes=(1, 2)))
     np.testing.assert_allclose(turned, np.rot90(found, 1, axes=(1, 2)), atol=1e-6)
-    mirrored = postprocess.multi_angle(slanted, image[:, ::-1])
+    mirrored = postprocess.test_time_augmentation(slanted, image[:, ::-1])
     np.testing.assert_allclose(mirrored, found[:, ::-1], atol=1e-6)
     assert np.abs(slanted(image[:, ::-1]) - slanted(image)[:, ::-1]).max() > 0.1
 
@@ -318,15 +318,15 @@ def test_a_patch_that_is_not_square_keeps_its_shape_in_every_view(image):
         return view[..., 0]
 
     wide = image[:, :10]
-    np.testing.assert_allclose(postprocess.multi_angle(predict, wide), wide[..., 0], atol=1e-6)
+    np.testing.assert_allclose(postprocess.test_time_augmentation(predict, wide), wide[..., 0], atol=1e-6)
     assert shapes == {(3, 10, SIDE, 2)}
 
 
 def test_views_name_wrong_shapes(image):
     with pytest.raises(DataError, match=r"\(16, 16, 2\): expected patches"):
-        postprocess.multi_angle(smooth, image[0])
+        postprocess.test_time_augmentation(smooth, image[0])
     with pytest.raises(DataError, match=r"\(3, 16, 16, 2\) for images"):
-        postprocess.multi_angle(lambda view: view, image)
+        postprocess.test_time_augmentation(lambda view: view, image)
 
 
 # === Calibration ===
@@ -450,7 +450,7 @@ def everything(probability, truth) -> dict[str, object]:
         "threshold": postprocess.choose_threshold(probability, truth),
         "opened": postprocess.opening(mask),
         "closed": postprocess.closing(mask),
-        "vote": postprocess.vote({"mask": probability, "half": probability[:, ::2, ::2]}),
+        "scales": postprocess.multi_scale_average({"mask": probability, "half": probability[:, ::2, ::2]}),
         "temperature": postprocess.fit_temperature(probability, truth),
         "scaled": postprocess.apply_temperature(probability, 1.7),
         "table": postprocess.calibration_table(probability, truth).to_numpy(),

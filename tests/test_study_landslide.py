@@ -35,7 +35,7 @@ def simulated(smoke) -> Path:
 
 
 def scores_of(out: Path) -> pd.DataFrame:
-    table = only_run(out, "03_train").table("scores")
+    table = only_run(out, "03_train_segmentation").table("scores")
     score = table["scope"] + "_" + table["statistic"]
     return table.assign(score=score).pivot_table(index="model", columns="score", values="value")
 
@@ -81,7 +81,7 @@ def test_sweeps_name_what_exists(name):
 
 
 def test_baselines_stand_beside_every_network_of_a_sweep():
-    trained = [one for one in SWEEPS.values() if one.notebook == "03_train"]
+    trained = [one for one in SWEEPS.values() if one.notebook == "03_train_segmentation"]
     assert len(trained) == 10
     for sweep in trained:
         assert {f"baselines.{name}.test.chosen.landslide.f1" for name in BASELINES} <= set(sweep.metrics)
@@ -105,7 +105,7 @@ def test_figures_are_there_captioned_and_not_blank(simulated):
 @pytest.mark.notebook
 def test_no_baseline_beats_the_network_on_held_out_regions(simulated):
     """By intervals of paired differences: one seed on one fold differs between processors."""
-    gains = only_run(simulated, "03_train").table("gains").set_index("model")
+    gains = only_run(simulated, "03_train_segmentation").table("gains").set_index("model")
     assert set(gains.index) == set(BASELINES)
     assert (gains["high"] > 0).all()
     assert gains.loc["majority", "low"] > 0
@@ -116,7 +116,7 @@ def test_scores_are_consistent_with_each_other(simulated):
     for row in scores_of(simulated).itertuples():
         assert row.landslide_iou == pytest.approx(row.landslide_f1 / (2 - row.landslide_f1), abs=1e-9)
         assert row.macro_f1 >= row.landslide_f1 / 2
-    metrics = only_run(simulated, "03_train").metrics["test"]
+    metrics = only_run(simulated, "03_train_segmentation").metrics["test"]
     assert set(metrics) == {"chosen", "half"}
 
 
@@ -168,13 +168,13 @@ def test_a_threshold_chosen_on_the_scored_fold_is_never_worse_there(simulated):
 
 @pytest.mark.notebook
 def test_the_report_s_landslide_f1_is_that_of_its_best_score(simulated):
-    found = only_run(simulated, "08_results").metrics["report"]["landslide"]["f1"]
+    found = only_run(simulated, "08_results").metrics["published"]["landslide"]["f1"]
     assert found == pytest.approx(0.499, abs=0.001)
 
 
 @pytest.mark.notebook
 def test_gains_over_baselines_are_paired(simulated):
-    gains = only_run(simulated, "03_train").table("gains").set_index("model")
+    gains = only_run(simulated, "03_train_segmentation").table("gains").set_index("model")
     assert set(gains.index) == set(BASELINES)
     scores = scores_of(simulated)["landslide_f1"]
     for name in BASELINES:
@@ -204,7 +204,7 @@ def test_exports_agree_with_keras(simulated):
 @pytest.mark.notebook
 def test_the_reports_arithmetic_is_shown(simulated):
     table = only_run(simulated, "08_results").table("arithmetic")
-    best = table[table["report F1"] == 0.7463].iloc[0]
+    best = table[table["published F1"] == 0.7463].iloc[0]
     assert best["landslide F1"] == pytest.approx(0.50, abs=0.01)
     assert best["background F1"] > 0.98
 
@@ -229,16 +229,16 @@ def test_a_sweep_gives_the_table_beside_the_published_numbers(simulated, tmp_pat
     (tmp_path / "notebooks" / "landslide" / "study.yaml").write_text(yaml.safe_dump(about, sort_keys=False))
     places = {"EOLAB_ROOT": str(tmp_path), "EOLAB_DATA": os.environ.get("EOLAB_DATA", str(ROOT / "data"))}
     out = tmp_path / "runs"
-    study_runs.borrow("landslide", simulated, out, "02_preprocess", "03_train", "04_postprocess")
+    study_runs.borrow("landslide", simulated, out, "02_preprocess", "03_train_segmentation", "04_postprocess")
     done = eolab("sweep", "landslide", "postprocess", "--out", str(out), **places)
     assert "Simulated data" in done.stdout
     assert done.stdout.count(": started") == 1
     assert done.stdout.count("finished before, skipped") == 3  # what it needs, and the study's own point
     table = pd.read_csv(out / "landslide" / "sweeps" / "postprocess" / "table.csv")
     row = table[(table["threshold"] == 0.5) & (table["morphology"] == "opening")].iloc[0]
-    assert (row["report F1"], row["report mIoU"]) == (0.5561, 0.5120)
+    assert (row["published F1"], row["published mIoU"]) == (0.5561, 0.5120)
     assert table["test.landslide.f1"].notna().all()
-    assert table["report F1"].isna().tolist() == [True, False]
+    assert table["published F1"].isna().tolist() == [True, False]
 
 
 @pytest.mark.notebook
@@ -254,8 +254,8 @@ def test_the_store_has_every_channel_once(simulated):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "landslide", "--set", "head=mulit"), "multi"),
-        (("run", "landslide", "--set", "folds=shufled"), "shuffled"),
+        (("run", "landslide", "--set", "options.head=mulit"), "multi"),
+        (("run", "landslide", "--set", "split=shufled"), "shuffled"),
         (("sweep", "landslide", "loses"), "losses"),
         (("data", "check", "landslide_twn"), "landslide_twin"),
     ],

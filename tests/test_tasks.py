@@ -138,7 +138,7 @@ def test_values_of_pixels_are_learned_where_they_are_known(values, tmp_path):
     averaged = tasks.predict(
         saved, values, ROWS["test"], tmp_path / "p", "tta", test_time_augmentation=True, progress=False
     )
-    assert averaged["angles"].shape == found.shape
+    assert averaged["averaged"].shape == found.shape
 
 
 @pytest.mark.slow

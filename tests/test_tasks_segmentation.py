@@ -146,7 +146,7 @@ def test_probabilities_on_disk_are_those_of_the_network(store, rows, head, tmp_p
     written = tasks.predict(fitted, store, rows["test"], tmp_path, "test", **options)
     expected = {"mask": {}, "dual": {"patch": (4,)}, "multi": {"half": (4, 16, 16), "double": (4, 64, 64)}}
     square = (4, SIDE, SIDE)
-    shapes = {"mask": square, "angles": square} | expected[head]
+    shapes = {"mask": square, "averaged": square} | expected[head]
     assert {name: values.shape for name, values in written.items()} == shapes
     read = probabilities.read(tmp_path, "test")
     for name, values in fitted.predict({"image": images(store, rows)}).items():

@@ -225,7 +225,9 @@ def project(tmp_path_factory, smoke) -> Path:
     root = tmp_path_factory.mktemp("study")
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     shutil.copy(ROOT / "data_catalog.yaml", root)
-    study_runs.borrow("landslide", smoke("landslide"), root / "runs", "02_preprocess", "03_train")
+    study_runs.borrow(
+        "landslide", smoke("landslide"), root / "runs", "02_preprocess", "03_train_segmentation"
+    )
     (root / "data").symlink_to(os.environ.get("EOLAB_DATA", ROOT / "data"))
     return root
 

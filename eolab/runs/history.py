@@ -15,7 +15,8 @@ from eolab.runs import folders, yamls
 if TYPE_CHECKING:
     import pandas as pd
 
-NOT_NAMED = ("model", "baselines", "angles", "n_examples", "replicates")  # parameters that change no network
+# Parameters that change no network
+NOT_NAMED = ("model", "baselines", "test_time_augmentation", "n_examples", "replicates")
 
 
 @dataclass(frozen=True)

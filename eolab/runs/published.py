@@ -3,7 +3,7 @@
 A line gives values of row parameters and one or more numbers under column names of its own::
 
     published:
-      - {loss: ce, report mIoU: 0.6001, report F1: 0.6783}
+      - {loss: ce, published mIoU: 0.6001, published F1: 0.6783}
 
 It stands beside every line of the table that has all of its values.
 """

@@ -28,7 +28,7 @@ Arrays = Mapping[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
 
 TASK_FILE, MODEL_FILE = "task.json", "model.keras"
-AVERAGED = "angles"  # name of the predictions averaged over rotations and mirror images
+AVERAGED = "averaged"  # name of the predictions averaged over rotations and mirror images
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def predict(
         rows: Rows of the store, N of them; for sequences the sequences.
         folder: Where ``<part>_<output>.npy`` go, in the data type of the task.
         part: What the rows are, for example "test".
-        test_time_augmentation: Whether to write ``angles`` too: the mean over all rotations and mirror
+        test_time_augmentation: Whether to write ``averaged`` too: the mean over all rotations and mirror
             images, for tasks with one value a pixel.
         length: Steps that sequences are padded to, padding predicted too; their own by default.
         batch_size: Samples computed at once; sequences are computed one by one.
@@ -190,7 +190,9 @@ def predict(
         given = dict(zip(fitted.arrays, arrays, strict=True))
         if store.time is not None:
             given["day"] = np.broadcast_to(days(store.time), (len(arrays[0]), len(store.time)))
-        averaged = postprocess.multi_angle(alone, given["image"]) if test_time_augmentation else None
+        averaged = (
+            postprocess.test_time_augmentation(alone, given["image"]) if test_time_augmentation else None
+        )
         return fitted.predict(given) | ({} if averaged is None else {AVERAGED: averaged})
 
     return probabilities.write(

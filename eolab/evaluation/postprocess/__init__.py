@@ -1,10 +1,10 @@
-"""From probabilities to decisions: thresholds, morphology, votes, test-time augmentation, calibration.
+"""From probabilities to decisions: thresholds, morphology, averages of predictions, calibration.
 
 Functions take probabilities of N samples or patches, float16 or float32, as arrays or memory maps, which are
 read a few patches at a time; choices belong on validation samples.
 """
 
-from eolab.evaluation.postprocess.averaging import multi_angle, vote
+from eolab.evaluation.postprocess.averaging import multi_scale_average, test_time_augmentation
 from eolab.evaluation.postprocess.calibration import (
     apply_temperature,
     calibration_table,
@@ -32,8 +32,8 @@ __all__ = [
     "expected_calibration_error",
     "fit_temperature",
     "label_calibration",
-    "multi_angle",
+    "multi_scale_average",
     "opening",
+    "test_time_augmentation",
     "threshold_curve",
-    "vote",
 ]

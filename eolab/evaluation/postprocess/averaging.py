@@ -11,8 +11,8 @@ from eolab.core.errors import DataError
 from eolab.evaluation import metrics
 
 
-def vote(outputs: Mapping[str, Any]) -> np.ndarray:
-    """Average the masks of several resolutions at that of ``mask``, as multi-scale voting does.
+def multi_scale_average(outputs: Mapping[str, Any]) -> np.ndarray:
+    """Average the masks of several resolutions at that of ``mask``.
 
     Each pixel of ``half`` stands for the 2 × 2 pixels it covers; of ``double`` the mean of the 2 × 2 pixels
     within a pixel counts.
@@ -30,7 +30,7 @@ def vote(outputs: Mapping[str, Any]) -> np.ndarray:
     given = {name: np.asarray(outputs[name]) for name in ("mask", "half", "double") if name in outputs}
     if "mask" not in given or len(given) < 2:
         raise DataError(
-            f"A vote needs the probabilities 'mask' and 'half' or 'double', and found "
+            f"Multi-scale averaging needs the probabilities 'mask' and 'half' or 'double', and found "
             f'{", ".join(outputs) or "none"}: predict with a network with the head "multi".'
         )
     count, height, width = given["mask"].shape
@@ -58,7 +58,7 @@ def _at_full(name: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
-def multi_angle(predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
+def test_time_augmentation(predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
     """Average the predictions of all rotations by right angles and their mirror images, turned back.
 
     A square patch has eight views; one that is not square has the four that keep its shape. The result no

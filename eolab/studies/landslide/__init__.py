@@ -29,13 +29,13 @@ from eolab.studies.landslide.patches import (
     augmented,
     demo_predict,
     detect_patches,
+    example_patches,
     patch_score,
     rows_of,
     split_column,
     spread_rows,
-    telling_patches,
 )
-from eolab.studies.landslide.report import arithmetic, beside_folds, leaderboard, parameter_counts
+from eolab.studies.landslide.report import arithmetic, leaderboard, parameter_counts, published_folds
 from eolab.studies.landslide.samples import (
     CLASSES,
     FOLDS,
@@ -60,7 +60,6 @@ __all__ = [
     "along_numbers",
     "arithmetic",
     "augmented",
-    "beside_folds",
     "channel_table",
     "colours",
     "component_sizes",
@@ -68,6 +67,7 @@ __all__ = [
     "detect_patches",
     "draw_pixels",
     "each_fold",
+    "example_patches",
     "facts",
     "fold_rows",
     "fold_scores",
@@ -78,6 +78,7 @@ __all__ = [
     "parameter_counts",
     "patch_features",
     "patch_score",
+    "published_folds",
     "read_patches",
     "rows_of",
     "sample_producer",
@@ -89,7 +90,6 @@ __all__ = [
     "store_arrays",
     "store_metadata",
     "technique_table",
-    "telling_patches",
     "threshold_table",
     "train_fold",
     "usable",

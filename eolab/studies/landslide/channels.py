@@ -1,7 +1,7 @@
-"""Channels of the landslide study: the 14 bands and what its report computes from them, in named groups.
+"""Channels of the landslide study: the 14 bands and what Le et al. compute from them, in named groups.
 
-The report (Le, Pham, Lampert, Schlögl, AIT 2023; in part Le et al. 2023, Landslide Detection and Segmentation
-Using Remote Sensing Images and Deep Neural Network, arXiv:2312.16717) names the features and gives no details
+Le, Pham, Lampert and Schlögl (AIT 2023; in part Le et al. 2023, Landslide Detection and Segmentation
+Using Remote Sensing Images and Deep Neural Network, arXiv:2312.16717) name the features and give no details
 of blur, gradients and edges. Our reading: all are of the gray image (B02 + B03 + B04) / 3, and k = 10 is the
 side of the window in pixels.
 
@@ -83,12 +83,12 @@ SETS: dict[str, list[str]] = {
     "22": ["bands", "rgb_local", "blur", "gradient", "edges"],
     "21_sentinel": ["sentinel", "rgb_local", "indices", "blur"],
 }
-"""The report's eight sets by their number of channels, and that of its networks without slope and DEM."""
+"""The eight sets of Le et al. by their number of channels, and that without slope and DEM."""
 
 K = 10
 SIGMA_PX = 0.3 * ((K - 1) / 2 - 1) + 0.8
 AT_ONCE = 8  # patches computed together: what they need meanwhile stays in the processor's cache
-_WINDOWS = 2048  # medians at once, likewise
+_WINDOWS = 2048  # medians computed together, for the same reason
 
 
 # === Computing ===

@@ -1,4 +1,4 @@
-"""What the data set holds: facts beside published ones, patches, pixels, values along the numbers."""
+"""What the data set holds: facts and their published values, patches, pixels, values along the numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eolab.data.layouts import landslide4sense as reader
 from eolab.data.store import Store
 from eolab.studies.landslide import channels
 
-# The report's description of the 3,799 published training patches
+# Le et al. (2023) on the 3,799 published training patches
 PUBLISHED = {
     "training patches": 3799,
     "patches with a landslide (%)": 58.72,

@@ -36,7 +36,7 @@ def each_fold(
     """Score the folds one after the other.
 
     Args:
-        score: From the rows of a fold and its folder to what :func:`train_fold` returns.
+        score: Function of the rows of a fold and its folder that returns what :func:`train_fold` does.
         table: Sample table.
         kinds: "contiguous", "shuffled" or both.
         numbers: Folds that are scored, from 1.

@@ -21,9 +21,11 @@ DETECTION = tuple(
 )
 
 
-def rows_of(params: Mapping[str, Any], table: pd.DataFrame) -> Rows:
-    """Return the rows that a run of ``03_train`` used, from its parameters."""
-    return fold_rows(table, params["folds"], params["fold"], params["validation"], params["seed"])
+def rows_of(params: Mapping[str, Any], store: Store) -> Rows:
+    """Return the rows that a run of ``03_train_segmentation`` used, from its parameters and its store."""
+    return fold_rows(
+        store.table, params["split"], params["fold"], store.metadata["validation"], params["seed"]
+    )
 
 
 def split_column(table: pd.DataFrame, kind: str, fold: int, validation: float, seed: int) -> pd.Series:
@@ -34,12 +36,12 @@ def split_column(table: pd.DataFrame, kind: str, fold: int, validation: float, s
     return pd.Series(column, index=table.index, name="split")
 
 
-def telling_patches(truth: np.ndarray, count: int = 5) -> np.ndarray:
+def example_patches(truth: np.ndarray, count: int = 5) -> np.ndarray:
     """Return positions of patches to show: from the largest landslide area to the smallest, then one without.
 
     Args:
         truth: (N, H, W) masks.
-        count: How many.
+        count: Number of patches.
     """
     pixels = (truth == 1).sum((1, 2))
     order = np.argsort(-pixels, kind="stable")
@@ -80,11 +82,11 @@ def detect_patches(
     """Score the detection of test patches at the threshold with the best F1 on validation patches.
 
     The thresholds tried lie between the validation scores: the highest of many pixels is nearly 1 in every
-    patch, and hundredths would tell none apart.
+    patch, and thresholds in hundredths would not separate them.
 
     Args:
         scores: By model, the scores of the patches (N,) of "validation" and "test".
-        has_landslide: Whether they have one, likewise.
+        has_landslide: Whether each patch (N,) of "validation" and "test" has a landslide.
         **options: Options of :func:`eolab.evaluation.score_table`: groups, baselines, replicates and seed.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the report published, read with care: which averages its scores are, and its counts of weights."""
+"""What Le et al. (2023) published: which averages their scores are, and their counts of weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 
 from eolab import evaluation
 
-F1, IOU = "report F1", "report mIoU"  # columns of the published numbers in study.yaml
+F1, IOU = "published F1", "published mIoU"  # columns of the published numbers in study.yaml
 
 # Millions of weights, 23 channels
 PARAMETERS = {
@@ -26,7 +26,7 @@ PARAMETERS = {
     "unet_residual_small": 2.6,
     "rau_net_small": 2.6,
 }
-LEADERS = {  # landslide F1 on the challenge's test patches, as the report lists them
+LEADERS = {  # landslide F1 on the challenge's test patches, as Le et al. list them
     "Dense U-net": 0.73648522342449,
     "Rahul Siripurapu": 0.63255471755272,
     "CDUT_D": 0.63152339450232,
@@ -38,10 +38,10 @@ OFFICIAL_BASELINE = 0.5782  # U-Net of the data set's authors on the validation 
 
 
 def arithmetic(published: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the F1 of each class that the report's scores imply, if they are means over two classes.
+    """Return the F1 of each class that the published scores imply, if they are means over two classes.
 
     Args:
-        published: Published lines by name of the sweep, with the columns "report F1" and "report mIoU".
+        published: Published lines by name of the sweep, with the columns "published F1" and "published mIoU".
 
     Returns:
         A row a line: table, row (its settings), the published scores, IoU of one class with that F1, and F1
@@ -51,7 +51,7 @@ def arithmetic(published: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for table, lines in published.items():
         if not {F1, IOU} <= set(lines):
             continue
-        settings = [str(column) for column in lines if not str(column).startswith("report")]
+        settings = [str(column) for column in lines if not str(column).startswith("published")]
         for _, line in lines.dropna(subset=[F1, IOU]).iterrows():
             macro, miou = float(line[F1]), float(line[IOU])
             landslide = evaluation.implied_f1(macro, miou)
@@ -70,7 +70,7 @@ def arithmetic(published: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def leaderboard(found: pd.DataFrame) -> pd.DataFrame:
-    """Return the challenge's leaders beside what the report's best scores are on their scale.
+    """Return the challenge's leaders and the best scores of Le et al. on the same scale.
 
     Args:
         found: Result of :func:`arithmetic`.
@@ -84,19 +84,19 @@ def leaderboard(found: pd.DataFrame) -> pd.DataFrame:
     folds = found[found["table"] == "folds"].sort_values(F1)
     for name, lines in (("fold 1", best), ("best fold", folds.tail(1))):
         scored = f"{name} of the training patches"
-        rows += [("the report, as implied", float(value), scored) for value in lines["landslide F1"]]
+        rows += [("Le et al. (2023), as implied", float(value), scored) for value in lines["landslide F1"]]
     table = pd.DataFrame(rows, columns=["entry", "landslide F1", "scored on"])
     return table.sort_values("landslide F1", ascending=False, ignore_index=True)
 
 
-def beside_folds(scores: pd.DataFrame, model: str, published: pd.DataFrame) -> pd.DataFrame:
-    """Return our contiguous folds beside the report's.
+def published_folds(scores: pd.DataFrame, model: str, published: pd.DataFrame) -> pd.DataFrame:
+    """Return our contiguous folds and the published ones.
 
     Args:
         scores: Result of :func:`eolab.studies.landslide.fold_scores`.
         model: Whose scores.
-        published: Published lines with ``fold``, "report F1" and "report mIoU" at 0.5, and where known the
-            same at the report's own threshold.
+        published: Published lines with ``fold``, "published F1" and "published mIoU" at 0.5, and where
+            known the same at the published threshold.
 
     Returns:
         A row a fold: our macro F1 and mean IoU at 0.5, then the published columns.
@@ -104,7 +104,7 @@ def beside_folds(scores: pd.DataFrame, model: str, published: pd.DataFrame) -> p
     ours = scores[(scores["model"] == model) & (scores["kind"] == "contiguous") & (scores["rule"] == "0.5")]
     ours = ours[ours["scope"] == "macro"].pivot_table(index="fold", columns="statistic", values="value")
     wide = ours[["f1", "iou"]].set_axis(["macro F1", "macro IoU"], axis=1).reset_index()
-    columns = ["fold", *(c for c in published if str(c).startswith("report"))]
+    columns = ["fold", *(c for c in published if str(c).startswith("published"))]
     return wide.merge(published[columns].drop_duplicates("fold"), on="fold", how="outer")
 
 
@@ -116,11 +116,11 @@ def parameter_counts(size: int = 128, bands: int = 23) -> pd.DataFrame:
         bands: Channels.
 
     Returns:
-        model, title, millions of weights, the report's, and the ratio.
+        model, title, millions of weights, the published ones, and the ratio.
     """
     from eolab import models
 
     table = models.describe("images", "multi", channels=bands, outputs=2, height=size, width=size)
     table = table.rename_axis("model").reset_index()[["model", "title", "weights"]]
-    table["millions"], table["report"] = table.pop("weights") / 1e6, table["model"].map(PARAMETERS)
-    return table.assign(ratio=table["millions"] / table["report"]).round(3)
+    table["millions"], table["published"] = table.pop("weights") / 1e6, table["model"].map(PARAMETERS)
+    return table.assign(ratio=table["millions"] / table["published"]).round(3)

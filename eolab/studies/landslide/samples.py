@@ -23,7 +23,7 @@ Rows = dict[str, np.ndarray]
 
 KINDS = ("contiguous", "shuffled", "official")
 CLASSES = ("background", "landslide")
-FOLDS = 5  # as in the report: each scores a fifth of the published training patches
+FOLDS = 5  # as in Le et al. (2023): each scores a fifth of the published training patches
 PART = 32  # patches that are read, computed and written at once
 
 
@@ -37,7 +37,7 @@ def sample_table(
             out.
         root: Folder of the data set; the table names files below it.
         block: Patches with neighbouring numbers that the bootstrap draws together: they lie near each other.
-        seed: Of the shuffled folds.
+        seed: Seed of the shuffled folds.
         progress: Whether to show progress while masks are read.
 
     Returns:
@@ -82,7 +82,7 @@ def fold_rows(
         fold: The fold that is scored, 1 to 5; not used for "official".
         validation: Share of the other folds that is held back for choices (epoch, threshold): whole blocks
             of neighbours for contiguous folds, single patches for shuffled ones.
-        seed: Of the choice of validation patches.
+        seed: Seed of the choice of validation patches.
 
     Returns:
         Ascending rows by "train", "validation" and "test".
@@ -144,7 +144,7 @@ def sample_producer(
 
     Args:
         root: Folder of the data set.
-        normalise: As in :func:`eolab.data.layouts.landslide4sense.read_image`.
+        normalise: Scaling of the bands, see :func:`eolab.data.layouts.landslide4sense.normalised`.
     """
     folder = Path(root)
 

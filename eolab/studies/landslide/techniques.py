@@ -1,4 +1,4 @@
-"""Post-processing techniques of the report and their combinations, applied to stored probabilities."""
+"""Post-processing techniques of Le et al. (2023) and their combinations, applied to stored probabilities."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from eolab import evaluation
 from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.evaluation import metrics, postprocess
 from eolab.studies.landslide.samples import CLASSES
+from eolab.tasks.fitted import AVERAGED
 
 Outputs = Mapping[str, np.ndarray]
 MORPHOLOGY = {"none": None, "opening": postprocess.opening, "closing": postprocess.closing}
-THRESHOLDS = (0.4, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.99)  # those of the report
+THRESHOLDS = (0.4, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.99)  # those of Le et al.
 STATISTICS = {"f1": "landslide.f1", "iou": "landslide.iou", "macro_f1": "macro.f1", "mean_iou": "macro.iou"}
 
 
@@ -25,15 +26,15 @@ class Technique:
     """One combination.
 
     Attributes:
-        vote: Whether the masks of three resolutions are averaged (head "multi").
-        multi_angle: Whether all rotations and flips are averaged.
+        multi_scale: Whether the masks of three resolutions are averaged (head "multi").
+        test_time_augmentation: Whether the predictions of all rotations and flips are averaged.
         morphology: "none", "opening" or "closing" of the mask.
         size: Side of the structuring element in pixels.
         threshold: Probability from which a pixel is a landslide; 0 for the best on validation patches.
     """
 
-    vote: bool = False
-    multi_angle: bool = False
+    multi_scale: bool = False
+    test_time_augmentation: bool = False
     morphology: str = "none"
     size: int = 3
     threshold: float = 0.0
@@ -47,31 +48,36 @@ class Technique:
 
     def describe(self) -> str:
         """Return the combination in words."""
-        steps = ["vote of three resolutions"] * self.vote + ["all angles"] * self.multi_angle
+        steps = ["mean of three resolutions"] * self.multi_scale
+        steps += ["test-time augmentation"] * self.test_time_augmentation
         steps += [self.morphology] * (self.morphology != "none")
         return " + ".join(steps) or "probabilities as they are"
 
     def probability(self, outputs: Outputs) -> np.ndarray:
         """Return the probability (N, H, W) before the threshold.
 
-        Vote and angles together average the three resolutions and the angles, which have one resolution.
+        Both together average the mean of the three resolutions and that of all rotations and flips, which
+        has one resolution.
 
         Raises:
             DataError: If the run did not write what the technique needs.
         """
-        needed = ["mask"] + ["half", "double"] * self.vote + ["angles"] * self.multi_angle
+        needed = ["mask"] + ["half", "double"] * self.multi_scale
+        needed += [AVERAGED] * self.test_time_augmentation
         for name in needed:
             if name not in outputs:
-                remedy = "head=multi" if name in ("half", "double") else "angles=true"
+                remedy = "test_time_augmentation=true" if name == AVERAGED else "options.head=multi"
                 raise DataError(
                     f"The training run has no probabilities {name!r} (it has {', '.join(sorted(outputs))}): "
-                    f"run 03_train with {remedy}."
+                    f"run 03_train_segmentation with {remedy}."
                 )
         members = []
-        if self.vote:
-            members.append(postprocess.vote({name: outputs[name] for name in ("mask", "half", "double")}))
-        if self.multi_angle:
-            members.append(np.asarray(outputs["angles"], np.float32))
+        if self.multi_scale:
+            members.append(
+                postprocess.multi_scale_average({name: outputs[name] for name in ("mask", "half", "double")})
+            )
+        if self.test_time_augmentation:
+            members.append(np.asarray(outputs[AVERAGED], np.float32))
         return np.mean(members, axis=0) if members else np.asarray(outputs["mask"], np.float32)
 
     def mask(self, outputs: Outputs, threshold: float) -> np.ndarray:
@@ -117,13 +123,13 @@ class Technique:
 def technique_table(
     outputs: Mapping[str, Outputs], truth: Mapping[str, np.ndarray], size: int = 3
 ) -> pd.DataFrame:
-    """Return the report's techniques and their combinations scored on the test patches.
+    """Return the published techniques and their combinations scored on the test patches.
 
-    Techniques that need what the run did not write (a vote without three resolutions) are left out.
+    Techniques that need what the run did not write (the mean of three resolutions without them) are left out.
 
     Args:
         outputs: Probabilities by output, of "validation" and "test".
-        truth: Masks likewise.
+        truth: Masks of "validation" and "test".
         size: Side of the structuring element in pixels.
 
     Returns:
@@ -131,13 +137,16 @@ def technique_table(
         scores, pooled over pixels.
     """
     plain = Technique(size=size, threshold=0.5)
-    votes = (False, True) if {"half", "double"} <= set(outputs["test"]) else (False,)
-    angles = (False, True) if "angles" in outputs["test"] else (False,)
+    written = set(outputs["test"])
+    scales = (False, True) if {"half", "double"} <= written else (False,)
+    rotations = (False, True) if AVERAGED in written else (False,)
     every = [
-        replace(plain, vote=vote, multi_angle=angle, morphology=morphology)
-        for vote, angle, morphology in itertools.product(votes, angles, MORPHOLOGY)
+        replace(plain, multi_scale=scale, test_time_augmentation=rotated, morphology=morphology)
+        for scale, rotated, morphology in itertools.product(scales, rotations, MORPHOLOGY)
     ]
-    single = [one for one in every if one.vote + one.multi_angle + (one.morphology != "none") <= 1]
+    single = [
+        one for one in every if one.multi_scale + one.test_time_augmentation + (one.morphology != "none") <= 1
+    ]
     steps = [*single, *(replace(plain, threshold=t) for t in THRESHOLDS if t != 0.5)]
     steps += [replace(one, threshold=0.0) for one in every]
     rows = []
