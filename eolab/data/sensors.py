@@ -72,7 +72,7 @@ class Optical:
     Args:
         channels: Bands, and spectral indices of :data:`eolab.data.indices.INDICES` such as "NDWI" and
             "MNDWI"; red, green and blue by default, as in the report.
-        reference: As of :class:`Radar`.
+        reference: Number of first images that make the dry state; see :class:`Radar`.
 
     Raises:
         ParameterError: If a channel is neither, an index needs a band that the data set has not, or

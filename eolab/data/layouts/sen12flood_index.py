@@ -88,7 +88,7 @@ def scenes(path: str | Path, table: pd.DataFrame) -> pd.DataFrame:
     """Return a row a scene with its place and what is there of it.
 
     Args:
-        path: As for :func:`index`.
+        path: Folder of the data set; see :func:`index`.
         table: Result of :func:`index`.
 
     Returns:
