@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import io
 import json
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from pathlib import Path
 
@@ -137,6 +139,41 @@ def test_the_top_has_few_doors():
 def test_only_rooms_that_learn_import_keras(path):
     if room_of(path) not in LEARNING:
         assert not {name.split(".")[0] for name in imports(path)} & KERAS
+
+
+def words_of_code(path: Path) -> str:
+    """The names and texts of a module, without comments and docstrings."""
+    text = path.read_text()
+    tree = ast.parse(text)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docs = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and ast.get_docstring(node)
+        for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)
+    }
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    kinds = (tokenize.NAME, tokenize.STRING)
+    return " ".join(t.string for t in tokens if t.type in kinds and t.start[0] not in docs)
+
+
+def test_shared_rooms_name_no_study():
+    """Class names, units and axis texts are data: no study and no class of one stands in a shared room."""
+    own = {
+        "data",
+        "synthetic",
+        "studies",
+    }  # layouts, class schemes and twins have the names of their data sets
+    for path in [path for path in modules() if room_of(path) not in own]:
+        found = re.findall(r"(?i)landslide|flood|corine|bigearthnet", words_of_code(path))
+        assert not found, f"{path} names {found}"
+
+
+def test_descriptions_of_arguments_are_sentences():
+    """Of the draw says less than: Seed of the draw."""
+    fragment = re.compile(r"^ {4,}[a-z_*]+(?: \([^)]*\))?: (?:Of|As|Likewise)\b.*", re.MULTILINE)
+    found = {path.name: fragment.findall(path.read_text()) for path in modules()}
+    assert not {name: lines for name, lines in found.items() if lines}
 
 
 def test_models_are_written_for_any_backend():

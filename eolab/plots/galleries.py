@@ -162,7 +162,7 @@ def patch_maps(
         colours: (N, H, W, 3) red, green and blue; all with the same limits.
         maps: Class indices (N, H, W) by what they are; 255 is drawn grey.
         scheme: The classes.
-        titles: Of the patches.
+        titles: Titles of the patches.
     """
     colors, norm = scheme.colormap()
     figure, axes = _map_grid(1 + len(maps), len(colours))
@@ -189,7 +189,7 @@ def activations(
         colours: (N, H, W, 3) red, green and blue; all with the same limits.
         maps: Activation maps (N, H, W, K).
         shown: Class indices that are drawn of each patch, as many of each.
-        names: Of the classes.
+        names: Names of the classes.
     """
     figure, axes = _map_grid(1 + len(shown[0]), len(colours))
     _true_colour(axes[0], colours, [""] * len(colours))
@@ -266,8 +266,8 @@ def prediction_gallery(
         truth: 0 or 1 (N, K).
         probability: (N, K).
         threshold: One, or one a class (K,).
-        names: Of the classes.
-        titles: Of the patches.
+        names: Names of the classes.
+        titles: Titles of the patches.
         columns: Patches in a row.
     """
     texts = [_prediction_lines(*one, threshold, names) for one in zip(truth, probability, strict=True)]

@@ -83,11 +83,11 @@ def open_patch(
     """Read a patch with its place on the ground.
 
     Args:
-        row: As in :func:`read_patch`.
-        bands: As there.
-        resampling: As there, but ``native``.
-        radar: As there.
-        reference: As there.
+        row: Row of the index; see :func:`read_patch`.
+        bands: Names of the bands.
+        resampling: Rule for bands of 20 and 60 m; ``native`` is not possible here.
+        radar: Whether the radar image is read too.
+        reference: Whether the reference map is read too.
 
     Returns:
         ``image`` (y, x, band), and where asked for ``radar`` (y, x, polarisation) and ``reference`` (y, x),

@@ -43,8 +43,8 @@ def open_patches(
     Args:
         patches: Index of either version.
         splits: Which of train, validation and test; all patches by default, those without a split too.
-        bands: As in :func:`read_patch`.
-        resampling: As in :func:`read_patch`, but ``native``.
+        bands: Names of the bands; see :func:`read_patch`.
+        resampling: Rule of :func:`read_patch` for bands of 20 and 60 m; ``native`` is not possible here.
         radar: Whether Sentinel-1 is there too; patches without it are left out.
         classes: Name of the set of classes of ``label``.
 

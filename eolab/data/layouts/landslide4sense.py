@@ -62,7 +62,7 @@ def open_layout(
     Args:
         path: The folder with ``TrainData`` or with ``images``.
         splits: Which of train, validation and test; all that are there by default.
-        normalise: As in :func:`read_image`.
+        normalise: Scaling of the values; see :func:`read_image`.
 
     Returns:
         ``image`` (sample, y, x, band) float32, lazy, a patch a chunk, and, where a patch has a mask, ``mask``

@@ -34,7 +34,7 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
 
     Args:
         path: Folder with ``sentinel2/`` and ``corine/``.
-        **options: As of :func:`eolab.data.layouts.sentinel2.open_series`.
+        **options: Arguments of :func:`eolab.data.layouts.sentinel2.open_series`.
 
     Returns:
         The series with ``corine`` (y, x) uint16 level-3 codes, 0 = none, by nearest neighbour on its grid,

@@ -16,7 +16,7 @@ def positive_weights(labels: Any, power: float = 0.5, most: float = 20.0) -> np.
 
     Args:
         labels: Which classes each training patch has, (N, K).
-        power: Of the number of patches without the class over those with it, 0 to 1.
+        power: Exponent of the number of patches without the class over those with it, 0 to 1.
         most: Largest weight; classes without a patch get 1.
 
     Returns:

@@ -109,7 +109,7 @@ def multi_hot(labels: Sequence[Any] | pd.Series) -> np.ndarray:
     """Return which labels each sample has, bool (sample, label), labels in alphabetical order.
 
     Args:
-        labels: Of each sample: a sequence of names, or text with :data:`SEPARATOR` between them.
+        labels: Labels of each sample: a sequence of names, or text with :data:`SEPARATOR` between them.
     """
     rows = [each.split(SEPARATOR) if isinstance(each, str) else list(each) for each in labels]
     names = sorted({name for row in rows for name in row if name})
