@@ -64,7 +64,7 @@ def train_fold(
     rows: Rows,
     groups: Sequence[str],
     baselines: Sequence[str] = (),
-    options: Mapping[str, Mapping[str, Any]] | None = None,
+    baseline_options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     folder: str | Path,
     seed: int = 0,
@@ -78,7 +78,7 @@ def train_fold(
         rows: Rows for "train", "validation" and "test".
         groups: Channel groups that the network reads.
         baselines: Names of baselines.
-        options: Options of :func:`eolab.tasks.baselines.build` by name of the baseline.
+        baseline_options: Options of :func:`eolab.tasks.baselines.build` by name of the baseline.
         folder: Where the fold's model and probabilities go; a stopped training goes on there.
         seed: Seed of the weights, the sample order and the draws.
         **settings: Further arguments of :func:`eolab.tasks.fit`.
@@ -88,7 +88,9 @@ def train_fold(
         matrices (N, 2, 2) of the test patches.
     """
     with ThreadPoolExecutor(1) as pool:
-        others = pool.submit(score_baselines, baselines, store, rows, options, folder=folder, seed=seed)
+        others = pool.submit(
+            score_baselines, baselines, store, rows, baseline_options, folder=folder, seed=seed
+        )
         read = channels.select(groups, store, rows["train"])
         fitted = tasks.fit(
             "segmentation", model, store, rows, channels=read, folder=folder, seed=seed, **settings
@@ -105,13 +107,18 @@ def score_baselines(
     names: Sequence[str],
     store: Store,
     rows: Rows,
-    options: Mapping[str, Mapping[str, Any]] | None = None,
+    baseline_options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     folder: str | Path,
     seed: int = 0,
 ) -> Scored:
     """Fit baselines on one fold and score its test patches; arguments and result as of :func:`train_fold`."""
-    settings: dict[str, Any] = {"options": options, "seed": seed, "more": BASELINES, "progress": False}
+    settings: dict[str, Any] = {
+        "options": baseline_options,
+        "seed": seed,
+        "more": BASELINES,
+        "progress": False,
+    }
     into = Path(folder) / "probabilities"
     return _scored(fit_baselines("segmentation", names, store, rows, folder=into, **settings), store, rows)
 
