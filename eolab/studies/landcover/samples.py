@@ -26,7 +26,7 @@ def sample_table(
     window: int = 256,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Draw the samples: pixels per class for training, and pixels at random for validation and test.
+    """Return the samples: pixels drawn per class for training, and at random for validation and test.
 
     Args:
         series: Result of :func:`open_series`.
