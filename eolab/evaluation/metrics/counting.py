@@ -89,12 +89,6 @@ def labelled(
     return flat[0], flat[1:]
 
 
-def count_classes(ignore: int, *labels: Any) -> int:
-    """Return one more than the largest class index that occurs."""
-    tops = [int(array[array != ignore].max(initial=-1)) for array in map(np.asarray, labels)]
-    return max(tops) + 1
-
-
 def _check_shapes(truth: Any, predictions: Sequence[Any]) -> None:
     if any(p.shape != truth.shape for p in predictions):
         shapes = " and ".join(str(p.shape) for p in predictions)
