@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class EolabError(Exception):
@@ -30,7 +30,7 @@ class RunError(EolabError):
     """A notebook run failed or a run folder is not what it should be."""
 
 
-def did_you_mean(name: str, known: Iterable[str], most: int | None = None) -> str:
+def did_you_mean(name: str, known: Iterable[object], most: int | None = None) -> str:
     """Return the end of an error sentence: a suggestion when one is near, and the known names.
 
     Args:
@@ -46,3 +46,18 @@ def did_you_mean(name: str, known: Iterable[str], most: int | None = None) -> st
     hint = f"did you mean {near[0]!r}? " if near else ""
     more = "" if most is None or len(names) <= most else f" and {len(names) - most} more"
     return f"{hint}Known: {', '.join(names[:most]) or 'none'}{more}."
+
+
+def check_known(
+    name: object, known: Collection[object], sentence: str, error: type[EolabError] = ParameterError
+) -> None:
+    """Raise an error that ends in a suggestion and the known names, unless a name is among them.
+
+    Args:
+        name: What the user wrote.
+        known: The names that exist.
+        sentence: Beginning of the error, for example ``"There is no sensor 'S3'"``.
+        error: Kind of the error.
+    """
+    if name not in known:
+        raise error(f"{sentence}: {did_you_mean(str(name), known)}")

@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from eolab.core.errors import DataError
-from eolab.data.layouts.common import below
 from eolab.data.layouts.bigearthnet_scan import S1_FOLDER, S2_FOLDER, SPLITS, Rejected, subfolders
+from eolab.data.layouts.common import below
 
 FILES = {
     "train": ("train",),

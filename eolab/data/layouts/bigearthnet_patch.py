@@ -22,8 +22,8 @@ import xarray as xr
 from affine import Affine
 from rasterio.errors import RasterioError
 
-from eolab.data.bands import L2A_BANDS, RESOLUTIONS_M, SENTINEL2, normalise_band
 from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.data.bands import L2A_BANDS, RESOLUTIONS_M, SENTINEL2, normalise_band
 from eolab.data.layouts.geotiff import read_pixels
 from eolab.data.layouts.resample import Axis, Method, taps
 

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
-from eolab.data.schemes.bigearthnet import class_set
+from eolab.core.errors import ParameterError
 from eolab.core.progress import in_threads
 from eolab.data.layouts.bigearthnet_patch import (
     RADAR,
@@ -26,6 +25,7 @@ from eolab.data.layouts.bigearthnet_patch import (
     read_reference,
 )
 from eolab.data.layouts.common import below, lazy, of_splits, report, why
+from eolab.data.schemes.bigearthnet import class_set
 
 CHUNK = 32  # patches that are read at a time: one each would make half a million tasks
 

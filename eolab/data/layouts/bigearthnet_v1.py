@@ -17,7 +17,6 @@ Example:
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -32,13 +31,11 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from eolab.core.errors import DataError
-from eolab.data.schemes.bigearthnet import codes_of
 from eolab.core.progress import THREADS, in_threads
 from eolab.data.fingerprints import remembered
 from eolab.data.layouts.bigearthnet_lists import find_lists, read_lists, split_of
 from eolab.data.layouts.bigearthnet_patch import Resampling, open_patch, read_patch
 from eolab.data.layouts.bigearthnet_patches import check_patches, open_patches
-from eolab.data.layouts.common import below, read_json
 from eolab.data.layouts.bigearthnet_scan import (
     S1_FOLDER,
     S2_FOLDER,
@@ -51,6 +48,8 @@ from eolab.data.layouts.bigearthnet_scan import (
     table_of,
     without_folder,
 )
+from eolab.data.layouts.common import below, read_json
+from eolab.data.schemes.bigearthnet import codes_of
 
 __all__ = ["check_layout", "index", "open_layout", "open_patch", "read_metadata", "read_patch"]
 

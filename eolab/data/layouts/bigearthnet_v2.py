@@ -26,13 +26,11 @@ import pandas as pd
 import xarray as xr
 
 from eolab.core.errors import DataError
-from eolab.data.schemes.bigearthnet import codes_of
 from eolab.core.progress import THREADS, in_threads
 from eolab.data.fingerprints import remembered
 from eolab.data.layouts.bigearthnet_lists import check_splits, read_lists
 from eolab.data.layouts.bigearthnet_patch import Resampling, open_patch, place_of, read_patch
 from eolab.data.layouts.bigearthnet_patches import check_patches, open_patches
-from eolab.data.layouts.common import below
 from eolab.data.layouts.bigearthnet_scan import (
     S1_FOLDER,
     S2_FOLDER,
@@ -45,6 +43,8 @@ from eolab.data.layouts.bigearthnet_scan import (
     table_of,
     without_folder,
 )
+from eolab.data.layouts.common import below
+from eolab.data.schemes.bigearthnet import codes_of
 
 __all__ = ["check_layout", "check_splits", "index", "metadata", "open_layout", "open_patch", "read_patch"]
 

@@ -12,7 +12,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, check_known
 
 T = TypeVar("T")
 
@@ -54,8 +54,7 @@ def of_splits(patches: pd.DataFrame, splits: str | Sequence[str] | None, column:
     wanted = [splits] if isinstance(splits, str) else list(splits)
     known = [split for split in patches[column].unique().tolist() if split]
     for split in wanted:
-        if split not in known:
-            raise ParameterError(f"There are no patches of the split {split!r}: {did_you_mean(split, known)}")
+        check_known(split, known, f"There are no patches of the split {split!r}")
     return patches[patches[column].isin(wanted)].reset_index(drop=True)
 
 

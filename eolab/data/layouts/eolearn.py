@@ -19,8 +19,8 @@ import rioxarray  # noqa: F401  (registers the .rio accessor)
 import xarray as xr
 from rasterio.transform import from_bounds
 
-from eolab.data.bands import L1C_BANDS
 from eolab.core.errors import DataError
+from eolab.data.bands import L1C_BANDS
 
 DIMS: dict[str, tuple[str, ...]] = {
     "data": ("time", "y", "x"),

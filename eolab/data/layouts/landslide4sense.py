@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.data.schemes import IGNORE
 from eolab.core.progress import track
 from eolab.data.layouts.common import below, lazy, of_splits, report, why
 from eolab.data.layouts.landslide4sense_files import (
@@ -37,6 +36,7 @@ from eolab.data.layouts.landslide4sense_files import (
 )
 from eolab.data.layouts.landslide4sense_index import index, scan
 from eolab.data.layouts.landslide4sense_patch import Patch, open_patch, read_patch
+from eolab.data.schemes import IGNORE
 
 __all__ = [
     "BANDS",

@@ -8,7 +8,7 @@ from typing import IO, Literal
 import h5py
 import numpy as np
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, check_known
 
 BANDS = (
     *("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12"),
@@ -153,5 +153,4 @@ def check_normalise(normalise: str) -> None:
     Raises:
         ParameterError: If it is unknown.
     """
-    if normalise not in NORMALISE:
-        raise ParameterError(f"normalise is {normalise!r}: {did_you_mean(normalise, NORMALISE)}")
+    check_known(normalise, NORMALISE, f"normalise is {normalise!r}")

@@ -11,8 +11,8 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.warp import transform as to_crs
 
-from eolab.data.bands import normalise_band
 from eolab.core.errors import DataError, ParameterError
+from eolab.data.bands import normalise_band
 from eolab.data.layouts import geotiff  # noqa: F401  # silences what GDAL says of a patch without a place
 from eolab.data.layouts.landslide4sense_files import (
     BANDS,

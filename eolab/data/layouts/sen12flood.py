@@ -16,7 +16,6 @@ Example:
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import in_threads
 from eolab.data.layouts.common import report
 from eolab.data.layouts.resample import Axis, resample, taps
@@ -86,11 +85,8 @@ def of_sequence(images: pd.DataFrame, sequence: str, sensor: str) -> pd.DataFram
     Raises:
         ParameterError: If there is no such sequence or sensor, or no image of this sensor.
     """
-    if sensor not in SENSORS:
-        raise ParameterError(f"There is no sensor {sensor!r}: {did_you_mean(sensor, SENSORS)}")
-    names = images["sequence"].unique().tolist()
-    if sequence not in names:
-        raise ParameterError(f"There is no sequence {sequence!r}: {did_you_mean(sequence, names)}")
+    check_known(sensor, SENSORS, f"There is no sensor {sensor!r}")
+    check_known(sequence, images["sequence"].unique().tolist(), f"There is no sequence {sequence!r}")
     found = images[(images["sequence"] == sequence) & (images["sensor"] == sensor)]
     if found.empty:
         raise ParameterError(f"Sequence {sequence} has no images of {sensor} in the index: take the other sensor.")
@@ -182,8 +178,7 @@ def open_layout(
     images = of_sequence(index(path), sequence, sensor)
     known = OPTICAL_BANDS if sensor == "S2" else ("VV", "VH")
     for channel in channels or ():
-        if channel not in known:
-            raise ParameterError(f"{sensor} has no channel {channel!r}: {did_you_mean(channel, known)}")
+        check_known(channel, known, f"{sensor} has no channel {channel!r}")
     dataset, rejected = read_series(path, images, list(channels or known), size, min_valid)
     return dataset.assign_attrs(rejected=json.dumps(rejected))
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from eolab.data.bands import L2A_BANDS
 from eolab.core.errors import DataError
+from eolab.data.bands import L2A_BANDS
 from eolab.data.layouts.geotiff import read_pixels
 
 SENSORS = ("S1", "S2")

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import DataError
-from eolab.data.layouts.common import read_json, ring_of
 from eolab.data.layouts import sen12flood_stac as stac
+from eolab.data.layouts.common import read_json, ring_of
 from eolab.data.layouts.sen12flood_files import OPTICAL_BANDS, SENSORS, split_of
 
 LISTS = {sensor: f"{sensor}list.json" for sensor in SENSORS}

@@ -24,9 +24,9 @@ import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from eolab.data.bands import RESOLUTIONS_M, SENTINEL2, normalise_band
 from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.core.progress import track
+from eolab.data.bands import RESOLUTIONS_M, SENTINEL2, normalise_band
 from eolab.data.layouts.common import report
 from eolab.data.layouts.resample import touched
 from eolab.data.layouts.sentinel2_index import (

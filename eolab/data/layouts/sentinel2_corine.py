@@ -18,8 +18,8 @@ import xarray as xr
 from rasterio.errors import RasterioError
 
 from eolab.core.errors import DataError
-from eolab.data.schemes import IGNORE
 from eolab.data.layouts import corine, sentinel2
+from eolab.data.schemes import IGNORE
 
 SERIES = "sentinel2"
 MAP = "corine"

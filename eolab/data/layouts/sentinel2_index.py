@@ -11,9 +11,9 @@ import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
-from eolab.data.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
 from eolab.core.errors import DataError
 from eolab.core.progress import in_threads
+from eolab.data.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
 from eolab.data.layouts import jp2
 from eolab.data.layouts.safe import Image, Product, find_products, native_images, read_product, tile_of
 from eolab.data.layouts.sentinel2_metadata import (

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Literal
 
-from eolab.data.bands import SENTINEL2, Level
 from eolab.core.errors import DataError
+from eolab.data.bands import SENTINEL2, Level
 
 PRODUCT_FILE = re.compile(r"^(MTD_MSIL(1C|2A)|[^/]*_MTD_SAFL(1C|2A)_[^/]*)\.xml$", re.IGNORECASE)
 TILE_FILE = re.compile(r"^(.*/)?GRANULE/[^/]+/(MTD_TL|[^/]*_MTD_L(1C|2A)_TL_[^/]*)\.xml$", re.IGNORECASE)
