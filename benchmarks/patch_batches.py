@@ -37,10 +37,10 @@ def make_store(folder: Path, patches: int) -> Store:
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(int(rows["id"].iloc[0]))
-        image = rng.random((len(rows), SIDE, SIDE, len(landslide.STORED)), np.float32)
+        image = rng.random((len(rows), SIDE, SIDE, len(landslide.channels.STORED)), np.float32)
         return {"image": image, "label": (image[..., 0] < 0.02).astype(np.uint8)}
 
-    metadata = {"coords": {"band": list(landslide.STORED)}, "simulated": True}
+    metadata = {"coords": {"band": list(landslide.channels.STORED)}, "simulated": True}
     return write_store(
         folder,
         table,
@@ -148,7 +148,7 @@ def main() -> None:
         command = [sys.executable, __file__, "--one", "--patches", str(count), "--batch", str(options.batch)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         found = json.loads(done.stdout.splitlines()[-1])
-        size = count * SIDE**2 * (4 * len(landslide.STORED) + 1) / 1e9
+        size = count * SIDE**2 * (4 * len(landslide.channels.STORED) + 1) / 1e9
         print(
             f"{count:10d} {size:9.2f} {found['peak']:8.0f} {found['above']:12.0f} {found['rate']:10.1f}",
             flush=True,

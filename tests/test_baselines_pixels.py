@@ -12,7 +12,7 @@ from memory_store import MemoryStore
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import tables
 from eolab.data.store import ArraySpec, Store, write_store
-from eolab.studies.landslide import BASELINES, PIXEL_CHANNELS
+from eolab.studies.landslide.channels import BASELINES, PIXEL_CHANNELS
 from eolab.tasks import baselines
 from eolab.tasks.baselines import estimators
 

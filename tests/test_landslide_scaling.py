@@ -7,8 +7,7 @@ import pytest
 
 from eolab.data.layouts import landslide4sense as reader
 from eolab.studies.landslide import channels
-from eolab.studies.landslide.patches import demo_predict
-from eolab.studies.landslide.samples import sample_producer, sample_table, stored_images
+from eolab.studies.landslide.samples import demo_predict, sample_producer, sample_table, stored_images
 from eolab.synthetic import landslide4sense as twin
 from eolab.tasks import Channels
 

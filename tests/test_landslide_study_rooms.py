@@ -105,29 +105,28 @@ def test_scores_of_folds_are_those_of_scikit_learn():
     for fold in (1, 2):
         truth = rng.random((6, 8, 8)) < 0.3
         found = truth ^ (rng.random(truth.shape) < 0.1 * fold)
-        matrices["net", "contiguous", fold, "0.5"] = np.stack(
-            [
-                np.array([[(~t & ~f).sum(), (~t & f).sum()], [(t & ~f).sum(), (t & f).sum()]])
-                for t, f in zip(truth, found, strict=True)
-            ]
-        )
+        counts = [
+            np.array([[(~t & ~f).sum(), (~t & f).sum()], [(t & ~f).sum(), (t & f).sum()]])
+            for t, f in zip(truth, found, strict=True)
+        ]
+        matrices["net", "contiguous", fold, "0.5"] = 0.5, np.stack(counts)
         expected[fold] = f1_score(truth.ravel(), found.ravel())
         pixels[fold] = truth.ravel(), found.ravel()
-    scores = landslide.fold_scores(matrices, sample, {}, replicates=20)
+    scores = landslide.folds.fold_scores(matrices, sample, replicates=20)
     own = evaluation.pick(scores, "landslide.f1").set_index("fold")
     assert own["value"].to_dict() == pytest.approx(expected)
     assert (own["low"] <= own["value"]).all()
-    summary = landslide.fold_summary(matrices, sample, replicates=20).set_index(["scope", "statistic"])
+    summary = landslide.folds.fold_summary(matrices, sample, replicates=20).set_index(["scope", "statistic"])
     line, values = summary.loc[("landslide", "f1")], list(expected.values())
     assert (line["mean"], line["std"]) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
     together = [np.concatenate(part) for part in zip(*pixels.values(), strict=True)]
     assert line["pooled"] == pytest.approx(f1_score(*together))
     macro = np.mean(jaccard_score(*together, average=None))
     assert summary.loc[("macro", "iou"), "pooled"] == pytest.approx(macro)
-    wide = landslide.fold_table(scores, "net")
+    wide = landslide.folds.fold_table(scores, "net")
     assert wide["landslide F1"].tolist() == pytest.approx(values)
     published = pd.DataFrame({"fold": [1, 2], "published F1": [0.7, 0.8], "published mIoU": [0.6, 0.7]})
-    beside = landslide.published_folds(scores, "net", published)
+    beside = landslide.report.published_folds(scores, "net", published)
     assert beside["published F1"].tolist() == [0.7, 0.8]
     assert beside["macro F1"].tolist() == pytest.approx(wide["macro F1"].tolist())
 
@@ -135,7 +134,7 @@ def test_scores_of_folds_are_those_of_scikit_learn():
 def test_baselines_of_a_fold_have_a_fixed_and_a_chosen_threshold(tmp_path):
     store = example.write(tmp_path / "store")
     rows = dict(zip(("train", "validation", "test"), np.split(np.arange(40), [24, 32]), strict=True))
-    found = landslide.score_baselines(["slope_ndvi_rule"], store, rows, folder=tmp_path / "out")
+    found = landslide.folds.score_baselines(["slope_ndvi_rule"], store, rows, folder=tmp_path / "out")
     rules = found["slope_ndvi_rule"]
     assert set(rules) == {"0.5", "chosen"}
     known = (store.gather(rows["test"], ["label"])["label"] != 255).sum()
@@ -160,12 +159,12 @@ def test_each_fold_is_scored_on_its_own_patches_in_a_folder_of_its_own(tmp_path)
         return {"net": {"0.5": (0.5, matrix), "chosen": (len(seen) / 10, matrix)}}
 
     kinds = ["contiguous", "shuffled"]
-    matrices, chosen = landslide.each_fold(score, table, kinds, [2, 5], 0.2, 0, tmp_path)
+    found = landslide.folds.each_fold(score, table, kinds, [2, 5], 0.2, 0, tmp_path)
     assert list(seen) == ["contiguous_2", "contiguous_5", "shuffled_2", "shuffled_5"]
-    assert chosen == {
-        ("net", k, f): (i + 1) / 10 for i, (k, f) in enumerate(itertools.product(kinds, [2, 5]))
-    }
-    assert (matrices["net", "shuffled", 5, "chosen"] == 4).all()
+    for number, (kind, fold) in enumerate(itertools.product(kinds, [2, 5]), start=1):
+        assert found["net", kind, fold, "0.5"][0] == 0.5
+        assert found["net", kind, fold, "chosen"][0] == number / 10
+    assert (found["net", "shuffled", 5, "chosen"][1] == 4).all()
     for name, rows in seen.items():
         kind, fold = name.split("_")
         assert (table.loc[rows["test"], f"fold_{kind}"] == int(fold)).all()
@@ -179,25 +178,20 @@ def test_example_patches_go_from_much_landslide_to_none():
     truth = np.zeros((9, 4, 4), np.uint8)
     for row, pixels in enumerate([0, 3, 9, 1, 0, 16, 4, 2, 5]):
         truth[row].flat[:pixels] = 1
-    shown = landslide.example_patches(truth, 5)
+    shown = landslide.explore.example_patches(truth, 5)
     pixels = (truth[shown] == 1).sum((1, 2))
     assert pixels[0] == 16
     assert pixels[-1] == 0
     assert (np.diff(pixels) <= 0).all()
     assert len(set(shown)) == 5
-    assert len(landslide.example_patches(truth[[0, 4]], 5)) == 2
-    assert (landslide.example_patches(truth[[1, 2]], 2) == [1, 0]).all()
-
-
-def test_spread_rows_are_even_and_all_where_there_are_few():
-    np.testing.assert_array_equal(landslide.spread_rows(np.arange(10, 21), 3), [10, 15, 20])
-    np.testing.assert_array_equal(landslide.spread_rows(np.array([4, 7]), 9), [4, 7])
+    assert len(landslide.explore.example_patches(truth[[0, 4]], 5)) == 2
+    assert (landslide.explore.example_patches(truth[[1, 2]], 2) == [1, 0]).all()
 
 
 def test_a_patch_scores_its_highest_pixel_or_its_head():
     mask = np.array([[[0.1, 0.7], [0.2, 0.3]], [[0.0, 0.1], [0.2, 0.1]]], np.float16)
-    np.testing.assert_allclose(landslide.patch_score({"mask": mask}), [0.7, 0.2], atol=1e-3)
-    score = landslide.patch_score({"mask": mask, "patch": np.array([0.9, 0.1])})
+    np.testing.assert_allclose(landslide.techniques.patch_score({"mask": mask}), [0.7, 0.2], atol=1e-3)
+    score = landslide.techniques.patch_score({"mask": mask, "patch": np.array([0.9, 0.1])})
     np.testing.assert_allclose(score, [0.9, 0.1], atol=1e-6)
 
 
@@ -205,7 +199,7 @@ def test_the_threshold_of_patches_is_chosen_on_validation_patches():
     """Pixels' thresholds were taken: the highest of many pixels passes those nearly always."""
     score = {"validation": np.array([0.9, 0.8, 0.7, 0.2]), "test": np.array([0.9, 0.75, 0.6])}
     has = {"validation": np.array([True, True, False, False]), "test": np.array([True, True, False])}
-    table, limits = landslide.detect_patches({"net": score}, has, replicates=5)
+    table, limits = landslide.techniques.detect_patches({"net": score}, has, replicates=5)
     found = table.set_index("statistic")["value"]
     assert 0.7 < limits["net"] == found["threshold"] <= 0.8
     assert found["recall"] == (0.5 if found["threshold"] > 0.75 else 1.0)
@@ -217,7 +211,7 @@ def test_patches_that_all_score_nearly_one_are_told_apart():
     """Hundredths ended at 0.99, and every patch was said to have a landslide."""
     score = {"validation": np.array([0.999, 0.998, 0.994, 0.993]), "test": np.array([0.9985, 0.9935])}
     has = {"validation": np.array([True, True, False, False]), "test": np.array([True, False])}
-    table, limits = landslide.detect_patches({"net": score}, has, replicates=5)
+    table, limits = landslide.techniques.detect_patches({"net": score}, has, replicates=5)
     assert limits["net"] == pytest.approx(0.996)
     assert table.set_index("statistic")["value"]["f1"] == 1
 
@@ -260,11 +254,11 @@ def test_augmented_shows_patches_before_and_after(tmp_path):
     def turn(inputs, label, rng):
         return {"image": inputs["image"][:, ::-1]}, label[:, ::-1]
 
-    bands, masks = landslide.augmented(store, np.arange(40), turn, 4, 0)
+    bands, masks = landslide.explore.augmented(store, np.arange(40), turn, 4, 0)
     assert bands.shape == (8, SIDE, SIDE, 14)
     np.testing.assert_array_equal(bands[4:], bands[:4, ::-1])
     np.testing.assert_array_equal(masks[4:], masks[:4, ::-1])
-    assert len(landslide.augmented(store, np.arange(40), None, 4, 0)[0]) == 4
+    assert len(landslide.explore.augmented(store, np.arange(40), None, 4, 0)[0]) == 4
 
 
 # === Techniques ===
@@ -360,7 +354,7 @@ def test_a_technique_that_the_run_cannot_serve_says_what_to_run(outputs):
     with pytest.raises(DataError, match="test_time_augmentation=true"):
         Technique(test_time_augmentation=True).probability({"mask": found["test"]["mask"]})
     with pytest.raises(ParameterError, match="did you mean 'opening'"):
-        Technique(morphology="openning").mask(found["test"], 0.5)
+        Technique(morphology="openning")
 
 
 def test_the_threshold_table_reads_the_curve(outputs):
@@ -382,13 +376,13 @@ def test_the_report_s_best_score_implies_half_of_it_for_landslides():
     b = 0.9936 give 0.3324 + 0.9873 = 1.3197.
     """
     published = {name: sweep.published for name, sweep in runs.study.load("landslide").sweeps.items()}
-    table = landslide.arithmetic(published)
+    table = landslide.report.arithmetic(published)
     row = table[(table["table"] == "postprocess") & (table["published F1"] == 0.7463)].iloc[0]
     assert row["landslide F1"] == pytest.approx(0.499, abs=0.005)
     a, b = row["landslide F1"], row["background F1"]
     assert (a + b) / 2 == pytest.approx(0.7463)
     assert (a / (2 - a) + b / (2 - b)) / 2 == pytest.approx(0.6597, abs=1e-4)
-    board = landslide.leaderboard(table)
+    board = landslide.report.leaderboard(table)
     assert board["landslide F1"].is_monotonic_decreasing
     implied = board[board["entry"] == "Le et al. (2023), as implied"].set_index("scored on")["landslide F1"]
     assert implied["fold 1 of the training patches"] < 0.51
@@ -397,7 +391,7 @@ def test_the_report_s_best_score_implies_half_of_it_for_landslides():
 
 @pytest.mark.slow
 def test_counts_of_weights_are_within_two_per_cent_of_the_report():
-    table = landslide.parameter_counts().dropna(subset=["published"])
+    table = landslide.report.parameter_counts().dropna(subset=["published"])
     assert len(table) == 13
     assert table["ratio"].between(0.98, 1.02).all()
 
@@ -406,7 +400,7 @@ def test_counts_of_weights_are_within_two_per_cent_of_the_report():
 
 
 def test_facts_are_counted_from_the_table(table):
-    found = landslide.facts(table).set_index("fact")["here"]
+    found = landslide.explore.facts(table).set_index("fact")["here"]
     train = table[table["published"] == "train"]
     assert found["training patches"] == 40
     assert found["patches with a landslide (%)"] == pytest.approx(100 * train["landslide"].mean())
@@ -416,7 +410,7 @@ def test_facts_are_counted_from_the_table(table):
 
 
 def test_sizes_of_landslides_add_up_to_all_landslide_pixels(root, table):
-    sizes = landslide.component_sizes(table, root)
+    sizes = landslide.explore.component_sizes(table, root)
     train = table[table["published"] == "train"]
     assert sizes.sum() == train["landslide_pixels"].sum()
     assert sizes.min() >= 1
@@ -424,7 +418,7 @@ def test_sizes_of_landslides_add_up_to_all_landslide_pixels(root, table):
 
 def test_drawn_pixels_have_weights_that_restore_the_shares(root, table):
     some = table.iloc[:6]
-    drawn = landslide.draw_pixels(some, root, per_patch=40)
+    drawn = landslide.explore.draw_pixels(some, root, per_patch=40)
     weights = drawn.groupby("label")["weight"].sum()
     assert weights.get(1, 0) == pytest.approx(some["landslide_pixels"].sum())
     assert weights.sum() == pytest.approx(6 * 128**2)
@@ -432,7 +426,7 @@ def test_drawn_pixels_have_weights_that_restore_the_shares(root, table):
 
 
 def test_values_along_the_numbers_are_means_of_the_patches(root, table):
-    found = landslide.along_numbers(table, root, every=20)
+    found = landslide.explore.along_numbers(table, root, every=20)
     assert found["number"].tolist() == table["number"].iloc[::20].tolist()
     image = reader.read_image(root / table["image"].iloc[0])
     assert found["B08"].iloc[0] == pytest.approx(image[..., reader.BANDS.index("B08")].mean(), rel=1e-5)
@@ -457,6 +451,6 @@ def test_patches_that_failed_the_check_are_left_out(root, index):
 
 
 def test_a_table_of_channel_groups_counts_them():
-    table = landslide.channel_table().set_index("group")["number"]
+    table = landslide.explore.channel_table().set_index("group")["number"]
     assert table["bands"] == 14
     assert (table["rgb_local"], table["indices"], table["blur"], table["edges"]) == (3, 4, 2, 1)

@@ -77,7 +77,7 @@ def test_sweeps_name_what_exists(name):
         if "loss" in point:
             losses.build(point["loss"])
         if "channel_groups" in point:
-            assert set(point["channel_groups"]) <= set(landslide.GROUPS)
+            assert set(point["channel_groups"]) <= set(landslide.channels.GROUPS)
 
 
 def test_baselines_stand_beside_every_network_of_a_sweep():

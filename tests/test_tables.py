@@ -10,7 +10,7 @@ import pytest
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import tables
 from eolab.data.store import Store
-from eolab.studies.landslide import PIXEL_CHANNELS
+from eolab.studies.landslide.channels import PIXEL_CHANNELS
 
 ROWS = np.arange(example.PATCHES)
 TRAIN, HELD = ROWS[:28], ROWS[28:]
@@ -178,3 +178,11 @@ def test_statistics_of_images_leave_out_missing_values() -> None:
         expected = [values.mean(), values.std(), *np.percentile(values, (25, 75))]
         np.testing.assert_allclose(found[n, c], expected, rtol=1e-4, atol=1e-6)
     assert np.isnan(found[1, 1]).all()
+
+
+# === Rows ===
+
+
+def test_positions_are_even_and_all_where_there_are_few():
+    np.testing.assert_array_equal(tables.evenly(11, 3), [0, 5, 10])
+    np.testing.assert_array_equal(tables.evenly(2, 9), [0, 1])

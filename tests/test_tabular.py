@@ -17,7 +17,7 @@ from eolab.core.errors import DataError, ParameterError
 from eolab.data import tables
 from eolab.data.store import Store
 from eolab.evaluation.distributions import QUANTILES
-from eolab.studies.landslide import PIXEL_CHANNELS
+from eolab.studies.landslide.channels import PIXEL_CHANNELS
 from eolab.tasks import tabular
 
 ROWS = np.arange(example.PATCHES)

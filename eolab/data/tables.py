@@ -243,5 +243,10 @@ def row_numbers(rows: Any) -> np.ndarray:
     return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
+def evenly(count: int, most: int) -> np.ndarray:
+    """Return `most` evenly spaced positions of `count`, first and last included, or all where there are fewer."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
 def _ids(store: Store, rows: np.ndarray) -> np.ndarray:
     return store.table["id"].to_numpy()[rows] if "id" in store.table else rows

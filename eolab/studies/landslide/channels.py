@@ -27,10 +27,10 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
@@ -41,6 +41,7 @@ from eolab.data import indices
 from eolab.data.layouts.landslide4sense import BANDS
 from eolab.data.store import Store
 from eolab.studies.landslide.edges import canny, own_range, sobel
+from eolab.tasks.baselines import Maker, pixel_boosting, threshold_rule
 from eolab.tasks.channels import Channels, statistics, stored_names
 
 COLOURS = {"red": "B04", "green": "B03", "blue": "B02"}
@@ -84,6 +85,14 @@ SETS: dict[str, list[str]] = {
     "21_sentinel": ["sentinel", "rgb_local", "indices", "blur"],
 }
 """The eight sets of Le et al. by their number of channels, and that without slope and DEM."""
+
+# Values of the pixel itself: no neighbourhood, no minimum or maximum of its patch
+PIXEL_CHANNELS = (*BANDS, *INDICES)
+BASELINES: dict[str, Maker] = {
+    "slope_ndvi_rule": threshold_rule({"slope": ">=", "NDVI": "<="}),
+    "pixel_boosting": partial(pixel_boosting, channels=PIXEL_CHANNELS),
+}
+"""Baselines that the study adds to those of every segmentation."""
 
 K = 10
 SIGMA_PX = 0.3 * ((K - 1) / 2 - 1) + 0.8
@@ -131,16 +140,12 @@ def _compute(image: np.ndarray, result: np.ndarray) -> None:
     for channel, index in INDICES.items():
         made[channel] = indices.compute(index, named).fillna(0).to_numpy()
     gray = made["gray"]
-    made["blur_gaussian"], made["blur_median"] = gaussian_blur(gray), median_blur(gray)
+    made["blur_gaussian"] = ndimage.gaussian_filter(gray, (0, SIGMA_PX, SIGMA_PX), radius=(0, K // 2, K // 2))
+    made["blur_median"] = median_blur(gray)
     made["gradient_x"], made["gradient_y"] = sobel(gray, axis=2), sobel(gray, axis=1)
     made["edges"] = canny(gray).astype(np.float32)
     result[..., : len(BANDS)] = image
     result[..., len(BANDS) :] = np.stack([made[name] for name in STORED[len(BANDS) :]], axis=-1)
-
-
-def gaussian_blur(gray: np.ndarray, sigma_px: float = SIGMA_PX, radius: int = K // 2) -> np.ndarray:
-    """Return patches (N, H, W) smoothed by a Gaussian, with a window of 2 radius + 1 pixels."""
-    return ndimage.gaussian_filter(gray, (0, sigma_px, sigma_px), radius=(0, radius, radius))
 
 
 def median_blur(gray: np.ndarray, k: int = K) -> np.ndarray:
@@ -200,23 +205,10 @@ def select(groups: Sequence[str], store: Store, train_rows: Any) -> Channels:
         )
     if not set(GLOBAL) & set(names):
         return tasks.select(store, train_rows, names)
-    stored = statistics(store, train_rows)
-    table = pd.DataFrame([_derived(name, stored) for name in names])
-    columns: dict[str, Any] = {
-        column: tuple(table[column].astype(float)) for column in ("mean", "std", "offset", "scale")
-    }
-    return Channels(names, stored=STORED, sources=tuple(_source(name) for name in names), **columns)
-
-
-def _source(name: str) -> str:
-    """Return the stored channel that a channel is made of."""
-    return COLOURS[name.rsplit("_", 1)[1]] if name in GLOBAL else name
-
-
-def _derived(name: str, stored: pd.DataFrame) -> dict[str, float]:
-    """Return mean, std, offset and scale of a channel from the statistics of the stored ones."""
-    mean, std, low, high = stored.loc[[_source(name)], ["mean", "std", "min", "max"]].to_numpy(float)[0]
-    if name not in GLOBAL:
-        return {"mean": mean, "std": std, "offset": 0.0, "scale": 1.0}
-    scale = 1 / (high - low) if high > low else 0.0
-    return {"mean": (mean - low) * scale, "std": std * scale, "offset": low, "scale": scale}
+    sources = tuple(COLOURS[name.rsplit("_", 1)[1]] if name in GLOBAL else name for name in names)
+    stored = statistics(store, train_rows).loc[list(sources)].astype(float).set_axis(list(names))
+    derived, span = stored.index.isin(GLOBAL), stored["max"] - stored["min"]
+    offset = stored["min"].where(derived, 0.0)
+    scale = (1 / span).where(span > 0, 0.0).where(derived, 1.0)
+    mean, std = (stored["mean"] - offset) * scale, stored["std"] * scale
+    return Channels(names, tuple(mean), tuple(std), STORED, sources, tuple(offset), tuple(scale))

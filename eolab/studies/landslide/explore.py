@@ -1,8 +1,10 @@
-"""What the data set holds: facts and their published values, patches, pixels, values along the numbers."""
+"""What the data set holds: facts and their published values, patches to show, pixels, values by number."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from scipy import ndimage
 
 from eolab.data import tables
 from eolab.data.layouts import landslide4sense as reader
+from eolab.data.layouts.common import below
 from eolab.data.store import Store
 from eolab.studies.landslide import channels
 
@@ -35,11 +38,8 @@ def usable(index: pd.DataFrame, files: pd.DataFrame, root: str | Path) -> pd.Dat
         root: Folder of the data set, which the check names files from.
     """
     bad = set(files.loc[files["status"] != "ok", "file"])
-    named = [
-        any(p and Path(p).relative_to(root).as_posix() in bad for p in pair)
-        for pair in zip(index["image"], index["mask"], strict=True)
-    ]
-    return index[~np.array(named, bool)].reset_index(drop=True)
+    names = index[["image", "mask"]].map(lambda path: path and below(Path(root), path))
+    return index[~names.isin(bad).any(axis=1)].reset_index(drop=True)
 
 
 def facts(table: pd.DataFrame) -> pd.DataFrame:
@@ -57,20 +57,16 @@ def facts(table: pd.DataFrame) -> pd.DataFrame:
 
 def component_sizes(table: pd.DataFrame, root: str | Path) -> np.ndarray:
     """Return the size in pixels of each connected landslide (eight neighbours) of the training patches."""
-    names = table.loc[(table["published"] == "train") & table["landslide"], "mask"]
-    sizes = []
-    for name in names:
-        labels, _ = ndimage.label(reader.read_mask(Path(root) / name) == 1, EIGHT)
-        sizes.append(np.bincount(labels.ravel())[1:])
-    return np.concatenate(sizes)
+    hit = table[(table["published"] == "train") & table["landslide"]]
+    areas = [ndimage.label(reader.read_mask(mask) == 1, EIGHT)[0] for _, mask in _files(hit, root)]
+    return np.concatenate([np.bincount(labels.ravel())[1:] for labels in areas])
 
 
 def read_patches(table: pd.DataFrame, root: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Return images float32 (N, H, W, 14) and masks uint8 (N, H, W) of some rows of the sample table."""
-    images, masks = zip(
-        *[(reader.read_image(i), reader.read_mask(m)) for i, m in _files(table, root)], strict=True
-    )
-    return np.stack(images), np.stack(masks)
+    files = _files(table, root)
+    images = [reader.read_image(image) for image, _ in files]
+    return np.stack(images), np.stack([reader.read_mask(mask) for _, mask in files])
 
 
 def colours(image: np.ndarray) -> np.ndarray:
@@ -98,10 +94,37 @@ def along_numbers(table: pd.DataFrame, root: str | Path, every: int = 1) -> pd.D
     """Return the mean of some bands of every n-th patch: number, fold (contiguous), a column a band."""
     some = table.iloc[::every]
     means = [reader.read_image(image).mean((0, 1)) for image, _ in _files(some, root)]  # (14,) each
-    bands = {band: [float(mean[reader.BANDS.index(band)]) for mean in means] for band in ALONG}
-    return pd.DataFrame(
-        {"number": some["number"].to_numpy(), "fold": some["fold_contiguous"].to_numpy()} | bands
-    )
+    bands = pd.DataFrame(np.stack(means).astype(float), columns=list(reader.BANDS))[list(ALONG)]
+    facts = {"number": some["number"].to_numpy(), "fold": some["fold_contiguous"].to_numpy()}
+    return pd.DataFrame(facts).join(bands)
+
+
+def example_patches(truth: np.ndarray, count: int = 5) -> np.ndarray:
+    """Return positions of patches to show: from the largest landslide area to the smallest, then one without.
+
+    Args:
+        truth: (N, H, W) masks.
+        count: Number of patches.
+    """
+    pixels = (truth == 1).sum((1, 2))
+    order = np.argsort(-pixels, kind="stable")
+    positive, negative = order[pixels[order] > 0], order[pixels[order] == 0]
+    wanted = min(len(positive), max(1, count - (len(negative) > 0)))
+    spread = np.linspace(0, max(len(positive) * 0.9 - 1, 0), wanted).round().astype(int)
+    return np.concatenate([positive[spread], negative[: count - wanted]]).astype(int)
+
+
+def augmented(
+    store: Store, rows: np.ndarray, augment: Callable[..., Any] | None, batch_size: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return bands (2 n, H, W, 14) and masks (2 n, H, W) of a batch: as stored, then as augmented."""
+    chosen = rows[tables.evenly(len(rows), batch_size)]
+    data = store.gather(chosen, ["image", "label"])
+    image, label = data["image"][..., : len(reader.BANDS)], data["label"]
+    if augment is None:
+        return image, label
+    changed, mask = augment({"image": image}, label, np.random.default_rng(seed))
+    return np.concatenate([image, changed["image"]]), np.concatenate([label, mask])
 
 
 def channel_table() -> pd.DataFrame:

@@ -15,12 +15,12 @@ from eolab import evaluation, tasks
 from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
 from eolab.studies.landslide import channels
-from eolab.studies.landslide.baselines import BASELINES
 from eolab.studies.landslide.samples import CLASSES, Rows, fold_rows, labels
 from eolab.tasks.baselines import fit_baselines
 
-Key = tuple[str, str, int, str]  # model, kind of folds, fold, threshold ("0.5" or "chosen")
-Scored = dict[str, dict[str, tuple[float, np.ndarray]]]  # by model and by "0.5" and "chosen"
+Counted = tuple[float, np.ndarray]  # a threshold, and the confusion matrices (N, 2, 2) of test patches
+Scored = dict[str, dict[str, Counted]]  # by model and by "0.5" and "chosen"
+Folds = dict[tuple[str, str, int, str], Counted]  # by model, kind of folds, fold, and "0.5" or "chosen"
 STATISTICS = ("landslide.f1", "macro.f1", "macro.iou")
 
 
@@ -32,7 +32,7 @@ def each_fold(
     validation: float,
     seed: int,
     folder: str | Path,
-) -> tuple[dict[Key, np.ndarray], dict[tuple[str, str, int], float]]:
+) -> Folds:
     """Score the folds one after the other.
 
     Args:
@@ -45,17 +45,15 @@ def each_fold(
         folder: Where the folders of the folds go.
 
     Returns:
-        The confusion matrices (N, 2, 2) of each model, kind, fold and threshold; and the threshold chosen on
-        validation patches by model, kind and fold.
+        By model, kind, fold, and "0.5" or "chosen" (on validation patches): the threshold, and the confusion
+        matrices (N, 2, 2) of the fold's patches in the order of the sample table.
     """
-    matrices: dict[Key, np.ndarray] = {}
-    chosen: dict[tuple[str, str, int], float] = {}
+    found: Folds = {}
     for kind, fold in itertools.product(kinds, numbers):
         rows = fold_rows(table, kind, fold, validation, seed)
         for name, rules in score(rows, Path(folder) / f"{kind}_{fold}").items():
-            chosen[name, kind, fold] = rules["chosen"][0]
-            matrices |= {(name, kind, fold, rule): matrix for rule, (_, matrix) in rules.items()}
-    return matrices, chosen
+            found |= {(name, kind, fold, rule): counted for rule, counted in rules.items()}
+    return found
 
 
 def train_fold(
@@ -113,17 +111,22 @@ def score_baselines(
     seed: int = 0,
 ) -> Scored:
     """Fit baselines on one fold and score its test patches; arguments and result as of :func:`train_fold`."""
-    settings: dict[str, Any] = {
-        "options": baseline_options,
-        "seed": seed,
-        "more": BASELINES,
-        "progress": False,
-    }
-    into = Path(folder) / "probabilities"
-    return _scored(fit_baselines("segmentation", names, store, rows, folder=into, **settings), store, rows)
+    masks = fit_baselines(
+        "segmentation",
+        names,
+        store,
+        rows,
+        folder=Path(folder) / "probabilities",
+        options=baseline_options,
+        seed=seed,
+        more=channels.BASELINES,
+        progress=False,
+    )
+    return _scored(masks, store, rows)
 
 
 def _scored(masks: Mapping[str, Mapping[str, np.ndarray]], store: Store, rows: Rows) -> Scored:
+    """Count the test patches of each model at 0.5 and at the threshold chosen on validation patches."""
     truth = {part: labels(store, rows[part]) for part in ("validation", "test")}
     found = {}
     for name, mask in masks.items():
@@ -135,31 +138,21 @@ def _scored(masks: Mapping[str, Mapping[str, np.ndarray]], store: Store, rows: R
     return found
 
 
-def fold_scores(
-    matrices: Mapping[Key, np.ndarray],
-    table: pd.DataFrame,
-    chosen: Mapping[tuple[str, str, int], float],
-    replicates: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
+def fold_scores(found: Folds, table: pd.DataFrame, **bootstrap: int) -> pd.DataFrame:
     """Return every fold's scores with intervals over blocks.
 
     Args:
-        matrices: Confusion matrices (N, 2, 2) of the fold's patches, in the order of the sample table.
+        found: Result of :func:`each_fold`.
         table: Sample table.
-        chosen: Threshold chosen on validation patches by model, kind and fold.
-        replicates: Bootstrap replicates.
-        seed: Seed of the bootstrap.
+        **bootstrap: Options of :func:`eolab.evaluation.score_table`: replicates and seed.
 
     Returns:
         As :func:`eolab.evaluation.score_table`, and the columns kind, fold, rule ("0.5" or "chosen") and
         threshold (its value).
     """
     parts = []
-    for (name, kind, fold, rule), matrix in matrices.items():
-        blocks = table.loc[table[f"fold_{kind}"] == fold, "block"].to_numpy()
-        scores = _score({name: matrix}, blocks, replicates, seed)
-        limit = chosen[name, kind, fold] if rule == "chosen" else 0.5
+    for (name, kind, fold, rule), (limit, matrix) in found.items():
+        scores = _score(name, [matrix], table, kind, [fold], **bootstrap)
         parts.append(scores.assign(kind=kind, fold=fold, rule=rule, threshold=limit))
     return pd.concat(parts, ignore_index=True)
 
@@ -173,21 +166,22 @@ def fold_table(scores: pd.DataFrame, model: str) -> pd.DataFrame:
     return wide.reset_index().rename_axis(columns=None)
 
 
-def fold_summary(
-    matrices: Mapping[Key, np.ndarray], table: pd.DataFrame, replicates: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+def fold_summary(found: Folds, table: pd.DataFrame, **bootstrap: int) -> pd.DataFrame:
     """Return mean and spread over folds, and the score of all folds' patches together with its interval.
+
+    Args:
+        found: Result of :func:`each_fold`.
+        table: Sample table.
+        **bootstrap: Options of :func:`eolab.evaluation.score_table`: replicates and seed.
 
     Returns:
         A row a model, kind, rule and statistic: folds, mean, std (ddof 1), pooled, low, high.
     """
     parts = []
-    for name, kind, rule in dict.fromkeys((n, k, r) for n, k, _, r in matrices):
-        found = {f: m for (n, k, f, r), m in matrices.items() if (n, k, r) == (name, kind, rule)}
-        column = table[f"fold_{kind}"]
-        blocks = np.concatenate([table.loc[column == fold, "block"].to_numpy() for fold in found])
-        pooled = _score({name: np.concatenate(list(found.values()))}, blocks, replicates, seed, STATISTICS)
-        each = pd.DataFrame([metrics.values_of(m.sum(0), STATISTICS, CLASSES) for m in found.values()])
+    for name, kind, rule in dict.fromkeys((n, k, r) for n, k, _, r in found):
+        own = {f: matrix for (n, k, f, r), (_, matrix) in found.items() if (n, k, r) == (name, kind, rule)}
+        pooled = _score(name, list(own.values()), table, kind, list(own), statistics=STATISTICS, **bootstrap)
+        each = pd.DataFrame([metrics.values_of(m.sum(0), STATISTICS, CLASSES) for m in own.values()])
         mean, std = each.mean().to_numpy(), each.std().to_numpy()
         about = pooled.assign(kind=kind, rule=rule, folds=len(each), mean=mean, std=std)
         parts.append(about.rename(columns={"value": "pooled"}))
@@ -197,17 +191,14 @@ def fold_summary(
 
 
 def _score(
-    matrices: Mapping[str, np.ndarray],
-    blocks: np.ndarray,
-    replicates: int,
-    seed: int,
-    statistics: Sequence[str] = (),
+    name: str,
+    matrices: Sequence[np.ndarray],
+    table: pd.DataFrame,
+    kind: str,
+    folds: Sequence[int],
+    **options: Any,
 ) -> pd.DataFrame:
-    return evaluation.score_table(
-        matrices,
-        class_names=CLASSES,
-        groups=blocks,
-        statistics=statistics,
-        replicates=replicates,
-        seed=seed,
-    )
+    """Score a model on the patches of some folds together, with intervals over their blocks."""
+    blocks = [table.loc[table[f"fold_{kind}"] == fold, "block"].to_numpy() for fold in folds]
+    counted = {name: np.concatenate(matrices)}
+    return evaluation.score_table(counted, class_names=CLASSES, groups=np.concatenate(blocks), **options)

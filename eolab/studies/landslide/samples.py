@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from eolab import tasks
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.core.progress import track
 from eolab.data.layouts import landslide4sense as reader
+from eolab.data.layouts.common import below
 from eolab.data.splits.shares import SPLITS
 from eolab.data.store import ArraySpec, Store
 from eolab.studies.landslide import channels
@@ -48,7 +50,7 @@ def sample_table(
     masks = track(table["mask"], "Masks", total=len(table), unit="mask", progress=progress)
     pixels = [int((reader.read_mask(path) == 1).sum()) for path in masks]
     for column in ("image", "mask"):
-        table[column] = [Path(path).relative_to(root).as_posix() for path in table[column]]
+        table[column] = [below(Path(root), path) for path in table[column]]
     table.insert(0, "id", np.arange(len(table)))
     table["landslide_pixels"] = pixels
     table["landslide"] = table["landslide_pixels"] > 0
@@ -117,6 +119,21 @@ def _fold(table: pd.DataFrame, kind: str, fold: int, validation: float, seed: in
     return {"train": rest[~held], "validation": rest[held], "test": np.flatnonzero(column == fold)}
 
 
+def rows_of(params: Mapping[str, Any], store: Store) -> Rows:
+    """Return the rows that a run of ``03_train_segmentation`` used, from its parameters and its store."""
+    return fold_rows(
+        store.table, params["split"], params["fold"], store.metadata["validation"], params["seed"]
+    )
+
+
+def split_column(table: pd.DataFrame, kind: str, fold: int, validation: float, seed: int) -> pd.Series:
+    """Return "train", "validation", "test" or "none" of each row of the sample table."""
+    column = pd.Series("none", index=table.index, name="split")
+    for name, rows in fold_rows(table, kind, fold, validation, seed).items():
+        column.iloc[rows] = name
+    return column
+
+
 def store_arrays() -> dict[str, ArraySpec]:
     """Return the arrays of the study's store: all channels of a patch, and its mask."""
     side, names = reader.SIZE, channels.STORED
@@ -154,6 +171,23 @@ def sample_producer(
         return {"image": stored_images(images, normalise), "label": masks}
 
     return produce
+
+
+def demo_predict(
+    predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+    chosen: tasks.Channels,
+    normalise: reader.Normalise = "none",
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return ``predict(image (H, W, 14)) -> probability (H, W)`` for one patch as published.
+
+    `normalise` is that of the store which the network was trained on.
+    """
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        stored = stored_images(np.asarray(image, np.float32)[None], normalise)  # (1, H, W, 26)
+        return predictor({"image": chosen.assemble(stored)})[0, ..., 1]
+
+    return predict
 
 
 def store_metadata(entry: DataEntry, normalise: str) -> dict[str, Any]:

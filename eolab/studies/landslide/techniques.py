@@ -1,10 +1,11 @@
-"""Post-processing techniques of Le et al. (2023) and their combinations, applied to stored probabilities."""
+"""From stored probabilities to masks and alarms: the techniques of Le et al. (2023), detection of patches."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,14 @@ from eolab.studies.landslide.samples import CLASSES
 from eolab.tasks.fitted import AVERAGED
 
 Outputs = Mapping[str, np.ndarray]
+RESOLUTIONS = ("mask", "half", "double")
 MORPHOLOGY = {"none": None, "opening": postprocess.opening, "closing": postprocess.closing}
 THRESHOLDS = (0.4, 0.5, 0.6, 0.75, 0.85, 0.9, 0.95, 0.99)  # those of Le et al.
 STATISTICS = {"f1": "landslide.f1", "iou": "landslide.iou", "macro_f1": "macro.f1", "mean_iou": "macro.iou"}
+DETECTION = tuple(
+    f"landslide.{name}"
+    for name in ("precision", "recall", "f1", "average_precision", "roc_auc", "support", "threshold")
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,10 @@ class Technique:
                 f"threshold is {self.threshold}: expected a probability, or 0 for the best on validation "
                 "patches."
             )
+        if self.morphology not in MORPHOLOGY:
+            raise ParameterError(
+                f"There is no morphology {self.morphology!r}: {did_you_mean(self.morphology, MORPHOLOGY)}"
+            )
 
     def describe(self) -> str:
         """Return the combination in words."""
@@ -62,9 +72,8 @@ class Technique:
         Raises:
             DataError: If the run did not write what the technique needs.
         """
-        needed = ["mask"] + ["half", "double"] * self.multi_scale
-        needed += [AVERAGED] * self.test_time_augmentation
-        for name in needed:
+        scales = RESOLUTIONS if self.multi_scale else ("mask",)
+        for name in (*scales, AVERAGED) if self.test_time_augmentation else scales:
             if name not in outputs:
                 remedy = "test_time_augmentation=true" if name == AVERAGED else "options.head=multi"
                 raise DataError(
@@ -73,19 +82,13 @@ class Technique:
                 )
         members = []
         if self.multi_scale:
-            members.append(
-                postprocess.multi_scale_average({name: outputs[name] for name in ("mask", "half", "double")})
-            )
+            members.append(postprocess.multi_scale_average({name: outputs[name] for name in scales}))
         if self.test_time_augmentation:
             members.append(np.asarray(outputs[AVERAGED], np.float32))
         return np.mean(members, axis=0) if members else np.asarray(outputs["mask"], np.float32)
 
     def mask(self, outputs: Outputs, threshold: float) -> np.ndarray:
         """Return the mask (N, H, W) bool."""
-        if self.morphology not in MORPHOLOGY:
-            raise ParameterError(
-                f"There is no morphology {self.morphology!r}: {did_you_mean(self.morphology, MORPHOLOGY)}"
-            )
         found = postprocess.decide(self.probability(outputs), threshold)
         clean = MORPHOLOGY[self.morphology]
         return found if clean is None else clean(found, self.size)
@@ -138,25 +141,21 @@ def technique_table(
     """
     plain = Technique(size=size, threshold=0.5)
     written = set(outputs["test"])
-    scales = (False, True) if {"half", "double"} <= written else (False,)
+    scales = (False, True) if set(RESOLUTIONS) <= written else (False,)
     rotations = (False, True) if AVERAGED in written else (False,)
     every = [
         replace(plain, multi_scale=scale, test_time_augmentation=rotated, morphology=morphology)
         for scale, rotated, morphology in itertools.product(scales, rotations, MORPHOLOGY)
     ]
-    single = [
-        one for one in every if one.multi_scale + one.test_time_augmentation + (one.morphology != "none") <= 1
-    ]
-    steps = [*single, *(replace(plain, threshold=t) for t in THRESHOLDS if t != 0.5)]
+    steps = [one for one in every if " + " not in one.describe()]  # one technique, or none
+    steps += [replace(plain, threshold=t) for t in THRESHOLDS if t != 0.5]
     steps += [replace(one, threshold=0.0) for one in every]
     rows = []
     for one in steps:
         mask, limit = one.apply(outputs, truth["validation"])
         chosen = "" if one.threshold else "validation"
-        rows.append(
-            {"technique": one.describe(), "threshold": limit, "chosen on": chosen}
-            | _scores(mask, truth["test"])
-        )
+        about = {"technique": one.describe(), "threshold": limit, "chosen on": chosen}
+        rows.append(about | _scores(mask, truth["test"]))
     return pd.DataFrame(rows)
 
 
@@ -170,16 +169,49 @@ def threshold_table(curve: pd.DataFrame, thresholds: Mapping[str, float]) -> pd.
     rows = []
     for name, value in thresholds.items():
         row = curve.iloc[(curve["threshold"] - value).abs().argmin()]
-        scores = {_title(statistic): row[name] for name, statistic in STATISTICS.items()}
+        scores = {evaluation.title(*title.split(".")): row[name] for name, title in STATISTICS.items()}
         rows.append({"threshold chosen": name, "threshold": float(row["threshold"])} | scores)
     return pd.DataFrame(rows)
 
 
+# === Patches ===
+
+
+def patch_score(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return a score (N,) of "has a landslide": the patch head's, else the highest probability of a pixel."""
+    if "patch" in outputs:
+        return np.asarray(outputs["patch"], np.float32)
+    return np.asarray(outputs["mask"]).max((1, 2)).astype(np.float32)
+
+
+def detect_patches(
+    scores: Mapping[str, Mapping[str, np.ndarray]], has_landslide: Mapping[str, np.ndarray], **options: Any
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Score the detection of test patches at the threshold with the best F1 on validation patches.
+
+    The thresholds tried lie between the validation scores: the highest of many pixels is nearly 1 in every
+    patch, and thresholds in hundredths would not separate them.
+
+    Args:
+        scores: By model, the scores of the patches (N,) of "validation" and "test".
+        has_landslide: Whether each patch (N,) of "validation" and "test" has a landslide.
+        **options: Options of :func:`eolab.evaluation.score_table`: groups, baselines, replicates and seed.
+
+    Returns:
+        The score table, and the threshold of each model.
+    """
+    truth = {part: has.astype(np.uint8) for part, has in has_landslide.items()}
+    limits = {
+        name: postprocess.choose_threshold(one["validation"], truth["validation"], thresholds="midpoints")
+        for name, one in scores.items()
+    }
+    test = {name: one["test"] for name, one in scores.items()}
+    given: dict[str, Any] = {"class_names": CLASSES, "thresholds": limits, "statistics": DETECTION}
+    return evaluation.score_table(test, truth["test"], **given, **options), limits
+
+
 def _scores(mask: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return the scores of a mask by title."""
     matrix = metrics.confusions(truth, mask, 2).sum(0)
     values = metrics.values_of(matrix, list(STATISTICS.values()), CLASSES)
-    return {_title(name): value for name, value in values.items()}
-
-
-def _title(name: str) -> str:
-    return evaluation.title(*name.split("."))
+    return {evaluation.title(*name.split(".")): value for name, value in values.items()}
