@@ -61,6 +61,42 @@ model: str = "lstm"  # network"""
     }
 
 
+def test_an_open_group_takes_further_keys_of_any_type_and_a_closed_one_none(tmp_path: Path) -> None:
+    """Regression: of a network's options only head and width could be set."""
+    source = """\
+options: dict = {
+    "head": "mask",  # one of: mask, multi
+    "width_multiplier": 0.5,  # width
+}  # any option of the network, these and others
+training: dict = {
+    "epochs": 24,  # most epochs
+}  # how it is trained"""
+    path = written(tmp_path, source)
+    assert lint(path) == []
+    ours = parameters.read(path)
+    given = {"options": {"levels": 3, "head": "multi"}, "options.rates": [1, 2]}
+    found = parameters.check(ours, given, "book")
+    assert found == {"options.head": "multi", "options.levels": 3, "options.rates": [1, 2]}
+    whole = {"head": "multi", "width_multiplier": 0.5, "levels": 3, "rates": [1, 2]}
+    assert parameters.nested(ours, found) == {"options": whole}
+    known = parameters.by_name(ours)
+    assert "options.levels" in known
+    assert "option.levels" not in known
+    assert [known["options.any"].parse(text) for text in ("3", "[a, 2]", "wide", "false")] == [
+        *(3, ["a", 2], "wide", False)
+    ]
+    assert parameters.defaults(ours) == {
+        "options.head": "mask",
+        "options.width_multiplier": 0.5,
+        "training.epochs": 24,
+    }
+    for values in ({"training": {"epoch": 3}}, {"training.epoch": 3}):
+        with pytest.raises(ParameterError, match=r"epoch.*did you mean 'training.epochs'|no key 'epoch'"):
+            parameters.check(ours, values, "book")
+    with pytest.raises(ParameterError, match="cannot be 'mulit': did you mean 'multi'"):
+        parameters.check(ours, {"options.head": "mulit"}, "book")
+
+
 @pytest.mark.parametrize(
     ("source", "problem"),
     [

@@ -17,7 +17,8 @@ Settings that belong together are one group, a dict over several lines with the 
 
 The keys of a group are parameters by themselves, called ``training.epochs``: values are given for some of
 them (``{"epochs": 3}`` or ``training.epochs=3``), the others keep their default, unknown keys are refused.
-A dict on one line is a single value, replaced as a whole.
+Only a group whose help says ``any option of`` something takes further keys, of any type: whoever is given
+the options knows their names. A dict on one line is a single value, replaced as a whole.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ from typing import Any
 
 import yaml
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known, did_you_mean
 from eolab.runs import yamls
 
 TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
+ANY = "any"  # type of the further keys of an open group
+OPEN = "any option of"  # in the help of an open group
 TAG = "parameters"
 _CHOICES = re.compile(r"\bone of:\s*([^.;()]+(?:\.\d[^.;()]*)*)")
 
@@ -49,7 +52,7 @@ class Parameter:
 
     Attributes:
         name: Its name.
-        type: Name of its type: int, float, str, bool, list or dict.
+        type: Name of its type: int, float, str, bool, list or dict; any for a further key of an open group.
         default: The value in the notebook.
         help: The comment on its line.
         choices: Allowed values as text, empty where any value of the type is allowed.
@@ -63,6 +66,11 @@ class Parameter:
     choices: tuple[str, ...] = ()
     keys: tuple[Parameter, ...] = ()
 
+    def further(self, key: str) -> Parameter | None:
+        """Return a key that a group does not declare, None where it takes no such keys."""
+        takes = self.keys and OPEN in self.help
+        return Parameter(f"{self.name}.{key}", ANY, None, self.help) if takes else None
+
     def check(self, value: Any) -> Any:
         """Return the value, an int as a float where a float is declared.
 
@@ -72,7 +80,7 @@ class Parameter:
         """
         if self.type == "float" and type(value) is int:
             value = float(value)
-        if type(value) is not TYPES[self.type]:
+        if self.type != ANY and type(value) is not TYPES[self.type]:
             found = f"{value!r} ({type(value).__name__})"
             raise ParameterError(
                 f"Parameter {self.name!r} must be {self.type}, found {found}; for example {self.default!r}."
@@ -88,10 +96,10 @@ class Parameter:
     def _checked_keys(self, value: Any) -> dict[str, Any]:
         known = {key.name.rpartition(".")[2]: key for key in self.keys}
         for name in value:
-            if name not in known:
-                raise ParameterError(
-                    f"Parameter {self.name!r} has no key {name!r}: {did_you_mean(name, known)}"
-                )
+            further = self.further(name)
+            if further is not None:
+                known.setdefault(name, further)
+            check_known(name, known, f"Parameter {self.name!r} has no key {name!r}")
         return {name: key.check(value[name]) for name, key in known.items() if name in value}
 
     def parse(self, text: str) -> Any:
@@ -149,22 +157,38 @@ def check(declared: Iterable[Parameter], values: Mapping[str, Any], where: str) 
     """
     known = by_name(declared)
     for name in values:
-        if name not in known:
-            raise ParameterError(f"{where} has no parameter {name!r}: {did_you_mean(name, known)}")
+        check_known(name, known, f"{where} has no parameter {name!r}")
     flat: dict[str, Any] = {}
     try:
-        for name, parameter in known.items():
-            if name in values:
-                value = parameter.check(values[name])
-                flat |= {f"{name}.{k}": v for k, v in value.items()} if parameter.keys else {name: value}
+        for name in [*known, *values]:
+            if name in values and name not in flat:
+                value = known[name].check(values[name])
+                flat |= {f"{name}.{k}": v for k, v in value.items()} if known[name].keys else {name: value}
     except ParameterError as error:
         raise ParameterError(f"{where}: {error}") from None
     return flat
 
 
+class ByName(dict[str, Parameter]):
+    """Parameters by name; whatever key an open group is given is one of them."""
+
+    def __missing__(self, name: str) -> Parameter:
+        group, dot, key = name.partition(".")
+        further = self[group].further(key) if dot and group in self else None
+        if further is None:
+            raise KeyError(name)
+        return further
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return bool(self[str(name)])
+        except KeyError:
+            return False
+
+
 def by_name(declared: Iterable[Parameter]) -> dict[str, Parameter]:
     """Return the parameters by name, each group followed by its keys."""
-    return {p.name: p for parameter in declared for p in (parameter, *parameter.keys)}
+    return ByName({p.name: p for parameter in declared for p in (parameter, *parameter.keys)})
 
 
 def defaults(declared: Iterable[Parameter]) -> dict[str, Any]:
@@ -181,8 +205,9 @@ def nested(declared: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str
     """
     found: dict[str, Any] = {}
     for parameter in declared:
-        if any(key.name in values for key in parameter.keys):
-            whole = {key.name: values.get(key.name, key.default) for key in parameter.keys}
+        given = {name: value for name, value in values.items() if name.startswith(f"{parameter.name}.")}
+        if given:
+            whole = {key.name: key.default for key in parameter.keys} | given
             found[parameter.name] = {name.rpartition(".")[2]: value for name, value in whole.items()}
         elif parameter.name in values:
             found[parameter.name] = values[parameter.name]

@@ -296,7 +296,7 @@ def _shared(values: Mapping[str, Any], notebooks: Iterable[Notebook], where: str
 
 
 def _profile_values(blocks: Mapping[str, Mapping[str, Any]], notebook: Notebook) -> dict[str, Any]:
-    shared = {k: v for k, v in blocks.get(ALL, {}).items() if k in notebook.defaults}
+    shared = {k: v for k, v in blocks.get(ALL, {}).items() if k in notebook.known}
     return shared | dict(blocks.get(notebook.name, {}))
 
 
