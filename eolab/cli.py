@@ -15,6 +15,7 @@ from typing import Any
 
 from eolab import __version__
 from eolab.core.errors import EolabError, RunError
+from eolab.core.numbers import padded
 
 RUN_HELP = """\
 Runs a study's notebooks in order, each in a process of its own. Finished runs with the same parameters,
@@ -51,7 +52,7 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 good, 1 a run failed, 2 bad input, 130 stopped."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(options.command(options))
     except KeyboardInterrupt:
@@ -67,68 +68,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if isinstance(error, RunError) else 2
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="eolab", description="Notebook-first research kit for Earth observation."
     )
     parser.add_argument("--version", action="version", version=f"eolab {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_runs(commands)
-    _add_others(commands)
+    shared = _run_options()
+    run = _command(
+        commands,
+        _run,
+        "run a study's notebooks in order",
+        RUN_EXAMPLES,
+        parents=[shared],
+        description=RUN_HELP,
+    )
+    run.add_argument(
+        "--only", action="extend", nargs="+", default=[], metavar="NOTEBOOK", help="run these notebooks only"
+    )
+    sweep = _command(
+        commands, _sweep, "run a notebook over a grid of parameters", SWEEP_EXAMPLES, parents=[shared]
+    )
+    sweep.add_argument("sweep", metavar="SWEEP", help="name of the sweep in the study's study.yaml")
+    sweep.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at once (default 1)")
+    report = _command(commands, _report, "build the report of a run or a study", REPORT_EXAMPLES)
+    report.add_argument("folder", metavar="DIR", type=Path, help="a run folder, or a study's folder of runs")
+    _command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
+    data = _command(commands, _data, "list, check and make data sets", DATA_EXAMPLES)
+    data.add_argument("action", choices=("list", "check", "make"))
+    data.add_argument("name", nargs="?", metavar="NAME", help="data set of the catalogue (check, make)")
     return parser
 
 
-def _command(commands: Any, name: str, function: Any, text: str, more: str = "", examples: str = "") -> Any:
-    form = argparse.RawDescriptionHelpFormatter
-    description = more or f"{text[0].upper()}{text[1:]}."
-    added = commands.add_parser(
-        name, help=text, description=description, epilog=examples, formatter_class=form
+def _run_options() -> argparse.ArgumentParser:
+    """Return the options that ``run`` and ``sweep`` share."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("study", metavar="STUDY", help="folder name of the study in notebooks/")
+    shared.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="parameter profile of study.yaml, such as full (default: the first one there)",
     )
+    shared.add_argument(
+        "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="set a parameter"
+    )
+    shared.add_argument("--out", metavar="DIR", type=Path, help="folder of all runs (default: runs/)")
+    shared.add_argument("--force", action="store_true", help="run again what is finished, from the start")
+    shared.add_argument("--timeout", type=_positive, metavar="SECONDS", help="longest time for one cell")
+    return shared
+
+
+def _command(commands: Any, function: Any, text: str, examples: str = "", **more: Any) -> Any:
+    """Add the command that a function carries out and has the name of."""
+    facts = {"help": text, "description": f"{text[0].upper()}{text[1:]}.", "epilog": examples, **more}
+    form = argparse.RawDescriptionHelpFormatter
+    added = commands.add_parser(function.__name__.strip("_"), formatter_class=form, **facts)
     added.set_defaults(command=function)
     return added
-
-
-def _add_runs(commands: Any) -> None:
-    run = _command(commands, "run", _run, "run a study's notebooks in order", RUN_HELP, RUN_EXAMPLES)
-    sweep = _command(
-        commands, "sweep", _sweep, "run a notebook over a grid of parameters", "", SWEEP_EXAMPLES
-    )
-    for command in (run, sweep):
-        command.add_argument("study", metavar="STUDY", help="folder name of the study in notebooks/")
-    sweep.add_argument("sweep", metavar="SWEEP", help="name of the sweep in the study's study.yaml")
-    sweep.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at once (default 1)")
-    run.add_argument(
-        "--only", action="append", nargs="+", default=[], metavar="NOTEBOOK", help="run these notebooks only"
-    )
-    for command in (run, sweep):
-        command.add_argument(
-            "--profile",
-            metavar="NAME",
-            help="parameter profile of study.yaml, such as full (default: the first one there)",
-        )
-        command.add_argument(
-            "--set", action="append", nargs="+", default=[], metavar="KEY=VALUE", help="set a parameter"
-        )
-        command.add_argument("--out", metavar="DIR", type=Path, help="folder of all runs (default: runs/)")
-        command.add_argument(
-            "--force", action="store_true", help="run again what is finished, from the start"
-        )
-        command.add_argument("--timeout", type=_positive, metavar="SECONDS", help="longest time for one cell")
-
-
-def _add_others(commands: Any) -> None:
-    report = _command(
-        commands, "report", _report, "build the report of a run or a study", "", REPORT_EXAMPLES
-    )
-    report.add_argument("folder", metavar="DIR", type=Path, help="a run folder, or a study's folder of runs")
-    _command(commands, "studies", _studies, "list the studies with their notebooks, profiles and sweeps")
-    data = _command(commands, "data", _data, "list, check and make data sets", "", DATA_EXAMPLES)
-    data.add_argument("action", choices=("list", "check", "make"))
-    data.add_argument("name", nargs="?", metavar="NAME", help="data set of the catalogue (check, make)")
 
 
 def _positive(text: str) -> int:
@@ -141,9 +137,9 @@ def _options(options: argparse.Namespace, study: Any) -> Any:
     from eolab.core import workspace
     from eolab.runs import chain
 
-    texts = [text for group in options.set for text in group]
     root = options.out.resolve() if options.out else workspace.runs()
-    return chain.Options(root, options.profile, chain.settings(study, texts), options.force, options.timeout)
+    settings = chain.settings(study, options.set)
+    return chain.Options(root, options.profile, settings, options.force, options.timeout)
 
 
 def _say(text: str) -> None:
@@ -155,8 +151,7 @@ def _run(options: argparse.Namespace) -> int:
 
     chosen = study.load(options.study)
     chosen_options = _options(options, chosen)
-    only = [name for group in options.only for name in group]
-    good = chain.run(chosen, chosen_options, only, _say)
+    good = chain.run(chosen, chosen_options, options.only, _say)
     _say(f"Report: {reports.build_study(chosen_options.root / chosen.name)}")
     return 0 if good else 1
 
@@ -219,9 +214,8 @@ def _list_data(known: Any) -> None:
         kind = "simulated" if entry.simulated else "real"
         facts = (str(entry.metadata.get(key) or "–") for key in ("size", "license"))
         rows.append((name, _here(entry), kind, *facts))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    for row in padded(rows):
+        print("  ".join(row).rstrip())
 
 
 def _here(entry: Any) -> str:

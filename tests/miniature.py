@@ -72,7 +72,7 @@ USE = [
     "import sys\nprint('2026-01-01 00:00:00.1: I tensorflow/core: noise', file=sys.stderr)\n"
     "print('a message worth reading', file=sys.stderr)",
     "import matplotlib.pyplot as plt\nfig, ax = plt.subplots(figsize=(4, 3))\nax.plot([0, 1], [0, factor])\n"
-    "run.figure(fig, 'line', 'A line that goes <up>.', alt='A line')",
+    "run.figure(fig, 'line', 'A line that goes <up>.')",
     "## What can go wrong?",
     "if fail:\n    raise ValueError('expected 12 bands, found 3')",
     "import numpy as np, pandas as pd\n"

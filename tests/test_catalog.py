@@ -67,12 +67,12 @@ def test_variables(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("tile:\n  uri: x\n  layuot: sentinel2_safe\n", "unknown key 'layuot'; did you mean 'layout'"),
+        ("tile:\n  uri: x\n  layuot: sentinel2_safe\n", "unknown key 'layuot': did you mean 'layout'"),
         ("tile:\n  uri: x\n  layout: sentinel2_saef\n", "did you mean 'sentinel2_safe'"),
         ("tile:\n  uri: x\n", "has no layout"),
         ("tile:\n  layout: sentinel2_safe\n", "has no uri"),
-        ("tile: 5\n", "holds int"),
-        ("[1, 2]\n", "holds list"),
+        ("tile: 5\n", "must be a mapping of names, found 5"),
+        ("[1, 2]\n", r"must be a mapping of names, found \[1, 2\]"),
         ("meta: {rooot: .}\n", "did you mean 'root'"),
         (ENTRY.format(uri="x") + "  metadata: {licence: MIT}\n", "did you mean 'license'"),
         (ENTRY.format(uri="$HOME/x"), r"written \$\{VAR\}"),

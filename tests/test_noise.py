@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from eolab.runs.noise import NOISE
+from eolab.runs.display import NOISE
 
 
 @pytest.mark.parametrize(
@@ -35,10 +35,10 @@ def test_a_filter_that_threads_left_behind_shows_no_deprecation_of_a_library(tmp
     (tmp_path / "library.py").write_text("import warnings\nwarnings.warn('old', DeprecationWarning)\n")
     script = """
 import warnings
-from eolab.runs import noise
+from eolab.runs import display
 
-noise.hide_deprecations()
-noise.hide_deprecations()
+display.hide_deprecations()
+display.hide_deprecations()
 one, other = warnings.catch_warnings(), warnings.catch_warnings()
 one.__enter__()
 warnings.simplefilter("always", DeprecationWarning)

@@ -9,8 +9,9 @@ import pytest
 from papermill import inspect_notebook
 from parameters_lint import lint
 
+from eolab.core import yamls
 from eolab.core.errors import ParameterError
-from eolab.runs import parameters, study, yamls
+from eolab.runs import parameters, study
 from eolab.runs.parameters import Parameter
 
 
@@ -251,7 +252,7 @@ def test_study(project: Path) -> None:
         ("mode: [a, b]", "mode: a", r"must be a list of values"),
         ("rows: [factor]", "rows: [factr]", r"names no parameter of 02_use 'factr'"),
         ("notebook: 02_use", "notebook: 03_use", r"names no notebook of the study '03_use'"),
-        ("notebooks:", "notebooks: {", r"not readable as YAML"),
+        ("notebooks:", "notebooks: {", r"is no YAML"),
     ],
 )
 def test_a_wrong_study_file_is_refused(project: Path, old: str, new: str, sentence: str) -> None:

@@ -254,11 +254,11 @@ def test_notebooks_read_like_pages(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_each_figure_has_its_caption_and_each_caption_its_figure(path):
     """A figure or table without a caption in its call has one in the text, of existing names."""
-    from eolab.runs import captions
+    from eolab.runs import display
 
     cells = json.loads(path.read_text())["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    found = captions.read("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    found = display.captions("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     tree = ast.parse(code)
     needed = set()
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):

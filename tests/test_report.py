@@ -13,7 +13,7 @@ from PIL import Image
 
 from eolab.core.errors import RunError
 from eolab.runs import display, folders, reports
-from eolab.runs.reports import clean, fragment, tables
+from eolab.runs.reports import fragment
 
 PNG = base64.b64encode(b"not a picture, but nobody looks").decode()
 
@@ -128,7 +128,7 @@ def test_code_is_folded_and_noise_is_gone(tmp_path: Path) -> None:
 
 def test_a_caption_of_the_text_stands_below_its_figure_alone(tmp_path: Path) -> None:
     caption = display.Caption("Loss by epoch.", simulated=True, in_text=True)
-    markup = display.figure_html(b"png", caption, "Loss")
+    markup = display.figure_html(b"png", caption)
     folder = executed(
         tmp_path, ("run.figure(fig, 'loss')", [outputs("display_data", data={"text/html": markup})])
     )
@@ -214,7 +214,7 @@ def test_columns_of_numbers_stand_to_the_right() -> None:
     head = "<thead><tr><th></th><th>class</th><th>F1</th></tr></thead>"
     markup = f"<table class='dataframe' border='1'>{head}<tbody>{body}</tbody></table>"
     soup = BeautifulSoup(markup, "html.parser")
-    tables.tidy(soup)
+    fragment.tidy_tables(soup)
     assert [cell["class"] for cell in soup.find_all("tr")[1]] == [["num"], ["word"], ["num"]]
     assert soup.table.parent["class"] == ["scroll"]
     assert not soup.table.get("border")
@@ -224,7 +224,7 @@ def test_only_columns_of_long_words_may_break_them() -> None:
     row = "<tr><td>unet</td><td>images/train/image_1002.h5</td></tr>"
     markup = f"<table class='dataframe'><tbody>{row}</tbody></table>"
     soup = BeautifulSoup(markup, "html.parser")
-    tables.tidy(soup)
+    fragment.tidy_tables(soup)
     assert [cell["class"] for cell in soup.find_all("td")] == [["word"], ["word", "long"]]
 
 
@@ -234,7 +234,7 @@ def test_tables_of_many_columns_are_smaller_and_their_names_break_behind_undersc
         body = "<td>0.5</td>" * columns
         rows = f"<thead><tr>{head}</tr></thead><tbody><tr>{body}</tr></tbody>"
         soup = BeautifulSoup(f"<table class='dataframe'>{rows}</table>", "html.parser")
-        tables.tidy(soup)
+        fragment.tidy_tables(soup)
         return soup
 
     assert tidied(7).table["class"] == ["dataframe"]
@@ -274,15 +274,6 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
         reports.build(tmp_path)
     with pytest.raises(RunError, match="holds no runs"):
         reports.build_study(tmp_path)
-
-
-def test_the_notebook_itself_is_not_changed() -> None:
-    cell = ("parameters", "a: int = 1  # a")
-    book = miniature.notebook([cell])
-    book.cells[0].outputs = [outputs("stream", name="stdout", text="a\rb\n")]
-    clean.prepare(book)
-    assert "eolab" not in book.cells[0].metadata
-    assert book.cells[0].outputs[0].text == "a\rb\n"
 
 
 # === In a real browser ===

@@ -19,7 +19,7 @@ import yaml
 
 from eolab import runs
 from eolab.core.errors import ParameterError, RunError
-from eolab.runs import captions, chain, display, execute, folders, history, provenance, study, sweep
+from eolab.runs import chain, display, execute, folders, history, provenance, study, sweep
 
 mpl.use("agg")
 
@@ -202,16 +202,16 @@ Text between.
 
 
 def test_captions_are_read_from_text_and_filled() -> None:
-    found = captions.read(["# Title", CAPTIONS])
+    found = display.captions(["# Title", CAPTIONS])
     assert found == {
         ("Figure", "line"): "A line for count {count} over two lines; {nothing} stays.",
         ("Table", "scores"): "Scores.",
         ("Table", "more"): "More of *them*.",
     }
-    assert captions.without(CAPTIONS) == "## How does it go?\n\nText before.\n\nText between."
+    assert display.without_captions(CAPTIONS) == "## How does it go?\n\nText before.\n\nText between."
     values = {"count": 3, "bands": ["B02", "B03"], "nothing": object()}
-    assert captions.filled("{count} of {bands}, {nothing}", values) == "3 of B02, B03, {nothing}"
-    assert captions.read(["**Figure a.** One", "**Figure b.**\nTwo.\n"]) == {
+    assert display.filled("{count} of {bands}, {nothing}", values) == "3 of B02, B03, {nothing}"
+    assert display.captions(["**Figure a.** One", "**Figure b.**\nTwo.\n"]) == {
         ("Figure", "a"): "One",
         ("Figure", "b"): "Two.",
     }
@@ -279,14 +279,15 @@ def test_a_store_speaks_for_its_data_set(project: Path) -> None:
     assert (found["name"], found["license"], found["simulated"]) == ("toy_twin", "CC0-1.0", True)
     assert run.simulated
     Store.fingerprint = {"data": {"a": "2"}}
-    assert provenance.describe(Store())["fingerprint"] != found["fingerprint"]
+    assert provenance.data(Store())["fingerprint"] != found["fingerprint"]
 
 
 def test_a_data_set_that_is_not_there_has_no_fingerprint(project: Path) -> None:
     class Entry:
-        name, simulated, metadata, path = "toy", True, None, project / "none"
+        name, simulated, layout, path = "toy", True, "", project / "none"
+        metadata: ClassVar = {}
 
-    assert provenance.describe(Entry())["fingerprint"] == ""
+    assert provenance.data(Entry())["fingerprint"] == ""
 
 
 def test_an_input_is_the_newest_finished_run(project: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from eolab import runs
-from eolab.runs import folders, yamls
+from eolab.core import yamls
+from eolab.runs import folders
 
 USUAL: dict[str, Any] = {
     "model": "convlstm",

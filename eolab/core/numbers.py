@@ -1,6 +1,8 @@
-"""Numbers as people read them in tables."""
+"""Numbers and tables as people read them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def short(value: float) -> str:
@@ -11,3 +13,9 @@ def short(value: float) -> str:
         ('0.4124', '489,042', '1,234')
     """
     return f"{value:,.0f}" if abs(value) >= 1000 and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the rows of a table with blanks behind the texts, so that each column has one width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [[text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in rows]

@@ -26,9 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from eolab.core import workspace
+from eolab.core import workspace, yamls
 from eolab.core.errors import CatalogError, DataError, ParameterError, did_you_mean
 from eolab.data import layouts
 
@@ -293,14 +291,8 @@ def load(path: str | Path | None = None) -> Catalog:
     """
     file = Path(path) if path is not None else workspace.root() / workspace.CATALOG_FILE
     file = file.resolve()
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CatalogError(f"The catalogue {file} cannot be read ({error.strerror}).") from None
-    except yaml.YAMLError as error:
-        raise CatalogError(f"The catalogue {file} is no YAML: {' '.join(str(error).split())}.") from None
-    blocks = _mapping(content, f"The catalogue {file}")
-    meta = _mapping(blocks.pop("meta", {}), f"Block 'meta' of {file}", META_KEYS)
+    blocks = _mapping(yamls.read(file, CatalogError), f"The catalogue {file}")
+    meta = _mapping(blocks.pop("meta", None), f"Block 'meta' of {file}", META_KEYS)
     root = (file.parent / Path(str(meta.get("root", "."))).expanduser()).resolve()
     return Catalog(file, {name: _entry(name, block, file, root) for name, block in blocks.items()})
 
@@ -319,8 +311,8 @@ def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
         raise CatalogError(
             f"{where} has the uri {entry['uri']!r}: variables are written ${{VAR}} or ${{VAR:-default}}."
         )
-    entry["metadata"] = _mapping(entry.get("metadata", {}), f"Block 'metadata' of {where}", METADATA_KEYS)
-    entry["twin"] = _mapping(entry.get("twin", {}), f"Block 'twin' of {where}")
+    entry["metadata"] = _mapping(entry.get("metadata"), f"Block 'metadata' of {where}", METADATA_KEYS)
+    entry["twin"] = _mapping(entry.get("twin"), f"Block 'twin' of {where}")
     if entry["twin"] and not re.fullmatch(r"[a-z][a-z0-9_]*", str(entry["twin"].get("writer", ""))):
         raise CatalogError(f"Block 'twin' of {where} has no writer: name a module of eolab.synthetic, or "
             "one of your own.")
@@ -328,10 +320,4 @@ def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
 
 
 def _mapping(value: Any, where: str, known: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """Return a block as a dictionary with text keys, after checking them."""
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise CatalogError(f"{where} holds {type(value).__name__}: write it as names and values.")
-    for key in value:
-        if known is not None and key not in known:
-            raise CatalogError(f"{where} has the unknown key {key!r}; {did_you_mean(key, known)}")
-    return dict(value)
+    return yamls.mapping(value, where, known, CatalogError)

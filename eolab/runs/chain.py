@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eolab.core.errors import ParameterError, RunError, did_you_mean
+from eolab.core.errors import ParameterError, RunError
 from eolab.core.progress import duration
 from eolab.runs import execute, folders, history, parameters
 from eolab.runs.execute import Job
-from eolab.runs.study import Notebook, Study
+from eolab.runs.study import Notebook, Study, having
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,9 @@ def settings(study: Study, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         head, _, rest = key.partition(".")
         chosen = [study.notebooks[head]] if head in study.notebooks else list(study.notebooks.values())
         parameter = rest if head in study.notebooks else key
-        having = [notebook for notebook in chosen if parameter in notebook.known]
-        if not having:
-            known = {name for notebook in chosen for name in notebook.known}
-            who = f"notebook {head} has no" if len(chosen) == 1 else f"no notebook of {study.name} has a"
-            hint = did_you_mean(parameter, known if head in study.notebooks else known | set(study.notebooks))
-            raise ParameterError(f"--set {text}: {who} parameter {parameter!r}: {hint}")
-        for notebook in having:
+        who = f"notebook {head} has no" if head in study.notebooks else f"no notebook of {study.name} has a"
+        others = () if head in study.notebooks else study.notebooks
+        for notebook in having(chosen, parameter, f"--set {text}: {who}", others):
             found[notebook.name] |= _parsed(notebook, parameter, value, text)
     return found
 

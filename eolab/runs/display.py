@@ -1,12 +1,27 @@
-"""How figures and tables of a run look in a notebook and its report."""
+"""How the outputs of a run look in a notebook and its report: captions, figures, tables, and no noise.
+
+Captions stand in the text cells of a notebook, one paragraph a figure or table::
+
+    **Figure learning_curves.** Loss of {model} by epoch; the mark is the epoch kept.
+
+    **Table scores.** Scores on the test patches, with 95 % intervals.
+
+``run.figure(figure, "learning_curves")`` takes the caption of that name. ``{model}`` stands for the value of
+the parameter or variable `model`. A report shows the caption with its figure and leaves the paragraph out of
+the text.
+"""
 
 from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping
+import numbers
+import re
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.core.numbers import short
@@ -15,8 +30,23 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-MARK = "Simulated data."
+MARK = " Simulated data."
 DPI = 110
+ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # colours of a terminal
+NOISE = re.compile(  # absl and glog lines, and what TensorFlow and CUDA say at start-up
+    r"^(WARNING: All log messages before absl"
+    r"|[IWEF]\d{4} \d\d:\d\d:\d+\.\d+"
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] "
+    r"|To enable the following instructions:"
+    r"|SKIPPING RUNTIME REGISTRATION)"
+)
+_CAPTION = re.compile(
+    r"^\*\*(Figure|Table) ([^*\s]+)\.\*\*[ \n]+(.+?)(?:\n\s*\n|\s*\Z|\n(?=\*\*))", re.M | re.S
+)
+_NAME = re.compile(r"\{([\w.]+)\}")
+
+
+# === Captions ===
 
 
 @dataclass(frozen=True)
@@ -34,13 +64,42 @@ class Caption:
     in_text: bool = False
 
     def __str__(self) -> str:
-        return f"{self.text} {MARK}" if self.simulated else self.text
+        return self.text + MARK * self.simulated
 
     def html(self) -> str:
         """Return the caption as markup."""
         hidden = " hidden" if self.in_text else ""
-        mark = f" {MARK}" if self.simulated else ""
-        return f"<figcaption><span{hidden}>{html.escape(self.text)}</span>{mark}</figcaption>"
+        text = f"<span{hidden}>{html.escape(self.text)}</span>"
+        return f"<figcaption>{text}{MARK * self.simulated}</figcaption>"
+
+
+def captions(texts: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Return the captions of text cells by kind ("Figure" or "Table") and name, as they are written."""
+    found = {}
+    for text in texts:
+        for kind, name, caption in _CAPTION.findall(text):
+            found[kind, name] = " ".join(caption.replace("`", "").split())
+    return found
+
+
+def filled(caption: str, values: Mapping[str, Any]) -> str:
+    """Return a caption with ``{name}`` replaced by the value of that name, if it is text, a number or a list."""
+
+    def value_of(match: re.Match[str]) -> str:
+        value = values.get(match[1])
+        if isinstance(value, list):
+            return ", ".join(map(str, value))
+        return str(value) if isinstance(value, str | numbers.Real) else match[0]
+
+    return _NAME.sub(value_of, caption)
+
+
+def without_captions(text: str) -> str:
+    """Return a text without its captions."""
+    return _CAPTION.sub("", text).strip()
+
+
+# === Figures and tables ===
 
 
 def is_plain(table: pd.DataFrame) -> bool:
@@ -52,29 +111,20 @@ def is_plain(table: pd.DataFrame) -> bool:
 
 def png(figure: Figure, simulated: bool) -> bytes:
     """Return a figure as PNG, cropped to its content, with a small mark below it when data are simulated."""
-    mark = None
-    if simulated:
-        style: dict[str, Any] = {
-            "ha": "right",
-            "va": "top",
-            "fontsize": 7,
-            "color": "0.35",
-            "style": "italic",
-        }
-        mark = figure.text(1.0, -0.01, "simulated data", **style)
+    style: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 7, "color": "0.35", "style": "italic"}
+    mark = figure.text(1.0, -0.01, "simulated data", visible=simulated, **style)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", facecolor="white")
-    if mark is not None:
-        mark.remove()
+    mark.remove()
     return buffer.getvalue()
 
 
-def figure_html(image: bytes, caption: Caption, alt: str) -> str:
-    """Return a picture with its caption below it."""
+def figure_html(image: bytes, caption: Caption) -> str:
+    """Return a picture with its caption below it, which is its alternative text too."""
     source = base64.b64encode(image).decode("ascii")
     return (
         f'<figure class="eolab-figure" style="margin:0 0 1em 0">'
-        f'<img src="data:image/png;base64,{source}" alt="{html.escape(alt)}" '
+        f'<img src="data:image/png;base64,{source}" alt="{html.escape(caption.text)}" '
         f'style="max-width:100%;height:auto">'
         f"{caption.html()}</figure>"
     )
@@ -102,3 +152,28 @@ def table_html(table: pd.DataFrame, caption: Caption, formats: Mapping[str, str]
     if table.empty:
         body = "<p>None.</p>"
     return f'<figure class="eolab-tablebox" style="margin:0 0 1em 0">{caption.html()}{body}</figure>'
+
+
+# === Noise ===
+
+
+def hide_deprecations() -> None:
+    """Hide the deprecation warnings of libraries in this process, whatever happens to the filters of warnings.
+
+    Python hides them by a filter, but the filters are not safe in threads: where two threads overlap in
+    ``warnings.catch_warnings``, as pandas uses it to show deprecations for a moment, what was set for that
+    moment stays for ever. So the warnings are stopped where they are written, once a process. Those of a
+    notebook's own cells, which are no files, are written still.
+    """
+    if getattr(warnings.showwarning, "hides_deprecations", False):
+        return
+    write = warnings.showwarning
+
+    def showwarning(message: Any, category: type[Warning], filename: str, *place: Any, **more: Any) -> None:
+        if not issubclass(category, DeprecationWarning | PendingDeprecationWarning) or not (
+            Path(filename).is_file()
+        ):
+            write(message, category, filename, *place, **more)
+
+    showwarning.hides_deprecations = True  # type: ignore[attr-defined]
+    warnings.showwarning = showwarning

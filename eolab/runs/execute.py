@@ -15,7 +15,7 @@ from typing import Any
 
 from eolab.core import workspace
 from eolab.core.errors import RunError
-from eolab.runs import folders, history, parameters, provenance
+from eolab.runs import folders, history, parameters
 from eolab.runs.record import RUN_DIR
 from eolab.runs.study import Notebook
 
@@ -70,7 +70,7 @@ class Job:
 
     def stamps(self) -> dict[str, Any]:
         """Input parameter → which upstream run, ended when: what makes this run stale when it changes."""
-        return {key: provenance.upstream(history.RunRecord(folder)) for key, folder in self.upstream.items()}
+        return {key: history.RunRecord(folder).stamp for key, folder in self.upstream.items()}
 
 
 def is_done(job: Job) -> bool:
@@ -91,8 +91,10 @@ def run(job: Job, force: bool = False) -> history.RunRecord:
     """
     folder = job.folder
     if (folder / folders.RECORD).is_file() and (force or not _fresh(job)):
-        if folders.busy(folder):
+        held = folders.lock(folder)
+        if held is None:
             raise RunError(BUSY.format(folder))
+        held.close()
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     job_file = folder / ".job.json"
@@ -127,8 +129,7 @@ def _outcome(folder: Path, code: int) -> history.RunRecord:
         raise RunError(BUSY.format(folder))
     if history.load(folder).status not in ("done", "failed", "stopped"):
         reason = f"its process ended with status {code} (a negative number is a signal; -9: out of memory?)"
-        failed = folders.failure("RunError", reason)
-        folders.update_record(folder, status="failed", failed=failed, ended=folders.now())
+        folders.end(folder, "failed", folders.failure("RunError", reason))
     return history.load(folder)
 
 

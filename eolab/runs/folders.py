@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from eolab.core.errors import RunError
 from eolab.core.files import hold, write_atomically
-from eolab.runs import noise
+from eolab.runs.display import ANSI
 
 RECORD = "run.json"
 METRICS = "metrics.json"
@@ -26,11 +26,6 @@ REPORT = "report.html"
 def now() -> str:
     """Return the present time as ISO text with its zone, in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def seconds_since(started: str) -> float:
-    """Return the seconds from an ISO time to now."""
-    return round((datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds(), 1)
 
 
 def read_json(path: Path) -> Any:
@@ -60,11 +55,22 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(plain(content), indent=1, ensure_ascii=False) + "\n")
 
 
-def update_record(folder: Path, **changes: Any) -> dict[str, Any]:
-    """Change keys of a run's ``run.json`` and return all of it."""
-    record = {**read_json(folder / RECORD), **changes}
-    write_json(folder / RECORD, record)
-    return record
+def update_record(folder: Path, **changes: Any) -> None:
+    """Change keys of a run's ``run.json``."""
+    write_json(folder / RECORD, {**read_json(folder / RECORD), **changes})
+
+
+def add_entry(path: Path, entry: Mapping[str, Any]) -> None:
+    """Add an entry to a list of named ones in a JSON file, in place of the one with its name."""
+    others = [other for other in read_json(path) or [] if other["name"] != entry["name"]]
+    write_json(path, [*others, entry])
+
+
+def end(folder: Path, status: str, failed: Mapping[str, Any] | None = None) -> None:
+    """Note in ``run.json`` that a run has ended: how, when, after how many seconds, and what failed."""
+    started = datetime.fromisoformat(read_json(folder / RECORD).get("started") or now())
+    seconds = round((datetime.now(UTC) - started).total_seconds(), 1)
+    update_record(folder, status=status, ended=now(), seconds=seconds, failed=failed)
 
 
 def failure(
@@ -79,22 +85,14 @@ def failure(
         source: Code of the cell.
         trace: The traceback.
     """
-    lines = noise.ANSI.sub("", "\n".join(trace)).splitlines()[-200:]
-    message = noise.ANSI.sub("", reason)
+    lines = ANSI.sub("", "\n".join(trace)).splitlines()[-200:]
+    message = ANSI.sub("", reason)
     return {"cell": cell, "source": source, "error": name, "message": message, "traceback": lines}
 
 
 def lock(folder: Path) -> TextIO | None:
     """Return an open file that holds a run folder for this process until it is closed; None if held."""
     return hold(folder / ".lock")
-
-
-def busy(folder: Path) -> bool:
-    """Return whether a process works in a run folder."""
-    held = lock(folder)
-    if held:
-        held.close()
-    return held is None
 
 
 def plain(value: Any) -> Any:

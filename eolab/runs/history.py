@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab.core import workspace
+from eolab.core import workspace, yamls
 from eolab.core.errors import RunError
-from eolab.runs import folders, yamls
+from eolab.runs import folders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,6 +98,11 @@ class RunRecord:
         return pd.read_csv(path, dtype=dict.fromkeys(text, str))
 
     @property
+    def stamp(self) -> dict[str, Any]:
+        """What a run records of this one when it builds on it."""
+        return {key: self.record.get(key) for key in ("notebook", "run", "ended")}
+
+    @property
     def status(self) -> str:
         """``running``, ``done``, ``failed`` or ``stopped``; ``unknown`` without a ``run.json``."""
         return str(self.record.get("status", "unknown"))
@@ -147,10 +152,19 @@ def load(folder: Path | str) -> RunRecord:
 
 def records(study: str, notebook: str, root: Path | None = None) -> Iterator[RunRecord]:
     """Yield the runs of a notebook, the newest start first, whatever their status."""
-    found = [
-        load(p.parent) for p in ((root or workspace.runs()) / study / notebook).glob(f"*/{folders.RECORD}")
-    ]
+    folder = (root or workspace.runs()) / study / notebook
+    found = [RunRecord(path.parent) for path in folder.glob(f"*/{folders.RECORD}")]
     yield from sorted(found, key=lambda run: str(run.record.get("started", "")), reverse=True)
+
+
+def _finished(study: str, notebook: str, root: Path | None, match: Mapping[str, Any]) -> list[RunRecord]:
+    """Return the finished runs whose parameters or profile have the values of `match`, newest first."""
+    found = []
+    for run in records(study, notebook, root):
+        known = {"profile": run.record.get("profile"), **run.params, **run.settings}
+        if run.status == "done" and all(known.get(key) == value for key, value in match.items()):
+            found.append(run)
+    return found
 
 
 def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any) -> Path:
@@ -167,9 +181,7 @@ def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any)
     Raises:
         RunError: If there is none; the sentence says which notebook to run first.
     """
-    finished = [
-        run for run in records(study, notebook, root) if run.status == "done" and _matches(run, match)
-    ]
+    finished = _finished(study, notebook, root, match)
     if not finished:
         wanted = f" with {', '.join(f'{k}={v!r}' for k, v in match.items())}" if match else ""
         where = (root or workspace.runs()) / study / notebook
@@ -231,13 +243,7 @@ def collect(study: str, notebook: str, *, root: Path | None = None, **match: Any
     """
     import pandas as pd
 
-    found = [run for run in records(study, notebook, root) if run.status == "done" and _matches(run, match)]
-    return pd.DataFrame([_row(run) for run in reversed(found)])
-
-
-def _matches(run: RunRecord, match: dict[str, Any]) -> bool:
-    own = {"profile": run.record.get("profile")}
-    return all({**own, **run.params, **run.settings}.get(key) == value for key, value in match.items())
+    return pd.DataFrame([_row(run) for run in reversed(_finished(study, notebook, root, match))])
 
 
 def _row(run: RunRecord) -> dict[str, Any]:

@@ -36,8 +36,8 @@ from typing import Any
 
 import yaml
 
+from eolab.core import yamls
 from eolab.core.errors import ParameterError, check_known, did_you_mean
-from eolab.runs import yamls
 
 TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 ANY = "any"  # type of the further keys of an open group
@@ -220,71 +220,57 @@ def read(notebook: Path) -> tuple[Parameter, ...]:
     Raises:
         ParameterError: If the notebook cannot be read or its parameters cell breaks a rule of this module.
     """
-    cells = _tagged(notebook)
-    if not cells:
-        return ()
-    declared, problems = _parse(cells[0])
-    if len(cells) > 1:
-        problems.append("has more than one cell tagged 'parameters'")
-    if problems:
-        raise ParameterError(f"{notebook}: the parameters cell {problems[0]}.")
-    return tuple(declared)
+    found = cells(notebook, TAG)
+    try:
+        if len(found) > 1:
+            raise ValueError(f"has more than one cell tagged {TAG!r}")
+        return _parsed(found[0]) if found else ()
+    except ValueError as error:
+        raise ParameterError(f"{notebook}: the parameters cell {error}.") from None
 
 
-def code_cells(notebook: Path) -> list[str]:
-    """Return the source of a notebook's code cells in order, the parameters cell left out."""
-    return [_source(cell) for cell in _cells(notebook, "code") if not _is_tagged(cell)]
+def cells(notebook: Path, kind: str) -> list[str]:
+    """Return the source of a notebook's cells of one kind in order.
 
-
-def text_cells(notebook: Path) -> list[str]:
-    """Return the source of a notebook's text cells in order."""
-    return [_source(cell) for cell in _cells(notebook, "markdown")]
-
-
-def _cells(notebook: Path, kind: str) -> list[dict[str, Any]]:
+    Args:
+        notebook: The notebook.
+        kind: "markdown", "parameters" for the cell tagged so, or "code" for all other code cells.
+    """
     try:
         content = json.loads(notebook.read_text(encoding="utf-8"))
-        cells = content["cells"]
+        return ["".join(cell["source"]) for cell in content["cells"] if _kind(cell) == kind]
     except FileNotFoundError:
         raise ParameterError(f"There is no notebook {notebook}.") from None
     except (ValueError, KeyError, TypeError):
         raise ParameterError(
             f"{notebook} is not a notebook in format 4: open and save it in JupyterLab."
         ) from None
-    return [cell for cell in cells if cell.get("cell_type") == kind]
 
 
-def _tagged(notebook: Path) -> list[str]:
-    return [_source(cell) for cell in _cells(notebook, "code") if _is_tagged(cell)]
+def _kind(cell: Mapping[str, Any]) -> str:
+    tagged = cell["cell_type"] == "code" and TAG in cell["metadata"].get("tags", [])
+    return TAG if tagged else str(cell["cell_type"])
 
 
-def _is_tagged(cell: Mapping[str, Any]) -> bool:
-    return TAG in cell.get("metadata", {}).get("tags", [])
-
-
-def _source(cell: Mapping[str, Any]) -> str:
-    source = cell["source"]
-    return source if isinstance(source, str) else "".join(source)
-
-
-def _parse(source: str) -> tuple[list[Parameter], list[str]]:
-    """Parameters of a cell, and its problems as ends of the sentence "the parameters cell …"."""
+def _parsed(source: str) -> tuple[Parameter, ...]:
+    """Return the parameters of a cell; a ValueError is the end of the sentence "the parameters cell …"."""
     try:
-        tree = ast.parse(source)
+        statements = ast.parse(source).body
     except SyntaxError as error:
-        return [], [f"is not valid Python (line {error.lineno}: {error.msg})"]
-    comments = _comments(source)
-    declared: list[Parameter] = []
-    problems: list[str] = []
-    for statement in tree.body:
+        raise ValueError(f"is not valid Python (line {error.lineno}: {error.msg})") from None
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {t.start[0]: t.string.lstrip("#").strip() for t in tokens if t.type == tokenize.COMMENT}
+    declared: dict[str, Parameter] = {}
+    for statement in statements:
         try:
-            declared.append(_parameter(statement, comments))
+            parameter = _parameter(statement, comments)
+            if parameter.name in declared:
+                raise ValueError(f"declares {parameter.name!r} twice")
         except ValueError as error:
             line = source.splitlines()[statement.lineno - 1].strip()
-            problems.append(f"{error}: {line!r}")
-    names = [p.name for p in declared]
-    problems += [f"declares {name!r} twice" for name in sorted({n for n in names if names.count(n) > 1})]
-    return declared, problems
+            raise ValueError(f"{error}: {line!r}") from None
+        declared[parameter.name] = parameter
+    return tuple(declared.values())
 
 
 def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter:
@@ -336,8 +322,3 @@ def _literal(value: ast.expr) -> Any:
         return ast.literal_eval(value)
     except ValueError:
         raise ValueError("has a value that is derived, not a literal (derive it in the next cell)") from None
-
-
-def _comments(source: str) -> dict[int, str]:
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {t.start[0]: t.string.lstrip("#").strip() for t in tokens if t.type == tokenize.COMMENT}

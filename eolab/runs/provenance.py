@@ -1,48 +1,109 @@
-"""Where a run's data came from: data sets of the catalogue and upstream runs."""
+"""What a run was made from and with: data sets of the catalogue, versions, machine, commit."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
+import subprocess
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from eolab.core.machine import processor
 from eolab.data.fingerprints import fingerprint
 
-if TYPE_CHECKING:
-    from eolab.runs.history import RunRecord
+PACKAGES = (
+    *("eolab", "keras", "tensorflow", "jax", "torch", "numpy", "pandas", "xarray", "dask", "scikit-learn"),
+    *("scipy", "rasterio", "rioxarray", "geopandas", "matplotlib", "papermill", "nbconvert"),
+    *("onnxruntime", "openvino"),
+)
+VARIABLES = (
+    *("EOLAB_", "KERAS_", "CUDA_VISIBLE_DEVICES", "TF_CPP_", "TF_ENABLE_", "TF_XLA_", "OMP_NUM_THREADS"),
+    "ONEDNN_",
+)
+_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
-def describe(source: Any) -> dict[str, Any]:
+# === Data ===
+
+
+def data(source: Any) -> dict[str, Any]:
     """Return name, licence, citation, place and fingerprint of a catalogue entry or a sample store.
 
     A store speaks for the data set it was made from (``dataset`` in its metadata) and has the fingerprint
     that it was written with, which covers the original files and how they were prepared.
     """
-    path = Path(source.path)
-    facts = {key: _fact(source, key) for key in ("license", "provider", "citation", "doi", "url")}
+    path, about = Path(source.path), source.metadata
     if hasattr(source, "fingerprint"):  # a store
         written = json.dumps(source.fingerprint, sort_keys=True, default=str)
-        own = {"name": _fact(source, "dataset") or path.name, "simulated": bool(_fact(source, "simulated"))}
-        own |= {"layout": "sample store", "fingerprint": hashlib.sha256(written.encode()).hexdigest()}
+        name, simulated, layout = about.get("dataset") or path.name, about.get("simulated"), "sample store"
+        digest = hashlib.sha256(written.encode()).hexdigest()
     else:
-        own = {"name": source.name, "simulated": bool(source.simulated)}
-        own |= {"layout": getattr(source, "layout", None), "fingerprint": fingerprint(path) if path.exists() else ""}
+        name, simulated, layout = source.name, source.simulated, source.layout
+        digest = fingerprint(path) if path.exists() else ""
+    own = {"name": name, "simulated": bool(simulated), "layout": layout, "fingerprint": digest}
+    facts = {key: about.get(key) for key in ("license", "provider", "citation", "doi", "url")}
     return {**own, **facts, "path": str(path)}
 
 
-def sentence(data: dict[str, Any]) -> str:
-    """Return one line about a data set for the notebook."""
-    kind = "SIMULATED data" if data["simulated"] else "real data"
-    licence = f", licence {data['license']}" if data.get("license") else ""
-    return f"Data: {data['name']} ({kind}{licence}), fingerprint {data['fingerprint'][:12]}"
+# === Machine ===
 
 
-def upstream(run: RunRecord) -> dict[str, Any]:
-    """Return what a run records about one that it builds on."""
-    return {key: run.record.get(key) for key in ("notebook", "run", "ended")}
+def environment(project: Path, seed: int | None) -> dict[str, Any]:
+    """Return what reproduces a run besides its parameters, without importing any of the packages.
+
+    Args:
+        project: Folder of the project, for its git commit.
+        seed: The run's seed, None where it has none.
+    """
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": _versions(),
+        "git": _git(project),
+        "seed": seed,
+        "cpu": processor()[0],
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpu": _gpus(),
+        "variables": {
+            key: value
+            for key, value in sorted(os.environ.items())
+            if key.startswith(VARIABLES) and not any(word in key for word in _SECRET)
+        },
+    }
 
 
-def _fact(entry: Any, key: str) -> Any:
-    metadata = getattr(entry, "metadata", None) or {}
-    return metadata.get(key) if hasattr(metadata, "get") else getattr(metadata, key, None)
+def _versions() -> dict[str, str]:
+    """Return package → version of the packages that matter and are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(folder: Path) -> dict[str, Any]:
+    """Return the commit of a folder and whether files differ from it; empty outside a repository."""
+    commit = _ask("git", "-C", str(folder), "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    return {"commit": commit, "dirty": bool(_ask("git", "-C", str(folder), "status", "--porcelain"))}
+
+
+def _gpus() -> list[str]:
+    """Return the name and driver of each NVIDIA GPU; empty where there is none."""
+    query = "--query-gpu=name,memory.total,driver_version"
+    return _ask("nvidia-smi", query, "--format=csv,noheader").splitlines()
+
+
+def _ask(*command: str) -> str:
+    """Return what a command says; empty where it is not there or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

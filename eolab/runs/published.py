@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.yamls import mapping
 from eolab.runs import parameters
 from eolab.runs.parameters import Parameter
 
@@ -57,47 +58,36 @@ def read(
     Raises:
         ParameterError: If a line gives no row parameter, no number, or something that is neither.
     """
-    if content is None:
-        return ()
-    if not isinstance(content, list) or not all(isinstance(line, dict) for line in content):
+    if not isinstance(content or [], list):
         raise ParameterError(f"{where} must be a list of mappings, found {content!r:.80}.")
-    return tuple(
-        _line(line, declared, rows, metrics, f"{where}, line {number}")
-        for number, line in enumerate(content, 1)
-    )
-
-
-def _line(
-    content: Mapping[str, Any],
-    declared: Sequence[Parameter],
-    rows: Sequence[str],
-    metrics: Sequence[str],
-    place: str,
-) -> Line:
-    values = parameters.check(declared, {k: v for k, v in content.items() if k in rows}, place)
     taken = [*OWN, *metrics, *parameters.by_name(declared)]
-    others = [key for key in content if key not in rows]
-    numbers = {str(key): _number(key, content[key], rows, taken, place) for key in others}
-    for kind, part in (("row parameter", values), ("published number", numbers)):
-        if not part:
-            raise ParameterError(
-                f"{place} gives no {kind}: expected values of {', '.join(rows)}, and numbers under column "
-                "names of their own."
-            )
-    return Line(values, numbers)
+    lines = []
+    for number, written in enumerate(content or [], 1):
+        place = f"{where}, line {number}"
+        block = mapping(written, place)
+        values = parameters.check(declared, {k: v for k, v in block.items() if k in rows}, place)
+        numbers = {k: _number(k, v, rows, taken, place) for k, v in block.items() if k not in rows}
+        for kind, part in (("row parameter", values), ("published number", numbers)):
+            if not part:
+                raise ParameterError(
+                    f"{place} gives no {kind}: expected values of {', '.join(rows)}, and numbers under "
+                    "column names of their own."
+                )
+        lines.append(Line(values, numbers))
+    return tuple(lines)
 
 
-def _number(name: Any, value: Any, rows: Sequence[str], taken: Sequence[str], place: str) -> float:
+def _number(name: str, value: Any, rows: Sequence[str], taken: Sequence[str], place: str) -> float:
     """Check a published number and the name of its column."""
     if type(value) not in (int, float) or not math.isfinite(value):
         raise ParameterError(
             f"{place}: {name!r} is no row of the table and its value {value!r} is no number: "
-            f"{did_you_mean(str(name), rows)}"
+            f"{did_you_mean(name, rows)}"
         )
     if name in taken:
         raise ParameterError(
             f"{place}: a published column cannot be called {name!r}, which the table has already or a "
-            f"parameter is called: name it for example 'report {name}', or add {name!r} to 'rows'."
+            f"parameter is called: name it for example 'published {name}', or add {name!r} to 'rows'."
         )
     return value
 
@@ -163,12 +153,12 @@ def join(lines: Sequence[Line], table: pd.DataFrame) -> pd.DataFrame:
         lines: The published lines.
         table: A row a setting, with a column a row parameter.
     """
-    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-    added = {}
-    for column in columns(lines):
-        giving = [line for line in lines if column in line.numbers]
-        added[column] = [
-            next((line.numbers[column] for line in giving if line.matches(row)), math.nan)
-            for row in rows
-        ]
-    return table.assign(**added)
+    import pandas as pd
+
+    beside = []
+    for row in table.to_dict("records"):
+        numbers: dict[str, float] = {}
+        for line in lines:
+            numbers |= line.numbers if line.matches(row) else {}
+        beside.append(numbers)
+    return table.join(pd.DataFrame(beside, table.index, columns(lines)).infer_objects())

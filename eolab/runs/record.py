@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab.core import workspace
+from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError, did_you_mean
-from eolab.runs import captions, display, environment, folders, history, noise, parameters, provenance
-from eolab.runs import study, yamls
+from eolab.runs import display, folders, history, parameters, provenance, study
 from eolab.runs.study import Notebook
 
 if TYPE_CHECKING:
@@ -46,10 +45,10 @@ class Run:
     ) -> None:
         self.folder = folder
         self._namespace = namespace
-        self._captions = captions.read(parameters.text_cells(notebook.path))
+        self._captions = display.captions(parameters.cells(notebook.path, "markdown"))
         self.study, self.notebook = notebook.study, notebook.name
         self.params = dict(params)
-        self.simulated = bool(folders.read_json(folder / folders.RECORD).get("simulated"))
+        self.simulated = False
         self._inputs = notebook.inputs
 
     def __repr__(self) -> str:
@@ -83,9 +82,7 @@ class Run:
         folder = Path(value) if value else history.latest(self.study, self._inputs[name])
         upstream = history.load(folder if folder.is_absolute() else workspace.root() / folder)
         known = folders.read_json(self.folder / folders.RECORD).get("upstream", {})
-        self._mark(upstream=known | {name: provenance.upstream(upstream)})
-        if upstream.simulated:
-            self._mark(simulated=True)
+        self._mark(upstream.simulated, upstream=known | {name: upstream.stamp})
         return upstream.folder
 
     def data(self, source: Any) -> None:
@@ -94,21 +91,34 @@ class Run:
         Args:
             source: An entry of ``eolab.data.catalog``, or a sample store made from one.
         """
-        found = provenance.describe(source)
-        others = [
-            d for d in folders.read_json(self.folder / folders.DATA) or [] if d["name"] != found["name"]
-        ]
-        folders.write_json(self.folder / folders.DATA, [*others, found])
-        if found["simulated"]:
-            self._mark(simulated=True)
-        print(provenance.sentence(found))
+        found = provenance.data(source)
+        folders.add_entry(self.folder / folders.DATA, found)
+        self._mark(found["simulated"])
+        kind = "SIMULATED data" if found["simulated"] else "real data"
+        licence = f", licence {found['license']}" if found["license"] else ""
+        print(f"Data: {found['name']} ({kind}{licence}), fingerprint {found['fingerprint'][:12]}")
+
+    def show(self, **outputs: Figure | pd.DataFrame | tuple[Figure | pd.DataFrame, ...]) -> None:
+        """Save figures and tables and show them in order, each with its caption of the notebook's text.
+
+        Args:
+            outputs: Figure or table by name; a tuple where a figure and a table have one name.
+
+        Raises:
+            RunError: If there is no caption.
+        """
+        import pandas as pd
+
+        for name, found in outputs.items():
+            for output in found if isinstance(found, tuple) else (found,):
+                save: Any = self.table if isinstance(output, pd.DataFrame) else self.figure
+                save(output, name)
 
     def figure(
         self,
         figure: Figure,
         name: str,
         caption: str | None = None,
-        alt: str | None = None,
         data: pd.DataFrame | None = None,
     ) -> None:
         """Save a matplotlib figure as ``figures/<name>.png`` and show it with its caption.
@@ -117,8 +127,7 @@ class Run:
             figure: The figure; it is closed afterwards.
             name: Name of the file without ending.
             caption: What to see in it, a sentence or two; that of the notebook's text where None, see
-                :mod:`eolab.runs.captions`.
-            alt: Text for those who cannot see it; the caption where None.
+                :mod:`eolab.runs.display`.
             data: The numbers that it shows, saved as ``tables/<name>.csv``.
 
         Raises:
@@ -133,11 +142,9 @@ class Run:
         file = f"figures/{name}.png"
         self.path(file).write_bytes(image)
         note = self._caption("Figure", name, caption, self.simulated)
-        alt = alt or note.text
-        entry = {"name": name, "file": file, "caption": str(note), "alt": alt, "simulated": self.simulated}
-        others = [f for f in folders.read_json(self.folder / folders.FIGURES) or [] if f["name"] != name]
-        folders.write_json(self.folder / folders.FIGURES, [*others, entry])
-        _show(display.figure_html(image, note, alt), f"Figure {name}: {note}")
+        entry = {"name": name, "file": file, "caption": str(note), "alt": note.text}
+        folders.add_entry(self.folder / folders.FIGURES, entry | {"simulated": self.simulated})
+        _show(display.figure_html(image, note), f"Figure {name}: {note}")
 
     def table(
         self,
@@ -150,10 +157,12 @@ class Run:
     ) -> None:
         """Save a table as ``tables/<name>.csv``, all digits kept, and show it with its caption.
 
+        A score table is shown in its readable form, see :func:`eolab.evaluation.readable`.
+
         Args:
             table: The table.
             name: Name of the file without ending.
-            caption: What it holds; that of the notebook's text where None, see :mod:`eolab.runs.captions`.
+            caption: What it holds; that of the notebook's text where None, see :mod:`eolab.runs.display`.
             formats: Column → how its values are shown, such as ``{"F1": "{:.3f}"}``.
             show: False to save it only, for long tables that another notebook reads; or the table to show in
                 its place, such as a readable form of it.
@@ -166,7 +175,7 @@ class Run:
         table.to_csv(path, index=not display.is_plain(table))
         folders.write_json(path.with_suffix(".kinds.json"), _kinds(table))
         if show is not False:
-            shown = table if show is True else show
+            shown = _readable(table) if show is True else show
             note = self._caption("Table", name, caption, self.simulated and not published)
             _show(display.table_html(shown, note, formats or {}), f"{note}\n{shown}")
 
@@ -184,7 +193,7 @@ class Run:
         """
         from eolab import evaluation
 
-        self.table(scores, name, caption, show=evaluation.readable(scores))
+        self.table(scores, name, caption)
         self.metrics(evaluation.nested(scores, self.params.get("model", "") if model is None else model))
 
     def metrics(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
@@ -200,16 +209,15 @@ class Run:
         path = self.folder / folders.METRICS
         folders.write_json(path, _merged(folders.read_json(path), folders.plain({**(values or {}), **more})))
 
-    def finish(self) -> None:
-        """Mark the run as done; call it in the last cell.
+    def finish(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+        """Record the last metrics, see :meth:`metrics`, and mark the run as done; call it in the last cell.
 
-        Under the runner the runner decides, after the last cell; this then does nothing.
+        Under the runner the runner decides, after the last cell, whether the run is done.
         """
+        self.metrics(values, **more)
         if os.environ.get(RUN_DIR):
             return
-        record = folders.read_json(self.folder / folders.RECORD)
-        seconds = folders.seconds_since(record["started"])
-        folders.update_record(self.folder, status="done", ended=folders.now(), seconds=seconds)
+        folders.end(self.folder, "done")
         if os.environ.get("MLFLOW_TRACKING_URI"):
             from eolab.runs import tracking
 
@@ -223,12 +231,13 @@ class Run:
                 f"{kind} {name!r} has no caption: write '**{kind} {name}.** What to see.' in a text cell of "
                 f"{self.notebook}, or give a caption."
             )
-        text = given or captions.filled(text, {**self._namespace, **self.params})
+        text = given or display.filled(text, {**self._namespace, **self.params})
         return display.Caption(text, simulated, in_text=not given)
 
-    def _mark(self, **changes: Any) -> None:
-        folders.update_record(self.folder, **changes)
-        self.simulated = bool(changes.get("simulated", self.simulated))
+    def _mark(self, simulated: bool, **changes: Any) -> None:
+        """Change keys of the record; what was made from simulated data once stays simulated."""
+        self.simulated |= simulated
+        folders.update_record(self.folder, **changes, simulated=self.simulated)
 
 
 def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
@@ -246,7 +255,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
         ParameterError: If a parameter has a changed type or a value outside its choices.
         RunError: If the runner runs another notebook than ``notebook`` says.
     """
-    noise.hide_deprecations()
+    display.hide_deprecations()
     book = study.notebook(notebook)
     declared = book.parameters
     missing = [p.name for p in declared if p.name not in namespace]
@@ -278,9 +287,8 @@ def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> 
         (folder / stale).unlink(missing_ok=True)
     values = about["parameters"]
     folders.write_text(folder / folders.PARAMS, yamls.dumps(values))
-    folders.write_json(
-        folder / folders.ENVIRONMENT, environment.describe(workspace.root(), values.get("seed"))
-    )
+    made_with = provenance.environment(workspace.root(), values.get("seed"))
+    folders.write_json(folder / folders.ENVIRONMENT, made_with)
 
 
 def _interactive_folder(book: Notebook, values: Mapping[str, Any]) -> Path:
@@ -297,6 +305,15 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
         merged[key] = _merged(merged[key], value) if both else value
     return merged
+
+
+def _readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a score table in its readable form, any other table as it is."""
+    if table.empty or not {"model", "is_baseline", "scope", "statistic"} <= set(table):
+        return table
+    from eolab import evaluation
+
+    return evaluation.readable(table)
 
 
 def _kinds(table: pd.DataFrame) -> dict[str, str]:

@@ -44,15 +44,16 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab.core import workspace
+from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.runs import parameters, published, yamls
+from eolab.core.yamls import mapping
+from eolab.runs import parameters, published
 from eolab.runs.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Notebook:
 
         Text cells and outputs do not count, so that correcting a caption does not make a night's work stale.
         """
-        return _hash("\0".join(parameters.code_cells(self.path)))[:16]
+        return _hash("\0".join(parameters.cells(self.path, "code")))[:16]
 
     def run_name(self, prefix: str, values: Mapping[str, Any], upstream: Mapping[str, Path]) -> str:
         """Return the name of a run: a readable prefix and eight digits, the same for the same work.
@@ -202,6 +203,27 @@ class Study:
         return _profile_values(blocks, self.notebook(notebook))
 
 
+def having(
+    notebooks: Collection[Notebook], name: str, sentence: str, others: Iterable[str] = ()
+) -> list[Notebook]:
+    """Return the notebooks that have a parameter.
+
+    Args:
+        notebooks: The notebooks.
+        name: The parameter's name.
+        sentence: What is wrong if none has it, up to "parameter …".
+        others: Names besides those of parameters that the user may have meant.
+
+    Raises:
+        ParameterError: If none has it.
+    """
+    found = [notebook for notebook in notebooks if name in notebook.known]
+    if not found:
+        known = {parameter for notebook in notebooks for parameter in notebook.known}
+        raise ParameterError(f"{sentence} parameter {name!r}: {did_you_mean(name, {*known, *others})}")
+    return found
+
+
 def notebook(name: str) -> Notebook:
     """Return a notebook by ``"study/notebook"``; its inputs are those of ``study.yaml``, if there is one.
 
@@ -232,8 +254,9 @@ def load(name: str) -> Study:
     file = folder / FILE
     if not name or not file.is_file():
         raise ParameterError(f"There is no study {name!r} in {folder.parent}: {did_you_mean(name, names())}")
-    content = _mapping(yamls.read(file), f"{file}")
-    _known(content, ("title", "description", "notebooks", "profiles", "sweeps"), str(file))
+    content = mapping(
+        yamls.read(file), str(file), ("title", "description", "notebooks", "profiles", "sweeps")
+    )
     notebooks = _notebooks(name, folder, content.get("notebooks"), file)
     profiles = _profiles(content.get("profiles"), notebooks, file)
     sweeps = _sweeps(content.get("sweeps"), notebooks, profiles, file)
@@ -245,15 +268,13 @@ def _notebooks(study: str, folder: Path, content: Any, file: Path) -> dict[str, 
     found: dict[str, Notebook] = {}
     if not content:
         raise ParameterError(f"{file}: 'notebooks' lists no notebook.")
-    for name, block in _mapping(content, f"{file}: 'notebooks'").items():
+    for name, block in mapping(content, f"{file}: 'notebooks'").items():
         where = f"{file}: notebook {name!r}"
-        block = _mapping(block, where)
-        _known(block, ("inputs",), where)
         path = folder / f"{name}.ipynb"
         if not path.is_file():
             others = [p.stem for p in folder.glob("*.ipynb")]
             raise ParameterError(f"{where} has no file {path}: {did_you_mean(name, others)}")
-        inputs = _mapping(block.get("inputs"), f"{where}, 'inputs'")
+        inputs = mapping(mapping(block, where, ("inputs",)).get("inputs"), f"{where}, 'inputs'")
         notebook = Notebook(study, name, path, {str(k): str(v) for k, v in inputs.items()})
         for parameter, upstream in notebook.inputs.items():
             _pick(found, upstream, f"{where}: input {parameter!r} comes from no earlier notebook")
@@ -265,32 +286,28 @@ def _notebooks(study: str, folder: Path, content: Any, file: Path) -> dict[str, 
 def _profiles(
     content: Any, notebooks: dict[str, Notebook], file: Path
 ) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return profile → notebook, or "all" → checked values."""
     profiles: dict[str, dict[str, dict[str, Any]]] = {}
-    for profile, blocks in _mapping(content, f"{file}: 'profiles'").items():
+    for profile, blocks in mapping(content, f"{file}: 'profiles'").items():
         where = f"{file}: profile {profile!r}"
-        profiles[profile] = {}
-        for name, values in _mapping(blocks, where).items():
-            values = _mapping(values, f"{where}, {name!r}")
+        checked: dict[str, dict[str, Any]] = {}
+        for name, block in mapping(blocks, where).items():
+            inner = f"{where}, {name!r}"
+            values = mapping(block, inner)
             if name == ALL:
-                profiles[profile][name] = _shared(values, notebooks.values(), where)
+                checked[name] = _shared(values, notebooks.values(), where)
             else:
                 notebook = _pick(notebooks, name, f"{where} names no notebook of the study")
-                inner = f"{where}, {name!r}"
-                profiles[profile][name] = parameters.check(notebook.parameters, values, inner)
+                checked[name] = parameters.check(notebook.parameters, values, inner)
+        profiles[profile] = checked
     return profiles
 
 
-def _shared(values: Mapping[str, Any], notebooks: Iterable[Notebook], where: str) -> dict[str, Any]:
+def _shared(values: Mapping[str, Any], notebooks: Collection[Notebook], where: str) -> dict[str, Any]:
     """Check values that are meant for each notebook that has the parameter."""
     checked: dict[str, Any] = {}
     for name, value in values.items():
-        having = [n for n in notebooks if name in n.known]
-        if not having:
-            known = {p for n in notebooks for p in n.known}
-            raise ParameterError(
-                f"{where}: no notebook has a parameter {name!r}: {did_you_mean(name, known)}"
-            )
-        for notebook in having:
+        for notebook in having(notebooks, name, f"{where}: no notebook has a"):
             checked |= parameters.check(notebook.parameters, {name: value}, f"{where}, {notebook.name}")
     return checked
 
@@ -304,10 +321,9 @@ def _sweeps(
     content: Any, notebooks: dict[str, Notebook], profiles: Mapping[str, Any], file: Path
 ) -> dict[str, Sweep]:
     sweeps: dict[str, Sweep] = {}
-    for name, block in _mapping(content, f"{file}: 'sweeps'").items():
+    for name, written in mapping(content, f"{file}: 'sweeps'").items():
         where = f"{file}: sweep {name!r}"
-        block = _mapping(block, where)
-        _known(block, ("title", "notebook", "grid", "cases", "table", "profile"), where)
+        block = mapping(written, where, ("title", "notebook", "grid", "cases", "table", "profile"))
         notebook = _pick(notebooks, str(block.get("notebook")), f"{where} names no notebook of the study")
         if block.get("profile") is not None:
             _pick(profiles, block["profile"], f"{where} names no profile of the study")
@@ -325,8 +341,7 @@ def _table(
     content: Any, notebook: Notebook, points: Sequence[Mapping[str, Any]], where: str
 ) -> dict[str, Any]:
     """Return what a sweep's ``table`` says: rows, metrics, note, and published lines."""
-    table = _mapping(content, f"{where}, 'table'")
-    _known(table, ("rows", "metrics", "note", "published"), f"{where}, 'table'")
+    table = mapping(content, f"{where}, 'table'", ("rows", "metrics", "note", "published"))
     rows = _names(table.get("rows"), f"{where}, 'rows'") or tuple(dict.fromkeys(k for p in points for k in p))
     for row in rows:
         _pick(notebook.defaults, row, f"{where}: 'rows' names no parameter of {notebook.name}")
@@ -341,7 +356,7 @@ def _table(
 
 def _points(block: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     """All combinations of the grid, then the single cases; each point once."""
-    grid = _mapping(block.get("grid"), f"{where}, 'grid'")
+    grid = mapping(block.get("grid"), f"{where}, 'grid'")
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             raise ParameterError(f"{where}: grid {key!r} must be a list of values, found {values!r}.")
@@ -349,7 +364,7 @@ def _points(block: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     cases = block.get("cases") or []
     if not isinstance(cases, list):
         raise ParameterError(f"{where}: 'cases' must be a list of mappings, found {cases!r}.")
-    points += [_mapping(case, f"{where}, 'cases'") for case in cases]
+    points += [mapping(case, f"{where}, 'cases'") for case in cases]
     if not points:
         raise ParameterError(f"{where} has neither a 'grid' nor 'cases'.")
     return [p for i, p in enumerate(points) if p not in points[:i]]
@@ -366,20 +381,6 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ParameterError(f"{where} must be a mapping of names, found {value!r}.")
-    return value
-
-
-def _known(block: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
-    for key in block:
-        if key not in keys:
-            raise ParameterError(f"{where} has an unknown key {key!r}: {did_you_mean(key, keys)}")
 
 
 def _pick(known: Mapping[str, Any], name: str, sentence: str) -> Any:

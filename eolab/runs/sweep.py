@@ -8,7 +8,9 @@ notebook.
 from __future__ import annotations
 
 import html
+import math
 import os
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace
 from eolab.core.errors import ParameterError, RunError
-from eolab.core.numbers import short
+from eolab.core.numbers import padded, short
 from eolab.runs import chain, execute, folders, history, published, reports, study
 from eolab.runs.chain import Options
 from eolab.runs.execute import Job
@@ -140,12 +142,11 @@ def summarise(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
     Runs that failed are left out and counted in ``failed``; the deviation is over the runs of a line (ddof 1)
     and left out where there is one run. Published numbers stand in the last columns, NaN where there is none.
     """
-    import pandas as pd
-
-    lines = []
-    for line, values in _lines(sweep, runs):
-        lines.append(line | {name: _spread(found) for name, found in values.items()})
-    return _finish(sweep, pd.DataFrame(lines))
+    table = _numbers(sweep, runs)
+    for metric in _metrics(sweep, runs):
+        deviations = table.pop(f"{metric} std")
+        table[metric] = [_spread(*pair) for pair in zip(table[metric], deviations, strict=True)]
+    return published.join(sweep.lines, table)
 
 
 def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame | None:
@@ -166,20 +167,16 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
         ParameterError: If there is no such study or sweep.
         RunError: If the sweep was run with other parameters or metrics than ``study.yaml`` has now.
     """
-    import pandas as pd
-
     whole = study.load(name)
     one = whole.sweep(sweep)
     file = (root or workspace.runs()) / name / "sweeps" / sweep / RUNS
     if not file.is_file():
         return None
     runs = _read_runs(file, whole, one)
-    lines = []
-    for line, values in _lines(one, runs):
-        means = {key: found.mean() for key, found in values.items()}
-        spreads = {f"{key} std": found.std(ddof=1) for key, found in values.items() if len(found) > 1}
-        lines.append(line | means | spreads)
-    table = _finish(one, pd.DataFrame(lines))
+    table = _numbers(one, runs)
+    deviations = table.filter([f"{metric} std" for metric in _metrics(one, runs)])
+    single = deviations.columns[deviations.isna().all()]
+    table = published.join(one.lines, table.drop(columns=single))
     table.attrs = {"title": one.title, "note": one.note, "simulated": bool(runs["simulated"].any())}
     return table
 
@@ -202,43 +199,43 @@ def _read_runs(file: Path, chosen: Study, sweep: Sweep) -> pd.DataFrame:
     return runs
 
 
-def _lines(sweep: Sweep, runs: pd.DataFrame) -> list[tuple[dict[str, Any], dict[str, pd.Series]]]:
-    """Return of each line its row parameters with the number of runs, and the values of each metric."""
+def _metrics(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
+    """Return the columns of the table's metrics."""
+    names = [*_parameters(sweep), *FACTS]
+    return [_column(m, sweep) for m in sweep.metrics] or [name for name in runs if name not in names]
+
+
+def _numbers(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return of each line its row parameters, the runs, and mean and deviation of each metric.
+
+    The number of failed runs is left out where none failed.
+    """
     import pandas as pd
 
-    names = [*_parameters(sweep), *FACTS]
-    metrics = [_column(m, sweep) for m in sweep.metrics] or [c for c in runs.columns if c not in names]
     keys = [runs[row].map(str) for row in sweep.rows]  # lists are no group keys
     lines = []
     for _, group in runs.groupby(keys, sort=False):
         done = group[group["status"] == "done"]
         line = {row: group[row].iloc[0] for row in sweep.rows}
         line |= {"runs": len(done), "failed": len(group) - len(done)}
-        lines.append((line, {m: pd.to_numeric(done[m], errors="coerce").dropna() for m in metrics}))
-    return lines
+        values = {m: pd.to_numeric(done[m], errors="coerce") for m in _metrics(sweep, runs)}
+        line |= {metric: found.mean() for metric, found in values.items()}
+        lines.append(line | {f"{metric} std": found.std(ddof=1) for metric, found in values.items()})
+    table = pd.DataFrame(lines)
+    return table if table["failed"].any() else table.drop(columns="failed")
 
 
-def _finish(sweep: Sweep, table: pd.DataFrame) -> pd.DataFrame:
-    """Drop the count of failed runs where none failed, and append the published columns."""
-    table = table.drop(columns="failed") if not table["failed"].any() else table
-    return published.join(sweep.lines, table)
-
-
-def _spread(values: pd.Series) -> str:
-    if values.empty:
+def _spread(mean: float, deviation: float) -> str:
+    if math.isnan(mean):
         return "–"
-    return short(values.mean()) + (f" ± {values.std(ddof=1):.2g}" if len(values) > 1 else "")
+    return short(mean) + ("" if math.isnan(deviation) else f" ± {deviation:.2g}")
 
 
 def markdown(table: pd.DataFrame) -> str:
     """Return a table as Markdown, columns padded so that it reads well in a terminal."""
-    rows = [
-        [str(c) for c in table.columns],
-        *([_cell(v) for v in row] for row in table.itertuples(index=False)),
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+    cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    head, *lines = ["| " + " | ".join(row) + " |" for row in padded([list(map(str, table)), *cells])]
+    return "\n".join([head, re.sub(r"[^|]", "-", head), *lines])
 
 
 def _cell(value: Any) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from eolab.runs import folders
-from eolab.runs.noise import NOISE
+from eolab.runs.display import NOISE
 
 LINE_EVERY_S = 10.0
 
@@ -66,20 +66,10 @@ def main(job_file: str) -> int:
     lock = _lock(folder)
     _keep_libraries_quiet(folder / "kernel.log")
     threading.Thread(target=_stop_with_parent, args=(folder,), daemon=True).start()
-    started = folders.now()
-    folders.update_record(
-        folder,
-        **job["record"],
-        status="running",
-        started=started,
-        ended=None,
-        failed=None,
-        process=os.getpid(),
-    )
+    beginning = {"status": "running", "started": folders.now(), "ended": None, "failed": None}
+    folders.update_record(folder, **job["record"], **beginning, process=os.getpid())
     failed = _execute(job, folder)
-    status = "failed" if failed else "done"
-    seconds = folders.seconds_since(started)
-    folders.update_record(folder, status=status, ended=folders.now(), seconds=seconds, failed=failed)
+    folders.end(folder, "failed" if failed else "done", failed)
     _afterwards(folder)
     lock.close()
     return 1 if failed else 0
@@ -105,7 +95,7 @@ def _lock(folder: Path) -> TextIO:
 def _stop_with_parent(folder: Path) -> None:
     os.read(0, 1)  # returns when the runner closes our standard input, or dies
     if folders.read_json(folder / folders.RECORD).get("status") == "running":
-        folders.update_record(folder, status="stopped", ended=folders.now())
+        folders.end(folder, "stopped")
     os._exit(130)  # the kernel watches its parent and ends too
 
 

@@ -12,6 +12,7 @@ from eolab.core.progress import duration
 from eolab.runs import parameters as declared
 from eolab.runs.history import RunRecord
 
+KINDS = {"done": "good", "failed": "bad"}  # how a status is coloured
 SIMULATED = {
     "kind": "simulated",
     "title": "Simulated data.",
@@ -22,16 +23,21 @@ SIMULATED = {
 
 def chips(run: RunRecord) -> list[dict[str, str]]:
     """Return the small labels below a title: status, date, time, profile, run."""
-    kind = {"done": "good", "failed": "bad"}.get(run.status, "")
-    seconds = run.record.get("seconds")
-    texts: list[str] = [
+    time, profile = took(run), run.record.get("profile")
+    texts = [
         date(run.record.get("started")),
-        f"took {duration(seconds)}" if seconds is not None else "",
-        f"profile {run.record.get('profile')}" if run.record.get("profile") else "",
+        f"took {time}" if time else "",
+        f"profile {profile}" if profile else "",
         f"run {run.folder.name}",
     ]
-    found = [{"text": text} for text in texts if text]
-    return [{"text": run.status, "kind": kind}, *found]
+    return [{"text": run.status, "kind": KINDS.get(run.status, "")}, *({"text": t} for t in texts if t)]
+
+
+def cover_line(run: RunRecord, title: str) -> dict[str, str]:
+    """Return the line of a notebook on the cover of a study's report."""
+    line = {"id": run.record["notebook"], "title": title, "status": run.status, "time": took(run)}
+    line |= {"kind": KINDS.get(run.status, ""), "run": run.folder.name}
+    return line | {"ended": date(run.record.get("ended"))}
 
 
 def banners(runs: Sequence[RunRecord], link: str | None = None) -> list[dict[str, Any]]:
@@ -63,8 +69,11 @@ def failures(runs: Sequence[RunRecord], link: str | None) -> list[dict[str, Any]
 
 
 def parameters(run: RunRecord) -> list[dict[str, Any]]:
-    """Return the rows of the parameter table."""
-    helps = _helps(run)
+    """Return the rows of the parameter table; the help comes from the executed notebook itself."""
+    try:
+        known = declared.by_name(declared.read(run.folder / f"{run.record['notebook']}.ipynb"))
+    except ParameterError:
+        known = {}
     defaults = run.flat(run.record.get("defaults", {}))
     return [
         {
@@ -72,25 +81,16 @@ def parameters(run: RunRecord) -> list[dict[str, Any]]:
             "value": _value(run, name, value),
             "default": repr(defaults.get(name)),
             "changed": value != defaults.get(name),
-            "help": helps.get(name, ""),
+            "help": known[name].help if name in known else "",
         }
         for name, value in run.settings.items()
     ]
 
 
 def _value(run: RunRecord, name: str, value: Any) -> str:
-    """A parameter as text: an upstream run by its name, for its folder means nothing on another machine."""
+    """Return a parameter as text: an upstream run by its name, as its folder is of one machine."""
     upstream = (run.record.get("upstream") or {}).get(name)
     return f"{upstream['notebook']}/{upstream['run']}" if upstream and upstream["run"] else repr(value)
-
-
-def _helps(run: RunRecord) -> dict[str, str]:
-    """Parameter → help, from the executed notebook itself."""
-    try:
-        found = declared.by_name(declared.read(run.folder / f"{run.record['notebook']}.ipynb"))
-    except ParameterError:
-        return {}
-    return {name: parameter.help for name, parameter in found.items()}
 
 
 def facts(run: RunRecord) -> list[tuple[str, str]]:
@@ -101,7 +101,7 @@ def facts(run: RunRecord) -> list[tuple[str, str]]:
     upstream = [f"{u.get('notebook')} {u.get('run')}" for u in (run.record.get("upstream") or {}).values()]
     pairs = [
         ("started", date(run.record.get("started"))),
-        ("took", duration(run.record["seconds"]) if run.record.get("seconds") is not None else ""),
+        ("took", took(run)),
         ("seed", seen.get("seed")),
         ("git commit", f"{git['commit'][:12]}{dirty}" if git.get("commit") else ""),
         ("built on", ", ".join(upstream)),
@@ -111,6 +111,12 @@ def facts(run: RunRecord) -> list[tuple[str, str]]:
         ("notebook code", run.record.get("code")),
     ]
     return [(name, str(value)) for name, value in pairs if value not in (None, "")]
+
+
+def took(run: RunRecord) -> str:
+    """Return how long a run took; empty if that is not known."""
+    seconds = run.record.get("seconds")
+    return duration(seconds) if seconds is not None else ""
 
 
 def number(value: Any) -> str:

@@ -1,26 +1,37 @@
-"""One executed notebook as a piece of a page: no script, nothing from outside, headings with anchors."""
+"""One executed notebook as a piece of a page: no script, nothing from outside, no noise, formulas as pictures."""
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from eolab.runs.reports import clean, formulas, tables
+from eolab.runs import display
 
 TEMPLATES = Path(__file__).parent / "templates"
+WIDE = 8  # columns: a table of so many is set smaller
+LONG = 24  # letters: a column of longer words may break them, and is kept from becoming narrow
 _OUTSIDE = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
+_WIDGETS = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
+_ADDRESS = re.compile(r"^[\[(]*<[\w. ]+( object)? at 0x[0-9a-f]+>")  # what plotting calls return
+_PAPERMILL_ERROR = "papermill-error-cell-tag"
+_MATH = re.compile(r"\$\$(?P<block>[^$]+)\$\$|(?<![\\\w$])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$(?![\w$])")
+_MATH_SIZE_PT = 11.0
+_NUMBER = re.compile(r"^[-+−]?[\d.,   ]*\d[\d.,eE+−-]*\s*(%|±.*|(?:s|min|h)\b.*)?$|^(–|NaN|nan|None|)$")
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading of a fragment: its level (1 is the largest), text and anchor."""
+    """A heading of a page: its level (1 is the largest), text and anchor, and the headings below it."""
 
     level: int
     text: str
     id: str
+    children: tuple[Heading, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class Fragment:
 
     title: str
     html: str
-    headings: tuple[Heading, ...]
+    headings: tuple[Heading, ...] = ()
 
 
 def render(
@@ -52,15 +63,16 @@ def render(
     import nbformat
     from bs4 import BeautifulSoup
 
-    content = clean.prepare(nbformat.read(notebook, as_version=4))
+    content = nbformat.read(notebook, as_version=4)
+    _clean(content)
     markup, _ = _exporter().from_notebook_node(content, {"metadata": {"path": str(notebook.parent)}})
     soup = BeautifulSoup(markup, "html.parser")
     _offline(soup)
     for caption in soup.select("figcaption > span[hidden]"):
         del caption["hidden"]
     _links(soup, links or {})
-    formulas.draw(soup)
-    tables.tidy(soup)
+    _draw_formulas(soup)
+    tidy_tables(soup)
     title = soup.find("h1")
     text = _text(title) if title else ""
     if title:
@@ -85,6 +97,57 @@ def _exporter() -> Any:
         jquery_url="",
         mermaid_js_url="",
     )
+
+
+# === What of a notebook belongs on a page ===
+
+
+def _clean(notebook: Any) -> None:
+    """Take out papermill's error banners, captions (they stand below their figures), and noise in outputs.
+
+    ``metadata.eolab`` of each code cell tells the template what it is, see :func:`_kind`.
+    """
+    notebook.cells = [c for c in notebook.cells if _PAPERMILL_ERROR not in c.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = display.without_captions(cell.source)
+        if cell.cell_type == "code":
+            _clean_outputs(cell)
+            cell.metadata["eolab"] = _kind(cell)
+
+
+def _clean_outputs(cell: Any) -> None:
+    """Leave out widgets, addresses of objects and start-up noise; join streams as a terminal shows them."""
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    outputs = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        address = list(data) == ["text/plain"] and _ADDRESS.match(data["text/plain"].strip())
+        if not address and not _WIDGETS & set(data):
+            outputs.append(output)
+    cell.outputs = outputs
+    CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            lines = output.text.split("\n")
+            output.text = "\n".join(
+                line for line in lines if not display.NOISE.match(display.ANSI.sub("", line))
+            )
+    cell.outputs = [one for one in cell.outputs if one.output_type != "stream" or one.text.strip()]
+
+
+def _kind(cell: Any) -> str:
+    """Return "failed", "parameters" for the place of the parameter table, "hidden", or nothing."""
+    tags = cell.metadata.get("tags", [])
+    if any(output.output_type == "error" for output in cell.outputs):
+        return "failed"
+    if "parameters" in tags:
+        return "parameters"
+    return "hidden" if "injected-parameters" in tags or "remove-cell" in tags else ""
+
+
+# === Links and headings ===
 
 
 def _offline(soup: Any) -> None:
@@ -130,3 +193,87 @@ def _heading(tag: Any, number: int, prefix: str, shift: int) -> Heading:
 
 def _text(tag: Any) -> str:
     return " ".join(tag.get_text(" ", strip=True).replace("¶", "").split())
+
+
+# === Formulas: a page has no MathJax to fetch ===
+
+
+def _draw_formulas(soup: Any) -> None:
+    """Replace each formula, ``$…$``, by a picture whose alternative text is the formula.
+
+    Formulas that matplotlib's mathtext cannot read stay as they are.
+    """
+    for node in list(soup.find_all(string=_MATH)):
+        if node.find_parent(["code", "pre", "style", "script", "svg", "table"]):
+            continue
+        parts: list[Any] = []
+        end = 0
+        for match in _MATH.finditer(node):
+            picture = _picture(soup, match["block"] or match["inline"], block=bool(match["block"]))
+            if picture is not None:
+                parts += [str(node)[end : match.start()], picture]
+                end = match.end()
+        if parts:
+            node.replace_with(*parts, str(node)[end:])
+
+
+def _picture(soup: Any, formula: str, block: bool) -> Any:
+    from matplotlib import mathtext, rc_context
+    from matplotlib.font_manager import FontProperties
+
+    text = f"${' '.join(formula.split())}$"
+    font = FontProperties(size=_MATH_SIZE_PT)
+    buffer = BytesIO()
+    try:
+        with rc_context({"figure.facecolor": "none", "savefig.facecolor": "none"}):
+            depth = mathtext.math_to_image(text, buffer, prop=font, dpi=72, format="svg")
+    except ValueError:
+        return None
+    source = base64.b64encode(buffer.getvalue()).decode("ascii")
+    style = "display:block;margin:1em auto" if block else f"--depth:-{depth / _MATH_SIZE_PT:.2f}em"
+    attributes = {"class": "math", "alt": formula.strip(), "style": style}
+    return soup.new_tag("img", src=f"data:image/svg+xml;base64,{source}", attrs=attributes)
+
+
+# === Tables: numbers to the right, words to the left, wide ones scroll in their own box ===
+
+
+def tidy_tables(soup: Any) -> None:
+    """Align the columns of each data frame in a parsed page and give each table a box that scrolls.
+
+    A table of many columns is set smaller, and names of columns may break behind an underscore.
+    """
+    for table in soup.find_all("table"):
+        for name in ("border", "style"):
+            del table[name]
+        if "dataframe" in table.get("class", []):
+            _align(table)
+            _narrow(soup, table)
+        if not table.find_parent(class_="scroll"):
+            table.wrap(soup.new_tag("div", attrs={"class": "scroll"}))
+
+
+def _align(table: Any) -> None:
+    for styled in table.find_all(["tr", "th", "td"], style=True):
+        del styled["style"]
+    rows = [row.find_all(["th", "td"], recursive=False) for row in table.find_all("tr")]
+    body = [row.find_all(["th", "td"], recursive=False) for row in table.select("tbody tr")]
+    for column in range(max((len(row) for row in body), default=0)):
+        cells = [row[column].get_text(strip=True) for row in body if len(row) > column]
+        words = ["word", "long"] if max(map(len, cells)) > LONG else ["word"]
+        kind = ["num"] if all(_NUMBER.match(text) for text in cells) else words
+        for row in rows:
+            if len(row) > column:
+                row[column]["class"] = list(kind)
+
+
+def _narrow(soup: Any, table: Any) -> None:
+    if max((len(row.find_all("th")) for row in table.select("thead tr")), default=0) >= WIDE:
+        table["class"] = [*table["class"], "wide"]
+    for head in table.select("thead th"):
+        first, *others = re.split(r"(?<=_)", head.get_text(strip=True))
+        if others:
+            head.clear()
+            head.append(first)
+            for word in others:
+                head.extend([soup.new_tag("wbr"), word])

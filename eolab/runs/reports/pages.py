@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eolab import __version__
 from eolab.core.errors import EolabError, RunError
 from eolab.core.numbers import short
 from eolab.core.progress import duration
 from eolab.runs import folders, history
 from eolab.runs.history import RunRecord
-from eolab.runs.reports import facts, fragment, html, tables
-from eolab.runs.reports.fragment import Fragment
+from eolab.runs.reports import facts, fragment
+from eolab.runs.reports.fragment import Fragment, Heading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,16 +30,14 @@ def build(folder: Path) -> Path:
     run = history.load(folder)
     piece = _piece(run)
     body = _body(run, piece, prefix="", level=2)
-    toc = [{"id": h.id, "text": h.text, "children": []} for h in piece.headings if h.level == 2]
-    if run.metrics:
-        toc.append({"id": "metrics", "text": "Numbers", "children": []})
-    toc.append({"id": "made", "text": "How this was made", "children": []})
-    text = html.page(
+    numbers = [Heading(2, "Numbers", "metrics")] if run.metrics else []
+    contents = [heading for heading in piece.headings if heading.level == 2]
+    text = _page(
         title=piece.title or run.record["notebook"],
         kicker=_about(folder.parents[1])["title"],
         facts=facts.chips(run),
         banners=facts.banners([run], link="#failed-cell"),
-        toc=toc,
+        toc=[*contents, *numbers, Heading(2, "How this was made", "made")],
         body=body,
         made=facts.date(run.record.get("ended")),
     )
@@ -59,19 +58,27 @@ def build_study(folder: Path) -> Path:
         )
     about = _about(folder)
     anchors = {f"{run.record['notebook']}.ipynb": run.record["notebook"] for run in runs}
-    chapters = [_chapter(run, anchors) for run in runs]
+    toc, cover, body = [], [], ""
+    for run in runs:
+        name = run.record["notebook"]
+        piece = _piece(run, prefix=f"{name}-", shift=1, links=anchors)
+        title = piece.title or name
+        chapters = tuple(heading for heading in piece.headings if heading.level == 3)
+        toc.append(Heading(2, title, name, chapters))
+        cover.append(facts.cover_line(run, title))
+        head = _parts().chapter_head(name, title, facts.chips(run), facts.failures([run], None))
+        body += f'<section class="notebook">{head}{_body(run, piece, f"{name}-", 3)}</section>'
+    missing = [name for name in about["notebooks"] if f"{name}.ipynb" not in anchors]
+    cover += [{"title": name, "status": "not run"} for name in missing]
     sweeps = _sweep_tables(folder)
-    toc = [chapter.contents for chapter in chapters]
-    toc += [{"id": "sweeps", "text": "Sweeps", "children": []}] if sweeps else []
-    missing = [_missing_line(name) for name in about["notebooks"] if f"{name}.ipynb" not in anchors]
-    cover = str(html.parts().cover([*(chapter.cover for chapter in chapters), *missing]))
-    text = html.page(
+    toc += [Heading(2, "Sweeps", "sweeps")] if sweeps else []
+    text = _page(
         title=about["title"],
         description=about["description"],
         facts=_study_chips(runs, complete=not missing),
         banners=facts.banners(runs),
         toc=toc,
-        body=cover + "".join(chapter.html for chapter in chapters) + sweeps,
+        body=f"{_parts().cover(cover)}{body}{sweeps}",
         made=facts.date(max(str(run.record.get("ended") or "") for run in runs)),
     )
     folders.write_text(folder / folders.REPORT, text)
@@ -88,7 +95,7 @@ def page(title: str, body: str, frames: Sequence[pd.DataFrame], simulated: bool)
         simulated: Whether the numbers come from simulated data.
     """
     parts = [body, *(_table(table) for table in frames)]
-    return html.page(title=title, banners=[facts.SIMULATED] if simulated else [], body="".join(parts))
+    return _page(title=title, banners=[facts.SIMULATED] if simulated else [], body="".join(parts))
 
 
 def _table(table: pd.DataFrame) -> str:
@@ -96,60 +103,28 @@ def _table(table: pd.DataFrame) -> str:
 
     markup = table.to_html(index=False, border=0, na_rep="–", float_format=short)
     soup = BeautifulSoup(markup, "html.parser")
-    tables.tidy(soup)
+    fragment.tidy_tables(soup)
     return str(soup)
 
 
 def _piece(run: RunRecord, **options: Any) -> Fragment:
     notebook = run.folder / f"{run.record['notebook']}.ipynb"
-    if not notebook.is_file():
-        if run.record.get("interactive"):
-            return Fragment("", "<p>Run in JupyterLab: its outputs are in the notebook itself.</p>", ())
-        return Fragment("", "<p>The notebook has not started.</p>", ())
-    return fragment.render(notebook, **options)
+    if notebook.is_file():
+        return fragment.render(notebook, **options)
+    if run.record.get("interactive"):
+        return Fragment("", "<p>Run in JupyterLab: its outputs are in the notebook itself.</p>")
+    return Fragment("", "<p>The notebook has not started.</p>")
 
 
 def _body(run: RunRecord, piece: Fragment, prefix: str, level: int) -> str:
-    """The notebook with its parameter table in place, then numbers and provenance."""
-    parts = html.parts()
-    table = str(parts.parameters(facts.parameters(run))) if run.params else ""
+    """Return the notebook with its parameter table in place, then numbers and provenance."""
+    table = str(_parts().parameters(facts.parameters(run))) if run.params else ""
     here = '<div class="eolab-parameters-here"></div>'
     inside = piece.html.replace(here, table, 1) if here in piece.html else table + piece.html
     numbers = [(name, facts.number(value)) for name, value in folders.flatten(run.metrics).items()]
     packages = list(run.environment.get("packages", {}).items())
     made = {"facts": facts.facts(run), "data": run.data, "packages": packages}
-    return inside + str(parts.metrics(numbers, prefix, level)) + str(parts.made(made, prefix, level))
-
-
-@dataclass(frozen=True)
-class _Chapter:
-    """One notebook in the report of a study: its section, its contents entry and its line on the cover."""
-
-    html: str
-    contents: dict[str, Any]
-    cover: dict[str, str]
-
-
-def _chapter(run: RunRecord, anchors: dict[str, str]) -> _Chapter:
-    name = run.record["notebook"]
-    piece = _piece(run, prefix=f"{name}-", shift=1, links=anchors)
-    title = piece.title or name
-    head = str(html.parts().chapter_head(name, title, facts.chips(run), facts.failures([run], None)))
-    section = f'<section class="notebook">{head}{_body(run, piece, f"{name}-", 3)}</section>'
-    children = [{"id": h.id, "text": h.text} for h in piece.headings if h.level == 3]
-    return _Chapter(section, {"id": name, "text": title, "children": children}, _cover_line(run, name, title))
-
-
-def _cover_line(run: RunRecord, name: str, title: str) -> dict[str, str]:
-    kind = {"done": "good", "failed": "bad"}.get(run.status, "quiet")
-    seconds = run.record.get("seconds")
-    time = duration(seconds) if seconds is not None else "–"
-    line = {"id": name, "title": title, "status": run.status, "kind": kind, "time": time}
-    return line | {"run": run.folder.name, "ended": facts.date(run.record.get("ended")) or "–"}
-
-
-def _missing_line(name: str) -> dict[str, str]:
-    return {"title": name, "status": "not run", "kind": "quiet", "time": "–", "run": "–", "ended": "–"}
+    return f"{inside}{_parts().metrics(numbers, prefix, level)}{_parts().made(made, prefix, level)}"
 
 
 def _study_chips(runs: Sequence[RunRecord], complete: bool) -> list[dict[str, str]]:
@@ -169,7 +144,7 @@ def _chain(folder: Path) -> list[RunRecord]:
         chosen = folder / notebook / str(named.get(notebook))
         if (chosen / folders.RECORD).is_file():
             found.append(history.load(chosen))
-        elif notebook not in named and not named:
+        elif not named:
             found += list(history.records(folder.name, notebook, folder.parent))[:1]
     places = {name: place for place, name in enumerate(_about(folder)["notebooks"])}
     return sorted(found, key=lambda run: places.get(run.record["notebook"], len(places)))
@@ -201,3 +176,35 @@ def _sweep_tables(folder: Path) -> str:
         parts.append(f"<h3>{escape(title.lstrip('# '))}</h3>{table}{remarks}")
     head = '<section class="notebook"><h2 id="sweeps">Sweeps</h2>'
     return f"{head}{''.join(parts)}</section>" if parts else ""
+
+
+# === The frame of each page: templates and style, all within the page ===
+
+
+@cache
+def _templates() -> Any:
+    from jinja2 import Environment, FileSystemLoader
+
+    return Environment(loader=FileSystemLoader(fragment.TEMPLATES), autoescape=True)
+
+
+def _parts() -> Any:
+    """Return the macros of ``parts.html.j2``."""
+    return _templates().get_template("parts.html.j2").module
+
+
+def _page(**values: Any) -> str:
+    """Return a whole page; see ``page.html.j2`` for the values."""
+    template = _templates().get_template("page.html.j2")
+    return str(template.render(**values, css=_css(), version=__version__))
+
+
+@cache
+def _css() -> str:
+    from pygments.formatters import HtmlFormatter
+
+    light = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    own = (fragment.TEMPLATES / "style.css").read_text(encoding="utf-8")
+    plain = ".highlight, .highlight pre { background: var(--code); }"
+    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{plain}\n{own}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from eolab.core.errors import ParameterError
+from eolab.core.errors import EolabError, ParameterError, did_you_mean
 
 
 class _Loader(yaml.SafeLoader):
@@ -42,19 +42,49 @@ def loads(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 
-def read(path: Path) -> Any:
+def read(path: Path, error: type[EolabError] = ParameterError) -> Any:
     """Return the content of a YAML file.
 
+    Args:
+        path: The file.
+        error: What is raised.
+
     Raises:
-        ParameterError: If the file is missing or no YAML; the sentence names the file and the line.
+        EolabError: If the file is missing or no YAML; the sentence names the file and the line.
     """
     try:
         return loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ParameterError(f"There is no file {path}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ParameterError(f"{path} is not readable as YAML: {reason}.") from None
+    except OSError as problem:
+        raise error(f"{path} cannot be read ({problem.strerror}).") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise error(f"{path} is no YAML: {' '.join(str(problem).split())}.") from None
+
+
+def mapping(
+    value: Any,
+    where: str,
+    known: Collection[str] | None = None,
+    error: type[EolabError] = ParameterError,
+) -> dict[str, Any]:
+    """Return a block of a YAML file as a dictionary with text keys; an empty one where nothing is written.
+
+    Args:
+        value: What the file says.
+        where: Which block it is, for the error sentence.
+        known: The keys that it may have, any where None.
+        error: What is raised.
+
+    Raises:
+        EolabError: If it is no mapping, or has an unknown key.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise error(f"{where} must be a mapping of names, found {value!r:.80}.")
+    for key in value:
+        if known is not None and key not in known:
+            raise error(f"{where} has an unknown key {key!r}: {did_you_mean(key, known)}")
+    return dict(value)
 
 
 def dumps(values: Mapping[str, Any]) -> str:
