@@ -55,16 +55,12 @@ def settings(study: Study, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
         who = f"notebook {head} has no" if head in study.notebooks else f"no notebook of {study.name} has a"
         others = () if head in study.notebooks else study.notebooks
         for notebook in having(chosen, parameter, f"--set {text}: {who}", others):
-            found[notebook.name] |= _parsed(notebook, parameter, value, text)
+            try:
+                parsed = notebook.known[parameter].parse(value)
+            except ParameterError as error:
+                raise ParameterError(f"--set {text}: {error}") from None
+            found[notebook.name] |= parameters.check(notebook.parameters, {parameter: parsed}, notebook.name)
     return found
-
-
-def _parsed(notebook: Notebook, name: str, value: str, text: str) -> dict[str, Any]:
-    try:
-        parsed = notebook.known[name].parse(value)
-    except ParameterError as error:
-        raise ParameterError(f"--set {text}: {error}") from None
-    return parameters.check(notebook.parameters, {name: parsed}, notebook.name)
 
 
 def job(

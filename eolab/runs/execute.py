@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -98,11 +97,11 @@ def run(job: Job, force: bool = False) -> history.RunRecord:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     job_file = folder / ".job.json"
-    folders.write_json(job_file, _description(job, folder))
+    folders.write_json(job_file, _description(job))
     process = subprocess.Popen(
         [sys.executable, "-m", "eolab.runs.worker", str(job_file)],
         stdin=subprocess.PIPE,
-        env=_environment(job, folder),
+        env=_environment(job),
         start_new_session=True,  # Ctrl-C reaches the runner alone, which then stops the worker
     )
     _RUNNING.add(process)
@@ -153,32 +152,27 @@ def _fresh(job: Job) -> bool:
     return same and record.get("code") == job.notebook.code
 
 
-def _description(job: Job, folder: Path) -> dict[str, Any]:
+def _description(job: Job) -> dict[str, Any]:
+    """Return what the worker must know, see :mod:`eolab.runs.worker`."""
     values = {**job.values, **{key: str(path) for key, path in job.upstream.items()}}
-    record = {
-        **job.notebook.about(values),
-        "run": folder.name,
-        "profile": job.profile,
-        "sweep": job.sweep,
-        "upstream": job.stamps(),
-    }
-    names = {"output": f"{job.notebook.name}.ipynb", "label": job.label}
+    facts = {"run": job.folder.name, "profile": job.profile, "sweep": job.sweep, "upstream": job.stamps()}
     return {
+        "label": job.label,
         "path": str(job.notebook.path),
-        "folder": str(folder),
+        "folder": str(job.folder),
+        "output": f"{job.notebook.name}.ipynb",
         "values": parameters.nested(job.notebook.parameters, values),
         "timeout": job.timeout,
-        "record": json.loads(json.dumps(record)),
-        **names,
+        "record": {**job.notebook.about(values), **facts},
     }
 
 
-def _environment(job: Job, folder: Path) -> dict[str, str]:
+def _environment(job: Job) -> dict[str, str]:
     own = {
         "EOLAB_HEADLESS": "1",
         "EOLAB_ROOT": str(workspace.root()),
         "EOLAB_RUNS": str(job.root),
-        RUN_DIR: str(folder),
+        RUN_DIR: str(job.folder),
     }
     kept = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
     return {**QUIET, **kept, **own, **job.environment}

@@ -38,7 +38,7 @@ class Line:
     values: dict[str, Any]
     numbers: dict[str, float]
 
-    def matches(self, row: Mapping[str, Any]) -> bool:
+    def matches(self, row: Mapping[Any, Any]) -> bool:
         """Return whether a line of the table has all values of this one."""
         return all(name in row and row[name] == value for name, value in self.values.items())
 

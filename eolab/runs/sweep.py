@@ -202,7 +202,7 @@ def _read_runs(file: Path, chosen: Study, sweep: Sweep) -> pd.DataFrame:
 def _metrics(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
     """Return the columns of the table's metrics."""
     names = [*_parameters(sweep), *FACTS]
-    return [_column(m, sweep) for m in sweep.metrics] or [name for name in runs if name not in names]
+    return [_column(m, sweep) for m in sweep.metrics] or [str(c) for c in runs if c not in names]
 
 
 def _numbers(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:

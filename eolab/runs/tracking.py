@@ -53,10 +53,7 @@ def _log(client: Any, run: history.RunRecord) -> str:
         for key, value in folders.flatten(run.metrics).items()
         if isinstance(value, int | float)
     ]
-    for start in range(0, len(params), 100):
-        client.log_batch(run_id, params=params[start : start + 100])
-    for start in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[start : start + 1000])
+    client.log_batch(run_id, metrics, params)  # in batches that a server takes
     for file in sorted(run.folder.rglob("*")):
         within = file.relative_to(run.folder)
         hidden = any(part.startswith(".") or part in ("checkpoint", "store") for part in within.parts)
@@ -69,8 +66,7 @@ def _log(client: Any, run: history.RunRecord) -> str:
 
 def _open(client: Any, run: history.RunRecord) -> str:
     """Return the id of the MLflow run for a run folder: the one it had, else a new one."""
-    known = run.record.get("mlflow_run_id")
-    if known:
+    if known := run.record.get("mlflow_run_id"):
         return str(known)
     parent = os.environ.get("MLFLOW_RUN_ID")
     tags = {
