@@ -143,7 +143,7 @@ def _options(options: argparse.Namespace, study: Any) -> Any:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(f"{text}\n", end="", flush=True)  # in one piece: several runs of a sweep may speak at once
 
 
 def _run(options: argparse.Namespace) -> int:

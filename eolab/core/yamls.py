@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from eolab.core.errors import EolabError, ParameterError, did_you_mean
+from eolab.core.errors import EolabError, ParameterError, check_known
 
 
 class _Loader(yaml.SafeLoader):
@@ -82,8 +82,8 @@ def mapping(
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise error(f"{where} must be a mapping of names, found {value!r:.80}.")
     for key in value:
-        if known is not None and key not in known:
-            raise error(f"{where} has an unknown key {key!r}: {did_you_mean(key, known)}")
+        if known is not None:
+            check_known(key, known, f"{where} has an unknown key {key!r}", error)
     return dict(value)
 
 

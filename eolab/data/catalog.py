@@ -314,8 +314,9 @@ def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
     entry["metadata"] = _mapping(entry.get("metadata"), f"Block 'metadata' of {where}", METADATA_KEYS)
     entry["twin"] = _mapping(entry.get("twin"), f"Block 'twin' of {where}")
     if entry["twin"] and not re.fullmatch(r"[a-z][a-z0-9_]*", str(entry["twin"].get("writer", ""))):
-        raise CatalogError(f"Block 'twin' of {where} has no writer: name a module of eolab.synthetic, or "
-            "one of your own.")
+        raise CatalogError(
+            f"Block 'twin' of {where} has no writer: name a module of eolab.synthetic, or one of your own."
+        )
     return DataEntry(name=name, file=file, root=root, **entry)
 
 

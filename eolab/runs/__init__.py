@@ -6,12 +6,13 @@ In a notebook::
     run = runs.start("landcover/03_train_pixels", globals())   # after the parameters cell
     store = run.input("preprocessed")                          # upstream run folder (see study.yaml)
     run.data(entry)                                            # provenance of a catalogue entry or a store
-    run.figure(fig, "confusion")                               # saved, shown; caption in the text, see captions
-    run.table(scores, "scores", show=readable)                 # all digits saved, the readable table shown
+    run.figure(fig, "confusion")                               # saved, shown; its caption stands in the text
+    run.table(scores, "scores")                                # all digits saved, a readable table shown
     run.scores(scores)                                         # the same for a score table, and its metrics
     run.metrics(test={"macro": {"f1": 0.71}})               # merged into metrics.json
+    run.show(maps=figure, scores=(table, figure))              # several at once, by name
     run.path("model.keras")                                    # any other file of the run folder
-    run.finish()                                               # last cell
+    run.finish(patches=64)                                     # last cell, with the last metrics
 
 In a results notebook::
 

@@ -149,14 +149,14 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
     note(study, options.root)
     good = True
     for number, one in enumerate(jobs, 1):
-        good = step(one, options.force, say, f"{number}/{len(jobs)} ")
+        good = step(one, f"{number}/{len(jobs)} ", options.force, say)
         note(study, options.root, one)
         if not good:
             break
     return good
 
 
-def step(job: Job, force: bool, say: Callable[[str], None], counter: str = "") -> bool:
+def step(job: Job, counter: str, force: bool, say: Callable[[str], None]) -> bool:
     """Run one job unless it is done, tell how it went, and return whether it is done."""
     if not force and execute.is_done(job):
         if not job.sweep:  # a sweep may have made it: from now on it is the study's own as well
@@ -164,7 +164,11 @@ def step(job: Job, force: bool, say: Callable[[str], None], counter: str = "") -
         say(f"{counter}{job.label}: finished before, skipped")
         return True
     say(f"{counter}{job.label}: started")
-    record = execute.run(job, force)
+    try:
+        record = execute.run(job, force)
+    except RunError as error:
+        say(f"FAILED {job.label}: {error}")
+        return False
     if record.status == "done":
         say(f"{counter}{job.label}: done in {duration(record.record['seconds'])}")
         return True

@@ -83,7 +83,7 @@ def captions(texts: Iterable[str]) -> dict[tuple[str, str], str]:
 
 
 def filled(caption: str, values: Mapping[str, Any]) -> str:
-    """Return a caption with ``{name}`` replaced by the value of that name, if it is text, a number or a list."""
+    """Return a caption with ``{name}`` replaced by the value of that name: text, a number or a list."""
 
     def value_of(match: re.Match[str]) -> str:
         value = values.get(match[1])
@@ -131,7 +131,7 @@ def figure_html(image: bytes, caption: Caption) -> str:
 
 
 def table_html(table: pd.DataFrame, caption: Caption, formats: Mapping[str, str]) -> str:
-    """Return a table with its caption above it; numbers have four significant digits where no format is given.
+    """Return a table with its caption above it; numbers without a format have four significant digits.
 
     A line says so where the table has no rows.
     """
@@ -158,7 +158,7 @@ def table_html(table: pd.DataFrame, caption: Caption, formats: Mapping[str, str]
 
 
 def hide_deprecations() -> None:
-    """Hide the deprecation warnings of libraries in this process, whatever happens to the filters of warnings.
+    """Hide the deprecation warnings of libraries in this process, whatever the filters of warnings are.
 
     Python hides them by a filter, but the filters are not safe in threads: where two threads overlap in
     ``warnings.catch_warnings``, as pandas uses it to show deprecations for a moment, what was set for that

@@ -37,7 +37,7 @@ from typing import Any
 import yaml
 
 from eolab.core import yamls
-from eolab.core.errors import ParameterError, check_known, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 
 TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 ANY = "any"  # type of the further keys of an open group
@@ -87,10 +87,8 @@ class Parameter:
             )
         if problem := _unwritable(value):
             raise ParameterError(f"Parameter {self.name!r} cannot be {value!r}: {problem}.")
-        if self.choices and str(value) not in self.choices:
-            raise ParameterError(
-                f"Parameter {self.name!r} cannot be {value!r}: {did_you_mean(str(value), self.choices)}"
-            )
+        if self.choices:
+            check_known(str(value), self.choices, f"Parameter {self.name!r} cannot be {value!r}")
         return self._checked_keys(value) if self.keys else value
 
     def _checked_keys(self, value: Any) -> dict[str, Any]:
@@ -189,11 +187,6 @@ class ByName(dict[str, Parameter]):
 def by_name(declared: Iterable[Parameter]) -> dict[str, Parameter]:
     """Return the parameters by name, each group followed by its keys."""
     return ByName({p.name: p for parameter in declared for p in (parameter, *parameter.keys)})
-
-
-def defaults(declared: Iterable[Parameter]) -> dict[str, Any]:
-    """Return the default of each parameter, those of groups by the full names of their keys."""
-    return {name: p.default for name, p in by_name(declared).items() if not p.keys}
 
 
 def nested(declared: Iterable[Parameter], values: Mapping[str, Any]) -> dict[str, Any]:

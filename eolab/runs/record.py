@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace, yamls
-from eolab.core.errors import ParameterError, RunError, did_you_mean
+from eolab.core.errors import ParameterError, RunError, check_known
 from eolab.runs import display, folders, history, parameters, provenance, study
 from eolab.runs.study import Notebook
 
@@ -70,10 +70,7 @@ class Run:
             ParameterError: If ``name`` is no parameter of this notebook.
             RunError: If the upstream notebook has no finished run.
         """
-        if name not in self.params:
-            raise ParameterError(
-                f"{self.notebook} has no parameter {name!r}: {did_you_mean(name, self.params)}"
-            )
+        check_known(name, self.params, f"{self.notebook} has no parameter {name!r}")
         value = self.params[name]
         if not value and name not in self._inputs:
             raise ParameterError(

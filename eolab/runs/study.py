@@ -51,7 +51,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace, yamls
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known, did_you_mean
 from eolab.core.yamls import mapping
 from eolab.runs import parameters, published
 from eolab.runs.parameters import Parameter
@@ -86,8 +86,8 @@ class Notebook:
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
-        """Name → default of each parameter, see :func:`eolab.runs.parameters.defaults`."""
-        return parameters.defaults(self.parameters)
+        """Name → default of each parameter, those of groups by the full names of their keys."""
+        return {name: parameter.default for name, parameter in self.known.items() if not parameter.keys}
 
     @cached_property
     def code(self) -> str:
@@ -384,6 +384,5 @@ def _hash(text: str) -> str:
 
 
 def _pick(known: Mapping[str, Any], name: str, sentence: str) -> Any:
-    if name not in known:
-        raise ParameterError(f"{sentence} {name!r}: {did_you_mean(name, known)}")
+    check_known(name, known, f"{sentence} {name!r}")
     return known[name]

@@ -11,10 +11,10 @@ import html
 import math
 import os
 import re
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ def _jobs(study: Study, sweep: Sweep, options: Options, jobs: int, say: Callable
     runs: dict[str, Path] = {}
     for name in upstream:
         one = chain.job(study, study.notebook(name), options, runs)
-        if not chain.step(one, options.force, say):
+        if not chain.step(one, "", options.force, say):
             raise RunError(f"Sweep {sweep.name!r} needs {study.name}/{name}, which failed: see above.")
         runs[name] = one.folder
     found = [chain.job(study, notebook, options, runs, point) for point in sweep.points]
@@ -87,23 +87,12 @@ def _threads(jobs: int) -> dict[str, str]:
 
 
 def _run_points(points: list[Job], options: Options, jobs: int, say: Callable[[str], None]) -> list[bool]:
-    lock = threading.Lock()
-
-    def tell(text: str) -> None:
-        with lock:
-            say(text)
-
-    def one(number: int, job: Job) -> bool:
+    counters = [f"{number}/{len(points)} " for number in range(1, len(points) + 1)]
+    step = partial(chain.step, force=options.force, say=say)
+    with ThreadPoolExecutor(jobs) as pool:
+        steps = pool.map(step, points, counters)
         try:
-            return chain.step(job, options.force, tell, f"{number}/{len(points)} ")
-        except RunError as error:
-            tell(f"FAILED {job.label}: {error}")
-            return False
-
-    with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        futures = [pool.submit(one, number, job) for number, job in enumerate(points, 1)]
-        try:
-            return [future.result() for future in futures]
+            return list(steps)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             execute.stop_all()

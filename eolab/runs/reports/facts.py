@@ -121,8 +121,8 @@ def took(run: RunRecord) -> str:
 
 def number(value: Any) -> str:
     """Return a metric as text: four digits that count."""
-    if isinstance(value, bool) or value is None:
-        return "–" if value is None else str(value)
+    if value is None:
+        return "–"
     if isinstance(value, float):
         return short(value)
     text = str(value)

@@ -1,4 +1,4 @@
-"""One executed notebook as a piece of a page: no script, nothing from outside, no noise, formulas as pictures."""
+"""One executed notebook as a piece of a page: no script, nothing from outside, no noise."""
 
 from __future__ import annotations
 
