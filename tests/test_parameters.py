@@ -86,7 +86,7 @@ training: dict = {
     assert [known["options.any"].parse(text) for text in ("3", "[a, 2]", "wide", "false")] == [
         *(3, ["a", 2], "wide", False)
     ]
-    assert parameters.defaults(ours) == {
+    assert {name: p.default for name, p in known.items() if not p.keys} == {
         "options.head": "mask",
         "options.width_multiplier": 0.5,
         "training.epochs": 24,
