@@ -20,7 +20,11 @@ class MemoryStore:
 
     def __init__(self, arrays: Mapping[str, Any], bands: Iterable[str] = ()) -> None:
         self.arrays = dict(arrays)
-        self.metadata = {"coords": {"band": list(bands)}}
+        self.bands = tuple(bands)
+
+    def channel_names(self) -> tuple[str, ...]:
+        """Return the names of the channels of ``image``."""
+        return self.bands
 
     def gather(self, rows: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Return some rows of some arrays."""

@@ -78,6 +78,7 @@ def test_variables(tmp_path, monkeypatch):
         (ENTRY.format(uri="$HOME/x"), r"written \$\{VAR\}"),
         (ENTRY.format(uri="x") + "  twin: {seed: 0}\n", "no writer"),
         ("tile: {uri: [\n", "no YAML"),
+        ("tile: {uri: a}\ntile: {uri: b}\n", "'tile' is written twice"),
     ],
 )
 def test_mistakes_in_the_file_are_one_sentence(tmp_path, text, words):
@@ -242,13 +243,6 @@ def test_readers_never_import_keras():
     code = f"import sys, {modules}; print([m for m in ({heavy}) if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-
-
-def test_every_entry_of_the_project_s_catalogue_stands_there_once():
-    """YAML takes the last of two entries of one name without a word."""
-    lines = (ROOT / "data_catalog.yaml").read_text().splitlines()
-    names = [line.split(":")[0] for line in lines if line[:1].isalpha()]
-    assert len(names) == len(set(names))
 
 
 def test_like_reasons_are_counted_together():

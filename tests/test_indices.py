@@ -97,8 +97,7 @@ def test_append_keeps_order_dims_and_laziness():
     assert result.sel(band="NBR").compute().item() == pytest.approx(0.6)
 
 
-def test_bands_needed_and_table():
+def test_bands_needed_formula_and_source():
     assert indices.bands_for(["NDVI", "EVI"]) == ("B02", "B04", "B08")
-    table = indices.table().set_index("name")
-    assert table.loc["NDVI", "formula"] == "(B08 - B04) / (B08 + B04)"
-    assert table["source"].str.len().min() > 10
+    assert indices.INDICES["NDVI"].formula == "(B08 - B04) / (B08 + B04)"
+    assert min(len(index.source) for index in indices.INDICES.values()) > 10

@@ -1,4 +1,4 @@
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 from eolab.core.errors import ParameterError
 from eolab.data import splits
 from eolab.data.leakage import leakage
+from eolab.data.store import ArraySpec, write_store
 
 
 @pytest.fixture(scope="module")
@@ -111,34 +112,32 @@ def test_the_cap_draws_the_same_samples_each_time(scene):
     assert first.summary()["distance"] > leakage(features, table).summary()["distance"]
 
 
-def test_a_store_is_read_without_what_was_not_observed(scene):
+def store_of(folder, table, **arrays):
+    """Write a store of arrays by name, each with its dims."""
+    specs = {name: ArraySpec(dims, data.shape[1:], data.dtype) for name, (dims, data) in arrays.items()}
+    specs["image"] = replace(specs["image"], nan="allow")
+    data = {name: data for name, (_, data) in arrays.items()}
+    return write_store(folder, table, specs, [slice(0, len(table))], lambda rows: data, {}, progress=False)
+
+
+def test_a_store_is_read_without_what_was_not_observed(scene, tmp_path):
     features, table = scene
     table = table.assign(split=splits.random(table))
     image = features.reshape(-1, 3, 2).astype(np.float32)
     valid = np.random.default_rng(0).random((2000, 3)) < 0.7
 
-    def store(image):
-        arrays = {"image": image, "valid": valid}
-        spec = {"image": SimpleNamespace(dims=("time", "band")), "valid": SimpleNamespace(dims=("time",))}
-        return SimpleNamespace(
-            table=table, arrays_spec=spec, gather=lambda rows, names: {n: arrays[n][rows] for n in names}
-        )
-
     noisy = np.where(valid[..., None], image, 1e6).astype(np.float32)
-    found, expected = leakage(store(noisy)), leakage(np.where(valid[..., None], image, np.nan), table)
+    store = store_of(tmp_path / "s", table, image=(("time", "band"), noisy), valid=(("time",), valid))
+    found, expected = leakage(store), leakage(np.where(valid[..., None], image, np.nan), table)
     assert found.summary() == expected.summary()
 
 
-def test_patches_are_compared_by_mean_and_spread():
+def test_patches_are_compared_by_mean_and_spread(tmp_path):
     rng = np.random.default_rng(0)
     image = rng.normal(size=(60, 8, 8, 2)).astype(np.float32)
     image[3, 0, 0] = np.nan
     table = pd.DataFrame({"label": rng.integers(0, 2, 60), "split": ["train"] * 40 + ["test"] * 20})
-    store = SimpleNamespace(
-        table=table,
-        arrays_spec={"image": SimpleNamespace(dims=("y", "x", "band"))},
-        gather=lambda rows, names: {"image": image[rows]},
-    )
+    store = store_of(tmp_path / "s", table, image=(("y", "x", "band"), image))
     features = np.concatenate([np.nanmean(image, (1, 2)), np.nanstd(image, (1, 2))], axis=1)
     expected = leakage(features, table).samples["distance"]
     np.testing.assert_allclose(leakage(store).samples["distance"], expected, rtol=1e-3)

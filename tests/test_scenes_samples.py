@@ -12,7 +12,9 @@ from eolab.data import catalog, splits
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import CLASSES_19, class_set, indices
-from eolab.data.splits.labels import by_labels, deal_labels, fraction, multi_hot
+from eolab.data.splits import balance, by_labels, multi_hot
+from eolab.data.splits.balance import fraction
+from eolab.data.splits.dealing import deal_labels
 from eolab.data.store import ArraySpec, write_store
 from eolab.studies import scenes
 from eolab.synthetic import bigearthnet
@@ -255,7 +257,7 @@ def test_split_by_labels_reads_text_and_sequences():
 
 def test_balanced_rows_are_exact(labels):
     rows = np.arange(0, 3000, 2)
-    drawn = splits.balanced_rows(labels, rows, power=0.5, seed=4)
+    drawn = balance.balanced_rows(labels, rows, power=0.5, seed=4)
     assert len(drawn) == len(rows)
     assert set(drawn) <= set(rows)
     frequency = labels[rows].mean(axis=0)
@@ -264,21 +266,21 @@ def test_balanced_rows_are_exact(labels):
     times = np.array([np.sum(drawn == row) for row in rows])
     assert (np.abs(times - expected) < 1).all()  # rounded down or up, never more
     assert labels[drawn].mean(axis=0)[0] > 2 * frequency[0]
-    again = splits.balanced_rows(labels, rows, power=0.5, seed=4)
+    again = balance.balanced_rows(labels, rows, power=0.5, seed=4)
     assert drawn.tolist() == again.tolist()
-    assert splits.balanced_rows(labels, rows, power=0.0).tolist() == rows.tolist()
-    assert len(splits.balanced_rows(labels, rows, size=77)) == 77
+    assert balance.balanced_rows(labels, rows, power=0.0).tolist() == rows.tolist()
+    assert len(balance.balanced_rows(labels, rows, size=77)) == 77
     with pytest.raises(ParameterError, match="power is 2"):
-        splits.balanced_rows(labels, rows, power=2)
+        balance.balanced_rows(labels, rows, power=2)
 
 
 def test_weights_make_both_sides_alike(labels):
-    weights = splits.positive_weights(labels, power=1.0, most=1e6)
+    weights = balance.positive_weights(labels, power=1.0, most=1e6)
     count = labels.sum(axis=0)
     np.testing.assert_allclose(weights * count, len(labels) - count, rtol=1e-6)
-    assert splits.positive_weights(labels, most=5).max() == 5
-    assert splits.positive_weights(np.zeros((4, 2))).tolist() == [1, 1]
-    assert (splits.positive_weights(labels, power=0) == 1).all()
+    assert balance.positive_weights(labels, most=5).max() == 5
+    assert balance.positive_weights(np.zeros((4, 2))).tolist() == [1, 1]
+    assert (balance.positive_weights(labels, power=0) == 1).all()
 
 
 def test_frequencies_are_counted_by_split(labels):

@@ -9,7 +9,7 @@ import pytest
 
 from eolab import models, tasks, training
 from eolab.core.errors import DataError, ParameterError, StoreError
-from eolab.data import splits
+from eolab.data.splits import balance
 from eolab.data.store import ArraySpec, write_store
 from eolab.models.layers import Normalize
 from eolab.prediction import probabilities
@@ -138,7 +138,7 @@ def test_rare_classes_weigh_more_by_the_training_labels_alone(store, tmp_path, m
             loss_options={"smoothing": 0.05},
         )
     labels = store.gather(ROWS["train"], ["label"])["label"]
-    np.testing.assert_allclose(given["loss"].positive_weights, splits.positive_weights(labels), rtol=1e-6)
+    np.testing.assert_allclose(given["loss"].positive_weights, balance.positive_weights(labels), rtol=1e-6)
     assert given["loss"].positive_weights[2] > given["loss"].positive_weights[0]
     assert given["loss"].smoothing == 0.05
 
@@ -273,7 +273,7 @@ def test_a_balanced_training_sees_the_balanced_rows(store, tmp_path, monkeypatch
     weighted = losses.build("bce", positive_weights=[1, 2, 3])
     with pytest.raises(KeyboardInterrupt):
         fit(store, tmp_path, oversample=True, seed=3, loss=weighted)
-    expected = splits.balanced_rows(np.asarray(store.arrays["label"]), ROWS["train"], seed=3)
+    expected = balance.balanced_rows(np.asarray(store.arrays["label"]), ROWS["train"], seed=3)
     np.testing.assert_array_equal(seen["train"].samples.rows, expected)
     np.testing.assert_array_equal(seen["validation"].samples.rows, ROWS["validation"])
     assert len(np.unique(expected)) < len(expected)

@@ -154,15 +154,16 @@ def read_joblib(path: str | os.PathLike[str], kind: type[T]) -> T:
     """Return what :func:`write_joblib` wrote, of the kind that is expected."""
     import joblib
 
-    remedy = "fit the baseline again, or name another run"
-    if not Path(path).is_file():
-        raise DataError(f"{path}: expected a saved baseline, found no file; {remedy}.")
-    try:
-        loaded = joblib.load(path)
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise DataError(
-            f"{path}: expected a saved baseline, found an unreadable file ({error}); {remedy}."
-        ) from error
-    if not isinstance(loaded, kind):
-        raise DataError(f"{path}: expected a saved baseline, found a {type(loaded).__name__}; {remedy}.")
-    return loaded
+    found = "no file"
+    if Path(path).is_file():
+        try:
+            loaded = joblib.load(path)
+        except Exception as error:  # a damaged pickle raises nearly anything
+            found = f"an unreadable file ({error})"
+        else:
+            if isinstance(loaded, kind):
+                return loaded
+            found = f"a {type(loaded).__name__}"
+    raise DataError(
+        f"{path}: expected a saved baseline, found {found}; fit the baseline again, or name another run."
+    )

@@ -89,15 +89,10 @@ def resolutions(level: Level, band: str, baseline: str = "99.99") -> tuple[int, 
     native = SENTINEL2[band].resolution_m
     if level == "L1C":
         return (native,)
-    match band:
-        case "B10":
-            return ()
-        case "B08":
-            return (10,)
-        case "B01" if baseline >= "04.00":
-            return (20, 60)
-        case _:
-            return tuple(r for r in RESOLUTIONS_M if r >= native)
+    if band == "B01" and baseline >= "04.00":
+        native = 20
+    special: dict[str, tuple[int, ...]] = {"B08": (10,), "B10": ()}
+    return special.get(band, tuple(size for size in RESOLUTIONS_M if size >= native))
 
 
 def available(level: Level, resolution_m: int, baseline: str = "99.99") -> tuple[str, ...]:

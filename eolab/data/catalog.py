@@ -21,8 +21,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ TWIN_FILE = "twin.json"  # marks a folder of simulated data
 META_KEYS = ("root",)
 ENTRY_KEYS = ("uri", "layout", "description", "metadata", "twin")
 METADATA_KEYS = ("crs", "bands", "license", "provider", "citation", "doi", "url", "size", "sha256")
+_checked = partial(yamls.mapping, error=CatalogError)
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -124,9 +125,7 @@ class DataEntry:
         Raises:
             CatalogError: If a variable without a default is not set.
         """
-        return (self.root / Path(self._resolve(self.uri)).expanduser()).resolve()
 
-    def _resolve(self, uri: str) -> str:
         def value(match: re.Match[str]) -> str:
             name, default = match.groups()
             found = os.environ.get(name) or default
@@ -137,7 +136,7 @@ class DataEntry:
                 )
             return found
 
-        return _VARIABLE.sub(value, uri)
+        return (self.root / Path(_VARIABLE.sub(value, self.uri)).expanduser()).resolve()
 
     def _source(self) -> str:
         url = self.metadata.get("url")
@@ -185,10 +184,11 @@ class DataEntry:
             )
         path = self.path
         if path.exists():
-            changed = self._changed()
+            written = self._written()
+            changed = self._changed(written)
             if not changed:
                 return path
-            if not _is_twin(path):
+            if written.get("simulated") is not True:
                 raise DataError(
                     f"{path} should hold the twin {self.name!r} but {changed}: move it away or change the "
                     f"uri in {self.file}."
@@ -224,11 +224,16 @@ class DataEntry:
             self._existing()
         return self
 
-    def _changed(self) -> str:
-        """Return how the folder differs from the twin of this entry; empty where it does not."""
+    def _written(self) -> dict[str, Any]:
+        """Return what the folder says of the twin in it; nothing where it does not hold one."""
         try:
-            written = {"generator": 1, **json.loads((self.path / TWIN_FILE).read_text())}
+            return {"generator": 1, **json.loads((self.path / TWIN_FILE).read_text())}
         except (OSError, ValueError, TypeError):
+            return {}
+
+    def _changed(self, written: dict[str, Any]) -> str:
+        """Return how a folder differs from the twin of this entry; empty where it does not."""
+        if not written:
             return f"has no readable {TWIN_FILE}"
         wanted = json.loads(json.dumps(self.twin)) | {"generator": getattr(self._writer(), "VERSION", 1)}
         different = [key for key, value in wanted.items() if key in written and written[key] != value]
@@ -245,39 +250,19 @@ class DataEntry:
         raise DataError(f"Data set {self.name!r} is missing, {path} does not exist: {remedy}.")
 
 
-def _is_twin(path: Path) -> bool:
-    try:
-        return json.loads((path / TWIN_FILE).read_text()).get("simulated") is True
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-class Catalog(Mapping[str, DataEntry]):
+class Catalog(dict[str, DataEntry]):
     """The data sets by name; an unknown name ends in a suggestion."""
 
     def __init__(self, file: Path, entries: dict[str, DataEntry]) -> None:
+        super().__init__(entries)
         self.file = file
-        self._entries = entries
 
-    def __getitem__(self, name: str) -> DataEntry:
-        try:
-            return self._entries[name]
-        except KeyError:
-            hint = did_you_mean(name, self._entries)
-            raise CatalogError(f"{self.file} has no data set {name!r}; {hint}") from None
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
+    def __missing__(self, name: str) -> DataEntry:
+        raise CatalogError(f"{self.file} has no data set {name!r}; {did_you_mean(name, self)}")
 
     def names(self) -> list[str]:
         """Return the names of all data sets, in the catalogue's order."""
-        return list(self._entries)
+        return list(self)
 
 
 def load(path: str | Path | None = None) -> Catalog:
@@ -289,17 +274,16 @@ def load(path: str | Path | None = None) -> Catalog:
     Raises:
         CatalogError: If the file cannot be read, or an entry has an unknown key, layout or shape.
     """
-    file = Path(path) if path is not None else workspace.root() / workspace.CATALOG_FILE
-    file = file.resolve()
-    blocks = _mapping(yamls.read(file, CatalogError), f"The catalogue {file}")
-    meta = _mapping(blocks.pop("meta", None), f"Block 'meta' of {file}", META_KEYS)
+    file = (Path(path) if path is not None else workspace.root() / workspace.CATALOG_FILE).resolve()
+    blocks = _checked(yamls.read(file, CatalogError), f"The catalogue {file}")
+    meta = _checked(blocks.pop("meta", None), f"Block 'meta' of {file}", META_KEYS)
     root = (file.parent / Path(str(meta.get("root", "."))).expanduser()).resolve()
     return Catalog(file, {name: _entry(name, block, file, root) for name, block in blocks.items()})
 
 
 def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
     where = f"Data set {name!r} of {file}"
-    entry = _mapping(block, where, ENTRY_KEYS)
+    entry = _checked(block, where, ENTRY_KEYS)
     for key in ("uri", "layout"):
         if not isinstance(entry.get(key), str):
             raise CatalogError(f"{where} has no {key}: add one, as text.")
@@ -311,14 +295,10 @@ def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
         raise CatalogError(
             f"{where} has the uri {entry['uri']!r}: variables are written ${{VAR}} or ${{VAR:-default}}."
         )
-    entry["metadata"] = _mapping(entry.get("metadata"), f"Block 'metadata' of {where}", METADATA_KEYS)
-    entry["twin"] = _mapping(entry.get("twin"), f"Block 'twin' of {where}")
+    entry["metadata"] = _checked(entry.get("metadata"), f"Block 'metadata' of {where}", METADATA_KEYS)
+    entry["twin"] = _checked(entry.get("twin"), f"Block 'twin' of {where}")
     if entry["twin"] and not re.fullmatch(r"[a-z][a-z0-9_]*", str(entry["twin"].get("writer", ""))):
         raise CatalogError(
             f"Block 'twin' of {where} has no writer: name a module of eolab.synthetic, or one of your own."
         )
     return DataEntry(name=name, file=file, root=root, **entry)
-
-
-def _mapping(value: Any, where: str, known: tuple[str, ...] | None = None) -> dict[str, Any]:
-    return yamls.mapping(value, where, known, CatalogError)

@@ -1,4 +1,4 @@
-"""What is known of a data set, taken once and remembered: the fingerprint of its files, the index of its patches.
+"""What is known of a data set, taken once and remembered: its files' fingerprint, its patches' index.
 
 A fingerprint follows the content of files, never their time. What was taken of a folder is kept in
 :func:`eolab.core.workspace.cache` with the size and the modification time of each file, so that the next call
@@ -63,13 +63,29 @@ def fingerprint(path: str | Path, progress: bool = True) -> str:
         raise DataError(f"{path} does not exist: a fingerprint needs every input file.")
     found = list(_files(str(path)))
     listing = hashlib.sha256("\n".join(map(repr, found)).encode()).hexdigest()[:32]
-    memory = workspace.cache() / f"fingerprint-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
-    with contextlib.suppress(OSError, ValueError), memory.open() as lines:
-        remembered, digest = next(lines, "").split()
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    memory = workspace.cache() / f"fingerprint-{place}"
+    known: dict[Listed, str] = {}
+    with contextlib.suppress(OSError, ValueError), memory.open() as kept:
+        remembered, result = next(kept, "").split()
         if remembered == listing:
-            return digest
-        return _taken(path, found, listing, memory, dict(map(_parsed, lines)), progress)
-    return _taken(path, found, listing, memory, {}, progress)
+            return result
+        known = dict(map(_parsed, kept))
+    now = time.time_ns()
+    unknown = [one for one in found if one not in known]
+    read = in_threads(
+        lambda one: _of_file(f"{path}/{one[0]}"), unknown, f"fingerprint of {path.name}", "file", progress
+    )
+    known = known | dict(zip(unknown, read, strict=True))
+    digest = hashlib.sha256()
+    for one in found:
+        digest.update(f"{one[0]}\0{known[one]}\n".encode())
+    result = digest.hexdigest()[:32]
+    settled = [one for one in found if one[2] < now - SETTLED_NS]
+    head = listing if len(settled) == len(found) else "unsettled"
+    lines = [f"{head} {result}", *(f"{known[one]} {one[1]} {one[2]} {one[0]}" for one in settled)]
+    _keep(memory, "\n".join(lines))
+    return result
 
 
 def remembered(name: str, root: Path, paths: Iterable[str | Path], make: Callable[[], T]) -> T:
@@ -108,32 +124,6 @@ def _keep(memory: Path, content: bytes | str) -> None:
     with contextlib.suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_atomically(memory, content)
-
-
-def _taken(
-    folder: Path,
-    found: list[Listed],
-    listing: str,
-    memory: Path,
-    known: dict[Listed, str],
-    progress: bool,
-) -> str:
-    """Return the digest of a folder, reading the files that are not known, and remember it."""
-    now = time.time_ns()
-    unknown = [one for one in found if one not in known]
-    read = in_threads(
-        lambda one: _of_file(f"{folder}/{one[0]}"), unknown, f"fingerprint of {folder.name}", "file", progress
-    )
-    known = known | dict(zip(unknown, read, strict=True))
-    digest = hashlib.sha256()
-    for one in found:
-        digest.update(f"{one[0]}\0{known[one]}\n".encode())
-    result = digest.hexdigest()[:32]
-    settled = [one for one in found if one[2] < now - SETTLED_NS]
-    head = listing if len(settled) == len(found) else "unsettled"
-    lines = [f"{head} {result}", *(f"{known[one]} {one[1]} {one[2]} {one[0]}" for one in settled)]
-    _keep(memory, "\n".join(lines))
-    return result
 
 
 def _parsed(line: str) -> tuple[Listed, str]:

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 
 ZERO = 1e-6  # a denominator below this counts as 0: a hundredth of the step between two reflectances
 
@@ -114,22 +113,13 @@ def index(name: str) -> Index:
     Raises:
         ParameterError: If there is none of that name.
     """
-    if name not in INDICES:
-        raise ParameterError(f"There is no spectral index {name!r}: {did_you_mean(name, INDICES)}")
+    check_known(name, INDICES, f"There is no spectral index {name!r}")
     return INDICES[name]
 
 
 def bands_for(names: Iterable[str]) -> tuple[str, ...]:
     """Return the bands that indices need, each once, in the order of their names."""
     return tuple(sorted({band for name in names for band in index(name).bands}))
-
-
-def table() -> pd.DataFrame:
-    """Return name, title, formula, bands and source of every index, a row each."""
-    columns = ("name", "title", "formula", "bands", "source")
-    rows = [[getattr(entry, column) for column in columns] for entry in INDICES.values()]
-    frame = pd.DataFrame(rows, columns=list(columns))
-    return frame.assign(bands=frame["bands"].str.join(", "))
 
 
 def compute(name: str, image: xr.DataArray) -> xr.DataArray:

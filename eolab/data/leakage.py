@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -21,21 +20,15 @@ from scipy.spatial import cKDTree
 from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError
+from eolab.data.splits.dealing import column_of
+from eolab.data.store import Store
+from eolab.data.tables import image_statistics
 
+BINS = 5  # of equally many test samples, in the table of a report
 SAME = 1e-6  # standardised distance below which two samples are the same
 Z = 1.96  # standard normal quantile of a 95 % interval
 ALIKE = 1.1  # relative distance up to which test samples are as near as training samples are to each other
-
-
-class SampleStore(Protocol):
-    """What is needed of a sample store."""
-
-    table: pd.DataFrame
-    arrays_spec: dict[str, Any]
-
-    def gather(self, indices: Any, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Return samples in memory."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +38,13 @@ class LeakageReport:
     Attributes:
         samples: A row a test sample: distance (root mean square difference of standardised features to the
             most similar training sample), map_distance_m (to the nearest training sample on the ground; NaN
-            without coordinates), and whether nearest_neighbour, majority and, where given, correct are right.
+            without coordinates), whether nearest_neighbour and majority are right, and the score that is
+            studied: the given one, else that of nearest_neighbour.
         facts: What :meth:`summary` returns.
-        bins: Number of bins of :meth:`table`.
     """
 
     samples: pd.DataFrame
     facts: dict[str, float]
-    bins: int = 5
 
     def summary(self) -> dict[str, float]:
         """Return the numbers of the report.
@@ -73,23 +65,21 @@ class LeakageReport:
         were given, else of the nearest-neighbour rule) with its 95 % interval low to high (Wilson 1927,
         https://doi.org/10.1080/01621459.1927.10502953), nearest_neighbour and majority.
         """
-        return binned(self.samples, self.bins)
+        return binned(self.samples)
 
     @property
     def verdict(self) -> str:
         """One sentence for people."""
         facts = self.facts
-        alike = facts["relative_distance"] <= ALIKE
-        far = f"{facts['relative_distance']:.1f} times as far from"
-        like = "as like training samples as these are like each other"
-        what = like if alike else f"{far} training samples as these are from each other"
+        far = facts["relative_distance"]
+        if far <= ALIKE:
+            what = "as like training samples as these are like each other"
+            end = "so a score on them says little about new ground"
+        else:
+            what = f"{far:.1f} times as far from training samples as these are from each other"
+            end = "so a score on them is about new data"
         ground = facts["map_distance_m"]
         where = "" if np.isnan(ground) else f", {ground:,.0f} m from the nearest one on the ground"
-        end = (
-            "so a score on them says little about new ground"
-            if alike
-            else "so a score on them is about new data"
-        )
         return (
             f"Test samples are {what}{where}, {end}: copying the most similar training sample is right for "
             f"{facts['nearest_neighbour_accuracy']:.0%}, the most frequent class for "
@@ -102,13 +92,12 @@ class LeakageReport:
 
 
 def leakage(
-    source: SampleStore | np.ndarray,
+    source: Store | np.ndarray,
     table: pd.DataFrame | None = None,
     split: str = "split",
     label: str = "label",
     correct: np.ndarray | None = None,
     part: str = "test",
-    bins: int = 5,
     cap: int = 10_000,
     seed: int = 0,
 ) -> LeakageReport:
@@ -121,7 +110,6 @@ def leakage(
         label: Column of class labels.
         correct: Whether a model is right, for each test sample in the order of the table (0 to 1).
         part: What is compared with ``train``.
-        bins: Bins of equally many test samples in the report's table.
         cap: Most samples of either side that are compared by features; more are drawn at random. Fewer
             training samples mean larger distances: compare reports made with one cap.
         seed: Seed of that draw.
@@ -153,22 +141,16 @@ def leakage(
     )
     for name, answer in answers.items():
         samples[name] = (answer == labels[test]).astype(float)
-    if correct is not None:
-        samples["correct"] = np.asarray(correct, float)[chosen]
-    facts = _facts(samples, answers, labels[test], among, binned(samples, bins))
-    return LeakageReport(samples, {"train": len(train), "test": len(test), **facts}, bins)
+    samples["score"] = samples["nearest_neighbour"] if correct is None else np.asarray(correct, float)[chosen]
+    facts = _facts(samples, answers, labels[test], among)
+    return LeakageReport(samples, {"train": len(train), "test": len(test), **facts})
 
 
-def score_of(samples: pd.DataFrame) -> pd.Series:
-    """Return the correctness that is studied: the model's where given, else the nearest-neighbour rule's."""
-    return samples["correct" if "correct" in samples else "nearest_neighbour"]
-
-
-def binned(samples: pd.DataFrame, bins: int) -> pd.DataFrame:
+def binned(samples: pd.DataFrame) -> pd.DataFrame:
     """Return the table of a report, see :meth:`LeakageReport.table`."""
     order = samples["distance"].rank(method="first").to_numpy() - 1
-    number = (order * min(bins, len(order)) // len(order)).astype(int) + 1
-    grouped = samples.assign(bin=number, score=score_of(samples)).groupby("bin")
+    number = (order * min(BINS, len(order)) // len(order)).astype(int) + 1
+    grouped = samples.assign(bin=number).groupby("bin")
     medians = grouped[["distance", "map_distance_m"]].median()
     means = grouped[["score", "nearest_neighbour", "majority"]].mean()
     table = pd.concat([grouped.size().rename("count"), medians, means], axis=1).reset_index()
@@ -190,9 +172,7 @@ def _rows_of(table: pd.DataFrame, split: str, part: str) -> dict[str, np.ndarray
     return rows
 
 
-def _table_of(
-    source: SampleStore | np.ndarray, table: pd.DataFrame | None, columns: Sequence[str]
-) -> pd.DataFrame:
+def _table_of(source: Store | np.ndarray, table: pd.DataFrame | None, columns: Sequence[str]) -> pd.DataFrame:
     """Return the sample table, checked."""
     if table is None:
         if isinstance(source, np.ndarray):
@@ -201,10 +181,7 @@ def _table_of(
             )
         table = source.table
     for name in columns:
-        if name not in table:
-            raise ParameterError(
-                f"The sample table has no column {name!r}: {did_you_mean(name, table.columns)}"
-            )
+        column_of(table, name)
     if isinstance(source, np.ndarray) and len(source) != len(table):
         raise ParameterError(
             f"There are {len(source)} rows of features, but the table has {len(table)} samples."
@@ -212,7 +189,7 @@ def _table_of(
     return table
 
 
-def _features(source: SampleStore | np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _features(source: Store | np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return features (N, F) float32, NaN where not observed.
 
     Of a store they are the values of ``image`` at every date and band; for patches, their mean and standard
@@ -221,23 +198,16 @@ def _features(source: SampleStore | np.ndarray, rows: np.ndarray) -> np.ndarray:
     if isinstance(source, np.ndarray):
         return np.asarray(source[rows], np.float32).reshape(len(rows), -1)
     names = [name for name in ("image", "valid") if name in source.arrays_spec]
-    data = source.gather(rows, names)
-    image = data["image"].astype(np.float32)
-    if "valid" in data:
-        valid = data["valid"].astype(bool)
-        image[~valid.reshape(valid.shape + (1,) * (image.ndim - valid.ndim)).repeat(image.shape[-1], -1)] = (
-            np.nan
-        )
-    space = tuple(i + 1 for i, dim in enumerate(source.arrays_spec["image"].dims) if dim in ("y", "x"))
-    if space:
-        counted = np.isfinite(image)
-        total = np.maximum(counted.sum(space), 1)
-        empty = ~counted.any(space)
-        mean = np.where(counted, image, 0).sum(space) / total
-        square = np.where(counted, image, 0).astype(np.float64)
-        std = np.sqrt(np.maximum((square**2).sum(space) / total - mean.astype(np.float64) ** 2, 0))
-        image = np.where(empty, np.nan, np.stack([mean, std])).transpose(1, 0, *range(2, mean.ndim + 1))
-    return image.reshape(len(rows), -1).astype(np.float32)
+    patches = "y" in source.arrays_spec["image"].dims
+    parts = []
+    for _, data in source.batches(rows, names):
+        image = data["image"].astype(np.float32)
+        if "valid" in data:
+            image[~data["valid"].astype(bool)] = np.nan
+        if patches:
+            image = image_statistics(image.reshape(-1, *image.shape[-3:]), ())  # (N, C, 2)
+        parts.append(image.reshape(len(data["image"]), -1))
+    return np.concatenate(parts)
 
 
 def _nearest(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -246,20 +216,13 @@ def _nearest(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarra
     Features are standardised by the training samples; missing ones count as the mean. Distances are root mean
     squares over features, the last number is the median of training samples to their nearest other one.
     """
-    seen = np.isfinite(train)
-    count = np.maximum(seen.sum(axis=0), 1)
-    mean = np.where(seen, train, 0).sum(axis=0, dtype=np.float64) / count
-    std = np.sqrt((np.where(seen, train - mean, 0) ** 2).sum(axis=0) / count)
-    kept = std > 0
-    scale = np.sqrt(kept.sum()) if kept.any() else 1.0
+    seen = np.ma.masked_invalid(train)
+    mean = seen.mean(axis=0, dtype=np.float64).filled(0)
+    std = seen.std(axis=0, dtype=np.float64).filled(0)
+    scale = np.where(std > 0, std, np.inf) * np.sqrt(max((std > 0).sum(), 1))  # a constant counts nowhere
 
     def standard(values: np.ndarray) -> np.ndarray:
-        scores = (values[:, kept] - mean[kept]) / (std[kept] * scale)
-        return (
-            np.nan_to_num(scores, nan=0.0, posinf=0.0, neginf=0.0)
-            if kept.any()
-            else np.zeros((len(values), 1))
-        )
+        return np.where(np.isfinite(values), values - mean, 0) / scale
 
     fitted = NearestNeighbors(n_neighbors=1).fit(standard(train))
     distance, nearest = fitted.kneighbors(standard(test))
@@ -276,14 +239,9 @@ def _map_distance(table: pd.DataFrame, train: np.ndarray, test: np.ndarray) -> n
 
 
 def _facts(
-    samples: pd.DataFrame,
-    answers: dict[str, np.ndarray],
-    truth: np.ndarray,
-    among: float,
-    table: pd.DataFrame,
+    samples: pd.DataFrame, answers: dict[str, np.ndarray], truth: np.ndarray, among: float
 ) -> dict[str, float]:
     """Return the numbers of the summary."""
-    score = score_of(samples)
     distance = float(samples["distance"].median())
     facts = {
         "distance": distance,
@@ -296,9 +254,9 @@ def _facts(
         facts[f"{name}_macro_f1"] = float(
             f1_score(truth, answer, labels=np.unique(truth), average="macro", zero_division=0)
         )
-    right = score >= 0.5
+    right, by_bin = samples["score"] >= 0.5, binned(samples)["score"]
     mixed = right.any() and not right.all()
-    facts["score"] = float(score.mean())
-    facts["score_near"], facts["score_far"] = (float(table["score"].iloc[i]) for i in (0, -1))
+    facts["score"] = float(samples["score"].mean())
+    facts["score_near"], facts["score_far"] = float(by_bin.iloc[0]), float(by_bin.iloc[-1])
     facts["auc"] = float(roc_auc_score(right, -samples["distance"])) if mixed else np.nan
     return facts

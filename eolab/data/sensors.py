@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import xarray as xr
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 from eolab.data import indices
 from eolab.data.layouts.sen12flood import OPTICAL_BANDS
 
@@ -18,8 +18,55 @@ RADAR_FLOOR_DB = -35.0
 speckle goes below."""
 
 
+class Sensor:
+    """What the sensors share: checked channels, and their change against a sequence's dry state."""
+
+    channels: tuple[str, ...]
+    reference: int
+    what: ClassVar[str]  # a channel is called so
+    known: ClassVar[tuple[str, ...]]  # channels that there are
+
+    def __post_init__(self) -> None:
+        channels = tuple(self.channels)
+        if not channels or len(set(channels)) != len(channels):
+            raise ParameterError(f"Channels are {list(channels)}: name one {self.what} or more, each once.")
+        for channel in channels:
+            check_known(channel, self.known, f"There is no {self.what} {channel!r}")
+        if self.reference < 0:
+            raise ParameterError(
+                f"reference is {self.reference}: expected a number of images, 0 for no change."
+            )
+        object.__setattr__(self, "channels", channels)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the computed channels: the chosen ones, and with a reference ``VH_change`` and so on."""
+        return self.channels + tuple(f"{channel}_change" for channel in self.channels if self.reference)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Polarisations or bands that are read from files."""
+        return self.channels
+
+    def compute(self, image: xr.DataArray) -> np.ndarray:
+        """Return the layers of one sequence, float32 (time, y, x, layer), NaN kept.
+
+        Args:
+            image: Linear sigma nought or reflectance (time, band, y, x) in the order of the dates.
+        """
+        values = self._values(image)
+        if not self.reference:
+            return values
+        change = values - dry_state(values, self.reference)
+        return np.concatenate([values, change], axis=-1, dtype=np.float32)
+
+    def _values(self, image: xr.DataArray) -> np.ndarray:
+        """Return the chosen channels, float32 (time, y, x, channel)."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Radar:
+class Radar(Sensor):
     """Channels of Sentinel-1.
 
     Args:
@@ -37,36 +84,18 @@ class Radar:
     reference: int = 0
     sensor: ClassVar[str] = "S1"
     units: ClassVar[str] = "dB"
+    what: ClassVar[str] = "polarisation"
+    known: ClassVar[tuple[str, ...]] = ("VV", "VH")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "channels", _checked(self.channels, ("VV", "VH"), "polarisation"))
-        _check_reference(self.reference)
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the computed channels: the polarisations, and with a reference ``VH_change`` and so on."""
-        return _layers(self.channels, self.reference)
-
-    @property
-    def read(self) -> tuple[str, ...]:
-        """Polarisations that are read from files."""
-        return self.channels
-
-    def compute(self, image: xr.DataArray) -> np.ndarray:
-        """Return the layers of one sequence, float32 (time, y, x, layer), NaN kept.
-
-        Args:
-            image: Linear sigma nought (time, band, y, x) in the order of the dates.
-        """
+    def _values(self, image: xr.DataArray) -> np.ndarray:
         linear = image.sel(band=list(self.channels)).transpose("time", "y", "x", "band").values
         with np.errstate(divide="ignore", invalid="ignore"):
             decibels = 10 * np.log10(linear)
-        values = np.maximum(decibels, self.floor_db, dtype=np.float32)  # NaN stays NaN
-        return _with_change(values, self.reference)
+        return np.maximum(decibels, self.floor_db, dtype=np.float32)  # NaN stays NaN
 
 
 @dataclass(frozen=True)
-class Optical:
+class Optical(Sensor):
     """Channels of Sentinel-2.
 
     Args:
@@ -83,64 +112,32 @@ class Optical:
     reference: int = 0
     sensor: ClassVar[str] = "S2"
     units: ClassVar[str] = "1"
-
-    def __post_init__(self) -> None:
-        known = [*OPTICAL_BANDS, *_indices()]
-        object.__setattr__(self, "channels", _checked(self.channels, known, "band or index"))
-        _check_reference(self.reference)
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the computed channels: bands, indices, and with a reference their changes."""
-        return _layers(self.channels, self.reference)
+    what: ClassVar[str] = "band or index"
+    known: ClassVar[tuple[str, ...]] = (
+        *OPTICAL_BANDS,
+        *(name for name, index in indices.INDICES.items() if set(index.bands) <= set(OPTICAL_BANDS)),
+    )
 
     @property
     def read(self) -> tuple[str, ...]:
         """Bands that are read from files, those of the indices too."""
-        needed = (
-            band
-            for channel in self.channels
-            for band in ((channel,) if channel in OPTICAL_BANDS else indices.INDICES[channel].bands)
-        )
-        return tuple(dict.fromkeys(needed))
-
-    def compute(self, image: xr.DataArray) -> np.ndarray:
-        """Return the layers of one sequence, float32 (time, y, x, layer), NaN kept.
-
-        Args:
-            image: Reflectance (time, band, y, x) in the order of the dates.
-        """
-        layers = [
-            image.sel(band=channel, drop=True)
-            if channel in OPTICAL_BANDS
-            else indices.compute(channel, image)
+        needed = [
+            (channel,) if channel in OPTICAL_BANDS else indices.INDICES[channel].bands
             for channel in self.channels
         ]
-        arrays = [layer.transpose("time", "y", "x").values for layer in layers]
-        return _with_change(np.stack(arrays, axis=-1).astype(np.float32), self.reference)
+        return tuple(dict.fromkeys(itertools.chain(*needed)))
 
-
-def _layers(channels: tuple[str, ...], reference: int) -> tuple[str, ...]:
-    return channels + tuple(f"{channel}_change" for channel in channels if reference)
-
-
-def _check_reference(reference: int) -> None:
-    if reference < 0:
-        raise ParameterError(f"reference is {reference}: expected a number of images, 0 for no change.")
-
-
-def _with_change(values: np.ndarray, reference: int) -> np.ndarray:
-    """Append to images (T, H, W, C) of a sequence what they differ by from its dry state."""
-    if not reference:
-        return values
-    return np.concatenate([values, values - dry_state(values, reference)], axis=-1, dtype=np.float32)
+    def _values(self, image: xr.DataArray) -> np.ndarray:
+        extra = [channel for channel in self.channels if channel not in OPTICAL_BANDS]
+        chosen = indices.append(image, extra).sel(band=list(self.channels))
+        return chosen.transpose("time", "y", "x", "band").values
 
 
 def dry_state(values: np.ndarray, reference: int) -> np.ndarray:
-    """Return what each image of a sequence is compared with: the median of the first images up to its own date.
+    """Return what each image of a sequence is compared with: the median of the first images up to its date.
 
-    No label is looked at and no later image. In the published lists no sequence is flooded in its first image,
-    but 42 are in their second: a longer reference has less noise, and some flood in it.
+    No label is looked at and no later image. In the published lists no sequence is flooded in its first
+    image, but 42 are in their second: a longer reference has less noise, and some flood in it.
 
     Args:
         values: Images (T, …) of a sequence in the order of the dates, NaN where there is no value.
@@ -155,17 +152,3 @@ def dry_state(values: np.ndarray, reference: int) -> np.ndarray:
         empty = np.isnan(first).all(axis=0)  # NumPy warns of these; to hide that is not safe in threads
         dry[time:] = np.where(empty, np.nan, np.nanmedian(np.where(empty, 0, first), axis=0))
     return dry
-
-
-def _indices() -> list[str]:
-    """Return the names of the indices that the bands of the data set allow."""
-    return [name for name, index in indices.INDICES.items() if set(index.bands) <= set(OPTICAL_BANDS)]
-
-
-def _checked(channels: Sequence[str], known: Sequence[str], what: str) -> tuple[str, ...]:
-    if not channels or len(set(channels)) != len(channels):
-        raise ParameterError(f"Channels are {list(channels)}: name one {what} or more, each once.")
-    for channel in channels:
-        if channel not in known:
-            raise ParameterError(f"There is no {what} {channel!r}: {did_you_mean(channel, known)}")
-    return tuple(channels)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import check_known
 from eolab.data.schemes import IGNORE
 
 FUSIONS = ("pad", "union", "late")
@@ -69,8 +69,7 @@ def make(
     Raises:
         ParameterError: If the fusion is unknown.
     """
-    if fusion not in FUSIONS:
-        raise ParameterError(f"There is no fusion {fusion!r}: {did_you_mean(fusion, FUSIONS)}")
+    check_known(fusion, FUSIONS, f"There is no fusion {fusion!r}")
     renamed = {
         sensor: table.reset_index(drop=True).rename(columns={place: "place", label: "label"})
         for sensor, table in tables.items()

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data.schemes import IGNORE
+from eolab.data.splits.dealing import column_of
 from eolab.data.store import Store
+from eolab.data.store.reading import row_numbers
 
 PERCENTILES = (5, 25, 50, 75, 95)
 FACTS = ("id", "row", "col", "label", "weight", "share")  # columns that are no features
@@ -44,7 +46,7 @@ def patch_table(store: Store, rows: Any, channels: Sequence[str] | None = None) 
     Raises:
         DataError: If the store has no such channel.
     """
-    rows, chosen = row_numbers(rows), channel_names(store, channels)
+    rows, chosen = some_rows(rows), list(store.channel_names() if channels is None else channels)
     taken, percentiles = positions(store, chosen), (5, 50, 95)
     names = ["mean", "std", *(f"p{percent:02d}" for percent in percentiles)]
     parts, found = [], []
@@ -86,29 +88,24 @@ def pixel_table(
     """
     if per_patch < 2:
         raise ParameterError(f"per_patch is {per_patch}: expected 2 or more, one for each class.")
-    rows, names = row_numbers(rows), channel_names(store, channels)
+    rows, names = some_rows(rows), list(store.channel_names() if channels is None else channels)
     taken, ids = positions(store, names), _ids(store, rows)
     width = store.arrays_spec["label"].shape[1]
     arrays = ["image", "label"] if names else ["label"]
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("at", "pixel", "values", "label", "weight")}
+    parts = []
     for part, data in store.batches(rows, arrays, AT_ONCE):
-        for offset, label in enumerate(data["label"].reshape(len(data["label"]), -1)):
-            rng = np.random.default_rng((seed, int(rows[part.start + offset])))
-            pixel, weight = draw(label, per_patch, rng)
-            parts["at"].append(np.full(len(pixel), part.start + offset))
-            parts["pixel"].append(pixel)
-            if names:
-                image = data["image"][offset]
-                parts["values"].append(image.reshape(-1, image.shape[-1])[pixel][:, taken])
-            parts["label"].append(label[pixel])
-            parts["weight"].append(weight)
-    joined = {name: np.concatenate(arrays) for name, arrays in parts.items() if arrays}
-    values = joined["values"].astype(np.float32) if names else np.empty((len(joined["at"]), 0), np.float32)
-    table = pd.DataFrame(values, columns=list(names))
-    table.insert(0, "id", ids[joined["at"]])
-    table.insert(1, "row", (joined["pixel"] // width).astype(np.int16))
-    table.insert(2, "col", (joined["pixel"] % width).astype(np.int16))
-    return table.assign(label=joined["label"], weight=joined["weight"])
+        images = data["image"] if names else data["label"][..., None]
+        labels = data["label"].reshape(len(images), -1)  # (n, P)
+        for at, label, image in zip(range(part.start, part.stop), labels, images, strict=True):
+            pixel, weight = draw(label, per_patch, np.random.default_rng((seed, int(rows[at]))))
+            values = image.reshape(-1, image.shape[-1])[pixel][:, taken]
+            parts.append((np.full(len(pixel), at), pixel, values, label[pixel], weight))
+    at, pixel, values, label, weight = (np.concatenate(one) for one in zip(*parts, strict=True))
+    table = pd.DataFrame(values.astype(np.float32), columns=names)
+    table.insert(0, "id", ids[at])
+    table.insert(1, "row", (pixel // width).astype(np.int16))
+    table.insert(2, "col", (pixel % width).astype(np.int16))
+    return table.assign(label=label, weight=weight)
 
 
 def draw(label: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -172,17 +169,6 @@ def features_of(table: pd.DataFrame) -> list[str]:
     return [str(column) for column in table if column not in FACTS]
 
 
-def column_of(table: pd.DataFrame, name: str) -> pd.Series:
-    """Return a column.
-
-    Raises:
-        ParameterError: If there is none of that name.
-    """
-    if name not in table:
-        raise ParameterError(f"The table has no column {name!r}: {did_you_mean(name, table.columns)}")
-    return table[name]
-
-
 def known_rows(table: pd.DataFrame, label: str, weight: Any) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the rows whose label is known, and their weights.
 
@@ -209,42 +195,32 @@ def known_rows(table: pd.DataFrame, label: str, weight: Any) -> tuple[pd.DataFra
     return table[known], weights[known]
 
 
-def channel_names(store: Store, channels: Sequence[str] | None = None) -> list[str]:
-    """Return channels, or the names of all channels of a store's images for None."""
-    if channels is not None:
-        return [str(name) for name in channels]
-    return [str(name) for name in store.metadata.get("coords", {}).get("band", [])]
-
-
 def positions(store: Store, channels: Sequence[str]) -> list[int]:
     """Return where channels lie in a store's images.
 
     Raises:
         DataError: If one is missing.
     """
-    known = channel_names(store)
+    known = store.channel_names()
     for name in channels:
-        if name not in known:
-            raise DataError(
-                f"The images of {store.path} have no channel {name!r}: {did_you_mean(name, known)}"
-            )
+        check_known(name, known, f"The images of {store.path} have no channel {name!r}", DataError)
     return [known.index(name) for name in channels]
 
 
-def row_numbers(rows: Any) -> np.ndarray:
+def some_rows(rows: Any) -> np.ndarray:
     """Return rows of a store, given as numbers or as a mask over all samples, as numbers.
 
     Raises:
         DataError: If there is none.
     """
-    rows = np.asarray(rows)
-    if not rows.size or (rows.dtype == bool and not rows.any()):
+    numbers = row_numbers(rows)
+    if not len(numbers):
         raise DataError("No sample is given: expected one row of the store or more.")
-    return np.flatnonzero(rows) if rows.dtype == bool else rows
+    return numbers
 
 
 def evenly(count: int, most: int) -> np.ndarray:
-    """Return `most` evenly spaced positions of `count`, first and last included, or all where there are fewer."""
+    """Return evenly spaced positions of `count`, at most `most`, the first and the last included."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, StoreError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.data.store import Store, days
 
 
@@ -86,7 +86,7 @@ class Channels:
         Raises:
             DataError: If they have.
         """
-        found = stored_names(store, array)
+        found = store.channel_names(array)
         if found != self.stored:
             raise DataError(
                 f"{store.path} has the channels {', '.join(found)}; the network was fitted on a store with "
@@ -116,7 +116,7 @@ def select(
         ParameterError: If a channel is unknown or named twice, there is none, there is no training row, or
             squares are larger than the images.
     """
-    stored = stored_names(store, array)
+    stored = store.channel_names(array)
     chosen = stored if names is None else tuple(names)
     for name in chosen:
         if name not in stored:
@@ -173,23 +173,6 @@ def statistics(store: Store, train_rows: Any, array: str = "image") -> pd.DataFr
     if not np.size(train_rows):
         raise ParameterError("There are no training rows: channels need the statistics of some samples.")
     return store.statistics_over(np.unique(train_rows), array, store.arrays_spec[array].dims[-1])
-
-
-def stored_names(store: Store, array: str = "image") -> tuple[str, ...]:
-    """Return the names of the channels of an array.
-
-    Raises:
-        StoreError: If the store does not have the array, or does not name its channels.
-    """
-    if array not in store.arrays_spec:
-        raise StoreError(f"{store.path} has no array {array!r}: {did_you_mean(array, store.arrays_spec)}")
-    dim = store.arrays_spec[array].dims[-1]
-    names = tuple(store.metadata.get("coords", {}).get(dim, ()))
-    if not names:
-        raise StoreError(
-            f"{store.path} does not name the channels of {array!r}: write it again with coords of {dim!r}."
-        )
-    return names
 
 
 def average_pooling(images: np.ndarray, side: int) -> np.ndarray:

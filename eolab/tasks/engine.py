@@ -15,8 +15,8 @@ import pandas as pd
 from eolab import models
 from eolab import training as trainer
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data import splits
 from eolab.data.sequences import ImageSequence
+from eolab.data.splits import balance
 from eolab.models import heads
 from eolab.models import weights as published
 from eolab.tasks.channels import Channels, select_all
@@ -99,7 +99,7 @@ def fit(
         crop: Side in pixels of the squares that training sees, a divisor of height and width; 0 for whole
             images.
         oversample: Whether samples with rare labels are drawn more often, the same draw in every epoch; see
-            :func:`eolab.data.splits.balanced_rows`.
+            :func:`eolab.data.splits.balance.balanced_rows`.
         weights: File of published weights that the network begins with.
         weights_scale: What the published network divided pixels by; 0 for the mean and standard deviation of
             the training samples.
@@ -363,7 +363,7 @@ def _augmentation(
 
 def _oversampled(store: Any, rows: np.ndarray, seed: int) -> np.ndarray:
     """Return rows in which samples with rare labels come more often."""
-    return splits.balanced_rows(store.arrays["label"], rows, seed=seed)
+    return balance.balanced_rows(store.arrays["label"], rows, seed=seed)
 
 
 # === Settings ===
@@ -433,7 +433,7 @@ def _weighing(data: _Data, rows: Any, class_weights: Any) -> dict[str, Any]:
         raise ParameterError(f"class_weights has {dict(class_weights)}: classes are 0 to {count - 1}.")
     if data.task.ignore is None:
         if balanced:
-            return {"loss": {"positive_weights": splits.positive_weights(data.labels(rows))}}
+            return {"loss": {"positive_weights": balance.positive_weights(data.labels(rows))}}
         return {"loss": {"class_weights": [float(class_weights.get(k, 1)) for k in range(count)]}}
     if balanced:
         found = balanced_weights(data.labels(rows), max(count, 2))

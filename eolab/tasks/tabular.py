@@ -18,7 +18,8 @@ from sklearn.metrics import get_scorer
 
 from eolab import evaluation
 from eolab.core.errors import DataError
-from eolab.data.tables import column_of, features_of, known_rows
+from eolab.data.splits.dealing import column_of
+from eolab.data.tables import features_of, known_rows
 from eolab.tasks.baselines.estimators import Boosting
 
 __all__ = ["Boosting", "feature_distributions", "fit_boosting", "permutation_importance", "probability"]

@@ -8,9 +8,8 @@ Example:
     >>> prepared = recipe.apply(series)  # image (time, band, y, x), valid (time, y, x)
 """
 
-from eolab.data.preprocess.composites import clear_mask, composite
+from eolab.data.preprocess.composites import clear_mask, composite, periods
 from eolab.data.preprocess.gaps import fill_gaps
-from eolab.data.preprocess.periods import Periods, periods
 from eolab.data.preprocess.recipe import Recipe
 
-__all__ = ["Periods", "Recipe", "clear_mask", "composite", "fill_gaps", "periods"]
+__all__ = ["Recipe", "clear_mask", "composite", "fill_gaps", "periods"]

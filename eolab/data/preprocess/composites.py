@@ -1,16 +1,16 @@
-"""Cloud masks and composites over time."""
+"""Cloud masks, and composites over months, weeks or any number of days, the same for every scene."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 from eolab.data.preprocess.median import bounds, median
-from eolab.data.preprocess.periods import periods
 
 TILE_PIXELS = 16384  # pixels reduced together: the T rows of one tile stay in the processor's cache
 
@@ -64,24 +64,73 @@ def composite(
     Raises:
         ParameterError: If the period or reducer is unknown.
     """
-    if reducer not in REDUCERS:
-        raise ParameterError(f"There is no reducer {reducer!r}: {did_you_mean(reducer, REDUCERS)}")
-    image = image.transpose("time", "band", "y", "x")
-    clear = clear.transpose("time", "y", "x")
+    check_known(reducer, REDUCERS, f"There is no reducer {reducer!r}")
     if period == "none":
         image, clear = (between(array, start, end) for array in (image, clear))
         times, number = image["time"].to_numpy(), np.arange(image.sizes["time"])
     else:
-        cut = periods(image["time"].to_numpy(), period, start, end)
-        times, number = cut.middles, cut.number
+        times, number = periods(image["time"].to_numpy(), period, start, end)
     groups = [np.flatnonzero(number == p) for p in range(len(times))]
     options = {"groups": groups, "reducer": reducer, "nodata": image.attrs.get("nodata")}
-    reduced, valid = _apply(image, clear, options)
+    reduced, valid = along_time(reduce_groups, image, clear, len(times), **options)
     keep = {name: c for name, c in image["time"].coords.items() if period == "none"}
     reduced, valid = (array.assign_coords({"time": times, **keep}) for array in (reduced, valid))
     reduced.attrs = {key: value for key, value in image.attrs.items() if key != "nodata"}
     valid.attrs = {"long_name": "observed in the period"}
     return reduced.rename(image.name), valid.rename("valid")
+
+
+def periods(
+    times: np.ndarray, period: str, start: str | None = None, end: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cut time into periods that follow each other, and say which of them each acquisition belongs to.
+
+    Without ``start`` and ``end`` the periods cover whole years, from 1 January of the first acquisition's
+    year to 31 December of the last one's, so that scenes of the same years share their periods whatever
+    their dates. Periods of n days are counted from the start; the last one may be shorter.
+
+    Args:
+        times: Acquisition times (T,), datetime64.
+        period: A pandas offset such as ``"MS"`` (months), ``"QS"`` (quarters), ``"7D"`` or ``"30D"``.
+        start: First day, for example ``"2020-03-01"``.
+        end: Last day, included.
+
+    Returns:
+        Day in the middle of each period, datetime64[ns] (P,), the time coordinate of composites; and the
+        number of the period of each acquisition (T,), -1 for those outside.
+
+    Raises:
+        ParameterError: If the period is not an offset, or there is no day between start and end.
+    """
+    days = np.asarray(times, "datetime64[D]")
+    if not len(days) and (start is None or end is None):
+        raise ParameterError("There is no acquisition to make composites of: give a start and an end date.")
+    first = np.datetime64(start or f"{days.min().astype('datetime64[Y]')}-01-01", "D")
+    last = np.datetime64(end or f"{days.max().astype('datetime64[Y]')}-12-31", "D")
+    if last < first:
+        raise ParameterError(
+            f"The composites would end on {last}, before they start on {first}: swap start and end."
+        )
+    dates = pd.date_range(pd.Timestamp(first), pd.Timestamp(last), freq=_offset(period))
+    starts = np.union1d(dates.to_numpy().astype("datetime64[D]"), first)
+    ends = np.append(starts[1:], last + 1)
+    number = np.searchsorted(starts, days, side="right") - 1
+    number[(days < first) | (days > last)] = -1
+    return (starts + (ends - starts) // 2).astype("datetime64[ns]"), number
+
+
+def _offset(period: str) -> pd.tseries.offsets.BaseOffset:
+    """Return the pandas offset of a period of a day or more."""
+    try:
+        offset = pd.tseries.frequencies.to_offset(period)
+        long_enough = pd.Timestamp("2021-01-01") + offset >= pd.Timestamp("2021-01-02")
+    except (ValueError, TypeError):
+        long_enough = False
+    if not long_enough:
+        raise ParameterError(
+            f"{period!r} is not a period: use 'none', 'MS' (months), 'QS' (quarters) or days such as '30D'."
+        )
+    return offset
 
 
 def between(series: Any, start: str | None, end: str | None) -> Any:
@@ -95,35 +144,48 @@ def between(series: Any, start: str | None, end: str | None) -> Any:
     return series.isel(time=np.flatnonzero(inside))
 
 
-def _apply(
-    image: xr.DataArray, clear: xr.DataArray, options: dict[str, Any]
+def along_time(
+    function: Callable[..., tuple[np.ndarray, np.ndarray]],
+    image: xr.DataArray,
+    mask: xr.DataArray,
+    dates: int,
+    **options: Any,
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Run :func:`reduce_groups` on arrays or on dask chunks that hold all dates and bands of their pixels."""
-    if image.chunks is not None or clear.chunks is not None:
+    """Run a function on all dates and bands of each pixel, lazily on dask chunks in y and x.
+
+    Args:
+        function: Takes the image (time, band, y, x), the mask (time, y, x) and the options as NumPy arrays,
+            and returns two arrays with these axes: float32 and bool.
+        image: Image with these four dims.
+        mask: Mask with these three dims.
+        dates: Length of the results along ``time``.
+        **options: Further arguments of the function.
+
+    Returns:
+        What the function returns, without coordinates along ``time``.
+    """
+    if image.chunks is not None or mask.chunks is not None:
         image = image.chunk(time=-1, band=-1)
-        clear = clear.chunk({"time": -1, "y": image.chunksizes["y"], "x": image.chunksizes["x"]})
-    sizes = {"period": len(options["groups"])}
-    reduced, valid = xr.apply_ufunc(
-        _core_last,
-        image,
-        clear,
-        kwargs=options,
-        input_core_dims=[["time", "band"], ["time"]],
-        output_core_dims=[["period", "band"], ["period"]],
+        mask = mask.chunk({"time": -1, "y": image.chunksizes["y"], "x": image.chunksizes["x"]})
+
+    def core_last(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Call the function on (y, x, time, band) and (y, x, time), the axes of apply_ufunc; no copies."""
+        values, marks = function(image.transpose(2, 3, 0, 1), mask.transpose(2, 0, 1), **options)
+        return values.transpose(2, 3, 0, 1), marks.transpose(1, 2, 0)
+
+    dims = [["time", "band"], ["time"]]
+    values, marks = xr.apply_ufunc(
+        core_last,
+        image.transpose("y", "x", ...),
+        mask.transpose("y", "x", ...),
+        input_core_dims=dims,
+        output_core_dims=dims,
+        exclude_dims={"time"},
         dask="parallelized",
         output_dtypes=[np.float32, bool],
-        dask_gufunc_kwargs={"output_sizes": sizes},
+        dask_gufunc_kwargs={"output_sizes": {"time": dates}},
     )
-    return (
-        reduced.rename(period="time").transpose("time", "band", "y", "x"),
-        valid.rename(period="time").transpose("time", "y", "x"),
-    )
-
-
-def _core_last(image: np.ndarray, clear: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Reduce (y, x, time, band) and (y, x, time), the axis order of ``apply_ufunc``; views, no copies."""
-    reduced, valid = reduce_groups(image.transpose(2, 3, 0, 1), clear.transpose(2, 0, 1), **options)
-    return reduced.transpose(2, 3, 0, 1), valid.transpose(1, 2, 0)
+    return values.transpose("time", "band", "y", "x"), marks.transpose("time", "y", "x")
 
 
 def reduce_groups(
@@ -147,7 +209,10 @@ def reduce_groups(
     """
     reduced = np.full((len(groups), *image.shape[1:]), np.nan, np.float32)
     valid = np.zeros((len(groups), *image.shape[2:]), bool)
-    for part in _tiles(*image.shape[2:]):
+    height, width = image.shape[2:]
+    rows = max(1, TILE_PIXELS // max(width, 1))
+    for top in range(0, height, rows):
+        part = slice(top, top + rows)
         tile = image[:, :, part]
         seen = _observed(tile, clear[:, part], nodata)  # (T, y, x)
         for p, dates in enumerate(groups):
@@ -196,13 +261,6 @@ def _observed(tile: np.ndarray, clear: np.ndarray, nodata: float | None) -> np.n
     if np.issubdtype(tile.dtype, np.floating):
         return clear & np.isfinite(tile).all(axis=1)
     return clear if nodata is None else clear & (tile != nodata).all(axis=1)
-
-
-def _tiles(height: int, width: int) -> Iterator[slice]:
-    """Yield slices of rows that hold some thousands of pixels each."""
-    step = max(1, TILE_PIXELS // max(width, 1))
-    for top in range(0, height, step):
-        yield slice(top, top + step)
 
 
 REDUCERS: dict[str, Reducer] = {"median": _median, "mean": _mean}

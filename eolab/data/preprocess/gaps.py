@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
+from eolab.data.preprocess.composites import along_time
 
 METHODS = ("none", "linear", "nearest")
 
@@ -32,37 +31,17 @@ def fill_gaps(
     Raises:
         ParameterError: If the method is unknown or the dates are not in order.
     """
-    if method not in METHODS:
-        raise ParameterError(f"There is no way {method!r} to fill gaps: {did_you_mean(method, METHODS)}")
+    check_known(method, METHODS, f"There is no way {method!r} to fill gaps")
     days = image["time"].to_numpy().astype("datetime64[D]").astype(np.int64)
     if (np.diff(days) < 0).any():
         raise ParameterError(
             "Gaps can only be filled in a series in order of time: sort it with sortby('time')."
         )
-    image = image.transpose("time", "band", "y", "x")
-    valid = valid.transpose("time", "y", "x")
-    if image.chunks is not None or valid.chunks is not None:
-        image = image.chunk(time=-1, band=-1)
-        valid = valid.chunk({"time": -1, "y": image.chunksizes["y"], "x": image.chunksizes["x"]})
-    result, filled = xr.apply_ufunc(
-        _core_last,
-        image,
-        valid,
-        kwargs={"days": days, "method": method},
-        input_core_dims=[["time", "band"], ["time"]],
-        output_core_dims=[["time", "band"], ["time"]],
-        dask="parallelized",
-        output_dtypes=[np.float32, bool],
-    )
+    result, filled = along_time(fill, image, valid, len(days), days=days, method=method)
+    result, filled = (array.assign_coords(image["time"].coords) for array in (result, filled))
     filled.attrs = {"long_name": "filled, not observed"}
     result.attrs = dict(image.attrs)
-    return result.transpose(*image.dims).rename(image.name), filled.transpose(*valid.dims).rename("filled")
-
-
-def _core_last(image: np.ndarray, valid: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Fill (y, x, time, band) and (y, x, time), the axis order of ``apply_ufunc``."""
-    result, filled = fill(image.transpose(2, 3, 0, 1), valid.transpose(2, 0, 1), **options)
-    return result.transpose(2, 3, 0, 1), filled.transpose(1, 2, 0)
+    return result.rename(image.name), filled.rename("filled")
 
 
 def fill(

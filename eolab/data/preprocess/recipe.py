@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from eolab.core.errors import ParameterError, check_known
 from eolab.data import indices
-from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.preprocess.composites import REDUCERS, composite
+from eolab.data.preprocess.composites import REDUCERS, composite, periods
 from eolab.data.preprocess.gaps import METHODS, fill_gaps
-from eolab.data.preprocess.periods import periods
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,15 @@ class Recipe:
             indices.index(name)
         for name, known in (("reducer", REDUCERS), ("fill", METHODS)):
             value = getattr(self, name)
-            if value not in known:
-                raise ParameterError(f"Recipe: {name} cannot be {value!r}: {did_you_mean(value, known)}")
+            check_known(value, known, f"Recipe: {name} cannot be {value!r}")
         for name in ("start", "end"):
-            _check_date(name, getattr(self, name))
+            value = getattr(self, name)
+            try:
+                np.datetime64(value or "2020-01-01", "D")
+            except ValueError:
+                raise ParameterError(
+                    f"Recipe: {name} cannot be {value!r}: give a date such as '2020-03-31'."
+                ) from None
         if self.period != "none":
             periods(np.array(["2020-01-01"], "datetime64[D]"), self.period)
 
@@ -96,18 +100,9 @@ class Recipe:
         attrs = {**series.attrs, "recipe": json.dumps(self.to_dict())}
         return xr.Dataset({"image": image, "valid": valid}, attrs=attrs)
 
-    def anchored(self, series: xr.Dataset) -> Recipe:
-        """Return the recipe with start and end set to whole years of this series, to prepare others alike."""
-        years = series["time"].to_numpy().astype("datetime64[Y]")
-        return replace(
-            self, start=self.start or f"{years.min()}-01-01", end=self.end or f"{years.max()}-12-31"
-        )
-
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as a dict that JSON can hold."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        }
+        return json.loads(json.dumps(asdict(self)))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -118,8 +113,7 @@ class Recipe:
         """
         known = [field.name for field in fields(cls)]
         for key in values:
-            if key not in known:
-                raise ParameterError(f"A recipe has no parameter {key!r}: {did_you_mean(key, known)}")
+            check_known(key, known, f"A recipe has no parameter {key!r}")
         return cls(**values)
 
     def _check(self, series: xr.Dataset) -> None:
@@ -138,12 +132,3 @@ class Recipe:
                     f"The recipe is for pixels of {self.resolution_m:g} m, but those of the series are "
                     f"{found:g} m: open the series at the recipe's resolution."
                 )
-
-
-def _check_date(name: str, value: str | None) -> None:
-    try:
-        np.datetime64(value or "2020-01-01", "D")
-    except ValueError:
-        raise ParameterError(
-            f"Recipe: {name} cannot be {value!r}: give a date such as '2020-03-31'."
-        ) from None

@@ -1,6 +1,7 @@
 """Splits of the sample table into train, validation and test, or into folds.
 
-Each function takes the table (a row a sample) and returns a column: a categorical Series ``split`` with
+Splits are made sample by sample, by group, block of ground, date or labels, and as published. Each function
+takes the table (a row a sample) and returns a column: a categorical Series ``split`` with
 ``train``, ``validation``, ``test`` and ``none`` (left out), or an integer Series ``fold``. The same table,
 options and seed always give the same column.
 
@@ -11,44 +12,349 @@ Example:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
-from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.splits.balance import balanced_rows, positive_weights
-from eolab.data.splits.folds import as_split, k_fold
-from eolab.data.splits.groups import block_numbers, by_block, by_group
-from eolab.data.splits.labels import by_labels, deal_labels, fraction
-from eolab.data.splits.samples import by_date, official, random
+from eolab.core.errors import ParameterError, check_known
+from eolab.data.splits.dealing import (
+    NONE,
+    SHARE,
+    SPLITS,
+    as_column,
+    class_numbers,
+    column_of,
+    deal,
+    deal_labels,
+    shares_of,
+)
 
-__all__ = [
-    "KINDS",
-    "as_split",
-    "assign",
-    "balanced_rows",
-    "block_numbers",
-    "by_block",
-    "by_date",
-    "by_group",
-    "by_labels",
-    "deal_labels",
-    "fraction",
-    "k_fold",
-    "official",
-    "positive_weights",
-    "random",
-]
+SEPARATOR = "; "
+"""Between the labels of a sample, where they stand in a table as text."""
 
-KINDS: dict[str, Callable[..., pd.Series]] = {
-    "random": random,
-    "group": by_group,
-    "block": by_block,
-    "date": by_date,
-    "labels": by_labels,
-    "official": official,
-    "k_fold": k_fold,
+
+def random(
+    table: pd.DataFrame,
+    validation: float = SHARE,
+    test: float = SHARE,
+    train: float | None = None,
+    stratify: str | None = None,
+    seed: int = 0,
+) -> pd.Series:
+    """Split sample by sample, whatever their place or date.
+
+    Neighbouring pixels are alike: for pixels of one scene this split flatters every score.
+
+    Args:
+        table: The samples.
+        validation: Share of samples for validation.
+        test: Share of samples for test.
+        train: Share of samples for training; None for the rest. What is missing to 1 is left out.
+        stratify: Column, for example ``"label"``, whose values shall have the same shares in each split.
+        seed: Seed of the draw.
+    """
+    shares = shares_of(train, validation, test)
+    rng = np.random.default_rng(seed)
+    strata, parts = class_numbers(table, stratify), np.empty(len(table), int)
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        edges = np.round(np.cumsum(shares[:-1]) * len(rows)).astype(int)
+        for part, drawn in enumerate(np.split(rng.permutation(rows), edges)):
+            parts[drawn] = part
+    return as_column(parts, table.index)
+
+
+def by_group(
+    table: pd.DataFrame,
+    group: str = "group",
+    validation: float = SHARE,
+    test: float = SHARE,
+    train: float | None = None,
+    label: str | None = None,
+    seed: int = 0,
+) -> pd.Series:
+    """Split whole groups (scenes, regions, polygons), so that none is in two splits.
+
+    Args:
+        table: The samples.
+        group: Column that names the group of each sample.
+        validation: Share of samples for validation; groups are not cut, so it is met approximately.
+        test: Share of samples for test, likewise.
+        train: Share of samples for training; None for the rest. What is missing to 1 is left out.
+        label: Column of classes to balance over the splits; None for their numbers alone.
+        seed: Seed of the draw.
+
+    Raises:
+        ParameterError: If a column is missing or there are fewer groups than splits.
+    """
+    groups = pd.factorize(column_of(table, group))[0]
+    if (groups < 0).any():
+        raise ParameterError(
+            f"Column {group!r} has {(groups < 0).sum()} samples without a group: fill them first."
+        )
+    shares, what = shares_of(train, validation, test), f"groups in column {group!r}"
+    parts = deal(groups, class_numbers(table, label), shares, what, seed, len(SPLITS))
+    return as_column(parts, table.index)
+
+
+def by_block(
+    table: pd.DataFrame,
+    block_m: float,
+    validation: float = SHARE,
+    test: float = SHARE,
+    train: float | None = None,
+    label: str | None = "label",
+    buffer_m: float = 0.0,
+    seed: int = 0,
+) -> pd.Series:
+    """Split by square blocks of ground, so that test samples lie apart from training samples.
+
+    Args:
+        table: The samples, with columns ``x`` and ``y`` in metres.
+        block_m: Side of a block in metres.
+        validation: Share of samples for validation, met approximately.
+        test: Share of samples for test, likewise.
+        train: Share of samples for training; None for the rest. What is missing to 1 is left out.
+        label: Column of classes to balance: every class is in train, and in validation and test as well where
+            it occurs in three blocks or more. None to balance numbers alone.
+        buffer_m: Training samples nearer than this to a sample of validation or test, and validation samples
+            nearer than this to one of test, are left out (``none``).
+        seed: Seed of the draw.
+
+    Raises:
+        ParameterError: If a column is missing or there are fewer blocks than splits.
+    """
+    blocks, shares = block_numbers(table, block_m), shares_of(train, validation, test)
+    what = f"blocks of {block_m:g} m"
+    parts = deal(blocks, class_numbers(table, label), shares, what, seed, len(SPLITS))
+    if buffer_m > 0:
+        place = table[["x", "y"]].to_numpy(float)
+        for part in (0, 1):  # train, then validation, against the parts behind
+            rows, others = np.flatnonzero(parts == part), (parts > part) & (parts < len(SPLITS))
+            if len(rows) and others.any():
+                distance, _ = cKDTree(place[others]).query(place[rows], distance_upper_bound=buffer_m)
+                parts[rows[np.isfinite(distance)]] = len(SPLITS)
+    return as_column(parts, table.index)
+
+
+def block_numbers(table: pd.DataFrame, block_m: float) -> np.ndarray:
+    """Return the number 0, 1, … of the square block of ``block_m`` metres that each sample lies in."""
+    if not block_m > 0:
+        raise ParameterError(f"block_m is {block_m}, but the side of a block is a number of metres above 0.")
+    place = np.stack([column_of(table, axis).to_numpy(float) for axis in ("y", "x")], axis=1)
+    if not np.isfinite(place).all():
+        raise ParameterError(
+            "Some samples have no coordinates x and y: leave them out before splitting by block."
+        )
+    cells = np.floor((place - place.min(axis=0)) / block_m).astype(np.int64)
+    return np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+
+
+def by_date(
+    table: pd.DataFrame,
+    date: str = "date",
+    cuts: Sequence[str] | None = None,
+    validation: float = SHARE,
+    test: float = SHARE,
+    train: float | None = None,
+) -> pd.Series:
+    """Split by time: train on the earliest dates, test on the latest. A date is never in two splits.
+
+    Args:
+        table: The samples.
+        date: Column of dates.
+        cuts: First day of validation and first day of test; by default they follow from the shares.
+        validation: Share of samples for validation, met approximately.
+        test: Share of samples for test, likewise.
+        train: Share of samples for training; None for the rest. What is missing to 1 is left out.
+
+    Raises:
+        ParameterError: If the column is missing, holds no dates, or the cuts are not two dates in order.
+    """
+    try:
+        dates = pd.to_datetime(column_of(table, date)).to_numpy().astype("datetime64[D]")
+        edges = None if cuts is None else pd.to_datetime(list(cuts)).to_numpy().astype("datetime64[D]")
+    except ValueError as error:
+        raise ParameterError(
+            f"Column {date!r} or the cuts hold something that is no date ({error})."
+        ) from None
+    if np.isnat(dates).any():
+        raise ParameterError(
+            f"Column {date!r} has {np.isnat(dates).sum()} samples without a date: fill them first."
+        )
+    if edges is not None:
+        if len(edges) != 2 or not edges[0] <= edges[1]:
+            raise ParameterError(
+                f"cuts are {list(cuts or ())}, but two dates in order are needed: validation, test."
+            )
+        return as_column(np.searchsorted(edges, dates, side="right"), table.index)
+    day = np.unique(dates, return_inverse=True)[1]
+    days = _days_each(np.bincount(day), shares_of(train, validation, test), date)
+    return as_column(np.repeat(np.arange(4), days)[day], table.index)
+
+
+def _days_each(counts: np.ndarray, shares: np.ndarray, date: str) -> np.ndarray:
+    """Return how many of the days each split gets, at least one where its share is above 0.
+
+    Args:
+        counts: Samples of each day, in order.
+        shares: Share of each split.
+        date: Name of the column, for the error.
+    """
+    least = (shares > 0).astype(int)
+    if len(counts) < least.sum():
+        raise ParameterError(
+            f"Column {date!r} has {len(counts)} dates, fewer than the {least.sum()} splits: split otherwise."
+        )
+    middles = (np.cumsum(counts) - counts / 2) / max(counts.sum(), 1)  # of the samples of a day, 0 to 1
+    ends = np.searchsorted(middles, np.cumsum(shares))  # days before the end of each split
+    ends[shares.cumsum() >= 1 - 1e-9] = len(counts)
+    for i in range(len(shares)):
+        ends[i] = max(ends[i], (ends[i - 1] if i else 0) + least[i])
+    for i in reversed(range(len(shares))):
+        ends[i] = min(ends[i], len(counts) - least[i + 1 :].sum())
+    return np.diff(ends, prepend=0)
+
+
+def by_labels(
+    table: pd.DataFrame,
+    labels: str = "labels",
+    validation: float = SHARE,
+    test: float = SHARE,
+    train: float | None = None,
+    seed: int = 0,
+) -> pd.Series:
+    """Split sample by sample so that each label has the same shares in each split.
+
+    Args:
+        table: The samples.
+        labels: Column of the labels: sequences, or text with :data:`SEPARATOR` between them.
+        validation: Share of samples for validation.
+        test: Share of samples for test.
+        train: Share of samples for training; None for the rest. What is missing to 1 is left out.
+        seed: Seed of the draw.
+
+    Raises:
+        ParameterError: If the column is missing or the shares are not possible.
+    """
+    shares = shares_of(train, validation, test)
+    return as_column(deal_labels(multi_hot(column_of(table, labels)), shares, seed), table.index)
+
+
+def multi_hot(labels: pd.Series) -> np.ndarray:
+    """Return which labels each sample has, bool (sample, label), labels in alphabetical order.
+
+    Args:
+        labels: Labels of each sample: a sequence of names, or text with :data:`SEPARATOR` between them.
+    """
+    from sklearn.preprocessing import MultiLabelBinarizer  # slow to import
+
+    rows = [each.split(SEPARATOR) if isinstance(each, str) else each for each in labels]
+    held = MultiLabelBinarizer().fit_transform([[name for name in row if name] for row in rows])
+    return held.astype(bool)
+
+
+def official(
+    table: pd.DataFrame, column: str = "split", mapping: Mapping[str, str] | None = None
+) -> pd.Series:
+    """Take the split that the data set was published with.
+
+    Args:
+        table: The samples.
+        column: Column of the published split.
+        mapping: Published names to ``train``, ``validation``, ``test`` or ``none``; by default the usual
+            spellings (``val``, ``dev``, ``Training``…).
+
+    Raises:
+        ParameterError: If a published name has no split.
+    """
+    usual = {"training": "train", "testing": "test"} | dict.fromkeys(("val", "valid", "dev"), "validation")
+    published, known = column_of(table, column).astype(str), [*SPLITS, NONE]
+    names = published.map(mapping) if mapping is not None else published.str.lower().replace(usual)
+    bad = published[~names.isin(known)].unique()
+    if len(bad):
+        raise ParameterError(
+            f"Column {column!r} holds {bad[0]!r}, which is no split: "
+            "give a mapping to train, validation, test or none."
+        )
+    return as_column(names.map(known.index).to_numpy(), table.index)
+
+
+def k_fold(
+    table: pd.DataFrame,
+    k: int = 5,
+    group: str | None = None,
+    block_m: float | None = None,
+    label: str | None = None,
+    shuffle: bool = True,
+    seed: int = 0,
+) -> pd.Series:
+    """Number the samples 0 to k - 1 so that each fold can be the test set once.
+
+    Args:
+        table: The samples.
+        k: Number of folds.
+        group: Column of groups that are not cut.
+        block_m: Side of square blocks in metres that are not cut, instead of groups.
+        label: Column of classes to balance over the folds.
+        shuffle: False for contiguous folds in the order of the table (of first appearance for groups).
+        seed: Seed of the draw.
+
+    Returns:
+        Integer Series ``fold``.
+
+    Raises:
+        ParameterError: If k is below 2, a column is missing, or there are fewer samples or groups than folds.
+    """
+    if k < 2:
+        raise ParameterError(f"k is {k}, but a cross-validation needs 2 folds or more.")
+    if group is not None and block_m is not None:
+        raise ParameterError("k_fold takes a group column or a block size, not both: leave one out.")
+    units, what = np.arange(len(table)), "samples"
+    if group is not None:
+        units = pd.factorize(column_of(table, group), use_na_sentinel=False)[0]
+        what = f"groups in column {group!r}"
+    elif block_m is not None:
+        units, what = block_numbers(table, block_m), f"blocks of {block_m:g} m"
+    total = units.max(initial=-1) + 1
+    if total < k:
+        raise ParameterError(f"There are {total} {what}, fewer than the {k} folds: choose a smaller k.")
+    classes = class_numbers(table, label)
+    if not shuffle:
+        fold = units * k // total
+    elif what == "samples":
+        order = np.random.default_rng(seed).permutation(total)
+        fold = np.empty(total, int)
+        fold[order[np.argsort(classes[order], kind="stable")]] = np.arange(total) % k
+    else:
+        fold = deal(units, classes, np.full(k, 1 / k), what, seed)
+    return pd.Series(fold, table.index, name="fold")
+
+
+def as_split(fold: pd.Series, test: int, validation: int | None = None) -> pd.Series:
+    """Return the split that has one fold as test, another as validation and the others as train.
+
+    Args:
+        fold: Result of :func:`k_fold`.
+        test: Fold to test on.
+        validation: Fold to validate on; by default the one after ``test``.
+    """
+    k = int(fold.max()) + 1
+    validation = (test + 1) % k if validation is None else validation
+    for name, value in (("test", test), ("validation", validation)):
+        if value not in range(k):
+            raise ParameterError(f"The {name} fold is {value}, but the folds are 0 to {k - 1}.")
+    if test == validation:
+        raise ParameterError(f"Fold {test} cannot be test and validation at once: choose two folds.")
+    return as_column(np.select([fold == test, fold == validation], [2, 1], 0), fold.index)
+
+
+KINDS = {
+    kind.__name__.removeprefix("by_"): kind
+    for kind in (random, by_group, by_block, by_date, by_labels, official, k_fold)
 }
 
 
@@ -65,10 +371,8 @@ def assign(table: pd.DataFrame, kind: str, **options: Any) -> pd.Series:
         ParameterError: If the kind or an option is unknown.
     """
     kind = kind.removeprefix("by_")
-    if kind not in KINDS:
-        raise ParameterError(f"There is no split {kind!r}: {did_you_mean(kind, KINDS)}")
+    check_known(kind, KINDS, f"There is no split {kind!r}")
     known = [name for name in inspect.signature(KINDS[kind]).parameters if name != "table"]
     for name in options:
-        if name not in known:
-            raise ParameterError(f"The split {kind} has no option {name!r}: {did_you_mean(name, known)}")
+        check_known(name, known, f"The split {kind} has no option {name!r}")
     return KINDS[kind](table, **options)

@@ -1,4 +1,4 @@
-"""Samples with several labels in balance: what weighs more in the loss, what is drawn more often."""
+"""Samples with several labels: which are drawn, how often, and what weighs more in the loss."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from eolab.core.errors import ParameterError
+from eolab.data.splits.dealing import deal_labels
 
 
 def positive_weights(labels: Any, power: float = 0.5, most: float = 20.0) -> np.ndarray:
@@ -67,6 +68,28 @@ def balanced_rows(
     times = np.diff(np.floor(edges).astype(int), prepend=0)
     times[-1] += total - times.sum()  # the sum of floats may miss the last one by rounding
     return np.sort(np.repeat(given[order], times))
+
+
+def fraction(labels: Any, rows: Any, share: float, seed: int = 0) -> np.ndarray:
+    """Choose a share of some rows so that it holds the same share of each label.
+
+    Args:
+        labels: Which labels each sample of the store has, (N, K); 0 for no.
+        rows: Rows to choose from.
+        share: Above 0, up to 1.
+        seed: Seed of the draw.
+
+    Returns:
+        Chosen rows, ascending int64.
+
+    Raises:
+        ParameterError: If the share is out of range.
+    """
+    if not 0 < share <= 1:
+        raise ParameterError(f"The share is {share}: expected a number above 0 and not above 1.")
+    taken = np.asarray(rows, np.int64)
+    parts = deal_labels(np.asarray(labels)[taken], np.array([share, 1 - share]), seed)
+    return np.sort(taken[parts == 0])
 
 
 def _check_power(power: float) -> None:

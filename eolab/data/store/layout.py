@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,31 +58,15 @@ class ArraySpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the specification as JSON-ready values."""
-        return {
-            "dims": list(self.dims),
-            "shape": list(self.shape),
-            "dtype": np.dtype(self.dtype).str,
-            "attrs": dict(self.attrs),
-            "nan": self.nan,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ArraySpec:
-        """Return the specification that `to_dict` described."""
-        return cls(**values)
+        return asdict(self) | {"dtype": np.dtype(self.dtype).str}
 
 
 def npy_header(spec: ArraySpec, samples: int) -> bytes:
     """Return the header of the ``.npy`` file that holds `samples` samples of `spec`."""
     buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        buffer,
-        {
-            "descr": np.lib.format.dtype_to_descr(np.dtype(spec.dtype)),
-            "fortran_order": False,
-            "shape": (samples, *spec.shape),
-        },
-    )
+    described = np.lib.format.dtype_to_descr(np.dtype(spec.dtype))
+    facts = {"descr": described, "fortran_order": False, "shape": (samples, *spec.shape)}
+    np.lib.format.write_array_header_1_0(buffer, facts)
     return buffer.getvalue()
 
 
@@ -123,17 +107,12 @@ def check_array_file(folder: Path, name: str, spec: ArraySpec, samples: int) -> 
     remedy = "the store is damaged: write it again with overwrite=True, or copy it again"
     if not path.is_file():
         raise StoreError(f"{path} is missing; {remedy}.")
-    header = npy_header(spec, samples)
-    with path.open("rb") as file:
-        found = file.read(len(header))
-    if found != header:
-        raise StoreError(
-            f"{path} does not start as an array of shape {(samples, *spec.shape)} and type {spec.dtype} "
-            f"does (found {_describe(path)}); {remedy}."
-        )
-    expected, size = len(header) + samples * row_bytes(spec), path.stat().st_size
-    if size != expected:
-        raise StoreError(f"{path} has {size:,} bytes where {expected:,} were expected; {remedy}.")
+    expected, found = f"shape {(samples, *spec.shape)} and type {spec.dtype}", _describe(path)
+    if found != expected:
+        raise StoreError(f"{path} does not start as an array of {expected} does (found {found}); {remedy}.")
+    whole, size = file_bytes(spec, samples), path.stat().st_size
+    if size != whole:
+        raise StoreError(f"{path} has {size:,} bytes where {whole:,} were expected; {remedy}.")
 
 
 def _describe(path: Path) -> str:
@@ -159,10 +138,10 @@ def plain(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.datetime64):
-        return pd.Timestamp(value).isoformat().removesuffix("T00:00:00")
-    if isinstance(value, np.ndarray | np.generic):
-        return (pd.to_datetime(np.ravel(value)) if value.dtype.kind == "M" else value).tolist()
-    if isinstance(value, pd.Index | pd.Series):
+        value = pd.Timestamp(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "M":
+        value = pd.to_datetime(np.ravel(value))
+    if isinstance(value, np.ndarray | np.generic | pd.Index | pd.Series):
         return value.tolist()
     if isinstance(value, datetime.date):
         return value.isoformat().removesuffix("T00:00:00")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import StoreError, did_you_mean
-from eolab.data.store import identity, layout
-from eolab.data.store.layout import ArraySpec
+from eolab.core.errors import StoreError, check_known
+from eolab.data.store import layout
+from eolab.data.store.layout import SPLIT_COLUMNS, ArraySpec
 
 Part = tuple[str, int, int]  # name, first row, row behind the last
 
@@ -73,9 +74,10 @@ def make_plan(
                     f"Array {name!r} of {folder} has {length} along {dim!r}: "
                     f"its coordinate has {len(coords[dim])}."
                 )
+    columns = [name for name in table if name not in SPLIT_COLUMNS]
     made_from = {
         "fingerprint": dict(inputs),
-        "table": {"rows": len(table), **identity.table_digests(table)},
+        "table": {"rows": len(table), **column_digests(table, columns)},
         "arrays": {name: spec.to_dict() for name, spec in arrays.items()},
         "coords": coords,
     }
@@ -87,10 +89,7 @@ def _arrange(
 ) -> tuple[pd.DataFrame, list[Part]]:
     """Return the table with each part's rows together, and name and span of each part."""
     if isinstance(parts, str):
-        if parts not in table:
-            raise StoreError(
-                f"The sample table of {folder} has no column {parts!r}: {did_you_mean(parts, table.columns)}"
-            )
+        check_known(parts, list(table), f"The sample table of {folder} has no column {parts!r}", StoreError)
         codes, names = pd.factorize(table[parts], use_na_sentinel=False)
         table = table.iloc[np.argsort(codes, kind="stable")].reset_index(drop=True)
         stops = np.cumsum(np.bincount(codes)).tolist()
@@ -130,7 +129,7 @@ def _check_finite(where: str, name: str, spec: ArraySpec, produced: Mapping[str,
     wrong = np.isnan(values)
     if spec.nan == "allow" or not wrong.any():
         return
-    if spec.nan == "invalid" and name != "valid" and "valid" in produced:
+    if spec.nan == "invalid" and "valid" in produced:
         valid = np.asarray(produced["valid"]).astype(bool)
         if valid.shape == values.shape[: valid.ndim]:
             wrong &= valid.reshape(valid.shape + (1,) * (values.ndim - valid.ndim))
@@ -139,3 +138,43 @@ def _check_finite(where: str, name: str, spec: ArraySpec, produced: Mapping[str,
             f"{where} has {int(wrong.sum()):,} NaN in array {name!r} where its rule nan={spec.nan!r} allows "
             "none: mark them in the array 'valid', fill them, or describe the array with nan='allow'."
         )
+
+
+# === Identity: what a store was made from, so that a stale one is refused instead of read ===
+
+
+def column_digests(table: pd.DataFrame, names: Iterable[Any]) -> dict[str, str]:
+    """Return a digest of the values of some columns, in their order."""
+    return {str(name): _digest(table[name]) for name in names}
+
+
+def _digest(column: pd.Series) -> str:
+    values = column.astype(str) if column.dtype.name == "category" else column
+    try:
+        hashes = pd.util.hash_pandas_object(values, index=False)
+    except TypeError:  # lists and the like
+        hashes = pd.util.hash_pandas_object(values.astype(str), index=False)
+    return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()[:16]
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return ``key: old → new`` for each key whose value differs; nested keys are joined by dots."""
+    before, after = _flatten(old), _flatten(new)
+    return [
+        f"{key}: {_short(before, key)} → {_short(after, key)}"
+        for key in dict.fromkeys([*before, *after])
+        if key not in before or key not in after or before[key] != after[key]
+    ]
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= _flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat
+
+
+def _short(values: Mapping[str, Any], key: str) -> str:
+    text = repr(values[key]) if key in values else "(nothing)"
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.core.errors import StoreError, did_you_mean
 from eolab.core import files as disk
+from eolab.core.errors import StoreError, check_known
 from eolab.data.store import layout, statistics
 from eolab.data.store.layout import ArraySpec
 
@@ -37,7 +37,7 @@ class Store:
         self.path = path
         self.table = table
         self._info = info
-        self.arrays_spec = {name: ArraySpec.from_dict(spec) for name, spec in info["arrays"].items()}
+        self.arrays_spec = {name: ArraySpec(**spec) for name, spec in info["arrays"].items()}
         self.metadata: dict[str, Any] = info["metadata"]
         self.fingerprint: dict[str, Any] = info["identity"]["fingerprint"]
 
@@ -62,9 +62,28 @@ class Store:
         return len(self) * sum(layout.row_bytes(spec) for spec in self.arrays_spec.values())
 
     @property
+    def coords(self) -> dict[str, list[Any]]:
+        """Coordinates of the arrays by dim, such as the names of the bands."""
+        return self.metadata.get("coords", {})
+
+    def channel_names(self, array: str = "image") -> tuple[str, ...]:
+        """Return the names of the channels of an array, those of its last dim.
+
+        Raises:
+            StoreError: If the store does not have the array, or does not name its channels.
+        """
+        check_known(array, self.arrays_spec, f"{self.path} has no array {array!r}", StoreError)
+        dim = self.arrays_spec[array].dims[-1]
+        if dim not in self.coords:
+            raise StoreError(
+                f"{self.path} does not name the channels of {array!r}: write it again with coords of {dim!r}."
+            )
+        return tuple(self.coords[dim])
+
+    @property
     def time(self) -> pd.DatetimeIndex | None:
         """Dates of the time axis; None for a store without one."""
-        values = self.metadata.get("coords", {}).get("time")
+        values = self.coords.get("time")
         return None if values is None else pd.to_datetime(values, format="ISO8601")
 
     def indices(self, split: str | Iterable[str], column: str = "split") -> np.ndarray:
@@ -77,17 +96,11 @@ class Store:
         Raises:
             StoreError: If the column or a value of it is unknown.
         """
-        if column not in self.table:
-            raise StoreError(
-                f"{self.path} has no column {column!r}: {did_you_mean(column, self.table.columns)}"
-            )
+        check_known(column, list(self.table), f"{self.path} has no column {column!r}", StoreError)
         wanted = [split] if isinstance(split, str) or not isinstance(split, Iterable) else list(split)
         known = self.table[column].dropna().unique().tolist()
         for value in wanted:
-            if value not in known:
-                raise StoreError(
-                    f"No sample of {self.path} has {column} {value!r}: {did_you_mean(value, known)}"
-                )
+            check_known(value, known, f"No sample of {self.path} has {column} {value!r}", StoreError)
         return np.flatnonzero(self.table[column].isin(wanted).to_numpy())
 
     def gather(self, indices: Any, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
@@ -100,14 +113,16 @@ class Store:
         Raises:
             StoreError: If a row or an array does not exist.
         """
-        rows = np.asarray(indices)
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64, copy=False)
+        rows = row_numbers(indices)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
             raise StoreError(
                 f"{self.path} has rows 0 to {len(self) - 1}: got rows {rows.min()} to {rows.max()}."
             )
         order = np.argsort(rows, kind="stable")
-        return {name: _take(self._array(name), rows, order) for name in names or self.arrays_spec}
+        wanted = list(names or self.arrays_spec)
+        for name in wanted:
+            check_known(name, self.arrays_spec, f"{self.path} has no array {name!r}", StoreError)
+        return {name: _take(self.arrays[name], rows, order) for name in wanted}
 
     def batches(
         self, rows: Any = None, names: Iterable[str] | None = None, size: int = 0
@@ -130,11 +145,12 @@ class Store:
             >>> for part, data in store.batches(rows, ["image"]):
             ...     means[part] = data["image"].mean((1, 2, 3))
         """
-        rows = np.arange(len(self)) if rows is None else np.asarray(rows)
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        rows = np.arange(len(self)) if rows is None else row_numbers(rows)
         wanted = list(names or self.arrays_spec)
         if not size:
-            sample = sum(layout.row_bytes(self.arrays_spec[name]) for name in wanted if name in self.arrays_spec)
+            sample = sum(
+                layout.row_bytes(self.arrays_spec[name]) for name in wanted if name in self.arrays_spec
+            )
             size = max(1, BATCH_BYTES // max(1, sample))
         for start in range(0, len(rows), size):
             part = slice(start, min(start + size, len(rows)))
@@ -146,11 +162,6 @@ class Store:
         for array in self.arrays.values():
             if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
                 array.base.madvise(mmap.MADV_DONTNEED)
-
-    def _array(self, name: str) -> np.ndarray:
-        if name not in self.arrays_spec:
-            raise StoreError(f"{self.path} has no array {name!r}: {did_you_mean(name, self.arrays_spec)}")
-        return self.arrays[name]
 
     @property
     def statistics(self) -> pd.DataFrame:
@@ -176,9 +187,8 @@ class Store:
             found = statistics.compute(self, rows, array, dim)
         if not found:
             raise StoreError(f"{self.path} has no array {array!r} with a last dim {dim!r}: no statistics.")
-        columns = {name: found[name] for name in ("count", "mean", "std", "min", "max")}
-        names = self.metadata.get("coords", {}).get(dim, range(len(found["count"])))
-        return pd.DataFrame(columns, index=pd.Index(names, name=dim))
+        names = self.coords.get(dim, range(len(found["count"])))
+        return pd.DataFrame(found, index=pd.Index(names, name=dim)).drop(columns="rows")
 
     @cached_property
     def dataset(self) -> xr.Dataset:
@@ -193,8 +203,7 @@ class Store:
         }
         dims = {dim for spec in self.arrays_spec.values() for dim in spec.dims}
         coords: dict[str, Any] = {
-            dim: self.time if dim == "time" else np.asarray(values)
-            for dim, values in self.metadata.get("coords", {}).items()
+            dim: self.time if dim == "time" else np.asarray(values) for dim, values in self.coords.items()
         }
         for column in self.table.columns:
             name = f"sample_{column}" if column in dims | {"sample"} | set(variables) else str(column)
@@ -203,20 +212,15 @@ class Store:
         attrs = {name: value for name, value in self.metadata.items() if name != "coords"}
         return xr.Dataset(variables, coords, {k: _attribute(v) for k, v in attrs.items()})
 
-    def set_column(self, name: str, values: Any) -> None:
-        """Write a column of the table, atomically; the arrays are not touched, statistics follow a new split.
+    def set_columns(self, columns: Mapping[str, Any]) -> None:
+        """Write columns of the table, atomically; the arrays are not touched, statistics follow a new split.
 
         Args:
-            name: Column, new or not, for example ``split``.
-            values: One value a sample, in the order of the table.
+            columns: Values by column, new or not, such as ``split``: one a sample, in the table's order.
 
         Raises:
-            StoreError: If the number of values is wrong, or arrays may depend on the column.
+            StoreError: If the number of values is wrong, or arrays may depend on a column.
         """
-        self.set_columns({name: values})
-
-    def set_columns(self, columns: Mapping[str, Any]) -> None:
-        """Write several columns of the table in one step; see `set_column`."""
         table = self.table.copy()
         for name, values in columns.items():
             if name in self._info["identity"]["table"]:
@@ -245,7 +249,7 @@ class Store:
             StoreError: If the coordinates differ.
         """
         plain = layout.plain(dict(metadata))
-        if plain.get("coords", {}) != self.metadata.get("coords", {}):
+        if plain.get("coords", {}) != self.coords:
             raise StoreError(f"The coordinates of {self.path} belong to its arrays: they cannot change.")
         with disk.lock(self.path), disk.full_disk(self.path, self.nbytes):
             self.metadata = self._info["metadata"] = plain
@@ -262,6 +266,12 @@ def days(time: Any) -> np.ndarray:
     dates = pd.DatetimeIndex(pd.to_datetime(time, format="ISO8601"))
     start = pd.Timestamp(year=dates.min().year, month=1, day=1)
     return ((dates - start) / pd.Timedelta(days=1)).to_numpy(np.float32)
+
+
+def row_numbers(rows: Any) -> np.ndarray:
+    """Return rows of a store, given as numbers or as a mask over all samples, as int64 numbers."""
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64, copy=False)
 
 
 def _take(array: np.ndarray, rows: np.ndarray, order: np.ndarray) -> np.ndarray:

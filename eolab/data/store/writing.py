@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eolab.core import files as disk
 from eolab.core.errors import ParameterError, StoreError
 from eolab.core.progress import track
-from eolab.core import files as disk
-from eolab.data.store import identity, layout, statistics
+from eolab.data.store import layout, statistics
 from eolab.data.store.layout import ArraySpec
-from eolab.data.store.planning import Part, Plan, check_part, make_plan
+from eolab.data.store.planning import Part, Plan, check_part, column_digests, differences, make_plan
 from eolab.data.store.reading import Store, open_store, table_bytes
 
 Produce = Callable[[pd.DataFrame], Mapping[str, np.ndarray]]
@@ -98,7 +98,7 @@ def _check_folder(folder: Path) -> None:
 def _check_identity(plan: Plan, file: str) -> None:
     """Refuse to go on with, or to open, a store that was made from something else."""
     found = layout.read_json(plan.folder / file)["identity"]
-    changed = identity.differences(found, plan.identity)
+    changed = differences(found, plan.identity)
     if changed:
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise StoreError(
@@ -135,10 +135,8 @@ def _start(plan: Plan) -> None:
     with disk.full_disk(plan.folder, plan.needed):
         try:
             for name, spec in plan.arrays.items():
-                header, size = (
-                    layout.npy_header(spec, len(plan.table)),
-                    layout.file_bytes(spec, len(plan.table)),
-                )
+                header = layout.npy_header(spec, len(plan.table))
+                size = layout.file_bytes(spec, len(plan.table))
                 disk.allocate(layout.array_file(plan.folder, name), header, size)
             disk.write_atomically(plan.folder / layout.PLAN_FILE, layout.to_json(plan.info()))
         except OSError:
@@ -177,9 +175,7 @@ def _write_parts(plan: Plan, produce: Produce, progress: bool, workers: int) -> 
     done = _read_journal(plan)
     left = [part for part in plan.parts if part not in done]
     with contextlib.closing(_produced(plan, left, produce, workers)) as made:
-        for part, produced in track(
-            made, f"Writing {plan.folder.name}", total=len(left), unit="part", progress=progress
-        ):
+        for part, produced in track(made, f"Writing {plan.folder.name}", len(left), "part", progress):
             check_part(plan, part, produced)
             _write_part(plan, part, produced)
 
@@ -242,17 +238,12 @@ def _finish(plan: Plan) -> None:
 
 def _updated(store: Store, plan: Plan) -> Store:
     """Bring split columns and metadata of a store that was there already to what was asked for."""
-    changed = {
-        name: plan.table[name]
-        for name in layout.SPLIT_COLUMNS
-        if name in plan.table
-        and (
-            name not in store.table
-            or identity.column_digest(store.table[name]) != identity.column_digest(plan.table[name])
-        )
-    }
-    if changed:
-        store.set_columns(changed)
+    there, wanted = (
+        column_digests(table, [name for name in layout.SPLIT_COLUMNS if name in table])
+        for table in (store.table, plan.table)
+    )
+    if there | wanted != there:
+        store.set_columns({name: plan.table[name] for name in wanted})
     if store.metadata != plan.metadata:
         store.set_metadata(plan.metadata)
     return store

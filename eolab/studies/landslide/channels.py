@@ -42,7 +42,7 @@ from eolab.data.layouts.landslide4sense import BANDS
 from eolab.data.store import Store
 from eolab.studies.landslide.edges import canny, own_range, sobel
 from eolab.tasks.baselines import Maker, pixel_boosting, threshold_rule
-from eolab.tasks.channels import Channels, statistics, stored_names
+from eolab.tasks.channels import Channels, statistics
 
 COLOURS = {"red": "B04", "green": "B03", "blue": "B02"}
 LOCAL = tuple(f"rgb_local_{colour}" for colour in COLOURS)
@@ -197,7 +197,7 @@ def select(groups: Sequence[str], store: Store, train_rows: Any) -> Channels:
         ParameterError: If a group is unknown, or there is no training row.
         StoreError: If the store holds other channels.
     """
-    names, known = channel_names(groups), stored_names(store)
+    names, known = channel_names(groups), store.channel_names()
     if known != STORED:
         raise StoreError(
             f"{store.path} holds the channels {', '.join(known)}, expected {', '.join(STORED)}: write it "

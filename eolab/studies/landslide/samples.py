@@ -14,7 +14,7 @@ from eolab.core.errors import ParameterError, did_you_mean
 from eolab.core.progress import track
 from eolab.data.layouts import landslide4sense as reader
 from eolab.data.layouts.common import below
-from eolab.data.splits.shares import SPLITS
+from eolab.data.splits.dealing import SPLITS
 from eolab.data.store import ArraySpec, Store
 from eolab.studies.landslide import channels
 

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data import splits, tables
+from eolab.data import tables
 from eolab.data.schemes.bigearthnet import class_set
+from eolab.data.splits import balance
 from eolab.data.store import ArraySpec, Store, open_store
 from eolab.studies.scenes.samples import PART, encode
 
@@ -56,7 +57,7 @@ def subset(table: pd.DataFrame, classes: str, fraction: float, seed: int = 0) ->
     """
     if fraction == 1:
         return table
-    rows = splits.fraction(encode(table, classes), np.arange(len(table)), fraction, seed)
+    rows = balance.fraction(encode(table, classes), np.arange(len(table)), fraction, seed)
     kept = table.iloc[rows].reset_index(drop=True)
     place = np.arange(len(kept))
     return kept.assign(id=place, part=[f"{number // PART:06d}" for number in place])
@@ -80,7 +81,7 @@ def split_rows(store: Store, fraction: float = 1.0, seed: int = 0) -> dict[str, 
     if empty:
         raise DataError(f"{store.path} has no patch for {' and '.join(empty)}: choose another split.")
     if fraction != 1:
-        rows["train"] = splits.fraction(store.arrays["label"], rows["train"], fraction, seed)
+        rows["train"] = balance.fraction(store.arrays["label"], rows["train"], fraction, seed)
     return rows
 
 

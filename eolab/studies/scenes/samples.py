@@ -15,7 +15,7 @@ from eolab.data import splits
 from eolab.data.layouts.bigearthnet_patch import BANDS, RADAR, SIZE, Resampling, read_patch
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import PUBLISHED_PATCHES, ClassSet, class_set, indices
-from eolab.data.splits.labels import SEPARATOR
+from eolab.data.splits import SEPARATOR
 from eolab.data.store import ArraySpec
 
 if TYPE_CHECKING:

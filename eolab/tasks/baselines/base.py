@@ -21,7 +21,7 @@ from eolab.core.errors import DataError
 from eolab.core.progress import track
 from eolab.data.schemes import IGNORE
 from eolab.data.store import Store
-from eolab.data.tables import row_numbers
+from eolab.data.tables import some_rows
 from eolab.prediction import probabilities
 
 Arrays = Mapping[str, Any]
@@ -112,7 +112,7 @@ class Baseline:
             DataError: If labels have another shape than the task's, a label is no class index, or the samples
                 show too few classes.
         """
-        rows = row_numbers(rows)
+        rows = some_rows(rows)
         weights = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight, float)
         labels = self.reader.labels(store, rows)
         if labels is not None:

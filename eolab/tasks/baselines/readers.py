@@ -147,8 +147,8 @@ class Pixels(Images):
 
     def prepare(self, store: Any, rows: np.ndarray, seed: int) -> None:
         """Find the channels in the store."""
-        self.seed, self.stored = seed, len(tables.channel_names(store))
-        self.names = tables.channel_names(store, self.channels)
+        self.seed, self.stored = seed, len(store.channel_names())
+        self.names = list(store.channel_names() if self.channels is None else self.channels)
         self.positions = tables.positions(store, self.names)
 
     def labels(self, store: Any, rows: np.ndarray) -> None:

@@ -1,11 +1,14 @@
-"""What all splits share: the names, the checks of columns and fractions, and dealing out whole groups."""
+"""What all splits share: names, checks of columns and shares, and how groups and samples are dealt out."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 
 SPLITS = ("train", "validation", "test")
 NONE = "none"
@@ -17,8 +20,7 @@ DEALT_GROUPS = 20_000  # how many groups in all are dealt out at most to that en
 
 def column_of(table: pd.DataFrame, name: str) -> pd.Series:
     """Return a column of the table, or say which there are."""
-    if name not in table:
-        raise ParameterError(f"The sample table has no column {name!r}: {did_you_mean(name, table.columns)}")
+    check_known(name, list(table), f"The sample table has no column {name!r}")
     return table[name]
 
 
@@ -34,9 +36,10 @@ def shares_of(train: float | None, validation: float, test: float) -> np.ndarray
     return np.append(shares, max(round(1 - shares.sum(), 9), 0))
 
 
-def as_column(split: np.ndarray, table: pd.DataFrame) -> pd.Series:
-    """Return split names as the categorical column ``split`` of the table."""
-    return pd.Series(pd.Categorical(split, [*SPLITS, NONE]), index=table.index, name="split")
+def as_column(parts: np.ndarray, index: pd.Index) -> pd.Series:
+    """Return part numbers, 0 for train to 3 for left out, as the categorical column ``split``."""
+    names = np.array([*SPLITS, NONE], object)
+    return pd.Series(pd.Categorical(names[parts], names), index=index, name="split")
 
 
 def class_numbers(table: pd.DataFrame, label: str | None) -> np.ndarray:
@@ -126,3 +129,44 @@ def _score(dealt: np.ndarray, counts: np.ndarray, shares: np.ndarray, cover: int
     due = (counts > 0).sum(axis=0) >= cover
     missing = (got[:cover, due] == 0).sum() + (got[0] == 0).sum()
     return float(missing), float(np.abs(got / counts.sum(axis=0) - shares[:, None]).max())
+
+
+def deal_labels(labels: Any, shares: Any, seed: int = 0) -> np.ndarray:
+    """Deal samples out to parts by iterative stratification, the rarest label first.
+
+    Sechidis et al. 2011, On the Stratification of Multi-Label Data
+    (https://doi.org/10.1007/978-3-642-23808-6_10).
+
+    Args:
+        labels: Which labels each sample has, (N, K); 0 for no.
+        shares: Share of each part (P,), in sum 1.
+        seed: Seed of the draw, which decides between parts that need a sample alike.
+
+    Returns:
+        Number of the part of each sample, int64 (N,).
+    """
+    held, share = np.asarray(labels).astype(bool), np.asarray(shares, float)
+    own = [np.flatnonzero(row).tolist() for row in held]
+    left = held.sum(axis=0)  # samples of each label that are not dealt out
+    need = (share[:, None] * left).tolist()  # of each label in each part
+    room = (share * len(held)).tolist()  # for samples in each part
+    rng = np.random.default_rng(seed)
+    order, chance = rng.permutation(len(held)), rng.random((len(held), len(share)))
+    parts, open_parts = np.full(len(held), -1), np.flatnonzero(share > 0).tolist()
+
+    def put(sample: int, wanted: Iterable[float]) -> None:
+        by_need = list(wanted)
+        part = max(open_parts, key=lambda p: (round(by_need[p], 9), round(room[p], 9), chance[sample, p]))
+        parts[sample] = part
+        room[part] -= 1
+        for label in own[sample]:
+            need[part][label] -= 1
+            left[label] -= 1
+
+    while left.any():
+        rarest = int(np.argmin(np.where(left > 0, left, len(held) + 1)))
+        for sample in order[held[order, rarest] & (parts[order] < 0)]:
+            put(int(sample), (row[rarest] for row in need))
+    for sample in order[parts[order] < 0]:
+        put(int(sample), room)
+    return parts
