@@ -79,12 +79,11 @@ def make(
         for sensor, table in renamed.items()
     }
     names = sorted({name for parts in series.values() for name in parts})
-    join = {"pad": _pad, "union": _union, "late": _late}[fusion]
     empty = {sensor: table.iloc[:0] for sensor, table in renamed.items()}
-    return [
-        join(name, {sensor: parts.get(name, empty[sensor]) for sensor, parts in series.items()})
-        for name in names
-    ]
+    own = [{sensor: parts.get(name, empty[sensor]) for sensor, parts in series.items()} for name in names]
+    if fusion == "late":
+        return [_late(name, parts) for name, parts in zip(names, own, strict=True)]
+    return [_joined(name, parts, fusion) for name, parts in zip(names, own, strict=True)]
 
 
 def of_split(
@@ -135,32 +134,35 @@ def _days(part: pd.DataFrame) -> np.ndarray:
     return part["date"].to_numpy("datetime64[D]")
 
 
-def _pad(name: str, parts: Mapping[str, pd.DataFrame]) -> ImageSequence:
-    """All series from their first image on; the label of a step is that of any sensor's image."""
-    length = max(len(part) for part in parts.values())
+def _joined(name: str, parts: Mapping[str, pd.DataFrame], fusion: str) -> ImageSequence:
+    """Return one sequence of common steps; the label of a step is that of any sensor's image."""
+    steps = _steps(parts, fusion)
+    length = 1 + max(own.max(initial=-1) for own in steps.values())
     rows, dates, labels = {}, {}, np.zeros(length, np.uint8)
     for sensor, part in parts.items():
-        count, days = len(part), np.full(length, "NaT", "datetime64[D]")
-        days[:count] = _days(part)
-        rows[sensor] = np.pad(part.index.to_numpy(np.int64), (0, length - count), constant_values=NO_ROW)
-        dates[sensor] = days
-        labels[:count] |= part["label"].to_numpy(np.uint8)
+        step = steps[sensor]
+        rows[sensor] = np.full(length, NO_ROW, np.int64)
+        rows[sensor][step] = part.index
+        dates[sensor] = np.full(length, "NaT", "datetime64[D]")
+        dates[sensor][step] = _days(part)
+        labels[step] |= part["label"].to_numpy(np.uint8)
     return ImageSequence(name, rows, dates, labels)
 
 
-def _union(name: str, parts: Mapping[str, pd.DataFrame]) -> ImageSequence:
-    """All dates of all sensors once; of two images of a sensor on one day, the second makes its own step."""
-    numbered = [part.assign(number=part.groupby("date").cumcount()) for part in parts.values()]
-    every = pd.concat([part[["date", "number", "label"]] for part in numbered])
-    steps = every.groupby(["date", "number"])["label"].any().reset_index()
-    place = pd.MultiIndex.from_frame(steps[["date", "number"]])
-    rows, dates = {}, {}
-    for sensor, part in zip(parts, numbered, strict=True):
-        found = np.full(len(steps), NO_ROW, np.int64)
-        found[place.get_indexer(pd.MultiIndex.from_frame(part[["date", "number"]]))] = part.index
-        rows[sensor] = found
-        dates[sensor] = np.where(found >= 0, _days(steps), np.datetime64("NaT"))
-    return ImageSequence(name, rows, dates, steps["label"].to_numpy(np.uint8))
+def _steps(parts: Mapping[str, pd.DataFrame], fusion: str) -> dict[str, np.ndarray]:
+    """Return the step of each image of each sensor.
+
+    With "pad" images are counted from the first one. With "union" each date has a step; of two images of a
+    sensor on one day, the second makes its own step.
+    """
+    if fusion == "pad":
+        return {sensor: np.arange(len(part)) for sensor, part in parts.items()}
+    places = {
+        sensor: pd.MultiIndex.from_arrays([part["date"], part.groupby("date").cumcount()])
+        for sensor, part in parts.items()
+    }
+    timeline = pd.MultiIndex.from_tuples(sorted(set().union(*places.values())))
+    return {sensor: timeline.get_indexer(own) for sensor, own in places.items()}
 
 
 def _late(name: str, parts: Mapping[str, pd.DataFrame]) -> ImageSequence:
