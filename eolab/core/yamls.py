@@ -90,3 +90,12 @@ def mapping(
 def dumps(values: Mapping[str, Any]) -> str:
     """Return a mapping as YAML text, keys in their order."""
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=100)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, keys joined by dots: ``{"test": {"f1": 1}}`` → ``{"test.f1": 1}``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return flat

@@ -114,12 +114,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path | datetime):
         return str(value)
     raise RunError(f"A record holds numbers and text, found a {type(value).__name__}: {value!r:.80}.")
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, keys joined by dots: ``{"test": {"f1": 1}}`` → ``{"test.f1": 1}``."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return flat

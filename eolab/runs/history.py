@@ -250,6 +250,6 @@ def _row(run: RunRecord) -> dict[str, Any]:
     row: dict[str, Any] = {"run": run.folder.name, "profile": run.record.get("profile")}
     row |= {key: run.record.get(key) for key in ("ended", "seconds")}
     row |= {"simulated": run.simulated, "folder": str(run.folder)} | run.settings
-    for name, value in folders.flatten(run.metrics).items():
+    for name, value in yamls.flatten(run.metrics).items():
         row[f"metrics.{name}" if name in row else name] = value
     return row

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab.core import workspace
+from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError
 from eolab.core.numbers import padded, short
 from eolab.runs import chain, execute, folders, history, published, reports, study
@@ -110,7 +110,7 @@ def table_of_runs(sweep: Sweep, points: list[Job]) -> pd.DataFrame:
         row: dict[str, Any] = {key: values[key] for key in _parameters(sweep)}
         row |= {"status": run.status, "seconds": run.record.get("seconds"), "run": job.folder.name}
         row["simulated"] = run.simulated
-        flat = folders.flatten(run.metrics) if run.status == "done" else {}
+        flat = yamls.flatten(run.metrics) if run.status == "done" else {}
         rows.append(row | {_column(key, sweep): flat.get(key) for key in sweep.metrics or flat})
     return pd.DataFrame(rows)
 

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from eolab.core import yamls
 from eolab.core.errors import RunError
 from eolab.runs import folders, history
 
@@ -50,7 +51,7 @@ def _log(client: Any, run: history.RunRecord) -> str:
     params = [Param(key, str(value)[:_MAX_PARAMETER]) for key, value in run.settings.items()]
     metrics = [
         Metric(key, float(value), stamp, 0)
-        for key, value in folders.flatten(run.metrics).items()
+        for key, value in yamls.flatten(run.metrics).items()
         if isinstance(value, int | float)
     ]
     client.log_batch(run_id, metrics, params)  # in batches that a server takes

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import StoreError, check_known
+from eolab.core.yamls import flatten
 from eolab.data.store import layout
 from eolab.data.store.layout import SPLIT_COLUMNS, ArraySpec
 
@@ -159,20 +160,12 @@ def _digest(column: pd.Series) -> str:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return ``key: old → new`` for each key whose value differs; nested keys are joined by dots."""
-    before, after = _flatten(old), _flatten(new)
+    before, after = flatten(old), flatten(new)
     return [
         f"{key}: {_short(before, key)} → {_short(after, key)}"
         for key in dict.fromkeys([*before, *after])
         if key not in before or key not in after or before[key] != after[key]
     ]
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        flat |= _flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return flat
 
 
 def _short(values: Mapping[str, Any], key: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab import __version__
+from eolab.core import yamls
 from eolab.core.errors import EolabError, RunError
 from eolab.core.numbers import short
 from eolab.core.progress import duration
@@ -121,7 +122,7 @@ def _body(run: RunRecord, piece: Fragment, prefix: str, level: int) -> str:
     table = str(_parts().parameters(facts.parameters(run))) if run.params else ""
     here = '<div class="eolab-parameters-here"></div>'
     inside = piece.html.replace(here, table, 1) if here in piece.html else table + piece.html
-    numbers = [(name, facts.number(value)) for name, value in folders.flatten(run.metrics).items()]
+    numbers = [(name, facts.number(value)) for name, value in yamls.flatten(run.metrics).items()]
     packages = list(run.environment.get("packages", {}).items())
     made = {"facts": facts.facts(run), "data": run.data, "packages": packages}
     return f"{inside}{_parts().metrics(numbers, prefix, level)}{_parts().made(made, prefix, level)}"
