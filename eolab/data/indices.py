@@ -122,6 +122,27 @@ def bands_for(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({band for name in names for band in index(name).bands}))
 
 
+def bands_of(image: xr.DataArray | xr.Dataset, needed: Iterable[str], what: str) -> list[str]:
+    """Return the names of an image's bands, those that are needed among them.
+
+    Args:
+        image: Image with a dim ``band`` whose coordinate names the bands.
+        needed: Bands that it must have.
+        what: What needs them, for the error.
+
+    Raises:
+        ParameterError: If one is missing.
+    """
+    known = [str(band) for band in image["band"].to_numpy()]
+    for band in needed:
+        if band not in known:
+            raise ParameterError(
+                f"{what} needs the band {band}, which the image does not have: read it too "
+                f"(the image has {', '.join(known)})."
+            )
+    return known
+
+
 def compute(name: str, image: xr.DataArray) -> xr.DataArray:
     """Compute a spectral index.
 
@@ -138,13 +159,7 @@ def compute(name: str, image: xr.DataArray) -> xr.DataArray:
             the image holds something else.
     """
     wanted = index(name)
-    known = [str(band) for band in image["band"].to_numpy()]
-    for band in wanted.bands:
-        if band not in known:
-            raise ParameterError(
-                f"{name} needs the band {band}, which the image does not have: read it too "
-                f"(the image has {', '.join(known)})."
-            )
+    known = bands_of(image, wanted.bands, name)
     units = image.attrs.get("units", "reflectance")
     if wanted.scaled and (units != "reflectance" or not np.issubdtype(image.dtype, np.floating)):
         raise ParameterError(

@@ -64,7 +64,9 @@ def fill(
         where = filled[t]
         if where.any():
             b, a = before[t][where], after[t][where]
-            weight = _weight(days, t, b, a, method)
+            since, between = days[t] - days[b], days[a] - days[b]
+            share = np.divide(since, between, out=np.zeros(len(since)), where=between > 0)
+            weight = (share if method == "linear" else share > 0.5).astype(np.float32)  # of the later one
             y, x = np.nonzero(where)
             for band in range(image.shape[1]):
                 old, new = image[b, band, y, x], image[a, band, y, x]
@@ -85,10 +87,3 @@ def _neighbours(valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     before = np.where(none_before, after, before)
     after = np.where(none_after, before, after)
     return np.where(before == total, -1, before), np.where(after == total, -1, after)
-
-
-def _weight(days: np.ndarray, t: int, before: np.ndarray, after: np.ndarray, method: str) -> np.ndarray:
-    """Return the share of the later of two observations in the value at date t, float32."""
-    since, between = days[t] - days[before], days[after] - days[before]
-    share = np.divide(since, between, out=np.zeros(len(since)), where=between > 0)
-    return (share if method == "linear" else share > 0.5).astype(np.float32)

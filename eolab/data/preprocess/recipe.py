@@ -118,13 +118,7 @@ class Recipe:
 
     def _check(self, series: xr.Dataset) -> None:
         """Refuse a series without the recipe's bands or with another pixel size."""
-        known = [str(band) for band in series["band"].to_numpy()]
-        for band in (*self.bands, *indices.bands_for(self.indices)):
-            if band not in known:
-                raise ParameterError(
-                    f"The recipe needs the band {band}, which the series does not have: read it too "
-                    f"(the series has {', '.join(known)})."
-                )
+        indices.bands_of(series, (*self.bands, *indices.bands_for(self.indices)), "The recipe")
         if self.resolution_m is not None and series.sizes["x"] > 1:
             found = abs(float(series["x"][1] - series["x"][0]))
             if not np.isclose(found, self.resolution_m, rtol=1e-3):
