@@ -96,10 +96,10 @@ def pixel_table(
     for part, data in store.batches(rows, arrays, AT_ONCE):
         images = data["image"] if names else data["label"][..., None]
         labels = data["label"].reshape(len(images), -1)  # (n, P)
-        for at, label, image in zip(range(part.start, part.stop), labels, images, strict=True):
-            pixel, weight = draw(label, per_patch, np.random.default_rng((seed, int(rows[at]))))
+        for place, label, image in zip(range(part.start, part.stop), labels, images, strict=True):
+            pixel, weight = draw(label, per_patch, np.random.default_rng((seed, int(rows[place]))))
             values = image.reshape(-1, image.shape[-1])[pixel][:, taken]
-            parts.append((np.full(len(pixel), at), pixel, values, label[pixel], weight))
+            parts.append((np.full(len(pixel), place), pixel, values, label[pixel], weight))
     at, pixel, values, label, weight = (np.concatenate(one) for one in zip(*parts, strict=True))
     table = pd.DataFrame(values.astype(np.float32), columns=names)
     table.insert(0, "id", ids[at])
