@@ -26,14 +26,14 @@ from eolab.data.schemes.bigearthnet import (
 )
 from eolab.synthetic import bigearthnet
 from eolab.synthetic.bigearthnet_image import SIZE, SMALLEST_PX, make_map, make_materials, traits_of
-from eolab.synthetic.bigearthnet_plan import CLASSES, LEAST, THEMES, TILES, make_plan, quotas
+from eolab.synthetic.bigearthnet_plan import CLASSES, LEAST, THEMES, TILES, Patch, make_plan, quotas
 from eolab.synthetic.materials import DORMANT, GREEN, INDEX
 from eolab.synthetic.patterns import PATTERNS
 from eolab.synthetic.writing import stream
 
 CODES = tuple(CLASSES)
 PATCHES = 48
-S2, S1 = bigearthnet.FOLDERS_V1
+S2, S1 = bigearthnet.FOLDERS[1]
 
 
 @pytest.fixture(scope="session")
@@ -147,7 +147,7 @@ def test_places_are_those_of_the_published_patches():
                "35VPK": ((57, 38), (668400, 6954420))}  # fmt: skip
     tiles = {tile.name: tile for tile in TILES}
     for name, (place, corner) in corners.items():
-        assert tiles[name].corner(*place) == corner
+        assert Patch(0, tiles[name], tiles[name].products[0], *place, (), False, False).corner == corner
     assert tiles["35VPK"].products[2].name_v1 == "S2B_MSIL2A_20180204T94161"
     products = [tile.radar_product(product) for tile in TILES for product in tile.products]
     assert all(re.fullmatch(r"S1[AB]_IW_GRDH_1SDV_\d{8}T\d{6}", name) for name in products)
@@ -330,7 +330,7 @@ def test_snow_is_white(v1):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"version": 3}, "take 1 or 2"),
+        ({"version": 3}, "version 3 is unknown: Known: 1, 2"),
         ({"patches": 10}, "take 40 to"),
         ({"seed": -1}, "positive whole number"),
         ({"faults": 9}, "take 0 to 5"),

@@ -127,11 +127,11 @@ def test_truncated_file_stops_the_reader(twin):
 
 def test_offset_leaves_no_seam_between_baselines(tmp_path, monkeypatch):
     """The same acquisition gives the same reflectance whichever baseline wrote it."""
-    from eolab.synthetic import calendar
+    from eolab.synthetic import safe
 
     reflectance = {}
     for baseline in ("02.14", "05.00"):
-        monkeypatch.setattr(calendar, "NEW_BASELINE", baseline)
+        monkeypatch.setattr(safe, "NEW_BASELINE", baseline)
         folder = sentinel2_corine.write(tmp_path / baseline, size=96, dates=2, traps=False, progress=False)
         last = max(products(folder), key=lambda path: path.name.split("_")[2])
         assert texts(last / "MTD_MSIL2A.xml")["PROCESSING_BASELINE"] == baseline

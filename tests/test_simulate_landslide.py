@@ -11,13 +11,13 @@ import pytest
 from scipy.ndimage import label
 
 from eolab.core.errors import DataError, ParameterError
+from eolab.data.layouts.landslide4sense_files import BANDS
 from eolab.synthetic import landslide4sense
-from eolab.synthetic.landslide4sense_image import IMAGE_BANDS, MEANS
-from eolab.synthetic.landslide4sense_patches import make_patches
-from eolab.synthetic.landslide4sense_regions import RUN, make_plan
-from eolab.synthetic.landslide4sense_scars import HEAD_DEG, STOP_DEG
+from eolab.synthetic.landslide4sense import make_patches
+from eolab.synthetic.landslide4sense_ground import HEAD_DEG, RUN, STOP_DEG, make_climate, plan_areas
+from eolab.synthetic.landslide4sense_image import MEANS
 
-SLOPE, DEM, RED, NEAR = (IMAGE_BANDS.index(name) for name in ("slope", "dem", "B04", "B08"))
+SLOPE, DEM, RED, NEAR = (BANDS.index(name) for name in ("slope", "dem", "B04", "B08"))
 
 
 def read(path: Path, key: str) -> np.ndarray:
@@ -95,7 +95,7 @@ def test_marker_says_that_data_are_simulated_and_tuned(twin):
     assert marker["generator"] == landslide4sense.VERSION
     assert (marker["seed"], marker["train"], marker["tree"]) == (0, 8, "train_data")
     assert "tuned" in marker["difficulty"]
-    assert marker["band_means"] == dict(zip(IMAGE_BANDS, MEANS.tolist(), strict=True))
+    assert marker["band_means"] == dict(zip(BANDS, MEANS.tolist(), strict=True))
     assert "spoilt" not in marker
 
 
@@ -124,7 +124,7 @@ def test_values_are_scaled_like_the_published(twin):
     assert np.isfinite(images).all()
     assert images.min() >= 0
     assert images.max() < 14
-    cirrus = images[..., IMAGE_BANDS.index("B10")]
+    cirrus = images[..., BANDS.index("B10")]
     assert cirrus.std() < 0.05
     assert cirrus.mean() == pytest.approx(1, abs=0.1)
     # steepness is that of the elevation: slope and DEM belong together
@@ -137,7 +137,7 @@ def test_bands_of_20_m_are_smoother_than_those_of_10_m(twin):
     image = read(twin / "TrainData/img/image_3.h5", "img")
 
     def roughness(band: str) -> float:
-        values = image[..., IMAGE_BANDS.index(band)]
+        values = image[..., BANDS.index(band)]
         return float(np.abs(np.diff(values, axis=1)).mean() / values.mean())
 
     assert roughness("B08") > 1.5 * roughness("B07") > 1.5 * roughness("B01")
@@ -183,7 +183,7 @@ def test_landslides_run_downslope(twin, table):
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_planned_shares_hold_over_groups_of_regions(split):
     for seed in range(10):
-        areas = np.concatenate([make_plan(seed, split, k).targets_px for k in range(10)])
+        areas = np.concatenate([plan_areas(seed, split, k) for k in range(10)])
         assert (areas > 0).mean() == pytest.approx(0.59, abs=0.01)
         assert 0.016 <= areas.mean() / 128**2 <= 0.028
         assert areas.max() <= 0.48 * 128**2
@@ -195,26 +195,26 @@ def test_planned_shares_hold_over_groups_of_regions(split):
 
 def test_regions_of_a_group_differ_in_every_attribute():
     for split in RUN:
-        climates = [make_plan(3, split, k).climate for k in range(5)]
+        climates = [make_climate(3, split, k) for k in range(5)]
         for name in climates[0].__dataclass_fields__:
             fifths = sorted(int(5 * getattr(climate, name)) for climate in climates)
             assert fifths == [0, 1, 2, 3, 4]
 
 
 def test_plan_of_a_region_does_not_depend_on_its_neighbours():
-    assert make_plan(0, "train", 0).climate != make_plan(0, "train", 5).climate
-    assert make_plan(0, "train", 0).climate != make_plan(0, "validation", 0).climate
-    assert (make_plan(0, "train", 3).targets_px == make_plan(0, "train", 3).targets_px).all()
+    assert make_climate(0, "train", 0) != make_climate(0, "train", 5)
+    assert make_climate(0, "train", 0) != make_climate(0, "validation", 0)
+    assert (plan_areas(0, "train", 3) == plan_areas(0, "train", 3)).all()
 
 
 def test_smallest_landslide_is_one_pixel_and_largest_nearly_half_a_patch():
     """The areas that were planned are those in the masks."""
-    plans = [make_plan(0, "train", k).targets_px for k in range(10)]
+    plans = [plan_areas(0, "train", k) for k in range(10)]
     small = next((k, int(np.argmin(np.where(t == 1, 0, 1)))) for k, t in enumerate(plans) if (t == 1).any())
     large = max(((k, int(t.argmax())) for k, t in enumerate(plans)), key=lambda at: plans[at[0]][at[1]])
     *_, patch = make_patches(0, "train", small[0], small[1] + 1)
     assert patch.mask.sum() == 1
-    assert patch.landslides_px == (1,)
+    assert (patch.facts["landslides"], patch.facts["largest"]) == (1, 1)
     *_, patch = make_patches(0, "train", large[0], large[1] + 1)
     assert 0.38 < patch.mask.mean() < 0.48
 

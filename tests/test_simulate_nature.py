@@ -8,15 +8,14 @@ from scipy.ndimage import label
 
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.landcover import LANDCOVER
-from eolab.synthetic import clouds, materials
-from eolab.synthetic.calendar import CRS, ORIGIN, plan
-from eolab.synthetic.corine import NODATA, make_corine, on_scene
-from eolab.synthetic.landscape import make_landscape
+from eolab.synthetic import materials, sky
+from eolab.synthetic.landscape import make_landscape, make_surface, observe
 from eolab.synthetic.materials import BROADLEAVES, CONIFERS, LAKE, ROCKS, SNOW
 from eolab.synthetic.noise import block_mean, fractal
-from eolab.synthetic.parcels import make_parcels
-from eolab.synthetic.sun import Sun, illumination, sun_at
-from eolab.synthetic.surface import make_surface, observe
+from eolab.synthetic.patterns import make_parcels
+from eolab.synthetic.safe import plan
+from eolab.synthetic.sentinel2_corine import make_corine, on_scene
+from eolab.synthetic.sky import Sun, illumination, sun_at
 
 BANDS = list(materials.BANDS)
 
@@ -28,7 +27,7 @@ def land():
 
 @pytest.fixture(scope="module")
 def corine(land):
-    return make_corine(land, ORIGIN, CRS)
+    return make_corine(land)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def surface(land):
 
 def ndvi(surface, day):
     sun = Sun(45, 160)
-    image = observe(surface, day, sun, np.random.default_rng(day)).reflectance
+    image, _, _ = observe(surface, day, sun, np.random.default_rng(day))
     red, infrared = image[BANDS.index("B04")], image[BANDS.index("B08")]
     return (infrared - red) / (infrared + red)
 
@@ -69,7 +68,7 @@ def test_every_class_in_many_blocks(land):
 
 
 def test_zones_follow_height(land):
-    height, now = land.terrain.height_m, land.now
+    height, now = land.height_m, land.now
     medians = [np.median(height[now == kind]) for kind in (BROADLEAVES, CONIFERS, ROCKS, SNOW)]
     assert medians == sorted(medians)
 
@@ -89,7 +88,7 @@ def test_parcels_have_field_sizes():
 
 def test_corine_is_partly_wrong_and_keeps_every_class(land, corine):
     now = land.scene(land.now)
-    old = on_scene(corine, 480, ORIGIN, CRS)
+    old = on_scene(corine, 480)
     labelled = old != IGNORE
     assert 0.62 < (old == now)[labelled].mean() < 0.80
     assert 0.0 < (~labelled).mean() < 0.25
@@ -97,9 +96,9 @@ def test_corine_is_partly_wrong_and_keeps_every_class(land, corine):
 
 
 def test_corine_patches_have_25_hectares(corine):
-    grid = corine.grid_code
+    grid = corine.code
     sizes = []
-    for code in np.unique(grid[grid != NODATA]):
+    for code in np.unique(grid[grid > 0]):
         patches, _ = label(grid == code)
         sizes += np.bincount(patches.ravel())[1:].tolist()
     assert min(sizes) >= 25
@@ -122,18 +121,19 @@ def test_seasons(surface):
 
 
 def test_snow_lies_longest_on_top(surface):
-    march = observe(surface, 75, Sun(50, 155), np.random.default_rng(0))
-    july = observe(surface, 200, Sun(28, 145), np.random.default_rng(0))
+    _, march, _ = observe(surface, 75, Sun(50, 155), np.random.default_rng(0))
+    image, july, _ = observe(surface, 200, Sun(28, 145), np.random.default_rng(0))
     high = surface.growth.height > 0.7
-    assert march.snow[high].mean() > 0.7 > march.snow[~high].mean()
-    assert july.snow.max() == 0
-    assert july.reflectance[1][surface.cover == SNOW].mean() > 0.4
+    assert march[high].mean() > 0.7 > march[~high].mean()
+    assert july.max() == 0
+    assert image[1][surface.cover == SNOW].mean() > 0.4
 
 
 def test_pixels_mix_at_edges(surface):
     """The point spread makes a shore neither land nor water."""
     water = surface.cover == LAKE
-    image = observe(surface, 200, Sun(28, 145), np.random.default_rng(0)).reflectance[BANDS.index("B08")]
+    image, _, _ = observe(surface, 200, Sun(28, 145), np.random.default_rng(0))
+    image = image[BANDS.index("B08")]
     shore = water & ~np.roll(water, 1, axis=1)
     assert image[water & np.roll(water, 3, axis=1) & np.roll(water, -3, axis=1)].mean() < image[shore].mean()
 
@@ -160,24 +160,26 @@ def test_sun_and_slopes():
 
 def test_clouds_cover_what_was_asked_and_throw_shadows():
     sun = Sun(45, 180)  # shadows fall to the north
-    sky = clouds.make_sky((240, 240), 0.3, sun, np.random.default_rng(2))
-    assert (sky.opacity > 0.02).mean() == pytest.approx(0.3, abs=0.08)
-    assert (sky.shadow[sky.opacity > 0.99] < 0.02).all()
-    moved = [np.mean(np.roll(sky.opacity, -step, axis=0) * sky.shadow) for step in (0, 50, 100, 150, 200)]
+    clouds = sky.make_sky((240, 240), 0.3, sun, np.random.default_rng(2))
+    assert (clouds.opacity > 0.02).mean() == pytest.approx(0.3, abs=0.08)
+    assert (clouds.shadow[clouds.opacity > 0.99] < 0.02).all()
+    moved = [
+        np.mean(np.roll(clouds.opacity, -step, axis=0) * clouds.shadow) for step in (0, 50, 100, 150, 200)
+    ]
     assert max(moved[1:]) > moved[0]
 
 
 def test_classification_sees_clouds_shadows_water_snow(surface):
     rng = np.random.default_rng(5)
     sun = Sun(35, 150)
-    ground = observe(surface, 130, sun, rng)
-    sky = clouds.make_sky(surface.cover.shape, 0.4, sun, rng)
-    image = clouds.cover_with(sky, ground.reflectance, rng)
-    scl = clouds.classify(sky, image, surface.cover, ground.snow, ground.light, rng)
-    assert np.isin(scl[sky.opacity > 0.8], (8, 9)).mean() > 0.99
-    thin = (sky.opacity > 0.05) & (sky.opacity < 0.2) & (sky.cirrus < 0.05)
+    ground, snow, light = observe(surface, 130, sun, rng)
+    clouds = sky.make_sky(surface.cover.shape, 0.4, sun, rng)
+    image = sky.cover_with(clouds, ground, rng)
+    scl = sky.classify(clouds, image, surface.cover, snow, light, rng)
+    assert np.isin(scl[clouds.opacity > 0.8], (8, 9)).mean() > 0.99
+    thin = (clouds.opacity > 0.05) & (clouds.opacity < 0.2) & (clouds.cirrus < 0.05)
     assert np.isin(scl[thin], (4, 5, 6, 7, 11)).mean() > 0.3  # cloud borders are missed
-    clear = (sky.opacity == 0) & (sky.shadow < 0.1) & (sky.cirrus < 0.05)
+    clear = (clouds.opacity == 0) & (clouds.shadow < 0.1) & (clouds.cirrus < 0.05)
     assert (scl[clear & (surface.cover == LAKE)] == 6).mean() > 0.8
     assert (scl[clear & (surface.cover == SNOW)] == 11).mean() > 0.8
     assert (scl[clear & (surface.cover == CONIFERS)] == 4).mean() > 0.7
@@ -185,7 +187,7 @@ def test_classification_sees_clouds_shadows_water_snow(surface):
 
 
 def test_cloud_shares_follow_the_real_series():
-    shares = clouds.cover_shares(68)
+    shares = sky.cover_shares(68)
     counts, _ = np.histogram(shares, [0, 0.05, 0.2, 0.5, 0.8, 1.01])
     real = [30, 6, 5, 6, 21]  # of the 68 dates of the Slovenian patch
     assert np.abs(counts - real).max() <= 2

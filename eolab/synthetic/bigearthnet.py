@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +26,30 @@ import pandas as pd
 import tifffile
 from rasterio.crs import CRS
 
-from eolab.core.errors import ParameterError
+from eolab.core.errors import check_known
 from eolab.data.bands import L2A_BANDS, SENTINEL2
+from eolab.data.schemes.bigearthnet import CLASSES_43
+from eolab.synthetic import bigearthnet_image as ground
 from eolab.synthetic import writing
-from eolab.synthetic.bigearthnet_image import make_map, make_materials, optical, to_numbers
-from eolab.synthetic.bigearthnet_image import radar as backscatter
 from eolab.synthetic.bigearthnet_plan import PATCH_M, Patch, make_plan
-from eolab.synthetic.calendar import sentinel1_name
 from eolab.synthetic.noise import block_mean
-from eolab.synthetic.writing import stream
+from eolab.synthetic.writing import sentinel1_name, stream
 
 Array = np.ndarray
 
 VERSION = 2
 """Version of the generator; another version gives other pixels from the same seed."""
 
-FOLDERS_V1 = ("BigEarthNet-v1.0", "BigEarthNet-S1-v1.0")
-FOLDERS_V2 = ("BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps")
+FOLDERS = {
+    1: ("BigEarthNet-v1.0", "BigEarthNet-S1-v1.0"),
+    2: ("BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps"),
+}
+"""Folders of Sentinel-2, Sentinel-1 and the maps, by version."""
 FAULTS = {
     1: ("truncated_band", "no_labels", "listed_without_folder", "missing_band", "unknown_class"),
     2: ("truncated_band", "listed_without_folder", "missing_band", "unknown_class", "missing_reference"),
 }
 """Kinds of damage by version, in the order they are made."""
-
-_LISTS = {"train": "train.csv", "validation": "val.csv", "test": "test.csv"}
-_SNOW_LIST = "patches_with_seasonal_snow.csv"
-_CLOUD_LIST = "patches_with_cloud_and_shadow.csv"
-_NO_CLASS_LIST = "patches_with_no_19_class_targets.csv"
-_METADATA = "metadata.parquet"
-_BAD_WEATHER = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
 
 _MOST = 20_000
 _FREQUENT = 8  # a spoilt patch holds no class that fewer patches than this have
@@ -100,170 +95,90 @@ def write(
         DataError: If the folder exists already.
     """
     folder = Path(folder)
-    if version not in FAULTS:
-        raise ParameterError(f"version {version!r} is unknown: take 1 or 2.")
+    check_known(version, FAULTS, f"version {version!r} is unknown")
     writing.check_seed(seed)
     writing.check_range("patches", patches, 40, _MOST)
     writing.check_range("faults", faults, 0, len(FAULTS[version]))
+    parameters = {"seed": seed, "patches": patches, "radar": radar, "faults": faults, "compress": compress}
     with writing.whole(folder) as building:
         kept = [patch for patch in make_plan(seed, patches) if version == 1 or patch.labels_19]
-        layout = {1: _V1, 2: _V2}[version](building, compress, radar)
-        writing.in_threads(partial(_write_patch, layout, seed), kept, "BigEarthNet twin", "patch", progress)
-        spoilt = dict(zip(FAULTS[version][:faults], _victims(kept), strict=False))
-        layout.write_tables(kept, spoilt)
-        for kind, patch in spoilt.items():
-            layout.spoil(kind, patch)
-        _write_truth(building, kept, spoilt)
-        parameters: dict[str, Any] = {"seed": seed, "patches": patches, "radar": radar}
-        parameters |= {"faults": faults, "compress": compress}
-        named = {k: _elsewhere(p) if k == "listed_without_folder" else p for k, p in spoilt.items()}
-        facts = _facts(kept) | {"spoilt": {kind: layout.name(patch) for kind, patch in named.items()}}
+        spoilt = _choose(kept, FAULTS[version][:faults])
+        faulty = {patch: kind for kind, patch in spoilt.items()}
+        make = partial(_write_patch, building, version, seed, radar, compress, faulty)
+        writing.in_threads(make, kept, "BigEarthNet twin", "patch", progress)
+        absent = [patch for patch, kind in faulty.items() if kind == "listed_without_folder"]
+        table = pd.DataFrame([_row(patch, faulty.get(patch, "")) for patch in [*kept, *absent]])
+        if version == 1:
+            _write_lists(building, table, radar)
+        else:
+            _write_tables(building, table)
+        table = table[: len(kept)].drop(columns=["s1_name", "labels"])
+        (building / "truth").mkdir()
+        table.to_csv(building / "truth/patches.csv", index=False)
+        facts = _facts(table)
+        facts["spoilt"] = {kind: _places(patch, version)[0].name for kind, patch in spoilt.items()}
         writing.mark(building, "bigearthnet", VERSION, version=version, **parameters, **facts)
     return folder
 
 
-@dataclass(frozen=True)
-class _V1:
-    """Places and contents of version 1."""
+def _choose(patches: list[Patch], kinds: tuple[str, ...]) -> dict[str, Patch]:
+    """Choose a patch for each kind of damage: of train, in fair weather, of frequent classes, last first.
 
-    root: Path
-    compress: bool
-    radar: bool
-
-    def name(self, patch: Patch) -> str:
-        """Return the name of a patch."""
-        return patch.name_v1
-
-    def optical_folder(self, patch: Patch) -> Path:
-        """Return the folder of a patch's optical bands."""
-        return self.root / FOLDERS_V1[0] / patch.name_v1
-
-    def radar_folder(self, patch: Patch) -> Path:
-        """Return the folder of a patch's radar bands."""
-        return self.root / FOLDERS_V1[1] / patch.radar_name
-
-    def write_rest(self, patch: Patch, cover: Array) -> None:
-        """Write the metadata beside the bands; the lower edge in those of Sentinel-1 is misnamed ``lly``."""
-        tile, time = patch.tile, patch.product.time
-        own = {
-            "tile_source": patch.product.source(tile.name),
-            "acquisition_date": f"{time:%Y-%m-%d %H:%M:%S}",
-        }
-        _write_json(self.optical_folder(patch), patch, "lry", own)
-        if self.radar:
-            time = tile.radar_time(patch.product)
-            orbit = 10_000 + time.timetuple().tm_yday
-            numbers = f"{orbit:06d}_{orbit:06X}_{orbit * 7 % 65536:04X}"
-            own = {
-                "corresponding_s2_patch": patch.name_v1,
-                "scene_source": sentinel1_name(patch.radar_name[:3], "1SDV", time, numbers),
-                "acquisition_time": f"{time:%Y-%m-%dT%H:%M:%S}",
-            }
-            _write_json(self.radar_folder(patch), patch, "lly", own)
-
-    def write_tables(self, patches: list[Patch], spoilt: dict[str, Patch]) -> None:
-        """Write the lists: splits without snow, clouds and patches that the 19 classes do not know."""
-        (self.root / "lists").mkdir()
-        fair = [p for p in patches if p.labels_19 and not p.snow and not p.cloudy]
-        for split, name in _LISTS.items():
-            listed = [patch for patch in fair if patch.tile.split == split]
-            if split == "train" and "listed_without_folder" in spoilt:
-                listed.append(_elsewhere(spoilt["listed_without_folder"]))
-            self._write_list(name, listed, radar=self.radar)
-        self._write_list(_SNOW_LIST, [patch for patch in patches if patch.snow])
-        self._write_list(_CLOUD_LIST, [patch for patch in patches if patch.cloudy])
-        self._write_list(_NO_CLASS_LIST, [patch for patch in patches if not patch.labels_19])
-
-    def _write_list(self, name: str, patches: list[Patch], radar: bool = False) -> None:
-        """Write names of Sentinel-2 and Sentinel-1 without a header, with CRLF as published."""
-        rows = [f"{p.name_v1},{p.radar_name}\r\n" if radar else f"{p.name_v1}\r\n" for p in patches]
-        (self.root / "lists" / name).write_bytes("".join(rows).encode())
-
-    def spoil(self, kind: str, patch: Patch) -> None:
-        """Damage a patch."""
-        if kind not in ("no_labels", "unknown_class"):
-            _spoil_band(kind, self.optical_folder(patch))
-            return
-        metadata = self.optical_folder(patch) / f"{patch.name_v1}_labels_metadata.json"
-        content = json.loads(metadata.read_text())
-        if kind == "no_labels":
-            del content["labels"]
-        else:
-            content["labels"][0] = _misspelt(content["labels"][0])
-        metadata.write_text(json.dumps(content))
+    The one that is listed without a folder becomes a patch beside it, outside of the places of all others.
+    """
+    number = Counter(code for patch in patches for code in patch.codes)
+    train = [p for p in patches if p.tile.split == "train" and not p.snow and not p.cloudy and p.labels_19]
+    order = sorted(
+        train, key=lambda p: (min(number[code] for code in p.codes) <= _FREQUENT, len(p.codes), -p.number)
+    )
+    spoilt = dict(zip(kinds, order, strict=False))
+    if "listed_without_folder" in spoilt:
+        spoilt["listed_without_folder"] = replace(spoilt["listed_without_folder"], row=91)
+    return spoilt
 
 
-class _V2(_V1):
-    """Places and contents of version 2, which has a folder a product."""
+def _places(patch: Patch, version: int) -> list[Path]:
+    """Return the folders of a patch's optical bands, of its radar bands and in version 2 of its map.
 
-    def name(self, patch: Patch) -> str:
-        """Return the name of a patch."""
-        return patch.name_v2
-
-    def optical_folder(self, patch: Patch) -> Path:
-        """Return the folder of a patch's optical bands, inside that of its product."""
-        return self.root / FOLDERS_V2[0] / self._product(patch) / patch.name_v2
-
-    def radar_folder(self, patch: Patch) -> Path:
-        """Return the folder of a patch's radar bands, inside that of its product."""
-        return self.root / FOLDERS_V2[1] / patch.tile.radar_product(patch.product) / patch.radar_name
-
-    def write_rest(self, patch: Patch, cover: Array) -> None:
-        """Write the reference map of a patch."""
-        path = self._reference(patch)
-        path.parent.mkdir(parents=True)
-        _write_band(path, cover, patch, self.compress)
-
-    def write_tables(self, patches: list[Patch], spoilt: dict[str, Patch]) -> None:
-        """Write the table of fair patches, and that of patches under snow or clouds."""
-        table = pd.DataFrame([_metadata_row(patch) for patch in patches])
-        if "unknown_class" in spoilt:
-            labels = table["labels"][patches.index(spoilt["unknown_class"])]
-            labels[0] = _misspelt(labels[0])
-        if "listed_without_folder" in spoilt:
-            extra = _metadata_row(_elsewhere(spoilt["listed_without_folder"]))
-            table = pd.concat([table, pd.DataFrame([extra])])
-        hidden = table["contains_seasonal_snow"] | table["contains_cloud_or_shadow"]
-        for rows, name in ((table[~hidden], _METADATA), (table[hidden], _BAD_WEATHER)):
-            rows.sort_values("patch_id").reset_index(drop=True).to_parquet(self.root / name)
-
-    def spoil(self, kind: str, patch: Patch) -> None:
-        """Damage a patch."""
-        if kind == "missing_reference":
-            self._reference(patch).unlink()
-        else:
-            _spoil_band(kind, self.optical_folder(patch))
-
-    def _product(self, patch: Patch) -> str:
-        return patch.product.name_v2(patch.tile.name)
-
-    def _reference(self, patch: Patch) -> Path:
-        name = patch.name_v2
-        return self.root / FOLDERS_V2[2] / self._product(patch) / name / f"{name}_reference_map.tif"
+    Version 2 has a folder a product around them.
+    """
+    if version == 1:
+        names = [patch.name_v1, patch.radar_name]
+    else:
+        optical = f"{patch.product.name_v2(patch.tile.name)}/{patch.name_v2}"
+        names = [optical, f"{patch.tile.radar_product(patch.product)}/{patch.radar_name}", optical]
+    return [Path(home, name) for home, name in zip(FOLDERS[version], names, strict=True)]
 
 
-def _write_patch(layout: _V1, seed: int, patch: Patch) -> None:
-    """Simulate and write a patch; the pixels depend on seed and plan alone, not on the version."""
-    cover = make_map(patch.codes, stream(seed, 2, patch.number))
-    materials = make_materials(cover, stream(seed, 3, patch.number))
-    image = optical(seed, patch, materials, stream(seed, 5, patch.number))
+def _write_patch(
+    root: Path, version: int, seed: int, radar: bool, compress: bool, faulty: dict[Patch, str], patch: Patch
+) -> None:
+    """Simulate and write a patch, damaged or not; the pixels depend on seed and plan alone."""
+    cover = ground.make_map(patch.codes, stream(seed, 2, patch.number))
+    materials = ground.make_materials(cover, stream(seed, 3, patch.number))
+    image = ground.optical(seed, patch, materials, stream(seed, 5, patch.number))
     bands = {
-        name: to_numbers(image[k] if step == 1 else block_mean(image[k], step))
+        name: ground.to_numbers(block_mean(image[k], SENTINEL2[name].resolution_m // 10))
         for k, name in enumerate(L2A_BANDS)
-        for step in (SENTINEL2[name].resolution_m // 10,)
     }
-    _write_bands(layout.optical_folder(patch), patch, bands, layout.compress)
-    if layout.radar:
-        seen = backscatter(seed, patch, materials, stream(seed, 6, patch.number))
+    channels = {}
+    if radar:
+        seen = ground.radar(seed, patch, materials, stream(seed, 6, patch.number))
         channels = dict(zip(("VV", "VH"), seen, strict=True))
-        _write_bands(layout.radar_folder(patch), patch, channels, layout.compress)
-    layout.write_rest(patch, cover)
-
-
-def _write_bands(folder: Path, patch: Patch, bands: dict[str, Array], compress: bool) -> None:
-    folder.mkdir(parents=True)
-    for name, values in bands.items():
-        _write_band(folder / f"{folder.name}_{name}.tif", values, patch, compress)
+    places, kind = [root / place for place in _places(patch, version)], faulty.get(patch, "")
+    for folder, content in zip(places, (bands, channels, {"reference_map": cover}), strict=False):
+        if content:
+            folder.mkdir(parents=True)
+        for name, values in content.items():
+            _write_band(folder / f"{folder.name}_{name}.tif", values, patch, compress)
+    if version == 1:
+        _write_metadata(places, patch, kind)
+    if kind == "truncated_band":
+        writing.truncate(places[0] / f"{places[0].name}_B04.tif")
+    elif kind == "missing_band":
+        (places[0] / f"{places[0].name}_B8A.tif").unlink()
+    elif kind == "missing_reference":
+        (places[2] / f"{places[2].name}_reference_map.tif").unlink()
 
 
 def _write_band(path: Path, values: Array, patch: Patch, compress: bool) -> None:
@@ -284,93 +199,96 @@ def _write_band(path: Path, values: Array, patch: Patch, compress: bool) -> None
     )  # fmt: skip
 
 
-def _write_json(folder: Path, patch: Patch, lower: str, own: dict[str, str]) -> None:
-    """Write the metadata that version 1 puts beside the bands of a sensor; ``lower`` names the lower edge."""
-    left, top = patch.corner
-    content = {
-        "labels": patch.labels_43,
-        "coordinates": {"ulx": left, "uly": top, "lrx": left + PATCH_M, lower: top - PATCH_M},
-        "projection": _projection(patch.tile.epsg),
-        **own,
+def _write_metadata(folders: list[Path], patch: Patch, kind: str) -> None:
+    """Write the JSON of version 1 beside the bands; that of Sentinel-1 misnames its lower edge ``lly``."""
+    tile, product, (left, top) = patch.tile, patch.product, patch.corner
+    labels = [CLASSES_43.names[CLASSES_43.index_of(code)] for code in patch.codes]
+    named = {"no_labels": {}, "unknown_class": {"labels": _misspelt(labels)}}.get(kind, {"labels": labels})
+    time = tile.radar_time(product)
+    orbit = 10_000 + time.timetuple().tm_yday
+    numbers = f"{orbit:06d}_{orbit:06X}_{orbit * 7 % 65536:04X}"
+    optical = {
+        "tile_source": product.source(tile.name),
+        "acquisition_date": f"{product.time:%Y-%m-%d %H:%M:%S}",
     }
-    (folder / f"{folder.name}_labels_metadata.json").write_text(json.dumps(content))
+    radar = {
+        "corresponding_s2_patch": patch.name_v1,
+        "scene_source": sentinel1_name(patch.radar_name[:3], "1SDV", time, numbers),
+        "acquisition_time": f"{time:%Y-%m-%dT%H:%M:%S}",
+    }
+    for folder, lower, said, own in (
+        (folders[0], "lry", named, optical),
+        (folders[1], "lly", {"labels": labels}, radar),
+    ):
+        edges = {"ulx": left, "uly": top, "lrx": left + PATCH_M, lower: top - PATCH_M}
+        content = said | {"coordinates": edges, "projection": CRS.from_epsg(tile.epsg).to_wkt()} | own
+        if folder.is_dir():
+            (folder / f"{folder.name}_labels_metadata.json").write_text(json.dumps(content))
 
 
-@lru_cache(maxsize=16)
-def _projection(epsg: int) -> str:
-    """Return a projection as WKT, as version 1 writes it."""
-    return str(CRS.from_epsg(epsg).to_wkt())
+def _misspelt(labels: list[str]) -> list[str]:
+    """Return labels of which the first is no known name."""
+    return [f"{labels[0].rstrip('s')} area", *labels[1:]]
 
 
-def _metadata_row(patch: Patch) -> dict[str, Any]:
-    """Return what the tables of version 2 say of a patch."""
+def _row(patch: Patch, kind: str) -> dict[str, Any]:
+    """Return what lists, tables and truth say of a patch."""
     return {
-        "patch_id": patch.name_v2,
-        "labels": patch.labels_19,
-        "split": patch.tile.split,
-        "country": patch.tile.country,
-        "s1_name": patch.radar_name,
+        "number": patch.number,
         "s2v1_name": patch.name_v1,
-        "contains_seasonal_snow": patch.snow,
-        "contains_cloud_or_shadow": patch.cloudy,
+        "patch_id": patch.name_v2,
+        "s1_name": patch.radar_name,
+        "tile": patch.tile.name,
+        "country": patch.tile.country,
+        "split": patch.tile.split,
+        "date": f"{patch.product.time:%Y-%m-%d}",
+        "codes": " ".join(map(str, patch.codes)),
+        "labels": _misspelt(patch.labels_19) if kind == "unknown_class" else patch.labels_19,
+        "snow": patch.snow,
+        "cloudy": patch.cloudy,
+        "fault": kind,
     }
 
 
-def _victims(patches: list[Patch]) -> list[Patch]:
-    """Return patches of train to spoil: in fair weather, of frequent classes, those numbered last first."""
-    number = Counter(code for patch in patches for code in patch.codes)
-    train = [p for p in patches if p.tile.split == "train" and not p.snow and not p.cloudy and p.labels_19]
-    order = sorted(
-        train, key=lambda p: (min(number[code] for code in p.codes) <= _FREQUENT, len(p.codes), -p.number)
-    )
-    return order[: max(len(kinds) for kinds in FAULTS.values())]
+def _write_lists(root: Path, table: pd.DataFrame, radar: bool) -> None:
+    """Write the lists of version 1, without a header and with CRLF as published.
+
+    Splits have no patch under snow or clouds and none that the 19 classes do not know.
+    """
+    (root / "lists").mkdir()
+    known = table["labels"].map(bool)
+    fair = known & ~table["snow"] & ~table["cloudy"]
+    lists = {
+        "train": fair & (table["split"] == "train"),
+        "val": fair & (table["split"] == "validation"),
+        "test": fair & (table["split"] == "test"),
+        "patches_with_seasonal_snow": table["snow"],
+        "patches_with_cloud_and_shadow": table["cloudy"],
+        "patches_with_no_19_class_targets": ~known,
+    }
+    for name, rows in lists.items():
+        columns = ["s2v1_name", "s1_name"] if radar and not name.startswith("patches") else ["s2v1_name"]
+        listed, file = table.loc[rows, columns], root / "lists" / f"{name}.csv"
+        listed.to_csv(file, header=False, index=False, lineterminator="\r\n")
 
 
-def _elsewhere(patch: Patch) -> Patch:
-    """Return a patch beside another one, outside of the places that patches are put at."""
-    return replace(patch, row=91)
+def _write_tables(root: Path, table: pd.DataFrame) -> None:
+    """Write the tables of version 2: that of fair patches, and that of patches under snow or clouds."""
+    hidden = table["snow"] | table["cloudy"]
+    names = {"snow": "contains_seasonal_snow", "cloudy": "contains_cloud_or_shadow"}
+    columns = ["patch_id", "labels", "split", "country", "s1_name", "s2v1_name", *names]
+    table = table[columns].rename(columns=names)
+    for name, rows in (("metadata", ~hidden), ("metadata_for_patches_with_snow_cloud_or_shadow", hidden)):
+        table[rows].sort_values("patch_id").reset_index(drop=True).to_parquet(root / f"{name}.parquet")
 
 
-def _misspelt(name: str) -> str:
-    return f"{name.rstrip('s')} area"
-
-
-def _spoil_band(kind: str, folder: Path) -> None:
-    if kind == "truncated_band":
-        writing.truncate(folder / f"{folder.name}_B04.tif")
-    elif kind == "missing_band":
-        (folder / f"{folder.name}_B8A.tif").unlink()
-
-
-def _write_truth(folder: Path, patches: list[Patch], spoilt: dict[str, Patch]) -> None:
-    kinds = {patch.number: kind for kind, patch in spoilt.items() if kind != "listed_without_folder"}
-    rows = [
-        {
-            "number": patch.number,
-            "s2v1_name": patch.name_v1,
-            "patch_id": patch.name_v2,
-            "tile": patch.tile.name,
-            "country": patch.tile.country,
-            "split": patch.tile.split,
-            "date": f"{patch.product.time:%Y-%m-%d}",
-            "codes": " ".join(map(str, patch.codes)),
-            "snow": patch.snow,
-            "cloudy": patch.cloudy,
-            "fault": kinds.get(patch.number, ""),
-        }
-        for patch in patches
-    ]
-    (folder / "truth").mkdir()
-    pd.DataFrame(rows).to_csv(folder / "truth/patches.csv", index=False)
-
-
-def _facts(patches: list[Patch]) -> dict[str, Any]:
+def _facts(table: pd.DataFrame) -> dict[str, Any]:
     """Return what twin.json says besides the parameters."""
-    counts = Counter(code for patch in patches for code in patch.codes)
+    counts = Counter(code for codes in table["codes"] for code in codes.split())
     return {
-        "patches_by_split": dict(Counter(patch.tile.split for patch in patches)),
-        "patches_by_country": dict(Counter(patch.tile.country for patch in patches)),
-        "patches_by_class": {str(code): counts[code] for code in sorted(counts)},
-        "snow": sum(patch.snow for patch in patches),
-        "cloudy": sum(patch.cloudy for patch in patches),
+        "patches_by_split": dict(Counter(table["split"])),
+        "patches_by_country": dict(Counter(table["country"])),
+        "patches_by_class": {code: counts[code] for code in sorted(counts)},
+        "snow": int(table["snow"].sum()),
+        "cloudy": int(table["cloudy"].sum()),
     }

@@ -17,14 +17,10 @@ from scipy.ndimage import gaussian_filter
 
 from eolab.synthetic import materials as m
 from eolab.synthetic.bigearthnet_plan import CLASSES, TILES, Patch, Tile
-from eolab.synthetic.clouds import cover_with, make_sky
-from eolab.synthetic.materials import BANDS, INDEX, SPECTRUM
+from eolab.synthetic.materials import BANDS, INDEX, SPECTRUM, Growth, greenness, speckled, waves_db
 from eolab.synthetic.noise import fractal, lowest, remoteness
-from eolab.synthetic.parcels import make_parcels
-from eolab.synthetic.patterns import PATTERNS, curve
-from eolab.synthetic.phenology import Growth, greenness
-from eolab.synthetic.radar import speckled, waves_db
-from eolab.synthetic.sun import Sun, illumination, shading, slopes, sun_at
+from eolab.synthetic.patterns import PATTERNS, curve, make_parcels
+from eolab.synthetic.sky import Sun, cover_with, illumination, make_sky, shading, slopes, sun_at
 from eolab.synthetic.writing import stream
 
 Array = np.ndarray
@@ -190,7 +186,9 @@ def optical(seed: int, patch: Patch, materials: Array, rng: np.random.Generator)
         materials: Material of each pixel, uint8 (y, x).
         rng: Random numbers of the patch.
     """
-    traits, sun = traits_of(seed, patch.tile), _sun(patch)
+    tile = patch.tile
+    traits = traits_of(seed, tile)
+    sun = sun_at(patch.product.time, 6 * tile.zone - 183, tile.top / 111_000)  # over the middle of the zone
     day = patch.product.time.timetuple().tm_yday
     parcels = make_parcels(SHAPE, rng, 0.9)
     green = _green(materials, day, traits, parcels, rng)[..., None]
@@ -230,12 +228,6 @@ def to_numbers(band: Array) -> Array:
     numbers = np.clip(1e4 * band, DARK_STEP, 65_530)
     step = np.where(numbers < DARK, DARK_STEP, DN_STEP)
     return (np.rint(numbers / step) * step).astype(np.uint16)
-
-
-def _sun(patch: Patch) -> Sun:
-    """Return where the sun stands over a tile's zone at its latitude."""
-    _, north = patch.tile.origin
-    return sun_at(patch.product.time, 6 * patch.tile.zone - 183, north / 111_000)
 
 
 def _green(materials: Array, day: float, traits: Traits, parcels: Array, rng: np.random.Generator) -> Array:

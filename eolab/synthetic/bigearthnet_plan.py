@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from eolab.data.schemes.bigearthnet import CLASSES_43, PUBLISHED_BY_CODE, PUBLISHED_PATCHES, class_set
-from eolab.synthetic.calendar import stamp
+from eolab.data.schemes.bigearthnet import PUBLISHED_BY_CODE, PUBLISHED_PATCHES, class_set
 from eolab.synthetic.materials import TABLES
-from eolab.synthetic.writing import stream
+from eolab.synthetic.writing import stamp, stream
 
 Array = np.ndarray
 
@@ -28,10 +27,6 @@ THEMES = ("urban", "farm", "wood", "open", "marsh", "coast", "lake")
 CLASSES: dict[int, dict[str, Any]] = yaml.safe_load((TABLES / "bigearthnet_classes.yaml").read_text())
 """By CORINE code: ``biomes``, ``themes``, ``base`` and ``layers``, which the file describes."""
 
-_SQUARE_M, _CYCLE_M, _STEP_M = 100_000, 2_000_000, 60
-_COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")  # by zone modulo 3
-_ROWS = "ABCDEFGHJKLMNPQRSTUV"
-_BAND_M = {"S": 3_540_000, "T": 4_430_000, "U": 5_320_000, "V": 6_210_000, "W": 7_100_000}
 _RADAR_HOUR = {29: 6, 31: 5, 32: 5, 33: 16, 34: 16, 35: 4}  # by zone
 _LATE_S = 3  # that the date in the JSON lies before the name's time
 _SMALL = 300
@@ -99,6 +94,8 @@ class Tile:
         split: ``train``, ``validation`` or ``test``, for all its patches.
         weight: Its number of patches, relative to other tiles.
         coast: Whether it has a sea shore.
+        left: Western edge in metres.
+        top: Northern edge in metres.
         products: Its acquisitions.
     """
 
@@ -108,6 +105,8 @@ class Tile:
     split: str
     weight: float
     coast: bool
+    left: int
+    top: int
     products: tuple[Product, ...]
 
     @property
@@ -119,23 +118,6 @@ class Tile:
     def epsg(self) -> int:
         """EPSG code of its projection."""
         return 32600 + self.zone
-
-    @property
-    def origin(self) -> tuple[int, int]:
-        """Upper left corner in metres, on the 60 m grid of the products."""
-        square = self.name[3:]
-        east = (_COLUMNS[self.zone % 3].index(square[0]) + 1) * _SQUARE_M
-        offset = 5 if self.zone % 2 == 0 else 0
-        north = (_ROWS.index(square[1]) - offset) % 20 * _SQUARE_M
-        while north < _BAND_M[self.name[2]] - _SQUARE_M:
-            north += _CYCLE_M
-        top = north + _SQUARE_M
-        return east // _STEP_M * _STEP_M, -(-top // _STEP_M) * _STEP_M
-
-    def corner(self, column: int, row: int) -> tuple[int, int]:
-        """Upper left corner in metres of the patch that its name places at a column and a row."""
-        left, top = self.origin
-        return left + PATCH_M * column, top - PATCH_M * row
 
     def radar_time(self, product: Product) -> datetime:
         """Return when Sentinel-1 saw what Sentinel-2 saw: a day apart at most."""
@@ -184,7 +166,7 @@ class Patch:
     @property
     def corner(self) -> tuple[int, int]:
         """Upper left corner in metres."""
-        return self.tile.corner(self.column, self.row)
+        return self.tile.left + PATCH_M * self.column, self.tile.top - PATCH_M * self.row
 
     @property
     def name_v1(self) -> str:
@@ -200,11 +182,6 @@ class Patch:
     def radar_name(self) -> str:
         """Name of its Sentinel-1 patch, in both versions."""
         return f"{self.tile.radar_product(self.product)}_{self.tile.name}_{self.column}_{self.row}"
-
-    @property
-    def labels_43(self) -> list[str]:
-        """Names of its classes among the 43."""
-        return [CLASSES_43.names[CLASSES_43.index_of(code)] for code in self.codes]
 
     @property
     def labels_19(self) -> list[str]:
@@ -233,7 +210,7 @@ def make_plan(seed: int, patches: int) -> list[Patch]:
     counts = _by_tile(wanted, sizes)
     tiles = np.repeat(np.arange(len(TILES)), sizes)  # (patch,)
     holds = np.zeros((patches, len(CLASSES)), bool)
-    for index in range(len(TILES)):
+    for index in np.unique(tiles):
         rows = np.flatnonzero(tiles == index)
         holds[rows] = _by_patch(counts[index], len(rows), rng)
     _fill_empty(holds, tiles)
@@ -292,8 +269,6 @@ def _largest_remainders(shares: Array, total: int, most: Array | None = None) ->
 def _by_patch(counts: Array, size: int, rng: np.random.Generator) -> Array:
     """Put the classes of a tile into its patches, bool (patch, class), rare ones first."""
     holds = np.zeros((size, len(counts)), bool)
-    if not size:
-        return holds
     strength = rng.gamma(_SHARPNESS, 1 / _SHARPNESS, (size, len(THEMES)))
     richness = rng.gamma(4.0, 0.25, size)
     themes = [[THEMES.index(name) for name in one["themes"]] for one in CLASSES.values()]
@@ -318,7 +293,8 @@ def _fill_empty(holds: Array, tiles: Array) -> None:
 def _patches(tiles: Array, holds: Array, rare: Array, rng: np.random.Generator) -> list[Patch]:
     """Give each patch its place, its day and its weather."""
     taken: set[tuple[str, int, int]] = set()
-    cloudy = _cloudy(~rare, rng)
+    possible = np.flatnonzero(~rare)
+    cloudy = set(rng.permutation(possible)[: max(1, round(_CLOUDY * len(rare)))].tolist())
     found = []
     for number, index in enumerate(tiles):
         tile = TILES[index]
@@ -333,13 +309,5 @@ def _patches(tiles: Array, holds: Array, rare: Array, rng: np.random.Generator) 
         taken |= {(begin, column, row), (tile.name, column, row)}
         snow = bool(rng.random() < product.snow)
         codes = tuple(code for code, held in zip(CLASSES, holds[number], strict=True) if held)
-        weather = (snow, bool(cloudy[number]) and not snow)
-        found.append(Patch(number, tile, product, column, row, codes, *weather))
+        found.append(Patch(number, tile, product, column, row, codes, snow, number in cloudy and not snow))
     return found
-
-
-def _cloudy(possible: Array, rng: np.random.Generator) -> Array:
-    """Return which patches lie under clouds, bool (patch,)."""
-    rows = np.flatnonzero(possible)
-    chosen = rng.permutation(rows)[: max(1, round(_CLOUDY * len(possible)))]
-    return np.isin(np.arange(len(possible)), chosen)

@@ -20,34 +20,53 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 import pandas as pd
+from scipy.ndimage import label
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
+from eolab.data.layouts.landslide4sense_files import BANDS, IMAGE_KEY, MASK_KEY, SIZE
+from eolab.data.layouts.landslide4sense_index import TREES
 from eolab.synthetic import writing
-from eolab.synthetic.landslide4sense_image import IMAGE_BANDS, MEANS
-from eolab.synthetic.landslide4sense_patches import SIZE, Patch, make_patches
-from eolab.synthetic.landslide4sense_regions import RUN, SPLITS, make_plan
+from eolab.synthetic.landslide4sense_ground import (
+    RUN,
+    Climate,
+    Ground,
+    can_slide,
+    make_climate,
+    make_ground,
+    make_scars,
+    no_scars,
+    plan_areas,
+    stream,
+)
+from eolab.synthetic.landslide4sense_image import MEANS, make_image
+
+Array = np.ndarray
 
 VERSION = 1
 """Version of the generator; another version gives other pixels from the same seed."""
-TREES = {
-    "train_data": ("{folder}/img/image_{number}.h5", "{folder}/mask/mask_{number}.h5"),
-    "images_annotations": ("images/{split}/image_{number}.h5", "annotations/{split}/mask_{number}.h5"),
-}
-"""Names of image and mask in each published tree."""
+MARGIN_PX = 8
+"""Ground around a patch that is simulated with it and not written."""
 
-_FOLDERS = {"train": "TrainData", "validation": "ValidData", "test": "TestData"}
 _TUNED = (
     "Noise, confusers and the bareness of scars were tuned until boosting on single pixels and a small U-Net "
     "scored as intended on held-out regions: scores describe this setting, not the world."
 )
 _SCALED = "Each band divided by its mean over the data set; before that reflectance, degrees and metres."
-_TRAPS = ("truncated_image", "image_without_mask", "zero_image")
+_TRAPS = 3
 _MOST = 10_000
+
+_CELL = SIZE + 2 * MARGIN_PX
+_ROWS = 5  # of patches in a region
+_STEEP_DEG = 18.0
+_ROOM = 2.0  # steep ground that a patch should have, in areas of its landslides
+_COVERED = 0.9  # of the steep ground at most
+_INNER = (slice(MARGIN_PX, -MARGIN_PX),) * 2
+_LAND, _PLACES, _PIXELS = 4, 5, 6  # numbers of the streams of randomness
 
 
 def write(
@@ -88,7 +107,15 @@ def write(
     """
     folder = Path(folder)
     counts = {"train": train, "validation": validation, "test": test}
-    _check(seed, counts, tree, traps)
+    check_known(tree, TREES, f"tree {tree!r} is unknown")
+    writing.check_seed(seed)
+    for split, count in counts.items():
+        writing.check_range(split, count, 0, _MOST, " patches")
+    least = _TRAPS + 1 if traps else 1
+    if train < least:
+        raise ParameterError(
+            f"train {train} is too few{' for the traps' if traps else ''}: take at least {least}."
+        )
     with writing.whole(folder) as building:
         patches, regions = _write_splits(building, seed, counts, tree, progress)
         facts = _facts(patches)
@@ -102,72 +129,39 @@ def write(
     return folder
 
 
-def _check(seed: int, counts: dict[str, int], tree: str, traps: bool) -> None:
-    if tree not in TREES:
-        raise ParameterError(f"tree {tree!r} is unknown: {did_you_mean(tree, TREES)}")
-    writing.check_seed(seed)
-    for split, count in counts.items():
-        writing.check_range(split, count, 0, _MOST, " patches")
-    least = len(_TRAPS) + 1 if traps else 1
-    if counts["train"] < least:
-        raise ParameterError(
-            f"train {counts['train']} is too few{' for the traps' if traps else ''}: take at least {least}."
-        )
-
-
 def _write_splits(
     folder: Path, seed: int, counts: dict[str, int], tree: str, progress: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write all patches, region by region; return the tables of patches and of regions."""
-    jobs = list(_regions(counts))
-    for split in SPLITS:
-        for name in TREES[tree]:
-            (folder / _name(name, split, 1)).parent.mkdir(parents=True, exist_ok=True)
+    jobs = [  # split, number of the region from 0, and how many of its patches are wanted
+        (split, first // RUN[split], min(RUN[split], count - first))
+        for split, count in counts.items()
+        for first in range(0, count, RUN[split])
+    ]
+    for places in TREES[tree].values():
+        for place in places:
+            (folder / place).mkdir(parents=True)
     make = partial(_write_region, folder, seed, tree)
     rows = writing.in_threads(make, jobs, "Landslide4Sense twin", "region", progress)
-    plans = [make_plan(seed, split, index) for split, index, _ in jobs]
-    regions = [{"split": p.split, "region": p.index + 1, **asdict(p.climate)} for p in plans]
+    regions = [
+        {"split": split, "region": index + 1, **asdict(make_climate(seed, split, index))}
+        for split, index, _ in jobs
+    ]
     return pd.DataFrame([row for part in rows for row in part]), pd.DataFrame(regions)
-
-
-def _regions(counts: dict[str, int]) -> Iterator[tuple[str, int, int]]:
-    """Yield split, number of the region from 0, and how many of its patches are wanted."""
-    for split in SPLITS:
-        for first in range(0, counts[split], RUN[split]):
-            yield split, first // RUN[split], min(RUN[split], counts[split] - first)
 
 
 def _write_region(folder: Path, seed: int, tree: str, job: tuple[str, int, int]) -> list[dict[str, Any]]:
     """Simulate and write the patches of a region; return a row a patch."""
     split, index, count = job
+    images, masks = (folder / place for place in TREES[tree][split])
     rows = []
-    for place, patch in enumerate(make_patches(seed, split, index, count)):
-        number = index * RUN[split] + place + 1
-        for name, key, array in zip(TREES[tree], ("img", "mask"), (patch.image, patch.mask), strict=True):
-            with h5py.File(folder / _name(name, split, number), "w") as file:
-                file.create_dataset(key, data=array)
-        rows.append({"split": split, "number": number, "region": index + 1, **_row(patch)})
+    for number, patch in enumerate(make_patches(seed, split, index, count), start=index * RUN[split] + 1):
+        with h5py.File(images / f"image_{number}.h5", "w") as file:
+            file.create_dataset(IMAGE_KEY, data=patch.image)
+        with h5py.File(masks / f"mask_{number}.h5", "w") as file:
+            file.create_dataset(MASK_KEY, data=patch.mask)
+        rows.append({"split": split, "number": number, "region": index + 1, **patch.facts})
     return rows
-
-
-def _name(template: str, split: str, number: int) -> str:
-    return template.format(folder=_FOLDERS[split], split=split, number=number)
-
-
-def _row(patch: Patch) -> dict[str, Any]:
-    """Return what the table says of a patch."""
-    areas = patch.landslides_px
-    steepness = patch.slope_deg[patch.mask > 0]
-    return {
-        "landslides": len(areas),
-        "pixels": int(patch.mask.sum()),
-        "largest": int(max(areas, default=0)),
-        "smallest": int(min(areas, default=0)),
-        "steepness_deg": float(patch.slope_deg.mean()),
-        "landslide_steepness_deg": float(steepness.mean()) if steepness.size else float("nan"),
-        "elevation_m": patch.elevation_m,
-        "bareness": patch.bareness,
-    }
 
 
 def _facts(patches: pd.DataFrame) -> dict[str, Any]:
@@ -181,17 +175,85 @@ def _facts(patches: pd.DataFrame) -> dict[str, Any]:
         "regions": patches.groupby("split")["region"].nunique().to_dict(),
         "patches_per_region": RUN,
         "scaling": _SCALED,
-        "band_means": dict(zip(IMAGE_BANDS, MEANS.tolist(), strict=True)),
+        "band_means": dict(zip(BANDS, MEANS.tolist(), strict=True)),
         "difficulty": _TUNED,
     }
 
 
 def _spoil(folder: Path, train: int, tree: str) -> dict[str, str]:
     """Spoil the last three patches of train; return the image's name for each kind of damage."""
-    image, mask = TREES[tree]
-    names = [_name(image, "train", train - k) for k in range(len(_TRAPS))]
-    writing.truncate(folder / names[0])
-    (folder / _name(mask, "train", train - 1)).unlink()
-    with h5py.File(folder / names[2], "r+") as file:
-        file["img"][...] = np.zeros(file["img"].shape)
-    return dict(zip(_TRAPS, names, strict=True))
+    images, masks = TREES[tree]["train"]
+    truncated, alone, zero = (f"{images}/image_{train - k}.h5" for k in range(_TRAPS))
+    writing.truncate(folder / truncated)
+    (folder / masks / f"mask_{train - 1}.h5").unlink()
+    with h5py.File(folder / zero, "r+") as file:
+        file[IMAGE_KEY][...] = 0.0
+    return {"truncated_image": truncated, "image_without_mask": alone, "zero_image": zero}
+
+
+class Patch(NamedTuple):
+    """A patch: image, float64 (128, 128, 14) in scaled units; mask, uint8 (128, 128); what the table says."""
+
+    image: Array
+    mask: Array
+    facts: dict[str, Any]
+
+
+def make_patches(seed: int, split: str, index: int, count: int) -> Iterator[Patch]:
+    """Yield the first patches of a region.
+
+    Args:
+        seed: Seed of the twin.
+        split: ``train``, ``validation`` or ``test``.
+        index: Number of the region in its split, from 0.
+        count: How many patches; the pixels of each do not depend on it.
+    """
+    climate, areas = make_climate(seed, split, index), plan_areas(seed, split, index)
+    columns = RUN[split] // _ROWS
+    shape = (_ROWS * _CELL, columns * _CELL)
+    land = make_ground(shape, climate, stream(seed, split, _LAND, index))
+    squares = [land.part(_CELL * (k // columns), _CELL * (k % columns), _CELL) for k in range(RUN[split])]
+    room = np.array([  # pixels of each square that are steep enough to slide and likely to
+        int((can_slide(square) & (square.slope_deg >= _STEEP_DEG))[_INNER].sum()) for square in squares
+    ])  # fmt: skip
+    places = _places(areas, room, stream(seed, split, _PLACES, index))
+    for k in range(count):
+        target = min(int(areas[k]), int(_COVERED * room[places[k]]))
+        yield _patch(squares[places[k]], target, climate, stream(seed, split, _PIXELS, index, k))
+
+
+def _places(targets: Array, room: Array, rng: np.random.Generator) -> Array:
+    """Choose a square for each patch, the largest landslides first, among those with enough steep ground."""
+    free = list(range(len(room)))
+    places = np.full(len(targets), -1)
+    for k in np.argsort(-targets, kind="stable")[: int((targets > 0).sum())]:
+        fitting = [place for place in free if room[place] >= _ROOM * targets[k] + 200]
+        choice = fitting or [max(free, key=lambda place: int(room[place]))]
+        places[k] = choice[int(rng.integers(len(choice)))]
+        free.remove(int(places[k]))
+    places[targets == 0] = rng.permutation(free)
+    return places
+
+
+def _patch(ground: Ground, target_px: int, climate: Climate, rng: np.random.Generator) -> Patch:
+    """Let the ground slide and take its image."""
+    if target_px:
+        scars = make_scars(ground, target_px, MARGIN_PX, climate, rng)
+    else:
+        scars = no_scars(ground.cover.shape)
+    image = make_image(ground, scars, climate, rng)
+    mask = scars.mask[_INNER].astype(np.uint8)
+    parts, _ = label(mask, np.ones((3, 3)))  # touching landslides are one
+    areas = np.bincount(parts.ravel())[1:].tolist()
+    slope = ground.slope_deg[_INNER]
+    facts = {
+        "landslides": len(areas),
+        "pixels": int(mask.sum()),
+        "largest": max(areas, default=0),
+        "smallest": min(areas, default=0),
+        "steepness_deg": float(slope.mean()),
+        "landslide_steepness_deg": float(slope[mask > 0].mean()) if areas else float("nan"),
+        "elevation_m": float(ground.height_m[_INNER].mean()),
+        "bareness": float(scars.bare[_INNER][mask > 0].mean()) if target_px else 0.0,
+    }
+    return Patch(np.ascontiguousarray(image[_INNER]), mask, facts)

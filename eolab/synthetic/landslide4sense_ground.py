@@ -1,24 +1,43 @@
-"""Ground of a region of the Landslide4Sense twin: mountains, valleys with rivers, and what covers them.
+"""Land of the Landslide4Sense twin: regions with their climate, mountains, what covers them, and landslides.
+
+A region is a run of consecutive patch numbers of one split. Its attributes are stratified: of five
+consecutive regions each takes another fifth of every attribute's range, so that no two are alike and any five
+span the range. Everything depends on seed, split and region alone, never on how many patches are written.
 
 Valleys follow the zero line of a smooth random field: the ground rises from it on both sides over a flat
 floor to rounded ridges, and gullies cut the flanks. Fields and settlements lie on the floors, forest and
 pasture on the slopes, rock high up; clear-cuts, roads and eroded patches are the bare ground that is no
 landslide.
+
+A slide is a band around a path down the slope: a wide head where the ground broke away, a narrower track and
+a run-out that widens again. Its outline is ragged, its edge soft, and it is bare in the middle and overgrown
+in places. Slides are added until the patch's area is reached; the last one is trimmed to hit it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from eolab.synthetic.landslide4sense_regions import Climate
+from eolab.data.splits.shares import SPLITS
+from eolab.synthetic import writing
 from eolab.synthetic.noise import fractal, smoothstep
-from eolab.synthetic.parcels import make_parcels, parcel_mean
-from eolab.synthetic.sun import PIXEL_M, slopes
+from eolab.synthetic.patterns import make_parcels, parcel_mean
+from eolab.synthetic.sky import PIXEL_M, slopes
 
 Array = np.ndarray
+
+RUN = {"train": 20, "validation": 10, "test": 10}
+"""Patches in a region, by split."""
+_POSITIVE = 0.59  # share of patches with a landslide, in each split over whole groups of five regions
+_GROUP = 5
+_WOBBLE = (0, 2, -2, 1, -1)  # patches with landslides more or fewer than the mean, in a run of 20
+_GOLDEN = (5**0.5 - 1) / 2
+# Area of the landslides of a patch in pixels, by quantile among the patches that have any.
+_QUANTILES = (0.020, 0.060, 0.25, 0.50, 0.75, 0.93, 0.985, 0.986, 1.0)
+_AREAS_PX = (1.49, 6.0, 65.0, 240.0, 680.0, 1750.0, 3000.0, 6700.0, 7800.0)
 
 WOOD, PASTURE, FIELD, CLEARING, ROCK, GRAVEL, WATER, ROAD, SETTLEMENT = range(9)
 """Codes of :attr:`Ground.cover`."""
@@ -26,6 +45,100 @@ WOOD, PASTURE, FIELD, CLEARING, ROCK, GRAVEL, WATER, ROAD, SETTLEMENT = range(9)
 _VALLEYS_PX = 340.0  # between two valleys, twice
 _MEAN_SLOPE = (0.24, 0.46)  # metres per metre
 _FLAT_DEG = 9.0
+
+HEAD_DEG = 22.0
+"""A slide starts on ground at least this steep."""
+STOP_DEG = 13.0
+"""No pixel of a landslide is flatter than this."""
+
+_TRIES = 400
+_MEDIAN_PX = (70.0, 190.0)  # area of one slide, shallow slides and long flows
+_LENGTH_OVER_WIDTH = (3.5, 7.0)
+
+
+@dataclass(frozen=True)
+class Climate:
+    """What the patches of a region share; each attribute from 0 to 1 within its range of the twin.
+
+    Attributes:
+        relief: Height and steepness of the mountains.
+        altitude: Elevation of the valleys.
+        woods: Share of the wild land that is forest, and density of all vegetation.
+        conifers: Share of the trees that are conifers.
+        season: Greenness of grass, crops and broadleaves.
+        soil: Brightness of bare soil.
+        red: Colour of bare soil, from grey to red.
+        sun: Height of the sun.
+        direction: Azimuth of the sun.
+        haze: Path radiance.
+        farms: Share of the flat land that is fields.
+        clearings: Share of wooded slopes that is cut.
+        rock: Share of steep high ground that is rock.
+        length: Form of the slides, from shallow and short to long flows.
+        fresh: Bareness of the scars, from partly overgrown to fresh.
+    """
+
+    relief: float
+    altitude: float
+    woods: float
+    conifers: float
+    season: float
+    soil: float
+    red: float
+    sun: float
+    direction: float
+    haze: float
+    farms: float
+    clearings: float
+    rock: float
+    length: float
+    fresh: float
+
+
+def stream(seed: int, split: str, *numbers: int) -> np.random.Generator:
+    """Return the random numbers of one part of the twin."""
+    return writing.stream(seed, SPLITS.index(split), *numbers)
+
+
+def make_climate(seed: int, split: str, index: int) -> Climate:
+    """Return the climate of a region: another fifth of each attribute's range in each region of a group.
+
+    Args:
+        seed: Seed of the twin.
+        split: ``train``, ``validation`` or ``test``.
+        index: Number of the region in its split, from 0.
+    """
+    rng = stream(seed, split, 0, index // _GROUP)
+    names = [field.name for field in fields(Climate)]
+    strata = np.array([rng.permutation(_GROUP) for _ in names])
+    value = (strata + rng.random(strata.shape)) / _GROUP
+    return Climate(**dict(zip(names, value[:, index % _GROUP].tolist(), strict=True)))
+
+
+def plan_areas(seed: int, split: str, index: int) -> Array:
+    """Return the area of landslides in each patch of a region in pixels, 0 for none, int (patch,).
+
+    The patches with landslides are spread evenly over the run, and their areas drawn by quantile.
+    """
+    counts = [_positives(seed, split, k) for k in range(index + 1)]
+    count, size = counts[-1], RUN[split]
+    rng = stream(seed, split, 1, index)
+    steps = (np.arange(size + 1) * count + int(rng.integers(size))) // size
+    positive = np.diff(steps) > 0
+    start = float(stream(seed, split, 2).random())
+    quantile = (start + _GOLDEN * (sum(counts[:-1]) + np.arange(count))) % 1.0
+    area = np.exp(np.interp(quantile, _QUANTILES, np.log(_AREAS_PX)))
+    targets = np.zeros(size, np.int64)
+    targets[positive] = np.rint(area)
+    return targets
+
+
+def _positives(seed: int, split: str, index: int) -> int:
+    """Return how many patches of a region have landslides."""
+    size = RUN[split]
+    even = round(_POSITIVE * size * (index + 1)) - round(_POSITIVE * size * index)
+    wobble = stream(seed, split, 3, index // _GROUP).permutation(_WOBBLE)[index % _GROUP]
+    return even + int(wobble) * size // 20 if wobble > 0 else even - (-int(wobble) * size // 20)
 
 
 @dataclass(frozen=True)
@@ -175,3 +288,159 @@ def _river(cover: Array, green: Array, river: Array, rng: np.random.Generator) -
     green[river < banks] = 0.08
     cover[river < width] = WATER
     green[river < width] = 0.0
+
+
+@dataclass(frozen=True)
+class Scars:
+    """The landslides of a patch and its margin.
+
+    Attributes:
+        mask: Which pixels slid, bool (y, x).
+        bare: Share of the plants that are gone, float32 (y, x).
+        debris: Share of rubble in the bare ground, higher in the run-out, float32 (y, x).
+        light: Factor on the brightness: a shaded crown, fresh bright ground below it, float32 (y, x).
+    """
+
+    mask: Array
+    bare: Array
+    debris: Array
+    light: Array
+
+
+def no_scars(shape: tuple[int, int]) -> Scars:
+    """Return the scars of a patch without landslides."""
+    bare, debris = np.zeros((2, *shape), np.float32)
+    return Scars(np.zeros(shape, bool), bare, debris, np.ones(shape, np.float32))
+
+
+def can_slide(ground: Ground) -> Array:
+    """Return which pixels a landslide may cover."""
+    return (ground.slope_deg >= STOP_DEG) & ~np.isin(ground.cover, (WATER, FIELD, SETTLEMENT))
+
+
+def make_scars(
+    ground: Ground, target_px: int, margin_px: int, climate: Climate, rng: np.random.Generator
+) -> Scars:
+    """Let slides go until their area inside the margin is reached, or no more ground can slide.
+
+    Args:
+        ground: The patch with its margin.
+        target_px: Pixels of landslide inside the margin.
+        margin_px: Width of the margin.
+        climate: Form and freshness of the slides.
+        rng: Random number generator.
+    """
+    shape = ground.cover.shape
+    painter = _Painter(ground, margin_px, climate, rng)
+    median = _between(_MEDIAN_PX, climate.length) * max(1.0, (target_px / 900) ** 0.7)
+    down = [gaussian_filter(slope, 3.0) for slope in (ground.south, ground.east)]
+    rough = fractal(shape, rng, 1.8, wavelength_px=16)
+    for _ in range(_TRIES):
+        missing = target_px - painter.area_px
+        head = painter.head() if missing > 0 else None
+        if head is None:
+            break
+        area = min(median * np.exp(0.7 * rng.standard_normal()), 1.3 * missing + 2)
+        ratio = _between(_LENGTH_OVER_WIDTH, climate.length) * np.exp(0.2 * rng.standard_normal())
+        path = _path(head, down, max(2, round(2 * np.sqrt(area * ratio))))
+        painter.paint(*_slide(path, area, rough), missing)
+    return painter.scars
+
+
+class _Painter:
+    """Slides on one patch, one after the other."""
+
+    def __init__(self, ground: Ground, margin_px: int, climate: Climate, rng: np.random.Generator) -> None:
+        shape = ground.cover.shape
+        self.rng, self.climate = rng, climate
+        self.allowed = can_slide(ground)
+        self.inner = np.zeros(shape, bool)
+        self.inner[margin_px:-margin_px, margin_px:-margin_px] = True
+        swarm = fractal(shape, rng, 3.0, wavelength_px=60, smallest_px=8)
+        steep = self.allowed & self.inner & (ground.slope_deg >= HEAD_DEG)
+        self.weight = np.where(steep, np.exp(0.9 * swarm), 0.0)
+        self.scars = no_scars(shape)
+        self.patchy = fractal(shape, rng, 1.4, wavelength_px=20)
+
+    @property
+    def area_px(self) -> int:
+        """Pixels of landslide inside the margin."""
+        return int((self.scars.mask & self.inner).sum())
+
+    def head(self) -> tuple[float, float] | None:
+        """Draw where the next slide starts; None where no ground is left."""
+        weight = np.where(self.scars.mask, 0, self.weight).ravel()
+        total = weight.sum()
+        if total <= 0:
+            return None
+        k = np.searchsorted(np.cumsum(weight), self.rng.random() * total)
+        row, column = np.unravel_index(min(int(k), weight.size - 1), self.inner.shape)
+        return float(row), float(column)
+
+    def paint(self, box: tuple[slice, slice], inside: Array, along: Array, missing: int) -> None:
+        """Add a slide, trimmed to the pixels that are missing."""
+        scars = self.scars
+        new = (inside > 0) & self.allowed[box] & ~scars.mask[box]
+        counted = new & self.inner[box]
+        if counted.sum() > missing:
+            depth = np.where(counted, inside, -np.inf)
+            new &= depth >= np.partition(depth, -missing, axis=None)[-missing]
+        if not new.any():
+            return
+        fresh = 1 - self.rng.uniform(0.0, 0.4) * (1 - self.climate.fresh)
+        reach = np.where(new, inside, -1.0)
+        soft = np.where(new, np.maximum(smoothstep(reach, -0.8, 1.0), 0.7), 0.0)
+        grown = np.clip(0.14 * self.patchy[box] + 0.1 * (1 - fresh), 0, 0.7)
+        scars.mask[box] |= new
+        scars.bare[box] = np.where(new, fresh * soft * (1 - grown), scars.bare[box])
+        scars.debris[box] = np.where(new, 0.15 + 0.6 * along, scars.debris[box])
+        crown = np.exp(-((along / 0.06) ** 2))
+        light = 1.5 - 0.55 * crown - 0.25 * along
+        scars.light[box] = np.where(new, light, scars.light[box])
+
+
+def _between(limits: tuple[float, float], share: float) -> float:
+    return limits[0] + share * (limits[1] - limits[0])
+
+
+def _path(head: tuple[float, float], down: list[Array], steps: int) -> Array:
+    """Follow the fall line from the head in steps of half a pixel; return rows and columns, (step, 2)."""
+    south, east = down
+    last = np.array(south.shape) - 1
+    place, step = np.array(head), np.zeros(2)
+    path = [place]
+    for _ in range(steps):
+        row, column = np.rint(place).astype(int)
+        fall = np.array((-south[row, column], -east[row, column]))
+        step = 0.6 * step + 0.4 * fall / (np.hypot(*fall) + 1e-6)
+        place = place + 0.5 * step / (np.hypot(*step) + 1e-6)
+        if (place < 0).any() or (place > last).any():
+            break
+        path.append(place)
+    return np.array(path)
+
+
+def _slide(path: Array, area: float, rough: Array) -> tuple[tuple[slice, slice], Array, Array]:
+    """Return the band around a path: wide head, narrower track, widening run-out.
+
+    Returns:
+        A box of the patch, slices of y and x; the distance to the outline in pixels, positive inside, and the
+        way from the head (0) to the toe (1), both (y, x) of the box.
+    """
+    length = 0.5 * len(path)
+    along = np.linspace(0, 1, len(path))
+    half = 0.5 * max(area / length, 1.0)
+    form = np.interp(along, (0, 0.08, 0.25, 0.45, 0.75, 0.93, 1), (0.5, 1.15, 1.2, 0.8, 0.8, 1.25, 0.7))
+    reach = int(np.ceil(1.6 * half + 2))
+    low = np.maximum(np.floor(path.min(0)).astype(int) - reach, 0)
+    high = np.minimum(np.ceil(path.max(0)).astype(int) + reach + 1, rough.shape)
+    box = (slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1])))
+    thin = 2 if len(path) > 12 else 1  # points a pixel apart are near enough
+    path, along, form = path[::thin], along[::thin], form[::thin]
+    y, x = np.ogrid[box]
+    square = (y[..., None] - path[:, 0]) ** 2 + (x[..., None] - path[:, 1]) ** 2  # (y, x, step)
+    distance = np.sqrt(square, dtype=np.float32)
+    inside = half * form - distance
+    nearest = inside.argmax(-1)
+    inside = inside.max(-1) + 0.2 * half * rough[box]
+    return box, inside, along[nearest]

@@ -10,38 +10,24 @@ from functools import lru_cache
 
 import numpy as np
 
+from eolab.data.bands import SENTINEL2
+from eolab.data.layouts.landslide4sense_files import BANDS
 from eolab.synthetic import materials as m
-from eolab.synthetic.landslide4sense_ground import SETTLEMENT, Ground
-from eolab.synthetic.landslide4sense_regions import Climate
-from eolab.synthetic.landslide4sense_scars import Scars
-from eolab.synthetic.materials import (
-    BANDS,
-    DORMANT,
-    PATH,
-    SPECTRUM,
-    TRANSMITTANCE,
-    WAVELENGTH_NM,
-    reflectance,
-)
+from eolab.synthetic.landslide4sense_ground import SETTLEMENT, Climate, Ground, Scars
 from eolab.synthetic.noise import fractal
-from eolab.synthetic.sun import Sun, illumination
+from eolab.synthetic.sky import Sun, illumination
 
 Array = np.ndarray
 
-IMAGE_BANDS = (
-    "B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "slope", "dem",
-)  # fmt: skip
-"""Channels of an image, in the published order; B8A is not among them."""
 MEANS = np.array(
     [0.156, 0.121, 0.107, 0.0931, 0.123, 0.2, 0.234, 0.237, 0.0747, 0.0013, 0.202, 0.137, 18.5, 845.0]
 )
 """What each band is divided by: its rounded mean over the training patches of seed 0, the same for all seeds,
 in top-of-atmosphere reflectance, degrees of slope and metres."""
 
-_OPTICAL = tuple(name for name in IMAGE_BANDS if name in BANDS)
-_COARSE = {"B01": 6, "B05": 2, "B06": 2, "B07": 2, "B09": 6, "B11": 2, "B12": 2}  # pixels of 10 m
-_CIRRUS, _SLOPE, _DEM = (IMAGE_BANDS.index(name) for name in ("B10", "slope", "dem"))
-_DIFFUSE = (0.55 * (443 / WAVELENGTH_NM) ** 1.3 + 0.12).astype(np.float32)[:, None, None]  # share of skylight
+_CIRRUS, _SLOPE, _DEM = (BANDS.index(name) for name in ("B10", "slope", "dem"))
+# Share of skylight in the light, by band.
+_DIFFUSE = (0.55 * (443 / m.WAVELENGTH_NM) ** 1.3 + 0.12).astype(np.float32)[:, None, None]
 _CIRRUS_LEVEL = 0.0013
 
 # Row of the spectra of plants and of bare ground for each code of the cover.
@@ -64,13 +50,14 @@ def make_image(ground: Ground, scars: Scars, climate: Climate, rng: np.random.Ge
     sun = Sun(zenith=58 - 32 * climate.sun, azimuth=105 + 90 * climate.direction)
     light = np.clip(illumination(ground.south, ground.east, sun), 0.05, 1.9)
     image *= _DIFFUSE + (1 - _DIFFUSE) * light
-    haze = PATH * (0.9 + 0.8 * climate.haze + 0.15 * rng.standard_normal())
-    image = image * TRANSMITTANCE[:, None, None] + haze[:, None, None]
-    image *= np.exp(_LEVEL * rng.standard_normal() + 0.02 * rng.standard_normal((len(BANDS), 1, 1)))
-    seen = np.empty((*shape, len(IMAGE_BANDS)))  # (y, x, band)
-    for name in _OPTICAL:
-        band = image[BANDS.index(name)].astype(np.float32)
-        seen[..., IMAGE_BANDS.index(name)] = _sense(band, _COARSE.get(name, 1), rng)
+    haze = m.PATH * (0.9 + 0.8 * climate.haze + 0.15 * rng.standard_normal())
+    image = image * m.TRANSMITTANCE[:, None, None] + haze[:, None, None]
+    image *= np.exp(_LEVEL * rng.standard_normal() + 0.02 * rng.standard_normal((len(m.BANDS), 1, 1)))
+    seen = np.empty((*shape, len(BANDS)))  # (y, x, band)
+    for k, name in enumerate(BANDS):
+        if name in m.BANDS:
+            band = image[m.BANDS.index(name)].astype(np.float32)
+            seen[..., k] = _sense(band, SENTINEL2[name].resolution_m // 10, rng)
     level = _CIRRUS_LEVEL * (1 + 0.015 * rng.standard_normal())
     seen[..., _CIRRUS] = _sense(np.full(shape, level, np.float32), 6, rng)
     seen[..., _SLOPE] = ground.slope_deg
@@ -98,27 +85,28 @@ def _reflectance(ground: Ground, scars: Scars, climate: Climate, rng: np.random.
     grain = 0.7 * fractal(shape, rng, 1.4, wavelength_px=40) + 0.7 * rng.standard_normal(shape)
     roofs = (ground.cover == SETTLEMENT) * np.clip(rng.standard_normal(shape), 0, 3) * 0.55
     image *= np.exp(_BRIGHT * grain + roofs) * scars.light
-    image *= 1 + _TINT * SPECTRUM[:, None, None] * fractal(shape, rng, 1.0, wavelength_px=40)
+    image *= 1 + _TINT * m.SPECTRUM[:, None, None] * fractal(shape, rng, 1.0, wavelength_px=40)
     return image
 
 
 def _plants(climate: Climate) -> Array:
     """Return the spectra of trees, pasture and crops in the region's season, (3, band)."""
     season = 0.15 + 0.85 * climate.season
-    conifers, broadleaves = reflectance(m.CONIFERS, 0.5 + 0.5 * season), reflectance(m.BROADLEAVES, season)
+    conifers = m.reflectance(m.CONIFERS, 0.5 + 0.5 * season)
+    broadleaves = m.reflectance(m.BROADLEAVES, season)
     trees = broadleaves + climate.conifers * (conifers - broadleaves)
-    return np.stack([trees, reflectance(m.GRASS, season), reflectance(m.ANNUAL, 0.3 + 0.7 * season)])
+    return np.stack([trees, m.reflectance(m.GRASS, season), m.reflectance(m.ANNUAL, 0.3 + 0.7 * season)])
 
 
 def _soils(climate: Climate, rng: np.random.Generator) -> Array:
     """Return the spectra of soil, rock, gravel, sealed ground and water in the region, (5, band)."""
     bright = 0.65 + 0.55 * climate.soil
-    wave = np.linspace(-1, 1, len(BANDS))
+    wave = np.linspace(-1, 1, len(m.BANDS))
     tint = np.exp((0.05 + 0.30 * climate.red) * np.tanh(3 * (wave + 0.35)))
-    soil = DORMANT[m.MINERAL] * bright * tint * np.exp(0.08 * rng.standard_normal())
-    rock = DORMANT[m.ROCKS] * (0.75 + 0.5 * climate.soil)
-    gravel = 0.8 * DORMANT[m.SAND] * (0.8 + 0.4 * climate.soil)
-    return np.stack([soil, rock, gravel, 0.5 * DORMANT[m.URBAN] + 0.5 * soil, m.GREEN[m.LAKE] * 1.3])
+    soil = m.DORMANT[m.MINERAL] * bright * tint * np.exp(0.08 * rng.standard_normal())
+    rock = m.DORMANT[m.ROCKS] * (0.75 + 0.5 * climate.soil)
+    gravel = 0.8 * m.DORMANT[m.SAND] * (0.8 + 0.4 * climate.soil)
+    return np.stack([soil, rock, gravel, 0.5 * m.DORMANT[m.URBAN] + 0.5 * soil, m.GREEN[m.LAKE] * 1.3])
 
 
 @lru_cache

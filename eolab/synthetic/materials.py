@@ -1,4 +1,4 @@
-"""Materials of the ground: reflectance, season and backscatter of each, read from ``tables/``.
+"""Materials of the ground: reflectance, season and backscatter, what is green on a day, and radar speckle.
 
 Each material has two spectra, at the height of its season ("green") and out of it ("dormant"), in the twelve
 bands of Level-2A; a season, a double logistic in the day of the year (Beck et al. 2006, Remote Sensing of
@@ -17,10 +17,12 @@ Sentinel-2 and CORINE of seed 0: that score describes the setting, not the world
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import gaussian_filter
 
 from eolab.data.bands import L2A_BANDS
 
@@ -91,6 +93,15 @@ WAVELENGTH_NM: Array = _BANDS["wavelength_nm"].to_numpy(np.float32)
 """Central wavelength of each band."""
 SPECTRUM: Array = np.linspace(-0.5, 0.5, len(BANDS), dtype=np.float32)
 """Place of each band between the ends of the spectrum, -0.5 to 0.5."""
+LOOKS = 4.4
+"""Equivalent number of looks of ground-range detected products in high resolution, IW mode."""
+NEVER = 999.0
+"""Day on which a parcel that is not mown is mown."""
+
+_MOWN = 0.45  # share of its green that a meadow loses when mown
+_REGROWTH_DAYS = 16.0
+_LATER_UP = 30.0  # days that spring comes later at the highest peak
+_EARLIER_UP = 20.0
 
 
 def reflectance(material: int | Array, green: float | Array) -> Array:
@@ -107,3 +118,68 @@ def to_top_of_atmosphere(image: Array) -> Array:
     """Return what Level-1C would show of surface reflectance (band first) on a clear day."""
     shape = (-1,) + (1,) * (image.ndim - 1)
     return image * TRANSMITTANCE.reshape(shape) + PATH.reshape(shape)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What makes a pixel's year differ from its material's.
+
+    Attributes:
+        shift: Days of delay in units of the material's spread, (y, x).
+        vigour: Factor on the height of the season, (y, x).
+        height: Relative height, 0 to 1, (y, x).
+        cuts: Days of the year when the parcel is mown, (event, y, x), or :data:`NEVER`; None for no mowing.
+        catch: Share of green of a catch crop after the cereals' harvest, (y, x); None for no such crops.
+    """
+
+    shift: Array
+    vigour: Array
+    height: Array
+    cuts: Array | None = None
+    catch: Array | None = None
+
+
+def greenness(growth: Growth, material: Array, day: float) -> Array:
+    """Return the share of green, 0 to about 1.1, of each pixel on a day of the year.
+
+    Double logistic: from the share before the season up to 1 around its start and down to that after its end.
+
+    Args:
+        growth: What varies between pixels.
+        material: Index of the material whose season each pixel has, one of the first twelve, uint8 (y, x).
+        day: Day of the year.
+    """
+    before, after, start, rise, end, fall, spread = (row[material] for row in SEASONS)
+    delay = growth.shift * spread
+    start = start + delay + _LATER_UP * growth.height
+    end = end + 0.6 * delay - _EARLIER_UP * growth.height
+    up = 1 / (1 + np.exp(-rise * (day - start)))
+    down = 1 / (1 + np.exp(-fall * (day - end)))
+    green = before + (1 - before) * up - (1 - after) * down
+    if growth.cuts is not None:
+        since = day - growth.cuts
+        mown = np.where((since >= 0) & (material == GRASS), np.exp(-np.maximum(since, 0) / _REGROWTH_DAYS), 0)
+        green = green * (1 - _MOWN * mown.max(axis=0))
+    if growth.catch is not None:
+        autumn = 1 / (1 + np.exp(-0.1 * (day - 255)))
+        green = np.where(material == CEREALS, np.maximum(green, growth.catch * autumn), green)
+    return np.clip(green * growth.vigour, 0, 1.15).astype(np.float32)
+
+
+def speckled(sigma_db: Array, rng: np.random.Generator, blur_px: float = 0.0) -> Array:
+    """Return backscatter (channel, y, x) in linear units with speckle.
+
+    Args:
+        sigma_db: Backscatter in dB without speckle.
+        rng: Random numbers of the speckle.
+        blur_px: Standard deviation of the point spread, before the speckle.
+    """
+    power = 10 ** (sigma_db / 10)
+    if blur_px:
+        power = gaussian_filter(power, (0, blur_px, blur_px))
+    return power * rng.gamma(LOOKS, 1 / LOOKS, sigma_db.shape)
+
+
+def waves_db(rng: np.random.Generator, scale_db: float, most_db: float) -> float:
+    """Return how much brighter the day's wind makes open water in VV, in dB."""
+    return min(rng.gamma(1.5, scale_db), most_db)

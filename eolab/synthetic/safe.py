@@ -1,4 +1,4 @@
-"""Writer of Sentinel-2 Level-2A products in their published SAFE layout.
+"""Sentinel-2 Level-2A products of a year: when the satellites pass, names, and files in the SAFE layout.
 
 Metadata files are filled in from ``templates/``: the elements that readers use, in their published form.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -18,13 +18,28 @@ from affine import Affine
 from rasterio.warp import transform
 
 from eolab.data.bands import available
-from eolab.synthetic.calendar import CRS, ORIGIN, RELATIVE_ORBIT, TILE, Pass, stamp
 from eolab.synthetic.materials import BANDS
 from eolab.synthetic.noise import block_mean
-from eolab.synthetic.sun import Sun
-from eolab.synthetic.writing import truncate, write_raster
+from eolab.synthetic.sky import Sun, cover_shares
+from eolab.synthetic.writing import stamp, truncate, write_raster
 
 Array = np.ndarray
+
+TILE = "31TGL"
+CRS = "EPSG:32631"
+ORIGIN = (699960.0, 5100000.0)
+"""Upper left corner of tile 31TGL in metres; the twin is its north-western corner."""
+LONGITUDE, LATITUDE = 5.6, 46.0
+RELATIVE_ORBIT = 108
+
+OLD_BASELINE, NEW_BASELINE = "02.14", "05.00"
+_OLD_SHARE = 0.55  # the first part of the year was processed with the old baseline
+_FIRST_DAY, _EVERY_DAYS, _SLOTS = 3, 5, 72
+# Mean cloud share by month in the real series (eo-learn's TestEOPatch), January first.
+_CLOUDY = (0.00, 0.13, 0.69, 0.42, 0.24, 0.55, 0.32, 0.28, 0.55, 0.25, 0.67, 0.52)
+# Absolute orbit on 3 January 2020, and orbits a day.
+_ORBIT = {"S2A": 23670, "S2B": 14761}
+_ORBITS_A_DAY = 14.3
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _LOSSLESS = {"QUALITY": "100", "REVERSIBLE": "YES"}
@@ -32,7 +47,129 @@ _PREVIEW = {"QUALITY": "10", "REVERSIBLE": "NO"}
 _QUANTIFICATION = 10_000
 _SMALLEST = 0.0005  # reflectances below are written as this: DN 0 is no data in every baseline
 _AFTER_TRUNCATION = 0.45  # share of the file that is left
-_CLOUD_CODES = (8, 9, 10)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One product of the series.
+
+    Attributes:
+        number: Seeds the pixels; a reprocessing has the number of its original.
+        slot: Number of the pass in the year; the two satellites take turns.
+        time: Start of the datatake, UTC.
+        baseline: Processing baseline, for example ``05.00``.
+        clouds: Share of the scene under clouds.
+        trap: ``duplicate`` (superseded, pixels too bright), ``truncated`` (one file cut short) or empty.
+        edge: Whether the edge of the swath cuts the scene.
+    """
+
+    number: int
+    slot: int
+    time: datetime
+    baseline: str
+    clouds: float
+    trap: str = ""
+    edge: bool = False
+
+    @property
+    def mission(self) -> str:
+        """``S2A`` or ``S2B``."""
+        return "S2B" if self.slot % 2 else "S2A"
+
+    @property
+    def generation(self) -> datetime:
+        """When the product was made, UTC: the archive was processed again years later."""
+        years_later = timedelta(days=1003 if self.baseline == NEW_BASELINE else 0)
+        return self.time + timedelta(hours=3, minutes=7, seconds=11 + self.number) + years_later
+
+    @property
+    def offset(self) -> int:
+        """DN that the product's metadata say to add; 0 before baseline 04.00."""
+        return -1000 if self.baseline >= "04.00" else 0
+
+    @property
+    def day(self) -> int:
+        """Day of the year."""
+        return self.time.timetuple().tm_yday
+
+    @property
+    def orbit(self) -> int:
+        """Absolute orbit number."""
+        days = (self.time - datetime(2020, 1, _FIRST_DAY)).days
+        return _ORBIT[self.mission] + round(days * _ORBITS_A_DAY)
+
+    @property
+    def crossing(self) -> datetime:
+        """When the satellite passed the tile, a few minutes after the datatake's start."""
+        return self.time + timedelta(minutes=4, seconds=3)
+
+    @property
+    def stem(self) -> str:
+        """What the names of all images begin with."""
+        return f"T{TILE}_{stamp(self.time)}"
+
+    @property
+    def granule(self) -> str:
+        """Name of the granule's folder."""
+        return f"L2A_T{TILE}_A{self.orbit:06d}_{stamp(self.crossing)}"
+
+    @property
+    def product(self) -> str:
+        """Name of the product with ``.SAFE``."""
+        baseline = self.baseline.replace(".", "")
+        head = f"{self.mission}_MSIL2A_{stamp(self.time)}_N{baseline}_R{RELATIVE_ORBIT:03d}_T{TILE}"
+        return f"{head}_{stamp(self.generation)}.SAFE"
+
+
+def plan(dates: int, year: int, rng: np.random.Generator, traps: bool) -> list[Pass]:
+    """Plan the products of a year.
+
+    Args:
+        dates: Number of good dates.
+        year: The year.
+        rng: Random number generator.
+        traps: Whether to add an older, wrong version of one product and a broken product at a further date.
+
+    Returns:
+        Good products by time, then the traps.
+    """
+    slots = _slots(dates + 1, rng)
+    days = [datetime(year, 1, _FIRST_DAY, 10, 30) + timedelta(days=_EVERY_DAYS * slot) for slot in slots]
+    spare = 2 * (dates + 1) // 3
+    good = [k for k in range(dates + 1) if k != spare]
+    clouds = _cloud_shares([days[k].month for k in good], rng)
+    times = [day + timedelta(seconds=int(rng.choice([21, 29, 31]))) for day in days]
+    clear = [k for k in np.argsort(clouds, kind="stable") if clouds[k] < 0.3]
+    edge = min(clear, key=lambda k: abs(k - dates // 3)) if dates >= 4 and clear else -1
+    old = min(round(_OLD_SHARE * dates), dates - 1)  # a later product is the one that comes twice
+    passes = []
+    for number, k in enumerate(good):
+        baseline = OLD_BASELINE if number < old else NEW_BASELINE
+        cloudy = float(clouds[number])
+        passes.append(Pass(number, slots[k], times[k], baseline, cloudy, edge=number == edge))
+    if traps:
+        twice = min(passes[old:], key=lambda item: item.clouds)
+        passes.append(replace(twice, baseline=OLD_BASELINE, trap="duplicate", edge=False))
+        broken = OLD_BASELINE if spare < old else NEW_BASELINE
+        passes.append(Pass(dates, slots[spare], times[spare], broken, 0.1, "truncated"))
+    return passes
+
+
+def _slots(count: int, rng: np.random.Generator) -> list[int]:
+    """Choose passes all over the year, at irregular multiples of five days."""
+    edges = np.linspace(0, _SLOTS, count + 1)
+    slots = np.floor(edges[:-1] + rng.uniform(0, np.diff(edges))).astype(int)
+    for k in range(1, count):
+        slots[k] = max(slots[k], slots[k - 1] + 1)
+    return slots.tolist()
+
+
+def _cloud_shares(months: list[int], rng: np.random.Generator) -> Array:
+    """Deal the real distribution of cloud shares to the dates, the cloudiest to cloudy months."""
+    score = np.array([_CLOUDY[month - 1] for month in months]) + 0.7 * rng.random(len(months))
+    shares = np.empty(len(months))
+    shares[np.argsort(score)] = cover_shares(len(months))
+    return shares
 
 
 @dataclass(frozen=True)
@@ -54,8 +191,8 @@ class Picture:
     sun: Sun
 
 
-def write_product(folder: Path, item: Pass, picture: Picture) -> Path:
-    """Write one product below a folder and return its path.
+def write_product(folder: Path, item: Pass, picture: Picture) -> None:
+    """Write one product below a folder.
 
     Args:
         folder: Where the ``.SAFE`` folders go.
@@ -81,7 +218,6 @@ def write_product(folder: Path, item: Pass, picture: Picture) -> Path:
     _fill(product / "manifest.safe", facts | {"objects": _objects(product)})
     if item.trap == "truncated":
         truncate(data / "R10m" / f"{item.stem}_B04_10m.jp2", _AFTER_TRUNCATION)
-    return product
 
 
 def _write_jp2(path: Path, image: Array, resolution_m: int, lossless: bool = True) -> None:
@@ -91,19 +227,14 @@ def _write_jp2(path: Path, image: Array, resolution_m: int, lossless: bool = Tru
     write_raster(path, image, {"driver": "JP2OpenJPEG", "crs": CRS, "transform": place, **options})
 
 
-def _encode(reflectance: Array, seen: Array, offset: int) -> Array:
-    """Return DN: reflectance × 10 000 less the offset, 0 where nothing was seen."""
-    dn = np.rint(np.maximum(reflectance, _SMALLEST) * _QUANTIFICATION) - offset
-    return np.where(seen, np.clip(dn, 1, 65534), 0).astype(np.uint16)
-
-
 def _images(item: Pass, picture: Picture, resolution_m: int) -> Iterator[tuple[str, Array]]:
     """Yield each image that a Level-2A product holds at one pixel size."""
     factor = resolution_m // 10
     image = block_mean(picture.reflectance, factor) if factor > 1 else picture.reflectance
     seen = block_mean(picture.seen.astype(np.float32), factor) == 1
     for name in available("L2A", resolution_m, item.baseline):
-        yield name, _encode(image[BANDS.index(name)], seen, item.offset)
+        dn = np.rint(np.maximum(image[BANDS.index(name)], _SMALLEST) * _QUANTIFICATION) - item.offset
+        yield name, np.where(seen, np.clip(dn, 1, 65534), 0).astype(np.uint16)
     if resolution_m > 10:
         step = resolution_m // 20
         yield "SCL", picture.scl[step // 2 :: step, step // 2 :: step]
@@ -127,7 +258,6 @@ def _facts(item: Pass, picture: Picture) -> dict[str, Any]:
     made, seen = stamp(item.generation), stamp(item.crossing)
     share = {k: 100 * float((scl == k).sum()) / max(1, int((scl != 0).sum())) for k in range(1, 12)}
     share[0] = 100 * float((scl == 0).mean())
-    cloudy = 100 * float(np.isin(scl, _CLOUD_CODES).sum()) / max(1, int((scl != 0).sum()))
     return {
         "product": item.product,
         "baseline": item.baseline,
@@ -147,7 +277,7 @@ def _facts(item: Pass, picture: Picture) -> dict[str, Any]:
         "left": f"{ORIGIN[0]:.0f}",
         "top": f"{ORIGIN[1]:.0f}",
         "footprint": _footprint(size),
-        "cloudy": f"{cloudy:.6f}",
+        "cloudy": f"{share[8] + share[9] + share[10]:.6f}",
         **{f"size_{pixel}": size * 10 // pixel for pixel in (10, 20, 60)},
         **{f"percent_{k}": f"{value:.6f}" for k, value in share.items()},
     }

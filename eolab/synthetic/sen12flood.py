@@ -11,6 +11,7 @@ as much where the same storm brings no flood; wind roughens the water, and wet f
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import datetime, time
 from functools import partial
 from pathlib import Path
@@ -21,23 +22,17 @@ import pandas as pd
 from rasterio.crs import CRS
 from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
+from scipy.ndimage import uniform_filter, zoom
 
-from eolab.core.errors import ParameterError, did_you_mean
-from eolab.data.bands import L2A_BANDS
-from eolab.synthetic import sen12flood_collections, writing
-from eolab.synthetic.calendar import sentinel1_name
-from eolab.synthetic.sen12flood_image import (
-    Ground,
-    backscatter,
-    coarser,
-    make_ground,
-    on_grid,
-    reflectance,
-    slices,
-    swath_edge,
-)
+from eolab.core.errors import check_known
+from eolab.data.bands import L2A_BANDS, SENTINEL2
+from eolab.data.layouts.sen12flood_files import SUFFIX
+from eolab.synthetic import writing
+from eolab.synthetic.sen12flood_image import Ground, backscatter, make_ground, reflectance, swath_edge
 from eolab.synthetic.sen12flood_plan import DRY, REGIONS, FloodSequence, Pass, make_plan
-from eolab.synthetic.writing import stream
+from eolab.synthetic.writing import sentinel1_name, stream
+
+Array = np.ndarray
 
 VERSION = 2
 """Version of the generator; another version gives other pixels from the same seed."""
@@ -45,7 +40,6 @@ VERSION = 2
 TREES = ("lists", "collections")
 """The published trees: that of IEEE DataPort, and that of Radiant MLHub and Source Cooperative."""
 
-_COARSE = {"B01": 6, "B09": 6}  # bands of 60 m, in every third sequence stored as such
 _URL = "https://datapool.asf.alaska.edu/GRD_HD/{}/{}.zip"  # mission, product: of the published list
 _LEAST_SIZE, _MOST_SIZE, _MOST_SEQUENCES = 48, 512, 2000
 
@@ -72,8 +66,9 @@ def write(
         test: Sequences with names of one or two digits.
         size: Side of the optical images in pixels; 512 is that of the published ones.
         tree: ``lists`` for S1list.json and S2list.json beside a folder a sequence, ``collections`` for
-            sen12floods_s1_source and so on, with the same pixels, as far as they hold them: see
-            :func:`eolab.synthetic.sen12flood_collections.rearrange`. The truth names images as the lists do.
+            sen12floods_s1_source and so on, with the same pixels, as far as they hold them: no orbit, of the
+            entries of a sequence and day the one with the lowest number, and no image that no list names.
+            The truth names images as the lists do.
         progress: Whether to show progress.
 
     Returns:
@@ -84,7 +79,11 @@ def write(
         DataError: If the folder exists already.
     """
     folder = Path(folder)
-    _check(seed, train, test, size, tree)
+    check_known(tree, TREES, f"tree {tree!r} is unknown")
+    writing.check_seed(seed)
+    writing.check_range("train", train, 1, _MOST_SEQUENCES, " sequences")
+    writing.check_range("test", test, 0, 100, " sequences")
+    writing.check_range("size", size, _LEAST_SIZE, _MOST_SIZE, " pixels")
     with writing.whole(folder) as building:
         plan = make_plan(seed, train, test)
         make = partial(_write_sequence, building, seed, size)
@@ -92,20 +91,11 @@ def write(
         images = pd.DataFrame([row for part in rows for row in part])
         _write_lists(building, seed, plan, images)
         if tree == "collections":
-            sen12flood_collections.rearrange(building)
+            _rearrange(building)
         _write_truth(building, plan, images)
         parameters = {"seed": seed, "train": train, "test": test, "size": size, "tree": tree}
         writing.mark(building, "sen12flood", VERSION, **parameters, **_facts(images))
     return folder
-
-
-def _check(seed: int, train: int, test: int, size: int, tree: str) -> None:
-    if tree not in TREES:
-        raise ParameterError(f"tree {tree!r} is unknown: {did_you_mean(tree, TREES)}")
-    writing.check_seed(seed)
-    writing.check_range("train", train, 1, _MOST_SEQUENCES, " sequences")
-    writing.check_range("test", test, 0, 100, " sequences")
-    writing.check_range("size", size, _LEAST_SIZE, _MOST_SIZE, " pixels")
 
 
 def _write_sequence(folder: Path, seed: int, size: int, sequence: FloodSequence) -> list[dict[str, Any]]:
@@ -125,38 +115,28 @@ def _write_sequence(folder: Path, seed: int, size: int, sequence: FloodSequence)
 
 
 def _write_radar(
-    folder: Path,
-    sequence: FloodSequence,
-    one: Pass,
-    ground: Ground,
-    water: np.ndarray,
-    rng: np.random.Generator,
+    folder: Path, sequence: FloodSequence, one: Pass, ground: Ground, water: Array, rng: np.random.Generator
 ) -> tuple[str, float]:
     """Write VV and VH of an image in EPSG:4326, whose shape is not that of the optical images."""
     soaked = rng.uniform(0.0, 0.5) + 0.5 * sequence.flooded(one)
     sigma = backscatter(ground, water, one.day, soaked, one.orbit == "DESCENDING", rng)
     own = stream(sequence.number, 4)
-    shape = tuple(int(side * own.uniform(0.92, 1.12)) for side in water.shape)
-    sigma = on_grid(sigma, (shape[0], shape[1]))
-    upper, lower = slices(sigma.shape[1:], own)
-    seen = {"whole": np.ones(upper.shape, bool), "first": upper, "second": lower}[one.part]
+    height, width = (int(side * own.uniform(0.92, 1.12)) for side in water.shape)
+    sigma = zoom(sigma, (1, height / water.shape[0], width / water.shape[1]), order=0)  # nearest neighbour
+    down = np.arange(height, dtype=np.float32)[:, None] / height
+    cut = own.uniform(0.35, 0.65)  # the two slices of a pass overlap by some rows
+    seen = {"whole": down >= 0, "first": down < cut + 0.03, "second": down > cut - 0.03}[one.part]
     if one.part == "whole" and rng.random() < 0.06:
-        seen = swath_edge(upper.shape, rng)
+        seen = swath_edge((height, width), rng)
     name = _radar_name(one, sequence)
-    bounds = (sequence.ring[0][0], sequence.ring[1][1], sequence.ring[2][0], sequence.ring[0][1])
     for channel, values in zip(("VV",) if one.single else ("VV", "VH"), sigma, strict=False):
-        path = folder / f"{name}_corrected_{channel}.tif"
-        _tiff(path, values * seen, CRS.from_epsg(4326), bounds, one.fault)
+        path = folder / f"{name}{SUFFIX['S1'].format(channel)}"
+        _tiff(path, values * seen, CRS.from_epsg(4326), sequence.bounds, one.fault)
     return name, 0.0
 
 
 def _write_optical(
-    folder: Path,
-    sequence: FloodSequence,
-    one: Pass,
-    ground: Ground,
-    water: np.ndarray,
-    rng: np.random.Generator,
+    folder: Path, sequence: FloodSequence, one: Pass, ground: Ground, water: Array, rng: np.random.Generator
 ) -> tuple[str, float]:
     """Write the twelve bands of an image in UTM."""
     south = sequence.south < 0
@@ -165,22 +145,18 @@ def _write_optical(
     if not one.has_file:
         return "", clouds
     seen = np.ones(water.shape, bool) if one.covers else swath_edge(water.shape, rng)
-    zone = int((sequence.west + 180) // 6) + 1
-    crs = CRS.from_epsg((32700 if south else 32600) + zone)
-    box = (sequence.ring[1][0], sequence.ring[1][1], sequence.ring[2][0], sequence.ring[3][1])
-    bounds = transform_bounds(CRS.from_epsg(4326), crs, *box)
+    crs = CRS.from_epsg((32700 if south else 32600) + int((sequence.west + 180) // 6) + 1)
+    bounds = transform_bounds(CRS.from_epsg(4326), crs, *sequence.bounds)
     name = f"S2_{one.date:%Y-%m-%d}"
     for band, values in zip(L2A_BANDS, bands, strict=True):
         digital = np.clip(np.rint(1e4 * values * seen), 0, 65535).astype(np.uint16)
-        if band in _COARSE and sequence.number % 3 == 0:
-            digital = coarser(digital, _COARSE[band])
-        _tiff(folder / f"{name}_{band}.tif", digital, crs, bounds, one.fault)
+        if SENTINEL2[band].resolution_m == 60 and sequence.number % 3 == 0:  # in every third as such
+            digital = uniform_filter(digital, 6, mode="nearest")[3::6, 3::6]
+        _tiff(folder / f"{name}{SUFFIX['S2'].format(band)}", digital, crs, bounds, one.fault)
     return name, clouds
 
 
-def _tiff(
-    path: Path, values: np.ndarray, crs: CRS, bounds: tuple[float, float, float, float], fault: str
-) -> None:
+def _tiff(path: Path, values: Array, crs: CRS, bounds: tuple[float, ...], fault: str) -> None:
     """Write an uncompressed GeoTIFF, or what its fault leaves of it."""
     if fault == "missing":
         return
@@ -201,27 +177,12 @@ def _radar_name(one: Pass, sequence: FloodSequence) -> str:
 
 
 def _write_lists(folder: Path, seed: int, plan: list[FloodSequence], images: pd.DataFrame) -> None:
-    """Write both lists; every twelfth image of Sentinel-1 lies in its folder but in no list."""
-    lists: dict[str, dict[str, Any]] = {"S1": {}, "S2": {}}
-    for sequence in plan:
-        rng = stream(seed, 5, sequence.number)
-        for sensor, blocks in lists.items():
-            own = images[(images["sequence"] == sequence.name) & (images["sensor"] == sensor)]
-            entries = [_entry(row) for row in own.itertuples()]
-            if sensor == "S1":
-                entries = [e for k, e in enumerate(entries) if k == 0 or (k + sequence.number) % 12]
-                if rng.random() < 0.15:
-                    rng.shuffle(entries)  # numbers out of order
-            numbered = reversed(list(enumerate(entries, start=1)))
-            block: dict[str, Any] = {str(k): entry for k, entry in numbered}
-            block["count"] = sum("filename" in entry for entry in entries)
-            block["folder"] = sequence.name
-            block["geo"] = {"type": "Polygon", "coordinates": [sequence.ring]}
-            if sensor == "S1":
-                names = [entry["filename"] for entry in entries]
-                block["urls"] = [_URL.format(f"S{name[2]}", name) for name in names]
-            blocks[sequence.name] = block
-    for sensor, blocks in lists.items():
+    """Write both lists."""
+    for sensor in ("S1", "S2"):
+        blocks = {}
+        for one in plan:
+            own = images[(images["sequence"] == one.name) & (images["sensor"] == sensor)]
+            blocks[one.name] = _block(one, sensor, [_entry(row) for row in own.itertuples()], seed)
         (folder / f"{sensor}list.json").write_text(json.dumps(blocks))
 
 
@@ -229,6 +190,100 @@ def _entry(row: Any) -> dict[str, Any]:
     entry: dict[str, Any] = {"date": f"{row.date:%Y-%m-%d}", "FLOODING": bool(row.flooded)}
     entry |= {"orbit": row.orbit} if row.sensor == "S1" else {"FULL-DATA-COVERAGE": bool(row.covers)}
     return entry | ({"filename": row.filename} if row.filename else {})
+
+
+def _block(sequence: FloodSequence, sensor: str, entries: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """Return what a list says of a sequence; every twelfth image of Sentinel-1 is in no list."""
+    if sensor == "S1":
+        rng = stream(seed, 5, sequence.number)
+        entries = [e for k, e in enumerate(entries) if k == 0 or (k + sequence.number) % 12]
+        if rng.random() < 0.15:
+            rng.shuffle(entries)  # numbers out of order
+    block: dict[str, Any] = {str(k + 1): entries[k] for k in reversed(range(len(entries)))}
+    block["count"] = sum("filename" in entry for entry in entries)
+    block["folder"] = sequence.name
+    block["geo"] = {"type": "Polygon", "coordinates": [sequence.ring]}
+    if sensor == "S1":
+        names = [entry["filename"] for entry in entries]
+        block["urls"] = [_URL.format(f"S{name[2]}", name) for name in names]
+    return block
+
+
+def _rearrange(folder: Path) -> None:
+    """Turn lists and sequences into collections; the files of the images are moved, not changed.
+
+    Radiant MLHub and Source Cooperative have a folder a sequence, sensor and date, another for its label, and
+    no orbit; see :mod:`eolab.data.layouts.sen12flood_stac`. An entry without a file becomes no item. Of the
+    entries of a sequence and day the one with the lowest number becomes the item, and the files of the others
+    are removed with those that no list names.
+    """
+    sequences: set[str] = set()
+    for sensor in ("S1", "S2"):
+        listed = folder / f"{sensor}list.json"
+        blocks = json.loads(listed.read_text())
+        listed.unlink()
+        titles = [f"sen12floods_{sensor.lower()}_{kind}" for kind in ("source", "labels")]
+        source, labels = (folder / title / title for title in titles)  # published doubled
+        names = []
+        for sequence, block in blocks.items():
+            for entry in _first_of_each_day(block):
+                names.append(f"{sequence}_{entry['date'].replace('-', '_')}")
+                item, label = (home / f"{home.name}_{names[-1]}" for home in (source, labels))
+                _write_items(folder / sequence, item, label, block["geo"], entry)
+        for home in (source, labels):
+            links = [{"rel": "item", "href": f"./{home.name}_{name}/stac.json"} for name in names]
+            content = {"type": "Collection", "stac_version": "1.0.0", "id": home.name, "links": links}
+            home.mkdir(parents=True, exist_ok=True)
+            (home / "collection.json").write_text(json.dumps(content))
+        sequences |= set(blocks)
+    for sequence in sequences:
+        shutil.rmtree(folder / sequence)
+
+
+def _first_of_each_day(block: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries with a file, by number; of those of one day the first."""
+    entries = [block[key] for key in sorted((key for key in block if key.isdigit()), key=int)]
+    days: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        if "filename" in entry:
+            days.setdefault(entry["date"], entry)
+    return list(days.values())
+
+
+def _write_items(
+    images: Path, item: Path, label: Path, polygon: dict[str, Any], entry: dict[str, Any]
+) -> None:
+    """Write the item of an image, with its files, and that of its label."""
+    file = entry["filename"]
+    channels = L2A_BANDS if file.startswith("S2") else ("VV",) if "_1SSV_" in file else ("VV", "VH")
+    item.mkdir(parents=True)
+    for channel in channels:
+        image = images / f"{file}{SUFFIX[file[:2]].format(channel)}"
+        if image.exists():
+            image.rename(item / f"{channel}.tif")
+    _write_stac(item, polygon, entry["date"], [f"{channel}.tif" for channel in channels])
+    label.mkdir(parents=True)
+    said = [key for key in ("date", "FLOODING", "FULL-DATA-COVERAGE") if key in entry]
+    properties = {key: str(entry[key]) for key in said}  # truth values as text, as published
+    feature = {"type": "Feature", "geometry": polygon, "properties": properties}
+    (label / "labels.geojson").write_text(json.dumps(feature))
+    _write_stac(label, polygon, entry["date"], ["labels.geojson"])
+
+
+def _write_stac(item: Path, polygon: dict[str, Any], date: str, files: list[str]) -> None:
+    """Write the ``stac.json`` of an item, whose assets are named after the files."""
+    longitudes, latitudes = zip(*polygon["coordinates"][0], strict=True)
+    content = {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": item.name,
+        "bbox": [min(longitudes), min(latitudes), max(longitudes), max(latitudes)],
+        "geometry": polygon,
+        "properties": {"datetime": f"{date}T00:00:00+0000"},
+        "links": [{"rel": "collection", "href": "../collection.json"}],
+        "assets": {Path(file).stem: {"href": f"./{file}", "title": Path(file).stem} for file in files},
+    }
+    (item / "stac.json").write_text(json.dumps(content))
 
 
 def _write_truth(folder: Path, plan: list[FloodSequence], images: pd.DataFrame) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, uniform_filter, zoom
+from scipy.ndimage import gaussian_filter
 
 from eolab.synthetic import materials as m
-from eolab.synthetic.clouds import cast_shadow, cloud_opacity
+from eolab.synthetic.materials import speckled, waves_db
 from eolab.synthetic.noise import fractal, lowest
-from eolab.synthetic.radar import speckled, waves_db
 from eolab.synthetic.sen12flood_plan import DRY
+from eolab.synthetic.sky import cast_shadow, cloud_opacity
 
 Array = np.ndarray
 
@@ -51,10 +51,6 @@ class Ground:
     peak: float
     wetness: Array
     worked: Array
-
-    def fields_worked(self, day: int) -> Array:
-        """Return which fields are smooth on a day, ploughed or harvested: dark to a radar, as water is."""
-        return np.abs(self.worked - np.sin(day / 23.0)) < 0.35
 
     def water(self, day: int, onset: int) -> Array:
         """Return where water stands: it follows the terrain, and stays once it has come."""
@@ -113,13 +109,12 @@ def backscatter(
     Returns:
         float32 (2, y, x): VV, VH.
     """
-    table = np.zeros((12, 2), np.float32)
-    for index, values in _SIGMA_DB.items():
-        table[index] = values
+    table = np.array([_SIGMA_DB.get(k, (0, 0)) for k in range(12)], np.float32)
     sigma = np.moveaxis(table[ground.cover], -1, 0)  # (2, y, x)
     open_land = np.isin(ground.cover, (m.GRASS, m.CEREALS, m.SAND, m.SHRUB))
     sigma = sigma + open_land * (2.2 * soaked * (0.5 + ground.wetness) + rng.normal(0, 0.8))
-    sigma = sigma - ground.fields_worked(day) * _SMOOTH_DB
+    worked = np.abs(ground.worked - np.sin(day / 23.0)) < 0.35  # ploughed or harvested: smooth as water
+    sigma = sigma - worked * _SMOOTH_DB
     still = np.array(_SIGMA_DB[m.LAKE], np.float32)[:, None, None]
     waves = still + waves_db(rng, 3.0, 9.0) * np.array([1.0, 0.8], np.float32)[:, None, None]
     wood = sigma + np.array(_FLOODED_WOOD_DB, np.float32)[:, None, None]
@@ -174,20 +169,3 @@ def swath_edge(shape: tuple[int, int], rng: np.random.Generator) -> Array:
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     slant = 0.15 * (rows / shape[0] - 0.5)
     return columns / shape[1] > rng.uniform(0.05, 0.2) + slant
-
-
-def slices(shape: tuple[int, int], rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return which pixels each of two slices of one pass covers; they overlap by some rows."""
-    rows = np.arange(shape[0], dtype=np.float32)[:, None] / shape[0] + np.zeros(shape, np.float32)
-    cut = rng.uniform(0.35, 0.65)
-    return rows < cut + 0.03, rows > cut - 0.03
-
-
-def on_grid(image: Array, shape: tuple[int, int]) -> Array:
-    """Return bands (band, y, x) on another number of rows and columns, by nearest neighbour."""
-    return zoom(image, (1, shape[0] / image.shape[1], shape[1] / image.shape[2]), order=0)
-
-
-def coarser(band: Array, factor: int) -> Array:
-    """Return a band (y, x) with pixels ``factor`` times as large."""
-    return uniform_filter(band, factor, mode="nearest")[factor // 2 :: factor, factor // 2 :: factor]

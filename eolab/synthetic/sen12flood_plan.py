@@ -15,7 +15,8 @@ import numpy as np
 
 from eolab.synthetic.writing import stream
 
-FIRST_DAY, LAST_DAY = date(2018, 12, 13), date(2019, 5, 20)
+FIRST_DAY = date(2018, 12, 13)
+_LAST_DAY = 158  # 20 May 2019
 REGIONS: tuple[tuple[str, float, float, int], ...] = (
     ("coast", 34.80, -19.80, 70),
     ("delta", 90.40, 23.70, 118),
@@ -101,12 +102,17 @@ class FloodSequence:
         return self.onset != DRY and one.day >= self.onset
 
     @property
+    def bounds(self) -> tuple[float, ...]:
+        """Western, southern, eastern and northern edge in degrees."""
+        width, height = SIDE_DEG
+        edges = (self.west, self.south, self.west + width, self.south + height)
+        return tuple(round(edge, 6) for edge in edges)
+
+    @property
     def ring(self) -> list[list[float]]:
         """Corners in degrees of longitude and latitude, closed."""
-        west, south, (width, height) = self.west, self.south, SIDE_DEG
-        east, north = west + width, south + height
-        corners = [[west, north], [west, south], [east, south], [east, north], [west, north]]
-        return [[round(x, 6), round(y, 6)] for x, y in corners]
+        west, south, east, north = self.bounds
+        return [[west, north], [west, south], [east, south], [east, north], [west, north]]
 
 
 def make_plan(seed: int, train: int, test: int) -> list[FloodSequence]:
@@ -146,7 +152,7 @@ def _radar(rng: np.random.Generator, onset: int, storm: int) -> list[Pass]:
     sliced = rng.random() < 0.17
     for orbit in ("ASCENDING", "DESCENDING")[: 1 + (rng.random() < 0.5)]:
         start = max(first, 0) + int(rng.integers(12))
-        for day in range(start, min(last, (LAST_DAY - FIRST_DAY).days) + 1, 12):
+        for day in range(start, min(last, _LAST_DAY) + 1, 12):
             if rng.random() < 0.08 and len(passes) > 1:
                 continue  # not every pass was acquired
             parts = ("first", "second") if sliced and orbit == "ASCENDING" else ("whole",)
@@ -160,7 +166,7 @@ def _optical(rng: np.random.Generator, storm: int) -> list[Pass]:
     start = max(storm - int(rng.integers(22, 36)), 0)
     days = [start + 5 * k for k in range(int(rng.integers(7, 15))) if rng.random() > 0.08]
     passes = []
-    for place, day in enumerate(d for d in days if d <= (LAST_DAY - FIRST_DAY).days):
+    for place, day in enumerate(d for d in days if d <= _LAST_DAY):
         stormy = _CLOUDY_DAYS[0] <= day - storm <= _CLOUDY_DAYS[1]
         other = rng.choice(list(_CLOUDS), p=list(_CLOUDS.values()))
         clouds = rng.uniform(0.75, 1.0) if stormy else other

@@ -1,35 +1,49 @@
-"""Twin of a Sentinel-2 year over a CORINE map, with the true land cover (layout ``sentinel2_corine``)."""
+"""Twin of a Sentinel-2 year over a CORINE map, with the true land cover (layout ``sentinel2_corine``).
+
+The map is CORINE-like: 100 m cells of the majority, generalised to patches of 25 ha.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
 from affine import Affine
+from rasterio.warp import transform
+from scipy.ndimage import distance_transform_edt, gaussian_filter, label
 
 from eolab.core.errors import ParameterError
+from eolab.data.layouts.corine import FILE
 from eolab.data.schemes import IGNORE
-from eolab.data.schemes.landcover import LANDCOVER
+from eolab.data.schemes.corine import CORINE
+from eolab.data.schemes.landcover import LANDCOVER, from_corine
+from eolab.synthetic import materials as m
 from eolab.synthetic import writing
-from eolab.synthetic.calendar import CRS, LATITUDE, LONGITUDE, ORIGIN, Pass, plan
-from eolab.synthetic.clouds import classify, cover_with, make_sky
-from eolab.synthetic.corine import MMU_CELLS, make_corine, on_scene, write_corine
-from eolab.synthetic.landscape import Landscape, make_landscape
-from eolab.synthetic.materials import BANDS
+from eolab.synthetic.landscape import MARGIN_PX, Landscape, Surface, make_landscape, make_surface, observe
 from eolab.synthetic.noise import block_mean, fractal
-from eolab.synthetic.safe import Picture, write_product
-from eolab.synthetic.sun import sun_at
-from eolab.synthetic.surface import Surface, make_surface, observe
+from eolab.synthetic.safe import CRS, LATITUDE, LONGITUDE, ORIGIN, Pass, Picture, plan, write_product
+from eolab.synthetic.sky import PIXEL_M, classify, cover_with, make_sky, sun_at
 
 Array = np.ndarray
 
 VERSION = 1
 """Version of the generator; another version gives other pixels from the same seed."""
-_SIDE = {"smallest": 96, "step": 12, "largest": 4800}
+_LEAST_SIZE, _MOST_SIZE = 96, 4800
 _MOST_DATES = 60
+
+_CORINE_FOLDER = "u2018_clc2018_v2020_20u1_raster100m"
+_CELL_M = 100
+_NODATA = -128
+_MMU_CELLS = 25
+_HAND = 0.8  # how far, in cells, the mapper looks beside a cell
+# Level-3 code of each class where nothing else is said, in the order of the class scheme.
+_CODES = (112, 231, 211, 212, 131, 332, 331, 311, 312, 324, 512, 335)
+_MIXED_FOREST, _CULTIVATION_PATTERNS, _FARMLAND_NATURAL = 313, 242, 243
+_DOMINANT = 0.60  # share of a patch that its class must cover, else the patch is mixed
+_ALPINE = 0.30  # relative height above which grass is natural grassland and shrub is heath
 
 
 def write(
@@ -67,7 +81,11 @@ def write(
         DataError: If the folder exists already.
     """
     folder = Path(folder)
-    _check_size(size)
+    if not _LEAST_SIZE <= size <= _MOST_SIZE or size % 12:
+        raise ParameterError(
+            f"size {size} is not possible: take a multiple of 12 between {_LEAST_SIZE} and {_MOST_SIZE}, so "
+            f"that the 10, 20 and 60 m grids fit."
+        )
     writing.check_range("dates", dates, 1, _MOST_DATES)
     with writing.whole(folder) as building:
         streams = np.random.SeedSequence(seed).spawn(4)
@@ -83,26 +101,19 @@ def write(
     return folder
 
 
-def _check_size(size: int) -> None:
-    if size < _SIDE["smallest"] or size > _SIDE["largest"] or size % _SIDE["step"]:
-        raise ParameterError(
-            f"size {size} is not possible: take a multiple of {_SIDE['step']} between "
-            f"{_SIDE['smallest']} and {_SIDE['largest']}, so that the 10, 20 and 60 m grids fit."
-        )
-
-
 def _write_maps(folder: Path, land: Landscape) -> dict[str, Any]:
     """Write truth and CORINE, and return what twin.json says of them."""
     now, before = land.scene(land.now), land.scene(land.before)
-    size = now.shape[0]
-    truth = folder / "truth"
-    truth.mkdir()
-    _write_classes(truth / "land_cover_10m.tif", now)
-    _write_classes(truth / "land_cover_10m_before.tif", before)
-    mmu_cells = max(2, round(MMU_CELLS * min(1.0, land.terrain.cell_px / 100) ** 2))
-    corine = make_corine(land, ORIGIN, CRS, mmu_cells)
-    write_corine(folder / "corine", corine)
-    old = on_scene(corine, size, ORIGIN, CRS)
+    (folder / "truth").mkdir()
+    colors = {index: (*bytes.fromhex(color[1:]), 255) for index, color in enumerate(LANDCOVER.colors)}
+    place = Affine(PIXEL_M, 0, ORIGIN[0], 0, -PIXEL_M, ORIGIN[1])
+    profile = {"crs": CRS, "transform": place, "nodata": IGNORE, "compress": "DEFLATE"}
+    writing.write_raster(folder / "truth/land_cover_10m.tif", now, profile, colors)
+    writing.write_raster(folder / "truth/land_cover_10m_before.tif", before, profile, colors)
+    mmu_cells = max(2, round(_MMU_CELLS * min(1.0, land.cell_px / 100) ** 2))
+    corine = make_corine(land, mmu_cells)
+    _write_corine(folder / "corine" / _CORINE_FOLDER / FILE, corine)
+    old = on_scene(corine, len(now))
     labelled = old != IGNORE
     shares = np.bincount(now.ravel(), minlength=len(LANDCOVER)) / now.size
     return {
@@ -114,40 +125,121 @@ def _write_maps(folder: Path, land: Landscape) -> dict[str, Any]:
     }
 
 
-def _write_classes(path: Path, cover: Array) -> None:
-    """Write class indices as GeoTIFF with the colours of the class scheme."""
-    colors = {
-        index: (int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16), 255)
-        for index, color in enumerate(LANDCOVER.colors)
-    }
-    place = Affine(10, 0, ORIGIN[0], 0, -10, ORIGIN[1])
-    profile = {"crs": CRS, "transform": place, "nodata": IGNORE, "compress": "DEFLATE"}
-    writing.write_raster(path, cover, profile, colors)
-
-
 def _make_product(folder: Path, surface: Surface, seed: int, item: Pass) -> None:
     """Simulate one acquisition and write it; the pixels depend on seed and number alone."""
     rng = np.random.default_rng([seed, 1000 + item.number])
     sun = sun_at(item.crossing, LONGITUDE, LATITUDE)
-    ground = observe(surface, item.day, sun, rng)
+    ground, snow, light = observe(surface, item.day, sun, rng)
     shape = surface.cover.shape
     sky = make_sky(shape, item.clouds, sun, rng)
-    image = cover_with(sky, ground.reflectance, rng)
-    image *= 1 + rng.normal(0, 0.015, (len(BANDS), 1, 1)) + 0.01 * fractal(shape, rng, 3.0)
+    image = cover_with(sky, ground, rng)
+    image *= 1 + rng.normal(0, 0.015, (len(image), 1, 1)) + 0.01 * fractal(shape, rng, 3.0)
     image += 0.0012 * rng.standard_normal(image.shape, dtype=np.float32) + rng.normal(0, 0.002)
     if item.trap == "duplicate":  # an atmosphere that was not taken out
         image = 0.75 * image + 0.10
-    seen = _swath(shape) if item.edge else np.ones(shape, bool)
+    y, x = np.indices(shape)
+    seen = (x > 0.42 * shape[1] - 0.22 * y) | (not item.edge)  # the western edge of the swath
     coarse = block_mean(np.where(seen, image, 0), 2)
     low_sky = sky.coarser()
     cover = surface.cover[::2, ::2]
-    scl = classify(low_sky, coarse, cover, block_mean(ground.snow, 2), block_mean(ground.light, 2), rng)
+    scl = classify(low_sky, coarse, cover, block_mean(snow, 2), block_mean(light, 2), rng)
     scl[block_mean(seen.astype(np.float32), 2) < 1] = 0
     chance = np.clip(100 * np.maximum(low_sky.opacity, 2 * low_sky.cirrus), 0, 100).astype(np.uint8)
     write_product(folder, item, Picture(image, scl, chance, seen, sun))
 
 
-def _swath(shape: tuple[int, int]) -> Array:
-    """Return which pixels lie inside a swath whose western edge crosses the scene."""
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    return x > 0.42 * shape[1] - 0.22 * y
+class Corine(NamedTuple):
+    """A map on the European 100 m grid: level-3 codes (y, x), 0 outside, and place of its first cell."""
+
+    code: Array
+    left: int
+    top: int
+
+
+def make_corine(land: Landscape, mmu_cells: int = _MMU_CELLS) -> Corine:
+    """Generalise the land cover of two years before.
+
+    Args:
+        land: The land with its margin.
+        mmu_cells: Smallest patch in cells; smaller ones go to their largest neighbour.
+    """
+    column, row = _cells(len(land.before), MARGIN_PX)
+    left, top = int(column.min()), int(row.min())
+    shape = (int(row.max()) - top + 1, int(column.max()) - left + 1)
+    cell = (row - top) * shape[1] + column - left
+    count = np.bincount(cell, minlength=shape[0] * shape[1])
+    found = [np.bincount(cell, land.before.ravel() == k, count.size) for k in range(len(_CODES))]
+    share = (np.stack(found) / np.maximum(count, 1)).reshape(-1, *shape)  # (class, y, x)
+    height = np.bincount(cell, land.relative.ravel(), count.size) / np.maximum(count, 1)
+    high = height.reshape(shape) > _ALPINE
+    codes = np.array(_CODES)[gaussian_filter(share, (0, _HAND, _HAND)).argmax(axis=0)]
+    codes[(codes == 231) & high] = 321
+    codes[(codes == 324) & high] = 322
+    grid = _generalise(codes, (count >= 50).reshape(shape), mmu_cells)
+    return Corine(_mixed(grid, share), left, top)
+
+
+def _cells(size: int, margin_px: int = 0) -> tuple[Array, Array]:
+    """Return column and row on the European grid of each pixel of a scene; its side includes a margin."""
+    rows, columns = np.indices((size, size)).reshape(2, -1) - margin_px + 0.5
+    x, y = ORIGIN[0] + columns * PIXEL_M, ORIGIN[1] - rows * PIXEL_M
+    east, north = (np.asarray(v) for v in transform(CRS, "EPSG:3035", x, y))
+    return (east // _CELL_M).astype(int), (-north // _CELL_M).astype(int)
+
+
+def _mixed(grid: Array, share: Array) -> Array:
+    """Return the map with a mixed class for each patch that no single cover dominates."""
+    grid = grid.copy()
+    for code in np.unique(grid[grid > 0]):
+        patches, count = label(grid == code)
+        for patch in range(1, count + 1):
+            inside = patches == patch
+            part = share[:, inside].mean(axis=1)
+            farmed = part[[m.GRASS, m.CEREALS, m.ANNUAL]].sum()
+            natural = part[[m.BROADLEAVES, m.CONIFERS, m.SHRUB]].sum()
+            if part.max() >= _DOMINANT:
+                continue
+            if part[m.BROADLEAVES] + part[m.CONIFERS] > 0.65:
+                grid[inside] = _MIXED_FOREST
+            elif farmed > 0.75:
+                grid[inside] = _CULTIVATION_PATTERNS
+            elif farmed + natural > 0.75 and min(farmed, natural) > 0.25:
+                grid[inside] = _FARMLAND_NATURAL
+    return grid
+
+
+def _generalise(codes: Array, full: Array, mmu_cells: int) -> Array:
+    """Return codes in patches of the minimum size, 0 outside; smaller patches go to those beside them."""
+    grid = np.where(full, codes, 0)
+    for cells in sorted({3, max(3, mmu_cells // 3), mmu_cells}):  # small patches first, as a mapper would
+        while (small := _small_patches(grid, cells)).any() and not small[full].all():
+            nearest = distance_transform_edt(small | ~full, return_distances=False, return_indices=True)
+            grid = np.where(full, grid[tuple(nearest)], 0)
+    return grid
+
+
+def _small_patches(grid: Array, cells: int) -> Array:
+    """Return which cells belong to a patch of fewer than ``cells`` cells, joined by their sides."""
+    small = np.zeros(grid.shape, bool)
+    for code in np.unique(grid[grid > 0]):
+        patches, _ = label(grid == code)
+        sizes = np.bincount(patches.ravel())
+        sizes[0] = cells
+        small |= sizes[patches] < cells
+    return small
+
+
+def _write_corine(path: Path, corine: Corine) -> None:
+    """Write the map with its grid codes."""
+    path.parent.mkdir(parents=True)
+    grid_code = np.full(524, _NODATA, np.int8)
+    grid_code[CORINE["code"]] = CORINE["grid_code"]
+    place = Affine(_CELL_M, 0, corine.left * _CELL_M, 0, -_CELL_M, -corine.top * _CELL_M)
+    profile = {"crs": "EPSG:3035", "transform": place, "nodata": _NODATA, "compress": "LZW"}
+    writing.write_raster(path, grid_code[corine.code], profile)
+
+
+def on_scene(corine: Corine, size: int) -> Array:
+    """Return the update class, or ``IGNORE``, that the map gives each pixel of a scene (nearest cell)."""
+    column, row = _cells(size)
+    return from_corine(corine.code[row - corine.top, column - corine.left]).reshape(size, size)

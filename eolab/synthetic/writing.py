@@ -1,4 +1,4 @@
-"""What every writer of a twin needs: its folder, its marker, random streams, threads, rasters, refusals."""
+"""What every writer of a twin needs: folder, marker, random streams, threads, rasters, names, refusals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
+from threadpoolctl import threadpool_limits
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.core.progress import in_threads as progress_in_threads
@@ -21,6 +23,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _THREADS = 2  # NumPy, SciPy, GDAL and zlib release the GIL; memory grows by one job a thread
+_SLICE = timedelta(seconds=25)
 
 
 @contextmanager
@@ -73,7 +76,18 @@ def in_threads(
     make: Callable[[Job], Result], jobs: Sequence[Job], title: str, unit: str, progress: bool
 ) -> list[Result]:
     """Return the results of a function for some jobs, in their order, with a progress bar."""
-    return list(progress_in_threads(make, jobs, title, unit, progress, _THREADS))
+    with threadpool_limits(1):  # the last digits of a matrix product depend on the number of its threads
+        return list(progress_in_threads(make, jobs, title, unit, progress, _THREADS))
+
+
+def stamp(time: datetime) -> str:
+    """Return a time as product names write it."""
+    return time.strftime("%Y%m%dT%H%M%S")
+
+
+def sentinel1_name(mission: str, mode: str, begin: datetime, numbers: str) -> str:
+    """Return the name of a ground-range detected Sentinel-1 product, which is a slice of 25 s."""
+    return f"{mission}_IW_GRDH_{mode}_{stamp(begin)}_{stamp(begin + _SLICE)}_{numbers}"
 
 
 def truncate(path: Path, share: float = 0.5) -> None:

@@ -13,7 +13,7 @@ from rasterio.features import shapes
 from rasterio.transform import from_origin
 from shapely.geometry import shape
 
-from eolab.synthetic.parcels import make_parcels
+from eolab.synthetic.patterns import make_parcels
 from eolab.synthetic.writing import mark, whole
 
 VERSION = 1
