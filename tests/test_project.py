@@ -251,6 +251,43 @@ def test_notebooks_read_like_pages(path):
     assert not re.search(r"""["']/(home|root|tmp|work|mnt|data)""", text), "an absolute path"
 
 
+def kinds_of(word: ast.keyword, captions: dict[tuple[str, str], str]) -> set[str]:
+    """What ``run.show(name=…)`` needs a caption for: both where it shows a tuple, else one of them."""
+    kinds = {"Figure", "Table"}
+    if isinstance(word.value, ast.Tuple):
+        return kinds
+    return {kind for kind in kinds if (kind, word.arg) in captions} or {"Figure or Table"}
+
+
+RECORDING = {"data", "figure", "table", "show", "scores", "metrics", "finish"}
+
+
+def recording_lines(code: str) -> set[int]:
+    """Lines of calls such as ``run.figure(…)``, without those that only hold the call of an argument."""
+    lines: set[int] = set()
+    for call in (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)):
+        owner, _, name = ast.unparse(call.func).partition(".")
+        if owner == "run" and name in RECORDING:
+            lines.update(range(call.lineno, call.end_lineno + 1))
+            for made in [*call.args, *(word.value for word in call.keywords)]:
+                if isinstance(made, ast.Call) and made.lineno > call.lineno:
+                    lines.difference_update(range(made.lineno, made.end_lineno + 1))
+    return lines
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_at_most_a_quarter_of_a_notebook_keeps_records(path):
+    """Counted are lines of code that are not blank, without the parameters cell."""
+    cells = json.loads(path.read_text())["cells"]
+    code = [
+        "".join(cell["source"])
+        for cell in cells
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
+    ]
+    written = sum(bool(line.strip()) for source in code for line in source.splitlines())
+    assert sum(len(recording_lines(source)) for source in code) <= written / 4
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_each_figure_has_its_caption_and_each_caption_its_figure(path):
     """A figure or table without a caption in its call has one in the text, of existing names."""
@@ -262,6 +299,8 @@ def test_each_figure_has_its_caption_and_each_caption_its_figure(path):
     tree = ast.parse(code)
     needed = set()
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        if ast.unparse(call.func) == "run.show":
+            needed |= {(kind, word.arg) for word in call.keywords for kind in kinds_of(word, found)}
         kind = {"run.figure": "Figure", "run.table": "Table", "run.scores": "Table"}.get(
             ast.unparse(call.func)
         )

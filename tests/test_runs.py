@@ -188,6 +188,43 @@ def test_metrics_are_given_as_keywords_too(project: Path) -> None:
     assert runs.load(run.folder).metrics == {"test": {"f1": 0.5, "loss": 1.0}, "parameters": 3}
 
 
+def test_several_outputs_are_saved_and_shown_in_one_call(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import matplotlib.pyplot as plt
+
+    path = project / "notebooks" / "mini" / "01_make.ipynb"
+    nbformat.write(miniature.notebook([*miniature.MAKE, CAPTIONS, "# B\n\n**Table line.** Numbers."]), path)
+    run, numbers = make(), pd.DataFrame({"f1": [1]})
+    run.show(scores=numbers, line=(plt.figure(), numbers))
+    said = capsys.readouterr().out
+    assert said.index("Scores.") < said.index("Figure line: A line") < said.index("Numbers.")
+    record = runs.load(run.folder)
+    assert [figure["name"] for figure in record.figures] == ["line"]
+    assert len(record.table("scores")) == len(record.table("line")) == 1
+    with pytest.raises(RunError, match="Figure 'other' has no caption"):
+        run.show(other=plt.figure())
+
+
+def test_a_check_of_the_files_leaves_the_rejected_ones_with_the_run(project: Path) -> None:
+    from eolab.data import catalog
+
+    files = pd.DataFrame({"file": ["a", "b"], "status": ["ok", "rejected"], "reason": ["", "no band"]})
+    run = make()
+    run.data(catalog.load()["toy_twin"], catalog.CheckReport(files))
+    assert runs.load(run.folder).table("rejected")["file"].tolist() == ["b"]
+
+
+def test_the_last_cell_may_give_metrics(project: Path) -> None:
+    run = make()
+    run.metrics(test={"f1": 0.5})
+    run.finish({"test": {"loss": 1.0}}, parameters=3)
+    record = runs.load(run.folder)
+    assert record.status == "done"
+    assert record.record["seconds"] >= 0
+    assert record.metrics == {"test": {"f1": 0.5, "loss": 1.0}, "parameters": 3}
+
+
 CAPTIONS = """## How does it go?
 
 Text before.
@@ -250,6 +287,8 @@ def test_the_numbers_of_a_figure_are_saved_with_it(project: Path) -> None:
     record = runs.load(run.folder)
     assert [figure["name"] for figure in record.figures] == ["shares"]
     pd.testing.assert_frame_equal(record.table("shares"), shares)
+    run.figure(plt.figure(), "all", "All shares.", data={"shares, of lakes": shares})
+    pd.testing.assert_frame_equal(runs.load(run.folder).table("shares_of_lakes"), shares)
 
 
 def test_published_numbers_are_not_called_simulated(

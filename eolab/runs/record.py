@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from eolab.runs.study import Notebook
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from eolab.data.catalog import CheckReport
 
 RUN_DIR = "EOLAB_RUN_DIR"
 
@@ -82,12 +85,15 @@ class Run:
         self._mark(upstream.simulated, upstream=known | {name: upstream.stamp})
         return upstream.folder
 
-    def data(self, source: Any) -> None:
+    def data(self, source: Any, report: CheckReport | None = None) -> None:
         """Record a data set that this run reads, and print one line about it.
 
         Args:
             source: An entry of ``eolab.data.catalog``, or a sample store made from one.
+            report: What reading its files found; the rejected ones are saved as ``tables/rejected.csv``.
         """
+        if report is not None:
+            self.table(report.files[report.files["status"] != "ok"], "rejected", show=False)
         found = provenance.data(source)
         folders.add_entry(self.folder / folders.DATA, found)
         self._mark(found["simulated"])
@@ -116,7 +122,7 @@ class Run:
         figure: Figure,
         name: str,
         caption: str | None = None,
-        data: pd.DataFrame | None = None,
+        data: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
     ) -> None:
         """Save a matplotlib figure as ``figures/<name>.png`` and show it with its caption.
 
@@ -125,15 +131,16 @@ class Run:
             name: Name of the file without ending.
             caption: What to see in it, a sentence or two; that of the notebook's text where None, see
                 :mod:`eolab.runs.display`.
-            data: The numbers that it shows, saved as ``tables/<name>.csv``.
+            data: The numbers that it shows, saved as ``tables/<name>.csv``; several tables by their titles.
 
         Raises:
             RunError: If there is no caption.
         """
         import matplotlib.pyplot as plt
 
-        if data is not None:
-            self.table(data, name, show=False)
+        several = data if isinstance(data, Mapping) else {} if data is None else {name: data}
+        for title, numbers in several.items():
+            self.table(numbers, re.sub(r"\W+", "_", title), show=False)
         image = display.png(figure, self.simulated)
         plt.close(figure)
         file = f"figures/{name}.png"
@@ -306,7 +313,7 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return a score table in its readable form, any other table as it is."""
-    if table.empty or not {"model", "is_baseline", "scope", "statistic"} <= set(table):
+    if table.empty or not {"model", "is_baseline", "split", "scope", "statistic", "value", "n"} <= set(table):
         return table
     from eolab import evaluation
 
