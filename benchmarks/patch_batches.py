@@ -32,7 +32,7 @@ NARROW = 0.0625  # width of the U-Net of the second table
 
 
 def make_store(folder: Path, patches: int) -> Store:
-    """Write noise with the arrays of the landslide study."""
+    """Write noise with the arrays of a study of patches and masks."""
     table = pd.DataFrame({"id": np.arange(patches), "part": np.arange(patches) // 8})
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -47,7 +47,7 @@ os.environ["EOLAB_CACHE"] = os.devnull  # nothing is remembered but where it is 
 
 import numpy as np
 import pandas as pd
-from flood_preprocessing import peaks
+from sequence_preprocessing import peaks
 
 from eolab.data import store
 from eolab.data.layouts import bigearthnet_v1

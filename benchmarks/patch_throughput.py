@@ -22,7 +22,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from scenes_throughput import Contestant, limit_threads, rates
+from sequence_throughput import Contestant, limit_threads, rates
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.05}  # of probabilities
 LEARNING_RATE = 1e-3

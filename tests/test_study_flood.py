@@ -56,7 +56,7 @@ def test_sweeps_vary_what_the_study_asks_for():
 
 
 def test_the_report_profile_has_the_reports_settings():
-    profile = runs.study.load("flood").profiles["report"]
+    profile = runs.study.load("flood").profiles["published"]
     chosen = profile[TRAIN]
     assert [chosen[f"training.{key}"] for key in ("learning_rate", "epochs", "batch_size")] == [7e-7, 10, 1]
     assert (chosen["training.optimizer"], chosen["fusion"], chosen["options"]["filters"]) == ("sgd", "pad", 2)
@@ -174,10 +174,10 @@ def sensors_of(results: runs.RunRecord) -> dict[str, str]:
 
 
 @pytest.mark.notebook
-def test_the_report_profile_runs_to_its_end_with_its_settings_and_pads(simulated, tmp_path):
-    results = results_of(simulated, tmp_path, "report")
+def test_the_published_profile_runs_to_its_end_with_its_settings_and_pads(simulated, tmp_path):
+    results = results_of(simulated, tmp_path, "published")
     trained = only_run(tmp_path, TRAIN)
-    for name, value in runs.study.load("flood").values(TRAIN, "report").items():
+    for name, value in runs.study.load("flood").values(TRAIN, "published").items():
         assert trained.settings[name] == QUICK.get(name, value), name
     assert trained.metrics["parameters"] > 0
     assert set(trained.table("scores")["level"]) == {"image", "sequence", "image, S1", "image, S2"}

@@ -57,7 +57,7 @@ def test_sweeps_vary_what_the_study_asks_for():
 
 
 def test_the_report_profile_has_the_settings_of_cavallaro_et_al():
-    profile = runs.study.load("scenes").profiles["report"]
+    profile = runs.study.load("scenes").profiles["published"]
     chosen = profile[TRAIN]
     assert (chosen["training.epochs"], profile["02_preprocess"]["fraction"]) == (50, 0.1)
     assert profile["02_preprocess"]["classes"] == "43"

@@ -1,4 +1,4 @@
-"""Preprocessing of the flood study: images a second and peak memory, for few sequences and for many.
+"""Preprocessing of image sequences of two sensors: images a second and peak memory, for few and for many.
 
 Twins are written, then each way runs in a process of its own: the steps of `notebooks/flood/02_preprocess`
 with one worker and with two, and what one would do at first, all images of tifffile in one dictionary. Both
@@ -9,7 +9,7 @@ needs them. Rates are images a second, of wall time by step and in all, and of p
 on a machine that others use. Ratios are to the dictionary of as many sequences; the last lines say what more
 sequences need. It reads Linux's /proc.
 
-    python benchmarks/flood_preprocessing.py --sequences 10 100 --size 128
+    python benchmarks/sequence_preprocessing.py --sequences 10 100 --size 128
 """
 
 from __future__ import annotations

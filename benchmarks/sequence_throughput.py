@@ -1,15 +1,15 @@
-"""Training and prediction of the flood report's network: Keras beside the same network in plain PyTorch.
+"""Training and prediction of a ConvLSTM of two sensors: Keras beside the same network in plain PyTorch.
 
-Two ConvLSTM branches, VH and red, green, blue, read a series of images of one place, and two dense layers
-answer for each image. PyTorch's is written as a user would: a cell, a loop over the dates, both kernels in
-one convolution. It gets the weights of the Keras network, and both must answer alike, before and after
-training steps, or nothing is measured. Rates are scenes a second of wall time and of processor time, medians
+The network is that of Wiesniakowski et al. (2024): two ConvLSTM branches, VH and red, green, blue, read a
+sequence of images of one place, and two dense layers predict for each image. PyTorch's is written as a user would: a cell, a loop over the dates, both kernels in
+one convolution. It gets the weights of the Keras network, and both must predict alike, before and after
+training steps, or nothing is measured. Rates are sequences a second of wall time and of processor time, medians
 of some rounds after a warm-up, in which the contestants take turns in one process. Each has one thread unless
 told otherwise: on a machine that others use, PyTorch's wait for each other, and two were measured 20 times as
-slow as one. Memory is the peak of a process for each, above what it held before the first answer.
+slow as one. Memory is the peak of a process for each, above what it held before the first prediction.
 
-    PYTHONPATH=<folder of PyTorch> python benchmarks/scenes_throughput.py
-    python benchmarks/scenes_throughput.py --size 64 64 --batch 4 --threads 2 --xla
+    PYTHONPATH=<folder of PyTorch> python benchmarks/sequence_throughput.py
+    python benchmarks/sequence_throughput.py --size 64 64 --batch 4 --threads 2 --xla
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--size", type=int, nargs=2, default=[522, 544], help="rows and columns of the images"
     )
-    parser.add_argument("--times", type=int, default=10, help="images of a scene, of each sensor")
+    parser.add_argument("--times", type=int, default=10, help="images of a sequence, of each sensor")
     parser.add_argument("--filters", type=int, default=2, help="maps of each ConvLSTM")
     parser.add_argument("--hidden", type=int, default=2, help="units of the first dense layer")
-    parser.add_argument("--batch", type=int, default=1, help="scenes a step")
+    parser.add_argument("--batch", type=int, default=1, help="sequences a step")
     parser.add_argument("--missing", type=float, default=0.1, help="share of steps without an image")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
     parser.add_argument("--threads", type=int, default=1, help="of each library")
@@ -267,8 +267,8 @@ def check_training(options: argparse.Namespace) -> None:
     check(contestants, f"{small.steps} training steps on {height} x {width} pixels")
 
 
-def rates(contestants: dict[str, Contestant], scenes: int, rounds: int) -> Rates:
-    """Return scenes a second of training and of prediction, from rounds in which all take turns."""
+def rates(contestants: dict[str, Contestant], sequences: int, rounds: int) -> Rates:
+    """Return sequences a second of training and of prediction, from rounds in which all take turns."""
     taken: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for turn in range(rounds + 1):
         for name, contestant in contestants.items():
@@ -280,7 +280,7 @@ def rates(contestants: dict[str, Contestant], scenes: int, rounds: int) -> Rates
     found: Rates = {name: {} for name in contestants}
     for (name, action), times in taken.items():
         wall, processor = (statistics.median(column) for column in zip(*times, strict=True))
-        found[name][action] = scenes / wall, scenes / processor
+        found[name][action] = sequences / wall, sequences / processor
     return found
 
 
@@ -354,7 +354,9 @@ def report(
         f"images of each sensor, {options.filters} filters, {contestants['Keras'].weights:,} weights, "
         f"batch {options.batch}, threads {options.threads}, load {os.getloadavg()[0]:.1f}"
     )
-    print(f"{'scenes/s':22} {'wall':>8} {'× PyTorch':>10} {'processor':>10} {'× PyTorch':>10} {'peak MB':>8}")
+    print(
+        f"{'sequences/s':22} {'wall':>8} {'× PyTorch':>10} {'processor':>10} {'× PyTorch':>10} {'peak MB':>8}"
+    )
     for action in ("train", "predict"):
         base = found.get("PyTorch", {}).get(action, (np.nan, np.nan))
         for name, actions in found.items():
