@@ -1,4 +1,4 @@
-"""Indices, local and blurred channels of patches: eolab's ``compute`` against a loop over patches with OpenCV.
+"""Derived channels of patches: eolab's ``compute`` against a loop over patches with OpenCV.
 
 Both make the same 26 channels of the same patches, each in a process of its own, so that peak memory is its
 own. OpenCV's median of large windows takes 8 bits and odd windows only (11 pixels here, 10 in eolab), so one

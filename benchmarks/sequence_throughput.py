@@ -1,12 +1,13 @@
 """Training and prediction of a ConvLSTM of two sensors: Keras beside the same network in plain PyTorch.
 
 The network is that of Wiesniakowski et al. (2024): two ConvLSTM branches, VH and red, green, blue, read a
-sequence of images of one place, and two dense layers predict for each image. PyTorch's is written as a user would: a cell, a loop over the dates, both kernels in
-one convolution. It gets the weights of the Keras network, and both must predict alike, before and after
-training steps, or nothing is measured. Rates are sequences a second of wall time and of processor time, medians
-of some rounds after a warm-up, in which the contestants take turns in one process. Each has one thread unless
-told otherwise: on a machine that others use, PyTorch's wait for each other, and two were measured 20 times as
-slow as one. Memory is the peak of a process for each, above what it held before the first prediction.
+sequence of images of one place, and two dense layers predict for each image. PyTorch's is written as a user
+would: a cell, a loop over the dates, both kernels in one convolution. It gets the weights of the Keras
+network, and both must predict alike, before and after training steps, or nothing is measured. Rates are
+sequences a second of wall time and of processor time, medians of some rounds after a warm-up, in which the
+contestants take turns in one process. Each has one thread unless told otherwise: on a machine that others
+use, PyTorch's wait for each other, and two were measured 20 times as slow as one. Memory is the peak of a
+process for each, above what it held before the first prediction.
 
     PYTHONPATH=<folder of PyTorch> python benchmarks/sequence_throughput.py
     python benchmarks/sequence_throughput.py --size 64 64 --batch 4 --threads 2 --xla

@@ -55,7 +55,7 @@ def test_sweeps_vary_what_the_study_asks_for():
         assert point["model"] in models.names("sequences")
 
 
-def test_the_report_profile_has_the_reports_settings():
+def test_the_published_profile_has_the_published_settings():
     profile = runs.study.load("flood").profiles["published"]
     chosen = profile[TRAIN]
     assert [chosen[f"training.{key}"] for key in ("learning_rate", "epochs", "batch_size")] == [7e-7, 10, 1]

@@ -56,7 +56,7 @@ def test_sweeps_vary_what_the_study_asks_for():
     assert {"level1", "level2"} <= {point["classes"] for point in SWEEPS["class_sets"].points}
 
 
-def test_the_report_profile_has_the_settings_of_cavallaro_et_al():
+def test_the_published_profile_has_the_settings_of_cavallaro_et_al():
     profile = runs.study.load("scenes").profiles["published"]
     chosen = profile[TRAIN]
     assert (chosen["training.epochs"], profile["02_preprocess"]["fraction"]) == (50, 0.1)
