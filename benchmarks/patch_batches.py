@@ -55,7 +55,7 @@ def make_store(folder: Path, patches: int) -> Store:
 
 def batches_of(store: Store, options: argparse.Namespace, in_memory: bool | str) -> Batches:
     """Return training batches as the study's are."""
-    channels = landslide.select(["bands"], store, np.arange(len(store)))
+    channels = landslide.channels.select(["bands"], store, np.arange(len(store)))
     samples = StoreSamples(
         store,
         inputs=("image",),

@@ -103,7 +103,10 @@ def preprocess(root: Path, out: Path, size: int, workers: int) -> Callable[[], F
     from eolab.studies import flood
 
     entry = catalog.DataEntry("twin", str(root), "sen12flood", root / "twin.json", root)
-    sensors: dict[str, Any] = {"S1": flood.Radar(CHANNELS["S1"]), "S2": flood.Optical(CHANNELS["S2"])}
+    sensors: dict[str, Any] = {
+        "S1": flood.samples.Radar(CHANNELS["S1"]),
+        "S2": flood.samples.Optical(CHANNELS["S2"]),
+    }
 
     def run() -> Facts:
         times = [time.perf_counter()]
@@ -113,7 +116,7 @@ def preprocess(root: Path, out: Path, size: int, workers: int) -> Callable[[], F
         tables = {
             name: flood.sample_table(images, report.files, root, sensor) for name, sensor in sensors.items()
         }
-        split = flood.sequence_splits(tables.values(), seed=0)
+        split = flood.samples.sequence_splits(tables.values(), seed=0)
         stores = {
             name: store.write_store(
                 out / name,
@@ -121,7 +124,7 @@ def preprocess(root: Path, out: Path, size: int, workers: int) -> Callable[[], F
                 flood.store_arrays(sensor, (size, size)),
                 "sequence",
                 produce=flood.sample_producer(root, images, sensor, (size, size)),
-                fingerprint=flood.fingerprint(root, sensor),
+                fingerprint={"data": store.fingerprint_files(root), "channels": repr(sensor)},
                 metadata=flood.store_metadata(entry, sensor),
                 progress=False,
                 workers=workers,
@@ -130,7 +133,9 @@ def preprocess(root: Path, out: Path, size: int, workers: int) -> Callable[[], F
         }
         times.append(time.perf_counter())
         for name, one in stores.items():
-            flood.image_table(one, progress=False).to_parquet(out / f"images_{name}.parquet", index=False)
+            flood.samples.image_table(one, progress=False).to_parquet(
+                out / f"images_{name}.parquet", index=False
+            )
         times.append(time.perf_counter())
         check, write, numbers = (b - a for a, b in pairwise(times))
         kept = sum(len(one) for one in stores.values())

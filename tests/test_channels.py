@@ -78,7 +78,7 @@ def test_statistics_are_those_of_the_chosen_channels_in_training_images(store, v
     train = values[:4].reshape(-1, 3).astype(float)[:, [2, 0]]
     np.testing.assert_allclose(found.mean, np.nanmean(train, axis=0), rtol=1e-6)
     np.testing.assert_allclose(found.std, np.nanstd(train, axis=0), rtol=1e-6)
-    assert flood.select({"S2": store}, {"S2": found.names}, 2) == {"S2": found}
+    assert flood.scoring.select({"S2": store}, {"S2": found.names}, 2) == {"S2": found}
 
 
 def test_a_channel_that_the_store_lacks_is_named(store):
@@ -101,14 +101,14 @@ def test_every_side_of_the_sweep_serves_the_reports_images(side):
 
 
 def test_a_sensor_without_channels_is_left_out(store):
-    found = flood.select({"S1": store, "S2": store}, {"S1": [], "S2": ["B04", "B02"]}, 3)
+    found = flood.scoring.select({"S1": store, "S2": store}, {"S1": [], "S2": ["B04", "B02"]}, 3)
     assert list(found) == ["S2"]
     assert (found["S2"].names, found["S2"].pooling) == (("B04", "B02"), 3)
-    assert list(flood.select({"S2": store}, {"S1": [], "S2": ["B04"]})) == ["S2"]
+    assert list(flood.scoring.select({"S2": store}, {"S1": [], "S2": ["B04"]})) == ["S2"]
 
 
 def test_no_channel_or_no_such_store_is_said(store):
     with pytest.raises(ParameterError, match="No channel is chosen: name one of Sentinel-1 or of Sentinel-2"):
-        flood.select({"S1": store, "S2": store}, {"S1": [], "S2": []})
+        flood.scoring.select({"S1": store, "S2": store}, {"S1": [], "S2": []})
     with pytest.raises(ParameterError, match=r"no store of sensor 'S1': .*Known: S2"):
-        flood.select({"S2": store}, {"S1": ["VH"], "S2": ["B02"]})
+        flood.scoring.select({"S2": store}, {"S1": ["VH"], "S2": ["B02"]})

@@ -12,11 +12,11 @@ from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import sen12flood as reader
 from eolab.data.store import write_store
 from eolab.studies import flood
-from eolab.studies.flood import baselines, make_sequences
-from eolab.studies.flood.scoring import choose_threshold
+from eolab.studies.flood import baselines
+from eolab.studies.flood.scoring import choose_threshold, make_sequences
 
 H, W = 12, 10
-SENSORS = {"S1": flood.Radar(("VV", "VH")), "S2": flood.Optical(("B04", "MNDWI"))}
+SENSORS = {"S1": flood.samples.Radar(("VV", "VH")), "S2": flood.samples.Optical(("B04", "MNDWI"))}
 
 
 def image(sensor: str, number: int, flooded: bool) -> np.ndarray:
@@ -65,7 +65,7 @@ def stores(tmp_path_factory):
 
 
 def test_statistics_are_those_of_numpy(stores):
-    table = flood.image_table(stores["S1"], progress=False)
+    table = flood.samples.image_table(stores["S1"], progress=False)
     values = stores["S1"].gather(np.array([7]), ["image"])["image"][0, ..., 1].ravel()
     row = table.iloc[7]
     assert (row["sequence"], row["flooded"]) == ("b", False)
@@ -75,10 +75,10 @@ def test_statistics_are_those_of_numpy(stores):
 
 
 def test_water_and_dark_pixels_are_shares_of_those_with_a_value(stores):
-    optical = flood.image_table(stores["S2"], progress=False)
+    optical = flood.samples.image_table(stores["S2"], progress=False)
     assert optical.loc[optical["flooded"], "water"].tolist() == pytest.approx([0.4] * 6)
     assert (optical.loc[~optical["flooded"], "water"] == 0).all()
-    radar = flood.image_table(stores["S1"], progress=False)
+    radar = flood.samples.image_table(stores["S1"], progress=False)
     assert (radar.loc[radar["flooded"], "dark"].between(0.35, 0.55)).all()  # a window blurs the edge
     assert (radar.loc[~radar["flooded"], "dark"] < 0.02).all()
     assert "water" not in radar
@@ -94,7 +94,7 @@ def test_water_and_dark_pixels_are_shares_of_those_with_a_value(stores):
     ],
 )
 def test_a_baseline_finds_floods_of_sequences_that_it_did_not_see(stores, sensor, name):
-    table = flood.image_table(stores[sensor], progress=False)
+    table = flood.samples.image_table(stores[sensor], progress=False)
     train, test = (table[table["sequence"].isin(list(sequences))] for sequences in ("abde", "cf"))
     score = baselines.score(baselines.fit(name, train), test)
     assert score.shape == (12,)
@@ -104,13 +104,13 @@ def test_a_baseline_finds_floods_of_sequences_that_it_did_not_see(stores, sensor
 
 
 def test_the_majority_gives_the_share_of_training(stores):
-    table = flood.image_table(stores["S1"], progress=False)
+    table = flood.samples.image_table(stores["S1"], progress=False)
     score = baselines.score(baselines.fit("majority", table), table[:3])
     np.testing.assert_allclose(score, 6 / 36)
 
 
 def test_what_is_missing_is_named(stores):
-    table = flood.image_table(stores["S1"], progress=False)
+    table = flood.samples.image_table(stores["S1"], progress=False)
     with pytest.raises(ParameterError, match="no baseline 'majorty'"):
         baselines.fit("majorty", table)
     with pytest.raises(ParameterError, match="needs a store with a water index"):
@@ -342,9 +342,9 @@ def test_on_the_real_lists_the_neighbour_is_always_right_and_the_calendar_nearly
     """Who sees no pixel: place and date give the labels of the official test away."""
     root = real_data / "sen12flood_lists"
     images = reader.index(root)
-    places = flood.sequence_places(reader.sequences(root, images))
+    places = flood.samples.sequence_places(reader.sequences(root, images))
     listed = reader.passes(images)
-    split = flood.sequence_splits([listed], 0.25)
+    split = flood.samples.sequence_splits([listed], 0.25)
     known = listed.join(places, on="sequence").assign(split=listed["sequence"].map(split))
     tables = {sensor: table.reset_index(drop=True) for sensor, table in known.groupby("sensor")}
     test = baselines.without_sensor(tables).query("split == 'test'")

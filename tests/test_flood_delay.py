@@ -137,7 +137,7 @@ def test_bad_input_ends_in_one_sentence(table, threshold, error, message):
 def test_the_onset_is_the_first_flooded_image_of_any_sensor():
     s1 = pd.DataFrame({"sequence": ["a", "a", "b"], "date": ["2019-01-01", "2019-01-09", "2019-01-03"]})
     s2 = pd.DataFrame({"sequence": ["a", "c"], "date": ["2019-01-07", "2019-02-01"]})
-    found = delay.onsets([s1.assign(flooded=[False, True, False]), s2.assign(flooded=[True, True])])
+    found = delay.onset_days([s1.assign(flooded=[False, True, False]), s2.assign(flooded=[True, True])])
     assert found.astype(str).to_dict() == {"a": "2019-01-07", "c": "2019-02-01"}
 
 
@@ -145,7 +145,7 @@ def test_a_table_of_nobody_has_its_columns(tmp_path):
     """Results could not read the empty table of a network with one prediction a sequence."""
     file = tmp_path / "delays.csv"
     delay.readable({}).to_csv(file, index=False)
-    assert list(pd.read_csv(file).columns) == delay.READABLE
+    assert list(pd.read_csv(file).columns) == ["name", "sensors", *delay.READABLE]
 
 
 def test_sequences_are_told_by_their_names():

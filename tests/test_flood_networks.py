@@ -16,7 +16,7 @@ from eolab.synthetic import sen12flood as twins
 pytestmark = pytest.mark.slow  # trains networks
 
 SIZE = (16, 16)
-SENSORS = {"S1": flood.Radar(), "S2": flood.Optical(("B04", "MNDWI"))}
+SENSORS = {"S1": flood.samples.Radar(), "S2": flood.samples.Optical(("B04", "MNDWI"))}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def stores(tmp_path_factory):
     twin = twins.write(root / "twin", seed=2, train=9, test=3, size=48, progress=False)
     images, files = reader.index(twin), reader.check_layout(twin, progress=False)
     tables = {k: flood.sample_table(images, files, twin, sensor) for k, sensor in SENSORS.items()}
-    splits = flood.sequence_splits(tables.values())
+    splits = flood.samples.sequence_splits(tables.values())
     found = {}
     for key, sensor in SENSORS.items():
         table = tables[key].assign(split=tables[key]["sequence"].map(splits))
@@ -44,19 +44,19 @@ def stores(tmp_path_factory):
 
 def fit(stores, folder, fusion="union", epochs=2, model="convlstm", **running):
     channels = {key: SENSORS[key].channels for key in stores}
-    sequences = {part: flood.sequences_of(stores, part, fusion) for part in ("train", "validation")}
+    sequences = {part: flood.scoring.sequences_of(stores, part, fusion) for part in ("train", "validation")}
     training = {"epochs": epochs, "batch_size": 2, "learning_rate": 0.01, "class_weights": "balanced"}
-    given = {"channels": flood.select(stores, channels), "options": {"pool": "mean", "l2": 0.0}}
+    given = {"channels": flood.scoring.select(stores, channels), "options": {"pool": "mean", "l2": 0.0}}
     given |= {"training": training, "folder": folder, "progress": False}
     return tasks.fit("sequence_classification", model, stores, sequences, **given, **running)
 
 
 def predict(fitted, stores, sequences, folder):
-    return flood.predict(fitted, stores, sequences, folder / "probabilities", "test", progress=False)
+    return flood.scoring.predict(fitted, stores, sequences, folder / "probabilities", "test", progress=False)
 
 
 def test_sequences_belong_to_one_split(stores):
-    lines = {s: flood.sequences_of(stores, s, "union") for s in ("train", "validation", "test")}
+    lines = {s: flood.scoring.sequences_of(stores, s, "union") for s in ("train", "validation", "test")}
     names = {split: {line.name for line in part} for split, part in lines.items()}
     assert {split: len(part) for split, part in names.items()} == {"train": 6, "validation": 3, "test": 3}
     assert names["test"] == {"0", "1", "2"}
@@ -66,7 +66,7 @@ def test_sequences_belong_to_one_split(stores):
 @pytest.mark.parametrize("fusion", ["union", pytest.param("pad", marks=pytest.mark.slow)])
 def test_every_image_gets_one_probability(stores, tmp_path, fusion):
     fitted = fit(stores, tmp_path, fusion)
-    lines = flood.sequences_of(stores, "test", fusion)
+    lines = flood.scoring.sequences_of(stores, "test", fusion)
     found = predict(fitted, stores, lines, tmp_path)
     assert len(found) == sum(line.length for line in lines)
     assert found["probability"].between(0, 1).all()
@@ -80,7 +80,7 @@ def test_every_image_gets_one_probability(stores, tmp_path, fusion):
 @pytest.mark.slow
 def test_late_networks_answer_once_a_sequence(stores, tmp_path):
     fitted = fit(stores, tmp_path, "late")
-    found = predict(fitted, stores, flood.sequences_of(stores, "test", "late"), tmp_path)
+    found = predict(fitted, stores, flood.scoring.sequences_of(stores, "test", "late"), tmp_path)
     assert found["sequence"].tolist() == ["0", "1", "2"]
 
 
@@ -88,7 +88,7 @@ def test_late_networks_answer_once_a_sequence(stores, tmp_path):
 def test_one_sensor_alone(stores, tmp_path):
     only = {"S2": stores["S2"]}
     fitted = fit(only, tmp_path)
-    found = predict(fitted, only, flood.sequences_of(only, "test"), tmp_path)
+    found = predict(fitted, only, flood.scoring.sequences_of(only, "test"), tmp_path)
     assert found["S2"].all()
     assert not found["S1"].any()
 
@@ -115,7 +115,7 @@ def test_a_stopped_training_ends_as_an_unbroken_one(stores, tmp_path):
 
 def test_a_saved_network_predicts_without_being_told_channels(stores, tmp_path):
     fitted = fit(stores, tmp_path, epochs=1)
-    lines = flood.sequences_of(stores, "test")
+    lines = flood.scoring.sequences_of(stores, "test")
     saved = tasks.load(tmp_path)
     assert (saved.task, saved.channels) == (fitted.task, fitted.channels)
     one, other = (predict(each, stores, lines, tmp_path) for each in (fitted, saved))

@@ -8,23 +8,23 @@ import pytest
 from sklearn import metrics as reference
 
 from eolab.data.layouts import sen12flood as reader
-from eolab.studies.flood import report
+from eolab.studies.flood import explore
 
 
 def test_always_dry_on_the_published_radar_list_is_right_in_65_of_100(real_data):
     images = reader.index(real_data / "sen12flood_lists")
     radar = images[images["sensor"] == "S1"]
-    (row,) = report.always_dry({"S1": radar}).to_dict("records")
+    (row,) = explore.always_dry({"S1": radar}).to_dict("records")
     assert row["number"] == 3957
     assert round(row["accuracy"], 3) == 0.653
-    assert report.CONVLSTM["accuracy"] - row["accuracy"] == pytest.approx(
+    assert explore.CONVLSTM["accuracy"] - row["accuracy"] == pytest.approx(
         0.0062, abs=5e-5
     )  # all it has learnt
 
 
 def test_always_dry_scores_as_scikit_learn_says():
     truth = np.arange(40) % 7 < 2
-    (row,) = report.always_dry({"some": pd.DataFrame({"flooded": truth})}).to_dict("records")
+    (row,) = explore.always_dry({"some": pd.DataFrame({"flooded": truth})}).to_dict("records")
     said = np.zeros(40, bool)
     assert row["images"] == "some"
     assert row["accuracy"] == pytest.approx(reference.accuracy_score(truth, said))
@@ -36,10 +36,10 @@ def test_always_dry_scores_as_scikit_learn_says():
 
 
 def test_published_scores_stand_under_their_sources():
-    table = report.published().set_index(["source", "sensors"])
-    assert list(table.columns) == list(report.STATISTICS)
+    table = explore.published_scores().set_index(["source", "sensors"])
+    assert list(table.columns) == list(explore.STATISTICS)
     assert table.loc[("Wiesniakowski et al. 2024, ConvLSTM", "both"), "recall"] == 0.0772
-    assert table.loc["Rambour et al. 2020, ResNet-50 + GRU", "accuracy"].to_dict() == report.AUTHORS
+    assert table.loc["Rambour et al. 2020, ResNet-50 + GRU", "accuracy"].to_dict() == explore.AUTHORS
     assert table["balanced_accuracy"].isna().all()
 
 
@@ -52,7 +52,7 @@ def test_ours_stand_beside_the_report_s_with_and_without_padding():
         )
         for name, first in (("convlstm", 0.1), ("utae", 0.3))
     }
-    found = report.padded_scores(runs)
+    found = explore.padded_scores(runs)
     assert found[["source", "padded steps", "accuracy", "recall"]].to_numpy().tolist() == [
         ["Wiesniakowski et al. 2024", "counted", 0.6590, 0.0772],
         ["convlstm", "left out", 0.6, 0.1],
@@ -60,5 +60,5 @@ def test_ours_stand_beside_the_report_s_with_and_without_padding():
         ["utae", "left out", 0.8, 0.3],
         ["utae", "counted", 0.9, 0.4],
     ]
-    assert list(found.columns) == ["source", "padded steps", *report.STATISTICS]
-    assert len(report.padded_scores({})) == 1
+    assert list(found.columns) == ["source", "padded steps", *explore.STATISTICS]
+    assert len(explore.padded_scores({})) == 1

@@ -42,7 +42,7 @@ def image(bands, values):
 
 def test_backscatter_in_decibels_has_a_floor_and_keeps_gaps():
     linear = np.array([1.0, 0.1, 0.0251189, 1e-9, np.nan], "float32").reshape(1, 1, 1, 5)
-    found = flood.Radar(("VH",), floor_db=-30).compute(image(["VH"], linear))
+    found = flood.samples.Radar(("VH",), floor_db=-30).compute(image(["VH"], linear))
     assert found.shape == (1, 1, 5, 1)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.ravel(), [0, -10, -16, -30, np.nan], atol=1e-4)
@@ -50,14 +50,14 @@ def test_backscatter_in_decibels_has_a_floor_and_keeps_gaps():
 
 def test_polarisations_come_in_the_order_wanted():
     linear = np.stack([np.full((2, 3, 4), 0.1), np.full((2, 3, 4), 0.01)], axis=1).astype("float32")
-    found = flood.Radar(("VH", "VV")).compute(image(["VV", "VH"], linear))
+    found = flood.samples.Radar(("VH", "VV")).compute(image(["VV", "VH"], linear))
     np.testing.assert_allclose(found[..., 0], -20, atol=1e-4)
     np.testing.assert_allclose(found[..., 1], -10, atol=1e-4)
 
 
 def test_bands_and_water_indices():
     rng = np.random.default_rng(0)
-    sensor = flood.Optical(("B04", "NDWI", "MNDWI"))
+    sensor = flood.samples.Optical(("B04", "NDWI", "MNDWI"))
     assert sensor.read == ("B04", "B03", "B08", "B11")
     values = rng.uniform(0.01, 0.5, (2, 4, 3, 5)).astype("float32")
     values[0, 1, 0, 0] = np.nan  # B03
@@ -71,11 +71,11 @@ def test_bands_and_water_indices():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: flood.Radar(("HV",)), "no polarisation 'HV'"),
-        (lambda: flood.Optical(("B10",)), "no band or index 'B10'"),
-        (lambda: flood.Optical(("NDWY",)), "did you mean 'NDWI'"),
-        (lambda: flood.Radar(()), "name one polarisation or more"),
-        (lambda: flood.Optical(("B04", "B04")), "each once"),
+        (lambda: flood.samples.Radar(("HV",)), "no polarisation 'HV'"),
+        (lambda: flood.samples.Optical(("B10",)), "no band or index 'B10'"),
+        (lambda: flood.samples.Optical(("NDWY",)), "did you mean 'NDWI'"),
+        (lambda: flood.samples.Radar(()), "name one polarisation or more"),
+        (lambda: flood.samples.Optical(("B04", "B04")), "each once"),
     ],
 )
 def test_channels_that_do_not_exist_are_named(make, said):
@@ -88,7 +88,7 @@ def test_channels_that_do_not_exist_are_named(make, said):
 
 def test_every_usable_image_is_a_sample_and_no_other(twin, images, files):
     truth = pd.read_csv(twin / "truth/images.csv", dtype={"sequence": str}, keep_default_na=False)
-    table = flood.sample_table(images, files, twin, flood.Optical())
+    table = flood.sample_table(images, files, twin, flood.samples.Optical())
     names = {f"{one.sequence}/{one.date:%Y-%m-%d}" for one in table.itertuples()}
     good = truth[(truth["sensor"] == "S2") & (truth["fault"] == "") & (truth["filename"] != "")]
     expected = {f"{one.sequence}/{one.date}" for one in good.itertuples()}
@@ -103,15 +103,17 @@ def test_every_usable_image_is_a_sample_and_no_other(twin, images, files):
 def test_a_bad_file_of_another_channel_costs_nothing(images, files, twin):
     spoilt = files.copy()
     spoilt.loc[spoilt["file"].str.contains("_B12"), ["status", "reason"]] = ["rejected", "is damaged"]
-    assert len(flood.sample_table(images, spoilt, twin, flood.Optical())) == len(
-        flood.sample_table(images, files, twin, flood.Optical())
+    assert len(flood.sample_table(images, spoilt, twin, flood.samples.Optical())) == len(
+        flood.sample_table(images, files, twin, flood.samples.Optical())
     )
-    assert flood.sample_table(images, spoilt, twin, flood.Optical(("B12",))).empty
+    assert flood.sample_table(images, spoilt, twin, flood.samples.Optical(("B12",))).empty
 
 
 def test_whole_sequences_are_split_and_the_test_is_the_published_one(images, files, twin):
-    tables = [flood.sample_table(images, files, twin, s) for s in (flood.Radar(), flood.Optical())]
-    split = flood.sequence_splits(tables, 1 / 3, seed=4)
+    tables = [
+        flood.sample_table(images, files, twin, s) for s in (flood.samples.Radar(), flood.samples.Optical())
+    ]
+    split = flood.samples.sequence_splits(tables, 1 / 3, seed=4)
     assert split.index.is_unique
     assert split.value_counts().to_dict() == {"train": 6, "validation": 3, "test": 3}
     published = pd.concat(tables).groupby("sequence")["published"].first()
@@ -119,9 +121,10 @@ def test_whole_sequences_are_split_and_the_test_is_the_published_one(images, fil
     assert set(published[split[split != "test"].index]) == {"train"}
     flooded = pd.concat(tables).groupby("sequence")["flooded"].any()
     assert flooded[split[split == "validation"].index].nunique() == 2
-    assert flood.sequence_splits(tables, 1 / 3, seed=4).equals(split)
+    assert flood.samples.sequence_splits(tables, 1 / 3, seed=4).equals(split)
     others = [
-        set(flood.sequence_splits(tables, 1 / 3, seed=s)[lambda x: x == "validation"].index) for s in range(5)
+        set(flood.samples.sequence_splits(tables, 1 / 3, seed=s)[lambda x: x == "validation"].index)
+        for s in range(5)
     ]
     assert len({frozenset(one) for one in others}) > 1
 
@@ -129,7 +132,7 @@ def test_whole_sequences_are_split_and_the_test_is_the_published_one(images, fil
 def test_change_is_against_the_first_images_and_looks_at_no_later_one(images, twin):
     sequence = images.loc[images["sensor"] == "S1", "sequence"].iloc[0]
     series, _ = reader.read_series(twin, reader.of_sequence(images, sequence, "S1"), ["VH"], SIZE)
-    sensor = flood.Radar(("VH",), reference=2)
+    sensor = flood.samples.Radar(("VH",), reference=2)
     assert sensor.layers == ("VH", "VH_change")
     found = sensor.compute(series["image"])
     assert found.shape == (series.sizes["time"], *SIZE, 2)
@@ -137,18 +140,18 @@ def test_change_is_against_the_first_images_and_looks_at_no_later_one(images, tw
     np.testing.assert_allclose(found[1:, ..., 1], found[1:, ..., 0] - dry, atol=1e-5)
     for last in (1, 2, 3):  # the first image was compared with the second
         np.testing.assert_array_equal(sensor.compute(series["image"][:last]), found[:last])
-    assert flood.Optical(("B04", "MNDWI"), reference=1).layers == (
+    assert flood.samples.Optical(("B04", "MNDWI"), reference=1).layers == (
         "B04",
         "MNDWI",
         "B04_change",
         "MNDWI_change",
     )
     with pytest.raises(ParameterError, match="reference is -1"):
-        flood.Optical(reference=-1)
+        flood.samples.Optical(reference=-1)
 
 
 def test_the_store_has_the_images_sequence_by_sequence(images, files, twin, tmp_path):
-    sensor = flood.Radar(("VV", "VH"))
+    sensor = flood.samples.Radar(("VV", "VH"))
     table = flood.sample_table(images, files, twin, sensor)
     produce = flood.sample_producer(twin, images, sensor, SIZE)
     arrays = flood.store_arrays(sensor, SIZE)
@@ -167,7 +170,7 @@ def test_the_store_has_the_images_sequence_by_sequence(images, files, twin, tmp_
 
 def test_a_sample_knows_where_its_sequence_lies(images, files, twin):
     sequences = reader.sequences(twin, images)
-    table = flood.sample_table(images, files, twin, flood.Radar())
+    table = flood.sample_table(images, files, twin, flood.samples.Radar())
     centre = sequences.loc[table["sequence"], ["longitude", "latitude"]].to_numpy()
     np.testing.assert_array_equal(table[["lon", "lat"]].to_numpy(), centre)
     assert table[["x", "y"]].notna().all(axis=None)
@@ -176,7 +179,7 @@ def test_a_sample_knows_where_its_sequence_lies(images, files, twin):
 def test_metres_within_a_region_are_those_on_the_ground():
     lon, lat = np.array([30.0, 30.05, 30.0, 120.0]), np.array([-33.0, -33.0, -33.4, 10.0])
     sequences = pd.DataFrame({"longitude": lon, "latitude": lat}, index=list("abcd"))
-    places = flood.sequence_places(sequences)
+    places = flood.samples.sequence_places(sequences)
     x, y = places[["x", "y"]].to_numpy().T
     degree = np.pi / 180 * 6_371_000
     assert np.hypot(x[1] - x[0], y[1] - y[0]) == pytest.approx(
@@ -190,7 +193,7 @@ def test_real_test_sequences_lie_beside_training_sequences(real_data):
     """Four are nearer in degrees, at the equator where a degree is long; in metres they are like the rest."""
     root = real_data / "sen12flood_lists"
     sequences = reader.sequences(root, reader.index(root))
-    near = flood.nearest_training(sequences, sequences["published"])
+    near = flood.samples.nearest_training(sequences, sequences["published"])
     assert len(near) == 68
     assert near["adjoins"].sum() == 67
     assert set(near.index[near["distance_deg"] < 0.046]) == {"30", "38", "45", "49"}

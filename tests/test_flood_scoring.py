@@ -11,7 +11,8 @@ from sklearn.metrics import balanced_accuracy_score
 from eolab.core.errors import DataError
 from eolab.data.store import ArraySpec, write_store
 from eolab.studies import flood
-from eolab.studies.flood import make_sequences, scoring, sequences_of
+from eolab.studies.flood import scoring
+from eolab.studies.flood.scoring import make_sequences, sequences_of
 
 S1_DAYS = {"a": ["2019-01-01", "2019-01-07", "2019-01-13"], "b": ["2019-02-01"]}
 S2_DAYS = {"a": ["2019-01-04", "2019-01-07"], "c": ["2019-03-01"]}
@@ -460,7 +461,7 @@ def test_what_stands_in_padding_changes_no_score(views, tmp_path, monkeypatch, f
     from eolab import tasks
     from eolab.tasks import fitted as module
 
-    channels = flood.select(views, {"S1": ["one", "two"], "S2": ["two"]})
+    channels = flood.scoring.select(views, {"S1": ["one", "two"], "S2": ["two"]})
     sequences = {part: sequences_of(views, part, fusion) for part in ("train", "validation", "test")}
     fitted = tasks.fit(
         "sequence_classification", "convlstm", views, sequences, folder=tmp_path, channels=channels,
@@ -470,7 +471,9 @@ def test_what_stands_in_padding_changes_no_score(views, tmp_path, monkeypatch, f
 
     def predict(pad):
         folder = tmp_path / "probabilities"
-        return flood.predict(fitted, views, sequences["test"], folder, "test", pad=pad, progress=False)
+        return flood.scoring.predict(
+            fitted, views, sequences["test"], folder, "test", pad=pad, progress=False
+        )
 
     plain, padded = predict(False), predict(True)
 

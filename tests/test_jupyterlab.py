@@ -46,7 +46,7 @@ series = xr.Dataset(
     },
 )
 """
-SHOW = "explorer = SeriesExplorer(series, LANDCOVER, date=2)\nexplorer"
+SHOW = "explorer = SeriesExplorer(series, LANDCOVER)\nexplorer.date.value = 2\nexplorer"
 BACKEND = "plt.plot([1, 2])\nprint(matplotlib.get_backend())"
 
 

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from eolab.data import splits
 from eolab.data.preprocess import Recipe
+from eolab.data.schemes import scheme_of
 from eolab.data.store import days, write_store
 from eolab.studies import landcover
 from eolab.studies.landcover.samples import pixel_series
@@ -118,7 +119,7 @@ def test_draw_follows_from_the_seed(series):
 def test_keep_draws_apart_worked_example():
     split = pd.Series(["train", "train", "validation", "validation", "test", "test", "none"])
     draw = pd.Series(["per_class", "uniform", "per_class", "uniform", "per_class", "uniform", "uniform"])
-    assert landcover.keep_draws_apart(split, draw).tolist() == [
+    assert landcover.samples.keep_draws_apart(split, draw).tolist() == [
         "train",
         "prior",
         "none",
@@ -133,7 +134,7 @@ def test_keep_draws_apart_worked_example():
 def test_what_is_learned_from_and_what_is_scored_are_different_draws(series, kind, options):
     table = landcover.sample_table(series, per_class=60, uniform=250)
     split = splits.assign(table, kind, validation=0.2, test=0.3, **options)
-    apart = landcover.keep_draws_apart(split, table["draw"])
+    apart = landcover.samples.keep_draws_apart(split, table["draw"])
     found = table.groupby(apart)["draw"].unique().map(set).to_dict()
     assert found == {
         "train": {"per_class"},
@@ -153,14 +154,14 @@ def test_prior_weights_worked_example():
         }
     )
     # With one added to each count, 9 to 3 pixels: shares 3/4 and 1/4 of 20 training samples, 10 a class.
-    np.testing.assert_allclose(landcover.prior_weights(table, "split", 3), [1.5, 0.5, 0])
+    np.testing.assert_allclose(landcover.samples.prior_weights(table, "split", 3), [1.5, 0.5, 0])
 
 
 def test_weighted_training_samples_have_the_shares_of_their_ground(wide):
     table = landcover.sample_table(wide, per_class=700, uniform=8000)
     split = splits.assign(table, "block", block_m=100, validation=0.2, test=0.3, label="label")
-    table["split"] = landcover.keep_draws_apart(split, table["draw"])
-    weights = landcover.prior_weights(table, "split", 3)
+    table["split"] = landcover.samples.keep_draws_apart(split, table["draw"])
+    weights = landcover.samples.prior_weights(table, "split", 3)
     drawn, wanted = (
         table.loc[table["split"] == name, "label"].value_counts(sort=False).sort_index().to_numpy()
         for name in ("train", "prior")
@@ -175,13 +176,13 @@ def test_weighted_training_samples_have_the_shares_of_their_ground(wide):
 
 def test_connected_groups_worked_example():
     label = np.array([[0, 0, 1], [255, 1, 0], [1, 1, 0]], np.uint8)  # the two ones touch at a corner only
-    groups = landcover.connected_groups(xr.Dataset({"label": (("y", "x"), label)}))
+    groups = landcover.samples.connected_groups(xr.Dataset({"label": (("y", "x"), label)}))
     np.testing.assert_array_equal(groups, [[1, 1, 3], [0, 4, 2], [4, 4, 2]])
 
 
 def test_connected_groups_are_the_components_of_the_neighbour_graph(wide):
     label = wide["label"].to_numpy()
-    groups = landcover.connected_groups(wide)
+    groups = landcover.samples.connected_groups(wide)
     number = np.arange(label.size).reshape(label.shape)
     right, down = label[:, :-1] == label[:, 1:], label[:-1] == label[1:]
     edges = np.concatenate(
@@ -200,8 +201,8 @@ def test_connected_groups_are_the_components_of_the_neighbour_graph(wide):
 
 
 def test_default_block_is_a_tenth_of_the_shorter_side_in_metres():
-    assert landcover.default_block_m(example.series(23, 31)) == pytest.approx(23)
-    assert landcover.default_block_m(example.series(23, 31, cell_y=20)) == pytest.approx(31)
+    assert landcover.samples.default_block_m(example.series(23, 31)) == pytest.approx(23)
+    assert landcover.samples.default_block_m(example.series(23, 31, cell_y=20)) == pytest.approx(31)
 
 
 # === Windows and store ===
@@ -242,7 +243,7 @@ def test_window_reader_tells_pixels_that_no_date_shows(series):
     hidden["clear"][:, 5, 6] = False
     hidden["clear"][:, 5, 7], hidden["clear"][3, 5, 7] = False, True
     hidden["image"][3, :, 5, 7] = 0.5
-    read = landcover.window_reader(hidden, RECIPE)(4, 5, 3, 9)
+    read = landcover.samples.window_reader(hidden, RECIPE)(4, 5, 3, 9)
     assert read["image"].shape == (3, 9, 12, 2)
     assert read["valid"].shape == read["day"].shape == (3, 9, 12)
     assert read["nodata"].shape == (3, 9)
@@ -274,8 +275,8 @@ def test_store_says_what_it_holds(series, tmp_path):
     assert store.dataset["band"].to_numpy().tolist() == ["B08", "B04"]
     assert store.time[[0, 1, 11]].strftime("%Y-%m-%d").tolist() == ["2020-01-16", "2020-02-15", "2020-12-16"]
     assert store.dataset["image"].attrs["units"] == "reflectance"
-    assert landcover.scheme_of(store.metadata).names == ("Wood", "Field", "Town")
-    assert landcover.scheme_of(series) == landcover.scheme_of(store.metadata)
+    assert scheme_of(store.metadata).names == ("Wood", "Field", "Town")
+    assert scheme_of(series) == scheme_of(store.metadata)
     assert Recipe.from_dict(store.metadata["recipe"]) == RECIPE
     assert store.metadata["open_series"] == {"bands": ["B04"]}
     assert (store.metadata["license"], store.metadata["simulated"]) == ("CC0-1.0", False)

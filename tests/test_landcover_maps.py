@@ -27,11 +27,11 @@ def chart(values, **cells) -> xr.DataArray:
 
 
 def test_area_table_counts_hectares():
-    table = landcover.area_table({"old": chart(OLD), "new": chart(NEW)}, SCHEME)
+    table = landcover.maps.area_table({"old": chart(OLD), "new": chart(NEW)}, SCHEME)
     assert table["class"].tolist() == ["Wood", "Field", "Town"]
     assert table["old (ha)"].tolist() == pytest.approx([0.06, 0.05, 0.02])  # 6, 5, 2 pixels of 10 m
     assert table["new (ha)"].tolist() == pytest.approx([0.05, 0.08, 0.02])
-    oblong = landcover.area_table({"old": chart(OLD, cell_x=20, cell_y=100)}, SCHEME)
+    oblong = landcover.maps.area_table({"old": chart(OLD, cell_x=20, cell_y=100)}, SCHEME)
     assert oblong["old (ha)"].tolist() == pytest.approx([1.2, 1.0, 0.4])
 
 
@@ -39,7 +39,7 @@ def test_map_scores_worked_example():
     """15 pixels have a truth; the old map has no class at three of them; the lower half is held out."""
     unseen = np.zeros((4, 4), bool)
     unseen[2:] = True
-    table = landcover.map_scores({"old": chart(OLD), "new": chart(NEW)}, chart(TRUTH), unseen)
+    table = landcover.maps.map_scores({"old": chart(OLD), "new": chart(NEW)}, chart(TRUTH), unseen)
     old, new = (table.set_index("map").loc[name].to_dict() for name in ("old", "new"))
     # Old map: right at 5 of 8 above; below only at the two of Town, of 7 with a truth, of which 4 it labels.
     assert old == pytest.approx(
@@ -65,14 +65,14 @@ def test_map_scores_of_no_pixels_are_not_a_number():
     """Regression: the mean of nothing warned."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        table = landcover.map_scores({"old": chart(OLD)}, chart(TRUTH), np.zeros((4, 4), bool))
+        table = landcover.maps.map_scores({"old": chart(OLD)}, chart(TRUTH), np.zeros((4, 4), bool))
     assert np.isnan(table.loc[0, "held-out blocks"])
     assert table.loc[0, "all pixels"] == pytest.approx(7 / 15)
 
 
 def test_change_table_worked_example():
     """11 pixels have a class in all three maps: all but (2, 2), (2, 3), (3, 1), (3, 2) and (3, 3)."""
-    table = landcover.change_table(chart(OLD), chart(NEW), chart(TRUTH), chart(BEFORE)).set_index("case")
+    table = landcover.maps.change_table(chart(OLD), chart(NEW), chart(TRUTH), chart(BEFORE)).set_index("case")
     assert table["pixels"].to_dict() == {
         "kept, correct": 6,  # the first row, (1, 0), (3, 0)
         "kept, wrong in both": 2,  # (1, 2) and (2, 0)
@@ -85,7 +85,7 @@ def test_change_table_worked_example():
 
 
 def test_change_table_counts_what_was_made_worse():
-    table = landcover.change_table(np.array([[0, 1]]), np.array([[1, 1]]), np.array([[0, 1]]))
+    table = landcover.maps.change_table(np.array([[0, 1]]), np.array([[1, 1]]), np.array([[0, 1]]))
     assert table.set_index("case")["pixels"]["changed, was correct before"] == 1
     assert "of these changed on the ground" not in table
 
@@ -93,7 +93,7 @@ def test_change_table_counts_what_was_made_worse():
 def test_unknown_ground_before_is_no_change():
     """Regression: a pixel without a class in the earlier truth counted as changed on the ground."""
     maps = (np.array([[0, 0]]), np.array([[1, 1]]), np.array([[1, 1]]))
-    table = landcover.change_table(*maps, np.array([[255, 0]])).set_index("case")
+    table = landcover.maps.change_table(*maps, np.array([[255, 0]])).set_index("case")
     assert table.loc["changed, now correct", "pixels"] == 2
     assert table.loc["changed, now correct", "of these changed on the ground"] == 1
 
@@ -101,7 +101,7 @@ def test_unknown_ground_before_is_no_change():
 @pytest.mark.parametrize("with_before", [True, False])
 def test_change_table_of_nothing_known(with_before):
     nothing = np.full((2, 2), 255)
-    table = landcover.change_table(nothing, nothing, nothing, nothing if with_before else None)
+    table = landcover.maps.change_table(nothing, nothing, nothing, nothing if with_before else None)
     assert not table.drop(columns="case").to_numpy().any()
 
 
@@ -119,7 +119,7 @@ def test_unseen_blocks_worked_example():
         ],
         columns=["row", "col", "block", "split_block"],
     )
-    unseen = landcover.unseen_blocks(xr.Dataset({"label": chart(OLD)}), table, "split_block")
+    unseen = landcover.maps.unseen_blocks(xr.Dataset({"label": chart(OLD)}), table, "split_block")
     expected = [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 1]]
     np.testing.assert_array_equal(unseen, np.array(expected, bool))
 
@@ -129,7 +129,7 @@ def test_unseen_blocks_hold_every_test_pixel_and_none_learned_from():
     table = landcover.sample_table(series, per_class=80, uniform=600)
     table["block"] = splits.block_numbers(table, 70)
     split = splits.assign(table, "block", block_m=70, validation=0.2, test=0.3, label="label")
-    table["split"] = landcover.keep_draws_apart(split, table["draw"])
-    inside = landcover.unseen_blocks(series, table, "split")[table["row"], table["col"]]
+    table["split"] = landcover.samples.keep_draws_apart(split, table["draw"])
+    inside = landcover.maps.unseen_blocks(series, table, "split")[table["row"], table["col"]]
     assert inside[table["split"] == "test"].all()
     assert not inside[table["split"].isin(["train", "validation"])].any()

@@ -14,7 +14,7 @@ import xarray as xr
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, splits
 from eolab.data.preprocess import Recipe
-from eolab.data.schemes import ClassScheme
+from eolab.data.schemes import ClassScheme, scheme_of
 from eolab.data.schemes.landcover import CORINE_TO_UPDATE, LANDCOVER
 from eolab.data.store import days, open_store, write_store
 from eolab.evaluation import metrics
@@ -68,21 +68,24 @@ def write(folder, entry, series, recipe, options, table=None):
 
 
 def test_twin_series_has_what_the_reader_has(twin):
-    series, source = landcover.open_series(twin, **READING), twin.open(resolution_m=20, bands=["B04", "B08"])
+    series, source = (
+        landcover.series.open_series(twin, **READING),
+        twin.open(resolution_m=20, bands=["B04", "B08"]),
+    )
     assert dict(series.sizes) == {"time": 4, "band": 2, "y": 60, "x": 60}
     np.testing.assert_array_equal(series["image"], source["reflectance"])
     np.testing.assert_array_equal(series["clear"], np.isin(source["scl"], [4, 5]))
-    assert landcover.open_series(twin, ["B04"], 20, keep_scl=[])["clear"].sum() == 0
+    assert landcover.series.open_series(twin, ["B04"], 20, keep_scl=[])["clear"].sum() == 0
 
 
 def test_twin_classes_are_those_of_corine_that_are_frequent_enough(twin):
-    series = landcover.open_series(twin, **READING)
+    series = landcover.series.open_series(twin, **READING)
     codes = twin.open(resolution_m=20)["corine"].to_numpy()
     classes = np.array([CORINE_TO_UPDATE.get(code, 255) for code in codes.ravel().tolist()])
     counts = pd.Series(classes[classes != 255]).value_counts()
     kept = sorted(counts.index[counts >= 60])
     names = [LANDCOVER.names[index] for index in kept]
-    assert landcover.scheme_of(series).names == tuple(names)
+    assert scheme_of(series).names == tuple(names)
     expected = [names.index(LANDCOVER.names[i]) if i in kept else 255 for i in classes.tolist()]
     np.testing.assert_array_equal(series["label"].to_numpy().ravel(), expected)
     dropped = json.loads(series.attrs["dropped"])
@@ -96,26 +99,26 @@ def test_twin_classes_are_those_of_corine_that_are_frequent_enough(twin):
     ("name", "file"), [("truth", "land_cover_10m.tif"), ("truth_before", "land_cover_10m_before.tif")]
 )
 def test_twin_truth_has_the_numbers_of_the_label(twin, name, file):
-    series = landcover.open_series(twin, ["B04"], 10)
+    series = landcover.series.open_series(twin, ["B04"], 10)
     with rasterio.open(twin.path / "truth" / file) as raster:
         written = raster.read(1)
-    scheme = landcover.scheme_of(series)
+    scheme = scheme_of(series)
     lookup = {LANDCOVER.names.index(known): index for index, known in enumerate(scheme.names)}
     expected = [lookup.get(value, 255) for value in written.ravel().tolist()]
     np.testing.assert_array_equal(series[name].to_numpy().ravel(), expected)
 
 
-def test_reopen_series_uses_the_options_the_store_was_made_with(twin, tmp_path):
+def test_the_series_opens_again_with_the_options_the_store_was_made_with(twin, tmp_path):
     """Regression: the store kept no reading options, so the map was made with the default ones."""
-    series = landcover.open_series(twin, **READING)
+    series = landcover.series.open_series(twin, **READING)
     write(tmp_path / "store", twin, series, Recipe(), READING)
-    again = landcover.reopen_series(twin, open_store(tmp_path / "store").metadata)
+    again = landcover.series.open_series(twin, **open_store(tmp_path / "store").metadata["open_series"])
     xr.testing.assert_identical(again.compute(), series.compute())
-    assert dict(landcover.open_series(twin).sizes) != dict(series.sizes)
+    assert dict(landcover.series.open_series(twin).sizes) != dict(series.sizes)
 
 
 def test_twin_and_real_puts_both_in_every_panel(twin):
-    panels = landcover.twin_and_real(landcover.open_series(twin, min_pixels=1))
+    panels = landcover.twin.twin_and_real(landcover.series.open_series(twin, min_pixels=1))
     assert {"cloud share by month", "reflectance, forest", "NDVI by month, forest"} <= set(panels)
     for table in panels.values():
         assert {"simulated", "real"} <= set(table)
@@ -129,14 +132,14 @@ def test_twin_and_real_puts_both_in_every_panel(twin):
 
 def test_twin_and_real_compares_the_right_classes_where_some_are_dropped(twin):
     """Regression: with a class dropped, those after it were taken for their neighbours in the scheme."""
-    series = landcover.open_series(twin, min_pixels=600)
-    assert landcover.scheme_of(series).codes[-1] != len(landcover.scheme_of(series)) - 1
-    kept = [LANDCOVER.names.index(name) for name in landcover.scheme_of(series).names]
+    series = landcover.series.open_series(twin, min_pixels=600)
+    assert scheme_of(series).codes[-1] != len(scheme_of(series)) - 1
+    kept = [LANDCOVER.names.index(name) for name in scheme_of(series).names]
     truth = twin.open()["truth"]
     expected = comparison.compare(series.assign(truth=truth.where(truth.isin(kept), 255).astype(np.uint8)))
     expected = expected.query("quantity == 'reflectance'").dropna(subset="simulated").infer_objects()
     reflectance = expected.set_index(["cover", "key"])["simulated"]
-    panels = landcover.twin_and_real(series)
+    panels = landcover.twin.twin_and_real(series)
     covers = {title.split(", ")[1] for title in panels if title.startswith("reflectance")}
     assert covers == set(reflectance.index.get_level_values("cover"))
     for cover in covers:
@@ -148,11 +151,11 @@ def test_twin_and_real_compares_the_right_classes_where_some_are_dropped(twin):
 
 
 def test_patch_keeps_four_classes_and_names_the_one_it_drops(patch, feature):
-    series = landcover.open_series(patch)
+    series = landcover.series.open_series(patch)
     written = feature("mask_timeless/LULC")
     assert (written == 1).sum() == 11
     assert json.loads(series.attrs["dropped"]) == {"cultivated land": 11}
-    scheme = landcover.scheme_of(series)
+    scheme = scheme_of(series)
     assert dict(zip(scheme.codes, scheme.names, strict=True)) == {
         code: name for code, name in LULC.items() if code != 1
     }
@@ -162,7 +165,7 @@ def test_patch_keeps_four_classes_and_names_the_one_it_drops(patch, feature):
 
 
 def test_patch_series_is_its_ndvi_and_its_masks(patch, feature):
-    series = landcover.open_series(patch, bands=["NDVI"])
+    series = landcover.series.open_series(patch, bands=["NDVI"])
     np.testing.assert_array_equal(series["image"][:, 0], feature("data/NDVI").astype(np.float32))
     clear = feature("mask/IS_DATA").astype(bool) & ~feature("mask/CLM").astype(bool)
     np.testing.assert_array_equal(series["clear"], clear)
@@ -171,11 +174,13 @@ def test_patch_series_is_its_ndvi_and_its_masks(patch, feature):
 
 def test_patch_from_file_to_scores(patch, tmp_path):
     options = {"min_pixels": 5}
-    series = landcover.open_series(patch, **options)
-    assert "cultivated land" in landcover.scheme_of(series).names
+    series = landcover.series.open_series(patch, **options)
+    assert "cultivated land" in scheme_of(series).names
     table = landcover.sample_table(series, per_class=150, uniform=2000, window=40)
-    split = splits.assign(table, "block", block_m=landcover.default_block_m(series), label="label", test=0.3)
-    table["split"] = landcover.keep_draws_apart(split, table["draw"])
+    split = splits.assign(
+        table, "block", block_m=landcover.samples.default_block_m(series), label="label", test=0.3
+    )
+    table["split"] = landcover.samples.keep_draws_apart(split, table["draw"])
     recipe = Recipe(period="QS")
     store = write(tmp_path / "store", patch, series, recipe, options, table)
     train, test = store.indices("train"), store.indices("test")
@@ -185,10 +190,10 @@ def test_patch_from_file_to_scores(patch, tmp_path):
     predicted = forest.predict(store, test).argmax(1)
     recall = metrics.statistic_of(metrics.confusion(truth, predicted, 5), "all.balanced_accuracy")
     assert recall > 0.35  # chance is 0.2 to 0.25
-    again = landcover.reopen_series(patch, store.metadata)
-    assert landcover.scheme_of(again) == landcover.scheme_of(store.metadata)
+    again = landcover.series.open_series(patch, **store.metadata["open_series"])
+    assert scheme_of(again) == scheme_of(store.metadata)
     row, col = table.loc[7, ["row", "col"]]
-    window = landcover.window_reader(again, recipe)(row, col, 1, 1)
+    window = landcover.samples.window_reader(again, recipe)(row, col, 1, 1)
     np.testing.assert_array_equal(window["image"][0, 0], store.arrays["image"][7])
     np.testing.assert_array_equal(window["day"][0, 0], days(store.time))
 
@@ -199,12 +204,12 @@ def test_patch_from_file_to_scores(patch, tmp_path):
 def test_other_layout_is_refused_by_name(real_data, monkeypatch):
     monkeypatch.setenv("EOLAB_REAL_DATA", str(real_data))
     with pytest.raises(DataError, match=r"sentinel2_t56jmm has the layout sentinel2_safe.*eolearn_patch"):
-        landcover.open_series(catalog.load()["sentinel2_t56jmm"])
+        landcover.series.open_series(catalog.load()["sentinel2_t56jmm"])
 
 
 def test_band_that_the_patch_lacks_is_refused_by_name(patch):
     with pytest.raises(ParameterError, match=r"slovenia_eopatch has no band 'NDWI'.*NDVI"):
-        landcover.open_series(patch, bands=["NDVI", "NDWI"])
+        landcover.series.open_series(patch, bands=["NDVI", "NDWI"])
 
 
 def fake_entry(tmp_path, monkeypatch, dataset, layout):
@@ -229,8 +234,8 @@ def test_patch_with_more_classes_than_colours_opens(tmp_path, monkeypatch):
     codes = np.arange(11, dtype=np.uint8).repeat(60).reshape(11, 60)
     names = json.dumps({code: f"class {code}" if code else "" for code in range(11)})
     entry = fake_entry(tmp_path, monkeypatch, land_use(codes, classes=names), "eolearn_patch")
-    series = landcover.open_series(entry)
-    assert len(landcover.scheme_of(series)) == 10
+    series = landcover.series.open_series(entry)
+    assert len(scheme_of(series)) == 10
     np.testing.assert_array_equal(series["label"][:, 0], [255, *range(10)])
 
 
@@ -238,7 +243,7 @@ def test_patch_without_class_names_is_refused(tmp_path, monkeypatch):
     """Regression: it ended in a KeyError."""
     entry = fake_entry(tmp_path, monkeypatch, land_use(np.ones((4, 4), np.uint8)), "eolearn_patch")
     with pytest.raises(DataError, match=r"toy has land-use codes without their names.*LULC\.gpkg"):
-        landcover.open_series(entry)
+        landcover.series.open_series(entry)
 
 
 def test_products_without_scene_classification_are_refused(tmp_path, monkeypatch):
@@ -246,7 +251,7 @@ def test_products_without_scene_classification_are_refused(tmp_path, monkeypatch
     source = xr.Dataset({"reflectance": (("time", "band", "y", "x"), np.zeros((1, 1, 2, 2)))})
     entry = fake_entry(tmp_path, monkeypatch, source, "sentinel2_corine")
     with pytest.raises(DataError, match=r"toy has no scene classification.*MSIL2A"):
-        landcover.open_series(entry)
+        landcover.series.open_series(entry)
 
 
 TOY = ClassScheme("toy", (1, 2, 3), ("Wood", "Field", "Town"), ("#111111", "#222222", "#333333"))
@@ -259,7 +264,7 @@ def test_rare_classes_are_dropped_from_every_map():
     series = _drop_rare(xr.Dataset(maps), TOY, min_pixels=3)  # 4 Wood, 2 Field, 3 Town
     np.testing.assert_array_equal(series["label"], [[0, 0, 0, 255], [255, 1, 1, 1], [255, 255, 255, 0]])
     np.testing.assert_array_equal(series["truth"], [[255, 0, 1, 1], [255, 1, 255, 0], [0, 0, 0, 0]])
-    scheme = landcover.scheme_of(series)
+    scheme = scheme_of(series)
     assert (scheme.codes, scheme.names, scheme.colors) == ((1, 3), ("Wood", "Town"), ("#111111", "#333333"))
     assert json.loads(series.attrs["dropped"]) == {"Field": 2}
 
@@ -275,8 +280,8 @@ def test_one_class_is_too_few():
 def test_overview_of_a_large_scene_has_few_pixels_and_a_small_one_stays_whole():
     image = xr.DataArray(np.arange(300 * 200).reshape(300, 200), dims=("y", "x"))
     series = xr.Dataset({"image": image})
-    assert landcover.overview(series, 60_000).sizes == {"y": 300, "x": 200}
-    small = landcover.overview(series, 10_000)
+    assert landcover.series.overview(series, 60_000).sizes == {"y": 300, "x": 200}
+    small = landcover.series.overview(series, 10_000)
     assert small.sizes["y"] * small.sizes["x"] <= 10_000
     np.testing.assert_array_equal(small["image"], image[::3, ::3])
 

@@ -7,12 +7,18 @@ import pandas as pd
 import pytest
 from scipy import ndimage, signal
 
+from eolab import runs
 from eolab.core.errors import DataError, ParameterError, StoreError
 from eolab.data.layouts.landslide4sense import BANDS
 from eolab.data.store import ArraySpec, Store, write_store
-from eolab.studies.landslide import channels, edges
+from eolab.studies.landslide import channels
 
 SIDE = 32
+SETS = {
+    str(line["published channels"]): line["channel_groups"]
+    for line in runs.study.load("landslide").sweeps["channels"].published.to_dict("records")
+}
+SENTINEL = runs.study.load("landslide").sweeps["sentinel_only"].points[0]["channel_groups"]
 
 
 def patches(count: int, seed: int = 0, side: int = SIDE) -> np.ndarray:
@@ -47,15 +53,15 @@ def gray(stored) -> np.ndarray:
 
 
 def test_the_report_s_sets_have_its_numbers_of_channels():
-    for name, groups in channels.SETS.items():
+    for name, groups in SETS.items():
         names = channels.channel_names(groups)
-        assert len(names) == len(set(names)) == int(name.split("_")[0])
-    assert list(channels.SETS)[:8] == ["9", "14", "17", "21", "23", "25", "26", "22"]
+        assert len(names) == len(set(names)) == int(name)
+    assert list(SETS) == ["9", "14", "17", "21", "23", "25", "26", "22"]
 
 
 def test_sets_without_terrain_hold_neither_slope_nor_elevation():
-    names = set(channels.channel_names(channels.SETS["21_sentinel"]))
-    assert names == set(channels.channel_names(channels.SETS["23"])) - {"slope", "dem"}
+    names = set(channels.channel_names(SENTINEL))
+    assert names == set(channels.channel_names(SETS["23"])) - {"slope", "dem"}
 
 
 def test_26_channels_are_stored_and_every_group_is_made_of_them():
@@ -170,8 +176,8 @@ def test_gradients_are_sobel_s_to_the_right_and_downward(stored, gray):
             expected = signal.correlate2d(plane, weights, "same", "symm")
             np.testing.assert_allclose(channel(stored, name)[number], expected, atol=1e-5)
     slope = np.broadcast_to(np.arange(SIDE, dtype=np.float32), (1, SIDE, SIDE))
-    np.testing.assert_array_equal(edges.sobel(slope, axis=2)[:, :, 1:-1], 8)
-    np.testing.assert_array_equal(edges.sobel(slope, axis=1), 0)
+    np.testing.assert_array_equal(channels.sobel(slope, axis=2)[:, :, 1:-1], 8)
+    np.testing.assert_array_equal(channels.sobel(slope, axis=1), 0)
 
 
 def test_patches_do_not_touch_each_other(image, stored):
@@ -200,10 +206,10 @@ def test_edges_are_opencv_s_to_the_pixel():
     gray = channel(channels.compute(patches(8, seed=3, side=128)), "gray")
     expected = np.stack([cv2.Canny(p, 100, 200, L2gradient=True) for p in smoothed(gray)]) > 0
     assert 0.02 < expected.mean() < 0.4
-    np.testing.assert_array_equal(edges.canny(gray), expected)
+    np.testing.assert_array_equal(channels.canny(gray), expected)
     for low, high in ((20, 60), (60, 61), (150, 400)):
         expected = np.stack([cv2.Canny(p, low, high, L2gradient=True) for p in smoothed(gray)]) > 0
-        np.testing.assert_array_equal(edges.trace(smoothed(gray), low, high), expected)
+        np.testing.assert_array_equal(channels.trace(smoothed(gray), low, high), expected)
 
 
 def test_edges_of_noise_are_opencv_s_too():
@@ -213,14 +219,14 @@ def test_edges_of_noise_are_opencv_s_too():
     for levels in (7, 256):
         bits = (rng.integers(0, levels, (5, 48, 64)) * (255 // (levels - 1))).astype(np.uint8)
         expected = np.stack([cv2.Canny(p, 100, 200, L2gradient=True) for p in bits]) > 0
-        np.testing.assert_array_equal(edges.trace(bits, 100, 200), expected)
+        np.testing.assert_array_equal(channels.trace(bits, 100, 200), expected)
 
 
 def test_nearly_all_edges_are_those_of_opencv_s_own_smoothing():
     """OpenCV smooths 8 bits with integers, so a few pixels round otherwise: at least 99 % agree."""
     cv2 = pytest.importorskip("cv2")
     gray = channel(channels.compute(patches(8, seed=4, side=128)), "gray")
-    found = edges.canny(gray)
+    found = channels.canny(gray)
     for patch, own in zip(gray, found, strict=True):
         smooth = cv2.GaussianBlur(eight_bits(patch), (9, 9), 1.0, borderType=cv2.BORDER_REPLICATE)
         assert ((cv2.Canny(smooth, 100, 200, L2gradient=True) > 0) == own).mean() >= 0.99
@@ -229,7 +235,7 @@ def test_nearly_all_edges_are_those_of_opencv_s_own_smoothing():
 def test_one_bright_pixel_does_not_hide_the_edges_of_its_patch(gray):
     bright = gray.copy()
     bright[:, 3, 3] = 50
-    usual, found = edges.canny(gray)[:, 8:], edges.canny(bright)[:, 8:]
+    usual, found = channels.canny(gray)[:, 8:], channels.canny(bright)[:, 8:]
     assert usual.mean() > 0.1
     assert (usual == found).mean() > 0.97  # were they gone, it would be 1 less their share
 
@@ -237,7 +243,7 @@ def test_one_bright_pixel_does_not_hide_the_edges_of_its_patch(gray):
 def test_a_step_has_one_edge_as_wide_as_a_pixel():
     gray = np.zeros((1, SIDE, SIDE), np.float32)
     gray[:, :, 12:] = 1
-    found = edges.canny(gray)[0]
+    found = channels.canny(gray)[0]
     np.testing.assert_array_equal(found.sum(axis=1), 1)
     assert set(np.argmax(found, axis=1)) <= {11, 12}
 
@@ -249,7 +255,7 @@ def test_weak_edges_stay_only_beside_strong_ones_and_never_across_patches():
     strong[:, 16:] = 100
     joined = weak.copy()
     joined[:8, 16:] = 100
-    found = edges.trace(np.stack([strong, weak, strong, joined]), 100, 200)
+    found = channels.trace(np.stack([strong, weak, strong, joined]), 100, 200)
     assert [bool(patch.any()) for patch in found] == [True, False, True, True]
     assert found[3, 12:].any(axis=1).all()
 
@@ -290,10 +296,10 @@ def write(folder, image: np.ndarray, names: list[str]) -> Store:
 TRAIN = np.array([0, 2, 3, 7])
 
 
-@pytest.mark.parametrize("name", channels.SETS)
+@pytest.mark.parametrize("name", SETS)
 def test_channels_have_the_statistics_of_the_training_rows(store, name):
-    chosen = channels.select(channels.SETS[name], store, TRAIN)
-    assert chosen.names == channels.channel_names(channels.SETS[name])
+    chosen = channels.select(SETS[name], store, TRAIN)
+    assert chosen.names == channels.channel_names(SETS[name])
     made = chosen.assemble(store.gather(TRAIN)["image"])
     assert made.shape == (4, SIDE, SIDE, int(name.split("_")[0]))
     assert made.dtype == np.float32

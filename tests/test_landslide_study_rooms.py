@@ -56,7 +56,7 @@ def test_contiguous_folds_are_runs_of_numbers_and_shuffled_ones_are_not(table):
 @pytest.mark.parametrize("kind", ["contiguous", "shuffled"])
 @pytest.mark.parametrize("fold", [1, 3, 5])
 def test_parts_of_a_fold_are_apart_and_complete(table, kind, fold):
-    rows = landslide.fold_rows(table, kind, fold, validation=0.2)
+    rows = landslide.samples.fold_rows(table, kind, fold, validation=0.2)
     parts = [set(part) for part in rows.values()]
     assert set.union(*parts) == set(np.flatnonzero(table["published"] == "train"))
     assert sum(map(len, parts)) == 40
@@ -67,25 +67,25 @@ def test_parts_of_a_fold_are_apart_and_complete(table, kind, fold):
 
 
 def test_the_official_parts_are_the_published_ones(table):
-    rows = landslide.fold_rows(table, "official")
+    rows = landslide.samples.fold_rows(table, "official")
     assert {name: len(part) for name, part in rows.items()} == {"train": 40, "validation": 4, "test": 4}
 
 
 def test_wrong_folds_are_refused(table):
     with pytest.raises(ParameterError, match="did you mean 'shuffled'"):
-        landslide.fold_rows(table, "shufled")
+        landslide.samples.fold_rows(table, "shufled")
     with pytest.raises(ParameterError, match="fold is 6: expected 1 to 5"):
-        landslide.fold_rows(table, "contiguous", 6)
+        landslide.samples.fold_rows(table, "contiguous", 6)
     train = table[table["published"] == "train"]
     with pytest.raises(ParameterError, match="no labelled patch for validation"):
-        landslide.fold_rows(train, "official")
+        landslide.samples.fold_rows(train, "official")
 
 
 def test_a_run_finds_its_rows_again(table):
     params = {"split": "shuffled", "fold": 2, "seed": 5}
     store = types.SimpleNamespace(table=table, metadata={"validation": 0.3})
-    again = landslide.rows_of(params, store)
-    column = landslide.split_column(table, "shuffled", 2, 0.3, 5)
+    again = landslide.samples.rows_of(params, store)
+    column = landslide.samples.split_column(table, "shuffled", 2, 0.3, 5)
     for name, rows in again.items():
         np.testing.assert_array_equal(np.flatnonzero(column == name), rows)
     assert set(column) == {"train", "validation", "test", "none"}
@@ -224,7 +224,7 @@ def test_gains_are_differences_of_scores_on_the_same_patches():
         "rule": rng.random(truth.shape),
     }
     limits = {"net": 0.6, "rule": 0.5}
-    options = {"class_names": landslide.CLASSES, "groups": np.arange(12) // 3, "replicates": 50}
+    options = {"class_names": landslide.samples.CLASSES, "groups": np.arange(12) // 3, "replicates": 50}
     (row,) = evaluation.paired_gains(
         probability, truth, model="net", statistics=["landslide.f1"], thresholds=limits, **options
     ).to_dict("records")
@@ -239,7 +239,7 @@ def test_scores_at_thresholds_are_those_of_scikit_learn():
     truth = (rng.random((6, SIDE, SIDE)) < 0.2).astype(np.uint8)
     probability = {"a": 0.6 * truth + 0.4 * rng.random(truth.shape), "b": rng.random(truth.shape)}
     limits = {"a": 0.5, "b": 0.8}
-    options = {"class_names": landslide.CLASSES, "baselines": ["b"], "replicates": 20}
+    options = {"class_names": landslide.samples.CLASSES, "baselines": ["b"], "replicates": 20}
     table = evaluation.score_table(probability, truth, thresholds=limits, **options)
     for name, values in probability.items():
         found = evaluation.nested(table)[name]["test"]

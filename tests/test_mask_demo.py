@@ -20,10 +20,7 @@ from rasterio.transform import from_origin
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import landslide4sense
-from eolab.widgets import MaskDemo, PatchSource
-from eolab.widgets.mask_view import measure
-
-SOURCE = PatchSource(landslide4sense.BANDS, landslide4sense.open_patch, "landslide", "landslides")
+from eolab.widgets import MaskDemo, PatchReader
 
 SIZE, BANDS = 24, 14
 ROWS, COLS = np.mgrid[:SIZE, :SIZE]
@@ -41,6 +38,12 @@ def image(seed: int = 0) -> np.ndarray:
 def predict(values: np.ndarray) -> np.ndarray:
     CALLS.append(values.shape)
     return values[..., 13]
+
+
+def demo_of(predicted, patches, **options) -> MaskDemo:
+    names = {"class_name": "landslide", "plural": "landslides"}
+    bands, open_file = landslide4sense.BANDS, landslide4sense.open_patch
+    return MaskDemo(PatchReader(predicted, patches, bands, open_file, **names, **options))
 
 
 def h5_bytes(values: np.ndarray, key: str = "img") -> bytes:
@@ -77,7 +80,7 @@ def bring(demo: MaskDemo, name: str, content: bytes) -> None:
 @pytest.fixture
 def demo() -> MaskDemo:
     CALLS.clear()
-    return MaskDemo(predict, {"hill": image(), "board": lambda: image(1)}, SOURCE, pixel_area_m2=100.0)
+    return demo_of(predict, {"hill": image(), "board": lambda: image(1)}, pixel_area_m2=100.0)
 
 
 def test_area_is_that_of_pixels_at_or_above_the_threshold(demo):
@@ -95,10 +98,12 @@ def test_objects_touch_at_sides_and_corners():
     probability = np.zeros((6, 6), np.float32)
     probability[0, 0] = probability[1, 1] = 0.9  # one, over the corner
     probability[4, 4:] = 0.6
-    assert measure(probability, 0.5, 25.0).objects == 2
-    assert measure(probability, 0.5, 25.0).area_m2 == 100.0
-    assert measure(probability, 0.9, 25.0).objects == 1, "0.9 counts at a threshold of 0.9"
-    assert measure(probability, 0.0, 25.0).pixels == 36
+    given = np.repeat(probability[..., None], BANDS, axis=-1)
+    reader = PatchReader(predict, {"a": given}, landslide4sense.BANDS, open_file=None, pixel_area_m2=25.0)
+    assert reader.measure("a", 0.5).objects == 2
+    assert reader.measure("a", 0.5).area_m2 == 100.0
+    assert reader.measure("a", 0.9).objects == 1, "0.9 counts at a threshold of 0.9"
+    assert reader.measure("a", 0.0).pixels == 36
 
 
 def test_each_patch_is_read_and_predicted_once(demo):
@@ -109,16 +114,6 @@ def test_each_patch_is_read_and_predicted_once(demo):
     demo.patch.value = "hill"
     demo.threshold.value = 0.2
     assert CALLS == [(SIZE, SIZE, BANDS)] * 2
-
-
-def test_what_predict_takes_is_prepared():
-    demo = MaskDemo(
-        lambda given: given["image"][0, ..., 1],
-        {"a": image()},
-        SOURCE,
-        prepare=lambda i: {"image": np.stack([1 - i[..., 13:], i[..., 13:]], -1)[None, ..., 0, :]},
-    )
-    assert demo.measured.pixels == int((HILL.astype(np.float32) >= 0.5).sum())
 
 
 def test_the_picture_follows_threshold_and_patch(demo):
@@ -204,7 +199,7 @@ def test_patches_that_cannot_be_predicted_are_sentences(demo):
     demo.threshold.value = 0.6
     assert demo.message.value == ""
     with pytest.raises(DataError, match=r"has shape \(24, 24, 14\): expected \(24, 24\)"):
-        MaskDemo(lambda values: values, {"a": image()}, SOURCE)
+        demo_of(lambda values: values, {"a": image()})
 
 
 def test_errors_of_the_panel_itself_are_no_sentences(demo):
@@ -217,9 +212,9 @@ def test_errors_of_the_panel_itself_are_no_sentences(demo):
 
 def test_bad_arguments_are_sentences():
     with pytest.raises(ParameterError, match="no patches"):
-        MaskDemo(predict, {}, SOURCE)
+        demo_of(predict, {})
     with pytest.raises(ParameterError, match="pixel_area_m2 is 0"):
-        MaskDemo(predict, {"a": image()}, SOURCE, pixel_area_m2=0)
+        demo_of(predict, {"a": image()}, pixel_area_m2=0)
 
 
 def test_css_classes_and_the_notebooks_backend_stay(demo):
@@ -232,10 +227,11 @@ def test_in_a_batch_run_it_leaves_one_line_and_no_widget_state(monkeypatch):
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
     code = """
 import numpy as np
-from eolab.widgets import MaskDemo, PatchSource
+from eolab.widgets import MaskDemo, PatchReader
 image = np.random.default_rng(0).random((16, 16, 14))
-source = PatchSource([f"B{k}" for k in range(14)], None, colours=("B3", "B2", "B1"))
-demo = MaskDemo(lambda values: values[..., 0], {"a": image, "b": image[::-1]}, source)
+patches, bands = {"a": image, "b": image[::-1]}, [f"B{k}" for k in range(14)]
+reader = PatchReader(lambda values: values[..., 0], patches, bands, None, colours=("B3", "B2", "B1"))
+demo = MaskDemo(reader)
 demo.threshold.value = 0.9
 demo.patch.value = "b"
 assert demo.measured.pixels == int((image[..., 0].astype("float32") >= 0.9).sum())

@@ -15,7 +15,7 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from eolab import plots
-from eolab.core.errors import DataError, ParameterError
+from eolab.core.errors import DataError
 from eolab.data.layouts import sen12flood as reader
 from eolab.studies.flood import delay, explore
 from eolab.studies.flood import figures as flood
@@ -86,11 +86,11 @@ def strip(series, probabilities, **options):
     clouds = pd.Series(
         np.linspace(0, 1, series["S2"].sizes["time"]), pd.DatetimeIndex(series["S2"]["time"].to_numpy())
     )
-    return flood.sequence_over_time(series, {"ConvLSTM": probabilities}, 0.5, clouds, **options)
+    return flood.sequence_over_time(series, {"ConvLSTM": probabilities}, {"ConvLSTM": 0.5}, clouds, **options)
 
 
 GALLERY = {
-    "acquisition_calendar": lambda d: flood.acquisition_calendar(d["images"], title="Twin"),
+    "acquisition_calendar": lambda d: flood.acquisition_calendar(d["images"]),
     "images_per_sequence": lambda d: flood.images_per_sequence(d["images"]),
     "rejected": lambda d: plots.rejected(REASONS, title="Twin"),
     "sequence_map": lambda d: flood.sequence_map(d["sequences"], explore.regions(d["sequences"])),
@@ -153,30 +153,26 @@ def test_the_calendar_marks_every_image_that_has_a_file(images):
 
 def test_a_mark_stands_in_its_sequences_line_at_its_date(images):
     names = list(images["sequence"].unique()[:3])
-    ax = flood.acquisition_calendar(images, sequences=names[::-1]).axes[0]
+    images = images[images["sequence"].isin(names)]
+    ax = flood.acquisition_calendar(images).axes[0]
     (line,) = [
         one for one in ax.lines if one.get_marker() == "s" and one.get_color() == flood.LABEL_COLORS[0]
     ]
-    for place, name in enumerate(names[::-1]):
+    for place, name in enumerate(names):
         own = images[(images["sequence"] == name) & (images["sensor"] == "S2") & ~images["flooded"]]
         at = np.abs(line.get_ydata() - place) < 0.5
         days = own.loc[own["filename"] != "", "date"]
         np.testing.assert_array_equal(line.get_xdata()[at].astype("datetime64[D]"), days.to_numpy("M8[D]"))
 
 
-def test_the_calendar_takes_tables_by_sensor_and_forty_sequences_of_many(images):
+def test_the_calendar_has_forty_sequences_of_many(images):
     many = pd.concat(
         [images.assign(sequence=[f"{name}-{k}" for name in images["sequence"]]) for k in range(5)]
     )  # 60 sequences
-    tables = {sensor: part.drop(columns="sensor") for sensor, part in many.groupby("sensor")}
-    ax = flood.acquisition_calendar(tables).axes[0]
+    ax = flood.acquisition_calendar(many).axes[0]
     names = [text.get_text() for text in ax.get_yticklabels()]
     assert len(names) == 40
     assert len(set(names)) == 40
-    with pytest.raises(ParameterError, match=r"1 of them without an image \['nowhere'\]"):
-        flood.acquisition_calendar(images, sequences=["nowhere"])
-    with pytest.raises(ParameterError, match="60 sequences are named"):
-        flood.acquisition_calendar(many, sequences=list(many["sequence"].unique()))
 
 
 def test_images_per_sequence_are_counted(images):
@@ -264,7 +260,7 @@ def test_curves_thresholds_label_and_clouds_share_one_date_axis(series, probabil
     own = probabilities[probabilities["sequence"] == sequence].sort_values("date")
     np.testing.assert_allclose(curves.lines[0].get_ydata(), own["probability"])
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert {"ConvLSTM", "Threshold: 0.50", flood.SINCE} <= set(texts)
+    assert {"ConvLSTM", "Threshold of ConvLSTM: 0.50", flood.SINCE} <= set(texts)
     (shade,) = curves.patches
     onset = min(one["time"].to_numpy()[one["flooded"].to_numpy()].min() for one in series.values())
     assert shade.get_x() == pytest.approx(mpl.dates.date2num(onset))
@@ -274,13 +270,12 @@ def test_curves_thresholds_label_and_clouds_share_one_date_axis(series, probabil
 
 def test_a_strip_of_one_dry_sensor_and_two_models_with_their_thresholds(series, probabilities):
     dry = series["S1"].isel(time=~series["S1"]["flooded"].to_numpy())
-    tables = {"one": probabilities, "two": probabilities.drop(columns="sequence")[:4]}
-    figure = flood.sequence_over_time({"S1": dry}, tables, {"two": 0.3}, title="A place")
+    tables = {"one": probabilities, "two": probabilities[:4]}
+    figure = flood.sequence_over_time({"S1": dry}, tables, {"two": 0.3})
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "Threshold of two: 0.30" in texts
     assert flood.SINCE not in texts
     assert len([ax for ax in figure.axes if not ax.images]) == 1
-    assert figure.get_suptitle() == "A place"
     with pytest.raises(DataError, match="no image"):
         flood.sequence_over_time({"S1": dry.isel(time=slice(0))})
 

@@ -17,7 +17,7 @@ from eolab.data.schemes.bigearthnet import CLASSES_19, CLASSES_43
 from eolab.evaluation import postprocess
 from eolab.plots import galleries
 from eolab.plots.style import WIDEST, short
-from eolab.studies.scenes import class_frequencies
+from eolab.studies.scenes.explore import class_frequencies
 
 NAMES = CLASSES_19.names
 

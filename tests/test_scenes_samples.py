@@ -86,14 +86,14 @@ def test_samples_without_radar_or_map_are_left_out(roots, indexes):
 
 
 def test_official_split_is_the_published_one(table, indexes):
-    split = scenes.split_column(table)
+    split = scenes.samples.split_column(table)
     published = indexes[2].set_index("id")["split"]
     assert split.tolist() == published.loc[table["patch"]].tolist()
 
 
 @pytest.mark.parametrize("kind", ["tile", "country"])
 def test_whole_areas_are_held_out(table, kind):
-    split = scenes.split_column(table, kind, seed=3)
+    split = scenes.samples.split_column(table, kind, seed=3)
     assert len(set(zip(table[kind], split, strict=True))) == table[kind].nunique()
     assert {"train", "validation", "test"} == set(split)
 
@@ -101,10 +101,10 @@ def test_whole_areas_are_held_out(table, kind):
 def test_split_by_country_needs_version_2(roots, indexes):
     found = scenes.sample_table(indexes[1], roots[1])
     with pytest.raises(ParameterError, match="version 1"):
-        scenes.split_column(found, "country")
-    assert set(scenes.split_column(found, "tile")) == {"train", "validation", "test"}
+        scenes.samples.split_column(found, "country")
+    assert set(scenes.samples.split_column(found, "tile")) == {"train", "validation", "test"}
     with pytest.raises(ParameterError, match="did you mean 'random'"):
-        scenes.split_column(found, "randon")
+        scenes.samples.split_column(found, "randon")
 
 
 def test_a_store_holds_what_the_reader_reads(tmp_path, roots, indexes, table):
@@ -184,14 +184,14 @@ def test_metadata_opens_with_names(tmp_path, roots, table):
 
 
 def test_projection_is_a_rule_of_three():
-    found = scenes.projection(10.0, 3_500_000, 10).set_index("data")
+    found = scenes.samples.projection(10.0, 3_500_000, 10).set_index("data")
     assert found.loc["version 1", "patches"] == 590_326
     assert found.loc["version 2", "patches"] == 549_488
     assert found.loc["version 2", "hours"] == pytest.approx(549_488 / 3600)
     assert found.loc["version 1", "gigabytes"] == pytest.approx(590_326 * 0.00035)
     assert (found["patches_per_s"] == 1).all()
     with pytest.raises(ParameterError, match="no measurement"):
-        scenes.projection(0, 0, 0)
+        scenes.samples.projection(0, 0, 0)
 
 
 def test_stratification_keeps_the_share_of_each_label(labels):
@@ -285,7 +285,7 @@ def test_weights_make_both_sides_alike(labels):
 
 def test_frequencies_are_counted_by_split(labels):
     split = np.where(np.arange(len(labels)) % 3 == 0, "test", "train")
-    found = scenes.class_frequencies(labels, CLASSES_19, split)
+    found = scenes.explore.class_frequencies(labels, CLASSES_19, split)
     assert found["patches"].is_monotonic_decreasing
     assert (found["train"] + found["test"]).tolist() == found["patches"].tolist()
     assert found["share"].to_numpy() == pytest.approx(np.sort(labels.mean(axis=0))[::-1])
@@ -309,8 +309,8 @@ def test_classes_of_few_training_patches_do_not_count(tmp_path):
     written = write_store(
         tmp_path / "store", table, arrays, "part", produce=produce, fingerprint={}, progress=False
     )
-    assert scenes.counted_classes(written, 5).tolist() == [True, True, False]
-    assert scenes.counted_classes(written, 6).tolist() == [True, False, False]
-    assert scenes.counted_classes(written, 0).all()
+    assert scenes.samples.counted_classes(written, 5).tolist() == [True, True, False]
+    assert scenes.samples.counted_classes(written, 6).tolist() == [True, False, False]
+    assert scenes.samples.counted_classes(written, 0).all()
     with pytest.raises(ParameterError, match="lower min_count"):
-        scenes.counted_classes(written, 26)
+        scenes.samples.counted_classes(written, 26)

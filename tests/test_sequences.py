@@ -8,7 +8,7 @@ import pytest
 
 from eolab.core.errors import ParameterError
 from eolab.data import sequences
-from eolab.studies.flood import make_sequences
+from eolab.studies.flood.scoring import make_sequences
 
 
 def table(*rows: tuple[str, str, bool]) -> pd.DataFrame:

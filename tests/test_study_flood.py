@@ -127,7 +127,7 @@ def test_detections_of_the_results_are_of_every_flooded_test_sequence(simulated)
 
     record, folder = only_run(simulated, TRAIN), only_run(simulated, "02_preprocess").folder
     stores = [store.open_store(folder / sensor) for sensor in ("S1", "S2")]
-    onsets = flood.delay.onsets([one.table for one in stores])
+    onsets = flood.delay.onset_days([one.table for one in stores])
     found = flood.delay.detections(record.table("predictions"), record.metrics["thresholds"]["image"], onsets)
     delays = record.table("delays").set_index("name")
     assert len(found) == delays["flooded sequences"].loc[record.params["model"]] > 0

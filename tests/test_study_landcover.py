@@ -148,11 +148,12 @@ def test_map_is_a_geotiff_with_classes_confidence_and_colours(simulated):
 def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_path):
     from eolab import prediction
     from eolab.data import catalog, preprocess, store
+    from eolab.data.schemes import scheme_of
     from eolab.prediction import mapping
     from eolab.studies import landcover
 
     samples = store.open_store(only_run(simulated, "02_preprocess").folder / "store")
-    series = landcover.reopen_series(catalog.load()["landcover_twin"], samples.metadata)
+    series = landcover.series.open_series(catalog.load()["landcover_twin"], **samples.metadata["open_series"])
     series = series.isel(y=slice(100, 220), x=slice(100, 220))
     recipe = preprocess.Recipe.from_dict(samples.metadata["recipe"])
     grid = series.odc.geobox
@@ -162,10 +163,10 @@ def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_pa
         assert predictor.engine == engine
         path = mapping.predict_map(
             mapping.per_pixel(predictor),
-            landcover.window_reader(series, recipe),
+            landcover.samples.window_reader(series, recipe),
             grid,
             tmp_path / f"{engine}.tif",
-            landcover.scheme_of(series),
+            scheme_of(series),
             window=64,
         )
         with rasterio.open(path) as file:

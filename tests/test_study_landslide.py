@@ -127,8 +127,8 @@ def test_no_scored_patch_was_learned_from_and_no_choice_was_made_on_it(simulated
     table = pd.read_parquet(only_run(simulated, "02_preprocess").folder / "store" / "samples.parquet")
     for kind in ("contiguous", "shuffled"):
         scored = []
-        for fold in range(1, landslide.FOLDS + 1):
-            rows = landslide.fold_rows(table, kind, fold)
+        for fold in range(1, landslide.samples.FOLDS + 1):
+            rows = landslide.samples.fold_rows(table, kind, fold)
             assert not set(rows["test"]) & (set(rows["train"]) | set(rows["validation"]))
             assert not set(rows["train"]) & set(rows["validation"])
             scored += rows["test"].tolist()

@@ -33,7 +33,7 @@ def rows():
 
 
 def channels_of(store, rows):
-    return landslide.select(["bands"], store, rows["train"])
+    return landslide.channels.select(["bands"], store, rows["train"])
 
 
 def fit(store, rows, folder, **options):

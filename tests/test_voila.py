@@ -31,7 +31,7 @@ USUAL = ("cdn.jsdelivr.net", "ERR_NAME_NOT_RESOLVED", "ERR_INTERNET_DISCONNECTED
 SYNTHETIC = """
 import numpy as np
 from eolab.data.layouts import landslide4sense
-from eolab.widgets import MaskDemo, PatchSource
+from eolab.widgets import MaskDemo, PatchReader
 
 rows, cols = np.mgrid[:64, :64]
 
@@ -45,8 +45,9 @@ def predict(image):
     assert image.shape == (64, 64, 14), "a patch of another size"
     return image[..., 13]
 
-source = PatchSource(landslide4sense.BANDS, landslide4sense.open_patch, "landslide", "landslides")
-demo = MaskDemo(predict, {"north": patch(15, 32), "south": patch(50, 20)}, source, pixel_area_m2=100.0)
+patches = {"north": patch(15, 32), "south": patch(50, 20)}
+names = ("landslide", "landslides")
+demo = MaskDemo(PatchReader(predict, patches, landslide4sense.BANDS, landslide4sense.open_patch, *names))
 """
 
 

@@ -19,7 +19,7 @@ import rasterio
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import sen12flood as reader
 from eolab.studies.flood import explorer as sequence_explorer
-from eolab.studies.flood.explorer import SequenceExplorer, SequenceReader
+from eolab.studies.flood.explorer import SequenceExplorer
 from eolab.synthetic import sen12flood as twins
 
 SIZE = (32, 32)
@@ -47,13 +47,13 @@ def faults(twin) -> pd.DataFrame:
 def explorer(twin, images, monkeypatch) -> SequenceExplorer:
     """A panel that draws its PNG for nobody: figures are asked for where a test needs one."""
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
-    return SequenceExplorer(SequenceReader(twin, images, SIZE))
+    return SequenceExplorer(twin, images, size=SIZE)
 
 
 @pytest.fixture
 def seen(twin, images) -> SequenceExplorer:
     """A panel as somebody has it on the screen."""
-    return SequenceExplorer(SequenceReader(twin, images, SIZE))
+    return SequenceExplorer(twin, images, size=SIZE)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_slider_goes_through_the_images_with_a_file_by_date(explorer, images
 def test_the_picture_holds_the_pixels_of_the_file(twin, images, monkeypatch):
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
     # Read at the size of the file, so that nothing is resampled.
-    explorer = SequenceExplorer(SequenceReader(twin, images, (48, 48)))
+    explorer = SequenceExplorer(twin, images, size=(48, 48))
     explorer.sensor.value, explorer.band.value = "S2", "B08"
     explorer.date.value = good_place(explorer)
     name = f"S2_{explorer.date.options[explorer.date.value][0]}"
@@ -185,7 +185,7 @@ def test_only_what_is_shown_is_read_and_the_last_pictures_are_remembered(explore
     assert not read
     for image in explorer.reader.passes[:20].itertuples():
         explorer.reader.read(image, "VV" if image.sensor == "S1" else "B01")
-    assert len(explorer.reader._memory) == sequence_explorer.REMEMBERED
+    assert explorer.reader._remembered.cache_info().currsize == sequence_explorer.REMEMBERED
 
 
 def test_the_map_highlights_the_sequence(explorer, images, twin):
@@ -248,7 +248,7 @@ def test_files_that_are_gone_raise_nothing(twin, tmp_path):
     copy.mkdir()
     for name in ("S1list.json", "S2list.json"):
         shutil.copy(twin / name, copy)
-    explorer = SequenceExplorer(copy)
+    explorer = SequenceExplorer(copy, reader.index(copy))
     assert explorer.message.value.count("is missing") == 2  # of both sensors
     explorer.date.value = 1
     explorer.sensor.value = "S2"
@@ -259,7 +259,7 @@ def test_files_that_are_gone_raise_nothing(twin, tmp_path):
 def test_a_sequence_with_one_sensor_alone_is_shown(twin, images, monkeypatch, kept, lost):
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
     there = images[(images["sensor"] == kept) | (images["sequence"] != "2")]
-    explorer = SequenceExplorer(SequenceReader(twin, there, SIZE))
+    explorer = SequenceExplorer(twin, there, size=SIZE)
     for sensor in ("S1", "S2"):
         explorer.sequence.value, explorer.sensor.value = "0001", sensor
         explorer.sequence.value = "2"
@@ -279,7 +279,7 @@ def test_errors_of_the_panel_are_caught_by_its_output(seen, monkeypatch):
 
 def test_in_a_batch_run_nothing_is_drawn_but_the_figure(monkeypatch, twin, images, capsys):
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
-    explorer = SequenceExplorer(SequenceReader(twin, images, SIZE), sequence="2")
+    explorer = SequenceExplorer(twin, images, "2", SIZE)
     explorer.date.value = 1
     assert explorer.image.value == b""
     assert explorer.title.value.startswith("Sequence 2 · ")
@@ -304,4 +304,4 @@ def test_bad_input_is_named(twin, images, tmp_path):
     with pytest.raises(ParameterError, match="No image of the table has a file"):
         SequenceExplorer(twin, images[:0])
     with pytest.raises(DataError):
-        SequenceExplorer(tmp_path)
+        SequenceExplorer(tmp_path, images)

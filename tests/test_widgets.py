@@ -18,11 +18,11 @@ import xarray as xr
 from matplotlib.backend_bases import MouseEvent
 from nbclient import NotebookClient
 
-from eolab.core.errors import DataError, ParameterError
+from eolab.core.errors import DataError
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.landcover import LANDCOVER
 from eolab.widgets import SeriesExplorer
-from eolab.widgets.views import views
+from eolab.widgets.explorer import views
 
 BANDS = ["B02", "B03", "B04", "B08", "B11", "B12"]
 DATES, HEIGHT, WIDTH = 6, 24, 40
@@ -99,8 +99,9 @@ def test_moving_the_date_changes_the_picture_and_reads_that_date_only(explorer, 
     assert not READ, "the last pictures are remembered"
 
 
-def test_the_first_date_is_named_too(series):
-    assert SeriesExplorer(series, LANDCOVER, date=0).date_shown.value.startswith("2020-02-01 · ")
+def test_the_first_date_is_named_too(explorer):
+    explorer.date.value = 0
+    assert explorer.date_shown.value.startswith("2020-02-01 · ")
 
 
 def test_colours_mean_the_same_at_every_date(explorer):
@@ -206,8 +207,6 @@ def test_the_class_scheme_comes_with_the_series(series):
 def test_bad_input_is_named(series):
     with pytest.raises(DataError, match=r"needs clear.*no such variable"):
         SeriesExplorer(series.drop_vars("clear"))
-    with pytest.raises(ParameterError, match="True colour"):
-        SeriesExplorer(series, view="True color")
 
 
 def test_the_notebook_keeps_its_own_backend(explorer):

@@ -24,6 +24,7 @@ from eolab.plots.galleries import (
     patches,
     prediction_gallery,
     predictions,
+    true_colour,
 )
 from eolab.plots.maps import (
     TRUE_COLOUR,
@@ -110,5 +111,6 @@ __all__ = [
     "stretch_limits",
     "style",
     "threshold_curve",
+    "true_colour",
     "twin_vs_real",
 ]

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from eolab.data.schemes import ClassScheme
-from eolab.plots.maps import NODATA_COLOR, legend_handles, robust_limits, stretched_alike
+from eolab.plots.maps import NODATA_COLOR, TRUE_COLOUR, legend_handles, robust_limits, stretched_alike
 from eolab.plots.style import OKABE_ITO, panels, short, styled
 
 TRUTH, PREDICTED = OKABE_ITO[6], OKABE_ITO[4]  # yellow and light blue: both stand out on green and brown
@@ -109,6 +109,11 @@ def channels(image: np.ndarray, names: Sequence[str], columns: int = 7) -> Figur
         _bare(ax, "")
         ax.set_title(name.replace("_", " "), fontsize=8, fontweight="normal")
     return figure
+
+
+def true_colour(images: np.ndarray, bands: Sequence[str], colours: Sequence[str] = TRUE_COLOUR) -> np.ndarray:
+    """Return red, green and blue (..., 3) of images (..., C) with these bands."""
+    return images[..., [list(bands).index(band) for band in colours]]
 
 
 def stretched(colours: np.ndarray) -> np.ndarray:

@@ -52,6 +52,14 @@ def stretched_alike(colours: np.ndarray) -> np.ndarray:
     return np.clip((colours - low) / (high - low), 0, 1)
 
 
+def shaded(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Return colours (..., 3) from 0 to 1 of values (..., 3) or (..., 1) between two limits; NaN is grey."""
+    low, high = limits
+    grey, seen = int(NODATA_COLOR[1:3], 16) / 255, np.isfinite(values).all(axis=-1, keepdims=True)
+    pixels = np.where(seen, np.clip((values - low) / (high - low), 0, 1), grey)
+    return np.broadcast_to(pixels, (*pixels.shape[:-1], 3))
+
+
 def stretch_limits(
     image: xr.DataArray, bands: Sequence[str] = TRUE_COLOUR, percentiles: tuple[float, float] = (2, 98)
 ) -> tuple[float, float]:
@@ -105,10 +113,7 @@ def rgb(
     chosen = _bands(image, bands)
     low, high = limits or _percentiles(chosen, percentiles)
     ax = axes_of(ax, 5.6, 5.2)
-    values = np.moveaxis(chosen.to_numpy(), 0, -1)
-    pixels = np.clip((values - low) / (high - low), 0, 1)
-    pixels[~np.isfinite(values).all(axis=-1)] = int(NODATA_COLOR[1:3], 16) / 255
-    show(ax, image, pixels)
+    show(ax, image, shaded(np.moveaxis(chosen.to_numpy(), 0, -1), (low, high)))
     unit = str(image.attrs.get("units", "")).replace("1", "")
     source = "given limits" if limits else f"percentiles {percentiles[0]:g}–{percentiles[1]:g} of this image"
     note = (

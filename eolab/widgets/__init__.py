@@ -1,7 +1,6 @@
 """Panels to explore data in JupyterLab: plain classes around ipywidgets, usable without a browser too."""
 
 from eolab.widgets.explorer import SeriesExplorer
-from eolab.widgets.mask_demo import MaskDemo
-from eolab.widgets.mask_view import PatchSource
+from eolab.widgets.mask_demo import MaskDemo, PatchReader
 
-__all__ = ["MaskDemo", "PatchSource", "SeriesExplorer"]
+__all__ = ["MaskDemo", "PatchReader", "SeriesExplorer"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import ipywidgets as widgets
@@ -12,16 +15,135 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eolab import plots
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import DataError
+from eolab.data import indices
 from eolab.data.schemes import ClassScheme, scheme_of
 from eolab.plots.geometry import extent
 from eolab.plots.style import roomy
-from eolab.widgets.canvas import headless, interactive_canvas, quiet_when_headless
-from eolab.widgets.panel import Panel
-from eolab.widgets.views import SeriesReader, View
+from eolab.widgets.panel import Panel, headless, interactive_canvas, quiet_when_headless
 
-CSS_CLASS = "eolab-series-explorer"
 SIZE_IN = (9.8, 4.3)
+COMPOSITES = {
+    "True colour": (("B04", "B03", "B02"),),
+    "False colour (near infrared)": (("B08", "B04", "B03"), ("B8A", "B04", "B03")),
+    "Short-wave infrared": (
+        ("B12", "B8A", "B04"),
+        ("B11", "B8A", "B04"),
+        ("B12", "B08", "B04"),
+        ("B11", "B08", "B04"),
+    ),
+}
+"""Composites by title: bands for red, green and blue, the first choice that the series has."""
+REMEMBERED = 12
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a date.
+
+    Attributes:
+        title: What it is called.
+        bands: Bands to read.
+        kind: ``"rgb"`` (three bands), ``"index"`` (computed from the bands) or ``"band"`` (one band).
+    """
+
+    title: str
+    bands: tuple[str, ...]
+    kind: str
+
+    def of(self, image: xr.DataArray) -> xr.DataArray:
+        """Return what is drawn from an image that has the bands: three bands, or one quantity."""
+        if self.kind == "index":
+            return indices.compute(self.title, image)
+        if self.kind == "band":
+            quantity = image.sel(band=self.bands[0], drop=True).rename(self.title)
+            quantity.attrs = dict(image.attrs)
+            return quantity
+        return image
+
+
+def views(bands: Sequence[str]) -> dict[str, View]:
+    """Return the views that a series with these bands has: composites, then indices, then single bands."""
+    found: dict[str, View] = {}
+    for title, choices in COMPOSITES.items():
+        for choice in choices:
+            if set(choice) <= set(bands):
+                found.setdefault(title, View(title, choice, "rgb"))
+    for name, index in indices.INDICES.items():
+        if set(index.bands) <= set(bands) and name not in bands:
+            found[name] = View(name, index.bands, "index")
+    return found | {band: View(band, (band,), "band") for band in bands}
+
+
+class SeriesReader:
+    """Reads what a view needs of a lazy series, a date or a pixel at a time, and remembers the last few.
+
+    Args:
+        series: ``image (time, band, y, x)`` and ``clear (time, y, x)``.
+
+    Attributes:
+        picture: Function of the number of a date and a view that returns what is drawn, (band, y, x) or
+            (y, x), in memory.
+        column: Function of row, column and a view that returns one pixel's series, (time,) or (time, band),
+            in memory.
+        clear_column: Function of row and column that returns at which dates a pixel was seen, (time,) bool.
+        limits: Function of a view that returns the values at both ends of the colours, the same for every
+            date.
+
+    Raises:
+        DataError: If a variable or dim is missing.
+    """
+
+    def __init__(self, series: xr.Dataset) -> None:
+        for name, dims in (("image", ("time", "band", "y", "x")), ("clear", ("time", "y", "x"))):
+            if name not in series or set(series[name].dims) != set(dims):
+                found = tuple(series[name].dims) if name in series else "no such variable"
+                raise DataError(
+                    f"A series needs {name} with the dims {dims}, found {found}: prepare it first."
+                )
+        self.series = series
+        self.image = series["image"].transpose("time", "band", "y", "x")
+        self.clear = series["clear"].transpose("time", "y", "x")
+        self.bands = tuple(str(band) for band in series["band"].to_numpy())
+        self.views = views(self.bands)
+        self.picture = lru_cache(REMEMBERED)(self._picture)
+        self.column = lru_cache(REMEMBERED)(self._column)
+        self.clear_column = lru_cache(REMEMBERED)(self._clear_column)
+        self.limits = cache(self._limits)
+
+    @cached_property
+    def clear_shares(self) -> np.ndarray:
+        """The clear share of each date (time,), read date by date."""
+        return np.array([float(self.clear[date].mean()) for date in range(self.clear.sizes["time"])])
+
+    def _picture(self, date: int, view: View) -> xr.DataArray:
+        return view.of(self.image.isel(time=date).sel(band=list(view.bands)).compute())
+
+    def _column(self, row: int, col: int, view: View) -> xr.DataArray:
+        return view.of(self.image.isel(y=row, x=col).sel(band=list(view.bands)).compute())
+
+    def _limits(self, view: View) -> tuple[float, float]:
+        """Return percentiles 2 and 98 of the clear pixels of the clearest date of each third of the series.
+
+        For composites they are :func:`eolab.plots.robust_limits` of these.
+        """
+        shares = self.clear_shares
+        thirds = [part for part in np.array_split(np.arange(shares.size), 3) if part.size]
+        values = []
+        for date in (int(part[np.argmax(shares[part])]) for part in thirds):
+            picture = self.picture(date, view)
+            seen = picture.where(self.clear[date].compute()).to_numpy()
+            values.append(seen[np.isfinite(seen)])
+        found = np.concatenate(values)
+        if not found.size:
+            return 0.0, 1.0
+        if view.kind == "rgb":
+            return plots.robust_limits(found)
+        low, high = (float(value) for value in np.percentile(found, (2, 98)))
+        return low, high if high > low else low + 1.0
+
+    def _clear_column(self, row: int, col: int) -> np.ndarray:
+        return self.clear.isel(y=row, x=col).to_numpy().astype(bool)
 
 
 def _new_figure() -> Figure:
@@ -45,8 +167,7 @@ class SeriesExplorer(Panel):
         row: Row of the pixel (0 at the top).
         col: Column of the pixel (0 at the left).
         status: Label: where the pixel lies, its class, on how many dates it was seen.
-        out: Shows errors of the panel's own code.
-        panel: All of it, with the CSS class ``eolab-series-explorer``.
+        canvas: The picture, which takes clicks; None in batch runs.
 
     Example:
         >>> explorer = SeriesExplorer(series)
@@ -55,79 +176,53 @@ class SeriesExplorer(Panel):
         >>> explorer.figure()  # the same as a static figure, for a report
     """
 
-    def __init__(
-        self, series: xr.Dataset, scheme: ClassScheme | None = None, date: int | None = None, view: str = ""
-    ) -> None:
-        """Make the panel.
+    css_class = "eolab-series-explorer"
+
+    def __init__(self, series: xr.Dataset, scheme: ClassScheme | None = None) -> None:
+        """Make the panel and show the clearest date.
 
         Args:
             series: ``image (time, band, y, x)``, lazy or not, ``clear (time, y, x)`` bool and, where known,
                 ``label (y, x)`` class indices.
             scheme: The classes of ``label``; those that the series' attributes hold unless given.
-            date: Number of the first date shown; the clearest one unless told.
-            view: Title of the first view; the first that the series has unless told.
 
         Raises:
             DataError: If the series has not these variables.
-            ParameterError: If there is no such view.
         """
         self.reader = SeriesReader(series)
         self.scheme = scheme or (scheme_of(series) if "class_scheme" in series.attrs else None)
         self.label = np.asarray(series["label"]) if "label" in series else None
-        if view and view not in self.reader.views:
-            raise ParameterError(f"The series has no view {view!r}: {did_you_mean(view, self.reader.views)}")
-        start = int(np.argmax(self.reader.clear_shares)) if date is None else date
         self._figure = _new_figure()
         with quiet_when_headless():
-            self._make_controls(start, view)
-            self._lay_out()
+            self._make_controls()
         for control in (self.date, self.view, self.curve, self.row, self.col):
-            control.observe(self._guarded(self._changed), names="value")
+            self._listen(control, self._draw)
         self._draw()
 
-    def _make_controls(self, date: int, view: str) -> None:
+    def _make_controls(self) -> None:
         times = np.datetime_as_string(self.reader.image["time"].to_numpy(), unit="D")
         shares = self.reader.clear_shares
+        clearest = int(np.argmax(shares))
         names = [f"{time} · {100 * share:.0f} % clear" for time, share in zip(times, shares, strict=True)]
         dates = [(name, number) for number, name in enumerate(names)]
-        titles = list(self.reader.views)
         curves = [title for title, v in self.reader.views.items() if v.kind != "rgb"]
         height, width = self.reader.image.sizes["y"], self.reader.image.sizes["x"]
-        style = {"description_width": "52px"}
-        wide = {"style": style, "layout": {"width": "270px"}}
-        small = {"style": style, "layout": {"width": "140px"}, "continuous_update": False}
-        self.date = widgets.SelectionSlider(
-            options=dates,
-            value=date,
-            description="Date",
-            continuous_update=False,
-            style=style,
-            readout=False,
-            layout={"width": "540px"},
+        dropdown, slider, number = widgets.Dropdown, widgets.SelectionSlider, widgets.BoundedIntText
+        on_release = {"continuous_update": False}
+        self.date = self._control(
+            slider, "Date", 540, options=dates, value=clearest, readout=False, **on_release
         )
-        self.view = widgets.Dropdown(options=titles, value=view or titles[0], description="Picture", **wide)
-        self.curve = widgets.Dropdown(options=curves, value=curves[0], description="Curve", **wide)
-        self.row = widgets.BoundedIntText(height // 2, 0, height - 1, description="Row", **small)
-        self.col = widgets.BoundedIntText(width // 2, 0, width - 1, description="Column", **small)
-        self.date_shown = widgets.Label()
-        self.status = widgets.Label()
-        self.out = widgets.Output()
-
-    def _lay_out(self) -> None:
-        parts: list[Any] = [
-            widgets.HBox([self.date, self.date_shown]),
-            widgets.HBox([self.view, self.curve, self.row, self.col], layout={"flex_flow": "row wrap"}),
-        ]
-        self.canvas: Any = None
-        if not headless():
-            self.canvas = interactive_canvas(self._figure)
+        self.view = self._control(dropdown, "Picture", 270, options=list(self.reader.views))
+        self.curve = self._control(dropdown, "Curve", 270, options=curves)
+        self.row = self._control(number, "Row", 140, value=height // 2, max=height - 1, **on_release)
+        self.col = self._control(number, "Column", 140, value=width // 2, max=width - 1, **on_release)
+        self.date_shown, self.status = widgets.Label(), widgets.Label()
+        self.canvas: Any = None if headless() else interactive_canvas(self._figure)
+        picture = [] if self.canvas is None else [self.canvas]
+        controls = [self.view, self.curve, self.row, self.col]
+        self._lay_out(widgets.HBox([self.date, self.date_shown]), controls, *picture, self.status)
+        if self.canvas is not None:
             self.canvas.mpl_connect("button_press_event", self._guarded(self._clicked))
-            parts.append(self.canvas)
-        self.panel = widgets.VBox([*parts, self.status, self.out])
-        self.panel.add_class(CSS_CLASS)
-
-    def _changed(self, change: Any) -> None:
-        self._draw()
 
     def _clicked(self, event: Any) -> None:
         if event.inaxes is None or event.inaxes is not self._map_axes:
@@ -151,7 +246,7 @@ class SeriesExplorer(Panel):
         self._quietly(self.col, value=col)
         self._draw()
 
-    def _draw(self) -> None:
+    def _draw(self, change: Any = None) -> None:
         self._figure.clear()
         with plots.style():
             self._map_axes = self._draw_into(self._figure)

@@ -32,14 +32,13 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from eolab import evaluation
 from eolab.core.errors import ParameterError
 from eolab.data.layouts.sen12flood import SENSORS
 from eolab.data.sequences import ImageSequence
-from eolab.studies.flood.image_tables import statistic_columns
-from eolab.studies.flood.scoring import CLASSES, carry_forward, choose_threshold
-from eolab.tasks.baselines import Baseline, Maker, Parts, build, filled
-from eolab.tasks.baselines import chosen as chosen_baselines
+from eolab.studies.flood import scoring
+from eolab.studies.flood.samples import statistic_columns
+from eolab.tasks import baselines
+from eolab.tasks.baselines import Baseline, Maker, Parts, filled
 from eolab.tasks.baselines.estimators import Score
 from eolab.tasks.baselines.readers import Columns
 
@@ -56,6 +55,12 @@ SENSOR_OF = {
     "neighbour": NO_SENSOR,
 }
 NAMES = tuple(SENSOR_OF)
+NEEDED = {
+    "water_index": ({"water"}, "a store with a water index among its channels"),
+    "dark_radar": ({"dark"}, "a store of Sentinel-1"),
+    "neighbour": ({"x", "y"}, "the places of sequences, x and y; write the store again with 02_preprocess"),
+}
+"""Columns that a table may lack, and the remedy."""
 
 
 def chosen(names: Sequence[str]) -> list[str]:
@@ -64,7 +69,7 @@ def chosen(names: Sequence[str]) -> list[str]:
     Raises:
         ParameterError: If a name is unknown.
     """
-    return list(NAMES) if list(names) == ["all"] else chosen_baselines(TASK, names, BASELINES)
+    return list(NAMES) if list(names) == ["all"] else baselines.chosen(TASK, names, BASELINES)
 
 
 def fit(name: str, train: pd.DataFrame, seed: int = 0) -> Baseline:
@@ -72,15 +77,18 @@ def fit(name: str, train: pd.DataFrame, seed: int = 0) -> Baseline:
 
     Args:
         name: One of :data:`NAMES`.
-        train: Rows of :func:`eolab.studies.flood.image_table` of its sensor; those of :func:`without_sensor`
-            where it reads none.
+        train: Rows of :func:`eolab.studies.flood.samples.image_table` of its sensor; those of
+            :func:`without_sensor` where it reads none.
         seed: Seed of the regression, or the trees.
 
     Raises:
         DataError: If the images show one label only, and the baseline needs both.
         ParameterError: If the name is unknown, or the table lacks a column that the baseline reads.
     """
-    baseline = build(TASK, name, classes=2, seed=seed, more=BASELINES)
+    baseline = baselines.build(TASK, name, classes=2, seed=seed, more=BASELINES)
+    columns, remedy = NEEDED.get(name, (set(), ""))
+    if not columns <= set(train):
+        raise ParameterError(f"The baseline needs {remedy}: found {', '.join(map(str, train))}.")
     return baseline.fit(train, np.arange(len(train)))
 
 
@@ -92,24 +100,12 @@ def score(baseline: Baseline, images: pd.DataFrame) -> np.ndarray:
 # === Makers ===
 
 
-class _Needed:
-    """The columns that a baseline reads, refused with the remedy where a table lacks one."""
-
-    def __init__(self, columns: Sequence[str], needed: str) -> None:
-        self.columns, self.needed = list(columns), needed
-
-    def __call__(self, table: pd.DataFrame) -> list[str]:
-        if not set(self.columns) <= set(table):
-            raise ParameterError(f"The baseline needs {self.needed}: found {', '.join(map(str, table))}.")
-        return self.columns
-
-
 def _majority(seed: int) -> Parts:
     return Parts(Columns(LABEL, []), DummyClassifier(strategy="prior"))
 
 
-def _share(seed: int, column: str, needed: str) -> Parts:
-    return Parts(Columns(LABEL, _Needed([column], needed)), Score(column))
+def _share(seed: int, column: str) -> Parts:
+    return Parts(Columns(LABEL, [column]), Score(column))
 
 
 def _statistics(seed: int) -> Parts:
@@ -122,14 +118,13 @@ def _calendar(seed: int) -> Parts:
 
 
 def _neighbour(seed: int) -> Parts:
-    needed = "the places of sequences, x and y; write the store again with 02_preprocess"
-    return Parts(Columns(LABEL, _Needed(["sequence", "date", "x", "y"], needed)), Neighbour())
+    return Parts(Columns(LABEL, ["sequence", "date", "x", "y"]), Neighbour())
 
 
 BASELINES: dict[str, Maker] = {
     "majority": _majority,
-    "water_index": partial(_share, column="water", needed="a store with a water index among its channels"),
-    "dark_radar": partial(_share, column="dark", needed="a store of Sentinel-1"),
+    "water_index": partial(_share, column="water"),
+    "dark_radar": partial(_share, column="dark"),
     "statistics_s1": _statistics,
     "statistics_s2": _statistics,
     "calendar": _calendar,
@@ -223,8 +218,8 @@ def predict_steps(
 
     Args:
         names: Names of :data:`NAMES`.
-        numbers: By sensor, :func:`eolab.studies.flood.image_table` with a column ``split``, as the store is
-            ordered.
+        numbers: By sensor, :func:`eolab.studies.flood.samples.image_table` with a column ``split``, as the
+            store is ordered.
         sequences: Sequences by part, "validation" and "test", not of late fusion.
         seed: Seed of regressions and trees.
 
@@ -236,13 +231,15 @@ def predict_steps(
     """
     found: dict[str, dict[str, pd.DataFrame]] = {}
     for name in names:
-        if SENSOR_OF.get(name) == NO_SENSOR:
-            found[name] = _by_date(name, numbers, sequences, seed)
+        baseline, images = _fitted(name, numbers, seed)
+        if SENSOR_OF[name] == NO_SENSOR:
+            found[name] = {part: _by_date(baseline, images, some) for part, some in sequences.items()}
             continue
-        images, scores = _scored(name, numbers, seed)
+        scores = score(baseline, images)
         usual = float(np.median(scores[(images["split"] == "train").to_numpy()]))  # before the first image
         found[name] = {
-            part: carry_forward(some, SENSOR_OF[name], scores, usual) for part, some in sequences.items()
+            part: scoring.carry_forward(some, SENSOR_OF[name], scores, usual)
+            for part, some in sequences.items()
         }
     return found
 
@@ -273,68 +270,43 @@ def own_scores(
     """
     parts = []
     for name in names:
-        images, score = _scored(name, numbers, seed)
-        rows = pd.DataFrame({"probability": score, "flooded": images["flooded"], "padded": False})
-        limit = choose_threshold(rows[images["split"] == "validation"])
-        chosen = images["split"] == "test"
-        chosen &= (among or {}).get(SENSOR_OF[name], True)
+        baseline, images = _fitted(name, numbers, seed)
+        table = images.assign(probability=score(baseline, images), padded=False)
+        limit = scoring.choose_threshold(table[table["split"] == "validation"])
+        test = (table["split"] == "test") & (among or {}).get(SENSOR_OF[name], True)
+        options: dict[str, Any] = {"baselines": names, "replicates": replicates, "seed": seed}
         parts.append(
-            evaluation.score_table(
-                {name: score[chosen]},
-                rows.loc[chosen, "flooded"].to_numpy(np.uint8),
-                class_names=CLASSES,
-                thresholds={name: limit},
-                groups=images.loc[chosen, "sequence"].to_numpy(str),
-                baselines=names,
-                replicates=replicates,
-                seed=seed,
-            )
+            scoring.scores({name: table[test]}, {"image": {name: limit}}, levels=["image"], **options)
         )
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).drop(columns="level")
 
 
-def _scored(name: str, numbers: Mapping[str, pd.DataFrame], seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the images of a baseline's sensor, and their scores by the baseline fitted on training ones."""
+def _fitted(name: str, numbers: Mapping[str, pd.DataFrame], seed: int) -> tuple[Baseline, pd.DataFrame]:
+    """Return a baseline fitted on the training images of its sensor, and all images of the sensor."""
     [name] = chosen([name])
     sensor = SENSOR_OF[name]
-    if sensor != NO_SENSOR and sensor not in numbers:
+    if sensor not in (NO_SENSOR, *numbers):
         raise ParameterError(
             f"Baseline {name!r} reads images of {sensor}, found tables of {', '.join(numbers) or 'none'}: "
             "give one of its sensor, or leave the baseline out."
         )
     images = without_sensor(numbers) if sensor == NO_SENSOR else numbers[sensor]
-    return images, score(_fitted(name, images, seed), images)
+    return fit(name, images[images["split"] == "train"].reset_index(drop=True), seed), images
 
 
-def _fitted(name: str, images: pd.DataFrame, seed: int) -> Baseline:
-    """Return a baseline fitted on those images that are to train on."""
-    return fit(name, images[images["split"] == "train"].reset_index(drop=True), seed)
-
-
-def _by_date(
-    name: str,
-    numbers: Mapping[str, pd.DataFrame],
-    sequences: Mapping[str, Sequence[ImageSequence]],
-    seed: int,
-) -> dict[str, pd.DataFrame]:
+def _by_date(baseline: Baseline, images: pd.DataFrame, sequences: Sequence[ImageSequence]) -> pd.DataFrame:
     """Return the predictions of a baseline that reads no sensor, by sequence and date of each step."""
-    images = without_sensor(numbers)
     places = images.groupby("sequence")[[column for column in ("x", "y") if column in images]].first()
-    baseline = _fitted(name, images, seed)
-    steps = {part: carry_forward(some, NO_SENSOR, np.zeros(1), 0.0) for part, some in sequences.items()}
-    return {
-        part: table.assign(
-            probability=score(baseline, table.assign(sensor=NO_SENSOR).join(places, on="sequence"))
-        )
-        for part, table in steps.items()
-    }
+    steps = scoring.carry_forward(sequences, NO_SENSOR, np.zeros(1), 0.0)
+    known = steps.assign(sensor=NO_SENSOR).join(places, on="sequence")
+    return steps.assign(probability=score(baseline, known))
 
 
 def weight_table(numbers: Mapping[str, pd.DataFrame], seed: int = 0) -> pd.DataFrame:
     """Return the weights of the logistic regression of each sensor: sensor, feature, weight."""
     parts = []
-    for sensor, images in numbers.items():
-        baseline: Any = _fitted(f"statistics_{sensor.lower()}", images, seed)
+    for sensor in numbers:
+        baseline: Any = _fitted(f"statistics_{sensor.lower()}", numbers, seed)[0]
         weights = baseline.estimator["model"].coef_[0]
         parts.append(pd.DataFrame({"sensor": sensor, "feature": baseline.reader.names, "weight": weights}))
     return pd.concat(parts, ignore_index=True)

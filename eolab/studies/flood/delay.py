@@ -16,14 +16,18 @@ import pandas as pd
 from eolab.core.errors import DataError, ParameterError
 
 NEEDED = ("sequence", "date", "flooded", "probability")
-READABLE = [
-    *("name", "sensors", "flooded sequences", "detected", "days (50 %)", "days (75 %)"),
-    *("alarm before the flood", "alarm in a dry sequence"),
-]
-COLUMNS = ["sequence", "onset", "detected", "days", "images_until", "early", "images_after"]
+READABLE = {
+    "flooded sequences": ("sequences", "{:.0f}"),
+    "detected": ("detected", "{:.0%}"),
+    "days (50 %)": ("days_median", "{:.0f}"),
+    "days (75 %)": ("days_q75", "{:.0f}"),
+    "alarm before the flood": ("early", "{:.0%}"),
+    "alarm in a dry sequence": ("dry_alarms", "{:.0%}"),
+}
+"""Titles of a table for people: which number of :func:`summary`, and how it is written."""
 
 
-def onsets(tables: Iterable[pd.DataFrame]) -> pd.Series:
+def onset_days(tables: Iterable[pd.DataFrame]) -> pd.Series:
     """Return the day of the first flooded image of each flooded sequence, whichever sensor took it.
 
     Args:
@@ -41,7 +45,7 @@ def detections(
 
     Args:
         table: A row an image: sequence, date, flooded, probability; result of
-            :func:`eolab.studies.flood.predict`, or the images of a baseline with its score. Sequences
+            :func:`eolab.studies.flood.scoring.predict`, or the images of a baseline with its score. Sequences
             are compared by their names: "10" of a store is 10 of a table read from a file.
         threshold: An image of at least this probability is an alarm.
         onsets: Day of the onset by sequence, NaT for a dry one; sequences that are not named are dry. Without
@@ -65,18 +69,25 @@ def detections(
         ParameterError: If the threshold is no number.
     """
     images = _checked(table, threshold)
-    days = _onsets(images, onsets)
-    rows = []
-    for sequence, part in images.groupby("sequence", sort=False):
-        onset = days.get(sequence, pd.NaT)
-        if not pd.isna(onset):
-            rows.append((sequence, onset, *_detection(part, onset, threshold)))
-    kinds = {
-        **dict.fromkeys(("onset", "detected"), "datetime64[ns]"),
-        **dict.fromkeys(("days", "images_until"), "float64"),
-        **{"early": "bool", "images_after": "int64"},
+    given = onset_days([images]) if onsets is None else onsets
+    days = {str(sequence): pd.Timestamp(day) for sequence, day in given.items()}
+    images["onset"] = pd.to_datetime(images["sequence"].map(days)).astype("datetime64[ns]")
+    images = images[images["onset"].notna()]
+    order = images["sequence"].unique()
+    images = images.sort_values("date", kind="stable")
+    alarm, after = images["probability"] >= threshold, images["date"] >= images["onset"]
+    sequence = images["sequence"]
+    images["images_until"] = after.groupby(sequence).cumsum()
+    first = images[alarm & after].groupby("sequence").first()
+    found = {
+        "onset": images.groupby("sequence")["onset"].first(),
+        "detected": first["date"],
+        "days": (first["date"] - first["onset"]).dt.days.astype(float),
+        "images_until": first["images_until"].astype(float),
+        "early": (alarm & ~after).groupby(sequence).any(),
+        "images_after": after.groupby(sequence).sum(),
     }
-    return pd.DataFrame(rows, columns=COLUMNS).astype(kinds)
+    return pd.DataFrame(found).reindex(order).rename_axis("sequence").reset_index()
 
 
 def summary(
@@ -124,24 +135,11 @@ def readable(
         summaries: Results of :func:`summary` by name.
         sensors: What each reads, such as "S1" or "S1 + S2"; empty by default.
     """
-    rows = [
-        {
-            "name": name,
-            "sensors": (sensors or {}).get(name, ""),
-            "flooded sequences": int(one["sequences"]),
-            "detected": f"{one['detected']:.0%}",
-            "days (50 %)": _days(one["days_median"]),
-            "days (75 %)": _days(one["days_q75"]),
-            "alarm before the flood": f"{one['early']:.0%}",
-            "alarm in a dry sequence": f"{one['dry_alarms']:.0%}",
-        }
-        for name, one in summaries.items()
-    ]
-    return pd.DataFrame(rows, columns=READABLE)
-
-
-def _days(value: float) -> str:
-    return "never" if math.isinf(value) else f"{value:.0f}"
+    rows = []
+    for name, one in summaries.items():
+        texts = {title: text.format(one[key]) for title, (key, text) in READABLE.items()}
+        rows.append({"name": name, "sensors": (sensors or {}).get(name, "")} | texts)
+    return pd.DataFrame(rows, columns=["name", "sensors", *READABLE]).replace("inf", "never")
 
 
 def _checked(table: pd.DataFrame, threshold: float) -> pd.DataFrame:
@@ -161,27 +159,8 @@ def _checked(table: pd.DataFrame, threshold: float) -> pd.DataFrame:
         bad = int((images[name].isna() | images[name].isin([math.inf, -math.inf])).sum())
         if bad:
             raise DataError(f"{bad} of {len(images)} images have no {name}: {remedy}.")
-    return images.assign(sequence=images["sequence"].astype(str), date=pd.to_datetime(images["date"]))
-
-
-def _onsets(images: pd.DataFrame, given: Mapping[str, Any] | pd.Series | None) -> Mapping[Any, Any]:
-    """Return the day of the onset by sequence."""
-    if given is not None:
-        return {str(sequence): pd.Timestamp(day) for sequence, day in given.items()}
-    return onsets([images]).to_dict()
-
-
-def _detection(images: pd.DataFrame, onset: pd.Timestamp, threshold: float) -> tuple[Any, ...]:
-    """Return detected, days, images_until, early and images_after of one sequence."""
-    ordered = images.sort_values("date", kind="stable")
-    alarm = ordered["probability"].to_numpy() >= threshold
-    since = ordered["date"].to_numpy() >= onset.to_datetime64()
-    early, after = bool(alarm[~since].any()), alarm[since]
-    if not after.any():
-        return pd.NaT, math.nan, math.nan, early, len(after)
-    first = int(after.argmax())
-    day = ordered["date"][since].iloc[first]
-    return day, float((day - onset).days), float(first + 1), early, len(after)
+    date = pd.to_datetime(images["date"]).astype("datetime64[ns]")
+    return images.assign(sequence=images["sequence"].astype(str), date=date)
 
 
 def _quantile(days: pd.Series, share: float) -> float:

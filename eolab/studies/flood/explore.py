@@ -1,15 +1,17 @@
-"""Exploration of the flood data: counts beside the published ones, regions, images by date."""
+"""What the flood data and the published numbers say: counts, regions, images by date, test scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 from eolab import evaluation
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import check_known
 from eolab.data.layouts.sen12flood import SENSORS, of_sequence, read_series
 
 SHARES = ("dark", "water", "bright")
@@ -31,6 +33,11 @@ PUBLISHED = {
     "sequences flooded in Sentinel-2 alone": 66,
     "sequences flooded in their first image": 0,
 }
+STATISTICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
+# Wiesniakowski et al. 2024: means over sequences, padded steps counted, a split of their own.
+CONVLSTM = {"accuracy": 0.6590, "precision": 0.0553, "recall": 0.0772, "f1": 0.0550}
+# Accuracy of Rambour et al. 2020, ResNet-50 features and a GRU.
+AUTHORS = {"Sentinel-1": 0.875, "Sentinel-2": 0.930, "both": 0.957}
 
 
 def facts(images: pd.DataFrame) -> pd.DataFrame:
@@ -41,18 +48,12 @@ def facts(images: pd.DataFrame) -> pd.DataFrame:
     """
     split = images.groupby("sequence")["published"].first()
     s1, s2 = (images[images["sensor"] == sensor] for sensor in SENSORS)
-    files = s2[s2["filename"] != ""]
-    ordered = (
-        s1.sort_values("number").groupby("sequence")["date"].agg(lambda days: days.is_monotonic_increasing)
-    )
+    listed = images[images["filename"] != ""]
+    files = listed[listed["sensor"] == "S2"]
+    ordered = s1.sort_values("number").groupby("sequence")["date"].is_monotonic_increasing
     twice = s1[s1.duplicated(["sequence", "date", "orbit"])]["sequence"].nunique()
     wet = [set(part.loc[part["flooded"], "sequence"]) for part in (s1, s2)]
-    first = (
-        images[images["filename"] != ""]
-        .sort_values("date", kind="stable")
-        .groupby(["sensor", "sequence"])
-        .first()
-    )
+    first = listed.sort_values("date", kind="stable").groupby(["sensor", "sequence"])["flooded"].first()
     here = [
         len(split),
         int((split == "train").sum()),
@@ -68,7 +69,7 @@ def facts(images: pd.DataFrame) -> pd.DataFrame:
         len(wet[0]),
         len(wet[1]),
         len(wet[1] - wet[0]),
-        int(first["flooded"].sum()),
+        int(first.sum()),
     ]
     numbers = {"here": here, "published": list(PUBLISHED.values())}  # as objects: a count has no decimals
     return pd.DataFrame({"fact": list(PUBLISHED), **numbers}, dtype=object)
@@ -113,7 +114,7 @@ def image_distributions(numbers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return how dry and flooded training images differ in the median of each channel and in some shares.
 
     Args:
-        numbers: Result of :func:`eolab.studies.flood.image_table` with a column ``split`` by sensor.
+        numbers: Result of :func:`eolab.studies.flood.samples.image_table` with a column ``split`` by sensor.
 
     Returns:
         See :func:`eolab.evaluation.distributions`.
@@ -143,8 +144,7 @@ def pictures(
         ParameterError: If there is no such sequence.
     """
     names = images["sequence"].unique().tolist()
-    if sequence not in names:
-        raise ParameterError(f"There is no sequence {sequence!r}: {did_you_mean(sequence, names)}")
+    check_known(sequence, names, f"There is no sequence {sequence!r}")
     channels = {"S1": ["VV", "VH"], "S2": ["B04", "B03", "B02"]}
     own = images[(images["sequence"] == sequence) & (images["filename"] != "")]
     return {
@@ -164,10 +164,49 @@ def example_sequences(predictions: pd.DataFrame, first: Sequence[str], n_example
     """
     error = (predictions["probability"] - predictions["flooded"]).abs()
     wrong = error.groupby(predictions["sequence"]).mean().sort_values(ascending=False, kind="stable")
-    steps = (
-        predictions[predictions["sequence"].isin(set(first))]
-        .groupby("sequence")
-        .size()
-        .sort_values(kind="stable")
-    )
+    own = predictions[predictions["sequence"].isin(set(first))]
+    steps = own.groupby("sequence").size().sort_values(kind="stable")
     return list(dict.fromkeys([*steps.index[-1:], *wrong.index]))[:n_examples]
+
+
+# === Published test scores, and those of a model that always predicts "dry" ===
+
+
+def published_scores() -> pd.DataFrame:
+    """Return the published test scores: source, sensors, then the statistics; NaN where none is given."""
+    rows = [{"source": "Wiesniakowski et al. 2024, ConvLSTM", "sensors": "both", **CONVLSTM}]
+    rows += [
+        {"source": "Rambour et al. 2020, ResNet-50 + GRU", "sensors": sensors, "accuracy": value}
+        for sensors, value in AUTHORS.items()
+    ]
+    return pd.DataFrame(rows, columns=["source", "sensors", *STATISTICS])
+
+
+def always_dry(images: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the scores of always predicting "dry": images, number, and the statistics.
+
+    Args:
+        images: Tables with a column ``flooded``, by name.
+    """
+    rows = []
+    for name, table in images.items():
+        dry = float(1 - table["flooded"].mean())
+        scores = {"accuracy": dry, "balanced_accuracy": 0.5, "precision": np.nan, "recall": 0.0, "f1": 0.0}
+        rows.append({"images": name, "number": len(table), **scores})
+    return pd.DataFrame(rows)
+
+
+def padded_scores(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the published ConvLSTM's scores and ours, padded steps counted and left out.
+
+    Args:
+        runs: Table "padding" of a training run by its name: statistic, padded, value.
+    """
+    rows: list[dict[str, Any]] = [
+        {"source": "Wiesniakowski et al. 2024", "padded steps": "counted", **CONVLSTM}
+    ]
+    for name, table in runs.items():
+        for padded, part in table.groupby("padded"):
+            found = dict(zip(part["statistic"].astype(str), part["value"], strict=True))
+            rows.append({"source": name, "padded steps": "counted" if padded else "left out", **found})
+    return pd.DataFrame(rows, columns=["source", "padded steps", *STATISTICS])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
-from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,17 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from eolab import plots
-from eolab.core.errors import EolabError, ParameterError, did_you_mean
+from eolab.core.errors import EolabError, ParameterError, check_known
 from eolab.data.layouts import sen12flood as reader
 from eolab.data.sensors import Optical, Radar
-from eolab.plots.maps import NODATA_COLOR
+from eolab.plots.maps import NODATA_COLOR, shaded
 from eolab.plots.style import GREY, OKABE_ITO, figure_of, roomy
-from eolab.widgets.canvas import headless, quiet_when_headless
-from eolab.widgets.panel import Panel
+from eolab.widgets.panel import Panel, headless, quiet_when_headless
 
-CSS_CLASS = "eolab-sequence-explorer"
 SIZE_IN = (12.0, 4.3)
 REMEMBERED = 16
 NAMES = {"S1": "Sentinel-1", "S2": "Sentinel-2"}
 BANDS = {"S1": ("VH", "VV"), "S2": ("RGB", *reader.OPTICAL_BANDS)}
-RGB = ("B04", "B03", "B02")
 LIMITS = {"VH": (-30.0, -5.0), "VV": (-25.0, 0.0), "RGB": (0.0, 0.3)}
 REFLECTANCE = (0.0, 0.5)  # of a single band
 KM_PER_DEGREE = 111.32
@@ -69,7 +65,6 @@ class SequenceReader:
         images: Result of :func:`eolab.data.layouts.sen12flood.index`, or rows of it; those without a file
             are left out.
         size: Height and width that images are read at.
-        min_valid: Smallest share of pixels with a value of an image that is shown.
 
     Raises:
         DataError: If a list is missing or damaged, or a sequence has no polygon.
@@ -81,9 +76,8 @@ class SequenceReader:
         root: str | Path,
         images: pd.DataFrame,
         size: tuple[int, int] = (256, 256),
-        min_valid: float = 0.0,
     ) -> None:
-        self.root, self.images, self.size, self.min_valid = Path(root), images, size, min_valid
+        self.root, self.images, self.size = Path(root), images, size
         self.passes = reader.passes(images).sort_values("date", kind="stable", ignore_index=True)
         if self.passes.empty:
             raise ParameterError("No image of the table has a file: give the whole index of the data set.")
@@ -91,7 +85,7 @@ class SequenceReader:
         self.sequences = [str(sequence) for sequence in images["sequence"].unique() if sequence in with_files]
         rings = reader.sequences(root, images)["ring"]
         self.rings: dict[str, np.ndarray] = {str(sequence): ring for sequence, ring in rings.items()}
-        self._memory: OrderedDict[tuple[str, str], Picture] = OrderedDict()
+        self._remembered = lru_cache(REMEMBERED)(self._read)
 
     def of(self, sequence: str, sensor: str) -> pd.DataFrame:
         """Return the images of a sequence and sensor by date: date, flooded, orbit, rows and others."""
@@ -100,19 +94,13 @@ class SequenceReader:
 
     def read(self, image: Any, band: str) -> Picture:
         """Return a band of an image, a row of :meth:`of`, or "RGB"."""
-        key = str(image.rows), band
-        if key not in self._memory:
-            self._memory[key] = self._read(image, band)
-            while len(self._memory) > REMEMBERED:
-                self._memory.popitem(last=False)
-        self._memory.move_to_end(key)
-        return self._memory[key]
+        return self._remembered(str(image.rows), str(image.sensor), band)
 
-    def _read(self, image: Any, band: str) -> Picture:
-        kind = Radar((band,)) if image.sensor == "S1" else Optical(RGB if band == "RGB" else (band,))
-        slices = reader.slices_of(self.images, [image.rows])
+    def _read(self, rows: str, sensor: str, band: str) -> Picture:
+        kind = Radar((band,)) if sensor == "S1" else Optical(plots.TRUE_COLOUR if band == "RGB" else (band,))
+        slices = reader.slices_of(self.images, [rows])
         try:
-            series, rejected = reader.read_series(self.root, slices, kind.read, self.size, self.min_valid)
+            series, rejected = reader.read_series(self.root, slices, kind.read, self.size, 0.0)
         except (EolabError, OSError) as error:
             return Picture(band, None, str(error))
         if not series.sizes["time"]:
@@ -147,8 +135,6 @@ class SequenceExplorer(Panel):
         title: Label: sequence, sensor, band, date and label of the image.
         message: Label: why an image cannot be shown, empty otherwise.
         image: The pictures, PNG.
-        out: Shows errors of the panel's own code.
-        panel: All of it, with the CSS class ``eolab-sequence-explorer``.
 
     Example:
         >>> explorer = SequenceExplorer("data/sen12flood", images, sequence="0063")
@@ -158,77 +144,54 @@ class SequenceExplorer(Panel):
         >>> explorer.figure()  # the same as a static figure, for a report
     """
 
+    css_class = "eolab-sequence-explorer"
+
     def __init__(
-        self, source: str | Path | SequenceReader, images: pd.DataFrame | None = None, sequence: str = ""
+        self,
+        root: str | Path,
+        images: pd.DataFrame,
+        sequence: str = "",
+        size: tuple[int, int] = (256, 256),
     ) -> None:
         """Make the panel and show the first image of the first sequence.
 
         Args:
-            source: Folder of the data set, or a reader.
-            images: Result of :func:`eolab.data.layouts.sen12flood.index`; read from the folder unless given.
+            root: Folder of the data set.
+            images: Result of :func:`eolab.data.layouts.sen12flood.index`.
             sequence: Name of the sequence to begin with.
+            size: Height and width that images are read at.
 
         Raises:
             DataError: If a list cannot be read.
             ParameterError: If there is no such sequence, or no image has a file.
         """
-        if isinstance(source, SequenceReader):
-            self.reader = source
-        else:
-            self.reader = SequenceReader(source, reader.index(source) if images is None else images)
-        if sequence and sequence not in self.reader.sequences:
-            raise ParameterError(
-                f"There is no sequence {sequence!r}: {did_you_mean(sequence, self.reader.sequences)}"
-            )
+        self.reader = SequenceReader(root, images, size)
+        if sequence:
+            check_known(sequence, self.reader.sequences, f"There is no sequence {sequence!r}")
         self._chosen_bands = {sensor: bands[0] for sensor, bands in BANDS.items()}
         with quiet_when_headless():
             self._make_controls(sequence or self.reader.sequences[0])
-            self._lay_out()
         self._fill_dates(None)
-        for control, react in (
-            (self.sequence, self._other_sequence),
-            (self.sensor, self._other_sensor),
-            (self.band, self._other_band),
-            (self.date, self._other_date),
-        ):
-            control.observe(self._guarded(react), names="value")
+        self._listen(self.sequence, self._other_sequence)
+        self._listen(self.sensor, self._other_sensor)
+        self._listen(self.band, self._other_band)
+        self._listen(self.date, self._draw)
         self._draw()
 
     # === Panel ===
 
     def _make_controls(self, sequence: str) -> None:
-        style = {"description_width": "56px"}
-        self.sequence = widgets.Dropdown(
-            options=self.reader.sequences,
-            value=sequence,
-            description="Sequence",
-            style=style,
-            layout={"width": "200px"},
+        dropdown, sensors = widgets.Dropdown, [(name, sensor) for sensor, name in NAMES.items()]
+        self.sequence = self._control(
+            dropdown, "Sequence", 200, options=self.reader.sequences, value=sequence
         )
-        self.sensor = widgets.ToggleButtons(
-            options=[(name, sensor) for sensor, name in NAMES.items()], style={"button_width": "100px"}
-        )
-        self.band = widgets.Dropdown(
-            options=BANDS["S1"], description="Band", style=style, layout={"width": "160px"}
-        )
-        self.date = widgets.SelectionSlider(
-            options=[("", NO_PLACE)],
-            description="Date",
-            continuous_update=False,
-            style=style,
-            layout={"width": "620px"},
-        )
-        self.title, self.message = widgets.Label(), widgets.Label()
-        self.title.add_class(f"{CSS_CLASS}-title")
-        self.message.add_class(f"{CSS_CLASS}-message")
-        self.message.style.text_color = "#b00020"
-        self.image = widgets.Image(format="png", layout={"width": "1100px"})
-        self.out = widgets.Output()
-
-    def _lay_out(self) -> None:
-        choice = widgets.HBox([self.sequence, self.sensor, self.band], layout={"flex_flow": "row wrap"})
-        self.panel = widgets.VBox([choice, self.date, self.title, self.message, self.image, self.out])
-        self.panel.add_class(CSS_CLASS)
+        self.sensor = widgets.ToggleButtons(options=sensors, style={"button_width": "100px"})
+        self.band = self._control(dropdown, "Band", 160, options=BANDS["S1"])
+        empty = {"options": [("", NO_PLACE)], "continuous_update": False}
+        self.date = self._control(widgets.SelectionSlider, "Date", 620, **empty)
+        self.title = self._make_picture("title", width_px=1100)
+        choice = [self.sequence, self.sensor, self.band]
+        self._lay_out(choice, self.date, self.title, self.message, self.image)
 
     def _other_sequence(self, change: Any) -> None:
         self._fill_dates(None)
@@ -244,9 +207,6 @@ class SequenceExplorer(Panel):
 
     def _other_band(self, change: Any) -> None:
         self._chosen_bands[str(self.sensor.value)] = str(change["new"])
-        self._draw()
-
-    def _other_date(self, change: Any) -> None:
         self._draw()
 
     def _fill_dates(self, near: Any) -> None:
@@ -288,15 +248,13 @@ class SequenceExplorer(Panel):
         reason = f"sequence {self.sequence.value} has no image of {NAMES[sensor]} with a file"
         return f"{NAMES[sensor]} {band}", Picture(band, None, reason)
 
-    def _draw(self) -> None:
+    def _draw(self, change: Any = None) -> None:
         shown = self._shown()
         self.title.value = f"Sequence {self.sequence.value} · {shown[0][0]}".replace("\n", " · ")
         self.message.value = "; ".join(filter(None, (picture.complaint for _, picture in shown)))
         if headless():
             return  # nobody looks, and the report has the figure
-        content = io.BytesIO()
-        self.figure().savefig(content, format="png", dpi=110)
-        self.image.value = content.getvalue()
+        self._show_picture(self.figure(), dpi=110)
 
     def figure(self) -> Figure:
         """Return what the panel shows as a static figure for a report."""
@@ -351,9 +309,7 @@ def _draw_picture(ax: Axes, title: str, picture: Picture, extent: tuple[float, f
     ax.set(xlabel="East (km)", ylabel="North (km)")
     ax.spines[:].set_visible(True)
     if values.ndim == 3:
-        pixels = np.clip((values - low) / (high - low), 0, 1)
-        pixels[~np.isfinite(values).all(axis=-1)] = int(NODATA_COLOR[1:3], 16) / 255
-        ax.imshow(pixels, extent=extent)
+        ax.imshow(shaded(values, (low, high)), extent=extent)
         ax.set_xlabel(f"East (km)\nblack {low:g}, white {high:g} reflectance")
         return
     drawn = ax.imshow(np.ma.masked_invalid(values), cmap="gray", vmin=low, vmax=high, extent=extent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib.dates as mdates
@@ -16,9 +17,10 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from eolab.core.errors import DataError, ParameterError
+from eolab.core.errors import DataError
+from eolab.data import tables
 from eolab.data.sensors import Optical, Radar
-from eolab.plots.maps import NODATA_COLOR, robust_limits
+from eolab.plots.maps import robust_limits, shaded
 from eolab.plots.series import date_axis
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
 
@@ -26,6 +28,7 @@ SENSORS = {"S1": "Sentinel-1", "S2": "Sentinel-2"}
 MARKERS = {"S1": "o", "S2": "s"}
 SENSOR_COLORS = {"S1": OKABE_ITO[5], "S2": OKABE_ITO[2]}
 LABEL_COLORS = {False: OKABE_ITO[1], True: OKABE_ITO[0]}  # dry orange, flooded blue
+LINE_COLORS = (OKABE_ITO[5], OKABE_ITO[2], OKABE_ITO[3], OKABE_ITO[7])  # neither of the labels' colours
 LABELS = {False: "Dry", True: "Flooded"}
 SPLIT_MARKERS = {"train": "o", "test": "^"}
 MOST_SEQUENCES = 40
@@ -39,29 +42,16 @@ SINCE = "Flooded by the labels"
 
 
 @styled
-def acquisition_calendar(
-    images: pd.DataFrame | Mapping[str, pd.DataFrame], sequences: Sequence[str] | None = None, title: str = ""
-) -> Figure:
+def acquisition_calendar(images: pd.DataFrame) -> Figure:
     """Draw the images of each sequence by date, a line a sequence: marker by sensor, colour by label.
 
     Args:
         images: sequence, sensor, date, flooded; result of :func:`eolab.data.layouts.sen12flood.index`, or
-            sample tables by sensor. Entries without a file are left out.
-        sequences: Which sequences, 40 at most; so many by default, evenly chosen.
-        title: Title of the picture.
-
-    Raises:
-        ParameterError: If a sequence has no image, or more than 40 are named.
+            rows of it. Entries without a file are left out; of more than 40 sequences, 40 are chosen evenly.
     """
-    table = _with_files(images)
+    table = images[images["filename"] != ""]
     known = table["sequence"].drop_duplicates().to_numpy()
-    names = list(known[_evenly(len(known), MOST_SEQUENCES)]) if sequences is None else list(sequences)
-    absent = [name for name in names if name not in set(known)]
-    if absent or not 0 < len(names) <= MOST_SEQUENCES:
-        raise ParameterError(
-            f"{len(names)} sequences are named, {len(absent)} of them without an image {absent[:3]}: name "
-            f"1 to {MOST_SEQUENCES} sequences of the table."
-        )
+    names = known[tables.evenly(len(known), MOST_SEQUENCES)]
     ax = axes_of(None, 8.6, 1.5 + 0.2 * len(names))
     line = table["sequence"].map({name: k for k, name in enumerate(names)})
     for sensor, shift in (("S1", -0.18), ("S2", 0.18)):
@@ -70,7 +60,7 @@ def acquisition_calendar(
             at = (table.loc[own, "date"].to_numpy(), line[own] + shift)
             ax.plot(*at, MARKERS[sensor], color=color, markersize=3.6, markeredgewidth=0)
     ax.set_yticks(range(len(names)), names, fontsize=7.5)
-    ax.set(ylim=(len(names) - 0.4, -0.6), ylabel="Sequence", xlabel="Date of the image", title=title)
+    ax.set(ylim=(len(names) - 0.4, -0.6), ylabel="Sequence", xlabel="Date of the image")
     ax.grid(True)
     date_axis(ax, 8)
     handles: list[Any] = [
@@ -82,13 +72,13 @@ def acquisition_calendar(
 
 
 @styled
-def images_per_sequence(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
+def images_per_sequence(images: pd.DataFrame) -> Figure:
     """Draw how many images a sequence has, and which share of images and sequences is flooded, by sensor.
 
     Args:
         images: Images of :func:`acquisition_calendar`.
     """
-    table = _with_files(images)
+    table = images[images["filename"] != ""]
     sensors = [sensor for sensor in SENSORS if (table["sensor"] == sensor).any()]
     figure, (left, right) = panels(2, 2, 4.2, 3.4)
     width = 0.84 / len(sensors)
@@ -111,7 +101,7 @@ def images_per_sequence(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Fi
 
 
 @styled
-def sequence_map(sequences: pd.DataFrame, regions: pd.Series, title: str = "") -> Figure:
+def sequence_map(sequences: pd.DataFrame, regions: pd.Series) -> Figure:
     """Draw where the sequences lie: all of them, and each of the six largest regions in detail.
 
     Args:
@@ -119,7 +109,6 @@ def sequence_map(sequences: pd.DataFrame, regions: pd.Series, title: str = "") -
             degrees, published (the marker).
         regions: Region of each sequence (the colour), see :func:`eolab.studies.flood.explore.regions`; beyond
             the six largest they are grey.
-        title: Title of the picture.
     """
     own = regions.reindex(sequences.index)
     counts = own.value_counts()
@@ -130,7 +119,7 @@ def sequence_map(sequences: pd.DataFrame, regions: pd.Series, title: str = "") -
     world = figure.add_subplot(grid[0, :])
     _places(world, sequences, own.map(colors).fillna(GREY), 42.0, 10.0)
     world.set_aspect("equal")
-    world.set(title=title or "All sequences", xlabel=EAST, ylabel=NORTH)
+    world.set(title="All sequences", xlabel=EAST, ylabel=NORTH)
     for place, (name, color) in enumerate(colors.items()):
         ax = figure.add_subplot(grid[1 + place // 3, place % 3])
         near = sequences[own == name]
@@ -162,18 +151,6 @@ def _places(ax: Axes, sequences: pd.DataFrame, colors: pd.Series, size: float, m
     ax.grid(True)
 
 
-def _with_files(images: pd.DataFrame | Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return one table of the images of all sensors, without entries that name no file."""
-    if isinstance(images, Mapping):
-        images = pd.concat([part.assign(sensor=sensor) for sensor, part in images.items()])
-    return images[images["filename"] != ""] if "filename" in images else images
-
-
-def _evenly(count: int, max_samples: int) -> np.ndarray:
-    """Return `max_samples` evenly spaced positions of `count`, first and last included, or all."""
-    return np.unique(np.linspace(0, count - 1, min(count, max_samples)).round().astype(int))
-
-
 # === One sequence over time ===
 
 
@@ -181,9 +158,8 @@ def _evenly(count: int, max_samples: int) -> np.ndarray:
 def sequence_over_time(
     series: Mapping[str, xr.Dataset],
     probabilities: Mapping[str, pd.DataFrame] | None = None,
-    threshold: float | Mapping[str, float] | None = None,
+    thresholds: Mapping[str, float] | None = None,
     clouds: pd.Series | None = None,
-    title: str = "",
 ) -> Figure:
     """Draw one sequence: pictures by date, below them probability, label and clouds over the same dates.
 
@@ -193,11 +169,9 @@ def sequence_over_time(
     Args:
         series: By sensor, "S1", "S2" or both, what :func:`eolab.data.layouts.sen12flood.read_series`
             returns: with VH in linear power, with B04, B03 and B02 in reflectance.
-        probabilities: By name of the model: date and probability of each image; rows of other sequences are
-            left out where there is a column sequence.
-        threshold: Probability from which an image is an alarm, one for all models or by name.
+        probabilities: Table of predictions by name of the model; rows of other sequences are left out.
+        thresholds: Probability from which an image is an alarm, by name.
         clouds: Share of each optical image under clouds, 0 to 1, by date.
-        title: Title of the picture; the sequence's name by default.
 
     Raises:
         DataError: If the series have no image.
@@ -206,7 +180,7 @@ def sequence_over_time(
     used = {sensor: one for sensor, one in used.items() if one.sizes["time"]}
     if not used:
         raise DataError("The series have no image: choose a sequence with images that can be read.")
-    shown = {sensor: _evenly(one.sizes["time"], MOST_PICTURES) for sensor, one in used.items()}
+    shown = {sensor: tables.evenly(one.sizes["time"], MOST_PICTURES) for sensor, one in used.items()}
     columns = max(4, *(len(places) for places in shown.values()))
     heights = [1.12] * len(used) + [2.1] + [0.75] * (clouds is not None)
     figure = plt.figure(figsize=(0.95 * columns + 1.9, sum(heights) + 1.0))
@@ -215,19 +189,18 @@ def sequence_over_time(
         _pictures(figure, grid, row, one.isel(time=shown[sensor]), sensor)
     lower = [figure.add_subplot(grid[row, :]) for row in range(len(used), len(heights))]
     names = list(dict.fromkeys(str(one.attrs.get("sequence", "")) for one in used.values()))
-    _curves(lower[0], _of_sequence(probabilities or {}, names), threshold)
-    _marks(lower[0], used, shown)
+    _curves(lower[0], probabilities or {}, names, thresholds or {})
+    dates = pd.concat(_dates(sensor, one, shown[sensor]) for sensor, one in used.items())
+    _marks(lower[0], dates)
     if clouds is not None:
         _clouds(lower[1], clouds)
-    _share_dates(lower, used, clouds)
+    _share_dates(lower, [*dates["day"], *(() if clouds is None else clouds.index)])
     handles = lower[0].get_legend_handles_labels()[0]
     handles += [
         Patch(color=LABEL_COLORS[wet], label=f"Label of an image: {LABELS[wet].lower()}") for wet in LABELS
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    figure.suptitle(
-        title or f"Sequence {', '.join(names)}", x=0.01, ha="left", fontsize=10.5, fontweight="bold"
-    )
+    figure.suptitle(f"Sequence {', '.join(names)}", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     return figure
 
 
@@ -235,21 +208,21 @@ def _pictures(figure: Figure, grid: GridSpec, row: int, one: xr.Dataset, sensor:
     """Draw the images of a sensor in a row of the grid, with their dates and limits."""
     kind = Radar(("VH",)) if sensor == "S1" else Optical(("B04", "B03", "B02"))
     images = kind.compute(one["image"])  # (T, H, W, C)
-    low, high = _limits(images) if sensor == "S1" else robust_limits(_darker_half(images))
+    if sensor == "S1":
+        limits = _limits(images)
+    else:  # those no brighter than the middle one: they have fewer clouds
+        means = np.nanmean(images, axis=(1, 2, 3))
+        limits = robust_limits(images[means <= np.median(means)])
     for column, (pixels, day) in enumerate(zip(images, one["time"].to_numpy(), strict=True)):
         ax = figure.add_subplot(grid[row, column])
-        scaled = np.clip((pixels - low) / (high - low), 0, 1)
-        scaled = np.broadcast_to(scaled, (*scaled.shape[:2], 3)).copy()
-        scaled[~np.isfinite(pixels).all(axis=-1)] = int(NODATA_COLOR[1:3], 16) / 255
-        ax.imshow(scaled)
-        ax.set_xticks([])
-        ax.set_yticks([])
+        ax.imshow(shaded(pixels, limits))
+        ax.set(xticks=[], yticks=[])
         ax.set_title(f"{pd.Timestamp(day):%Y-%m-%d}", fontsize=7, fontweight="normal", loc="center", pad=3)
         ax.spines[:].set(visible=True, linewidth=2, color=LABEL_COLORS[bool(one["flooded"][column])])
         if not column:
             unit = "dB" if sensor == "S1" else "reflectance"
             what = f"{SENSORS[sensor]} {'VH' if sensor == 'S1' else 'RGB'}"
-            text = f"{what}\n{unit}: black {low:.3g},\nwhite {high:.3g}"
+            text = f"{what}\n{unit}: black {limits[0]:.3g},\nwhite {limits[1]:.3g}"
             ax.set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center", labelpad=6)
 
 
@@ -259,59 +232,44 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def _darker_half(images: np.ndarray) -> np.ndarray:
-    """Return the images (T, H, W, C) that are no brighter than the middle one: those with fewer clouds."""
-    means = np.nanmean(images, axis=(1, 2, 3))
-    return images[means <= np.median(means)]
-
-
-def _of_sequence(tables: Mapping[str, pd.DataFrame], sequences: list[str]) -> dict[str, pd.DataFrame]:
-    """Return the rows of a sequence in the order of their dates."""
-    return {
-        name: (table[table["sequence"].isin(sequences)] if "sequence" in table else table).sort_values("date")
-        for name, table in tables.items()
-    }
-
-
 def _curves(
-    ax: Axes, tables: Mapping[str, pd.DataFrame], threshold: float | Mapping[str, float] | None
+    ax: Axes,
+    predictions: Mapping[str, pd.DataFrame],
+    sequences: Sequence[str],
+    thresholds: Mapping[str, float],
 ) -> None:
     """Draw the probability of each model, and the thresholds."""
-    for number, (name, table) in enumerate(tables.items()):
-        color = _line_color(number)
-        at = table["date"].to_numpy()
-        ax.plot(at, table["probability"], "o-", color=color, markersize=3.6, linewidth=1.3, label=name)
-        if isinstance(threshold, Mapping) and name in threshold:
-            text = f"Threshold of {name}: {threshold[name]:.2f}"
-            ax.axhline(threshold[name], color=color, linestyle="--", linewidth=1.0, label=text)
-    if isinstance(threshold, (int, float)):
-        text = f"Threshold: {threshold:.2f}"
-        ax.axhline(threshold, color="black", linestyle="--", linewidth=1.0, label=text)
+    for (name, table), color in zip(predictions.items(), cycle(LINE_COLORS), strict=False):
+        own = table[table["sequence"].isin(sequences)].sort_values("date")
+        at = own["date"].to_numpy()
+        ax.plot(at, own["probability"], "o-", color=color, markersize=3.6, linewidth=1.3, label=name)
+        if name in thresholds:
+            text = f"Threshold of {name}: {thresholds[name]:.2f}"
+            ax.axhline(thresholds[name], color=color, linestyle="--", linewidth=1.0, label=text)
     ax.set(ylim=(-0.03, 1.03), ylabel="Probability\nof a flood")
     ax.grid(True)
 
 
-def _line_color(number: int) -> str:
-    """Return the colour of a model's line; neither of the labels' colours."""
-    return (OKABE_ITO[5], OKABE_ITO[2], OKABE_ITO[3], OKABE_ITO[7])[number % 4]
+def _dates(sensor: str, one: xr.Dataset, shown: np.ndarray) -> pd.DataFrame:
+    """Return the images of a sensor: day, whether it is labelled flooded, whether it is drawn above."""
+    days = one["time"].to_numpy()
+    drawn = np.isin(np.arange(len(days)), shown)
+    columns = {"day": days, "flooded": one["flooded"].to_numpy().astype(bool), "drawn": drawn}
+    return pd.DataFrame({"sensor": sensor, **columns})
 
 
-def _marks(ax: Axes, used: Mapping[str, xr.Dataset], shown: Mapping[str, np.ndarray]) -> None:
+def _marks(ax: Axes, dates: pd.DataFrame) -> None:
     """Mark the dates of all images above the axes, and shade the days since the onset."""
     across = ax.get_xaxis_transform()  # dates, and shares of the height
-    for row, (sensor, one) in enumerate(used.items()):
-        days, flooded = one["time"].to_numpy(), one["flooded"].to_numpy().astype(bool)
-        drawn = np.isin(np.arange(len(days)), shown[sensor])
-        for day, wet, whole in zip(days, flooded, drawn, strict=True):
-            color = LABEL_COLORS[bool(wet)]
-            face = color if whole else "white"
-            look: dict[str, Any] = {"marker": MARKERS[sensor], "markersize": 4.5, "markerfacecolor": face}
-            ax.plot([day], [1.16 - 0.09 * row], color=color, transform=across, clip_on=False, **look)
+    for row, sensor in enumerate(dates["sensor"].unique()):
+        own = dates[dates["sensor"] == sensor]
+        for (flooded, drawn), some in own.groupby(["flooded", "drawn"]):
+            color, at = LABEL_COLORS[bool(flooded)], np.full(len(some), 1.16 - 0.09 * row)
+            look: dict[str, Any] = {"markersize": 4.5, "markerfacecolor": color if drawn else "white"}
+            ax.plot(some["day"], at, MARKERS[sensor], color=color, transform=across, clip_on=False, **look)
         ax.plot([], [], MARKERS[sensor], color=GREY, label=f"{SENSORS[sensor]} (filled: drawn above)")
-    wet_days = [one["time"].to_numpy()[one["flooded"].to_numpy().astype(bool)] for one in used.values()]
-    found = np.concatenate(wet_days)
-    if len(found):
-        start = float(mdates.date2num(found.min()))
+    if dates["flooded"].any():
+        start = float(mdates.date2num(dates.loc[dates["flooded"], "day"].min()))
         shade = ax.axvspan(
             start, start + 4000, color=LABEL_COLORS[True], alpha=0.14, linewidth=0, label=SINCE
         )
@@ -327,12 +285,10 @@ def _clouds(ax: Axes, clouds: pd.Series) -> None:
     ax.set_yticks([0, 50, 100])
 
 
-def _share_dates(lower: list[Axes], used: Mapping[str, xr.Dataset], clouds: pd.Series | None) -> None:
+def _share_dates(lower: list[Axes], dates: list[Any]) -> None:
     """Give axes below each other the same dates, written below the last one."""
-    days = np.concatenate([one["time"].to_numpy() for one in used.values()])
-    if clouds is not None:
-        days = np.append(days, pd.DatetimeIndex(clouds.index).to_numpy())
-    margin = max((days.max() - days.min()) // 50, np.timedelta64(1, "D"))
+    days = mdates.date2num(dates)
+    margin = max((days.max() - days.min()) / 50, 1.0)
     for ax in lower:
         ax.xaxis_date()
         ax.set_xlim(days.min() - margin, days.max() + margin)
@@ -348,33 +304,24 @@ def _share_dates(lower: list[Axes], used: Mapping[str, xr.Dataset], clouds: pd.S
 
 
 @styled
-def delays(tables: Mapping[str, pd.DataFrame], ax: Axes | None = None, title: str = "") -> Figure:
+def delays(found: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw the share of all flooded sequences that are detected within so many days of the onset.
 
     Args:
-        tables: Results of :func:`eolab.studies.flood.delay.detections` by name; sequences that are never
+        found: Results of :func:`eolab.studies.flood.delay.detections` by name; sequences that are never
             detected count in the share and keep its line below 100 %.
-        ax: Where to draw.
-        title: Title of the picture.
     """
-    ax = axes_of(ax, 6.0, 3.8)
-    found = [float(table["days"].max()) for table in tables.values() if table["days"].notna().any()]
-    longest = max([1.0, *found])
-    for number, (name, table) in enumerate(tables.items()):
+    ax = axes_of(None, 6.0, 3.8)
+    longest = max([1.0, *(day for table in found.values() for day in table["days"].dropna())])
+    for number, (name, table) in enumerate(found.items()):
         days = np.sort(table["days"].dropna().to_numpy(float))
         share = 100 * np.arange(1, len(days) + 1) / max(len(table), 1)
         x = np.concatenate([[0.0], days, [1.05 * longest]])
         y = np.concatenate([[0.0], share, share[-1:] if len(share) else [0.0]])
         text = f"{name}: {len(days)} of {len(table)} sequences detected"
-        ax.plot(
-            x,
-            y,
-            drawstyle="steps-post",
-            color=OKABE_ITO[number % len(OKABE_ITO)],
-            linestyle=("-", "--", "-.", ":")[number % 4],
-            label=text,
-        )
-    ax.set(xlabel="Days since the onset of the flood", ylabel="Flooded sequences detected (%)", title=title)
+        color, line = OKABE_ITO[number % len(OKABE_ITO)], ("-", "--", "-.", ":")[number % 4]
+        ax.plot(x, y, drawstyle="steps-post", color=color, linestyle=line, label=text)
+    ax.set(xlabel="Days since the onset of the flood", ylabel="Flooded sequences detected (%)")
     ax.set(xlim=(-0.02 * longest, 1.05 * longest), ylim=(-2, 103))
     ax.grid(True)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1)

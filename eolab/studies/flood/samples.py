@@ -1,4 +1,4 @@
-"""Which images become samples, which split they belong to, and how files become rows of a store.
+"""Which images become samples, which split they belong to, how files become rows, and the numbers of each.
 
 A store holds the images of one sensor, a row an image, sequence by sequence in the order of the dates: series
 of any length and two sensors are put together in batches, and no row is padding.
@@ -6,19 +6,22 @@ of any length and two sensors are put together in batches, and no row is padding
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import uniform_filter
 from scipy.spatial import cKDTree
 
+from eolab.core.progress import track
 from eolab.data import splits
 from eolab.data.layouts import sen12flood as reader
 from eolab.data.layouts.sen12flood_files import files_of
-from eolab.data.sensors import Optical, Radar
-from eolab.data.store import ArraySpec, fingerprint_files
+from eolab.data.sensors import Optical, Radar, dry_state
+from eolab.data.store import ArraySpec, Store
+from eolab.data.tables import PERCENTILES, image_statistics
 from eolab.studies.flood import explore
 
 if TYPE_CHECKING:
@@ -30,6 +33,13 @@ COLUMNS = ["sequence", "published", "sensor", "date", "flooded", "orbit", "full_
 PLACE = ["lon", "lat", "x", "y"]
 EARTH_RADIUS_M = 6_371_000.0
 SIDE_M = 5_120.0
+
+DROP_DB = 3.0
+REFERENCE = 2  # first images whose median is the dry state, see dry_state
+BRIGHT = 0.2  # reflectance of B02 above which ground is rarely that bright: clouds, snow
+SPECKLE_PX = 3  # side of the window that speckle is averaged in
+WATER_INDICES = ("MNDWI", "NDWI")
+NO_STATISTIC = ("sequence", "date", "flooded", "split", "x", "y", "water", "dark", "bright")
 
 
 def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, sensor: Sensor) -> pd.DataFrame:
@@ -145,11 +155,6 @@ def sample_producer(
     return produce
 
 
-def fingerprint(root: str | Path, sensor: Sensor) -> dict[str, Any]:
-    """Return what the images of a store depend on, besides their table and size."""
-    return {"data": fingerprint_files(root), "channels": repr(sensor)}
-
-
 def store_metadata(entry: DataEntry, sensor: Sensor) -> dict[str, Any]:
     """Return what a store of the study says of itself."""
     return {
@@ -158,6 +163,78 @@ def store_metadata(entry: DataEntry, sensor: Sensor) -> dict[str, Any]:
         "sensor": sensor.sensor,
         **entry.origin,
     }
+
+
+# === Numbers of each image ===
+
+
+def image_table(store: Store, progress: bool = True) -> pd.DataFrame:
+    """Return a row an image with its numbers; images are read sequence by sequence.
+
+    Args:
+        store: Store of one sensor, see :func:`eolab.studies.flood.store_arrays`.
+        progress: Whether to show progress.
+
+    Returns:
+        Columns sequence, date, flooded; of each channel c ``c_mean``, ``c_std`` and ``c_p5`` to ``c_p95``,
+        NaN where an image has no value; ``water`` where a channel is a water index and ``dark`` of a radar
+        store, the shares that baselines score by; ``bright``, the share of bright pixels, where B02 is there.
+    """
+    table = store.table.reset_index(drop=True)
+    names, parts = list(store.metadata["coords"]["band"]), []
+    sequences = table.groupby("sequence", sort=False).indices
+    for rows in track(sequences.values(), "Images", total=len(sequences), unit="sequence", progress=progress):
+        images = store.gather(np.asarray(rows), ["image"])["image"]  # (T, H, W, C)
+        store.release()
+        part = _statistics(images, names)
+        layers = dict(zip(names, np.moveaxis(images, -1, 0), strict=True))  # (T, H, W) each
+        index = next((name for name in WATER_INDICES if name in layers), None)
+        if index:
+            part["water"] = _share(layers[index] > 0, layers[index])
+        if store.metadata.get("sensor") == "S1":
+            part["dark"] = _dark(layers["VH"] if "VH" in layers else layers["VV"])
+        if "B02" in layers:
+            part["bright"] = _share(layers["B02"] > BRIGHT, layers["B02"])
+        known = table.loc[rows, ["sequence", "date", "flooded"]].reset_index(drop=True)
+        parts.append(known.join(part))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _statistics(images: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Return mean, standard deviation and percentiles of each channel of images (T, H, W, C)."""
+    found = image_statistics(images).reshape(len(images), -1)
+    kinds = ["mean", "std", *(f"p{percent}" for percent in PERCENTILES)]
+    return pd.DataFrame(found, columns=[f"{name}_{kind}" for name in names for kind in kinds])
+
+
+def statistic_columns(table: pd.DataFrame) -> list[str]:
+    """Return the columns of :func:`image_table` that are statistics of channels."""
+    return [str(name) for name in table if name not in NO_STATISTIC]
+
+
+def features(table: pd.DataFrame) -> np.ndarray:
+    """Return the statistics of each image (N, F), a missing one as the mean of the others."""
+    found = table[statistic_columns(table)]
+    return found.fillna(found.mean()).to_numpy(np.float64)
+
+
+def _share(chosen: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the share of the pixels with a value that are chosen, of images (T, H, W)."""
+    seen = np.isfinite(values)
+    return (chosen & seen).sum((1, 2)) / np.maximum(seen.sum((1, 2)), 1)
+
+
+def _dark(decibels: np.ndarray) -> np.ndarray:
+    """Return the share of pixels that lost backscatter against the first images, of images (T, H, W)."""
+    seen = np.isfinite(decibels)
+    power = np.where(seen, 10 ** (decibels / 10), 0)
+    window = (1, SPECKLE_PX, SPECKLE_PX)
+    weight = uniform_filter(seen.astype(np.float64), window)
+    mean = np.divide(
+        uniform_filter(power, window), weight, out=np.full(power.shape, np.nan), where=weight > 0.1
+    )
+    smooth = 10 * np.log10(np.where(seen, mean, np.nan))
+    return _share(smooth < dry_state(smooth, REFERENCE) - DROP_DB, smooth)
 
 
 def _name(root: str | Path, image: Any, channel: str) -> str:

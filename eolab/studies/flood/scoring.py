@@ -1,4 +1,4 @@
-"""Predictions of "has a flood been seen here by this day?": a table of them, thresholds and scores.
+"""Predictions of "has a flood been seen here by this day?": sequences, tables, thresholds and scores.
 
 A table of predictions has a row a step of a sequence (an image, or the images of a day): sequence, step,
 date, flooded, probability, ``S1`` and ``S2`` (whether the sensor has an image at the step) and padded.
@@ -8,21 +8,110 @@ Networks and baselines give the same table of the same steps, so that all are sc
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from eolab import evaluation
-from eolab.core.errors import DataError
+from eolab import evaluation, tasks
+from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.data import sequences
 from eolab.data.layouts.sen12flood import SENSORS
 from eolab.data.sequences import NO_ROW, ImageSequence
+from eolab.data.store import Store
 from eolab.evaluation import postprocess
 
 COLUMNS = ["sequence", "step", "date", "flooded", "probability", *SENSORS, "padded"]
 LEVELS = ("image", "sequence")
 CLASSES = ("dry", "flooded")
 Predictions = Mapping[str, pd.DataFrame]
+
+
+# === Channels, sequences and predictions ===
+
+
+def select(
+    stores: Mapping[str, Store], channels: Mapping[str, Sequence[str]], pooling: int = 1
+) -> dict[str, tasks.Channels]:
+    """Return the channels of each sensor that has one, with the statistics of the training images.
+
+    Args:
+        stores: Store of each sensor.
+        channels: Names of the channels by sensor; none to leave the sensor out.
+        pooling: Side of the squares of pixels that are averaged; 1 for images as they are.
+
+    Raises:
+        ParameterError: If no sensor has a channel, or there is no store of a sensor, or one of its channels
+            cannot be read.
+    """
+    used = {sensor: names for sensor, names in channels.items() if names}
+    if not used:
+        raise ParameterError("No channel is chosen: name one of Sentinel-1 or of Sentinel-2.")
+    for sensor in used:
+        check_known(sensor, stores, f"There is no store of sensor {sensor!r}")
+    return {
+        sensor: tasks.select(stores[sensor], stores[sensor].indices("train"), names, pooling=pooling)
+        for sensor, names in used.items()
+    }
+
+
+def make_sequences(tables: Mapping[str, pd.DataFrame], fusion: str = "union") -> list[ImageSequence]:
+    """Return the sequences that have an image, in the order of their names.
+
+    Args:
+        tables: Sample table of the store of each sensor that is used, "S1", "S2" or both.
+        fusion: See :mod:`eolab.data.sequences`.
+
+    Raises:
+        ParameterError: If the fusion or a sensor is unknown.
+    """
+    for sensor in tables:
+        check_known(sensor, SENSORS, f"There is no sensor {sensor!r}")
+    return sequences.make(tables, fusion, place="sequence", label="flooded")
+
+
+def sequences_of(stores: Mapping[str, Store], split: str, fusion: str = "union") -> list[ImageSequence]:
+    """Return the sequences of a split, which column ``split`` of the tables names."""
+    tables = {sensor: store.table for sensor, store in stores.items()}
+    return sequences.of_split(make_sequences(tables, fusion), tables, split)
+
+
+def predict(
+    fitted: tasks.Fitted,
+    stores: Mapping[str, Store],
+    chosen: Sequence[ImageSequence],
+    folder: str | Path,
+    part: str,
+    *,
+    pad: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Return the probability of a flood at each step, or of each sequence with late fusion.
+
+    Args:
+        fitted: The network.
+        stores: Store of each sensor.
+        chosen: The sequences.
+        folder: Where the probabilities go.
+        part: What the sequences are, for example "test".
+        pad: Whether all sequences are made as long as the longest, and padding is predicted too, as
+            Wiesniakowski et al. 2024 do.
+        progress: Whether to show progress.
+
+    Returns:
+        A table of predictions, as :func:`prediction_table` returns.
+    """
+    late = chosen[0].late
+    length = max(one.length for one in chosen) if pad and not late else None
+    found = tasks.predict(fitted, stores, chosen, folder, part, length=length, progress=progress)
+    (values,) = found.values()
+    return prediction_table(
+        chosen, [row[: length or len(one.labels)] for row, one in zip(values, chosen, strict=True)]
+    )
+
+
+# === Tables ===
 
 
 def prediction_table(sequences: Sequence[ImageSequence], probabilities: Sequence[np.ndarray]) -> pd.DataFrame:
@@ -41,29 +130,22 @@ def prediction_table(sequences: Sequence[ImageSequence], probabilities: Sequence
 
 def _of_sequence(sequence: ImageSequence, values: np.ndarray) -> pd.DataFrame:
     steps, own = np.arange(len(values)), len(sequence.labels)
-    there = steps < own
-    flooded = np.zeros(len(values), bool)
-    flooded[:own] = sequence.labels == 1
     dates = np.full(len(values), np.datetime64("NaT", "D"))
-    seen = {sensor: np.zeros(len(values), bool) for sensor in SENSORS}
-    for sensor, rows in sequence.rows.items():
-        if sequence.late:
-            seen[sensor][:] = bool(len(rows))
-            continue
-        seen[sensor][:own] = rows[:own] >= 0
-        days = sequence.dates[sensor][:own]
-        later = seen[sensor][:own] & ~(
-            dates[:own] >= days
-        )  # "pad" has two dates a step: the prediction waits
-        dates[:own][later] = days[later]  # before both images are there; NaT compares with nothing
-    columns = {"date": pd.to_datetime(dates), "flooded": flooded, "probability": np.asarray(values, float)}
-    return pd.DataFrame({"sequence": sequence.name, "step": steps, **columns, **seen, "padded": ~there})
+    if sequence.late:
+        seen = {sensor: np.full(own, len(rows) > 0) for sensor, rows in sequence.rows.items()}
+    else:  # "pad" has two dates a step: the prediction waits until both images are there
+        seen = {sensor: rows >= 0 for sensor, rows in sequence.rows.items()}
+        dates[:own] = np.fmax.reduce(list(sequence.dates.values()))
+    flags = {"flooded": sequence.labels == 1, **dict.fromkeys(SENSORS, np.zeros(own, bool)), **seen}
+    flags = {name: np.pad(flag, (0, len(values) - own)) for name, flag in flags.items()}
+    columns = {"step": steps, "date": pd.to_datetime(dates), "probability": np.asarray(values, float)}
+    return pd.DataFrame({"sequence": sequence.name, **columns, **flags, "padded": steps >= own})
 
 
 def carry_forward(
     sequences: Sequence[ImageSequence], sensor: str, scores: np.ndarray, before: float
 ) -> pd.DataFrame:
-    """Return the predictions of one who sees one image at a time and stands by his word until the next.
+    """Carry the score of each image of a sensor forward until its next image; return the predictions.
 
     Args:
         sequences: The sequences, not of late fusion.
@@ -232,8 +314,8 @@ def region_scores(
     present = regions[regions.index.isin(set(first["sequence"]))]
     for region in sorted(present.unique(), key=lambda name: (len(name), name)):
         own = set(present.index[present == region])
-        chosen: dict[str, Any] = {"levels": [level], "statistics": [statistic], "sequences": own}
-        found = scores(predictions, limits, **chosen, **options)
+        given: dict[str, Any] = {"levels": [level], "statistics": [statistic], "sequences": own} | options
+        found = scores(predictions, limits, **given)
         parts.append(found.assign(region=region, groups=len(own)))
     return pd.concat(parts, ignore_index=True)[["region", "model", "groups", "value", "low", "high"]]
 

@@ -5,39 +5,16 @@ Paris, Bruzzone and Fernández-Prieto (2019, https://doi.org/10.1109/TGRS.2018.2
 labels, the series gives the features, and the learned map replaces the old one.
 """
 
-from eolab.data.schemes import scheme_of
-from eolab.studies.landcover.maps import area_table, change_table, map_scores, unseen_blocks
-from eolab.studies.landcover.samples import (
-    connected_groups,
-    default_block_m,
-    keep_draws_apart,
-    prior_weights,
-    sample_producer,
-    sample_table,
-    store_arrays,
-    store_metadata,
-    window_reader,
-)
-from eolab.studies.landcover.series import open_series, overview, reopen_series
-from eolab.studies.landcover.twin import twin_and_real
+from eolab.studies.landcover import maps, samples, series, twin
+from eolab.studies.landcover.samples import sample_producer, sample_table, store_arrays, store_metadata
 
 __all__ = [
-    "area_table",
-    "change_table",
-    "connected_groups",
-    "default_block_m",
-    "keep_draws_apart",
-    "map_scores",
-    "open_series",
-    "overview",
-    "prior_weights",
-    "reopen_series",
+    "maps",
     "sample_producer",
     "sample_table",
-    "scheme_of",
+    "samples",
+    "series",
     "store_arrays",
     "store_metadata",
-    "twin_and_real",
-    "unseen_blocks",
-    "window_reader",
+    "twin",
 ]

@@ -24,12 +24,9 @@ def area_table(maps: Mapping[str, xr.DataArray], scheme: ClassScheme) -> pd.Data
     table = pd.DataFrame({"class": scheme.names})
     for name, values in maps.items():
         cell_ha = abs(float(np.prod(values.rio.resolution()))) / 10_000
-        table[f"{name} (ha)"] = _counts(np.asarray(values), len(scheme)) * cell_ha
+        pixels = np.bincount(np.asarray(values).ravel().astype(np.uint8), minlength=256)
+        table[f"{name} (ha)"] = pixels[: len(scheme)] * cell_ha
     return table
-
-
-def _counts(values: np.ndarray, classes: int) -> np.ndarray:
-    return np.bincount(values.ravel().astype(np.uint8), minlength=256)[:classes]
 
 
 def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, held_out: np.ndarray) -> pd.DataFrame:
@@ -58,12 +55,9 @@ def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, held_out: 
     rows = []
     for name, values in maps.items():
         right = np.asarray(values) == true
-        rows.append({"map": name} | {area: _share(right, where) for area, where in areas.items()})
+        shares = {area: right[where].mean() if where.any() else np.nan for area, where in areas.items()}
+        rows.append({"map": name} | shares)
     return pd.DataFrame(rows)
-
-
-def _share(right: np.ndarray, where: np.ndarray) -> float:
-    return float(right[where].mean()) if where.any() else float("nan")
 
 
 def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str) -> np.ndarray:

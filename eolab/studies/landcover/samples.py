@@ -219,7 +219,7 @@ def store_metadata(
         series: Result of ``open_series``.
         prepared: ``recipe.apply(series)``.
         recipe: Preprocessing.
-        options: Keyword arguments of ``open_series``, which ``reopen_series`` uses again for the map.
+        options: Keyword arguments of ``open_series``, with which the map opens the series again.
     """
     return {
         "coords": {"time": _dates(prepared), "band": [str(band) for band in prepared["band"].values]},

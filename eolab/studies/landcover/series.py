@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, check_known
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.data.schemes.landcover import LANDCOVER, from_corine
 
@@ -101,12 +101,8 @@ def _from_sentinel2(
 
 def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, ClassScheme]:
     """The NDVI series of an eo-learn patch with its land-use classes."""
-    unknown = [band for band in bands if band != "NDVI"]
-    if unknown:
-        raise ParameterError(
-            f"Data set {entry.name} has no band {unknown[0]!r} in its series: "
-            f"{did_you_mean(unknown[0], ['NDVI'])}"
-        )
+    for band in bands:
+        check_known(band, ["NDVI"], f"Data set {entry.name} has no band {band!r} in its series")
     source = entry.open()
     if "classes" not in source["LULC"].attrs:
         raise DataError(
@@ -122,13 +118,11 @@ def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, C
         names=tuple(codes.values()),
         colors=tuple(islice(cycle(LULC_COLORS), len(codes))),
     )
-    lookup = np.full(256, IGNORE, np.uint8)
-    lookup[list(codes)] = np.arange(len(codes))
     series = xr.Dataset(
         {
             "image": ndvi,
             "clear": source["IS_DATA"].astype(bool) & ~source["CLM"].astype(bool),
-            "label": source["LULC"].copy(data=lookup[np.asarray(source["LULC"])]),
+            "label": renumbered(source["LULC"], {code: index for index, code in enumerate(codes)}),
         },
         attrs={"rejected": source.attrs.get("rejected", "[]")},
     )
@@ -139,37 +133,28 @@ def _drop_rare(series: xr.Dataset, scheme: ClassScheme, min_pixels: int) -> xr.D
     """Number the classes that are frequent enough 0…K-1 and set the others to the ignore label."""
     label = np.asarray(series["label"])
     counts = np.bincount(label.ravel(), minlength=256)[: len(scheme)]
-    kept = np.flatnonzero(counts >= max(min_pixels, 1))
+    kept = np.flatnonzero(counts >= max(min_pixels, 1)).tolist()
     if len(kept) < 2:
         raise DataError(
             f"Only {len(kept)} class of the class scheme '{scheme.name}' has {min_pixels} labelled pixels or "
             "more: choose a larger area or a smaller min_pixels."
         )
-    lookup = np.full(256, IGNORE, np.uint8)
-    lookup[kept] = np.arange(len(kept))
     for name in ("label", "truth", "truth_before"):
         if name in series:
-            series[name] = series[name].copy(data=lookup[np.asarray(series[name]).astype(np.uint8)])
+            series[name] = renumbered(series[name], {old: new for new, old in enumerate(kept)})
             series[name].attrs = {"long_name": name.replace("_", " "), "class_scheme": scheme.name}
-    chosen = ClassScheme(
-        name=scheme.name,
-        codes=tuple(scheme.codes[i] for i in kept),
-        names=tuple(scheme.names[i] for i in kept),
-        colors=tuple(scheme.colors[i] for i in kept),
-    )
+    columns: Any = (scheme.codes, scheme.names, scheme.colors)
+    chosen = ClassScheme(scheme.name, *(tuple(column[i] for i in kept) for column in columns))
     dropped = {scheme.names[i]: int(counts[i]) for i in range(len(scheme)) if i not in kept}
     series.attrs.update(class_scheme=json.dumps(asdict(chosen)), dropped=json.dumps(dropped))
     return series
 
 
-def reopen_series(entry: DataEntry, metadata: dict[str, Any]) -> xr.Dataset:
-    """Open the series again with the same options as for a store.
-
-    Args:
-        entry: The data set that the store names.
-        metadata: ``Store.metadata`` of a store of the study.
-    """
-    return open_series(entry, **metadata["open_series"])
+def renumbered(labels: xr.DataArray, indices: Mapping[int, int]) -> xr.DataArray:
+    """Return other class indices for whole numbers below 256, uint8; 255 where there is none."""
+    lookup = np.full(256, IGNORE, np.uint8)
+    lookup[list(indices)] = list(indices.values())
+    return labels.copy(data=lookup[np.asarray(labels).astype(np.uint8)])
 
 
 def overview(series: xr.Dataset, max_pixels: int = 500_000) -> xr.Dataset:

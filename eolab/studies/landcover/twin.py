@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.data.schemes import IGNORE, scheme_of
+from eolab.data.schemes import scheme_of
 from eolab.data.schemes.landcover import LANDCOVER
+from eolab.studies.landcover.series import renumbered
 from eolab.synthetic.materials import BANDS, to_top_of_atmosphere
 
 Array = np.ndarray
@@ -56,18 +57,18 @@ def twin_and_real(series: xr.Dataset) -> dict[str, pd.DataFrame]:
         spread is known, the mean minus and plus one standard deviation of both.
     """
     table = compare(series.assign(truth=_truth_of_the_twin(series)))
+    for end, sign in (("low", -1), ("high", 1)):
+        for side in ("simulated", "real"):
+            table[f"{side}_{end}"] = table[side] + sign * table[f"{side}_sd"]
     panels = {}
     for (quantity, cover), rows in table.groupby(["quantity", "cover"], sort=False):
-        panel = rows.drop(columns=["quantity", "cover"]).reset_index(drop=True).infer_objects()
         over = "month" if "month" in str(quantity) else "band"
-        mean = panel[["simulated", "real"]]
-        if panel["real_sd"].notna().any():
-            spread = panel[["simulated_sd", "real_sd"]].set_axis(mean.columns, axis=1)
-            panel = panel.assign(**{f"{side}_low": mean[side] - spread[side] for side in mean})
-            panel = panel.assign(**{f"{side}_high": mean[side] + spread[side] for side in mean})
-        panel = panel.drop(columns=["simulated_sd", "real_sd"]).rename(columns={"key": over})
-        panels[f"{quantity}, {cover}" if cover else str(quantity)] = panel
-    return {title: panel for title, panel in panels.items() if panel["simulated"].notna().any()}
+        panel = rows.drop(columns=["quantity", "cover", "simulated_sd", "real_sd"])
+        if panel["simulated"].notna().any():
+            panel = panel.dropna(axis=1, how="all").rename(columns={"key": over})
+            panel = panel.reset_index(drop=True).infer_objects()
+            panels[f"{quantity}, {cover}" if cover else str(quantity)] = panel
+    return panels
 
 
 def compare(series: xr.Dataset) -> pd.DataFrame:
@@ -139,7 +140,5 @@ def _window_correlations(image: Array, known: Array) -> list[Row]:
 
 def _truth_of_the_twin(series: xr.Dataset) -> xr.DataArray:
     """Return the truth as indices of all twelve classes; ``open_series`` numbers only those it keeps."""
-    lookup = np.full(256, IGNORE, np.uint8)
-    codes = scheme_of(series).codes
-    lookup[: len(codes)] = [LANDCOVER.index_of(code) for code in codes]
-    return series["truth"].copy(data=lookup[np.asarray(series["truth"])])
+    codes = enumerate(scheme_of(series).codes)
+    return renumbered(series["truth"], {index: LANDCOVER.index_of(code) for index, code in codes})

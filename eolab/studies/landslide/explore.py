@@ -25,7 +25,6 @@ PUBLISHED = {
     "smallest landslide of a patch (pixels)": 1,
 }
 EIGHT = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
-COLOURS = ("B04", "B03", "B02")
 ALONG = ("B04", "B08", "B11", "dem")
 
 
@@ -67,11 +66,6 @@ def read_patches(table: pd.DataFrame, root: str | Path) -> tuple[np.ndarray, np.
     files = _files(table, root)
     images = [reader.read_image(image) for image, _ in files]
     return np.stack(images), np.stack([reader.read_mask(mask) for _, mask in files])
-
-
-def colours(image: np.ndarray) -> np.ndarray:
-    """Return red, green and blue (..., 3) of images whose first channels are the 14 bands."""
-    return image[..., [reader.BANDS.index(band) for band in COLOURS]]
 
 
 def draw_pixels(table: pd.DataFrame, root: str | Path, per_patch: int = 200, seed: int = 0) -> pd.DataFrame:

@@ -111,17 +111,9 @@ def score_baselines(
     seed: int = 0,
 ) -> Scored:
     """Fit baselines on one fold and score its test patches; arguments and result as of :func:`train_fold`."""
-    masks = fit_baselines(
-        "segmentation",
-        names,
-        store,
-        rows,
-        folder=Path(folder) / "probabilities",
-        options=baseline_options,
-        seed=seed,
-        more=channels.BASELINES,
-        progress=False,
-    )
+    into = Path(folder) / "probabilities"
+    settings: dict[str, Any] = {"options": baseline_options, "seed": seed, "more": channels.BASELINES}
+    masks = fit_baselines("segmentation", names, store, rows, folder=into, progress=False, **settings)
     return _scored(masks, store, rows)
 
 

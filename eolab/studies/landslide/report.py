@@ -93,7 +93,7 @@ def published_folds(scores: pd.DataFrame, model: str, published: pd.DataFrame) -
     """Return our contiguous folds and the published ones.
 
     Args:
-        scores: Result of :func:`eolab.studies.landslide.fold_scores`.
+        scores: Result of :func:`eolab.studies.landslide.folds.fold_scores`.
         model: Whose scores.
         published: Published lines with ``fold``, "published F1" and "published mIoU" at 0.5, and where
             known the same at the published threshold.

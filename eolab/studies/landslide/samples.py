@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from eolab import tasks
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 from eolab.core.progress import track
 from eolab.data.layouts import landslide4sense as reader
 from eolab.data.layouts.common import below
@@ -92,8 +92,7 @@ def fold_rows(
     Raises:
         ParameterError: If the kind or the fold is unknown, or a part would be empty.
     """
-    if kind not in KINDS:
-        raise ParameterError(f"There are no folds {kind!r}: {did_you_mean(kind, KINDS)}")
+    check_known(kind, KINDS, f"There are no folds {kind!r}")
     if kind == "official":
         rows = {name: np.flatnonzero((table["published"] == name).to_numpy()) for name in SPLITS}
     else:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from eolab import evaluation
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.evaluation import metrics, postprocess
 from eolab.studies.landslide.samples import CLASSES
 from eolab.tasks.fitted import AVERAGED
@@ -51,10 +51,7 @@ class Technique:
                 f"threshold is {self.threshold}: expected a probability, or 0 for the best on validation "
                 "patches."
             )
-        if self.morphology not in MORPHOLOGY:
-            raise ParameterError(
-                f"There is no morphology {self.morphology!r}: {did_you_mean(self.morphology, MORPHOLOGY)}"
-            )
+        check_known(self.morphology, MORPHOLOGY, f"There is no morphology {self.morphology!r}")
 
     def describe(self) -> str:
         """Return the combination in words."""

@@ -1,18 +1,22 @@
-"""Exploration of the patches: counts and published counts, spectra, seasons, example patches."""
+"""What the patches and the published numbers say: counts, spectra, seasons, example patches, scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from eolab import plots
 from eolab.core.errors import DataError
+from eolab.data import tables
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
 from eolab.data.layouts.bigearthnet_patch import BANDS, read_patch
+from eolab.data.schemes import ClassScheme
 from eolab.data.schemes.bigearthnet import PUBLISHED_BY_CODE, PUBLISHED_PATCHES, ClassSet, class_set
-from eolab.studies.scenes.balance import class_frequencies
+from eolab.data.store import Store
+from eolab.studies.scenes.samples import PART
 from eolab.studies.scenes.samples import PUBLISHED as TOTALS
 
 if TYPE_CHECKING:
@@ -29,6 +33,21 @@ _FACTS = {
     "without a class of the 19": (57, 0),
 }
 """Patches of version 1 and version 2, counted in the official lists and tables."""
+
+NOT_STATED = "not stated"
+CAVALLARO = "Cavallaro et al. (2019)"  # slides of the Jülich Supercomputing Centre on scores of a hackathon
+SUMBUL = "Sumbul et al. (2019)"
+SCORE_COLUMNS = ("source", "model", "data", "averaging", "recall", "f1")
+PUBLISHED_SCORES = (
+    (f"{CAVALLARO}, before the hackathon", "ResNet-50", NOT_STATED, 'not stated ("average")', None, 0.69),
+    (CAVALLARO, "Shallow CNN, 20 epochs", NOT_STATED, NOT_STATED, None, 0.69),
+    (CAVALLARO, "ResNet-50, 20 epochs", NOT_STATED, NOT_STATED, None, 0.72),
+    (CAVALLARO, "ResNet-18, 50 epochs, mixup, one cycle", "10 % of the patches", NOT_STATED, None, 0.76),
+    (SUMBUL, "CNN with ImageNet weights", "43 classes", NOT_STATED, 0.435, 0.45),
+    (SUMBUL, "Standard CNN, RGB", "43 classes", NOT_STATED, 0.568, 0.57),
+    (SUMBUL, "Standard CNN, all bands", "43 classes", NOT_STATED, 0.620, 0.61),
+    (SUMBUL, "Three-branch CNN, all bands", "43 classes", NOT_STATED, 0.715, 0.67),
+)
 
 
 def index(entry: DataEntry, progress: bool = True) -> pd.DataFrame:
@@ -66,6 +85,28 @@ def facts(patches: pd.DataFrame) -> pd.DataFrame:
     here += [int(patches["snow"].sum()), int(patches["cloud"].sum()), none]
     one, two = zip(*_FACTS.values(), strict=True)
     return pd.DataFrame({"fact": list(_FACTS), "here": here, "version 1": one, "version 2": two})
+
+
+def class_frequencies(labels: Any, scheme: ClassScheme, split: Any = None) -> pd.DataFrame:
+    """Return how many patches have each class.
+
+    Args:
+        labels: 1 where a patch has the class, 0 elsewhere (N, K).
+        scheme: Names of the classes.
+        split: Name of the split of each patch (N,); None for no columns by split.
+
+    Returns:
+        A row a class, the most frequent first: class, patches, share, and the patches of each split.
+    """
+    present = np.asarray(labels).astype(bool)
+    table = pd.DataFrame(
+        {"class": scheme.names, "patches": present.sum(axis=0), "share": present.mean(axis=0)}
+    )
+    if split is not None:
+        names = np.asarray(split, str)
+        for name in pd.unique(names):
+            table[name] = present[names == name].sum(axis=0)
+    return table.sort_values("patches", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def frequencies(patches: pd.DataFrame, classes: ClassSet) -> pd.DataFrame:
@@ -118,20 +159,15 @@ def spectra(
     present = classes.encode_all(clear["labels"], warn=False)
     alone = present.sum(axis=1) == 1
     counts = (present[alone] == 1).sum(axis=0)
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     for k in np.argsort(-counts, kind="stable")[:n_classes]:
-        own = clear[alone & (present[:, k] == 1)].head(max_samples)
-        images = [_read(row) for row in own.itertuples()]
-        means = np.array(
-            [image.reshape(-1, len(BANDS)).mean(axis=0) for image in images if image is not None]
-        )
-        if len(means):
-            found = zip(BANDS, means.mean(axis=0), means.std(axis=0), strict=True)
-            name = classes.scheme.names[k]
-            rows += [
-                {"class": name, "band": band, "mean": mean, "std": std, "patches": len(means)}
-                for band, mean, std in found
-            ]
+        means = []
+        for row in clear[alone & (present[:, k] == 1)].head(max_samples).itertuples():
+            with contextlib.suppress(DataError):  # a damaged file
+                means.append(read_patch(row)["image"].mean(axis=(0, 1)))
+        if means:
+            found = zip(BANDS, np.mean(means, axis=0), np.std(means, axis=0), strict=True)
+            rows += [(classes.scheme.names[k], *band_mean_std, len(means)) for band_mean_std in found]
     return pd.DataFrame(rows, columns=["class", "band", "mean", "std", "patches"])
 
 
@@ -153,34 +189,108 @@ def examples(patches: pd.DataFrame, classes: ClassSet, n_examples: int) -> pd.Da
     return patches.iloc[chosen[:n_examples]].reset_index(drop=True)
 
 
-def images(rows: pd.DataFrame, radar: bool = True) -> dict[str, np.ndarray]:
+def images(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """Read patches to draw: ``colour`` (n, 120, 120, 3), and ``radar`` in dB if all patches have it.
 
     Args:
         rows: Rows of the index.
-        radar: Whether to read VV and VH (n, 120, 120, 2) too.
     """
-    with_radar = radar and bool((rows["s1"] != "").all())
-    found = [read_patch(row, ["B04", "B03", "B02"], radar=with_radar) for row in rows.itertuples()]
-    arrays = {"colour": np.stack([one["image"] for one in found])}
-    return arrays | ({"radar": np.stack([one["radar"] for one in found])} if with_radar else {})
+    radar = bool((rows["s1"] != "").all())
+    found = [read_patch(row, plots.TRUE_COLOUR, radar=radar) for row in rows.itertuples()]
+    arrays = {name: np.stack([one[name] for one in found]) for name in found[0]}
+    return {"colour": arrays.pop("image"), **arrays}
 
 
-def left_out(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how many patches a sample table leaves out: columns reason, patches."""
-    found: Mapping[str, int] = table.attrs["left_out"]
-    return pd.DataFrame({"reason": list(found), "patches": list(found.values())})
+def image_features(store: Store, max_samples: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of the store and their image statistics (N, F), for the leakage check.
+
+    Args:
+        store: Store of the study.
+        max_samples: Largest number of rows; if the store has more, they are drawn at random.
+        seed: Seed of the draw.
+    """
+    rows = np.sort(np.random.default_rng(seed).permutation(len(store.table))[:max_samples])
+    parts = store.batches(rows, ["image"], PART)
+    found = [tables.image_statistics(data["image"], method="lower") for _, data in parts]
+    return rows, np.concatenate(found).reshape(len(rows), -1)
 
 
-def _read(row: Any) -> np.ndarray | None:
-    """Return the bands of a patch; None if a file is damaged."""
-    try:
-        return read_patch(row)["image"]
-    except DataError:
-        return None
+def example_predictions(
+    truth: np.ndarray, probability: np.ndarray, threshold: Any, n_examples: int = 4
+) -> dict[str, np.ndarray]:
+    """Return example patches: those with the best, the worst and the most ambiguous predictions.
+
+    Args:
+        truth: True labels, 0 or 1 (N, K).
+        probability: Predicted probability of each label (N, K).
+        threshold: One threshold, or one a class (K,).
+        n_examples: Number of patches of each kind.
+
+    Returns:
+        Positions among the N patches by kind, each patch once. ``best`` and ``worst`` are ordered by the F1
+        of the patch's labels, then by cross entropy; ``confusing`` by the number of labels within 0.1 of
+        their threshold.
+    """
+    true, given = np.asarray(truth) == 1, np.asarray(probability, np.float64)
+    limit = np.broadcast_to(threshold, given.shape)
+    predicted = given >= limit
+    wrong = (predicted != true).sum(axis=1)
+    f1 = 2 * (predicted & true).sum(axis=1) / np.maximum(predicted.sum(axis=1) + true.sum(axis=1), 1)
+    likelihood = np.clip(np.where(true, given, 1 - given), 1e-7, 1)
+    cross_entropy = -np.log(likelihood).mean(axis=1)
+    near = (np.abs(given - limit) < 0.1).sum(axis=1)
+    n_labels = true.sum(axis=1)
+    order = {
+        "best": np.lexsort((cross_entropy, -n_labels, -f1)),
+        "worst": np.lexsort((-cross_entropy, -wrong, f1)),
+        "confusing": np.lexsort((-cross_entropy, -near)),
+    }
+    found: dict[str, np.ndarray] = {}
+    taken: list[int] = []
+    for kind, rows in order.items():
+        free = [int(row) for row in rows if row not in taken][:n_examples]
+        found[kind], taken = np.array(free, int), [*taken, *free]
+    return found
 
 
 def unusable(patches: pd.DataFrame) -> pd.DataFrame:
     """Return the patches that the index rejects without reading an image: file, status, reason."""
     found = pd.DataFrame(patches.attrs["rejected"], columns=["file", "reason"])
     return found.assign(status="rejected")[["file", "status", "reason"]]
+
+
+# === Published scores, with what is known of their averages ===
+
+
+def published_scores() -> pd.DataFrame:
+    """Return the published scores: source, model, data, averaging, recall, f1; NaN if not given."""
+    return pd.DataFrame(PUBLISHED_SCORES, columns=list(SCORE_COLUMNS))
+
+
+def averages(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return precision, recall, F1, F2 and average precision of each model, one row per average.
+
+    Args:
+        scores: Result of :func:`eolab.evaluation.score_table`.
+
+    Returns:
+        Columns model, averaging (micro, macro or sample) and the statistics.
+    """
+    kept = scores[scores["scope"].isin(["micro", "macro", "sample"])]
+    wide = kept.pivot_table("value", ["model", "scope"], "statistic", sort=False)
+    return wide.rename_axis(None, axis=1).reset_index().rename(columns={"scope": "averaging"})
+
+
+def with_published(averages: pd.DataFrame, model: str, entry: DataEntry, classes: int) -> pd.DataFrame:
+    """Return the published scores followed by ours, one row per average.
+
+    Args:
+        averages: Result of :func:`averages`.
+        model: Name of the network.
+        entry: Data set of the training and the test.
+        classes: Number of classes in the averages.
+    """
+    own = averages[averages["model"].isin([model, "random_convolutions"])]
+    kind = "simulated data" if entry.simulated else entry.name
+    ours = own.assign(source="Ours", data=f"{kind}, {classes} classes")
+    return pd.concat([published_scores(), ours[[*SCORE_COLUMNS]]], ignore_index=True)

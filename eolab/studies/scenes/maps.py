@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
+from eolab.data import tables
 from eolab.data.layouts.bigearthnet_patch import BANDS, SIZE, read_reference
 from eolab.data.preprocess import clear_mask
 from eolab.data.schemes import IGNORE
@@ -40,12 +40,8 @@ class References:
 
     def __init__(self, store: Store, patches: pd.DataFrame, classes: ClassSet) -> None:
         self.names, self.classes = store.table["patch"].to_numpy(), classes
-        mapped = patches[patches["reference"] != ""]
-        self.files = {
-            name: SimpleNamespace(s2=line.s2, reference=line.reference)
-            for line in mapped.itertuples()
-            for name in (line.v1, line.id)
-        }
+        mapped = patches.loc[patches["reference"] != "", ["v1", "id", "s2", "reference"]]
+        self.files = {name: line for line in mapped.itertuples() for name in (line.v1, line.id)}
 
     def available(self, rows: np.ndarray, max_samples: int = 0) -> np.ndarray:
         """Return the rows that have a map, at most `max_samples` evenly spread ones; 0 for all.
@@ -59,9 +55,7 @@ class References:
                 f"None of the {len(rows)} patches has one of the {len(self.files)} reference maps: give the "
                 "copy of version 2 with the same patches."
             )
-        if max_samples and len(found) > max_samples:
-            found = found[np.linspace(0, len(found) - 1, max_samples).round().astype(int)]
-        return found
+        return found[tables.evenly(len(found), max_samples or len(found))]
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Return the maps of rows that have one, uint8 (n, 120, 120), 255 for pixels without a class."""
@@ -200,17 +194,13 @@ def open_product(entry: DataEntry, date: str = "", resampling: str = "nearest") 
         )
     series = entry.open(bands=list(BANDS), resolution_m=10, resampling=resampling)
     days = [str(day)[:10] for day in series["time"].values]
-    if date and date not in days:
-        raise ParameterError(f"{entry.name} has no image of {date!r}: {did_you_mean(date, days)}")
-    return series.isel(time=days.index(date) if date else _clearest(series))
-
-
-def _clearest(series: xr.Dataset) -> int:
-    """Return the position of the date with the most clear pixels; 0 without a scene classification."""
-    if "scl" not in series:
-        return 0
-    seen = clear_mask(series["scl"], CLEAR).mean(("y", "x"))
-    return int(seen.to_numpy().argmax())
+    position = 0
+    if date:
+        check_known(date, days, f"{entry.name} has no image of {date!r}")
+        position = days.index(date)
+    elif "scl" in series:
+        position = int(clear_mask(series["scl"], CLEAR).mean(("y", "x")).to_numpy().argmax())
+    return series.isel(time=position)
 
 
 def product_reader(

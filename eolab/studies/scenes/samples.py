@@ -1,32 +1,37 @@
-"""Sample table, splits and the producer that writes patches to a store."""
+"""Sample table, splits, the producer that writes patches to a store, and what of a store is used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data import splits
 from eolab.data.layouts.bigearthnet_patch import BANDS, RADAR, SIZE, Resampling, read_patch
+from eolab.data.layouts.common import below
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import PUBLISHED_PATCHES, ClassSet, class_set, indices
-from eolab.data.splits import SEPARATOR
-from eolab.data.store import ArraySpec
+from eolab.data.splits import SEPARATOR, balance
+from eolab.data.splits.dealing import SPLITS
+from eolab.data.store import ArraySpec, Store, open_store
 
 if TYPE_CHECKING:
     from eolab.data.catalog import DataEntry
 
 PART = 64  # patches that are read, computed and written at once
+FILES = ("s2", "s1", "reference")  # columns that name files
 PUBLISHED = {"version 1": PUBLISHED_PATCHES, "version 2": 549_488}
 """Patches of the two published data sets."""
 
 KINDS = ("official", "tile", "country", "random")
 _TILE = r"_T(\d{2}[A-Z]{3})(?:_|$)"
+Produce = Callable[[pd.DataFrame], dict[str, np.ndarray]]
 
 
 def sample_table(
@@ -61,9 +66,12 @@ def sample_table(
     """
     classes = class_set(class_set_name)
     table = index.reset_index(drop=True)
-    number = np.array([int(classes.encode(labels).sum()) for labels in table["labels"]])
-    reasons = _reasons(table, number, Path(root), files, radar, reference, snow_and_clouds)
-    usable = (reasons == "").to_numpy()
+    names = table[list(FILES)].map(lambda file: file and below(Path(root), file))
+    table["classes"] = [int(classes.encode(labels).sum()) for labels in table["labels"]]
+    bad = set() if files is None else set(files.loc[files["status"] != "ok", "file"])
+    needed = [name for name, wanted in zip(FILES, (True, radar, reference), strict=True) if wanted]
+    reasons = _reasons(table, names[needed], bad, snow_and_clouds)
+    usable = reasons == ""
     kept = table[usable].reset_index(drop=True)
     if kept.empty:
         found = ", ".join(f"{count} {reason}" for reason, count in reasons.value_counts().items())
@@ -73,44 +81,37 @@ def sample_table(
         {
             "id": np.arange(len(kept)),
             "patch": kept["id"],
-            **{name: [_below(root, file) for file in kept[name]] for name in ("s2", "s1", "reference")},
+            **names[usable].reset_index(drop=True),
             "labels": kept["labels"].map(SEPARATOR.join),
-            "classes": number[usable],
+            "classes": kept["classes"],
             "published": kept["split"].replace("", "none"),
             "country": kept["country"],
             "tile": tiles.str.extract(_TILE)[0].fillna(tiles),
-            **{name: kept[name] for name in ("date", "snow", "cloud")},
-            "part": [f"{place // PART:06d}" for place in range(len(kept))],
+            **kept[["date", "snow", "cloud"]],
+            "part": _parts(len(kept)),
         }
     )
     result.attrs["left_out"] = {str(k): int(n) for k, n in reasons[~usable].value_counts().items()}
     return result
 
 
-def _reasons(
-    table: pd.DataFrame,
-    number: np.ndarray,
-    root: Path,
-    files: pd.DataFrame | None,
-    radar: bool,
-    reference: bool,
-    snow_and_clouds: bool,
-) -> pd.Series:
-    """Return why each patch is left out; empty where it is not."""
+def _reasons(table: pd.DataFrame, names: pd.DataFrame, bad: set[str], snow_and_clouds: bool) -> pd.Series:
+    """Return why each patch is left out, by the files that it needs; empty where it is not."""
     reasons = pd.Series("", index=table.index)
-    reasons[number == 0] = "without a class"
+    reasons[table["classes"] == 0] = "without a class"
     if not snow_and_clouds:
         reasons[table["cloud"].astype(bool)] = "under clouds or shadows"
         reasons[table["snow"].astype(bool)] = "under snow"
-    needed = ["s2", *(["s1"] if radar else []), *(["reference"] if reference else [])]
-    titles = {"s1": "without Sentinel-1", "reference": "without a reference map"}
-    for column in needed[1:]:
-        reasons[table[column] == ""] = titles[column]
-    if files is not None:
-        bad = set(files.loc[files["status"] != "ok", "file"])
-        for column in needed:
-            reasons[[_below(root, file) in bad for file in table[column]]] = "with a damaged file"
+    for column, reason in {"s1": "without Sentinel-1", "reference": "without a reference map"}.items():
+        if column in names:
+            reasons[names[column] == ""] = reason
+    reasons[names.isin(bad).any(axis=1)] = "with a damaged file"
     return reasons
+
+
+def _parts(count: int) -> list[str]:
+    """Return the part that each of so many samples is written in."""
+    return [f"{place // PART:06d}" for place in range(count)]
 
 
 def split_column(
@@ -130,8 +131,7 @@ def split_column(
     Raises:
         ParameterError: If the kind is unknown, or the table has no country (version 1).
     """
-    if kind not in KINDS:
-        raise ParameterError(f"There is no split {kind!r}: {did_you_mean(kind, KINDS)}")
+    check_known(kind, KINDS, f"There is no split {kind!r}")
     if kind == "official":
         return splits.assign(table, "official", column="published")
     if kind == "random":
@@ -141,6 +141,22 @@ def split_column(
             f"Some patches have no {kind}, as in version 1: split by tile, or take version 2."
         )
     return splits.assign(table, "group", group=kind, validation=validation, test=test, seed=seed)
+
+
+def subset(table: pd.DataFrame, classes: str, fraction: float, seed: int = 0) -> pd.DataFrame:
+    """Return a part of a sample table, stratified by label, with new ids and parts.
+
+    Args:
+        table: Result of :func:`sample_table`.
+        classes: Name of the class set.
+        fraction: Fraction of the rows, above 0 and up to 1.
+        seed: Seed of the draw.
+    """
+    if fraction == 1:
+        return table
+    rows = balance.fraction(encode(table, classes), np.arange(len(table)), fraction, seed)
+    kept = table.iloc[rows].reset_index(drop=True)
+    return kept.assign(id=np.arange(len(kept)), part=_parts(len(kept)))
 
 
 def store_arrays(classes: str = "19", radar: bool = False, reference: bool = False) -> dict[str, ArraySpec]:
@@ -189,15 +205,13 @@ def sample_producer(
     """
     if resampling == "native":
         raise ParameterError("A store has one pixel size: choose nearest, bilinear or cubic, not native.")
-    folder, chosen = Path(root), class_set(classes)
+    chosen = class_set(classes)
+    options: dict[str, Any] = {"resampling": resampling, "radar": radar, "reference": reference}
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-        arrays: dict[str, np.ndarray] = {}
-        for place, row in enumerate(rows.itertuples()):
-            for name, pixels in _read(folder, row, resampling, radar, reference).items():
-                if not place:
-                    arrays[name] = np.empty((len(rows), *pixels.shape), pixels.dtype)
-                arrays[name][place] = pixels
+        files = rows[list(FILES)].map(lambda file: file and f"{root}/{file}")
+        patches = [read_patch(row, **options) for row in files.itertuples()]
+        arrays = {name: np.stack([one[name] for one in patches]) for name in patches[0]}
         if reference:
             arrays["reference"] = indices(arrays["reference"], chosen)
         return arrays | {"label": encode(rows, chosen)}
@@ -209,14 +223,6 @@ def encode(table: pd.DataFrame, classes: ClassSet | str) -> np.ndarray:
     """Return which classes of a set the samples of a table have, uint8 (sample, class)."""
     chosen = class_set(classes) if isinstance(classes, str) else classes
     return chosen.encode_all([text.split(SEPARATOR) for text in table["labels"]])
-
-
-def _read(
-    root: Path, row: Any, resampling: Resampling, radar: bool, reference: bool
-) -> dict[str, np.ndarray]:
-    names = {name: getattr(row, name) for name in ("s2", "s1", "reference")}
-    place = SimpleNamespace(**{name: f"{root}/{file}" if file else "" for name, file in names.items()})
-    return read_patch(place, resampling=resampling, radar=radar, reference=reference)
 
 
 def store_metadata(
@@ -242,16 +248,42 @@ def store_metadata(
     }
 
 
-def projection(
-    seconds: float, bytes_written: int, patches: int, published: Mapping[str, int] | None = None
-) -> pd.DataFrame:
+# === Speed ===
+
+
+class TimedProducer:
+    """Producer that counts patches and time, so that a resumed conversion measures its own part alone.
+
+    Args:
+        produce: Function that reads one part of the store.
+    """
+
+    def __init__(self, produce: Produce) -> None:
+        self.produce, self.patches = produce, 0
+        self._start, self._lock = time.perf_counter(), threading.Lock()
+
+    def __call__(self, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Return the arrays of a part."""
+        arrays = self.produce(rows)
+        with self._lock:
+            self.patches += len(rows)
+        return arrays
+
+    def seconds(self, table: pd.DataFrame) -> float:
+        """Return the seconds since the start; if the store was complete, the time to convert one part."""
+        if not self.patches:
+            self._start = time.perf_counter()
+            self(table.head(PART))
+        return time.perf_counter() - self._start
+
+
+def projection(seconds: float, bytes_written: int, patches: int) -> pd.DataFrame:
     """Extrapolate a measured conversion to the published data sets, at the same speed.
 
     Args:
         seconds: Duration of the conversion.
         bytes_written: Size of the store, :attr:`eolab.data.store.Store.nbytes`.
         patches: Number of patches converted.
-        published: Number of patches by name; the two versions by default.
 
     Returns:
         A row a data set: data, patches, patches_per_s, hours, gigabytes (10⁹ bytes).
@@ -261,18 +293,78 @@ def projection(
     """
     if patches < 1 or seconds <= 0:
         raise ParameterError(f"{patches} patches in {seconds} s are no measurement: convert some first.")
-    rows = [
-        {
-            "data": name,
-            "patches": count,
-            "patches_per_s": patches / seconds,
-            "hours": count * seconds / patches / 3600,
-            "gigabytes": count * bytes_written / patches / 1e9,
-        }
-        for name, count in (PUBLISHED if published is None else published).items()
-    ]
-    return pd.DataFrame(rows)
+    counts = pd.Series(PUBLISHED, name="patches").rename_axis("data").reset_index()
+    return counts.assign(
+        patches_per_s=patches / seconds,
+        hours=counts["patches"] * seconds / patches / 3600,
+        gigabytes=counts["patches"] * bytes_written / patches / 1e9,
+    )
 
 
-def _below(root: str | Path, file: str) -> str:
-    return Path(file).relative_to(root).as_posix() if file else ""
+# === Rows and classes of a store ===
+
+
+def split_rows(store: Store, fraction: float = 1.0, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return the rows of train, validation and test that have a label.
+
+    Args:
+        store: Store of the study.
+        fraction: Fraction of the training rows, stratified by label.
+        seed: Seed of the draw.
+
+    Raises:
+        DataError: If a split is empty.
+    """
+    split = store.table["split"].astype(str).to_numpy()
+    labelled = (np.asarray(store.arrays["label"]) == 1).any(axis=1)
+    rows = {name: np.flatnonzero((split == name) & labelled) for name in SPLITS}
+    empty = [name for name, found in rows.items() if not len(found)]
+    if empty:
+        raise DataError(f"{store.path} has no patch for {' and '.join(empty)}: choose another split.")
+    if fraction != 1:
+        rows["train"] = balance.fraction(store.arrays["label"], rows["train"], fraction, seed)
+    return rows
+
+
+def counted_classes(store: Store, min_count: int) -> np.ndarray:
+    """Return which classes have enough training patches to count in averages, bool (K,).
+
+    A class with a handful of patches can be neither learned nor scored, but in a macro average it would weigh
+    as much as any other.
+
+    Args:
+        store: Store of the study, with its whole training split.
+        min_count: Training patches that a class needs, 0 for all classes.
+
+    Raises:
+        ParameterError: If no class has that many training patches.
+    """
+    patches = np.asarray(store.arrays["label"])[split_rows(store)["train"]].sum(axis=0)
+    if not (patches >= min_count).any():
+        raise ParameterError(
+            f"No class has {min_count} training patches, the most frequent one has {patches.max()}: lower "
+            "min_count."
+        )
+    return patches >= min_count
+
+
+def with_classes(store: Store, classes: str) -> Store:
+    """Return the store with the labels of another class set; its files stay unchanged.
+
+    Args:
+        store: Store of the study, whose table has the published labels.
+        classes: Name of the class set; empty for the store's own.
+
+    Raises:
+        DataError: If a published label joins classes that the set keeps apart.
+    """
+    if classes in ("", store.metadata["classes"]):
+        return store
+    view, scheme = open_store(store.path), class_set(classes).scheme
+    labels = encode(view.table, classes)
+    spec = ArraySpec(("class",), (len(scheme),), "uint8", dict(view.arrays_spec["label"].attrs))
+    view.arrays_spec = view.arrays_spec | {"label": spec}
+    view.arrays = view.arrays | {"label": labels}
+    coords = view.metadata["coords"] | {"class": list(scheme.names)}
+    view.metadata = view.metadata | {"coords": coords, "classes": classes, "colors": list(scheme.colors)}
+    return view
