@@ -51,7 +51,7 @@ from sequence_preprocessing import peaks
 
 from eolab.data import store
 from eolab.data.layouts import bigearthnet_v1
-from eolab.data.layouts.bigearthnet_patch import BANDS, size_of
+from eolab.data.layouts.bigearthnet import BANDS, size_of
 from eolab.data.store import Store
 from eolab.studies import scenes
 

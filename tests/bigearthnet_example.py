@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 from rasterio.transform import from_origin
 
 from eolab.data.bands import SENTINEL2
-from eolab.data.layouts.bigearthnet_patch import BANDS
+from eolab.data.layouts.bigearthnet import BANDS
 
 EPSG = 32633
 CORNER = (404_400, 5_342_400)

@@ -14,8 +14,8 @@ from bigearthnet_example import PASS, TILE, cut, map_of, pixels_of, rows_v2, wri
 from eolab.core.errors import DataError
 from eolab.data.layouts import LAYOUTS
 from eolab.data.layouts import bigearthnet_v2 as reader
-from eolab.data.layouts.bigearthnet_lists import read_lists
-from eolab.data.layouts.bigearthnet_patch import file_of
+from eolab.data.layouts.bigearthnet import file_of, open_patch, read_patch
+from eolab.data.layouts.bigearthnet_folders import check_splits, read_lists
 from eolab.data.schemes.bigearthnet import CLASSES_19, class_set, indices
 
 IDS = rows_v2()["patch_id"].tolist()
@@ -124,7 +124,7 @@ def test_split_lists_of_version_1_are_scattered_over_version_2(table, old_splits
         "Take the split of the metadata"
     )
     with pytest.warns(UserWarning, match=words):
-        found = reader.check_splits(old_splits, table)
+        found = check_splits(old_splits, table)
     assert found.loc["train"].tolist() == [125_699, 62_089, 60_886, 269_695 - 248_674]
     assert found.sum(axis=1).tolist() == [269_695, 123_723, 125_866]
 
@@ -133,7 +133,7 @@ def test_its_own_splits_give_no_warning(table):
     own = {str(split): part["id"] for split, part in table.groupby("split")}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = reader.check_splits(own, table)
+        found = check_splits(own, table)
     assert np.array_equal(np.diag(found.loc[["train", "validation", "test"]]), [272_544, 139_577, 137_367])
     assert found["absent"].sum() == 0
 
@@ -173,7 +173,7 @@ def test_both_versions_have_the_same_columns(whole, tmp_path):
 
 def test_pixels_and_maps_are_those_written(whole):
     for row in index(whole).itertuples():
-        found = reader.read_patch(row, radar=True, reference=True)
+        found = read_patch(row, radar=True, reference=True)
         np.testing.assert_array_equal(found["image"][..., 3], pixels_of(row.id, "B04"))
         assert found["radar"].dtype == np.float32
         name = row.s1.rpartition("/")[2]
@@ -182,7 +182,7 @@ def test_pixels_and_maps_are_those_written(whole):
         np.testing.assert_array_equal(found["reference"], map_of(row.id))
         classes = indices(found["reference"], "19")
         assert set(np.unique(classes)) == {2, 9, 255}  # arable, conifers; 122 and 999 are unknown
-        opened = reader.open_patch(row, ["B02"], radar=True, reference=True)
+        opened = open_patch(row, ["B02"], radar=True, reference=True)
         assert opened.rio.crs.to_epsg() == 32633
         assert opened["radar"].dims == ("y", "x", "polarisation")
         assert opened["reference"].attrs["units"] == "CORINE code"

@@ -11,8 +11,7 @@ import rasterio
 import tifffile
 
 from eolab.core.errors import DataError
-from eolab.data.layouts.geotiff import read_pixels
-from eolab.data.layouts.strips import read_strips
+from eolab.data.layouts.geotiff import read_pixels, read_strips
 
 RNG = np.random.default_rng(0)
 

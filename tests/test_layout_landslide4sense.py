@@ -297,7 +297,7 @@ def expect_only_rejected(folder: Path, name: str, error: DataError) -> None:
     assert len(files) == 14
     rejected = files[files["status"] == "rejected"]
     assert rejected["file"].tolist() == [name]
-    assert str(error).endswith(rejected["reason"].iloc[0])
+    assert str(error).endswith(f"{rejected['reason'].iloc[0]}.")
     assert (files.loc[files["status"] == "ok", "reason"] == "").all()
 
 
@@ -364,7 +364,7 @@ def test_a_published_patch_is_read_from_its_file_and_from_its_bytes(folder):
     expected = image_of("test", 2).astype(np.float32)
     content = file.read_bytes()
     for source in (file, str(file), content, memoryview(content), bytearray(content)):
-        np.testing.assert_array_equal(reader.read_patch(source), expected)
+        np.testing.assert_array_equal(reader.open_patch(source).image, expected)
     patch = reader.open_patch(content, name="dropped.h5")
     assert (patch.name, patch.pixel_area_m2, patch.crs) == ("dropped.h5", reader.PIXEL_AREA_M2, "")
     assert reader.open_patch(file).name == "image_2.h5"
@@ -372,12 +372,12 @@ def test_a_published_patch_is_read_from_its_file_and_from_its_bytes(folder):
 
 def test_patches_of_other_sizes_are_read(tmp_path, small):
     put(tmp_path / "large.h5", "img", small.astype(np.float64))
-    np.testing.assert_array_equal(reader.read_patch(tmp_path / "large.h5"), small)
+    np.testing.assert_array_equal(reader.open_patch(tmp_path / "large.h5").image, small)
     patch = reader.open_patch(geotiff(tmp_path / "scene.tif", small))
     np.testing.assert_array_equal(patch.image, small)
     assert patch.image.flags.c_contiguous
     assert patch.crs == "EPSG:32633"
-    np.testing.assert_array_equal(reader.read_patch((tmp_path / "scene.tif").read_bytes()), small)
+    np.testing.assert_array_equal(reader.open_patch((tmp_path / "scene.tif").read_bytes()).image, small)
 
 
 def test_pixels_have_their_area_on_the_ground(tmp_path, small):
@@ -399,9 +399,9 @@ def test_named_bands_are_put_in_order(tmp_path, small):
     order = np.random.default_rng(1).permutation(14)
     written = [("B2" if name == "B02" else name.upper()) for name in np.array(reader.BANDS)[order]]
     file = geotiff(tmp_path / "named.tif", small[..., order], names=written)
-    np.testing.assert_array_equal(reader.read_patch(file), small)
+    np.testing.assert_array_equal(reader.open_patch(file).image, small)
     partly = geotiff(tmp_path / "partly.tif", small, names=["dem", "slope"])
-    np.testing.assert_array_equal(reader.read_patch(partly), small)
+    np.testing.assert_array_equal(reader.open_patch(partly).image, small)
 
 
 def test_files_of_another_kind_end_in_a_sentence(tmp_path, small):
@@ -419,14 +419,14 @@ def test_files_of_another_kind_end_in_a_sentence(tmp_path, small):
     }
     for words, source in sources.items():
         with pytest.raises(DataError, match=words) as error:
-            reader.read_patch(source)
+            reader.open_patch(source)
         assert one_sentence(str(error.value))
     put(tmp_path / "mask.h5", "mask", mask_of("train", 1))
     with pytest.raises(DataError, match=r"mask\.h5 has no data set 'img'"):
-        reader.read_patch(tmp_path / "mask.h5")
+        reader.open_patch(tmp_path / "mask.h5")
     put(tmp_path / "flat.h5", "img", mask_of("train", 1))
     with pytest.raises(DataError, match=r"shape \(128, 128\), expected \(y, x, 14\)"):
-        reader.read_patch(tmp_path / "flat.h5")
+        reader.open_patch(tmp_path / "flat.h5")
 
 
 def test_a_file_that_points_to_other_files_is_not_followed(tmp_path):
@@ -447,4 +447,4 @@ def test_a_file_that_points_to_other_files_is_not_followed(tmp_path):
                 written.create_virtual_dataset("img", layout)
         for source in (file, io.BytesIO(file.read_bytes()).getvalue()):
             with pytest.raises(DataError, match="no data set 'img' of its own"):
-                reader.read_patch(source)
+                reader.open_patch(source)

@@ -10,7 +10,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 from eolab.core.errors import DataError
-from eolab.data.layouts import sen12flood_files as reader
+from eolab.data.layouts import sen12flood as reader
+from eolab.data.layouts.sen12flood_index import files_of
 
 PIXELS = np.random.default_rng(0).integers(1, 9000, (64, 48)).astype("uint16")
 
@@ -49,15 +50,6 @@ def test_pixels_without_a_value_are_nan(tmp_path):
     np.testing.assert_array_equal(found[2:], sigma[2:])
 
 
-def test_a_swath_edge_is_left_out_by_its_share(tmp_path):
-    sigma = np.full((10, 10), 0.03, "float32")
-    sigma[:, :3] = 0
-    path = write(tmp_path / "a.tif", sigma)
-    with pytest.raises(DataError, match=r"a.tif has values in 70% of its pixels, expected 75% or more"):
-        reader.read_channel(path)
-    assert np.isfinite(reader.read_channel(path, min_valid=0.7)).sum() == 70
-
-
 def test_defects_are_named(tmp_path):
     whole = write(tmp_path / "whole.tif", PIXELS).read_bytes()
     (tmp_path / "cut.tif").write_bytes(whole[:3000])
@@ -80,19 +72,17 @@ def test_defects_are_named(tmp_path):
 
 def test_files_of_an_image(tmp_path):
     s1 = SimpleNamespace(sequence="0063", sensor="S1", filename="S1B_IW_GRDH_1SDV_x", channels="VV+VH")
-    assert reader.files_of(tmp_path, s1) == {
+    assert files_of(tmp_path, s1) == {
         "VV": tmp_path / "0063" / "S1B_IW_GRDH_1SDV_x_corrected_VV.tif",
         "VH": tmp_path / "0063" / "S1B_IW_GRDH_1SDV_x_corrected_VH.tif",
     }
     s2 = SimpleNamespace(sequence="5", sensor="S2", filename="S2_2019-01-24", channels="B01+B8A")
-    assert list(reader.files_of(tmp_path, s2).values()) == [
+    assert list(files_of(tmp_path, s2).values()) == [
         tmp_path / "5" / "S2_2019-01-24_B01.tif",
         tmp_path / "5" / "S2_2019-01-24_B8A.tif",
     ]
-    assert (
-        reader.files_of(tmp_path, SimpleNamespace(sequence="5", sensor="S2", filename="", channels="")) == {}
-    )
+    assert files_of(tmp_path, SimpleNamespace(sequence="5", sensor="S2", filename="", channels="")) == {}
     item = "sen12floods_s1_source/sen12floods_s1_source_5_2019_01_24"
-    assert reader.files_of(
-        tmp_path, SimpleNamespace(sequence="5", sensor="S1", filename=item, channels="VV")
-    ) == {"VV": tmp_path / "sen12floods_s1_source" / "sen12floods_s1_source_5_2019_01_24" / "VV.tif"}
+    assert files_of(tmp_path, SimpleNamespace(sequence="5", sensor="S1", filename=item, channels="VV")) == {
+        "VV": tmp_path / "sen12floods_s1_source" / "sen12floods_s1_source_5_2019_01_24" / "VV.tif"
+    }

@@ -169,8 +169,8 @@ def test_sequences_come_by_number_training_first(tmp_path):
     ("wrong", "reason"),
     [
         (entry(date="24.01.2019"), r"date '24.01.2019', expected such as 2019-01-24"),
-        (entry(FLOODING="true"), r"FLOODING 'true', expected true or false"),
-        (entry(**{"FULL-DATA-COVERAGE": "false"}), r"FULL-DATA-COVERAGE 'false', expected true or false"),
+        (entry(FLOODING="true"), r"FLOODING 'true', expected True or False"),
+        (entry(**{"FULL-DATA-COVERAGE": "false"}), r"FULL-DATA-COVERAGE 'false', expected True or False"),
         (entry(filename=7), r"the filename 7 and the orbit 'ASCENDING', expected text"),
         (entry(orbit=None), r"the orbit None, expected text"),
         ("dry", "no block"),
@@ -222,6 +222,6 @@ def test_lists_that_cannot_be_read_end_in_a_sentence(tmp_path):
         reader.index(write(tmp_path, [1, 2]))
     with pytest.raises(DataError, match="without a single image"):
         reader.index(write(tmp_path, {}, {}))
-    table = reader.index(write(tmp_path, {"0001": {"1": entry()}}))
-    with pytest.raises(DataError, match=r"Sequence 0001 of S1list.json has no polygon"):
+    table = reader.index(write(tmp_path, {"0001": {"1": entry()}}, {}))
+    with pytest.raises(DataError, match=r"Sequence 0001 of .* has no polygon"):
         reader.sequences(tmp_path, table)

@@ -163,7 +163,9 @@ def test_places_come_from_the_polygon_or_the_box(root):
     assert sequences.loc["5", ["images_S2", "flooded_S2"]].tolist() == [0, False]
     wrong = {"geometry": None, "bbox": [18.6, None, 18.7, -33.9]}
     (place(root, "S1", "source", "5_2019_02_02") / "stac.json").write_text(json.dumps(wrong))
-    with pytest.raises(DataError, match=r"Sequence 5 of .* has no polygon or box in its stac.json files"):
+    with pytest.raises(
+        DataError, match=r"Sequence 5 of .* has no polygon of longitudes and latitudes, or box"
+    ):
         reader.sequences(root, reader.index(root))
 
 

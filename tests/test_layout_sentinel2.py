@@ -18,13 +18,15 @@ from safe_factory import NORTH, WEST, image_path, pixels, write_jp2, write_safe
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import bands as band_table
-from eolab.data.layouts import sentinel2
-from eolab.data.layouts.safe import image_of, native_images, tile_of
-from eolab.data.layouts.sentinel2_metadata import (
+from eolab.data.layouts import sentinel2, sentinel2_index
+from eolab.data.layouts.safe import (
     PRODUCT_FILE,
     TILE_FILE,
+    image_of,
+    native_images,
     read_product_metadata,
     read_tile_metadata,
+    tile_of,
 )
 
 SIZE = 48
@@ -165,7 +167,7 @@ def test_opening_decodes_nothing(series, monkeypatch):
     def refuse(*_args, **_options):
         raise AssertionError("pixels were read")
 
-    monkeypatch.setattr("eolab.data.layouts.sentinel2_window.read_window", refuse)
+    monkeypatch.setattr("eolab.data.layouts.sentinel2.read_window", refuse)
     lazy = sentinel2.open_series(series)
     assert lazy["reflectance"].chunks[0] == (1, 1)
     with pytest.raises(AssertionError, match="pixels were read"):
@@ -176,7 +178,8 @@ def test_newest_baseline_then_newest_generation(tmp_path):
     write_safe(tmp_path, baseline="02.14", generation="2021-01-01T00:00:00", seed=1)
     write_safe(tmp_path, baseline="05.00", generation="2020-07-01T00:00:00", offset=-1000, seed=2)
     newest = write_safe(tmp_path, baseline="05.00", generation="2020-08-01T00:00:00", offset=-1000, seed=3)
-    table, rejected = sentinel2.index(tmp_path)
+    table = sentinel2_index.index(tmp_path)
+    rejected = pd.DataFrame(table.attrs["rejected"])
     assert list(table["product"] + ".SAFE") == [newest.name]
     assert table.loc[0, "offset"] == -1000
     assert len(rejected) == 2
@@ -187,7 +190,7 @@ def test_older_product_stands_in_for_a_broken_newer_one(tmp_path):
     old = write_safe(tmp_path, baseline="02.14")
     new = write_safe(tmp_path, baseline="05.00", offset=-1000)
     truncate(image_path(new, "B03"), 0.9)
-    assert list(sentinel2.index(tmp_path)[0]["product"] + ".SAFE") == [old.name]
+    assert list(sentinel2_index.index(tmp_path)["product"] + ".SAFE") == [old.name]
 
 
 def truncate(path: Path, fraction: float) -> None:
@@ -220,7 +223,7 @@ def three(tmp_path_factory) -> Path:
         ),
         (lambda p: write_jp2(image_path(p, "B11"), pixels("B11", 24), 40), "B11 covers"),
         (lambda p: (p / "MTD_MSIL2A.xml").unlink(), "no product metadata"),
-        (lambda p: truncate(p / "MTD_MSIL2A.xml", 0.5), "metadata are no XML"),
+        (lambda p: truncate(p / "MTD_MSIL2A.xml", 0.5), "metadata cannot be read as XML"),
         (lambda p: next(p.rglob("MTD_TL.xml")).unlink(), "no tile metadata"),
         (lambda p: shutil.rmtree(p / "GRANULE"), "no band images"),
     ],
@@ -245,7 +248,8 @@ def test_all_zero_acquisition_is_rejected(tmp_path):
     write_safe(tmp_path)
     zero = {band: pixels(band, SIZE) * 0 for band in (*band_table.L2A_BANDS, "SCL")}
     write_safe(tmp_path, "2020-05-16T10:40:31", values=zero)
-    table, rejected = sentinel2.index(tmp_path)
+    table = sentinel2_index.index(tmp_path)
+    rejected = pd.DataFrame(table.attrs["rejected"])
     assert len(table) == 1
     assert rejected["reason"].str.contains("all zero").all()
     assert len(rejected) == 1
@@ -305,7 +309,7 @@ def test_zipped_product_gives_the_same(series, tmp_path):
             archive.write(file, file.relative_to(series))
     np.testing.assert_array_equal(load(tmp_path)["reflectance"][0], load(series)["reflectance"][1])
     (tmp_path / "S2A_broken.zip").write_bytes(b"PK\x03\x04 cut off")
-    assert "no readable zip" in sentinel2.index(tmp_path)[1]["reason"][0]
+    assert "cannot be read as a zip file" in sentinel2_index.index(tmp_path).attrs["rejected"][0]["reason"]
 
 
 # === Real files ===
@@ -357,8 +361,8 @@ def test_real_metadata_of_seven_products(real_data):
         assert (facts.level, facts.baseline, facts.quantification) == (level, baseline, 10000)
         assert facts.offsets == (dict.fromkeys(band_table.SENTINEL2, offset) if offset else {})
         with next(product.glob("GRANULE/*/MTD_TL.xml")).open("rb") as stream:
-            granule = read_tile_metadata(stream)
-        assert (tile_of(granule.tile_id), granule.crs) == (tile, crs)
+            name, found = read_tile_metadata(stream)
+        assert (tile_of(name), found) == (tile, crs)
     assert not expected
 
 

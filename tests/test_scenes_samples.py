@@ -10,6 +10,7 @@ import pytest
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, splits
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
+from eolab.data.layouts.bigearthnet import read_patch
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import CLASSES_19, class_set, indices
 from eolab.data.splits import balance, by_labels, multi_hot
@@ -112,7 +113,7 @@ def test_a_store_holds_what_the_reader_reads(tmp_path, roots, indexes, table):
     place = indexes[2].set_index("id")
     for row in (0, len(table) - 1):
         patch = place.loc[table["patch"][row]]
-        expected = bigearthnet_v2.read_patch(patch, radar=True, reference=True)
+        expected = read_patch(patch, radar=True, reference=True)
         held = store.gather(np.array([row]), ["image", "radar", "reference", "label"])
         assert held["image"].dtype == np.uint16
         np.testing.assert_array_equal(held["image"][0], expected["image"])
@@ -129,7 +130,7 @@ def test_resampling_is_a_parameter(roots, indexes, table, resampling):
     rows = table.iloc[:2]
     image = scenes.sample_producer(roots[2], resampling)(rows)["image"]
     patch = indexes[2].set_index("id").loc[rows["patch"].iloc[0]]
-    np.testing.assert_array_equal(image[0], bigearthnet_v2.read_patch(patch, resampling=resampling)["image"])
+    np.testing.assert_array_equal(image[0], read_patch(patch, resampling=resampling)["image"])
 
 
 def test_native_has_no_store(roots):

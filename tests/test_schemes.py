@@ -127,7 +127,7 @@ def test_scheme_table_index_and_colours():
     colors, norm = scheme.colormap()
     drawn = colors(norm(np.array([0, 1, IGNORE])))
     assert drawn.tolist() == [[1, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
-    with pytest.raises(ParameterError, match=r"no class with code 4\. Known: 3, 7"):
+    with pytest.raises(ParameterError, match=r"no class with code 4: Known: 3, 7"):
         scheme.index_of(4)
 
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.ndimage import label
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.layouts.landslide4sense_files import BANDS
+from eolab.data.layouts.landslide4sense import BANDS
 from eolab.synthetic import landslide4sense
 from eolab.synthetic.landslide4sense import make_patches
 from eolab.synthetic.landslide4sense_ground import HEAD_DEG, RUN, STOP_DEG, make_climate, plan_areas

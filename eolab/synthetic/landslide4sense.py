@@ -28,8 +28,7 @@ import pandas as pd
 from scipy.ndimage import label
 
 from eolab.core.errors import ParameterError, check_known
-from eolab.data.layouts.landslide4sense_files import BANDS, IMAGE_KEY, MASK_KEY, SIZE
-from eolab.data.layouts.landslide4sense_index import TREES
+from eolab.data.layouts.landslide4sense import BANDS, IMAGE_KEY, MASK_KEY, SIZE, TREES
 from eolab.synthetic import writing
 from eolab.synthetic.landslide4sense_ground import (
     RUN,

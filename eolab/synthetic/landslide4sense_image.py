@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from eolab.data.bands import SENTINEL2
-from eolab.data.layouts.landslide4sense_files import BANDS
+from eolab.data.layouts.landslide4sense import BANDS
 from eolab.synthetic import materials as m
 from eolab.synthetic.landslide4sense_ground import SETTLEMENT, Climate, Ground, Scars
 from eolab.synthetic.noise import fractal

@@ -26,7 +26,7 @@ from scipy.ndimage import uniform_filter, zoom
 
 from eolab.core.errors import check_known
 from eolab.data.bands import L2A_BANDS, SENTINEL2
-from eolab.data.layouts.sen12flood_files import SUFFIX
+from eolab.data.layouts.sen12flood_index import SUFFIX
 from eolab.synthetic import writing
 from eolab.synthetic.sen12flood_image import Ground, backscatter, make_ground, reflectance, swath_edge
 from eolab.synthetic.sen12flood_plan import DRY, REGIONS, FloodSequence, Pass, make_plan
@@ -213,7 +213,7 @@ def _rearrange(folder: Path) -> None:
     """Turn lists and sequences into collections; the files of the images are moved, not changed.
 
     Radiant MLHub and Source Cooperative have a folder a sequence, sensor and date, another for its label, and
-    no orbit; see :mod:`eolab.data.layouts.sen12flood_stac`. An entry without a file becomes no item. Of the
+    no orbit; see :mod:`eolab.data.layouts.sen12flood_index`. An entry without a file becomes no item. Of the
     entries of a sequence and day the one with the lowest number becomes the item, and the files of the others
     are removed with those that no list names.
     """

@@ -70,9 +70,8 @@ def find(name: str) -> Layout:
         return LAYOUTS[name]
     if re.fullmatch(r"[A-Za-z_][\w.]*", name) and _importable(name):
         return Layout(name, name, f"Layout that the module {name} reads")
-    raise ParameterError(
-        f"unknown layout {name!r}; {did_you_mean(name, LAYOUTS)} Or the name of a module that can be imported."
-    )
+    known = did_you_mean(name, LAYOUTS)
+    raise ParameterError(f"unknown layout {name!r}; {known} Or the name of a module that can be imported.")
 
 
 def _importable(name: str) -> bool:

@@ -3,8 +3,8 @@
 Sumbul et al. 2019, BigEarthNet: A Large-Scale Benchmark Archive for Remote Sensing Image Understanding
 (https://doi.org/10.1109/IGARSS.2019.8900532), and the Sentinel-1 patches of BigEarthNet-MM. The data set's
 folder holds ``BigEarthNet-v1.0`` and, where they are at hand, ``BigEarthNet-S1-v1.0`` and the lists of
-:mod:`eolab.data.layouts.bigearthnet_lists`, in the folder itself or in one of its own. Folders are known by the
-names of what is in them, so they may be called otherwise.
+:mod:`eolab.data.layouts.bigearthnet_folders`, in the folder itself or in one of its own. Folders are known by
+the names of what is in them, so they may be called otherwise.
 
 Nothing is taken from a patch's name: hours lack their zero and seconds pass 59 in many. Dates and places are
 those of the JSON files.
@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,32 +31,14 @@ from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from eolab.core.errors import DataError
-from eolab.core.progress import THREADS, in_threads
+from eolab.core.progress import in_threads
 from eolab.data.fingerprints import remembered
-from eolab.data.layouts.bigearthnet_lists import find_lists, read_lists, split_of
-from eolab.data.layouts.bigearthnet_patch import Resampling, open_patch, read_patch
-from eolab.data.layouts.bigearthnet_patches import check_patches, open_patches
-from eolab.data.layouts.bigearthnet_scan import (
-    S1_FOLDER,
-    S2_FOLDER,
-    Rejected,
-    lacking_bands,
-    lacking_radar,
-    parents,
-    row_of,
-    subfolders,
-    table_of,
-    without_folder,
-)
-from eolab.data.layouts.common import below, read_json
-from eolab.data.schemes.bigearthnet import codes_of
-
-__all__ = ["check_layout", "index", "open_layout", "open_patch", "read_metadata", "read_patch"]
-
-METADATA = "_labels_metadata.json"
+from eolab.data.layouts import bigearthnet_folders as shared
+from eolab.data.layouts.bigearthnet import BANDS, RADAR, check_patches, open_patches
+from eolab.data.layouts.common import Rejected, attempt, below, read_json, reading
 
 
-def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd.DataFrame:
+def index(path: str | Path, progress: bool = True) -> pd.DataFrame:
     """Return the patches of a copy of the data set; no image is read.
 
     Every JSON file is read once: the index is remembered while folders, JSON files and lists are unchanged.
@@ -64,7 +46,6 @@ def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd
     Args:
         path: The folder with ``BigEarthNet-v1.0``.
         progress: False to show no progress.
-        threads: How many folders are looked into at a time.
 
     Returns:
         A row a patch, by name: ``id``, name of the Sentinel-2 patch; ``s2`` and ``s1``, folders, s1 empty
@@ -80,114 +61,91 @@ def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd
         DataError: If the folder holds no patch that can be used.
     """
     root = Path(path)
-    folders, rejected = _folders(root, S2_FOLDER)
-    if not folders:
+    folders, rejected = _folders(root)
+    if not any(map(shared.S2_FOLDER.match, folders)):
         raise DataError(
             f"{root} holds no Sentinel-2 patches of BigEarthNet: expected BigEarthNet-v1.0/S2A_MSIL2A_…, "
             "give the folder that holds BigEarthNet-v1.0."
         )
-    radar = _folders(root, S1_FOLDER)
-    every = [*folders.values(), *radar[0].values()]
-    files = [f"{folder}/{os.path.basename(folder)}{METADATA}" for folder in every]
-    depends: list[str | Path] = [*every, *files, *find_lists(root).values()]
-    return remembered(
-        "bigearthnet-v1", root, depends, lambda: _index(root, folders, rejected, radar, progress, threads)
-    )
+    every = folders.values()
+    depends: list[str | Path] = [*every, *map(_metadata_file, every), *shared.find_lists(root).values()]
+    return remembered("bigearthnet-v1", root, depends, lambda: _index(root, folders, rejected, progress))
 
 
-def _index(
-    root: Path,
-    folders: dict[str, str],
-    rejected: Rejected,
-    radars: tuple[dict[str, str], Rejected],
-    progress: bool,
-    threads: int,
-) -> pd.DataFrame:
+def _index(root: Path, folders: dict[str, str], rejected: Rejected, progress: bool) -> pd.DataFrame:
     """Return the index after a look into the folders of both satellites."""
-    lists, unread = read_lists(root)
-    splits, twice = split_of(lists)
-    radar, wrong = _radar_folders(root, folders, radars, lists, progress, threads)
-    rejected += [*unread, *twice, *wrong, *_unfound(root, lists, folders)]
-    snow, cloud = (set(lists[kind]["s2"].tolist()) if kind in lists else set() for kind in ("snow", "cloud"))
+    tiles, radars = (
+        {name: folder for name, folder in folders.items() if pattern.match(name)}
+        for pattern in (shared.S2_FOLDER, shared.S1_FOLDER)
+    )
+    lists, unread = shared.read_lists(root)
+    splits, twice = shared.split_of(lists)
+    radar, wrong = _radar_folders(root, tiles, radars.values(), lists, progress)
+    rejected += [*unread, *twice, *wrong]
+    for kind, file in shared.find_lists(root).items():
+        rejected += shared.without_folder(lists[kind]["s2"], below(root, file), tiles)
     rows = []
-    patches = in_threads(_look, list(folders.values()), f"indexing {root.name}", "patch", progress, threads)
-    for (name, folder), found in zip(folders.items(), patches, strict=True):
-        if isinstance(found, str):
-            rejected.append({"file": below(root, folder), "reason": found})
-            continue
-        place = {"id": name, "v1": name, "s2": folder, "s1": radar.get(name, ""), "country": ""}
-        marks = {"split": splits.get(name, ""), "snow": name in snow, "cloud": name in cloud}
-        rows.append(row_of(found | place | marks | {"reference": ""}))
-    return table_of(rows, rejected, root)
+    patches = in_threads(
+        partial(attempt, _facts), list(tiles.values()), f"indexing {root.name}", "patch", progress
+    )
+    for (name, folder), (facts, reason) in zip(tiles.items(), patches, strict=True):
+        if facts is None:
+            rejected.append({"file": below(root, folder), "reason": reason})
+        else:
+            rows.append((name, folder, radar.get(name, ""), splits.get(name, ""), *facts))
+    columns = ["id", "s2", "s1", "split", "labels", "date", "tile", "projection", "x", "y"]
+    table = pd.DataFrame(rows, columns=columns)
+    marks = {kind: table["id"].isin(lists[kind]["s2"].tolist()) for kind in ("snow", "cloud")}
+    return shared.finished(table.assign(**marks, v1=table["id"], country="", reference=""), rejected, root)
 
 
-def open_layout(
-    path: str | Path,
-    splits: str | Sequence[str] | None = None,
-    bands: Sequence[str] | None = None,
-    resampling: Resampling = "nearest",
-    radar: bool = False,
-    classes: str = "43",
-) -> xr.Dataset:
-    """Open the patches; see :func:`eolab.data.layouts.bigearthnet_patches.open_patches`."""
-    return open_patches(index(path), splits, bands, resampling, radar, classes)
+def open_layout(path: str | Path, classes: str = "43", **options: Any) -> xr.Dataset:
+    """Open the patches; see :func:`eolab.data.layouts.bigearthnet.open_patches`."""
+    return open_patches(index(path), classes=classes, **options)
 
 
 def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
-    """Read every image; see :func:`eolab.data.layouts.bigearthnet_patches.check_patches`."""
+    """Read every image; see :func:`eolab.data.layouts.bigearthnet.check_patches`."""
     return check_patches(index(path, progress), Path(path), progress)
 
 
-def read_metadata(folder: str | Path) -> dict[str, Any]:
+def read_metadata(folder: str) -> dict[str, Any]:
     """Read the JSON file of a patch of either satellite.
 
     Raises:
         DataError: If it is missing or no JSON object.
     """
-    return read_json(f"{folder}/{os.path.basename(folder)}{METADATA}", "fetch the patch again")
+    return read_json(_metadata_file(folder), "fetch the patch again")
 
 
-def _folders(root: Path, pattern: Any) -> tuple[dict[str, str], Rejected]:
-    """Return the patches' folders by name, and those whose name stands twice."""
+def _metadata_file(folder: str) -> str:
+    return f"{folder}/{os.path.basename(folder)}_labels_metadata.json"
+
+
+def _folders(root: Path) -> tuple[dict[str, str], Rejected]:
+    """Return the folders of the patches of both satellites by name, and those whose name stands twice."""
+    with reading(root, remedy="give the folder of the data set"):
+        os.scandir(root).close()
     found: dict[str, str] = {}
     rejected: Rejected = []
-    for parent in parents(root, pattern):
-        for name in subfolders(parent):
-            if pattern.match(name) and found.setdefault(name, f"{parent}/{name}") != f"{parent}/{name}":
+    for parent in (root, *(root / name for name in shared.subfolders(root) if not shared.is_patch(name))):
+        for name in filter(shared.is_patch, shared.subfolders(parent)):
+            if found.setdefault(name, f"{parent}/{name}") != f"{parent}/{name}":
                 reason = f"is a second folder of {below(root, found[name])}: remove one"
                 rejected.append({"file": below(root, parent / name), "reason": reason})
     return dict(sorted(found.items())), rejected
 
 
-def _look(folder: str) -> dict[str, Any] | str:
-    """Return what the JSON file of a Sentinel-2 patch says, or why the patch cannot be used."""
-    reason = lacking_bands(folder, [METADATA])
-    if reason:
-        return reason
-    try:
-        facts = read_metadata(folder)
-        labels = _labels(facts)
-    except DataError as error:
-        return _plain(error, folder)
-    return {
-        "labels": labels,
-        "date": _date(facts),
-        "tile": sys.intern(str(facts.get("tile_source", ""))),
-    } | _place(facts)
-
-
-def _labels(facts: dict[str, Any]) -> tuple[str, ...]:
-    """Return the labels of a patch.
+def _facts(folder: str) -> tuple[Any, ...]:
+    """Return labels, date, tile, projection, x and y of a Sentinel-2 patch, as its JSON file says.
 
     Raises:
-        DataError: If there are none or one is unknown.
+        DataError: If the patch cannot be used.
     """
-    labels = facts.get("labels")
-    if not isinstance(labels, list) or not labels:
-        raise DataError(f"has no labels in its JSON file, found {labels!r}: leave the patch out")
-    for label in labels:
-        codes_of(label)
-    return tuple(sys.intern(label) for label in labels)  # half a million patches share 43 names
+    shared.check_files(folder, BANDS)
+    facts = read_metadata(folder)
+    labels = shared.checked_labels(facts.get("labels"), "its JSON file")
+    return labels, _date(facts), sys.intern(str(facts.get("tile_source", ""))), *_place(facts)
 
 
 def _date(facts: dict[str, Any]) -> datetime | None:
@@ -199,7 +157,7 @@ def _date(facts: dict[str, Any]) -> datetime | None:
         return None
 
 
-def _place(facts: dict[str, Any]) -> dict[str, Any]:
+def _place(facts: dict[str, Any]) -> tuple[str, float | None, float | None]:
     """Return CRS and upper left corner in metres.
 
     Sentinel-1's files misspell the lower edge (``lly`` for ``lry``); every patch has 1,200 m a side, so the
@@ -207,12 +165,8 @@ def _place(facts: dict[str, Any]) -> dict[str, Any]:
     """
     corners = facts.get("coordinates")
     corners = corners if isinstance(corners, dict) else {}
-    x, y = (corners.get(key) for key in ("ulx", "uly"))
-    return {
-        "projection": _epsg(str(facts.get("projection", ""))),
-        "x": x if isinstance(x, int | float) else None,
-        "y": y if isinstance(y, int | float) else None,
-    }
+    x, y = (corners.get(key) if isinstance(corners.get(key), int | float) else None for key in ("ulx", "uly"))
+    return _epsg(str(facts.get("projection", ""))), x, y
 
 
 @lru_cache(maxsize=256)
@@ -226,51 +180,37 @@ def _epsg(text: str) -> str:
 
 def _radar_folders(
     root: Path,
-    folders: Mapping[str, str],
-    radars: tuple[dict[str, str], Rejected],
+    tiles: Mapping[str, str],
+    radars: Collection[str],
     lists: Mapping[str, pd.DataFrame],
     progress: bool,
-    threads: int,
 ) -> tuple[dict[str, str], Rejected]:
     """Return the Sentinel-1 folder of each Sentinel-2 patch: by the lists, else by its own JSON file."""
-    radar, rejected = radars
-    pairs = [table.loc[table["s1"] != "", ["s1", "s2"]] for table in lists.values()]
-    listed = {s1: s2 for table in pairs for s1, s2 in table.itertuples(index=False)}
+    pairs = [table[table["s1"] != ""] for table in lists.values()]
+    listed = {s1: s2 for table in pairs for s1, s2 in zip(table["s1"], table["s2"], strict=True)}
+    partner_of = partial(_partner, listed=listed)
+    title = f"indexing Sentinel-1 of {root.name}"
+    found = in_threads(partial(attempt, partner_of), list(radars), title, "patch", progress)
     paired: dict[str, str] = {}
-
-    def look(folder: str) -> tuple[str, str]:
-        """Return the Sentinel-2 name, and the reason why the folder cannot be used."""
-        reason = lacking_radar(folder)
-        name = os.path.basename(folder)
-        if reason or name in listed:
-            return listed.get(name, ""), reason
-        try:
-            partner = read_metadata(folder).get("corresponding_s2_patch")
-        except DataError as error:
-            return "", _plain(error, folder)
-        return (partner, "") if isinstance(partner, str) else ("", "names no corresponding_s2_patch")
-
-    found = in_threads(look, list(radar.values()), f"indexing Sentinel-1 of {root.name}", "patch", progress, threads)
-    for folder, (partner, reason) in zip(radar.values(), found, strict=True):
-        if not reason and partner not in folders:
+    rejected: Rejected = []
+    for folder, (partner, reason) in zip(radars, found, strict=True):
+        if partner is not None and partner not in tiles:
             reason = f"belongs to {partner}, which has no folder: fetch it, or go on without"
-        if not reason and paired.setdefault(partner, folder) != folder:
+        elif partner is not None and paired.setdefault(partner, folder) != folder:
             reason = f"belongs to {partner}, as {Path(paired[partner]).name} does: remove one"
         if reason:
             rejected.append({"file": below(root, folder), "reason": reason})
     return paired, rejected
 
 
-def _unfound(root: Path, lists: Mapping[str, pd.DataFrame], folders: Mapping[str, str]) -> Rejected:
-    """Return the names of the lists that have no folder, by list."""
-    files = find_lists(root)
-    rejected: Rejected = []
-    for kind, table in lists.items():
-        absent = table["s2"][~table["s2"].isin(folders.keys())].tolist()
-        rejected += without_folder(below(root, files[kind]), absent)
-    return rejected
+def _partner(folder: str, listed: Mapping[str, str]) -> str:
+    """Return the name of the Sentinel-2 patch that a Sentinel-1 patch belongs to.
 
-
-def _plain(error: DataError, folder: str) -> str:
-    """Return an error as a reason, without the folder, which stands before it."""
-    return str(error).replace(f"{folder}/", "").rstrip(".")
+    Raises:
+        DataError: If the patch is not whole or names none.
+    """
+    shared.check_files(folder, RADAR)
+    partner = listed.get(os.path.basename(folder)) or read_metadata(folder).get("corresponding_s2_patch")
+    if not isinstance(partner, str):
+        raise DataError(f"{folder} names no corresponding_s2_patch.")
+    return partner

@@ -17,36 +17,20 @@ Example:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import xarray as xr
 
 from eolab.core.errors import DataError
-from eolab.core.progress import THREADS, in_threads
+from eolab.core.progress import in_threads
 from eolab.data.fingerprints import remembered
-from eolab.data.layouts.bigearthnet_lists import check_splits, read_lists
-from eolab.data.layouts.bigearthnet_patch import Resampling, open_patch, place_of, read_patch
-from eolab.data.layouts.bigearthnet_patches import check_patches, open_patches
-from eolab.data.layouts.bigearthnet_scan import (
-    S1_FOLDER,
-    S2_FOLDER,
-    SPLITS,
-    Rejected,
-    lacking_bands,
-    lacking_radar,
-    row_of,
-    subfolders,
-    table_of,
-    without_folder,
-)
-from eolab.data.layouts.common import below
-from eolab.data.schemes.bigearthnet import codes_of
-
-__all__ = ["check_layout", "check_splits", "index", "metadata", "open_layout", "open_patch", "read_patch"]
+from eolab.data.layouts import bigearthnet_folders as shared
+from eolab.data.layouts.bigearthnet import BANDS, RADAR, check_patches, open_patches, place_of
+from eolab.data.layouts.common import Rejected, attempt, below, reading
 
 TABLES = ("metadata.parquet", "metadata_for_patches_with_snow_cloud_or_shadow.parquet")
 S2_TREE, S1_TREE, MAP_TREE = "BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps"
@@ -62,7 +46,6 @@ _COLUMNS = {
     "contains_seasonal_snow": "snow",
     "contains_cloud_or_shadow": "cloud",
 }
-_KEPT = ("id", "labels", "split", "country", "snow", "cloud", "v1")
 _GET = "fetch the file again"
 
 
@@ -89,17 +72,17 @@ def metadata(path: str | Path) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd.DataFrame:
+def index(path: str | Path, progress: bool = True) -> pd.DataFrame:
     """Return the patches of a copy of the data set that have their images; no image is read.
 
     The index is remembered while the tables and the folders of the patches are unchanged.
 
-    Split lists of version 1 in the folder are not used: see :func:`check_splits`, which warns.
+    Split lists of version 1 in the folder are not used: see
+    :func:`eolab.data.layouts.bigearthnet_folders.check_splits`, which warns.
 
     Args:
         path: The folder with ``metadata.parquet``.
         progress: False to show no progress.
-        threads: How many folders are looked into at a time.
 
     Returns:
         A row a patch, in the order of the tables: ``id``; ``s2`` and ``s1``, folders, s1 empty where there is
@@ -116,52 +99,48 @@ def index(path: str | Path, progress: bool = True, threads: int = THREADS) -> pd
     root = Path(path)
     table = metadata(root)
     _warn_of_lists(root, table)
-    tiles = _patches_in(root / S2_TREE, S2_FOLDER)
+    tiles = _patches_in(root / S2_TREE, shared.S2_FOLDER)
     if not tiles:
         raise DataError(
             f"{root} holds no patch in {S2_TREE}: expected {S2_TREE}/S2A_MSIL2A_…/S2A_MSIL2A_…_26_57, give "
             "the folder that holds it."
         )
-    radar, maps = _patches_in(root / S1_TREE, S1_FOLDER), (root / MAP_TREE).is_dir()
-    look = _Look(root, tiles, radar, maps)
-    folders = [*tiles.values(), *radar.values(), *(map(look.map_folder, tiles) if maps else ())]
+    trees = _Trees(root, tiles, _patches_in(root / S1_TREE, shared.S1_FOLDER), (root / MAP_TREE).is_dir())
+    folders = [*tiles.values(), *trees.radar.values(), *(map(trees.map_folder, tiles) if trees.maps else ())]
     depends = [*(root / name for name in TABLES), *folders]
-    return remembered("bigearthnet-v2", root, depends, lambda: _index(root, table, look, progress, threads))
+    return remembered("bigearthnet-v2", root, depends, lambda: _index(table, trees, progress))
 
 
-def _index(root: Path, table: pd.DataFrame, look: _Look, progress: bool, threads: int) -> pd.DataFrame:
+def _index(table: pd.DataFrame, trees: _Trees, progress: bool) -> pd.DataFrame:
     """Return the index after a look into the folders of the patches."""
-    table, rejected = _with_folder(root, table, look.tiles)
-    rows, entries = [], list(table.itertuples(index=False))
-    patches = in_threads(look, entries, f"indexing {root.name}", "patch", progress, threads)
-    for entry, (files, wrong) in zip(entries, patches, strict=True):
+    table, rejected = _with_folder(trees.root, table, trees.tiles)
+    entries = list(table.itertuples(index=False))
+    usable, rows = [], []
+    for files, wrong in in_threads(trees.look, entries, f"indexing {trees.root.name}", "patch", progress):
         rejected += wrong
+        usable.append(files is not None)
         if files is not None:
-            rows.append(row_of(files | {key: getattr(entry, key) for key in _KEPT}))
-    found = table_of(rows, rejected, root)
+            rows.append(files)
+    kept = table[usable].drop(columns=["s1_name", "table"]).reset_index(drop=True)
+    found = kept.join(pd.DataFrame(rows, columns=["s2", "s1", "reference", "tile"]))
+    found = shared.finished(found.assign(date=None, x=float("nan"), y=float("nan")), rejected, trees.root)
     found["projection"] = found["tile"].map(_projections(found))
     return found
 
 
-def open_layout(
-    path: str | Path,
-    splits: str | Sequence[str] | None = None,
-    bands: Sequence[str] | None = None,
-    resampling: Resampling = "nearest",
-    radar: bool = False,
-    classes: str = "19",
-) -> xr.Dataset:
-    """Open the patches; see :func:`eolab.data.layouts.bigearthnet_patches.open_patches`."""
-    return open_patches(index(path), splits, bands, resampling, radar, classes)
+def open_layout(path: str | Path, **options: Any) -> xr.Dataset:
+    """Open the patches; see :func:`eolab.data.layouts.bigearthnet.open_patches`."""
+    return open_patches(index(path), **options)
 
 
 def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
-    """Read every image and map; see :func:`eolab.data.layouts.bigearthnet_patches.check_patches`."""
+    """Read every image and map; see :func:`eolab.data.layouts.bigearthnet.check_patches`."""
     return check_patches(index(path, progress), Path(path), progress)
 
 
-class _Look:
-    """Looks for the files of a patch.
+@dataclass(frozen=True)
+class _Trees:
+    """The folders of the patches.
 
     Attributes:
         root: The data set's folder.
@@ -170,27 +149,40 @@ class _Look:
         maps: Whether the data set has reference maps.
     """
 
-    def __init__(self, root: Path, tiles: dict[str, str], radar: dict[str, str], maps: bool) -> None:
-        self.root, self.tiles, self.radar, self.maps = root, tiles, radar, maps
+    root: Path
+    tiles: dict[str, str]
+    radar: dict[str, str]
+    maps: bool
+
+    def tile_of(self, name: str) -> str:
+        """Return the product that a patch was cut from."""
+        return os.path.basename(os.path.dirname(self.tiles[name]))
 
     def map_folder(self, name: str) -> str:
         """Return the folder of a patch's reference map."""
-        tile = os.path.basename(os.path.dirname(self.tiles[name]))
-        return f"{self.root}/{MAP_TREE}/{tile}/{name}"
+        return f"{self.root}/{MAP_TREE}/{self.tile_of(name)}/{name}"
 
-    def __call__(self, entry: Any) -> tuple[dict[str, Any] | None, Rejected]:
-        """Return where the files are, None where the patch cannot be used, and what was found wrong."""
+    def look(self, entry: Any) -> tuple[tuple[str, ...] | None, Rejected]:
+        """Return s2, s1, reference and tile, None where the patch cannot be used, and what is wrong."""
         folder = self.tiles[entry.id]
-        reason = lacking_bands(folder) or _wrong(entry)
+        _, reason = attempt(self._check, entry, folder)
         if reason:
             return None, [self._rejected(folder, reason)]
-        tile = os.path.basename(os.path.dirname(folder))
         s1, wrong = self._radar_of(entry)
         reference = f"{self.map_folder(entry.id)}/{entry.id}{MAP}" if self.maps else ""
         if reference and not os.path.isfile(reference):
             wrong.append(self._rejected(reference, "is missing: fetch it, or go on without the map"))
             reference = ""
-        return {"s2": folder, "s1": s1, "reference": reference, "tile": tile}, wrong
+        return (folder, s1, reference, self.tile_of(entry.id)), wrong
+
+    def _check(self, entry: Any) -> None:
+        """Check the files of a patch and its row in the metadata."""
+        shared.check_files(self.tiles[entry.id], BANDS)
+        shared.checked_labels(entry.labels, "the metadata")
+        if entry.split not in shared.SPLITS:
+            raise DataError(
+                f"has the split {entry.split!r} in the metadata, expected {', '.join(shared.SPLITS)}"
+            )
 
     def _radar_of(self, entry: Any) -> tuple[str, Rejected]:
         """Return the Sentinel-1 folder, empty where there is none, and what is wrong with it."""
@@ -200,7 +192,7 @@ class _Look:
         if not folder:
             reason = f"is the Sentinel-1 patch of {entry.id} but has no folder: fetch it, or go on without it"
             return "", [{"file": entry.s1_name, "reason": reason}]
-        reason = lacking_radar(folder)
+        _, reason = attempt(partial(shared.check_files, parts=RADAR), folder)
         return ("", [self._rejected(folder, reason)]) if reason else (folder, [])
 
     def _rejected(self, file: str, reason: str) -> dict[str, str]:
@@ -219,11 +211,8 @@ def _read(file: Path) -> pd.DataFrame:
     Raises:
         DataError: If it cannot be read or lacks a column.
     """
-    try:
+    with reading(file, "parquet", _GET):
         table = pd.read_parquet(file)
-    except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{file} cannot be read as parquet ({reason}): {_GET}.") from None
     absent = [name for name in _COLUMNS if name not in table]
     if absent:
         raise DataError(f"{file} has no column {absent[0]}, it has {', '.join(table.columns)}: {_GET}.")
@@ -234,66 +223,42 @@ def _read(file: Path) -> pd.DataFrame:
 
 def _with_folder(root: Path, table: pd.DataFrame, tiles: dict[str, str]) -> tuple[pd.DataFrame, Rejected]:
     """Return the rows whose patch has a folder, each patch once, and what is left out: rows and folders."""
-    here = table["id"].isin(tiles.keys())
-    rejected: Rejected = []
-    for name, part in table[~here].groupby("table", sort=False):
-        rejected += without_folder(str(name), part["id"].tolist())
     strange = "is in no table of the metadata: remove it, or fetch the table it is in"
-    listed = set(table["id"])
-    rejected += [
-        {"file": below(root, folder), "reason": strange}
-        for name, folder in tiles.items()
-        if name not in listed
-    ]
-    found = table[here]
-    again = found["id"].duplicated()
     twice = "stands twice in the tables of the metadata: the first row is taken"
-    rejected += [{"file": name, "reason": twice} for name in found["id"][again]]
+    unlisted = tiles.keys() - set(table["id"])
+    found = table[table["id"].isin(tiles)]
+    again = found["id"].duplicated()
+    rejected: Rejected = []
+    for name, part in table.groupby("table", sort=False):
+        rejected += shared.without_folder(part["id"], str(name), tiles)
+    rejected += [
+        *({"file": below(root, tiles[name]), "reason": strange} for name in tiles if name in unlisted),
+        *({"file": name, "reason": twice} for name in found["id"][again]),
+    ]
     return found[~again], rejected
-
-
-def _wrong(entry: Any) -> str:
-    """Return what is wrong with a row of the metadata; empty where nothing is."""
-    if not entry.labels:
-        return "has no labels in the metadata: leave the patch out"
-    if entry.split not in SPLITS:
-        return f"has the split {entry.split!r} in the metadata, expected {', '.join(SPLITS)}"
-    try:
-        for label in entry.labels:
-            codes_of(label)
-    except DataError as error:
-        return str(error).rstrip(".")
-    return ""
 
 
 def _patches_in(tree: Path, pattern: Any) -> dict[str, str]:
     """Return the folders of the patches of a tree by name: a folder a product, in it a folder a patch."""
-    return {name: f"{folder}/{name}" for folder, name in _walk(tree) if pattern.match(name)}
-
-
-def _walk(tree: Path) -> Iterator[tuple[Path, str]]:
-    for product in subfolders(tree) if tree.is_dir() else []:
-        for name in subfolders(tree / product):
-            yield tree / product, name
+    found = {}
+    for product in shared.subfolders(tree):
+        folder = f"{tree}/{product}"
+        found.update({name: f"{folder}/{name}" for name in shared.subfolders(folder) if pattern.match(name)})
+    return found
 
 
 def _projections(table: pd.DataFrame) -> dict[str, str]:
     """Return the CRS of each product, of the first of its patches that can be read; empty if none can."""
     found: dict[str, str] = {}
     for tile, folders in table.groupby("tile")["s2"]:
-        found[str(tile)] = ""
-        for folder in folders[:5]:
-            try:
-                found[str(tile)], _ = place_of(SimpleNamespace(s2=folder))
-            except DataError:
-                continue
-            break
+        places = (attempt(place_of, folder)[0] for folder in folders[:5])
+        found[str(tile)] = next((place[0] for place in places if place is not None), "")
     return found
 
 
 def _warn_of_lists(root: Path, table: pd.DataFrame) -> None:
     """Warn where the folder holds split lists of version 1."""
-    lists, _ = read_lists(root)
-    splits = {split: lists[split]["s2"] for split in SPLITS if split in lists}
+    lists, _ = shared.read_lists(root)
+    splits = {split: lists[split]["s2"] for split in shared.SPLITS if len(lists[split])}
     if splits:
-        check_splits(splits, table)
+        shared.check_splits(splits, table)

@@ -1,9 +1,10 @@
-"""What readers of layouts share: lazy arrays of files, the choice of splits, and tables of what was read."""
+"""What readers of layouts share: lazy arrays of files, the choice of splits, errors, tables of files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,10 +12,15 @@ from typing import Any, TypeVar
 import dask.array as da
 import numpy as np
 import pandas as pd
+from rasterio.errors import RasterioError
 
-from eolab.core.errors import DataError, check_known
+from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.data.bands import normalise_band
 
 T = TypeVar("T")
+R = TypeVar("R")
+Rejected = list[dict[str, str]]
+"""File and reason of what was left out."""
 
 
 def below(root: Path, file: str | Path) -> str:
@@ -22,20 +28,75 @@ def below(root: Path, file: str | Path) -> str:
     return Path(file).relative_to(root).as_posix()
 
 
-def why(read: Callable[[T], Any], item: T, file: str | Path) -> str:
-    """Return why an item cannot be read, without the name of its file; empty where it can."""
+@contextmanager
+def reading(
+    file: str | Path,
+    kind: str = "",
+    remedy: str = "fetch it again",
+    errors: tuple[type[Exception], ...] = (OSError, ValueError, RasterioError),
+) -> Iterator[None]:
+    """Say in one sentence which file a library cannot read, why, and what to do.
+
+    Args:
+        file: The file, or what it is called.
+        kind: What it should be, for example "parquet".
+        remedy: What to do, the end of the sentence.
+        errors: What the library raises of a file that is damaged.
+
+    Raises:
+        DataError: If the block raises one of the errors.
+    """
     try:
-        read(item)
+        yield
+    except errors as error:
+        role = f" as {kind}" if kind else ""
+        raise DataError(f"{file} cannot be read{role} ({reason_of(error)}): {remedy}.") from None
+
+
+def reason_of(error: Exception) -> str:
+    """Return the message of a library's error in one line, without its full stop."""
+    text = getattr(error, "strerror", None) or str(error.__cause__ or error)
+    return " ".join(text.split()).rstrip(". ") or type(error).__name__
+
+
+def attempt(read: Callable[[T], R], item: T, file: str | Path = "") -> tuple[R | None, str]:
+    """Return what a function reads of an item and "", or None and the reason why it cannot.
+
+    Args:
+        read: A function of one item.
+        item: For example a path.
+        file: The item's file, which the reason does not name again; by default the item itself.
+    """
+    try:
+        return read(item), ""
     except DataError as error:
-        return str(error).replace(f"{file}/", "").removeprefix(f"{file} ")
-    return ""
+        file = file or str(item)
+        return None, str(error).replace(f"{file}/", "").removeprefix(f"{file} ").rstrip(".")
 
 
-def report(rows: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    """Return file, status (``ok`` or ``rejected``) and reason of each pair of a file and a reason or ""."""
-    table = pd.DataFrame(rows, columns=["file", "reason"])
+def report(rows: Iterable[tuple[str, str]], rejected: Iterable[dict[str, str]] = ()) -> pd.DataFrame:
+    """Return a table of file, status (``ok`` or ``rejected``) and reason.
+
+    Args:
+        rows: Each file that was read and why it cannot be used, "" where it can.
+        rejected: What was left out before.
+    """
+    left_out = [(one["file"], one["reason"]) for one in rejected]
+    table = pd.DataFrame([*rows, *left_out], columns=["file", "reason"])
     table.insert(1, "status", np.where(table["reason"] == "", "ok", "rejected"))
     return table
+
+
+def distinct_bands(bands: str | Sequence[str]) -> list[str]:
+    """Return the names of Sentinel-2 bands as the products write them.
+
+    Raises:
+        ParameterError: If one is unknown or stands twice, or none is given.
+    """
+    names = [normalise_band(name) for name in ([bands] if isinstance(bands, str) else bands)]
+    if not names or len(set(names)) < len(names):
+        raise ParameterError(f"bands is {list(bands)}: give one or more bands, each once.")
+    return names
 
 
 def of_splits(patches: pd.DataFrame, splits: str | Sequence[str] | None, column: str) -> pd.DataFrame:
@@ -99,10 +160,9 @@ def read_json(file: str | Path, remedy: str = "", name: str = "") -> dict[str, A
         content = json.loads(Path(file).read_bytes())
     except FileNotFoundError:
         raise DataError(f"{name} is missing{end}") from None
-    except OSError as error:
-        raise DataError(f"{name} cannot be read ({error.strerror}){end}") from None
-    except ValueError as error:
-        raise DataError(f"{name} is no whole JSON file ({error}){end}") from None
+    except (OSError, ValueError) as error:
+        fault = "cannot be read" if isinstance(error, OSError) else "is no whole JSON file"
+        raise DataError(f"{name} {fault} ({reason_of(error)}){end}") from None
     if not isinstance(content, dict):
         raise DataError(f"{name} holds no block of names and values{end}")
     return content

@@ -6,6 +6,7 @@ its bytes have) becomes 0. Classes are resampled by nearest neighbour only.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import rioxarray
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from eolab.core.errors import DataError
+from eolab.data.layouts.common import attempt, reading, report
 from eolab.data.layouts.resample import touched
 from eolab.data.schemes.corine import recode
 
@@ -42,12 +43,8 @@ def open_corine(path: str | Path, like: xr.DataArray | xr.Dataset | None = None)
         DataError: If there is no raster, it cannot be read, has no CRS, or does not cover ``like``.
     """
     file = find_raster(Path(path))
-    try:
-        if like is None:
-            return _whole(file)
-        return _onto(file, like)
-    except (RasterioError, OSError) as error:
-        raise DataError(f"{file} cannot be read as a CORINE raster ({error}): fetch it again.") from None
+    with reading(file, "a CORINE raster"):
+        return _whole(file) if like is None else _onto(file, like)
 
 
 def find_raster(path: Path) -> Path:
@@ -73,20 +70,18 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
 def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
     """Read the whole raster, block by block; return one row: file, status, reason."""
     file = find_raster(path)
-    return pd.DataFrame([(file.name, *_status(file))], columns=["file", "status", "reason"])
+    return report([(file.name, attempt(_check, file)[1])])
 
 
-def _status(file: Path) -> tuple[str, str]:
+def _check(file: Path) -> None:
+    """Read a whole raster."""
     known = 0
-    try:
-        with rasterio.open(file) as raster:
-            if raster.crs is None:
-                return "rejected", "has no coordinate reference system"
-            for _, window in raster.block_windows(1):
-                known += int(np.count_nonzero(recode(raster.read(1, window=window), raster.nodata)))
-    except RasterioError as error:
-        return "rejected", f"cannot be read ({error})"
-    return ("ok", "") if known else ("rejected", "holds no CORINE class (1 to 44, or 111 to 523)")
+    with reading(file), rasterio.open(file) as raster:
+        _need_crs(file, raster.crs)
+        for _, window in raster.block_windows(1):
+            known += int(np.count_nonzero(recode(raster.read(1, window=window), raster.nodata)))
+    if not known:
+        raise DataError(f"{file} holds no CORINE class (1 to 44, or 111 to 523).")
 
 
 def _whole(file: Path) -> xr.DataArray:
@@ -94,13 +89,8 @@ def _whole(file: Path) -> xr.DataArray:
     assert isinstance(raster, xr.DataArray)
     _need_crs(file, raster.rio.crs)
     band = raster.isel(band=0, drop=True)
-    codes = xr.apply_ufunc(
-        recode,
-        band,
-        kwargs={"nodata": raster.rio.nodata},
-        dask="parallelized",
-        output_dtypes=[np.uint16],
-    )
+    recoded = partial(recode, nodata=raster.rio.nodata)
+    codes = xr.apply_ufunc(recoded, band, dask="parallelized", output_dtypes=[np.uint16])
     return _finish(codes.rio.write_crs(raster.rio.crs).rio.write_transform(raster.rio.transform()))
 
 

@@ -21,6 +21,7 @@ from rasterio.transform import from_bounds
 
 from eolab.core.errors import DataError
 from eolab.data.bands import L1C_BANDS
+from eolab.data.layouts.common import attempt, reading, report
 
 DIMS: dict[str, tuple[str, ...]] = {
     "data": ("time", "y", "x"),
@@ -91,21 +92,19 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
 def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
     """Read every feature of a patch; return one row a file: file, status, reason."""
     patch = find_patch(path)
-    rows = []
     files = [file for _, _, file in _features(patch)]
     scenes = _scenes_file(patch)
-    for file in [*files, *([scenes] if scenes else [])]:
-        try:
-            reason = "is empty" if np.array(_load(file)).size == 0 else ""
-        except DataError as error:
-            reason = str(error)
-        rows.append((file.name, "rejected" if reason else "ok", reason))
-    try:
-        open_patch(patch)
-    except DataError as error:
-        if all(status == "ok" for _, status, _ in rows):
-            rows.append((patch.name, "rejected", str(error)))
-    return pd.DataFrame(rows, columns=["file", "status", "reason"])
+    rows = [(file.name, attempt(_check, file)[1]) for file in [*files, *([scenes] if scenes else [])]]
+    _, reason = attempt(open_patch, patch)
+    if reason and not any(fault for _, fault in rows):
+        rows.append((patch.name, reason))
+    return report(rows)
+
+
+def _check(file: Path) -> None:
+    """Read a whole feature."""
+    if np.array(_load(file)).size == 0:
+        raise DataError(f"{file} is empty.")
 
 
 def find_patch(folder: Path) -> Path:
@@ -125,12 +124,10 @@ def find_patch(folder: Path) -> Path:
 
 def land_use_names(patch: Path) -> dict[int, str]:
     """Return the name of each land-use code in the patch's polygons; that of code 0 (not known) is empty."""
-    try:
-        table = gpd.read_file(patch / CLASSES_FILE, ignore_geometry=True)
+    file = patch / CLASSES_FILE
+    with reading(file, "land-use polygons", errors=(OSError, KeyError, RuntimeError)):
+        table = gpd.read_file(file, ignore_geometry=True)
         pairs = table[["LULC_ID", "LULC_NAME"]].drop_duplicates("LULC_ID").sort_values("LULC_ID")
-    except (OSError, KeyError, RuntimeError) as error:
-        sentence = f"{patch / CLASSES_FILE} cannot be read as land-use polygons ({error}): fetch it again."
-        raise DataError(sentence) from None
     named = zip(pairs["LULC_ID"], pairs["LULC_NAME"].fillna(""), strict=True)
     return {int(code): str(name).strip() for code, name in named}
 
@@ -143,11 +140,8 @@ def _features(patch: Path) -> Iterator[tuple[str, str, Path]]:
 
 
 def _load(file: Path) -> np.ndarray:
-    try:
+    with reading(file, "a NumPy array", errors=(OSError, ValueError, EOFError)):
         return np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{file} cannot be read as a NumPy array ({reason}): fetch it again.") from None
 
 
 def _shape(patch: Path, arrays: dict[str, tuple[str, np.ndarray]]) -> tuple[int, int]:
@@ -170,47 +164,35 @@ def _variable(
             f"{file} has the shape {array.shape}, expected {', '.join(dims)} = {expected} and channels: "
             "it belongs to another patch or is damaged; fetch it again."
         )
-    attrs = _ATTRS.get(name, {})
+    attrs, channel = _ATTRS.get(name, {}), f"{name}_channel"
     if array.shape[-1] == 1:
         return dims, array[..., 0], attrs
-    channel = f"{name}_channel"
-    return (
-        (*dims[:-2], channel, *dims[-2:]) if "x" in dims else (*dims, channel),
-        _channels_first(array, dims),
-        attrs,
-    )
-
-
-def _channels_first(array: np.ndarray, dims: tuple[str, ...]) -> np.ndarray:
-    return np.moveaxis(array, -1, -3) if "x" in dims else array
+    if "x" in dims:
+        return (*dims[:-2], channel, "y", "x"), np.moveaxis(array, -1, -3), attrs
+    return (*dims, channel), array, attrs
 
 
 def _times(patch: Path) -> pd.DatetimeIndex:
     file = patch / "timestamps.json"
-    try:
+    with reading(file, "a list of dates", errors=(OSError, ValueError, TypeError)):
         return pd.DatetimeIndex(json.loads(file.read_text())).as_unit("ns")
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{file} cannot be read as a list of dates ({error}): fetch it again.") from None
 
 
 def _extent(patch: Path) -> tuple[str, tuple[float, float, float, float]]:
     """Return CRS and (west, south, east, north) of the patch."""
     file = patch / "bbox.geojson"
-    try:
+    errors = (OSError, ValueError, LookupError, TypeError)
+    with reading(file, "a box with a CRS", errors=errors):
         box = json.loads(file.read_text())
         code = box["crs"]["properties"]["name"].rsplit(":", 1)[-1]
         ring = np.array(box["coordinates"][0], float)
         (west, south), (east, north) = ring.min(axis=0), ring.max(axis=0)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise DataError(f"{file} cannot be read as a box with a CRS ({error!r}): fetch it again.") from None
     return f"EPSG:{code}", (west, south, east, north)
 
 
 def _scenes_file(patch: Path) -> Path | None:
-    for file in (patch / SCENES, patch.parent / SCENES):
-        if file.is_file():
-            return file
-    return None
+    files = (patch / SCENES, patch.parent / SCENES)
+    return next((file for file in files if file.is_file()), None)
 
 
 def _with_scenes(dataset: xr.Dataset, patch: Path) -> xr.Dataset:

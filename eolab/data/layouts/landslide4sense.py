@@ -2,8 +2,13 @@
 
 Globally distributed patches of 128 × 128 pixels of about 10 m (Ghorbanzadeh et al. 2022, Landslide4Sense:
 Reference Benchmark Data and Deep Learning Models for Landslide Detection,
-https://doi.org/10.1109/TGRS.2022.3215209), in either tree they are published in; see
-:mod:`eolab.data.layouts.landslide4sense_index`. The files have no date, place or CRS.
+https://doi.org/10.1109/TGRS.2022.3215209). The files have no date, place or CRS.
+
+Two trees are published. One is ``TrainData/img/image_N.h5`` with ``TrainData/mask/mask_N.h5``, likewise
+``ValidData`` and ``TestData``, at first without masks. The other is ``images/train/image_N.h5`` with
+``annotations/train/mask_N.h5``, likewise ``validation`` and ``test``. Images and masks are paired by their
+number. Besides, one patch is read from a file that somebody brings: HDF5 as published, or a GeoTIFF of the
+same 14 bands.
 
 Example:
     >>> patches = index("data/landslide4sense")
@@ -13,45 +18,154 @@ Example:
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO, Literal, get_args
 
+import h5py
 import numpy as np
 import pandas as pd
 import xarray as xr
+from rasterio.io import DatasetReader, MemoryFile
+from rasterio.warp import transform as to_crs
 
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
-from eolab.data.layouts.common import below, lazy, of_splits, report, why
-from eolab.data.layouts.landslide4sense_files import (
-    BANDS,
-    PIXEL_AREA_M2,
-    SIZE,
-    Normalise,
-    check_normalise,
-    normalised,
-    read_image,
-    read_mask,
-)
-from eolab.data.layouts.landslide4sense_index import index, scan
-from eolab.data.layouts.landslide4sense_patch import Patch, open_patch, read_patch
+from eolab.data.bands import normalise_band
+from eolab.data.layouts import geotiff  # noqa: F401  # silences what GDAL says of a patch without a place
+from eolab.data.layouts.common import attempt, below, lazy, of_splits, reading, report
 from eolab.data.schemes import IGNORE
 
-__all__ = [
-    "BANDS",
-    "PIXEL_AREA_M2",
-    "SIZE",
-    "Patch",
-    "check_layout",
-    "index",
-    "normalised",
-    "open_layout",
-    "open_patch",
-    "read_image",
-    "read_mask",
-    "read_patch",
-]
+BANDS = (
+    *("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12"),
+    *("slope", "dem"),
+)
+"""Bands in the order of the files: Sentinel-2 without B8A, then slope and elevation from ALOS PALSAR."""
+
+SIZE = 128
+PIXEL_AREA_M2 = 100.0
+IMAGE_KEY, MASK_KEY = "img", "mask"
+AGAIN = "fetch it again or leave the patch out"
+OTHER = "choose another file"
+EQUAL_AREA = "EPSG:6933"
+
+SPLITS = ("train", "validation", "test")
+_NAMES = dict(zip(SPLITS, ("TrainData", "ValidData", "TestData"), strict=True))
+TREES: dict[str, dict[str, tuple[str, str]]] = {
+    "train_data": {split: (f"{name}/img", f"{name}/mask") for split, name in _NAMES.items()},
+    "images_annotations": {split: (f"images/{split}", f"annotations/{split}") for split in SPLITS},
+}
+"""Folders of the images and the masks of each split, by tree."""
+
+Normalise = Literal["none", "official"]
+OFFICIAL_MEAN = np.array(
+    (
+        *(-0.4914, -0.3074, -0.1277, -0.0625, 0.0439, 0.0803, 0.0644),
+        *(0.0802, 0.3000, 0.4082, 0.0823, 0.0516, 0.3338, 0.7819),
+    )
+)
+OFFICIAL_STD = np.array(
+    (
+        *(0.9325, 0.8775, 0.8860, 0.8869, 0.8857, 0.8418, 0.8354),
+        *(0.8491, 0.9061, 1.6072, 0.8848, 0.9232, 0.9018, 1.2913),
+    )
+)
+
+
+Source = str | Path | bytes | bytearray | memoryview
+
+_FILE = re.compile(r"(image|mask)_(\d+)\.h5")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+
+def index(path: str | Path) -> pd.DataFrame:
+    """Return the patches of a copy of the data set; names are read, files are not opened.
+
+    Args:
+        path: The folder with ``TrainData`` or with ``images``.
+
+    Returns:
+        A row a patch, by split and by number (image_10 after image_2): published (train, validation or test),
+        number, image, mask (files; mask is empty in a split that was published without masks).
+        ``attrs["rejected"]`` lists file and reason of what was left out: an image without its mask where
+        others of its split have one (or in the training split, which was always published with masks), a mask
+        without its image, a name that holds no number, a number that stands twice.
+
+    Raises:
+        DataError: If the folder holds neither tree, or both, or no patch that can be used.
+    """
+    patches = _scan(Path(path))
+    if patches.empty:
+        first = [f"; {Path(one['file']).name} {one['reason']}" for one in patches.attrs["rejected"][:1]]
+        raise DataError(f"{path} holds no patch of Landslide4Sense that can be used{''.join(first)}.")
+    return patches
+
+
+def _scan(root: Path) -> pd.DataFrame:
+    """List and pair the files of all splits; the result is that of :func:`index`, or has no row.
+
+    Raises:
+        DataError: If the folder holds neither tree, or both.
+    """
+    rows: list[tuple[str, int, str, str]] = []
+    rejected: list[tuple[Path, str]] = []
+    for split, folders in _folders(root).items():
+        images, wrong_images = _numbered(root / folders[0], "image")
+        masks, wrong_masks = _numbered(root / folders[1], "mask")
+        rejected += [*wrong_images, *wrong_masks]
+        labelled = bool(masks) or split == "train"
+        for number in sorted(images | masks):
+            if number not in images:
+                rejected.append((masks[number], f"has no image_{number}.h5 beside it"))
+            elif labelled and number not in masks:
+                reason = f"has no mask_{number}.h5, which its split is published with"
+                rejected.append((images[number], reason))
+            else:
+                rows.append((split, number, str(images[number]), str(masks.get(number, ""))))
+    patches = pd.DataFrame(rows, columns=["published", "number", "image", "mask"]).astype({"number": "int64"})
+    patches.attrs["rejected"] = [{"file": below(root, file), "reason": reason} for file, reason in rejected]
+    return patches
+
+
+def _folders(root: Path) -> dict[str, tuple[str, str]]:
+    """Return the folders of the images and masks of each split.
+
+    Raises:
+        DataError: If the folder holds neither published tree or both.
+    """
+    found = [tree for tree in TREES.values() if any((root / image).is_dir() for image, _ in tree.values())]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(f"{root} holds both published trees, TrainData/… and images/…: move one away.")
+    raise DataError(
+        f"{root} holds no Landslide4Sense patches: expected TrainData/img/image_1.h5 … or "
+        "images/train/image_1.h5 …, give the folder that holds TrainData or images."
+    )
+
+
+def _numbered(folder: Path, stem: str) -> tuple[dict[int, Path], list[tuple[Path, str]]]:
+    """Return the files ``<stem>_N.h5`` of a folder by number, and those whose name is another.
+
+    Only ``.h5`` files count; hidden ones, which archives of other systems leave behind, are passed over.
+    """
+    found: dict[int, Path] = {}
+    wrong: list[tuple[Path, str]] = []
+    for file in sorted(file for file in folder.glob("*.h5") if not file.name.startswith(".")):
+        match = _FILE.fullmatch(file.name)
+        if match is None or match[1] != stem:
+            wrong.append((file, f"is not named {stem}_N.h5 with a number N"))
+        elif (number := int(match[2])) in found:
+            wrong.append((file, f"has the number {number} of {found[number].name} again"))
+        else:
+            found[number] = file
+    return found, wrong
 
 
 def open_layout(
@@ -74,7 +188,7 @@ def open_layout(
         DataError: If the folder holds no patch that can be used; when computed, if a file is damaged.
         ParameterError: If a split or the normalisation is unknown.
     """
-    check_normalise(normalise)
+    check_known(normalise, get_args(Normalise), f"normalise is {normalise!r}")
     found = index(path)
     patches = of_splits(found, splits, "published")
     has_mask = (patches["mask"] != "").to_numpy()
@@ -102,7 +216,7 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
     Returns:
         One row a file: file (below the folder), status (``ok`` or ``rejected``), reason.
     """
-    root, patches = Path(path), scan(path)
+    root, patches = Path(path), _scan(Path(path))
     readers: dict[str, Callable[[str], np.ndarray]] = {"image": read_image, "mask": read_mask}
     files = [
         (kind, file)
@@ -111,11 +225,226 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
         if file
     ]
     rows = [
-        (below(root, file), why(readers[kind], file, file))
+        (below(root, file), attempt(readers[kind], file)[1])
         for kind, file in track(files, f"reading {root.name}", unit="file", progress=progress)
     ]
-    return report([*rows, *((one["file"], one["reason"]) for one in patches.attrs["rejected"])])
+    return report(rows, patches.attrs["rejected"])
 
 
 def _mask_or_unknown(path: str) -> np.ndarray:
     return read_mask(path) if path else np.full((SIZE, SIZE), IGNORE, np.uint8)
+
+
+# === Files ===
+
+
+def read_image(path: str | Path, normalise: Normalise = "none") -> np.ndarray:
+    """Read the image of a patch.
+
+    Args:
+        path: An ``image_N.h5``.
+        normalise: ``"none"`` gives the values of the file; ``"official"`` gives (x - mean) / std with the
+            constants of the official loader (https://github.com/iarai/Landslide4Sense-2022), to reproduce its
+            baseline. They are off by default because they do not fit the files: the values there are never
+            negative, yet four of the constants for the means are. A model is better served by statistics of
+            its own training patches, and spectral indices are only defined on values as published.
+
+    Returns:
+        float32 (y, x, band) = (128, 128, 14) in the order of :data:`BANDS`: scaled values without a unit,
+        neither reflectance nor digital numbers.
+
+    Raises:
+        DataError: If the file is damaged, has another key, shape or number type, or holds only zeros or
+            values that are not finite.
+        ParameterError: If ``normalise`` is unknown.
+    """
+    check_known(normalise, get_args(Normalise), f"normalise is {normalise!r}")
+    image = read_array(path, Path(path), IMAGE_KEY)
+    if image.shape != (SIZE, SIZE, len(BANDS)):
+        raise DataError(
+            f"{path} holds an image of shape {image.shape}, expected {(SIZE, SIZE, len(BANDS))}: {AGAIN}."
+        )
+    return normalised(checked_image(image, path), normalise)
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Read the mask of a patch.
+
+    Args:
+        path: A ``mask_N.h5``.
+
+    Returns:
+        uint8 (y, x) = (128, 128): 1 = landslide, 0 = elsewhere.
+
+    Raises:
+        DataError: If the file is damaged, has another key, shape or number type, or other values.
+    """
+    mask = read_array(path, Path(path), MASK_KEY)
+    if mask.shape != (SIZE, SIZE):
+        raise DataError(f"{path} holds a mask of shape {mask.shape}, expected {(SIZE, SIZE)}: {AGAIN}.")
+    if mask.dtype.kind not in "uib":
+        raise DataError(f"{path} holds a mask of {mask.dtype}, expected uint8 with 0 and 1: {AGAIN}.")
+    other = np.setdiff1d(mask, (0, 1))
+    if other.size:
+        found = ", ".join(str(value) for value in other[:3])
+        raise DataError(f"{path} holds the value {found} in its mask, expected 0 and 1 alone: {AGAIN}.")
+    return mask.astype(np.uint8, copy=False)
+
+
+def read_array(name: str | Path, source: Path | IO[bytes], key: str) -> np.ndarray:
+    """Read one data set of an HDF5 file.
+
+    Args:
+        name: What the file is called in an error.
+        source: The file, or its content.
+        key: Name of the data set.
+
+    Raises:
+        DataError: If the file cannot be read or has no such data set of its own: one that points to other
+            files is not followed, since files may come from strangers.
+    """
+    if isinstance(source, Path) and not source.exists():
+        raise DataError(f"{name} does not exist: {AGAIN}.")
+    errors = (OSError, RuntimeError, ValueError, KeyError)
+    with reading(name, "HDF5", AGAIN, errors), h5py.File(source, "r") as file:
+        found = file.get(key) if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
+        if isinstance(found, h5py.Dataset) and not (found.external or found.is_virtual):
+            return np.asarray(found[()])
+        keys = ", ".join(sorted(file)) or "none"
+    raise DataError(f"{name} has no data set {key!r} of its own, it has: {keys}; {AGAIN}.")
+
+
+def checked_image(image: np.ndarray, name: str | Path) -> np.ndarray:
+    """Return an image as float32 after a check of its values.
+
+    Raises:
+        DataError: If they are integers, all zero, or not all finite.
+    """
+    if image.dtype.kind != "f":
+        raise DataError(
+            f"{name} holds {image.dtype}, expected the scaled floating point values of Landslide4Sense: "
+            "digital numbers or reflectance must be brought to that scale first."
+        )
+    with np.errstate(over="ignore"):
+        image = image.astype(np.float32)  # what is too large for it becomes infinite
+    wrong = image.size - np.count_nonzero(np.isfinite(image))
+    if wrong:
+        raise DataError(
+            f"{name} is NaN or infinite in {wrong} of {image.size} values, expected in none: {AGAIN}."
+        )
+    if not image.any():
+        raise DataError(f"{name} holds only zeros: {AGAIN}.")
+    return image
+
+
+def normalised(image: np.ndarray, normalise: Normalise) -> np.ndarray:
+    """Return an image (..., band) float32 as published or with the official constants."""
+    if normalise == "none":
+        return image
+    return ((image - OFFICIAL_MEAN) / OFFICIAL_STD).astype(np.float32)
+
+
+# === Single patches ===
+
+
+@dataclass(frozen=True)
+class Patch:
+    """An image and what is known of its place.
+
+    Attributes:
+        image: float32 (y, x, band) in the order of :data:`BANDS`.
+        name: Name of the file.
+        pixel_area_m2: Area of its centre pixel on the ground.
+        crs: Its CRS as text; empty where the file has none (then the area is that of a published patch).
+    """
+
+    image: np.ndarray
+    name: str
+    pixel_area_m2: float
+    crs: str
+
+
+def open_patch(source: Source, name: str = "") -> Patch:
+    """Read a patch of any size.
+
+    Args:
+        source: A file, or the content of one: HDF5 with ``img`` (y, x, 14), or a GeoTIFF of 14 bands. A
+            GeoTIFF's bands are put in order by their descriptions where all 14 name one (``B2`` or ``B02``,
+            ``slope``, ``dem``); otherwise they are taken in the order of :data:`BANDS`.
+        name: What to call it; by default the name of the file.
+
+    Raises:
+        DataError: If it is neither, is damaged, has another number of bands, or its values cannot be those of
+            a patch.
+    """
+    if isinstance(source, str | Path):
+        with reading(source, remedy=OTHER):
+            content = Path(source).read_bytes()
+        name = name or Path(source).name
+    else:
+        content, name = bytes(source), name or "The file"
+    if content.startswith(_HDF5):
+        image = read_array(name, io.BytesIO(content), IMAGE_KEY)
+        if image.ndim != 3 or image.shape[-1] != len(BANDS) or 0 in image.shape:
+            raise DataError(
+                f"{name} holds an image of shape {image.shape}, expected (y, x, {len(BANDS)}) with the bands "
+                f"{', '.join(BANDS)}: {OTHER}."
+            )
+        return Patch(checked_image(image, name), name, PIXEL_AREA_M2, "")
+    if content.startswith(_TIFF):
+        with reading(name, "a GeoTIFF", OTHER), MemoryFile(content) as file, file.open() as raster:
+            return _geotiff(raster, name)
+    raise DataError(
+        f"{name} is neither HDF5 nor GeoTIFF: choose an image_N.h5 of Landslide4Sense or a GeoTIFF of its "
+        f"{len(BANDS)} bands."
+    )
+
+
+def _geotiff(raster: DatasetReader, name: str) -> Patch:
+    """Read an open GeoTIFF."""
+    if raster.count != len(BANDS):
+        order = f"{len(BANDS)} in the order {', '.join(BANDS)}"
+        raise DataError(f"{name} has {raster.count} bands, expected {order}: {OTHER}.")
+    pixels = raster.read(_order(raster), masked=True)  # (band, y, x)
+    empty = np.ma.getmaskarray(pixels).any(axis=0)  # (y, x)
+    if empty.any():
+        raise DataError(
+            f"{name} has no data in {empty.sum()} of {empty.size} pixels, expected in none: choose a covered "
+            "window."
+        )
+    image = np.ascontiguousarray(np.moveaxis(pixels.data, 0, -1))  # (y, x, band)
+    crs = raster.crs.to_string() if raster.crs else ""
+    return Patch(checked_image(image, name), name, _pixel_area_m2(raster), crs)
+
+
+def _order(raster: DatasetReader) -> list[int]:
+    """Return the raster's band numbers, from 1, in the order of :data:`BANDS`."""
+    named = [_band(text or "") for text in raster.descriptions]
+    if sorted(named) == sorted(BANDS):
+        return [named.index(band) + 1 for band in BANDS]
+    return list(range(1, len(BANDS) + 1))
+
+
+def _band(text: str) -> str:
+    """Return which band a description names; empty where it names none."""
+    plain = text.strip().lower()
+    if plain in ("slope", "dem"):
+        return plain
+    try:
+        return normalise_band(plain)
+    except ParameterError:
+        return ""
+
+
+def _pixel_area_m2(raster: DatasetReader) -> float:
+    """Return the area of the centre pixel on the ground, that of a published patch without a CRS.
+
+    Corners are brought to the equal-area projection EPSG:6933, so that degrees and Mercator count right too.
+    """
+    if not raster.crs:
+        return PIXEL_AREA_M2
+    row, col = raster.height // 2, raster.width // 2
+    corners = [raster.xy(row, col, offset=corner) for corner in ("ul", "ur", "lr", "ll")]
+    x, y = (np.array(axis) for axis in to_crs(raster.crs, EQUAL_AREA, *zip(*corners, strict=True)))
+    x, y = x - x[0], y - y[0]  # small numbers, so that rounding does not count
+    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)  # shoelace formula

@@ -85,50 +85,34 @@ def taps(target: Axis, source: Axis, method: Method) -> Taps:
             the target's centre.
     """
     ratio = target.step / source.step
-    left = (target.start - source.start) / source.step + np.arange(target.size) * ratio
+    left = ((target.start - source.start) / source.step + np.arange(target.size) * ratio)[:, None]
     if method == "average" and ratio > 1 + _EDGE:
-        rows, columns, values = _overlaps(left, ratio)
-    elif method == "bilinear":
+        columns = np.floor(left + _EDGE) + np.arange(np.ceil(ratio) + 1)
+        overlap = np.minimum(columns + 1, left + ratio) - np.maximum(columns, left)
+        values = np.maximum(overlap, 0)
+    elif method in ("bilinear", "cubic"):
         position = left + ratio / 2 - 0.5
-        low = np.floor(position + _EDGE)
-        high = np.maximum(position - low, 0.0)
-        rows = np.tile(np.arange(target.size), 2)
-        columns = np.concatenate([low, low + 1]).astype(np.int64)
-        values = np.concatenate([1 - high, high])
-    elif method == "cubic":
-        rows, columns, values = _cubic(left + ratio / 2 - 0.5)
+        columns = np.floor(position + _EDGE) + (np.arange(2) if method == "bilinear" else np.arange(-1, 3))
+        distance = np.abs(position - columns)
+        values = 1 - distance if method == "bilinear" else _cubic(distance)
     else:
-        rows = np.arange(target.size)
-        columns = np.floor(left + ratio / 2 + _EDGE).astype(np.int64)
-        values = np.ones(target.size)
-    columns = np.clip(columns, 0, source.size - 1)
+        columns = np.floor(left + ratio / 2 + _EDGE)
+        values = np.ones(columns.shape)
+    columns = np.clip(columns, 0, source.size - 1).astype(np.int64)  # (target, source pixel)
     keep = np.abs(values) > _EDGE
-    rows, columns, values = rows[keep], columns[keep], values[keep]
+    rows = np.nonzero(keep)[0]
+    columns, values = columns[keep], values[keep]
     first, last = int(columns.min()), int(columns.max()) + 1
     shape = (target.size, last - first)
     weights = sparse.csr_matrix((values.astype(np.float32), (rows, columns - first)), shape=shape)
     return Taps(first, last, weights)
 
 
-def _cubic(position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return row, column and weight of the four source pixels about every position, by Keys's kernel."""
-    low = np.floor(position + _EDGE)
-    columns = (low[:, None] + np.arange(-1, 3)).astype(np.int64)
-    d = np.abs(position[:, None] - columns)
-    near, far = (1.5 * d - 2.5) * d**2 + 1, ((-0.5 * d + 2.5) * d - 4) * d + 2
-    rows = np.broadcast_to(np.arange(len(position))[:, None], columns.shape)
-    return rows.ravel(), columns.ravel(), np.where(d <= 1, near, far).ravel()
-
-
-def _overlaps(left: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return row, column and overlap (in source pixels) of every source pixel under every target pixel."""
-    count = int(np.ceil(ratio)) + 1
-    base = np.floor(left + _EDGE)
-    columns = (base[:, None] + np.arange(count)).astype(np.int64)
-    begin = np.maximum(columns, left[:, None])
-    end = np.minimum(columns + 1, left[:, None] + ratio)
-    rows = np.broadcast_to(np.arange(len(left))[:, None], columns.shape)
-    return rows.ravel(), columns.ravel(), np.maximum(end - begin, 0).ravel()
+def _cubic(distance: np.ndarray) -> np.ndarray:
+    """Return the weights of source pixels by their distance in pixels, up to 2: Keys's kernel."""
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return np.where(distance <= 1, near, far)
 
 
 def resample(values: np.ndarray, valid: np.ndarray, y: Taps, x: Taps) -> np.ndarray:

@@ -1,14 +1,18 @@
 """SEN12-FLOOD: series of Sentinel-1 and Sentinel-2 images of places where it flooded, or did not.
 
-335 sequences of about 5 km with their images from December 2018 to May 2019, and for each image whether a flood
-has been seen there (Rambour et al. 2020, Flood Detection in Time Series of Optical and SAR Images,
+335 sequences of about 5 km with their images from December 2018 to May 2019, and for each image whether a
+flood has been seen there (Rambour et al. 2020, Flood Detection in Time Series of Optical and SAR Images,
 https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020), in either tree they are published in: the
-lists of IEEE DataPort, see :mod:`eolab.data.layouts.sen12flood_index`, or the collections of Radiant MLHub and
-Source Cooperative, see :mod:`eolab.data.layouts.sen12flood_stac`.
+lists of IEEE DataPort, or the collections of Radiant MLHub and Source Cooperative; see
+:mod:`eolab.data.layouts.sen12flood_index`. An image is a GeoTIFF a polarisation or band.
+
+Public users of the data set found files that do not open, thousands that are all zero, and SAR images that
+the edge of a swath cuts. None of them stops a sequence: each is listed with its reason.
 
 Example:
     >>> images = index("data/sen12flood")
-    >>> series, rejected = read_series("data/sen12flood", of_sequence(images, "0063", "S1"), ["VH"], (522, 544))
+    >>> radar = of_sequence(images, "0063", "S1")
+    >>> series, rejected = read_series("data/sen12flood", radar, ["VH"], (522, 544))
     >>> series["image"].dims
     ('time', 'band', 'y', 'x')
 """
@@ -27,34 +31,18 @@ import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import in_threads
-from eolab.data.layouts.common import report
+from eolab.data.layouts.common import attempt, below, report
+from eolab.data.layouts.geotiff import read_pixels
 from eolab.data.layouts.resample import Axis, resample, taps
-from eolab.data.layouts.sen12flood_files import (
-    MIN_VALID,
-    OPTICAL_BANDS,
-    SENSORS,
-    files_of,
-    read_channel,
-    stem_of,
-)
-from eolab.data.layouts.sen12flood_index import index, sequences, strays
-
-__all__ = [
-    "OPTICAL_BANDS",
-    "SENSORS",
-    "check_layout",
-    "index",
-    "of_sequence",
-    "open_layout",
-    "passes",
-    "read_series",
-    "sequences",
-    "slices_of",
-]
+from eolab.data.layouts.sen12flood_index import OPTICAL_BANDS, SENSORS, files_of, index, stem_of, strays
+from eolab.data.layouts.sen12flood_index import sequences as sequences  # who reads series wants them too
 
 Size = tuple[int, int]
 SIZE: Size = (512, 512)
 CHECKED_SIZE: Size = (128, 128)  # the share of pixels with a value is judged on it
+MIN_VALID = 0.75
+"""Share of pixels with a value below which an image is left out, as users of the data set do."""
+
 UNITS = {"S1": "linear", "S2": "reflectance"}
 QUANTIFICATION = 10_000.0  # digital numbers of reflectance 1
 
@@ -89,7 +77,9 @@ def of_sequence(images: pd.DataFrame, sequence: str, sensor: str) -> pd.DataFram
     check_known(sequence, images["sequence"].unique().tolist(), f"There is no sequence {sequence!r}")
     found = images[(images["sequence"] == sequence) & (images["sensor"] == sensor)]
     if found.empty:
-        raise ParameterError(f"Sequence {sequence} has no images of {sensor} in the index: take the other sensor.")
+        raise ParameterError(
+            f"Sequence {sequence} has no images of {sensor} in the index: take the other sensor."
+        )
     return found
 
 
@@ -192,54 +182,50 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
     """
     root = Path(path)
     images = index(root)
-    rows: list[tuple[str, str]] = []
-    series = [part for _, part in images[images["filename"] != ""].groupby(["sequence", "sensor"], sort=False)]
+    named = images["filename"] != ""
+    series = [part for _, part in images[named].groupby(["sequence", "sensor"], sort=False)]
 
     def read(part: pd.DataFrame) -> list[tuple[str, str]]:
         found = _readings(root, part, None, CHECKED_SIZE, MIN_VALID)
         return [file for reading in found for file in reading.files]
 
-    for files in in_threads(read, series, f"reading {root.name}", "series", progress):
-        rows += files
-    named = {file for file, _ in rows}
+    found = in_threads(read, series, f"reading {root.name}", "series", progress)
+    rows = [file for files in found for file in files]
+    missed = strays(root, {file for file, _ in rows})
     rows += [
         (f"{row.sequence}/{row.sensor} entry {row.number}", f"names no file for {row.date:%Y-%m-%d}")
-        for row in images[images["filename"] == ""].itertuples()
+        for row in images[~named].itertuples()
     ]
     rows += [
         (f"{row['sequence']}/{row['sensor']} entry {row['number']}", row["reason"])
         for row in images.attrs["rejected"]
     ]
-    return report([*rows, *strays(root, named)])
+    return report([*rows, *missed])
 
 
 def _readings(
     root: str | Path, images: pd.DataFrame, channels: Sequence[str] | None, size: Size, min_valid: float
 ) -> Iterator[Reading]:
-    """Yield an image a date and orbit, with what became of each of its files."""
+    """Yield an image a date and orbit, its slices laid together, with what became of each of its files.
+
+    Without channels those are read that there should be.
+    """
     for rows in passes(images)["rows"]:
-        slices = list(slices_of(images, [rows]).itertuples())
-        yield _reading(Path(root), slices, channels, size, min_valid)
-
-
-def _reading(
-    root: Path, slices: list[Any], channels: Sequence[str] | None, size: Size, min_valid: float
-) -> Reading:
-    """Read the channels of the slices of one pass and lay them together; None reads what there should be."""
-    wanted = list(channels or dict.fromkeys(c for one in slices for c in one.channels.split("+")))
-    merged = np.full((len(wanted), *size), np.nan, np.float32)
-    result, complete = Reading(slices[0]), True
-    for place, channel in zip(merged, wanted, strict=True):
-        files = [_lay(place, root, one, channel) for one in slices]
-        share = np.isfinite(place).mean()
-        if share == 0 or share < min_valid:
-            complete = False
-            lacking = f"has values in {share:.0%} of the pixels of its date, expected {min_valid:.0%} or more"
-            files = [(file, reason or lacking) for file, reason in files]
-        result.files += files
-    if complete:
-        result.values = merged
-    return result
+        slices: list[Any] = list(slices_of(images, [rows]).itertuples())
+        wanted = list(channels or dict.fromkeys(c for one in slices for c in one.channels.split("+")))
+        merged = np.full((len(wanted), *size), np.nan, np.float32)
+        result = Reading(slices[0], merged)
+        for place, channel in zip(merged, wanted, strict=True):
+            files = [_lay(place, Path(root), one, channel) for one in slices]
+            share = np.isfinite(place).mean()
+            if share == 0 or share < min_valid:
+                result.values = None
+                lacking = (
+                    f"has values in {share:.0%} of the pixels of its date, expected {min_valid:.0%} or more"
+                )
+                files = [(file, reason or lacking) for file, reason in files]
+            result.files += files
+        yield result
 
 
 def _lay(place: np.ndarray, root: Path, image: Any, channel: str) -> tuple[str, str]:
@@ -247,13 +233,33 @@ def _lay(place: np.ndarray, root: Path, image: Any, channel: str) -> tuple[str, 
     file = files_of(root, image).get(channel)
     if file is None:
         return stem_of(image), f"was taken without {channel}"
-    name = file.relative_to(root).as_posix()
-    try:
-        values = fitted(read_channel(file, min_valid=0), (place.shape[0], place.shape[1]))
-    except DataError as error:
-        return name, str(error).removeprefix(f"{file} ")
-    np.copyto(place, values, where=np.isnan(place))
-    return name, ""
+    values, reason = attempt(read_channel, file)
+    if values is not None:
+        np.copyto(place, fitted(values, (place.shape[0], place.shape[1])), where=np.isnan(place))
+    return below(root, file), reason
+
+
+def read_channel(path: str | Path) -> np.ndarray:
+    """Read one polarisation or band.
+
+    Returns:
+        float32 (y, x), NaN where there is no value: sigma nought in linear power for Sentinel-1, reflectance
+        times 10,000 for Sentinel-2. In both, 0 and below is no value.
+
+    Raises:
+        DataError: If the file is missing, cannot be read, is no single image, or holds no value.
+    """
+    found = read_pixels(path)
+    if found.ndim != 2 or not found.size:
+        raise DataError(
+            f"{path} holds an array of shape {found.shape}, expected one image (y, x): leave it out."
+        )
+    values = found.astype(np.float32)
+    valid = np.isfinite(values) & (values > 0)
+    if not valid.any():
+        raise DataError(f"{path} has no value in any pixel, all are 0 or not finite: leave it out.")
+    values[~valid] = np.nan
+    return values
 
 
 def fitted(values: np.ndarray, size: Size) -> np.ndarray:

@@ -11,39 +11,38 @@ of B02, 20 m of B05, 60 m of B01, whatever the sizes in the tile's metadata.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
 import pandas as pd
+import rasterio
 import rioxarray  # noqa: F401  (registers the .rio accessor)
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
-from eolab.data.bands import RESOLUTIONS_M, SENTINEL2, normalise_band
-from eolab.data.layouts.common import report
-from eolab.data.layouts.resample import touched
-from eolab.data.layouts.sentinel2_index import (
-    Acquisition,
-    Header,
-    Rejection,
-    index,
-    level_bands,
-    read_header,
-    rejection_table,
-    scan,
-)
-from eolab.data.layouts.sentinel2_window import SeriesReader, first_unreadable, source_of
+from eolab.data.bands import RESOLUTIONS_M, SENTINEL2
+from eolab.data.layouts import sentinel2_index as listing
+from eolab.data.layouts.common import distinct_bands, report
+from eolab.data.layouts.resample import Method, axes, resample, taps, touched
+from eolab.data.layouts.sentinel2_index import GDAL_OPTIONS, LEVEL_BANDS, Acquisition, Header, Rejection
 
-__all__ = ["check_layout", "index", "open_layout", "open_series"]
-
+NODATA = 0
+SATURATED = 65535
 Bounds = tuple[float, float, float, float]
+Kind = Literal["reflectance", "dn", "scl"]
+_DTYPE = {"reflectance": "float32", "dn": "uint16", "scl": "uint8"}
 _CHUNK = 1024
 
 
@@ -61,7 +60,7 @@ def open_series(
     """Open all acquisitions of one tile as a lazy series.
 
     Args:
-        folder: Where the products are, see :func:`index`.
+        folder: Where the products are, see :func:`eolab.data.layouts.sentinel2_index.index`.
         bands: Bands to read, for example ``["B04", "B8A"]``; by default all that the level has.
         resolution_m: Nominal pixel size of the series: 10, 20 or 60.
         bounds: (xmin, ymin, xmax, ymax) in the tile's CRS; all pixels that it touches are read. By default
@@ -85,28 +84,31 @@ def open_series(
         ParameterError: If a parameter is wrong, or several tiles or levels are there and none is chosen.
     """
     folder = Path(folder)
-    wanted = None if bands is None else _names(bands)
+    wanted = None if bands is None else distinct_bands(bands)
     if resolution_m not in RESOLUTIONS_M:
         raise ParameterError(f"resolution_m is {resolution_m!r}: give 10, 20 or 60.")
-    if resampling not in ("nearest", "bilinear"):
-        raise ParameterError(f"resampling is {resampling!r}: give 'nearest' or 'bilinear'.")
-    acquisitions, rejections = scan(folder, wanted, scl)
+    check_known(resampling, ("nearest", "bilinear"), f"resampling is {resampling!r}")
+    acquisitions, rejections = listing.scan(folder, wanted, scl)
     chosen = _choose(acquisitions, rejections, folder, tile, level)
     chosen, shifted = _same_extent(chosen)
-    names = wanted or list(level_bands(chosen[0].metadata.level))
+    names = wanted or list(LEVEL_BANDS[chosen[0].metadata.level])
     target = _target(chosen[0], resolution_m)
     window = _window(target.grid, bounds)
-    dataset = _dataset(chosen, names, target, window, resampling, as_dn)
+    lazy = partial(_lazy, acquisitions=chosen, target=target, window=window)
+    kind: Kind = "dn" if as_dn else "reflectance"
+    attrs = {"units": "DN", "nodata": NODATA} if as_dn else {"units": "reflectance"}
+    image = (("time", "band", "y", "x"), lazy(names, resampling=resampling, kind=kind), attrs)
+    dataset = xr.Dataset({kind: image}, coords=_coordinates(chosen, names, target.grid[window], as_dn))
+    dataset = dataset.rio.write_crs(str(target.grid.crs)).rio.write_transform()
     if scl and chosen[0].metadata.level == "L2A":
-        classes = _lazy(chosen, ["SCL"], target, window, "nearest", "scl")[:, 0]
-        attrs = {"long_name": "scene classification", "nodata": 0}
+        classes = lazy(["SCL"], resampling="nearest", kind="scl")[:, 0]
+        attrs = {"long_name": "scene classification", "nodata": NODATA}
         dataset["scl"] = (("time", "y", "x"), classes, attrs)
-    table = rejection_table([*rejections, *shifted], folder)
     return dataset.assign_attrs(
         tile=chosen[0].tile,
         level=chosen[0].metadata.level,
         resolution_m=resolution_m,
-        rejected=table.to_json(orient="records"),
+        rejected=json.dumps(listing.relative([*rejections, *shifted], folder)),
     )
 
 
@@ -121,25 +123,13 @@ def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
     Returns:
         One row an image or rejected product: file, status (``ok`` or ``rejected``), reason.
     """
-    acquisitions, rejections = scan(path)
+    acquisitions, rejections = listing.scan(path)
+    images = [(item.product, image.name) for item in acquisitions for image in item.images.values()]
     found = [
-        Rejection(str(item.product.path / image.name), first_unreadable(item.product.gdal_path(image.name)))
-        for item, image in track(
-            [(item, image) for item in acquisitions for image in item.images.values()],
-            f"reading {path.name}",
-            unit="image",
-            progress=progress,
-        )
+        (str(product.path / name), _fault(product.gdal_path(name)))
+        for product, name in track(images, f"reading {path.name}", unit="image", progress=progress)
     ]
-    table = rejection_table([*found, *rejections], path)
-    return report(zip(table["file"], table["reason"], strict=True))
-
-
-def _names(bands: Sequence[str]) -> list[str]:
-    names = [normalise_band(name) for name in ([bands] if isinstance(bands, str) else bands)]
-    if not names or len(set(names)) != len(names):
-        raise ParameterError(f"bands is {list(bands)}: give one or more bands, each once.")
-    return names
+    return report([], listing.relative([*found, *rejections], path))
 
 
 def _choose(
@@ -151,19 +141,18 @@ def _choose(
 ) -> list[Acquisition]:
     """Return the acquisitions of the one tile and level that is asked for."""
     if not acquisitions:
-        first = rejections and f"; {Path(rejections[0].file).name}: {rejections[0].reason}"
-        raise DataError(f"{folder} holds no Sentinel-2 product that can be used{first or ''}.")
+        first = "".join(f"; {Path(file).name}: {reason}" for file, reason in rejections[:1])
+        raise DataError(f"{folder} holds no Sentinel-2 product that can be used{first}.")
     facts: tuple[tuple[str, str | None, Callable[[Acquisition], str]], ...] = (
         ("tile", tile.upper().removeprefix("T") if tile else None, lambda item: item.tile),
         ("level", level, lambda item: item.metadata.level),
     )
     for name, value, fact in facts:
         known = sorted({fact(item) for item in acquisitions})
-        if value is None and len(known) > 1:
+        if not value and len(known) > 1:
             raise ParameterError(f"{folder} holds the {name}s {', '.join(known)}: choose one with {name}=.")
-        if value is not None and value not in known:
-            raise ParameterError(f"{folder} holds no {name} {value!r}; {did_you_mean(value, known)}")
         chosen = value or known[0]
+        check_known(chosen, known, f"{folder} holds no {name} {value!r}")
         acquisitions = [item for item in acquisitions if fact(item) == chosen]
     return acquisitions
 
@@ -177,7 +166,7 @@ def _same_extent(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], li
         odd = [band for band, header in item.headers.items() if not _near(header, usual)]
         if odd:
             reason = f"{odd[0]} covers {_extent(item.headers[odd[0]])}, the tile's other images cover {usual}"
-            shifted.append(Rejection(str(item.product.path / item.images[odd[0]].name), reason))
+            shifted.append((str(item.product.path / item.images[odd[0]].name), reason))
         else:
             kept.append(item)
     return kept, shifted
@@ -201,15 +190,13 @@ def _target(item: Acquisition, resolution_m: int) -> Header:
     for band in item.bands:
         if nominal(band) == resolution_m:
             try:
-                return item.headers.get(band) or read_header(item, band)
+                return item.headers.get(band) or listing.read_header(item, band)
             except (DataError, OSError):
                 continue
     band = min((name for name in item.headers if name != "SCL"), key=nominal)
     grid, factor = item.headers[band].grid, resolution_m / nominal(band)
     shape = (round(grid.height / factor), round(grid.width / factor))
-    a, b, c, d, e, f, *_ = grid.transform
-    place = Affine(a * factor, b, c, d, e * factor, f)
-    return Header(GeoBox(shape, place, grid.crs), _CHUNK)
+    return Header(GeoBox(shape, grid.transform * Affine.scale(factor), grid.crs), _CHUNK)
 
 
 def _window(grid: GeoBox, bounds: Bounds | None) -> tuple[slice, slice]:
@@ -227,18 +214,12 @@ def _window(grid: GeoBox, bounds: Bounds | None) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _dataset(
-    acquisitions: list[Acquisition],
-    bands: list[str],
-    target: Header,
-    window: tuple[slice, slice],
-    resampling: Literal["nearest", "bilinear"],
-    as_dn: bool,
-) -> xr.Dataset:
-    """Return the lazy bands with their coordinates."""
-    grid = target.grid[window]
+def _coordinates(
+    acquisitions: list[Acquisition], bands: list[str], grid: GeoBox, as_dn: bool
+) -> dict[str, Any]:
+    """Return the coordinates of a series on a grid."""
     times = [item.metadata.time for item in acquisitions]
-    coords = {
+    coords: dict[str, Any] = {
         "time": pd.DatetimeIndex(times).as_unit("ns"),
         "band": bands,
         "y": grid.coordinates["y"].values,
@@ -250,30 +231,112 @@ def _dataset(
         offsets = [[item.metadata.offset(band) for band in bands] for item in acquisitions]
         coords["offset"] = (("time", "band"), np.array(offsets, np.float32))
         coords["quantification"] = ("time", [item.metadata.quantification for item in acquisitions])
-    name: Literal["dn", "reflectance"] = "dn" if as_dn else "reflectance"
-    image = _lazy(acquisitions, bands, target, window, resampling, name)
-    attrs = {"units": "DN", "nodata": 0} if as_dn else {"units": "reflectance"}
-    dataset = xr.Dataset({name: (("time", "band", "y", "x"), image, attrs)}, coords=coords)
-    return dataset.rio.write_crs(str(grid.crs)).rio.write_transform()
+    return coords
 
 
 def _lazy(
-    acquisitions: list[Acquisition],
     bands: list[str],
+    acquisitions: list[Acquisition],
     target: Header,
     window: tuple[slice, slice],
     resampling: Literal["nearest", "bilinear"],
-    kind: Literal["reflectance", "dn", "scl"],
+    kind: Kind,
 ) -> da.Array:
     """Return the (time, band, y, x) array whose chunks are read when they are computed."""
-    sources = tuple(tuple(source_of(item, band) for band in bands) for item in acquisitions)
-    reader = SeriesReader(sources, target.grid[window], resampling, kind)
+    sources = tuple(tuple(_source(item, band) for band in bands) for item in acquisitions)
+    read = partial(_read_chunk, sources, target.grid[window], resampling, kind)
     step = _CHUNK if target.block > _CHUNK else _CHUNK // target.block * target.block
     chunks = ((1,) * len(acquisitions), (1,) * len(bands), *(_chunks(part, step) for part in window))
-    return da.map_blocks(reader, chunks=chunks, dtype=reader.dtype, meta=np.empty((0,) * 4, reader.dtype))
+    return da.map_blocks(read, chunks=chunks, dtype=_DTYPE[kind], meta=np.empty((0,) * 4, _DTYPE[kind]))
 
 
 def _chunks(window: slice, step: int) -> tuple[int, ...]:
     """Return chunk lengths that end on the file's own blocks, so that no block is decoded twice."""
     edges = [window.start, *range((window.start // step + 1) * step, window.stop, step), window.stop]
     return tuple(np.diff(edges).tolist())
+
+
+# === Windows ===
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One image file and how its numbers become reflectance: (DN + offset) / quantification."""
+
+    path: str
+    grid: GeoBox
+    offset: float
+    quantification: float
+
+
+def _source(item: Acquisition, band: str) -> _Source:
+    """Return the source of a band of an acquisition whose header was read."""
+    path = item.product.gdal_path(item.images[band].name)
+    offset = 0.0 if band == "SCL" else item.metadata.offset(band)
+    return _Source(path, item.headers[band].grid, offset, item.metadata.quantification)
+
+
+def _read_chunk(
+    sources: Sequence[Sequence[_Source]],
+    grid: GeoBox,
+    resampling: Literal["nearest", "bilinear"],
+    kind: Kind,
+    block_info: Any = None,
+) -> np.ndarray:
+    """Decode, mask, resample and calibrate one chunk of a series, whose place dask gives.
+
+    Args:
+        sources: Files by time and band.
+        grid: Pixel grid of the whole series.
+        resampling: How larger pixels are brought to the grid.
+        kind: What the chunk holds: reflectance, DN or classes.
+        block_info: Dask's; ``block_info[None]["array-location"]`` is the place.
+
+    Returns:
+        The chunk (1, 1, y, x).
+
+    Raises:
+        DataError: If the image cannot be decoded.
+    """
+    (time, _), (band, _), rows, columns = block_info[None]["array-location"]
+    source, part = sources[time][band], grid[slice(*rows), slice(*columns)]
+    method: Method = "nearest" if kind == "scl" else resampling
+    if part.transform.a > source.grid.transform.a and kind != "scl":
+        method = "average"
+    y, x = (taps(*pair, method) for pair in zip(axes(part), axes(source.grid), strict=True))
+    dn = read_window(source.path, Window(x.first, y.first, x.last - x.first, y.last - y.first))
+    if kind == "scl":
+        return dn[np.ix_(y.weights.indices, x.weights.indices)][None, None]
+    values = resample(dn, (dn != NODATA) & (dn != SATURATED), y, x)
+    if kind == "dn":
+        return np.nan_to_num(np.rint(values), nan=NODATA).astype(np.uint16)[None, None]
+    values += np.float32(source.offset)
+    values /= np.float32(source.quantification)
+    return np.maximum(values, 0, out=values)[None, None]  # keeps NaN
+
+
+def read_window(path: str, window: Window) -> np.ndarray:
+    """Decode a window of an image's only band.
+
+    Raises:
+        DataError: If it cannot be decoded.
+    """
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as image:
+            return image.read(1, window=window)
+    except RasterioError:
+        raise DataError(
+            f"{path} cannot be decoded although its header is sound: fetch the product again or remove it."
+        ) from None
+
+
+def _fault(path: str) -> str:
+    """Decode a whole image block by block; return why it cannot be used, empty where it can."""
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as image:
+            empty = True
+            for _, window in image.block_windows(1):
+                empty &= not image.read(1, window=window).any()
+    except RasterioError:
+        return "cannot be decoded"
+    return "is all zero (no data)" if empty else ""

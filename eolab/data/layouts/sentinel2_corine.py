@@ -15,10 +15,10 @@ import pandas as pd
 import rasterio
 import rioxarray
 import xarray as xr
-from rasterio.errors import RasterioError
 
 from eolab.core.errors import DataError
 from eolab.data.layouts import corine, sentinel2
+from eolab.data.layouts.common import attempt, reading, report
 from eolab.data.schemes import IGNORE
 
 SERIES = "sentinel2"
@@ -56,33 +56,28 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
 
 def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
     """Read every image and map of the folder; return file, status and reason."""
+    truths = [file for file in TRUTH.values() if (path / file).is_file()]
     tables = {
         SERIES: sentinel2.check_layout(path / SERIES, progress=progress),
         MAP: corine.check_layout(path / MAP, progress=progress),
+        "truth": report((file.name, attempt(_check, path / file)[1]) for file in truths),
     }
-    rows = [(file.name, *_status(path / file)) for file in TRUTH.values() if (path / file).is_file()]
-    tables["truth"] = pd.DataFrame(rows, columns=["file", "status", "reason"])
     return pd.concat(
         [table.assign(file=part + "/" + table["file"]) for part, table in tables.items()], ignore_index=True
     )
 
 
-def _status(file: Path) -> tuple[str, str]:
-    try:
-        with rasterio.open(file) as raster:
-            raster.read(1)
-    except RasterioError as error:
-        return "rejected", f"cannot be read ({error})"
-    return "ok", ""
+def _check(file: Path) -> None:
+    """Read a whole raster."""
+    with reading(file), rasterio.open(file) as raster:
+        raster.read(1)
 
 
 def _truth(file: Path, like: xr.Dataset) -> xr.DataArray:
     """Return the true classes on the grid of the series, by nearest neighbour."""
-    try:
+    with reading(file, remedy="fetch or make the data set again"):
         raster = rioxarray.open_rasterio(file)
         assert isinstance(raster, xr.DataArray)
         band = raster.isel(band=0, drop=True).rio.write_nodata(IGNORE)
         truth = corine.onto(band, like)
-    except (RasterioError, OSError) as error:
-        raise DataError(f"{file} cannot be read ({error}): fetch or make the data set again.") from None
     return truth.astype(np.uint8).assign_attrs({"long_name": "true land cover", "nodata": IGNORE})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TypeVar
 
 import pandas as pd
 import rasterio
@@ -14,15 +16,12 @@ from rasterio.errors import RasterioError
 from eolab.core.errors import DataError
 from eolab.core.progress import in_threads
 from eolab.data.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
-from eolab.data.layouts import jp2
-from eolab.data.layouts.safe import Image, Product, find_products, native_images, read_product, tile_of
-from eolab.data.layouts.sentinel2_metadata import (
-    PRODUCT_FILE,
-    TILE_FILE,
-    ProductMetadata,
-    read_product_metadata,
-    read_tile_metadata,
-)
+from eolab.data.layouts import safe
+from eolab.data.layouts.common import Rejected, below, reading
+
+T = TypeVar("T")
+Rejection = tuple[str, str]
+"""A product or image file that cannot be used, and the reason."""
 
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -33,6 +32,9 @@ COLUMNS = [
     *("product", "tile", "level", "time", "baseline", "generation"),
     *("quantification", "offset", "crs", "bands", "file"),
 ]
+LEVEL_BANDS = {"L1C": L1C_BANDS, "L2A": L2A_BANDS}
+"""Bands that a complete product of a level holds."""
+
 _ZERO_BITS = 0.05  # an image with fewer bits per pixel is decoded to see whether it is all zero
 _HEADER_BYTES = 4096
 
@@ -58,11 +60,11 @@ class Acquisition:
         headers: Grids of the images that were checked.
     """
 
-    product: Product
-    metadata: ProductMetadata
+    product: safe.Product
+    metadata: safe.ProductMetadata
     tile: str
     crs: str
-    images: dict[str, Image]
+    images: dict[str, safe.Image]
     headers: dict[str, Header]
 
     @property
@@ -71,17 +73,7 @@ class Acquisition:
         return tuple(name for name in SENTINEL2 if name in self.images)
 
 
-@dataclass(frozen=True)
-class Rejection:
-    """A product or image file that cannot be used, and the reason."""
-
-    file: str
-    reason: str
-
-
-def index(
-    folder: str | Path, bands: Sequence[str] | None = None, scl: bool = True
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def index(folder: str | Path, bands: Sequence[str] | None = None, scl: bool = True) -> pd.DataFrame:
     """List the acquisitions below a folder, from metadata and file headers alone.
 
     Of each tile, level and sensing time there is one acquisition: the highest baseline, then the newest. An
@@ -95,7 +87,7 @@ def index(
 
     Returns:
         The acquisitions by time (columns product, tile, level, time, baseline, generation, quantification,
-        offset, crs, bands, file), and what was rejected (file, reason).
+        offset, crs, bands, file); ``attrs["rejected"]`` lists file and reason of what was left out.
 
     Raises:
         DataError: If the folder does not exist.
@@ -118,29 +110,31 @@ def index(
         }
         for item in acquisitions
     ]
-    return pd.DataFrame(rows, columns=COLUMNS), rejection_table(rejections, folder)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table.attrs["rejected"] = relative(rejections, folder)
+    return table
 
 
-def rejection_table(rejections: Iterable[Rejection], folder: Path) -> pd.DataFrame:
-    """Return rejections as a table with columns file (relative to the folder) and reason."""
-    rows = []
-    for item in rejections:
-        file = Path(item.file)
+def relative(rejections: Iterable[Rejection], folder: Path) -> Rejected:
+    """Return rejections with the names of their files below the folder."""
+    found: Rejected = []
+    for path, reason in rejections:
+        file = Path(path)
         inside = file.is_relative_to(folder) and file != folder
-        rows.append((file.relative_to(folder).as_posix() if inside else file.name, item.reason))
-    return pd.DataFrame(rows, columns=["file", "reason"])
+        found.append({"file": below(folder, file) if inside else file.name, "reason": reason})
+    return found
 
 
 def scan(
     folder: Path, bands: Sequence[str] | None = None, scl: bool = True
 ) -> tuple[list[Acquisition], list[Rejection]]:
     """Return usable acquisitions by time and all rejections; see :func:`index`."""
-    paths = find_products(folder)
+    paths = safe.find_products(folder)
     found = list(in_threads(lambda path: _scan_product(path, bands, scl), paths, "headers", progress=False))
     good = [item for items in found for item in items if isinstance(item, Acquisition)]
-    bad = [item for items in found for item in items if isinstance(item, Rejection)]
+    bad = [item for items in found for item in items if not isinstance(item, Acquisition)]
     kept, superseded = _newest(good)
-    return kept, sorted(bad + superseded, key=lambda item: item.file)
+    return kept, sorted(bad + superseded)
 
 
 def _newest(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], list[Rejection]]:
@@ -152,10 +146,8 @@ def _newest(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], list[Re
         key = (item.tile, item.metadata.level, item.metadata.time)
         older = best.get(key)
         if older is not None:
-            reason = (
-                f"superseded by {item.product.name} (same tile and time, baseline {item.metadata.baseline})"
-            )
-            rejections.append(Rejection(str(older.product.path), reason))
+            newer = f"{item.product.name} (same tile and time, baseline {item.metadata.baseline})"
+            rejections.append((str(older.product.path), f"superseded by {newer}"))
         best[key] = item
     return sorted(best.values(), key=lambda a: (a.metadata.time, a.tile, a.metadata.level)), rejections
 
@@ -163,33 +155,36 @@ def _newest(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], list[Re
 def _scan_product(path: Path, bands: Sequence[str] | None, scl: bool) -> list[Acquisition | Rejection]:
     """Return the acquisitions of one product, usable or not; never raises."""
     try:
-        product = read_product(path)
-        name = _metadata_file(product)
-        with product.open(name) as stream:
-            metadata = read_product_metadata(stream)
-        granules = native_images(product.files)
+        product = safe.read_product(path)
+        missing = "it has no product metadata (MTD_MSIL1C.xml or MTD_MSIL2A.xml)"
+        metadata = _read(product, "", safe.PRODUCT_FILE, safe.read_product_metadata, missing)
+        granules = safe.native_images(product.files)
         if not granules:
             raise DataError("it holds no band images")
     except (DataError, OSError, ValueError, KeyError, IndexError) as error:
-        return [Rejection(str(path), str(error).rstrip("."))]
-    needed = tuple(bands or level_bands(metadata.level)) + (
-        ("SCL",) if scl and metadata.level == "L2A" else ()
-    )
+        return [(str(path), str(error).rstrip("."))]
+    needed = list(bands or LEVEL_BANDS[metadata.level])
+    if scl and metadata.level == "L2A":
+        needed.append("SCL")
     return [_scan_granule(product, metadata, granule, images, needed) for granule, images in granules.items()]
 
 
-def _metadata_file(product: Product) -> str:
+def _read(
+    product: safe.Product, start: str, pattern: re.Pattern[str], read: Callable[[IO[bytes]], T], missing: str
+) -> T:
+    """Return what a function reads of the first file of a product whose path begins and is named so."""
     for name in product.files:
-        if PRODUCT_FILE.match(name):
-            return name
-    raise DataError("it has no product metadata (MTD_MSIL1C.xml or MTD_MSIL2A.xml)")
+        if name.startswith(start) and pattern.match(name):
+            with product.open(name) as stream:
+                return read(stream)
+    raise DataError(missing)
 
 
 def _scan_granule(
-    product: Product,
-    metadata: ProductMetadata,
+    product: safe.Product,
+    metadata: safe.ProductMetadata,
     granule: str,
-    images: dict[str, Image],
+    images: dict[str, safe.Image],
     needed: Sequence[str],
 ) -> Acquisition | Rejection:
     """Return the acquisition with its headers, or why it cannot be used."""
@@ -197,35 +192,26 @@ def _scan_granule(
     try:
         tile, crs = _tile(product, granule)
         item = Acquisition(product, metadata, tile, crs, images, {})
-        headers = {}
         for band in needed:
             if band not in images:
                 raise DataError(f"lacks {band}")
             if band != "SCL":
                 metadata.offset(band)
             file = str(product.path / images[band].name)
-            headers[band] = read_header(item, band)
-        return replace(item, headers=headers)
+            item.headers[band] = read_header(item, band)
+        return item
     except (DataError, OSError, ValueError, KeyError) as error:
-        return Rejection(file, str(error).rstrip("."))
+        return file, str(error).rstrip(".")
 
 
-def level_bands(level: str) -> tuple[str, ...]:
-    """Return the bands that a complete product of a level holds."""
-    return L1C_BANDS if level == "L1C" else L2A_BANDS
-
-
-def _tile(product: Product, granule: str) -> tuple[str, str]:
+def _tile(product: safe.Product, granule: str) -> tuple[str, str]:
     """Return the tile and its coordinate reference system."""
-    for name in product.files:
-        if name.startswith(f"{granule}/") and TILE_FILE.match(name):
-            with product.open(name) as stream:
-                metadata = read_tile_metadata(stream)
-            tile = tile_of(metadata.tile_id) or tile_of(granule)
-            if tile is None:
-                raise DataError(f"no tile in the name {metadata.tile_id}")
-            return tile, metadata.crs
-    raise DataError("it has no tile metadata (MTD_TL.xml)")
+    missing = "it has no tile metadata (MTD_TL.xml)"
+    name, crs = _read(product, f"{granule}/", safe.TILE_FILE, safe.read_tile_metadata, missing)
+    tile = safe.tile_of(name) or safe.tile_of(granule)
+    if tile is None:
+        raise DataError(f"no tile in the name {name}")
+    return tile, crs
 
 
 def read_header(item: Acquisition, band: str) -> Header:
@@ -237,22 +223,19 @@ def read_header(item: Acquisition, band: str) -> Header:
     name = item.images[band].name
     size = item.product.size(name)
     with item.product.open(name) as stream:
-        defect = jp2.defect(stream, size)
-    if defect:
-        raise DataError(f"{band} {defect}")
-    try:
-        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(item.product.gdal_path(name)) as image:
-            dtype = "uint8" if band == "SCL" else "uint16"
-            if image.count != 1 or image.dtypes[0] != dtype:
-                raise DataError(f"{band} has {image.count} × {image.dtypes[0]}, expected 1 × {dtype}")
-            found = f"EPSG:{image.crs.to_epsg()}" if image.crs else "no CRS"
-            if found != item.crs:
-                raise DataError(f"{band} is in {found}, its tile's metadata say {item.crs}")
-            if size < _HEADER_BYTES + _ZERO_BITS / 8 * image.width * image.height and _all_zero(image):
-                raise DataError(f"{band} is all zero (no data)")
-            return _header(image, item.crs)
-    except RasterioError as error:
-        raise DataError(f"{band} is unreadable ({error})") from None
+        fault = safe.defect(stream, size)
+    if fault:
+        raise DataError(f"{band} {fault}")
+    path, dtype = item.product.gdal_path(name), "uint8" if band == "SCL" else "uint16"
+    with reading(band, errors=(RasterioError,)), rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as image:
+        if image.count != 1 or image.dtypes[0] != dtype:
+            raise DataError(f"{band} has {image.count} × {image.dtypes[0]}, expected 1 × {dtype}")
+        found = f"EPSG:{image.crs.to_epsg()}" if image.crs else "no CRS"
+        if found != item.crs:
+            raise DataError(f"{band} is in {found}, its tile's metadata say {item.crs}")
+        if size < _HEADER_BYTES + _ZERO_BITS / 8 * image.width * image.height and _all_zero(image):
+            raise DataError(f"{band} is all zero (no data)")
+        return _header(image, item.crs)
 
 
 def _all_zero(image: rasterio.DatasetReader) -> bool:

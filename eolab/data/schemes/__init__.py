@@ -1,17 +1,18 @@
 """Class schemes: which classes a map has, with their codes, names and colours.
 
-A class map in memory holds uint8 *indices* (0 to K - 1 in the order of its class scheme), never the codes of the
-published file; :data:`IGNORE` marks the pixels that count in neither loss nor score.
+A class map in memory holds uint8 *indices* (0 to K - 1 in the order of its class scheme), never the codes of
+the published file; :data:`IGNORE` marks the pixels that count in neither loss nor score.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from eolab.core.errors import ParameterError
+from eolab.core.errors import ParameterError, check_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,19 +42,29 @@ class ClassScheme:
     colors: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        lengths = (len(self.codes), len(self.names), len(self.colors))
-        if len(set(lengths)) != 1 or not 0 < lengths[0] < IGNORE:
+        codes, names, colors = len(self.codes), len(self.names), len(self.colors)
+        scheme = f"Class scheme {self.name!r}"
+        if not codes == names == colors or not 0 < codes < IGNORE:
             raise ParameterError(
-                f"Class scheme {self.name!r} has {lengths[0]} codes, {lengths[1]} names and {lengths[2]} colours: "
-                f"give one of each for every class, 1 to {IGNORE - 1} classes."
+                f"{scheme} has {codes} codes, {names} names and {colors} colours: give one of each for every "
+                f"class, 1 to {IGNORE - 1} classes."
             )
-        if len(set(self.codes)) != len(self.codes):
-            raise ParameterError(
-                f"Class scheme {self.name!r} has a code twice: each class needs a code of its own."
-            )
+        if len(set(self.codes)) != codes:
+            raise ParameterError(f"{scheme} has a code twice: each class needs a code of its own.")
         for color in self.colors:
             if not re.fullmatch(r"#[0-9a-fA-F]{6}", color):
-                raise ParameterError(f"Class scheme {self.name!r} has the colour {color!r}: write it as #rrggbb.")
+                raise ParameterError(f"{scheme} has the colour {color!r}: write it as #rrggbb.")
+
+    @classmethod
+    def numbered(cls, name: str, classes: Iterable[tuple[str, str]]) -> ClassScheme:
+        """Return a scheme of classes whose codes are 0 to K - 1.
+
+        Args:
+            name: What the scheme is called.
+            classes: Name and colour of each class.
+        """
+        names, colors = zip(*classes, strict=True)
+        return cls(name, tuple(range(len(names))), names, colors)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -64,13 +75,8 @@ class ClassScheme:
         Raises:
             ParameterError: If no class has the code.
         """
-        try:
-            return self.codes.index(code)
-        except ValueError:
-            known = ", ".join(str(c) for c in self.codes)
-            raise ParameterError(
-                f"Class scheme {self.name!r} has no class with code {code}. Known: {known}."
-            ) from None
+        check_known(code, self.codes, f"Class scheme {self.name!r} has no class with code {code}")
+        return self.codes.index(code)
 
     def colormap(self) -> tuple[ListedColormap, BoundaryNorm]:
         """Return matplotlib's colour map and norm for an array of class indices.

@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, check_known, did_you_mean
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.data.schemes.corine import CORINE
 from eolab.data.schemes.corine import scheme as corine_scheme
@@ -38,10 +38,8 @@ UNLABELLED = 999
 PUBLISHED_PATCHES = 590_326
 """Patches of version 1."""
 
-_COUNTS = pd.read_csv(Path(__file__).with_name("bigearthnet.csv"))
-PUBLISHED_BY_CODE: dict[int, int] = dict(
-    zip(_COUNTS["code"].tolist(), _COUNTS["patches"].tolist(), strict=True)
-)
+_COUNTS = pd.read_csv(Path(__file__).with_name("bigearthnet.csv"), index_col="code")
+PUBLISHED_BY_CODE: dict[Any, int] = _COUNTS["patches"].to_dict()
 """Patches of version 1 that hold a class, by CORINE code (Cavallaro et al. 2019, after Sumbul et al.
 2019, https://doi.org/10.1109/IGARSS.2019.8900532)."""
 
@@ -73,9 +71,9 @@ _OFFICIAL_19: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("Marine waters", (521, 522, 523)),
 )
 
-_COLOR: dict[int, str] = dict(zip(CORINE["code"].tolist(), CORINE["color"].tolist(), strict=True))
+_COLOR: dict[Any, str] = CORINE.set_index("code")["color"].to_dict()
 _CODES_43 = tuple(code for code in _COLOR if code != GLACIERS)
-_CORINE_NAME: dict[int, str] = dict(zip(CORINE["code"].tolist(), CORINE["level3_name"].tolist(), strict=True))
+_CORINE_NAME: dict[Any, str] = CORINE.set_index("code")["level3_name"].to_dict()
 
 CLASSES_43 = ClassScheme(
     name="BigEarthNet, 43 classes",
@@ -85,11 +83,8 @@ CLASSES_43 = ClassScheme(
 )
 """The classes of version 1: CORINE's codes in their order, names as published."""
 
-CLASSES_19 = ClassScheme(
-    name="BigEarthNet, 19 classes",
-    codes=tuple(range(len(_OFFICIAL_19))),
-    names=tuple(name for name, _ in _OFFICIAL_19),
-    colors=tuple(_COLOR[codes[0]] for _, codes in _OFFICIAL_19),
+CLASSES_19 = ClassScheme.numbered(
+    "BigEarthNet, 19 classes", ((name, _COLOR[codes[0]]) for name, codes in _OFFICIAL_19)
 )
 """The classes of version 2 in the official order, which is not that of the alphabet; codes are 0 to 18.
 
@@ -124,11 +119,6 @@ class ClassSet:
     def index_of_code(self) -> dict[int, int]:
         """Class index of each CORINE code that belongs to a class."""
         return {code: index for index, codes in enumerate(self.members) for code in codes}
-
-    @property
-    def dropped(self) -> tuple[int, ...]:
-        """CORINE's codes that belong to no class."""
-        return tuple(code for code in _COLOR if code not in self.index_of_code)
 
     def encode(self, labels: Iterable[str | int]) -> np.ndarray:
         """Return which classes some labels name.
@@ -178,19 +168,16 @@ class ClassSet:
     def _indices(self, label: str | int) -> tuple[int, ...]:
         """Return the class of a label, none where it is dropped."""
         if label not in self._known:
-            self._known[label] = self._look_up(label)
+            codes = codes_of(label)
+            found = {self.index_of_code.get(code) for code in codes}
+            if len(found) > 1:
+                joined = ", ".join(str(code) for code in codes)
+                raise DataError(
+                    f"The label {label!r} joins the CORINE classes {joined}, which {self.scheme.name} keeps "
+                    "apart: take the 19 classes or level1."
+                )
+            self._known[label] = tuple(index for index in found if index is not None)
         return self._known[label]
-
-    def _look_up(self, label: str | int) -> tuple[int, ...]:
-        codes = codes_of(label)
-        found = {self.index_of_code.get(code) for code in codes}
-        if len(found) > 1:
-            joined = ", ".join(str(code) for code in codes)
-            raise DataError(
-                f"The label {label!r} joins the CORINE classes {joined}, which {self.scheme.name} keeps "
-                "apart: take the 19 classes or level1."
-            )
-        return tuple(index for index in found if index is not None)
 
 
 def codes_of(label: str | int) -> tuple[int, ...]:
@@ -218,17 +205,15 @@ def class_set(name: str) -> ClassSet:
     Raises:
         ParameterError: If the name is another.
     """
-    match str(name):
-        case "43":
-            return ClassSet("43", CLASSES_43, tuple((code,) for code in CLASSES_43.codes))
-        case "19":
-            return ClassSet("19", CLASSES_19, tuple(codes for _, codes in _OFFICIAL_19))
-        case "level1" | "level2" | "level3" as level:
-            column = CORINE[level]
-            classes = corine_scheme(int(level[-1]))
-            members = tuple(tuple(CORINE["code"][column == code].tolist()) for code in classes.codes)
-            return ClassSet(level, classes, members)
-    raise ParameterError(f"There is no set of classes {name!r}: {did_you_mean(str(name), get_args(Name))}")
+    name = str(name)
+    check_known(name, get_args(Name), f"There is no set of classes {name!r}")
+    if name == "43":
+        return ClassSet(name, CLASSES_43, tuple((code,) for code in CLASSES_43.codes))
+    if name == "19":
+        return ClassSet(name, CLASSES_19, tuple(codes for _, codes in _OFFICIAL_19))
+    classes = corine_scheme(int(name[-1]))
+    members = tuple(tuple(CORINE["code"][CORINE[name] == code].tolist()) for code in classes.codes)
+    return ClassSet(name, classes, members)
 
 
 def indices(reference_codes: Any, classes: ClassSet | str) -> np.ndarray:
@@ -247,6 +232,4 @@ def indices(reference_codes: Any, classes: ClassSet | str) -> np.ndarray:
     table = np.full(UNLABELLED + 1, IGNORE, np.uint8)
     table[list(chosen.index_of_code)] = list(chosen.index_of_code.values())
     inside = (codes >= 0) & (codes <= UNLABELLED)
-    return np.where(inside, table[np.where(inside, codes, UNLABELLED).astype(np.intp)], IGNORE).astype(
-        np.uint8
-    )
+    return table[np.where(inside, codes, UNLABELLED).astype(np.intp)]

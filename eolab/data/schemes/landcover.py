@@ -30,12 +30,7 @@ _CLASSES: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("Snow", "#b5cefc", (335,)),
 )
 
-LANDCOVER = ClassScheme(
-    name="Land cover update",
-    codes=tuple(range(len(_CLASSES))),
-    names=tuple(name for name, _, _ in _CLASSES),
-    colors=tuple(color for _, color, _ in _CLASSES),
-)
+LANDCOVER = ClassScheme.numbered("Land cover update", ((name, color) for name, color, _ in _CLASSES))
 
 CORINE_TO_UPDATE: dict[int, int] = {
     code: index for index, (_, _, codes) in enumerate(_CLASSES) for code in codes
@@ -47,7 +42,8 @@ def from_corine(array: Any) -> np.ndarray:
     """Return the class index of each CORINE pixel.
 
     Args:
-        array: CORINE codes of any shape, level-3 or grid codes (see :func:`eolab.data.schemes.corine.recode`).
+        array: CORINE codes of any shape, level-3 or grid codes (see
+            :func:`eolab.data.schemes.corine.recode`).
 
     Returns:
         uint8 of the same shape: index into :data:`LANDCOVER`, ``IGNORE`` where no class belongs.

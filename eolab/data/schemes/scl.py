@@ -7,36 +7,21 @@ from __future__ import annotations
 
 from eolab.data.schemes import ClassScheme
 
-SCL = ClassScheme(
-    name="Sentinel-2 scene classification",
-    codes=tuple(range(12)),
-    names=(
-        "No data",
-        "Saturated or defective",
-        "Dark area or topographic shadow",
-        "Cloud shadow",
-        "Vegetation",
-        "Not vegetated",
-        "Water",
-        "Unclassified",
-        "Cloud, medium probability",
-        "Cloud, high probability",
-        "Thin cirrus",
-        "Snow or ice",
-    ),
-    colors=(
-        "#000000",
-        "#ff0000",
-        "#2f2f2f",
-        "#643200",
-        "#00a000",
-        "#ffe65a",
-        "#0000ff",
-        "#808080",
-        "#c0c0c0",
-        "#ffffff",
-        "#64c8ff",
-        "#ff96ff",
+SCL = ClassScheme.numbered(
+    "Sentinel-2 scene classification",
+    (
+        ("No data", "#000000"),
+        ("Saturated or defective", "#ff0000"),
+        ("Dark area or topographic shadow", "#2f2f2f"),
+        ("Cloud shadow", "#643200"),
+        ("Vegetation", "#00a000"),
+        ("Not vegetated", "#ffe65a"),
+        ("Water", "#0000ff"),
+        ("Unclassified", "#808080"),
+        ("Cloud, medium probability", "#c0c0c0"),
+        ("Cloud, high probability", "#ffffff"),
+        ("Thin cirrus", "#64c8ff"),
+        ("Snow or ice", "#ff96ff"),
     ),
 )
 SNOW = 11

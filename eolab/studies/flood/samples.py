@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 from eolab.core.progress import track
 from eolab.data import splits
 from eolab.data.layouts import sen12flood as reader
-from eolab.data.layouts.sen12flood_files import files_of
+from eolab.data.layouts.sen12flood_index import files_of
 from eolab.data.sensors import Optical, Radar, dry_state
 from eolab.data.store import ArraySpec, Store
 from eolab.data.tables import PERCENTILES, image_statistics

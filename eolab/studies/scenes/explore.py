@@ -12,7 +12,7 @@ from eolab import plots
 from eolab.core.errors import DataError
 from eolab.data import tables
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
-from eolab.data.layouts.bigearthnet_patch import BANDS, read_patch
+from eolab.data.layouts.bigearthnet import BANDS, read_patch
 from eolab.data.schemes import ClassScheme
 from eolab.data.schemes.bigearthnet import PUBLISHED_BY_CODE, PUBLISHED_PATCHES, ClassSet, class_set
 from eolab.data.store import Store

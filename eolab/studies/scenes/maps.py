@@ -12,7 +12,7 @@ import xarray as xr
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
 from eolab.data import tables
-from eolab.data.layouts.bigearthnet_patch import BANDS, SIZE, read_reference
+from eolab.data.layouts.bigearthnet import BANDS, SIZE, read_reference
 from eolab.data.preprocess import clear_mask
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import ClassSet, indices

@@ -13,7 +13,7 @@ import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data import splits
-from eolab.data.layouts.bigearthnet_patch import BANDS, RADAR, SIZE, Resampling, read_patch
+from eolab.data.layouts.bigearthnet import BANDS, RADAR, SIZE, Resampling, read_patch
 from eolab.data.layouts.common import below
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import PUBLISHED_PATCHES, ClassSet, class_set, indices
