@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from eolab.data.layouts.landslide4sense_index import SPLITS
+from eolab.data.layouts.landslide4sense import SPLITS
 from eolab.synthetic import writing
 from eolab.synthetic.noise import fractal, smoothstep
 from eolab.synthetic.patterns import make_parcels, parcel_mean
