@@ -41,8 +41,7 @@ def executed(tmp_path: Path, *cells: tuple[str, list]) -> Path:
         "profile": "smoke",
     }
     folders.write_json(folder / "run.json", record)
-    folders.write_text(folder / "params.yaml", "count: 4\nseed: 0\n")
-    folders.update_record(folder, defaults={"count": 3, "seed": 0})
+    folders.update_record(folder, parameters={"count": 4, "seed": 0}, defaults={"count": 3, "seed": 0})
     folders.write_json(folder / "metrics.json", {"test": {"f1": 0.123456}})
     environment = {"python": "3.11.7", "git": {"commit": "c" * 40, "dirty": True}, "seed": 11}
     folders.write_json(folder / "environment.json", environment)
@@ -189,7 +188,7 @@ def test_simulated_and_real_data_are_named(tmp_path: Path) -> None:
 
 def test_markup_in_values_is_shown_not_obeyed(tmp_path: Path) -> None:
     folder = executed(tmp_path)
-    folders.write_text(folder / "params.yaml", 'count: "<b>x</b>"\n')
+    folders.update_record(folder, parameters={"count": "<b>x</b>"})
     folders.write_json(folder / "metrics.json", {"<i>": 1})
     page = page_of(folder)
     assert "<b>x</b>" in page.select_one("table.parameters").text

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from eolab import runs
-from eolab.core import yamls
 from eolab.runs import folders
 
 USUAL: dict[str, Any] = {
@@ -29,9 +28,8 @@ def a_run(root: Path, name: str, params: dict[str, Any], ended: str = "1", sweep
     record = {"status": "done", "started": ended, "ended": ended, "sweep": sweep}
     folders.write_json(
         folder / folders.RECORD,
-        record | {"upstream": {"preprocessed": {"run": "one"}}, "groups": ["training"]},
+        record | {"upstream": {"preprocessed": {"run": "one"}}, "groups": ["training"], "parameters": params},
     )
-    folders.write_text(folder / folders.PARAMS, yamls.dumps(params))
     return runs.load(folder)
 
 

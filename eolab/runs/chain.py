@@ -9,7 +9,7 @@ from typing import Any
 
 from eolab.core.errors import ParameterError, RunError
 from eolab.core.progress import duration
-from eolab.runs import execute, folders, history, parameters
+from eolab.runs import execute, folders, history
 from eolab.runs.execute import Job
 from eolab.runs.study import Notebook, Study, having
 
@@ -59,7 +59,7 @@ def settings(study: Study, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
                 parsed = notebook.known[parameter].parse(value)
             except ParameterError as error:
                 raise ParameterError(f"--set {text}: {error}") from None
-            found[notebook.name] |= parameters.check(notebook.parameters, {parameter: parsed}, notebook.name)
+            found[notebook.name] |= notebook.check({parameter: parsed}, notebook.name)
     return found
 
 

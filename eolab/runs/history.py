@@ -37,8 +37,7 @@ class RunRecord:
     @cached_property
     def params(self) -> dict[str, Any]:
         """Every parameter with its value."""
-        path = self.folder / folders.PARAMS
-        return dict(yamls.read(path) or {}) if path.is_file() else dict(self.record.get("parameters", {}))
+        return dict(self.record.get("parameters", {}))
 
     @cached_property
     def settings(self) -> dict[str, Any]:

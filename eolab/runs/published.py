@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known, did_you_mean
 from eolab.core.yamls import mapping
 from eolab.runs import parameters
 from eolab.runs.parameters import Parameter
@@ -101,13 +101,14 @@ def check(lines: Iterable[Line], runs: Sequence[Mapping[str, Any]], where: str) 
         where: Which sweep, for the error sentence.
 
     Raises:
-        ParameterError: If a line matches no run; the sentence names the nearest value.
+        ParameterError: If a line matches no run; the sentence names the nearest one.
     """
     seen: dict[tuple[int, str], Line] = {}
     for line in lines:
         matched = [place for place, run in enumerate(runs) if line.matches(run)]
         if not matched:
-            raise ParameterError(f"{where}: {_text(line.values)} is no run of the sweep: {_near(line, runs)}")
+            text, known = _text(line.values), {_text({k: run.get(k) for k in line.values}) for run in runs}
+            check_known(text, known, f"{where}: {text} is no run of the sweep")
         for key in ((place, column) for place in matched for column in line.numbers):
             if key in seen:
                 raise ParameterError(
@@ -115,17 +116,6 @@ def check(lines: Iterable[Line], runs: Sequence[Mapping[str, Any]], where: str) 
                     f"{_text(line.values)}: leave one out."
                 )
             seen[key] = line
-
-
-def _near(line: Line, runs: Sequence[Mapping[str, Any]]) -> str:
-    """Return what comes nearest: a value for one that no run has, else the run that differs least."""
-    for name, value in line.values.items():
-        known = {str(run.get(name)) for run in runs}
-        if str(value) not in known:
-            return f"no run has {name}={value!r}: {did_you_mean(str(value), known)}"
-    agreeing = [sum(run.get(k) == v for k, v in line.values.items()) for run in runs]
-    nearest = runs[agreeing.index(max(agreeing))]
-    return f"the nearest run has {_text({name: nearest.get(name) for name in line.values})}."
 
 
 def _text(values: Mapping[str, Any]) -> str:

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
 FILE = "study.yaml"
 ALL = "all"
+Profile = dict[str, dict[str, Any]]  # notebook → parameter → value
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ class Notebook:
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters that the notebook declares."""
         return parameters.read(self.path)
+
+    def check(self, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Return values checked against the parameters, see :func:`eolab.runs.parameters.check`."""
+        return parameters.check(self.parameters, values, where)
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
@@ -166,13 +171,13 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Study:
-    """A study as its ``study.yaml`` describes it."""
+    """A study as its ``study.yaml`` describes it; profiles have the values of each notebook by its name."""
 
     name: str
     title: str
     description: str
     notebooks: dict[str, Notebook]
-    profiles: dict[str, dict[str, dict[str, Any]]]
+    profiles: dict[str, Profile]
     sweeps: dict[str, Sweep]
 
     def notebook(self, name: str) -> Notebook:
@@ -192,15 +197,14 @@ class Study:
         return _pick(self.sweeps, name, f"Study {self.name!r} has no sweep")
 
     def values(self, notebook: str, profile: str | None) -> dict[str, Any]:
-        """Return what a profile sets for a notebook: its ``all`` block, then the notebook's own block.
+        """Return what a profile sets for a notebook, nothing where there is no profile.
 
         Raises:
             ParameterError: If the study has no such profile.
         """
         if profile is None:
             return {}
-        blocks = _pick(self.profiles, profile, f"Study {self.name!r} has no profile")
-        return _profile_values(blocks, self.notebook(notebook))
+        return dict(_pick(self.profiles, profile, f"Study {self.name!r} has no profile")[notebook])
 
 
 def having(
@@ -278,47 +282,30 @@ def _notebooks(study: str, folder: Path, content: Any, file: Path) -> dict[str, 
         notebook = Notebook(study, name, path, {str(k): str(v) for k, v in inputs.items()})
         for parameter, upstream in notebook.inputs.items():
             _pick(found, upstream, f"{where}: input {parameter!r} comes from no earlier notebook")
-            parameters.check(notebook.parameters, {parameter: ""}, where)
+            notebook.check({parameter: ""}, where)
         found[name] = notebook
     return found
 
 
-def _profiles(
-    content: Any, notebooks: dict[str, Notebook], file: Path
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return profile → notebook, or "all" → checked values."""
-    profiles: dict[str, dict[str, dict[str, Any]]] = {}
-    for profile, blocks in mapping(content, f"{file}: 'profiles'").items():
+def _profiles(content: Any, notebooks: dict[str, Notebook], file: Path) -> dict[str, Profile]:
+    profiles: dict[str, Profile] = {}
+    for profile, written in mapping(content, f"{file}: 'profiles'").items():
         where = f"{file}: profile {profile!r}"
-        checked: dict[str, dict[str, Any]] = {}
-        for name, block in mapping(blocks, where).items():
-            inner = f"{where}, {name!r}"
-            values = mapping(block, inner)
-            if name == ALL:
-                checked[name] = _shared(values, notebooks.values(), where)
-            else:
-                notebook = _pick(notebooks, name, f"{where} names no notebook of the study")
-                checked[name] = parameters.check(notebook.parameters, values, inner)
-        profiles[profile] = checked
+        blocks = mapping(written, where)
+        values: Profile = {name: {} for name in notebooks}
+        for name, value in mapping(blocks.pop(ALL, None), f"{where}, {ALL!r}").items():
+            for notebook in having(notebooks.values(), name, f"{where}: no notebook has a"):
+                values[notebook.name] |= notebook.check({name: value}, f"{where}, {notebook.name}")
+        for name, block in blocks.items():
+            notebook = _pick(notebooks, name, f"{where} names no notebook of the study")
+            place = f"{where}, {name!r}"
+            values[name] |= notebook.check(mapping(block, place), place)
+        profiles[profile] = values
     return profiles
 
 
-def _shared(values: Mapping[str, Any], notebooks: Collection[Notebook], where: str) -> dict[str, Any]:
-    """Check values that are meant for each notebook that has the parameter."""
-    checked: dict[str, Any] = {}
-    for name, value in values.items():
-        for notebook in having(notebooks, name, f"{where}: no notebook has a"):
-            checked |= parameters.check(notebook.parameters, {name: value}, f"{where}, {notebook.name}")
-    return checked
-
-
-def _profile_values(blocks: Mapping[str, Mapping[str, Any]], notebook: Notebook) -> dict[str, Any]:
-    shared = {k: v for k, v in blocks.get(ALL, {}).items() if k in notebook.known}
-    return shared | dict(blocks.get(notebook.name, {}))
-
-
 def _sweeps(
-    content: Any, notebooks: dict[str, Notebook], profiles: Mapping[str, Any], file: Path
+    content: Any, notebooks: dict[str, Notebook], profiles: Mapping[str, Profile], file: Path
 ) -> dict[str, Sweep]:
     sweeps: dict[str, Sweep] = {}
     for name, written in mapping(content, f"{file}: 'sweeps'").items():
@@ -327,9 +314,9 @@ def _sweeps(
         notebook = _pick(notebooks, str(block.get("notebook")), f"{where} names no notebook of the study")
         if block.get("profile") is not None:
             _pick(profiles, block["profile"], f"{where} names no profile of the study")
-        points = tuple(parameters.check(notebook.parameters, p, where) for p in _points(block, where))
+        points = tuple(notebook.check(p, where) for p in _points(block, where))
         table = _table(block.get("table"), notebook, points, where)
-        settings = [{}, *(_profile_values(blocks, notebook) for blocks in profiles.values())]
+        settings = [{}, *(profile[notebook.name] for profile in profiles.values())]
         runs = [{**notebook.defaults, **chosen, **point} for chosen in settings for point in points]
         published.check(table["lines"], runs, f"{where}, 'published'")
         title = str(block.get("title") or "")
