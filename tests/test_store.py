@@ -137,7 +137,7 @@ def test_statistics_ignore_finite_values_that_are_not_valid(tmp_path):
 def test_a_new_split_column_moves_the_statistics_and_no_array(store):
     before = contents(store.path)
     split = np.where(store.table["number"] < 10, "train", "test")
-    store.set_columns({"split": split})
+    store.update({"split": split})
     again = open_store(store.path)
     assert again.table["split"].tolist() == split.tolist()
     for shown in (store.statistics, again.statistics):
@@ -154,9 +154,9 @@ def test_statistics_are_right_after_a_kill_between_split_and_statistics(store):
 
 def test_columns_that_arrays_depend_on_cannot_change(store):
     with pytest.raises(StoreError, match=r"'number'.*cannot change"):
-        store.set_columns({"number": np.zeros(SAMPLES)})
+        store.update({"number": np.zeros(SAMPLES)})
     with pytest.raises(StoreError, match="needs 40 values: got 3"):
-        store.set_columns({"fold": [1, 2, 3]})
+        store.update({"fold": [1, 2, 3]})
 
 
 def test_dataset_is_labelled_and_stays_on_disk(store):

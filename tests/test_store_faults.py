@@ -340,6 +340,6 @@ def test_real_full_disk_at_a_new_split(small_disk):
     before = contents(store.path)
     fill(small_disk / "ballast")
     with pytest.raises(StoreError, match="No space left"):
-        store.set_columns({"split": np.where(table()["number"] < 5, "train", "test")})
+        store.update({"split": np.where(table()["number"] < 5, "train", "test")})
     assert contents(store.path) == before
     assert store.table["split"].tolist() == open_store(store.path).table["split"].tolist()

@@ -212,11 +212,9 @@ def _days_each(counts: np.ndarray, shares: np.ndarray, date: str) -> np.ndarray:
     middles = (np.cumsum(counts) - counts / 2) / max(counts.sum(), 1)  # of the samples of a day, 0 to 1
     ends = np.searchsorted(middles, np.cumsum(shares))  # days before the end of each split
     ends[shares.cumsum() >= 1 - 1e-9] = len(counts)
-    for i in range(len(shares)):
-        ends[i] = max(ends[i], (ends[i - 1] if i else 0) + least[i])
-    for i in reversed(range(len(shares))):
-        ends[i] = min(ends[i], len(counts) - least[i + 1 :].sum())
-    return np.diff(ends, prepend=0)
+    needed = np.cumsum(least)
+    spare = np.maximum.accumulate(ends - needed).clip(0, len(counts) - needed[-1])  # beside the least
+    return np.diff(spare + needed, prepend=0)
 
 
 def by_labels(

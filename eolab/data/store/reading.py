@@ -212,14 +212,18 @@ class Store:
         attrs = {name: value for name, value in self.metadata.items() if name != "coords"}
         return xr.Dataset(variables, coords, {k: _attribute(v) for k, v in attrs.items()})
 
-    def set_columns(self, columns: Mapping[str, Any]) -> None:
-        """Write columns of the table, atomically; the arrays are not touched, statistics follow a new split.
+    def update(self, columns: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
+        """Write columns of the table and the metadata, atomically; statistics follow a new split.
+
+        The arrays are not touched, and their coordinates stay what they are.
 
         Args:
             columns: Values by column, new or not, such as ``split``: one a sample, in the table's order.
+            metadata: What replaces the metadata; None to keep it.
 
         Raises:
-            StoreError: If the number of values is wrong, or arrays may depend on a column.
+            StoreError: If the number of values is wrong, arrays may depend on a column, or the coordinates
+                differ.
         """
         table = self.table.copy()
         for name, values in columns.items():
@@ -232,28 +236,18 @@ class Store:
                     f"Column {name!r} of {self.path} needs {len(table)} values: got {len(values)}."
                 )
             table[name] = values.to_numpy() if isinstance(values, pd.Series) else values
+        about = self.metadata if metadata is None else layout.plain(dict(metadata))
+        if about.get("coords", {}) != self.coords:
+            raise StoreError(f"The coordinates of {self.path} belong to its arrays: they cannot change.")
         content = table_bytes(table, self.path)
-        with disk.lock(self.path), disk.full_disk(self.path, len(content)):
+        with disk.lock(self.path), disk.full_disk(self.path, self.nbytes + len(content)):
             disk.write_atomically(self.path / layout.TABLE_FILE, content)
-            self.table = table
+            self.table, self.metadata = table, about
             self.__dict__.pop("dataset", None)
             rows = statistics.training_rows(self)
             if self._info["statistics"].get("rows") != statistics.digest(rows):
                 self._info["statistics"] = statistics.compute(self, rows)
-                disk.write_atomically(self.path / layout.STORE_FILE, layout.to_json(self._info))
-
-    def set_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Replace the metadata, atomically; the coordinates of the arrays stay what they are.
-
-        Raises:
-            StoreError: If the coordinates differ.
-        """
-        plain = layout.plain(dict(metadata))
-        if plain.get("coords", {}) != self.coords:
-            raise StoreError(f"The coordinates of {self.path} belong to its arrays: they cannot change.")
-        with disk.lock(self.path), disk.full_disk(self.path, self.nbytes):
-            self.metadata = self._info["metadata"] = plain
-            self.__dict__.pop("dataset", None)
+            self._info["metadata"] = about
             disk.write_atomically(self.path / layout.STORE_FILE, layout.to_json(self._info))
 
 

@@ -242,8 +242,6 @@ def _updated(store: Store, plan: Plan) -> Store:
         column_digests(table, [name for name in layout.SPLIT_COLUMNS if name in table])
         for table in (store.table, plan.table)
     )
-    if there | wanted != there:
-        store.set_columns({name: plan.table[name] for name in wanted})
-    if store.metadata != plan.metadata:
-        store.set_metadata(plan.metadata)
+    if there | wanted != there or store.metadata != plan.metadata:
+        store.update({name: plan.table[name] for name in wanted}, plan.metadata)
     return store
