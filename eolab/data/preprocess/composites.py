@@ -66,7 +66,10 @@ def composite(
     """
     check_known(reducer, REDUCERS, f"There is no reducer {reducer!r}")
     if period == "none":
-        image, clear = (between(array, start, end) for array in (image, clear))
+        days = image["time"].to_numpy().astype("datetime64[D]")
+        first, last = np.datetime64(start or "0001-01-01", "D"), np.datetime64(end or "9999-12-31", "D")
+        inside = np.flatnonzero((days >= first) & (days <= last))
+        image, clear = image.isel(time=inside), clear.isel(time=inside)
         times, number = image["time"].to_numpy(), np.arange(image.sizes["time"])
     else:
         times, number = periods(image["time"].to_numpy(), period, start, end)
@@ -131,17 +134,6 @@ def _offset(period: str) -> pd.tseries.offsets.BaseOffset:
             f"{period!r} is not a period: use 'none', 'MS' (months), 'QS' (quarters) or days such as '30D'."
         )
     return offset
-
-
-def between(series: Any, start: str | None, end: str | None) -> Any:
-    """Return the acquisitions of a DataArray or Dataset from day ``start`` to day ``end``, both included."""
-    days = series["time"].to_numpy().astype("datetime64[D]")
-    inside = np.ones(len(days), bool)
-    if start:
-        inside &= days >= np.datetime64(start, "D")
-    if end:
-        inside &= days <= np.datetime64(end, "D")
-    return series.isel(time=np.flatnonzero(inside))
 
 
 def along_time(

@@ -157,12 +157,12 @@ def _read_journal(plan: Plan) -> set[Part]:
             file.truncate(len(whole))
             disk.sync(file.fileno())
     try:
-        done = {tuple(json.loads(line)) for line in whole.splitlines()}
+        done: set[Any] = {tuple(json.loads(line)) for line in whole.splitlines()}
     except (ValueError, TypeError):
         done = set()
     if not done <= set(plan.parts) or (whole and not done):
         raise StoreError(f"{path} does not fit the store's plan: write the store again with overwrite=True.")
-    return done & set(plan.parts)
+    return done
 
 
 def _write_parts(plan: Plan, produce: Produce, progress: bool, workers: int) -> None:
