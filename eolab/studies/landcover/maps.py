@@ -10,6 +10,15 @@ import xarray as xr
 
 from eolab.data.schemes import IGNORE, ClassScheme
 
+CASES = [
+    "kept, correct",
+    "kept, wrong in both",
+    "changed, now correct",
+    "changed, was correct before",
+    "changed, wrong in both",
+]
+"""What a new map makes of a pixel of the old one."""
+
 
 def area_table(maps: Mapping[str, xr.DataArray], scheme: ClassScheme) -> pd.DataFrame:
     """Count the area of each class in each map.
@@ -99,21 +108,12 @@ def change_table(
     """
     old, new, truth = (np.asarray(values) for values in (old, new, truth))
     known = (old != IGNORE) & (new != IGNORE) & (truth != IGNORE)
-    changed, was_right, is_right = old != new, old == truth, new == truth
-    cases = {
-        "kept, correct": ~changed & is_right,
-        "kept, wrong in both": ~changed & ~is_right,
-        "changed, now correct": changed & is_right,
-        "changed, was correct before": changed & was_right,
-        "changed, wrong in both": changed & ~was_right & ~is_right,
-    }
-    before = truth if truth_before is None else np.asarray(truth_before)
-    on_the_ground = (before != IGNORE) & (before != truth)
-    rows = []
-    for case, where in cases.items():
-        where = where & known
-        row = {"case": case, "pixels": int(where.sum()), "share": where.sum() / max(known.sum(), 1)}
-        if truth_before is not None:
-            row["of these changed on the ground"] = int((where & on_the_ground).sum())
-        rows.append(row)
-    return pd.DataFrame(rows)
+    kept, was_right, is_right = old == new, old == truth, new == truth
+    case = np.select([kept & is_right, kept, is_right, was_right], range(4), 4)[known]
+    pixels = np.bincount(case, minlength=len(CASES))
+    table = pd.DataFrame({"case": CASES, "pixels": pixels, "share": pixels / max(known.sum(), 1)})
+    if truth_before is not None:
+        before = np.asarray(truth_before)
+        on_the_ground = ((before != IGNORE) & (before != truth))[known]
+        table["of these changed on the ground"] = np.bincount(case[on_the_ground], minlength=len(CASES))
+    return table
