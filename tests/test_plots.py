@@ -251,6 +251,7 @@ def test_gallery_holds_every_figure():
         "robust_limits",
         "stretch_limits",
         "style",
+        "true_colour",
     }
     figures = {name for name in plots.__all__ if name.islower()} - tables
     elsewhere = {  # in test_plots_flood, test_plots_labels and test_plots_patch_maps
