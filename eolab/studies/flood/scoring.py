@@ -8,6 +8,7 @@ Networks and baselines give the same table of the same steps, so that all are sc
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,7 @@ def scores(
     sequences: Collection[str] | None = None,
     sensor: str = "",
     padded: bool = False,
+    gains_of: str = "",
     **options: Any,
 ) -> pd.DataFrame:
     """Score predictions per image and per sequence, with bootstrap intervals over sequences.
@@ -223,6 +225,8 @@ def scores(
         sequences: Sequences that count; all by default.
         sensor: Count the steps alone that have an image of this sensor; all by default.
         padded: Whether padding counts as dry images, as Wiesniakowski et al. 2024 count them.
+        gains_of: The name whose gains over each other one are returned, see
+            :func:`eolab.evaluation.paired_gains`; scores where empty.
         **options: Options of :func:`eolab.evaluation.score_table`, such as statistics, baselines, seed.
 
     Returns:
@@ -231,13 +235,16 @@ def scores(
     Raises:
         DataError: If the tables are not of the same steps, or nothing is left to score.
     """
+    evaluate: Any = evaluation.score_table
+    if gains_of:
+        evaluate = partial(evaluation.paired_gains, model=gains_of)
     chosen = {name: _counting(table, sequences, padded, sensor) for name, table in predictions.items()}
     parts = []
     for level in levels:
         tables = chosen if level == "image" else {name: of_sequences(table) for name, table in chosen.items()}
         _check_same(tables)
         first = next(iter(tables.values()))
-        found = evaluation.score_table(
+        found = evaluate(
             {name: table["probability"].to_numpy(float) for name, table in tables.items()},
             first["flooded"].to_numpy(np.uint8),
             class_names=CLASSES,
