@@ -231,7 +231,7 @@ def test_gains_are_differences_of_scores_on_the_same_patches():
     net, rule = (f1_score(truth.ravel(), (probability[n] >= limits[n]).ravel()) for n in ("net", "rule"))
     assert row["value"] == pytest.approx(net - rule)
     assert row["low"] <= row["value"] <= row["high"]
-    assert (row["model"], row["n"]) == ("rule", 4)
+    assert (row["model"], row["groups"]) == ("rule", 4)
 
 
 def test_scores_at_thresholds_are_those_of_scikit_learn():

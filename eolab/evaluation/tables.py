@@ -134,8 +134,8 @@ def paired_gains(
         seed: Seed of the draws.
 
     Returns:
-        As :func:`score_table`, a row another model and statistic: value is the gain over that model, n the
-        number of groups that are drawn.
+        As :func:`score_table`, a row another model and statistic: value is the gain over that model; in place
+        of n stands groups, the number of groups that are drawn.
 
     Raises:
         DataError: Also where confusion matrices have not counted the same truth.
@@ -153,7 +153,7 @@ def paired_gains(
             gain = bootstrap.interval(own - value, own_drawn - drawn)
             drawn_groups = int(evaluated[other].weights.sum())
             rows.append((other, other in baselines, split, scope, statistic, *gain, drawn_groups))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=[*COLUMNS[:-1], "groups"])
 
 
 def _evaluated(
