@@ -79,13 +79,13 @@ def make_series(folder: Path, dates: int, size: int) -> Path:
 
 def compare(folder: Path, options: argparse.Namespace) -> None:
     start = time.perf_counter()
-    whole = sentinel2.open_series(folder, resolution_m=options.resolution, scl=False)
+    whole = sentinel2.open_layout(folder, resolution_m=options.resolution, scl=False)
     opening_s = time.perf_counter() - start
     step_m = float(whole.x[1] - whole.x[0])
     west, south, east, north = whole.rio.bounds()
     side = min(options.window * 10, (east - west) // 60 * 60, (north - south) // 60 * 60)
     bounds = (west, north - side, west + side, north)
-    series = sentinel2.open_series(folder, resolution_m=options.resolution, bounds=bounds, scl=False)
+    series = sentinel2.open_layout(folder, resolution_m=options.resolution, bounds=bounds, scl=False)
     bands = list(series["band"].values)
     acquisitions = scan(folder, bands, scl=False)[0]
 

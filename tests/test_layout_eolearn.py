@@ -20,7 +20,7 @@ def folder(real_data) -> Path:
 
 @pytest.fixture(scope="module")
 def patch(folder):
-    return eolearn.open_patch(folder)
+    return eolearn.open_layout(folder)
 
 
 def test_dates_grid_and_features(patch):
@@ -74,7 +74,7 @@ def test_reference_scenes_are_13_bands_of_reflectance(patch):
 
 
 def test_patch_folder_itself_opens_too(folder):
-    inner = eolearn.open_patch(folder / "TestEOPatch")
+    inner = eolearn.open_layout(folder / "TestEOPatch")
     assert inner.sizes["time"] == 68
     assert "reference_scenes" in inner
 
@@ -112,7 +112,7 @@ def cut(file: Path) -> None:
 def test_damage_is_one_sentence_with_the_file(copy, fault, words):
     fault(copy)
     with pytest.raises(DataError, match=words):
-        eolearn.open_patch(copy)
+        eolearn.open_layout(copy)
     report = eolearn.check_layout(copy)
     assert (report["status"] == "rejected").sum() == 1
 
@@ -120,11 +120,11 @@ def test_damage_is_one_sentence_with_the_file(copy, fault, words):
 def test_several_channels_keep_their_axis(copy):
     cube = np.random.default_rng(0).random((68, 101, 100, 3), np.float32)
     np.save(copy / "data" / "BANDS.npy", cube)
-    bands = eolearn.open_patch(copy)["BANDS"]
+    bands = eolearn.open_layout(copy)["BANDS"]
     assert bands.dims == ("time", "BANDS_channel", "y", "x")
     np.testing.assert_array_equal(bands.isel(BANDS_channel=1), cube[..., 1])
 
 
 def test_folder_without_a_patch(tmp_path):
     with pytest.raises(DataError, match=r"bbox.geojson\), found: none"):
-        eolearn.open_patch(tmp_path)
+        eolearn.open_layout(tmp_path)

@@ -34,7 +34,7 @@ SIZE = 48
 
 def load(*args, **options):
     with dask.config.set(scheduler="synchronous"):
-        return sentinel2.open_series(*args, **options).load()
+        return sentinel2.open_layout(*args, **options).load()
 
 
 def blocks(values: np.ndarray, step: int) -> np.ndarray:
@@ -158,9 +158,9 @@ def test_bounds_outside_name_the_extent(series):
     with pytest.raises(
         DataError, match=r"outside the tile, which covers \(600000, 5699520, 600480, 5700000\)"
     ):
-        sentinel2.open_series(series, bounds=(0, 0, 10, 10))
+        sentinel2.open_layout(series, bounds=(0, 0, 10, 10))
     with pytest.raises(ParameterError, match="xmin < xmax"):
-        sentinel2.open_series(series, bounds=(10, 0, 0, 10))
+        sentinel2.open_layout(series, bounds=(10, 0, 0, 10))
 
 
 def test_opening_decodes_nothing(series, monkeypatch):
@@ -168,7 +168,7 @@ def test_opening_decodes_nothing(series, monkeypatch):
         raise AssertionError("pixels were read")
 
     monkeypatch.setattr("eolab.data.layouts.sentinel2.read_window", refuse)
-    lazy = sentinel2.open_series(series)
+    lazy = sentinel2.open_layout(series)
     assert lazy["reflectance"].chunks[0] == (1, 1)
     with pytest.raises(AssertionError, match="pixels were read"):
         lazy["reflectance"][0, 0].compute(scheduler="synchronous")
@@ -257,18 +257,18 @@ def test_all_zero_acquisition_is_rejected(tmp_path):
 
 def test_nothing_usable_is_one_sentence(tmp_path):
     with pytest.raises(DataError, match="no Sentinel-2 product that can be used"):
-        sentinel2.open_series(tmp_path)
+        sentinel2.open_layout(tmp_path)
     product = write_safe(tmp_path, leave_out=("B05",))
     with pytest.raises(DataError, match="lacks B05"):
-        sentinel2.open_series(tmp_path)
+        sentinel2.open_layout(tmp_path)
     assert load(tmp_path, bands=["B02"]).sizes["time"] == 1, "bands that are not asked for may be missing"
     with pytest.raises(DataError, match="is no folder"):
-        sentinel2.open_series(product / "nowhere")
+        sentinel2.open_layout(product / "nowhere")
 
 
 def test_file_that_breaks_after_opening_ends_in_a_sentence(tmp_path):
     product = write_safe(tmp_path)
-    lazy = sentinel2.open_series(tmp_path, bands=["B02"])
+    lazy = sentinel2.open_layout(tmp_path, bands=["B02"])
     truncate(image_path(product, "B02"), 0.5)
     with pytest.raises(DataError, match=r"B02_10m\.jp2 cannot be decoded .*: fetch the product again"):
         lazy["reflectance"].compute(scheduler="synchronous")
@@ -279,11 +279,11 @@ def test_several_tiles_and_levels_must_be_chosen(tmp_path):
     write_safe(tmp_path / "T31UFU", tile="31UFU")
     write_safe(tmp_path / "T31UFT", level="L1C")
     with pytest.raises(ParameterError, match="tiles 31UFT, 31UFU: choose one with tile="):
-        sentinel2.open_series(tmp_path)
+        sentinel2.open_layout(tmp_path)
     with pytest.raises(ParameterError, match="levels L1C, L2A"):
-        sentinel2.open_series(tmp_path, tile="T31UFT")
+        sentinel2.open_layout(tmp_path, tile="T31UFT")
     with pytest.raises(ParameterError, match="Known: 31UFT, 31UFU"):
-        sentinel2.open_series(tmp_path, tile="32TQM")
+        sentinel2.open_layout(tmp_path, tile="32TQM")
     assert load(tmp_path, tile="31UFU", bands=["B02"]).sizes["time"] == 1
     assert load(tmp_path, tile="31UFT", level="L1C").sizes["band"] == 13
 
@@ -299,7 +299,7 @@ def test_several_tiles_and_levels_must_be_chosen(tmp_path):
 )
 def test_wrong_parameters(series, options, words):
     with pytest.raises(ParameterError, match=words):
-        sentinel2.open_series(series, **options)
+        sentinel2.open_layout(series, **options)
 
 
 def test_zipped_product_gives_the_same(series, tmp_path):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -43,11 +42,11 @@ _ATTRS = {
 }
 
 
-def open_patch(folder: str | Path) -> xr.Dataset:
+def open_layout(path: str | Path) -> xr.Dataset:
     """Open a patch.
 
     Args:
-        folder: The patch (the folder with ``bbox.geojson``), or the folder that holds this one patch.
+        path: The patch (the folder with ``bbox.geojson``), or the folder that holds this one patch.
 
     Returns:
         All features with their dims, e.g. ``NDVI`` (time, y, x), ``DEM`` (y, x); ``reference_scenes``
@@ -58,7 +57,7 @@ def open_patch(folder: str | Path) -> xr.Dataset:
     Raises:
         DataError: If a part of the patch is missing, unreadable or of another shape than the rest.
     """
-    patch = find_patch(Path(folder))
+    patch = find_patch(Path(path))
     times = _times(patch)
     arrays = {name: (kind, _load(file)) for name, kind, file in _features(patch)}
     missing = [feature for feature in REQUIRED if Path(feature).stem not in arrays]
@@ -78,24 +77,19 @@ def open_patch(folder: str | Path) -> xr.Dataset:
         "x": transform.c + transform.a * (np.arange(width) + 0.5),
     }
     dataset = xr.Dataset(variables, coords=coords)
-    dataset = _with_scenes(dataset, patch)
+    for file in _scenes_files(patch):
+        dataset = _with_scenes(dataset, file)
     if "LULC" in dataset and (patch / CLASSES_FILE).is_file():
         dataset["LULC"] = dataset["LULC"].assign_attrs(classes=json.dumps(land_use_names(patch)))
     return dataset.rio.write_crs(crs).rio.write_transform(transform)
 
 
-def open_layout(path: Path, **options: Any) -> xr.Dataset:
-    """Open the layout ``eolearn_patch``; options as of :func:`open_patch`."""
-    return open_patch(path, **options)
-
-
 def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
     """Read every feature of a patch; return one row a file: file, status, reason."""
     patch = find_patch(path)
-    files = [file for _, _, file in _features(patch)]
-    scenes = _scenes_file(patch)
-    rows = [(file.name, attempt(_check, file)[1]) for file in [*files, *([scenes] if scenes else [])]]
-    _, reason = attempt(open_patch, patch)
+    files = [*(file for _, _, file in _features(patch)), *_scenes_files(patch)]
+    rows = [(file.name, attempt(_check, file)[1]) for file in files]
+    _, reason = attempt(open_layout, patch)
     if reason and not any(fault for _, fault in rows):
         rows.append((patch.name, reason))
     return report(rows)
@@ -190,16 +184,13 @@ def _extent(patch: Path) -> tuple[str, tuple[float, float, float, float]]:
     return f"EPSG:{code}", (west, south, east, north)
 
 
-def _scenes_file(patch: Path) -> Path | None:
-    files = (patch / SCENES, patch.parent / SCENES)
-    return next((file for file in files if file.is_file()), None)
+def _scenes_files(patch: Path) -> list[Path]:
+    """Return the file of the reference scenes, in the patch or beside it, if there is one."""
+    return [file for file in (patch / SCENES, patch.parent / SCENES) if file.is_file()][:1]
 
 
-def _with_scenes(dataset: xr.Dataset, patch: Path) -> xr.Dataset:
+def _with_scenes(dataset: xr.Dataset, file: Path) -> xr.Dataset:
     """Add the reference scenes, which are (scene, y, x, band) in their file."""
-    file = _scenes_file(patch)
-    if file is None:
-        return dataset
     scenes = _load(file)
     expected = (dataset.sizes["y"], dataset.sizes["x"], len(L1C_BANDS))
     if scenes.ndim != 4 or scenes.shape[1:] != expected:

@@ -20,8 +20,7 @@ Example:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +44,6 @@ MIN_VALID = 0.75
 
 UNITS = {"S1": "linear", "S2": "reflectance"}
 QUANTIFICATION = 10_000.0  # digital numbers of reflectance 1
-
-
-@dataclass
-class Reading:
-    """What reading one image, or the slices of one pass, gave.
-
-    Attributes:
-        image: Its first row in the index.
-        values: (channel, y, x) float32, NaN where there is no value; None where it cannot be used.
-        files: File and reason of each file, with an empty reason where it was read.
-    """
-
-    image: Any
-    values: np.ndarray | None = None
-    files: list[tuple[str, str]] = field(default_factory=list)
 
 
 def of_sequence(images: pd.DataFrame, sequence: str, sensor: str) -> pd.DataFrame:
@@ -129,23 +113,25 @@ def read_series(
         reflectance of Sentinel-2; ``flooded`` (time), ``orbit`` (time) and ``full_coverage`` (time). And file
         and reason of each file that was not used.
     """
-    readings = list(_readings(root, images, channels, size, min_valid))
-    rejected = [{"file": file, "reason": reason} for one in readings for file, reason in one.files if reason]
-    found = [reading for reading in readings if reading.values is not None]
-    sensor = str(images["sensor"].iloc[0])
-    values = [reading.values for reading in found if reading.values is not None]
+    listed, sensor = passes(images), str(images["sensor"].iloc[0])
+    found = [
+        _read_pass(root, slices_of(images, [rows]), channels, size, min_valid) for rows in listed["rows"]
+    ]
+    taken = listed[[values is not None for values, _ in found]]
+    values = [values for values, _ in found if values is not None]
     stacked = np.stack(values) if values else np.empty((0, len(channels), *size), np.float32)
     stacked /= QUANTIFICATION if sensor == "S2" else 1
-    facts = {
-        name: ("time", np.array([getattr(reading.image, name) for reading in found], dtype=kind))
-        for name, kind in (("flooded", bool), ("orbit", str), ("full_coverage", bool))
-    }
-    dates = np.array([reading.image.date for reading in found], dtype="datetime64[ns]")
     dataset = xr.Dataset(
-        {"image": (("time", "band", "y", "x"), stacked, {"units": UNITS[sensor]}), **facts},
-        coords={"time": dates, "band": list(channels)},
+        {
+            "image": (("time", "band", "y", "x"), stacked, {"units": UNITS[sensor]}),
+            "flooded": ("time", taken["flooded"].to_numpy(bool)),
+            "orbit": ("time", taken["orbit"].to_numpy(str)),
+            "full_coverage": ("time", taken["full_coverage"].to_numpy(bool)),
+        },
+        coords={"time": taken["date"].to_numpy("datetime64[ns]"), "band": list(channels)},
         attrs={"sequence": str(images["sequence"].iloc[0]), "sensor": sensor},
     )
+    rejected = [{"file": file, "reason": reason} for _, files in found for file, reason in files if reason]
     return dataset, rejected
 
 
@@ -186,8 +172,8 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
     series = [part for _, part in images[named].groupby(["sequence", "sensor"], sort=False)]
 
     def read(part: pd.DataFrame) -> list[tuple[str, str]]:
-        found = _readings(root, part, None, CHECKED_SIZE, MIN_VALID)
-        return [file for reading in found for file in reading.files]
+        slices = [slices_of(part, [labels]) for labels in passes(part)["rows"]]
+        return [file for one in slices for file in _read_pass(root, one, None, CHECKED_SIZE, MIN_VALID)[1]]
 
     found = in_threads(read, series, f"reading {root.name}", "series", progress)
     rows = [file for files in found for file in files]
@@ -203,29 +189,35 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
     return report([*rows, *missed])
 
 
-def _readings(
-    root: str | Path, images: pd.DataFrame, channels: Sequence[str] | None, size: Size, min_valid: float
-) -> Iterator[Reading]:
-    """Yield an image a date and orbit, its slices laid together, with what became of each of its files.
+def _read_pass(
+    root: str | Path, slices: pd.DataFrame, channels: Sequence[str] | None, size: Size, min_valid: float
+) -> tuple[np.ndarray | None, list[tuple[str, str]]]:
+    """Lay the slices of one pass together.
 
-    Without channels those are read that there should be.
+    Args:
+        root: The data set's folder.
+        slices: Rows of the index.
+        channels: Polarisations or bands; None reads those that there should be.
+        size: Height and width of the image.
+        min_valid: Smallest share of pixels that must have a value.
+
+    Returns:
+        (channel, y, x) float32, NaN where there is no value, None where the pass cannot be used; and file and
+        reason of each file, with an empty reason where it was read.
     """
-    for rows in passes(images)["rows"]:
-        slices: list[Any] = list(slices_of(images, [rows]).itertuples())
-        wanted = list(channels or dict.fromkeys(c for one in slices for c in one.channels.split("+")))
-        merged = np.full((len(wanted), *size), np.nan, np.float32)
-        result = Reading(slices[0], merged)
-        for place, channel in zip(merged, wanted, strict=True):
-            files = [_lay(place, Path(root), one, channel) for one in slices]
-            share = np.isfinite(place).mean()
-            if share == 0 or share < min_valid:
-                result.values = None
-                lacking = (
-                    f"has values in {share:.0%} of the pixels of its date, expected {min_valid:.0%} or more"
-                )
-                files = [(file, reason or lacking) for file, reason in files]
-            result.files += files
-        yield result
+    images: list[Any] = list(slices.itertuples())
+    wanted = list(channels or dict.fromkeys(c for one in images for c in one.channels.split("+")))
+    merged, complete = np.full((len(wanted), *size), np.nan, np.float32), True
+    every: list[tuple[str, str]] = []
+    for place, channel in zip(merged, wanted, strict=True):
+        files = [_lay(place, Path(root), one, channel) for one in images]
+        share = np.isfinite(place).mean()
+        if share == 0 or share < min_valid:
+            complete = False
+            lacking = f"has values in {share:.0%} of the pixels of its date, expected {min_valid:.0%} or more"
+            files = [(file, reason or lacking) for file, reason in files]
+        every += files
+    return (merged if complete else None), every
 
 
 def _lay(place: np.ndarray, root: Path, image: Any, channel: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,8 +46,8 @@ _DTYPE = {"reflectance": "float32", "dn": "uint16", "scl": "uint8"}
 _CHUNK = 1024
 
 
-def open_series(
-    folder: str | Path,
+def open_layout(
+    path: str | Path,
     bands: Sequence[str] | None = None,
     resolution_m: int = 10,
     bounds: Bounds | None = None,
@@ -60,7 +60,7 @@ def open_series(
     """Open all acquisitions of one tile as a lazy series.
 
     Args:
-        folder: Where the products are, see :func:`eolab.data.layouts.sentinel2_index.index`.
+        path: Where the products are, see :func:`eolab.data.layouts.sentinel2_index.index`.
         bands: Bands to read, for example ``["B04", "B8A"]``; by default all that the level has.
         resolution_m: Nominal pixel size of the series: 10, 20 or 60.
         bounds: (xmin, ymin, xmax, ymax) in the tile's CRS; all pixels that it touches are read. By default
@@ -83,15 +83,17 @@ def open_series(
         DataError: If nothing can be used, or the bounds lie outside the tile.
         ParameterError: If a parameter is wrong, or several tiles or levels are there and none is chosen.
     """
-    folder = Path(folder)
+    folder = Path(path)
     wanted = None if bands is None else distinct_bands(bands)
     if resolution_m not in RESOLUTIONS_M:
         raise ParameterError(f"resolution_m is {resolution_m!r}: give 10, 20 or 60.")
     check_known(resampling, ("nearest", "bilinear"), f"resampling is {resampling!r}")
     acquisitions, rejections = listing.scan(folder, wanted, scl)
-    chosen = _choose(acquisitions, rejections, folder, tile, level)
-    chosen, shifted = _same_extent(chosen)
-    names = wanted or list(LEVEL_BANDS[chosen[0].metadata.level])
+    if not acquisitions:
+        first = "".join(f"; {Path(file).name}: {reason}" for file, reason in rejections[:1])
+        raise DataError(f"{folder} holds no Sentinel-2 product that can be used{first}.")
+    chosen, shifted = _same_extent(_choose(acquisitions, folder, tile, level))
+    names = wanted or list(LEVEL_BANDS[chosen[0].level])
     target = _target(chosen[0], resolution_m)
     window = _window(target.grid, bounds)
     lazy = partial(_lazy, acquisitions=chosen, target=target, window=window)
@@ -100,21 +102,16 @@ def open_series(
     image = (("time", "band", "y", "x"), lazy(names, resampling=resampling, kind=kind), attrs)
     dataset = xr.Dataset({kind: image}, coords=_coordinates(chosen, names, target.grid[window], as_dn))
     dataset = dataset.rio.write_crs(str(target.grid.crs)).rio.write_transform()
-    if scl and chosen[0].metadata.level == "L2A":
+    if scl and chosen[0].level == "L2A":
         classes = lazy(["SCL"], resampling="nearest", kind="scl")[:, 0]
         attrs = {"long_name": "scene classification", "nodata": NODATA}
         dataset["scl"] = (("time", "y", "x"), classes, attrs)
     return dataset.assign_attrs(
         tile=chosen[0].tile,
-        level=chosen[0].metadata.level,
+        level=chosen[0].level,
         resolution_m=resolution_m,
         rejected=json.dumps(listing.relative([*rejections, *shifted], folder)),
     )
-
-
-def open_layout(path: Path, **options: Any) -> xr.Dataset:
-    """Open the layout ``sentinel2_safe``; the options are those of :func:`open_series`."""
-    return open_series(path, **options)
 
 
 def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
@@ -133,27 +130,17 @@ def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
 
 
 def _choose(
-    acquisitions: list[Acquisition],
-    rejections: list[Rejection],
-    folder: Path,
-    tile: str | None,
-    level: str | None,
+    acquisitions: list[Acquisition], folder: Path, tile: str | None, level: str | None
 ) -> list[Acquisition]:
     """Return the acquisitions of the one tile and level that is asked for."""
-    if not acquisitions:
-        first = "".join(f"; {Path(file).name}: {reason}" for file, reason in rejections[:1])
-        raise DataError(f"{folder} holds no Sentinel-2 product that can be used{first}.")
-    facts: tuple[tuple[str, str | None, Callable[[Acquisition], str]], ...] = (
-        ("tile", tile.upper().removeprefix("T") if tile else None, lambda item: item.tile),
-        ("level", level, lambda item: item.metadata.level),
-    )
-    for name, value, fact in facts:
-        known = sorted({fact(item) for item in acquisitions})
+    tile = tile.upper().removeprefix("T") if tile else None
+    for name, value in (("tile", tile), ("level", level)):
+        known = sorted({getattr(item, name) for item in acquisitions})
         if not value and len(known) > 1:
             raise ParameterError(f"{folder} holds the {name}s {', '.join(known)}: choose one with {name}=.")
         chosen = value or known[0]
         check_known(chosen, known, f"{folder} holds no {name} {value!r}")
-        acquisitions = [item for item in acquisitions if fact(item) == chosen]
+        acquisitions = [item for item in acquisitions if getattr(item, name) == chosen]
     return acquisitions
 
 

@@ -34,7 +34,7 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
 
     Args:
         path: Folder with ``sentinel2/`` and ``corine/``.
-        **options: Arguments of :func:`eolab.data.layouts.sentinel2.open_series`.
+        **options: Arguments of :func:`eolab.data.layouts.sentinel2.open_layout`.
 
     Returns:
         The series with ``corine`` (y, x) uint16 level-3 codes, 0 = none, by nearest neighbour on its grid,
@@ -46,7 +46,7 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
     for part in (SERIES, MAP):
         if not (path / part).is_dir():
             raise DataError(f"{path} has no folder {part}/: expected {SERIES}/*.SAFE and {MAP}/…/DATA/*.tif.")
-    dataset = sentinel2.open_series(path / SERIES, **options)
+    dataset = sentinel2.open_layout(path / SERIES, **options)
     dataset["corine"] = corine.open_corine(path / MAP, like=dataset)
     for name, file in TRUTH.items():
         if (path / file).is_file():

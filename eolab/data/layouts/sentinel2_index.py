@@ -68,6 +68,11 @@ class Acquisition:
     headers: dict[str, Header]
 
     @property
+    def level(self) -> str:
+        """``L1C`` or ``L2A``."""
+        return self.metadata.level
+
+    @property
     def bands(self) -> tuple[str, ...]:
         """The spectral bands it holds, in band order."""
         return tuple(name for name in SENTINEL2 if name in self.images)
@@ -98,7 +103,7 @@ def index(folder: str | Path, bands: Sequence[str] | None = None, scl: bool = Tr
         {
             "product": item.product.name,
             "tile": item.tile,
-            "level": item.metadata.level,
+            "level": item.level,
             "time": pd.Timestamp(item.metadata.time),
             "baseline": item.metadata.baseline,
             "generation": pd.Timestamp(item.metadata.generation),
@@ -143,13 +148,13 @@ def _newest(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], list[Re
     rejections = []
     order = sorted(acquisitions, key=lambda a: (a.metadata.baseline, a.metadata.generation, a.product.name))
     for item in order:
-        key = (item.tile, item.metadata.level, item.metadata.time)
+        key = (item.tile, item.level, item.metadata.time)
         older = best.get(key)
         if older is not None:
             newer = f"{item.product.name} (same tile and time, baseline {item.metadata.baseline})"
             rejections.append((str(older.product.path), f"superseded by {newer}"))
         best[key] = item
-    return sorted(best.values(), key=lambda a: (a.metadata.time, a.tile, a.metadata.level)), rejections
+    return sorted(best.values(), key=lambda a: (a.metadata.time, a.tile, a.level)), rejections
 
 
 def _scan_product(path: Path, bands: Sequence[str] | None, scl: bool) -> list[Acquisition | Rejection]:
