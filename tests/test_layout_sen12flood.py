@@ -174,3 +174,7 @@ def test_a_sequence_without_a_single_usable_image_is_an_empty_series(root):
     series, rejected = read(root, "S1", ["VV"])
     assert series["image"].shape == (0, 1, 40, 30)
     assert len(rejected) == 4
+    listed = reader.of_sequence(reader.index(root), "0004", "S2")
+    series, rejected = reader.read_series(root, listed[listed["filename"] == ""], ["B02"], (8, 8))
+    assert series["image"].shape == (0, 1, 8, 8)
+    assert (series["time"].dtype.kind, series["flooded"].dtype, rejected) == ("M", bool, [])

@@ -114,10 +114,9 @@ def read_series(
         and reason of each file that was not used.
     """
     listed, sensor = passes(images), str(images["sensor"].iloc[0])
-    found = [
-        _read_pass(root, slices_of(images, [rows]), channels, size, min_valid) for rows in listed["rows"]
-    ]
-    taken = listed[[values is not None for values, _ in found]]
+    slices = [slices_of(images, [rows]) for rows in listed["rows"]]
+    found = [_read_pass(root, one, channels, size, min_valid) for one in slices]
+    taken = listed.loc[[values is not None for values, _ in found]]
     values = [values for values, _ in found if values is not None]
     stacked = np.stack(values) if values else np.empty((0, len(channels), *size), np.float32)
     stacked /= QUANTIFICATION if sensor == "S2" else 1
