@@ -29,12 +29,10 @@ class Layout:
     Attributes:
         name: Name of the layout in the catalogue.
         module: Module that reads it.
-        title: What the layout is, for people.
     """
 
     name: str
     module: str
-    title: str
 
     def open(self, path: Path, **options: Any) -> xr.Dataset:
         """Open a data set of this layout; the options are those of its reader."""
@@ -45,19 +43,17 @@ class Layout:
         return importlib.import_module(self.module).check_layout(path, progress=progress)
 
 
-LAYOUTS: dict[str, Layout] = {
-    name: Layout(name, f"{__name__}.{module}", title)
-    for name, module, title in (
-        ("sentinel2_safe", "sentinel2", "Sentinel-2 products in SAFE format"),
-        ("corine_raster", "corine", "CORINE Land Cover, 100 m raster"),
-        ("eolearn_patch", "eolearn", "eo-learn patch with a Sentinel-2 series"),
-        ("landslide4sense", "landslide4sense", "Landslide4Sense, patches with landslide masks"),
-        ("sen12flood", "sen12flood", "SEN12-FLOOD, series of Sentinel-1 and Sentinel-2 images"),
-        ("bigearthnet_v1", "bigearthnet_v1", "BigEarthNet, version 1: patches with 43 classes"),
-        ("bigearthnet_v2", "bigearthnet_v2", "BigEarthNet, version 2: patches with 19 classes"),
-        ("sentinel2_corine", "sentinel2_corine", "Sentinel-2 products with a CORINE map"),
-    )
+_MODULES = {
+    "sentinel2_safe": "sentinel2",  # Sentinel-2 products in SAFE format
+    "corine_raster": "corine",  # CORINE Land Cover, 100 m raster
+    "eolearn_patch": "eolearn",  # eo-learn patch with a Sentinel-2 series
+    "landslide4sense": "landslide4sense",  # patches with landslide masks
+    "sen12flood": "sen12flood",  # series of Sentinel-1 and Sentinel-2 images
+    "bigearthnet_v1": "bigearthnet_v1",  # patches with 43 classes
+    "bigearthnet_v2": "bigearthnet_v2",  # patches with 19 classes
+    "sentinel2_corine": "sentinel2_corine",  # Sentinel-2 products with a CORINE map
 }
+LAYOUTS = {name: Layout(name, f"{__name__}.{module}") for name, module in _MODULES.items()}
 
 
 def find(name: str) -> Layout:
@@ -69,7 +65,7 @@ def find(name: str) -> Layout:
     if name in LAYOUTS:
         return LAYOUTS[name]
     if re.fullmatch(r"[A-Za-z_][\w.]*", name) and _importable(name):
-        return Layout(name, name, f"Layout that the module {name} reads")
+        return Layout(name, name)
     known = did_you_mean(name, LAYOUTS)
     raise ParameterError(f"unknown layout {name!r}; {known} Or the name of a module that can be imported.")
 

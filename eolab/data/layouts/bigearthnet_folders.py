@@ -26,6 +26,7 @@ from eolab.data.schemes.bigearthnet import codes_of
 SPLITS = ("train", "validation", "test")
 S2_FOLDER = re.compile(r"S2[A-D]_MSIL2A_")
 S1_FOLDER = re.compile(r"S1[A-D]_IW_GRDH_")
+PATCH_FOLDER = re.compile(f"{S2_FOLDER.pattern}|{S1_FOLDER.pattern}")
 FILES = {
     "train": ("train",),
     "validation": ("val", "validation"),
@@ -47,11 +48,6 @@ def subfolders(folder: str | Path) -> list[str]:
             return sorted(one.name for one in entries if not one.name.startswith(".") and one.is_dir())
     except OSError:
         return []
-
-
-def is_patch(name: str) -> bool:
-    """Return whether a folder's name is that of a patch of either satellite."""
-    return bool(S2_FOLDER.match(name) or S1_FOLDER.match(name))
 
 
 def check_files(folder: str, parts: Sequence[str]) -> None:
@@ -150,7 +146,7 @@ def find_lists(root: str | Path) -> dict[str, Path]:
     Of several lists of one name the first is taken: the folder's own before those of its folders.
     """
     start = Path(root)
-    folders = [start, *(start / name for name in subfolders(start) if not is_patch(name))]
+    folders = [start, *(start / name for name in subfolders(start) if not PATCH_FOLDER.match(name))]
     found: dict[str, Path] = {}
     for kind, stems in FILES.items():
         names = [f"{stem}{end}" for stem in stems for end in (".csv", ".csv.bz2")]

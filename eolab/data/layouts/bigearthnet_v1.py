@@ -128,8 +128,9 @@ def _folders(root: Path) -> tuple[dict[str, str], Rejected]:
         os.scandir(root).close()
     found: dict[str, str] = {}
     rejected: Rejected = []
-    for parent in (root, *(root / name for name in shared.subfolders(root) if not shared.is_patch(name))):
-        for name in filter(shared.is_patch, shared.subfolders(parent)):
+    is_patch = shared.PATCH_FOLDER.match
+    for parent in (root, *(root / name for name in shared.subfolders(root) if not is_patch(name))):
+        for name in filter(is_patch, shared.subfolders(parent)):
             if found.setdefault(name, f"{parent}/{name}") != f"{parent}/{name}":
                 reason = f"is a second folder of {below(root, found[name])}: remove one"
                 rejected.append({"file": below(root, parent / name), "reason": reason})

@@ -36,15 +36,12 @@ from rasterio.warp import transform as to_crs
 
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
-from eolab.data.bands import normalise_band
+from eolab.data.bands import L1C_BANDS, normalise_band
 from eolab.data.layouts import geotiff  # noqa: F401  # silences what GDAL says of a patch without a place
 from eolab.data.layouts.common import attempt, below, lazy, of_splits, reading, report
 from eolab.data.schemes import IGNORE
 
-BANDS = (
-    *("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12"),
-    *("slope", "dem"),
-)
+BANDS = (*(name for name in L1C_BANDS if name != "B8A"), "slope", "dem")
 """Bands in the order of the files: Sentinel-2 without B8A, then slope and elevation from ALOS PALSAR."""
 
 SIZE = 128

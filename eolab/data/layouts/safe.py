@@ -95,7 +95,7 @@ class Product:
     Attributes:
         path: The ``.SAFE`` folder or the ``.zip`` file.
         files: Paths of all files inside it, relative to the SAFE folder.
-        inside: For a zip, the SAFE folder's path in it with a slash at the end, or empty.
+        inside: For a zip, the SAFE folder's path in it with a slash at the end; empty for a folder.
     """
 
     path: Path
@@ -107,27 +107,22 @@ class Product:
         """The product's name without ``.SAFE`` or ``.zip``."""
         return re.sub(r"\.(SAFE|zip)$", "", self.path.name, flags=re.IGNORECASE)
 
-    @property
-    def zipped(self) -> bool:
-        """Whether the product is still in its zip file."""
-        return self.path.suffix.lower() == ".zip"
-
     def gdal_path(self, name: str) -> str:
         """Return what GDAL opens for a file of the product."""
-        if self.zipped:
+        if self.inside:
             return f"/vsizip/{{{self.path}}}/{self.inside}{name}"
         return str(self.path / name)
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file of the product for reading bytes."""
-        if not self.zipped:
+        if not self.inside:
             return (self.path / name).open("rb")
         with zipfile.ZipFile(self.path) as archive:  # an open member keeps the file alive
             return archive.open(self.inside + name)
 
     def size(self, name: str) -> int:
         """Return the size of a file of the product in bytes."""
-        if not self.zipped:
+        if not self.inside:
             return (self.path / name).stat().st_size
         with zipfile.ZipFile(self.path) as archive:
             return archive.getinfo(self.inside + name).file_size
