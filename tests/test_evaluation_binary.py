@@ -204,7 +204,7 @@ def test_patches_of_one_kind_have_no_order():
 
 
 def test_detection_names_wrong_input():
-    with pytest.raises(DataError, match=r"\(2,\), the score \(3,\)"):
+    with pytest.raises(DataError, match=r"\(2,\) and score of shape \(3,\)"):
         detected([0, 1], [0.1, 0.2, 0.3])
     with pytest.raises(DataError, match="1 of 2 samples have no finite score"):
         detected([0, 1], [0.1, np.nan])

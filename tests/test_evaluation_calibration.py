@@ -80,7 +80,7 @@ def test_temperatures_of_each_class_undo_what_made_it_too_sure(right):
 
 def test_shapes_that_do_not_fit_are_said(right):
     probability, truth = right
-    with pytest.raises(DataError, match=r"\(20000, 3\) and labels \(20000, 3\): expected .* of 2 classes"):
+    with pytest.raises(DataError, match=r"\(20000, 3\) and labels of shape .*: expected .* of 2 classes"):
         postprocess.label_calibration(probability, truth, NAMES[:2])
     with pytest.raises(DataError, match="expected both"):
         postprocess.fit_temperature(probability, truth[:, :2], by_label=True)

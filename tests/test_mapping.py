@@ -20,8 +20,8 @@ from odc.geo.geobox import GeoBox
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes import IGNORE, ClassScheme
-from eolab.prediction.mapping import Window, per_pixel, predict_map, windows
-from eolab.prediction.mapping.grid import weights
+from eolab.prediction.mapping import per_pixel, predict_map
+from eolab.prediction.mapping.windows import Window, weights, windows
 
 SCHEME = ClassScheme(
     "three", (10, 20, 30), ("Water", "Grass & <herbs>", "Wood"), ("#0000ff", "#80ff00", "#004000")
@@ -326,10 +326,10 @@ def test_killed_map_resumes(tmp_path):
 
 
 def test_full_disk_is_one_sentence_and_keeps_blocks(tmp_path, monkeypatch):
-    from eolab.prediction.mapping import parts
+    from eolab.prediction.mapping import predicting
 
     scene = Scene(64, 64)
-    write, written = parts.write_atomically, []
+    write, written = predicting.write_atomically, []
 
     def full(path, content):
         written.append(path)
@@ -337,7 +337,7 @@ def test_full_disk_is_one_sentence_and_keeps_blocks(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(parts, "write_atomically", full)
+    monkeypatch.setattr(predicting, "write_atomically", full)
     with pytest.raises(DataError, match=r"No space left for the map .*make room and run again"):
         scene.map(tmp_path / "map.tif", window=32, block=32)
     monkeypatch.undo()

@@ -9,7 +9,6 @@ from sklearn import metrics as reference
 from eolab import evaluation
 from eolab.core.errors import DataError, ParameterError
 from eolab.evaluation import bootstrap, classes, metrics
-from eolab.evaluation.metrics import counting
 
 K = 5
 
@@ -220,7 +219,7 @@ def masks(seed=0, count=30, side=8, classes=3):
 @pytest.mark.parametrize("pixels", [1 << 22, 150, 1])
 def test_confusions_are_those_of_scikit_learn_patch_by_patch(pixels, monkeypatch, tmp_path):
     truth, prediction, _ = masks()
-    monkeypatch.setattr(counting, "PIXELS_AT_ONCE", pixels)
+    monkeypatch.setattr(metrics, "PIXELS_AT_ONCE", pixels)
     for name, values in (("t", truth), ("p", prediction)):
         np.save(tmp_path / f"{name}.npy", values)
     mapped = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "tp")

@@ -117,12 +117,6 @@ def class_scores() -> pd.DataFrame:
     return table.assign(**{"class": LANDCOVER.names})
 
 
-def guesses() -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(3)
-    probabilities = rng.dirichlet(np.ones(5) * 0.4, 2000)
-    return rng.integers(0, 5, 2000), probabilities
-
-
 PATCHES = (
     np.random.default_rng(0).random((3, 20, 20, 3)),
     np.pad(np.ones((3, 5, 5), np.uint8), ((0, 0), (4, 11), (7, 8))),
@@ -167,7 +161,6 @@ GALLERY = {
     "score_bars": lambda: plots.score_bars(scores()),
     "per_class": lambda: plots.per_class(class_scores()),
     "leakage": lambda: plots.leakage({"random": distances(), "block": distances().assign(score=0.6)}),
-    "reliability": lambda: plots.reliability(*guesses(), title="LSTM"),
     "learning_curves": lambda: plots.learning_curves(make_history()),
     "lr_range": lambda: plots.lr_range(
         pd.DataFrame({"learning_rate": np.geomspace(1e-5, 1, 60), "loss": (np.linspace(-3, 2, 60)) ** 2})
@@ -209,11 +202,6 @@ GALLERY = {
         pd.DataFrame({"feature": ["slope", "NDVI", "B04"], "mean": [0.3, 0.2, -0.01], "std": [0.02] * 3})
     ),
     "distributions": lambda: plots.distributions(QUANTILES),
-    "beside_published": lambda: plots.beside_published(
-        pd.DataFrame({"macro_f1": [0.7, 0.6], "report": [0.74, np.nan]}, index=["focal", "iou"]),
-        "macro_f1",
-        "report",
-    ),
 }
 
 
@@ -249,7 +237,6 @@ def test_gallery_holds_every_figure():
         "change_shares",
         "class_statistics",
         "robust_limits",
-        "stretch_limits",
         "style",
         "true_colour",
     }
@@ -295,7 +282,6 @@ def test_rgb_draws_equal_values_in_equal_colours():
 def test_rgb_says_how_it_was_scaled():
     image = SERIES["image"][1]
     low, high = np.percentile(image.sel(band=["B04", "B03", "B02"]), (2, 98))
-    assert plots.stretch_limits(image) == pytest.approx((low, high))
     text = axes(plots.rgb(image)).get_xlabel()
     assert f"black {low:.3g}, white {high:.3g} reflectance" in text
     assert "2–98 of this image" in text
@@ -422,18 +408,6 @@ def test_confusion_writes_the_share_asked_for(normalise, expected):
     ax = axes(plots.confusion(np.array([[3, 1, 0], [2, 4, 0], [0, 0, 0]]), scheme, normalise))
     assert ax.texts[0].get_text() == expected
     assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b"]
-
-
-def test_reliability_error_equals_a_plain_loop():
-    truth, probabilities = guesses()
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == truth
-    total = 0.0
-    for low in np.arange(10) / 10:
-        inside = (confidence >= low) & (confidence < low + 0.1)
-        if inside.any():
-            total += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
-    title = plots.reliability(truth, probabilities, bins=10).axes[0].get_title(loc="left")
-    assert title == f"Expected calibration error {total:.3f}"
 
 
 def test_learning_curves_mark_the_epoch_of_lowest_validation_loss():

@@ -12,7 +12,7 @@ from scipy import ndimage
 from eolab import models, prediction
 from eolab.core.errors import DataError, ParameterError
 from eolab.models.layers import Normalize
-from eolab.prediction import benchmark, engines, litert, portable
+from eolab.prediction import engines, exports, loading, portable
 
 SIZE, BANDS, CLASSES = 32, 4, 2
 MEAN, STD = (1.0, 200.0, -3.0, 0.04), (0.5, 50.0, 0.5, 0.01)
@@ -173,7 +173,7 @@ def test_litert_files_are_small_and_agree(saved, tmp_path, quantisation, bytes_a
 def test_int8_computes_with_integers_and_normalises_in_float32(saved, tmp_path):
     """One scale for bands of different units would leave the fourth band, of 0.04, a single step."""
     model = saved[1]
-    content = litert.convert(model, "int8", images(16, 5))
+    content = exports.convert_litert(model, "int8", images(16, 5))
     (tmp_path / "m.tflite").write_bytes(content)
     tensors = engines.LitertEngine(tmp_path / "m.tflite", 1).model.get_tensor_details()
     normalised = [t for t in tensors if "/normalize" in t["name"] and t["shape"].size == 4]
@@ -211,14 +211,14 @@ def test_bad_exports_are_sentences(saved, tmp_path, monkeypatch):
         prediction.export_litert(model, file, "int8")
     with pytest.raises(DataError, match="No sample to calibrate"):
         prediction.export_litert(model, file, "int8", [])
-    with pytest.raises(DataError, match=r"image of shape \(1, 32, 32, 4\), expected \(32, 32, 4\)"):
+    with pytest.raises(ParameterError, match=r"of shape \(N, 32, 32, 4\), found \(1, 1, 32, 32, 4\)"):
         prediction.export_litert(model, file, "int8", [images(1)])
     with pytest.raises(ParameterError, match=r"does not end in \.tflite"):
         prediction.export_litert(model, tmp_path / "m.lite")
     with pytest.raises(DataError, match=r"expected model\.keras"):
         prediction.export_litert(tmp_path, file)
     file.write_bytes(b"no model")
-    with pytest.raises(DataError, match=r"m\.tflite cannot be read as a LiteRT model"):
+    with pytest.raises(ParameterError, match=r"'litert' cannot run its export .*m\.tflite"):
         prediction.load(file)
     with pytest.raises(ParameterError, match="is for engine 'litert'"):
         prediction.load(file, "onnx")
@@ -228,7 +228,7 @@ def test_bad_exports_are_sentences(saved, tmp_path, monkeypatch):
     def fails(*arguments):
         raise NotImplementedError("no kernel\nfor this")
 
-    monkeypatch.setattr(litert, "_converted", fails)
+    monkeypatch.setattr(exports, "_converted", fails)
     with pytest.raises(ParameterError, match=r"cannot be converted to LiteRT float32 .*no kernel for this"):
         prediction.export_litert(model, tmp_path / "other.tflite")
     assert [path.name for path in tmp_path.iterdir()] == ["m.tflite"]
@@ -356,5 +356,5 @@ def test_networks_of_the_study_are_portable(name, int8, tmp_path):
         assert row["skipped"] == ""
         assert row["mean_difference"] < mean_difference, quantisation
     assert rows.loc[("onnx", "float32"), "max_difference"] <= prediction.TOLERANCE["float32"]
-    auto = prediction.load(model, "auto", example=benchmark.example(model, 2))
+    auto = prediction.load(model, "auto", example=loading.made_up(model, 2))
     np.testing.assert_allclose(auto({"image": image}), reference(model, image), atol=1e-4)

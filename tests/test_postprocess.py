@@ -10,8 +10,7 @@ from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.evaluation import postprocess
-from eolab.evaluation.metrics import counting
+from eolab.evaluation import metrics, postprocess
 
 N, SIDE = 9, 16
 
@@ -33,7 +32,7 @@ def probability(truth) -> np.ndarray:
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of two patches, the last of one."""
-    monkeypatch.setattr(counting, "PIXELS_AT_ONCE", 2 * SIDE * SIDE)
+    monkeypatch.setattr(metrics, "PIXELS_AT_ONCE", 2 * SIDE * SIDE)
 
 
 def on_disk(tmp_path, name, values) -> np.ndarray:
@@ -145,13 +144,13 @@ def test_thresholds_name_wrong_input(probability, truth):
     assert postprocess.choose_threshold(probability, np.zeros_like(truth), default=0.25) == 0.25
     with pytest.raises(DataError, match="nothing to score"):
         postprocess.threshold_curve(probability, np.full_like(truth, 255))
-    with pytest.raises(ParameterError, match="'f3' of thresholds; did you mean 'f"):
+    with pytest.raises(ParameterError, match="'f3' of thresholds: did you mean 'f"):
         postprocess.choose_threshold(probability, truth, "f3")
     with pytest.raises(ParameterError, match="numbers from 0 to 1"):
         postprocess.threshold_curve(probability, truth, [50, 95])
     with pytest.raises(DataError, match="label 7"):
         postprocess.threshold_curve(probability, np.where(truth == 1, 7, truth))
-    with pytest.raises(DataError, match=r"\(9, 16, 16\), the truth \(8, 16, 16\)"):
+    with pytest.raises(DataError, match=r"\(9, 16, 16\) and truth of shape \(8, 16, 16\)"):
         postprocess.threshold_curve(probability, truth[1:])
     broken = probability.copy()
     for value, text in ((np.nan, "nan"), (1.5, "1.5"), (-0.1, "-0.1")):
@@ -257,7 +256,7 @@ def test_a_multi_scale_average_names_what_is_missing():
     outputs = resolutions()
     with pytest.raises(DataError, match='found mask, patch: predict with a network with the head "multi"'):
         postprocess.multi_scale_average({name: outputs[name] for name in ("mask", "patch")})
-    with pytest.raises(DataError, match=r"'half' have shape \(9, 16, 16\): expected \(9, 8, 8\)"):
+    with pytest.raises(DataError, match=r"half of shape \(9, 16, 16\): expected \(9, 8, 8\)"):
         postprocess.multi_scale_average(outputs | {"half": outputs["mask"]})
 
 
@@ -325,7 +324,7 @@ def test_a_patch_that_is_not_square_keeps_its_shape_in_every_view(image):
 def test_views_name_wrong_shapes(image):
     with pytest.raises(DataError, match=r"\(16, 16, 2\): expected patches"):
         postprocess.test_time_augmentation(smooth, image[0])
-    with pytest.raises(DataError, match=r"\(3, 16, 16, 2\) for images"):
+    with pytest.raises(DataError, match=r"\(3, 16, 16, 2\): expected one"):
         postprocess.test_time_augmentation(lambda view: view, image)
 
 
@@ -462,7 +461,7 @@ def test_memory_maps_in_small_parts_give_the_same(probability, truth, dtype, tmp
     values = probability.astype(dtype)
     expected = everything(values, truth)
     request.getfixturevalue("small_parts")
-    assert len(list(counting.chunks(truth.shape))) == 5
+    assert len(list(metrics.chunks(truth.shape))) == 5
     found = everything(on_disk(tmp_path, "p", values), on_disk(tmp_path, "t", truth))
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, err_msg=name)

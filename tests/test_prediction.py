@@ -99,11 +99,11 @@ def test_auto_skips_engines_that_fail_or_disagree(saved, monkeypatch):
         def __call__(self, inputs):
             return np.roll(super().__call__(inputs), 1, axis=-1)
 
-    def missing(*arguments):
+    def missing(*arguments, **options):
         raise ParameterError("no such engine here")
 
-    monkeypatch.setattr(prediction.loading, "OnnxEngine", Wrong)
-    monkeypatch.setattr(prediction.loading, "OpenvinoEngine", missing)
+    monkeypatch.setitem(engines.EXPORTED, "onnx", Wrong)
+    monkeypatch.setitem(engines.EXPORTED, "openvino", missing)
     predictor = prediction.load(saved[0], "auto", batch_size=8)
     assert predictor.engine == "keras"
     assert "differ from Keras" in predictor.skipped["onnx"]
@@ -170,11 +170,11 @@ def test_engine_that_cannot_run_or_disagrees_is_refused_when_asked_for(tmp_path,
             raise RuntimeError("No Op registered")
 
     small_model().save(tmp_path / "model.keras")
-    monkeypatch.setattr(prediction.loading, "OnnxEngine", Wrong)
+    monkeypatch.setitem(engines.EXPORTED, "onnx", Wrong)
     for _ in range(2):  # a refused export is not taken from the cache the next time
         with pytest.raises(ParameterError, match=r"'onnx' differ from Keras's by nan"):
             prediction.load(tmp_path, "onnx", batch_size=8)
-    monkeypatch.setattr(prediction.loading, "OnnxEngine", Broken)
+    monkeypatch.setitem(engines.EXPORTED, "onnx", Broken)
     with pytest.raises(ParameterError, match=r"cannot run its export .*No Op registered"):
         prediction.load(tmp_path, "onnx", batch_size=8)
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]

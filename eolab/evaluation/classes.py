@@ -12,11 +12,11 @@ from scipy import sparse
 from eolab.core.errors import DataError
 from eolab.evaluation import metrics
 from eolab.evaluation.bootstrap import Groups
-from eolab.evaluation.metrics.counting import labelled
+from eolab.evaluation.metrics import labelled
 from eolab.evaluation.postprocess import decide
 from eolab.evaluation.ranking import PrecisionCurve, RocArea
 
-BATCH_SCOPE = "batch_macro."
+BATCH_SCOPE = "batch_macro"
 OF_SCORE = ("average_precision", "roc_auc", "threshold")
 
 
@@ -43,16 +43,15 @@ class Classes:
         return np.asarray(chosen @ self._flat).reshape(len(chosen), 3, -1)
 
     def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """See :class:`bootstrap.Evaluated`; also how often a class is true, "support", and "predicted"."""
-        counts = self.counts(draws)
-        numbers = {
-            f"{name}.{key}": counts[:, row, k].astype(np.float64)
-            for k, name in enumerate(self.class_names)
-            for row, key in ((1, "support"), (2, "predicted"))
-            if f"{name}.{key}" in names
-        }
-        others = [name for name in names if name not in numbers]
-        return numbers | metrics.by_name(counts, others, self.class_names)
+        """See :class:`bootstrap.Evaluated`."""
+        own = {name: self._own(*name.rpartition(".")[::2], draws) for name in names}
+        found = {name: values for name, values in own.items() if values is not None}
+        counted = [name for name in names if name not in found]
+        return found | metrics.by_name(self.counts(draws), counted, self.class_names)
+
+    def _own(self, scope: str, statistic: str, draws: np.ndarray | None) -> np.ndarray | None:
+        """Return a statistic (m,) that does not follow from the counts; None of one that does."""
+        return None
 
 
 def of_labels(
@@ -109,11 +108,8 @@ class Patches(Classes):
 
     def __init__(self, matrices: Any, groups: Any, class_names: Sequence[str], batch: int = 16) -> None:
         found, K = np.asarray(matrices), len(class_names)
-        if found.ndim != 3 or found.shape[1:] != (K, K):
-            raise DataError(
-                f"Matrices have shape {found.shape}: expected (N, {K}, {K}), one matrix a patch, for the "
-                f"classes {', '.join(class_names)}."
-            )
+        expected = f"(N, {K}, {K}), one matrix a patch, for the classes {', '.join(class_names)}"
+        metrics.check_shapes(expected, found.ndim == 3 and found.shape[1:] == (K, K), matrices=found)
         used = np.flatnonzero(found.sum((1, 2)) > 0)
         grouped = Groups(groups, found.sum((1, 2)) > 0)
         counts = metrics.counts_of(found)
@@ -125,17 +121,13 @@ class Patches(Classes):
         else:
             self.default = ("all.accuracy", "macro.f1", "macro.iou")
 
-    def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def _own(self, scope: str, statistic: str, draws: np.ndarray | None) -> np.ndarray | None:
         """See :class:`Classes`."""
-        batched = {
-            name: name.replace(BATCH_SCOPE, "macro.") for name in names if name.startswith(BATCH_SCOPE)
-        }
-        found = super().values([name for name in names if name not in batched], draws)
-        for name, average in batched.items():
-            orders = [slice(None)] if draws is None else [self._order(draw) for draw in draws]
-            means = [metrics.batch_mean(self._patches[order], average, self.batch) for order in orders]
-            found[name] = np.array(means)
-        return found
+        if scope != BATCH_SCOPE:
+            return None
+        orders = [slice(None)] if draws is None else [self._order(draw) for draw in draws]
+        average = f"macro.{statistic}"
+        return np.array([metrics.batch_mean(self._patches[order], average, self.batch) for order in orders])
 
     @cached_property
     def _places(self) -> tuple[np.ndarray, np.ndarray]:
@@ -172,10 +164,7 @@ class Binary(Classes):
         self, truth: Any, score: Any, threshold: float, groups: Any, class_names: Sequence[str]
     ) -> None:
         true, values = np.asarray(truth), np.asarray(score, np.float64)
-        if true.ndim != 1 or true.shape != values.shape:
-            raise DataError(
-                f"Truth has shape {true.shape}, the score {values.shape}: expected one value a sample each."
-            )
+        metrics.check_shapes("one value a sample each", true.ndim == 1, truth=true, score=values)
         known = true != metrics.IGNORE
         grouped = Groups(groups, known)
         self._truth, self._score = true[known].astype(np.int64), values[known]
@@ -192,18 +181,15 @@ class Binary(Classes):
         of_class = [f"{class_names[1]}.{key}" for key in ("precision", "recall", "f1", "average_precision")]
         self.default = ("all.accuracy", "all.balanced_accuracy", *of_class)
 
-    def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    def _own(self, scope: str, statistic: str, draws: np.ndarray | None) -> np.ndarray | None:
         """See :class:`Classes`; balanced accuracy of samples that are all alike would be recall: NaN."""
-        of_score = {f"{self.class_names[1]}.{key}": key for key in OF_SCORE}
-        found = super().values([name for name in names if name not in of_score], draws)
-        if "all.balanced_accuracy" in found and self._truth.min() == self._truth.max():
-            found["all.balanced_accuracy"] = np.full_like(found["all.balanced_accuracy"], np.nan)
-        return found | {name: self._of_score(of_score[name], draws) for name in names if name in of_score}
-
-    def _of_score(self, statistic: str, draws: np.ndarray | None) -> np.ndarray:
-        """Return a statistic (m,) of the scores, or the threshold that they are held against."""
+        count = 1 if draws is None else len(draws)
+        if (scope, statistic) == ("all", "balanced_accuracy"):
+            return np.full(count, np.nan) if self._truth.min() == self._truth.max() else None
+        if scope != self.class_names[1] or statistic not in OF_SCORE:
+            return None
         if statistic == "threshold":
-            return np.full(1 if draws is None else len(draws), self._threshold)
+            return np.full(count, self._threshold)
         if statistic == "roc_auc":
             return np.array([self._area.exact]) if draws is None else self._area.areas(draws)
         return np.array([self._curve.exact]) if draws is None else self._curve.precisions(draws)[0]

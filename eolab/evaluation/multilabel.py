@@ -25,11 +25,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, check_known
 from eolab.evaluation.bootstrap import Groups
 from eolab.evaluation.classes import Classes
-from eolab.evaluation.metrics import statistic_of_counts
+from eolab.evaluation.metrics import CLASS_WISE, check_shapes, statistic_of_counts
 from eolab.evaluation.postprocess import decide
 from eolab.evaluation.ranking import PrecisionCurve
 
@@ -62,11 +63,8 @@ class MultiLabel(Classes):
         self, truth: Any, probability: Any, threshold: Any, groups: Any, class_names: Sequence[str]
     ) -> None:
         self.probability, self.truth = np.asarray(probability, np.float64), np.asarray(truth) == 1
-        if self.probability.ndim != 2 or self.probability.shape != self.truth.shape:
-            raise DataError(
-                f"Probabilities have shape {self.probability.shape} and labels {self.truth.shape}: "
-                "expected both (samples, classes)."
-            )
+        arrays = {"probabilities": self.probability, "labels": self.truth}
+        check_shapes("both (samples, classes)", self.truth.ndim == 2, **arrays)
         if not np.isfinite(self.probability).all():
             raise DataError(f"{(~np.isfinite(self.probability)).sum()} probabilities are no finite number.")
         if not self.truth.any():
@@ -80,36 +78,28 @@ class MultiLabel(Classes):
         sums = self._grouped.sums(self._counts.astype(np.int64))
         super().__init__(sums, self._grouped.weights, class_names, len(self.truth))
 
-    def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """See :class:`eolab.evaluation.bootstrap.Evaluated`; also the ``threshold`` of a class.
+    def _own(self, scope: str, statistic: str, draws: np.ndarray | None) -> np.ndarray | None:
+        """See :class:`Classes`; also the ``threshold`` of a class.
 
         Scores of a class without a sample are NaN.
         """
-        found: dict[str, np.ndarray] = {}
-        counted = []
-        for name in names:
-            scope, _, statistic = name.rpartition(".")
-            if scope in ("sample", "all"):
-                found[name] = self._mean(statistic, draws)
-            elif statistic == "average_precision":
-                found[name] = self._average_precision(scope, draws)
-            elif statistic == "threshold" and scope in self.class_names:
-                found[name] = self.threshold[
-                    [self.class_names.index(scope)] * (1 if draws is None else len(draws))
-                ]
-            else:
-                counted.append(name)
-        found |= super().values(counted, draws)
-        for k in np.flatnonzero(~self.truth.any(axis=0)):
-            of_class = {f"{self.class_names[k]}.{key}" for key in ("precision", "recall", "f1", "f2", "iou")}
-            found |= {name: np.full_like(found[name], np.nan) for name in of_class & set(found)}
-        return found
+        count = 1 if draws is None else len(draws)
+        if scope in ("sample", "all"):
+            return self._mean(statistic, draws)
+        if statistic == "average_precision":
+            return self._average_precision(scope, draws)
+        if scope not in self.class_names:
+            return None
+        k = self.class_names.index(scope)
+        if statistic == "threshold":
+            return np.full(count, self.threshold[k])
+        missing = statistic in CLASS_WISE and not self.truth[:, k].any()
+        return np.full(count, np.nan) if missing else None
 
     def _mean(self, statistic: str, draws: np.ndarray | None) -> np.ndarray:
         """Return the mean over the samples (m,) of a statistic of each sample."""
-        if statistic not in (*BY_AVERAGE, *BY_SAMPLE):
-            known = did_you_mean(statistic, STATISTICS)
-            raise ParameterError(f"There is no statistic {statistic!r} of the labels of a sample; {known}")
+        text = f"There is no statistic {statistic!r} of the labels of a sample"
+        check_known(statistic, (*BY_AVERAGE, *BY_SAMPLE), text)
         chosen = self.weights[None] if draws is None else draws
         sums = self._grouped.sums(self._of_samples(statistic))
         return np.asarray(chosen @ sums / (chosen @ self._grouped.sums(np.ones(len(self.truth)))))
@@ -134,11 +124,10 @@ class MultiLabel(Classes):
             curves = [self._all_as_one]
         elif scope == "macro":
             curves = [curve for curve, true in zip(self._curves, self.truth.T, strict=True) if true.any()]
-        elif scope in self.class_names:
-            curves = [self._curves[self.class_names.index(scope)]]
         else:
-            known = did_you_mean(scope, ["micro", "macro", "sample", *self.class_names])
-            raise ParameterError(f"There is no scope {scope!r} of the average precision; {known}")
+            known = ("micro", "macro", "sample", *self.class_names)
+            check_known(scope, known, f"There is no scope {scope!r} of the average precision")
+            curves = [self._curves[self.class_names.index(scope)]]
         if draws is None:
             return np.array([np.mean([curve.exact for curve in curves])])
         each, support = map(np.stack, zip(*(curve.precisions(draws) for curve in curves), strict=True))
@@ -173,3 +162,44 @@ def _ranked(name: str, probability: np.ndarray, truth: np.ndarray) -> np.ndarray
         return np.divide(wrong, pairs, out=np.zeros(len(truth)), where=pairs > 0)
     precision = np.where(truth, true_at_least / at_least, 0).sum(axis=1)
     return np.divide(precision, trues, out=np.zeros(len(truth)), where=trues > 0)
+
+
+# === Which labels meet and which are confused ===
+
+
+def co_occurrence(truth: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Return how often labels meet: of the samples with the class of the row, the share with the column's.
+
+    Args:
+        truth: 0 or 1 (N, K).
+        names: Names of the classes.
+
+    Returns:
+        (K, K), 1 on the diagonal; NaN in the row of a class without a sample.
+    """
+    true = np.asarray(truth) == 1
+    return _shares(true, true, names)
+
+
+def label_confusion(predicted: np.ndarray, truth: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Return which classes are predicted wrongly where one is missed.
+
+    Args:
+        predicted: Whether a class was predicted (N, K).
+        truth: 0 or 1 (N, K).
+        names: Names of the classes.
+
+    Returns:
+        (K, K): of the samples that have the class of the row and miss it, the share where the class of the
+        column was predicted and is not there; 0 on the diagonal, NaN in the row of a class never missed.
+    """
+    true, found = np.asarray(truth) == 1, np.asarray(predicted) == 1
+    return _shares(true & ~found, found & ~true, names)
+
+
+def _shares(rows: np.ndarray, columns: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+    """Return of the samples of each row (N, K) the share that each column (N, K) has too."""
+    rows, columns = rows.astype(np.float64), columns.astype(np.float64)
+    both, alone = rows.T @ columns, rows.sum(axis=0)
+    shares = np.divide(both, alone[:, None], out=np.full_like(both, np.nan), where=alone[:, None] > 0)
+    return pd.DataFrame(shares, index=list(names), columns=list(names))

@@ -88,15 +88,13 @@ class RocArea:
     def __init__(self, true: Any, score: Any, member: np.ndarray, groups: int) -> None:
         yes, values = np.asarray(true) == 1, np.asarray(score)
         self.exact = float(roc_auc_score(yes, values)) if 0 < yes.sum() < len(yes) else float("nan")
-        edges, step = np.unique(values, return_inverse=True)
-        shape = (groups, len(edges))
-        self._positive = _counted(member[yes], step[yes], shape)
-        self._negative = _counted(member[~yes], step[~yes], shape)
+        self._steps = _Steps(yes, values, member, groups, np.unique(values))
 
     def areas(self, draws: np.ndarray) -> np.ndarray:
         """Return the area (n,) of some draws (n, G), NaN where all drawn samples are alike."""
-        positive, negative = draws @ self._positive, draws @ self._negative  # (n, scores)
-        below = np.cumsum(negative, axis=1) - negative / 2
+        positive = draws @ self._steps.hits  # (n, scores), from the highest down
+        negative = draws @ self._steps.predicted - positive
+        below = negative.sum(axis=1, keepdims=True) - np.cumsum(negative, axis=1) + negative / 2
         pairs = positive.sum(axis=1) * negative.sum(axis=1)
         with np.errstate(invalid="ignore"):
             return np.asarray((positive * below).sum(axis=1) / pairs)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, check_known
 from eolab.evaluation.bootstrap import Groups
+from eolab.evaluation.metrics import check_shapes
 
 STATISTICS = ("mse", "mae", "r2", "spearman", "iou")
 
@@ -38,8 +39,7 @@ class Values:
 
     def __init__(self, truth: Any, prediction: Any, groups: Any = None) -> None:
         true, found = np.asarray(truth), np.asarray(prediction)
-        if true.shape != found.shape:
-            raise DataError(f"Truth has shape {true.shape}, the prediction {found.shape}: expected the same.")
+        check_shapes("the same shape", truth=true, prediction=found)
         known = np.isfinite(true)
         if not np.isfinite(found[known]).all():
             wrong = int((~np.isfinite(found[known])).sum())
@@ -67,8 +67,7 @@ class Values:
     def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """See :class:`eolab.evaluation.bootstrap.Evaluated`."""
         for name in names:
-            if name not in self.default:
-                raise ParameterError(f"There is no statistic {name!r}; {did_you_mean(name, self.default)}")
+            check_known(name, self.default, f"There is no statistic {name!r}")
         chosen = self.weights[None] if draws is None else draws
         s = {name: chosen @ sums for name, sums in self._sums.items()}
         with np.errstate(all="ignore"):

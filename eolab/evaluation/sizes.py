@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from eolab.core.errors import DataError, ParameterError
+from eolab.core.errors import ParameterError
 from eolab.evaluation import metrics
 
 EDGES_PX = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # of the classes of sizes
@@ -42,8 +42,12 @@ def score_by_size(
         ParameterError: If the edges are not ascending whole numbers from 1.
     """
     truth, prediction = np.asarray(truth), np.asarray(prediction)
-    _check(prediction, truth)
-    edges = _edges(edges_px)
+    expected = "masks (N, H, W) of the same patches"
+    metrics.check_shapes(expected, truth.ndim == 3, truth=truth, prediction=prediction)
+    metrics.check_indices(prediction)
+    edges = np.asarray(edges_px)
+    if edges.dtype.kind not in "iu" or not len(edges) or edges[0] < 1 or (np.diff(edges) <= 0).any():
+        raise ParameterError(f"edges_px is {edges_px}: expected ascending whole numbers from 1.")
     parts = [_objects(prediction[part], truth[part]) for part in metrics.chunks(truth.shape)]
     size, hit = np.concatenate(parts, axis=1) if parts else np.zeros((2, 0), np.int64)
     of_class = np.searchsorted(edges, size, side="right")  # 0: below the first edge
@@ -64,25 +68,6 @@ def score_by_size(
                 "pixels_found": sums["hit"].to_numpy(float) / sums["pixels"].to_numpy(float),
             }
         )
-
-
-def _check(prediction: np.ndarray, truth: np.ndarray) -> None:
-    if truth.ndim != 3 or truth.shape != prediction.shape:
-        raise DataError(
-            f"Truth has shape {truth.shape}, the prediction {prediction.shape}: expected masks (N, H, W) of "
-            "the same patches."
-        )
-    if prediction.dtype.kind not in "biu":
-        raise DataError(
-            f"The prediction holds {prediction.dtype} values: expected a mask, as probability >= threshold."
-        )
-
-
-def _edges(edges_px: Sequence[int]) -> np.ndarray:
-    edges = np.asarray(edges_px)
-    if edges.dtype.kind not in "iu" or not len(edges) or edges[0] < 1 or (np.diff(edges) <= 0).any():
-        raise ParameterError(f"edges_px is {edges_px}: expected ascending whole numbers from 1.")
-    return edges
 
 
 def _objects(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -140,8 +140,9 @@ def paired_gains(
     Raises:
         DataError: Also where confusion matrices have not counted the same truth.
     """
-    if truth is None:
-        _check_same(predictions)
+    supports = [np.asarray(counts).sum(axis=-1) for counts in predictions.values()] if truth is None else []
+    if any(not np.array_equal(one, supports[0]) for one in supports[1:]):
+        raise DataError("The matrices of the models count different pixels: score all on the same patches.")
     evaluated = _evaluated(predictions, truth, class_names, thresholds, groups)
     names = _expanded(statistics, class_names)
     found = {key: bootstrap.resample(one, names, replicates, seed) for key, one in evaluated.items()}
@@ -204,12 +205,6 @@ def _expanded(statistics: Sequence[str], class_names: Sequence[str]) -> list[str
         scope, _, name = statistic.rpartition(".")
         names += [f"{one}.{name}" for one in class_names] if scope == "class" else [statistic]
     return names
-
-
-def _check_same(matrices: Mapping[str, Any]) -> None:
-    supports = [np.asarray(counts).sum(axis=-1) for counts in matrices.values()]
-    if any(not np.array_equal(one, supports[0]) for one in supports[1:]):
-        raise DataError("The matrices of the models count different pixels: score all on the same patches.")
 
 
 def nested(scores: pd.DataFrame, model: str = "") -> dict[str, Any]:

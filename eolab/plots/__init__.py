@@ -4,7 +4,6 @@ Each function draws into ``ax`` or into a new figure, changes no global setting,
 Quantities carry their unit, classes the colours of their class scheme.
 """
 
-from eolab.plots.change import CHANGES, change_kinds, change_map, change_shares
 from eolab.plots.counts import (
     along_numbers,
     class_frequencies,
@@ -16,6 +15,7 @@ from eolab.plots.counts import (
     size_histograms,
     split_frequencies,
 )
+from eolab.plots.curves import calibration, learning_curves, lr_range, threshold_curve
 from eolab.plots.galleries import (
     activations,
     channels,
@@ -28,6 +28,9 @@ from eolab.plots.galleries import (
 )
 from eolab.plots.maps import (
     TRUE_COLOUR,
+    change_kinds,
+    change_map,
+    change_shares,
     class_map,
     compare_maps,
     confidence_map,
@@ -36,11 +39,8 @@ from eolab.plots.maps import (
     rgb,
     robust_limits,
     split_map,
-    stretch_limits,
 )
-from eolab.plots.probabilities import calibration, reliability, threshold_curve
 from eolab.plots.scores import (
-    beside_published,
     confusion,
     folds,
     importance,
@@ -54,16 +54,12 @@ from eolab.plots.scores import (
     sizes,
 )
 from eolab.plots.series import class_curves, class_statistics, dates_overview, pixel_series, twin_vs_real
-from eolab.plots.style import OKABE_ITO, style
-from eolab.plots.training import learning_curves, lr_range
+from eolab.plots.style import style
 
 __all__ = [
-    "CHANGES",
-    "OKABE_ITO",
     "TRUE_COLOUR",
     "activations",
     "along_numbers",
-    "beside_published",
     "calibration",
     "change_kinds",
     "change_map",
@@ -99,7 +95,6 @@ __all__ = [
     "predictions",
     "region_scores",
     "rejected",
-    "reliability",
     "rgb",
     "robust_limits",
     "score_bars",
@@ -108,7 +103,6 @@ __all__ = [
     "sizes",
     "split_frequencies",
     "split_map",
-    "stretch_limits",
     "style",
     "threshold_curve",
     "true_colour",

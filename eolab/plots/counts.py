@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from eolab.data.bands import SENTINEL2
-from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, short, styled
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, finish, name_rows, panels, short, side_by_side, styled
 
-SEASONS = {"clear": OKABE_ITO[2], "snow": OKABE_ITO[4], "cloud": GREY}
+SEASONS = {
+    "clear": ("Clear", OKABE_ITO[2]),
+    "snow": ("Seasonal snow", OKABE_ITO[4]),
+    "cloud": ("Clouds or shadows", GREY),
+}
 
 
 @styled
@@ -28,14 +33,11 @@ def rejected(reasons: pd.DataFrame, title: str = "") -> Figure:
     names = [textwrap.fill(str(reason), 46) for reason in reasons["reason"]]
     ax = axes_of(None, 7.6, 1.1 + 0.42 * max(len(names), 1))
     bars = ax.barh(range(len(names)), reasons["files"], 0.7, color=OKABE_ITO[0])
-    ax.bar_label(bars, [f"{files:,}" for files in reasons["files"]], padding=4, fontsize=8)
-    ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
-    total = int(reasons["files"].sum())
-    ax.set(xlabel=f"Files and entries left out ({total:,} in all)", title=title)
-    ax.set_xlim(0, 1.14 * max(float(reasons["files"].max()), 1.0) if len(names) else 1)
-    ax.grid(True, axis="x")
-    return figure_of(ax)
+    ax.bar_label(bars, fmt="{:,.0f}", padding=4, fontsize=8)
+    name_rows(ax, names)
+    text = f"Files and entries left out ({int(reasons['files'].sum()):,} in all)"
+    most = 1.14 * max(float(reasons["files"].max()), 1.0) if names else 1
+    return finish(ax, "x", xlabel=text, xlim=(0, most), title=title)
 
 
 @styled
@@ -56,15 +58,12 @@ def class_frequencies(table: pd.DataFrame, published: str = "published", title: 
     shown = [
         f"{short(name)} ({count:,})" for name, count in zip(table["class"], table["patches"], strict=True)
     ]
-    ax.set_yticks(at, shown, fontsize=7.5)
+    name_rows(ax, shown, 7.5)
     values = table[[c for c in ("share", published) if c in table]].to_numpy(float)
     least = np.nanmin(np.where(values > 0, values, np.nan))
-    ax.set(xscale="log", xlim=(100 * least / 2, 100), ylim=(len(table) - 0.4, -0.6), title=title)
-    ax.set(xlabel="Patches that hold the class (%)", ylabel="Class (patches here)")
+    ax.set(xscale="log", xlim=(100 * least / 2, 100), ylabel="Class (patches here)")
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.grid(True, axis="x")
-    ax.legend(loc="lower right")
-    return figure_of(ax)
+    return finish(ax, "x", "lower right", xlabel="Patches that hold the class (%)", title=title)
 
 
 @styled
@@ -77,16 +76,11 @@ def split_frequencies(table: pd.DataFrame, splits: Mapping[str, int], title: str
         title: Title of the picture.
     """
     ax = axes_of(None, 7.6, 1.3 + 0.3 * len(table))
-    height = 0.8 / len(splits)
-    for number, (split, count) in enumerate(splits.items()):
-        at = np.arange(len(table)) + (number - (len(splits) - 1) / 2) * height
-        share = 100 * table[split] / max(count, 1)
-        ax.barh(at, share, 0.9 * height, color=OKABE_ITO[number], label=f"{split} ({count:,} patches)")
-    ax.set_yticks(range(len(table)), [short(name) for name in table["class"]], fontsize=8)
-    ax.set(ylim=(len(table) - 0.4, -0.6), xlabel="Patches that hold the class (%)", title=title)
-    ax.grid(True, axis="x")
-    ax.legend(loc="lower right")
-    return figure_of(ax)
+    for split, shift, height, color in side_by_side(list(splits)):
+        share, text = 100 * table[split] / max(splits[split], 1), f"{split} ({splits[split]:,} patches)"
+        ax.barh(np.arange(len(table)) + shift, share, 0.9 * height, color=color, label=text)
+    name_rows(ax, [short(name) for name in table["class"]], 8)
+    return finish(ax, "x", "lower right", xlabel="Patches that hold the class (%)", title=title)
 
 
 @styled
@@ -98,18 +92,13 @@ def labels_per_patch(counts: Mapping[str, Any], title: str = "") -> Figure:
         title: Title of the picture.
     """
     ax = axes_of(None, 6.4, 3.4)
-    width = 0.84 / len(counts)
     most = max(int(np.max(values)) for values in counts.values())
-    for number, (name, values) in enumerate(counts.items()):
-        found = np.bincount(np.asarray(values, int), minlength=most + 1)
-        at = np.arange(most + 1) + (number - (len(counts) - 1) / 2) * width
-        text = f"{name}: {np.mean(values):.2f} on average"
-        ax.bar(at, 100 * found / found.sum(), width, color=OKABE_ITO[number], label=text)
-    ax.set(xlabel="Labels of a patch", ylabel="Patches (%)", title=title)
+    for name, shift, width, color in side_by_side(list(counts), 0.84):
+        found = np.bincount(np.asarray(counts[name], int), minlength=most + 1)
+        text = f"{name}: {np.mean(counts[name]):.2f} on average"
+        ax.bar(np.arange(most + 1) + shift, 100 * found / found.sum(), width, color=color, label=text)
     ax.set_xticks(range(most + 1))
-    ax.grid(True, axis="y")
-    ax.legend(loc="upper right")
-    return figure_of(ax)
+    return finish(ax, "y", "upper right", xlabel="Labels of a patch", ylabel="Patches (%)", title=title)
 
 
 @styled
@@ -122,21 +111,12 @@ def seasons(table: pd.DataFrame, title: str = "") -> Figure:
     """
     ax = axes_of(None, 6.4, 3.2)
     bottom = np.zeros(len(table))
-    for name, text in (("clear", "Clear"), ("snow", "Seasonal snow"), ("cloud", "Clouds or shadows")):
-        ax.bar(
-            table["month"],
-            table[name],
-            0.8,
-            bottom,
-            color=SEASONS[name],
-            label=f"{text} ({table[name].sum():,})",
-        )
+    for name, (text, color) in SEASONS.items():
+        label = f"{text} ({table[name].sum():,})"
+        ax.bar(table["month"], table[name], 0.8, bottom, color=color, label=label)
         bottom += table[name].to_numpy(float)
     ax.set_xticks(range(1, 13), calendar.month_abbr[1:])
-    ax.set(xlabel="Month of the acquisition", ylabel="Patches", title=title)
-    ax.grid(True, axis="y")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    return figure_of(ax)
+    return finish(ax, "y", "beside", xlabel="Month of the acquisition", ylabel="Patches", title=title)
 
 
 @styled
@@ -156,14 +136,11 @@ def class_spectra(table: pd.DataFrame, title: str = "") -> Figure:
         low, high = (rows["mean"] + sign * rows["std"] for sign in (-1, 1))
         ax.fill_between(at, low, high, color=color, alpha=0.12, linewidth=0)
         text = f"{short(str(name))} ({int(rows['patches'].iloc[0])})"
-        ax.plot(
-            at, rows["mean"], color=color, marker=markers[number % len(markers)], markersize=4, label=text
-        )
-    ax.set(xlabel="Wavelength (nm)", ylabel="Digital number (10,000 = reflectance 1)", title=title)
+        mark = f"{markers[number % len(markers)]}-"
+        ax.plot(at, rows["mean"], mark, color=color, markersize=4, label=text)
     ax.set_ylim(bottom=0)
-    ax.grid(True)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), title="Class (patches)")
-    return figure_of(ax)
+    ax.set(xlabel="Wavelength (nm)", ylabel="Digital number (10,000 = reflectance 1)", title=title)
+    return finish(ax, "both", "beside", heading="Class (patches)")
 
 
 @styled
@@ -180,19 +157,13 @@ def size_histograms(
     """
     figure, (left, right) = panels(2, 2, 4.0, 3.2)
     left.hist(100 * np.asarray(shares), bins=np.geomspace(0.005, 100, 30).tolist(), color=OKABE_ITO[0])
-    left.set(xscale="log", xlabel=f"Pixels of class {class_name} in a patch (%)")
-    left.set_ylabel(f"Patches with {class_name}")
-    left.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    left.set(xlabel=f"Pixels of class {class_name} in a patch (%)", ylabel=f"Patches with {class_name}")
     edges = np.unique(np.geomspace(1, max(int(np.max(pixels)), 2) + 1, 30).round())
     right.hist(pixels, bins=edges.tolist(), color=OKABE_ITO[1])
-    right.set(
-        xscale="log",
-        xlabel=f"Size in pixels of {pixel_area_m2:g} m²",
-    )
-    right.set_ylabel(f"Connected areas of {class_name}")
-    right.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    right.set(xlabel=f"Size in pixels of {pixel_area_m2:g} m²", ylabel=f"Connected areas of {class_name}")
     for ax in (left, right):
-        ax.grid(True, axis="y")
+        finish(ax, "y", xscale="log")
+        ax.xaxis.set_major_formatter("{x:g}")
     return figure
 
 
@@ -219,9 +190,7 @@ def distributions(table: pd.DataFrame, columns: int = 6, title: str = "") -> Fig
         ax.set_xticks([])
         ax.set_xlim(-0.6, len(classes) - 0.4)
         ax.tick_params(axis="y", labelsize=7)
-    handles = [
-        axes[0].plot([], [], color=OKABE_ITO[n], linewidth=5, label=k)[0] for n, k in enumerate(classes)
-    ]
+    handles = [Line2D([], [], color=OKABE_ITO[n], linewidth=5, label=k) for n, k in enumerate(classes)]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(classes))
     if title:
         figure.suptitle(title)
@@ -243,8 +212,7 @@ def along_numbers(table: pd.DataFrame, fold: str = "fold") -> Figure:
         ax.plot(table["number"], table[name], ".", color=OKABE_ITO[number % len(OKABE_ITO)], markersize=4)
         for border in borders:
             ax.axvline(border - 0.5, color=GREY, linewidth=0.9)
-        ax.set(title=name, ylabel="Mean of the patch")
-        ax.grid(True, axis="y")
+        finish(ax, "y", title=name, ylabel="Mean of the patch")
     for ax in axes[-2:]:
         ax.set_xlabel("Published number of the patch")
     return figure

@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -15,12 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from eolab.data.schemes import ClassScheme
-from eolab.plots.maps import NODATA_COLOR, TRUE_COLOUR, legend_handles, robust_limits, stretched_alike
-from eolab.plots.style import OKABE_ITO, panels, short, styled
+from eolab.plots.maps import NODATA_COLOR, TRUE_COLOUR, legend_handles, stretched
+from eolab.plots.style import OKABE_ITO, panels, roomy, short, styled
 
 TRUTH, PREDICTED = OKABE_ITO[6], OKABE_ITO[4]  # yellow and light blue: both stand out on green and brown
 WIDE = 10.5  # inches of a row of many patches: wider, its legend would be too small on a page
-NAMES = {TRUTH: "Mapped", PREDICTED: "Predicted"}
 HIT, WRONG, MISSED = OKABE_ITO[2], OKABE_ITO[5], OKABE_ITO[1]  # green, vermilion, orange
 SIDE = 1.75  # inches of a patch above its maps
 
@@ -47,13 +45,13 @@ def patches(
         class_name: Name of the class.
     """
     side = min(2.3, WIDE / columns)
-    figure, axes = panels(len(colours), columns, side, side + 0.15)
+    figure, axes = _pictures(len(colours), columns, side, side + 0.15)
     for number, (ax, pixels) in enumerate(zip(axes, stretched(colours), strict=True)):
         ax.imshow(pixels)
         for masks, color in ((truth, TRUTH), (prediction, PREDICTED)):
             if masks is not None:
                 outline(ax, masks[number] == 1, color)
-        _bare(ax, titles[number] if number < len(titles) else "")
+        _entitle(ax, titles[number] if number < len(titles) else "")
     _key(figure, truth, prediction, class_name)
     return figure
 
@@ -78,7 +76,7 @@ def predictions(
         class_name: Name of the class.
     """
     count = len(colours)
-    figure, axes = panels(2 * count, count, 2.1, 2.3)
+    figure, axes = _pictures(2 * count, count, 2.1, 2.3)
     for number, pixels in enumerate(stretched(colours)):
         upper, lower = axes[number], axes[count + number]
         upper.imshow(pixels)
@@ -86,8 +84,7 @@ def predictions(
         for ax in (upper, lower):
             outline(ax, truth[number] == 1, TRUTH)
         outline(upper, probability[number] >= threshold, PREDICTED)
-        _bare(upper, titles[number])
-        _bare(lower, "")
+        _entitle(upper, titles[number])
     figure.colorbar(drawn, ax=axes[count:], shrink=0.9, pad=0.01, label=f"Probability of {class_name}")
     _key(figure, truth, probability, class_name)
     return figure
@@ -102,25 +99,17 @@ def channels(image: np.ndarray, names: Sequence[str], columns: int = 7) -> Figur
         names: Name of each channel.
         columns: Channels in a row.
     """
-    figure, axes = panels(len(names), columns, 1.45, 1.65)
+    figure, axes = _pictures(len(names), columns, 1.45, 1.65)
     for ax, values, name in zip(axes, np.moveaxis(image, -1, 0), names, strict=True):
         low, high = np.nanpercentile(values, (2, 98))
         ax.imshow(values, cmap="gray", vmin=low, vmax=high if high > low else float(values.max()) or 1.0)
-        _bare(ax, "")
-        ax.set_title(name.replace("_", " "), fontsize=8, fontweight="normal")
+        _entitle(ax, name.replace("_", " "), 8)
     return figure
 
 
 def true_colour(images: np.ndarray, bands: Sequence[str], colours: Sequence[str] = TRUE_COLOUR) -> np.ndarray:
     """Return red, green and blue (..., 3) of images (..., C) with these bands."""
     return images[..., [list(bands).index(band) for band in colours]]
-
-
-def stretched(colours: np.ndarray) -> np.ndarray:
-    """Return colours (..., 3) scaled to 0 to 1, each channel by robust limits over all pixels given."""
-    limits = [robust_limits(colours[..., channel]) for channel in range(3)]
-    low, high = np.array(limits, np.float32).T
-    return np.clip((colours - low) / (high - low), 0, 1)
 
 
 def outline(ax: Axes, mask: np.ndarray, color: str) -> None:
@@ -132,26 +121,31 @@ def outline(ax: Axes, mask: np.ndarray, color: str) -> None:
     ax.add_collection(LineCollection(lines, colors=color, linewidths=0.9, capstyle="projecting"))
 
 
-def _bare(ax: Axes, title: str) -> None:
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.spines[:].set_visible(False)
-    ax.set_title(title, fontsize=8.5, fontweight="normal")
+def _pictures(
+    count: int, columns: int, width: float, height: float, ratios: Sequence[float] | None = None
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with places for pictures of a size in inches, without ticks and frames."""
+    figure, axes = panels(count, columns, width, height, height_ratios=ratios)
+    for ax in axes:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    return figure, axes
+
+
+def _entitle(ax: Axes, title: str, size: float = 8.5) -> None:
+    ax.set_title(title, fontsize=size, fontweight="normal")
 
 
 def _key(figure: Figure, truth: np.ndarray | None, prediction: np.ndarray | None, class_name: str) -> None:
     """Say which outline is which, and how large a patch is."""
-    shown = [color for color, masks in ((TRUTH, truth), (PREDICTED, prediction)) if masks is not None]
     handles = [
-        Line2D([], [], color=color, linewidth=2, label=f"{NAMES[color]} {class_name}".strip())
-        for color in shown
+        Line2D([], [], color=color, linewidth=2, label=f"{name} {class_name}".strip())
+        for masks, color, name in ((truth, TRUTH, "Mapped"), (prediction, PREDICTED, "Predicted"))
+        if masks is not None
     ]
     if handles:
-        legend = figure.legend(handles=handles, loc="outside lower center", ncols=2)
-        legend.set_frame_on(True)
-        legend.get_frame().set(facecolor="#8a8a80", edgecolor="none")
-        for text in legend.get_texts():
-            text.set_color("white")
+        frame = {"frameon": True, "facecolor": "#8a8a80", "edgecolor": "none", "labelcolor": "white"}
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, **frame)
 
 
 # === Maps of patches ===
@@ -170,9 +164,7 @@ def patch_maps(
         titles: Titles of the patches.
     """
     colors, norm = scheme.colormap()
-    figure, axes = _map_grid(1 + len(maps), len(colours))
-    _true_colour(axes[0], colours, titles)
-    axes[0, 0].set_ylabel("True colour")
+    figure, axes = _below_true_colour(len(maps), colours, titles)
     for row, (name, found) in zip(axes[1:], maps.items(), strict=True):
         for ax, pixels in zip(row, found, strict=True):
             ax.set_facecolor(NODATA_COLOR)
@@ -196,35 +188,29 @@ def activations(
         shown: Class indices that are drawn of each patch, as many of each.
         names: Names of the classes.
     """
-    figure, axes = _map_grid(1 + len(shown[0]), len(colours))
-    _true_colour(axes[0], colours, [""] * len(colours))
-    axes[0, 0].set_ylabel("True colour")
+    figure, axes = _below_true_colour(len(shown[0]), colours, [""] * len(colours))
     chosen = np.stack([maps[n][..., list(ks)] for n, ks in enumerate(shown)])
     top = float(np.nanpercentile(np.abs(chosen), 99)) or 1.0
     for column, classes in enumerate(shown):
         for row, k in enumerate(classes, start=1):
             ax = axes[row, column]
             drawn = ax.imshow(maps[column, ..., k], cmap="RdBu_r", vmin=-top, vmax=top)
-            ax.set_title(textwrap.fill(short(names[k]), 26), fontsize=7, fontweight="normal")
+            _entitle(ax, textwrap.fill(short(names[k]), 26), 7)
     figure.colorbar(drawn, ax=axes[1:], shrink=0.8, pad=0.02, label="Added to the label's logit")
     return figure
 
 
-def _map_grid(rows: int, columns: int) -> tuple[Figure, np.ndarray]:
-    """Return a figure of patches without ticks."""
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * SIDE + 1.0, rows * SIDE + 1.6), squeeze=False
-    )
-    for ax in axes.ravel():
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-    return figure, axes
-
-
-def _true_colour(row: Sequence[Axes], colours: np.ndarray, titles: Sequence[str]) -> None:
-    for ax, pixels, title in zip(row, stretched_alike(colours), titles, strict=True):
+def _below_true_colour(rows: int, colours: np.ndarray, titles: Sequence[str]) -> tuple[Figure, np.ndarray]:
+    """Return a figure of patches in true colour above rows of places for maps, and all its axes by row."""
+    columns = len(colours)
+    sides = (SIDE + 1.0 / columns, SIDE + 1.6 / (1 + rows))
+    figure, places = _pictures((1 + rows) * columns, columns, *sides)
+    axes = np.array(places).reshape(1 + rows, columns)
+    for ax, pixels, title in zip(axes[0], stretched(colours, alike=True), titles, strict=True):
         ax.imshow(pixels)
-        ax.set_title(textwrap.fill(title, 22), fontsize=7, fontweight="normal")
+        _entitle(ax, textwrap.fill(title, 22), 7)
+    axes[0, 0].set_ylabel("True colour")
+    return figure, axes
 
 
 # === Labels of patches ===
@@ -242,16 +228,12 @@ def patch_gallery(
         radar: (N, H, W, 2) VV and VH in dB: drawn as red VV, green VH, blue VV − VH.
         columns: Patches in a row.
     """
-    lines = _row_lines([_listed([(name, "") for name in one]) for one in labels], columns)
-    figure, pairs = _grid(len(colours), columns, 1 if radar is None else 2, lines)
-    shown = stretched_alike(colours)
-    false = None if radar is None else _radar_colours(radar)
-    for number, axes in enumerate(pairs):
-        axes[0].imshow(shown[number])
-        if false is not None:
-            axes[1].imshow(false[number])
-        _write(axes[0], _listed([(name, "") for name in labels[number]]))
-    return figure
+    pictures = stretched(colours, alike=True)
+    if radar is not None:
+        gap = np.ones((*pictures.shape[:2], 2, 3), np.float32)  # white, 2 pixels wide
+        pictures = np.concatenate([pictures, gap, _radar_colours(radar)], axis=2)
+    texts = [_listed([(name, "black") for name in one]) for one in labels]
+    return _captioned(pictures, texts, columns)[0]
 
 
 @styled
@@ -276,17 +258,12 @@ def prediction_gallery(
         columns: Patches in a row.
     """
     texts = [_prediction_lines(*one, threshold, names) for one in zip(truth, probability, strict=True)]
-    figure, pairs = _grid(len(colours), columns, 1, _row_lines(texts, columns), titled=True)
-    for ax, pixels, lines, title in zip(
-        [p[0] for p in pairs], stretched_alike(colours), texts, titles, strict=True
-    ):
-        ax.imshow(pixels)
-        ax.set_title(textwrap.fill(title, 40), fontsize=6.5, fontweight="normal")
-        _write(ax, lines)
+    figure, axes = _captioned(stretched(colours, alike=True), texts, columns)
+    for ax, title in zip(axes, titles, strict=True):
+        _entitle(ax, textwrap.fill(title, 40), 6.5)
     kinds = ((HIT, "+ right"), (WRONG, "× predicted, not present"), (MISSED, "− present, not predicted"))
-    figure.legend(
-        handles=[Patch(color=color, label=text) for color, text in kinds], loc="lower center", ncols=3
-    )
+    handles = [Patch(color=color, label=text) for color, text in kinds]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -309,55 +286,25 @@ def _prediction_lines(
 def _listed(lines: Lines) -> Lines:
     """Return lines broken to the width of a patch."""
     return [
-        (part, color or "black")
-        for text, color in lines
-        for part in textwrap.wrap(text, 34, subsequent_indent="   ")
+        (part, color) for text, color in lines for part in textwrap.wrap(text, 34, subsequent_indent="   ")
     ]
 
 
-def _row_lines(texts: Sequence[Lines], columns: int) -> list[int]:
-    """Return the most lines of text below the patches of each row."""
-    return [max(len(one) for one in texts[k : k + columns]) for k in range(0, len(texts), columns)]
-
-
-def _grid(
-    count: int, columns: int, beside: int, lines: Sequence[int], titled: bool = False
-) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure with axes for patches, `beside` of them a patch, and room for lines of text below."""
-    columns = min(columns, count)
-    side, line, gap = 2.1, 0.135, 0.3
-    heights = [side + 0.12 + line * number + (0.24 if titled else 0.06) for number in lines]
-    height, width = sum(heights) + (0.4 if titled else 0.05), columns * (beside * side + gap)
-    figure = plt.figure(figsize=(width, height), layout="none")
-    pairs = []
-    for number in range(count):
-        row, column = divmod(number, columns)
-        top = height - sum(heights[:row]) - (0.24 if titled else 0.06)
-        left = column * (beside * side + gap) + gap / 2
-        boxes = [
-            ((left + k * side) / width, (top - side) / height, 0.98 * side / width, side / height)
-            for k in range(beside)
-        ]
-        pairs.append([figure.add_axes(box) for box in boxes])
-        for ax in pairs[-1]:
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
-    return figure, pairs
-
-
-def _write(ax: Axes, lines: Lines) -> None:
-    """Write lines below a picture."""
-    for number, (text, color) in enumerate(lines):
-        ax.annotate(
-            text,
-            (0, 0),
-            (0, -3 - 9.7 * number),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            va="top",
-            fontsize=7.5,
-            color=color,
-        )
+def _captioned(pictures: np.ndarray, texts: Sequence[Lines], columns: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure of pictures (N, H, W, 3) with lines of text below each."""
+    columns = min(columns, len(texts))
+    rows = range(0, len(texts), columns)
+    heights = [2.45 + 0.135 * max(len(one) for one in texts[row : row + columns]) for row in rows]
+    width = 0.3 + 2.1 * pictures.shape[2] / pictures.shape[1]
+    figure, axes = _pictures(len(texts), columns, width, sum(heights) / len(rows) + 0.15, heights)
+    roomy(figure, 0.1)
+    below: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top"}
+    for ax, pixels, lines in zip(axes, pictures, texts, strict=True):
+        ax.imshow(pixels)
+        ax.set_anchor("N")  # what is free in its place is for the text
+        for number, (line, color) in enumerate(lines):
+            ax.annotate(line, (0, 0), (0, -3 - 9.7 * number), fontsize=7.5, color=color, **below)
+    return figure, axes
 
 
 def _radar_colours(radar: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,27 @@ def as_map(values: Any, like: xr.DataArray | None = None) -> xr.DataArray:
         )
     coords = {name: like.coords[name] for name in ("y", "x", "spatial_ref") if name in like.coords}
     return xr.DataArray(values, dims=("y", "x"), coords=coords)
+
+
+def first_with_coordinates(maps: Iterable[Any]) -> xr.DataArray | None:
+    """Return the first map that has coordinates, None where none has."""
+    located = (one for one in maps if isinstance(one, xr.DataArray) and "x" in one.coords)
+    return next(located, None)
+
+
+def quantity(values: xr.DataArray, label: str = "", unit: str = "") -> str:
+    """Return what values are, with their unit: "NDVI", "Backscatter (dB)", "Reflectance".
+
+    Args:
+        values: The values, whose ``long_name`` or name, and ``units`` count.
+        label: What they are instead.
+        unit: Their unit instead.
+    """
+    unit = unit or str(values.attrs.get("units", ""))
+    name = label or str(values.attrs.get("long_name") or values.name or "value")
+    if unit == "reflectance" and not label:
+        return f"Reflectance {name}" if name not in ("image", "reflectance") else "Reflectance"
+    return f"{name} ({unit})" if unit not in ("", "1") else name
 
 
 def thin(values: xr.DataArray) -> xr.DataArray:

@@ -12,14 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from eolab.core.errors import DataError, did_you_mean
+from eolab.core.errors import DataError, check_known
 from eolab.data.schemes import IGNORE, ClassScheme
-from eolab.plots.geometry import as_map, show, thin
-from eolab.plots.style import OKABE_ITO, axes_of, figure_of, panels, roomy, short, styled
+from eolab.plots.geometry import as_map, first_with_coordinates, quantity, show, thin
+from eolab.plots.style import OKABE_ITO, axes_of, finish, panels, roomy, short, styled
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 NODATA_COLOR = "#c9c9c9"
-UNKNOWN = "No label or no data"
+NO_LABEL = "No label or no data"
 SPLITS = {"train": OKABE_ITO[0], "validation": OKABE_ITO[1], "test": OKABE_ITO[2]}
 
 
@@ -32,24 +32,17 @@ def _bands(image: xr.DataArray, bands: Sequence[str]) -> xr.DataArray:
         )
     known = [str(name) for name in image["band"].to_numpy()]
     for band in bands:
-        if band not in known:
-            raise DataError(f"The image has no band {band}: {did_you_mean(band, known)}")
+        check_known(band, known, f"The image has no band {band}", DataError)
     return thin(image.sel(band=list(bands)).transpose("band", "y", "x")).astype("float32").compute()
 
 
-def _percentiles(chosen: xr.DataArray, percentiles: tuple[float, float]) -> tuple[float, float]:
-    values = chosen.to_numpy()
-    values = values[np.isfinite(values)]
-    if not values.size:
+def _percentiles(values: xr.DataArray) -> tuple[float, float]:
+    """Return the 2nd and the 98th percentile of the values that are known."""
+    known = values.to_numpy()[np.isfinite(values.to_numpy())]
+    if not known.size:
         return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(values, percentiles))
+    low, high = (float(v) for v in np.percentile(known, (2, 98)))
     return low, high if high > low else low + 1.0
-
-
-def stretched_alike(colours: np.ndarray) -> np.ndarray:
-    """Return colours scaled to 0 to 1, all channels and pictures by the same robust limits."""
-    low, high = robust_limits(np.asarray(colours, np.float32))
-    return np.clip((colours - low) / (high - low), 0, 1)
 
 
 def shaded(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
@@ -60,17 +53,17 @@ def shaded(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     return np.broadcast_to(pixels, (*pixels.shape[:-1], 3))
 
 
-def stretch_limits(
-    image: xr.DataArray, bands: Sequence[str] = TRUE_COLOUR, percentiles: tuple[float, float] = (2, 98)
-) -> tuple[float, float]:
-    """Return the values to draw black and white, so that several images can be drawn with the same ones.
+def stretched(colours: np.ndarray, alike: bool = False) -> np.ndarray:
+    """Return colours (…, 3) scaled to 0 to 1 by robust limits over all pixels given.
 
     Args:
-        image: (band, y, x), one date.
-        bands: The bands that will be drawn, such as red, green and blue; one pair of limits serves them all.
-        percentiles: Shares of darker pixels, in percent.
+        colours: Red, green and blue in any unit.
+        alike: Whether all channels have the same limits; otherwise each channel has its own.
     """
-    return _percentiles(_bands(image, bands), percentiles)
+    colours = np.asarray(colours, np.float32)
+    channels = [colours] if alike else np.moveaxis(colours, -1, 0)
+    low, high = np.array([robust_limits(channel) for channel in channels], np.float32).T
+    return np.clip((colours - low) / (high - low), 0, 1)
 
 
 def robust_limits(values: np.ndarray) -> tuple[float, float]:
@@ -96,7 +89,6 @@ def rgb(
     bands: Sequence[str] = TRUE_COLOUR,
     ax: Axes | None = None,
     limits: tuple[float, float] | None = None,
-    percentiles: tuple[float, float] = (2, 98),
     title: str = "",
 ) -> Figure:
     """Draw three bands as red, green and blue, and say below how they were scaled.
@@ -106,22 +98,21 @@ def rgb(
         bands: The bands for red, green and blue.
         ax: Where to draw; a new figure without it.
         limits: Values drawn black and white, the same for all three bands. Give those of
-            :func:`stretch_limits` to compare pictures; without them they are taken from this image alone.
-        percentiles: How they are taken then.
+            :func:`robust_limits` to compare pictures; without them they are the 2nd and the 98th percentile
+            of this image alone.
         title: Title of the picture.
     """
     chosen = _bands(image, bands)
-    low, high = limits or _percentiles(chosen, percentiles)
+    low, high = limits or _percentiles(chosen)
     ax = axes_of(ax, 5.6, 5.2)
     show(ax, image, shaded(np.moveaxis(chosen.to_numpy(), 0, -1), (low, high)))
     unit = str(image.attrs.get("units", "")).replace("1", "")
-    source = "given limits" if limits else f"percentiles {percentiles[0]:g}–{percentiles[1]:g} of this image"
+    source = "given limits" if limits else "percentiles 2–98 of this image"
     note = (
         f"R, G, B = {', '.join(bands)}; black {low:.3g}, white {high:.3g} {unit}".rstrip() + f"\n({source})"
     )
     ax.set_xlabel(f"{ax.get_xlabel()}\n{note}", fontsize=8)
-    ax.set_title(title)
-    return figure_of(ax)
+    return finish(ax, title=title)
 
 
 @styled
@@ -133,7 +124,6 @@ def index_map(
     limits: tuple[float, float] | None = None,
     cmap: str = "viridis",
     title: str = "",
-    like: xr.DataArray | None = None,
 ) -> Figure:
     """Draw one quantity with its colour bar.
 
@@ -145,22 +135,18 @@ def index_map(
         limits: Ends of the colour bar; percentiles 2 and 98 unless told.
         cmap: matplotlib's name of the colours.
         title: Title of the picture.
-        like: Map whose coordinates a plain array takes.
     """
-    values = as_map(values, like)
+    values = as_map(values)
     small = thin(values).astype("float32").compute()
-    low, high = limits or _percentiles(small, (2, 98))
+    low, high = limits or _percentiles(small)
     ax = axes_of(ax, 6.0, 5.0)
     ax.set_facecolor(NODATA_COLOR)
     drawn = show(ax, values, np.ma.masked_invalid(small.to_numpy()), cmap=cmap, vmin=low, vmax=high)
-    label = label or str(values.attrs.get("long_name") or values.name or "")
-    unit = unit or str(values.attrs.get("units", ""))
     outside = (bool((small < low).any()), bool((small > high).any()))
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(outside, "neither")
-    bar = figure_of(ax).colorbar(drawn, cax=ax.inset_axes((1.02, 0, 0.04, 1)), extend=extend)
-    bar.set_label(f"{label} ({unit})" if unit not in ("", "1") else label)
-    ax.set_title(title)
-    return figure_of(ax)
+    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0, 0.04, 1)), extend=extend)
+    bar.set_label(quantity(values, label, unit))
+    return finish(ax, title=title)
 
 
 @styled
@@ -194,7 +180,7 @@ def legend_handles(labels: np.ndarray, scheme: ClassScheme) -> list[Patch]:
         if k < len(scheme)
     ]
     if (present >= len(scheme)).any():
-        handles.append(Patch(facecolor=NODATA_COLOR, edgecolor="#555555", linewidth=0.5, label=UNKNOWN))
+        handles.append(Patch(facecolor=NODATA_COLOR, edgecolor="#555555", linewidth=0.5, label=NO_LABEL))
     return handles
 
 
@@ -226,25 +212,19 @@ def class_map(
     """
     ax = axes_of(ax, 6.6, 4.8)
     pixels = draw_classes(ax, as_map(labels, like), scheme)
-    ax.legend(handles=legend_handles(pixels, scheme), loc="upper left", bbox_to_anchor=(1.01, 1.0))
-    ax.set_title(title)
-    return figure_of(ax)
+    return finish(ax, legend="beside", handles=legend_handles(pixels, scheme), title=title)
 
 
 @styled
-def compare_maps(
-    maps: Sequence[tuple[str, Any]], scheme: ClassScheme, columns: int = 3, like: xr.DataArray | None = None
-) -> Figure:
+def compare_maps(maps: Sequence[tuple[str, Any]], scheme: ClassScheme, columns: int = 3) -> Figure:
     """Draw maps of the same classes side by side with one legend.
 
     Args:
-        maps: Titles and class maps (y, x).
+        maps: Titles and class maps (y, x); plain arrays take the coordinates of the first map that has any.
         scheme: The classes.
         columns: Panels in a row.
-        like: Map whose coordinates plain arrays take; the first map with coordinates unless given.
     """
-    located = [m for _, m in maps if isinstance(m, xr.DataArray) and "x" in m.coords]
-    like = like if like is not None else next(iter(located), None)
+    like = first_with_coordinates(one for _, one in maps)
     figure, axes = panels(len(maps), columns, 3.9, 3.9, sharex=True, sharey=True)
     seen = []
     for ax, (title, labels) in zip(axes, maps, strict=True):
@@ -276,7 +256,7 @@ def dates(image: xr.DataArray, positions: Sequence[int], columns: int = 2) -> Fi
     chosen = [image.isel(time=position).compute() for position in positions]
     colour = set(TRUE_COLOUR) <= set(bands)
     shown = chosen[0].sel(band=list(TRUE_COLOUR)) if colour else chosen[0].isel(band=0)
-    limits = robust_limits(shown.to_numpy()) if colour else _percentiles(shown, (2, 98))
+    limits = robust_limits(shown.to_numpy()) if colour else _percentiles(shown)
     for one, ax in zip(chosen, axes, strict=True):
         title = f"{pd.Timestamp(one['time'].item()):%d %B %Y}"
         if colour:
@@ -305,3 +285,82 @@ def split_map(table: pd.DataFrame, column: str = "split", ax: Axes | None = None
     ax.set(xlabel="East (km)", ylabel="North (km)", aspect="equal", title=title or column)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, markerscale=3)
     return ax
+
+
+# === What a new map changed in an old one ===
+
+UNCHANGED, CORRECT, FALSE, MISSED, UNKNOWN, CHANGED = range(6)
+CHANGES = ClassScheme(
+    name="Change",
+    codes=(UNCHANGED, CORRECT, FALSE, MISSED, UNKNOWN, CHANGED),
+    names=(
+        "Unchanged, right",
+        "Changed, right",
+        "Changed, wrong (false change)",
+        "Unchanged, wrong (missed change)",
+        "Unknown (no label or no data)",
+        "Changed",
+    ),
+    colors=("#ece9e2", "#0072b2", "#e69f00", "#9b2c6f", "#a6a6a6", "#0072b2"),
+)
+"""Kinds of change, in colours that colour-blind eyes tell apart; the last is used where no truth is known."""
+
+
+def change_kinds(old: np.ndarray, new: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
+    """Return the kind of change of each pixel, an index of :data:`CHANGES`.
+
+    Args:
+        old: Old map, class indices, 255 = unknown.
+        new: New map, likewise.
+        truth: True map at the time of the new one, where known.
+
+    Returns:
+        uint8 of the same shape. Without truth only "Unchanged", "Changed" and "Unknown" occur.
+    """
+    known = (old != IGNORE) & (new != IGNORE)
+    changed = old != new
+    if truth is None:
+        kinds = np.where(changed, CHANGED, UNCHANGED)
+    else:
+        known &= truth != IGNORE
+        right = new == truth
+        kinds = np.select([changed & right, changed, right], [CORRECT, FALSE, UNCHANGED], MISSED)
+    return np.where(known, kinds, UNKNOWN).astype(np.uint8)
+
+
+def change_shares(kinds: np.ndarray) -> pd.Series:
+    """Return the share of all pixels that each kind of change has, kinds without a pixel left out."""
+    counts = np.bincount(np.asarray(kinds).ravel(), minlength=len(CHANGES))
+    shares = pd.Series(counts / max(counts.sum(), 1), index=list(CHANGES.names), name="share")
+    return shares[counts > 0]
+
+
+@styled
+def change_map(
+    old: Any,
+    new: Any,
+    truth: Any | None = None,
+    ax: Axes | None = None,
+    title: str = "Change against the old map",
+) -> Figure:
+    """Draw where a new map differs from the old one, with the share of each kind in the legend.
+
+    Args:
+        old: Old map (y, x), class indices, 255 = unknown. Plain arrays take the coordinates of the first map
+            that has any.
+        new: New map.
+        truth: True map at the time of the new one; without it, changes cannot be called right or wrong.
+        ax: Where to draw.
+        title: Title of the picture.
+    """
+    like = first_with_coordinates((old, new, truth))
+    kinds = change_kinds(np.asarray(old), np.asarray(new), None if truth is None else np.asarray(truth))
+    ax = axes_of(ax, 7.4, 4.8)
+    draw_classes(ax, as_map(kinds, like), CHANGES)
+    shares = change_shares(kinds)
+    handles = legend_handles(kinds, CHANGES)
+    for handle in handles:
+        name = str(handle.get_label())
+        unsure = truth is None and name == CHANGES.names[UNCHANGED]
+        handle.set_label(f"{100 * shares[name]:.1f} %  {'Unchanged' if unsure else name}")
+    return finish(ax, legend="beside", handles=handles, heading="Share of the map", title=title)

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 
 from eolab.data.schemes import ClassScheme
 from eolab.evaluation import title as title_of
-from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, short, styled
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, finish, name_rows, panels, short, side_by_side, styled
 
 Normalise = Literal["truth", "prediction", "none"]
 
@@ -48,23 +48,30 @@ def confusion(
     shown = counts if normalise == "none" else 100 * counts / np.maximum(total[normalise], 1)
     size = len(kept)
     ax = axes_of(ax, 3.0 + 0.52 * size, 2.0 + 0.44 * size)
+    texts = np.full(shown.shape, "", object)
+    for at in np.argwhere(counts > 0):
+        small = shown[tuple(at)] < 1 and normalise != "none"
+        texts[tuple(at)] = "<1" if small else f"{shown[tuple(at)]:.0f}"
     top = max(float(shown.max()), 1.0) if normalise == "none" else 100.0
-    drawn = ax.imshow(shown, cmap="Blues", vmin=0, vmax=top, aspect="auto")
-    for row, column in np.ndindex(size, size):
-        if counts[row, column]:
-            number = shown[row, column]
-            text = f"{number:.0f}" if number >= 1 or normalise == "none" else "<1"
-            color = "white" if number > 0.55 * top else "black"
-            ax.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
+    units = {"truth": "% of the true class", "prediction": "% of the predicted class", "none": "Samples"}
+    _matrix(ax, shown, top, texts, units[normalise])
     names = [short(scheme.names[k]) for k in kept]
     supports = [f"{name} ({int(n):,})" for name, n in zip(names, counts.sum(1), strict=True)]
     ax.set_xticks(range(size), names, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(size), supports)
-    ax.set(xlabel="Predicted class", ylabel="True class (samples)", title=title)
+    return finish(ax, xlabel="Predicted class", ylabel="True class (samples)", title=title)
+
+
+def _matrix(ax: Axes, shown: np.ndarray, top: float, texts: np.ndarray, label: str, size: float = 8) -> None:
+    """Draw a matrix in blues, from 0 to a top, with its texts and a colour bar."""
+    colors = plt.get_cmap("Blues").with_extremes(bad="#dddddd")
+    drawn = ax.imshow(shown, cmap=colors, vmin=0, vmax=top, aspect="auto")
+    for row, column in np.argwhere(texts != ""):
+        color = "white" if shown[row, column] > 0.55 * top else "black"
+        text = texts[row, column]
+        ax.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
     ax.spines[:].set_visible(False)
-    units = {"truth": "% of the true class", "prediction": "% of the predicted class", "none": "Samples"}
-    figure_of(ax).colorbar(drawn, ax=ax, shrink=0.8, pad=0.02, label=units[normalise])
-    return figure_of(ax)
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.8, pad=0.02, label=label)
 
 
 @styled
@@ -80,25 +87,23 @@ def score_bars(table: pd.DataFrame, label: str = "", ax: Axes | None = None, tit
         title: Title of the picture.
     """
     column = next((name for name in GROUPS if name in table and len(set(table[name])) > 1), "")
-    groups = table[column].unique() if column else [""]
+    groups = list(dict.fromkeys(table[column])) if column else [""]
     names = list(dict.fromkeys(table["model"]))
     ax = axes_of(ax, 7.2, 1.2 + (0.22 + 0.3 * len(groups)) * len(names))
-    height = 0.72 / len(groups)
-    for number, group in enumerate(groups):
+    handles = []
+    for group, shift, height, color in side_by_side(groups, 0.72):
+        text = _capital(GROUPS[column].format(group)) if column else "Model"
+        handles.append(Patch(color=color, label=text))
         rows = table[table[column] == group] if column else table
-        shift = (number - (len(groups) - 1) / 2) * height
         at = np.array([names.index(name) for name in rows["model"]]) + shift
-        _bars(ax, rows, at, 0.9 * height, OKABE_ITO[number])
-    ax.set_yticks(range(len(names)), names)
-    ax.invert_yaxis()
+        _bars(ax, rows, at, 0.9 * height, color)
+    name_rows(ax, names)
     top = float(np.nanmax(table[["value", "high"]].to_numpy(float)))
     bottom = min(0.0, float(np.nanmin(table[["value", "low"]].to_numpy(float))))
+    if table["is_baseline"].any():
+        handles.append(Patch(facecolor="#aaaaaa", hatch="///", edgecolor="white", label="Baseline"))
     ax.set(xlabel=label or score_label(table), xlim=(bottom, top + 0.14 * (top - bottom)), title=title)
-    ax.grid(True, axis="x")
-    if len(groups) > 1 or table["is_baseline"].any():
-        texts = [_capital(GROUPS[column].format(group)) if column else "Model" for group in groups]
-        _bar_legend(ax, table, texts)
-    return figure_of(ax)
+    return finish(ax, "x", "beside" if len(handles) > 1 else "", handles)
 
 
 def score_label(table: pd.DataFrame) -> str:
@@ -114,25 +119,21 @@ def _capital(text: str) -> str:
 
 def _bars(ax: Axes, rows: pd.DataFrame, at: np.ndarray, height: float, color: str) -> None:
     """Draw bars, intervals and numbers of one group; baselines are paler and hatched."""
+    paler: dict[str, Any] = {"alpha": 0.4, "hatch": "///", "edgecolor": "white", "linewidth": 0}
+    interval = {"ecolor": "black", "elinewidth": 1.1, "capsize": 2.5}
+    for baseline, look in ((False, {}), (True, paler)):
+        chosen = rows["is_baseline"].to_numpy(bool) == baseline
+        some = rows[chosen]
+        bars = ax.barh(
+            at[chosen], some["value"], height, xerr=_spread(some), color=color, error_kw=interval, **look
+        )
+        ax.bar_label(bars, fmt="%.3f", padding=5, fontsize=8)
+
+
+def _spread(rows: pd.DataFrame) -> np.ndarray:
+    """Return what an interval lies below and above its value, 0 where none is known; (2, rows)."""
     value, low, high = (rows[name].to_numpy(float) for name in ("value", "low", "high"))
-    base = rows["is_baseline"].to_numpy(bool)
-    ax.barh(at[~base], value[~base], height, color=color)
-    ax.barh(
-        at[base], value[base], height, color=color, alpha=0.4, hatch="///", edgecolor="white", linewidth=0
-    )
-    spread = np.stack([np.nan_to_num(value - low), np.nan_to_num(high - value)]).clip(0)
-    ax.errorbar(value, at, xerr=spread, fmt="none", ecolor="black", elinewidth=1.1, capsize=2.5)
-    for y, end, number in zip(at, np.fmax(value, high), value, strict=True):
-        ax.annotate(f"{number:.3f}", (end, y), (5, 0), textcoords="offset points", va="center", fontsize=8)
-
-
-def _bar_legend(ax: Axes, table: pd.DataFrame, names: list[str]) -> None:
-    """Say what colours and hatches mean."""
-    names = names if len(names) > 1 else ["Model"]
-    handles = [Patch(color=OKABE_ITO[number], label=name) for number, name in enumerate(names)]
-    if table["is_baseline"].any():
-        handles.append(Patch(facecolor="#aaaaaa", hatch="///", edgecolor="white", label="Baseline"))
-    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    return np.nan_to_num(np.stack([value - low, high - value])).clip(0)
 
 
 @styled
@@ -150,30 +151,15 @@ def per_class(table: pd.DataFrame, ax: Axes | None = None, title: str = "") -> F
     ax = axes_of(ax, 7.2, 1.5 + 0.32 * len(rows))
     at = np.arange(len(rows))
     if {"low", "high"} <= set(rows):
-        ax.hlines(
-            at, rows["low"], rows["high"], color=OKABE_ITO[4], linewidth=6, alpha=0.5, label="95 % of F1"
-        )
-    for name, marker, color in (
-        ("precision", "<", OKABE_ITO[1]),
-        ("recall", ">", OKABE_ITO[2]),
-        ("f1", "o", OKABE_ITO[0]),
-    ):
-        ax.plot(
-            rows[name],
-            at,
-            marker,
-            color=color,
-            markersize=6.5,
-            label=_capital(title_of("all", name)),
-            clip_on=False,
-        )
+        ends = (rows["low"], rows["high"])
+        ax.hlines(at, *ends, color=OKABE_ITO[4], linewidth=6, alpha=0.5, label="95 % of F1")
+    looks = {"precision": ("<", OKABE_ITO[1]), "recall": (">", OKABE_ITO[2]), "f1": ("o", OKABE_ITO[0])}
+    for name, (marker, color) in looks.items():
+        text = _capital(title_of("all", name))
+        ax.plot(rows[name], at, marker, color=color, markersize=6.5, label=text, clip_on=False)
     names = [f"{short(name)} ({int(n):,})" for name, n in zip(rows.index, rows["support"], strict=True)]
-    ax.set_yticks(at, names)
-    ax.invert_yaxis()
-    ax.set(xlim=(0, 1), xlabel="Score", ylabel="Class (samples)", title=title)
-    ax.grid(True, axis="x")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    return figure_of(ax)
+    name_rows(ax, names)
+    return finish(ax, "x", "beside", xlim=(0, 1), xlabel="Score", ylabel="Class (samples)", title=title)
 
 
 @styled
@@ -208,11 +194,8 @@ def leakage(
             copied = True
     if copied:
         ax.plot([], [], "--", color=GREY, linewidth=1.0, label="Copying the nearest training sample")
-    ax.set(xlabel=distance, ylabel=label, ylim=(0, 1.05), title=title)
     ax.margins(x=0.06)
-    ax.grid(True)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-    return figure_of(ax)
+    return finish(ax, "both", "below", xlabel=distance, ylabel=label, ylim=(0, 1.05), title=title)
 
 
 @styled
@@ -238,22 +221,16 @@ def label_matrix(
     for k, name in enumerate(rows.index):
         shown[k, list(table.columns).index(name)] = np.nan  # a class with itself says nothing
     height, width = shown.shape
-    figure, ax = plt.subplots(figsize=(4.4 + 0.24 * width, max(4.8, 3.4 + 0.21 * height)))
+    ax = axes_of(None, 4.4 + 0.24 * width, max(4.8, 3.4 + 0.21 * height))
     top = max(float(np.nanmax(shown)), 1.0) if np.isfinite(shown).any() else 1.0
-    colors = plt.get_cmap("Blues").with_extremes(bad="#dddddd")
-    drawn = ax.imshow(shown, cmap=colors, vmin=0, vmax=top, aspect="auto")
+    texts = np.full(shown.shape, "", object)
     for at in np.argwhere(shown >= 1) if width <= 24 else []:
-        value = shown[tuple(at)]
-        color = "white" if value > 0.55 * top else "black"
-        ax.text(at[1], at[0], f"{value:.0f}", ha="center", va="center", color=color, fontsize=7)
-    ax.set_xticks(range(width), [short(n) for n in table.columns], rotation=60, ha="right", fontsize=7.5)
-    for tick in ax.get_xticklabels():
-        tick.set_rotation_mode("anchor")
+        texts[tuple(at)] = f"{shown[tuple(at)]:.0f}"
+    _matrix(ax, shown, top, texts, textwrap.fill(label, 44), 7)
+    names = [short(name) for name in table.columns]
+    ax.set_xticks(range(width), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
     ax.set_yticks(range(height), [short(n) for n in rows.index], fontsize=7.5)
-    ax.set(xlabel=column, ylabel=row, title=title)
-    ax.spines[:].set_visible(False)
-    figure.colorbar(drawn, ax=ax, shrink=0.8, pad=0.02, label=textwrap.fill(label, 44))
-    return figure
+    return finish(ax, xlabel=column, ylabel=row, title=title)
 
 
 @styled
@@ -280,8 +257,7 @@ def sizes(
             ax.plot(np.arange(len(table)), table[column], "o-", color=OKABE_ITO[number], label=name)
             labels = [f"{s} ({int(n)})" for s, n in zip(table["size"], table["count"], strict=True)]
             ax.set_xticks(np.arange(len(table)), labels, rotation=45, ha="right", rotation_mode="anchor")
-        ax.set(title=text, xlabel=axis, ylim=(0, 1.03))
-        ax.grid(True, axis="y")
+        finish(ax, "y", title=text, xlabel=axis, ylim=(0, 1.03))
     axes[0].set_ylabel("Share")
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
@@ -301,19 +277,15 @@ def folds(table: pd.DataFrame, label: str = "F1 (pooled over pixels)", title: st
     """
     ax = axes_of(None, 6.8, 3.6)
     kinds = list(dict.fromkeys(table["kind"]))
-    for number, kind in enumerate(kinds):
-        rows, color = table[table["kind"] == kind], OKABE_ITO[number]
-        at = rows["fold"] + (number - (len(kinds) - 1) / 2) * 0.18
-        spread = np.abs(rows[["low", "high"]].to_numpy(float).T - rows["value"].to_numpy(float))
-        ax.errorbar(at, rows["value"], yerr=spread, fmt="o", color=color, capsize=3, label=kind)
+    for kind, shift, _, color in side_by_side(kinds, 0.18 * len(kinds)):
+        rows = table[table["kind"] == kind]
+        at = rows["fold"] + shift
+        ax.errorbar(at, rows["value"], yerr=_spread(rows), fmt="o", color=color, capsize=3, label=kind)
         mean, deviation = rows["value"].mean(), rows["value"].std()
         text = f"mean of {kind} folds: {mean:.3f} ± {deviation:.3f}"
         ax.axhline(mean, color=color, linestyle="--", linewidth=1.0, label=text)
     ax.set_xticks(sorted(table["fold"].unique()))
-    ax.set(xlabel="Fold that is scored", ylabel=label, ylim=(0, 1), title=title)
-    ax.grid(True, axis="y")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    return figure_of(ax)
+    return finish(ax, "y", "beside", xlabel="Fold that is scored", ylabel=label, ylim=(0, 1), title=title)
 
 
 @styled
@@ -332,88 +304,28 @@ def region_scores(
     counts = table.groupby("region", sort=False)["groups"].max()
     names = list(dict.fromkeys(table["model"]))
     ax = axes_of(None, 6.4, 1.3 + (0.16 + 0.14 * len(names)) * len(counts))
-    for number, name in enumerate(names):
+    for number, (name, shift, _, color) in enumerate(side_by_side(names, 0.7)):
         rows = table[table["model"] == name]
-        shift = (number - (len(names) - 1) / 2) * 0.7 / len(names)
         at = counts.index.get_indexer(rows["region"]) + shift
-        look: dict[str, Any] = {"color": OKABE_ITO[number % len(OKABE_ITO)], "marker": "osD^v"[number % 5]}
-        ax.errorbar(
-            rows["value"],
-            at,
-            xerr=_spread(rows),
-            linestyle="",
-            markersize=5,
-            capsize=2.5,
-            label=name,
-            **look,
-        )
-    ax.set_yticks(range(len(counts)), [f"{region} ({int(count)})" for region, count in counts.items()])
-    ax.set_ylim(len(counts) - 0.5, -0.5)
-    ax.set(xlabel=label, ylabel=f"Region ({groups})", xlim=(-0.02, 1.02), title=title)
-    ax.grid(True, axis="x")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    return figure_of(ax)
+        look: dict[str, Any] = {"fmt": "osD^v"[number % 5], "markersize": 5, "capsize": 2.5}
+        ax.errorbar(rows["value"], at, xerr=_spread(rows), color=color, label=name, **look)
+    name_rows(ax, [f"{region} ({int(count)})" for region, count in counts.items()])
+    limits = (-0.02, 1.02)
+    return finish(ax, "x", "beside", xlabel=label, ylabel=f"Region ({groups})", xlim=limits, title=title)
 
 
-@styled
-def padding_effect(scores: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Figure:
+def padding_effect(scores: pd.DataFrame, title: str = "") -> Figure:
     """Draw scores over the images alone beside those where padded steps count as dry images too.
 
     Args:
-        scores: A row a metric and kind: ``statistic``, ``padded`` (whether padded steps count), ``value``
-            and, where known, ``low`` and ``high``.
-        ax: Where to draw.
+        scores: A row a metric and kind: ``statistic``, ``padded`` (whether padded steps count), ``value``,
+            ``low`` and ``high`` (NaN where no interval is known).
         title: Title of the picture.
     """
-    names = list(dict.fromkeys(scores["statistic"]))
-    ax = axes_of(ax, 1.6 + 1.15 * len(names), 3.8)
-    for padded, shift, color, text in (
-        (False, -0.21, OKABE_ITO[0], "Images alone"),
-        (True, 0.21, OKABE_ITO[1], "With padded steps"),
-    ):
-        rows = scores[scores["padded"].astype(bool) == padded]
-        at = np.array([names.index(name) for name in rows["statistic"]]) + shift
-        ax.bar(at, rows["value"], 0.4, color=color, label=text)
-        top = rows["value"].to_numpy(float)
-        if {"low", "high"} <= set(rows):
-            ax.errorbar(at, rows["value"], yerr=_spread(rows), fmt="none", ecolor="black", capsize=2.5)
-            top = np.fmax(top, rows["high"].to_numpy(float))
-        for x, y, value in zip(at, top, rows["value"], strict=True):
-            ax.annotate(f"{value:.2f}", (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=8)
-    ax.set_xticks(range(len(names)), [_capital(title_of("all", name)).replace(" ", "\n") for name in names])
-    ax.set(ylabel="Score", ylim=(0, 1.1), title=title)
-    ax.grid(True, axis="y")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    return figure_of(ax)
-
-
-def _spread(rows: pd.DataFrame) -> np.ndarray:
-    """Return what an interval lies below and above its value, 0 where none is known; (2, rows)."""
-    value, low, high = (rows[name].to_numpy(float) for name in ("value", "low", "high"))
-    return np.nan_to_num(np.stack([value - low, high - value])).clip(0)
-
-
-@styled
-def beside_published(table: pd.DataFrame, ours: str, published: str, ax: Axes | None = None) -> Figure:
-    """Draw our score of each setting beside the published one.
-
-    Args:
-        table: A row a setting, its name as the index; NaN where a number is not known.
-        ours: Column of our scores.
-        published: Column of published scores.
-        ax: Where to draw.
-    """
-    ax = axes_of(ax, 6.6, 1.3 + 0.3 * len(table))
-    at = np.arange(len(table))
-    for column, marker, color in ((ours, "o", OKABE_ITO[0]), (published, "D", OKABE_ITO[1])):
-        ax.plot(table[column].to_numpy(float), at, marker, color=color, markersize=7, label=column)
-    ax.hlines(at, *table[[ours, published]].to_numpy(float).T, color="#c0c0c0", linewidth=1.2, zorder=0)
-    ax.set_yticks(at, [str(name) for name in table.index])
-    ax.invert_yaxis()
-    ax.set(xlabel="Score", xlim=(0, 1))
-    ax.grid(True, axis="x")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    return figure_of(ax)
+    names = [_capital(title_of("all", name)) for name in scores["statistic"]]
+    among = np.where(scores["padded"].astype(bool), "With padded steps", "Images alone")
+    rows = scores.assign(model=names, among=among, is_baseline=False)
+    return score_bars(rows, "Score", title=title)
 
 
 @styled
@@ -436,17 +348,15 @@ def importance(
         title: Title of the picture.
     """
     groups = list(table.groupby(by, sort=False)) if by else [("", table)]
-    figure, axes = panels(
-        len(groups), len(groups), 6.2 if len(groups) == 1 else 4.6, 1.0 + 0.25 * max_features
-    )
+    width = 6.2 if len(groups) == 1 else 4.6
+    figure, axes = panels(len(groups), len(groups), width, 1.0 + 0.25 * max_features)
     for ax, (name, own) in zip(axes, groups, strict=True):
         rows = own.reindex(own[value].abs().sort_values(ascending=False).index).head(max_features)[::-1]
         colors = [OKABE_ITO[0] if one > 0 else OKABE_ITO[1] for one in rows[value]]
         spread = rows.get("std")
         ax.barh(rows["feature"].str.replace("_", " "), rows[value], xerr=spread, color=colors, capsize=2.5)
         ax.axvline(0, color=GREY, linewidth=0.8)
-        ax.set(xlabel=label, title=str(name) or title)
-        ax.grid(True, axis="x")
+        finish(ax, "x", xlabel=label, title=str(name) or title)
     if by and title:
         figure.suptitle(title)
     return figure
@@ -460,21 +370,12 @@ def portable(table: pd.DataFrame) -> Figure:
         table: Result of :func:`eolab.prediction.portable_table`; engines without a time are left out.
     """
     rows = table.dropna(subset=["milliseconds"])
-    names = [
-        f"{engine} {precision}" for engine, precision in zip(rows["engine"], rows["precision"], strict=True)
-    ]
+    names = [f"{row.engine} {row.precision}" for row in rows.itertuples()]
     figure, axes = panels(2, 2, 4.0, 1.0 + 0.34 * len(rows), sharey=True)
-    for ax, column, text, color in (
-        (axes[0], "size_mb", "Size of the file (MB)", OKABE_ITO[0]),
-        (axes[1], "milliseconds", "Time of a patch on one core (ms)", OKABE_ITO[1]),
-    ):
-        ax.barh(np.arange(len(rows)), rows[column], 0.7, color=color)
-        ax.set(xlabel=text, xlim=(0, 1.2 * float(rows[column].max())))
-        ax.grid(True, axis="x")
-        for at, value in enumerate(rows[column]):
-            ax.annotate(
-                f"{value:.3g}", (value, at), (4, 0), textcoords="offset points", va="center", fontsize=8
-            )
-    axes[0].set_yticks(np.arange(len(rows)), names)
-    axes[0].invert_yaxis()
+    columns = {"size_mb": "Size of the file (MB)", "milliseconds": "Time of a patch on one core (ms)"}
+    for ax, (column, text), color in zip(axes, columns.items(), OKABE_ITO, strict=False):
+        bars = ax.barh(range(len(rows)), rows[column], 0.7, color=color)
+        ax.bar_label(bars, fmt="%.3g", padding=4, fontsize=8)
+        finish(ax, "x", xlabel=text, xlim=(0, 1.2 * float(rows[column].max())))
+    name_rows(axes[0], names)
     return figure

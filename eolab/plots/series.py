@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eolab.data.schemes import IGNORE, ClassScheme
-from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
+from eolab.plots.geometry import quantity
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, finish, panels, styled
 
 
 def date_axis(ax: Axes, ticks: int = 7) -> None:
@@ -22,15 +23,6 @@ def date_axis(ax: Axes, ticks: int = 7) -> None:
     locator = mdates.AutoDateLocator(minticks=3, maxticks=ticks)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
-
-
-def _label(values: xr.DataArray) -> str:
-    """Return what the values are, with their unit: "NDVI", "Backscatter (dB)", "Reflectance"."""
-    unit = str(values.attrs.get("units", ""))
-    name = str(values.attrs.get("long_name") or values.name or "value")
-    if unit == "reflectance":
-        return f"Reflectance {name}" if name not in ("image", "reflectance") else "Reflectance"
-    return f"{name} ({unit})" if unit not in ("", "1") else name
 
 
 @styled
@@ -59,34 +51,18 @@ def pixel_series(
     table = table.transpose("band", "time")
     for number, name in enumerate(table["band"].to_numpy()[: len(OKABE_ITO)]):
         row = np.asarray(table[number], float)
-        color = OKABE_ITO[number]
-        ax.plot(
-            times[seen],
-            row[seen],
-            "o-",
-            color=color,
-            markersize=4,
-            label=f"{name} clear".strip().capitalize(),
-        )
+        text = f"{name} clear".strip().capitalize()
+        ax.plot(times[seen], row[seen], "o-", color=OKABE_ITO[number], markersize=4, label=text)
         if not seen.all():
             hollow: dict[str, Any] = {"color": GREY, "markersize": 4.5, "markerfacecolor": "white"}
-            ax.plot(
-                times[~seen], row[~seen], "o", label="Cloud or no data" if number == 0 else None, **hollow
-            )
+            hollow["label"] = "Cloud or no data" if number == 0 else None
+            ax.plot(times[~seen], row[~seen], "o", **hollow)
     if current is not None:
-        ax.axvline(
-            float(mdates.date2num(np.datetime64(current))),
-            color="black",
-            linestyle="--",
-            linewidth=1.0,
-            label="Date shown",
-        )
-    ax.set(ylabel=label or _label(values), xlim=_room(times))
-    ax.grid(True)
+        day = float(mdates.date2num(np.datetime64(current)))
+        ax.axvline(day, color="black", linestyle="--", linewidth=1.0, label="Date shown")
     date_axis(ax)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4)
-    ax.set_title(title)
-    return figure_of(ax)
+    return finish(ax, "both", ylabel=label or quantity(values), xlim=_room(times), title=title)
 
 
 def _room(times: np.ndarray) -> tuple[np.datetime64, np.datetime64]:
@@ -124,13 +100,6 @@ def class_statistics(values: xr.DataArray, valid: Any, labels: Any, scheme: Clas
     return pd.DataFrame(rows, columns=["class", "time", "q25", "median", "q75", "count"])
 
 
-def _curve(ax: Axes, rows: pd.DataFrame, x: str, color: str, label: str | None = None) -> None:
-    """Draw the band between the quartiles and the median, outlined so that light colours show on white."""
-    ax.fill_between(rows[x], rows["q25"], rows["q75"], color=color, alpha=0.35, linewidth=0)
-    outline = [effects.Stroke(linewidth=3.2, foreground="#444444"), effects.Normal()]
-    ax.plot(rows[x], rows["median"], color=color, linewidth=2.0, path_effects=outline, label=label)
-
-
 @styled
 def class_curves(
     table: pd.DataFrame, scheme: ClassScheme, label: str, classes: Sequence[str] = (), columns: int = 4
@@ -146,16 +115,17 @@ def class_curves(
     """
     present = set(table["class"])
     names = [name for name in (classes or scheme.names) if name in present]
+    outline = [effects.Stroke(linewidth=3.2, foreground="#444444"), effects.Normal()]  # light colours show
     figure, axes = panels(len(names), columns, 2.75, 2.0, sharex=True, sharey=True)
     for ax, name in zip(axes, names, strict=True):
         for other in names:
             rows = table[table["class"] == other]
             ax.plot(rows["time"], rows["median"], color="#d0d0d0", linewidth=0.7, zorder=1)
-        rows = table[table["class"] == name]
-        _curve(ax, rows, "time", scheme.colors[scheme.names.index(name)])
-        ax.set_title(name)
-        ax.grid(True)
+        rows, color = table[table["class"] == name], scheme.colors[scheme.names.index(name)]
+        ax.fill_between(rows["time"], rows["q25"], rows["q75"], color=color, alpha=0.35, linewidth=0)
+        ax.plot(rows["time"], rows["median"], color=color, linewidth=2.0, path_effects=outline)
         date_axis(ax, 5)
+        finish(ax, "both", title=name)
     figure.supylabel(label, fontsize=9.5)
     figure.supxlabel("Line: median; band: middle half of the pixels; grey: the other classes", fontsize=8.5)
     return figure
@@ -187,9 +157,7 @@ def dates_overview(clear: xr.DataArray | pd.Series, ax: Axes | None = None, titl
     ax.set(ylim=(0, 100), ylabel="Share of the scene (%)", xlim=_room(days.to_numpy()))
     date_axis(ax, 10)
     summary = f"{len(days)} dates, {percent.mean():.0f} % clear on average"
-    ax.set_title(f"{title}: {summary}" if title else summary)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-    return figure_of(ax)
+    return finish(ax, legend="below", title=f"{title}: {summary}" if title else summary)
 
 
 @styled
@@ -208,13 +176,12 @@ def twin_vs_real(tables: Mapping[str, pd.DataFrame], columns: int = 3) -> Figure
         named = not (pd.api.types.is_numeric_dtype(over) or pd.api.types.is_datetime64_any_dtype(over))
         at = np.arange(len(over)) if named else over.to_numpy()
         _ranges(ax, at, table, named)
-        ax.set_title((title[:1].upper() + title[1:]).replace("_", " "))
         if named:
             ax.set_xticks(at, [str(name) for name in over], rotation=45, ha="right", rotation_mode="anchor")
         elif pd.api.types.is_datetime64_any_dtype(over):
             date_axis(ax, 6)
-        ax.set_xlabel(str(over.name).replace("_", " ").capitalize())
-        ax.grid(True, axis="y")
+        text = str(over.name).replace("_", " ").capitalize()
+        finish(ax, "y", xlabel=text, title=(title[:1].upper() + title[1:]).replace("_", " "))
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2)
     return figure

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -18,6 +19,11 @@ R = TypeVar("R")
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 """Eight colours of Okabe and Ito (2008), https://jfly.uni-koeln.de/color/, the strong ones first."""
 GREY = "#767676"
+LEGENDS: dict[str, dict[str, Any]] = {
+    "beside": {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)},
+    "below": {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2},
+}
+"""Places of a legend outside the axes."""
 WIDEST = 38  # characters of a class name beside an axis
 RC = {
     "axes.prop_cycle": plt.cycler(color=OKABE_ITO),
@@ -71,6 +77,34 @@ def axes_of(ax: Axes | None, width: float, height: float) -> Axes:
     return ax
 
 
+def finish(
+    ax: Axes,
+    grid: Literal["", "x", "y", "both"] = "",
+    legend: str = "",
+    handles: Sequence[Artist] | None = None,
+    heading: str | None = None,
+    **labels: Any,
+) -> Figure:
+    """Label axes, give them a grid and a legend, and return their figure.
+
+    Args:
+        ax: The axes.
+        grid: Axis whose ticks have lines, "x", "y" or "both"; none where empty.
+        legend: Where the legend stands: a key of :data:`LEGENDS`, or a place within the axes; none where
+            empty.
+        handles: Entries of the legend; everything in the axes that has a label unless given.
+        heading: Title of the legend.
+        labels: Texts and limits, as of ``ax.set``.
+    """
+    ax.set(**labels)
+    if grid:
+        ax.grid(True, axis=grid)
+    if legend:
+        place = LEGENDS.get(legend, {"loc": legend})
+        ax.legend(handles=handles, title=heading, alignment="left", **place)
+    return figure_of(ax)
+
+
 def figure_of(ax: Axes) -> Figure:
     """Return the figure that axes stand in."""
     figure = ax.get_figure(root=True)
@@ -86,19 +120,36 @@ def roomy(figure: Figure, share: float = 0.06) -> None:
 
 
 def panels(
-    count: int, columns: int, width: float, height: float, sharex: bool = False, sharey: bool = False
+    count: int, columns: int, width: float, height: float, **options: Any
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with ``count`` panels of a size in inches, ``columns`` in a row, without empty axes."""
+    """Return a figure with ``count`` panels of a size in inches, ``columns`` in a row, without empty axes.
+
+    Options are those of ``plt.subplots``, such as ``sharex``.
+    """
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(columns * width, rows * height), squeeze=False, sharex=sharex, sharey=sharey
-    )
+    size = (columns * width, rows * height)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False, **options)
     cells = list(grid.ravel())
     for number, ax in enumerate(cells[count:], start=count):
         ax.remove()
         cells[number - columns].xaxis.set_tick_params(labelbottom=True)
     return figure, cells[:count]
+
+
+def name_rows(ax: Axes, names: Sequence[Any], fontsize: float = 8.5) -> None:
+    """Name the rows of bars or marks, the first one at the top."""
+    ax.set_yticks(range(len(names)), [str(name) for name in names], fontsize=fontsize)
+    ax.set_ylim(max(len(names), 1) - 0.4, -0.6)
+
+
+def side_by_side(names: Sequence[Any], room: float = 0.8) -> list[tuple[Any, float, float, str]]:
+    """Return groups that share each row of a figure: name, shift from its middle, height of a bar, colour."""
+    height = room / len(names)
+    return [
+        (name, (number - (len(names) - 1) / 2) * height, height, OKABE_ITO[number % len(OKABE_ITO)])
+        for number, name in enumerate(names)
+    ]
 
 
 def short(name: str) -> str:

@@ -15,10 +15,9 @@ which start without TensorFlow once the export is there; and ``sklearn`` for bas
 """
 
 from eolab.prediction.engines import TOLERANCE
-from eolab.prediction.litert import QUANTISATIONS, export_litert
-from eolab.prediction.loading import load
+from eolab.prediction.exports import QUANTISATIONS, export_litert
+from eolab.prediction.loading import Predictor, load
 from eolab.prediction.portable import portable_masks, portable_table
-from eolab.prediction.predictor import Predictor
 
 __all__ = [
     "QUANTISATIONS",

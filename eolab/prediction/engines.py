@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import abc
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 from eolab.prediction.silence import quiet
 
 Inputs = Mapping[str, np.ndarray]
@@ -27,7 +28,7 @@ OUTPUT = "mask"
 """The output that is returned unless another is named."""
 
 
-class Engine(Protocol):
+class Engine(abc.ABC):
     """Computes one batch.
 
     Attributes:
@@ -42,14 +43,15 @@ class Engine(Protocol):
     name: str
     dtypes: dict[str, Any]
     shapes: dict[str, Shape]
-    fixed_batch: bool
-    takes_nan: bool
+    fixed_batch = False
+    takes_nan = False
 
+    @abc.abstractmethod
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities (n, …, K) of a batch whose arrays have the engine's types."""
 
 
-class KerasEngine:
+class KerasEngine(Engine):
     """Keras's own prediction, compiled as a graph; XLA only where :mod:`eolab.training` would use it.
 
     Args:
@@ -66,8 +68,7 @@ class KerasEngine:
         from eolab.training.setup import jit_compile
 
         self.model = model
-        self.dtypes = input_dtypes(model)
-        self.shapes = {name: tuple(tensor.shape[1:]) for name, tensor in inputs_of(model).items()}
+        self.dtypes, self.shapes = input_types(model)
         named = model.output if isinstance(model.output, dict) else {}
         self.output = chosen(list(named), output) if named else None
         self.fixed_batch = keras.backend.backend() == "jax"
@@ -79,7 +80,7 @@ class KerasEngine:
         return np.asarray(found if self.output is None else found[self.output])
 
 
-class OnnxEngine:
+class OnnxEngine(Engine):
     """ONNX Runtime on the processor.
 
     Args:
@@ -89,8 +90,6 @@ class OnnxEngine:
     """
 
     name = "onnx"
-    fixed_batch = False
-    takes_nan = False
 
     def __init__(self, file: Path, threads: int, output: str = OUTPUT) -> None:
         runtime = needed("onnxruntime", "onnx")
@@ -112,26 +111,25 @@ class OnnxEngine:
         return np.asarray(self.session.run([self.output], dict(inputs))[0])
 
 
-class OpenvinoEngine:
+class OpenvinoEngine(Engine):
     """OpenVINO on the processor.
 
     Args:
         file: The exported model, XML.
         threads: Threads that compute.
-        precision: Precision of the products; bfloat16 is fast where the processor has AMX.
         output: Which of its outputs to return, where it has several.
+        precision: Precision of the products; bfloat16 is fast where the processor has AMX.
     """
 
     name = "openvino"
-    fixed_batch = False
-    takes_nan = False
 
-    def __init__(self, file: Path, threads: int, precision: Precision, output: str = OUTPUT) -> None:
+    def __init__(
+        self, file: Path, threads: int, output: str = OUTPUT, precision: Precision = "float32"
+    ) -> None:
         openvino = needed("openvino", "openvino")
         hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
         core = openvino.Core()
-        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "bfloat16" and "BF16" not in capabilities:
+        if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ParameterError("This processor does not compute in bfloat16: use precision='float32'.")
         options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
         self.model = core.compile_model(str(file), "CPU", options)
@@ -148,7 +146,7 @@ class OpenvinoEngine:
         return np.array(self.model(dict(inputs))[self.output])
 
 
-class LitertEngine:
+class LitertEngine(Engine):
     """LiteRT on the processor, one sample at a time, as on a small device; starts without TensorFlow.
 
     Args:
@@ -158,8 +156,6 @@ class LitertEngine:
     """
 
     name = "litert"
-    fixed_batch = False
-    takes_nan = False
 
     def __init__(self, file: Path, threads: int, output: str = OUTPUT) -> None:
         interpreter = needed("ai_edge_litert.interpreter", "litert")
@@ -176,19 +172,14 @@ class LitertEngine:
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities of a batch."""
-        size = len(next(iter(inputs.values())))
-        parts = []
-        for number in range(size):
-            sample = {name: values[number : number + 1] for name, values in inputs.items()}
-            parts.append(self.run(**sample)[self.output])  # (1, …, K)
+        parts = [self.run(**sample)[self.output] for sample in single_samples(inputs)]  # (1, …, K) each
         return np.concatenate(parts)
 
 
-class SklearnEngine:
+class SklearnEngine(Engine):
     """A baseline of :mod:`eolab.tasks.baselines`, which takes the inputs as they are."""
 
     name = "sklearn"
-    fixed_batch = False
     takes_nan = True
 
     def __init__(self, baseline: Any) -> None:
@@ -201,17 +192,60 @@ class SklearnEngine:
         return np.asarray(self.baseline.predict_on_batch(inputs))
 
 
+EXPORTED: dict[str, Callable[..., Engine]] = {
+    "onnx": OnnxEngine,
+    "openvino": OpenvinoEngine,
+    "litert": LitertEngine,
+}
+"""Engines that compute exports of a Keras model, by name."""
+
+
+def single_samples(inputs: Inputs) -> list[dict[str, np.ndarray]]:
+    """Return the samples of a batch as batches of one."""
+    count = len(next(iter(inputs.values())))
+    return [{name: values[n : n + 1] for name, values in inputs.items()} for n in range(count)]
+
+
+def taken(inputs: Inputs, dtypes: Mapping[str, Any], shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
+    """Return the arrays that a model takes of those that are given.
+
+    Args:
+        inputs: Arrays (N, …) by name.
+        dtypes: Data type of each input of the model by name.
+        shapes: Shape of a sample of each input by name, None for axes that are open.
+
+    Raises:
+        ParameterError: If an input is missing or has another shape, or if lengths differ.
+    """
+    missing = [name for name in dtypes if name not in inputs]
+    if missing:
+        raise ParameterError(f"The model takes {', '.join(dtypes)}: {', '.join(missing)} is missing.")
+    arrays = {name: np.asarray(inputs[name]) for name in dtypes}
+    sizes = {name: len(values) for name, values in arrays.items()}
+    if len(set(sizes.values())) != 1 or 0 in sizes.values():
+        raise ParameterError(f"Arrays to predict must have one length, at least 1: found {sizes}.")
+    for name, expected in shapes.items():
+        found = arrays[name].shape
+        same = [axis in (None, size) for axis, size in zip(expected, found[1:], strict=False)]
+        if len(found) != 1 + len(expected) or not all(same):
+            shape = ", ".join("any" if axis is None else str(axis) for axis in expected)
+            raise ParameterError(
+                f"The model takes {name} of shape (N, {shape}), found {found}: cut or resample "
+                "them to that shape, or load a model that was trained on theirs."
+            )
+    return arrays
+
+
 def chosen(names: Sequence[str], output: str) -> str:
     """Return the output to take: the one of this name, or the only one where none was named.
 
     Raises:
         ParameterError: If there is no such output.
     """
-    if output in names:
-        return output
     if output == OUTPUT and len(names) == 1:
         return names[0]
-    raise ParameterError(f"The model has no output {output!r}: {did_you_mean(output, names)}")
+    check_known(output, names, f"The model has no output {output!r}")
+    return output
 
 
 def needed(module: str, engine: str) -> Any:
@@ -237,9 +271,11 @@ def inputs_of(model: Any) -> dict[str, Any]:
     return dict(model.input) if isinstance(model.input, dict) else {t.name: t for t in model.inputs}
 
 
-def input_dtypes(model: Any) -> dict[str, Any]:
-    """Return the data type of each input of a Keras model by name."""
-    return {name: np.dtype(str(tensor.dtype)) for name, tensor in inputs_of(model).items()}
+def input_types(model: Any) -> tuple[dict[str, Any], dict[str, Shape]]:
+    """Return the data type and the shape of a sample of each input of a Keras model by name."""
+    inputs = inputs_of(model)
+    dtypes = {name: np.dtype(str(tensor.dtype)) for name, tensor in inputs.items()}
+    return dtypes, {name: tuple(tensor.shape[1:]) for name, tensor in inputs.items()}
 
 
 def cores() -> int:

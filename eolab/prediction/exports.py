@@ -1,29 +1,44 @@
-"""Exports of a Keras model for other engines, kept beside the model."""
+"""Exports of a Keras model for other engines: kept beside the model, or as a LiteRT file of their own.
+
+What a LiteRT file takes and gives is float32 in every quantisation. In int8, weights and activations are
+8-bit integers (Jacob et al. 2018, Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference): weights with a scale a channel, activations with a scale a tensor, taken
+from the range that they have on the calibration samples. Band normalisation stays float32, because one scale
+for bands of different units would leave some of them a few steps only; so do operations that LiteRT has no
+integer kernel for.
+"""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
 import importlib
 import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 from unittest import mock
 
-from eolab.core.errors import EolabError, ParameterError
-from eolab.prediction import litert
-from eolab.prediction.engines import Inputs, needed
-from eolab.prediction.silence import quiet, reason
+import numpy as np
+
+from eolab.core.errors import DataError, EolabError, ParameterError, check_known
+from eolab.core.files import write_atomically
+from eolab.prediction.engines import Inputs, input_types, inputs_of, needed, taken
+from eolab.prediction.silence import errors_in_one_sentence, quiet
+from eolab.prediction.sources import keras_model
 
 FILES = {"onnx": "model.onnx", "openvino": "model.xml", "litert": "model.tflite"}
 PACKAGES = {"onnx": ("tf2onnx", "onnx"), "openvino": ("openvino",), "litert": ("ai_edge_litert",)}
 IDENTITY_FILE = "exported_from.txt"
 ROUNDS = 8  # of simplifying an ONNX graph
+Quantisation = Literal["float32", "float16", "int8"]
+QUANTISATIONS: tuple[str, ...] = get_args(Quantisation)
+
+Sample = Mapping[str, np.ndarray]
 
 
 def folder_of(source: Path | None, engine: str) -> Path | None:
@@ -58,12 +73,7 @@ def export(model: Any, source: Path | None, engine: str, fingerprint: str, examp
     """
     for package in PACKAGES[engine]:
         needed(package, engine)
-    backend = importlib.import_module("keras").backend.backend()
-    if backend != "tensorflow":
-        raise ParameterError(
-            f"The export for engine {engine!r} is made on TensorFlow, and Keras runs on {backend} here: "
-            "load the model once with KERAS_BACKEND=tensorflow, or use engine='keras'."
-        )
+    check_backend(engine)
     if engine == "openvino" and sys.version_info >= (3, 13):  # its converter runs exec("del tensorflow")
         raise ParameterError(
             "OpenVINO's converter of TensorFlow models does not work on Python 3.13 and later: "
@@ -72,17 +82,13 @@ def export(model: Any, source: Path | None, engine: str, fingerprint: str, examp
     folder = folder_of(source, engine)
     place = None if folder is None or not os.access(folder.parent, os.W_OK) else folder.parent
     work = Path(tempfile.mkdtemp(prefix=f".{engine}_", dir=place))
+    what, remedy = f"This model cannot be exported for engine {engine!r}", "use engine='keras' or 'auto'"
     try:
-        _write(model, engine, work / FILES[engine], example)
+        with errors_in_one_sentence(what, remedy):
+            _write(model, engine, work / FILES[engine], example)
     except EolabError:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    except Exception as error:  # converters raise nearly anything
-        shutil.rmtree(work, ignore_errors=True)
-        raise ParameterError(
-            f"This model cannot be exported for engine {engine!r} ({type(error).__name__}: {reason(error)}): "
-            "use engine='keras' or 'auto'."
-        ) from None
     (work / IDENTITY_FILE).write_text(fingerprint)
     if place is None or folder is None:
         atexit.register(shutil.rmtree, work, ignore_errors=True)
@@ -95,7 +101,7 @@ def export(model: Any, source: Path | None, engine: str, fingerprint: str, examp
 
 def _write(model: Any, engine: str, file: Path, example: Inputs) -> None:
     if engine == "litert":
-        file.write_bytes(litert.convert(model))
+        file.write_bytes(convert_litert(model))
         return
     with quiet(), _few_rounds() if engine == "onnx" else contextlib.nullcontext():
         model(dict(example), training=False)
@@ -119,7 +125,152 @@ def _few_rounds() -> Iterator[None]:
         yield
 
 
-def sha256(file: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+# === LiteRT ===
+
+
+def export_litert(
+    source: Any,
+    path: str | Path,
+    quantisation: Quantisation = "float32",
+    calibration: Iterable[np.ndarray | Sample] | None = None,
+) -> Path:
+    """Write a trained model as a LiteRT file, which takes one sample at a time.
+
+    Args:
+        source: A Keras model, its file, or a run folder with ``model.keras``.
+        path: File to write, ``.tflite``.
+        quantisation: ``"float32"``; ``"float16"``: weights in half the room; ``"int8"``: a quarter of it,
+            and integers compute. Inputs and outputs are float32 in all three.
+        calibration: Samples of the training split for ``"int8"``, a hundred or so: images (H, W, C), or the
+            model's inputs by name without the batch axis.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: If there is no model.
+        ParameterError: If the quantisation is unknown, calibration is missing or does not fit the model, or
+            the model cannot be converted.
+
+    Example:
+        >>> export_litert(run_folder, "model_int8.tflite", "int8", calibration=store["image"][train_rows])
+        >>> predictor = prediction.load("model_int8.tflite")
+    """
+    path = Path(path)
+    if path.suffix != ".tflite":
+        raise ParameterError(f"{path} does not end in .tflite: name the file so that it is known again.")
+    content = convert_litert(keras_model(source), quantisation, calibration)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+    return path
+
+
+def convert_litert(
+    model: Any, quantisation: str = "float32", calibration: Iterable[np.ndarray | Sample] | None = None
+) -> bytes:
+    """Return a Keras model as the content of a LiteRT file; see :func:`export_litert`."""
+    check_known(quantisation, QUANTISATIONS, f"There is no quantisation {quantisation!r}")
+    check_backend("litert")
+    samples = []
+    if quantisation == "int8":
+        if calibration is None:
+            raise ParameterError("int8 needs samples of the training split: give them as calibration.")
+        samples = list(_samples(model, calibration))
+        if not samples:
+            raise DataError("No sample to calibrate int8 with: give some of the training split.")
+    what = f"This model cannot be converted to LiteRT {quantisation}"
+    with errors_in_one_sentence(what, "use another quantisation or another engine"), quiet():
+        return _converted(model, quantisation, samples)
+
+
+def check_backend(engine: str) -> None:
+    """Refuse to export a model where Keras does not run on TensorFlow.
+
+    Raises:
+        ParameterError: If it runs on another backend.
+    """
+    backend = importlib.import_module("keras").backend.backend()
+    if backend != "tensorflow":
+        raise ParameterError(
+            f"The export for engine {engine!r} is made on TensorFlow, and Keras runs on {backend} here: "
+            "load the model once with KERAS_BACKEND=tensorflow, or use engine='keras'."
+        )
+
+
+def _samples(model: Any, calibration: Iterable[np.ndarray | Sample]) -> Iterator[dict[str, np.ndarray]]:
+    """Yield samples as batches of one, in the types of the model."""
+    dtypes, shapes = input_types(model)
+    for sample in calibration:
+        named = sample if isinstance(sample, Mapping) else {next(iter(dtypes)): sample}
+        batch = taken({name: np.asarray(values)[None] for name, values in named.items()}, dtypes, shapes)
+        yield {name: values.astype(dtypes[name]) for name, values in batch.items()}
+
+
+def _converted(model: Any, quantisation: str, samples: list[dict[str, np.ndarray]]) -> bytes:
+    import tensorflow as tf
+
+    module = _frozen(model)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [module.predict.get_concrete_function()], module
+    )
+    if quantisation == "float32":
+        return bytes(converter.convert())
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantisation == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+        return bytes(converter.convert())
+    converter.representative_dataset = lambda: iter(samples)
+    return _integer(converter, converter.representative_dataset, _float_scopes(model))
+
+
+def _frozen(model: Any) -> Any:
+    """Return a module whose function ``predict`` is the model for one sample, weights as constants.
+
+    Constants let the converter join layers and quantise weights, which it does not with variables.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    inputs = inputs_of(model)
+    order = list(inputs)
+    signature = [tf.TensorSpec((1, *inputs[name].shape[1:]), inputs[name].dtype, name) for name in order]
+
+    def of_model(*values: Any) -> Any:
+        given = dict(zip(order, values, strict=True))
+        found = model(given if isinstance(model.input, dict) else list(values), training=False)
+        return found if isinstance(found, dict) else {"probabilities": found}
+
+    traced = tf.function(of_model, input_signature=signature).get_concrete_function()
+    names = sorted(traced.structured_outputs)
+    constant = convert_variables_to_constants_v2(traced)
+
+    def predict(*values: Any) -> dict[str, Any]:
+        return dict(zip(names, constant(*values), strict=True))
+
+    module = tf.Module()
+    module.predict = tf.function(predict, input_signature=signature)
+    return module
+
+
+def _float_scopes(model: Any) -> list[str]:
+    """Return the names of the layers that normalise bands, nested models included."""
+    from eolab.models.layers import Normalize
+
+    names: list[str] = []
+    for layer in model.layers:
+        names += [layer.name] if isinstance(layer, Normalize) else []
+        names += _float_scopes(layer) if hasattr(layer, "layers") else []
+    return names
+
+
+def _integer(converter: Any, dataset: Callable[[], Iterator[Any]], scopes: list[str]) -> bytes:
+    """Return an int8 model whose operations under some scopes stay float32."""
+    import tensorflow as tf
+
+    kinds = tf.lite.experimental
+    debugger = kinds.QuantizationDebugger(converter=converter, debug_dataset=dataset)
+    inside = re.compile("|".join(rf"(?:^|/){re.escape(scope)}(?:_\d+)?/" for scope in scopes) or "(?!)")
+    tensors = tf.lite.Interpreter(model_content=debugger.calibrated_model).get_tensor_details()
+    kept = [tensor["name"] for tensor in tensors if inside.search(tensor["name"])]
+    debugger.options = kinds.QuantizationDebugOptions(denylisted_nodes=kept)
+    return bytes(debugger.get_nondebug_quantized_model())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -10,28 +14,18 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from eolab.core import files
-from eolab.core.errors import DataError, EolabError, ParameterError, did_you_mean
-from eolab.prediction import benchmark, exports
-from eolab.prediction.engines import (
-    ENGINES,
-    OUTPUT,
-    TOLERANCE,
-    Engine,
-    Inputs,
-    KerasEngine,
-    LitertEngine,
-    OnnxEngine,
-    OpenvinoEngine,
-    Precision,
-    SklearnEngine,
-    cores,
-    input_dtypes,
-)
-from eolab.prediction.predictor import Predictor
-from eolab.prediction.silence import reason
-from eolab.prediction.sources import resolve
+from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.prediction import engines, exports
+from eolab.prediction.engines import Engine, Inputs, Precision
+from eolab.prediction.silence import errors_in_one_sentence
+from eolab.prediction.sources import fingerprint, keras_model, resolve
 
-KNOWN = (*ENGINES, "litert", "auto")
+KNOWN = (*engines.ENGINES, "litert", "auto")
+TIMED_RUNS = 3
+EXAMPLE_LENGTH = 16  # of axes that a model leaves open
+BATCH_SIZE = 1024
+BATCH_BYTES = 64e6
+"""Samples that are computed at once unless told: this many, or as many as fit these bytes of input."""
 
 
 @runtime_checkable
@@ -52,7 +46,7 @@ def load(
     threads: int | None = None,
     precision: Precision = "float32",
     example: Inputs | None = None,
-    output: str = OUTPUT,
+    output: str = engines.OUTPUT,
 ) -> Predictor:
     """Return the predictor of a trained model.
 
@@ -78,80 +72,65 @@ def load(
         ParameterError: If the engine or output is unknown, or the engine is not installed or cannot take the
             model.
     """
-    if engine not in KNOWN:
-        raise ParameterError(f"There is no engine {engine!r}: {did_you_mean(engine, KNOWN)}")
+    check_known(engine, KNOWN, f"There is no engine {engine!r}")
     file, model = resolve(source)
     if file is not None and file.suffix == ".joblib":
         model = files.read_joblib(file, Baseline)  # type: ignore[type-abstract]
     if isinstance(model, Baseline):
-        identity = exports.sha256(file) if file else ""
-        return Predictor(SklearnEngine(model), identity, batch_size)
-    loader = Loader(file, model, threads or cores(), precision, example, batch_size, output)
+        return Predictor(engines.SklearnEngine(model), fingerprint(file, model) if file else "", batch_size)
+    loader = Loader(file, model, threads or engines.cores(), precision, example, batch_size, output)
     if file is not None and file.suffix == ".tflite":
-        return loader.of_litert_file(engine)
+        if engine not in ("litert", "keras", "auto"):
+            raise ParameterError(f"{file} is for engine 'litert': engine {engine!r} cannot take it.")
+        return loader.of_export("litert", file)
     if engine == "auto":
         return loader.fastest()
     return loader.predictor(engine)
 
 
+@dataclass
 class Loader:
-    """Makes predictors of one Keras model; loads the model only if an engine needs it."""
+    """Makes predictors of one Keras model; loads the model only if an engine needs it.
 
-    def __init__(
-        self,
-        file: Path | None,
-        model: Any,
-        threads: int,
-        precision: Precision,
-        example: Inputs | None,
-        batch_size: int | None,
-        output: str,
-    ) -> None:
-        self.file, self._model, self.threads, self.precision = file, model, threads, precision
-        self._example, self.batch_size, self.output = example, batch_size, output
-        self.fingerprint = exports.sha256(file) if file else benchmark.weights_hash(model)
+    Arguments as of :func:`load`, the source as its file, its model, or both.
+    """
 
-    @property
+    file: Path | None
+    given: Any
+    threads: int
+    precision: Precision
+    example: Inputs | None
+    batch_size: int | None
+    output: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the model."""
+        return fingerprint(self.file, self.given)
+
+    @cached_property
     def model(self) -> Any:
         """The Keras model."""
-        if self._model is None:
-            from eolab import models
-
-            assert self.file is not None
-            self._model = models.load(self.file, compiled=False)
-        return self._model
+        return keras_model(self.file if self.given is None else self.given)
 
     @cached_property
     def _keras(self) -> Predictor:
-        return self._predictor(KerasEngine(self.model, self.output), "float32")
+        return self._predictor(engines.KerasEngine(self.model, self.output))
 
-    @property
-    def example(self) -> dict[str, np.ndarray]:
-        """A batch of plausible numbers, some of them not valid and NaN, for timing and comparing."""
-        if self._example is None:
-            self._example = benchmark.example(self.model, self.batch_size or self._keras.batch_size)
-        return dict(self._example)
+    @cached_property
+    def _batch(self) -> dict[str, np.ndarray]:
+        """A batch to time and compare with."""
+        if self.example is not None:
+            return dict(self.example)
+        return made_up(self.model, self.batch_size or self._keras.batch_size)
 
-    def _predictor(self, compute: Engine, precision: str) -> Predictor:
-        named = "" if self.output == OUTPUT else f" {self.output}"
-        return Predictor(compute, f"{self.fingerprint} {precision}{named}", self.batch_size)
+    def _predictor(self, compute: Engine) -> Predictor:
+        named = "" if self.output == engines.OUTPUT else f" {self.output}"
+        identity = f"{self.fingerprint} {self._precision(compute.name)}{named}"
+        return Predictor(compute, identity, self.batch_size)
 
-    def of_litert_file(self, engine: str) -> Predictor:
-        """Return the predictor of a ``.tflite`` file.
-
-        Raises:
-            DataError: If the file cannot be read.
-            ParameterError: If another engine is asked for.
-        """
-        if engine not in ("litert", "keras", "auto"):
-            raise ParameterError(f"{self.file} is for engine 'litert': engine {engine!r} cannot take it.")
-        assert self.file is not None
-        try:
-            return self._predictor(LitertEngine(self.file, self.threads, self.output), "float32")
-        except ValueError as error:
-            raise DataError(
-                f"{self.file} cannot be read as a LiteRT model ({reason(error)}): export it again."
-            ) from None
+    def _precision(self, name: str) -> Precision:
+        return self.precision if name == "openvino" else "float32"
 
     def predictor(self, name: str, compared: bool = True) -> Predictor:
         """Return the predictor of one engine.
@@ -165,41 +144,35 @@ class Loader:
         """
         if name == "keras":
             return self._keras
-        fresh = exports.existing(self.file, name, self.fingerprint) is None
-        file = self._exported(name)
+        file = exports.existing(self.file, name, self.fingerprint)
+        if file is not None:
+            return self.of_export(name, file)
+        dtypes, _ = engines.input_types(self.model)
+        few = {key: self._batch[key][:2].astype(dtype) for key, dtype in dtypes.items()}
+        file = exports.export(self.model, self.file, name, self.fingerprint, few)
         try:
-            predictor = self._of_export(name, file)
-            if fresh and compared:
-                self._compare(predictor(self.example), self.predictor("keras")(self.example), name)
+            predictor = self.of_export(name, file)
+            if compared:
+                self._compare(predictor(self._batch), self._keras(self._batch), name)
         except ParameterError:
-            if fresh:
-                shutil.rmtree(file.parent, ignore_errors=True)
+            shutil.rmtree(file.parent, ignore_errors=True)
             raise
         return predictor
 
-    def _of_export(self, name: str, file: Path) -> Predictor:
-        """Return the predictor of an exported model."""
-        precision = self.precision if name == "openvino" else "float32"
-        compute: Engine
-        try:
-            if name == "onnx":
-                compute = OnnxEngine(file, self.threads, self.output)
-            elif name == "litert":
-                compute = LitertEngine(file, self.threads, self.output)
-            else:
-                compute = OpenvinoEngine(file, self.threads, self.precision, self.output)
-        except EolabError:
-            raise
-        except Exception as error:  # the engines' own kinds
-            raise ParameterError(
-                f"Engine {name!r} cannot run its export of this model ({reason(error)}): "
-                "use engine='keras' or 'auto'."
-            ) from None
-        return self._predictor(compute, precision)
+    def of_export(self, name: str, file: Path) -> Predictor:
+        """Return the predictor of an exported model.
+
+        Raises:
+            ParameterError: If the engine is not installed or cannot run the file.
+        """
+        options = {"precision": self.precision} if name == "openvino" else {}
+        remedy = "export the model again, or load the run folder with engine='keras' or 'auto'"
+        with errors_in_one_sentence(f"Engine {name!r} cannot run its export {file}", remedy):
+            return self._predictor(engines.EXPORTED[name](file, self.threads, self.output, **options))
 
     def _compare(self, found: np.ndarray, expected: np.ndarray, name: str) -> None:
         """Refuse an engine whose probabilities are not those of Keras."""
-        allowed = TOLERANCE[self.precision if name == "openvino" else "float32"]
+        allowed = engines.TOLERANCE[self._precision(name)]
         difference = float(np.abs(found - expected).max())
         if not difference <= allowed:  # NaN too
             raise ParameterError(
@@ -207,23 +180,15 @@ class Loader:
                 f"{allowed:g}: use engine='keras' or 'auto'."
             )
 
-    def _exported(self, name: str) -> Path:
-        found = exports.existing(self.file, name, self.fingerprint)
-        if found is not None:
-            return found
-        types = input_dtypes(self.model)
-        few = {key: self.example[key][:2].astype(dtype) for key, dtype in types.items()}
-        return exports.export(self.model, self.file, name, self.fingerprint, few)
-
     def fastest(self) -> Predictor:
         """Return the fastest predictor that agrees with Keras."""
-        tried: dict[str, Predictor] = {"keras": self.predictor("keras")}
-        expected, speed = benchmark.timed(tried["keras"], self.example)
+        tried = {"keras": self._keras}
+        expected, speed = timed(self._keras, self._batch)
         timings, skipped = {"keras": speed}, {}
-        for name in ENGINES[1:]:
+        for name in engines.ENGINES[1:]:
             try:
                 tried[name] = self.predictor(name)
-                found, timings[name] = benchmark.timed(tried[name], self.example)
+                found, timings[name] = timed(tried[name], self._batch)
                 self._compare(found, expected, name)
             except Exception as error:  # an engine that fails is one that is not taken
                 skipped[name] = str(error)
@@ -231,3 +196,114 @@ class Loader:
         chosen = tried[max(usable, key=usable.__getitem__)]
         chosen.timings, chosen.skipped = timings, skipped
         return chosen
+
+
+def timed(predict: Callable[[Inputs], np.ndarray], inputs: Inputs) -> tuple[np.ndarray, float]:
+    """Return the probabilities of a batch, and samples per second at the best of some runs."""
+    result = predict(inputs)  # compiles
+    seconds = []
+    for _ in range(TIMED_RUNS):
+        start = time.perf_counter()
+        predict(inputs)
+        seconds.append(time.perf_counter() - start)
+    return result, len(result) / min(seconds)
+
+
+def made_up(model: Any, size: int) -> dict[str, np.ndarray]:
+    """Return made-up inputs of a model: reflectances, some of them not valid and NaN, days of a year."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    for name, axes in engines.input_types(model)[1].items():
+        shape = (size, *(EXAMPLE_LENGTH if axis is None else axis for axis in axes))
+        arrays[name] = rng.random(shape, np.float32)
+    if "day" in arrays:
+        arrays["day"] = np.sort(365 * arrays["day"], axis=-1)
+    if "valid" in arrays:
+        arrays["valid"] = arrays["valid"] < 0.7
+        image = arrays.get("image")
+        if image is not None and image.shape[: arrays["valid"].ndim] == arrays["valid"].shape:
+            image[~arrays["valid"]] = np.nan
+    return arrays
+
+
+class Predictor:
+    """Class probabilities of a trained model; call it with a dict of arrays.
+
+    Attributes:
+        engine: What computes.
+        timings: Samples per second of each engine that was tried, with ``engine="auto"``.
+        skipped: Why engines were not tried or not taken, by name.
+        fingerprint: Identity of the model and its precision, for resuming a map.
+        batch_size: Samples that are computed at once.
+    """
+
+    def __init__(self, engine: Engine, fingerprint: str, batch_size: int | None = None) -> None:
+        self._compute = engine
+        self.engine, self.fingerprint = engine.name, fingerprint
+        self.batch_size = batch_size or _usual_batch(engine)
+        self.timings: dict[str, float] = {}
+        self.skipped: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Predictor(engine={self.engine!r}, inputs={', '.join(self._compute.dtypes)})"
+
+    def __call__(self, inputs: Inputs) -> np.ndarray:
+        """Return class probabilities.
+
+        Args:
+            inputs: Arrays (N, …) by name; more than the model takes may be there. Where ``valid`` is 0,
+                ``image`` may be NaN.
+
+        Returns:
+            float32 (N, K), or (N, H, W, K) of a model of images.
+
+        Raises:
+            ParameterError: If an input is missing or has another shape, or if lengths differ.
+            DataError: If an exported model does not take the NaN that the inputs have.
+        """
+        arrays = engines.taken(inputs, self._compute.dtypes, self._compute.shapes)
+        size = len(next(iter(arrays.values())))
+        parts = [self._batch(arrays, start, size) for start in range(0, size, self.batch_size)]
+        return np.concatenate(parts)
+
+    def _batch(self, arrays: Inputs, start: int, size: int) -> np.ndarray:
+        """Return the probabilities of some rows, float32 (n, …, K)."""
+        count = min(self.batch_size, size - start)
+        rows: Any = slice(start, start + count)
+        if self._compute.fixed_batch and count < self.batch_size:
+            padded = min(self.batch_size, 1 << (count - 1).bit_length())  # few sizes, each compiled once
+            rows = np.minimum(np.arange(start, start + padded), size - 1)  # the last one repeated
+        batch = {
+            name: np.ascontiguousarray(values[rows], dtype=self._compute.dtypes[name])
+            for name, values in arrays.items()
+        }
+        if not self._compute.takes_nan and "valid" in batch and "image" in batch:
+            batch["image"] = _without_invalid(batch["image"], batch["valid"])
+        found = np.asarray(self._compute(batch)[:count], np.float32)
+        if not self._compute.takes_nan and np.isnan(found).any() and _any_nan(batch):
+            raise DataError(
+                f"The inputs have NaN, which engine {self.engine!r} does not take with this model: "
+                "fill them, or use engine='keras'."
+            )
+        return found
+
+
+def _usual_batch(engine: Engine) -> int:
+    """Return how many samples to compute at once, so that inputs stay small."""
+    sizes = [
+        np.dtype(engine.dtypes[name]).itemsize * math.prod(axis or 1 for axis in shape)
+        for name, shape in engine.shapes.items()
+    ]
+    return int(np.clip(BATCH_BYTES // max(1, sum(sizes)), 1, BATCH_SIZE))
+
+
+def _any_nan(batch: Inputs) -> bool:
+    return any(values.dtype.kind == "f" and bool(np.isnan(values).any()) for values in batch.values())
+
+
+def _without_invalid(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return the image (N, T, …) with 0 where `valid` (N, T) is 0."""
+    if valid.all() or image.shape[: valid.ndim] != valid.shape:
+        return image
+    seen = valid.reshape(valid.shape + (1,) * (image.ndim - valid.ndim)) != 0
+    return np.where(seen, image, np.zeros((), image.dtype))

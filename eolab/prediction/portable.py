@@ -15,13 +15,12 @@ import pandas as pd
 
 from eolab.core.errors import DataError, EolabError, ParameterError
 from eolab.core.progress import track
-from eolab.prediction.engines import OUTPUT, Inputs, Precision, cores, inputs_of
-from eolab.prediction.litert import QUANTISATIONS, export_litert
-from eolab.prediction.loading import Loader, load
-from eolab.prediction.predictor import Predictor
+from eolab.prediction.engines import OUTPUT, Inputs, cores, inputs_of, single_samples
+from eolab.prediction.exports import QUANTISATIONS, export_litert
+from eolab.prediction.loading import Loader, Predictor, load
 from eolab.prediction.sources import MODEL_FILE, keras_model
 
-CANDIDATES = (
+CANDIDATES: tuple[tuple[str, Any], ...] = (
     ("keras", "float32"),
     ("onnx", "float32"),
     ("openvino", "float32"),
@@ -29,17 +28,6 @@ CANDIDATES = (
     *(("litert", quantisation) for quantisation in QUANTISATIONS),
 )
 """Engine and precision of each row of the table."""
-COLUMNS = (
-    "engine",
-    "precision",
-    "size_mb",
-    "max_difference",
-    "mean_difference",
-    "mask_agreement",
-    "mask_iou",
-    "milliseconds",
-    "skipped",
-)
 
 
 def portable_table(
@@ -88,26 +76,25 @@ def portable_table(
     calibration = None if calibration is None else list(calibration)
     predictors, skipped = {}, {}
     steps = track(CANDIDATES, "Exporting", total=len(CANDIDATES), unit="export", progress=progress)
-    for candidate in steps:
+    for engine, precision in steps:
         try:
-            predictors[candidate] = _predictor(network, *candidate, folder, threads, calibration, output)
+            if engine == "litert":
+                file = _files(folder, engine, precision)[0]
+                export_litert(network, file, precision, calibration)
+            predictors[engine, precision] = _predictor(network, engine, precision, folder, threads, output)
         except EolabError as error:
-            skipped[candidate] = str(error)
+            skipped[engine, precision] = str(error)
     found = {candidate: predictor(inputs) for candidate, predictor in predictors.items()}
-    expected = found["keras", "float32"]
     times = _times(predictors, inputs, threads, runs)
-    rows = [
-        {"engine": engine, "precision": precision}
-        | (
-            {"size_mb": _size(folder, engine, precision) / 1e6, "milliseconds": times[engine, precision]}
-            | _agreement(found[engine, precision], expected)
-            if (engine, precision) in found
-            else {"skipped": skipped[engine, precision]}
-        )
-        for engine, precision in CANDIDATES
-    ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.assign(skipped=table["skipped"].fillna(""))
+    rows = []
+    for candidate in CANDIDATES:
+        row: dict[str, Any] = dict(zip(("engine", "precision"), candidate, strict=True))
+        if candidate in found:
+            row["size_mb"] = sum(file.stat().st_size for file in _files(folder, *candidate)) / 1e6
+            row |= _agreement(found[candidate], found["keras", "float32"])
+            row["milliseconds"] = times[candidate]
+        rows.append(row | {"skipped": skipped.get(candidate, "")})
+    return pd.DataFrame(rows)
 
 
 def portable_masks(
@@ -143,9 +130,9 @@ def portable_masks(
     inputs = _named(network, patches)
     found = {"keras": load(network, output=output)(inputs)[..., class_index]}
     for engine, precision in CANDIDATES[1:]:
-        if _exported(folder, engine, precision):
+        if all(file.is_file() for file in _files(folder, engine, precision)):
             with contextlib.suppress(ParameterError):  # the table says why one does not run
-                predictor = _reload(network, engine, precision, folder, threads, output)
+                predictor = _predictor(network, engine, precision, folder, threads, output)
                 found[f"{engine} {precision}"] = predictor(inputs)[..., class_index]
     return found
 
@@ -159,55 +146,26 @@ def _named(network: Any, patches: np.ndarray | Inputs) -> dict[str, np.ndarray]:
     return inputs
 
 
-def _exported(folder: Path, engine: str, precision: str) -> bool:
-    if engine == "litert":
-        return _litert_file(folder, precision).is_file()
-    return (folder / f"model_{engine}").is_dir()
-
-
-def _reload(
+def _predictor(
     network: Any, engine: str, precision: Any, folder: Path, threads: int | None, output: str
 ) -> Predictor:
     """Return the predictor of an export, made now where there is none; one sample at a time."""
     if engine == "litert":
-        return load(_litert_file(folder, precision), batch_size=1, threads=threads, output=output)
-    wanted: Precision = precision
-    loader = Loader(folder / MODEL_FILE, network, threads or cores(), wanted, None, 1, output)
+        file = _files(folder, engine, precision)[0]
+        return load(file, batch_size=1, threads=threads, output=output)
+    loader = Loader(folder / MODEL_FILE, network, threads or cores(), precision, None, 1, output)
     return loader.predictor(engine, compared=False)
 
 
-def _predictor(
-    network: Any,
-    engine: str,
-    precision: Any,
-    folder: Path,
-    threads: int,
-    calibration: list[Any] | None,
-    output: str,
-) -> Predictor:
-    """Export a network where needed, and return its predictor for one sample at a time."""
-    if engine == "litert":
-        path = export_litert(network, _litert_file(folder, precision), precision, calibration)
-        return load(path, batch_size=1, threads=threads, output=output)
-    wanted: Precision = precision
-    return Loader(folder / MODEL_FILE, network, threads, wanted, None, 1, output).predictor(
-        engine, compared=False
-    )
-
-
-def _litert_file(folder: Path, quantisation: str) -> Path:
-    return folder / f"model_{quantisation}.tflite"
-
-
-def _size(folder: Path, engine: str, precision: str) -> int:
-    """Return the bytes of the files that an engine reads."""
-    if engine == "keras":
-        return (folder / MODEL_FILE).stat().st_size
-    if engine == "litert":
-        return _litert_file(folder, precision).stat().st_size
-    suffixes = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}[engine]
-    files = (folder / f"model_{engine}").iterdir()
-    return sum(file.stat().st_size for file in files if file.suffix in suffixes)
+def _files(folder: Path, engine: str, precision: str) -> list[Path]:
+    """Return the files that an engine reads."""
+    names = {
+        "keras": [MODEL_FILE],
+        "onnx": ["model_onnx/model.onnx"],
+        "openvino": ["model_openvino/model.xml", "model_openvino/model.bin"],
+        "litert": [f"model_{precision}.tflite"],
+    }
+    return [folder / name for name in names[engine]]
 
 
 def _agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:
@@ -227,14 +185,13 @@ def _times(
     predictors: Mapping[tuple[str, str], Predictor], inputs: Inputs, threads: int, runs: int
 ) -> dict[tuple[str, str], float]:
     """Return the median time of one sample in milliseconds, engines in turns."""
-    count = len(next(iter(inputs.values())))
-    samples = [{name: values[n : n + 1] for name, values in inputs.items()} for n in range(count)]
+    samples = single_samples(inputs)
     taken: dict[tuple[str, str], list[float]] = {candidate: [] for candidate in predictors}
     with pinned(threads):
         for turn in range(runs + 1):
             for candidate, predictor in predictors.items():
                 start = time.perf_counter()
-                predictor(samples[turn % count])
+                predictor(samples[turn % len(samples)])
                 taken[candidate].append(1e3 * (time.perf_counter() - start))
     return {candidate: statistics.median(values[1:]) for candidate, values in taken.items()}
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from eolab.core.errors import DataError
 
@@ -44,3 +47,14 @@ def keras_model(source: Any) -> Any:
     from eolab import models
 
     return models.load(file, compiled=False)
+
+
+def fingerprint(file: Path | None, model: Any) -> str:
+    """Return the SHA-256 of a model's file, of a model in memory that of its structure and weights."""
+    if file is not None:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    digest = hashlib.sha256(model.to_json().encode())
+    for value in model.get_weights():
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()

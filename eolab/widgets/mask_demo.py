@@ -14,7 +14,8 @@ from scipy import ndimage
 
 from eolab import plots
 from eolab.core.errors import DataError, EolabError, ParameterError, check_known
-from eolab.plots.galleries import PREDICTED, outline, stretched
+from eolab.plots.galleries import PREDICTED, outline
+from eolab.plots.maps import stretched
 from eolab.plots.style import roomy
 from eolab.widgets.panel import Panel, headless, quiet_when_headless
 

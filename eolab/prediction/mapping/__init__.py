@@ -15,8 +15,7 @@ For a network of images that predicts at every few pixels (:mod:`eolab.models.im
 
 import odc.geo.xr  # noqa: F401  # registers the accessor .odc, which has the grid of a scene
 
-from eolab.prediction.mapping.grid import Window, windows
-from eolab.prediction.mapping.images import ImageWindows
-from eolab.prediction.mapping.predicting import per_pixel, predict_map
+from eolab.prediction.mapping.predicting import predict_map
+from eolab.prediction.mapping.windows import ImageWindows, per_pixel
 
-__all__ = ["ImageWindows", "Window", "per_pixel", "predict_map", "windows"]
+__all__ = ["ImageWindows", "per_pixel", "predict_map"]

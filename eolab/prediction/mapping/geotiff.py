@@ -18,7 +18,7 @@ from rasterio.errors import RasterioError
 from eolab.core.errors import DataError
 from eolab.core.files import replacing, write_atomically
 from eolab.data.schemes import IGNORE, ClassScheme
-from eolab.prediction.mapping.grid import Window
+from eolab.prediction.mapping.windows import Window
 
 BANDS = ("class", "confidence")
 MAX_TILE = 512  # side of the file's tiles, pixels

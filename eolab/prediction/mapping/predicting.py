@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterator, Mapping
+import json
+import shutil
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +16,13 @@ from rasterio.crs import CRS
 
 from eolab.core import progress as progress_lines
 from eolab.core.errors import DataError, ParameterError
+from eolab.core.files import FULL, write_atomically
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.prediction.mapping import geotiff
-from eolab.prediction.mapping.grid import Window, weights, windows
-from eolab.prediction.mapping.parts import Parts
+from eolab.prediction.mapping.windows import Predict, ReadWindow, Window, weights, windows
 
-Inputs = dict[str, np.ndarray]
-Predict = Callable[[Inputs], np.ndarray]
-ReadWindow = Callable[[int, int, int, int], Inputs]
-
+SETTINGS_FILE = "settings.json"
 TILE_STEP = 16  # TIFF tiles are multiples of 16 pixels
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def predict_map(
@@ -94,48 +93,12 @@ def predict_map(
         geotiff.write(path, grid, scheme, done, block, {**(tags or {}), "software": "eolab"})
         parts.remove()
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in FULL:
             raise
         raise DataError(
             f"No space left for the map {path}: make room and run again, finished blocks are kept."
         ) from None
     return path
-
-
-def per_pixel(predictor: Predict) -> Predict:
-    """Make a model of single pixels predict windows.
-
-    The pixels of a window become a batch; pixels of ``nodata`` are left out. Arrays (T,) that are the same
-    for all pixels, such as ``day``, are repeated.
-
-    Args:
-        predictor: From arrays (N, …) to class probabilities (N, K).
-
-    Returns:
-        From arrays (h, w, …) to class probabilities (h, w, K), NaN at nodata. It has the predictor's
-        ``fingerprint``.
-    """
-
-    def predict(inputs: Inputs) -> np.ndarray:
-        nodata = inputs.get("nodata")
-        arrays = {name: values for name, values in inputs.items() if name != "nodata"}
-        height, width = next(values.shape[:2] for values in arrays.values() if values.ndim > 1)
-        keep = np.ones((height, width), bool) if nodata is None else ~nodata
-        if not keep.any():
-            return np.full((height, width, 1), np.nan, np.float32)
-        batch = {
-            name: values[keep]
-            if values.ndim > 1
-            else np.broadcast_to(values, (int(keep.sum()), *values.shape))
-            for name, values in arrays.items()
-        }
-        found = predictor(batch)  # (N, K)
-        result = np.full((height, width, found.shape[-1]), np.nan, np.float32)  # (h, w, K)
-        result[keep] = found
-        return result
-
-    predict.fingerprint = getattr(predictor, "fingerprint", None)  # type: ignore[attr-defined]
-    return predict
 
 
 def windows_of_blocks(grid: GeoBox, block: int) -> list[Window]:
@@ -153,6 +116,60 @@ def _settings(grid: GeoBox, scheme: ClassScheme, window: int, overlap: int, bloc
     place = {"size": [grid.height, grid.width], "transform": list(grid.transform), "crs": crs}
     classes = {"codes": list(scheme.codes), "names": list(scheme.names), "colors": list(scheme.colors)}
     return {"grid": place, "class_scheme": classes, "window": window, "overlap": overlap, "block": block}
+
+
+class Parts:
+    """A folder with one file per finished block, ``<map>.parts`` beside the map.
+
+    A block's file appears in one step when the block is done, so whatever is there is whole. Blocks of other
+    settings (another grid, model or class scheme) are thrown away with a warning.
+
+    Args:
+        path: The map.
+        settings: What the blocks depend on; JSON values.
+        resume: False to start anew.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any], resume: bool) -> None:
+        self.folder = path.with_name(path.name + ".parts")
+        wanted = json.dumps(settings, sort_keys=True, indent=1)
+        file = self.folder / SETTINGS_FILE
+        if self.folder.exists() and (not resume or not self._fits(file, wanted)):
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, wanted.encode())
+
+    def _fits(self, file: Path, wanted: str) -> bool:
+        found = file.read_text() if file.exists() else "{}"
+        if found == wanted:
+            return True
+        old, new = json.loads(found), json.loads(wanted)
+        changed = ", ".join(sorted(key for key in new if old.get(key) != new[key]))
+        warnings.warn(
+            f"The blocks in {self.folder} are of a map with another {changed}: the map starts anew.",
+            stacklevel=4,
+        )
+        return False
+
+    def _file(self, block: Window) -> Path:
+        return self.folder / f"{block.row}_{block.col}.block"
+
+    def has(self, block: Window) -> bool:
+        """Return whether a block is finished."""
+        return self._file(block).exists()
+
+    def save(self, block: Window, pixels: np.ndarray) -> None:
+        """Keep the pixels of a finished block, uint8 (2, height, width)."""
+        write_atomically(self._file(block), zlib.compress(pixels.tobytes(), level=1))
+
+    def load(self, block: Window) -> np.ndarray:
+        """Return the pixels of a finished block, uint8 (2, height, width)."""
+        content = zlib.decompress(self._file(block).read_bytes())
+        return np.frombuffer(content, np.uint8).reshape(-1, block.height, block.width)
+
+    def remove(self) -> None:
+        """Remove the folder: the map is done."""
+        shutil.rmtree(self.folder)
 
 
 class _Work:

@@ -1,17 +1,21 @@
-"""Training: loss and score by epoch, and the test for a learning rate."""
+"""Curves: loss and score by epoch, the test for a learning rate, thresholds and calibration."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from eolab.core.errors import DataError
-from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, finish, panels, styled
+
+# === Training ===
 
 
 @styled
@@ -56,15 +60,13 @@ def _epochs(ax: Axes, epochs: pd.Series, table: pd.DataFrame, name: str) -> None
     mark = "o-" if len(table) < 40 else "-"
     if name == "learning_rate":
         ax.plot(epochs, table[name], mark, color=OKABE_ITO[2], markersize=3)
-        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.yaxis.set_major_formatter("{x:g}")
     else:
         ax.plot(epochs, table[name], mark, color=OKABE_ITO[0], markersize=3, label="Training")
         if f"val_{name}" in table:
             ax.plot(epochs, table[f"val_{name}"], mark, color=OKABE_ITO[1], markersize=3, label="Validation")
-    ax.set_title(name.replace("_", " ").capitalize())
-    ax.set(xlabel="Epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.grid(True)
+    finish(ax, "both", xlabel="Epoch", title=name.replace("_", " ").capitalize())
 
 
 @styled
@@ -86,8 +88,70 @@ def lr_range(table: pd.DataFrame, ax: Axes | None = None, title: str = "Learning
     suggested = float(table.attrs.get("suggested") or table["learning_rate"].iloc[int(smooth.argmin())] / 10)
     ax.axvline(suggested, color=OKABE_ITO[5], linestyle="--", label=f"Suggested: {suggested:.1e}")
     low, first = float(smooth.min()), float(smooth.iloc[0])
-    ax.set(xscale="log", xlabel="Learning rate", ylabel="Training loss", title=title)
     ax.set_ylim(low - 0.1 * abs(first - low), first + 0.6 * abs(first - low) + 1e-9)
-    ax.grid(True)
-    ax.legend(loc="lower left")
-    return figure_of(ax)
+    ax.set(xscale="log", xlabel="Learning rate", ylabel="Training loss", title=title)
+    return finish(ax, "both", "lower left")
+
+
+# === Probabilities ===
+
+
+@styled
+def threshold_curve(
+    curves: Mapping[str, pd.DataFrame],
+    statistic: str = "f1",
+    chosen: Mapping[str, float] | None = None,
+    ax: Axes | None = None,
+    label: str = "F1 (pooled over pixels)",
+    class_name: str = "",
+) -> Figure:
+    """Draw a score by the threshold on the probability.
+
+    Args:
+        curves: By name of the patches ("validation", "test"): ``threshold`` and the statistic.
+        statistic: Column to draw.
+        chosen: Thresholds to mark, by what they are.
+        ax: Where to draw.
+        label: Which score.
+        class_name: Name of the class whose probability is meant.
+    """
+    ax = axes_of(ax, 6.4, 3.8)
+    for number, (name, curve) in enumerate(curves.items()):
+        ax.plot(curve["threshold"], curve[statistic], color=OKABE_ITO[number], label=name.capitalize())
+    for number, (name, value) in enumerate((chosen or {}).items()):
+        style = ("--", ":", "-.")[number % 3]
+        ax.axvline(value, color=GREY, linestyle=style, label=f"{name}: {value:.2f}")
+    ax.set_ylim(bottom=0)
+    text = "Threshold on the probability" + (f" of {class_name}" if class_name else "")
+    return finish(ax, "both", "beside", xlabel=text, ylabel=label, xlim=(0, 1))
+
+
+@styled
+def calibration(
+    tables: Mapping[str, pd.DataFrame],
+    event: str = "Share of samples with the class",
+    unit: str = "Samples",
+    probability: str = "Predicted probability",
+    title: str = "",
+) -> Figure:
+    """Draw how often something is true by its predicted probability, and how often each probability occurs.
+
+    Args:
+        tables: By name: a row a bin with probability (mean predicted), frequency and share; results of
+            :func:`eolab.evaluation.postprocess.calibration_table`.
+        event: What the frequency is, as the label of the axis.
+        unit: What is counted: pixels, labels, samples.
+        probability: What the probability is, as the label of the axis.
+        title: Title of the picture.
+    """
+    figure, (upper, lower) = plt.subplots(2, 1, figsize=(6.2, 5.2), sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], "--", color=GREY, label="Probability = frequency")
+    for number, (name, table) in enumerate(tables.items()):
+        marker = "osD^v"[number % 5] + "-"
+        upper.plot(table["probability"], table["frequency"], marker, color=OKABE_ITO[number], label=name)
+        lower.plot(table["probability"], 100 * table["share"], marker, color=OKABE_ITO[number])
+    finish(upper, "both", "beside", ylim=(0, 1.02), ylabel=event, title=title)
+    finish(lower, "both", xlim=(0, 1), yscale="log", xlabel=probability, ylabel=f"{unit} (%)")
+    lower.yaxis.set_major_formatter("{x:g}")
+    lower.yaxis.set_minor_formatter(NullFormatter())
+    return figure

@@ -1,0 +1,199 @@
+"""Windows over the pixel grid of a map: how they cover it and blend, and how models predict them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+from eolab.core.errors import DataError, ParameterError
+from eolab.models.output_grid import OutputGrid, to_pixels
+
+Inputs = dict[str, np.ndarray]
+Predict = Callable[[Inputs], np.ndarray]
+ReadWindow = Callable[[int, int, int, int], Inputs]
+
+WEIGHT_FLOOR = 1e-3  # of the blending weight at a window's rim, so that every pixel has a weight
+PLACE = "place"  # row and column of an image window in what was read for it, height and width
+
+
+class Window(NamedTuple):
+    """A rectangle of pixels: its first row and column, its height and width."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    def intersect(self, other: Window) -> Window | None:
+        """Return the pixels that both windows have, None if there are none."""
+        row, col = max(self.row, other.row), max(self.col, other.col)
+        height = min(self.row + self.height, other.row + other.height) - row
+        width = min(self.col + self.width, other.col + other.width) - col
+        return Window(row, col, height, width) if height > 0 and width > 0 else None
+
+    def within(self, outer: Window) -> tuple[slice, slice]:
+        """Return this window as slices of an array that holds the pixels of `outer`."""
+        row, col = self.row - outer.row, self.col - outer.col
+        return slice(row, row + self.height), slice(col, col + self.width)
+
+
+def windows(grid: GeoBox, window: int, overlap: int = 0) -> list[Window]:
+    """Return the windows that cover a grid, row by row.
+
+    They stand ``window - overlap`` apart; the last of each row and column is moved back so that it ends at
+    the grid's edge, so all windows have one size. Where the grid is smaller than a window, they are too.
+
+    Args:
+        grid: What to cover; only its height and width matter.
+        window: Side of a window in pixels.
+        overlap: Pixels that neighbouring windows share.
+
+    Raises:
+        ParameterError: If the grid has no pixel, the window is not positive or the overlap is not within
+            ``0 … window - 1``.
+    """
+    if min(grid.shape) < 1:
+        raise ParameterError(
+            f"A map needs at least one pixel: got a grid of height {grid.height}, width {grid.width}."
+        )
+    if window < 1 or not 0 <= overlap < window:
+        raise ParameterError(
+            f"Windows of {window} pixels cannot overlap by {overlap}: "
+            "the window must be positive and the overlap between 0 and window - 1."
+        )
+    rows, cols = (_starts(size, window, window - overlap) for size in (grid.height, grid.width))
+    height, width = min(window, grid.height), min(window, grid.width)
+    return [Window(row, col, height, width) for row, col in itertools.product(rows, cols)]
+
+
+def _starts(size: int, window: int, step: int) -> list[int]:
+    last = max(size - window, 0)
+    return [*range(0, last, step), last]
+
+
+def weights(height: int, width: int, overlap: int) -> np.ndarray:
+    """Return the blending weight of each pixel of a window, float32 (height, width).
+
+    One in the middle, a raised cosine over the `overlap` pixels at each rim: the weights of two neighbours
+    add up to one. Sums of weights divide the result all the same: rims of the scene have one window only.
+    """
+    rows, cols = (_ramp(size, overlap) for size in (height, width))
+    return np.maximum(rows[:, None] * cols[None, :], WEIGHT_FLOOR).astype(np.float32)
+
+
+def _ramp(size: int, overlap: int) -> np.ndarray:
+    distance = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5  # to the nearer rim, pixels
+    if not overlap:
+        return np.ones(size)
+    return np.sin(np.pi / 2 * np.minimum(distance / overlap, 1.0)) ** 2
+
+
+def per_pixel(predictor: Predict) -> Predict:
+    """Make a model of single pixels predict windows.
+
+    The pixels of a window become a batch; pixels of ``nodata`` are left out. Arrays (T,) that are the same
+    for all pixels, such as ``day``, are repeated.
+
+    Args:
+        predictor: From arrays (N, …) to class probabilities (N, K).
+
+    Returns:
+        From arrays (h, w, …) to class probabilities (h, w, K), NaN at nodata. It has the predictor's
+        ``fingerprint``.
+    """
+
+    def predict(inputs: Inputs) -> np.ndarray:
+        nodata = inputs.get("nodata")
+        arrays = {name: values for name, values in inputs.items() if name != "nodata"}
+        height, width = next(values.shape[:2] for values in arrays.values() if values.ndim > 1)
+        keep = np.ones((height, width), bool) if nodata is None else ~nodata
+        if not keep.any():
+            return np.full((height, width, 1), np.nan, np.float32)
+        batch = {
+            name: values[keep]
+            if values.ndim > 1
+            else np.broadcast_to(values, (int(keep.sum()), *values.shape))
+            for name, values in arrays.items()
+        }
+        found = predictor(batch)  # (N, K)
+        result = np.full((height, width, found.shape[-1]), np.nan, np.float32)  # (h, w, K)
+        result[keep] = found
+        return result
+
+    predict.fingerprint = getattr(predictor, "fingerprint", None)  # type: ignore[attr-defined]
+    return predict
+
+
+class ImageWindows:
+    """Makes a network of images predict windows without seams; for :func:`mapping.predict_map`.
+
+    Each window is read with a margin, whose first pixel stands where the network's output grid over
+    the whole scene has a prediction, and predictions are interpolated between. With the margin of
+    ``output_grid``, which is the default, every pixel gets what the network would predict on the scene as a
+    whole. A smaller one saves time, since what lies far away counts little: then let windows overlap.
+
+    Memory and time of a window grow with ``(window + 2 * margin)²``, whatever the size of the scene: take
+    large windows. The whole margin is 245 pixels for a ResNet-50, 517 for a ResNet-101, 876 for ConvNeXt-T.
+
+    Example:
+        >>> images = ImageWindows(prediction.load(network, output="probabilities"), read, grid, output_grid)
+        >>> predict_map(images, images.read, grid, "map.tif", scheme, window=1024)
+
+    Args:
+        predictor: From arrays (1, H, W, …) to predictions (1, h, w, K).
+        read_window: Reads arrays (height, width, …), as for ``predict_map``.
+        grid: GeoBox of the scene.
+        output_grid: Where the predictions stand.
+        margin: Pixels read around each window.
+    """
+
+    def __init__(
+        self,
+        predictor: Predict,
+        read_window: ReadWindow,
+        grid: GeoBox,
+        output_grid: OutputGrid,
+        margin: int | None = None,
+    ) -> None:
+        self.predictor, self.read_window = predictor, read_window
+        self.grid, self.output_grid = grid, output_grid
+        self.margin = output_grid.margin if margin is None else margin
+        model = getattr(predictor, "fingerprint", None)
+        self.fingerprint = model and f"{model} margin {self.margin}"
+
+    def read(self, row: int, col: int, height: int, width: int) -> Inputs:
+        """Read a window with its margin; ``nodata`` is that of the window alone."""
+        window = Window(row, col, height, width)
+        outer = self._outer(window)
+        inputs = dict(self.read_window(*outer))
+        if "nodata" in inputs:
+            inputs["nodata"] = inputs["nodata"][window.within(outer)]
+        return inputs | {PLACE: np.array([row - outer.row, col - outer.col, height, width])}
+
+    def __call__(self, inputs: Inputs) -> np.ndarray:
+        """Return predictions (height, width, K) for each pixel of a window that :meth:`read` has read.
+
+        Raises:
+            DataError: If the network gives no maps.
+        """
+        row, col, height, width = (int(number) for number in inputs[PLACE])
+        batch = {name: values[None] for name, values in inputs.items() if name not in (PLACE, "nodata")}
+        predicted = np.asarray(self.predictor(batch))
+        if predicted.ndim != 4:
+            raise DataError(
+                f"The network gave an array of shape {predicted.shape}: expected predictions on its output "
+                "grid, (1, h, w, classes); make it dense."
+            )
+        return to_pixels(predicted[0], self.output_grid, height, width, row, col)
+
+    def _outer(self, window: Window) -> Window:
+        """Return a window with its margin, as far as the scene goes."""
+        step = self.output_grid.stride
+        row, col = (max(0, start - self.margin) // step * step for start in (window.row, window.col))
+        bottom = min(self.grid.height, window.row + window.height + self.margin)
+        right = min(self.grid.width, window.col + window.width + self.margin)
+        return Window(row, col, bottom - row, right - col)
