@@ -60,7 +60,7 @@ def batches_of(store: Store, options: argparse.Namespace, in_memory: bool | str)
         store,
         inputs=("image",),
         in_memory=in_memory,
-        prepare=lambda inputs: {"image": channels.assemble(inputs["image"])},
+        channels={"image": channels},
     )
     return Batches(
         samples,

@@ -119,7 +119,7 @@ def batches_of(samples: Store, options: argparse.Namespace, in_memory: bool) -> 
     stored = StoreSamples(
         samples,
         inputs=("image",),
-        prepare=lambda inputs: {"image": bands.assemble(inputs["image"])},
+        channels={"image": bands},
         in_memory=in_memory,
     )
     return Batches(stored, options.batch, shuffle=True, ignore="none")

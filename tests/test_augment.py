@@ -171,9 +171,9 @@ def test_steps_follow_each_other_and_the_name_says_them():
 def test_wrong_input_is_named():
     inputs, label = batch(3)
     rng = np.random.default_rng(0)
-    with pytest.raises(ParameterError, match=r"'rotation'; did you mean 'rotate'"):
+    with pytest.raises(ParameterError, match=r"'rotation': did you mean 'rotate'"):
         augment.build(["rotation"])
-    with pytest.raises(ParameterError, match=r"cutmix has no option 'shares'; did you mean 'share'"):
+    with pytest.raises(ParameterError, match=r"cutmix has no option 'shares': did you mean 'share'"):
         augment.build(["cutmix"], {"cutmix": {"shares": 0.5}})
     with pytest.raises(ParameterError, match=r"share 1\.5 and alpha 1\.0"):
         augment.cutmix(inputs, label, rng, share=1.5)
@@ -200,7 +200,7 @@ def test_a_crop_is_a_square_of_the_patch_at_its_own_place_and_every_place_occurs
 
 def test_tiles_hold_every_pixel_once_and_image_and_mask_stay_together():
     inputs, label = batch(3)
-    changed, mask = augment.tiles(inputs, label, 4)
+    changed, mask = augment.tiles(inputs, label, np.random.default_rng(0), 4)
     assert changed["image"].shape == (3 * 9, 4, 4, 2)
     np.testing.assert_array_equal(changed["image"][..., 1], mask)
     np.testing.assert_array_equal(changed["image"][1], inputs["image"][0, :4, 4:8])
@@ -220,7 +220,7 @@ def test_a_crop_that_does_not_fit_is_refused(size):
 def test_tiles_that_do_not_fill_the_patch_are_refused():
     inputs, label = batch(2)
     with pytest.raises(DataError, match="squares of 5 do not fill"):
-        augment.tiles(inputs, label, 5)
+        augment.tiles(inputs, label, np.random.default_rng(0), 5)
 
 
 # === Labels of whole patches ===

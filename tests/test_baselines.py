@@ -171,7 +171,7 @@ def test_wrong_input_is_named():
     inputs, labels = series()
     with pytest.raises(ParameterError, match="did you mean 'random_forest'"):
         build("random_forst")
-    with pytest.raises(ParameterError, match="no option 'tree'; did you mean 'trees'"):
+    with pytest.raises(ParameterError, match="no option 'tree': did you mean 'trees'"):
         build("random_forest", tree=3)
     with pytest.raises(DataError, match="expected class indices 0 to 1"):
         fit(build("majority", classes=2), inputs, labels)
@@ -213,7 +213,7 @@ def test_names_are_chosen_by_task_with_those_of_a_study():
     assert baselines.names("segmentation", more) == ["majority", "random_forest", "pixel_boosting", "own"]
     assert baselines.chosen("segmentation", ["all"], more)[-1] == "own"
     assert baselines.chosen("segmentation", []) == []
-    with pytest.raises(ParameterError, match="no baseline 'ow'; did you mean 'own'"):
+    with pytest.raises(ParameterError, match="no baseline 'ow': did you mean 'own'"):
         baselines.chosen("segmentation", ["ow"], more)
-    with pytest.raises(ParameterError, match="task 'segmentations'; did you mean 'segmentation'"):
+    with pytest.raises(ParameterError, match="task 'segmentations': did you mean 'segmentation'"):
         baselines.names("segmentations")

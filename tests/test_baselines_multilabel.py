@@ -14,7 +14,7 @@ from eolab.core.errors import DataError, ParameterError
 from eolab.data.store import ArraySpec, write_store
 from eolab.data.tables import image_statistics
 from eolab.tasks import baselines
-from eolab.tasks.baselines import random_convolutions, readers
+from eolab.tasks.baselines import readers
 
 TASK = "multilabel_classification"
 SAMPLES, SIDE, K = 160, 16, 4
@@ -134,8 +134,9 @@ def test_ridge_regression_from_sums_is_that_of_scikit_learn(store):
 
 def test_features_are_those_of_the_formula(store):
     """Piece by piece, in float64, from the whitened pieces themselves."""
-    made = random_convolutions.draw(store, TRAIN, filters=5, size=3, stride=2, bias=0.5, seed=1)
-    found = made.features(images_of(store, TEST[:2]))
+    made = readers.RandomConvolutions(filters=5, size=3, stride=2, bias=0.5)
+    made.prepare(store, TRAIN, 1)
+    found = made.table({"image": images_of(store, TEST[:2])})
     assert found.shape == (2, 10)
     for row, one in enumerate(images_of(store, TEST[:2]).astype(float)):
         high, low = [], []
@@ -149,8 +150,9 @@ def test_features_are_those_of_the_formula(store):
 
 
 def test_responses_are_of_unit_spread_around_zero_and_hardly_correlated(store):
-    made = random_convolutions.draw(store, TRAIN, filters=64, seed=2)
-    pieces = random_convolutions._pieces(store, TRAIN, None, 5000, 3, seed=3)
+    made = readers.RandomConvolutions(filters=64)
+    made.prepare(store, TRAIN, 2)
+    pieces = made.pieces(store, TRAIN, 5000, 3)
     flat = pieces.reshape(len(pieces), -1)
     response = flat @ made.weights.T.astype(float) + made.offset
     np.testing.assert_allclose(response.mean(axis=0), 0, atol=0.1)
@@ -195,7 +197,6 @@ def test_same_seed_same_answer_and_few_images_at_a_time(store, name, monkeypatch
     rows = TEST[:20]
     found = fitted(store, name, seed=3).predict(store, rows)
     monkeypatch.setattr(readers.Images, "at_once", 7)
-    monkeypatch.setattr(random_convolutions, "_AT_ONCE", 7)
     np.testing.assert_allclose(fitted(store, name, seed=3).predict(store, rows), found, atol=1e-5)
 
 

@@ -227,9 +227,9 @@ def test_boosting_sees_the_pixel_alone(store, fitted) -> None:
 
 
 def test_unknown_names_and_options_are_corrected(store) -> None:
-    with pytest.raises(ParameterError, match="no baseline 'majorty'; did you mean 'majority'"):
+    with pytest.raises(ParameterError, match="no baseline 'majorty': did you mean 'majority'"):
         fit("majorty", store, TRAIN)
-    with pytest.raises(ParameterError, match="no option 'step'; did you mean 'steps'"):
+    with pytest.raises(ParameterError, match="no option 'step': did you mean 'steps'"):
         fit("slope_ndvi_rule", store, TRAIN, step=3)
 
 

@@ -368,7 +368,7 @@ def test_a_name_or_a_sensor_that_is_not_there_is_said(numbers, lines, use):
             return baselines.predict_steps([name], tables, lines)
         return baselines.own_scores([name], tables, replicates=10)
 
-    with pytest.raises(ParameterError, match="no baseline 'dark'; did you mean 'dark_radar'"):
+    with pytest.raises(ParameterError, match="no baseline 'dark': did you mean 'dark_radar'"):
         call("dark", numbers)
     with pytest.raises(ParameterError, match="'water_index' reads images of S2, found tables of S1"):
         call("water_index", {"S1": numbers["S1"]})

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import training_example as example
-from test_losses import gradient_of
+from loss_cases import gradient_of
 
 from eolab import training
 from eolab.training import losses

@@ -7,8 +7,8 @@ import json
 import keras
 import numpy as np
 import pytest
+from loss_cases import gradient_of
 from sklearn.metrics import average_precision_score
-from test_losses import gradient_of
 
 from eolab import training
 from eolab.core.errors import DataError, ParameterError

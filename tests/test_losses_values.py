@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
+from loss_cases import gradient_of
 from sklearn import metrics as sklearn_metrics
-from test_losses import gradient_of
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.training import losses

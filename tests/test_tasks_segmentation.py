@@ -12,12 +12,13 @@ from eolab.core.errors import ParameterError
 from eolab.prediction import probabilities
 from eolab.studies import landslide
 from eolab.tasks import engine
+from eolab.training import augment
 from eolab.training.batches import ArraySamples, Batches
 
 pytestmark = pytest.mark.slow  # trains networks
 
 SIDE = 32
-SMALL = {"width_multiplier": 0.0625, "levels": 3}
+SMALL = {"width_multiplier": 0.0625, "levels": 2}
 QUICK = {"training": {"epochs": 2, "batch_size": 4}, "augmentation": ["rotate"], "progress": False}
 
 
@@ -65,32 +66,30 @@ def test_validation_of_crops_scores_every_pixel(store, rows):
     channels = {"image": channels_of(store, rows)}
     network = tasks.build("segmentation", "unet", store, channels, options=SMALL)
     data = engine._Data(tasks.get("segmentation"), store, channels, network, "mask", 4, 0)
-    whole, tiles = (data.batches(rows["validation"], change)[0] for change in (None, engine._Tiles(16)))
+    cut = augment.build(["tiles"], {"tiles": {"size": 16}})
+    whole, tiles = (data.batches(rows["validation"], change)[0] for change in (None, cut))
     assert tiles[0]["image"].shape == (16, 16, 16, 14)
     for one, other in ((whole[0]["image"], tiles[0]["image"]), (whole[1]["mask"], tiles[1]["mask"])):
         np.testing.assert_array_equal(np.sort(one, axis=None), np.sort(other, axis=None))
 
 
 @pytest.mark.slow
-def test_a_shared_network_learns_what_a_new_one_would(store, rows, tmp_path):
+def test_a_shared_network_is_compiled_once_and_learns_what_a_new_one_would(
+    store, rows, tmp_path, monkeypatch
+):
     """Weights, statistics, optimizer and order of the second training owe nothing to the first."""
     make = tasks.Networks().build
     swapped = {**rows, "train": np.concatenate([rows["train"][:6], rows["test"]])}
-    fit(store, rows, tmp_path / "first", crop=16, make=make)
-    shared = fit(store, swapped, tmp_path / "shared", crop=16, make=make)
+    with monkeypatch.context() as patch:
+        fit(store, rows, tmp_path / "first", crop=16, make=make)
+        patch.setattr("keras.Model.compile", lambda *args, **options: pytest.fail("compiled again"))
+        shared = fit(store, swapped, tmp_path / "shared", crop=16, make=make)
     alone = fit(store, swapped, tmp_path / "alone", crop=16)
     pd.testing.assert_frame_equal(
         shared.history.drop(columns="seconds"), alone.history.drop(columns="seconds"), rtol=1e-4
     )
     found, expected = (mask(one, images(store, rows)) for one in (shared, alone))
     np.testing.assert_allclose(found, expected, atol=1e-3)
-
-
-def test_a_shared_network_is_compiled_once(store, rows, tmp_path, monkeypatch):
-    make = tasks.Networks().build
-    fit(store, rows, tmp_path / "0", make=make)
-    monkeypatch.setattr("keras.Model.compile", lambda *args, **options: pytest.fail("compiled again"))
-    fit(store, rows, tmp_path / "1", make=make)
 
 
 def test_another_seed_has_other_weights_in_a_shared_network():

@@ -55,11 +55,15 @@ def rows(store):
 def network(store, rows, tmp_path_factory):
     """A small network after eight epochs, and its folder."""
     folder = tmp_path_factory.mktemp("network")
-    return fit_network(store, rows, folder), folder
+    return fit_network(store, rows, folder, make=models.build), folder
+
+
+SHARED = tasks.Networks()  # compiled once; a training overwrites the weights of the last
 
 
 def fit_network(store, rows, folder, training=(), **running):
     given = {"outputs": K, "seed": 3, "options": SMALL, "training": TRAINING | dict(training)}
+    running = {"make": SHARED.build} | running
     return tasks.fit(TASK, "tempcnn", store, rows, folder=folder, progress=False, **given, **running)
 
 

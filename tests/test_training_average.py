@@ -15,6 +15,7 @@ import training_example as example
 pytestmark = pytest.mark.slow  # trains networks
 
 EMA = 0.8
+ANY_BACKEND = ("every_optimizer", "impossible", "cannot_be_frozen", "training_dict", "facts")  # no arrays
 
 
 class Steps(keras.callbacks.Callback):
@@ -71,21 +72,23 @@ def fit(folder, **options):
 def whole(tmp_path_factory):
     folder, steps = tmp_path_factory.mktemp("whole"), Steps()
     net, history = fit(folder, callbacks=[steps], monitor="val_mask_loss")
-    return folder, net, history, steps.weights
+    data = example.labels(example.masks(1), "mask", "patch")
+    found = net.evaluate(*data, 7, verbose=0, return_dict=True)
+    ends = trainable(net), [np.array(keras.ops.convert_to_numpy(v)) for v in net.variables]
+    return folder, ends, history, steps.weights, found
 
 
 def test_the_final_weights_are_the_average_up_to_the_best_epoch(whole):
-    _, net, history, steps = whole
+    _, (net, _), history, steps, _ = whole
     until = history.attrs["best_epoch"] * 4  # batches an epoch
     assert len(steps) == 16
-    for ours, theirs in zip(trainable(net), averages(steps[:until]), strict=True):
+    for ours, theirs in zip(net, averages(steps[:until]), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-    assert any(abs(a - b).max() > 1e-4 for a, b in zip(trainable(net), steps[until - 1], strict=True))
+    assert any(abs(a - b).max() > 1e-4 for a, b in zip(net, steps[until - 1], strict=True))
 
 
 def test_validation_is_of_the_averages(whole):
-    _, net, history, _ = whole
-    found = net.evaluate(*example.labels(example.masks(1), "mask", "patch"), 7, verbose=0, return_dict=True)
+    _, _, history, _, found = whole
     best = history.loc[history.attrs["best_epoch"] - 1]
     assert found["loss"] == pytest.approx(best["val_loss"], rel=1e-4)
     assert found["mask_loss"] == pytest.approx(best["val_mask_loss"], rel=1e-4)
@@ -103,7 +106,7 @@ def test_averaging_does_not_touch_the_training(tmp_path, whole):
 
 @pytest.mark.slow
 def test_interrupted_training_ends_as_the_unbroken_one(tmp_path, whole):
-    folder, net, history, _ = whole
+    folder, (_, variables), history, _, _ = whole
     for stop in (StopInValidation(0), example.StopAt(1, 2, interrupt), StopInValidation(2)):
         with pytest.raises(KeyboardInterrupt):
             fit(tmp_path, callbacks=[stop], monitor="val_mask_loss")
@@ -111,8 +114,8 @@ def test_interrupted_training_ends_as_the_unbroken_one(tmp_path, whole):
     assert resumed.attrs["resumed_at"] == 2
     drop = {"columns": "seconds"}
     pd.testing.assert_frame_equal(resumed.drop(**drop), history.drop(**drop), rtol=1e-5, atol=1e-7)
-    for ours, theirs in zip(again.variables, net.variables, strict=True):
-        np.testing.assert_allclose(np.array(ours), np.array(theirs), rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(again.variables, variables, strict=True):
+        np.testing.assert_allclose(np.array(ours), theirs, rtol=1e-5, atol=1e-6)
     names = [sorted(p.name for p in (f / "checkpoint").iterdir()) for f in (tmp_path, folder)]
     assert names[0] == names[1]
 
@@ -144,22 +147,25 @@ def test_outputs_and_averages_on_another_backend(backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     here = Path(__file__).parent
-    files = [
-        str(here / name)
-        for name in ("test_training_outputs.py", "test_training_average.py", "test_training_freeze.py")
-    ]
+    names = ("training_outputs", "training_average", "training_freeze", "batches")
+    files = [str(here / f"test_{name}.py") for name in names]
     command = [
         sys.executable,
         "-m",
         "pytest",
         "-q",
         "-k",
-        "not another_backend",
+        f"not another_backend and (training or fit_sees) and not ({' or '.join(ANY_BACKEND)})",
         "-p",
         "no:cacheprovider",
         *files,
     ]
-    environment = os.environ | {"KERAS_BACKEND": backend, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    cache = {  # what is trained again is not compiled again
+        "JAX_COMPILATION_CACHE_DIR": os.environ["EOLAB_CACHE"],
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    }
+    quick = {"KERAS_BACKEND": backend, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environment = os.environ | quick | cache
     done = subprocess.run(
         command, env=environment, cwd=here.parent, capture_output=True, text=True, check=False
     )

@@ -10,6 +10,7 @@ import training_example as example
 
 from eolab import training
 from eolab.core.errors import ParameterError, RunError
+from eolab.training import schedules
 from eolab.training.freezing import phases, weighted_layers
 
 pytestmark = pytest.mark.slow  # trains networks
@@ -43,7 +44,7 @@ def model():
     image = keras.Input((example.TIMES, example.BANDS), name="image")
     x = keras.layers.Dense(6, activation="relu", name="encoder_1")(image)
     x = keras.layers.BatchNormalization(name="encoder_1_norm")(x)
-    x = keras.layers.LSTM(5, dropout=0.2, name="encoder_2")(x)
+    x = keras.layers.SimpleRNN(5, dropout=0.2, unroll=True, name="encoder_2")(x)
     inner = keras.Input((5,))
     decoder = keras.Model(inner, keras.layers.Dense(6, name="mixing")(inner), name="decoder")
     head = keras.layers.Dense(example.CLASSES, activation="softmax", name="head")
@@ -58,7 +59,7 @@ def fit(folder, net=None, **options):
         "schedule": "cosine",
         "freeze": "encoder",
     }
-    net = net or model()
+    net = net or example.shared(model, key=example.graph_of(options))
     data = {"image": inputs["image"]}, label
     train, validation = example.batches(data, 50, shuffle=True), example.batches(data, 50)
     history = training.fit(net, train, validation, folder=folder, progress=False, **{**defaults, **options})
@@ -74,7 +75,7 @@ def changed(before, after):
     }
 
 
-EVERY = {"encoder_1", "encoder_1_norm", "lstm_cell", "mixing", "head"}
+EVERY = {"encoder_1", "encoder_1_norm", "simple_rnn_cell", "mixing", "head"}
 
 
 def test_layers_thaw_at_their_epoch_and_nothing_of_them_changes_before(tmp_path):
@@ -83,27 +84,34 @@ def test_layers_thaw_at_their_epoch_and_nothing_of_them_changes_before(tmp_path)
     _, history = fit(tmp_path, net, thaw=THAW, callbacks=[weights])
     steps += weights.found
     found = [changed(one, other) for one, other in pairwise(steps)]
-    assert found == [{"mixing", "head"}, {"mixing", "head"}, {"mixing", "head", "lstm_cell"}, EVERY]
+    assert found == [{"mixing", "head"}, {"mixing", "head"}, {"mixing", "head", "simple_rnn_cell"}, EVERY]
     assert all(layer.trainable for layer, _ in weighted_layers(net))
-    plain = fit(tmp_path / "plain", freeze=None)[1]  # the schedule goes on where layers thaw
-    np.testing.assert_allclose(history["learning_rate"], plain["learning_rate"], rtol=1e-5)
+    rate = schedules.build("cosine", 0.02, 6, 4)  # it goes on where layers thaw
+    np.testing.assert_allclose(history["learning_rate"], [rate(6 * n) for n in range(1, 5)], rtol=1e-5)
 
 
-@pytest.mark.parametrize("ema", [None, 0.6])
-def test_stopped_training_ends_as_the_unbroken_one(tmp_path, ema):
+@pytest.mark.parametrize(
+    ("ema", "thaw", "stops"),
+    [
+        (None, {3: "*"}, [2]),
+        (0.6, THAW, [0, 2, 3]),  # before, at the start of and after an epoch at which layers thaw
+    ],
+)
+def test_stopped_training_ends_as_the_unbroken_one(tmp_path, ema, thaw, stops):
     def interrupt():
         raise KeyboardInterrupt
 
-    net, history = fit(tmp_path / "whole", thaw=THAW, ema=ema)
-    for epoch in (0, 2, 3):  # before, at the start of and after an epoch at which layers thaw
+    net, history = fit(tmp_path / "whole", thaw=thaw, ema=ema)
+    unbroken = [np.array(variable) for variable in net.variables]
+    for epoch in stops:
         with pytest.raises(KeyboardInterrupt):
-            fit(tmp_path / "cut", thaw=THAW, ema=ema, callbacks=[example.StopAt(epoch, 2, interrupt)])
-    again, resumed = fit(tmp_path / "cut", thaw=THAW, ema=ema)
-    assert resumed.attrs["resumed_at"] == 3
+            fit(tmp_path / "cut", thaw=thaw, ema=ema, callbacks=[example.StopAt(epoch, 2, interrupt)])
+    again, resumed = fit(tmp_path / "cut", thaw=thaw, ema=ema)
+    assert resumed.attrs["resumed_at"] == stops[-1]
     drop = {"columns": "seconds"}
     pd.testing.assert_frame_equal(resumed.drop(**drop), history.drop(**drop), rtol=1e-5, atol=1e-7)
-    for ours, theirs in zip(again.variables, net.variables, strict=True):
-        np.testing.assert_allclose(np.array(ours), np.array(theirs), rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(again.variables, unbroken, strict=True):
+        np.testing.assert_allclose(np.array(ours), theirs, rtol=1e-5, atol=1e-6)
     with pytest.raises(RunError, match=r"begun with freeze .*'encoder'"):
         fit(tmp_path / "cut", ema=ema)
 
@@ -136,14 +144,20 @@ def frozen(net, freeze, thaw=None, epochs=9):
 def test_layers_are_named_by_prefix_pattern_model_around_and_depth():
     net = model()
     assert [names for _, names in weighted_layers(net)] == [
-        *(("encoder_1",), ("encoder_1_norm",), ("encoder_2", "lstm_cell"), ("decoder", "mixing"), ("head",))
+        *(
+            ("encoder_1",),
+            ("encoder_1_norm",),
+            ("encoder_2", "simple_rnn_cell"),
+            ("decoder", "mixing"),
+            ("head",),
+        )
     ]
-    encoder = {"encoder_1", "encoder_1_norm", "lstm_cell"}
+    encoder = {"encoder_1", "encoder_1_norm", "simple_rnn_cell"}
     assert frozen(net, None) == [(0, 9, set())]
     assert (
         frozen(net, "encoder") == frozen(net, 3) == frozen(net, ["enc*_1", "encoder_2"]) == [(0, 9, encoder)]
     )
-    assert frozen(net, ["decoder", "lstm_cell"]) == [(0, 9, {"mixing", "lstm_cell"})]
+    assert frozen(net, ["decoder", "simple_rnn_cell"]) == [(0, 9, {"mixing", "simple_rnn_cell"})]
     assert frozen(net, 4, {8: 0, "5": 1}) == [
         (0, 4, encoder | {"mixing"}),
         (4, 7, {"encoder_1"}),

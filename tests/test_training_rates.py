@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import models, training
+from eolab import training
 from eolab.core.errors import ParameterError, RunError
 from eolab.models import heads
 
@@ -58,9 +58,11 @@ def test_range_test_of_a_network_with_several_outputs():
         def __getitem__(self, index):
             return {"image": image}, heads.targets(label, "multi")
 
-    model = models.build(
-        "unet", height=16, width=16, channels=2, outputs=2, width_multiplier=0.0625, levels=2, head="multi"
-    )
+    given = keras.Input((16, 16, 2), name="image")
+    sizes = {"mask": given, "half": keras.layers.AveragePooling2D()(given)}
+    sizes["double"] = keras.layers.UpSampling2D()(given)
+    outputs = {name: keras.layers.Dense(2, activation="softmax")(x) for name, x in sizes.items()}
+    model = keras.Model({"image": given}, outputs)
     table = training.range_test(model, Patches(), 1e-4, 1e-1, 12, loss={"focal": 0.5, "iou": 0.5})
     assert len(table) == 12
     assert table["smoothed"].iloc[-1] < table["smoothed"].iloc[0]

@@ -14,6 +14,20 @@ from eolab.training.batches import ArraySamples, Batches, StoreSamples, balanced
 SAMPLES, TIMES, BANDS, CLASSES = 300, 5, 3, 4
 
 
+_networks = {}
+
+
+def shared(build, *arguments, key=""):
+    """Return a network with its first weights, one object for all calls alike, which keeps its graph."""
+    key = (build, arguments, key)
+    if key not in _networks:
+        net = build(*arguments)
+        _networks[key] = net, [np.array(variable) for variable in net.variables]
+    net, first = _networks[key]
+    training.assign(net.variables, first)
+    return net
+
+
 def arrays(seed=0):
     rng = np.random.default_rng(seed)
     label = rng.integers(0, CLASSES, SAMPLES).astype(np.uint8)
@@ -27,7 +41,7 @@ def model(seed=3):
     training.set_up(seed)
     image = keras.Input((TIMES, BANDS), name="image")
     valid = keras.Input((TIMES,), dtype="bool", name="valid")
-    hidden = keras.layers.LSTM(8, dropout=0.2)(image, mask=valid)
+    hidden = keras.layers.LSTM(8, dropout=0.2, unroll=True)(image, mask=valid)
     hidden = keras.layers.BatchNormalization()(keras.layers.Dropout(0.4)(hidden))
     return keras.Model(
         {"image": image, "valid": valid}, keras.layers.Dense(CLASSES, activation="softmax")(hidden)
@@ -87,9 +101,15 @@ def batches(data, batch_size=32, **options):
     return Batches(ArraySamples(*data), batch_size, ignore=ignore, **options)
 
 
+def graph_of(options):
+    """What of the options of a training its graph depends on."""
+    return repr({name: value for name, value in options.items() if name not in ("callbacks", "resume")})
+
+
 def fit(folder, net=None, data=None, **options):
+    """Train a shared network; what two trainings end with is compared by copies of the weights."""
     defaults = {"epochs": 5, "learning_rate": 5e-3, "schedule": "one_cycle", "clipnorm": 1.0}
-    net = model() if net is None else net
+    net = shared(model, key=graph_of(options)) if net is None else net
     if data is None:
         weights = balanced_weights(arrays()[1], CLASSES)
         data = batches(arrays(), seed=7, shuffle=True, class_weights=weights)
@@ -100,7 +120,7 @@ def fit(folder, net=None, data=None, **options):
 def fit_masks(folder, *outputs, net=None, batch_size=7, **options):
     defaults = {"epochs": 4, "learning_rate": 0.02, "progress": False}
     outputs = outputs or ("mask",)
-    net = net or mask_model(*outputs)
+    net = net or shared(mask_model, *outputs, key=graph_of(options))
     data = batches(labels(masks(0), *outputs), batch_size, seed=7, shuffle=True)
     validation = batches(labels(masks(1), *outputs), batch_size)
     return net, training.fit(net, data, validation, folder=folder, **{**defaults, **options})

@@ -6,56 +6,16 @@ A file ``<part>_<output>.npy`` holds one output of a model for some samples, in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eolab.core.progress import track
-from eolab.data.store import Store
-
 Outputs = dict[str, np.ndarray]
 
 
 def write(
-    compute: Callable[..., np.ndarray | Outputs],
-    store: Store,
-    rows: np.ndarray,
-    folder: str | Path,
-    part: str,
-    *,
-    batch_size: int = 16,
-    progress: bool = True,
-    inputs: Sequence[str] = ("image",),
-    dtype: Any = np.float16,
-) -> Outputs:
-    """Write what a function of stored arrays returns for each sample.
-
-    Args:
-        compute: Function of images (n, H, W, all channels), and the other inputs, that returns the
-            probabilities of ``mask`` (n, H, W), or a dict of several outputs.
-        store: The samples.
-        rows: Rows of the store.
-        folder: Where the files go.
-        part: What the rows are.
-        batch_size: Samples computed at once.
-        progress: Whether to show progress.
-        inputs: Arrays of the store that the function takes, in their order.
-        dtype: Data type of the files.
-    """
-
-    def parts() -> Iterator[tuple[slice, Outputs]]:
-        batches = store.batches(rows, inputs, batch_size)
-        total = -(-len(rows) // batch_size)
-        for at, data in track(batches, f"Predicting {part}", total=total, unit="batch", progress=progress):
-            found = compute(*(data[name] for name in inputs))
-            yield at, {"mask": found} if isinstance(found, np.ndarray) else found
-
-    return write_parts(parts(), len(rows), folder, part, dtype)
-
-
-def write_parts(
     parts: Iterable[tuple[slice, Outputs]], count: int, folder: str | Path, part: str, dtype: Any = np.float16
 ) -> Outputs:
     """Write predictions as they come, and return their memory maps.

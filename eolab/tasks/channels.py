@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
-from eolab.data.store import Store, days
+from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.data.store import Store, with_day
 
 
 @dataclass(frozen=True)
@@ -119,11 +119,14 @@ def select(
     stored = store.channel_names(array)
     chosen = stored if names is None else tuple(names)
     for name in chosen:
-        if name not in stored:
-            raise ParameterError(f"{store.path} has no channel {name!r}: {did_you_mean(name, stored)}")
+        check_known(name, stored, f"{store.path} has no channel {name!r}")
     if not chosen or len(set(chosen)) < len(chosen):
         raise ParameterError(f"channels is {list(chosen)}: name some of {', '.join(stored)}, each once.")
-    _check_pooling(store, array, pooling)
+    height, width = store.arrays_spec[array].shape[-3:-1]
+    if pooling != 1 and not 1 <= pooling <= min(height, width):
+        raise ParameterError(
+            f"pooling is {pooling}: expected 1 to {min(height, width)}, for images of {height} × {width}."
+        )
     table = statistics(store, train_rows, array).loc[list(chosen)]
     mean, std = (tuple(table[column].astype(float)) for column in ("mean", "std"))
     return Channels(chosen, mean, std, stored, pooling=pooling)
@@ -147,8 +150,7 @@ def select_all(
         if isinstance(chosen, Channels):
             found[key] = chosen
         elif isinstance(store, Mapping):
-            if key not in store:
-                raise ParameterError(f"There is no store of {key!r}: {did_you_mean(key, store)}")
+            check_known(key, store, f"There is no store of {key!r}")
             found[key] = select(store[key], train_rows[key], chosen)
         else:
             found[key] = select(store, train_rows, chosen, array=key)
@@ -157,11 +159,7 @@ def select_all(
 
 def read(store: Store, rows: Any, names: Sequence[str] = ("image", "valid")) -> dict[str, np.ndarray]:
     """Return arrays of some samples of a store, and ``day`` (n, T) where it has a time coordinate."""
-    found = store.gather(rows, names)
-    if store.time is not None:
-        count = len(next(iter(found.values())))
-        found["day"] = np.broadcast_to(days(store.time), (count, len(store.time)))
-    return found
+    return with_day(store, store.gather(rows, names))
 
 
 def statistics(store: Store, train_rows: Any, array: str = "image") -> pd.DataFrame:
@@ -190,13 +188,3 @@ def average_pooling(images: np.ndarray, side: int) -> np.ndarray:
     count = seen.sum((2, 4))
     found = np.divide(total, count, out=np.full(total.shape, np.nan, np.float32), where=count > 0)
     return found.reshape(*many, *found.shape[1:])
-
-
-def _check_pooling(store: Store, array: str, pooling: int) -> None:
-    """Refuse squares of less than a pixel, or larger than the images."""
-    if pooling == 1:
-        return
-    height, width = store.arrays_spec[array].shape[-3:-1]
-    most = min(height, width)
-    if not 1 <= pooling <= most:
-        raise ParameterError(f"pooling is {pooling}: expected 1 to {most}, for images of {height} × {width}.")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from eolab import models
 from eolab import training as trainer
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 from eolab.data.sequences import ImageSequence
 from eolab.data.splits import balance
 from eolab.models import heads
@@ -126,9 +126,11 @@ def fit(
     data = _Data(what, store, read, network, options["head"], batch_size, seed)
     weighing = _weighing(data, rows["train"], class_weights)
     of_outputs = _loss(what, network, loss, **(loss_options or {}), **weighing.get("loss", {}))
-    chosen = _oversampled(store, rows["train"], seed) if oversample else rows["train"]
+    chosen = rows["train"]
+    if oversample:
+        chosen = balance.balanced_rows(store.arrays["label"], chosen, seed=seed)
     train = data.batches(chosen, change, shuffle=True, class_weights=weighing.get("train"))
-    tiles = _Tiles(crop) if crop else None
+    tiles = augment.build(["tiles"], {"tiles": {"size": crop}}) if crop else None
     validation = data.batches(rows["validation"], tiles, class_weights=weighing.get("validation"))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,8 +182,8 @@ def build(
     what = get(task)
     options = _options(what, options)
     known = models.names(what.reads, options["head"])
-    if make is models.build and model not in known:
-        raise ParameterError(f"Task {what.name!r} has no model {model!r}: {did_you_mean(model, known)}")
+    if make is models.build:
+        check_known(model, known, f"Task {what.name!r} has no model {model!r}")
     network = make(
         model,
         outputs=_outputs(what, store, outputs),
@@ -300,35 +302,13 @@ class _Data:
         if self.task.reads == "sequences":
             return SequenceSamples(self.store, rows, self.channels)
         inputs = [*self.channels, *self.task.inputs]
-        return StoreSamples(self.store, rows, inputs=inputs, prepare=_Prepare(self.channels))
+        return StoreSamples(self.store, rows, inputs=inputs, channels=self.channels)
 
     def labels(self, rows: Any) -> np.ndarray:
         """Return all labels of some rows."""
         if self.task.reads == "sequences":
             return np.concatenate([one.labels for one in rows])
         return np.asarray(self.store.gather(rows, ["label"])["label"])
-
-
-class _Prepare:
-    """Takes a network's channels out of stored images; its name tells a stopped training which they were."""
-
-    def __init__(self, channels: Mapping[str, Channels]) -> None:
-        self.channels = channels
-        self.name = ", ".join(f"{key}: {read.name}" for key, read in channels.items())
-
-    def __call__(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return inputs with the channels (B, H, W, C) in place of the stored image."""
-        return inputs | {key: read.assemble(inputs[key]) for key, read in self.channels.items()}
-
-
-@dataclass(frozen=True)
-class _Tiles:
-    """Cuts images into squares; the draws of training are not needed."""
-
-    size: int
-
-    def __call__(self, inputs: dict[str, np.ndarray], label: np.ndarray, rng: Any) -> tuple[Any, np.ndarray]:
-        return augment.tiles(inputs, label, self.size)
 
 
 def _rows_to_learn(rows: Any) -> Any:
@@ -347,7 +327,7 @@ def _augmentation(
     Raises:
         ParameterError: If a name is unknown, or the crop cannot be.
     """
-    if "crop" in names:
+    if {"crop", "tiles"} & set(names):
         raise ParameterError(
             "crop is no augmentation here, but a parameter of its own: crop=64, for example."
         )
@@ -359,11 +339,6 @@ def _augmentation(
             f"crop is {crop}: expected 0, or a divisor of the images' {height} × {width} pixels."
         )
     return augment.build(["crop", *names], {**(options or {}), "crop": {"size": crop}})
-
-
-def _oversampled(store: Any, rows: np.ndarray, seed: int) -> np.ndarray:
-    """Return rows in which samples with rare labels come more often."""
-    return balance.balanced_rows(store.arrays["label"], rows, seed=seed)
 
 
 # === Settings ===

@@ -17,7 +17,7 @@ from eolab import models
 from eolab.core.errors import DataError
 from eolab.core.files import write_atomically
 from eolab.core.progress import track
-from eolab.data.store import days
+from eolab.data.store import Store, with_day
 from eolab.evaluation import postprocess
 from eolab.prediction import probabilities
 from eolab.tasks.channels import Channels
@@ -178,47 +178,42 @@ def predict(
     for name, read in fitted.channels.items():
         read.check(*((store[name], "image") if several else (store, name)))
     if several:
-        found = _of_sequences(fitted, SequenceSamples(store, rows, fitted.channels, length=length))
-        steps = track(found, f"Predicting {part}", total=len(rows), unit="sequence", progress=progress)
-        return probabilities.write_parts(steps, len(rows), folder, part, fitted.task.dtype)
-    main = fitted.task.heads[:1]
+        found, unit, total = _of_sequences(fitted, store, rows, length), "sequence", len(rows)
+    else:
+        size = batch_size or fitted.task.batch_size
+        found = _of_rows(fitted, store, rows, size, test_time_augmentation)
+        unit, total = "batch", -(-len(rows) // size)
+    parts = track(found, f"Predicting {part}", total=total, unit=unit, progress=progress)
+    return probabilities.write(parts, len(rows), folder, part, fitted.task.dtype)
+
+
+def _of_rows(
+    fitted: Fitted, store: Store, rows: Any, size: int, averaging: bool
+) -> Iterator[tuple[slice, Outputs]]:
+    """Yield the predictions of some samples at a time."""
+    main = fitted.task.heads[0]
 
     def alone(image: np.ndarray) -> np.ndarray:
-        return fitted.predict({"image": image}, main)[main[0]]
+        return fitted.predict({"image": image}, [main])[main]
 
-    def compute(*arrays: np.ndarray) -> Outputs:
-        given = dict(zip(fitted.arrays, arrays, strict=True))
-        if store.time is not None:
-            given["day"] = np.broadcast_to(days(store.time), (len(arrays[0]), len(store.time)))
-        averaged = (
-            postprocess.test_time_augmentation(alone, given["image"]) if test_time_augmentation else None
-        )
-        return fitted.predict(given) | ({} if averaged is None else {AVERAGED: averaged})
-
-    return probabilities.write(
-        compute,
-        store,
-        rows,
-        folder,
-        part,
-        batch_size=batch_size or fitted.task.batch_size,
-        progress=progress,
-        inputs=fitted.arrays,
-        dtype=fitted.task.dtype,
-    )
+    for at, data in store.batches(rows, fitted.arrays, size):
+        found = fitted.predict(with_day(store, data))
+        if averaging:
+            found[AVERAGED] = postprocess.test_time_augmentation(alone, data["image"])
+        yield at, found
 
 
-def _of_sequences(fitted: Fitted, samples: SequenceSamples) -> Iterator[tuple[slice, Outputs]]:
+def _of_sequences(
+    fitted: Fitted, stores: Mapping[str, Store], rows: Any, length: int | None
+) -> Iterator[tuple[slice, Outputs]]:
     """Yield the predictions of one sequence after the other, NaN behind its last step."""
-    longest = samples.length or int(samples.lengths.max())
+    samples = SequenceSamples(stores, rows, fitted.channels, length=length)
+    longest = length or int(samples.lengths.max())
     for place, sequence in enumerate(samples.sequences):
         inputs, _ = samples.read(np.array([place]))
-        found = fitted.kept(fitted.network.predict_on_batch(inputs))
         steps = 1 if sequence.late else longest
-        yield (
-            slice(place, place + 1),
-            {
-                name: np.pad(values, ((0, 0), (0, steps - values.shape[1])), constant_values=np.nan)
-                for name, values in found.items()
-            },
-        )
+        found = {}
+        for name, values in fitted.kept(fitted.network.predict_on_batch(inputs)).items():
+            behind = ((0, 0), (0, steps - values.shape[1]))
+            found[name] = np.pad(values, behind, constant_values=np.nan)
+        yield slice(place, place + 1), found

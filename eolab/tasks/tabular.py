@@ -56,7 +56,7 @@ def fit_boosting(
 
 def probability(model: Boosting, table: pd.DataFrame) -> np.ndarray:
     """Return the probability of class 1 of each row of a table, float32 (N,)."""
-    return model.predict_proba(table)[:, 1].astype(np.float32)
+    return model.probability(table).astype(np.float32)
 
 
 def permutation_importance(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import check_known
 from eolab.data.schemes import IGNORE
 
 
@@ -17,7 +17,6 @@ class Task:
 
     Attributes:
         name: Name of the task.
-        title: What is learned from what, in a few words.
         reads: What its networks read: "series", "images" or "sequences"; see :func:`eolab.models.names`.
         heads: Heads that its networks may have; the first is the default.
         output: Name of the prediction of a network that does not name its outputs.
@@ -27,7 +26,6 @@ class Task:
         metrics: Names of the scores of an epoch.
         monitor: Column of the history that decides which epoch is best.
         scores: Statistics of :func:`eolab.evaluation.score_table` to look at first, as "scope.statistic".
-        figures: Functions of :mod:`eolab.plots` that draw examples, by name.
         inputs: Arrays of the store that the networks read besides their channels.
         ignore: Label that counts nothing: 255 for classes, NaN for values, None where every label counts.
         batch_size: Samples a step by default.
@@ -35,9 +33,7 @@ class Task:
     """
 
     name: str
-    title: str
     reads: str
-    figures: tuple[str, ...]
     heads: tuple[str, ...] = ("labels",)
     output: str = "classes"
     activation: str = "softmax"
@@ -74,25 +70,11 @@ class Task:
 TASKS = {
     task.name: task
     for task in (
-        Task(
-            "series_classification",
-            "pixel series → class",
-            "series",
-            figures=("confusion",),
-            inputs=("valid",),
-            batch_size=256,
-        ),
-        Task(
-            "image_classification",
-            "image → one label",
-            "images",
-            figures=("confusion",),
-        ),
+        Task("series_classification", "series", inputs=("valid",), batch_size=256),
+        Task("image_classification", "images"),
         Task(
             "multilabel_classification",
-            "image → several labels",
             "images",
-            figures=("prediction_gallery",),
             output="labels",
             activation="sigmoid",
             loss="bce",
@@ -103,9 +85,7 @@ TASKS = {
         ),
         Task(
             "segmentation",
-            "image → mask",
             "images",
-            figures=("predictions",),
             heads=("mask", "dual", "multi"),
             metrics=("f1",),
             monitor="val_mask_f1",
@@ -115,9 +95,7 @@ TASKS = {
         ),
         Task(
             "regression",
-            "image → value per pixel",
             "images",
-            figures=(),
             heads=("values",),
             activation="linear",
             loss="mse",
@@ -128,9 +106,7 @@ TASKS = {
         ),
         Task(
             "sequence_classification",
-            "image sequence → label per step",
             "sequences",
-            figures=(),
             heads=("steps", "labels"),
             output="steps",
             scores=("all.balanced_accuracy", "class.recall"),
@@ -153,6 +129,5 @@ def get(task: str | Task) -> Task:
     """
     if isinstance(task, Task):
         return task
-    if task not in TASKS:
-        raise ParameterError(f"There is no task {task!r}: {did_you_mean(task, TASKS)}")
+    check_known(task, TASKS, f"There is no task {task!r}")
     return TASKS[task]

@@ -9,9 +9,8 @@ In a notebook::
 ``train`` and ``validation`` are batches (:mod:`eolab.training.batches`); :func:`eolab.tasks.fit` makes them.
 """
 
-from eolab.training.arguments import options
-from eolab.training.averaging import assign
-from eolab.training.fitting import fit
+from eolab.training.callbacks import assign
+from eolab.training.fitting import fit, options
 from eolab.training.lr_finder import range_test, suggest
 from eolab.training.setup import Setup, set_up
 

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, check_known
 
 Inputs = dict[str, np.ndarray]
 Step = Callable[[Inputs, np.ndarray, np.random.Generator], tuple[Inputs, np.ndarray]]
@@ -56,10 +56,7 @@ def rotate(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple
     turns = rng.integers(0, 4, len(label))
 
     def turn(values: np.ndarray) -> np.ndarray:
-        turned = np.empty_like(values)
-        for row, quarters in enumerate(turns):
-            turned[row] = np.rot90(values[row], quarters)
-        return turned
+        return np.stack([np.rot90(one, quarters) for one, quarters in zip(values, turns, strict=True)])
 
     return _together(turn, inputs, label)
 
@@ -78,10 +75,7 @@ def flip(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[I
     steps = np.where(rng.random((len(label), 2)) < 0.5, -1, 1)  # along y and x, of each patch
 
     def mirror(values: np.ndarray) -> np.ndarray:
-        mirrored = np.empty_like(values)
-        for row, (along_y, along_x) in enumerate(steps):
-            mirrored[row] = values[row, ::along_y, ::along_x]
-        return mirrored
+        return np.stack([one[::y, ::x] for one, (y, x) in zip(values, steps, strict=True)])
 
     return _together(mirror, inputs, label)
 
@@ -198,12 +192,15 @@ def crop(
     return _together(cut, inputs, label)
 
 
-def tiles(inputs: Inputs, label: np.ndarray, size: int) -> tuple[Inputs, np.ndarray]:
+def tiles(
+    inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int
+) -> tuple[Inputs, np.ndarray]:
     """Cut each patch into all its squares, so that what is scored on them is scored on every pixel.
 
     Args:
         inputs: Arrays (B, H, W, …).
         label: Masks (B, H, W).
+        rng: Random generator, which is not needed.
         size: Side of a square in pixels, a divisor of H and W.
 
     Returns:
@@ -268,9 +265,8 @@ def d4(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[Inp
     draws = [(int(rng.integers(4)), bool(rng.integers(2))) for _ in range(len(label))]
 
     def turned(images: np.ndarray) -> np.ndarray:
-        found = np.empty_like(images)
+        found, square = np.empty_like(images), images.shape[2] == images.shape[3]
         for row, (quarters, mirror) in enumerate(draws):
-            square = images.shape[2] == images.shape[3]
             one = np.rot90(images[row], quarters if square else 2 * (quarters // 2), axes=(1, 2))
             found[row] = one[:, :, ::-1] if mirror else one
         return found
@@ -283,6 +279,7 @@ STEPS: dict[str, Callable[..., tuple[Inputs, np.ndarray]]] = {
     "flip": flip,
     "cutmix": cutmix,
     "crop": crop,
+    "tiles": tiles,
     "mixup": mixup,
     "d4": d4,
 }
@@ -300,17 +297,13 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
     """
     given = options or {}
     for name in (*names, *given):
-        if name not in STEPS:
-            raise ParameterError(f"There is no augmentation {name!r}; {did_you_mean(name, STEPS)}")
+        check_known(name, STEPS, f"There is no augmentation {name!r}")
     steps, titles = [], []
     for name in names:
         chosen = dict(given.get(name, {}))
         known = list(inspect.signature(STEPS[name]).parameters)[3:]
         for option in chosen:
-            if option not in known:
-                raise ParameterError(
-                    f"The augmentation {name} has no option {option!r}; {did_you_mean(option, known)}"
-                )
+            check_known(option, known, f"The augmentation {name} has no option {option!r}")
         text = ", ".join(f"{option}={value}" for option, value in chosen.items())
         titles.append(f"{name}({text})" if chosen else name)
         steps.append(partial(STEPS[name], **chosen))

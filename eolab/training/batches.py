@@ -6,24 +6,24 @@ import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import keras
 import numpy as np
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data.schemes import IGNORE
 from eolab.data.sequences import ImageSequence, padded, padded_labels
-from eolab.data.store import Store, days
+from eolab.data.store import Store, with_day
 
 Inputs = dict[str, np.ndarray]
 Labels = Any
 """Labels of a batch: an array, or arrays by name of the output."""
 Augment = Callable[[Inputs, np.ndarray, np.random.Generator], tuple[Inputs, np.ndarray]]
+Ignore = Literal["weight", "keep", "none"]
 ClassWeights = Mapping[int, float] | Sequence[float] | None
 
 MEMORY_BUDGET = 2 << 30  # bytes of RAM that in_memory="auto" may fill with samples
-IGNORE_RULES = ("weight", "keep", "none")
 _AT_ONCE = 256  # samples read and prepared at once
 _LABEL = "label"  # name of the label beside the inputs
 
@@ -94,7 +94,7 @@ class Batches(keras.utils.PyDataset):
         class_weights: ClassWeights = None,
         augment: Augment | None = None,
         targets: Callable[[np.ndarray], Labels] | None = None,
-        ignore: Literal["weight", "keep", "none"] = "weight",
+        ignore: Ignore = "weight",
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -102,8 +102,7 @@ class Batches(keras.utils.PyDataset):
             raise ParameterError(
                 f"Batches need samples and a positive batch size: got {len(samples)} and {batch_size}."
             )
-        if ignore not in IGNORE_RULES:
-            raise ParameterError(f"ignore is {ignore!r}; {did_you_mean(ignore, IGNORE_RULES)}")
+        check_known(ignore, get_args(Ignore), f"ignore is {ignore!r}")
         if ignore != "weight" and class_weights is not None:
             raise ParameterError(
                 f"Batches with ignore={ignore!r} have no weights: leave class_weights out or use "
@@ -158,9 +157,7 @@ class Batches(keras.utils.PyDataset):
         order = self.order()
         inputs, label = self.samples.read(order[index], order[1] if index == 0 and len(order) > 1 else None)
         if self.augment is not None:
-            rng = np.random.default_rng(
-                (self.seed, self.epoch, index, 1)
-            )  # 1: another than that of the order
+            rng = np.random.default_rng((self.seed, self.epoch, index, 1))  # 1: not that of the order
             inputs, label = self.augment(inputs, label, rng)
         labels = label if self.targets is None else self.targets(label)
         if self.ignore == "none":
@@ -197,8 +194,9 @@ class StoreSamples:
         label: Array of the labels.
         in_memory: Whether to hold the rows in RAM; ``"auto"`` does where they fit into `memory_budget`.
         memory_budget: Bytes.
-        prepare: Function of the inputs that returns the inputs, for example one that selects channels. It
-            acts on each sample alone: those held in RAM are prepared once.
+        channels: Selection of each input that has one, such as :class:`eolab.tasks.Channels`, whose
+            ``assemble`` takes the channels (B, H, W, C) out of stored images; where samples are held in RAM,
+            once.
     """
 
     lengths = None
@@ -212,14 +210,13 @@ class StoreSamples:
         label: str = "label",
         in_memory: bool | Literal["auto"] = "auto",
         memory_budget: int = MEMORY_BUDGET,
-        prepare: Callable[[Inputs], Inputs] | None = None,
+        channels: Mapping[str, Any] | None = None,
     ) -> None:
         chosen = np.arange(len(store)) if rows is None else np.asarray(rows)
         self.store = store
         self.rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
         self.inputs = dict(inputs) if isinstance(inputs, Mapping) else {name: name for name in inputs}
-        self.label, self.prepare = label, prepare
-        self.day = None if store.time is None else days(store.time)
+        self.label, self.channels = label, dict(channels or {})
         self._names = sorted({*self.inputs.values(), label})
         size = len(self.rows) * sum(values.nbytes for values in self._read(self.rows[:1]).values())
         held = size <= memory_budget if in_memory == "auto" else in_memory
@@ -229,33 +226,37 @@ class StoreSamples:
         return len(self.rows)
 
     def read(self, positions: np.ndarray, other: np.ndarray | None = None) -> tuple[Inputs, np.ndarray]:
-        """Return inputs, prepared, and labels of some positions within `rows`."""
+        """Return inputs and labels of some positions within `rows`."""
         if self.data is None:
             data = self._read(self.rows[positions])
         else:
             data = {name: values.take(positions, axis=0) for name, values in self.data.items()}
         label = data.pop(_LABEL)
-        if self.day is not None:
-            data["day"] = np.broadcast_to(self.day, (len(positions), len(self.day)))
-        return data, label
+        return with_day(self.store, data), label
 
     def facts(self) -> dict[str, Any]:
         """Return what a resumed training must find again, as JSON values."""
-        found: dict[str, Any] = {"samples": _checksum(self.rows), "store": _identity(self.store)}
-        return found if self.prepare is None else found | {"prepare": function_name(self.prepare)}
+        found: dict[str, Any] = {
+            "samples": zlib.crc32(np.ascontiguousarray(self.rows).tobytes()),
+            "store": _identity(self.store),
+        }
+        chosen = ", ".join(f"{key}: {channels.name}" for key, channels in self.channels.items())
+        return found | {"prepare": chosen} if chosen else found
 
     def _read(self, rows: np.ndarray) -> Inputs:
-        """Return inputs, prepared, and label of some rows of the store."""
+        """Return inputs and label of some rows of the store."""
         data = self.store.gather(rows, self._names)
         self.store.release()  # what has been read does not count as memory in use
         return self._prepared(data)
 
     def _prepared(self, data: Inputs) -> Inputs:
+        """Return the chosen channels of stored inputs, and the label."""
         inputs = {key: data[name] for key, name in self.inputs.items()}
-        return {**(inputs if self.prepare is None else self.prepare(inputs)), _LABEL: data[self.label]}
+        chosen = {key: channels.assemble(inputs[key]) for key, channels in self.channels.items()}
+        return inputs | chosen | {_LABEL: data[self.label]}
 
     def _hold(self) -> Inputs:
-        """Return inputs, prepared, and labels of all rows; they are read a few at a time."""
+        """Return inputs and labels of all rows; they are read a few at a time."""
         held: Inputs = {}
         for at, data in self.store.batches(self.rows, self._names, _AT_ONCE):
             for name, values in self._prepared(data).items():
@@ -421,10 +422,6 @@ def _each(labels: Labels, change: Callable[[np.ndarray], np.ndarray]) -> Labels:
     if isinstance(labels, Mapping):
         return {name: change(np.asarray(values)) for name, values in labels.items()}
     return change(np.asarray(labels))
-
-
-def _checksum(values: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(values).tobytes())
 
 
 def _identity(store: Store) -> int:

@@ -1,10 +1,11 @@
-"""The callback that watches a training: history, best epoch, early stopping, checkpoint, plain lines."""
+"""Callbacks of a training: averaged weights, history, best epoch, early stopping, checkpoint, plain lines."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,60 @@ import pandas as pd
 from eolab.core.errors import ParameterError, RunError
 from eolab.core.files import write_atomically
 from eolab.core.progress import duration
-from eolab.training.averaging import Average, values_of
 from eolab.training.checkpoint import Checkpoint, Progress
 
 HISTORY_FILE = "history.csv"
 LOSS_CHECK_EVERY = 50  # batches between two looks for a loss that is no number
+
+
+def values_of(variables: list[Any], model: keras.Model) -> list[np.ndarray]:
+    """Return copies of the values of variables; JAX keeps them elsewhere during ``fit``."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def assign(variables: list[Any], values: list[Any]) -> None:
+    """Give variables their values."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+class Average(keras.callbacks.Callback):
+    """Puts the optimizer's averaged weights into the model for each validation, and the trained ones back.
+
+    The optimizer averages after each step, on the device: ``average = ema · average + (1 − ema) · weight``,
+    beginning with the weights after the first step (Polyak & Juditsky, *Acceleration of stochastic
+    approximation by averaging*, 1992; with exponential weights as in Keras). It keeps its averages in its own
+    variables, so they are part of a checkpoint. What it does not average, such as the statistics of batch
+    normalisation, is taken as it is: those are moving averages already.
+    """
+
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Put the averages in."""
+        weights = self.model.trainable_variables
+        self._trained = values_of(weights, self.model)
+        self.model.optimizer.finalize_variable_values(weights)
+        assign(weights, values_of(weights, self.model))  # no memory shared: JAX gives the model's away
+
+    def on_test_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Put the trained weights back, bit by bit as they were."""
+        assign(self.model.trainable_variables, self._trained)
+
+    on_train_end = on_test_end  # Keras ends a training with the averages in the model
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Keep the trained weights."""
+        self._trained = values_of(self.model.trainable_variables, self.model)
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Have the averages in the model for a while."""
+        self.on_test_begin()
+        try:
+            yield
+        finally:
+            self.on_test_end()
 
 
 class Recorder(keras.callbacks.Callback):

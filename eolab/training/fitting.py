@@ -1,26 +1,74 @@
-"""Fit a model: compile, train, stop early, keep the best weights, resume."""
+"""Fit a model: check the arguments, compile or reuse, train, stop early, keep the best weights, resume."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import keras
+import numpy as np
 import pandas as pd
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 from eolab.core.progress import headless
-from eolab.training import averaging, freezing, outputs, schedules
-from eolab.training.averaging import Average, assign
-from eolab.training.callbacks import HISTORY_FILE, Recorder, write_history
+from eolab.training import freezing, outputs, schedules
+from eolab.training.callbacks import HISTORY_FILE, Average, Recorder, assign, write_history
 from eolab.training.checkpoint import Checkpoint, Progress
-from eolab.training.compiling import compile_once
 from eolab.training.freezing import Freeze, Thaw
 from eolab.training.setup import jit_compile as jit_of_backend
 
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon")
+NUMBER, TEXT = (int, float), (str,)
+TYPES: dict[str, tuple[type, ...]] = {
+    "epochs": (int,),
+    "batch_size": (int,),
+    "learning_rate": NUMBER,
+    "schedule": TEXT,
+    "schedule_options": (Mapping,),
+    "optimizer": TEXT,
+    "optimizer_options": (Mapping,),
+    "clipnorm": NUMBER,
+    "ema": NUMBER,
+    "patience": (int,),
+    "monitor": TEXT,
+    "class_weights": (str, Mapping),
+    "precision": TEXT,
+    "freeze": (str, int, list),
+    "thaw": (Mapping,),
+    "steps_per_execution": (int,),
+    "jit_compile": (bool, str),
+}
+OPTIONAL = ("clipnorm", "ema", "patience", "monitor", "class_weights", "freeze", "thaw")
+_compiled: WeakKeyDictionary[keras.Model, tuple[str, list[np.ndarray]]] = WeakKeyDictionary()
+
+
+def options(training: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
+    """Return the arguments of a training: defaults, overlaid by those of a notebook.
+
+    Example:
+        >>> options({"epochs": 3, "ema": 0}, epochs=20, batch_size=32)
+        {'epochs': 3, 'batch_size': 32, 'ema': None}
+
+    Args:
+        training: Arguments of :func:`eolab.training.fit`, and ``batch_size``, ``class_weights`` and
+            ``precision``. Where None means "none", 0 and an empty text, list or dict do too.
+        **defaults: Arguments that `training` need not give.
+
+    Raises:
+        ParameterError: If a name is unknown or a value has the wrong type.
+    """
+    found = {**defaults, **training}
+    for name, value in found.items():
+        check_known(name, TYPES, f"training has no {name!r}")
+        if name in OPTIONAL and not value:
+            found[name] = None
+        elif not isinstance(value, TYPES[name]) or (isinstance(value, bool) and bool not in TYPES[name]):
+            expected = " or ".join(one.__name__.replace("Mapping", "dict") for one in TYPES[name])
+            raise ParameterError(f"training: {name} must be {expected}, found {value!r}.")
+    return found
 
 
 def fit(
@@ -107,10 +155,11 @@ def fit(
         "schedule": [schedule, dict(schedule_options or {})],
         "optimizer": [optimizer, dict(optimizer_options or {}), clipnorm],
         "loss": outputs.described(loss),
-        "ema": averaging.checked(ema),
+        "ema": ema,
     }
     stopping = {"epochs": epochs, "monitor": monitor, "patience": patience}
-    frozen = {"freeze": freezing.described(freeze, thaw)}
+    thawed = {str(epoch): change for epoch, change in (thaw or {}).items()}
+    frozen = {"freeze": [freeze, thawed] if freeze else None}
     settings = compiled | stopping | frozen | _facts(model, train)
     parts = freezing.phases(model, epochs, freeze, thaw)
     variables = list(model.variables)
@@ -135,7 +184,7 @@ def fit(
         """Return the arguments of ``model.compile`` for a training that begins at an epoch."""
         shifted = schedules.shifted(rate, start * train.num_batches)
         return {
-            "optimizer": _optimizer(optimizer, shifted, clipnorm, ema, optimizer_options or {}),
+            "optimizer": build_optimizer(optimizer, shifted, clipnorm, ema, optimizer_options),
             "loss": outputs.loss_of(model, loss),
             "weighted_metrics": outputs.metrics_of(model, metrics),
             "jit_compile": jit_of_backend(jit_compile),
@@ -177,22 +226,65 @@ def _facts(model: keras.Model, train: Any) -> dict[str, Any]:
     }
 
 
-def _optimizer(
-    name: str, rate: Any, clipnorm: float | None, ema: float | None, options: Mapping[str, Any]
+def build_optimizer(
+    name: str,
+    rate: Any,
+    clipnorm: float | None = None,
+    ema: float | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> keras.optimizers.Optimizer:
     """Return an optimizer by name.
 
     Raises:
-        ParameterError: If the name or an option is unknown.
+        ParameterError: If the name or an option is unknown, or `ema` is not between 0 and 1.
     """
-    if name not in OPTIMIZERS:
-        raise ParameterError(f"There is no optimizer {name!r}: {did_you_mean(name, OPTIMIZERS)}")
+    check_known(name, OPTIMIZERS, f"There is no optimizer {name!r}")
+    if ema is not None and not 0 < ema < 1:
+        raise ParameterError(
+            f"ema must be between 0 and 1, such as 0.99 for the mean of about 100 steps, or None: got {ema}."
+        )
     averaged = {"use_ema": True, "ema_momentum": ema} if ema else {}
-    config = {"learning_rate": rate, "clipnorm": clipnorm, **averaged, **options}
+    config = {"learning_rate": rate, "clipnorm": clipnorm, **averaged, **(options or {})}
     try:
         return keras.optimizers.get({"class_name": name, "config": config})
     except (TypeError, ValueError) as error:
-        raise ParameterError(f"Optimizer {name!r} does not take {dict(options)}: {error}") from None
+        raise ParameterError(f"Optimizer {name!r} does not take {options}: {error}") from None
+
+
+def compile_once(
+    model: keras.Model, train: Any, key: Sequence[Any], options: Callable[[], dict[str, Any]]
+) -> None:
+    """Compile a model, or reset its optimizer where it is compiled with the same key.
+
+    Args:
+        model: The model.
+        train: Training batches, of which TensorFlow needs the first.
+        key: All that the compiled graph depends on.
+        options: Function that returns the arguments of ``model.compile``.
+    """
+    text, (before, start) = repr(key), _compiled.get(model, ("", []))
+    if before == text:
+        assign(model.optimizer.variables, start)
+        return
+    model.compile(**options())
+    model.optimizer.build(model.trainable_variables)
+    if keras.backend.backend() == "tensorflow":
+        _build_scores(model, *train[0])
+    _compiled[model] = text, [np.array(variable) for variable in model.optimizer.variables]
+
+
+def _build_scores(model: keras.Model, inputs: Any, labels: Any, weights: Any = None) -> None:
+    """Create the variables of losses and metrics, as TensorFlow traces a step twice that creates some."""
+
+    def uniform(output: Any, label: Any) -> np.ndarray:
+        """Return equal probabilities; axes of unknown length are as long as the label's."""
+        shape = [np.shape(label)[axis] if size is None else size for axis, size in enumerate(output.shape)]
+        return np.full(shape, 1 / shape[-1], "float32")
+
+    predictions = keras.tree.map_structure(uniform, model.output, labels)
+    model.compute_loss(inputs, labels, predictions, weights)
+    model.compute_metrics(inputs, labels, predictions, weights)
+    model.reset_metrics()
 
 
 def _restored(

@@ -98,11 +98,6 @@ def weighted_layers(model: keras.Model) -> list[tuple[keras.Layer, tuple[str, ..
     return list(found.values())
 
 
-def described(freeze: Freeze, thaw: Thaw) -> Any:
-    """Return which layers are frozen and thawed as JSON values; None for none."""
-    return [freeze, {str(epoch): change for epoch, change in (thaw or {}).items()}] if freeze else None
-
-
 def _changes(thaw: Thaw, epochs: int) -> dict[int, Any]:
     """Return what changes by epoch from 0, in order."""
     try:

@@ -13,6 +13,8 @@ import pandas as pd
 
 from eolab.core.errors import ParameterError, RunError
 from eolab.training import outputs
+from eolab.training.callbacks import assign
+from eolab.training.fitting import build_optimizer
 
 SMOOTHING = 0.9  # of the loss: weight of what was
 DIVERGED = 4.0  # times the lowest smoothed loss: the test stops there
@@ -61,20 +63,14 @@ def range_test(
     saved = [np.array(variable) for variable in model.variables]
     probe = keras.Model(model.input, model.output)  # shares the layers, has an optimizer of its own
     probe.compile(
-        optimizer=keras.optimizers.get(
-            {
-                "class_name": optimizer,
-                "config": {"learning_rate": keras.optimizers.schedules.ExponentialDecay(min_lr, 1, growth)},
-            }
-        ),
+        optimizer=build_optimizer(optimizer, keras.optimizers.schedules.ExponentialDecay(min_lr, 1, growth)),
         loss=outputs.loss_of(model, loss),
         jit_compile=False,
     )
     try:
         losses = list(_losses(probe, batches, steps))
     finally:
-        for variable, value in zip(model.variables, saved, strict=True):
-            variable.assign(value)
+        assign(model.variables, saved)
     if not losses:
         raise RunError(
             f"The loss is no number at the learning rate {min_lr:g}: check the inputs for NaN, "

@@ -9,12 +9,12 @@ how many outputs there are.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import check_known
 from eolab.training import losses
 
 
@@ -42,7 +42,8 @@ def loss_of(model: keras.Model, loss: Any) -> Any:
     if not outputs:
         return losses.build(loss)
     given = loss if _by_output(loss) else dict.fromkeys(outputs, loss)
-    _check(given, outputs, "loss")
+    for name in given:
+        check_known(name, outputs, f"There is no output {name!r} for a loss")
     return {name: losses.build(part) for name, part in given.items() if part is not None}
 
 
@@ -56,15 +57,16 @@ def metrics_of(model: keras.Model, metrics: Any) -> Any:
     Raises:
         ParameterError: If an output is not the model's.
     """
-    outputs = names(model)
+    outputs, metrics = names(model), metrics or [losses.PooledAccuracy()]
     if not outputs:
-        return metrics or [losses.PooledAccuracy()]
-    if not isinstance(metrics, Mapping):
-        shared = metrics or [losses.PooledAccuracy()]
-        metrics = dict.fromkeys(outputs, shared)
-    _check(metrics, outputs, "metric")
+        return metrics
+    by_output = metrics if isinstance(metrics, Mapping) else dict.fromkeys(outputs, metrics)
     prefix = f"{outputs[0]}_" if len(outputs) == 1 else ""
-    return {name: [_copied(part, prefix) for part in _listed(given)] for name, given in metrics.items()}
+    found = {}
+    for name, given in by_output.items():
+        check_known(name, outputs, f"There is no output {name!r} for a metric")
+        found[name] = [_copied(part, prefix) for part in (given if isinstance(given, list) else [given])]
+    return found
 
 
 def described(loss: Any) -> Any:
@@ -82,19 +84,9 @@ def _by_output(loss: Any) -> bool:
     return isinstance(loss, Mapping) and not losses.is_sum(loss)
 
 
-def _listed(metrics: Any) -> Sequence[Any]:
-    return metrics if isinstance(metrics, list | tuple) else [metrics]
-
-
 def _copied(metric: Any, prefix: str) -> keras.metrics.Metric:
     """Return a metric of its own for one output, its name with the prefix."""
     found = keras.metrics.get(metric)
     if not isinstance(found, keras.metrics.Metric):
         return keras.metrics.MeanMetricWrapper(found, name=prefix + getattr(found, "__name__", "metric"))
     return type(found).from_config({**found.get_config(), "name": prefix + found.name})
-
-
-def _check(given: Mapping[str, Any], outputs: list[str], what: str) -> None:
-    for name in given:
-        if name not in outputs:
-            raise ParameterError(f"There is no output {name!r} for a {what}: {did_you_mean(name, outputs)}")

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 
 
 @keras.saving.register_keras_serializable(package="eolab")
@@ -166,12 +166,10 @@ def build(
     Raises:
         ParameterError: If the name or an option is unknown, or a number is not positive.
     """
-    if name not in _SCHEDULES:
-        raise ParameterError(f"There is no schedule {name!r}: {did_you_mean(name, _SCHEDULES)}")
+    check_known(name, _SCHEDULES, f"There is no schedule {name!r}")
     function, known = _SCHEDULES[name]
     for option in options:
-        if option not in known:
-            raise ParameterError(f"Schedule {name!r} has no option {option!r}: {did_you_mean(option, known)}")
+        check_known(option, known, f"Schedule {name!r} has no option {option!r}")
     if learning_rate <= 0 or steps_per_epoch < 1 or epochs < 1:
         raise ParameterError(
             f"A schedule needs a positive rate, steps and epochs: got {learning_rate}, {steps_per_epoch} and "

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import keras
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 from eolab.core.machine import processor
 
 Precision = Literal["float32", "bfloat16", "float16"]
-PACKAGES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # of processors that compute in bfloat16
 
 
@@ -35,10 +34,6 @@ class Setup:
     precision: str
     policy: str
     seed: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the facts for a run's record."""
-        return asdict(self)
 
     def __str__(self) -> str:
         return (
@@ -64,25 +59,26 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
     Raises:
         ParameterError: If the precision is unknown, or the device has none of it.
     """
-    if precision not in get_args(Precision):
-        raise ParameterError(
-            f"Precision cannot be {precision!r}: {did_you_mean(precision, get_args(Precision))}"
-        )
+    check_known(precision, get_args(Precision), f"Precision cannot be {precision!r}")
     gpu = accelerator()
     if precision == "float16" and not gpu:
         raise ParameterError(
             "Precision float16 needs a GPU and this machine has none: use 'bfloat16' or 'float32'."
         )
     keras.utils.set_random_seed(seed)
-    graph_option = keras.backend.backend() == "tensorflow" and not gpu
+    backend = keras.backend.backend()
+    graph_option = backend == "tensorflow" and not gpu
     if graph_option:
-        _onednn_bfloat16(precision == "bfloat16")
+        import tensorflow as tf
+
+        onednn = {"auto_mixed_precision_onednn_bfloat16": precision == "bfloat16"}
+        tf.config.optimizer.set_experimental_options(onednn)
     policy = "float32" if graph_option or precision == "float32" else f"mixed_{precision}"
     keras.config.set_dtype_policy(policy)
     how = "oneDNN graph option" if graph_option and precision == "bfloat16" else f"policy {policy}"
     return Setup(
         keras=keras.__version__,
-        backend=f"{keras.backend.backend()} {version(PACKAGES[keras.backend.backend()])}",
+        backend=f"{backend} {version(backend)}",
         device=gpu or _processor(),
         precision=precision,
         policy=how,
@@ -97,11 +93,8 @@ def accelerator() -> str:
         import tensorflow as tf
 
         found = tf.config.list_physical_devices("GPU")
-        return (
-            str(tf.config.experimental.get_device_details(found[0]).get("device_name", "GPU"))
-            if found
-            else ""
-        )
+        details = tf.config.experimental.get_device_details(found[0]) if found else {"device_name": ""}
+        return str(details.get("device_name", "GPU"))
     if backend == "jax":
         import jax
 
@@ -120,12 +113,6 @@ def jit_compile(choice: bool | Literal["auto"]) -> bool | Literal["auto"]:
     if choice == "auto" and keras.backend.backend() == "tensorflow" and not accelerator():
         return False
     return choice
-
-
-def _onednn_bfloat16(on: bool) -> None:
-    import tensorflow as tf
-
-    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": on})
 
 
 def _processor() -> str:

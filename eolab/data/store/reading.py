@@ -86,6 +86,11 @@ class Store:
         values = self.coords.get("time")
         return None if values is None else pd.to_datetime(values, format="ISO8601")
 
+    @cached_property
+    def day(self) -> np.ndarray | None:
+        """Days of the time axis, see :func:`days`; None for a store without one."""
+        return None if self.time is None else days(self.time)
+
     def indices(self, split: str | Iterable[str], column: str = "split") -> np.ndarray:
         """Return the rows of a split, ascending int64.
 
@@ -266,6 +271,14 @@ def row_numbers(rows: Any) -> np.ndarray:
     """Return rows of a store, given as numbers or as a mask over all samples, as int64 numbers."""
     rows = np.asarray(rows)
     return np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64, copy=False)
+
+
+def with_day(store: Store, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return arrays (n, …) of some samples, and ``day`` (n, T) where the store has a time coordinate."""
+    if store.day is None:
+        return arrays
+    count = len(next(iter(arrays.values())))
+    return arrays | {"day": np.broadcast_to(store.day, (count, len(store.day)))}
 
 
 def _take(array: np.ndarray, rows: np.ndarray, order: np.ndarray) -> np.ndarray:

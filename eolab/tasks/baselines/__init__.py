@@ -7,7 +7,7 @@ image_statistics    mean, spread and minimum, maximum or percentiles of each ban
 random_forest       Breiman (2001) on all dates and bands of a series, or on the values of a pixel
 svm                 Cortes and Vapnik (1995) with an RBF kernel on all dates and bands, standardised
 random_convolutions responses to random pieces of training images (Rolf et al. 2021,
-                    :mod:`eolab.tasks.baselines.random_convolutions`) → ridge or logistic regression
+                    :class:`~eolab.tasks.baselines.readers.RandomConvolutions`) → ridge or logistic regression
 pixel_boosting      gradient-boosted trees on the values of the pixel alone
 linear              linear regression of the values of a pixel
 =================== ===================================================================================
@@ -46,7 +46,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from eolab.core import files
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import check_known
 from eolab.tasks.baselines import readers
 from eolab.tasks.baselines.base import Baseline, ClassWeight, Reader
 from eolab.tasks.baselines.estimators import Boosting, LabelRidge, PerLabel, ThresholdRule
@@ -75,6 +75,7 @@ class Parts(NamedTuple):
 
 
 Maker = Callable[..., Parts]
+OWN = {"seed", "class_weight", "labels", "values", "conditions"}  # arguments of makers that are no options
 
 
 def names(task: str, more: Mapping[str, Maker] | None = None) -> list[str]:
@@ -87,8 +88,7 @@ def names(task: str, more: Mapping[str, Maker] | None = None) -> list[str]:
     Raises:
         ParameterError: Unknown task.
     """
-    if task not in BASELINES:
-        raise ParameterError(f"There are no baselines for a task {task!r}; {did_you_mean(task, BASELINES)}")
+    check_known(task, BASELINES, f"There are no baselines for a task {task!r}")
     return list(BASELINES[task] | dict(more or {}))
 
 
@@ -102,8 +102,7 @@ def chosen(task: str, wanted: Sequence[str], more: Mapping[str, Maker] | None = 
     if list(wanted) == ["all"]:
         return known
     for name in wanted:
-        if name not in known:
-            raise ParameterError(f"There is no baseline {name!r}; {did_you_mean(name, known)}")
+        check_known(name, known, f"There is no baseline {name!r}")
     return list(wanted)
 
 
@@ -140,21 +139,14 @@ def build(
     """
     [name] = chosen(task, [name], more)
     make = (BASELINES[task] | dict(more or {}))[name]
-    known = set(inspect.signature(make).parameters) - {
-        "seed",
-        "class_weight",
-        "labels",
-        "values",
-        "conditions",
-    }
-    for option in set(options) - known:
-        raise ParameterError(f"Baseline {name!r} has no option {option!r}; {did_you_mean(option, known)}")
+    known = set(inspect.signature(make).parameters) - OWN
+    for option in options:
+        check_known(option, known, f"Baseline {name!r} has no option {option!r}")
     if channels is not None and "channels" in known:
         options["channels"] = channels
     if task == "multilabel_classification" and name != "majority":  # weights of each label of its own
         options["class_weight"], class_weight = class_weight, None
-    if task == "segmentation":
-        classes = classes or 2
+    classes = classes or (2 if task == "segmentation" else None)
     parts = make(seed=seed, **options)
     return Baseline(task, name, parts.reader, parts.estimator, classes, class_weight, seed, parts.max_samples)
 
@@ -279,13 +271,12 @@ def _random_convolutions(
     penalty: float = 0.1,
     max_samples: int | None = 50_000,
 ) -> Parts:
-    reader = readers.RandomConvolutions(channels, filters=filters, size=size, stride=stride, bias=bias)
+    reader = readers.RandomConvolutions(channels, filters, size, stride, bias)
     logistic = LogisticRegression(C=C, class_weight=class_weight, max_iter=1000, random_state=seed)
-    heads = (
-        {"ridge": LabelRidge(penalty), "logistic": PerLabel(logistic)} if labels else {"logistic": logistic}
-    )
-    if head not in heads:
-        raise ParameterError(f"There is no head {head!r}: {did_you_mean(head, heads)}")
+    heads = {"ridge": LabelRidge(penalty), "logistic": PerLabel(logistic)}
+    if not labels:
+        heads = {"logistic": logistic}
+    check_known(head, heads, f"There is no head {head!r}")
     return Parts(reader, filled(heads[head]), max_samples)
 
 

@@ -162,7 +162,7 @@ class Baseline:
             return np.concatenate([self.predict_on_batch(data) for _, data in parts])
         output, dtype = ("value", np.float32) if is_regressor(self.estimator) else ("mask", np.float16)
         maps = ((at, {output: self.predict_on_batch(data)}) for at, data in parts)
-        return probabilities.write_parts(maps, len(rows), Path(folder), part, dtype)[output]
+        return probabilities.write(maps, len(rows), Path(folder), part, dtype)[output]
 
     def predict_on_batch(self, data: Arrays) -> np.ndarray:
         """Predict samples given by their arrays, as :meth:`predict` does.

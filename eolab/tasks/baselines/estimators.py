@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,30 @@ MIN_LEAF = 20  # rows in a leaf, a tenth of the rows where they are few
 BELOW = 0.499  # most that a pixel outside of a rule gets: below 0.5 in half precision too
 
 
-class Boosting(ClassifierMixin, BaseEstimator):
+class Binary(ClassifierMixin, BaseEstimator):
+    """Base of classifiers of the classes 0 and 1 that give the probability of class 1.
+
+    Attributes:
+        classes_: 0 and 1.
+    """
+
+    classes_ = np.array([0, 1], np.uint8)
+
+    def probability(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the probability of class 1, (N,)."""
+        raise NotImplementedError
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the probabilities of both classes, (N, 2)."""
+        found = self.probability(X)
+        return np.stack([1 - found, found], axis=1)
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the likelier class, (N,)."""
+        return (self.probability(X) >= 0.5).astype(np.uint8)
+
+
+class Boosting(Binary):
     """Gradient boosting trained on balanced classes, with prior-corrected probabilities.
 
     Trees grown on weights that make one class fifty times lighter than the other overfit the few heavy rows.
@@ -42,7 +66,6 @@ class Boosting(ClassifierMixin, BaseEstimator):
         trees_: The fitted trees, on balanced classes.
         prior_: Log odds of class 1 by the weights of the training rows, which the trees do not know.
         feature_names_in_: The columns.
-        classes_: 0 and 1.
     """
 
     def __init__(self, iterations: int = 100, seed: int = 0) -> None:
@@ -57,7 +80,6 @@ class Boosting(ClassifierMixin, BaseEstimator):
         balanced = np.where(hit, weights / inside, weights / outside) * len(hit) / 2  # 1 in the mean
         self.prior_ = float(np.log(inside / outside))
         self.feature_names_in_ = np.array([str(name) for name in X.columns], object)
-        self.classes_ = np.array([0, 1], np.uint8)
         self.trees_ = HistGradientBoostingClassifier(
             max_iter=self.iterations,
             max_leaf_nodes=15,
@@ -67,7 +89,7 @@ class Boosting(ClassifierMixin, BaseEstimator):
             early_stopping=False,
             random_state=self.seed,
         )
-        with _one_core(len(hit) < SMALL):
+        with _one_core() if len(hit) < SMALL else nullcontext():
             self.trees_.fit(X, hit.astype(np.uint8), balanced)
         return self
 
@@ -83,17 +105,12 @@ class Boosting(ClassifierMixin, BaseEstimator):
             parts = list(pool.map(part, range(0, len(table), AT_ONCE)))
         return np.concatenate([np.empty(0), *parts]) + self.prior_
 
-    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
-        """Return the probabilities of both classes, (N, 2)."""
-        found = expit(self.decision_function(X))
-        return np.stack([1 - found, found], axis=1)
-
-    def predict(self, X: pd.DataFrame) -> np.ndarray:
-        """Return the likelier class, (N,)."""
-        return (self.decision_function(X) >= 0).astype(np.uint8)
+    def probability(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the probability of class 1, (N,)."""
+        return expit(self.decision_function(X))
 
 
-class ThresholdRule(ClassifierMixin, BaseEstimator):
+class ThresholdRule(Binary):
     """Class 1 where every condition holds, such as slope ≥ 1.4 and NDVI ≤ 0.3.
 
     The thresholds are those with the best F1 over the weighted training rows. The probability is a margin, σ
@@ -130,30 +147,20 @@ class ThresholdRule(ClassifierMixin, BaseEstimator):
             counts = np.flip(np.flip(counts, axis).cumsum(axis), axis).take(range(1, shape[axis]), axis)
         f1 = 2 * counts[1] / np.maximum(counts.sum(axis=0) + total, 1e-12)
         best = np.unravel_index(np.argmax(f1), f1.shape)
-        signs = self._signs()
-        self.thresholds_ = {
-            name: float(signs[name] * edge[at])
-            for name, edge, at in zip(self.conditions, edges, best, strict=True)
-        }
-        self.scales_ = {
-            name: float(np.nanstd(column)) or 1.0
-            for name, column in zip(self.conditions, even.T, strict=True)
-        }
-        self.f1_, self.classes_ = float(f1[best]), np.array([0, 1], np.uint8)
+        self.thresholds_, self.scales_ = {}, {}
+        for place, (name, sign) in enumerate(self._signs().items()):
+            self.thresholds_[name] = float(sign * edges[place][best[place]])
+            self.scales_[name] = float(np.nanstd(even[:, place])) or 1.0
+        self.f1_ = float(f1[best])
         return self
 
-    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
-        """Return the margin as the probabilities of both classes, (N, 2)."""
+    def probability(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the margin as the probability of class 1, (N,)."""
         signs, values = self._signs(), self._rising(X)
         limits = np.array([signs[name] * self.thresholds_[name] for name in self.conditions])
         margin = ((values - limits) / np.array(list(self.scales_.values()))).min(axis=1)  # NaN stays
         margin = np.where(np.isnan(margin), -np.inf, margin)
-        found = np.where(margin >= 0, expit(margin), np.minimum(expit(margin), BELOW))
-        return np.stack([1 - found, found], axis=1)
-
-    def predict(self, X: pd.DataFrame) -> np.ndarray:
-        """Return whether the rule holds, (N,)."""
-        return (self.predict_proba(X)[:, 1] >= 0.5).astype(np.uint8)
+        return np.where(margin >= 0, expit(margin), np.minimum(expit(margin), BELOW))
 
     def __str__(self) -> str:
         signs = {">=": "≥", "<=": "≤"}
@@ -167,7 +174,7 @@ class ThresholdRule(ClassifierMixin, BaseEstimator):
         return X[list(self.conditions)].to_numpy(float) * list(self._signs().values())
 
 
-class Score(ClassifierMixin, BaseEstimator):
+class Score(Binary):
     """Takes a column from 0 to 1 as the probability of class 1.
 
     Args:
@@ -181,13 +188,11 @@ class Score(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> Score:
         """Learn nothing."""
-        self.classes_ = np.array([0, 1], np.uint8)
         return self
 
-    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
-        """Return the probabilities of both classes, (N, 2)."""
-        found = X[self.column].to_numpy(np.float64)
-        return np.stack([1 - found, found], axis=1)
+    def probability(self, X: pd.DataFrame) -> np.ndarray:
+        """Return the column, (N,)."""
+        return X[self.column].to_numpy(np.float64)
 
 
 class PerLabel(ClassifierMixin, BaseEstimator):
@@ -254,14 +259,9 @@ def _balanced(hit: np.ndarray) -> np.ndarray:
     return np.concatenate([p[np.linspace(0, len(p) - 1, count).round().astype(int)] for p in pools])
 
 
-@contextmanager
-def _one_core(limited: bool = True) -> Iterator[None]:
+def _one_core() -> AbstractContextManager[Any]:
     """Keep OpenMP to this thread: its threads wait actively, which is slow where others use the cores."""
-    if not limited:
-        yield
-        return
-    with _threads().limit(limits=1, user_api="openmp"):
-        yield
+    return _threads().limit(limits=1, user_api="openmp")
 
 
 @cache

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
 
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, ParameterError
 from eolab.data import tables
-from eolab.tasks.baselines import random_convolutions
 from eolab.tasks.baselines.base import Arrays, Reader, Training
 
 SERIES_AT_ONCE = 4096
+PIECES = 10_000  # that whitening and scale of random convolutions are estimated from
+_IMAGES = 1024  # most images that pieces are drawn from
+_SHRINK = 0.01  # of the mean variance, added to each direction before it is whitened
+_EPSILON = 1e-6
 
 
 class NoFeatures(Reader):
@@ -108,27 +112,100 @@ class ImageStatistics(Images):
 
 
 class RandomConvolutions(Images):
-    """Describes an image by responses to random pieces of training images.
+    """Describes an image by responses to small pieces of training images, averaged: features nobody trained.
+
+    Rolf, Proctor, Carleton, Bolliger, Shankar, Ishihara, Recht and Hsiang (2021), A generalizable and
+    accessible approach to machine learning with global satellite imagery (MOSAIKS): pieces of 3 × 3 pixels
+    are drawn from training images, whitened, and slid over each image as filters; what passes a threshold is
+    averaged over the image. Whitening after Coates and Ng (2012), Learning Feature Representations with
+    K-means.
+
+    With a piece x (bands standardised over the pieces) and its mean m, whitening matrix W and filter f of
+    unit length, the response r = f · W (x − m) is divided by its standard deviation s over the pieces, and
+    each filter gives two features: the means of max(r / s − bias, 0) and of max(−r / s − bias, 0).
 
     Args:
         channels: Names of the channels; None for all.
-        **options: Options of :func:`eolab.tasks.baselines.random_convolutions.draw`.
+        filters: Number of filters F.
+        size: Side of a filter in pixels.
+        stride: Step between two places of a filter in pixels; 2 costs a quarter of 1.
+        bias: What a response must pass, in its standard deviations.
+
+    Attributes:
+        weights: Filters with everything that stands before them, on raw values, (F, C · size²) float32.
+        offset: What is added to the response of each filter, (F,) float32.
     """
 
-    def __init__(self, channels: Sequence[str] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        channels: Sequence[str] | None = None,
+        filters: int = 256,
+        size: int = 3,
+        stride: int = 2,
+        bias: float = 1.0,
+    ) -> None:
         super().__init__(channels)
-        self.options = options
+        self.filters, self.size, self.stride, self.bias = filters, size, stride, bias
 
     def prepare(self, store: Any, rows: np.ndarray, seed: int) -> None:
-        """Draw filters from the training images."""
+        """Draw filters from the training images.
+
+        Raises:
+            ParameterError: If there are no rows, or an option cannot be.
+        """
         super().prepare(store, rows, seed)
-        self.filters = random_convolutions.draw(
-            store, rows, positions=self.positions, seed=seed, **self.options
-        )
+        side = min(store.arrays_spec["image"].shape[:2])
+        if not len(rows) or min(self.filters, self.size, self.stride) < 1 or self.size > side:
+            raise ParameterError(
+                f"Random convolutions need training images, and filters, size (up to {side}) and stride from "
+                f"1: got {len(rows)} images, {self.filters}, {self.size} and {self.stride}."
+            )
+        pieces = self.pieces(store, rows, max(PIECES, self.filters), seed)  # (P, C, size, size)
+        centre = np.repeat(pieces.mean(axis=(0, 2, 3)), self.size**2)  # (C · size²,)
+        spread = pieces.std(axis=(0, 2, 3))
+        scale = np.repeat(
+            np.where(spread > _EPSILON, spread, np.inf), self.size**2
+        )  # a constant says nothing
+        flat = (pieces.reshape(len(pieces), -1) - centre) / scale
+        middle = flat.mean(axis=0)
+        variance, axes = np.linalg.eigh(np.cov(flat, rowvar=False).reshape(flat.shape[1], -1))
+        whitening = (axes / np.sqrt(np.maximum(variance, 0) + _SHRINK * variance.mean() + _EPSILON)) @ axes.T
+        chosen = (flat[: self.filters] - middle) @ whitening  # the order of the pieces is random
+        chosen /= np.linalg.norm(chosen, axis=1, keepdims=True) + _EPSILON
+        weights = chosen @ whitening  # (F, C · size²), on standardised pieces
+        weights /= ((flat - middle) @ weights.T).std(axis=0)[:, None] + _EPSILON
+        self.weights = (weights / scale).astype(np.float32)
+        self.offset = (-(weights @ middle) - (weights / scale) @ centre).astype(np.float32)
+
+    def pieces(self, store: Any, rows: np.ndarray, count: int, seed: int) -> np.ndarray:
+        """Return random pieces of random images, in random order, float64 (count, C, size, size)."""
+        rng = np.random.default_rng(seed)
+        images = rng.permutation(rows)[: min(count, _IMAGES)]
+        source = np.sort(rng.integers(0, len(images), count))
+        found = []
+        for part, data in store.batches(images, ["image"], self.at_once):
+            for place, image in enumerate(self.chosen(data), start=part.start):
+                views = _windows(image, self.size)
+                wanted = int(np.count_nonzero(source == place))
+                y, x = (rng.integers(0, length, wanted) for length in views.shape[:2])
+                found.append(views[y, x])
+        return rng.permutation(np.concatenate(found).astype(np.float64))
 
     def table(self, data: Arrays) -> np.ndarray:
-        """Return the mean responses (N, 2 F)."""
-        return self.filters.features(self.chosen(data))
+        """Return the mean responses, float32 (N, 2 F); one image at a time is unfolded."""
+        images = self.chosen(data)
+        found = np.empty((len(images), 2, len(self.weights)), np.float32)
+        for row, image in enumerate(images):
+            pieces = _windows(image, self.size)[:: self.stride, :: self.stride]
+            response = pieces.reshape(-1, self.weights.shape[1]).astype(np.float32) @ self.weights.T
+            response += self.offset  # (places, F)
+            found[row] = [np.maximum(one - self.bias, 0).mean(axis=0) for one in (response, -response)]
+        return found.reshape(len(images), -1)
+
+
+def _windows(image: np.ndarray, size: int) -> np.ndarray:
+    """Return all pieces (h, w, C, size, size) of an image (H, W, C), a view."""
+    return sliding_window_view(image, (size, size), axis=(0, 1))
 
 
 class Pixels(Images):

@@ -37,9 +37,20 @@ continuous_iou 1 minus the soft intersection over union of values from 0 up: smo
 ============== =======================================================================================
 """
 
-from eolab.training.losses.base import Loss
-from eolab.training.losses.registry import WeightedSum, build, is_sum, names
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from eolab.core.errors import ParameterError, check_known
+from eolab.training.losses.base import Kind, Loss, number, serializable
+from eolab.training.losses.classes import CrossEntropy, Focal, IoU, LogCosh, Lovasz, Tversky
+from eolab.training.losses.labels import Asymmetric, BinaryCrossEntropy, BinaryFocal
 from eolab.training.losses.scores import MeanAveragePrecision, PooledAccuracy, PooledScore, ValueScore
+from eolab.training.losses.values import ContinuousIoU, Huber, MeanAbsoluteError, MeanSquaredError
+from eolab.training.losses.weighted import Boundary, Center
 
 __all__ = [
     "Loss",
@@ -49,6 +60,112 @@ __all__ = [
     "ValueScore",
     "WeightedSum",
     "build",
-    "is_sum",
-    "names",
 ]
+
+OF_CLASSES = (CrossEntropy, Focal, LogCosh, IoU, Tversky, Lovasz, Boundary, Center)
+OF_LABELS = (BinaryCrossEntropy, BinaryFocal, Asymmetric)
+OF_VALUES = (MeanSquaredError, MeanAbsoluteError, Huber, ContinuousIoU)
+LOSSES: dict[str, type[Loss]] = {loss.NAME: loss for loss in (*OF_CLASSES, *OF_LABELS, *OF_VALUES)}
+EXAMPLE = "'ce' or {'focal': 0.5, 'iou': {'weight': 0.5, 'form': 'linear'}}"
+
+
+def names(kind: Kind | None = None) -> list[str]:
+    """Return the names of the losses: all, or those of ``"classes"``, ``"labels"`` or ``"values"``."""
+    return [name for name, loss in LOSSES.items() if kind in (None, loss.KIND)]
+
+
+def build(loss: str | Mapping[str, Any] | keras.losses.Loss, **common: Any) -> keras.losses.Loss:
+    """Return a loss from its name, or a weighted sum from a mapping.
+
+    Example:
+        >>> build({"focal": 0.5, "iou": {"weight": 0.5, "form": "linear"}}).parts
+        [(0.5, focal(gamma=2, alpha=0.25)), (0.5, iou(form=linear, smooth=1, background=False))]
+
+    Args:
+        loss: One of :func:`names`; or weights by name, where options of a loss stand beside its weight
+            (1 by default); or a loss, which is returned.
+        **common: Options that every part takes, such as ``ignore=7``; options in `loss` go first.
+
+    Raises:
+        ParameterError: If a name or an option is unknown or out of its range, or the parts are of several
+            kinds.
+    """
+    if isinstance(loss, keras.losses.Loss) and not common:
+        return loss
+    given = {loss: 1.0} if isinstance(loss, str) else loss
+    if not isinstance(given, Mapping) or not given:
+        raise ParameterError(f"A loss is a name or weights by name, such as {EXAMPLE}: got {loss!r}.")
+    parts = [_part(name, part, common) for name, part in given.items()]
+    return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 else WeightedSum(parts)
+
+
+def is_sum(loss: Any) -> bool:
+    """Return whether a mapping names the parts of a sum: losses, or numbers as their weights."""
+    return isinstance(loss, Mapping) and any(
+        name in LOSSES or isinstance(part, int | float) for name, part in loss.items()
+    )
+
+
+def _part(name: str, given: Any, common: Mapping[str, Any]) -> tuple[float, Loss]:
+    """Return weight and loss of a part."""
+    check_known(name, LOSSES, f"There is no loss {name!r}")
+    options = {**common, **(given if isinstance(given, Mapping) else {"weight": given})}
+    weight = number(f"weight of {name!r}", options.pop("weight", 1.0), open_low=True)
+    known = LOSSES[name].option_names()
+    for option in options:
+        check_known(option, known, f"Loss {name!r} has no option {option!r}")
+    return weight, LOSSES[name](**options)
+
+
+@serializable
+class WeightedSum(Loss):
+    """Weighted sum of losses of one kind.
+
+    Args:
+        parts: Pairs of a weight, more than 0, and a loss.
+        name: Name of the loss.
+
+    Raises:
+        ParameterError: If there are no parts, a weight is not positive, or the parts are of several kinds or
+            ignore different labels.
+    """
+
+    NAME = "sum"
+
+    def __init__(self, parts: Sequence[tuple[float, Loss]], name: str | None = None) -> None:
+        if len({(part.KIND, getattr(part, "ignore", None)) for _, part in parts}) != 1:
+            raise ParameterError(
+                "A sum needs losses of one kind that ignore one label: got "
+                f"{', '.join(f'{part.NAME} of {part.KIND}' for _, part in parts) or 'none'}."
+            )
+        super().__init__(name)
+        self.parts = [(number("weight", weight, open_low=True), part) for weight, part in parts]
+
+    @property
+    def ignore(self) -> int | None:
+        """Label that the parts ignore."""
+        return getattr(self.parts[0][1], "ignore", None)
+
+    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
+        """Return what each part takes."""
+        return self.parts[0][1].prepare(y_true, y_pred, sample_weight)
+
+    def of(self, batch: Any) -> Any:
+        """Return the loss of a prepared batch."""
+        return sum(weight * part.of(batch) for weight, part in self.parts)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        parts = [[weight, keras.saving.serialize_keras_object(part)] for weight, part in self.parts]
+        return {"name": self.name, "parts": parts}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> WeightedSum:
+        """Return the loss of saved arguments."""
+        parts = [(weight, keras.saving.deserialize_keras_object(part)) for weight, part in config["parts"]]
+        return cls(parts, config["name"])
+
+    def __str__(self) -> str:
+        return " + ".join(f"{weight:g}*{part}" for weight, part in self.parts)
+
+    __repr__ = __str__

@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Literal
 import keras
 from keras import ops
 
-from eolab.core.errors import DataError, ParameterError
-from eolab.data.schemes import IGNORE
+from eolab.core.errors import ParameterError
 
 Kind = Literal["classes", "labels", "values"]
 EPSILON = 1e-7  # probabilities are drawn in from 0 and 1 by this much before a logarithm
@@ -36,26 +35,6 @@ class Batch:
     def mean(self, values: Any) -> Any:
         """Return the weighted mean of values with the shape of `weight`; 0 where all weights are 0."""
         return ops.sum(self.weight * values) / ops.maximum(ops.sum(self.weight), EPSILON)
-
-
-@dataclass(frozen=True)
-class Pixels(Batch):
-    """Classes of a batch: one-hot truth (B, …, K), probabilities (B, …, K), weights (B, …).
-
-    The truth is all 0 and each probability 1/K where a pixel is ignored.
-    """
-
-    def at_label(self) -> Any:
-        """Return the probability of the true class, (B, …); 0 where a pixel is ignored."""
-        return ops.sum(self.truth * self.prediction, axis=-1)
-
-    def cross_entropy(self) -> Any:
-        """Return minus the logarithm of the probability of the true class, (B, …)."""
-        return -ops.log(inside(self.at_label()))
-
-    def by_class(self, values: Any) -> Any:
-        """Return the weighted sum of values (B, …, K) over all pixels, (K,)."""
-        return ops.sum(ops.expand_dims(self.weight, -1) * values, axis=tuple(range(len(self.weight.shape))))
 
 
 class Loss(keras.losses.Loss):
@@ -114,49 +93,6 @@ class Loss(keras.losses.Loss):
         return f"{self.NAME}({text})"  # never plain "ce": Keras would put its own loss of that name here
 
     __repr__ = __str__
-
-
-class ClassLoss(Loss):
-    """Base of the losses of classes: indices (B, …), probabilities (B, …, K), an ignore label.
-
-    One probability a pixel, (B, …, 1), is that of class 1 of two. Pixels with the ignore label or with sample
-    weight 0 change neither loss nor gradient. Sample weights are (B,) or (B, …).
-
-    Args:
-        ignore: Label of the pixels that are ignored.
-        name: Name of the loss.
-    """
-
-    def __init__(self, ignore: int = IGNORE, name: str | None = None) -> None:
-        super().__init__(name)
-        self.ignore = int(ignore)
-
-    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Pixels:
-        """Return one-hot labels and probabilities."""
-        return pixels_of(y_true, y_pred, sample_weight, self.ignore, self.NAME)
-
-
-def pixels_of(y_true: Any, y_pred: Any, sample_weight: Any, ignore: int, name: str = "loss") -> Pixels:
-    """Return one-hot labels and probabilities, weight 0 where a pixel is ignored.
-
-    Raises:
-        DataError: If the shapes do not fit.
-    """
-    label, given = ops.cast(y_true, "int32"), ops.cast(y_pred, "float32")
-    if len(label.shape) == len(given.shape) and label.shape[-1] == 1:
-        label = ops.squeeze(label, -1)
-    if not fit(tuple(label.shape), tuple(given.shape)[:-1]):
-        raise DataError(
-            f"Loss {name!r} needs class indices (B, …) and probabilities (B, …, K): "
-            f"got labels {tuple(label.shape)} and predictions {tuple(given.shape)}."
-        )
-    if given.shape[-1] == 1:
-        given = ops.concatenate([1 - given, given], axis=-1)  # (B, …, 2)
-    counts, weight = weights_of(label != ignore, sample_weight)
-    K = given.shape[-1]
-    shown = ops.expand_dims(counts, -1)  # (B, …, 1)
-    truth = ops.one_hot(ops.where(counts, label, 0), K, dtype="float32") * ops.cast(shown, "float32")
-    return Pixels(truth, ops.where(shown, given, 1.0 / K), weight)
 
 
 def weights_of(known: Any, sample_weight: Any) -> tuple[Any, Any]:

@@ -8,9 +8,10 @@ from typing import Any, Literal, get_args
 import keras
 from keras import ops
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import check_known
 from eolab.data.schemes import IGNORE
-from eolab.training.losses.base import Pixels, inside, pixels_of, serializable, whole
+from eolab.training.losses.base import inside, serializable, whole
+from eolab.training.losses.classes import Pixels, pixels_of
 from eolab.training.losses.values import values_of
 
 Statistic = Literal["f1", "iou", "precision", "recall"]
@@ -76,10 +77,7 @@ class PooledScore(_Counts):
         ignore: int = IGNORE,
         name: str | None = None,
     ) -> None:
-        if statistic not in get_args(Statistic):
-            raise ParameterError(
-                f"There is no pooled score {statistic!r}: {did_you_mean(statistic, get_args(Statistic))}"
-            )
+        check_known(statistic, get_args(Statistic), f"There is no pooled score {statistic!r}")
         super().__init__(ignore, name or statistic)
         self.statistic, self.class_index = statistic, whole("class_index", class_index + 1) - 1
 
@@ -144,10 +142,7 @@ class ValueScore(Score):
     """
 
     def __init__(self, statistic: ValueStatistic = "mae", name: str | None = None) -> None:
-        if statistic not in get_args(ValueStatistic):
-            raise ParameterError(
-                f"There is no value score {statistic!r}: {did_you_mean(statistic, get_args(ValueStatistic))}"
-            )
+        check_known(statistic, get_args(ValueStatistic), f"There is no value score {statistic!r}")
         super().__init__(name=name or statistic, dtype="float32")
         self.statistic = statistic
         self.total, self.error, self.mean, self.spread = (

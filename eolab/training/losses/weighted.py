@@ -7,7 +7,8 @@ from typing import Any
 from keras import ops
 
 from eolab.core.errors import DataError
-from eolab.training.losses.base import ClassLoss, Pixels, number, serializable, whole
+from eolab.training.losses.base import number, serializable, whole
+from eolab.training.losses.classes import ClassLoss, Pixels
 
 
 class PlaceLoss(ClassLoss):
