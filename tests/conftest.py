@@ -7,7 +7,7 @@ import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,21 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if WORKERS > 1 else base
     return functools.partial(study_runs.smoke, shared)
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Train step by step on TensorFlow: a graph takes longer to make than a few small steps to run."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

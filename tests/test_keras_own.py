@@ -99,6 +99,7 @@ def test_average_precision_of_rare_classes_needs_bins_of_the_logit():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_swap_ema_weights_does_not_give_the_trained_weights_back(tmp_path):
     """Not taken: it swaps by adding and subtracting, so that each validation moves the weights."""
     if keras.backend.backend() != "tensorflow":

@@ -474,5 +474,4 @@ def test_another_backend_gives_the_same_values_gradients_and_scores(backend, tmp
     assert done.returncode == 0, done.stderr[-3000:]
     theirs, ours = np.load(tmp_path / "found.npz"), loss_cases.run()
     assert set(theirs) == set(ours)
-    for name, expected in ours.items():
-        np.testing.assert_allclose(theirs[name], expected, rtol=2e-5, atol=1e-6, err_msg=name)
+    assert [name for name in ours if not np.allclose(theirs[name], ours[name], rtol=2e-5, atol=1e-6)] == []

@@ -234,6 +234,7 @@ def test_it_learns_saves_and_writes_probabilities(store, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_radar_goes_in_with_its_own_statistics(store, tmp_path):
     fitted = fit(store, tmp_path, **RADAR)
     data = store.gather(ROWS["test"])
@@ -324,6 +325,7 @@ def built(store, name, options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["shallow_cnn", "resnet18_fusion"])  # the harness of models trains both
+@pytest.mark.usefixtures("eager")
 def test_the_networks_of_the_package_work_on_stored_integers(store, name, tmp_path):
     options = {"width_multiplier": 0.125}
     if name == "shallow_cnn":

@@ -50,6 +50,7 @@ def images(store, rows, part="test"):
     return store.gather(rows[part], ["image"])["image"]
 
 
+@pytest.mark.usefixtures("eager")
 def test_training_on_crops_gives_a_network_for_whole_patches(store, rows, tmp_path):
     fitted = fit(store, rows, tmp_path, crop=16)
     assert fitted.network.inputs[0].shape[1:3] == (SIDE, SIDE)

@@ -165,6 +165,7 @@ def test_baseline_learns_from_the_training_rows_only(store, rows, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_unbroken_and_interrupted_training_end_alike(network, store, rows, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -188,6 +189,7 @@ WEIGHTS = {0: 0.0, 1: 1.0, 2: 1.0, 3: 1.0}
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_network_does_not_learn_a_class_of_weight_0(network, store, rows, tmp_path):
     weighted = fit_network(store, rows, tmp_path, {"class_weights": WEIGHTS})
     inputs = tasks.read(store, rows["test"])
@@ -212,6 +214,7 @@ def test_forest_beats_the_majority(store, rows, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_range_test_tries_growing_rates(store, rows):
     options = {"outputs": K, "options": SMALL, "batch_size": 32}
     rates = tasks.learning_rates(TASK, "tempcnn", store, rows["train"], **options)
@@ -232,6 +235,7 @@ def test_a_class_without_a_weight_counts_once(store, rows, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_network_gives_the_weighted_shares_of_samples_that_look_alike(store, rows, tmp_path):
     """Where nothing tells the classes apart, the least loss is at their shares times their weights."""
     blind = {"image": np.zeros((SAMPLES, TIMES, BANDS), np.float32), "valid": np.ones((SAMPLES, TIMES), bool)}

@@ -84,6 +84,7 @@ def test_order_is_a_function_of_seed_and_epoch():
     assert (order(1, 2) != order(2, 2)).any()
 
 
+@pytest.mark.usefixtures("eager")
 def test_ignored_samples_do_not_change_the_training(tmp_path):
     inputs, label = example.arrays()
     other = {**inputs, "image": inputs["image"].copy()}
@@ -104,6 +105,7 @@ def test_ignored_samples_do_not_change_the_training(tmp_path):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
 
 
+@pytest.mark.usefixtures("eager")
 def test_early_stopping_gives_back_the_best_epoch(tmp_path):
     """Labels of the validation data are wrong on purpose: the better the training, the worse they are."""
     inputs, label = example.arrays()
@@ -120,6 +122,7 @@ def test_early_stopping_gives_back_the_best_epoch(tmp_path):
     assert again["loss"] == pytest.approx(history["val_loss"].min(), rel=1e-4)
 
 
+@pytest.mark.usefixtures("eager")
 def test_loss_that_is_no_number_stops_with_a_sentence(tmp_path):
     inputs, label = example.arrays()
     inputs["image"][200] = np.nan
@@ -138,6 +141,7 @@ def test_loss_that_is_no_number_stops_with_a_sentence(tmp_path):
         ({"monitor": "val_f1"}, "no 'val_f1' to monitor"),
     ],
 )
+@pytest.mark.usefixtures("eager")
 def test_impossible_parameters_are_refused(tmp_path, options, message):
     with pytest.raises(ParameterError, match=message):
         example.fit(tmp_path, **{"epochs": 1, **options})
@@ -148,6 +152,7 @@ def test_arrays_of_different_length_are_refused():
         ArraySamples({"image": np.zeros((3, 2))}, np.zeros(4))
 
 
+@pytest.mark.usefixtures("eager")
 def test_headless_training_prints_a_line_an_epoch(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
     example.fit(tmp_path, epochs=2)

@@ -95,6 +95,7 @@ def test_validation_is_of_the_averages(whole):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_averaging_does_not_touch_the_training(tmp_path, whole):
     steps = Steps()
     example.fit_masks(
@@ -121,6 +122,7 @@ def test_interrupted_training_ends_as_the_unbroken_one(tmp_path, whole):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_without_validation_the_average_is_kept_too(tmp_path):
     steps = Steps()
     net = example.mask_model("mask")

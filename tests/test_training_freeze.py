@@ -97,6 +97,7 @@ def test_layers_thaw_at_their_epoch_and_nothing_of_them_changes_before(tmp_path)
         (0.6, THAW, [0, 2, 3]),  # before, at the start of and after an epoch at which layers thaw
     ],
 )
+@pytest.mark.usefixtures("eager")
 def test_stopped_training_ends_as_the_unbroken_one(tmp_path, ema, thaw, stops):
     def interrupt():
         raise KeyboardInterrupt
@@ -126,6 +127,7 @@ def test_a_compiled_network_is_trained_again_with_the_same_layers_frozen(tmp_pat
     pd.testing.assert_frame_equal(first.drop(columns="seconds"), second.drop(columns="seconds"), rtol=1e-5)
 
 
+@pytest.mark.usefixtures("eager")
 def test_early_stopping_while_layers_are_frozen_ends_the_training(tmp_path):
     _, history = fit(tmp_path, thaw={4: "*"}, epochs=9, learning_rate=1e-9, schedule="constant", patience=1)
     assert len(history) < 4

@@ -75,6 +75,7 @@ def test_a_single_output_is_called_like_one_of_several(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_one_loss_and_the_default_hold_for_every_output(tmp_path):
     defaults = example.fit_masks(tmp_path / "a", "mask", "patch", epochs=1)[1]
     named = example.fit_masks(tmp_path / "b", "mask", "patch", epochs=1, loss="ce")[1]
@@ -84,6 +85,7 @@ def test_one_loss_and_the_default_hold_for_every_output(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_weights_by_output_leave_out_what_label_255_leaves_out(tmp_path):
     inputs, label = example.labels(example.masks(), "mask", "patch")
     zeros = {name: np.where(values == 255, 0, values) for name, values in label.items()}
@@ -99,6 +101,7 @@ def test_weights_by_output_leave_out_what_label_255_leaves_out(tmp_path):
     pd.testing.assert_frame_equal(*rows, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_plain_output_takes_a_text_and_plain_labels_with_weights(tmp_path):
     options = {
         "loss": {"focal": {"gamma": 1}},
@@ -111,6 +114,7 @@ def test_a_plain_output_takes_a_text_and_plain_labels_with_weights(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_a_part_without_loss_is_no_part(tmp_path):
     net, history = example.fit_masks(tmp_path, "mask", "patch", loss={"mask": "ce"}, metrics=F1, epochs=1)
     found = expected(net, example.masks(1), "mask", "ce")[0]
@@ -119,6 +123,7 @@ def test_a_part_without_loss_is_no_part(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["adagrad", "nadam", "sgd", "rmsprop"])
+@pytest.mark.usefixtures("eager")
 def test_every_optimizer_of_the_studies_learns(tmp_path, name):
     image = keras.Input((8, 8, 3), name="image")
     net = keras.Model({"image": image}, {"mask": keras.layers.Dense(2, activation="softmax")(image)})
@@ -139,6 +144,7 @@ def test_every_optimizer_of_the_studies_learns(tmp_path, name):
         ),
     ],
 )
+@pytest.mark.usefixtures("eager")
 def test_impossible_parameters_are_refused(tmp_path, options, message):
     with pytest.raises(ParameterError, match=message):
         example.fit_masks(tmp_path, epochs=1, **options)
@@ -149,6 +155,7 @@ def test_arrays_by_output_must_have_one_length():
         batches.ArraySamples({"image": np.zeros((4, 2))}, {"mask": np.zeros(4), "patch": np.zeros(3)})
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_checkpoint_of_another_loss_or_augmentation_is_refused(tmp_path):
     example.fit_masks(tmp_path, epochs=1, loss="ce")
     with pytest.raises(RunError, match=r"begun with loss ce\(\) \(now focal\(gamma=2, alpha=0.25\)\)"):

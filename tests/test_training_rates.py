@@ -46,6 +46,7 @@ def test_range_test_leaves_the_model_as_it_was():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_range_test_of_a_network_with_several_outputs():
     """Masks at three resolutions, labels without weights, a loss given as text."""
     rng = np.random.default_rng(0)

@@ -122,11 +122,10 @@ def select(
         check_known(name, stored, f"{store.path} has no channel {name!r}")
     if not chosen or len(set(chosen)) < len(chosen):
         raise ParameterError(f"channels is {list(chosen)}: name some of {', '.join(stored)}, each once.")
-    height, width = store.arrays_spec[array].shape[-3:-1]
-    if pooling != 1 and not 1 <= pooling <= min(height, width):
-        raise ParameterError(
-            f"pooling is {pooling}: expected 1 to {min(height, width)}, for images of {height} × {width}."
-        )
+    sizes = store.arrays_spec[array].shape[-3:-1]
+    if pooling != 1 and not 1 <= pooling <= min(sizes):
+        pixels = " × ".join(map(str, sizes))
+        raise ParameterError(f"pooling is {pooling}: expected 1 to {min(sizes)}, for images of {pixels}.")
     table = statistics(store, train_rows, array).loc[list(chosen)]
     mean, std = (tuple(table[column].astype(float)) for column in ("mean", "std"))
     return Channels(chosen, mean, std, stored, pooling=pooling)
