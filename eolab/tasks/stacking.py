@@ -6,7 +6,7 @@ samples that none of the models was trained on (Wolpert 1992, "Stacked generaliz
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +54,9 @@ class Stacker:
         arrays = [np.asanyarray(probabilities[name]) for name in self.weights]
         _check_shapes(dict(zip(self.weights, arrays, strict=True)), arrays[0].shape)
         result = np.empty(arrays[0].shape, np.float32)
-        for part in _parts(arrays[0].shape):
+        at_once = max(1, AT_ONCE // max(1, int(np.prod(result.shape[1:]))))
+        for start in range(0, len(result), at_once):
+            part = slice(start, start + at_once)
             logits = _logits([array[part] for array in arrays])
             result[part] = expit(logits @ np.array(list(self.weights.values())) + self.intercept)
         return result
@@ -107,11 +109,6 @@ def stack(
 def _logits(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Return the logits of each model, (..., models)."""
     return np.stack([logit(np.clip(np.asarray(array, float), EDGE, 1 - EDGE)) for array in arrays], axis=-1)
-
-
-def _parts(shape: tuple[int, ...]) -> Iterator[slice]:
-    step = max(1, AT_ONCE // max(1, int(np.prod(shape[1:]))))
-    yield from (slice(start, start + step) for start in range(0, shape[0], step))
 
 
 def _check_shapes(probabilities: Probabilities, shape: tuple[int, ...]) -> None:
