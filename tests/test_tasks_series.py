@@ -165,7 +165,6 @@ def test_baseline_learns_from_the_training_rows_only(store, rows, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("eager")
 def test_unbroken_and_interrupted_training_end_alike(network, store, rows, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -189,7 +188,6 @@ WEIGHTS = {0: 0.0, 1: 1.0, 2: 1.0, 3: 1.0}
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("eager")
 def test_network_does_not_learn_a_class_of_weight_0(network, store, rows, tmp_path):
     weighted = fit_network(store, rows, tmp_path, {"class_weights": WEIGHTS})
     inputs = tasks.read(store, rows["test"])
