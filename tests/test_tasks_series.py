@@ -212,7 +212,6 @@ def test_forest_beats_the_majority(store, rows, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("eager")
 def test_range_test_tries_growing_rates(store, rows):
     options = {"outputs": K, "options": SMALL, "batch_size": 32}
     rates = tasks.learning_rates(TASK, "tempcnn", store, rows["train"], **options)
@@ -233,7 +232,6 @@ def test_a_class_without_a_weight_counts_once(store, rows, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("eager")
 def test_network_gives_the_weighted_shares_of_samples_that_look_alike(store, rows, tmp_path):
     """Where nothing tells the classes apart, the least loss is at their shares times their weights."""
     blind = {"image": np.zeros((SAMPLES, TIMES, BANDS), np.float32), "valid": np.ones((SAMPLES, TIMES), bool)}

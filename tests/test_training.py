@@ -105,7 +105,6 @@ def test_ignored_samples_do_not_change_the_training(tmp_path):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
 
 
-@pytest.mark.usefixtures("eager")
 def test_early_stopping_gives_back_the_best_epoch(tmp_path):
     """Labels of the validation data are wrong on purpose: the better the training, the worse they are."""
     inputs, label = example.arrays()
@@ -152,7 +151,6 @@ def test_arrays_of_different_length_are_refused():
         ArraySamples({"image": np.zeros((3, 2))}, np.zeros(4))
 
 
-@pytest.mark.usefixtures("eager")
 def test_headless_training_prints_a_line_an_epoch(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
     example.fit(tmp_path, epochs=2)

@@ -101,7 +101,6 @@ def test_weights_by_output_leave_out_what_label_255_leaves_out(tmp_path):
     pd.testing.assert_frame_equal(*rows, rtol=1e-4)
 
 
-@pytest.mark.usefixtures("eager")
 def test_a_plain_output_takes_a_text_and_plain_labels_with_weights(tmp_path):
     options = {
         "loss": {"focal": {"gamma": 1}},

@@ -52,7 +52,6 @@ def test_interrupted_training_ends_as_the_unbroken_one(tmp_path, whole):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.usefixtures("eager")
 def test_finished_training_is_not_repeated(tmp_path, whole):
     _, first = example.fit(tmp_path, epochs=2)
     net, again = example.fit(tmp_path, epochs=2, callbacks=[example.StopAt(0, 0, interrupt)])
@@ -62,7 +61,6 @@ def test_finished_training_is_not_repeated(tmp_path, whole):
     np.testing.assert_array_equal(best["model/00000"], np.array(net.variables[0]))
 
 
-@pytest.mark.usefixtures("eager")
 def test_checkpoint_of_other_parameters_is_refused(tmp_path):
     example.fit(tmp_path, epochs=2)
     with pytest.raises(
@@ -73,7 +71,6 @@ def test_checkpoint_of_other_parameters_is_refused(tmp_path):
     assert len(history) == 2
 
 
-@pytest.mark.usefixtures("eager")
 def test_damaged_checkpoint_is_one_sentence(tmp_path):
     example.fit(tmp_path, epochs=2)
     (tmp_path / "checkpoint" / "state.npz").write_bytes(b"PK damaged")
@@ -81,7 +78,6 @@ def test_damaged_checkpoint_is_one_sentence(tmp_path):
         example.fit(tmp_path, epochs=2)
 
 
-@pytest.mark.usefixtures("eager")
 def test_kill_between_best_weights_and_state_keeps_a_pair(tmp_path, monkeypatch):
     """The best weights of epoch 2 are on disk, its state is not: epoch 1's pair must still be whole."""
     from eolab.training import checkpoint
