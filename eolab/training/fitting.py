@@ -22,7 +22,7 @@ from eolab.training.setup import jit_compile as jit_of_backend
 
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon")
 NUMBER, TEXT = (int, float), (str,)
-TYPES: dict[str, tuple[type, ...]] = {
+TYPES: dict[str, tuple[type, ...]] = {  # of the values of a notebook's ``training`` dict
     "epochs": (int,),
     "batch_size": (int,),
     "learning_rate": NUMBER,
@@ -41,7 +41,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "steps_per_execution": (int,),
     "jit_compile": (bool, str),
 }
-OPTIONAL = ("clipnorm", "ema", "patience", "monitor", "class_weights", "freeze", "thaw")
+OPTIONAL = ("clipnorm", "ema", "patience", "monitor", "class_weights", "freeze", "thaw")  # may be None
 _compiled: WeakKeyDictionary[keras.Model, tuple[str, list[np.ndarray]]] = WeakKeyDictionary()
 
 

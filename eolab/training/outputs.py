@@ -57,7 +57,9 @@ def metrics_of(model: keras.Model, metrics: Any) -> Any:
     Raises:
         ParameterError: If an output is not the model's.
     """
-    outputs, metrics = names(model), metrics or [losses.PooledAccuracy()]
+    outputs = names(model)
+    if not isinstance(metrics, Mapping):
+        metrics = metrics or [losses.PooledAccuracy()]
     if not outputs:
         return metrics
     by_output = metrics if isinstance(metrics, Mapping) else dict.fromkeys(outputs, metrics)
