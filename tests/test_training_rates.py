@@ -60,7 +60,7 @@ def test_range_test_of_a_network_with_several_outputs():
             return {"image": image}, heads.targets(label, "multi")
 
     given = keras.Input((16, 16, 2), name="image")
-    sizes = {"mask": given, "half": keras.layers.AveragePooling2D()(given)}
+    sizes = {"mask": given, "half": keras.layers.AveragePooling2D(2)(given)}
     sizes["double"] = keras.layers.UpSampling2D()(given)
     outputs = {name: keras.layers.Dense(2, activation="softmax")(x) for name, x in sizes.items()}
     model = keras.Model({"image": given}, outputs)
