@@ -287,8 +287,14 @@ class _Data:
         named, ignore = isinstance(self.network.output, Mapping), "none"
         if self.task.ignore == self.task.ignore and self.task.ignore is not None:  # a number: class indices
             ignore = "keep" if named else "weight"
+        samples: StoreSamples | SequenceSamples
+        if self.task.reads == "sequences":
+            samples = SequenceSamples(self.store, rows, self.channels)
+        else:
+            inputs = [*self.channels, *self.task.inputs]
+            samples = StoreSamples(self.store, rows, inputs=inputs, channels=self.channels)
         return Batches(
-            self.samples(rows),
+            samples,
             self.batch_size,
             seed=self.seed,
             augment=augment,
@@ -296,13 +302,6 @@ class _Data:
             ignore=ignore,  # type: ignore[arg-type]
             **options,
         )
-
-    def samples(self, rows: Any) -> StoreSamples | SequenceSamples:
-        """Return some rows, or sequences, as samples."""
-        if self.task.reads == "sequences":
-            return SequenceSamples(self.store, rows, self.channels)
-        inputs = [*self.channels, *self.task.inputs]
-        return StoreSamples(self.store, rows, inputs=inputs, channels=self.channels)
 
     def labels(self, rows: Any) -> np.ndarray:
         """Return all labels of some rows."""

@@ -15,6 +15,7 @@ from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data.schemes import IGNORE
 from eolab.data.sequences import ImageSequence, padded, padded_labels
 from eolab.data.store import Store, with_day
+from eolab.data.store.reading import row_numbers
 
 Inputs = dict[str, np.ndarray]
 Labels = Any
@@ -212,9 +213,8 @@ class StoreSamples:
         memory_budget: int = MEMORY_BUDGET,
         channels: Mapping[str, Any] | None = None,
     ) -> None:
-        chosen = np.arange(len(store)) if rows is None else np.asarray(rows)
         self.store = store
-        self.rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        self.rows = np.arange(len(store)) if rows is None else row_numbers(rows)
         self.inputs = dict(inputs) if isinstance(inputs, Mapping) else {name: name for name in inputs}
         self.label, self.channels = label, dict(channels or {})
         self._names = sorted({*self.inputs.values(), label})

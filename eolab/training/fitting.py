@@ -111,8 +111,8 @@ def fit(
         folder: Run folder.
         epochs: Epochs at most.
         learning_rate: Highest learning rate.
-        schedule: One of :func:`eolab.training.schedules.names`.
-        schedule_options: See :func:`eolab.training.schedules.build`.
+        schedule: Name of :func:`eolab.training.schedules.build`.
+        schedule_options: Its options.
         optimizer: Name of the optimizer in Keras.
         optimizer_options: Its arguments, such as ``{"weight_decay": 0.01}``.
         clipnorm: Longest gradient of a weight; None for no limit.

@@ -145,11 +145,6 @@ _SCHEDULES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
 }
 
 
-def names() -> list[str]:
-    """Return the names of the schedules."""
-    return list(_SCHEDULES)
-
-
 def build(
     name: str, learning_rate: float, steps_per_epoch: int, epochs: int, **options: float
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:

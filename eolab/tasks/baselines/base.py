@@ -20,7 +20,7 @@ from eolab.core import files
 from eolab.core.errors import DataError
 from eolab.core.progress import track
 from eolab.data.schemes import IGNORE
-from eolab.data.store import Store
+from eolab.data.store import Store, reading
 from eolab.data.tables import some_rows
 from eolab.prediction import probabilities
 
@@ -155,8 +155,7 @@ class Baseline:
             classes, of every pixel (N, H, W, …); for regression the value of every pixel (N, H, W). A memory
             map where a folder is given.
         """
-        rows = np.asarray(rows)
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        rows = reading.row_numbers(rows)
         parts = self.reader.walk(store, rows, f"Predicting by {self.name}", progress)
         if folder is None:
             return np.concatenate([self.predict_on_batch(data) for _, data in parts])
