@@ -28,7 +28,9 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from eolab.core.errors import DataError, ParameterError, did_you_mean
@@ -45,100 +47,78 @@ class Architecture:
     Attributes:
         reads: "series", "images" or "sequences".
         heads: Heads that it can end in, its own default first; see :mod:`eolab.models.heads`.
-        module: Module of the function, below that of what it reads.
-        function: Name of the function.
+        module: Module of the function that builds it, below this package.
         title: What it is, in a few words.
         paper: Authors and year; the function's docstring has the rest.
         preset: Options that are fixed for this name.
+        function: Name of the function; that of the architecture by default.
         compiled: Whether XLA makes a training step faster on a processor; it pays for recurrence.
     """
 
     reads: str
     heads: tuple[str, ...]
     module: str
-    function: str
     title: str
     paper: str
     preset: Mapping[str, Any] = field(default_factory=dict)
+    function: str = ""
     compiled: bool = False
 
 
-def _series(module: str, title: str, paper: str, compiled: bool = False) -> Architecture:
-    return Architecture("series", ("labels",), module, module, title, paper, compiled=compiled)
-
-
-def _pixels(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
-    heads = ("mask", "dual", "multi", "values", "labels")
-    return Architecture("images", heads, module, function or module, title, paper, preset)
-
-
-def _labels(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
-    return Architecture("images", ("labels",), module, function or module, title, paper, preset)
-
-
-def _sequences(module: str, title: str, paper: str, function: str = "", **preset: Any) -> Architecture:
-    return Architecture("sequences", ("steps", "labels"), module, function or module, title, paper, preset)
-
-
-_RAU: dict[str, Any] = {"residual": True, "attention": "multi"}
-_SMALL = (24, 48, 88, 168, 320)  # features of each level of a U-Net, 2.6 M weights
-_DEPTHS = (18, 34, 50, 101, 152)
+_series = partial(Architecture, "series", ("labels",), "series")
+_pixels = partial(Architecture, "images", ("mask", "dual", "multi", "values", "labels"))
+_unet = partial(_pixels, "images.unets", function="unet")
+_classifier = partial(Architecture, "images", ("labels",), "images.classifiers")
+_sequences = partial(Architecture, "sequences", ("steps", "labels"))
+_steps = partial(_sequences, "sequences.recurrent", function="resnet")
+_RESIDUAL: dict[str, Any] = {"residual": True}
+_RAU = _RESIDUAL | {"attention": "multi"}
+_SMALL = {"filters": (24, 48, 88, 168, 320)}  # features of each level of a U-Net, 2.6 M weights
 ARCHITECTURES: dict[str, Architecture] = {
-    "lstm": _series("lstm", "LSTM over the dates", "Sedona et al. 2022", compiled=True),
-    "tempcnn": _series("tempcnn", "Convolutions along time", "Pelletier et al. 2019"),
-    "ltae": _series("ltae", "Lightweight temporal attention", "Garnot and Landrieu 2020"),
-    "transformer": _series("transformer", "Transformer encoder", "Vaswani et al. 2017"),
-    "unet": _pixels("unet", "U-Net", "Ronneberger et al. 2015"),
-    "unet_cbam": _pixels("unet", "U-Net with CBAM", "Woo et al. 2018", attention="cbam"),
-    "unet_se": _pixels("unet", "U-Net with squeeze and excitation", "Hu et al. 2018", attention="se"),
-    "unet_multi_attention": _pixels(
-        "unet", "U-Net with multi-attention", "Le et al. 2023", attention="multi"
+    "lstm": _series("LSTM over the dates", "Sedona et al. 2022", compiled=True),
+    "tempcnn": _series("Convolutions along time", "Pelletier et al. 2019"),
+    "ltae": _series("Lightweight temporal attention", "Garnot and Landrieu 2020"),
+    "transformer": _series("Transformer encoder", "Vaswani et al. 2017"),
+    "unet": _unet("U-Net", "Ronneberger et al. 2015"),
+    "unet_cbam": _unet("U-Net with CBAM", "Woo et al. 2018", {"attention": "cbam"}),
+    "unet_se": _unet("U-Net with squeeze and excitation", "Hu et al. 2018", {"attention": "se"}),
+    "unet_multi_attention": _unet("U-Net with multi-attention", "Le et al. 2023", {"attention": "multi"}),
+    "unet_residual": _unet("U-Net of residual blocks", "He et al. 2016", _RESIDUAL),
+    "rau_net_1": _unet("RAU-Net 1: attention after each block", "Le et al. 2023", _RAU),
+    "rau_net_2": _unet(
+        "RAU-Net 2: attention between encoder and decoder", "Le et al. 2023", _RAU | {"attention_on": "skips"}
     ),
-    "unet_residual": _pixels("unet", "U-Net of residual blocks", "He et al. 2016", residual=True),
-    "rau_net_1": _pixels("unet", "RAU-Net 1: attention after each block", "Le et al. 2023", **_RAU),
-    "rau_net_2": _pixels(
-        "unet",
-        "RAU-Net 2: attention between encoder and decoder",
-        "Le et al. 2023",
-        **_RAU | {"attention_on": "skips"},
+    "unet_residual_small": _unet("Small U-Net of residual blocks", "He et al. 2016", _RESIDUAL | _SMALL),
+    "rau_net_small": _unet("Small RAU-Net 1", "Le et al. 2023", _RAU | _SMALL),
+    "unet_resnet": _pixels("images.unets", "U-Net on a ResNet", "He et al. 2016"),
+    "deeplabv3": _pixels("images.deeplabv3", "DeepLabV3 on ResNet-50", "Chen et al. 2017"),
+    "deeplabv3_small": _pixels(
+        "images.deeplabv3", "Small DeepLabV3", "Chen et al. 2017", {"backbone": "mobilenetv2"}, "deeplabv3"
     ),
-    "unet_residual_small": _pixels(
-        "unet", "Small U-Net of residual blocks", "He et al. 2016", residual=True, filters=_SMALL
+    "mobilenetv3": _pixels("images.mobilenets", "MobileNetV3 with Lite R-ASPP", "Howard et al. 2019"),
+    "efficientnetv2": _pixels("images.mobilenets", "EfficientNetV2 with a U-Net decoder", "Tan and Le 2021"),
+    "vnet": _pixels("images.unets", "V-Net in two dimensions", "Milletari et al. 2016"),
+    "squeeze_unet": _pixels("images.unets", "Squeeze U-Net", "Beheshti and Johnsson 2020"),
+    "unet_plus_plus": _pixels("images.unets", "U-Net++", "Zhou et al. 2018"),
+    "segformer_b0": _pixels("images.segformer", "SegFormer-B0", "Xie et al. 2021"),
+    "convlstm": _sequences("sequences.recurrent", "ConvLSTM branches", "Shi et al. 2015"),
+    "resnet50": _steps(
+        "ResNet-50 of each image", "Rambour et al. 2020", {"depth": 50, "units": 0, "bidirectional": False}
     ),
-    "rau_net_small": _pixels("unet", "Small RAU-Net 1", "Le et al. 2023", **_RAU, filters=_SMALL),
-    "unet_resnet": _pixels("unet", "U-Net on a ResNet", "He et al. 2016", "unet_resnet"),
-    "deeplabv3": _pixels("deeplabv3", "DeepLabV3 on ResNet-50", "Chen et al. 2017"),
-    "deeplabv3_small": _pixels("deeplabv3", "Small DeepLabV3", "Chen et al. 2017", backbone="mobilenetv2"),
-    "mobilenetv3": _pixels("mobilenetv3", "MobileNetV3 with Lite R-ASPP", "Howard et al. 2019"),
-    "efficientnetv2": _pixels("efficientnetv2", "EfficientNetV2 with a U-Net decoder", "Tan and Le 2021"),
-    "vnet": _pixels("vnet", "V-Net in two dimensions", "Milletari et al. 2016"),
-    "squeeze_unet": _pixels("squeeze_unet", "Squeeze U-Net", "Beheshti and Johnsson 2020"),
-    "unet_plus_plus": _pixels("unet_plus_plus", "U-Net++", "Zhou et al. 2018"),
-    "segformer_b0": _pixels("segformer", "SegFormer-B0", "Xie et al. 2021", "segformer_b0"),
-    "convlstm": _sequences("convlstm", "ConvLSTM branches", "Shi et al. 2015"),
-    "resnet50": _sequences(
-        "resnet", "ResNet-50 of each image", "Rambour et al. 2020", depth=50, units=0, bidirectional=False
-    ),
-    "resnet50_gru": _sequences(
-        "resnet", "ResNet-50 and a GRU over the steps", "Rambour et al. 2020", depth=50
-    ),
-    "resnet18_gru": _sequences(
-        "resnet", "ResNet-18 and a GRU over the steps", "Rambour et al. 2020", depth=18
-    ),
-    "utae": _sequences("utae", "Small U-TAE", "Garnot and Landrieu 2021"),
-    "date_transformer": _sequences("date_transformer", "Transformer over images", "Vaswani et al. 2017"),
-    "shallow_cnn": _labels("shallow", "Three convolutions", "Sumbul et al. 2019", "shallow_cnn"),
-    "three_branch_cnn": _labels(
-        "three_branch", "A branch each resolution", "Sumbul and Demir 2020", "three_branch_cnn"
-    ),
+    "resnet50_gru": _steps("ResNet-50 and a GRU over the steps", "Rambour et al. 2020", {"depth": 50}),
+    "resnet18_gru": _steps("ResNet-18 and a GRU over the steps", "Rambour et al. 2020", {"depth": 18}),
+    "utae": _sequences("sequences.attentive", "Small U-TAE", "Garnot and Landrieu 2021"),
+    "date_transformer": _sequences("sequences.attentive", "Transformer over images", "Vaswani et al. 2017"),
+    "shallow_cnn": _classifier("Three convolutions", "Sumbul et al. 2019"),
+    "three_branch_cnn": _classifier("A branch each resolution", "Sumbul and Demir 2020"),
     **{
-        f"resnet{depth}_patch": _labels("resnet", f"ResNet-{depth}", "He et al. 2016", depth=depth)
-        for depth in _DEPTHS
+        f"resnet{depth}_patch": _classifier(f"ResNet-{depth}", "He et al. 2016", {"depth": depth}, "resnet")
+        for depth in (18, 34, 50, 101, 152)
     },
-    "convnext_tiny": _labels("convnext", "ConvNeXt-T", "Liu et al. 2022", "convnext_tiny"),
+    "convnext_tiny": _classifier("ConvNeXt-T", "Liu et al. 2022"),
     **{
-        f"resnet{depth}_fusion": _labels(
-            "resnet", f"ResNet-{depth} of image and of radar", "He et al. 2016", "resnet_fusion", depth=depth
+        f"resnet{depth}_fusion": _classifier(
+            f"ResNet-{depth} of image and of radar", "He et al. 2016", {"depth": depth}, "resnet_fusion"
         )
         for depth in (18, 50)
     },
@@ -283,46 +263,42 @@ def build(
 
 def _check(name: str, outputs: int, chosen: Mapping[str, Any]) -> None:
     """Refuse numbers out of range, of options that many architectures have."""
-    if outputs < 1:
-        raise ParameterError(f"{name}: outputs is {outputs}, expected 1 or more.")
-    if chosen.get("width_multiplier", 1) <= 0:
-        value = chosen["width_multiplier"]
-        raise ParameterError(f"{name}: width_multiplier is {value}, expected a number above 0.")
-    for key in ("dropout", "drop_path"):
-        if not 0 <= chosen.get(key, 0) < 1:
-            raise ParameterError(
-                f"{name}: {key} is {chosen[key]}, expected a share of at least 0 and below 1."
-            )
-    if chosen.get("l2", 0) < 0:
-        raise ParameterError(f"{name}: l2 is {chosen['l2']}, expected 0 or more.")
+    given: dict[str, Any] = {"outputs": outputs, "width_multiplier": 1, "dropout": 0, "drop_path": 0, "l2": 0}
+    given |= chosen
+    ranges = {
+        "outputs": (given["outputs"] >= 1, "1 or more"),
+        "width_multiplier": (given["width_multiplier"] > 0, "a number above 0"),
+        "dropout": (0 <= given["dropout"] < 1, "a share of at least 0 and below 1"),
+        "drop_path": (0 <= given["drop_path"] < 1, "a share of at least 0 and below 1"),
+        "l2": (given["l2"] >= 0, "0 or more"),
+    }
+    for key, (right, expected) in ranges.items():
+        if not right:
+            raise ParameterError(f"{name}: {key} is {given[key]}, expected {expected}.")
 
 
 def _statistics(name: str, reads: str, channels: Channels, mean: Any, std: Any) -> dict[str, Any]:
     """Return the channels and their statistics: numbers, or mappings by sensor of a network of sequences."""
-    if reads != "sequences":
-        if isinstance(channels, Mapping | str):
-            raise ParameterError(
-                f"Model {name!r} needs channels as a number or a list of names, got {channels}."
-            )
-        count = len(channels) if isinstance(channels, Sequence) else int(channels)
-        return {
-            "channels": count,
-            "mean": _numbers("mean", mean, count, 0.0),
-            "std": _numbers("std", std, count, 1.0),
-        }
-    if not isinstance(channels, Mapping) or not channels:
-        raise ParameterError(f"Model {name!r} needs channels by sensor, such as {{'s1': 1}}; got {channels}.")
+    by_sensor = reads == "sequences"
+    if not channels or isinstance(channels, str) or isinstance(channels, Mapping) != by_sensor:
+        wanted = "by sensor, such as {'s1': 1}" if by_sensor else "as a number or a list of names"
+        raise ParameterError(f"Model {name!r} needs channels {wanted}; got {channels}.")
+    usual = {"mean": (mean, 0.0), "std": (std, 1.0)}
+    if not isinstance(channels, Mapping):
+        count = len(channels) if isinstance(channels, Sequence) else channels
+        found = {key: _numbers(key, *values, count) for key, values in usual.items()}
+        return {"channels": count, **found}
     given: dict[str, Any] = {"channels": dict(channels), "mean": {}, "std": {}}
     for sensor, count in channels.items():
-        for key, values, usual in (("mean", mean, 0.0), ("std", std, 1.0)):
+        for key, (values, number) in usual.items():
             if values is not None and sensor not in values:
                 raise ParameterError(f"{key} has no values of sensor {sensor!r}; give them for each sensor.")
             own = None if values is None else values[sensor]
-            given[key][sensor] = _numbers(f"{key} of {sensor!r}", own, count, usual)
+            given[key][sensor] = _numbers(f"{key} of {sensor!r}", own, number, count)
     return given
 
 
-def _numbers(key: str, values: Sequence[float] | None, channels: int, usual: float) -> list[float]:
+def _numbers(key: str, values: Sequence[float] | None, usual: float, channels: int) -> list[float]:
     numbers = [usual] * channels if values is None else [float(value) for value in values]
     if len(numbers) != channels:
         raise ParameterError(f"{key} has {len(numbers)} values: expected one a channel, {channels}.")
@@ -341,9 +317,10 @@ def load(path: str | os.PathLike[str], compiled: bool = True) -> keras.Model:
     """
     import keras
 
-    modules = {_module(architecture) for architecture in ARCHITECTURES.values()}
-    for module in modules | ({"eolab.training.losses"} if compiled else set()):
-        importlib.import_module(module)
+    for architecture in ARCHITECTURES.values():
+        _module(architecture)
+    if compiled:
+        importlib.import_module("eolab.training.losses")
     remedy = "train the model again, or name another run"
     if not Path(path).is_file():
         raise DataError(f"{path}: expected a saved model, found no file; {remedy}.")
@@ -365,8 +342,8 @@ def _architecture(name: str) -> Architecture:
 
 def _function(name: str) -> Callable[..., Any]:
     architecture = _architecture(name)
-    return getattr(importlib.import_module(_module(architecture)), architecture.function)
+    return getattr(_module(architecture), architecture.function or name)
 
 
-def _module(architecture: Architecture) -> str:
-    return f"{__name__}.{architecture.reads}.{architecture.module}"
+def _module(architecture: Architecture) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{architecture.module}")

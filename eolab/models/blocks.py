@@ -1,11 +1,10 @@
-"""Blocks of convolutional networks: convolutions, inverted residuals, resizing, stochastic depth."""
+"""Blocks of convolutional networks: convolutions, gates, resizing, stochastic depth."""
 
-# ruff: noqa: D102 (call and get_config are those of Keras; the class documents them)
+# ruff: noqa: D102 (call is that of Keras; the class documents it)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -21,6 +20,23 @@ def scaled(number: float, multiplier: float) -> int:
     return int(number) if multiplier == 1 else max(4, 4 * round(number * multiplier / 4))
 
 
+def batch_norm(x: Any, scale: float = 1.0, name: str | None = None, *, epsilon: float = 1e-3) -> Any:
+    """Batch normalisation (Ioffe and Szegedy 2015) whose averages follow the last ten batches or so.
+
+    Keras's own follow the last hundred: a training of a few hundred steps would be validated with averages of
+    weights that it has left behind.
+
+    Args:
+        x: Features (B, H, W, C).
+        scale: What the normalised features are multiplied by at first.
+        name: Name of the layer.
+        epsilon: Added to the variance; published weights of PyTorch belong to 1e-5.
+    """
+    gamma = keras.initializers.Constant(scale)
+    layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, gamma_initializer=gamma, name=name)
+    return layer(x)
+
+
 def conv_norm(
     x: Any,
     filters: int,
@@ -29,10 +45,12 @@ def conv_norm(
     *,
     strides: int = 1,
     dilation: int = 1,
+    padding: str = "same",
     activation: str | None = "relu",
-    first: bool = False,
     scale: float = 1.0,
     l2: float = 0.0,
+    norm: Callable[..., Any] = batch_norm,
+    names: tuple[str | None, str | None] = (None, None),
 ) -> Any:
     """Convolution without bias, batch normalisation, activation: (B, H, W, C) → (B, H/strides, W/strides, F).
 
@@ -43,12 +61,14 @@ def conv_norm(
         seeds: Seeds of the weights.
         strides: Pixels from one result to the next.
         dilation: Pixels from one weight of the kernel to the next (atrous convolution).
+        padding: That of Keras, or "first" or "symmetric" of :func:`padded`.
         activation: Name of a Keras activation, None for none.
-        first: Centre result i on pixel ``strides * i``, see :func:`centre_on_first`.
         scale: Factor of the normalised features at first; :data:`BRANCH_SCALE` beside a shortcut.
         l2: Penalty on the squares of the weights.
+        norm: Normalises maps: takes them, the factor of the result at first, and the name of the layer.
+        names: Names of the convolution and of the normalisation.
     """
-    x, padding = centre_on_first(x, kernel) if first else (x, "same")
+    x, padding = padded(x, kernel, padding)
     x = keras.layers.Conv2D(
         filters,
         kernel,
@@ -58,8 +78,9 @@ def conv_norm(
         use_bias=False,
         kernel_initializer=seeds.he(),
         kernel_regularizer=penalty(l2),
+        name=names[0],
     )(x)
-    return _norm(x, activation, scale)
+    return activated(norm(x, scale, names[1]), activation)
 
 
 def depthwise_norm(
@@ -69,11 +90,11 @@ def depthwise_norm(
     *,
     strides: int = 1,
     dilation: int = 1,
+    padding: str = "same",
     activation: str | None = "relu",
-    first: bool = False,
 ) -> Any:
     """Convolution of each channel by itself, then as :func:`conv_norm`, whose arguments these are."""
-    x, padding = centre_on_first(x, kernel) if first else (x, "same")
+    x, padding = padded(x, kernel, padding)
     x = keras.layers.DepthwiseConv2D(
         kernel,
         strides,
@@ -84,7 +105,7 @@ def depthwise_norm(
             2.0 * x.shape[-1], "fan_in", "truncated_normal", seed=seeds.next()
         ),  # Keras counts all channels as inputs of each: the factor takes that back
     )(x)
-    return _norm(x, activation)
+    return activated(batch_norm(x), activation)
 
 
 def separable_norm(
@@ -95,36 +116,40 @@ def separable_norm(
     return conv_norm(x, filters, 1, seeds, activation=activation)
 
 
-def batch_norm(scale: float = 1.0, epsilon: float = 1e-3, name: str | None = None) -> keras.layers.Layer:
-    """Return batch normalisation (Ioffe and Szegedy 2015) whose averages follow the last ten batches or so.
-
-    Keras's own follow the last hundred: a training of a few hundred steps would be validated with averages of
-    weights that it has left behind.
-
-    Args:
-        scale: What the normalised features are multiplied by at first.
-        epsilon: Added to the variance; published weights of PyTorch belong to 1e-5.
-        name: Name of the layer.
-    """
-    gamma = keras.initializers.Constant(scale)
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, gamma_initializer=gamma, name=name)
-
-
 def penalty(l2: float) -> keras.Regularizer | None:
     """Return the penalty on the squares of weights, None where its factor is 0."""
     return keras.regularizers.L2(l2) if l2 else None
 
 
-def centre_on_first(x: Any, kernel: int) -> tuple[Any, str]:
-    """Pad for a convolution of stride 2, so that result i is centred on pixel 2 i; return the padding left.
+def activated(x: Any, activation: str | None) -> Any:
+    """Apply an activation of Keras, None for none."""
+    return x if activation is None else keras.layers.Activation(activation)(x)
 
-    ``same`` padding centres it on pixel 2 i + 1. Over L such layers features drift by (2^L - 1) / 2 pixels
-    to one side of the cells that resizing takes them for, with this padding to the other. With it in all
-    strided layers but the last the drift is half a pixel; in every other one, a fifth of a cell at most.
+
+def padded(x: Any, kernel: int, padding: str) -> tuple[Any, str]:
+    """Pad for a convolution, and return the padding that is left to Keras.
+
+    - "first" is for a stride of 2 and centres result i on pixel 2 i. ``same`` padding centres it on pixel
+      2 i + 1. Over L such layers features drift by (2^L - 1) / 2 pixels to one side of the cells that
+      resizing takes them for, with this padding to the other. With it in all strided layers but the last the
+      drift is half a pixel; in every other one, a fifth of a cell at most.
+    - "symmetric" is that of PyTorch's networks: as much before as behind.
+
+    Args:
+        x: Maps (B, H, W, C).
+        kernel: Side of the kernel.
+        padding: "first", "symmetric", or one of Keras, which is returned as it is.
     """
+    if padding not in ("first", "symmetric"):
+        return x, padding
     before = kernel // 2
-    sides = [(before, before - 1 + side % 2) for side in x.shape[1:3]]
+    sides = [(before, before - 1 + side % 2 if padding == "first" else before) for side in x.shape[1:3]]
     return keras.layers.ZeroPadding2D(sides)(x), "valid"
+
+
+def enlarge(x: Any, filters: int, seeds: Seeds, bias: bool = True) -> Any:
+    """Transposed 2 × 2 convolution of stride 2: (B, H, W, C) → (B, 2 H, 2 W, filters)."""
+    return keras.layers.Conv2DTranspose(filters, 2, 2, use_bias=bias, kernel_initializer=seeds.he())(x)
 
 
 @serializable
@@ -138,23 +163,22 @@ class Resize(keras.layers.Layer):
 
     def __init__(self, height: int, width: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.height, self.width = int(height), int(width)
+        self.height, self.width = height, width
 
     def call(self, x: Any) -> Any:
         return ops.image.resize(
             x, (self.height, self.width), interpolation="bilinear", data_format="channels_last"
         )
 
-    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return (shape[0], self.height, self.width, shape[-1])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "height": self.height, "width": self.width}
-
 
 def resize(x: Any, height: int, width: int) -> Any:
     """Resize maps (B, h, w, C) to (B, height, width, C); maps of that size stay as they are."""
     return x if x.shape[1:3] == (height, width) else Resize(height, width)(x)
+
+
+def joined(parts: Sequence[Any], axis: int = -1) -> Any:
+    """Put features side by side; those of one part stay as they are."""
+    return parts[0] if len(parts) == 1 else keras.layers.Concatenate(axis)(list(parts))
 
 
 def skip_branch(x: Any, rate: float, seeds: Seeds) -> Any:
@@ -163,70 +187,6 @@ def skip_branch(x: Any, rate: float, seeds: Seeds) -> Any:
         return x
     noise = (None,) + (1,) * (len(x.shape) - 1)
     return keras.layers.Dropout(rate, noise_shape=noise, seed=seeds.next())(x)
-
-
-def _norm(x: Any, activation: str | None, scale: float = 1.0) -> Any:
-    x = batch_norm(scale)(x)
-    return x if activation is None else keras.layers.Activation(activation)(x)
-
-
-# === Inverted residuals and squeeze and excitation ===
-
-
-@dataclass(frozen=True)
-class Block:
-    """One inverted residual.
-
-    Attributes:
-        filters: Channels of the result.
-        expansion: Channels between expansion and projection, as a multiple of the input's; 1 leaves the
-            expansion out.
-        kernel: Side of the convolution's kernel.
-        strides: Pixels from one result to the next.
-        shortcut: Whether the input is added to the result, which then has its shape.
-        dilation: Pixels from one weight of the kernel to the next.
-        squeezed: Units of squeeze and excitation between its two layers; 0 leaves it out.
-        activation: Name of a Keras activation.
-        fused: One full convolution in place of expansion and depthwise convolution (Fused-MBConv).
-        drop: Probability that a sample skips the block in training.
-        first: Centre result i on pixel ``strides * i``, see
-            :func:`centre_on_first`.
-    """
-
-    filters: int
-    expansion: float = 1.0
-    kernel: int = 3
-    strides: int = 1
-    shortcut: bool = False
-    dilation: int = 1
-    squeezed: int = 0
-    activation: str = "relu6"
-    fused: bool = False
-    drop: float = 0.0
-    first: bool = False
-
-
-def inverted_residual(x: Any, block: Block, seeds: Seeds, gate: str = "sigmoid") -> Any:
-    """Inverted residual with linear bottleneck: (B, H, W, C) → (B, H/strides, W/strides, filters).
-
-    - Expansion by a 1 × 1 convolution, depthwise convolution, projection by a 1 × 1 convolution without
-      activation; the input added to the result (Sandler et al. 2018, MobileNetV2).
-    - Squeeze and excitation between them (Howard et al. 2019, MobileNetV3).
-    - Fused: the kernel's convolution expands; without expansion it is the whole block (Tan and Le 2021).
-
-    Args:
-        x: Features (B, H, W, C).
-        block: Its sizes.
-        seeds: Seeds of weights and stochastic depth.
-        gate: Activation of squeeze and excitation.
-    """
-    scale = BRANCH_SCALE if block.shortcut else 1.0
-    y = _fused(x, block, seeds, scale) if block.fused else _separable(x, block, seeds)  # (B, h, w, hidden)
-    if block.squeezed:
-        y = squeeze_excite(y, block.squeezed, seeds, activation=block.activation, gate=gate)
-    if not block.fused or block.expansion != 1:
-        y = conv_norm(y, block.filters, 1, seeds, activation=None, scale=scale)  # (B, h, w, filters)
-    return keras.layers.Add()([x, skip_branch(y, block.drop, seeds)]) if block.shortcut else y
 
 
 def squeeze_excite(x: Any, units: int, seeds: Seeds, *, activation: str, gate: str) -> Any:
@@ -245,30 +205,59 @@ def squeeze_excite(x: Any, units: int, seeds: Seeds, *, activation: str, gate: s
     return keras.layers.Multiply()([x, scale])
 
 
-def _separable(x: Any, block: Block, seeds: Seeds) -> Any:
-    if block.expansion != 1:
-        hidden = scaled(x.shape[-1], block.expansion)
-        x = conv_norm(x, hidden, 1, seeds, activation=block.activation)  # (B, H, W, hidden)
-    return depthwise_norm(
-        x,
-        block.kernel,
-        seeds,
-        strides=block.strides,
-        dilation=block.dilation,
-        activation=block.activation,
-        first=block.first,
-    )
+def inverted_residual(
+    x: Any,
+    filters: int,
+    seeds: Seeds,
+    *,
+    expansion: float = 1.0,
+    kernel: int = 3,
+    strides: int = 1,
+    shortcut: bool = False,
+    dilation: int = 1,
+    squeezed: int = 0,
+    activation: str = "relu6",
+    gate: str = "sigmoid",
+    fused: bool = False,
+    drop: float = 0.0,
+    padding: str = "same",
+) -> Any:
+    """Inverted residual with linear bottleneck: (B, H, W, C) → (B, H/strides, W/strides, filters).
 
+    - Expansion by a 1 × 1 convolution, depthwise convolution, projection by a 1 × 1 convolution without
+      activation; the input added to the result (Sandler et al. 2018, MobileNetV2).
+    - Squeeze and excitation between them (Howard et al. 2019, MobileNetV3).
+    - Fused: the kernel's convolution expands; without expansion it is the whole block (Tan and Le 2021).
 
-def _fused(x: Any, block: Block, seeds: Seeds, scale: float) -> Any:
-    whole = block.expansion == 1  # no projection follows
-    return conv_norm(
-        x,
-        block.filters if whole else scaled(x.shape[-1], block.expansion),
-        block.kernel,
-        seeds,
-        strides=block.strides,
-        activation=block.activation,
-        first=block.first,
-        scale=scale if whole else 1.0,
-    )
+    Args:
+        x: Features (B, H, W, C).
+        filters: Channels of the result.
+        seeds: Seeds of weights and stochastic depth.
+        expansion: Channels between expansion and projection, as a multiple of the input's; 1 leaves the
+            expansion out.
+        kernel: Side of the convolution's kernel.
+        strides: Pixels from one result to the next.
+        shortcut: Whether the input is added to the result, which then has its shape.
+        dilation: Pixels from one weight of the kernel to the next.
+        squeezed: Units of squeeze and excitation between its two layers; 0 leaves it out.
+        activation: Name of a Keras activation.
+        gate: Activation of squeeze and excitation.
+        fused: One full convolution in place of expansion and depthwise convolution (Fused-MBConv).
+        drop: Probability that a sample skips the block in training.
+        padding: That of :func:`conv_norm`.
+    """
+    scale, whole = BRANCH_SCALE if shortcut else 1.0, fused and expansion == 1
+    given: dict[str, Any] = {"activation": activation, "padding": padding, "strides": strides}
+    hidden = scaled(x.shape[-1], expansion)
+    if whole:  # no projection follows
+        y = conv_norm(x, filters, kernel, seeds, scale=scale, **given)
+    elif fused:
+        y = conv_norm(x, hidden, kernel, seeds, **given)  # (B, h, w, hidden)
+    else:
+        y = x if expansion == 1 else conv_norm(x, hidden, 1, seeds, activation=activation)
+        y = depthwise_norm(y, kernel, seeds, dilation=dilation, **given)  # (B, h, w, hidden)
+    if squeezed:
+        y = squeeze_excite(y, squeezed, seeds, activation=activation, gate=gate)
+    if not whole:
+        y = conv_norm(y, filters, 1, seeds, activation=None, scale=scale)  # (B, h, w, filters)
+    return keras.layers.Add()([x, skip_branch(y, drop, seeds)]) if shortcut else y

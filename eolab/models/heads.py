@@ -27,7 +27,7 @@ import numpy as np
 
 from eolab.core.errors import ParameterError, did_you_mean
 from eolab.data.schemes import IGNORE
-from eolab.models.blocks import batch_norm, resize
+from eolab.models.blocks import batch_norm, enlarge, resize
 from eolab.models.layers import Normalize, Seeds
 
 PIXELS = ("mask", "dual", "multi", "values")  # heads that predict each pixel
@@ -68,13 +68,14 @@ class Spec:
 # === Inputs ===
 
 
-def series_input(spec: Spec) -> dict[str, Any]:
-    """Return the inputs of a network of pixel series by name."""
-    return {
+def series_input(spec: Spec) -> tuple[dict[str, Any], Any]:
+    """Return the inputs of a network of pixel series by name, and the normalised series (B, T, C)."""
+    inputs = {
         "image": keras.Input((spec.times, spec.channels), name="image", dtype="float32"),  # (B, T, C) raw
         "valid": keras.Input((spec.times,), name="valid", dtype="float32"),  # (B, T) 1 = observed
         "day": keras.Input((spec.times,), name="day", dtype="float32"),  # (B, T) days since 1 January
     }
+    return inputs, Normalize(spec.mean, spec.std, name="normalize")(inputs["image"], inputs["valid"])
 
 
 def image_input(spec: Spec, stride: int = 1) -> tuple[dict[str, Any], Any]:
@@ -164,9 +165,8 @@ def pixels_model(spec: Spec, inputs: Mapping[str, Any], features: Any, half: Any
     if spec.head == "multi":
         half = crop(half, -(-spec.height // 2), -(-spec.width // 2))
         outputs["half"] = _pixels(half, spec, "half")  # (B, H/2, W/2, K)
-        filters, kernel = max(4, features.shape[-1] // 2), spec.seeds.he()
-        x = keras.layers.Conv2DTranspose(filters, 2, 2, use_bias=False, kernel_initializer=kernel)(features)
-        x = keras.layers.ReLU()(batch_norm()(x))  # (B, 2H, 2W, F/2)
+        x = enlarge(features, max(4, features.shape[-1] // 2), spec.seeds, bias=False)
+        x = keras.layers.ReLU()(batch_norm(x))  # (B, 2H, 2W, F/2)
         outputs["double"] = _pixels(x, spec, "double")  # (B, 2H, 2W, K)
     return finish(spec, inputs, outputs, deep)
 
@@ -249,16 +249,6 @@ def output_activation(spec: Spec) -> str:
 # === Targets ===
 
 
-def check(head: str) -> None:
-    """Refuse an unknown head of pixels.
-
-    Raises:
-        ParameterError: If there is none of this name.
-    """
-    if head not in PIXELS:
-        raise ParameterError(f"There is no head {head!r}: {did_you_mean(head, PIXELS)}")
-
-
 def targets(label: np.ndarray, head: str) -> dict[str, np.ndarray]:
     """Return what each output shall be.
 
@@ -275,7 +265,8 @@ def targets(label: np.ndarray, head: str) -> dict[str, np.ndarray]:
     Raises:
         ParameterError: If the head is unknown.
     """
-    check(head)
+    if head not in PIXELS:
+        raise ParameterError(f"There is no head {head!r}: {did_you_mean(head, PIXELS)}")
     found = {"values" if head == "values" else "mask": label}
     if head == "dual":
         found["patch"] = _highest(label, (1, 2))

@@ -1,4 +1,8 @@
-"""Layers of all networks: seeds, normalisation, dates, averages and softmax over what is valid."""
+"""Seeds, and layers of many networks: normalisation, dates, averages over what is valid, activations.
+
+Keras keeps the arguments of a layer in its configuration where they are numbers, words and lists of them, so
+that layers need no ``get_config`` of their own.
+"""
 
 # ruff: noqa: D102 (build, call and get_config are those of Keras; the class documents them)
 
@@ -102,9 +106,6 @@ class DayEncoding(keras.layers.Layer):
         phases = [0.5 * math.pi * (i % 2) for i in range(self.units)]
         return ops.sin(ops.expand_dims(day, -1) * ops.array(rates, "float32") + ops.array(phases, "float32"))
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units, "base": self.base}
-
 
 @serializable
 class MaskedMean(keras.layers.Layer):
@@ -115,30 +116,12 @@ class MaskedMean(keras.layers.Layer):
         return ops.sum(features * weight, axis=1) / ops.maximum(ops.sum(weight, axis=1), 1)  # (B, D)
 
 
-def dot_product_attention(query: Any, key: Any, value: Any, valid: Any = None) -> Any:
-    """Attention of several heads (Vaswani et al. 2017, §3.2): softmax(q · k / √d) v.
+@serializable
+class Gelu(keras.layers.Layer):
+    """Gaussian error linear unit, x Φ(x) (Hendrycks and Gimpel 2016), any shape.
 
-    Args:
-        query: Queries (B, N, H, d) of N tokens and H heads.
-        key: Keys (B, M, H, d).
-        value: Values (B, M, H, e).
-        valid: Which keys each query may see, to be broadcast to (B, H, N, M); None for all.
-
-    Returns:
-        What each token takes from the values, heads side by side (B, N, H e); 0 where it may see none.
+    Written with erf: TensorFlow's own has erfc, which has no counterpart in ONNX.
     """
-    query, key, value = (ops.transpose(x, (0, 2, 1, 3)) for x in (query, key, value))  # (B, H, N, d)
-    logits = ops.matmul(query, ops.swapaxes(key, -1, -2)) * key.shape[-1] ** -0.5  # (B, H, N, M)
-    if valid is None:
-        weights = ops.cast(ops.softmax(ops.cast(logits, "float32"), axis=-1), logits.dtype)
-    else:
-        weights = masked_softmax(logits, valid)
-    x = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (B, N, H, e)
-    return ops.reshape(x, (-1, ops.shape(x)[1], x.shape[2] * x.shape[3]))
 
-
-def masked_softmax(logits: Any, valid: Any) -> Any:
-    """Softmax over the last axis among valid places, in float32; all weights are 0 where none is valid."""
-    valid = ops.cast(valid, "bool")
-    weights = ops.softmax(ops.where(valid, ops.cast(logits, "float32"), -1e9), axis=-1)
-    return ops.cast(ops.where(valid, weights, 0.0), logits.dtype)
+    def call(self, x: Any) -> Any:
+        return 0.5 * x * (1 + ops.erf(x / math.sqrt(2)))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 
 from eolab.core.errors import ParameterError, did_you_mean
-from eolab.models.blocks import BRANCH_SCALE, batch_norm, penalty, scaled
+from eolab.models.blocks import BRANCH_SCALE, batch_norm, conv_norm, scaled
 from eolab.models.layers import Seeds
 
 BLOCKS = {  # of each stage by depth
@@ -40,9 +41,7 @@ def depth_of(backbone: str) -> int:
     return known[backbone]
 
 
-def pytorch_norm(maps: Any, scale: float, name: str) -> Any:
-    """Normalise maps as PyTorch's ResNets do; see :class:`Encoder`."""
-    return batch_norm(scale, EPSILON, name)(maps)
+pytorch_norm = partial(batch_norm, epsilon=EPSILON)
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Encoder:
         depth: Layers, 18, 34, 50, 101 or 152.
         width_multiplier: Factor of all numbers of features.
         prefix: Beginning of the names of the layers.
-        norm: Normalises maps: takes them, the factor of the result at first, and the name of the layer.
+        norm: Normalises maps, see :func:`eolab.models.blocks.conv_norm`.
         l2: Penalty on the squares of the weights of convolutions.
         early: Whether the stride of a bottleneck stands in its first convolution, as in the paper and in
             Keras's own networks, and not in its 3 × 3 convolution.
@@ -73,7 +72,7 @@ class Encoder:
     depth: int = 50
     width_multiplier: float = 1.0
     prefix: str = PREFIX
-    norm: Callable[[Any, float, str], Any] = pytorch_norm
+    norm: Callable[..., Any] = pytorch_norm
     l2: float = 0.0
     early: bool = False
     output_stride: int = 32
@@ -91,49 +90,35 @@ class Encoder:
         With a width of 1 the last maps have 512 features for 18 and 34 layers, 2,048 for others.
         """
         first = scaled(FILTERS[0], self.width_multiplier)
-        x = self._conv_norm(x, first, 7, ("conv1", "bn1"), strides=2)  # (N, H/2, W/2, 64)
-        outputs = [x]
-        x = keras.layers.ZeroPadding2D(1)(x)
+        x = self._conv_norm(x, first, 7, ("conv1", "bn1"), strides=2)
+        outputs = [keras.layers.ReLU()(x)]  # (N, H/2, W/2, 64)
+        x = keras.layers.ZeroPadding2D(1)(outputs[0])
         x = keras.layers.MaxPooling2D(3, 2)(x)  # (N, H/4, W/4, 64)
         stride, dilation = 4, 1
         for stage, (filters, blocks) in enumerate(zip(FILTERS, BLOCKS[self.depth], strict=True)):
             strides = 2 if stage and stride < self.output_stride else 1
             stride, dilation = stride * strides, dilation * (2 if stage and strides == 1 else 1)
+            size = scaled(filters, self.width_multiplier)
+            padding = "same" if stride == self.output_stride < 32 else "symmetric"
             for block in range(blocks):
-                grid = self.multi_grid[block] if stage == 3 else 1
-                x = self._block(
-                    x,
-                    scaled(filters, self.width_multiplier),
-                    f"layer{stage + 1}_{block}_",
-                    strides=strides if block == 0 else 1,
-                    dilation=dilation * grid,
-                    padding="same" if stride == self.output_stride < 32 else "symmetric",
-                )
+                place, grid = f"layer{stage + 1}_{block}_", self.multi_grid[block] if stage == 3 else 1
+                x = self._block(x, size, place, 1 if block else strides, dilation * grid, padding)
             outputs.append(x)  # (N, H/4, W/4, F), (N, H/8, W/8, 2 F) and so on
         return outputs
 
-    def _block(self, x: Any, filters: int, place: str, *, strides: int, dilation: int, padding: str) -> Any:
+    def _block(self, x: Any, filters: int, place: str, strides: int, dilation: int, padding: str) -> Any:
         """Two 3 × 3 convolutions, or a bottleneck, beside a shortcut: (N, H, W, C) → (N, H/s, W/s, e F)."""
         bottleneck = self.depth >= 50
         first, second = (strides, 1) if self.early or not bottleneck else (1, strides)
         layers = ((1, first), (3, second), (1, 1)) if bottleneck else ((3, first), (3, second))
         wide, y = (4 if bottleneck else 1) * filters, x
         for number, (kernel, step) in enumerate(layers, start=1):
-            last = number == len(layers)
-            y = self._conv_norm(
-                y,
-                wide if last else filters,
-                kernel,
-                (f"{place}conv{number}", f"{place}bn{number}"),
-                strides=step,
-                dilation=dilation,
-                padding=padding,
-                activation=not last,
-                scale=BRANCH_SCALE if last else 1.0,
-            )
+            names = (f"{place}conv{number}", f"{place}bn{number}")
+            size, scale = (wide, BRANCH_SCALE) if number == len(layers) else (filters, 1.0)
+            y = self._conv_norm(y, size, kernel, names, step, dilation, padding, scale)
+            y = y if number == len(layers) else keras.layers.ReLU()(y)
         if strides > 1 or x.shape[-1] != wide:
-            names = (f"{place}downsample_0", f"{place}downsample_1")
-            x = self._conv_norm(x, wide, 1, names, strides=strides, activation=False)
+            x = self._conv_norm(x, wide, 1, (f"{place}downsample_0", f"{place}downsample_1"), strides)
         return keras.layers.ReLU()(keras.layers.Add()([x, y]))
 
     def _conv_norm(
@@ -142,27 +127,24 @@ class Encoder:
         filters: int,
         kernel: int,
         names: tuple[str, str],
-        *,
         strides: int = 1,
         dilation: int = 1,
         padding: str = "symmetric",
-        activation: bool = True,
         scale: float = 1.0,
     ) -> Any:
-        """Convolution without bias, normalisation, ReLU: (N, H, W, C) → (N, H/strides, W/strides, F)."""
-        if strides > 1 and kernel > 1 and padding == "symmetric":
-            x, padding = keras.layers.ZeroPadding2D(kernel // 2)(x), "valid"
-        padding = "valid" if kernel == 1 or padding == "valid" else "same"
-        x = keras.layers.Conv2D(
+        """Convolution without bias, and normalisation: (N, H, W, C) → (N, H/strides, W/strides, F)."""
+        usual = "valid" if kernel == 1 else "same"
+        return conv_norm(
+            x,
             filters,
             kernel,
-            strides,
-            padding,
-            dilation_rate=dilation if kernel > 1 and strides == 1 else 1,
-            use_bias=False,
-            kernel_initializer=self.seeds.he(),
-            kernel_regularizer=penalty(self.l2),
-            name=self.prefix + names[0],
-        )(x)
-        x = self.norm(x, scale, self.prefix + names[1])
-        return keras.layers.ReLU()(x) if activation else x
+            self.seeds,
+            strides=strides,
+            dilation=dilation if kernel > 1 and strides == 1 else 1,
+            padding=padding if kernel > 1 and strides > 1 else usual,
+            activation=None,
+            scale=scale,
+            l2=self.l2,
+            norm=self.norm,
+            names=(self.prefix + names[0], self.prefix + names[1]),
+        )

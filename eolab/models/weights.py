@@ -32,11 +32,12 @@ from eolab.core.errors import DataError, ParameterError, did_you_mean
 from eolab.data.bands import L1C_BANDS
 from eolab.models.resnet import BLOCKS, PREFIX
 
-RGB, RADAR = ("B04", "B03", "B02"), ("VV", "VH")
-BANDS_OF_STEM = {13: L1C_BANDS, 3: RGB, 2: RADAR}  # bands of published weights by their number
+BANDS_OF_STEM: dict[int, Sequence[str]] = {13: L1C_BANDS, 3: ("B04", "B03", "B02"), 2: ("VV", "VH")}
+"""Bands of published weights by their number."""
 KERAS_FILES = (".h5", ".keras")
 KERAS_BANDS = ("B02", "B03", "B04")  # keras.applications takes blue, green, red
 STEMS = ("mean", "repeat", "copy")
+CONVOLUTION = re.compile(r"conv\d$|downsample_0$")  # in the names of layers
 EPSILON = {True: 1.001e-5, False: 1e-5}  # of the batch normalisation of Keras's files, and of PyTorch's
 KERAS_STD = (57.375, 57.12, 58.395)  # of ImageNet's blue, green, red in grey levels, which it only centres
 
@@ -86,12 +87,13 @@ def load(
     of_keras = path.suffix in KERAS_FILES
     _check_strides(network, names, prefix, of_keras)
     found = _keras_layers(path, names) if of_keras else _timm_layers(path, names)
-    usual = KERAS_BANDS if of_keras else None
     kernel = found["conv1"][0]
-    known = published or usual or _bands_of(kernel, path)
-    if kernel.ndim != 4 or len(known) != kernel.shape[2]:
+    count = kernel.shape[2] if kernel.ndim == 4 else 0
+    known = published or (KERAS_BANDS if of_keras else BANDS_OF_STEM.get(count, ()))
+    if not known or len(known) != count:
         raise DataError(
-            f"{path}: its first convolution has the shape {kernel.shape}, published names {len(known)} bands."
+            f"{path}: its first convolution has the shape {kernel.shape}, and {len(known)} of its bands are "
+            "known: name them all in published."
         )
     drawn = network.get_layer(f"{prefix}conv1").get_weights()[0]
     found["conv1"] = [adapt(kernel, known, bands, stem, drawn)]
@@ -209,16 +211,6 @@ def _check_strides(network: keras.Model, names: Sequence[str], prefix: str, earl
         )
 
 
-def _bands_of(stem: np.ndarray, path: Path) -> Sequence[str]:
-    count = stem.shape[2] if stem.ndim == 4 else 0
-    if count not in BANDS_OF_STEM:
-        raise DataError(
-            f"{path}: its first convolution has the shape {stem.shape}, and the names of its bands are not "
-            "known by their number: name them in published."
-        )
-    return BANDS_OF_STEM[count]
-
-
 # === PyTorch ===
 
 
@@ -240,7 +232,11 @@ def _timm_layers(path: Path, names: Sequence[str]) -> Layers:
             f"{path}: expected the weights of {len(names)} layers, and the file {which} {wrong[0]!r} and "
             f"{len(wrong) - 1} more: build the network with the depth of the file."
         )
-    return {name: [_turned(state[part]) for part in parts] for name, parts in wanted.items()}
+    found = {}
+    for name, parts in wanted.items():
+        values = [state[part] for part in parts]
+        found[name] = [one.transpose(2, 3, 1, 0) if one.ndim == 4 else one for one in values]  # (h, w, C, F)
+    return found
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -290,14 +286,9 @@ def _root(state: Mapping[str, Any], path: Path) -> str:
 def _timm_names(layer: str) -> list[str]:
     """Return timm's names of a layer's weights, in Keras's order."""
     name = re.sub(r"^(layer\d)_(\d+)_", r"\1.\2.", layer).replace("downsample_", "downsample.")
-    if re.search(r"conv\d$|downsample\.0$", name):
+    if CONVOLUTION.search(layer):
         return [f"{name}.weight"]
     return [f"{name}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
-
-
-def _turned(values: np.ndarray) -> np.ndarray:
-    """Return weights in Keras's layout: kernels (F, C, h, w) become (h, w, C, F)."""
-    return values.transpose(2, 3, 1, 0) if values.ndim == 4 else values
 
 
 # === Keras ===
@@ -317,10 +308,11 @@ def _keras_layers(path: Path, names: Sequence[str]) -> Layers:
     third = sum(bool(re.fullmatch(r"layer3_\d+_conv1", name)) for name in names)
     source = _keras_network(path, next(depth for depth in (50, 101, 152) if BLOCKS[depth][2] == third))
     found: Layers = {}
-    for conv, norm in _pairs(names):
-        kernel, *bias = source.get_layer(_keras_name(conv)).get_weights()
-        gamma, beta, mean, variance = source.get_layer(_keras_name(norm)).get_weights()
-        found[conv], found[norm] = [kernel], [gamma, beta, mean - (bias[0] if bias else 0), variance]
+    for name in filter(CONVOLUTION.search, names):
+        norm, place = _keras_place(name)
+        kernel, *bias = source.get_layer(f"{place}_conv").get_weights()
+        gamma, beta, mean, variance = source.get_layer(f"{place}_bn").get_weights()
+        found[name], found[norm] = [kernel], [gamma, beta, mean - (bias[0] if bias else 0), variance]
     found["conv1"][0] = found["conv1"][0] * np.array(KERAS_STD, np.float32)[:, None]
     return found
 
@@ -354,24 +346,16 @@ def _keras_network(path: Path, depth: int) -> keras.Model:
     )
 
 
-def _keras_name(layer: str) -> str:
-    """Return Keras's name of a layer: ``layer1_0_conv2`` is ``conv2_block1_2_conv``."""
-    place = re.fullmatch(r"layer(\d)_(\d+)_(conv|bn|downsample_)(\d)", layer)
-    if not place:
-        return {"conv1": "conv1_conv", "bn1": "conv1_bn"}[layer]
-    stage, block, part, number = place.groups()
-    if part == "downsample_":
-        part, number = ("conv", "bn")[int(number)], "0"
-    return f"conv{int(stage) + 1}_block{int(block) + 1}_{number}_{part}"
+def _keras_place(convolution: str) -> tuple[str, str]:
+    """Return the normalisation behind a convolution, and the beginning of Keras's names of both.
 
-
-def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return each convolution with its normalisation."""
-    convolutions = [name for name in names if re.search(r"conv\d$|downsample_0$", name)]
-    return [
-        (name, re.sub(r"conv(\d)$", r"bn\1", name).replace("downsample_0", "downsample_1"))
-        for name in convolutions
-    ]
+    ``layer1_0_conv2`` stands before ``layer1_0_bn2``, and is ``conv2_block1_2_conv`` in Keras.
+    """
+    if convolution == "conv1":
+        return "bn1", "conv1"
+    stage, block, number = (int(part) for part in re.findall(r"\d+", convolution))
+    norm = f"bn{number}" if number else "downsample_1"
+    return f"layer{stage}_{block}_{norm}", f"conv{stage + 1}_block{block + 1}_{number}"
 
 
 def _put(network: keras.Model, found: Layers, prefix: str, path: Path, epsilon: float) -> None:

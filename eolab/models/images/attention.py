@@ -3,19 +3,21 @@
 None of them compares pixels with pixels: the largest matrix of a map of H × W pixels is (H + W + 1)² a head.
 """
 
-# ruff: noqa: D102 (build, call and get_config are those of Keras; the class documents them)
+# ruff: noqa: D102 (build and call are those of Keras; the class documents them)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
 from eolab.core.errors import ParameterError, did_you_mean
+from eolab.models.attention import dot_product_attention
 from eolab.models.blocks import BRANCH_SCALE, squeeze_excite
-from eolab.models.layers import Seeds, dot_product_attention, serializable
+from eolab.models.layers import Seeds, serializable
+
+KINDS = ("none", "se", "cbam", "multi")
 
 
 def attend(x: Any, kind: str, seeds: Seeds) -> Any:
@@ -23,8 +25,8 @@ def attend(x: Any, kind: str, seeds: Seeds) -> Any:
 
     Args:
         x: Features (B, H, W, C).
-        kind: "none", "se" (:func:`squeeze_excitation`), "cbam" (:func:`cbam`) or "multi"
-            (:class:`MultiAttention`).
+        kind: "none", "se" (squeeze and excitation with the paper's ratio of 16, Hu, Shen and Sun 2018),
+            "cbam" (:func:`cbam`) or "multi" (:class:`MultiAttention`).
         seeds: Seeds of the weights.
 
     Raises:
@@ -32,18 +34,18 @@ def attend(x: Any, kind: str, seeds: Seeds) -> Any:
     """
     if kind not in KINDS:
         raise ParameterError(f"There is no attention {kind!r}; {did_you_mean(kind, KINDS)}")
-    return KINDS[kind](x, seeds)
+    if kind == "se":
+        return squeeze_excite(x, _units(x, 16), seeds, activation="relu", gate="sigmoid")
+    if kind == "cbam":
+        return cbam(x, seeds)
+    if kind == "multi":
+        layer = MultiAttention(seed=seeds.next())
+        seeds.next()  # the layer's second
+        return layer(x)
+    return x
 
 
-def squeeze_excitation(x: Any, seeds: Seeds, ratio: int = 16) -> Any:
-    """Squeeze and excitation with the paper's ratio of 16 (Hu, Shen and Sun 2018): (B, H, W, C) → same.
-
-    Each channel is multiplied by a gate s = σ(W₂ ReLU(W₁ z)) that sees the means z of all channels.
-    """
-    return squeeze_excite(x, _units(x, ratio), seeds, activation="relu", gate="sigmoid")
-
-
-def cbam(x: Any, seeds: Seeds, ratio: int = 8, kernel: int = 7) -> Any:
+def cbam(x: Any, seeds: Seeds) -> Any:
     """Convolutional block attention module (Woo, Park, Lee and Kweon 2018): (B, H, W, C) → same.
 
     - Channels first: σ(MLP(mean) + MLP(max)), one MLP for the means and the maxima over all pixels.
@@ -51,7 +53,7 @@ def cbam(x: Any, seeds: Seeds, ratio: int = 8, kernel: int = 7) -> Any:
     - The paper's ratio is 16; 8 gives U-Nets of 31.9 M weights, a number published for them.
     - The biases of the MLP start at 1, so that the channels are passed on (σ(2) = 0.88) rather than halved.
     """
-    hidden = keras.layers.Dense(_units(x, ratio), activation="relu", kernel_initializer=seeds.he())
+    hidden = keras.layers.Dense(_units(x, 8), activation="relu", kernel_initializer=seeds.he())
     out = keras.layers.Dense(x.shape[-1], kernel_initializer=seeds.glorot(), bias_initializer="ones")
     mean = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)  # (B, 1, 1, C)
     highest = keras.layers.GlobalMaxPooling2D(keepdims=True)(x)  # (B, 1, 1, C)
@@ -59,7 +61,7 @@ def cbam(x: Any, seeds: Seeds, ratio: int = 8, kernel: int = 7) -> Any:
     x = keras.layers.Multiply()([x, keras.layers.Activation("sigmoid")(gate)])
     summary = [ops.mean(x, axis=-1, keepdims=True), ops.max(x, axis=-1, keepdims=True)]
     place = keras.layers.Conv2D(
-        1, kernel, padding="same", use_bias=False, activation="sigmoid", kernel_initializer=seeds.glorot()
+        1, 7, padding="same", use_bias=False, activation="sigmoid", kernel_initializer=seeds.glorot()
     )(keras.layers.Concatenate()(summary))  # (B, H, W, 1)
     return keras.layers.Multiply()([x, place])
 
@@ -97,16 +99,14 @@ class MultiAttention(keras.layers.Layer):
         features = int(shape[-1] or 0)
         self.value_size = max(2, features // (self.ratio * self.heads))
         self.key_size = max(1, self.value_size // 2)
+        width, policy = self.heads * (2 * self.key_size + self.value_size), self.dtype_policy
         one = keras.initializers.GlorotUniform(seed=self.seed)
         two = keras.initializers.VarianceScaling(
             BRANCH_SCALE**2, "fan_avg", "uniform", seed=self.seed + 1
         )  # Glorot's, made small
-        width = self.heads * (2 * self.key_size + self.value_size)
-        self.normalize = keras.layers.LayerNormalization(center=False, scale=False, dtype=self.dtype_policy)
-        self.project = keras.layers.Dense(
-            width, use_bias=False, kernel_initializer=one, dtype=self.dtype_policy
-        )
-        self.merge = keras.layers.Dense(features, kernel_initializer=two, dtype=self.dtype_policy)
+        self.normalize = keras.layers.LayerNormalization(center=False, scale=False, dtype=policy)
+        self.project = keras.layers.Dense(width, use_bias=False, kernel_initializer=one, dtype=policy)
+        self.merge = keras.layers.Dense(features, kernel_initializer=two, dtype=policy)
         self.normalize.build((None, None, features))
         self.project.build((None, None, features))
         self.merge.build((None, None, self.heads * self.value_size))
@@ -116,49 +116,15 @@ class MultiAttention(keras.layers.Layer):
         rows, columns = ops.mean(x, axis=2), ops.mean(x, axis=1)  # (B, H, C), (B, W, C)
         whole = ops.mean(rows, axis=1, keepdims=True)  # (B, 1, C)
         tokens = ops.concatenate([rows, columns, whole], axis=1)  # (B, H + W + 1, C)
-        seen = self._attention(self.normalize(tokens))  # (B, H + W + 1, C)
+        keys = self.heads * self.key_size
+        parts = ops.split(self.project(self.normalize(tokens)), [keys, 2 * keys], axis=-1)
+        shape = (-1, tokens.shape[1], self.heads)
+        parts = [ops.reshape(part, (*shape, part.shape[-1] // self.heads)) for part in parts]  # (B, N, h, d)
+        seen = self.merge(dot_product_attention(*parts))  # (B, H + W + 1, C)
         gates = 2 * ops.sigmoid(seen[:, :-1] + seen[:, -1:])  # (B, H + W, C)
         return x * gates[:, :height, None, :] * gates[:, None, height:, :]
-
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return shape
-
-    def _attention(self, tokens: Any) -> Any:
-        """Multi-head self-attention: (B, N, C) → (B, N, C)."""
-        length, keys = tokens.shape[1], self.heads * self.key_size
-        query, key, value = (
-            ops.reshape(part, (-1, length, self.heads, size))  # (B, N, heads, d)
-            for part, size in zip(
-                ops.split(self.project(tokens), [keys, 2 * keys], axis=-1),
-                (self.key_size, self.key_size, self.value_size),
-                strict=True,
-            )
-        )
-        return self.merge(dot_product_attention(query, key, value))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "heads": self.heads, "ratio": self.ratio, "seed": self.seed}
-
-
-def multi_attention(x: Any, seeds: Seeds) -> Any:
-    """Weigh features by :class:`MultiAttention`: (B, H, W, C) → same shape."""
-    layer = MultiAttention(seed=seeds.next())
-    seeds.next()  # the layer's second
-    return layer(x)
 
 
 def _units(x: Any, ratio: int) -> int:
     """Units between; at least 8, since a ReLU of few units may be 0 everywhere and then never learns."""
     return max(8, x.shape[-1] // ratio)
-
-
-def _none(x: Any, seeds: Seeds) -> Any:
-    return x
-
-
-KINDS: dict[str, Callable[[Any, Seeds], Any]] = {
-    "none": _none,
-    "se": squeeze_excitation,
-    "cbam": cbam,
-    "multi": multi_attention,
-}

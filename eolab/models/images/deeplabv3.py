@@ -9,29 +9,13 @@ import keras
 
 from eolab.core.errors import ParameterError
 from eolab.models import heads
-from eolab.models.blocks import (
-    Block,
-    batch_norm,
-    conv_norm,
-    inverted_residual,
-    resize,
-    scaled,
-    separable_norm,
-)
+from eolab.models.blocks import batch_norm, conv_norm, resize, scaled, separable_norm
 from eolab.models.heads import Spec
+from eolab.models.images.mobilenets import mobilenetv2
 from eolab.models.layers import Seeds
 from eolab.models.resnet import Encoder, depth_of
 
 STRIDES = (8, 16)
-MOBILENETV2 = (  # expansion, features, blocks, strides of the first block
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
 
 
 def deeplabv3(
@@ -80,42 +64,14 @@ def deeplabv3(
     seeds, small = spec.seeds, backbone == "mobilenetv2"
     inputs, x = heads.image_input(spec)
     if small:
-        x = _mobilenetv2(x, seeds, width_multiplier, output_stride)  # (B, H/s, W/s, 320)
+        x = mobilenetv2(x, seeds, width_multiplier, output_stride)  # (B, H/s, W/s, 320)
     else:
-        encoder = Encoder(
-            seeds,
-            depth_of(backbone),
-            width_multiplier,
-            norm=_norm,
-            output_stride=output_stride,
-            multi_grid=(1, 2, 1),
-        )
-        x = encoder(x)[-1]  # (B, H/s, W/s, 2048)
+        given = {"norm": batch_norm, "output_stride": output_stride, "multi_grid": (1, 2, 1)}
+        x = Encoder(seeds, depth_of(backbone), width_multiplier, **given)(x)[-1]  # (B, H/s, W/s, 2048)
     y = atrous_pyramid(x, scaled(256, width_multiplier), rates, seeds, separable=small)  # (B, H/s, W/s, 256)
     filters, kernel = scaled(64, width_multiplier), 1 if small else 3
     y = conv_norm(seeds.dropout(dropout)(y), filters, kernel, seeds)  # (B, H/s, W/s, 64)
     return heads.resized_model(spec, inputs, y, x)
-
-
-def _mobilenetv2(x: Any, seeds: Seeds, width_multiplier: float, output_stride: int) -> Any:
-    """Read images by MobileNetV2 up to its last inverted residual: (B, H, W, C) → (B, H/s, W/s, 320)."""
-    first = scaled(32, width_multiplier)
-    x = conv_norm(x, first, 3, seeds, strides=2, activation="relu6", first=True)  # (B, H/2, W/2, 32)
-    stride, dilation = 2, 1
-    for expansion, filters, blocks, wanted in MOBILENETV2:
-        strides = wanted if stride < output_stride else 1
-        stride, dilation = stride * strides, dilation * wanted // strides
-        for block in range(blocks):
-            sizes = Block(
-                scaled(filters, width_multiplier),
-                expansion,
-                strides=strides if block == 0 else 1,
-                shortcut=block > 0,
-                dilation=dilation,
-                first=block == 0 and strides > 1 and stride < output_stride,
-            )
-            x = inverted_residual(x, sizes, seeds)  # (B, H/s, W/s, filters)
-    return x
 
 
 def atrous_pyramid(x: Any, units: int, rates: Sequence[int], seeds: Seeds, separable: bool = False) -> Any:
@@ -128,17 +84,10 @@ def atrous_pyramid(x: Any, units: int, rates: Sequence[int], seeds: Seeds, separ
         seeds: Seeds of the weights.
         separable: Whether these convolutions are depthwise separable.
     """
+    atrous = separable_norm if separable else conv_norm
     branches = [conv_norm(x, units, 1, seeds)]
-    for rate in rates:
-        if separable:
-            branches.append(separable_norm(x, units, 3, seeds, dilation=int(rate)))
-        else:
-            branches.append(conv_norm(x, units, 3, seeds, dilation=int(rate)))
+    branches += [atrous(x, units, 3, seeds, dilation=int(rate)) for rate in rates]
     mean = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)  # (B, 1, 1, C)
     mean = conv_norm(mean, units, 1, seeds)
     branches.append(resize(mean, *x.shape[1:3]))  # (B, H, W, units), the same everywhere
     return conv_norm(keras.layers.Concatenate()(branches), units, 1, seeds)
-
-
-def _norm(maps: Any, scale: float, name: str) -> Any:
-    return batch_norm(scale, name=name)(maps)

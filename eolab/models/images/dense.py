@@ -101,26 +101,28 @@ def output_grid(network: keras.Model) -> OutputGrid:
     """
     pool = _pool(network)
     grids = {id(given): OutputGrid() for given in network.input.values()}
-    for operation in network.operations:
-        if operation is pool:
+    for layer in network.operations:
+        if layer is pool:
             break
-        if isinstance(operation, keras.layers.InputLayer):
+        if isinstance(layer, keras.layers.InputLayer):
             continue
-        found = [grids[id(given)] for given in keras.tree.flatten(operation.input)]
-        grids[id(operation.output)] = _after(operation, _joined(found, operation.name))
+        given = [grids[id(one)] for one in keras.tree.flatten(layer.input)]
+        strides = {grid.stride for grid in given}
+        if len(strides) > 1:
+            raise ParameterError(
+                f"Layer {layer.name} joins maps of the strides {sorted(strides)}: positions differ."
+            )
+        joined = OutputGrid(strides.pop(), min(one.first for one in given), max(one.last for one in given))
+        grids[id(layer.output)] = _after(layer, joined)
     return grids[id(pool.input)]
 
 
-def _joined(found: list[OutputGrid], name: str) -> OutputGrid:
-    """Return the grid of maps that are concatenated."""
-    strides = {grid.stride for grid in found}
-    if len(strides) > 1:
-        raise ParameterError(f"Layer {name} joins maps of the strides {sorted(strides)}: positions differ.")
-    return OutputGrid(strides.pop(), min(p.first for p in found), max(p.last for p in found))
-
-
 def _after(layer: Any, grid: OutputGrid) -> OutputGrid:
-    """Return the grid of the maps that leave a layer."""
+    """Return the grid of the maps that leave a layer.
+
+    Raises:
+        ParameterError: If it changes the size of maps in a way that is not known here.
+    """
     step = grid.stride
     if isinstance(layer, keras.layers.ZeroPadding2D):
         before = layer.padding[0][0]
@@ -129,9 +131,10 @@ def _after(layer: Any, grid: OutputGrid) -> OutputGrid:
         kernel = (layer.kernel_size[0] - 1) * layer.dilation_rate[0] + 1
     elif isinstance(layer, Pooled):
         kernel = layer.pool_size[0]
-    else:
-        _check_kept(layer)
+    elif {tuple(given.shape[1:3]) for given in keras.tree.flatten(layer.input)} == {layer.output.shape[1:3]}:
         return grid
+    else:
+        raise ParameterError(f"Layer {layer.name} changes the size of maps: their positions are not known.")
     strides = layer.strides[0]
     if layer.padding == "same" and strides > 1:
         raise ParameterError(
@@ -141,13 +144,6 @@ def _after(layer: Any, grid: OutputGrid) -> OutputGrid:
     before = (kernel - 1) // 2 if layer.padding == "same" else 0
     first, last = grid.first - before * step, grid.last + (kernel - 1 - before) * step
     return OutputGrid(step * strides, first, last)
-
-
-def _check_kept(layer: Any) -> None:
-    """Refuse layers that change the size of maps in a way that is not known here."""
-    before = {tuple(given.shape[1:3]) for given in keras.tree.flatten(layer.input)}
-    if before != {tuple(layer.output.shape[1:3])}:
-        raise ParameterError(f"Layer {layer.name} changes the size of maps: their positions are not known.")
 
 
 def _pool(network: keras.Model) -> Any:
@@ -166,12 +162,9 @@ def _tail(network: keras.Model) -> tuple[Any, Any]:
     pool = _pool(network)
     tail = network.layers[network.layers.index(pool) + 1 :]
     tail = [layer for layer in tail if not isinstance(layer, keras.layers.Dropout)]
-    kinds = [keras.layers.Dense, keras.layers.Activation]
-    linear = [getattr(layer, "activation", None) for layer in tail] == [
-        keras.activations.linear,
-        keras.activations.sigmoid,
-    ]
-    if [type(layer) for layer in tail] != kinds or not linear:
+    linear = (keras.layers.Dense, keras.activations.linear)
+    sigmoid = (keras.layers.Activation, keras.activations.sigmoid)
+    if [(type(layer), getattr(layer, "activation", None)) for layer in tail] != [linear, sigmoid]:
         names = ", ".join(type(layer).__name__ for layer in tail)
         raise ParameterError(
             f"{network.name} ends in {names}: a dense network is made of one that ends in a dense "

@@ -16,6 +16,7 @@ import keras
 from keras import ops
 
 from eolab.models import heads
+from eolab.models.blocks import joined
 from eolab.models.heads import Spec
 from eolab.models.layers import Normalize, serializable
 
@@ -67,8 +68,7 @@ def sequence_model(
 
     A softmax over two classes is one sigmoid and its complement, with half of the weights.
     """
-    x = branches[0] if len(branches) == 1 else keras.layers.Concatenate()(list(branches))
-    encoded = x
+    encoded = x = joined(branches)
     x = spec.seeds.dropout(dropout)(x) if dropout else x
     activation, outputs = heads.output_activation(spec), spec.outputs
     two = activation == "softmax" and outputs == 2
@@ -76,9 +76,8 @@ def sequence_model(
         1 if two else outputs, dtype="float32", kernel_initializer=spec.seeds.glorot(), name="logits"
     )(x)
     if two:
-        predicted = TwoClasses(name="probabilities")(
-            keras.layers.Activation("sigmoid", dtype="float32")(logits)
-        )
+        second = keras.layers.Activation("sigmoid", dtype="float32")(logits)
+        predicted = TwoClasses(name="probabilities")(second)
     else:
         predicted = keras.layers.Activation(activation, dtype="float32", name="probabilities")(logits)
     return heads.finish(spec, inputs, predicted, encoded)
@@ -120,9 +119,6 @@ class ImageNorm(keras.layers.BatchNormalization):
     are alike.
     """
 
-    def build(self, maps_shape: Any, seen_shape: Any = None) -> None:  # noqa: D102
-        super().build(maps_shape)
-
     def call(self, maps: Any, seen: Any, training: bool | None = None) -> Any:  # noqa: D102
         seen = ops.cast(seen, "bool")  # (N,) or (B, T)
         averages = (self.moving_mean, self.moving_variance)
@@ -132,6 +128,3 @@ class ImageNorm(keras.layers.BatchNormalization):
             for average, old in zip(averages, before, strict=True):
                 average.assign(ops.where(ops.any(seen), ops.convert_to_tensor(average), old))
         return maps
-
-    def compute_output_shape(self, maps_shape: Any, seen_shape: Any = None) -> Any:  # noqa: D102
-        return maps_shape

@@ -1,0 +1,292 @@
+"""Attention: of dates, of pixels, of the images of a sequence, and what each of them may know."""
+
+# ruff: noqa: D102 (build and call are those of Keras; the class documents them)
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from eolab.models.layers import Seeds, serializable
+
+EPSILON = 1e-6  # of the layer normalisations of SegFormer and ConvNeXt
+
+
+def dot_product_attention(query: Any, key: Any, value: Any, valid: Any = None) -> Any:
+    """Attention of several heads (Vaswani et al. 2017, §3.2): softmax(q · k / √d) v.
+
+    Args:
+        query: Queries (B, N, H, d) of N tokens and H heads.
+        key: Keys (B, M, H, d).
+        value: Values (B, M, H, e).
+        valid: Which keys each query may see, to be broadcast to (B, H, N, M); None for all.
+
+    Returns:
+        What each token takes from the values, heads side by side (B, N, H e); 0 where it may see none.
+    """
+    query, key, value = (ops.transpose(x, (0, 2, 1, 3)) for x in (query, key, value))  # (B, H, N, d)
+    logits = ops.matmul(query, ops.swapaxes(key, -1, -2)) * key.shape[-1] ** -0.5  # (B, H, N, M)
+    if valid is None:
+        weights = ops.cast(ops.softmax(ops.cast(logits, "float32"), axis=-1), logits.dtype)
+    else:
+        weights = masked_softmax(logits, valid)
+    x = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # (B, N, H, e)
+    return ops.reshape(x, (-1, ops.shape(x)[1], x.shape[2] * x.shape[3]))
+
+
+def masked_softmax(logits: Any, valid: Any) -> Any:
+    """Softmax over the last axis among valid places, in float32; all weights are 0 where none is valid."""
+    valid = ops.cast(valid, "bool")
+    weights = ops.softmax(ops.where(valid, ops.cast(logits, "float32"), -1e9), axis=-1)
+    return ops.cast(ops.where(valid, weights, 0.0), logits.dtype)
+
+
+# === Attention of tokens to tokens ===
+
+
+class TokenAttention(keras.layers.Layer):
+    """Dense layers of attention with several heads (Vaswani et al. 2017, §3.2), for the classes below.
+
+    Args:
+        units: Features D, a multiple of ``heads``.
+        heads: Attentions side by side, each on D / heads features.
+        seed: Seed of the weights.
+    """
+
+    parts: tuple[int, ...] = (1, 2)  # units of the dense layers: one of queries, one of keys and values
+
+    def __init__(self, units: int, heads: int, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units, self.heads, self.seeds = units, heads, Seeds(seed)
+        self.project = [self.dense(part * units) for part in self.parts]
+        self.merge = self.dense(units)
+
+    def dense(self, units: int) -> keras.layers.Layer:
+        """Return a dense layer of this layer's precision."""
+        return keras.layers.Dense(units, kernel_initializer=self.seeds.glorot(), dtype=self.dtype_policy)
+
+    def build(self, shape: Any) -> None:
+        for layer in (*self.project, self.merge):
+            layer.build(shape)
+
+    def attend(self, projected: list[Any], known: Any = None) -> Any:
+        """Return what tokens take from those that they know, (B, N, D).
+
+        Args:
+            projected: Queries, keys and values, (B, N, D) each, some of them as one; keys and values may be
+                those of M other tokens.
+            known: Which of them each token knows, to be broadcast to (B, H, N, M); None for all.
+        """
+        size, found = self.units // self.heads, []
+        for part in projected:
+            count = part.shape[-1] // self.units
+            x = ops.reshape(part, (-1, ops.shape(part)[1], count, self.heads, size))  # (B, N, 1 to 3, H, D/H)
+            found += ops.unstack(x, axis=2)
+        return self.merge(dot_product_attention(*found, known))
+
+
+@serializable
+class SelfAttention(TokenAttention):
+    """Attention of each date to all valid dates.
+
+    Takes features (B, T, D) and ``valid`` (B, T), gives (B, T, D); arguments are those of
+    :class:`TokenAttention`.
+    """
+
+    parts = (3,)
+
+    def call(self, features: Any, valid: Any) -> Any:
+        return self.attend([self.project[0](features)], valid[:, None, None, :])
+
+
+@serializable
+class StepAttention(TokenAttention):
+    """Attention of tokens to those that they know.
+
+    Takes tokens (B, N, D) and ``known`` (B, N, N), or (B, 1, N) where all know the same; gives (B, N, D).
+    A token that knows none takes 0. Arguments are those of :class:`TokenAttention`.
+    """
+
+    def call(self, tokens: Any, known: Any) -> Any:
+        return self.attend([layer(tokens) for layer in self.project], ops.expand_dims(known, 1))
+
+
+@serializable
+class EfficientAttention(TokenAttention):
+    """Attention of each pixel to squares of pixels (Xie et al. 2021, §3.1, after Wang et al. 2021).
+
+    Takes and gives features (B, H, W, D). Keys and values come from a map that a convolution reduced, R × R
+    pixels to one, so that N pixels need N² / R² weights in place of N².
+
+    Args:
+        units: Features D, a multiple of ``heads``.
+        heads: Attentions side by side, each on D / heads features.
+        reduction: Side R of the squares; 1 leaves the map as it is.
+        seed: Seed of the weights.
+    """
+
+    def __init__(self, units: int, heads: int, reduction: int = 1, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(units, heads, seed, **kwargs)
+        self.reduction = reduction
+        if reduction > 1:
+            start, policy = self.seeds.glorot(), self.dtype_policy
+            self.reduce = keras.layers.Conv2D(
+                units, reduction, reduction, "same", kernel_initializer=start, dtype=policy
+            )
+            self.norm = keras.layers.LayerNormalization(epsilon=EPSILON, dtype=policy)
+
+    def build(self, shape: Any) -> None:
+        super().build(shape)
+        if self.reduction > 1:
+            self.reduce.build(shape)
+            self.norm.build(shape)
+
+    def call(self, x: Any) -> Any:
+        small = self.norm(self.reduce(x)) if self.reduction > 1 else x  # (B, h, w, D)
+        query, content = (
+            layer(ops.reshape(maps, (-1, maps.shape[1] * maps.shape[2], self.units)))
+            for layer, maps in zip(self.project, (x, small), strict=True)
+        )  # (B, N, D), (B, M, 2 D)
+        return ops.reshape(self.attend([query, content]), (-1, *x.shape[1:]))
+
+
+# === Attention of a learnt query to dates ===
+
+
+@serializable
+class MasterQueryAttention(keras.layers.Layer):
+    """Attention of the L-TAE (Garnot and Landrieu 2020, §3.3): a learnt query and some channels a head.
+
+    Takes features (B, T, E), ``valid`` (B, T) and the encoding of dates (B, T, E / H); gives (B, E). For
+    head h with its group e_h of the channels and p of the dates:
+
+    k_h(t) = W_h (e_h(t) + p(t)),  a_h = softmax_t (q_h · k_h(t) / √K),  o_h = Σ_t a_h(t) (e_h(t) + p(t)),
+
+    and the outputs of all heads are put side by side. A bias of the keys would cancel in the softmax, so
+    there is none. That a key sees its own group alone is our reading of the paper's channel grouping; in the
+    authors' code the keys see all channels.
+
+    Args:
+        heads: Heads H; E must be a multiple of it.
+        key_size: Size K of queries and keys.
+        dropout: Share of attention weights dropped.
+        seed: Seed of weights and dropout.
+    """
+
+    def __init__(self, heads: int, key_size: int, dropout: float = 0.1, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.heads, self.key_size = heads, key_size
+        self._seeds = Seeds(seed)
+        self.drop = self._seeds.dropout(dropout)
+
+    def build(self, shape: Any) -> None:
+        group = shape[-1] // self.heads
+        spread = keras.initializers.RandomNormal(stddev=(2 / self.key_size) ** 0.5, seed=self._seeds.next())
+        self.query = self.add_weight(shape=(self.heads, self.key_size, 1), initializer=spread, name="query")
+        self.key = self.add_weight(
+            shape=(self.heads, group, self.key_size), initializer=self._seeds.glorot(), name="key"
+        )
+
+    def call(self, features: Any, valid: Any, dates: Any, training: bool | None = None) -> Any:
+        times, channels = features.shape[1:]
+        x = ops.reshape(features, (-1, times, self.heads, channels // self.heads))  # (B, T, H, E/H)
+        x = ops.transpose(x + ops.expand_dims(dates, 2), (0, 2, 1, 3))  # (B, H, T, E/H)
+        keys = ops.matmul(x, self.key)  # (B, H, T, K)
+        logits = ops.squeeze(ops.matmul(keys, self.query), -1) * self.key_size**-0.5  # (B, H, T)
+        weights = self.drop(masked_softmax(logits, valid[:, None, :]), training=training)
+        x = ops.matmul(ops.expand_dims(weights, 2), x)  # (B, H, 1, E/H)
+        return ops.reshape(x, (-1, channels))  # (B, E)
+
+
+@serializable
+class PixelAttention(keras.layers.Layer):
+    """Attention of a learnt query to the dates of each pixel (Garnot and Landrieu 2020, §3.3).
+
+    Takes maps (B, T, h, w, E) and ``known`` (B, A, T); gives weights (B, h, w, G, A, T) of G heads:
+    a_g(t) = softmax_t (q_g · W_g e(t) / √K) among the dates that a prediction knows, 0 where it knows none.
+    Keys see all channels, as in the authors' code; a bias of theirs would cancel in the softmax.
+
+    Args:
+        heads: Heads G.
+        key_size: Size K of queries and keys.
+        seed: Seed of the weights.
+    """
+
+    def __init__(self, heads: int, key_size: int, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.heads, self.key_size, self.seed = heads, key_size, seed
+
+    def build(self, shape: Any) -> None:
+        seeds = Seeds(self.seed)
+        spread = keras.initializers.RandomNormal(stddev=(2 / self.key_size) ** 0.5, seed=seeds.next())
+        self.query = self.add_weight((self.heads, self.key_size), spread, name="query")
+        width = self.heads * self.key_size
+        self.key = self.add_weight((shape[-1], width), seeds.glorot(), name="key")
+
+    def call(self, maps: Any, known: Any) -> Any:
+        key = ops.reshape(self.key, (-1, self.heads, self.key_size))  # (E, G, K)
+        wanted = ops.einsum("egk,gk->eg", key, self.query)  # q · W e = (Wᵀ q) · e
+        logits = ops.einsum("bthwe,eg->bhwgt", maps, wanted) * self.key_size**-0.5
+        batch, predictions, times = ops.shape(known)
+        places = maps.shape[2:4]
+        # One axis for pixels and heads: TensorFlow's softmax takes five at most.
+        logits = ops.reshape(logits, (batch, -1, 1, times))  # (B, h w G, 1, T)
+        weights = masked_softmax(logits, ops.expand_dims(known, 1))  # (B, h w G, A, T)
+        return ops.reshape(weights, (batch, *places, self.heads, predictions, times))
+
+
+@serializable
+class WeightedSteps(keras.layers.Layer):
+    """Sum maps (B, T, H, W, C) over time with weights of coarser pixels: → (B, A, H, W, C).
+
+    Weights (B, h, w, G, A, T) are those of :class:`PixelAttention`; H and W are multiples of h and w, and
+    head g weights the g-th of G groups of channels (Garnot and Landrieu 2021, §3.2). Each pixel takes the
+    weights of the coarse one that it lies in, so that weights of T × T steps stand at the coarse scale alone;
+    in the paper they are resized bilinearly.
+    """
+
+    def call(self, maps: Any, weights: Any) -> Any:
+        batch, times = ops.shape(maps)[:2]
+        predictions = ops.shape(weights)[4]
+        height, width, channels = maps.shape[2:]
+        high, wide, heads = weights.shape[1:4]
+        split = (high, height // high, wide, width // wide, heads, channels // heads)
+        x = ops.reshape(maps, (batch, times, *split))  # (B, T, h, i, w, j, G, C/G)
+        x = ops.einsum("bhwgat,bthiwjgc->bahiwjgc", weights, x)
+        return ops.reshape(x, (batch, predictions, height, width, channels))
+
+
+# === What a step knows ===
+
+
+@serializable
+class Known(keras.layers.Layer):
+    """Return which images a prediction may know, from ``valid`` (B, T): bool (B, A, T) for A predictions.
+
+    Args:
+        causal: One prediction a step, A = T, which knows the images up to its own; else one, A = 1, which
+            knows all.
+    """
+
+    def __init__(self, causal: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.causal = causal
+
+    def call(self, valid: Any) -> Any:
+        seen = ops.expand_dims(ops.cast(valid, "bool"), 1)  # (B, 1, T)
+        if not self.causal:
+            return seen
+        steps = ops.arange(ops.shape(valid)[1])
+        return ops.logical_and(ops.expand_dims(steps, 1) >= steps, seen)  # (B, T, T)
+
+
+@serializable
+class Last(keras.layers.Layer):
+    """Take features (B, T, D) of the last image that each prediction knows (B, A, T) → (B, A, D), else 0."""
+
+    def call(self, features: Any, known: Any) -> Any:
+        places = ops.cast(known, "int32") * (1 + ops.arange(ops.shape(known)[-1]))  # (B, A, T)
+        last = ops.logical_and(known, places == ops.max(places, axis=-1, keepdims=True))
+        return ops.matmul(ops.cast(last, features.dtype), features)

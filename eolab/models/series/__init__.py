@@ -1,1 +1,0 @@
-"""Networks that read the series of one pixel; one architecture a file."""
