@@ -177,7 +177,7 @@ def copy_weights(source: Any, target: Any, options: argparse.Namespace) -> None:
     import keras
     import torch
 
-    from eolab.models.sequences.recurrence import ConvLSTM
+    from eolab.models.sequences.recurrent import ConvLSTM
 
     def layers(kind: Any) -> list[Any]:
         """Return the layers of a kind as they were made: Keras numbers their names."""

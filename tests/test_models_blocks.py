@@ -9,22 +9,21 @@ from scipy import ndimage
 
 from eolab import models
 from eolab.core.errors import ParameterError
+from eolab.models.attention import EfficientAttention
 from eolab.models.blocks import (
-    Block,
     Resize,
-    centre_on_first,
     conv_norm,
     depthwise_norm,
     inverted_residual,
+    padded,
     scaled,
     skip_branch,
     squeeze_excite,
 )
 from eolab.models.images import deeplabv3 as deeplab
-from eolab.models.images.mobilenetv3 import lite_pyramid
-from eolab.models.images.segformer import EfficientAttention, mix_ffn
-from eolab.models.images.squeeze_unet import fire
-from eolab.models.images.vnet import residual_stage
+from eolab.models.images.mobilenets import lite_pyramid
+from eolab.models.images.segformer import mix_ffn
+from eolab.models.images.unets import fire, residual_stage
 from eolab.models.layers import Seeds
 
 RESIZING = ["deeplabv3", "deeplabv3_small", "mobilenetv3", "efficientnetv2", "segformer_b0"]
@@ -107,12 +106,10 @@ def test_depthwise_kernels_start_with_the_variance_of_he():
 @pytest.mark.parametrize("size", [64, 96])
 def test_padding_keeps_features_in_the_middle_of_their_cells(padding, size):
     """Means over windows of a ramp are the positions of their centres."""
-    first = {"first": (True, True, True), "mixed": (True, True, False), "last": (False, False, False)}[
-        padding
-    ]
+    first = {"first": 3, "mixed": 2, "last": 0}[padding]
     x = inputs = keras.Input((size, size, 1))
-    for one in first:
-        x = depthwise_norm(x, 3, Seeds(0), strides=2, activation=None, first=one)
+    for one in first * ["first"] + (3 - first) * ["same"]:
+        x = depthwise_norm(x, 3, Seeds(0), strides=2, activation=None, padding=one)
     model = keras.Model(inputs, x)
     model.set_weights([np.full(w.shape, 1 / 9) if w.ndim == 4 else w for w in model.get_weights()])
     ramp = np.broadcast_to(np.arange(size, dtype="float32")[None, None, :, None], (1, size, size, 1))
@@ -125,8 +122,9 @@ def test_padding_keeps_features_in_the_middle_of_their_cells(padding, size):
 @pytest.mark.parametrize(("kernel", "size"), [(3, 8), (3, 9), (7, 10), (7, 11)])
 def test_padding_rounds_the_size_up(kernel, size):
     x = keras.Input((size, size, 2))
-    padded, padding = centre_on_first(x, kernel)
-    assert keras.layers.Conv2D(1, kernel, 2, padding)(padded).shape[1:3] == (-(-size // 2),) * 2
+    for padding in ("first", "symmetric", "same"):
+        wider, left = padded(x, kernel, padding)
+        assert keras.layers.Conv2D(1, kernel, 2, left)(wider).shape[1:3] == (-(-size // 2),) * 2
 
 
 @pytest.mark.parametrize(("before", "after"), [(8, 32), (13, 100), (1, 7), (16, 5)])
@@ -157,22 +155,22 @@ def test_stochastic_depth_drops_whole_samples_and_keeps_the_mean():
 
 
 def test_an_inverted_residual_has_the_weights_and_the_shape_counted_by_hand():
-    block = Block(24, 6, kernel=5, strides=2, squeezed=8)
-    model = part(inverted_residual, (10, 10, 16), block, Seeds(0))
+    options = {"expansion": 6, "kernel": 5, "strides": 2, "squeezed": 8}
+    model = part(inverted_residual, (10, 10, 16), 24, Seeds(0), **options)
     assert model.output.shape == (None, 5, 5, 24)
     expand, depthwise, project = 16 * 96 + 2 * 96, 25 * 96 + 2 * 96, 96 * 24 + 2 * 24
     excite = (96 * 8 + 8) + (8 * 96 + 96)
     assert trainable(model) == expand + depthwise + excite + project
-    fused = part(inverted_residual, (10, 10, 16), Block(16, 4, fused=True, shortcut=True), Seeds(0))
+    fused = part(inverted_residual, (10, 10, 16), 16, Seeds(0), expansion=4, fused=True, shortcut=True)
     assert trainable(fused) == (9 * 16 * 64 + 2 * 64) + (64 * 16 + 2 * 16)
-    whole = part(inverted_residual, (10, 10, 16), Block(16, fused=True, shortcut=True), Seeds(0))
+    whole = part(inverted_residual, (10, 10, 16), 16, Seeds(0), fused=True, shortcut=True)
     assert trainable(whole) == 9 * 16 * 16 + 2 * 16
 
 
 @pytest.mark.parametrize("options", [{"expansion": 4}, {"expansion": 4, "fused": True}, {"fused": True}])
 def test_an_inverted_residual_adds_to_its_input(options):
     x = random(2, 6, 6, 8)
-    model = part(inverted_residual, (6, 6, 8), Block(8, shortcut=True, **options), Seeds(0))
+    model = part(inverted_residual, (6, 6, 8), 8, Seeds(0), shortcut=True, **options)
     assert np.abs(run(model, x) - x).max() > 1e-3
     last = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)][-1]
     last.gamma.assign(np.zeros(8))
@@ -275,9 +273,7 @@ def test_efficient_attention_is_softmax_attention_to_squares(reduction, side):
     rng = np.random.default_rng(1)
     layer.set_weights([rng.normal(0, 0.5, weight.shape) for weight in layer.get_weights()])
     got = run(layer, x)
-    (wq, bq), (wkv, bkv), (wm, bm) = (
-        part.get_weights() for part in (layer.query, layer.key_value, layer.merge)
-    )
+    (wq, bq), (wkv, bkv), (wm, bm) = (part.get_weights() for part in (*layer.project, layer.merge))
     for b in range(2):
         squares = x[b].reshape(-1, 8)
         if reduction > 1:

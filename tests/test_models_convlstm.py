@@ -9,7 +9,7 @@ import pytest
 
 from eolab import models
 from eolab.core.errors import ParameterError
-from eolab.models.sequences.recurrence import ConvLSTM
+from eolab.models.sequences.recurrent import ConvLSTM
 
 B, T, H, W = 4, 5, 6, 8
 BANDS = {"s1": 1, "s2": 3}

@@ -14,9 +14,7 @@ import pytest
 from eolab import models
 from eolab.core.errors import ParameterError
 from eolab.data.bands import L2A_BANDS
-from eolab.models.images.convnext import LayerScale
-from eolab.models.images.resnet import RADAR_MEAN, RADAR_STD
-from eolab.models.images.three_branch import NativePixels
+from eolab.models.images.classifiers import RADAR_MEAN, RADAR_STD, LayerScale, NativePixels
 
 NAMES = [n for n in models.names("images", "labels") if "mask" not in models.ARCHITECTURES[n].heads]
 FUSIONS = ("resnet18_fusion", "resnet50_fusion")

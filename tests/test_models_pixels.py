@@ -18,8 +18,7 @@ from eolab import models
 from eolab.core.errors import ParameterError
 from eolab.models import heads
 from eolab.models.images import attention
-from eolab.models.images.segformer import Gelu
-from eolab.models.layers import Normalize, Seeds
+from eolab.models.layers import Gelu, Normalize, Seeds
 
 NAMES = models.names("images", "mask")
 # One name of each builder, and the variant of the U-Net with layers of its own; the others are made of their

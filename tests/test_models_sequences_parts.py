@@ -8,10 +8,10 @@ import pytest
 
 from eolab import models
 from eolab.core.errors import ParameterError
+from eolab.models.attention import Known, Last, PixelAttention, StepAttention, WeightedSteps
 from eolab.models.layers import Seeds
-from eolab.models.sequences.attention import Known, Last, PixelAttention, StepAttention, WeightedSteps
 from eolab.models.sequences.inputs import ImageNorm, Unfold, fold
-from eolab.models.sequences.resnet import features_of_steps
+from eolab.models.sequences.recurrent import features_of_steps
 
 BANDS = {"s1": 1, "s2": 3}
 NAMES = models.names("sequences")

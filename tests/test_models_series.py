@@ -13,9 +13,8 @@ import pytest
 
 from eolab import models
 from eolab.core.errors import DataError, ParameterError
+from eolab.models.attention import MasterQueryAttention, SelfAttention
 from eolab.models.layers import DayEncoding, MaskedMean, Normalize
-from eolab.models.series.ltae import MasterQueryAttention
-from eolab.models.series.transformer import SelfAttention
 
 B, T, C, K = 32, 5, 4, 3
 SMALL = {
@@ -166,7 +165,7 @@ def test_self_attention_is_that_of_keras():
     valid[:, 0] = True
     own, reference = SelfAttention(8, 2), keras.layers.MultiHeadAttention(2, 4)
     got = own(x, valid)
-    own.project.bias.assign(rng.normal(size=24))
+    own.project[0].bias.assign(rng.normal(size=24))
     reference.build(x.shape, x.shape)
     kernel, bias, merge, last = own.get_weights()
     parts = [part for i in range(3) for part in (kernel[:, 8 * i : 8 * i + 8], bias[8 * i : 8 * i + 8])]

@@ -84,7 +84,8 @@ class TokenAttention(keras.layers.Layer):
             count = part.shape[-1] // self.units
             x = ops.reshape(part, (-1, ops.shape(part)[1], count, self.heads, size))  # (B, N, 1 to 3, H, D/H)
             found += ops.unstack(x, axis=2)
-        return self.merge(dot_product_attention(*found, known))
+        query, key, value = found
+        return self.merge(dot_product_attention(query, key, value, known))
 
 
 @serializable

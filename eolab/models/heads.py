@@ -118,9 +118,7 @@ def crop(x: Any, height: int, width: int) -> Any:
 # === Heads ===
 
 
-def labels_model(
-    spec: Spec, inputs: Mapping[str, Any], features: Any, dropout: float = 0.0, encoded: Any = None
-) -> keras.Model:
+def labels_model(spec: Spec, inputs: Mapping[str, Any], features: Any, dropout: float = 0.0) -> keras.Model:
     """Return the model that predicts labels (B, K) from features (B, F).
 
     Args:
@@ -128,12 +126,11 @@ def labels_model(
         inputs: Inputs by name.
         features: Features (B, F).
         dropout: Share of the features dropped.
-        encoded: Tensor at which the encoder ends; the features by default.
     """
     x = spec.seeds.dropout(dropout)(features) if dropout else features
     logits = keras.layers.Dense(spec.outputs, kernel_initializer=spec.seeds.glorot(), name="logits")(x)
     outputs = _activated(logits, spec, "probabilities")  # (B, K)
-    return finish(spec, inputs, outputs, features if encoded is None else encoded)
+    return finish(spec, inputs, outputs, features)
 
 
 def image_labels(spec: Spec, inputs: Mapping[str, Any], maps: Any, dropout: float = 0.0) -> keras.Model:

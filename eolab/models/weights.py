@@ -223,11 +223,11 @@ def _timm_layers(path: Path, names: Sequence[str]) -> Layers:
     state = _read(path)
     root = _root(state, path)
     wanted = {name: [root + part for part in _timm_names(name)] for name in names}
-    parts = {part for named in wanted.values() for part in named}
+    known = {part for parts in wanted.values() for part in parts}
     pattern = re.compile(re.escape(root) + r"layer\d\.\d+\..*(?<!num_batches_tracked)")
-    wrong = sorted(parts - state.keys()) or sorted(filter(pattern.fullmatch, state.keys() - parts))
+    wrong = sorted(known - state.keys()) or sorted(filter(pattern.fullmatch, state.keys() - known))
     if wrong:
-        which = "lacks" if wrong[0] in parts else "has"
+        which = "lacks" if wrong[0] in known else "has"
         raise DataError(
             f"{path}: expected the weights of {len(names)} layers, and the file {which} {wrong[0]!r} and "
             f"{len(wrong) - 1} more: build the network with the depth of the file."

@@ -66,7 +66,7 @@ def deeplabv3(
     if small:
         x = mobilenetv2(x, seeds, width_multiplier, output_stride)  # (B, H/s, W/s, 320)
     else:
-        given = {"norm": batch_norm, "output_stride": output_stride, "multi_grid": (1, 2, 1)}
+        given: dict[str, Any] = {"norm": batch_norm, "output_stride": output_stride, "multi_grid": (1, 2, 1)}
         x = Encoder(seeds, depth_of(backbone), width_multiplier, **given)(x)[-1]  # (B, H/s, W/s, 2048)
     y = atrous_pyramid(x, scaled(256, width_multiplier), rates, seeds, separable=small)  # (B, H/s, W/s, 256)
     filters, kernel = scaled(64, width_multiplier), 1 if small else 3
