@@ -218,7 +218,7 @@ def test_images_need_not_be_square_and_statistics_not_be_given():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("resnet5", {}, "no model 'resnet5'; did you mean 'resnet50'"),
+        ("resnet5", {}, "no model 'resnet5': did you mean 'resnet50'"),
         ("resnet50", {"depth": 18}, "no option 'depth'"),
         ("utae", {"channels": 3}, "needs channels by sensor"),
         ("utae", {"heads": 3}, "heads is 3"),

@@ -188,9 +188,9 @@ def test_tempcnn_has_the_weights_of_the_paper_and_one_more_band():
 
 def test_a_wrong_name_option_or_size_is_named():
     size = {"times": T, "channels": C, "outputs": K}
-    with pytest.raises(ParameterError, match="no model 'ltea'; did you mean 'ltae'"):
+    with pytest.raises(ParameterError, match="no model 'ltea': did you mean 'ltae'"):
         models.build("ltea", **size)
-    with pytest.raises(ParameterError, match="'lstm' has no option 'unit'; did you mean 'units'"):
+    with pytest.raises(ParameterError, match="'lstm' has no option 'unit': did you mean 'units'"):
         models.build("lstm", **size, unit=3)
     with pytest.raises(ParameterError, match="mean has 2 values: expected one a channel, 4"):
         models.build("lstm", **size, mean=[1, 2])

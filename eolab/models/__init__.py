@@ -33,7 +33,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, check_known
 
 if TYPE_CHECKING:
     import keras
@@ -140,8 +140,8 @@ def names(reads: str | None = None, head: str | None = None) -> list[str]:
     """
     heads = dict.fromkeys(one for architecture in ARCHITECTURES.values() for one in architecture.heads)
     for key, value, known in (("input", reads, READS), ("head", head, heads)):
-        if value is not None and value not in known:
-            raise ParameterError(f"Models have no {key} {value!r}; {did_you_mean(value, known)}")
+        if value is not None:
+            check_known(value, known, f"Models have no {key} {value!r}")
     return [
         name
         for name, architecture in ARCHITECTURES.items()
@@ -243,8 +243,8 @@ def build(
 
     architecture, function = _architecture(name), _function(name)
     known = options(name)
-    for option in set(chosen) - set(known):
-        raise ParameterError(f"Model {name!r} has no option {option!r}; {did_you_mean(option, known)}")
+    for option in chosen:
+        check_known(option, known, f"Model {name!r} has no option {option!r}")
     shape = {"height": height, "width": width, "times": times}
     for side in READS[architecture.reads]:
         if shape[side] < 1:
@@ -335,8 +335,7 @@ def load(path: str | os.PathLike[str], compiled: bool = True) -> keras.Model:
 
 
 def _architecture(name: str) -> Architecture:
-    if name not in ARCHITECTURES:
-        raise ParameterError(f"There is no model {name!r}; {did_you_mean(name, ARCHITECTURES)}")
+    check_known(name, ARCHITECTURES, f"There is no model {name!r}")
     return ARCHITECTURES[name]
 
 

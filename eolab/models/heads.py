@@ -25,7 +25,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 from eolab.data.schemes import IGNORE
 from eolab.models.blocks import batch_norm, enlarge, resize
 from eolab.models.layers import Normalize, Seeds
@@ -235,11 +235,8 @@ def output_activation(spec: Spec) -> str:
     Raises:
         ParameterError: If there is no such activation.
     """
-    if spec.activation not in ACTIVATIONS:
-        raise ParameterError(
-            f"{spec.name}: there is no activation {spec.activation!r} of outputs; "
-            f"{did_you_mean(spec.activation, ACTIVATIONS)}"
-        )
+    wrong = f"{spec.name}: there is no activation {spec.activation!r} of outputs"
+    check_known(spec.activation, ACTIVATIONS, wrong)
     return "sigmoid" if spec.outputs == 1 and spec.activation == "softmax" else spec.activation
 
 
@@ -262,8 +259,7 @@ def targets(label: np.ndarray, head: str) -> dict[str, np.ndarray]:
     Raises:
         ParameterError: If the head is unknown.
     """
-    if head not in PIXELS:
-        raise ParameterError(f"There is no head {head!r}: {did_you_mean(head, PIXELS)}")
+    check_known(head, PIXELS, f"There is no head {head!r}")
     found = {"values" if head == "values" else "mask": label}
     if head == "dual":
         found["patch"] = _highest(label, (1, 2))

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 from eolab.models.blocks import BRANCH_SCALE, batch_norm, conv_norm, scaled
 from eolab.models.layers import Seeds
 
@@ -36,8 +36,7 @@ def depth_of(backbone: str) -> int:
         ParameterError: If there is no such ResNet.
     """
     known = {f"resnet{depth}": depth for depth in BLOCKS}
-    if backbone not in known:
-        raise ParameterError(f"There is no backbone {backbone!r}; {did_you_mean(backbone, known)}")
+    check_known(backbone, known, f"There is no backbone {backbone!r}")
     return known[backbone]
 
 

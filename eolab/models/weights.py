@@ -28,7 +28,7 @@ import numpy as np
 from safetensors import deserialize
 
 from eolab import models
-from eolab.core.errors import DataError, ParameterError, did_you_mean
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data.bands import L1C_BANDS
 from eolab.models.resnet import BLOCKS, PREFIX
 
@@ -161,22 +161,19 @@ def adapt(
         drawn: Weights (h, w, C, F) of the network as it was built, for "copy".
 
     Raises:
-        ParameterError: If there is no such rule, or no weights to keep.
+        ParameterError: If there is no such rule.
     """
-    if stem not in STEMS or (stem == "copy" and drawn is None):
-        raise ParameterError(f"stem is {stem!r} for a first convolution: {did_you_mean(stem, STEMS)}")
+    check_known(stem, STEMS, f"stem is {stem!r} for a first convolution")
     places = {band: place for place, band in enumerate(published)}
     if all(band in places for band in bands):
         return kernel[:, :, [places[band] for band in bands]]
     share = min(1.0, len(published) / len(bands))
     if stem == "repeat":
         return kernel[:, :, np.arange(len(bands)) % len(published)] * share
-    if stem == "copy" and drawn is not None:
-        chosen = [kernel[:, :, places[b]] if b in places else drawn[:, :, i] for i, b in enumerate(bands)]
-        return np.stack(chosen, axis=2)
-    mean = kernel.mean(axis=2)
-    chosen = [kernel[:, :, places[band]] if band in places else mean for band in bands]
-    return np.stack(chosen, axis=2) * share
+    mean = kernel.mean(axis=2, keepdims=True).repeat(len(bands), axis=2)
+    others: Any = drawn if stem == "copy" else mean
+    chosen = [kernel[:, :, places[b]] if b in places else others[:, :, i] for i, b in enumerate(bands)]
+    return np.stack(chosen, axis=2) * (1 if stem == "copy" else share)
 
 
 def _layers_of(network: keras.Model, prefix: str) -> list[str]:

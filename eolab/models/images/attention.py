@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import check_known
 from eolab.models.attention import dot_product_attention
 from eolab.models.blocks import BRANCH_SCALE, squeeze_excite
 from eolab.models.layers import Seeds, serializable
@@ -32,8 +32,7 @@ def attend(x: Any, kind: str, seeds: Seeds) -> Any:
     Raises:
         ParameterError: If there is no such attention.
     """
-    if kind not in KINDS:
-        raise ParameterError(f"There is no attention {kind!r}; {did_you_mean(kind, KINDS)}")
+    check_known(kind, KINDS, f"There is no attention {kind!r}")
     if kind == "se":
         return squeeze_excite(x, _units(x, 16), seeds, activation="relu", gate="sigmoid")
     if kind == "cbam":

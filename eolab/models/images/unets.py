@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import check_known
 from eolab.models import heads
 from eolab.models.blocks import BRANCH_SCALE, batch_norm, conv_norm, enlarge, scaled
 from eolab.models.heads import Spec
@@ -63,10 +63,7 @@ def unet(
     Raises:
         ParameterError: If there is no such attention, or no such place for it.
     """
-    if attention_on not in PLACES:
-        raise ParameterError(
-            f"{spec.name}: attention_on is {attention_on!r}; {did_you_mean(attention_on, PLACES)}"
-        )
+    check_known(attention_on, PLACES, f"{spec.name}: attention_on is {attention_on!r}")
     numbers = [filters * 2**level for level in range(levels)] if isinstance(filters, int) else list(filters)
     sizes = [scaled(number, width_multiplier) for number in numbers]
     seeds, deepest = spec.seeds, len(sizes) - 1

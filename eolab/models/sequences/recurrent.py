@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.core.errors import ParameterError, did_you_mean
+from eolab.core.errors import ParameterError, check_known
 from eolab.models.blocks import joined, penalty
 from eolab.models.heads import Spec
 from eolab.models.layers import MaskedMean, Seeds, serializable
@@ -67,8 +67,7 @@ def convlstm(
     Raises:
         ParameterError: If a word is unknown or a number not positive.
     """
-    if pool not in POOLINGS:
-        raise ParameterError(f"convlstm: pool is {pool!r}; {did_you_mean(pool, POOLINGS)}")
+    check_known(pool, POOLINGS, f"convlstm: pool is {pool!r}")
     if min(filters, kernel, layers, hidden) < 1:
         raise ParameterError("convlstm: filters, kernel, layers and hidden must be 1 or more.")
     seeds, steps = spec.seeds, spec.head == "steps"
