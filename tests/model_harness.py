@@ -1,7 +1,8 @@
-"""Checks that every network of the package passes, whatever its inputs; used by the tests of each study.
+"""Checks that every network of the package passes, whatever it reads, and small examples of each input.
 
 Each check takes a `Case`, whose model answers with one array or with a dict of them; its labels have the same
-form. Nothing here knows a backend: what needs gradients trains a step.
+form. Nothing here knows a backend: what needs gradients trains a step, eagerly, for it takes longer to make a
+graph than to take a few steps.
 """
 
 from __future__ import annotations
@@ -12,12 +13,87 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
 
+from eolab import models
+from eolab.models import resnet
+from eolab.models.images import classifiers, mobilenets, unets
+from eolab.models.images.classifiers import RADAR_MEAN, RADAR_STD
+
 Inputs = dict[str, np.ndarray]
 Outputs = np.ndarray | dict[str, np.ndarray]
+SEED = 7  # of the model of a case
+
+# === Examples ===
+
+SERIES_STATISTICS = {"mean": [3.0, 1000.0, 0.1, -15.0], "std": [1.0, 400.0, 0.2, 4.0]}
+PATCH_STATISTICS = {"mean": [1000.0 + 100 * i for i in range(12)], "std": [400.0] * 12}
+PIXEL_STATISTICS = {"mean": [3.0, 1000.0, 0.1], "std": [1.0, 400.0, 0.2]}
+SEQUENCE_STATISTICS = {
+    "mean": {"s1": [-18.0], "s2": [0.1, 0.1, 0.2]},
+    "std": {"s1": [4.0], "s2": [0.05, 0.05, 0.1]},
+}
+BANDS = {"s1": 1, "s2": 3}
+SEVERAL = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], "float32")  # labels of four patches
+
+
+def series(seed: int = 0, samples: int = 32, times: int = 5) -> tuple[Inputs, np.ndarray]:
+    """Raw values of four bands in their own units, a third of the dates missing."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, samples)
+    season = np.cos(np.arange(times)[:, None] + 2.0 * labels[:, None, None] + np.arange(4))  # (B, T, C)
+    valid = rng.random((samples, times)) > 0.33
+    valid[:, 0] = True
+    noisy = season + rng.normal(0, 0.3, season.shape)
+    raw = SERIES_STATISTICS["mean"] + noisy * SERIES_STATISTICS["std"]
+    day = np.sort(rng.uniform(0, 365, (samples, times)), axis=1)
+    inputs = {"image": np.where(valid[..., None], raw, np.nan), "valid": valid, "day": day}
+    return {key: values.astype("float32") for key, values in inputs.items()}, labels
+
+
+def pixels(height: int, width: int, seed: int = 0) -> tuple[Inputs, np.ndarray]:
+    """Raw values of three bands in their own units; in all patches but one, one half differs."""
+    rng = np.random.default_rng(seed)
+    label = np.zeros((4, height, width), "uint8")
+    label[1, : height // 2], label[2, height // 2 :], label[3, :, width // 2 :] = 1, 1, 1
+    signal = label[..., None] * [2.0, -2.0, 1.0] + rng.normal(0, 0.3, (*label.shape, 3))
+    image = np.array(PIXEL_STATISTICS["mean"]) + signal * np.array(PIXEL_STATISTICS["std"])
+    return {"image": image.astype("float32")}, label
+
+
+def patches(height: int, width: int, radar: bool = False) -> Inputs:
+    """Raw values of patches; each label brightens bands of its own, and the radar image if there is one."""
+    rng, shape = np.random.default_rng(0), (len(SEVERAL), height, width)
+    signal = np.repeat(SEVERAL, 4, axis=1)[:, None, None] * 2 - 1  # (B, 1, 1, C)
+    noise = rng.normal(0, 0.5, (*shape, 12)) + signal
+    inputs = {"image": np.array(PATCH_STATISTICS["mean"]) + noise * np.array(PATCH_STATISTICS["std"])}
+    if radar:
+        noise = rng.normal(0, 0.5, (*shape, 2)) + 2 * SEVERAL[:, None, None, :2]
+        inputs["radar"] = np.array(RADAR_MEAN) + noise * np.array(RADAR_STD)
+    return {key: values.astype("float32") for key, values in inputs.items()}
+
+
+def sequences(height: int, width: int, bands: dict[str, int] = BANDS) -> tuple[Inputs, np.ndarray]:
+    """Sequences of five steps that flood at a step or never; half of the image darkens where it does."""
+    rng, times = np.random.default_rng(0), 5
+    wet = (np.arange(times) >= np.array([1, 3, times])[:, None]).astype("int32")  # (B, T)
+    inputs = {}
+    for place, (sensor, count) in enumerate(bands.items()):
+        noise = rng.normal(0, 0.5, (3, times, height, width, count))
+        noise[:, :, : height // 2] -= 2.0 * wet[:, :, None, None, None]
+        mean, std = (np.array(SEQUENCE_STATISTICS[key][sensor]) for key in ("mean", "std"))
+        valid = np.ones((3, times), "float32")
+        valid[0, 3], valid[1, 2 * place] = 0, 0
+        inputs[sensor] = (mean + noise * std).astype("float32")
+        inputs[f"{sensor}_valid"] = valid
+        inputs[f"{sensor}_day"] = np.tile(np.arange(times, dtype="float32") * 12 + place, (3, 1))
+    return inputs, wet
+
+
+# === Cases ===
 
 
 @dataclass
@@ -41,12 +117,44 @@ class Case:
     @cached_property
     def model(self) -> keras.Model:
         """An untrained model for the checks that change nothing in it."""
-        return self.build(0)
+        return self.build(SEED)
+
+    @cached_property
+    def expected(self) -> Any:
+        """What it predicts of the inputs."""
+        return predict(self.model, self.inputs)
 
 
 def predict(model: keras.Model, inputs: Inputs) -> Any:
     """Return the output as NumPy: an array, or a dict of arrays."""
     return keras.tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
+
+
+def planned(name: str, **options: Any) -> keras.Model:
+    """The network without its numbers: layers, shapes and counts, in a moment."""
+    with keras.StatelessScope(initialize_variables=False):
+        return models.build(name, **options)
+
+
+def trainable(model: keras.Model) -> int:
+    """Number of trainable weights."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+@contextmanager
+def shallow() -> Iterator[None]:
+    """Deep networks have one or two blocks a stage."""
+    mobilenetv2 = [(*row[:2], min(row[2], 2), row[3]) for row in mobilenets.MOBILENETV2]
+    efficientnetv2 = [(*row[:3], 2, row[4]) for row in mobilenets.EFFICIENTNETV2]
+    convnext = [(features, 1) for features, _ in classifiers.CONVNEXT]
+    with (
+        mock.patch.object(resnet, "BLOCKS", {18: (1, 1, 1, 1), 50: (1, 1, 1, 2)}),
+        mock.patch.object(mobilenets, "MOBILENETV2", mobilenetv2),
+        mock.patch.object(mobilenets, "EFFICIENTNETV2", efficientnetv2),
+        mock.patch.object(classifiers, "CONVNEXT", convnext),
+        mock.patch.object(unets, "CONVOLUTIONS", (1, 2, 1, 1, 1)),
+    ):
+        yield
 
 
 def named(outputs: Outputs) -> dict[str, np.ndarray]:
@@ -67,7 +175,7 @@ def distance(one: Outputs, other: Outputs) -> float:
 
 
 def fit_steps(
-    model: keras.Model, case: Case, steps: int, optimizer: keras.Optimizer, compiled: bool
+    model: keras.Model, case: Case, steps: int, optimizer: keras.Optimizer, compiled: bool = False
 ) -> list[float]:
     """Return the loss before each of some steps on all examples."""
     loss = "binary_crossentropy" if case.several else "sparse_categorical_crossentropy"
@@ -87,9 +195,12 @@ def policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
+# === Checks ===
+
+
 def check_output(case: Case) -> None:
     """Probabilities: one row a label, float32, finite, not all the same; of one class they sum to 1."""
-    outputs = named(predict(case.model, case.inputs))
+    outputs = named(case.expected)
     assert outputs.keys() == named(case.labels).keys()
     for name, output in outputs.items():
         shape = named(case.labels)[name].shape
@@ -108,12 +219,11 @@ def check_mask(case: Case) -> None:
     values, seen = case.inputs[case.masked], case.inputs[case.mask].astype(bool)
     seen = seen.reshape(seen.shape + (1,) * (values.ndim - seen.ndim))
     assert not seen.all(), "the examples need gaps"
-    expected = predict(case.model, case.inputs)
     for filler in (np.nan, 1e30, -7.0):
         changed = np.where(seen, values, filler).astype(values.dtype)
-        assert_same(predict(case.model, {**case.inputs, case.masked: changed}), expected)
+        assert_same(predict(case.model, {**case.inputs, case.masked: changed}), case.expected)
     observed = predict(case.model, {**case.inputs, case.masked: np.where(seen, values + 0.5, values)})
-    assert distance(observed, expected) > 1e-3
+    assert distance(observed, case.expected) > 1e-3
 
 
 def check_missing(case: Case, mean: np.ndarray) -> None:
@@ -126,7 +236,7 @@ def check_missing(case: Case, mean: np.ndarray) -> None:
     output = predict(case.model, gaps)
     assert all(np.isfinite(values).all() for values in named(output).values())
     assert_same(output, predict(case.model, filled), atol=1e-6)
-    assert distance(output, predict(case.model, case.inputs)) > 1e-3
+    assert distance(output, case.expected) > 1e-3
 
 
 def check_nothing_observed(case: Case) -> None:
@@ -138,73 +248,70 @@ def check_nothing_observed(case: Case) -> None:
     mixed = {**case.inputs, case.mask: case.inputs[case.mask].copy()}
     mixed[case.mask][::2] = 0
     model = case.build(0)
-    fit_steps(model, Case(case.build, mixed, case.labels, case.classes), 1, keras.optimizers.SGD(0.1), False)
+    fit_steps(model, Case(case.build, mixed, case.labels, case.classes), 1, keras.optimizers.SGD(0.1))
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
 def check_precision(case: Case, name: str, tolerance: float = 0.05) -> None:
-    """Under a mixed policy weights and output stay float32, output stays near, and steps are finite."""
+    """Under a mixed policy weights and output stay float32, output stays near, and steps are finite.
+
+    The weights are those of the case's model: the seed fixes them.
+    """
     with policy(name):
-        model = case.build(0)
+        model = case.build(SEED)
+        for one, other in zip(model.get_weights(), case.model.get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
         assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
         assert any(layer.compute_dtype == name.removeprefix("mixed_") for layer in model.layers)
         output = predict(model, case.inputs)
-        losses = fit_steps(model, case, 1, keras.optimizers.Adam(1e-3), False)
+        losses = fit_steps(model, case, 1, keras.optimizers.Adam(1e-3))
     assert {values.dtype for values in named(output).values()} == {np.dtype("float32")}
-    assert distance(output, predict(case.build(0), case.inputs)) < tolerance
+    assert distance(output, case.expected) < tolerance
     assert np.isfinite(losses).all()
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
-def check_config(case: Case) -> None:
-    """A model made from its configuration, with the weights, predicts the same."""
-    twin = type(case.model).from_config(case.model.get_config())
-    twin.set_weights(case.model.get_weights())
-    assert_same(predict(twin, case.inputs), predict(case.model, case.inputs))
-
-
-def check_saved(case: Case, folder: Path) -> None:
-    """A saved model, loaded, predicts the same."""
+def check_saved(case: Case, folder: Path) -> keras.Model:
+    """A saved model, loaded, predicts the same; return it."""
     case.model.save(folder / "model.keras")
-    loaded = keras.models.load_model(folder / "model.keras")
-    assert_same(predict(loaded, case.inputs), predict(case.model, case.inputs))
+    loaded = models.load(folder / "model.keras")
+    assert_same(predict(loaded, case.inputs), case.expected)
+    return loaded
+
+
+def check_trains(case: Case, model: keras.Model, steps: int = 2) -> None:
+    """A step moves every trainable weight, and a few of them lower the loss; the model is another after."""
+    before = [keras.ops.convert_to_numpy(weight).copy() for weight in model.trainable_weights]
+    losses = fit_steps(model, case, 1, keras.optimizers.Adam(0.01))
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        assert np.abs(keras.ops.convert_to_numpy(weight) - old).max() > 0, weight.path
+    losses += [float(np.ravel(model.train_on_batch(case.inputs, case.labels))[0]) for _ in range(steps)]
+    assert losses[-1] < losses[0], losses
 
 
 def check_learns(case: Case, steps: int = 40, learning_rate: float = 0.02, share: float = 1 / 3) -> None:
     """The examples can be learnt: the loss falls below a share of what it was, a third."""
-    model = case.build(0)
-    losses = fit_steps(model, case, steps, keras.optimizers.Adam(learning_rate), True)
+    losses = fit_steps(case.build(0), case, steps, keras.optimizers.Adam(learning_rate), True)
     assert losses[-1] < losses[0] * share, losses
 
 
-def check_gradients(case: Case) -> None:
-    """One step of plain gradient descent moves every trainable weight."""
-    model = case.build(0)
-    before = [keras.ops.convert_to_numpy(weight).copy() for weight in model.trainable_weights]
-    fit_steps(model, case, 1, keras.optimizers.SGD(1.0), False)
-    for weight, old in zip(model.trainable_weights, before, strict=True):
-        assert np.abs(keras.ops.convert_to_numpy(weight) - old).max() > 0, weight.path
-
-
 def check_seed(case: Case) -> None:
-    """The seed fixes weights and dropout, another gives others, and no two kernels start alike."""
-    one, same, other = case.build(1), case.build(1), case.build(2)
-    losses = [fit_steps(model, case, 1, keras.optimizers.SGD(0.1), False) for model in (one, same, other)]
-    assert losses[0] == losses[1]
-    assert losses[0] != losses[2]
-    for a, b in zip(one.get_weights(), same.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    """All that is random comes from the model's seed, and no two kernels start alike."""
+    seeds = list(seeds_of(case.model.get_config()))
+    assert seeds
+    assert all(SEED * 1000 < seed < (SEED + 1) * 1000 for seed in seeds), seeds
     kernels = [weight for weight in case.model.get_weights() if weight.ndim > 1 and weight.std() > 0]
     for i, a in enumerate(kernels):
         assert not any(a.shape == b.shape and np.array_equal(a, b) for b in kernels[i + 1 :])
 
 
-CHECKS = {
-    "output": check_output,
-    "mask": check_mask,
-    "nothing observed": check_nothing_observed,
-    "config": check_config,
-    "learns": check_learns,
-    "gradients": check_gradients,
-    "seed": check_seed,
-}
+def seeds_of(config: Any) -> Iterator[int]:
+    """The seeds of all initialisers and dropouts of a configuration; but for dropouts of 0."""
+    if isinstance(config, dict):
+        if "seed" in config and not (config["seed"] is None and config.get("recurrent_dropout") == 0):
+            yield -1 if config["seed"] is None else config["seed"]
+        config = config.values()
+    elif not isinstance(config, list | tuple):
+        return
+    for value in config:
+        yield from seeds_of(value)

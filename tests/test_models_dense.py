@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import keras
 import model_harness as harness
 import numpy as np
@@ -31,15 +33,9 @@ REACH = {  # stride, and pixels that a position sees: sums of (kernel - 1) × st
 }
 
 
-@pytest.fixture(autouse=True)
-def forgotten():
-    """Keras forgets the networks of a test after it: there are many."""
-    yield
-    keras.backend.clear_session()
-
-
+@cache
 def build(name: str, **options) -> keras.Model:
-    """A network whose weights and statistics are all random."""
+    """A network whose weights and statistics are all random; the tests change none."""
     own = {"scale": 0.5} if name == "convnext_tiny" else {}
     network = models.build(
         name,

@@ -1,30 +1,23 @@
-"""Every network that labels images through the harness; what makes each its own."""
+"""Networks that label images: every name, its shapes and numbers of weights; what makes each its own."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from functools import cache
 
 import keras
 import model_harness as harness
 import numpy as np
 import pytest
+from model_harness import trainable
 
 from eolab import models
 from eolab.core.errors import ParameterError
 from eolab.data.bands import L2A_BANDS
-from eolab.models.images.classifiers import RADAR_MEAN, RADAR_STD, LayerScale, NativePixels
+from eolab.models.images.classifiers import LayerScale, NativePixels
 
 NAMES = [n for n in models.names("images", "labels") if "mask" not in models.ARCHITECTURES[n].heads]
-FUSIONS = ("resnet18_fusion", "resnet50_fusion")
-QUICK = ["shallow_cnn", "three_branch_cnn", "resnet18_patch"]
-SLOW = ["resnet50_patch", "convnext_tiny", "resnet18_fusion"]  # the others are made of parts of these
-EACH = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
-B, SIZE, C, K = 4, 24, 12, 3
-STATISTICS = {"mean": [1000.0 + 100 * i for i in range(C)], "std": [400.0] * C}
-LABELS = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], "float32")
-SMALL = {"convnext_tiny": {"height": 32, "width": 32, "scale": 0.5, "drop_path": 0.0}}
+SIZE, C, K = 24, 12, 3
+STATISTICS = harness.PATCH_STATISTICS
 PUBLISHED = {  # trainable weights on three bands without the last layer, as published implementations count
     "resnet18_patch": 11_689_512 - 513_000,
     "resnet34_patch": 21_797_672 - 513_000,
@@ -43,90 +36,24 @@ def forgotten():
 
 
 def build(name: str, seed: int = 0, **options) -> keras.Model:
-    given = {"height": SIZE, "width": SIZE, "channels": C, "width_multiplier": 0.0625, **STATISTICS}
-    given |= SMALL.get(name, {})
+    side = 32 if name == "convnext_tiny" else SIZE
+    given = {"height": side, "width": side, "channels": C, "width_multiplier": 0.0625, **STATISTICS}
     return models.build(name, outputs=K, activation="sigmoid", seed=seed, **{**given, **options})
 
 
-def example(name: str) -> dict[str, np.ndarray]:
-    """Raw values of patches; each label brightens bands of its own, and the radar image if there is one."""
-    rng, side = np.random.default_rng(0), SMALL.get(name, {}).get("height", SIZE)
-    signal = np.repeat(LABELS, C // K, axis=1)[:, None, None] * 2 - 1  # (B, 1, 1, C)
-    noise = rng.normal(0, 0.5, (B, side, side, C)) + signal
-    inputs = {"image": np.array(STATISTICS["mean"]) + noise * np.array(STATISTICS["std"])}
-    if name in FUSIONS:
-        noise = rng.normal(0, 0.5, (B, side, side, 2)) + 2 * LABELS[:, None, None, :2]
-        inputs["radar"] = np.array(RADAR_MEAN) + noise * np.array(RADAR_STD)
-    return {key: values.astype("float32") for key, values in inputs.items()}
-
-
-def case_of(name: str, **options) -> harness.Case:
-    return harness.Case(lambda seed: build(name, seed, **options), example(name), LABELS, K, several=True)
-
-
+@cache
 def planned(name: str, **options) -> keras.Model:
-    """The network without its numbers: layers, shapes and counts, in a moment."""
-    with keras.StatelessScope(initialize_variables=False):
-        return models.build(name, **{"height": 120, "width": 120, "channels": 3, "outputs": 19, **options})
+    given = {"height": 120, "width": 120, "channels": 3, "outputs": 19, **options}
+    return harness.planned(name, **given)
 
 
-def trainable(model: keras.Model) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-
-
-# --- The harness -------------------------------------------------------------------------------------------
-
-
-def test_every_network_of_the_registry_is_tested_here_or_made_of_those_that_are():
-    depths = {f"resnet{depth}_patch" for depth in (18, 34, 50, 101, 152)}
-    assert set(NAMES) == {*QUICK, *SLOW, *depths, "resnet50_fusion"}
-
-
-@pytest.mark.parametrize("name", EACH)
-def test_probabilities_of_each_label_whatever_is_missing(name):
-    case = case_of(name)
-    harness.check_output(case)
-    harness.check_missing(case, np.array(STATISTICS["mean"]))
-
-
-@pytest.mark.parametrize("name", EACH)
-def test_configuration_and_file_hold_the_whole_model(name, tmp_path):
-    case = case_of(name)
-    harness.check_config(case)
-    harness.check_saved(case, tmp_path)
-    loaded = models.load(tmp_path / "model.keras")
-    harness.assert_same(harness.predict(loaded, case.inputs), harness.predict(case.model, case.inputs))
-
-
-@pytest.mark.parametrize("name", EACH)
-def test_a_step_reaches_every_weight(name):
-    harness.check_gradients(case_of(name, width_multiplier=0.125))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [*QUICK, *SLOW])
-def test_the_seed_fixes_a_network_and_it_learns(name):
-    harness.check_seed(case_of(name, dropout=0.2))
-    harness.check_learns(case_of(name, width_multiplier=0.125), steps=40, learning_rate=0.01)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [*QUICK, *SLOW])
-def test_mixed_precision(name):
-    harness.check_precision(case_of(name), "mixed_bfloat16", tolerance=0.1)
-
-
-@pytest.mark.parametrize("name", EACH)
 @pytest.mark.parametrize(("outputs", "activation"), [(1, "softmax"), (3, "softmax"), (2, "linear")])
-def test_classes_and_values_of_images_of_any_height_and_width(name, outputs, activation):
-    model = models.build(
-        name, height=67, width=70, channels=C, outputs=outputs, activation=activation, width_multiplier=0.0625
-    )
-    rng = np.random.default_rng(0)
-    inputs = {
-        key: rng.normal(size=(2, 67, 70, x.shape[-1])).astype("float32") for key, x in example(name).items()
-    }
-    found = harness.predict(model, inputs)
+def test_classes_and_values_of_images_of_any_height_and_width(outputs, activation):
+    """All networks end in the same head."""
+    given = {"height": 67, "width": 70, "channels": C, "width_multiplier": 0.0625}
+    model = models.build("shallow_cnn", outputs=outputs, activation=activation, **given)
+    image = np.random.default_rng(0).normal(size=(2, 67, 70, C)).astype("float32")
+    found = harness.predict(model, {"image": image})
     assert found.shape == (2, outputs)
     if activation == "softmax" and outputs > 1:
         np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
@@ -134,13 +61,6 @@ def test_classes_and_values_of_images_of_any_height_and_width(name, outputs, act
         assert ((found > 0) & (found < 1)).all()
     else:
         assert found.dtype == np.float32
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_name_takes_any_height_and_width_and_number_of_channels(name):
-    model = planned(name, height=67, width=70, channels=5, outputs=4)
-    assert model.output.shape == (None, 4)
-    assert model.input["image"].shape == (None, 67, 70, 5)
 
 
 # --- Sizes -------------------------------------------------------------------------------------------------
@@ -166,16 +86,21 @@ def test_the_shallow_network_has_three_convolutions_and_two_dense_layers():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_narrow_network_has_the_layers_of_the_wide_one(name):
-    narrow, wide = planned(name, channels=12, width_multiplier=0.25), planned(name, channels=12)
+def test_a_narrow_network_of_any_height_and_width_and_channels_has_the_layers_of_the_wide_one(name):
+    wide = planned(name)
+    narrow = planned(name, height=67, width=70, channels=5, outputs=4, width_multiplier=0.25)
     assert [type(layer) for layer in narrow.layers] == [type(layer) for layer in wide.layers]
     assert narrow.count_params() < wide.count_params() / 4
-    assert narrow.output.shape == (None, 19)
+    assert wide.output.shape == (None, 19)
+    assert narrow.output.shape == (None, 4)
+    assert narrow.input["image"].shape == (None, 67, 70, 5)
 
 
-def test_describe_lists_every_network_of_patches():
+def test_describe_lists_networks_of_patches_with_their_options(monkeypatch):
+    some = {name: models.ARCHITECTURES[name] for name in ("unet", "shallow_cnn", "resnet50_patch", "lstm")}
+    monkeypatch.setattr(models, "ARCHITECTURES", some)
     table = models.describe("images", "labels", outputs=19, width_multiplier=0.25)
-    assert set(table.index) > set(NAMES)
+    assert list(table.index) == ["unet", "shallow_cnn", "resnet50_patch"]
     assert table.loc["resnet50_patch", "paper"] == "He et al. 2016"
     assert "dropout=0.0, l2=0.0" in table.loc["resnet50_patch", "options"]
     assert "depth" not in table.loc["resnet50_patch", "options"]
@@ -201,12 +126,11 @@ def test_each_branch_has_the_native_pixels_of_its_bands():
 
 
 def test_pixels_between_native_ones_of_coarser_bands_do_not_count():
-    case = case_of("three_branch_cnn")
-    changed = case.inputs["image"].copy()
+    model, inputs = build("three_branch_cnn"), harness.patches(SIZE, SIZE)
+    changed = inputs["image"].copy()
     changed[:, 1::6, :, L2A_BANDS.index("B01")] += 1000
     changed[:, :, 1::2, L2A_BANDS.index("B12")] += 1000
-    expected = harness.predict(case.model, case.inputs)
-    np.testing.assert_array_equal(harness.predict(case.model, {"image": changed}), expected)
+    np.testing.assert_array_equal(harness.predict(model, {"image": changed}), harness.predict(model, inputs))
 
 
 def test_native_pixels_keep_their_places_when_saved():
@@ -222,11 +146,11 @@ def test_layer_scale_starts_where_it_is_told():
 
 @pytest.mark.slow
 def test_both_images_of_a_fusion_count():
-    case = case_of("resnet18_fusion")
-    expected = harness.predict(case.model, case.inputs)
+    model, inputs = build("resnet18_fusion"), harness.patches(SIZE, SIZE, radar=True)
+    expected = harness.predict(model, inputs)
     for name in ("image", "radar"):
-        turned = {**case.inputs, name: case.inputs[name][::-1]}
-        assert harness.distance(harness.predict(case.model, turned), expected) > 1e-4
+        turned = {**inputs, name: inputs[name][::-1]}
+        assert harness.distance(harness.predict(model, turned), expected) > 1e-4
 
 
 @pytest.mark.parametrize("name", ["shallow_cnn", "three_branch_cnn", "resnet18_patch", "convnext_tiny"])
@@ -272,39 +196,3 @@ def test_wrong_numbers_are_named():
         build("convnext_tiny", drop_path=1)
     with pytest.raises(ParameterError, match="radar_mean and radar_std need two numbers each"):
         build("resnet18_fusion", radar_mean=[0.0])
-
-
-# --- Backends ----------------------------------------------------------------------------------------------
-
-JAX = """
-import sys, keras, numpy as np
-from eolab import models
-assert keras.backend.backend() == "jax"
-labels = np.load("labels.npy")
-for name in sys.argv[1:]:
-    inputs = dict(np.load(name + ".npz"))
-    model = models.load(name + ".keras", compiled=False)
-    np.save(name + ".npy", model.predict(inputs, verbose=0))
-    if name not in ("three_branch_cnn",):
-        continue  # a first step of the others takes a minute without optimisations
-    model.compile(keras.optimizers.Adam(0.003), "binary_crossentropy")
-    losses = [float(model.train_on_batch(inputs, labels)) for _ in range(6)]
-    assert losses[-1] < losses[0], (name, losses)
-"""
-
-
-@pytest.mark.slow
-def test_on_jax_saved_networks_predict_the_same_and_train(tmp_path):
-    np.save(tmp_path / "labels.npy", LABELS)
-    made = {name: build(name) for name in (*QUICK, *SLOW)}
-    for name, model in made.items():
-        np.savez(tmp_path / f"{name}.npz", **example(name))
-        model.save(tmp_path / f"{name}.keras")
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", JAX, *made], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for name, model in made.items():
-        expected = harness.predict(model, example(name))
-        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, atol=1e-4)

@@ -1,16 +1,13 @@
-"""Every network that predicts pixels through the harness; heads, attention and numbers of weights."""
+"""Networks that predict pixels: every name, its shapes and numbers of weights; heads and attention."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
+from functools import cache
 
 import keras
 import model_harness as harness
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import norm
 
@@ -21,29 +18,9 @@ from eolab.models.images import attention
 from eolab.models.layers import Gelu, Normalize, Seeds
 
 NAMES = models.names("images", "mask")
-# One name of each builder, and the variant of the U-Net with layers of its own; the others are made of their
-# parts, which have tests of their own, and are checked for outputs, sizes and numbers of weights.
-BUILDERS = [
-    "unet",
-    "rau_net_1",
-    "unet_resnet",
-    "deeplabv3",
-    "deeplabv3_small",
-    "mobilenetv3",
-    "efficientnetv2",
-    "vnet",
-    "squeeze_unet",
-    "unet_plus_plus",
-    "segformer_b0",
-]
-DIVIDING = ["unet", "rau_net_1", "unet_resnet", "vnet", "squeeze_unet", "unet_plus_plus"]  # by 16 or 32
-DUAL = ("rau_net_1", "squeeze_unet", "vnet", "efficientnetv2", "segformer_b0", "deeplabv3_small")
-ALL = [pytest.param(n, marks=() if n == "unet" else pytest.mark.slow) for n in BUILDERS]
-B, H, C, K = 4, 32, 3, 2
-NARROW = 0.0625
-WIDER = {"unet_cbam": 0.125, "unet_residual_small": 0.25, "rau_net_small": 0.25}  # four channels do not learn
-SIDES = {"segformer_b0": 64}  # at 32 its deepest map is one pixel, and attention over one has no gradient
-STATISTICS = {"mean": [3.0, 1000.0, 0.1], "std": [1.0, 400.0, 0.2]}
+H, C, K = 32, 3, 2
+SIDES = {"segformer_b0": 64}  # at 32 its deepest map is one pixel
+STATISTICS = harness.PIXEL_STATISTICS
 MILLIONS = {  # of weights with 23 channels, two classes and three resolutions, as the landslide study reports
     "unet": 31.4,
     "unet_cbam": 31.9,
@@ -62,6 +39,7 @@ MILLIONS = {  # of weights with 23 channels, two classes and three resolutions, 
 # Published without these heads and channels: U-Net++ 9.04 M (Zhou et al. 2018, table 2), SegFormer-B0 3.8 M
 # (Xie et al. 2021, table 1).
 PUBLISHED = {"unet_plus_plus": 9.04, "segformer_b0": 3.8}
+EACH = [pytest.param(name, marks=() if name == "unet" else pytest.mark.slow) for name in NAMES]
 
 
 @pytest.fixture(autouse=True)
@@ -71,154 +49,46 @@ def forgotten():
     keras.backend.clear_session()
 
 
-def patches(seed: int = 0, side: int = H) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Raw values of three bands in their own units; in all patches but one, one half differs."""
-    rng = np.random.default_rng(seed)
-    label = np.zeros((B, side, side), "uint8")
-    half = side // 2
-    label[1, :half], label[2, half:], label[3, :, half:] = 1, 1, 1
-    signal = label[..., None] * [2.0, -2.0, 1.0] + rng.normal(0, 0.3, (B, side, side, C))
-    image = np.array(STATISTICS["mean"]) + signal * np.array(STATISTICS["std"])
-    return {"image": image.astype("float32")}, label
-
-
 def build(name: str, seed: int = 0, head: str = "multi", outputs: int = K, **options) -> keras.Model:
-    width_multiplier = WIDER.get(name, NARROW)
-    given = {"height": H, "width": H, "width_multiplier": width_multiplier, **STATISTICS, **options}
+    given = {"height": H, "width": H, "width_multiplier": 0.0625, **STATISTICS, **options}
     return models.build(name, channels=C, outputs=outputs, seed=seed, head=head, **given)
 
 
-def example(name: str, head: str = "multi") -> harness.Case:
-    side = SIDES.get(name, H)
-    inputs, label = patches(side=side)
-    return harness.Case(
-        lambda seed: build(name, seed, head, height=side, width=side), inputs, heads.targets(label, head), K
-    )
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_probabilities_by_name(name):
-    harness.check_output(example(name))
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_missing_values_count_as_the_mean_and_a_file_holds_the_whole_model(name, tmp_path):
-    case = example(name)
-    harness.check_missing(case, np.array(STATISTICS["mean"]))
-    harness.check_config(case)
-    harness.check_saved(case, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "head"),
-    [("unet", "dual"), ("unet", "multi")]
-    + [pytest.param(n, "dual" if n in DUAL else "multi", marks=pytest.mark.slow) for n in BUILDERS[1:]],
-)
-def test_a_step_reaches_every_weight_with_every_head(name, head):
-    case = example(name, head)
-    harness.check_output(case)
-    harness.check_gradients(case)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", BUILDERS)
-def test_the_seed_fixes_a_network_and_it_learns(name):
-    harness.check_seed(example(name))
-    harness.check_learns(example(name, "mask"), steps=30, learning_rate=0.01)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "policy"), [("unet", "mixed_float16"), *((n, "mixed_bfloat16") for n in BUILDERS)]
-)
-def test_mixed_precision(name, policy):
-    harness.check_precision(example(name, "dual"), policy)
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_one_output_is_a_sigmoid_at_any_height_and_width(name):
-    model = build(name, head="multi", height=67, width=70, outputs=1)
-    image = (
-        np.random.default_rng(0)
-        .normal(STATISTICS["mean"], STATISTICS["std"], (1, 67, 70, C))
-        .astype("float32")
-    )
-    found = harness.predict(model, {"image": image})
-    shapes = {key: values.shape for key, values in found.items()}
-    assert shapes == {"mask": (1, 67, 70, 1), "half": (1, 34, 35, 1), "double": (1, 134, 140, 1)}
-    for values in found.values():
-        assert ((values > 0) & (values < 1)).all()
-        assert values.std() > 0
-
-
-@pytest.mark.parametrize("name", DIVIDING)
-def test_an_image_that_the_stride_does_not_divide_is_padded_with_the_mean_and_cropped(name):
-    side = 64 if name == "unet_resnet" else 48
-    image = (
-        np.random.default_rng(0)
-        .normal(STATISTICS["mean"], STATISTICS["std"], (1, 35, 38, C))
-        .astype("float32")
-    )
-    padded = np.full((1, side, side, C), np.nan, "float32")
-    padded[:, :35, :38] = image
-    found = harness.predict(build(name, height=35, width=38), {"image": image})
-    expected = harness.predict(build(name, height=side, width=side), {"image": padded})
-    for key, (height, width) in {"mask": (35, 38), "half": (18, 19), "double": (70, 76)}.items():
-        np.testing.assert_allclose(found[key], expected[key][:, :height, :width], atol=1e-5)
-
-
-@pytest.mark.parametrize(("head", "outputs"), [("values", 1), ("values", 3), ("labels", 4)])
-def test_values_of_pixels_and_labels_of_the_image(head, outputs):
-    activation = "linear" if head == "values" else "sigmoid"
-    model = build("unet", head=head, outputs=outputs, activation=activation)
-    found = harness.predict(model, patches()[0])
-    assert (list(found) == ["values"]) if head == "values" else (found.shape == (B, outputs))
-    if head == "values":
-        assert found["values"].shape == (B, H, H, outputs)
-        assert found["values"].min() < 0 < found["values"].max()
-    else:
-        assert not any(layer.name.startswith("decoder") for layer in model.layers)
-    label = np.zeros((B, H, H), "float32")
-    assert list(heads.targets(label, "values")) == ["values"]
-
-
-def test_layers_are_named_by_their_place():
-    """The encoder is what the deepest features depend on; stages are powers of two of the stride."""
-    names = [layer.name for layer in build("unet").layers if layer.weights]
-    assert names[0] == "normalize"
-    encoder = [name for name in names if name.startswith("encoder")]
-    assert len(encoder) == 5 * 4
-    stages = [re.sub(r"encoder_(stage\d)?_?.*", r"\1", name) for name in encoder]
-    assert sorted(stages) == sorted(4 * ["", "stage1", "stage2", "stage3", "stage4"])
-    assert sum(name.startswith("decoder") for name in names) == 4 * 5 + 2  # and those of the double mask
-    assert {"mask_logits", "half_logits", "double_logits"} <= set(names)
-    again = [layer.name for layer in build("unet").layers if layer.weights]
-    assert again == names  # however many layers Keras has made before
-    resnet = {layer.name for layer in build("unet_resnet").layers}
-    assert {"encoder_conv1", "encoder_bn1", "encoder_layer4_2_conv3"} <= resnet
-
-
 def planned(name: str, **options) -> keras.Model:
-    """The network without its numbers: layers, shapes and counts, in a moment."""
-    with keras.StatelessScope(initialize_variables=False):
-        return models.build(
-            name, **{"height": 128, "width": 128, "channels": 23, "outputs": K, "head": "multi", **options}
-        )
+    given = {"height": 128, "width": 128, "channels": 23, "outputs": K, "head": "multi", **options}
+    return harness.planned(name, **given)
 
 
-@pytest.fixture(scope="module")
-def described() -> pd.DataFrame:
-    return models.describe("images", "multi", channels=23, outputs=K)
+@cache
+def wide(name: str) -> tuple[int, list[type]]:
+    """Number of weights and layers at the published width."""
+    model = planned(name)
+    return model.count_params(), [type(layer) for layer in model.layers]
+
+
+# --- Every name --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_every_name_gives_probabilities_at_its_full_depth(name):
+    """A narrow network has the layers of the wide one."""
+    side = SIDES.get(name, H)
+    inputs, label = harness.pixels(side, side)
+    labels = heads.targets(label, "multi")
+    case = harness.Case(lambda seed: build(name, seed, height=side, width=side), inputs, labels, K)
+    harness.check_output(case)
+    count, layers = wide(name)
+    assert [type(layer) for layer in case.model.layers] == layers
+    assert case.model.count_params() < count / 8
 
 
 @pytest.mark.parametrize("name", [*MILLIONS, *PUBLISHED])
-def test_numbers_of_weights_are_those_of_the_report_or_paper(described, name):
-    expected = (MILLIONS | PUBLISHED)[name]
-    assert described.loc[name, "weights"] / 1e6 == pytest.approx(expected, rel=0.02)
+def test_numbers_of_weights_are_those_of_the_report_or_paper(name):
+    assert wide(name)[0] / 1e6 == pytest.approx((MILLIONS | PUBLISHED)[name], rel=0.02)
 
 
-def test_attention_adds_weights_in_the_order_of_the_report(described):
-    counts = described["weights"]
+def test_attention_adds_weights_in_the_order_of_the_report():
+    counts = {name: wide(name)[0] for name in MILLIONS}
     family = ("unet_residual", "unet", "unet_se", "unet_multi_attention", "unet_cbam")
     assert sorted(family, key=counts.__getitem__) == list(family)
     assert counts["unet_residual"] < counts["rau_net_2"] <= counts["rau_net_1"]
@@ -237,12 +107,67 @@ def test_the_unet_has_the_weights_of_its_paper():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_narrow_network_has_the_layers_of_the_wide_one(name):
-    narrow, wide = planned(name, width_multiplier=0.25), planned(name)
-    assert [type(layer) for layer in narrow.layers] == [type(layer) for layer in wide.layers]
-    assert narrow.count_params() < wide.count_params() / 8
-    shapes = {key: tuple(value.shape) for key, value in narrow.output.items()}
-    assert shapes == {"mask": (None, 128, 128, 2), "half": (None, 64, 64, 2), "double": (None, 256, 256, 2)}
+def test_a_network_takes_images_of_any_size(name):
+    """Odd ones and even ones; smaller than the stride, and larger."""
+    height, width = (31, 31) if NAMES.index(name) % 2 else (67, 70)
+    model = planned(name, height=height, width=width, width_multiplier=0.0625, channels=C)
+    assert model.output["mask"].shape[1:3] == (height, width)
+    assert model.output["half"].shape[1:3] == (-(-height // 2), -(-width // 2))
+    assert model.output["double"].shape[1:3] == (2 * height, 2 * width)
+
+
+def test_describe_lists_networks_with_their_weights(monkeypatch):
+    some = {name: models.ARCHITECTURES[name] for name in ("unet", "unet_se", "resnet18_patch", "lstm")}
+    monkeypatch.setattr(models, "ARCHITECTURES", some)
+    table = models.describe("images", "multi", channels=23, outputs=K)
+    assert list(table.index) == ["unet", "unet_se"]
+    assert "Ronneberger" in table.loc["unet", "paper"]
+    assert "attention=none" in table.loc["unet", "options"]
+    assert table["weights"].tolist() == [wide("unet")[0], wide("unet_se")[0]]
+
+
+# --- Outputs -----------------------------------------------------------------------------------------------
+
+
+def test_one_output_is_a_sigmoid_at_any_height_and_width():
+    model = build("unet", height=67, width=70, outputs=1, levels=3)
+    found = harness.predict(model, harness.pixels(67, 70)[0])
+    shapes = {key: values.shape for key, values in found.items()}
+    assert shapes == {"mask": (4, 67, 70, 1), "half": (4, 34, 35, 1), "double": (4, 134, 140, 1)}
+    for values in found.values():
+        assert ((values > 0) & (values < 1)).all()
+        assert values.std() > 0
+
+
+@pytest.mark.parametrize(("head", "outputs"), [("values", 1), ("values", 3), ("labels", 4)])
+def test_values_of_pixels_and_labels_of_the_image(head, outputs):
+    activation = "linear" if head == "values" else "sigmoid"
+    model = build("unet", head=head, outputs=outputs, activation=activation, levels=3)
+    found = harness.predict(model, harness.pixels(H, H)[0])
+    assert (list(found) == ["values"]) if head == "values" else (found.shape == (4, outputs))
+    if head == "values":
+        assert found["values"].shape == (4, H, H, outputs)
+        assert found["values"].min() < 0 < found["values"].max()
+    else:
+        assert not any(layer.name.startswith("decoder") for layer in model.layers)
+    label = np.zeros((4, H, H), "float32")
+    assert list(heads.targets(label, "values")) == ["values"]
+
+
+def test_layers_are_named_by_their_place():
+    """The encoder is what the deepest features depend on; stages are powers of two of the stride."""
+    names = [layer.name for layer in planned("unet").layers if layer.weights]
+    assert names[0] == "normalize"
+    encoder = [name for name in names if name.startswith("encoder")]
+    assert len(encoder) == 5 * 4
+    stages = [re.sub(r"encoder_(stage\d)?_?.*", r"\1", name) for name in encoder]
+    assert sorted(stages) == sorted(4 * ["", "stage1", "stage2", "stage3", "stage4"])
+    assert sum(name.startswith("decoder") for name in names) == 4 * 5 + 2  # and those of the double mask
+    assert {"mask_logits", "half_logits", "double_logits"} <= set(names)
+    again = [layer.name for layer in planned("unet").layers if layer.weights]
+    assert again == names  # however many layers Keras has made before
+    resnet = {layer.name for layer in planned("unet_resnet").layers}
+    assert {"encoder_conv1", "encoder_bn1", "encoder_layer4_2_conv3"} <= resnet
 
 
 # --- Heads -------------------------------------------------------------------------------------------------
@@ -358,14 +283,11 @@ def test_every_attention_passes_the_harness(tmp_path):
         x = keras.layers.Conv2D(K, 1, activation="softmax", dtype="float32", kernel_initializer=kernel)(x)
         return keras.Model({"image": inputs}, {"mask": x})
 
-    inputs, label = patches(side=8)
+    inputs, label = harness.pixels(8, 8)
     scaled = (inputs["image"] - np.array(STATISTICS["mean"])) / np.array(STATISTICS["std"])
     case = harness.Case(make, {"image": scaled.astype("float32")}, {"mask": label}, K)
     harness.check_output(case)
-    harness.check_config(case)
-    harness.check_saved(case, tmp_path)
-    harness.check_gradients(case)
-    harness.check_seed(case)
+    harness.check_trains(case, harness.check_saved(case, tmp_path))
     harness.check_precision(case, "mixed_bfloat16")
 
 
@@ -409,62 +331,3 @@ def test_wrong_sizes_and_names_are_named():
         models.build("unet", channels=3, outputs=2)
     with pytest.raises(ParameterError, match="'lstm' has no option 'size'"):
         models.build("lstm", times=3, channels=3, outputs=2, size=32)
-
-
-@pytest.mark.parametrize("size", [(31, 31), (67, 70), (120, 100)])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_network_takes_images_of_any_size(name, size):
-    height, width = size
-    model = planned(name, height=height, width=width, width_multiplier=NARROW, channels=C)
-    assert model.output["mask"].shape[1:3] == (height, width)
-    assert model.output["half"].shape[1:3] == (-(-height // 2), -(-width // 2))
-    assert model.output["double"].shape[1:3] == (2 * height, 2 * width)
-
-
-def test_describe_lists_every_network(described):
-    assert list(described.index) == NAMES
-    assert "Ronneberger" in described.loc["unet", "paper"]
-    assert "attention=none" in described.loc["unet", "options"]
-    assert described.loc["unet", "weights"] == planned("unet").count_params()
-
-
-# --- Backends ----------------------------------------------------------------------------------------------
-
-JAX = """
-import sys, keras, numpy as np
-from eolab import models
-assert keras.backend.backend() == "jax"
-inputs = {"image": np.load("image.npy")}
-label = np.load("label.npy")
-for name in sys.argv[2:]:
-    model = models.load(name + ".keras")
-    np.save(name + ".npy", model.predict(inputs, verbose=0)["mask"])
-    if name != sys.argv[1]:
-        continue
-    model.compile(keras.optimizers.Adam(0.01), {"mask": "sparse_categorical_crossentropy"})
-    losses = [float(model.train_on_batch(inputs, {"mask": label})) for _ in range(8)]
-    assert losses[-1] < losses[0], (name, losses)
-"""
-
-
-@pytest.mark.slow
-def test_on_jax_saved_networks_predict_the_same_and_train(tmp_path):
-    """All predict; one trains. XLA compiles plainly: most of the time here is its."""
-    inputs, label = patches()
-    np.save(tmp_path / "image.npy", inputs["image"])
-    np.save(tmp_path / "label.npy", label)
-    made = {name: build(name, head="mask") for name in ("unet_se", *BUILDERS)}
-    for name, model in made.items():
-        model.save(tmp_path / f"{name}.keras")
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", JAX, "unet_se", *made],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for name, model in made.items():
-        expected = harness.predict(model, inputs)["mask"]
-        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, atol=1e-4)

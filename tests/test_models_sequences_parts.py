@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import model_harness as harness
 import numpy as np
 import pytest
 
@@ -11,9 +12,10 @@ from eolab.core.errors import ParameterError
 from eolab.models.attention import Known, Last, PixelAttention, StepAttention, WeightedSteps
 from eolab.models.layers import Seeds
 from eolab.models.sequences.inputs import ImageNorm, Unfold, fold
-from eolab.models.sequences.recurrent import features_of_steps
+from eolab.models.sequences.recurrent import ConvLSTM, features_of_steps
 
-BANDS = {"s1": 1, "s2": 3}
+BANDS = harness.BANDS
+T, H, W = 5, 6, 8
 NAMES = models.names("sequences")
 
 
@@ -26,9 +28,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def planned(name: str, bands=BANDS, **options) -> keras.Model:
-    """The network without its numbers: layers, shapes and counts, in a moment."""
-    with keras.StatelessScope(initialize_variables=False):
-        return models.build(name, **{"height": 64, "width": 64, "channels": bands, "outputs": 2, **options})
+    return harness.planned(name, **{"height": 64, "width": 64, "channels": bands, "outputs": 2, **options})
 
 
 # --- Normalisation -----------------------------------------------------------------------------------------
@@ -135,6 +135,73 @@ def test_each_group_of_channels_is_summed_with_the_weights_of_its_coarse_pixel()
         np.testing.assert_allclose(got[..., channel], expected, atol=1e-5)
 
 
+# --- ConvLSTM ----------------------------------------------------------------------------------------------
+
+
+OPTIONS = [{"pool": "mean"}, {"head": "labels"}, {"bidirectional": True}, {"layers": 1}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_convlstm_with_other_options(options, tmp_path):
+    inputs, label = harness.sequences(6, 8)
+    label = label.max(axis=1, keepdims=True) if options.get("head") == "labels" else label
+    given = {"height": 6, "width": 8, "channels": BANDS, "outputs": 2, "l2": 0.0, "filters": 4, "hidden": 8}
+    given |= harness.SEQUENCE_STATISTICS | options
+    case = harness.Case(
+        lambda seed: models.build("convlstm", seed=seed, **given), inputs, label, 2, "s2", "s2_valid"
+    )
+    harness.check_output(case)
+    harness.check_mask(case)
+    harness.check_trains(case, harness.check_saved(case, tmp_path))
+
+
+def test_a_convlstm_of_one_sensor():
+    net = models.build("convlstm", height=6, width=8, channels={"s2": 3}, outputs=2)
+    assert harness.predict(net, harness.sequences(6, 8, {"s2": 3})[0]).shape == (3, 5, 2)
+
+
+def test_the_reports_network_has_its_size():
+    """Two ConvLSTMs of two maps a branch, at 522 × 544 with one and three channels."""
+    with keras.StatelessScope(initialize_variables=False):
+        net = models.build("convlstm", height=522, width=544, channels=BANDS, outputs=2)
+
+    def lstm(channels: int) -> int:
+        return 4 * 2 * (9 * channels + 9 * 2 + 1)
+
+    recurrent = lstm(1) + lstm(2) + lstm(3) + lstm(2)
+    norms, statistics = 2 * 4 * 2, 2 * (1 + 3)
+    dense = 2 * 522 * 544 * 2 * 2 + 2 + 2 + 1
+    assert net.count_params() == recurrent + norms + statistics + dense
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_the_recurrence_is_that_of_keras_with_the_same_weights(backwards, sequences):
+    rng = np.random.default_rng(0)
+    images, valid = rng.normal(0, 1, (2, T, H, W, 3)).astype("float32"), np.ones((2, T), "float32")
+    valid[0, 3:], valid[1, [0, 2]] = 0, 0
+    theirs = keras.layers.ConvLSTM2D(4, 3, padding="same", return_sequences=sequences, go_backwards=backwards)
+    ours = ConvLSTM(4, 3, sequences, backwards)
+    mask = keras.ops.expand_dims(keras.ops.convert_to_tensor(valid) > 0.5, (-3, -2, -1))
+    theirs(images, mask=mask)
+    assert ours(images, valid).shape == ours.compute_output_shape(images.shape, valid.shape)
+    kernel, recurrent, bias = (rng.normal(0, 0.3, w.shape) for w in theirs.get_weights())
+    theirs.set_weights([kernel, recurrent, bias])
+    own = {w.shape: w for w in (kernel, recurrent, bias)}
+    ours.set_weights([own[w.shape] for w in ours.get_weights()])
+    np.testing.assert_allclose(ours(images, valid), theirs(images, mask=mask), atol=1e-5)
+
+
+def test_the_recurrence_begins_as_that_of_keras():
+    layer = ConvLSTM(4, 3, seed=7)
+    layer(np.zeros((1, 2, H, W, 3), "float32"), np.ones((1, 2), "float32"))
+    np.testing.assert_array_equal(layer.bias, [0] * 4 + [1] * 4 + [0] * 8)
+    again = ConvLSTM.from_config(layer.get_config())
+    again(np.zeros((1, 2, H, W, 3), "float32"), np.ones((1, 2), "float32"))
+    for one, other in zip(layer.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # --- Sizes -------------------------------------------------------------------------------------------------
 
 
@@ -197,15 +264,17 @@ def image_features_count(channels: int) -> int:
 # --- Names and errors --------------------------------------------------------------------------------------
 
 
-def test_the_registry_knows_them():
+def test_the_registry_knows_them(monkeypatch):
     assert NAMES == ["convlstm", "resnet50", "resnet50_gru", "resnet18_gru", "utae", "date_transformer"]
+    assert models.compile_options("utae")["steps_per_execution"] == 1
     assert not set(NAMES) & {*models.names("series"), *models.names("images")}
-    table = models.describe("sequences", outputs=2)
-    assert list(table.index) == NAMES
+    some = {name: models.ARCHITECTURES[name] for name in ("lstm", "resnet50", "resnet50_gru")}
+    monkeypatch.setattr(models, "ARCHITECTURES", some)
+    table = models.describe("sequences", outputs=2, height=32, width=32)
+    assert list(table.index) == ["resnet50", "resnet50_gru"]
     assert "Rambour" in table.loc["resnet50", "paper"]
     assert "units=256" in table.loc["resnet50_gru", "options"]
     assert not any(word in table.loc["resnet50", "options"] for word in ("depth", "head", "channels"))
-    assert models.compile_options("utae")["steps_per_execution"] == 1
 
 
 def test_images_need_not_be_square_and_statistics_not_be_given():
@@ -221,6 +290,9 @@ def test_images_need_not_be_square_and_statistics_not_be_given():
         ("resnet5", {}, "no model 'resnet5': did you mean 'resnet50'"),
         ("resnet50", {"depth": 18}, "no option 'depth'"),
         ("utae", {"channels": 3}, "needs channels by sensor"),
+        ("convlstm", {"pool": "flat"}, r"pool is 'flat'.*'flatten'"),
+        ("convlstm", {"filters": 0}, "must be 1 or more"),
+        ("convlstm", {"channels": {}}, "needs channels by sensor"),
         ("utae", {"heads": 3}, "heads is 3"),
         ("utae", {"mean": {"s1": [0.0]}}, "mean has no values of sensor 's2'"),
         ("utae", {"std": {"s1": [1.0], "s2": [1.0]}}, "std of 's2' has 1 values"),

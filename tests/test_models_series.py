@@ -1,10 +1,6 @@
-"""Every network of pixel series through the harness, and its parts against independent references."""
+"""Networks of pixel series: their parts against independent references, names and errors, export."""
 
 from __future__ import annotations
-
-import os
-import subprocess
-import sys
 
 import keras
 import model_harness as harness
@@ -17,82 +13,33 @@ from eolab.models.attention import MasterQueryAttention, SelfAttention
 from eolab.models.layers import DayEncoding, MaskedMean, Normalize
 
 B, T, C, K = 32, 5, 4, 3
-SMALL = {
-    "lstm": {"units": 16},
-    "tempcnn": {"filters": 16, "dense": 32, "l2": 0.0},
-    "ltae": {"units": 32, "heads": 4},
-    "transformer": {"units": 16, "heads": 2},
-}
-STATISTICS = {"mean": [3.0, 1000.0, 0.1, -15.0], "std": [1.0, 400.0, 0.2, 4.0]}
+SMALL = {"ltae": {"units": 32, "heads": 4}, "transformer": {"units": 16, "heads": 2}}
+STATISTICS = harness.SERIES_STATISTICS
+SIZES = {"times": T, "channels": C, "outputs": K}
 
 
-def series(seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Raw values of four bands in their own units, a third of the dates missing."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, K, B)
-    season = np.cos(np.arange(T)[:, None] + 2.0 * labels[:, None, None] + np.arange(C))  # (B, T, C)
-    valid = rng.random((B, T)) > 0.33
-    valid[:, 0] = True
-    raw = STATISTICS["mean"] + (season + rng.normal(0, 0.3, season.shape)) * STATISTICS["std"]
-    day = np.sort(rng.uniform(0, 365, (B, T)), axis=1)
-    image = np.where(valid[..., None], raw, np.nan)
-    inputs = {
-        "image": image.astype("float32"),
-        "valid": valid.astype("float32"),
-        "day": day.astype("float32"),
-    }
-    return inputs, labels
+def build(name: str, seed: int = 0, **options) -> keras.Model:
+    return models.build(name, seed=seed, **SIZES, **STATISTICS, **SMALL.get(name, {}), **options)
 
 
-def build(name: str, seed: int = 0) -> keras.Model:
-    return models.build(name, times=T, channels=C, outputs=K, seed=seed, **STATISTICS, **SMALL[name])
-
-
-@pytest.fixture(scope="module", params=models.names("series"))
-def case(request) -> harness.Case:
-    return harness.Case(lambda seed: build(request.param, seed), *series(), classes=K)
-
-
-@pytest.mark.parametrize("check", harness.CHECKS)
-def test_harness(case, check):
-    harness.CHECKS[check](case)
-
-
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision(case, policy):
-    harness.check_precision(case, policy)
-
-
-def test_saved_and_loaded(case, tmp_path):
-    harness.check_saved(case, tmp_path)
-
-
-def test_boolean_masks_are_taken_too(case):
-    inputs = {**case.inputs, "valid": case.inputs["valid"].astype(bool)}
-    np.testing.assert_array_equal(
-        harness.predict(case.model, inputs), harness.predict(case.model, case.inputs)
-    )
+@pytest.mark.parametrize("name", models.names("series"))
+def test_boolean_masks_are_taken_too(name):
+    model, (inputs, _) = build(name), harness.series()
+    masked = {**inputs, "valid": inputs["valid"].astype(bool)}
+    np.testing.assert_array_equal(harness.predict(model, masked), harness.predict(model, inputs))
 
 
 def test_deep_lstm_in_both_directions():
-    deep = {
-        "times": T,
-        "channels": C,
-        "outputs": K,
-        "units": 6,
-        "layers": 2,
-        "bidirectional": True,
-        **STATISTICS,
-    }
-    case = harness.Case(lambda seed: models.build("lstm", seed=seed, **deep), *series(), classes=K)
+    deep = {"units": 6, "layers": 2, "bidirectional": True}
+    case = harness.Case(lambda seed: build("lstm", seed, **deep), *harness.series(), classes=K)
     harness.check_output(case)
     harness.check_mask(case)
-    harness.check_gradients(case)
+    harness.check_trains(case, case.model)
 
 
 @pytest.mark.parametrize("name", ["ltae", "transformer"])
 def test_attention_does_not_depend_on_the_order_of_the_dates(name):
-    inputs, _ = series()
+    inputs, _ = harness.series()
     shuffled = {key: value[:, ::-1].copy() for key, value in inputs.items()}
     model = build(name)
     np.testing.assert_allclose(harness.predict(model, shuffled), harness.predict(model, inputs), atol=1e-5)
@@ -103,8 +50,8 @@ def test_attention_does_not_depend_on_the_order_of_the_dates(name):
 @pytest.mark.parametrize("unroll", [False, True])
 def test_lstm_keeps_its_state_over_gaps(unroll):
     """The model sees nothing but the valid dates: the formula, run over these alone, gives the same."""
-    inputs, _ = series()
-    model = models.build("lstm", times=T, channels=C, outputs=K, units=6, unroll=unroll, **STATISTICS)
+    inputs, _ = harness.series()
+    model = build("lstm", units=6, unroll=unroll)
     kernel, recurrent, bias, dense, offset = (np.array(w) for w in model.trainable_weights)
     got = harness.predict(model, inputs)
     x = (inputs["image"] - np.array(STATISTICS["mean"])) / np.array(STATISTICS["std"])
@@ -119,7 +66,7 @@ def test_lstm_keeps_its_state_over_gaps(unroll):
 
 
 def test_normalize_is_the_formula_and_zero_where_nothing_was_seen():
-    inputs, _ = series()
+    inputs, _ = harness.series()
     got = Normalize(**STATISTICS)(inputs["image"], inputs["valid"])
     expected = (inputs["image"] - np.array(STATISTICS["mean"])) / np.array(STATISTICS["std"])
     np.testing.assert_allclose(got, np.nan_to_num(expected), rtol=1e-4, atol=1e-5)
@@ -187,16 +134,15 @@ def test_tempcnn_has_the_weights_of_the_paper_and_one_more_band():
 
 
 def test_a_wrong_name_option_or_size_is_named():
-    size = {"times": T, "channels": C, "outputs": K}
     with pytest.raises(ParameterError, match="no model 'ltea': did you mean 'ltae'"):
-        models.build("ltea", **size)
+        models.build("ltea", **SIZES)
     with pytest.raises(ParameterError, match="'lstm' has no option 'unit': did you mean 'units'"):
-        models.build("lstm", **size, unit=3)
+        models.build("lstm", **SIZES, unit=3)
     with pytest.raises(ParameterError, match="mean has 2 values: expected one a channel, 4"):
-        models.build("lstm", **size, mean=[1, 2])
+        models.build("lstm", **SIZES, mean=[1, 2])
     for name in ("ltae", "transformer"):
         with pytest.raises(ParameterError, match="units is 30, expected a multiple of heads"):
-            models.build(name, **size, units=30, heads=4)
+            models.build(name, **SIZES, units=30, heads=4)
 
 
 def test_compile_options_say_what_pays():
@@ -213,43 +159,10 @@ def test_an_unreadable_model_is_named(tmp_path):
 
 
 def test_describe_lists_every_model():
-    table = models.describe(times=T, channels=C, outputs=K)
+    table = models.describe(**SIZES)
     assert list(table.index) == models.names("series")
     assert (table["weights"] > 1000).all()
     assert "units=64" in table.loc["lstm", "options"]
-
-
-JAX = """
-import sys, keras, numpy as np
-from eolab import models
-assert keras.backend.backend() == "jax"
-inputs = dict(np.load("inputs.npz"))
-labels = inputs.pop("labels")
-for name in sys.argv[1:]:
-    model = models.load(name + ".keras")
-    np.save(name + ".npy", model.predict(inputs, verbose=0))
-    model.compile("adam", "sparse_categorical_crossentropy")
-    losses = [float(model.train_on_batch(inputs, labels)) for _ in range(15)]
-    assert losses[-1] < losses[0], (name, losses)
-"""
-
-
-@pytest.mark.slow
-def test_on_jax_every_saved_model_predicts_the_same_and_trains(tmp_path):
-    inputs, labels = series()
-    np.savez(tmp_path / "inputs.npz", labels=labels, **inputs)
-    made = {name: build(name) for name in models.names("series")}
-    for name, model in made.items():
-        model.save(tmp_path / f"{name}.keras")
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", JAX, *made], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for name, model in made.items():
-        np.testing.assert_allclose(
-            np.load(tmp_path / f"{name}.npy"), harness.predict(model, inputs), atol=1e-5
-        )
 
 
 @pytest.mark.slow
@@ -257,7 +170,7 @@ def test_on_jax_every_saved_model_predicts_the_same_and_trains(tmp_path):
 def test_exported_to_onnx_predicts_the_same(name, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
-    inputs, _ = series()
+    inputs, _ = harness.series()
     model = build(name)
     expected = harness.predict(model, inputs)  # Keras exports only models that were called
     model.export(str(tmp_path / "model.onnx"), format="onnx", verbose=False)

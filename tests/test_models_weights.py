@@ -8,6 +8,7 @@ import sys
 import types
 import zipfile
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -369,30 +370,29 @@ def test_what_does_not_fit_is_named_and_nothing_is_put_in(tmp_path, state_file):
         for one, other in zip(before, network.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
 
+    usual, small, early = build(), build("resnet18_patch"), build(early=True)
     deep, narrow, odd = (tmp_path / f"{name}.safetensors" for name in ("deep", "narrow", "odd"))
     write_safetensors(deep, random_state(101))
     write_safetensors(narrow, random_state(18))
     write_safetensors(odd, random_state(bands=5))
-    refused(build(), r"the file has 'layer3\.10\.bn1\.bias' and \d+ more: build", deep)
-    refused(build(), r"the file lacks 'layer1\.0\.bn3\.bias' and \d+ more: build", narrow)
+    refused(usual, r"the file has 'layer3\.10\.bn1\.bias' and \d+ more: build", deep)
+    refused(usual, r"the file lacks 'layer1\.0\.bn3\.bias' and \d+ more: build", narrow)
     refused(build(width_multiplier=0.125), "layer conv1 has weights of the shapes")
-    refused(build(), "0 of its bands are known: name them all in published", odd)
-    refused(build(), "2 of its bands are known", published=["B01", "B02"])
-    refused(build(), "reads 12 bands, and bands names 3", bands=("B02", "B03", "B04"), error=ParameterError)
-    refused(build(early=True), "build it with early=False", error=ParameterError)
+    refused(usual, "0 of its bands are known: name them all in published", odd)
+    refused(usual, "2 of its bands are known", published=["B01", "B02"])
+    refused(usual, "reads 12 bands, and bands names 3", bands=("B02", "B03", "B04"), error=ParameterError)
+    refused(early, "build it with early=False", error=ParameterError)
     refused(build("shallow_cnn"), "has no layer encoder_conv1", error=ParameterError)
-    refused(
-        build("resnet18_patch"), "no layer encoder_radar_conv1", error=ParameterError, prefix="encoder_radar_"
-    )
+    refused(small, "no layer encoder_radar_conv1", error=ParameterError, prefix="encoder_radar_")
     write_safetensors(odd, {"fc.weight": np.zeros((2, 2), "float32")})
-    refused(build(), "expected a ResNet's weights by the names of timm.*found fc.weight", odd)
+    refused(usual, "expected a ResNet's weights by the names of timm.*found fc.weight", odd)
     refused(
-        build(early=True),
+        early,
         "expected weights of ImageNet, found no file.*nothing is downloaded",
         tmp_path / "no.h5",
     )
-    refused(build(), "build it with early=True", tmp_path / "no.h5", error=ParameterError)
-    refused(build("resnet18_patch"), "no ResNet-18", tmp_path / "no.h5", error=ParameterError)
+    refused(usual, "build it with early=True", tmp_path / "no.h5", error=ParameterError)
+    refused(small, "no ResNet-18", tmp_path / "no.h5", error=ParameterError)
 
 
 def test_other_bands_for_a_first_convolution():
@@ -461,8 +461,12 @@ def test_encoders_of_other_networks_begin_with_the_same_files(name, options, pre
 # --- Keras's own networks ----------------------------------------------------------------------------------
 
 
-def keras_resnet(top: bool = False) -> keras.Model:
-    """ResNet-50 of keras.applications with random weights, biases and statistics."""
+KERAS_MEAN = [103.939, 116.779, 123.68]  # of blue, green and red, which keras.applications takes off
+
+
+@cache
+def keras_resnet(top: bool) -> keras.Model:
+    """ResNet-50 of keras.applications with random weights, biases and statistics, the same with a top."""
     network = keras.applications.ResNet50(weights=None, include_top=top, input_shape=None)
     rng = np.random.default_rng(0)
     for layer in network.layers:
@@ -476,23 +480,25 @@ def keras_resnet(top: bool = False) -> keras.Model:
     return network
 
 
+@cache
+def keras_features() -> tuple[np.ndarray, np.ndarray]:
+    """Two images, and the averages of their last features."""
+    image = np.random.default_rng(1).uniform(0, 255, (2, SIZE, SIZE, 3)).astype("float32")
+    found = harness.predict(keras_resnet(False), image - np.array(KERAS_MEAN, "float32"))
+    return image, found.mean((1, 2))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", [".weights.h5", ".h5", ".keras"])
-@pytest.mark.parametrize("top", [False, True])
+@pytest.mark.parametrize(
+    ("ending", "top"), [(".weights.h5", False), (".weights.h5", True), (".h5", True), (".keras", True)]
+)
 def test_weights_of_keras_applications_give_its_features(ending, top, tmp_path):
     source, path = keras_resnet(top), tmp_path / f"resnet50{ending}"
     source.save_weights(path) if ending == ".weights.h5" else source.save(path)
-    mean = [103.939, 116.779, 123.68]  # of blue, green and red, which keras.applications takes off
-    given = {"channels": 3, "mean": mean, "std": weights.KERAS_STD, "width_multiplier": 1.0, "early": True}
-    network = build(**given)
+    given = {"mean": KERAS_MEAN, "std": weights.KERAS_STD, "width_multiplier": 1.0, "early": True}
+    network = build(channels=3, **given)
     weights.load(network, path, ("B02", "B03", "B04"))
-    image = np.random.default_rng(1).uniform(0, 255, (2, SIZE, SIZE, 3)).astype("float32")
-    if top:
-        same = keras.applications.ResNet50(weights=None, include_top=False)
-        for layer in (layer for layer in same.layers if layer.weights):
-            layer.set_weights(source.get_layer(layer.name).get_weights())
-        source = same
-    expected = harness.predict(source, image - np.array(mean, "float32")).mean((1, 2))
+    image, expected = keras_features()
     got = harness.predict(features(network), {"image": image})
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
 

@@ -1,0 +1,224 @@
+"""Every builder of networks through one harness: outputs, gaps, files, seeds, training, precision, JAX.
+
+Images have sides that no stride divides. Deep networks have one or two blocks a stage here: the tables of
+their stages are data, and what builds them is the same; every name at its full depth is in the tests of its
+kind.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import keras
+import model_harness as harness
+import numpy as np
+import pytest
+
+from eolab import models
+from eolab.models import heads
+
+SERIES = {
+    "lstm": {"units": 16},
+    "tempcnn": {"filters": 16, "dense": 32, "l2": 0.0},
+    "ltae": {"units": 32, "heads": 4},
+    "transformer": {"units": 16, "heads": 2},
+}
+PIXELS = {
+    "unet": {"levels": 3, "dropout": 0.1},
+    "rau_net_1": {"levels": 3},
+    "unet_resnet": {"backbone": "resnet18"},
+    "deeplabv3": {},
+    "deeplabv3_small": {},
+    "mobilenetv3": {},
+    "efficientnetv2": {},
+    "vnet": {},
+    "squeeze_unet": {},
+    "unet_plus_plus": {"levels": 3},
+    "segformer_b0": {"layers": 1},
+}
+DUAL = ("rau_net_1", "squeeze_unet", "vnet", "efficientnetv2", "segformer_b0", "deeplabv3_small")
+PATCHES = {
+    "shallow_cnn": {"dropout": 0.1},
+    "three_branch_cnn": {},
+    "resnet18_patch": {},
+    "resnet50_patch": {},
+    "convnext_tiny": {"scale": 0.5, "drop_path": 0.0},
+    "resnet18_fusion": {},
+}
+SEQUENCES = {
+    "convlstm": {"filters": 4, "hidden": 8, "l2": 0.0},
+    "resnet50": {"width_multiplier": 0.0625},
+    "resnet18_gru": {"width_multiplier": 0.0625, "units": 6},
+    "utae": {"width_multiplier": 0.5, "heads": 2},
+    "date_transformer": {"width_multiplier": 0.5, "units": 16, "heads": 2, "layers": 1},
+}
+BUILDERS = {**SERIES, **PIXELS, **PATCHES, **SEQUENCES}
+QUICK = (*SERIES, "unet", "shallow_cnn", "utae")
+DIVIDING = {"unet": 4, "rau_net_1": 4, "unet_resnet": 32, "vnet": 16, "squeeze_unet": 16, "unet_plus_plus": 4}
+SIZE = {"height": 35, "width": 38}
+
+
+def slow(names) -> list:
+    """Parameters, slow but for a few."""
+    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in names]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow() -> Iterator[None]:
+    with harness.shallow():
+        yield
+
+
+def case_of(name: str) -> harness.Case:
+    given = dict(BUILDERS[name])
+    if name in SERIES:
+        inputs, labels = harness.series()
+        given |= {"times": 5, "channels": 4, "outputs": 3, **harness.SERIES_STATISTICS}
+    elif name in PIXELS:
+        head = "dual" if name in DUAL else "multi"
+        inputs, label = harness.pixels(*SIZE.values())
+        labels = heads.targets(label, head)
+        given |= {**SIZE, "channels": 3, "outputs": 2, "head": head, **harness.PIXEL_STATISTICS}
+        given |= {"width_multiplier": 0.0625}
+    elif name in PATCHES:
+        inputs, labels = harness.patches(*SIZE.values(), radar="fusion" in name), harness.SEVERAL
+        given |= {**SIZE, "channels": 12, "outputs": 3, "activation": "sigmoid", **harness.PATCH_STATISTICS}
+        given |= {"width_multiplier": 0.125}
+    else:
+        inputs, labels = harness.sequences(13, 11)
+        given |= {"height": 13, "width": 11, "channels": harness.BANDS, "outputs": 2}
+        given |= harness.SEQUENCE_STATISTICS
+    mask = {"masked": "s1", "mask": "s1_valid"} if name in SEQUENCES else {}
+    return harness.Case(
+        lambda seed: models.build(name, seed=seed, **given),
+        inputs,
+        labels,
+        given["outputs"],
+        several=name in PATCHES,
+        **mask,
+    )
+
+
+@pytest.fixture(scope="module")
+def case(request) -> Iterator[harness.Case]:
+    yield case_of(request.param)
+    keras.backend.clear_session()  # Keras forgets the networks: there are many
+
+
+every = pytest.mark.parametrize("case", slow(BUILDERS), indirect=True)
+
+
+def test_every_builder_is_here():
+    """By function: names of the same function differ in options."""
+    functions = {name: models._function(name) for name in models.names()}
+    assert set(functions.values()) == {functions[name] for name in BUILDERS}
+
+
+@every
+def test_probabilities_whatever_is_missing(case):
+    harness.check_output(case)
+    if case.mask in case.inputs:
+        harness.check_mask(case)
+    else:
+        statistics = harness.PATCH_STATISTICS if case.several else harness.PIXEL_STATISTICS
+        harness.check_missing(case, np.array(statistics["mean"]))
+
+
+@every
+def test_the_seed_fixes_all_that_is_random(case):
+    harness.check_seed(case)
+
+
+@every
+def test_a_file_holds_the_whole_model_which_trains(case, tmp_path):
+    harness.check_trains(case, harness.check_saved(case, tmp_path))
+
+
+@every
+def test_mixed_precision(case):
+    wide = 0.05 if case.model.name in (*SERIES, *PIXELS) else 0.1
+    harness.check_precision(case, "mixed_bfloat16", tolerance=wide)
+
+
+@pytest.mark.parametrize("case", ["lstm", "tempcnn", "ltae", "transformer", "unet"], indirect=True)
+def test_half_precision(case):
+    harness.check_precision(case, "mixed_float16")
+
+
+@pytest.mark.parametrize("case", list(SERIES), indirect=True)
+def test_series_without_dates(case):
+    harness.check_nothing_observed(case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SERIES, "unet", "shallow_cnn", "convlstm", "date_transformer"])
+def test_the_examples_can_be_learnt(name):
+    """Some networks of each input, with a graph; the others lower their loss in a few steps, above."""
+    if name in SEQUENCES:
+        harness.check_learns(case_of(name), steps=60, learning_rate=0.01, share=0.5)
+    else:
+        harness.check_learns(case_of(name), learning_rate=0.02 if name in SERIES else 0.01)
+
+
+@pytest.mark.parametrize("case", slow(DIVIDING), indirect=True)
+def test_an_image_that_the_stride_does_not_divide_is_padded_with_the_mean_and_cropped(case):
+    """A larger image that is empty around it gives the same."""
+    name, image = case.model.name, case.inputs["image"]
+    height, width = (-(-side // DIVIDING[name]) * DIVIDING[name] for side in SIZE.values())
+    padded = np.full((len(image), height, width, 3), np.nan, "float32")
+    padded[:, : SIZE["height"], : SIZE["width"]] = image
+    given = BUILDERS[name] | {"height": height, "width": width, "width_multiplier": 0.0625, "head": "multi"}
+    given |= {"channels": 3, "outputs": 2, "seed": harness.SEED, **harness.PIXEL_STATISTICS}
+    expected = harness.predict(models.build(name, **given), {"image": padded})
+    sides = {"mask": (35, 38), "half": (18, 19), "double": (70, 76)}
+    for key in sides.keys() & case.expected.keys():
+        rows, columns = sides[key]
+        np.testing.assert_allclose(case.expected[key], expected[key][:, :rows, :columns], atol=1e-5)
+
+
+# --- Backends ----------------------------------------------------------------------------------------------
+
+PORTED = ["lstm", "tempcnn", "ltae", "transformer", "rau_net_1", "mobilenetv3", "segformer_b0"]
+PORTED += ["three_branch_cnn", "convnext_tiny", "convlstm", "resnet18_gru", "utae", "date_transformer"]
+TRAINED = ["lstm", "tempcnn", "ltae", "transformer", "three_branch_cnn", "convlstm", "date_transformer"]
+JAX = """
+import sys, keras, numpy as np
+from eolab import models
+assert keras.backend.backend() == "jax"
+for name in sys.argv[2:]:
+    inputs = dict(np.load(name + ".npz"))
+    labels = inputs.pop("labels")
+    model = models.load(name + ".keras", compiled=False)
+    found = model.predict(inputs, verbose=0)
+    np.save(name + ".npy", found["mask"] if isinstance(found, dict) else found)
+    if name in sys.argv[1].split(","):  # a first step of the others takes a minute without optimisations
+        loss = "binary" if labels.shape == found.shape else "sparse_categorical"
+        model.compile(keras.optimizers.Adam(0.003), loss + "_crossentropy")
+        losses = [float(model.train_on_batch(inputs, labels)) for _ in range(6)]
+        assert losses[-1] < losses[0], (name, losses)
+"""
+
+
+@pytest.mark.slow
+def test_on_jax_saved_networks_predict_the_same_and_small_ones_train(tmp_path):
+    """All layers of the package; networks without any but Resize are Keras's own."""
+    expected, layers = {}, set()
+    for name in PORTED:
+        case = case_of(name)
+        labels = case.labels["mask"] if isinstance(case.labels, dict) else case.labels
+        np.savez(tmp_path / f"{name}.npz", labels=labels, **case.inputs)
+        case.model.save(tmp_path / f"{name}.keras")
+        expected[name] = harness.named(case.expected).get("mask", case.expected)
+        layers |= {type(layer) for layer in case.model.layers}
+    made = [one for one in keras.saving.get_custom_objects().values() if isinstance(one, type)]
+    own = {one for one in made if issubclass(one, keras.layers.Layer) and "eolab.models" in one.__module__}
+    assert {layer.__name__ for layer in own - layers} == {"MapCell"}  # which stands in ConvLSTM
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    command = [sys.executable, "-c", JAX, ",".join(TRAINED), *PORTED]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, values in expected.items():
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), values, atol=1e-4, err_msg=name)
