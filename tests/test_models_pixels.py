@@ -13,8 +13,7 @@ from scipy.stats import norm
 
 from eolab import models
 from eolab.core.errors import ParameterError
-from eolab.models import heads
-from eolab.models.images import attention
+from eolab.models import attention, heads
 from eolab.models.layers import Gelu, Normalize, Seeds
 
 NAMES = models.names("images", "mask")

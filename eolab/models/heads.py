@@ -18,7 +18,7 @@ where a softmax is asked for: a softmax over one class would always be 1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,7 +129,7 @@ def labels_model(spec: Spec, inputs: Mapping[str, Any], features: Any, dropout: 
     """
     x = spec.seeds.dropout(dropout)(features) if dropout else features
     logits = keras.layers.Dense(spec.outputs, kernel_initializer=spec.seeds.glorot(), name="logits")(x)
-    outputs = _activated(logits, spec, "probabilities")  # (B, K)
+    outputs = activated(logits, spec, "probabilities")  # (B, K)
     return finish(spec, inputs, outputs, features)
 
 
@@ -158,7 +158,7 @@ def pixels_model(spec: Spec, inputs: Mapping[str, Any], features: Any, half: Any
         pooled = keras.layers.GlobalAveragePooling2D()(deep)  # (B, F3)
         kernel = spec.seeds.glorot()
         logits = keras.layers.Dense(spec.outputs, kernel_initializer=kernel, name="patch_logits")(pooled)
-        outputs["patch"] = _activated(logits, spec, "patch")  # (B, K)
+        outputs["patch"] = activated(logits, spec, "patch")  # (B, K)
     if spec.head == "multi":
         half = crop(half, -(-spec.height // 2), -(-spec.width // 2))
         outputs["half"] = _pixels(half, spec, "half")  # (B, H/2, W/2, K)
@@ -195,7 +195,9 @@ def finish(spec: Spec, inputs: Mapping[str, Any], outputs: Any, encoded: Any) ->
         if isinstance(layer, keras.layers.InputLayer):
             continue
         given, made = keras.tree.flatten(layer.input), keras.tree.flatten(layer.output)
-        stage = max(stages.get(id(one), 0) for one in given) + _strides(layer)
+        enlarges = isinstance(layer, keras.layers.Conv2DTranspose)
+        stride = 1 if enlarges else getattr(layer, "strides", (1,))[0]
+        stage = max(stages.get(id(one), 0) for one in given) + int(np.log2(stride))
         stages |= {id(one): stage for one in made}
         suffix = re.search(r"_(\d+)$", layer.name)
         kind, number = (layer.name[: suffix.start()], int(suffix[1])) if suffix else (layer.name, 0)
@@ -209,22 +211,14 @@ def finish(spec: Spec, inputs: Mapping[str, Any], outputs: Any, encoded: Any) ->
     return model
 
 
-def _strides(layer: Any) -> int:
-    """Return the base-2 logarithm of a layer's stride, 0 of a layer that keeps or enlarges its maps."""
-    if isinstance(layer, keras.layers.Conv2DTranspose):
-        return 0
-    strides = getattr(layer, "strides", 1)
-    return int(np.log2(strides[0] if isinstance(strides, Sequence) else strides))
-
-
 def _pixels(features: Any, spec: Spec, name: str) -> Any:
     """Predict each pixel: (B, h, w, F) → (B, h, w, K), float32 at any precision."""
     kernel = spec.seeds.glorot()
     layer = keras.layers.Conv2D(spec.outputs, 1, kernel_initializer=kernel, name=f"{name}_logits")
-    return _activated(layer(features), spec, name)
+    return activated(layer(features), spec, name)
 
 
-def _activated(logits: Any, spec: Spec, name: str) -> Any:
+def activated(logits: Any, spec: Spec, name: str) -> Any:
     """Return the outputs from logits, float32 at any precision."""
     return keras.layers.Activation(output_activation(spec), dtype="float32", name=name)(logits)
 

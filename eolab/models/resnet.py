@@ -89,7 +89,7 @@ class Encoder:
         With a width of 1 the last maps have 512 features for 18 and 34 layers, 2,048 for others.
         """
         first = scaled(FILTERS[0], self.width_multiplier)
-        x = self._conv_norm(x, first, 7, ("conv1", "bn1"), strides=2)
+        x = self._conv_norm(x, first, 7, ("conv1", "bn1"), strides=2, padding="symmetric")
         outputs = [keras.layers.ReLU()(x)]  # (N, H/2, W/2, 64)
         x = keras.layers.ZeroPadding2D(1)(outputs[0])
         x = keras.layers.MaxPooling2D(3, 2)(x)  # (N, H/4, W/4, 64)
@@ -114,36 +114,18 @@ class Encoder:
         for number, (kernel, step) in enumerate(layers, start=1):
             names = (f"{place}conv{number}", f"{place}bn{number}")
             size, scale = (wide, BRANCH_SCALE) if number == len(layers) else (filters, 1.0)
-            y = self._conv_norm(y, size, kernel, names, step, dilation, padding, scale)
+            given: dict[str, Any] = {"strides": step, "scale": scale}
+            if kernel > 1:
+                given |= {"padding": padding} if step > 1 else {"padding": "same", "dilation": dilation}
+            y = self._conv_norm(y, size, kernel, names, **given)
             y = y if number == len(layers) else keras.layers.ReLU()(y)
         if strides > 1 or x.shape[-1] != wide:
-            x = self._conv_norm(x, wide, 1, (f"{place}downsample_0", f"{place}downsample_1"), strides)
+            names = (f"{place}downsample_0", f"{place}downsample_1")
+            x = self._conv_norm(x, wide, 1, names, strides=strides)
         return keras.layers.ReLU()(keras.layers.Add()([x, y]))
 
-    def _conv_norm(
-        self,
-        x: Any,
-        filters: int,
-        kernel: int,
-        names: tuple[str, str],
-        strides: int = 1,
-        dilation: int = 1,
-        padding: str = "symmetric",
-        scale: float = 1.0,
-    ) -> Any:
+    def _conv_norm(self, x: Any, filters: int, kernel: int, names: tuple[str, str], **given: Any) -> Any:
         """Convolution without bias, and normalisation: (N, H, W, C) → (N, H/strides, W/strides, F)."""
-        usual = "valid" if kernel == 1 else "same"
-        return conv_norm(
-            x,
-            filters,
-            kernel,
-            self.seeds,
-            strides=strides,
-            dilation=dilation if kernel > 1 and strides == 1 else 1,
-            padding=padding if kernel > 1 and strides > 1 else usual,
-            activation=None,
-            scale=scale,
-            l2=self.l2,
-            norm=self.norm,
-            names=(self.prefix + names[0], self.prefix + names[1]),
-        )
+        given = {"padding": "valid", "activation": None, "norm": self.norm, "l2": self.l2} | given
+        names = (self.prefix + names[0], self.prefix + names[1])
+        return conv_norm(x, filters, kernel, self.seeds, names=names, **given)

@@ -9,9 +9,9 @@ import keras
 
 from eolab.core.errors import check_known
 from eolab.models import heads
+from eolab.models.attention import attend
 from eolab.models.blocks import BRANCH_SCALE, batch_norm, conv_norm, enlarge, scaled
 from eolab.models.heads import Spec
-from eolab.models.images.attention import attend
 from eolab.models.layers import Seeds
 from eolab.models.resnet import Encoder, depth_of
 
@@ -42,10 +42,10 @@ def unet(
     - Residual blocks (He et al. 2016) in place of the pairs of convolutions make 24 M weights, see
       :func:`residual_block`.
     - With attention, each block of encoder and decoder ends in it, or all that the encoder hands over does:
-      each skip connection and the deepest features; see :mod:`eolab.models.images.attention`. RAU-Net 1 and 2
-      are residual with multi-attention on blocks and on skips. Their authors show blocks and combinations as
-      drawings and give numbers of weights, 24.4 M, 24.8 M and 24.8 M: what a block holds and where attention
-      stands is our reading, within 2 % of these numbers.
+      each skip connection and the deepest features; see :func:`eolab.models.attention.attend`. RAU-Net 1 and
+      2 are residual with multi-attention on blocks and on skips. Their authors show blocks and combinations
+      as drawings and give numbers of weights, 24.4 M, 24.8 M and 24.8 M: what a block holds and where
+      attention stands is our reading, within 2 % of these numbers.
 
     Papers: U-Net: convolutional networks for biomedical image segmentation, MICCAI 2015; Deep residual
     learning for image recognition, CVPR 2016.

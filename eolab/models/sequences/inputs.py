@@ -70,16 +70,14 @@ def sequence_model(
     """
     encoded = x = joined(branches)
     x = spec.seeds.dropout(dropout)(x) if dropout else x
-    activation, outputs = heads.output_activation(spec), spec.outputs
-    two = activation == "softmax" and outputs == 2
-    logits = keras.layers.Dense(
-        1 if two else outputs, dtype="float32", kernel_initializer=spec.seeds.glorot(), name="logits"
-    )(x)
+    two = heads.output_activation(spec) == "softmax" and spec.outputs == 2
+    units, kernel = 1 if two else spec.outputs, spec.seeds.glorot()
+    logits = keras.layers.Dense(units, dtype="float32", kernel_initializer=kernel, name="logits")(x)
     if two:
         second = keras.layers.Activation("sigmoid", dtype="float32")(logits)
         predicted = TwoClasses(name="probabilities")(second)
     else:
-        predicted = keras.layers.Activation(activation, dtype="float32", name="probabilities")(logits)
+        predicted = heads.activated(logits, spec, "probabilities")
     return heads.finish(spec, inputs, predicted, encoded)
 
 
