@@ -78,7 +78,7 @@ class TokenAttention(keras.layers.Layer):
         for layer in (*self.project, self.merge):
             layer.build(shape)
 
-    def attend(self, projected: list[Any], known: Any = None) -> Any:
+    def attended(self, projected: list[Any], known: Any = None) -> Any:
         """Return what tokens take from those that they know, (B, N, D).
 
         Args:
@@ -106,7 +106,7 @@ class SelfAttention(TokenAttention):
     parts = (3,)
 
     def call(self, features: Any, valid: Any) -> Any:
-        return self.attend([self.project[0](features)], valid[:, None, None, :])
+        return self.attended([self.project[0](features)], valid[:, None, None, :])
 
 
 @serializable
@@ -118,7 +118,7 @@ class StepAttention(TokenAttention):
     """
 
     def call(self, tokens: Any, known: Any) -> Any:
-        return self.attend([layer(tokens) for layer in self.project], ops.expand_dims(known, 1))
+        return self.attended([layer(tokens) for layer in self.project], ops.expand_dims(known, 1))
 
 
 @serializable
@@ -157,7 +157,7 @@ class EfficientAttention(TokenAttention):
             layer(ops.reshape(maps, (-1, maps.shape[1] * maps.shape[2], self.units)))
             for layer, maps in zip(self.project, (x, small), strict=True)
         )  # (B, N, D), (B, M, 2 D)
-        return ops.reshape(self.attend([query, content]), (-1, *x.shape[1:]))
+        return ops.reshape(self.attended([query, content]), (-1, *x.shape[1:]))
 
 
 # === Attention of a learnt query to dates ===
