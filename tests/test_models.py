@@ -22,7 +22,7 @@ from eolab.models import heads
 
 SERIES = {
     "lstm": {"units": 16},
-    "tempcnn": {"filters": 16, "dense": 32, "l2": 0.0},
+    "tempcnn": {"filters": 16, "dense": 32, "dropout": 0.1, "l2": 0.0},
     "ltae": {"units": 32, "heads": 4},
     "transformer": {"units": 16, "heads": 2},
 }
@@ -33,7 +33,7 @@ PIXELS = {
     "deeplabv3": {},
     "deeplabv3_small": {},
     "mobilenetv3": {},
-    "efficientnetv2": {},
+    "efficientnetv2": {"width_multiplier": 0.125, "drop_path": 0.0},
     "vnet": {},
     "squeeze_unet": {},
     "unet_plus_plus": {"levels": 3},
@@ -82,7 +82,7 @@ def case_of(name: str) -> harness.Case:
         inputs, label = harness.pixels(*SIZE.values())
         labels = heads.targets(label, head)
         given |= {**SIZE, "channels": 3, "outputs": 2, "head": head, **harness.PIXEL_STATISTICS}
-        given |= {"width_multiplier": 0.0625}
+        given = {"width_multiplier": 0.0625} | given
     elif name in PATCHES:
         inputs, labels = harness.patches(*SIZE.values(), radar="fusion" in name), harness.SEVERAL
         given |= {**SIZE, "channels": 12, "outputs": 3, "activation": "sigmoid", **harness.PATCH_STATISTICS}
@@ -197,7 +197,7 @@ for name in sys.argv[2:]:
     if name in sys.argv[1].split(","):  # a first step of the others takes a minute without optimisations
         loss = "binary" if labels.shape == found.shape else "sparse_categorical"
         model.compile(keras.optimizers.Adam(0.003), loss + "_crossentropy")
-        losses = [float(model.train_on_batch(inputs, labels)) for _ in range(6)]
+        losses = [float(model.train_on_batch(inputs, labels)) for _ in range(15)]
         assert losses[-1] < losses[0], (name, losses)
 """
 

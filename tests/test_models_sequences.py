@@ -138,7 +138,7 @@ def test_steps_behind_the_last_image_change_no_probability(case, expected):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MEMORY)
 def test_padding_changes_neither_gradients_nor_batch_statistics(name):
-    inputs, labels = harness.sequences(SIZE, SIZE)
+    inputs, labels = harness.sequences(SIZE, SIZE, {"s2": 3})
     extra = 3
     weights = np.ones((B, T), "float32")
     pairs = [
@@ -147,7 +147,7 @@ def test_padding_changes_neither_gradients_nor_batch_statistics(name):
     ]
     nets, starts = [], []
     for given, target, counts in pairs:
-        net = build(name)
+        net = build(name, bands={"s2": 3})
         starts.append(net.get_weights())
         loss = keras.losses.SparseCategoricalCrossentropy(reduction="sum")
         net.compile(keras.optimizers.SGD(0.01), loss, run_eagerly=True)

@@ -146,7 +146,7 @@ def test_a_convlstm_with_other_options(options, tmp_path):
     inputs, label = harness.sequences(6, 8)
     label = label.max(axis=1, keepdims=True) if options.get("head") == "labels" else label
     given = {"height": 6, "width": 8, "channels": BANDS, "outputs": 2, "l2": 0.0, "filters": 4, "hidden": 8}
-    given |= harness.SEQUENCE_STATISTICS | options
+    given |= {"dropout": 0.0, **harness.SEQUENCE_STATISTICS, **options}
     case = harness.Case(
         lambda seed: models.build("convlstm", seed=seed, **given), inputs, label, 2, "s2", "s2_valid"
     )

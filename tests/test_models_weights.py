@@ -468,6 +468,10 @@ KERAS_MEAN = [103.939, 116.779, 123.68]  # of blue, green and red, which keras.a
 def keras_resnet(top: bool) -> keras.Model:
     """ResNet-50 of keras.applications with random weights, biases and statistics, the same with a top."""
     network = keras.applications.ResNet50(weights=None, include_top=top, input_shape=None)
+    if not top:
+        for layer in network.layers:
+            layer.set_weights(keras_resnet(True).get_layer(layer.name).get_weights() if layer.weights else [])
+        return network
     rng = np.random.default_rng(0)
     for layer in network.layers:
         held = layer.get_weights()
