@@ -52,7 +52,7 @@ SEQUENCES = {
     "convlstm": {"filters": 4, "hidden": 8, "l2": 0.0},
     "resnet50": {"width_multiplier": 0.0625},
     "resnet18_gru": {"width_multiplier": 0.0625, "units": 6},
-    "utae": {"width_multiplier": 0.5, "heads": 2},
+    "utae": {"width_multiplier": 0.5, "heads": 2, "dropout": 0.0},
     "date_transformer": {"width_multiplier": 0.5, "units": 16, "heads": 2, "layers": 1},
 }
 BUILDERS = {**SERIES, **PIXELS, **PATCHES, **SEQUENCES}
