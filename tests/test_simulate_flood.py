@@ -15,8 +15,8 @@ from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog
 from eolab.data.layouts import sen12flood as reader
 from eolab.synthetic import sen12flood
-from eolab.synthetic.sen12flood_image import make_ground
-from eolab.synthetic.sen12flood_plan import DRY, FIRST_DAY, MOST_OPTICAL, REGIONS, make_plan
+from eolab.synthetic.sen12flood import FIRST_DAY, MOST_OPTICAL, REGIONS, make_plan
+from eolab.synthetic.sen12flood_image import DRY, make_ground
 
 
 @pytest.fixture(scope="module")
@@ -332,7 +332,7 @@ def test_a_stopped_write_leaves_nothing(tmp_path, monkeypatch):
     def stop(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sen12flood, "_write_lists", stop)
+    monkeypatch.setattr(sen12flood, "_lists", stop)
     with pytest.raises(KeyboardInterrupt):
         sen12flood.write(tmp_path / "twin", train=1, test=0, size=48, progress=False)
     assert not list(tmp_path.iterdir())

@@ -13,9 +13,8 @@ from scipy.ndimage import label
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts.landslide4sense import BANDS
 from eolab.synthetic import landslide4sense
-from eolab.synthetic.landslide4sense import make_patches
+from eolab.synthetic.landslide4sense import MEANS, make_patches
 from eolab.synthetic.landslide4sense_ground import HEAD_DEG, RUN, STOP_DEG, make_climate, plan_areas
-from eolab.synthetic.landslide4sense_image import MEANS
 
 SLOPE, DEM, RED, NEAR = (BANDS.index(name) for name in ("slope", "dem", "B04", "B08"))
 

@@ -11,8 +11,7 @@ from eolab.data.schemes.landcover import LANDCOVER
 from eolab.synthetic import materials, sky
 from eolab.synthetic.landscape import make_landscape, make_surface, observe
 from eolab.synthetic.materials import BROADLEAVES, CONIFERS, LAKE, ROCKS, SNOW
-from eolab.synthetic.noise import block_mean, fractal
-from eolab.synthetic.patterns import make_parcels
+from eolab.synthetic.patterns import block_mean, fractal, make_parcels
 from eolab.synthetic.safe import plan
 from eolab.synthetic.sentinel2_corine import make_corine, on_scene
 from eolab.synthetic.sky import Sun, illumination, sun_at

@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import tifffile
 from rasterio.crs import CRS
@@ -32,10 +31,7 @@ from eolab.data.schemes.bigearthnet import CLASSES_43
 from eolab.synthetic import bigearthnet_image as ground
 from eolab.synthetic import writing
 from eolab.synthetic.bigearthnet_plan import PATCH_M, Patch, make_plan
-from eolab.synthetic.noise import block_mean
-from eolab.synthetic.writing import sentinel1_name, stream
-
-Array = np.ndarray
+from eolab.synthetic.patterns import Array, block_mean
 
 VERSION = 2
 """Version of the generator; another version gives other pixels from the same seed."""
@@ -154,16 +150,16 @@ def _write_patch(
     root: Path, version: int, seed: int, radar: bool, compress: bool, faulty: dict[Patch, str], patch: Patch
 ) -> None:
     """Simulate and write a patch, damaged or not; the pixels depend on seed and plan alone."""
-    cover = ground.make_map(patch.codes, stream(seed, 2, patch.number))
-    materials = ground.make_materials(cover, stream(seed, 3, patch.number))
-    image = ground.optical(seed, patch, materials, stream(seed, 5, patch.number))
+    cover = ground.make_map(patch.codes, writing.stream(seed, 2, patch.number))
+    materials = ground.make_materials(cover, writing.stream(seed, 3, patch.number))
+    image = ground.optical(seed, patch, materials, writing.stream(seed, 5, patch.number))
     bands = {
         name: ground.to_numbers(block_mean(image[k], SENTINEL2[name].resolution_m // 10))
         for k, name in enumerate(L2A_BANDS)
     }
     channels = {}
     if radar:
-        seen = ground.radar(seed, patch, materials, stream(seed, 6, patch.number))
+        seen = ground.radar(seed, patch, materials, writing.stream(seed, 6, patch.number))
         channels = dict(zip(("VV", "VH"), seen, strict=True))
     places, kind = [root / place for place in _places(patch, version)], faulty.get(patch, "")
     for folder, content in zip(places, (bands, channels, {"reference_map": cover}), strict=False):
@@ -213,7 +209,7 @@ def _write_metadata(folders: list[Path], patch: Patch, kind: str) -> None:
     }
     radar = {
         "corresponding_s2_patch": patch.name_v1,
-        "scene_source": sentinel1_name(patch.radar_name[:3], "1SDV", time, numbers),
+        "scene_source": writing.sentinel1_name(patch.radar_name[:3], "1SDV", time, numbers),
         "acquisition_time": f"{time:%Y-%m-%dT%H:%M:%S}",
     }
     for folder, lower, said, own in (

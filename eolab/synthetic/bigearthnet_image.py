@@ -17,13 +17,9 @@ from scipy.ndimage import gaussian_filter
 
 from eolab.synthetic import materials as m
 from eolab.synthetic.bigearthnet_plan import CLASSES, TILES, Patch, Tile
-from eolab.synthetic.materials import BANDS, INDEX, SPECTRUM, Growth, greenness, speckled, waves_db
-from eolab.synthetic.noise import fractal, lowest, remoteness
-from eolab.synthetic.patterns import PATTERNS, curve, make_parcels
+from eolab.synthetic.patterns import PATTERNS, Array, curve, fractal, lowest, make_parcels, remoteness, turned
 from eolab.synthetic.sky import Sun, cover_with, illumination, make_sky, shading, slopes, sun_at
 from eolab.synthetic.writing import stream
-
-Array = np.ndarray
 
 SIZE = 120
 """Pixels of 10 m along a side of a patch."""
@@ -91,9 +87,9 @@ def make_materials(cover: Array, rng: np.random.Generator) -> Array:
     materials = np.zeros(cover.shape, np.uint8)
     for code in np.unique(cover):
         recipe, inside = CLASSES[int(code)], cover == code
-        own = np.full(cover.shape, INDEX[recipe["base"]], np.uint8)
+        own = np.full(cover.shape, m.INDEX[recipe["base"]], np.uint8)
         for pattern, material, share, size in recipe["layers"]:
-            own[PATTERNS[pattern](cover.shape, share, size, rng)] = INDEX[material]
+            own[PATTERNS[pattern](cover.shape, share, size, rng)] = m.INDEX[material]
         materials[inside] = own[inside]
     return materials
 
@@ -120,11 +116,9 @@ def _blob(share: float, rng: np.random.Generator) -> Array:
 
 def _shore(rng: np.random.Generator) -> Array:
     """Return the part of a patch beyond a bent shore."""
-    angle = rng.uniform(0, 2 * np.pi)
-    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    along, _ = turned(SHAPE, rng.uniform(0, 2 * np.pi))
     bend = 9 * fractal(SHAPE, rng, 3.0, wavelength_px=70, smallest_px=6)
-    field = x * np.cos(angle) + y * np.sin(angle) + bend
-    return lowest(field, rng.uniform(0.25, 0.7) * SIZE**2)
+    return lowest(along + bend, rng.uniform(0.25, 0.7) * SIZE**2)
 
 
 def _complete(cover: Array, codes: tuple[int, ...], rng: np.random.Generator) -> None:
@@ -166,8 +160,8 @@ def traits_of(seed: int, tile: Tile) -> Traits:
     """Return the traits of a tile."""
     rng = stream(seed, 4, TILES.index(tile))
     delay, dry, relief = _CLIMATE[tile.biome]
-    gain = 1 + rng.normal(0, 0.04) + rng.normal(0, 0.05) * SPECTRUM + rng.normal(0, 0.015, len(BANDS))
-    soil = 1 + rng.normal(0, 0.12) + rng.normal(0, 0.25) * SPECTRUM
+    gain = 1 + rng.normal(0, 0.04) + rng.normal(0, 0.05) * m.SPECTRUM + rng.normal(0, 0.015, len(m.BANDS))
+    soil = 1 + rng.normal(0, 0.12) + rng.normal(0, 0.25) * m.SPECTRUM
     return Traits(
         delay + rng.normal(0, 7),
         dry * rng.uniform(0.7, 1.1),
@@ -199,7 +193,7 @@ def optical(seed: int, patch: Patch, materials: Array, rng: np.random.Generator)
         image += held[..., None] * (m.DORMANT[m.SNOW] * rng.uniform(0.75, 1.0) - image)
     image *= _shade(traits, sun, rng)[..., None]
     seen = gaussian_filter(np.moveaxis(image, -1, 0), (0, _BLUR_PX, _BLUR_PX))  # (band, y, x)
-    seen += np.abs(rng.normal(0, 0.005)) * np.clip(0.4 - SPECTRUM, 0, None)[:, None, None]  # haze
+    seen += np.abs(rng.normal(0, 0.005)) * np.clip(0.4 - m.SPECTRUM, 0, None)[:, None, None]  # haze
     if patch.cloudy:
         seen = cover_with(make_sky(SHAPE, rng.uniform(0.3, 0.9), sun, rng), seen, rng)
     noise = rng.standard_normal(seen.shape, np.float32)
@@ -216,10 +210,10 @@ def radar(seed: int, patch: Patch, materials: Array, rng: np.random.Generator) -
     green = _green(materials, day, traits, parcels, rng)
     rough = rng.normal(0, 1.3, int(parcels.max()) + 1)[parcels]
     sigma += fields * (np.array([1.0, 2.5], np.float32)[:, None, None] * (green - 0.5) + rough)
-    sigma += liquid * (np.array([1.0, 0.7])[:, None, None] * waves_db(rng, 2.0, 8.0))
+    sigma += liquid * (np.array([1.0, 0.7])[:, None, None] * m.waves_db(rng, 2.0, 8.0))
     sigma += rng.normal(0, 0.5, (2, 1, 1)) + 0.6 * fractal(SHAPE, rng, 1.2)
     sigma -= 2.0 * patch.snow * (1 - liquid)
-    power = speckled(sigma, rng, blur_px=0.5)
+    power = m.speckled(sigma, rng, blur_px=0.5)
     return (np.rint(10 * np.log10(power) / DB_STEP) * DB_STEP).astype(np.float32)
 
 
@@ -236,8 +230,8 @@ def _green(materials: Array, day: float, traits: Traits, parcels: Array, rng: np
     shift = rng.normal(0, 0.5) + 0.9 * rng.standard_normal(count)[parcels] + 0.2 * fractal(SHAPE, rng)
     vigour = 1 + rng.normal(0, 0.05) + 0.08 * rng.standard_normal(count)[parcels] + 0.05 * fractal(SHAPE, rng)
     height = np.full(SHAPE, min(traits.relief_m / 400, 1.0) * rng.uniform(0, 1), np.float32)
-    growth = Growth(shift, np.clip(vigour, 0.6, 1.2), height)
-    green = greenness(growth, m.SEASON[materials], day - traits.delay)
+    growth = m.Growth(shift, np.clip(vigour, 0.6, 1.2), height)
+    green = m.greenness(growth, m.SEASON[materials], day - traits.delay)
     drought = traits.dry * np.exp(-0.5 * ((day - _DRIEST) / _DRY_DAYS) ** 2)
     return green * np.where(m.DRIES[materials], 1 - drought, 1).astype(np.float32)
 
@@ -249,7 +243,7 @@ def _factors(
     grain = 0.08 * fractal(SHAPE, rng, 1.6, wavelength_px=40) + 0.06 * fractal(SHAPE, rng, 0.4)
     fields = 0.1 * rng.standard_normal(int(parcels.max()) + 1)[parcels] * np.isin(materials, _FIELDS)
     bright = np.exp(grain + fields)[..., None].astype(np.float32)
-    tint = 1 + SPECTRUM * (0.06 * fractal(SHAPE, rng, 1.5, wavelength_px=60))[..., None]
+    tint = 1 + m.SPECTRUM * (0.06 * fractal(SHAPE, rng, 1.5, wavelength_px=60))[..., None]
     damp = rng.normal(0, 0.08) * (1 - 0.8 * np.minimum(green, 1)) * ~np.isin(materials, _LIQUID)[..., None]
     bare = np.isin(materials, _BARE)[..., None]
     return bright * tint * traits.gain * (1 - m.WETNESS * damp) * np.where(bare, traits.soil, 1)

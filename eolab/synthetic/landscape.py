@@ -15,12 +15,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from eolab.synthetic import materials as m
-from eolab.synthetic.materials import NEVER, Growth, greenness
-from eolab.synthetic.noise import fractal, lowest, remoteness, smoothstep
-from eolab.synthetic.patterns import make_parcels, parcel_mean
+from eolab.synthetic.patterns import Array, fractal, lowest, make_parcels, parcel_mean, remoteness, smoothstep
 from eolab.synthetic.sky import Sun, illumination, shading, slopes
-
-Array = np.ndarray
 
 MARGIN_PX = 60
 BASE_M = 420.0
@@ -287,7 +283,7 @@ class Surface:
     """
 
     cover: Array
-    growth: Growth
+    growth: m.Growth
     partner: Array
     shared: Array
     bright: Array
@@ -317,7 +313,7 @@ def make_surface(land: Landscape, rng: np.random.Generator) -> Surface:
     return Surface(cover, _growth(land, rng), m.PARTNER[cover], *texture, *tilt)
 
 
-def _growth(land: Landscape, rng: np.random.Generator) -> Growth:
+def _growth(land: Landscape, rng: np.random.Generator) -> m.Growth:
     """Draw each parcel's sowing, vigour and mowing, and add what varies inside parcels."""
     parcels, cover = land.scene(land.parcels), land.scene(land.now)
     shape = parcels.shape
@@ -328,10 +324,10 @@ def _growth(land: Landscape, rng: np.random.Generator) -> Growth:
     vigour = 1 + 0.06 * rng.standard_normal(count)[parcels] + 0.07 * fractal(shape, rng, 0.9)
     days = [rng.normal(152, 10, count), rng.normal(212, 12, count)]
     pasture = rng.random(count) < 0.35
-    cuts = np.stack([np.where(pasture, NEVER, day)[parcels] for day in days])
+    cuts = np.stack([np.where(pasture, m.NEVER, day)[parcels] for day in days])
     catch = np.where(rng.random(count) < 0.4, rng.uniform(0.3, 0.6, count), 0.0)[parcels]
     fields = (shift, np.clip(vigour, 0.6, 1.2), land.scene(land.relative), cuts, catch)
-    return Growth(*(field.astype(np.float32) for field in fields))
+    return m.Growth(*(field.astype(np.float32) for field in fields))
 
 
 def observe(surface: Surface, day: float, sun: Sun, rng: np.random.Generator) -> tuple[Array, Array, Array]:
@@ -348,8 +344,8 @@ def observe(surface: Surface, day: float, sun: Sun, rng: np.random.Generator) ->
         relative to level ground, (y, x).
     """
     cover, shape = surface.cover, surface.cover.shape
-    green = greenness(surface.growth, cover, day)
-    other = greenness(surface.growth, surface.partner, day)
+    green = m.greenness(surface.growth, cover, day)
+    other = m.greenness(surface.growth, surface.partner, day)
     snow = _snow(surface, day, rng)
     light = illumination(surface.south, surface.east, sun)
     shade = shading(light)

@@ -23,11 +23,8 @@ from scipy.ndimage import gaussian_filter
 
 from eolab.data.layouts.landslide4sense import SPLITS
 from eolab.synthetic import writing
-from eolab.synthetic.noise import fractal, smoothstep
-from eolab.synthetic.patterns import make_parcels, parcel_mean
+from eolab.synthetic.patterns import Array, fractal, make_parcels, parcel_mean, smoothstep
 from eolab.synthetic.sky import PIXEL_M, slopes
-
-Array = np.ndarray
 
 RUN = {"train": 20, "validation": 10, "test": 10}
 """Patches in a region, by split."""
@@ -46,6 +43,9 @@ _VALLEYS_PX = 340.0  # between two valleys, twice
 _MEAN_SLOPE = (0.24, 0.46)  # metres per metre
 _FLAT_DEG = 9.0
 
+MARGIN_PX = 8
+"""Ground around a patch that is simulated with it and not written."""
+INNER = (slice(MARGIN_PX, -MARGIN_PX),) * 2
 HEAD_DEG = 22.0
 """A slide starts on ground at least this steep."""
 STOP_DEG = 13.0
@@ -109,10 +109,9 @@ def make_climate(seed: int, split: str, index: int) -> Climate:
         index: Number of the region in its split, from 0.
     """
     rng = stream(seed, split, 0, index // _GROUP)
-    names = [field.name for field in fields(Climate)]
-    strata = np.array([rng.permutation(_GROUP) for _ in names])
+    strata = np.array([rng.permutation(_GROUP) for _ in fields(Climate)])
     value = (strata + rng.random(strata.shape)) / _GROUP
-    return Climate(**dict(zip(names, value[:, index % _GROUP].tolist(), strict=True)))
+    return Climate(*value[:, index % _GROUP].tolist())
 
 
 def plan_areas(seed: int, split: str, index: int) -> Array:
@@ -138,7 +137,7 @@ def _positives(seed: int, split: str, index: int) -> int:
     size = RUN[split]
     even = round(_POSITIVE * size * (index + 1)) - round(_POSITIVE * size * index)
     wobble = stream(seed, split, 3, index // _GROUP).permutation(_WOBBLE)[index % _GROUP]
-    return even + int(wobble) * size // 20 if wobble > 0 else even - (-int(wobble) * size // 20)
+    return even + int(wobble * size / 20)
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,7 @@ def _height(valley: Array, climate: Climate, rng: np.random.Generator) -> Array:
     detail = fractal(shape, rng, 2.6, wavelength_px=30, smallest_px=3)
     tilt = fractal(shape, rng, 4.0, wavelength_px=max(shape), smallest_px=60)
     shaped = gaussian_filter(rise, 2) + flank * (0.17 * gully + 0.012 * detail) + 0.15 * tilt
-    mean_slope = _MEAN_SLOPE[0] + climate.relief * (_MEAN_SLOPE[1] - _MEAN_SLOPE[0])
+    mean_slope = _between(_MEAN_SLOPE, climate.relief)
     shaped *= PIXEL_M * mean_slope / np.hypot(*np.gradient(gaussian_filter(shaped, 1))).mean()
     return 100 + 1500 * climate.altitude**1.5 + shaped - shaped.min()
 
@@ -233,9 +232,14 @@ def _wild_land(
     green = np.where(eroded, green * 0.25, green)
     crag = fractal(shape, rng, 2.0, wavelength_px=26, smallest_px=2) + 2.2 * relative + 0.05 * (slope - 25)
     rock = crag > np.quantile(crag, 0.995 - 0.05 * climate.rock)
-    cover[rock] = ROCK
-    green[rock] = 0.15 + 0.08 * density[rock]
+    _lay(ROCK, rock, 0.15 + 0.08 * density[rock], cover, green)
     return cover, green
+
+
+def _lay(kind: int, here: Array, share: Array | float, cover: Array, green: Array) -> None:
+    """Cover some pixels with something, and set the share of green of each of them."""
+    cover[here] = kind
+    green[here] = share
 
 
 def _parcels(
@@ -249,20 +253,18 @@ def _parcels(
     farmed = (steepness < _FLAT_DEG) & (draw < 0.35 + 0.6 * climate.farms)
     crop = np.where(growth < 0.35, 0.3 * growth, 0.45 + 0.5 * growth)
     cut = (steepness > 11) & (wooded > 0.5) & (draw < 0.02 + 0.08 * climate.clearings)
-    here = farmed[parcels]
-    cover[here] = FIELD
-    green[here] = crop[parcels][here]
-    here = cut[parcels] & (cover == WOOD)
-    cover[here] = CLEARING
-    green[here] = (0.08 + 0.4 * growth**2)[parcels][here]
+    field = farmed[parcels]
+    _lay(FIELD, field, crop[parcels][field], cover, green)
+    clearing = cut[parcels] & (cover == WOOD)
+    _lay(CLEARING, clearing, (0.08 + 0.4 * growth**2)[parcels][clearing], cover, green)
 
 
 def _settlements(cover: Array, green: Array, slope: Array, river: Array, rng: np.random.Generator) -> None:
     """Put villages on flat ground, with gardens between the roofs."""
     site = fractal(cover.shape, rng, 2.6, wavelength_px=70, smallest_px=6) - 0.06 * slope - 0.004 * river
     here = (site > np.quantile(site, 0.985)) & (slope < 14)
-    cover[here] = SETTLEMENT
-    green[here] = np.clip(0.35 + 0.3 * rng.standard_normal(int(here.sum())), 0, 0.9)
+    gardens = np.clip(0.35 + 0.3 * rng.standard_normal(int(here.sum())), 0, 0.9)
+    _lay(SETTLEMENT, here, gardens, cover, green)
 
 
 def _roads(
@@ -276,18 +278,15 @@ def _roads(
     across = fractal(shape, rng, 3.6, wavelength_px=300, smallest_px=16)
     for field in (river - 9 - 2.5 * wander, across, smooth + bend - np.quantile(smooth, 0.5)):
         here = (_distance_to_zero(field) < rng.uniform(0.40, 0.60)) & (slope < 42)
-        cover[here] = ROAD
-        green[here] = 0.12
+        _lay(ROAD, here, 0.12, cover, green)
 
 
 def _river(cover: Array, green: Array, river: Array, rng: np.random.Generator) -> None:
     """Let the river run between gravel banks."""
     width = 0.9 + 0.5 * np.clip(fractal(cover.shape, rng, 3.0, wavelength_px=120, smallest_px=8), -1, 2)
     banks = width + np.clip(1.6 * fractal(cover.shape, rng, 2.4, wavelength_px=60, smallest_px=5), 0, 5)
-    cover[river < banks] = GRAVEL
-    green[river < banks] = 0.08
-    cover[river < width] = WATER
-    green[river < width] = 0.0
+    _lay(GRAVEL, river < banks, 0.08, cover, green)
+    _lay(WATER, river < width, 0.0, cover, green)
 
 
 @dataclass(frozen=True)
@@ -318,20 +317,17 @@ def can_slide(ground: Ground) -> Array:
     return (ground.slope_deg >= STOP_DEG) & ~np.isin(ground.cover, (WATER, FIELD, SETTLEMENT))
 
 
-def make_scars(
-    ground: Ground, target_px: int, margin_px: int, climate: Climate, rng: np.random.Generator
-) -> Scars:
+def make_scars(ground: Ground, target_px: int, climate: Climate, rng: np.random.Generator) -> Scars:
     """Let slides go until their area inside the margin is reached, or no more ground can slide.
 
     Args:
         ground: The patch with its margin.
         target_px: Pixels of landslide inside the margin.
-        margin_px: Width of the margin.
         climate: Form and freshness of the slides.
         rng: Random number generator.
     """
     shape = ground.cover.shape
-    painter = _Painter(ground, margin_px, climate, rng)
+    painter = _Painter(ground, climate, rng)
     median = _between(_MEDIAN_PX, climate.length) * max(1.0, (target_px / 900) ** 0.7)
     down = [gaussian_filter(slope, 3.0) for slope in (ground.south, ground.east)]
     rough = fractal(shape, rng, 1.8, wavelength_px=16)
@@ -350,12 +346,12 @@ def make_scars(
 class _Painter:
     """Slides on one patch, one after the other."""
 
-    def __init__(self, ground: Ground, margin_px: int, climate: Climate, rng: np.random.Generator) -> None:
+    def __init__(self, ground: Ground, climate: Climate, rng: np.random.Generator) -> None:
         shape = ground.cover.shape
         self.rng, self.climate = rng, climate
         self.allowed = can_slide(ground)
         self.inner = np.zeros(shape, bool)
-        self.inner[margin_px:-margin_px, margin_px:-margin_px] = True
+        self.inner[INNER] = True
         swarm = fractal(shape, rng, 3.0, wavelength_px=60, smallest_px=8)
         steep = self.allowed & self.inner & (ground.slope_deg >= HEAD_DEG)
         self.weight = np.where(steep, np.exp(0.9 * swarm), 0.0)
@@ -388,15 +384,13 @@ class _Painter:
         if not new.any():
             return
         fresh = 1 - self.rng.uniform(0.0, 0.4) * (1 - self.climate.fresh)
-        reach = np.where(new, inside, -1.0)
-        soft = np.where(new, np.maximum(smoothstep(reach, -0.8, 1.0), 0.7), 0.0)
+        soft = np.maximum(smoothstep(inside, -0.8, 1.0), 0.7)
         grown = np.clip(0.14 * self.patchy[box] + 0.1 * (1 - fresh), 0, 0.7)
         scars.mask[box] |= new
         scars.bare[box] = np.where(new, fresh * soft * (1 - grown), scars.bare[box])
         scars.debris[box] = np.where(new, 0.15 + 0.6 * along, scars.debris[box])
         crown = np.exp(-((along / 0.06) ** 2))
-        light = 1.5 - 0.55 * crown - 0.25 * along
-        scars.light[box] = np.where(new, light, scars.light[box])
+        scars.light[box] = np.where(new, 1.5 - 0.55 * crown - 0.25 * along, scars.light[box])
 
 
 def _between(limits: tuple[float, float], share: float) -> float:

@@ -19,11 +19,9 @@ from rasterio.warp import transform
 
 from eolab.data.bands import available
 from eolab.synthetic.materials import BANDS
-from eolab.synthetic.noise import block_mean
+from eolab.synthetic.patterns import Array, block_mean
 from eolab.synthetic.sky import Sun, cover_shares
 from eolab.synthetic.writing import stamp, truncate, write_raster
-
-Array = np.ndarray
 
 TILE = "31TGL"
 CRS = "EPSG:32631"
@@ -102,16 +100,6 @@ class Pass:
     def crossing(self) -> datetime:
         """When the satellite passed the tile, a few minutes after the datatake's start."""
         return self.time + timedelta(minutes=4, seconds=3)
-
-    @property
-    def stem(self) -> str:
-        """What the names of all images begin with."""
-        return f"T{TILE}_{stamp(self.time)}"
-
-    @property
-    def granule(self) -> str:
-        """Name of the granule's folder."""
-        return f"L2A_T{TILE}_A{self.orbit:06d}_{stamp(self.crossing)}"
 
     @property
     def product(self) -> str:
@@ -200,16 +188,18 @@ def write_product(folder: Path, item: Pass, picture: Picture) -> None:
         picture: The pixels.
     """
     product = folder / item.product
-    data = product / "GRANULE" / item.granule / "IMG_DATA"
+    granule = f"L2A_T{TILE}_A{item.orbit:06d}_{stamp(item.crossing)}"
+    stem = f"T{TILE}_{stamp(item.time)}"
+    data = product / "GRANULE" / granule / "IMG_DATA"
     quality = data.with_name("QI_DATA")
     quality.mkdir(parents=True)
     names = []
     for resolution_m in (10, 20, 60):
         (data / f"R{resolution_m}m").mkdir(parents=True)
         for name, image in _images(item, picture, resolution_m):
-            file = f"R{resolution_m}m/{item.stem}_{name}_{resolution_m}m"
+            file = f"R{resolution_m}m/{stem}_{name}_{resolution_m}m"
             _write_jp2(data / f"{file}.jp2", image, resolution_m, lossless=name != "TCI")
-            names.append(f"GRANULE/{item.granule}/IMG_DATA/{file}")
+            names.append(f"GRANULE/{granule}/IMG_DATA/{file}")
     _write_jp2(quality / "MSK_CLDPRB_20m.jp2", picture.cloud_percent, 20)
     facts = _facts(item, picture)
     files = "\n".join(f"            <IMAGE_FILE>{name}</IMAGE_FILE>" for name in names)
@@ -217,7 +207,7 @@ def write_product(folder: Path, item: Pass, picture: Picture) -> None:
     _fill(data.parent / "MTD_TL.xml", facts)
     _fill(product / "manifest.safe", facts | {"objects": _objects(product)})
     if item.trap == "truncated":
-        truncate(data / "R10m" / f"{item.stem}_B04_10m.jp2", _AFTER_TRUNCATION)
+        truncate(data / "R10m" / f"{stem}_B04_10m.jp2", _AFTER_TRUNCATION)
 
 
 def _write_jp2(path: Path, image: Array, resolution_m: int, lossless: bool = True) -> None:
@@ -299,9 +289,8 @@ def _offsets(item: Pass) -> str:
 
 def _footprint(size: int) -> str:
     """Return the corners of the scene as latitude and longitude, closed."""
-    right, bottom = ORIGIN[0] + 10 * size, ORIGIN[1] - 10 * size
-    x = [ORIGIN[0], right, right, ORIGIN[0], ORIGIN[0]]
-    y = [ORIGIN[1], ORIGIN[1], bottom, bottom, ORIGIN[1]]
+    x = ORIGIN[0] + 10 * size * np.array([0, 1, 1, 0, 0])
+    y = ORIGIN[1] - 10 * size * np.array([0, 0, 1, 1, 0])
     longitudes, latitudes = transform(CRS, "EPSG:4326", x, y)
     return " ".join(f"{lat:.9f} {lon:.9f}" for lon, lat in zip(longitudes, latitudes, strict=True)) + " "
 

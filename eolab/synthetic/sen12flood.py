@@ -6,13 +6,19 @@ own size, index numbers out of order, two slices of one pass, images without VH,
 files that are missing, cut short, all zero or in no list, and series that end before the flood. Water
 follows the terrain and stays once it has come; clouds hide the ground most of all while it floods, and just
 as much where the same storm brings no flood; wind roughens the water, and wet fields look like it.
+
+A region is one weather event: a storm comes over all of its sequences within a few days, and they flood with
+it or not at all. Over a sequence Sentinel-1 passes every twelve days on one or two orbits; Sentinel-2 every
+five days, under clouds most of all while the storm lasts, and nine of its images at most have files. In some
+sequences the Sentinel-1 series ends before the flood.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from datetime import datetime, time
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,9 +34,7 @@ from eolab.core.errors import check_known
 from eolab.data.bands import L2A_BANDS, SENTINEL2
 from eolab.data.layouts.sen12flood_index import SUFFIX
 from eolab.synthetic import writing
-from eolab.synthetic.sen12flood_image import Ground, backscatter, make_ground, reflectance, swath_edge
-from eolab.synthetic.sen12flood_plan import DRY, REGIONS, FloodSequence, Pass, make_plan
-from eolab.synthetic.writing import sentinel1_name, stream
+from eolab.synthetic.sen12flood_image import DRY, Ground, backscatter, make_ground, reflectance, swath_edge
 
 Array = np.ndarray
 
@@ -42,6 +46,29 @@ TREES = ("lists", "collections")
 
 _URL = "https://datapool.asf.alaska.edu/GRD_HD/{}/{}.zip"  # mission, product: of the published list
 _LEAST_SIZE, _MOST_SIZE, _MOST_SEQUENCES = 48, 512, 2000
+
+FIRST_DAY = date(2018, 12, 13)
+_LAST_DAY = 158  # 20 May 2019
+REGIONS: tuple[tuple[str, float, float, int], ...] = (
+    ("coast", 34.80, -19.80, 70),
+    ("delta", 90.40, 23.70, 118),
+    ("plain", 48.40, 31.30, 108),
+    ("basin", -57.60, -27.40, 38),
+    ("valley", 146.70, -19.30, 52),
+    ("lowland", -95.90, 41.20, 94),
+)
+"""Name, longitude and latitude of the first sequence in degrees, day of the event after :data:`FIRST_DAY`."""
+
+SIDE_DEG = (0.0489, 0.0466)
+"""Width and height of a sequence as in the published lists."""
+
+MOST_OPTICAL = 9  # published images of Sentinel-2 a sequence; later ones are listed without a file
+_FLOODED = 0.62  # share of the sequences that flood
+_EARLY_END = 0.25  # share of these whose Sentinel-1 series ends before
+_CLOUDY_DAYS = (-4, 16)  # around the day of the storm, whether the sequence floods or not
+# share of the sequence: chance, at other times
+_CLOUDS = {0.0: 0.35, 0.05: 0.2, 0.2: 0.2, 0.5: 0.1, 0.9: 0.15}
+_FAULTS = {"": 0.93, "zero": 0.04, "truncated": 0.015, "missing": 0.015}
 
 
 def write(
@@ -89,22 +116,172 @@ def write(
         make = partial(_write_sequence, building, seed, size)
         rows = writing.in_threads(make, plan, "SEN12-FLOOD twin", "sequence", progress)
         images = pd.DataFrame([row for part in rows for row in part])
-        _write_lists(building, seed, plan, images)
+        for sensor, blocks in _lists(seed, plan, images).items():
+            if tree == "lists":
+                (building / f"{sensor}list.json").write_text(json.dumps(blocks))
+            else:
+                _collect(building, sensor, blocks)
         if tree == "collections":
-            _rearrange(building)
+            for sequence in plan:
+                shutil.rmtree(building / sequence.name)
         _write_truth(building, plan, images)
         parameters = {"seed": seed, "train": train, "test": test, "size": size, "tree": tree}
         writing.mark(building, "sen12flood", VERSION, **parameters, **_facts(images))
     return folder
 
 
+@dataclass(frozen=True)
+class Pass:
+    """One image of a sequence.
+
+    Attributes:
+        sensor: "S1" or "S2".
+        day: Days after :data:`FIRST_DAY`.
+        orbit: "ASCENDING" or "DESCENDING" for S1, else empty.
+        part: "whole", or of two slices of a pass "first" or "second".
+        single: Whether it has VV alone.
+        clouds: Share of the sequence under clouds, S2.
+        has_file: Whether the list names a file.
+        covers: Whether it covers the whole sequence.
+        fault: "", "zero" (all 0), "truncated", "missing" (listed, not there).
+    """
+
+    sensor: str
+    day: int
+    orbit: str = ""
+    part: str = "whole"
+    single: bool = False
+    clouds: float = 0.0
+    has_file: bool = True
+    covers: bool = True
+    fault: str = ""
+
+    @property
+    def date(self) -> date:
+        """Day of acquisition."""
+        return FIRST_DAY + timedelta(days=self.day)
+
+
+@dataclass(frozen=True)
+class FloodSequence:
+    """A place with its passes.
+
+    Attributes:
+        name: Name of its folder: four digits for training, one or two for the test.
+        region: Number of its region in :data:`REGIONS`.
+        west: Western edge in degrees.
+        south: Southern edge in degrees.
+        onset: Day of the flood after :data:`FIRST_DAY`, or :data:`DRY`.
+        passes: Its images in the order of the dates.
+    """
+
+    name: str
+    region: int
+    west: float
+    south: float
+    onset: int
+    passes: tuple[Pass, ...]
+
+    @property
+    def number(self) -> int:
+        """Number that seeds its pixels; training and test sequences of one number differ."""
+        return int(self.name) + (10_000 if len(self.name) < 4 else 0)
+
+    def flooded(self, one: Pass) -> bool:
+        """Return whether the flood has begun by an image's day."""
+        return self.onset != DRY and one.day >= self.onset
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """Western, southern, eastern and northern edge in degrees."""
+        width, height = SIDE_DEG
+        edges = (self.west, self.south, self.west + width, self.south + height)
+        return tuple(round(edge, 6) for edge in edges)
+
+    @property
+    def ring(self) -> list[list[float]]:
+        """Corners in degrees of longitude and latitude, closed."""
+        west, south, east, north = self.bounds
+        return [[west, north], [west, south], [east, south], [east, north], [west, north]]
+
+
+def make_plan(seed: int, train: int, test: int) -> list[FloodSequence]:
+    """Return the sequences of a twin, regions in turn, so that both splits have all of them.
+
+    Args:
+        seed: Seed of the twin.
+        train: Sequences to train on.
+        test: Sequences to test on.
+    """
+    names = [f"{4 * k + 1:04d}" for k in range(train)] + [str(k) for k in range(test)]
+    return [_sequence(seed, name, place) for place, name in enumerate(names)]
+
+
+def _sequence(seed: int, name: str, place: int) -> FloodSequence:
+    region, rank = place % len(REGIONS), place // len(REGIONS)
+    _, longitude, latitude, event = REGIONS[region]
+    rng = writing.stream(seed, 1, place)
+    floods = (rank * 0.618 + region / len(REGIONS)) % 1 < _FLOODED
+    storm = event + int(rng.integers(-6, 7))
+    onset = storm if floods else DRY
+    passes = [*_radar_passes(rng, onset, storm), *_optical_passes(rng, storm)]
+    order = sorted(passes, key=lambda one: (one.sensor, one.day, one.orbit, one.part))
+    west = longitude + 0.06 * (rank % 8) + float(rng.uniform(-0.004, 0.004))
+    south = latitude + 0.06 * (rank // 8) + float(rng.uniform(-0.004, 0.004))
+    return FloodSequence(
+        name, region, round(west, 6), round(south, 6), onset, tuple(_with_faults(order, rng))
+    )
+
+
+def _radar_passes(rng: np.random.Generator, onset: int, storm: int) -> list[Pass]:
+    """Passes of Sentinel-1 from some weeks before the storm until some weeks after it."""
+    first, last = storm - int(rng.integers(35, 60)), storm + int(rng.integers(45, 70))
+    if onset != DRY and rng.random() < _EARLY_END:
+        last = onset - 1
+    passes: list[Pass] = []
+    sliced = rng.random() < 0.17
+    for orbit in ("ASCENDING", "DESCENDING")[: 1 + (rng.random() < 0.5)]:
+        start = max(first, 0) + int(rng.integers(12))
+        for day in range(start, min(last, _LAST_DAY) + 1, 12):
+            if rng.random() < 0.08 and len(passes) > 1:
+                continue  # not every pass was acquired
+            parts = ("first", "second") if sliced and orbit == "ASCENDING" else ("whole",)
+            single = rng.random() < 0.01
+            passes += [Pass("S1", day, orbit, part, single) for part in parts]
+    return passes
+
+
+def _optical_passes(rng: np.random.Generator, storm: int) -> list[Pass]:
+    """Passes of Sentinel-2; clouds hide the ground while a storm lasts, and now and then at other times."""
+    start = max(storm - int(rng.integers(22, 36)), 0)
+    days = [start + 5 * k for k in range(int(rng.integers(7, 15))) if rng.random() > 0.08]
+    passes = []
+    for place, day in enumerate(d for d in days if d <= _LAST_DAY):
+        stormy = _CLOUDY_DAYS[0] <= day - storm <= _CLOUDY_DAYS[1]
+        other = rng.choice(list(_CLOUDS), p=list(_CLOUDS.values()))
+        clouds = rng.uniform(0.75, 1.0) if stormy else other
+        named, covers = place < MOST_OPTICAL, rng.random() > 0.12
+        passes.append(Pass("S2", day, clouds=float(clouds), has_file=named, covers=covers))
+    return passes
+
+
+def _with_faults(passes: list[Pass], rng: np.random.Generator) -> list[Pass]:
+    """Spoil a few files, as in the published data set; an image of each sensor always stays."""
+    found = []
+    for k, one in enumerate(passes):
+        safe = not one.has_file or k in (0, len(passes) - 1)
+        fault = "" if safe else str(rng.choice(list(_FAULTS), p=list(_FAULTS.values())))
+        found.append(replace(one, fault=fault))
+    return found
+
+
 def _write_sequence(folder: Path, seed: int, size: int, sequence: FloodSequence) -> list[dict[str, Any]]:
     """Write the images of a sequence; return a row an image."""
     (folder / sequence.name).mkdir()
-    ground = make_ground(size, stream(seed, 2, sequence.number))
+    ground = make_ground(size, writing.stream(seed, 2, sequence.number))
     rows = []
     for place, one in enumerate(sequence.passes):
-        rng = stream(seed, 3, sequence.number, place)
+        rng = writing.stream(seed, 3, sequence.number, place)
         water = ground.water(one.day, sequence.onset)
         write_one = _write_radar if one.sensor == "S1" else _write_optical
         name, clouds = write_one(folder / sequence.name, sequence, one, ground, water, rng)
@@ -120,7 +297,7 @@ def _write_radar(
     """Write VV and VH of an image in EPSG:4326, whose shape is not that of the optical images."""
     soaked = rng.uniform(0.0, 0.5) + 0.5 * sequence.flooded(one)
     sigma = backscatter(ground, water, one.day, soaked, one.orbit == "DESCENDING", rng)
-    own = stream(sequence.number, 4)
+    own = writing.stream(sequence.number, 4)
     height, width = (int(side * own.uniform(0.92, 1.12)) for side in water.shape)
     sigma = zoom(sigma, (1, height / water.shape[0], width / water.shape[1]), order=0)  # nearest neighbour
     down = np.arange(height, dtype=np.float32)[:, None] / height
@@ -173,17 +350,17 @@ def _radar_name(one: Pass, sequence: FloodSequence) -> str:
     hour, second = 3 if one.orbit == "ASCENDING" else 15, 40 if one.part == "second" else 15
     begin = datetime.combine(one.date, time(hour, 8, second))
     numbers = f"{26_000 + one.day:06d}_{sequence.number:06X}_{(7 * sequence.number + one.day) % 65536:04X}"
-    return sentinel1_name(mission, "1SSV" if one.single else "1SDV", begin, numbers)
+    return writing.sentinel1_name(mission, "1SSV" if one.single else "1SDV", begin, numbers)
 
 
-def _write_lists(folder: Path, seed: int, plan: list[FloodSequence], images: pd.DataFrame) -> None:
-    """Write both lists."""
-    for sensor in ("S1", "S2"):
-        blocks = {}
+def _lists(seed: int, plan: list[FloodSequence], images: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return both lists, by sensor and sequence."""
+    lists: dict[str, dict[str, Any]] = {"S1": {}, "S2": {}}
+    for sensor, blocks in lists.items():
         for one in plan:
             own = images[(images["sequence"] == one.name) & (images["sensor"] == sensor)]
             blocks[one.name] = _block(one, sensor, [_entry(row) for row in own.itertuples()], seed)
-        (folder / f"{sensor}list.json").write_text(json.dumps(blocks))
+    return lists
 
 
 def _entry(row: Any) -> dict[str, Any]:
@@ -195,7 +372,7 @@ def _entry(row: Any) -> dict[str, Any]:
 def _block(sequence: FloodSequence, sensor: str, entries: list[dict[str, Any]], seed: int) -> dict[str, Any]:
     """Return what a list says of a sequence; every twelfth image of Sentinel-1 is in no list."""
     if sensor == "S1":
-        rng = stream(seed, 5, sequence.number)
+        rng = writing.stream(seed, 5, sequence.number)
         entries = [e for k, e in enumerate(entries) if k == 0 or (k + sequence.number) % 12]
         if rng.random() < 0.15:
             rng.shuffle(entries)  # numbers out of order
@@ -209,35 +386,32 @@ def _block(sequence: FloodSequence, sensor: str, entries: list[dict[str, Any]], 
     return block
 
 
-def _rearrange(folder: Path) -> None:
-    """Turn lists and sequences into collections; the files of the images are moved, not changed.
+def _collect(folder: Path, sensor: str, blocks: dict[str, Any]) -> None:
+    """Turn the sequences of a sensor into collections; the files of the images are moved, not changed.
 
     Radiant MLHub and Source Cooperative have a folder a sequence, sensor and date, another for its label, and
     no orbit; see :mod:`eolab.data.layouts.sen12flood_index`. An entry without a file becomes no item. Of the
     entries of a sequence and day the one with the lowest number becomes the item, and the files of the others
-    are removed with those that no list names.
+    are left with those that no list names.
+
+    Args:
+        folder: With a folder a sequence.
+        sensor: ``S1`` or ``S2``.
+        blocks: What its list says of each sequence.
     """
-    sequences: set[str] = set()
-    for sensor in ("S1", "S2"):
-        listed = folder / f"{sensor}list.json"
-        blocks = json.loads(listed.read_text())
-        listed.unlink()
-        titles = [f"sen12floods_{sensor.lower()}_{kind}" for kind in ("source", "labels")]
-        source, labels = (folder / title / title for title in titles)  # published doubled
-        names = []
-        for sequence, block in blocks.items():
-            for entry in _first_of_each_day(block):
-                names.append(f"{sequence}_{entry['date'].replace('-', '_')}")
-                item, label = (home / f"{home.name}_{names[-1]}" for home in (source, labels))
-                _write_items(folder / sequence, item, label, block["geo"], entry)
-        for home in (source, labels):
-            links = [{"rel": "item", "href": f"./{home.name}_{name}/stac.json"} for name in names]
-            content = {"type": "Collection", "stac_version": "1.0.0", "id": home.name, "links": links}
-            home.mkdir(parents=True, exist_ok=True)
-            (home / "collection.json").write_text(json.dumps(content))
-        sequences |= set(blocks)
-    for sequence in sequences:
-        shutil.rmtree(folder / sequence)
+    titles = [f"sen12floods_{sensor.lower()}_{kind}" for kind in ("source", "labels")]
+    source, labels = (folder / title / title for title in titles)  # published doubled
+    names = []
+    for sequence, block in blocks.items():
+        for entry in _first_of_each_day(block):
+            names.append(f"{sequence}_{entry['date'].replace('-', '_')}")
+            item, label = (home / f"{home.name}_{names[-1]}" for home in (source, labels))
+            _write_items(folder / sequence, item, label, block["geo"], entry)
+    for home in (source, labels):
+        links = [{"rel": "item", "href": f"./{home.name}_{name}/stac.json"} for name in names]
+        content = {"type": "Collection", "stac_version": "1.0.0", "id": home.name, "links": links}
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "collection.json").write_text(json.dumps(content))
 
 
 def _first_of_each_day(block: dict[str, Any]) -> list[dict[str, Any]]:

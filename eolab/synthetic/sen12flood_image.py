@@ -8,13 +8,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from eolab.synthetic import materials as m
-from eolab.synthetic.materials import speckled, waves_db
-from eolab.synthetic.noise import fractal, lowest
-from eolab.synthetic.sen12flood_plan import DRY
+from eolab.synthetic.patterns import Array, fractal, lowest
 from eolab.synthetic.sky import cast_shadow, cloud_opacity
 
-Array = np.ndarray
-
+DRY = -1  # day of the onset of a sequence that never floods
 _RISE_DAYS, _FALL_DAYS = 3.0, 60.0
 _LEFT = 0.55  # share of the flooded land that stays under water for months
 
@@ -116,7 +113,7 @@ def backscatter(
     worked = np.abs(ground.worked - np.sin(day / 23.0)) < 0.35  # ploughed or harvested: smooth as water
     sigma = sigma - worked * _SMOOTH_DB
     still = np.array(_SIGMA_DB[m.LAKE], np.float32)[:, None, None]
-    waves = still + waves_db(rng, 3.0, 9.0) * np.array([1.0, 0.8], np.float32)[:, None, None]
+    waves = still + m.waves_db(rng, 3.0, 9.0) * np.array([1.0, 0.8], np.float32)[:, None, None]
     wood = sigma + np.array(_FLOODED_WOOD_DB, np.float32)[:, None, None]
     town = sigma + np.array(_FLOODED_TOWN_DB, np.float32)[:, None, None]
     covered = np.where(ground.cover == m.BROADLEAVES, wood, np.where(ground.cover == m.URBAN, town, waves))
@@ -124,7 +121,7 @@ def backscatter(
     columns = np.linspace(-0.5, 0.5, ground.cover.shape[1], dtype=np.float32)
     sigma = sigma + (1.0 if descending else -1.0) * columns + rng.normal(0, 0.25)  # incidence, calibration
     texture = 0.7 * fractal(ground.cover.shape, rng, 1.2)
-    return speckled(sigma + texture, rng).astype(np.float32)
+    return m.speckled(sigma + texture, rng).astype(np.float32)
 
 
 def reflectance(

@@ -23,11 +23,9 @@ from eolab.data.schemes.landcover import LANDCOVER, from_corine
 from eolab.synthetic import materials as m
 from eolab.synthetic import writing
 from eolab.synthetic.landscape import MARGIN_PX, Landscape, Surface, make_landscape, make_surface, observe
-from eolab.synthetic.noise import block_mean, fractal
+from eolab.synthetic.patterns import Array, block_mean, fractal
 from eolab.synthetic.safe import CRS, LATITUDE, LONGITUDE, ORIGIN, Pass, Picture, plan, write_product
 from eolab.synthetic.sky import PIXEL_M, classify, cover_with, make_sky, sun_at
-
-Array = np.ndarray
 
 VERSION = 1
 """Version of the generator; another version gives other pixels from the same seed."""

@@ -9,9 +9,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter, uniform_filter
 
 from eolab.synthetic.materials import BANDS, CLOUD, LAKE, MINERAL, SAND, SHADOW, URBAN
-from eolab.synthetic.noise import block_mean, fractal, smoothstep
-
-Array = np.ndarray
+from eolab.synthetic.patterns import Array, block_mean, fractal, smoothstep
 
 PIXEL_M = 10.0
 _LEFT = 0.40  # share of the slope's effect on light that the correction for terrain leaves
