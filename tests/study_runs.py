@@ -35,7 +35,7 @@ def eolab(*arguments: str, expect: int = 0, **environment: str) -> subprocess.Co
 
 
 def only_run(study: str, out: Path, notebook: str) -> runs.RunRecord:
-    found = list(runs.records(study, notebook, root=out))
+    found = runs.records(study, notebook, root=out)
     assert len(found) == 1, found
     return found[0]
 

@@ -98,22 +98,20 @@ def run(job: Job, force: bool = False) -> history.RunRecord:
     folder.mkdir(parents=True, exist_ok=True)
     job_file = folder / ".job.json"
     folders.write_json(job_file, _description(job))
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "eolab.runs.worker", str(job_file)],
         stdin=subprocess.PIPE,
         env=_environment(job),
         start_new_session=True,  # Ctrl-C reaches the runner alone, which then stops the worker
-    )
-    _RUNNING.add(process)
-    try:
-        code = process.wait()
-    except BaseException:
-        _stop(process)
-        raise
-    finally:
-        _RUNNING.discard(process)
-        if process.stdin:
-            process.stdin.close()
+    ) as process:
+        _RUNNING.add(process)
+        try:
+            code = process.wait()
+        except BaseException:
+            _stop(process)
+            raise
+        finally:
+            _RUNNING.discard(process)
     return _outcome(folder, code)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -149,11 +149,11 @@ def load(folder: Path | str) -> RunRecord:
     return RunRecord(path)
 
 
-def records(study: str, notebook: str, root: Path | None = None) -> Iterator[RunRecord]:
-    """Yield the runs of a notebook, the newest start first, whatever their status."""
+def records(study: str, notebook: str, root: Path | None = None) -> list[RunRecord]:
+    """Return the runs of a notebook, the newest start first, whatever their status."""
     folder = (root or workspace.runs()) / study / notebook
     found = [RunRecord(path.parent) for path in folder.glob(f"*/{folders.RECORD}")]
-    yield from sorted(found, key=lambda run: str(run.record.get("started", "")), reverse=True)
+    return sorted(found, key=lambda run: str(run.record.get("started", "")), reverse=True)
 
 
 def _finished(study: str, notebook: str, root: Path | None, match: Mapping[str, Any]) -> list[RunRecord]:
@@ -192,20 +192,18 @@ def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any)
     return max(own or finished, key=lambda run: str(run.record.get("ended", ""))).folder
 
 
-def named(
-    found: Iterable[RunRecord], usual: RunRecord, ignored: Collection[str] = NOT_NAMED
-) -> dict[str, RunRecord]:
+def named(found: Iterable[RunRecord], usual: RunRecord) -> dict[str, RunRecord]:
     """Return training runs by name: their model, and what sets each apart from a run that is compared with.
 
     Args:
         found: Runs of one notebook with a parameter ``model``, the newest first, as of :func:`records`.
         usual: The run that the others are told apart from.
-        ignored: Parameters that change no network; inputs are left out by themselves.
 
     Returns:
-        In the order of `found`; of two runs of one name the first.
+        In the order of `found`; of two runs of one name the first. Inputs and :data:`NOT_NAMED` set no run
+        apart.
     """
-    left_out = {*ignored, *usual.record.get("upstream", {})}
+    left_out = {*NOT_NAMED, *usual.record.get("upstream", {})}
     runs: dict[str, RunRecord] = {}
     for run in found:
         runs.setdefault(_name(run.settings, usual.settings, left_out), run)
@@ -246,9 +244,9 @@ def collect(study: str, notebook: str, *, root: Path | None = None, **match: Any
 
 
 def _row(run: RunRecord) -> dict[str, Any]:
-    row: dict[str, Any] = {"run": run.folder.name, "profile": run.record.get("profile")}
-    row |= {key: run.record.get(key) for key in ("ended", "seconds")}
-    row |= {"simulated": run.simulated, "folder": str(run.folder)} | run.settings
+    facts = {key: run.record.get(key) for key in ("profile", "ended", "seconds")}
+    place = {"simulated": run.simulated, "folder": str(run.folder)}
+    row: dict[str, Any] = {"run": run.folder.name, **facts, **place, **run.settings}
     for name, value in yamls.flatten(run.metrics).items():
         row[f"metrics.{name}" if name in row else name] = value
     return row

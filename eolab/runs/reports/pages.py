@@ -146,7 +146,7 @@ def _chain(folder: Path) -> list[RunRecord]:
         if (chosen / folders.RECORD).is_file():
             found.append(history.load(chosen))
         elif not named:
-            found += list(history.records(folder.name, notebook, folder.parent))[:1]
+            found += history.records(folder.name, notebook, folder.parent)[:1]
     places = {name: place for place, name in enumerate(_about(folder)["notebooks"])}
     return sorted(found, key=lambda run: places.get(run.record["notebook"], len(places)))
 
