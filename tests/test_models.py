@@ -41,7 +41,7 @@ PIXELS = {
 }
 DUAL = ("rau_net_1", "squeeze_unet", "vnet", "efficientnetv2", "segformer_b0", "deeplabv3_small")
 PATCHES = {
-    "shallow_cnn": {"dropout": 0.1},
+    "shallow_cnn": {},
     "three_branch_cnn": {},
     "resnet18_patch": {},
     "resnet50_patch": {},
