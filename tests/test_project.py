@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import graphlib
+import importlib
 import io
 import json
 import re
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import tokenize
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
@@ -235,6 +238,45 @@ def test_notebooks_name_data_sets_of_the_catalogue():
     for path in NOTEBOOKS:
         named = {p.default for p in parameters.read(path) if p.name == "dataset"}
         assert named <= set(known), path
+
+
+def missing_names(path: Path) -> list[str]:
+    """Return the names of modules of the package that a notebook uses and that are not there."""
+    cells = json.loads(path.read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    tree = ast.parse(re.sub(r"(?m)^[%!].*", "", code))
+    known: dict[str, object] = {}
+    missing = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("eolab"):
+            room = importlib.import_module(str(node.module))
+            for alias in node.names:
+                known[alias.asname or alias.name] = part_of(room, alias.name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            first, *names = ast.unparse(node).split(".")
+            found = known.get(first)
+            for name in names:
+                if not isinstance(found, types.ModuleType):
+                    break
+                found = part_of(found, name)
+                if found is None:
+                    missing.append(ast.unparse(node))
+    return missing + [name for name, found in known.items() if found is None]
+
+
+def part_of(module: types.ModuleType, name: str) -> object:
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        with contextlib.suppress(ModuleNotFoundError):
+            return importlib.import_module(f"{module.__name__}.{name}")
+    return None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_use_names_that_are_there(path):
+    assert missing_names(path) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
