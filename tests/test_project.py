@@ -253,7 +253,7 @@ def missing_names(path: Path) -> list[str]:
             for alias in node.names:
                 known[alias.asname or alias.name] = part_of(room, alias.name)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
+        if isinstance(node, ast.Attribute) and re.fullmatch(r"[\w.]+", ast.unparse(node)):
             first, *names = ast.unparse(node).split(".")
             found = known.get(first)
             for name in names:
