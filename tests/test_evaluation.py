@@ -290,6 +290,22 @@ def test_join_scores_takes_what_a_run_has_saved(truth, probabilities, tmp_path):
     pd.testing.assert_frame_equal(joined, table)
 
 
+def test_a_baseline_trained_as_the_model_stands_at_the_top():
+    """A sweep over models and baselines had no numbers for the baselines."""
+    truth = np.array([0, 1, 1, 0])
+    scores = evaluation.score_table(
+        {"forest": truth, "majority": np.ones(4, int)},
+        truth,
+        class_names=["a", "b"],
+        statistics=["all.accuracy"],
+        baselines=["forest", "majority"],
+        replicates=2,
+    )
+    found = evaluation.nested(scores, "forest")
+    assert found["test"] == {"all": {"accuracy": 1.0}}
+    assert found["baselines"] == {"majority": {"test": {"all": {"accuracy": 0.5}}}}
+
+
 def test_nested_is_what_a_run_records():
     scores = rows_of(
         ("net", "old map", "all.accuracy", 0.9, 0, 1),

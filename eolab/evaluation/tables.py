@@ -215,8 +215,8 @@ def nested(scores: pd.DataFrame, model: str = "") -> dict[str, Any]:
 
     Args:
         scores: Result of :func:`score_table`.
-        model: The model whose numbers stand at the top, beside ``baselines.<name>`` and other models by name;
-            empty for every model, baselines too, below its own name.
+        model: The model whose numbers stand at the top, a baseline too, beside ``baselines.<name>`` and other
+            models by name; empty for every model, baselines too, below its own name.
 
     Example:
         >>> run.metrics(evaluation.nested(scores, "unet"))  # test.macro.f1, baselines.majority.test.macro.f1
@@ -224,7 +224,8 @@ def nested(scores: pd.DataFrame, model: str = "") -> dict[str, Any]:
     keys = ["split", *_keys(scores), "scope", "statistic"]
     found: dict[str, Any] = {}
     for row in scores.to_dict("records"):
-        top = ["baselines"] * bool(model and row["is_baseline"]) + [row["model"]] * (row["model"] != model)
+        below = [*(["baselines"] if model and row["is_baseline"] else []), row["model"]]
+        top = below if row["model"] != model else []
         path = [re.sub("[ .]", "_", str(part)) for part in (*top, *(row[key] for key in keys))]
         place = found
         for part in path[:-1]:
