@@ -18,24 +18,3 @@ from eolab.evaluation.tables import (
     score_table,
     title,
 )
-
-__all__ = [
-    "CLASS_STATISTICS",
-    "EDGES_PX",
-    "LABEL_STATISTICS",
-    "Interval",
-    "class_table",
-    "co_occurrence",
-    "distributions",
-    "implied_f1",
-    "join_scores",
-    "label_confusion",
-    "nested",
-    "of_run",
-    "paired_gains",
-    "pick",
-    "readable",
-    "score_by_size",
-    "score_table",
-    "title",
-]

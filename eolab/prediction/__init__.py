@@ -18,13 +18,3 @@ from eolab.prediction.engines import TOLERANCE
 from eolab.prediction.exports import QUANTISATIONS, export_litert
 from eolab.prediction.loading import Predictor, load
 from eolab.prediction.portable import portable_masks, portable_table
-
-__all__ = [
-    "QUANTISATIONS",
-    "TOLERANCE",
-    "Predictor",
-    "export_litert",
-    "load",
-    "portable_masks",
-    "portable_table",
-]

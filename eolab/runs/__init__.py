@@ -28,5 +28,3 @@ In a results notebook::
 from eolab.runs.history import RunRecord, collect, latest, load, named, records
 from eolab.runs.record import Run, start
 from eolab.runs.sweep import sweep_table
-
-__all__ = ["Run", "RunRecord", "collect", "latest", "load", "named", "records", "start", "sweep_table"]

@@ -13,5 +13,3 @@ from eolab.training.callbacks import assign
 from eolab.training.fitting import fit, options
 from eolab.training.lr_finder import range_test, suggest
 from eolab.training.setup import Setup, set_up
-
-__all__ = ["Setup", "assign", "fit", "options", "range_test", "set_up", "suggest"]

@@ -2,5 +2,3 @@
 
 from eolab.widgets.explorer import SeriesExplorer
 from eolab.widgets.mask_demo import MaskDemo, PatchReader
-
-__all__ = ["MaskDemo", "PatchReader", "SeriesExplorer"]

@@ -11,5 +11,3 @@ Example:
 from eolab.data.preprocess.composites import clear_mask, composite, periods
 from eolab.data.preprocess.gaps import fill_gaps
 from eolab.data.preprocess.recipe import Recipe
-
-__all__ = ["Recipe", "clear_mask", "composite", "fill_gaps", "periods"]

@@ -14,14 +14,3 @@ from eolab.data.fingerprints import fingerprint_files
 from eolab.data.store.layout import ArraySpec, required_bytes
 from eolab.data.store.reading import Store, days, open_store, with_day
 from eolab.data.store.writing import write_store
-
-__all__ = [
-    "ArraySpec",
-    "Store",
-    "days",
-    "fingerprint_files",
-    "open_store",
-    "required_bytes",
-    "with_day",
-    "write_store",
-]

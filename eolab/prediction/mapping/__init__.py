@@ -13,7 +13,7 @@ For a network of images that predicts at every few pixels (:mod:`eolab.models.im
     predict_map(images, images.read, grid, run.path("map.tif"), scheme, window=1024)
 """
 
-import odc.geo.xr  # noqa: F401  # registers the accessor .odc, which has the grid of a scene
+import odc.geo.xr  # registers the accessor .odc, which has the grid of a scene
 
 from eolab.prediction.mapping.predicting import predict_map
 from eolab.prediction.mapping.windows import ImageWindows, per_pixel

@@ -4,5 +4,3 @@
 """
 
 from eolab.runs.reports.pages import build, build_study, page
-
-__all__ = ["build", "build_study", "page"]

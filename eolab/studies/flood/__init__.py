@@ -6,15 +6,3 @@ https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020).
 
 from eolab.studies.flood import baselines, delay, explore, samples, scoring
 from eolab.studies.flood.samples import sample_producer, sample_table, store_arrays, store_metadata
-
-__all__ = [
-    "baselines",
-    "delay",
-    "explore",
-    "sample_producer",
-    "sample_table",
-    "samples",
-    "scoring",
-    "store_arrays",
-    "store_metadata",
-]

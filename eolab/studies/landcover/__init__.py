@@ -7,14 +7,3 @@ labels, the series gives the features, and the learned map replaces the old one.
 
 from eolab.studies.landcover import maps, samples, series, twin
 from eolab.studies.landcover.samples import sample_producer, sample_table, store_arrays, store_metadata
-
-__all__ = [
-    "maps",
-    "sample_producer",
-    "sample_table",
-    "samples",
-    "series",
-    "store_arrays",
-    "store_metadata",
-    "twin",
-]

@@ -6,16 +6,3 @@ Landslides are marked pixel by pixel in patches of Sentinel-2 bands, slope and e
 
 from eolab.studies.landslide import channels, explore, folds, report, samples, techniques
 from eolab.studies.landslide.samples import sample_producer, sample_table, store_arrays, store_metadata
-
-__all__ = [
-    "channels",
-    "explore",
-    "folds",
-    "report",
-    "sample_producer",
-    "sample_table",
-    "samples",
-    "store_arrays",
-    "store_metadata",
-    "techniques",
-]

@@ -6,13 +6,3 @@ Sumbul et al. 2019 (https://doi.org/10.1109/IGARSS.2019.8900532) and, version 2,
 
 from eolab.studies.scenes import explore, maps, samples
 from eolab.studies.scenes.samples import sample_producer, sample_table, store_arrays, store_metadata
-
-__all__ = [
-    "explore",
-    "maps",
-    "sample_producer",
-    "sample_table",
-    "samples",
-    "store_arrays",
-    "store_metadata",
-]
