@@ -139,7 +139,8 @@ def readable(
     for name, one in summaries.items():
         texts = {title: text.format(one[key]) for title, (key, text) in READABLE.items()}
         rows.append({"name": name, "sensors": (sensors or {}).get(name, "")} | texts)
-    return pd.DataFrame(rows, columns=["name", "sensors", *READABLE]).replace("inf", "never")
+    table = pd.DataFrame(rows, columns=["name", "sensors", *READABLE]).replace("inf", "never")
+    return table.astype({"flooded sequences": int})
 
 
 def _checked(table: pd.DataFrame, threshold: float) -> pd.DataFrame:
