@@ -201,6 +201,14 @@ def test_importing_eolab_loads_nothing_heavy():
     }
 
 
+def test_studies_load_keras_only_where_they_learn():
+    """Exploring and preprocessing need no TensorFlow, which takes seconds to load."""
+    studies = sorted(path.parent.name for path in (ROOT / "eolab" / "studies").glob("*/__init__.py"))
+    code = f"import sys; from eolab.studies import {', '.join(studies)}; print('keras' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_are_committed_without_outputs(path):
     notebook = json.loads(path.read_text())

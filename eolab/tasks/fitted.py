@@ -21,14 +21,13 @@ from eolab.data.store import Store, with_day
 from eolab.evaluation import postprocess
 from eolab.prediction import probabilities
 from eolab.tasks.channels import Channels
-from eolab.tasks.task import Task, get
+from eolab.tasks.task import AVERAGED, Task, get
 from eolab.training.batches import SequenceSamples
 
 Arrays = Mapping[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
 
 TASK_FILE, MODEL_FILE = "task.json", "model.keras"
-AVERAGED = "averaged"  # name of the predictions averaged over rotations and mirror images
 
 
 @dataclass(frozen=True)

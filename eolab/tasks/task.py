@@ -10,6 +10,8 @@ import numpy as np
 from eolab.core.errors import check_known
 from eolab.data.schemes import IGNORE
 
+AVERAGED = "averaged"  # name of the predictions averaged over rotations and mirror images
+
 
 @dataclass(frozen=True)
 class Task:

@@ -14,7 +14,7 @@ from eolab import evaluation
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.evaluation import metrics, postprocess
 from eolab.studies.landslide.samples import CLASSES
-from eolab.tasks.fitted import AVERAGED
+from eolab.tasks.task import AVERAGED
 
 Outputs = Mapping[str, np.ndarray]
 RESOLUTIONS = ("mask", "half", "double")
