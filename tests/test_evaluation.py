@@ -290,6 +290,21 @@ def test_join_scores_takes_what_a_run_has_saved(truth, probabilities, tmp_path):
     pd.testing.assert_frame_equal(joined, table)
 
 
+def test_gains_are_read_with_their_sign_and_their_groups():
+    truth = np.array([0, 1, 1, 0])
+    gains = evaluation.paired_gains(
+        {"net": truth, "majority": np.ones(4, int)},
+        truth,
+        model="net",
+        class_names=["a", "b"],
+        statistics=["all.accuracy"],
+        replicates=20,
+    )
+    (row,) = evaluation.readable(gains).to_dict("records")
+    assert (row["model"], row["groups"]) == ("majority", 4)
+    assert row["accuracy"].startswith("+0.500 (+0.")
+
+
 def test_a_baseline_trained_as_the_model_stands_at_the_top():
     """A sweep over models and baselines had no numbers for the baselines."""
     truth = np.array([0, 1, 1, 0])

@@ -289,13 +289,15 @@ def readable(scores: pd.DataFrame) -> pd.DataFrame:
     """Return a score table for people: a row a model, "value (low to high)" by statistic.
 
     Args:
-        scores: Result of :func:`score_table`; columns that a notebook has added name rows too.
+        scores: Result of :func:`score_table` or :func:`paired_gains`, whose values get a sign; columns that a
+            notebook has added name rows too.
     """
+    count = "groups" if "groups" in scores else "n"
     keys = [*(["split"] if len(set(scores["split"])) > 1 else []), *_keys(scores)]
     titles = [title(*pair) for pair in zip(scores["scope"], scores["statistic"], strict=True)]
-    text = [_interval(row) for row in scores.itertuples(index=False)]
+    text = [_interval(row, "+.3f" if count == "groups" else ".3f") for row in scores.itertuples(index=False)]
     wide = scores.assign(title=titles, text=text).pivot_table(
-        index=[*keys, "model", "n"], columns="title", values="text", aggfunc="first", sort=False
+        index=[*keys, "model", count], columns="title", values="text", aggfunc="first", sort=False
     )
     return wide.rename_axis(columns=None).reset_index().rename(columns={"n": "samples"})
 
@@ -308,14 +310,14 @@ def title(scope: str, statistic: str) -> str:
 
 def _keys(scores: pd.DataFrame) -> list[str]:
     """Return the columns that a notebook has added to name rows."""
-    return [str(name) for name in scores if name not in COLUMNS]
+    return [str(name) for name in scores if name not in (*COLUMNS, "groups")]
 
 
-def _interval(row: Any) -> str:
+def _interval(row: Any, form: str) -> str:
     if pd.isna(row.value):
         return "undefined"
     if row.statistic in ("support", "predicted"):
         return f"{row.value:,.0f}"
     if pd.isna(row.low):
-        return f"{row.value:.3f}"
-    return f"{row.value:.3f} ({row.low:.3f} to {row.high:.3f})"
+        return f"{row.value:{form}}"
+    return f"{row.value:{form}} ({row.low:{form}} to {row.high:{form}})"

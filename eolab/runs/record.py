@@ -313,7 +313,7 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return a score table in its readable form, any other table as it is."""
-    if table.empty or not {"model", "is_baseline", "split", "scope", "statistic", "value", "n"} <= set(table):
+    if table.empty or not {"model", "is_baseline", "split", "scope", "statistic", "value"} <= set(table):
         return table
     from eolab import evaluation
 
