@@ -24,11 +24,14 @@ if WORKERS > 1:  # threads of several workers would wait for each other; must be
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 SECONDS = {  # of the longest files, measured on two cores: what the workers start with
-    "test_study_landslide": 480,
-    "test_study_scenes": 200,
-    "test_study_landcover": 300,
-    "test_study_flood": 260,
-    "test_jupyterlab": 100,
+    "test_study_landslide": 490,
+    "test_study_flood": 350,
+    "test_study_landcover": 320,
+    "test_study_scenes": 280,
+    "test_jupyterlab": 110,
+    "test_runs": 90,
+    "test_voila": 70,
+    "test_study_crops": 50,
 }
 TIMEOUT_S = 1500  # the first test of a study waits for its whole chain
 
