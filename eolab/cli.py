@@ -3,8 +3,6 @@
 Imports stay inside the commands, so that ``eolab --help`` answers at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import signal

@@ -1,7 +1,5 @@
 """Errors that end in one clear sentence: what, expected, found, what to do."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Collection, Iterable
 

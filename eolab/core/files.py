@@ -1,7 +1,5 @@
 """Disk work that survives a kill and a full disk: locks, atomic files, space reserved beforehand."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -1,7 +1,5 @@
 """Progress of long work: a bar where somebody watches, plain lines where a log is kept."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """Where a project's files live: its root, data, notebooks and runs, whatever the working directory."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

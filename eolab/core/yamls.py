@@ -1,7 +1,5 @@
 """YAML as people mean it: ``1e-3`` is a number, and a key written twice is an error."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path

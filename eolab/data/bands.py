@@ -3,8 +3,6 @@
 Central wavelengths are those of Sentinel-2A as the products' own metadata state them.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Literal

@@ -5,8 +5,6 @@ A fingerprint follows the content of files, never their time. What was taken of 
 only lists the folder and reads the files that are new or changed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

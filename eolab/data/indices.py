@@ -4,8 +4,6 @@ Example:
     >>> compute("NDVI", image)  # image (time, band, y, x) with bands B04 and B08 → (time, y, x)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 

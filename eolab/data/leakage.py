@@ -9,8 +9,6 @@ Example:
     >>> report.verdict
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What a network reads of each sensor: backscatter in decibels, bands and water indices of optical images."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from typing import ClassVar

@@ -8,8 +8,6 @@ late   Each sensor has a series of its own; the place has one label.
 ====== ================================================================================================
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -10,8 +10,6 @@ Example:
     ['id', 'row', 'col', 'B02']
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

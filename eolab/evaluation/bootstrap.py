@@ -6,8 +6,6 @@ is far too narrow. A replicate is a vector of counts, how often each group was d
 functions of sums over the samples follow from one product of matrices.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 

@@ -1,7 +1,5 @@
 """Predicted classes against the truth: one class a sample or a pixel, and two classes with a threshold."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any

@@ -1,7 +1,5 @@
 """How two classes differ feature by feature."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -18,8 +18,6 @@ all.kappa             Cohen (1960): (accuracy − chance) / (1 − chance), chan
 ===================== =========================================================================
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -18,8 +18,6 @@ As in scikit-learn, with which the tests compare; coverage and ranking loss afte
 Vlahavas (2010), Mining Multi-label Data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any

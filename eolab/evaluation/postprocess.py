@@ -4,8 +4,6 @@ Functions take probabilities of N samples or patches, float16 or float32, as arr
 read a few patches at a time; choices belong on validation samples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 

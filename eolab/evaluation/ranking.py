@@ -1,7 +1,5 @@
 """Fast cluster bootstrap of average precision and of the area under the ROC curve."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A value a sample or a pixel: errors, explained variance, rank correlation and continuous IoU."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which connected objects are found, by their size."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

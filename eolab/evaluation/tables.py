@@ -1,7 +1,5 @@
 """One table of scores for every task, in long form, and the views of it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any

@@ -5,8 +5,6 @@ Gates compare no pixels with pixels: the largest matrix of a map of H × W pixel
 
 # ruff: noqa: D102 (build and call are those of Keras; the class documents them)
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -2,8 +2,6 @@
 
 # ruff: noqa: D102 (call is that of Keras; the class documents it)
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

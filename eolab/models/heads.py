@@ -15,8 +15,6 @@ The activation is a softmax over K classes, a sigmoid of each of K labels, or li
 where a softmax is asked for: a softmax over one class would always be 1.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

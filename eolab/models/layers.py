@@ -6,8 +6,6 @@ that layers need no ``get_config`` of their own.
 
 # ruff: noqa: D102 (build, call and get_config are those of Keras; the class documents them)
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Grid of the predictions of a network that predicts at every few pixels of an image."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Layers have timm's names, ``_`` for ``.``, behind a prefix: :func:`eolab.models.
 weights into any of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

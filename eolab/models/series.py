@@ -1,7 +1,5 @@
 """Networks that read the series of one pixel: LSTM, TempCNN, L-TAE and a Transformer encoder."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -15,8 +15,6 @@ Example:
     >>> weights.load(network, "resnet50_sentinel2_all_moco.safetensors", L2A_BANDS)  # SSL4EO-S12, 13 bands
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence

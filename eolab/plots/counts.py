@@ -1,7 +1,5 @@
 """What a data set holds: how often classes and files occur, their sizes, seasons and spectra."""
 
-from __future__ import annotations
-
 import calendar
 import textwrap
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Curves: loss and score by epoch, the test for a learning rate, thresholds and calibration."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Patches: with masks, maps of classes, labels, predictions, and the channels that a network reads."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """From arrays with coordinates to pictures with axes: thinning, extents, labels, north up."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Maps: images, indices, classes, confidence and change, in kilometres and north up."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Scores: confusion, intervals beside baselines, by class, fold, region and size, leakage by distance."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping
 from typing import Any, Literal

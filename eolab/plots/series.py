@@ -1,7 +1,5 @@
 """Time series: one pixel, classes with their spread, the dates of a series, twins beside real data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

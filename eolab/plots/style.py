@@ -1,7 +1,5 @@
 """How figures look: sizes, colours that colour-blind eyes can tell apart, and nothing global changed."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager

@@ -1,7 +1,5 @@
 """What computes the probabilities: Keras, ONNX Runtime, OpenVINO, LiteRT, or a scikit-learn baseline."""
 
-from __future__ import annotations
-
 import abc
 import importlib
 import os

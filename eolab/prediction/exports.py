@@ -8,8 +8,6 @@ for bands of different units would leave some of them a few steps only; so do op
 integer kernel for.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import importlib

@@ -1,7 +1,5 @@
 """A trained network in every form it can be carried away in: how large, how true to Keras, how fast."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import statistics

@@ -4,8 +4,6 @@ A file ``<part>_<output>.npy`` holds one output of a model for some samples, in 
 ``test_mask.npy`` (N, H, W), ``validation_half.npy`` (N, H/2, W/2), ``test_labels.npy`` (N, K).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

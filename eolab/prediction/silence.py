@@ -1,7 +1,5 @@
 """Converters and runtimes of other packages: silence in a notebook, their errors in one sentence."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Where a trained model comes from: a run folder, a file, or memory."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any

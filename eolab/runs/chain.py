@@ -1,7 +1,5 @@
 """A study's notebooks in order: finished runs are skipped, interrupted runs resume."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One notebook run in a process of its own, into its run folder."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

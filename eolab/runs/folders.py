@@ -1,7 +1,5 @@
 """The files of a run folder, ``<runs>/<study>/<notebook>/<run>/``, written whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

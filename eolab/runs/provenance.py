@@ -1,7 +1,5 @@
 """What a run was made from and with: data sets of the catalogue, versions, machine, commit."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -3,8 +3,6 @@
 The files of the run folder stay the truth; MLflow gets a copy of parameters, metrics and files.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ It is started by :mod:`eolab.runs.execute` and stops when its standard input clo
 working when the runner is gone, however it went.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

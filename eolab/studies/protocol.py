@@ -15,8 +15,6 @@ notebook ``02_preprocess`` calls them in this order::
 Each takes what its own data need: their arguments differ, what they return does not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Protocol
 

@@ -12,8 +12,6 @@ whether code works, not how well a method maps land cover: spectra and patterns 
 (:mod:`eolab.synthetic.materials`, ``tables/bigearthnet_classes.yaml``).
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from dataclasses import replace

@@ -8,8 +8,6 @@ of a few per cent on each band; days differ in sun, haze and moisture. A tile th
 therefore new to it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ patches by class follow the published ones, none below :data:`LEAST`. They are d
 climate and shore, then to patches by theme, so that classes meet as they do on the ground.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any

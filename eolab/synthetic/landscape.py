@@ -5,8 +5,6 @@ quarry and gravel plain, so that every kind occurs in several places however the
 vertical zones of a mountain range are squeezed into a few kilometres; classes depend on relative height.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple

@@ -17,8 +17,6 @@ per-pixel gradient boosting scores about as it does on real data and a small U-N
 the twin says whether code works, not how well a method maps landslides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import lru_cache, partial

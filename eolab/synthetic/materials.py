@@ -15,8 +15,6 @@ between parcels were raised until a random forest on true labels reached 0.92 on
 Sentinel-2 and CORINE of seed 0: that score describes the setting, not the world.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Parcels are strips cut into rectangles of about 1 to 8 ha, in districts of diffe
 rows, orchards, blocks of houses, mosaics, creeks; all of 10 m pixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache
 

@@ -3,8 +3,6 @@
 Metadata files are filled in from ``templates/``: the elements that readers use, in their published form.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -13,8 +13,6 @@ five days, under clouds most of all while the storm lasts, and nine of its image
 sequences the Sentinel-1 series ends before the flood.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import dataclass, replace

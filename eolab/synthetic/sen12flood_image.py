@@ -1,7 +1,5 @@
 """Ground of a place of the SEN12-FLOOD twin, where water stands on a day, and what both sensors see of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 The map is CORINE-like: 100 m cells of the majority, generalised to patches of 25 ha.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What every writer of a twin needs: folder, marker, random streams, threads, rasters, names, refusals."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile

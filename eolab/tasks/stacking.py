@@ -4,8 +4,6 @@ The models' probabilities are turned into logits and combined by scikit-learn's 
 samples that none of the models was trained on (Wolpert 1992, "Stacked generalization").
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ Example:
     >>> permutation_importance(model, tables.pixel_table(store, rows["validation"]), "label").head(3)
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

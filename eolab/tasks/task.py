@@ -1,7 +1,5 @@
 """The tasks by name: what is learned from what."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -20,8 +20,6 @@ Example:
     >>> inputs, label = change({"image": image}, label, np.random.default_rng(0))
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Callbacks of a training: averaged weights, history, best epoch, early stopping, checkpoint, plain lines."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator, Mapping

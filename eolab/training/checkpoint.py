@@ -1,7 +1,5 @@
 """The state of a training on disk: replaced in one step after each epoch."""
 
-from __future__ import annotations
-
 import io
 import json
 import shutil

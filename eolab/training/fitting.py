@@ -1,7 +1,5 @@
 """Fit a model: check the arguments, compile or reuse, train, stop early, keep the best weights, resume."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path

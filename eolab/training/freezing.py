@@ -1,7 +1,5 @@
 """Layers that do not learn, by name or by depth, until an epoch at which they thaw."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

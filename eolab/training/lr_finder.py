@@ -1,7 +1,5 @@
 """The range test: try rising learning rates on some batches, and find one to start from."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from itertools import count

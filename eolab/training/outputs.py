@@ -6,8 +6,6 @@ itself leaves out the name where the dict has a single entry; here it stays, so 
 how many outputs there are.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Seed, precision and device of a training, set once and shown."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal, get_args

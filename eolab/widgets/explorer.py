@@ -1,7 +1,5 @@
 """Explore an image series: a date as a picture, and the series of the pixel that is clicked."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache

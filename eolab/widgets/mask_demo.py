@@ -1,7 +1,5 @@
 """A demo of a segmentation network: choose or bring a patch, move the threshold, see mask and area."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the panels have in common: controls, callbacks whose errors are seen, pictures, batch runs."""
 
-from __future__ import annotations
-
 import functools
 import io
 import os

@@ -11,8 +11,6 @@ Example:
     (120, 120, 2)
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Sequence

@@ -6,8 +6,6 @@ patch after a comma; the lines end as on Windows. Version 2 is split anew, by it
 :func:`check_splits` says what lists of version 1 would do to it.
 """
 
-from __future__ import annotations
-
 import bz2
 import os
 import re

@@ -15,8 +15,6 @@ Example:
     269695
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Collection, Mapping

@@ -1,7 +1,5 @@
 """What readers of layouts share: lazy arrays of files, the choice of splits, errors, tables of files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ The file holds grid codes 1 to 44; what is no CORINE class (the explicit 48, the
 its bytes have) becomes 0. Classes are resampled by nearest neighbour only.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ Feature folders and their axes: ``data``, ``mask`` (time, y, x, channel); ``data
 13-band scenes of the same place may stand beside the patch as ``REFERENCE_SCENES.npy``.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

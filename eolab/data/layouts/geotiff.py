@@ -6,8 +6,6 @@ in a tenth of the time that a library takes, which follows every way a TIFF can 
 TIFF Revision 6.0 (Adobe, 1992), sections 2 and 8.
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import struct

@@ -16,8 +16,6 @@ Example:
     (128, 128, 14)
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -4,8 +4,6 @@ All methods work on pixel edges in map units, axis by axis, so that grids need n
 and 60 m pixels have one, decimated products do not), and a window gives the same values as the whole image.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal

@@ -4,8 +4,6 @@ Values of the metadata are numbers as they stand in the files; nothing is derive
 product's name.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import struct

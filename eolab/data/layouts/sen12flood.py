@@ -17,8 +17,6 @@ Example:
     ('time', 'band', 'y', 'x')
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -19,8 +19,6 @@ is missing or links none, by the names of the folders. The label of an image is 
 other is looked for. Of ``stac.json`` the names of the assets are read, which are channels, and the place.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator

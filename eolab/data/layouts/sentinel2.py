@@ -9,8 +9,6 @@ they are repeated (or interpolated). The pixel grids are those of the images the
 of B02, 20 m of B05, 60 m of B01, whatever the sizes in the tile's metadata.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence

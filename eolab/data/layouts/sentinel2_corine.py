@@ -5,8 +5,6 @@ Where the truth is known (simulated data), ``truth/land_cover_10m.tif`` holds th
 :data:`eolab.data.schemes.landcover.LANDCOVER`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

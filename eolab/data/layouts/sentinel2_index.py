@@ -1,7 +1,5 @@
 """Which Sentinel-2 acquisitions a folder holds, which of them can be used, and why the others cannot."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Cloud masks, and composites over months, weeks or any number of days, the same for every scene."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

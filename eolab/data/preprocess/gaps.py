@@ -1,7 +1,5 @@
 """Gaps in series: values for dates without observation, always told apart from observed ones."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 

@@ -6,8 +6,6 @@ The network is Batcher's odd-even merge sort (Batcher 1968, https://doi.org/10.1
 to the steps that the median depends on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 

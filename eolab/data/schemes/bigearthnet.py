@@ -10,8 +10,6 @@ Example:
     ('Permanent crops', 'Inland wetlands')
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ Source: CORINE Land Cover nomenclature and legend of the European Environment Ag
 doi 10.2909/960998c1-1870-4e82-8051-6485205ebbac (CLC 2018).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -5,8 +5,6 @@ CORINE classes they come from: :data:`CORINE_TO_UPDATE` is our reading of the na
 covers (242, 243, 313, ...) or that no name fits trains nothing and is scored nowhere.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 Codes and names as in the products' own metadata; colours as in ESA's Sentinel-2 Level-2A documentation.
 """
 
-from __future__ import annotations
-
 from eolab.data.schemes import ClassScheme
 
 SCL = ClassScheme.numbered(

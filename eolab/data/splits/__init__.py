@@ -9,8 +9,6 @@ Example:
     >>> table["split"] = assign(table, "block", block_m=1000, validation=0.2, test=0.3, seed=0)
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any

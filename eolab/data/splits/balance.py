@@ -1,7 +1,5 @@
 """Samples with several labels: which are drawn, how often, and what weighs more in the loss."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

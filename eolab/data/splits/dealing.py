@@ -1,7 +1,5 @@
 """What all splits share: names, checks of columns and shares, and how groups and samples are dealt out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``xarray.open_dataset(folder, engine="eolab")``: the entry point of the store for xarray."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What lies where in a store's folder: array specifications, file names, sizes and their checks."""
 
-from __future__ import annotations
-
 import datetime
 import io
 import json

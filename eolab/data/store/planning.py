@@ -1,7 +1,5 @@
 """What a store will be, known before its first sample is made: order, parts, identity, size."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Reading a store: memory-mapped arrays, the table, and an `xarray.Dataset` over both."""
 
-from __future__ import annotations
-
 import json
 import mmap
 from collections.abc import Iterable, Iterator, Mapping

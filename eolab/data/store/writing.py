@@ -1,7 +1,5 @@
 """Writing a store part by part: resumable after a kill, refused when stale, and told about a full disk."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections import deque

@@ -1,7 +1,5 @@
 """DeepLabV3 on a ResNet or on MobileNetV2."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -10,8 +10,6 @@ Example:
     (32, 0.0, 427)
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -1,7 +1,5 @@
 """Networks of inverted residuals: MobileNetV2 as a backbone, MobileNetV3 and EfficientNetV2."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

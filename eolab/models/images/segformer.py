@@ -1,7 +1,5 @@
 """SegFormer-B0: a hierarchical Transformer encoder with a decoder of dense layers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

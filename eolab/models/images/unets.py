@@ -1,7 +1,5 @@
 """U-Nets: plain, residual, with attention, on a ResNet; U-Net++, V-Net and Squeeze U-Net."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Networks of image sequences with attention over the steps: U-TAE and a Transformer over images."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

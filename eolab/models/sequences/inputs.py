@@ -7,8 +7,6 @@ float32, days since some date; ``s2`` and so on. It predicts (B, T, K) for each 
 influences nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

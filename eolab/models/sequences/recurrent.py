@@ -2,8 +2,6 @@
 
 # ruff: noqa: D102 (build and call are those of Keras; the class documents them)
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

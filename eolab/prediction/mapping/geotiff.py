@@ -1,7 +1,5 @@
 """The file of a class map: classes with colours and names in band 1, confidence in band 2."""
 
-from __future__ import annotations
-
 import json
 import math
 import zlib

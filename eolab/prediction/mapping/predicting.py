@@ -1,7 +1,5 @@
 """A model over a whole scene: bounded memory, blended windows, resumable."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import warnings

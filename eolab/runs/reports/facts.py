@@ -1,7 +1,5 @@
 """What a page says about a run: labels, banners, parameters, provenance."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any

@@ -5,8 +5,6 @@ detect nothing and are counted on their own. A flood that is never detected is n
 longer than was watched, so that quantiles over all flooded sequences count it as infinite.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any

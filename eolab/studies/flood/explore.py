@@ -1,7 +1,5 @@
 """What the flood data and the published numbers say: counts, regions, images by date, test scores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Explore sequences of SEN12-FLOOD: an image of one sensor, the other sensor's nearest one, and the place."""
 
-from __future__ import annotations
-
 import textwrap
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Figures of floods: which images there are, one sequence over time, and how fast floods are detected."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any

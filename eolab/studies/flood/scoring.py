@@ -5,8 +5,6 @@ date, flooded, probability, ``S1`` and ``S2`` (whether the sensor has an image a
 Networks and baselines give the same table of the same steps, so that all are scored on the same samples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path

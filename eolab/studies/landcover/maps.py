@@ -1,7 +1,5 @@
 """Tables that compare the new map with the old one and the truth."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

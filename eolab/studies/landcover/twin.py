@@ -7,8 +7,6 @@ three of the growing season are used. Cultivated land is 11 pixels only. Level-1
 the atmosphere; the twin is converted to it with :func:`eolab.synthetic.materials.to_top_of_atmosphere`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

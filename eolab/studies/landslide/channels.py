@@ -24,8 +24,6 @@ Example:
     (16, 128, 128, 23)
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

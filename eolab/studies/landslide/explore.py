@@ -1,7 +1,5 @@
 """What the data set holds: facts and their published values, patches to show, pixels, values by number."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Scores of cross-validation: by fold, by kind of folds, and pooled."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

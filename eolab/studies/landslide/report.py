@@ -1,7 +1,5 @@
 """What Le et al. (2023) published: which averages their scores are, and their counts of weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

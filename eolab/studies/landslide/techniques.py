@@ -1,7 +1,5 @@
 """From stored probabilities to masks and alarms: the techniques of Le et al. (2023), detection of patches."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

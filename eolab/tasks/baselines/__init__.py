@@ -26,8 +26,6 @@ Example:
     (570, 128, 128)
 """
 
-from __future__ import annotations
-
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence

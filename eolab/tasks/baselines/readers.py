@@ -1,7 +1,5 @@
 """How baselines read samples: pixel series, whole images, single pixels, rows of a table."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the losses share: which pixels count, sums that stay finite, options that are printed and saved."""
 
-from __future__ import annotations
-
 import inspect
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal

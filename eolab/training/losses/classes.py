@@ -5,8 +5,6 @@ are pooled over pixels too, and in a patch without the class a single false pixe
 as a whole region that was missed.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 

@@ -6,8 +6,6 @@ vision*, 2016, section 7, for yes and no). Class weights multiply all that a cla
 only what a missed yes costs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Scores of a training epoch, pooled over all its pixels or samples."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any, Literal, get_args
 

@@ -1,7 +1,5 @@
 """Losses of values, such as a share or a height of each pixel: float labels, NaN where none is known."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

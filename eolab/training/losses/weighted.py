@@ -1,7 +1,5 @@
 """Cross entropy with extra weight where it matters: near the boundary of a region, or near its centre."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from keras import ops
