@@ -5,6 +5,8 @@ date, flooded, probability, ``S1`` and ``S2`` (whether the sensor has an image a
 Networks and baselines give the same table of the same steps, so that all are scored on the same samples.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab import evaluation, tasks
+from eolab import evaluation, tasks  # tasks.Fitted, in an annotation, would load Keras
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data import sequences
 from eolab.data.layouts.sen12flood import SENSORS
