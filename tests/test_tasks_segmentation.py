@@ -6,6 +6,7 @@ import landslide_example as example
 import numpy as np
 import pandas as pd
 import pytest
+from training_example import ArraySamples
 
 from eolab import models, tasks, training
 from eolab.core.errors import ParameterError
@@ -13,7 +14,7 @@ from eolab.prediction import probabilities
 from eolab.studies import landslide
 from eolab.tasks import engine
 from eolab.training import augment
-from eolab.training.batches import ArraySamples, Batches
+from eolab.training.batches import Batches
 
 pytestmark = pytest.mark.slow  # trains networks
 

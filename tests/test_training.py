@@ -7,9 +7,9 @@ import training_example as example
 from sklearn.utils.class_weight import compute_class_weight
 
 from eolab import training
-from eolab.core.errors import DataError, ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError
 from eolab.training import callbacks
-from eolab.training.batches import ArraySamples, Batches, balanced_weights
+from eolab.training.batches import Batches, balanced_weights
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_order_is_a_function_of_seed_and_epoch():
     inputs["image"][:, 0, 0] = np.arange(len(label))
 
     def order(seed, epoch):
-        batches = Batches(ArraySamples(inputs, label), 64, seed=seed, shuffle=True).at_epoch(epoch)
+        batches = Batches(example.ArraySamples(inputs, label), 64, seed=seed, shuffle=True).at_epoch(epoch)
         return np.concatenate([batches[i][0]["image"][:, 0, 0] for i in range(batches.num_batches)])
 
     np.testing.assert_array_equal(order(1, 2), order(1, 2))
@@ -144,11 +144,6 @@ def test_loss_that_is_no_number_stops_with_a_sentence(tmp_path):
 def test_impossible_parameters_are_refused(tmp_path, options, message):
     with pytest.raises(ParameterError, match=message):
         example.fit(tmp_path, **{"epochs": 1, **options})
-
-
-def test_arrays_of_different_length_are_refused():
-    with pytest.raises(DataError, match="one length"):
-        ArraySamples({"image": np.zeros((3, 2))}, np.zeros(4))
 
 
 def test_headless_training_prints_a_line_an_epoch(tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ import pytest
 import training_example as example
 
 from eolab import training
-from eolab.core.errors import DataError, ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError
 from eolab.training import batches, losses, outputs
 
 pytestmark = pytest.mark.slow  # trains networks
@@ -149,11 +149,6 @@ def test_impossible_parameters_are_refused(tmp_path, options, message):
         example.fit_masks(tmp_path, epochs=1, **options)
 
 
-def test_arrays_by_output_must_have_one_length():
-    with pytest.raises(DataError, match=r"one length.*'patch': 3"):
-        batches.ArraySamples({"image": np.zeros((4, 2))}, {"mask": np.zeros(4), "patch": np.zeros(3)})
-
-
 @pytest.mark.usefixtures("eager")
 def test_a_checkpoint_of_another_loss_or_augmentation_is_refused(tmp_path):
     example.fit_masks(tmp_path, epochs=1, loss="ce")
@@ -181,7 +176,7 @@ def test_the_facts_of_the_data_name_its_functions():
     def half(label, head="mask"):
         return label
 
-    samples = batches.ArraySamples({"image": np.zeros((6, 2))}, np.zeros(6))
+    samples = example.ArraySamples({"image": np.zeros((6, 2))}, np.zeros(6))
     plain = batches.Batches(samples, 2).facts()
     change = batches.Batches(samples, 2, augment=Rotate(), targets=partial(half, head="multi"))
     found = change.facts()

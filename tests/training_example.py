@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from eolab import training
-from eolab.training.batches import ArraySamples, Batches, StoreSamples, balanced_weights
+from eolab.training.batches import Batches, StoreSamples, balanced_weights
 
 SAMPLES, TIMES, BANDS, CLASSES = 300, 5, 3, 4
 
@@ -93,6 +93,26 @@ class StopAt(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if (self.epoch, batch) == self.at:
             self.stop()
+
+
+class ArraySamples:
+    """Samples of arrays (N, …) by name, with labels (N, …) or such arrays by output."""
+
+    lengths = None
+
+    def __init__(self, inputs, labels):
+        self.inputs, self.labels = inputs, labels
+
+    def __len__(self):
+        return len(next(iter(self.inputs.values())))
+
+    def read(self, positions, other=None):
+        return keras.tree.map_structure(
+            lambda values: np.asarray(values)[positions], (self.inputs, self.labels)
+        )
+
+    def facts(self):
+        return {}
 
 
 def batches(data, batch_size=32, **options):

@@ -59,3 +59,21 @@ def check_known(
     """
     if name not in known:
         raise error(f"{sentence}: {did_you_mean(str(name), known)}")
+
+
+def check_all(
+    names: Iterable[object],
+    known: Collection[object],
+    sentence: str,
+    error: type[EolabError] = ParameterError,
+) -> None:
+    """Raise an error as :func:`check_known` does for the first of some names that is not known.
+
+    Args:
+        names: What the user wrote.
+        known: The names that exist.
+        sentence: Beginning of the error up to the name, for example ``"There is no sensor"``.
+        error: Kind of the error.
+    """
+    for name in names:
+        check_known(name, known, f"{sentence} {name!r}", error)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import xarray as xr
 
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import ParameterError, check_all
 from eolab.data import indices
 from eolab.data.layouts.sen12flood import OPTICAL_BANDS
 
@@ -28,8 +28,7 @@ class Sensor:
         channels = tuple(self.channels)
         if not channels or len(set(channels)) != len(channels):
             raise ParameterError(f"Channels are {list(channels)}: name one {self.what} or more, each once.")
-        for channel in channels:
-            check_known(channel, self.known, f"There is no {self.what} {channel!r}")
+        check_all(channels, self.known, f"There is no {self.what}")
         if self.reference < 0:
             raise ParameterError(
                 f"reference is {self.reference}: expected a number of images, 0 for no change."

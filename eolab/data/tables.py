@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_all
 from eolab.data.schemes import IGNORE
 from eolab.data.splits.dealing import column_of
 from eolab.data.store import Store
@@ -200,8 +200,7 @@ def positions(store: Store, channels: Sequence[str]) -> list[int]:
         DataError: If one is missing.
     """
     known = store.channel_names()
-    for name in channels:
-        check_known(name, known, f"The images of {store.path} have no channel {name!r}", DataError)
+    check_all(channels, known, f"The images of {store.path} have no channel", DataError)
     return [known.index(name) for name in channels]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from eolab.core.errors import DataError, check_known
+from eolab.core.errors import DataError, check_all
 from eolab.evaluation.bootstrap import Groups
 from eolab.evaluation.metrics import check_shapes
 
@@ -64,8 +64,7 @@ class Values:
 
     def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """See :class:`eolab.evaluation.bootstrap.Evaluated`."""
-        for name in names:
-            check_known(name, self.default, f"There is no statistic {name!r}")
+        check_all(names, self.default, "There is no statistic")
         chosen = self.weights[None] if draws is None else draws
         s = {name: chosen @ sums for name, sums in self._sums.items()}
         with np.errstate(all="ignore"):

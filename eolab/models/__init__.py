@@ -30,10 +30,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_all, check_known
 
 if TYPE_CHECKING:
     import keras
@@ -243,8 +242,7 @@ def build(
 
     architecture, function = _architecture(name), _function(name)
     known = options(name)
-    for option in chosen:
-        check_known(option, known, f"Model {name!r} has no option {option!r}")
+    check_all(chosen, known, f"Model {name!r} has no option")
     shape = {"height": height, "width": width, "times": times}
     for side in READS[architecture.reads]:
         if shape[side] < 1:
@@ -317,8 +315,8 @@ def load(path: str | os.PathLike[str], compiled: bool = True) -> keras.Model:
     """
     import keras
 
-    for architecture in ARCHITECTURES.values():
-        _module(architecture)
+    for name in ARCHITECTURES:
+        _function(name)
     if compiled:
         importlib.import_module("eolab.training.losses")
     remedy = "train the model again, or name another run"
@@ -341,8 +339,5 @@ def _architecture(name: str) -> Architecture:
 
 def _function(name: str) -> Callable[..., Any]:
     architecture = _architecture(name)
-    return getattr(_module(architecture), architecture.function or name)
-
-
-def _module(architecture: Architecture) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{architecture.module}")
+    module = importlib.import_module(f"{__name__}.{architecture.module}")
+    return getattr(module, architecture.function or name)

@@ -191,9 +191,7 @@ class SklearnEngine(Engine):
 
 
 EXPORTED: dict[str, Callable[..., Engine]] = {
-    "onnx": OnnxEngine,
-    "openvino": OpenvinoEngine,
-    "litert": LitertEngine,
+    engine.name: engine for engine in (OnnxEngine, OpenvinoEngine, LitertEngine)
 }
 """Engines that compute exports of a Keras model, by name."""
 

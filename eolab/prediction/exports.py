@@ -36,8 +36,6 @@ ROUNDS = 8  # of simplifying an ONNX graph
 Quantisation = Literal["float32", "float16", "int8"]
 QUANTISATIONS: tuple[str, ...] = get_args(Quantisation)
 
-Sample = Mapping[str, np.ndarray]
-
 
 def folder_of(source: Path | None, engine: str) -> Path | None:
     """Return where the export of a saved model is kept: ``<model>_<engine>/`` beside it."""
@@ -130,7 +128,7 @@ def export_litert(
     source: Any,
     path: str | Path,
     quantisation: Quantisation = "float32",
-    calibration: Iterable[np.ndarray | Sample] | None = None,
+    calibration: Iterable[np.ndarray | Inputs] | None = None,
 ) -> Path:
     """Write a trained model as a LiteRT file, which takes one sample at a time.
 
@@ -164,7 +162,7 @@ def export_litert(
 
 
 def convert_litert(
-    model: Any, quantisation: str = "float32", calibration: Iterable[np.ndarray | Sample] | None = None
+    model: Any, quantisation: str = "float32", calibration: Iterable[np.ndarray | Inputs] | None = None
 ) -> bytes:
     """Return a Keras model as the content of a LiteRT file; see :func:`export_litert`."""
     check_known(quantisation, QUANTISATIONS, f"There is no quantisation {quantisation!r}")
@@ -195,7 +193,7 @@ def check_backend(engine: str) -> None:
         )
 
 
-def _samples(model: Any, calibration: Iterable[np.ndarray | Sample]) -> Iterator[dict[str, np.ndarray]]:
+def _samples(model: Any, calibration: Iterable[np.ndarray | Inputs]) -> Iterator[dict[str, np.ndarray]]:
     """Yield samples as batches of one, in the types of the model."""
     dtypes, shapes = input_types(model)
     for sample in calibration:
@@ -254,11 +252,7 @@ def _float_scopes(model: Any) -> list[str]:
     """Return the names of the layers that normalise bands, nested models included."""
     from eolab.models.layers import Normalize
 
-    names: list[str] = []
-    for layer in model.layers:
-        names += [layer.name] if isinstance(layer, Normalize) else []
-        names += _float_scopes(layer) if hasattr(layer, "layers") else []
-    return names
+    return [layer.name for layer in model._flatten_layers() if isinstance(layer, Normalize)]
 
 
 def _integer(converter: Any, dataset: Callable[[], Iterator[Any]], scopes: list[str]) -> bytes:

@@ -37,7 +37,7 @@ from typing import Any
 import yaml
 
 from eolab.core import yamls
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import ParameterError, check_all, check_known
 
 TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 ANY = "any"  # type of the further keys of an open group
@@ -154,8 +154,7 @@ def check(declared: Iterable[Parameter], values: Mapping[str, Any], where: str) 
         ParameterError: On an unknown name, a changed type or a value outside the choices.
     """
     known = by_name(declared)
-    for name in values:
-        check_known(name, known, f"{where} has no parameter {name!r}")
+    check_all(values, known, f"{where} has no parameter")
     flat: dict[str, Any] = {}
     try:
         for name in [*known, *values]:

@@ -43,22 +43,6 @@ if TYPE_CHECKING:
 
 _HOMES = {"fitted": ("Fitted", "load", "predict"), "engine": ("Networks", "build", "fit", "learning_rates")}
 
-__all__ = [
-    "Channels",
-    "Fitted",
-    "Networks",
-    "Task",
-    "build",
-    "fit",
-    "get",
-    "learning_rates",
-    "load",
-    "names",
-    "predict",
-    "read",
-    "select",
-]
-
 
 def __getattr__(name: str) -> Any:
     """Return a function or class that needs Keras, its module loaded now."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_all, check_known
 from eolab.data.store import Store, with_day
 
 
@@ -118,8 +118,7 @@ def select(
     """
     stored = store.channel_names(array)
     chosen = stored if names is None else tuple(names)
-    for name in chosen:
-        check_known(name, stored, f"{store.path} has no channel {name!r}")
+    check_all(chosen, stored, f"{store.path} has no channel")
     if not chosen or len(set(chosen)) < len(chosen):
         raise ParameterError(f"channels is {list(chosen)}: name some of {', '.join(stored)}, each once.")
     sizes = store.arrays_spec[array].shape[-3:-1]

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -424,13 +423,9 @@ def _loss(task: Task, network: Any, loss: Any, **common: Any) -> Any:
 
 
 METRICS: dict[str, Callable[[int], Any]] = {
-    "accuracy": lambda outputs: (
-        losses.PooledAccuracy(name="accuracy")
-        if outputs == 1
-        else keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-    ),
+    "accuracy": lambda outputs: losses.PooledAccuracy(),
     "average_precision": losses.MeanAveragePrecision,
-    "f1": lambda outputs: losses.PooledScore("f1", name="f1"),
+    "f1": lambda outputs: losses.PooledScore("f1"),
     "mae": lambda outputs: losses.ValueScore("mae"),
     "r2": lambda outputs: losses.ValueScore("r2"),
 }

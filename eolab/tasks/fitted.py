@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,7 @@ class Fitted:
     network: Any
     channels: Mapping[str, Channels]
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    _parts: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def parameters(self) -> int:
@@ -86,31 +86,21 @@ class Fitted:
         Returns:
             Predictions by output: (n, K) of whole samples, (n, H, W) of pixels; see :meth:`Task.kept`.
         """
-        return self.kept(self._up_to[tuple(outputs or ())].predict_on_batch(self.inputs(arrays)))
+        return self.kept(self._up_to(tuple(outputs or ())).predict_on_batch(self.inputs(arrays)))
 
     def kept(self, found: Any) -> Outputs:
         """Return what is kept of the outputs of the network, by name."""
         named = found if isinstance(found, Mapping) else {self.task.output: found}
         return {name: self.task.kept(np.asarray(values)) for name, values in named.items()}
 
-    @cached_property
-    def _up_to(self) -> _Parts:
-        return _Parts(self.network)
-
-
-class _Parts(dict[tuple[str, ...], Any]):
-    """A network up to some of its outputs: a finer and a coarser mask cost a third of a prediction."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__({(): network})
-        self.network = network
-
-    def __missing__(self, names: tuple[str, ...]) -> Any:
+    def _up_to(self, names: tuple[str, ...]) -> Any:
+        """Return the network up to some outputs: a finer and a coarser mask cost a third of a prediction."""
         outputs = self.network.output
-        whole = not isinstance(outputs, Mapping) or set(names) == set(outputs)
-        part = {} if whole else {name: outputs[name] for name in names}
-        self[names] = self.network if whole else keras.Model(self.network.input, part)
-        return self[names]
+        if not names or not isinstance(outputs, Mapping) or set(names) == set(outputs):
+            return self.network
+        if names not in self._parts:
+            self._parts[names] = keras.Model(self.network.input, {name: outputs[name] for name in names})
+        return self._parts[names]
 
 
 def save(fitted: Fitted, folder: str | Path) -> None:

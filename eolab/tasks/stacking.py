@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from eolab.core.errors import DataError, check_known
+from eolab.core.errors import DataError, check_all
 from eolab.data.schemes import IGNORE
 
 EDGE = 1e-4  # probabilities are kept this far from 0 and 1, where a logit has no end
@@ -46,8 +46,7 @@ class Stacker:
         Raises:
             DataError: If a model is missing or shapes differ.
         """
-        for name in self.weights:
-            check_known(name, probabilities, f"The stack needs {name!r}", DataError)
+        check_all(self.weights, probabilities, "The stack needs", DataError)
         arrays = [np.asanyarray(probabilities[name]) for name in self.weights]
         _check_shapes(dict(zip(self.weights, arrays, strict=True)), arrays[0].shape)
         result = np.empty(arrays[0].shape, np.float32)

@@ -20,8 +20,6 @@ from eolab.data.splits.dealing import column_of
 from eolab.data.tables import features_of, known_rows
 from eolab.tasks.baselines.estimators import Boosting
 
-__all__ = ["Boosting", "feature_distributions", "fit_boosting", "permutation_importance", "probability"]
-
 
 def fit_boosting(
     table: pd.DataFrame,

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_all
 
 Inputs = dict[str, np.ndarray]
 Step = Callable[[Inputs, np.ndarray, np.random.Generator], tuple[Inputs, np.ndarray]]
@@ -294,14 +294,12 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
         ParameterError: If a step or an option of it is unknown.
     """
     given = options or {}
-    for name in (*names, *given):
-        check_known(name, STEPS, f"There is no augmentation {name!r}")
+    check_all((*names, *given), STEPS, "There is no augmentation")
     steps, titles = [], []
     for name in names:
         chosen = dict(given.get(name, {}))
         known = list(inspect.signature(STEPS[name]).parameters)[3:]
-        for option in chosen:
-            check_known(option, known, f"The augmentation {name} has no option {option!r}")
+        check_all(chosen, known, f"The augmentation {name} has no option")
         text = ", ".join(f"{option}={value}" for option, value in chosen.items())
         titles.append(f"{name}({text})" if chosen else name)
         steps.append(partial(STEPS[name], **chosen))

@@ -1,4 +1,4 @@
-"""Batches for Keras from a store, from arrays or from image sequences, on every backend."""
+"""Batches for Keras from a store or from image sequences, on every backend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, get_args
 import keras
 import numpy as np
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import ParameterError, check_known
 from eolab.data.schemes import IGNORE
 from eolab.data.sequences import ImageSequence, padded, padded_labels
 from eolab.data.store import Store, with_day
@@ -68,7 +68,7 @@ class Batches(keras.utils.PyDataset):
         >>> model.fit(batches, callbacks=[batches.callback], shuffle=False)
 
     Args:
-        samples: The samples: :class:`StoreSamples`, :class:`ArraySamples` or :class:`SequenceSamples`.
+        samples: The samples, such as :class:`StoreSamples` or :class:`SequenceSamples`.
         batch_size: Samples a batch.
         seed: Seed of the order and the augmentation.
         shuffle: Whether the order changes from epoch to epoch.
@@ -264,41 +264,6 @@ class StoreSamples:
                     held[name] = np.empty((len(self.rows), *values.shape[1:]), values.dtype)
                 held[name][at] = values
         return held
-
-
-class ArraySamples:
-    """Samples of arrays in RAM.
-
-    Args:
-        inputs: Arrays (N, …) by name.
-        labels: Labels (N, …), or such arrays by output.
-
-    Raises:
-        DataError: If the arrays have several lengths, or none has a sample.
-    """
-
-    lengths = None
-
-    def __init__(self, inputs: Mapping[str, Any], labels: Any) -> None:
-        self.inputs = {name: np.asarray(values) for name, values in inputs.items()}
-        self.labels = _each(labels, np.asarray)
-        arrays = self.inputs | (self.labels if isinstance(self.labels, dict) else {_LABEL: self.labels})
-        sizes = {name: len(values) for name, values in arrays.items()}
-        if len(set(sizes.values())) != 1 or not min(sizes.values()):
-            raise DataError(f"Arrays to train with must have one length, at least 1: found {sizes}.")
-        self._size = next(iter(sizes.values()))
-
-    def __len__(self) -> int:
-        return self._size
-
-    def read(self, positions: np.ndarray, other: np.ndarray | None = None) -> tuple[Inputs, Labels]:
-        """Return inputs and labels of some positions."""
-        inputs = {name: values[positions] for name, values in self.inputs.items()}
-        return inputs, _each(self.labels, lambda values: values[positions])
-
-    def facts(self) -> dict[str, Any]:
-        """Return what a resumed training must find again: arrays are not told apart."""
-        return {}
 
 
 class SequenceSamples:

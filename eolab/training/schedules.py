@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import ParameterError, check_all, check_known
 
 
 @keras.saving.register_keras_serializable(package="eolab")
@@ -163,8 +163,7 @@ def build(
     """
     check_known(name, _SCHEDULES, f"There is no schedule {name!r}")
     function, known = _SCHEDULES[name]
-    for option in options:
-        check_known(option, known, f"Schedule {name!r} has no option {option!r}")
+    check_all(options, known, f"Schedule {name!r} has no option")
     if learning_rate <= 0 or steps_per_epoch < 1 or epochs < 1:
         raise ParameterError(
             f"A schedule needs a positive rate, steps and epochs: got {learning_rate}, {steps_per_epoch} and "

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from rasterio.errors import RasterioError
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_all
 from eolab.data.bands import normalise_band
 
 T = TypeVar("T")
@@ -112,8 +112,7 @@ def of_splits(patches: pd.DataFrame, splits: str | Sequence[str] | None, column:
         return patches
     wanted = [splits] if isinstance(splits, str) else list(splits)
     known = [split for split in patches[column].unique().tolist() if split]
-    for split in wanted:
-        check_known(split, known, f"There are no patches of the split {split!r}")
+    check_all(wanted, known, "There are no patches of the split")
     return patches[patches[column].isin(wanted)].reset_index(drop=True)
 
 

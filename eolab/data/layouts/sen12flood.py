@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_all, check_known
 from eolab.core.progress import in_threads
 from eolab.data.layouts.common import attempt, below, report
 from eolab.data.layouts.geotiff import read_pixels
@@ -150,8 +150,7 @@ def open_layout(
     """
     images = of_sequence(index(path), sequence, sensor)
     known = OPTICAL_BANDS if sensor == "S2" else ("VV", "VH")
-    for channel in channels or ():
-        check_known(channel, known, f"{sensor} has no channel {channel!r}")
+    check_all(channels or (), known, f"{sensor} has no channel")
     dataset, rejected = read_series(path, images, list(channels or known), size, min_valid)
     return dataset.assign_attrs(rejected=json.dumps(rejected))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import ParameterError, check_all, check_known
 from eolab.data import indices
 from eolab.data.preprocess.composites import REDUCERS, composite, periods
 from eolab.data.preprocess.gaps import METHODS, fill_gaps
@@ -112,8 +112,7 @@ class Recipe:
             ParameterError: If a key or a value is unknown.
         """
         known = [field.name for field in fields(cls)]
-        for key in values:
-            check_known(key, known, f"A recipe has no parameter {key!r}")
+        check_all(values, known, "A recipe has no parameter")
         return cls(**values)
 
     def _check(self, series: xr.Dataset) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import ParameterError, check_all, check_known
 from eolab.data.splits.dealing import (
     NONE,
     SHARE,
@@ -369,6 +369,5 @@ def assign(table: pd.DataFrame, kind: str, **options: Any) -> pd.Series:
     kind = kind.removeprefix("by_")
     check_known(kind, KINDS, f"There is no split {kind!r}")
     known = [name for name in inspect.signature(KINDS[kind]).parameters if name != "table"]
-    for name in options:
-        check_known(name, known, f"The split {kind} has no option {name!r}")
+    check_all(options, known, f"The split {kind} has no option")
     return KINDS[kind](table, **options)

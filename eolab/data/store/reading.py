@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from eolab.core import files as disk
-from eolab.core.errors import StoreError, check_known
+from eolab.core.errors import StoreError, check_all, check_known
 from eolab.data.store import layout, statistics
 from eolab.data.store.layout import ArraySpec
 
@@ -102,8 +102,7 @@ class Store:
         check_known(column, list(self.table), f"{self.path} has no column {column!r}", StoreError)
         wanted = [split] if isinstance(split, str) or not isinstance(split, Iterable) else list(split)
         known = self.table[column].dropna().unique().tolist()
-        for value in wanted:
-            check_known(value, known, f"No sample of {self.path} has {column} {value!r}", StoreError)
+        check_all(wanted, known, f"No sample of {self.path} has {column}", StoreError)
         return np.flatnonzero(self.table[column].isin(wanted).to_numpy())
 
     def gather(self, indices: Any, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
@@ -123,8 +122,7 @@ class Store:
             )
         order = np.argsort(rows, kind="stable")
         wanted = list(names or self.arrays_spec)
-        for name in wanted:
-            check_known(name, self.arrays_spec, f"{self.path} has no array {name!r}", StoreError)
+        check_all(wanted, self.arrays_spec, f"{self.path} has no array", StoreError)
         return {name: _take(self.arrays[name], rows, order) for name in wanted}
 
     def batches(

@@ -17,5 +17,3 @@ import odc.geo.xr  # registers the accessor .odc, which has the grid of a scene
 
 from eolab.prediction.mapping.predicting import predict_map
 from eolab.prediction.mapping.windows import ImageWindows, per_pixel
-
-__all__ = ["ImageWindows", "per_pixel", "predict_map"]

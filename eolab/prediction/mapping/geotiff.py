@@ -91,12 +91,7 @@ def _describe(file: rasterio.io.DatasetWriter, scheme: ClassScheme, tags: dict[s
     file.write_colormap(1, {**colors, IGNORE: (0, 0, 0, 0)})
     for band, name in enumerate(BANDS, start=1):
         file.set_band_description(band, name)
-    table = [
-        {"index": index, "code": code, "name": name, "color": color}
-        for index, (code, name, color) in enumerate(
-            zip(scheme.codes, scheme.names, scheme.colors, strict=True)
-        )
-    ]
+    table = scheme.table().reset_index().to_dict("records")
     file.update_tags(1, class_scheme=scheme.name, classes=json.dumps(table), units="class index")
     file.update_tags(2, units="percent")
     file.update_tags(**tags)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from eolab import evaluation, tasks  # tasks.Fitted, in an annotation, would load Keras
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_all
 from eolab.data import sequences
 from eolab.data.layouts.sen12flood import SENSORS
 from eolab.data.sequences import NO_ROW, ImageSequence
@@ -49,8 +49,7 @@ def select(
     used = {sensor: names for sensor, names in channels.items() if names}
     if not used:
         raise ParameterError("No channel is chosen: name one of Sentinel-1 or of Sentinel-2.")
-    for sensor in used:
-        check_known(sensor, stores, f"There is no store of sensor {sensor!r}")
+    check_all(used, stores, "There is no store of sensor")
     return {
         sensor: tasks.select(stores[sensor], stores[sensor].indices("train"), names, pooling=pooling)
         for sensor, names in used.items()
@@ -67,8 +66,7 @@ def make_sequences(tables: Mapping[str, pd.DataFrame], fusion: str = "union") ->
     Raises:
         ParameterError: If the fusion or a sensor is unknown.
     """
-    for sensor in tables:
-        check_known(sensor, SENSORS, f"There is no sensor {sensor!r}")
+    check_all(tables, SENSORS, "There is no sensor")
     return sequences.make(tables, fusion, place="sequence", label="flooded")
 
 

@@ -34,7 +34,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from eolab import tasks
-from eolab.core.errors import DataError, ParameterError, StoreError, check_known
+from eolab.core.errors import DataError, ParameterError, StoreError, check_all
 from eolab.data import indices
 from eolab.data.layouts.landslide4sense import BANDS
 from eolab.data.store import Store
@@ -252,8 +252,7 @@ def channel_names(groups: Sequence[str]) -> tuple[str, ...]:
         ParameterError: If there is no group, or an unknown one.
     """
     wanted = [groups] if isinstance(groups, str) else list(groups)
-    for name in wanted:
-        check_known(name, GROUPS, f"There are no channels {name!r}")
+    check_all(wanted, GROUPS, "There are no channels")
     if not wanted:
         raise ParameterError(f"No channels are chosen: name some of {', '.join(GROUPS)}.")
     return tuple(dict.fromkeys(channel for name in wanted for channel in GROUPS[name]))

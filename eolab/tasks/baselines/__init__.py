@@ -44,24 +44,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from eolab.core import files
-from eolab.core.errors import check_known
+from eolab.core.errors import check_all, check_known
 from eolab.tasks.baselines import readers
 from eolab.tasks.baselines.base import Baseline, ClassWeight, Reader
 from eolab.tasks.baselines.estimators import Boosting, LabelRidge, PerLabel, ThresholdRule
-
-__all__ = [
-    "BASELINES",
-    "Baseline",
-    "Parts",
-    "Reader",
-    "build",
-    "chosen",
-    "fit_baselines",
-    "load",
-    "names",
-    "pixel_boosting",
-    "threshold_rule",
-]
 
 
 class Parts(NamedTuple):
@@ -99,8 +85,7 @@ def chosen(task: str, wanted: Sequence[str], more: Mapping[str, Maker] | None = 
     known = names(task, more)
     if list(wanted) == ["all"]:
         return known
-    for name in wanted:
-        check_known(name, known, f"There is no baseline {name!r}")
+    check_all(wanted, known, "There is no baseline")
     return list(wanted)
 
 
@@ -138,8 +123,7 @@ def build(
     [name] = chosen(task, [name], more)
     make = (BASELINES[task] | dict(more or {}))[name]
     known = set(inspect.signature(make).parameters) - OWN
-    for option in options:
-        check_known(option, known, f"Baseline {name!r} has no option {option!r}")
+    check_all(options, known, f"Baseline {name!r} has no option")
     if channels is not None and "channels" in known:
         options["channels"] = channels
     if task == "multilabel_classification" and name != "majority":  # weights of each label of its own

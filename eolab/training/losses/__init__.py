@@ -44,23 +44,13 @@ from typing import Any
 
 import keras
 
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import ParameterError, check_all, check_known
 from eolab.training.losses.base import Kind, Loss, number, serializable
 from eolab.training.losses.classes import CrossEntropy, Focal, IoU, LogCosh, Lovasz, Tversky
 from eolab.training.losses.labels import Asymmetric, BinaryCrossEntropy, BinaryFocal
 from eolab.training.losses.scores import MeanAveragePrecision, PooledAccuracy, PooledScore, ValueScore
 from eolab.training.losses.values import ContinuousIoU, Huber, MeanAbsoluteError, MeanSquaredError
 from eolab.training.losses.weighted import Boundary, Center
-
-__all__ = [
-    "Loss",
-    "MeanAveragePrecision",
-    "PooledAccuracy",
-    "PooledScore",
-    "ValueScore",
-    "WeightedSum",
-    "build",
-]
 
 OF_CLASSES = (CrossEntropy, Focal, LogCosh, IoU, Tversky, Lovasz, Boundary, Center)
 OF_LABELS = (BinaryCrossEntropy, BinaryFocal, Asymmetric)
@@ -112,8 +102,7 @@ def _part(name: str, given: Any, common: Mapping[str, Any]) -> tuple[float, Loss
     options = {**common, **(given if isinstance(given, Mapping) else {"weight": given})}
     weight = number(f"weight of {name!r}", options.pop("weight", 1.0), open_low=True)
     known = LOSSES[name].option_names()
-    for option in options:
-        check_known(option, known, f"Loss {name!r} has no option {option!r}")
+    check_all(options, known, f"Loss {name!r} has no option")
     return weight, LOSSES[name](**options)
 
 
