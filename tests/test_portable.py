@@ -175,7 +175,7 @@ def test_int8_computes_with_integers_and_normalises_in_float32(saved, tmp_path):
     model = saved[1]
     content = exports.convert_litert(model, "int8", images(16, 5))
     (tmp_path / "m.tflite").write_bytes(content)
-    tensors = engines.LitertEngine(tmp_path / "m.tflite", 1).model.get_tensor_details()
+    tensors = engines.LitertEngine(tmp_path / "m.tflite", 1, engines.OUTPUT).model.get_tensor_details()
     normalised = [t for t in tensors if "/normalize" in t["name"] and t["shape"].size == 4]
     assert {t["dtype"] for t in normalised} <= {np.float32, np.bool_}
     convolutions = [t for t in tensors if "convolution" in t["name"] and t["shape"].size == 4]

@@ -11,12 +11,10 @@ import keras
 from keras import ops
 
 from eolab.core.errors import check_known
-from eolab.models.blocks import BRANCH_SCALE, squeeze_excite
+from eolab.models.blocks import BRANCH_SCALE, layer_norm, squeeze_excite
 from eolab.models.layers import Seeds, serializable
 
 KINDS = ("none", "se", "cbam", "multi")  # gates of feature maps
-
-EPSILON = 1e-6  # of the layer normalisations of SegFormer and ConvNeXt
 
 
 def dot_product_attention(query: Any, key: Any, value: Any, valid: Any = None) -> Any:
@@ -141,7 +139,7 @@ class EfficientAttention(TokenAttention):
             self.reduce = keras.layers.Conv2D(
                 units, reduction, reduction, "same", kernel_initializer=start, dtype=policy
             )
-            self.norm = keras.layers.LayerNormalization(epsilon=EPSILON, dtype=policy)
+            self.norm = layer_norm(dtype=policy)
 
     def build(self, shape: Any) -> None:
         super().build(shape)

@@ -3,6 +3,7 @@
 # ruff: noqa: D102 (call is that of Keras; the class documents it)
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -33,6 +34,9 @@ def batch_norm(x: Any, scale: float = 1.0, name: str | None = None, *, epsilon: 
     gamma = keras.initializers.Constant(scale)
     layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, gamma_initializer=gamma, name=name)
     return layer(x)
+
+
+layer_norm = partial(keras.layers.LayerNormalization, epsilon=1e-6)  # of SegFormer and ConvNeXt
 
 
 def conv_norm(
@@ -106,12 +110,9 @@ def depthwise_norm(
     return activated(batch_norm(x), activation)
 
 
-def separable_norm(
-    x: Any, filters: int, kernel: int, seeds: Seeds, *, dilation: int = 1, activation: str | None = "relu"
-) -> Any:
-    """Depthwise, then 1 × 1 convolution (Chollet 2017), each with batch normalisation and activation."""
-    x = depthwise_norm(x, kernel, seeds, dilation=dilation, activation=activation)
-    return conv_norm(x, filters, 1, seeds, activation=activation)
+def separable_norm(x: Any, filters: int, kernel: int, seeds: Seeds, *, dilation: int = 1) -> Any:
+    """Depthwise, then 1 × 1 convolution (Chollet 2017), each with batch normalisation and ReLU."""
+    return conv_norm(depthwise_norm(x, kernel, seeds, dilation=dilation), filters, 1, seeds)
 
 
 def penalty(l2: float) -> keras.Regularizer | None:

@@ -60,7 +60,7 @@ class KerasEngine(Engine):
     name = "keras"
     takes_nan = True
 
-    def __init__(self, model: Any, output: str = OUTPUT) -> None:
+    def __init__(self, model: Any, output: str) -> None:
         import keras
 
         from eolab.training.setup import jit_compile
@@ -89,7 +89,7 @@ class OnnxEngine(Engine):
 
     name = "onnx"
 
-    def __init__(self, file: Path, threads: int, output: str = OUTPUT) -> None:
+    def __init__(self, file: Path, threads: int, output: str) -> None:
         runtime = needed("onnxruntime", "onnx")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -121,9 +121,7 @@ class OpenvinoEngine(Engine):
 
     name = "openvino"
 
-    def __init__(
-        self, file: Path, threads: int, output: str = OUTPUT, precision: Precision = "float32"
-    ) -> None:
+    def __init__(self, file: Path, threads: int, output: str, precision: Precision) -> None:
         openvino = needed("openvino", "openvino")
         hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
         core = openvino.Core()
@@ -155,7 +153,7 @@ class LitertEngine(Engine):
 
     name = "litert"
 
-    def __init__(self, file: Path, threads: int, output: str = OUTPUT) -> None:
+    def __init__(self, file: Path, threads: int, output: str) -> None:
         interpreter = needed("ai_edge_litert.interpreter", "litert")
         with quiet():
             self.model = interpreter.Interpreter(model_path=str(file), num_threads=threads)

@@ -25,6 +25,7 @@ from eolab.training.batches import SequenceSamples
 
 Arrays = Mapping[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
+Parts = Iterator[tuple[slice, Outputs]]  # places among the samples, and their predictions
 
 TASK_FILE, MODEL_FILE = "task.json", "model.keras"
 
@@ -176,9 +177,7 @@ def predict(
     return probabilities.write(parts, len(rows), folder, part, fitted.task.dtype)
 
 
-def _of_rows(
-    fitted: Fitted, store: Store, rows: Any, size: int, averaging: bool
-) -> Iterator[tuple[slice, Outputs]]:
+def _of_rows(fitted: Fitted, store: Store, rows: Any, size: int, averaging: bool) -> Parts:
     """Yield the predictions of some samples at a time."""
     main = fitted.task.heads[0]
 
@@ -192,9 +191,7 @@ def _of_rows(
         yield at, found
 
 
-def _of_sequences(
-    fitted: Fitted, stores: Mapping[str, Store], rows: Any, length: int | None
-) -> Iterator[tuple[slice, Outputs]]:
+def _of_sequences(fitted: Fitted, stores: Mapping[str, Store], rows: Any, length: int | None) -> Parts:
     """Yield the predictions of one sequence after the other, NaN behind its last step."""
     samples = SequenceSamples(stores, rows, fitted.channels, length=length)
     longest = length or int(samples.lengths.max())

@@ -31,10 +31,11 @@ import numpy as np
 from eolab.core.errors import DataError, ParameterError, check_all
 
 Inputs = dict[str, np.ndarray]
-Step = Callable[[Inputs, np.ndarray, np.random.Generator], tuple[Inputs, np.ndarray]]
+Batch = tuple[Inputs, np.ndarray]  # inputs by name, and labels
+Step = Callable[[Inputs, np.ndarray, np.random.Generator], Batch]
 
 
-def rotate(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[Inputs, np.ndarray]:
+def rotate(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> Batch:
     """Turn each patch by its own multiple of 90°, all four equally likely.
 
     Args:
@@ -59,7 +60,7 @@ def rotate(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple
     return _together(turn, inputs, label)
 
 
-def flip(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[Inputs, np.ndarray]:
+def flip(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> Batch:
     """Mirror each patch left to right with probability ½, and top to bottom with probability ½.
 
     Args:
@@ -80,7 +81,7 @@ def flip(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[I
 
 def cutmix(
     inputs: Inputs, label: np.ndarray, rng: np.random.Generator, share: float = 0.5, alpha: float = 1.0
-) -> tuple[Inputs, np.ndarray]:
+) -> Batch:
     """Paste a box of another patch of the batch into some patches, image and mask alike.
 
     Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong Classifiers with
@@ -118,9 +119,7 @@ def cutmix(
     return _together(paste, inputs, label)
 
 
-def mixup(
-    inputs: Inputs, label: np.ndarray, rng: np.random.Generator, alpha: float = 0.2
-) -> tuple[Inputs, np.ndarray]:
+def mixup(inputs: Inputs, label: np.ndarray, rng: np.random.Generator, alpha: float = 0.2) -> Batch:
     """Blend each patch with another one of the batch, images and labels alike.
 
     Zhang, Cissé, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization: λ of the patch and
@@ -160,9 +159,7 @@ def mixup(
     return changed, blend(label)
 
 
-def crop(
-    inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int = 64
-) -> tuple[Inputs, np.ndarray]:
+def crop(inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int = 64) -> Batch:
     """Cut a square out of each patch, every place equally likely.
 
     Args:
@@ -190,9 +187,7 @@ def crop(
     return _together(cut, inputs, label)
 
 
-def tiles(
-    inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int
-) -> tuple[Inputs, np.ndarray]:
+def tiles(inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int) -> Batch:
     """Cut each patch into all its squares, so that what is scored on them is scored on every pixel.
 
     Args:
@@ -241,16 +236,14 @@ class Augmentation:
     name: str
     steps: tuple[Step, ...]
 
-    def __call__(
-        self, inputs: Inputs, label: np.ndarray, rng: np.random.Generator
-    ) -> tuple[Inputs, np.ndarray]:
+    def __call__(self, inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> Batch:
         """Return the batch after every step."""
         for step in self.steps:
             inputs, label = step(inputs, label, rng)
         return inputs, label
 
 
-def d4(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[Inputs, np.ndarray]:
+def d4(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> Batch:
     """Turn and mirror all images of a sequence alike, each sequence by its own draw.
 
     Square images turn by multiples of 90°, others by 0° or 180° (the dihedral group of the square).
@@ -272,7 +265,7 @@ def d4(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> tuple[Inp
     return {name: turned(values) if values.ndim == 5 else values for name, values in inputs.items()}, label
 
 
-STEPS: dict[str, Callable[..., tuple[Inputs, np.ndarray]]] = {
+STEPS: dict[str, Callable[..., Batch]] = {
     "rotate": rotate,
     "flip": flip,
     "cutmix": cutmix,
@@ -306,9 +299,7 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
     return Augmentation("+".join(titles), tuple(steps))
 
 
-def _together(
-    change: Callable[[np.ndarray], np.ndarray], inputs: Inputs, label: np.ndarray
-) -> tuple[Inputs, np.ndarray]:
+def _together(change: Callable[[np.ndarray], np.ndarray], inputs: Inputs, label: np.ndarray) -> Batch:
     """Return inputs and label after the same change of all that have the mask's pixels, or of all images."""
     changed = {}
     for name, values in inputs.items():

@@ -16,11 +16,10 @@ from eolab.data.schemes import IGNORE
 from eolab.data.sequences import ImageSequence, padded, padded_labels
 from eolab.data.store import Store, with_day
 from eolab.data.store.reading import row_numbers
+from eolab.training.augment import Inputs, Step
 
-Inputs = dict[str, np.ndarray]
 Labels = Any
 """Labels of a batch: an array, or arrays by name of the output."""
-Augment = Callable[[Inputs, np.ndarray, np.random.Generator], tuple[Inputs, np.ndarray]]
 Ignore = Literal["weight", "keep", "none"]
 ClassWeights = Mapping[int, float] | Sequence[float] | None
 
@@ -93,7 +92,7 @@ class Batches(keras.utils.PyDataset):
         seed: int = 0,
         shuffle: bool = False,
         class_weights: ClassWeights = None,
-        augment: Augment | None = None,
+        augment: Step | None = None,
         targets: Callable[[np.ndarray], Labels] | None = None,
         ignore: Ignore = "weight",
         **options: Any,

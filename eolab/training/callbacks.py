@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,7 +15,6 @@ from eolab.core.files import write_atomically
 from eolab.core.progress import duration
 from eolab.training.checkpoint import Checkpoint, Progress
 
-HISTORY_FILE = "history.csv"
 LOSS_CHECK_EVERY = 50  # batches between two looks for a loss that is no number
 
 
@@ -74,39 +72,27 @@ class Recorder(keras.callbacks.Callback):
     """Records each epoch, keeps the state on disk and stops the training.
 
     Args:
-        progress: How far the training is; changed as it goes on.
+        state: How far the training is; changed as it goes on.
         checkpoint: Where the state is kept.
         variables: The model's variables (weights, statistics, states of dropout).
-        train: Training batches; their ``at_epoch`` is called before each epoch.
-        file: The history as CSV, replaced after each epoch.
-        lines: Whether to print a line an epoch.
         average: Averaged weights, where they are the ones to keep.
+        lines: Whether to print a line an epoch.
     """
 
     def __init__(
-        self,
-        progress: Progress,
-        checkpoint: Checkpoint,
-        variables: list[Any],
-        train: Any,
-        *,
-        file: Path,
-        lines: bool,
-        average: Average | None = None,
+        self, state: Progress, checkpoint: Checkpoint, variables: list, average: Average | None, lines: bool
     ) -> None:
         super().__init__()
-        self.progress, self.checkpoint, self.variables, self.train = progress, checkpoint, variables, train
-        self.file, self.lines, self.average = file, lines, average
+        self.progress, self.checkpoint, self.variables = state, checkpoint, variables
+        self.average, self.lines = average, lines
         self.epochs, self.monitor, self.patience = (
             progress.settings[name] for name in ("epochs", "monitor", "patience")
         )
         self.started = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Set the order of the batches."""
+        """Start the clock."""
         self.started = time.monotonic()
-        if hasattr(self.train, "at_epoch"):
-            self.train.at_epoch(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Stop where the loss is no number."""
@@ -129,7 +115,7 @@ class Recorder(keras.callbacks.Callback):
         groups = {"model": self.variables, "optimizer": optimizer.variables}
         arrays = {name: values_of(variables, self.model) for name, variables in groups.items()}
         self.checkpoint.save(self.progress, arrays, self._best(arrays["model"]) if better else None)
-        write_history(self.file, self.progress)
+        write_history(self.checkpoint, self.progress)
         if self.lines:
             print(line(row, self.epochs, self.monitor, better), flush=True)
 
@@ -163,9 +149,10 @@ class Recorder(keras.callbacks.Callback):
             )
 
 
-def write_history(file: Path, progress: Progress) -> None:
-    """Replace the CSV of the history in one step."""
-    write_atomically(file, pd.DataFrame(progress.history).to_csv(index=False).encode())
+def write_history(checkpoint: Checkpoint, progress: Progress) -> None:
+    """Replace the CSV of the history, beside the checkpoint, in one step."""
+    table = pd.DataFrame(progress.history).to_csv(index=False)
+    write_atomically(checkpoint.folder.with_name("history.csv"), table)
 
 
 def line(row: Mapping[str, float], epochs: int, monitor: str, better: bool) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from eolab.core.errors import ParameterError, check_known
 from eolab.core.progress import headless
 from eolab.training import freezing, outputs, schedules
-from eolab.training.callbacks import HISTORY_FILE, Average, Recorder, assign, write_history
+from eolab.training.callbacks import Average, Recorder, assign, write_history
 from eolab.training.checkpoint import Checkpoint, Progress
 from eolab.training.freezing import Freeze, Thaw
 from eolab.training.setup import jit_compile as jit_of_backend
@@ -103,8 +103,8 @@ def fit(
 
     Args:
         model: The model, with random weights; its output is class probabilities, or a dict of them.
-        train: Batches, such as :class:`eolab.training.batches.Batches`, whose ``at_epoch`` makes their order
-            repeatable and whose weights hold those of the classes.
+        train: Batches, such as :class:`eolab.training.batches.Batches`, whose ``callback`` tells them the
+            epoch, so that their order is repeatable, and whose weights hold those of the classes.
         validation: Batches to validate on; None to train without.
         folder: Run folder.
         epochs: Epochs at most.
@@ -144,7 +144,6 @@ def fit(
         ParameterError: If a parameter cannot be.
         RunError: If the loss is no number, or the checkpoint belongs to other parameters.
     """
-    folder = Path(folder)
     if epochs < 1 or (patience is not None and patience < 1):
         raise ParameterError(f"epochs and patience must be positive: got {epochs} and {patience}.")
     monitor = monitor or ("loss" if validation is None else "val_loss")
@@ -162,21 +161,15 @@ def fit(
     parts = freezing.phases(model, epochs, freeze, thaw)
     variables = list(model.variables)
     rate = schedules.build(schedule, learning_rate, train.num_batches, epochs, **(schedule_options or {}))
-    checkpoint = Checkpoint(folder / "checkpoint")
+    checkpoint = Checkpoint(Path(folder) / "checkpoint")
     if not resume:
         checkpoint.clear()
     state, saved = _restored(checkpoint, settings, variables)
     done = len(state.history)
     average = Average() if ema else None
-    recorder = Recorder(
-        state,
-        checkpoint,
-        variables,
-        train,
-        file=folder / HISTORY_FILE,
-        lines=progress and headless(),
-        average=average,
-    )
+    recorder = Recorder(state, checkpoint, variables, average, lines=progress and headless())
+    first = [average] if average else []
+    first += [train.callback] if hasattr(train, "callback") else []
 
     def arguments(start: int) -> dict[str, Any]:
         """Return the arguments of ``model.compile`` for a training that begins at an epoch."""
@@ -203,12 +196,12 @@ def fit(
                     initial_epoch=len(state.history),
                     epochs=part.end,
                     verbose=1 if progress and not headless() else 0,
-                    callbacks=[*([average] if average else []), *(callbacks or []), recorder],
+                    callbacks=[*first, *(callbacks or []), recorder],
                     shuffle=False,
                 )
         if state.finished:
             break
-    write_history(folder / HISTORY_FILE, state)
+    write_history(checkpoint, state)
     assign(variables, checkpoint.best(state))
     history = pd.DataFrame(state.history)
     history.attrs = {"best_epoch": state.best_epoch, "monitor": monitor, "resumed_at": done}

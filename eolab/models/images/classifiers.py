@@ -11,8 +11,7 @@ from keras import ops
 from eolab.core.errors import ParameterError
 from eolab.data.bands import L2A_BANDS, SENTINEL2
 from eolab.models import heads
-from eolab.models.attention import EPSILON
-from eolab.models.blocks import conv_norm, joined, penalty, scaled, skip_branch
+from eolab.models.blocks import conv_norm, joined, layer_norm, penalty, scaled, skip_branch
 from eolab.models.heads import Spec
 from eolab.models.layers import Gelu, Normalize, Seeds, serializable
 from eolab.models.resnet import PREFIX, Encoder
@@ -277,15 +276,15 @@ def convnext_tiny(
     seeds, done, total = spec.seeds, 0, sum(blocks for _, blocks in CONVNEXT) - 1
     inputs, x = heads.image_input(spec)
     for stage, (number, blocks) in enumerate(CONVNEXT):
-        x = _layer_norm(x) if stage else x
+        x = layer_norm()(x) if stage else x
         filters, side = scaled(number, width_multiplier), 2 if stage else 4
         kernel = {"kernel_initializer": _initial(seeds), "kernel_regularizer": penalty(l2)}
         x = keras.layers.Conv2D(filters, side, side, **kernel)(x)  # (B, H/s, W/s, F)
-        x = x if stage else _layer_norm(x)
+        x = x if stage else layer_norm()(x)
         for _ in range(blocks):
             x = _block(x, seeds, drop_path * done / total, scale, l2)
             done += 1
-    return heads.image_labels(spec, inputs, _layer_norm(x), dropout)
+    return heads.image_labels(spec, inputs, layer_norm()(x), dropout)
 
 
 def _block(x: Any, seeds: Seeds, drop_path: float, scale: float, l2: float) -> Any:
@@ -294,15 +293,11 @@ def _block(x: Any, seeds: Seeds, drop_path: float, scale: float, l2: float) -> A
     y = keras.layers.DepthwiseConv2D(
         7, padding="same", depthwise_initializer=_initial(seeds), depthwise_regularizer=penalty(l2)
     )(x)
-    y = _layer_norm(y)
+    y = layer_norm()(y)
     y = keras.layers.Dense(EXPANSION * filters, kernel_initializer=_initial(seeds), **given)(y)
     y = keras.layers.Dense(filters, kernel_initializer=_initial(seeds), **given)(Gelu()(y))
     y = skip_branch(LayerScale(scale)(y), drop_path, seeds)
     return keras.layers.Add()([x, y])
-
-
-def _layer_norm(x: Any) -> Any:
-    return keras.layers.LayerNormalization(epsilon=EPSILON)(x)
 
 
 def _initial(seeds: Seeds) -> keras.Initializer:

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from eolab.models import heads
-from eolab.models.attention import EPSILON, EfficientAttention
-from eolab.models.blocks import conv_norm, padded, resize, scaled, skip_branch
+from eolab.models.attention import EfficientAttention
+from eolab.models.blocks import conv_norm, layer_norm, padded, resize, scaled, skip_branch
 from eolab.models.heads import Spec
 from eolab.models.layers import Gelu, Seeds
 
@@ -57,14 +57,14 @@ def segformer_b0(
         kernel, strides = (3, 2) if stage else (7, 4)
         x, padding = padded(x, kernel, "first" if stage % 2 else "same")  # in turn: features stay centred
         x = keras.layers.Conv2D(features, kernel, strides, padding, kernel_initializer=seeds.he())(x)
-        x = _layer_norm(x)  # (B, H/s, W/s, D)
+        x = layer_norm()(x)  # (B, H/s, W/s, D)
         for _ in range(layers):
             rate, done = drop_path * done / total, done + 1
-            y = EfficientAttention(features, attentions, reduction, seed=seeds.next())(_layer_norm(x))
+            y = EfficientAttention(features, attentions, reduction, seed=seeds.next())(layer_norm()(x))
             x = keras.layers.Add()([x, skip_branch(y, rate, seeds)])
-            y = mix_ffn(_layer_norm(x), expansion * features, seeds)
+            y = mix_ffn(layer_norm()(x), expansion * features, seeds)
             x = keras.layers.Add()([x, skip_branch(y, rate, seeds)])
-        x = _layer_norm(x)
+        x = layer_norm()(x)
         outputs.append(x)
     units = scaled(units, width_multiplier)
     joined = [keras.layers.Dense(units, kernel_initializer=seeds.glorot())(y) for y in outputs]
@@ -90,7 +90,3 @@ def mix_ffn(x: Any, hidden: int, seeds: Seeds) -> Any:
     x = keras.layers.DepthwiseConv2D(3, padding="same", depthwise_initializer=seeds.glorot())(x)
     x = Gelu()(x)
     return keras.layers.Dense(units, kernel_initializer=seeds.glorot())(x)  # (B, H, W, D)
-
-
-def _layer_norm(x: Any) -> Any:
-    return keras.layers.LayerNormalization(epsilon=EPSILON)(x)

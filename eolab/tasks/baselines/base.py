@@ -216,9 +216,8 @@ class Baseline:
                 f"Labels run from {present[0]} to {present[-1]}: expected class indices 0 to {classes - 1}, "
                 f"or {IGNORE} for no label."
             )
-        needed = (
-            1 if isinstance(self.estimator, DummyClassifier) else getattr(self.estimator, "min_classes", 2)
-        )
+        constant = isinstance(self.estimator, DummyClassifier)
+        needed = 1 if constant else getattr(self.estimator, "min_classes", 2)
         if len(present) < needed:
             raise DataError(
                 f"Training samples show {len(present)} class{'es' * (len(present) != 1)}: {self.name} needs "

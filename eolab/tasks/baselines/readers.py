@@ -135,12 +135,7 @@ class RandomConvolutions(Images):
     """
 
     def __init__(
-        self,
-        channels: Sequence[str] | None = None,
-        filters: int = 256,
-        size: int = 3,
-        stride: int = 2,
-        bias: float = 1.0,
+        self, channels: Sequence[str] | None, filters: int, size: int = 3, stride: int = 2, bias: float = 1.0
     ) -> None:
         super().__init__(channels)
         self.filters, self.size, self.stride, self.bias = filters, size, stride, bias
@@ -161,9 +156,8 @@ class RandomConvolutions(Images):
         pieces = self.pieces(store, rows, max(PIECES, self.filters), seed)  # (P, C, size, size)
         centre = np.repeat(pieces.mean(axis=(0, 2, 3)), self.size**2)  # (C · size²,)
         spread = pieces.std(axis=(0, 2, 3))
-        scale = np.repeat(
-            np.where(spread > _EPSILON, spread, np.inf), self.size**2
-        )  # a constant says nothing
+        spread[~(spread > _EPSILON)] = np.inf  # a constant says nothing
+        scale = np.repeat(spread, self.size**2)
         flat = (pieces.reshape(len(pieces), -1) - centre) / scale
         middle = flat.mean(axis=0)
         variance, axes = np.linalg.eigh(np.cov(flat, rowvar=False).reshape(flat.shape[1], -1))

@@ -19,6 +19,10 @@ ValueStatistic = Literal["mae", "mse", "r2"]
 class Score(keras.metrics.Metric):
     """Base of the scores: each argument is kept as an attribute of its name."""
 
+    def zeros(self, *names: str, shape: tuple[int, ...] = ()) -> list[Any]:
+        """Return sums that begin at 0, float32."""
+        return [self.add_weight(shape, "zeros", "float32", name) for name in names]
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
@@ -35,7 +39,7 @@ class _Counts(Score):
     def __init__(self, ignore: int, name: str) -> None:
         super().__init__(name=name, dtype="float32")
         self.ignore = int(ignore)
-        self.sums = [self.add_weight(name=key, initializer="zeros", dtype="float32") for key in self.SUMS]
+        self.sums = self.zeros(*self.SUMS)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch: class indices (B, …), probabilities (B, …, K), weights (B,) or (B, …)."""
@@ -143,10 +147,7 @@ class ValueScore(Score):
         check_known(statistic, get_args(ValueStatistic), f"There is no value score {statistic!r}")
         super().__init__(name=name or statistic, dtype="float32")
         self.statistic = statistic
-        self.total, self.error, self.mean, self.spread = (
-            self.add_weight(name=key, initializer="zeros", dtype="float32")
-            for key in ("total", "error", "mean", "spread")
-        )
+        self.total, self.error, self.mean, self.spread = self.zeros("total", "error", "mean", "spread")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch: labels (B, …), predictions (B, …) or (B, …, 1), weights (B,) or (B, …)."""
@@ -190,11 +191,7 @@ class MeanAveragePrecision(Score):
     def __init__(self, classes: int, bins: int = 512, name: str = "average_precision") -> None:
         super().__init__(name=name, dtype="float32")
         self.classes, self.bins = whole("classes", classes), whole("bins", bins)
-        shape = (self.classes * self.bins,)
-        self.hits, self.all = (
-            self.add_weight(name=key, shape=shape, initializer="zeros", dtype="float32")
-            for key in ("hits", "all")
-        )
+        self.hits, self.all = self.zeros("hits", "all", shape=(self.classes * self.bins,))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch: labels and probabilities (B, K), weights (B,)."""
