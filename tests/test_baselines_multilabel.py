@@ -134,7 +134,7 @@ def test_ridge_regression_from_sums_is_that_of_scikit_learn(store):
 
 def test_features_are_those_of_the_formula(store):
     """Piece by piece, in float64, from the whitened pieces themselves."""
-    made = readers.RandomConvolutions(None, filters=5, size=3, stride=2, bias=0.5)
+    made = readers.RandomConvolutions(filters=5, size=3, stride=2, bias=0.5)
     made.prepare(store, TRAIN, 1)
     found = made.table({"image": images_of(store, TEST[:2])})
     assert found.shape == (2, 10)
@@ -150,7 +150,7 @@ def test_features_are_those_of_the_formula(store):
 
 
 def test_responses_are_of_unit_spread_around_zero_and_hardly_correlated(store):
-    made = readers.RandomConvolutions(None, filters=64)
+    made = readers.RandomConvolutions(filters=64)
     made.prepare(store, TRAIN, 2)
     pieces = made.pieces(store, TRAIN, 5000, 3)
     flat = pieces.reshape(len(pieces), -1)

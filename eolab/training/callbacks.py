@@ -86,7 +86,7 @@ class Recorder(keras.callbacks.Callback):
         self.progress, self.checkpoint, self.variables = state, checkpoint, variables
         self.average, self.lines = average, lines
         self.epochs, self.monitor, self.patience = (
-            progress.settings[name] for name in ("epochs", "monitor", "patience")
+            state.settings[name] for name in ("epochs", "monitor", "patience")
         )
         self.started = time.monotonic()
 

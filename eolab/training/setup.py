@@ -74,14 +74,8 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
     policy = "float32" if graph_option or precision == "float32" else f"mixed_{precision}"
     keras.config.set_dtype_policy(policy)
     how = "oneDNN graph option" if graph_option and precision == "bfloat16" else f"policy {policy}"
-    return Setup(
-        keras=keras.__version__,
-        backend=f"{backend} {version(backend)}",
-        device=gpu or _processor(),
-        precision=precision,
-        policy=how,
-        seed=seed,
-    )
+    named = f"{backend} {version(backend)}"
+    return Setup(keras.__version__, named, gpu or _processor(), precision, policy=how, seed=seed)
 
 
 def accelerator() -> str:

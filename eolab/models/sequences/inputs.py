@@ -73,7 +73,7 @@ def sequence_model(
     logits = keras.layers.Dense(units, dtype="float32", kernel_initializer=kernel, name="logits")(x)
     if two:
         second = keras.layers.Activation("sigmoid", dtype="float32")(logits)
-        predicted = TwoClasses(name="probabilities")(second)
+        predicted = TwoClasses(dtype="float32", name="probabilities")(second)
     else:
         predicted = heads.activated(logits, spec, "probabilities")
     return heads.finish(spec, inputs, predicted, encoded)
@@ -96,10 +96,7 @@ class WithoutMask(keras.layers.Layer):
 
 @serializable
 class TwoClasses(keras.layers.Layer):
-    """Make the probabilities of both classes from that of the second: (…, 1) → (…, 2), float32."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "dtype": "float32"})
+    """Make the probabilities of both classes from that of the second: (…, 1) → (…, 2)."""
 
     def call(self, second: Any) -> Any:  # noqa: D102
         return ops.concatenate([1 - second, second], axis=-1)

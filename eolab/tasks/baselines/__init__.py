@@ -108,8 +108,8 @@ def build(
         classes: Number of classes K; None is 2 for masks, else taken from the labels of the training samples.
         seed: Seed of everything random in it.
         class_weight: ``"balanced"``, a weight by class index, or None.
-        channels: Names of the channels of an image that are read; None for all. A baseline that reads no
-            channels has no use for them.
+        channels: Names of the channels of an image that are read; None for all. A baseline that reads
+            none, or some of its own, has no use for them.
         more: Makers of a study by name; they come before those of the task.
         **options: Options of the baseline: ``trees`` and ``min_leaf`` of ``random_forest``; ``C``, ``gamma``
             and ``max_samples`` of ``svm``; ``C`` and ``max_samples`` of ``image_statistics``; ``filters``,
@@ -124,12 +124,12 @@ def build(
     make = (BASELINES[task] | dict(more or {}))[name]
     known = set(inspect.signature(make).parameters) - OWN
     check_all(options, known, f"Baseline {name!r} has no option")
-    if channels is not None and "channels" in known:
-        options["channels"] = channels
     if task == "multilabel_classification" and name != "majority":  # weights of each label of its own
         options["class_weight"], class_weight = class_weight, None
     classes = classes or (2 if task == "segmentation" else None)
     parts = make(seed=seed, **options)
+    if channels is not None and parts.reader.channels is None:
+        parts.reader.channels = channels
     return Baseline(task, name, parts.reader, parts.estimator, classes, class_weight, seed, parts.max_samples)
 
 
@@ -230,20 +230,18 @@ def _image_statistics(
     seed: int,
     labels: bool = False,
     class_weight: Any = None,
-    channels: Sequence[str] | None = None,
     C: float = 1.0,
     max_samples: int | None = 50_000,
 ) -> Parts:
     logistic = LogisticRegression(C=C, class_weight=class_weight, max_iter=1000, random_state=seed)
     classifier = filled(PerLabel(logistic) if labels else logistic)
-    return Parts(readers.ImageStatistics(channels), classifier, max_samples)
+    return Parts(readers.ImageStatistics(), classifier, max_samples)
 
 
 def _random_convolutions(
     seed: int,
     labels: bool = False,
     class_weight: Any = None,
-    channels: Sequence[str] | None = None,
     filters: int = 256,
     size: int = 3,
     stride: int = 2,
@@ -253,7 +251,7 @@ def _random_convolutions(
     penalty: float = 0.1,
     max_samples: int | None = 50_000,
 ) -> Parts:
-    reader = readers.RandomConvolutions(channels, filters, size, stride, bias)
+    reader = readers.RandomConvolutions(filters, size, stride, bias)
     logistic = LogisticRegression(C=C, class_weight=class_weight, max_iter=1000, random_state=seed)
     heads = {"ridge": LabelRidge(penalty), "logistic": PerLabel(logistic)}
     if not labels:
@@ -292,24 +290,19 @@ def _threshold_rule(
 
 
 def _pixel_forest(
-    seed: int,
-    values: bool = False,
-    channels: Sequence[str] | None = None,
-    per_patch: int = 64,
-    trees: int = 100,
-    min_leaf: int = 5,
+    seed: int, values: bool = False, per_patch: int = 64, trees: int = 100, min_leaf: int = 5
 ) -> Parts:
     kind = RandomForestRegressor if values else RandomForestClassifier
     forest = kind(trees, min_samples_leaf=min_leaf, random_state=seed, n_jobs=-1)
-    return Parts(readers.Pixels(channels, per_patch), forest)
+    return Parts(readers.Pixels(None, per_patch), forest)
 
 
 def _mean(seed: int, per_patch: int = 256) -> Parts:
     return Parts(readers.Pixels([], per_patch), DummyRegressor(strategy="mean"))
 
 
-def _linear(seed: int, channels: Sequence[str] | None = None, per_patch: int = 256) -> Parts:
-    return Parts(readers.Pixels(channels, per_patch), filled(LinearRegression()))
+def _linear(seed: int, per_patch: int = 256) -> Parts:
+    return Parts(readers.Pixels(None, per_patch), filled(LinearRegression()))
 
 
 _IMAGES: dict[str, Maker] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,12 @@ class Reader(ABC):
     Attributes:
         inputs: Arrays of a sample that the features are made of.
         at_once: Samples in memory while features are made.
+        channels: Names of the channels of an image that are read; None for all.
     """
 
     inputs: tuple[str, ...] = ("image",)
     at_once: int = 32
+    channels: Sequence[str] | None = ()
 
     def prepare(self, store: Any, rows: np.ndarray, seed: int) -> None:  # noqa: B027
         """Take from the training samples what the features need; nothing by default."""

@@ -123,7 +123,6 @@ class RandomConvolutions(Images):
     each filter gives two features: the means of max(r / s − bias, 0) and of max(−r / s − bias, 0).
 
     Args:
-        channels: Names of the channels; None for all.
         filters: Number of filters F.
         size: Side of a filter in pixels.
         stride: Step between two places of a filter in pixels; 2 costs a quarter of 1.
@@ -134,10 +133,8 @@ class RandomConvolutions(Images):
         offset: What is added to the response of each filter, (F,) float32.
     """
 
-    def __init__(
-        self, channels: Sequence[str] | None, filters: int, size: int = 3, stride: int = 2, bias: float = 1.0
-    ) -> None:
-        super().__init__(channels)
+    def __init__(self, filters: int, size: int = 3, stride: int = 2, bias: float = 1.0) -> None:
+        super().__init__()
         self.filters, self.size, self.stride, self.bias = filters, size, stride, bias
 
     def prepare(self, store: Any, rows: np.ndarray, seed: int) -> None:
