@@ -49,7 +49,7 @@ def test_every_task_has_networks_and_says_what_it_is():
     for name in tasks.names():
         task = tasks.get(name)
         assert all(networks(task.reads, head) for head in task.heads)
-        assert task.baselines
+        assert tasks.baselines.names(name)
     with pytest.raises(ParameterError, match="no task 'regresion': did you mean 'regression'"):
         tasks.get("regresion")
 

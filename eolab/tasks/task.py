@@ -47,13 +47,6 @@ class Task:
     dtype: str = "float32"
 
     @property
-    def baselines(self) -> list[str]:
-        """Names of the baselines to compare with."""
-        from eolab.tasks.baselines import names  # here: it loads scikit-learn
-
-        return names(self.name)
-
-    @property
     def dense(self) -> bool:
         """Whether each pixel or step of a sample has a label of its own."""
         return self.heads[0] != "labels"
