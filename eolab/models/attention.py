@@ -12,7 +12,7 @@ from keras import ops
 
 from eolab.core.errors import check_known
 from eolab.models.blocks import BRANCH_SCALE, layer_norm, squeeze_excite
-from eolab.models.layers import Seeds, serializable
+from eolab.models.layers import Layer, Seeds
 
 KINDS = ("none", "se", "cbam", "multi")  # gates of feature maps
 
@@ -49,7 +49,7 @@ def masked_softmax(logits: Any, valid: Any) -> Any:
 # === Attention of tokens to tokens ===
 
 
-class TokenAttention(keras.layers.Layer):
+class TokenAttention(Layer):
     """Dense layers of attention with several heads (Vaswani et al. 2017, §3.2), for the classes below.
 
     Args:
@@ -91,7 +91,6 @@ class TokenAttention(keras.layers.Layer):
         return self.merge(dot_product_attention(query, key, value, known))
 
 
-@serializable
 class SelfAttention(TokenAttention):
     """Attention of each date to all valid dates.
 
@@ -105,7 +104,6 @@ class SelfAttention(TokenAttention):
         return self.attended([self.project[0](features)], valid[:, None, None, :])
 
 
-@serializable
 class StepAttention(TokenAttention):
     """Attention of tokens to those that they know.
 
@@ -117,7 +115,6 @@ class StepAttention(TokenAttention):
         return self.attended([layer(tokens) for layer in self.project], ops.expand_dims(known, 1))
 
 
-@serializable
 class EfficientAttention(TokenAttention):
     """Attention of each pixel to squares of pixels (Xie et al. 2021, §3.1, after Wang et al. 2021).
 
@@ -159,8 +156,7 @@ class EfficientAttention(TokenAttention):
 # === Attention of a learnt query to dates ===
 
 
-@serializable
-class MasterQueryAttention(keras.layers.Layer):
+class MasterQueryAttention(Layer):
     """Attention of the L-TAE (Garnot and Landrieu 2020, §3.3): a learnt query and some channels a head.
 
     Takes features (B, T, E), ``valid`` (B, T) and the encoding of dates (B, T, E / H); gives (B, E). For
@@ -204,8 +200,7 @@ class MasterQueryAttention(keras.layers.Layer):
         return ops.reshape(x, (-1, channels))  # (B, E)
 
 
-@serializable
-class PixelAttention(keras.layers.Layer):
+class PixelAttention(Layer):
     """Attention of a learnt query to the dates of each pixel (Garnot and Landrieu 2020, §3.3).
 
     Takes maps (B, T, h, w, E) and ``known`` (B, A, T); gives weights (B, h, w, G, A, T) of G heads:
@@ -241,8 +236,7 @@ class PixelAttention(keras.layers.Layer):
         return ops.reshape(weights, (batch, *places, self.heads, predictions, times))
 
 
-@serializable
-class WeightedSteps(keras.layers.Layer):
+class WeightedSteps(Layer):
     """Sum maps (B, T, H, W, C) over time with weights of coarser pixels: → (B, A, H, W, C).
 
     Weights (B, h, w, G, A, T) are those of :class:`PixelAttention`; H and W are multiples of h and w, and
@@ -265,8 +259,7 @@ class WeightedSteps(keras.layers.Layer):
 # === What a step knows ===
 
 
-@serializable
-class Known(keras.layers.Layer):
+class Known(Layer):
     """Return which images a prediction may know, from ``valid`` (B, T): bool (B, A, T) for A predictions.
 
     Args:
@@ -286,8 +279,7 @@ class Known(keras.layers.Layer):
         return ops.logical_and(ops.expand_dims(steps, 1) >= steps, seen)  # (B, T, T)
 
 
-@serializable
-class Last(keras.layers.Layer):
+class Last(Layer):
     """Take features (B, T, D) of the last image that each prediction knows (B, A, T) → (B, A, D), else 0."""
 
     def call(self, features: Any, known: Any) -> Any:
@@ -344,8 +336,7 @@ def cbam(x: Any, seeds: Seeds) -> Any:
     return keras.layers.Multiply()([x, place])
 
 
-@serializable
-class MultiAttention(keras.layers.Layer):
+class MultiAttention(Layer):
     """Multi-head attention over what is left of a map when it is pooled: (B, H, W, C) → same shape.
 
     After Le et al. (2023, A robust and low complexity deep learning model for remote sensing image

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.models.layers import Seeds, serializable
+from eolab.models.layers import Layer, Seeds
 
 BRANCH_SCALE = 0.2  # of residual branches at first; Goyal et al. (2017) take 0, which keeps gradients out
 
@@ -151,8 +151,7 @@ def enlarge(x: Any, filters: int, seeds: Seeds, bias: bool = True) -> Any:
     return keras.layers.Conv2DTranspose(filters, 2, 2, use_bias=bias, kernel_initializer=seeds.he())(x)
 
 
-@serializable
-class Resize(keras.layers.Layer):
+class Resize(Layer):
     """Bilinear resizing of maps whose pixels are areas: (B, h, w, C) → (B, height, width, C).
 
     Args:

@@ -14,7 +14,17 @@ import keras
 import numpy as np
 from keras import ops
 
-serializable = keras.saving.register_keras_serializable(package="eolab")
+
+class Saved:
+    """Base of what a saved model names: Keras knows every class below when it loads one."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        keras.saving.register_keras_serializable(package="eolab")(cls)
+
+
+class Layer(Saved, keras.layers.Layer):
+    """Base of the layers of this package."""
 
 
 class Seeds:
@@ -41,8 +51,7 @@ class Seeds:
         return keras.layers.Dropout(rate, seed=self.next())
 
 
-@serializable
-class Normalize(keras.layers.Layer):
+class Normalize(Layer):
     """Scale each band by mean and standard deviation; what was not observed becomes 0, the mean.
 
     Takes ``image`` (B, T, C) in raw units and ``valid`` (B, T); gives float32 (B, T, C). A missing value
@@ -83,8 +92,7 @@ class Normalize(keras.layers.Layer):
         return {**super().get_config(), "mean": self.mean, "std": self.std}
 
 
-@serializable
-class DayEncoding(keras.layers.Layer):
+class DayEncoding(Layer):
     """Encode dates as sines and cosines of many periods (Vaswani et al. 2017, on days in place of positions).
 
     Takes ``day`` (B, T), gives (B, T, units): feature i is sin(day / base^(2 ⌊i/2⌋ / units)) for even i, and
@@ -105,8 +113,7 @@ class DayEncoding(keras.layers.Layer):
         return ops.sin(ops.expand_dims(day, -1) * ops.array(rates, "float32") + ops.array(phases, "float32"))
 
 
-@serializable
-class MaskedMean(keras.layers.Layer):
+class MaskedMean(Layer):
     """Average features (B, T, D) over the valid dates (B, T) → (B, D); 0 where no date is valid."""
 
     def call(self, features: Any, valid: Any) -> Any:
@@ -114,8 +121,7 @@ class MaskedMean(keras.layers.Layer):
         return ops.sum(features * weight, axis=1) / ops.maximum(ops.sum(weight, axis=1), 1)  # (B, D)
 
 
-@serializable
-class Gelu(keras.layers.Layer):
+class Gelu(Layer):
     """Gaussian error linear unit, x Φ(x) (Hendrycks and Gimpel 2016), any shape.
 
     Written with erf: TensorFlow's own has erfc, which has no counterpart in ONNX.

@@ -13,10 +13,10 @@ import keras
 from keras import ops
 
 from eolab.core.errors import ParameterError, check_all, check_known
+from eolab.models.layers import Saved
 
 
-@keras.saving.register_keras_serializable(package="eolab")
-class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+class OneCycle(Saved, keras.optimizers.schedules.LearningRateSchedule):
     """One rise to the highest learning rate and one long fall to almost nothing.
 
     Smith, *A disciplined approach to neural network hyper-parameters*, 2018,
@@ -65,8 +65,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         return {name: getattr(self, name) for name in names}
 
 
-@keras.saving.register_keras_serializable(package="eolab")
-class Shifted(keras.optimizers.schedules.LearningRateSchedule):
+class Shifted(Saved, keras.optimizers.schedules.LearningRateSchedule):
     """A schedule that begins after some of its steps.
 
     Args:

@@ -13,7 +13,7 @@ from eolab.data.bands import L2A_BANDS, SENTINEL2
 from eolab.models import heads
 from eolab.models.blocks import conv_norm, joined, layer_norm, penalty, scaled, skip_branch
 from eolab.models.heads import Spec
-from eolab.models.layers import Gelu, Normalize, Seeds, serializable
+from eolab.models.layers import Gelu, Layer, Normalize, Seeds
 from eolab.models.resnet import PREFIX, Encoder
 
 SHALLOW = ((32, 5), (32, 5), (64, 3))  # features and side of the kernel
@@ -70,8 +70,7 @@ def shallow_cnn(
     return heads.image_labels(spec, inputs, x, dropout)
 
 
-@serializable
-class NativePixels(keras.layers.Layer):
+class NativePixels(Layer):
     """Some bands of an image at their native resolution: (B, H, W, C) → (B, H/step, W/step, c).
 
     Where an image was resampled to a finer grid by the nearest neighbour, its native pixels stand in every
@@ -224,8 +223,7 @@ def resnet_fusion(
     return heads.image_labels(spec, inputs, keras.layers.Concatenate()(maps), dropout)
 
 
-@serializable
-class LayerScale(keras.layers.Layer):
+class LayerScale(Layer):
     """Multiply each feature by a weight of its own (Touvron et al. 2021), any shape (…, F).
 
     Args:

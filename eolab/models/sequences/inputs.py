@@ -16,11 +16,10 @@ from keras import ops
 from eolab.models import heads
 from eolab.models.blocks import joined
 from eolab.models.heads import Spec
-from eolab.models.layers import Normalize, serializable
+from eolab.models.layers import Layer, Normalize, Saved
 
 
-@serializable
-class Observed(keras.layers.Layer):
+class Observed(Layer):
     """Set to 0 what stands at steps without an image; takes (B, T, …) and ``valid`` (B, T)."""
 
     def call(self, values: Any, valid: Any) -> Any:  # noqa: D102
@@ -48,8 +47,7 @@ def fold(images: Any) -> Any:
     return ops.reshape(images, (-1, *images.shape[2:]))
 
 
-@serializable
-class Unfold(keras.layers.Layer):
+class Unfold(Layer):
     """Take :func:`fold` back: features (B T, …) and anything that begins with (B, T) → (B, T, …)."""
 
     def call(self, features: Any, like: Any) -> Any:  # noqa: D102
@@ -79,8 +77,7 @@ def sequence_model(
     return heads.finish(spec, inputs, predicted, encoded)
 
 
-@serializable
-class WithoutMask(keras.layers.Layer):
+class WithoutMask(Layer):
     """Pass features on without the mask that a recurrent layer attached: Keras cannot join masks of maps."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -94,16 +91,14 @@ class WithoutMask(keras.layers.Layer):
         return None
 
 
-@serializable
-class TwoClasses(keras.layers.Layer):
+class TwoClasses(Layer):
     """Make the probabilities of both classes from that of the second: (…, 1) → (…, 2)."""
 
     def call(self, second: Any) -> Any:  # noqa: D102
         return ops.concatenate([1 - second, second], axis=-1)
 
 
-@serializable
-class ImageNorm(keras.layers.BatchNormalization):
+class ImageNorm(Saved, keras.layers.BatchNormalization):
     """Batch normalisation (Ioffe and Szegedy 2015) over the images that there are.
 
     Takes maps (N, H, W, C) and ``seen`` (N,), 1 where there is an image; or series (B, T, H, W, C) and

@@ -10,7 +10,7 @@ from keras import ops
 from eolab.core.errors import ParameterError, check_known
 from eolab.models.blocks import joined, penalty
 from eolab.models.heads import Spec
-from eolab.models.layers import MaskedMean, Seeds, serializable
+from eolab.models.layers import Layer, MaskedMean, Seeds
 from eolab.models.resnet import PREFIX, Encoder
 from eolab.models.sequences.inputs import (
     ImageNorm,
@@ -199,8 +199,7 @@ def _read(x: Any, valid: Any, units: int, seeds: Seeds, steps: bool, backwards: 
 # === A ConvLSTM over series of images in which some steps have no image ===
 
 
-@serializable
-class MapCell(keras.layers.Layer):
+class MapCell(Layer):
     """One step of a ConvLSTM, from the gates that its image gives: what the state adds, and the next state.
 
     Takes ``(B, H, W, 4F + 1)``: for input, forgetting, candidate and output what the image says, and whether
@@ -235,8 +234,7 @@ class MapCell(keras.layers.Layer):
         return maps, [maps, memory]
 
 
-@serializable
-class ConvLSTM(keras.layers.Layer):
+class ConvLSTM(Layer):
     """Keras's ConvLSTM2D with a mask that every backend takes, in half the time.
 
     The images of all steps are convolved at once before the recurrence, and the four gates together (Shi et

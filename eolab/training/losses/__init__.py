@@ -45,7 +45,7 @@ from typing import Any
 import keras
 
 from eolab.core.errors import ParameterError, check_all, check_known
-from eolab.training.losses.base import Kind, Loss, number, serializable
+from eolab.training.losses.base import Kind, Loss, number
 from eolab.training.losses.classes import CrossEntropy, Focal, IoU, LogCosh, Lovasz, Tversky
 from eolab.training.losses.labels import Asymmetric, BinaryCrossEntropy, BinaryFocal
 from eolab.training.losses.scores import MeanAveragePrecision, PooledAccuracy, PooledScore, ValueScore
@@ -106,7 +106,6 @@ def _part(name: str, given: Any, common: Mapping[str, Any]) -> tuple[float, Loss
     return weight, LOSSES[name](**options)
 
 
-@serializable
 class WeightedSum(Loss):
     """Weighted sum of losses of one kind.
 

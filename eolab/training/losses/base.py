@@ -8,11 +8,10 @@ import keras
 from keras import ops
 
 from eolab.core.errors import ParameterError
+from eolab.models.layers import Saved
 
 Kind = Literal["classes", "labels", "values"]
 EPSILON = 1e-7  # probabilities are drawn in from 0 and 1 by this much before a logarithm
-
-serializable = keras.saving.register_keras_serializable(package="eolab")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Batch:
         return ops.sum(self.weight * values) / ops.maximum(ops.sum(self.weight), EPSILON)
 
 
-class Loss(keras.losses.Loss):
+class Loss(Saved, keras.losses.Loss):
     """Base of all losses: one number a batch, computed in float32 whatever the precision of the predictions.
 
     Each option is an argument of ``__init__`` and an attribute of that name.

@@ -12,7 +12,7 @@ from keras import ops
 
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data.schemes import IGNORE
-from eolab.training.losses.base import Batch, Loss, fit, inside, number, serializable, weights_of
+from eolab.training.losses.base import Batch, Loss, fit, inside, number, weights_of
 
 Form = Literal["log", "linear"]
 
@@ -83,7 +83,6 @@ def pixels_of(y_true: Any, y_pred: Any, sample_weight: Any, ignore: int, name: s
 # === Pixel by pixel ===
 
 
-@serializable
 class CrossEntropy(ClassLoss):
     """Cross entropy, ``−ln p`` of the true class, mean over the pixels that are not ignored."""
 
@@ -94,7 +93,6 @@ class CrossEntropy(ClassLoss):
         return pixels.mean(pixels.cross_entropy())
 
 
-@serializable
 class Focal(ClassLoss):
     """Focal loss: cross entropy in which pixels that are already right count little.
 
@@ -126,7 +124,6 @@ class Focal(ClassLoss):
         return pixels.mean(-balance * ops.power(1 - p, self.gamma) * ops.log(p))
 
 
-@serializable
 class LogCosh(ClassLoss):
     """Logarithm of the hyperbolic cosine of probability minus one-hot truth, mean over pixels and classes.
 
@@ -173,7 +170,6 @@ class RegionLoss(ClassLoss):
         raise NotImplementedError
 
 
-@serializable
 class IoU(RegionLoss):
     """Loss of the soft intersection over union of the classes that are not background.
 
@@ -211,7 +207,6 @@ class IoU(RegionLoss):
         return -ops.log((found + self.smooth) / union) if self.form == "log" else wrong / union
 
 
-@serializable
 class Tversky(RegionLoss):
     """Loss of the soft Tversky index, in which missed and false pixels weigh differently.
 
@@ -242,7 +237,6 @@ class Tversky(RegionLoss):
         return wrong / (found + wrong + self.smooth)
 
 
-@serializable
 class Lovasz(ClassLoss):
     """Lovász-softmax loss, mean over the classes present in the batch.
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.training.losses.base import Batch, Loss, inside, number, serializable, weights_of
+from eolab.training.losses.base import Batch, Loss, inside, number, weights_of
 
 Weights = Sequence[float] | np.ndarray | None
 
@@ -84,7 +84,6 @@ class LabelLoss(Loss):
         return ops.convert_to_tensor(given, "float32")
 
 
-@serializable
 class BinaryCrossEntropy(LabelLoss):
     """Binary cross entropy, ``−y ln p − (1 − y) ln(1 − p)``; options as in the base."""
 
@@ -96,7 +95,6 @@ class BinaryCrossEntropy(LabelLoss):
         return -ops.log(p), -ops.log(1 - p)
 
 
-@serializable
 class BinaryFocal(LabelLoss):
     """Focal loss of each label, ``−α y (1 − p)^γ ln p − (1 − α) (1 − y) p^γ ln(1 − p)``.
 
@@ -122,7 +120,6 @@ class BinaryFocal(LabelLoss):
         return yes, -(1 - self.alpha) * ops.power(p, self.gamma) * ops.log(1 - p)
 
 
-@serializable
 class Asymmetric(LabelLoss):
     """Asymmetric loss: the many labels that are not there lose weight sooner than the few that are.
 

@@ -8,7 +8,8 @@ from keras import ops
 
 from eolab.core.errors import check_known
 from eolab.data.schemes import IGNORE
-from eolab.training.losses.base import inside, serializable, whole
+from eolab.models.layers import Saved
+from eolab.training.losses.base import inside, whole
 from eolab.training.losses.classes import Pixels, pixels_of
 from eolab.training.losses.values import values_of
 
@@ -16,7 +17,7 @@ Statistic = Literal["f1", "iou", "precision", "recall"]
 ValueStatistic = Literal["mae", "mse", "r2"]
 
 
-class Score(keras.metrics.Metric):
+class Score(Saved, keras.metrics.Metric):
     """Base of the scores: each argument is kept as an attribute of its name."""
 
     def zeros(self, *names: str, shape: tuple[int, ...] = ()) -> list[Any]:
@@ -52,7 +53,6 @@ class _Counts(Score):
         raise NotImplementedError
 
 
-@serializable
 class PooledScore(_Counts):
     """Score of one class from TP, FP and FN pooled over all pixels of an epoch.
 
@@ -101,7 +101,6 @@ class PooledScore(_Counts):
         return ops.divide_no_nan(above, below)
 
 
-@serializable
 class PooledAccuracy(_Counts):
     """Share of the pixels of an epoch whose most probable class is the true one.
 
@@ -126,7 +125,6 @@ class PooledAccuracy(_Counts):
         return ops.divide_no_nan(1 * right, 1 * total)
 
 
-@serializable
 class ValueScore(Score):
     """Error of predicted values over all pixels of an epoch whose label is not NaN.
 
@@ -169,7 +167,6 @@ class ValueScore(Score):
         return ops.where(self.spread > 0, 1 - ops.divide_no_nan(1 * self.error, 1 * self.spread), 0.0)
 
 
-@serializable
 class MeanAveragePrecision(Score):
     """Mean over the classes of the average precision of an epoch; classes without a sample count nothing.
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from eolab.core.errors import DataError
-from eolab.training.losses.base import Batch, Loss, fit, number, serializable, weights_of
+from eolab.training.losses.base import Batch, Loss, fit, number, weights_of
 
 
 class ValueLoss(Loss):
@@ -46,7 +46,6 @@ def _each(batch: Batch) -> tuple[Any, Any]:
     return ops.expand_dims(batch.truth, -1), ops.expand_dims(batch.prediction, -1)
 
 
-@serializable
 class MeanSquaredError(ValueLoss):
     """Mean squared error, in squared units of the labels."""
 
@@ -57,7 +56,6 @@ class MeanSquaredError(ValueLoss):
         return batch.mean(keras.losses.mean_squared_error(*_each(batch)))
 
 
-@serializable
 class MeanAbsoluteError(ValueLoss):
     """Mean absolute error, in units of the labels."""
 
@@ -68,7 +66,6 @@ class MeanAbsoluteError(ValueLoss):
         return batch.mean(keras.losses.mean_absolute_error(*_each(batch)))
 
 
-@serializable
 class Huber(ValueLoss):
     """Huber loss: half the squared error up to `delta`, linear with slope `delta` beyond.
 
@@ -90,7 +87,6 @@ class Huber(ValueLoss):
         return batch.mean(keras.losses.huber(*_each(batch), delta=self.delta))
 
 
-@serializable
 class ContinuousIoU(ValueLoss):
     """One minus the soft intersection over union of values from 0 up, pooled over the batch.
 

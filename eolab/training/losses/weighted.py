@@ -5,7 +5,7 @@ from typing import Any
 from keras import ops
 
 from eolab.core.errors import DataError
-from eolab.training.losses.base import number, serializable, whole
+from eolab.training.losses.base import number, whole
 from eolab.training.losses.classes import ClassLoss, Pixels
 
 
@@ -42,7 +42,6 @@ class PlaceLoss(ClassLoss):
         raise NotImplementedError
 
 
-@serializable
 class Boundary(PlaceLoss):
     """Cross entropy with extra weight near the boundary between two classes.
 
@@ -77,7 +76,6 @@ class Boundary(PlaceLoss):
         return total[..., 0] / self.radius
 
 
-@serializable
 class Center(PlaceLoss):
     """Cross entropy with extra weight near the centre of each region of a class that is not background.
 
