@@ -139,7 +139,7 @@ def test_every_optimizer_of_the_studies_learns(tmp_path, name):
         ({"ema": 1.0}, "ema must be between 0 and 1"),
         (
             {"monitor": "val_mask_f2", "loss": "ce"},
-            "no 'val_mask_f2' to monitor: the history has .*val_mask_accuracy",
+            "no 'val_mask_f2' to monitor: .*val_mask_accuracy",
         ),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import check_known
 from eolab.models.blocks import BRANCH_SCALE, batch_norm, conv_norm, scaled
 from eolab.models.layers import Seeds
 
@@ -76,10 +76,7 @@ class Encoder:
     multi_grid: tuple[int, ...] = (1, 1, 1)
 
     def __post_init__(self) -> None:
-        if self.depth not in BLOCKS:
-            raise ParameterError(
-                f"There is no ResNet of {self.depth} layers: depth is one of {', '.join(map(str, BLOCKS))}."
-            )
+        check_known(self.depth, BLOCKS, f"There is no ResNet of {self.depth} layers")
 
     def __call__(self, x: Any) -> list[Any]:
         """Read images (N, H, W, C); return maps of the stem and the four stages, (N, H/2, W/2, 64) and so on.

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import ParameterError, RunError
+from eolab.core.errors import RunError, check_known
 from eolab.core.files import write_atomically
 from eolab.core.progress import duration
 from eolab.training.checkpoint import Checkpoint, Progress
@@ -128,10 +128,7 @@ class Recorder(keras.callbacks.Callback):
 
     def _judge(self, row: Mapping[str, float]) -> bool:
         """Return whether an epoch is the best so far, and count those that were not."""
-        if self.monitor not in row:
-            raise ParameterError(
-                f"There is no {self.monitor!r} to monitor: the history has {', '.join(row)}."
-            )
+        check_known(self.monitor, row, f"The history has no {self.monitor!r} to monitor")
         value, best = row[self.monitor], self.progress.best
         lower = self.monitor.endswith("loss")
         better = math.isnan(best) or (value < best if lower else value > best)

@@ -113,10 +113,9 @@ def per_pixel(predictor: Predict) -> Predict:
         keep = np.ones((height, width), bool) if nodata is None else ~nodata
         if not keep.any():
             return np.full((height, width, 1), np.nan, np.float32)
+        count = int(keep.sum())
         batch = {
-            name: values[keep]
-            if values.ndim > 1
-            else np.broadcast_to(values, (int(keep.sum()), *values.shape))
+            name: values[keep] if values.ndim > 1 else np.broadcast_to(values, (count, *values.shape))
             for name, values in arrays.items()
         }
         found = predictor(batch)  # (N, K)

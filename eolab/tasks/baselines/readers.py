@@ -174,7 +174,9 @@ class RandomConvolutions(Images):
         found = []
         for part, data in store.batches(images, ["image"], self.at_once):
             for place, image in enumerate(self.chosen(data), start=part.start):
-                views = _windows(image, self.size)
+                views = sliding_window_view(
+                    image, (self.size, self.size), axis=(0, 1)
+                )  # (h, w, C, size, size)
                 wanted = int(np.count_nonzero(source == place))
                 y, x = (rng.integers(0, length, wanted) for length in views.shape[:2])
                 found.append(views[y, x])
@@ -185,16 +187,12 @@ class RandomConvolutions(Images):
         images = self.chosen(data)
         found = np.empty((len(images), 2, len(self.weights)), np.float32)
         for row, image in enumerate(images):
-            pieces = _windows(image, self.size)[:: self.stride, :: self.stride]
+            pieces = sliding_window_view(image, (self.size, self.size), axis=(0, 1))
+            pieces = pieces[:: self.stride, :: self.stride]  # (h, w, C, size, size)
             response = pieces.reshape(-1, self.weights.shape[1]).astype(np.float32) @ self.weights.T
             response += self.offset  # (places, F)
             found[row] = [np.maximum(one - self.bias, 0).mean(axis=0) for one in (response, -response)]
         return found.reshape(len(images), -1)
-
-
-def _windows(image: np.ndarray, size: int) -> np.ndarray:
-    """Return all pieces (h, w, C, size, size) of an image (H, W, C), a view."""
-    return sliding_window_view(image, (size, size), axis=(0, 1))
 
 
 class Pixels(Images):
