@@ -18,7 +18,7 @@ def store(tmp_path_factory):
 
 
 def batches_of(store, rows=None, batch_size=256, **options) -> Batches:
-    reading = ("inputs", "label", "in_memory", "memory_budget", "channels")
+    reading = ("inputs", "in_memory", "memory_budget", "channels")
     samples = StoreSamples(store, rows, **{name: options.pop(name) for name in reading if name in options})
     return Batches(samples, batch_size, **options)
 
@@ -94,8 +94,8 @@ def test_weights_follow_class_and_ignored_pixels_weigh_nothing(tmp_path):
         metadata={},
     )
     for weights in ([1.0, 3.0, 0.5], {1: 3.0, 2: 0.5}, np.array([1, 3, 0.5])):
-        inputs, label, weight = batches_of(store, class_weights=weights, inputs={"picture": "image"})[0]
-        assert list(inputs) == ["picture"]
+        inputs, label, weight = batches_of(store, class_weights=weights, inputs=["image"])[0]
+        assert list(inputs) == ["image"]
         assert label.tolist() == [[[0, 1], [2, 0]], [[0, 0], [1, 1]]]
         assert weight.tolist() == [[[1, 3], [0.5, 0]], [[0, 0], [3, 3]]]
 

@@ -25,7 +25,7 @@ ClassWeights = Mapping[int, float] | Sequence[float] | None
 
 MEMORY_BUDGET = 2 << 30  # bytes of RAM that in_memory="auto" may fill with samples
 _AT_ONCE = 256  # samples read and prepared at once
-_LABEL = "label"  # name of the label beside the inputs
+_LABEL = "label"  # array of the labels, and its name beside the inputs
 
 
 class Samples(Protocol):
@@ -190,8 +190,7 @@ class StoreSamples:
     Args:
         store: The store.
         rows: Rows to take, numbers or a mask; all by default.
-        inputs: Arrays for the model: a list of names, or store name by input name.
-        label: Array of the labels.
+        inputs: Names of the arrays for the model.
         in_memory: Whether to hold the rows in RAM; ``"auto"`` does where they fit into `memory_budget`.
         memory_budget: Bytes.
         channels: Selection of each input that has one, such as :class:`eolab.tasks.Channels`, whose
@@ -206,17 +205,15 @@ class StoreSamples:
         store: Store,
         rows: Any = None,
         *,
-        inputs: Sequence[str] | Mapping[str, str] = ("image", "valid"),
-        label: str = "label",
+        inputs: Sequence[str] = ("image", "valid"),
         in_memory: bool | Literal["auto"] = "auto",
         memory_budget: int = MEMORY_BUDGET,
         channels: Mapping[str, Any] | None = None,
     ) -> None:
         self.store = store
         self.rows = np.arange(len(store)) if rows is None else row_numbers(rows)
-        self.inputs = dict(inputs) if isinstance(inputs, Mapping) else {name: name for name in inputs}
-        self.label, self.channels = label, dict(channels or {})
-        self._names = sorted({*self.inputs.values(), label})
+        self.channels = dict(channels or {})
+        self._names = sorted({*inputs, _LABEL})
         size = len(self.rows) * sum(values.nbytes for values in self._read(self.rows[:1]).values())
         held = size <= memory_budget if in_memory == "auto" else in_memory
         self.data = self._hold() if held else None
@@ -250,9 +247,7 @@ class StoreSamples:
 
     def _prepared(self, data: Inputs) -> Inputs:
         """Return the chosen channels of stored inputs, and the label."""
-        inputs = {key: data[name] for key, name in self.inputs.items()}
-        chosen = {key: channels.assemble(inputs[key]) for key, channels in self.channels.items()}
-        return inputs | chosen | {_LABEL: data[self.label]}
+        return data | {key: channels.assemble(data[key]) for key, channels in self.channels.items()}
 
     def _hold(self) -> Inputs:
         """Return inputs and labels of all rows; they are read a few at a time."""

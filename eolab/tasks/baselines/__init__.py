@@ -130,7 +130,7 @@ def build(
     parts = make(seed=seed, **options)
     if channels is not None and parts.reader.channels is None:
         parts.reader.channels = channels
-    return Baseline(task, name, parts.reader, parts.estimator, classes, class_weight, seed, parts.max_samples)
+    return Baseline(name, parts.reader, parts.estimator, classes, class_weight, seed, parts.max_samples)
 
 
 def fit_baselines(

@@ -78,7 +78,6 @@ class Baseline:
     """A scikit-learn estimator fitted on, and predicting, the samples of a store.
 
     Attributes:
-        task: Name of the task.
         name: Name of the baseline.
         reader: How samples are read.
         estimator: The scikit-learn classifier or regressor.
@@ -88,7 +87,6 @@ class Baseline:
         max_samples: Most training samples used; None for all.
     """
 
-    task: str
     name: str
     reader: Reader
     estimator: BaseEstimator
