@@ -51,6 +51,28 @@ class Seeds:
         return keras.layers.Dropout(rate, seed=self.next())
 
 
+def recurrent(kind: Any, units: int, seeds: Seeds, sequences: bool, backwards: bool, **options: Any) -> Any:
+    """Return a recurrent layer for series with gaps, whose state passes steps that a mask leaves out.
+
+    Args:
+        kind: Class of the layer, ``keras.layers.LSTM`` or ``keras.layers.GRU``.
+        units: Units of the layer.
+        seeds: Seeds of the weights.
+        sequences: Whether it gives the state of each step, or the last.
+        backwards: Whether it reads from the last step to the first.
+        **options: Further arguments of the layer.
+    """
+    return kind(
+        units,
+        kernel_initializer=seeds.glorot(),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=seeds.next()),
+        return_sequences=sequences,
+        go_backwards=backwards,
+        use_cudnn=False,  # takes masks with gaps at the end only, and gives 0 there, not the state
+        **options,
+    )
+
+
 class Normalize(Layer):
     """Scale each band by mean and standard deviation; what was not observed becomes 0, the mean.
 

@@ -1,5 +1,6 @@
 """Networks that read the series of one pixel: LSTM, TempCNN, L-TAE and a Transformer encoder."""
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -8,7 +9,7 @@ from keras import ops
 from eolab.core.errors import ParameterError
 from eolab.models.attention import MasterQueryAttention, SelfAttention
 from eolab.models.heads import Spec, labels_model, series_input
-from eolab.models.layers import DayEncoding, MaskedMean
+from eolab.models.layers import DayEncoding, MaskedMean, recurrent
 
 
 def lstm(
@@ -40,25 +41,14 @@ def lstm(
             compile; for export to engines that cannot loop.
     """
     seeds = spec.seeds
-
-    def recurrent(sequences: bool, backwards: bool) -> keras.layers.Layer:
-        return keras.layers.LSTM(
-            units,
-            kernel_initializer=seeds.glorot(),
-            recurrent_initializer=keras.initializers.Orthogonal(seed=seeds.next()),
-            return_sequences=sequences,
-            go_backwards=backwards,
-            unroll=unroll,
-            use_cudnn=False,  # takes masks with gaps at the end only
-        )
-
+    read = partial(recurrent, keras.layers.LSTM, units, seeds, unroll=unroll)
     inputs, x = series_input(spec)  # (B, T, C)
     seen = ops.cast(inputs["valid"], "bool")  # (B, T)
     for layer in range(layers):
         sequences = layer < layers - 1
-        features = recurrent(sequences, False)(x, mask=seen)  # (B, T, U) or (B, U)
+        features = read(sequences, False)(x, mask=seen)  # (B, T, U) or (B, U)
         if bidirectional:
-            against = recurrent(sequences, True)(x, mask=seen)
+            against = read(sequences, True)(x, mask=seen)
             against = ops.flip(against, axis=1) if sequences else against  # back to the order of the dates
             features = keras.layers.Concatenate()([features, against])  # (B, T, 2 U) or (B, 2 U)
         x = seeds.dropout(dropout)(features)

@@ -77,8 +77,7 @@ def portable_table(
     for engine, precision in steps:
         try:
             if engine == "litert":
-                file = _files(folder, engine, precision)[0]
-                export_litert(network, file, precision, calibration)
+                export_litert(network, folder / f"model_{precision}.tflite", precision, calibration)
             predictors[engine, precision] = _predictor(network, engine, precision, folder, threads, output)
         except EolabError as error:
             skipped[engine, precision] = str(error)
@@ -128,7 +127,7 @@ def portable_masks(
     inputs = _named(network, patches)
     found = {"keras": load(network, output=output)(inputs)[..., class_index]}
     for engine, precision in CANDIDATES[1:]:
-        if all(file.is_file() for file in _files(folder, engine, precision)):
+        if _files(folder, engine, precision):
             with contextlib.suppress(ParameterError):  # the table says why one does not run
                 predictor = _predictor(network, engine, precision, folder, threads, output)
                 found[f"{engine} {precision}"] = predictor(inputs)[..., class_index]
@@ -149,21 +148,16 @@ def _predictor(
 ) -> Predictor:
     """Return the predictor of an export, made now where there is none; one sample at a time."""
     if engine == "litert":
-        file = _files(folder, engine, precision)[0]
+        file = folder / f"model_{precision}.tflite"
         return load(file, batch_size=1, threads=threads, output=output)
     loader = Loader(folder / MODEL_FILE, network, threads or cores(), precision, None, 1, output)
     return loader.predictor(engine, compared=False)
 
 
 def _files(folder: Path, engine: str, precision: str) -> list[Path]:
-    """Return the files that an engine reads."""
-    names = {
-        "keras": [MODEL_FILE],
-        "onnx": ["model_onnx/model.onnx"],
-        "openvino": ["model_openvino/model.xml", "model_openvino/model.bin"],
-        "litert": [f"model_{precision}.tflite"],
-    }
-    return [folder / name for name in names[engine]]
+    """Return the files that an engine reads, of those that are there."""
+    names = {"keras": MODEL_FILE, "litert": f"model_{precision}.tflite"}
+    return sorted(folder.glob(names.get(engine, f"model_{engine}/model.*")))
 
 
 def _agreement(found: np.ndarray, expected: np.ndarray) -> dict[str, float]:

@@ -10,7 +10,7 @@ from keras import ops
 from eolab.core.errors import ParameterError, check_known
 from eolab.models.blocks import joined, penalty
 from eolab.models.heads import Spec
-from eolab.models.layers import Layer, MaskedMean, Seeds
+from eolab.models.layers import Layer, MaskedMean, Seeds, recurrent
 from eolab.models.resnet import PREFIX, Encoder
 from eolab.models.sequences.inputs import (
     ImageNorm,
@@ -70,7 +70,7 @@ def convlstm(
         raise ParameterError("convlstm: filters, kernel, layers and hidden must be 1 or more.")
     seeds, steps = spec.seeds, spec.head == "steps"
 
-    def recurrent(x: Any, valid: Any, sequences: bool, backwards: bool) -> Any:
+    def read(x: Any, valid: Any, sequences: bool, backwards: bool) -> Any:
         seed = seeds.next()
         seeds.next()  # of the recurrent kernel
         maps = ConvLSTM(filters, kernel, sequences, backwards, l2, seed)(x, valid)  # (B, [T,] H, W, F)
@@ -83,7 +83,7 @@ def convlstm(
         for number in range(layers):
             sequences = steps or number < layers - 1
             directions = (False, True)[: 1 + bidirectional]
-            x = joined([recurrent(x, valid, sequences, backwards) for backwards in directions])
+            x = joined([read(x, valid, sequences, backwards) for backwards in directions])
             if number == 0 and layers > 1:
                 x = WithoutMask()(ImageNorm()(x, valid > 0.5))
             x = seeds.dropout(dropout)(x)
@@ -184,14 +184,7 @@ def features_of_steps(
 
 def _read(x: Any, valid: Any, units: int, seeds: Seeds, steps: bool, backwards: bool) -> Any:
     """Return the state of a GRU at each step (B, T, units), or the last (B, units)."""
-    layer = keras.layers.GRU(
-        units,
-        return_sequences=steps,
-        go_backwards=backwards,
-        kernel_initializer=seeds.glorot(),
-        recurrent_initializer=keras.initializers.Orthogonal(seed=seeds.next()),
-        use_cudnn=False,  # gives 0 at steps behind the last image, not the state
-    )
+    layer = recurrent(keras.layers.GRU, units, seeds, steps, backwards)
     x = WithoutMask()(layer(x, mask=valid > 0.5))
     return ops.flip(x, axis=1) if backwards and steps else x  # into the order of the dates
 
