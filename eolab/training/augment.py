@@ -266,13 +266,7 @@ def d4(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> Batch:
 
 
 STEPS: dict[str, Callable[..., Batch]] = {
-    "rotate": rotate,
-    "flip": flip,
-    "cutmix": cutmix,
-    "crop": crop,
-    "tiles": tiles,
-    "mixup": mixup,
-    "d4": d4,
+    step.__name__: step for step in (rotate, flip, cutmix, crop, tiles, mixup, d4)
 }
 
 

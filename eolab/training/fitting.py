@@ -19,26 +19,16 @@ from eolab.training.freezing import Freeze, Thaw
 from eolab.training.setup import jit_compile as jit_of_backend
 
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon")
-NUMBER, TEXT = (int, float), (str,)
-TYPES: dict[str, tuple[type, ...]] = {  # of the values of a notebook's ``training`` dict
-    "epochs": (int,),
-    "batch_size": (int,),
-    "learning_rate": NUMBER,
-    "schedule": TEXT,
-    "schedule_options": (Mapping,),
-    "optimizer": TEXT,
-    "optimizer_options": (Mapping,),
-    "clipnorm": NUMBER,
-    "ema": NUMBER,
-    "patience": (int,),
-    "monitor": TEXT,
-    "class_weights": (str, Mapping),
-    "precision": TEXT,
-    "freeze": (str, int, list),
-    "thaw": (Mapping,),
-    "steps_per_execution": (int,),
-    "jit_compile": (bool, str),
+KINDS: dict[tuple[type, ...], tuple[str, ...]] = {  # of the values of a notebook's ``training`` dict
+    (int,): ("epochs", "batch_size", "patience", "steps_per_execution"),
+    (int, float): ("learning_rate", "clipnorm", "ema"),
+    (str,): ("schedule", "optimizer", "monitor", "precision"),
+    (Mapping,): ("schedule_options", "optimizer_options", "thaw"),
+    (str, Mapping): ("class_weights",),
+    (str, int, list): ("freeze",),
+    (bool, str): ("jit_compile",),
 }
+TYPES = {name: types for types, names in KINDS.items() for name in names}
 OPTIONAL = ("clipnorm", "ema", "patience", "monitor", "class_weights", "freeze", "thaw")  # may be None
 _compiled: WeakKeyDictionary[keras.Model, tuple[str, list[np.ndarray]]] = WeakKeyDictionary()
 
