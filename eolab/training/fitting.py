@@ -154,8 +154,10 @@ def fit(
     checkpoint = Checkpoint(Path(folder) / "checkpoint")
     if not resume:
         checkpoint.clear()
-    state, saved = _restored(checkpoint, settings, variables)
+    state, saved = checkpoint.load(settings) or (Progress(settings), {})
     done = len(state.history)
+    if done:
+        assign(variables, saved["model"])
     average = Average() if ema else None
     recorder = Recorder(state, checkpoint, variables, average, lines=progress and headless())
     first = [average] if average else []
@@ -178,7 +180,7 @@ def fit(
             trained = [variable.path for variable in model.trainable_variables]
             compile_once(model, train, [*key, trained, part.start], partial(arguments, part.start))
             if part.start < done:
-                assign(model.optimizer.variables, saved)
+                assign(model.optimizer.variables, saved["optimizer"])
             if not state.finished:
                 model.fit(
                     train,
@@ -266,15 +268,3 @@ def _build_scores(model: keras.Model, inputs: Any, labels: Any, weights: Any = N
     model.compute_loss(inputs, labels, predictions, weights)
     model.compute_metrics(inputs, labels, predictions, weights)
     model.reset_metrics()
-
-
-def _restored(
-    checkpoint: Checkpoint, settings: dict[str, Any], variables: list
-) -> tuple[Progress, list[Any]]:
-    """Give the model's variables their values of a checkpoint; return how far it is, and the optimizer's."""
-    found = checkpoint.load(settings)
-    if found is None:
-        return Progress(settings), []
-    progress, arrays = found
-    assign(variables, arrays["model"])
-    return progress, arrays["optimizer"]
