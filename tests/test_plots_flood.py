@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import matplotlib as mpl
 
@@ -333,7 +334,10 @@ def test_the_largest_weights_of_each_sensor_are_drawn_largest_first():
 
 @pytest.mark.parametrize("days", [None, [], [np.nan, np.nan]])
 def test_delays_of_nobody_who_detects_anything_are_drawn(days):
-    """A network without an alarm ended the results in a TypeError."""
+    """A network without an alarm ended the results in a TypeError, no network in a warning."""
     tables = {} if days is None else {"net": pd.DataFrame({"days": np.array(days, float)})}
-    fig = flood.delays(tables)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fig = flood.delays(tables)
+    assert (fig.axes[0].get_legend() is None) == (days is None)
     assert fig.axes[0].get_xlim()[1] > 1

@@ -53,10 +53,7 @@ def class_frequencies(table: pd.DataFrame, published: str = "published", title: 
     ax.barh(at, 100 * table["share"], 0.72, color=OKABE_ITO[0], label="Here")
     if published in table and table[published].notna().any():
         ax.plot(100 * table[published], at, "D", color=OKABE_ITO[1], markersize=4.5, label="Published")
-    shown = [
-        f"{short(name)} ({count:,})" for name, count in zip(table["class"], table["patches"], strict=True)
-    ]
-    name_rows(ax, shown, 7.5)
+    name_rows(ax, table["class"].map(short) + table["patches"].map(" ({:,})".format), 7.5)
     values = table[[c for c in ("share", published) if c in table]].to_numpy(float)
     least = np.nanmin(np.where(values > 0, values, np.nan))
     ax.set(xscale="log", xlim=(100 * least / 2, 100), ylabel="Class (patches here)")

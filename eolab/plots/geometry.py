@@ -1,6 +1,5 @@
 """From arrays with coordinates to pictures with axes: thinning, extents, labels, north up."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,14 @@ MOST_PIXELS = 1600
 """A longer side is drawn with every second, third, … pixel: no screen shows more."""
 
 
-def as_map(values: Any, like: xr.DataArray | None = None) -> xr.DataArray:
+def as_map(values: Any) -> xr.DataArray:
     """Return an array as a map with dims ``(…, y, x)``.
 
     Args:
-        values: DataArray with the dims y and x, or an array (y, x).
-        like: Map whose coordinates an array without any takes.
+        values: DataArray with the dims y and x, or an array (y, x), which is drawn over its pixels.
 
     Raises:
-        DataError: If the array has no two axes of space, or another shape than ``like``.
+        DataError: If the array has no two axes of space.
     """
     if isinstance(values, xr.DataArray):
         if not {"y", "x"} <= set(values.dims):
@@ -36,21 +34,7 @@ def as_map(values: Any, like: xr.DataArray | None = None) -> xr.DataArray:
         raise DataError(
             f"Expected a map (y, x), found an array of shape {values.shape}: select the rest first."
         )
-    if like is None:
-        return xr.DataArray(values, dims=("y", "x"))
-    if values.shape != (like.sizes["y"], like.sizes["x"]):
-        shape = (like.sizes["y"], like.sizes["x"])
-        raise DataError(
-            f"Expected a map of shape {shape} as its neighbour has, found {values.shape}: crop one."
-        )
-    coords = {name: like.coords[name] for name in ("y", "x", "spatial_ref") if name in like.coords}
-    return xr.DataArray(values, dims=("y", "x"), coords=coords)
-
-
-def first_with_coordinates(maps: Iterable[Any]) -> xr.DataArray | None:
-    """Return the first map that has coordinates, None where none has."""
-    located = (one for one in maps if isinstance(one, xr.DataArray) and "x" in one.coords)
-    return next(located, None)
+    return xr.DataArray(values, dims=("y", "x"))
 
 
 def quantity(values: xr.DataArray, label: str = "", unit: str = "") -> str:

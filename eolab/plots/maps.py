@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from eolab.core.errors import DataError, check_known
 from eolab.data.schemes import IGNORE, ClassScheme
-from eolab.plots.geometry import as_map, first_with_coordinates, quantity, show, thin
+from eolab.plots.geometry import as_map, quantity, show, thin
 from eolab.plots.style import OKABE_ITO, axes_of, finish, panels, roomy, short, styled
 
 TRUE_COLOUR = ("B04", "B03", "B02")
@@ -34,9 +34,9 @@ def _bands(image: xr.DataArray, bands: Sequence[str]) -> xr.DataArray:
     return thin(image.sel(band=list(bands)).transpose("band", "y", "x")).astype("float32").compute()
 
 
-def _percentiles(values: xr.DataArray) -> tuple[float, float]:
-    """Return the 2nd and the 98th percentile of the values that are known."""
-    known = values.to_numpy()[np.isfinite(values.to_numpy())]
+def percentile_limits(values: np.ndarray) -> tuple[float, float]:
+    """Return the 2nd and the 98th percentile of the values that are known, or 0 and 1 where none is."""
+    known = values[np.isfinite(values)]
     if not known.size:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(known, (2, 98)))
@@ -101,7 +101,7 @@ def rgb(
         title: Title of the picture.
     """
     chosen = _bands(image, bands)
-    low, high = limits or _percentiles(chosen)
+    low, high = limits or percentile_limits(chosen.to_numpy())
     ax = axes_of(ax, 5.6, 5.2)
     show(ax, image, shaded(np.moveaxis(chosen.to_numpy(), 0, -1), (low, high)))
     unit = str(image.attrs.get("units", "")).replace("1", "")
@@ -136,7 +136,7 @@ def index_map(
     """
     values = as_map(values)
     small = thin(values).astype("float32").compute()
-    low, high = limits or _percentiles(small)
+    low, high = limits or percentile_limits(small.to_numpy())
     ax = axes_of(ax, 6.0, 5.0)
     ax.set_facecolor(NODATA_COLOR)
     drawn = show(ax, values, np.ma.masked_invalid(small.to_numpy()), cmap=cmap, vmin=low, vmax=high)
@@ -148,9 +148,7 @@ def index_map(
 
 
 @styled
-def confidence_map(
-    confidence: Any, ax: Axes | None = None, title: str = "Confidence", like: xr.DataArray | None = None
-) -> Figure:
+def confidence_map(confidence: Any, ax: Axes | None = None, title: str = "Confidence") -> Figure:
     """Draw how sure a map is of its class.
 
     Args:
@@ -158,9 +156,8 @@ def confidence_map(
             percent as the second band of a written map has them (255 = nodata).
         ax: Where to draw.
         title: Title of the picture.
-        like: Map whose coordinates a plain array takes.
     """
-    values = as_map(confidence, like)
+    values = as_map(confidence)
     if np.issubdtype(values.dtype, np.integer):
         percent = values.where(values != IGNORE).astype("float32")
     else:
@@ -192,13 +189,7 @@ def draw_classes(ax: Axes, labels: xr.DataArray, scheme: ClassScheme) -> np.ndar
 
 
 @styled
-def class_map(
-    labels: Any,
-    scheme: ClassScheme,
-    ax: Axes | None = None,
-    title: str = "",
-    like: xr.DataArray | None = None,
-) -> Figure:
+def class_map(labels: Any, scheme: ClassScheme, ax: Axes | None = None, title: str = "") -> Figure:
     """Draw a map of classes with the legend of those that it has, beside it.
 
     Args:
@@ -206,10 +197,9 @@ def class_map(
         scheme: The classes.
         ax: Where to draw.
         title: Title of the picture.
-        like: Map whose coordinates a plain array takes.
     """
     ax = axes_of(ax, 6.6, 4.8)
-    pixels = draw_classes(ax, as_map(labels, like), scheme)
+    pixels = draw_classes(ax, as_map(labels), scheme)
     return finish(ax, legend="beside", handles=legend_handles(pixels, scheme), title=title)
 
 
@@ -218,15 +208,14 @@ def compare_maps(maps: Sequence[tuple[str, Any]], scheme: ClassScheme, columns: 
     """Draw maps of the same classes side by side with one legend.
 
     Args:
-        maps: Titles and class maps (y, x); plain arrays take the coordinates of the first map that has any.
+        maps: Titles and class maps (y, x).
         scheme: The classes.
         columns: Panels in a row.
     """
-    like = first_with_coordinates(one for _, one in maps)
     figure, axes = panels(len(maps), columns, 3.9, 3.9, sharex=True, sharey=True)
     seen = []
     for ax, (title, labels) in zip(axes, maps, strict=True):
-        seen.append(np.unique(draw_classes(ax, as_map(labels, like), scheme)))
+        seen.append(np.unique(draw_classes(ax, as_map(labels), scheme)))
         ax.set_title(title)
         ax.label_outer()
     roomy(figure)
@@ -254,7 +243,7 @@ def dates(image: xr.DataArray, positions: Sequence[int], columns: int = 2) -> Fi
     chosen = [image.isel(time=position).compute() for position in positions]
     colour = set(TRUE_COLOUR) <= set(bands)
     shown = chosen[0].sel(band=list(TRUE_COLOUR)) if colour else chosen[0].isel(band=0)
-    limits = robust_limits(shown.to_numpy()) if colour else _percentiles(shown)
+    limits = (robust_limits if colour else percentile_limits)(shown.to_numpy())
     for one, ax in zip(chosen, axes, strict=True):
         title = f"{pd.Timestamp(one['time'].item()):%d %B %Y}"
         if colour:
@@ -344,17 +333,15 @@ def change_map(
     """Draw where a new map differs from the old one, with the share of each kind in the legend.
 
     Args:
-        old: Old map (y, x), class indices, 255 = unknown. Plain arrays take the coordinates of the first map
-            that has any.
+        old: Old map (y, x), class indices, 255 = unknown.
         new: New map.
         truth: True map at the time of the new one; without it, changes cannot be called right or wrong.
         ax: Where to draw.
         title: Title of the picture.
     """
-    like = first_with_coordinates((old, new, truth))
     kinds = change_kinds(np.asarray(old), np.asarray(new), None if truth is None else np.asarray(truth))
     ax = axes_of(ax, 7.4, 4.8)
-    draw_classes(ax, as_map(kinds, like), CHANGES)
+    draw_classes(ax, as_map(old).copy(data=kinds), CHANGES)
     shares = change_shares(kinds)
     handles = legend_handles(kinds, CHANGES)
     for handle in handles:

@@ -232,9 +232,7 @@ def label_matrix(
 
 
 @styled
-def sizes(
-    tables: Mapping[str, pd.DataFrame], objects: str, pixel_area_m2: float = 100.0, title: str = ""
-) -> Figure:
+def sizes(tables: Mapping[str, pd.DataFrame], objects: str, pixel_area_m2: float = 100.0) -> Figure:
     """Draw which objects are found, by their size.
 
     Args:
@@ -242,7 +240,6 @@ def sizes(
             of objects with at least one pixel found) and ``pixels_found`` (share of their pixels).
         objects: What they are, in the plural.
         pixel_area_m2: Area of a pixel.
-        title: Title of the picture.
     """
     figure, axes = panels(2, 2, 4.1, 3.6, sharey=True)
     titles = {
@@ -259,8 +256,6 @@ def sizes(
     axes[0].set_ylabel("Share")
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
-    if title:
-        figure.suptitle(title)
     return figure
 
 
@@ -333,7 +328,6 @@ def importance(
     by: str = "",
     max_features: int = 20,
     label: str = "Fall of the score when shuffled",
-    title: str = "",
 ) -> Figure:
     """Draw what features are worth, the largest first: falls of a score, or weights of a linear model.
 
@@ -343,7 +337,6 @@ def importance(
         by: Column with a panel for each of its values; one panel unless given.
         max_features: How many features of a panel are drawn.
         label: What the value is.
-        title: Title of the picture.
     """
     groups = list(table.groupby(by, sort=False)) if by else [("", table)]
     width = 6.2 if len(groups) == 1 else 4.6
@@ -354,9 +347,7 @@ def importance(
         spread = rows.get("std")
         ax.barh(rows["feature"].str.replace("_", " "), rows[value], xerr=spread, color=colors, capsize=2.5)
         ax.axvline(0, color=GREY, linewidth=0.8)
-        finish(ax, "x", xlabel=label, title=str(name) or title)
-    if by and title:
-        figure.suptitle(title)
+        finish(ax, "x", xlabel=label, title=str(name))
     return figure
 
 

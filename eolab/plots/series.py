@@ -1,6 +1,6 @@
 """Time series: one pixel, classes with their spread, the dates of a series, twins beside real data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.dates as mdates
@@ -99,20 +99,16 @@ def class_statistics(values: xr.DataArray, valid: Any, labels: Any, scheme: Clas
 
 
 @styled
-def class_curves(
-    table: pd.DataFrame, scheme: ClassScheme, label: str, classes: Sequence[str] = (), columns: int = 4
-) -> Figure:
+def class_curves(table: pd.DataFrame, scheme: ClassScheme, label: str, columns: int = 4) -> Figure:
     """Draw the median and interquartile band of each class by date, a panel a class.
 
     Args:
         table: Result of :func:`class_statistics`.
         scheme: The classes.
         label: What the values are, with their unit.
-        classes: Names of the classes to draw; all in the table unless told.
         columns: Panels in a row.
     """
-    present = set(table["class"])
-    names = [name for name in (classes or scheme.names) if name in present]
+    names = [name for name in scheme.names if name in set(table["class"])]
     outline = [effects.Stroke(linewidth=3.2, foreground="#444444"), effects.Normal()]  # light colours show
     figure, axes = panels(len(names), columns, 2.75, 2.0, sharex=True, sharey=True)
     for ax, name in zip(axes, names, strict=True):

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,6 +21,7 @@ GREY = "#767676"
 LEGENDS: dict[str, dict[str, Any]] = {
     "beside": {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)},
     "below": {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2},
+    "stacked": {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)},
 }
 """Places of a legend outside the axes."""
 WIDEST = 38  # characters of a class name beside an axis
@@ -90,14 +92,16 @@ def finish(
         grid: Axis whose ticks have lines, "x", "y" or "both"; none where empty.
         legend: Where the legend stands: a key of :data:`LEGENDS`, or a place within the axes; none where
             empty.
-        handles: Entries of the legend; everything in the axes that has a label unless given.
+        handles: Entries of the legend; everything in the axes that has a label unless given. There is no
+            legend where there is no entry.
         heading: Title of the legend.
         labels: Texts and limits, as of ``ax.set``.
     """
     ax.set(**labels)
     if grid:
         ax.grid(True, axis=grid)
-    if legend:
+    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    if legend and handles:
         place = LEGENDS.get(legend, {"loc": legend})
         ax.legend(handles=handles, title=heading, alignment="left", **place)
     return figure_of(ax)
@@ -135,7 +139,7 @@ def panels(
     return figure, cells[:count]
 
 
-def name_rows(ax: Axes, names: Sequence[Any], fontsize: float = 8.5) -> None:
+def name_rows(ax: Axes, names: Sequence[Any] | pd.Series, fontsize: float = 8.5) -> None:
     """Name the rows of bars or marks, the first one at the top."""
     ax.set_yticks(range(len(names)), [str(name) for name in names], fontsize=fontsize)
     ax.set_ylim(max(len(names), 1) - 0.4, -0.6)

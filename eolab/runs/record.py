@@ -40,11 +40,7 @@ class Run:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        notebook: Notebook,
-        params: Mapping[str, Any],
-        namespace: Mapping[str, Any],
+        self, folder: Path, notebook: Notebook, params: Mapping[str, Any], namespace: Mapping[str, Any]
     ) -> None:
         self.folder = folder
         self._namespace = namespace
@@ -138,9 +134,10 @@ class Run:
         """
         import matplotlib.pyplot as plt
 
-        several = data if isinstance(data, Mapping) else {} if data is None else {name: data}
-        for title, numbers in several.items():
-            self.table(numbers, re.sub(r"\W+", "_", title), show=False)
+        tables = data if isinstance(data, Mapping) else {name: data}
+        for title, numbers in tables.items():
+            if numbers is not None:
+                self.table(numbers, re.sub(r"\W+", "_", title), show=False)
         image = display.png(figure, self.simulated)
         plt.close(figure)
         file = f"figures/{name}.png"

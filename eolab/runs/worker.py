@@ -20,34 +20,39 @@ LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """Plain lines in the terminal: which cell runs, and for how long."""
+    """Plain lines in the terminal: which cell runs, and for how long.
 
-    def __init__(self, label: str) -> None:
-        self.label = label
-        self.manager: Any = None
-        self.index = 0
+    Args:
+        label: Name of the run.
+        total: Number of code cells.
+    """
+
+    def __init__(self, label: str, total: int) -> None:
+        self.label, self.total = label, total
+        self.running: Any = None
+        self.index = self.number = 0
         self._cell_started = self._said = time.monotonic()
         threading.Thread(target=self._tick, daemon=True).start()
 
-    def cell(self, manager: Any, index: int) -> None:
+    def start(self, cell: Any, cell_index: int) -> None:
         """Note that a cell starts."""
-        self.manager, self.index, self._cell_started = manager, index, time.monotonic()
+        self.number += cell.cell_type == "code"
+        self.running, self.index, self._cell_started = cell, cell_index, time.monotonic()
 
     def _tick(self) -> None:
         while True:
             time.sleep(0.5)
             now = time.monotonic()
-            if self.manager is not None and now - self._said >= LINE_EVERY_S:
+            if self.running is not None and now - self._said >= LINE_EVERY_S:
                 self._said = now
                 print(self.line(now - self._cell_started), flush=True)
 
     def line(self, seconds: float) -> str:
         """Return the line for the cell that runs, with the last line that it printed."""
-        cells = self.manager.nb.cells
-        codes = [i for i, cell in enumerate(cells) if cell.cell_type == "code"]
-        number = sum(i <= self.index for i in codes)
-        last = _last_line(cells[self.index])
-        return f"  {self.label}  cell {number}/{len(codes)}  {seconds:.0f} s{f'  {last}' if last else ''}"
+        last = _last_line(self.running)
+        return (
+            f"  {self.label}  cell {self.number}/{self.total}  {seconds:.0f} s{f'  {last}' if last else ''}"
+        )
 
 
 def _last_line(cell: Any) -> str:
@@ -101,46 +106,30 @@ def _execute(job: dict[str, Any], folder: Path) -> dict[str, Any] | None:
     """Run the notebook; return what failed, None when nothing did."""
     import nbformat
     import papermill
-    from papermill.engines import NBClientEngine, papermill_engines
     from papermill.exceptions import PapermillExecutionError
 
-    progress = Progress(job["label"])
-
-    class Engine(NBClientEngine):
-        """Papermill's engine that tells which cell runs."""
-
-        @classmethod
-        def execute_managed_notebook(cls, nb_man: Any, *args: Any, **kwargs: Any) -> Any:
-            start = nb_man.cell_start
-
-            def cell_start(cell: Any, cell_index: int = 0, **more: Any) -> None:
-                progress.cell(nb_man, cell_index)
-                start(cell, cell_index, **more)
-
-            nb_man.cell_start = cell_start
-            return super().execute_managed_notebook(nb_man, *args, **kwargs)
-
+    notebook, output = nbformat.read(job["path"], as_version=4), folder / job["output"]
+    codes = sum(cell.cell_type == "code" for cell in notebook.cells)
+    progress = Progress(job["label"], codes + bool(job["values"]))  # papermill adds a cell with the values
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    papermill_engines.register("eolab", Engine)
-    output = folder / job["output"]
     try:
         papermill.execute_notebook(
-            nbformat.read(job["path"], as_version=4),
+            notebook,
             str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats paths
             parameters=job["values"],
-            engine_name="eolab",
             kernel_name="python3",  # the environment of this process
             progress_bar=False,
             cwd=str(Path(job["path"]).parent),
             execution_timeout=job["timeout"],
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notes on TCP, no interrupts
+            on_cell_start=progress.start,
         )
     except PapermillExecutionError as error:
         return folders.failure(error.ename, error.evalue, error.exec_count, error.source, error.traceback)
     except Exception as error:  # a dead kernel, a cell over its time, a full disk: all end in the record
         return _broken(error, progress, output)
     finally:
-        progress.manager = None
+        progress.running = None
     return None
 
 
@@ -154,9 +143,9 @@ def _broken(error: Exception, progress: Progress, output: Path) -> dict[str, Any
         "CellTimeoutError": "the cell ran longer than the time limit",
         "DeadKernelError": "the kernel died, most often for lack of memory",
     }.get(name, first)
-    if progress.manager is None:
+    if progress.running is None:
         return folders.failure(name, reason)
-    notebook = progress.manager.nb
+    notebook = nbformat.read(output, as_version=4)  # saved as far as it came
     cell = notebook.cells[progress.index]
     trace = [f"{name}: {reason}"]
     cell.setdefault("outputs", []).append(

@@ -17,6 +17,7 @@ from eolab.core.errors import DataError
 from eolab.data import indices
 from eolab.data.schemes import ClassScheme, scheme_of
 from eolab.plots.geometry import extent
+from eolab.plots.maps import percentile_limits
 from eolab.plots.style import roomy
 from eolab.widgets.panel import Panel, headless, interactive_canvas, quiet_when_headless
 
@@ -130,15 +131,9 @@ class SeriesReader:
         values = []
         for date in (int(part[np.argmax(shares[part])]) for part in thirds):
             picture = self.picture(date, view)
-            seen = picture.where(self.clear[date].compute()).to_numpy()
-            values.append(seen[np.isfinite(seen)])
+            values.append(picture.where(self.clear[date].compute()).to_numpy().ravel())
         found = np.concatenate(values)
-        if not found.size:
-            return 0.0, 1.0
-        if view.kind == "rgb":
-            return plots.robust_limits(found)
-        low, high = (float(value) for value in np.percentile(found, (2, 98)))
-        return low, high if high > low else low + 1.0
+        return plots.robust_limits(found) if view.kind == "rgb" else percentile_limits(found)
 
     def _clear_column(self, row: int, col: int) -> np.ndarray:
         return self.clear.isel(y=row, x=col).to_numpy().astype(bool)

@@ -10,7 +10,7 @@ from eolab.core.progress import duration
 from eolab.runs import parameters as declared
 from eolab.runs.history import RunRecord
 
-KINDS = {"done": "good", "failed": "bad"}  # how a status is coloured
+KINDS = {"done": "good", "failed": "bad", "not complete": "bad"}  # how a status is coloured
 SIMULATED = {
     "kind": "simulated",
     "title": "Simulated data.",
@@ -19,23 +19,17 @@ SIMULATED = {
 }
 
 
-def chips(run: RunRecord) -> list[dict[str, str]]:
-    """Return the small labels below a title: status, date, time, profile, run."""
+def chips(run: RunRecord) -> list[str]:
+    """Return the small labels below a title: status, date, time, profile, run; empty where not known."""
     time, profile = took(run), run.record.get("profile")
-    texts = [
-        date(run.record.get("started")),
-        f"took {time}" if time else "",
-        f"profile {profile}" if profile else "",
-        f"run {run.folder.name}",
-    ]
-    return [{"text": run.status, "kind": KINDS.get(run.status, "")}, *({"text": t} for t in texts if t)]
+    known = [f"took {time}" if time else "", f"profile {profile}" if profile else ""]
+    return [run.status, date(run.record.get("started")), *known, f"run {run.folder.name}"]
 
 
 def cover_line(run: RunRecord, title: str) -> dict[str, str]:
     """Return the line of a notebook on the cover of a study's report."""
     line = {"id": run.record["notebook"], "title": title, "status": run.status, "time": took(run)}
-    line |= {"kind": KINDS.get(run.status, ""), "run": run.folder.name}
-    return line | {"ended": date(run.record.get("ended"))}
+    return line | {"run": run.folder.name, "ended": date(run.record.get("ended"))}
 
 
 def banners(runs: Sequence[RunRecord], link: str | None = None) -> list[dict[str, Any]]:

@@ -128,13 +128,13 @@ def _body(run: RunRecord, piece: Fragment, prefix: str, level: int) -> str:
     return f"{inside}{_parts().metrics(numbers, prefix, level)}{_parts().made(made, prefix, level)}"
 
 
-def _study_chips(runs: Sequence[RunRecord], complete: bool) -> list[dict[str, str]]:
+def _study_chips(runs: Sequence[RunRecord], complete: bool) -> list[str]:
     good = complete and all(run.status == "done" for run in runs)
     seconds = sum(run.record.get("seconds") or 0 for run in runs)
     profiles = dict.fromkeys(run.record.get("profile") or "default" for run in runs)
-    chips = [{"text": "done" if good else "not complete", "kind": "good" if good else "bad"}]
-    chips.append({"text": f"{len(runs)} notebooks, {duration(seconds)}"})
-    return chips + [{"text": f"profile {profile}"} for profile in profiles]
+    status = "done" if good else "not complete"
+    length = f"{len(runs)} notebooks, {duration(seconds)}"
+    return [status, length, *(f"profile {profile}" for profile in profiles)]
 
 
 def _chain(folder: Path) -> list[RunRecord]:
@@ -186,7 +186,9 @@ def _sweep_tables(folder: Path) -> str:
 def _templates() -> Any:
     from jinja2 import Environment, FileSystemLoader
 
-    return Environment(loader=FileSystemLoader(fragment.TEMPLATES), autoescape=True)
+    found = Environment(loader=FileSystemLoader(fragment.TEMPLATES), autoescape=True)
+    found.globals["kinds"] = facts.KINDS
+    return found
 
 
 def _parts() -> Any:

@@ -21,7 +21,6 @@ first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,35 +99,19 @@ def score(baseline: Baseline, images: pd.DataFrame) -> np.ndarray:
 # === Makers ===
 
 
-def _majority(seed: int) -> Parts:
-    return Parts(Columns(LABEL, []), DummyClassifier(strategy="prior"))
-
-
-def _share(seed: int, column: str) -> Parts:
-    return Parts(Columns(LABEL, [column]), Score(column))
-
-
 def _statistics(seed: int) -> Parts:
     regression = LogisticRegression(max_iter=2000, class_weight="balanced", random_state=seed)
     return Parts(Columns(LABEL, statistic_columns), filled(regression))
 
 
-def _calendar(seed: int) -> Parts:
-    return Parts(Columns(LABEL, ["date", "sensor", *SENSORS]), Calendar(seed))
-
-
-def _neighbour(seed: int) -> Parts:
-    return Parts(Columns(LABEL, ["sequence", "date", "x", "y"]), Neighbour())
-
-
 BASELINES: dict[str, Maker] = {
-    "majority": _majority,
-    "water_index": partial(_share, column="water"),
-    "dark_radar": partial(_share, column="dark"),
+    "majority": lambda seed: Parts(Columns(LABEL, []), DummyClassifier(strategy="prior")),
+    "water_index": lambda seed: Parts(Columns(LABEL, ["water"]), Score("water")),
+    "dark_radar": lambda seed: Parts(Columns(LABEL, ["dark"]), Score("dark")),
     "statistics_s1": _statistics,
     "statistics_s2": _statistics,
-    "calendar": _calendar,
-    "neighbour": _neighbour,
+    "calendar": lambda seed: Parts(Columns(LABEL, ["date", "sensor", *SENSORS]), Calendar(seed)),
+    "neighbour": lambda seed: Parts(Columns(LABEL, ["sequence", "date", "x", "y"]), Neighbour()),
 }
 
 

@@ -69,12 +69,7 @@ class SequenceReader:
         ParameterError: If no image has a file.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        images: pd.DataFrame,
-        size: tuple[int, int] = (256, 256),
-    ) -> None:
+    def __init__(self, root: str | Path, images: pd.DataFrame, size: tuple[int, int] = (256, 256)) -> None:
         self.root, self.images, self.size = Path(root), images, size
         self.passes = reader.passes(images).sort_values("date", kind="stable", ignore_index=True)
         if self.passes.empty:
@@ -145,11 +140,7 @@ class SequenceExplorer(Panel):
     css_class = "eolab-sequence-explorer"
 
     def __init__(
-        self,
-        root: str | Path,
-        images: pd.DataFrame,
-        sequence: str = "",
-        size: tuple[int, int] = (256, 256),
+        self, root: str | Path, images: pd.DataFrame, sequence: str = "", size: tuple[int, int] = (256, 256)
     ) -> None:
         """Make the panel and show the first image of the first sequence.
 

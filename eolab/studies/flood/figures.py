@@ -18,9 +18,9 @@ from matplotlib.patches import Patch
 from eolab.core.errors import DataError
 from eolab.data import tables
 from eolab.data.sensors import Optical, Radar
-from eolab.plots.maps import robust_limits, shaded
+from eolab.plots.maps import percentile_limits, robust_limits, shaded
 from eolab.plots.series import date_axis
-from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, panels, styled
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, finish, name_rows, panels, side_by_side, styled
 
 SENSORS = {"S1": "Sentinel-1", "S2": "Sentinel-2"}
 MARKERS = {"S1": "o", "S2": "s"}
@@ -57,16 +57,13 @@ def acquisition_calendar(images: pd.DataFrame) -> Figure:
             own = (table["sensor"] == sensor) & (table["flooded"].astype(bool) == flooded) & line.notna()
             at = (table.loc[own, "date"].to_numpy(), line[own] + shift)
             ax.plot(*at, MARKERS[sensor], color=color, markersize=3.6, markeredgewidth=0)
-    ax.set_yticks(range(len(names)), names, fontsize=7.5)
-    ax.set(ylim=(len(names) - 0.4, -0.6), ylabel="Sequence", xlabel="Date of the image")
-    ax.grid(True)
+    name_rows(ax, names, 7.5)
     date_axis(ax, 8)
     handles: list[Any] = [
         Line2D([], [], color=GREY, marker=MARKERS[s], linestyle="", label=SENSORS[s]) for s in SENSORS
     ]
     handles += [Patch(color=LABEL_COLORS[flooded], label=LABELS[flooded]) for flooded in LABELS]
-    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    return figure_of(ax)
+    return finish(ax, "both", "beside", handles, xlabel="Date of the image", ylabel="Sequence")
 
 
 @styled
@@ -79,21 +76,18 @@ def images_per_sequence(images: pd.DataFrame) -> Figure:
     table = images[images["filename"] != ""]
     sensors = [sensor for sensor in SENSORS if (table["sensor"] == sensor).any()]
     figure, (left, right) = panels(2, 2, 4.2, 3.4)
-    width = 0.84 / len(sensors)
-    for number, sensor in enumerate(sensors):
-        own, shift = table[table["sensor"] == sensor], (number - (len(sensors) - 1) / 2) * width
+    for sensor, shift, width, _ in side_by_side(sensors, 0.84):
+        own = table[table["sensor"] == sensor]
         counts = own.groupby("sequence").size().value_counts().sort_index()
         text = f"{SENSORS[sensor]}: {len(own):,} images of {own['sequence'].nunique():,} sequences"
         left.bar(counts.index + shift, counts, width, color=SENSOR_COLORS[sensor], label=text)
         shares = [own["flooded"].mean(), own.groupby("sequence")["flooded"].any().mean()]
         bars = right.bar(np.arange(2) + shift, 100 * np.array(shares), width, color=SENSOR_COLORS[sensor])
         right.bar_label(bars, fmt="%.1f", fontsize=8, padding=2)
-    left.set(xlabel="Images of a sequence", ylabel="Sequences")
     left.locator_params(axis="x", integer=True)
     right.set_xticks([0, 1], ["Images", "Sequences with a\nflooded image"])
-    right.set(ylabel="Flooded (%)", ylim=(0, 100))
-    for ax in (left, right):
-        ax.grid(True, axis="y")
+    finish(left, "y", xlabel="Images of a sequence", ylabel="Sequences")
+    finish(right, "y", ylabel="Flooded (%)", ylim=(0, 100))
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
@@ -142,11 +136,11 @@ def _places(ax: Axes, sequences: pd.DataFrame, colors: pd.Series, size: float, m
         own = sequences["published"] == split
         at = sequences.loc[own, "longitude"], sequences.loc[own, "latitude"]
         ax.scatter(*at, s=size, c=colors[own].tolist(), marker=marker, edgecolors="white", linewidths=0.5)
-    for axis, column in (("x", "longitude"), ("y", "latitude")):
-        low, high = sequences[column].min(), sequences[column].max()
-        margin = max(margin_deg, 0.08 * (high - low))
-        ax.set(**{f"{axis}lim": (low - margin, high + margin)})
-    ax.grid(True)
+    places = sequences[["longitude", "latitude"]]
+    margin = (0.08 * (places.max() - places.min())).clip(lower=margin_deg)
+    west, south = places.min() - margin
+    east, north = places.max() + margin
+    finish(ax, "both", xlim=(west, east), ylim=(south, north))
 
 
 # === One sequence over time ===
@@ -207,7 +201,7 @@ def _pictures(figure: Figure, grid: GridSpec, row: int, one: xr.Dataset, sensor:
     kind = Radar(("VH",)) if sensor == "S1" else Optical(("B04", "B03", "B02"))
     images = kind.compute(one["image"])  # (T, H, W, C)
     if sensor == "S1":
-        limits = _limits(images)
+        limits = percentile_limits(images)
     else:  # those no brighter than the middle one: they have fewer clouds
         means = np.nanmean(images, axis=(1, 2, 3))
         limits = robust_limits(images[means <= np.median(means)])
@@ -224,12 +218,6 @@ def _pictures(figure: Figure, grid: GridSpec, row: int, one: xr.Dataset, sensor:
             ax.set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center", labelpad=6)
 
 
-def _limits(values: np.ndarray) -> tuple[float, float]:
-    """Return the 2nd and 98th percentile."""
-    low, high = (float(value) for value in np.nanpercentile(values, (2, 98)))
-    return low, high if high > low else low + 1.0
-
-
 def _curves(
     ax: Axes,
     predictions: Mapping[str, pd.DataFrame],
@@ -244,8 +232,7 @@ def _curves(
         if name in thresholds:
             text = f"Threshold of {name}: {thresholds[name]:.2f}"
             ax.axhline(thresholds[name], color=color, linestyle="--", linewidth=1.0, label=text)
-    ax.set(ylim=(-0.03, 1.03), ylabel="Probability\nof a flood")
-    ax.grid(True)
+    finish(ax, "both", ylim=(-0.03, 1.03), ylabel="Probability\nof a flood")
 
 
 def _dates(sensor: str, one: xr.Dataset, shown: np.ndarray) -> pd.DataFrame:
@@ -319,8 +306,6 @@ def delays(found: Mapping[str, pd.DataFrame]) -> Figure:
         text = f"{name}: {len(days)} of {len(table)} sequences detected"
         color, line = OKABE_ITO[number % len(OKABE_ITO)], ("-", "--", "-.", ":")[number % 4]
         ax.plot(x, y, drawstyle="steps-post", color=color, linestyle=line, label=text)
-    ax.set(xlabel="Days since the onset of the flood", ylabel="Flooded sequences detected (%)")
     ax.set(xlim=(-0.02 * longest, 1.05 * longest), ylim=(-2, 103))
-    ax.grid(True)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1)
-    return figure_of(ax)
+    label = "Flooded sequences detected (%)"
+    return finish(ax, "both", "stacked", xlabel="Days since the onset of the flood", ylabel=label)

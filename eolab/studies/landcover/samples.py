@@ -20,11 +20,7 @@ Inputs = dict[str, np.ndarray]
 
 
 def sample_table(
-    series: xr.Dataset,
-    per_class: int = 1500,
-    uniform: int = 8000,
-    window: int = 256,
-    seed: int = 0,
+    series: xr.Dataset, per_class: int = 1500, uniform: int = 8000, window: int = 256, seed: int = 0
 ) -> pd.DataFrame:
     """Return the samples: pixels drawn per class for training, and at random for validation and test.
 
