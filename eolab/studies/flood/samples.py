@@ -4,11 +4,9 @@ A store holds the images of one sensor, a row an image, sequence by sequence in 
 of any length and two sensors are put together in batches, and no row is padding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,15 +15,13 @@ from scipy.spatial import cKDTree
 
 from eolab.core.progress import track
 from eolab.data import splits
+from eolab.data.catalog import DataEntry
 from eolab.data.layouts import sen12flood as reader
 from eolab.data.layouts.sen12flood_index import files_of
 from eolab.data.sensors import Optical, Radar, dry_state
 from eolab.data.store import ArraySpec, Store
 from eolab.data.tables import PERCENTILES, image_statistics
 from eolab.studies.flood import explore
-
-if TYPE_CHECKING:
-    from eolab.data.catalog import DataEntry
 
 Sensor = Radar | Optical
 Size = tuple[int, int]

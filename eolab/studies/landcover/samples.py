@@ -1,20 +1,16 @@
 """Sampling of pixels, and preparation of windows as model inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from eolab.data.catalog import DataEntry
+from eolab.data.preprocess import Recipe
 from eolab.data.schemes import IGNORE
 from eolab.data.store import ArraySpec, days
-
-if TYPE_CHECKING:
-    from eolab.data.catalog import DataEntry
-    from eolab.data.preprocess import Recipe
 
 Inputs = dict[str, np.ndarray]
 

@@ -1,22 +1,18 @@
 """One labelled image series from any of the study's layouts."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from eolab.core.errors import DataError, check_known
+from eolab.data.catalog import DataEntry
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.data.schemes.landcover import LANDCOVER, from_corine
-
-if TYPE_CHECKING:
-    from eolab.data.catalog import DataEntry
 
 LULC_COLORS = (
     "#e69f00",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,14 +12,12 @@ import pandas as pd
 from eolab import tasks
 from eolab.core.errors import ParameterError, check_known
 from eolab.core.progress import track
+from eolab.data.catalog import DataEntry
 from eolab.data.layouts import landslide4sense as reader
 from eolab.data.layouts.common import below
 from eolab.data.splits.dealing import SPLITS
 from eolab.data.store import ArraySpec, Store
 from eolab.studies.landslide import channels
-
-if TYPE_CHECKING:
-    from eolab.data.catalog import DataEntry
 
 Rows = dict[str, np.ndarray]
 

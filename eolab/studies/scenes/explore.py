@@ -1,9 +1,7 @@
 """What the patches and the published numbers say: counts, spectra, seasons, example patches, scores."""
 
-from __future__ import annotations
-
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +9,7 @@ import pandas as pd
 from eolab import plots
 from eolab.core.errors import DataError
 from eolab.data import tables
+from eolab.data.catalog import DataEntry
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
 from eolab.data.layouts.bigearthnet import BANDS, read_patch
 from eolab.data.schemes import ClassScheme
@@ -18,9 +17,6 @@ from eolab.data.schemes.bigearthnet import PUBLISHED_BY_CODE, PUBLISHED_PATCHES,
 from eolab.data.store import Store
 from eolab.studies.scenes.samples import PART
 from eolab.studies.scenes.samples import PUBLISHED as TOTALS
-
-if TYPE_CHECKING:
-    from eolab.data.catalog import DataEntry
 
 READERS = {"bigearthnet_v1": bigearthnet_v1, "bigearthnet_v2": bigearthnet_v2}
 _FACTS = {

@@ -1,9 +1,6 @@
 """Maps from a patch classifier: compared with reference maps pixel by pixel, and of whole products."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,6 +9,7 @@ import xarray as xr
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
 from eolab.data import tables
+from eolab.data.catalog import DataEntry
 from eolab.data.layouts.bigearthnet import BANDS, SIZE, read_reference
 from eolab.data.preprocess import clear_mask
 from eolab.data.schemes import IGNORE
@@ -19,9 +17,6 @@ from eolab.data.schemes.bigearthnet import ClassSet, indices
 from eolab.data.store import Store
 from eolab.evaluation.metrics import confusions
 from eolab.models.output_grid import OutputGrid, to_pixels
-
-if TYPE_CHECKING:
-    from eolab.data.catalog import DataEntry
 
 QUANTIFICATION = 10_000  # digital numbers of a reflectance of 1, as in the patches
 CLEAR = (4, 5, 6)  # codes of the scene classification: vegetation, bare ground, water

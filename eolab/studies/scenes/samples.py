@@ -1,18 +1,17 @@
 """Sample table, splits, the producer that writes patches to a store, and what of a store is used."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data import splits
+from eolab.data.catalog import DataEntry
 from eolab.data.layouts.bigearthnet import BANDS, RADAR, SIZE, Resampling, read_patch
 from eolab.data.layouts.common import below
 from eolab.data.schemes import IGNORE
@@ -20,9 +19,6 @@ from eolab.data.schemes.bigearthnet import PUBLISHED_PATCHES, ClassSet, class_se
 from eolab.data.splits import SEPARATOR, balance
 from eolab.data.splits.dealing import SPLITS
 from eolab.data.store import ArraySpec, Store, open_store
-
-if TYPE_CHECKING:
-    from eolab.data.catalog import DataEntry
 
 PART = 64  # patches that are read, computed and written at once
 FILES = ("s2", "s1", "reference")  # columns that name files
