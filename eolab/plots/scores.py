@@ -46,10 +46,9 @@ def confusion(
     shown = counts if normalise == "none" else 100 * counts / np.maximum(total[normalise], 1)
     size = len(kept)
     ax = axes_of(ax, 3.0 + 0.52 * size, 2.0 + 0.44 * size)
-    texts = np.full(shown.shape, "", object)
-    for at in np.argwhere(counts > 0):
-        small = shown[tuple(at)] < 1 and normalise != "none"
-        texts[tuple(at)] = "<1" if small else f"{shown[tuple(at)]:.0f}"
+    texts = np.where(counts > 0, np.char.mod("%.0f", shown), "").astype(object)
+    if normalise != "none":
+        texts[(counts > 0) & (shown < 1)] = "<1"
     top = max(float(shown.max()), 1.0) if normalise == "none" else 100.0
     units = {"truth": "% of the true class", "prediction": "% of the predicted class", "none": "Samples"}
     _matrix(ax, shown, top, texts, units[normalise])
@@ -221,9 +220,7 @@ def label_matrix(
     height, width = shown.shape
     ax = axes_of(None, 4.4 + 0.24 * width, max(4.8, 3.4 + 0.21 * height))
     top = max(float(np.nanmax(shown)), 1.0) if np.isfinite(shown).any() else 1.0
-    texts = np.full(shown.shape, "", object)
-    for at in np.argwhere(shown >= 1) if width <= 24 else []:
-        texts[tuple(at)] = f"{shown[tuple(at)]:.0f}"
+    texts = np.where((shown >= 1) & (width <= 24), np.char.mod("%.0f", shown), "")
     _matrix(ax, shown, top, texts, textwrap.fill(label, 44), 7)
     names = [short(name) for name in table.columns]
     ax.set_xticks(range(width), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)

@@ -126,19 +126,14 @@ def class_curves(table: pd.DataFrame, scheme: ClassScheme, label: str, columns: 
 
 
 @styled
-def dates_overview(clear: xr.DataArray | pd.Series, ax: Axes | None = None, title: str = "") -> Figure:
+def dates_overview(shares: pd.Series, ax: Axes | None = None, title: str = "") -> Figure:
     """Draw how much of the scene each acquisition shows, a bar a date.
 
     Args:
-        clear: (time, y, x) bool, True where clear; or the shares (0 to 1) by date.
+        shares: Clear share of the scene, 0 to 1, by date.
         ax: Where to draw.
         title: Title of the picture.
     """
-    if isinstance(clear, xr.DataArray):
-        mean = clear.mean([dim for dim in clear.dims if dim != "time"])
-        shares = pd.Series(mean.to_numpy(), pd.DatetimeIndex(mean["time"].to_numpy()))
-    else:
-        shares = clear
     ax = axes_of(ax, 8.0, 2.8)
     days = pd.DatetimeIndex(shares.index)
     span = max((days.max() - days.min()).days, 1)

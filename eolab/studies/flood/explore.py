@@ -11,6 +11,7 @@ import xarray as xr
 from eolab import evaluation
 from eolab.core.errors import check_known
 from eolab.data.layouts.sen12flood import SENSORS, of_sequence, read_series
+from eolab.data.splits.dealing import SPLITS
 
 SHARES = ("dark", "water", "bright")
 # Counted in the complete published lists; see the reader's tests.
@@ -101,7 +102,7 @@ def split_counts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     rows = [
         (split, sensor, part["sequence"].nunique(), len(part), float(part["flooded"].mean()))
-        for split in ("train", "validation", "test")
+        for split in SPLITS
         for sensor, table in tables.items()
         for part in [table[table["split"] == split]]
     ]

@@ -51,12 +51,11 @@ def acquisition_calendar(images: pd.DataFrame) -> Figure:
     known = table["sequence"].drop_duplicates().to_numpy()
     names = known[tables.evenly(len(known), MOST_SEQUENCES)]
     ax = axes_of(None, 8.6, 1.5 + 0.2 * len(names))
-    line = table["sequence"].map({name: k for k, name in enumerate(names)})
-    for sensor, shift in (("S1", -0.18), ("S2", 0.18)):
-        for flooded, color in LABEL_COLORS.items():
-            own = (table["sensor"] == sensor) & (table["flooded"].astype(bool) == flooded) & line.notna()
-            at = (table.loc[own, "date"].to_numpy(), line[own] + shift)
-            ax.plot(*at, MARKERS[sensor], color=color, markersize=3.6, markeredgewidth=0)
+    table = table.assign(line=table["sequence"].map({name: k for k, name in enumerate(names)}))
+    for (sensor, flooded), own in table.dropna(subset="line").groupby(["sensor", "flooded"]):
+        look: dict[str, Any] = {"color": LABEL_COLORS[bool(flooded)], "markersize": 3.6, "markeredgewidth": 0}
+        at = own["line"] + (-0.18 if sensor == "S1" else 0.18)
+        ax.plot(own["date"].to_numpy(), at, MARKERS[str(sensor)], **look)
     name_rows(ax, names, 7.5)
     date_axis(ax, 8)
     handles: list[Any] = [

@@ -14,17 +14,7 @@ from eolab.data.catalog import DataEntry
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.data.schemes.landcover import LANDCOVER, from_corine
 
-LULC_COLORS = (
-    "#e69f00",
-    "#117733",
-    "#ccf24d",
-    "#88ccaa",
-    "#cc79a7",
-    "#56b4e9",
-    "#332288",
-    "#d55e00",
-    "#999999",
-)
+COLORS = ("#e69f00", "#117733", "#ccf24d", "#88ccaa", "#cc79a7", "#56b4e9", "#332288", "#d55e00", "#999999")
 
 
 def open_series(
@@ -112,7 +102,7 @@ def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, C
         name=f"land use of {entry.name}",
         codes=tuple(codes),
         names=tuple(codes.values()),
-        colors=tuple(islice(cycle(LULC_COLORS), len(codes))),
+        colors=tuple(islice(cycle(COLORS), len(codes))),
     )
     series = xr.Dataset(
         {
