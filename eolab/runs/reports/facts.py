@@ -7,8 +7,9 @@ from typing import Any
 from eolab.core.errors import ParameterError
 from eolab.core.numbers import short
 from eolab.core.progress import duration
-from eolab.runs import parameters as declared
+from eolab.runs import parameters
 from eolab.runs.history import RunRecord
+from eolab.runs.parameters import Parameter
 
 KINDS = {"done": "good", "failed": "bad", "not complete": "bad"}  # how a status is coloured
 SIMULATED = {
@@ -24,12 +25,6 @@ def chips(run: RunRecord) -> list[str]:
     time, profile = took(run), run.record.get("profile")
     known = [f"took {time}" if time else "", f"profile {profile}" if profile else ""]
     return [run.status, date(run.record.get("started")), *known, f"run {run.folder.name}"]
-
-
-def cover_line(run: RunRecord, title: str) -> dict[str, str]:
-    """Return the line of a notebook on the cover of a study's report."""
-    line = {"id": run.record["notebook"], "title": title, "status": run.status, "time": took(run)}
-    return line | {"run": run.folder.name, "ended": date(run.record.get("ended"))}
 
 
 def banners(runs: Sequence[RunRecord], link: str | None = None) -> list[dict[str, Any]]:
@@ -60,49 +55,12 @@ def failures(runs: Sequence[RunRecord], link: str | None) -> list[dict[str, Any]
     ]
 
 
-def parameters(run: RunRecord) -> list[dict[str, Any]]:
-    """Return the rows of the parameter table; the help comes from the executed notebook itself."""
+def declared(run: RunRecord) -> dict[str, Parameter]:
+    """Return the parameters that the executed notebook declares, none where it cannot be read."""
     try:
-        known = declared.by_name(declared.read(run.folder / f"{run.record['notebook']}.ipynb"))
+        return parameters.by_name(parameters.read(run.folder / f"{run.record['notebook']}.ipynb"))
     except ParameterError:
-        known = {}
-    defaults = run.flat(run.record.get("defaults", {}))
-    return [
-        {
-            "name": name,
-            "value": _value(run, name, value),
-            "default": repr(defaults.get(name)),
-            "changed": value != defaults.get(name),
-            "help": known[name].help if name in known else "",
-        }
-        for name, value in run.settings.items()
-    ]
-
-
-def _value(run: RunRecord, name: str, value: Any) -> str:
-    """Return a parameter as text: an upstream run by its name, as its folder is of one machine."""
-    upstream = (run.record.get("upstream") or {}).get(name)
-    return f"{upstream['notebook']}/{upstream['run']}" if upstream and upstream["run"] else repr(value)
-
-
-def facts(run: RunRecord) -> list[tuple[str, str]]:
-    """Return how a run was made, as pairs of name and text."""
-    seen = run.environment
-    git = seen.get("git") or {}
-    dirty = " with uncommitted changes" if git.get("dirty") else ""
-    upstream = [f"{u.get('notebook')} {u.get('run')}" for u in (run.record.get("upstream") or {}).values()]
-    pairs = [
-        ("started", date(run.record.get("started"))),
-        ("took", took(run)),
-        ("seed", seen.get("seed")),
-        ("git commit", f"{git['commit'][:12]}{dirty}" if git.get("commit") else ""),
-        ("built on", ", ".join(upstream)),
-        ("Python", seen.get("python")),
-        ("machine", f"{seen.get('cpu')}, {seen.get('cores')} cores; {seen.get('platform')}" if seen else ""),
-        ("GPU", "; ".join(seen.get("gpu") or []) or ("none" if seen else "")),
-        ("notebook code", run.record.get("code")),
-    ]
-    return [(name, str(value)) for name, value in pairs if value not in (None, "")]
+        return {}
 
 
 def took(run: RunRecord) -> str:

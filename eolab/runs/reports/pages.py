@@ -59,18 +59,17 @@ def build_study(folder: Path) -> Path:
         )
     about = _about(folder)
     anchors = {f"{run.record['notebook']}.ipynb": run.record["notebook"] for run in runs}
-    toc, cover, body = [], [], ""
+    toc, titles, body = [], [], ""
     for run in runs:
         name = run.record["notebook"]
         piece = _piece(run, prefix=f"{name}-", shift=1, links=anchors)
         title = piece.title or name
         chapters = tuple(heading for heading in piece.headings if heading.level == 3)
         toc.append(Heading(2, title, name, chapters))
-        cover.append(facts.cover_line(run, title))
+        titles.append(title)
         head = _parts().chapter_head(name, title, facts.chips(run), facts.failures([run], None))
         body += f'<section class="notebook">{head}{_body(run, piece, f"{name}-", 3)}</section>'
     missing = [name for name in about["notebooks"] if f"{name}.ipynb" not in anchors]
-    cover += [{"title": name, "status": "not run"} for name in missing]
     sweeps = _sweep_tables(folder)
     toc += [Heading(2, "Sweeps", "sweeps")] if sweeps else []
     text = _page(
@@ -79,7 +78,7 @@ def build_study(folder: Path) -> Path:
         facts=_study_chips(runs, complete=not missing),
         banners=facts.banners(runs),
         toc=toc,
-        body=f"{_parts().cover(cover)}{body}{sweeps}",
+        body=f"{_parts().cover(runs, titles, missing)}{body}{sweeps}",
         made=facts.date(max(str(run.record.get("ended") or "") for run in runs)),
     )
     folders.write_text(folder / folders.REPORT, text)
@@ -119,13 +118,11 @@ def _piece(run: RunRecord, **options: Any) -> Fragment:
 
 def _body(run: RunRecord, piece: Fragment, prefix: str, level: int) -> str:
     """Return the notebook with its parameter table in place, then numbers and provenance."""
-    table = str(_parts().parameters(facts.parameters(run))) if run.params else ""
+    table = str(_parts().parameters(run, facts.declared(run))) if run.params else ""
     here = '<div class="eolab-parameters-here"></div>'
     inside = piece.html.replace(here, table, 1) if here in piece.html else table + piece.html
     numbers = [(name, facts.number(value)) for name, value in yamls.flatten(run.metrics).items()]
-    packages = list(run.environment.get("packages", {}).items())
-    made = {"facts": facts.facts(run), "data": run.data, "packages": packages}
-    return f"{inside}{_parts().metrics(numbers, prefix, level)}{_parts().made(made, prefix, level)}"
+    return f"{inside}{_parts().metrics(numbers, prefix, level)}{_parts().made(run, prefix, level)}"
 
 
 def _study_chips(runs: Sequence[RunRecord], complete: bool) -> list[str]:
@@ -188,6 +185,7 @@ def _templates() -> Any:
 
     found = Environment(loader=FileSystemLoader(fragment.TEMPLATES), autoescape=True)
     found.globals["kinds"] = facts.KINDS
+    found.filters |= {"date": facts.date, "took": facts.took, "repr": repr}
     return found
 
 
