@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from eolab import runs
+from eolab.data.store import ArraySpec
 from eolab.studies import protocol
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,12 +30,12 @@ def test_every_study_with_notebooks_has_a_package():
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_study_gives_the_functions_of_the_protocol(study, name):
     function = getattr(importlib.import_module(f"eolab.studies.{study}"), name)
-    told = inspect.get_annotations(function)["return"]
+    told = inspect.get_annotations(function, eval_str=True)["return"]
     expected = {
-        "sample_table": "pd.DataFrame",
-        "store_arrays": "dict[str, ArraySpec]",
-        "sample_producer": "Callable[[pd.DataFrame], dict[str, np.ndarray]]",
-        "store_metadata": "dict[str, Any]",
+        "sample_table": pd.DataFrame,
+        "store_arrays": dict[str, ArraySpec],
+        "sample_producer": Callable[[pd.DataFrame], dict[str, np.ndarray]],
+        "store_metadata": dict[str, Any],
     }
     assert told == expected[name]
     assert inspect.getdoc(function).startswith("Return ")
