@@ -12,12 +12,6 @@ from eolab.runs.history import RunRecord
 from eolab.runs.parameters import Parameter
 
 KINDS = {"done": "good", "failed": "bad", "not complete": "bad"}  # how a status is coloured
-SIMULATED = {
-    "kind": "simulated",
-    "title": "Simulated data.",
-    "text": "Numbers and figures on this page come from simulated data: they show that the method works, "
-    "not what it would reach on real images.",
-}
 
 
 def chips(run: RunRecord) -> list[str]:
@@ -27,32 +21,12 @@ def chips(run: RunRecord) -> list[str]:
     return [run.status, date(run.record.get("started")), *known, f"run {run.folder.name}"]
 
 
-def banners(runs: Sequence[RunRecord], link: str | None = None) -> list[dict[str, Any]]:
-    """Return what a reader must know first: failures, simulated data, licences of real data."""
-    found = failures(runs, link)
-    data = {entry["name"]: entry for run in runs for entry in run.data}
-    real = [entry for entry in data.values() if not entry["simulated"]]
-    if any(run.simulated for run in runs):
-        found.append(SIMULATED)
-    if real:
-        texts = [f"{d['citation'] or d['name']} (licence {d['license'] or 'not stated'})" for d in real]
-        found.append({"kind": "real", "title": "Real data:", "text": "; ".join(texts)})
-    return found
-
-
-def failures(runs: Sequence[RunRecord], link: str | None) -> list[dict[str, Any]]:
-    """Return a red banner for each run that failed."""
-    return [
-        {
-            "kind": "failed",
-            "title": f"{run.record['notebook']} failed {run.failure[0]}.",
-            "text": run.failure[1],
-            "link": link,
-            "trace": "\n".join(run.record["failed"].get("traceback", [])),
-        }
-        for run in runs
-        if run.status == "failed" and run.record.get("failed")
-    ]
+def real(runs: Sequence[RunRecord]) -> str:
+    """Return the citations and licences of the real data that were used; empty where there are none."""
+    data = {entry["name"]: entry for run in runs for entry in run.data if not entry["simulated"]}
+    return "; ".join(
+        f"{d['citation'] or d['name']} (licence {d['license'] or 'not stated'})" for d in data.values()
+    )
 
 
 def declared(run: RunRecord) -> dict[str, Parameter]:

@@ -37,7 +37,10 @@ def build(folder: Path) -> Path:
         title=piece.title or run.record["notebook"],
         kicker=_about(folder.parents[1])["title"],
         facts=facts.chips(run),
-        banners=facts.banners([run], link="#failed-cell"),
+        runs=[run],
+        link="#failed-cell",
+        simulated=run.simulated,
+        real=facts.real([run]),
         toc=[*contents, *numbers, Heading(2, "How this was made", "made")],
         body=body,
         made=facts.date(run.record.get("ended")),
@@ -67,7 +70,7 @@ def build_study(folder: Path) -> Path:
         chapters = tuple(heading for heading in piece.headings if heading.level == 3)
         toc.append(Heading(2, title, name, chapters))
         titles.append(title)
-        head = _parts().chapter_head(name, title, facts.chips(run), facts.failures([run], None))
+        head = _parts().chapter_head(run, title, facts.chips(run))
         body += f'<section class="notebook">{head}{_body(run, piece, f"{name}-", 3)}</section>'
     missing = [name for name in about["notebooks"] if f"{name}.ipynb" not in anchors]
     sweeps = _sweep_tables(folder)
@@ -76,7 +79,9 @@ def build_study(folder: Path) -> Path:
         title=about["title"],
         description=about["description"],
         facts=_study_chips(runs, complete=not missing),
-        banners=facts.banners(runs),
+        runs=runs,
+        simulated=any(run.simulated for run in runs),
+        real=facts.real(runs),
         toc=toc,
         body=f"{_parts().cover(runs, titles, missing)}{body}{sweeps}",
         made=facts.date(max(str(run.record.get("ended") or "") for run in runs)),
@@ -95,7 +100,7 @@ def page(title: str, body: str, frames: Sequence[pd.DataFrame], simulated: bool)
         simulated: Whether the numbers come from simulated data.
     """
     parts = [body, *(_table(table) for table in frames)]
-    return _page(title=title, banners=[facts.SIMULATED] if simulated else [], body="".join(parts))
+    return _page(title=title, simulated=simulated, body="".join(parts))
 
 
 def _table(table: pd.DataFrame) -> str:
