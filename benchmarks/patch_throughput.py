@@ -22,7 +22,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from sequence_throughput import Contestant, limit_threads, rates
+from sequence_throughput import Contestant, limit_threads, print_rates, rates
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.05}  # of probabilities
 LEARNING_RATE = 1e-3
@@ -173,15 +173,7 @@ def main() -> None:
         f"{next(iter(contestants.values())).weights:,} weights, backend {keras.backend.backend()}, "
         f"threads {options.threads}, load {os.getloadavg()[0]:.1f}"
     )
-    print(f"{'images/s':32} {'wall':>8} {'× PyTorch':>10} {'processor':>10} {'× PyTorch':>10}")
-    for action in ("train", "predict"):
-        base = found.get("PyTorch, as written", {}).get(action, (np.nan, np.nan))
-        for name, actions in found.items():
-            wall, processor = actions[action]
-            print(
-                f"{f'{action}, {name}':32} {wall:8.1f} {wall / base[0]:10.2f} {processor:10.1f} "
-                f"{processor / base[1]:10.2f}"
-            )
+    print_rates(found, "images/s", "PyTorch, as written")
 
 
 if __name__ == "__main__":

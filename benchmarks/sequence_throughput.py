@@ -355,16 +355,31 @@ def report(
         f"images of each sensor, {options.filters} filters, {contestants['Keras'].weights:,} weights, "
         f"batch {options.batch}, threads {options.threads}, load {os.getloadavg()[0]:.1f}"
     )
-    print(
-        f"{'sequences/s':22} {'wall':>8} {'× PyTorch':>10} {'processor':>10} {'× PyTorch':>10} {'peak MB':>8}"
-    )
+    print_rates(found, "sequences/s", "PyTorch", {"peak MB": held})
+
+
+def print_rates(
+    found: Rates, unit: str, base: str, more: dict[str, dict[str, dict[str, float]]] | None = None
+) -> None:
+    """Print rates of wall and of processor time, each beside that of a contestant where it took part.
+
+    Args:
+        found: Result of :func:`rates`.
+        unit: What the rates are.
+        base: Name of the contestant.
+        more: Further columns by title: a number by contestant and action.
+    """
+    further = more or {}
+    titles = "".join(f" {title:>8}" for title in further)
+    print(f"{unit:32} {'wall':>8} {'× PyTorch':>10} {'processor':>10} {'× PyTorch':>10}{titles}")
     for action in ("train", "predict"):
-        base = found.get("PyTorch", {}).get(action, (np.nan, np.nan))
+        usual = found.get(base, {}).get(action, (np.nan, np.nan))
         for name, actions in found.items():
             wall, processor = actions[action]
+            numbers = "".join(f" {column[name][action]:8,.0f}" for column in further.values())
             print(
-                f"{f'{action}, {name}':22} {wall:8.3f} {wall / base[0]:10.2f} {processor:10.3f} "
-                f"{processor / base[1]:10.2f} {held[name][action]:8,.0f}"
+                f"{f'{action}, {name}':32} {wall:8.3f} {wall / usual[0]:10.2f} {processor:10.3f} "
+                f"{processor / usual[1]:10.2f}{numbers}"
             )
 
 

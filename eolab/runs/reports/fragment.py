@@ -120,13 +120,7 @@ def _clean_outputs(cell: Any) -> None:
     """Leave out widgets, addresses of objects and start-up noise; join streams as a terminal shows them."""
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
-    outputs = []
-    for output in cell.outputs:
-        data = output.get("data", {})
-        address = list(data) == ["text/plain"] and _ADDRESS.match(data["text/plain"].strip())
-        if not address and not _WIDGETS & set(data):
-            outputs.append(output)
-    cell.outputs = outputs
+    cell.outputs = [output for output in cell.outputs if not _is_noise(output.get("data", {}))]
     CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
     for output in cell.outputs:
         if output.output_type == "stream":
@@ -135,6 +129,12 @@ def _clean_outputs(cell: Any) -> None:
                 line for line in lines if not display.NOISE.match(display.ANSI.sub("", line))
             )
     cell.outputs = [one for one in cell.outputs if one.output_type != "stream" or one.text.strip()]
+
+
+def _is_noise(data: Any) -> bool:
+    """Return whether the data of an output are a widget or the address of an object."""
+    address = list(data) == ["text/plain"] and _ADDRESS.match(data["text/plain"].strip())
+    return bool(address or _WIDGETS & set(data))
 
 
 def _kind(cell: Any) -> str:
@@ -166,8 +166,7 @@ def _offline(soup: Any) -> None:
         text = re.sub(r"@import[^;]+;", "", tag.string or "")
         tag.string = re.sub(r"url\(\s*['\"]?(https?:)?//[^)]*\)", "none", text)
     for tag in soup.find_all(True):
-        for name in [name for name in tag.attrs if name.startswith("on")]:
-            del tag[name]
+        tag.attrs = {name: value for name, value in tag.attrs.items() if not name.startswith("on")}
 
 
 def _links(soup: Any, links: dict[str, str]) -> None:
