@@ -324,11 +324,7 @@ def change_shares(kinds: np.ndarray) -> pd.Series:
 
 @styled
 def change_map(
-    old: Any,
-    new: Any,
-    truth: Any | None = None,
-    ax: Axes | None = None,
-    title: str = "Change against the old map",
+    old: Any, new: Any, truth: Any | None = None, title: str = "Change against the old map"
 ) -> Figure:
     """Draw where a new map differs from the old one, with the share of each kind in the legend.
 
@@ -336,11 +332,10 @@ def change_map(
         old: Old map (y, x), class indices, 255 = unknown.
         new: New map.
         truth: True map at the time of the new one; without it, changes cannot be called right or wrong.
-        ax: Where to draw.
         title: Title of the picture.
     """
     kinds = change_kinds(np.asarray(old), np.asarray(new), None if truth is None else np.asarray(truth))
-    ax = axes_of(ax, 7.4, 4.8)
+    ax = axes_of(None, 7.4, 4.8)
     draw_classes(ax, as_map(old).copy(data=kinds), CHANGES)
     shares = change_shares(kinds)
     handles = legend_handles(kinds, CHANGES)
