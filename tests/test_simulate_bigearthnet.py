@@ -351,7 +351,8 @@ def test_an_existing_folder_is_not_touched(v1):
 def test_catalogue_knows_its_twin_again(name, v1, v2):
     entry = catalog.load()[name]
     folder = v2 if name.endswith("v2") else v1
-    entry = replace(entry, uri=str(folder), twin=entry.twin | {"patches": PATCHES, "radar": True})
+    given = {"patches": PATCHES, "radar": True, "compress": True}
+    entry = replace(entry, uri=str(folder), twin=entry.twin | given)
     before = (folder / "twin.json").stat().st_mtime_ns
     assert entry.make(progress=False) == folder
     assert (folder / "twin.json").stat().st_mtime_ns == before  # the same version and parameters: not remade

@@ -240,20 +240,3 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         sentinel2_corine.write(tmp_path / "twin", size=96, dates=1, progress=False)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_default_twin_is_small_and_opens(tmp_path):
-    """At its default size the twin stays below 60 MB, and the reader finds 20 dates and two rejections."""
-    from eolab.data.layouts.sentinel2 import open_layout
-
-    folder = sentinel2_corine.write(tmp_path / "twin", progress=False)
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 60e6
-    series = open_layout(folder / "sentinel2", bands=["B04", "B08"])
-    assert dict(series.sizes) == {"time": 20, "band": 2, "y": 480, "x": 480}
-    reasons = " ".join(row["reason"] for row in json.loads(series.attrs["rejected"]))
-    assert "truncated" in reasons
-    assert "superseded" in reasons
-    marker = json.loads((folder / "twin.json").read_text())
-    assert 0.65 < marker["corine_right_share"] < 0.80
-    assert min(marker["class_shares"].values()) > 0.01

@@ -157,13 +157,18 @@ def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_pa
     series = series.isel(y=slice(100, 220), x=slice(100, 220))
     recipe = preprocess.Recipe.from_dict(samples.metadata["recipe"])
     grid = series.odc.geobox
+    whole = landcover.samples.window_reader(series, recipe)(0, 0, 120, 120)  # each call decodes all images
+
+    def read(row: int, col: int, height: int, width: int) -> dict[str, np.ndarray]:
+        return {name: array[row : row + height, col : col + width] for name, array in whole.items()}
+
     maps = {}
     for engine in ("keras", "onnx"):
         predictor = prediction.load(only_run(simulated, "03_train_pixels").folder, engine=engine)
         assert predictor.engine == engine
         path = mapping.predict_map(
             mapping.per_pixel(predictor),
-            landcover.samples.window_reader(series, recipe),
+            read,
             grid,
             tmp_path / f"{engine}.tif",
             scheme_of(series),
@@ -174,6 +179,24 @@ def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_pa
     (classes, confidence), (other_classes, other_confidence) = maps.values()
     assert (classes == other_classes).mean() > 0.9999
     assert abs(confidence - other_confidence).max() <= 1 + 100 * prediction.TOLERANCE["float32"]
+
+
+@pytest.mark.notebook
+def test_the_twin_of_default_size_is_small_and_opens(simulated):
+    """It stays below 60 MB, and the reader finds 20 dates and two rejections."""
+    from eolab.data import catalog
+    from eolab.data.layouts.sentinel2 import open_layout
+
+    folder = catalog.load()["landcover_twin"].path
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 60e6
+    series = open_layout(folder / "sentinel2", bands=["B04", "B08"])
+    assert dict(series.sizes) == {"time": 20, "band": 2, "y": 480, "x": 480}
+    reasons = " ".join(row["reason"] for row in json.loads(series.attrs["rejected"]))
+    assert "truncated" in reasons
+    assert "superseded" in reasons
+    marker = json.loads((folder / "twin.json").read_text())
+    assert 0.65 < marker["corine_right_share"] < 0.80
+    assert min(marker["class_shares"].values()) > 0.01
 
 
 @pytest.mark.notebook

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 import scipy.fft
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
 
 Array = np.ndarray
 Shape = tuple[int, int]
@@ -108,6 +108,11 @@ def lowest(field: Array, count: float) -> Array:
 
 def block_mean(image: Array, factor: int) -> Array:
     """Return means over blocks of ``factor`` × ``factor`` pixels of the last two axes."""
+    if factor < 8:  # several times as fast as NumPy's mean, and the same to the last digit
+        image = image.astype(np.float32, copy=False)
+        rows = sum((image[..., k::factor] for k in range(1, factor)), start=image[..., ::factor])
+        blocks = sum((rows[..., k::factor, :] for k in range(1, factor)), start=rows[..., ::factor, :])
+        return blocks / np.float32(factor**2)
     *front, height, width = image.shape
     blocks = image.reshape(*front, height // factor, factor, width // factor, factor)
     return blocks.mean(axis=(-3, -1), dtype=np.float32)
@@ -127,8 +132,11 @@ def make_parcels(shape: Shape, rng: np.random.Generator, scale: float = 1.0) -> 
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     count = max(3, round(shape[0] * shape[1] / (_DISTRICT_PX * scale) ** 2))
     centers = rng.uniform(0, shape, size=(count, 2))
-    _, district = cKDTree(centers).query(np.column_stack([y.ravel(), x.ravel()]))
-    district = district.reshape(shape)
+    district, nearest = np.zeros(shape, np.int32), np.full(shape, np.inf)
+    for k, (row, column) in enumerate(centers):
+        distance = (y[:, :1] - row) ** 2 + (x[:1] - column) ** 2  # (y, x)
+        district[distance < nearest] = k
+        nearest = np.minimum(nearest, distance)
     number = np.zeros(shape, np.int64)
     reach = float(np.hypot(*shape))
     for k in range(count):
@@ -140,7 +148,7 @@ def make_parcels(shape: Shape, rng: np.random.Generator, scale: float = 1.0) -> 
         offset = rng.uniform(0, 200, 4096)[strip]  # fields of neighbouring strips do not line up
         field = np.searchsorted(_breaks(2 * reach + 200, _LENGTH_PX, scale, rng), v + offset)
         number[inside] = (k * 4096 + strip) * 4096 + field
-    _, parcels = np.unique(number, return_inverse=True)
+    parcels, _ = pd.factorize(number.ravel(), sort=True)
     return parcels.reshape(shape).astype(np.int32)
 
 
