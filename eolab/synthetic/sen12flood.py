@@ -304,9 +304,10 @@ def _write_radar(
     if one.part == "whole" and rng.random() < 0.06:
         seen = swath_edge((height, width), rng)
     name = _radar_name(one, sequence)
+    files = {}
     for channel, values in zip(("VV",) if one.single else ("VV", "VH"), sigma, strict=False):
-        path = folder / f"{name}{SUFFIX['S1'].format(channel)}"
-        _tiff(path, values * seen, CRS.from_epsg(4326), sequence.bounds, one.fault)
+        files[folder / f"{name}{SUFFIX['S1'].format(channel)}"] = values * seen
+    _write_tiffs(files, CRS.from_epsg(4326), sequence.bounds, one.fault)
     return name, 0.0
 
 
@@ -323,23 +324,37 @@ def _write_optical(
     crs = CRS.from_epsg((32700 if south else 32600) + int((sequence.west + 180) // 6) + 1)
     bounds = transform_bounds(CRS.from_epsg(4326), crs, *sequence.bounds)
     name = f"S2_{one.date:%Y-%m-%d}"
+    files = {}
     for band, values in zip(L2A_BANDS, bands, strict=True):
         digital = np.clip(np.rint(1e4 * values * seen), 0, 65535).astype(np.uint16)
         if SENTINEL2[band].resolution_m == 60 and sequence.number % 3 == 0:  # in every third as such
             digital = uniform_filter(digital, 6, mode="nearest")[3::6, 3::6]
-        _tiff(folder / f"{name}{SUFFIX['S2'].format(band)}", digital, crs, bounds, one.fault)
+        files[folder / f"{name}{SUFFIX['S2'].format(band)}"] = digital
+    _write_tiffs(files, crs, bounds, one.fault)
     return name, clouds
 
 
-def _tiff(path: Path, values: Array, crs: CRS, bounds: tuple[float, ...], fault: str) -> None:
-    """Write an uncompressed GeoTIFF, or what its fault leaves of it."""
+def _write_tiffs(files: dict[Path, Array], crs: CRS, bounds: tuple[float, ...], fault: str) -> None:
+    """Write the uncompressed GeoTIFFs of one image, or what its fault leaves of them.
+
+    rasterio writes one file of each size; the others are copies of it with other pixels, which is faster. It
+    moves strips of zeros: then it writes them all.
+    """
     if fault == "missing":
         return
-    height, width = values.shape
-    image = np.zeros_like(values) if fault == "zero" else values
-    writing.write_raster(path, image, {"crs": crs, "transform": from_bounds(*bounds, width, height)})
-    if fault == "truncated":
-        writing.truncate(path)
+    heads: dict[tuple[int, ...], bytes] = {}  # what stands before the pixels, by size
+    for path, values in files.items():
+        image = np.zeros_like(values) if fault == "zero" else values
+        if image.shape in heads:
+            path.write_bytes(heads[image.shape] + image.tobytes())
+        else:
+            height, width = image.shape
+            writing.write_raster(path, image, {"crs": crs, "transform": from_bounds(*bounds, width, height)})
+            content = path.read_bytes()
+            if content.endswith(image.tobytes()):
+                heads[image.shape] = content[: -image.nbytes]
+        if fault == "truncated":
+            writing.truncate(path)
 
 
 def _radar_name(one: Pass, sequence: FloodSequence) -> str:
