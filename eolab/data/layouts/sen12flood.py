@@ -86,6 +86,12 @@ def slices_of(images: pd.DataFrame, rows: Iterable[str]) -> pd.DataFrame:
     return images.loc[[int(label) for labels in rows for label in labels.split("+")]]
 
 
+def slices_by_pass(images: pd.DataFrame, rows: Iterable[str]) -> list[list[Any]]:
+    """Return the rows of the images that each of some passes is made of, as :func:`slices_of` all at once."""
+    named = {image.Index: image for image in images.itertuples()}
+    return [[named[int(label)] for label in labels.split("+")] for labels in rows]
+
+
 def read_series(
     root: str | Path,
     images: pd.DataFrame,
@@ -112,7 +118,7 @@ def read_series(
         and reason of each file that was not used.
     """
     listed, sensor = passes(images), str(images["sensor"].iloc[0])
-    slices = [slices_of(images, [rows]) for rows in listed["rows"]]
+    slices = slices_by_pass(images, listed["rows"])
     found = [_read_pass(root, one, channels, size, min_valid) for one in slices]
     taken = listed.loc[[values is not None for values, _ in found]]
     values = [values for values, _ in found if values is not None]
@@ -168,7 +174,7 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
     series = [part for _, part in images[named].groupby(["sequence", "sensor"], sort=False)]
 
     def read(part: pd.DataFrame) -> list[tuple[str, str]]:
-        slices = [slices_of(part, [labels]) for labels in passes(part)["rows"]]
+        slices = slices_by_pass(part, passes(part)["rows"])
         return [file for one in slices for file in _read_pass(root, one, None, CHECKED_SIZE, MIN_VALID)[1]]
 
     found = in_threads(read, series, f"reading {root.name}", "series", progress)
@@ -186,13 +192,13 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
 
 
 def _read_pass(
-    root: str | Path, slices: pd.DataFrame, channels: Sequence[str] | None, size: Size, min_valid: float
+    root: str | Path, images: list[Any], channels: Sequence[str] | None, size: Size, min_valid: float
 ) -> tuple[np.ndarray | None, list[tuple[str, str]]]:
     """Lay the slices of one pass together.
 
     Args:
         root: The data set's folder.
-        slices: Rows of the index.
+        images: Rows of the index.
         channels: Polarisations or bands; None reads those that there should be.
         size: Height and width of the image.
         min_valid: Smallest share of pixels that must have a value.
@@ -201,12 +207,16 @@ def _read_pass(
         (channel, y, x) float32, NaN where there is no value, None where the pass cannot be used; and file and
         reason of each file, with an empty reason where it was read.
     """
-    images: list[Any] = list(slices.itertuples())
+    named = [(stem_of(one), files_of(root, one)) for one in images]
     wanted = list(channels or dict.fromkeys(c for one in images for c in one.channels.split("+")))
     merged, complete = np.full((len(wanted), *size), np.nan, np.float32), True
     every: list[tuple[str, str]] = []
     for place, channel in zip(merged, wanted, strict=True):
-        files = [_lay(place, Path(root), one, channel) for one in images]
+        lacking = f"was taken without {channel}"
+        files = [
+            _lay(place, Path(root), there[channel]) if channel in there else (stem, lacking)
+            for stem, there in named
+        ]
         share = np.isfinite(place).mean()
         if share == 0 or share < min_valid:
             complete = False
@@ -216,11 +226,8 @@ def _read_pass(
     return (merged if complete else None), every
 
 
-def _lay(place: np.ndarray, root: Path, image: Any, channel: str) -> tuple[str, str]:
+def _lay(place: np.ndarray, root: Path, file: Path) -> tuple[str, str]:
     """Fill the gaps of an image (y, x) from a file; return its name and the reason why it cannot be read."""
-    file = files_of(root, image).get(channel)
-    if file is None:
-        return stem_of(image), f"was taken without {channel}"
     values, reason = attempt(read_channel, file)
     if values is not None:
         np.copyto(place, fitted(values, (place.shape[0], place.shape[1])), where=np.isnan(place))

@@ -55,11 +55,12 @@ def sample_table(images: pd.DataFrame, files: pd.DataFrame, root: str | Path, se
     good = set(files.loc[files["status"] == "ok", "file"])
     table = reader.passes(images[images["sensor"] == sensor.sensor])
 
-    def usable(rows: str) -> bool:
-        slices = list(reader.slices_of(images, [rows]).itertuples())
-        return all(any(_name(root, part, name) in good for part in slices) for name in sensor.read)
+    def usable(slices: list[Any]) -> bool:
+        named = [files_of("", part) for part in slices]
+        there = [[name for name, file in one.items() if file.as_posix() in good] for one in named]
+        return all(any(name in some for some in there) for name in sensor.read)
 
-    kept = [usable(rows) for rows in table["rows"]]
+    kept = [usable(slices) for slices in reader.slices_by_pass(images, table["rows"])]
     table = table.loc[kept, [*COLUMNS, "rows"]].reset_index(drop=True)
     table.insert(0, "id", np.arange(len(table)))
     return table.join(sequence_places(reader.sequences(root, images)), on="sequence")
@@ -231,9 +232,3 @@ def _dark(decibels: np.ndarray) -> np.ndarray:
     )
     smooth = 10 * np.log10(np.where(seen, mean, np.nan))
     return _share(smooth < dry_state(smooth, REFERENCE) - DROP_DB, smooth)
-
-
-def _name(root: str | Path, image: Any, channel: str) -> str:
-    """Return the file of a channel below the root; empty where the image was taken without it."""
-    file = files_of(root, image).get(channel)
-    return file.relative_to(root).as_posix() if file else ""
