@@ -41,6 +41,13 @@ OPEN = """async (path) => {
   window.eolabPanel = panel;
 }"""
 RUN = "async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
+EXECUTE = """async (code) => {
+  await window.eolabPanel.sessionContext.session.kernel.requestExecute({code}).done;
+}"""
+CLOSE = """async () => {
+  await window.eolabPanel.sessionContext.shutdown();
+  window.eolabPanel.dispose();
+}"""
 CELLS = "() => window.eolabPanel.content.model.toJSON().cells"
 STATUS = "() => window.eolabPanel.sessionContext.session?.kernel?.status ?? 'none'"
 
@@ -54,18 +61,24 @@ def require() -> str:
     return path
 
 
+_open: list[Any] = []
+
+
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """Start a headless Chromium and yield playwright's browser."""
+    """Start a headless Chromium and yield playwright's browser; within another call yield the one of that."""
     path = require()
     from playwright.sync_api import sync_playwright
 
+    if _open:
+        yield _open[0]
+        return
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        _open.append(playwright.chromium.launch(executable_path=path, args=list(FLAGS)))
         try:
-            yield browser
+            yield _open[0]
         finally:
-            browser.close()
+            _open.pop().close()
 
 
 def watch(page: Any) -> list[str]:
@@ -101,19 +114,23 @@ def screenshot(html_path: Path, png_path: Path, width: int = 1100) -> list[str]:
 
 @dataclass
 class Lab:
-    """A running JupyterLab server.
+    """A running JupyterLab server, open in a browser.
 
     Attributes:
         url: Its address, ending in a slash.
         token: Its password.
         root: The folder that its file browser shows.
         log: What the server wrote.
+        page: Playwright's page.
+        problems: All that went wrong in the browser since a notebook was closed, see :func:`watch`.
     """
 
     url: str
     token: str
     root: Path
     log: Path
+    page: Any = None
+    problems: list[str] = field(default_factory=list)
 
 
 def _settings(folder: Path) -> None:
@@ -146,7 +163,7 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def jupyterlab(root: Path, folder: Path, environment: dict[str, str] | None = None) -> Iterator[Lab]:
-    """Start JupyterLab on ``root`` and yield it once it answers; it is stopped at the end.
+    """Start JupyterLab on ``root`` and yield it once it is open in a browser; it is stopped at the end.
 
     Args:
         root: Folder of the notebooks.
@@ -171,7 +188,13 @@ def jupyterlab(root: Path, folder: Path, environment: dict[str, str] | None = No
                 if server.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"JupyterLab did not start:\n{lab.log.read_text()[-3000:]}")
                 time.sleep(0.2)
-            yield lab
+            with chromium() as browser:
+                lab.page = browser.new_page(viewport={"width": 1500, "height": 1000})
+                lab.problems = watch(lab.page)
+                lab.page.set_default_timeout(60_000)
+                lab.page.goto(f"{lab.url}lab?token={lab.token}&reset")
+                lab.page.wait_for_function("() => window.jupyterapp !== undefined")
+                yield lab
         finally:
             server.terminate()
             try:
@@ -207,6 +230,10 @@ class OpenNotebook:
                 assert output["output_type"] != "error", "\n".join(output["traceback"])
         return cells
 
+    def execute(self, code: str) -> None:
+        """Run code in the notebook's kernel, in no cell."""
+        self.page.evaluate(EXECUTE, code)
+
     def wait_idle(self, timeout_s: float = 60) -> None:
         """Wait until the kernel has been idle for a third of a second."""
         deadline, quiet = time.monotonic() + timeout_s, 0
@@ -224,20 +251,17 @@ class OpenNotebook:
 
 
 @contextmanager
-def notebook(lab: Lab, path: str, width: int = 1500, height: int = 1000) -> Iterator[OpenNotebook]:
-    """Open a notebook of the server in a new browser, its kernel ready.
+def notebook(lab: Lab, path: str) -> Iterator[OpenNotebook]:
+    """Open a notebook of the server, its kernel ready; in the end it is closed and its kernel shut down.
 
     Args:
         lab: The server.
         path: The notebook, relative to the server's root.
-        width: Width of the window in pixels.
-        height: Height of the window in pixels.
     """
-    with chromium() as browser:
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(60_000)
-        opened = OpenNotebook(page, watch(page))
-        page.goto(f"{lab.url}lab?token={lab.token}&reset")
-        page.wait_for_function("() => window.jupyterapp !== undefined")
-        page.evaluate(OPEN, path)
-        yield opened
+    lab.page.set_default_timeout(60_000)
+    lab.page.evaluate(OPEN, path)
+    try:
+        yield OpenNotebook(lab.page, lab.problems)
+    finally:
+        lab.page.evaluate(CLOSE)
+        lab.problems.clear()

@@ -61,6 +61,16 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture
 def eager() -> Iterator[None]:
     """Train step by step on TensorFlow: a graph takes longer to make than a few small steps to run."""
+    yield from _eagerly()
+
+
+@pytest.fixture(scope="module")
+def eager_module() -> Iterator[None]:
+    """As ``eager``, for all tests of a file and for its fixtures that train."""
+    yield from _eagerly()
+
+
+def _eagerly() -> Iterator[None]:
     import keras
 
     if keras.backend.backend() != "tensorflow":

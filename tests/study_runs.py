@@ -76,7 +76,7 @@ def start(study: str, out: Path, *arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def kill_when(process: subprocess.Popen[bytes], ready, seconds: float = 240) -> None:
+def kill_when(process: subprocess.Popen[bytes], ready, seconds: float = 400) -> None:
     """Kill a run without warning once a file says that it is in the middle of its work."""
     deadline = time.monotonic() + seconds
     while not ready():

@@ -13,7 +13,7 @@ from eolab.data.store import write_store
 from eolab.studies import flood
 from eolab.synthetic import sen12flood as twins
 
-pytestmark = pytest.mark.slow  # trains networks
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_module")]  # trains networks for a few steps
 
 SIZE = (16, 16)
 SENSORS = {"S1": flood.samples.Radar(), "S2": flood.samples.Optical(("B04", "MNDWI"))}
@@ -42,12 +42,12 @@ def stores(tmp_path_factory):
     return found
 
 
-def fit(stores, folder, fusion="union", epochs=2, model="convlstm", **running):
+def fit(stores, folder, fusion="union", model="convlstm", **running):
     channels = {key: SENSORS[key].channels for key in stores}
     sequences = {part: flood.scoring.sequences_of(stores, part, fusion) for part in ("train", "validation")}
-    training = {"epochs": epochs, "batch_size": 2, "learning_rate": 0.01, "class_weights": "balanced"}
-    given = {"channels": flood.scoring.select(stores, channels), "options": {"pool": "mean", "l2": 0.0}}
-    given |= {"training": training, "folder": folder, "progress": False}
+    training = {"epochs": 2, "batch_size": 2, "learning_rate": 0.01, "class_weights": "balanced"}
+    given = {"channels": flood.scoring.select(stores, channels), "training": training, "folder": folder}
+    given |= {"options": {"pool": "mean", "layers": 1, "l2": 0.0}, "progress": False}
     return tasks.fit("sequence_classification", model, stores, sequences, **given, **running)
 
 
@@ -63,11 +63,16 @@ def test_sequences_belong_to_one_split(stores):
     assert not names["train"] & names["validation"]
 
 
-@pytest.mark.parametrize("fusion", ["union", pytest.param("pad", marks=pytest.mark.slow)])
-def test_every_image_gets_one_probability(stores, tmp_path, fusion):
-    fitted = fit(stores, tmp_path, fusion)
+@pytest.fixture(scope="module")
+def trained(stores, eager_module, tmp_path_factory):
+    """A network of both sensors after two epochs, and its folder."""
+    folder = tmp_path_factory.mktemp("trained")
+    return fit(stores, folder), folder
+
+
+def every_image_has_one_probability(fitted, stores, fusion, folder):
     lines = flood.scoring.sequences_of(stores, "test", fusion)
-    found = predict(fitted, stores, lines, tmp_path)
+    found = predict(fitted, stores, lines, folder)
     assert len(found) == sum(line.length for line in lines)
     assert found["probability"].between(0, 1).all()
     assert found.groupby("sequence")["step"].apply(lambda s: (s == range(len(s))).all()).all()
@@ -77,14 +82,20 @@ def test_every_image_gets_one_probability(stores, tmp_path, fusion):
     assert list(fitted.history["epoch"]) == [1, 2]
 
 
-@pytest.mark.slow
+def test_every_image_gets_one_probability(trained, stores, tmp_path):
+    every_image_has_one_probability(trained[0], stores, "union", tmp_path)
+
+
+def test_every_image_of_series_side_by_side_gets_one_probability(stores, tmp_path):
+    every_image_has_one_probability(fit(stores, tmp_path, "pad"), stores, "pad", tmp_path)
+
+
 def test_late_networks_answer_once_a_sequence(stores, tmp_path):
     fitted = fit(stores, tmp_path, "late")
     found = predict(fitted, stores, flood.scoring.sequences_of(stores, "test", "late"), tmp_path)
     assert found["sequence"].tolist() == ["0", "1", "2"]
 
 
-@pytest.mark.slow
 def test_one_sensor_alone(stores, tmp_path):
     only = {"S2": stores["S2"]}
     fitted = fit(only, tmp_path)
@@ -93,19 +104,18 @@ def test_one_sensor_alone(stores, tmp_path):
     assert not found["S1"].any()
 
 
-@pytest.mark.slow
-def test_a_stopped_training_ends_as_an_unbroken_one(stores, tmp_path):
+def test_a_stopped_training_ends_as_an_unbroken_one(trained, stores, tmp_path):
     import keras
 
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            if self.model.optimizer.iterations >= 5:
+            if self.model.optimizer.iterations >= 5:  # in the second epoch
                 raise KeyboardInterrupt
 
-    whole = fit(stores, tmp_path / "whole", epochs=3)
+    whole, _ = trained
     with pytest.raises(KeyboardInterrupt):
-        fit(stores, tmp_path / "broken", epochs=3, callbacks=[Stop()])
-    again = fit(stores, tmp_path / "broken", epochs=3)
+        fit(stores, tmp_path, callbacks=[Stop()])
+    again = fit(stores, tmp_path)
     assert again.history.attrs["resumed_at"] == 1
     columns = ["epoch", "loss", "val_loss"]
     pd.testing.assert_frame_equal(again.history[columns], whole.history[columns], rtol=1e-5)
@@ -113,10 +123,10 @@ def test_a_stopped_training_ends_as_an_unbroken_one(stores, tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_a_saved_network_predicts_without_being_told_channels(stores, tmp_path):
-    fitted = fit(stores, tmp_path, epochs=1)
+def test_a_saved_network_predicts_without_being_told_channels(trained, stores, tmp_path):
+    fitted, folder = trained
     lines = flood.scoring.sequences_of(stores, "test")
-    saved = tasks.load(tmp_path)
+    saved = tasks.load(folder)
     assert (saved.task, saved.channels) == (fitted.task, fitted.channels)
     one, other = (predict(each, stores, lines, tmp_path) for each in (fitted, saved))
     pd.testing.assert_frame_equal(one, other, rtol=0, atol=1e-6)

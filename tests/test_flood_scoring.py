@@ -456,6 +456,7 @@ def views(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("fusion", ["union", "pad"])
 def test_what_stands_in_padding_changes_no_score(views, tmp_path, monkeypatch, fusion):
     from eolab import tasks
@@ -466,7 +467,7 @@ def test_what_stands_in_padding_changes_no_score(views, tmp_path, monkeypatch, f
     fitted = tasks.fit(
         "sequence_classification", "convlstm", views, sequences, folder=tmp_path, channels=channels,
         training={"epochs": 1, "learning_rate": 1e-4, "class_weights": "balanced"},
-        options={"filters": 4, "hidden": 8, "pool": "mean", "l2": 0.0}, progress=False,
+        options={"filters": 4, "hidden": 8, "pool": "mean", "layers": 1, "l2": 0.0}, progress=False,
     )  # fmt: skip
 
     def predict(pad):

@@ -591,23 +591,34 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_stopped_run_goes_on_in_its_folder(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_stopped_run_goes_on_in_its_folder(tmp_path: Path) -> None:
+    """Killed without warning, then ended in order, then left to run to its end."""
     root = miniature.build(tmp_path)
     (root / "hold").touch()
-    command = [sys.executable, "-m", "eolab.cli", "run", "mini", "--only", "01_make"]
-    runner = subprocess.Popen(command, env=miniature.environment(root))
-    there = root / "runs/mini/01_make"
-    wait_for(lambda: list(there.glob("*/attempts.txt")) and next(there.glob("*/attempts.txt")).read_text())
-    kernel = int(next(there.glob("*/attempts.txt")).read_text())
-    runner.send_signal(how)
-    assert runner.wait(60) == (130 if how == signal.SIGTERM else -how)
-    wait_for(lambda: not alive(kernel))
-    (folder,) = there.iterdir()
-    wait_for(lambda: history.load(folder).status == "stopped")
+    folder = stopped_run(root, signal.SIGKILL, attempt=1)
+    assert stopped_run(root, signal.SIGTERM, attempt=2) == folder
     (root / "hold").unlink()
     again = miniature.eolab(root, "run", "mini", "--only", "01_make")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert list(there.iterdir()) == [folder]
-    assert len((folder / "attempts.txt").read_text().split()) == 2
+    assert list((root / "runs/mini/01_make").iterdir()) == [folder]
+    assert len(kernels_in(root)) == 3
     assert history.load(folder).status == "done"
+
+
+def stopped_run(root: Path, how: signal.Signals, attempt: int) -> Path:
+    """Start the first notebook, stop its runner while the kernel works, and return the run folder."""
+    command = [sys.executable, "-m", "eolab.cli", "run", "mini", "--only", "01_make"]
+    runner = subprocess.Popen(command, env=miniature.environment(root))
+    wait_for(lambda: len(kernels_in(root)) == attempt)
+    runner.send_signal(how)
+    assert runner.wait(60) == (130 if how == signal.SIGTERM else -how)
+    wait_for(lambda: not alive(kernels_in(root)[-1]))
+    (folder,) = (root / "runs/mini/01_make").iterdir()
+    wait_for(lambda: history.load(folder).status == "stopped")
+    return folder
+
+
+def kernels_in(root: Path) -> list[int]:
+    """Return the processes that have worked on the first notebook so far."""
+    files = (root / "runs/mini/01_make").glob("*/attempts.txt")
+    return [int(line) for file in files for line in file.read_text().split()]

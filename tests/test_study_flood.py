@@ -231,11 +231,13 @@ def test_a_study_killed_in_preprocessing_and_in_training_ends_as_an_unbroken_one
         found = list((tmp_path / "flood" / TRAIN).glob("*/history.csv"))
         return bool(found) and found[0].read_text().count("\n") > 3
 
+    command = ("--only", "02_preprocess", TRAIN)
     for notebook, ready in (("02_preprocess", some_sequences), (TRAIN, third_epoch)):
-        kill_when(start(tmp_path, "--only", notebook), ready)
+        kill_when(start(tmp_path, *command), ready)
         time.sleep(1)
         assert only_run(tmp_path, notebook).status != "done"
-        eolab("run", "flood", "--only", notebook, "--out", str(tmp_path))
+    eolab("run", "flood", *command, "--out", str(tmp_path))
+    for notebook in ("02_preprocess", TRAIN):
         unbroken, resumed = (only_run(out, notebook) for out in (simulated, tmp_path))
         assert resumed.metrics == unbroken.metrics
     columns = ["epoch", "loss", "val_loss"]
