@@ -389,13 +389,6 @@ def test_the_report_s_best_score_implies_half_of_it_for_landslides():
     assert board["entry"].iloc[:2].tolist().count("Dense U-net") == 1
 
 
-@pytest.mark.slow
-def test_counts_of_weights_are_within_two_per_cent_of_the_report():
-    table = landslide.report.parameter_counts().dropna(subset=["published"])
-    assert len(table) == 13
-    assert table["ratio"].between(0.98, 1.02).all()
-
-
 # === Explore ===
 
 

@@ -191,6 +191,13 @@ def test_the_gain_of_a_stack_by_patches_is_paired(simulated):
 
 
 @pytest.mark.notebook
+def test_counts_of_weights_are_within_two_per_cent_of_the_report(simulated):
+    table = only_run(simulated, "07_small_models").table("parameters").dropna(subset=["published"])
+    assert len(table) == 13
+    assert table["ratio"].between(0.98, 1.02).all()
+
+
+@pytest.mark.notebook
 def test_exports_agree_with_keras(simulated):
     table = only_run(simulated, "07_small_models").table("portable").set_index(["engine", "precision"])
     assert table.loc[("litert", "float16"), "mask_iou"] > 0.99
