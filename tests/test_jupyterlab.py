@@ -59,7 +59,7 @@ def write_notebook(path: Path, *cells: str) -> None:
 def small_catalog() -> str:
     """The project's catalogue with smaller twins, so that a browser need not wait for them."""
     catalog = yaml.safe_load((ROOT / "data_catalog.yaml").read_text())
-    small = {"dates": 8, "size": 240, "train": 40, "validation": 4, "test": 4}
+    small = {"dates": 5, "size": 240, "train": 40, "validation": 4, "test": 4}
     for entry in catalog.values():
         twin = entry.get("twin", {})
         twin.update({name: min(value, twin[name]) for name, value in small.items() if name in twin})
