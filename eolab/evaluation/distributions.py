@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -52,4 +51,6 @@ def _quantiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _auc(truth: np.ndarray, values: np.ndarray, weights: np.ndarray) -> float:
     if not len(truth) or truth.all() or not truth.any():
         return float("nan")
+    from sklearn.metrics import roc_auc_score  # slow to import
+
     return float(roc_auc_score(truth, values, sample_weight=weights))

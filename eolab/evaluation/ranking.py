@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.metrics import roc_auc_score
 
 from eolab.evaluation import bootstrap
 
@@ -84,6 +83,8 @@ class RocArea:
     """
 
     def __init__(self, true: Any, score: Any, member: np.ndarray, groups: int) -> None:
+        from sklearn.metrics import roc_auc_score  # slow to import
+
         yes, values = np.asarray(true) == 1, np.asarray(score)
         self.exact = float(roc_auc_score(yes, values)) if 0 < yes.sum() < len(yes) else float("nan")
         self._steps = _Steps(yes, values, member, groups, np.unique(values))

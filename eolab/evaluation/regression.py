@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
+import pandas as pd
 
 from eolab.core.errors import DataError, check_all
 from eolab.evaluation.bootstrap import Groups
@@ -51,7 +51,8 @@ class Values:
         member = np.broadcast_to(place.reshape(-1, *[1] * (true.ndim - 1)), true.shape)[known]
         y, p = true[known].astype(np.float64), found[known].astype(np.float64)
         self._negative = bool(min(y.min(), p.min()) < 0)
-        y0, ranks = y - y.mean(), [rankdata(values) - (len(y) + 1) / 2 for values in (y, p)]
+        y0 = y - y.mean()
+        ranks = [pd.Series(values).rank().to_numpy() - (len(y) + 1) / 2 for values in (y, p)]
         columns = {
             "one": np.ones(len(y)),
             **{"square": (y - p) ** 2, "absolute": np.abs(y - p), "y": y0, "yy": y0**2},
