@@ -183,7 +183,9 @@ def test_damaged_safetensors_are_named(tmp_path, state_file):
 
 
 def test_files_that_are_none_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"no\.safetensors: expected a file of weights, found no file"):
+    with pytest.raises(
+        DataError, match=r"no\.safetensors: expected a whole .safetensors file, found no file"
+    ):
         weights._read(tmp_path / "no.safetensors")
     (tmp_path / "x.pth").write_bytes(b"1")
     with pytest.raises(DataError, match=r"found the ending '\.pth'.*docs/published_weights\.md"):

@@ -216,7 +216,7 @@ def test_bad_calls_are_sentences(saved, tmp_path):
     with pytest.raises(ParameterError, match="did you mean 'onnx'"):
         prediction.load(saved[0], "onx")
     (tmp_path / "model.keras").write_bytes(b"no model")
-    with pytest.raises(DataError, match="cannot be read as a Keras model"):
+    with pytest.raises(DataError, match="expected a saved model, found an unreadable file"):
         prediction.load(tmp_path)
     predictor = prediction.load(saved[0])
     inputs = inputs_of(4)

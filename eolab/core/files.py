@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -152,16 +152,30 @@ def read_joblib(path: str | os.PathLike[str], kind: type[T]) -> T:
     """Return what :func:`write_joblib` wrote, of the kind that is expected."""
     import joblib
 
-    found = "no file"
-    if Path(path).is_file():
+    remedy = "fit the baseline again, or name another run"
+    found = loaded(path, joblib.load, "a saved baseline", remedy)
+    if not isinstance(found, kind):
+        raise DataError(f"{path}: expected a saved baseline, found a {type(found).__name__}; {remedy}.")
+    return found
+
+
+def loaded(path: str | os.PathLike[str], read: Callable[[Path], Any], expected: str, remedy: str) -> Any:
+    """Return what a function makes of a file; one that is missing or damaged is refused in one sentence.
+
+    Args:
+        path: The file.
+        read: Function of its path.
+        expected: What the file should be, for example "a saved model".
+        remedy: What to do where it is not.
+
+    Raises:
+        DataError: If the file is missing, or the function fails.
+    """
+    path, found = Path(path), "no file"
+    if path.is_file():
         try:
-            loaded = joblib.load(path)
-        except Exception as error:  # a damaged pickle raises nearly anything
-            found = f"an unreadable file ({error})"
-        else:
-            if isinstance(loaded, kind):
-                return loaded
-            found = f"a {type(loaded).__name__}"
-    raise DataError(
-        f"{path}: expected a saved baseline, found {found}; fit the baseline again, or name another run."
-    )
+            return read(path)
+        except Exception as error:  # a damaged file raises nearly anything
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            found = f"an unreadable file ({reason})"
+    raise DataError(f"{path}: expected {expected}, found {found}; {remedy}.")

@@ -32,7 +32,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab.core.errors import DataError, ParameterError, check_all, check_known
+from eolab.core import files
+from eolab.core.errors import ParameterError, check_all, check_known
 
 if TYPE_CHECKING:
     import keras
@@ -319,17 +320,8 @@ def load(path: str | os.PathLike[str], compiled: bool = True) -> keras.Model:
         _function(name)
     if compiled:
         importlib.import_module("eolab.training.losses")
-    remedy = "train the model again, or name another run"
-    if not Path(path).is_file():
-        raise DataError(f"{path}: expected a saved model, found no file; {remedy}.")
-    try:
-        return keras.models.load_model(path, compile=compiled)
-    except Exception as error:  # a damaged file raises nearly anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DataError(
-            f"{path}: expected a saved model, found an unreadable file that cannot be read as a Keras model "
-            f"({reason}); {remedy}."
-        ) from error
+    read = partial(keras.models.load_model, compile=compiled)
+    return files.loaded(path, read, "a saved model", "train the model again, or name another run")
 
 
 def _architecture(name: str) -> Architecture:

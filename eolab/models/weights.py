@@ -26,6 +26,7 @@ import numpy as np
 from safetensors import deserialize
 
 from eolab import models
+from eolab.core import files
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data.bands import L1C_BANDS
 from eolab.models.resnet import BLOCKS, PREFIX
@@ -241,17 +242,13 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         DataError: If the file is missing, of another kind, or damaged.
     """
     remedy = "give a .safetensors file; docs/published_weights.md says how a .pth file becomes one"
-    if not path.is_file():
-        raise DataError(f"{path}: expected a file of weights, found no file; {remedy}.")
     if path.suffix != ".safetensors":
         raise DataError(f"{path}: expected a file of weights, found the ending {path.suffix!r}; {remedy}.")
-    try:
-        return {name: _array(**entry) for name, entry in deserialize(path.read_bytes())}
-    except Exception as error:  # a damaged header raises nearly anything
-        raise DataError(
-            f"{path}: expected a whole .safetensors file, found one that cannot be read "
-            f"({' '.join(str(error).split())[:200]}); fetch it again."
-        ) from None
+
+    def arrays(file: Path) -> dict[str, np.ndarray]:
+        return {name: _array(**entry) for name, entry in deserialize(file.read_bytes())}
+
+    return files.loaded(path, arrays, "a whole .safetensors file", remedy)
 
 
 def _array(dtype: str, shape: Sequence[int], data: bytes) -> np.ndarray:

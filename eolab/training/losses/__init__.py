@@ -129,11 +129,6 @@ class WeightedSum(Loss):
         super().__init__(name)
         self.parts = [(number("weight", weight, open_low=True), part) for weight, part in parts]
 
-    @property
-    def ignore(self) -> int | None:
-        """Label that the parts ignore."""
-        return getattr(self.parts[0][1], "ignore", None)
-
     def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
         """Return what each part takes."""
         return self.parts[0][1].prepare(y_true, y_pred, sample_weight)
