@@ -181,7 +181,7 @@ def test_the_recurrence_is_that_of_keras_with_the_same_weights(backwards, sequen
     images, valid = rng.normal(0, 1, (2, T, H, W, 3)).astype("float32"), np.ones((2, T), "float32")
     valid[0, 3:], valid[1, [0, 2]] = 0, 0
     theirs = keras.layers.ConvLSTM2D(4, 3, padding="same", return_sequences=sequences, go_backwards=backwards)
-    ours = ConvLSTM(4, 3, sequences, backwards)
+    ours = ConvLSTM(4, 3, sequences, backwards, 0.0, 0)
     mask = keras.ops.expand_dims(keras.ops.convert_to_tensor(valid) > 0.5, (-3, -2, -1))
     theirs(images, mask=mask)
     assert ours(images, valid).shape == ours.compute_output_shape(images.shape, valid.shape)
@@ -193,7 +193,7 @@ def test_the_recurrence_is_that_of_keras_with_the_same_weights(backwards, sequen
 
 
 def test_the_recurrence_begins_as_that_of_keras():
-    layer = ConvLSTM(4, 3, seed=7)
+    layer = ConvLSTM(4, 3, True, False, 0.0, 7)
     layer(np.zeros((1, 2, H, W, 3), "float32"), np.ones((1, 2), "float32"))
     np.testing.assert_array_equal(layer.bias, [0] * 4 + [1] * 4 + [0] * 8)
     again = ConvLSTM.from_config(layer.get_config())

@@ -35,6 +35,7 @@ IDENTITY_FILE = "exported_from.txt"
 ROUNDS = 8  # of simplifying an ONNX graph
 Quantisation = Literal["float32", "float16", "int8"]
 QUANTISATIONS: tuple[str, ...] = get_args(Quantisation)
+Calibration = Iterable[np.ndarray | Inputs] | None
 
 
 def folder_of(source: Path | None, engine: str) -> Path | None:
@@ -125,10 +126,7 @@ def _few_rounds() -> Iterator[None]:
 
 
 def export_litert(
-    source: Any,
-    path: str | Path,
-    quantisation: Quantisation = "float32",
-    calibration: Iterable[np.ndarray | Inputs] | None = None,
+    source: Any, path: str | Path, quantisation: Quantisation = "float32", calibration: Calibration = None
 ) -> Path:
     """Write a trained model as a LiteRT file, which takes one sample at a time.
 
@@ -161,9 +159,7 @@ def export_litert(
     return path
 
 
-def convert_litert(
-    model: Any, quantisation: str = "float32", calibration: Iterable[np.ndarray | Inputs] | None = None
-) -> bytes:
+def convert_litert(model: Any, quantisation: str = "float32", calibration: Calibration = None) -> bytes:
     """Return a Keras model as the content of a LiteRT file; see :func:`export_litert`."""
     check_known(quantisation, QUANTISATIONS, f"There is no quantisation {quantisation!r}")
     check_backend("litert")

@@ -130,10 +130,11 @@ def select(
     return Channels(chosen, mean, std, stored, pooling=pooling)
 
 
+Selection = Mapping[str, Any] | Sequence[str] | Channels | None  # of the input image, or by input
+
+
 def select_all(
-    store: Store | Mapping[str, Store],
-    train_rows: Any,
-    channels: Mapping[str, Any] | Sequence[str] | Channels | None,
+    store: Store | Mapping[str, Store], train_rows: Any, channels: Selection
 ) -> dict[str, Channels]:
     """Return the channels of each input of a network.
 

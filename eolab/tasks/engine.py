@@ -16,13 +16,11 @@ from eolab.data.sequences import ImageSequence
 from eolab.data.splits import balance
 from eolab.models import heads
 from eolab.models import weights as published
-from eolab.tasks.channels import Channels, select_all
+from eolab.tasks.channels import Channels, Selection, select_all
 from eolab.tasks.fitted import Fitted, save
 from eolab.tasks.task import Task, get
 from eolab.training import augment, losses
 from eolab.training.batches import Batches, SequenceSamples, StoreSamples, balanced_weights
-
-Selection = Mapping[str, Any] | Sequence[str] | Channels | None
 
 
 class Networks:

@@ -96,25 +96,21 @@ def permutation_importance(
 
 
 def feature_distributions(
-    table: pd.DataFrame,
-    label: str,
-    class_names: tuple[str, str],
-    features: Sequence[str] | None = None,
-    weight: Any = None,
+    table: pd.DataFrame, label: str, class_names: tuple[str, str], features: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """Compare two classes feature by feature.
 
     Args:
-        table: Result of :func:`eolab.data.tables.patch_table` or ``pixel_table``.
+        table: Result of :func:`eolab.data.tables.patch_table` or ``pixel_table``; a column ``weight`` weighs
+            its rows.
         label: Column of the class: 1 or 0, or 255 for not known, which counts nowhere.
         class_names: Names of the classes 0 and 1.
         features: Columns to compare; all features by default.
-        weight: Weight of each row, a column or values; by default the column ``weight`` where there is one.
 
     Returns:
         See :func:`eolab.evaluation.distributions`.
     """
-    known, weights = known_rows(table, label, weight)
+    known, weights = known_rows(table, label, None)
     chosen = pd.DataFrame({name: column_of(known, name) for name in features or features_of(table)})
     return evaluation.distributions(chosen, known[label].to_numpy() == 1, class_names, weights)
 

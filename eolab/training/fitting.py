@@ -30,6 +30,7 @@ KINDS: dict[tuple[type, ...], tuple[str, ...]] = {  # of the values of a noteboo
 }
 TYPES = {name: types for types, names in KINDS.items() for name in names}
 OPTIONAL = ("clipnorm", "ema", "patience", "monitor", "class_weights", "freeze", "thaw")  # may be None
+Options = Mapping[str, Any] | None
 _compiled: WeakKeyDictionary[keras.Model, tuple[str, list[np.ndarray]]] = WeakKeyDictionary()
 
 
@@ -68,9 +69,9 @@ def fit(
     epochs: int,
     learning_rate: float = 1e-3,
     schedule: str = "constant",
-    schedule_options: Mapping[str, float] | None = None,
+    schedule_options: Options = None,
     optimizer: str = "adamw",
-    optimizer_options: Mapping[str, Any] | None = None,
+    optimizer_options: Options = None,
     clipnorm: float | None = None,
     ema: float | None = None,
     freeze: Freeze = None,
@@ -210,11 +211,7 @@ def _facts(model: keras.Model, train: Any) -> dict[str, Any]:
 
 
 def build_optimizer(
-    name: str,
-    rate: Any,
-    clipnorm: float | None = None,
-    ema: float | None = None,
-    options: Mapping[str, Any] | None = None,
+    name: str, rate: Any, clipnorm: float | None = None, ema: float | None = None, options: Options = None
 ) -> keras.optimizers.Optimizer:
     """Return an optimizer by name.
 

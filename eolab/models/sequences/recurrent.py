@@ -244,14 +244,7 @@ class ConvLSTM(Layer):
     """
 
     def __init__(
-        self,
-        filters: int,
-        kernel: int = 3,
-        sequences: bool = True,
-        backwards: bool = False,
-        l2: float = 0.0,
-        seed: int = 0,
-        **kwargs: Any,
+        self, filters: int, kernel: int, sequences: bool, backwards: bool, l2: float, seed: int, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.filters, self.kernel_size, self.sequences = filters, kernel, sequences
