@@ -13,6 +13,7 @@ from eolab.core.errors import RunError
 from eolab.core.files import write_atomically
 
 STATE_FILE = "state.npz"
+Arrays = dict[str, list[np.ndarray]]  # values of variables by group
 
 
 @dataclass
@@ -53,9 +54,7 @@ class Checkpoint:
         """Remove the state: the next training starts anew."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def save(
-        self, progress: Progress, arrays: dict[str, list[np.ndarray]], best: list[np.ndarray] | None
-    ) -> None:
+    def save(self, progress: Progress, arrays: Arrays, best: list[np.ndarray] | None) -> None:
         """Keep the state after an epoch.
 
         Args:
@@ -72,7 +71,7 @@ class Checkpoint:
             if file != self._best(progress.best_epoch):
                 file.unlink()
 
-    def load(self, settings: dict[str, Any]) -> tuple[Progress, dict[str, list[np.ndarray]]] | None:
+    def load(self, settings: dict[str, Any]) -> tuple[Progress, Arrays] | None:
         """Return the state, None if there is none yet.
 
         Raises:
@@ -101,15 +100,15 @@ class Checkpoint:
         return self.folder / f"best-{epoch:05d}.npz"
 
 
-def _packed(arrays: dict[str, list[np.ndarray]], text: str = "") -> bytes:
+def _packed(arrays: Arrays, text: str = "") -> bytes:
     buffer = io.BytesIO()
     named = {f"{group}/{i:05d}": value for group, values in arrays.items() for i, value in enumerate(values)}
     np.savez(buffer, text=np.array(text), **named)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
-def _unpacked(file: Path) -> tuple[dict[str, list[np.ndarray]], str]:
-    arrays: dict[str, list[np.ndarray]] = {}
+def _unpacked(file: Path) -> tuple[Arrays, str]:
+    arrays: Arrays = {}
     try:
         with np.load(file) as content:
             for name in sorted(set(content.files) - {"text"}):

@@ -199,9 +199,7 @@ class MapCell(Layer):
     there is one; without an image the state stays. The states are maps and memory, (B, H, W, F) each.
     """
 
-    def __init__(
-        self, filters: int, kernel: int, size: tuple[int, int], seed: int = 0, **kwargs: Any
-    ) -> None:
+    def __init__(self, filters: int, kernel: int, size: tuple[int, int], seed: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters, self.kernel_size, self.seed = filters, kernel, seed
         self.output_size = (*size, filters)

@@ -20,7 +20,7 @@ from eolab.core import files
 from eolab.core.errors import DataError
 from eolab.core.progress import track
 from eolab.data.schemes import IGNORE
-from eolab.data.store import Store, reading
+from eolab.data.store import reading
 from eolab.data.tables import some_rows
 from eolab.prediction import probabilities
 
@@ -96,9 +96,7 @@ class Baseline:
     max_samples: int | None = None
     outputs: int = field(default=0, init=False)
 
-    def fit(
-        self, store: Store | Any, rows: Any, sample_weight: Any = None, progress: bool = False
-    ) -> Baseline:
+    def fit(self, store: Any, rows: Any, sample_weight: Any = None, progress: bool = False) -> Baseline:
         """Learn from some samples.
 
         Args:
@@ -134,7 +132,7 @@ class Baseline:
 
     def predict(
         self,
-        store: Store | Any,
+        store: Any,
         rows: Any,
         folder: str | os.PathLike[str] | None = None,
         part: str = "test",

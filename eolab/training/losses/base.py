@@ -120,18 +120,15 @@ def inside(probability: Any) -> Any:
     return EPSILON + (1 - 2 * EPSILON) * probability
 
 
-def number(
-    name: str, value: Any, *, low: float = 0.0, high: float = float("inf"), open_low: bool = False
-) -> float:
+def number(name: str, value: Any, *, high: float = float("inf"), open_low: bool = False) -> float:
     """Return an option as a float.
 
     Raises:
-        ParameterError: If it is no number, below `low` (or equal to it, where that end is open) or above
-            `high`.
+        ParameterError: If it is no number, below 0 (or 0, where that end is open) or above `high`.
     """
     usable = isinstance(value, int | float) and not isinstance(value, bool)
-    if not usable or not low <= value <= high or (open_low and value == low):
-        least = f"above {low:g}" if open_low else f"from {low:g}"
+    if not usable or not 0 <= value <= high or (open_low and value == 0):
+        least = "above 0" if open_low else "from 0"
         most = "" if high == float("inf") else f" to {high:g}"
         raise ParameterError(f"Option {name} of a loss must be a number {least}{most}: got {value!r}.")
     return float(value)
