@@ -184,10 +184,8 @@ class MasterQueryAttention(Layer):
     def build(self, shape: Any) -> None:
         group = shape[-1] // self.heads
         spread = keras.initializers.RandomNormal(stddev=(2 / self.key_size) ** 0.5, seed=self._seeds.next())
-        self.query = self.add_weight(shape=(self.heads, self.key_size, 1), initializer=spread, name="query")
-        self.key = self.add_weight(
-            shape=(self.heads, group, self.key_size), initializer=self._seeds.glorot(), name="key"
-        )
+        self.query = self.add_weight((self.heads, self.key_size, 1), spread, name="query")
+        self.key = self.add_weight((self.heads, group, self.key_size), self._seeds.glorot(), name="key")
 
     def call(self, features: Any, valid: Any, dates: Any, training: bool | None = None) -> Any:
         times, channels = features.shape[1:]
@@ -370,9 +368,8 @@ class MultiAttention(Layer):
         self.key_size = max(1, self.value_size // 2)
         width, policy = self.heads * (2 * self.key_size + self.value_size), self.dtype_policy
         one = keras.initializers.GlorotUniform(seed=self.seed)
-        two = keras.initializers.VarianceScaling(
-            BRANCH_SCALE**2, "fan_avg", "uniform", seed=self.seed + 1
-        )  # Glorot's, made small
+        # Glorot's, made small
+        two = keras.initializers.VarianceScaling(BRANCH_SCALE**2, "fan_avg", "uniform", seed=self.seed + 1)
         self.normalize = keras.layers.LayerNormalization(center=False, scale=False, dtype=policy)
         self.project = keras.layers.Dense(width, use_bias=False, kernel_initializer=one, dtype=policy)
         self.merge = keras.layers.Dense(features, kernel_initializer=two, dtype=policy)

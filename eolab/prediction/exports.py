@@ -202,9 +202,8 @@ def _converted(model: Any, quantisation: str, samples: list[dict[str, np.ndarray
     import tensorflow as tf
 
     module = _frozen(model)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [module.predict.get_concrete_function()], module
-    )
+    function = module.predict.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     if quantisation == "float32":
         return bytes(converter.convert())
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -97,9 +97,8 @@ def stack(
     logits = _logits([np.asanyarray(values).ravel()[known] for values in probabilities.values()])
     model = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10, max_iter=100)
     model.fit(logits, labels[known] == 1)
-    return Stacker(
-        dict(zip(probabilities, map(float, model.coef_[0]), strict=True)), float(model.intercept_[0])
-    )
+    weights = dict(zip(probabilities, map(float, model.coef_[0]), strict=True))
+    return Stacker(weights, float(model.intercept_[0]))
 
 
 def _logits(arrays: Sequence[np.ndarray]) -> np.ndarray:

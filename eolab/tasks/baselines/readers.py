@@ -174,9 +174,7 @@ class RandomConvolutions(Images):
         found = []
         for part, data in store.batches(images, ["image"], self.at_once):
             for place, image in enumerate(self.chosen(data), start=part.start):
-                views = sliding_window_view(
-                    image, (self.size, self.size), axis=(0, 1)
-                )  # (h, w, C, size, size)
+                views = sliding_window_view(image, (self.size, self.size), axis=(0, 1))
                 wanted = int(np.count_nonzero(source == place))
                 y, x = (rng.integers(0, length, wanted) for length in views.shape[:2])
                 found.append(views[y, x])
