@@ -1,12 +1,8 @@
-"""Losses and scores on every backend: cases and what they give, as arrays; run as a script it writes them.
-
-    KERAS_BACKEND=jax python loss_cases.py found.npz
+"""Losses and scores on every backend: cases and what they give, as arrays.
 
 The tests of losses hold every property against NumPy on one backend; that another one gives the same values
 and gradients on the same cases is what is left to show. Each loss is compiled once, for one shape.
 """
-
-import sys
 
 import keras
 import numpy as np
@@ -188,7 +184,3 @@ def in_a_model():
         again.train_on_batch(x, {"mask": label})
     after = again.evaluate(x, {"mask": label}, verbose=0)
     return {"before": np.array(before), "after": np.array(after), "weights": again.get_weights()[0]}
-
-
-if __name__ == "__main__":
-    np.savez(sys.argv[1], **run())

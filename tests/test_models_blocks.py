@@ -303,17 +303,6 @@ def test_mix_ffn_mixes_neighbours_and_nothing_beyond():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STRIDES)
-def test_at_full_width_a_patch_passes(name):
-    model = build(name, channels=23, width_multiplier=1.0, head="multi")
-    outputs = model({"image": random(1, 64, 64, 23)}, training=False)
-    for key, side in (("half", 32), ("mask", 64), ("double", 128)):
-        got = keras.ops.convert_to_numpy(outputs[key])
-        assert got.shape == (1, side, side, 2)
-        assert np.isfinite(got).all()
-        np.testing.assert_allclose(got.sum(axis=-1), 1, atol=1e-5)
-
-
 @pytest.mark.parametrize("name", ENCODERS)
 def test_encoders_have_the_weights_of_published_ones(name):
     model = planned(name, **GIVEN | {"width_multiplier": 1.0, "head": "dual"})
@@ -352,7 +341,7 @@ def test_mask_lies_over_the_image_and_moves_with_it(name):
     A pixel moved by a stride moves the answer by a stride.
     """
     size, stride = 128, STRIDES[name]
-    steps = np.arange(8) * 9 + 24  # all sorts of places within the cells of features
+    steps = np.arange(4) * 18 + 24  # all sorts of places within the cells of features
     places = np.stack([np.r_[steps, size - 1 - steps], np.r_[steps + 5, size - 6 - steps]], axis=1)
     pair = [[48, 48], [48 + stride, 48 + stride]]
     *change, one, moved = responses(smoothing(name, size), size, np.concatenate([places, pair]))
@@ -367,7 +356,8 @@ def test_mask_lies_over_the_image_and_moves_with_it(name):
     assert np.abs(a - b).max() < 0.5 * np.abs(a - moved[window, window]).max()
 
 
-@pytest.mark.parametrize(("name", "depths"), [("deeplabv3", (18, 50, 101)), ("unet_resnet", (34, 50, 152))])
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "depths"), [("deeplabv3", (18, 50, 101)), ("unet_resnet", (34, 152))])
 def test_every_resnet_is_a_backbone(name, depths):
     for depth in depths:
         model = planned(name, **GIVEN, backbone=f"resnet{depth}", head="labels")

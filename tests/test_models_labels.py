@@ -28,9 +28,9 @@ PUBLISHED = {  # trainable weights on three bands without the last layer, as pub
 }
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def forgotten():
-    """Keras forgets the networks of a test after it: there are many."""
+    """Keras forgets the networks after all tests: there are many."""
     yield
     keras.backend.clear_session()
 
@@ -85,6 +85,7 @@ def test_the_shallow_network_has_three_convolutions_and_two_dense_layers():
     assert trainable(planned("shallow_cnn", channels=12)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_narrow_network_of_any_height_and_width_and_channels_has_the_layers_of_the_wide_one(name):
     wide = planned(name)

@@ -141,6 +141,7 @@ def test_each_group_of_channels_is_summed_with_the_weights_of_its_coarse_pixel()
 OPTIONS = [{"pool": "mean"}, {"head": "labels"}, {"bidirectional": True}, {"layers": 1}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_a_convlstm_with_other_options(options, tmp_path):
     inputs, label = harness.sequences(6, 8)
@@ -213,6 +214,7 @@ def encoder(depth: int, channels: int, size: int = 64, width_multiplier: float =
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("depth", "expected"),
     [(50, 25_557_032 - 2_049_000), (34, 21_797_672 - 513_000)],  # published, without their classifiers
@@ -233,6 +235,7 @@ def test_each_stage_of_a_resnet_halves_its_maps(size, sides):
     assert len(shapes) == 1 + 3 * 16 + 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_takes_any_height_and_width(name):
     small = {"width_multiplier": 0.125} if name.startswith("resnet") else {}

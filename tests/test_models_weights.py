@@ -364,6 +364,7 @@ def test_the_radar_of_a_fusion_begins_with_weights_of_its_own(tmp_path):
         np.testing.assert_array_equal(network.get_layer(f"{prefix}layer4_1_bn2").get_weights()[1], expected)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_named_and_nothing_is_put_in(tmp_path, state_file):
     def refused(network, match, path=state_file, bands=L2A_BANDS, error=DataError, **options):
         before = network.get_weights()
@@ -502,8 +503,9 @@ def test_weights_of_keras_applications_give_its_features(ending, top, tmp_path):
     source, path = keras_resnet(top), tmp_path / f"resnet50{ending}"
     source.save_weights(path) if ending == ".weights.h5" else source.save(path)
     given = {"mean": KERAS_MEAN, "std": weights.KERAS_STD, "width_multiplier": 1.0, "early": True}
-    network = build(channels=3, **given)
-    weights.load(network, path, ("B02", "B03", "B04"))
+    with harness.undrawn():
+        network = build(channels=3, **given)
+        weights.load(network, path, ("B02", "B03", "B04"))
     image, expected = keras_features()
     got = harness.predict(features(network), {"image": image})
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3)
@@ -516,9 +518,13 @@ def test_a_file_of_another_keras_network_is_named(other, tmp_path):
     if other == "small":
         keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(path)
     else:
-        keras.applications.ResNet101(weights=None, include_top=False).save_weights(path)
-    with pytest.raises(
-        DataError, match=r"x\.weights\.h5: expected weights of ResNet-50, found a file that does"
+        with harness.undrawn():
+            keras.applications.ResNet101(weights=None, include_top=False).save_weights(path)
+    with (
+        harness.undrawn(),
+        pytest.raises(
+            DataError, match=r"x\.weights\.h5: expected weights of ResNet-50, found a file that does"
+        ),
     ):
         weights.load(build(early=True), path, L2A_BANDS)
 

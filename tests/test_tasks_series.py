@@ -213,7 +213,7 @@ def test_forest_beats_the_majority(store, rows, tmp_path):
 
 @pytest.mark.slow
 def test_range_test_tries_growing_rates(store, rows):
-    options = {"outputs": K, "options": SMALL, "batch_size": 32}
+    options = {"outputs": K, "options": SMALL, "batch_size": 32, "test_options": {"steps": 12}}
     rates = tasks.learning_rates(TASK, "tempcnn", store, rows["train"], **options)
     assert rates["learning_rate"].is_monotonic_increasing
     assert np.isfinite(rates["loss"].iloc[0])

@@ -38,6 +38,7 @@ def test_set_up_says_what_it_runs_on_and_refuses_what_is_not_there():
             training.set_up(5, "float16")
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_with_weights_in_float32(tmp_path):
     data = example.arrays()
     try:
@@ -105,6 +106,7 @@ def test_ignored_samples_do_not_change_the_training(tmp_path):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_early_stopping_gives_back_the_best_epoch(tmp_path):
     """Labels of the validation data are wrong on purpose: the better the training, the worse they are."""
     inputs, label = example.arrays()

@@ -1,11 +1,5 @@
 """Averaged weights: right, kept as the best, and the same after a kill."""
 
-import importlib.util
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pandas as pd
@@ -15,11 +9,6 @@ import training_example as example
 pytestmark = pytest.mark.slow  # trains networks
 
 EMA = 0.8
-# what a backend does with arrays and compiled steps; names, checks and messages are the same on all
-ON_A_BACKEND = (
-    "columns_are_called or single_output or final_weights or validation_is or does_not_touch or interrupted "
-    "or without_validation or thaw_at or (stopped_training and not None-thaw0) or fit_sees"
-)
 
 
 class Steps(keras.callbacks.Callback):
@@ -145,35 +134,3 @@ def test_without_validation_the_average_is_kept_too(tmp_path):
     )
     for ours, theirs in zip(trainable(net), averages(steps.weights), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_outputs_and_averages_on_another_backend(backend):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
-    here = Path(__file__).parent
-    names = ("training_outputs", "training_average", "training_freeze", "batches")
-    files = [str(here / f"test_{name}.py") for name in names]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-k",
-        f"not another_backend and ({ON_A_BACKEND})",
-        "-p",
-        "no:cacheprovider",
-        *files,
-    ]
-    cache = {  # what is trained again is not compiled again
-        "JAX_COMPILATION_CACHE_DIR": os.environ["EOLAB_CACHE"],
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    }
-    quick = {"KERAS_BACKEND": backend, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    environment = os.environ | quick | cache
-    done = subprocess.run(
-        command, env=environment, cwd=here.parent, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert "passed" in done.stdout

@@ -16,6 +16,7 @@ from eolab.training.freezing import phases, weighted_layers
 pytestmark = pytest.mark.slow  # trains networks
 
 THAW = {"3": "encoder_2", 4: ["*"]}
+TIMES, BATCH, STEPS = 2, 75, 4  # dates, samples a batch, batches an epoch
 
 
 class Weights(keras.callbacks.Callback):
@@ -41,7 +42,7 @@ def values(net):
 def model():
     """An encoder of two blocks inside, with batch statistics, and a head."""
     training.set_up(3)
-    image = keras.Input((example.TIMES, example.BANDS), name="image")
+    image = keras.Input((TIMES, example.BANDS), name="image")
     x = keras.layers.Dense(6, activation="relu", name="encoder_1")(image)
     x = keras.layers.BatchNormalization(name="encoder_1_norm")(x)
     x = keras.layers.SimpleRNN(5, dropout=0.2, unroll=True, name="encoder_2")(x)
@@ -60,8 +61,8 @@ def fit(folder, net=None, **options):
         "freeze": "encoder",
     }
     net = net or example.shared(model, key=example.graph_of(options))
-    data = {"image": inputs["image"]}, label
-    train, validation = example.batches(data, 50, shuffle=True), example.batches(data, 50)
+    data = {"image": inputs["image"][:, :TIMES]}, label
+    train, validation = example.batches(data, BATCH, shuffle=True), example.batches(data, BATCH)
     history = training.fit(net, train, validation, folder=folder, progress=False, **{**defaults, **options})
     return net, history
 
@@ -86,8 +87,8 @@ def test_layers_thaw_at_their_epoch_and_nothing_of_them_changes_before(tmp_path)
     found = [changed(one, other) for one, other in pairwise(steps)]
     assert found == [{"mixing", "head"}, {"mixing", "head"}, {"mixing", "head", "simple_rnn_cell"}, EVERY]
     assert all(layer.trainable for layer, _ in weighted_layers(net))
-    rate = schedules.build("cosine", 0.02, 6, 4)  # it goes on where layers thaw
-    np.testing.assert_allclose(history["learning_rate"], [rate(6 * n) for n in range(1, 5)], rtol=1e-5)
+    rate = schedules.build("cosine", 0.02, STEPS, 4)  # it goes on where layers thaw
+    np.testing.assert_allclose(history["learning_rate"], [rate(STEPS * n) for n in range(1, 5)], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
