@@ -28,9 +28,9 @@ PUBLISHED = {  # trainable weights on three bands without the last layer, as pub
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def forgotten():
-    """Keras forgets the networks after all tests: there are many."""
+    """Keras forgets the networks of a test after it: there are many."""
     yield
     keras.backend.clear_session()
 

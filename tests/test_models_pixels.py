@@ -42,9 +42,9 @@ PUBLISHED = {"unet_plus_plus": 9.04, "segformer_b0": 3.8}
 EACH = [pytest.param(name, marks=() if name == "unet" else pytest.mark.slow) for name in NAMES]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def forgotten():
-    """Keras forgets the networks after all tests: there are many."""
+    """Keras forgets the networks of a test after it: there are many."""
     yield
     keras.backend.clear_session()
 
