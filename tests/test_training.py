@@ -1,5 +1,7 @@
 """Training: set-up, weights of classes, early stopping, errors."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from eolab import training
 from eolab.core.errors import ParameterError, RunError
 from eolab.training import callbacks
 from eolab.training.batches import Batches, balanced_weights
+from eolab.training.setup import keep_memory
 
 
 @pytest.mark.slow
@@ -22,6 +25,19 @@ def test_same_seed_same_result_other_seed_another(tmp_path):
     training.assign(b.variables, example.model(seed=4).variables)
     third = example.fit(tmp_path / "c", net=b, epochs=2)[1]
     assert not np.allclose(first["loss"], third["loss"], rtol=1e-3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is kept where the C library is glibc")
+def test_memory_that_arrays_leave_is_not_asked_for_again():
+    import resource
+
+    keep_memory()
+    np.ones(2**20).sum()  # 8 MB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):
+        np.ones(2**20).sum()
+    asked = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert asked < 50 * 2**23 / resource.getpagesize() / 10
 
 
 def test_set_up_says_what_it_runs_on_and_refuses_what_is_not_there():

@@ -14,6 +14,7 @@ from eolab.core.errors import RunError, check_known
 from eolab.core.files import write_atomically
 from eolab.core.progress import duration
 from eolab.training.checkpoint import Checkpoint, Progress
+from eolab.training.setup import keep_memory
 
 LOSS_CHECK_EVERY = 50  # batches between two looks for a loss that is no number
 
@@ -93,6 +94,11 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Start the clock."""
         self.started = time.monotonic()
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Keep memory; TensorFlow's first dataset, which gives it back, has been made by now."""
+        if not batch:
+            keep_memory()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Stop where the loss is no number."""
