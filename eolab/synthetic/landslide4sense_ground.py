@@ -400,17 +400,19 @@ def _between(limits: tuple[float, float], share: float) -> float:
 def _path(head: tuple[float, float], down: list[Array], steps: int) -> Array:
     """Follow the fall line from the head in steps of half a pixel; return rows and columns, (step, 2)."""
     south, east = down
-    last = np.array(south.shape) - 1
-    place, step = np.array(head), np.zeros(2)
-    path = [place]
-    for _ in range(steps):
-        row, column = np.rint(place).astype(int)
-        fall = np.array((-south[row, column], -east[row, column]))
-        step = 0.6 * step + 0.4 * fall / (np.hypot(*fall) + 1e-6)
-        place = place + 0.5 * step / (np.hypot(*step) + 1e-6)
-        if (place < 0).any() or (place > last).any():
+    last_row, last_column = np.array(south.shape) - 1
+    (row, column), south_step, east_step = head, 0.0, 0.0
+    path = [head]
+    for _ in range(steps):  # number by number: arrays of two cost several times as much
+        at = round(row), round(column)
+        steepness = np.hypot(south[at], east[at]) + 1e-6
+        south_step = 0.6 * south_step + float(-0.4 * south[at] / steepness)
+        east_step = 0.6 * east_step + float(-0.4 * east[at] / steepness)
+        length = np.hypot(south_step, east_step) + 1e-6
+        row, column = row + 0.5 * south_step / length, column + 0.5 * east_step / length
+        if not (0 <= row <= last_row and 0 <= column <= last_column):
             break
-        path.append(place)
+        path.append((row, column))
     return np.array(path)
 
 

@@ -43,9 +43,12 @@ def fractal(
     """
     amplitude_of = _amplitude if shape[0] * shape[1] <= _CACHED_PX else _amplitude.__wrapped__
     amplitude = amplitude_of(shape, exponent, wavelength_px or max(shape), smallest_px)
-    white = scipy.fft.rfft2(rng.standard_normal(shape))
-    field = scipy.fft.irfft2(white * amplitude, s=shape)
-    return ((field - field.mean()) / field.std()).astype(np.float32)
+    waves = scipy.fft.rfft2(rng.standard_normal(shape), overwrite_x=True)
+    waves *= amplitude
+    field = scipy.fft.irfft2(waves, s=shape, overwrite_x=True)
+    field -= field.mean()
+    field /= np.sqrt(np.square(field).mean())
+    return field.astype(np.float32)
 
 
 @lru_cache(maxsize=32)
