@@ -25,7 +25,7 @@ if WORKERS > 1:  # threads of several workers would wait for each other; must be
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 SECONDS = {  # of the longest files, measured on two cores: what the workers start with
-    "test_study_landslide": 490,
+    "test_study_landslide": 290,
     "test_study_flood": 350,
     "test_study_landcover": 320,
     "test_study_scenes": 280,

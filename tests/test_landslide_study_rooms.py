@@ -125,6 +125,15 @@ def test_scores_of_folds_are_those_of_scikit_learn():
     assert summary.loc[("macro", "iou"), "pooled"] == pytest.approx(macro)
     wide = landslide.folds.fold_table(scores, "net")
     assert wide["landslide F1"].tolist() == pytest.approx(values)
+    chosen = {(n, *key, "chosen"): one for (n, *key, _), one in matrices.items()}
+    chosen |= {
+        ("inverse", *key): (limit, counts[:, :, ::-1]) for (_, *key), (limit, counts) in chosen.items()
+    }
+    (gain,) = landslide.folds.fold_gains(chosen, sample, "net", replicates=20).itertuples()
+    truth, decided = together
+    assert (gain.model, gain.kind, gain.groups) == ("inverse", "contiguous", 6)
+    assert gain.value == pytest.approx(f1_score(truth, decided) - f1_score(truth, ~decided))
+    assert gain.low <= gain.value <= gain.high
     published = pd.DataFrame({"fold": [1, 2], "published F1": [0.7, 0.8], "published mIoU": [0.6, 0.7]})
     beside = landslide.report.published_folds(scores, "net", published)
     assert beside["published F1"].tolist() == [0.7, 0.8]

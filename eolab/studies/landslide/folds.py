@@ -180,6 +180,42 @@ def fold_summary(found: Folds, table: pd.DataFrame, **bootstrap: int) -> pd.Data
     return pd.concat(parts, ignore_index=True)[columns]
 
 
+def fold_gains(found: Folds, table: pd.DataFrame, model: str, **options: Any) -> pd.DataFrame:
+    """Return what a model gains over each other one on all folds' patches together, drawn in pairs.
+
+    Args:
+        found: Result of :func:`each_fold`.
+        table: Sample table.
+        model: Name of the model that gains.
+        **options: Options of :func:`eolab.evaluation.paired_gains`: baselines, replicates and seed.
+
+    Returns:
+        As :func:`eolab.evaluation.paired_gains`, landslide F1 with the thresholds chosen on validation
+        patches, and the column kind.
+    """
+    parts = []
+    for kind in dict.fromkeys(kind for _, kind, _, _ in found):
+        own = {(n, f): matrix for (n, k, f, r), (_, matrix) in found.items() if (k, r) == (kind, "chosen")}
+        folds = list(dict.fromkeys(fold for _, fold in own))
+        names = dict.fromkeys(name for name, _ in own)
+        counted = {name: np.concatenate([own[name, fold] for fold in folds]) for name in names}
+        gains = evaluation.paired_gains(
+            counted,
+            model=model,
+            statistics=STATISTICS[:1],
+            class_names=CLASSES,
+            groups=_blocks(table, kind, folds),
+            **options,
+        )
+        parts.append(gains.assign(kind=kind))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _blocks(table: pd.DataFrame, kind: str, folds: Sequence[int]) -> np.ndarray:
+    """Return the block of each patch of some folds, fold after fold."""
+    return np.concatenate([table.loc[table[f"fold_{kind}"] == fold, "block"].to_numpy() for fold in folds])
+
+
 def _score(
     name: str,
     matrices: Sequence[np.ndarray],
@@ -189,6 +225,5 @@ def _score(
     **options: Any,
 ) -> pd.DataFrame:
     """Score a model on the patches of some folds together, with intervals over their blocks."""
-    blocks = [table.loc[table[f"fold_{kind}"] == fold, "block"].to_numpy() for fold in folds]
     counted = {name: np.concatenate(matrices)}
-    return evaluation.score_table(counted, class_names=CLASSES, groups=np.concatenate(blocks), **options)
+    return evaluation.score_table(counted, class_names=CLASSES, groups=_blocks(table, kind, folds), **options)
