@@ -73,20 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"eolab {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     shared = _run_options()
-    run = _command(
-        commands,
-        _run,
-        "run a study's notebooks in order",
-        RUN_EXAMPLES,
-        parents=[shared],
-        description=RUN_HELP,
-    )
+    text = "run a study's notebooks in order"
+    run = _command(commands, _run, text, RUN_EXAMPLES, parents=[shared], description=RUN_HELP)
     run.add_argument(
         "--only", action="extend", nargs="+", default=[], metavar="NOTEBOOK", help="run these notebooks only"
     )
-    sweep = _command(
-        commands, _sweep, "run a notebook over a grid of parameters", SWEEP_EXAMPLES, parents=[shared]
-    )
+    text = "run a notebook over a grid of parameters"
+    sweep = _command(commands, _sweep, text, SWEEP_EXAMPLES, parents=[shared])
     sweep.add_argument("sweep", metavar="SWEEP", help="name of the sweep in the study's study.yaml")
     sweep.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at once (default 1)")
     report = _command(commands, _report, "build the report of a run or a study", REPORT_EXAMPLES)

@@ -169,14 +169,10 @@ def confidence_map(confidence: Any, ax: Axes | None = None, title: str = "Confid
 def legend_handles(labels: np.ndarray, scheme: ClassScheme) -> list[Patch]:
     """Return a legend entry for each class that a map has, and one for ignored pixels where there are any."""
     present = np.unique(np.asarray(labels))
-    handles = [
-        Patch(facecolor=scheme.colors[k], edgecolor="#555555", linewidth=0.5, label=short(scheme.names[k]))
-        for k in present
-        if k < len(scheme)
-    ]
+    drawn = [(scheme.colors[k], short(scheme.names[k])) for k in present if k < len(scheme)]
     if (present >= len(scheme)).any():
-        handles.append(Patch(facecolor=NODATA_COLOR, edgecolor="#555555", linewidth=0.5, label=NO_LABEL))
-    return handles
+        drawn.append((NODATA_COLOR, NO_LABEL))
+    return [Patch(facecolor=color, edgecolor="#555555", linewidth=0.5, label=name) for color, name in drawn]
 
 
 def draw_classes(ax: Axes, labels: xr.DataArray, scheme: ClassScheme) -> np.ndarray:

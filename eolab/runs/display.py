@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MARK = " Simulated data."
 DPI = 110
+LOOK: dict[str, Any] = {"border": 0, "na_rep": "–", "float_format": short}  # of a table in a page
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # colours of a terminal
 NOISE = re.compile(  # absl and glog lines, and what TensorFlow and CUDA say at start-up
     r"^(WARNING: All log messages before absl"
@@ -137,18 +138,11 @@ def table_html(table: pd.DataFrame, caption: Caption, formats: Mapping[str, str]
     """
     import pandas as pd
 
-    def writer(pattern: str) -> object:
+    def writer(pattern: str) -> Any:
         return lambda value: "–" if pd.isna(value) else pattern.format(value)
 
     formatters = {str(name): writer(pattern) for name, pattern in formats.items() if name in table}
-    body = table.to_html(
-        index=not is_plain(table),
-        border=0,
-        na_rep="–",
-        float_format=short,
-        formatters=formatters,  # type: ignore[arg-type]
-        classes="eolab-table",
-    )
+    body = table.to_html(index=not is_plain(table), formatters=formatters, classes="eolab-table", **LOOK)
     if table.empty:
         body = "<p>None.</p>"
     return f'<figure class="eolab-tablebox" style="margin:0 0 1em 0">{caption.html()}{body}</figure>'

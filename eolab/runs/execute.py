@@ -164,11 +164,7 @@ def _description(job: Job) -> dict[str, Any]:
 
 
 def _environment(job: Job) -> dict[str, str]:
-    own = {
-        "EOLAB_HEADLESS": "1",
-        "EOLAB_ROOT": str(workspace.root()),
-        "EOLAB_RUNS": str(job.root),
-        RUN_DIR: str(job.folder),
-    }
+    own = {"EOLAB_HEADLESS": "1", "EOLAB_ROOT": str(workspace.root())}
+    own |= {"EOLAB_RUNS": str(job.root), RUN_DIR: str(job.folder)}
     kept = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
     return {**QUIET, **kept, **own, **job.environment}

@@ -47,11 +47,8 @@ def _log(client: Any, run: history.RunRecord) -> str:
     run_id = _open(client, run)
     stamp = int(run.folder.stat().st_mtime * 1000)
     params = [Param(key, str(value)[:_MAX_PARAMETER]) for key, value in run.settings.items()]
-    metrics = [
-        Metric(key, float(value), stamp, 0)
-        for key, value in yamls.flatten(run.metrics).items()
-        if isinstance(value, int | float)
-    ]
+    flat = yamls.flatten(run.metrics).items()
+    metrics = [Metric(key, float(value), stamp, 0) for key, value in flat if isinstance(value, int | float)]
     client.log_batch(run_id, metrics, params)  # in batches that a server takes
     for file in sorted(run.folder.rglob("*")):
         within = file.relative_to(run.folder)
@@ -68,11 +65,9 @@ def _open(client: Any, run: history.RunRecord) -> str:
     if known := run.record.get("mlflow_run_id"):
         return str(known)
     parent = os.environ.get("MLFLOW_RUN_ID")
-    tags = {
-        "mlflow.runName": f"{run.record['notebook']} {run.folder.name}",
-        "eolab.study": run.record["study"],
-    }
-    tags |= {"eolab.notebook": run.record["notebook"], "eolab.simulated": str(run.simulated).lower()}
+    study, notebook = run.record["study"], run.record["notebook"]
+    tags = {"mlflow.runName": f"{notebook} {run.folder.name}", "eolab.study": study}
+    tags |= {"eolab.notebook": notebook, "eolab.simulated": str(run.simulated).lower()}
     if parent:
         tags["mlflow.parentRunId"] = parent
     return str(client.create_run(_experiment(client, run, parent), tags=tags).info.run_id)

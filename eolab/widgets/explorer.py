@@ -257,15 +257,10 @@ class SeriesExplorer(Panel):
         self._draw_picture(left, self.reader.views[self.view.value], date)
         _mark(left, *self._place(row, col))
         curve = self.reader.views[self.curve.value]
-        column = self.reader.column(row, col, curve)
-        plots.pixel_series(
-            column,
-            self.reader.clear_column(row, col),
-            ax=right,
-            label=curve.title if curve.kind == "index" else "",
-            current=time,
-            title=f"{curve.title} of row {row}, column {col}",
-        )
+        column, seen = self.reader.column(row, col, curve), self.reader.clear_column(row, col)
+        label = curve.title if curve.kind == "index" else ""
+        title = f"{curve.title} of row {row}, column {col}"
+        plots.pixel_series(column, seen, ax=right, label=label, current=time, title=title)
         return left
 
     def _draw_picture(self, ax: Axes, view: View, date: int) -> None:

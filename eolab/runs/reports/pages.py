@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from eolab import __version__
 from eolab.core import yamls
 from eolab.core.errors import EolabError, RunError
-from eolab.core.numbers import short
 from eolab.core.progress import duration
-from eolab.runs import folders, history
+from eolab.runs import display, folders, history
 from eolab.runs.history import RunRecord
 from eolab.runs.reports import facts, fragment
 from eolab.runs.reports.fragment import Fragment, Heading
@@ -106,7 +105,7 @@ def page(title: str, body: str, frames: Sequence[pd.DataFrame], simulated: bool)
 def _table(table: pd.DataFrame) -> str:
     from bs4 import BeautifulSoup
 
-    markup = table.to_html(index=False, border=0, na_rep="–", float_format=short)
+    markup = table.to_html(index=False, **display.LOOK)
     soup = BeautifulSoup(markup, "html.parser")
     fragment.tidy_tables(soup)
     return str(soup)

@@ -167,8 +167,8 @@ def sequence_over_time(
     Raises:
         DataError: If the series have no image.
     """
-    used = {sensor: series[sensor].sortby("time") for sensor in SENSORS if sensor in series}
-    used = {sensor: one for sensor, one in used.items() if one.sizes["time"]}
+    found = {sensor: series[sensor] for sensor in SENSORS if sensor in series}
+    used = {sensor: one.sortby("time") for sensor, one in found.items() if one.sizes["time"]}
     if not used:
         raise DataError("The series have no image: choose a sequence with images that can be read.")
     shown = {sensor: tables.evenly(one.sizes["time"], MOST_PICTURES) for sensor, one in used.items()}

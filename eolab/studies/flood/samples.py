@@ -154,12 +154,8 @@ def sample_producer(
 
 def store_metadata(entry: DataEntry, sensor: Sensor) -> dict[str, Any]:
     """Return what a store of the study says of itself."""
-    return {
-        "coords": {"band": list(sensor.layers)},
-        "dataset": entry.name,
-        "sensor": sensor.sensor,
-        **entry.origin,
-    }
+    coords = {"band": list(sensor.layers)}
+    return {"coords": coords, "dataset": entry.name, "sensor": sensor.sensor, **entry.origin}
 
 
 # === Numbers of each image ===

@@ -265,13 +265,11 @@ def sensor_scores(
         **options: Options of :func:`scores`, but for `levels` and `sensor`.
     """
     first = next(iter(predictions.values()))
-    parts = [
-        scores(predictions, limits, levels=["image"], sensor=sensor, **options).assign(
-            level=f"image, {sensor}"
-        )
-        for sensor in SENSORS
-        if (first[sensor].astype(bool) & ~first["padded"].astype(bool)).any()
-    ]
+    parts = []
+    for sensor in SENSORS:
+        if (first[sensor].astype(bool) & ~first["padded"].astype(bool)).any():
+            found = scores(predictions, limits, levels=["image"], sensor=sensor, **options)
+            parts.append(found.assign(level=f"image, {sensor}"))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -181,11 +181,8 @@ def sample_producer(
         width = min(window, series.sizes["x"] - left)
         inputs = read(top, left, height, width)
         at = (rows["row"].to_numpy() - top, rows["col"].to_numpy() - left)
-        return {
-            "image": inputs["image"][at],
-            "valid": inputs["valid"][at],
-            "label": rows["label"].to_numpy(np.uint8),
-        }
+        label = rows["label"].to_numpy(np.uint8)
+        return {"image": inputs["image"][at], "valid": inputs["valid"][at], "label": label}
 
     return produce
 
@@ -213,11 +210,7 @@ def store_metadata(
         recipe: Preprocessing.
         options: Keyword arguments of ``open_series``, with which the map opens the series again.
     """
-    return {
-        "coords": {"time": _dates(prepared), "band": [str(band) for band in prepared["band"].values]},
-        "dataset": entry.name,
-        **entry.origin,
-        "class_scheme": series.attrs["class_scheme"],
-        "recipe": recipe.to_dict(),
-        "open_series": options,
-    }
+    coords = {"time": _dates(prepared), "band": [str(band) for band in prepared["band"].values]}
+    how = {"recipe": recipe.to_dict(), "open_series": options}
+    scheme = {"class_scheme": series.attrs["class_scheme"]}
+    return {"coords": coords, "dataset": entry.name, **entry.origin, **scheme, **how}

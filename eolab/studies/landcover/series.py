@@ -98,12 +98,8 @@ def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, C
     ndvi = source["NDVI"].expand_dims(band=["NDVI"], axis=1).astype("float32")
     ndvi.attrs.update(units="1", long_name="normalised difference vegetation index")
     codes = {int(code): name for code, name in json.loads(source["LULC"].attrs["classes"]).items() if name}
-    scheme = ClassScheme(
-        name=f"land use of {entry.name}",
-        codes=tuple(codes),
-        names=tuple(codes.values()),
-        colors=tuple(islice(cycle(COLORS), len(codes))),
-    )
+    colors = tuple(islice(cycle(COLORS), len(codes)))
+    scheme = ClassScheme(f"land use of {entry.name}", tuple(codes), tuple(codes.values()), colors)
     series = xr.Dataset(
         {
             "image": ndvi,

@@ -13,15 +13,8 @@ from eolab.data.layouts import landslide4sense as reader
 from eolab.data.layouts.common import below
 from eolab.data.store import Store
 from eolab.studies.landslide import channels
+from eolab.studies.landslide.report import PUBLISHED
 
-# Le et al. (2023) on the 3,799 published training patches
-PUBLISHED = {
-    "training patches": 3799,
-    "patches with a landslide (%)": 58.72,
-    "landslide pixels (%)": 2.31,
-    "largest share of a patch (%)": 47.53,
-    "smallest landslide of a patch (pixels)": 1,
-}
 EIGHT = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
 ALONG = ("B04", "B08", "B11", "dem")
 
@@ -49,7 +42,8 @@ def facts(table: pd.DataFrame) -> pd.DataFrame:
     pixels = train["landslide_pixels"]
     share = 100 * pixels / reader.SIZE**2
     here = [len(train), 100 * train["landslide"].mean(), share.mean(), share.max(), pixels[pixels > 0].min()]
-    return pd.DataFrame({"fact": list(PUBLISHED), "here": np.round(here, 2), "published": PUBLISHED.values()})
+    published = PUBLISHED["facts"]
+    return pd.DataFrame({"fact": list(published), "here": np.round(here, 2), "published": published.values()})
 
 
 def component_sizes(table: pd.DataFrame, root: str | Path) -> np.ndarray:

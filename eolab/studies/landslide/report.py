@@ -1,38 +1,17 @@
 """What Le et al. (2023) published: which averages their scores are, and their counts of weights."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pandas as pd
 
 from eolab import evaluation
+from eolab.core import yamls
 
 F1, IOU = "published F1", "published mIoU"  # columns of the published numbers in study.yaml
 
-# Millions of weights, 23 channels
-PARAMETERS = {
-    "unet": 31.4,
-    "unet_cbam": 31.9,
-    "unet_se": 31.6,
-    "unet_multi_attention": 31.8,
-    "unet_residual": 24.4,
-    "rau_net_1": 24.8,
-    "rau_net_2": 24.8,
-    "vnet": 2.6,
-    "squeeze_unet": 2.6,
-    "mobilenetv3": 2.6,
-    "deeplabv3_small": 2.6,
-    "unet_residual_small": 2.6,
-    "rau_net_small": 2.6,
-}
-LEADERS = {  # landslide F1 on the challenge's test patches, as Le et al. list them
-    "Dense U-net": 0.73648522342449,
-    "Rahul Siripurapu": 0.63255471755272,
-    "CDUT_D": 0.63152339450232,
-    "spppe1211": 0.62039377381962,
-    "virylon": 0.61970553956848,
-    "abc": 0.61518270757736,
-}
-OFFICIAL_BASELINE = 0.5782  # U-Net of the data set's authors on the validation patches
+PUBLISHED = yamls.read(Path(__file__).with_name("published.yaml"))
+"""Facts of the data, weights of networks, and scores of the challenge, as published."""
 
 
 def arithmetic(published: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -53,17 +32,9 @@ def arithmetic(published: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for _, line in lines.dropna(subset=[F1, IOU]).iterrows():
             macro, miou = float(line[F1]), float(line[IOU])
             landslide = evaluation.implied_f1(macro, miou)
-            rows.append(
-                {
-                    "table": table,
-                    "row": ", ".join(str(line[column]) for column in settings),
-                    F1: macro,
-                    IOU: miou,
-                    "IoU if one class": macro / (2 - macro),
-                    "landslide F1": landslide,
-                    "background F1": 2 * macro - landslide,
-                }
-            )
+            name = ", ".join(str(line[column]) for column in settings)
+            row = {"table": table, "row": name, F1: macro, IOU: miou, "IoU if one class": macro / (2 - macro)}
+            rows.append(row | {"landslide F1": landslide, "background F1": 2 * macro - landslide})
     return pd.DataFrame(rows)
 
 
@@ -76,8 +47,9 @@ def leaderboard(found: pd.DataFrame) -> pd.DataFrame:
     Returns:
         entry, landslide F1, patches; sorted, the best first.
     """
-    rows = [(name, score, "test patches of the challenge") for name, score in LEADERS.items()]
-    rows.append(("U-Net of the data set's authors", OFFICIAL_BASELINE, "validation patches of the challenge"))
+    rows = [(name, score, "test patches of the challenge") for name, score in PUBLISHED["leaders"].items()]
+    baseline, scored = PUBLISHED["official_baseline"], "validation patches of the challenge"
+    rows.append(("U-Net of the data set's authors", baseline, scored))
     best = found[found["table"] == "postprocess"].sort_values(F1).tail(1)
     folds = found[found["table"] == "folds"].sort_values(F1)
     for name, lines in (("fold 1", best), ("best fold", folds.tail(1))):
@@ -120,5 +92,8 @@ def parameter_counts(size: int = 128, bands: int = 23) -> pd.DataFrame:
 
     table = models.describe("images", "multi", channels=bands, outputs=2, height=size, width=size)
     table = table.rename_axis("model").reset_index()[["model", "title", "weights"]]
-    table["millions"], table["published"] = table.pop("weights") / 1e6, table["model"].map(PARAMETERS)
+    table["millions"], table["published"] = (
+        table.pop("weights") / 1e6,
+        table["model"].map(PUBLISHED["parameters"]),
+    )
     return table.assign(ratio=table["millions"] / table["published"]).round(3)

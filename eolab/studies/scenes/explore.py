@@ -1,12 +1,14 @@
 """What the patches and the published numbers say: counts, spectra, seasons, example patches, scores."""
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from eolab import plots
+from eolab.core import yamls
 from eolab.core.errors import DataError
 from eolab.data import tables
 from eolab.data.catalog import DataEntry
@@ -19,31 +21,11 @@ from eolab.studies.scenes.samples import PART
 from eolab.studies.scenes.samples import PUBLISHED as TOTALS
 
 READERS = {"bigearthnet_v1": bigearthnet_v1, "bigearthnet_v2": bigearthnet_v2}
-_FACTS = {
-    "patches": tuple(TOTALS.values()),
-    "listed to train on": (269_695, 237_871),
-    "listed for validation": (123_723, 122_342),
-    "listed for the test": (125_866, 119_825),
-    "under seasonal snow": (61_707, 60_773),
-    "under clouds or shadows": (9_280, 8_677),
-    "without a class of the 19": (57, 0),
-}
-"""Patches of version 1 and version 2, counted in the official lists and tables."""
-
-NOT_STATED = "not stated"
-CAVALLARO = "Cavallaro et al. (2019)"  # slides of the Jülich Supercomputing Centre on scores of a hackathon
-SUMBUL = "Sumbul et al. (2019)"
-SCORE_COLUMNS = ("source", "model", "data", "averaging", "recall", "f1")
-PUBLISHED_SCORES = (
-    (f"{CAVALLARO}, before the hackathon", "ResNet-50", NOT_STATED, 'not stated ("average")', None, 0.69),
-    (CAVALLARO, "Shallow CNN, 20 epochs", NOT_STATED, NOT_STATED, None, 0.69),
-    (CAVALLARO, "ResNet-50, 20 epochs", NOT_STATED, NOT_STATED, None, 0.72),
-    (CAVALLARO, "ResNet-18, 50 epochs, mixup, one cycle", "10 % of the patches", NOT_STATED, None, 0.76),
-    (SUMBUL, "CNN with ImageNet weights", "43 classes", NOT_STATED, 0.435, 0.45),
-    (SUMBUL, "Standard CNN, RGB", "43 classes", NOT_STATED, 0.568, 0.57),
-    (SUMBUL, "Standard CNN, all bands", "43 classes", NOT_STATED, 0.620, 0.61),
-    (SUMBUL, "Three-branch CNN, all bands", "43 classes", NOT_STATED, 0.715, 0.67),
-)
+PUBLISHED = yamls.read(Path(__file__).with_name("published.yaml"))
+"""Counts of the official lists and tables, and scores that others published."""
+_FACTS = {"patches": tuple(TOTALS.values()), **PUBLISHED["facts"]}
+"""Patches of version 1 and version 2."""
+SCORE_COLUMNS = ["source", "model", "data", "averaging", "recall", "f1"]
 
 
 def index(entry: DataEntry, progress: bool = True) -> pd.DataFrame:
@@ -260,7 +242,7 @@ def unusable(patches: pd.DataFrame) -> pd.DataFrame:
 
 def published_scores() -> pd.DataFrame:
     """Return the published scores: source, model, data, averaging, recall, f1; NaN if not given."""
-    return pd.DataFrame(PUBLISHED_SCORES, columns=list(SCORE_COLUMNS))
+    return pd.DataFrame(PUBLISHED["scores"], columns=SCORE_COLUMNS)
 
 
 def averages(scores: pd.DataFrame) -> pd.DataFrame:
@@ -289,4 +271,4 @@ def with_published(averages: pd.DataFrame, model: str, entry: DataEntry, classes
     own = averages[averages["model"].isin([model, "random_convolutions"])]
     kind = "simulated data" if entry.simulated else entry.name
     ours = own.assign(source="Ours", data=f"{kind}, {classes} classes")
-    return pd.concat([published_scores(), ours[[*SCORE_COLUMNS]]], ignore_index=True)
+    return pd.concat([published_scores(), ours[SCORE_COLUMNS]], ignore_index=True)

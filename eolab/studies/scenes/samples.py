@@ -234,14 +234,9 @@ def store_metadata(
     """
     scheme = class_set(classes).scheme
     coords = {"band": list(BANDS), "class": list(scheme.names)}
-    return {
-        "coords": coords | ({"polarisation": list(RADAR)} if radar else {}),
-        "dataset": entry.name,
-        **entry.origin,
-        "resampling": resampling,
-        "classes": classes,
-        "colors": list(scheme.colors),
-    }
+    coords |= {"polarisation": list(RADAR)} if radar else {}
+    how = {"resampling": resampling, "classes": classes, "colors": list(scheme.colors)}
+    return {"coords": coords, "dataset": entry.name, **entry.origin, **how}
 
 
 # === Speed ===
