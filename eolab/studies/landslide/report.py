@@ -92,8 +92,6 @@ def parameter_counts(size: int = 128, bands: int = 23) -> pd.DataFrame:
 
     table = models.describe("images", "multi", channels=bands, outputs=2, height=size, width=size)
     table = table.rename_axis("model").reset_index()[["model", "title", "weights"]]
-    table["millions"], table["published"] = (
-        table.pop("weights") / 1e6,
-        table["model"].map(PUBLISHED["parameters"]),
-    )
+    table["millions"] = table.pop("weights") / 1e6
+    table["published"] = table["model"].map(PUBLISHED["parameters"])
     return table.assign(ratio=table["millions"] / table["published"]).round(3)
