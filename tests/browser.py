@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 FLAGS = (
@@ -248,6 +249,13 @@ class OpenNotebook:
         while not condition():
             assert time.monotonic() < deadline, f"did not happen in {timeout_s:.0f} s: {what}"
             self.page.wait_for_timeout(150)
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    """Write a notebook of code cells."""
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    code = [nbformat.v4.new_code_cell(cell.strip()) for cell in cells]
+    nbformat.write(nbformat.v4.new_notebook(cells=code, metadata=metadata), path)
 
 
 @contextmanager

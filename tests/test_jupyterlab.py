@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import browser
-import nbformat
+import mask_panel
 import numpy as np
 import pytest
 import yaml
@@ -50,12 +50,6 @@ SHOW = "explorer = SeriesExplorer(series, LANDCOVER)\nexplorer.date.value = 2\ne
 BACKEND = "plt.plot([1, 2])\nprint(matplotlib.get_backend())"
 
 
-def write_notebook(path: Path, *cells: str) -> None:
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    code = [nbformat.v4.new_code_cell(cell.strip()) for cell in cells]
-    nbformat.write(nbformat.v4.new_notebook(cells=code, metadata=metadata), path)
-
-
 def small_catalog() -> str:
     """The project's catalogue with smaller twins, so that a browser need not wait for them."""
     catalog = yaml.safe_load((ROOT / "data_catalog.yaml").read_text())
@@ -74,7 +68,8 @@ def lab(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     (root / "data_catalog.yaml").write_text(small_catalog())
-    write_notebook(root / "panel.ipynb", SYNTHETIC, SHOW, BACKEND)
+    browser.write_notebook(root / "panel.ipynb", SYNTHETIC, SHOW, BACKEND)
+    mask_panel.write(root)
     places = {"EOLAB_ROOT": root, "EOLAB_DATA": root / "data", "EOLAB_RUNS": root / "runs"}
     environment = {name: str(path) for name, path in places.items()}
     with browser.jupyterlab(root, tmp_path_factory.mktemp("jupyter"), environment) as server:
@@ -224,6 +219,20 @@ def test_patches_of_many_labels_are_explored_by_run_all(lab, artifacts):
         assert shown.count("<table") >= 2
         notebook.page.screenshot(path=str(artifacts / "patches_of_many_labels.png"))
         assert notebook.problems == []
+
+
+@pytest.mark.browser
+def test_the_demo_of_masks_works_and_shows_its_own_errors(lab, artifacts):
+    with browser.notebook(lab, mask_panel.NOTEBOOK) as notebook:
+        notebook.run_all()
+        panel = mask_panel.Panel(notebook.page)
+        mask_panel.use(panel, lab.root)
+        panel.root.screenshot(path=str(artifacts / "lab_panel.png"))
+        assert notebook.problems == []
+        notebook.execute("demo.reader.measure = None")
+        panel.root.locator(".noUi-handle").first.focus()
+        notebook.page.keyboard.press("PageDown")
+        panel.until(lambda: "not callable" in " ".join(panel.errors()), "the panel shows its error")
 
 
 @pytest.mark.browser
