@@ -52,6 +52,7 @@ import sys
 from functools import partial
 from pathlib import Path
 import store_example, store_killing
+store_example.PARTS = 3  # a first one, one between, a last one
 store_example.write = partial(store_example.write, workers=int(sys.argv[2]))
 store_killing.main(Path(sys.argv[1]))
 """
@@ -70,7 +71,7 @@ def test_killed_at_every_flush_the_store_is_finished_unharmed(tmp_path, workers)
     )
     assert done.returncode == 0, done.stderr
     # 3 arrays, plan and table at the start; 3 arrays and the journal a part; store.json: before and after
-    assert int(done.stdout) == 2 * (5 + 4 * PARTS + 1)
+    assert int(done.stdout) == 2 * (5 + 4 * 3 + 1)
 
 
 SLOW_WRITER = """

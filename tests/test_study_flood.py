@@ -200,7 +200,8 @@ def test_the_published_profile_runs_to_its_end_with_its_settings_and_pads(simula
 @pytest.mark.notebook
 def test_results_take_one_sensor_and_one_answer_a_sequence(simulated, tmp_path):
     """After a run with one prediction a sequence the results ended in an EmptyDataError."""
-    results = results_of(simulated, tmp_path, "smoke", fusion="late", radar=[])
+    small = {"filters": 4, "hidden": 8, "pool": "mean", "layers": 1}
+    results = results_of(simulated, tmp_path, "smoke", fusion="late", radar=[], options=small)
     assert set(only_run(tmp_path, TRAIN).table("scores")["level"]) == {"sequence", "sequence, S2"}
     assert results.status == "done"
     assert sensors_of(results) == {}
