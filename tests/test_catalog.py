@@ -238,7 +238,7 @@ def test_importing_the_catalogue_loads_no_heavy_library():
 
 
 def test_readers_never_import_keras():
-    modules = ", ".join(layout.module for layout in LAYOUTS.values())
+    modules = ", ".join(LAYOUTS.values())
     heavy = "'keras', 'tensorflow', 'torch', 'jax'"
     code = f"import sys, {modules}; print([m for m in ({heavy}) if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,10 +16,9 @@ from bigearthnet_example import CORNER, V1, cut, pixels_of, write_images, write_
 from rasterio.warp import Resampling, reproject
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data import catalog
-from eolab.data.layouts import LAYOUTS
+from eolab.data import catalog, layouts
 from eolab.data.layouts import bigearthnet_v1 as reader
-from eolab.data.layouts.bigearthnet import BANDS, RADAR, file_of, open_patch, read_patch
+from eolab.data.layouts.bigearthnet import BANDS, RADAR, file_of, place_of, read_patch
 from eolab.data.layouts.bigearthnet_folders import find_lists, read_list, read_lists
 
 NAMES = list(V1)
@@ -134,10 +133,9 @@ def test_real_patches_have_the_published_shapes_and_types(indexed):
         assert found["radar"].dtype == np.float32
         vv, vh = found["radar"].mean((0, 1))
         assert -30 < vh < vv < 0  # dB
-        place = open_patch(row, ["B02"])
-        assert place.rio.crs.to_string() == row.projection
-        assert place.rio.transform().to_gdal() == (row.x, 10, 0, row.y, 0, -10)
-        assert place.rio.bounds() == (row.x, row.y - 1200, row.x + 1200, row.y)
+        crs, transform = place_of(row.s2)
+        assert crs == row.projection
+        assert transform.to_gdal() == (row.x, 10, 0, row.y, 0, -10)
 
 
 @pytest.mark.parametrize("band", ["B05", "B09"])
@@ -153,7 +151,7 @@ def test_resampling_is_gdals(indexed, band, method):
         wanted,
         src_transform=transform,
         src_crs=crs,
-        dst_transform=open_patch(row, ["B02"]).rio.transform(),
+        dst_transform=place_of(row.s2)[1],
         dst_crs=crs,
         resampling=Resampling[method],
     )
@@ -290,7 +288,9 @@ def test_resampling_keeps_a_flat_band_and_uint16(tmp_path, method):
 
 
 def test_opened_lazily_with_labels(whole):
-    dataset = LAYOUTS["bigearthnet_v1"].open(whole, splits=["validation", "test"], bands=["B03", "B11"])
+    dataset = layouts.reader("bigearthnet_v1").open_layout(
+        whole, splits=["validation", "test"], bands=["B03", "B11"]
+    )
     assert dict(dataset.sizes) == {"sample": 2, "y": 120, "x": 120, "band": 2, "class": 43}
     assert dataset["image"].chunks is not None
     np.testing.assert_array_equal(dataset["image"][1, ..., 0], pixels_of(NAMES[2], "B03"))
@@ -298,7 +298,7 @@ def test_opened_lazily_with_labels(whole):
     assert [sorted(names) for names in named] == [sorted(V1[name][1]) for name in NAMES[1:]]
     assert dataset["id"].values.tolist() == NAMES[1:]
     assert json.loads(dataset.attrs["rejected"]) == []
-    joined = LAYOUTS["bigearthnet_v1"].open(whole, classes="19", radar=True)
+    joined = layouts.reader("bigearthnet_v1").open_layout(whole, classes="19", radar=True)
     assert joined["label"].sum().item() == 4  # burnt areas are dropped
     assert joined["radar"].dtype == np.float32
     np.testing.assert_array_equal(joined["radar"][2, ..., 1], pixels_of(V1[NAMES[2]][0], "VH"))
@@ -312,8 +312,6 @@ def test_wrong_parameters_are_named(whole):
         read_patch(row, resampling="cubik")
     with pytest.raises(ParameterError, match=r"each once"):
         read_patch(row, ["B02", "B2"])
-    with pytest.raises(ParameterError, match=r"no grid in common"):
-        open_patch(row, resampling="native")
     with pytest.raises(ParameterError, match=r"no patches of the split 'valid': did you mean 'validation'"):
         reader.open_layout(whole, splits="valid")
     with pytest.raises(ParameterError, match=r"one pixel size"):
@@ -444,7 +442,7 @@ def test_check_reads_every_file_and_goes_on(tree):
     write_tif(radar / f"{radar.name}_VV.tif", np.ones((120, 120), np.int32))
     other = tree / "BigEarthNet-S1-v1.0" / V1[NAMES[1]][0]
     write_tif(other / f"{other.name}_VH.tif", np.full((120, 120), np.nan, np.float32))
-    table = LAYOUTS["bigearthnet_v1"].check(tree, progress=False).set_index("file")
+    table = layouts.reader("bigearthnet_v1").check_layout(tree, progress=False).set_index("file")
     found = table[table["status"] == "rejected"]["reason"]
     assert found.str.contains(r"\n|Traceback").sum() == 0
     first = found[f"BigEarthNet-v1.0/{NAMES[0]}"]

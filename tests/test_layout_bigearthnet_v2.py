@@ -12,9 +12,9 @@ import pytest
 from bigearthnet_example import PASS, TILE, cut, map_of, pixels_of, rows_v2, write_tables, write_tif, write_v2
 
 from eolab.core.errors import DataError
-from eolab.data.layouts import LAYOUTS
+from eolab.data import layouts
 from eolab.data.layouts import bigearthnet_v2 as reader
-from eolab.data.layouts.bigearthnet import file_of, open_patch, read_patch
+from eolab.data.layouts.bigearthnet import file_of, place_of, read_patch
 from eolab.data.layouts.bigearthnet_folders import check_splits, read_lists
 from eolab.data.schemes.bigearthnet import CLASSES_19, class_set, indices
 
@@ -182,10 +182,7 @@ def test_pixels_and_maps_are_those_written(whole):
         np.testing.assert_array_equal(found["reference"], map_of(row.id))
         classes = indices(found["reference"], "19")
         assert set(np.unique(classes)) == {2, 9, 255}  # arable, conifers; 122 and 999 are unknown
-        opened = open_patch(row, ["B02"], radar=True, reference=True)
-        assert opened.rio.crs.to_epsg() == 32633
-        assert opened["radar"].dims == ("y", "x", "polarisation")
-        assert opened["reference"].attrs["units"] == "CORINE code"
+        assert place_of(row.s2)[0] == "EPSG:32633"
 
 
 def test_padded_folders_of_sentinel_1_are_found_too(tree):
@@ -210,7 +207,7 @@ def test_sentinel_2_alone_is_enough(tree):
 
 
 def test_opened_lazily_with_the_19_classes(whole):
-    dataset = LAYOUTS["bigearthnet_v2"].open(whole, radar=True)
+    dataset = layouts.reader("bigearthnet_v2").open_layout(whole, radar=True)
     assert dict(dataset.sizes) == {
         "sample": 3,
         "y": 120,
@@ -295,7 +292,7 @@ def test_check_reads_every_file_and_goes_on(tree):
     )
     name = row.s1.rpartition("/")[2]
     Path(file_of(row.s1, "VH")).write_bytes(b"<html>not found</html>")
-    table = LAYOUTS["bigearthnet_v2"].check(tree, progress=False)
+    table = layouts.reader("bigearthnet_v2").check_layout(tree, progress=False)
     assert len(table) == 9
     bad = table[table["status"] == "rejected"].set_index("file")["reason"]
     assert len(bad) == 3

@@ -13,7 +13,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.layouts import LAYOUTS
+from eolab.data import layouts
 from eolab.data.layouts import landslide4sense as reader
 from eolab.data.schemes import IGNORE
 
@@ -169,7 +169,7 @@ def test_the_layout_is_lazy_and_reads_only_the_patches_asked_for(folder):
     for file in (folder / "TrainData" / "img").glob("*.h5"):
         if file.name != "image_10.h5":
             file.write_bytes(b"no HDF5")
-    dataset = LAYOUTS["landslide4sense"].open(folder, splits="train")
+    dataset = layouts.reader("landslide4sense").open_layout(folder, splits="train")
     assert dataset["image"].chunks == ((1,) * 4, (128,), (128,), (14,))
     assert dataset["image"].dtype == np.float32
     assert dataset["number"].values.tolist() == [1, 2, 10, 11]
@@ -303,7 +303,7 @@ def expect_only_rejected(folder: Path, name: str, error: DataError) -> None:
 
 def test_the_check_names_what_the_index_leaves_out(folder):
     (folder / "TrainData" / "mask" / "mask_2.h5").unlink()
-    files = LAYOUTS["landslide4sense"].check(folder, progress=False)
+    files = layouts.reader("landslide4sense").check_layout(folder, progress=False)
     rejected = files[files["status"] == "rejected"]
     assert rejected["file"].tolist() == ["TrainData/img/image_2.h5"]
     assert "has no mask_2.h5" in rejected["reason"].iloc[0]

@@ -10,7 +10,7 @@ import rasterio
 from rasterio.transform import from_bounds
 
 from eolab.core.errors import ParameterError
-from eolab.data.layouts import LAYOUTS
+from eolab.data import layouts
 from eolab.data.layouts import sen12flood as reader
 
 BOX = (18.626, -33.897, 18.683, -33.850)
@@ -155,7 +155,9 @@ def test_every_file_and_entry_is_accounted_for(root):
 
 
 def test_the_catalogue_opens_a_series(root):
-    series = LAYOUTS["sen12flood"].open(root, sequence="0004", sensor="S2", channels=["B04"], size=(8, 8))
+    series = layouts.reader("sen12flood").open_layout(
+        root, sequence="0004", sensor="S2", channels=["B04"], size=(8, 8)
+    )
     assert series["image"].dims == ("time", "band", "y", "x")
     assert series.sizes["time"] == 1
     assert "B04" in json.loads(series.attrs["rejected"])[0]["file"]
@@ -165,7 +167,7 @@ def test_the_catalogue_opens_a_series(root):
         ({"sequence": "0004", "channels": ["VX"]}, "S1 has no channel 'VX'"),
     ):
         with pytest.raises(ParameterError, match=said):
-            LAYOUTS["sen12flood"].open(root, **options)
+            layouts.reader("sen12flood").open_layout(root, **options)
 
 
 def test_a_sequence_without_a_single_usable_image_is_an_empty_series(root):

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.layouts import LAYOUTS
+from eolab.data import layouts
 from eolab.data.layouts import sen12flood as reader
 
 RING = [[18.60, -33.85], [18.60, -33.90], [18.65, -33.90], [18.65, -33.85], [18.60, -33.85]]
@@ -101,12 +101,14 @@ def test_coverage_is_read_where_the_label_says_it(root):
 
 
 def test_a_series_is_read_from_the_files_of_the_items(root):
-    series = LAYOUTS["sen12flood"].open(root, sequence="0140", sensor="S1", size=(10, 8))
+    series = layouts.reader("sen12flood").open_layout(root, sequence="0140", sensor="S1", size=(10, 8))
     assert series["time"].dt.strftime("%m-%d").values.tolist() == ["03-01", "03-13"]
     np.testing.assert_allclose(series["image"][:, :, 0, 0], [[0.25, 0.25], [0.125, 0.125]])
     assert series["flooded"].values.tolist() == [False, True]
     assert series["orbit"].values.tolist() == ["", ""]
-    optical = LAYOUTS["sen12flood"].open(root, sequence="0140", sensor="S2", channels=["B8A"], size=(10, 8))
+    optical = layouts.reader("sen12flood").open_layout(
+        root, sequence="0140", sensor="S2", channels=["B8A"], size=(10, 8)
+    )
     np.testing.assert_allclose(optical["image"], 0.25)  # reflectance
 
 

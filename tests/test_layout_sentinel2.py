@@ -121,15 +121,6 @@ def test_scl_is_never_blended(series):
     assert "scl" not in load(series, bands=["B02"], scl=False)
 
 
-def test_integers_become_the_same_reflectance(series):
-    numbers = load(series, as_dn=True, bands=["B04", "B11"])
-    floats = load(series, bands=["B04", "B11"])["reflectance"]
-    assert numbers["dn"].dtype == np.uint16
-    dn = numbers["dn"].where(numbers["dn"] != 0)
-    again = ((dn + numbers["offset"]) / numbers["quantification"]).clip(0)
-    np.testing.assert_allclose(again.transpose(*floats.dims), floats, rtol=1e-5)
-
-
 def test_window_equals_window_of_whole_and_grid_is_right(series):
     whole = load(series, resolution_m=20)
     assert whole.rio.crs.to_epsg() == 32631
@@ -178,19 +169,18 @@ def test_newest_baseline_then_newest_generation(tmp_path):
     write_safe(tmp_path, baseline="02.14", generation="2021-01-01T00:00:00", seed=1)
     write_safe(tmp_path, baseline="05.00", generation="2020-07-01T00:00:00", offset=-1000, seed=2)
     newest = write_safe(tmp_path, baseline="05.00", generation="2020-08-01T00:00:00", offset=-1000, seed=3)
-    table = sentinel2_index.index(tmp_path)
-    rejected = pd.DataFrame(table.attrs["rejected"])
-    assert list(table["product"] + ".SAFE") == [newest.name]
-    assert table.loc[0, "offset"] == -1000
+    (kept,), rejected = sentinel2_index.scan(tmp_path)
+    assert kept.product.path == newest
+    assert kept.metadata.offset("B04") == -1000
     assert len(rejected) == 2
-    assert rejected["reason"].str.startswith("superseded by").all()
+    assert all(reason.startswith("superseded by") for _, reason in rejected)
 
 
 def test_older_product_stands_in_for_a_broken_newer_one(tmp_path):
     old = write_safe(tmp_path, baseline="02.14")
     new = write_safe(tmp_path, baseline="05.00", offset=-1000)
     truncate(image_path(new, "B03"), 0.9)
-    assert list(sentinel2_index.index(tmp_path)["product"] + ".SAFE") == [old.name]
+    assert [one.product.path for one in sentinel2_index.scan(tmp_path)[0]] == [old]
 
 
 def truncate(path: Path, fraction: float) -> None:
@@ -248,11 +238,8 @@ def test_all_zero_acquisition_is_rejected(tmp_path):
     write_safe(tmp_path)
     zero = {band: pixels(band, SIZE) * 0 for band in (*band_table.L2A_BANDS, "SCL")}
     write_safe(tmp_path, "2020-05-16T10:40:31", values=zero)
-    table = sentinel2_index.index(tmp_path)
-    rejected = pd.DataFrame(table.attrs["rejected"])
-    assert len(table) == 1
-    assert rejected["reason"].str.contains("all zero").all()
-    assert len(rejected) == 1
+    _, ((_, reason),) = sentinel2_index.scan(tmp_path)
+    assert "all zero" in reason
 
 
 def test_nothing_usable_is_one_sentence(tmp_path):
@@ -309,7 +296,8 @@ def test_zipped_product_gives_the_same(series, tmp_path):
             archive.write(file, file.relative_to(series))
     np.testing.assert_array_equal(load(tmp_path)["reflectance"][0], load(series)["reflectance"][1])
     (tmp_path / "S2A_broken.zip").write_bytes(b"PK\x03\x04 cut off")
-    assert "cannot be read as a zip file" in sentinel2_index.index(tmp_path).attrs["rejected"][0]["reason"]
+    _, ((_, reason),) = sentinel2_index.scan(tmp_path)
+    assert "cannot be read as a zip file" in reason
 
 
 # === Real files ===

@@ -192,16 +192,6 @@ def test_contiguous_folds_follow_the_table():
     assert fold.tolist() == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
-def test_a_fold_becomes_a_split():
-    fold = pd.Series([0, 1, 2, 3], index=[5, 6, 7, 8])
-    assert splits.as_split(fold, 3).tolist() == ["validation", "train", "train", "test"]
-    assert splits.as_split(fold, 0, validation=2).tolist() == ["test", "train", "validation", "train"]
-    with pytest.raises(ParameterError, match="0 to 3"):
-        splits.as_split(fold, 4)
-    with pytest.raises(ParameterError, match="at once"):
-        splits.as_split(fold, 1, 1)
-
-
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [

@@ -158,7 +158,7 @@ class DataEntry:
         Raises:
             DataError: If the data are missing or not what the layout promises.
         """
-        dataset = layouts.find(self.layout).open(self._existing(), **options)
+        dataset = layouts.reader(self.layout).open_layout(self._existing(), **options)
         return dataset.assign_attrs({"data_set": self.name, **self.origin, "simulated": int(self.simulated)})
 
     def check(self, progress: bool = True) -> CheckReport:
@@ -167,7 +167,7 @@ class DataEntry:
         Raises:
             DataError: If the data are missing.
         """
-        return CheckReport(layouts.find(self.layout).check(self._existing(), progress=progress))
+        return CheckReport(layouts.reader(self.layout).check_layout(self._existing(), progress=progress))
 
     def make(self, progress: bool = True) -> Path:
         """Write the twin, unless one with the same parameters is there.

@@ -3,45 +3,12 @@
 A study of one's own brings its reader as a module: an entry of the catalogue names it as its layout.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eolab.core.errors import ParameterError, did_you_mean
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import xarray as xr
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A published layout and the module that reads it.
-
-    The module has ``open_layout(path, **options) -> xarray.Dataset``, which is lazy where the data are large,
-    and ``check_layout(path, progress) -> DataFrame`` with the columns file, status and reason.
-
-    Attributes:
-        name: Name of the layout in the catalogue.
-        module: Module that reads it.
-    """
-
-    name: str
-    module: str
-
-    def open(self, path: Path, **options: Any) -> xr.Dataset:
-        """Open a data set of this layout; the options are those of its reader."""
-        return importlib.import_module(self.module).open_layout(path, **options)
-
-    def check(self, path: Path, progress: bool = True) -> pd.DataFrame:
-        """Read every file of a data set; return a table with columns file, status (ok, rejected), reason."""
-        return importlib.import_module(self.module).check_layout(path, progress=progress)
-
 
 _MODULES = {
     "sentinel2_safe": "sentinel2",  # Sentinel-2 products in SAFE format
@@ -53,11 +20,17 @@ _MODULES = {
     "bigearthnet_v2": "bigearthnet_v2",  # patches with 19 classes
     "sentinel2_corine": "sentinel2_corine",  # Sentinel-2 products with a CORINE map
 }
-LAYOUTS = {name: Layout(name, f"{__name__}.{module}") for name, module in _MODULES.items()}
+LAYOUTS = {name: f"{__name__}.{module}" for name, module in _MODULES.items()}
+"""Module that reads each published layout.
+
+A module has ``open_layout(path, **options) -> xarray.Dataset``, which is lazy where the data are large, and
+``check_layout(path, progress) -> DataFrame``, which reads every file: columns file, status (``ok`` or
+``rejected``) and reason.
+"""
 
 
-def find(name: str) -> Layout:
-    """Return a layout by its name: one of :data:`LAYOUTS`, or a module that can be imported.
+def find(name: str) -> str:
+    """Return the module that reads a layout: one of :data:`LAYOUTS`, or of that name if it can be imported.
 
     Raises:
         ParameterError: If there is neither.
@@ -65,9 +38,14 @@ def find(name: str) -> Layout:
     if name in LAYOUTS:
         return LAYOUTS[name]
     if re.fullmatch(r"[A-Za-z_][\w.]*", name) and _importable(name):
-        return Layout(name, name)
+        return name
     known = did_you_mean(name, LAYOUTS)
     raise ParameterError(f"unknown layout {name!r}; {known} Or the name of a module that can be imported.")
+
+
+def reader(name: str) -> Any:
+    """Return the imported module of a layout, see :func:`find`."""
+    return importlib.import_module(find(name))
 
 
 def _importable(name: str) -> bool:

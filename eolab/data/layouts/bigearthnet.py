@@ -21,7 +21,6 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 import pandas as pd
 import rasterio
-import rioxarray  # noqa: F401  # registers the accessor .rio
 import xarray as xr
 from affine import Affine
 
@@ -81,45 +80,6 @@ def read_patch(
     return arrays
 
 
-def open_patch(
-    row: Any,
-    bands: Sequence[str] | None = None,
-    resampling: Resampling = "nearest",
-    radar: bool = False,
-    reference: bool = False,
-) -> xr.Dataset:
-    """Read a patch with its place on the ground.
-
-    Args:
-        row: Row of the index; see :func:`read_patch`.
-        bands: Names of the bands.
-        resampling: Rule for bands of 20 and 60 m; ``native`` is not possible here.
-        radar: Whether the radar image is read too.
-        reference: Whether the reference map is read too.
-
-    Returns:
-        ``image`` (y, x, band), and where asked for ``radar`` (y, x, polarisation) and ``reference`` (y, x),
-        with the coordinates of the pixels' centres in metres and, through rioxarray, CRS and transform.
-
-    Raises:
-        DataError: As in :func:`read_patch`.
-        ParameterError: As in :func:`read_patch`, or for ``native``, which has no common grid.
-    """
-    _check_one_grid(resampling)
-    names = check_bands(bands)
-    arrays = read_patch(row, names, resampling, radar, reference)
-    crs, transform = place_of(row.s2, names[0])
-    steps = (np.arange(SIZE) + 0.5) * PIXEL_M
-    dataset = xr.Dataset(coords={"y": transform.f - steps, "x": transform.c + steps, "band": list(names)})
-    dataset["image"] = (("y", "x", "band"), arrays["image"], {"units": "1"})
-    if radar:
-        dataset["radar"] = (("y", "x", "polarisation"), arrays["radar"], {"units": "dB"})
-        dataset = dataset.assign_coords(polarisation=list(RADAR))
-    if reference:
-        dataset["reference"] = (("y", "x"), arrays["reference"], {"units": "CORINE code"})
-    return dataset.rio.write_crs(crs).rio.write_transform(transform)
-
-
 def read_radar(row: Any) -> np.ndarray:
     """Read VV and VH of a patch, (120, 120, 2) float32 in dB.
 
@@ -147,17 +107,16 @@ def read_reference(row: Any) -> np.ndarray:
     return _checked(row.reference, SIZE, "uint16")
 
 
-def place_of(folder: str, band: str = "B02") -> tuple[str, Affine]:
+def place_of(folder: str) -> tuple[str, Affine]:
     """Return the CRS of a patch and the transform of its pixels of 10 m.
 
     Args:
         folder: Folder of its Sentinel-2 bands.
-        band: The band whose file is opened.
 
     Raises:
         DataError: If the file cannot be read or has no CRS.
     """
-    file = file_of(folder, band)
+    file = file_of(folder, "B02")
     with reading(file, remedy=_AGAIN), rasterio.open(file) as raster:
         crs, corner = raster.crs, raster.transform
     if crs is None:
@@ -185,15 +144,6 @@ def check_bands(bands: Sequence[str] | None) -> tuple[str, ...]:
 def size_of(band: str) -> int:
     """Return height and width, which are equal, of a band as published."""
     return SIDE_M // SENTINEL2[band].resolution_m
-
-
-def _check_one_grid(resampling: str) -> None:
-    check_known(resampling, get_args(Resampling), f"resampling is {resampling!r}")
-    if resampling == "native":
-        raise ParameterError(
-            "Bands of three pixel sizes have no grid in common, and an image has one pixel size: choose "
-            "nearest, bilinear or cubic, or read each patch with read_patch."
-        )
 
 
 def _checked(file: str, size: int, kind: str) -> np.ndarray:
@@ -261,7 +211,12 @@ def open_patches(
         ParameterError: If a split, band, resampling or set of classes is unknown.
     """
     names = check_bands(bands)
-    _check_one_grid(resampling)
+    check_known(resampling, get_args(Resampling), f"resampling is {resampling!r}")
+    if resampling == "native":
+        raise ParameterError(
+            "Bands of three pixel sizes have no grid in common, and an image has one pixel size: choose "
+            "nearest, bilinear or cubic, or read each patch with read_patch."
+        )
     taken = of_splits(patches, splits, "split")
     if radar:
         taken = taken[taken["s1"] != ""].reset_index(drop=True)

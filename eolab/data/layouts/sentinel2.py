@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import dask.array as da
 import numpy as np
@@ -39,8 +39,7 @@ from eolab.data.layouts.sentinel2_index import GDAL_OPTIONS, LEVEL_BANDS, Acquis
 NODATA = 0
 SATURATED = 65535
 Bounds = tuple[float, float, float, float]
-Kind = Literal["reflectance", "dn", "scl"]
-_DTYPE = {"reflectance": "float32", "dn": "uint16", "scl": "uint8"}
+Resampling = Literal["nearest", "bilinear"]
 _CHUNK = 1024
 
 
@@ -51,14 +50,13 @@ def open_layout(
     bounds: Bounds | None = None,
     tile: str | None = None,
     level: Literal["L1C", "L2A"] | None = None,
-    resampling: Literal["nearest", "bilinear"] = "nearest",
+    resampling: Resampling = "nearest",
     scl: bool = True,
-    as_dn: bool = False,
 ) -> xr.Dataset:
     """Open all acquisitions of one tile as a lazy series.
 
     Args:
-        path: Where the products are, see :func:`eolab.data.layouts.sentinel2_index.index`.
+        path: Where the products are, see :func:`eolab.data.layouts.sentinel2_index.scan`.
         bands: Bands to read, for example ``["B04", "B8A"]``; by default all that the level has.
         resolution_m: Nominal pixel size of the series: 10, 20 or 60.
         bounds: (xmin, ymin, xmax, ymax) in the tile's CRS; all pixels that it touches are read. By default
@@ -68,9 +66,6 @@ def open_layout(
         resampling: How bands with larger pixels than ``resolution_m`` are brought to it. Bands with smaller
             pixels are averaged over valid pixels, the scene classification is always nearest.
         scl: Whether to read the scene classification (Level-2A only).
-        as_dn: Give integers: variable ``dn`` (uint16, 0 = no data or saturated) with the coordinates
-            ``offset`` (time, band) and ``quantification`` (time), for which
-            reflectance = (dn + offset) / quantification.
 
     Returns:
         ``reflectance`` (time, band, y, x) float32, NaN where there is no data, and for Level-2A ``scl``
@@ -85,7 +80,7 @@ def open_layout(
     wanted = None if bands is None else distinct_bands(bands)
     if resolution_m not in RESOLUTIONS_M:
         raise ParameterError(f"resolution_m is {resolution_m!r}: give 10, 20 or 60.")
-    check_known(resampling, ("nearest", "bilinear"), f"resampling is {resampling!r}")
+    check_known(resampling, get_args(Resampling), f"resampling is {resampling!r}")
     acquisitions, rejections = listing.scan(folder, wanted, scl)
     if not acquisitions:
         first = "".join(f"; {Path(file).name}: {reason}" for file, reason in rejections[:1])
@@ -94,14 +89,13 @@ def open_layout(
     names = wanted or list(LEVEL_BANDS[chosen[0].level])
     target = _target(chosen[0], resolution_m)
     window = _window(target.grid, bounds)
-    lazy = partial(_lazy, acquisitions=chosen, target=target, window=window)
-    kind: Kind = "dn" if as_dn else "reflectance"
-    attrs = {"units": "DN", "nodata": NODATA} if as_dn else {"units": "reflectance"}
-    image = (("time", "band", "y", "x"), lazy(names, resampling=resampling, kind=kind), attrs)
-    dataset = xr.Dataset({kind: image}, coords=_coordinates(chosen, names, target.grid[window], as_dn))
+    lazy = partial(_lazy, chosen, target, window, resampling)
+    image = (("time", "band", "y", "x"), lazy(names, "float32"), {"units": "reflectance"})
+    coords = _coordinates(chosen, names, target.grid[window])
+    dataset = xr.Dataset({"reflectance": image}, coords=coords)
     dataset = dataset.rio.write_crs(str(target.grid.crs)).rio.write_transform()
     if scl and chosen[0].level == "L2A":
-        classes = lazy(["SCL"], resampling="nearest", kind="scl")[:, 0]
+        classes = lazy(["SCL"], "uint8")[:, 0]
         attrs = {"long_name": "scene classification", "nodata": NODATA}
         dataset["scl"] = (("time", "y", "x"), classes, attrs)
     return dataset.assign_attrs(
@@ -199,12 +193,10 @@ def _window(grid: GeoBox, bounds: Bounds | None) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _coordinates(
-    acquisitions: list[Acquisition], bands: list[str], grid: GeoBox, as_dn: bool
-) -> dict[str, Any]:
+def _coordinates(acquisitions: list[Acquisition], bands: list[str], grid: GeoBox) -> dict[str, Any]:
     """Return the coordinates of a series on a grid."""
     times = [item.metadata.time for item in acquisitions]
-    coords: dict[str, Any] = {
+    return {
         "time": pd.DatetimeIndex(times).as_unit("ns"),
         "band": bands,
         "y": grid.coordinates["y"].values,
@@ -212,27 +204,22 @@ def _coordinates(
         "product": ("time", [item.product.name for item in acquisitions]),
         "baseline": ("time", [item.metadata.baseline for item in acquisitions]),
     }
-    if as_dn:
-        offsets = [[item.metadata.offset(band) for band in bands] for item in acquisitions]
-        coords["offset"] = (("time", "band"), np.array(offsets, np.float32))
-        coords["quantification"] = ("time", [item.metadata.quantification for item in acquisitions])
-    return coords
 
 
 def _lazy(
-    bands: list[str],
     acquisitions: list[Acquisition],
     target: Header,
     window: tuple[slice, slice],
-    resampling: Literal["nearest", "bilinear"],
-    kind: Kind,
+    resampling: Resampling,
+    bands: list[str],
+    dtype: str,
 ) -> da.Array:
-    """Return the (time, band, y, x) array whose chunks are read when they are computed."""
+    """Return the (time, band, y, x) array whose chunks are read when they are computed; uint8 for classes."""
     sources = tuple(tuple(_source(item, band) for band in bands) for item in acquisitions)
-    read = partial(_read_chunk, sources, target.grid[window], resampling, kind)
+    read = partial(_read_chunk, sources, target.grid[window], resampling, dtype == "uint8")
     step = _CHUNK if target.block > _CHUNK else _CHUNK // target.block * target.block
     chunks = ((1,) * len(acquisitions), (1,) * len(bands), *(_chunks(part, step) for part in window))
-    return da.map_blocks(read, chunks=chunks, dtype=_DTYPE[kind], meta=np.empty((0,) * 4, _DTYPE[kind]))
+    return da.map_blocks(read, chunks=chunks, dtype=dtype, meta=np.empty((0,) * 4, dtype))
 
 
 def _chunks(window: slice, step: int) -> tuple[int, ...]:
@@ -264,8 +251,8 @@ def _source(item: Acquisition, band: str) -> _Source:
 def _read_chunk(
     sources: Sequence[Sequence[_Source]],
     grid: GeoBox,
-    resampling: Literal["nearest", "bilinear"],
-    kind: Kind,
+    resampling: Resampling,
+    classes: bool,
     block_info: Any = None,
 ) -> np.ndarray:
     """Decode, mask, resample and calibrate one chunk of a series, whose place dask gives.
@@ -274,7 +261,7 @@ def _read_chunk(
         sources: Files by time and band.
         grid: Pixel grid of the whole series.
         resampling: How larger pixels are brought to the grid.
-        kind: What the chunk holds: reflectance, DN or classes.
+        classes: Whether the chunk holds classes, which are never blended, instead of reflectance.
         block_info: Dask's; ``block_info[None]["array-location"]`` is the place.
 
     Returns:
@@ -285,16 +272,13 @@ def _read_chunk(
     """
     (time, _), (band, _), rows, columns = block_info[None]["array-location"]
     source, part = sources[time][band], grid[slice(*rows), slice(*columns)]
-    method: Method = "nearest" if kind == "scl" else resampling
-    if part.transform.a > source.grid.transform.a and kind != "scl":
-        method = "average"
+    coarser = part.transform.a > source.grid.transform.a
+    method: Method = "nearest" if classes else "average" if coarser else resampling
     y, x = (taps(*pair, method) for pair in zip(axes(part), axes(source.grid), strict=True))
     dn = read_window(source.path, Window(x.first, y.first, x.last - x.first, y.last - y.first))
-    if kind == "scl":
+    if classes:
         return dn[np.ix_(y.weights.indices, x.weights.indices)][None, None]
     values = resample(dn, (dn != NODATA) & (dn != SATURATED), y, x)
-    if kind == "dn":
-        return np.nan_to_num(np.rint(values), nan=NODATA).astype(np.uint16)[None, None]
     values += np.float32(source.offset)
     values /= np.float32(source.quantification)
     return np.maximum(values, 0, out=values)[None, None]  # keeps NaN

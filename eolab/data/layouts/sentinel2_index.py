@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
 
-import pandas as pd
 import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
@@ -26,10 +25,6 @@ GDAL_OPTIONS = {
     "GDAL_NUM_THREADS": "1",  # dask's threads read side by side already
     "GDAL_CACHEMAX": 128,  # MB; each window is read once, a large cache only takes memory
 }
-COLUMNS = [
-    *("product", "tile", "level", "time", "baseline", "generation"),
-    *("quantification", "offset", "crs", "bands", "file"),
-]
 LEVEL_BANDS = {"L1C": L1C_BANDS, "L2A": L2A_BANDS}
 """Bands that a complete product of a level holds."""
 
@@ -76,48 +71,6 @@ class Acquisition:
         return tuple(name for name in SENTINEL2 if name in self.images)
 
 
-def index(folder: str | Path, bands: Sequence[str] | None = None, scl: bool = True) -> pd.DataFrame:
-    """List the acquisitions below a folder, from metadata and file headers alone.
-
-    Of each tile, level and sensing time there is one acquisition: the highest baseline, then the newest. An
-    acquisition is left out as a whole if one of its files is missing, truncated, unreadable, all zero, or in
-    another coordinate reference system than its tile.
-
-    Args:
-        folder: A ``.SAFE`` folder or zip file, or a folder with such, two levels down at most.
-        bands: Bands that must be usable; by default all that the level has.
-        scl: Whether the scene classification of Level-2A must be usable too.
-
-    Returns:
-        The acquisitions by time (columns product, tile, level, time, baseline, generation, quantification,
-        offset, crs, bands, file); ``attrs["rejected"]`` lists file and reason of what was left out.
-
-    Raises:
-        DataError: If the folder does not exist.
-    """
-    folder = Path(folder)
-    acquisitions, rejections = scan(folder, bands, scl)
-    rows = [
-        {
-            "product": item.product.name,
-            "tile": item.tile,
-            "level": item.level,
-            "time": pd.Timestamp(item.metadata.time),
-            "baseline": item.metadata.baseline,
-            "generation": pd.Timestamp(item.metadata.generation),
-            "quantification": item.metadata.quantification,
-            "offset": item.metadata.offsets.get("B04", 0.0),
-            "crs": item.crs,
-            "bands": " ".join(item.bands),
-            "file": str(item.product.path),
-        }
-        for item in acquisitions
-    ]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    table.attrs["rejected"] = relative(rejections, folder)
-    return table
-
-
 def relative(rejections: Iterable[Rejection], folder: Path) -> Rejected:
     """Return rejections with the names of their files below the folder."""
     found: Rejected = []
@@ -131,7 +84,20 @@ def relative(rejections: Iterable[Rejection], folder: Path) -> Rejected:
 def scan(
     folder: Path, bands: Sequence[str] | None = None, scl: bool = True
 ) -> tuple[list[Acquisition], list[Rejection]]:
-    """Return usable acquisitions by time and all rejections; see :func:`index`."""
+    """Return the usable acquisitions below a folder, by time, and all rejections, from file headers alone.
+
+    Of each tile, level and sensing time there is one acquisition: the highest baseline, then the newest. An
+    acquisition is left out as a whole if one of its files is missing, truncated, unreadable, all zero, or in
+    another coordinate reference system than its tile.
+
+    Args:
+        folder: A ``.SAFE`` folder or zip file, or a folder with such, two levels down at most.
+        bands: Bands that must be usable; by default all that the level has.
+        scl: Whether the scene classification of Level-2A must be usable too.
+
+    Raises:
+        DataError: If the folder does not exist.
+    """
     paths = safe.find_products(folder)
     found = list(in_threads(lambda path: _scan_product(path, bands, scl), paths, "headers", progress=False))
     good = [item for items in found for item in items if isinstance(item, Acquisition)]

@@ -27,62 +27,33 @@ from eolab.data.schemes.corine import scheme as corine_scheme
 
 Name = Literal["43", "19", "level1", "level2", "level3"]
 
-GLACIERS = 335
-"""The CORINE class that no patch of version 1 has."""
-
 UNLABELLED = 999
 """Value of the reference maps of version 2 where there is no class."""
 
 PUBLISHED_PATCHES = 590_326
 """Patches of version 1."""
 
-_COUNTS = pd.read_csv(Path(__file__).with_name("bigearthnet.csv"), index_col="code")
-PUBLISHED_BY_CODE: dict[Any, int] = _COUNTS["patches"].to_dict()
+_TABLE = pd.read_csv(Path(__file__).with_name("bigearthnet.csv"), index_col="code")  # all but glaciers, 335
+PUBLISHED_BY_CODE: dict[Any, int] = _TABLE["patches"].to_dict()
 """Patches of version 1 that hold a class, by CORINE code (Cavallaro et al. 2019, after Sumbul et al.
 2019, https://doi.org/10.1109/IGARSS.2019.8900532)."""
 
-_SPELLING = {
-    321: "Natural grassland",
-    324: "Transitional woodland/shrub",
-    332: "Bare rock",
-    412: "Peatbogs",
+_OFFICIAL_19: dict[str, tuple[int, ...]] = {
+    str(name): tuple(part.index.tolist()) for name, part in _TABLE.groupby("class_19", sort=False)
 }
-_OFFICIAL_19: tuple[tuple[str, tuple[int, ...]], ...] = (
-    ("Urban fabric", (111, 112)),
-    ("Industrial or commercial units", (121,)),
-    ("Arable land", (211, 212, 213)),
-    ("Permanent crops", (221, 222, 223, 241)),
-    ("Pastures", (231,)),
-    ("Complex cultivation patterns", (242,)),
-    ("Land principally occupied by agriculture, with significant areas of natural vegetation", (243,)),
-    ("Agro-forestry areas", (244,)),
-    ("Broad-leaved forest", (311,)),
-    ("Coniferous forest", (312,)),
-    ("Mixed forest", (313,)),
-    ("Natural grassland and sparsely vegetated areas", (321, 333)),
-    ("Moors, heathland and sclerophyllous vegetation", (322, 323)),
-    ("Transitional woodland, shrub", (324,)),
-    ("Beaches, dunes, sands", (331,)),
-    ("Inland wetlands", (411, 412)),
-    ("Coastal wetlands", (421, 422)),
-    ("Inland waters", (511, 512)),
-    ("Marine waters", (521, 522, 523)),
-)
-
 _COLOR: dict[Any, str] = CORINE.set_index("code")["color"].to_dict()
-_CODES_43 = tuple(code for code in _COLOR if code != GLACIERS)
 _CORINE_NAME: dict[Any, str] = CORINE.set_index("code")["level3_name"].to_dict()
 
 CLASSES_43 = ClassScheme(
     name="BigEarthNet, 43 classes",
-    codes=_CODES_43,
-    names=tuple(_SPELLING.get(code, _CORINE_NAME[code]) for code in _CODES_43),
-    colors=tuple(_COLOR[code] for code in _CODES_43),
+    codes=tuple(_TABLE.index.tolist()),
+    names=tuple(_TABLE["name"]),
+    colors=tuple(_COLOR[code] for code in _TABLE.index),
 )
 """The classes of version 1: CORINE's codes in their order, names as published."""
 
 CLASSES_19 = ClassScheme.numbered(
-    "BigEarthNet, 19 classes", ((name, _COLOR[codes[0]]) for name, codes in _OFFICIAL_19)
+    "BigEarthNet, 19 classes", ((name, _COLOR[codes[0]]) for name, codes in _OFFICIAL_19.items())
 )
 """The classes of version 2 in the official order, which is not that of the alphabet; codes are 0 to 18.
 
@@ -92,7 +63,7 @@ A class has the colour of the first of its CORINE classes.
 _CODES_OF: dict[str, tuple[int, ...]] = {
     **{name: (code,) for code, name in _CORINE_NAME.items()},
     **{name: (code,) for code, name in zip(CLASSES_43.codes, CLASSES_43.names, strict=True)},
-    **dict(_OFFICIAL_19),
+    **_OFFICIAL_19,
 }
 
 
@@ -208,7 +179,7 @@ def class_set(name: str) -> ClassSet:
     if name == "43":
         return ClassSet(name, CLASSES_43, tuple((code,) for code in CLASSES_43.codes))
     if name == "19":
-        return ClassSet(name, CLASSES_19, tuple(codes for _, codes in _OFFICIAL_19))
+        return ClassSet(name, CLASSES_19, tuple(_OFFICIAL_19.values()))
     classes = corine_scheme(int(name[-1]))
     members = tuple(tuple(CORINE["code"][CORINE[name] == code].tolist()) for code in classes.codes)
     return ClassSet(name, classes, members)

@@ -14,44 +14,20 @@ import pandas as pd
 from eolab.core.errors import ParameterError
 from eolab.data.schemes import ClassScheme
 
-LEVEL1 = {
-    1: "Artificial surfaces",
-    2: "Agricultural areas",
-    3: "Forest and semi natural areas",
-    4: "Wetlands",
-    5: "Water bodies",
-}
-LEVEL2 = {
-    11: "Urban fabric",
-    12: "Industrial, commercial and transport units",
-    13: "Mine, dump and construction sites",
-    14: "Artificial, non-agricultural vegetated areas",
-    21: "Arable land",
-    22: "Permanent crops",
-    23: "Pastures",
-    24: "Heterogeneous agricultural areas",
-    31: "Forests",
-    32: "Scrub and/or herbaceous vegetation associations",
-    33: "Open spaces with little or no vegetation",
-    41: "Inland wetlands",
-    42: "Maritime wetlands",
-    51: "Inland waters",
-    52: "Marine waters",
-}
-
 
 def _read_table() -> pd.DataFrame:
     """Return the 44 classes with the codes and names of all three levels."""
     table = pd.read_csv(Path(__file__).with_name("corine.csv"))
+    names = pd.read_csv(Path(__file__).with_name("corine_levels.csv"), index_col="code")["name"]
     code = table["code"]
     return pd.DataFrame(
         {
             "grid_code": table["grid_code"],
             "code": code,
             "level1": code // 100,
-            "level1_name": (code // 100).map(LEVEL1),
+            "level1_name": (code // 100).map(names),
             "level2": code // 10,
-            "level2_name": (code // 10).map(LEVEL2),
+            "level2_name": (code // 10).map(names),
             "level3": code,
             "level3_name": table["name"],
             "color": table["color"],

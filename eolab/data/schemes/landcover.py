@@ -5,33 +5,22 @@ CORINE classes they come from: :data:`CORINE_TO_UPDATE` is our reading of the na
 covers (242, 243, 313, ...) or that no name fits trains nothing and is scored nowhere.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.data.schemes.corine import recode
 
 # Colours: any two differ by 25 or more in CIELAB, for normal, protan and deutan eyes alike.
-_CLASSES: tuple[tuple[str, str, tuple[int, ...]], ...] = (
-    ("Urban", "#b60056", (111, 112, 121, 122, 123, 124)),
-    ("Grass", "#cafc7c", (231, 321)),
-    ("Not irrigated crops", "#e7ffbe", (211,)),
-    ("Annual crops", "#f6a51a", (212, 213, 241)),
-    ("Mineral", "#9f56b4", (131, 132, 133)),
-    ("Rocks", "#96809a", (332,)),
-    ("Sand", "#d7cdc6", (331,)),
-    ("Broadleaves", "#25a84a", (311,)),
-    ("Conifers", "#072d12", (312,)),
-    ("Shrub", "#6c4600", (322, 323, 324)),
-    ("Lake", "#3f56dd", (511, 512)),
-    ("Snow", "#b5cefc", (335,)),
-)
+_CLASSES = pd.read_csv(Path(__file__).with_name("landcover.csv"))
 
-LANDCOVER = ClassScheme.numbered("Land cover update", ((name, color) for name, color, _ in _CLASSES))
+LANDCOVER = ClassScheme.numbered("Land cover update", zip(_CLASSES["name"], _CLASSES["color"], strict=True))
 
 CORINE_TO_UPDATE: dict[int, int] = {
-    code: index for index, (_, _, codes) in enumerate(_CLASSES) for code in codes
+    int(code): index for index, codes in enumerate(_CLASSES["corine"]) for code in codes.split()
 }
 """Level-3 CORINE code to class index; a code that is not here is :data:`~eolab.data.schemes.IGNORE`."""
 

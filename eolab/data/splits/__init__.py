@@ -330,24 +330,6 @@ def k_fold(
     return pd.Series(fold, table.index, name="fold")
 
 
-def as_split(fold: pd.Series, test: int, validation: int | None = None) -> pd.Series:
-    """Return the split that has one fold as test, another as validation and the others as train.
-
-    Args:
-        fold: Result of :func:`k_fold`.
-        test: Fold to test on.
-        validation: Fold to validate on; by default the one after ``test``.
-    """
-    k = int(fold.max()) + 1
-    validation = (test + 1) % k if validation is None else validation
-    for name, value in (("test", test), ("validation", validation)):
-        if value not in range(k):
-            raise ParameterError(f"The {name} fold is {value}, but the folds are 0 to {k - 1}.")
-    if test == validation:
-        raise ParameterError(f"Fold {test} cannot be test and validation at once: choose two folds.")
-    return as_column(np.select([fold == test, fold == validation], [2, 1], 0), fold.index)
-
-
 KINDS = {
     kind.__name__.removeprefix("by_"): kind
     for kind in (random, by_group, by_block, by_date, by_labels, official, k_fold)
