@@ -258,7 +258,7 @@ def test_split_by_labels_reads_text_and_sequences():
 
 def test_balanced_rows_are_exact(labels):
     rows = np.arange(0, 3000, 2)
-    drawn = balance.balanced_rows(labels, rows, power=0.5, seed=4)
+    drawn = balance.balanced_rows(labels, rows, seed=4)
     assert len(drawn) == len(rows)
     assert set(drawn) <= set(rows)
     frequency = labels[rows].mean(axis=0)
@@ -267,21 +267,19 @@ def test_balanced_rows_are_exact(labels):
     times = np.array([np.sum(drawn == row) for row in rows])
     assert (np.abs(times - expected) < 1).all()  # rounded down or up, never more
     assert labels[drawn].mean(axis=0)[0] > 2 * frequency[0]
-    again = balance.balanced_rows(labels, rows, power=0.5, seed=4)
+    again = balance.balanced_rows(labels, rows, seed=4)
     assert drawn.tolist() == again.tolist()
-    assert balance.balanced_rows(labels, rows, power=0.0).tolist() == rows.tolist()
-    assert len(balance.balanced_rows(labels, rows, size=77)) == 77
-    with pytest.raises(ParameterError, match="power is 2"):
-        balance.balanced_rows(labels, rows, power=2)
+    assert balance.balanced_rows(np.ones((4, 1)), rows[:4]).tolist() == rows[:4].tolist()  # all alike
+    with pytest.raises(ParameterError, match="needs rows"):
+        balance.balanced_rows(labels, rows[:0])
 
 
 def test_weights_make_both_sides_alike(labels):
-    weights = balance.positive_weights(labels, power=1.0, most=1e6)
-    count = labels.sum(axis=0)
-    np.testing.assert_allclose(weights * count, len(labels) - count, rtol=1e-6)
-    assert balance.positive_weights(labels, most=5).max() == 5
+    weights, count = balance.positive_weights(labels), labels.sum(axis=0)
+    np.testing.assert_allclose(weights**2 * count, len(labels) - count, rtol=1e-6)
+    rare = np.arange(1000)[:, None] == [0, 1]
+    assert balance.positive_weights(np.hstack([rare, ~rare])).tolist() == pytest.approx([20, 20, 0.05, 0.05])
     assert balance.positive_weights(np.zeros((4, 2))).tolist() == [1, 1]
-    assert (balance.positive_weights(labels, power=0) == 1).all()
 
 
 def test_frequencies_are_counted_by_split(labels):

@@ -6,8 +6,10 @@ Example:
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from eolab.core.errors import ParameterError, check_known
@@ -64,45 +66,15 @@ def _grey(blue: xr.DataArray, green: xr.DataArray, red: xr.DataArray) -> xr.Data
     return (blue + green + red) / 3
 
 
-def _normalised(name: str, title: str, a: str, b: str, source: str) -> Index:
-    """Return the index (a - b) / (a + b)."""
-    return Index(name, title, f"({a} - {b}) / ({a} + {b})", (a, b), source, _difference)
-
-
-LANDSLIDE_STUDY = "feature engineering of the landslide study (Landslide4Sense)"
+_OTHERS = {"EVI": _evi, "SAVI": _savi, "BSI": _bsi, "GREY": _grey}  # all else are normalised differences
 
 INDICES: dict[str, Index] = {
-    index.name: index
-    for index in (
-        _normalised("NDVI", "normalised difference vegetation index", "B08", "B04",
-                    "Rouse et al. 1974, NASA SP-351, 309-317"),
-        _normalised("GNDVI", "green normalised difference vegetation index", "B08", "B03",
-                    "Gitelson et al. 1996, doi:10.1016/S0034-4257(96)00072-7"),
-        _normalised("NDRE", "normalised difference red edge index", "B08", "B05",
-                    "Barnes et al. 2000, 5th International Conference on Precision Agriculture"),
-        _normalised("NDWI", "normalised difference water index (open water)", "B03", "B08",
-                    "McFeeters 1996, doi:10.1080/01431169608948714"),
-        _normalised("MNDWI", "modified normalised difference water index", "B03", "B11",
-                    "Xu 2006, doi:10.1080/01431160600589179"),
-        _normalised("NDMI", "normalised difference moisture index", "B08", "B11",
-                    "Wilson and Sader 2002, doi:10.1016/S0034-4257(01)00318-2"),
-        _normalised("NBR", "normalised burn ratio", "B08", "B12",
-                    "García and Caselles 1991, doi:10.1080/10106049109354290"),
-        _normalised("NDBI", "normalised difference built-up index", "B11", "B08",
-                    "Zha et al. 2003, doi:10.1080/01431160304987"),
-        _normalised("NDSI", "normalised difference snow index", "B03", "B11",
-                    "Hall et al. 1995, doi:10.1016/0034-4257(95)00137-P"),
-        _normalised("VI", "vegetation index of the landslide study (NDMI by another name)", "B08", "B11",
-                    LANDSLIDE_STUDY),
-        Index("EVI", "enhanced vegetation index", "2.5 (B08 - B04) / (B08 + 6 B04 - 7.5 B02 + 1)",
-              ("B08", "B04", "B02"), "Huete et al. 2002, doi:10.1016/S0034-4257(02)00096-2", _evi, True),
-        Index("SAVI", "soil-adjusted vegetation index, L = 0.5", "1.5 (B08 - B04) / (B08 + B04 + 0.5)",
-              ("B08", "B04"), "Huete 1988, doi:10.1016/0034-4257(88)90106-X", _savi, True),
-        Index("BSI", "bare soil index", "((B11 + B04) - (B08 + B02)) / ((B11 + B04) + (B08 + B02))",
-              ("B11", "B04", "B08", "B02"), "Rikimaru et al. 2002, Tropical Ecology 43, 39-47", _bsi),
-        Index("GREY", "grey value", "(B02 + B03 + B04) / 3", ("B02", "B03", "B04"), LANDSLIDE_STUDY, _grey),
-    )
-}  # fmt: skip
+    name: Index(name, title, formula, tuple(bands.split()), source, _OTHERS.get(name, _difference), scaled)
+    for name, title, formula, bands, source, scaled in pd.read_csv(
+        Path(__file__).with_name("indices.csv")
+    ).itertuples(index=False)
+}
+"""By name, as ``indices.csv`` lists them."""
 
 
 def index(name: str) -> Index:

@@ -10,6 +10,8 @@ late   Each sensor has a series of its own; the place has one label.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,20 +70,17 @@ def make(
         ParameterError: If the fusion is unknown.
     """
     check_known(fusion, FUSIONS, f"There is no fusion {fusion!r}")
+    columns = {place: "place", label: "label", "date": "date"}
     renamed = {
-        sensor: table.reset_index(drop=True).rename(columns={place: "place", label: "label"})
+        sensor: table[list(columns)].rename(columns=columns).reset_index(drop=True)
         for sensor, table in tables.items()
     }
-    series = {
-        sensor: {str(name): part for name, part in table.groupby("place")}
-        for sensor, table in renamed.items()
-    }
-    names = sorted({name for parts in series.values() for name in parts})
-    empty = {sensor: table.iloc[:0] for sensor, table in renamed.items()}
-    own = [{sensor: parts.get(name, empty[sensor]) for sensor, parts in series.items()} for name in names]
-    if fusion == "late":
-        return [_late(name, parts) for name, parts in zip(names, own, strict=True)]
-    return [_joined(name, parts, fusion) for name, parts in zip(names, own, strict=True)]
+    joined = partial(_joined, fusion=fusion) if fusion != "late" else _late
+    every = pd.concat(renamed).reset_index(names=["sensor", "row"]).set_index("row")
+    return [
+        joined(name, {sensor: part[part["sensor"] == sensor] for sensor in tables})
+        for name, part in every.groupby(every["place"].astype(str))
+    ]
 
 
 def of_split(
@@ -132,7 +131,7 @@ def _days(part: pd.DataFrame) -> np.ndarray:
     return part["date"].to_numpy("datetime64[D]")
 
 
-def _joined(name: str, parts: Mapping[str, pd.DataFrame], fusion: str) -> ImageSequence:
+def _joined(name: Any, parts: Mapping[str, pd.DataFrame], fusion: str) -> ImageSequence:
     """Return one sequence of common steps; the label of a step is that of any sensor's image."""
     steps = _steps(parts, fusion)
     length = 1 + max(own.max(initial=-1) for own in steps.values())
@@ -163,7 +162,7 @@ def _steps(parts: Mapping[str, pd.DataFrame], fusion: str) -> dict[str, np.ndarr
     return {sensor: timeline.get_indexer(own) for sensor, own in places.items()}
 
 
-def _late(name: str, parts: Mapping[str, pd.DataFrame]) -> ImageSequence:
+def _late(name: Any, parts: Mapping[str, pd.DataFrame]) -> ImageSequence:
     """Each series as it is; the label of the place is that of any image of any sensor."""
     return ImageSequence(
         name,

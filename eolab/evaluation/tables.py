@@ -23,16 +23,8 @@ LABEL_STATISTICS = tuple(
     f"class.{name}"
     for name in ("support", "predicted", "threshold", "precision", "recall", "f1", "f2", "average_precision")
 )
-WORDS = {
-    "f1": "F1",
-    "f2": "F2",
-    "iou": "IoU",
-    "roc": "ROC",
-    "auc": "AUC",
-    "mse": "MSE",
-    "mae": "MAE",
-    "r2": "R²",
-}
+WORDS = {word: word.upper() for word in ("f1", "f2", "roc", "auc", "mse", "mae")} | {"iou": "IoU", "r2": "R²"}
+COUNT = "groups"  # column of paired gains that stands in place of n
 
 
 def score_table(
@@ -152,7 +144,7 @@ def paired_gains(
             gain = bootstrap.interval(own - value, own_drawn - drawn)
             drawn_groups = int(evaluated[other].weights.sum())
             rows.append((other, other in baselines, split, scope, statistic, *gain, drawn_groups))
-    return pd.DataFrame(rows, columns=[*COLUMNS[:-1], "groups"])
+    return pd.DataFrame(rows, columns=[*COLUMNS[:-1], COUNT])
 
 
 def _evaluated(
@@ -290,10 +282,10 @@ def readable(scores: pd.DataFrame) -> pd.DataFrame:
         scores: Result of :func:`score_table` or :func:`paired_gains`, whose values get a sign; columns that a
             notebook has added name rows too.
     """
-    count = "groups" if "groups" in scores else "n"
+    count, form = (COUNT, "+.3f") if COUNT in scores else ("n", ".3f")
     keys = [*(["split"] if len(set(scores["split"])) > 1 else []), *_keys(scores)]
     titles = [title(*pair) for pair in zip(scores["scope"], scores["statistic"], strict=True)]
-    text = [_interval(row, "+.3f" if count == "groups" else ".3f") for row in scores.itertuples(index=False)]
+    text = [_interval(row, form) for row in scores.itertuples(index=False)]
     wide = scores.assign(title=titles, text=text).pivot_table(
         index=[*keys, "model", count], columns="title", values="text", aggfunc="first", sort=False
     )
@@ -308,7 +300,7 @@ def title(scope: str, statistic: str) -> str:
 
 def _keys(scores: pd.DataFrame) -> list[str]:
     """Return the columns that a notebook has added to name rows."""
-    return [str(name) for name in scores if name not in (*COLUMNS, "groups")]
+    return [str(name) for name in scores if name not in (*COLUMNS, COUNT)]
 
 
 def _interval(row: Any, form: str) -> str:

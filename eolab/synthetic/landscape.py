@@ -44,8 +44,7 @@ _SNOW_LINE = (0.22, 0.02, 0.28, 0.45, 0.64, 0.82, 1.20, 1.20, 0.80, 0.55, 0.34, 
 _BLUR_PX = 0.65  # point spread of the 10 m bands
 _FALLOW = 0.06  # share of the crop parcels that are mostly grass this year
 _BETWEEN = 0.16  # share of the parcels whose crop grows between the two seasons
-_TEXTURE = {m.URBAN: 0.20, m.MINERAL: 0.17, m.ROCKS: 0.18, m.SAND: 0.15, m.LAKE: 0.05, m.SNOW: 0.04}
-_SNOW_HELD = {m.CONIFERS: 0.10, m.BROADLEAVES: 0.20, m.SHRUB: 0.45, m.URBAN: 0.6, m.LAKE: 0.0}
+_TEXTURE, _SNOW_HELD = (m.COVERS[name].to_numpy() for name in ("texture", "snow_held"))
 
 
 class Site(NamedTuple):
@@ -297,7 +296,7 @@ def make_surface(land: Landscape, rng: np.random.Generator) -> Surface:
     parcels = land.scene(land.parcels)
     count = int(land.parcels.max()) + 1
     grain = 0.7 * fractal(shape, rng, 1.6, wavelength_px=40) + 0.7 * fractal(shape, rng, 0.6)
-    bright = np.exp(_by_class(_TEXTURE, 0.06)[cover] * grain)
+    bright = np.exp(_TEXTURE[cover] * grain)
     crops = (cover == m.CEREALS) | (cover == m.ANNUAL)
     soil = 0.10 * rng.standard_normal(count)[parcels]
     bright = np.where(crops | (cover == m.GRASS), bright * np.exp(soil), bright)
@@ -367,9 +366,4 @@ def _snow(surface: Surface, day: float, rng: np.random.Generator) -> Array:
     line = np.interp(day, _SNOW_DAYS, _SNOW_LINE) + rng.normal(0, 0.03)
     patchy = 0.05 * fractal(surface.cover.shape, rng, 1.8, wavelength_px=80)
     snow = smoothstep(surface.growth.height + patchy, line - 0.06, line + 0.06)
-    return snow * _by_class(_SNOW_HELD, 1.0)[surface.cover]
-
-
-def _by_class(values: dict[int, float], other: float) -> Array:
-    """Return a value for each of the twelve classes: a given one, or the same for all others."""
-    return np.array([values.get(k, other) for k in range(len(m.SHARED))])
+    return snow * _SNOW_HELD[surface.cover]

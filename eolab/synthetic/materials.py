@@ -37,8 +37,11 @@ def read_table(name: str) -> pd.DataFrame:
     return pd.read_csv(TABLES / name, index_col=0, float_precision="round_trip")
 
 
-_MATERIALS, _SPECTRA, _SEASONS = (read_table(f"{name}.csv") for name in ("materials", "spectra", "seasons"))
-_BANDS = read_table("bands.csv")
+_MATERIALS, _SPECTRA, _BANDS = (read_table(f"{name}.csv") for name in ("materials", "spectra", "bands"))
+COVERS = read_table("covers.csv")
+"""Facts of the first twelve materials: season; texture and snow held in the Sentinel-2 twin, backscatter in
+that of floods (0 where it does not occur).
+"""
 
 INDEX: dict[str, int] = {str(name): k for k, name in enumerate(_MATERIALS.index)}
 """Row of each material, by name."""
@@ -66,13 +69,13 @@ DRIES: Array = _MATERIALS["dries_in_summer"].to_numpy(bool)
 """Whether each material loses its green where summers are dry."""
 SEASON: Array = _MATERIALS["season"].map(INDEX).to_numpy(np.uint8)
 """Material of the first twelve whose season each has, uint8 (material,)."""
-SEASONS: Array = _SEASONS.loc[:, "before":"spread"].to_numpy(np.float32).T
+SEASONS: Array = COVERS.loc[:, "before":"spread"].to_numpy(np.float32).T
 """Season of the first twelve, float32 (7, material): share of green before and after it, day of the year when
 half of the rise is done, its steepness per day, the same for the fall, spread between parcels in days.
 """
-PARTNER: Array = _SEASONS["partner"].map(INDEX).to_numpy(np.uint8)
+PARTNER: Array = COVERS["partner"].map(INDEX).to_numpy(np.uint8)
 """Material that most often shares a pixel with each of the first twelve (gardens, weeds, rubble)."""
-SHARED: Array = _SEASONS["shared"].to_numpy()
+SHARED: Array = COVERS["shared"].to_numpy()
 """Standard deviation of the share that the partner takes."""
 
 PATH: Array = _BANDS["path"].to_numpy(np.float32) / 1000

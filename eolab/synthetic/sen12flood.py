@@ -32,6 +32,7 @@ from eolab.core.errors import check_known
 from eolab.data.bands import L2A_BANDS, SENTINEL2
 from eolab.data.layouts.sen12flood_index import SUFFIX
 from eolab.synthetic import writing
+from eolab.synthetic.materials import read_table
 from eolab.synthetic.sen12flood_image import DRY, Ground, backscatter, make_ground, reflectance, swath_edge
 
 Array = np.ndarray
@@ -47,14 +48,7 @@ _LEAST_SIZE, _MOST_SIZE, _MOST_SEQUENCES = 48, 512, 2000
 
 FIRST_DAY = date(2018, 12, 13)
 _LAST_DAY = 158  # 20 May 2019
-REGIONS: tuple[tuple[str, float, float, int], ...] = (
-    ("coast", 34.80, -19.80, 70),
-    ("delta", 90.40, 23.70, 118),
-    ("plain", 48.40, 31.30, 108),
-    ("basin", -57.60, -27.40, 38),
-    ("valley", 146.70, -19.30, 52),
-    ("lowland", -95.90, 41.20, 94),
-)
+REGIONS = tuple(read_table("sen12flood_regions.csv").itertuples(name=None))
 """Name, longitude and latitude of the first sequence in degrees, day of the event after :data:`FIRST_DAY`."""
 
 SIDE_DEG = (0.0489, 0.0466)

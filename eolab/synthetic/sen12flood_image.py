@@ -13,15 +13,8 @@ DRY = -1  # day of the onset of a sequence that never floods
 _RISE_DAYS, _FALL_DAYS = 3.0, 60.0
 _LEFT = 0.55  # share of the flooded land that stays under water for months
 
-_SIGMA_DB = {  # VV, VH: assumed, near values usual for C band at 39 degrees
-    m.URBAN: (-5.0, -12.0),
-    m.GRASS: (-11.5, -18.0),
-    m.CEREALS: (-10.5, -17.0),
-    m.SAND: (-16.0, -23.5),
-    m.BROADLEAVES: (-8.5, -14.0),
-    m.SHRUB: (-10.0, -15.5),
-    m.LAKE: (-20.0, -27.5),
-}
+# VV, VH by cover: assumed, near values usual for C band at 39 degrees
+_SIGMA_DB = m.COVERS[["vv_db", "vh_db"]].to_numpy(np.float32)
 _FLOODED_WOOD_DB = (3.0, 0.5)  # double bounce between trunks and water
 _FLOODED_TOWN_DB = (1.5, 0.0)
 _SMOOTH_DB = 6.0  # that a field loses when it is worked
@@ -104,13 +97,12 @@ def backscatter(
     Returns:
         float32 (2, y, x): VV, VH.
     """
-    table = np.array([_SIGMA_DB.get(k, (0, 0)) for k in range(12)], np.float32)
-    sigma = np.moveaxis(table[ground.cover], -1, 0)  # (2, y, x)
+    sigma = np.moveaxis(_SIGMA_DB[ground.cover], -1, 0)  # (2, y, x)
     open_land = np.isin(ground.cover, (m.GRASS, m.CEREALS, m.SAND, m.SHRUB))
     sigma = sigma + open_land * (2.2 * soaked * (0.5 + ground.wetness) + rng.normal(0, 0.8))
     worked = np.abs(ground.worked - np.sin(day / 23.0)) < 0.35  # ploughed or harvested: smooth as water
     sigma = sigma - worked * _SMOOTH_DB
-    still = np.array(_SIGMA_DB[m.LAKE], np.float32)[:, None, None]
+    still = _SIGMA_DB[m.LAKE][:, None, None]
     waves = still + m.waves_db(rng, 3.0, 9.0) * np.array([1.0, 0.8], np.float32)[:, None, None]
     wood = sigma + np.array(_FLOODED_WOOD_DB, np.float32)[:, None, None]
     town = sigma + np.array(_FLOODED_TOWN_DB, np.float32)[:, None, None]

@@ -7,64 +7,59 @@ import numpy as np
 from eolab.core.errors import ParameterError
 from eolab.data.splits.dealing import deal_labels
 
+POWER = 0.5  # 0 would draw, or weigh, all samples alike, 1 all classes
+MOST = 20.0  # largest weight, and 1 over the smallest
 
-def positive_weights(labels: Any, power: float = 0.5, most: float = 20.0) -> np.ndarray:
+
+def positive_weights(labels: Any) -> np.ndarray:
     """Return how much more a patch that has a class weighs than one that has not, in the class's loss.
 
-    With power 1 the patches with and those without a class weigh alike in sum; 0 weighs every patch 1.
+    It is the square root of the number of patches without the class over those with it.
 
     Args:
         labels: Which classes each training patch has, (N, K).
-        power: Exponent of the number of patches without the class over those with it, 0 to 1.
-        most: Largest weight; classes without a patch get 1.
 
     Returns:
-        float32 (K,).
+        float32 (K,), up to 20; classes without a patch get 1.
     """
-    _check_power(power)
     held = np.asarray(labels).astype(bool)
     count = held.sum(axis=0)
-    weight = np.clip(((len(held) - count) / np.maximum(count, 1)) ** power, 1 / most, most)
+    weight = np.clip(((len(held) - count) / np.maximum(count, 1)) ** POWER, 1 / MOST, MOST)
     return np.where(count > 0, weight, 1).astype(np.float32)
 
 
-def balanced_rows(
-    labels: Any, rows: Any, size: int | None = None, power: float = 0.5, seed: int = 0
-) -> np.ndarray:
+def balanced_rows(labels: Any, rows: Any, seed: int = 0) -> np.ndarray:
     """Draw rows so that patches of rare classes come more often.
 
-    A patch is drawn in proportion to ``frequency ** -power`` of its rarest class, as in repeat-factor
-    sampling (Gupta et al. 2019, LVIS, https://doi.org/10.1109/CVPR.2019.00550). The draw is exact: a patch
-    that should come 2.3 times comes 2 or 3 times, and the total is `size`. Batches shuffle the rows.
+    A patch is drawn in proportion to 1 over the square root of the frequency of its rarest class, as in
+    repeat-factor sampling (Gupta et al. 2019, LVIS, https://doi.org/10.1109/CVPR.2019.00550). The draw is
+    exact: a patch that should come 2.3 times comes 2 or 3 times, and the total stays. Batches shuffle the
+    rows.
 
     Args:
         labels: Which classes each patch of the store has, (N, K).
-        rows: Rows to draw from.
-        size: Rows to draw; as many as there are by default.
-        power: 0 for every patch alike, 1 for every rarest class alike.
+        rows: Rows to draw from; as many are drawn.
         seed: Seed of the draw.
 
     Returns:
-        Ascending rows with repetitions, int64 (size,).
+        Ascending rows with repetitions, int64 (n,).
 
     Raises:
-        ParameterError: If there are no rows, or size or power is out of range.
+        ParameterError: If there are no rows.
     """
-    _check_power(power)
     given = np.asarray(rows, np.int64)
-    total = len(given) if size is None else size
-    if not len(given) or total < 1:
-        raise ParameterError(f"A balanced draw needs rows: got {len(given)} to draw {total} from.")
+    if not len(given):
+        raise ParameterError("A balanced draw needs rows: there is none to draw from.")
     held = np.asarray(labels)[given].astype(bool)
     frequency = np.maximum(held.mean(axis=0), 1 / len(held))
     rarest = np.where(held, frequency, 1.0).min(axis=1)
-    expected = rarest**-power
-    expected *= total / expected.sum()
+    expected = rarest**-POWER
+    expected *= len(given) / expected.sum()
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(given))
     edges = np.cumsum(expected[order]) + rng.random()  # each row covers one whole number a repetition
     times = np.diff(np.floor(edges).astype(int), prepend=0)
-    times[-1] += total - times.sum()  # the sum of floats may miss the last one by rounding
+    times[-1] += len(given) - times.sum()  # the sum of floats may miss the last one by rounding
     return np.sort(np.repeat(given[order], times))
 
 
@@ -88,8 +83,3 @@ def fraction(labels: Any, rows: Any, share: float, seed: int = 0) -> np.ndarray:
     taken = np.asarray(rows, np.int64)
     parts = deal_labels(np.asarray(labels)[taken], np.array([share, 1 - share]), seed)
     return np.sort(taken[parts == 0])
-
-
-def _check_power(power: float) -> None:
-    if not 0 <= power <= 1:
-        raise ParameterError(f"power is {power}: expected 0 to 1.")
