@@ -185,7 +185,7 @@ def _data(options: argparse.Namespace) -> int:
         _list_data(known)
         return 0
     if not options.name:
-        raise EolabError(f"`eolab data {options.action}` needs a name; known are {', '.join(known.names())}.")
+        raise EolabError(f"`eolab data {options.action}` needs a name; known are {', '.join(known)}.")
     entry = known[options.name]
     if options.action == "make":
         print(entry.make())
@@ -200,7 +200,7 @@ def _data(options: argparse.Namespace) -> int:
 
 def _list_data(known: Any) -> None:
     rows = [("name", "here", "data", "size", "licence")]
-    for name in known.names():
+    for name in known:
         entry = known[name]
         kind = "simulated" if entry.simulated else "real"
         facts = (str(entry.metadata.get(key) or "–") for key in ("size", "license"))

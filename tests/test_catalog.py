@@ -41,7 +41,7 @@ def test_relative_paths_start_at_the_catalogue_not_at_the_working_directory(tmp_
 def test_default_is_the_projects_catalogue(tmp_path, monkeypatch):
     write(tmp_path, ENTRY.format(uri="x"))
     monkeypatch.setenv("EOLAB_ROOT", str(tmp_path))
-    assert catalog.load().names() == ["tile"]
+    assert list(catalog.load()) == ["tile"]
 
 
 def test_variables(tmp_path, monkeypatch):

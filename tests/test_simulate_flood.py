@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from sen12flood_collections import collect
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog
@@ -211,9 +213,8 @@ def test_the_twin_has_slices_and_numbers_out_of_order():
 
 
 @pytest.fixture(scope="module")
-def collections(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "sen12flood"
-    return sen12flood.write(folder, seed=3, train=8, test=4, size=48, tree="collections", progress=False)
+def collections(twin, tmp_path_factory) -> Path:
+    return collect(shutil.copytree(twin, tmp_path_factory.mktemp("data") / "sen12flood"))
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +242,6 @@ def test_collections_are_laid_out_as_published(collections):
     for item in items:
         said = json.loads((labels / f"sen12floods_s2_labels_{item}/labels.geojson").read_text())["properties"]
         assert {said["FLOODING"], said["FULL-DATA-COVERAGE"]} <= {"True", "False"}
-    assert json.loads((collections / "twin.json").read_text())["tree"] == "collections"
 
 
 def test_both_trees_give_the_same_table_but_for_what_collections_cannot_tell(collections, held):
@@ -313,7 +313,6 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
         ({"train": 0}, "train 0 is not possible: take 1 to 2,000 sequences"),
         ({"test": 101}, "test 101 is not possible: take 0 to 100 sequences"),
         ({"size": 20}, "size 20 is not possible: take 48 to 512"),
-        ({"tree": "collection"}, "tree 'collection' is unknown: did you mean 'collections'"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path, options, said):

@@ -206,26 +206,6 @@ def test_plan_of_a_region_does_not_depend_on_its_neighbours():
     assert (plan_areas(0, "train", 3) == plan_areas(0, "train", 3)).all()
 
 
-def test_traps_spoil_three_patches_and_keep_the_count(twin, tmp_path):
-    folder = landslide4sense.write(
-        tmp_path / "trapped", train=4, validation=0, test=0, progress=False, traps=True
-    )
-    spoilt = json.loads((folder / "twin.json").read_text())["spoilt"]
-    assert spoilt == {
-        "truncated_image": "TrainData/img/image_4.h5",
-        "image_without_mask": "TrainData/img/image_3.h5",
-        "zero_image": "TrainData/img/image_2.h5",
-    }
-    with pytest.raises(OSError, match="truncated"):
-        h5py.File(folder / "TrainData/img/image_4.h5")
-    assert not (folder / "TrainData/mask/mask_3.h5").exists()
-    assert not read(folder / "TrainData/img/image_2.h5", "img").any()
-    assert len(list((folder / "TrainData/img").iterdir())) == 4
-    assert digest(folder / "TrainData/img/image_1.h5", "img") == digest(
-        twin / "TrainData/img/image_1.h5", "img"
-    )
-
-
 def test_nothing_is_left_after_a_failure(tmp_path, monkeypatch):
     def fail(*args):
         yield landslide4sense.Patch(np.zeros((128, 128, 14)), np.zeros((128, 128), np.uint8), {"pixels": 0})
@@ -241,8 +221,7 @@ def test_nothing_is_left_after_a_failure(tmp_path, monkeypatch):
     ("given", "sentence"),
     [
         ({"tree": "traindata"}, "did you mean 'train_data'"),
-        ({"train": 0}, "train 0 is too few"),
-        ({"train": 3, "traps": True}, "train 3 is too few for the traps: take at least 4"),
+        ({"train": 0}, "train 0 is not possible: take 1 to"),
         ({"test": -1}, "test -1 is not possible: take 0 to"),
         ({"validation": 10**6}, "validation 1000000 is not possible"),
         ({"seed": -1}, "seed -1 is not possible"),

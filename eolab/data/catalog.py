@@ -260,10 +260,6 @@ class Catalog(dict[str, DataEntry]):
     def __missing__(self, name: str) -> DataEntry:
         raise CatalogError(f"{self.file} has no data set {name!r}; {did_you_mean(name, self)}")
 
-    def names(self) -> list[str]:
-        """Return the names of all data sets, in the catalogue's order."""
-        return list(self)
-
 
 def load(path: str | Path | None = None) -> Catalog:
     """Read a catalogue.

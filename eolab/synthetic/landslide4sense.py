@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import label
 
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import check_known
 from eolab.data.bands import SENTINEL2
 from eolab.data.layouts.landslide4sense import BANDS, IMAGE_KEY, MASK_KEY, SIZE, TREES
 from eolab.synthetic import landslide4sense_ground as region
@@ -45,7 +45,6 @@ _TUNED = (
     "scored as intended on held-out regions: scores describe this setting, not the world."
 )
 _SCALED = "Each band divided by its mean over the data set; before that reflectance, degrees and metres."
-_TRAPS = 3
 _MOST = 10_000
 
 _CELL = SIZE + 2 * MARGIN_PX
@@ -88,7 +87,6 @@ def write(
     test: int = 40,
     tree: str = "train_data",
     progress: bool = True,
-    traps: bool = False,
 ) -> Path:
     """Write the twin; a folder is there whole or not at all.
 
@@ -105,8 +103,6 @@ def write(
         tree: ``train_data`` for TrainData/img/image_1.h5 and so on, ``images_annotations`` for
             images/train/image_1.h5 beside annotations/train/mask_1.h5.
         progress: Whether to show progress.
-        traps: Whether the last three patches of train are spoilt: an image cut short, an image without mask,
-            an image of zeros. They are still counted.
 
     Returns:
         The folder.
@@ -115,28 +111,19 @@ def write(
         ParameterError: If the tree is unknown or a number of patches is out of range.
         DataError: If the folder exists already.
     """
-    folder = Path(folder)
     counts = {"train": train, "validation": validation, "test": test}
     check_known(tree, TREES, f"tree {tree!r} is unknown")
     writing.check_seed(seed)
     for split, count in counts.items():
-        writing.check_range(split, count, 0, _MOST, " patches")
-    least = _TRAPS + 1 if traps else 1
-    if train < least:
-        raise ParameterError(
-            f"train {train} is too few{' for the traps' if traps else ''}: take at least {least}."
-        )
+        writing.check_range(split, count, 1 if split == "train" else 0, _MOST, " patches")
     with writing.whole(folder) as building:
         patches, regions = _write_splits(building, seed, counts, tree, progress)
-        facts = _facts(patches)
-        if traps:
-            facts["spoilt"] = _spoil(building, train, tree)
         (building / "truth").mkdir()
         patches.to_csv(building / "truth/patches.csv", index=False, float_format="%.6g")
         regions.to_csv(building / "truth/regions.csv", index=False, float_format="%.4f")
-        parameters = {"seed": seed, **counts, "tree": tree, "traps": traps}
-        writing.mark(building, "landslide4sense", VERSION, **parameters, **facts)
-    return folder
+        parameters = {"seed": seed, **counts, "tree": tree, "traps": False}
+        writing.mark(building, "landslide4sense", VERSION, **parameters, **_facts(patches))
+    return Path(folder)
 
 
 def _write_splits(
@@ -188,17 +175,6 @@ def _facts(patches: pd.DataFrame) -> dict[str, Any]:
         "band_means": dict(zip(BANDS, MEANS.tolist(), strict=True)),
         "difficulty": _TUNED,
     }
-
-
-def _spoil(folder: Path, train: int, tree: str) -> dict[str, str]:
-    """Spoil the last three patches of train; return the image's name for each kind of damage."""
-    images, masks = TREES[tree]["train"]
-    truncated, alone, zero = (f"{images}/image_{train - k}.h5" for k in range(_TRAPS))
-    writing.truncate(folder / truncated)
-    (folder / masks / f"mask_{train - 1}.h5").unlink()
-    with h5py.File(folder / zero, "r+") as file:
-        file[IMAGE_KEY][...] = 0.0
-    return {"truncated_image": truncated, "image_without_mask": alone, "zero_image": zero}
 
 
 class Patch(NamedTuple):

@@ -1,11 +1,11 @@
 """Twin of SEN12-FLOOD: two lists and a folder a sequence with its images, faults and all, with their truth.
 
-The layout is that of IEEE DataPort, or on request that of Radiant MLHub. The traps of the published data
-are in it: SAR in EPSG:4326 with another shape beside optical images in UTM, bands of 60 m in files of their
-own size, index numbers out of order, two slices of one pass, images without VH, entries without a file,
-files that are missing, cut short, all zero or in no list, and series that end before the flood. Water
-follows the terrain and stays once it has come; clouds hide the ground most of all while it floods, and just
-as much where the same storm brings no flood; wind roughens the water, and wet fields look like it.
+The layout is that of IEEE DataPort. The traps of the published data are in it: SAR in EPSG:4326 with another
+shape beside optical images in UTM, bands of 60 m in files of their own size, index numbers out of order, two
+slices of one pass, images without VH, entries without a file, files that are missing, cut short, all zero or
+in no list, and series that end before the flood. Water follows the terrain and stays once it has come; clouds
+hide the ground most of all while it floods, and just as much where the same storm brings no flood; wind
+roughens the water, and wet fields look like it.
 
 A region is one weather event: a storm comes over all of its sequences within a few days, and they flood with
 it or not at all. Over a sequence Sentinel-1 passes every twelve days on one or two orbits; Sentinel-2 every
@@ -14,7 +14,6 @@ sequences the Sentinel-1 series ends before the flood.
 """
 
 import json
-import shutil
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -28,9 +27,8 @@ from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
 from scipy.ndimage import uniform_filter, zoom
 
-from eolab.core.errors import check_known
 from eolab.data.bands import L2A_BANDS, SENTINEL2
-from eolab.data.layouts.sen12flood_index import SUFFIX
+from eolab.data.layouts.sen12flood_index import LISTS, SUFFIX
 from eolab.synthetic import writing
 from eolab.synthetic.materials import read_table
 from eolab.synthetic.sen12flood_image import DRY, Ground, backscatter, make_ground, reflectance, swath_edge
@@ -39,9 +37,6 @@ Array = np.ndarray
 
 VERSION = 2
 """Version of the generator; another version gives other pixels from the same seed."""
-
-TREES = ("lists", "collections")
-"""The published trees: that of IEEE DataPort, and that of Radiant MLHub and Source Cooperative."""
 
 _URL = "https://datapool.asf.alaska.edu/GRD_HD/{}/{}.zip"  # mission, product: of the published list
 _LEAST_SIZE, _MOST_SIZE, _MOST_SEQUENCES = 48, 512, 2000
@@ -70,7 +65,6 @@ def write(
     train: int = 36,
     test: int = 18,
     size: int = 64,
-    tree: str = "lists",
     progress: bool = True,
 ) -> Path:
     """Write the twin; a folder is there whole or not at all.
@@ -84,21 +78,15 @@ def write(
         train: Sequences with names of four digits.
         test: Sequences with names of one or two digits.
         size: Side of the optical images in pixels; 512 is that of the published ones.
-        tree: ``lists`` for S1list.json and S2list.json beside a folder a sequence, ``collections`` for
-            sen12floods_s1_source and so on, with the same pixels, as far as they hold them: no orbit, of the
-            entries of a sequence and day the one with the lowest number, and no image that no list names.
-            The truth names images as the lists do.
         progress: Whether to show progress.
 
     Returns:
         The folder.
 
     Raises:
-        ParameterError: If a number is out of range, or the tree is unknown.
+        ParameterError: If a number is out of range.
         DataError: If the folder exists already.
     """
-    folder = Path(folder)
-    check_known(tree, TREES, f"tree {tree!r} is unknown")
     writing.check_seed(seed)
     writing.check_range("train", train, 1, _MOST_SEQUENCES, " sequences")
     writing.check_range("test", test, 0, 100, " sequences")
@@ -109,17 +97,11 @@ def write(
         rows = writing.in_threads(make, plan, "SEN12-FLOOD twin", "sequence", progress)
         images = pd.DataFrame([row for part in rows for row in part])
         for sensor, blocks in _lists(seed, plan, images).items():
-            if tree == "lists":
-                (building / f"{sensor}list.json").write_text(json.dumps(blocks))
-            else:
-                _collect(building, sensor, blocks)
-        if tree == "collections":
-            for sequence in plan:
-                shutil.rmtree(building / sequence.name)
+            (building / LISTS[sensor]).write_text(json.dumps(blocks))
         _write_truth(building, plan, images)
-        parameters = {"seed": seed, "train": train, "test": test, "size": size, "tree": tree}
+        parameters = {"seed": seed, "train": train, "test": test, "size": size, "tree": "lists"}
         writing.mark(building, "sen12flood", VERSION, **parameters, **_facts(images))
-    return folder
+    return Path(folder)
 
 
 @dataclass(frozen=True)
@@ -391,80 +373,6 @@ def _block(sequence: FloodSequence, sensor: str, entries: list[dict[str, Any]], 
         names = [entry["filename"] for entry in entries]
         block["urls"] = [_URL.format(f"S{name[2]}", name) for name in names]
     return block
-
-
-def _collect(folder: Path, sensor: str, blocks: dict[str, Any]) -> None:
-    """Turn the sequences of a sensor into collections; the files of the images are moved, not changed.
-
-    Radiant MLHub and Source Cooperative have a folder a sequence, sensor and date, another for its label, and
-    no orbit; see :mod:`eolab.data.layouts.sen12flood_index`. An entry without a file becomes no item. Of the
-    entries of a sequence and day the one with the lowest number becomes the item, and the files of the others
-    are left with those that no list names.
-
-    Args:
-        folder: With a folder a sequence.
-        sensor: ``S1`` or ``S2``.
-        blocks: What its list says of each sequence.
-    """
-    titles = [f"sen12floods_{sensor.lower()}_{kind}" for kind in ("source", "labels")]
-    source, labels = (folder / title / title for title in titles)  # published doubled
-    names = []
-    for sequence, block in blocks.items():
-        for entry in _first_of_each_day(block):
-            names.append(f"{sequence}_{entry['date'].replace('-', '_')}")
-            item, label = (home / f"{home.name}_{names[-1]}" for home in (source, labels))
-            _write_items(folder / sequence, item, label, block["geo"], entry)
-    for home in (source, labels):
-        links = [{"rel": "item", "href": f"./{home.name}_{name}/stac.json"} for name in names]
-        content = {"type": "Collection", "stac_version": "1.0.0", "id": home.name, "links": links}
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "collection.json").write_text(json.dumps(content))
-
-
-def _first_of_each_day(block: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the entries with a file, by number; of those of one day the first."""
-    entries = [block[key] for key in sorted((key for key in block if key.isdigit()), key=int)]
-    days: dict[str, dict[str, Any]] = {}
-    for entry in entries:
-        if "filename" in entry:
-            days.setdefault(entry["date"], entry)
-    return list(days.values())
-
-
-def _write_items(
-    images: Path, item: Path, label: Path, polygon: dict[str, Any], entry: dict[str, Any]
-) -> None:
-    """Write the item of an image, with its files, and that of its label."""
-    file = entry["filename"]
-    channels = L2A_BANDS if file.startswith("S2") else ("VV",) if "_1SSV_" in file else ("VV", "VH")
-    item.mkdir(parents=True)
-    for channel in channels:
-        image = images / f"{file}{SUFFIX[file[:2]].format(channel)}"
-        if image.exists():
-            image.rename(item / f"{channel}.tif")
-    _write_stac(item, polygon, entry["date"], [f"{channel}.tif" for channel in channels])
-    label.mkdir(parents=True)
-    said = [key for key in ("date", "FLOODING", "FULL-DATA-COVERAGE") if key in entry]
-    properties = {key: str(entry[key]) for key in said}  # truth values as text, as published
-    feature = {"type": "Feature", "geometry": polygon, "properties": properties}
-    (label / "labels.geojson").write_text(json.dumps(feature))
-    _write_stac(label, polygon, entry["date"], ["labels.geojson"])
-
-
-def _write_stac(item: Path, polygon: dict[str, Any], date: str, files: list[str]) -> None:
-    """Write the ``stac.json`` of an item, whose assets are named after the files."""
-    longitudes, latitudes = zip(*polygon["coordinates"][0], strict=True)
-    content = {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "id": item.name,
-        "bbox": [min(longitudes), min(latitudes), max(longitudes), max(latitudes)],
-        "geometry": polygon,
-        "properties": {"datetime": f"{date}T00:00:00+0000"},
-        "links": [{"rel": "collection", "href": "../collection.json"}],
-        "assets": {Path(file).stem: {"href": f"./{file}", "title": Path(file).stem} for file in files},
-    }
-    (item / "stac.json").write_text(json.dumps(content))
 
 
 def _write_truth(folder: Path, plan: list[FloodSequence], images: pd.DataFrame) -> None:

@@ -76,7 +76,6 @@ def write(
         ParameterError: If size or dates are out of range.
         DataError: If the folder exists already.
     """
-    folder = Path(folder)
     if not _LEAST_SIZE <= size <= _MOST_SIZE or size % 12:
         raise ParameterError(
             f"size {size} is not possible: take a multiple of 12 between {_LEAST_SIZE} and {_MOST_SIZE}, so "
@@ -94,7 +93,7 @@ def write(
             writing.in_threads(make, passes, "Sentinel-2 twin", "product", progress)
         parameters = {"seed": seed, "size": size, "dates": dates, "year": year, "traps": traps}
         writing.mark(building, "sentinel2_corine", VERSION, **parameters, **facts)
-    return folder
+    return Path(folder)
 
 
 def _write_maps(folder: Path, land: Landscape) -> dict[str, Any]:

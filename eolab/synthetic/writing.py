@@ -25,7 +25,7 @@ _SLICE = timedelta(seconds=25)
 
 
 @contextmanager
-def whole(folder: Path) -> Iterator[Path]:
+def whole(folder: str | Path) -> Iterator[Path]:
     """Give a folder to write in, which gets its name at the end; after a failure nothing is left.
 
     Args:
@@ -34,6 +34,7 @@ def whole(folder: Path) -> Iterator[Path]:
     Raises:
         DataError: If it exists.
     """
+    folder = Path(folder)
     if folder.exists():
         raise DataError(f"{folder} exists already: remove it or write the twin somewhere else.")
     folder.parent.mkdir(parents=True, exist_ok=True)

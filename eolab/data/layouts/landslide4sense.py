@@ -58,19 +58,7 @@ TREES: dict[str, dict[str, tuple[str, str]]] = {
 """Folders of the images and the masks of each split, by tree."""
 
 Normalise = Literal["none", "official"]
-OFFICIAL_MEAN = np.array(
-    (
-        *(-0.4914, -0.3074, -0.1277, -0.0625, 0.0439, 0.0803, 0.0644),
-        *(0.0802, 0.3000, 0.4082, 0.0823, 0.0516, 0.3338, 0.7819),
-    )
-)
-OFFICIAL_STD = np.array(
-    (
-        *(0.9325, 0.8775, 0.8860, 0.8869, 0.8857, 0.8418, 0.8354),
-        *(0.8491, 0.9061, 1.6072, 0.8848, 0.9232, 0.9018, 1.2913),
-    )
-)
-
+_OFFICIAL = pd.read_csv(Path(__file__).with_name("landslide4sense.csv"), index_col="band")  # of BANDS
 
 Source = str | Path | bytes | bytearray | memoryview
 
@@ -336,7 +324,8 @@ def normalised(image: np.ndarray, normalise: Normalise) -> np.ndarray:
     """Return an image (..., band) float32 as published or with the official constants."""
     if normalise == "none":
         return image
-    return ((image - OFFICIAL_MEAN) / OFFICIAL_STD).astype(np.float32)
+    mean, std = _OFFICIAL.to_numpy().T
+    return ((image - mean) / std).astype(np.float32)
 
 
 # === Single patches ===

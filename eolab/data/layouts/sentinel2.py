@@ -12,7 +12,6 @@ of B02, 20 m of B05, 60 m of B01, whatever the sizes in the tile's metadata.
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -215,8 +214,7 @@ def _lazy(
     dtype: str,
 ) -> da.Array:
     """Return the (time, band, y, x) array whose chunks are read when they are computed; uint8 for classes."""
-    sources = tuple(tuple(_source(item, band) for band in bands) for item in acquisitions)
-    read = partial(_read_chunk, sources, target.grid[window], resampling, dtype == "uint8")
+    read = partial(_read_chunk, acquisitions, bands, target.grid[window], resampling, dtype == "uint8")
     step = _CHUNK if target.block > _CHUNK else _CHUNK // target.block * target.block
     chunks = ((1,) * len(acquisitions), (1,) * len(bands), *(_chunks(part, step) for part in window))
     return da.map_blocks(read, chunks=chunks, dtype=dtype, meta=np.empty((0,) * 4, dtype))
@@ -231,25 +229,9 @@ def _chunks(window: slice, step: int) -> tuple[int, ...]:
 # === Windows ===
 
 
-@dataclass(frozen=True)
-class _Source:
-    """One image file and how its numbers become reflectance: (DN + offset) / quantification."""
-
-    path: str
-    grid: GeoBox
-    offset: float
-    quantification: float
-
-
-def _source(item: Acquisition, band: str) -> _Source:
-    """Return the source of a band of an acquisition whose header was read."""
-    path = item.product.gdal_path(item.images[band].name)
-    offset = 0.0 if band == "SCL" else item.metadata.offset(band)
-    return _Source(path, item.headers[band].grid, offset, item.metadata.quantification)
-
-
 def _read_chunk(
-    sources: Sequence[Sequence[_Source]],
+    acquisitions: list[Acquisition],
+    bands: list[str],
     grid: GeoBox,
     resampling: Resampling,
     classes: bool,
@@ -258,7 +240,8 @@ def _read_chunk(
     """Decode, mask, resample and calibrate one chunk of a series, whose place dask gives.
 
     Args:
-        sources: Files by time and band.
+        acquisitions: Acquisitions by time, whose headers were read.
+        bands: Their bands.
         grid: Pixel grid of the whole series.
         resampling: How larger pixels are brought to the grid.
         classes: Whether the chunk holds classes, which are never blended, instead of reflectance.
@@ -271,16 +254,18 @@ def _read_chunk(
         DataError: If the image cannot be decoded.
     """
     (time, _), (band, _), rows, columns = block_info[None]["array-location"]
-    source, part = sources[time][band], grid[slice(*rows), slice(*columns)]
-    coarser = part.transform.a > source.grid.transform.a
+    item, name, part = acquisitions[time], bands[band], grid[slice(*rows), slice(*columns)]
+    source = item.headers[name].grid
+    coarser = part.transform.a > source.transform.a
     method: Method = "nearest" if classes else "average" if coarser else resampling
-    y, x = (taps(*pair, method) for pair in zip(axes(part), axes(source.grid), strict=True))
-    dn = read_window(source.path, Window(x.first, y.first, x.last - x.first, y.last - y.first))
+    y, x = (taps(*pair, method) for pair in zip(axes(part), axes(source), strict=True))
+    path = item.product.gdal_path(item.images[name].name)
+    dn = read_window(path, Window(x.first, y.first, x.last - x.first, y.last - y.first))
     if classes:
         return dn[np.ix_(y.weights.indices, x.weights.indices)][None, None]
     values = resample(dn, (dn != NODATA) & (dn != SATURATED), y, x)
-    values += np.float32(source.offset)
-    values /= np.float32(source.quantification)
+    values += np.float32(item.metadata.offset(name))
+    values /= np.float32(item.metadata.quantification)
     return np.maximum(values, 0, out=values)[None, None]  # keeps NaN
 
 
@@ -303,9 +288,6 @@ def _fault(path: str) -> str:
     """Decode a whole image block by block; return why it cannot be used, empty where it can."""
     try:
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as image:
-            empty = True
-            for _, window in image.block_windows(1):
-                empty &= not image.read(1, window=window).any()
+            return "is all zero (no data)" if listing.all_zero(image) else ""
     except RasterioError:
         return "cannot be decoded"
-    return "is all zero (no data)" if empty else ""

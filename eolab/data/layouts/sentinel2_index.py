@@ -202,13 +202,15 @@ def read_header(item: Acquisition, band: str) -> Header:
         found = f"EPSG:{image.crs.to_epsg()}" if image.crs else "no CRS"
         if found != item.crs:
             raise DataError(f"{band} is in {found}, its tile's metadata say {item.crs}")
-        if size < _HEADER_BYTES + _ZERO_BITS / 8 * image.width * image.height and _all_zero(image):
+        if size < _HEADER_BYTES + _ZERO_BITS / 8 * image.width * image.height and all_zero(image):
             raise DataError(f"{band} is all zero (no data)")
         return _header(image, item.crs)
 
 
-def _all_zero(image: rasterio.DatasetReader) -> bool:
-    return not any(image.read(1, window=window).any() for _, window in image.block_windows(1))
+def all_zero(image: rasterio.DatasetReader) -> bool:
+    """Decode a whole image block by block; return whether it holds nothing but 0."""
+    filled = [image.read(1, window=window).any() for _, window in image.block_windows(1)]
+    return not any(filled)
 
 
 def _header(image: rasterio.DatasetReader, crs: str) -> Header:
