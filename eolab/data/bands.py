@@ -3,8 +3,10 @@
 Central wavelengths are those of Sentinel-2A as the products' own metadata state them.
 """
 
+import csv
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from eolab.core.errors import ParameterError, did_you_mean
@@ -30,24 +32,15 @@ class Band:
     title: str
 
 
-SENTINEL2: dict[str, Band] = {
-    band.name: band
-    for band in (
-        Band("B01", 442.7, 60, "coastal aerosol"),
-        Band("B02", 492.4, 10, "blue"),
-        Band("B03", 559.8, 10, "green"),
-        Band("B04", 664.6, 10, "red"),
-        Band("B05", 704.1, 20, "red edge 1"),
-        Band("B06", 740.5, 20, "red edge 2"),
-        Band("B07", 782.8, 20, "red edge 3"),
-        Band("B08", 832.8, 10, "near infrared"),
-        Band("B8A", 864.7, 20, "near infrared, narrow"),
-        Band("B09", 945.1, 60, "water vapour"),
-        Band("B10", 1373.5, 60, "cirrus"),
-        Band("B11", 1613.7, 20, "short-wave infrared 1"),
-        Band("B12", 2202.4, 20, "short-wave infrared 2"),
-    )
-}
+def _read_bands() -> dict[str, Band]:
+    with Path(__file__).with_name("bands.csv").open(encoding="utf-8") as file:
+        return {
+            row["name"]: Band(row["name"], float(row["center_nm"]), int(row["resolution_m"]), row["title"])
+            for row in csv.DictReader(file)
+        }
+
+
+SENTINEL2 = _read_bands()
 """All 13 bands, in the order of ``band_id`` 0 to 12 in the products' metadata."""
 
 L1C_BANDS = tuple(SENTINEL2)
@@ -70,35 +63,26 @@ def normalise_band(name: str) -> str:
     raise ParameterError(f"{name!r} is no Sentinel-2 band; {did_you_mean(str(name).upper(), SENTINEL2)}")
 
 
-def resolutions(level: Level, band: str, baseline: str = "99.99") -> tuple[int, ...]:
-    """Return the pixel sizes in metres that a product holds a band at, finest first.
+def resolutions(band: str, baseline: str = "99.99") -> tuple[int, ...]:
+    """Return the pixel sizes in metres that a Level-2A product holds a band at, finest first.
 
     Args:
-        level: ``L1C`` (each band at its native pixel size) or ``L2A``.
-        band: A Sentinel-2 band, or ``SCL``.
-        baseline: Processing baseline of the product; Level-2A holds B01 at 20 m from 04.00 on.
+        band: A Sentinel-2 band.
+        baseline: Processing baseline of the product; B01 is there at 20 m from 04.00 on.
 
     Returns:
-        For example ``(20, 60)`` for B8A of Level-2A; empty where the product does not hold the band.
+        For example ``(20, 60)`` for B8A; empty where the product does not hold the band.
     """
-    if band == "SCL":
-        return (20, 60) if level == "L2A" else ()
-    band = normalise_band(band)
-    native = SENTINEL2[band].resolution_m
-    if level == "L1C":
-        return (native,)
-    if band == "B01" and baseline >= "04.00":
-        native = 20
+    finest = 20 if band == "B01" and baseline >= "04.00" else SENTINEL2[band].resolution_m
     special: dict[str, tuple[int, ...]] = {"B08": (10,), "B10": ()}
-    return special.get(band, tuple(size for size in RESOLUTIONS_M if size >= native))
+    return special.get(band, tuple(size for size in RESOLUTIONS_M if size >= finest))
 
 
-def available(level: Level, resolution_m: int, baseline: str = "99.99") -> tuple[str, ...]:
-    """Return the bands that a product holds at one pixel size, in band order.
+def available(resolution_m: int, baseline: str = "99.99") -> tuple[str, ...]:
+    """Return the bands that a Level-2A product holds at one pixel size, in band order.
 
     Args:
-        level: ``L1C`` or ``L2A``.
         resolution_m: 10, 20 or 60.
         baseline: Processing baseline of the product, for example ``"02.12"``.
     """
-    return tuple(name for name in SENTINEL2 if resolution_m in resolutions(level, name, baseline))
+    return tuple(name for name in SENTINEL2 if resolution_m in resolutions(name, baseline))

@@ -78,11 +78,9 @@ def of_labels(
     for predicted in cells.T[1:]:
         counts = np.zeros((len(weights), 3, K), np.int64)
         hit = cells[:, 0] == predicted
-        for row, (units, classes) in enumerate(
-            ((unit[hit], predicted[hit]), (unit, cells[:, 0]), (unit, predicted))
-        ):
-            cell = (units * 3 + row) * K + classes
-            counts += np.bincount(cell, minlength=counts.size).reshape(counts.shape)
+        np.add.at(counts, (unit[hit], 0, predicted[hit]), 1)
+        np.add.at(counts, (unit, 1, cells[:, 0]), 1)
+        np.add.at(counts, (unit, 2, predicted), 1)
         found.append(Classes(counts, weights, class_names, len(true)))
     return found
 

@@ -19,7 +19,6 @@ from eolab.evaluation.metrics import IGNORE
 
 # every hundredth, which includes the thresholds that the landslide report lists (0.4 … 0.95, 0.99)
 HUNDREDTHS = tuple(np.arange(1, 100) / 100)
-MIDPOINTS = "midpoints"
 SCORES = {
     **{name: f"class.{name}" for name in ("precision", "recall", "f1", "f2", "iou")},
     **{"macro_f1": "macro.f1", "mean_iou": "macro.iou", "balanced_accuracy": "all.balanced_accuracy"},

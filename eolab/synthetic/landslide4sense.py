@@ -31,6 +31,7 @@ from scipy.ndimage import label
 from eolab.core.errors import check_known
 from eolab.data.bands import SENTINEL2
 from eolab.data.layouts.landslide4sense import BANDS, IMAGE_KEY, MASK_KEY, SIZE, TREES
+from eolab.data.layouts.resample import Axis, taps
 from eolab.synthetic import landslide4sense_ground as region
 from eolab.synthetic import materials as m
 from eolab.synthetic import writing
@@ -314,15 +315,9 @@ def _soils(climate: Climate, rng: np.random.Generator) -> Array:
 @lru_cache
 def _optics(size: int, factor: int) -> tuple[Array, Array]:
     """Return the matrices that average a side of pixels to a coarser grid and bring it back linearly."""
-    count = size // factor
-    down = np.kron(np.eye(count), np.full((1, factor), 1 / factor))
-    place = (np.arange(size) + 0.5) / factor - 0.5
-    low = np.clip(np.floor(place).astype(int), 0, count - 2)
-    part = np.clip(place - low, 0, 1)
-    up = np.zeros((size, count))
-    up[np.arange(size), low] = 1 - part
-    up[np.arange(size), low + 1] = part
-    return down.astype(np.float32), up.astype(np.float32)
+    fine, coarse = Axis(0, 1, size), Axis(0, factor, size // factor)
+    down, up = taps(coarse, fine, "average"), taps(fine, coarse, "bilinear")
+    return down.weights.toarray() / np.float32(factor), up.weights.toarray()
 
 
 def _sense(band: Array, factor: int, rng: np.random.Generator) -> Array:

@@ -332,7 +332,7 @@ def make_scars(ground: Ground, target_px: int, climate: Climate, rng: np.random.
     down = [gaussian_filter(slope, 3.0) for slope in (ground.south, ground.east)]
     rough = fractal(shape, rng, 1.8, wavelength_px=16)
     for _ in range(_TRIES):
-        missing = target_px - painter.area_px
+        missing = target_px - int((painter.scars.mask & painter.inner).sum())
         head = painter.head() if missing > 0 else None
         if head is None:
             break
@@ -357,11 +357,6 @@ class _Painter:
         self.weight = np.where(steep, np.exp(0.9 * swarm), 0.0)
         self.scars = no_scars(shape)
         self.patchy = fractal(shape, rng, 1.4, wavelength_px=20)
-
-    @property
-    def area_px(self) -> int:
-        """Pixels of landslide inside the margin."""
-        return int((self.scars.mask & self.inner).sum())
 
     def head(self) -> tuple[float, float] | None:
         """Draw where the next slide starts; None where no ground is left."""

@@ -220,7 +220,7 @@ def _images(item: Pass, picture: Picture, resolution_m: int) -> Iterator[tuple[s
     factor = resolution_m // 10
     image = block_mean(picture.reflectance, factor) if factor > 1 else picture.reflectance
     seen = block_mean(picture.seen.astype(np.float32), factor) == 1
-    for name in available("L2A", resolution_m, item.baseline):
+    for name in available(resolution_m, item.baseline):
         dn = np.rint(np.maximum(image[BANDS.index(name)], _SMALLEST) * _QUANTIFICATION) - item.offset
         yield name, np.where(seen, np.clip(dn, 1, 65534), 0).astype(np.uint16)
     if resolution_m > 10:

@@ -172,12 +172,6 @@ class FloodSequence:
         edges = (self.west, self.south, self.west + width, self.south + height)
         return tuple(round(edge, 6) for edge in edges)
 
-    @property
-    def ring(self) -> list[list[float]]:
-        """Corners in degrees of longitude and latitude, closed."""
-        west, south, east, north = self.bounds
-        return [[west, north], [west, south], [east, south], [east, north], [west, north]]
-
 
 def make_plan(seed: int, train: int, test: int) -> list[FloodSequence]:
     """Return the sequences of a twin, regions in turn, so that both splits have all of them.
@@ -368,7 +362,9 @@ def _block(sequence: FloodSequence, sensor: str, entries: list[dict[str, Any]], 
     block: dict[str, Any] = {str(k + 1): entries[k] for k in reversed(range(len(entries)))}
     block["count"] = sum("filename" in entry for entry in entries)
     block["folder"] = sequence.name
-    block["geo"] = {"type": "Polygon", "coordinates": [sequence.ring]}
+    west, south, east, north = sequence.bounds
+    ring = [[west, north], [west, south], [east, south], [east, north], [west, north]]
+    block["geo"] = {"type": "Polygon", "coordinates": [ring]}
     if sensor == "S1":
         names = [entry["filename"] for entry in entries]
         block["urls"] = [_URL.format(f"S{name[2]}", name) for name in names]

@@ -173,14 +173,14 @@ def split_of(lists: Mapping[str, pd.DataFrame]) -> tuple[dict[str, str], Rejecte
     Args:
         lists: Result of :func:`read_lists`.
     """
-    splits: dict[str, str] = {}
-    twice: dict[str, str] = {}
-    for split in SPLITS:
-        for name in lists[split]["s2"].tolist():
-            if splits.setdefault(name, split) != split:
-                twice[name] = f"stands in the lists of {splits[name]} and {split}: it gets no split"
-    rejected = [{"file": name, "reason": reason} for name, reason in twice.items()]
-    return {name: split for name, split in splits.items() if name not in twice}, rejected
+    every = [lists[split][["s2"]].assign(split=split) for split in SPLITS]
+    listed = pd.concat(every).drop_duplicates()
+    again = listed["s2"].duplicated(keep=False)
+    rejected: Rejected = [
+        {"file": str(name), "reason": f"stands in the lists of {' and '.join(splits)}: it gets no split"}
+        for name, splits in listed[again].groupby("s2", sort=False)["split"]
+    ]
+    return dict(zip(listed["s2"][~again], listed["split"][~again], strict=True)), rejected
 
 
 def check_splits(lists: Mapping[str, Iterable[str]], patches: pd.DataFrame) -> pd.DataFrame:

@@ -21,12 +21,9 @@ from eolab.data.bands import L1C_BANDS
 from eolab.data.layouts.common import attempt, reading, report
 
 DIMS: dict[str, tuple[str, ...]] = {
-    "data": ("time", "y", "x"),
-    "mask": ("time", "y", "x"),
-    "data_timeless": ("y", "x"),
-    "mask_timeless": ("y", "x"),
-    "scalar": ("time",),
-    "label": ("time",),
+    **dict.fromkeys(("data", "mask"), ("time", "y", "x")),
+    **dict.fromkeys(("data_timeless", "mask_timeless"), ("y", "x")),
+    **dict.fromkeys(("scalar", "label"), ("time",)),
 }
 REQUIRED = ("data/NDVI.npy", "mask/CLM.npy", "mask/IS_DATA.npy", "mask_timeless/LULC.npy")
 SCENES = "REFERENCE_SCENES.npy"

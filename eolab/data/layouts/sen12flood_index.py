@@ -233,15 +233,16 @@ def _rings(root: Path, table: pd.DataFrame) -> dict[str, np.ndarray]:
     Raises:
         DataError: If a sequence has none.
     """
-    read: Callable[[Any], np.ndarray | None] = _outline
-    sources: list[tuple[Any, Any]] = [(row.sequence, root / str(row.filename)) for row in table.itertuples()]
     if _tree(root) == "lists":
-        read = _list_outline
-        sources = [pair for sensor in SENSORS for pair in _blocks(root / LISTS[sensor])]
+        blocks = (pair for sensor in SENSORS for pair in _blocks(root / LISTS[sensor]))
+        sources = [(sequence, partial(ring_of, block.get("geo"))) for sequence, block in blocks]
+    else:
+        items = zip(table["sequence"], table["filename"], strict=True)
+        sources = [(sequence, partial(_outline, root / name)) for sequence, name in items]
     rings: dict[str, np.ndarray] = {}
-    for sequence, source in sources:
-        if sequence not in rings and (ring := read(source)) is not None:
-            rings[str(sequence)] = ring
+    for sequence, read in sources:
+        if sequence not in rings and (ring := read()) is not None:
+            rings[sequence] = ring
     for sequence in table["sequence"].unique():
         if sequence not in rings:
             where = "polygon of longitudes and latitudes, or box"
@@ -308,10 +309,6 @@ def _promised(filename: str, sensor: str) -> tuple[str, ...]:
         return OPTICAL_BANDS
     parts = filename.split("_")
     return POLARISATIONS.get(parts[3] if len(parts) > 3 else "", POLARISATIONS["1SDV"])
-
-
-def _list_outline(block: dict[str, Any]) -> np.ndarray | None:
-    return ring_of(block.get("geo"))
 
 
 # === Collections ===
