@@ -63,7 +63,16 @@ class LeakageReport:
         were given, else of the nearest-neighbour rule) with its 95 % interval low to high (Wilson 1927,
         https://doi.org/10.1080/01621459.1927.10502953), nearest_neighbour and majority.
         """
-        return binned(self.samples)
+        samples = self.samples
+        order = samples["distance"].rank(method="first").to_numpy() - 1
+        number = (order * min(BINS, len(order)) // len(order)).astype(int) + 1
+        grouped = samples.assign(bin=number).groupby("bin")
+        medians = grouped[["distance", "map_distance_m"]].median()
+        means = grouped[["score", "nearest_neighbour", "majority"]].mean()
+        table = pd.concat([grouped.size().rename("count"), medians, means], axis=1).reset_index()
+        n, score = table["count"], table["score"]
+        centre, half = score + Z**2 / (2 * n), Z * np.sqrt(score * (1 - score) / n + (Z / (2 * n)) ** 2)
+        return table.assign(low=(centre - half) / (1 + Z**2 / n), high=(centre + half) / (1 + Z**2 / n))
 
     @property
     def verdict(self) -> str:
@@ -142,19 +151,6 @@ def leakage(
     samples["score"] = samples["nearest_neighbour"] if correct is None else np.asarray(correct, float)[chosen]
     facts = _facts(samples, answers, labels[test], among)
     return LeakageReport(samples, {"train": len(train), "test": len(test), **facts})
-
-
-def binned(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of a report, see :meth:`LeakageReport.table`."""
-    order = samples["distance"].rank(method="first").to_numpy() - 1
-    number = (order * min(BINS, len(order)) // len(order)).astype(int) + 1
-    grouped = samples.assign(bin=number).groupby("bin")
-    medians = grouped[["distance", "map_distance_m"]].median()
-    means = grouped[["score", "nearest_neighbour", "majority"]].mean()
-    table = pd.concat([grouped.size().rename("count"), medians, means], axis=1).reset_index()
-    n, score = table["count"], table["score"]
-    centre, half = score + Z**2 / (2 * n), Z * np.sqrt(score * (1 - score) / n + (Z / (2 * n)) ** 2)
-    return table.assign(low=(centre - half) / (1 + Z**2 / n), high=(centre + half) / (1 + Z**2 / n))
 
 
 def _rows_of(table: pd.DataFrame, split: str, part: str) -> dict[str, np.ndarray]:
@@ -252,7 +248,7 @@ def _facts(
         facts[f"{name}_macro_f1"] = float(
             f1_score(truth, answer, labels=np.unique(truth), average="macro", zero_division=0)
         )
-    right, by_bin = samples["score"] >= 0.5, binned(samples)["score"]
+    right, by_bin = samples["score"] >= 0.5, LeakageReport(samples, {}).table()["score"]
     mixed = right.any() and not right.all()
     facts["score"] = float(samples["score"].mean())
     facts["score_near"], facts["score_far"] = float(by_bin.iloc[0]), float(by_bin.iloc[-1])

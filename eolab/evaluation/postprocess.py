@@ -204,8 +204,8 @@ def opening(mask: Any, size: int = 3) -> np.ndarray:
 
     Single false pixels go ("salt"), and so do objects narrower than the square. Outside a patch nothing is
     known: erosion and dilation look at the pixels of the patch alone, so that the border itself neither
-    removes nor adds pixels (the convention of OpenCV and scikit-image; SciPy's own functions take the outside
-    for background, so that its closing removes objects at the border).
+    removes nor adds pixels (the convention of OpenCV and scikit-image; SciPy's binary functions take the
+    outside for background, so that its closing removes objects at the border).
 
     Args:
         mask: (N, H, W) bool, or 0 and 1; patches are not mixed.
@@ -218,7 +218,7 @@ def opening(mask: Any, size: int = 3) -> np.ndarray:
         ParameterError: If the size is not odd and positive.
         DataError: If the mask is not (N, H, W) with two values.
     """
-    return _by_part(mask, size, lambda values, box: _dilate(_erode(values, box), box))
+    return _by_part(mask, size, ndimage.grey_opening)
 
 
 def closing(mask: Any, size: int = 3) -> np.ndarray:
@@ -226,12 +226,10 @@ def closing(mask: Any, size: int = 3) -> np.ndarray:
 
     Arguments, result and errors as of :func:`opening`.
     """
-    return _by_part(mask, size, lambda values, box: _erode(_dilate(values, box), box))
+    return _by_part(mask, size, ndimage.grey_closing)
 
 
-def _by_part(
-    mask: Any, size: int, change: Callable[[np.ndarray, tuple[int, int, int]], np.ndarray]
-) -> np.ndarray:
+def _by_part(mask: Any, size: int, change: Callable[..., np.ndarray]) -> np.ndarray:
     mask = np.asarray(mask)
     if size < 1 or size % 2 == 0:
         raise ParameterError(f"size is {size}: expected an odd number of pixels, such as 3 or 5.")
@@ -242,16 +240,8 @@ def _by_part(
         values = mask[part].astype(np.uint8)
         if values.max(initial=0) > 1:
             raise DataError(f"The mask holds {values.max()}: expected only 0 and 1.")
-        result[part] = change(values, (1, size, size))
+        result[part] = change(values, (1, size, size))  # mirrored at the border: no value from outside
     return result
-
-
-def _erode(values: np.ndarray, box: tuple[int, int, int]) -> np.ndarray:
-    return ndimage.minimum_filter(values, size=box, mode="constant", cval=1)
-
-
-def _dilate(values: np.ndarray, box: tuple[int, int, int]) -> np.ndarray:
-    return ndimage.maximum_filter(values, size=box, mode="constant", cval=0)
 
 
 # === Averages of predictions ===
@@ -367,7 +357,8 @@ def fit_temperature(probability: Any, truth: Any, by_label: bool = False) -> Any
     """
     given, true = np.asarray(probability), np.asarray(truth)
     if by_label:
-        columns = list(zip(*(values.T for values in _labels(given, true)), strict=True))
+        _check_labels(given, true, given.shape[-1] if given.ndim else 0)
+        columns = list(zip(given.T, true.T, strict=True))
         both = [{0, 1} <= {*np.unique(known).tolist()} for _, known in columns]
         fitted = [fit_temperature(*pair) if two else 1.0 for pair, two in zip(columns, both, strict=True)]
         return np.array(fitted)
@@ -503,7 +494,8 @@ def label_calibration(
     Raises:
         DataError: If shapes differ, or a value is no probability or no label.
     """
-    given, true = _labels(np.asarray(probability), np.asarray(truth), names)
+    given, true = np.asarray(probability), np.asarray(truth)
+    _check_labels(given, true, len(names))
     rows = []
     for name, values, known in [(ALL, given, true), *zip(names, given.T, true.T, strict=True)]:
         table = calibration_table(values, known, bins)
@@ -515,15 +507,11 @@ def label_calibration(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _labels(
-    given: np.ndarray, true: np.ndarray, names: Sequence[str] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities and labels (N, K), checked."""
-    classes = given.shape[-1:] if names is None else (len(names),)
-    expected = f"both (samples, classes), of {classes[0] if classes else 0} classes"
-    right = given.ndim == 2 and given.shape[1:] == classes
+def _check_labels(given: np.ndarray, true: np.ndarray, classes: int) -> None:
+    """Refuse probabilities and labels that are not (N, K) of K classes."""
+    expected = f"both (samples, classes), of {classes} classes"
+    right = given.ndim == 2 and given.shape[1] == classes
     metrics.check_shapes(expected, right, probabilities=given, labels=true)
-    return given, true
 
 
 def _logit(probability: np.ndarray) -> np.ndarray:

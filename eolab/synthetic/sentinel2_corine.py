@@ -23,7 +23,7 @@ from eolab.synthetic import writing
 from eolab.synthetic.landscape import MARGIN_PX, Landscape, Surface, make_landscape, make_surface, observe
 from eolab.synthetic.patterns import Array, block_mean, fractal
 from eolab.synthetic.safe import CRS, LATITUDE, LONGITUDE, ORIGIN, Pass, Picture, plan, write_product
-from eolab.synthetic.sky import PIXEL_M, classify, cover_with, make_sky, sun_at
+from eolab.synthetic.sky import PIXEL_M, Sky, classify, cover_with, make_sky, sun_at
 
 VERSION = 1
 """Version of the generator; another version gives other pixels from the same seed."""
@@ -135,7 +135,7 @@ def _make_product(folder: Path, surface: Surface, seed: int, item: Pass) -> None
     y, x = np.indices(shape)
     seen = (x > 0.42 * shape[1] - 0.22 * y) | (not item.edge)  # the western edge of the swath
     coarse = block_mean(np.where(seen, image, 0), 2)
-    low_sky = sky.coarser()
+    low_sky = Sky(*(block_mean(part, 2) for part in sky))
     cover = surface.cover[::2, ::2]
     scl = classify(low_sky, coarse, cover, block_mean(snow, 2), block_mean(light, 2), rng)
     scl[block_mean(seen.astype(np.float32), 2) < 1] = 0

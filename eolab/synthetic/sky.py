@@ -1,15 +1,14 @@
 """The sun on slopes, clouds and their shadows, and a scene classification with the errors of the real one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter, uniform_filter
 
 from eolab.synthetic.materials import BANDS, CLOUD, LAKE, MINERAL, SAND, SHADOW, URBAN
-from eolab.synthetic.patterns import Array, block_mean, fractal, smoothstep
+from eolab.synthetic.patterns import Array, fractal, smoothstep
 
 PIXEL_M = 10.0
 _LEFT = 0.40  # share of the slope's effect on light that the correction for terrain leaves
@@ -82,8 +81,7 @@ def shading(light: Array) -> Array:
     return np.clip(1 + _LEFT * (light - 1), 0.35, 1.35)
 
 
-@dataclass(frozen=True)
-class Sky:
+class Sky(NamedTuple):
     """What hangs over the scene on one date; all (y, x), 0 to 1.
 
     Attributes:
@@ -97,10 +95,6 @@ class Sky:
     cirrus: Array
     shadow: Array
     haze: Array
-
-    def coarser(self) -> Sky:
-        """Return the sky at half the resolution."""
-        return Sky(*(block_mean(part, 2) for part in (self.opacity, self.cirrus, self.shadow, self.haze)))
 
 
 def cover_shares(count: int) -> Array:
