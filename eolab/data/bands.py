@@ -5,9 +5,8 @@ Central wavelengths are those of Sentinel-2A as the products' own metadata state
 
 import csv
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from eolab.core.errors import ParameterError, did_you_mean
 
@@ -15,8 +14,7 @@ Level = Literal["L1C", "L2A"]
 RESOLUTIONS_M = (10, 20, 60)
 
 
-@dataclass(frozen=True)
-class Band:
+class Band(NamedTuple):
     """One spectral band.
 
     Attributes:
@@ -32,15 +30,11 @@ class Band:
     title: str
 
 
-def _read_bands() -> dict[str, Band]:
-    with Path(__file__).with_name("bands.csv").open(encoding="utf-8") as file:
-        return {
-            row["name"]: Band(row["name"], float(row["center_nm"]), int(row["resolution_m"]), row["title"])
-            for row in csv.DictReader(file)
-        }
-
-
-SENTINEL2 = _read_bands()
+_ROWS = csv.DictReader(Path(__file__).with_name("bands.csv").read_text(encoding="utf-8").splitlines())
+SENTINEL2 = {
+    row["name"]: Band(row["name"], float(row["center_nm"]), int(row["resolution_m"]), row["title"])
+    for row in _ROWS
+}
 """All 13 bands, in the order of ``band_id`` 0 to 12 in the products' metadata."""
 
 L1C_BANDS = tuple(SENTINEL2)

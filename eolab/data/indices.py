@@ -5,8 +5,8 @@ Example:
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,7 @@ from eolab.core.errors import ParameterError, check_known
 ZERO = 1e-6  # a denominator below this counts as 0: a hundredth of the step between two reflectances
 
 
-@dataclass(frozen=True)
-class Index:
+class Index(NamedTuple):
     """A spectral index.
 
     Attributes:

@@ -264,8 +264,7 @@ def _roads(land: Landscape) -> None:
                 cover[rows[passable], columns[passable] + right] = m.URBAN
 
 
-@dataclass(frozen=True)
-class Surface:
+class Surface(NamedTuple):
     """Everything about the land that does not change within the year.
 
     Attributes:

@@ -18,7 +18,6 @@ the twin says whether code works, not how well a method maps landslides.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,7 +141,7 @@ def _write_splits(
     make = partial(_write_region, folder, seed, tree)
     rows = writing.in_threads(make, jobs, "Landslide4Sense twin", "region", progress)
     regions = [
-        {"split": split, "region": index + 1, **asdict(region.make_climate(seed, split, index))}
+        {"split": split, "region": index + 1, **region.make_climate(seed, split, index)._asdict()}
         for split, index, _ in jobs
     ]
     return pd.DataFrame([row for part in rows for row in part]), pd.DataFrame(regions)

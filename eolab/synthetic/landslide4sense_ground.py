@@ -16,7 +16,7 @@ in places. Slides are added until the patch's area is reached; the last one is t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -56,8 +56,7 @@ _MEDIAN_PX = (70.0, 190.0)  # area of one slide, shallow slides and long flows
 _LENGTH_OVER_WIDTH = (3.5, 7.0)
 
 
-@dataclass(frozen=True)
-class Climate:
+class Climate(NamedTuple):
     """What the patches of a region share; each attribute from 0 to 1 within its range of the twin.
 
     Attributes:
@@ -109,7 +108,7 @@ def make_climate(seed: int, split: str, index: int) -> Climate:
         index: Number of the region in its split, from 0.
     """
     rng = stream(seed, split, 0, index // _GROUP)
-    strata = np.array([rng.permutation(_GROUP) for _ in fields(Climate)])
+    strata = np.array([rng.permutation(_GROUP) for _ in Climate._fields])
     value = (strata + rng.random(strata.shape)) / _GROUP
     return Climate(*value[:, index % _GROUP].tolist())
 
@@ -140,8 +139,7 @@ def _positives(seed: int, split: str, index: int) -> int:
     return even + int(wobble * size / 20)
 
 
-@dataclass(frozen=True)
-class Ground:
+class Ground(NamedTuple):
     """The land of a region before it slides.
 
     Attributes:
@@ -163,7 +161,7 @@ class Ground:
     def part(self, top: int, left: int, size: int) -> Ground:
         """Return the ground of a square."""
         square = (slice(top, top + size), slice(left, left + size))
-        return Ground(*(getattr(self, name)[square] for name in self.__dataclass_fields__))
+        return Ground(*(field[square] for field in self))
 
 
 def make_ground(shape: tuple[int, int], climate: Climate, rng: np.random.Generator) -> Ground:
@@ -289,8 +287,7 @@ def _river(cover: Array, green: Array, river: Array, rng: np.random.Generator) -
     _lay(WATER, river < width, 0.0, cover, green)
 
 
-@dataclass(frozen=True)
-class Scars:
+class Scars(NamedTuple):
     """The landslides of a patch and its margin.
 
     Attributes:

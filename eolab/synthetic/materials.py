@@ -15,8 +15,8 @@ between parcels were raised until a random forest on true labels reached 0.92 on
 Sentinel-2 and CORINE of seed 0: that score describes the setting, not the world.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -121,8 +121,7 @@ def to_top_of_atmosphere(image: Array) -> Array:
     return image * TRANSMITTANCE.reshape(shape) + PATH.reshape(shape)
 
 
-@dataclass(frozen=True)
-class Growth:
+class Growth(NamedTuple):
     """What makes a pixel's year differ from its material's.
 
     Attributes:

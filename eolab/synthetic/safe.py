@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -158,8 +158,7 @@ def _cloud_shares(months: list[int], rng: np.random.Generator) -> Array:
     return shares
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """What the sensor saw at 10 m.
 
     Attributes:

@@ -1,6 +1,6 @@
 """Ground of a place of the SEN12-FLOOD twin, where water stands on a day, and what both sensors see of it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -20,8 +20,7 @@ _FLOODED_TOWN_DB = (1.5, 0.0)
 _SMOOTH_DB = 6.0  # that a field loses when it is worked
 
 
-@dataclass(frozen=True)
-class Ground:
+class Ground(NamedTuple):
     """The land of a place.
 
     Attributes:

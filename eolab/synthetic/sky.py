@@ -1,6 +1,5 @@
 """The sun on slopes, clouds and their shadows, and a scene classification with the errors of the real one."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -19,8 +18,7 @@ _NODATA, _SATURATED, _DARK, _CLOUD_SHADOW, _VEGETATION, _BARE, _WATER, _UNCLASSI
 _CLOUD_MEDIUM, _CLOUD_HIGH, _CIRRUS, _SNOW_ICE = range(8, 12)
 
 
-@dataclass(frozen=True)
-class Sun:
+class Sun(NamedTuple):
     """Mean sun angles in degrees; the azimuth counts from north over east."""
 
     zenith: float

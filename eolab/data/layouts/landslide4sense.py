@@ -20,10 +20,9 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Literal, get_args
+from typing import IO, Literal, NamedTuple, get_args
 
 import h5py
 import numpy as np
@@ -331,8 +330,7 @@ def normalised(image: np.ndarray, normalise: Normalise) -> np.ndarray:
 # === Single patches ===
 
 
-@dataclass(frozen=True)
-class Patch:
+class Patch(NamedTuple):
     """An image and what is known of its place.
 
     Attributes:

@@ -6,7 +6,7 @@ and 60 m pixels have one, decimated products do not), and a window gives the sam
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -16,8 +16,7 @@ Method = Literal["nearest", "bilinear", "cubic", "average"]
 _EDGE = 1e-6  # fraction of a pixel that is taken for rounding of coordinates
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """Pixels along one axis: edges at ``start + step * (0 ... size)``; the step of a y axis is negative."""
 
     start: float

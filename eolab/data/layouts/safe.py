@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from eolab.core.errors import DataError
 from eolab.data.bands import SENTINEL2, Level
@@ -35,8 +35,7 @@ _SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 _END = b"\xff\xd9"
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """One image file of a product.
 
     Attributes:
@@ -160,13 +159,7 @@ def find_products(folder: Path) -> list[Path]:
         return [folder]
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder: give the one that holds the .SAFE folders or zip files.")
-    found: list[Path] = []
-    for child in sorted(folder.iterdir()):
-        if _is_product(child):
-            found.append(child)
-        elif child.is_dir():
-            found += sorted(filter(_is_product, child.iterdir()))
-    return found
+    return sorted(filter(_is_product, [*folder.iterdir(), *folder.glob("*/*")]))
 
 
 def _is_product(path: Path) -> bool:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, NamedTuple, TypeVar
 
 import rasterio
 from odc.geo.geobox import GeoBox
@@ -32,8 +32,7 @@ _ZERO_BITS = 0.05  # an image with fewer bits per pixel is decoded to see whethe
 _HEADER_BYTES = 4096
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """Grid of an image file, and the size of the blocks it is best read in."""
 
     grid: GeoBox

@@ -14,28 +14,7 @@ import pandas as pd
 from eolab.core.errors import ParameterError
 from eolab.data.schemes import ClassScheme
 
-
-def _read_table() -> pd.DataFrame:
-    """Return the 44 classes with the codes and names of all three levels."""
-    table = pd.read_csv(Path(__file__).with_name("corine.csv"))
-    names = pd.read_csv(Path(__file__).with_name("corine_levels.csv"), index_col="code")["name"]
-    code = table["code"]
-    return pd.DataFrame(
-        {
-            "grid_code": table["grid_code"],
-            "code": code,
-            "level1": code // 100,
-            "level1_name": (code // 100).map(names),
-            "level2": code // 10,
-            "level2_name": (code // 10).map(names),
-            "level3": code,
-            "level3_name": table["name"],
-            "color": table["color"],
-        }
-    )
-
-
-CORINE = _read_table()
+CORINE = pd.read_csv(Path(__file__).with_name("corine.csv"))
 """One row a class: grid_code, code, level1, level1_name, level2, level2_name, level3, level3_name, color."""
 
 
@@ -58,15 +37,10 @@ def scheme(level: int = 3) -> ClassScheme:
     )
 
 
-def _lookup() -> np.ndarray:
-    """Return the level-3 code of every value 0 to 523, 0 where there is none."""
-    table = np.zeros(524, np.uint16)
-    table[CORINE["grid_code"]] = CORINE["code"]
-    table[CORINE["code"]] = CORINE["code"]
-    return table
-
-
-_LEVEL3_OF = _lookup()
+# The level-3 code of every value 0 to 523, 0 where there is none.
+_LEVEL3_OF = np.zeros(524, np.uint16)
+_LEVEL3_OF[CORINE["grid_code"]] = CORINE["code"]
+_LEVEL3_OF[CORINE["code"]] = CORINE["code"]
 
 
 def recode(array: Any, nodata: float | None = None) -> np.ndarray:
