@@ -65,7 +65,8 @@ def _grey(blue: xr.DataArray, green: xr.DataArray, red: xr.DataArray) -> xr.Data
     return (blue + green + red) / 3
 
 
-_OTHERS = {"EVI": _evi, "SAVI": _savi, "BSI": _bsi, "GREY": _grey}  # all else are normalised differences
+# All other indices are normalised differences.
+_OTHERS: dict[str, Callable[..., xr.DataArray]] = {"EVI": _evi, "SAVI": _savi, "BSI": _bsi, "GREY": _grey}
 
 INDICES: dict[str, Index] = {
     name: Index(name, title, formula, tuple(bands.split()), source, _OTHERS.get(name, _difference), scaled)

@@ -78,9 +78,9 @@ def of_labels(
     for predicted in cells.T[1:]:
         counts = np.zeros((len(weights), 3, K), np.int64)
         hit = cells[:, 0] == predicted
-        np.add.at(counts, (unit[hit], 0, predicted[hit]), 1)
-        np.add.at(counts, (unit, 1, cells[:, 0]), 1)
-        np.add.at(counts, (unit, 2, predicted), 1)
+        np.add.at(counts[:, 0], (unit[hit], predicted[hit]), 1)
+        np.add.at(counts[:, 1], (unit, cells[:, 0]), 1)
+        np.add.at(counts[:, 2], (unit, predicted), 1)
         found.append(Classes(counts, weights, class_names, len(true)))
     return found
 
