@@ -119,6 +119,7 @@ def test_scheme_table_index_and_colours():
     scheme = ClassScheme("two", (3, 7), ("a", "b"), ("#ff0000", "#0000ff"))
     assert len(scheme) == 2
     assert scheme.index_of(7) == 1
+    assert scheme.table().loc[1].tolist() == [7, "b", "#0000ff"]
     colors, norm = scheme.colormap()
     drawn = colors(norm(np.array([0, 1, IGNORE])))
     assert drawn.tolist() == [[1, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0]]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from eolab.core.errors import ParameterError, check_known
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
@@ -89,6 +90,13 @@ class ClassScheme:
         clear = (0.0, 0.0, 0.0, 0.0)
         colors = cast("ListedColormap", colors.with_extremes(bad=clear, under=clear, over=clear))
         return colors, BoundaryNorm([k - 0.5 for k in range(size + 1)], size)
+
+    def table(self) -> pd.DataFrame:
+        """Return the scheme as a table with columns code, name, color; the row number is the class index."""
+        import pandas as pd
+
+        columns = {"code": list(self.codes), "name": list(self.names), "color": list(self.colors)}
+        return pd.DataFrame(columns).rename_axis("index")
 
 
 def scheme_of(source: xr.Dataset | dict[str, Any]) -> ClassScheme:
