@@ -1,4 +1,4 @@
-"""The landslide twin: both trees, shares, landslides on steep ground, regions, traps, and its refusals."""
+"""The landslide twin: both trees, shares, landslides on steep ground, regions, and its refusals."""
 
 import hashlib
 import json
