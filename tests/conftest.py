@@ -26,12 +26,12 @@ if WORKERS > 1:  # threads of several workers would wait for each other; must be
 
 SECONDS = {  # of the longest files, measured on two cores: what the workers start with
     "test_study_landslide": 290,
-    "test_study_flood": 350,
+    "test_study_flood": 230,
     "test_study_landcover": 320,
     "test_study_scenes": 280,
-    "test_jupyterlab": 110,
-    "test_runs": 90,
-    "test_voila": 70,
+    "test_jupyterlab": 65,
+    "test_runs": 40,
+    "test_voila": 35,
     "test_study_crops": 50,
 }
 TIMEOUT_S = 1500  # the first test of a study waits for its whole chain
