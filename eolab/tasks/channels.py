@@ -1,10 +1,8 @@
 """Channels that a network reads of stored images: chosen by name, and saved with the model."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -41,7 +39,7 @@ class Channels:
     pooling: int = 1
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Channels:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the selection that ``dataclasses.asdict`` described, its lists read from JSON."""
         plain: Any = {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
         return cls(**plain)

@@ -1,12 +1,10 @@
 """Batches for Keras from a store or from image sequences, on every backend."""
 
-from __future__ import annotations
-
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, Self, get_args
 
 import keras
 import numpy as np
@@ -124,7 +122,7 @@ class Batches(keras.utils.PyDataset):
         """Callback for ``fit`` that tells these batches the epoch."""
         return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: self.at_epoch(epoch))
 
-    def at_epoch(self, epoch: int) -> Batches:
+    def at_epoch(self, epoch: int) -> Self:
         """Set the epoch that the order belongs to, from 0; return the batches."""
         self.epoch = int(epoch)
         return self

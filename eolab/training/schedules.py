@@ -3,11 +3,9 @@
 Step and cosine are Keras's own ExponentialDecay and CosineDecay; one-cycle, which Keras lacks, is here.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -85,7 +83,7 @@ class Shifted(Saved, keras.optimizers.schedules.LearningRateSchedule):
         return {"schedule": keras.saving.serialize_keras_object(self.schedule), "steps": self.steps}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Shifted:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Return the schedule of saved arguments."""
         return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["steps"])
 

@@ -1,11 +1,9 @@
 """The recipe of a preparation: what is done to an image series before a model sees it, as one value."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -105,7 +103,7 @@ class Recipe:
         return json.loads(json.dumps(asdict(self)))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the recipe of a dict.
 
         Raises:

@@ -1,14 +1,12 @@
 """One executed notebook as a piece of a page: no script, nothing from outside, no noise."""
 
-from __future__ import annotations
-
 import base64
 import re
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from eolab.runs import display
 
@@ -31,7 +29,7 @@ class Heading:
     level: int
     text: str
     id: str
-    children: tuple[Heading, ...] = ()
+    children: tuple[Self, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,8 @@ are its dry state: no label is used, and in the published lists no sequence is f
 first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -125,7 +123,7 @@ class Calendar(ClassifierMixin, BaseEstimator):
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Calendar:
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Self:
         """Learn from images: date and sensor of each."""
         self.classes_, self.models_ = np.array([0, 1]), {}
         for sensor in np.unique(X["sensor"].astype(str)):
@@ -147,7 +145,7 @@ class Neighbour(ClassifierMixin, BaseEstimator):
 
     min_classes = 1
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Neighbour:
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Self:
         """Learn from images: sequence, date, x and y of each."""
         sequences = X.groupby("sequence")[["x", "y"]].first()
         onset = X[np.asarray(y) == 1].groupby("sequence")["date"].min()

@@ -1,13 +1,11 @@
 """One baseline: a scikit-learn estimator, and how its features are read from a store in bounded memory."""
 
-from __future__ import annotations
-
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import softmax
@@ -96,7 +94,7 @@ class Baseline:
     max_samples: int | None = None
     outputs: int = field(default=0, init=False)
 
-    def fit(self, store: Any, rows: Any, sample_weight: Any = None, progress: bool = False) -> Baseline:
+    def fit(self, store: Any, rows: Any, sample_weight: Any = None, progress: bool = False) -> Self:
         """Learn from some samples.
 
         Args:

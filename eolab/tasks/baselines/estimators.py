@@ -1,13 +1,11 @@
 """Estimators that scikit-learn lacks, each a thin one around what it has."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -72,7 +70,7 @@ class Boosting(Binary):
         self.iterations = iterations
         self.seed = seed
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Boosting:
+    def fit(self, X: pd.DataFrame, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
         """Learn from rows; their weights say what share of the whole they stand for."""
         hit = np.asarray(y) == 1
         weights = np.ones(len(hit)) if sample_weight is None else np.asarray(sample_weight, float)
@@ -131,7 +129,7 @@ class ThresholdRule(Binary):
         self.conditions = conditions
         self.steps = steps
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray, sample_weight: np.ndarray | None = None) -> ThresholdRule:
+    def fit(self, X: pd.DataFrame, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
         """Choose the thresholds; a row with a missing value is outside of every rule."""
         hit, values = np.asarray(y) == 1, self._rising(X)
         even = values[_balanced(hit)]
@@ -186,7 +184,7 @@ class Score(Binary):
     def __init__(self, column: str) -> None:
         self.column = column
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Score:
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Self:
         """Learn nothing."""
         return self
 
@@ -207,7 +205,7 @@ class PerLabel(ClassifierMixin, BaseEstimator):
     def __init__(self, estimator: BaseEstimator) -> None:
         self.estimator = estimator
 
-    def fit(self, X: np.ndarray, y: np.ndarray) -> PerLabel:
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
         """Learn from labels (N, K) of 0 and 1."""
         self.classes_ = np.arange(y.shape[1])
         self.estimators_ = [
@@ -240,7 +238,7 @@ class LabelRidge(ClassifierMixin, BaseEstimator):
     def __init__(self, penalty: float = 0.1) -> None:
         self.penalty = penalty
 
-    def fit(self, X: np.ndarray, y: np.ndarray) -> LabelRidge:
+    def fit(self, X: np.ndarray, y: np.ndarray) -> Self:
         """Learn from standardised features (N, F) and labels (N, K) of 0 and 1."""
         self.classes_, self.share_ = np.arange(y.shape[1]), (y == 1).mean(axis=0)
         self.model_ = Ridge(self.penalty * len(X)).fit(X, (y == 1).astype(X.dtype))

@@ -37,10 +37,8 @@ continuous_iou 1 minus the soft intersection over union of values from 0 up: smo
 ============== =======================================================================================
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 
@@ -143,7 +141,7 @@ class WeightedSum(Loss):
         return {"name": self.name, "parts": parts}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> WeightedSum:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Return the loss of saved arguments."""
         parts = [(weight, keras.saving.deserialize_keras_object(part)) for weight, part in config["parts"]]
         return cls(parts, config["name"])
