@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from eolab.core.errors import EolabError, ParameterError, check_known
+from eolab.core.errors import EolabError, ParameterError, check_all
 
 
 class _Loader(yaml.SafeLoader):
@@ -79,9 +79,8 @@ def mapping(
         return {}
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise error(f"{where} must be a mapping of names, found {value!r:.80}.")
-    for key in value:
-        if known is not None:
-            check_known(key, known, f"{where} has an unknown key {key!r}", error)
+    if known is not None:
+        check_all(value, known, f"{where} has an unknown key", error)
     return dict(value)
 
 

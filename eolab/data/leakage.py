@@ -10,7 +10,7 @@ Example:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,8 +29,7 @@ Z = 1.96  # standard normal quantile of a 95 % interval
 ALIKE = 1.1  # relative distance up to which test samples are as near as training samples are to each other
 
 
-@dataclass(frozen=True)
-class LeakageReport:
+class LeakageReport(NamedTuple):
     """Similarity of test samples to training samples.
 
     Attributes:

@@ -5,7 +5,6 @@ quarry and gravel plain, so that every kind occurs in several places however the
 vertical zones of a mountain range are squeezed into a few kilometres; classes depend on relative height.
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -55,8 +54,7 @@ class Site(NamedTuple):
     column: float
 
 
-@dataclass(frozen=True)
-class Landscape:
+class Landscape(NamedTuple):
     """The land with a margin of :data:`MARGIN_PX` around the scene.
 
     Attributes:

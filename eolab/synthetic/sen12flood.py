@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -136,8 +136,7 @@ class Pass:
         return FIRST_DAY + timedelta(days=self.day)
 
 
-@dataclass(frozen=True)
-class FloodSequence:
+class FloodSequence(NamedTuple):
     """A place with its passes.
 
     Attributes:

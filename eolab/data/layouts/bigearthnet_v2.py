@@ -17,10 +17,9 @@ Example:
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import xarray as xr
@@ -138,8 +137,7 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
     return check_patches(index(path, progress), Path(path), progress)
 
 
-@dataclass(frozen=True)
-class _Trees:
+class _Trees(NamedTuple):
     """The folders of the patches.
 
     Attributes:

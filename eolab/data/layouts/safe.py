@@ -10,7 +10,6 @@ import struct
 import xml.etree.ElementTree as ElementTree
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -85,8 +84,7 @@ def tile_of(granule: str) -> str | None:
     return match[1] if match else None
 
 
-@dataclass(frozen=True)
-class Product:
+class Product(NamedTuple):
     """One SAFE product: a folder, or a zip file of one.
 
     Attributes:
@@ -171,8 +169,7 @@ def _is_product(path: Path) -> bool:
 # === Metadata ===
 
 
-@dataclass(frozen=True)
-class ProductMetadata:
+class ProductMetadata(NamedTuple):
     """Facts of a product.
 
     Attributes:
