@@ -27,8 +27,8 @@ if WORKERS > 1:  # threads of several workers would wait for each other; must be
 SECONDS = {  # of the longest files, measured on two cores: what the workers start with
     "test_study_landslide": 290,
     "test_study_flood": 230,
-    "test_study_landcover": 320,
-    "test_study_scenes": 280,
+    "test_study_landcover": 200,
+    "test_study_scenes": 160,
     "test_jupyterlab": 65,
     "test_runs": 40,
     "test_voila": 35,
