@@ -175,10 +175,9 @@ def undrawn() -> Iterator[None]:
     def zeros(_: Any, shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:
         return np.zeros(shape, dtype or "float32")
 
-    kinds = (keras.initializers.VarianceScaling, keras.initializers.Orthogonal)
     with ExitStack() as patches:
-        for kind in kinds:
-            patches.enter_context(mock.patch.object(kind, "__call__", zeros))
+        for name in ("VarianceScaling", "Orthogonal", "TruncatedNormal", "RandomNormal", "RandomUniform"):
+            patches.enter_context(mock.patch.object(getattr(keras.initializers, name), "__call__", zeros))
         yield
 
 
