@@ -195,7 +195,7 @@ def test_planned_shares_hold_over_groups_of_regions(split):
 def test_regions_of_a_group_differ_in_every_attribute():
     for split in RUN:
         climates = [make_climate(3, split, k) for k in range(5)]
-        for name in climates[0].__dataclass_fields__:
+        for name in climates[0]._fields:
             fifths = sorted(int(5 * getattr(climate, name)) for climate in climates)
             assert fifths == [0, 1, 2, 3, 4]
 
