@@ -149,7 +149,8 @@ def test_what_a_position_sees_is_as_counted_by_hand(name):
     assert grid.centre == (3.5 if name == "shallow_cnn" else 0.0)
 
 
-@pytest.mark.parametrize("name", [*QUICK, pytest.param("resnet50_patch", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*QUICK, "resnet50_patch"])
 def test_a_pixel_counts_at_the_positions_that_see_it(name):
     """An impulse on a dark image; with positive weights nothing cancels."""
     classifier = models.build(name, height=64, width=64, channels=1, outputs=1, width_multiplier=0.0625)

@@ -66,6 +66,7 @@ def test_classes_and_values_of_images_of_any_height_and_width(outputs, activatio
 # --- Sizes -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_numbers_of_weights_are_the_published_ones(name):
     model = planned(name)

@@ -85,11 +85,13 @@ def test_every_name_gives_probabilities_at_its_full_depth(name):
     assert narrow.count_params() < count / 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MILLIONS, *PUBLISHED])
 def test_numbers_of_weights_are_those_of_the_report_or_paper(name):
     assert wide(name)[0] / 1e6 == pytest.approx((MILLIONS | PUBLISHED)[name], rel=0.02)
 
 
+@pytest.mark.slow
 def test_attention_adds_weights_in_the_order_of_the_report():
     counts = {name: wide(name)[0] for name in MILLIONS}
     family = ("unet_residual", "unet", "unet_se", "unet_multi_attention", "unet_cbam")

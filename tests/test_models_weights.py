@@ -303,6 +303,7 @@ def test_a_network_answers_as_pytorch_would(depth, tmp_path):
     np.testing.assert_array_equal(network.get_layer("logits").get_weights()[0], last)
 
 
+@pytest.mark.slow
 def test_bands_are_taken_by_name(state_file):
     """Without B10, and in any order, the answer is that of the published network where B10 is 0."""
     image = digital_numbers(12)
