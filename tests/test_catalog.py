@@ -237,6 +237,7 @@ def test_importing_the_catalogue_loads_no_heavy_library():
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_readers_never_import_keras():
     modules = ", ".join(LAYOUTS.values())
     heavy = "'keras', 'tensorflow', 'torch', 'jax'"

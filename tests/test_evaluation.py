@@ -223,6 +223,7 @@ def test_class_table_worked_example():
     assert wood["low"] < wood["f1"] < wood["high"]
 
 
+@pytest.mark.slow
 def test_class_interval_is_that_of_drawing_samples_and_scoring_f1_each_time(truth, probabilities):
     """Against a plain loop with scikit-learn."""
     known = truth != 255

@@ -125,6 +125,7 @@ def test_one_group_alone_has_no_interval(truth, probability):
     assert np.isnan([found.low, found.high]).all()
 
 
+@pytest.mark.slow
 def test_thresholds_of_each_class_are_the_best_on_what_they_are_chosen_on(truth, probability):
     rounded = probability.astype(np.float32)  # what thresholds are compared with
     chosen = postprocess.choose_threshold(rounded, truth, by_label=True, default=0.5)

@@ -58,6 +58,7 @@ def test_what_is_not_known_counts_nowhere(pair):
     np.testing.assert_array_equal(one["value"], other["value"])
 
 
+@pytest.mark.slow
 def test_intervals_are_those_of_drawing_blocks_one_by_one(pair):
     truth, found, blocks = pair
     rng = np.random.default_rng(1)

@@ -208,6 +208,7 @@ def test_default_block_is_a_tenth_of_the_shorter_side_in_metres():
 # === Windows and store ===
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [8, 10, 256])  # of 23 rows and 31 columns: neither divides
 @pytest.mark.parametrize("recipe", [RECIPE, Recipe(indices=("NDVI",), period="none", fill="linear")])
 def test_every_part_has_the_values_of_the_whole_scene(series, window, recipe):

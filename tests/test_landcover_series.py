@@ -25,6 +25,8 @@ from eolab.synthetic import materials
 from eolab.synthetic import sentinel2_corine as simulate
 from eolab.tasks import baselines
 
+pytestmark = pytest.mark.slow
+
 READING = {"bands": ["B04", "B08"], "resolution_m": 20, "keep_scl": [4, 5], "min_pixels": 60}
 LULC = {1: "cultivated land", 2: "forest", 3: "grassland", 4: "schrubland", 8: "artificial surface"}
 

@@ -80,6 +80,7 @@ def test_official_lists_have_the_published_sizes(lists, kind, size):
     assert not names.str.contains(r"\s").any()
 
 
+@pytest.mark.slow
 def test_listed_names_cannot_be_parsed_for_dates(lists):
     names = pd.concat([lists[split]["s2"] for split in ("train", "validation", "test")])
     assert len(names) == 519_284

@@ -117,6 +117,7 @@ def test_names_of_version_1_cannot_be_parsed_for_dates_here_either(table):
     assert table["v1"].str.contains(r"T\d{5}_").any()
 
 
+@pytest.mark.slow
 def test_split_lists_of_version_1_are_scattered_over_version_2(table, old_splits):
     words = (
         "of 248,674 listed as train it has 125,699 train, 62,089 validation, 60,886 test; .*"
@@ -128,6 +129,7 @@ def test_split_lists_of_version_1_are_scattered_over_version_2(table, old_splits
     assert found.sum(axis=1).tolist() == [269_695, 123_723, 125_866]
 
 
+@pytest.mark.slow
 def test_its_own_splits_give_no_warning(table):
     own = {str(split): part["id"] for split, part in table.groupby("split")}
     with warnings.catch_warnings():
@@ -137,6 +139,7 @@ def test_its_own_splits_give_no_warning(table):
     assert found["absent"].sum() == 0
 
 
+@pytest.mark.slow
 def test_metadata_alone_has_no_patches(real_data):
     with pytest.raises(DataError, match=r"holds no patch in BigEarthNet-S2: expected BigEarthNet-S2/S2A_"):
         index(real_data / "bigearthnet_v2_metadata")

@@ -98,6 +98,7 @@ def test_missing_files_and_folders_are_named(tmp_path):
         read_pixels(tmp_path)
 
 
+@pytest.mark.slow
 def test_threads_read_images_without_a_place_and_nothing_is_printed(tmp_path):
     """Warnings hidden by catch_warnings came through where threads overlapped, with a path, into reports."""
     image = np.arange(4096, dtype="float32").reshape(64, 64)

@@ -354,6 +354,7 @@ def test_real_metadata_of_seven_products(real_data):
     assert not expected
 
 
+@pytest.mark.slow
 def test_real_product_decimated_25_times(real_data, tmp_path):
     source = real_data / "s2_safe_l1c_T56JMM"
     with zipfile.ZipFile(next(source.glob("*.zip"))) as archive:

@@ -332,6 +332,7 @@ def test_low_precision_is_computed_in_float32(loss, dtype):
     assert float(found) == pytest.approx(value(loss, label, ops.convert_to_numpy(ops.cast(low, "float32"))))
 
 
+@pytest.mark.slow
 def test_lovasz_of_a_million_pixels_keeps_its_digits():
     rng = np.random.default_rng(3)
     label = (rng.random(1_000_000) < 0.02).astype(np.uint8)

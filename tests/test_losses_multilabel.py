@@ -192,6 +192,7 @@ def test_average_precision_of_an_epoch_is_that_of_scikit_learn(exact):
     assert float(again.result()) == pytest.approx(plain, rel=1e-5 if exact else 0.02)
 
 
+@pytest.mark.slow
 def test_average_precision_runs_inside_fit(tmp_path):
     label, _ = example()
     image = keras.Input((3,), name="image")

@@ -315,6 +315,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_killed_map_resumes(tmp_path):
     path = tmp_path / "map.tif"
     code = textwrap.dedent(KILLED).format(tests=os.path.dirname(__file__), path=str(path))

@@ -106,6 +106,7 @@ def test_objects_touch_at_sides_and_corners():
     assert reader.measure("a", 0.0).pixels == 36
 
 
+@pytest.mark.slow
 def test_each_patch_is_read_and_predicted_once(demo):
     demo.threshold.value = 0.6
     demo.patch.value = "board"

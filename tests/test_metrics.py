@@ -301,6 +301,7 @@ def test_the_mean_over_batches_is_that_of_a_loop(batch):
     assert np.isnan(metrics.batch_mean(counts[7:8], "macro.f1"))
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_mean_over_batches_is_that_of_drawing_blocks_one_by_one():
     truth, prediction, blocks = masks()
     matrices = metrics.confusions(truth, prediction, 3)

@@ -276,6 +276,7 @@ def test_multi_attention_turns_with_the_map():
     np.testing.assert_allclose(turned, np.rot90(layer(x), axes=(1, 2)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_attention_passes_the_harness(tmp_path):
     """In one small network: what a network of any of them needs."""
 

@@ -244,6 +244,7 @@ def test_every_name_takes_any_height_and_width(name):
     assert model.input["b"].shape == (None, None, 67, 70, 5)
 
 
+@pytest.mark.slow
 def test_new_networks_are_small_at_their_defaults():
     for name in ("utae", "date_transformer"):
         assert 100_000 < planned(name).count_params() < 300_000
@@ -267,6 +268,7 @@ def image_features_count(channels: int) -> int:
 # --- Names and errors --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_registry_knows_them(monkeypatch):
     assert NAMES == ["convlstm", "resnet50", "resnet50_gru", "resnet18_gru", "utae", "date_transformer"]
     assert models.compile_options("utae")["steps_per_execution"] == 1
@@ -280,6 +282,7 @@ def test_the_registry_knows_them(monkeypatch):
     assert not any(word in table.loc["resnet50", "options"] for word in ("depth", "head", "channels"))
 
 
+@pytest.mark.slow
 def test_images_need_not_be_square_and_statistics_not_be_given():
     model = planned("date_transformer", height=16, width=24, channels={"s2": 2}, head="labels")
     assert model.input["s2"].shape == (None, None, 16, 24, 2)

@@ -29,6 +29,7 @@ def test_boolean_masks_are_taken_too(name):
     np.testing.assert_array_equal(harness.predict(model, masked), harness.predict(model, inputs))
 
 
+@pytest.mark.slow
 def test_deep_lstm_in_both_directions():
     deep = {"units": 6, "layers": 2, "bidirectional": True}
     case = harness.Case(lambda seed: build("lstm", seed, **deep), *harness.series(), classes=K)

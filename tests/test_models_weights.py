@@ -288,6 +288,7 @@ def test_a_tensor_beyond_its_numbers_is_an_error():
 # --- Into networks -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [18, 34, 50, pytest.param(101, marks=pytest.mark.slow)])
 def test_a_network_answers_as_pytorch_would(depth, tmp_path):
     state = random_state(depth)
@@ -329,6 +330,7 @@ def test_weights_stand_behind_any_prefix(prefix, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_stem_of_red_green_blue_is_inflated(tmp_path):
     state = random_state(bands=3)
     write_safetensors(tmp_path / "x.safetensors", state)

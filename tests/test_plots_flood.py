@@ -284,6 +284,7 @@ def test_a_strip_of_one_dry_sensor_and_two_models_with_their_thresholds(series, 
 # === Scores ===
 
 
+@pytest.mark.slow
 def test_delays_count_sequences_that_are_never_detected():
     ax = flood.delays({"ConvLSTM": DAYS, "nothing": DAYS.assign(days=np.nan)}).axes[0]
     some, none = ax.lines

@@ -103,6 +103,7 @@ def test_engines_return_the_output_named(saved, engine, output):
     assert np.abs(found - expected).max() <= prediction.TOLERANCE["float32"]
 
 
+@pytest.mark.slow
 def test_mask_is_the_output_unless_another_is_named(saved):
     image = images(2)
     assert prediction.load(saved[0])({"image": image}).shape == (2, SIZE, SIZE, CLASSES)

@@ -110,6 +110,7 @@ def test_auto_skips_engines_that_fail_or_disagree(saved, monkeypatch):
     assert predictor.skipped["openvino"] == "no such engine here"
 
 
+@pytest.mark.slow
 @exported
 def test_export_is_kept_and_replaced_when_the_model_changes(tmp_path):
     small_model(1).save(tmp_path / "model.keras")
@@ -159,6 +160,7 @@ def test_model_that_cannot_be_exported_says_so(monkeypatch, tmp_path):
     assert "no converter" in predictor.skipped["onnx"]
 
 
+@pytest.mark.slow
 @exported
 def test_engine_that_cannot_run_or_disagrees_is_refused_when_asked_for(tmp_path, monkeypatch):
     class Wrong(engines.OnnxEngine):

@@ -21,6 +21,8 @@ from eolab.models.output_grid import OutputGrid, to_pixels
 from eolab.studies.scenes import maps, samples
 from eolab.synthetic import bigearthnet
 
+pytestmark = pytest.mark.slow
+
 COUNT = 48
 
 

@@ -20,6 +20,8 @@ from eolab.data.store import ArraySpec, write_store
 from eolab.studies import scenes
 from eolab.synthetic import bigearthnet
 
+pytestmark = pytest.mark.slow
+
 PATCHES = 48
 READERS = {1: bigearthnet_v1, 2: bigearthnet_v2}
 

@@ -31,6 +31,8 @@ from eolab.synthetic.materials import DORMANT, GREEN, INDEX
 from eolab.synthetic.patterns import PATTERNS
 from eolab.synthetic.writing import stream
 
+pytestmark = pytest.mark.slow
+
 CODES = tuple(CLASSES)
 PATCHES = 48
 S2, S1 = bigearthnet.FOLDERS[1]

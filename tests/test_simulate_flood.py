@@ -20,6 +20,8 @@ from eolab.synthetic import sen12flood
 from eolab.synthetic.sen12flood import FIRST_DAY, MOST_OPTICAL, REGIONS, make_plan
 from eolab.synthetic.sen12flood_image import DRY, make_ground
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory) -> Path:

@@ -16,6 +16,8 @@ from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes.landcover import LANDCOVER
 from eolab.synthetic import sentinel2_corine
 
+pytestmark = pytest.mark.slow
+
 SIZE = 120
 NAME = re.compile(r"S2[AB]_MSIL2A_(\d{8}T\d{6})_N(\d{4})_R\d{3}_T(\d{2}[A-Z]{3})_(\d{8}T\d{6})\.SAFE")
 

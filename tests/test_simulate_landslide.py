@@ -16,6 +16,8 @@ from eolab.synthetic import landslide4sense
 from eolab.synthetic.landslide4sense import MEANS, make_patches
 from eolab.synthetic.landslide4sense_ground import HEAD_DEG, RUN, STOP_DEG, make_climate, plan_areas
 
+pytestmark = pytest.mark.slow
+
 SLOPE, DEM, RED, NEAR = (BANDS.index(name) for name in ("slope", "dem", "B04", "B08"))
 
 

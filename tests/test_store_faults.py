@@ -87,6 +87,7 @@ store_example.write(Path(sys.argv[1]), produce=produce, workers=int(sys.argv[3])
 """
 
 
+@pytest.mark.slow
 def test_killed_from_outside_and_run_again(tmp_path, whole):
     folder, log = tmp_path / "store", tmp_path / "log"
     command = [sys.executable, "-c", SLOW_WRITER, folder, log, "1"]
@@ -105,6 +106,7 @@ def test_killed_from_outside_and_run_again(tmp_path, whole):
     assert contents(folder) == whole
 
 
+@pytest.mark.slow
 def test_killed_while_two_workers_make_parts_and_run_again(tmp_path, whole):
     folder, log = tmp_path / "store", tmp_path / "log"
     command = [sys.executable, "-c", SLOW_WRITER, folder, log, "2"]

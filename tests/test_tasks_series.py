@@ -119,6 +119,7 @@ def test_network_learns_and_says_what_it_is(network, store, rows):
     assert (folder / "history.csv").is_file()
 
 
+@pytest.mark.slow
 def test_network_holds_the_band_statistics_of_its_training_rows(network, store, rows):
     """Values in other units, with statistics in those units, must give the same network."""
     channels = {"image": tasks.select(store, rows["train"])}

@@ -27,6 +27,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> runs.Run:
     return runs.start("mini/01_make", {"count": 5, "seed": 1})
 
 
+@pytest.mark.slow
 def test_a_run_reaches_mlflow(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow")
     from mlflow.tracking import MlflowClient

@@ -101,6 +101,7 @@ def test_order_is_a_function_of_seed_and_epoch():
     assert (order(1, 2) != order(2, 2)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_ignored_samples_do_not_change_the_training(tmp_path):
     inputs, label = example.arrays()
@@ -139,6 +140,7 @@ def test_early_stopping_gives_back_the_best_epoch(tmp_path):
     assert again["loss"] == pytest.approx(history["val_loss"].min(), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_loss_that_is_no_number_stops_with_a_sentence(tmp_path):
     inputs, label = example.arrays()
@@ -148,6 +150,7 @@ def test_loss_that_is_no_number_stops_with_a_sentence(tmp_path):
         training.fit(example.model(), data, folder=tmp_path, epochs=3, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -164,6 +167,7 @@ def test_impossible_parameters_are_refused(tmp_path, options, message):
         example.fit(tmp_path, **{"epochs": 1, **options})
 
 
+@pytest.mark.slow
 def test_headless_training_prints_a_line_an_epoch(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
     example.fit(tmp_path, epochs=2)

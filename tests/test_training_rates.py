@@ -29,6 +29,7 @@ def small_model():
     return keras.Model({"image": image}, keras.layers.Dense(2, activation="softmax")(hidden))
 
 
+@pytest.mark.slow
 def test_range_test_leaves_the_model_as_it_was():
     model = small_model()
     model.compile("sgd", "sparse_categorical_crossentropy")
@@ -69,6 +70,7 @@ def test_range_test_of_a_network_with_several_outputs():
     assert table["smoothed"].iloc[-1] < table["smoothed"].iloc[0]
 
 
+@pytest.mark.slow
 def test_range_test_sees_nan_and_refuses_bad_rates():
     class Nan(Batches):
         def __getitem__(self, index):

@@ -22,6 +22,8 @@ from eolab.studies.flood import explorer as sequence_explorer
 from eolab.studies.flood.explorer import SequenceExplorer
 from eolab.synthetic import sen12flood as twins
 
+pytestmark = pytest.mark.slow
+
 SIZE = (32, 32)
 
 
