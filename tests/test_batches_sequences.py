@@ -104,6 +104,7 @@ def test_every_sequence_comes_once_an_epoch_with_others_of_its_length(stores):
     assert orders[2] == [places.tolist() for places in again.at_epoch(2).order()]
 
 
+@pytest.mark.slow
 def test_the_first_two_batches_differ_in_length(stores):
     """Keras on TensorFlow takes the shapes of all batches from the first two."""
     for fusion in ("union", "pad", "late"):

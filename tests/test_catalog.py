@@ -216,6 +216,7 @@ def test_no_secret_and_no_machine_path_in_the_catalogue():
     assert not any(word in text for word in ("password", "token", "sig=", "accountkey", "/home/", "/Users/"))
 
 
+@pytest.mark.slow
 def test_real_data_sets_open_and_check(real_data, monkeypatch):
     monkeypatch.setenv("EOLAB_REAL_DATA", str(real_data))
     entries = catalog.load(ROOT / "data_catalog.yaml")

@@ -338,6 +338,7 @@ def test_without_places_or_with_one_label_it_is_said(numbers, lines):
         baselines.predict_steps(["calendar"], dry, lines)
 
 
+@pytest.mark.slow
 def test_on_the_real_lists_the_neighbour_is_always_right_and_the_calendar_nearly(real_data):
     """Who sees no pixel: place and date give the labels of the official test away."""
     root = real_data / "sen12flood_lists"

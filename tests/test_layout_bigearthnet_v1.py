@@ -90,6 +90,7 @@ def test_listed_names_cannot_be_parsed_for_dates(lists):
     assert "S2B_MSIL2A_20180204T94161_57_38" in set(lists["snow"]["s2"])
 
 
+@pytest.mark.slow
 def test_snow_cloud_and_unlabelled_patches_stand_in_no_split(lists):
     split = set(pd.concat([lists[name]["s2"] for name in ("train", "validation", "test")]))
     left_out = {name for kind in ("snow", "cloud", "no_19_class") for name in lists[kind]["s2"]}

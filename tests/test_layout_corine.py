@@ -87,6 +87,7 @@ def test_recoded_rasters_and_unsigned_nodata(tmp_path):
     assert corine.open_corine(unsigned).values.tolist() == [[111, 523], [0, 0]]
 
 
+@pytest.mark.slow
 def test_truth_of_both_years_is_read_on_the_grid_of_the_series(folder, tmp_path):
     assert not {"truth", "truth_before"} & set(sentinel2_corine.open_layout(folder, bands=["B04"]))
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)

@@ -149,6 +149,7 @@ def test_other_folders_end_in_a_sentence(tmp_path):
         reader.index(tmp_path)
 
 
+@pytest.mark.slow
 def test_thousands_of_files_are_indexed_without_opening_one(tmp_path):
     images, masks = tmp_path / "TrainData" / "img", tmp_path / "TrainData" / "mask"
     images.mkdir(parents=True)

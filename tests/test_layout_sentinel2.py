@@ -121,6 +121,7 @@ def test_scl_is_never_blended(series):
     assert "scl" not in load(series, bands=["B02"], scl=False)
 
 
+@pytest.mark.slow
 def test_window_equals_window_of_whole_and_grid_is_right(series):
     whole = load(series, resolution_m=20)
     assert whole.rio.crs.to_epsg() == 32631
@@ -195,6 +196,7 @@ def three(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -261,6 +263,7 @@ def test_file_that_breaks_after_opening_ends_in_a_sentence(tmp_path):
         lazy["reflectance"].compute(scheduler="synchronous")
 
 
+@pytest.mark.slow
 def test_several_tiles_and_levels_must_be_chosen(tmp_path):
     write_safe(tmp_path / "T31UFT")
     write_safe(tmp_path / "T31UFU", tile="31UFU")

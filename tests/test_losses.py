@@ -405,6 +405,7 @@ def test_a_saved_loss_is_the_same(loss):
     assert (type(again), str(again), again.get_config()) == (type(loss), str(loss), loss.get_config())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["ce", SUM])  # Keras takes what is called "ce" for its own
 def test_a_saved_model_keeps_loss_and_score(tmp_path, loss):
     label = example()[0]

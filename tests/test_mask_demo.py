@@ -83,6 +83,7 @@ def demo() -> MaskDemo:
     return demo_of(predict, {"hill": image(), "board": lambda: image(1)}, pixel_area_m2=100.0)
 
 
+@pytest.mark.slow
 def test_area_is_that_of_pixels_at_or_above_the_threshold(demo):
     for threshold in (0.5, 0.7, 0.31):
         demo.threshold.value = threshold
@@ -117,6 +118,7 @@ def test_each_patch_is_read_and_predicted_once(demo):
     assert CALLS == [(SIZE, SIZE, BANDS)] * 2
 
 
+@pytest.mark.slow
 def test_the_picture_follows_threshold_and_patch(demo):
     shown = [demo.image.value]
     demo.threshold.value = 0.8
@@ -145,6 +147,7 @@ def test_the_figure_has_true_colour_outline_and_probability(demo):
         demo.figure("hil")
 
 
+@pytest.mark.slow
 def test_an_h5_file_is_added_and_shown(demo):
     bring(demo, "image_7.h5", h5_bytes(image(1)))
     assert demo.message.value == ""
@@ -158,6 +161,7 @@ def test_an_h5_file_is_added_and_shown(demo):
     assert demo.patch.options == ("hill", "board", "image_7.h5")
 
 
+@pytest.mark.slow
 def test_a_geotiff_has_its_own_pixel_area(demo):
     bring(demo, "a.tif", tif_bytes(image(1)))
     pixels = int((image(1)[..., 13] >= 0.5).sum())

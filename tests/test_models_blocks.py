@@ -235,6 +235,7 @@ def test_the_lite_pyramid_is_gated_by_the_mean_of_the_image():
     np.testing.assert_allclose(run(model, x), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_output_stride_changes_the_maps_but_not_the_weights():
     sizes = {}
     for stride in (8, 16):
@@ -287,6 +288,7 @@ def test_efficient_attention_is_softmax_attention_to_squares(reduction, side):
         np.testing.assert_allclose(got[b].reshape(-1, 8), expected, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_mix_ffn_mixes_neighbours_and_nothing_beyond():
     model = part(mix_ffn, (9, 9, 4), 16, Seeds(0))
     assert trainable(model) == (4 * 16 + 16) + (9 * 16 + 16) + (16 * 4 + 4)

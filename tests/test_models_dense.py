@@ -81,6 +81,7 @@ def images(name: str, height: int = SIZE, width: int = SIZE, batch: int = B) -> 
 # --- The same network --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_on_a_patch_the_pooled_answer_is_the_classifiers(name):
     classifier, inputs = build(name), images(name)
@@ -125,6 +126,7 @@ def test_a_dense_network_can_be_saved(tmp_path):
     assert output_grid(loaded) == output_grid(network)
 
 
+@pytest.mark.slow
 def test_networks_with_another_end_are_named():
     with pytest.raises(ParameterError, match="three_branch_cnn averages maps in 3 places"):
         dense(models.build("three_branch_cnn", height=24, width=24, channels=12, outputs=K))

@@ -155,6 +155,7 @@ def test_both_images_of_a_fusion_count():
         assert harness.distance(harness.predict(model, turned), expected) > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shallow_cnn", "three_branch_cnn", "resnet18_patch", "convnext_tiny"])
 def test_the_penalty_is_on_the_weights_of_convolutions(name):
     model = build(name, l2=0.1)
@@ -172,6 +173,7 @@ def test_dropout_stands_before_the_last_layer(name):
     assert "Dropout" not in [type(layer).__name__ for layer in build(name).layers]
 
 
+@pytest.mark.slow
 def test_strides_of_bottlenecks_stand_where_they_are_told():
     for early in (False, True):
         model = planned("resnet50_patch", early=early)

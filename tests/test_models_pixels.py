@@ -69,6 +69,7 @@ def wide(name: str) -> tuple[int, list[type]]:
 # --- Every name --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_every_name_gives_probabilities_at_its_full_depth(name):
     """A narrow network has the layers of the wide one; of a family of U-Nets, only narrow ones are run."""
@@ -159,6 +160,7 @@ def test_values_of_pixels_and_labels_of_the_image(head, outputs):
     assert list(heads.targets(label, "values")) == ["values"]
 
 
+@pytest.mark.slow
 def test_layers_are_named_by_their_place():
     """The encoder is what the deepest features depend on; stages are powers of two of the stride."""
     names = [layer.name for layer in planned("unet").layers if layer.weights]

@@ -115,6 +115,7 @@ def test_one_output_is_a_sigmoid_and_several_a_softmax_at_any_height_and_width(o
         np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_output_is_the_second_of_two_classes():
     inputs, _ = harness.sequences(SIZE, SIZE)
     one, two = (harness.predict(build("convlstm", 3, outputs=outputs), inputs) for outputs in (1, 2))

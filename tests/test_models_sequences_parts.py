@@ -250,6 +250,7 @@ def test_new_networks_are_small_at_their_defaults():
         assert 100_000 < planned(name).count_params() < 300_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("units", "both"), [(4, False), (4, True)])
 def test_the_recurrent_network_adds_a_gru_a_sensor(units, both):
     options = {"width_multiplier": 0.125, "bidirectional": both, "units": units}

@@ -318,6 +318,7 @@ def test_bands_are_taken_by_name(state_file):
         np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["module.encoder_q.", "backbone."])
 def test_weights_stand_behind_any_prefix(prefix, tmp_path):
     state, other = random_state(), random_state(seed=1)
@@ -356,6 +357,7 @@ def test_a_stem_of_red_green_blue_is_inflated(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_radar_of_a_fusion_begins_with_weights_of_its_own(tmp_path):
     for bands, name in ((13, "s2"), (2, "s1")):
         write_safetensors(tmp_path / f"{name}.safetensors", random_state(18, bands, seed=bands))
@@ -432,6 +434,7 @@ def test_three_bands_are_copied_and_the_others_keep_what_was_drawn(tmp_path):
         np.testing.assert_array_equal(kernel[:, :, place], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [18, 50])
 def test_the_encoder_of_a_unet_gives_the_published_features(depth, tmp_path):
     state = random_state(depth)
@@ -444,6 +447,7 @@ def test_the_encoder_of_a_unet_gives_the_published_features(depth, tmp_path):
     np.testing.assert_allclose(harness.predict(features(network), {"image": image}), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "prefix"),
     [

@@ -216,6 +216,7 @@ def axes(figure: Figure):
     return figure.axes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GALLERY)
 def test_nothing_is_clipped_overlaps_or_changes_settings(name):
     before = dict(mpl.rcParams)

@@ -103,6 +103,7 @@ GALLERY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GALLERY)
 def test_nothing_is_clipped_overlaps_or_changes_settings(name, twin, images, series, probabilities):
     data = {"images": images, "sequences": reader.sequences(twin, images)}

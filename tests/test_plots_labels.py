@@ -57,6 +57,7 @@ def assert_whole(figure: Figure) -> None:
     assert pixels.std() > 5
 
 
+@pytest.mark.slow
 def test_frequencies_stand_beside_the_published_ones():
     held = np.eye(43, dtype=int)[np.arange(200) % 43]
     table = class_frequencies(held, CLASSES_43).assign(published=np.linspace(0.4, 0.0005, 43))
@@ -113,6 +114,7 @@ def test_spectra_stand_at_their_wavelengths():
     assert list(figure.axes[0].lines[0].get_ydata()) == [1000, 1001, 1002, 1003]
 
 
+@pytest.mark.slow
 def test_matrices_have_their_numbers_and_no_diagonal(truth):
     table = evaluation.co_occurrence(truth, NAMES)
     figure = plots.label_matrix(table)

@@ -81,6 +81,7 @@ def table(saved, tmp_path_factory):
     return found.set_index(["engine", "precision"]), folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine",
     [
@@ -152,6 +153,7 @@ def test_missing_pixels_mean_the_same_in_litert_or_are_refused(saved):
         predictor({"image": image})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("quantisation", "bytes_a_weight", "mean_difference"),
     [("float32", 4, 1e-6), ("float16", 2, 1e-3), ("int8", 1, 0.01)],
@@ -172,6 +174,7 @@ def test_litert_files_are_small_and_agree(saved, tmp_path, quantisation, bytes_a
         assert difference.max() > 1e-6, "weights are rounded"
 
 
+@pytest.mark.slow
 def test_int8_computes_with_integers_and_normalises_in_float32(saved, tmp_path):
     """One scale for bands of different units would leave the fourth band, of 0.04, a single step."""
     model = saved[1]

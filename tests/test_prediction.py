@@ -62,6 +62,7 @@ def saved(tmp_path_factory):
     return folder, model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine",
     ["keras", pytest.param("onnx", marks=exported), pytest.param("openvino", marks=[exported, converts])],
@@ -129,6 +130,7 @@ def test_export_is_kept_and_replaced_when_the_model_changes(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.keras", "model_onnx"]
 
 
+@pytest.mark.slow
 @exported
 def test_cached_export_predicts_without_tensorflow(saved):
     prediction.load(saved[0], "onnx")

@@ -263,6 +263,7 @@ RECIPES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_window_of_the_result_is_the_result_of_the_window(recipe):
     series = series_of(times=18).chunk(time=1, band=1, y=8, x=16)

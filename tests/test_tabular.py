@@ -109,6 +109,7 @@ def test_without_weights_probabilities_would_be_those_of_the_draw(pixels: pd.Dat
     assert plain.prior_ == pytest.approx(logit(drawn))
 
 
+@pytest.mark.slow
 def test_boosting_is_repeatable_and_leaves_out_unknown_rows(pixels: pd.DataFrame) -> None:
     first = tabular.probability(tabular.fit_boosting(pixels, "label", seed=3, iterations=20), pixels)
     noise = pixels.assign(label=255, slope=1000.0)
@@ -184,6 +185,7 @@ def test_importance_is_the_fall_of_a_named_score(store: Store, pixels: pd.DataFr
     np.testing.assert_allclose(found[["mean", "std"]], expected.loc[found["feature"]], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_importance_is_repeatable_and_leaves_out_unknown_rows(store: Store, model: tabular.Boosting) -> None:
     held = pixel_table(store, HELD, per_patch=8)
     first = tabular.permutation_importance(model, held, "label", repeats=2, seed=5)

@@ -136,6 +136,7 @@ def test_network_holds_the_band_statistics_of_its_training_rows(network, store, 
     assert np.abs(plain.predict(dict(inputs), verbose=0) - one).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_saved_network_gives_the_same_probabilities(network, store, rows, tmp_path):
     fitted, folder = network
     inputs, expected = tasks.read(store, rows["test"]), predict(fitted, store, rows["test"])
