@@ -1,8 +1,7 @@
 """Figures of the studies: maps, time series, scores, training.
 
 Each function draws into a new figure, or into ``ax`` where it takes one, changes no global setting, and
-returns the figure.
-Quantities carry their unit, classes the colours of their class scheme.
+returns the figure. Quantities carry their unit, classes the colours of their class scheme.
 """
 
 from eolab.plots.counts import (

@@ -210,7 +210,11 @@ def store_metadata(
         recipe: Preprocessing.
         options: Keyword arguments of ``open_series``, with which the map opens the series again.
     """
-    coords = {"time": _dates(prepared), "band": [str(band) for band in prepared["band"].values]}
-    how = {"recipe": recipe.to_dict(), "open_series": options}
-    scheme = {"class_scheme": series.attrs["class_scheme"]}
-    return {"coords": coords, "dataset": entry.name, **entry.origin, **scheme, **how}
+    return {
+        "coords": {"time": _dates(prepared), "band": [str(band) for band in prepared["band"].values]},
+        "dataset": entry.name,
+        **entry.origin,
+        "class_scheme": series.attrs["class_scheme"],
+        "recipe": recipe.to_dict(),
+        "open_series": options,
+    }

@@ -189,8 +189,13 @@ def demo_predict(
 
 def store_metadata(entry: DataEntry, normalise: str) -> dict[str, Any]:
     """Return what a store of the study says of itself."""
-    how = {"normalise": normalise, "pixel_area_m2": reader.PIXEL_AREA_M2}
-    return {"coords": {"band": list(channels.STORED)}, "dataset": entry.name, **entry.origin, **how}
+    return {
+        "coords": {"band": list(channels.STORED)},
+        "dataset": entry.name,
+        **entry.origin,
+        "normalise": normalise,
+        "pixel_area_m2": reader.PIXEL_AREA_M2,
+    }
 
 
 def labels(store: Store, rows: np.ndarray) -> np.ndarray:
