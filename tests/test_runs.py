@@ -19,7 +19,7 @@ import yaml
 
 from eolab import runs
 from eolab.core.errors import ParameterError, RunError
-from eolab.runs import chain, display, execute, folders, history, provenance, study, sweep
+from eolab.runs import chain, display, execute, folders, history, provenance, study, sweep, worker
 
 mpl.use("agg")
 
@@ -572,6 +572,25 @@ def test_a_cell_over_its_time_fails(tmp_path: Path) -> None:
     done = miniature.eolab(root, "run", "mini", "--only", "01_make", "--timeout", "3")
     assert done.returncode == 1
     assert "longer than the time limit" in done.stdout
+
+
+@pytest.mark.parametrize("saved", ["whole", "cut off", "nothing"])
+def test_an_end_that_no_cell_reports_is_recorded_whatever_was_saved(saved: str, tmp_path: Path) -> None:
+    """A full disk leaves half a notebook or none: the record says what happened all the same."""
+    output = tmp_path / "01_make.ipynb"
+    before = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("work()")])
+    text = nbformat.writes(before)
+    if saved != "nothing":
+        output.write_text(text if saved == "whole" else text[:40])
+    progress = worker.Progress("01_make", 1)
+    cell = nbformat.v4.new_code_cell("work()", outputs=[nbformat.v4.new_output("stream", text="half done")])
+    progress.start(cell, 0)
+    failed = worker._broken(OSError(28, "No space left on device"), progress, output)
+    assert "No space left on device" in str(failed)
+    assert "work()" in str(failed)
+    if saved == "whole":  # with what the cell printed since the notebook was saved
+        printed, error = nbformat.read(output, as_version=4).cells[0].outputs
+        assert (printed.text, error.ename) == ("half done", "OSError")
 
 
 def wait_for(condition: object, seconds: float = 90) -> None:

@@ -77,3 +77,9 @@ def check_all(
     """
     for name in names:
         check_known(name, known, f"{sentence} {name!r}", error)
+
+
+def reason_of(error: Exception) -> str:
+    """Return the message of a library's error in one line, without its full stop."""
+    text = getattr(error, "strerror", None) or str(error.__cause__ or error)
+    return " ".join(text.split()).rstrip(". ") or type(error).__name__

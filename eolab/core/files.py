@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from eolab.core.errors import DataError, StoreError
+from eolab.core.errors import DataError, StoreError, reason_of
 
 T = TypeVar("T")
 
@@ -176,6 +176,5 @@ def loaded(path: str | os.PathLike[str], read: Callable[[Path], Any], expected: 
         try:
             return read(path)
         except Exception as error:  # a damaged file raises nearly anything
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            found = f"an unreadable file ({reason})"
+            found = f"an unreadable file ({reason_of(error)[:200]})"
     raise DataError(f"{path}: expected {expected}, found {found}; {remedy}.")

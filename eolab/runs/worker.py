@@ -4,6 +4,7 @@ It is started by :mod:`eolab.runs.execute` and stops when its standard input clo
 working when the runner is gone, however it went.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -145,13 +146,14 @@ def _broken(error: Exception, progress: Progress, output: Path) -> dict[str, Any
     }.get(name, first)
     if progress.running is None:
         return folders.failure(name, reason)
-    notebook = nbformat.read(output, as_version=4)  # saved as far as it came
-    cell = notebook.cells[progress.index]
-    trace = [f"{name}: {reason}"]
+    cell, trace = progress.running, [f"{name}: {reason}"]
     cell.setdefault("outputs", []).append(
         nbformat.v4.new_output("error", ename=name, evalue=reason, traceback=trace)
     )
-    nbformat.write(notebook, output)
+    with contextlib.suppress(OSError, ValueError):  # a full disk leaves half a notebook
+        notebook = nbformat.read(output, as_version=4)  # as far as it was saved
+        notebook.cells[progress.index] = cell
+        nbformat.write(notebook, output)
     return folders.failure(name, reason, cell.get("execution_count"), cell.source, trace)
 
 

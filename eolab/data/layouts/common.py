@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from rasterio.errors import RasterioError
 
-from eolab.core.errors import DataError, ParameterError, check_all
+from eolab.core.errors import DataError, ParameterError, check_all, reason_of
 from eolab.data.bands import normalise_band
 
 T = TypeVar("T")
@@ -49,12 +49,6 @@ def reading(
     except errors as error:
         role = f" as {kind}" if kind else ""
         raise DataError(f"{file} cannot be read{role} ({reason_of(error)}): {remedy}.") from None
-
-
-def reason_of(error: Exception) -> str:
-    """Return the message of a library's error in one line, without its full stop."""
-    text = getattr(error, "strerror", None) or str(error.__cause__ or error)
-    return " ".join(text.split()).rstrip(". ") or type(error).__name__
 
 
 def attempt(read: Callable[[T], R], item: T, file: str | Path = "") -> tuple[R | None, str]:

@@ -17,8 +17,7 @@ import rasterio
 import tifffile
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from eolab.core.errors import DataError
-from eolab.data.layouts.common import reason_of
+from eolab.core.errors import DataError, reason_of
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it complains of is in the reason
 # An image without a place is no fault here. For the whole process, as catch_warnings is not safe in threads.
