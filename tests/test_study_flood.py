@@ -169,17 +169,26 @@ def test_images_of_one_sensor_are_scored_alone(simulated):
 
 
 QUICK = {"training.epochs": 1, "n_examples": 0, "replicates": 20, "baselines": ["majority", "statistics_s2"]}
+LATE = QUICK | {"training.epochs": 4, "fusion": "late", "radar": []}
+LATE |= {"options": {"filters": 4, "hidden": 8, "pool": "mean", "layers": 1}}
 
 
-def results_of(simulated: Path, out: Path, profile: str, **settings: object) -> runs.RunRecord:
-    """Train for a moment on the stores of the smoke runs, and return the results made from it."""
+def words_of(settings: dict[str, object]) -> list[str]:
+    return ["--set", *(f"{name}={value}" for name, value in settings.items())]
+
+
+def trained_on(simulated: Path, out: Path, profile: str, settings: dict[str, object]) -> Path:
+    """Train for a moment on the stores of the smoke runs, and make the results from it."""
     study_runs.borrow("flood", simulated, out, "02_preprocess", "04_train_baselines")
-    words = [f"{name}={value}" for name, value in (QUICK | settings).items()]
-    eolab(
-        *("run", "flood", "--profile", profile, "--out", str(out), "--only", TRAIN, "05_results"),
-        *("--set", *words),
-    )
-    return only_run(out, "05_results")
+    chosen = ("--profile", profile, "--out", str(out), "--only", TRAIN, "05_results")
+    eolab("run", "flood", *chosen, *words_of(settings))
+    return out
+
+
+@pytest.fixture(scope="module")
+def late(simulated, tmp_path_factory) -> Path:
+    """Folder of runs of one sensor with one answer a sequence."""
+    return trained_on(simulated, tmp_path_factory.mktemp("late"), "smoke", LATE)
 
 
 def sensors_of(results: runs.RunRecord) -> dict[str, str]:
@@ -188,7 +197,7 @@ def sensors_of(results: runs.RunRecord) -> dict[str, str]:
 
 @pytest.mark.notebook
 def test_the_published_profile_runs_to_its_end_with_its_settings_and_pads(simulated, tmp_path):
-    results = results_of(simulated, tmp_path, "published")
+    results = only_run(trained_on(simulated, tmp_path, "published", QUICK), "05_results")
     trained = only_run(tmp_path, TRAIN)
     for name, value in runs.study.load("flood").values(TRAIN, "published").items():
         assert trained.settings[name] == QUICK.get(name, value), name
@@ -198,13 +207,43 @@ def test_the_published_profile_runs_to_its_end_with_its_settings_and_pads(simula
 
 
 @pytest.mark.notebook
-def test_results_take_one_sensor_and_one_answer_a_sequence(simulated, tmp_path):
+def test_results_take_one_sensor_and_one_answer_a_sequence(late):
     """After a run with one prediction a sequence the results ended in an EmptyDataError."""
-    small = {"filters": 4, "hidden": 8, "pool": "mean", "layers": 1}
-    results = results_of(simulated, tmp_path, "smoke", fusion="late", radar=[], options=small)
-    assert set(only_run(tmp_path, TRAIN).table("scores")["level"]) == {"sequence", "sequence, S2"}
+    results = only_run(late, "05_results")
+    assert set(only_run(late, TRAIN).table("scores")["level"]) == {"sequence", "sequence, S2"}
     assert results.status == "done"
     assert sensors_of(results) == {}
+
+
+@pytest.mark.notebook
+def test_a_study_killed_in_preprocessing_and_in_training_ends_as_an_unbroken_one(simulated, late, tmp_path):
+    """The one study that is killed; store and training alone: test_store_faults, test_training_resume."""
+
+    def some_sequences() -> bool:
+        found = list((tmp_path / "flood" / "02_preprocess").glob("*/S1/journal.jsonl"))
+        return bool(found) and found[0].read_text().count("\n") > 3
+
+    def second_epoch() -> bool:
+        found = list((tmp_path / "flood" / TRAIN).glob("*/history.csv"))
+        return bool(found) and found[0].read_text().count("\n") > 2
+
+    for notebook, ready, settings in (
+        ("02_preprocess", some_sequences, []),
+        (TRAIN, second_epoch, words_of(LATE)),
+    ):
+        kill_when(start(tmp_path, "--only", notebook, *settings), ready)
+        time.sleep(1)
+        assert only_run(tmp_path, notebook).status != "done"
+        eolab("run", "flood", "--only", notebook, *settings, "--out", str(tmp_path))
+    for notebook in ("02_preprocess", TRAIN):
+        unbroken, resumed = only_run(late, notebook), only_run(tmp_path, notebook)
+        assert resumed.metrics == unbroken.metrics
+    columns = ["epoch", "loss", "val_loss"]
+    pd.testing.assert_frame_equal(resumed.history[columns], unbroken.history[columns])
+    stores = [only_run(out, "02_preprocess").folder for out in (late, tmp_path)]
+    for file in ("S1/image.npy", "S1/label.npy", "S2/image.npy", "S2/label.npy"):
+        one, other = ((folder / file).read_bytes() for folder in stores)
+        assert one == other, file
 
 
 @pytest.mark.notebook
@@ -218,35 +257,6 @@ def test_saying_dry_is_as_right_as_there_are_dry_images(simulated):
 @pytest.mark.notebook
 def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
     study_runs.check_skipped("flood", simulated, CHAIN)
-
-
-@pytest.mark.notebook
-def test_a_study_killed_in_preprocessing_and_in_training_ends_as_an_unbroken_one(simulated, tmp_path):
-    """The one study that is killed; store and training alone: test_store_faults, test_training_resume."""
-
-    def some_sequences() -> bool:
-        found = list((tmp_path / "flood" / "02_preprocess").glob("*/S1/journal.jsonl"))
-        return bool(found) and found[0].read_text().count("\n") > 3
-
-    def third_epoch() -> bool:
-        found = list((tmp_path / "flood" / TRAIN).glob("*/history.csv"))
-        return bool(found) and found[0].read_text().count("\n") > 3
-
-    command = ("--only", "02_preprocess", TRAIN)
-    for notebook, ready in (("02_preprocess", some_sequences), (TRAIN, third_epoch)):
-        kill_when(start(tmp_path, *command), ready)
-        time.sleep(1)
-        assert only_run(tmp_path, notebook).status != "done"
-    eolab("run", "flood", *command, "--out", str(tmp_path))
-    for notebook in ("02_preprocess", TRAIN):
-        unbroken, resumed = (only_run(out, notebook) for out in (simulated, tmp_path))
-        assert resumed.metrics == unbroken.metrics
-    columns = ["epoch", "loss", "val_loss"]
-    pd.testing.assert_frame_equal(resumed.history[columns], unbroken.history[columns])
-    stores = [only_run(out, "02_preprocess").folder for out in (simulated, tmp_path)]
-    for file in ("S1/image.npy", "S1/label.npy", "S2/image.npy", "S2/label.npy"):
-        one, other = ((folder / file).read_bytes() for folder in stores)
-        assert one == other, file
 
 
 # === Clear refusals ===
