@@ -25,7 +25,7 @@ quick: $(READY) lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

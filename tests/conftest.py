@@ -24,6 +24,11 @@ if WORKERS > 1:  # threads of several workers would wait for each other; must be
         os.environ.setdefault(name, threads)
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
+HIDDEN = str(Path(__file__).parent / "hidden")  # modules that no process started by a test should find
+if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+    _paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != HIDDEN]
+    os.environ["PYTHONPATH"] = os.pathsep.join([HIDDEN, *_paths])
+
 SECONDS = {  # of the longest files, measured on two cores: what the workers start with
     "test_study_landslide": 290,
     "test_study_flood": 230,

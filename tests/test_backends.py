@@ -11,6 +11,7 @@ import loss_cases
 import model_harness as harness
 import numpy as np
 import pytest
+from conftest import HIDDEN
 from test_models import case_of
 
 PORTED = ["lstm", "tempcnn", "ltae", "transformer", "rau_net_1", "mobilenetv3", "segformer_b0"]
@@ -55,7 +56,9 @@ def test_networks_losses_and_trainings_on_another_backend(backend, tmp_path):
     files = [here / "backend_cases.py", *(here / f"test_{name}.py" for name in trainings)]
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
     command += ["-k", f"backend_cases or {TRAININGS}", *map(str, files)]
+    paths = [path for path in os.environ["PYTHONPATH"].split(os.pathsep) if path != HIDDEN]
     environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
         "KERAS_BACKEND": backend,
         "EOLAB_EXPECTED": str(tmp_path),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
