@@ -11,6 +11,7 @@ import pytest
 from scipy.ndimage import label
 
 from eolab.core.errors import DataError, ParameterError
+from eolab.data import catalog
 from eolab.data.layouts.landslide4sense import BANDS
 from eolab.synthetic import landslide4sense
 from eolab.synthetic.landslide4sense import MEANS, make_patches
@@ -243,9 +244,21 @@ def test_an_existing_folder_is_left_alone(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def regions():
-    """The patches of the ten regions of the catalogue's twin."""
-    return [list(make_patches(0, "train", k, RUN["train"])) for k in range(10)]
+def catalogued() -> Path:
+    """Folder of the catalogue's twin, which is written once: ten regions of 20 training patches."""
+    entry = catalog.load()["landslide_twin"]
+    entry.ensure()
+    marker = json.loads((entry.path / "twin.json").read_text())
+    assert (marker["generator"], marker["seed"], marker["train"]) == (landslide4sense.VERSION, 0, 200)
+    return entry.path
+
+
+@pytest.fixture(scope="module")
+def regions(catalogued):
+    """The masks of its training patches by region, and what its table says of them."""
+    paths = [catalogued / f"TrainData/mask/mask_{number}.h5" for number in range(1, 201)]
+    facts = pd.read_csv(catalogued / "truth/patches.csv").query("split == 'train'")
+    return np.stack([read(path, "mask") for path in paths]).reshape(10, 20, 128, 128), facts
 
 
 @pytest.mark.slow
@@ -254,26 +267,35 @@ def test_smallest_landslide_is_one_pixel_and_largest_nearly_half_a_patch(regions
     plans = [plan_areas(0, "train", k) for k in range(10)]
     small = next((k, int(np.argmin(np.where(t == 1, 0, 1)))) for k, t in enumerate(plans) if (t == 1).any())
     large = max(((k, int(t.argmax())) for k, t in enumerate(plans)), key=lambda at: plans[at[0]][at[1]])
-    patch = regions[small[0]][small[1]]
-    assert patch.mask.sum() == 1
-    assert (patch.facts["landslides"], patch.facts["largest"]) == (1, 1)
-    assert 0.38 < regions[large[0]][large[1]].mask.mean() < 0.48
+    masks, facts = regions
+    assert masks[small].sum() == 1
+    patch = facts.set_index("number").loc[RUN["train"] * small[0] + small[1] + 1]
+    assert (patch["landslides"], patch["largest"]) == (1, 1)
+    assert 0.38 < masks[large].mean() < 0.48
 
 
 @pytest.mark.slow
-def test_regions_held_out_are_harder_than_patches_held_out(regions):
+def test_the_catalogue_s_twin_is_made_by_this_generator(catalogued):
+    """What is on disk may be older: the first patch, byte for byte."""
+    patch = next(make_patches(0, "train", 0, 1))
+    np.testing.assert_array_equal(read(catalogued / "TrainData/img/image_1.h5", "img"), patch.image)
+    np.testing.assert_array_equal(read(catalogued / "TrainData/mask/mask_1.h5", "mask"), patch.mask)
+
+
+@pytest.mark.slow
+def test_regions_held_out_are_harder_than_patches_held_out(catalogued, regions):
     """Boosting on single pixels, five contiguous folds against five shuffled ones."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
-    patches = [patch for region in regions for patch in region]
-    bands = np.stack([patch.image[3::8, 4::8] for patch in patches])  # (N, 16, 16, 14)
-    truth = np.stack([patch.mask[3::8, 4::8] for patch in patches]) > 0
-    means = np.mean([patch.image.mean((0, 1)) for patch in patches], axis=0)
-    share = np.mean([patch.mask.mean() for patch in patches])
+    masks = regions[0].reshape(200, 128, 128)
+    images = [read(catalogued / f"TrainData/img/image_{number}.h5", "img") for number in range(1, 201)]
+    bands = np.stack([image[3::8, 4::8] for image in images])  # (N, 16, 16, 14)
+    truth = masks[:, 3::8, 4::8] > 0
+    means = np.mean([image.mean((0, 1)) for image in images], axis=0)
     assert means == pytest.approx(1, abs=0.1)
-    assert 0.018 <= share <= 0.028
-    assert max(patch.image.max() for patch in patches) == pytest.approx(9.5, abs=3.5)
+    assert 0.018 <= masks.mean() <= 0.028
+    assert max(image.max() for image in images) == pytest.approx(9.5, abs=3.5)
     contiguous = np.repeat(np.arange(5), 40)
     scores = {}
     for name, fold in (

@@ -93,7 +93,7 @@ def test_boosting_finds_held_out_landslides_with_the_shares_of_the_patches(
     store: Store, model: tabular.Boosting
 ) -> None:
     held = pixel_table(store, HELD, per_patch=10_000)  # every known pixel
-    found = tabular.probability(model, held)
+    found = model.probability(held)
     assert roc_auc_score(held["label"], found) > 0.97
     share = held["label"].mean()
     assert found.mean() == pytest.approx(share, rel=0.1)
@@ -105,16 +105,16 @@ def test_without_weights_probabilities_would_be_those_of_the_draw(pixels: pd.Dat
     plain = tabular.fit_boosting(pixels, "label", weight=np.ones(len(pixels)), iterations=20)
     drawn, real = pixels["label"].mean(), np.average(pixels["label"], weights=pixels["weight"])
     assert drawn > 2 * real
-    assert tabular.probability(plain, pixels).mean() == pytest.approx(drawn, rel=0.1)
+    assert plain.probability(pixels).mean() == pytest.approx(drawn, rel=0.1)
     assert plain.prior_ == pytest.approx(logit(drawn))
 
 
 @pytest.mark.slow
 def test_boosting_is_repeatable_and_leaves_out_unknown_rows(pixels: pd.DataFrame) -> None:
-    first = tabular.probability(tabular.fit_boosting(pixels, "label", seed=3, iterations=20), pixels)
+    first = tabular.fit_boosting(pixels, "label", seed=3, iterations=20).probability(pixels)
     noise = pixels.assign(label=255, slope=1000.0)
     mixed = pd.concat([pixels, noise], ignore_index=True)
-    again = tabular.probability(tabular.fit_boosting(mixed, "label", seed=3, iterations=20), pixels)
+    again = tabular.fit_boosting(mixed, "label", seed=3, iterations=20).probability(pixels)
     np.testing.assert_array_equal(first, again)
 
 
@@ -135,7 +135,7 @@ def test_boosting_of_patches_knows_which_have_a_landslide(store: Store) -> None:
     fitted = tabular.fit_boosting(table)
     assert len(fitted.feature_names_in_) == 90
     known = table["label"] != 255
-    assert roc_auc_score(table["label"][known], tabular.probability(fitted, table)[known]) > 0.9
+    assert roc_auc_score(table["label"][known], fitted.probability(table)[known]) > 0.9
 
 
 def test_one_class_alone_is_refused(pixels: pd.DataFrame, model: tabular.Boosting) -> None:
@@ -152,8 +152,8 @@ def test_boosting_is_a_scikit_learn_classifier(
     assert clone(model).get_params() == {"iterations": 100, "seed": 0}
     joblib.dump(model, tmp_path / "model.joblib")
     loaded = joblib.load(tmp_path / "model.joblib")
-    np.testing.assert_array_equal(tabular.probability(loaded, pixels), tabular.probability(model, pixels))
-    np.testing.assert_array_equal(model.predict(pixels), tabular.probability(model, pixels) >= 0.5)
+    np.testing.assert_array_equal(loaded.probability(pixels), model.probability(pixels))
+    np.testing.assert_array_equal(model.predict(pixels), model.probability(pixels) >= 0.5)
 
 
 # === Importance ===

@@ -377,6 +377,9 @@ class MultiAttention(Layer):
         self.project.build((None, None, features))
         self.merge.build((None, None, self.heads * self.value_size))
 
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return shape
+
     def call(self, x: Any) -> Any:
         height = x.shape[1]
         rows, columns = ops.mean(x, axis=2), ops.mean(x, axis=1)  # (B, H, C), (B, W, C)

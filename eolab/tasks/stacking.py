@@ -57,10 +57,6 @@ class Stacker:
             result[part] = expit(logits @ np.array(list(self.weights.values())) + self.intercept)
         return result
 
-    def __str__(self) -> str:
-        terms = [f"{weight:.3g} · logit({name})" for name, weight in self.weights.items()]
-        return f"σ({self.intercept:.3g} + {' + '.join(terms)})".replace("+ -", "- ")
-
 
 def stack(
     probabilities: Probabilities, truth: np.ndarray, max_samples: int = MAX_SAMPLES, seed: int = 0

@@ -50,11 +50,6 @@ def fit_boosting(
     return Boosting(iterations, seed).fit(chosen, truth, weights)
 
 
-def probability(model: Boosting, table: pd.DataFrame) -> np.ndarray:
-    """Return the probability of class 1 of each row of a table, float32 (N,)."""
-    return model.probability(table).astype(np.float32)
-
-
 def permutation_importance(
     model: Boosting,
     table: pd.DataFrame,

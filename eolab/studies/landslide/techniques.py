@@ -82,9 +82,9 @@ class Technique:
             members.append(np.asarray(outputs[AVERAGED], np.float32))
         return np.mean(members, axis=0) if members else np.asarray(outputs["mask"], np.float32)
 
-    def mask(self, outputs: Outputs, threshold: float) -> np.ndarray:
-        """Return the mask (N, H, W) bool."""
-        found = postprocess.decide(self.probability(outputs), threshold)
+    def mask(self, probability: np.ndarray, threshold: float) -> np.ndarray:
+        """Return the mask (N, H, W) bool of what :meth:`probability` returns."""
+        found = postprocess.decide(probability, threshold)
         clean = MORPHOLOGY[self.morphology]
         return found if clean is None else clean(found, self.size)
 
@@ -99,10 +99,11 @@ class Technique:
                 "No labelled pixel of the validation patches is a landslide: there is nothing to choose a "
                 "threshold by; take another fold, or give a threshold."
             )
+        probability = self.probability(outputs)
         if self.morphology == "none":
-            return float(postprocess.choose_threshold(self.probability(outputs), truth))
+            return float(postprocess.choose_threshold(probability, truth))
         scored = {
-            limit: _scores(self.mask(outputs, limit), truth)["landslide F1"]
+            limit: _scores(self.mask(probability, limit), truth)["landslide F1"]
             for limit in (*np.arange(0.05, 1, 0.05).round(2), *THRESHOLDS)
         }
         return postprocess.best_threshold(list(scored), list(scored.values()))
@@ -115,7 +116,7 @@ class Technique:
             validation_truth: Masks of the validation patches, which choose the threshold where it is 0.
         """
         limit = self.threshold or self.choose(outputs["validation"], validation_truth)
-        return self.mask(outputs["test"], limit), limit
+        return self.mask(self.probability(outputs["test"]), limit), limit
 
 
 def technique_table(
