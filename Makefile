@@ -4,6 +4,8 @@
 # make lab    JupyterLab on the notebooks
 # Needs Python 3.11 to 3.13 and make, nothing else.
 
+unexport PYTHONDONTWRITEBYTECODE  # set in many containers; forty processes would compile the package anew
+
 STUDY ?= landcover
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv

@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import dask.array as da
 import numpy as np
 import pandas as pd
 from rasterio.errors import RasterioError
 
 from eolab.core.errors import DataError, ParameterError, check_all, reason_of
 from eolab.data.bands import normalise_band
+
+if TYPE_CHECKING:
+    import dask.array
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -112,7 +114,7 @@ def of_splits(patches: pd.DataFrame, splits: str | Sequence[str] | None, column:
 
 def lazy(
     read: Callable[[T], np.ndarray], items: Sequence[T], shape: tuple[int, ...], dtype: str, size: int = 1
-) -> da.Array:
+) -> "dask.array.Array":
     """Return the array (item, …) of what a function reads for each item when it is computed.
 
     Args:
@@ -122,10 +124,12 @@ def lazy(
         dtype: Its data type.
         size: Items a chunk.
     """
+    import dask.array  # a third of a second, which only those wait for who open the files themselves
+
     sizes = tuple(min(size, len(items) - first) for first in range(0, len(items), size)) or (0,)
     chunks = (sizes, *((length,) for length in shape))
     empty = np.empty((0,) * len(chunks), dtype)
-    return da.map_blocks(partial(_chunk, read, tuple(items)), chunks=chunks, dtype=dtype, meta=empty)
+    return dask.array.map_blocks(partial(_chunk, read, tuple(items)), chunks=chunks, dtype=dtype, meta=empty)
 
 
 def _chunk(read: Callable[[T], np.ndarray], items: Sequence[T], block_info: Any = None) -> np.ndarray:
