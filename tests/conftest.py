@@ -99,8 +99,12 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what all tests import to itself: looking through it for garbage takes a third of a second."""
+    """Leave what all tests import to itself: looking through it for garbage takes a third of a second.
+
+    Graphs make many objects and little garbage, which is looked for less often.
+    """
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.hookimpl(trylast=True)  # after deselection

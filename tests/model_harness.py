@@ -17,6 +17,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+from keras.src.backend.common import global_state
 
 from eolab import models
 from eolab.models import resnet
@@ -133,8 +134,16 @@ def predict(model: keras.Model, inputs: Inputs) -> Any:
 
 def planned(name: str, **options: Any) -> keras.Model:
     """The network without its numbers: layers, shapes and counts, in a moment."""
-    with keras.StatelessScope(initialize_variables=False):
+    with shapes_alone():
         return models.build(name, **options)
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """What is built has shapes alone; Keras would draw the numbers of all with the next network otherwise."""
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    global_state.set_global_attribute("uninitialized_variables", [])
 
 
 def trainable(model: keras.Model) -> int:

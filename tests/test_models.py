@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import keras
 import model_harness as harness
 import numpy as np
 import pytest
@@ -100,9 +99,8 @@ def case_of(name: str) -> harness.Case:
 
 
 @pytest.fixture(scope="module")
-def case(request) -> Iterator[harness.Case]:
-    yield case_of(request.param)
-    keras.backend.clear_session()  # Keras forgets the networks: there are many
+def case(request) -> harness.Case:
+    return case_of(request.param)
 
 
 every = pytest.mark.parametrize("case", slow(BUILDERS), indirect=True)

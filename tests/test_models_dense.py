@@ -144,7 +144,7 @@ def test_networks_with_another_end_are_named():
 
 @pytest.mark.parametrize("name", REACH)
 def test_what_a_position_sees_is_as_counted_by_hand(name):
-    with keras.StatelessScope(initialize_variables=False):
+    with harness.shapes_alone():
         network = models.build(name, height=SIZE, width=SIZE, channels=C, outputs=K)
     grid = output_grid(network)
     assert (grid.stride, grid.receptive_field) == REACH[name]

@@ -28,13 +28,6 @@ PUBLISHED = {  # trainable weights on three bands without the last layer, as pub
 }
 
 
-@pytest.fixture(autouse=True)
-def forgotten():
-    """Keras forgets the networks of a test after it: there are many."""
-    yield
-    keras.backend.clear_session()
-
-
 def build(name: str, seed: int = 0, **options) -> keras.Model:
     side = 32 if name == "convnext_tiny" else SIZE
     given = {"height": side, "width": side, "channels": C, "width_multiplier": 0.0625, **STATISTICS}

@@ -42,13 +42,6 @@ PUBLISHED = {"unet_plus_plus": 9.04, "segformer_b0": 3.8}
 EACH = [pytest.param(name, marks=() if name == "unet" else pytest.mark.slow) for name in NAMES]
 
 
-@pytest.fixture(autouse=True)
-def forgotten():
-    """Keras forgets the networks of a test after it: there are many."""
-    yield
-    keras.backend.clear_session()
-
-
 def build(name: str, seed: int = 0, head: str = "multi", outputs: int = K, **options) -> keras.Model:
     given = {"height": H, "width": H, "width_multiplier": 0.0625, **STATISTICS, **options}
     return models.build(name, channels=C, outputs=outputs, seed=seed, head=head, **given)
@@ -59,28 +52,36 @@ def planned(name: str, **options) -> keras.Model:
     return harness.planned(name, **given)
 
 
+def size_of(name: str) -> tuple[int, int]:
+    """Height and width of a narrow network: odd and even ones; smaller than the stride, and larger."""
+    return (31, 31) if NAMES.index(name) % 2 else (67, 70)
+
+
 @cache
 def wide(name: str) -> tuple[int, list[type]]:
     """Number of weights and layers at the published width."""
-    model = planned(name)
+    height, width = size_of(name)
+    model = planned(name, height=height, width=width)
     return model.count_params(), [type(layer) for layer in model.layers]
 
 
 # --- Every name --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
-def test_every_name_gives_probabilities_at_its_full_depth(name):
+def test_every_name_takes_images_of_any_size_and_gives_probabilities_at_its_full_depth(name):
     """A narrow network has the layers of the wide one; of a family of U-Nets, only narrow ones are run."""
-    side, width = (64, 1.0) if name in WIDE else (H, 0.0625)
-    inputs, label = harness.pixels(side, side)
+    height, width = size_of(name)
+    small = {"height": height, "width": width, "width_multiplier": 0.0625}
+    given = {"height": 64, "width": 64, "width_multiplier": 1.0} if name in WIDE else small
+    inputs, label = harness.pixels(given["height"], given["width"])
     labels = heads.targets(label, "multi")
-    case = harness.Case(
-        lambda _: build(name, height=side, width=side, width_multiplier=width), inputs, labels, K
-    )
+    case = harness.Case(lambda _: build(name, **given), inputs, labels, K)
     harness.check_output(case)
-    narrow = planned(name, height=side, width=side, width_multiplier=0.0625) if name in WIDE else case.model
+    narrow = planned(name, **small, channels=C) if name in WIDE else case.model
+    assert narrow.output["mask"].shape[1:3] == (height, width)
+    assert narrow.output["half"].shape[1:3] == (-(-height // 2), -(-width // 2))
+    assert narrow.output["double"].shape[1:3] == (2 * height, 2 * width)
     count, layers = wide(name)
     assert [type(layer) for layer in narrow.layers] == layers
     assert narrow.count_params() < count / 8
@@ -112,20 +113,14 @@ def test_the_unet_has_the_weights_of_its_paper():
     assert model.count_params() == down + up + norms + 64 * K + K + statistics
 
 
-@pytest.mark.parametrize("name", EACH)
-def test_a_network_takes_images_of_any_size(name):
-    """Odd ones and even ones; smaller than the stride, and larger."""
-    height, width = (31, 31) if NAMES.index(name) % 2 else (67, 70)
-    model = planned(name, height=height, width=width, width_multiplier=0.0625, channels=C)
-    assert model.output["mask"].shape[1:3] == (height, width)
-    assert model.output["half"].shape[1:3] == (-(-height // 2), -(-width // 2))
-    assert model.output["double"].shape[1:3] == (2 * height, 2 * width)
-
-
 def test_describe_lists_networks_with_their_weights(monkeypatch):
     some = {name: models.ARCHITECTURES[name] for name in ("unet", "unet_se", "resnet18_patch", "lstm")}
     monkeypatch.setattr(models, "ARCHITECTURES", some)
     table = models.describe("images", "multi", channels=23, outputs=K)
+    drawn = []
+    monkeypatch.setattr(keras.Variable, "_deferred_initialize", drawn.append)
+    build("unet", levels=2)  # where Keras drew what was described
+    assert not drawn
     assert list(table.index) == ["unet", "unet_se"]
     assert "Ronneberger" in table.loc["unet", "paper"]
     assert "attention=none" in table.loc["unet", "options"]

@@ -163,7 +163,7 @@ def test_a_convlstm_of_one_sensor():
 
 def test_the_reports_network_has_its_size():
     """Two ConvLSTMs of two maps a branch, at 522 × 544 with one and three channels."""
-    with keras.StatelessScope(initialize_variables=False):
+    with harness.shapes_alone():
         net = models.build("convlstm", height=522, width=544, channels=BANDS, outputs=2)
 
     def lstm(channels: int) -> int:
@@ -208,7 +208,7 @@ def test_the_recurrence_begins_as_that_of_keras():
 
 def encoder(depth: int, channels: int, size: int = 64, width_multiplier: float = 1.0) -> keras.Model:
     images, valid = keras.Input((None, size, size, channels)), keras.Input((None,))
-    with keras.StatelessScope(initialize_variables=False):
+    with harness.shapes_alone():
         return keras.Model(
             [images, valid], features_of_steps(images, valid, Seeds(0), "s1", depth, width_multiplier)
         )

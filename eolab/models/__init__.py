@@ -185,6 +185,7 @@ def describe(
     """
     import keras
     import pandas as pd
+    from keras.src.backend.common import global_state
 
     channels = channels or ({"s1": 1, "s2": 3} if reads == "sequences" else 12)
     shape = dict.fromkeys(READS[reads], 20 if reads == "series" else 128)
@@ -192,6 +193,7 @@ def describe(
     for name in names(reads, head):
         with keras.StatelessScope(initialize_variables=False):  # shapes alone: nothing large is made
             model = build(name, channels=channels, outputs=outputs, head=head, **shape | given)
+        global_state.set_global_attribute("uninitialized_variables", [])  # else drawn with the next network
         rows[name] = {
             "title": ARCHITECTURES[name].title,
             "paper": ARCHITECTURES[name].paper,
