@@ -147,8 +147,8 @@ def test_a_wrong_name_option_or_size_is_named():
 
 
 def test_compile_options_say_what_pays():
-    assert models.compile_options("lstm") == {"jit_compile": True, "steps_per_execution": 16}
-    assert not models.compile_options("tempcnn")["jit_compile"]
+    assert models.compile_options("lstm") == {"jit_compile": False, "steps_per_execution": 16}
+    assert models.compile_options("unet") == {"jit_compile": False, "steps_per_execution": 1}
 
 
 def test_an_unreadable_model_is_named(tmp_path):
