@@ -164,21 +164,25 @@ def test_the_network_beats_every_baseline_over_the_folds_of_regions(simulated):
 
 @pytest.mark.notebook
 @pytest.mark.parametrize("notebook", ["03_train_segmentation", "05_crossvalidate"])
-def test_a_wrong_network_is_refused_before_any_work(simulated, notebook, monkeypatch, tmp_path):
-    """The cells up to the data, run here, for a name and for options that do not exist."""
+def test_a_wrong_network_loss_or_augmentation_is_refused_before_any_work(
+    simulated, notebook, monkeypatch, tmp_path
+):
+    """The cells up to the data, run here, for names and for options that do not exist."""
     monkeypatch.setenv("EOLAB_RUNS", str(tmp_path))
     imports, start, data = runs.parameters.cells(STUDY / f"{notebook}.ipynb", "code")[:3]
     (parameters,) = runs.parameters.cells(STUDY / f"{notebook}.ipynb", "parameters")
     namespace = {}
     exec("\n".join((imports, parameters)), namespace)
     namespace["preprocessed"] = str(only_run(simulated, "02_preprocess").folder)
-    right, options = namespace["model"], namespace["options"]
-    for model, wrong, said in (
-        ("unett", {}, "did you mean 'unet'"),
-        (right, {"dropuot": 0.1}, "did you mean 'dropout'"),
-        (right, {"attention": "cbma"}, "did you mean 'cbam'"),
+    right = {name: namespace[name] for name in ("model", "options", "loss", "augmentation")}
+    for wrong, said in (
+        ({"model": "unett"}, "did you mean 'unet'"),
+        ({"options": right["options"] | {"dropuot": 0.1}}, "did you mean 'dropout'"),
+        ({"options": right["options"] | {"attention": "cbma"}}, "did you mean 'cbam'"),
+        ({"loss": {"focall": 1}}, "did you mean 'focal'"),
+        ({"augmentation": ["rotate", "flipp"]}, "did you mean 'flip'"),
     ):
-        namespace |= {"model": model, "options": options | wrong}
+        namespace |= right | wrong
         with pytest.raises(ParameterError, match=said):
             exec("\n".join((start, data)), namespace)
 
