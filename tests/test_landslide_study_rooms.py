@@ -297,7 +297,7 @@ def test_techniques_do_what_they_are_called(outputs):
     )
     both = Technique(multi_scale=True, test_time_augmentation=True).probability(test)
     np.testing.assert_allclose(both, (vote + test["averaged"]) / 2, atol=1e-6)
-    opened = Technique(morphology="opening", threshold=0.5).mask(test["mask"], 0.5)
+    opened = Technique(morphology="opening").probability(test) >= 0.5
     inside = (slice(None), slice(2, -2), slice(2, -2))  # SciPy takes what lies outside for background
     expected = np.stack([ndimage.binary_opening(one, np.ones((3, 3))) for one in test["mask"] >= 0.5])
     np.testing.assert_array_equal(opened[inside], expected[inside])
@@ -314,7 +314,7 @@ def test_a_threshold_is_the_best_on_validation_and_never_sees_the_test(outputs, 
     _, limit = technique.apply(found, truth["validation"])
 
     def score(threshold):
-        mask = technique.mask(technique.probability(found["validation"]), threshold)
+        mask = technique.probability(found["validation"]) >= threshold
         return f1_score(truth["validation"].ravel(), mask.ravel())
 
     assert score(limit) >= max(score(t) for t in np.arange(0.05, 1, 0.05).round(2)) - 0.02

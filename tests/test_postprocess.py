@@ -212,12 +212,24 @@ def test_patches_are_not_mixed_and_borders_do_not_eat():
     np.testing.assert_array_equal(postprocess.closing(noisy), ~postprocess.opening(~noisy))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", ["opening", "closing"])
+def test_morphology_of_probabilities_gives_at_any_threshold_that_of_the_mask(name, dtype):
+    probability = np.random.default_rng(5).random((3, 16, 16)).astype(dtype)
+    change = getattr(postprocess, name)
+    changed = change(probability, 3)
+    assert changed.dtype == dtype
+    for threshold in (0.05, 0.3, float(probability[1, 2, 3]), 0.75, 0.99):
+        mask = change(postprocess.decide(probability, threshold), 3)
+        np.testing.assert_array_equal(postprocess.decide(changed, threshold), mask)
+
+
 def test_morphology_names_wrong_input():
     with pytest.raises(ParameterError, match="size is 4: expected an odd"):
         postprocess.opening(masks(0.5), 4)
-    with pytest.raises(DataError, match="float32"):
-        postprocess.closing(masks(0.5).astype(np.float32))
-    with pytest.raises(DataError, match="holds 255"):
+    with pytest.raises(DataError, match="from 0 to 2: expected 0 to 1"):
+        postprocess.closing(2 * masks(0.5).astype(np.float32))
+    with pytest.raises(DataError, match="from 255 to 255: expected 0 to 1"):
         postprocess.closing(np.full((2, 4, 4), 255, np.uint8))
     with pytest.raises(DataError, match=r"\(16, 16\)"):
         postprocess.opening(masks(0.5)[0])

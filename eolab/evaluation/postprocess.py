@@ -208,7 +208,8 @@ def opening(mask: Any, size: int = 3) -> np.ndarray:
     outside for background, so that its closing removes objects at the border).
 
     Args:
-        mask: (N, H, W) bool, or 0 and 1; patches are not mixed.
+        mask: (N, H, W) bool, 0 and 1, or probabilities, which give at any threshold what the mask of that
+            threshold gives; patches are not mixed.
         size: Side of the square in pixels, odd.
 
     Returns:
@@ -216,7 +217,7 @@ def opening(mask: Any, size: int = 3) -> np.ndarray:
 
     Raises:
         ParameterError: If the size is not odd and positive.
-        DataError: If the mask is not (N, H, W) with two values.
+        DataError: If the mask is not (N, H, W), or a value is not from 0 to 1.
     """
     return _by_part(mask, size, ndimage.grey_opening)
 
@@ -234,12 +235,10 @@ def _by_part(mask: Any, size: int, change: Callable[..., np.ndarray]) -> np.ndar
     if size < 1 or size % 2 == 0:
         raise ParameterError(f"size is {size}: expected an odd number of pixels, such as 3 or 5.")
     metrics.check_shapes("(N, H, W)", mask.ndim == 3, mask=mask)
-    metrics.check_indices(mask)
     result = np.empty(mask.shape, mask.dtype)
     for part in metrics.chunks(mask.shape):
-        values = mask[part].astype(np.uint8)
-        if values.max(initial=0) > 1:
-            raise DataError(f"The mask holds {values.max()}: expected only 0 and 1.")
+        values = checked(mask[part])
+        values = values.astype(np.promote_types(values.dtype, np.float32))  # SciPy takes no float16
         result[part] = change(values, (1, size, size))  # mirrored at the border: no value from outside
     return result
 

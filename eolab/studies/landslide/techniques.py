@@ -62,7 +62,8 @@ class Technique:
         """Return the probability (N, H, W) before the threshold.
 
         Both together average the mean of the three resolutions and that of all rotations and flips, which
-        has one resolution.
+        has one resolution. Morphology changes the probabilities: at any threshold that is what it makes of
+        the mask.
 
         Raises:
             DataError: If the run did not write what the technique needs.
@@ -80,11 +81,7 @@ class Technique:
             members.append(postprocess.multi_scale_average({name: outputs[name] for name in scales}))
         if self.test_time_augmentation:
             members.append(np.asarray(outputs[AVERAGED], np.float32))
-        return np.mean(members, axis=0) if members else np.asarray(outputs["mask"], np.float32)
-
-    def mask(self, probability: np.ndarray, threshold: float) -> np.ndarray:
-        """Return the mask (N, H, W) bool of what :meth:`probability` returns."""
-        found = postprocess.decide(probability, threshold)
+        found = np.mean(members, axis=0) if members else np.asarray(outputs["mask"], np.float32)
         clean = MORPHOLOGY[self.morphology]
         return found if clean is None else clean(found, self.size)
 
@@ -99,14 +96,8 @@ class Technique:
                 "No labelled pixel of the validation patches is a landslide: there is nothing to choose a "
                 "threshold by; take another fold, or give a threshold."
             )
-        probability = self.probability(outputs)
-        if self.morphology == "none":
-            return float(postprocess.choose_threshold(probability, truth))
-        scored = {
-            limit: _scores(self.mask(probability, limit), truth)["landslide F1"]
-            for limit in (*np.arange(0.05, 1, 0.05).round(2), *THRESHOLDS)
-        }
-        return postprocess.best_threshold(list(scored), list(scored.values()))
+        limits = None if self.morphology == "none" else (*np.arange(0.05, 1, 0.05).round(2), *THRESHOLDS)
+        return float(postprocess.choose_threshold(self.probability(outputs), truth, thresholds=limits))
 
     def apply(self, outputs: Mapping[str, Outputs], validation_truth: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the mask of the test patches and its threshold.
@@ -116,7 +107,7 @@ class Technique:
             validation_truth: Masks of the validation patches, which choose the threshold where it is 0.
         """
         limit = self.threshold or self.choose(outputs["validation"], validation_truth)
-        return self.mask(self.probability(outputs["test"]), limit), limit
+        return postprocess.decide(self.probability(outputs["test"]), limit), limit
 
 
 def technique_table(
