@@ -18,7 +18,7 @@ PORTED = ["lstm", "tempcnn", "ltae", "transformer", "rau_net_1", "mobilenetv3", 
 PORTED += ["three_branch_cnn", "convnext_tiny", "convlstm", "resnet18_gru", "utae", "date_transformer"]
 # what a backend does with arrays and compiled steps; names, checks and messages are the same on all
 TRAININGS = (
-    "single_output or final_weights or validation_is or does_not_touch or interrupted or without_validation "
+    "final_weights or validation_is or does_not_touch or interrupted "
     "or thaw_at or (stopped_training and not None-thaw0) or fit_sees"
 )
 

@@ -42,10 +42,10 @@ def stores(tmp_path_factory):
     return found
 
 
-def fit(stores, folder, fusion="union", model="convlstm", **running):
+def fit(stores, folder, fusion="union", model="convlstm", epochs=1, **running):
     channels = {key: SENSORS[key].channels for key in stores}
     sequences = {part: flood.scoring.sequences_of(stores, part, fusion) for part in ("train", "validation")}
-    training = {"epochs": 2, "batch_size": 2, "learning_rate": 0.01, "class_weights": "balanced"}
+    training = {"epochs": epochs, "batch_size": 2, "learning_rate": 0.01, "class_weights": "balanced"}
     given = {"channels": flood.scoring.select(stores, channels), "training": training, "folder": folder}
     given |= {"options": {"pool": "mean", "layers": 1, "l2": 0.0}, "progress": False}
     return tasks.fit("sequence_classification", model, stores, sequences, **given, **running)
@@ -67,10 +67,10 @@ def test_sequences_belong_to_one_split(stores):
 def trained(stores, eager_module, tmp_path_factory):
     """A network of both sensors after two epochs, and its folder."""
     folder = tmp_path_factory.mktemp("trained")
-    return fit(stores, folder), folder
+    return fit(stores, folder, epochs=2), folder
 
 
-def every_image_has_one_probability(fitted, stores, fusion, folder):
+def every_image_has_one_probability(fitted, stores, fusion, folder, epochs):
     lines = flood.scoring.sequences_of(stores, "test", fusion)
     found = predict(fitted, stores, lines, folder)
     assert len(found) == sum(line.length for line in lines)
@@ -79,15 +79,15 @@ def every_image_has_one_probability(fitted, stores, fusion, folder):
     for sensor, store in stores.items():
         test = store.table[store.table["split"] == "test"]
         assert found[sensor].sum() == len(test)
-    assert list(fitted.history["epoch"]) == [1, 2]
+    assert list(fitted.history["epoch"]) == list(range(1, epochs + 1))
 
 
 def test_every_image_gets_one_probability(trained, stores, tmp_path):
-    every_image_has_one_probability(trained[0], stores, "union", tmp_path)
+    every_image_has_one_probability(trained[0], stores, "union", tmp_path, 2)
 
 
 def test_every_image_of_series_side_by_side_gets_one_probability(stores, tmp_path):
-    every_image_has_one_probability(fit(stores, tmp_path, "pad"), stores, "pad", tmp_path)
+    every_image_has_one_probability(fit(stores, tmp_path, "pad"), stores, "pad", tmp_path, 1)
 
 
 def test_late_networks_answer_once_a_sequence(stores, tmp_path):
@@ -114,8 +114,8 @@ def test_a_stopped_training_ends_as_an_unbroken_one(trained, stores, tmp_path):
 
     whole, _ = trained
     with pytest.raises(KeyboardInterrupt):
-        fit(stores, tmp_path, callbacks=[Stop()])
-    again = fit(stores, tmp_path)
+        fit(stores, tmp_path, epochs=2, callbacks=[Stop()])
+    again = fit(stores, tmp_path, epochs=2)
     assert again.history.attrs["resumed_at"] == 1
     columns = ["epoch", "loss", "val_loss"]
     pd.testing.assert_frame_equal(again.history[columns], whole.history[columns], rtol=1e-5)

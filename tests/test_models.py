@@ -153,12 +153,7 @@ def test_series_without_dates(case):
 @pytest.mark.parametrize("name", [*SERIES, "unet", "shallow_cnn", "convlstm"])
 def test_the_examples_can_be_learnt(name):
     """Some networks of each input, with a graph; the others lower their loss in a step, above."""
-    if name in SEQUENCES:
-        harness.check_learns(case_of(name), steps=60, learning_rate=0.01, share=0.5)
-    elif name in SERIES:
-        harness.check_learns(case_of(name), learning_rate=0.02)
-    else:
-        harness.check_learns(case_of(name), steps=80, learning_rate=0.01)
+    harness.check_learns(case_of(name), steps=20 if name in SEQUENCES else 40)
 
 
 @pytest.mark.parametrize("case", slow(DIVIDING), indirect=True)
