@@ -239,12 +239,12 @@ def test_a_tenth_holds_a_tenth_of_each_label(labels):
 
 
 def test_a_tenth_of_the_real_training_patches(real_data):
-    table = pd.read_parquet(real_data / "bigearthnet_v2_metadata/metadata.parquet")
+    file = real_data / "bigearthnet_v2_metadata/metadata.parquet"
+    table = pd.read_parquet(file, columns=["labels"], filters=[("split", "==", "train")])
     held = class_set("19").encode_all(table["labels"])
-    rows = np.flatnonzero(table["split"] == "train")
-    chosen = fraction(held, rows, 0.1)
+    chosen = fraction(held, np.arange(len(held)), 0.1)
     assert len(chosen) == pytest.approx(23_787, rel=0.002)
-    np.testing.assert_allclose(held[chosen].sum(axis=0), held[rows].sum(axis=0) / 10, atol=1)
+    np.testing.assert_allclose(held[chosen].sum(axis=0), held.sum(axis=0) / 10, atol=1)
 
 
 def test_split_by_labels_reads_text_and_sequences():
