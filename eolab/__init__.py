@@ -4,14 +4,10 @@ Importing the package is cheap (no TensorFlow, no rasterio): rooms, and the cata
 used, by ``from eolab.data import catalog`` or as ``eolab.catalog``.
 """
 
-import os
 from importlib import import_module
 from types import ModuleType
 
 __version__ = "0.1.0"
-
-# TensorFlow trains convolutions in two thirds of the time by oneDNN, which it leaves out on some processors
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _ROOMS = (
     "data",

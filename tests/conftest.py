@@ -15,7 +15,6 @@ import pytest
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as eolab does: some tests import Keras before it
 if "EOLAB_CACHE" not in os.environ:  # workers take that of their controller
     os.environ["EOLAB_CACHE"] = tempfile.mkdtemp(prefix="eolab-tests-")
     atexit.register(shutil.rmtree, os.environ["EOLAB_CACHE"], ignore_errors=True)
