@@ -13,21 +13,25 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 READY := $(VENV)/.ready
 
-.PHONY: demo test quick lab lint clean
+.PHONY: demo test quick lab lint tests clean
 
 demo: $(READY)
 	$(BIN)/eolab run $(STUDY) --profile smoke
 
-test: $(READY) lint
-	$(PYTEST)
+test: $(READY)
+	$(MAKE) --no-print-directory -j2 lint tests
 
-quick: $(READY) lint
-	$(PYTEST) -m "not notebook and not browser and not slow"
+quick: $(READY)
+	$(MAKE) --no-print-directory -j2 lint tests SELECTED='-m "not notebook and not browser and not slow"'
 
+tests: $(READY)
+	$(PYTEST) $(SELECTED)
+
+# types are checked beside the tests, in the time in which those wait
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --num-workers auto
+	nice $(BIN)/mypy
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
