@@ -126,7 +126,11 @@ def _few_rounds() -> Iterator[None]:
 
 
 def export_litert(
-    source: Any, path: str | Path, quantisation: Quantisation = "float32", calibration: Calibration = None
+    source: Any,
+    path: str | Path,
+    quantisation: Quantisation = "float32",
+    calibration: Calibration = None,
+    freeze: Callable[[Any], Any] | None = None,
 ) -> Path:
     """Write a trained model as a LiteRT file, which takes one sample at a time.
 
@@ -137,6 +141,7 @@ def export_litert(
             and integers compute. Inputs and outputs are float32 in all three.
         calibration: Samples of the training split for ``"int8"``, a hundred or so: images (H, W, C), or the
             model's inputs by name without the batch axis.
+        freeze: :func:`frozen`, or the same remembered, for several files of one model.
 
     Returns:
         The file.
@@ -153,13 +158,18 @@ def export_litert(
     path = Path(path)
     if path.suffix != ".tflite":
         raise ParameterError(f"{path} does not end in .tflite: name the file so that it is known again.")
-    content = convert_litert(keras_model(source), quantisation, calibration)
+    content = convert_litert(keras_model(source), quantisation, calibration, freeze)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
     return path
 
 
-def convert_litert(model: Any, quantisation: str = "float32", calibration: Calibration = None) -> bytes:
+def convert_litert(
+    model: Any,
+    quantisation: str = "float32",
+    calibration: Calibration = None,
+    freeze: Callable[[Any], Any] | None = None,
+) -> bytes:
     """Return a Keras model as the content of a LiteRT file; see :func:`export_litert`."""
     check_known(quantisation, QUANTISATIONS, f"There is no quantisation {quantisation!r}")
     check_backend("litert")
@@ -172,7 +182,7 @@ def convert_litert(model: Any, quantisation: str = "float32", calibration: Calib
             raise DataError("No sample to calibrate int8 with: give some of the training split.")
     what = f"This model cannot be converted to LiteRT {quantisation}"
     with errors_in_one_sentence(what, "use another quantisation or another engine"), quiet():
-        return _converted(model, quantisation, samples)
+        return _converted(model, (freeze or frozen)(model), quantisation, samples)
 
 
 def check_backend(engine: str) -> None:
@@ -198,10 +208,9 @@ def _samples(model: Any, calibration: Iterable[np.ndarray | Inputs]) -> Iterator
         yield {name: values.astype(dtypes[name]) for name, values in batch.items()}
 
 
-def _converted(model: Any, quantisation: str, samples: list[dict[str, np.ndarray]]) -> bytes:
+def _converted(model: Any, module: Any, quantisation: str, samples: list[dict[str, np.ndarray]]) -> bytes:
     import tensorflow as tf
 
-    module = _frozen(model)
     function = module.predict.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
     if quantisation == "float32":
@@ -214,7 +223,7 @@ def _converted(model: Any, quantisation: str, samples: list[dict[str, np.ndarray
     return _integer(converter, converter.representative_dataset, _float_scopes(model))
 
 
-def _frozen(model: Any) -> Any:
+def frozen(model: Any) -> Any:
     """Return a module whose function ``predict`` is the model for one sample, weights as constants.
 
     Constants let the converter join layers and quantise weights, which it does not with variables.

@@ -1,6 +1,7 @@
 """A trained network in every form it can be carried away in: how large, how true to Keras, how fast."""
 
 import contextlib
+import functools
 import os
 import statistics
 import time
@@ -14,7 +15,7 @@ import pandas as pd
 from eolab.core.errors import DataError, EolabError, ParameterError
 from eolab.core.progress import track
 from eolab.prediction.engines import OUTPUT, Inputs, cores, inputs_of, single_samples
-from eolab.prediction.exports import QUANTISATIONS, export_litert
+from eolab.prediction.exports import QUANTISATIONS, export_litert, frozen
 from eolab.prediction.loading import Loader, Predictor, load
 from eolab.prediction.sources import MODEL_FILE, keras_model
 
@@ -73,11 +74,12 @@ def portable_table(
     network.save(folder / MODEL_FILE)
     calibration = None if calibration is None else list(calibration)
     predictors, skipped = {}, {}
+    freeze = functools.cache(frozen)
     steps = track(CANDIDATES, "Exporting", total=len(CANDIDATES), unit="export", progress=progress)
     for engine, precision in steps:
         try:
             if engine == "litert":
-                export_litert(network, folder / f"model_{precision}.tflite", precision, calibration)
+                export_litert(network, folder / f"model_{precision}.tflite", precision, calibration, freeze)
             predictors[engine, precision] = _predictor(network, engine, precision, folder, threads, output)
         except EolabError as error:
             skipped[engine, precision] = str(error)
