@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import nbformat
+
+from eolab import cli
 
 CATALOG = """
 toy_twin:
@@ -125,3 +130,14 @@ def eolab(root: Path, *arguments: str, **variables: str) -> subprocess.Completed
         timeout=300,
         check=False,
     )
+
+
+def command(root: Path, *arguments: str) -> tuple[int, str]:
+    """Run the command in this process, its notebooks in their own; return exit status and what it printed.
+
+    A new process for the command itself takes two seconds, most of them for imports.
+    """
+    said = io.StringIO()
+    with mock.patch.dict(os.environ, environment(root), clear=True), contextlib.redirect_stdout(said):
+        status = cli.main(arguments)
+    return status, said.getvalue()

@@ -541,22 +541,22 @@ def test_what_is_done_is_skipped_until_upstream_changes(
     ran: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     root, _ = ran
-    again = miniature.eolab(root, "run", "mini", "--profile", "smoke", "--set", "count=5")
-    assert again.stdout.count("finished before, skipped") == 2
+    _, again = miniature.command(root, "run", "mini", "--profile", "smoke", "--set", "count=5")
+    assert again.count("finished before, skipped") == 2
     attempts = next((root / "runs/mini/01_make").glob("*/attempts.txt"))
     assert len(attempts.read_text().split()) == 1
     folders.update_record(attempts.parent, ended=folders.now())
-    jobs_again = miniature.eolab(root, "run", "mini", "--profile", "smoke", "--set", "count=5")
-    assert jobs_again.stdout.count("finished before, skipped") == 1
-    assert "02_use" in jobs_again.stdout.partition("started")[0]
+    _, jobs_again = miniature.command(root, "run", "mini", "--profile", "smoke", "--set", "count=5")
+    assert jobs_again.count("finished before, skipped") == 1
+    assert "02_use" in jobs_again.partition("started")[0]
 
 
 @pytest.mark.notebook
 def test_a_failing_notebook_ends_the_chain(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     root, _ = ran
-    done = miniature.eolab(root, "run", "mini", "--only", "02_use", "--set", "fail=true")
-    assert done.returncode == 1
-    assert "FAILED mini/02_use in cell In [7]: ValueError: expected 12 bands, found 3" in done.stdout
+    status, said = miniature.command(root, "run", "mini", "--only", "02_use", "--set", "fail=true")
+    assert status == 1
+    assert "FAILED mini/02_use in cell In [7]: ValueError: expected 12 bands, found 3" in said
     run = next(r for r in history.records("mini", "02_use", root / "runs") if r.params["fail"])
     assert run.status == "failed"
     assert run.record["failed"]["cell"] == 7
@@ -569,9 +569,9 @@ def test_a_failing_notebook_ends_the_chain(ran: tuple[Path, subprocess.Completed
 def test_a_cell_over_its_time_fails(tmp_path: Path) -> None:
     root = miniature.build(tmp_path)
     (root / "hold").touch()
-    done = miniature.eolab(root, "run", "mini", "--only", "01_make", "--timeout", "3")
-    assert done.returncode == 1
-    assert "longer than the time limit" in done.stdout
+    status, said = miniature.command(root, "run", "mini", "--only", "01_make", "--timeout", "1")
+    assert status == 1
+    assert "longer than the time limit" in said
 
 
 @pytest.mark.parametrize("saved", ["whole", "cut off", "nothing"])
@@ -617,8 +617,8 @@ def test_a_stopped_run_goes_on_in_its_folder(tmp_path: Path) -> None:
     folder = stopped_run(root, signal.SIGKILL, attempt=1)
     assert stopped_run(root, signal.SIGTERM, attempt=2) == folder
     (root / "hold").unlink()
-    again = miniature.eolab(root, "run", "mini", "--only", "01_make")
-    assert again.returncode == 0, again.stdout + again.stderr
+    status, said = miniature.command(root, "run", "mini", "--only", "01_make")
+    assert status == 0, said
     assert list((root / "runs/mini/01_make").iterdir()) == [folder]
     assert len(kernels_in(root)) == 3
     assert history.load(folder).status == "done"
