@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 import matplotlib.image
 import pytest
@@ -26,13 +27,22 @@ from eolab.runs import chain
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def eolab(*arguments: str, expect: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "eolab.cli", *arguments]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
-    )
-    assert done.returncode == expect, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
+def eolab(*arguments: str, **environment: str) -> str:
+    """Run the command in this process, its notebooks in their own, and return what it printed.
+
+    A new process for the command itself takes two seconds, most of them for imports; test_runs starts it as
+    a user does.
+    """
+    said, errors = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, environment),
+        contextlib.chdir(ROOT),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(errors),
+    ):
+        status = cli.main(arguments)
+    assert status == 0, said.getvalue()[-3000:] + errors.getvalue()[-3000:]
+    return said.getvalue()
 
 
 def only_run(study: str, out: Path, notebook: str) -> runs.RunRecord:

@@ -266,10 +266,10 @@ def test_a_sweep_gives_the_table_beside_the_published_numbers(simulated, tmp_pat
     places = {"EOLAB_ROOT": str(tmp_path), "EOLAB_DATA": os.environ.get("EOLAB_DATA", str(ROOT / "data"))}
     out = tmp_path / "runs"
     study_runs.borrow("landslide", simulated, out, "02_preprocess", "03_train_segmentation", "04_postprocess")
-    done = eolab("sweep", "landslide", "postprocess", "--out", str(out), **places)
-    assert "Simulated data" in done.stdout
-    assert done.stdout.count(": started") == 1
-    assert done.stdout.count("finished before, skipped") == 3  # what it needs, and the study's own point
+    said = eolab("sweep", "landslide", "postprocess", "--out", str(out), **places)
+    assert "Simulated data" in said
+    assert said.count(": started") == 1
+    assert said.count("finished before, skipped") == 3  # what it needs, and the study's own point
     table = pd.read_csv(out / "landslide" / "sweeps" / "postprocess" / "table.csv")
     row = table[(table["threshold"] == 0.5) & (table["morphology"] == "opening")].iloc[0]
     assert (row["published F1"], row["published mIoU"]) == (0.5561, 0.5120)
