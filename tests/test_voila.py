@@ -65,19 +65,6 @@ def unusual(problems: list[str]) -> list[str]:
     return [problem for problem in problems if not any(part in problem for part in USUAL)]
 
 
-@pytest.mark.browser
-def test_the_panel_works_as_a_page_of_voila(artifacts, tmp_path):
-    mask_panel.write(tmp_path)
-    with voila(tmp_path / mask_panel.NOTEBOOK, tmp_path) as url, browser.chromium() as chrome:
-        page = chrome.new_page(viewport={"width": 1200, "height": 900})
-        problems = browser.watch(page)
-        page.goto(url, timeout=120_000)
-        panel = mask_panel.Panel(page)
-        mask_panel.use(panel, tmp_path)
-        panel.root.screenshot(path=str(artifacts / "voila_panel.png"))
-        assert unusual(problems) == []
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, smoke) -> Path:
     """A copy of the project's notebooks, with the finished smoke runs of the study."""
@@ -100,6 +87,7 @@ def places(root: Path) -> dict[str, str]:
 @pytest.mark.slow
 def test_the_demo_notebook_is_a_page(project, artifacts, tmp_path):
     """It shows a test patch of the study, without code, and the area follows the threshold."""
+    mask_panel.write(tmp_path)  # a wrong file to bring
     with voila(project / DEMO, tmp_path, places(project)) as url, browser.chromium() as chrome:
         page = chrome.new_page(viewport={"width": 1200, "height": 1400})
         problems = browser.watch(page)
@@ -112,9 +100,12 @@ def test_the_demo_notebook_is_a_page(project, artifacts, tmp_path):
         panel.move_threshold("PageDown")
         assert panel.area() > before, "a lower threshold, a larger area"
         panel.choose(names[1])
+        select = panel.root.locator("select").first
+        panel.bring(tmp_path / "mask_1.h5")
+        panel.until(lambda: "mask_1.h5" in panel.message(), "a wrong file is named")
+        assert select.input_value() == names[1]
         files = sorted((project / "data").rglob("image_1.h5"))
         panel.bring(files[0])
-        select = panel.root.locator("select").first
         panel.until(lambda: select.locator("option").count() == len(names) + 1, "the file is offered")
         assert panel.message() == ""
         page.screenshot(path=str(artifacts / "voila_demo_2_used.png"), full_page=True)
