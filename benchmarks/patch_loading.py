@@ -87,7 +87,7 @@ def arguments() -> argparse.Namespace:
 def write_twin(folder: Path, patches: int) -> Path:
     from eolab.synthetic import bigearthnet
 
-    how = {"radar": False, "faults": 0, "compress": False, "progress": False}
+    how = {"radar": False, "faults": 0, "progress": False}
     return bigearthnet.write(folder, version=1, patches=patches, **how)
 
 

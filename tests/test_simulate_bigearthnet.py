@@ -199,7 +199,7 @@ def test_both_versions_show_the_same_ground(v1, v2):
 
 def test_same_seed_same_pixels(v1, tmp_path):
     options = {"patches": PATCHES, "faults": 0, "progress": False}
-    again = bigearthnet.write(tmp_path / "again", radar=False, compress=False, **options)
+    again = bigearthnet.write(tmp_path / "again", radar=False, **options)
     for name in clean(v1)["s2v1_name"][:5]:
         file = f"{S2}/{name}/{name}_B04.tif"
         assert digest(v1 / file) == digest(again / file)
@@ -353,7 +353,7 @@ def test_an_existing_folder_is_not_touched(v1):
 def test_catalogue_knows_its_twin_again(name, v1, v2):
     entry = catalog.load()[name]
     folder = v2 if name.endswith("v2") else v1
-    given = {"patches": PATCHES, "radar": True, "compress": True}
+    given = {"patches": PATCHES, "radar": True}
     entry = replace(entry, uri=str(folder), twin=entry.twin | given)
     before = (folder / "twin.json").stat().st_mtime_ns
     assert entry.make(progress=False) == folder

@@ -15,10 +15,12 @@ whether code works, not how well a method maps land cover: spectra and patterns 
 import json
 from collections import Counter
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import tifffile
 from rasterio.crs import CRS
@@ -60,7 +62,6 @@ def write(
     patches: int = 600,
     radar: bool = True,
     faults: int = 5,
-    compress: bool = True,
     progress: bool = True,
 ) -> Path:
     """Write the twin; a folder is there whole or not at all.
@@ -77,8 +78,6 @@ def write(
         patches: Number of patches, 40 or more.
         radar: Whether to write Sentinel-1.
         faults: How many of the kinds of damage in :data:`FAULTS` occur, each to one patch.
-        compress: Whether to deflate the GeoTIFFs. The published ones are not compressed: False gives files
-            as slow or fast to read as those, and twice as large.
         progress: Whether to show progress.
 
     Returns:
@@ -93,12 +92,12 @@ def write(
     writing.check_seed(seed)
     writing.check_range("patches", patches, 40, _MOST)
     writing.check_range("faults", faults, 0, len(FAULTS[version]))
-    parameters = {"seed": seed, "patches": patches, "radar": radar, "faults": faults, "compress": compress}
+    parameters = {"version": version, "seed": seed, "patches": patches, "radar": radar, "faults": faults}
     with writing.whole(folder) as building:
         kept = [patch for patch in make_plan(seed, patches) if version == 1 or patch.labels_19]
         spoilt = _choose(kept, FAULTS[version][:faults])
         faulty = {patch: kind for kind, patch in spoilt.items()}
-        make = partial(_write_patch, building, version, seed, radar, compress, faulty)
+        make = partial(_write_patch, building, version, seed, radar, faulty)
         writing.in_threads(make, kept, "BigEarthNet twin", "patch", progress)
         absent = [patch for patch, kind in faulty.items() if kind == "listed_without_folder"]
         table = pd.DataFrame([_row(patch, faulty.get(patch, "")) for patch in [*kept, *absent]])
@@ -109,9 +108,8 @@ def write(
         table = table[: len(kept)].drop(columns=["s1_name", "labels"])
         (building / "truth").mkdir()
         table.to_csv(building / "truth/patches.csv", index=False)
-        facts = _facts(table)
-        facts["spoilt"] = {kind: _places(patch, version)[0].name for kind, patch in spoilt.items()}
-        writing.mark(building, "bigearthnet", VERSION, version=version, **parameters, **facts)
+        names = {kind: _places(patch, version)[0].name for kind, patch in spoilt.items()}
+        writing.mark(building, "bigearthnet", VERSION, **parameters, **_facts(table), spoilt=names)
     return folder
 
 
@@ -145,26 +143,16 @@ def _places(patch: Patch, version: int) -> list[Path]:
 
 
 def _write_patch(
-    root: Path, version: int, seed: int, radar: bool, compress: bool, faulty: dict[Patch, str], patch: Patch
+    root: Path, version: int, seed: int, radar: bool, faulty: dict[Patch, str], patch: Patch
 ) -> None:
     """Simulate and write a patch, damaged or not; the pixels depend on seed and plan alone."""
     cover = ground.make_map(patch.codes, writing.stream(seed, 2, patch.number))
-    materials = ground.make_materials(cover, writing.stream(seed, 3, patch.number))
-    image = ground.optical(seed, patch, materials, writing.stream(seed, 5, patch.number))
-    bands = {
-        name: ground.to_numbers(block_mean(image[k], SENTINEL2[name].resolution_m // 10))
-        for k, name in enumerate(L2A_BANDS)
-    }
-    channels = {}
-    if radar:
-        seen = ground.radar(seed, patch, materials, writing.stream(seed, 6, patch.number))
-        channels = dict(zip(("VV", "VH"), seen, strict=True))
+    contents = [*_simulate(seed, patch, cover, radar), {"reference_map": _geotiff(cover, patch)}]
     places, kind = [root / place for place in _places(patch, version)], faulty.get(patch, "")
-    for folder, content in zip(places, (bands, channels, {"reference_map": cover}), strict=False):
-        if content:
-            folder.mkdir(parents=True)
-        for name, values in content.items():
-            _write_band(folder / f"{folder.name}_{name}.tif", values, patch, compress)
+    for folder, content in zip(places, contents, strict=False):
+        for name, file in content.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{folder.name}_{name}.tif").write_bytes(file)
     if version == 1:
         _write_metadata(places, patch, kind)
     if kind == "truncated_band":
@@ -175,22 +163,38 @@ def _write_patch(
         (places[2] / f"{places[2].name}_reference_map.tif").unlink()
 
 
-def _write_band(path: Path, values: Array, patch: Patch, compress: bool) -> None:
-    """Write a band (y, x) of a patch as GeoTIFF in strips, without a nodata value, deflated or not."""
-    pixel, (left, top) = PATCH_M / values.shape[0], patch.corner
+def _simulate(seed: int, patch: Patch, cover: Array, radar: bool) -> list[dict[str, bytes]]:
+    """Return the files of the optical bands of a patch and of its radar bands, by name."""
+    materials = ground.make_materials(cover, writing.stream(seed, 3, patch.number))
+    image = ground.optical(seed, patch, materials, writing.stream(seed, 5, patch.number))
+    bands, channels = {}, {}
+    for name, band in zip(L2A_BANDS, image, strict=True):
+        bands[name] = ground.to_numbers(block_mean(band, SENTINEL2[name].resolution_m // 10))
+    if radar:
+        seen = ground.radar(seed, patch, materials, writing.stream(seed, 6, patch.number))
+        channels = dict(zip(("VV", "VH"), seen, strict=True))
+    return [{name: _geotiff(one, patch) for name, one in found.items()} for found in (bands, channels)]
+
+
+def _geotiff(values: Array, patch: Patch) -> bytes:
+    """Return a band (y, x) of a patch as GeoTIFF in strips, without a nodata value, as published."""
+    return _header(values.shape, values.dtype, patch.corner, patch.tile.epsg) + values.tobytes()
+
+
+@lru_cache(maxsize=16)
+def _header(shape: tuple[int, int], dtype: np.dtype, corner: tuple[int, int], epsg: int) -> bytes:
+    """Return what stands before the pixels in each GeoTIFF of a shape and type at a place."""
+    values, file, pixel = np.zeros(shape, dtype), BytesIO(), PATCH_M / shape[0]
     tags = [
         (_PIXEL_SCALE, "d", 3, (pixel, pixel, 0.0), True),
-        (_TIE_POINT, "d", 6, (0.0, 0.0, 0.0, float(left), float(top), 0.0), True),
-        (_GEO_KEYS, "H", len(_KEYS) + 1, (*_KEYS, patch.tile.epsg), True),
+        (_TIE_POINT, "d", 6, (0.0, 0.0, 0.0, float(corner[0]), float(corner[1]), 0.0), True),
+        (_GEO_KEYS, "H", len(_KEYS) + 1, (*_KEYS, epsg), True),
     ]
-    rows = max(1, _STRIP_BYTES // (values.shape[1] * values.itemsize))
-    options: dict[str, Any] = (
-        {"compression": "zlib", "predictor": values.dtype.kind == "u"} if compress else {}
-    )
     tifffile.imwrite(
-        path, values, photometric="minisblack", metadata=None, software=False,
-        rowsperstrip=min(rows, values.shape[0]), extratags=tags, **options,
+        file, values, photometric="minisblack", metadata=None, software=False,
+        rowsperstrip=_STRIP_BYTES // (shape[1] * dtype.itemsize), extratags=tags,
     )  # fmt: skip
+    return file.getvalue()[: -values.nbytes]
 
 
 def _write_metadata(folders: list[Path], patch: Patch, kind: str) -> None:
@@ -210,12 +214,13 @@ def _write_metadata(folders: list[Path], patch: Patch, kind: str) -> None:
         "scene_source": writing.sentinel1_name(patch.radar_name[:3], "1SDV", time, numbers),
         "acquisition_time": f"{time:%Y-%m-%dT%H:%M:%S}",
     }
+    projection = CRS.from_epsg(tile.epsg).to_wkt()
     for folder, lower, said, own in (
         (folders[0], "lry", named, optical),
         (folders[1], "lly", {"labels": labels}, radar),
     ):
         edges = {"ulx": left, "uly": top, "lrx": left + PATCH_M, lower: top - PATCH_M}
-        content = said | {"coordinates": edges, "projection": CRS.from_epsg(tile.epsg).to_wkt()} | own
+        content = said | {"coordinates": edges, "projection": projection} | own
         if folder.is_dir():
             (folder / f"{folder.name}_labels_metadata.json").write_text(json.dumps(content))
 

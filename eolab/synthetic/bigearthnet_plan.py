@@ -13,10 +13,8 @@ import numpy as np
 import yaml
 
 from eolab.data.schemes.bigearthnet import PUBLISHED_BY_CODE, PUBLISHED_PATCHES, class_set
-from eolab.synthetic.materials import TABLES
+from eolab.synthetic.materials import TABLES, Array
 from eolab.synthetic.writing import stamp, stream
-
-Array = np.ndarray
 
 LEAST = 3
 """Patches that every class has at least, one a split; 1 in twins of fewer than 300 patches."""

@@ -14,7 +14,6 @@ from scipy.ndimage import distance_transform_edt
 
 Array = np.ndarray
 Shape = tuple[int, int]
-Pattern = Callable[[Shape, float, float, np.random.Generator], Array]
 
 _WIDTH_PX = (9.0, 24.0)
 _LENGTH_PX = (12.0, 36.0)
@@ -140,18 +139,18 @@ def make_parcels(shape: Shape, rng: np.random.Generator, scale: float = 1.0) -> 
         distance = (y[:, :1] - row) ** 2 + (x[:1] - column) ** 2  # (y, x)
         district[distance < nearest] = k
         nearest = np.minimum(nearest, distance)
-    number = np.zeros(shape, np.int64)
+    number = np.zeros(shape[0] * shape[1], np.int64)
     reach = float(np.hypot(*shape))
     for k in range(count):
-        inside = district == k
-        angle = rng.uniform(0, np.pi / 2)
-        u = x[inside] * np.cos(angle) + y[inside] * np.sin(angle) + reach
-        v = y[inside] * np.cos(angle) - x[inside] * np.sin(angle) + reach
+        inside = np.nonzero(district.ravel() == k)
+        angle, row, column = rng.uniform(0, np.pi / 2), y.ravel()[inside], x.ravel()[inside]
+        u = column * np.cos(angle) + row * np.sin(angle) + reach
+        v = row * np.cos(angle) - column * np.sin(angle) + reach
         strip = np.searchsorted(_breaks(2 * reach, _WIDTH_PX, scale, rng), u)
         offset = rng.uniform(0, 200, 4096)[strip]  # fields of neighbouring strips do not line up
         field = np.searchsorted(_breaks(2 * reach + 200, _LENGTH_PX, scale, rng), v + offset)
         number[inside] = (k * 4096 + strip) * 4096 + field
-    parcels, _ = pd.factorize(number.ravel(), sort=True)
+    parcels, _ = pd.factorize(number, sort=True)
     return parcels.reshape(shape).astype(np.int32)
 
 
@@ -261,7 +260,7 @@ def _runway(shape: Shape, share: float, size: float, rng: np.random.Generator) -
     return (across % (size / share) < size) | (along % (3 * size / share) < size)
 
 
-PATTERNS: dict[str, Pattern] = {
+PATTERNS: dict[str, Callable[[Shape, float, float, np.random.Generator], Array]] = {
     pattern.__name__.removeprefix("_"): pattern
     for pattern in (
         _mottle, _dots, _rows, _grid, _blocks, _fields, _circles, _strings, _creeks, _rings, _runway,

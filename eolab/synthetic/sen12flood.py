@@ -30,10 +30,8 @@ from scipy.ndimage import uniform_filter, zoom
 from eolab.data.bands import L2A_BANDS, SENTINEL2
 from eolab.data.layouts.sen12flood_index import LISTS, SUFFIX
 from eolab.synthetic import writing
-from eolab.synthetic.materials import read_table
+from eolab.synthetic.materials import Array, read_table
 from eolab.synthetic.sen12flood_image import DRY, Ground, backscatter, make_ground, reflectance, swath_edge
-
-Array = np.ndarray
 
 VERSION = 2
 """Version of the generator; another version gives other pixels from the same seed."""

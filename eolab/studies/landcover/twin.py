@@ -17,9 +17,8 @@ import xarray as xr
 from eolab.data.schemes import scheme_of
 from eolab.data.schemes.landcover import LANDCOVER
 from eolab.studies.landcover.series import renumbered
-from eolab.synthetic.materials import BANDS, to_top_of_atmosphere
+from eolab.synthetic.materials import BANDS, Array, to_top_of_atmosphere
 
-Array = np.ndarray
 Row = tuple[str, str, Any, float, float]  # quantity, cover, band or month, value, standard deviation
 
 REAL = pd.read_csv(
