@@ -145,13 +145,12 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
     """
     jobs = plan(study, options, only)
     note(study, options.root)
-    good = True
     for number, one in enumerate(jobs, 1):
         good = step(one, f"{number}/{len(jobs)} ", options.force, say)
         note(study, options.root, one)
         if not good:
-            break
-    return good
+            return False
+    return True
 
 
 def step(job: Job, counter: str, force: bool, say: Callable[[str], None]) -> bool:

@@ -72,8 +72,7 @@ class Job:
 
 def is_done(job: Job) -> bool:
     """Return whether the job was finished before, on the upstream runs as they are now."""
-    run = history.RunRecord(job.folder)
-    return run.status == "done" and _fresh(job)
+    return history.RunRecord(job.folder).status == "done" and _fresh(job)
 
 
 def run(job: Job, force: bool = False) -> history.RunRecord:

@@ -18,6 +18,12 @@ from eolab.runs import folders
 from eolab.runs.display import NOISE
 
 LINE_EVERY_S = 10.0
+_KERNEL = [
+    "--IPKernelApp.log_level=CRITICAL",  # no notes on TCP, no interrupts
+    # cycles among all that TensorFlow holds are looked for less often, not at the end: almost 2 s a notebook
+    "--IPKernelApp.exec_lines=__import__('gc').set_threshold(10_000)",
+    "--IPKernelApp.exec_lines=__import__('atexit').register(__import__('gc').freeze)",
+]
 
 
 class Progress:
@@ -51,31 +57,28 @@ class Progress:
     def line(self, seconds: float) -> str:
         """Return the line for the cell that runs, with the last line that it printed."""
         last = _last_line(self.running)
-        return (
-            f"  {self.label}  cell {self.number}/{self.total}  {seconds:.0f} s{f'  {last}' if last else ''}"
-        )
+        return f"  {self.label}  cell {self.number}/{self.total}  {seconds:.0f} s{last}"
 
 
 def _last_line(cell: Any) -> str:
     streams = [o.text for o in cell.get("outputs", []) if o.output_type == "stream"]
     lines = "".join(streams)[-2000:].replace("\r", "\n").strip().splitlines()
     lines = [line for line in lines if not NOISE.match(line)]
-    return lines[-1].strip()[:100] if lines else ""
+    return f"  {lines[-1].strip()[:100]}" if lines else ""
 
 
 def main(job_file: str) -> int:
     """Run the job that a file describes and return the exit status."""
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     folder = Path(job["folder"])
-    lock = _lock(folder)
-    _keep_libraries_quiet(folder / "kernel.log")
-    threading.Thread(target=_stop_with_parent, args=(folder,), daemon=True).start()
-    beginning = {"status": "running", "started": folders.now(), "ended": None, "failed": None}
-    folders.update_record(folder, **job["record"], **beginning, process=os.getpid())
-    failed = _execute(job, folder)
-    folders.end(folder, "failed" if failed else "done", failed)
-    _afterwards(folder)
-    lock.close()
+    with _lock(folder):
+        _keep_libraries_quiet(folder / "kernel.log")
+        threading.Thread(target=_stop_with_parent, args=(folder,), daemon=True).start()
+        beginning = {"status": "running", "started": folders.now(), "ended": None, "failed": None}
+        folders.update_record(folder, **job["record"], **beginning, process=os.getpid())
+        failed = _execute(job, folder)
+        folders.end(folder, "failed" if failed else "done", failed)
+        _afterwards(folder)
     return 1 if failed else 0
 
 
@@ -122,7 +125,7 @@ def _execute(job: dict[str, Any], folder: Path) -> dict[str, Any] | None:
             progress_bar=False,
             cwd=str(Path(job["path"]).parent),
             execution_timeout=job["timeout"],
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no notes on TCP, no interrupts
+            extra_arguments=_KERNEL,
             on_cell_start=progress.start,
         )
     except PapermillExecutionError as error:
