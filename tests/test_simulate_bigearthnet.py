@@ -209,6 +209,26 @@ def test_same_seed_same_pixels(v1, tmp_path):
     assert make_plan(0, PATCHES) != make_plan(1, PATCHES)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_version_2_copies_bands_of_the_same_pixels(v1, tmp_path, seed, monkeypatch):
+    (tmp_path / "beside").symlink_to(v1)
+    options = {"version": 2, "seed": seed, "patches": PATCHES, "radar": False, "progress": False}
+    plain = bigearthnet.write(tmp_path / "plain", **options)
+    simulate, simulated = bigearthnet._simulate, []
+    monkeypatch.setattr(
+        bigearthnet, "_simulate", lambda *given: simulated.append(given[1]) or simulate(*given)
+    )
+    copied = bigearthnet.write(tmp_path / "copied", pixels_from="beside", **options)
+    files = sorted(file.relative_to(plain) for file in plain.rglob("*") if file.is_file())
+    assert files == sorted(file.relative_to(copied) for file in copied.rglob("*") if file.is_file())
+    assert all((plain / file).read_bytes() == (copied / file).read_bytes() for file in files)
+    spoilt = json.loads((v1 / "twin.json").read_text())["spoilt"].values()
+    if seed == 0:
+        assert {patch.name_v1 for patch in simulated} < set(spoilt)
+    else:  # the twin beside it has another seed
+        assert len(simulated) == len(truth(plain))
+
+
 def test_every_kind_of_damage_is_there(v1, v2):
     for version, folder in ((1, v1), (2, v2)):
         spoilt = json.loads((folder / "twin.json").read_text())["spoilt"]

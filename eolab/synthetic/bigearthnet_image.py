@@ -97,14 +97,10 @@ def _shared(codes: list[int], rng: np.random.Generator) -> Array:
     if len(codes) == 1:
         return np.full(SHAPE, codes[0], np.uint16)
     share = rng.dirichlet(np.full(len(codes), 2.0)) * 0.8 + 0.2 / len(codes)
-    fields = [fractal(SHAPE, rng, 3.2, wavelength_px=90, smallest_px=5) for _ in codes]
+    fields = np.stack([fractal(SHAPE, rng, 3.2, wavelength_px=90, smallest_px=5) for _ in codes], axis=-1)
     level = np.log(share)
     for _ in range(_ROUNDS):
-        best, winner = fields[0] + level[0], np.zeros(SHAPE, int)
-        for k in range(1, len(codes)):  # several times as fast as argmax over the first axis
-            value = fields[k] + level[k]
-            winner[value > best] = k
-            best = np.maximum(best, value)
+        winner = (fields + level).argmax(axis=-1)  # twice as fast as over the first axis
         found = np.bincount(winner.ravel(), minlength=len(codes)) / winner.size
         level += 0.5 * (np.log(share) - np.log(found + 0.01))
     return np.array(codes, np.uint16)[winner]

@@ -22,8 +22,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from rasterio.crs import CRS
-from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
 from scipy.ndimage import uniform_filter, zoom
 
@@ -274,7 +272,7 @@ def _write_radar(
     files = {}
     for channel, values in zip(("VV",) if one.single else ("VV", "VH"), sigma, strict=False):
         files[folder / f"{name}{SUFFIX['S1'].format(channel)}"] = values * seen
-    _write_tiffs(files, CRS.from_epsg(4326), sequence.bounds, one.fault)
+    _write_tiffs(files, 4326, sequence.bounds, one.fault)
     return name, 0.0
 
 
@@ -288,8 +286,8 @@ def _write_optical(
     if not one.has_file:
         return "", clouds
     seen = np.ones(water.shape, bool) if one.covers else swath_edge(water.shape, rng)
-    crs = CRS.from_epsg((32700 if south else 32600) + int((sequence.west + 180) // 6) + 1)
-    bounds = transform_bounds(CRS.from_epsg(4326), crs, *sequence.bounds)
+    epsg = (32700 if south else 32600) + int((sequence.west + 180) // 6) + 1
+    bounds = transform_bounds("EPSG:4326", f"EPSG:{epsg}", *sequence.bounds)
     name = f"S2_{one.date:%Y-%m-%d}"
     files = {}
     for band, values in zip(L2A_BANDS, bands, strict=True):
@@ -297,31 +295,17 @@ def _write_optical(
         if SENTINEL2[band].resolution_m == 60 and sequence.number % 3 == 0:  # in every third as such
             digital = uniform_filter(digital, 6, mode="nearest")[3::6, 3::6]
         files[folder / f"{name}{SUFFIX['S2'].format(band)}"] = digital
-    _write_tiffs(files, crs, bounds, one.fault)
+    _write_tiffs(files, epsg, bounds, one.fault)
     return name, clouds
 
 
-def _write_tiffs(files: dict[Path, Array], crs: CRS, bounds: tuple[float, ...], fault: str) -> None:
-    """Write the uncompressed GeoTIFFs of one image, or what its fault leaves of them.
-
-    rasterio writes one file of each size; the others are copies of it with other pixels, which is faster. It
-    moves strips of zeros: then it writes them all.
-    """
-    if fault == "missing":
-        return
-    heads: dict[tuple[int, ...], bytes] = {}  # what stands before the pixels, by size
-    for path, values in files.items():
-        image = np.zeros_like(values) if fault == "zero" else values
-        if image.shape in heads:
-            path.write_bytes(heads[image.shape] + image.tobytes())
-        else:
-            height, width = image.shape
-            writing.write_raster(path, image, {"crs": crs, "transform": from_bounds(*bounds, width, height)})
-            content = path.read_bytes()
-            if content.endswith(image.tobytes()):
-                heads[image.shape] = content[: -image.nbytes]
-        if fault == "truncated":
-            writing.truncate(path)
+def _write_tiffs(files: dict[Path, Array], epsg: int, bounds: tuple[float, ...], fault: str) -> None:
+    """Write the uncompressed GeoTIFFs of one image, or what its fault leaves of them."""
+    if fault != "missing":
+        for path, values in files.items():
+            path.write_bytes(writing.geotiff(values * (fault != "zero"), bounds, epsg))
+            if fault == "truncated":
+                writing.truncate(path)
 
 
 def _radar_name(one: Pass, sequence: FloodSequence) -> str:

@@ -6,11 +6,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
+import tifffile
 from threadpoolctl import threadpool_limits
 
 from eolab.core.errors import DataError, ParameterError
@@ -93,6 +96,35 @@ def truncate(path: Path, share: float = 0.5) -> None:
     """Cut a file short: only a share of its bytes, from the start, is left."""
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
+
+
+def geotiff(values: np.ndarray, bounds: tuple[float, ...], epsg: int) -> bytes:
+    """Return a band (y, x) as an uncompressed GeoTIFF in strips, several times as fast as rasterio.
+
+    Args:
+        values: Its pixels.
+        bounds: Western, southern, eastern and northern edge.
+        epsg: Code of a projected reference system in metres, or 4326.
+    """
+    return _header(values.shape, values.dtype, bounds, epsg) + values.tobytes()
+
+
+@lru_cache(maxsize=16)
+def _header(shape: tuple[int, ...], dtype: np.dtype, bounds: tuple[float, ...], epsg: int) -> bytes:
+    """Return what stands before the pixels in each GeoTIFF of a shape and type at a place."""
+    values, file, (west, south, east, north) = np.zeros(shape, dtype), BytesIO(), bounds
+    model, code = (2, 2048) if epsg == 4326 else (1, 3072)  # geographic or projected, pixels are areas
+    keys = (1, 1, 0, 3, 1024, 0, 1, model, 1025, 0, 1, 1, code, 0, 1, epsg)
+    tags = [
+        (33550, "d", 3, ((east - west) / shape[1], (north - south) / shape[0], 0.0), True),  # pixel scale
+        (33922, "d", 6, (0.0, 0.0, 0.0, float(west), float(north), 0.0), True),  # tie point
+        (34735, "H", len(keys), keys, True),  # GeoKeys
+    ]
+    tifffile.imwrite(
+        file, values, photometric="minisblack", metadata=None, software=False,
+        rowsperstrip=8192 // (shape[1] * dtype.itemsize), extratags=tags,  # bytes of a strip, as published
+    )  # fmt: skip
+    return file.getvalue()[: -values.nbytes]
 
 
 def write_raster(
