@@ -66,7 +66,8 @@ MAKE = [
     "from pathlib import Path\n"
     "with run.path('attempts.txt').open('a') as file:\n    print(os.getpid(), file=file)\n"
     "while (Path(os.environ['EOLAB_ROOT']) / 'hold').exists():\n    time.sleep(0.05)",
-    "run.data(catalog.load()['toy_twin'])\nrun.metrics({'numbers': {'count': count}})",
+    "run.data(catalog.load()['toy_twin'])\nrun.metrics({'numbers': {'count': count}})\n"
+    "left_open = run.path('left_open.txt').open('w')\nprint(count, file=left_open)",
     "run.finish()",
 ]
 USE = [

@@ -531,6 +531,7 @@ def test_a_chain_runs(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> Non
     assert used.simulated, "simulated data upstream make this run simulated"
     assert used.environment["variables"]["EOLAB_HEADLESS"] == "1"
     assert "IPKernelApp" not in done.stderr
+    assert made.path("left_open.txt").read_text() == "5\n", "a kernel ends in order"
     for name in ("02_use.ipynb", "report.html", "figures/line.png", "tables/scores.csv"):
         assert used.path(name).stat().st_size > 10
     assert (root / "runs/mini/report.html").is_file()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import miniature
@@ -60,19 +59,19 @@ def test_runs_at_once_share_the_cores() -> None:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
     root = miniature.build(tmp_path_factory.mktemp("swept"))
     content = yaml.safe_load(miniature.STUDY)
     content["sweeps"]["bad"]["table"] |= {"published": [{"fail": False, "paper F1": 0.125}], "note": NOTE}
     (root / "notebooks/mini/study.yaml").write_text(yaml.safe_dump(content))
-    return root, miniature.eolab(root, "sweep", "mini", "bad", "--jobs", "2", "--set", "02_use.seed=4")
+    return root, *miniature.command(root, "sweep", "mini", "bad", "--jobs", "2", "--set", "02_use.seed=4")
 
 
 @pytest.mark.notebook
-def test_a_failed_run_does_not_stop_the_others(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    root, done = ran
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "2 runs, 1 failed" in done.stdout
+def test_a_failed_run_does_not_stop_the_others(ran: tuple[Path, int, str]) -> None:
+    root, status, said = ran
+    assert status == 1, said
+    assert "2 runs, 1 failed" in said
     table = pd.read_csv(root / "runs/mini/sweeps/bad/table.csv")
     assert table["fail"].tolist() == [False, True]
     assert table["test.f1"].tolist() == ["0.3", "–"]
@@ -88,16 +87,16 @@ def test_a_failed_run_does_not_stop_the_others(ran: tuple[Path, subprocess.Compl
 
 @pytest.mark.notebook
 def test_the_command_prints_published_numbers_and_says_simulated(
-    ran: tuple[Path, subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
+    ran: tuple[Path, int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, done = ran
+    root, _, said = ran
     for text in (
         "| paper F1 |",
         "0.125",
         NOTE,
         "Simulated data, except for the published numbers (paper F1).",
     ):
-        assert text in done.stdout
+        assert text in said
     monkeypatch.setenv("EOLAB_ROOT", str(root))
     table = runs.sweep_table("mini", "bad", root / "runs")
     assert table is not None
@@ -107,8 +106,8 @@ def test_the_command_prints_published_numbers_and_says_simulated(
 
 
 @pytest.mark.notebook
-def test_a_sweep_does_again_only_what_failed(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    root, _ = ran
+def test_a_sweep_does_again_only_what_failed(ran: tuple[Path, int, str]) -> None:
+    root, *_ = ran
     status, again = miniature.command(root, "sweep", "mini", "bad", "--set", "02_use.seed=4")
     assert status == 1
     assert again.count("finished before, skipped") == 2
