@@ -169,7 +169,7 @@ def test_values_are_learned_inside_fit(tmp_path):
     net = keras.Model({"image": given}, {"values": keras.layers.Dense(1)(given)})
     options = {"loss": {"values": "mse"}, "metrics": [losses.ValueScore("mae"), losses.ValueScore("r2")]}
     history = training.fit(
-        net, Batches(), Batches(), folder=tmp_path, epochs=15, learning_rate=0.2, monitor="val_values_r2",
+        net, Batches(), Batches(), folder=tmp_path, epochs=8, learning_rate=0.3, monitor="val_values_r2",
         progress=False, **options,
     )  # fmt: skip
     assert history["val_values_r2"].max() > 0.95

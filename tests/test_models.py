@@ -52,6 +52,7 @@ SEQUENCES = {
     "date_transformer": {"width_multiplier": 0.5, "units": 16, "heads": 2, "layers": 1},
 }
 BUILDERS = {**SERIES, **PIXELS, **PATCHES, **SEQUENCES}
+PLAIN = {"unet", "deeplabv3", "resnet18_patch", "resnet50"}  # the same function builds more by another name
 QUICK = (*SERIES, "unet", "shallow_cnn", "convlstm")
 DIVIDING = {"unet": 4, "rau_net_1": 4, "unet_resnet": 32, "vnet": 4, "squeeze_unet": 4, "unet_plus_plus": 4}
 SIZE = {"height": 35, "width": 38}
@@ -132,8 +133,9 @@ def test_a_file_holds_the_whole_model_which_trains(case, tmp_path):
     harness.check_trains(case, harness.check_saved(case, tmp_path))
 
 
-@every
+@pytest.mark.parametrize("case", slow(name for name in BUILDERS if name not in PLAIN), indirect=True)
 def test_mixed_precision(case):
+    """Once a function, by the name that has more of its layers."""
     wide = 0.05 if case.model.name in (*SERIES, *PIXELS) else 0.1
     harness.check_precision(case, "mixed_bfloat16", tolerance=wide)
 

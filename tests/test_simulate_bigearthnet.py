@@ -214,9 +214,9 @@ def test_version_2_copies_bands_of_the_same_pixels(v1, tmp_path, seed, monkeypat
     (tmp_path / "beside").symlink_to(v1)
     options = {"version": 2, "seed": seed, "patches": PATCHES, "radar": False, "progress": False}
     plain = bigearthnet.write(tmp_path / "plain", **options)
-    simulate, simulated = bigearthnet._simulate, []
+    optical, simulated = bigearthnet.ground.optical, []
     monkeypatch.setattr(
-        bigearthnet, "_simulate", lambda *given: simulated.append(given[1]) or simulate(*given)
+        bigearthnet.ground, "optical", lambda *given: simulated.append(given[1]) or optical(*given)
     )
     copied = bigearthnet.write(tmp_path / "copied", pixels_from="beside", **options)
     files = sorted(file.relative_to(plain) for file in plain.rglob("*") if file.is_file())

@@ -214,6 +214,7 @@ def test_forest_beats_the_majority(store, rows, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_range_test_tries_growing_rates(store, rows):
     options = {"outputs": K, "options": SMALL, "batch_size": 32, "test_options": {"steps": 12}}
     rates = tasks.learning_rates(TASK, "tempcnn", store, rows["train"], **options)

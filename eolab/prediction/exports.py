@@ -36,6 +36,7 @@ ROUNDS = 8  # of simplifying an ONNX graph
 Quantisation = Literal["float32", "float16", "int8"]
 QUANTISATIONS: tuple[str, ...] = get_args(Quantisation)
 Calibration = Iterable[np.ndarray | Inputs] | None
+Freeze = Callable[[Any], Any] | None
 
 
 def folder_of(source: Path | None, engine: str) -> Path | None:
@@ -130,7 +131,7 @@ def export_litert(
     path: str | Path,
     quantisation: Quantisation = "float32",
     calibration: Calibration = None,
-    freeze: Callable[[Any], Any] | None = None,
+    freeze: Freeze = None,
 ) -> Path:
     """Write a trained model as a LiteRT file, which takes one sample at a time.
 
@@ -165,10 +166,7 @@ def export_litert(
 
 
 def convert_litert(
-    model: Any,
-    quantisation: str = "float32",
-    calibration: Calibration = None,
-    freeze: Callable[[Any], Any] | None = None,
+    model: Any, quantisation: str = "float32", calibration: Calibration = None, freeze: Freeze = None
 ) -> bytes:
     """Return a Keras model as the content of a LiteRT file; see :func:`export_litert`."""
     check_known(quantisation, QUANTISATIONS, f"There is no quantisation {quantisation!r}")

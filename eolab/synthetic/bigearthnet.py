@@ -14,6 +14,7 @@ whether code works, not how well a method maps land cover: spectra and patterns 
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,9 @@ FAULTS = {
     2: ("truncated_band", "listed_without_folder", "missing_band", "unknown_class", "missing_reference"),
 }
 """Kinds of damage by version, in the order they are made."""
+
+Files = list[dict[str, bytes]]
+"""Content by name: of the optical bands of a patch, of its radar bands, of its reference map."""
 
 _MOST = 20_000
 _FREQUENT = 8  # a spoilt patch holds no class that fewer patches than this have
@@ -97,7 +101,7 @@ def write(
         spoilt = _choose(kept, FAULTS[version][:faults])
         faulty = {patch: kind for kind, patch in spoilt.items()}
         originals = {} if radar else _originals(folder.parent / pixels_from, kept, seed, patches)
-        make = partial(_write_patch, building, version, seed, radar, originals, faulty)
+        make = partial(_write_patch, building, version, partial(_simulate, seed, radar, originals), faulty)
         writing.in_threads(make, kept, "BigEarthNet twin", "patch", progress)
         absent = [patch for patch, kind in faulty.items() if kind == "listed_without_folder"]
         table = pd.DataFrame([_row(patch, faulty.get(patch, "")) for patch in [*kept, *absent]])
@@ -152,16 +156,10 @@ def _places(patch: Patch, version: int) -> list[Path]:
 
 
 def _write_patch(
-    root: Path, version: int, seed: int, radar: bool, originals: dict[Patch, Path], faulty: dict[Patch, str],
-    patch: Patch,
-) -> None:  # fmt: skip
-    """Simulate or copy a patch and write it, damaged or not; the pixels depend on seed and plan alone."""
-    cover = ground.make_map(patch.codes, writing.stream(seed, 2, patch.number))
-    if original := originals.get(patch):
-        contents = [{k: (original / f"{original.name}_{k}.tif").read_bytes() for k in L2A_BANDS}, {}]
-    else:
-        contents = _simulate(seed, patch, cover, radar)
-    contents.append({"reference_map": _geotiff(cover, patch)})
+    root: Path, version: int, simulate: Callable[[Patch], Files], faulty: dict[Patch, str], patch: Patch
+) -> None:
+    """Write a patch, damaged or not."""
+    contents = simulate(patch)
     places, kind = [root / place for place in _places(patch, version)], faulty.get(patch, "")
     for folder, content in zip(places, contents, strict=False):
         for name, file in content.items():
@@ -177,8 +175,12 @@ def _write_patch(
         (places[2] / f"{places[2].name}_reference_map.tif").unlink()
 
 
-def _simulate(seed: int, patch: Patch, cover: Array, radar: bool) -> list[dict[str, bytes]]:
-    """Return the files of the optical bands of a patch and of its radar bands, by name."""
+def _simulate(seed: int, radar: bool, originals: dict[Patch, Path], patch: Patch) -> Files:
+    """Simulate or copy a patch; the pixels depend on seed and plan alone."""
+    cover = ground.make_map(patch.codes, writing.stream(seed, 2, patch.number))
+    reference = {"reference_map": _geotiff(cover, patch)}
+    if original := originals.get(patch):
+        return [{k: (original / f"{original.name}_{k}.tif").read_bytes() for k in L2A_BANDS}, {}, reference]
     materials = ground.make_materials(cover, writing.stream(seed, 3, patch.number))
     image = ground.optical(seed, patch, materials, writing.stream(seed, 5, patch.number))
     bands, channels = {}, {}
@@ -187,7 +189,8 @@ def _simulate(seed: int, patch: Patch, cover: Array, radar: bool) -> list[dict[s
     if radar:
         seen = ground.radar(seed, patch, materials, writing.stream(seed, 6, patch.number))
         channels = dict(zip(("VV", "VH"), seen, strict=True))
-    return [{name: _geotiff(one, patch) for name, one in found.items()} for found in (bands, channels)]
+    found = [{name: _geotiff(one, patch) for name, one in each.items()} for each in (bands, channels)]
+    return [*found, reference]
 
 
 def _geotiff(values: Array, patch: Patch) -> bytes:

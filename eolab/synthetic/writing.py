@@ -120,10 +120,9 @@ def _header(shape: tuple[int, ...], dtype: np.dtype, bounds: tuple[float, ...], 
         (33922, "d", 6, (0.0, 0.0, 0.0, float(west), float(north), 0.0), True),  # tie point
         (34735, "H", len(keys), keys, True),  # GeoKeys
     ]
-    tifffile.imwrite(
-        file, values, photometric="minisblack", metadata=None, software=False,
-        rowsperstrip=8192 // (shape[1] * dtype.itemsize), extratags=tags,  # bytes of a strip, as published
-    )  # fmt: skip
+    rows = 8192 // (shape[1] * dtype.itemsize)  # bytes of a strip, as published
+    options: dict[str, Any] = {"photometric": "minisblack", "metadata": None, "software": False}
+    tifffile.imwrite(file, values, rowsperstrip=rows, extratags=tags, **options)
     return file.getvalue()[: -values.nbytes]
 
 
