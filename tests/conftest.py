@@ -30,14 +30,14 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
     os.environ["PYTHONPATH"] = os.pathsep.join([HIDDEN, *_paths])
 
 SECONDS = {  # of the longest files, measured on two cores: what the workers start with
-    "test_study_landslide": 290,
-    "test_study_flood": 230,
-    "test_study_landcover": 200,
-    "test_study_scenes": 160,
+    "test_study_landslide": 250,
+    "test_study_flood": 200,
+    "test_study_landcover": 160,
+    "test_study_scenes": 140,
     "test_jupyterlab": 65,
-    "test_runs": 40,
-    "test_voila": 35,
-    "test_study_crops": 50,
+    "test_runs": 35,
+    "test_voila": 20,
+    "test_study_crops": 35,
 }
 TIMEOUT_S = 1500  # the first test of a study waits for its whole chain
 
