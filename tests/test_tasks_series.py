@@ -10,7 +10,7 @@ import pytest
 from eolab import models, prediction, tasks
 from eolab.core.errors import ParameterError
 from eolab.data.store import ArraySpec, write_store
-from eolab.tasks import baselines
+from eolab.tasks import baselines, engine
 
 SAMPLES, TIMES, BANDS, K = 360, 6, 2, 4
 DATES = ["2019-01-16", "2019-03-16", "2019-05-16", "2019-07-16", "2019-09-16", "2019-11-16"]
@@ -211,6 +211,13 @@ def test_forest_beats_the_majority(store, rows, tmp_path):
     forest = fit_baseline("random_forest", store, rows, tmp_path / "a", trees=50)
     majority = fit_baseline("majority", store, rows, tmp_path / "b")
     assert share_right(forest, store, rows["test"]) > share_right(majority, store, rows["test"]) + 0.05
+
+
+def test_whether_a_step_is_compiled_is_left_to_the_backend():
+    """A network for series was told not to compile, as is best on TensorFlow: JAX ran it step by step."""
+    settings = engine._settings(tasks.get(TASK), "lstm", {"epochs": 1})
+    assert settings["steps_per_execution"] == 16
+    assert "jit_compile" not in settings
 
 
 @pytest.mark.slow

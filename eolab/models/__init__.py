@@ -154,7 +154,7 @@ def options(name: str) -> dict[str, Any]:
 
 
 def compile_options(name: str) -> dict[str, Any]:
-    """Return the arguments of ``model.compile`` that train an architecture fastest on a processor.
+    """Return the arguments of ``model.compile`` that train one fastest by TensorFlow on a processor.
 
     Sixteen steps over series run in one go, so that callbacks see every sixteenth batch; results do not
     change. A step over images is long enough to run alone. XLA takes ten seconds to compile an LSTM, whose

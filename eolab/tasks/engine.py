@@ -340,8 +340,9 @@ def _augmentation(
 
 def _settings(task: Task, model: str, training: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the checked options of the training, with the task's own where none are given."""
-    fastest = models.compile_options(model) if task.reads == "series" else {}
-    usual = {"batch_size": task.batch_size, "monitor": task.monitor, **fastest}
+    # whether a step is compiled is left to the backend, see eolab.training.fit
+    steps = models.compile_options(model)["steps_per_execution"] if task.reads == "series" else 1
+    usual = {"batch_size": task.batch_size, "monitor": task.monitor, "steps_per_execution": steps}
     settings = trainer.options(training or {}, **usual)
     settings.pop("precision", None)
     if "epochs" not in settings:
