@@ -27,7 +27,7 @@ quick: $(READY)
 tests: $(READY)
 	$(PYTEST) $(SELECTED)
 
-# types are checked beside the tests, in the time in which those wait
+# style and types, beside the tests: make -j2 runs both
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
