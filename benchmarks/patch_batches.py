@@ -125,7 +125,7 @@ def memory(options: argparse.Namespace) -> dict[str, float]:
         model, batches = network(NARROW), batches_of(store, options, False)
         before = peak_mb()
         start = time.perf_counter()
-        model.fit(batches, callbacks=[batches.callback], shuffle=False, verbose=0)
+        model.fit(batches.stream(), callbacks=[batches.callback], shuffle=False, verbose=0)
         seconds = time.perf_counter() - start
     peak = peak_mb()
     return {"peak": peak, "above": peak - before, "rate": len(store) / seconds}

@@ -286,7 +286,33 @@ def test_fit_sees_each_epoch_in_its_order(store, epochs):
     batches = batches_of(store, batch_size=16, seed=3, shuffle=True)
     model = recorder()
     epoch = {"initial_epoch": epochs.start, "epochs": epochs.stop}
-    model.fit(batches, **epoch, callbacks=[batches.callback], shuffle=False, verbose=0)
+    model.fit(batches.stream(), **epoch, callbacks=[batches.callback], shuffle=False, verbose=0)
     found = float(keras.ops.convert_to_numpy(model.get_layer("recorder").sum))
     assert found == pytest.approx(expected_sum(store, epochs), rel=1e-5)
     assert found != pytest.approx(expected_sum(store, [0] * len(epochs)), rel=1e-5)
+
+
+class Lengths:
+    """Series that get longer."""
+
+    lengths = np.array([2, 2, 3, 5])
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def read(self, positions):
+        steps = self.lengths[positions].max()
+        return {"s1": np.zeros((len(positions), steps, 4), "float32")}, np.ones((len(positions), steps), int)
+
+
+def test_longer_series_may_follow_those_of_the_first_batches():
+    found = [(inputs["s1"].shape, labels.shape) for inputs, labels, _ in Batches(Lengths(), 1).stream()]
+    assert found == [((1, steps, 4), (1, steps)) for steps in Lengths.lengths]
+
+
+def test_a_pass_is_not_tuned_and_so_ends_without_a_wait(store):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("TensorFlow's tuning")
+    data = batches_of(store, batch_size=16).stream()
+    assert data.options().autotune.enabled is False
+    assert int(data.cardinality()) == 3

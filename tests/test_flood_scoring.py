@@ -483,8 +483,8 @@ def test_what_stands_in_padding_changes_no_score(views, tmp_path, monkeypatch, f
 
         present = 0
 
-        def read(self, positions, other=None):
-            inputs, labels = super().read(positions, other)
+        def read(self, positions):
+            inputs, labels = super().read(positions)
             rng = np.random.default_rng(positions)
             for key in ("s1", "s2"):
                 chosen = inputs[f"{key}_valid"] == self.present

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from loss_cases import gradient_of
 from sklearn import metrics as sklearn_metrics
+from training_example import ArraySamples
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.training import losses
+from eolab.training.batches import Batches
 
 EVERY = [*losses.names("values"), {"mae": 0.5, "continuous_iou": 2}, {"huber": {"delta": 0.2}}]
 
@@ -157,19 +159,14 @@ def test_values_are_learned_inside_fit(tmp_path):
     image = rng.normal(size=(16, 4, 4, 3)).astype("float32")
     label = np.where(rng.random((16, 4, 4)) < 0.2, np.nan, image @ [0.5, -1.0, 2.0]).astype("float32")
 
-    class Batches(keras.utils.PyDataset):
-        num_batches = 4
-
-        def __getitem__(self, index):
-            rows = slice(4 * index, 4 * index + 4)
-            return {"image": image[rows]}, {"values": label[rows]}
-
+    samples = ArraySamples({"image": image}, {"values": label})
+    data = Batches(samples, 4, ignore="none")
     training.set_up(0)
     given = keras.Input((4, 4, 3), name="image")
     net = keras.Model({"image": given}, {"values": keras.layers.Dense(1)(given)})
     options = {"loss": {"values": "mse"}, "metrics": [losses.ValueScore("mae"), losses.ValueScore("r2")]}
     history = training.fit(
-        net, Batches(), Batches(), folder=tmp_path, epochs=8, learning_rate=0.3, monitor="val_values_r2",
+        net, data, data, folder=tmp_path, epochs=8, learning_rate=0.3, monitor="val_values_r2",
         progress=False, **options,
     )  # fmt: skip
     assert history["val_values_r2"].max() > 0.95

@@ -15,21 +15,6 @@ pytestmark = pytest.mark.slow  # trains networks
 F1 = {"mask": [losses.PooledScore("f1")]}
 
 
-class Given(keras.utils.PyDataset):
-    """One batch again and again."""
-
-    def __init__(self, *batch):
-        super().__init__()
-        self.batch = batch
-
-    @property
-    def num_batches(self):
-        return 3
-
-    def __getitem__(self, index):
-        return self.batch
-
-
 def expected(net, data, output, loss):
     """Loss and F1 of an output, from the predictions."""
     p = keras.ops.convert_to_numpy(net(data[0], training=False)[output])
@@ -87,16 +72,14 @@ def test_one_loss_and_the_default_hold_for_every_output(tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_weights_by_output_leave_out_what_label_255_leaves_out(tmp_path):
-    inputs, label = example.labels(example.masks(), "mask", "patch")
-    zeros = {name: np.where(values == 255, 0, values) for name, values in label.items()}
-    weights = {name: (values != 255).astype(np.float32) for name, values in label.items()}
+    samples = example.ArraySamples(*example.labels(example.masks(), "mask", "patch"))
     rows = []
-    for folder, batch in {"labels": (inputs, label), "weights": (inputs, zeros, weights)}.items():
+    for ignore in ("keep", "weight"):
+        data = batches.Batches(samples, 24, ignore=ignore)
         net = example.mask_model("mask", "patch")
         history = training.fit(
-            net, Given(*batch), Given(*batch), folder=tmp_path / folder, epochs=2, loss="ce", metrics=F1,
-            progress=False,
-        )  # fmt: skip
+            net, data, data, folder=tmp_path / ignore, epochs=2, loss="ce", metrics=F1, progress=False
+        )
         rows.append(history.drop(columns="seconds"))
     pd.testing.assert_frame_equal(*rows, rtol=1e-4)
 

@@ -106,7 +106,7 @@ class ArraySamples:
     def __len__(self):
         return len(next(iter(self.inputs.values())))
 
-    def read(self, positions, other=None):
+    def read(self, positions):
         return keras.tree.map_structure(
             lambda values: np.asarray(values)[positions], (self.inputs, self.labels)
         )

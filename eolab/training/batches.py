@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, Self, get_args
 
 import keras
 import numpy as np
+from keras.tree import map_structure as each
 
 from eolab.core.errors import ParameterError, check_known
 from eolab.data.schemes import IGNORE
@@ -39,13 +40,8 @@ class Samples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, positions: np.ndarray, other: np.ndarray | None = None) -> tuple[Inputs, Labels]:
-        """Return inputs (B, …) by name and labels (B, …) of some samples.
-
-        Args:
-            positions: Positions of the samples, 0 to N - 1.
-            other: Positions of another batch, from which this one must differ in length where lengths vary.
-        """
+    def read(self, positions: np.ndarray) -> tuple[Inputs, Labels]:
+        """Return inputs (B, …) by name and labels (B, …) of the samples at some positions, 0 to N - 1."""
 
     def facts(self) -> dict[str, Any]:
         """Return what a resumed training must find again, as JSON values."""
@@ -62,7 +58,7 @@ class Batches(keras.utils.PyDataset):
 
     Example:
         >>> batches = Batches(StoreSamples(store, store.indices("train")), seed=1, shuffle=True)
-        >>> model.fit(batches, callbacks=[batches.callback], shuffle=False)
+        >>> model.fit(batches.stream(), callbacks=[batches.callback], shuffle=False)
 
     Args:
         samples: The samples, such as :class:`StoreSamples` or :class:`SequenceSamples`.
@@ -93,9 +89,8 @@ class Batches(keras.utils.PyDataset):
         augment: Step | None = None,
         targets: Callable[[np.ndarray], Labels] | None = None,
         ignore: Ignore = "weight",
-        **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__()
         if not len(samples) or batch_size < 1:
             raise ParameterError(
                 f"Batches need samples and a positive batch size: got {len(samples)} and {batch_size}."
@@ -152,8 +147,7 @@ class Batches(keras.utils.PyDataset):
         """
         if not 0 <= index < self.num_batches:
             raise IndexError(f"batch {index} of {self.num_batches}")
-        order = self.order()
-        inputs, label = self.samples.read(order[index], order[1] if index == 0 and len(order) > 1 else None)
+        inputs, label = self.samples.read(self.order()[index])
         if self.augment is not None:
             rng = np.random.default_rng((self.seed, self.epoch, index, 1))  # 1: not that of the order
             inputs, label = self.augment(inputs, label, rng)
@@ -161,9 +155,33 @@ class Batches(keras.utils.PyDataset):
         if self.ignore == "none":
             return inputs, labels
         if self.ignore == "keep":
-            return inputs, _each(labels, lambda values: values.astype(np.int32))
-        kept = _each(labels, lambda values: np.where(values == IGNORE, 0, values).astype(np.int32))
-        return inputs, kept, _each(labels, lambda values: self.class_weights[values])
+            return inputs, each(lambda values: values.astype(np.int32), labels)
+        kept = each(lambda values: np.where(values == IGNORE, 0, values).astype(np.int32), labels)
+        return inputs, kept, each(lambda values: self.class_weights[values], labels)
+
+    def stream(self) -> Any:
+        """Return what Keras should read: these batches, on TensorFlow a ``tf.data.Dataset`` of them.
+
+        That which Keras makes of them is tuned as it runs, and TensorFlow 2.21 often ends a pass over it by a
+        wait (11 of the 70 s of three folds on one core). Axes of samples are as long as in the first batch,
+        where samples have lengths the first of these axes of any length.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+        import tensorflow as tf
+
+        free = 1 if self.samples.lengths is None else 2
+
+        def spec(values: np.ndarray) -> Any:
+            return tf.TensorSpec([None] * free + list(values.shape[free:]), values.dtype)
+
+        batches = tf.data.Dataset.from_generator(
+            lambda: map(self.__getitem__, range(self.num_batches)), output_signature=each(spec, self[0])
+        )
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        whole = tf.data.experimental.assert_cardinality(self.num_batches)
+        return batches.apply(whole).prefetch(2).with_options(options)
 
     def facts(self) -> dict[str, Any]:
         """Return what of the batches a resumed training must find again, as JSON values."""
@@ -219,7 +237,7 @@ class StoreSamples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def read(self, positions: np.ndarray, other: np.ndarray | None = None) -> tuple[Inputs, np.ndarray]:
+    def read(self, positions: np.ndarray) -> tuple[Inputs, np.ndarray]:
         """Return inputs and labels of some positions within `rows`."""
         if self.data is None:
             data = self._read(self.rows[positions])
@@ -289,18 +307,13 @@ class SequenceSamples:
     def __len__(self) -> int:
         return len(self.sequences)
 
-    def read(self, positions: np.ndarray, other: np.ndarray | None = None) -> tuple[Inputs, np.ndarray]:
-        """Return the inputs and labels of some sequences.
-
-        They have a step more where they would be as long as another batch: from the first two batches Keras
-        on TensorFlow takes whether lengths vary.
-        """
+    def read(self, positions: np.ndarray) -> tuple[Inputs, np.ndarray]:
+        """Return the inputs and labels of some sequences."""
         chosen = [self.sequences[position] for position in positions]
         inputs: Inputs = {}
         for sensor in self.channels:
-            inputs |= self._images(sensor, chosen, self._length(positions, other, sensor))
-        steps = 1 if chosen[0].late else self._length(positions, other)
-        return inputs, padded_labels(chosen, steps)
+            inputs |= self._images(sensor, chosen, self._length(chosen, sensor))
+        return inputs, padded_labels(chosen, 1 if chosen[0].late else self._length(chosen))
 
     def facts(self) -> dict[str, Any]:
         """Return what a resumed training must find again, as JSON values."""
@@ -310,14 +323,9 @@ class SequenceSamples:
             "prepare": {sensor: channels.name for sensor, channels in self.channels.items()},
         }
 
-    def _length(self, positions: np.ndarray, other: np.ndarray | None, sensor: str | None = None) -> int:
+    def _length(self, chosen: Sequence[ImageSequence], sensor: str | None = None) -> int:
         if self.length is not None:
             return self.length
-        own = self._longest(positions, sensor)
-        return own + (other is not None and own == self._longest(other, sensor))
-
-    def _longest(self, positions: np.ndarray, sensor: str | None) -> int:
-        chosen = [self.sequences[position] for position in positions]
         return max(1, *(one.length if sensor is None else len(one.rows[sensor]) for one in chosen))
 
     def _images(self, sensor: str, chosen: list[ImageSequence], length: int) -> Inputs:
@@ -372,13 +380,6 @@ def balanced_weights(labels: Any, classes: int) -> dict[int, float]:
     counts = np.bincount(flat[flat != IGNORE].astype(np.int64), minlength=classes)
     present = np.flatnonzero(counts)
     return {int(k): float(counts.sum() / (len(present) * counts[k])) for k in present}
-
-
-def _each(labels: Labels, change: Callable[[np.ndarray], np.ndarray]) -> Labels:
-    """Return labels, or each of the labels by output, changed."""
-    if isinstance(labels, Mapping):
-        return {name: change(np.asarray(values)) for name, values in labels.items()}
-    return change(np.asarray(labels))
 
 
 def _identity(store: Store) -> int:

@@ -13,6 +13,7 @@ import pandas as pd
 from eolab.core.errors import ParameterError, check_known
 from eolab.core.progress import headless
 from eolab.training import freezing, outputs, schedules
+from eolab.training.batches import Batches
 from eolab.training.callbacks import Average, Recorder, assign, write_history
 from eolab.training.checkpoint import Checkpoint, Progress
 from eolab.training.freezing import Freeze, Thaw
@@ -62,8 +63,8 @@ def options(training: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
 
 def fit(
     model: keras.Model,
-    train: Any,
-    validation: Any = None,
+    train: Batches,
+    validation: Batches | None = None,
     *,
     folder: str | Path,
     epochs: int,
@@ -94,8 +95,7 @@ def fit(
 
     Args:
         model: The model, with random weights; its output is class probabilities, or a dict of them.
-        train: Batches, such as :class:`eolab.training.batches.Batches`, whose ``callback`` tells them the
-            epoch, so that their order is repeatable, and whose weights hold those of the classes.
+        train: Batches, whose weights hold those of the classes.
         validation: Batches to validate on; None to train without.
         folder: Run folder.
         epochs: Epochs at most.
@@ -148,7 +148,9 @@ def fit(
     stopping = {"epochs": epochs, "monitor": monitor, "patience": patience}
     thawed = {str(epoch): change for epoch, change in (thaw or {}).items()}
     frozen = {"freeze": [freeze, thawed] if freeze else None}
-    settings = compiled | stopping | frozen | _facts(model, train)
+    settings = compiled | stopping | frozen
+    settings |= {"data": train.facts(), "precision": model.dtype_policy.name}
+    settings["model"] = [list(variable.shape) for variable in model.variables]
     parts = freezing.phases(model, epochs, freeze, thaw)
     variables = list(model.variables)
     rate = schedules.build(schedule, learning_rate, train.num_batches, epochs, **(schedule_options or {}))
@@ -161,8 +163,7 @@ def fit(
         assign(variables, saved["model"])
     average = Average() if ema else None
     recorder = Recorder(state, checkpoint, variables, average, lines=progress and headless())
-    first = [average] if average else []
-    first += [train.callback] if hasattr(train, "callback") else []
+    first = [*([average] if average else []), train.callback]
 
     def arguments(start: int) -> dict[str, Any]:
         """Return the arguments of ``model.compile`` for a training that begins at an epoch."""
@@ -184,8 +185,8 @@ def fit(
                 assign(model.optimizer.variables, saved["optimizer"])
             if not state.finished:
                 model.fit(
-                    train,
-                    validation_data=validation,
+                    train.stream(),
+                    validation_data=validation and validation.stream(),
                     initial_epoch=len(state.history),
                     epochs=part.end,
                     verbose=1 if progress and not headless() else 0,
@@ -199,15 +200,6 @@ def fit(
     history = pd.DataFrame(state.history)
     history.attrs = {"best_epoch": state.best_epoch, "monitor": monitor, "resumed_at": done}
     return history
-
-
-def _facts(model: keras.Model, train: Any) -> dict[str, Any]:
-    """Return what else the result depends on: the data and the model, as JSON values."""
-    return {
-        "data": train.facts() if hasattr(train, "facts") else {"batches": int(train.num_batches)},
-        "precision": model.dtype_policy.name,
-        "model": [list(variable.shape) for variable in model.variables],
-    }
 
 
 def build_optimizer(
@@ -232,7 +224,7 @@ def build_optimizer(
 
 
 def compile_once(
-    model: keras.Model, train: Any, key: Sequence[Any], options: Callable[[], dict[str, Any]]
+    model: keras.Model, train: Batches, key: Sequence[Any], options: Callable[[], dict[str, Any]]
 ) -> None:
     """Compile a model, or reset its optimizer where it is compiled with the same key.
 
