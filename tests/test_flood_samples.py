@@ -132,7 +132,7 @@ def test_whole_sequences_are_split_and_the_test_is_the_published_one(images, fil
 def test_change_is_against_the_first_images_and_looks_at_no_later_one(images, twin):
     sequence = images.loc[images["sensor"] == "S1", "sequence"].iloc[0]
     series, _ = reader.read_series(twin, reader.of_sequence(images, sequence, "S1"), ["VH"], SIZE)
-    sensor = flood.samples.Radar(("VH",), reference=2)
+    sensor = flood.samples.Radar(("VH",), reference_images=2)
     assert sensor.layers == ("VH", "VH_change")
     found = sensor.compute(series["image"])
     assert found.shape == (series.sizes["time"], *SIZE, 2)
@@ -140,14 +140,14 @@ def test_change_is_against_the_first_images_and_looks_at_no_later_one(images, tw
     np.testing.assert_allclose(found[1:, ..., 1], found[1:, ..., 0] - dry, atol=1e-5)
     for last in (1, 2, 3):  # the first image was compared with the second
         np.testing.assert_array_equal(sensor.compute(series["image"][:last]), found[:last])
-    assert flood.samples.Optical(("B04", "MNDWI"), reference=1).layers == (
+    assert flood.samples.Optical(("B04", "MNDWI"), reference_images=1).layers == (
         "B04",
         "MNDWI",
         "B04_change",
         "MNDWI_change",
     )
-    with pytest.raises(ParameterError, match="reference is -1"):
-        flood.samples.Optical(reference=-1)
+    with pytest.raises(ParameterError, match="reference_images is -1"):
+        flood.samples.Optical(reference_images=-1)
 
 
 def test_the_store_has_the_images_sequence_by_sequence(images, files, twin, tmp_path):

@@ -7,19 +7,19 @@ import warnings
 import numpy as np
 import pytest
 
-from eolab.data.sensors import dry_state
+from eolab.studies.flood.sensors import dry_state
 
 
-@pytest.mark.parametrize("reference", [1, 2, 3, 9])
-def test_the_dry_state_is_the_median_of_the_first_images_up_to_a_date(reference):
+@pytest.mark.parametrize("reference_images", [1, 2, 3, 9])
+def test_the_dry_state_is_the_median_of_the_first_images_up_to_a_date(reference_images):
     rng = np.random.default_rng(0)
     values = rng.normal(size=(5, 6, 6, 2)).astype("float32")
     values[rng.random(values.shape) < 0.5] = np.nan
-    dry = dry_state(values, reference)
+    dry = dry_state(values, reference_images)
     assert dry.dtype == values.dtype
     for time in range(5):
         for y, x, channel in np.ndindex(6, 6, 2):
-            first = values[: min(time + 1, reference), y, x, channel]
+            first = values[: min(time + 1, reference_images), y, x, channel]
             seen = first[np.isfinite(first)]
             expected = np.median(seen) if len(seen) else np.nan
             np.testing.assert_array_equal(dry[time, y, x, channel], np.float32(expected))

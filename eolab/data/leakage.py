@@ -185,8 +185,8 @@ def _table_of(source: Store | np.ndarray, table: pd.DataFrame | None, columns: S
 def _features(source: Store | np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return features (N, F) float32, NaN where not observed.
 
-    Of a store they are the values of ``image`` at every date and band; for patches, their mean and standard
-    deviation over the patch.
+    Features of a store are the values of ``image`` at every date and band; for patches, their mean and
+    standard deviation over the patch.
     """
     if isinstance(source, np.ndarray):
         return np.asarray(source[rows], np.float32).reshape(len(rows), -1)

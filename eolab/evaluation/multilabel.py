@@ -14,8 +14,8 @@ all.subset_accuracy     share of samples with every label right
 all.hamming_loss        share of labels that are wrong
 ======================= ======================================================================================
 
-As in scikit-learn, with which the tests compare; coverage and ranking loss after Tsoumakas, Katakis and
-Vlahavas (2010), Mining Multi-label Data.
+They are those of scikit-learn, with which the tests compare; coverage and ranking loss after Tsoumakas,
+Katakis and Vlahavas (2010), Mining Multi-label Data.
 """
 
 from collections.abc import Sequence

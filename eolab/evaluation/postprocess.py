@@ -17,7 +17,7 @@ from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.evaluation import metrics
 from eolab.evaluation.metrics import IGNORE
 
-# every hundredth, which includes the thresholds that the landslide report lists (0.4 … 0.95, 0.99)
+# every hundredth, so that published thresholds such as 0.95 and 0.99 are among them
 HUNDREDTHS = tuple(np.arange(1, 100) / 100)
 SCORES = {
     **{name: f"class.{name}" for name in ("precision", "recall", "f1", "f2", "iou")},
@@ -142,8 +142,8 @@ def choose_threshold(
 ) -> Any:
     """Return the threshold with the best score on validation samples, never on those that are scored.
 
-    Of several equally good thresholds the nearest to 0.5 is taken, of two as near the lower one; see
-    :func:`best_threshold`.
+    The nearest to 0.5 is taken where several thresholds are equally good, the lower one where two are as
+    near; see :func:`best_threshold`.
 
     Args:
         probability: (N, …).
@@ -336,7 +336,7 @@ def test_time_augmentation(predict: Callable[[np.ndarray], np.ndarray], image: n
 def fit_temperature(probability: Any, truth: Any, by_label: bool = False) -> Any:
     """Return the temperature T with the least negative log-likelihood over all labelled values.
 
-    Of two classes the likelihood is computed from a histogram of the logits, so that values are read once
+    The likelihood of two classes is computed from a histogram of the logits, so that values are read once
     whatever their number. Probabilities that rounding has made 0 or 1 count as numbers near them that are
     neither.
 

@@ -124,11 +124,11 @@ def paired_gains(
         seed: Seed of the draws.
 
     Returns:
-        As :func:`score_table`, a row another model and statistic: value is the gain over that model; in place
-        of n stands groups, the number of groups that are drawn.
+        The columns of :func:`score_table`, a row another model and statistic: value is the gain over that
+        model; in place of n stands groups, the number of groups that are drawn.
 
     Raises:
-        DataError: Also where confusion matrices have not counted the same truth.
+        DataError: For the reasons of :func:`score_table`, and if matrices have counted different truths.
     """
     supports = [np.asarray(counts).sum(axis=-1) for counts in predictions.values()] if truth is None else []
     if any(not np.array_equal(one, supports[0]) for one in supports[1:]):
@@ -293,7 +293,7 @@ def readable(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def title(scope: str, statistic: str) -> str:
-    """Return a score's name as people write it: "macro F1", "landslide IoU", "balanced accuracy"."""
+    """Return a score's name as people write it: "macro F1", "water IoU", "balanced accuracy"."""
     words = [WORDS.get(word, word) for word in statistic.split("_")]
     return " ".join([*([] if scope == "all" else [scope.replace("_", " ")]), *words])
 

@@ -45,8 +45,9 @@ pytorch_norm = partial(batch_norm, epsilon=EPSILON)
 class Encoder:
     """A ResNet up to its last stage (He et al. 2016): images to maps of five strides.
 
-    As published, but the stride of a bottleneck stands in its 3 × 3 convolution (Goyal et al. 2017) unless
-    told otherwise, and residual branches begin small. Padding is symmetric as in PyTorch.
+    It differs from the paper in two points: the stride of a bottleneck stands in its 3 × 3 convolution
+    (Goyal et al. 2017) unless told otherwise, and residual branches begin small. Padding is symmetric as in
+    PyTorch.
 
     Paper: Deep residual learning for image recognition, CVPR 2016.
 

@@ -263,7 +263,7 @@ def _array(dtype: str, shape: Sequence[int], data: bytes) -> np.ndarray:
 def _root(state: Mapping[str, Any], path: Path) -> str:
     """Return what stands before a ResNet's names in a file, such as ``module.encoder_q.``.
 
-    Of several networks the query encoder or the teacher counts, as the papers take them.
+    Where there are several networks, the query encoder or the teacher counts, as the papers take them.
     """
     end = "bn1.running_mean"
     found = [name.removesuffix(end) for name in state if name.endswith(end) and "layer" not in name]

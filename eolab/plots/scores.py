@@ -305,7 +305,7 @@ def region_scores(
 
 
 def padding_effect(scores: pd.DataFrame, title: str = "") -> Figure:
-    """Draw scores over the images alone beside those where padded steps count as dry images too.
+    """Draw scores over the images alone beside those where padded steps count as images of class 0 too.
 
     Args:
         scores: A row a metric and kind: ``statistic``, ``padded`` (whether padded steps count), ``value``,

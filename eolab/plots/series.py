@@ -127,10 +127,10 @@ def class_curves(table: pd.DataFrame, scheme: ClassScheme, label: str, columns: 
 
 @styled
 def dates_overview(shares: pd.Series, ax: Axes | None = None, title: str = "") -> Figure:
-    """Draw how much of the scene each acquisition shows, a bar a date.
+    """Draw which share of the pixels each acquisition shows, a bar a date.
 
     Args:
-        shares: Clear share of the scene, 0 to 1, by date.
+        shares: Clear share of the pixels, 0 to 1, by date.
         ax: Where to draw.
         title: Title of the picture.
     """
@@ -143,7 +143,7 @@ def dates_overview(shares: pd.Series, ax: Axes | None = None, title: str = "") -
     ax.xaxis_date()
     ax.bar(at, np.full(len(days), 100.0), width, color="#dddddd", label="Cloud, shadow or no data")
     ax.bar(at, percent, width, color=OKABE_ITO[0], label="Clear")
-    ax.set(ylim=(0, 100), ylabel="Share of the scene (%)", xlim=_room(days.to_numpy()))
+    ax.set(ylim=(0, 100), ylabel="Share of the pixels (%)", xlim=_room(days.to_numpy()))
     date_axis(ax, 10)
     summary = f"{len(days)} dates, {percent.mean():.0f} % clear on average"
     return finish(ax, legend="below", title=f"{title}: {summary}" if title else summary)

@@ -8,11 +8,11 @@ All numbers were set by hand, near what samples show; none is a fit. Forest, gra
 ground in season start from the class means of the cloud-free summer images of a Slovenian patch (eo-learn's
 TestEOPatch, Copernicus Sentinel data, Level-1C), brought to the ground by :data:`PATH` and
 :data:`TRANSMITTANCE`, which were chosen so that its forest gets the reflectance usual for dark forest.
-Cropland, bare soil and snow lie in the range of the Level-2A patches of BigEarthNet (Austria in June,
-Portugal in December, Finland in February). The seasons follow the monthly NDVI of the Slovenian patch. Rock,
-sand, mineral, water, backscatter and all materials after the first twelve are assumed. Mixing and spread
-between parcels were raised until a random forest on true labels reached 0.92 on other blocks of the twin of
-Sentinel-2 and CORINE of seed 0: that score describes the setting, not the world.
+Cropland, bare soil and snow lie in the range of the Level-2A patches of Sumbul et al. 2019 (Austria in
+June, Portugal in December, Finland in February). The seasons follow the monthly NDVI of the Slovenian patch.
+Rock, sand, mineral, water, backscatter and all materials after the first twelve are assumed. Mixing and
+spread between parcels were raised until a random forest on true labels reached 0.92 on other blocks of the
+Sentinel-2 twin of seed 0: that score describes the setting, not the world.
 """
 
 from pathlib import Path
@@ -40,7 +40,7 @@ def read_table(name: str) -> pd.DataFrame:
 _MATERIALS, _SPECTRA, _BANDS = (read_table(f"{name}.csv") for name in ("materials", "spectra", "bands"))
 COVERS = read_table("covers.csv")
 """Facts of the first twelve materials: season; texture and snow held in the Sentinel-2 twin, backscatter in
-that of floods (0 where it does not occur).
+that of image sequences (0 where it does not occur).
 """
 
 INDEX: dict[str, int] = {str(name): k for k, name in enumerate(_MATERIALS.index)}

@@ -54,7 +54,7 @@ class Task:
     def kept(self, values: np.ndarray) -> np.ndarray:
         """Return what is kept of a network's output (…, K).
 
-        Of pixels and steps, a single output and the probability of the second of two classes are kept
+        For pixels and steps, a single output and the probability of the second of two classes are kept
         without the last axis; everything else as it is.
         """
         return values[..., -1] if self.dense and values.shape[-1] <= 2 else values

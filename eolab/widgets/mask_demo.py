@@ -57,8 +57,7 @@ class PatchReader:
         patches: Images (H, W, bands) by name, or functions that return one.
         bands: Names of the bands of an image, in its order.
         open_file: Function of the content and the name of a file that returns a patch with ``image``
-            (H, W, bands), ``pixel_area_m2`` and ``crs``; see
-            :func:`eolab.data.layouts.landslide4sense.open_patch`.
+            (H, W, bands), ``pixel_area_m2`` and ``crs``, such as a layout's ``open_patch``.
         class_name: What one object of the class is called.
         plural: What several are called.
         pixel_area_m2: Area of a pixel; files with a CRS have their own.
@@ -180,11 +179,11 @@ class MaskDemo(Panel):
     The other attributes are those of :class:`~eolab.widgets.panel.Panel`.
 
     Example:
-        >>> reader = PatchReader(predict, {"patch 12": image}, bands, open_patch, "landslide", "landslides")
+        >>> reader = PatchReader(predict, {"patch 12": image}, bands, open_patch, "lake", "lakes")
         >>> demo = MaskDemo(reader)
         >>> demo.threshold.value = 0.7
         >>> demo.area.value
-        '12,300 m² (1.23 ha, 0.8 % of the patch) in 2 landslides'
+        '12,300 m² (1.23 ha, 0.8 % of the patch) in 2 lakes'
         >>> demo.figure("patch 12")  # the same as a static figure, for a report
     """
 

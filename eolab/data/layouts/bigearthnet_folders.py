@@ -141,7 +141,7 @@ def read_list(file: str | Path) -> pd.DataFrame:
 def find_lists(root: str | Path) -> dict[str, Path]:
     """Return the lists in a folder and in the folders right in it, by the names of :data:`FILES`.
 
-    Of several lists of one name the first is taken: the folder's own before those of its folders.
+    The first of several lists of one name is taken: the folder's own before those of its folders.
     """
     start = Path(root)
     folders = [start, *(start / name for name in subfolders(start) if not PATCH_FOLDER.match(name))]

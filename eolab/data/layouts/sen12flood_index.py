@@ -16,7 +16,7 @@ named after sequence and date. The items of a sensor lie in a collection, whose 
 
 Which images there are is said by the links to items of ``collection.json`` in the source collection; where it
 is missing or links none, by the names of the folders. The label of an image is the one of its name, and no
-other is looked for. Of ``stac.json`` the names of the assets are read, which are channels, and the place.
+other is looked for. ``stac.json`` gives the names of the assets, which are channels, and the place.
 """
 
 import re
@@ -322,7 +322,7 @@ def collections(root: str | Path) -> list[tuple[str, Path, Path]]:
             collection, whose labels are then taken from beside it.
 
     Returns:
-        Of each: sensor, folder of the items of the images, folder of the items of their labels.
+        A tuple a collection: sensor, folder of the items of the images, folder of the items of their labels.
     """
     root = Path(root).absolute()
     home = root

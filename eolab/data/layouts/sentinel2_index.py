@@ -83,7 +83,7 @@ def scan(
 ) -> tuple[list[Acquisition], list[Rejection]]:
     """Return the usable acquisitions below a folder, by time, and all rejections, from file headers alone.
 
-    Of each tile, level and sensing time there is one acquisition: the highest baseline, then the newest. An
+    Each tile, level and sensing time has one acquisition: the highest baseline, then the newest. An
     acquisition is left out as a whole if one of its files is missing, truncated, unreadable, all zero, or in
     another coordinate reference system than its tile.
 

@@ -113,7 +113,7 @@ class ClassSet:
             warn: Whether a warning counts the patches without a class of the set.
 
         Raises:
-            DataError: As in :meth:`encode`.
+            DataError: If :meth:`encode` refuses a label.
         """
         encoded = [self.encode(labels) for labels in rows]
         table = np.stack(encoded) if encoded else np.zeros((0, len(self)), np.uint8)

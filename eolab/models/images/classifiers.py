@@ -37,7 +37,7 @@ def shallow_cnn(
     dropout: float = 0.0,
     l2: float = 0.0,
 ) -> keras.Model:
-    """Return the shallow CNN of the first paper on BigEarthNet (Sumbul et al. 2019).
+    """Return the shallow CNN of Sumbul et al. (2019).
 
     - Three convolutions with 32, 32 and 64 features, sides 5, 5 and 3, stride 1, zero padding, ReLU, each
       followed by 2 × 2 max pooling; one fully connected layer; the labels.

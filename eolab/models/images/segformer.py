@@ -11,7 +11,7 @@ from eolab.models.heads import Spec
 from eolab.models.layers import Gelu, Seeds
 
 STAGES = ((32, 1, 8), (64, 2, 4), (160, 5, 2), (256, 8, 1))
-"""Of the stages at strides 4, 8, 16 and 32: features, attentions side by side, side of the squares of pixels
+"""The stages at strides 4, 8, 16 and 32: features, attentions side by side, side of the squares of pixels
 that share a key and a value."""
 
 

@@ -244,7 +244,7 @@ def own_scores(
         seed: Seed of the regressions and the bootstrap.
 
     Returns:
-        As :func:`eolab.evaluation.score_table`.
+        The columns of :func:`eolab.evaluation.score_table`.
 
     Raises:
         ParameterError: If a name is unknown, or the stores lack what a baseline scores by.

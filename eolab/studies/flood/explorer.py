@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from eolab import plots
 from eolab.core.errors import EolabError, ParameterError, check_known
 from eolab.data.layouts import sen12flood as reader
-from eolab.data.sensors import Optical, Radar
 from eolab.plots.maps import NODATA_COLOR, shaded
 from eolab.plots.style import GREY, OKABE_ITO, figure_of, roomy
+from eolab.studies.flood.sensors import Optical, Radar
 from eolab.widgets.panel import Panel, headless, quiet_when_headless
 
 SIZE_IN = (12.0, 4.3)

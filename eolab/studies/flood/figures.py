@@ -17,10 +17,10 @@ from matplotlib.patches import Patch
 
 from eolab.core.errors import DataError
 from eolab.data import tables
-from eolab.data.sensors import Optical, Radar
 from eolab.plots.maps import percentile_limits, robust_limits, shaded
 from eolab.plots.series import date_axis
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, finish, name_rows, panels, side_by_side, styled
+from eolab.studies.flood.sensors import Optical, Radar
 
 SENSORS = {"S1": "Sentinel-1", "S2": "Sentinel-2"}
 MARKERS = {"S1": "o", "S2": "s"}

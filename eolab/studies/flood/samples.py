@@ -18,10 +18,10 @@ from eolab.data import splits
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts import sen12flood as reader
 from eolab.data.layouts.sen12flood_index import files_of
-from eolab.data.sensors import Optical, Radar, dry_state
 from eolab.data.store import ArraySpec, Store
 from eolab.data.tables import PERCENTILES, image_statistics
 from eolab.studies.flood import explore
+from eolab.studies.flood.sensors import Optical, Radar, dry_state
 
 Sensor = Radar | Optical
 Size = tuple[int, int]

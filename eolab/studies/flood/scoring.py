@@ -228,7 +228,7 @@ def scores(
         **options: Options of :func:`eolab.evaluation.score_table`, such as statistics, baselines, seed.
 
     Returns:
-        As :func:`eolab.evaluation.score_table`, and the column level.
+        The columns of :func:`eolab.evaluation.score_table`, and level.
 
     Raises:
         DataError: If the tables are not of the same steps, or nothing is left to score.

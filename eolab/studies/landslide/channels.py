@@ -222,7 +222,7 @@ def trace(image: np.ndarray, low: float, high: float) -> np.ndarray:
 def _is_ridge(strength: np.ndarray, places: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
     """Return whether places of the padded strength exceed both neighbours along their gradient.
 
-    Of two equal neighbours in a row or column the first stays.
+    The first of two equal neighbours in a row or column stays.
     """
     row = strength.shape[2]
     flat = strength.ravel()

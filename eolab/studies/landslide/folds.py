@@ -137,7 +137,7 @@ def fold_scores(found: Folds, table: pd.DataFrame, **bootstrap: int) -> pd.DataF
         **bootstrap: Options of :func:`eolab.evaluation.score_table`: replicates and seed.
 
     Returns:
-        As :func:`eolab.evaluation.score_table`, and the columns kind, fold, rule ("0.5" or "chosen") and
+        The columns of :func:`eolab.evaluation.score_table`, and kind, fold, rule ("0.5" or "chosen") and
         threshold (its value).
     """
     parts = []
@@ -190,8 +190,8 @@ def fold_gains(found: Folds, table: pd.DataFrame, model: str, **options: Any) ->
         **options: Options of :func:`eolab.evaluation.paired_gains`: baselines, replicates and seed.
 
     Returns:
-        As :func:`eolab.evaluation.paired_gains`, landslide F1 with the thresholds chosen on validation
-        patches, and the column kind.
+        The columns of :func:`eolab.evaluation.paired_gains` and kind, for landslide F1 with the thresholds
+        chosen on validation patches.
     """
     parts = []
     for kind in dict.fromkeys(kind for _, kind, _, _ in found):

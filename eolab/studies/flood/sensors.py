@@ -20,7 +20,7 @@ class Sensor:
     """What the sensors share: checked channels, and their change against a sequence's dry state."""
 
     channels: tuple[str, ...]
-    reference: int
+    reference_images: int
     what: ClassVar[str]  # a channel is called so
     known: ClassVar[tuple[str, ...]]  # channels that there are
 
@@ -29,16 +29,16 @@ class Sensor:
         if not channels or len(set(channels)) != len(channels):
             raise ParameterError(f"Channels are {list(channels)}: name one {self.what} or more, each once.")
         check_all(channels, self.known, f"There is no {self.what}")
-        if self.reference < 0:
+        if self.reference_images < 0:
             raise ParameterError(
-                f"reference is {self.reference}: expected a number of images, 0 for no change."
+                f"reference_images is {self.reference_images}: expected a number of images, 0 for no change."
             )
         object.__setattr__(self, "channels", channels)
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Names of the computed channels: the chosen ones, and with a reference ``VH_change`` and so on."""
-        return self.channels + tuple(f"{channel}_change" for channel in self.channels if self.reference)
+        """Names of the computed channels: the chosen ones, and with reference images ``VH_change`` too."""
+        return self.channels + tuple(f"{name}_change" for name in self.channels if self.reference_images)
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -52,9 +52,9 @@ class Sensor:
             image: Linear sigma nought or reflectance (time, band, y, x) in the order of the dates.
         """
         values = self._values(image)
-        if not self.reference:
+        if not self.reference_images:
             return values
-        change = values - dry_state(values, self.reference)
+        change = values - dry_state(values, self.reference_images)
         return np.concatenate([values, change], axis=-1, dtype=np.float32)
 
     def _values(self, image: xr.DataArray) -> np.ndarray:
@@ -69,16 +69,16 @@ class Radar(Sensor):
     Args:
         channels: Polarisations, "VH" alone or "VV" too.
         floor_db: What is below becomes this.
-        reference: How many of a sequence's first images its dry state is the median of, see
+        reference_images: How many of a sequence's first images its dry state is the median of, see
             :func:`dry_state`; 0 for no channels of change against it.
 
     Raises:
-        ParameterError: If a polarisation is unknown, or `reference` is negative.
+        ParameterError: If a polarisation is unknown, or `reference_images` is negative.
     """
 
     channels: tuple[str, ...] = ("VH",)
     floor_db: float = RADAR_FLOOR_DB
-    reference: int = 0
+    reference_images: int = 0
     sensor: ClassVar[str] = "S1"
     units: ClassVar[str] = "dB"
     what: ClassVar[str] = "polarisation"
@@ -97,16 +97,16 @@ class Optical(Sensor):
 
     Args:
         channels: Bands, and spectral indices of :data:`eolab.data.indices.INDICES` such as "NDWI" and
-            "MNDWI"; red, green and blue by default, as in the report.
-        reference: Number of first images, see :class:`Radar`.
+            "MNDWI"; red, green and blue by default, as Wiesniakowski et al. 2024 read.
+        reference_images: Number of first images, see :class:`Radar`.
 
     Raises:
         ParameterError: If a channel is neither, an index needs a band that the data set has not, or
-            `reference` is negative.
+            `reference_images` is negative.
     """
 
     channels: tuple[str, ...] = ("B04", "B03", "B02")
-    reference: int = 0
+    reference_images: int = 0
     sensor: ClassVar[str] = "S2"
     units: ClassVar[str] = "1"
     what: ClassVar[str] = "band or index"
@@ -130,21 +130,21 @@ class Optical(Sensor):
         return chosen.transpose("time", "y", "x", "band").values
 
 
-def dry_state(values: np.ndarray, reference: int) -> np.ndarray:
+def dry_state(values: np.ndarray, reference_images: int) -> np.ndarray:
     """Return what each image of a sequence is compared with: the median of the first images up to its date.
 
     No label is looked at and no later image. In the published lists no sequence is flooded in its first
-    image, but 42 are in their second: a longer reference has less noise, and some flood in it.
+    image, but 42 are in their second: the median of more images has less noise, and some flood in it.
 
     Args:
         values: Images (T, …) of a sequence in the order of the dates, NaN where there is no value.
-        reference: How many first images count, 1 or more.
+        reference_images: How many first images count, 1 or more.
 
     Returns:
-        As `values`; NaN where none of these images has a value.
+        An array of the shape of `values`, NaN where none of these images has a value.
     """
     dry = np.empty_like(values)
-    for time in range(min(reference, len(values))):
+    for time in range(min(reference_images, len(values))):
         first = values[: time + 1]
         empty = np.isnan(first).all(axis=0)  # NumPy warns of these; to hide that is not safe in threads
         dry[time:] = np.where(empty, np.nan, np.nanmedian(np.where(empty, 0, first), axis=0))
