@@ -1,4 +1,4 @@
-"""Scores of cross-validation: by fold, by kind of folds, and pooled."""
+"""Scores of cross-validation: by fold, by kind of split, and pooled."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +18,14 @@ from eolab.tasks.baselines import fit_baselines
 
 Counted = tuple[float, np.ndarray]  # a threshold, and the confusion matrices (N, 2, 2) of test patches
 Scored = dict[str, dict[str, Counted]]  # by model and by "0.5" and "chosen"
-Folds = dict[tuple[str, str, int, str], Counted]  # by model, kind of folds, fold, and "0.5" or "chosen"
+Folds = dict[tuple[str, str, int, str], Counted]  # by model, split, fold, and "0.5" or "chosen"
 STATISTICS = ("landslide.f1", "macro.f1", "macro.iou")
 
 
 def each_fold(
     score: Callable[[Rows, Path], Scored],
     table: pd.DataFrame,
-    kinds: Sequence[str],
+    splits: Sequence[str],
     numbers: Sequence[int],
     validation: float,
     seed: int,
@@ -36,21 +36,21 @@ def each_fold(
     Args:
         score: Function of the rows of a fold and its folder that returns what :func:`train_fold` does.
         table: Sample table.
-        kinds: "contiguous", "shuffled" or both.
+        splits: "contiguous", "shuffled" or both.
         numbers: Folds that are scored, from 1.
         validation: Share of the training folds held back for choices.
         seed: Seed of the shuffled folds.
         folder: Where the folders of the folds go.
 
     Returns:
-        By model, kind, fold, and "0.5" or "chosen" (on validation patches): the threshold, and the confusion
+        By model, split, fold, and "0.5" or "chosen" (on validation patches): the threshold, and the confusion
         matrices (N, 2, 2) of the fold's patches in the order of the sample table.
     """
     found: Folds = {}
-    for kind, fold in itertools.product(kinds, numbers):
-        rows = fold_rows(table, kind, fold, validation, seed)
-        for name, rules in score(rows, Path(folder) / f"{kind}_{fold}").items():
-            found |= {(name, kind, fold, rule): counted for rule, counted in rules.items()}
+    for split, fold in itertools.product(splits, numbers):
+        rows = fold_rows(table, split, fold, validation, seed)
+        for name, rules in score(rows, Path(folder) / f"{split}_{fold}").items():
+            found |= {(name, split, fold, rule): counted for rule, counted in rules.items()}
     return found
 
 
@@ -137,13 +137,13 @@ def fold_scores(found: Folds, table: pd.DataFrame, **bootstrap: int) -> pd.DataF
         **bootstrap: Options of :func:`eolab.evaluation.score_table`: replicates and seed.
 
     Returns:
-        The columns of :func:`eolab.evaluation.score_table`, and kind, fold, rule ("0.5" or "chosen") and
-        threshold (its value).
+        The columns of :func:`eolab.evaluation.score_table`, and kind (of split), fold, rule ("0.5" or
+        "chosen") and threshold (its value).
     """
     parts = []
-    for (name, kind, fold, rule), (limit, matrix) in found.items():
-        scores = _score(name, [matrix], table, kind, [fold], **bootstrap)
-        parts.append(scores.assign(kind=kind, fold=fold, rule=rule, threshold=limit))
+    for (name, split, fold, rule), (limit, matrix) in found.items():
+        scores = _score(name, [matrix], table, split, [fold], **bootstrap)
+        parts.append(scores.assign(kind=split, fold=fold, rule=rule, threshold=limit))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -165,15 +165,15 @@ def fold_summary(found: Folds, table: pd.DataFrame, **bootstrap: int) -> pd.Data
         **bootstrap: Options of :func:`eolab.evaluation.score_table`: replicates and seed.
 
     Returns:
-        A row a model, kind, rule and statistic: folds, mean, std (ddof 1), pooled, low, high.
+        A row a model, kind (of split), rule and statistic: folds, mean, std (ddof 1), pooled, low, high.
     """
     parts = []
-    for name, kind, rule in dict.fromkeys((n, k, r) for n, k, _, r in found):
-        own = {f: matrix for (n, k, f, r), (_, matrix) in found.items() if (n, k, r) == (name, kind, rule)}
-        pooled = _score(name, list(own.values()), table, kind, list(own), statistics=STATISTICS, **bootstrap)
+    for name, split, rule in dict.fromkeys((n, k, r) for n, k, _, r in found):
+        own = {f: matrix for (n, k, f, r), (_, matrix) in found.items() if (n, k, r) == (name, split, rule)}
+        pooled = _score(name, list(own.values()), table, split, list(own), statistics=STATISTICS, **bootstrap)
         each = pd.DataFrame([metrics.values_of(m.sum(0), STATISTICS, CLASSES) for m in own.values()])
         mean, std = each.mean().to_numpy(), each.std().to_numpy()
-        about = pooled.assign(kind=kind, rule=rule, folds=len(each), mean=mean, std=std)
+        about = pooled.assign(kind=split, rule=rule, folds=len(each), mean=mean, std=std)
         parts.append(about.rename(columns={"value": "pooled"}))
     keys = ["model", "kind", "rule", "scope", "statistic"]
     columns = [*keys, "folds", "mean", "std", "pooled", "low", "high"]
@@ -190,12 +190,12 @@ def fold_gains(found: Folds, table: pd.DataFrame, model: str, **options: Any) ->
         **options: Options of :func:`eolab.evaluation.paired_gains`: baselines, replicates and seed.
 
     Returns:
-        The columns of :func:`eolab.evaluation.paired_gains` and kind, for landslide F1 with the thresholds
-        chosen on validation patches.
+        The columns of :func:`eolab.evaluation.paired_gains` and kind (of split), for landslide F1 with the
+        thresholds chosen on validation patches.
     """
     parts = []
-    for kind in dict.fromkeys(kind for _, kind, _, _ in found):
-        own = {(n, f): matrix for (n, k, f, r), (_, matrix) in found.items() if (k, r) == (kind, "chosen")}
+    for split in dict.fromkeys(split for _, split, _, _ in found):
+        own = {(n, f): matrix for (n, k, f, r), (_, matrix) in found.items() if (k, r) == (split, "chosen")}
         folds = list(dict.fromkeys(fold for _, fold in own))
         names = dict.fromkeys(name for name, _ in own)
         counted = {name: np.concatenate([own[name, fold] for fold in folds]) for name in names}
@@ -204,26 +204,26 @@ def fold_gains(found: Folds, table: pd.DataFrame, model: str, **options: Any) ->
             model=model,
             statistics=STATISTICS[:1],
             class_names=CLASSES,
-            groups=_blocks(table, kind, folds),
+            groups=_blocks(table, split, folds),
             **options,
         )
-        parts.append(gains.assign(kind=kind))
+        parts.append(gains.assign(kind=split))
     return pd.concat(parts, ignore_index=True)
 
 
-def _blocks(table: pd.DataFrame, kind: str, folds: Sequence[int]) -> np.ndarray:
+def _blocks(table: pd.DataFrame, split: str, folds: Sequence[int]) -> np.ndarray:
     """Return the block of each patch of some folds, fold after fold."""
-    return np.concatenate([table.loc[table[f"fold_{kind}"] == fold, "block"].to_numpy() for fold in folds])
+    return np.concatenate([table.loc[table[f"fold_{split}"] == fold, "block"].to_numpy() for fold in folds])
 
 
 def _score(
     name: str,
     matrices: Sequence[np.ndarray],
     table: pd.DataFrame,
-    kind: str,
+    split: str,
     folds: Sequence[int],
     **options: Any,
 ) -> pd.DataFrame:
     """Score a model on the patches of some folds together, with intervals over their blocks."""
-    counted = {name: np.concatenate(matrices)}
-    return evaluation.score_table(counted, class_names=CLASSES, groups=_blocks(table, kind, folds), **options)
+    own = {name: np.concatenate(matrices)}
+    return evaluation.score_table(own, class_names=CLASSES, groups=_blocks(table, split, folds), **options)

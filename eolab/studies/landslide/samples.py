@@ -70,13 +70,13 @@ def _folds(order: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def fold_rows(
-    table: pd.DataFrame, kind: str = "contiguous", fold: int = 1, validation: float = 0.15, seed: int = 0
+    table: pd.DataFrame, split: str = "contiguous", fold: int = 1, validation: float = 0.15, seed: int = 0
 ) -> Rows:
     """Return the rows for training, for every choice, and for the score.
 
     Args:
         table: Result of :func:`sample_table`.
-        kind: "contiguous": fold k is the k-th fifth of the training patches by number, so that whole regions
+        split: "contiguous": fold k is the k-th fifth of the training patches by number, so that whole regions
             are unseen; "shuffled": a random fifth, whose neighbours were seen; "official": the published
             training, validation and test patches.
         fold: The fold that is scored, 1 to 5; not used for "official".
@@ -88,27 +88,27 @@ def fold_rows(
         Ascending rows by "train", "validation" and "test".
 
     Raises:
-        ParameterError: If the kind or the fold is unknown, or a part would be empty.
+        ParameterError: If the split or the fold is unknown, or a part would be empty.
     """
-    check_known(kind, KINDS, f"There are no folds {kind!r}")
-    if kind == "official":
+    check_known(split, KINDS, f"There are no folds {split!r}")
+    if split == "official":
         rows = {name: np.flatnonzero((table["published"] == name).to_numpy()) for name in SPLITS}
     else:
-        rows = _fold(table, kind, fold, validation, seed)
+        rows = _fold(table, split, fold, validation, seed)
     for name, found in rows.items():
         if not len(found):
             raise ParameterError(
-                f"Folds {kind!r}, fold {fold}, leave no labelled patch for {name}: choose other folds."
+                f"Folds {split!r}, fold {fold}, leave no labelled patch for {name}: choose other folds."
             )
     return rows
 
 
-def _fold(table: pd.DataFrame, kind: str, fold: int, validation: float, seed: int) -> Rows:
+def _fold(table: pd.DataFrame, split: str, fold: int, validation: float, seed: int) -> Rows:
     if not 1 <= fold <= FOLDS:
         raise ParameterError(f"fold is {fold}: expected 1 to {FOLDS}.")
-    column = table[f"fold_{kind}"].to_numpy()
+    column = table[f"fold_{split}"].to_numpy()
     rest = np.flatnonzero((column != fold) & (column > 0))
-    units = table["block"].to_numpy(str)[rest] if kind == "contiguous" else rest
+    units = table["block"].to_numpy(str)[rest] if split == "contiguous" else rest
     names, counts = np.unique(units, return_counts=True)
     order = np.random.default_rng((seed, fold)).permutation(len(names))
     taken = order[np.cumsum(counts[order]) - counts[order] < validation * len(rest)]
@@ -123,10 +123,10 @@ def rows_of(params: Mapping[str, Any], store: Store) -> Rows:
     )
 
 
-def split_column(table: pd.DataFrame, kind: str, fold: int, validation: float, seed: int) -> pd.Series:
+def split_column(table: pd.DataFrame, split: str, fold: int, validation: float, seed: int) -> pd.Series:
     """Return "train", "validation", "test" or "none" of each row of the sample table."""
     column = pd.Series("none", index=table.index, name="split")
-    for name, rows in fold_rows(table, kind, fold, validation, seed).items():
+    for name, rows in fold_rows(table, split, fold, validation, seed).items():
         column.iloc[rows] = name
     return column
 

@@ -111,13 +111,13 @@ def _parts(count: int) -> list[str]:
 
 
 def split_column(
-    table: pd.DataFrame, kind: str = "official", validation: float = 0.2, test: float = 0.2, seed: int = 0
+    table: pd.DataFrame, split: str = "official", validation: float = 0.2, test: float = 0.2, seed: int = 0
 ) -> pd.Series:
     """Return the split of each sample.
 
     Args:
         table: Result of :func:`sample_table`.
-        kind: "official": as published; "tile" or "country": whole tiles or countries are held out; "random":
+        split: "official": as published; "tile" or "country": whole tiles or countries are held out; "random":
             sample by sample, stratified by label. Neighbouring patches are similar: the random split, and the
             official one of the published data, give optimistic scores.
         validation: Share of the samples for validation, not used for "official".
@@ -125,18 +125,18 @@ def split_column(
         seed: Seed of the draw.
 
     Raises:
-        ParameterError: If the kind is unknown, or the table has no country (version 1).
+        ParameterError: If the split is unknown, or the table has no country (version 1).
     """
-    check_known(kind, KINDS, f"There is no split {kind!r}")
-    if kind == "official":
+    check_known(split, KINDS, f"There is no split {split!r}")
+    if split == "official":
         return splits.assign(table, "official", column="published")
-    if kind == "random":
+    if split == "random":
         return splits.assign(table, "labels", validation=validation, test=test, seed=seed)
-    if (table[kind].fillna("") == "").any():
+    if (table[split].fillna("") == "").any():
         raise ParameterError(
-            f"Some patches have no {kind}, as in version 1: split by tile, or take version 2."
+            f"Some patches have no {split}, as in version 1: split by tile, or take version 2."
         )
-    return splits.assign(table, "group", group=kind, validation=validation, test=test, seed=seed)
+    return splits.assign(table, "group", group=split, validation=validation, test=test, seed=seed)
 
 
 def subset(table: pd.DataFrame, classes: str, fraction: float, seed: int = 0) -> pd.DataFrame:
