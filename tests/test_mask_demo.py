@@ -235,7 +235,7 @@ import numpy as np
 from eolab.widgets import MaskDemo, PatchReader
 image = np.random.default_rng(0).random((16, 16, 14))
 patches, bands = {"a": image, "b": image[::-1]}, [f"B{k}" for k in range(14)]
-reader = PatchReader(lambda values: values[..., 0], patches, bands, None, colours=("B3", "B2", "B1"))
+reader = PatchReader(lambda values: values[..., 0], patches, bands, None, rgb_bands=("B3", "B2", "B1"))
 demo = MaskDemo(reader)
 demo.threshold.value = 0.9
 demo.patch.value = "b"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -34,7 +32,7 @@ def test_a_study_gives_the_functions_of_the_protocol(study, name):
     expected = {
         "sample_table": pd.DataFrame,
         "store_arrays": dict[str, ArraySpec],
-        "sample_producer": Callable[[pd.DataFrame], dict[str, np.ndarray]],
+        "sample_producer": protocol.Produce,
         "store_metadata": dict[str, Any],
     }
     assert told == expected[name]

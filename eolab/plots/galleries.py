@@ -23,7 +23,7 @@ SIDE = 1.75  # inches of a patch above its maps
 
 @styled
 def patches(
-    colours: np.ndarray,
+    rgb: np.ndarray,
     truth: np.ndarray | None = None,
     prediction: np.ndarray | None = None,
     titles: Sequence[str] = (),
@@ -35,7 +35,7 @@ def patches(
     Each channel is stretched by the values of all patches drawn, so that patches can be compared.
 
     Args:
-        colours: (N, H, W, 3) red, green and blue in any unit.
+        rgb: (N, H, W, 3) red, green and blue in any unit.
         truth: (N, H, W) masks, 1 = the class.
         prediction: (N, H, W) masks, 1 = the class.
         titles: Title of each patch.
@@ -43,8 +43,8 @@ def patches(
         class_name: Name of the class.
     """
     side = min(2.3, WIDE / columns)
-    figure, axes = _pictures(len(colours), columns, side, side + 0.15)
-    for number, (ax, pixels) in enumerate(zip(axes, stretched(colours), strict=True)):
+    figure, axes = _pictures(len(rgb), columns, side, side + 0.15)
+    for number, (ax, pixels) in enumerate(zip(axes, stretched(rgb), strict=True)):
         ax.imshow(pixels)
         for masks, color in ((truth, TRUTH), (prediction, PREDICTED)):
             if masks is not None:
@@ -56,7 +56,7 @@ def patches(
 
 @styled
 def predictions(
-    colours: np.ndarray,
+    rgb: np.ndarray,
     truth: np.ndarray,
     probability: np.ndarray,
     threshold: float,
@@ -66,16 +66,16 @@ def predictions(
     """Draw patches in two rows: true colour with both outlines, and the probability of a class below.
 
     Args:
-        colours: (N, H, W, 3) red, green and blue.
+        rgb: (N, H, W, 3) red, green and blue.
         truth: (N, H, W) masks, 1 = the class.
         probability: (N, H, W) from 0 to 1.
         threshold: Probability from which a pixel is predicted as the class.
         titles: Title of each patch.
         class_name: Name of the class.
     """
-    count = len(colours)
+    count = len(rgb)
     figure, axes = _pictures(2 * count, count, 2.1, 2.3)
-    for number, pixels in enumerate(stretched(colours)):
+    for number, pixels in enumerate(stretched(rgb)):
         upper, lower = axes[number], axes[count + number]
         upper.imshow(pixels)
         drawn = lower.imshow(probability[number].astype(np.float32), cmap="viridis", vmin=0, vmax=1)
@@ -105,9 +105,11 @@ def channels(image: np.ndarray, names: Sequence[str], columns: int = 7) -> Figur
     return figure
 
 
-def true_colour(images: np.ndarray, bands: Sequence[str], colours: Sequence[str] = TRUE_COLOUR) -> np.ndarray:
+def true_colour(
+    images: np.ndarray, bands: Sequence[str], rgb_bands: Sequence[str] = TRUE_COLOUR
+) -> np.ndarray:
     """Return red, green and blue (..., 3) of images (..., C) with these bands."""
-    return images[..., [list(bands).index(band) for band in colours]]
+    return images[..., [list(bands).index(band) for band in rgb_bands]]
 
 
 def outline(ax: Axes, mask: np.ndarray, color: str) -> None:
@@ -151,42 +153,42 @@ def _key(figure: Figure, truth: np.ndarray | None, prediction: np.ndarray | None
 
 @styled
 def patch_maps(
-    colours: np.ndarray, maps: Mapping[str, np.ndarray], scheme: ClassScheme, titles: Sequence[str]
+    rgb: np.ndarray, maps: Mapping[str, np.ndarray], scheme: ClassScheme, titles: Sequence[str]
 ) -> Figure:
     """Draw patches in true colour above maps of their classes, with one legend.
 
     Args:
-        colours: (N, H, W, 3) red, green and blue; all with the same limits.
+        rgb: (N, H, W, 3) red, green and blue; all with the same limits.
         maps: Class indices (N, H, W) by what they are; 255 is drawn grey.
         scheme: The classes.
         titles: Titles of the patches.
     """
     colors, norm = scheme.colormap()
-    figure, axes = _below_true_colour(len(maps), colours, titles)
+    figure, axes = _below_true_colour(len(maps), rgb, titles)
     for row, (name, found) in zip(axes[1:], maps.items(), strict=True):
         for ax, pixels in zip(row, found, strict=True):
             ax.set_facecolor(NODATA_COLOR)
             ax.imshow(np.ma.masked_greater_equal(pixels, len(scheme)), cmap=colors, norm=norm)
         row[0].set_ylabel(textwrap.fill(name, 18))
     handles = legend_handles(np.concatenate([found.ravel() for found in maps.values()]), scheme)
-    columns = max(1, int(len(colours) * SIDE / 2.7))
+    columns = max(1, int(len(rgb) * SIDE / 2.7))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
     return figure
 
 
 @styled
 def activations(
-    colours: np.ndarray, maps: np.ndarray, shown: Sequence[Sequence[int]], names: Sequence[str]
+    rgb: np.ndarray, maps: np.ndarray, shown: Sequence[Sequence[int]], names: Sequence[str]
 ) -> Figure:
     """Draw what each place of a patch adds to the logit of some of its labels.
 
     Args:
-        colours: (N, H, W, 3) red, green and blue; all with the same limits.
+        rgb: (N, H, W, 3) red, green and blue; all with the same limits.
         maps: Activation maps (N, H, W, K).
         shown: Class indices that are drawn of each patch, as many of each.
         names: Names of the classes.
     """
-    figure, axes = _below_true_colour(len(shown[0]), colours, [""] * len(colours))
+    figure, axes = _below_true_colour(len(shown[0]), rgb, [""] * len(rgb))
     chosen = np.stack([maps[n][..., list(ks)] for n, ks in enumerate(shown)])
     top = float(np.nanpercentile(np.abs(chosen), 99)) or 1.0
     for column, classes in enumerate(shown):
@@ -198,13 +200,12 @@ def activations(
     return figure
 
 
-def _below_true_colour(rows: int, colours: np.ndarray, titles: Sequence[str]) -> tuple[Figure, np.ndarray]:
+def _below_true_colour(rows: int, rgb: np.ndarray, titles: Sequence[str]) -> tuple[Figure, np.ndarray]:
     """Return a figure of patches in true colour above rows of places for maps, and all its axes by row."""
-    columns = len(colours)
-    sides = (SIDE + 1.0 / columns, SIDE + 1.6 / (1 + rows))
-    figure, places = _pictures((1 + rows) * columns, columns, *sides)
+    columns = len(rgb)
+    figure, places = _pictures((1 + rows) * columns, columns, SIDE + 1.0 / columns, SIDE + 1.6 / (1 + rows))
     axes = np.array(places).reshape(1 + rows, columns)
-    for ax, pixels, title in zip(axes[0], stretched(colours, alike=True), titles, strict=True):
+    for ax, pixels, title in zip(axes[0], stretched(rgb, alike=True), titles, strict=True):
         ax.imshow(pixels)
         _entitle(ax, textwrap.fill(title, 22), 7)
     axes[0, 0].set_ylabel("True colour")
@@ -216,17 +217,17 @@ def _below_true_colour(rows: int, colours: np.ndarray, titles: Sequence[str]) ->
 
 @styled
 def patch_gallery(
-    colours: np.ndarray, labels: Sequence[Sequence[str]], radar: np.ndarray | None = None, columns: int = 4
+    rgb: np.ndarray, labels: Sequence[Sequence[str]], radar: np.ndarray | None = None, columns: int = 4
 ) -> Figure:
     """Draw patches in true colour with their labels, and their radar image beside.
 
     Args:
-        colours: (N, H, W, 3) red, green and blue; all with the same limits.
+        rgb: (N, H, W, 3) red, green and blue; all with the same limits.
         labels: Names of the classes of each patch.
         radar: (N, H, W, 2) VV and VH in dB: drawn as red VV, green VH, blue VV − VH.
         columns: Patches in a row.
     """
-    pictures = stretched(colours, alike=True)
+    pictures = stretched(rgb, alike=True)
     if radar is not None:
         gap = np.ones((*pictures.shape[:2], 2, 3), np.float32)  # white, 2 pixels wide
         pictures = np.concatenate([pictures, gap, _radar_colours(radar)], axis=2)
@@ -236,7 +237,7 @@ def patch_gallery(
 
 @styled
 def prediction_gallery(
-    colours: np.ndarray,
+    rgb: np.ndarray,
     truth: np.ndarray,
     probability: np.ndarray,
     threshold: Any,
@@ -247,7 +248,7 @@ def prediction_gallery(
     """Draw patches with the labels that are right, predicted wrongly, and missed, and their probabilities.
 
     Args:
-        colours: (N, H, W, 3) red, green and blue; all with the same limits.
+        rgb: (N, H, W, 3) red, green and blue; all with the same limits.
         truth: 0 or 1 (N, K).
         probability: (N, K).
         threshold: One, or one a class (K,).
@@ -256,7 +257,7 @@ def prediction_gallery(
         columns: Patches in a row.
     """
     texts = [_prediction_lines(*one, threshold, names) for one in zip(truth, probability, strict=True)]
-    figure, axes = _captioned(stretched(colours, alike=True), texts, columns)
+    figure, axes = _captioned(stretched(rgb, alike=True), texts, columns)
     for ax, title in zip(axes, titles, strict=True):
         _entitle(ax, textwrap.fill(title, 40), 6.5)
     kinds = ((HIT, "+ right"), (WRONG, "× predicted, not present"), (MISSED, "− present, not predicted"))

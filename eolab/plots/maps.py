@@ -51,17 +51,17 @@ def shaded(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     return np.broadcast_to(pixels, (*pixels.shape[:-1], 3))
 
 
-def stretched(colours: np.ndarray, alike: bool = False) -> np.ndarray:
+def stretched(rgb: np.ndarray, alike: bool = False) -> np.ndarray:
     """Return colours (…, 3) scaled to 0 to 1 by robust limits over all pixels given.
 
     Args:
-        colours: Red, green and blue in any unit.
+        rgb: Red, green and blue in any unit.
         alike: Whether all channels have the same limits; otherwise each channel has its own.
     """
-    colours = np.asarray(colours, np.float32)
-    channels = [colours] if alike else np.moveaxis(colours, -1, 0)
+    rgb = np.asarray(rgb, np.float32)
+    channels = [rgb] if alike else np.moveaxis(rgb, -1, 0)
     low, high = np.array([robust_limits(channel) for channel in channels], np.float32).T
-    return np.clip((colours - low) / (high - low), 0, 1)
+    return np.clip((rgb - low) / (high - low), 0, 1)
 
 
 def robust_limits(values: np.ndarray) -> tuple[float, float]:

@@ -61,7 +61,7 @@ class PatchReader:
         class_name: What one object of the class is called.
         plural: What several are called.
         pixel_area_m2: Area of a pixel; files with a CRS have their own.
-        colours: Bands that are drawn red, green and blue.
+        rgb_bands: Bands that are drawn red, green and blue.
 
     Raises:
         ParameterError: If there are no patches, or the area is not above 0.
@@ -74,7 +74,7 @@ class PatchReader:
     class_name: str = "object"
     plural: str = "objects"
     pixel_area_m2: float = 100.0
-    colours: Sequence[str] = plots.TRUE_COLOUR
+    rgb_bands: Sequence[str] = plots.TRUE_COLOUR
 
     def __post_init__(self) -> None:
         if not self.patches:
@@ -151,7 +151,7 @@ class PatchReader:
             figure = Figure(figsize=SIZE_IN, dpi=100, layout="constrained")
             left, right = figure.subplots(1, 2)
             roomy(figure)
-            left.imshow(stretched(plots.true_colour(image, self.bands, self.colours)))
+            left.imshow(stretched(plots.true_colour(image, self.bands, self.rgb_bands)))
             outline(left, probability >= threshold, PREDICTED)
             left.set_title(f"{name}: probability of at least {threshold:.2f}")
             drawn = right.imshow(probability, cmap="viridis", vmin=0, vmax=1)

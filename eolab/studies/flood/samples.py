@@ -4,7 +4,7 @@ A store holds the images of one sensor, a row an image, sequence by sequence in 
 of any length and two sensors are put together in batches, and no row is padding.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from eolab.data.store import ArraySpec, Store
 from eolab.data.tables import PERCENTILES, image_statistics
 from eolab.studies.flood import explore
 from eolab.studies.flood.sensors import Optical, Radar, dry_state
+from eolab.studies.protocol import Produce
 
 Sensor = Radar | Optical
 Size = tuple[int, int]
@@ -132,9 +133,7 @@ def store_arrays(sensor: Sensor, size: Size) -> dict[str, ArraySpec]:
     }
 
 
-def sample_producer(
-    root: str | Path, images: pd.DataFrame, sensor: Sensor, size: Size
-) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
+def sample_producer(root: str | Path, images: pd.DataFrame, sensor: Sensor, size: Size) -> Produce:
     """Return the function that reads and computes the images of one sequence.
 
     Args:

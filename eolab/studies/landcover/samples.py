@@ -11,6 +11,7 @@ from eolab.data.catalog import DataEntry
 from eolab.data.preprocess import Recipe
 from eolab.data.schemes import IGNORE
 from eolab.data.store import ArraySpec, days
+from eolab.studies.protocol import Produce
 
 Inputs = dict[str, np.ndarray]
 
@@ -160,9 +161,7 @@ def window_reader(series: xr.Dataset, recipe: Recipe) -> Callable[[int, int, int
     return read
 
 
-def sample_producer(
-    series: xr.Dataset, recipe: Recipe, window: int = 256
-) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
+def sample_producer(series: xr.Dataset, recipe: Recipe, window: int = 256) -> Produce:
     """Return the function that produces one part of the store from one window of the scene.
 
     Args:

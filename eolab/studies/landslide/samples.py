@@ -18,6 +18,7 @@ from eolab.data.layouts.common import below
 from eolab.data.splits.dealing import SPLITS
 from eolab.data.store import ArraySpec, Store
 from eolab.studies.landslide import channels
+from eolab.studies.protocol import Produce
 
 Rows = dict[str, np.ndarray]
 
@@ -151,9 +152,7 @@ def stored_images(images: np.ndarray, normalise: reader.Normalise = "none") -> n
     return stored
 
 
-def sample_producer(
-    root: str | Path, normalise: reader.Normalise = "none"
-) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
+def sample_producer(root: str | Path, normalise: reader.Normalise = "none") -> Produce:
     """Return the function that reads and computes one part of the store.
 
     Args:

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from eolab.data.schemes.bigearthnet import PUBLISHED_PATCHES, ClassSet, class_se
 from eolab.data.splits import SEPARATOR, balance
 from eolab.data.splits.dealing import SPLITS
 from eolab.data.store import ArraySpec, Store, open_store
+from eolab.studies.protocol import Produce
 
 PART = 64  # patches that are read, computed and written at once
 FILES = ("s2", "s1", "reference")  # columns that name files
@@ -27,7 +27,6 @@ PUBLISHED = {"version 1": PUBLISHED_PATCHES, "version 2": 549_488}
 
 KINDS = ("official", "tile", "country", "random")
 _TILE = r"_T(\d{2}[A-Z]{3})(?:_|$)"
-Produce = Callable[[pd.DataFrame], dict[str, np.ndarray]]
 
 
 def sample_table(
@@ -186,7 +185,7 @@ def sample_producer(
     radar: bool = False,
     reference: bool = False,
     classes: str = "19",
-) -> Callable[[pd.DataFrame], dict[str, np.ndarray]]:
+) -> Produce:
     """Return the function that reads and computes one part of the store.
 
     Args:
@@ -255,7 +254,7 @@ class TimedProducer:
 
     def __call__(self, rows: pd.DataFrame) -> dict[str, np.ndarray]:
         """Return the arrays of a part."""
-        arrays = self.produce(rows)
+        arrays = dict(self.produce(rows))
         with self._lock:
             self.patches += len(rows)
         return arrays
