@@ -79,11 +79,14 @@ def in_threads(
         pool.shutdown(cancel_futures=True)  # a stop does not wait for items that have not begun
 
 
+def batch_run() -> bool:
+    """Return whether a notebook runs without anybody in front of it: ``EOLAB_HEADLESS=1``."""
+    return os.environ.get("EOLAB_HEADLESS") == "1"
+
+
 def headless() -> bool:
-    """Return whether nobody watches: ``EOLAB_HEADLESS=1``, or stderr is neither a terminal nor a notebook."""
-    if os.environ.get("EOLAB_HEADLESS") == "1":
-        return True
-    return not sys.stderr.isatty() and "ipykernel" not in sys.modules
+    """Return whether nobody watches: a batch run, or stderr is neither a terminal nor a notebook."""
+    return batch_run() or (not sys.stderr.isatty() and "ipykernel" not in sys.modules)
 
 
 def duration(seconds: float) -> str:

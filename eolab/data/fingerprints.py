@@ -47,6 +47,9 @@ def fingerprint_files(paths: Iterable[str | Path] | str | Path) -> dict[str, str
 def fingerprint(path: str | Path, progress: bool = True) -> str:
     """Return the digest of a file, or of all files below a folder.
 
+    Files up to 8 MiB count with all their content, larger ones with their size and their first and last MiB:
+    a change in the middle of a large file that keeps its size is not seen.
+
     Args:
         path: The file or folder.
         progress: Whether to show progress while many files are read.

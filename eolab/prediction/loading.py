@@ -18,7 +18,7 @@ from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.prediction import engines, exports
 from eolab.prediction.engines import Engine, Inputs, Precision
 from eolab.prediction.silence import errors_in_one_sentence
-from eolab.prediction.sources import fingerprint, keras_model, resolve
+from eolab.prediction.sources import identity, keras_model, resolve
 
 KNOWN = (*engines.ENGINES, "litert", "auto")
 TIMED_RUNS = 3
@@ -77,7 +77,7 @@ def load(
     if file is not None and file.suffix == ".joblib":
         model = files.read_joblib(file, Baseline)  # type: ignore[type-abstract]
     if isinstance(model, Baseline):
-        return Predictor(engines.SklearnEngine(model), fingerprint(file, model) if file else "", batch_size)
+        return Predictor(engines.SklearnEngine(model), identity(file, model) if file else "", batch_size)
     loader = Loader(file, model, threads or engines.cores(), precision, example, batch_size, output)
     if file is not None and file.suffix == ".tflite":
         if engine not in ("litert", "keras", "auto"):
@@ -106,7 +106,7 @@ class Loader:
     @cached_property
     def fingerprint(self) -> str:
         """Identity of the model."""
-        return fingerprint(self.file, self.given)
+        return identity(self.file, self.given)
 
     @cached_property
     def model(self) -> Any:

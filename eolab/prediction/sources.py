@@ -47,8 +47,8 @@ def keras_model(source: Any) -> Any:
     return models.load(file, compiled=False)
 
 
-def fingerprint(file: Path | None, model: Any) -> str:
-    """Return the SHA-256 of a model's file, of a model in memory that of its structure and weights."""
+def identity(file: Path | None, model: Any) -> str:
+    """Return what tells a model from others: the SHA-256 of its file, or of its weights in memory."""
     if file is not None:
         with file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()

@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 
 from eolab import plots
 from eolab.core.errors import DataError
+from eolab.core.progress import batch_run
 from eolab.data import indices
 from eolab.data.schemes import ClassScheme, scheme_of
 from eolab.plots.geometry import extent
 from eolab.plots.maps import percentile_limits
 from eolab.plots.style import roomy
-from eolab.widgets.panel import Panel, headless, interactive_canvas, quiet_when_headless
+from eolab.widgets.panel import Panel, interactive_canvas, quiet_in_batch_runs
 
 SIZE_IN = (9.8, 4.3)
 COMPOSITES = {
@@ -186,7 +187,7 @@ class SeriesExplorer(Panel):
         self.scheme = scheme or (scheme_of(series) if "class_scheme" in series.attrs else None)
         self.label = np.asarray(series["label"]) if "label" in series else None
         self._figure = _new_figure()
-        with quiet_when_headless():
+        with quiet_in_batch_runs():
             self._make_controls()
         for control in (self.date, self.view, self.curve, self.row, self.col):
             self._listen(control, self._draw)
@@ -210,7 +211,7 @@ class SeriesExplorer(Panel):
         self.row = self._control(number, "Row", 140, value=height // 2, max=height - 1, **on_release)
         self.col = self._control(number, "Column", 140, value=width // 2, max=width - 1, **on_release)
         self.date_shown, self.status = widgets.Label(), widgets.Label()
-        self.canvas: Any = None if headless() else interactive_canvas(self._figure)
+        self.canvas: Any = None if batch_run() else interactive_canvas(self._figure)
         picture = [] if self.canvas is None else [self.canvas]
         controls = [self.view, self.curve, self.row, self.col]
         self._lay_out(widgets.HBox([self.date, self.date_shown]), controls, *picture, self.status)

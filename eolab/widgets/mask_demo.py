@@ -12,10 +12,11 @@ from scipy import ndimage
 
 from eolab import plots
 from eolab.core.errors import DataError, EolabError, ParameterError, check_known
+from eolab.core.progress import batch_run
 from eolab.plots.galleries import PREDICTED, outline
 from eolab.plots.maps import stretched
 from eolab.plots.style import roomy
-from eolab.widgets.panel import Panel, headless, quiet_when_headless
+from eolab.widgets.panel import Panel, quiet_in_batch_runs
 
 FILES = ".h5,.hdf5,.tif,.tiff"
 SIZE_IN = (9.0, 4.2)
@@ -202,7 +203,7 @@ class MaskDemo(Panel):
         """
         self.reader = reader
         self._shown = self.reader.names[0]
-        with quiet_when_headless():
+        with quiet_in_batch_runs():
             self._make_controls(threshold)
         self._draw()
         self._listen(self.patch, self._chosen)
@@ -229,7 +230,7 @@ class MaskDemo(Panel):
                 callback(change)
                 self.message.value = ""
             except EolabError as error:
-                if headless():
+                if batch_run():
                     raise
                 self.message.value = str(error)
 
@@ -273,7 +274,7 @@ class MaskDemo(Panel):
 
     def _draw(self, change: Any = None) -> None:
         self.area.value = str(self.measured)
-        if headless():
+        if batch_run():
             return  # nobody looks, and the report has the figure
         figure = self.figure()
         figure.axes[0].set_xlabel("")  # the label above says it

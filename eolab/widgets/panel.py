@@ -2,7 +2,6 @@
 
 import functools
 import io
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -15,19 +14,16 @@ from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 
-
-def headless() -> bool:
-    """Say whether the notebook runs without anybody in front of it (``EOLAB_HEADLESS=1``)."""
-    return os.environ.get("EOLAB_HEADLESS") == "1"
+from eolab.core.progress import batch_run
 
 
 @contextmanager
-def quiet_when_headless() -> Iterator[None]:
+def quiet_in_batch_runs() -> Iterator[None]:
     """Make widgets that tell no front end of themselves in batch runs, so that nothing of them is saved.
 
     States of widgets would grow the executed notebook, and make its report ask the network for scripts.
     """
-    if not headless():
+    if not batch_run():
         yield
         return
     with mock.patch.object(comm, "create_comm", comm.DummyComm):
@@ -102,7 +98,7 @@ class Panel:
             if self._listening:
                 callback(change)
 
-        if headless():
+        if batch_run():
             return heard
         capture = self.out.capture(clear_output=get_ipython() is not None)
         return functools.wraps(callback)(capture(heard))
@@ -123,7 +119,7 @@ class Panel:
         self.image.value = content.getvalue()
 
     def _ipython_display_(self) -> None:
-        if headless():
+        if batch_run():
             print("Interactive panel (not shown in batch runs): open the notebook in JupyterLab to use it.")
         else:
             display(self.panel)

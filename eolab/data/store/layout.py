@@ -129,7 +129,7 @@ def to_json(value: Any) -> bytes:
     return json.dumps(value, indent=1, default=_plain, ensure_ascii=False).encode()
 
 
-def plain(value: Any) -> Any:
+def as_read(value: Any) -> Any:
     """Return `value` as it will read back from JSON."""
     return json.loads(to_json(value))
 

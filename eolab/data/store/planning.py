@@ -64,7 +64,7 @@ def make_plan(
     if "id" in table and not table["id"].is_unique:
         twice = table.loc[table["id"].duplicated(), "id"].iloc[0]
         raise StoreError(f"The samples of {folder} need an id each: {twice!r} occurs more than once.")
-    about = layout.plain(dict(metadata))
+    about = layout.as_read(dict(metadata))
     coords = about.get("coords", {})
     for name, spec in arrays.items():
         for dim, length in zip(spec.dims, spec.shape, strict=True):
@@ -80,7 +80,7 @@ def make_plan(
         "arrays": {name: spec.to_dict() for name, spec in arrays.items()},
         "coords": coords,
     }
-    return Plan(folder, table, dict(arrays), spans, layout.plain(made_from), about)
+    return Plan(folder, table, dict(arrays), spans, layout.as_read(made_from), about)
 
 
 def _arrange(

@@ -237,7 +237,7 @@ class Store:
                     f"Column {name!r} of {self.path} needs {len(table)} values: got {len(values)}."
                 )
             table[name] = values.to_numpy() if isinstance(values, pd.Series) else values
-        about = self.metadata if metadata is None else layout.plain(dict(metadata))
+        about = self.metadata if metadata is None else layout.as_read(dict(metadata))
         if about.get("coords", {}) != self.coords:
             raise StoreError(f"The coordinates of {self.path} belong to its arrays: they cannot change.")
         content = table_bytes(table, self.path)

@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 
 from eolab import plots
 from eolab.core.errors import EolabError, ParameterError, check_known
+from eolab.core.progress import batch_run
 from eolab.data.layouts import sen12flood as reader
 from eolab.plots.maps import NODATA_COLOR, shaded
 from eolab.plots.style import GREY, OKABE_ITO, figure_of, roomy
 from eolab.studies.flood.sensors import Optical, Radar
-from eolab.widgets.panel import Panel, headless, quiet_when_headless
+from eolab.widgets.panel import Panel, quiet_in_batch_runs
 
 SIZE_IN = (12.0, 4.3)
 REMEMBERED = 16
@@ -158,7 +159,7 @@ class SequenceExplorer(Panel):
         if sequence:
             check_known(sequence, self.reader.sequences, f"There is no sequence {sequence!r}")
         self._chosen_bands = {sensor: bands[0] for sensor, bands in BANDS.items()}
-        with quiet_when_headless():
+        with quiet_in_batch_runs():
             self._make_controls(sequence or self.reader.sequences[0])
         self._fill_dates(None)
         self._listen(self.sequence, self._other_sequence)
@@ -241,7 +242,7 @@ class SequenceExplorer(Panel):
         shown = self._shown()
         self.title.value = f"Sequence {self.sequence.value} · {shown[0][0]}".replace("\n", " · ")
         self.message.value = "; ".join(filter(None, (picture.complaint for _, picture in shown)))
-        if headless():
+        if batch_run():
             return  # nobody looks, and the report has the figure
         self._show_picture(self.figure(), dpi=110)
 
