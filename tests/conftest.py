@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+gc.set_threshold(100_000, 10, 10)  # importing and collecting make no garbage: a fifth of their time
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "EOLAB_CACHE" not in os.environ:  # workers take that of their controller

@@ -1,9 +1,5 @@
 """A training that is killed goes on to the same end."""
 
-import signal
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -102,8 +98,8 @@ def test_kill_between_best_weights_and_state_keeps_a_pair(tmp_path, monkeypatch)
     assert len(found.best(progress)) > 5
 
 
-def test_killed_process_on_a_store_resumes(tmp_path, monkeypatch, capsys):
-    """Averaged weights are in it too: killed in a process of its own, it goes on in this one."""
+def test_stopped_training_with_averages_on_a_store_resumes(tmp_path, monkeypatch, capsys):
+    """Stopped within an epoch; killed in a process of its own: test_study_flood."""
     from eolab.data.store import ArraySpec, write_store
 
     inputs, label = example.arrays()
@@ -125,20 +121,19 @@ def test_killed_process_on_a_store_resumes(tmp_path, monkeypatch, capsys):
         progress=False,
     )
     monkeypatch.setenv("EOLAB_HEADLESS", "1")
-    command = [sys.executable, example.__file__, tmp_path / "killed", tmp_path / "store", "3", "0.9"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert len(history_of(tmp_path / "killed")) == 3
-    for folder, left in {"whole": 5, "killed": 2}.items():
+    with pytest.raises(KeyboardInterrupt):
+        example.fit_stored(tmp_path / "stopped", tmp_path / "store", 0.9, [example.StopAt(3, 4, interrupt)])
+    assert len(history_of(tmp_path / "stopped")) == 3
+    for folder, left in {"whole": 5, "stopped": 2}.items():
         capsys.readouterr()
-        example.main(tmp_path / folder, tmp_path / "store", -1, 0.9)
+        example.fit_stored(tmp_path / folder, tmp_path / "store", 0.9)
         lines = capsys.readouterr().out.splitlines()
         assert [line[:6] for line in lines] == ["epoch "] * left  # nothing but a line an epoch
-    assert_same(tmp_path / "killed", tmp_path / "whole")
-    checkpoints = [Checkpoint(tmp_path / f / "checkpoint") for f in ("whole", "killed")]
+    assert_same(tmp_path / "stopped", tmp_path / "whole")
+    checkpoints = [Checkpoint(tmp_path / f / "checkpoint") for f in ("whole", "stopped")]
     ends = [checkpoint.load({}) for checkpoint in checkpoints]
     best = [checkpoint.best(end[0]) for checkpoint, end in zip(checkpoints, ends, strict=True)]
     pairs = [(ends[0][1][group], ends[1][1][group]) for group in ("model", "optimizer")]
-    for whole, killed in [*pairs, best]:
-        for ours, theirs in zip(whole, killed, strict=True):
+    for whole, stopped in [*pairs, best]:
+        for ours, theirs in zip(whole, stopped, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -1,8 +1,5 @@
-"""A small training for tests: run as a script it trains in a folder, and kills itself where told."""
+"""A small training for tests, of arrays or of a store."""
 
-import os
-import signal
-import sys
 from pathlib import Path
 
 import keras
@@ -146,21 +143,11 @@ def fit_masks(folder, *outputs, net=None, batch_size=7, **options):
     return net, training.fit(net, data, validation, folder=folder, **{**defaults, **options})
 
 
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def main(folder: Path, store: Path, epoch: int, ema: float | None = None) -> None:
-    """Train on a store; an epoch of -1 is an unbroken training."""
+def fit_stored(folder: Path, store: Path, ema: float, callbacks=()) -> None:
+    """Train on a store, with averages of the weights."""
     from eolab.data.store import open_store
 
-    os.environ["EOLAB_HEADLESS"] = "1"
     samples = StoreSamples(open_store(store))
     weights = balanced_weights(samples.store.arrays["label"][:], CLASSES)
     data = Batches(samples, batch_size=32, seed=7, shuffle=True, class_weights=weights)
-    callbacks = [StopAt(epoch, 4, kill)] if epoch >= 0 else []
-    fit(folder, data=data, callbacks=callbacks, ema=ema)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), *map(float, sys.argv[4:]))
+    fit(folder, data=data, callbacks=list(callbacks), ema=ema)
