@@ -202,6 +202,13 @@ def test_text_parameters_stay_text() -> None:
     assert version.parse("no") == "no"
 
 
+def test_numbers_that_are_keys_are_read_as_text() -> None:
+    """As JSON writes them: layers thaw by epoch."""
+    thaw = Parameter("training.thaw", "dict", {}, "layers that learn from an epoch on")
+    for text in ("{5: '*', '8': 3}", '{5: "*", "8": 3}'):
+        assert thaw.parse(text) == {"5": "*", "8": 3}
+
+
 @pytest.mark.parametrize("text", ["yes please", "0", "{"])
 def test_text_of_another_type_is_refused(text: str) -> None:
     with pytest.raises(ParameterError, match="flag"):

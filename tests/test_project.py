@@ -389,3 +389,60 @@ def test_nothing_large_is_committed():
         pytest.skip("not a git checkout")
     large = [name for name in listed.stdout.split("\0") if name and (ROOT / name).stat().st_size > 1_000_000]
     assert not large
+
+
+def declared(path: Path) -> dict:
+    """The parameters of a notebook by name."""
+    from eolab.runs import parameters
+
+    return {parameter.name: parameter for parameter in parameters.read(path)}
+
+
+TRAINING = {path: declared(path) for path in NOTEBOOKS if "training" in declared(path)}
+
+
+def test_every_training_notebook_takes_the_same_settings():
+    """Regression: --set training.ema=0.9 was refused by three of five notebooks, training.freeze by all."""
+    assert {path.parent.name for path in TRAINING} == {"flood", "landcover", "landslide", "scenes"}
+    settings = [
+        *("epochs", "batch_size", "optimizer", "learning_rate", "schedule", "clipnorm", "ema"),
+        *("class_weights", "patience", "precision", "freeze", "thaw"),
+    ]
+    kinds = set()
+    for path, found in TRAINING.items():
+        keys = found["training"].keys
+        assert [key.name.removeprefix("training.") for key in keys] == settings, path
+        assert found["training"].further("any") is None, f"{path}: an unknown setting is not refused"
+        kinds.add(tuple((key.type, key.choices) for key in keys))
+    assert len(kinds) == 1, "a setting differs in its type or its choices"
+
+
+@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.stem)
+def test_a_training_notebook_has_at_most_14_parameters(path):
+    """Settings that belong together are one parameter with keys."""
+    assert len(TRAINING[path]) <= 14
+
+
+def code_lines(path: Path) -> int:
+    """Lines with code: no docstrings, no comments, no blank lines."""
+    text = path.read_text()
+    skip = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    skip |= {tokenize.ENDMARKER, tokenize.ENCODING}
+    tokens = [
+        token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in skip
+    ]
+    lines = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, documented) and ast.get_docstring(node):
+            lines.difference_update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(lines)
+
+
+STUDIES = sorted(path.parent for path in (ROOT / "eolab" / "studies").glob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
+def test_what_a_study_alone_needs_is_small(folder):
+    """Counted is the study's own room: the layout it reads and its twin stand in rooms that all share."""
+    assert sum(map(code_lines, folder.rglob("*.py"))) < 1500

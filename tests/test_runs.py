@@ -171,6 +171,15 @@ def test_a_score_table_is_recorded_in_one_call(project: Path, capsys: pytest.Cap
     assert metrics["baselines"]["majority"]["test"]["all"]["accuracy"] == 0.5
     assert len(runs.load(run.folder).table("scores")) == len(scores)
     assert "Scores." in capsys.readouterr().out
+    wide = pd.DataFrame({"score": ["macro F1"], "forest": ["0.80"]})
+    run.scores(scores.assign(rule="half"), "others", "forest", "all_classes", caption="Others.", show=wide)
+    record = runs.load(run.folder)
+    assert "macro F1" in capsys.readouterr().out
+    assert set(record.table("others")["rule"]) == {"half"}
+    found = record.metrics["all_classes"]
+    assert found["test"]["half"]["all"]["accuracy"] == pytest.approx(5 / 6)
+    assert found["baselines"]["majority"]["test"]["half"]["all"]["accuracy"] == 0.5
+    assert record.metrics["test"] == metrics["test"]
 
 
 def test_a_table_with_an_index_keeps_it_and_its_kinds(project: Path) -> None:
@@ -287,8 +296,6 @@ def test_the_numbers_of_a_figure_are_saved_with_it(project: Path) -> None:
     record = runs.load(run.folder)
     assert [figure["name"] for figure in record.figures] == ["shares"]
     pd.testing.assert_frame_equal(record.table("shares"), shares)
-    run.figure(plt.figure(), "all", "All shares.", data={"shares, of lakes": shares})
-    pd.testing.assert_frame_equal(runs.load(run.folder).table("shares_of_lakes"), shares)
 
 
 def test_published_numbers_are_not_called_simulated(

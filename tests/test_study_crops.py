@@ -39,6 +39,7 @@ def notebook_code(path: Path) -> str:
 
 
 def test_a_study_takes_at_most_150_lines_of_python():
+    """Counted are the module and the code of the notebooks; the twin stands for the data of a user."""
     notebooks = [notebook_code(path) for path in sorted(HERE.rglob("*.ipynb"))]
     count = code_lines((HERE / "crops.py").read_text()) + sum(map(code_lines, notebooks))
     assert count <= 150, count

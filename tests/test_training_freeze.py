@@ -169,6 +169,12 @@ def test_layers_are_named_by_prefix_pattern_model_around_and_depth():
     ]
 
 
+def test_a_number_of_layers_may_be_text_as_the_command_line_gives_it():
+    net = model()
+    assert frozen(net, "2", {"4": "*"}) == frozen(net, 2, {4: "*"})
+    assert len(frozen(net, "2")[0][2]) == 2
+
+
 @pytest.mark.parametrize(
     ("freeze", "thaw", "message"),
     [

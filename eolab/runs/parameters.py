@@ -115,6 +115,8 @@ class Parameter:
                 value = yamls.loads(text)  # [B02, B03], false
             except yaml.YAMLError:
                 value = text
+        if isinstance(value, dict):  # {5: '*'} as JSON writes it
+            value = {str(key): one for key, one in value.items()}
         return self.check(value)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +117,7 @@ class Run:
         figure: Figure,
         name: str,
         caption: str | None = None,
-        data: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
+        data: pd.DataFrame | None = None,
     ) -> None:
         """Save a matplotlib figure as ``figures/<name>.png`` and show it with its caption.
 
@@ -127,17 +126,15 @@ class Run:
             name: Name of the file without ending.
             caption: What to see in it, a sentence or two; that of the notebook's text where None, see
                 :mod:`eolab.runs.display`.
-            data: The numbers that it shows, saved as ``tables/<name>.csv``; several tables by their titles.
+            data: The numbers that it shows, saved as ``tables/<name>.csv``.
 
         Raises:
             RunError: If there is no caption.
         """
         import matplotlib.pyplot as plt
 
-        tables = data if isinstance(data, Mapping) else {name: data}
-        for title, numbers in tables.items():
-            if numbers is not None:
-                self.table(numbers, re.sub(r"\W+", "_", title), show=False)
+        if data is not None:
+            self.table(data, name, show=False)
         image = display.png(figure, self.simulated)
         plt.close(figure)
         file = f"figures/{name}.png"
@@ -181,21 +178,23 @@ class Run:
             _show(display.table_html(shown, note, formats or {}), f"{note}\n{shown}")
 
     def scores(
-        self, scores: pd.DataFrame, name: str = "scores", caption: str | None = None, model: str | None = None
+        self, table: pd.DataFrame, name: str = "scores", model: str | None = None, under: str = "", **how: Any
     ) -> None:
         """Save a score table, show its readable form, and record its numbers as metrics.
 
         Args:
-            scores: Result of :func:`eolab.evaluation.score_table`.
+            table: Result of :func:`eolab.evaluation.score_table`.
             name: Name of the table's file without ending.
-            caption: What it holds, see :meth:`table`.
             model: The model whose numbers stand at the top of the metrics, see
                 :func:`eolab.evaluation.nested`; that of the parameter `model` where None.
+            under: Name that the metrics stand under, such as "all_classes"; empty for the top.
+            **how: How the table is shown, see :meth:`table`: caption, formats, show.
         """
         from eolab import evaluation
 
-        self.table(scores, name, caption)
-        self.metrics(evaluation.nested(scores, self.params.get("model", "") if model is None else model))
+        self.table(table, name, **how)
+        numbers = evaluation.nested(table, self.params.get("model", "") if model is None else model)
+        self.metrics({under: numbers} if under else numbers)
 
     def metrics(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Merge metrics into ``metrics.json``; nested names are kept, NaN becomes null.

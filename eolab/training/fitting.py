@@ -147,8 +147,7 @@ def fit(
     }
     stopping = {"epochs": epochs, "monitor": monitor, "patience": patience}
     thawed = {str(epoch): change for epoch, change in (thaw or {}).items()}
-    frozen = {"freeze": [freeze, thawed] if freeze else None}
-    settings = compiled | stopping | frozen
+    settings = compiled | stopping | {"freeze": [freeze, thawed] if freeze else None}
     settings |= {"data": train.facts(), "precision": model.dtype_policy.name}
     settings["model"] = [list(variable.shape) for variable in model.variables]
     parts = freezing.phases(model, epochs, freeze, thaw)

@@ -52,7 +52,7 @@ def phases(model: keras.Model, epochs: int, freeze: Freeze, thaw: Thaw = None) -
         epochs: Epochs of the training.
         freeze: Layers that are frozen from the start: names, with ``*`` and ``?``, where ``"encoder"`` is
             every layer called ``encoder`` or ``encoder_…`` and what is inside it; or a number of layers with
-            weights, counted from the input. None for none.
+            weights, counted from the input, also as text. None for none.
         thaw: What changes at the start of an epoch, counted from 1: names of layers that learn from then on,
             ``"*"`` for all, or the number of layers from the input that stay frozen.
 
@@ -63,7 +63,8 @@ def phases(model: keras.Model, epochs: int, freeze: Freeze, thaw: Thaw = None) -
     known = weighted_layers(model)
     if thaw and not freeze:
         raise ParameterError(f"thaw is {dict(thaw)}, but no layer is frozen: give freeze too.")
-    changes: dict[int, Any] = {0: freeze or None, **_changes(thaw, epochs)}
+    first = int(freeze) if isinstance(freeze, str) and freeze.isdigit() else freeze
+    changes: dict[int, Any] = {0: first or None, **_changes(thaw, epochs)}
     starts, held, found = [*changes, epochs], set[int](), []
     for (start, change), end in zip(changes.items(), starts[1:], strict=True):
         named = _selected(known, change)
