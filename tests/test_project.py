@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from code_counting import code_lines
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -423,26 +424,10 @@ def test_a_training_notebook_has_at_most_14_parameters(path):
     assert len(TRAINING[path]) <= 14
 
 
-def code_lines(path: Path) -> int:
-    """Lines with code: no docstrings, no comments, no blank lines."""
-    text = path.read_text()
-    skip = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-    skip |= {tokenize.ENDMARKER, tokenize.ENCODING}
-    tokens = [
-        token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in skip
-    ]
-    lines = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, documented) and ast.get_docstring(node):
-            lines.difference_update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    return len(lines)
-
-
 STUDIES = sorted(path.parent for path in (ROOT / "eolab" / "studies").glob("*/__init__.py"))
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
 def test_what_a_study_alone_needs_is_small(folder):
     """Counted is the study's own room: the layout it reads and its twin stand in rooms that all share."""
-    assert sum(map(code_lines, folder.rglob("*.py"))) < 1500
+    assert sum(code_lines(path.read_text()) for path in folder.rglob("*.py")) < 1500

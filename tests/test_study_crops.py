@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import ast
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tokenize
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from code_counting import code_lines
 
 HERE = Path(__file__).parent / "crops"
 ROOT = HERE.parents[1]
-
-
-def code_lines(text: str) -> int:
-    """Lines that hold a token which is no comment, and no docstring."""
-    skip = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
-    skip |= {tokenize.ENDMARKER, tokenize.ENCODING}
-    lines: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type not in skip:
-            lines.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node):
-            lines.difference_update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    return len(lines)
 
 
 def notebook_code(path: Path) -> str:
