@@ -123,7 +123,7 @@ def test_real_patches_are_indexed_by_their_json_files(indexed):
 
 def test_real_patches_have_the_published_shapes_and_types(indexed):
     for row in indexed.itertuples():
-        found = read_patch(row, resampling="native", radar=True)
+        found = read_patch(row, resampling="native", with_radar=True)
         shapes = {name: values.shape for name, values in found.items()}
         assert shapes == {
             "image_10m": (120, 120, 4),
@@ -166,7 +166,7 @@ def test_the_real_entry_of_the_catalogue_checks(examples, monkeypatch):
     entry = catalog.load()["bigearthnet_v1_examples"].ensure()
     report = entry.check(progress=False)
     assert (report.ok, report.rejected) == (6, 6)  # patches of two satellites; lists without the rest
-    opened = entry.open(radar=True)
+    opened = entry.open(with_radar=True)
     assert opened["image"].shape == (3, 120, 120, 12)
     assert opened["label"].sum("class").values.tolist() == [2, 4, 3]
     assert opened["radar"][1].mean().compute() < 0
@@ -254,7 +254,7 @@ def test_pixels_are_those_written(whole):
         factor = 120 // len(pixels)
         np.testing.assert_array_equal(image[::factor, ::factor, number], pixels)
         np.testing.assert_array_equal(image[factor - 1 :: factor, :, number], image[::factor, :, number])
-    radar = read_patch(row, ["B8A"], radar=True)["radar"]
+    radar = read_patch(row, ["B8A"], with_radar=True)["radar"]
     assert radar.dtype == np.float32
     for number, name in enumerate(RADAR):
         np.testing.assert_array_equal(radar[..., number], pixels_of(V1[row.id][0], name))
@@ -300,7 +300,7 @@ def test_opened_lazily_with_labels(whole):
     assert [sorted(names) for names in named] == [sorted(V1[name][1]) for name in NAMES[1:]]
     assert dataset["id"].values.tolist() == NAMES[1:]
     assert json.loads(dataset.attrs["rejected"]) == []
-    joined = layouts.reader("bigearthnet_v1").open_layout(whole, classes="19", radar=True)
+    joined = layouts.reader("bigearthnet_v1").open_layout(whole, classes="19", with_radar=True)
     assert joined["label"].sum().item() == 4  # burnt areas are dropped
     assert joined["radar"].dtype == np.float32
     np.testing.assert_array_equal(joined["radar"][2, ..., 1], pixels_of(V1[NAMES[2]][0], "VH"))
@@ -319,7 +319,7 @@ def test_wrong_parameters_are_named(whole):
     with pytest.raises(ParameterError, match=r"one pixel size"):
         reader.open_layout(whole, resampling="native")
     with pytest.raises(DataError, match=r"has no reference map"):
-        read_patch(row, reference=True)
+        read_patch(row, with_reference=True)
 
 
 # === Damage ===
@@ -422,7 +422,7 @@ def test_sentinel_1_that_is_not_whole_or_has_no_partner_is_named(tree):
     )
     assert found[f"BigEarthNet-S1-v1.0/{third.name}"] == "names no corresponding_s2_patch"
     with pytest.raises(DataError, match="has no Sentinel-1 patch in the index"):
-        read_patch(next(table.itertuples()), radar=True)
+        read_patch(next(table.itertuples()), with_radar=True)
     write_json(second, corresponding_s2_patch=NAMES[0])
     write_json(third, corresponding_s2_patch=NAMES[0])
     assert f"belongs to {NAMES[0]}, as {second.name} does: remove one" in reasons(tree).values()

@@ -175,7 +175,7 @@ def test_both_versions_have_the_same_columns(whole, tmp_path):
 
 def test_pixels_and_maps_are_those_written(whole):
     for row in index(whole).itertuples():
-        found = read_patch(row, radar=True, reference=True)
+        found = read_patch(row, with_radar=True, with_reference=True)
         np.testing.assert_array_equal(found["image"][..., 3], pixels_of(row.id, "B04"))
         assert found["radar"].dtype == np.float32
         name = row.s1.rpartition("/")[2]
@@ -209,7 +209,7 @@ def test_sentinel_2_alone_is_enough(tree):
 
 
 def test_opened_lazily_with_the_19_classes(whole):
-    dataset = layouts.reader("bigearthnet_v2").open_layout(whole, radar=True)
+    dataset = layouts.reader("bigearthnet_v2").open_layout(whole, with_radar=True)
     assert dict(dataset.sizes) == {
         "sample": 3,
         "y": 120,

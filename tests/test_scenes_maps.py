@@ -173,7 +173,7 @@ def test_a_window_has_digital_numbers_in_the_networks_order_and_gaps_and_clouds_
     assert np.argwhere(found["nodata"]).tolist() == [[0, 0], [2, 3]]
     assert maps.product_reader(scene(values))(2, 3, 1, 1)["nodata"].tolist() == [[False]]
     with pytest.raises(ParameterError, match="a Sentinel-2 product has none"):
-        maps.product_reader(scene(values), radar=True)
+        maps.product_reader(scene(values), with_radar=True)
 
 
 def test_agreement_leaves_unknown_pixels_out():

@@ -46,7 +46,7 @@ def checks(roots):
 
 @pytest.fixture(scope="module")
 def table(roots, indexes, checks):
-    return scenes.sample_table(indexes[2], roots[2], files=checks[2], radar=True, reference=True)
+    return scenes.sample_table(indexes[2], roots[2], files=checks[2], with_radar=True, with_reference=True)
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ def test_every_patch_of_the_index_is_a_sample_or_counted(roots, indexes, checks)
 def test_samples_without_radar_or_map_are_left_out(roots, indexes):
     lacking = indexes[1].copy()
     lacking.loc[:4, "s1"] = ""
-    kept = scenes.sample_table(lacking, roots[1], radar=True, snow_and_clouds=True)
+    kept = scenes.sample_table(lacking, roots[1], with_radar=True, snow_and_clouds=True)
     assert kept.attrs["left_out"]["without Sentinel-1"] == 5
     with pytest.raises(DataError, match="without a reference map"):
-        scenes.sample_table(indexes[1], roots[1], reference=True, snow_and_clouds=True)
+        scenes.sample_table(indexes[1], roots[1], with_reference=True, snow_and_clouds=True)
 
 
 def test_official_split_is_the_published_one(table, indexes):
@@ -111,11 +111,11 @@ def test_split_by_country_needs_version_2(roots, indexes):
 
 
 def test_a_store_holds_what_the_reader_reads(tmp_path, roots, indexes, table):
-    store = store_of(tmp_path / "store", table, roots[2], radar=True, reference=True)
+    store = store_of(tmp_path / "store", table, roots[2], with_radar=True, with_reference=True)
     place = indexes[2].set_index("id")
     for row in (0, len(table) - 1):
         patch = place.loc[table["patch"][row]]
-        expected = read_patch(patch, radar=True, reference=True)
+        expected = read_patch(patch, with_radar=True, with_reference=True)
         held = store.gather(np.array([row]), ["image", "radar", "reference", "label"])
         assert held["image"].dtype == np.uint16
         np.testing.assert_array_equal(held["image"][0], expected["image"])
@@ -176,10 +176,10 @@ def test_a_damaged_file_that_nobody_checked_is_named(roots, indexes):
 
 def test_metadata_opens_with_names(tmp_path, roots, table):
     entry = catalog.load()["scenes_twin_v2"]
-    metadata = scenes.store_metadata(entry, "nearest", radar=True)
+    metadata = scenes.store_metadata(entry, "nearest", with_radar=True)
     store = write_store(
-        tmp_path / "store", table.iloc[:4], scenes.store_arrays(radar=True), [slice(0, 4)],
-        scenes.sample_producer(roots[2], radar=True), {}, metadata, progress=False,
+        tmp_path / "store", table.iloc[:4], scenes.store_arrays(with_radar=True), [slice(0, 4)],
+        scenes.sample_producer(roots[2], with_radar=True), {}, metadata, progress=False,
     )  # fmt: skip
     assert store.metadata["simulated"] is True
     assert store.metadata["coords"]["class"] == list(CLASSES_19.names)

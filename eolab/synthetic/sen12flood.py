@@ -281,6 +281,7 @@ def _write_optical(
 ) -> tuple[str, float]:
     """Write the twelve bands of an image in UTM."""
     south = sequence.south < 0
+    # one season for the image: materials.greenness, pixel by pixel, would change every file of this twin
     season = np.cos(2 * np.pi * (one.date.timetuple().tm_yday - (20 if south else 200)) / 365)
     bands, clouds = reflectance(ground, water, 0.5 + 0.3 * float(season), one.clouds, rng)
     if not one.has_file:

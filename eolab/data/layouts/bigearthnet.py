@@ -47,8 +47,8 @@ def read_patch(
     row: Any,
     bands: Sequence[str] | None = None,
     resampling: Resampling = "nearest",
-    radar: bool = False,
-    reference: bool = False,
+    with_radar: bool = False,
+    with_reference: bool = False,
 ) -> dict[str, np.ndarray]:
     """Read the pixels of a patch.
 
@@ -56,8 +56,8 @@ def read_patch(
         row: A row of the index: ``s2`` and, where they are asked for, ``s1`` and ``reference``.
         bands: Sentinel-2 bands in the order wanted; all twelve by default.
         resampling: How bands of 20 and 60 m come to 10 m; ``native`` leaves each at its own pixel size.
-        radar: Whether Sentinel-1 is read too.
-        reference: Whether the reference map is read too.
+        with_radar: Whether Sentinel-1 is read too.
+        with_reference: Whether the reference map is read too.
 
     Returns:
         ``image`` (y 120, x 120, band) uint16, digital numbers; with ``native`` instead, for the pixel sizes
@@ -73,9 +73,9 @@ def read_patch(
     check_known(resampling, get_args(Resampling), f"resampling is {resampling!r}")
     found = {name: _checked(file_of(row.s2, name), size_of(name), "uint16") for name in names}
     arrays = _native(found) if resampling == "native" else {"image": _at_10_m(found, resampling)}
-    if radar:
+    if with_radar:
         arrays["radar"] = read_radar(row)
-    if reference:
+    if with_reference:
         arrays["reference"] = read_reference(row)
     return arrays
 
@@ -188,7 +188,7 @@ def open_patches(
     splits: str | Sequence[str] | None = None,
     bands: Sequence[str] | None = None,
     resampling: Resampling = "nearest",
-    radar: bool = False,
+    with_radar: bool = False,
     classes: str = "19",
 ) -> xr.Dataset:
     """Return the patches of an index as a data set; files are read when their pixels are computed on.
@@ -198,12 +198,12 @@ def open_patches(
         splits: Which of train, validation and test; all patches by default, those without a split too.
         bands: Names of the bands; see :func:`read_patch`.
         resampling: Rule of :func:`read_patch` for bands of 20 and 60 m; ``native`` is not possible here.
-        radar: Whether Sentinel-1 is there too; patches without it are left out.
+        with_radar: Whether Sentinel-1 is there too; patches without it are left out.
         classes: Name of the set of classes of ``label``.
 
     Returns:
         ``image`` (sample, y, x, band) uint16, lazy; ``label`` (sample, class) uint8, 1 where the patch has
-        the class; with `radar`, ``radar`` (sample, y, x, polarisation) float32 dB, lazy. Coordinates band,
+        the class; where asked for, ``radar`` (sample, y, x, polarisation) float32 dB, lazy. Coordinates band,
         class, id and split. ``attrs["rejected"]`` is a JSON table of what was left out and why.
 
     Raises:
@@ -218,7 +218,7 @@ def open_patches(
             "nearest, bilinear or cubic, or read each patch with read_patch."
         )
     taken = of_splits(patches, splits, "split")
-    if radar:
+    if with_radar:
         taken = taken[taken["s1"] != ""].reset_index(drop=True)
     chosen_set = class_set(classes)
     rows = list(taken[["s2", "s1"]].itertuples(index=False, name="Row"))
@@ -238,7 +238,7 @@ def open_patches(
         },
         attrs={"rejected": json.dumps(patches.attrs.get("rejected", [])), "resampling": resampling},
     )
-    if radar:
+    if with_radar:
         values = lazy(read_radar, rows, (SIZE, SIZE, len(RADAR)), "float32", CHUNK)
         dataset["radar"] = (("sample", "y", "x", "polarisation"), values, {"units": "dB"})
         dataset = dataset.assign_coords(polarisation=list(RADAR))

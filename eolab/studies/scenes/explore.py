@@ -174,7 +174,7 @@ def images(rows: pd.DataFrame) -> dict[str, np.ndarray]:
         rows: Rows of the index.
     """
     radar = bool((rows["s1"] != "").all())
-    found = [read_patch(row, plots.TRUE_COLOUR, radar=radar) for row in rows.itertuples()]
+    found = [read_patch(row, plots.TRUE_COLOUR, with_radar=radar) for row in rows.itertuples()]
     arrays = {name: np.stack([one[name] for one in found]) for name in found[0]}
     return {"colour": arrays.pop("image"), **arrays}
 

@@ -59,7 +59,7 @@ class References:
 
 
 def pixel_probabilities(
-    predict: Predict, output_grid: OutputGrid, store: Store, rows: np.ndarray, radar: bool = False
+    predict: Predict, output_grid: OutputGrid, store: Store, rows: np.ndarray, with_radar: bool = False
 ) -> np.ndarray:
     """Predict the probability of every label at every pixel of some patches, float16 (n, 120, 120, K).
 
@@ -69,9 +69,9 @@ def pixel_probabilities(
         output_grid: Output grid of the network.
         store: Store of the patches.
         rows: Rows of the store.
-        radar: Whether the network reads radar images too.
+        with_radar: Whether the network reads radar images too.
     """
-    names = ["image", "radar"] if radar else ["image"]
+    names = ["image", "radar"] if with_radar else ["image"]
     parts = []
     for _, data in store.batches(rows, names, BATCH):
         parts += [to_pixels(one, output_grid, SIZE, SIZE).astype(np.float16) for one in predict(data)]
@@ -132,7 +132,7 @@ def rule_matrices(
     patch: np.ndarray,
     thresholds: np.ndarray,
     majority: int,
-    radar: bool = False,
+    with_radar: bool = False,
 ) -> dict[str, np.ndarray]:
     """Compare maps by each rule of :func:`pixel_classes` with reference maps, a few patches at a time.
 
@@ -145,7 +145,7 @@ def rule_matrices(
         patch: Probability of each label of these patches (n, K).
         thresholds: Threshold of each class (K,).
         majority: Class index of the most frequent class of training pixels.
-        radar: Whether the network reads radar images too.
+        with_radar: Whether the network reads radar images too.
 
     Returns:
         Confusion matrices (n, K, K) by name of the rule, truth in rows; pixels without a class are left out.
@@ -154,7 +154,7 @@ def rule_matrices(
     parts: dict[str, list[np.ndarray]] = {}
     for start in track(range(0, len(rows), BATCH), "pixels", unit="batch"):
         at = slice(start, start + BATCH)
-        pixels = pixel_probabilities(predict, output_grid, store, rows[at], radar)
+        pixels = pixel_probabilities(predict, output_grid, store, rows[at], with_radar)
         maps = pixel_classes(pixels, patch[at], thresholds, truth[at], majority)
         known = references.read(rows[at])
         for name, found in maps.items():
@@ -199,14 +199,14 @@ def open_product(entry: DataEntry, date: str = "", resampling: str = "nearest") 
 
 
 def product_reader(
-    product: xr.Dataset, bands: tuple[str, ...] = BANDS, radar: bool = False
+    product: xr.Dataset, bands: tuple[str, ...] = BANDS, with_radar: bool = False
 ) -> Callable[[int, int, int, int], dict[str, np.ndarray]]:
     """Return the function that reads a window of a product for :func:`eolab.prediction.mapping.predict_map`.
 
     Args:
         product: Result of :func:`open_product`.
         bands: Bands that the network reads, in its order.
-        radar: Whether the network reads radar images too, which no product of Sentinel-2 has.
+        with_radar: Whether the network reads radar images too, which no product of Sentinel-2 has.
 
     Returns:
         From (row, col, height, width) to ``image`` (height, width, band) float32, digital numbers as in the
@@ -216,7 +216,7 @@ def product_reader(
     Raises:
         ParameterError: If the network reads radar images.
     """
-    if radar:
+    if with_radar:
         raise ParameterError(
             "The network reads radar images too, and a Sentinel-2 product has none: set product to nothing, "
             "or train a network of Sentinel-2 alone."

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ def sample_table(
     root: str | Path,
     class_set_name: str = "19",
     files: pd.DataFrame | None = None,
-    radar: bool = False,
-    reference: bool = False,
+    with_radar: bool = False,
+    with_reference: bool = False,
     snow_and_clouds: bool = False,
 ) -> pd.DataFrame:
     """Return one row per usable patch.
@@ -47,8 +48,8 @@ def sample_table(
             the set are left out.
         files: Table of the check (file, status, reason): patches with a damaged file are left out. Without
             it, the conversion stops at a damaged file.
-        radar: Whether patches need Sentinel-1.
-        reference: Whether patches need a reference map.
+        with_radar: Whether patches need Sentinel-1.
+        with_reference: Whether patches need a reference map.
         snow_and_clouds: Whether patches under seasonal snow, clouds or their shadows are taken too.
 
     Returns:
@@ -64,7 +65,7 @@ def sample_table(
     names = table[list(FILES)].map(lambda file: file and below(Path(root), file))
     table["classes"] = [int(classes.encode(labels).sum()) for labels in table["labels"]]
     bad = set() if files is None else set(files.loc[files["status"] != "ok", "file"])
-    needed = [name for name, wanted in zip(FILES, (True, radar, reference), strict=True) if wanted]
+    needed = [name for name, wanted in zip(FILES, (True, with_radar, with_reference), strict=True) if wanted]
     reasons = _reasons(table, names[needed], bad, snow_and_clouds)
     usable = reasons == ""
     kept = table[usable].reset_index(drop=True)
@@ -154,13 +155,15 @@ def subset(table: pd.DataFrame, classes: str, fraction: float, seed: int = 0) ->
     return kept.assign(id=np.arange(len(kept)), part=_parts(len(kept)))
 
 
-def store_arrays(classes: str = "19", radar: bool = False, reference: bool = False) -> dict[str, ArraySpec]:
+def store_arrays(
+    classes: str = "19", with_radar: bool = False, with_reference: bool = False
+) -> dict[str, ArraySpec]:
     """Return the arrays of the study's store.
 
     Args:
         classes: Name of the set of classes of the labels and of the reference map.
-        radar: Whether Sentinel-1 is kept.
-        reference: Whether the reference map is kept.
+        with_radar: Whether Sentinel-1 is kept.
+        with_reference: Whether the reference map is kept.
     """
     area, count = (SIZE, SIZE), len(class_set(classes))
     arrays = {
@@ -169,10 +172,10 @@ def store_arrays(classes: str = "19", radar: bool = False, reference: bool = Fal
         ),
         "label": ArraySpec(("class",), (count,), "uint8", {"long_name": "1 = the patch has the class"}),
     }
-    if radar:
+    if with_radar:
         shape = (*area, len(RADAR))
         arrays["radar"] = ArraySpec(("y", "x", "polarisation"), shape, "float32", {"units": "dB"}, "forbid")
-    if reference:
+    if with_reference:
         arrays["reference"] = ArraySpec(
             ("y", "x"), area, "uint8", {"long_name": f"class index, {IGNORE} = not known"}
         )
@@ -182,8 +185,8 @@ def store_arrays(classes: str = "19", radar: bool = False, reference: bool = Fal
 def sample_producer(
     root: str | Path,
     resampling: Resampling = "nearest",
-    radar: bool = False,
-    reference: bool = False,
+    with_radar: bool = False,
+    with_reference: bool = False,
     classes: str = "19",
 ) -> Produce:
     """Return the function that reads and computes one part of the store.
@@ -191,8 +194,8 @@ def sample_producer(
     Args:
         root: Folder of the data set.
         resampling: How bands of 20 and 60 m come to 10 m: nearest, bilinear or cubic.
-        radar: Whether Sentinel-1 is kept.
-        reference: Whether the reference map is kept.
+        with_radar: Whether Sentinel-1 is kept.
+        with_reference: Whether the reference map is kept.
         classes: Name of the set of classes of the labels and of the reference map.
 
     Raises:
@@ -201,13 +204,13 @@ def sample_producer(
     if resampling == "native":
         raise ParameterError("A store has one pixel size: choose nearest, bilinear or cubic, not native.")
     chosen = class_set(classes)
-    options: dict[str, Any] = {"resampling": resampling, "radar": radar, "reference": reference}
+    read = partial(read_patch, resampling=resampling, with_radar=with_radar, with_reference=with_reference)
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
         files = rows[list(FILES)].map(lambda file: file and f"{root}/{file}")
-        patches = [read_patch(row, **options) for row in files.itertuples()]
+        patches = [read(row) for row in files.itertuples()]
         arrays = {name: np.stack([one[name] for one in patches]) for name in patches[0]}
-        if reference:
+        if with_reference:
             arrays["reference"] = indices(arrays["reference"], chosen)
         return arrays | {"label": encode(rows, chosen)}
 
@@ -221,7 +224,7 @@ def encode(table: pd.DataFrame, classes: ClassSet | str) -> np.ndarray:
 
 
 def store_metadata(
-    entry: DataEntry, resampling: str, classes: str = "19", radar: bool = False
+    entry: DataEntry, resampling: str, classes: str = "19", with_radar: bool = False
 ) -> dict[str, Any]:
     """Return the metadata of a store of the study.
 
@@ -229,11 +232,11 @@ def store_metadata(
         entry: The data set's entry in the catalogue.
         resampling: How bands of 20 and 60 m came to 10 m.
         classes: Name of the set of classes.
-        radar: Whether Sentinel-1 is kept.
+        with_radar: Whether Sentinel-1 is kept.
     """
     scheme = class_set(classes).scheme
     coords = {"band": list(BANDS), "class": list(scheme.names)}
-    coords |= {"polarisation": list(RADAR)} if radar else {}
+    coords |= {"polarisation": list(RADAR)} if with_radar else {}
     how = {"resampling": resampling, "classes": classes, "colors": list(scheme.colors)}
     return {"coords": coords, "dataset": entry.name, **entry.origin, **how}
 
