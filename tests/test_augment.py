@@ -213,14 +213,25 @@ def test_tiles_hold_every_pixel_once_and_image_and_mask_stay_together():
 @pytest.mark.parametrize("size", [0, 13])
 def test_a_crop_that_does_not_fit_is_refused(size):
     inputs, label = batch(2)
-    with pytest.raises(DataError, match=f"12 × 12 pixels: a crop of {size} does not fit"):
+    with pytest.raises(ParameterError, match=f"12 × 12 pixels: a crop of {size} does not fit"):
         augment.crop(inputs, label, np.random.default_rng(0), size)
 
 
-def test_tiles_that_do_not_fill_the_patch_are_refused():
-    inputs, label = batch(2)
-    with pytest.raises(DataError, match="squares of 5 do not fill"):
-        augment.tiles(inputs, label, np.random.default_rng(0), 5)
+@pytest.mark.parametrize(("kind", "unknown"), [("u1", 255), ("f4", np.nan)])
+def test_tiles_that_do_not_fill_the_patch_have_each_labelled_pixel_once_and_no_label_else(kind, unknown):
+    label = np.arange(2 * 17 * 13).reshape(2, 17, 13).astype(kind)
+    label[0, 3, 4] = label[label == 255] = unknown  # not known before
+    image = np.arange(2 * 17 * 13 * 3).reshape(2, 17, 13, 3).astype("u2")
+    changed, mask = augment.tiles({"image": image}, label, np.random.default_rng(0), 5)
+    assert changed["image"].shape == (2 * 4 * 3, 5, 5, 3)
+    assert (mask.shape, mask.dtype) == ((2 * 4 * 3, 5, 5), label.dtype)
+    whole = mask.reshape(2, 4, 3, 5, 5).swapaxes(2, 3).reshape(2, 20, 15)
+    np.testing.assert_array_equal(whole[:, :17, :13], label)
+    np.testing.assert_array_equal(whole[:, 17:], np.full((2, 3, 15), unknown))
+    np.testing.assert_array_equal(whole[:, :, 13:], np.full((2, 20, 2), unknown))
+    whole = changed["image"].reshape(2, 4, 3, 5, 5, 3).swapaxes(2, 3).reshape(2, 20, 15, 3)
+    np.testing.assert_array_equal(whole[:, :17, :13], image)
+    np.testing.assert_array_equal(whole[:, 19, 14], image[:, 16, 12])
 
 
 # === Labels of whole patches ===

@@ -58,11 +58,17 @@ def size_of(name: str) -> tuple[int, int]:
 
 
 @cache
-def wide(name: str) -> tuple[int, list[type]]:
-    """Number of weights and layers at the published width."""
-    height, width = size_of(name)
-    model = planned(name, height=height, width=width)
-    return model.count_params(), [type(layer) for layer in model.layers]
+def wide(name: str) -> tuple[int, list[type], dict[str, tuple[int, int]]]:
+    """Number of weights, layers, and sizes of the outputs for images of 67 × 70, at the published width."""
+    model = planned(name, height=67, width=70)
+    sizes = {key: tuple(one.shape[1:3]) for key, one in model.output.items()}
+    return model.count_params(), layers_of(model), sizes
+
+
+def layers_of(model: keras.Model) -> list[type]:
+    """Layers whatever the size of the image, to which it is padded and cropped."""
+    of_size = (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
+    return [type(layer) for layer in model.layers if not isinstance(layer, of_size)]
 
 
 # --- Every name --------------------------------------------------------------------------------------------
@@ -82,8 +88,9 @@ def test_every_name_takes_images_of_any_size_and_gives_probabilities_at_its_full
     assert narrow.output["mask"].shape[1:3] == (height, width)
     assert narrow.output["half"].shape[1:3] == (-(-height // 2), -(-width // 2))
     assert narrow.output["double"].shape[1:3] == (2 * height, 2 * width)
-    count, layers = wide(name)
-    assert [type(layer) for layer in narrow.layers] == layers
+    count, layers, sizes = wide(name)
+    assert sizes == {"mask": (67, 70), "half": (34, 35), "double": (134, 140)}
+    assert layers_of(narrow) == layers
     assert narrow.count_params() < count / 8
 
 

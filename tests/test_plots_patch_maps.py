@@ -38,6 +38,20 @@ def boxes(figure: plt.Figure) -> tuple[np.ndarray, list]:
     return figure.bbox.size, [text.get_window_extent() for text in found if text.get_text()]
 
 
+def test_values_stand_under_their_patches_with_one_colour_bar(colours):
+    measured = np.random.default_rng(0).normal(20, 5, (COUNT, SIZE, SIZE))
+    measured[0, :5] = np.nan
+    maps = {"Measured": measured, "Predicted": measured * 0 + 20}
+    figure = plots.value_maps(colours, maps, "Height (m)", ["A", "B", "C", "D"])
+    assert len(figure.axes) == 3 * COUNT + 1
+    assert figure.axes[-1].get_ylabel() == "Height (m)"
+    drawn = [ax.images[0] for ax in figure.axes[COUNT : 3 * COUNT]]
+    assert {one.get_clim() for one in drawn} == {drawn[0].get_clim()}
+    np.testing.assert_array_equal(drawn[0].get_array().mask, np.isnan(measured[0]))
+    size, texts = boxes(figure)
+    assert all(box.x0 >= 0 and box.y0 >= 0 and (box.max <= size).all() for box in texts)
+
+
 def test_maps_stand_under_their_patches_with_one_legend_of_what_is_there(colours):
     maps = {
         "Reference map": np.full((COUNT, SIZE, SIZE), 4, np.uint8),

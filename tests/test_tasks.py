@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import r2_score
 
-from eolab import evaluation, tasks
+from eolab import evaluation, plots, tasks
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.store import ArraySpec, write_store
 from eolab.models import names as networks
@@ -50,6 +50,7 @@ def test_every_task_has_networks_and_says_what_it_is():
         task = tasks.get(name)
         assert all(networks(task.reads, head) for head in task.heads)
         assert tasks.baselines.names(name)
+        assert callable(getattr(plots, task.figure))
     with pytest.raises(ParameterError, match="no task 'regresion': did you mean 'regression'"):
         tasks.get("regresion")
 
@@ -65,7 +66,13 @@ def test_masks_and_steps_of_two_classes_keep_the_second():
         expected = values[..., 1] if kept else values[..., :2]
         np.testing.assert_array_equal(task.kept(values[..., :2]), expected)
         np.testing.assert_array_equal(task.kept(values), values)
-    np.testing.assert_array_equal(tasks.get("regression").kept(values[..., :1]), values[..., 0])
+    for name in ("regression", "image_classification", "series_classification"):
+        np.testing.assert_array_equal(tasks.get(name).kept(values[..., :1]), values[..., 0])
+    for name, outputs in (
+        ("regression", 2),
+        ("multilabel_classification", 1),
+    ):  # values and labels: all of them
+        np.testing.assert_array_equal(tasks.get(name).kept(values[..., :outputs]), values[..., :outputs])
 
 
 def test_the_scores_of_a_task_are_those_of_its_predictions():
@@ -136,6 +143,9 @@ def test_values_of_pixels_are_learned_where_they_are_known(values, tmp_path):
     assert (saved.task.name, saved.channels) == ("regression", fitted.channels)
     image = values.gather(ROWS["test"], ["image"])
     np.testing.assert_allclose(saved.predict(image)["values"], found, atol=1e-4)
+    mapped = {"Measured": truth[:2], "Predicted": found[:2]}
+    figure = getattr(plots, saved.task.figure)(image["image"][:2, ..., [0, 0, 1]], mapped, "Height (m)", "ab")
+    assert len(figure.axes) == 2 * 3 + 1
     averaged = tasks.predict(
         saved, values, ROWS["test"], tmp_path / "p", "tta", test_time_augmentation=True, progress=False
     )
@@ -157,6 +167,20 @@ def test_every_loss_of_values_lowers_itself(values, tmp_path, loss):
     history = fit_values(values, tmp_path, loss=loss, make=linear, training=quick).history
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     assert np.isfinite(history.drop(columns="seconds").to_numpy(float)).all()
+
+
+@pytest.mark.usefixtures("eager")
+def test_shares_from_0_to_1_are_learned_by_a_sigmoid_with_the_continuous_iou(values, tmp_path):
+    quick = {"epochs": 1, "batch_size": 18, "learning_rate": 0.05}
+    options = {"width_multiplier": 0.0625, "levels": 1, "activation": "sigmoid"}
+    fitted = fit_values(values, tmp_path, loss="continuous_iou", options=options, training=quick)
+    assert np.isfinite(fitted.history.drop(columns="seconds").to_numpy(float)).all()
+    found = fitted.predict(values.gather(ROWS["test"], ["image"]))["values"]
+    assert found.shape == (len(ROWS["test"]), HEIGHT, WIDTH)
+    assert ((found > 0) & (found < 1)).all()
+    shares = np.clip(heights()[1][ROWS["test"]] / 4, 0, 1)
+    options = {"statistics": tasks.get("regression").scores, "replicates": 5}
+    assert np.isfinite(evaluation.score_table({"net": found}, shares, **options)["value"]).all()
 
 
 @pytest.mark.slow
@@ -220,6 +244,59 @@ def test_one_label_a_patch_is_learned_with_class_weights(patches, tmp_path):
     assert scores["net", "accuracy"] == pytest.approx((found.argmax(1) == truth).mean())
     saved = tasks.load(tmp_path).predict(patches.gather(ROWS["test"], ["image"]))
     np.testing.assert_allclose(saved["classes"], found, atol=1e-5)
+
+
+def one_output(name, *, outputs, mean, std, seed, times=0, height=0, width=0, channels=2, **given):
+    """A sum of the bands, and a sigmoid of it."""
+    shape = (times,) if times else (height, width)
+    inputs = {"image": keras.Input((*shape, channels), name="image")}
+    if times:
+        inputs |= {key: keras.Input((times,), name=key) for key in ("valid", "day")}
+    mean_of_all = keras.layers.Flatten()(Normalize(mean, std)(inputs["image"]))
+    start = keras.initializers.GlorotUniform(seed)
+    probability = keras.layers.Dense(outputs, activation="sigmoid", kernel_initializer=start)(mean_of_all)
+    return keras.Model(inputs, probability, name=name)
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("task", ["image_classification", "series_classification"])
+def test_one_output_is_a_probability_that_is_scored(task, tmp_path):
+    """Regression: predictions (N, 1) could not be scored, or the only class was always the likeliest."""
+    rng = np.random.default_rng(2)
+    label = rng.integers(0, 2, N).astype("u1")
+    series = task == "series_classification"
+    shape, dims = ((4,), ("time",)) if series else ((4, 4), ("y", "x"))
+    dates = {"time": [f"2020-0{month}-01" for month in (1, 2, 3, 4)]} if series else {}
+    image = rng.normal(2.0 * label.reshape(-1, *[1] * (len(shape) + 1)), 1, (N, *shape, 2)).astype("f4")
+    arrays = {"image": image, "label": label, "valid": np.ones((N, 4), bool)}
+    store = write_store(
+        tmp_path / "store",
+        table=pd.DataFrame({"id": range(N)}),
+        arrays={
+            "image": ArraySpec((*dims, "band"), image.shape[1:], "float32"),
+            "valid": ArraySpec(("time",), (4,), "bool"),
+            "label": ArraySpec((), (), "uint8"),
+        },
+        parts=[slice(0, N)],
+        produce=lambda rows: {key: values[rows["id"]] for key, values in arrays.items()},
+        fingerprint={"samples": N},
+        metadata={"coords": {"band": BANDS, **dates}},
+        progress=False,
+    )
+    quick = {"epochs": 3, "batch_size": 12, "learning_rate": 0.1}
+    given = {"folder": tmp_path / "run", "outputs": 1, "training": quick, "progress": False}
+    fitted = tasks.fit(task, "lstm", store, ROWS, make=one_output, **given)
+    found = tasks.predict(fitted, store, ROWS["test"], tmp_path, "test", progress=False)["classes"]
+    assert found.shape == (len(ROWS["test"]),)
+    options = {"class_names": ["dark", "bright"], "replicates": 5}
+    truth = label[ROWS["test"]]
+    scores = evaluation.score_table({"net": found}, truth, thresholds={"net": 0.5}, **options)
+    value = scores.set_index(["scope", "statistic"])["value"]
+    assert value["all", "accuracy"] == pytest.approx(((found >= 0.5) == truth).mean())
+    assert value["bright", "average_precision"] > 0.9
+    for wrong in (found, found[:, None]):  # without a threshold
+        with pytest.raises(DataError, match="expected class indices, or bool for two classes"):
+            evaluation.score_table({"net": wrong}, truth, **options)
 
 
 def test_a_store_of_other_channels_is_refused(patches, tmp_path):

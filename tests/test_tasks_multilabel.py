@@ -180,15 +180,46 @@ def test_training_begins_with_the_weights_of_a_file(store, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine.trainer, "fit", stop)
-    file = {"weights": tmp_path / "x.safetensors", "weights_scale": 10_000}
+    file = {"weights": str(tmp_path / "x.safetensors"), "scale": 10_000, "stem": "copy"}
     with pytest.raises(KeyboardInterrupt):
-        fit(store, tmp_path / "run", name="resnet18_patch", make=models.build, **file)
+        fit(store, tmp_path / "run", name="resnet18_patch", make=models.build, weights=file)
     state = random_state(18, 13, filters=64)
     kernel = np.array(seen["network"].get_layer("encoder_layer1_0_conv1").kernel)
     np.testing.assert_array_equal(kernel, state["layer1.0.conv1.weight"].transpose(2, 3, 1, 0))
     stem = np.array(seen["network"].get_layer("encoder_conv1").kernel)  # B02, B03, B04, B08 of 13 bands
     np.testing.assert_array_equal(stem, state["conv1.weight"].transpose(2, 3, 1, 0)[:, :, [1, 2, 3, 7]])
     assert list(seen["network"].get_layer("normalize").std) == [10_000] * 4
+
+
+def test_the_loader_of_published_weights_gets_all_its_options(store):
+    channels = {"image": tasks.select(store, ROWS["train"])}
+    task = tasks.get("multilabel_classification")
+    for nothing in ("", {}, {"weights": "", "scale": 0.0, "stem": "mean"}):
+        assert engine._beginning(task, channels, nothing, models.build) is models.build
+    options = {"weights": "x.h5", "scale": 10.0, "stem": "repeat", "published": ["B04"]}
+    for given, expected in (("x.h5", {"weights": "x.h5"}), (options, options)):
+        make = engine._beginning(task, channels, given, models.build)
+        assert make.keywords == {"band_names": BANDS, **expected}
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("multilabel_classification", {"make": tiny}, "weights are put into networks of images that eolab"),
+        ("series_classification", {"make": models.build}, "weights are put into networks of images"),
+        ("sequence_classification", {"make": models.build}, "weights are put into networks of images"),
+        (
+            "multilabel_classification",
+            {"weights": {"steam": "copy"}},
+            "no option 'steam': did you mean 'stem'",
+        ),
+    ],
+)
+def test_weights_that_cannot_be_put_in_are_refused(task, options, message):
+    """Regression: a task of sequences ended in a KeyError, and a given function was replaced silently."""
+    given = {"weights": "x.safetensors", "make": models.build} | options
+    with pytest.raises(ParameterError, match=message):
+        engine._beginning(tasks.get(task), {}, **given)
 
 
 def test_radar_must_fit_network_and_store(store, tmp_path):

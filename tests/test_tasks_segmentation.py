@@ -63,6 +63,24 @@ def test_training_on_crops_gives_a_network_for_whole_patches(store, rows, tmp_pa
     np.testing.assert_allclose(mask(saved, images(store, rows)), found, atol=1e-6)
 
 
+def test_crops_need_not_divide_the_images(store, rows, monkeypatch):
+    """What is beyond the edge of an image has no label, at any resolution of the mask."""
+    seen = {}
+
+    def watch(network, train, validation, **options):
+        seen.update(train=train[0], validation=validation[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", watch)
+    with pytest.raises(KeyboardInterrupt):
+        fit(store, rows, "unused", crop=24, options=SMALL | {"head": "multi"})
+    assert seen["train"][1]["mask"].shape == (4, 24, 24)
+    known = np.asarray(store.gather(rows["validation"], ["label"])["label"]) != 255
+    for name, pixels in (("mask", 1), ("double", 4)):
+        assert (seen["validation"][1][name] != 255).sum() == pixels * known.sum()
+    assert seen["validation"][1]["mask"].shape == (4 * 4, 24, 24)
+
+
 def test_validation_of_crops_scores_every_pixel(store, rows):
     """The tiles of the validation patches are the validation patches."""
     channels = {"image": channels_of(store, rows)}
@@ -126,9 +144,8 @@ def test_a_size_that_the_weights_depend_on_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"crop": 24}, "crop is 24: expected 0, or a divisor of the images' 32 × 32 pixels"),
-        ({"crop": -16}, "crop is -16"),
-        ({"crop": 64}, "crop is 64"),
+        ({"crop": -16}, "32 × 32 pixels: a crop of -16 does not fit; take 1 to 32"),
+        ({"crop": 64}, "a crop of 64 does not fit"),
         ({"augmentation": ["crop"]}, "parameter of its own"),
     ],
 )

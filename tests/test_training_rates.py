@@ -4,12 +4,12 @@ import math
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 
 from eolab import training
 from eolab.core.errors import ParameterError, RunError
 from eolab.models import heads
+from eolab.training import lr_finder
 
 
 class Batches:
@@ -79,15 +79,19 @@ def test_range_test_sees_nan_and_refuses_bad_rates():
 
     with pytest.raises(RunError, match="no number at the learning rate"):
         training.range_test(small_model(), Nan())
-    with pytest.raises(ParameterError, match="goes up from min_lr"):
-        training.range_test(small_model(), Batches(), 1.0, 0.1)
+    for arguments in ((1.0, 0.1), (0.1, 1.0, 2)):
+        with pytest.raises(ParameterError, match="goes up from min_lr to max_lr in 3 steps or more"):
+            training.range_test(small_model(), Batches(), *arguments)
 
 
-def test_suggestion():
+def test_a_tenth_of_the_rate_with_the_lowest_loss_is_suggested(monkeypatch):
     rate = np.logspace(-5, 0, 51)
-    fall = 1 / (1 + np.exp(5 * (np.log10(rate) + 3)))  # steepest at 1e-3
-    table = pd.DataFrame({"learning_rate": rate, "smoothed": fall + 10 * rate})
-    assert training.suggest(table, "steepest") == pytest.approx(1e-3, rel=0.3)
-    assert training.suggest(table) == pytest.approx(rate[table["smoothed"].argmin()] / 10)
-    with pytest.raises(ParameterError, match="steepest"):
-        training.suggest(table, "flat")
+    fall = 1 / (1 + np.exp(5 * (np.log10(rate) + 3))) + 10 * rate
+    monkeypatch.setattr(lr_finder, "_losses", lambda *given: iter(fall))
+    table = training.range_test(small_model(), Batches(), 1e-5, 1.0, 51)
+    best = table["learning_rate"][table["smoothed"].argmin()]
+    assert table.attrs["suggested"] == pytest.approx(best / 10)
+    assert 1e-5 < best < 1
+    monkeypatch.setattr(lr_finder, "_losses", lambda *given: iter(fall[:1]))
+    with pytest.raises(RunError, match="no number at the learning rate 1e-05: check"):
+        training.range_test(small_model(), Batches(), 1e-6, 1e-4, 3)

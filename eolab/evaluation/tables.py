@@ -183,9 +183,15 @@ def _evaluated(
 
 
 def _labels(values: Any, truth: np.ndarray) -> np.ndarray:
-    """Return class indices, of probabilities (…, K) the likeliest class."""
+    """Return class indices, of probabilities (…, K) the likeliest class.
+
+    Raises:
+        DataError: If values are neither: a single probability needs a threshold.
+    """
     values = np.asarray(values)
-    return values.argmax(axis=-1) if values.ndim > truth.ndim else values
+    found = values.argmax(axis=-1) if values.ndim > truth.ndim and values.shape[-1] > 1 else values
+    metrics.check_indices(found)
+    return found
 
 
 def _expanded(statistics: Sequence[str], class_names: Sequence[str]) -> list[str]:

@@ -242,8 +242,7 @@ def build(
     from eolab.models.layers import Seeds
 
     architecture, function = _architecture(name), _function(name)
-    known = options(name)
-    check_all(chosen, known, f"Model {name!r} has no option")
+    check_all(chosen, options(name), f"Model {name!r} has no option")
     shape = {"height": height, "width": width, "times": times}
     for side in READS[architecture.reads]:
         if shape[side] < 1:

@@ -106,7 +106,7 @@ def build(
     band_names: Sequence[str],
     published: Sequence[str] | None = None,
     stem: str = "mean",
-    scale: float | None = None,
+    scale: float = 0.0,
     **given: Any,
 ) -> keras.Model:
     """Return a network whose ResNet begins with published weights: :func:`eolab.models.build`, then a load.
@@ -120,7 +120,7 @@ def build(
         published: Names of the file's bands, as in :func:`load`.
         stem: Rule for the first convolution, as in :func:`load`.
         scale: What the published network divided each band by, 10,000 for SSL4EO-S12: mean 0 and this
-            standard deviation take the place of those given; None keeps them.
+            standard deviation take the place of those given; 0 keeps them.
         **given: Arguments of :func:`eolab.models.build`.
 
     Raises:
@@ -128,7 +128,7 @@ def build(
         ParameterError: See :func:`load` and :func:`eolab.models.build`.
     """
     network = models.build(name, **given)
-    if scale is not None:
+    if scale:
         normalize = network.get_layer("normalize")
         normalize.put([0.0] * len(normalize.mean), [float(scale)] * len(normalize.mean))
     load(network, weights, band_names, published=published, stem=stem)

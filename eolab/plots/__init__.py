@@ -25,6 +25,7 @@ from eolab.plots.galleries import (
     prediction_gallery,
     predictions,
     true_colour,
+    value_maps,
 )
 from eolab.plots.maps import (
     TRUE_COLOUR,

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from eolab.data.schemes import ClassScheme
-from eolab.plots.maps import NODATA_COLOR, TRUE_COLOUR, legend_handles, stretched
+from eolab.plots.maps import NODATA_COLOR, TRUE_COLOUR, legend_handles, percentile_limits, stretched
 from eolab.plots.style import OKABE_ITO, panels, roomy, short, styled
 
 TRUTH, PREDICTED = OKABE_ITO[6], OKABE_ITO[4]  # yellow and light blue: both stand out on green and brown
@@ -164,16 +164,43 @@ def patch_maps(
         titles: Titles of the patches.
     """
     colors, norm = scheme.colormap()
-    figure, axes = _below_true_colour(len(maps), rgb, titles)
-    for row, (name, found) in zip(axes[1:], maps.items(), strict=True):
-        for ax, pixels in zip(row, found, strict=True):
-            ax.set_facecolor(NODATA_COLOR)
-            ax.imshow(np.ma.masked_greater_equal(pixels, len(scheme)), cmap=colors, norm=norm)
-        row[0].set_ylabel(textwrap.fill(name, 18))
+    known = {name: np.ma.masked_greater_equal(found, len(scheme)) for name, found in maps.items()}
+    figure, _ = _maps_below(rgb, known, titles, cmap=colors, norm=norm)
     handles = legend_handles(np.concatenate([found.ravel() for found in maps.values()]), scheme)
     columns = max(1, int(len(rgb) * SIDE / 2.7))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
     return figure
+
+
+@styled
+def value_maps(rgb: np.ndarray, maps: Mapping[str, np.ndarray], label: str, titles: Sequence[str]) -> Figure:
+    """Draw patches in true colour above maps of a quantity, such as "Measured" and "Predicted".
+
+    Args:
+        rgb: (N, H, W, 3) red, green and blue; all with the same limits.
+        maps: Values (N, H, W) by what they are, drawn from the 2nd to the 98th percentile of all; NaN is
+            drawn grey.
+        label: The quantity, with its unit.
+        titles: Titles of the patches.
+    """
+    known = {name: np.ma.masked_invalid(found) for name, found in maps.items()}
+    low, high = percentile_limits(np.concatenate([np.ravel(found) for found in maps.values()]))
+    figure, axes = _maps_below(rgb, known, titles, cmap="viridis", vmin=low, vmax=high)
+    figure.colorbar(axes[1, 0].images[0], ax=axes[1:], shrink=0.8, pad=0.02, label=label)
+    return figure
+
+
+def _maps_below(
+    rgb: np.ndarray, maps: Mapping[str, Any], titles: Sequence[str], **drawing: Any
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure of patches in true colour above a row of each map, masked values grey, and its axes."""
+    figure, axes = _below_true_colour(len(maps), rgb, titles)
+    for row, (name, found) in zip(axes[1:], maps.items(), strict=True):
+        for ax, pixels in zip(row, found, strict=True):
+            ax.set_facecolor(NODATA_COLOR)
+            ax.imshow(pixels, **drawing)
+        row[0].set_ylabel(textwrap.fill(name, 18))
+    return figure, axes
 
 
 @styled

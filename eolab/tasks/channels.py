@@ -173,15 +173,12 @@ def statistics(store: Store, train_rows: Any, array: str = "image") -> pd.DataFr
 def average_pooling(images: np.ndarray, side: int) -> np.ndarray:
     """Average squares of pixels of images (N, …, H, W, C), over the values that there are; float32."""
     short = [-length % side for length in images.shape[-3:-1]]
-    *many, height, width, channels = images.shape
-    images = images.reshape(-1, height, width, channels)
     if any(short):
-        pad = ((0, 0), (0, short[0]), (0, short[1]), (0, 0))
+        pad = [*[(0, 0)] * (images.ndim - 3), (0, short[0]), (0, short[1]), (0, 0)]
         images = np.pad(images.astype(np.float32, copy=False), pad, constant_values=np.nan)
-    n, height, width, channels = images.shape
-    squares = images.reshape(n, height // side, side, width // side, side, channels)
+    *many, height, width, channels = images.shape
+    squares = images.reshape(*many, height // side, side, width // side, side, channels)
     seen = np.isfinite(squares)
-    total = np.where(seen, squares, 0).sum((2, 4))
-    count = seen.sum((2, 4))
-    found = np.divide(total, count, out=np.full(total.shape, np.nan, np.float32), where=count > 0)
-    return found.reshape(*many, *found.shape[1:])
+    total = np.where(seen, squares, 0).sum((-4, -2))
+    count = seen.sum((-4, -2))
+    return np.divide(total, count, out=np.full(total.shape, np.nan, np.float32), where=count > 0)

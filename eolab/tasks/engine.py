@@ -11,7 +11,7 @@ import pandas as pd
 
 from eolab import models
 from eolab import training as trainer
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import ParameterError, check_all, check_known
 from eolab.data.sequences import ImageSequence
 from eolab.data.splits import balance
 from eolab.models import heads
@@ -63,8 +63,7 @@ def fit(
     augmentation_options: Mapping[str, Mapping[str, Any]] | None = None,
     crop: int = 0,
     oversample: bool = False,
-    weights: str | Path = "",
-    weights_scale: float = 0.0,
+    weights: str | Path | Mapping[str, Any] = "",
     seed: int = 0,
     make: Callable[..., Any] = models.build,
     **running: Any,
@@ -91,13 +90,11 @@ def fit(
             ``class_weights``: "balanced" or a weight by class index.
         augmentation: Names of :func:`eolab.training.augment.build`, applied to training samples.
         augmentation_options: Options of each, for example ``{"mixup": {"alpha": 0.4}}``.
-        crop: Side in pixels of the squares that training sees, a divisor of height and width; 0 for whole
-            images.
+        crop: Side in pixels of the squares that training sees, at most height and width; 0 for whole images.
         oversample: Whether samples with rare labels are drawn more often, the same draw in every epoch; see
             :func:`eolab.data.splits.balance.balanced_rows`.
-        weights: File of published weights that the network begins with.
-        weights_scale: What the published network divided pixels by; 0 for the mean and standard deviation of
-            the training samples.
+        weights: File of published weights that a network of images begins with, or that file with options of
+            :func:`eolab.models.weights.build`: ``{"weights": file, "scale": 10_000, "stem": "copy"}``.
         seed: Seed of the weights, the order, the augmentation and the draw.
         make: Builds the network; :meth:`Networks.build` where several trainings share a compiled one.
         **running: Arguments of :func:`eolab.training.fit` that do not change the result: progress, resume,
@@ -113,9 +110,7 @@ def fit(
     options = _options(what, options, rows["train"])
     change = _augmentation(augmentation, augmentation_options, crop, store)
     read = select_all(store, _rows_to_learn(rows["train"]), channels)
-    if weights:
-        names = read["image"].names
-        make = partial(published.build, weights=weights, band_names=names, scale=weights_scale or None)
+    make = _beginning(what, read, weights, make)
     new = partial(build, what, model, store, read, outputs=outputs, options=options, seed=seed, make=make)
     network = new(size=crop or None)
     data = _Data(what, store, read, network, options["head"], batch_size, seed)
@@ -194,6 +189,26 @@ def build(
             f"{', '.join(sorted(expected))}: give those of each input of the model."
         )
     return network
+
+
+def _beginning(
+    task: Task, channels: Mapping[str, Channels], weights: Any, make: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return the function that builds a network: that given, or one that puts published weights into it.
+
+    Raises:
+        ParameterError: If an option is unknown, or such a network cannot begin with published weights.
+    """
+    chosen = weights if isinstance(weights, Mapping) else {"weights": weights}
+    check_all(chosen, ("weights", "scale", "stem", "published"), "weights has no option")
+    if not chosen.get("weights"):
+        return make
+    if task.reads != "images" or make is not models.build:
+        raise ParameterError(
+            "weights are put into networks of images that eolab.models.build makes: leave them out, and let "
+            "make put them in by eolab.models.weights.load."
+        )
+    return partial(published.build, band_names=channels["image"].names, **chosen)
 
 
 def _arguments(task: Task, store: Any, channels: Mapping[str, Channels], size: int | None) -> dict[str, Any]:
@@ -322,16 +337,10 @@ def _augmentation(
         ParameterError: If a name is unknown, or the crop cannot be.
     """
     if {"crop", "tiles"} & set(names):
-        raise ParameterError(
-            "crop is no augmentation here, but a parameter of its own: crop=64, for example."
-        )
+        raise ParameterError("crop is no augmentation here, but a parameter of its own, such as crop=64.")
     if not crop:
         return augment.build(names, options) if names else None
-    height, width = store.arrays_spec["image"].shape[:2]
-    if crop < 0 or height % crop or width % crop:
-        raise ParameterError(
-            f"crop is {crop}: expected 0, or a divisor of the images' {height} × {width} pixels."
-        )
+    augment.check_size(crop, *store.arrays_spec["image"].shape[:2])
     return augment.build(["crop", *names], {**(options or {}), "crop": {"size": crop}})
 
 

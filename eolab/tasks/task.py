@@ -25,7 +25,9 @@ class Task:
         loss: Name of the default loss.
         metrics: Names of the scores of an epoch.
         monitor: Column of the history that decides which epoch is best.
-        scores: Statistics of :func:`eolab.evaluation.score_table` to look at first, as "scope.statistic".
+        scores: Statistics of :func:`eolab.evaluation.score_table` to look at first, as "scope.statistic"; the
+            first of them is the one that models are compared by.
+        figure: Function of :mod:`eolab.plots` that draws examples with what was predicted for them.
         inputs: Arrays of the store that the networks read besides their channels.
         ignore: Label that counts nothing: 255 for classes, NaN for values, None where every label counts.
         batch_size: Samples a step by default.
@@ -41,6 +43,7 @@ class Task:
     metrics: tuple[str, ...] = ("accuracy",)
     monitor: str = "val_loss"
     scores: tuple[str, ...] = ("macro.f1", "all.accuracy")
+    figure: str = "patch_gallery"
     inputs: tuple[str, ...] = ()
     ignore: float | None = IGNORE
     batch_size: int = 32
@@ -54,16 +57,17 @@ class Task:
     def kept(self, values: np.ndarray) -> np.ndarray:
         """Return what is kept of a network's output (…, K).
 
-        For pixels and steps, a single output and the probability of the second of two classes are kept
-        without the last axis; everything else as it is.
+        A single class or value and, for pixels and steps, the probability of the second of two classes are
+        kept without the last axis; several labels a sample and everything else as they are.
         """
-        return values[..., -1] if self.dense and values.shape[-1] <= 2 else values
+        most = 2 if self.dense and self.activation == "softmax" else 1
+        return values if self.ignore is None or values.shape[-1] > most else values[..., -1]
 
 
 TASKS = {
     task.name: task
     for task in (
-        Task("series_classification", "series", inputs=("valid",), batch_size=256),
+        Task("series_classification", "series", figure="pixel_series", inputs=("valid",), batch_size=256),
         Task("image_classification", "images"),
         Task(
             "multilabel_classification",
@@ -73,7 +77,8 @@ TASKS = {
             loss="bce",
             metrics=("average_precision",),
             monitor="val_average_precision",
-            scores=("macro.average_precision", "micro.f1"),
+            scores=("macro.average_precision", "micro.average_precision"),
+            figure="prediction_gallery",
             ignore=None,
         ),
         Task(
@@ -83,6 +88,7 @@ TASKS = {
             metrics=("f1",),
             monitor="val_mask_f1",
             scores=("class.f1", "class.iou"),
+            figure="predictions",
             batch_size=16,
             dtype="float16",
         ),
@@ -94,6 +100,7 @@ TASKS = {
             loss="mse",
             metrics=("mae", "r2"),
             scores=("all.r2", "all.mae", "all.spearman", "all.iou"),
+            figure="value_maps",
             ignore=math.nan,
             batch_size=16,
         ),
@@ -103,6 +110,7 @@ TASKS = {
             heads=("steps", "labels"),
             output="steps",
             scores=("all.balanced_accuracy", "class.recall"),
+            figure="patches",
             batch_size=1,
         ),
     )

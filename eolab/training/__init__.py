@@ -11,5 +11,5 @@ In a notebook::
 
 from eolab.training.callbacks import assign
 from eolab.training.fitting import fit, options
-from eolab.training.lr_finder import range_test, suggest
+from eolab.training.lr_finder import range_test
 from eolab.training.setup import Setup, set_up

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from eolab.core.errors import DataError, ParameterError, check_all
+from eolab.data.schemes import IGNORE
 
 Inputs = dict[str, np.ndarray]
 Batch = tuple[Inputs, np.ndarray]  # inputs by name, and labels
@@ -172,10 +173,10 @@ def crop(inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int 
         Arrays (B, size, size, …) and masks (B, size, size).
 
     Raises:
-        DataError: If the patches are smaller than the square.
+        ParameterError: If the patches are smaller than the square.
     """
     count, height, width = _mask_shape(label, "crop")
-    _check_size(size, height, width)
+    check_size(size, height, width)
     top = rng.integers(0, height - size + 1, count)
     left = rng.integers(0, width - size + 1, count)
 
@@ -190,35 +191,43 @@ def crop(inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int 
 def tiles(inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int) -> Batch:
     """Cut each patch into all its squares, so that what is scored on them is scored on every pixel.
 
+    Where squares do not fill the patch, those at the bottom and on the right repeat the last pixels of the
+    image, and the label of these is not known: 255, or NaN of values.
+
     Args:
         inputs: Arrays (B, H, W, …).
         label: Masks (B, H, W).
         rng: Random generator, which is not needed.
-        size: Side of a square in pixels, a divisor of H and W.
+        size: Side of a square in pixels, at most H and W.
 
     Returns:
-        Arrays (B · n, size, size, …) and masks (B · n, size, size), n = H W / size².
+        Arrays (B · n, size, size, …) and masks (B · n, size, size), n = ⌈H / size⌉ ⌈W / size⌉.
 
     Raises:
-        DataError: If the squares do not fill the patches.
+        ParameterError: If the patches are smaller than the squares.
     """
     _, height, width = label.shape
-    _check_size(size, height, width)
-    if height % size or width % size:
-        raise DataError(
-            f"Masks have shape {label.shape}: squares of {size} do not fill them; take a divisor of the side."
-        )
+    check_size(size, height, width)
+    unknown = np.nan if label.dtype.kind == "f" else IGNORE
 
     def cut(values: np.ndarray) -> np.ndarray:
-        shape = (len(values), height // size, size, width // size, size, *values.shape[3:])
-        return values.reshape(shape).swapaxes(2, 3).reshape(-1, size, size, *values.shape[3:])
+        rest = [(0, 0), (0, -height % size), (0, -width % size), *[(0, 0)] * (values.ndim - 3)]
+        filling: dict[str, Any] = {"constant_values": unknown} if values is label else {"mode": "edge"}
+        filled = np.pad(values, rest, **filling)
+        shape = (len(values), filled.shape[1] // size, size, -1, size, *values.shape[3:])
+        return filled.reshape(shape).swapaxes(2, 3).reshape(-1, size, size, *values.shape[3:])
 
     return _together(cut, inputs, label)
 
 
-def _check_size(size: int, height: int, width: int) -> None:
+def check_size(size: int, height: int, width: int) -> None:
+    """Refuse a crop that does not fit into patches.
+
+    Raises:
+        ParameterError: If it has not from 1 pixel to as many as the shorter side.
+    """
     if not 1 <= size <= min(height, width):
-        raise DataError(
+        raise ParameterError(
             f"Patches have {height} × {width} pixels: a crop of {size} does not fit; "
             f"take 1 to {min(height, width)}."
         )

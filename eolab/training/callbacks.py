@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -58,15 +57,6 @@ class Average(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Keep the trained weights."""
         self._trained = values_of(self.model.trainable_variables, self.model)
-
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        """Have the averages in the model for a while."""
-        self.on_test_begin()
-        try:
-            yield
-        finally:
-            self.on_test_end()
 
 
 class Recorder(keras.callbacks.Callback):
@@ -129,8 +119,10 @@ class Recorder(keras.callbacks.Callback):
         """Return the values to keep of an epoch that is the best so far."""
         if self.average is None:
             return trained
-        with self.average.inside():
-            return values_of(self.variables, self.model)
+        self.average.on_test_begin()
+        averaged = values_of(self.variables, self.model)
+        self.average.on_test_end()
+        return averaged
 
     def _judge(self, row: Mapping[str, float]) -> bool:
         """Return whether an epoch is the best so far, and count those that were not."""

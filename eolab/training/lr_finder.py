@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,15 +46,16 @@ def range_test(
         loss: Loss, as in :func:`eolab.training.fit`; cross entropy by default.
 
     Returns:
-        A row a step: learning_rate, loss, smoothed. ``attrs["suggested"]`` is what :func:`suggest` says.
+        A row a step: learning_rate, loss, smoothed. ``attrs["suggested"]`` is a rate to train with: a
+        tenth of the one with the lowest smoothed loss.
 
     Raises:
         ParameterError: If the rates or the steps cannot be.
-        RunError: If the loss is no number from the first step on.
+        RunError: If the loss is no number in one of the first three steps.
     """
-    if not 0 < min_lr < max_lr or steps < 2:
+    if not 0 < min_lr < max_lr or steps < 3:
         raise ParameterError(
-            f"A range test goes up from min_lr to max_lr in 2 steps or more: got {min_lr}, {max_lr}, {steps}."
+            f"A range test goes up from min_lr to max_lr in 3 steps or more: got {min_lr}, {max_lr}, {steps}."
         )
     growth = (max_lr / min_lr) ** (1 / (steps - 1))
     rates = min_lr * growth ** np.arange(steps)
@@ -69,14 +70,14 @@ def range_test(
         losses = list(_losses(probe, batches, steps))
     finally:
         assign(model.variables, saved)
-    if not losses:
+    if len(losses) < 3:
         raise RunError(
-            f"The loss is no number at the learning rate {min_lr:g}: check the inputs for NaN, "
+            f"The loss is no number at the learning rate {rates[len(losses)]:g}: check the inputs for NaN, "
             "or give a smaller min_lr."
         )
     table = pd.DataFrame({"learning_rate": rates[: len(losses)], "loss": losses})
     table["smoothed"] = table["loss"].ewm(alpha=1 - SMOOTHING).mean()
-    table.attrs["suggested"] = suggest(table)
+    table.attrs["suggested"] = float(rates[table["smoothed"].argmin()] / 10)
     return table
 
 
@@ -94,24 +95,3 @@ def _losses(probe: keras.Model, batches: Any, steps: int) -> Iterator[float]:
         lowest = min(lowest, smoothed)
         if step + 1 == steps or (step > 10 and smoothed > DIVERGED * lowest):
             return
-
-
-def suggest(table: pd.DataFrame, method: Literal["tenth", "steepest"] = "tenth") -> float:
-    """Return a learning rate to train with.
-
-    Args:
-        table: Result of :func:`range_test`.
-        method: ``"tenth"``: a tenth of the rate with the lowest smoothed loss; ``"steepest"``: the rate where
-            the smoothed loss falls fastest per factor of the rate.
-
-    Raises:
-        ParameterError: If the method is unknown or the table has fewer than three rows.
-    """
-    if method not in ("tenth", "steepest") or len(table) < 3:
-        raise ParameterError(
-            f"A rate is suggested by 'tenth' or 'steepest' from 3 rows or more: got {method!r}, {len(table)}."
-        )
-    rates, loss = table["learning_rate"].to_numpy(), table["smoothed"].to_numpy()
-    if method == "tenth":
-        return float(rates[loss.argmin()] / 10)
-    return float(rates[np.gradient(loss, np.log(rates)).argmin()])
