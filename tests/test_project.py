@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import graphlib
 import importlib
 import json
@@ -38,9 +39,14 @@ def room_of(path: Path) -> str:
     return path.relative_to(ROOT / "eolab").parts[0].removesuffix(".py")
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> set[str]:
     """Every absolute module name that a file imports, except for type checking alone."""
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     typing_only = {
         id(node)
         for branch in ast.walk(tree)
@@ -151,7 +157,7 @@ def shared_texts() -> dict[Path, str]:
     """
     from eolab.data.layouts import LAYOUTS
 
-    house, titles = ROOT / "eolab", re.compile(r"^ *Papers?: (?:.+\n)+", re.MULTILINE)
+    house, titles = ROOT / "eolab", re.compile(r"^ *Papers?: [^\"]+?(?=\n\n|\"\"\")", re.MULTILINE)
     own = [house / "studies", house / "data" / "layouts", house / "data" / "schemes"]
     names = {name.removesuffix("_v1").removesuffix("_v2") for name in LAYOUTS}
     found = {}
@@ -163,6 +169,7 @@ def shared_texts() -> dict[Path, str]:
     return found
 
 
+@functools.cache
 def class_names() -> set[str]:
     """Return names of classes that no other text has by chance: those of two words or more."""
     from eolab.data.schemes import bigearthnet, corine, landcover
@@ -177,12 +184,35 @@ def test_shared_rooms_name_no_study():
 
     A scene is a satellite image too, so of the study ``scenes`` its name as a module or folder is looked for.
     """
-    words = ["landslide", "slide detection", "flood", "corine", "bigearthnet", "dry image", r"scenes[/_\"'`]"]
-    studies = [path.parent.name for path in (ROOT / "eolab" / "studies").glob("*/__init__.py")]
-    words += [rf"studies(?:\.| import ){name}" for name in studies] + [re.escape(n) for n in class_names()]
-    named = re.compile("|".join(words), re.IGNORECASE)
-    found = {str(path): named.findall(text) for path, text in shared_texts().items()}
+    words = r"(?i)landslide|flood|corine|bigearthnet|dry image|scenes[/_\"'`]"
+    studies = "|".join(path.parent.name for path in (ROOT / "eolab" / "studies").glob("*/__init__.py"))
+    found = {}
+    for path, text in shared_texts().items():
+        named = re.findall(rf"{words}|studies(?:\.| import )(?:{studies})", text)
+        found[str(path)] = named + [name for name in class_names() if name.lower() in text.lower()]
     assert not {path: names for path, names in found.items() if names}
+
+
+MEANINGS = {
+    "colours": set(),  # arrays to draw are rgb, codes such as "#ff0000" colors
+    "reference": set(),
+    "reference_images": {"int"},
+    "with_reference": {"bool"},
+    "radar": {"np.ndarray", "np.ndarray | None"},
+    "with_radar": {"bool"},
+    "rgb": {"np.ndarray"},
+    "rgb_bands": {"Sequence[str]"},
+}
+
+
+def test_a_parameter_name_has_one_meaning():
+    """Names that had several, by their annotations; options of a twin stand in the catalogue as they are."""
+    found: dict[str, set[str]] = {name: set() for name in MEANINGS}
+    for path in [path for path in modules() if room_of(path) != "synthetic"]:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.arg) and node.arg in found and node.annotation:
+                found[node.arg].add(ast.unparse(node.annotation))
+    assert found == MEANINGS
 
 
 def test_docstrings_are_sentences():
@@ -190,7 +220,7 @@ def test_docstrings_are_sentences():
     fragment = re.compile(r'(?:^ *|^ *[\w*]+(?: \([^)]*\))?: |"""|[.:] )(?:Of|As|Likewise)\b.*', re.MULTILINE)
     found = {}
     for path in modules():
-        nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Expr)]
+        nodes = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.Expr)]
         texts = [
             n.value.value for n in nodes if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
         ]
