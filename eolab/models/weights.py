@@ -16,11 +16,12 @@ Example:
 """
 
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 from safetensors import deserialize
@@ -310,32 +311,40 @@ def _keras_layers(path: Path, names: Sequence[str]) -> Layers:
 
 
 def _keras_network(path: Path, depth: int) -> keras.Model:
-    """Return the network of a file, with or without its classifier."""
-    remedy = f"give the file of keras.applications.ResNet{depth}'s weights"
-    if not path.is_file():
-        raise DataError(
-            f"{path}: expected weights of ImageNet, found no file; {remedy}, nothing is downloaded here."
-        )
+    """Return the network of a file, with or without its classifier.
+
+    Raises:
+        DataError: If the file is missing, damaged or of another network.
+    """
+    remedy = f"give the file of keras.applications.ResNet{depth}'s weights, nothing is downloaded here"
+    read = _keras_model if path.suffix == ".keras" else _keras_weights
+    return files.loaded(path, partial(read, depth), f"weights of ResNet-{depth} of ImageNet", remedy)
+
+
+def _keras_model(depth: int, path: Path) -> keras.Model:
+    """Return a saved network."""
+    network = keras.models.load_model(path, compile=False)
+    blocks = sum(bool(re.fullmatch(r"conv4_block\d+_3_conv", one.name)) for one in network.layers)
+    if blocks != BLOCKS[depth][2]:
+        raise ValueError(f"another network, with {blocks} blocks in its third stage")
+    return network
+
+
+def _keras_weights(depth: int, path: Path) -> keras.Model:
+    """Return a network with the weights of a file, and its classifier only where Keras needs it."""
     make: Callable[..., keras.Model] = getattr(keras.applications, f"ResNet{depth}")
-    reason = ""
-    for top in (False, True):
-        try:
-            if path.suffix == ".keras":
-                network = keras.models.load_model(path, compile=False)
-            else:
-                network = make(weights=None, include_top=top)
-                with warnings.catch_warnings():  # Keras but warns of layers that the file does not have
-                    warnings.simplefilter("error", UserWarning)
-                    network.load_weights(path)
-            blocks = sum(bool(re.fullmatch(r"conv4_block\d+_3_conv", one.name)) for one in network.layers)
-            if blocks != BLOCKS[depth][2]:
-                raise ValueError(f"{blocks} blocks in its third stage")
-            return network
-        except Exception as error:  # a damaged file raises nearly anything
-            reason = reason or " ".join(str(error).split())[:200] or type(error).__name__
-    raise DataError(
-        f"{path}: expected weights of ResNet-{depth}, found a file that does not fit it ({reason}); {remedy}."
-    )
+    network = make(weights=None, include_top=False)
+    if path.name.endswith(".weights.h5"):  # Keras would but warn of layers that such a file does not have
+        with h5py.File(path) as file:
+            found = sum(name.startswith("conv2d") for name in file["layers"])
+        if found != sum(isinstance(one, keras.layers.Conv2D) for one in network.layers):
+            raise ValueError(f"another network, with {found} convolutions")
+    try:
+        network.load_weights(path)
+    except ValueError:
+        network = make(weights=None, include_top=True)
+        network.load_weights(path)
+    return network
 
 
 def _keras_place(convolution: str) -> tuple[str, str]:
