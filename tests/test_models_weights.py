@@ -531,7 +531,7 @@ def test_weights_of_keras_applications_give_its_features(ending, top, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("other", "count"), [("small", 0), ("deeper", 104)])
 def test_a_file_of_another_keras_network_is_named(other, count, tmp_path, monkeypatch):
-    """Regression: Keras only warns of layers that a file lacks, and a filter of warnings is not for threads."""
+    """Regression: Keras only warns of layers that a file lacks; a filter of warnings is not for threads."""
     monkeypatch.setattr(keras.Model, "load_weights", lambda *given: pytest.fail("loaded all the same"))
     path = tmp_path / "x.weights.h5"
     if other == "small":
