@@ -12,12 +12,10 @@ import weakref
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
 from store_example import ARRAYS, FINGERPRINT, METADATA, SAMPLES, contents, produce, sample, table, write
 
 from eolab.core.errors import ParameterError, StoreError
 from eolab.data.store import ArraySpec, open_store, required_bytes, writing
-from eolab.data.store.backend import StoreBackend
 
 
 @pytest.fixture
@@ -171,13 +169,6 @@ def test_dataset_is_labelled_and_stays_on_disk(store):
     assert json.loads(dataset.attrs["class_scheme"]) == {"names": ["a", "b"]}
     by_id = dataset.set_xindex("id").sel(id="s07")
     np.testing.assert_array_equal(by_id["image"], sample(7)["image"])
-
-
-def test_xarray_opens_a_store_by_its_engine(store):
-    opened = xr.open_dataset(store.path, engine=StoreBackend, drop_variables="valid")
-    xr.testing.assert_identical(opened.load(), store.dataset.drop_vars("valid"))
-    assert StoreBackend().guess_can_open(str(store.path))
-    assert not StoreBackend().guess_can_open(str(store.path.parent))
 
 
 def test_a_pickled_store_maps_its_files_again(store):
