@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 from code_counting import code_lines
 
+from eolab.runs import parameters
+
 HERE = Path(__file__).parent / "crops"
 ROOT = HERE.parents[1]
 
@@ -27,6 +29,16 @@ def test_a_study_takes_at_most_150_lines_of_python():
     notebooks = [notebook_code(path) for path in sorted(HERE.rglob("*.ipynb"))]
     count = code_lines((HERE / "crops.py").read_text()) + sum(map(code_lines, notebooks))
     assert count <= 150, count
+
+
+def test_its_training_takes_every_option_though_it_names_four():
+    declared = parameters.read(HERE / "notebooks" / "crops" / "03_train.ipynb")
+    known = parameters.by_name(declared)
+    assert [known[f"training.{name}"].parse(text) for name, text in (("ema", "0.9"), ("freeze", "2"))] == [
+        0.9,
+        2,
+    ]
+    assert "trainng.ema" not in known
 
 
 @pytest.mark.notebook
