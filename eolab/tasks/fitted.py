@@ -85,7 +85,8 @@ class Fitted:
             outputs: Outputs that are computed, by name; all by default.
 
         Returns:
-            Predictions by output: (n, K) of whole samples, (n, H, W) of pixels; see :meth:`Task.kept`.
+            Predictions by output: (n, K) of whole samples, (n,) of one class, (n, H, W) of pixels; see
+            :meth:`Task.kept`.
         """
         return self.kept(self._up_to(tuple(outputs or ())).predict_on_batch(self.inputs(arrays)))
 
@@ -158,8 +159,8 @@ def predict(
         progress: Whether to show progress.
 
     Returns:
-        Memory maps by output: (N, K) of whole samples, (N, H, W) of masks; (N, T) of sequences, NaN
-        behind the last step.
+        Memory maps by output: (N, K) of whole samples, (N,) of one class, (N, H, W) of masks; (N, T) of
+        sequences, NaN behind the last step.
 
     Raises:
         DataError: If the store has other channels than the one that the network was fitted on.
