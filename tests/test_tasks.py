@@ -290,8 +290,11 @@ def test_one_output_is_a_probability_that_is_scored(task, tmp_path):
     assert found.shape == (len(ROWS["test"]),)
     options = {"class_names": ["dark", "bright"], "replicates": 5}
     truth = label[ROWS["test"]]
-    scores = evaluation.score_table({"net": found}, truth, thresholds={"net": 0.5}, **options)
-    value = scores.set_index(["scope", "statistic"])["value"]
+    baseline = tasks.baselines.build(task, "majority", classes=2).fit(store, ROWS["train"])
+    models = {"net": found, "majority": baseline.predict(store, ROWS["test"])}  # (N,) and (N, 2)
+    scores = evaluation.score_table(models, truth, thresholds=dict.fromkeys(models, 0.5), **options)
+    assert scores["value"].notna().all()
+    value = scores[scores["model"] == "net"].set_index(["scope", "statistic"])["value"]
     assert value["all", "accuracy"] == pytest.approx(((found >= 0.5) == truth).mean())
     assert value["bright", "average_precision"] > 0.9
     for wrong in (found, found[:, None]):  # without a threshold

@@ -147,7 +147,7 @@ class Binary(Classes):
 
     Args:
         truth: 1 where a sample is of the second class, 0 where it is of the first, 255 = not known (N,).
-        score: The higher, the more likely (N,).
+        score: The higher, the more likely (N,); or the probabilities of both classes (N, 2).
         threshold: The sample is of the second class where its score is at least this.
         groups: Group of each sample (N,); None to draw samples.
         class_names: Names of both classes.
@@ -159,6 +159,8 @@ class Binary(Classes):
     def __init__(
         self, truth: Any, score: Any, threshold: float, groups: Any, class_names: Sequence[str]
     ) -> None:
+        if np.ndim(score) == 2 and np.shape(score)[1] == 2:
+            score = np.asarray(score)[:, 1]
         true, values = np.asarray(truth), np.asarray(score, np.float64)
         metrics.check_shapes("one value a sample each", true.ndim == 1, truth=true, score=values)
         known = true != metrics.IGNORE

@@ -50,7 +50,8 @@ def score_table(
                                          probabilities (N, K)
     class indices (N, H, W)              masks, pixels pooled; predictions are class indices of that shape, or
                                          with thresholds probabilities of the second of two classes
-    0 and 1 (N,), with thresholds        two classes; predictions are scores (N,) of the second class
+    0 and 1 (N,), with thresholds        two classes; predictions are scores (N,) of the second class, or
+                                         probabilities (N, 2)
     0 and 1 (N, K), with thresholds      several labels a sample; predictions are probabilities (N, K)
     float (N, …), NaN = not known        values; predictions are values of that shape
     none                                 predictions are confusion matrices (N, K, K) of N patches
