@@ -296,6 +296,8 @@ def test_the_numbers_of_a_figure_are_saved_with_it(project: Path) -> None:
     record = runs.load(run.folder)
     assert [figure["name"] for figure in record.figures] == ["shares"]
     pd.testing.assert_frame_equal(record.table("shares"), shares)
+    run.figure(plt.figure(), "all", "All shares.", data={"shares, of lakes": shares})
+    pd.testing.assert_frame_equal(runs.load(run.folder).table("shares_of_lakes"), shares)
 
 
 def test_published_numbers_are_not_called_simulated(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,7 @@ class Run:
         figure: Figure,
         name: str,
         caption: str | None = None,
-        data: pd.DataFrame | None = None,
+        data: pd.DataFrame | Mapping[str, pd.DataFrame] | None = None,
     ) -> None:
         """Save a matplotlib figure as ``figures/<name>.png`` and show it with its caption.
 
@@ -126,15 +127,17 @@ class Run:
             name: Name of the file without ending.
             caption: What to see in it, a sentence or two; that of the notebook's text where None, see
                 :mod:`eolab.runs.display`.
-            data: The numbers that it shows, saved as ``tables/<name>.csv``.
+            data: The numbers that it shows, saved as ``tables/<name>.csv``; several tables by their titles.
 
         Raises:
             RunError: If there is no caption.
         """
         import matplotlib.pyplot as plt
 
-        if data is not None:
-            self.table(data, name, show=False)
+        tables = data if isinstance(data, Mapping) else {name: data}
+        for title, numbers in tables.items():
+            if numbers is not None:
+                self.table(numbers, re.sub(r"\W+", "_", title), show=False)
         image = display.png(figure, self.simulated)
         plt.close(figure)
         file = f"figures/{name}.png"
