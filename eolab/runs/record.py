@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError, check_known
+from eolab.core.files import write_atomically
 from eolab.runs import display, folders, history, parameters, provenance, study
 from eolab.runs.study import Notebook
 
@@ -141,7 +142,7 @@ class Run:
         image = display.png(figure, self.simulated)
         plt.close(figure)
         file = f"figures/{name}.png"
-        self.path(file).write_bytes(image)
+        write_atomically(self.path(file), image)
         note = self._caption("Figure", name, caption, self.simulated)
         entry = {"name": name, "file": file, "caption": str(note), "alt": note.text}
         folders.add_entry(self.folder / folders.FIGURES, entry | {"simulated": self.simulated})
@@ -173,7 +174,7 @@ class Run:
             RunError: If the table is shown and there is no caption.
         """
         path = self.path(f"tables/{name}.csv")
-        table.to_csv(path, index=not display.is_plain(table))
+        folders.write_text(path, table.to_csv(index=not display.is_plain(table)))
         folders.write_json(path.with_suffix(".kinds.json"), _kinds(table))
         if show is not False:
             shown = _readable(table) if show is True else show
