@@ -172,7 +172,14 @@ def test_a_score_table_is_recorded_in_one_call(project: Path, capsys: pytest.Cap
     assert len(runs.load(run.folder).table("scores")) == len(scores)
     assert "Scores." in capsys.readouterr().out
     wide = pd.DataFrame({"score": ["macro F1"], "forest": ["0.80"]})
-    run.scores(scores.assign(rule="half"), "others", "forest", "all_classes", caption="Others.", show=wide)
+    run.scores(
+        scores.assign(rule="half"),
+        "others",
+        model="forest",
+        under="all_classes",
+        caption="Others.",
+        show=wide,
+    )
     record = runs.load(run.folder)
     assert "macro F1" in capsys.readouterr().out
     assert set(record.table("others")["rule"]) == {"half"}

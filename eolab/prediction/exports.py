@@ -36,7 +36,7 @@ ROUNDS = 3  # of simplifying an ONNX graph
 Quantisation = Literal["float32", "float16", "int8"]
 QUANTISATIONS: tuple[str, ...] = get_args(Quantisation)
 Calibration = Iterable[np.ndarray | Inputs] | None
-Freeze = Callable[[Any], Any] | None
+Frozen = Callable[[Any], Any] | None
 
 
 def folder_of(source: Path | None, engine: str) -> Path | None:
@@ -131,7 +131,7 @@ def export_litert(
     path: str | Path,
     quantisation: Quantisation = "float32",
     calibration: Calibration = None,
-    freeze: Freeze = None,
+    freeze: Frozen = None,
 ) -> Path:
     """Write a trained model as a LiteRT file, which takes one sample at a time.
 
@@ -166,7 +166,7 @@ def export_litert(
 
 
 def convert_litert(
-    model: Any, quantisation: str = "float32", calibration: Calibration = None, freeze: Freeze = None
+    model: Any, quantisation: str = "float32", calibration: Calibration = None, freeze: Frozen = None
 ) -> bytes:
     """Return a Keras model as the content of a LiteRT file; see :func:`export_litert`."""
     check_known(quantisation, QUANTISATIONS, f"There is no quantisation {quantisation!r}")

@@ -182,7 +182,13 @@ class Run:
             _show(display.table_html(shown, note, formats or {}), f"{note}\n{shown}")
 
     def scores(
-        self, table: pd.DataFrame, name: str = "scores", model: str | None = None, under: str = "", **how: Any
+        self,
+        table: pd.DataFrame,
+        name: str = "scores",
+        *,
+        model: str | None = None,
+        under: str = "",
+        **how: Any,
     ) -> None:
         """Save a score table, show its readable form, and record its numbers as metrics.
 

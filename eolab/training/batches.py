@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, Self, get_args
 
 import keras
 import numpy as np
-from keras.tree import map_structure as each
+from keras.tree import map_structure
 
 from eolab.core.errors import ParameterError, check_known
 from eolab.data.schemes import IGNORE
@@ -155,9 +155,9 @@ class Batches(keras.utils.PyDataset):
         if self.ignore == "none":
             return inputs, labels
         if self.ignore == "keep":
-            return inputs, each(lambda values: values.astype(np.int32), labels)
-        kept = each(lambda values: np.where(values == IGNORE, 0, values).astype(np.int32), labels)
-        return inputs, kept, each(lambda values: self.class_weights[values], labels)
+            return inputs, map_structure(lambda values: values.astype(np.int32), labels)
+        kept = map_structure(lambda values: np.where(values == IGNORE, 0, values).astype(np.int32), labels)
+        return inputs, kept, map_structure(lambda values: self.class_weights[values], labels)
 
     def stream(self) -> Any:
         """Return what Keras should read: these batches, on TensorFlow a ``tf.data.Dataset`` of them.
@@ -176,7 +176,8 @@ class Batches(keras.utils.PyDataset):
             return tf.TensorSpec([None] * free + list(values.shape[free:]), values.dtype)
 
         batches = tf.data.Dataset.from_generator(
-            lambda: map(self.__getitem__, range(self.num_batches)), output_signature=each(spec, self[0])
+            lambda: map(self.__getitem__, range(self.num_batches)),
+            output_signature=map_structure(spec, self[0]),
         )
         options = tf.data.Options()
         options.autotune.enabled = False

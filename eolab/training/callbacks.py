@@ -120,9 +120,10 @@ class Recorder(keras.callbacks.Callback):
         if self.average is None:
             return trained
         self.average.on_test_begin()
-        averaged = values_of(self.variables, self.model)
-        self.average.on_test_end()
-        return averaged
+        try:
+            return values_of(self.variables, self.model)
+        finally:
+            self.average.on_test_end()
 
     def _judge(self, row: Mapping[str, float]) -> bool:
         """Return whether an epoch is the best so far, and count those that were not."""

@@ -185,7 +185,7 @@ def fit(
             if not state.finished:
                 model.fit(
                     train.stream(),
-                    validation_data=validation and validation.stream(),
+                    validation_data=None if validation is None else validation.stream(),
                     initial_epoch=len(state.history),
                     epochs=part.end,
                     verbose=1 if progress and not headless() else 0,

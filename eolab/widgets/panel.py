@@ -3,7 +3,7 @@
 import functools
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -23,10 +23,7 @@ def quiet_in_batch_runs() -> Iterator[None]:
 
     States of widgets would grow the executed notebook, and make its report ask the network for scripts.
     """
-    if not batch_run():
-        yield
-        return
-    with mock.patch.object(comm, "create_comm", comm.DummyComm):
+    with mock.patch.object(comm, "create_comm", comm.DummyComm) if batch_run() else nullcontext():
         yield
 
 
