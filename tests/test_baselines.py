@@ -217,3 +217,9 @@ def test_names_are_chosen_by_task_with_those_of_a_study():
         baselines.chosen("segmentation", ["ow"], more)
     with pytest.raises(ParameterError, match="task 'segmentations': did you mean 'segmentation'"):
         baselines.names("segmentations")
+
+
+def test_class_weights_that_are_no_word_known_are_refused_before_fitting():
+    """It was scikit-learn's InvalidParameterError after the features had been read."""
+    with pytest.raises(ParameterError, match="class_weight is 'blanced': did you mean 'balanced'"):
+        build("random_forest", class_weight="blanced")

@@ -118,12 +118,13 @@ def build(
             rule; ``per_patch`` of those that read pixels.
 
     Raises:
-        ParameterError: Unknown task, name or option.
+        ParameterError: Unknown task, name, option or class weights.
     """
     [name] = chosen(task, [name], more)
     make = (BASELINES[task] | dict(more or {}))[name]
-    known = set(inspect.signature(make).parameters) - OWN
-    check_all(options, known, f"Baseline {name!r} has no option")
+    check_all(options, set(inspect.signature(make).parameters) - OWN, f"Baseline {name!r} has no option")
+    if isinstance(class_weight, str):
+        check_known(class_weight, ("balanced",), f"class_weight is {class_weight!r}")
     if task == "multilabel_classification" and name != "majority":  # weights of each label of its own
         options["class_weight"], class_weight = class_weight, None
     classes = classes or (2 if task == "segmentation" else None)
