@@ -7,11 +7,13 @@ import functools
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import warm
 
 gc.set_threshold(100_000, 10, 10)  # importing and collecting make no garbage: a fifth of their time
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -29,6 +31,8 @@ HIDDEN = str(Path(__file__).parent / "hidden")  # modules that no process starte
 if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
     _paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != HIDDEN]
     os.environ["PYTHONPATH"] = os.pathsep.join([HIDDEN, *_paths])
+    if sys.platform == "linux":  # only there is a process with these libraries safely forked
+        warm.install()
 
 SECONDS = {  # of the longest files, measured on two cores: what the workers start with
     "test_study_landslide": 250,

@@ -20,9 +20,10 @@ from unittest import mock
 
 import matplotlib.image
 import pytest
+import warm
 
 from eolab import cli, runs
-from eolab.runs import chain
+from eolab.runs import chain, execute
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,7 +35,11 @@ def eolab(*arguments: str, **environment: str) -> str:
     a user does.
     """
     said, errors = io.StringIO(), io.StringIO()
+    worker = execute.WORKER
+    if kernels := os.environ.get("EOLAB_KERNELS"):
+        worker = warm.command(kernels, "worker")
     with (
+        mock.patch.object(execute, "WORKER", worker),
         mock.patch.dict(os.environ, environment),
         contextlib.chdir(ROOT),
         contextlib.redirect_stdout(said),

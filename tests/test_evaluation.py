@@ -231,10 +231,10 @@ def test_class_interval_is_that_of_drawing_samples_and_scoring_f1_each_time(trut
     table = by_class(truth, probabilities.argmax(axis=1), NAMES, replicates=2000)
     rng = np.random.default_rng(5)
     draws = [rng.integers(0, len(true), len(true)) for _ in range(500)]
-    for index in (0, 1, 3):
-        drawn = [reference.f1_score(true[d] == index, predicted[d] == index) for d in draws]
-        ends = table.loc[index, ["low", "high"]].tolist()
-        assert ends == pytest.approx(np.quantile(drawn, [0.025, 0.975]).tolist(), abs=0.02)
+    classes = [0, 1, 3]
+    drawn = [reference.f1_score(true[d], predicted[d], labels=classes, average=None) for d in draws]
+    for index, ends in zip(classes, np.quantile(drawn, [0.025, 0.975], axis=0).T, strict=True):
+        assert table.loc[index, ["low", "high"]].tolist() == pytest.approx(ends.tolist(), abs=0.02)
 
 
 def test_class_interval_over_blocks_needs_two(truth, probabilities):

@@ -22,8 +22,7 @@ QUIET = {  # C++ libraries write to stderr what nobody reads in a report
     "GRPC_VERBOSITY": "ERROR",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
-
-
+WORKER = [sys.executable, "-m", "eolab.runs.worker"]  # runs one notebook
 BUSY = "Another process is working in {}: wait for it, or end it, then run again."
 _RUNNING: set[subprocess.Popen[bytes]] = set()  # what stop_all ends; sweeps run several at once
 
@@ -95,11 +94,9 @@ def run(job: Job, force: bool = False) -> history.RunRecord:
     folder.mkdir(parents=True, exist_ok=True)
     job_file = folder / ".job.json"
     folders.write_json(job_file, _description(job))
-    with subprocess.Popen(
-        [sys.executable, "-m", "eolab.runs.worker", str(job_file)],
-        stdin=subprocess.PIPE,
-        env=_environment(job),
-        start_new_session=True,  # Ctrl-C reaches the runner alone, which then stops the worker
+    command, environment = [*WORKER, str(job_file)], _environment(job)
+    with subprocess.Popen(  # in a session of its own: Ctrl-C reaches the runner alone, which stops the worker
+        command, stdin=subprocess.PIPE, env=environment, start_new_session=True
     ) as process:
         _RUNNING.add(process)
         try:
