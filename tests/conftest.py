@@ -109,7 +109,7 @@ def pytest_collection_finish() -> None:
     Graphs make many objects and little garbage, which is looked for less often.
     """
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(50_000, 10, 10)
 
 
 @pytest.hookimpl(trylast=True)  # after deselection
