@@ -43,6 +43,7 @@ SECONDS = {  # of the longest files, measured on two cores: what the workers sta
     "test_runs": 35,
     "test_voila": 20,
     "test_study_crops": 35,
+    "test_warm": 10,
 }
 TIMEOUT_S = 1500  # the first test of a study waits for its whole chain
 

@@ -46,7 +46,7 @@ def install() -> None:
     """Let the kernels of this session be forked; ``JUPYTER_PATH`` names their ``kernel.json``."""
     if "EOLAB_KERNELS" in os.environ:  # set by the process that started this one
         return
-    folder = tempfile.mkdtemp(prefix="eolab-kernels-")
+    folder = tempfile.mkdtemp(prefix="eolab-kernels-", dir="/tmp")  # paths of sockets are short
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     spec = {"argv": [*command(folder, "kernel"), "-f", "{connection_file}"]}
     spec |= {"display_name": "Python 3 (ipykernel)", "language": "python"}
