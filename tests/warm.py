@@ -31,6 +31,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +163,13 @@ def become(kind: str, client: socket.socket) -> None:
         status = run(kind)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(bool(end.code))
+    except BaseException:
+        traceback.print_exc()  # as Python does, which the exit below would keep from it
     finally:
         with contextlib.suppress(OSError):
             atexit._run_exitfuncs()
             sys.stdout.flush()
+            sys.stderr.flush()
             client.sendall(f"{status}\n".encode())
         os._exit(status)
 

@@ -21,7 +21,7 @@ LINE_EVERY_S = 10.0
 _KERNEL = [
     "--IPKernelApp.log_level=CRITICAL",  # no notes on TCP, no interrupts
     # cycles among all that TensorFlow holds are looked for less often, not at the end: almost 2 s a notebook
-    "--IPKernelApp.exec_lines=__import__('gc').set_threshold(50_000)",
+    "--IPKernelApp.exec_lines=__import__('gc').set_threshold(10_000)",
     "--IPKernelApp.exec_lines=__import__('atexit').register(__import__('gc').freeze)",
 ]
 
