@@ -98,6 +98,66 @@ training: dict = {
         parameters.check(ours, {"options.head": "mulit"}, "book")
 
 
+RANGES = """\
+share: float = 0.2  # share, above 0, below 1
+side: float = 0.0  # side in metres, at least 10, or 0 for a tenth of the scene
+margin: int = 8  # pixels, at least 0, -1 for all
+codes: list = [4, 5]  # clear codes, at least one of: 4, 5, 6
+radar: list = []  # channels, empty for none, any of: VV, VH
+rates: list = [0.1]  # rates, above 0, at most 1
+# any of: lstm, tempcnn
+models: list = ["lstm"]  # networks
+training: dict = {
+    # at least 1
+    "epochs": 3,  # passes
+}  # how
+weights: str = "map"  # weights in the loss, empty for none, one of: map, balanced
+loss: dict = {"focal": 0.5}  # weights of losses, above 0, at least one of: focal, iou
+note: str = "x"  # at least 3 letters, 0 for none"""
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"share": 0.0},
+            r"book: Parameter 'share' cannot be 0.0: expected a number above 0 and below 1 \(sha",
+        ),
+        ({"share": 1}, "cannot be 1.0"),
+        ({"side": 1e-9}, "expected a number at least 10, or 0"),
+        ({"margin": -2}, "expected a number at least 0, or -1"),
+        ({"codes": []}, "Parameter 'codes' cannot be empty: give at least one of 4, 5, 6"),
+        ({"codes": [4.5]}, "Parameter 'codes' cannot hold 4.5: .*Known: 4, 5, 6"),
+        ({"codes": [4, True]}, "cannot hold True"),
+        ({"radar": ["VX"]}, "cannot hold 'VX'.*Known: VH, VV"),
+        ({"rates": [0.1, 2]}, "cannot hold 2: expected a number above 0 and at most 1"),
+        ({"rates": ["0.1"]}, "cannot hold '0.1': expected a number"),
+        ({"models": ["lstn"]}, "cannot hold 'lstn': did you mean 'lstm'"),
+        ({"training.epochs": 0}, "cannot be 0: expected a number at least 1"),
+        ({"weights": "mop"}, "cannot be 'mop': did you mean 'map'"),
+        ({"loss": {}}, "cannot be empty"),
+        ({"loss": {"dice": 1}}, "cannot hold 'dice'"),
+        ({"loss": {"iou": -1}}, "cannot hold -1: expected a number above 0"),
+    ],
+)
+def test_a_value_out_of_the_range_in_the_help_is_refused(tmp_path: Path, values: dict, sentence: str) -> None:
+    """Regression: no code that counts as clear, blocks of 1e-9 m, codes of 4.5 were taken without a word."""
+    with pytest.raises(ParameterError, match=sentence):
+        parameters.check(parameters.read(written(tmp_path, RANGES)), values, "book")
+
+
+def test_values_in_their_range_and_those_with_a_meaning_of_their_own_are_taken(tmp_path: Path) -> None:
+    given = {"share": 0.9, "side": 0.0, "margin": -1, "codes": [6], "radar": [], "rates": [], "weights": ""}
+    given |= {"loss": {"focal": 1, "iou": 0.1}}
+    path = written(tmp_path, RANGES)
+    assert lint(path) == []
+    assert parameters.check(parameters.read(path), given, "book") == given
+    assert parameters.check(parameters.read(path), {"side": 10}, "book") == {"side": 10.0}
+    wrong = written(tmp_path, "epochs: int = 0  # epochs, at least 1")
+    with pytest.raises(ParameterError, match="default that does not fit"):
+        parameters.read(wrong)
+
+
 @pytest.mark.parametrize(
     ("source", "problem"),
     [

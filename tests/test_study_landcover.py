@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ import rasterio
 import study_runs
 from parameters_lint import lint
 
-from eolab import evaluation, runs
+from eolab import evaluation, models, runs, tasks
+from eolab.core.errors import ParameterError
+from eolab.runs import chain
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
@@ -54,6 +57,25 @@ def test_parameters_cells_are_what_papermill_sees(path):
 
 def test_every_notebook_of_the_folder_is_in_the_study():
     assert set(runs.study.load("landcover").notebooks) == {path.stem for path in STUDY.glob("*.ipynb")}
+
+
+OUT_OF_RANGE = """keep_scl=[] keep_scl=[4.5] keep_scl=[12] resolution_m=30 block_m=1e-9 validation=1.0
+window=-1 replicates=1 overlap=-1 model=lstn baselines=[forest] per_class=0 seed=-1 training.epochs=0
+training.learning_rate=1e6 training.class_weights=mop"""
+
+
+@pytest.mark.parametrize("setting", OUT_OF_RANGE.split())
+def test_a_parameter_out_of_its_range_is_refused_before_any_notebook_runs(setting):
+    """Regression: without a clear observation all was "done", and a bad model came out after hours."""
+    with pytest.raises(ParameterError, match=rf"--set {re.escape(setting)}: .*(cannot|Known)"):
+        chain.settings(runs.study.load("landcover"), [setting])
+
+
+def test_the_models_and_baselines_in_the_help_are_those_that_exist():
+    known = runs.study.load("landcover").notebooks["03_train_pixels"].known
+    theirs = tasks.baselines.names("series_classification")
+    assert set(known["model"].choices) == {*theirs, *models.names("series")}
+    assert set(known["baselines"].choices) == {"all", *theirs}
 
 
 @pytest.mark.notebook

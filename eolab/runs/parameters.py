@@ -5,8 +5,21 @@ A parameters cell has one line a parameter::
     model: str = "lstm"  # network, one of: lstm, tempcnn, ltae
     epochs: int = 5  # passes over the training samples
 
-Types are ``int float str bool list dict``. Text after ``one of:`` in the help lists the allowed values (up
-to a full stop, a semicolon or a bracket).
+Types are ``int float str bool list dict``. The help says which values are allowed::
+
+    resolution_m: int = 10  # grid in metres, one of: 10, 20, 60
+    radar: list = ["VH"]  # polarisations, empty for none, any of: VV, VH
+    keep_scl: list = [4, 5]  # codes that count as clear, at least one of: 4, 5, 6, 7
+    validation: float = 0.2  # share of the samples, above 0, below 1
+    block_m: float = 0.0  # side of the blocks in metres, at least 10, or 0 for a tenth of the scene
+    loss: dict = {"focal": 0.5}  # weights of the losses, above 0, at least one of: focal, iou
+
+After ``one of:``, ``any of:`` and ``at least one of:`` stand the allowed values (up to a full stop, a
+semicolon or a bracket), after ``at least``, ``above``, ``at most`` and ``below`` a number. A bounded number
+may also be one of which the help says what it stands for (``0 for …``), and a text may be empty where it
+says what that stands for (``empty for none``). All this holds for each item of a list; of a dict on one
+line, the allowed values are those of its keys and the bounds those of its values. Where a line is full, a
+comment line right above it may say so instead.
 
 Settings that belong together are one group, a dict over several lines with the help of each key::
 
@@ -27,6 +40,7 @@ import ast
 import io
 import json
 import math
+import operator
 import re
 import tokenize
 from collections.abc import Iterable, Mapping
@@ -43,7 +57,12 @@ TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, 
 ANY = "any"  # type of the further keys of an open group
 OPEN = "any option of"  # in the help of an open group
 TAG = "parameters"
-_CHOICES = re.compile(r"\bone of:\s*([^.;()]+(?:\.\d[^.;()]*)*)")
+_CHOICES = re.compile(r"\b(at least one|one|any) of:\s*([^.;()]+(?:\.\d[^.;()]*)*)")
+_NUMBER = r"(-?\d+(?:\.\d+)?(?:e-?\d+)?)"
+_BOUND = re.compile(rf"\b(at least|above|at most|below) {_NUMBER}")
+_SPECIAL = re.compile(rf"(?<![\w.]){_NUMBER} for\b")
+_BOUNDED = ("int", "float", "list", "dict")  # types with numbers
+_FITS = {"at least": operator.ge, "above": operator.gt, "at most": operator.le, "below": operator.lt}
 
 
 @dataclass(frozen=True)
@@ -56,6 +75,9 @@ class Parameter:
         default: The value in the notebook.
         help: The comment on its line.
         choices: Allowed values as text, empty where any value of the type is allowed.
+        needed: Whether a list or dict must name at least one of the choices.
+        bounds: Bounds of a number, such as ``("above", 0.0)``.
+        special: Numbers outside the bounds and texts besides the choices that are allowed too.
         keys: Parameters of a group, named ``group.key``; empty for a single parameter.
     """
 
@@ -64,6 +86,9 @@ class Parameter:
     default: Any
     help: str
     choices: tuple[str, ...] = ()
+    needed: bool = False
+    bounds: tuple[tuple[str, float], ...] = ()
+    special: tuple[Any, ...] = ()
     keys: tuple[Parameter, ...] = ()
 
     def further(self, key: str) -> Parameter | None:
@@ -75,8 +100,8 @@ class Parameter:
         """Return the value, an int as a float where a float is declared.
 
         Raises:
-            ParameterError: If it has another type, is not finite, is none of the choices, or has a key that
-                the group does not have.
+            ParameterError: If it has another type, is not finite, is none of the choices or out of bounds, or
+                has a key that the group does not have.
         """
         if self.type == "float" and type(value) is int:
             value = float(value)
@@ -87,9 +112,27 @@ class Parameter:
             )
         if problem := _unwritable(value):
             raise ParameterError(f"Parameter {self.name!r} cannot be {value!r}: {problem}.")
-        if self.choices:
-            check_known(str(value), self.choices, f"Parameter {self.name!r} cannot be {value!r}")
+        if self.needed and not value:
+            known = ", ".join(self.choices)
+            raise ParameterError(f"Parameter {self.name!r} cannot be empty: give at least one of {known}.")
+        several = isinstance(value, list | dict)
+        cannot = f"Parameter {self.name!r} cannot {'hold' if several else 'be'}"
+        if self.choices and value not in self.special:
+            for name in value if several else [value]:
+                check_known(str(name), self.choices, f"{cannot} {name!r}")
+        if self.bounds:
+            numbers = value.values() if isinstance(value, dict) else value if several else [value]
+            for number in numbers:
+                self._check_bounds(number, cannot)
         return self._checked_keys(value) if self.keys else value
+
+    def _check_bounds(self, value: Any, cannot: str) -> None:
+        number = type(value) in (int, float)
+        if number and (value in self.special or all(_FITS[word](value, to) for word, to in self.bounds)):
+            return
+        allowed = " and ".join(f"{word} {bound:g}" for word, bound in self.bounds)
+        others = "".join(f", or {one:g}" for one in self.special)
+        raise ParameterError(f"{cannot} {value!r}: expected a number {allowed}{others} ({self.help}).")
 
     def _checked_keys(self, value: Any) -> dict[str, Any]:
         known = {key.name.rpartition(".")[2]: key for key in self.keys}
@@ -253,7 +296,10 @@ def _parsed(source: str) -> tuple[Parameter, ...]:
     except SyntaxError as error:
         raise ValueError(f"is not valid Python (line {error.lineno}: {error.msg})") from None
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = {t.start[0]: t.string.lstrip("#").strip() for t in tokens if t.type == tokenize.COMMENT}
+    comments: dict[int, str] = {}
+    for t in (token for token in tokens if token.type == tokenize.COMMENT):
+        above = t.start[0] if t.line.lstrip().startswith("#") else 0  # what is said above a line
+        comments[-above or t.start[0]] = t.string.lstrip("#").strip()
     declared: dict[str, Parameter] = {}
     for statement in statements:
         try:
@@ -283,7 +329,8 @@ def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter:
         keys = tuple(_key(name, *item, comments) for item in items)
         if len({value.lineno for _, value in items}) < len(items):
             raise ValueError("has two keys of a dict on one line")
-    return _declared(name, kind, statement.value, comments.get(statement.end_lineno or 0, ""), keys)
+    help_, above = (comments.get(at, "") for at in (statement.end_lineno or 0, 1 - statement.lineno))
+    return _declared(name, kind, statement.value, help_, above, keys)
 
 
 def _key(group: str, key: ast.expr | None, value: ast.expr, comments: Mapping[int, str]) -> Parameter:
@@ -293,17 +340,24 @@ def _key(group: str, key: ast.expr | None, value: ast.expr, comments: Mapping[in
     kind = type(_literal(value)).__name__
     if kind not in TYPES:
         raise ValueError(f"has a key of a type that is none of {', '.join(TYPES)}")
-    return _declared(f"{group}.{key.value}", kind, value, comments.get(key.lineno, ""))
+    help_, above = (comments.get(at, "") for at in (key.lineno, 1 - key.lineno))
+    return _declared(f"{group}.{key.value}", kind, value, help_, above)
 
 
 def _declared(
-    name: str, kind: str, value: ast.expr, comment: str, keys: tuple[Parameter, ...] = ()
+    name: str, kind: str, value: ast.expr, comment: str, above: str, keys: tuple[Parameter, ...] = ()
 ) -> Parameter:
     if not comment:
         raise ValueError("has a parameter without help (a comment on its line)")
-    found = _CHOICES.search(comment)
-    choices = tuple(re.split(r"\s*(?:,| or )\s*", found[1].strip())) if found else ()
-    parameter = Parameter(name, kind, _literal(value), comment, choices, keys)
+    said = f"{above}; {comment}"
+    how, listed = found.groups() if (found := _CHOICES.search(said)) else ("", "")
+    choices = tuple(re.split(r"\s*(?:,| or )\s*", listed.strip())) if listed else ()
+    bounds = tuple((word, float(to)) for word, to in _BOUND.findall(said)) if kind in _BOUNDED else ()
+    special: list[Any] = [float(number) for number in _SPECIAL.findall(said)] if bounds else []
+    special += [""] if "empty for" in said else []
+    parameter = Parameter(
+        name, kind, _literal(value), comment, choices, how == "at least one", bounds, tuple(special), keys
+    )
     try:
         parameter.check(parameter.default)
     except ParameterError as error:
