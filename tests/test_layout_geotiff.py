@@ -11,7 +11,7 @@ import rasterio
 import tifffile
 
 from eolab.core.errors import DataError
-from eolab.data.layouts.geotiff import read_pixels, read_strips
+from eolab.data.layouts.geotiff import band_order, read_pixels, read_raster, read_strips
 
 RNG = np.random.default_rng(0)
 
@@ -60,6 +60,78 @@ def test_other_files_are_left_to_the_libraries(tmp_path, options):
     path = write(tmp_path / "a.tif", pixels, **options)
     assert read_strips(path.read_bytes()) is None
     np.testing.assert_array_equal(read_pixels(path), pixels)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"compress": "deflate"}, {"tiled": True, "blockxsize": 16, "blockysize": 16}]
+)
+def test_scale_offset_and_nodata_of_a_file_are_heeded(tmp_path, options):
+    """They were passed over, whichever way the file was read."""
+    pixels = np.array([[0, 1500, 2500], [65535, 1000, 4000]], "uint16")
+    path = write(tmp_path / "a.tif", pixels, nodata=65535, **options)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (1e-4,), (-0.1,)
+    found = read_raster(path)
+    assert (found.nodata, found.scale, found.offset) == (65535, 1e-4, -0.1)
+    np.testing.assert_array_equal(found.pixels, pixels)
+    expected = np.array([[-0.1, 0.05, 0.15], [np.nan, 0, 0.3]])
+    np.testing.assert_allclose(found.values(), expected, atol=1e-7)
+    plain = read_raster(write(tmp_path / "b.tif", pixels, **options))
+    assert plain[1:] == (None, 1, 0)
+    assert plain.values()[1, 0] == 65535
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_small_file_that_declares_gigabytes_is_refused_before_it_is_read(tmp_path, count):
+    path = tmp_path / "a.tif"
+    shape = {"count": count, "height": 60_000, "width": 60_000, "dtype": "uint16"}
+    shape["transform"] = rasterio.transform.from_origin(0, 0, 10, 10)
+    with rasterio.open(
+        path, "w", driver="GTiff", SPARSE_OK=True, tiled=True, compress="lzw", BIGTIFF="NO", **shape
+    ):
+        pass
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(
+        DataError, match=r"a.tif declares .*60,000 × 60,000.* pixels, expected 16,777,216 at most"
+    ):
+        read_raster(path)
+
+
+SEVEN = ("B02", "B03", "B04", "B08", "B8A", "slope", "dem")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [None] * 7,
+        ["b1", "b2", "b3", "b4", "b5", "b6", "b7"],
+        ["Band 1", "Band 2", "Band 3", "Band 4", "Band 5", "Band 6", "Band 7"],
+        ["B2", "B3 (scaled)", "b04", "B08: NIR", "B8A", "Slope", "elevation [m]"],
+    ],
+)
+def test_names_that_agree_or_only_count_leave_the_order(names):
+    assert band_order("a.tif", names, SEVEN) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_names_in_another_order_are_used():
+    names = ["elevation", "slope (degree)", "B8A", "B8", "B4", "B3", "B2"]
+    assert band_order("a.tif", names, SEVEN) == [7, 6, 5, 4, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["B02", "B03", "B04", "B05", "B8A", "slope", "dem"], "missing: B08"),
+        (["B02", "B03", "B04", "B08", "B8A", "slope", ""], "missing: dem"),
+        (["blue", "green", "red", "nir", "nir2", "slope", "dem"], "missing: B02, B03, B04, B08, B8A"),
+        (["Band 2", "Band 1", "Band 3", "Band 4", "Band 5", "Band 6", "Band 7"], "missing: "),
+        (["B02", "B02", "B04", "B08", "B8A", "slope", "dem"], "missing: B03"),
+    ],
+)
+def test_names_of_other_bands_are_refused(names, words):
+    """A stack of other bands in the expected number went through as if it were the expected ones."""
+    with pytest.raises(DataError, match=f"a.tif names its bands .*{words}.*remove the names"):
+        band_order("a.tif", names, SEVEN)
 
 
 def test_several_bands_and_pages_are_left_to_the_libraries(tmp_path):

@@ -7,6 +7,9 @@ from collections.abc import Collection, Iterable
 class EolabError(Exception):
     """Base of all errors that eolab raises for bad input; its message is one sentence for the user."""
 
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
 
 class CatalogError(EolabError):
     """The data catalogue or one of its entries cannot be used."""
@@ -26,6 +29,15 @@ class ParameterError(EolabError):
 
 class RunError(EolabError):
     """A notebook run failed or a run folder is not what it should be."""
+
+
+def printable(text: str) -> str:
+    r"""Return a text that can be printed and written as UTF-8.
+
+    Names of files are bytes; Python has half a character for each byte that is no UTF-8, as in Latin-1 names.
+    These are written as codes: ``caf\udce9.tif``.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def did_you_mean(name: str, known: Iterable[object], most: int | None = None) -> str:

@@ -1,7 +1,9 @@
-"""YAML as people mean it: ``1e-3`` is a number, and a key written twice is an error."""
+"""YAML and JSON as people mean them: ``1e-3`` is a number, and a key written twice is an error."""
 
+import json
 import re
 from collections.abc import Collection, Hashable, Mapping
+from json import decoder, scanner
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,51 @@ def read(path: Path, error: type[EolabError] = ParameterError) -> Any:
         raise error(f"{path} cannot be read ({problem.strerror}).") from None
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise error(f"{path} is no YAML: {' '.join(str(problem).split())}.") from None
+
+
+def loads_json(content: str | bytes) -> Any:
+    """Return the value that a JSON text stands for.
+
+    Raises:
+        ValueError: If the text is no JSON or repeats a key; the message says which, and where.
+    """
+    text = content if isinstance(content, str) else content.decode(json.detect_encoding(content))
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except _RepeatedKeyError as error:
+        _Locating().decode(text)  # names the line, which the fast parser does not know
+        raise ValueError(str(error)) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+class _RepeatedKeyError(Exception):
+    """A key stands twice in one block."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    block = dict(pairs)
+    if len(block) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise _RepeatedKeyError(f"the key {repeated!r} is written twice")
+    return block
+
+
+class _Locating(json.JSONDecoder):
+    """A slow parser whose error says in which line the block with a repeated key begins."""
+
+    def __init__(self) -> None:
+        super().__init__(object_pairs_hook=_unique)
+        self.parse_object = self._parse_object
+        self.scan_once = scanner.py_make_scanner(self)  # type: ignore[attr-defined]
+
+    def _parse_object(self, place: tuple[str, int], *rest: Any) -> Any:
+        try:
+            return decoder.JSONObject(place, *rest)  # type: ignore[attr-defined]
+        except _RepeatedKeyError as error:
+            line = place[0].count("\n", 0, place[1]) + 1
+            raise ValueError(f"{error} in the block that begins in line {line}") from None
 
 
 def mapping(

@@ -1,9 +1,12 @@
 """What readers of layouts share: lazy arrays of files, the choice of splits, errors, tables of files."""
 
-import json
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +14,8 @@ import numpy as np
 import pandas as pd
 from rasterio.errors import RasterioError
 
-from eolab.core.errors import DataError, ParameterError, check_all, reason_of
+from eolab.core import yamls
+from eolab.core.errors import DataError, ParameterError, check_all, printable, reason_of
 from eolab.data.bands import normalise_band
 
 if TYPE_CHECKING:
@@ -23,9 +27,108 @@ Rejected = list[dict[str, str]]
 """File and reason of what was left out."""
 
 
+_CLUTTER = re.compile(r"\..*|__MACOSX|Thumbs\.db|desktop\.ini", re.IGNORECASE)
+_ARCHIVE = re.compile(r".*\.(zip|tar|tgz|tbz2?|txz|7z|rar|gz|bz2|xz|zst)", re.IGNORECASE)
+_LOOKED_AT = 50  # folders in a folder that are searched for a data set
+
+
 def below(root: Path, file: str | Path) -> str:
-    """Return a file's path below the data set's folder."""
-    return Path(file).relative_to(root).as_posix()
+    """Return a file's path below the data set's folder, as text that can be printed."""
+    return printable(Path(file).relative_to(root).as_posix())
+
+
+def inside(root: str | Path, name: object) -> Path:
+    """Return the path of a file that metadata name below a data set's folder.
+
+    Raises:
+        DataError: If the name is no text or leads out of the folder, as ``../other/file.tif`` does.
+    """
+    start = os.path.abspath(root)
+    sound = isinstance(name, str) and name and "\0" not in name
+    path = os.path.normpath(os.path.join(start, name)) if sound and isinstance(name, str) else ""
+    if not path.startswith(start.rstrip(os.sep) + os.sep):
+        raise DataError(f"the name {name!r:.80} leads out of the data set's folder: it is not followed")
+    return Path(path)
+
+
+def is_clutter(name: str) -> bool:
+    """Return whether a file or folder is one that operating systems leave, hidden or ``Thumbs.db``."""
+    return _CLUTTER.fullmatch(name) is not None
+
+
+def files_in(folder: Path, ending: str) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Return the files of a folder by name, and what looks like one but holds no data.
+
+    Args:
+        folder: The folder; without it there are no files.
+        ending: End of their names in small letters, for example ``.tif``; capitals count too.
+
+    Returns:
+        The files; and the first of the files that macOS leaves beside others (``._image_1.h5``), with a
+        reason that counts them.
+    """
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    named = [folder / name for name in names if name.lower().endswith(ending)]
+    left = [file for file in named if is_clutter(file.name)]
+    more = f" ({len(left):,} such files here)" if len(left) > 1 else ""
+    reason = f"is a hidden file, which macOS leaves beside others, and holds no data{more}: it may be deleted"
+    return [file for file in named if not is_clutter(file.name)], [(file, reason) for file in left[:1]]
+
+
+def lies_instead(root: str | Path, *expected: str) -> str:
+    """Return the end of the sentence that a folder holds no data: what lies there instead, and the remedy.
+
+    Args:
+        root: The folder that was to be opened.
+        expected: What marks the folder of the data set, as patterns below it: ``"S1list.json"``.
+
+    Returns:
+        For example ``found S1list.json in data/SEN12FLOOD: give that folder``.
+    """
+    start = Path(root)
+    if not start.is_dir():
+        remedy = "unpack it and give the folder" if _ARCHIVE.fullmatch(start.name) else "give the folder"
+        return f"found a file: {remedy}" if start.exists() else "found no such folder: check its path"
+    inner = [one for parent in (start, *_folders(start)) for one in _folders(parent)]
+    for folder in (*inner, start.absolute().parent):
+        for pattern in expected:
+            if next(folder.glob(pattern), None) is not None:
+                return f"found {pattern} in {folder}: give that folder"
+    names = sorted(name for name in os.listdir(start) if not is_clutter(name))
+    packed = [name for name in names if _ARCHIVE.fullmatch(name)]
+    if packed:
+        return f"found the archive {packed[0]}: unpack it, and give the folder that comes out of it"
+    listed = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return f"found {listed or 'nothing'}: give the folder that holds the data set, or fetch it again"
+
+
+def _folders(parent: Path) -> list[Path]:
+    """Return some folders in a folder; none if it cannot be read."""
+    try:
+        found = (one for one in parent.iterdir() if not is_clutter(one.name) and one.is_dir())
+        return sorted(islice(found, _LOOKED_AT))
+    except OSError:
+        return []
+
+
+def read_date(text: object) -> datetime:
+    """Return a time as metadata write it, in UTC and without a zone.
+
+    Args:
+        text: For example ``2017-06-13 10:10:31`` or ``2017-06-13T15:10:31+05:00``.
+
+    Raises:
+        DataError: If it is no date between 1970 and 2099; the message is a reason without the file's name.
+    """
+    try:
+        moment = datetime.fromisoformat(str(text).strip())
+        if moment.tzinfo:
+            moment = moment.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        moment = datetime.min
+    if not 1970 <= moment.year < 2100:
+        raise DataError(f"has the date {text!r:.60}, expected one such as 2017-06-13T10:10:31")
+    return moment
 
 
 @contextmanager
@@ -64,7 +167,7 @@ def attempt(read: Callable[[T], R], item: T, file: str | Path = "") -> tuple[R |
     try:
         return read(item), ""
     except DataError as error:
-        file = file or str(item)
+        file = printable(str(file or item))
         return None, str(error).replace(f"{file}/", "").removeprefix(f"{file} ").rstrip(".")
 
 
@@ -76,7 +179,8 @@ def report(rows: Iterable[tuple[str, str]], rejected: Iterable[dict[str, str]] =
         rejected: What was left out before.
     """
     left_out = [(one["file"], one["reason"]) for one in rejected]
-    table = pd.DataFrame([*rows, *left_out], columns=["file", "reason"])
+    named = [(printable(file), reason) for file, reason in (*rows, *left_out)]
+    table = pd.DataFrame(named, columns=["file", "reason"])
     table.insert(1, "status", np.where(table["reason"] == "", "ok", "rejected"))
     return table
 
@@ -152,7 +256,7 @@ def read_json(file: str | Path, remedy: str = "", name: str = "") -> dict[str, A
     """
     name, end = name or str(file), f": {remedy}." if remedy else ""
     try:
-        content = json.loads(Path(file).read_bytes())
+        content = yamls.loads_json(Path(file).read_bytes())
     except FileNotFoundError:
         raise DataError(f"{name} is missing{end}") from None
     except (OSError, ValueError) as error:

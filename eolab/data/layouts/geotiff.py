@@ -8,57 +8,201 @@ TIFF Revision 6.0 (Adobe, 1992), sections 2 and 8.
 
 import io
 import logging
+import os
+import re
 import struct
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import rasterio
 import tifffile
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from eolab.core.errors import DataError, reason_of
+from eolab.core.errors import DataError, ParameterError, reason_of
+from eolab.data.bands import normalise_band
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it complains of is in the reason
 # An image without a place is no fault here. For the whole process, as catch_warnings is not safe in threads.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 _ORDER = {b"II*\x00": "<", b"MM\x00*": ">"}
-_CODE = {3: ("H", 2), 4: ("I", 4)}  # a tag's type, SHORT or LONG: its letter and its bytes
+_CODE = {2: ("B", 1), 3: ("H", 2), 4: ("I", 4)}  # type of a tag, ASCII, SHORT or LONG: its letter, bytes
 _KIND = {1: "u", 2: "i", 3: "f"}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _FILL_ORDER = 256, 257, 258, 259, 266
 _OFFSETS, _SAMPLES, _COUNTS, _FORMAT = 273, 277, 279, 339
+_METADATA, _NODATA = 42112, 42113  # GDAL's own tags, text
 _DEFAULT = dict.fromkeys((_BITS, _COMPRESSION, _FILL_ORDER, _SAMPLES, _FORMAT), (1,))
-_READ = {*_DEFAULT, _WIDTH, _HEIGHT, _OFFSETS, _COUNTS}
+_READ = {*_DEFAULT, _WIDTH, _HEIGHT, _OFFSETS, _COUNTS, _METADATA, _NODATA}
+
+
+MOST_PIXELS = 4096 * 4096
+"""Pixels of the largest image that is read whole: patches and series of places have far fewer."""
+
+
+class Raster(NamedTuple):
+    """The pixels of a file and what it states of them.
+
+    Attributes:
+        pixels: As they stand in the file; (y, x) for a single image.
+        nodata: The value that means no data; None where the file states none.
+        scale: What pixels are multiplied by, 1 where nothing is stated.
+        offset: What is added after that, 0 where nothing is stated.
+    """
+
+    pixels: np.ndarray
+    nodata: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def values(self) -> np.ndarray:
+        """Return pixels * scale + offset as float32, NaN where they are nodata or not finite."""
+        numbers = self.pixels.astype(np.float64) if (self.scale, self.offset) != (1, 0) else self.pixels
+        values = (numbers * self.scale + self.offset).astype(np.float32)
+        if self.nodata is not None:
+            values[self.pixels == self.nodata] = np.nan
+        values[~np.isfinite(values)] = np.nan
+        return values
 
 
 def read_pixels(path: str | Path) -> np.ndarray:
-    """Return the array of a file, axes of length 1 left out: (y, x) for a single image.
+    """Return the pixels of :func:`read_raster` as they stand in the file."""
+    return read_raster(path).pixels
+
+
+def read_raster(path: str | Path, most: int = MOST_PIXELS) -> Raster:
+    """Read a file whole, axes of length 1 left out: (y, x) for a single image.
+
+    Args:
+        path: The file.
+        most: Most pixels that it may declare; a small file can declare many gigabytes.
 
     Raises:
-        DataError: If the file is missing or neither library can read it.
+        DataError: If the file is missing, neither library can read it, it declares more pixels, or its bands
+            have different scales.
     """
     remedy = "fetch it again, or leave it out"
     try:
         with open(path, "rb") as file:
+            check_size(path, (os.fstat(file.fileno()).st_size // 16,), most)  # bytes of 16 a pixel at most
             content = file.read()
     except FileNotFoundError:
         raise DataError(f"{path} is missing, though the list names it: {remedy}.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): {remedy}.") from None
-    plain = read_strips(content)
+    plain = _plain(path, content)
     if plain is not None:
-        return np.squeeze(plain)
+        return plain._replace(pixels=np.squeeze(plain.pixels))
     try:
-        return np.squeeze(tifffile.imread(io.BytesIO(content)))
+        with tifffile.TiffFile(io.BytesIO(content)) as image:
+            check_size(path, image.series[0].shape, most)
+            tags = image.pages.first.tags
+            texts = [str(tags[tag].value) if tag in tags else "" for tag in (_METADATA, _NODATA)]
+            return _stated(path, np.squeeze(image.asarray()), *texts)
+    except DataError:
+        raise
     except Exception as error:  # tifffile raises ValueError, zlib.error, struct.error and others
         first = reason_of(error)
     try:
         with rasterio.open(path) as raster:
-            return np.squeeze(raster.read())
+            check_size(path, (raster.count, *raster.shape), most)
+            scale, offset = one_scale(path, raster.scales, raster.offsets)
+            return Raster(np.squeeze(raster.read()), raster.nodata, scale, offset)
     except (RasterioError, OSError) as error:
         why = f"tifffile: {first}; GDAL: {reason_of(error)}"
         raise DataError(f"{path} of {len(content):,} bytes is damaged ({why}): {remedy}.") from None
+
+
+def check_size(name: str | Path, shape: Sequence[int], most: int = MOST_PIXELS) -> None:
+    """Refuse an image that declares more pixels than can be meant, before memory is taken for them.
+
+    Args:
+        name: What the file is called.
+        shape: Length of each axis, as the file declares.
+        most: Most pixels.
+
+    Raises:
+        DataError: If there are more.
+    """
+    size = 1
+    for length in shape:
+        size *= int(length)
+    if size > most:
+        declared = " × ".join(f"{length:,}" for length in shape)
+        raise DataError(
+            f"{name} declares {declared} pixels, expected {most:,} at most: it is damaged or another file; "
+            "leave it out."
+        )
+
+
+def one_scale(name: str | Path, scales: Sequence[float], offsets: Sequence[float]) -> tuple[float, float]:
+    """Return the scale and the offset that all bands of a file share.
+
+    Raises:
+        DataError: If the bands have different ones, or one that cannot be meant.
+    """
+    pairs = set(zip(scales, offsets, strict=True))
+    scale, offset = pairs.pop()
+    if pairs or not (np.isfinite([scale, offset]).all() and scale):
+        raise DataError(
+            f"{name} states the scales {', '.join(map(str, scales))} and the offsets "
+            f"{', '.join(map(str, offsets))}, expected the same for all bands: bring them to one scale."
+        )
+    return float(scale), float(offset)
+
+
+# === Band names ===
+
+_GENERIC = re.compile(r"(band|layer|channel|b)?[ _-]*0*(\d+)", re.IGNORECASE)
+
+
+def band_order(name: str | Path, descriptions: Sequence[str | None], bands: Sequence[str]) -> list[int]:
+    """Return the numbers of a file's bands, from 1, in the order that is expected.
+
+    Names in the file decide. A file without names, or whose names only count, is taken to be in the expected
+    order.
+
+    Args:
+        name: What the file is called.
+        descriptions: What the file says of each band; None or empty where it says nothing. A remark after the
+            name, as in ``B04 (reflectance)``, does not count.
+        bands: Names that are expected: Sentinel-2's as the products write them, others in small letters.
+
+    Raises:
+        DataError: If the names are those of other bands, or only some bands are named.
+    """
+    texts = [(text or "").strip() for text in descriptions]
+    counted = [_GENERIC.fullmatch(text) for text in texts]
+    in_order = all(match and int(match[2]) == place for place, match in enumerate(counted, 1))
+    natural = list(range(1, len(bands) + 1))
+    if len(texts) == len(bands) and (in_order or len(set(texts)) == 1):
+        return natural
+    found = [_band(text, bands) for text in texts]
+    if sorted(found) == sorted(bands):
+        return [found.index(band) + 1 for band in bands]
+    lacking = ", ".join(band for band in bands if band not in found) or "none"
+    raise DataError(
+        f"{name} names its bands {', '.join(text or 'nothing' for text in texts)}, expected "
+        f"{', '.join(bands)} in any order (missing: {lacking}): write these names into the file, or remove "
+        "the names if the bands are in this order."
+    )
+
+
+def _band(text: str, bands: Sequence[str]) -> str:
+    """Return which of some bands a description names; the description itself where it names none."""
+    word = re.split(r"[\s:;,(\[]", text, maxsplit=1)[0].lower()
+    word = {"elevation": "dem"}.get(word, word)
+    if word in bands:
+        return word
+    try:
+        return normalise_band(word)
+    except ParameterError:
+        return text
+
+
+# === Plain files ===
 
 
 def read_strips(content: bytes) -> np.ndarray | None:
@@ -67,13 +211,35 @@ def read_strips(content: bytes) -> np.ndarray | None:
     Args:
         content: The file.
     """
+    plain = _plain("", content)
+    return None if plain is None else plain.pixels
+
+
+def _plain(name: str | Path, content: bytes) -> Raster | None:
+    """Return what a plain file holds, as :func:`read_raster` does; None for any other."""
     order = _ORDER.get(content[:4])
     if order is None:
         return None
     try:
-        return _image(content, order, _tags(content, order))
+        tags = _tags(content, order)
+        pixels = _image(content, order, tags)
     except (struct.error, ValueError, TypeError, KeyError):  # cut short, or tags that make no image
         return None
+    texts = (bytes(tags.get(tag, ())).rstrip(b"\0").decode("latin-1") for tag in (_METADATA, _NODATA))
+    return None if pixels is None else _stated(name, pixels, *texts)
+
+
+def _stated(name: str | Path, pixels: np.ndarray, metadata: str, nodata: str) -> Raster:
+    """Return pixels with what the text of GDAL's tags states of them, empty where there is no tag."""
+    if not metadata and not nodata:
+        return Raster(pixels)
+    scales, offsets = (
+        [float(text) for text in re.findall(rf'role="{role}"[^>]*>([^<]*)<', metadata)] or [default]
+        for role, default in (("scale", 1.0), ("offset", 0.0))
+    )
+    bands = max(len(scales), len(offsets))
+    pair = one_scale(name, scales * (bands // len(scales)), offsets * (bands // len(offsets)))
+    return Raster(pixels, float(nodata) if nodata else None, *pair)
 
 
 def _tags(content: bytes, order: str) -> dict[int, tuple[int, ...]]:
