@@ -277,12 +277,14 @@ def test_bands_come_in_the_order_asked_for(whole):
 def test_resampling_keeps_a_flat_band_and_uint16(tmp_path, method):
     folder = tmp_path / NAMES[0]
     write_images(folder)
-    write_tif(folder / f"{folder.name}_B05.tif", np.full((60, 60), 65_535, np.uint16))
+    flat = np.full((60, 60), 65_535, np.uint16)
+    flat[0, 0] = 65_534  # a constant band is refused
+    write_tif(folder / f"{folder.name}_B05.tif", flat)
     step = np.zeros((20, 20), np.uint16)
     step[:, 10:] = 60_000
     write_tif(folder / f"{folder.name}_B09.tif", step)
     image = read_patch(SimpleNamespace(s2=str(folder)), ["B05", "B09"], method)["image"]
-    assert (image[..., 0] == 65_535).all()
+    assert (image[8:, 8:, 0] == 65_535).all()
     row = image[60, :, 1].astype(int)
     assert (np.diff(row[58:62]) > 0).all()  # no jump down below zero that wraps around
     assert row[:54].max() == 0 or method == "cubic"
@@ -456,7 +458,7 @@ def test_check_reads_every_file_and_goes_on(tree):
     )
     assert found[f"BigEarthNet-v1.0/{NAMES[2]}"].startswith("has no B12")
     assert "VV.tif holds int32" in found[f"BigEarthNet-S1-v1.0/{radar.name}"]
-    assert "VH.tif has no finite value in 14400 pixels" in found[f"BigEarthNet-S1-v1.0/{other.name}"]
+    assert "VH.tif is NaN in every pixel (no data)" in found[f"BigEarthNet-S1-v1.0/{other.name}"]
     assert (table["status"] == "ok").sum() == 0
     assert len(found) == 5  # the Sentinel-1 patch of a patch that is left out is left out with it
 

@@ -245,7 +245,7 @@ IMAGE_FAULTS = {
         "holds uint16, expected the scaled floating point values",
     ),
     "text": (lambda f: put(f, "img", np.full((128, 128, 14), b"x")), r"holds \|S1, expected"),
-    "all zero": (lambda f: put(f, "img", np.zeros((128, 128, 14))), "holds only zeros"),
+    "all zero": (lambda f: put(f, "img", np.zeros((128, 128, 14))), "is all zero"),
     "NaN": (
         lambda f: put(f, "img", np.where(image_of("train", 1) > 1.4999, np.nan, image_of("train", 1))),
         "is NaN or infinite in",
@@ -416,7 +416,7 @@ def test_files_of_another_kind_end_in_a_sentence(tmp_path, small):
         "cannot be read as a GeoTIFF": geotiff(tmp_path / "cut.tif", small).read_bytes()[:3000],
         "cannot be read \\(No such file": tmp_path / "none.h5",
         "is NaN or infinite in": geotiff(tmp_path / "nan.tif", np.where(small > 0.999, np.nan, small)),
-        "holds only zeros": geotiff(tmp_path / "zero.tif", small * 0),
+        "is all zero": geotiff(tmp_path / "zero.tif", small * 0),
     }
     for words, source in sources.items():
         with pytest.raises(DataError, match=words) as error:

@@ -27,7 +27,16 @@ from affine import Affine
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import in_threads
 from eolab.data.bands import L2A_BANDS, RESOLUTIONS_M, SENTINEL2
-from eolab.data.layouts.common import attempt, below, distinct_bands, lazy, of_splits, reading, report
+from eolab.data.layouts.common import (
+    attempt,
+    below,
+    distinct_bands,
+    emptiness,
+    lazy,
+    of_splits,
+    reading,
+    report,
+)
 from eolab.data.layouts.geotiff import read_pixels
 from eolab.data.layouts.resample import Axis, Method, taps
 from eolab.data.schemes.bigearthnet import class_set
@@ -104,7 +113,7 @@ def read_reference(row: Any) -> np.ndarray:
     """
     if not row.reference:
         raise DataError(f"{row.s2} has no reference map in the index: only version 2 has them.")
-    return _checked(row.reference, SIZE, "uint16")
+    return _checked(row.reference, SIZE, "uint16", measured=False)
 
 
 def place_of(folder: str) -> tuple[str, Affine]:
@@ -146,13 +155,16 @@ def size_of(band: str) -> int:
     return SIDE_M // SENTINEL2[band].resolution_m
 
 
-def _checked(file: str, size: int, kind: str) -> np.ndarray:
-    """Read a file and check what it holds."""
+def _checked(file: str, size: int, kind: str, measured: bool = True) -> np.ndarray:
+    """Read a file and check what it holds; a map, which is not `measured`, may hold one class."""
     pixels, shape = read_pixels(file), (size, size)
     if pixels.shape != shape or pixels.dtype != kind:
         raise DataError(
             f"{file} holds {pixels.dtype} of shape {pixels.shape}, expected {kind} of {shape}: {_AGAIN}."
         )
+    fault = emptiness(pixels) if measured else ""
+    if fault:
+        raise DataError(f"{file} {fault}: {_AGAIN}.")
     return pixels
 
 

@@ -171,6 +171,52 @@ def attempt(read: Callable[[T], R], item: T, file: str | Path = "") -> tuple[R |
         return None, str(error).replace(f"{file}/", "").removeprefix(f"{file} ").rstrip(".")
 
 
+def emptiness(pixels: np.ndarray, gaps: bool = False) -> str:
+    """Return why an image holds no measurement, or only a part of one; "" for a sound image.
+
+    Files are found in public copies that are zero throughout, or from the byte on at which a download broke.
+
+    Args:
+        pixels: An image (y, x), or (y, x, channel); 0 and NaN stand for no data.
+        gaps: Whether images of the layout may lack data: then rows of zeros are a fault only where they
+            begin or end within a row, below or above a row that is mostly there. The edge of a swath is
+            slanted and that of a tile lies between two rows.
+    """
+    rows = pixels.reshape(len(pixels), -1)
+    low, high = np.fmin.reduce(rows, axis=None), np.fmax.reduce(rows, axis=None)  # NaN only where all are
+    fault = constant(low, high)
+    if fault or low > 0 or high < 0:  # no zero: what nearly all images end with
+        return fault
+    filled = np.count_nonzero(rows, axis=1)
+    empty = np.flatnonzero(filled == 0)
+    if len(empty) < 2 or (gaps and not _broken(rows, filled, empty)):
+        return ""
+    return f"is zero in {len(empty)} of its {len(rows)} rows, as after a broken download"
+
+
+def constant(low: Any, high: Any) -> str:
+    """Return what is wrong with an image whose values go from `low` to `high`; "" where they differ.
+
+    Digital numbers of 1 throughout are no fault: the agency's processor gives them to the darkest water.
+    """
+    if np.isnan(low):
+        return "is NaN in every pixel (no data)"
+    if low != high:
+        return ""
+    if low == 0:
+        return "is all zero (no data)"
+    return "" if np.asarray(low).dtype.kind in "ui" and low == 1 else f"holds {low:g} in every pixel"
+
+
+def _broken(rows: np.ndarray, filled: np.ndarray, empty: np.ndarray) -> bool:
+    """Return whether zeros begin or end within a row, next to a row that is mostly there."""
+    above, below_ = empty[0] - 1, empty[-1] + 1
+    mostly = filled > rows.shape[1] / 2
+    begins = above > 0 and not rows[above, -1] and mostly[above - 1]
+    ends = below_ < len(rows) - 1 and not rows[below_, 0] and mostly[below_ + 1]
+    return bool(begins or ends)
+
+
 def report(rows: Iterable[tuple[str, str]], rejected: Iterable[dict[str, str]] = ()) -> pd.DataFrame:
     """Return a table of file, status (``ok`` or ``rejected``) and reason.
 

@@ -18,7 +18,7 @@ from rasterio.transform import from_bounds
 
 from eolab.core.errors import DataError
 from eolab.data.bands import L1C_BANDS
-from eolab.data.layouts.common import attempt, reading, report
+from eolab.data.layouts.common import attempt, emptiness, reading, report
 
 DIMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("data", "mask"), ("time", "y", "x")),
@@ -26,6 +26,7 @@ DIMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("scalar", "label"), ("time",)),
 }
 REQUIRED = ("data/NDVI.npy", "mask/CLM.npy", "mask/IS_DATA.npy", "mask_timeless/LULC.npy")
+PROBABILITIES = ("CLP",)  # features that may be 0 throughout
 SCENES = "REFERENCE_SCENES.npy"
 CLASSES_FILE = Path("vector_timeless", "LULC.gpkg")
 _ATTRS = {
@@ -92,8 +93,13 @@ def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
 
 def _check(file: Path) -> None:
     """Read a whole feature."""
-    if np.array(_load(file)).size == 0:
+    values = np.array(_load(file))
+    if values.size == 0:
         raise DataError(f"{file} is empty.")
+    if file.parent.name == "data" and file.stem not in PROBABILITIES and values.ndim == 4:
+        fault = emptiness(values.reshape(-1, *values.shape[2:]), gaps=True)  # rows of all dates
+        if fault:
+            raise DataError(f"{file} {fault}: fetch the patch again.")
 
 
 def find_patch(folder: Path) -> Path:

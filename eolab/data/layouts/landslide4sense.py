@@ -35,11 +35,14 @@ from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
 from eolab.data.bands import L1C_BANDS, normalise_band
 from eolab.data.layouts import geotiff  # noqa: F401  # silences what GDAL says of a patch without a place
-from eolab.data.layouts.common import attempt, below, lazy, of_splits, reading, report
+from eolab.data.layouts.common import attempt, below, emptiness, lazy, of_splits, reading, report
 from eolab.data.schemes import IGNORE
 
 BANDS = (*(name for name in L1C_BANDS if name != "B8A"), "slope", "dem")
 """Bands in the order of the files: Sentinel-2 without B8A, then slope and elevation from ALOS PALSAR."""
+
+MEASURED = tuple(band for band in BANDS if band not in ("B10", "slope", "dem"))
+"""Bands that are never empty or constant over a patch: cirrus, a plain and the sea may be."""
 
 SIZE = 128
 PIXEL_AREA_M2 = 100.0
@@ -314,8 +317,11 @@ def checked_image(image: np.ndarray, name: str | Path) -> np.ndarray:
         raise DataError(
             f"{name} is NaN or infinite in {wrong} of {image.size} values, expected in none: {AGAIN}."
         )
-    if not image.any():
-        raise DataError(f"{name} holds only zeros: {AGAIN}.")
+    bands = {f"{band} of ": image[..., BANDS.index(band)] for band in MEASURED}
+    for part, pixels in ({"": image} | bands).items():
+        fault = emptiness(pixels)
+        if fault:
+            raise DataError(f"{part}{name} {fault}: {AGAIN}.")
     return image
 
 

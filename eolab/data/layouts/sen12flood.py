@@ -28,7 +28,7 @@ import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError, check_all, check_known
 from eolab.core.progress import in_threads
-from eolab.data.layouts.common import attempt, below, report
+from eolab.data.layouts.common import attempt, below, emptiness, report
 from eolab.data.layouts.geotiff import read_pixels
 from eolab.data.layouts.resample import Axis, resample, taps
 from eolab.data.layouts.sen12flood_index import OPTICAL_BANDS, SENSORS, files_of, index, stem_of, strays
@@ -253,6 +253,9 @@ def read_channel(path: str | Path) -> np.ndarray:
     valid = np.isfinite(values) & (values > 0)
     if not valid.any():
         raise DataError(f"{path} has no value in any pixel, all are 0 or not finite: leave it out.")
+    fault = emptiness(found, gaps=True)
+    if fault:
+        raise DataError(f"{path} {fault}: leave it out.")
     values[~valid] = np.nan
     return values
 

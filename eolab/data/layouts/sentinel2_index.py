@@ -13,7 +13,7 @@ from eolab.core.errors import DataError
 from eolab.core.progress import in_threads
 from eolab.data.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
 from eolab.data.layouts import safe
-from eolab.data.layouts.common import Rejected, below, reading
+from eolab.data.layouts.common import Rejected, below, constant, reading
 
 T = TypeVar("T")
 Rejection = tuple[str, str]
@@ -27,7 +27,7 @@ GDAL_OPTIONS = {
 LEVEL_BANDS = {"L1C": L1C_BANDS, "L2A": L2A_BANDS}
 """Bands that a complete product of a level holds."""
 
-_ZERO_BITS = 0.05  # an image with fewer bits per pixel is decoded to see whether it is all zero
+_ZERO_BITS = 0.05  # an image with fewer bits per pixel is decoded to see whether it is empty
 _HEADER_BYTES = 4096
 
 
@@ -199,15 +199,23 @@ def read_header(item: Acquisition, band: str) -> Header:
         found = f"EPSG:{image.crs.to_epsg()}" if image.crs else "no CRS"
         if found != item.crs:
             raise DataError(f"{band} is in {found}, its tile's metadata say {item.crs}")
-        if size < _HEADER_BYTES + _ZERO_BITS / 8 * image.width * image.height and all_zero(image):
-            raise DataError(f"{band} is all zero (no data)")
+        if size < _HEADER_BYTES + _ZERO_BITS / 8 * image.width * image.height:
+            fault = emptiness_of(image, classes=band == "SCL")
+            if fault:
+                raise DataError(f"{band} {fault}")
         return _header(image, item.crs)
 
 
-def all_zero(image: rasterio.DatasetReader) -> bool:
-    """Decode a whole image block by block; return whether it holds nothing but 0."""
-    filled = [image.read(1, window=window).any() for _, window in image.block_windows(1)]
-    return not any(filled)
+def emptiness_of(image: rasterio.DatasetReader, classes: bool = False) -> str:
+    """Decode a whole image block by block; return why it holds no measurement, "" where it does.
+
+    Args:
+        image: An open image.
+        classes: Whether it holds classes: then one class throughout is no fault.
+    """
+    blocks = (image.read(1, window=window) for _, window in image.block_windows(1))
+    lows, highs = zip(*((block.min(), block.max()) for block in blocks), strict=True)
+    return "" if classes and max(highs) else constant(min(lows), max(highs))
 
 
 def _header(image: rasterio.DatasetReader, crs: str) -> Header:
