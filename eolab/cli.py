@@ -44,7 +44,8 @@ DATA_EXAMPLES = """\
 examples:
   eolab data list
   eolab data make landcover_twin      write a simulated data set
-  eolab data check landcover_twin     read every file and say which cannot be used, and why"""
+  eolab data check landcover_twin     read every file and say which cannot be used, and why
+  eolab data check RUN/store          compare a sample store with its digests"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,7 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     _command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
     data = _command(commands, _data, "list, check and make data sets", DATA_EXAMPLES)
     data.add_argument("action", choices=("list", "check", "make"))
-    data.add_argument("name", nargs="?", metavar="NAME", help="data set of the catalogue (check, make)")
+    data.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="data set of the catalogue (check, make), or folder of a sample store (check)",
+    )
     return parser
 
 
@@ -178,8 +184,12 @@ def _studies(_: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from eolab.data import catalog
+    from eolab.data import catalog, store
 
+    if options.action == "check" and Path(options.name or "", "store.json").is_file():
+        store.open_store(options.name).verify()
+        print(f"{options.name}: the store's description, table and arrays are what its digests say.")
+        return 0
     known = catalog.load()
     if options.action == "list":
         _list_data(known)

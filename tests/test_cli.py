@@ -6,6 +6,7 @@ from pathlib import Path
 
 import miniature
 import pytest
+import store_example
 
 from eolab import __version__, cli
 
@@ -91,6 +92,18 @@ def test_data_list_says_what_is_here_and_why_not(project: Path, capsys: pytest.C
     assert "yes" in twin
     assert "simulated" in twin
     assert "a variable of its uri is not set" in real
+
+
+def test_data_check_compares_a_sample_store_with_its_digests(
+    project: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = store_example.write(tmp_path / "store").path
+    assert cli.main(["data", "check", str(folder)]) == 0
+    with (folder / "image.npy").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"!")
+    assert cli.main(["data", "check", str(folder)]) == 2
+    assert "image.npy (from sample 0 on) is not what was written" in capsys.readouterr().err
 
 
 def test_studies(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

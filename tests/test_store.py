@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 from store_example import ARRAYS, FINGERPRINT, METADATA, SAMPLES, contents, produce, sample, table, write
 
+from eolab.core import files as disk
 from eolab.core.errors import ParameterError, StoreError
-from eolab.data.store import ArraySpec, open_store, required_bytes, writing
+from eolab.data.store import ArraySpec, digests, open_store, required_bytes, writing
 
 
 @pytest.fixture
@@ -144,10 +145,138 @@ def test_a_new_split_column_moves_the_statistics_and_no_array(store):
     assert all(after[f"{name}.npy"] == before[f"{name}.npy"] for name in ARRAYS)
 
 
-def test_statistics_are_right_after_a_kill_between_split_and_statistics(store):
-    changed = store.table.assign(split=np.where(store.table["number"] < 5, "train", "test"))
-    changed.to_parquet(store.path / "samples.parquet", index=False)
-    np.testing.assert_allclose(open_store(store.path).statistics, reference_statistics(range(5)), rtol=1e-12)
+@pytest.mark.parametrize("writes", [1, 2])
+def test_a_store_opens_after_a_kill_between_split_and_statistics(store, monkeypatch, writes):
+    """Written are the description with both digests, the table, the description with the new statistics."""
+    write_file, done = disk.write_atomically, []
+
+    def write_some(path, content):
+        if len(done) == writes:
+            raise KeyboardInterrupt
+        done.append(path.name)
+        write_file(path, content)
+
+    before = store.table["split"].tolist()
+    split = np.where(store.table["number"] < 5, "train", "test").tolist()
+    monkeypatch.setattr(disk, "write_atomically", write_some)
+    with pytest.raises(KeyboardInterrupt):
+        store.update({"split": split})
+    assert done == ["store.json", "samples.parquet"][:writes]
+    again = open_store(store.path)
+    assert again.table["split"].tolist() == (split if writes == 2 else before)
+    train = again.table.query("split == 'train'")["number"]
+    np.testing.assert_allclose(again.statistics, reference_statistics(train), rtol=1e-12)
+
+
+def edit(folder, change):
+    """Change the description of a store as someone would by hand."""
+    info = json.loads((folder / "store.json").read_text())
+    change(info)
+    (folder / "store.json").write_text(json.dumps(info, indent=1))
+
+
+def reorder(folder, order):
+    frame = pd.read_parquet(folder / "samples.parquet")
+    order(frame).to_parquet(folder / "samples.parquet", index=False)
+
+
+def without_digests(folder):
+    """Make a store that of an older version."""
+    edit(folder, lambda info: info.pop("digests"))
+
+
+CHANGES = {
+    "sorted table": lambda f: reorder(f, lambda t: t.sort_values("number", ascending=False)),
+    "edited label": lambda f: reorder(f, lambda t: t.assign(label=t["label"].where(t["number"] != 3, 0))),
+    "edited split": lambda f: reorder(f, lambda t: t.assign(split=t["split"].iloc[::-1].to_numpy())),
+    "swapped bands": lambda f: edit(f, lambda i: i["metadata"]["coords"]["band"].reverse()),
+    "edited statistics": lambda f: edit(f, lambda i: i["statistics"]["mean"].__setitem__(0, 0.5)),
+    "edited specification": lambda f: edit(f, lambda i: i["arrays"]["image"]["attrs"].update(units="dB")),
+    "no arrays": lambda f: edit(f, lambda i: i.pop("arrays")),
+    "no fingerprint": lambda f: edit(f, lambda i: i["identity"].pop("fingerprint")),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_table_or_description_that_was_edited_is_refused(store, change):
+    CHANGES[change](store.path)
+    with pytest.raises(StoreError, match=r"(samples.parquet|store.json) is not what was written.*--force"):
+        open_store(store.path)
+
+
+@pytest.mark.filterwarnings("ignore:.*no digests")
+@pytest.mark.parametrize("key", ["arrays", "samples", "identity", "metadata"])
+def test_a_description_of_before_with_a_key_missing_is_one_sentence(store, key):
+    edit(store.path, lambda info: [info.pop(name) for name in ("digests", key)])
+    with pytest.raises(StoreError, match=r"store.json is incomplete \(KeyError"):
+        open_store(store.path)
+
+
+def test_a_store_of_before_opens_with_a_line_said_and_its_table_compared(store):
+    without_digests(store.path)
+    with pytest.warns(UserWarning, match="no digests of its arrays"):
+        old = open_store(store.path)
+    np.testing.assert_array_equal(old.gather([7])["image"][0], sample(old.table["number"][7])["image"])
+    with pytest.raises(StoreError, match="no digests of its arrays"):
+        old.verify()
+    reorder(store.path, lambda t: t.sort_values("number", ascending=False))
+    with pytest.raises(StoreError, match=r"samples.parquet is not what was written"):
+        open_store(store.path)
+
+
+def flip(file, place):
+    """Flip one bit of a file."""
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_a_flipped_bit_of_an_array_is_found_where_it_is_read(store, array):
+    flip(store.path / f"{array}.npy", -1)
+    again = open_store(store.path)
+    with pytest.raises(StoreError, match=rf"{array}.npy \(from sample 0 on\) is not what was written"):
+        again.gather([39], [array])
+    with pytest.raises(StoreError, match=rf"{array}.npy"):
+        open_store(store.path).verify()
+
+
+def test_blocks_of_other_samples_are_not_read(tmp_path, monkeypatch):
+    """Rows of 60 bytes in blocks of 256: row 39 lies in bytes 2340 to 2400, which begin in block 9."""
+    monkeypatch.setattr(digests, "BLOCK", 256)
+    monkeypatch.setattr(digests, "WHOLE", 100)
+    store = write(tmp_path / "store")
+    flip(store.path / "image.npy", 128 + 2350)
+    again = open_store(store.path)
+    right = again.gather(np.arange(38), ["image"])["image"]
+    np.testing.assert_array_equal(right, np.stack([sample(n)["image"] for n in again.table["number"][:38]]))
+    with pytest.raises(StoreError, match=r"image.npy \(from sample 38 on\)"):
+        again.gather([0, 39], ["image"])
+
+
+def test_a_store_that_is_overwritten_while_it_is_read_is_noticed(store):
+    store.gather([0, 1])
+    write(
+        store.path, overwrite=True, produce=lambda rows: produce(rows) | {"label": 1 - produce(rows)["label"]}
+    )
+    with pytest.raises(StoreError, match="was written again or removed since it was opened"):
+        store.gather([0, 1])
+
+
+def test_an_array_that_is_changed_while_it_is_read_is_noticed(store):
+    store.gather([0, 1])
+    flip(store.path / "image.npy", 128)
+    with pytest.raises(StoreError, match=r"image.npy \(from sample 0 on\) is not what was written"):
+        store.gather([0, 1])
+
+
+def test_a_copy_of_the_same_content_goes_on(store):
+    before = store.gather([5])["image"]
+    for file in store.path.iterdir():
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content)
+    np.testing.assert_array_equal(store.gather([5])["image"], before)
 
 
 def test_columns_that_arrays_depend_on_cannot_change(store):

@@ -17,6 +17,7 @@ from eolab.core.errors import StoreError
 FORMAT, VERSION = "eolab-store", 1
 STORE_FILE, TABLE_FILE = "store.json", "samples.parquet"
 PLAN_FILE, JOURNAL_FILE = "plan.json", "journal.jsonl"
+REMEDY = "run the notebook that wrote it again with --force (write_store: overwrite=True), or copy it again"
 SPLIT_COLUMNS = ("split", "fold")  # may change after writing; the arrays never depend on them
 
 
@@ -102,7 +103,7 @@ def check_array_file(folder: Path, name: str, spec: ArraySpec, samples: int) -> 
         StoreError: If it is not; the sentence names the file, what was expected and what was found.
     """
     path = array_file(folder, name)
-    remedy = "the store is damaged: write it again with overwrite=True, or copy it again"
+    remedy = f"the store is damaged: {REMEDY}"
     if not path.is_file():
         raise StoreError(f"{path} is missing; {remedy}.")
     expected, found = f"shape {(samples, *spec.shape)} and type {spec.dtype}", _describe(path)
@@ -159,9 +160,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read ({error}): write the store again with overwrite=True."
-        ) from None
+        raise StoreError(f"{path} cannot be read ({error}): {REMEDY}.") from None
     found = (content.get("format"), content.get("version")) if isinstance(content, dict) else None
     if found != (FORMAT, VERSION):
         raise StoreError(

@@ -1,7 +1,9 @@
 """Reading a store: memory-mapped arrays, the table, and an `xarray.Dataset` over both."""
 
+import io
 import json
 import mmap
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +15,7 @@ import xarray as xr
 
 from eolab.core import files as disk
 from eolab.core.errors import StoreError, check_all, check_known
-from eolab.data.store import layout, statistics
+from eolab.data.store import digests, layout, statistics
 from eolab.data.store.layout import ArraySpec
 
 BATCH_BYTES = 32 << 20
@@ -38,6 +40,12 @@ class Store:
         self.arrays_spec = {name: ArraySpec(**spec) for name, spec in info["arrays"].items()}
         self.metadata: dict[str, Any] = info["metadata"]
         self.fingerprint: dict[str, Any] = info["identity"]["fingerprint"]
+        self._written = digests.signature(path / layout.STORE_FILE)
+        self._blocks = {
+            name: digests.Blocks(path, name, spec, len(table), info)
+            for name, spec in self.arrays_spec.items()
+            if digests.KEY in info
+        }
 
     def __len__(self) -> int:
         return len(self.table)
@@ -51,8 +59,51 @@ class Store:
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Read-only memory maps by name, each ``(sample, …)``."""
+        """Read-only memory maps by name, each ``(sample, …)``; those up to 64 MiB are compared with digests.
+
+        Larger ones are compared by :meth:`gather`, as far as it reads, and by :meth:`verify`.
+        """
+        for blocks in self._blocks.values():
+            if blocks.nbytes <= digests.WHOLE:
+                blocks.check()
         return {name: np.load(layout.array_file(self.path, name), mmap_mode="r") for name in self.arrays_spec}
+
+    def verify(self) -> None:
+        """Compare all arrays with their digests, block by block.
+
+        Raises:
+            StoreError: If one was changed or damaged, or there are no digests.
+        """
+        if not self._blocks:
+            raise StoreError(f"{self.path} {digests.OLD}")
+        for blocks in self._blocks.values():
+            blocks.forget()
+            blocks.check()
+
+    def _compare(self, names: Iterable[str], rows: np.ndarray) -> None:
+        """Compare what is about to be read with its digests, and notice a store that was written anew.
+
+        Raises:
+            StoreError: If the store or the samples have changed since they were written or opened.
+        """
+        written = digests.signature(self.path / layout.STORE_FILE)
+        if written != self._written:
+            file = self.path / layout.STORE_FILE
+            if not file.is_file() or file.read_bytes() != layout.to_json(self._info):
+                raise StoreError(
+                    f"The store {self.path} was written again or removed since it was opened: "
+                    "run again what reads it."
+                )
+            self._written = written
+        for name in names:
+            blocks = self._blocks.get(name)
+            if blocks is None or not isinstance(self.arrays[name], np.memmap):
+                continue
+            if blocks.signature != digests.signature(blocks.path):
+                layout.check_array_file(self.path, name, self.arrays_spec[name], len(self))
+                blocks.forget()
+                self.arrays[name] = np.load(blocks.path, mmap_mode="r")
+            blocks.check(rows)
 
     @property
     def nbytes(self) -> int:
@@ -113,7 +164,7 @@ class Store:
             names: Arrays to return; all by default.
 
         Raises:
-            StoreError: If a row or an array does not exist.
+            StoreError: If a row or an array does not exist, or differs from what was written.
         """
         rows = row_numbers(indices)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
@@ -123,6 +174,7 @@ class Store:
         order = np.argsort(rows, kind="stable")
         wanted = list(names or self.arrays_spec)
         check_all(wanted, self.arrays_spec, f"{self.path} has no array", StoreError)
+        self._compare(wanted, rows)
         return {name: _take(self.arrays[name], rows, order) for name in wanted}
 
     def batches(
@@ -183,7 +235,7 @@ class Store:
         Raises:
             StoreError: If the store has no such array with such a last dim.
         """
-        rows, found = np.sort(np.asarray(indices)), self._info["statistics"]
+        rows, found = np.sort(np.asarray(indices)), self._info.get("statistics", {})
         if array != "image" or found.get("rows") != statistics.digest(rows):  # those written are of `image`
             found = statistics.compute(self, rows, array, dim)
         if not found:
@@ -242,14 +294,22 @@ class Store:
             raise StoreError(f"The coordinates of {self.path} belong to its arrays: they cannot change.")
         content = table_bytes(table, self.path)
         with disk.lock(self.path), disk.full_disk(self.path, self.nbytes + len(content)):
+            self._describe((self.path / layout.TABLE_FILE).read_bytes(), content)  # either, after a kill
             disk.write_atomically(self.path / layout.TABLE_FILE, content)
             self.table, self.metadata = table, about
             self.__dict__.pop("dataset", None)
             rows = statistics.training_rows(self)
-            if self._info["statistics"].get("rows") != statistics.digest(rows):
+            if self._info.get("statistics", {}).get("rows") != statistics.digest(rows):
                 self._info["statistics"] = statistics.compute(self, rows)
             self._info["metadata"] = about
-            disk.write_atomically(self.path / layout.STORE_FILE, layout.to_json(self._info))
+            self._describe(content)
+
+    def _describe(self, *tables: bytes) -> None:
+        """Write the description, with digests of the contents that the file of the table may have."""
+        if digests.KEY in self._info:
+            self._info = digests.signed(self.path, self._info, list(tables))
+        disk.write_atomically(self.path / layout.STORE_FILE, layout.to_json(self._info))
+        self._written = digests.signature(self.path / layout.STORE_FILE)
 
 
 def days(time: Any) -> np.ndarray:
@@ -308,13 +368,16 @@ def table_bytes(table: pd.DataFrame, folder: Path) -> bytes:
 
 
 def open_store(path: str | Path) -> Store:
-    """Open a finished store and check that each file is there and whole.
+    """Open a finished store and check that each file is there, whole, and what was written.
+
+    Description, statistics and table are compared with their digests at once, arrays when they are read. A
+    warning says of a store of an older version that it has no digests of its arrays.
 
     Args:
         path: The store's folder.
 
     Raises:
-        StoreError: If there is no store, it is unfinished, or a file is missing or damaged.
+        StoreError: If there is no store, it is unfinished, or a file is missing, changed or damaged.
     """
     folder = Path(path)
     if not (folder / layout.STORE_FILE).is_file():
@@ -325,20 +388,25 @@ def open_store(path: str | Path) -> Store:
         raise StoreError(
             f"No sample store in {folder}: expected a folder with {layout.STORE_FILE}; write it first."
         )
-    info = layout.read_json(folder / layout.STORE_FILE)
+    info, file = layout.read_json(folder / layout.STORE_FILE), folder / layout.TABLE_FILE
+    digests.check_description(folder / layout.STORE_FILE, info)
     try:
-        table = pd.read_parquet(folder / layout.TABLE_FILE)
+        content = file.read_bytes()
+        table = pd.read_parquet(io.BytesIO(content))
     except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{folder / layout.TABLE_FILE} cannot be read ({error}): "
-            "write the store again with overwrite=True."
-        ) from None
-    if len(table) != info["samples"]:
-        raise StoreError(
-            f"{folder / layout.TABLE_FILE} has {len(table)} rows where {info['samples']} were expected: "
-            "the store is damaged, write it again with overwrite=True."
-        )
-    store = Store(folder, info, table)
+        raise StoreError(f"{file} cannot be read ({error}): {layout.REMEDY}.") from None
+    try:
+        if len(table) != info["samples"]:
+            raise StoreError(
+                f"{file} has {len(table)} rows where {info['samples']} were expected: {layout.REMEDY}."
+            )
+        digests.check_table(file, info, content, table)
+        store = Store(folder, info, table)
+    except (KeyError, TypeError, AttributeError) as error:
+        found = f"{type(error).__name__} {error}"
+        raise StoreError(f"{folder / layout.STORE_FILE} is incomplete ({found}): {layout.REMEDY}.") from None
     for name, spec in store.arrays_spec.items():
         layout.check_array_file(folder, name, spec, len(table))
+    if digests.KEY not in info:
+        warnings.warn(f"{folder} {digests.OLD}", stacklevel=2)
     return store

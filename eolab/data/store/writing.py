@@ -14,7 +14,7 @@ import pandas as pd
 from eolab.core import files as disk
 from eolab.core.errors import ParameterError, StoreError
 from eolab.core.progress import track
-from eolab.data.store import layout, statistics
+from eolab.data.store import digests, layout, statistics
 from eolab.data.store.layout import ArraySpec
 from eolab.data.store.planning import Part, Plan, check_part, column_digests, differences, make_plan
 from eolab.data.store.reading import Store, open_store, table_bytes
@@ -101,7 +101,8 @@ def _check_identity(plan: Plan, file: str) -> None:
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise StoreError(
             f"The store {plan.folder} was made from other inputs or parameters "
-            f"({'; '.join(changed[:5])}{more}): choose another folder, or pass overwrite=True to replace it."
+            f"({'; '.join(changed[:5])}{more}): run the notebook again with --force to replace it "
+            "(write_store: overwrite=True), or choose another folder."
         )
 
 
@@ -159,7 +160,7 @@ def _read_journal(plan: Plan) -> set[Part]:
     except (ValueError, TypeError):
         done = set()
     if not done <= set(plan.parts) or (whole and not done):
-        raise StoreError(f"{path} does not fit the store's plan: write the store again with overwrite=True.")
+        raise StoreError(f"{path} does not fit the store's plan: {layout.REMEDY}.")
     return done
 
 
@@ -227,9 +228,10 @@ def _write_rows(plan: Plan, name: str, spec: ArraySpec, start: int, values: np.n
 
 
 def _finish(plan: Plan) -> None:
-    """Compute statistics and mark the store as complete."""
+    """Compute statistics and digests and mark the store as complete."""
     draft = Store(plan.folder, plan.info(statistics={}), plan.table)
     info = plan.info(statistics=statistics.compute(draft, statistics.training_rows(draft)))
+    info = digests.signed(plan.folder, info, [(plan.folder / layout.TABLE_FILE).read_bytes()])
     with disk.full_disk(plan.folder, plan.needed):
         disk.write_atomically(plan.folder / layout.STORE_FILE, layout.to_json(info))
 
