@@ -375,6 +375,20 @@ def test_dates_and_places_may_be_missing(tree):
     assert table["x"][2] == CORNER[0]
 
 
+@pytest.mark.parametrize(
+    ("said", "date"),
+    [
+        ("2017-06-13T12:10:31+02:00", "2017-06-13 10:10:31"),
+        ("9999-12-31 23:59:59", None),
+        ("0001-01-01T00:00:00+05:00", None),
+    ],
+)
+def test_a_date_of_another_zone_or_age_stops_no_index(tree, said, date):
+    write_json(folder_of(tree), acquisition_date=said)
+    found = index(tree)["date"][0]
+    assert pd.isna(found) if date is None else found == pd.Timestamp(date)
+
+
 def test_list_entries_without_a_folder_are_named(tree):
     more = "".join(f"S2A_MSIL2A_20170613T101031_0_{number}\r\n" for number in range(21))
     with (tree / "train.csv").open("ab") as file:

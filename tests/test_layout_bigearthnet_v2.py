@@ -322,3 +322,29 @@ def test_tables_that_cannot_be_read_say_so(tmp_path, tree):
     (tree / "metadata.parquet").write_bytes(b"PAR1 cut")
     with pytest.raises(DataError, match=r"metadata.parquet cannot be read as parquet \("):
         index(tree)
+
+
+def test_labels_or_flags_that_are_text_are_refused_or_read_by_their_word(tree):
+    """Letters were taken for labels, and of the text "False" Python made True: every patch was under snow."""
+    rows = rows_v2()
+    write_tables(tree, rows.assign(contains_seasonal_snow=[False] * 3))
+    said = ["False", "False", "True"]
+    rows.assign(contains_seasonal_snow=said).to_parquet(tree / "metadata.parquet")
+    (tree / "metadata_for_patches_with_snow_cloud_or_shadow.parquet").unlink()
+    assert index(tree)["snow"].tolist() == [False, False, True]
+    rows.assign(contains_seasonal_snow="no").to_parquet(tree / "metadata.parquet")
+    with pytest.raises(
+        DataError, match=r"metadata.parquet has 'no' in contains_seasonal_snow, expected True"
+    ):
+        index(tree)
+    rows.assign(labels='["Pastures"]').to_parquet(tree / "metadata.parquet")
+    with pytest.raises(DataError, match=r"metadata.parquet holds labels as text, expected a list"):
+        index(tree)
+
+
+def test_where_no_patch_can_be_used_the_reason_of_most_is_given(tree):
+    rows = rows_v2()
+    rows["labels"] = [[], ["Pasture"], ["Pasturess"]]
+    write_tables(tree, rows)
+    with pytest.raises(DataError, match=r"can be used; for example .* 'Pasture' is no class name"):
+        index(tree)

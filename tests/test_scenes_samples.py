@@ -2,7 +2,10 @@
 
 import json
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
+import bigearthnet_example
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +13,8 @@ import pytest
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, splits
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
-from eolab.data.layouts.bigearthnet import read_patch
+from eolab.data.layouts.bigearthnet import BANDS, read_patch, size_of
+from eolab.data.layouts.bigearthnet_folders import read_lists
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import CLASSES_19, class_set, indices
 from eolab.data.splits import balance, by_labels, multi_hot
@@ -167,11 +171,120 @@ def test_workers_and_interruptions_change_nothing(tmp_path, roots, table):
         np.testing.assert_array_equal(whole.arrays[name], resumed.arrays[name])
 
 
-def test_a_damaged_file_that_nobody_checked_is_named(roots, indexes):
+def test_a_damaged_patch_stops_no_conversion_and_the_rest_is_kept_when_it_is_fetched_again(
+    tmp_path, roots, indexes
+):
+    """The conversion ended at it, after hours; with the file mended all of it was done again."""
     name = json.loads((roots[1] / "twin.json").read_text())["spoilt"]["truncated_band"]
-    rows = scenes.sample_table(indexes[1], roots[1]).query("patch == @name")
-    with pytest.raises(DataError, match=f"{name}_B04.tif"):
-        scenes.sample_producer(roots[1])(rows)
+    others = indexes[1].query("id != @name").head(4)
+    own = pd.concat([indexes[1].query("id == @name"), others], ignore_index=True)
+    table = scenes.sample_table(own, roots[1], snow_and_clouds=True).assign(split="train")
+    about = scenes.store_metadata(catalog.load()["scenes_twin"], "nearest")
+    first = write_store(
+        tmp_path / "first", table, scenes.store_arrays(), "part", scenes.sample_producer(roots[1]), {}, about
+    )  # fmt: skip
+    damaged = scenes.samples.leave_out_damaged(first, roots[1])
+    assert damaged["patch"].tolist() == [name]
+    assert f"{name}_B04.tif" in damaged["reason"].item()
+    lost = first.table["patch"] == name
+    assert first.table["split"].tolist() == ["none" if one else "train" for one in lost]
+    rows = scenes.samples.split_rows
+    with pytest.raises(DataError, match="validation and test"):
+        rows(first)
+    mended = write_v1_patch_again(tmp_path / "data", roots[1], table, name)
+    produce = scenes.sample_producer(mended, kept=first)  # holds the mended patch alone: no other is read
+    again = write_store(tmp_path / "again", table, scenes.store_arrays(), "part", produce, {}, progress=False)
+    assert scenes.samples.leave_out_damaged(again, mended).empty
+    assert again.table["split"].eq("train").all()
+    for row, here in enumerate(table["patch"]):
+        expected = first.arrays["image"][row] if here != name else np.full((120, 120), 7)[..., None]
+        np.testing.assert_array_equal(again.arrays["image"][row], np.broadcast_to(expected, (120, 120, 12)))
+    with pytest.raises(ParameterError, match="expected cubic"):
+        scenes.sample_producer(mended, "cubic", kept=first)
+
+
+def write_v1_patch_again(root, old, table, name):
+    """A folder with one patch, all of whose pixels are 7."""
+    folder = root / table.set_index("patch").loc[name, "s2"]
+    for band in BANDS:
+        size = size_of(band)
+        bigearthnet_example.write_tif(folder / f"{name}_{band}.tif", np.full((size, size), 7, np.uint16))
+    return root
+
+
+def test_without_split_lists_the_split_is_refused_before_the_conversion(table):
+    """Version 1 without its lists was converted for hours, and then ended in a KeyError."""
+    bare = table.assign(published="none")
+    with pytest.raises(
+        ParameterError, match=r"none of \d+ patches for train and validation and test.*val\.csv"
+    ):
+        scenes.samples.split_column(bare)
+    half = table.assign(published=table["published"].replace("validation", "none"))
+    with pytest.raises(ParameterError, match="for validation: "):
+        scenes.samples.split_column(half)
+    assert set(scenes.samples.split_column(bare, "tile")) == {"train", "validation", "test"}
+    with pytest.raises(ParameterError, match="for test: take more patches or larger shares"):
+        scenes.samples.split_column(bare, "tile", test=0.0)
+
+
+def test_every_test_patch_of_version_1_lies_in_a_training_image_and_nearly_all_touch_one(real_data):
+    lists, _ = read_lists(real_data / "bigearthnet_v1_examples")
+    listed = {part: lists[part]["s2"] for part in ("train", "test")}
+    images = [one.str.rsplit("_", n=2).str[0] for one in listed.values()]
+    few = sorted(set(images[1]))[:6]  # of hundreds
+    split = pd.concat([one[image.isin(few)] for one, image in zip(listed.values(), images, strict=True)])
+    split = pd.Series(np.repeat(["train", "test"], [i.isin(few).sum() for i in images]), index=split)
+    found = scenes.samples.neighbours(pd.DataFrame({"id": split.index, "tile": ""}), split)
+    assert found["test"] == (split == "test").sum() > 1000
+    assert (found["in_image"], found["in_tile"]) == (1, 1)
+    assert found["touching"] > 0.99
+
+
+def test_neighbours_of_a_worked_example():
+    train = ["S2A_MSIL2A_20170613T101031_5_5", "S2A_MSIL2A_20170613T101031_9_9"]
+    test = [
+        "S2A_MSIL2A_20170613T101031_6_6",  # by a corner
+        "S2A_MSIL2A_20170613T101031_9_11",  # one between
+        "S2B_MSIL2A_20180101T101031_5_5",  # the same place on another day
+        "S2B_MSIL2A_20180101T101031_6_5",  # another tile
+    ]
+    day = "S2A_MSIL1C_20170613T101031_N0205_R022_T33UUP_20170613T101608.SAFE"
+    other = "S2B_MSIL1C_20180101T101031_N0205_R022_T{}_20180101T101608.SAFE"
+    tile = [day, day, day, day, other.format("33UUP"), other.format("33UUQ")]
+    split = pd.Series(["train"] * 2 + ["test"] * 4, index=train + test)
+    found = scenes.samples.neighbours(pd.DataFrame({"id": split.index, "tile": tile}), split)
+    assert found == {"test": 4, "in_image": 0.5, "in_tile": 0.75, "touching": 0.25}
+
+
+def test_the_gallery_passes_over_a_damaged_patch(tmp_path):
+    """A twin of 40 patches drew its gallery from the damaged one and ended in a DataError."""
+    root = bigearthnet_example.write_v1(tmp_path)
+    index = bigearthnet_v1.index(root, progress=False)
+    bigearthnet_example.cut(next((root / index.loc[0, "s2"]).glob("*_B04.tif")))
+    rows, images = scenes.explore.examples(index, class_set("43"), 12)
+    assert set(rows["id"]) == set(index["id"][1:])
+    assert images["colour"].shape == (2, 120, 120, 3)
+    assert images["radar"].shape == (2, 120, 120, 2)
+    for row in (1, 2):
+        bigearthnet_example.cut(next((root / index.loc[row, "s2"]).glob("*_B04.tif")))
+    rows, images = scenes.explore.examples(index, class_set("43"), 12)
+    assert (len(rows), images) == (0, {})
+
+
+def test_a_damaged_reference_map_costs_its_patch_alone(tmp_path):
+    root = bigearthnet_example.write_v2(tmp_path)
+    index = bigearthnet_v2.index(root, progress=False)
+    bigearthnet_example.cut(Path(index.loc[1, "reference"]))
+    store = SimpleNamespace(table=pd.DataFrame({"patch": index["id"]}))
+    references = scenes.maps.References(store, index, class_set("19"))
+    assert references.available(np.arange(3)).tolist() == [0, 2]
+
+
+def test_a_map_without_a_pixel_in_common_agrees_on_nothing():
+    nowhere = np.full((4, 4), IGNORE, np.uint8)
+    found = scenes.maps.agreement(nowhere, np.zeros((4, 4), np.uint8))
+    assert found["pixels"].tolist() == [0, 0]
+    assert found["accuracy"].isna().all()
 
 
 def test_metadata_opens_with_names(tmp_path, roots, table):

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,11 +106,18 @@ def finished(table: pd.DataFrame, rejected: Rejected, root: Path) -> pd.DataFram
         DataError: If there is no patch.
     """
     if table.empty:
-        first = f"; {rejected[0]['file']} {rejected[0]['reason']}" if rejected else ""
-        raise DataError(f"{root} holds no patch of BigEarthNet that can be used{first}.")
+        kinds = Counter(_kind(one["reason"]) for one in rejected)
+        most = next((one for one in rejected if _kind(one["reason"]) == kinds.most_common(1)[0][0]), None)
+        many = f"; for example {most['file']} {most['reason']}, as most of {len(rejected):,}" if most else ""
+        raise DataError(f"{root} holds no patch of BigEarthNet that can be used{many}.")
     table = table.astype({"date": "datetime64[s]", "snow": bool, "cloud": bool, "x": float, "y": float})
     table.attrs["rejected"] = rejected
     return table
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without the names that differ from patch to patch."""
+    return re.sub(r"'[^']*'|\S*_\S*|\d+", "", reason.split(": ")[0])
 
 
 # === Lists ===

@@ -215,7 +215,15 @@ def _read(file: Path) -> pd.DataFrame:
     if absent:
         raise DataError(f"{file} has no column {absent[0]}, it has {', '.join(table.columns)}: {_GET}.")
     table = table[list(_COLUMNS)].rename(columns=_COLUMNS)
+    if table["labels"].map(lambda labels: isinstance(labels, str)).any():
+        raise DataError(f"{file} holds labels as text, expected a list of names a patch: {_GET}.")
     table["labels"] = [tuple(labels) if labels is not None else () for labels in table["labels"]]
+    for name, published in {"snow": "contains_seasonal_snow", "cloud": "contains_cloud_or_shadow"}.items():
+        said = table[name].map({True: True, False: False, "True": True, "False": False})
+        if said.isna().any():
+            found = table[name][said.isna()].iloc[0]
+            raise DataError(f"{file} has {found!r} in {published}, expected True or False: {_GET}.")
+        table[name] = said.astype(bool)
     return table.assign(table=file.name)
 
 

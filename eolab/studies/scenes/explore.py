@@ -1,6 +1,7 @@
 """What the patches and the published numbers say: counts, spectra, seasons, example patches, scores."""
 
 import contextlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from eolab.data import tables
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
 from eolab.data.layouts.bigearthnet import BANDS, read_patch
+from eolab.data.layouts.common import attempt
 from eolab.data.schemes import ClassScheme
 from eolab.data.schemes.bigearthnet import PUBLISHED_BY_CODE, PUBLISHED_PATCHES, ClassSet, class_set
 from eolab.data.store import Store
+from eolab.runs.history import RunRecord
 from eolab.studies.scenes.samples import PART
 from eolab.studies.scenes.samples import PUBLISHED as TOTALS
 
@@ -25,6 +28,7 @@ PUBLISHED = yamls.read(Path(__file__).with_name("published.yaml"))
 """Counts of the official lists and tables, and scores that others published."""
 _FACTS = {"patches": tuple(TOTALS.values()), **PUBLISHED["facts"]}
 """Patches of version 1 and version 2."""
+_TRIES = 10  # patches of a class that are tried until one can be read
 SCORE_COLUMNS = ["source", "model", "data", "averaging", "recall", "f1"]
 
 
@@ -58,7 +62,7 @@ def facts(patches: pd.DataFrame) -> pd.DataFrame:
     hidden = patches["snow"] | patches["cloud"]
     split = patches["split"].where(~hidden, "")
     classes = class_set("19")
-    none = sum(not classes.encode(labels).any() for labels in patches["labels"])
+    none = int((~classes.encode_all(patches["labels"], warn=False).any(axis=1)).sum())
     here = [len(patches), *(int((split == name).sum()) for name in ("train", "validation", "test"))]
     here += [int(patches["snow"].sum()), int(patches["cloud"].sum()), none]
     one, two = zip(*_FACTS.values(), strict=True)
@@ -149,34 +153,38 @@ def spectra(
     return pd.DataFrame(rows, columns=["class", "band", "mean", "std", "patches"])
 
 
-def examples(patches: pd.DataFrame, classes: ClassSet, n_examples: int) -> pd.DataFrame:
-    """Return example patches: one for each class, the most frequent class first.
+def examples(
+    patches: pd.DataFrame, classes: ClassSet, n_examples: int
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Read example patches: one for each class, the most frequent class first; damaged ones are passed over.
 
     Args:
         patches: Result of :func:`index`; patches without snow and clouds are preferred.
         classes: Class set of the labels.
         n_examples: Largest number of patches.
+
+    Returns:
+        Their rows, and what to draw: ``colour`` (n, 120, 120, 3), and ``radar`` in dB if all have it.
     """
     hidden = (patches["snow"] | patches["cloud"]).to_numpy()
     present = classes.encode_all(patches["labels"], warn=False)
-    chosen: list[int] = []
+    found: dict[int, dict[str, np.ndarray]] = {}
     for k in np.argsort(-present.sum(axis=0), kind="stable"):
+        if len(found) == n_examples:
+            break
         own = np.flatnonzero(present[:, k])
         own = own[np.lexsort((present[own].sum(axis=1), hidden[own]))]  # clear ones, then those of few labels
-        chosen += [int(row) for row in own if row not in chosen][:1]
-    return patches.iloc[chosen[:n_examples]].reset_index(drop=True)
-
-
-def images(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Read patches to draw: ``colour`` (n, 120, 120, 3), and ``radar`` in dB if all patches have it.
-
-    Args:
-        rows: Rows of the index.
-    """
-    radar = bool((rows["s1"] != "").all())
-    found = [read_patch(row, plots.TRUE_COLOUR, with_radar=radar) for row in rows.itertuples()]
-    arrays = {name: np.stack([one[name] for one in found]) for name in found[0]}
-    return {"colour": arrays.pop("image"), **arrays}
+        for row in [int(one) for one in own[: _TRIES + len(found)] if one not in found]:
+            patch = patches.iloc[row]
+            read = partial(read_patch, bands=plots.TRUE_COLOUR, with_radar=bool(patch["s1"]))
+            arrays, _ = attempt(read, patch, patch["s2"])
+            if arrays is not None:
+                found[row] = arrays
+                break
+    names = [name for name in ("image", "radar") if all(name in one for one in found.values())]
+    stacked = {name: np.stack([one[name] for one in found.values()]) for name in names if found}
+    drawn = {"colour" if name == "image" else name: values for name, values in stacked.items()}
+    return patches.iloc[list(found)].reset_index(drop=True), drawn
 
 
 def image_features(store: Store, max_samples: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -229,6 +237,17 @@ def example_predictions(
         free = [int(row) for row in rows if row not in taken][:n_examples]
         found[kind], taken = np.array(free, int), [*taken, *free]
     return found
+
+
+def neighbours_of(preprocessing: RunRecord) -> pd.DataFrame:
+    """Return how near test patches are to training patches, one row; empty for a run of an earlier version.
+
+    Args:
+        preprocessing: Run of ``02_preprocess``.
+    """
+    near = preprocessing.metrics.get("neighbours")
+    rows = [{"split": preprocessing.params["split"]} | near] if near else []
+    return pd.DataFrame(rows, columns=["split", "test", "in_image", "in_tile", "touching"])
 
 
 def unusable(patches: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from eolab.core.progress import track
 from eolab.data import tables
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts.bigearthnet import BANDS, SIZE, read_reference
+from eolab.data.layouts.common import attempt
 from eolab.data.preprocess import clear_mask
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import ClassSet, indices
@@ -41,16 +42,21 @@ class References:
     def available(self, rows: np.ndarray, max_samples: int = 0) -> np.ndarray:
         """Return the rows that have a map, at most `max_samples` evenly spread ones; 0 for all.
 
+        Maps that cannot be read are passed over.
+
         Raises:
-            DataError: If no row has a map.
+            DataError: If no row has a map that can be read.
         """
         found = np.array([row for row in rows if self.names[row] in self.files], int)
+        found = found[tables.evenly(len(found), max_samples or len(found))]
+        sound = [attempt(read_reference, self.files[self.names[row]])[0] is not None for row in found]
+        found = found[np.array(sound, bool)]
         if not len(found):
             raise DataError(
                 f"None of the {len(rows)} patches has one of the {len(self.files)} reference maps: give the "
-                "copy of version 2 with the same patches."
+                "copy of version 2 with the same patches, or maps='' to go on without maps."
             )
-        return found[tables.evenly(len(found), max_samples or len(found))]
+        return found
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Return the maps of rows that have one, uint8 (n, 120, 120), 255 for pixels without a class."""
@@ -254,7 +260,7 @@ def agreement(found: xr.DataArray, known: xr.DataArray) -> pd.DataFrame:
     """
     one, other = np.asarray(found), np.asarray(known)
     kept = (one != IGNORE) & (other != IGNORE)
-    right = [one[kept] == other[kept], other[kept] == most_frequent(other[kept])]
+    right = [one[kept] == other[kept], other[kept] == np.bincount(other[kept], minlength=1).argmax()]
     names = ["map of the classifier", "most frequent class of the known map"]
     shares = [float(part.mean()) if part.size else np.nan for part in right]
     return pd.DataFrame({"map": names, "accuracy": shares, "pixels": int(kept.sum())})

@@ -2,8 +2,10 @@
 
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,13 @@ from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data import splits
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts.bigearthnet import BANDS, RADAR, SIZE, Resampling, read_patch
-from eolab.data.layouts.common import below
+from eolab.data.layouts.common import attempt, below
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import PUBLISHED_PATCHES, ClassSet, class_set, indices
 from eolab.data.splits import SEPARATOR, balance
-from eolab.data.splits.dealing import SPLITS
+from eolab.data.splits.dealing import NONE, SPLITS
 from eolab.data.store import ArraySpec, Store, open_store
+from eolab.runs.history import load
 from eolab.studies.protocol import Produce
 
 PART = 64  # patches that are read, computed and written at once
@@ -27,6 +30,10 @@ PUBLISHED = {"version 1": PUBLISHED_PATCHES, "version 2": 549_488}
 """Patches of the two published data sets."""
 
 KINDS = ("official", "tile", "country", "random")
+_NO_LISTS = (
+    "version 1 takes it from its lists (train.csv, val.csv, test.csv, or packed as .csv.bz2), put them into "
+    "the folder of the data set; or choose the split 'tile' or 'random'"
+)
 _TILE = r"_T(\d{2}[A-Z]{3})(?:_|$)"
 
 
@@ -47,7 +54,7 @@ def sample_table(
         class_set_name: Name for :func:`eolab.data.schemes.bigearthnet.class_set`; patches without a class of
             the set are left out.
         files: Table of the check (file, status, reason): patches with a damaged file are left out. Without
-            it, the conversion stops at a damaged file.
+            it they are found while the store is written, see :func:`leave_out_damaged`.
         with_radar: Whether patches need Sentinel-1.
         with_reference: Whether patches need a reference map.
         snow_and_clouds: Whether patches under seasonal snow, clouds or their shadows are taken too.
@@ -125,18 +132,57 @@ def split_column(
         seed: Seed of the draw.
 
     Raises:
-        ParameterError: If the split is unknown, or the table has no country (version 1).
+        ParameterError: If the split is unknown, the table has no country (version 1), or no patch is left for
+            the training, the validation or the test.
     """
     check_known(split, KINDS, f"There is no split {split!r}")
+    shares = {"validation": validation, "test": test, "seed": seed}
     if split == "official":
-        return splits.assign(table, "official", column="published")
-    if split == "random":
-        return splits.assign(table, "labels", validation=validation, test=test, seed=seed)
-    if (table[split].fillna("") == "").any():
+        found = splits.assign(table, "official", column="published")
+    elif split == "random":
+        found = splits.assign(table, "labels", **shares)
+    elif (table[split].fillna("") == "").any():
         raise ParameterError(
             f"Some patches have no {split}, as in version 1: split by tile, or take version 2."
         )
-    return splits.assign(table, "group", group=split, validation=validation, test=test, seed=seed)
+    else:
+        found = splits.assign(table, "group", group=split, **shares)
+    empty = [name for name in SPLITS if not (found == name).any()]
+    if empty:
+        raise ParameterError(
+            f"The split {split!r} leaves none of {len(table):,} patches for {' and '.join(empty)}: "
+            f"{_NO_LISTS if split == 'official' else 'take more patches or larger shares'}."
+        )
+    return found
+
+
+def neighbours(patches: pd.DataFrame, split: pd.Series) -> dict[str, float]:
+    """Return how near the test patches lie to training patches.
+
+    Patches of an image are numbered by column and row at the end of their names.
+
+    Args:
+        patches: Result of the reader's ``index``.
+        split: Split by name of the patch.
+
+    Returns:
+        ``test``, the number of test patches, and shares of them: ``in_image`` and ``in_tile``, those in an
+        image and in a tile (of any date) that training patches are in, and ``touching``, those that touch a
+        training patch of the same image, by side or corner.
+    """
+    own = patches.assign(split=patches["id"].map(split)).query("split in ['train', 'test']")
+    parts = own["id"].str.rsplit("_", n=2, expand=True)
+    images = own["tile"].where(own["tile"] != "", parts[0]).astype(str)
+    tiles = images.str.extract(_TILE)[0].fillna(images)
+    place = pd.DataFrame({"x": parts[1].astype(int), "y": parts[2].astype(int)}, index=own.index)
+    train, test = (own["split"] == name for name in ("train", "test"))
+    code = (pd.factorize(images)[0] * 1000 + place["x"] + 1) * 1000 + place["y"] + 1
+    taken, touching = code[train].unique(), np.zeros(int(test.sum()), bool)
+    for step in (1000 * across + down for across in (-1, 0, 1) for down in (-1, 0, 1)):
+        touching |= np.isin(code[test] + step, taken)
+    found = {"in_image": images[test].isin(images[train]), "in_tile": tiles[test].isin(tiles[train])}
+    shares = {name: float(np.mean(values)) for name, values in (found | {"touching": touching}).items()}
+    return {"test": int(test.sum()), **shares}
 
 
 def subset(table: pd.DataFrame, classes: str, fraction: float, seed: int = 0) -> pd.DataFrame:
@@ -188,8 +234,12 @@ def sample_producer(
     with_radar: bool = False,
     with_reference: bool = False,
     classes: str = "19",
+    kept: Store | None = None,
 ) -> Produce:
     """Return the function that reads and computes one part of the store.
+
+    A patch that cannot be read stops nothing: its pixels are 0 and it has no label; see
+    :func:`leave_out_damaged`.
 
     Args:
         root: Folder of the data set.
@@ -197,24 +247,95 @@ def sample_producer(
         with_radar: Whether Sentinel-1 is kept.
         with_reference: Whether the reference map is kept.
         classes: Name of the set of classes of the labels and of the reference map.
+        kept: An earlier store of the same data set and options: its sound patches are taken from it, and
+            their files are not read again.
 
     Raises:
-        ParameterError: If the resampling is "native": a store has one pixel size.
+        ParameterError: If the resampling is "native", a store has one pixel size; or the earlier store is of
+            other data or options.
     """
     if resampling == "native":
         raise ParameterError("A store has one pixel size: choose nearest, bilinear or cubic, not native.")
-    chosen = class_set(classes)
+    chosen, specs = class_set(classes), store_arrays(classes, with_radar, with_reference)
     read = partial(read_patch, resampling=resampling, with_radar=with_radar, with_reference=with_reference)
+    known = _sound_patches(kept, specs, resampling, classes) if kept is not None else {}
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        arrays = {name: np.zeros((len(rows), *one.shape), one.dtype) for name, one in specs.items()}
+        arrays["label"] = encode(rows, chosen)
         files = rows[list(FILES)].map(lambda file: file and f"{root}/{file}")
-        patches = [read(row) for row in files.itertuples()]
-        arrays = {name: np.stack([one[name] for one in patches]) for name in patches[0]}
-        if with_reference:
-            arrays["reference"] = indices(arrays["reference"], chosen)
-        return arrays | {"label": encode(rows, chosen)}
+        for place, (name, row) in enumerate(zip(rows["patch"], files.itertuples(), strict=True)):
+            if kept is not None and name in known:
+                found = {array: kept.arrays[array][known[name]] for array in specs if array != "label"}
+            else:
+                found = attempt(read, row, row.s2)[0] or {"label": 0}
+                if "reference" in found:
+                    found["reference"] = indices(found["reference"], chosen)
+            for array, values in found.items():
+                arrays[array][place] = values
+        return arrays
 
     return produce
+
+
+def earlier_store(folder: str, entry: DataEntry) -> Store | None:
+    """Return the store of an earlier run of ``02_preprocess``, None for no folder.
+
+    Raises:
+        ParameterError: If it is of another data set.
+        RunError: If the folder is none of a run, or the run has no store.
+    """
+    if not folder:
+        return None
+    store = open_store(load(folder).path("store"))
+    if store.metadata["dataset"] != entry.name:
+        raise ParameterError(
+            f"{store.path} is of {store.metadata['dataset']}, expected a run of {entry.name}."
+        )
+    return store
+
+
+def _sound_patches(
+    kept: Store, specs: Mapping[str, ArraySpec], resampling: str, classes: str
+) -> dict[str, int]:
+    """Return the rows by name of the patches of an earlier store that were not damaged.
+
+    Raises:
+        ParameterError: If the store has other options.
+    """
+    have = kept.metadata.get("resampling"), kept.metadata.get("classes"), *sorted(kept.arrays_spec)
+    need = resampling, classes, *sorted(specs)
+    if have != need:
+        raise ParameterError(
+            f"{kept.path} has {', '.join(map(str, have))}, expected {', '.join(need)}: keep patches of a run "
+            "with the same resampling, classes, radar and reference maps."
+        )
+    return {str(kept.table["patch"].iloc[row]): int(row) for row in np.flatnonzero(_labelled(kept))}
+
+
+def _labelled(store: Store) -> np.ndarray:
+    """Return which patches of a store have a label, bool (N,): all but the damaged ones."""
+    return (np.asarray(store.arrays["label"]) == 1).any(axis=1)
+
+
+def leave_out_damaged(store: Store, root: str | Path) -> pd.DataFrame:
+    """Take the patches that could not be read out of the split of a store; return patch, file and reason.
+
+    Args:
+        store: Store that was written with :func:`sample_producer`.
+        root: Folder of the data set.
+    """
+    damaged = ~_labelled(store)
+    if damaged.any() and "split" in store.table:
+        store.update({"split": store.table["split"].astype(str).where(~damaged, NONE)})
+    radar, maps = ("radar" in store.arrays_spec, "reference" in store.arrays_spec)
+    read = partial(read_patch, with_radar=radar, with_reference=maps)
+    rows = []
+    for row in store.table[damaged].itertuples():
+        files = {name: getattr(row, name) and f"{root}/{getattr(row, name)}" for name in FILES}
+        _, reason = attempt(read, SimpleNamespace(**files), files["s2"])
+        rows.append((row.patch, row.s2, reason or "could not be read before, and can be read now"))
+    return pd.DataFrame(rows, columns=["patch", "file", "reason"])
 
 
 def encode(table: pd.DataFrame, classes: ClassSet | str) -> np.ndarray:
@@ -308,8 +429,7 @@ def split_rows(store: Store, fraction: float = 1.0, seed: int = 0) -> dict[str, 
     Raises:
         DataError: If a split is empty.
     """
-    split = store.table["split"].astype(str).to_numpy()
-    labelled = (np.asarray(store.arrays["label"]) == 1).any(axis=1)
+    split, labelled = store.table["split"].astype(str).to_numpy(), _labelled(store)
     rows = {name: np.flatnonzero((split == name) & labelled) for name in SPLITS}
     empty = [name for name, found in rows.items() if not len(found)]
     if empty:
