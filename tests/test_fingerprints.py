@@ -151,3 +151,17 @@ def test_what_is_made_of_unchanged_files_is_made_once(folder, cache):
     (folder / "part 0" / "0.tif").write_bytes(b"new")
     assert ask() == [3]
     assert ask() == [4]  # changed just now: not trusted yet
+
+
+def test_a_file_name_that_is_no_utf_8_is_part_of_the_fingerprint(tmp_path):
+    """The fingerprint of a folder with a Latin-1 name ended in a UnicodeEncodeError."""
+    (tmp_path / "a").mkdir()
+    file = os.fsdecode(os.fsencode(tmp_path / "a") + b"/K\xf6ln.tif")
+    with open(file, "wb") as written:
+        written.write(b"1")
+    os.utime(file, (1e9, 1e9))
+    first = fingerprint(tmp_path / "a")
+    assert fingerprint(tmp_path / "a") == first  # remembered
+    with open(file, "wb") as written:
+        written.write(b"2")
+    assert fingerprint(tmp_path / "a") != first

@@ -507,3 +507,37 @@ def test_a_folder_without_patches_says_what_is_expected(tmp_path, tree):
         (tree / "BigEarthNet-v1.0" / name).mkdir()
     with pytest.raises(DataError, match=r"no patch of BigEarthNet that can be used; "):
         index(tree)
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        (
+            {"scales": [1e-4], "offsets": [-0.1]},
+            r"states the scale 0.0001 and the offset -0.1, expected none",
+        ),
+        ({"nodata": int(pixels_of(NAMES[0], "B02")[0, 0])}, r"has no data in \d+ of its pixels"),
+    ],
+)
+def test_a_band_whose_numbers_mean_something_else_is_refused(tree, tags, said):
+    """An offset of the newer baselines made reflectance 0.1 too bright."""
+    with rasterio.open(folder_of(tree) / f"{NAMES[0]}_B02.tif", "r+") as file:
+        for name, value in tags.items():
+            setattr(file, name, value)
+    with pytest.raises(DataError, match=f"B02.tif {said}: fetch it again"):
+        read_patch(SimpleNamespace(s2=str(folder_of(tree))), ["B02"])
+
+
+def test_a_json_file_that_repeats_a_key_costs_its_patch_alone(tree):
+    file = folder_of(tree) / f"{NAMES[0]}_labels_metadata.json"
+    file.write_text(file.read_text().replace("{", '{"labels": ["Sea and ocean"], ', 1))
+    assert index(tree)["id"].tolist() == NAMES[1:]
+
+
+def test_a_latin_1_name_and_a_latin_1_label_stop_no_index(tree):
+    odd = os.fsencode(tree / "BigEarthNet-v1.0" / "S2A_MSIL2A_") + b"K\xf6ln"
+    os.mkdir(odd)
+    (folder_of(tree) / f"{NAMES[0]}_labels_metadata.json").write_bytes(b'{"labels": ["F\xf6hrde"]}')
+    table = reader.check_layout(tree, progress=False)
+    assert table["status"].value_counts()["ok"] == 4
+    table.to_csv(tree / "check.csv")  # was a UnicodeEncodeError

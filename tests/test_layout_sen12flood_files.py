@@ -31,15 +31,15 @@ def write(path, pixels, **options):
 @pytest.mark.parametrize("options", [{}, {"compress": "deflate", "predictor": 2}, {"compress": "lzw"}])
 def test_pixels_are_those_written_whichever_library_reads_them(tmp_path, options):
     """tifffile alone cannot read LZW: GDAL does."""
-    found = reader.read_channel(write(tmp_path / "a.tif", PIXELS, **options))
+    found = reader.read_channel(write(tmp_path / "a.tif", PIXELS, **options), "S2")
     assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, PIXELS)
+    np.testing.assert_allclose(found, PIXELS / 1e4, rtol=1e-6)
 
 
 def test_the_real_tile_is_read(real_data):
-    values = reader.read_channel(real_data / "sen12flood_lists" / "0004" / "new.tif")
+    values = reader.read_channel(real_data / "sen12flood_lists" / "0004" / "new.tif", "S2")
     assert values.shape == (512, 512)
-    assert (np.nanmin(values), np.nanmax(values)) == (97, 18240)
+    assert (np.nanmin(values), np.nanmax(values)) == pytest.approx((0.0097, 1.8240))
 
 
 def test_pixels_without_a_value_are_nan(tmp_path):
@@ -48,6 +48,78 @@ def test_pixels_without_a_value_are_nan(tmp_path):
     found = reader.read_channel(write(tmp_path / "a.tif", sigma))
     assert np.isnan(found[:2]).all()
     np.testing.assert_array_equal(found[2:], sigma[2:])
+
+
+REFLECTANCE = np.random.default_rng(1).uniform(0.01, 0.6, (20, 20)).astype("float32")
+NUMBERS = np.rint(REFLECTANCE * 1e4).astype("uint16")
+
+
+@pytest.mark.parametrize(
+    ("sensor", "stored", "tags", "expected"),
+    [
+        ("S2", REFLECTANCE, {}, REFLECTANCE),  # was divided by 10,000 again
+        ("S2", NUMBERS, {}, NUMBERS / 1e4),
+        ("S2", NUMBERS.astype("float32"), {"scale": 1e-4}, NUMBERS / 1e4),
+        ("S2", NUMBERS + 1000, {"scale": 1e-4, "offset": -0.1}, NUMBERS / 1e4),  # baseline 04.00
+        ("S2", NUMBERS.astype("int16") - 150, {}, (NUMBERS - 150.0) / 1e4),  # a little below 0 stays
+        ("S1", REFLECTANCE, {}, REFLECTANCE),
+        ("S1", NUMBERS, {"scale": 1e-4}, NUMBERS / 1e4),
+    ],
+)
+def test_type_scale_and_offset_of_a_file_are_honoured(tmp_path, sensor, stored, tags, expected):
+    found = reader.read_channel(tagged(tmp_path / "a.tif", stored, **tags), sensor)
+    np.testing.assert_allclose(found, np.where(stored == 0, np.nan, expected), rtol=1e-5, atol=1e-7)
+
+
+def tagged(path, pixels, scale=1.0, offset=0.0, nodata=None):
+    write(path, pixels, nodata=nodata)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = [scale], [offset]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sensor", "pixels", "special", "nodata"),
+    [
+        ("S2", NUMBERS, 65535, None),  # saturated, was a reflectance of 6.55
+        ("S2", NUMBERS, 9, 9),
+        ("S2", REFLECTANCE, -9999, None),
+        ("S1", REFLECTANCE, 0.5, 0.5),
+        ("S1", REFLECTANCE, -9999, -9999),
+    ],
+)
+def test_special_values_and_the_nodata_of_the_file_are_no_values(tmp_path, sensor, pixels, special, nodata):
+    spoilt = pixels.copy()
+    spoilt[5, 3:9] = special
+    found = reader.read_channel(tagged(tmp_path / "a.tif", spoilt, nodata=nodata), sensor)
+    assert np.isnan(found[5, 3:9]).all()
+    assert np.isnan(found).sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("sensor", "pixels", "said"),
+    [
+        ("S1", 10 * np.log10(REFLECTANCE), r"values of -\d.* to -\d.*, which are decibels, expected sigma"),
+        ("S1", NUMBERS, r"as the amplitudes of a product that is not calibrated, expected sigma nought"),
+        ("S1", NUMBERS.astype("float32"), r"as the amplitudes of a product that is not calibrated"),
+        ("S2", NUMBERS.astype("float32"), r"expected reflectance in floating point.*: state their scale"),
+        ("S2", (255 * REFLECTANCE).astype("uint8") + 1, r"in 8 bits, as pictures have, expected reflectance"),
+        ("S1", REFLECTANCE.astype("complex64"), r"holds complex64 of shape \(20, 20\), expected one image"),
+    ],
+)
+def test_other_units_are_refused_with_the_true_reason(tmp_path, sensor, pixels, said):
+    with pytest.raises(DataError, match=f"a.tif .*{said}"):
+        reader.read_channel(write(tmp_path / "a.tif", pixels), sensor)
+
+
+def test_a_small_file_that_declares_60000_pixels_a_side_takes_no_memory(tmp_path):
+    place = from_origin(276_480, 6_250_000, 10, 10)
+    options = {"sparse_ok": True, "tiled": True, "compress": "deflate", "count": 1, "dtype": "uint8"}
+    options |= {"crs": "EPSG:32734", "transform": place}
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", width=60_000, height=60_000, **options):
+        pass
+    with pytest.raises(DataError, match=r"a.tif declares 60,000 × 60,000 pixels, expected"):
+        reader.read_channel(tmp_path / "a.tif", "S2")
 
 
 def test_defects_are_named(tmp_path):
@@ -66,7 +138,7 @@ def test_defects_are_named(tmp_path):
         reader.read_channel(tmp_path / "none.tif")
     with pytest.raises(DataError, match=r"zero.tif has no value in any pixel"):
         reader.read_channel(write(tmp_path / "zero.tif", np.zeros((8, 8), "float32")))
-    with pytest.raises(DataError, match=r"two.tif holds an array of shape"):
+    with pytest.raises(DataError, match=r"two.tif holds uint16 of shape"):
         reader.read_channel(write(tmp_path / "two.tif", np.stack([PIXELS, PIXELS])))
 
 

@@ -168,7 +168,10 @@ def test_sequences_come_by_number_training_first(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        (entry(date="24.01.2019"), r"date '24.01.2019', expected such as 2019-01-24"),
+        (entry(date="24.01.2019"), r"date '24.01.2019', expected one such as"),
+        (entry(date="9999-01-24"), r"date '9999-01-24', expected one such as"),  # was a traceback of pandas
+        (entry(filename="../../elsewhere/S2_2019-01-24"), r"expected one without a folder"),
+        (entry(filename="..\\S2_2019-01-24"), r"expected one without a folder"),
         (entry(FLOODING="true"), r"FLOODING 'true', expected True or False"),
         (entry(**{"FULL-DATA-COVERAGE": "false"}), r"FULL-DATA-COVERAGE 'false', expected True or False"),
         (entry(filename=7), r"the filename 7 and the orbit 'ASCENDING', expected text"),

@@ -13,7 +13,7 @@ import pytest
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, splits
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
-from eolab.data.layouts.bigearthnet import BANDS, read_patch, size_of
+from eolab.data.layouts.bigearthnet import read_patch
 from eolab.data.layouts.bigearthnet_folders import read_lists
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import CLASSES_19, class_set, indices
@@ -191,25 +191,23 @@ def test_a_damaged_patch_stops_no_conversion_and_the_rest_is_kept_when_it_is_fet
     rows = scenes.samples.split_rows
     with pytest.raises(DataError, match="validation and test"):
         rows(first)
-    mended = write_v1_patch_again(tmp_path / "data", roots[1], table, name)
+    mended, new = write_v1_patch_again(tmp_path / "data", table, name)
     produce = scenes.sample_producer(mended, kept=first)  # holds the mended patch alone: no other is read
     again = write_store(tmp_path / "again", table, scenes.store_arrays(), "part", produce, {}, progress=False)
     assert scenes.samples.leave_out_damaged(again, mended).empty
     assert again.table["split"].eq("train").all()
     for row, here in enumerate(table["patch"]):
-        expected = first.arrays["image"][row] if here != name else np.full((120, 120), 7)[..., None]
-        np.testing.assert_array_equal(again.arrays["image"][row], np.broadcast_to(expected, (120, 120, 12)))
+        expected = first.arrays["image"][row] if here != name else new
+        np.testing.assert_array_equal(again.arrays["image"][row], expected)
     with pytest.raises(ParameterError, match="expected cubic"):
         scenes.sample_producer(mended, "cubic", kept=first)
 
 
-def write_v1_patch_again(root, old, table, name):
-    """A folder with one patch, all of whose pixels are 7."""
+def write_v1_patch_again(root, table, name):
+    """A folder with this patch alone, and its pixels."""
     folder = root / table.set_index("patch").loc[name, "s2"]
-    for band in BANDS:
-        size = size_of(band)
-        bigearthnet_example.write_tif(folder / f"{name}_{band}.tif", np.full((size, size), 7, np.uint16))
-    return root
+    bigearthnet_example.write_images(folder)
+    return root, read_patch(SimpleNamespace(s2=str(folder)))["image"]
 
 
 def test_without_split_lists_the_split_is_refused_before_the_conversion(table):

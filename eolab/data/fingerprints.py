@@ -64,10 +64,10 @@ def fingerprint(path: str | Path, progress: bool = True) -> str:
         raise DataError(f"{path} does not exist: a fingerprint needs every input file.")
     found = list(_files(str(path)))
     listing = hashlib.sha256("\n".join(map(repr, found)).encode()).hexdigest()[:32]
-    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     memory = workspace.cache() / f"fingerprint-{place}"
     known: dict[Listed, str] = {}
-    with contextlib.suppress(OSError, ValueError), memory.open() as kept:
+    with contextlib.suppress(OSError, ValueError), memory.open(errors="surrogateescape") as kept:
         remembered, result = next(kept, "").split()
         if remembered == listing:
             return result
@@ -80,12 +80,12 @@ def fingerprint(path: str | Path, progress: bool = True) -> str:
     known = known | dict(zip(unknown, read, strict=True))
     digest = hashlib.sha256()
     for one in found:
-        digest.update(f"{one[0]}\0{known[one]}\n".encode())
+        digest.update(os.fsencode(f"{one[0]}\0{known[one]}\n"))
     result = digest.hexdigest()[:32]
     settled = [one for one in found if one[2] < now - SETTLED_NS]
     head = listing if len(settled) == len(found) else "unsettled"
     lines = [f"{head} {result}", *(f"{known[one]} {one[1]} {one[2]} {one[0]}" for one in settled)]
-    _keep(memory, "\n".join(lines))
+    _keep(memory, os.fsencode("\n".join(lines)))
     return result
 
 
@@ -99,7 +99,7 @@ def remembered(name: str, root: Path, paths: Iterable[str | Path], make: Callabl
             changes when a file is added to it, removed or renamed.
         make: Makes the result, which is kept pickled; made anew when the source file of the function changes.
     """
-    digest, newest = hashlib.sha256(f"{name} {root} {os.getcwd()}\n".encode()), 0
+    digest, newest = hashlib.sha256(os.fsencode(f"{name} {root} {os.getcwd()}\n")), 0
     memory = workspace.cache() / f"{name}-{digest.hexdigest()[:16]}.pickle"
     for path in (*paths, make.__code__.co_filename):
         try:
@@ -107,7 +107,7 @@ def remembered(name: str, root: Path, paths: Iterable[str | Path], make: Callabl
             size, changed = about.st_size, about.st_mtime_ns
         except OSError:
             size = changed = -1
-        digest.update(f"{path}\0{size}\0{changed}\n".encode())
+        digest.update(os.fsencode(f"{path}\0{size}\0{changed}\n"))
         newest = max(newest, changed)
     with contextlib.suppress(Exception), memory.open("rb") as file:  # a damaged pickle raises nearly anything
         state, result = pickle.load(file)
@@ -120,7 +120,7 @@ def remembered(name: str, root: Path, paths: Iterable[str | Path], make: Callabl
     return result
 
 
-def _keep(memory: Path, content: bytes | str) -> None:
+def _keep(memory: Path, content: bytes) -> None:
     """Write a file of the cache; where that is not possible, its content is made again next time."""
     with contextlib.suppress(OSError):
         memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -37,7 +37,7 @@ from eolab.data.layouts.common import (
     reading,
     report,
 )
-from eolab.data.layouts.geotiff import read_pixels
+from eolab.data.layouts.geotiff import read_raster
 from eolab.data.layouts.resample import Axis, Method, taps
 from eolab.data.schemes.bigearthnet import class_set
 
@@ -157,12 +157,17 @@ def size_of(band: str) -> int:
 
 def _checked(file: str, size: int, kind: str, measured: bool = True) -> np.ndarray:
     """Read a file and check what it holds; a map, which is not `measured`, may hold one class."""
-    pixels, shape = read_pixels(file), (size, size)
+    raster, shape = read_raster(file, most=16 * SIZE * SIZE), (size, size)
+    pixels = raster.pixels
     if pixels.shape != shape or pixels.dtype != kind:
         raise DataError(
             f"{file} holds {pixels.dtype} of shape {pixels.shape}, expected {kind} of {shape}: {_AGAIN}."
         )
     fault = emptiness(pixels) if measured else ""
+    if measured and (raster.scale, raster.offset) not in ((1, 0), (1e-4, 0)):
+        fault = f"states the scale {raster.scale:g} and the offset {raster.offset:g}, expected none"
+    elif measured and not fault and raster.nodata is not None and (pixels == raster.nodata).any():
+        fault = f"has no data in {np.count_nonzero(pixels == raster.nodata)} of its pixels"
     if fault:
         raise DataError(f"{file} {fault}: {_AGAIN}.")
     return pixels

@@ -23,8 +23,8 @@ from eolab.data.layouts.common import Rejected, attempt, below, reading
 from eolab.data.schemes.bigearthnet import codes_of
 
 SPLITS = ("train", "validation", "test")
-S2_FOLDER = re.compile(r"S2[A-D]_MSIL2A_")
-S1_FOLDER = re.compile(r"S1[A-D]_IW_GRDH_")
+S2_FOLDER = re.compile(r"S2[A-D]_MSIL2A_[ -~]*$")  # names of other letters are none of a patch
+S1_FOLDER = re.compile(r"S1[A-D]_IW_GRDH_[ -~]*$")
 PATCH_FOLDER = re.compile(f"{S2_FOLDER.pattern}|{S1_FOLDER.pattern}")
 FILES = {
     "train": ("train",),

@@ -18,7 +18,7 @@ Example:
 import os
 import sys
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from eolab.core.progress import in_threads
 from eolab.data.fingerprints import remembered
 from eolab.data.layouts import bigearthnet_folders as shared
 from eolab.data.layouts.bigearthnet import BANDS, RADAR, check_patches, open_patches
-from eolab.data.layouts.common import SENTINEL_YEARS, Rejected, attempt, below, read_json, reading
+from eolab.data.layouts.common import Rejected, attempt, below, read_date, read_json, reading
 
 
 def index(path: str | Path, progress: bool = True) -> pd.DataFrame:
@@ -150,15 +150,10 @@ def _facts(folder: str) -> tuple[Any, ...]:
 def _date(facts: dict[str, Any]) -> datetime | None:
     """Return the time of an acquisition in UTC, which the two satellites have under two names.
 
-    None where there is none, or none in which Sentinel-2 flies.
+    None where there is none that can be meant.
     """
     text = facts.get("acquisition_date", facts.get("acquisition_time"))
-    try:
-        found = datetime.fromisoformat(str(text))
-        found = found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
-    except (ValueError, OverflowError):
-        return None
-    return found if SENTINEL_YEARS[0] <= found.year <= SENTINEL_YEARS[1] else None
+    return attempt(read_date, text)[0]
 
 
 def _place(facts: dict[str, Any]) -> tuple[str, float | None, float | None]:

@@ -21,9 +21,6 @@ from eolab.data.bands import normalise_band
 if TYPE_CHECKING:
     import dask.array
 
-SENTINEL_YEARS = (2014, 2099)
-"""First and last year of a date that an image of the Sentinels can have."""
-
 T = TypeVar("T")
 R = TypeVar("R")
 Rejected = list[dict[str, str]]

@@ -19,6 +19,7 @@ Example:
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ import xarray as xr
 from eolab.core.errors import DataError, ParameterError, check_all, check_known
 from eolab.core.progress import in_threads
 from eolab.data.layouts.common import attempt, below, emptiness, report
-from eolab.data.layouts.geotiff import read_pixels
+from eolab.data.layouts.geotiff import read_raster
 from eolab.data.layouts.resample import Axis, resample, taps
 from eolab.data.layouts.sen12flood_index import OPTICAL_BANDS, SENSORS, files_of, index, stem_of, strays
 from eolab.data.layouts.sen12flood_index import sequences as sequences  # who reads series wants them too
@@ -42,6 +43,8 @@ MIN_VALID = 0.75
 
 UNITS = {"S1": "linear", "S2": "reflectance"}
 QUANTIFICATION = 10_000.0  # digital numbers of reflectance 1
+SATURATED = 65535  # special value of Sentinel-2's products
+LOWEST = {"S1": 0.0, "S2": -0.5}  # what is not above it is no value
 
 
 def of_sequence(images: pd.DataFrame, sequence: str, sensor: str) -> pd.DataFrame:
@@ -123,7 +126,6 @@ def read_series(
     taken = listed.loc[[values is not None for values, _ in found]]
     values = [values for values, _ in found if values is not None]
     stacked = np.stack(values) if values else np.empty((0, len(channels), *size), np.float32)
-    stacked /= QUANTIFICATION if sensor == "S2" else 1
     dataset = xr.Dataset(
         {
             "image": (("time", "band", "y", "x"), stacked, {"units": UNITS[sensor]}),
@@ -208,13 +210,14 @@ def _read_pass(
         reason of each file, with an empty reason where it was read.
     """
     named = [(stem_of(one), files_of(root, one)) for one in images]
+    sensor = images[0].sensor
     wanted = list(channels or dict.fromkeys(c for one in images for c in one.channels.split("+")))
     merged, complete = np.full((len(wanted), *size), np.nan, np.float32), True
     every: list[tuple[str, str]] = []
     for place, channel in zip(merged, wanted, strict=True):
         lacking = f"was taken without {channel}"
         files = [
-            _lay(place, Path(root), there[channel]) if channel in there else (stem, lacking)
+            _lay(place, Path(root), there[channel], sensor) if channel in there else (stem, lacking)
             for stem, there in named
         ]
         share = np.isfinite(place).mean()
@@ -226,38 +229,79 @@ def _read_pass(
     return (merged if complete else None), every
 
 
-def _lay(place: np.ndarray, root: Path, file: Path) -> tuple[str, str]:
+def _lay(place: np.ndarray, root: Path, file: Path, sensor: str) -> tuple[str, str]:
     """Fill the gaps of an image (y, x) from a file; return its name and the reason why it cannot be read."""
-    values, reason = attempt(read_channel, file)
+    values, reason = attempt(partial(read_channel, sensor=sensor), file)
     if values is not None:
         np.copyto(place, fitted(values, (place.shape[0], place.shape[1])), where=np.isnan(place))
     return below(root, file), reason
 
 
-def read_channel(path: str | Path) -> np.ndarray:
+def read_channel(path: str | Path, sensor: str = "S1") -> np.ndarray:
     """Read one polarisation or band.
+
+    A scale and an offset that the file states are applied. Without them, numbers in floating point are the
+    values themselves, and integers of Sentinel-2 are reflectance times 10,000.
+
+    Args:
+        path: The file.
+        sensor: "S1" or "S2".
 
     Returns:
         float32 (y, x), NaN where there is no value: sigma nought in linear power for Sentinel-1, reflectance
-        times 10,000 for Sentinel-2. In both, 0 and below is no value.
+        for Sentinel-2, which may be a little below 0. Pixels of 0, of the file's nodata value and, of
+        Sentinel-2, of 65535 (saturated) have no value.
 
     Raises:
-        DataError: If the file is missing, cannot be read, is no single image, or holds no value.
+        DataError: If the file is missing, cannot be read, is no single image, holds no value, or holds other
+            units.
     """
-    found = read_pixels(path)
-    if found.ndim != 2 or not found.size:
+    raster = read_raster(path)
+    found = raster.pixels
+    if found.ndim != 2 or not found.size or found.dtype.kind not in "uif":
         raise DataError(
-            f"{path} holds an array of shape {found.shape}, expected one image (y, x): leave it out."
+            f"{path} holds {found.dtype} of shape {found.shape}, expected one image (y, x): leave it out."
         )
-    values = found.astype(np.float32)
-    valid = np.isfinite(values) & (values > 0)
-    if not valid.any():
-        raise DataError(f"{path} has no value in any pixel, all are 0 or not finite: leave it out.")
+    plain = found.dtype.kind != "f" and (raster.scale, raster.offset) == (1, 0)
+    values = raster.values()
+    if sensor == "S2" and plain:
+        values /= QUANTIFICATION
+    values[(found == 0) | ((found == SATURATED) if sensor == "S2" else False)] = np.nan
+    seen = values[np.isfinite(values)]
+    if not seen.size:
+        raise DataError(f"{path} has no value in any pixel, all are 0, nodata or not finite: leave it out.")
     fault = emptiness(found, gaps=True)
+    if not fault:
+        middle, units = (
+            float(np.median(seen[:: 1 + seen.size // 5000])),
+            f"of {seen.min():g} to {seen.max():g}",
+        )
+        fault = _optical_fault(found.dtype, plain, middle) if sensor == "S2" else _radar_fault(plain, middle)
+        fault = fault and f"holds values {units}, {fault}"
     if fault:
-        raise DataError(f"{path} {fault}: leave it out.")
-    values[~valid] = np.nan
+        raise DataError(f"{path} {fault}; leave it out.")
+    values[values <= LOWEST[sensor]] = np.nan
     return values
+
+
+def _radar_fault(plain: bool, middle: float) -> str:
+    """Return why an image is not sigma nought in linear power, by its type and its median."""
+    expected = "expected sigma nought in linear power, mostly 0.001 to 1"
+    if middle < 0:
+        return f"which are decibels, {expected}: write 10 ** (dB / 10) into the file"
+    if plain or middle > 10:
+        return f"as the amplitudes of a product that is not calibrated, {expected}: calibrate it"
+    return ""
+
+
+def _optical_fault(kind: np.dtype, plain: bool, middle: float) -> str:
+    """Return why an image is no reflectance, by its type and its median."""
+    expected = "expected reflectance in floating point, or times 10,000 as integers of 16 bits"
+    if plain and kind.itemsize == 1:
+        return f"in 8 bits, as pictures have, {expected}"
+    if middle > 2:
+        return f"{expected}: state their scale in the file, for digital numbers 0.0001"
+    return ""
 
 
 def fitted(values: np.ndarray, size: Size) -> np.ndarray:

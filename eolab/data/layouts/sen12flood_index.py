@@ -32,7 +32,7 @@ import pandas as pd
 
 from eolab.core.errors import DataError
 from eolab.data.bands import L2A_BANDS
-from eolab.data.layouts.common import read_json, ring_of
+from eolab.data.layouts.common import read_date, read_json, ring_of
 
 SENSORS = ("S1", "S2")
 OPTICAL_BANDS = L2A_BANDS
@@ -280,16 +280,15 @@ def _entry_facts(entry: Any, sequence: str, sensor: str) -> dict[str, Any]:
     published = _split_of(sequence)
     if not isinstance(entry, dict):
         raise DataError("is no block with date and label")
-    try:
-        date = datetime.strptime(str(entry.get("date")), "%Y-%m-%d")
-    except ValueError:
-        raise DataError(f"has the date {entry.get('date')!r}, expected such as 2019-01-24") from None
+    date = read_date(entry.get("date"))
     name, orbit = entry.get("filename", ""), entry.get("orbit", "")
     if not isinstance(name, str) or not isinstance(orbit, str):
         raise DataError(f"has the filename {name!r} and the orbit {orbit!r}, expected text")
+    if re.search(r"[/\\\0]", name):
+        raise DataError(f"has the filename {name!r}, expected one without a folder, such as S2_2019-01-24")
     return {
         "published": published,
-        "date": date,
+        "date": datetime(date.year, date.month, date.day),
         "flooded": _truth(entry, "FLOODING"),
         "orbit": orbit,
         "full_coverage": _truth(entry, "FULL-DATA-COVERAGE", True),
