@@ -265,10 +265,11 @@ def sample_producer(
         arrays["label"] = encode(rows, chosen)
         files = rows[list(FILES)].map(lambda file: file and f"{root}/{file}")
         for place, (name, row) in enumerate(zip(rows["patch"], files.itertuples(), strict=True)):
+            found: dict[str, Any]
             if kept is not None and name in known:
                 found = {array: kept.arrays[array][known[name]] for array in specs if array != "label"}
             else:
-                found = attempt(read, row, row.s2)[0] or {"label": 0}
+                found = attempt(read, row)[0] or {"label": 0}
                 if "reference" in found:
                     found["reference"] = indices(found["reference"], chosen)
             for array, values in found.items():
