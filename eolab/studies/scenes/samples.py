@@ -265,13 +265,13 @@ def sample_producer(
         arrays["label"] = encode(rows, chosen)
         files = rows[list(FILES)].map(lambda file: file and f"{root}/{file}")
         for place, (name, row) in enumerate(zip(rows["patch"], files.itertuples(), strict=True)):
-            found: dict[str, Any]
             if kept is not None and name in known:
                 found = {array: kept.arrays[array][known[name]] for array in specs if array != "label"}
             else:
-                found = attempt(read, row)[0] or {"label": 0}
+                found = attempt(read, row)[0] or {}
                 if "reference" in found:
                     found["reference"] = indices(found["reference"], chosen)
+                arrays["label"][place] *= bool(found)
             for array, values in found.items():
                 arrays[array][place] = values
         return arrays
