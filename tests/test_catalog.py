@@ -13,9 +13,11 @@ import pytest
 import xarray as xr
 from safe_factory import image_path, write_safe
 
+from eolab.core import files
 from eolab.core.errors import CatalogError, DataError
 from eolab.data import catalog
 from eolab.data.layouts import LAYOUTS
+from eolab.synthetic import writing
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRY = "tile:\n  uri: {uri}\n  layout: sentinel2_safe\n"
@@ -145,6 +147,44 @@ def test_twin_is_made_once_and_again_when_its_parameters_change(twin):
     changed.ensure(progress=False)
     assert twin.module.calls == 2
     assert json.loads((changed.path / "twin.json").read_text())["seed"] == 1
+
+
+def test_a_changed_twin_is_replaced_when_the_new_one_is_whole(twin, monkeypatch):
+    """Its folder was removed first, with all that lay in it: a failed writer left nothing."""
+    path = twin.entry().ensure(progress=False).path
+    write_tiny = twin.module.write
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(twin.module, "write", fail)
+    with pytest.raises(OSError, match="No space left"):
+        twin.entry(seed=1).make(progress=False)
+    assert json.loads((path / "twin.json").read_text())["seed"] == 0
+    monkeypatch.setattr(twin.module, "write", write_tiny)
+    (path / "notes.txt").write_text("mine")
+    twin.entry(seed=1).make(progress=False)
+    assert json.loads((path / "twin.json").read_text())["seed"] == 1
+    assert (path.with_name("twin.before") / "notes.txt").read_text() == "mine"
+
+
+def test_of_two_processes_that_write_one_twin_the_slower_takes_that_of_the_faster(tmp_path):
+    """It ended in OSError: [Errno 39] Directory not empty."""
+    place = tmp_path / "twin"
+
+    def write(nested: bool, seed: int = 0) -> None:
+        with writing.whole(place) as building:
+            (building / "image.tif").write_text("pixels")
+            writing.mark(building, "tiny", 1, seed=seed)
+            if nested:
+                write(False)
+
+    write(True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["twin"]
+    written = json.loads((place / "twin.json").read_text())["files"]
+    assert written == files.names_digest(place, "twin.json")
+    (place / "notes.txt").touch()
+    assert written != files.names_digest(place, "twin.json")
 
 
 def test_a_twin_of_an_older_generator_is_made_again(twin):

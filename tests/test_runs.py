@@ -429,8 +429,8 @@ def test_a_group_is_set_key_by_key(grouped: Path) -> None:
     assert chain.settings(mini, ["training={epochs: 9}"])["01_make"] == {"training.epochs": 9}
     (job, _) = chain.plan(mini, chain.Options(grouped / "runs", "smoke", settings))
     whole = {"epochs": 9, "rate": 1.0, "optimizer": "sgd", "more": {}}
-    assert execute._description(job)["values"] == {"training": whole}
-    record = execute._description(job)["record"]
+    assert execute._description(job, job.folder)["values"] == {"training": whole}
+    record = execute._description(job, job.folder)["record"]
     assert record["parameters"] == {"count": 3, "seed": 0, "training": whole}
     assert record["defaults"]["training"]["epochs"] == 3
     (plain, _) = chain.plan(mini, chain.Options(grouped / "runs", "smoke"))

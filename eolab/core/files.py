@@ -2,7 +2,7 @@
 
 import contextlib
 import errno
-import fcntl
+import hashlib
 import os
 import shutil
 import warnings
@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from eolab.core.errors import DataError, StoreError, reason_of
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
 
@@ -22,10 +27,12 @@ UNSUPPORTED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 def hold(file: Path) -> TextIO | None:
     """Return a file that is locked for this process until it is closed; None if another holder has it.
 
-    Where the file system knows no locks, a warning says so.
+    Where the system or the file system knows no locks (Windows; Lustre, FUSE), a warning says so.
     """
     held = file.open("a")
     try:
+        if fcntl is None:
+            raise OSError(errno.ENOSYS, "this system has none")
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         held.close()
@@ -106,7 +113,9 @@ def sync(handle: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries (new and renamed files) to the disk."""
+    """Flush a folder's entries (new and renamed files) to the disk; Windows cannot open a folder."""
+    if os.name == "nt":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -137,6 +146,36 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Replace a file by other content, text as UTF-8, in one step."""
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def replace_folder(new: Path, folder: Path, keep: Path | None = None) -> None:
+    """Put a finished folder in the place of another one, by renaming both, and remove the other one.
+
+    Args:
+        new: The finished folder, on the same disk.
+        folder: The place; there need not be anything yet.
+        keep: Where the replaced folder goes in place of being removed.
+
+    Raises:
+        OSError: If another process was faster, or a name cannot be changed; `folder` is then as it was.
+    """
+    aside = keep or folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(aside)
+    try:
+        new.rename(folder)
+    except OSError:
+        if not folder.exists() and aside.exists():
+            aside.rename(folder)
+        raise
+    if keep is None:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def names_digest(folder: Path, *left_out: str) -> str:
+    """Return a digest of the names of all files below a folder, some names in the folder itself left out."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    return hashlib.sha256("\n".join(sorted({*names} - {*left_out})).encode()).hexdigest()[:16]
 
 
 def write_joblib(baseline: Any, path: str | os.PathLike[str]) -> Path:

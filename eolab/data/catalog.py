@@ -21,12 +21,13 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab.core import workspace, yamls
+from eolab.core import files, workspace, yamls
 from eolab.core.errors import CatalogError, DataError, ParameterError, did_you_mean
 from eolab.data import layouts
 
@@ -172,6 +173,9 @@ class DataEntry:
     def make(self, progress: bool = True) -> Path:
         """Write the twin, unless one with the same parameters is there.
 
+        A twin of other parameters is replaced once the new one is whole. Where its folder holds other files
+        than were written, nothing of it is removed: it is set aside as ``<name>.before``, and a line says so.
+
         Returns:
             The folder of the twin.
 
@@ -182,7 +186,7 @@ class DataEntry:
             raise DataError(
                 f"Data set {self.name!r} is real and cannot be made: put it at {self.uri}{self._source()}."
             )
-        path = self.path
+        path, written = self.path, {}
         if path.exists():
             written = self._written()
             changed = self._changed(written)
@@ -193,10 +197,28 @@ class DataEntry:
                     f"{path} should hold the twin {self.name!r} but {changed}: move it away or change the "
                     f"uri in {self.file}."
                 )
-            shutil.rmtree(path)
         parameters = {key: value for key, value in self.twin.items() if key != "writer"}
-        self._writer().write(path, progress=progress, **parameters)
+        place = path.with_name(f".{path.name}.{os.getpid()}") if written else path
+        self._writer().write(place, progress=progress, **parameters)
+        if written:
+            self._replace(path, place, written)
         return path
+
+    def _replace(self, path: Path, new: Path, written: Mapping[str, Any]) -> None:
+        """Put the new twin in the place of the old one, of which only what was written is removed."""
+        keep = None
+        if written.get("files") != files.names_digest(path, TWIN_FILE):
+            numbers = ("", *(f"-{number}" for number in range(2, 1000)))
+            names = (path.with_name(f"{path.name}.before{number}") for number in numbers)
+            keep = next(name for name in names if not name.exists())
+        try:
+            files.replace_folder(new, path, keep)
+        except OSError:
+            if self._changed(self._written()):
+                raise
+            shutil.rmtree(new)  # another process has written the same twin meanwhile
+        if keep is not None and keep.exists():
+            print(f"The folder of the former {self.name} may hold files of yours: it is now {keep}.")
 
     def _writer(self) -> Any:
         """The module that writes the twin; its ``VERSION`` changes with what it writes."""

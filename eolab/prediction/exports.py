@@ -23,8 +23,8 @@ from unittest import mock
 
 import numpy as np
 
-from eolab.core.errors import DataError, EolabError, ParameterError, check_known
-from eolab.core.files import write_atomically
+from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.files import replace_folder, write_atomically
 from eolab.prediction.engines import Inputs, input_types, inputs_of, needed, taken
 from eolab.prediction.silence import errors_in_one_sentence, quiet
 from eolab.prediction.sources import keras_model
@@ -84,16 +84,15 @@ def export(model: Any, source: Path | None, engine: str, fingerprint: str, examp
     try:
         with errors_in_one_sentence(what, remedy):
             _write(model, engine, work / FILES[engine], example)
-    except EolabError:
+        (work / IDENTITY_FILE).write_text(fingerprint)
+    except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    (work / IDENTITY_FILE).write_text(fingerprint)
     if place is None or folder is None:
         atexit.register(shutil.rmtree, work, ignore_errors=True)
         return work / FILES[engine]
     work.chmod(0o755)
-    shutil.rmtree(folder, ignore_errors=True)
-    work.replace(folder)
+    replace_folder(work, folder)
     return folder / FILES[engine]
 
 

@@ -162,7 +162,7 @@ def step(job: Job, counter: str, force: bool, say: Callable[[str], None]) -> boo
         return True
     say(f"{counter}{job.label}: started")
     try:
-        record = execute.run(job, force)
+        record = execute.run(job, force, lambda text: say(f"{counter}{text}"))
     except RunError as error:
         say(f"FAILED {job.label}: {error}")
         return False

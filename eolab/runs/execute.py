@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from eolab.core import workspace
 from eolab.core.errors import RunError
@@ -71,30 +72,85 @@ class Job:
 
 def is_done(job: Job) -> bool:
     """Return whether the job was finished before, on the upstream runs as they are now."""
-    return history.RunRecord(job.folder).status == "done" and _fresh(job)
+    return history.RunRecord(job.folder).status == "done" and _fresh(job, job.folder)
 
 
-def run(job: Job, force: bool = False) -> history.RunRecord:
+def run(job: Job, force: bool = False, say: Callable[[str], None] = print) -> history.RunRecord:
     """Run a notebook and return its record; its ``status`` says whether it failed.
 
-    A folder of an earlier unfinished run is entered again, so that stores and training resume;
-    with ``force``, or when the upstream runs have changed since, it is emptied first.
+    A folder of an earlier unfinished run is entered again, so that stores and training resume. With
+    ``force``, or when the upstream runs have changed since, the run is repeated in ``<folder>.repeat``, which
+    takes the place of the folder once it is done; a finished run stays as it is where its repetition fails.
+    Files that no run wrote stay in the folder.
+
+    Where another runner is at this run, it is waited for; what it has finished is not done again.
+
+    Args:
+        job: The run to do.
+        force: Whether to repeat a finished run.
+        say: Takes the line that says that another runner is waited for.
 
     Raises:
         RunError: If another process works in the folder, or the process could not be started.
         KeyboardInterrupt: After the notebook's process was stopped.
     """
-    folder = job.folder
-    if (folder / folders.RECORD).is_file() and (force or not _fresh(job)):
-        held = folders.lock(folder)
-        if held is None:
-            raise RunError(BUSY.format(folder))
-        held.close()
-        shutil.rmtree(folder)
+    with _alone(job.folder, f"{job.label}: another process is at it, waiting for its end", say) as waited:
+        if waited and not force and is_done(job):
+            return history.load(job.folder)
+        place = _place(job, force)
+        record = _run_in(place, job)
+        earlier = history.RunRecord(job.folder)
+        if place != job.folder and (record.status == "done" or earlier.status != "done"):
+            folders.replace(job.folder, place)
+            return history.load(job.folder)
+        return record
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, waiting: str, say: Callable[[str], None]) -> Iterator[bool]:
+    """Hold a run folder for this runner; give whether another one held it before."""
+    waited = False
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = folders.lock(folder, folders.RUNNER_LOCK)
+        if held is not None and _bears_name(held, folder / folders.RUNNER_LOCK):
+            break
+        if held is not None:  # the folder was replaced meanwhile
+            held.close()
+        elif not waited:
+            waited = True
+            say(waiting)
+        time.sleep(0.2)
+    with held:
+        yield waited
+
+
+def _bears_name(held: TextIO, file: Path) -> bool:
+    """Return whether an open file is the one that has a name now: a folder may be replaced with its files."""
+    try:
+        return os.path.samestat(os.fstat(held.fileno()), file.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _place(job: Job, force: bool) -> Path:
+    """Return where to run: in the run's own folder, or beside it where it holds another run."""
+    folder, beside = job.folder, job.folder.with_name(f"{job.folder.name}.repeat")
+    if not history.RunRecord(folder).record or (not force and _fresh(job, folder)):
+        return folder
+    if beside.exists() and (force or not _fresh(job, beside)):
+        empty = beside.with_name(f".{beside.name}.{os.getpid()}")
+        empty.mkdir()
+        folders.replace(beside, empty)
+    return beside
+
+
+def _run_in(folder: Path, job: Job) -> history.RunRecord:
+    """Run a notebook in a folder, in a process of its own, and return its record."""
     folder.mkdir(parents=True, exist_ok=True)
-    job_file = folder / ".job.json"
-    folders.write_json(job_file, _description(job))
-    command, environment = [*WORKER, str(job_file)], _environment(job)
+    job_file = folder / folders.JOB
+    folders.write_json(job_file, _description(job, folder))
+    command, environment = [*WORKER, str(job_file)], _environment(job, folder)
     with subprocess.Popen(  # in a session of its own: Ctrl-C reaches the runner alone, which stops the worker
         command, stdin=subprocess.PIPE, env=environment, start_new_session=True
     ) as process:
@@ -134,9 +190,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _fresh(job: Job) -> bool:
-    """Whether an earlier run in the folder has this code and these upstream runs; True without one."""
-    record = history.RunRecord(job.folder).record
+def _fresh(job: Job, folder: Path) -> bool:
+    """Whether an earlier run in a folder has this code and these upstream runs; True without one."""
+    record = history.RunRecord(folder).record
     if not record:
         return True
     known = record.get("upstream") or {}
@@ -144,14 +200,14 @@ def _fresh(job: Job) -> bool:
     return same and record.get("code") == job.notebook.code
 
 
-def _description(job: Job) -> dict[str, Any]:
+def _description(job: Job, folder: Path) -> dict[str, Any]:
     """Return what the worker must know, see :mod:`eolab.runs.worker`."""
     values = {**job.values, **{key: str(path) for key, path in job.upstream.items()}}
     facts = {"run": job.folder.name, "profile": job.profile, "sweep": job.sweep, "upstream": job.stamps()}
     return {
         "label": job.label,
         "path": str(job.notebook.path),
-        "folder": str(job.folder),
+        "folder": str(folder),
         "output": f"{job.notebook.name}.ipynb",
         "values": parameters.nested(job.notebook.parameters, values),
         "timeout": job.timeout,
@@ -159,8 +215,8 @@ def _description(job: Job) -> dict[str, Any]:
     }
 
 
-def _environment(job: Job) -> dict[str, str]:
+def _environment(job: Job, folder: Path) -> dict[str, str]:
     own = {"EOLAB_HEADLESS": "1", "EOLAB_ROOT": str(workspace.root())}
-    own |= {"EOLAB_RUNS": str(job.root), RUN_DIR: str(job.folder)}
+    own |= {"EOLAB_RUNS": str(job.root), RUN_DIR: str(folder)}
     kept = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
     return {**QUIET, **kept, **own, **job.environment}

@@ -2,13 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from eolab.core.errors import RunError
-from eolab.core.files import hold, write_atomically
+from eolab.core.files import hold, replace_folder, write_atomically
 from eolab.runs.display import ANSI
 
 RECORD = "run.json"
@@ -19,6 +19,13 @@ PARAMS = "params.yaml"
 CHAIN = "chain.json"
 ENVIRONMENT = "environment.json"
 REPORT = "report.html"
+REPEAT = ".repeat"  # folder of what an interactive repetition says of itself until it is done
+LOCK, RUNNER_LOCK, JOB = ".lock", ".runner.lock", ".job.json"
+_OWN = {
+    *(RECORD, METRICS, FIGURES, DATA, PARAMS, ENVIRONMENT, REPORT, REPEAT, LOCK, RUNNER_LOCK, JOB),
+    *("kernel.log", "history.csv", "checkpoint", "task.json"),
+    *("model.keras", "model_onnx", "model_openvino", "model_litert"),
+}
 
 
 def now() -> str:
@@ -37,9 +44,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise RunError(
-            f"{path} is no JSON ({error}): delete its folder and run the notebook again."
-        ) from None
+        raise RunError(f"{path} is no JSON ({error}): delete this file and run the notebook again.") from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -88,9 +93,37 @@ def failure(
     return {"cell": cell, "source": source, "error": name, "message": message, "traceback": lines}
 
 
-def lock(folder: Path) -> TextIO | None:
+def lock(folder: Path, name: str = LOCK) -> TextIO | None:
     """Return an open file that holds a run folder for this process until it is closed; None if held."""
-    return hold(folder / ".lock")
+    return hold(folder / name)
+
+
+def note_written(folder: Path, name: str) -> None:
+    """Note in ``run.json`` that a run writes a file or folder of this name."""
+    known = read_json(folder / RECORD).get("written", [])
+    if name not in known:
+        update_record(folder, written=[*known, name])
+
+
+def replace(folder: Path, new: Path) -> None:
+    """Put a new run in the place of an old one; what no run wrote, such as notes, stays in the folder."""
+    for path in list(_foreign(folder)):
+        place = new / path.relative_to(folder)
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
+    replace_folder(new, folder)
+
+
+def _foreign(folder: Path) -> Iterator[Path]:
+    """Yield the files of a run folder that its runs did not write."""
+    record = read_json(folder / RECORD)
+    ours = {*_OWN, f"{record.get('notebook')}.ipynb", *record.get("written", ())}
+    starts = tuple(f"{name}/" for name in ours) + tuple(f"{Path(name).with_suffix('')}." for name in ours)
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if not path.is_dir() and name not in ours and not name.startswith(starts) and path.suffix != ".tmp":
+            yield path
 
 
 def plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from eolab.data.catalog import CheckReport
 
 RUN_DIR = "EOLAB_RUN_DIR"
+_STATE = (folders.METRICS, folders.FIGURES, folders.DATA, folders.PARAMS, folders.ENVIRONMENT)
 
 
 class Run:
@@ -50,6 +52,7 @@ class Run:
         self.params = dict(params)
         self.simulated = False
         self._inputs = notebook.inputs
+        self._state = folder / folders.REPEAT if (folder / folders.REPEAT).is_dir() else folder
 
     def __repr__(self) -> str:
         return f"Run({self.study}/{self.notebook}, {self.folder})"
@@ -58,6 +61,7 @@ class Run:
         """Return the path of a file in the run folder, its parent folder made."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        folders.note_written(self._state, name)
         return path
 
     def input(self, name: str) -> Path:
@@ -78,7 +82,7 @@ class Run:
             )
         folder = Path(value) if value else history.latest(self.study, self._inputs[name])
         upstream = history.load(folder if folder.is_absolute() else workspace.root() / folder)
-        known = folders.read_json(self.folder / folders.RECORD).get("upstream", {})
+        known = folders.read_json(self._state / folders.RECORD).get("upstream", {})
         self._mark(upstream.simulated, upstream=known | {name: upstream.stamp})
         return upstream.folder
 
@@ -92,7 +96,7 @@ class Run:
         if report is not None:
             self.table(report.files[report.files["status"] != "ok"], "rejected", show=False)
         found = provenance.data(source)
-        folders.add_entry(self.folder / folders.DATA, found)
+        folders.add_entry(self._state / folders.DATA, found)
         self._mark(found["simulated"])
         kind = "SIMULATED data" if found["simulated"] else "real data"
         licence = f", licence {found['license']}" if found["license"] else ""
@@ -145,7 +149,7 @@ class Run:
         write_atomically(self.path(file), image)
         note = self._caption("Figure", name, caption, self.simulated)
         entry = {"name": name, "file": file, "caption": str(note), "alt": note.text}
-        folders.add_entry(self.folder / folders.FIGURES, entry | {"simulated": self.simulated})
+        folders.add_entry(self._state / folders.FIGURES, entry | {"simulated": self.simulated})
         _show(display.figure_html(image, note), f"Figure {name}: {note}")
 
     def table(
@@ -216,7 +220,7 @@ class Run:
         Raises:
             RunError: If a value is neither number nor text nor a collection of them.
         """
-        path = self.folder / folders.METRICS
+        path = self._state / folders.METRICS
         folders.write_json(path, _merged(folders.read_json(path), folders.plain({**(values or {}), **more})))
 
     def finish(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
@@ -227,7 +231,15 @@ class Run:
         self.metrics(values, **more)
         if os.environ.get(RUN_DIR):
             return
-        folders.end(self.folder, "done")
+        folders.end(self._state, "done")
+        if self._state != self.folder:
+            for name in (*_STATE, folders.RECORD):
+                if (self._state / name).exists():
+                    (self._state / name).replace(self.folder / name)
+                else:
+                    (self.folder / name).unlink(missing_ok=True)
+            self._state.rmdir()
+            self._state = self.folder
         if os.environ.get("MLFLOW_TRACKING_URI"):
             from eolab.runs import tracking
 
@@ -247,7 +259,7 @@ class Run:
     def _mark(self, simulated: bool, **changes: Any) -> None:
         """Change keys of the record; what was made from simulated data once stays simulated."""
         self.simulated |= simulated
-        folders.update_record(self.folder, **changes, simulated=self.simulated)
+        folders.update_record(self._state, **changes, simulated=self.simulated)
 
 
 def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
@@ -255,7 +267,8 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
 
     The parameters are read from the namespace by the names that the notebook's parameters cell declares.
     Under ``eolab run`` the run folder is the runner's; in JupyterLab it is ``interactive-<hash>`` under
-    ``workspace.runs()``, the same folder for the same parameters.
+    ``workspace.runs()``, the same folder for the same parameters; where that run is finished, its record,
+    metrics and figures stay those of the finished run until this one is.
 
     Args:
         notebook: ``study/notebook``, such as ``"landcover/03_train_pixels"``.
@@ -289,9 +302,13 @@ def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> 
     known, own = (f"{one.get('study')}/{one.get('notebook')}" for one in (record, about))
     if record and known != own:
         raise RunError(f"The notebook says runs.start({own!r}), but it is run as {known!r}.")
-    changes = {**about, "run": folder.name, "simulated": False}
+    changes = {**about, "run": record.get("run", folder.name), "simulated": False}
+    changes["written"] = record.get("written", [])
+    shutil.rmtree(folder / folders.REPEAT, ignore_errors=True)
     if interactive:
         changes |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
+        if record.get("status") == "done":  # which it stays until this repetition is
+            folder = folder / folders.REPEAT
     folders.update_record(folder, **changes)
     for stale in (folders.METRICS, folders.FIGURES, folders.DATA):
         (folder / stale).unlink(missing_ok=True)

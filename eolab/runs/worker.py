@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -93,7 +94,9 @@ def _keep_libraries_quiet(log: Path) -> None:
 def _lock(folder: Path) -> TextIO:
     """Hold the run folder for this process; wait shortly for one that is just ending."""
     for _ in range(60):
-        if held := folders.lock(folder):
+        with warnings.catch_warnings(action="ignore"):  # the runner says where there are no locks
+            held = folders.lock(folder)
+        if held:
             return held
         time.sleep(0.5)
     sys.exit(3)  # the runner says why

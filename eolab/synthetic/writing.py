@@ -1,5 +1,6 @@
 """What every writer of a twin needs: folder, marker, random streams, threads, rasters, names, refusals."""
 
+import filecmp
 import json
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ import tifffile
 from threadpoolctl import threadpool_limits
 
 from eolab.core.errors import DataError, ParameterError
+from eolab.core.files import names_digest
 from eolab.core.progress import in_threads as progress_in_threads
 from eolab.data.catalog import TWIN_FILE
 
@@ -30,6 +32,8 @@ _SLICE = timedelta(seconds=25)
 @contextmanager
 def whole(folder: str | Path) -> Iterator[Path]:
     """Give a folder to write in, which gets its name at the end; after a failure nothing is left.
+
+    Where another process has written the same twin meanwhile, that one stays.
 
     Args:
         folder: Must not exist.
@@ -45,15 +49,20 @@ def whole(folder: str | Path) -> Iterator[Path]:
     try:
         yield building
         building.chmod(0o755)
-        building.rename(folder)
-    except BaseException:
+        try:
+            building.rename(folder)
+        except OSError:
+            ours, theirs = building / TWIN_FILE, folder / TWIN_FILE
+            if not theirs.is_file() or not filecmp.cmp(ours, theirs, shallow=False):
+                raise
+    finally:
         shutil.rmtree(building, ignore_errors=True)
-        raise
 
 
 def mark(folder: Path, writer: str, generator: int, **facts: Any) -> None:
-    """Write the marker file of a twin: its writer with the version of it, its parameters, what it holds."""
+    """Write the marker file of a twin, the last of its files: writer, version, parameters, what it holds."""
     marker = {"simulated": True, "writer": writer, "generator": generator, **facts}
+    marker["files"] = names_digest(folder)
     (folder / TWIN_FILE).write_text(json.dumps(marker, indent=2) + "\n")
 
 
