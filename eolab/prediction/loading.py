@@ -17,6 +17,7 @@ from eolab.core import files
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.prediction import engines, exports
 from eolab.prediction.engines import Engine, Inputs, Precision
+from eolab.prediction.ranges import TrainedRange, beside, check_inputs
 from eolab.prediction.silence import errors_in_one_sentence
 from eolab.prediction.sources import identity, keras_model, resolve
 
@@ -79,6 +80,13 @@ def load(
     if isinstance(model, Baseline):
         return Predictor(engines.SklearnEngine(model), identity(file, model) if file else "", batch_size)
     loader = Loader(file, model, threads or engines.cores(), precision, example, batch_size, output)
+    predictor = _loaded(loader, file, engine)
+    predictor.ranges = beside(file)  # only now: engines are compared on made-up images
+    return predictor
+
+
+def _loaded(loader: Loader, file: Path | None, engine: str) -> Predictor:
+    """Return the predictor that a loader makes for an engine."""
     if file is not None and file.suffix == ".tflite":
         if engine not in ("litert", "keras", "auto"):
             raise ParameterError(f"{file} is for engine 'litert': engine {engine!r} cannot take it.")
@@ -235,12 +243,15 @@ class Predictor:
         skipped: Why engines were not tried or not taken, by name.
         fingerprint: Identity of the model and its precision, for resuming a map.
         batch_size: Samples that are computed at once.
+        ranges: What the network has seen of each channel in training, by name of the input; see
+            :mod:`eolab.prediction.ranges`.
     """
 
     def __init__(self, engine: Engine, fingerprint: str, batch_size: int | None = None) -> None:
         self._compute = engine
         self.engine, self.fingerprint = engine.name, fingerprint
         self.batch_size = batch_size or _usual_batch(engine)
+        self.ranges: dict[str, TrainedRange] = {}
         self.timings: dict[str, float] = {}
         self.skipped: dict[str, str] = {}
 
@@ -259,9 +270,11 @@ class Predictor:
 
         Raises:
             ParameterError: If an input is missing or has another shape, or if lengths differ.
-            DataError: If an exported model does not take the NaN that the inputs have.
+            DataError: If an exported model does not take the NaN that the inputs have, or images are on
+                another scale than those of training.
         """
         arrays = engines.taken(inputs, self._compute.dtypes, self._compute.shapes)
+        check_inputs(self.ranges, arrays)
         size = len(next(iter(arrays.values())))
         parts = [self._batch(arrays, start, size) for start in range(0, size, self.batch_size)]
         return np.concatenate(parts)

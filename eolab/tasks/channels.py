@@ -27,6 +27,8 @@ class Channels:
         scale: What the difference is multiplied by; empty for 1.
         pooling: Side of the squares of pixels that are averaged; 1 for images as they are. Values that are
             NaN are left out; where squares do not fill the image, the last ones are smaller.
+        low: Smallest value of each channel over the training samples; empty in models of before.
+        high: Largest value of each; predictions compare new images with them.
     """
 
     names: tuple[str, ...]
@@ -37,6 +39,8 @@ class Channels:
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     pooling: int = 1
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -124,8 +128,8 @@ def select(
         pixels = " × ".join(map(str, sizes))
         raise ParameterError(f"pooling is {pooling}: expected 1 to {min(sizes)}, for images of {pixels}.")
     table = statistics(store, train_rows, array).loc[list(chosen)]
-    mean, std = (tuple(table[column].astype(float)) for column in ("mean", "std"))
-    return Channels(chosen, mean, std, stored, pooling=pooling)
+    mean, std, low, high = (tuple(table[column].astype(float)) for column in ("mean", "std", "min", "max"))
+    return Channels(chosen, mean, std, stored, pooling=pooling, low=low, high=high)
 
 
 Selection = Mapping[str, Any] | Sequence[str] | Channels | None  # of the input image, or by input

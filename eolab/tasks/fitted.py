@@ -19,6 +19,7 @@ from eolab.core.progress import track
 from eolab.data.store import Store, with_day
 from eolab.evaluation import postprocess
 from eolab.prediction import probabilities
+from eolab.prediction.ranges import TASK_FILE, TrainedRange, check_inputs
 from eolab.tasks.channels import Channels
 from eolab.tasks.task import AVERAGED, Task, get
 from eolab.training.batches import SequenceSamples
@@ -27,7 +28,7 @@ Arrays = Mapping[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
 Parts = Iterator[tuple[slice, Outputs]]  # places among the samples, and their predictions
 
-TASK_FILE, MODEL_FILE = "task.json", "model.keras"
+MODEL_FILE = "model.keras"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Fitted:
     channels: Mapping[str, Channels]
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     _parts: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False, repr=False)
+    _ranges: dict[str, TrainedRange] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        found = {name.lower(): TrainedRange.of(asdict(read)) for name, read in self.channels.items()}
+        self._ranges.update({name: one for name, one in found.items() if one})
 
     @property
     def parameters(self) -> int:
@@ -69,13 +75,23 @@ class Fitted:
         """Return the inputs of the network: its channels of stored images (n, …), other arrays as they are.
 
         Raises:
-            DataError: If an array is missing.
+            DataError: If an array is missing, or images are on another scale than those of training.
         """
         for name in self.network.input:
             if name not in arrays:
                 raise DataError(f"{self.name} reads {', '.join(self.network.input)}: give {name!r} too.")
         found = {name: arrays[name] for name in self.network.input}
-        return found | {name: read.assemble(arrays[name]) for name, read in self.channels.items()}
+        found |= {name: read.assemble(arrays[name]) for name, read in self.channels.items()}
+        self.check(found)
+        return found
+
+    def check(self, inputs: Arrays) -> None:
+        """Compare inputs with those of training; see :meth:`eolab.prediction.ranges.TrainedRange.check`.
+
+        Raises:
+            DataError: If they are in another unit.
+        """
+        check_inputs(self._ranges, inputs)
 
     def predict(self, arrays: Arrays, outputs: Sequence[str] | None = None) -> Outputs:
         """Predict a few samples.
@@ -198,6 +214,7 @@ def _of_sequences(fitted: Fitted, stores: Mapping[str, Store], rows: Any, length
     longest = length or int(samples.lengths.max())
     for place, sequence in enumerate(samples.sequences):
         inputs, _ = samples.read(np.array([place]))
+        fitted.check(inputs)
         steps = 1 if sequence.late else longest
         found = {}
         for name, values in fitted.kept(fitted.network.predict_on_batch(inputs)).items():

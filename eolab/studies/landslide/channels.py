@@ -288,5 +288,7 @@ def select(groups: Sequence[str], store: Store, train_rows: Any) -> Channels:
     derived, span = stored.index.isin(GLOBAL), stored["max"] - stored["min"]
     offset = stored["min"].where(derived, 0.0)
     scale = (1 / span).where(span > 0, 0.0).where(derived, 1.0)
-    mean, std = (stored["mean"] - offset) * scale, stored["std"] * scale
-    return Channels(names, tuple(mean), tuple(std), STORED, sources, tuple(offset), tuple(scale))
+    mean, low, high = (tuple((stored[column] - offset) * scale) for column in ("mean", "min", "max"))
+    std = tuple(stored["std"] * scale)
+    derivation = {"sources": sources, "offset": tuple(offset), "scale": tuple(scale)}
+    return Channels(names, mean, std, STORED, **derivation, low=low, high=high)

@@ -1,0 +1,149 @@
+"""Whether new images are on the scale that a network was trained on.
+
+A wrong unit is the most frequent silent fault of predictions: digital numbers for reflectance, dB for linear
+power. The network answers all the same, and what it says means nothing.
+"""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from eolab.core.errors import DataError
+
+TASK_FILE = "task.json"
+LOOKED_AT = 5_000  # pixels
+FAR = 5.0  # times the largest magnitude in training: no scene is that bright, a wrong unit is
+SPREADS = 10.0
+SMALL = 0.005
+DIGITAL_NUMBERS = (3_000.0, 30_000.0)  # values times so much look like digital numbers, which are × 10,000
+
+
+@dataclass
+class TrainedRange:
+    """What a network has seen of each channel in training.
+
+    Attributes:
+        names: Name of each channel.
+        low: Smallest value of each.
+        high: Largest value of each.
+        mean: Mean of each.
+        std: Standard deviation of each.
+    """
+
+    names: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    _told: bool = field(default=False, init=False, repr=False)
+
+    @classmethod
+    def of(cls, channels: Mapping[str, Any]) -> Self | None:
+        """Return the ranges that saved channels state; None where they were saved before there were any."""
+        if not channels.get("low"):
+            return None
+        return cls(*(tuple(channels[key]) for key in ("names", "low", "high", "mean", "std")))
+
+    def check(self, values: np.ndarray, valid: np.ndarray | None = None, strict: bool = False) -> None:
+        """Compare images with the training samples; NaN does not count.
+
+        A channel does not fit if most of its values lie outside the range of training, if its median lies
+        ten standard deviations from the mean of training, or if its values are hundreds of times as small.
+        That may be another landscape: it is a warning, once. A median five times as large as any value of
+        training, or below -1 where no value was negative, is another unit.
+
+        Args:
+            values: Images (..., C).
+            valid: Which of them count, an array over the first axes.
+            strict: Whether to refuse too where a quarter of the channels do not fit.
+
+        Raises:
+            DataError: If the values are in another unit.
+        """
+        pixels = self._some(values, valid)
+        if not len(pixels):
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a channel without a value
+            middle, top = np.nanmedian(pixels, axis=0), np.nanquantile(np.abs(pixels), 0.99, axis=0)
+        low, high, mean, std = map(np.asarray, (self.low, self.high, self.mean, self.std))
+        most = np.maximum(np.abs(low), np.abs(high))
+        share = ((pixels < low) | (pixels > high)).sum(0) / np.maximum(np.isfinite(pixels).sum(0), 1)
+        small = (low >= 0) & (top < SMALL * mean)
+        other = (share > 0.5) | (np.abs(middle - mean) > SPREADS * std) | small.all()
+        other &= (high > low) & np.isfinite(middle)
+        far = other & ((np.abs(middle) > FAR * most) | ((low >= 0) & (middle < -1)))
+        if not other.any():
+            return
+        text = self._sentence(far if far.any() else other, middle, share)
+        if far.any() or (strict and other.mean() >= 0.25):
+            raise DataError(text)
+        if not self._told:
+            self._told = True
+            warnings.warn(text, stacklevel=3)
+
+    def _some(self, values: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        """Return some pixels (n, C)."""
+        if valid is not None and np.shape(valid) == values.shape[: np.ndim(valid)]:
+            values = values[np.asarray(valid, bool)]
+        pixels = values.reshape(-1, values.shape[-1])
+        return pixels[:: len(pixels) // LOOKED_AT + 1].astype(np.float64)
+
+    def _sentence(self, wrong: np.ndarray, middle: np.ndarray, share: np.ndarray) -> str:
+        """Return what was found and what was expected of the channels that do not fit."""
+        places = np.flatnonzero(wrong)
+        found = [
+            f"{self.names[k]} is {middle[k]:.4g} (median; {share[k]:.0%} of the values lie outside), in "
+            f"training it was {self.low[k]:.4g} to {self.high[k]:.4g}"
+            for k in places[:3]
+        ]
+        more = f"; {len(places)} of {len(wrong)} channels in all" if len(places) > 3 else ""
+        return (
+            f"The images are not on the scale that the network was trained on: {'; '.join(found)}{more}. "
+            f"{self._unit(places, middle)}"
+        )
+
+    def _unit(self, places: np.ndarray, middle: np.ndarray) -> str:
+        """Return what the values look like, and the remedy."""
+        mean = np.asarray(self.mean)[places]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = float(np.nanmedian(middle[places] / mean))
+        least, greatest = DIGITAL_NUMBERS
+        remedy = "bring them to the scale of the training data"
+        if least < ratio < greatest:
+            return f"They look like digital numbers (× 10,000): {remedy}."
+        if least < 1 / ratio < greatest if ratio else False:
+            return f"They look like reflectance where digital numbers (× 10,000) were learned from: {remedy}."
+        if ratio < 0:
+            return f"Their sign differs, as that of values in dB: {remedy}."
+        times = f"{ratio:,.0f}" if ratio > 10 else f"{ratio:.2g}"
+        return f"They are about {times} times as large as in training: {remedy}, or check the unit."
+
+
+def beside(model: Path | None) -> dict[str, TrainedRange]:
+    """Return the ranges by name of the input that ``task.json`` beside a saved model states; none without."""
+    file = None if model is None else model.with_name(TASK_FILE)
+    if file is None or not file.is_file():
+        return {}
+    named = {
+        name.lower(): TrainedRange.of(one) for name, one in json.loads(file.read_text())["channels"].items()
+    }
+    return {name: one for name, one in named.items() if one}
+
+
+def check_inputs(ranges: Mapping[str, TrainedRange], arrays: Mapping[str, np.ndarray]) -> None:
+    """Compare the inputs of a network with what it was trained on; see :meth:`TrainedRange.check`.
+
+    Args:
+        ranges: Ranges by name of the input, in small letters.
+        arrays: Inputs by name; ``valid``, or ``<name>_valid``, says which images count.
+    """
+    for name, one in ranges.items():
+        if name in arrays:
+            valid = arrays.get(f"{name}_valid", arrays.get("valid"))
+            one.check(np.asarray(arrays[name]), valid)

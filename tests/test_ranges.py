@@ -1,0 +1,127 @@
+"""Predictions of images on another scale than those of training: refused, or said once."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from eolab import tasks
+from eolab.core.errors import DataError
+from eolab.prediction import loading, ranges
+from eolab.tasks.channels import Channels
+
+RNG = np.random.default_rng(0)
+REFLECTANCE = Channels(
+    ("B04", "B08", "NDVI"), (0.1, 0.3, 0.5), (0.05, 0.1, 0.2), ("B04", "B08", "NDVI"),
+    low=(0.01, 0.02, -0.4), high=(0.6, 0.8, 0.95),
+)  # fmt: skip
+
+
+def image(factor: float = 1.0) -> np.ndarray:
+    bands = RNG.uniform((0.02, 0.1), (0.3, 0.5), (2, 16, 16, 2)) * factor
+    return np.concatenate([bands, RNG.uniform(0.1, 0.9, (2, 16, 16, 1))], -1).astype(np.float32)
+
+
+def trained(channels: Channels = REFLECTANCE) -> ranges.TrainedRange:
+    found = ranges.TrainedRange.of(asdict(channels))
+    assert found is not None
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_errors():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_images_on_the_scale_of_training_pass_with_gaps_and_other_landscapes():
+    one = trained()
+    one.check(image())
+    gaps = image()
+    gaps[:, :8] = np.nan
+    one.check(gaps)
+    one.check(np.full((4, 4, 3), np.nan))
+    filled = image()
+    filled[1] = -9999  # an image that does not count
+    one.check(filled, valid=np.array([1, 0]))
+
+
+def test_digital_numbers_are_refused_with_channel_found_and_expected():
+    said = r"B04 is \d{4} \(median; 100% of the values lie outside\), in training it was 0\.01 to 0\.6; B08"
+    with pytest.raises(
+        DataError, match=said + r" is .*digital numbers \(× 10,000\): bring them to the scale"
+    ):
+        trained().check(image(10_000))
+    with pytest.raises(DataError, match=r"They are about \d\d times as large as in training"):
+        trained().check(image(70))
+
+
+def test_reflectance_for_digital_numbers_and_db_for_linear_power_are_named():
+    numbers = Channels(("B04", "B08"), (900.0, 2500.0), (500.0, 900.0), (), low=(0.0, 0.0), high=(9e3, 12e3))
+    with pytest.warns(UserWarning, match="like reflectance where digital numbers"):
+        trained(numbers).check(image()[..., :2])
+    power = Channels(("VV",), (0.14,), (0.3,), (), low=(0.0,), high=(400.0,))
+    with pytest.raises(DataError, match=r"VV is -1[12]\..* Their sign differs, as that of values in dB"):
+        trained(power).check(RNG.normal(-12, 2, (8, 8, 1)))
+    with pytest.warns(UserWarning, match="VV is 300"):
+        trained(power).check(np.full((8, 8, 1), 300.0))  # amplitude: within the range, far from the mean
+
+
+def test_another_landscape_is_said_once_and_refused_where_asked():
+    one, snow = trained(), image()
+    snow[..., 0] = 0.9
+    with pytest.warns(UserWarning, match=r"B04 is 0\.9 \(median; 100% of the values lie outside\)"):
+        one.check(snow)
+    one.check(snow)  # not again
+    with pytest.raises(DataError, match="B04 is 0"):
+        one.check(snow, strict=True)
+
+
+def test_models_of_before_without_ranges_predict_as_they_did():
+    assert ranges.TrainedRange.of(asdict(Channels(("B04",), (0.1,), (0.1,), ("B04",)))) is None
+    old = {key: value for key, value in asdict(REFLECTANCE).items() if key not in ("low", "high")}
+    assert Channels.from_dict(old).low == ()
+    assert ranges.TrainedRange.of(old) is None
+
+
+def test_a_fitted_network_and_a_loaded_predictor_refuse_digital_numbers(tmp_path):
+    network = SimpleNamespace(input=("image",), predict_on_batch=lambda inputs: inputs["image"])
+    fitted = tasks.Fitted(tasks.get("segmentation"), "unet", network, {"image": REFLECTANCE})
+    assert fitted.inputs({"image": image()})["image"].shape == (2, 16, 16, 3)
+    with pytest.raises(DataError, match="digital numbers"):
+        fitted.inputs({"image": image(10_000)})
+    facts = {"channels": {"image": asdict(REFLECTANCE)}}
+    (tmp_path / "task.json").write_text(json.dumps(facts))
+    engine = SimpleNamespace(
+        name="keras", dtypes={"image": "float32"}, shapes={"image": (16, 16, 3)}, fixed_batch=False,
+        takes_nan=True,
+    )  # fmt: skip
+    predictor = loading.Predictor(engine, "")
+    predictor.ranges = ranges.beside(tmp_path / "model.keras")
+    with pytest.raises(DataError, match="digital numbers"):
+        predictor({"image": image(10_000)})
+    assert ranges.beside(tmp_path / "other" / "model.keras") == {}
+
+
+def test_the_landslide_demo_refuses_patches_of_other_units_and_maps_published_ones():
+    """A patch as digital numbers or reflectance was painted over and over."""
+    from eolab.data.layouts.landslide4sense import BANDS
+    from eolab.studies.landslide import channels
+    from eolab.studies.landslide.samples import demo_predict
+
+    low, high = (0.5,) * 12 + (0.0, 0.0), (2.0,) * 12 + (4.0, 3.0)
+    chosen = Channels(BANDS, (1.0,) * 14, (0.3,) * 14, channels.STORED, low=low, high=high)
+    predict = demo_predict(lambda inputs: np.full((1, 16, 16, 2), 0.5), chosen)
+    patch = (0.6 + RNG.random((16, 16, 14))).astype(np.float32)
+    assert predict(patch).shape == (16, 16)
+    divisors = np.array([*range(1100, 500, -50), 20.0, 770.0], np.float32)
+    reflectance = patch * divisors / ([10_000.0] * 12 + [1.0, 1.0])
+    for other, said in ((patch * divisors, "times as large"), (reflectance.astype(np.float32), "B01 is 0")):
+        with pytest.raises(DataError, match=said):
+            predict(other)
