@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from pathlib import Path
 
 import h5py
@@ -132,7 +133,7 @@ def test_names_without_a_number_and_numbers_that_stand_twice_are_named(folder):
     (folder / "TrainData" / "img" / "readme.txt").write_text("not a patch")
     table = reader.index(folder)
     reasons = {Path(row["file"]).name: row["reason"] for row in table.attrs["rejected"]}
-    assert set(reasons) == {"image_10.h5", "scene.h5"}
+    assert set(reasons) == {"image_10.h5", "scene.h5", "._image_1.h5"}
     assert "has the number 10 of image_010.h5 again" in reasons["image_10.h5"]
     assert "is not named image_N.h5" in reasons["scene.h5"]
     assert len(table) == 7
@@ -402,7 +403,97 @@ def test_named_bands_are_put_in_order(tmp_path, small):
     file = geotiff(tmp_path / "named.tif", small[..., order], names=written)
     np.testing.assert_array_equal(reader.open_patch(file).image, small)
     partly = geotiff(tmp_path / "partly.tif", small, names=["dem", "slope"])
-    np.testing.assert_array_equal(reader.open_patch(partly).image, small)
+    with pytest.raises(DataError, match=r"partly.tif names its bands dem, slope, nothing"):
+        reader.open_patch(partly)
+
+
+def test_scale_and_offset_of_a_geotiff_count(tmp_path, small):
+    file = geotiff(tmp_path / "scaled.tif", np.rint(1000 * small).astype(np.uint16))
+    with rasterio.open(file, "r+") as raster:
+        raster.scales, raster.offsets = [0.001] * 14, [0.0] * 13 + [0.5]
+    found = reader.open_patch(file).image
+    np.testing.assert_allclose(found[..., :13], small[..., :13], atol=6e-4)
+    np.testing.assert_allclose(found[..., 13], small[..., 13] + 0.5, atol=6e-4)
+
+
+# === Units ===
+
+
+def test_published_values_of_dense_vegetation_become_its_reflectance():
+    """NDVI of published values was 0.265 where the ground has 0.765."""
+    image = np.ones((1, 1, 14), np.float32)
+    image[..., 3], image[..., 7] = 0.674, 1.161  # as the data set's author gives: 300 and 2254 DN
+    found = reader.physical(image)[0, 0]
+    assert found[3] == pytest.approx(0.0300, abs=1e-4)
+    assert found[7] == pytest.approx(0.2254, abs=1e-4)
+    assert (found[7] - found[3]) / (found[7] + found[3]) == pytest.approx(0.765, abs=0.001)
+    as_published = (1.161 - 0.674) / (1.161 + 0.674)
+    assert as_published == pytest.approx(0.265, abs=0.001)
+    assert found[12:] == pytest.approx([20.29228266, 772.83144788])  # degrees, metres
+    np.testing.assert_allclose(reader.published(reader.physical(image)), image, rtol=1e-6)
+
+
+def test_a_patch_in_other_units_is_refused_with_the_unit_and_the_remedy(tmp_path, small):
+    """Such patches were taken, and the demo painted all of them."""
+    dark = small * np.float32([1, 0.9, 0.8, 0.3, 0.3, 0.1, 0.1, 0.05, 0.1, 1, 0.02, 0.02, 0, 0])  # a lake
+    bright = 4 * small  # clouds
+    for kind, image in (("published", small), ("lake", dark), ("clouds", bright)):
+        put(tmp_path / f"{kind}.h5", "img", image)
+        assert reader.open_patch(tmp_path / f"{kind}.h5").image.shape == small.shape
+    numbers = small * reader.DIVISORS
+    for image, said in (
+        (numbers, "digital numbers, degrees and metres"),
+        (reader.physical(small), "reflectance, degrees and metres"),
+    ):
+        put(tmp_path / "a.h5", "img", image)
+        for file in (tmp_path / "a.h5", geotiff(tmp_path / "a.tif", image.astype(np.float32))):
+            with pytest.raises(DataError, match=f"looks like {said}: .* with landslide4sense.published"):
+                reader.open_patch(file)
+    put(tmp_path / "again.h5", "img", reader.published(reader.physical(small)))
+    np.testing.assert_allclose(reader.open_patch(tmp_path / "again.h5").image, small, rtol=1e-5)
+
+
+# === Sizes that a file declares ===
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shape": (2**19, 2**15, 14), "dtype": "f8", "chunks": (64, 64, 14)},  # 2 TB in 1.4 kB
+        {"shape": (128, 128, 14), "dtype": "f8", "chunks": (8192, 4096, 14), "maxshape": (None,) * 3},
+        {"shape": (128, 128, 14), "dtype": "S100000", "chunks": (1, 1, 1)},
+    ],
+    ids=["2 TB", "one huge chunk", "long texts"],
+)
+def test_an_h5_that_declares_too_much_is_refused_before_memory_is_taken(folder, options):
+    file = folder / "TrainData/img/image_1.h5"
+    with h5py.File(file, "w") as written:
+        written.create_dataset("img", **options)
+    tracemalloc.start()
+    for read in (reader.read_image, reader.open_patch):
+        with pytest.raises(DataError, match=r"image_1.h5 declares .* pixels, expected 14,680,064 at most"):
+            read(file)
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()
+    report = reader.check_layout(folder, progress=False)
+    assert (report["status"] == "rejected").sum() == 1
+
+
+# === Names as other systems leave them ===
+
+
+def test_hidden_files_are_listed_and_capital_endings_read(folder):
+    """Hidden ones were passed over in silence, those in capitals were not seen."""
+    image = folder / "TrainData/img/image_1.h5"
+    image.rename(image.with_name("image_1.H5"))
+    for number in (1, 2):
+        (folder / f"TrainData/mask/._mask_{number}.h5").write_bytes(b"\0\5\26\7")
+    table = reader.index(folder)
+    assert len(table) == 7
+    assert table["image"][0].endswith("image_1.H5")
+    (hidden,) = table.attrs["rejected"]
+    assert hidden["file"] == "TrainData/mask/._mask_1.h5"
+    assert hidden["reason"].startswith("is a hidden file, which macOS leaves beside others")
 
 
 def test_files_of_another_kind_end_in_a_sentence(tmp_path, small):

@@ -122,6 +122,6 @@ def test_the_landslide_demo_refuses_patches_of_other_units_and_maps_published_on
     assert predict(patch).shape == (16, 16)
     divisors = np.array([*range(1100, 500, -50), 20.0, 770.0], np.float32)
     reflectance = patch * divisors / ([10_000.0] * 12 + [1.0, 1.0])
-    for other, said in ((patch * divisors, "times as large"), (reflectance.astype(np.float32), "B01 is 0")):
+    for other, said in ((patch * divisors, "times as large"), (reflectance.astype(np.float32), "slope is 2")):
         with pytest.raises(DataError, match=said):
             predict(other)

@@ -31,11 +31,21 @@ import xarray as xr
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.warp import transform as to_crs
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, check_known
 from eolab.core.progress import track
-from eolab.data.bands import L1C_BANDS, normalise_band
-from eolab.data.layouts import geotiff  # noqa: F401  # silences what GDAL says of a patch without a place
-from eolab.data.layouts.common import attempt, below, emptiness, lazy, of_splits, reading, report
+from eolab.data.bands import L1C_BANDS
+from eolab.data.layouts.common import (
+    attempt,
+    below,
+    emptiness,
+    files_in,
+    lazy,
+    lies_instead,
+    of_splits,
+    reading,
+    report,
+)
+from eolab.data.layouts.geotiff import band_order, check_size
 from eolab.data.schemes import IGNORE
 
 BANDS = (*(name for name in L1C_BANDS if name != "B8A"), "slope", "dem")
@@ -60,7 +70,18 @@ TREES: dict[str, dict[str, tuple[str, str]]] = {
 """Folders of the images and the masks of each split, by tree."""
 
 Normalise = Literal["none", "official"]
-_OFFICIAL = pd.read_csv(Path(__file__).with_name("landslide4sense.csv"), index_col="band")  # of BANDS
+_CONSTANTS = pd.read_csv(Path(__file__).with_name("landslide4sense.csv"), index_col="band")  # of BANDS
+
+DIVISORS = _CONSTANTS["divisor"].to_numpy(np.float32)
+"""What each band was divided by, as the data set's author states it: digital numbers (reflectance is a
+ten-thousandth of them), degrees of slope and metres (https://github.com/iarai/Landslide4Sense-2022/issues/4)."""
+
+QUANTIFICATION = 10_000.0  # digital numbers of reflectance 1
+OPTICAL = len(L1C_BANDS) - 1
+UNITS = ("as published", "digital numbers, degrees and metres", "reflectance, degrees and metres")
+
+MOST_VALUES = 1024 * 1024 * len(BANDS)
+"""Values of the largest array that is read: what a file declares may be anything."""
 
 Source = str | Path | bytes | bytearray | memoryview
 
@@ -131,19 +152,19 @@ def _folders(root: Path) -> dict[str, tuple[str, str]]:
         raise DataError(f"{root} holds both published trees, TrainData/… and images/…: move one away.")
     raise DataError(
         f"{root} holds no Landslide4Sense patches: expected TrainData/img/image_1.h5 … or "
-        "images/train/image_1.h5 …, give the folder that holds TrainData or images."
+        f"images/train/image_1.h5 …, {lies_instead(root, 'TrainData', 'images')}."
     )
 
 
 def _numbered(folder: Path, stem: str) -> tuple[dict[int, Path], list[tuple[Path, str]]]:
     """Return the files ``<stem>_N.h5`` of a folder by number, and those whose name is another.
 
-    Only ``.h5`` files count; hidden ones, which archives of other systems leave behind, are passed over.
+    Only ``.h5`` files count, in capitals too; hidden ones, which macOS leaves beside others, are listed.
     """
     found: dict[int, Path] = {}
-    wrong: list[tuple[Path, str]] = []
-    for file in sorted(file for file in folder.glob("*.h5") if not file.name.startswith(".")):
-        match = _FILE.fullmatch(file.name)
+    files, wrong = files_in(folder, ".h5")
+    for file in files:
+        match = _FILE.fullmatch(file.name.lower())
         if match is None or match[1] != stem:
             wrong.append((file, f"is not named {stem}_N.h5 with a number N"))
         elif (number := int(match[2])) in found:
@@ -232,7 +253,7 @@ def read_image(path: str | Path, normalise: Normalise = "none") -> np.ndarray:
             constants of the official loader (https://github.com/iarai/Landslide4Sense-2022), to reproduce its
             baseline. They are off by default because they do not fit the files: the values there are never
             negative, yet four of the constants for the means are. A model is better served by statistics of
-            its own training patches, and spectral indices are only defined on values as published.
+            its own training patches.
 
     Returns:
         float32 (y, x, band) = (128, 128, 14) in the order of :data:`BANDS`: scaled values without a unit,
@@ -285,8 +306,8 @@ def read_array(name: str | Path, source: Path | IO[bytes], key: str) -> np.ndarr
         key: Name of the data set.
 
     Raises:
-        DataError: If the file cannot be read or has no such data set of its own: one that points to other
-            files is not followed, since files may come from strangers.
+        DataError: If the file cannot be read, declares a larger array than any patch, or has no such data set
+            of its own: one that points to other files is not followed, since files may come from strangers.
     """
     if isinstance(source, Path) and not source.exists():
         raise DataError(f"{name} does not exist: {AGAIN}.")
@@ -294,9 +315,67 @@ def read_array(name: str | Path, source: Path | IO[bytes], key: str) -> np.ndarr
     with reading(name, "HDF5", AGAIN, errors), h5py.File(source, "r") as file:
         found = file.get(key) if isinstance(file.get(key, getlink=True), h5py.HardLink) else None
         if isinstance(found, h5py.Dataset) and not (found.external or found.is_virtual):
+            for shape in (found.shape, found.chunks or ()):  # a chunk is unpacked whole
+                check_size(name, (*shape, max(1, found.dtype.itemsize // 8)), MOST_VALUES)
             return np.asarray(found[()])
         keys = ", ".join(sorted(file)) or "none"
     raise DataError(f"{name} has no data set {key!r} of its own, it has: {keys}; {AGAIN}.")
+
+
+def physical(image: np.ndarray) -> np.ndarray:
+    """Return published values (..., band) as reflectance, degrees of slope and metres.
+
+    Indices such as NDVI are only defined there: each band was divided by a constant of its own.
+
+    Args:
+        image: Values as published, in the order of :data:`BANDS`.
+    """
+    return image * _of_published(image)
+
+
+def published(image: np.ndarray) -> np.ndarray:
+    """Return reflectance, degrees of slope and metres (..., band) on the scale of the published files."""
+    return image / _of_published(image)
+
+
+def _of_published(image: np.ndarray) -> np.ndarray:
+    """Return what a published value of 1 is in each band."""
+    if image.shape[-1] != len(BANDS):
+        raise DataError(f"The image has the shape {image.shape}, expected (..., {len(BANDS)}): {OTHER}.")
+    units = [QUANTIFICATION] * OPTICAL + [1.0] * (len(BANDS) - OPTICAL)
+    return DIVISORS / np.array(units, np.float32)
+
+
+def unit_of(image: np.ndarray) -> str:
+    """Return which of :data:`UNITS` an image is in, by the means of its bands.
+
+    Published values have a mean near 1 in every band, the others near the band's divisor: the unit is the one
+    whose means are closest, as ratios. B01 to B03 decide: the sky is in them, even over dark water.
+
+    Args:
+        image: (y, x, band).
+    """
+    kept = slice(3)
+    found = np.log(np.maximum(image[..., kept].mean((0, 1), dtype=np.float64), 1e-9))
+    numbers = np.log(DIVISORS[kept])
+    expected = (0 * numbers, numbers, numbers - np.log(QUANTIFICATION))
+    return UNITS[int(np.argmin([np.abs(found - one).mean() for one in expected]))]
+
+
+def checked_unit(image: np.ndarray, name: str | Path) -> np.ndarray:
+    """Return an image that somebody brings.
+
+    Raises:
+        DataError: If it is not on the scale of the published files.
+    """
+    unit = unit_of(image)
+    if unit != UNITS[0]:
+        raise DataError(
+            f"{name} looks like {unit}: B01 to B03 have a mean of {image[..., :3].mean():.3g}, expected "
+            "about 1, since each band of Landslide4Sense was divided by a constant; bring it to that scale "
+            "with landslide4sense.published, which takes reflectance, degrees and metres."
+        )
+    return image
 
 
 def checked_image(image: np.ndarray, name: str | Path) -> np.ndarray:
@@ -329,7 +408,7 @@ def normalised(image: np.ndarray, normalise: Normalise) -> np.ndarray:
     """Return an image (..., band) float32 as published or with the official constants."""
     if normalise == "none":
         return image
-    mean, std = _OFFICIAL.to_numpy().T
+    mean, std = _CONSTANTS[["official_mean", "official_std"]].to_numpy().T
     return ((image - mean) / std).astype(np.float32)
 
 
@@ -357,13 +436,13 @@ def open_patch(source: Source, name: str = "") -> Patch:
 
     Args:
         source: A file, or the content of one: HDF5 with ``img`` (y, x, 14), or a GeoTIFF of 14 bands. A
-            GeoTIFF's bands are put in order by their descriptions where all 14 name one (``B2`` or ``B02``,
-            ``slope``, ``dem``); otherwise they are taken in the order of :data:`BANDS`.
+            GeoTIFF's bands are put in order by their descriptions (``B2`` or ``B02``, ``slope``, ``dem``),
+            without any they are taken in the order of :data:`BANDS`; scale and offset of its bands count.
         name: What to call it; by default the name of the file.
 
     Raises:
-        DataError: If it is neither, is damaged, has another number of bands, or its values cannot be those of
-            a patch.
+        DataError: If it is neither, is damaged or too large, has other bands, or its values are not on the
+            scale of the published files.
     """
     if isinstance(source, str | Path):
         with reading(source, remedy=OTHER):
@@ -378,7 +457,7 @@ def open_patch(source: Source, name: str = "") -> Patch:
                 f"{name} holds an image of shape {image.shape}, expected (y, x, {len(BANDS)}) with the bands "
                 f"{', '.join(BANDS)}: {OTHER}."
             )
-        return Patch(checked_image(image, name), name, PIXEL_AREA_M2, "")
+        return Patch(checked_unit(checked_image(image, name), name), name, PIXEL_AREA_M2, "")
     if content.startswith(_TIFF):
         with reading(name, "a GeoTIFF", OTHER), MemoryFile(content) as file, file.open() as raster:
             return _geotiff(raster, name)
@@ -391,9 +470,14 @@ def open_patch(source: Source, name: str = "") -> Patch:
 def _geotiff(raster: DatasetReader, name: str) -> Patch:
     """Read an open GeoTIFF."""
     if raster.count != len(BANDS):
-        order = f"{len(BANDS)} in the order {', '.join(BANDS)}"
-        raise DataError(f"{name} has {raster.count} bands, expected {order}: {OTHER}.")
-    pixels = raster.read(_order(raster), masked=True)  # (band, y, x)
+        expected = f"{len(BANDS)} in the order {', '.join(BANDS)}"
+        raise DataError(f"{name} has {raster.count} bands, expected {expected}: {OTHER}.")
+    check_size(name, (raster.height, raster.width, raster.count), MOST_VALUES)
+    order = band_order(name, raster.descriptions, BANDS)
+    pixels = raster.read(order, masked=True)  # (band, y, x)
+    scales, offsets = ([values[band - 1] for band in order] for values in (raster.scales, raster.offsets))
+    if any(scale != 1 for scale in scales) or any(offsets):
+        pixels = pixels * np.reshape(scales, (-1, 1, 1)) + np.reshape(offsets, (-1, 1, 1))
     empty = np.ma.getmaskarray(pixels).any(axis=0)  # (y, x)
     if empty.any():
         raise DataError(
@@ -402,26 +486,7 @@ def _geotiff(raster: DatasetReader, name: str) -> Patch:
         )
     image = np.ascontiguousarray(np.moveaxis(pixels.data, 0, -1))  # (y, x, band)
     crs = raster.crs.to_string() if raster.crs else ""
-    return Patch(checked_image(image, name), name, _pixel_area_m2(raster), crs)
-
-
-def _order(raster: DatasetReader) -> list[int]:
-    """Return the raster's band numbers, from 1, in the order of :data:`BANDS`."""
-    named = [_band(text or "") for text in raster.descriptions]
-    if sorted(named) == sorted(BANDS):
-        return [named.index(band) + 1 for band in BANDS]
-    return list(range(1, len(BANDS) + 1))
-
-
-def _band(text: str) -> str:
-    """Return which band a description names; empty where it names none."""
-    plain = text.strip().lower()
-    if plain in ("slope", "dem"):
-        return plain
-    try:
-        return normalise_band(plain)
-    except ParameterError:
-        return ""
+    return Patch(checked_unit(checked_image(image, name), name), name, _pixel_area_m2(raster), crs)
 
 
 def _pixel_area_m2(raster: DatasetReader) -> float:

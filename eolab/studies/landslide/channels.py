@@ -290,5 +290,4 @@ def select(groups: Sequence[str], store: Store, train_rows: Any) -> Channels:
     scale = (1 / span).where(span > 0, 0.0).where(derived, 1.0)
     mean, low, high = (tuple((stored[column] - offset) * scale) for column in ("mean", "min", "max"))
     std = tuple(stored["std"] * scale)
-    derivation = {"sources": sources, "offset": tuple(offset), "scale": tuple(scale)}
-    return Channels(names, mean, std, STORED, **derivation, low=low, high=high)
+    return Channels(names, mean, std, STORED, sources, tuple(offset), tuple(scale), low=low, high=high)
