@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
 import shutil
 import warnings
 import zipfile
@@ -182,6 +184,307 @@ def test_older_product_stands_in_for_a_broken_newer_one(tmp_path):
     new = write_safe(tmp_path, baseline="05.00", offset=-1000)
     truncate(image_path(new, "B03"), 0.9)
     assert [one.product.path for one in sentinel2_index.scan(tmp_path)[0]] == [old]
+
+
+FEW = tuple(band for band in band_table.L2A_BANDS if band not in ("B01", "B02"))
+
+
+def halves(folder, time="2022-08-17T10:35:59", **later) -> list[Path]:
+    """Write the northern and the southern half of a tile as two products of one datatake."""
+    north, south = ({band: pixels(band, SIZE).copy() for band in ("B02", "B01", "SCL")} for _ in range(2))
+    for band in north:
+        middle = len(north[band]) // 2
+        north[band][middle:], south[band][:middle] = 0, 0
+    both = {"time": time, "baseline": "04.00", "offset": -1000, "leave_out": FEW}
+    return [
+        write_safe(folder, **both, generation="2022-08-17T14:12:00", values=north),
+        write_safe(folder, **both | {"generation": "2022-08-17T16:44:30", "values": south} | later),
+    ]
+
+
+@pytest.mark.parametrize("later", [{}, {"baseline": "05.10"}, {"baseline": "99.99"}])
+def test_two_datastrips_of_one_datatake_are_laid_together(tmp_path, later):
+    """The older half was dropped as superseded, and with it half of the tile."""
+    north, south = halves(tmp_path, **later)
+    result = load(tmp_path, bands=["B02", "B01"])
+    assert result.sizes["time"] == 1
+    assert json.loads(result.attrs["rejected"]) == []
+    for number, band in enumerate(("B02", "B01")):
+        dn = np.kron(pixels(band, SIZE), np.ones((1, 1) if band == "B02" else (6, 6)))
+        np.testing.assert_allclose(result["reflectance"][0, number], (dn - 1000) / 10000, rtol=1e-5)
+    np.testing.assert_array_equal(result["scl"][0], np.kron(pixels("SCL", SIZE), np.ones((2, 2))))
+    assert set(str(result["product"].values[0]).split("+")) == {north.stem, south.stem}
+
+
+def test_the_same_ground_of_a_datatake_is_superseded_and_other_ground_is_not(tmp_path):
+    north, south = halves(tmp_path)
+    older = write_safe(tmp_path, time="2022-08-17T10:35:59", baseline="03.01", seed=5, leave_out=FEW)
+    (kept,), rejected = sentinel2_index.scan(tmp_path, ["B01", "B02"])
+    assert [part.product.path for part in kept.parts] == [south, north]
+    assert [(file, reason.split()[0]) for file, reason in rejected] == [(str(older), "superseded")]
+
+
+def test_ground_that_a_newer_baseline_lacks_is_that_of_the_older(tmp_path):
+    (tmp_path / "a").mkdir()
+    _, south = halves(tmp_path / "a")
+    shutil.move(south, tmp_path)
+    shutil.rmtree(tmp_path / "a")
+    write_safe(tmp_path, time="2022-08-17T10:35:59", baseline="03.01", leave_out=FEW)
+    values = load(tmp_path, bands=["B02"])["reflectance"][0, 0]
+    dn = pixels("B02", SIZE).astype(float)
+    dn[SIZE // 2 :] -= 1000
+    np.testing.assert_allclose(values, dn / 10000, rtol=1e-5)
+
+
+def test_a_product_of_ones_own_does_not_outrank_the_agencys(tmp_path):
+    agency = write_safe(tmp_path, baseline="05.10", offset=-1000, leave_out=FEW)
+    write_safe(tmp_path, baseline="99.99", generation="2024-01-01T00:00:00", seed=9, leave_out=FEW)
+    (kept,), ((_, reason),) = sentinel2_index.scan(tmp_path, ["B02"])
+    assert kept.product.path == agency
+    assert kept.under == ()
+    assert "superseded" in reason
+
+
+# === What the metadata lack, and what files state ===
+
+
+@pytest.mark.parametrize(
+    ("time", "baseline", "offset"),
+    [
+        ("2022-05-06T10:40:31", "04.00", -1000),
+        ("2018-05-06T10:40:31", "05.00", -1000),
+        ("2021-05-06T10:40:31", "03.01", 0),
+        ("2022-05-06T10:40:31", "99.99", -1000),
+        ("2017-05-06T10:40:31", "99.99", 0),
+    ],
+)
+def test_a_product_that_should_state_its_offset_and_does_not(tmp_path, time, baseline, offset):
+    """Reflectance was 0.1 too bright."""
+    write_safe(tmp_path, time, baseline=baseline, leave_out=FEW)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = load(tmp_path, bands=["B02"])["reflectance"][0, 0]
+    np.testing.assert_allclose(found, (pixels("B02", SIZE) + float(offset)) / 10000, rtol=1e-5)
+    named = [str(one.message) for one in said if "state no offset" in str(one.message)]
+    assert len(named) == (offset != 0)
+    assert all("write `pixels: {offset: 0}`" in text for text in named)
+
+
+def test_the_catalogue_states_scale_offset_and_nodata(tmp_path):
+    write_safe(tmp_path, "2022-05-06T10:40:31", baseline="04.00", leave_out=FEW)
+    dn = pixels("B02", SIZE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        found = load(tmp_path, bands=["B02"], stated={"offset": -0.1, "nodata": int(dn[0, 0])})
+    expected = np.where(dn == dn[0, 0], np.nan, (dn - 1000.0) / 10000)
+    np.testing.assert_allclose(found["reflectance"][0, 0], expected, rtol=1e-5)
+    with pytest.warns(
+        UserWarning, match=r"states the offset 0, the metadata of S2A.* say -0.1: the catalogue's"
+    ):
+        found = load(tmp_path, bands=["B02"], stated={"offset": 0})
+    np.testing.assert_allclose(found["reflectance"][0, 0], dn / 10000, rtol=1e-5)
+    with pytest.warns(UserWarning, match="states the scale 0.001"):
+        found = load(tmp_path, bands=["B02"], stated={"scale": 0.001, "offset": 0})
+    np.testing.assert_allclose(found["reflectance"][0, 0], dn / 1000, rtol=1e-5)
+
+
+def as_tiff(product: Path, **options) -> None:
+    for file in product.rglob("*.jp2"):
+        with rasterio.open(file) as image:
+            shape = {"count": 1, "height": image.height, "width": image.width, "dtype": image.dtypes[0]}
+            place = {"crs": image.crs, "transform": image.transform}
+            with rasterio.open(file.with_suffix(".tif"), "w", "GTiff", **shape, **place) as out:
+                out.write(image.read())
+                for key, value in options.items():
+                    setattr(out, key, value)
+        file.unlink()
+
+
+def test_images_as_tiff_are_read_with_their_nodata(tmp_path):
+    """The copies of Planetary Computer are GeoTIFFs; they were 'no band images'."""
+    dn = pixels("B02", SIZE)
+    product = write_safe(tmp_path, "2023-05-20T10:46:29", baseline="05.09", offset=-1000, leave_out=FEW)
+    as_tiff(product, nodata=0)
+    found = load(tmp_path, bands=["B02"])["reflectance"][0, 0]
+    np.testing.assert_allclose(found, (dn - 1000.0) / 10000, rtol=1e-5)
+    with rasterio.open(image_path(product, "B02").with_suffix(".tif"), "r+") as image:
+        image.nodata = int(dn[3, 3])
+    found = load(tmp_path, bands=["B02"])["reflectance"][0, 0]
+    np.testing.assert_array_equal(np.isnan(found), dn == dn[3, 3])
+    truncate(image_path(product, "B02").with_suffix(".tif"), 0.7)
+    _, ((_, reason),) = sentinel2_index.scan(tmp_path, ["B02"])
+    assert "B02 is truncated" in reason
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "good"), [(1e-4, -0.1, True), (1e-4, 0.0, False), (1e-3, -0.1, False)]
+)
+def test_scale_and_offset_of_a_file_must_agree_with_the_metadata(tmp_path, scale, offset, good):
+    product = write_safe(tmp_path, "2023-05-20T10:46:29", baseline="05.09", offset=-1000, leave_out=FEW)
+    as_tiff(product, scales=(scale,), offsets=(offset,))
+    kept, rejected = sentinel2_index.scan(tmp_path, ["B02"], scl=False)
+    assert bool(kept) == good
+    assert good or "B02 states the scale" in rejected[0][1]
+
+
+# === Products that were passed over ===
+
+
+def zipped(product: Path, target: Path, prefix: str = "") -> None:
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in product.rglob("*"):
+            if file.is_file():
+                archive.write(file, f"{prefix}{file.relative_to(product.parent)}")
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory) -> Path:
+    return write_safe(tmp_path_factory.mktemp("one"), size=12)
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda one, to: shutil.copytree(one, to / one.stem),
+        lambda one, to: shutil.copytree(one, to / "my first image"),
+        lambda one, to: shutil.copytree(one, to / one.name / one.name),
+        lambda one, to: shutil.copytree(one, to / "31UFT" / "2021" / "05" / one.name),
+        lambda one, to: zipped(one, to / one.name),
+        lambda one, to: zipped(one, to / "june.ZIP"),
+        lambda one, to: zipped(one, to / f"{one.stem}.zip", f"{one.name}/"),
+        lambda one, to: (zipped(one, to / f"{one.stem}.zip"), (to / f"._{one.stem}.zip").write_bytes(b"x")),
+    ],
+    ids=[
+        "no .SAFE",
+        "other name",
+        "as Windows unpacks",
+        "four levels",
+        "zip as .SAFE",
+        "june",
+        "twice",
+        "hidden",
+    ],
+)
+def test_products_are_recognised_by_what_is_in_them(one, tmp_path, put):
+    put(one, tmp_path)
+    kept, rejected = sentinel2_index.scan(tmp_path)
+    assert [item.product.files for item in kept] == [safe_files(one)]
+    assert rejected == []
+
+
+def safe_files(product: Path) -> tuple[str, ...]:
+    return tuple(
+        sorted(file.relative_to(product).as_posix() for file in product.rglob("*") if file.is_file())
+    )
+
+
+def test_hidden_files_of_other_systems_do_not_hide_images(one, tmp_path):
+    """A ._ file beside each image was taken for the band and failed as damaged."""
+    product = shutil.copytree(one, tmp_path / one.name)
+    for file in list(product.rglob("*")):
+        if file.is_file():
+            file.with_name(f"._{file.name}").write_bytes(b"\0\5\x16\7")
+    kept, rejected = sentinel2_index.scan(tmp_path)
+    assert len(kept) == 1
+    assert rejected == []
+    assert (sentinel2.check_layout(tmp_path, progress=False)["status"] == "ok").sum() == 13
+    zipped(product, tmp_path / "x.zip")
+    with zipfile.ZipFile(tmp_path / "x.zip", "a") as archive:
+        archive.writestr(f"__MACOSX/{one.name}/._MTD_MSIL2A.xml", b"x")
+    assert len(sentinel2_index.scan(tmp_path / "x.zip")[0]) == 1
+
+
+def test_a_zip_file_may_hold_several_products(one, tmp_path):
+    other = write_safe(tmp_path / "a", "2020-06-05T10:40:31", size=12)
+    zipped(one, tmp_path / "both.zip")
+    with zipfile.ZipFile(tmp_path / "both.zip", "a") as archive:
+        for file in other.rglob("*"):
+            archive.write(file, file.relative_to(other.parent))
+    shutil.rmtree(tmp_path / "a")
+    result = load(tmp_path, bands=["B02"])
+    assert list(result["product"].values) == [one.stem, other.stem]
+
+
+def test_what_looks_like_a_product_is_listed_with_its_remedy(one, tmp_path):
+    (tmp_path / "S2A_MSIL2A_20200506T104031.tar.gz").touch()
+    (tmp_path / "SENTINEL2A_20160411-105025-461_L2A_T31UFT_D").mkdir()
+    (tmp_path / "S2B_MSIL2A_20200508T104031_N0214_R008_T31UFT_20200508T150000").mkdir()
+    (tmp_path / "T31UFT_20200506T104031_B02_10m.jp2").touch()
+    (tmp_path / "T31UFT_20200506T104031_B03_10m.jp2").touch()
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("readme.txt", "x")
+    kept, rejected = sentinel2_index.scan(tmp_path)
+    reasons = {Path(file).name[:8]: reason for file, reason in rejected}
+    assert kept == []
+    assert "unpack it" in reasons["S2A_MSIL"]
+    assert "THEIA" in reasons["SENTINEL"]
+    assert "no product metadata" in reasons["S2B_MSIL"]
+    assert "outside of a product (2 such files)" in reasons["T31UFT_2"]
+    assert reasons["other.zi"].startswith("holds no Sentinel-2 product, expected MTD_MSIL1C.xml")
+    assert len(rejected) == 5
+
+
+def test_a_folder_without_products_says_what_is_there(one, tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(
+        DataError, match=r"expected folders or zip files with MTD_MSIL1C.xml.*found notes.txt"
+    ):
+        sentinel2.open_layout(tmp_path)
+    with pytest.raises(DataError, match=rf"is a part of the product {one}: give that folder"):
+        sentinel2.open_layout(one / "GRANULE")
+
+
+# === One bad product stops no other ===
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (
+            lambda p: edit(p / "MTD_MSIL2A.xml", "2020-05-16T10:40:31.024Z", "9999-05-16T10:40:31Z"),
+            "the time '9999",
+        ),
+        (lambda p: edit(p / "MTD_MSIL2A.xml", ">10000<", ">0<"), "quantification value 0.0"),
+        (lambda p: edit(p / "MTD_MSIL2A.xml", ">10000<", ">ten<"), "'ten' as BOA_QUANTIFICATION_VALUE"),
+        (lambda p: edit(p / "MTD_MSIL2A.xml", ">02.14<", ">two<"), "'two' as PROCESSING_BASELINE"),
+        (lambda p: huge(image_path(p, "B02")), "B02 declares 60,000 × 60,000 pixels"),
+        (lambda p: p.rename(p.parent / os.fsdecode(b"S2A_MSIL2A_caf\xe9.SAFE")), "no UTF-8.*rename it"),
+    ],
+)
+def test_hostile_products_are_listed_and_the_rest_goes_on(one, tmp_path, fault, reason):
+    shutil.copytree(one, tmp_path / one.name)
+    fault(write_safe(tmp_path, "2020-05-16T10:40:31", size=12, leave_out=FEW))
+    result = load(tmp_path, bands=["B02"])
+    assert result.sizes["time"] == 1
+    (rejected,) = json.loads(result.attrs["rejected"])
+    assert re.search(reason, rejected["reason"]), rejected
+    rejected["file"].encode()
+
+
+def huge(file: Path) -> None:
+    """Replace an image by a small TIFF that declares seven gigabytes."""
+    shape = {
+        "count": 1,
+        "height": 60_000,
+        "width": 60_000,
+        "dtype": "uint16",
+        "tiled": True,
+        "compress": "lzw",
+    }
+    place = {"crs": "EPSG:32631", "transform": rasterio.transform.from_origin(WEST, NORTH, 10, 10)}
+    with rasterio.open(file.with_suffix(".tif"), "w", "GTiff", SPARSE_OK=True, **shape, **place):
+        file.unlink()
+
+
+def test_times_with_a_zone_are_brought_to_utc(tmp_path):
+    product = write_safe(tmp_path, size=12)
+    edit(product / "MTD_MSIL2A.xml", "2020-05-06T10:40:31.024Z", "2020-05-06T15:40:31.024+05:00")
+    assert load(tmp_path, bands=["B02"])["time"].values[0] == np.datetime64("2020-05-06T10:40:31")
 
 
 def truncate(path: Path, fraction: float) -> None:

@@ -1,7 +1,8 @@
 """SAFE products on disk: folders and zip files, what names and XML say, and whether images are whole.
 
-Values of the metadata are numbers as they stand in the files; nothing is derived from dates or from the
-product's name.
+A product is a folder with product metadata (``MTD_MSIL2A.xml``), whatever it is called, or one in a zip file.
+Values of the metadata are numbers as they stand in the files. Only where a product from baseline 04.00 on
+states no offset, that of the baseline is taken.
 """
 
 import os
@@ -9,19 +10,22 @@ import re
 import struct
 import xml.etree.ElementTree as ElementTree
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import tifffile
+
 from eolab.core.errors import DataError
 from eolab.data.bands import SENTINEL2, Level
-from eolab.data.layouts.common import reading
+from eolab.data.layouts.common import is_clutter, read_date, reading
 
 PRODUCT_FILE = re.compile(r"^(MTD_MSIL(1C|2A)|[^/]*_MTD_SAFL(1C|2A)_[^/]*)\.xml$", re.IGNORECASE)
 TILE_FILE = re.compile(r"^(.*/)?GRANULE/[^/]+/(MTD_TL|[^/]*_MTD_L(1C|2A)_TL_[^/]*)\.xml$", re.IGNORECASE)
 _IMAGE = re.compile(
-    r"^(?P<granule>(?:.*/)?GRANULE/[^/]+)/IMG_DATA/(?:R\d\dm/)?[^/]*_(?P<band>B\d\d|B8A|SCL)(?:_(?P<res>[126]0)m)?\.jp2$",
+    r"^(?P<granule>(?:.*/)?GRANULE/[^/]+)/IMG_DATA/(?:R\d\dm/)?[^/]*_(?P<band>B\d\d|B8A|SCL)(?:_(?P<res>[126]0)m)?\.(?:jp2|tiff?)$",
     re.IGNORECASE,
 )
 _TILE = re.compile(r"_T(\d{2}[A-Z]{3})(?:_|$)")
@@ -31,7 +35,23 @@ _QUANTIFICATION = {
 }
 _OFFSET = {"L1C": "RADIO_ADD_OFFSET", "L2A": "BOA_ADD_OFFSET"}
 _SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _END = b"\xff\xd9"
+_NAME = re.compile(r".*\.SAFE|S2[A-D]_(MSIL\d[A-C]|OPER_PRD)_.*", re.IGNORECASE)
+_LOOSE = re.compile(r".*\.jp2|.*_(B\d\d|B8A|SCL)(_[126]0m)?\.tiff?", re.IGNORECASE)
+_PACKED = re.compile(r"S2[A-D]_.*\.(tar|tgz|tar\.gz|tar\.zst|7z|rar|gz)", re.IGNORECASE)
+_THEIA = re.compile(r"SENTINEL2[A-D]_\d{8}-.*")
+DEPTH = 6
+"""Levels of folders that are searched for products."""
+
+OWN_BASELINE = 99.0
+"""Baselines from here on (``99.99``, N9999 in names) are of products that somebody made with Sen2Cor."""
+
+_OFFSET_FROM = 4.0
+_OFFSET_SINCE = datetime(2022, 1, 25)  # from this day on all products are made with baseline 04.00 or later
+_ADD_OFFSET = -1000.0
+BROKEN = (OSError, ValueError, LookupError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged product raises; encrypted zip files and unknown ways to pack among them."""
 
 
 class Image(NamedTuple):
@@ -90,80 +110,147 @@ class Product(NamedTuple):
     Attributes:
         path: The ``.SAFE`` folder or the ``.zip`` file.
         files: Paths of all files inside it, relative to the SAFE folder.
-        inside: For a zip, the SAFE folder's path in it with a slash at the end; empty for a folder.
+        inside: For a zip, the SAFE folder's path in it with a slash at the end, empty where the zip itself is
+            the folder; None for a folder.
     """
 
     path: Path
     files: tuple[str, ...]
-    inside: str = ""
+    inside: str | None = None
 
     @property
     def name(self) -> str:
         """The product's name without ``.SAFE`` or ``.zip``."""
-        return re.sub(r"\.(SAFE|zip)$", "", self.path.name, flags=re.IGNORECASE)
+        folder = (self.inside or "").rstrip("/").rpartition("/")[2]
+        return re.sub(r"\.(SAFE|zip)$", "", folder or self.path.name, flags=re.IGNORECASE)
 
     def gdal_path(self, name: str) -> str:
         """Return what GDAL opens for a file of the product."""
-        if self.inside:
+        if self.inside is not None:
             return f"/vsizip/{{{self.path}}}/{self.inside}{name}"
         return str(self.path / name)
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file of the product for reading bytes."""
-        if not self.inside:
+        if self.inside is None:
             return (self.path / name).open("rb")
         with zipfile.ZipFile(self.path) as archive:  # an open member keeps the file alive
             return archive.open(self.inside + name)
 
     def size(self, name: str) -> int:
         """Return the size of a file of the product in bytes."""
-        if not self.inside:
+        if self.inside is None:
             return (self.path / name).stat().st_size
         with zipfile.ZipFile(self.path) as archive:
             return archive.getinfo(self.inside + name).file_size
 
 
-def read_product(path: Path) -> Product:
-    """List the files of a SAFE folder or zip file.
+def read_products(path: Path) -> list[Product]:
+    """List the files of a product's folder, or of all products in a zip file; hidden files are left out.
 
     Raises:
-        DataError: If it is a broken zip, or a zip without exactly one SAFE folder.
+        DataError: If it is a broken zip, or a zip without a product.
     """
-    if path.suffix.lower() != ".zip":
+    if path.is_dir():
         files = [
             Path(folder, file).relative_to(path).as_posix()
             for folder, _, names in os.walk(path)
             for file in names
         ]
-        return Product(path, tuple(sorted(files)))
-    errors = (OSError, zipfile.BadZipFile)
-    with reading(path, "a zip file", errors=errors), zipfile.ZipFile(path) as archive:
-        members = [name for name in archive.namelist() if not name.endswith("/")]
-    roots = {name[: name.index(".SAFE/") + 6] for name in members if ".SAFE/" in name}
-    if len(roots) != 1:
-        raise DataError(f"{path} holds {len(roots)} SAFE folders, expected one: unzip it and open that.")
-    (inside,) = roots
-    files = [name.removeprefix(inside) for name in members if name.startswith(inside)]
-    return Product(path, tuple(sorted(files)), inside)
+        return [Product(path, tuple(sorted(file for file in files if _counts(file))))]
+    with reading(path, "a zip file", errors=BROKEN), zipfile.ZipFile(path) as archive:
+        members = [name for name in archive.namelist() if not name.endswith("/") and _counts(name)]
+    split = [name.rpartition("/") for name in members]
+    roots = {folder + slash for folder, slash, file in split if PRODUCT_FILE.match(file)}
+    if not roots:
+        raise DataError(
+            f"{path} holds no Sentinel-2 product, expected MTD_MSIL1C.xml or MTD_MSIL2A.xml in it: fetch the "
+            "product again, or leave it out."
+        )
+    return [
+        Product(path, tuple(sorted(name[len(root) :] for name in members if name.startswith(root))), root)
+        for root in sorted(roots)
+    ]
 
 
-def find_products(folder: Path) -> list[Path]:
-    """Return the SAFE folders and zip files at or below a folder, two levels down at most, by name.
+def _counts(name: str) -> bool:
+    return not any(map(is_clutter, name.split("/")))
+
+
+def find_products(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Return the product folders and zip files at or below a folder, by name, and what only looks like one.
+
+    Args:
+        folder: A product, or a folder with products in it or in its folders, :data:`DEPTH` levels down.
+
+    Returns:
+        Paths of products; and file and reason of images outside of any product, of archives that are no zip
+        files and of products of other makers.
 
     Raises:
-        DataError: If the folder does not exist.
+        DataError: If the folder does not exist, or is a part of a product.
     """
-    if _is_product(folder):
-        return [folder]
+    if (folder.is_file() and zipfile.is_zipfile(folder)) or (folder.is_dir() and _is_product(folder)):
+        return [folder], []
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder: give the one that holds the .SAFE folders or zip files.")
-    return sorted(filter(_is_product, [*folder.iterdir(), *folder.glob("*/*")]))
+        raise DataError(f"{folder} is no folder: give the one that holds the products or their zip files.")
+    for parent in list(folder.absolute().parents)[:4]:
+        if _is_product(parent):
+            raise DataError(f"{folder} is a part of the product {parent}: give that folder.")
+    paths = {os.path.realpath(path): path for path in _walk(folder, DEPTH)}.values()  # links may repeat one
+    reasons = {path: _other(path) for path in paths}
+    others = [(str(path), reason) for path, reason in reasons.items() if reason]
+    images = [path for path in paths if _LOOSE.fullmatch(path.name) and path.is_file()]
+    if images:
+        more = f" ({len(images):,} such files)" if len(images) > 1 else ""
+        reason = f"is an image outside of a product{more}: fetch the whole product with its MTD_MSI….xml"
+        others.append((str(images[0]), reason))
+    products = [path for path, reason in reasons.items() if not reason and _may_be_product(path)]
+    return products, others
 
 
-def _is_product(path: Path) -> bool:
-    if path.suffix.lower() == ".safe":
-        return path.is_dir()
-    return path.suffix.lower() == ".zip" and re.match(r"S2[A-D]_", path.name) is not None and path.is_file()
+def _may_be_product(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() in (".zip", ".safe")
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    """Yield files and product folders below a folder, by name; hidden ones are left out."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if not is_clutter(path.name))
+    except OSError:
+        yield folder
+        return
+    for path in paths:
+        if not path.is_dir() or _is_product(path) or _THEIA.match(path.name):
+            yield path
+        elif depth > 1:
+            yield from _walk(path, depth - 1)
+
+
+def _is_product(folder: Path) -> bool:
+    """Return whether a folder has product metadata, or the name of a product and no product in it.
+
+    Windows unpacks ``X.SAFE.zip`` to ``X.SAFE/X.SAFE``: there the inner folder is the product.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return _NAME.fullmatch(folder.name) is not None  # the reason is found where it is read
+    if any(map(PRODUCT_FILE.match, names)):
+        return True
+    nested = any(_NAME.fullmatch(name) and (folder / name).is_dir() for name in names)
+    return _NAME.fullmatch(folder.name) is not None and not nested
+
+
+def _other(path: Path) -> str:
+    """Return why something that looks like a product is none that can be read; empty for all else."""
+    if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+        return "cannot be read: allow reading the folder"
+    if _PACKED.fullmatch(path.name):
+        return "is an archive that is not read: unpack it"
+    if _THEIA.match(path.name):
+        return "is a product of THEIA: fetch the same as SAFE product, only these are read"
+    return ""
 
 
 # === Metadata ===
@@ -178,7 +265,7 @@ class ProductMetadata(NamedTuple):
         time: Start of the datatake (UTC), as in the product's name; all reprocessings share it.
         generation: When the product was made (UTC).
         quantification: DN per unit of reflectance.
-        offsets: DN to add per band; empty where the product states none (baselines before 04.00).
+        offsets: DN to add per band; empty where the product states none.
     """
 
     level: Level
@@ -188,17 +275,31 @@ class ProductMetadata(NamedTuple):
     quantification: float
     offsets: dict[str, float]
 
+    @property
+    def offset_assumed(self) -> bool:
+        """Whether the offset is that of the baseline, since the product states none though it should."""
+        number = float(self.baseline)
+        recent = self.time >= _OFFSET_SINCE if number >= OWN_BASELINE else number >= _OFFSET_FROM
+        return recent and not self.offsets
+
     def offset(self, band: str) -> float:
-        """Return the DN to add to a band before the division, 0 where the product states no offsets at all.
+        """Return the DN to add to a band before the division.
+
+        Where the product states no offsets at all, it is -1000 from baseline 04.00 on and 0 before. The
+        baseline of one's own products, 99.99, does not tell; for them the day decides since when all have it.
 
         Raises:
             DataError: If the product states offsets but none for this band.
         """
         if not self.offsets:
-            return 0.0
+            return _ADD_OFFSET if self.offset_assumed else 0.0
         if band not in self.offsets:
             raise DataError(f"its metadata state offsets but none for {band}")
         return self.offsets[band]
+
+    def calibration(self, band: str) -> tuple[float, float]:
+        """Return the scale and the offset that make reflectance of a band's DN: DN * scale + offset."""
+        return 1 / self.quantification, self.offset(band) / self.quantification
 
 
 def read_product_metadata(stream: IO[bytes]) -> ProductMetadata:
@@ -220,15 +321,23 @@ def read_product_metadata(stream: IO[bytes]) -> ProductMetadata:
         tag = _local(element)
         text = (element.text or "").strip()
         if tag == _OFFSET[level]:
-            offsets[names[int(element.attrib["band_id"])]] = float(text)
+            place = element.get("band_id", "")
+            if not (place.isascii() and place.isdecimal() and int(place) < len(names)):
+                raise DataError(f"its metadata state an offset for band_id {place!r}, expected 0 to 12")
+            offsets[names[int(place)]] = _number(text, tag)
         elif text:
             texts.setdefault(tag, text)
+    baseline = _text(texts, "PROCESSING_BASELINE")
+    _number(baseline, "PROCESSING_BASELINE")
+    quantification = _number(_text(texts, *_QUANTIFICATION[level]), _QUANTIFICATION[level][0])
+    if quantification <= 0:
+        raise DataError(f"its metadata have the quantification value {quantification}, expected 10000")
     return ProductMetadata(
         level=level,
-        baseline=_text(texts, "PROCESSING_BASELINE"),
+        baseline=baseline,
         time=_time(_text(texts, "DATATAKE_SENSING_START", "PRODUCT_START_TIME")),
         generation=_time(_text(texts, "GENERATION_TIME")),
-        quantification=float(_text(texts, *_QUANTIFICATION[level])),
+        quantification=quantification,
         offsets=offsets,
     )
 
@@ -262,19 +371,29 @@ def _text(texts: dict[str, str], *tags: str) -> str:
     raise DataError(f"its metadata have no {tags[0]}")
 
 
-def _time(text: str) -> datetime:
-    """Parse ``2020-07-17T22:19:41.024Z``, with any number of decimals, to whole seconds."""
+def _number(text: str, tag: str) -> float:
     try:
-        return datetime.fromisoformat(text[:19])
+        number = float(text)
     except ValueError:
-        raise DataError(f"its metadata have the time {text!r}, expected YYYY-MM-DDThh:mm:ss") from None
+        number = float("nan")
+    if abs(number) < 1e9:
+        return number
+    raise DataError(f"its metadata have {text!r:.40} as {tag}, expected a number")
+
+
+def _time(text: str) -> datetime:
+    """Parse ``2020-07-17T22:19:41.024Z``, with any number of decimals, to whole seconds (UTC)."""
+    try:
+        return read_date(text).replace(microsecond=0)
+    except DataError:
+        raise DataError(f"its metadata have the time {text!r:.60}, expected YYYY-MM-DDThh:mm:ss") from None
 
 
 # === Images ===
 
 
 def defect(stream: IO[bytes], size: int) -> str:
-    """Return why a JPEG 2000 file cannot be complete; empty where it looks complete.
+    """Return why a JPEG 2000 file (or TIFF) cannot be complete; empty where it looks complete.
 
     A truncated file often still opens, because everything GDAL needs to open it stands at its beginning. The
     boxes say how long the code stream should be, and a complete code stream ends with the marker FF D9
@@ -286,8 +405,11 @@ def defect(stream: IO[bytes], size: int) -> str:
     """
     if size == 0:
         return "is empty"
-    if stream.read(len(_SIGNATURE)) != _SIGNATURE:
-        return "is no JPEG 2000 file"
+    start = stream.read(len(_SIGNATURE))
+    if start.startswith(_TIFF):
+        return _tiff_defect(stream, size)
+    if start != _SIGNATURE:
+        return "is no JPEG 2000 file and no TIFF"
     position = len(_SIGNATURE)
     while position + 8 <= size:
         stream.seek(position)
@@ -306,3 +428,16 @@ def defect(stream: IO[bytes], size: int) -> str:
             break
         position = end
     return f"is truncated ({size} bytes, no image data)"
+
+
+def _tiff_defect(stream: IO[bytes], size: int) -> str:
+    """Return why a TIFF cannot be complete: its first image ends behind the end of the file."""
+    stream.seek(0)
+    try:
+        with tifffile.TiffFile(stream) as file:
+            page = file.pages.first
+            pieces = zip(page.dataoffsets, page.databytecounts, strict=True)
+            end = max((offset + count for offset, count in pieces), default=0)
+    except Exception:  # tifffile raises ValueError, struct.error and others
+        return f"is truncated or damaged ({size} bytes)"
+    return f"is truncated ({size} bytes, expected at least {end})" if end > size else ""

@@ -1,8 +1,9 @@
 """Sentinel-2 series from SAFE products, Level-1C and Level-2A of all baselines.
 
-Reflectance = (DN + offset) / quantification, both from the product's own XML: the offset (-1000 from baseline
-04.00 on) is decided by what the metadata list and never by the date. DN 0 (no data) and 65535 (saturated) are
-masked before the offset is added; what is negative after it becomes 0.
+Reflectance = (DN + offset) / quantification, both from the product's own XML: old dates that were made again
+have the offset (-1000 from baseline 04.00 on) too. Where a product of these baselines states none, -1000 is
+taken and a warning says so. DN 0 (no data) and 65535 (saturated) are masked before the offset is added; what
+is negative after it becomes 0.
 
 Each band is read from its finest image. Onto a coarser grid the valid pixels are averaged, onto a finer one
 they are repeated (or interpolated). The pixel grids are those of the images themselves: the 10 m grid is that
@@ -10,8 +11,9 @@ of B02, 20 m of B05, 60 m of B01, whatever the sizes in the tile's metadata.
 """
 
 import json
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -31,8 +33,8 @@ from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
 from eolab.data.bands import RESOLUTIONS_M, SENTINEL2
 from eolab.data.layouts import sentinel2_index as listing
-from eolab.data.layouts.common import distinct_bands, report
-from eolab.data.layouts.resample import Method, axes, resample, taps, touched
+from eolab.data.layouts.common import distinct_bands, lies_instead, report
+from eolab.data.layouts.resample import Method, Taps, axes, resample, taps, touched
 from eolab.data.layouts.sentinel2_index import GDAL_OPTIONS, LEVEL_BANDS, Acquisition, Header, Rejection
 
 NODATA = 0
@@ -51,6 +53,7 @@ def open_layout(
     level: Literal["L1C", "L2A"] | None = None,
     resampling: Resampling = "nearest",
     scl: bool = True,
+    stated: Mapping[str, float] | None = None,
 ) -> xr.Dataset:
     """Open all acquisitions of one tile as a lazy series.
 
@@ -65,10 +68,13 @@ def open_layout(
         resampling: How bands with larger pixels than ``resolution_m`` are brought to it. Bands with smaller
             pixels are averaged over valid pixels, the scene classification is always nearest.
         scl: Whether to read the scene classification (Level-2A only).
+        stated: What the data catalogue states of the pixels and holds against the products' metadata: scale
+            and offset of reflectance = DN * scale + offset, and the DN nodata.
 
     Returns:
         ``reflectance`` (time, band, y, x) float32, NaN where there is no data, and for Level-2A ``scl``
-        (time, y, x) uint8, 0 where there is none; coordinates product and baseline (time).
+        (time, y, x) uint8, 0 where there is none; coordinates product and baseline (time), those of
+        several products that were laid together joined by "+".
         ``attrs["rejected"]`` is a JSON table of the files that were left out and why.
 
     Raises:
@@ -82,13 +88,16 @@ def open_layout(
     check_known(resampling, get_args(Resampling), f"resampling is {resampling!r}")
     acquisitions, rejections = listing.scan(folder, wanted, scl)
     if not acquisitions:
-        first = "".join(f"; {Path(file).name}: {reason}" for file, reason in rejections[:1])
-        raise DataError(f"{folder} holds no Sentinel-2 product that can be used{first}.")
+        why = "".join(f"; {Path(file).name}: {reason}" for file, reason in rejections[:1])
+        expected = "expected folders or zip files with MTD_MSIL1C.xml or MTD_MSIL2A.xml, "
+        why = why or f": {expected}{lies_instead(folder, '*.SAFE', 'MTD_MSIL*.xml')}"
+        raise DataError(f"{folder} holds no Sentinel-2 product that can be used{why}.")
     chosen, shifted = _same_extent(_choose(acquisitions, folder, tile, level))
     names = wanted or list(LEVEL_BANDS[chosen[0].level])
     target = _target(chosen[0], resolution_m)
     window = _window(target.grid, bounds)
-    lazy = partial(_lazy, chosen, target, window, resampling)
+    _warn_of_offsets(chosen, names, stated or {})
+    lazy = partial(_lazy, chosen, target, window, resampling, stated or {})
     image = (("time", "band", "y", "x"), lazy(names, "float32"), {"units": "reflectance"})
     coords = _coordinates(chosen, names, target.grid[window])
     dataset = xr.Dataset({"reflectance": image}, coords=coords)
@@ -112,7 +121,8 @@ def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
         One row an image or rejected product: file, status (``ok`` or ``rejected``), reason.
     """
     acquisitions, rejections = listing.scan(path)
-    images = [(item.product, image.name) for item in acquisitions for image in item.images.values()]
+    parts = [part for item in acquisitions for part in item.parts]
+    images = [(item.product, image.name) for item in parts for image in item.images.values()]
     found = [
         (str(product.path / name), _fault(product.gdal_path(name)))
         for product, name in track(images, f"reading {path.name}", unit="image", progress=progress)
@@ -137,17 +147,46 @@ def _choose(
 
 def _same_extent(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], list[Rejection]]:
     """Return the acquisitions whose images all lie on their tile's extent, and the others."""
-    votes = Counter(_extent(header) for item in acquisitions for header in item.headers.values())
+    votes = Counter(
+        _extent(header) for item in acquisitions for part in item.parts for header in part.headers.values()
+    )
     usual = votes.most_common(1)[0][0]
     kept, shifted = [], []
     for item in acquisitions:
-        odd = [band for band, header in item.headers.items() if not _near(header, usual)]
-        if odd:
-            reason = f"{odd[0]} covers {_extent(item.headers[odd[0]])}, the tile's other images cover {usual}"
-            shifted.append((str(item.product.path / item.images[odd[0]].name), reason))
-        else:
-            kept.append(item)
+        good = []
+        for part in item.parts:
+            odd = [band for band, header in part.headers.items() if not _near(header, usual)]
+            if odd:
+                place = _extent(part.headers[odd[0]])
+                reason = f"{odd[0]} covers {place}, the tile's other images cover {usual}"
+                shifted.append((str(part.product.path / part.images[odd[0]].name), reason))
+            else:
+                good.append(part)
+        if good:
+            kept.append(good[0]._replace(under=tuple(good[1:])))
     return kept, shifted
+
+
+def _warn_of_offsets(acquisitions: list[Acquisition], bands: list[str], stated: Mapping[str, float]) -> None:
+    """Warn where the offset is assumed, or the data catalogue states another scale or offset."""
+    parts = [part for item in acquisitions for part in item.parts]
+    for place, key in enumerate(("scale", "offset")):
+        own = {part.metadata.calibration(band)[place]: part for part in parts for band in bands}
+        other = [value for value in own if key in stated and not np.isclose(value, stated[key])]
+        if other:
+            warnings.warn(
+                f"The data catalogue states the {key} {stated[key]}, the metadata of "
+                f"{own[other[0]].product.name} say {other[0]}: the catalogue's is taken.",
+                stacklevel=3,
+            )
+    assumed = [part.product.name for part in parts if part.metadata.offset_assumed]
+    if assumed and "offset" not in stated:
+        warnings.warn(
+            f"Of {len(parts)} products {len(assumed)} are of baseline 04.00 or later and state no offset, "
+            f"for example {assumed[0]}: -1000 is added to their DN, the baseline's offset; if it was added "
+            "before, write `pixels: {offset: 0}` into the entry of the data catalogue.",
+            stacklevel=3,
+        )
 
 
 def _extent(header: Header) -> tuple[int, ...]:
@@ -195,13 +234,15 @@ def _window(grid: GeoBox, bounds: Bounds | None) -> tuple[slice, slice]:
 def _coordinates(acquisitions: list[Acquisition], bands: list[str], grid: GeoBox) -> dict[str, Any]:
     """Return the coordinates of a series on a grid."""
     times = [item.metadata.time for item in acquisitions]
+    names = [dict.fromkeys(part.product.name for part in item.parts) for item in acquisitions]
+    baselines = [dict.fromkeys(part.metadata.baseline for part in item.parts) for item in acquisitions]
     return {
         "time": pd.DatetimeIndex(times).as_unit("ns"),
         "band": bands,
         "y": grid.coordinates["y"].values,
         "x": grid.coordinates["x"].values,
-        "product": ("time", [item.product.name for item in acquisitions]),
-        "baseline": ("time", [item.metadata.baseline for item in acquisitions]),
+        "product": ("time", list(map("+".join, names))),
+        "baseline": ("time", list(map("+".join, baselines))),
     }
 
 
@@ -210,11 +251,13 @@ def _lazy(
     target: Header,
     window: tuple[slice, slice],
     resampling: Resampling,
+    stated: Mapping[str, float],
     bands: list[str],
     dtype: str,
 ) -> da.Array:
     """Return the (time, band, y, x) array whose chunks are read when they are computed; uint8 for classes."""
-    read = partial(_read_chunk, acquisitions, bands, target.grid[window], resampling, dtype == "uint8")
+    grid = target.grid[window]
+    read = partial(_read_chunk, acquisitions, bands, grid, resampling, stated, dtype == "uint8")
     step = _CHUNK if target.block > _CHUNK else _CHUNK // target.block * target.block
     chunks = ((1,) * len(acquisitions), (1,) * len(bands), *(_chunks(part, step) for part in window))
     return da.map_blocks(read, chunks=chunks, dtype=dtype, meta=np.empty((0,) * 4, dtype))
@@ -234,6 +277,7 @@ def _read_chunk(
     bands: list[str],
     grid: GeoBox,
     resampling: Resampling,
+    stated: Mapping[str, float],
     classes: bool,
     block_info: Any = None,
 ) -> np.ndarray:
@@ -244,6 +288,7 @@ def _read_chunk(
         bands: Their bands.
         grid: Pixel grid of the whole series.
         resampling: How larger pixels are brought to the grid.
+        stated: What the data catalogue states of the pixels.
         classes: Whether the chunk holds classes, which are never blended, instead of reflectance.
         block_info: Dask's; ``block_info[None]["array-location"]`` is the place.
 
@@ -254,19 +299,47 @@ def _read_chunk(
         DataError: If the image cannot be decoded.
     """
     (time, _), (band, _), rows, columns = block_info[None]["array-location"]
-    item, name, part = acquisitions[time], bands[band], grid[slice(*rows), slice(*columns)]
-    source = item.headers[name].grid
-    coarser = part.transform.a > source.transform.a
-    method: Method = "nearest" if classes else "average" if coarser else resampling
-    y, x = (taps(*pair, method) for pair in zip(axes(part), axes(source), strict=True))
-    path = item.product.gdal_path(item.images[name].name)
-    dn = read_window(path, Window(x.first, y.first, x.last - x.first, y.last - y.first))
-    if classes:
-        return dn[np.ix_(y.weights.indices, x.weights.indices)][None, None]
-    values = resample(dn, (dn != NODATA) & (dn != SATURATED), y, x)
-    values += np.float32(item.metadata.offset(name))
-    values /= np.float32(item.metadata.quantification)
-    return np.maximum(values, 0, out=values)[None, None]  # keeps NaN
+    part, name = grid[slice(*rows), slice(*columns)], bands[band]
+    best, *under = acquisitions[time].parts
+    read = partial(_classes, part) if classes else partial(_reflectance, name, part, resampling, stated)
+    values = read(best)
+    for item in under:
+        gaps = values == NODATA if classes else np.isnan(values)
+        if gaps.any():
+            np.copyto(values, read(item), where=gaps)
+    return values[None, None]
+
+
+def _classes(part: GeoBox, item: Acquisition) -> np.ndarray:
+    """Return the scene classification at the pixels of a grid by nearest neighbour, 0 where none."""
+    dn, y, x = _decode(item, "SCL", part, "nearest")
+    return dn[np.ix_(y.weights.indices, x.weights.indices)]
+
+
+def _reflectance(
+    band: str, part: GeoBox, resampling: Resampling, stated: Mapping[str, float], item: Acquisition
+) -> np.ndarray:
+    """Return reflectance at the pixels of a grid, NaN where there is none."""
+    header = item.headers[band]
+    coarser = part.transform.a > header.grid.transform.a
+    dn, y, x = _decode(item, band, part, "average" if coarser else resampling)
+    valid = (dn != NODATA) & (dn != SATURATED)
+    for nodata in (header.nodata, stated.get("nodata")):
+        if nodata is not None:
+            valid &= dn != nodata
+    values = resample(dn, valid, y, x)
+    scale, offset = item.metadata.calibration(band)
+    scale = stated.get("scale", scale)
+    values += np.float32(stated.get("offset", offset) / scale)
+    values /= np.float32(1 / scale)
+    return np.maximum(values, 0, out=values)  # keeps NaN
+
+
+def _decode(item: Acquisition, band: str, part: GeoBox, method: Method) -> tuple[np.ndarray, Taps, Taps]:
+    """Return the DN of a band that some pixels are made of, and how."""
+    y, x = (taps(*pair, method) for pair in zip(axes(part), axes(item.headers[band].grid), strict=True))
+    path = item.product.gdal_path(item.images[band].name)
+    return read_window(path, Window(x.first, y.first, x.last - x.first, y.last - y.first)), y, x
 
 
 def read_window(path: str, window: Window) -> np.ndarray:

@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
+import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, printable
 from eolab.core.progress import in_threads
 from eolab.data.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
 from eolab.data.layouts import safe
 from eolab.data.layouts.common import Rejected, below, constant, reading
+from eolab.data.layouts.geotiff import check_size, one_scale
 
 T = TypeVar("T")
 Rejection = tuple[str, str]
@@ -29,13 +31,18 @@ LEVEL_BANDS = {"L1C": L1C_BANDS, "L2A": L2A_BANDS}
 
 _ZERO_BITS = 0.05  # an image with fewer bits per pixel is decoded to see whether it is empty
 _HEADER_BYTES = 4096
+_MOST_PIXELS = 21_960**2  # four times a whole tile
+_MOST_XML = 64 << 20  # bytes; real ones have less than a hundredth
+_GROUND = 512  # pixels of a side on which the ground of two products is compared
+_NEW_GROUND = 0.005  # share of the tile that a product must add to be laid under another
 
 
 class Header(NamedTuple):
-    """Grid of an image file, and the size of the blocks it is best read in."""
+    """Grid of an image file, the size of the blocks it is best read in, and the nodata value it states."""
 
     grid: GeoBox
     block: int
+    nodata: float | None = None
 
 
 class Acquisition(NamedTuple):
@@ -48,6 +55,8 @@ class Acquisition(NamedTuple):
         crs: Coordinate reference system as the tile's metadata say.
         images: The finest image of each band, SCL among them.
         headers: Grids of the images that were checked.
+        under: Acquisitions of the same tile and datatake that cover other ground, the next best first: what
+            this one has no value for is theirs.
     """
 
     product: safe.Product
@@ -56,6 +65,12 @@ class Acquisition(NamedTuple):
     crs: str
     images: dict[str, safe.Image]
     headers: dict[str, Header]
+    under: tuple["Acquisition", ...] = ()
+
+    @property
+    def parts(self) -> tuple["Acquisition", ...]:
+        """The acquisition itself and those under it."""
+        return (self, *self.under)
 
     @property
     def level(self) -> str:
@@ -83,52 +98,97 @@ def scan(
 ) -> tuple[list[Acquisition], list[Rejection]]:
     """Return the usable acquisitions below a folder, by time, and all rejections, from file headers alone.
 
-    Each tile, level and sensing time has one acquisition: the highest baseline, then the newest. An
-    acquisition is left out as a whole if one of its files is missing, truncated, unreadable, all zero, or in
-    another coordinate reference system than its tile.
+    Each tile, level and datatake has one acquisition: the highest baseline of the agency, then one's own
+    (N9999), then the newest. Others of the same datatake are laid under it where they cover other ground, as
+    the halves of two datastrips do, and are superseded where they do not. An acquisition is left out as a
+    whole if one of its files is missing, truncated, unreadable, all zero, or in another coordinate reference
+    system than its tile.
 
     Args:
-        folder: A ``.SAFE`` folder or zip file, or a folder with such, two levels down at most.
+        folder: A product's folder or zip file, or a folder with such, see
+            :func:`eolab.data.layouts.safe.find_products`.
         bands: Bands that must be usable; by default all that the level has.
         scl: Whether the scene classification of Level-2A must be usable too.
 
     Raises:
         DataError: If the folder does not exist.
     """
-    paths = safe.find_products(folder)
-    found = list(in_threads(lambda path: _scan_product(path, bands, scl), paths, "headers", progress=False))
+    paths, others = safe.find_products(folder)
+    found = list(in_threads(lambda path: _scan_path(path, bands, scl), paths, "headers", progress=False))
     good = [item for items in found for item in items if isinstance(item, Acquisition)]
     bad = [item for items in found for item in items if not isinstance(item, Acquisition)]
-    kept, superseded = _newest(good)
-    return kept, sorted(bad + superseded)
+    kept, superseded = _laid_together(good)
+    return kept, sorted([*bad, *others, *superseded])
 
 
-def _newest(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], list[Rejection]]:
-    """Return one acquisition of each tile, level and sensing time, and the others as rejections."""
-    best: dict[tuple, Acquisition] = {}
-    rejections = []
-    order = sorted(acquisitions, key=lambda a: (a.metadata.baseline, a.metadata.generation, a.product.name))
-    for item in order:
-        key = (item.tile, item.level, item.metadata.time)
-        older = best.get(key)
-        if older is not None:
-            newer = f"{item.product.name} (same tile and time, baseline {item.metadata.baseline})"
-            rejections.append((str(older.product.path), f"superseded by {newer}"))
-        best[key] = item
-    return sorted(best.values(), key=lambda a: (a.metadata.time, a.tile, a.level)), rejections
+def _rank(item: Acquisition) -> tuple:
+    facts = item.metadata
+    own = float(facts.baseline) >= safe.OWN_BASELINE
+    return not own, float(facts.baseline), facts.generation, item.product.name
 
 
-def _scan_product(path: Path, bands: Sequence[str] | None, scl: bool) -> list[Acquisition | Rejection]:
+def _laid_together(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], list[Rejection]]:
+    """Return one acquisition of each tile, level and datatake, and those that add nothing as rejections."""
+    groups: dict[tuple, list[Acquisition]] = {}
+    for item in sorted(acquisitions, key=_rank, reverse=True):
+        groups.setdefault((item.tile, item.level, item.metadata.time), []).append(item)
+    kept, rejections = [], []
+    for best, *others in groups.values():
+        covered = ground(best) if others else np.zeros(0)
+        under = []
+        for item in others:
+            own = ground(item)
+            if own.shape != covered.shape or (own & ~covered).mean() > _NEW_GROUND:
+                under.append(item)
+                covered = own if own.shape != covered.shape else covered | own
+            else:
+                newer = f"{best.product.name} (same tile and time, baseline {best.metadata.baseline})"
+                rejections.append((str(item.product.path), f"superseded by {newer}, which covers its ground"))
+        kept.append(best._replace(under=tuple(under)))
+    return sorted(kept, key=lambda a: (a.metadata.time, a.tile, a.level)), rejections
+
+
+def ground(item: Acquisition) -> np.ndarray:
+    """Return where an acquisition has values, bool (y, x), on a coarse grid of its tile.
+
+    Only asked where several products share tile and datatake, as an image is decoded for it.
+    """
+    band = max(item.headers, key=lambda name: item.headers[name].grid.transform.a)
+    grid = item.headers[band].grid
+    shape = min(_GROUND, grid.height), min(_GROUND, grid.width)
+    try:
+        with (
+            rasterio.Env(**GDAL_OPTIONS),
+            rasterio.open(item.product.gdal_path(item.images[band].name)) as image,
+        ):
+            return image.read(1, out_shape=shape) > 0
+    except RasterioError:
+        return np.zeros(shape, bool)  # reading it later says why
+
+
+def _scan_path(path: Path, bands: Sequence[str] | None, scl: bool) -> list[Acquisition | Rejection]:
+    """Return the acquisitions of a product's folder or zip file, usable or not; never raises."""
+    try:
+        if printable(str(path)) != str(path):
+            raise DataError("has a name that is no UTF-8, which GDAL cannot open: rename it")
+        products = safe.read_products(path)
+    except (DataError, *safe.BROKEN) as error:
+        return [(str(path), str(error).removeprefix(f"{path} ").rstrip("."))]
+    return [item for product in products for item in _scan_product(product, bands, scl)]
+
+
+def _scan_product(
+    product: safe.Product, bands: Sequence[str] | None, scl: bool
+) -> list[Acquisition | Rejection]:
     """Return the acquisitions of one product, usable or not; never raises."""
     try:
-        product = safe.read_product(path)
         missing = "it has no product metadata (MTD_MSIL1C.xml or MTD_MSIL2A.xml)"
         metadata = _read(product, "", safe.PRODUCT_FILE, safe.read_product_metadata, missing)
         granules = safe.native_images(product.files)
         if not granules:
             raise DataError("it holds no band images")
-    except (DataError, OSError, ValueError, KeyError, IndexError) as error:
-        return [(str(path), str(error).rstrip("."))]
+    except (DataError, *safe.BROKEN) as error:
+        return [(str(product.path), str(error).rstrip("."))]
     needed = list(bands or LEVEL_BANDS[metadata.level])
     if scl and metadata.level == "L2A":
         needed.append("SCL")
@@ -141,6 +201,8 @@ def _read(
     """Return what a function reads of the first file of a product whose path begins and is named so."""
     for name in product.files:
         if name.startswith(start) and pattern.match(name):
+            if product.size(name) > _MOST_XML:
+                raise DataError(f"{name} has {product.size(name):,} bytes, expected metadata of a product")
             with product.open(name) as stream:
                 return read(stream)
     raise DataError(missing)
@@ -166,7 +228,7 @@ def _scan_granule(
             file = str(product.path / images[band].name)
             item.headers[band] = read_header(item, band)
         return item
-    except (DataError, OSError, ValueError, KeyError) as error:
+    except (DataError, *safe.BROKEN) as error:
         return file, str(error).rstrip(".")
 
 
@@ -196,6 +258,12 @@ def read_header(item: Acquisition, band: str) -> Header:
     with reading(band, errors=(RasterioError,)), rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as image:
         if image.count != 1 or image.dtypes[0] != dtype:
             raise DataError(f"{band} has {image.count} × {image.dtypes[0]}, expected 1 × {dtype}")
+        check_size(band, image.shape, _MOST_PIXELS)
+        stated = one_scale(band, image.scales, image.offsets)
+        if stated != (1, 0) and not np.allclose(stated, item.metadata.calibration(band)):
+            scales = "scale {} and offset {}, its metadata say {} and {}"
+            said = scales.format(*stated, *item.metadata.calibration(band))
+            raise DataError(f"{band} states the {said}: take the right ones out of the two")
         found = f"EPSG:{image.crs.to_epsg()}" if image.crs else "no CRS"
         if found != item.crs:
             raise DataError(f"{band} is in {found}, its tile's metadata say {item.crs}")
@@ -222,4 +290,4 @@ def _header(image: rasterio.DatasetReader, crs: str) -> Header:
     transform = image.transform
     if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
         raise DataError(f"its grid {tuple(transform)[:6]} is not north-up")
-    return Header(GeoBox(image.shape, transform, crs), max(image.block_shapes[0]))
+    return Header(GeoBox(image.shape, transform, crs), max(image.block_shapes[0]), image.nodata)
