@@ -263,7 +263,7 @@ def read_header(item: Acquisition, band: str) -> Header:
         if stated != (1, 0) and not np.allclose(stated, item.metadata.calibration(band)):
             scales = "scale {} and offset {}, its metadata say {} and {}"
             said = scales.format(*stated, *item.metadata.calibration(band))
-            raise DataError(f"{band} states the {said}: take the right ones out of the two")
+            raise DataError(f"{band} states the {said}: fetch the product again, or remove those of the file")
         found = f"EPSG:{image.crs.to_epsg()}" if image.crs else "no CRS"
         if found != item.crs:
             raise DataError(f"{band} is in {found}, its tile's metadata say {item.crs}")
