@@ -134,7 +134,7 @@ def _laid_together(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], 
         groups.setdefault((item.tile, item.level, item.metadata.time), []).append(item)
     kept, rejections = [], []
     for best, *others in groups.values():
-        covered = ground(best) if others else np.zeros(0)
+        covered = ground(best) if others else np.zeros(0, bool)
         under = []
         for item in others:
             own = ground(item)
