@@ -14,7 +14,7 @@ from bigearthnet_example import PASS, TILE, cut, map_of, pixels_of, rows_v2, wri
 from eolab.core.errors import DataError
 from eolab.data import layouts
 from eolab.data.layouts import bigearthnet_v2 as reader
-from eolab.data.layouts.bigearthnet import file_of, place_of, read_patch
+from eolab.data.layouts.bigearthnet import file_of, place_of, read_patch, read_reference
 from eolab.data.layouts.bigearthnet_folders import check_splits, read_lists
 from eolab.data.schemes.bigearthnet import CLASSES_19, class_set, indices
 
@@ -284,6 +284,16 @@ def test_sentinel_1_and_maps_that_lack_are_named(tree):
     assert named[f"BigEarthNet-S1/{PASS}/{folders[0].name}"].startswith("has no VV, expected")
     assert named[folders[1].name].startswith(f"is the Sentinel-1 patch of {IDS[1]} but has no folder")
     assert named[reference.relative_to(tree).as_posix()].startswith("is missing")
+
+
+def test_a_reference_map_of_other_codes_is_refused(tree):
+    """Regression: a map of CORINE's grid codes was read as one without any class."""
+    row = next(index(tree).itertuples())
+    write_tif(Path(row.reference), np.full((120, 120), 12, np.uint16))
+    with pytest.raises(
+        DataError, match=r"_reference_map.tif holds codes outside .* 100.00% .*\(12\), expected"
+    ):
+        read_reference(row)
 
 
 def test_check_reads_every_file_and_goes_on(tree):

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
+from affine import Affine
 from pyproj import Transformer
 from rasterio.transform import from_origin
 from safe_factory import NORTH, WEST, image_path, write_safe
@@ -20,7 +22,9 @@ FOLDER = Path("u2018_clc2018_v2020_20u1_raster100m", "DATA", "U2018_CLC2018_V202
 LEFT, TOP = 3_900_000, 3_190_000  # near the factory's tile, in EPSG:3035
 
 
-def write_raster(file: Path, values: np.ndarray, nodata: float | None = None, crs: str = "EPSG:3035") -> Path:
+def write_raster(
+    file: Path, values: np.ndarray, nodata: float | None = None, crs: str = "EPSG:3035", place=None
+) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(
         file,
@@ -31,7 +35,7 @@ def write_raster(file: Path, values: np.ndarray, nodata: float | None = None, cr
         count=1,
         dtype=values.dtype,
         crs=crs,
-        transform=from_origin(LEFT, TOP, 100, 100),
+        transform=place or from_origin(LEFT, TOP, 100, 100),
         nodata=nodata,
     ) as raster:
         raster.write(values, 1)
@@ -40,7 +44,8 @@ def write_raster(file: Path, values: np.ndarray, nodata: float | None = None, cr
 
 @pytest.fixture(scope="module")
 def codes() -> np.ndarray:
-    return np.random.default_rng(0).integers(1, 49, (1200, 1200)).astype(np.int8)
+    codes = np.random.default_rng(0).integers(1, 49, (1200, 1200)).astype(np.int8)
+    return np.where(codes > 44, np.int8(48), codes)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +92,83 @@ def test_recoded_rasters_and_unsigned_nodata(tmp_path):
     assert corine.open_corine(unsigned).values.tolist() == [[111, 523], [0, 0]]
 
 
+GRID = np.arange(1, 45, dtype=np.uint8).reshape(4, 11)
+LEVEL3 = CORINE["code"].to_numpy()[GRID - 1].astype(np.uint16)
+WORLDCOVER = np.array([[10, 20, 30, 40, 50, 60, 80, 90, 95, 100]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            WORLDCOVER,
+            r"map\.tif holds codes outside of its class scheme .* \(60, 80, 90, 95, 100\), expected",
+        ),
+        ((LEVEL3 // 10).astype(np.uint8), r"\(52, 51\), expected CORINE's grid codes 1 to 44 or level-3"),
+        ((LEVEL3[:2] // 10).astype(np.uint8), r"codes 11, 12, 13, 14, 21, 22, .* of CORINE's level 2 too"),
+        (
+            (LEVEL3 // 100).astype(np.uint8),
+            r"the codes 1, 2, 3, 4, 5 alone, .*CORINE's level 1 .* level-3 codes",
+        ),
+        (np.arange(12, dtype=np.uint8)[None], "such as a scene classification"),
+        (np.arange(256, dtype=np.uint8)[None], "outside of its class scheme"),
+        (GRID + np.float32(0.5), "outside of its class scheme in 100.00%"),
+        (np.where(GRID < 23, GRID, LEVEL3), "outside of its class scheme in 50.00%"),
+        (np.full((4, 4), 48, np.uint8), "holds no CORINE class"),
+        (LEVEL3.astype(np.complex64), "holds complex64"),
+    ],
+)
+def test_a_map_of_other_codes_is_not_taken_for_corine(tmp_path, values, sentence):
+    """Regression: any raster with one value in 1 to 44 was read as CORINE."""
+    file = write_raster(tmp_path / "map.tif", values)
+    with pytest.raises(DataError, match=sentence):
+        corine.open_corine(file)
+    assert corine.check_layout(file)["status"].tolist() == ["rejected"]
+
+
+@pytest.mark.parametrize("values", [GRID, LEVEL3, GRID.astype(np.float32), LEVEL3.astype(np.int32)])
+def test_both_codings_are_read_in_any_number_type(tmp_path, values):
+    assert (corine.open_corine(write_raster(tmp_path / "map.tif", values)) == LEVEL3).all()
+
+
+def test_a_picture_of_several_bands_is_no_map(tmp_path):
+    file = tmp_path / "picture.tif"
+    profile = {"driver": "GTiff", "height": 4, "width": 11, "count": 3, "dtype": "uint8", "crs": "EPSG:3035"}
+    with rasterio.open(file, "w", transform=from_origin(LEFT, TOP, 100, 100), **profile) as raster:
+        raster.write(np.stack([GRID] * 3))
+    with pytest.raises(DataError, match="has 3 bands, expected one of class codes"):
+        corine.open_corine(file)
+
+
+def test_a_few_codes_without_a_class_are_named_and_have_none(tmp_path):
+    values = np.tile(GRID, (3, 3))
+    values[0, :2] = 45
+    with pytest.warns(UserWarning, match=r"in 0\.51% of its pixels \(45\): these pixels have no class"):
+        found = corine.open_corine(write_raster(tmp_path / "map.tif", values))
+    assert found[0, :3].values.tolist() == [0, 0, 121]
+
+
+@pytest.mark.parametrize("transform", ["south-up", "west-up", "rotated"])
+def test_a_map_on_any_grid_lies_where_its_transform_says(tmp_path, transform):
+    """Regression: a south-up map "does not cover" the image, and a rotated one was right in a tenth of it."""
+    place = {
+        "south-up": Affine(100, 0, LEFT, 0, 100, TOP - 6000),
+        "west-up": Affine(0, 100, LEFT, 100, 0, TOP - 6000),
+        "rotated": Affine.translation(LEFT, TOP - 3000) * Affine.rotation(30) * Affine.scale(100, -100),
+    }[transform]
+    codes = np.random.default_rng(0).choice(GRID.ravel(), (60, 60))
+    file = write_raster(tmp_path / "map.tif", codes, place=place)
+    x, y = LEFT + 2000 + 10.0 * np.arange(150) + 5, TOP - 2000 - 10.0 * np.arange(120) - 5
+    like = xr.DataArray(np.zeros((120, 150)), {"y": y, "x": x}).rio.write_crs("EPSG:3035")
+    found = corine.open_corine(file, like=like)
+    column, row = ~place * np.array(np.meshgrid(x, y))
+    inside = (np.minimum(column, row) >= 0) & (np.maximum(column, row) < 60)
+    assert inside.mean() > 0.5
+    expected = CORINE["code"].to_numpy()[codes[row.astype(int) % 60, column.astype(int) % 60] - 1]
+    at_edge = np.minimum(abs(row - row.round()), abs(column - column.round())) < 0.02
+    assert (found.values == np.where(inside, expected, 0))[~at_edge].all()
+
+
 @pytest.mark.slow
 def test_truth_of_both_years_is_read_on_the_grid_of_the_series(folder, tmp_path):
     assert not {"truth", "truth_before"} & set(sentinel2_corine.open_layout(folder, bands=["B04"]))
@@ -118,7 +200,7 @@ def test_check_lists_what_is_broken(tmp_path):
     file = write_raster(tmp_path / "corine" / FOLDER, np.full((50, 50), 99, np.int8))
     report = sentinel2_corine.check_layout(tmp_path, progress=False)
     assert list(report["status"]) == ["rejected", "rejected"]
-    assert "no CORINE class" in report["reason"][1]
+    assert "outside of its class scheme in 100.00% of its pixels (99)" in report["reason"][1]
     file.write_bytes(file.read_bytes()[:-1000])
     assert "cannot be read" in sentinel2_corine.check_layout(tmp_path, progress=False)["reason"][1]
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from eolab.core.errors import ParameterError
 from eolab.data.preprocess import clear_mask
-from eolab.data.schemes import IGNORE, ClassScheme, corine
+from eolab.data.schemes import IGNORE, ClassScheme, corine, lookup
 from eolab.data.schemes.landcover import CORINE_TO_UPDATE, LANDCOVER, from_corine
 
 
@@ -139,3 +139,15 @@ def test_scheme_table_index_and_colours():
 def test_scheme_that_does_not_fit(columns, words):
     with pytest.raises(ParameterError, match=words):
         ClassScheme("bad", *columns)
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.uint16, np.int64, np.float32, np.float64])
+def test_codes_of_any_size_and_number_type_are_looked_up(kind):
+    """Regression: codes above 255 ended in an IndexError, or stood for the code that is left modulo 256."""
+    codes = np.array([[3, 3000, 2999], [184, 0, 3001]], kind)  # 3000 % 256 = 184
+    assert lookup(codes, {3: 1, 3000: 2}).tolist() == [[1, 2, 255], [255, 255, 255]]
+    assert lookup(np.tile(codes, (300, 200)), {3: 1, 3000: 2})[-2:, -3:].tolist() == [[1, 2, 255], [255] * 3]
+
+
+def test_fractions_nan_and_huge_codes_have_no_class():
+    assert lookup([1.5, np.nan, 1, np.inf, 2**40], {1: 0, 2**40: 1}).tolist() == [255, 255, 0, 255, 1]

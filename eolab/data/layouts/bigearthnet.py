@@ -39,7 +39,9 @@ from eolab.data.layouts.common import (
 )
 from eolab.data.layouts.geotiff import read_raster
 from eolab.data.layouts.resample import Axis, Method, taps
+from eolab.data.schemes import check_codes
 from eolab.data.schemes.bigearthnet import class_set
+from eolab.data.schemes.corine import CODINGS, NOTHING
 
 BANDS = L2A_BANDS
 RADAR = ("VV", "VH")
@@ -109,11 +111,13 @@ def read_reference(row: Any) -> np.ndarray:
     """Read the reference map of a patch of version 2, (120, 120) uint16: CORINE codes, 999 where none.
 
     Raises:
-        DataError: If the patch has none, or it cannot be used.
+        DataError: If the patch has none, or it cannot be used, or holds codes of another map.
     """
     if not row.reference:
         raise DataError(f"{row.s2} has no reference map in the index: only version 2 has them.")
-    return _checked(row.reference, SIZE, "uint16", measured=False)
+    codes = _checked(row.reference, SIZE, "uint16", measured=False)
+    check_codes(codes, CODINGS["level3"], NOTHING, row.reference, "CORINE's level-3 codes 111 to 523")
+    return codes
 
 
 def place_of(folder: str) -> tuple[str, Affine]:

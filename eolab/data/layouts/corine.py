@@ -1,9 +1,13 @@
 """CORINE Land Cover raster, 100 m, EPSG:3035: level-3 codes on its own grid or on that of an image.
 
-The file holds grid codes 1 to 44; what is no CORINE class (the explicit 48, the file's nodata, whichever sign
-its bytes have) becomes 0. Classes are resampled by nearest neighbour only.
+The file holds grid codes 1 to 44, or level-3 codes; what is no CORINE class (the explicit 48, the file's
+nodata, whichever sign its bytes have) becomes 0. A file in which more than a hundredth of the pixels have
+other codes is another map and refused. Classes are resampled by nearest neighbour only; the file may have any
+reference system, and its rows need not run from north to south.
 """
 
+import itertools
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +19,16 @@ import rioxarray
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
+from rasterio.warp import Resampling, reproject
 from rasterio.windows import Window
 
 from eolab.core.errors import DataError
 from eolab.data.layouts.common import attempt, reading, report
 from eolab.data.layouts.resample import touched
-from eolab.data.schemes.corine import recode
+from eolab.data.schemes.corine import check_coding, recode, recognise
 
 FILE = Path("DATA", "U2018_CLC2018_V2020_20u1.tif")
+_SIDE, _PARTS = 256, 8  # pixels a side of the parts that tell the coding, at most as many along each axis
 _MARGIN = 2  # pixels around a window, so that nearest neighbours at its edge are there
 
 
@@ -38,7 +44,8 @@ def open_corine(path: str | Path, like: xr.DataArray | xr.Dataset | None = None)
         uint16 (y, x) level-3 codes 111 to 523, 0 where there is no class.
 
     Raises:
-        DataError: If there is no raster, it cannot be read, has no CRS, or does not cover ``like``.
+        DataError: If there is no raster, it cannot be read, has no CRS, does not cover ``like``, or holds
+            other codes than CORINE's.
     """
     file = find_raster(Path(path))
     with reading(file, "a CORINE raster"):
@@ -73,51 +80,97 @@ def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
 
 def _check(file: Path) -> None:
     """Read a whole raster."""
-    known = 0
+    found: Counter[float] = Counter()
     with reading(file), rasterio.open(file) as raster:
-        _need_crs(file, raster.crs)
+        need_map(file, raster)
         for _, window in raster.block_windows(1):
-            known += int(np.count_nonzero(recode(raster.read(1, window=window), raster.nodata)))
-    if not known:
-        raise DataError(f"{file} holds no CORINE class (1 to 44, or 111 to 523).")
+            values, counts = np.unique(raster.read(1, window=window), return_counts=True)
+            found.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        recognise(list(found), raster.nodata, file, np.array(list(found.values())))
 
 
 def _whole(file: Path) -> xr.DataArray:
+    with rasterio.open(file) as source:
+        need_map(file, source)
+        coding = recognise(_sample(source), source.nodata, file)
+        grid = GeoBox.from_rio(source)
     raster = rioxarray.open_rasterio(file, chunks={"x": 4096, "y": 4096})
     assert isinstance(raster, xr.DataArray)
-    _need_crs(file, raster.rio.crs)
     band = raster.isel(band=0, drop=True)
-    recoded = partial(recode, nodata=raster.rio.nodata)
+    recoded = partial(recode, nodata=raster.rio.nodata, coding=coding)
     codes = xr.apply_ufunc(recoded, band, dask="parallelized", output_dtypes=[np.uint16])
-    return _finish(codes.rio.write_crs(raster.rio.crs).rio.write_transform(raster.rio.transform()))
+    return _finish(codes.rio.write_crs(grid.crs).rio.write_transform(grid.transform))
 
 
 def _onto(file: Path, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
     """Return the classes at the pixels of another grid; ``like`` is (…, y, x) with a CRS."""
     with rasterio.open(file) as raster:
-        _need_crs(file, raster.crs)
-        grid = GeoBox.from_rio(raster)
-        west, south, east, north = bounds = like.rio.transform_bounds(raster.crs)
-        margin = _MARGIN * grid.transform.a
-        rows, columns = touched(grid, (west - margin, south - margin, east + margin, north + margin))
-        if rows.start == rows.stop or columns.start == columns.stop:
-            where = f"{raster.crs.to_string()} ({', '.join(f'{edge:.0f}' for edge in bounds)})"
-            raise DataError(f"{file} does not cover the image, which lies at {where}: choose another raster.")
-        codes = recode(raster.read(1, window=Window.from_slices(rows, columns)), raster.nodata)
-    return _finish(onto(wrap_xr(codes, grid[rows, columns], nodata=0), like))
+        need_map(file, raster)
+        codes, grid = around(file, raster, like)
+        coding = recognise(_sample(raster), raster.nodata, file)
+        check_coding(codes, raster.nodata, coding, file)
+        codes = recode(codes, raster.nodata, coding)
+    return _finish(onto(codes, grid, like, nodata=0))
 
 
-def onto(classes: xr.DataArray, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
-    """Return classes (y, x) with a CRS and nodata at the pixels of another image, by nearest neighbour."""
-    matched = classes.odc.reproject(like.odc.geobox, resampling="nearest")
-    return matched.assign_coords(y=like.y, x=like.x)
+def around(
+    file: Path, raster: rasterio.DatasetReader, like: xr.DataArray | xr.Dataset
+) -> tuple[np.ndarray, GeoBox]:
+    """Read the window of a map around an image, and return it with its grid.
+
+    Raises:
+        DataError: If the map does not cover the image.
+    """
+    grid = GeoBox.from_rio(raster)
+    west, south, east, north = bounds = like.rio.transform_bounds(raster.crs)
+    margin = _MARGIN * max(abs(step) for step in grid.transform[:2])
+    rows, columns = touched(grid, (west - margin, south - margin, east + margin, north + margin))
+    if rows.start == rows.stop or columns.start == columns.stop:
+        where = f"{raster.crs.to_string()} ({', '.join(f'{edge:.0f}' for edge in bounds)})"
+        raise DataError(f"{file} does not cover the image, which lies at {where}: choose another raster.")
+    return raster.read(1, window=Window.from_slices(rows, columns)), grid[rows, columns]
 
 
-def _need_crs(file: Path, crs: Any) -> None:
-    if crs is None:
+def onto(codes: np.ndarray, grid: GeoBox, like: xr.DataArray | xr.Dataset, nodata: int) -> xr.DataArray:
+    """Return codes at the pixels of an image, by nearest neighbour.
+
+    Args:
+        codes: Codes (y, x) on any grid.
+        grid: Their grid, north-up or not.
+        like: The image (…, y, x) with a CRS.
+        nodata: Code of pixels that the map does not cover.
+    """
+    target = like.odc.geobox
+    matched = np.full(target.shape, nodata, codes.dtype)
+    reproject(
+        codes,
+        matched,
+        src_transform=grid.transform,
+        src_crs=str(grid.crs),
+        dst_transform=target.transform,
+        dst_crs=str(target.crs),
+        src_nodata=nodata,
+        dst_nodata=nodata,
+        resampling=Resampling.nearest,
+    )
+    return wrap_xr(matched, target, nodata=nodata).assign_coords(y=like.y, x=like.x)
+
+
+def need_map(file: Path, raster: rasterio.DatasetReader) -> None:
+    """Refuse a raster without a place, or of several bands."""
+    if raster.crs is None:
         raise DataError(
-            f"{file} has no coordinate reference system: CORINE's is EPSG:3035, write it into the file."
+            f"{file} has no coordinate reference system (CORINE's is EPSG:3035): write it into the file."
         )
+    if raster.count != 1:
+        raise DataError(f"{file} has {raster.count} bands, expected one of class codes: give that alone.")
+
+
+def _sample(raster: rasterio.DatasetReader) -> np.ndarray:
+    """Read parts that are spread over a raster, all of a small one."""
+    starts = ([*range(0, size, max(size // _PARTS, _SIDE))] for size in raster.shape)
+    windows = (Window(left, top, _SIDE, _SIDE) for top, left in itertools.product(*starts))
+    return np.concatenate([raster.read(1, window=window).ravel() for window in windows])
 
 
 def _finish(codes: xr.DataArray) -> xr.DataArray:

@@ -34,18 +34,20 @@ def touched(grid: GeoBox, bounds: tuple[float, float, float, float]) -> tuple[sl
     """Return the rows and columns of all pixels that bounds touch; empty slices where they touch none.
 
     Args:
-        grid: A north-up grid.
+        grid: Any grid; of one that is not north-up these are the rows and columns around the bounds.
         bounds: West, south, east and north edge in its CRS.
     """
     west, south, east, north = bounds
-    y, x = axes(grid)
-    return _range(y, north, south), _range(x, west, east)
+    place = ~grid.transform
+    corners = [(x, y) for x in (west, east) for y in (south, north)]
+    columns = [place.a * x + place.b * y + place.c for x, y in corners]
+    rows = [place.d * x + place.e * y + place.f for x, y in corners]
+    return _range(rows, grid.height), _range(columns, grid.width)
 
 
-def _range(axis: Axis, begin: float, end: float) -> slice:
-    first = int(np.floor((begin - axis.start) / axis.step + _EDGE))
-    last = int(np.ceil((end - axis.start) / axis.step - _EDGE))
-    return slice(min(max(first, 0), axis.size), min(max(last, 0), axis.size))
+def _range(places: list[float], size: int) -> slice:
+    first, last = int(np.floor(min(places) + _EDGE)), int(np.ceil(max(places) - _EDGE))
+    return slice(min(max(first, 0), size), min(max(last, 0), size))
 
 
 @dataclass(frozen=True)

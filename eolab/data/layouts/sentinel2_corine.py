@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import rasterio
-import rioxarray
 import xarray as xr
 
 from eolab.core.errors import DataError
 from eolab.data.layouts import corine, sentinel2
 from eolab.data.layouts.common import attempt, reading, report
-from eolab.data.schemes import IGNORE
+from eolab.data.schemes import IGNORE, check_codes, lookup
+from eolab.data.schemes.landcover import LANDCOVER
 
 SERIES = "sentinel2"
 MAP = "corine"
@@ -68,14 +68,21 @@ def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
 def _check(file: Path) -> None:
     """Read a whole raster."""
     with reading(file), rasterio.open(file) as raster:
-        raster.read(1)
+        _check_truth(raster.read(1), raster.nodata, file)
 
 
 def _truth(file: Path, like: xr.Dataset) -> xr.DataArray:
     """Return the true classes on the grid of the series, by nearest neighbour."""
-    with reading(file, remedy="fetch or make the data set again"):
-        raster = rioxarray.open_rasterio(file)
-        assert isinstance(raster, xr.DataArray)
-        band = raster.isel(band=0, drop=True).rio.write_nodata(IGNORE)
-        truth = corine.onto(band, like)
-    return truth.astype(np.uint8).assign_attrs({"long_name": "true land cover", "nodata": IGNORE})
+    with reading(file, remedy="fetch or make the data set again"), rasterio.open(file) as raster:
+        corine.need_map(file, raster)
+        values, grid = corine.around(file, raster, like)
+        _check_truth(values, raster.nodata, file)
+        classes = lookup(values, {code: code for code in range(len(LANDCOVER)) if code != raster.nodata})
+    truth = corine.onto(classes, grid, like, nodata=IGNORE)
+    return truth.assign_attrs({"long_name": "true land cover", "nodata": IGNORE})
+
+
+def _check_truth(values: np.ndarray, nodata: float | None, file: Path) -> None:
+    classes = len(LANDCOVER)
+    nothing = [IGNORE] if nodata is None or not np.isfinite(nodata) else [IGNORE, int(nodata)]
+    check_codes(values, range(classes), nothing, file, f"indices of the study's classes, 0 to {classes - 1}")

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from eolab.core.errors import ParameterError, check_known
+import numpy as np
+
+from eolab.core.errors import DataError, ParameterError, check_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
 IGNORE = 255
+MOST_UNKNOWN = 0.01
+"""Largest share of the labelled pixels of a map whose codes are not in its class scheme."""
 
 
 @dataclass(frozen=True)
@@ -104,3 +109,60 @@ def scheme_of(source: xr.Dataset | dict[str, Any]) -> ClassScheme:
     text: Any = getattr(source, "attrs", source)["class_scheme"]
     fields = json.loads(text) if isinstance(text, str) else text
     return ClassScheme(fields["name"], *(tuple(fields[name]) for name in ("codes", "names", "colors")))
+
+
+def lookup(codes: Any, values: Mapping[int, int], default: int = IGNORE, dtype: Any = np.uint8) -> np.ndarray:
+    """Return the value that belongs to each code.
+
+    Args:
+        codes: Codes of any size, shape and number type.
+        values: Value of each code.
+        default: Value of NaN, of fractions and of all other codes.
+        dtype: Number type of the result.
+    """
+    codes = np.asarray(codes)
+    small = codes.dtype.kind in "iu" and codes.dtype.itemsize <= 2
+    if small and codes.size > 2 * 65536:  # each number is looked up once
+        limits = np.iinfo(codes.dtype)
+        table = lookup(np.arange(limits.min, limits.max + 1), values, default, dtype)
+        return table[codes.astype(np.intp) - limits.min]
+    known = np.array(sorted(values), np.int64)
+    at = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+    found = np.array([values[code] for code in known.tolist()], dtype)
+    return np.where(known[at] == codes, found[at], np.array(default, dtype))
+
+
+def check_codes(
+    codes: Any,
+    known: Iterable[int],
+    nothing: Iterable[int],
+    name: object,
+    expected: str,
+    counts: Any = None,
+) -> None:
+    """Refuse a map with codes of another class scheme; warn of the few that do not belong.
+
+    Args:
+        codes: Codes of any shape and number type; negative ones and NaN mean nothing.
+        known: Codes of the class scheme.
+        nothing: Further codes that mean nothing.
+        name: What the map is called, for the error.
+        expected: Which codes are expected, for the error.
+        counts: How often each code stands in the map, where it is not given pixel by pixel.
+
+    Raises:
+        DataError: If more than a hundredth of the pixels that mean something have another code.
+    """
+    codes, counts = np.unique(codes, return_counts=True) if counts is None else (np.asarray(codes), counts)
+    sort = lookup(codes, {**dict.fromkeys(nothing, 2), **dict.fromkeys(known, 1)}, 0)
+    unknown = (sort == 0) & (codes >= 0)
+    if not unknown.any():
+        return
+    share = counts[unknown].sum() / counts[unknown | (sort == 1)].sum()
+    found = codes[unknown][np.argsort(-counts[unknown], kind="stable")]
+    listed = ", ".join(f"{code:g}" for code in found[:6])
+    more = f" and {len(found) - 6} more" if len(found) > 6 else ""
+    text = f"{name} holds codes outside of its class scheme in {share:.2%} of its pixels ({listed}{more})"
+    if share > MOST_UNKNOWN:
+        raise DataError(f"{text}, expected {expected}: give the map of this class scheme, or recode it.")
+    warnings.warn(f"{text}: these pixels have no class.", stacklevel=2)

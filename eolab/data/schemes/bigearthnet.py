@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import DataError, check_known, did_you_mean
-from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.schemes import ClassScheme, lookup
 from eolab.data.schemes.corine import CORINE
 from eolab.data.schemes.corine import scheme as corine_scheme
 
@@ -197,8 +197,4 @@ def indices(reference_codes: Any, classes: ClassSet | str) -> np.ndarray:
         uint8 of the same shape: class index, :data:`~eolab.data.schemes.IGNORE` where no class belongs.
     """
     chosen = classes if isinstance(classes, ClassSet) else class_set(classes)
-    codes = np.asarray(reference_codes)
-    table = np.full(UNLABELLED + 1, IGNORE, np.uint8)
-    table[list(chosen.index_of_code)] = list(chosen.index_of_code.values())
-    inside = (codes >= 0) & (codes <= UNLABELLED)
-    return table[np.where(inside, codes, UNLABELLED).astype(np.intp)]
+    return lookup(reference_codes, chosen.index_of_code)

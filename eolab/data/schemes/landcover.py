@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.schemes import ClassScheme, lookup
 from eolab.data.schemes.corine import recode
 
 # Colours: any two differ by 25 or more in CIELAB, for normal, protan and deutan eyes alike.
@@ -35,6 +35,4 @@ def from_corine(array: Any) -> np.ndarray:
     Returns:
         uint8 of the same shape: index into :data:`LANDCOVER`, ``IGNORE`` where no class belongs.
     """
-    table = np.full(524, IGNORE, np.uint8)
-    table[list(CORINE_TO_UPDATE)] = list(CORINE_TO_UPDATE.values())
-    return table[recode(array)]
+    return lookup(recode(array), CORINE_TO_UPDATE)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from eolab.core.errors import DataError, check_known
 from eolab.data.catalog import DataEntry
-from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.schemes import ClassScheme, lookup
 from eolab.data.schemes.landcover import LANDCOVER, from_corine
 
 COLORS = ("#e69f00", "#117733", "#ccf24d", "#88ccaa", "#cc79a7", "#56b4e9", "#332288", "#d55e00", "#999999")
@@ -133,10 +133,8 @@ def _drop_rare(series: xr.Dataset, scheme: ClassScheme, min_pixels: int) -> xr.D
 
 
 def renumbered(labels: xr.DataArray, indices: Mapping[int, int]) -> xr.DataArray:
-    """Return other class indices for whole numbers below 256, uint8; 255 where there is none."""
-    lookup = np.full(256, IGNORE, np.uint8)
-    lookup[list(indices)] = list(indices.values())
-    return labels.copy(data=lookup[np.asarray(labels).astype(np.uint8)])
+    """Return the class index of each code, uint8; 255 where there is none."""
+    return labels.copy(data=lookup(labels, indices))
 
 
 def overview(series: xr.Dataset, max_pixels: int = 500_000) -> xr.Dataset:
