@@ -4,6 +4,7 @@ Imports stay inside the commands, so that ``eolab --help`` answers at once.
 """
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -51,6 +52,8 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 good, 1 a run failed, 2 bad input, 130 stopped."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold any bytes
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(options.command(options))
@@ -200,12 +203,39 @@ def _data(options: argparse.Namespace) -> int:
     if options.action == "make":
         print(entry.make())
         return 0
-    report = entry.check()
-    rejected = report.files[report.files["status"] != "ok"]
-    for row in rejected.itertuples(index=False):
-        print(f"rejected  {row.file}  {row.reason}")
-    print(f"{entry.name}: {report.ok} files can be used, {report.rejected} cannot.")
+    return _check_data(entry)
+
+
+def _check_data(entry: Any) -> int:
+    """Print what reading every file of a data set finds; return 1 where its study could not work with it."""
+    from eolab.core.errors import DataError
+
+    try:
+        report = entry.check()
+        rejected = report.files[report.files["status"] != "ok"]
+        for row in rejected.itertuples(index=False):
+            print(f"rejected  {row.file}  {row.reason}")
+        print(f"{entry.name}: {report.ok} files can be used, {report.rejected} cannot.")
+        _open_as_its_study(entry)
+    except DataError as error:
+        print(f"eolab: {error}", file=sys.stderr)
+        return 1
     return 0 if report.ok else 1
+
+
+def _open_as_its_study(entry: Any) -> None:
+    """Open a data set as the first cells of its study do, so that they find nothing new."""
+    from eolab.data import layouts
+
+    reader = layouts.reader(entry.layout)
+    if entry.layout in ("sentinel2_corine", "eolearn_patch"):
+        from eolab.studies.landcover.series import open_series
+
+        open_series(entry)
+    elif hasattr(reader, "index"):
+        reader.index(entry.path)
+    else:
+        entry.open()
 
 
 def _list_data(known: Any) -> None:
@@ -217,6 +247,8 @@ def _list_data(known: Any) -> None:
         rows.append((name, _here(entry), kind, *facts))
     for row in padded(rows):
         print("  ".join(row).rstrip())
+    for fault in known.faults.values():
+        print(f"cannot be used: {fault}")
 
 
 def _here(entry: Any) -> str:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ import xarray as xr
 from safe_factory import image_path, write_safe
 
 from eolab.core import files
-from eolab.core.errors import CatalogError, DataError
+from eolab.core.errors import CatalogError, DataError, EolabError
 from eolab.data import catalog
 from eolab.data.layouts import LAYOUTS
 from eolab.synthetic import writing
@@ -86,9 +87,94 @@ def test_variables(tmp_path, monkeypatch):
 def test_mistakes_in_the_file_are_one_sentence(tmp_path, text, words):
     file = write(tmp_path, text)
     with pytest.raises(CatalogError, match=words) as caught:
-        catalog.load(file)
+        catalog.load(file)["tile"]
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ("{uri: x, uri: y, layout: sentinel2_safe}", "the key 'uri' is written twice .line 4"),
+        ("{uri: [x], layout: sentinel2_safe}", "has no uri"),
+        ("{uri: '', layout: sentinel2_safe}", "has no uri"),
+        ('{uri: "a\\0b", layout: sentinel2_safe}', "expected the path of a file or folder"),
+        ("{uri: 's3://bucket/x', layout: sentinel2_safe}", "fetch data that lie elsewhere"),
+        ("{uri: '~nobody-here/x', layout: sentinel2_safe}", "has no such user"),
+        ("{uri: x, layout: sentinel2_safe, description: 5}", "description 5, expected text"),
+        ("{uri: x, layout: sentinel2_safe, metadata: [1]}", "must be a mapping of names"),
+        ("{uri: x, layout: sentinel2_safe, metadata: {crs: {a: b}}}", "has crs {'a': 'b'}, expected text"),
+        ("{uri: x, layout: sentinel2_safe, metadata: {size: 2020-01-01}}", "has size datetime.date"),
+        ("{uri: x, layout: sentinel2_safe, metadata: {size: 2020-13-45}}", "month must be in 1..12"),
+        ("{uri: x, layout: sentinel2_safe, pixels: {scale: 0}}", "scale 0, expected a number above 0"),
+        ("{uri: x, layout: sentinel2_safe, pixels: {offset: '-0.1'}}", "offset '-0.1', expected a number"),
+        ("{uri: x, layout: sentinel2_safe, pixels: {ofset: 1}}", "did you mean 'offset'"),
+        ("{uri: x, layout: eolearn_patch, pixels: {offset: 1}}", "takes what the files state"),
+        ("!!python/object/apply:os.system [ls]", "no YAML"),
+        ("{uri: x, layout: os}", "no layout: it has no function open_layout"),
+    ],
+)
+def test_a_bad_entry_stops_no_other(tmp_path, block, words):
+    """One mistake anywhere in the file made every data set unusable."""
+    file = write(
+        tmp_path,
+        ENTRY.format(uri="x")
+        + f"other: {block}\n2020: {{}}\n"
+        + ENTRY.format(uri="x").replace("tile", "last"),
+    )
+    known = catalog.load(file)
+    assert {"tile", "last"} <= set(known)
+    assert known["tile"].path == tmp_path / "x"
+    (tmp_path / "x").mkdir()
+    with pytest.raises(EolabError, match=words) as caught:
+        known["other"].open()
+    assert "\n" not in str(caught.value)
+    with pytest.raises(CatalogError, match="the name 2020 in line 5 is no text"):
+        known["2020"]
+
+
+def test_a_bomb_of_references_is_refused_at_once(tmp_path):
+    lines = "\n".join(f"  a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12))
+    file = write(tmp_path, f"tile:\n  a0: &a0 [x]\n{lines}\n")
+    with pytest.raises(CatalogError, match="unknown key"):
+        catalog.load(file)["tile"]
+    file.write_text(
+        f"tile:\n  uri: x\n  layout: sentinel2_safe\n  metadata:\n   crs: {'[' * 600}{']' * 600}\n"
+    )
+    with pytest.raises(CatalogError, match="nested too deeply"):
+        catalog.load(file)
+
+
+def test_the_catalogue_goes_before_the_metadata_of_products(tmp_path):
+    """A harmonised product, whose offset was added before, could not be read right."""
+    write_safe(tmp_path / "x", "2022-05-06T10:40:31", baseline="04.00", size=12)
+    file = write(tmp_path, ENTRY.format(uri="x") + "  pixels: {offset: 0}\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        stated = catalog.load(file)["tile"].open(bands=["B02"])["reflectance"]
+        file.write_text(ENTRY.format(uri="x"))
+        plain = catalog.load(file)["tile"].open(bands=["B02"])["reflectance"]
+    assert float((stated - plain).mean()) == pytest.approx(0.1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("twin", "words"),
+    [
+        (
+            "{writer: tiny, sead: 1}",
+            "Block 'twin' of data set 'tile' .*: missing a required argument: 'seed'|sead",
+        ),
+        ("{writer: nothing_here}", "has the writer 'nothing_here', expected a module"),
+        ("{writer: json}", "has the writer 'json', expected a module"),
+    ],
+)
+def test_twins_that_cannot_be_written_are_one_sentence(tmp_path, monkeypatch, twin, words):
+    module = types.ModuleType("tiny")
+    module.write = lambda folder, progress, seed: None  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tiny", module)
+    file = write(tmp_path, ENTRY.format(uri="twin") + f"  twin: {twin}\n")
+    with pytest.raises(CatalogError, match=words):
+        catalog.load(file)["tile"].make()
 
 
 def test_unknown_name_and_missing_file(tmp_path):
@@ -331,4 +417,4 @@ def test_a_module_of_ones_own_reads_and_writes_a_layout(tmp_path, monkeypatch):
     assert found.simulated
     file.write_text(f"ponds:\n{entry.replace('layout: my_ponds', 'layout: my_pond')}")
     with pytest.raises(CatalogError, match=r"unknown layout 'my_pond'.*name of a module"):
-        catalog.load(file)
+        catalog.load(file)["ponds"]

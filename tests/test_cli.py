@@ -6,6 +6,7 @@ from pathlib import Path
 
 import miniature
 import pytest
+import safe_factory
 import store_example
 
 from eolab import __version__, cli
@@ -92,6 +93,52 @@ def test_data_list_says_what_is_here_and_why_not(project: Path, capsys: pytest.C
     assert "yes" in twin
     assert "simulated" in twin
     assert "a variable of its uri is not set" in real
+
+
+def add(project: Path, name: str, layout: str, folder: Path) -> None:
+    with (project / "data_catalog.yaml").open("a") as file:
+        file.write(f"\n{name}: {{uri: {folder}, layout: {layout}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        ("sentinel2_safe", "MTD_MSIL2A.xml"),
+        ("sentinel2_corine", "sentinel2"),
+        ("eolearn_patch", "bbox.geojson"),
+        ("landslide4sense", "TrainData/img/image_1.h5"),
+        ("sen12flood", "S1list.json"),
+        ("bigearthnet_v1", "BigEarthNet-v1.0"),
+        ("bigearthnet_v2", "metadata.parquet"),
+        ("corine_raster", "CORINE"),
+    ],
+)
+def test_data_check_says_what_is_expected_where_nothing_is_found(
+    project: Path, capsys: pytest.CaptureFixture[str], layout: str, expected: str
+) -> None:
+    (project / "empty").mkdir()
+    add(project, "mine", layout, project / "empty")
+    assert cli.main(["data", "check", "mine"]) == 1
+    streams = capsys.readouterr()
+    assert expected in streams.err
+    assert streams.err.startswith("eolab: ")
+
+
+def test_data_check_has_the_status_of_the_study(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its files could be read, the study could not open them: two tiles, and none chosen."""
+    for tile in ("31UFT", "31UFU"):
+        safe_factory.write_safe(project / "both" / "sentinel2", tile=tile, size=12)
+    add(project, "mine", "sentinel2_safe", project / "both")
+    assert cli.main(["data", "check", "mine"]) == 2
+    streams = capsys.readouterr()
+    assert "mine: 26 files can be used, 0 cannot." in streams.out
+    assert "holds the tiles 31UFT, 31UFU: choose one" in streams.err
+
+
+def test_a_bad_entry_is_listed_with_its_reason(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add(project, "mine", "sentinel2_saef", project)
+    assert cli.main(["data", "list"]) == 0
+    assert "cannot be used: Data set 'mine'" in capsys.readouterr().out
 
 
 def test_data_check_compares_a_sample_store_with_its_digests(

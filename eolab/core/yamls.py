@@ -2,9 +2,11 @@
 
 import json
 import re
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from json import decoder, scanner
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import yaml
@@ -52,11 +54,57 @@ def read(path: Path, error: type[EolabError] = ParameterError) -> Any:
     Raises:
         EolabError: If the file is missing or no YAML; the sentence names the file and the line.
     """
-    try:
+    with _parsing(path, error):
         return loads(path.read_text(encoding="utf-8"))
+
+
+def read_blocks(
+    path: Path, error: type[EolabError] = ParameterError
+) -> tuple[dict[str, Any], dict[str, EolabError]]:
+    """Return the blocks of a YAML file by name, and the errors of those that cannot be read.
+
+    A block with a mistake, such as a key written twice, stops no other one.
+
+    Args:
+        path: The file.
+        error: What is raised, or returned for a block.
+
+    Raises:
+        EolabError: If the file is missing, no YAML or no mapping of names.
+    """
+    with _parsing(path, error):
+        top = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+    if top is not None and not isinstance(top, yaml.MappingNode):
+        with _parsing(path, error):
+            found = short(_Loader("").construct_document(top))
+        raise error(f"{path} must be a mapping of names, found {found}.")
+    blocks: dict[str, Any] = {}
+    faults: dict[str, EolabError] = {}
+    for key, node in [] if top is None else top.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        try:
+            with _parsing(path, error):
+                if key.tag != "tag:yaml.org,2002:str":
+                    raise ValueError(f"the name {name:.80} in line {line} is no text: write it in quotes")
+                if name in blocks or name in faults:
+                    raise ValueError(f"the key {name!r:.80} is written twice (line {line})")
+                blocks[name] = _Loader("").construct_document(node)
+        except error as fault:
+            faults[name] = fault
+            blocks.pop(name, None)
+    return blocks, faults
+
+
+@contextmanager
+def _parsing(path: Path, error: type[EolabError]) -> Iterator[None]:
+    """Say in one sentence what is wrong with a YAML file."""
+    try:
+        yield
     except OSError as problem:
         raise error(f"{path} cannot be read ({problem.strerror}).") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+    except RecursionError:
+        raise error(f"{path} is no YAML: it is nested too deeply.") from None
+    except (yaml.YAMLError, ValueError, TypeError) as problem:  # dates and keys that cannot be, too
         raise error(f"{path} is no YAML: {' '.join(str(problem).split())}.") from None
 
 
@@ -125,7 +173,7 @@ def mapping(
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise error(f"{where} must be a mapping of names, found {value!r:.80}.")
+        raise error(f"{where} must be a mapping of names, found {short(value)}.")
     if known is not None:
         check_all(value, known, f"{where} has an unknown key", error)
     return dict(value)

@@ -7,6 +7,7 @@
       uri: ${MY_DATA:-data}/31UFT        # only ${VAR} and ${VAR:-default}
       layout: sentinel2_safe
       metadata: {license: ..., citation: ..., url: ...}
+      pixels: {offset: 0}              # scale, offset, nodata, held against what the files state
 
 Example:
     >>> from eolab import catalog
@@ -17,7 +18,9 @@ Example:
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
+import math
 import os
 import re
 import shutil
@@ -25,10 +28,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
 from eolab.core import files, workspace, yamls
-from eolab.core.errors import CatalogError, DataError, ParameterError, did_you_mean
+from eolab.core.errors import CatalogError, DataError, EolabError, ParameterError, did_you_mean
 from eolab.data import layouts
 
 if TYPE_CHECKING:
@@ -37,8 +41,10 @@ if TYPE_CHECKING:
 
 TWIN_FILE = "twin.json"  # marks a folder of simulated data
 META_KEYS = ("root",)
-ENTRY_KEYS = ("uri", "layout", "description", "metadata", "twin")
+ENTRY_KEYS = ("uri", "layout", "description", "metadata", "pixels", "twin")
+PIXEL_KEYS = ("scale", "offset", "nodata")
 METADATA_KEYS = ("crs", "bands", "license", "provider", "citation", "doi", "url", "size", "sha256")
+_PLAIN = (str, int, float, type(None))
 _checked = partial(yamls.mapping, error=CatalogError)
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -96,6 +102,8 @@ class DataEntry:
         root: Folder that a relative uri starts from.
         description: One sentence for people.
         metadata: Facts: crs, bands, license (SPDX), provider, citation, doi, url, size, sha256.
+        pixels: What is known of the numbers in the files and goes before what these state: scale and offset,
+            value = number * scale + offset, and the number nodata.
         twin: For simulated data, ``writer`` and its parameters; empty for real data.
     """
 
@@ -106,6 +114,7 @@ class DataEntry:
     root: Path
     description: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    pixels: dict[str, float] = field(default_factory=dict)
     twin: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -137,7 +146,8 @@ class DataEntry:
                 )
             return found
 
-        return (self.root / Path(_VARIABLE.sub(value, self.uri)).expanduser()).resolve()
+        where = f"Data set {self.name!r} of {self.file}"
+        return (self.root / _place(_VARIABLE.sub(value, self.uri), where, "uri")).resolve()
 
     def _source(self) -> str:
         url = self.metadata.get("url")
@@ -159,6 +169,8 @@ class DataEntry:
         Raises:
             DataError: If the data are missing or not what the layout promises.
         """
+        if self.pixels:
+            options["stated"] = self.pixels
         dataset = layouts.reader(self.layout).open_layout(self._existing(), **options)
         return dataset.assign_attrs({"data_set": self.name, **self.origin, "simulated": int(self.simulated)})
 
@@ -198,6 +210,10 @@ class DataEntry:
                     f"uri in {self.file}."
                 )
         parameters = {key: value for key, value in self.twin.items() if key != "writer"}
+        try:
+            inspect.signature(self._writer().write).bind(path, progress=progress, **parameters)
+        except (TypeError, ValueError) as error:
+            raise CatalogError(f"Block 'twin' of data set {self.name!r} of {self.file}: {error}.") from None
         place = path.with_name(f".{path.name}.{os.getpid()}") if written else path
         self._writer().write(place, progress=progress, **parameters)
         if written:
@@ -223,12 +239,19 @@ class DataEntry:
     def _writer(self) -> Any:
         """The module that writes the twin; its ``VERSION`` changes with what it writes."""
         writer = self.twin["writer"]
-        try:
-            return importlib.import_module(f"eolab.synthetic.{writer}")
-        except ModuleNotFoundError as error:
-            if error.name != f"eolab.synthetic.{writer}":
-                raise
-            return importlib.import_module(writer)
+        for name in (f"eolab.synthetic.{writer}", writer):
+            try:
+                module = importlib.import_module(name)
+            except ModuleNotFoundError as error:
+                if error.name != name:
+                    raise
+                continue
+            if hasattr(module, "write"):
+                return module
+        raise CatalogError(
+            f"Block 'twin' of data set {self.name!r} of {self.file} has the writer {writer!r}, expected a "
+            "module of eolab.synthetic, or one that can be imported, with a function write(folder)."
+        )
 
     def ensure(self, progress: bool = True) -> DataEntry:
         """Make the twin where it is missing or out of date; for real data, say where to get it.
@@ -249,7 +272,7 @@ class DataEntry:
     def _written(self) -> dict[str, Any]:
         """Return what the folder says of the twin in it; nothing where it does not hold one."""
         try:
-            return {"generator": 1, **json.loads((self.path / TWIN_FILE).read_text())}
+            return {"generator": 1, **yamls.loads_json((self.path / TWIN_FILE).read_bytes())}
         except (OSError, ValueError, TypeError):
             return {}
 
@@ -273,13 +296,20 @@ class DataEntry:
 
 
 class Catalog(dict[str, DataEntry]):
-    """The data sets by name; an unknown name ends in a suggestion."""
+    """The data sets by name; an unknown name ends in a suggestion, a faulty entry in its error.
 
-    def __init__(self, file: Path, entries: dict[str, DataEntry]) -> None:
+    Attributes:
+        file: The YAML file.
+        faults: The errors of entries that cannot be used, by name.
+    """
+
+    def __init__(self, file: Path, entries: dict[str, DataEntry], faults: dict[str, EolabError]) -> None:
         super().__init__(entries)
-        self.file = file
+        self.file, self.faults = file, faults
 
     def __missing__(self, name: str) -> DataEntry:
+        if name in self.faults:
+            raise self.faults[name]
         raise CatalogError(f"{self.file} has no data set {name!r}; {did_you_mean(name, self)}")
 
 
@@ -289,22 +319,37 @@ def load(path: str | Path | None = None) -> Catalog:
     Args:
         path: The YAML file; by default the project's ``data_catalog.yaml``.
 
+    Returns:
+        The data sets. An entry with a mistake (an unknown key or layout, a key written twice, a wrong type)
+        raises its error when it is asked for, and stops no other.
+
     Raises:
-        CatalogError: If the file cannot be read, or an entry has an unknown key, layout or shape.
+        CatalogError: If the file cannot be read, or its block ``meta`` has a mistake.
     """
     file = (Path(path) if path is not None else workspace.root() / workspace.CATALOG_FILE).resolve()
-    blocks = _checked(yamls.read(file, CatalogError), f"The catalogue {file}")
+    blocks, faults = yamls.read_blocks(file, CatalogError)
+    if "meta" in faults:
+        raise faults["meta"]
     meta = _checked(blocks.pop("meta", None), f"Block 'meta' of {file}", META_KEYS)
-    root = (file.parent / Path(str(meta.get("root", "."))).expanduser()).resolve()
-    return Catalog(file, {name: _entry(name, block, file, root) for name, block in blocks.items()})
+    root = (file.parent / _place(meta.get("root", "."), f"Block 'meta' of {file}", "root")).resolve()
+    entries = {}
+    for name, block in blocks.items():
+        try:
+            entries[name] = _entry(name, block, file, root)
+        except CatalogError as error:
+            faults[name] = error
+    return Catalog(file, entries, faults)
 
 
 def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
     where = f"Data set {name!r} of {file}"
     entry = _checked(block, where, ENTRY_KEYS)
     for key in ("uri", "layout"):
-        if not isinstance(entry.get(key), str):
+        if not isinstance(entry.get(key), str) or not entry[key]:
             raise CatalogError(f"{where} has no {key}: add one, as text.")
+    _place(entry["uri"], where, "uri")
+    if not isinstance(entry.setdefault("description", ""), str):
+        raise CatalogError(f"{where} has the description {short(entry['description'])}, expected text.")
     try:
         layouts.find(entry["layout"])
     except ParameterError as error:
@@ -313,10 +358,50 @@ def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
         raise CatalogError(
             f"{where} has the uri {entry['uri']!r}: variables are written ${{VAR}} or ${{VAR:-default}}."
         )
-    entry["metadata"] = _checked(entry.get("metadata"), f"Block 'metadata' of {where}", METADATA_KEYS)
-    entry["twin"] = _checked(entry.get("twin"), f"Block 'twin' of {where}")
+    for key, known in (("metadata", METADATA_KEYS), ("pixels", PIXEL_KEYS), ("twin", None)):
+        entry[key] = _checked(entry.get(key), f"Block {key!r} of {where}", known)
+        for fact, value in entry[key].items():
+            if not all(isinstance(one, _PLAIN) for one in (value if isinstance(value, list) else [value])):
+                found = f"has {fact} {short(value)}, expected text, a number or a list of them"
+                raise CatalogError(f"Block {key!r} of {where} {found}.")
+    _check_pixels(entry["pixels"], entry["layout"], f"Block 'pixels' of {where}")
     if entry["twin"] and not re.fullmatch(r"[a-z][a-z0-9_]*", str(entry["twin"].get("writer", ""))):
         raise CatalogError(
             f"Block 'twin' of {where} has no writer: name a module of eolab.synthetic, or one of your own."
         )
     return DataEntry(name=name, file=file, root=root, **entry)
+
+
+def _place(text: Any, where: str, key: str) -> Path:
+    """Return a path of the catalogue.
+
+    Raises:
+        CatalogError: If it is none on this machine.
+    """
+    if not isinstance(text, str) or re.search(r"[\0-\x1f]", text) or re.match(r"[A-Za-z][\w+.-]+://", text):
+        raise CatalogError(
+            f"{where} has the {key} {short(text)}, expected the path of a file or folder: fetch data "
+            "that lie elsewhere, and write where they are on this machine."
+        )
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise CatalogError(f"{where} has the {key} {text!r}: this machine has no such user.") from None
+
+
+def _check_pixels(pixels: dict[str, Any], layout: str, where: str) -> None:
+    """Check what an entry states of the numbers in its files.
+
+    Raises:
+        CatalogError: If it is no number, or the reader of the layout does not take it.
+    """
+    for key, value in pixels.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or (key != "nodata" and not math.isfinite(value)) or (key == "scale" and value <= 0):
+            expected = "a number above 0" if key == "scale" else "a number"
+            raise CatalogError(f"{where} has the {key} {value!r:.40}, expected {expected}.")
+    if pixels and layout in layouts.LAYOUTS and layout not in layouts.STATABLE:
+        raise CatalogError(
+            f"{where} cannot be used: the reader of {layout} takes what the files state; the readers of "
+            f"{' and '.join(layouts.STATABLE)} take the catalogue's word. Write it into the files."
+        )

@@ -28,6 +28,9 @@ A module has ``open_layout(path, **options) -> xarray.Dataset``, which is lazy w
 ``rejected``) and reason.
 """
 
+STATABLE = ("sentinel2_safe", "sentinel2_corine")
+"""Published layouts whose reader takes ``stated``: the scale, offset and nodata that the catalogue states."""
+
 
 def find(name: str) -> str:
     """Return the module that reads a layout: one of :data:`LAYOUTS`, or of that name if it can be imported.
@@ -44,8 +47,15 @@ def find(name: str) -> str:
 
 
 def reader(name: str) -> Any:
-    """Return the imported module of a layout, see :func:`find`."""
-    return importlib.import_module(find(name))
+    """Return the imported module of a layout, see :func:`find`.
+
+    Raises:
+        ParameterError: If there is none, or it opens no data.
+    """
+    module = importlib.import_module(find(name))
+    if not hasattr(module, "open_layout"):
+        raise ParameterError(f"The module {name} is no layout: it has no function open_layout(path).")
+    return module
 
 
 def _importable(name: str) -> bool:

@@ -33,7 +33,7 @@ from eolab.core.progress import in_threads
 from eolab.data.fingerprints import remembered
 from eolab.data.layouts import bigearthnet_folders as shared
 from eolab.data.layouts.bigearthnet import BANDS, RADAR, check_patches, open_patches
-from eolab.data.layouts.common import Rejected, attempt, below, read_date, read_json, reading
+from eolab.data.layouts.common import Rejected, attempt, below, lies_instead, read_date, read_json, reading
 
 
 def index(path: str | Path, progress: bool = True) -> pd.DataFrame:
@@ -63,7 +63,7 @@ def index(path: str | Path, progress: bool = True) -> pd.DataFrame:
     if not any(map(shared.S2_FOLDER.match, folders)):
         raise DataError(
             f"{root} holds no Sentinel-2 patches of BigEarthNet: expected BigEarthNet-v1.0/S2A_MSIL2A_…, "
-            "give the folder that holds BigEarthNet-v1.0."
+            f"{lies_instead(root, 'BigEarthNet-v1.0')}."
         )
     every = folders.values()
     depends: list[str | Path] = [*every, *map(_metadata_file, every), *shared.find_lists(root).values()]

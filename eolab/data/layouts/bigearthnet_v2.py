@@ -29,7 +29,7 @@ from eolab.core.progress import in_threads
 from eolab.data.fingerprints import remembered
 from eolab.data.layouts import bigearthnet_folders as shared
 from eolab.data.layouts.bigearthnet import BANDS, RADAR, check_patches, open_patches, place_of
-from eolab.data.layouts.common import Rejected, attempt, below, reading
+from eolab.data.layouts.common import Rejected, attempt, below, lies_instead, reading
 
 TABLES = ("metadata.parquet", "metadata_for_patches_with_snow_cloud_or_shadow.parquet")
 S2_TREE, S1_TREE, MAP_TREE = "BigEarthNet-S2", "BigEarthNet-S1", "Reference_Maps"
@@ -64,8 +64,8 @@ def metadata(path: str | Path) -> pd.DataFrame:
     root = Path(path)
     if not (root / TABLES[0]).is_file():
         raise DataError(
-            f"{root} holds no {TABLES[0]}: give the folder of BigEarthNet's version 2, which holds it beside "
-            f"{S2_TREE}."
+            f"{root} holds no {TABLES[0]}: expected it beside {S2_TREE} of BigEarthNet's version 2, "
+            f"{lies_instead(root, TABLES[0])}."
         )
     tables = [_read(root / name) for name in TABLES if (root / name).is_file()]
     return pd.concat(tables, ignore_index=True)
@@ -101,8 +101,8 @@ def index(path: str | Path, progress: bool = True) -> pd.DataFrame:
     tiles = _patches_in(root / S2_TREE, shared.S2_FOLDER)
     if not tiles:
         raise DataError(
-            f"{root} holds no patch in {S2_TREE}: expected {S2_TREE}/S2A_MSIL2A_…/S2A_MSIL2A_…_26_57, give "
-            "the folder that holds it."
+            f"{root} holds no patch in {S2_TREE}: expected {S2_TREE}/S2A_MSIL2A_…/S2A_MSIL2A_…_26_57, "
+            f"{lies_instead(root, f'{S2_TREE}/S2*')}."
         )
     trees = _Trees(root, tiles, _patches_in(root / S1_TREE, shared.S1_FOLDER), (root / MAP_TREE).is_dir())
     folders = [*tiles.values(), *trees.radar.values(), *(map(trees.map_folder, tiles) if trees.maps else ())]

@@ -20,7 +20,7 @@ import tifffile
 
 from eolab.core.errors import DataError
 from eolab.data.bands import SENTINEL2, Level
-from eolab.data.layouts.common import is_clutter, read_date, reading
+from eolab.data.layouts.common import is_clutter, lies_instead, read_date, reading
 
 PRODUCT_FILE = re.compile(r"^(MTD_MSIL(1C|2A)|[^/]*_MTD_SAFL(1C|2A)_[^/]*)\.xml$", re.IGNORECASE)
 TILE_FILE = re.compile(r"^(.*/)?GRANULE/[^/]+/(MTD_TL|[^/]*_MTD_L(1C|2A)_TL_[^/]*)\.xml$", re.IGNORECASE)
@@ -193,7 +193,8 @@ def find_products(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
     if (folder.is_file() and zipfile.is_zipfile(folder)) or (folder.is_dir() and _is_product(folder)):
         return [folder], []
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder: give the one that holds the products or their zip files.")
+        expected = "expected one with products or their zip files"
+        raise DataError(f"{folder} is no folder: {expected}, {lies_instead(folder)}.")
     for parent in list(folder.absolute().parents)[:4]:
         if _is_product(parent):
             raise DataError(f"{folder} is a part of the product {parent}: give that folder.")
