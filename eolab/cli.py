@@ -209,6 +209,7 @@ def _data(options: argparse.Namespace) -> int:
 def _check_data(entry: Any) -> int:
     """Print what reading every file of a data set finds; return 1 where its study could not work with it."""
     from eolab.core.errors import DataError
+    from eolab.studies.opening import open_as_its_study
 
     try:
         report = entry.check()
@@ -216,26 +217,11 @@ def _check_data(entry: Any) -> int:
         for row in rejected.itertuples(index=False):
             print(f"rejected  {row.file}  {row.reason}")
         print(f"{entry.name}: {report.ok} files can be used, {report.rejected} cannot.")
-        _open_as_its_study(entry)
+        open_as_its_study(entry)
     except DataError as error:
         print(f"eolab: {error}", file=sys.stderr)
         return 1
     return 0 if report.ok else 1
-
-
-def _open_as_its_study(entry: Any) -> None:
-    """Open a data set as the first cells of its study do, so that they find nothing new."""
-    from eolab.data import layouts
-
-    reader = layouts.reader(entry.layout)
-    if entry.layout in ("sentinel2_corine", "eolearn_patch"):
-        from eolab.studies.landcover.series import open_series
-
-        open_series(entry)
-    elif hasattr(reader, "index"):
-        reader.index(entry.path)
-    else:
-        entry.open()
 
 
 def _list_data(known: Any) -> None:

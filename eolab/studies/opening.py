@@ -1,0 +1,21 @@
+"""Opening a data set as its study does, so that a check says beforehand what a study would run into."""
+
+from eolab.data import layouts
+from eolab.data.catalog import DataEntry
+
+
+def open_as_its_study(entry: DataEntry) -> None:
+    """Open a data set as the first cells of the study that reads its layout do.
+
+    Raises:
+        EolabError: What the study would end with.
+    """
+    reader = layouts.reader(entry.layout)
+    if entry.layout in ("sentinel2_corine", "eolearn_patch"):
+        from eolab.studies.landcover.series import open_series
+
+        open_series(entry)
+    elif hasattr(reader, "index"):
+        reader.index(entry.path)
+    else:
+        entry.open()
