@@ -60,6 +60,21 @@ def test_denominator_of_evi_may_vanish():
     assert np.isnan(indices.compute("EVI", image_of(values)).item())
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("NDVI", {"B08": 0.04, "B04": -0.01}, 0.05 / 0.03),  # a negative band is a value
+        ("NDVI", {"B08": -0.02, "B04": 0.01}, np.nan),  # regression: (-0.03) / (-0.01) = 3, dense vegetation
+        ("NDWI", {"B03": -0.01, "B08": -0.01}, np.nan),
+        ("EVI", {"B08": 0.6, "B04": 0.5, "B02": 0.7}, np.nan),  # a bright cloud: 0.25 / -0.65
+        ("SAVI", {"B08": -0.02, "B04": 0.01}, -0.045 / 0.49),
+    ],
+)
+def test_a_negative_denominator_masks_the_index_and_a_negative_band_does_not(name, values, expected):
+    found = indices.compute(name, image_of(values, units="reflectance")).item()
+    assert found == pytest.approx(expected, rel=1e-5, nan_ok=True)
+
+
 def test_integers_do_not_wrap_around():
     image = image_of({"B03": 800, "B08": 4000}, np.uint16)
     assert indices.compute("NDWI", image).item() == pytest.approx(-3200 / 4800)

@@ -292,6 +292,19 @@ def test_map_and_store_give_a_model_the_same_days(series, tmp_path):
     np.testing.assert_array_equal(inputs["day"][4, 5], [2, 19, 41, 61, 365])
 
 
+def test_a_store_keeps_observations_whose_index_is_undefined(series, tmp_path):
+    """Regression: where the sum of two bands was not positive, the bands were lost with the index."""
+    dark = series.copy(deep=True)
+    dark["image"][0] = np.where(np.isfinite(dark["image"][0]), -0.01, np.nan)
+    recipe = Recipe(period="none", indices=("NDVI",))
+    store = store_of(tmp_path, dark, recipe, {})
+    seen = np.asarray(store.arrays["valid"])[:, 0]
+    first = np.asarray(store.arrays["image"])[seen, 0]
+    assert seen.any()
+    assert (first[:, :2] == np.float32(-0.01)).all()
+    assert np.isnan(first[:, 2]).all()
+
+
 def test_entry_without_licence_or_citation_can_be_stored(series, tmp_path):
     """Regression: both are optional in a catalogue, but the store needed them."""
     bare = example.entry(tmp_path, metadata={})

@@ -308,12 +308,16 @@ def test_filled_dates_stay_marked_as_not_observed():
     ).all()
 
 
-def test_an_undefined_index_makes_the_date_not_valid():
+@pytest.mark.parametrize("value", [0.0, -0.01])
+def test_an_undefined_index_is_masked_alone(value):
+    """Regression: the bands of the date were lost with the index."""
     series = series_of(times=1, cloud=0)
-    series["image"][0, :, 10, 10] = 0.0
+    series["image"][0, :, 10, 10] = value
     result = Recipe(indices=("NDVI",), period="none").apply(series)
-    assert not result["valid"][0, 10, 10]
-    assert np.isnan(result["image"][0, :, 10, 10]).all()
+    assert result["valid"][0, 10, 10]
+    bands = [str(band) for band in series["band"].values]
+    assert (result["image"][0, :, 10, 10].sel(band=bands) == np.float32(value)).all()
+    assert np.isnan(result["image"][0, :, 10, 10].sel(band="NDVI"))
 
 
 def test_dates_out_of_order_are_sorted():

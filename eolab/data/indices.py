@@ -41,8 +41,12 @@ class Index(NamedTuple):
 
 
 def ratio(numerator: xr.DataArray, denominator: xr.DataArray) -> xr.DataArray:
-    """Divide, giving NaN where the denominator is 0 (below 1e-6 in absolute value) or NaN."""
-    return numerator / denominator.where(np.abs(denominator) >= ZERO)
+    """Divide, giving NaN where the denominator is 0 (below 1e-6), negative or NaN.
+
+    The sums of reflectance that indices are divided by are positive; negative ones, of bands that the
+    atmospheric correction left below 0 or of clouds in EVI, would turn the sign of the index.
+    """
+    return numerator / denominator.where(denominator >= ZERO)
 
 
 def _difference(a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
@@ -121,8 +125,8 @@ def compute(name: str, image: xr.DataArray) -> xr.DataArray:
         image: Image with a dim ``band`` whose coordinate names the bands; reflectance of 0 to 1.
 
     Returns:
-        float32 array without the dim ``band``: NaN where a band is NaN or the denominator is 0. Lazy where
-        the image is.
+        float32 array without the dim ``band``: NaN where a band is NaN or the denominator is not
+        positive. Lazy where the image is.
 
     Raises:
         ParameterError: If the index is unknown, a band is missing, or the index needs reflectance and

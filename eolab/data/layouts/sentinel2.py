@@ -3,7 +3,7 @@
 Reflectance = (DN + offset) / quantification, both from the product's own XML: old dates that were made again
 have the offset (-1000 from baseline 04.00 on) too. Where a product of these baselines states none, -1000 is
 taken and a warning says so. DN 0 (no data) and 65535 (saturated) are masked before the offset is added; what
-is negative after it becomes 0.
+is negative after it stays so: over dark ground the atmospheric correction may take away too much.
 
 Each band is read from its finest image. Onto a coarser grid the valid pixels are averaged, onto a finer one
 they are repeated (or interpolated). The pixel grids are those of the images themselves: the 10 m grid is that
@@ -332,7 +332,7 @@ def _reflectance(
     scale = stated.get("scale", scale)
     values += np.float32(stated.get("offset", offset) / scale)
     values /= np.float32(1 / scale)
-    return np.maximum(values, 0, out=values)  # keeps NaN
+    return values
 
 
 def _decode(item: Acquisition, band: str, part: GeoBox, method: Method) -> tuple[np.ndarray, Taps, Taps]:

@@ -72,7 +72,8 @@ class Recipe:
 
         Returns:
             ``image (time, band, y, x)`` float32, NaN where nothing was observed and nothing filled; ``valid
-            (time, y, x)`` bool, True where observed, that is where every band and index is finite.
+            (time, y, x)`` bool, True where observed, that is where every band is finite. An index that has
+            no value there (its denominator is not positive) is NaN alone.
 
         Raises:
             ParameterError: If a band is missing or the pixel size is not the recipe's.
@@ -91,8 +92,6 @@ class Recipe:
         )
         if self.indices:
             image = indices.append(image, self.indices).sel(band=[*wanted, *self.indices])
-            valid = (valid & image.notnull().all("band")).assign_attrs(valid.attrs)
-            image = image.where(valid)
         if self.fill != "none":
             image, _ = fill_gaps(image, valid, self.fill)
         attrs = {**series.attrs, "recipe": json.dumps(self.to_dict())}

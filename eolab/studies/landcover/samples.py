@@ -191,7 +191,7 @@ def store_arrays(prepared: xr.Dataset) -> dict[str, ArraySpec]:
     times, bands = prepared.sizes["time"], prepared.sizes["band"]
     units = {"units": prepared["image"].attrs.get("units", "")}
     return {
-        "image": ArraySpec(("time", "band"), (times, bands), "float32", units),
+        "image": ArraySpec(("time", "band"), (times, bands), "float32", units, nan="allow"),  # in indices
         "valid": ArraySpec(("time",), (times,), "bool", {"long_name": "observed"}),
         "label": ArraySpec((), (), "uint8", {"long_name": "class index"}),
     }
