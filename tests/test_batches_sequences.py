@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
+import training_example
 
 from eolab import tasks
 from eolab.core.errors import ParameterError
@@ -102,6 +104,28 @@ def test_every_sequence_comes_once_an_epoch_with_others_of_its_length(stores):
         orders.append([places.tolist() for places in order])
     assert orders[0] != orders[1]
     assert orders[2] == [places.tolist() for places in again.at_epoch(2).order()]
+
+
+@pytest.mark.usefixtures("eager")
+def test_the_validation_is_the_same_whatever_the_batches_and_the_padding(stores, tmp_path):
+    """Each step that counts weighs the same: 0.4 at batch 1 was 0.08 with the padding to 80 steps."""
+    image = keras.Input((None, H, W, 1), name="s1")
+    start = keras.initializers.GlorotUniform(0)
+    logits = keras.layers.Dense(2, kernel_initializer=start)(image[:, :, 0, 0] / 10)
+    unread = {name: keras.Input((None,), name=name) for name in ("s1_valid", "s1_day")}
+    net = keras.Model({"s1": image, **unread}, keras.layers.Activation("softmax")(logits))
+    batches = [make(stores, "union", size, ("S1",), pad) for size, pad in ((1, None), (2, None), (7, 80))]
+    found = [training_example.evaluate(net, one) for one in batches]
+    costs, right = [], []
+    for one in batches[0].samples.sequences:
+        images = np.ones((1, one.length, H, W, 1), "float32") * one.rows["S1"][:, None, None, None]
+        other = np.ones((1, one.length), "float32")
+        p = keras.ops.convert_to_numpy(net({"s1": images, "s1_valid": other, "s1_day": other}))[0]
+        costs += list(-np.log(p[np.arange(len(p)), one.labels]))
+        right += list(p.argmax(-1) == one.labels)
+    for one in found:
+        assert one["loss"] == pytest.approx(np.mean(costs), rel=1e-5)
+        assert one["accuracy"] == pytest.approx(np.mean(right))
 
 
 @pytest.mark.slow

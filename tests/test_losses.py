@@ -209,6 +209,41 @@ def test_gradient_is_the_slope_of_numpy(name, reference, options):
     assert (slope * step).sum() == pytest.approx(expected, rel=1e-3)
 
 
+def softmax(z):
+    p = np.exp(z - z.max(-1, keepdims=True))
+    return p / p.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("apart", [20, 60])
+@pytest.mark.parametrize(("name", "reference", "options"), REFERENCES)
+def test_a_confident_wrong_pixel_has_the_whole_gradient(name, reference, options, apart):
+    """From probabilities that float32 rounds, cross entropy had 0.02 of it at 20, and none at 60."""
+    label, p = example(2, size=6)
+    z, at = np.log(p), (1, 0, 0)
+    z[at] = apart * np.eye(2)[1 - label[at]]
+    loss = losses.build({name: options})
+    found, slope = gradient_of(lambda *given: loss.mean(*given)[0], label, z)
+    assert found == pytest.approx(reference(label, softmax(z), **options), rel=1e-4)
+    for k in range(2):
+        step = np.zeros(z.shape)
+        step[(*at, k)] = 1e-3
+        ends = [reference(label, softmax(z + sign * step), **options) for sign in (1, -1)]
+        assert slope[(*at, k)] == pytest.approx((ends[0] - ends[1]) / 2e-3, rel=1e-3, abs=1e-8)
+    _, one = gradient_of(lambda *given: loss.mean(*given)[0], label, z[..., 1:] - z[..., :1])
+    assert one[at][0] == pytest.approx(slope[at][1], rel=1e-4, abs=1e-8)  # one logit is that of class 1
+
+
+@pytest.mark.parametrize("loss", EVERY)
+def test_logits_of_ignored_pixels_reach_nothing(loss):
+    label, p = example()
+    z = np.where((label == IGNORE)[..., None], np.nan, np.log(p))
+    made = losses.build(loss)
+    found, slope = gradient_of(lambda *given: made.mean(*given)[0], label, z)
+    assert found == pytest.approx(value(loss, label, p), rel=1e-4)
+    assert (slope[label == IGNORE] == 0).all()
+    assert np.isfinite(slope).all()
+
+
 def test_lovasz_of_hard_predictions_is_one_minus_jaccard():
     for seed in range(4):
         label, p = example(3, seed)

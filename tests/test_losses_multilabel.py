@@ -67,6 +67,32 @@ def mean(reference, label, p, smoothing=0.0, classes=None, positives=None, sampl
     return total / (K * samples.sum())
 
 
+def slope_of(name, z, yes, options):
+    """Return the gradient of the cost of a logit: float64, from p and 1 − p, each exact."""
+    p, q = 1 / (1 + np.exp(-z)), 1 / (1 + np.exp(z))
+    if name == "asymmetric":
+        up, down, shift = (options.get(k, v) for k, v in (("positive", 0), ("negative", 4), ("shift", 0.05)))
+        if yes:
+            return q**up * (up * p * np.log(p) - q)
+        low, left = p - shift, q + shift
+        return p * q * (low**down / left - down * low ** (down - 1) * np.log(left))
+    gamma, alpha = (0, 0.5) if name == "bce" else (options.get("gamma", 2), options.get("alpha", 0.25))
+    whole = 2 if name == "bce" else 1
+    if yes:
+        return whole * alpha * q**gamma * (gamma * p * np.log(p) - q)
+    return whole * (1 - alpha) * p**gamma * (p - gamma * q * np.log(q))
+
+
+@pytest.mark.parametrize("apart", [20.0, 60.0])
+@pytest.mark.parametrize(("name", "reference", "options"), REFERENCES)
+def test_a_confident_wrong_label_has_the_whole_gradient(name, reference, options, apart):
+    label, z = np.array([[1, 0]]), np.array([[-apart, apart]])
+    loss = losses.build({name: options})
+    _, slope = gradient_of(lambda *given: loss.mean(*given)[0], label, z)
+    expected = [slope_of(name, z[0, k], label[0, k], options) / 2 for k in range(2)]
+    np.testing.assert_allclose(slope[0], expected, rtol=1e-3, atol=2e-8)
+
+
 def value(loss, label, p, weight=None):
     return float(loss(label, np.asarray(p, "float32"), weight))
 

@@ -155,6 +155,8 @@ def test_rare_classes_weigh_more_by_the_training_labels_alone(store, tmp_path, m
     np.testing.assert_allclose(given["loss"].positive_weights, balance.positive_weights(labels), rtol=1e-6)
     assert given["loss"].positive_weights[2] > given["loss"].positive_weights[0]
     assert given["loss"].smoothing == 0.05
+    assert given["validation_loss"].positive_weights is None  # what is weighed for training judges nothing
+    assert given["validation_loss"].smoothing == 0.05
 
 
 def test_a_missing_file_of_weights_is_named_before_anything_is_written(store, tmp_path):

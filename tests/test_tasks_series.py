@@ -197,6 +197,16 @@ def test_network_does_not_learn_a_class_of_weight_0(network, store, rows, tmp_pa
     assert (weighted.predict(inputs)["classes"].argmax(1) == 0).mean() < 0.1
 
 
+def test_balanced_weights_are_of_the_training_alone(store, rows, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(engine.trainer, "fit", lambda *batches, **options: given.extend(batches) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fit_network(store, rows, tmp_path, {"class_weights": "balanced"})
+    train, validation = (np.unique(batches.class_weights[:K]) for batches in given[1:])
+    assert len(train) > 1
+    assert validation.tolist() == [1]
+
+
 def test_baseline_weighs_classes_and_skips_unlabelled_samples(store, rows, tmp_path):
     """Regression: with weights, a training sample without label (255) ended in a KeyError."""
     assert (store.gather(rows["train"])["label"] == 255).any()

@@ -136,7 +136,7 @@ def test_early_stopping_gives_back_the_best_epoch(tmp_path):
     best = int(history["val_loss"].idxmin())
     assert len(history) == best + 1 + 2 < 20
     assert history.attrs["best_epoch"] == best + 1
-    again = net.evaluate(example.batches((inputs, wrong)), verbose=0, return_dict=True)
+    again = example.evaluate(net, example.batches((inputs, wrong)))
     assert again["loss"] == pytest.approx(history["val_loss"].min(), rel=1e-4)
 
 

@@ -55,10 +55,11 @@ def interrupt():
     raise KeyboardInterrupt
 
 
+LOSS = {"mask": {"focal": 1, "iou": 1}, "patch": "ce"}
+
+
 def fit(folder, **options):
-    return example.fit_masks(
-        folder, "mask", "patch", loss={"mask": {"focal": 1, "iou": 1}, "patch": "ce"}, ema=EMA, **options
-    )
+    return example.fit_masks(folder, "mask", "patch", loss=LOSS, ema=EMA, **options)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def whole(tmp_path_factory):
     folder, steps = tmp_path_factory.mktemp("whole"), Steps()
     net, history = fit(folder, callbacks=[steps], monitor="val_mask_loss")
     data = example.labels(example.masks(1), "mask", "patch")
-    found = net.evaluate(*data, 7, verbose=0, return_dict=True)
+    found = example.evaluate(net, example.batches(data, 7), LOSS)
     ends = trainable(net), [np.array(keras.ops.convert_to_numpy(v)) for v in net.variables]
     return folder, ends, history, steps.weights, found
 

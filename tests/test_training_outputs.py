@@ -55,8 +55,7 @@ def test_a_single_output_is_called_like_one_of_several(tmp_path):
     assert found == pytest.approx(history["val_mask_f1"].max(), abs=1e-6)
     net.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    data = example.labels(example.masks(1), "mask")
-    assert again.evaluate(*data, verbose=0, return_dict=True)["mask_f1"] == pytest.approx(found, abs=1e-6)
+    assert expected(again, example.masks(1), "mask", "iou")[1] == pytest.approx(found, abs=1e-6)
 
 
 @pytest.mark.slow

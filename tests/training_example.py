@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from eolab import training
+from eolab.training import outputs
 from eolab.training.batches import Batches, StoreSamples, balanced_weights
 
 SAMPLES, TIMES, BANDS, CLASSES = 300, 5, 3, 4
@@ -141,6 +142,14 @@ def fit_masks(folder, *outputs, net=None, batch_size=7, **options):
     data = batches(labels(masks(0), *outputs), batch_size, seed=7, shuffle=True)
     validation = batches(labels(masks(1), *outputs), batch_size)
     return net, training.fit(net, data, validation, folder=folder, **{**defaults, **options})
+
+
+def evaluate(net, data, loss=None):
+    """Return what a validation of a trained network would say."""
+    of_outputs = outputs.loss_of(net, loss)
+    model = outputs.Trained(net, of_outputs, of_outputs, outputs.metrics_of(net, None))
+    model.compile("sgd", jit_compile=False)
+    return model.evaluate(data, verbose=0, return_dict=True)
 
 
 def fit_stored(folder: Path, store: Path, ema: float, callbacks=()) -> None:

@@ -11,6 +11,7 @@ from keras import ops
 
 from eolab.models.layers import Layer, Seeds
 
+MOMENTUM = 0.9  # of the averages of every batch normalisation: they follow the last ten batches or so
 BRANCH_SCALE = 0.2  # of residual branches at first; Goyal et al. (2017) take 0, which keeps gradients out
 
 
@@ -23,17 +24,17 @@ def batch_norm(x: Any, scale: float = 1.0, name: str | None = None, *, epsilon: 
     """Batch normalisation (Ioffe and Szegedy 2015) whose averages follow the last ten batches or so.
 
     Keras's own follow the last hundred: a training of a few hundred steps would be validated with averages of
-    weights that it has left behind.
+    weights that it has left behind, or with those that it began with.
 
     Args:
-        x: Features (B, H, W, C).
+        x: Features (B, …, C).
         scale: What the normalised features are multiplied by at first.
         name: Name of the layer.
         epsilon: Added to the variance; published weights of PyTorch belong to 1e-5.
     """
     gamma = keras.initializers.Constant(scale)
-    layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=epsilon, gamma_initializer=gamma, name=name)
-    return layer(x)
+    options: dict[str, Any] = {"epsilon": epsilon, "gamma_initializer": gamma, "name": name}
+    return keras.layers.BatchNormalization(momentum=MOMENTUM, **options)(x)
 
 
 layer_norm = partial(keras.layers.LayerNormalization, epsilon=1e-6)  # of SegFormer and ConvNeXt

@@ -8,6 +8,7 @@ from keras import ops
 
 from eolab.core.errors import ParameterError
 from eolab.models.attention import MasterQueryAttention, SelfAttention
+from eolab.models.blocks import batch_norm
 from eolab.models.heads import Spec, labels_model, series_input
 from eolab.models.layers import DayEncoding, MaskedMean, recurrent
 
@@ -86,7 +87,7 @@ def tempcnn(
     seeds, decay = spec.seeds, keras.regularizers.L2(l2)
 
     def finish(x: Any) -> Any:
-        return seeds.dropout(dropout)(keras.layers.ReLU()(keras.layers.BatchNormalization()(x)))
+        return seeds.dropout(dropout)(keras.layers.ReLU()(batch_norm(x)))
 
     inputs, x = series_input(spec)  # (B, T, C)
     seen = keras.layers.Reshape((spec.times, 1), name="seen")(inputs["valid"])  # (B, T, 1)
@@ -131,7 +132,7 @@ def ltae(
 
     def dense(x: Any, size: int) -> Any:
         x = keras.layers.Dense(size, kernel_initializer=seeds.he())(x)
-        return keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+        return keras.layers.ReLU()(batch_norm(x))
 
     x = keras.layers.Dense(units // 2, "relu", kernel_initializer=seeds.he())(x)  # (B, T, E / 2)
     x = keras.layers.Dense(units, kernel_initializer=seeds.glorot())(x)  # (B, T, E)

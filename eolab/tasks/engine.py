@@ -87,7 +87,8 @@ def fit(
         loss: Loss as :func:`eolab.training.losses.build` takes it; that of the task by default.
         loss_options: Options that every part of the loss takes, for example ``{"smoothing": 0.1}``.
         training: Options of the training, see :func:`eolab.training.fit`; also ``batch_size`` and
-            ``class_weights``: "balanced" or a weight by class index.
+            ``class_weights``: "balanced" or a weight by class index, in training alone: validation weighs
+            every class as it comes.
         augmentation: Names of :func:`eolab.training.augment.build`, applied to training samples.
         augmentation_options: Options of each, for example ``{"mixup": {"alpha": 0.4}}``.
         crop: Side in pixels of the squares that training sees, at most height and width; 0 for whole images.
@@ -115,13 +116,14 @@ def fit(
     network = new(size=crop or None)
     data = _Data(what, store, read, network, options["head"], batch_size, seed)
     weighing = _weighing(data, rows["train"], class_weights)
-    of_outputs = _loss(what, network, loss, **(loss_options or {}), **weighing.get("loss", {}))
+    given = loss_options or {}
+    of_outputs = _loss(what, network, loss, **given, **weighing.get("loss", {}))
     chosen = rows["train"]
     if oversample:
         chosen = balance.balanced_rows(store.arrays["label"], chosen, seed=seed)
     train = data.batches(chosen, change, shuffle=True, class_weights=weighing.get("train"))
     tiles = augment.build(["tiles"], {"tiles": {"size": crop}}) if crop else None
-    validation = data.batches(rows["validation"], tiles, class_weights=weighing.get("validation"))
+    validation = data.batches(rows["validation"], tiles)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     history = trainer.fit(
@@ -130,6 +132,7 @@ def fit(
         validation,
         folder=folder,
         loss=of_outputs,
+        validation_loss=_loss(what, network, loss, **given),
         metrics=_metrics(what, network),
         **settings,
         **running,
@@ -389,9 +392,9 @@ def _outputs(task: Task, store: Any, given: int | None) -> int:
 
 
 def _weighing(data: _Data, rows: Any, class_weights: Any) -> dict[str, Any]:
-    """Return how classes are weighed: options of the ``loss``, weights of ``train`` and ``validation``.
+    """Return how classes are weighed in training: options of the ``loss``, or weights of ``train``.
 
-    "balanced" is part of what is judged, so it holds for validation too; weights that are given are not.
+    Validation is of the data as they are: what is drawn or weighed for training judges nothing.
 
     Raises:
         ParameterError: If the classes of such a network cannot be weighed so.
@@ -415,8 +418,7 @@ def _weighing(data: _Data, rows: Any, class_weights: Any) -> dict[str, Any]:
             return {"loss": {"positive_weights": balance.positive_weights(data.labels(rows))}}
         return {"loss": {"class_weights": [float(class_weights.get(k, 1)) for k in range(count)]}}
     if balanced:
-        found = balanced_weights(data.labels(rows), max(count, 2))
-        return {"train": found, "validation": found}
+        return {"train": balanced_weights(data.labels(rows), max(count, 2))}
     return {"train": {int(k): float(v) for k, v in class_weights.items()}}
 
 
@@ -425,8 +427,6 @@ def _loss(task: Task, network: Any, loss: Any, **common: Any) -> Any:
     if isinstance(network.output, Mapping):
         main = losses.build(loss or task.loss, **common)
         return {name: losses.build("ce") if name == "patch" else main for name in network.output}
-    if not loss and not common and task.loss == "ce" and network.output_shape[-1] > 1:
-        return None  # Keras's own cross entropy
     return losses.build(loss or task.loss, **common)
 
 

@@ -17,6 +17,7 @@ from eolab.training.batches import Batches
 from eolab.training.callbacks import Average, Recorder, assign, write_history
 from eolab.training.checkpoint import Checkpoint, Progress
 from eolab.training.freezing import Freeze, Thaw
+from eolab.training.outputs import Trained
 from eolab.training.setup import jit_compile as jit_of_backend
 
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon")
@@ -32,7 +33,7 @@ KINDS: dict[tuple[type, ...], tuple[str, ...]] = {  # of the values of a noteboo
 TYPES = {name: types for types, names in KINDS.items() for name in names}
 OPTIONAL = ("clipnorm", "ema", "patience", "monitor", "class_weights", "freeze", "thaw")  # may be None
 Options = Mapping[str, Any] | None
-_compiled: WeakKeyDictionary[keras.Model, tuple[str, list[np.ndarray]]] = WeakKeyDictionary()
+_compiled: WeakKeyDictionary[keras.Model, tuple[str, Trained, list[np.ndarray]]] = WeakKeyDictionary()
 
 
 def options(training: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
@@ -78,6 +79,7 @@ def fit(
     freeze: Freeze = None,
     thaw: Thaw = None,
     loss: Any = None,
+    validation_loss: Any = None,
     metrics: list[Any] | Mapping[str, Any] | None = None,
     monitor: str | None = None,
     patience: int | None = None,
@@ -94,7 +96,8 @@ def fit(
     history and the weights of an unbroken one (same versions and device). A finished one is not repeated.
 
     Args:
-        model: The model, with random weights; its output is class probabilities, or a dict of them.
+        model: The model, with random weights; its output is class probabilities, or a dict of them. Where
+            they come from an activation layer of their own, losses read what that layer takes.
         train: Batches, whose weights hold those of the classes.
         validation: Batches to validate on; None to train without.
         folder: Run folder.
@@ -114,7 +117,9 @@ def fit(
         thaw: Layers that learn from an epoch on, such as ``{5: "encoder_stage4", 8: "*"}``. There a new
             optimizer starts, while the schedule of the learning rate goes on.
         loss: Loss of labels and predictions: what :func:`eolab.training.losses.build` takes, such as
-            ``{"focal": 0.5, "iou": 0.5}``, or such losses by output; cross entropy by default.
+            ``{"focal": 0.5, "iou": 0.5}``, or such losses by output; cross entropy by default. Its mean is
+            over all that counts in an epoch, see :class:`eolab.training.outputs.Trained`.
+        validation_loss: Loss of the validation; the same by default.
         metrics: Keras metrics, weighted by sample, as a list or as lists by output; accuracy by default.
         monitor: Column of the history that decides which epoch is best: the lowest of a loss, the highest of
             anything else. ``val_loss`` by default, ``loss`` without validation. Metrics of a dict of outputs
@@ -150,6 +155,7 @@ def fit(
     settings = compiled | stopping | {"freeze": [freeze, thawed] if freeze else None}
     settings |= {"data": train.facts(), "precision": model.dtype_policy.name}
     settings["model"] = [list(variable.shape) for variable in model.variables]
+    judged = loss if validation_loss is None else validation_loss
     parts = freezing.phases(model, epochs, freeze, thaw)
     variables = list(model.variables)
     rate = schedules.build(schedule, learning_rate, train.num_batches, epochs, **(schedule_options or {}))
@@ -164,26 +170,29 @@ def fit(
     recorder = Recorder(state, checkpoint, variables, average, lines=progress and headless())
     first = [*([average] if average else []), train.callback]
 
-    def arguments(start: int) -> dict[str, Any]:
-        """Return the arguments of ``model.compile`` for a training that begins at an epoch."""
+    def compile_model(start: int) -> Trained:
+        """Return the model as it is trained from an epoch on, compiled."""
+        of_training, of_validation = outputs.loss_of(model, loss), outputs.loss_of(model, judged)
+        made = Trained(model, of_training, of_validation, outputs.metrics_of(model, metrics))
         shifted = schedules.shifted(rate, start * train.num_batches)
-        return {
-            "optimizer": build_optimizer(optimizer, shifted, clipnorm, ema, optimizer_options),
-            "loss": outputs.loss_of(model, loss),
-            "weighted_metrics": outputs.metrics_of(model, metrics),
-            "jit_compile": jit_of_backend(jit_compile),
-            "steps_per_execution": steps_per_execution,
-        }
+        made.compile(
+            optimizer=build_optimizer(optimizer, shifted, clipnorm, ema, optimizer_options),
+            jit_compile=jit_of_backend(jit_compile),
+            steps_per_execution=1 if keras.backend.backend() == "torch" else steps_per_execution,
+        )
+        return made
 
-    key = [compiled, train.num_batches, epochs, metrics, jit_compile, steps_per_execution]
+    judging = [outputs.described(judged), metrics]
+    key = [compiled, judging, train.num_batches, epochs, jit_compile, steps_per_execution]
     for part in [part for part in parts if part.end > done] or parts[-1:]:
         with part.frozen():
             trained = [variable.path for variable in model.trainable_variables]
-            compile_once(model, train, [*key, trained, part.start], partial(arguments, part.start))
+            key_of_part = [*key, trained, part.start]
+            compiled_model = compile_once(model, train, key_of_part, partial(compile_model, part.start))
             if part.start < done:
-                assign(model.optimizer.variables, saved["optimizer"])
+                assign(compiled_model.optimizer.variables, saved["optimizer"])
             if not state.finished:
-                model.fit(
+                compiled_model.fit(
                     train.stream(),
                     validation_data=None if validation is None else validation.stream(),
                     initial_epoch=len(state.history),
@@ -223,29 +232,31 @@ def build_optimizer(
 
 
 def compile_once(
-    model: keras.Model, train: Batches, key: Sequence[Any], options: Callable[[], dict[str, Any]]
-) -> None:
-    """Compile a model, or reset its optimizer where it is compiled with the same key.
+    model: keras.Model, train: Batches, key: Sequence[Any], make: Callable[[], Trained]
+) -> Trained:
+    """Return a model as it is trained: that compiled before with the same key, its optimizer reset, or new.
 
     Args:
         model: The model.
-        train: Training batches, of which TensorFlow needs the first.
+        train: Training batches, of which scores of other packages need the first.
         key: All that the compiled graph depends on.
-        options: Function that returns the arguments of ``model.compile``.
+        make: Function that returns the compiled model.
     """
-    text, (before, start) = repr(key), _compiled.get(model, ("", []))
-    if before == text:
-        assign(model.optimizer.variables, start)
-        return
-    model.compile(**options())
-    model.optimizer.build(model.trainable_variables)
-    if keras.backend.backend() == "tensorflow":
-        _build_scores(model, *train[0])
-    _compiled[model] = text, [np.array(variable) for variable in model.optimizer.variables]
+    text = repr(key)
+    if model in _compiled and _compiled[model][0] == text:
+        _, made, start = _compiled[model]
+        assign(made.optimizer.variables, start)
+        return made
+    made = make()
+    made.optimizer.build(made.trainable_variables)
+    if not all(score.variables for parts in made.scores.values() for score in parts):
+        _build_scores(model, made, *train[0])
+    _compiled[model] = text, made, [np.array(variable) for variable in made.optimizer.variables]
+    return made
 
 
-def _build_scores(model: keras.Model, inputs: Any, labels: Any, weights: Any = None) -> None:
-    """Create the variables of losses and metrics, as TensorFlow traces a step twice that creates some."""
+def _build_scores(model: keras.Model, made: Trained, inputs: Any, labels: Any, weights: Any = None) -> None:
+    """Create the variables of metrics that have none yet: a compiled step must not."""
 
     def uniform(output: Any, label: Any) -> np.ndarray:
         """Return equal probabilities; axes of unknown length are as long as the label's."""
@@ -253,6 +264,5 @@ def _build_scores(model: keras.Model, inputs: Any, labels: Any, weights: Any = N
         return np.full(shape, 1 / shape[-1], "float32")
 
     predictions = keras.tree.map_structure(uniform, model.output, labels)
-    model.compute_loss(inputs, labels, predictions, weights)
-    model.compute_metrics(inputs, labels, predictions, weights)
-    model.reset_metrics()
+    made.compute_metrics(inputs, labels, (predictions, {}), weights)
+    made.reset_metrics()

@@ -34,8 +34,7 @@ def range_test(
     test stops early where the smoothed loss is four times its lowest value or no number.
 
     Args:
-        model: The model; its weights and the states of its dropout are put back afterwards, the optimizer
-            it was compiled with is not touched.
+        model: The model; its weights and the states of its dropout are put back afterwards.
         batches: Indexable batches ``(inputs, label)`` or ``(inputs, label, sample_weight)`` with
             ``num_batches``, such as :class:`eolab.training.batches.Batches`; repeated where they are
             too few.
@@ -60,12 +59,10 @@ def range_test(
     growth = (max_lr / min_lr) ** (1 / (steps - 1))
     rates = min_lr * growth ** np.arange(steps)
     saved = [np.array(variable) for variable in model.variables]
-    probe = keras.Model(model.input, model.output)  # shares the layers, has an optimizer of its own
-    probe.compile(
-        optimizer=build_optimizer(optimizer, keras.optimizers.schedules.ExponentialDecay(min_lr, 1, growth)),
-        loss=outputs.loss_of(model, loss),
-        jit_compile=False,
-    )
+    of_outputs = outputs.loss_of(model, loss)
+    probe = outputs.Trained(model, of_outputs, of_outputs, {})
+    rate = keras.optimizers.schedules.ExponentialDecay(min_lr, 1, growth)
+    probe.compile(optimizer=build_optimizer(optimizer, rate), jit_compile=False)
     try:
         losses = list(_losses(probe, batches, steps))
     finally:

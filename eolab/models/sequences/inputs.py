@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from eolab.models import heads
-from eolab.models.blocks import joined
+from eolab.models.blocks import MOMENTUM, joined
 from eolab.models.heads import Spec
 from eolab.models.layers import Layer, Normalize, Saved
 
@@ -102,10 +102,15 @@ class ImageNorm(Saved, keras.layers.BatchNormalization):
     """Batch normalisation (Ioffe and Szegedy 2015) over the images that there are.
 
     Takes maps (N, H, W, C) and ``seen`` (N,), 1 where there is an image; or series (B, T, H, W, C) and
-    (B, T). Others take no part in the statistics; a batch without any leaves the averages as they are. With a
-    momentum of 0.97 the averages follow the last thirty batches or so: a batch is few sequences, whose images
-    are alike.
+    (B, T). Others take no part in the statistics; a batch without any leaves the averages as they are.
+
+    Args:
+        momentum: Share of the averages that a batch leaves; that of all networks by default.
+        **options: Further arguments of Keras's layer.
     """
+
+    def __init__(self, momentum: float = MOMENTUM, **options: Any) -> None:
+        super().__init__(momentum=momentum, **options)
 
     def call(self, maps: Any, seen: Any, training: bool | None = None) -> Any:  # noqa: D102
         seen = ops.cast(seen, "bool")  # (N,) or (B, T)

@@ -175,7 +175,7 @@ def features_of_steps(
 
     def norm(maps: Any, scale: float, name: str) -> Any:
         gamma = keras.initializers.Constant(scale)
-        return ImageNorm(momentum=0.97, gamma_initializer=gamma, name=name)(maps, seen)
+        return ImageNorm(gamma_initializer=gamma, name=name)(maps, seen)
 
     encoder = Encoder(seeds, depth, width_multiplier, f"{PREFIX}{sensor}_", norm)
     x = keras.layers.GlobalAveragePooling2D()(encoder(fold(images))[-1])  # (B T, F)

@@ -5,6 +5,9 @@ A loss is a name, or a weighted sum given as a mapping. In a notebook::
     loss = losses.build({"focal": {"weight": 0.5, "gamma": 2}, "iou": 0.5})
     training.fit(model, …, loss=loss, metrics=[losses.PooledScore("f1")])
 
+A training gives them logits, what the last activation of the network takes; called as above, they take
+probabilities.
+
 Classes: indices (B, …) with 255 for pixels to ignore, probabilities (B, …, K), or (B, …, 1) of two classes.
 
 ============== =======================================================================================
@@ -127,9 +130,14 @@ class WeightedSum(Loss):
         super().__init__(name)
         self.parts = [(number("weight", weight, open_low=True), part) for weight, part in parts]
 
-    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
+    @property
+    def kind(self) -> Kind:
+        """What its parts are losses of."""
+        return self.parts[0][1].kind
+
+    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any, logits: bool) -> Any:
         """Return what each part takes."""
-        return self.parts[0][1].prepare(y_true, y_pred, sample_weight)
+        return self.parts[0][1].prepare(y_true, y_pred, sample_weight, logits)
 
     def of(self, batch: Any) -> Any:
         """Return the loss of a prepared batch."""

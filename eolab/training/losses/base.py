@@ -12,6 +12,7 @@ from eolab.models.layers import Saved
 
 Kind = Literal["classes", "labels", "values"]
 EPSILON = 1e-7  # probabilities are drawn in from 0 and 1 by this much before a logarithm
+TINY = 1e-30  # least base of a power, whose slope at 0 has no end where the exponent is below 1
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,38 @@ class Loss(Saved, keras.losses.Loss):
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name or self.NAME, reduction="sum", dtype="float32")
 
+    @property
+    def kind(self) -> Kind:
+        """What it is a loss of."""
+        return self.KIND
+
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the loss of a batch; a sample or pixel of weight 2 counts as two."""
+        """Return the loss of a batch of probabilities; a sample or pixel of weight 2 counts as two."""
+        return self.mean(y_true, y_pred, sample_weight, logits=False)[0]
+
+    def mean(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, *, logits: bool = True
+    ) -> tuple[Any, Any]:
+        """Return the loss of a batch, and the weight of all that counts in it; float32 scalars.
+
+        From logits, the gradient of a pixel that is wrong is that of the formula however wrong it is. From
+        probabilities, which float32 rounds to 0 and 1, it is lost from a difference of logits of 16 on.
+
+        Args:
+            y_true: Labels.
+            y_pred: What the last activation of the network takes; probabilities where `logits` is False.
+            sample_weight: Weights of samples or pixels.
+            logits: Whether `y_pred` are logits.
+        """
         with keras.name_scope(self.name):
-            return self.of(self.prepare(y_true, y_pred, sample_weight))
+            batch = self.prepare(y_true, y_pred, sample_weight, logits)
+            return self.of(batch), ops.sum(batch.weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return the loss of a batch without weights."""
         return self(y_true, y_pred)
 
-    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
+    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any, logits: bool) -> Any:
         """Return the batch that :meth:`of` takes; the same for all losses of a kind."""
         raise NotImplementedError
 

@@ -12,7 +12,7 @@ from keras import ops
 
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data.schemes import IGNORE
-from eolab.training.losses.base import Batch, Loss, fit, inside, number, weights_of
+from eolab.training.losses.base import TINY, Batch, Loss, fit, inside, number, weights_of
 
 Form = Literal["log", "linear"]
 
@@ -22,15 +22,16 @@ class Pixels(Batch):
     """Classes of a batch: one-hot truth (B, …, K), probabilities (B, …, K), weights (B, …).
 
     The truth is all 0 and each probability 1/K where a pixel is ignored.
+
+    Attributes:
+        logarithm: Logarithms of the probabilities, exact where these are rounded to 0.
     """
 
-    def at_label(self) -> Any:
-        """Return the probability of the true class, (B, …); 0 where a pixel is ignored."""
-        return ops.sum(self.truth * self.prediction, axis=-1)
+    logarithm: Any
 
     def cross_entropy(self) -> Any:
         """Return minus the logarithm of the probability of the true class, (B, …)."""
-        return -ops.log(inside(self.at_label()))
+        return -ops.sum(self.truth * self.logarithm, axis=-1)
 
     def by_class(self, values: Any) -> Any:
         """Return the weighted sum of values (B, …, K) over all pixels, (K,)."""
@@ -38,10 +39,10 @@ class Pixels(Batch):
 
 
 class ClassLoss(Loss):
-    """Base of the losses of classes: indices (B, …), probabilities (B, …, K), an ignore label.
+    """Base of the losses of classes: indices (B, …), logits or probabilities (B, …, K), an ignore label.
 
-    One probability a pixel, (B, …, 1), is that of class 1 of two. Pixels with the ignore label or with sample
-    weight 0 change neither loss nor gradient. Sample weights are (B,) or (B, …).
+    One probability a pixel, (B, …, 1), is that of class 1 of two, as is one logit. Pixels with the ignore
+    label or with sample weight 0 change neither loss nor gradient. Sample weights are (B,) or (B, …).
 
     Args:
         ignore: Label of the pixels that are ignored.
@@ -52,13 +53,15 @@ class ClassLoss(Loss):
         super().__init__(name)
         self.ignore = int(ignore)
 
-    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Pixels:
+    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any, logits: bool) -> Pixels:
         """Return one-hot labels and probabilities."""
-        return pixels_of(y_true, y_pred, sample_weight, self.ignore, self.NAME)
+        return pixels_of(y_true, y_pred, sample_weight, self.ignore, self.NAME, logits)
 
 
-def pixels_of(y_true: Any, y_pred: Any, sample_weight: Any, ignore: int, name: str = "loss") -> Pixels:
-    """Return one-hot labels and probabilities, weight 0 where a pixel is ignored.
+def pixels_of(
+    y_true: Any, y_pred: Any, sample_weight: Any, ignore: int, name: str, logits: bool = False
+) -> Pixels:
+    """Return one-hot labels and probabilities of predictions, weight 0 where a pixel is ignored.
 
     Raises:
         DataError: If the shapes do not fit.
@@ -72,12 +75,16 @@ def pixels_of(y_true: Any, y_pred: Any, sample_weight: Any, ignore: int, name: s
             f"got labels {tuple(label.shape)} and predictions {tuple(given.shape)}."
         )
     if given.shape[-1] == 1:
-        given = ops.concatenate([1 - given, given], axis=-1)  # (B, …, 2)
+        given = ops.concatenate([ops.zeros_like(given) if logits else 1 - given, given], axis=-1)  # (B, …, 2)
     counts, weight = weights_of(label != ignore, sample_weight)
     K = given.shape[-1]
     shown = ops.expand_dims(counts, -1)  # (B, …, 1)
     truth = ops.one_hot(ops.where(counts, label, 0), K, dtype="float32") * ops.cast(shown, "float32")
-    return Pixels(truth, ops.where(shown, given, 1.0 / K), weight)
+    if logits:
+        logarithm = ops.log_softmax(ops.where(shown, given, 0.0), axis=-1)
+        return Pixels(truth, ops.exp(logarithm), weight, logarithm)
+    given = ops.where(shown, given, 1.0 / K)
+    return Pixels(truth, given, weight, ops.log(inside(given)))
 
 
 # === Pixel by pixel ===
@@ -118,10 +125,11 @@ class Focal(ClassLoss):
 
     def of(self, pixels: Pixels) -> Any:
         """Return the loss of labelled pixels."""
-        p = inside(pixels.at_label())  # (B, …)
-        background = pixels.truth[..., 0]
+        background = pixels.truth[..., 0]  # (B, …)
         balance = self.alpha + (1 - 2 * self.alpha) * background
-        return pixels.mean(-balance * ops.power(1 - p, self.gamma) * ops.log(p))
+        cost = pixels.cross_entropy()
+        wrong = ops.maximum(-ops.expm1(-cost), TINY)  # 1 − p_t
+        return pixels.mean(balance * ops.power(wrong, self.gamma) * cost)
 
 
 class LogCosh(ClassLoss):

@@ -7,19 +7,35 @@ only what a missed yes costs.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.training.losses.base import Batch, Loss, inside, number, weights_of
+from eolab.training.losses.base import TINY, Batch, Loss, inside, number, weights_of
 
 Weights = Sequence[float] | np.ndarray | None
 
 
+@dataclass(frozen=True)
+class Labels(Batch):
+    """Labels of a batch: truth, probabilities of a yes (B, K), weights (B,).
+
+    Attributes:
+        no: Probabilities of a no, exact where they are small.
+        log_yes: Logarithms of the probabilities of a yes.
+        log_no: Logarithms of those of a no.
+    """
+
+    no: Any
+    log_yes: Any
+    log_no: Any
+
+
 class LabelLoss(Loss):
-    """Base of the losses of labels: labels 0 to 1 (B, K), probabilities (B, K), sample weights (B,).
+    """Base of the losses of labels: labels 0 to 1 (B, K), logits or probabilities (B, K), weights (B,).
 
     Args:
         smoothing: Label smoothing, 0 to 1.
@@ -45,7 +61,7 @@ class LabelLoss(Loss):
         self.class_weights = _weights("class_weights", class_weights)
         self.positive_weights = _weights("positive_weights", positive_weights)
 
-    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Batch:
+    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any, logits: bool) -> Labels:
         """Return labels and probabilities.
 
         Raises:
@@ -58,18 +74,22 @@ class LabelLoss(Loss):
                 f"{tuple(label.shape)} and predictions {tuple(given.shape)}."
             )
         _, weight = weights_of(ops.ones_like(label[:, 0], dtype="bool"), sample_weight)
-        return Batch(label, given, weight)
+        if logits:
+            yes, no = ops.sigmoid(given), ops.sigmoid(-given)
+            return Labels(label, yes, weight, no, ops.log_sigmoid(given), ops.log_sigmoid(-given))
+        p = inside(given)
+        return Labels(label, given, weight, 1 - p, ops.log(p), ops.log(1 - p))
 
-    def of(self, batch: Batch) -> Any:
+    def of(self, batch: Labels) -> Any:
         """Return the loss of a prepared batch."""
         classes = int(batch.truth.shape[1])
         truth = (1 - self.smoothing) * batch.truth + self.smoothing / 2
-        yes, no = self.costs(batch.prediction)
+        yes, no = self.costs(batch)
         positive = self._by_class("positive_weights", classes)
         costs = self._by_class("class_weights", classes) * (positive * truth * yes + (1 - truth) * no)
         return batch.mean(ops.mean(costs, axis=1))
 
-    def costs(self, probability: Any) -> tuple[Any, Any]:
+    def costs(self, batch: Labels) -> tuple[Any, Any]:
         """Return what a probability costs where the label is yes and where it is no, (B, K) each."""
         raise NotImplementedError
 
@@ -89,10 +109,9 @@ class BinaryCrossEntropy(LabelLoss):
 
     NAME = "bce"
 
-    def costs(self, probability: Any) -> tuple[Any, Any]:
+    def costs(self, batch: Labels) -> tuple[Any, Any]:
         """Return what a probability costs."""
-        p = inside(probability)
-        return -ops.log(p), -ops.log(1 - p)
+        return -batch.log_yes, -batch.log_no
 
 
 class BinaryFocal(LabelLoss):
@@ -113,11 +132,11 @@ class BinaryFocal(LabelLoss):
         super().__init__(**options)
         self.gamma, self.alpha = number("gamma", gamma), number("alpha", alpha, high=1.0)
 
-    def costs(self, probability: Any) -> tuple[Any, Any]:
+    def costs(self, batch: Labels) -> tuple[Any, Any]:
         """Return what a probability costs."""
-        p = inside(probability)
-        yes = -self.alpha * ops.power(1 - p, self.gamma) * ops.log(p)
-        return yes, -(1 - self.alpha) * ops.power(p, self.gamma) * ops.log(1 - p)
+        p, q = ops.maximum(batch.prediction, TINY), ops.maximum(batch.no, TINY)
+        yes = -self.alpha * ops.power(q, self.gamma) * batch.log_yes
+        return yes, -(1 - self.alpha) * ops.power(p, self.gamma) * batch.log_no
 
 
 class Asymmetric(LabelLoss):
@@ -144,12 +163,12 @@ class Asymmetric(LabelLoss):
         self.positive, self.negative = number("positive", positive), number("negative", negative)
         self.shift = number("shift", shift, high=0.99)
 
-    def costs(self, probability: Any) -> tuple[Any, Any]:
+    def costs(self, batch: Labels) -> tuple[Any, Any]:
         """Return what a probability costs."""
-        p = inside(probability)
-        q = inside(ops.relu(probability - self.shift))  # after the shift: x^γ has no slope at 0 for γ < 1
-        yes = -ops.power(1 - p, self.positive) * ops.log(p)
-        return yes, -ops.power(q, self.negative) * ops.log(1 - q)
+        shifted = ops.maximum(batch.prediction - self.shift, TINY)
+        log_no = ops.log(ops.minimum(batch.no + self.shift, 1.0)) if self.shift else batch.log_no
+        yes = -ops.power(ops.maximum(batch.no, TINY), self.positive) * batch.log_yes
+        return yes, -ops.power(shifted, self.negative) * log_no
 
 
 def _weights(name: str, values: Weights) -> list[float] | None:

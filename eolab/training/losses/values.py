@@ -18,7 +18,7 @@ class ValueLoss(Loss):
 
     KIND = "values"
 
-    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Batch:
+    def prepare(self, y_true: Any, y_pred: Any, sample_weight: Any, logits: bool) -> Batch:
         """Return labels and predictions of one shape."""
         return values_of(y_true, y_pred, sample_weight, self.NAME)
 
