@@ -112,7 +112,7 @@ def test_swap_ema_weights_does_not_give_the_trained_weights_back(tmp_path):
     for weight in net.trainable_variables:
         weight.assign(weight + 0.1 * keras.random.normal(weight.shape))
     swap = keras.callbacks.SwapEMAWeights()
-    swap.set_model(net)
+    swap.set_model(training.fitting._compiled[net][1])
     before = [np.array(weight.numpy()) for weight in net.trainable_variables]
     swap.on_test_begin()
     swap.on_test_end()

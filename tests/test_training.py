@@ -8,8 +8,9 @@ import pytest
 import training_example as example
 from sklearn.utils.class_weight import compute_class_weight
 
-from eolab import training
+from eolab import models, training
 from eolab.core.errors import ParameterError, RunError
+from eolab.models.layers import settle_keras
 from eolab.training import callbacks
 from eolab.training.batches import Batches, balanced_weights
 from eolab.training.setup import keep_memory
@@ -52,6 +53,50 @@ def test_set_up_says_what_it_runs_on_and_refuses_what_is_not_there():
     if not training.setup.accelerator():
         with pytest.raises(ParameterError, match="needs a GPU"):
             training.set_up(5, "float16")
+
+
+@pytest.fixture
+def foreign_keras():
+    """Settings that a keras.json or a variable KERAS_… may hold."""
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_floatx("float16")
+    keras.config.set_epsilon(0.01)
+    keras.config.set_max_epochs(1)
+    yield
+    settle_keras()
+
+
+def test_settings_of_the_user_s_keras_change_no_network(tmp_path, foreign_keras):
+    """Of tempcnn, channels_first took the dates for features, without a word."""
+    settle_keras()
+    sizes = {"channels": 2, "times": 6, "outputs": 3, "filters": 4, "dense": 4}
+    rng = np.random.default_rng(0)
+    inputs = {"image": rng.normal(size=(4, 6, 2)), "valid": np.ones((4, 6)), "day": np.ones((4, 6))}
+    inputs = {name: values.astype("float32") for name, values in inputs.items()}
+    networks = [models.build("tempcnn", **sizes)]
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_floatx("float16")
+    networks.append(models.build("tempcnn", **sizes))
+    networks[0].save(tmp_path / "net.keras")
+    keras.config.set_image_data_format("channels_first")
+    networks.append(models.load(tmp_path / "net.keras"))
+    assert keras.config.image_data_format() == "channels_last"
+    first, *others = (np.array(one(inputs, training=False)) for one in networks)
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+
+
+def test_set_up_names_settings_that_it_replaces(foreign_keras):
+    setup = training.set_up(5)
+    assert setup.unused == {
+        "image_data_format": "channels_first", "floatx": "float16", "epsilon": 0.01, "max_epochs": 1,
+    }  # fmt: skip
+    assert "Not used, of keras.json or KERAS_ variables: image_data_format channels_first" in str(setup)
+    assert (keras.config.image_data_format(), keras.config.floatx(), keras.config.epsilon()) == (
+        "channels_last", "float32", 1e-7,
+    )  # fmt: skip
+    assert keras.config.max_epochs() is None  # else a training ends before its last epoch
+    assert not training.set_up(5).unused
 
 
 @pytest.mark.slow

@@ -239,8 +239,9 @@ def build(
             statistics that do not fit the channels.
     """
     from eolab.models.heads import Spec
-    from eolab.models.layers import Seeds
+    from eolab.models.layers import Seeds, settle_keras
 
+    settle_keras()
     architecture, function = _architecture(name), _function(name)
     check_all(chosen, options(name), f"Model {name!r} has no option")
     shape = {"height": height, "width": width, "times": times}
@@ -315,6 +316,9 @@ def load(path: str | os.PathLike[str], compiled: bool = True) -> keras.Model:
     """
     import keras
 
+    from eolab.models.layers import settle_keras
+
+    settle_keras()
     for name in ARCHITECTURES:
         _function(name)
     if compiled:

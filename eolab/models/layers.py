@@ -14,6 +14,28 @@ import keras
 import numpy as np
 from keras import ops
 
+KERAS = {  # Keras's own settings that networks and trainings are made for
+    "image_data_format": "channels_last",
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "max_epochs": None,
+    "max_steps_per_epoch": None,
+}
+
+
+def settle_keras() -> dict[str, Any]:
+    """Set Keras to what networks are made for; return its settings that were others, by name.
+
+    A file ``~/.keras/keras.json`` and the variables ``KERAS_…`` change them for every program of a user.
+    """
+    others = {}
+    for name, value in KERAS.items():
+        found = getattr(keras.config, name)()
+        if found != value:
+            others[name] = found
+            getattr(keras.config, f"set_{name}")(value)
+    return others
+
 
 class Saved:
     """Base of what a saved model names: Keras knows every class below when it loads one."""

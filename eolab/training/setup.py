@@ -2,15 +2,17 @@
 
 import ctypes
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import keras
 
 from eolab.core.errors import ParameterError, check_known
 from eolab.core.machine import processor
+from eolab.models.layers import settle_keras
 
 Precision = Literal["float32", "bfloat16", "float16"]
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # of processors that compute in bfloat16
@@ -19,7 +21,7 @@ KEPT = {-2: 2**28, -3: 2**25}  # M_TOP_PAD and M_MMAP_THRESHOLD of glibc's mallo
 
 @dataclass(frozen=True)
 class Setup:
-    """What a training runs on; printed, it is three lines for the notebook.
+    """What a training runs on; printed, it is three lines for the notebook, and one of settings left out.
 
     Attributes:
         keras: Version of Keras.
@@ -28,6 +30,8 @@ class Setup:
         precision: Precision of products; weights are float32 always.
         policy: How the precision is set: by Keras's policy, or by TensorFlow's oneDNN graph option.
         seed: Seed of weights and dropout.
+        unused: Settings of Keras in this user's files or environment that networks are not made for, by name;
+            they are left out.
     """
 
     keras: str
@@ -36,19 +40,27 @@ class Setup:
     precision: str
     policy: str
     seed: int
+    unused: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return (
-            f"Keras {self.keras} on {self.backend}\n"
-            f"Device: {self.device}, precision: {self.precision} ({self.policy})\n"
-            f"Seed: {self.seed}"
-        )
+        lines = [
+            f"Keras {self.keras} on {self.backend}",
+            f"Device: {self.device}, precision: {self.precision} ({self.policy})",
+            f"Seed: {self.seed}",
+        ]
+        if self.unused:
+            named = ", ".join(f"{name} {value}" for name, value in self.unused.items())
+            lines.append(f"Not used, of keras.json or KERAS_ variables: {named}")
+        return "\n".join(lines)
 
     __repr__ = __str__
 
 
 def set_up(seed: int, precision: Precision = "float32") -> Setup:
-    """Set the seed of Python, NumPy and the backend, and the precision; call it before a model is built.
+    """Set seed, precision and Keras's own settings; call it before a model is built.
+
+    The seed is that of Python, NumPy and the backend. Settings of ``~/.keras/keras.json`` and of the
+    variables ``KERAS_…`` but the backend are replaced by those that networks are made for.
 
     bfloat16 on TensorFlow without a GPU is done by oneDNN's graph option, which was measured faster than
     Keras's ``mixed_bfloat16`` on processors with AMX; everywhere else it is ``mixed_bfloat16``. On
@@ -67,6 +79,7 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
         raise ParameterError(
             "Precision float16 needs a GPU and this machine has none: use 'bfloat16' or 'float32'."
         )
+    unused = settle_keras()
     keras.utils.set_random_seed(seed)
     backend = keras.backend.backend()
     graph_option = backend == "tensorflow" and not gpu
@@ -79,7 +92,7 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
     keras.config.set_dtype_policy(policy)
     how = "oneDNN graph option" if graph_option and precision == "bfloat16" else f"policy {policy}"
     named = f"{backend} {version(backend)}"
-    return Setup(keras.__version__, named, gpu or _processor(), precision, policy=how, seed=seed)
+    return Setup(keras.__version__, named, gpu or _processor(), precision, how, seed, unused)
 
 
 def accelerator() -> str:
