@@ -207,6 +207,52 @@ def test_balanced_weights_are_of_the_training_alone(store, rows, tmp_path, monke
     assert validation.tolist() == [1]
 
 
+@pytest.mark.parametrize(("reached", "learned"), [(0.3, True), (1.2, False)])
+def test_a_training_that_learned_nothing_says_so(
+    store, rows, tmp_path, monkeypatch, capsys, reached, learned
+):
+    history = pd.DataFrame({"epoch": [1, 2], "val_loss": [2.0, reached]})
+    history.attrs = {"monitor": "val_loss", "best_epoch": 2}
+    monkeypatch.setattr(engine.trainer, "fit", lambda *batches, **options: history)
+    fitted = fit_network(store, rows, tmp_path, {})
+    train, judged = (store.gather(rows[part], ["label"])["label"] for part in ("train", "validation"))
+    share = np.bincount(train[train != 255]) / (train != 255).sum()
+    expected = -np.log(share[judged[judged != 255]]).mean()  # always the shares of the training
+    assert 0.3 < expected < 1.2
+    assert fitted.facts["constant"] == pytest.approx(expected, rel=1e-5)
+    assert fitted.facts["learned"] == learned
+    assert fitted.facts["best_epoch"] == 2
+    assert fitted.facts["precision"] == "float32"
+    said = capsys.readouterr().out
+    assert ("has learned nothing: its best val_loss is 1.2" in said) is not learned
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": "lstn"}, "no model 'lstn': did you mean 'lstm'"),
+        ({"training": {"learning_rate": 1e6}}, "learning_rate must be above 0 and at most 10"),
+        ({"training": {"class_weights": "balenced"}}, "give None, 'balanced' or a weight"),
+        ({"training": {"batch_size": 0}}, "batch_size must be 1 or more"),
+        ({"training": {"optimizer": "adm"}}, "no optimizer 'adm'"),
+        ({"training": {"freeze": "encoder_lsm"}}, "No layer is called 'encoder_lsm'"),
+        ({"training": {"thaw": {"2": "*"}}}, "no layer is frozen"),
+        ({"loss": "cee"}, "no loss 'cee'"),
+        ({"augmentation": ["flop"]}, "no augmentation 'flop'"),
+        (
+            {"task": "segmentation", "model": "unet", "training": {"class_weights": "balanced"}},
+            "weigh the classes in its losses",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_read(arguments, message):
+    given = {"task": TASK, "model": "lstm"} | arguments
+    given["training"] = {"epochs": 3, **given.get("training", {})}
+    with pytest.raises(ParameterError, match=message):
+        tasks.check(**given)
+    tasks.check(TASK, "lstm", training={"epochs": 3, "freeze": "encoder_lstm_1", "thaw": {"2": "*"}})
+
+
 def test_baseline_weighs_classes_and_skips_unlabelled_samples(store, rows, tmp_path):
     """Regression: with weights, a training sample without label (255) ended in a KeyError."""
     assert (store.gather(rows["train"])["label"] == 255).any()

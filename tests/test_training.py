@@ -99,6 +99,27 @@ def test_set_up_names_settings_that_it_replaces(foreign_keras):
     assert not training.set_up(5).unused
 
 
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        ((True, True), "bfloat16"),
+        ((True, False), "bfloat16, float32 in recurrent layers"),
+        ((False, False), "float32, as this processor has no bfloat16 units"),
+    ],
+)
+def test_the_precision_that_is_recorded_is_that_of_the_products(monkeypatch, rounds, expected):
+    """bfloat16 was recorded where the LSTM, or all, was computed in float32."""
+    if keras.backend.backend() != "tensorflow" or training.setup.accelerator():
+        pytest.skip("about oneDNN's graph option")
+    measured = training.setup._rounds()
+    assert measured in ((False, False), (True, False), (True, True))
+    monkeypatch.setattr(training.setup, "_rounds", lambda: rounds)
+    try:
+        assert training.set_up(0, "bfloat16").precision == expected
+    finally:
+        assert training.set_up(0).precision == "float32"
+
+
 @pytest.mark.slow
 def test_bfloat16_trains_with_weights_in_float32(tmp_path):
     data = example.arrays()
@@ -202,7 +223,13 @@ def test_loss_that_is_no_number_stops_with_a_sentence(tmp_path):
         ({"optimizer": "adamm"}, "did you mean 'adam'"),
         ({"optimizer_options": {"weight_dcay": 1}}, "does not take"),
         ({"schedule": "steps"}, "did you mean 'step'"),
-        ({"epochs": 0}, "must be positive"),
+        ({"epochs": 0}, "epochs must be 1 or more, found 0"),
+        ({"patience": -1}, "patience must be 1 or more, found -1"),
+        ({"learning_rate": 1e6}, "learning_rate must be above 0 and at most 10, found 1000000.0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
+        ({"clipnorm": -1.0}, "clipnorm must be above 0"),
+        ({"optimizer": "adm"}, "no optimizer 'adm'"),
+        ({"schedule": "cosin"}, "no schedule 'cosin': did you mean 'cosine'"),
         ({"monitor": "val_f1"}, "no 'val_f1' to monitor"),
     ],
 )

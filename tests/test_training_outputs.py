@@ -120,7 +120,7 @@ def test_every_optimizer_of_the_studies_learns(tmp_path, name):
         ({"loss": {"maks": "ce"}}, "no output 'maks' for a loss: did you mean 'mask'"),
         ({"metrics": {"pach": []}}, "no output 'pach' for a metric"),
         ({"loss": "focl"}, "did you mean 'focal'"),
-        ({"ema": 1.0}, "ema must be between 0 and 1"),
+        ({"ema": 1.0}, "ema must be between 0 and 1, such as 0.99"),
         (
             {"monitor": "val_mask_f2", "loss": "ce"},
             "no 'val_mask_f2' to monitor: .*val_mask_accuracy",

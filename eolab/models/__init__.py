@@ -181,17 +181,11 @@ def describe(
         outputs: Outputs K.
         **given: ``times`` of a series (20 by default), ``height`` and ``width`` of images (128), and options.
     """
-    import keras
     import pandas as pd
-    from keras.src.backend.common import global_state
 
-    channels = channels or ({"s1": 1, "s2": 3} if reads == "sequences" else 12)
-    shape = dict.fromkeys(READS[reads], 20 if reads == "series" else 128)
     rows = {}
     for name in names(reads, head):
-        with keras.StatelessScope(initialize_variables=False):  # shapes alone: nothing large is made
-            model = build(name, channels=channels, outputs=outputs, head=head, **shape | given)
-        global_state.set_global_attribute("uninitialized_variables", [])  # else drawn with the next network
+        model = outline(name, channels=channels, outputs=outputs, head=head, **given)
         rows[name] = {
             "title": ARCHITECTURES[name].title,
             "paper": ARCHITECTURES[name].paper,
@@ -199,6 +193,20 @@ def describe(
             "options": ", ".join(f"{key}={value}" for key, value in options(name).items()),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
+
+
+def outline(name: str, *, channels: Channels | None = None, outputs: int = 2, **given: Any) -> keras.Model:
+    """Return a network whose weights have shapes and no values; see :func:`describe`."""
+    import keras
+    from keras.src.backend.common import global_state
+
+    reads = _architecture(name).reads
+    channels = channels or ({"s1": 1, "s2": 3} if reads == "sequences" else 12)
+    shape = dict.fromkeys(READS[reads], 20 if reads == "series" else 128)
+    with keras.StatelessScope(initialize_variables=False):  # shapes alone: nothing large is made
+        model = build(name, channels=channels, outputs=outputs, **shape | given)
+    global_state.set_global_attribute("uninitialized_variables", [])  # else drawn with the next network
+    return model
 
 
 def build(

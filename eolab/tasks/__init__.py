@@ -13,6 +13,7 @@ task                          is learned                             label in th
 
 In a notebook::
 
+    tasks.check("segmentation", "unet", training=training)   # first, before anything that takes time
     fitted = tasks.fit("segmentation", "unet", store, rows, folder=run.folder, training=training)
     found = tasks.predict(fitted, store, rows["test"], run.path("probabilities"), "test")
     found["mask"]                                       # (N, H, W), a memory map
@@ -38,10 +39,13 @@ from eolab.tasks.channels import Channels, read, select
 from eolab.tasks.task import Task, get, names
 
 if TYPE_CHECKING:
-    from eolab.tasks.engine import Networks, build, fit, learning_rates
+    from eolab.tasks.engine import Networks, build, check, fit, learning_rates
     from eolab.tasks.fitted import Fitted, load, predict
 
-_HOMES = {"fitted": ("Fitted", "load", "predict"), "engine": ("Networks", "build", "fit", "learning_rates")}
+_HOMES = {
+    "fitted": ("Fitted", "load", "predict"),
+    "engine": ("Networks", "build", "check", "fit", "learning_rates"),
+}
 
 
 def __getattr__(name: str) -> Any:

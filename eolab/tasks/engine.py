@@ -11,7 +11,8 @@ import pandas as pd
 
 from eolab import models
 from eolab import training as trainer
-from eolab.core.errors import ParameterError, check_all, check_known
+from eolab.core.errors import DataError, ParameterError, check_all, check_known
+from eolab.data.schemes import IGNORE
 from eolab.data.sequences import ImageSequence
 from eolab.data.splits import balance
 from eolab.models import heads
@@ -19,7 +20,7 @@ from eolab.models import weights as published
 from eolab.tasks.channels import Channels, Selection, select_all
 from eolab.tasks.fitted import Fitted, save
 from eolab.tasks.task import Task, get
-from eolab.training import augment, losses
+from eolab.training import augment, freezing, losses
 from eolab.training.batches import Batches, SequenceSamples, StoreSamples, balanced_weights
 
 
@@ -106,9 +107,12 @@ def fit(
         DataError: If the file of weights is missing, damaged or of another network.
     """
     what = get(task)
-    settings = _settings(what, model, training)
-    batch_size, class_weights = settings.pop("batch_size"), settings.pop("class_weights", None)
     options = _options(what, options, rows["train"])
+    settings = _settings(what, model, training)
+    if make is models.build:
+        check(what, model, options=options, training=training)
+    _check_weights(what, options["head"], settings.get("class_weights"))
+    batch_size, class_weights = settings.pop("batch_size"), settings.pop("class_weights", None)
     change = _augmentation(augmentation, augmentation_options, crop, store)
     read = select_all(store, _rows_to_learn(rows["train"]), channels)
     make = _beginning(what, read, weights, make)
@@ -126,22 +130,62 @@ def fit(
     validation = data.batches(rows["validation"], tiles)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    judged, metrics = _loss(what, network, loss, **given), _metrics(what, network)
     history = trainer.fit(
         network,
         train,
         validation,
         folder=folder,
         loss=of_outputs,
-        validation_loss=_loss(what, network, loss, **given),
-        metrics=_metrics(what, network),
+        validation_loss=judged,
+        metrics=metrics,
         **settings,
         **running,
     )
+    history.attrs |= _against_constant(data, rows, history, judged, metrics, weighing)
     if crop:
         network = _for_whole_images(network, new())
     fitted = Fitted(what, model, network, read, history)
     save(fitted, folder)
     return fitted
+
+
+def check(
+    task: str | Task,
+    model: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    augmentation: Sequence[str] = (),
+    augmentation_options: Mapping[str, Mapping[str, Any]] | None = None,
+    loss: Any = None,
+    loss_options: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse arguments of :func:`fit` with which no network can be trained, before anything is read.
+
+    Args:
+        task: What is learned, and so on as in :func:`fit`.
+        model: Name of the architecture.
+        options: Options of the architecture.
+        training: Options of the training, also names of frozen layers.
+        augmentation: Names of augmentations.
+        augmentation_options: Options of each.
+        loss: Loss.
+        loss_options: Options of every part of the loss.
+
+    Raises:
+        ParameterError: If a name, an option, a number or a layer cannot be.
+    """
+    what = get(task)
+    settings, options = _settings(what, model, training), _options(what, options)
+    known = models.names(what.reads, options["head"])
+    check_known(model, known, f"Task {what.name!r} has no model {model!r}")
+    _check_weights(what, options["head"], settings.get("class_weights"))
+    augment.build(augmentation, augmentation_options)
+    losses.build(loss or what.loss, **(loss_options or {}))
+    if settings.get("freeze") or settings.get("thaw"):
+        network = models.outline(model, **options)
+        freezing.phases(network, settings["epochs"], settings.get("freeze"), settings.get("thaw"))
 
 
 def build(
@@ -401,16 +445,7 @@ def _weighing(data: _Data, rows: Any, class_weights: Any) -> dict[str, Any]:
     """
     if class_weights is None:
         return {}
-    if isinstance(data.network.output, Mapping):
-        raise ParameterError(
-            "class_weights cannot be given to a model with outputs by name: weigh the classes in its losses, "
-            "for example loss={'focal': {'alpha': 0.75}}."
-        )
     balanced, count = class_weights == "balanced", int(data.network.output_shape[-1])
-    if not balanced and not isinstance(class_weights, Mapping):
-        raise ParameterError(
-            f"class_weights is {class_weights!r}: give None, 'balanced' or a weight by class index."
-        )
     if not balanced and not set(map(int, class_weights)) <= set(range(max(count, 2))):
         raise ParameterError(f"class_weights has {dict(class_weights)}: classes are 0 to {count - 1}.")
     if data.task.ignore is None:
@@ -420,6 +455,84 @@ def _weighing(data: _Data, rows: Any, class_weights: Any) -> dict[str, Any]:
     if balanced:
         return {"train": balanced_weights(data.labels(rows), max(count, 2))}
     return {"train": {int(k): float(v) for k, v in class_weights.items()}}
+
+
+def _check_weights(task: Task, head: str, class_weights: Any) -> None:
+    """Refuse weights of classes that are no words or numbers by class, or that such a network cannot have.
+
+    Raises:
+        ParameterError: If they are.
+    """
+    if class_weights is None:
+        return
+    if head in heads.PIXELS:
+        raise ParameterError(
+            "class_weights cannot be given to a model with outputs by name: weigh the classes in its losses, "
+            "for example loss={'focal': {'alpha': 0.75}}."
+        )
+    if class_weights != "balanced" and not isinstance(class_weights, Mapping):
+        raise ParameterError(
+            f"class_weights is {class_weights!r}: give None, 'balanced' or a weight by class index."
+        )
+
+
+def _against_constant(
+    data: _Data, rows: Mapping[str, Any], history: pd.DataFrame, loss: Any, metrics: Any, weighing: Any
+) -> dict[str, Any]:
+    """Compare the best epoch with a constant prediction, and say so where it is no better.
+
+    Returns:
+        What a constant prediction reaches in the monitored column, and whether the network ``learned`` more;
+        nothing where no such number is known.
+    """
+    monitor = history.attrs["monitor"]
+    constant = _constant(data, rows, monitor, loss, metrics, weighing)
+    if constant is None:
+        return {}
+    found = float(history[monitor].iloc[history.attrs["best_epoch"] - 1])
+    learned = found < constant if monitor.endswith("loss") else found > constant
+    if not learned:
+        print(
+            f"{data.network.name} has learned nothing: its best {monitor} is {found:.4g}, and a constant "
+            f"prediction reaches {constant:.4g}. Try another learning rate, more epochs or other inputs."
+        )
+    return {"constant": constant, "learned": learned}
+
+
+def _constant(
+    data: _Data, rows: Mapping[str, Any], monitor: str, loss: Any, metrics: Any, weighing: Any
+) -> float | None:
+    """Return what the best constant of the training labels reaches on validation labels, None if unknown."""
+    main = data.task.heads[0] if isinstance(metrics, Mapping) else ""
+    column = monitor.removeprefix("val_").removeprefix(f"{main}_")
+    scores = {one.name: one for one in (metrics[main] if main else metrics)}
+    alone = not main or len(data.network.output) == 1
+    if not monitor.startswith("val_") or not (column in scores or (column == "loss" and alone)):
+        return None
+    train, judged = data.labels(rows["train"]), data.labels(rows["validation"])
+    weight = None
+    if data.task.ignore is None:  # several labels a sample
+        share = train.mean(axis=0)
+        yes = share * np.asarray(weighing.get("loss", {}).get("positive_weights", 1.0))
+        predicted = yes / (yes + 1 - share)
+    elif data.task.ignore != data.task.ignore:  # values
+        judged = judged[np.isfinite(judged)]
+        judged, predicted = judged[:: len(judged) // 1_000_000 + 1], np.nanmean(train, keepdims=True).ravel()
+    else:
+        judged, weight = np.unique(judged[judged != IGNORE], return_counts=True)
+        classes = max(2, int(train[train != IGNORE].max(initial=0)) + 1, int(judged.max(initial=0)) + 1)
+        counts = np.bincount(train[train != IGNORE].ravel(), minlength=classes)
+        counts = counts * [weighing.get("train", {}).get(k, 1.0) for k in range(classes)]
+        predicted = counts / counts.sum()
+    shown = np.broadcast_to(predicted, (len(judged), *predicted.shape)).astype("float32")
+    try:
+        if column == "loss":
+            return float((loss[main] if main else loss)(judged, shown, weight))
+        score = type(scores[column]).from_config(scores[column].get_config())
+        score.update_state(judged, shown, weight)
+        return float(score.result())
+    except DataError:  # a loss of images
+        return None
 
 
 def _loss(task: Task, network: Any, loss: Any, **common: Any) -> Any:

@@ -23,6 +23,7 @@ from eolab.prediction.ranges import TASK_FILE, TrainedRange, check_inputs
 from eolab.tasks.channels import Channels
 from eolab.tasks.task import AVERAGED, Task, get
 from eolab.training.batches import SequenceSamples
+from eolab.training.setup import computed
 
 Arrays = Mapping[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
@@ -59,6 +60,17 @@ class Fitted:
     def parameters(self) -> int:
         """Number of weights."""
         return int(self.network.count_params())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a record says of its training: ``run.finish(fitted.facts)``.
+
+        Number of parameters, best epoch, precision that products are computed in; what a constant prediction
+        reaches in the column that epochs are chosen by, and whether the network has ``learned`` more.
+        """
+        known = {key: self.history.attrs.get(key) for key in ("best_epoch", "constant", "learned")}
+        found = {"parameters": self.parameters, "precision": computed(), **known}
+        return {key: value for key, value in found.items() if value is not None}
 
     @property
     def arrays(self) -> list[str]:

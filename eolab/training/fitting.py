@@ -31,6 +31,13 @@ KINDS: dict[tuple[type, ...], tuple[str, ...]] = {  # of the values of a noteboo
     (bool, str): ("jit_compile",),
 }
 TYPES = {name: types for types, names in KINDS.items() for name in names}
+LEAST_1: dict[str, Any] = dict.fromkeys(KINDS[int,], (lambda number: number >= 1, "1 or more"))
+RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    **LEAST_1,
+    "learning_rate": (lambda rate: 0 < rate <= 10, "above 0 and at most 10"),
+    "clipnorm": (lambda norm: norm > 0, "above 0"),
+    "ema": (lambda momentum: 0 < momentum < 1, "between 0 and 1, such as 0.99 for the mean of 100 steps"),
+}
 OPTIONAL = ("clipnorm", "ema", "patience", "monitor", "class_weights", "freeze", "thaw")  # may be None
 Options = Mapping[str, Any] | None
 _compiled: WeakKeyDictionary[keras.Model, tuple[str, Trained, list[np.ndarray]]] = WeakKeyDictionary()
@@ -49,7 +56,7 @@ def options(training: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
         **defaults: Arguments that `training` need not give.
 
     Raises:
-        ParameterError: If a name is unknown or a value has the wrong type.
+        ParameterError: If a name is unknown, or a value has the wrong type or is out of its range.
     """
     found = {**defaults, **training}
     for name, value in found.items():
@@ -59,7 +66,23 @@ def options(training: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
         elif not isinstance(value, TYPES[name]) or (isinstance(value, bool) and bool not in TYPES[name]):
             expected = " or ".join(one.__name__.replace("Mapping", "dict") for one in TYPES[name])
             raise ParameterError(f"training: {name} must be {expected}, found {value!r}.")
+    check_ranges(found)
     return found
+
+
+def check_ranges(training: Mapping[str, Any]) -> None:
+    """Refuse numbers and words with which no training can be.
+
+    Raises:
+        ParameterError: If there is one.
+    """
+    for name, (right, expected) in RANGES.items():
+        value = training.get(name)
+        if value is not None and not right(value):
+            raise ParameterError(f"training: {name} must be {expected}, found {value!r}.")
+    for name, known in (("optimizer", OPTIMIZERS), ("schedule", schedules.NAMES)):
+        if training.get(name):
+            check_known(training[name], known, f"There is no {name} {training[name]!r}")
 
 
 def fit(
@@ -140,8 +163,8 @@ def fit(
         ParameterError: If a parameter cannot be.
         RunError: If the loss is no number, or the checkpoint belongs to other parameters.
     """
-    if epochs < 1 or (patience is not None and patience < 1):
-        raise ParameterError(f"epochs and patience must be positive: got {epochs} and {patience}.")
+    numbers = {"epochs": epochs, "patience": patience, "learning_rate": learning_rate, "clipnorm": clipnorm}
+    check_ranges(numbers | {"ema": ema, "optimizer": optimizer, "schedule": schedule})
     monitor = monitor or ("loss" if validation is None else "val_loss")
     compiled = {
         "learning_rate": learning_rate,
@@ -216,13 +239,9 @@ def build_optimizer(
     """Return an optimizer by name.
 
     Raises:
-        ParameterError: If the name or an option is unknown, or `ema` is not between 0 and 1.
+        ParameterError: If the name or an option is unknown.
     """
     check_known(name, OPTIMIZERS, f"There is no optimizer {name!r}")
-    if ema is not None and not 0 < ema < 1:
-        raise ParameterError(
-            f"ema must be between 0 and 1, such as 0.99 for the mean of about 100 steps, or None: got {ema}."
-        )
     averaged = {"use_ema": True, "ema_momentum": ema} if ema else {}
     config = {"learning_rate": rate, "clipnorm": clipnorm, **averaged, **(options or {})}
     try:

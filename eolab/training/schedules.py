@@ -140,6 +140,7 @@ _SCHEDULES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "cosine": (_cosine, ("warmup_epochs", "end")),
     "one_cycle": (_one_cycle, ("rise", "start_divisor", "end_divisor")),
 }
+NAMES = tuple(_SCHEDULES)
 
 
 def build(

@@ -27,7 +27,7 @@ class Setup:
         keras: Version of Keras.
         backend: Backend with its version.
         device: Processor or accelerator.
-        precision: Precision of products; weights are float32 always.
+        precision: Precision that products are computed in, see :func:`computed`; weights are float32 always.
         policy: How the precision is set: by Keras's policy, or by TensorFlow's oneDNN graph option.
         seed: Seed of weights and dropout.
         unused: Settings of Keras in this user's files or environment that networks are not made for, by name;
@@ -92,7 +92,41 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
     keras.config.set_dtype_policy(policy)
     how = "oneDNN graph option" if graph_option and precision == "bfloat16" else f"policy {policy}"
     named = f"{backend} {version(backend)}"
-    return Setup(keras.__version__, named, gpu or _processor(), precision, how, seed, unused)
+    return Setup(keras.__version__, named, gpu or _processor(), computed(), how, seed, unused)
+
+
+def computed() -> str:
+    """Return the precision that products of networks are computed in now, whatever was asked for.
+
+    That of oneDNN's graph option is measured: processors without bfloat16 units stay at float32, and so do
+    the loops of recurrent layers.
+    """
+    policy = keras.config.dtype_policy()
+    if policy.name != "float32" or keras.backend.backend() != "tensorflow":
+        return str(policy.compute_dtype)
+    import tensorflow as tf
+
+    if not tf.config.optimizer.get_experimental_options().get("auto_mixed_precision_onednn_bfloat16"):
+        return "float32"
+    outside, inside = _rounds()
+    if not outside:
+        return "float32, as this processor has no bfloat16 units"
+    return "bfloat16" if inside else "bfloat16, float32 in recurrent layers"
+
+
+def _rounds() -> tuple[bool, bool]:
+    """Return whether TensorFlow's graphs round products to bfloat16, outside and inside loops."""
+    import tensorflow as tf
+
+    given = tf.fill((64, 64), 1 + 2**-12)  # 1 in bfloat16
+
+    @tf.function
+    def products(x: Any) -> tuple[Any, Any]:
+        once = tf.matmul(x, x)
+        return once, tf.while_loop(lambda n, _: n < 1, lambda n, y: (n + 1, tf.matmul(x, y)), (0, x))[1]
+
+    outside, inside = (float(one[0, 0]) == 64 for one in products(given))
+    return outside, inside
 
 
 def accelerator() -> str:
