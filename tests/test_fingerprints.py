@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from eolab.core.errors import DataError
 from eolab.data import fingerprints
-from eolab.data.fingerprints import fingerprint, fingerprint_files, remembered
+from eolab.data.fingerprints import Taken, fingerprint, fingerprint_files, remembered, take
 
 
 @pytest.fixture(autouse=True)
@@ -68,13 +70,76 @@ def test_fingerprint_follows_content_and_not_time(tmp_path):
         fingerprint_files(tmp_path / "c")
 
 
-def test_a_large_file_is_hashed_at_its_ends_and_a_time_counts_nothing(tmp_path):
+def test_a_change_in_the_middle_of_a_large_file_is_seen_and_a_time_counts_nothing(tmp_path):
+    """With the size unchanged: files above 8 MiB counted with their first and last MiB alone."""
     (tmp_path / "a").write_bytes(b"x" * 9_000_000)
     first = fingerprint(tmp_path / "a")
     os.utime(tmp_path / "a", (0, 0))
     assert fingerprint(tmp_path / "a") == first
-    (tmp_path / "a").write_bytes(b"x" * 8_999_999 + b"y")
+    (tmp_path / "a").write_bytes(b"x" * 4_500_000 + b"y" + b"x" * 4_499_999)
     assert fingerprint(tmp_path / "a") != first
+
+
+def test_a_single_file_is_read_once(folder, read):
+    file = folder / "part 0" / "0.tif"
+    assert fingerprint(file) == fingerprint(file)
+    assert read == ["0.tif"]
+
+
+def test_the_fingerprint_is_that_of_names_sizes_and_contents(folder):
+    """Worked out by hand, so that results of before keep their fingerprint."""
+    digest = hashlib.sha256()
+    for name in ("part 0/0.tif", "part 0/2.tif", "part 0/4.tif", "part 1/1.tif", "part 1/3.tif"):
+        content = (folder / name).read_bytes()
+        digest.update(f"{name}\0{hashlib.sha256(b'100' + content).hexdigest()[:32]}\n".encode())
+    assert take(folder) == Taken(digest.hexdigest()[:32], 5, 500)
+
+
+def test_files_below_a_link_to_a_folder_count(folder, tmp_path, read):
+    """Products that are linked into a data set were left out, and their changes with them."""
+    elsewhere = tmp_path / "archive"
+    elsewhere.mkdir()
+    (elsewhere / "a.tif").write_bytes(b"a")
+    first = fingerprint(folder)
+    (folder / "linked").symlink_to(elsewhere)
+    (elsewhere / "round").symlink_to(folder)  # leads back
+    second = fingerprint(folder)
+    assert second != first
+    assert take(folder).files == 6
+    (elsewhere / "a.tif").write_bytes(b"b")
+    assert fingerprint(folder) != second
+
+
+def test_what_file_managers_leave_is_no_data(folder):
+    first = fingerprint(folder)
+    for name in ("._0.tif", ".DS_Store", "Thumbs.db"):
+        (folder / name).write_bytes(b"x")
+    assert fingerprint(folder) == first
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_ends_in_a_sentence(folder):
+    (folder / "part 0" / "0.tif").chmod(0)
+    with pytest.raises(DataError, match=r"0\.tif cannot be read \(Permission denied\)"):
+        fingerprint(folder)
+
+
+def test_a_command_lists_a_large_data_set_once(folder, monkeypatch):
+    """Only where it says since when a listing holds; a small one is listed each time."""
+    listed: list[Path] = []
+    walk = fingerprints._files
+    monkeypatch.setattr(fingerprints, "_files", lambda path: (listed.append(path), walk(path))[1])
+    fingerprint(folder)
+    listed.clear()
+    monkeypatch.setenv("EOLAB_LISTED_SINCE", "1")
+    fingerprint(folder)
+    assert len(listed) == 1
+    monkeypatch.setattr(fingerprints, "MANY", 4)
+    assert take(folder).files == 5
+    assert len(listed) == 1
+    monkeypatch.setenv("EOLAB_LISTED_SINCE", str(time.time_ns() + 10**9))
+    fingerprint(folder)
+    assert len(listed) == 2
 
 
 def test_a_folder_is_read_once(folder, read):

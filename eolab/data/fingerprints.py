@@ -1,25 +1,30 @@
 """What is known of a data set, taken once and remembered: its files' fingerprint, its patches' index.
 
-A fingerprint follows the content of files, never their time. What was taken of a folder is kept in
+A fingerprint follows the content of files, never their time. What was taken of a file or folder is kept in
 :func:`eolab.core.workspace.cache` with the size and the modification time of each file, so that the next call
 only lists the folder and reads the files that are new or changed.
 """
 
 import contextlib
 import hashlib
+import itertools
 import os
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from eolab.core import workspace
 from eolab.core.errors import DataError
-from eolab.core.files import write_atomically
-from eolab.core.progress import in_threads
+from eolab.core.files import replacing, write_atomically
+from eolab.core.progress import in_threads, track
 
-WHOLE, ENDS = 8 << 20, 1 << 20  # bytes: up to 8 MiB a file is hashed whole, above its first and last MiB
+MANY = 100_000  # files of a data set that one command lists once
+BATCH = 10_000  # files in memory at a time
+HEAD = 128  # bytes at the start of what is remembered of a data set
+NO_DATA = ("._", ".DS_Store", "Thumbs.db", "desktop.ini")  # files that file managers leave
 SETTLED_NS = 2_000_000_000  # a file that changed less than 2 s ago may change again within one clock tick
 
 T = TypeVar("T")
@@ -44,49 +49,124 @@ def fingerprint_files(paths: Iterable[str | Path] | str | Path) -> dict[str, str
     return {(p.name if names.count(p.name) == 1 else str(p)): fingerprint(p) for p in sorted(listed)}
 
 
-def fingerprint(path: str | Path, progress: bool = True) -> str:
-    """Return the digest of a file, or of all files below a folder.
+@dataclass(frozen=True)
+class Taken:
+    """What was taken of the files of a data set.
 
-    Files up to 8 MiB count with all their content, larger ones with their size and their first and last MiB:
-    a change in the middle of a large file that keeps its size is not seen.
+    Attributes:
+        fingerprint: Digest of their names and contents.
+        files: Number of files.
+        size: Bytes of all files.
+    """
+
+    fingerprint: str
+    files: int
+    size: int
+
+
+def fingerprint(path: str | Path, progress: bool = True) -> str:
+    """Return the digest of a file, or of all files below a folder, see :func:`take`."""
+    return take(path, progress).fingerprint
+
+
+def take(path: str | Path, progress: bool = True) -> Taken:
+    """Return the fingerprint of a file, or of all files below a folder, with their number and size.
+
+    Every byte of every file counts, below links to folders too. Files are listed and read in a stream, so
+    that memory does not grow with their number. ``eolab run`` and ``eolab sweep`` list a data set of more
+    than 100,000 files once: what was listed since ``EOLAB_LISTED_SINCE`` (nanoseconds, set by the command)
+    is not listed again.
 
     Args:
         path: The file or folder.
-        progress: Whether to show progress while many files are read.
+        progress: Whether to show progress while many files are listed or read.
 
     Raises:
-        DataError: If it does not exist.
+        DataError: If it does not exist, or a file cannot be read.
     """
     path = Path(path)
-    if path.is_file():
-        return _of_file(str(path))
-    if not path.is_dir():
+    if not path.exists():
         raise DataError(f"{path} does not exist: a fingerprint needs every input file.")
-    found = list(_files(str(path)))
-    listing = hashlib.sha256("\n".join(map(repr, found)).encode()).hexdigest()[:32]
     place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    memory = workspace.cache() / f"fingerprint-{place}"
-    known: dict[Listed, str] = {}
-    with contextlib.suppress(OSError, ValueError), memory.open(errors="surrogateescape") as kept:
-        remembered, result = next(kept, "").split()
-        if remembered == listing:
-            return result
-        known = dict(map(_parsed, kept))
-    now = time.time_ns()
-    unknown = [one for one in found if one not in known]
-    read = in_threads(
-        lambda one: _of_file(f"{path}/{one[0]}"), unknown, f"fingerprint of {path.name}", "file", progress
-    )
-    known = known | dict(zip(unknown, read, strict=True))
-    digest = hashlib.sha256()
-    for one in found:
-        digest.update(os.fsencode(f"{one[0]}\0{known[one]}\n"))
-    result = digest.hexdigest()[:32]
-    settled = [one for one in found if one[2] < now - SETTLED_NS]
-    head = listing if len(settled) == len(found) else "unsettled"
-    lines = [f"{head} {result}", *(f"{known[one]} {one[1]} {one[2]} {one[0]}" for one in settled)]
-    _keep(memory, os.fsencode("\n".join(lines)))
-    return result
+    memory = workspace.cache() / f"files-{place}"
+    listed, known = _head(memory)
+    since = int(os.environ.get("EOLAB_LISTED_SINCE") or 0)
+    if known and known.files > MANY and 0 < since <= memory.stat().st_mtime_ns:
+        return known
+    listing, count = hashlib.sha256(), 0
+    shown = progress and (known is None or known.files > MANY)
+    for one in track(_files(path), f"files of {path.name}", known and known.files, "file", shown):
+        listing.update(repr(one).encode())
+        count += 1
+    if known and listed == listing.hexdigest()[:32]:
+        with contextlib.suppress(OSError):
+            os.utime(memory)
+        return known
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with replacing(memory) as temporary, temporary.open("wb") as new:
+            return _read(path, memory, new, count, progress)
+    except OSError:  # it cannot be remembered: it is read again next time
+        with open(os.devnull, "wb") as new:
+            return _read(path, memory, new, count, progress)
+
+
+def _read(path: Path, memory: Path, new: BinaryIO, count: int, progress: bool) -> Taken:
+    """Read the files that are new or changed since a data set was remembered, and write it to a new memory.
+
+    The memory has a head of fixed length, then a line a file, in the order of the listing.
+    """
+    now, settled, size, own = time.time_ns(), True, 0, ""
+    listing, content = hashlib.sha256(), hashlib.sha256()
+    files = track(_files(path), f"fingerprint of {path.name}", count, "file", progress)
+    pairs = _with_known(files, _remembered(memory))
+    new.write(b" " * HEAD)
+    while batch := list(itertools.islice(pairs, BATCH)):
+        unknown = [one for one, digest in batch if not digest]
+        read = in_threads(lambda one: _of_file(str(path / one[0])), unknown, "", progress=False)
+        for one, digest in batch:
+            (name, length, changed), own = one, digest or next(read)
+            listing.update(repr(one).encode())
+            content.update(os.fsencode(name) + f"\0{own}\n".encode())
+            size += length
+            if changed < now - SETTLED_NS:
+                new.write(f"{own} {length} {changed} ".encode() + os.fsencode(name) + b"\n")
+            else:
+                settled = False
+        next(read, None)  # ends its threads
+    taken = Taken(content.hexdigest()[:32] if path.is_dir() else own, count, size)
+    head = f"{listing.hexdigest()[:32] if settled else 'unsettled'} {taken.fingerprint} {count} {size}"
+    new.seek(0)
+    new.write(f"{head:<{HEAD - 1}}\n".encode())
+    return taken
+
+
+def _head(memory: Path) -> tuple[str, Taken | None]:
+    """Return the digest of the listing that a memory was made of, and what was taken; None without one."""
+    with contextlib.suppress(OSError, ValueError), memory.open("rb") as file:
+        listed, digest, files, size = file.read(HEAD).decode().split()
+        return listed, Taken(digest, int(files), int(size))
+    return "", None
+
+
+def _remembered(memory: Path) -> Iterator[tuple[Listed, str]]:
+    """Yield the files that a memory holds, in order, each with its digest."""
+    with contextlib.suppress(OSError), memory.open("rb") as file:
+        file.seek(HEAD)
+        for line in file:
+            with contextlib.suppress(ValueError):  # a damaged line
+                digest, size, changed, name = line.rstrip(b"\n").split(b" ", 3)
+                yield (os.fsdecode(name), int(size), int(changed)), digest.decode()
+
+
+def _with_known(files: Iterator[Listed], known: Iterator[tuple[Listed, str]]) -> Iterator[tuple[Listed, str]]:
+    """Yield files with the digest that is remembered of each, empty where it is new or changed."""
+    last = next(known, None)
+    for one in files:
+        place = one[0].split("/")
+        while last and last[0][0].split("/") < place:
+            last = next(known, None)
+        yield one, last[1] if last and last[0] == one else ""
 
 
 def remembered(name: str, root: Path, paths: Iterable[str | Path], make: Callable[[], T]) -> T:
@@ -99,7 +179,8 @@ def remembered(name: str, root: Path, paths: Iterable[str | Path], make: Callabl
             changes when a file is added to it, removed or renamed.
         make: Makes the result, which is kept pickled; made anew when the source file of the function changes.
     """
-    digest, newest = hashlib.sha256(os.fsencode(f"{name} {root} {os.getcwd()}\n")), 0
+    here = "" if Path(root).is_absolute() else os.getcwd()
+    digest, newest = hashlib.sha256(os.fsencode(f"{name} {root} {here}\n")), 0
     memory = workspace.cache() / f"{name}-{digest.hexdigest()[:16]}.pickle"
     for path in (*paths, make.__code__.co_filename):
         try:
@@ -127,32 +208,37 @@ def _keep(memory: Path, content: bytes) -> None:
         write_atomically(memory, content)
 
 
-def _parsed(line: str) -> tuple[Listed, str]:
-    digest, size, changed, name = line.rstrip("\n").split(" ", 3)
-    return (name, int(size), int(changed)), digest
+def _files(path: Path) -> Iterator[Listed]:
+    """Yield a file, its name empty; or the files below a folder, sorted by the parts of their path."""
+    if path.is_dir():
+        yield from _below(str(path), "", (os.path.realpath(path),))
+    else:
+        about = path.stat()
+        yield "", about.st_size, about.st_mtime_ns
 
 
-def _files(folder: str, prefix: str = "") -> Iterator[Listed]:
-    """Yield the files below a folder, sorted by the parts of their path."""
+def _below(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[Listed]:
+    """Yield the files below a folder; no link leads back into a folder that it lies in."""
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            yield from _files(entry.path, f"{prefix}{entry.name}/")
-        elif entry.is_file():
+        if entry.is_dir():
+            linked = (os.path.realpath(entry.path),) if entry.is_symlink() else ()
+            if not set(linked) & set(above):
+                yield from _below(entry.path, f"{prefix}{entry.name}/", above + linked)
+        elif entry.is_file() and not entry.name.startswith(NO_DATA):
             about = entry.stat()
             yield f"{prefix}{entry.name}", about.st_size, about.st_mtime_ns
 
 
 def _of_file(path: str) -> str:
     """Return the digest of a file's size and content."""
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        digest = hashlib.sha256(str(size).encode())
-        if size <= WHOLE:
-            digest.update(file.read())
-        else:
-            digest.update(file.read(ENDS))
-            file.seek(-ENDS, os.SEEK_END)
-            digest.update(file.read(ENDS))
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.sha256(str(os.fstat(file.fileno()).st_size).encode())
+            hashlib.file_digest(file, lambda: digest)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read ({error.strerror}): make it readable, or take it out of the data set."
+        ) from None
     return digest.hexdigest()[:32]

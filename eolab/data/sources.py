@@ -1,0 +1,65 @@
+"""Digests of source files, so that a change of the code is noticed where results were made by another one."""
+
+import ast
+import hashlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from eolab.core import workspace
+from eolab.data.fingerprints import remembered
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def digests() -> dict[str, str]:
+    """Return the digest of each source file of the package by its name, such as ``eolab/cli.py``.
+
+    Comments, docstrings and the layout of the text do not count. Digests are taken once and remembered.
+    """
+    files = sorted(PACKAGE.rglob("*.py"))
+    names = [file.relative_to(PACKAGE.parent).as_posix() for file in files]
+    return remembered("sources-1", PACKAGE, files, lambda: dict(zip(names, map(digest, files), strict=True)))
+
+
+def imported() -> dict[str, str]:
+    """Return the digests of the source files that this process has imported.
+
+    They are files of the package, and modules of the user below the project's root, by their path from there.
+    """
+    known, root, found = digests(), workspace.root(), {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None) or ""
+        if not file.endswith(".py") or not file.startswith((str(PACKAGE), str(root))):
+            continue
+        path = Path(file)
+        if path.is_relative_to(PACKAGE):
+            name = path.relative_to(PACKAGE.parent).as_posix()
+            found[name] = known.get(name, "")
+        elif "site-packages" not in path.parts:
+            found[path.relative_to(root).as_posix()] = digest(path)
+    return dict(sorted(found.items()))
+
+
+def changed(recorded: Mapping[str, str]) -> list[str]:
+    """Return which files have another digest than :func:`imported` once returned, or are gone."""
+    known, root = digests(), workspace.root()
+    now = {name: known[name] if name in known else digest(root / name) for name in recorded}
+    return [name for name, before in recorded.items() if now[name] != before]
+
+
+def digest(file: Path) -> str:
+    """Return the digest of a source file without comments and docstrings; empty where it cannot be read."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return ""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):  # a file that is being written
+        return hashlib.sha256(content).hexdigest()[:16]
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body.pop(0)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
