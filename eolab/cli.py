@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from eolab.core.errors import EolabError, RunError
 from eolab.core.numbers import padded
 
 RUN_HELP = """\
-Runs a study's notebooks in order, each in a process of its own. Finished runs with the same parameters,
-inputs and code are skipped; an interrupted one resumes. Run folders and reports land in
-DIR/STUDY/NOTEBOOK/RUN, the report of the whole study in DIR/STUDY/report.html."""
+Runs a study's notebooks in order, each in a process of its own. A finished run is skipped while all that it
+was made from is as it was: parameters, upstream runs, data sets, the runs that a results notebook finds, and
+code. What changed is said, and only what depends on it runs again; an interrupted run resumes. Run folders
+and reports land in DIR/STUDY/NOTEBOOK/RUN, the report of the whole study in DIR/STUDY/report.html."""
 RUN_EXAMPLES = """\
 examples:
   eolab run landcover --profile smoke
@@ -114,6 +116,8 @@ def _run_options() -> argparse.ArgumentParser:
     )
     shared.add_argument("--out", metavar="DIR", type=Path, help="folder of all runs (default: runs/)")
     shared.add_argument("--force", action="store_true", help="run again what is finished, from the start")
+    text = "skip finished runs although the package's code changed since (it is said which files)"
+    shared.add_argument("--keep-old-code", action="store_true", help=text)
     shared.add_argument("--timeout", type=_positive, metavar="SECONDS", help="longest time for one cell")
     return shared
 
@@ -139,7 +143,10 @@ def _options(options: argparse.Namespace, study: Any) -> Any:
 
     root = options.out.resolve() if options.out else workspace.runs()
     settings = chain.settings(study, options.set)
-    return chain.Options(root, options.profile, settings, options.force, options.timeout)
+    os.environ["EOLAB_LISTED_SINCE"] = str(time.time_ns())
+    return chain.Options(
+        root, options.profile, settings, options.force, options.keep_old_code, options.timeout
+    )
 
 
 def _say(text: str) -> None:

@@ -95,7 +95,7 @@ def take(path: str | Path, progress: bool = True) -> Taken:
         return known
     listing, count = hashlib.sha256(), 0
     shown = progress and (known is None or known.files > MANY)
-    for one in track(_files(path), f"files of {path.name}", known and known.files, "file", shown):
+    for one in track(_files(path), f"files of {path.name}", known.files if known else None, "file", shown):
         listing.update(repr(one).encode())
         count += 1
     if known and listed == listing.hexdigest()[:32]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from eolab.core import workspace
 from eolab.data.fingerprints import remembered
 
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -43,6 +44,8 @@ def imported() -> dict[str, str]:
 
 def changed(recorded: Mapping[str, str]) -> list[str]:
     """Return which files have another digest than :func:`imported` once returned, or are gone."""
+    if not recorded:
+        return []
     known, root = digests(), workspace.root()
     now = {name: known[name] if name in known else digest(root / name) for name in recorded}
     return [name for name, before in recorded.items() if now[name] != before]
@@ -59,7 +62,6 @@ def digest(file: Path) -> str:
     except (SyntaxError, ValueError):  # a file that is being written
         return hashlib.sha256(content).hexdigest()[:16]
     for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body.pop(0)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]

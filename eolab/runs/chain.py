@@ -7,7 +7,7 @@ from typing import Any
 
 from eolab.core.errors import ParameterError, RunError
 from eolab.core.progress import duration
-from eolab.runs import execute, folders, history
+from eolab.runs import execute, folders, freshness, history
 from eolab.runs.execute import Job
 from eolab.runs.study import Notebook, Study, having
 
@@ -22,6 +22,7 @@ class Options:
             where it has none.
         settings: Values by notebook name, as :func:`settings` returns them.
         force: Run again what is finished.
+        keep_code: Skip finished runs although source files of the package changed since.
         timeout: Longest time for a cell in seconds, None for no limit.
     """
 
@@ -29,6 +30,7 @@ class Options:
     profile: str | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     force: bool = False
+    keep_code: bool = False
     timeout: int | None = None
 
 
@@ -82,7 +84,7 @@ def job(
     values |= point or {}
     by_hand = {key: Path(values.pop(key)).resolve() for key in notebook.inputs if values.get(key)}
     inputs = {key: by_hand.get(key) or runs[name] for key, name in notebook.inputs.items()}
-    return Job(notebook, values, inputs, options.root, profile, options.timeout)
+    return Job(notebook, values, inputs, options.root, profile, options.timeout, keep_code=options.keep_code)
 
 
 def plan(study: Study, options: Options, only: Sequence[str] = ()) -> list[Job]:
@@ -131,7 +133,8 @@ def _finished(
         if execute.is_done(planned):
             return planned.folder
     try:
-        return history.latest(study.name, notebook.name, root=options.root)
+        known = [stamp for up in runs.values() for stamp in history.RunRecord(up).with_lineage()]
+        return history.input_run(study.name, notebook.name, known, options.root)
     except RunError as error:
         raise RunError(f"{study.name}/{needed} needs a run of {notebook.name}. {error}") from None
 
@@ -145,6 +148,8 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
     """
     jobs = plan(study, options, only)
     note(study, options.root)
+    for sentence in _old_inputs(study, jobs):
+        say(sentence)
     for number, one in enumerate(jobs, 1):
         good = step(one, f"{number}/{len(jobs)} ", options.force, say)
         note(study, options.root, one)
@@ -153,14 +158,30 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
     return True
 
 
+def _old_inputs(study: Study, jobs: Sequence[Job]) -> list[str]:
+    """Return a sentence for each upstream run that the chain does not run and that is out of date."""
+    used = {folder for job in jobs for folder in job.upstream.values()} - {job.folder for job in jobs}
+    found = []
+    for run in map(history.RunRecord, sorted(used)):
+        notebook = study.notebooks.get(str(run.record.get("notebook")))
+        if notebook and (why := freshness.changes(run, notebook, run.upstream)):
+            name = f"{notebook.name} {run.folder.name}"
+            found.append(f"{name} is used as it is, though {'; '.join(why)}: without --only it is run again")
+    return found
+
+
 def step(job: Job, counter: str, force: bool, say: Callable[[str], None]) -> bool:
-    """Run one job unless it is done, tell how it went, and return whether it is done."""
-    if not force and execute.is_done(job):
+    """Run one job unless it is done, tell how it went and why, and return whether it is done."""
+    run, changed = history.RunRecord(job.folder), execute.changes(job)
+    if run.status == "done" and not force and not changed:
         if not job.sweep:  # a sweep may have made it: from now on it is the study's own as well
             folders.update_record(job.folder, sweep="")
-        say(f"{counter}{job.label}: finished before, skipped")
+        say(f"{counter}{job.label}: finished before, skipped{freshness.remarks(run)}")
         return True
-    say(f"{counter}{job.label}: started")
+    if not run.record:
+        changed = [freshness.other_run(job.notebook, job.values, job.root)]
+    why = "; ".join(filter(None, changed))
+    say(f"{counter}{job.label}: started{why and ': '}{why}")
     try:
         record = execute.run(job, force, lambda text: say(f"{counter}{text}"))
     except RunError as error:

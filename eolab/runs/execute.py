@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from eolab.core import workspace
 from eolab.core.errors import RunError
-from eolab.runs import folders, history, parameters
+from eolab.runs import folders, freshness, history, parameters
 from eolab.runs.record import RUN_DIR
 from eolab.runs.study import Notebook
 
@@ -41,6 +41,7 @@ class Job:
         timeout: Longest time for a cell in seconds, None for no limit.
         environment: Environment variables that only this run gets.
         sweep: Name of the sweep that the run is a point of, empty for a run of the study itself.
+        keep_code: Whether an earlier run counts though source files of the package changed since.
     """
 
     notebook: Notebook
@@ -51,6 +52,7 @@ class Job:
     timeout: int | None = None
     environment: dict[str, str] = field(default_factory=dict)
     sweep: str = ""
+    keep_code: bool = False
 
     @cached_property
     def folder(self) -> Path:
@@ -71,15 +73,28 @@ class Job:
 
 
 def is_done(job: Job) -> bool:
-    """Return whether the job was finished before, on the upstream runs as they are now."""
-    return history.RunRecord(job.folder).status == "done" and _fresh(job, job.folder)
+    """Return whether the job was finished before, from all that is there now."""
+    return history.RunRecord(job.folder).status == "done" and not changes(job)
+
+
+def changes(job: Job, folder: Path | None = None) -> list[str]:
+    """Return what changed since an earlier run, see :func:`freshness.changes`; code last.
+
+    Args:
+        job: The run to do.
+        folder: Folder of the earlier run, the job's own where None.
+    """
+    run = history.RunRecord(folder or job.folder)
+    found = freshness.changes(run, job.notebook, job.upstream)
+    code = "" if job.keep_code else freshness.code_changes(run)
+    return [*found, code] if code else found
 
 
 def run(job: Job, force: bool = False, say: Callable[[str], None] = print) -> history.RunRecord:
     """Run a notebook and return its record; its ``status`` says whether it failed.
 
     A folder of an earlier unfinished run is entered again, so that stores and training resume. With
-    ``force``, or when the upstream runs have changed since, the run is repeated in ``<folder>.repeat``, which
+    ``force``, or where what it was made from has changed, the run is repeated in ``<folder>.repeat``, which
     takes the place of the folder once it is done; a finished run stays as it is where its repetition fails.
     Files that no run wrote stay in the folder.
 
@@ -136,9 +151,9 @@ def _bears_name(held: TextIO, file: Path) -> bool:
 def _place(job: Job, force: bool) -> Path:
     """Return where to run: in the run's own folder, or beside it where it holds another run."""
     folder, beside = job.folder, job.folder.with_name(f"{job.folder.name}.repeat")
-    if not history.RunRecord(folder).record or (not force and _fresh(job, folder)):
+    if not history.RunRecord(folder).record or (not force and not changes(job, folder)):
         return folder
-    if beside.exists() and (force or not _fresh(job, beside)):
+    if beside.exists() and (force or changes(job, beside)):
         empty = beside.with_name(f".{beside.name}.{os.getpid()}")
         empty.mkdir()
         folders.replace(beside, empty)
@@ -188,16 +203,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
         process.wait()
-
-
-def _fresh(job: Job, folder: Path) -> bool:
-    """Whether an earlier run in a folder has this code and these upstream runs; True without one."""
-    record = history.RunRecord(folder).record
-    if not record:
-        return True
-    known = record.get("upstream") or {}
-    same = all(known.get(key) == stamp for key, stamp in job.stamps().items())
-    return same and record.get("code") == job.notebook.code
 
 
 def _description(job: Job, folder: Path) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import csv
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace, yamls
 from eolab.core.errors import RunError
+from eolab.data import sources
 from eolab.runs import folders
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLE = "runs.csv"  # the runs of a sweep, in its folder
+_WATCHED: list[Path] = []  # the run folder of this process's notebook
 # Parameters that change no network
 NOT_NAMED = ("model", "baselines", "test_time_augmentation", "n_examples", "replicates")
 
@@ -101,6 +105,20 @@ class RunRecord:
         """What a run records of this one when it builds on it."""
         return {key: self.record.get(key) for key in ("notebook", "run", "ended")}
 
+    def with_lineage(self) -> list[dict[str, Any]]:
+        """Return the stamp of this run and those of all that it was made from; empty without a record."""
+        return [self.stamp, *self.lineage()] if self.record else []
+
+    def other_data(self, found: Mapping[str, Any]) -> list[str]:
+        """Return the notebooks upstream that read other data under the name of a data set of this run."""
+        before = [
+            (run.record.get("notebook"), one.get("fingerprint"))
+            for run in map(RunRecord, self.upstream.values())
+            for one in run.data
+            if one.get("name") == found["name"] and one.get("layout") == found["layout"]
+        ]
+        return [str(notebook) for notebook, digest in before if digest != found["fingerprint"]]
+
     @property
     def status(self) -> str:
         """``running``, ``done``, ``failed`` or ``stopped``; ``unknown`` without a ``run.json``."""
@@ -121,9 +139,35 @@ class RunRecord:
         return where, f"{failed['error']}: {failed['message']}"
 
     def uses(self, upstream: Path) -> bool:
-        """Return whether this run is finished and was made from another run, told by that run's folder."""
-        names = {str(run.get("run")) for run in self.record.get("upstream", {}).values()}
-        return self.status == "done" and upstream.name in names
+        """Return whether this run is finished and was made from another run, as that run's folder has it now.
+
+        A folder that was run again since holds another run, though under the same name.
+        """
+        made_from = self.record.get("upstream", {}).values()
+        return self.status == "done" and RunRecord(upstream).stamp in made_from
+
+    @property
+    def upstream(self) -> dict[str, Path]:
+        """Input parameter → folder of the upstream run: beside this one where it is not at its old place."""
+        found = {}
+        own = self.folder.parent if self.folder.name == folders.REPEAT else self.folder
+        for name, stamp in (self.record.get("upstream") or {}).items():
+            given = workspace.root() / str(self.params.get(name) or "")
+            beside = own.parents[1] / str(stamp.get("notebook")) / str(stamp.get("run"))
+            found[name] = given if (given / folders.RECORD).is_file() else beside
+        return found
+
+    def lineage(self, without: str = "") -> list[dict[str, Any]]:
+        """Return the stamps of all runs that this one was made from, directly or through others.
+
+        Args:
+            without: Input parameter that is left out.
+        """
+        found: list[dict[str, Any]] = []
+        for name, folder in self.upstream.items():
+            if name != without:
+                found += [self.record["upstream"][name], *RunRecord(folder).lineage()]
+        return found
 
     def path(self, name: str) -> Path:
         """Return a file of the run folder.
@@ -150,16 +194,81 @@ def load(folder: Path | str) -> RunRecord:
 
 
 def records(study: str, notebook: str, root: Path | None = None) -> list[RunRecord]:
-    """Return the runs of a notebook, the newest start first, whatever their status."""
+    """Return the runs of a notebook, the newest start first, whatever their status.
+
+    A notebook that asks records which finished runs there were: it is out of date when there are others.
+    """
+    note(f"{study}/{notebook}", (root or workspace.runs()) / study / notebook)
+    return _records(study, notebook, root)
+
+
+def _records(study: str, notebook: str, root: Path | None) -> list[RunRecord]:
     folder = (root or workspace.runs()) / study / notebook
     found = [RunRecord(path.parent) for path in folder.glob(f"*/{folders.RECORD}")]
     return sorted(found, key=lambda run: str(run.record.get("started", "")), reverse=True)
 
 
+def watch(folder: Path | None) -> None:
+    """Name the run folder of this process's notebook, which :func:`note` writes into; None for no more."""
+    _WATCHED[:] = [folder] if folder else []
+
+
+def note(place: str, folder: Path) -> None:
+    """Record in the run of this process's notebook which finished runs a folder held when it was first asked.
+
+    Args:
+        place: The folder's path below that of all runs, such as "landcover/03_train_pixels".
+        folder: Folder of a notebook's runs, or of a sweep.
+    """
+    for watched in _WATCHED:
+        known = RunRecord(watched).record.get("found") or {}
+        if place not in known:
+            folders.update_record(watched, found=known | {place: seen(folder)})
+
+
+def note_file(file: Path) -> None:
+    """Record in the run of this process's notebook that it depends on a file of the project, as on code."""
+    for watched in _WATCHED:
+        name = file.relative_to(workspace.root()).as_posix()
+        known = RunRecord(watched).record.get("modules") or {}
+        folders.update_record(watched, modules=known | {name: sources.digest(file)})
+
+
+def fits(folder: Path) -> bool:
+    """Return whether a sweep's runs were made from the runs that this process's notebook uses."""
+    return all(seen(folder) == seen(folder, RunRecord(run).lineage()) for run in _WATCHED)
+
+
+def seen(folder: Path, made_from: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return when each finished run of a notebook, or of a sweep's table, ended, by its name.
+
+    Args:
+        folder: Folder of a notebook's runs, or of a sweep.
+        made_from: Stamps of runs; runs that were made from others of these notebooks are left out.
+    """
+    runs = [RunRecord(path.parent) for path in folder.glob(f"*/{folders.RECORD}")]
+    if (folder / TABLE).is_file():
+        with (folder / TABLE).open(encoding="utf-8", newline="") as file:
+            names = [str(row.get("run")) for row in csv.DictReader(file)]
+        runs = [RunRecord(path) for name in names for path in folder.parents[1].glob(f"*/{name}")]
+    kept = [run for run in runs if run.status == "done" and agrees(run.lineage(), made_from)]
+    return {run.folder.name: run.record.get("ended") for run in kept}
+
+
+def agrees(own: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether two lists of stamps name the same run of each notebook that both name."""
+    known = [(stamp.get("notebook"), dict(stamp)) for stamp in others]
+    return not any(
+        (stamp.get("notebook"), dict(stamp)) not in known
+        for stamp in own
+        if stamp.get("notebook") in {notebook for notebook, _ in known}
+    )
+
+
 def _finished(study: str, notebook: str, root: Path | None, match: Mapping[str, Any]) -> list[RunRecord]:
     """Return the finished runs whose parameters or profile have the values of `match`, newest first."""
     found = []
-    for run in records(study, notebook, root):
+    for run in _records(study, notebook, root):
         known = {"profile": run.record.get("profile"), **run.params, **run.settings}
         if run.status == "done" and all(known.get(key) == value for key, value in match.items()):
             found.append(run)
@@ -180,6 +289,34 @@ def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any)
     Raises:
         RunError: If there is none; the sentence says which notebook to run first.
     """
+    note(f"{study}/{notebook}", (root or workspace.runs()) / study / notebook)
+    return _newest(study, notebook, root, match)
+
+
+def input_run(
+    study: str, notebook: str, made_from: Iterable[Mapping[str, Any]], root: Path | None = None
+) -> Path:
+    """Return the newest finished run of a notebook that fits the runs that are used beside it.
+
+    Args:
+        study: Name of the study.
+        notebook: Name of the notebook without ``.ipynb``.
+        made_from: Stamps of the other runs and of those that they were made from.
+        root: Folder of all runs; ``workspace.runs()`` where None.
+
+    Raises:
+        RunError: If there is none, or each was made from other runs.
+    """
+    return _newest(study, notebook, root, {}, list(made_from))
+
+
+def _newest(
+    study: str,
+    notebook: str,
+    root: Path | None,
+    match: Mapping[str, Any],
+    made_from: Sequence[Mapping[str, Any]] = (),
+) -> Path:
     finished = _finished(study, notebook, root, match)
     if not finished:
         wanted = f" with {', '.join(f'{k}={v!r}' for k, v in match.items())}" if match else ""
@@ -188,6 +325,15 @@ def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any)
             f"No finished run of {study}/{notebook}{wanted} in {where}: run that notebook first, in "
             f"JupyterLab or with `eolab run {study} --only {notebook}`."
         )
+    fitting = [run for run in finished if agrees(run.with_lineage(), made_from)]
+    if not fitting:
+        others = {f"{stamp['notebook']} {stamp['run']}" for stamp in made_from}
+        raise RunError(
+            f"Each finished run of {study}/{notebook} was made from other runs, or from earlier ones, than "
+            f"{', '.join(sorted(others))}: run it again, in JupyterLab or with `eolab run {study} --only "
+            f"{notebook}`, or name a run in the parameters."
+        )
+    finished = fitting
     own = [run for run in finished if not run.record.get("sweep")]
     return max(own or finished, key=lambda run: str(run.record.get("ended", ""))).folder
 
@@ -240,6 +386,7 @@ def collect(study: str, notebook: str, *, root: Path | None = None, **match: Any
     """
     import pandas as pd
 
+    note(f"{study}/{notebook}", (root or workspace.runs()) / study / notebook)
     return pd.DataFrame([_row(run) for run in reversed(_finished(study, notebook, root, match))])
 
 

@@ -5,12 +5,13 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from eolab.core.machine import processor
-from eolab.data.fingerprints import fingerprint
+from eolab.data.fingerprints import Taken, take
 
 PACKAGES = (
     *("eolab", "keras", "tensorflow", "jax", "torch", "numpy", "pandas", "xarray", "dask", "scikit-learn"),
@@ -21,6 +22,8 @@ VARIABLES = (
     *("EOLAB_", "KERAS_", "CUDA_VISIBLE_DEVICES", "TF_CPP_", "TF_ENABLE_", "TF_XLA_", "OMP_NUM_THREADS"),
     *("ONEDNN_", "DNNL_", "TF_DETERMINISTIC_OPS", "NVIDIA_TF32_OVERRIDE", "XLA_", "JAX_"),
 )
+STORE = "sample store"  # in place of a layout
+DESCRIBING = ("license", "provider", "citation", "doi", "url", "size", "sha256")  # change no result
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 
 
@@ -34,16 +37,66 @@ def data(source: Any) -> dict[str, Any]:
     that it was written with, which covers the original files and how they were prepared.
     """
     path, about = Path(source.path), source.metadata
+    more: dict[str, Any] = {}
     if hasattr(source, "fingerprint"):  # a store
         written = json.dumps(source.fingerprint, sort_keys=True, default=str)
-        name, simulated, layout = about.get("dataset") or path.name, about.get("simulated"), "sample store"
+        name, simulated, layout = about.get("dataset") or path.name, about.get("simulated"), STORE
         digest = hashlib.sha256(written.encode()).hexdigest()
     else:
         name, simulated, layout = source.name, source.simulated, source.layout
-        digest = fingerprint(path) if path.exists() else ""
+        taken = take(path) if path.exists() else Taken("", 0, 0)
+        digest = taken.fingerprint
+        more = {"files": taken.files, "bytes": taken.size, "entry": _entry(source)}
     own = {"name": name, "simulated": bool(simulated), "layout": layout, "fingerprint": digest}
     facts = {key: about.get(key) for key in ("license", "provider", "citation", "doi", "url")}
-    return {**own, **facts, "path": str(path)}
+    return {**own, **facts, **more, "path": str(path)}
+
+
+def _entry(entry: Any) -> dict[str, Any]:
+    """Return what results depend on in the catalogue's entry of a data set: not where it lies."""
+    facts = {key: value for key, value in entry.metadata.items() if key not in DESCRIBING}
+    kept = {"layout": entry.layout, "twin": getattr(entry, "twin", {}), **facts}
+    return dict(json.loads(json.dumps(kept, default=str)))
+
+
+def data_changes(recorded: Mapping[str, Any]) -> str:
+    """Return how a data set differs from what :func:`data` recorded of it; empty where it does not.
+
+    The data set is the one that has the name in the catalogue now, wherever it lies. Samples of a store are
+    told by the run that wrote them.
+    """
+    entry = _listed(recorded)
+    if entry is None:
+        gone = recorded.get("layout") != STORE
+        return f"data set {recorded['name']!r} is no longer in the catalogue" if gone else ""
+    known, now = recorded.get("entry"), _entry(entry)
+    if known is not None and known != now:
+        keys = sorted(key for key in {*known, *now} if known.get(key) != now.get(key))
+        return f"the catalogue's entry of {entry.name} changed: {', '.join(keys)}"
+    if not entry.exists():
+        return ""
+    taken = take(entry.path)
+    if taken.fingerprint == recorded["fingerprint"]:
+        return ""
+    if known is None:
+        return f"data of {entry.name} changed, or have files above 8 MiB, of which all content counts now"
+    before, change = recorded["files"], "their content"
+    if (before, recorded["bytes"]) != (taken.files, taken.size):
+        change = f"{taken.files:,} files of {taken.size:,} bytes, were {before:,} of {recorded['bytes']:,}"
+    return f"data of {entry.name} changed: {change}"
+
+
+def data_missing(recorded: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of real data sets that a run read and that are not on this machine now."""
+    entries = [entry for entry in map(_listed, recorded) if entry is not None]
+    return [entry.name for entry in entries if not entry.simulated and not entry.exists()]
+
+
+def _listed(recorded: Mapping[str, Any]) -> Any:
+    """Return the catalogue's entry of a data set that was recorded; None where there is none."""
+    from eolab.data import catalog
+
+    return None if recorded.get("layout") == STORE else catalog.load().get(recorded["name"])
 
 
 # === Machine ===

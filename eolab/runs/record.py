@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError, check_known
 from eolab.core.files import write_atomically
+from eolab.data import sources
 from eolab.runs import display, folders, history, parameters, provenance, study
 from eolab.runs.study import Notebook
 
@@ -80,8 +81,11 @@ class Run:
             raise ParameterError(
                 f"Parameter {name!r} is empty and no input in {self.study}/{study.FILE}: set it."
             )
-        folder = Path(value) if value else history.latest(self.study, self._inputs[name])
+        others = history.RunRecord(self._state).lineage(without=name)
+        folder = Path(value) if value else history.input_run(self.study, self._inputs[name], others)
         upstream = history.load(folder if folder.is_absolute() else workspace.root() / folder)
+        if not history.agrees(upstream.with_lineage(), others):
+            print(f"Take care: {upstream.folder} was made from other runs than the inputs beside it.")
         known = folders.read_json(self._state / folders.RECORD).get("upstream", {})
         self._mark(upstream.simulated, upstream=known | {name: upstream.stamp})
         return upstream.folder
@@ -98,6 +102,8 @@ class Run:
         found = provenance.data(source)
         folders.add_entry(self._state / folders.DATA, found)
         self._mark(found["simulated"])
+        for notebook in history.RunRecord(self._state).other_data(found):
+            print(f"Take care: {found['name']} changed since {notebook} read it: run that again.")
         kind = "SIMULATED data" if found["simulated"] else "real data"
         licence = f", licence {found['license']}" if found["license"] else ""
         print(f"Data: {found['name']} ({kind}{licence}), fingerprint {found['fingerprint'][:12]}")
@@ -229,6 +235,9 @@ class Run:
         Under the runner the runner decides, after the last cell, whether the run is done.
         """
         self.metrics(values, **more)
+        known = history.RunRecord(self._state).record.get("modules", {})
+        folders.update_record(self._state, modules=known | sources.imported())
+        history.watch(None)
         if os.environ.get(RUN_DIR):
             return
         folders.end(self._state, "done")
@@ -294,7 +303,9 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     for group in about["groups"]:  # a caller may have given some of its keys only
         namespace[group].update(about["parameters"][group])
     _write_record(folder, about, interactive=not batch)
-    return Run(folder, book, about["parameters"], namespace)
+    run = Run(folder, book, about["parameters"], namespace)
+    history.watch(run._state)
+    return run
 
 
 def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> None:
@@ -303,10 +314,11 @@ def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> 
     if record and known != own:
         raise RunError(f"The notebook says runs.start({own!r}), but it is run as {known!r}.")
     changes = {**about, "run": record.get("run", folder.name), "simulated": False}
-    changes["written"] = record.get("written", [])
+    changes |= {"written": record.get("written", []), "modules": sources.imported(), "found": {}}
     shutil.rmtree(folder / folders.REPEAT, ignore_errors=True)
     if interactive:
         changes |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
+        changes["upstream"] = {}
         if record.get("status") == "done":  # which it stays until this repetition is
             folder = folder / folders.REPEAT
     folders.update_record(folder, **changes)
@@ -319,10 +331,13 @@ def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> 
 
 
 def _interactive_folder(book: Notebook, values: Mapping[str, Any]) -> Path:
-    upstream = {}
+    upstream: dict[str, Path] = {}
+    known: list[dict[str, Any]] = []
     for parameter, notebook in book.inputs.items():
         with contextlib.suppress(RunError):  # said by run.input() where the folder is needed
-            upstream[parameter] = Path(values[parameter] or history.latest(book.study, notebook))
+            folder = Path(values[parameter] or history.input_run(book.study, notebook, known))
+            upstream[parameter] = folder
+            known += history.RunRecord(workspace.root() / folder).with_lineage()
     return workspace.runs() / book.study / book.name / book.run_name("interactive", values, upstream)
 
 

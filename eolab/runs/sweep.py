@@ -29,7 +29,7 @@ from eolab.runs.study import Study, Sweep
 if TYPE_CHECKING:
     import pandas as pd
 
-RUNS = "runs.csv"
+RUNS = history.TABLE
 FACTS = ("status", "seconds", "run", "simulated")  # columns of runs.csv that are neither parameter nor metric
 
 
@@ -159,7 +159,15 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
     whole = study.load(name)
     one = whole.sweep(sweep)
     file = (root or workspace.runs()) / name / "sweeps" / sweep / RUNS
+    history.note(f"{name}/sweeps/{sweep}", file.parent)
     if not file.is_file():
+        return None
+    history.note_file(workspace.notebooks() / name / study.FILE)
+    if not history.fits(file.parent):
+        print(
+            f"Sweep {sweep!r} was made from other runs than this notebook uses, or from earlier ones, and is "
+            f"left out: `eolab sweep {name} {sweep}` with the profile of this run makes it again."
+        )
         return None
     runs = _read_runs(file, whole, one)
     table = _numbers(one, runs)

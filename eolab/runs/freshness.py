@@ -1,0 +1,97 @@
+"""What a finished run was made from, beside what is there now: a run whose sources changed is out of date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eolab.data import sources
+from eolab.runs import history, provenance
+
+if TYPE_CHECKING:
+    from eolab.runs.study import Notebook
+
+NAMED = 3  # changed files that a sentence names
+
+
+def changes(run: history.RunRecord, notebook: Notebook, upstream: Mapping[str, Path]) -> list[str]:
+    """Return what a run was made from and is another now, as parts of a sentence; empty where nothing is.
+
+    The notebook's code, the upstream runs (told by when they ended), files and catalogue entry of each data
+    set, and the runs that the notebook found by itself. The package's code is apart, see
+    :func:`code_changes`.
+
+    Args:
+        run: The earlier run.
+        notebook: Its notebook.
+        upstream: Input parameter → upstream run folder.
+    """
+    if not run.record:
+        return []
+    found = [] if run.record.get("code") == notebook.code else ["the notebook's code changed"]
+    known = run.record.get("upstream") or {}
+    for name, folder in upstream.items():
+        stamp = history.RunRecord(folder).stamp
+        if known.get(name) != stamp:
+            found.append(f"{stamp['notebook'] or folder.parent.name} was run again")
+    found += filter(None, map(provenance.data_changes, run.data))
+    for place, before in (run.record.get("found") or {}).items():
+        found += filter(None, [_new_runs(run, place, before)])
+    return found
+
+
+def code_changes(run: history.RunRecord) -> str:
+    """Return which source files of the package or the project changed since a run, as a part of a sentence.
+
+    Comments and docstrings do not count; empty where nothing changed, or the run did not record its code.
+    """
+    return _files(sources.changed(run.record.get("modules") or {}))
+
+
+def remarks(run: history.RunRecord) -> str:
+    """Return in brackets what is to be known of a finished run that is kept; empty where there is nothing."""
+    code, known = code_changes(run), run.record.get("modules")
+    found = [f"kept, though {code}"] if code else []
+    found += [] if known else ["made before the package's code was recorded"]
+    found += [f"the data of {name} are not here to compare" for name in provenance.data_missing(run.data)]
+    return f" ({'; '.join(found)})" if found else ""
+
+
+def other_run(notebook: Notebook, values: Mapping[str, Any], root: Path) -> str:
+    """Return how a run that is to be made differs from the newest one of the same parameters.
+
+    Args:
+        notebook: The notebook.
+        values: Parameters that were set, inputs left out.
+        root: Folder of all runs.
+
+    Returns:
+        A part of a sentence, empty where there is no such run.
+    """
+    about = notebook.about(values)
+    wanted = {key: value for key, value in about["parameters"].items() if key not in notebook.inputs}
+    for folder in sorted((root / notebook.study / notebook.name).glob("*/")):
+        run = history.RunRecord(folder)
+        own = {key: value for key, value in run.params.items() if key not in notebook.inputs}
+        if run.status == "done" and own == wanted:
+            code = run.record.get("code") != notebook.code
+            return f"the {'notebook' if code else 'upstream runs'} changed since {folder.name}"
+    return ""
+
+
+def _files(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - NAMED} files more" if len(names) > NAMED else ""
+    return f"code changed: {', '.join(names[:NAMED])}{more}"
+
+
+def _new_runs(run: history.RunRecord, place: str, before: Mapping[str, Any]) -> str:
+    """Return how many runs that a notebook looks for are new, made again or gone since it ran."""
+    now = history.seen(run.folder.parents[2] / place, run.lineage())
+    new = sum(before.get(name) != ended for name, ended in now.items())
+    gone = len(set(before) - set(history.seen(run.folder.parents[2] / place)))
+    parts = [f"{new} new" if new else "", f"{gone} gone" if gone else ""]
+    counted = " and ".join(filter(None, parts))
+    return counted and f"runs of {Path(place).name}: {counted}"
