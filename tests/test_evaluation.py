@@ -69,7 +69,7 @@ def values(table: pd.DataFrame) -> dict[str, float]:
 
 
 def test_score_table_equals_scikit_learn(truth, probabilities):
-    found = values(score({"net": probabilities}, truth, replicates=50))
+    found = values(score({"net": probabilities}, truth, replicates=100))
     expected = expected_scores(truth, probabilities.argmax(axis=1))
     assert found == pytest.approx(expected)
     assert (
@@ -84,7 +84,7 @@ def test_score_table_equals_scikit_learn(truth, probabilities):
 def test_balanced_accuracy_is_that_of_scikit_learn_where_every_class_occurs():
     rng = np.random.default_rng(2)
     truth, prediction = rng.integers(0, K, (2, 300))
-    found = values(score({"a": prediction}, truth, replicates=2))
+    found = values(score({"a": prediction}, truth, replicates=100))
     assert found["all.balanced_accuracy"] == pytest.approx(
         reference.balanced_accuracy_score(truth, prediction)
     )
@@ -92,7 +92,7 @@ def test_balanced_accuracy_is_that_of_scikit_learn_where_every_class_occurs():
 
 def test_class_indices_score_as_the_probabilities_they_come_from(truth, probabilities):
     predicted = {"net": probabilities, "labels": probabilities.argmax(axis=1)}
-    table = score(predicted, truth, replicates=50)
+    table = score(predicted, truth, replicates=100)
     one, other = (rows.drop(columns="model") for _, rows in table.groupby("model"))
     pd.testing.assert_frame_equal(one.reset_index(drop=True), other.reset_index(drop=True))
 
@@ -109,7 +109,7 @@ def test_a_sample_without_truth_counts_for_nothing(truth, probabilities):
 def test_each_truth_has_its_own_samples_and_scores(truth, probabilities):
     prediction = probabilities.argmax(axis=1)
     old = np.where(np.arange(len(truth)) < 200, 255, prediction).astype(np.uint8)
-    right, other = (score({"net": probabilities}, one, replicates=20) for one in (old, truth))
+    right, other = (score({"net": probabilities}, one, replicates=100) for one in (old, truth))
     assert set(right["n"]) == {300}
     assert set(other["n"]) == {int((truth != 255).sum())}
     assert (right[["value", "low", "high"]] == 1).all(axis=None)
@@ -119,7 +119,7 @@ def test_each_truth_has_its_own_samples_and_scores(truth, probabilities):
 def test_one_row_a_statistic_of_each_classifier_and_baselines_are_marked(truth, probabilities):
     predicted = {"majority": np.zeros(len(truth), int), "net": probabilities}
     options = {"statistics": ["all.kappa", "all.accuracy"], "baselines": ["majority", "svm"]}
-    table = score(predicted, truth, replicates=20, split="validation", **options)
+    table = score(predicted, truth, replicates=100, split="validation", **options)
     keys = list(zip(table["model"], table["statistic"], table["is_baseline"], strict=True))
     assert keys == [
         ("majority", "kappa", True),
@@ -127,7 +127,8 @@ def test_one_row_a_statistic_of_each_classifier_and_baselines_are_marked(truth, 
         ("net", "kappa", False),
         ("net", "accuracy", False),
     ]
-    columns = ["model", "is_baseline", "split", "scope", "statistic", "value", "low", "high", "n"]
+    columns = ["model", "is_baseline", "split", "scope", "statistic", "value", "low", "high"]
+    columns += ["n", "n_groups"]
     assert table.columns.tolist() == columns
     assert set(table["split"]) == {"validation"}
     assert table["value"][0] == pytest.approx(0)  # Cohen's kappa of a constant
@@ -160,9 +161,9 @@ def test_interval_follows_from_the_seed(truth, probabilities):
 
 def test_an_unknown_statistic_or_nothing_to_score_is_said(truth, probabilities):
     with pytest.raises(ParameterError, match=r"'macro_f2'.*did you mean 'macro\.f2'"):
-        score({"net": probabilities}, truth, statistics=["macro_f2"], replicates=2)
+        score({"net": probabilities}, truth, statistics=["macro_f2"], replicates=100)
     with pytest.raises(DataError, match="nothing to score"):
-        score({"net": probabilities}, np.full(500, 255), replicates=2)
+        score({"net": probabilities}, np.full(500, 255), replicates=100)
     with pytest.raises(ParameterError, match="class_names is empty"):
         evaluation.score_table({"net": probabilities}, truth)
 
@@ -191,7 +192,7 @@ def by_class(truth, prediction, names, **options) -> pd.DataFrame:
 
 def test_class_table_equals_scikit_learn(truth, probabilities):
     prediction = probabilities.argmax(axis=1)
-    table = by_class(truth, prediction, NAMES, replicates=50)
+    table = by_class(truth, prediction, NAMES, replicates=100)
     known = truth != 255
     precision, recall, f1, support = reference.precision_recall_fscore_support(
         truth[known], prediction[known], labels=range(K), zero_division=np.nan
@@ -206,21 +207,22 @@ def test_class_table_equals_scikit_learn(truth, probabilities):
 
 
 def test_class_table_worked_example():
-    truth = np.array([0, 0, 0, 1, 1, 255])
-    prediction = np.array([0, 0, 1, 1, 0, 1])
+    truth = np.tile([0, 0, 0, 1, 1, 255], 5)
+    prediction = np.tile([0, 0, 1, 1, 0, 1], 5)
     table = by_class(truth, prediction, ["wood", "town", "lake"], replicates=400)
     wood, town, lake = (table.iloc[i] for i in range(3))
     assert wood[["precision", "recall", "f1", "iou", "support"]].tolist() == pytest.approx(
-        [2 / 3, 2 / 3, 2 / 3, 1 / 2, 3]
+        [2 / 3, 2 / 3, 2 / 3, 1 / 2, 15]
     )
     assert town[["precision", "recall", "f1", "iou", "support"]].tolist() == pytest.approx(
-        [1 / 2, 1 / 2, 1 / 2, 1 / 3, 2]
+        [1 / 2, 1 / 2, 1 / 2, 1 / 3, 10]
     )
     assert lake["support"] == 0
     assert (
         lake[["precision", "recall", "f1", "low", "high", "iou"]].isna().all()
     )  # neither true nor predicted
     assert wood["low"] < wood["f1"] < wood["high"]
+    assert table["groups"].tolist() == [15, 10, 0]  # samples are drawn
 
 
 @pytest.mark.slow
@@ -238,7 +240,7 @@ def test_class_interval_is_that_of_drawing_samples_and_scoring_f1_each_time(trut
 
 
 def test_class_interval_over_blocks_needs_two(truth, probabilities):
-    table = by_class(truth, probabilities, NAMES, groups=np.zeros(500), replicates=2)
+    table = by_class(truth, probabilities, NAMES, groups=np.zeros(500), replicates=100)
     assert table[["low", "high"]].isna().all(axis=None)
     assert table["f1"].notna().any()
 
@@ -285,25 +287,40 @@ def test_joined_classifiers_stand_together_baselines_first():
 
 
 def test_join_scores_takes_what_a_run_has_saved(truth, probabilities, tmp_path):
-    table = score({"net": probabilities}, truth, baselines=["svm"], replicates=20)
+    table = score({"net": probabilities}, truth, baselines=["svm"], replicates=100)
     table.to_csv(tmp_path / "scores.csv", index=False)
     joined = evaluation.join_scores([pd.read_csv(tmp_path / "scores.csv"), table])
     pd.testing.assert_frame_equal(joined, table)
 
 
 def test_gains_are_read_with_their_sign_and_their_groups():
-    truth = np.array([0, 1, 1, 0])
+    truth = np.tile([0, 1, 1, 0], 5)
     gains = evaluation.paired_gains(
-        {"net": truth, "majority": np.ones(4, int)},
+        {"net": truth, "majority": np.ones(20, int)},
         truth,
         model="net",
         class_names=["a", "b"],
         statistics=["all.accuracy"],
-        replicates=20,
+        replicates=100,
     )
     (row,) = evaluation.readable(gains).to_dict("records")
-    assert (row["model"], row["groups"]) == ("majority", 4)
+    assert (row["model"], row["groups"]) == ("majority", 20)
     assert row["accuracy"].startswith("+0.500 (+0.")
+
+
+def test_a_score_table_says_how_many_groups_it_rests_on():
+    """Four clusters gave 35 different draws, called 95 %, and no table said that they were four."""
+    truth, groups = np.tile([0, 0, 1, 0], 10), np.repeat(np.arange(10), 4)
+    truth[groups > 3] = 0
+    given = {"class_names": ["a", "b"], "statistics": ["all.accuracy", "b.recall"], "groups": groups}
+    scores = score({"net": np.zeros(40, int)}, truth, **given)
+    assert scores["n_groups"].tolist() == [10, 4]
+    (row,) = evaluation.readable(scores).to_dict("records")
+    assert (row["samples"], row["groups"]) == (40, 10)
+    assert row["accuracy"].startswith("0.900 (0.")
+    assert row["b recall"] == "0.000 (no interval: 4 groups)"
+    before = scores.drop(columns="n_groups")  # a table that was saved before
+    assert list(evaluation.readable(before)) == ["model", "samples", "accuracy", "b recall"]
 
 
 def test_a_baseline_trained_as_the_model_stands_at_the_top():
@@ -315,7 +332,7 @@ def test_a_baseline_trained_as_the_model_stands_at_the_top():
         class_names=["a", "b"],
         statistics=["all.accuracy"],
         baselines=["forest", "majority"],
-        replicates=2,
+        replicates=100,
     )
     found = evaluation.nested(scores, "forest")
     assert found["test"] == {"all": {"accuracy": 1.0}}
@@ -376,7 +393,7 @@ def test_readable_has_a_row_a_classifier_and_truth():
 def test_readable_keeps_the_samples_of_each_truth(truth, probabilities):
     truths = {"old map": np.where(truth == 0, 255, truth), "truth": truth}
     both = {"b": probabilities, "a": probabilities}
-    tables = [score(both, one, replicates=5).assign(against=name) for name, one in truths.items()]
+    tables = [score(both, one, replicates=100).assign(against=name) for name, one in truths.items()]
     found = evaluation.readable(pd.concat(tables))
     assert len(found) == 4
     sizes = found.set_index(["model", "against"])["samples"].to_dict()

@@ -120,12 +120,15 @@ def test_a_curve_of_more_positives_than_steps_is_close(monkeypatch):
 
 def test_one_group_alone_has_scores_and_no_interval(answers):
     truth, score = answers[:2]
-    given = {"predictions": {"net": score}, "replicates": 20}
+    given = {"predictions": {"net": score}, "replicates": 100}
     whole, drawn = (table((truth, score, one), **given) for one in (np.zeros(400), None))
     np.testing.assert_allclose(whole["value"], drawn["value"])
     assert whole[["low", "high"]].isna().all(axis=None)
     assert (whole["n"] == 400).all()
-    assert evaluation.readable(whole)["accuracy"].iloc[0] == f"{drawn['value'].iloc[0]:.3f}"
+    assert (
+        evaluation.readable(whole)["accuracy"].iloc[0]
+        == f"{drawn['value'].iloc[0]:.3f} (no interval: 1 group)"
+    )
 
 
 def test_the_area_of_all_draws_at_once_is_that_of_scikit_learn():
@@ -157,7 +160,7 @@ def detected(truth, score, threshold=0.5) -> dict[str, float]:
         class_names=NAMES,
         thresholds={"net": threshold},
         statistics=[f"yes.{name}" for name in DETECTED],
-        replicates=2,
+        replicates=100,
     )
     return dict(zip(found["statistic"], found["value"], strict=True)) | {"n": found["n"].iloc[0]}
 

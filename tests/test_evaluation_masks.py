@@ -47,7 +47,7 @@ STATISTICS = [
 
 
 def score(predicted, truth=None, **options) -> pd.DataFrame:
-    return evaluation.score_table(predicted, truth, **{"class_names": NAMES, "replicates": 20, **options})
+    return evaluation.score_table(predicted, truth, **{"class_names": NAMES, "replicates": 100, **options})
 
 
 def rows(table, model="net") -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from interval_levels import levels
 from sklearn import metrics as sk
 
 from eolab import evaluation
@@ -75,7 +76,7 @@ def interval(one: MultiLabel, statistic: str, replicates: int = 300, seed: int =
 
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_estimates_are_those_of_scikit_learn(statistic, truth, probability):
-    found = interval(counted(probability, truth), statistic, replicates=20)
+    found = interval(counted(probability, truth), statistic, replicates=100)
     assert found.value == pytest.approx(reference(statistic, truth, probability), abs=1e-12)
     assert found.low < found.high
 
@@ -86,22 +87,22 @@ def test_estimates_are_those_of_scikit_learn(statistic, truth, probability):
 def test_replicates_are_the_scores_of_samples_drawn_again(statistic, truth, probability):
     """Whole groups are drawn: repeating their samples as often as drawn must give the replicate."""
     groups = np.arange(SAMPLES) // 20
-    draws = np.concatenate(list(bootstrap.draws(np.ones(SAMPLES // 20, int), 5, 3)))
+    draws = np.concatenate(list(bootstrap.draws(np.ones(SAMPLES // 20, int), 100, 3)))
     expected = []
     for drawn in draws:
         rows = np.repeat(np.arange(SAMPLES), drawn[groups])
         expected.append(reference(statistic, truth[rows], probability[rows]))
-    found = interval(counted(probability, truth, groups), statistic, replicates=5, seed=3)
-    assert found.low == pytest.approx(np.quantile(expected, 0.025))
-    assert found.high == pytest.approx(np.quantile(expected, 0.975))
+    found = interval(counted(probability, truth, groups), statistic, replicates=100, seed=3)
+    assert found.low == pytest.approx(np.quantile(expected, levels(SAMPLES // 20)[0]))
+    assert found.high == pytest.approx(np.quantile(expected, levels(SAMPLES // 20)[1]))
 
 
 def test_memory_of_the_draws_is_bounded_and_changes_nothing(truth, probability, monkeypatch):
     names = ["macro.f1", "macro.average_precision"]
-    whole = [interval(counted(probability, truth), name, 50) for name in names]
+    whole = [interval(counted(probability, truth), name, 100) for name in names]
     monkeypatch.setattr(bootstrap, "DRAWS_AT_ONCE", 1)
     for name, expected in zip(names, whole, strict=True):
-        assert interval(counted(probability, truth), name, 50) == pytest.approx(expected)
+        assert interval(counted(probability, truth), name, 100) == pytest.approx(expected)
 
 
 def test_table_names_every_average_and_tells_baselines_apart(truth, probability):
@@ -112,7 +113,7 @@ def test_table_names_every_average_and_tells_baselines_apart(truth, probability)
         thresholds={"net": np.full(CLASSES, 0.4), "prior": 0.2},
         baselines=["prior"],
         statistics=["micro.f1", "macro.f1"],
-        replicates=10,
+        replicates=100,
     )
     assert list(found["scope"]) == ["micro", "macro"] * 2
     assert list(found["is_baseline"]) == [False, False, True, True]
@@ -145,7 +146,7 @@ def test_classes_are_scored_alone(truth, probability):
         class_names=NAMES,
         thresholds={"net": THRESHOLD},
         statistics=evaluation.LABEL_STATISTICS,
-        replicates=20,
+        replicates=100,
     )
     table = evaluation.class_table(scores, interval="average_precision").set_index("class")
     assert (table["threshold"] == THRESHOLD).all()
@@ -209,6 +210,6 @@ def test_a_table_of_scores_has_no_duplicates(truth, probability):
         class_names=NAMES,
         thresholds={"a": 0.5},
         statistics=["micro.f1"],
-        replicates=5,
+        replicates=100,
     )
     assert len(evaluation.join_scores([one, one])) == 1

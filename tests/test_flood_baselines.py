@@ -212,7 +212,7 @@ def test_statistics_are_answered_by_a_regression_on_training_images_alone(number
 
 
 def test_scores_on_own_images_are_those_of_scikit_learn_with_the_threshold_of_validation(numbers):
-    scores = baselines.own_scores(["dark_radar", "water_index"], numbers, replicates=30)
+    scores = baselines.own_scores(["dark_radar", "water_index"], numbers, replicates=100)
     for name, sensor, column in (("dark_radar", "S1", "dark"), ("water_index", "S2", "water")):
         images = numbers[sensor]
         held, test = (images[images["split"] == split] for split in ("validation", "test"))
@@ -234,7 +234,7 @@ def test_labels_of_the_test_choose_no_threshold(numbers):
     turned = {k: table.copy() for k, table in numbers.items()}
     turned["S1"].loc[turned["S1"]["split"] == "test", "flooded"] ^= True
     one, other = (
-        baselines.own_scores(["dark_radar"], some, replicates=10).set_index("statistic")["value"]
+        baselines.own_scores(["dark_radar"], some, replicates=100).set_index("statistic")["value"]
         for some in (numbers, turned)
     )
     assert one["accuracy"] != 0.5
@@ -246,7 +246,7 @@ def test_the_threshold_is_the_same_whichever_test_images_count(numbers):
     images = numbers["S2"]
     clear = pd.Series(np.arange(len(images)) % 2 == 0)
     scores = [
-        baselines.own_scores(["water_index"], numbers, among, replicates=10).set_index("statistic")
+        baselines.own_scores(["water_index"], numbers, among, replicates=100).set_index("statistic")
         for among in (None, {"S2": clear}, {"S2": ~clear}, {"S1": clear})
     ]
     whole, one, other, unchanged = (table["value"]["accuracy"] for table in scores)
@@ -276,7 +276,7 @@ def test_the_neighbour_says_whether_the_nearest_training_sequence_was_flooded_by
     found = baselines.predict_steps(["neighbour"], numbers, lines)["neighbour"]["test"]
     expected = found["sequence"].str.endswith("1") & (found["date"].dt.day >= 7)
     assert found["probability"].tolist() == expected.astype(float).tolist()
-    scores = baselines.own_scores(["neighbour"], numbers, replicates=10).set_index("statistic")
+    scores = baselines.own_scores(["neighbour"], numbers, replicates=100).set_index("statistic")
     assert scores["value"]["balanced_accuracy"] == 1
     assert scores["n"].iloc[0] == 2 * (len(DAYS["S1"]) + len(DAYS["S2"]))  # images of both sensors
 
@@ -367,7 +367,7 @@ def test_a_name_or_a_sensor_that_is_not_there_is_said(numbers, lines, use):
     def call(name, tables):
         if use == "answer":
             return baselines.predict_steps([name], tables, lines)
-        return baselines.own_scores([name], tables, replicates=10)
+        return baselines.own_scores([name], tables, replicates=100)
 
     with pytest.raises(ParameterError, match="no baseline 'dark': did you mean 'dark_radar'"):
         call("dark", numbers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn
+from interval_levels import levels
 from sklearn import metrics as reference
 
 from eolab import evaluation
@@ -135,7 +136,7 @@ def test_bootstrap_over_groups_agrees_with_drawing_groups_one_by_one():
         drawn = np.concatenate([np.flatnonzero(groups == g) for g in rng.choice(names, len(names))])
         brute.append((truth[drawn] == prediction[drawn]).mean())
     got = interval(truth, prediction, groups, "all.accuracy", n=4000)
-    assert (got.low, got.high) == pytest.approx(tuple(np.quantile(brute, [0.025, 0.975])), abs=0.008)
+    assert (got.low, got.high) == pytest.approx(tuple(np.quantile(brute, levels(12))), abs=0.012)
 
 
 def test_samples_repeated_within_groups_do_not_narrow_the_interval():
@@ -276,7 +277,6 @@ def test_the_difference_from_matrices_is_that_from_single_pixels():
     matrices = [metrics.confusions(truth, prediction, 3) for prediction in (a, b)]
     found = gain(matrices, None, "class.f1", blocks, n=300, seed=1, K=3)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
-    assert found[1, 1] > 0
     assert gain([matrices[0]] * 2, None, "all.accuracy", K=3) == (0, 0, 0)
 
 
@@ -321,9 +321,13 @@ def test_the_interval_of_the_mean_over_batches_is_that_of_drawing_blocks_one_by_
         brute.append(np.mean(values))
     found = of_patches(matrices, "batch_macro.f1", blocks, 1500, batch=4)
     assert found.value == metrics.batch_mean(metrics.counts_of(matrices), "macro.f1", 4)
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(brute, [0.025, 0.975])), abs=0.02)
-    assert found.low < found.value < found.high
-    again = [of_patches(matrices, "batch_macro.f1", blocks, 50, 1, batch=4) for _ in range(2)]
+    counted = classes.Patches(matrices, blocks, [f"class {k}" for k in range(3)], 4)
+    _, replicates, groups = bootstrap.resample(counted, ["batch_macro.f1"], 1500, 0)["batch_macro.f1"]
+    ends = [np.quantile(one, [0.025, 0.975]) for one in (replicates, brute)]
+    np.testing.assert_allclose(*ends, atol=0.02)
+    assert groups == 6
+    assert np.isnan([found.low, found.high]).all()  # of six groups
+    again = [of_patches(matrices, "batch_macro.f1", n=100, seed=1, batch=4) for _ in range(2)]
     assert again[0] == again[1]
     alone = of_patches(matrices, "batch_macro.f1", n=400, batch=1)
     each = metrics.statistic_of(matrices[known], "macro.f1")
@@ -347,3 +351,69 @@ def test_wrong_matrices_are_named():
     with pytest.raises(ParameterError, match=r"did you mean 'macro\.f1'"):
         of_patches(matrices, "macro_f1")
     assert np.isnan(of_patches(matrices, "all.accuracy", np.zeros(30)).low)  # one group cannot be drawn
+
+
+# === Few groups, and classes that few groups have ===
+
+
+def test_plain_percentiles_of_few_groups_hold_too_few_true_scores_and_ours_about_95_of_100():
+    """Each group has errors of its own; the true F1 is that of very many groups. No interval below eight."""
+    rng = np.random.default_rng(11)
+
+    def world(groups):
+        true = rng.binomial(60, rng.beta(2, 6, groups))
+        hit = rng.binomial(true, rng.beta(6, 3, groups))
+        return np.stack([hit, true, hit + rng.binomial(true, rng.beta(3, 5, groups))], axis=1)
+
+    def f1(counts):
+        return 2 * counts[..., 0] / (counts[..., 1] + counts[..., 2])
+
+    truth = f1(world(100_000).sum(axis=0))
+    for groups in (8, 12, 30):
+        held = np.zeros(2)
+        for seed in range(300):
+            counts = world(groups)
+            drawn = f1(np.concatenate(list(bootstrap.draws(np.ones(groups, int), 200, seed))) @ counts)
+            ours = bootstrap.interval(f1(counts.sum(axis=0)), drawn, groups)
+            plain = np.quantile(drawn, [0.025, 0.975])
+            held += [ours.low <= truth <= ours.high, plain[0] <= truth <= plain[1]]
+        assert 0.91 <= held[0] / 300 <= 0.98
+        assert held[1] <= held[0]
+    assert held[1] / 300 < 0.95
+    assert np.isnan(bootstrap.interval(0.5, drawn, bootstrap.MIN_GROUPS - 1)[1:]).all()
+
+
+@pytest.mark.parametrize("statistic", ["macro.f1", "macro.iou", "all.balanced_accuracy"])
+def test_macro_scores_of_draws_are_means_over_the_same_classes_and_centred(statistic):
+    """Ten groups, three classes that one group each has and that are missed: 0 of the mean of five.
+
+    A draw that lacks the group of a missed class averaged over fewer, better classes.
+    """
+    groups = np.repeat(np.arange(10), 20)
+    truth = np.arange(200) % 2
+    prediction = np.where(np.random.default_rng(2).random(200) < 0.2, 1 - truth, truth)
+    for k, group in enumerate((1, 4, 7)):
+        truth[groups == group] = np.where(np.arange(20) < 6, 2 + k, truth[groups == group])
+    names = [f"class {k}" for k in range(K)]
+    (counted,) = classes.of_labels(truth, [prediction], groups, names)
+    value, drawn, n_groups = bootstrap.resample(counted, [statistic], 2000, 0)[statistic]
+    assert value == pytest.approx(metrics.statistic_of(metrics.confusion(truth, prediction, K), statistic))
+    assert abs((drawn > value).mean() - 0.5) < 0.06
+    assert drawn.mean() == pytest.approx(value, abs=0.005)
+    assert n_groups == 10
+    assert counted.n_groups("class 3.f1") == 1
+
+
+def test_a_class_that_a_draw_lacks_has_no_score_there():
+    """Predicted and never true in a draw, its F1 was 0 there."""
+    truth, prediction = np.array([0, 0, 1, 1]), np.array([1, 0, 1, 1])
+    (counted,) = classes.of_labels(truth, [prediction], np.arange(4), ["a", "b"])
+    drawn = counted.values(["b.f1", "b.precision", "macro.f1"], np.array([[4, 0, 0, 0], [1, 1, 1, 1]]))
+    assert np.isnan([drawn["b.f1"][0], drawn["b.precision"][0]]).all()
+    assert drawn["b.f1"][1] == pytest.approx(0.8)
+    assert drawn["macro.f1"] == pytest.approx([0.4, (2 / 3 + 0.8) / 2])
+
+
+def test_one_replicate_is_refused():
+    with pytest.raises(ParameterError, match="replicates is 1: expected at least 100"):
+        evaluation.score_table({"a": [0, 1]}, [0, 1], class_names=["a", "b"], replicates=1)

@@ -162,7 +162,7 @@ def test_a_score_table_is_recorded_in_one_call(project: Path, capsys: pytest.Cap
         statistics=("macro.f1", "all.accuracy"),
         class_names=["dry", "wet"],
         baselines=["majority"],
-        replicates=20,
+        replicates=100,
     )
     run = make()
     run.scores(scores, caption="Scores.", model="forest")

@@ -129,7 +129,7 @@ def test_matrices_in_parts_are_those_of_scikit_learn(twins, monkeypatch):
     kept = truth != IGNORE
     tiles = samples_.table["tile"].to_numpy()[rows]
     names = class_set("19").scheme.names
-    scores = evaluation.score_table(found, class_names=names, groups=tiles, replicates=20)
+    scores = evaluation.score_table(found, class_names=names, groups=tiles, replicates=100)
     own = scores[scores["model"] == "dense"]
     own = dict(zip(own["scope"] + "." + own["statistic"], own["value"], strict=True))
     assert own["all.accuracy"] == pytest.approx(accuracy_score(truth[kept], dense[kept]))
@@ -143,7 +143,7 @@ def test_matrices_in_parts_are_those_of_scikit_learn(twins, monkeypatch):
 
 def test_map_scores_tell_baselines():
     matrices = {"a": np.array([np.eye(2, dtype=int) * 5] * 3), "b": np.array([np.ones((2, 2), int)] * 3)}
-    settings = {"class_names": ["x", "y"], "statistics": ["all.accuracy"], "replicates": 10}
+    settings = {"class_names": ["x", "y"], "statistics": ["all.accuracy"], "replicates": 100}
     scores = evaluation.score_table(matrices, baselines=["b"], **settings)
     assert scores.set_index("model")["value"].to_dict() == {"a": 1, "b": 0.5}
     assert scores.groupby("model")["is_baseline"].all().to_dict() == {"a": False, "b": True}

@@ -168,7 +168,7 @@ def test_images_of_one_sensor_are_scored_alone(simulated):
     assert table["authors"].to_dict() == {"image, S1": 0.875, "image, S2": 0.930}
 
 
-QUICK = {"training.epochs": 1, "n_examples": 0, "replicates": 20, "baselines": ["majority", "statistics_s2"]}
+QUICK = {"training.epochs": 1, "n_examples": 0, "replicates": 100, "baselines": ["majority", "statistics_s2"]}
 LATE = QUICK | {"training.epochs": 3, "fusion": "late", "radar": []}
 LATE |= {"options": {"filters": 4, "hidden": 8, "pool": "mean", "layers": 1}}
 

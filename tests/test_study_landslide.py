@@ -105,11 +105,12 @@ def test_figures_are_there_captioned_and_not_blank(simulated):
 
 @pytest.mark.notebook
 def test_no_baseline_beats_the_network_on_held_out_regions(simulated):
-    """By intervals of paired differences: one seed on one fold differs between processors."""
+    """By the gains of one fold: its four blocks are too few for an interval."""
     gains = only_run(simulated, "03_train_segmentation").table("gains").set_index("model")
     assert set(gains.index) == set(BASELINES)
-    assert (gains["high"] > 0).all()
-    assert gains.loc["majority", "low"] > 0
+    assert (gains["groups"] == 4).all()
+    assert gains[["low", "high"]].isna().all(axis=None)
+    assert gains.loc["majority", "value"] > 0.2
 
 
 @pytest.mark.notebook
@@ -216,7 +217,7 @@ def test_the_gain_of_a_stack_by_patches_is_paired(simulated):
     gain = metrics["gain"]["patches"]
     both, network = (metrics["detection"][name]["test"]["landslide"]["f1"] for name in ("both", "network"))
     assert gain["value"] == pytest.approx(both - network)
-    assert gain["low"] <= gain["value"] <= gain["high"]
+    assert {gain["low"], gain["high"]} == {None}  # of four blocks
 
 
 @pytest.mark.notebook

@@ -94,7 +94,9 @@ def test_the_scores_of_a_task_are_those_of_its_predictions():
     }
     for name, (truth, predicted, options) in cases.items():
         scores = tasks.get(name).scores
-        table = evaluation.score_table({"net": predicted}, truth, statistics=scores, replicates=5, **options)
+        table = evaluation.score_table(
+            {"net": predicted}, truth, statistics=scores, replicates=100, **options
+        )
         assert np.isfinite(table["value"]).all(), name
         assert set(table["statistic"]) == {score.rpartition(".")[2] for score in scores}
 
@@ -134,7 +136,7 @@ def test_values_of_pixels_are_learned_where_they_are_known(values, tmp_path):
     truth = truth[ROWS["test"]]
     mean = tasks.baselines.build("regression", "mean").fit(values, ROWS["train"])
     models = {"unet": found, "mean": mean.predict(values, ROWS["test"])}
-    options = {"statistics": tasks.get("regression").scores, "baselines": ["mean"], "replicates": 20}
+    options = {"statistics": tasks.get("regression").scores, "baselines": ["mean"], "replicates": 100}
     scores = evaluation.score_table(models, truth, **options).set_index(["model", "statistic"])["value"]
     assert scores["unet", "r2"] == pytest.approx(r2_score(truth.ravel(), found.ravel()), rel=1e-4)
     assert scores["unet", "r2"] > 0.5 > scores["mean", "r2"]
@@ -179,7 +181,7 @@ def test_shares_from_0_to_1_are_learned_by_a_sigmoid_with_the_continuous_iou(val
     assert found.shape == (len(ROWS["test"]), HEIGHT, WIDTH)
     assert ((found > 0) & (found < 1)).all()
     shares = np.clip(heights()[1][ROWS["test"]] / 4, 0, 1)
-    options = {"statistics": tasks.get("regression").scores, "replicates": 5}
+    options = {"statistics": tasks.get("regression").scores, "replicates": 100}
     assert np.isfinite(evaluation.score_table({"net": found}, shares, **options)["value"]).all()
 
 
@@ -238,7 +240,7 @@ def test_one_label_a_patch_is_learned_with_class_weights(patches, tmp_path):
     assert (found.argmax(1) == truth).mean() > np.bincount(truth).max() / len(truth) + 0.1
     majority = tasks.baselines.build("image_classification", "majority", classes=CLASSES)
     models = {"net": found, "majority": majority.fit(patches, ROWS["train"]).predict(patches, ROWS["test"])}
-    options = {"class_names": list("abc"), "baselines": ["majority"], "replicates": 20}
+    options = {"class_names": list("abc"), "baselines": ["majority"], "replicates": 100}
     scores = evaluation.score_table(models, truth, **options).set_index(["model", "statistic"])["value"]
     assert scores["net", "f1"] > scores["majority", "f1"] + 0.2
     assert scores["net", "accuracy"] == pytest.approx((found.argmax(1) == truth).mean())
@@ -288,7 +290,7 @@ def test_one_output_is_a_probability_that_is_scored(task, tmp_path):
     fitted = tasks.fit(task, "lstm", store, ROWS, make=one_output, **given)
     found = tasks.predict(fitted, store, ROWS["test"], tmp_path, "test", progress=False)["classes"]
     assert found.shape == (len(ROWS["test"]),)
-    options = {"class_names": ["dark", "bright"], "replicates": 5}
+    options = {"class_names": ["dark", "bright"], "replicates": 100}
     truth = label[ROWS["test"]]
     baseline = tasks.baselines.build(task, "majority", classes=2).fit(store, ROWS["train"])
     models = {"net": found, "majority": baseline.predict(store, ROWS["test"])}  # (N,) and (N, 2)

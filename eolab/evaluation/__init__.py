@@ -9,6 +9,7 @@ from eolab.evaluation.tables import (
     CLASS_STATISTICS,
     LABEL_STATISTICS,
     class_table,
+    in_words,
     join_scores,
     nested,
     of_run,

@@ -1,27 +1,42 @@
 """Cluster bootstrap: every statistic of a score table from the same draws of whole groups.
 
-Percentile intervals after Efron and Tibshirani (1993), An Introduction to the Bootstrap. Samples that lie
-close together resemble each other: whole groups (blocks, scenes, tiles) are drawn, else the interval of a map
-is far too narrow. A replicate is a vector of counts, how often each group was drawn, so that scores that are
-functions of sums over the samples follow from one product of matrices.
+Samples that lie close together resemble each other: whole groups (blocks, scenes, tiles) are drawn, else the
+interval of a map is far too narrow. A replicate is a vector of counts, how often each group was drawn, so
+that scores that are functions of sums over the samples follow from one product of matrices.
+
+Plain percentile intervals are too narrow where groups are few: of ten groups they hold the true score 87
+times in 100, of four 77 times, and four groups give only 35 different draws. They are therefore taken at the
+wider percentiles of Hesterberg (2015, https://doi.org/10.1080/00031305.2015.1089789), which make up for the
+few groups as Student's t does for a mean, and not at all below :data:`MIN_GROUPS` groups.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, ParameterError
 
 DRAWS_AT_ONCE = 20_000_000  # resampled counts held in memory: 160 MB
+MIN_GROUPS = 8  # with fewer there is no interval: even the widened one held 90 % of true scores and less
+MIN_REPLICATES = 100  # with fewer the ends of an interval are chance
 
 
 class Interval(NamedTuple):
-    """A value with the ends of its percentile bootstrap interval, NaN where none is known."""
+    """A value with the ends of its bootstrap interval, NaN where none is known."""
 
     value: float
     low: float
     high: float
+
+
+class Resampled(NamedTuple):
+    """A statistic of all samples, in each replicate (n,), and the number of groups that it rests on."""
+
+    value: float
+    drawn: np.ndarray
+    groups: int
 
 
 class Evaluated(Protocol):
@@ -38,7 +53,14 @@ class Evaluated(Protocol):
     default: tuple[str, ...]
 
     def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Return statistics (m,) by name for m draws (m, G), (1,) of all samples where there are none."""
+        """Return statistics (m,) by name for m draws (m, G), (1,) of all samples where there are none.
+
+        A mean over classes is one over the classes of all samples in every draw: a class that a draw lacks
+        counts with its score over all samples, so that draws are centred at the estimate.
+        """
+
+    def n_groups(self, name: str) -> int:
+        """Return how many groups a statistic rests on: of a class, those that have it."""
 
 
 class Groups:
@@ -80,23 +102,38 @@ def draws(weights: np.ndarray, n: int, seed: int) -> Iterator[np.ndarray]:
         yield rng.multinomial(total, weights / total, size=min(at_once, n - start))
 
 
-def resample(
-    evaluated: Evaluated, names: Sequence[str], n: int, seed: int
-) -> dict[str, tuple[float, np.ndarray]]:
-    """Return each statistic of all samples, and in n replicates (n,); none where there is one group alone."""
+def resample(evaluated: Evaluated, names: Sequence[str], n: int, seed: int) -> dict[str, Resampled]:
+    """Return each statistic of all samples and in n replicates.
+
+    Raises:
+        ParameterError: If there are too few replicates for an interval.
+    """
+    if n < MIN_REPLICATES:
+        raise ParameterError(f"replicates is {n}: expected at least {MIN_REPLICATES}.")
     exact = evaluated.values(names)
     parts = [evaluated.values(names, drawn) for drawn in draws(evaluated.weights, n, seed)]
-    if len(evaluated.weights) < 2:
-        parts = []
     return {
-        name: (float(exact[name][0]), np.concatenate([np.empty(0), *(part[name] for part in parts)]))
+        name: Resampled(
+            float(exact[name][0]), np.concatenate([part[name] for part in parts]), evaluated.n_groups(name)
+        )
         for name in names
     }
 
 
-def interval(value: float, drawn: np.ndarray, level: float = 0.95) -> Interval:
-    """Return a value with its percentile interval; replicates in which it is undefined are left out."""
-    if not np.isfinite(drawn).any():
+def interval(value: float, drawn: np.ndarray, groups: int, level: float = 0.95) -> Interval:
+    """Return a value with its interval; replicates in which it is undefined are left out.
+
+    Args:
+        value: The statistic of all samples.
+        drawn: The statistic in each replicate (n,).
+        groups: Number of groups that were drawn; below :data:`MIN_GROUPS` there is no interval.
+        level: Share of true values that intervals should hold.
+    """
+    from scipy import special  # slow to import
+
+    if groups < MIN_GROUPS or not np.isfinite(drawn).any():
         return Interval(value, float("nan"), float("nan"))
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    quantile = special.stdtrit(groups - 1, (1 - level) / 2)  # of Student's t, negative
+    tail = float(special.ndtr(quantile * math.sqrt(groups / (groups - 1))))
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return Interval(value, float(low), float(high))

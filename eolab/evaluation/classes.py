@@ -34,6 +34,7 @@ class Classes:
     def __init__(self, counts: np.ndarray, weights: np.ndarray, class_names: Sequence[str], n: int) -> None:
         self.weights, self.class_names, self.n = weights, list(class_names), n
         self._flat = sparse.csr_array(counts.reshape(len(counts), -1))
+        self._with_class = weights @ (counts[:, 1] > 0)  # (K,) groups that have each class
 
     def counts(self, draws: np.ndarray | None = None) -> np.ndarray:
         """Return the counts by class (m, 3, K) of m draws (m, G), of all samples where there are none."""
@@ -45,7 +46,15 @@ class Classes:
         own = {name: self._own(*name.rpartition(".")[::2], draws) for name in names}
         found = {name: values for name, values in own.items() if values is not None}
         counted = [name for name in names if name not in found]
-        return found | metrics.by_name(self.counts(draws), counted, self.class_names)
+        whole = None if draws is None else self.counts()[0]
+        return found | metrics.by_name(self.counts(draws), counted, self.class_names, whole)
+
+    def n_groups(self, name: str) -> int:
+        """See :class:`bootstrap.Evaluated`."""
+        scope = name.rpartition(".")[0]
+        if scope in self.class_names:
+            return int(self._with_class[self.class_names.index(scope)])
+        return int(self.weights.sum())
 
     def _own(self, scope: str, statistic: str, draws: np.ndarray | None) -> np.ndarray | None:
         """Return a statistic (m,) that does not follow from the counts; None of one that does."""

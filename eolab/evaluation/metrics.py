@@ -170,12 +170,25 @@ def statistic_of(matrices: np.ndarray, name: str) -> np.ndarray:
     return statistic_of_counts(counts_of(matrices), name)
 
 
-def statistic_of_counts(counts: np.ndarray, name: str) -> np.ndarray:
-    """Return one statistic of counts by class (…, 3, K), see :func:`counts_of` and :func:`statistic_of`."""
+def statistic_of_counts(counts: np.ndarray, name: str, whole: np.ndarray | None = None) -> np.ndarray:
+    """Return one statistic of counts by class, see :func:`statistic_of`.
+
+    Args:
+        counts: (…, 3, K), see :func:`counts_of`.
+        name: "scope.statistic".
+        whole: Counts (3, K) of all samples, where `counts` are draws from them. A class that a draw lacks is
+            undefined there, and counts in "macro" with its score over all samples: each draw is a mean over
+            the same classes.
+    """
     scope, _, statistic = name.rpartition(".")
     check_known(name, (*KNOWN, *COUNTED), f"There is no statistic {name!r}")
     if scope == "class":
-        return _class_wise(statistic, counts)
+        values = _class_wise(statistic, counts)
+        if whole is None or name in COUNTED:
+            return values
+        return np.where((whole[1] > 0) & (counts[..., 1, :] == 0), np.nan, values)
+    if name == "all.balanced_accuracy":
+        return statistic_of_counts(counts, "macro.recall", whole)
     if scope == "all":
         return _overall(statistic, counts)
     if scope == "micro":
@@ -183,6 +196,9 @@ def statistic_of_counts(counts: np.ndarray, name: str) -> np.ndarray:
     support = counts[..., 1, :]
     weight = support if scope == "weighted" else support > 0
     values = np.where(support > 0, np.nan_to_num(_class_wise(statistic, counts)), 0.0)
+    if scope == "macro" and whole is not None:
+        weight = np.broadcast_to(whole[1] > 0, support.shape)
+        values = np.where(support > 0, values, np.nan_to_num(_class_wise(statistic, whole)))
     return _ratio((weight * values).sum(-1), weight.sum(-1))
 
 
@@ -191,16 +207,21 @@ def values_of(matrix: np.ndarray, names: Sequence[str], class_names: Sequence[st
     return {key: float(value) for key, value in by_name(counts_of(matrix), names, class_names).items()}
 
 
-def by_name(counts: np.ndarray, names: Sequence[str], class_names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return statistics (…) of counts by class (…, 3, K), by name; the scope may be the name of a class."""
+def by_name(
+    counts: np.ndarray, names: Sequence[str], class_names: Sequence[str], whole: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return statistics (…) of counts by class (…, 3, K), by name; the scope may be the name of a class.
+
+    Draws are given with the counts of all samples, see :func:`statistic_of_counts`.
+    """
     place = {name: k for k, name in enumerate(class_names)}
     found = {}
     for name in names:
         scope, _, statistic = name.rpartition(".")
         if scope in place:
-            found[name] = statistic_of_counts(counts, f"class.{statistic}")[..., place[scope]]
+            found[name] = statistic_of_counts(counts, f"class.{statistic}", whole)[..., place[scope]]
         else:
-            found[name] = statistic_of_counts(counts, name)
+            found[name] = statistic_of_counts(counts, name, whole)
     return found
 
 
@@ -245,8 +266,6 @@ def _overall(statistic: str, counts: np.ndarray) -> np.ndarray:
     """Return a statistic over all samples, each of which has one class."""
     hit, support, predicted = np.moveaxis(counts.astype(np.float64), -2, 0)
     total = support.sum(-1)
-    if statistic == "balanced_accuracy":
-        return statistic_of_counts(counts, "macro.recall")
     accuracy = _ratio(hit.sum(-1), total)
     if statistic == "accuracy":
         return accuracy

@@ -129,9 +129,9 @@ class MultiLabel(Classes):
         if draws is None:
             return np.array([np.mean([curve.exact for curve in curves])])
         each, support = map(np.stack, zip(*(curve.precisions(draws) for curve in curves), strict=True))
-        present = support > 0
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.where(present, each, 0).sum(axis=0) / present.sum(axis=0))
+        if scope == "macro":  # a class that a draw lacks counts with its score over all samples
+            each = np.where(support > 0, each, np.array([curve.exact for curve in curves])[:, None])
+        return np.asarray(each.mean(axis=0))
 
     @cached_property
     def _curves(self) -> list[PrecisionCurve]:

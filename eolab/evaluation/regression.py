@@ -63,6 +63,10 @@ class Values:
             name: np.bincount(member, values, len(self.weights)) for name, values in columns.items()
         }
 
+    def n_groups(self, name: str) -> int:
+        """See :class:`eolab.evaluation.bootstrap.Evaluated`."""
+        return len(self.weights)
+
     def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """See :class:`eolab.evaluation.bootstrap.Evaluated`."""
         check_all(names, self.default, "There is no statistic")

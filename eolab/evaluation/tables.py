@@ -15,8 +15,8 @@ from eolab.evaluation.multilabel import MultiLabel
 from eolab.evaluation.postprocess import decide
 from eolab.evaluation.regression import Values
 
-COLUMNS = ("model", "is_baseline", "split", "scope", "statistic", "value", "low", "high", "n")
-NUMBERS = ("value", "low", "high", "n")
+COLUMNS = ("model", "is_baseline", "split", "scope", "statistic", "value", "low", "high", "n", "n_groups")
+NUMBERS = ("value", "low", "high", "n", "n_groups")
 FACTS = ("support", "predicted", "threshold")  # what is counted or was chosen has no interval
 CLASS_STATISTICS = tuple(f"class.{name}" for name in ("precision", "recall", "f1", "iou", "support"))
 LABEL_STATISTICS = tuple(
@@ -71,25 +71,26 @@ def score_table(
         baselines: Names of models that are baselines.
         split: Which samples these are.
         batch: Patches a batch of the scope "batch_macro".
-        replicates: Bootstrap replicates; every model and every statistic sees the same draws.
+        replicates: Bootstrap replicates, at least 100; every model and every statistic sees the same draws.
         seed: Seed of the draws.
 
     Returns:
-        Columns :data:`COLUMNS`, a row a model and statistic; n is the number of samples with a known truth.
-        Values are NaN where undefined; low and high are NaN where they cannot be known: of one group alone.
+        Columns :data:`COLUMNS`, a row a model and statistic; n is the number of samples with a known truth,
+        n_groups that of the groups that the score rests on: of a class, those that have it. Values are NaN
+        where undefined; low and high are NaN of fewer than 8 groups, see :mod:`eolab.evaluation.bootstrap`.
 
     Raises:
         DataError: If shapes differ, nothing is labelled, or a value is no class, score or number.
-        ParameterError: If there is no such statistic.
+        ParameterError: If there is no such statistic, or too few replicates.
     """
     evaluated = _evaluated(predictions, truth, class_names, thresholds, groups, batch)
     rows = []
     for model, one in evaluated.items():
         names = _expanded(statistics or one.default, class_names)
-        for name, (value, drawn) in bootstrap.resample(one, names, replicates, seed).items():
+        for name, (value, drawn, n) in bootstrap.resample(one, names, replicates, seed).items():
             scope, _, statistic = name.rpartition(".")
-            interval = bootstrap.interval(value, drawn[:0] if statistic in FACTS else drawn)
-            rows.append((model, model in baselines, split, scope, statistic, *interval, one.n))
+            interval = bootstrap.interval(value, drawn[:0] if statistic in FACTS else drawn, n)
+            rows.append((model, model in baselines, split, scope, statistic, *interval, one.n, n))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -126,7 +127,7 @@ def paired_gains(
 
     Returns:
         The columns of :func:`score_table`, a row another model and statistic: value is the gain over that
-        model; in place of n stands groups, the number of groups that are drawn.
+        model; in place of n and n_groups stands groups, the number of groups that it rests on.
 
     Raises:
         DataError: For the reasons of :func:`score_table`, and if matrices have counted different truths.
@@ -140,12 +141,11 @@ def paired_gains(
     rows = []
     for other in found:
         for name in names if other != model else ():
-            (value, drawn), (own, own_drawn) = found[other][name], found[model][name]
+            (value, drawn, groups), (own, own_drawn, _) = found[other][name], found[model][name]
             scope, _, statistic = name.rpartition(".")
-            gain = bootstrap.interval(own - value, own_drawn - drawn)
-            drawn_groups = int(evaluated[other].weights.sum())
-            rows.append((other, other in baselines, split, scope, statistic, *gain, drawn_groups))
-    return pd.DataFrame(rows, columns=[*COLUMNS[:-1], COUNT])
+            gain = bootstrap.interval(own - value, own_drawn - drawn, groups)
+            rows.append((other, other in baselines, split, scope, statistic, *gain, groups))
+    return pd.DataFrame(rows, columns=[*COLUMNS[:-2], COUNT])
 
 
 def _evaluated(
@@ -243,16 +243,17 @@ def class_table(scores: pd.DataFrame, model: str = "", interval: str = "f1") -> 
     Args:
         scores: Result of :func:`score_table` with "class." statistics, such as :data:`CLASS_STATISTICS`.
         model: Which model; the first one unless told.
-        interval: Statistic whose interval stands in the columns low and high, right after it.
+        interval: Statistic whose interval stands in the columns low and high, right after it; then the
+            number of groups that have the class.
     """
     rows = scores[scores["model"] == (model or scores["model"].iloc[0])]
     wide = rows.set_index(["scope", "statistic"])["value"].unstack("statistic", sort=False)  # noqa: PD010
     for name in {"support", "predicted"} & set(wide):
         wide[name] = wide[name].astype(int)
-    ends = rows[rows["statistic"] == interval].set_index("scope")[["low", "high"]]
+    ends = rows[rows["statistic"] == interval].set_index("scope").filter(["low", "high", "n_groups"])
     place = list(wide).index(interval)
-    for shift, name in enumerate(("low", "high"), start=1):
-        wide.insert(place + shift, name, ends[name])
+    for shift, name in enumerate(map(str, ends), start=1):
+        wide.insert(place + shift, name.removeprefix("n_"), ends[name])
     return wide.rename_axis("class").rename_axis(columns=None).reset_index()
 
 
@@ -285,18 +286,24 @@ def join_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def readable(scores: pd.DataFrame) -> pd.DataFrame:
     """Return a score table for people: a row a model, "value (low to high)" by statistic.
 
+    Samples and groups are counted, groups where they are not single samples.
+
     Args:
         scores: Result of :func:`score_table` or :func:`paired_gains`, whose values get a sign; columns that a
             notebook has added name rows too.
     """
-    count, form = (COUNT, "+.3f") if COUNT in scores else ("n", ".3f")
-    keys = [*(["split"] if len(set(scores["split"])) > 1 else []), *_keys(scores)]
+    form = "+.3f" if COUNT in scores else ".3f"
+    keys = [*(["split"] if len(set(scores["split"])) > 1 else []), *_keys(scores), "model"]
     titles = [title(*pair) for pair in zip(scores["scope"], scores["statistic"], strict=True)]
-    text = [_interval(row, form) for row in scores.itertuples(index=False)]
-    wide = scores.assign(title=titles, text=text).pivot_table(
-        index=[*keys, "model", count], columns="title", values="text", aggfunc="first", sort=False
-    )
-    return wide.rename_axis(columns=None).reset_index().rename(columns={"n": "samples"})
+    groups = scores[COUNT] if COUNT in scores else scores.get("n_groups", np.nan)
+    shown = scores.assign(title=titles, groups=groups).rename(columns={"n": "samples"})
+    shown["text"] = [in_words(row, form) for row in shown.itertuples(index=False)]
+    wide = shown.pivot_table(index=keys, columns="title", values="text", aggfunc="first", sort=False)
+    alone = "samples" in shown and (shown["groups"].isna() | (shown["groups"] >= shown["samples"])).all()
+    counts = ["samples"] if alone else [name for name in ("samples", "groups") if name in shown]
+    for place, name in enumerate(counts):
+        wide.insert(place, name, shown.groupby(keys)[name].max())
+    return wide.rename_axis(columns=None).reset_index()
 
 
 def title(scope: str, statistic: str) -> str:
@@ -310,11 +317,19 @@ def _keys(scores: pd.DataFrame) -> list[str]:
     return [str(name) for name in scores if name not in (*COLUMNS, COUNT)]
 
 
-def _interval(row: Any, form: str) -> str:
+def in_words(row: Any, form: str = ".3f") -> str:
+    """Return a score with its interval, or with the reason why there is none: "0.512 (0.430 to 0.590)".
+
+    Args:
+        row: A row of a score table or of gains, with ``n_groups`` as ``groups``.
+        form: How numbers are written; "+.3f" for gains.
+    """
     if pd.isna(row.value):
         return "undefined"
     if row.statistic in ("support", "predicted"):
         return f"{row.value:,.0f}"
     if pd.isna(row.low):
-        return f"{row.value:{form}}"
+        few = row.statistic not in FACTS and row.groups < bootstrap.MIN_GROUPS
+        count = "1 group" if row.groups == 1 else f"{row.groups:.0f} groups"
+        return f"{row.value:{form}}" + (f" (no interval: {count})" if few else "")
     return f"{row.value:{form}} ({row.low:{form}} to {row.high:{form}})"
