@@ -64,8 +64,8 @@ def test_sets_without_terrain_hold_neither_slope_nor_elevation():
     assert names == set(channels.channel_names(SETS["23"])) - {"slope", "dem"}
 
 
-def test_26_channels_are_stored_and_every_group_is_made_of_them():
-    assert len(channels.STORED) == len(set(channels.STORED)) == 26
+def test_29_channels_are_stored_and_every_group_is_made_of_them():
+    assert len(channels.STORED) == len(set(channels.STORED)) == 29
     assert channels.STORED[:14] == BANDS
     for group, names in channels.GROUPS.items():
         assert group == "rgb_global" or set(names) <= set(channels.STORED), group
@@ -92,16 +92,32 @@ def test_unknown_groups_are_named():
 
 
 def test_indices_of_a_worked_example():
-    """B02 0.3, B03 0.6, B04 0.9, B08 2.1, B11 1.4, B12 0.7 in one pixel, zeros in another."""
+    """B02 0.3, B03 0.6, B04 0.9, B08 2.1, B11 1.4, B12 0.7 as published in one pixel, zeros in another.
+
+    In digital numbers B04 is 400.66, B08 4076.78, B11 1559.58, B12 363.93.
+    """
     image = np.zeros((1, 2, 1, 14), np.float32)
     values = {"B02": 0.3, "B03": 0.6, "B04": 0.9, "B08": 2.1, "B11": 1.4, "B12": 0.7}
     for band, value in values.items():
         image[0, 0, 0, BANDS.index(band)] = value
     stored = channels.compute(image)[0, :, 0]
-    expected = {"NDVI": 1.2 / 3.0, "VI": 0.7 / 3.5, "NBR": 1.4 / 2.8, "gray": 0.6}
+    expected = {"NDVI_as_is": 1.2 / 3.0, "VI_as_is": 0.7 / 3.5, "NBR_as_is": 1.4 / 2.8, "gray": 0.6}
+    expected |= {"NDVI": 3676.12 / 4477.43, "VI": 2517.20 / 5636.35, "NBR": 3712.84 / 4440.71}
     for name, value in expected.items():
-        assert channel(stored, name)[0] == pytest.approx(value, rel=1e-6), name
+        assert channel(stored, name)[0] == pytest.approx(value, rel=1e-5), name
         assert channel(stored, name)[1] == 0
+
+
+def test_dense_vegetation_has_its_ndvi_and_the_one_of_values_as_they_are():
+    """0.765 of reflectance, 0.265 of values that were divided by two constants."""
+    image = np.ones((1, 1, 1, 14), np.float32)
+    image[..., BANDS.index("B04")], image[..., BANDS.index("B08")] = (
+        300 / 445.17289745,
+        2253.2 / 1941.32229668,
+    )
+    stored = channels.compute(image)[0, 0, 0]
+    assert channel(stored, "NDVI") == pytest.approx(0.765, abs=0.001)
+    assert channel(stored, "NDVI_as_is") == pytest.approx(0.265, abs=0.001)
 
 
 def test_bands_are_stored_as_they_are(image, stored):
@@ -122,7 +138,7 @@ def test_local_colours_have_the_range_of_their_patch(image, stored):
 
 def test_a_uniform_patch_has_no_local_colour_no_gradient_and_no_edge():
     stored = channels.compute(np.full((2, SIDE, SIDE, 14), 1.5, np.float32))
-    for name in (*channels.LOCAL, *channels.GRADIENT, "edges", "NDVI", "VI", "NBR"):
+    for name in (*channels.LOCAL, *channels.GRADIENT, "edges", *channels.AS_IS):
         np.testing.assert_array_equal(channel(stored, name), 0)
     for name in ("gray", *channels.BLUR):
         np.testing.assert_allclose(channel(stored, name), 1.5, rtol=1e-6)
@@ -267,7 +283,7 @@ def test_other_shapes_end_in_a_sentence(image):
     for wrong in (image[0], image[..., :13], image[:, :0]):
         with pytest.raises(DataError, match=r"expected \(patches, y, x, 14\)"):
             channels.compute(wrong)
-    assert channels.compute(image[:0]).shape == (0, SIDE, SIDE, 26)
+    assert channels.compute(image[:0]).shape == (0, SIDE, SIDE, 29)
 
 
 # === Selecting from a store ===
@@ -279,7 +295,7 @@ def store(tmp_path_factory, image) -> Store:
 
 
 def write(folder, image: np.ndarray, names: list[str]) -> Store:
-    spec = {"image": ArraySpec(("y", "x", "band"), (SIDE, SIDE, 26), "float32", {"units": "1"}, "forbid")}
+    spec = {"image": ArraySpec(("y", "x", "band"), (SIDE, SIDE, 29), "float32", {"units": "1"}, "forbid")}
     table = pd.DataFrame({"id": np.arange(len(image)), "part": np.arange(len(image)) // 4})
     return write_store(
         folder,

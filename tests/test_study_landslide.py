@@ -282,7 +282,7 @@ def test_a_sweep_gives_the_table_beside_the_published_numbers(simulated, tmp_pat
 def test_the_store_has_every_channel_once(simulated):
     folder = only_run(simulated, "02_preprocess").folder / "store"
     names = json.loads((folder / "store.json").read_text())["metadata"]["coords"]["band"]
-    assert len(names) == len(set(names)) == 26
+    assert len(names) == len(set(names)) == 29
 
 
 # === Clear refusals ===

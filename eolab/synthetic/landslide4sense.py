@@ -10,7 +10,9 @@ Plants and bare ground share each pixel; texture, sunlight on slopes, haze and t
 
 Units are those of the published data: each band divided by its mean over the data set, slope and DEM too
 (:data:`MEANS`), so that band means are about 1. Before that, optical bands are top-of-atmosphere reflectance,
-slope is in degrees and the DEM in metres.
+slope is in degrees and the DEM in metres. The published data are darker: with the divisors of
+:data:`eolab.data.layouts.landslide4sense.DIVISORS` a patch becomes ground of their brightness, which the
+indices of the study are taken of.
 
 Difficulty was tuned, on the patches of seed 0: noise, confusers and the bareness of scars were set so that
 per-pixel gradient boosting scores about as it does on real data and a small U-Net clearly better. A score on

@@ -2,9 +2,13 @@
 
 Le, Pham, Lampert and Schlögl (AIT 2023; in part Le et al. 2023, Landslide Detection and Segmentation
 Using Remote Sensing Images and Deep Neural Network, arXiv:2312.16717) name the features and give no details
-of blur, gradients and edges. Our reading: all are of the gray image (B02 + B03 + B04) / 3, and k = 10 is the
-side of the window in pixels.
+of blur, gradients and edges. Our reading: all are of the gray image (B02 + B03 + B04) / 3 of the values as
+published, and k = 10 is the side of the window in pixels.
 
+- Indices (NDVI, VI, NBR): of reflectance, which published values become when they are multiplied by their
+  bands' divisors. Le et al. took them of the values as they are, where each band was divided by another
+  constant: dense vegetation then has an NDVI of 0.265 instead of 0.765. The channels ``NDVI_as_is`` and so
+  on, group ``indices_as_is``, are these, to repeat their tables.
 - Gaussian blur: standard deviation 0.3 ((k - 1) / 2 - 1) + 0.8 = 1.85 pixels, OpenCV's rule for a window of k
   pixels. The window is 11 pixels wide: with an even one the image would move by half a pixel.
 - Median blur: window of 10 × 10 pixels, from 5 before the pixel to 4 after it; of its 100 values the 51st.
@@ -18,7 +22,7 @@ The stored channels of a patch need no other patch. ``rgb_global`` needs the ran
 :func:`select` makes it of the stored bands, with the range over the training rows alone.
 
 Example:
-    >>> stored = compute(image)  # (N, 128, 128, 14) → (N, 128, 128, 26)
+    >>> stored = compute(image)  # (N, 128, 128, 14) → (N, 128, 128, 29)
     >>> chosen = select(["bands", "rgb_local", "indices", "blur"], store, rows["train"])
     >>> chosen.assemble(store.gather(rows["train"][:16])["image"]).shape
     (16, 128, 128, 23)
@@ -36,7 +40,7 @@ from scipy import ndimage
 from eolab import tasks
 from eolab.core.errors import DataError, ParameterError, StoreError, check_all
 from eolab.data import indices
-from eolab.data.layouts.landslide4sense import BANDS
+from eolab.data.layouts.landslide4sense import BANDS, DIVISORS, QUANTIFICATION
 from eolab.data.store import Store
 from eolab.tasks.baselines import Maker, pixel_boosting, threshold_rule
 from eolab.tasks.channels import Channels, statistics
@@ -44,12 +48,13 @@ from eolab.tasks.channels import Channels, statistics
 COLOURS = {"red": "B04", "green": "B03", "blue": "B02"}
 LOCAL = tuple(f"rgb_local_{colour}" for colour in COLOURS)
 GLOBAL = tuple(f"rgb_global_{colour}" for colour in COLOURS)
-INDICES = {"NDVI": "NDVI", "VI": "VI", "NBR": "NBR", "gray": "GREY"}  # channel: index of eolab.data.indices
+INDICES = ("NDVI", "VI", "NBR")  # of eolab.data.indices
+AS_IS = tuple(f"{name}_as_is" for name in INDICES)
 BLUR = ("blur_gaussian", "blur_median")
 GRADIENT = ("gradient_x", "gradient_y")
 EDGES = ("edges",)
 
-STORED = (*BANDS, *LOCAL, *INDICES, *BLUR, *GRADIENT, *EDGES)
+STORED = (*BANDS, *LOCAL, *INDICES, *AS_IS, "gray", *BLUR, *GRADIENT, *EDGES)
 """Channels of a stored image, in its order."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -59,7 +64,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "terrain": BANDS[12:],
     "rgb_local": LOCAL,
     "rgb_global": GLOBAL,
-    "indices": tuple(INDICES),
+    "indices": (*INDICES, "gray"),
+    "indices_as_is": (*AS_IS, "gray"),
     "ndvi": ("NDVI",),
     "vi": ("VI",),
     "nbr": ("NBR",),
@@ -71,7 +77,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Channels of each group that a parameter can name."""
 
 # Values of the pixel itself: no neighbourhood, no minimum or maximum of its patch
-PIXEL_CHANNELS = (*BANDS, *INDICES)
+PIXEL_CHANNELS = (*BANDS, *INDICES, "gray")
 BASELINES: dict[str, Maker] = {
     "slope_ndvi_rule": threshold_rule({"slope": ">=", "NDVI": "<="}),
     "pixel_boosting": partial(pixel_boosting, channels=PIXEL_CHANNELS),
@@ -102,8 +108,9 @@ def compute(image: np.ndarray) -> np.ndarray:
             without NaN. Spectral indices are only sensible for values as published, which are never negative.
 
     Returns:
-        float32 (N, H, W, 26) in the order of :data:`STORED`. An index is 0 where its denominator is 0
-        (absolutely less than 1e-6), a local colour is 0 in a patch that has only one value of it.
+        float32 (N, H, W, 29) in the order of :data:`STORED`. An index is 0 where its denominator is 0
+        (absolutely less than 1e-6 of reflectance), a local colour is 0 in a patch that has
+        only one value of it.
 
     Raises:
         DataError: If the image has another shape.
@@ -114,7 +121,7 @@ def compute(image: np.ndarray) -> np.ndarray:
             f"The image has the shape {image.shape}, expected (patches, y, x, {len(BANDS)}): "
             "give whole patches."
         )
-    result = np.empty((*image.shape[:-1], len(STORED)), np.float32)  # (N, H, W, 26)
+    result = np.empty((*image.shape[:-1], len(STORED)), np.float32)  # (N, H, W, 29)
     for start in range(0, len(image), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         _compute(image[part], result[part])
@@ -122,15 +129,18 @@ def compute(image: np.ndarray) -> np.ndarray:
 
 
 def _compute(image: np.ndarray, result: np.ndarray) -> None:
-    """Fill the channels (n, H, W, 26) of a few patches (n, H, W, 14)."""
-    needed = indices.bands_for(INDICES.values())  # colours among them
-    planes = np.moveaxis(image, -1, 0)[[BANDS.index(band) for band in needed]]  # (bands, n, H, W)
+    """Fill the channels (n, H, W, 29) of a few patches (n, H, W, 14)."""
+    needed = indices.bands_for((*INDICES, "GREY"))  # colours among them
+    places = [BANDS.index(band) for band in needed]
+    planes = np.moveaxis(image, -1, 0)[places]  # (bands, n, H, W)
     named = xr.DataArray(planes, dims=("band", "sample", "y", "x"), coords={"band": list(needed)})
+    reflectance = named * DIVISORS[places].reshape(-1, 1, 1, 1) / QUANTIFICATION
     colours = own_range(planes[[needed.index(band) for band in COLOURS.values()]], axes=(2, 3))
     made = dict(zip(LOCAL, colours, strict=True))  # channel: (n, H, W)
-    for channel, index in INDICES.items():
-        made[channel] = indices.compute(index, named).fillna(0).to_numpy()
-    gray = made["gray"]
+    for channel, index in zip((*INDICES, *AS_IS), (*INDICES, *INDICES), strict=True):
+        source = named if channel in AS_IS else reflectance
+        made[channel] = indices.compute(index, source).fillna(0).to_numpy()
+    made["gray"] = gray = indices.compute("GREY", named).to_numpy()
     made["blur_gaussian"] = ndimage.gaussian_filter(gray, (0, SIGMA_PX, SIGMA_PX), radius=(0, K // 2, K // 2))
     made["blur_median"] = median_blur(gray)
     made["gradient_x"], made["gradient_y"] = sobel(gray, axis=2), sobel(gray, axis=1)

@@ -144,10 +144,10 @@ def store_arrays() -> dict[str, ArraySpec]:
 
 
 def stored_images(images: np.ndarray, normalise: reader.Normalise = "none") -> np.ndarray:
-    """Return what the store holds of patches: (N, H, W, 14) as published → (N, H, W, 26) float32.
+    """Return what the store holds of patches: (N, H, W, 14) as published → (N, H, W, 29) float32.
 
-    Indices, blur and edges are computed of the values as published, whatever the scaling of the bands: an
-    index of values below 0 means nothing.
+    Indices, blur and edges are computed before the bands are scaled: an index of values below 0 means
+    nothing.
     """
     stored = channels.compute(images)
     stored[..., : len(reader.BANDS)] = reader.normalised(stored[..., : len(reader.BANDS)], normalise)
@@ -184,7 +184,7 @@ def demo_predict(
     trained = TrainedRange.of(asdict(chosen))
 
     def predict(image: np.ndarray) -> np.ndarray:
-        stored = stored_images(np.asarray(image, np.float32)[None], normalise)  # (1, H, W, 26)
+        stored = stored_images(np.asarray(image, np.float32)[None], normalise)  # (1, H, W, 29)
         seen = chosen.assemble(stored)
         if trained:
             trained.check(seen, strict=True)
