@@ -43,6 +43,12 @@ REPORT_EXAMPLES = """\
 examples:
   eolab report runs/landcover                               the study: one page with all its notebooks
   eolab report runs/landcover/03_train_pixels/smoke-1a2b3c4d   one run"""
+MAP_EXAMPLES = """\
+examples:
+  eolab map runs/landslide/03_train_segmentation/full-1a2b3c4d S2A_MSIL1C_….SAFE --dem dem.tif --out map.tif
+
+Band 1 is the likelier class, band 2 its probability in percent, 255 where there are no data. A stopped map
+resumes with the same command."""
 DATA_EXAMPLES = """\
 examples:
   eolab data list
@@ -90,6 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at once (default 1)")
     report = _command(commands, _report, "build the report of a run or a study", REPORT_EXAMPLES)
     report.add_argument("folder", metavar="DIR", type=Path, help="a run folder, or a study's folder of runs")
+    mapped = _command(commands, _map, "map a scene with the network of a run", MAP_EXAMPLES)
+    mapped.add_argument("run", metavar="RUN", type=Path, help="run folder of landslide/03_train_segmentation")
+    mapped.add_argument("scene", metavar="SCENE", type=Path, help="Sentinel-2 Level-1C product (.SAFE, .zip)")
+    mapped.add_argument(
+        "--dem", metavar="FILE", type=Path, required=True, help="heights in metres, a GeoTIFF"
+    )
+    mapped.add_argument("--out", metavar="FILE", type=Path, required=True, help="GeoTIFF to write")
+    mapped.add_argument("--date", default="", help="day of the image where SCENE holds several")
     _command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
     data = _command(commands, _data, "list, check and make data sets", DATA_EXAMPLES)
     data.add_argument("action", choices=("list", "check", "make"))
@@ -178,6 +192,14 @@ def _report(options: argparse.Namespace) -> int:
         raise RunError(f"There is no folder {folder}.")
     single = (folder / folders.RECORD).is_file()
     print((reports.build if single else reports.build_study)(folder))
+    return 0
+
+
+def _map(options: argparse.Namespace) -> int:
+    from eolab.studies.landslide import scenes
+
+    path = scenes.predict_scene(options.run, options.scene, options.dem, options.out, options.date)
+    print(f"{path}: class (1 = landslide, from probability 0.5 on) and probability in percent.")
     return 0
 
 

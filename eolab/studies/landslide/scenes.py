@@ -1,0 +1,224 @@
+"""Sentinel-2 products with an elevation model as images of Landslide4Sense, and maps of them.
+
+The data set was made of Level-1C, top-of-atmosphere reflectance with the cirrus band B10, and of the slope in
+degrees and the height in metres. :func:`open_scene` gives these 14 channels on the 10 m grid of a product,
+each divided by its constant as in the published files.
+
+Example:
+    >>> scene = open_scene("S2A_MSIL1C_20170613T101031_….SAFE", "dem.tif")
+    >>> scene.patch(9.18, 45.46).shape
+    (128, 128, 14)
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform as to_crs
+from rasterio.windows import Window
+
+from eolab import prediction, runs, tasks
+from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.data.layouts import landslide4sense as reader
+from eolab.data.layouts import sentinel2
+from eolab.data.layouts.common import reading
+from eolab.data.schemes import ClassScheme
+from eolab.prediction import mapping
+from eolab.studies.landslide.samples import CLASSES, stored_images
+
+NOTEBOOK = "03_train_segmentation"
+PIXEL_M = 10
+HEIGHTS_M = (-500.0, 9000.0)
+WINDOW, OVERLAP = reader.SIZE, 32
+SCHEME = ClassScheme.numbered("landslides", zip(CLASSES, ("#d9d9d9", "#d7301f"), strict=True))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A product and an elevation model on one grid.
+
+    Attributes:
+        reflectance: The twelve bands (band, y, x), NaN where there are no data.
+        grid: Their grid.
+        dem: File of the elevation model.
+    """
+
+    reflectance: xr.DataArray
+    grid: GeoBox
+    dem: Path
+
+    def read(self, row: int, col: int, height: int, width: int) -> dict[str, np.ndarray]:
+        """Read a window.
+
+        Returns:
+            ``image`` (height, width, 14) float32 on the scale of the published files, where there are no data
+            the window's mean; ``nodata`` (height, width) bool.
+        """
+        place = {"y": slice(row, row + height), "x": slice(col, col + width)}
+        bands = self.reflectance.isel(place).transpose("y", "x", "band").to_numpy()
+        terrain = read_terrain(self.dem, self.grid, row, col, height, width)
+        image = reader.published(np.concatenate([bands, terrain], axis=-1).astype(np.float32))
+        nodata = ~np.isfinite(image).all(axis=-1)
+        if nodata.any() and not nodata.all():
+            image[nodata] = image[~nodata].mean(axis=0)
+        return {"image": image, "nodata": nodata}
+
+    def patch(self, longitude: float, latitude: float, size: int = reader.SIZE) -> np.ndarray:
+        """Return the patch (size, size, 14) around a place, on the scale of the published files.
+
+        Raises:
+            DataError: If the scene does not cover it.
+        """
+        (x,), (y,) = to_crs("EPSG:4326", self.grid.crs, [longitude], [latitude])
+        col, row = ~self.grid.transform @ (x, y)
+        first, second = (int(middle) - size // 2 for middle in (row, col))
+        inside = 0 <= first <= self.grid.height - size and 0 <= second <= self.grid.width - size
+        found = self.read(first, second, size, size) if inside else {"nodata": np.ones(1, bool)}
+        if found["nodata"].any():
+            raise DataError(
+                f"The scene has no {size} × {size} pixels with data around longitude {longitude}, latitude "
+                f"{latitude}: choose a place inside the product and the elevation model."
+            )
+        return found["image"]
+
+
+def open_scene(product: str | Path, dem: str | Path, date: str = "") -> Scene:
+    """Open a product of Level-1C and an elevation model.
+
+    Args:
+        product: A ``.SAFE`` folder or zip, or a folder with products of one tile.
+        dem: Raster of one band with heights in metres, in any CRS; it is brought to 10 m linearly.
+        date: Day of the image, such as 2017-06-13, where there are several.
+
+    Raises:
+        DataError: If one of them cannot be used, the product is no Level-1C, or they do not overlap.
+        ParameterError: If there are several days and none is chosen, or there is no image of that day.
+    """
+    names = reader.BANDS[: reader.OPTICAL]
+    options = {"resolution_m": PIXEL_M, "resampling": "bilinear", "level": "L1C"}
+    try:
+        series = sentinel2.open_layout(product, names, **options)  # type: ignore[arg-type]
+    except DataError as error:
+        raise DataError(
+            f"{str(error).rstrip('.')}; a Level-1C product is needed, which Landslide4Sense was made of: its "
+            "bands are top-of-atmosphere reflectance, B10 among them."
+        ) from None
+    days = [str(day)[:10] for day in series["time"].values]
+    if date:
+        check_known(date, days, f"{product} has no image of {date!r}")
+    elif len(days) > 1:
+        raise ParameterError(f"{product} holds the days {', '.join(days)}: choose one.")
+    scene = Scene(series["reflectance"].isel(time=days.index(date or days[0])), series.odc.geobox, Path(dem))
+    _check_dem(scene)
+    return scene
+
+
+def _check_dem(scene: Scene) -> None:
+    """Look at every 50th pixel of the elevation model on the scene.
+
+    Raises:
+        DataError: If it cannot be read, has no CRS or several bands, no height on the scene, or no metres.
+    """
+    coarse = scene.grid.zoom_out(min(50, *scene.grid.shape))
+    heights = _heights(scene.dem, coarse, Window(0, 0, *coarse.shape[::-1]))
+    if not np.isfinite(heights).any():
+        raise DataError(f"{scene.dem} has no height on the scene: give an elevation model of the same place.")
+    low, high = np.nanmin(heights), np.nanmax(heights)
+    if low < HEIGHTS_M[0] or high > HEIGHTS_M[1]:
+        raise DataError(f"{scene.dem} has heights of {low:.0f} to {high:.0f}, expected metres: convert it.")
+
+
+def read_terrain(dem: Path, grid: GeoBox, row: int, col: int, height: int, width: int) -> np.ndarray:
+    """Return slope in degrees and height in metres of a window, (height, width, 2), NaN where not known.
+
+    The slope is that of central differences over two pixels.
+    """
+    heights = _heights(dem, grid.pad(1), Window(col, row, width + 2, height + 2))
+    rise, run = np.gradient(heights, PIXEL_M)
+    slope = np.degrees(np.arctan(np.hypot(rise, run)))
+    return np.stack([slope, heights], axis=-1)[1:-1, 1:-1]
+
+
+def _heights(dem: Path, grid: GeoBox, window: Window) -> np.ndarray:
+    """Return heights (y, x) float64 of a window of a grid, NaN where there are none."""
+    with reading(dem, "an elevation model", "give a GeoTIFF of heights"), rasterio.open(dem) as raster:
+        if raster.count != 1 or raster.crs is None:
+            found = "no CRS" if raster.crs is None else f"{raster.count} bands"
+            raise DataError(f"{dem} has {found}, expected one band of heights with a CRS.")
+        options = {"crs": str(grid.crs), "transform": grid.transform, "width": grid.width}
+        options |= {"height": grid.height, "resampling": Resampling.bilinear, "nodata": np.nan}
+        options |= {"src_nodata": raster.nodata, "dtype": "float64"}
+        with WarpedVRT(raster, **options) as warped:
+            return warped.read(1, window=window) * raster.scales[0] + raster.offsets[0]
+
+
+# === Maps ===
+
+
+def window_predictor(
+    predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+    chosen: tasks.Channels,
+    normalise: reader.Normalise,
+) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    """Return what predicts a window of a scene for :func:`eolab.prediction.mapping.predict_map`.
+
+    Returns:
+        From ``image`` (h, w, 14) to the probabilities (h, w, 2) of background and landslide.
+    """
+
+    def predict(inputs: Mapping[str, Any]) -> np.ndarray:
+        stored = stored_images(inputs["image"][None], normalise)
+        return predictor({"image": chosen.assemble(stored)})[0]
+
+    predict.fingerprint = getattr(predictor, "fingerprint", None)  # type: ignore[attr-defined]
+    return predict
+
+
+def predict_scene(
+    run: str | Path,
+    product: str | Path,
+    dem: str | Path,
+    path: str | Path,
+    date: str = "",
+    engine: Any = "keras",
+) -> Path:
+    """Map the landslides of a product with the network of a run, as a GeoTIFF.
+
+    Windows have the size of a patch, since local colours and edges depend on it, and are blended.
+
+    Args:
+        run: Folder of a run of ``03_train_segmentation``.
+        product: See :func:`open_scene`.
+        dem: See :func:`open_scene`.
+        path: The file to write, see :func:`eolab.prediction.mapping.predict_map`; the class is the likelier.
+        date: See :func:`open_scene`.
+        engine: What computes, see :func:`eolab.prediction.load`.
+
+    Raises:
+        ParameterError: If the run is another one.
+        DataError: If product or elevation model cannot be used, or are on another scale than the network's
+            training patches.
+    """
+    record = runs.load(run)
+    made = f"{record.record.get('study')}/{record.record.get('notebook')}"
+    if made != f"landslide/{NOTEBOOK}":
+        raise ParameterError(
+            f"{run} is a run of {made}: maps of scenes are made with a run of landslide/{NOTEBOOK}, give its "
+            "folder."
+        )
+    before = record.record["upstream"]["preprocessed"]
+    stored = runs.load(record.folder.resolve().parents[1] / before["notebook"] / before["run"])
+    chosen, normalise = tasks.load(record.folder).channels["image"], stored.params["normalise"]
+    scene = open_scene(product, dem, date)
+    predict = window_predictor(prediction.load(record.folder, engine=engine), chosen, normalise)
+    source = {"product": str(product), "dem": str(dem), "date": date, "channels": asdict(chosen)}
+    return mapping.predict_map(
+        predict, scene.read, scene.grid, path, SCHEME, window=WINDOW, overlap=OVERLAP, fingerprint=source
+    )

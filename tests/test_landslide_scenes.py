@@ -1,0 +1,133 @@
+"""A Sentinel-2 product and an elevation model as the 14 channels of Landslide4Sense, and maps of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+import safe_factory
+from rasterio.transform import from_origin
+
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.layouts import landslide4sense as reader
+from eolab.prediction import mapping
+from eolab.studies.landslide import channels, scenes
+from eolab.tasks import Channels
+
+SIZE = 144
+LEFT, TOP = safe_factory.WEST, safe_factory.NORTH
+
+
+def write_dem(path, pixel_m=10.0, crs="EPSG:32631", left=LEFT, top=TOP, side=SIZE, tilt=(0.2, 0.1), **tags):
+    """A plane that rises by tilt metres a metre to the east and to the south."""
+    row, col = np.mgrid[:side, :side] + 0.5
+    heights = 400 + pixel_m * (tilt[0] * col + tilt[1] * row)
+    place = {"crs": crs, "transform": from_origin(left, top, pixel_m, pixel_m)} if crs else {}
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="float32", count=1, height=side, width=side, **place, **tags
+    ) as file:
+        file.write(heights.astype("float32"), 1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory):
+    """A product whose digital numbers carry an offset of 1,000, without data in its last rows."""
+    folder = tmp_path_factory.mktemp("product")
+    rng = np.random.default_rng(0)
+    values = {}
+    for band, divisor in zip(reader.BANDS[:12], reader.DIVISORS[:12], strict=True):
+        side = {"B01": 24, "B09": 24, "B10": 24}.get(
+            band, 72 if band in ("B05", "B06", "B07", "B11", "B12") else 144
+        )
+        image = rng.uniform(0.5, 2, (side, side)) * divisor + 1000
+        image[-side // 12 :] = 0
+        values[band] = image.astype(np.uint16)
+    facts = {"level": "L1C", "baseline": "04.00", "offset": -1000.0, "time": "2022-05-06T10:40:31"}
+    return safe_factory.write_safe(folder, size=SIZE, values=values, **facts)
+
+
+@pytest.fixture(scope="module")
+def scene(product, tmp_path_factory):
+    file = tmp_path_factory.mktemp("dem") / "dem.tif"
+    return scenes.open_scene(product, write_dem(file, left=LEFT - 100, top=TOP + 100, side=SIZE + 20))
+
+
+def test_a_product_and_a_dem_give_the_published_scale(scene, product):
+    window = scene.read(10, 20, 64, 48)
+    assert not window["nodata"].any()
+    with rasterio.open(safe_factory.image_path(product, "B08")) as image:
+        numbers = image.read(1)[10:74, 20:68].astype(float) - 1000
+    np.testing.assert_allclose(window["image"][..., 7], numbers / 1941.32229668, rtol=1e-5)
+    slope = np.degrees(np.arctan(np.hypot(0.2, 0.1)))  # 12.6 degrees
+    np.testing.assert_allclose(window["image"][..., 12], slope / 20.29228266, rtol=1e-4)
+    row, col = np.mgrid[20:84, 30:78] + 0.5  # the model begins ten pixels before the product
+    np.testing.assert_allclose(window["image"][..., 13], (400 + 2 * col + row) / 772.83144788, rtol=1e-5)
+    assert reader.unit_of(window["image"]) == "as published"
+    assert scene.read(100, 100, 44, 44)["nodata"].sum() == 12 * 44
+
+
+def test_a_patch_is_cut_around_a_place_and_one_outside_is_refused(scene):
+    x, y = LEFT + 640, TOP - 640
+    (longitude,), (latitude,) = scenes.to_crs("EPSG:32631", "EPSG:4326", [x], [y])
+    np.testing.assert_array_equal(scene.patch(longitude, latitude), scene.read(0, 0, 128, 128)["image"])
+    with pytest.raises(DataError, match="no 128 × 128 pixels with data around longitude 5"):
+        scene.patch(5.0, 50.0)
+
+
+def test_a_dem_in_degrees_gives_degrees_of_slope_on_the_scene(product, tmp_path):
+    """A slope of heights in metres over degrees of longitude would be 90."""
+    (west, east), (south, north) = scenes.to_crs(
+        "EPSG:32631", "EPSG:4326", [LEFT - 500, LEFT + 2000], [TOP - 2000, TOP + 500]
+    )
+    step = (east - west) / 40
+    file = write_dem(tmp_path / "dem.tif", step, "EPSG:4326", west, north + (north - south), 120, (0, 0))
+    window = scenes.open_scene(product, file).read(0, 0, 96, 96)
+    assert np.nanmax(window["image"][..., 12]) < 1
+    holes = write_dem(tmp_path / "holes.tif", side=72)  # half of the scene
+    window = scenes.open_scene(product, holes).read(0, 0, 96, 96)
+    assert 0.4 < window["nodata"].mean() < 0.5
+    assert np.isfinite(window["image"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"left": LEFT + 90_000}, "has no height on the scene"),
+        ({"crs": None}, "has no CRS, expected one band of heights with a CRS"),
+        ({"tilt": (90.0, 0.0)}, "expected metres"),
+    ],
+)
+def test_a_dem_that_cannot_be_used_is_a_sentence(product, tmp_path, options, said):
+    with pytest.raises(DataError, match=said):
+        scenes.open_scene(product, write_dem(tmp_path / "dem.tif", **options))
+
+
+def test_a_product_of_level_2a_is_refused_with_the_reason(tmp_path):
+    product = safe_factory.write_safe(tmp_path, level="L2A")
+    with pytest.raises((DataError, ParameterError), match=r"L1C|Level-1C"):
+        scenes.open_scene(product, tmp_path / "dem.tif")
+
+
+def test_a_map_of_a_scene_has_its_grid_and_no_data_where_the_product_has_none(scene, tmp_path):
+    low, high = (0.2,) * 12 + (0.0, 0.0), (3.0,) * 12 + (4.0, 3.0)
+    chosen = Channels(reader.BANDS, (1.0,) * 14, (0.3,) * 14, channels.STORED, low=low, high=high)
+
+    def predictor(inputs):
+        landslide = np.where(inputs["image"][..., 13] > 0.9, 0.75, 0.25)  # high ground
+        return np.stack([1 - landslide, landslide], axis=-1)
+
+    predict = scenes.window_predictor(predictor, chosen, "none")
+    options = {"window": 128, "overlap": 32, "progress": False}
+    path = mapping.predict_map(
+        predict, scene.read, scene.grid, tmp_path / "map.tif", scenes.SCHEME, **options
+    )
+    with rasterio.open(path) as found:
+        assert (found.crs.to_epsg(), found.nodata) == (32631, 255)
+        assert found.transform == from_origin(LEFT, TOP, 10, 10)
+        classes, percent = found.read()
+    row, col = np.mgrid[10 : SIZE + 10, 10 : SIZE + 10] + 0.5
+    high_ground = (400 + 2 * col + row) / 772.83144788 > 0.9
+    np.testing.assert_array_equal(classes[:132], high_ground[:132])
+    assert (percent[:132] == 75).all()
+    assert (classes[132:] == 255).all()
