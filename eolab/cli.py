@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eolab import __version__
-from eolab.core.errors import EolabError, RunError
+from eolab.core.errors import EolabError, ParameterError, RunError
 from eolab.core.numbers import padded
 
 RUN_HELP = """\
@@ -45,7 +45,7 @@ examples:
   eolab report runs/landcover/03_train_pixels/smoke-1a2b3c4d   one run"""
 MAP_EXAMPLES = """\
 examples:
-  eolab map runs/landslide/03_train_segmentation/full-1a2b3c4d S2A_MSIL1C_….SAFE --dem dem.tif --out map.tif
+  eolab map RUN S2A_MSIL1C_….SAFE --dem dem.tif --out map.tif
 
 Band 1 is the likelier class, band 2 its probability in percent, 255 where there are no data. A stopped map
 resumes with the same command."""
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     report = _command(commands, _report, "build the report of a run or a study", REPORT_EXAMPLES)
     report.add_argument("folder", metavar="DIR", type=Path, help="a run folder, or a study's folder of runs")
     mapped = _command(commands, _map, "map a scene with the network of a run", MAP_EXAMPLES)
-    mapped.add_argument("run", metavar="RUN", type=Path, help="run folder of landslide/03_train_segmentation")
+    mapped.add_argument("run", metavar="RUN", type=Path, help="folder of a run that trained a network")
     mapped.add_argument("scene", metavar="SCENE", type=Path, help="Sentinel-2 Level-1C product (.SAFE, .zip)")
     mapped.add_argument(
         "--dem", metavar="FILE", type=Path, required=True, help="heights in metres, a GeoTIFF"
@@ -196,10 +196,19 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _map(options: argparse.Namespace) -> int:
-    from eolab.studies.landslide import scenes
+    from importlib import import_module
+    from importlib.util import find_spec
 
-    path = scenes.predict_scene(options.run, options.scene, options.dem, options.out, options.date)
-    print(f"{path}: class (1 = landslide, from probability 0.5 on) and probability in percent.")
+    from eolab.runs import history
+
+    study = str(history.load(options.run).record.get("study"))
+    rooms = [f"eolab.studies.{study}", f"eolab.studies.{study}.products"]
+    if not all(find_spec(room) for room in rooms):
+        raise ParameterError(f"{options.run} is a run of study {study}, whose networks map no products.")
+    path = import_module(rooms[1]).predict_scene(
+        options.run, options.scene, options.dem, options.out, options.date
+    )
+    print(f"{path}: the likelier class and its probability in percent, 255 where there are no data.")
     return 0
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import rasterio
 import safe_factory
 from rasterio.transform import from_origin
 
+from eolab import cli
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import landslide4sense as reader
 from eolab.prediction import mapping
-from eolab.studies.landslide import channels, scenes
+from eolab.studies.landslide import channels
+from eolab.studies.landslide import products as scenes
 from eolab.tasks import Channels
 
 SIZE = 144
@@ -131,3 +135,21 @@ def test_a_map_of_a_scene_has_its_grid_and_no_data_where_the_product_has_none(sc
     np.testing.assert_array_equal(classes[:132], high_ground[:132])
     assert (percent[:132] == 75).all()
     assert (classes[132:] == 255).all()
+
+
+def test_the_command_refuses_runs_that_map_no_product_in_one_sentence(tmp_path, capsys):
+    for study, notebook, said in (
+        ("flood", "03_train_convlstm", "is a run of study flood, whose networks map no products"),
+        ("my_own", "03_train", "is a run of study my_own, whose networks map no products"),
+        (
+            "landslide",
+            "02_preprocess",
+            "maps of scenes are made with a run of landslide/03_train_segmentation",
+        ),
+    ):
+        (tmp_path / "run.json").write_text(json.dumps({"study": study, "notebook": notebook}))
+        out = ["--out", str(tmp_path / "map.tif")]
+        assert cli.main(["map", str(tmp_path), "a.SAFE", "--dem", "dem.tif", *out]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
