@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eolab import __version__
-from eolab.core.errors import EolabError, ParameterError, RunError
+from eolab.core.errors import EolabError, ParameterError, RunError, system_error
 from eolab.core.numbers import padded
 
 RUN_HELP = """\
@@ -71,10 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except EolabError as error:
-        if os.environ.get("EOLAB_DEBUG"):
+    except (EolabError, OSError, MemoryError) as error:
+        sentence = str(error) if isinstance(error, EolabError) else system_error(error)
+        if os.environ.get("EOLAB_DEBUG") or not sentence:
             raise
-        print(f"eolab: {error}", file=sys.stderr)
+        print(f"eolab: {sentence}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
 
 

@@ -6,7 +6,7 @@ import pytest
 import training_example as example
 
 from eolab.core.errors import RunError
-from eolab.training.checkpoint import Checkpoint
+from eolab.training.checkpoint import Checkpoint, Progress
 
 pytestmark = pytest.mark.slow  # trains networks
 
@@ -67,11 +67,58 @@ def test_checkpoint_of_other_parameters_is_refused(tmp_path):
     assert len(history) == 2
 
 
-def test_damaged_checkpoint_is_one_sentence(tmp_path):
-    example.fit(tmp_path, epochs=2)
-    (tmp_path / "checkpoint" / "state.npz").write_bytes(b"PK damaged")
-    with pytest.raises(RunError, match=r"cannot be read .*resume=False"):
-        example.fit(tmp_path, epochs=2)
+def test_a_damaged_checkpoint_is_set_aside_and_training_goes_on_from_the_one_before(tmp_path, whole, capsys):
+    """It was a BadZipFile, on every repeat."""
+    with pytest.raises(KeyboardInterrupt):
+        example.fit(tmp_path, callbacks=[example.StopAt(3, 4, interrupt)])
+    state = tmp_path / "checkpoint" / "state.npz"
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    net, history = example.fit(tmp_path)
+    assert history.attrs["resumed_at"] == 2
+    assert "cannot be read" in capsys.readouterr().out
+    assert (tmp_path / "checkpoint" / "state.npz.damaged").exists()
+    assert_same(tmp_path, whole[0])
+    for ours, theirs in zip(variables(net), whole[1], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def small_state(folder, epochs, finished=False):
+    """Save states of a training by hand, of two weights each; return their checkpoint."""
+    found = Checkpoint(folder)
+    for epoch in range(1, epochs + 1):
+        progress = Progress({"epochs": epochs}, [{"epoch": float(epoch)}] * epoch, epoch)
+        progress.finished = finished and epoch == epochs
+        arrays = {"model": [np.full(1000, epoch)], "optimizer": [np.full(2000, epoch)]}
+        found.save(progress, arrays, [np.full(1000, epoch)])
+    return found
+
+
+@pytest.mark.parametrize("damage", ["nothing", "cut", "flipped", "text", "best"])
+def test_a_checkpoint_damaged_in_any_way_gives_way_to_the_one_before(tmp_path, damage):
+    found = small_state(tmp_path, 3)
+    file = tmp_path / ("best-00003.npz" if damage == "best" else "state.npz")
+    content = bytearray(file.read_bytes())
+    content[5000] ^= 255
+    damaged = {"nothing": b"", "cut": content[:4000], "text": b"PK damaged"}
+    file.write_bytes(damaged.get(damage, content))
+    progress, arrays = found.load({"epochs": 3})
+    assert (len(progress.history), arrays["optimizer"][0][0]) == (2, 2)
+    assert found.best(progress)[0][0] == 2
+    for file in tmp_path.glob("state*.npz"):
+        file.write_bytes(b"")
+    assert found.load({"epochs": 3}) is None, "training starts anew"
+
+
+def test_a_finished_training_keeps_its_best_weights_alone(tmp_path):
+    """The optimizer's variables stayed, 687 MB of a large network."""
+    small_state(tmp_path / "half", 3)
+    found = small_state(tmp_path / "whole", 3, finished=True)
+    assert sorted(p.name for p in found.folder.iterdir()) == ["best-00003.npz", "state.npz"]
+    assert (found.folder / "state.npz").stat().st_size < 2000
+    assert (tmp_path / "half" / "state.npz").stat().st_size > 24_000
+    progress, arrays = Checkpoint(found.folder).load({"epochs": 3})
+    assert progress.finished
+    assert arrays["model"][0][0] == 3
 
 
 def test_kill_between_best_weights_and_state_keeps_a_pair(tmp_path, monkeypatch):
@@ -133,7 +180,6 @@ def test_stopped_training_with_averages_on_a_store_resumes(tmp_path, monkeypatch
     checkpoints = [Checkpoint(tmp_path / f / "checkpoint") for f in ("whole", "stopped")]
     ends = [checkpoint.load({}) for checkpoint in checkpoints]
     best = [checkpoint.best(end[0]) for checkpoint, end in zip(checkpoints, ends, strict=True)]
-    pairs = [(ends[0][1][group], ends[1][1][group]) for group in ("model", "optimizer")]
-    for whole, stopped in [*pairs, best]:
+    for whole, stopped in [[end[1]["model"] for end in ends], best]:
         for ours, theirs in zip(whole, stopped, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -1,6 +1,9 @@
 """Errors that end in one clear sentence: what, expected, found, what to do."""
 
 import difflib
+import errno
+import os
+import re
 from collections.abc import Collection, Iterable
 
 
@@ -95,3 +98,38 @@ def reason_of(error: Exception) -> str:
     """Return the message of a library's error in one line, without its full stop."""
     text = getattr(error, "strerror", None) or str(error.__cause__ or error)
     return " ".join(text.split()).rstrip(". ") or type(error).__name__
+
+
+_OPTIONS = "(runs: `--out DIR` or EOLAB_RUNS, simulated data: EOLAB_DATA)"
+_ELSEWHERE = f"write elsewhere {_OPTIONS}"
+_ROOM = f"make room or {_ELSEWHERE}, then run again, what is finished is kept"
+_DENIED = f"change its permissions, or {_ELSEWHERE}"
+_LOST = "see whether the disk or the network drive is still connected and sound, then run again"
+_REMEDIES = {  # where the system, not a wrong name, is the cause
+    **dict.fromkeys(("ENOSPC", "EDQUOT", "EFBIG"), _ROOM),
+    **dict.fromkeys(("EACCES", "EPERM", "EROFS"), _DENIED),
+    **dict.fromkeys(("EIO", "ESTALE", "ENODEV", "ENXIO", "ENOTCONN", "ETIMEDOUT", "EREMOTEIO"), _LOST),
+    **dict.fromkeys(("EMFILE", "ENFILE"), "allow more open files with `ulimit -n 4096`, then run again"),
+    "ENAMETOOLONG": "choose a folder with a shorter path",
+    "ENOMEM": "close other programs, or take fewer samples or smaller batches",
+}
+_NAMES = ("ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY", "ELOOP", "EINVAL")
+
+
+def system_error(error: BaseException, names: bool = True) -> str:
+    """Return one sentence, with the remedy, for an error of the system; empty for any other error.
+
+    Args:
+        error: A full disk, a folder that cannot be written, a lost drive, too little memory, and so on.
+        names: Whether errors count that come of a wrong path, such as a file in the place of a folder.
+    """
+    if isinstance(error, MemoryError):
+        return f"There is not enough memory ({error}): {_REMEDIES['ENOMEM']}.".replace(" ()", "")
+    if not isinstance(error, OSError):
+        return ""
+    kind = errno.errorcode.get(error.errno or 0, "")
+    remedy = _REMEDIES.get(kind) or (f"give another path {_OPTIONS}" if names and kind in _NAMES else "")
+    if not remedy:
+        return ""
+    file = re.sub(r"\.\d+\.tmp\b", "", str(error.filename2 or error.filename or "A file"))
+    return f"{file} cannot be read or written, {os.strerror(error.errno or 0).lower()}: {remedy}."

@@ -92,16 +92,18 @@ def allocate(path: Path, header: bytes, size: int) -> None:
     """Create a file of `size` bytes that starts with `header`, its space reserved where the system can.
 
     Raises:
-        OSError: ENOSPC if the space is not there.
+        OSError: ENOSPC if the space is not there; then there is no file.
     """
     with path.open("wb") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, size)
         except (AttributeError, OSError) as error:
+            number = errno.ENOSPC if free_bytes(path.parent) < size else None
             if isinstance(error, OSError) and error.errno not in UNSUPPORTED:
-                raise
-            if free_bytes(path.parent) < size:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+                number = error.errno
+            if number:
+                path.unlink()
+                raise OSError(number, os.strerror(number), str(path)) from None
             file.truncate(size)
         file.write(header)
         sync(file.fileno())
@@ -124,20 +126,26 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], ending: str = ".tmp") -> Iterator[Path]:
     """Give the name to write a file under; at the end it is flushed to the disk and takes its own name.
 
     After a kill or an error the path has the old or the new content, never half of it.
+
+    Args:
+        path: The file.
+        ending: End of the name to write under, for writers that look at it.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{ending}")
     try:
         yield temporary
         with temporary.open("rb") as file:
             sync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            error.filename = str(path)  # the sentence names it
         raise
     sync_folder(path.parent)
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from eolab.core.files import allocate
+from eolab.data.store import layout
+
 Outputs = dict[str, np.ndarray]
 
 
@@ -31,8 +34,11 @@ def write(
     for at, found in parts:
         for name, values in found.items():
             if name not in files:
-                path, shape = folder / f"{part}_{name}.npy", (count, *values.shape[1:])
-                files[name] = np.lib.format.open_memmap(path, "w+", dtype, shape)
+                axes, path = values.shape[1:], folder / f"{part}_{name}.npy"
+                spec = layout.ArraySpec(tuple(f"axis{number}" for number, _ in enumerate(axes)), axes, dtype)
+                # reserved: a full disk is an error here, and would be a signal that ends the kernel later
+                allocate(path, layout.npy_header(spec, count), layout.file_bytes(spec, count))
+                files[name] = np.lib.format.open_memmap(path, "r+")
             files[name][at] = values
     for file in files.values():
         file.flush()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eolab.core.errors import ParameterError, RunError
+from eolab.core.errors import ParameterError, RunError, system_error
 from eolab.core.progress import duration
 from eolab.runs import execute, folders, freshness, history
 from eolab.runs.execute import Job
@@ -184,8 +184,9 @@ def step(job: Job, counter: str, force: bool, say: Callable[[str], None]) -> boo
     say(f"{counter}{job.label}: started{why and ': '}{why}")
     try:
         record = execute.run(job, force, lambda text: say(f"{counter}{text}"))
-    except RunError as error:
-        say(f"FAILED {job.label}: {error}")
+    except (RunError, OSError) as error:
+        sentence = system_error(error) or str(error)
+        say(f"FAILED {job.label}: {sentence}")
         return False
     if record.status == "done":
         say(f"{counter}{job.label}: done in {duration(record.record['seconds'])}")

@@ -17,6 +17,7 @@ import base64
 import html
 import numbers
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eolab.core.errors import RunError, system_error
 from eolab.core.numbers import short
 
 if TYPE_CHECKING:
@@ -171,3 +173,17 @@ def hide_deprecations() -> None:
 
     showwarning.hides_deprecations = True  # type: ignore[attr-defined]
     warnings.showwarning = showwarning
+
+
+def explain_system_errors() -> None:
+    """Show a full disk, a folder that cannot be written and the like as one sentence in this notebook."""
+    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+        shell.set_custom_exc((OSError, MemoryError), _show_error)
+
+
+def _show_error(shell: Any, kind: type, error: BaseException, trace: Any, tb_offset: Any = None) -> None:
+    """Show an error in one sentence, or with its traceback where the cause is not the system."""
+    if sentence := system_error(error, names=False):
+        kind, error = RunError, RunError(sentence)
+        error._render_traceback_ = lambda: [f"RunError: {sentence}"]  # type: ignore[attr-defined]
+    shell.showtraceback((kind, error, trace), tb_offset=tb_offset)

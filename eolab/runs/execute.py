@@ -189,8 +189,11 @@ def stop_all() -> None:
 def _outcome(folder: Path, code: int) -> history.RunRecord:
     if code == 3:
         raise RunError(BUSY.format(folder))
-    if history.load(folder).status not in ("done", "failed", "stopped"):
+    record = history.RunRecord(folder)
+    if record.status not in ("done", "failed", "stopped"):
         reason = f"its process ended with status {code} (a negative number is a signal; -9: out of memory?)"
+        if not record.record:
+            raise RunError(f"{folder} holds no run: {reason}, what it said stands above.")
         folders.end(folder, "failed", folders.failure("RunError", reason))
     return history.load(folder)
 

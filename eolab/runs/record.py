@@ -288,6 +288,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
         RunError: If the runner runs another notebook than ``notebook`` says.
     """
     display.hide_deprecations()
+    display.explain_system_errors()
     book = study.notebook(notebook)
     declared = book.parameters
     missing = [p.name for p in declared if p.name not in namespace]

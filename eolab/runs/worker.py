@@ -15,6 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any, TextIO
 
+from eolab.core.errors import EolabError, system_error
 from eolab.runs import folders
 from eolab.runs.display import NOISE
 
@@ -70,6 +71,14 @@ def _last_line(cell: Any) -> str:
 
 def main(job_file: str) -> int:
     """Run the job that a file describes and return the exit status."""
+    try:
+        return _main(job_file)
+    except OSError as error:  # a full disk, on which the record cannot be written either
+        print(f"  {system_error(error) or error}", file=sys.stderr, flush=True)
+        return 1
+
+
+def _main(job_file: str) -> int:
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     folder = Path(job["folder"])
     with _lock(folder):
@@ -145,7 +154,7 @@ def _broken(error: Exception, progress: Progress, output: Path) -> dict[str, Any
     import nbformat
 
     name = type(error).__name__
-    first = str(error).strip().splitlines()[0] if str(error).strip() else name
+    first = system_error(error) or next(iter(str(error).strip().splitlines()), name)
     reason = {
         "CellTimeoutError": "the cell ran longer than the time limit",
         "DeadKernelError": "the kernel died, most often for lack of memory",
@@ -165,8 +174,6 @@ def _broken(error: Exception, progress: Progress, output: Path) -> dict[str, Any
 
 def _afterwards(folder: Path) -> None:
     """Write the report and log to MLflow; a problem with either does not undo the run."""
-    from eolab.core.errors import EolabError
-
     try:
         from eolab.runs import reports
 

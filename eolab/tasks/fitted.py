@@ -14,7 +14,7 @@ import pandas as pd
 
 from eolab import models
 from eolab.core.errors import DataError
-from eolab.core.files import write_atomically
+from eolab.core.files import replacing, write_atomically
 from eolab.core.progress import track
 from eolab.data.store import Store, with_day
 from eolab.evaluation import postprocess
@@ -136,7 +136,8 @@ class Fitted:
 def save(fitted: Fitted, folder: str | Path) -> None:
     """Write ``model.keras`` and ``task.json``."""
     folder = Path(folder)
-    fitted.network.save(folder / MODEL_FILE)
+    with replacing(folder / MODEL_FILE, ".tmp.keras") as temporary:
+        fitted.network.save(temporary)
     facts = {
         "task": fitted.task.name,
         "model": fitted.name,

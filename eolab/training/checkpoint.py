@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from eolab.core.errors import RunError
+from eolab.core.errors import RunError, reason_of
 from eolab.core.files import write_atomically
 
-STATE_FILE = "state.npz"
+STATE_FILE, BEFORE_FILE = "state.npz", "state-before.npz"
 Arrays = dict[str, list[np.ndarray]]  # values of variables by group
 
 
@@ -38,10 +38,11 @@ class Progress:
 
 
 class Checkpoint:
-    """The folder of a training's state: ``state.npz`` and the weights of the best epoch.
+    """The folder of a training's state: ``state.npz``, the one before it, and the weights of the best epoch.
 
-    ``state.npz`` names the file of the best weights that belongs to it, so that a kill between the two leaves
-    a pair that fits.
+    Each state names the file of the best weights that belongs to it, so that a kill between the two leaves a
+    pair that fits. A state that cannot be read is set aside and the one before it counts. Once training has
+    ended, the best weights are kept alone: the optimizer's variables, twice as large, are of no more use.
 
     Args:
         folder: Where the files are.
@@ -49,6 +50,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._best_before = 0  # best epoch of the state before
 
     def clear(self) -> None:
         """Remove the state: the next training starts anew."""
@@ -65,32 +67,61 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         if best is not None:
             write_atomically(self._best(progress.best_epoch), _packed({"model": best}))
-        content = _packed(arrays, json.dumps(asdict(progress)))
-        write_atomically(self.folder / STATE_FILE, content)
-        for file in self.folder.glob("best-*.npz"):
-            if file != self._best(progress.best_epoch):
-                file.unlink()
+        content = _packed({} if progress.finished else arrays, json.dumps(asdict(progress)))
+        state, before = self.folder / STATE_FILE, self.folder / BEFORE_FILE
+        if state.exists():
+            state.replace(before)
+        write_atomically(state, content)
+        kept = {self._best(progress.best_epoch)}
+        if progress.finished:
+            before.unlink(missing_ok=True)
+        else:
+            kept.add(self._best(self._best_before))
+        self._best_before = progress.best_epoch
+        for file in set(self.folder.glob("best-*.npz")) - kept:
+            file.unlink()
 
     def load(self, settings: dict[str, Any]) -> tuple[Progress, Arrays] | None:
-        """Return the state, None if there is none yet.
+        """Return the last state that can be read, None if there is none.
+
+        A training that has ended has its best weights alone, as ``model``.
 
         Raises:
-            RunError: If it belongs to other settings, or cannot be read.
+            RunError: If it belongs to other settings.
         """
-        file = self.folder / STATE_FILE
-        if not file.exists():
+        found = self._last_good()
+        if found is None:
             return None
-        arrays, text = _unpacked(file)
-        progress = Progress(**json.loads(text))
+        progress, arrays = found
         wanted = json.loads(json.dumps(settings))
         keys = sorted(key for key in wanted if progress.settings.get(key) != wanted[key])
         if keys:
             changes = ", ".join(f"{key} {progress.settings.get(key)} (now {wanted[key]})" for key in keys)
             raise RunError(
-                f"The training in {self.folder} was begun with {changes}: "
-                "give another folder, or resume=False to start anew."
+                f"The training in {self.folder} was begun with {changes}: start anew with `eolab run … "
+                "--force`, or in JupyterLab delete this folder (in code: another folder, or resume=False)."
             )
+        self._best_before = progress.best_epoch
         return progress, arrays
+
+    def _last_good(self) -> tuple[Progress, Arrays] | None:
+        for file in (self.folder / STATE_FILE, self.folder / BEFORE_FILE):
+            if not file.exists():
+                continue
+            try:
+                arrays, text = _unpacked(file)
+                progress = Progress(**json.loads(text))
+                best = self.best(progress)
+            except Exception as error:  # a damaged file raises nearly anything
+                aside = file.with_name(f"{file.name}.damaged")
+                file.replace(aside)
+                print(
+                    f"The checkpoint {file} cannot be read ({reason_of(error)}) and is now {aside.name}: "
+                    "training goes on from the state before it, or starts anew where there is none."
+                )
+                continue
+            return progress, ({"model": best} if progress.finished else arrays)
+        return None
 
     def best(self, progress: Progress) -> list[np.ndarray]:
         """Return the values of the model's variables after the best epoch."""
@@ -109,12 +140,7 @@ def _packed(arrays: Arrays, text: str = "") -> bytes:
 
 def _unpacked(file: Path) -> tuple[Arrays, str]:
     arrays: Arrays = {}
-    try:
-        with np.load(file) as content:
-            for name in sorted(set(content.files) - {"text"}):
-                arrays.setdefault(name.split("/")[0], []).append(content[name])
-            return arrays, str(content["text"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise RunError(
-            f"The checkpoint {file} cannot be read ({error}): train anew with resume=False."
-        ) from None
+    with np.load(file) as content:
+        for name in sorted(set(content.files) - {"text"}):
+            arrays.setdefault(name.split("/")[0], []).append(content[name])
+        return arrays, str(content["text"])

@@ -212,7 +212,7 @@ def fit(
             trained = [variable.path for variable in model.trainable_variables]
             key_of_part = [*key, trained, part.start]
             compiled_model = compile_once(model, train, key_of_part, partial(compile_model, part.start))
-            if part.start < done:
+            if part.start < done and not state.finished:
                 assign(compiled_model.optimizer.variables, saved["optimizer"])
             if not state.finished:
                 compiled_model.fit(
