@@ -441,14 +441,15 @@ def test_sentinel_1_that_is_not_whole_or_has_no_partner_is_named(tree):
         read_patch(next(table.itertuples()), with_radar=True)
     write_json(second, corresponding_s2_patch=NAMES[0])
     write_json(third, corresponding_s2_patch=NAMES[0])
-    assert f"belongs to {NAMES[0]}, as {second.name} does: remove one" in reasons(tree).values()
+    assert f"belongs to {NAMES[0]}, as {second.name} does, which is taken" in reasons(tree).values()
 
 
 def test_a_second_folder_of_a_patch_is_named(tree):
     shutil.copytree(folder_of(tree), tree / "more" / NAMES[0])
     assert len(index(tree)) == 3
     assert (
-        reasons(tree)[f"more/{NAMES[0]}"] == f"is a second folder of BigEarthNet-v1.0/{NAMES[0]}: remove one"
+        reasons(tree)[f"more/{NAMES[0]}"]
+        == f"is a second folder of BigEarthNet-v1.0/{NAMES[0]}, which is taken"
     )
 
 
@@ -498,7 +499,9 @@ def test_compressed_files_are_read_too(tree):
 def test_a_folder_without_patches_says_what_is_expected(tmp_path, tree):
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DataError, match=r"expected BigEarthNet-v1.0/S2A_MSIL2A_…, give the folder"):
+    with pytest.raises(
+        DataError, match=r"expected BigEarthNet-v1.0/S2A_MSIL2A_…_87_48, found nothing: give the folder"
+    ):
         index(empty)
     with pytest.raises(DataError, match=r"cannot be read \(No such file"):
         index(tmp_path / "none")
@@ -541,3 +544,13 @@ def test_a_latin_1_name_and_a_latin_1_label_stop_no_index(tree):
     table = reader.check_layout(tree, progress=False)
     assert table["status"].value_counts()["ok"] == 4
     table.to_csv(tree / "check.csv")  # was a UnicodeEncodeError
+
+
+def test_a_tree_of_version_2_is_named_as_such_and_nothing_is_to_be_removed(tmp_path):
+    """Its reference maps were called second folders of its products, with the advice to remove one."""
+    product = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"
+    for tree in ("BigEarthNet-S2", "Reference_Maps"):
+        (tmp_path / tree / product / f"{product}_26_57").mkdir(parents=True)
+    with pytest.raises(DataError, match="open version 2 with the layout bigearthnet_v2") as caught:
+        index(tmp_path, progress=False)
+    assert "remove" not in str(caught.value)

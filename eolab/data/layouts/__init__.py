@@ -61,5 +61,5 @@ def reader(name: str) -> Any:
 def _importable(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, ValueError):  # ValueError for __main__
         return False

@@ -16,6 +16,7 @@ Example:
 """
 
 import os
+import re
 import sys
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -34,6 +35,9 @@ from eolab.data.fingerprints import remembered
 from eolab.data.layouts import bigearthnet_folders as shared
 from eolab.data.layouts.bigearthnet import BANDS, RADAR, check_patches, open_patches
 from eolab.data.layouts.common import Rejected, attempt, below, lies_instead, read_date, read_json, reading
+
+_NUMBERS = re.compile(r"_\d+_\d+$")  # what a patch's name ends in, and that of a product does not
+_VERSION_2 = "open version 2 with the layout bigearthnet_v2, and leave its folders as they are"
 
 
 def index(path: str | Path, progress: bool = True) -> pd.DataFrame:
@@ -61,10 +65,9 @@ def index(path: str | Path, progress: bool = True) -> pd.DataFrame:
     root = Path(path)
     folders, rejected = _folders(root)
     if not any(map(shared.S2_FOLDER.match, folders)):
-        raise DataError(
-            f"{root} holds no Sentinel-2 patches of BigEarthNet: expected BigEarthNet-v1.0/S2A_MSIL2A_…, "
-            f"{lies_instead(root, 'BigEarthNet-v1.0')}."
-        )
+        found = _VERSION_2 if rejected else lies_instead(root, "BigEarthNet-v1.0")
+        expected = "expected BigEarthNet-v1.0/S2A_MSIL2A_…_87_48"
+        raise DataError(f"{root} holds no Sentinel-2 patches of BigEarthNet: {expected}, {found}.")
     every = folders.values()
     depends: list[str | Path] = [*every, *map(_metadata_file, every), *shared.find_lists(root).values()]
     return remembered("bigearthnet-v1", root, depends, lambda: _index(root, folders, rejected, progress))
@@ -125,13 +128,19 @@ def _folders(root: Path) -> tuple[dict[str, str], Rejected]:
     with reading(root, remedy="give the folder of the data set"):
         os.scandir(root).close()
     found: dict[str, str] = {}
+    others: list[str] = []
     rejected: Rejected = []
     is_patch = shared.PATCH_FOLDER.match
     for parent in (root, *(root / name for name in shared.subfolders(root) if not is_patch(name))):
         for name in filter(is_patch, shared.subfolders(parent)):
-            if found.setdefault(name, f"{parent}/{name}") != f"{parent}/{name}":
-                reason = f"is a second folder of {below(root, found[name])}: remove one"
+            if not _NUMBERS.search(name):
+                others.append(below(root, parent / name))
+            elif found.setdefault(name, f"{parent}/{name}") != f"{parent}/{name}":
+                reason = f"is a second folder of {below(root, found[name])}, which is taken"
                 rejected.append({"file": below(root, parent / name), "reason": reason})
+    if others:
+        reason = f"and {len(others) - 1:,} other folders are products, as version 2 has them: {_VERSION_2}"
+        rejected.append({"file": others[0], "reason": reason})
     return dict(sorted(found.items())), rejected
 
 
@@ -196,7 +205,7 @@ def _radar_folders(
         if partner is not None and partner not in tiles:
             reason = f"belongs to {partner}, which has no folder: fetch it, or go on without"
         elif partner is not None and paired.setdefault(partner, folder) != folder:
-            reason = f"belongs to {partner}, as {Path(paired[partner]).name} does: remove one"
+            reason = f"belongs to {partner}, as {Path(paired[partner]).name} does, which is taken"
         if reason:
             rejected.append({"file": below(root, folder), "reason": reason})
     return paired, rejected

@@ -229,7 +229,7 @@ def _read(file: Path) -> pd.DataFrame:
 
 def _with_folder(root: Path, table: pd.DataFrame, tiles: dict[str, str]) -> tuple[pd.DataFrame, Rejected]:
     """Return the rows whose patch has a folder, each patch once, and what is left out: rows and folders."""
-    strange = "is in no table of the metadata: remove it, or fetch the table it is in"
+    strange = "is in no table of the metadata: fetch the table it is in, or go on without it"
     twice = "stands twice in the tables of the metadata: the first row is taken"
     unlisted = tiles.keys() - set(table["id"])
     found = table[table["id"].isin(tiles)]

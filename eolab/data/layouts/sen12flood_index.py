@@ -54,7 +54,7 @@ _COLLECTIONS = {
 }
 _PLACE = r"([0-9]{4}|[0-9]{1,2})_(20[0-9]{2}_[0-9]{2}_[0-9]{2})"
 _GET = "get the data set's index again, or give the folder that holds the whole of it"
-_AGAIN = "get it again, or remove it, then the folders of the items count"
+_AGAIN = "get it again, or move it away, then the folders of the items count"
 
 Entry = tuple[dict[str, Any], Callable[[], dict[str, Any]]]
 """Sequence, sensor and number of an image, and the function that reads what is said of it."""

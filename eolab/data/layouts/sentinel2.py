@@ -353,7 +353,8 @@ def read_window(path: str, window: Window) -> np.ndarray:
             return image.read(1, window=window)
     except RasterioError:
         raise DataError(
-            f"{path} cannot be decoded although its header is sound: fetch the product again or remove it."
+            f"{path} cannot be decoded although its header is sound: fetch the product again, or "
+            "move it out of the folder."
         ) from None
 
 
