@@ -241,11 +241,35 @@ def test_patch_with_more_classes_than_colours_opens(tmp_path, monkeypatch):
     np.testing.assert_array_equal(series["label"][:, 0], [255, *range(10)])
 
 
-def test_patch_without_class_names_is_refused(tmp_path, monkeypatch):
-    """Regression: it ended in a KeyError."""
-    entry = fake_entry(tmp_path, monkeypatch, land_use(np.ones((4, 4), np.uint8)), "eolearn_patch")
-    with pytest.raises(DataError, match=r"toy has land-use codes without their names.*LULC\.gpkg"):
-        landcover.series.open_series(entry)
+def test_patch_without_class_names_has_its_codes_as_names(tmp_path, monkeypatch):
+    """Regression: without polygons the patch was refused."""
+    codes = np.array([0, 3, 7], np.uint8).repeat(60).reshape(3, 60)
+    entry = fake_entry(tmp_path, monkeypatch, land_use(codes), "eolearn_patch")
+    series = landcover.series.open_series(entry)
+    assert scheme_of(series).names == ("land use 3", "land use 7")
+    assert series["label"][:, 0].values.tolist() == [255, 0, 1]
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_land_use_codes_of_any_size_are_classes_of_their_own(tmp_path, monkeypatch, kind):
+    """Regression: 3000 became 184, modulo 256, and a code without a polygon was lost without a word."""
+    codes = np.array([0, 184, 3000], kind).repeat(60).reshape(3, 60)
+    names = json.dumps({"0": "", "184": "forest"})
+    entry = fake_entry(tmp_path, monkeypatch, land_use(codes, classes=names), "eolearn_patch")
+    series = landcover.series.open_series(entry)
+    assert scheme_of(series).names == ("forest", "land use 3000")
+    assert series["label"][:, 0].values.tolist() == [255, 0, 1]
+    fractions = land_use(codes.astype(np.float32) + 0.5)
+    with pytest.raises(DataError, match=r"map with fractions such as 0\.5"):
+        landcover.series.open_series(fake_entry(tmp_path, monkeypatch, fractions, "eolearn_patch"))
+
+
+def test_a_patch_with_a_scene_classification_needs_no_cloud_mask(tmp_path, monkeypatch):
+    source = land_use(np.array([1, 2], np.uint8).repeat(60).reshape(2, 60)).drop_vars(["CLM", "IS_DATA"])
+    source["SCL"] = (("time", "y", "x"), np.tile(np.array([4, 9, 11, 0], np.uint8), (1, 2, 15)))
+    entry = fake_entry(tmp_path, monkeypatch, source, "eolearn_patch")
+    clear = landcover.series.open_series(entry, keep_scl=[4, 11])["clear"]
+    assert clear[0, 0, :4].values.tolist() == [True, False, True, False]
 
 
 def test_products_without_scene_classification_are_refused(tmp_path, monkeypatch):

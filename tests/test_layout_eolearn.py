@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -94,16 +95,20 @@ def cut(file: Path) -> None:
     ("fault", "words"),
     [
         (lambda p: cut(p / "data" / "NDVI.npy"), "NDVI.npy cannot be read as a NumPy array"),
-        (lambda p: (p / "data" / "NDVI.npy").unlink(), "lacks data/NDVI.npy"),
+        (lambda p: (p / "data" / "NDVI.npy").unlink(), "lacks the feature data/NDVI"),
+        (lambda p: (p / "mask" / "CLM.npy").unlink(), "lacks the feature mask/CLM or mask/SCL"),
         (lambda p: (p / "mask" / "CLM.npy").write_bytes(b""), "CLM.npy cannot be read"),
         (
             lambda p: np.save(p / "mask" / "CLM.npy", np.zeros((67, 101, 100, 1))),
             "has the shape .67, 101, 100, 1",
         ),
-        (lambda p: np.save(p / "data" / "BANDS.npy", np.zeros(3)), "BANDS.npy has the shape"),
         (
             lambda p: (p / "timestamps.json").write_text("{"),
             "timestamps.json cannot be read as a list of dates",
+        ),
+        (
+            lambda p: (p / "timestamps.json").write_text('["9999-01-01"]'),
+            "timestamps.json.*has the date '9999",
         ),
         (lambda p: (p / "bbox.geojson").write_text("{}"), "bbox.geojson cannot be read as a box"),
         (lambda p: (p / "vector_timeless" / "LULC.gpkg").write_bytes(b"x"), "LULC.gpkg cannot be read"),
@@ -126,5 +131,47 @@ def test_several_channels_keep_their_axis(copy):
 
 
 def test_folder_without_a_patch(tmp_path):
-    with pytest.raises(DataError, match=r"bbox.geojson\), found: none"):
+    with pytest.raises(DataError, match=r"bbox.geojson\), found nothing: give the folder"):
         eolearn.open_layout(tmp_path)
+
+
+def test_compressed_features_are_read_as_others(copy, patch):
+    """Regression: eo-learn's compress_level ended in "lacks data/NDVI.npy: fetch the patch again"."""
+    for file in [*copy.rglob("*.npy"), copy / "bbox.geojson", copy / "timestamps.json"]:
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes(), 1))
+        file.unlink()
+    found = eolearn.open_layout(copy)
+    np.testing.assert_array_equal(found["NDVI"], patch["NDVI"])
+    np.testing.assert_array_equal(found["LULC"], patch["LULC"])
+    assert found.rio.bounds() == patch.rio.bounds()
+    assert set(eolearn.check_layout(copy)["status"]) == {"ok"}
+    cut(copy / "data" / "NDVI.npy.gz")
+    with pytest.raises(DataError, match=r"NDVI.npy.gz cannot be read as a NumPy array"):
+        eolearn.open_layout(copy)
+
+
+def test_pickled_features_end_in_the_way_to_convert_them(copy):
+    for file in copy.rglob("*.npy"):
+        file.rename(file.with_suffix(".pkl"))
+    with pytest.raises(DataError, match=r"CLP.pkl: pickles .* EOPatch.load\(old\).save\(new\)"):
+        eolearn.open_layout(copy)
+
+
+@pytest.mark.parametrize("values", [np.zeros(3), np.zeros((5, 101, 100, 1)), np.array(["a"], object)])
+def test_a_feature_that_nobody_needs_may_have_another_length(copy, values):
+    """Regression: one feature of another length, which the study does not read, closed the patch."""
+    np.save(copy / "data" / "BANDS.npy", values)
+    found = eolearn.open_layout(copy)
+    assert "BANDS" not in found
+    (one,) = json.loads(found.attrs["rejected"])
+    assert one["file"] == "data/BANDS.npy"
+    assert one["reason"].startswith(("has the shape", "cannot be read"))
+    table = eolearn.check_layout(copy)
+    assert table["status"].value_counts().to_dict()["rejected"] == 1
+
+
+def test_a_patch_in_degrees_keeps_its_reference_system(copy):
+    box = json.loads((copy / "bbox.geojson").read_text())
+    box["crs"]["properties"]["name"] = "urn:ogc:def:crs:OGC:1.3:CRS84"
+    (copy / "bbox.geojson").write_text(json.dumps(box))
+    assert eolearn.open_layout(copy).rio.crs.is_geographic

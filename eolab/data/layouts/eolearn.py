@@ -1,12 +1,17 @@
 """eo-learn patches: a folder of ``.npy`` features with their dates, extent and land-use polygons.
 
-Feature folders and their axes: ``data``, ``mask`` (time, y, x, channel); ``data_timeless``, ``mask_timeless``
-(y, x, channel); ``scalar``, ``label`` (time, channel). A feature of one channel loses that axis. Cloud-free
-13-band scenes of the same place may stand beside the patch as ``REFERENCE_SCENES.npy``.
+All files may be compressed (``.npy.gz``); features in pickles are not read. Feature folders and their axes:
+``data``, ``mask`` (time, y, x, channel); ``data_timeless``, ``mask_timeless`` (y, x, channel); ``scalar``,
+``label`` (time, channel). A feature of one channel loses that axis. Cloud-free 13-band scenes of the same place
+may stand beside the patch as ``REFERENCE_SCENES.npy``.
 """
 
+import gzip
+import io
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 import geopandas as gpd
@@ -14,25 +19,40 @@ import numpy as np
 import pandas as pd
 import rioxarray  # noqa: F401  (registers the .rio accessor)
 import xarray as xr
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 from rasterio.transform import from_bounds
 
 from eolab.core.errors import DataError
 from eolab.data.bands import L1C_BANDS
-from eolab.data.layouts.common import attempt, emptiness, reading, report
+from eolab.data.layouts.common import (
+    attempt,
+    below,
+    emptiness,
+    files_in,
+    lies_instead,
+    read_date,
+    reading,
+    report,
+)
 
 DIMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("data", "mask"), ("time", "y", "x")),
     **dict.fromkeys(("data_timeless", "mask_timeless"), ("y", "x")),
     **dict.fromkeys(("scalar", "label"), ("time",)),
 }
-REQUIRED = ("data/NDVI.npy", "mask/CLM.npy", "mask/IS_DATA.npy", "mask_timeless/LULC.npy")
+REQUIRED = ("data/NDVI", "mask/CLM", "mask_timeless/LULC")
+INSTEAD = {"mask/CLM": "mask/SCL"}  # either of two
+USED = (*REQUIRED, *INSTEAD.values(), "mask/IS_DATA")
 PROBABILITIES = ("CLP",)  # features that may be 0 throughout
 SCENES = "REFERENCE_SCENES.npy"
-CLASSES_FILE = Path("vector_timeless", "LULC.gpkg")
+CLASSES_FILES = ("vector_timeless/LULC.gpkg", "vector_timeless/LULC.geojson")
+_DAMAGE = (OSError, ValueError, EOFError, MemoryError, zlib.error)
 _ATTRS = {
     "NDVI": {"units": "1", "long_name": "normalised difference vegetation index"},
     "CLP": {"units": "1", "long_name": "cloud probability"},
     "CLM": {"long_name": "cloud mask, 1 = cloud"},
+    "SCL": {"long_name": "scene classification"},
     "DEM": {"units": "m", "long_name": "elevation"},
     "LULC": {"long_name": "land use"},
 }
@@ -48,23 +68,27 @@ def open_layout(path: str | Path) -> xr.Dataset:
         All features with their dims, e.g. ``NDVI`` (time, y, x), ``DEM`` (y, x); ``reference_scenes``
         (scene, band, y, x) reflectance where the file stands beside. Coordinates time, y, x; CRS through rio.
         ``LULC.attrs["classes"]`` is JSON, code to name, where the polygons are there; the name of code 0
-        (nothing is known) is empty. Arrays are memory maps.
+        (nothing is known) is empty. ``attrs["rejected"]`` lists features that cannot be used and are not
+        needed. Arrays are memory maps unless they are compressed.
 
     Raises:
-        DataError: If a part of the patch is missing, unreadable or of another shape than the rest.
+        DataError: If a part of the patch that is needed is missing, unreadable or of another shape.
     """
     patch = find_patch(Path(path))
     times = _times(patch)
-    arrays = {name: (kind, _load(file)) for name, kind, file in _features(patch)}
-    missing = [feature for feature in REQUIRED if Path(feature).stem not in arrays]
-    if missing:
-        raise DataError(f"{patch} lacks {', '.join(missing)}: fetch the patch again.")
-    height, width = _shape(patch, arrays)
+    files = {f"{file.parent.name}/{_name(file)}": file for file in _features(patch)}
+    _need(patch, files)
+    height, width = _size_of_map(files["mask_timeless/LULC"])
     sizes = {"time": len(times), "y": height, "x": width}
-    variables = {
-        name: _variable(patch / kind / f"{name}.npy", name, kind, array, sizes)
-        for name, (kind, array) in arrays.items()
-    }
+    variables, rejected = {}, []
+    for feature, file in files.items():
+        variable, reason = attempt(partial(_variable, sizes=sizes), file)
+        if variable is not None:
+            variables[_name(file)] = variable
+        elif feature in USED:
+            raise DataError(f"{file} {reason}.")
+        else:
+            rejected.append({"file": below(patch, file), "reason": reason})
     crs, bounds = _extent(patch)
     transform = from_bounds(*bounds, width, height)
     coords = {
@@ -72,23 +96,44 @@ def open_layout(path: str | Path) -> xr.Dataset:
         "y": transform.f + transform.e * (np.arange(height) + 0.5),
         "x": transform.c + transform.a * (np.arange(width) + 0.5),
     }
-    dataset = xr.Dataset(variables, coords=coords)
+    dataset = xr.Dataset(variables, coords=coords, attrs={"rejected": json.dumps(rejected)})
     for file in _scenes_files(patch):
         dataset = _with_scenes(dataset, file)
-    if "LULC" in dataset and (patch / CLASSES_FILE).is_file():
-        dataset["LULC"] = dataset["LULC"].assign_attrs(classes=json.dumps(land_use_names(patch)))
+    names = land_use_names(patch)
+    if names:
+        dataset["LULC"] = dataset["LULC"].assign_attrs(classes=json.dumps(names))
     return dataset.rio.write_crs(crs).rio.write_transform(transform)
+
+
+def _need(patch: Path, files: Collection[str]) -> None:
+    """Refuse a patch without the features that the reader needs."""
+    lacking = [one for one in REQUIRED if one not in files and INSTEAD.get(one) not in files]
+    if not lacking:
+        return
+    pickles = sorted(below(patch, file) for file in patch.rglob("*.pkl*"))
+    if pickles:
+        raise DataError(
+            f"{patch} holds {pickles[0]}: pickles of old versions of eo-learn can run code and are not read; "
+            "save the patch anew with eo-learn 1.4, which reads both: EOPatch.load(old).save(new)."
+        )
+    wanted = " and ".join(f"{one} or {INSTEAD[one]}" if one in INSTEAD else one for one in lacking)
+    raise DataError(
+        f"{patch} lacks the feature {wanted} (.npy or .npy.gz): save it with the patch, or fetch that again."
+    )
 
 
 def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
     """Read every feature of a patch; return one row a file: file, status, reason."""
     patch = find_patch(path)
-    files = [*(file for _, _, file in _features(patch)), *_scenes_files(patch)]
-    rows = [(file.name, attempt(_check, file)[1]) for file in files]
-    _, reason = attempt(open_layout, patch)
-    if reason and not any(fault for _, fault in rows):
-        rows.append((patch.name, reason))
-    return report(rows)
+    files = [*_features(patch), *_scenes_files(patch)]
+    faults = {file: attempt(_check, file)[1] for file in files}
+    dataset, reason = attempt(open_layout, patch)
+    if dataset is not None:
+        for one in json.loads(dataset.attrs["rejected"]):
+            faults[patch / one["file"]] = one["reason"]
+    elif not any(faults.values()):
+        faults[patch] = reason
+    return report((file.name, fault) for file, fault in faults.items())
 
 
 def _check(file: Path) -> None:
@@ -96,7 +141,7 @@ def _check(file: Path) -> None:
     values = np.array(_load(file))
     if values.size == 0:
         raise DataError(f"{file} is empty.")
-    if file.parent.name == "data" and file.stem not in PROBABILITIES and values.ndim == 4:
+    if file.parent.name == "data" and _name(file) not in PROBABILITIES and values.ndim == 4:
         fault = emptiness(values.reshape(-1, *values.shape[2:]), gaps=True)  # rows of all dates
         if fault:
             raise DataError(f"{file} {fault}: fetch the patch again.")
@@ -108,51 +153,78 @@ def find_patch(folder: Path) -> Path:
     Raises:
         DataError: If there is none or several.
     """
-    if (folder / "bbox.geojson").is_file():
+    marks = ("bbox.geojson", "bbox.geojson.gz", "bbox.pkl")
+    if any((folder / mark).is_file() for mark in marks):
         return folder
-    found = sorted(file.parent for file in folder.glob("*/bbox.geojson"))
-    if len(found) != 1:
-        names = ", ".join(patch.name for patch in found) or "none"
-        raise DataError(f"{folder} should be an eo-learn patch or hold one (bbox.geojson), found: {names}.")
+    found = sorted({file.parent for mark in marks for file in folder.glob(f"*/{mark}")})
+    if len(found) > 1:
+        names = ", ".join(patch.name for patch in found)
+        raise DataError(f"{folder} holds several eo-learn patches ({names}): give the folder of one of them.")
+    if not found:
+        raise DataError(
+            f"{folder} should be an eo-learn patch or hold one (bbox.geojson), "
+            f"{lies_instead(folder, 'bbox.geojson')}."
+        )
     return found[0]
 
 
 def land_use_names(patch: Path) -> dict[int, str]:
-    """Return the name of each land-use code in the patch's polygons; that of code 0 (not known) is empty."""
-    file = patch / CLASSES_FILE
-    with reading(file, "land-use polygons", errors=(OSError, KeyError, RuntimeError)):
-        table = gpd.read_file(file, ignore_geometry=True)
-        pairs = table[["LULC_ID", "LULC_NAME"]].drop_duplicates("LULC_ID").sort_values("LULC_ID")
-    named = zip(pairs["LULC_ID"], pairs["LULC_NAME"].fillna(""), strict=True)
-    return {int(code): str(name).strip() for code, name in named}
+    """Return the name of each land-use code in the patch's polygons; that of code 0 (not known) is empty.
+
+    Without polygons there are no names.
+    """
+    for name in CLASSES_FILES:
+        file = _plain_or_packed(patch / name)
+        if not file.is_file():
+            continue
+        with reading(file, "land-use polygons", errors=(*_DAMAGE, KeyError, RuntimeError)):
+            table = gpd.read_file(io.BytesIO(_bytes(file)), ignore_geometry=True)
+            pairs = table[["LULC_ID", "LULC_NAME"]].drop_duplicates("LULC_ID").sort_values("LULC_ID")
+            named = zip(pairs["LULC_ID"], pairs["LULC_NAME"].fillna(""), strict=True)
+            return {int(code): str(name).strip() for code, name in named}
+    return {}
 
 
-def _features(patch: Path) -> Iterator[tuple[str, str, Path]]:
-    """Yield name, kind and file of all features."""
+def _features(patch: Path) -> Iterator[Path]:
+    """Yield the files of all features; of two with one name the one that is not compressed."""
     for kind in DIMS:
-        for file in sorted((patch / kind).glob("*.npy")):
-            yield file.stem, kind, file
+        plain, packed = (files_in(patch / kind, ending)[0] for ending in (".npy", ".npy.gz"))
+        yield from {_name(file): file for file in (*packed, *plain)}.values()
+
+
+def _name(file: Path) -> str:
+    """Return the name of a feature."""
+    return file.name.partition(".")[0]
+
+
+def _plain_or_packed(file: Path) -> Path:
+    packed = file.with_name(f"{file.name}.gz")
+    return packed if packed.is_file() and not file.is_file() else file
+
+
+def _bytes(file: Path) -> bytes:
+    return gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
 
 
 def _load(file: Path) -> np.ndarray:
-    with reading(file, "a NumPy array", errors=(OSError, ValueError, EOFError)):
-        return np.load(file, mmap_mode="r", allow_pickle=False)
+    with reading(file, "a NumPy array", errors=_DAMAGE):
+        if file.suffix != ".gz":
+            return np.load(file, mmap_mode="r", allow_pickle=False)
+        with gzip.open(file) as content:
+            return np.load(content, allow_pickle=False)
 
 
-def _shape(patch: Path, arrays: dict[str, tuple[str, np.ndarray]]) -> tuple[int, int]:
-    """Return height and width of the patch: those of its first feature that has them."""
-    for kind, array in arrays.values():
-        if DIMS[kind][-1] == "x" and array.ndim == len(DIMS[kind]) + 1:
-            height, width = array.shape[-3:-1]
-            return int(height), int(width)
-    raise DataError(f"{patch} holds no feature with height and width.")
+def _size_of_map(file: Path) -> tuple[int, int]:
+    """Return height and width of a feature (y, x, channel)."""
+    shape = _load(file).shape
+    if len(shape) != 3:
+        raise DataError(f"{file} has the shape {shape}, expected y, x and channels: save the feature anew.")
+    return int(shape[0]), int(shape[1])
 
 
-def _variable(
-    file: Path, name: str, kind: str, array: np.ndarray, sizes: dict[str, int]
-) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
+def _variable(file: Path, sizes: dict[str, int]) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
     """Return dims, values and attrs of a feature after checking its shape."""
-    dims = DIMS[kind]
+    array, name, dims = _load(file), _name(file), DIMS[file.parent.name]
     expected = tuple(sizes[dim] for dim in dims)
     if array.shape[:-1] != expected:
         raise DataError(
@@ -168,21 +240,21 @@ def _variable(
 
 
 def _times(patch: Path) -> pd.DatetimeIndex:
-    file = patch / "timestamps.json"
-    with reading(file, "a list of dates", errors=(OSError, ValueError, TypeError)):
-        return pd.DatetimeIndex(json.loads(file.read_text())).as_unit("ns")
+    file = _plain_or_packed(patch / "timestamps.json")
+    with reading(file, "a list of dates", errors=(*_DAMAGE, TypeError, DataError)):
+        return pd.DatetimeIndex([read_date(text) for text in json.loads(_bytes(file))]).as_unit("ns")
 
 
 def _extent(patch: Path) -> tuple[str, tuple[float, float, float, float]]:
     """Return CRS and (west, south, east, north) of the patch."""
-    file = patch / "bbox.geojson"
-    errors = (OSError, ValueError, LookupError, TypeError)
+    file = _plain_or_packed(patch / "bbox.geojson")
+    errors = (*_DAMAGE, LookupError, TypeError, CRSError)
     with reading(file, "a box with a CRS", errors=errors):
-        box = json.loads(file.read_text())
-        code = box["crs"]["properties"]["name"].rsplit(":", 1)[-1]
+        box = json.loads(_bytes(file))
+        crs = CRS.from_user_input(box["crs"]["properties"]["name"])
         ring = np.array(box["coordinates"][0], float)
         (west, south), (east, north) = ring.min(axis=0), ring.max(axis=0)
-    return f"EPSG:{code}", (west, south, east, north)
+    return crs.to_string(), (west, south, east, north)
 
 
 def _scenes_files(patch: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from eolab.core.errors import DataError, check_known
 from eolab.data.catalog import DataEntry
+from eolab.data.preprocess import clear_mask
 from eolab.data.schemes import ClassScheme, lookup
 from eolab.data.schemes.landcover import LANDCOVER, from_corine
 
@@ -30,7 +31,7 @@ def open_series(
         entry: Catalogue entry of layout ``sentinel2_corine`` or ``eolearn_patch``.
         bands: Bands to read; empty for all that the data set has.
         resolution_m: Grid in metres (Sentinel-2: 10, 20 or 60; an eo-learn patch keeps its own).
-        keep_scl: Scene-classification codes that count as clear (Sentinel-2 only).
+        keep_scl: Scene-classification codes that count as clear (Sentinel-2, and eo-learn patches with SCL).
         min_pixels: A class with fewer labelled pixels is ignored; ``attrs["dropped"]`` names it.
 
     Returns:
@@ -40,13 +41,13 @@ def open_series(
         (see :func:`scheme_of`) and what was rejected.
 
     Raises:
-        DataError: If the layout is not one of the study's, no scene classification or class names are
-            there, or fewer than two classes are frequent enough.
+        DataError: If the layout is not one of the study's, no scene classification is there, or fewer than
+            two classes are frequent enough.
         ParameterError: If the data set does not have a band.
     """
     openers: dict[str, Callable[[], tuple[xr.Dataset, ClassScheme]]] = {
         "sentinel2_corine": lambda: _from_sentinel2(entry, bands, resolution_m, keep_scl),
-        "eolearn_patch": lambda: _from_eolearn(entry, bands),
+        "eolearn_patch": lambda: _from_eolearn(entry, bands, keep_scl),
     }
     if entry.layout not in openers:
         raise DataError(
@@ -61,8 +62,6 @@ def _from_sentinel2(
     entry: DataEntry, bands: Sequence[str], resolution_m: int, keep_scl: Sequence[int]
 ) -> tuple[xr.Dataset, ClassScheme]:
     """Sentinel-2 reflectance with CORINE labels recoded to the study's twelve classes."""
-    from eolab.data.preprocess import clear_mask
-
     options: dict[str, Any] = {"bands": list(bands)} if bands else {}
     source = entry.open(resolution_m=resolution_m, **options)
     if "scl" not in source:
@@ -85,25 +84,37 @@ def _from_sentinel2(
     return series, LANDCOVER
 
 
-def _from_eolearn(entry: DataEntry, bands: Sequence[str]) -> tuple[xr.Dataset, ClassScheme]:
-    """The NDVI series of an eo-learn patch with its land-use classes."""
+def _from_eolearn(
+    entry: DataEntry, bands: Sequence[str], keep_scl: Sequence[int]
+) -> tuple[xr.Dataset, ClassScheme]:
+    """The NDVI series of an eo-learn patch with its land-use classes.
+
+    Classes are the codes of the map but 0, with the names of the polygons, or "land use 3" without one.
+    """
     for band in bands:
         check_known(band, ["NDVI"], f"Data set {entry.name} has no band {band!r} in its series")
     source = entry.open()
-    if "classes" not in source["LULC"].attrs:
-        raise DataError(
-            f"Data set {entry.name} has land-use codes without their names: expected the polygons "
-            "vector_timeless/LULC.gpkg in the patch, found none; fetch the patch again."
-        )
     ndvi = source["NDVI"].expand_dims(band=["NDVI"], axis=1).astype("float32")
     ndvi.attrs.update(units="1", long_name="normalised difference vegetation index")
-    codes = {int(code): name for code, name in json.loads(source["LULC"].attrs["classes"]).items() if name}
+    land_use = np.asarray(source["LULC"])
+    there = np.unique(land_use[np.isfinite(land_use)])
+    fractions = there[there != there.round()]
+    if fractions.size:
+        raise DataError(
+            f"Data set {entry.name} has a land-use map with fractions such as {fractions[0]:g}, expected codes: "
+            "save the map by nearest neighbour."
+        )
+    known = {int(code): name for code, name in json.loads(source["LULC"].attrs.get("classes", "{}")).items()}
+    codes = {**{code: f"land use {code}" for code in there.astype(int).tolist() if code > 0}, **known}
+    codes = {code: codes[code] for code in sorted(codes) if codes[code]}
     colors = tuple(islice(cycle(COLORS), len(codes)))
     scheme = ClassScheme(f"land use of {entry.name}", tuple(codes), tuple(codes.values()), colors)
+    seen = source["IS_DATA"].astype(bool) if "IS_DATA" in source else source["NDVI"].notnull()
+    clear = ~source["CLM"].astype(bool) if "CLM" in source else clear_mask(source["SCL"], tuple(keep_scl))
     series = xr.Dataset(
         {
             "image": ndvi,
-            "clear": source["IS_DATA"].astype(bool) & ~source["CLM"].astype(bool),
+            "clear": seen & clear,
             "label": renumbered(source["LULC"], {code: index for index, code in enumerate(codes)}),
         },
         attrs={"rejected": source.attrs.get("rejected", "[]")},
