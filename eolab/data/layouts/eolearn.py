@@ -2,8 +2,8 @@
 
 All files may be compressed (``.npy.gz``); features in pickles are not read. Feature folders and their axes:
 ``data``, ``mask`` (time, y, x, channel); ``data_timeless``, ``mask_timeless`` (y, x, channel); ``scalar``,
-``label`` (time, channel). A feature of one channel loses that axis. Cloud-free 13-band scenes of the same place
-may stand beside the patch as ``REFERENCE_SCENES.npy``.
+``label`` (time, channel). A feature of one channel loses that axis. Cloud-free 13-band scenes of the same
+place may stand beside the patch as ``REFERENCE_SCENES.npy``.
 """
 
 import gzip

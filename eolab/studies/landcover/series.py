@@ -101,8 +101,8 @@ def _from_eolearn(
     fractions = there[there != there.round()]
     if fractions.size:
         raise DataError(
-            f"Data set {entry.name} has a land-use map with fractions such as {fractions[0]:g}, expected codes: "
-            "save the map by nearest neighbour."
+            f"Data set {entry.name} has a land-use map with fractions such as {fractions[0]:g}, expected "
+            "codes: save the map by nearest neighbour."
         )
     known = {int(code): name for code, name in json.loads(source["LULC"].attrs.get("classes", "{}")).items()}
     codes = {**{code: f"land use {code}" for code in there.astype(int).tolist() if code > 0}, **known}
