@@ -170,6 +170,48 @@ def test_a_failed_run_shows_its_cell(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '<a href="javascript:steal()">x</a>',
+        '<a href=" java&#9;script:steal()">x</a>',
+        '<a href="data:text/html;base64,AA">x</a>',
+        '<svg><a xlink:href="javascript:steal()">x</a></svg>',
+        '<form action="javascript:steal()"><button formaction="javascript:steal()">x</button></form>',
+        '<img src="x.png" ONERROR="steal()" alt="x">',
+        '<svg><set attributeName="href" to="javascript:steal()"></set></svg>',
+        '<b style="background: url(javascript:steal())">x</b>',
+        '<iframe srcdoc="<script>steal()</script>"></iframe>',
+    ],
+)
+def test_markup_of_an_output_runs_nothing(tmp_path: Path, tag: str) -> None:
+    folder = executed(tmp_path, ("show()", [outputs("display_data", data={"text/html": tag})]))
+    assert "steal" not in str(page_of(folder).main)
+    assert "data:text/html" not in str(page_of(folder).main)
+
+
+@pytest.mark.parametrize(
+    ("url", "linked"),
+    [
+        ("https://example.org/data", True),
+        ("HTTP://example.org", True),
+        ("javascript:alert(1)", False),
+        (" javascript:alert(1)", False),
+        ("data:text/html,<script>alert(1)</script>", False),
+        ("file:///etc/passwd", False),
+        (None, False),
+    ],
+)
+def test_only_addresses_of_the_web_are_links(tmp_path: Path, url: str | None, linked: bool) -> None:
+    """``url: javascript:`` of a catalogue was a live link."""
+    folder = executed(tmp_path)
+    entry = {"name": "tile", "simulated": False, "license": "x", "citation": "y", "fingerprint": "f"}
+    folders.write_json(folder / "data.json", [{**entry, "url": url}])
+    table = page_of(folder).select_one("table.data")
+    assert [a["href"] for a in table.find_all("a")] == ([url] if linked else [])
+    assert url is None or url.strip() in table.text
+
+
 def test_simulated_and_real_data_are_named(tmp_path: Path) -> None:
     folder = executed(tmp_path)
     assert not page_of(folder).select(".banner")

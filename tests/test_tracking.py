@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import posixpath
+import re
+import socket
 import sys
+from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import miniature
 import pytest
 
 from eolab import runs
 from eolab.core.errors import RunError
-from eolab.runs import tracking
+from eolab.runs import chain, execute, folders, study, tracking
 
 
 @pytest.fixture
@@ -54,6 +59,90 @@ def test_a_run_reaches_mlflow(run: runs.Run, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_missing_package_is_named(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mlflow.exceptions", None)
+    monkeypatch.setitem(sys.modules, "mlflow.tracking", None)
     with pytest.raises(RunError, match=r"pip install 'eolab\[mlflow\]'"):
         tracking.log(run.folder)
+
+
+class Server:
+    """Stands for MLflow's client: refuses what a real server refuses, and keeps what it takes."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, float] = {}
+        self.params: dict[str, str] = {}
+        self.status = "RUNNING"
+        self.fails = False
+
+    def create_run(self, *_: object, **__: object) -> object:
+        return SimpleNamespace(info=SimpleNamespace(run_id="1"))
+
+    def get_experiment_by_name(self, name: str) -> object:
+        return SimpleNamespace(experiment_id="0")
+
+    def log_batch(self, run_id: str, metrics: list, params: list) -> None:
+        for one in (*metrics, *params):
+            if not re.fullmatch(r"[\w.\- ]{1,250}", one.key) or posixpath.normpath(one.key) != one.key:
+                raise ValueError(f"Invalid name {one.key!r}")
+        if self.fails or any(len(one.value) > 500 for one in params):
+            raise ValueError("too long")
+        self.metrics |= {one.key: one.value for one in metrics}
+        self.params |= {one.key: one.value for one in params}
+        assert len(self.metrics) == len(metrics)
+
+    def log_artifact(self, *_: object) -> None: ...
+
+    def set_terminated(self, run_id: str, status: str) -> None:
+        self.status = status
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A server in place of MLflow's, whose package need not be there."""
+    found = Server()
+    pair = namedtuple("pair", "key value")
+    kinds = SimpleNamespace(Metric=lambda key, value, *_: pair(key, value), Param=pair)
+    monkeypatch.setitem(sys.modules, "mlflow.entities", kinds)
+    monkeypatch.setitem(sys.modules, "mlflow.tracking", SimpleNamespace(MlflowClient=lambda: found))
+    return found
+
+
+def test_metrics_of_any_name_reach_mlflow(run: runs.Run, server: Server) -> None:
+    """A comma in one name lost all metrics, and the run was running for ever."""
+    names = ["a, b", "a; b", "é/ü", "50 %", "..", ".", "/root", "a/b", "a/../b", "<x>", "x" * 400, ""]
+    values = {name: float(number) for number, name in enumerate(names)} | {"nan": float("nan")}
+    run.metrics(values)
+    folders.update_record(run.folder, parameters={"count": "7" * 9000, "seed": 1})
+    run.finish()
+    assert server.status == "FINISHED"
+    assert sorted(server.metrics.values()) == [float(number) for number in range(len(names))]
+    assert server.metrics["a_ b"] == 0
+    assert server.metrics["a_ b_2"] == 1
+    assert len(server.params["count"]) == 500
+
+
+def test_a_run_that_mlflow_refuses_is_not_left_running(
+    run: runs.Run, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.fails = True
+    run.finish()
+    assert server.status == "FAILED"
+    assert "did not take run" in capsys.readouterr().out
+    assert runs.load(run.folder).status == "done"
+
+
+def test_a_server_that_does_not_answer_costs_one_line(
+    run: runs.Run, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It cost 262 s a notebook, in silence."""
+    with socket.socket() as listener:  # bound, not listening: connections are refused
+        listener.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        (job,) = chain.plan(study.load("mini"), chain.Options(run.folder / "runs"), ["01_make"])
+        for _ in range(2):
+            assert "MLFLOW_TRACKING_URI" not in execute._environment(job, run.folder)
+        run.finish()
+    said = capsys.readouterr().err
+    assert said.count(f"MLflow at {uri} does not answer") == 1
+    assert "unset MLFLOW_TRACKING_URI" in said
+    assert server.status == "RUNNING"

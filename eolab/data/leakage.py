@@ -9,6 +9,7 @@ Example:
     >>> report.verdict
 """
 
+import html
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -94,7 +95,8 @@ class LeakageReport(NamedTuple):
         )
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.verdict}</p>{self.table().to_html(index=False, float_format='{:.3f}'.format)}"
+        table = self.table().to_html(index=False, float_format="{:.3f}".format)
+        return f"<p>{html.escape(self.verdict)}</p>{table}"
 
 
 def leakage(

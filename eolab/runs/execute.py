@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from eolab.core import workspace
 from eolab.core.errors import RunError
-from eolab.runs import folders, freshness, history, parameters
+from eolab.runs import folders, freshness, history, parameters, tracking
 from eolab.runs.record import RUN_DIR
 from eolab.runs.study import Notebook
 
@@ -227,4 +227,6 @@ def _environment(job: Job, folder: Path) -> dict[str, str]:
     own = {"EOLAB_HEADLESS": "1", "EOLAB_ROOT": str(workspace.root())}
     own |= {"EOLAB_RUNS": str(job.root), RUN_DIR: str(folder)}
     kept = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
+    if not tracking.reachable(kept.get("MLFLOW_TRACKING_URI", "")):
+        del kept["MLFLOW_TRACKING_URI"]  # asked once a command, not once a notebook
     return {**QUIET, **kept, **own, **job.environment}

@@ -252,7 +252,10 @@ class Run:
         if os.environ.get("MLFLOW_TRACKING_URI"):
             from eolab.runs import tracking
 
-            tracking.log(self.folder)
+            try:
+                tracking.log(self.folder)
+            except RunError as error:  # the run is done all the same
+                print(error)
         print(f"Run folder: {self.folder}")
 
     def _caption(self, kind: str, name: str, given: str | None, simulated: bool) -> display.Caption:

@@ -14,6 +14,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 WIDE = 8  # columns: a table of so many is set smaller
 LONG = 24  # letters: a column of longer words may break them, and is kept from becoming narrow
 _OUTSIDE = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
+_WEB = re.compile(r"^https?://", re.IGNORECASE)
+_RUNS = re.compile(r"^(javascript|vbscript|data:(?!image/))", re.IGNORECASE)  # addresses that run code
 _WIDGETS = {"application/vnd.jupyter.widget-view+json", "application/javascript"}
 _ADDRESS = re.compile(r"^[\[(]*<[\w. ]+( object)? at 0x[0-9a-f]+>")  # what plotting calls return
 _PAPERMILL_ERROR = "papermill-error-cell-tag"
@@ -164,7 +166,20 @@ def _offline(soup: Any) -> None:
         text = re.sub(r"@import[^;]+;", "", tag.string or "")
         tag.string = re.sub(r"url\(\s*['\"]?(https?:)?//[^)]*\)", "none", text)
     for tag in soup.find_all(True):
-        tag.attrs = {name: value for name, value in tag.attrs.items() if not name.startswith("on")}
+        tag.attrs = {name: value for name, value in tag.attrs.items() if _is_harmless(name, value)}
+
+
+def _is_harmless(name: str, value: Any) -> bool:
+    """Return whether an attribute of a tag neither runs code nor fetches anything."""
+    text = re.sub(r"[\x00-\x20]", "", " ".join(value) if isinstance(value, list) else str(value))
+    if name in ("srcdoc", "action", "formaction", "ping", "background"):
+        return False
+    return not (name.startswith("on") or _RUNS.match(text) or (name == "style" and "url(" in text.lower()))
+
+
+def is_web(address: Any) -> bool:
+    """Return whether an address, if there is one, is one of the web, which a link may lead to."""
+    return bool(_WEB.match(str(address)))
 
 
 def _links(soup: Any, links: dict[str, str]) -> None:

@@ -189,6 +189,7 @@ def _templates() -> Any:
 
     found = Environment(loader=FileSystemLoader(fragment.TEMPLATES), autoescape=True)
     found.globals["kinds"] = facts.KINDS
+    found.tests["web"] = fragment.is_web
     found.filters |= {"date": facts.date, "took": facts.took, "repr": repr}
     return found
 
