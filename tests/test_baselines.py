@@ -5,10 +5,12 @@ from __future__ import annotations
 import joblib
 import numpy as np
 import pytest
+import store_example
 from memory_store import MemoryStore
 from sklearn.ensemble import RandomForestClassifier
 
 from eolab.core.errors import DataError, ParameterError
+from eolab.data import sources
 from eolab.tasks import baselines
 from eolab.tasks.baselines.readers import time_statistics
 
@@ -196,6 +198,35 @@ def test_predictions_of_a_store_are_those_of_its_arrays(tmp_path):
     assert both["majority"]["test"].shape == (N - 150, K)
     again = baselines.load(tmp_path / "image_statistics" / "model.joblib")
     np.testing.assert_array_equal(again.predict(learned, parts["test"]), both["image_statistics"]["test"])
+
+
+def test_a_baseline_is_fitted_once_for_all_points_of_a_sweep(tmp_path, monkeypatch):
+    """Each of 32 points fitted it again, 36 minutes each at full size; whatever else changes, fits."""
+    store, fits = store_example.write(tmp_path / "store"), []
+    rows = {part: store.indices(part) for part in ("train", "test")}
+    once = baselines.Baseline.fit
+    monkeypatch.setattr(
+        baselines.Baseline, "fit", lambda self, *a, **k: (fits.append(self.name), once(self, *a, **k))[1]
+    )
+
+    def point(number, names=("image_statistics",), seed=0, rows=rows, **options):
+        settings = {"folder": tmp_path / f"run {number}", "parts": ["test"], "seed": seed}
+        return baselines.fit_baselines(TASK, names, store, rows, **settings, options=options)
+
+    names = ["majority", "image_statistics"]
+    first, second = point(1, names), point(2, names)
+    assert fits == ["majority", "image_statistics"]
+    for name in first:
+        np.testing.assert_array_equal(second[name]["test"], first[name]["test"])
+        saved = baselines.load(tmp_path / "run 2" / name / "model.joblib")
+        np.testing.assert_array_equal(saved.predict(store, rows["test"]), first[name]["test"])
+    point(3, seed=1)
+    point(4, image_statistics={"C": 3.0})
+    point(5, rows=rows | {"train": rows["train"][:-1]})
+    known = sources.digests()
+    monkeypatch.setattr(sources, "digests", lambda: known | {"eolab/cli.py": "another"})
+    point(6)
+    assert len(fits) == 6
 
 
 def test_class_weights_as_a_mapping_are_those_of_scikit_learn():

@@ -53,6 +53,22 @@ def held(store: Store) -> tuple[np.ndarray, np.ndarray]:
     return data["image"], data["label"]
 
 
+def test_maps_of_a_baseline_are_shared_by_the_points_of_a_sweep(store, tmp_path, monkeypatch) -> None:
+    rows = {"train": TRAIN, "test": HELD[:3]}
+
+    def point(number: int) -> np.ndarray:
+        folder = tmp_path / f"run {number}"
+        found = baselines.fit_baselines(
+            TASK, ["slope_ndvi_rule"], store, rows, folder=folder, parts=["test"], more=BASELINES
+        )
+        assert (folder / "slope_ndvi_rule" / "test_mask.npy").is_file()
+        return found["slope_ndvi_rule"]["test"]
+
+    first = point(1)
+    monkeypatch.setattr(baselines.Baseline, "fit", None)  # nothing is fitted again
+    np.testing.assert_array_equal(point(2), first)
+
+
 # === Each of them ===
 
 

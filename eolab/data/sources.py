@@ -1,15 +1,17 @@
 """Digests of source files, so that a change of the code is noticed where results were made by another one."""
 
-import ast
 import hashlib
+import opcode
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 from eolab.core import workspace
 from eolab.data.fingerprints import remembered
 
-DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+NOP = opcode.opmap["NOP"]
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -20,7 +22,7 @@ def digests() -> dict[str, str]:
     """
     files = sorted(PACKAGE.rglob("*.py"))
     names = [file.relative_to(PACKAGE.parent).as_posix() for file in files]
-    return remembered("sources-1", PACKAGE, files, lambda: dict(zip(names, map(digest, files), strict=True)))
+    return remembered("sources-2", PACKAGE, files, lambda: dict(zip(names, map(digest, files), strict=True)))
 
 
 def imported() -> dict[str, str]:
@@ -58,10 +60,20 @@ def digest(file: Path) -> str:
     except OSError:
         return ""
     try:
-        tree = ast.parse(content)
+        code = compile(content, "", "exec", dont_inherit=True, optimize=2)  # without docstrings
     except (SyntaxError, ValueError):  # a file that is being written
         return hashlib.sha256(content).hexdigest()[:16]
-    for node in ast.walk(tree):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            node.body.pop(0)
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(_plain(code)).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """Return what a piece of compiled code does, without the lines that it stands in."""
+    if isinstance(value, CodeType):
+        names = (value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars)
+        form = (value.co_name, value.co_flags, value.co_argcount, value.co_kwonlyargcount)
+        steps = (value.co_code[at : at + 2] for at in range(0, len(value.co_code), 2))
+        steps = [step for step in steps if step[0] != NOP]  # stands in place of a docstring
+        return (form, names, b"".join(steps), tuple(map(_plain, value.co_consts)))
+    if isinstance(value, frozenset):
+        return sorted(map(repr, value))
+    return value

@@ -68,6 +68,11 @@ class Store:
                 blocks.check()
         return {name: np.load(layout.array_file(self.path, name), mmap_mode="r") for name in self.arrays_spec}
 
+    @property
+    def has_digests(self) -> bool:
+        """Whether ``store.json`` has the digests of table and arrays; an older one has none."""
+        return digests.KEY in self._info
+
     def verify(self) -> None:
         """Compare all arrays with their digests, block by block.
 

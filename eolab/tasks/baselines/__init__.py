@@ -45,7 +45,7 @@ from sklearn.svm import SVC
 
 from eolab.core import files
 from eolab.core.errors import check_all, check_known
-from eolab.tasks.baselines import readers
+from eolab.tasks.baselines import readers, shared
 from eolab.tasks.baselines.base import Baseline, ClassWeight, Reader
 from eolab.tasks.baselines.estimators import Boosting, LabelRidge, PerLabel, ThresholdRule
 
@@ -148,6 +148,9 @@ def fit_baselines(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Fit baselines by name, save them, and predict some parts of the samples with each.
 
+    Where a folder is given, a baseline that was fitted on the same samples before is not fitted again, see
+    :mod:`eolab.tasks.baselines.shared`.
+
     Args:
         task: Name of the task.
         wanted: Names of baselines, ``["all"]`` for all, ``[]`` for none.
@@ -169,14 +172,36 @@ def fit_baselines(
     found = {}
     for name in chosen(task, wanted, settings.get("more")):
         baseline = build(task, name, **{**settings, **dict((options or {}).get(name, {}))})
-        baseline.fit(store, rows["train"], progress=progress)
         into = None if folder is None else Path(folder) / name
-        if into is not None:
-            into.mkdir(parents=True, exist_ok=True)
-            baseline.save(into / "model.joblib")
-        maps = into if isinstance(baseline.reader, readers.Pixels) else None
-        found[name] = {part: baseline.predict(store, rows[part], maps, part, progress) for part in parts}
+        if into is None:
+            found[name] = _fitted(baseline, store, rows, None, parts, progress)
+            continue
+        into.mkdir(parents=True, exist_ok=True)
+        place = shared.place(baseline, store, rows, parts)
+        known = shared.load(place, into, parts)
+        if known is None:
+            known = _fitted(baseline, store, rows, into, parts, progress)
+            shared.keep(place, into, known)
+        elif progress:
+            print(f"Baseline {name}: as another run fitted it on the same samples.")
+        found[name] = known
     return found
+
+
+def _fitted(
+    baseline: Baseline,
+    store: Any,
+    rows: Mapping[str, np.ndarray],
+    folder: Path | None,
+    parts: Sequence[str],
+    progress: bool,
+) -> shared.Predictions:
+    """Fit a baseline, save it in a folder, and return what it predicts by part."""
+    baseline.fit(store, rows["train"], progress=progress)
+    if folder is not None:
+        baseline.save(folder / shared.MODEL)
+    maps = folder if isinstance(baseline.reader, readers.Pixels) else None
+    return {part: baseline.predict(store, rows[part], maps, part, progress) for part in parts}
 
 
 def load(path: str | os.PathLike[str]) -> Baseline:
