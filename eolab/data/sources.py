@@ -72,8 +72,8 @@ def _plain(value: Any) -> Any:
         names = (value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars)
         form = (value.co_name, value.co_flags, value.co_argcount, value.co_kwonlyargcount)
         steps = (value.co_code[at : at + 2] for at in range(0, len(value.co_code), 2))
-        steps = [step for step in steps if step[0] != NOP]  # stands in place of a docstring
-        return (form, names, b"".join(steps), tuple(map(_plain, value.co_consts)))
+        kept = b"".join(step for step in steps if step[0] != NOP)  # which stands in place of a docstring
+        return (form, names, kept, tuple(map(_plain, value.co_consts)))
     if isinstance(value, frozenset):
         return sorted(map(repr, value))
     return value
