@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -128,7 +129,7 @@ def test_one_row_a_statistic_of_each_classifier_and_baselines_are_marked(truth, 
         ("net", "accuracy", False),
     ]
     columns = ["model", "is_baseline", "split", "scope", "statistic", "value", "low", "high"]
-    columns += ["n", "n_groups"]
+    columns += ["n", "n_groups", "drawn"]
     assert table.columns.tolist() == columns
     assert set(table["split"]) == {"validation"}
     assert table["value"][0] == pytest.approx(0)  # Cohen's kappa of a constant
@@ -288,9 +289,9 @@ def test_joined_classifiers_stand_together_baselines_first():
 
 def test_join_scores_takes_what_a_run_has_saved(truth, probabilities, tmp_path):
     table = score({"net": probabilities}, truth, baselines=["svm"], replicates=100)
-    table.to_csv(tmp_path / "scores.csv", index=False)
+    table.drop(columns="drawn").to_csv(tmp_path / "scores.csv", index=False)
     joined = evaluation.join_scores([pd.read_csv(tmp_path / "scores.csv"), table])
-    pd.testing.assert_frame_equal(joined, table)
+    pd.testing.assert_frame_equal(joined.drop(columns="drawn"), table.drop(columns="drawn"))
 
 
 def test_gains_are_read_with_their_sign_and_their_groups():
@@ -410,3 +411,74 @@ def test_the_model_of_a_run_gets_another_name_and_its_baselines_keep_theirs():
     assert found["model"].tolist() == ["net (shrink 2)", "dark", "net (shrink 2)"]
     assert found["value"].tolist() == [1, 2, 3]
     assert table["model"].tolist() == ["net", "dark", "net"]
+
+
+# === Comparison in pairs ===
+
+
+def two_runs():
+    """Two runs on 30 groups of different difficulty: the second is a little better in each of them."""
+    rng = np.random.default_rng(4)
+    truth, groups = rng.integers(0, 2, 900), np.repeat(np.arange(30), 30)
+    hard = rng.uniform(0.1, 0.6, 30)[groups]
+    wrong = rng.random(900) < hard
+    repaired = wrong & (rng.random(900) < 0.8)
+    given = {"class_names": ["a", "b"], "statistics": ["macro.f1"], "groups": groups, "baselines": ["rule"]}
+    first = score({"rule": 1 - truth, "net": np.where(wrong, 1 - truth, truth)}, truth, **given)
+    second = score({"rule": 1 - truth, "new": np.where(repaired, 1 - truth, truth)}, truth, **given)
+    return first, second, truth, given
+
+
+def test_a_difference_can_be_certain_although_the_intervals_overlap():
+    """ "A difference inside the intervals is none" was wrong for a third of the pairs."""
+    first, second, _, _ = two_runs()
+    scores = evaluation.join_scores([first, second])
+    net, new = (scores[scores["model"] == name].iloc[0] for name in ("net", "new"))
+    assert net["high"] > new["low"]  # they overlap
+    (gain,) = evaluation.gains(scores[~scores["is_baseline"]], over="net").to_dict("records")
+    assert gain["model"] == "new"
+    assert gain["value"] == pytest.approx(new["value"] - net["value"])
+    assert 0 < gain["low"] < gain["value"] < gain["high"]
+    assert (gain["verdict"], gain["over"], gain["groups"]) == ("better", "net", 30)
+
+
+def test_gains_of_two_runs_are_those_of_one_that_scores_both():
+    first, second, truth, given = two_runs()
+    found = evaluation.gains(evaluation.join_scores([first, second]))
+    assert found[["model", "over"]].to_numpy().tolist() == [["net", "rule"], ["new", "rule"]]
+    own = {"rule": 1 - truth, "new": truth}
+    paired = evaluation.paired_gains(own, truth, model="new", **given)
+    both = evaluation.gains(score(own, truth, **given))
+    columns = ["value", "low", "high"]
+    np.testing.assert_allclose(both[columns].astype(float), paired[columns], rtol=1e-5)
+
+
+def test_models_of_other_samples_are_not_paired():
+    first, _, truth, given = two_runs()
+    other = score({"new": truth}, np.where(np.arange(900) == 3, 1 - truth, truth), **given)
+    joined = evaluation.join_scores([first[first["model"] == "net"], other])
+    (gain,) = evaluation.gains(joined).to_dict("records")
+    assert (gain["verdict"], np.isnan(gain["low"])) == ("not paired", True)
+    (row,) = evaluation.readable(evaluation.gains(joined)).to_dict("records")
+    assert row["macro F1"].endswith("(not paired)")
+    assert (
+        "no difference shown"
+        in evaluation.readable(
+            evaluation.gains(evaluation.join_scores([first, first[1:].assign(model="same")]), over="net")
+        )["macro F1"].to_list()[-1]
+    )
+
+
+def test_replicates_are_saved_beside_the_table_of_a_run(tmp_path):
+    first, second, _, _ = two_runs()
+    path = tmp_path / "tables" / "scores.drawn.npz"
+    plain = evaluation.write_drawn(first, path)
+    assert "drawn" not in plain
+    again = evaluation.read_drawn(pd.read_csv(io.StringIO(plain.to_csv(index=False))), path)
+    joined = evaluation.join_scores([again, second])
+    pd.testing.assert_frame_equal(
+        evaluation.gains(joined), evaluation.gains(evaluation.join_scores([first, second]))
+    )
+    assert "drawn" not in evaluation.read_drawn(plain.iloc[:1], path)
+    evaluation.write_drawn(plain, path)
+    assert not path.exists()

@@ -11,7 +11,9 @@ few groups as Student's t does for a mean, and not at all below :data:`MIN_GROUP
 """
 
 import math
+import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -31,6 +33,22 @@ class Interval(NamedTuple):
     high: float
 
 
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A statistic in each replicate (n,) float32, and a key that is the same where the draws are the same."""
+
+    key: str
+    values: np.ndarray = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Drawn) or self.key != other.key:
+            return False
+        return np.array_equal(self.values, other.values, equal_nan=True)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
 class Resampled(NamedTuple):
     """A statistic of all samples, in each replicate (n,), and the number of groups that it rests on."""
 
@@ -45,11 +63,13 @@ class Evaluated(Protocol):
     Attributes:
         n: Number of samples with a known truth.
         weights: How often each of the G units that are drawn occurs (G,): 1 for groups.
+        key: Digest of the truth by unit: models with the same one are scored on the same units.
         default: Statistics of a score table, as "scope.statistic".
     """
 
     n: int
     weights: np.ndarray
+    key: str
     default: tuple[str, ...]
 
     def values(self, names: Sequence[str], draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -92,6 +112,11 @@ class Groups:
         sums = np.zeros((len(self.weights), *values.shape[1:]), values.dtype)
         np.add.at(sums, self.member, values)
         return sums
+
+
+def key_of(*truth: np.ndarray) -> str:
+    """Return a digest of what is known of the truth of each unit."""
+    return f"{zlib.crc32(b''.join(np.ascontiguousarray(part).tobytes() for part in truth)):08x}"
 
 
 def draws(weights: np.ndarray, n: int, seed: int) -> Iterator[np.ndarray]:

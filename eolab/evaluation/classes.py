@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from eolab.core.errors import DataError
-from eolab.evaluation import metrics
+from eolab.evaluation import bootstrap, metrics
 from eolab.evaluation.bootstrap import Groups
 from eolab.evaluation.metrics import labelled
 from eolab.evaluation.postprocess import decide
@@ -34,6 +34,7 @@ class Classes:
     def __init__(self, counts: np.ndarray, weights: np.ndarray, class_names: Sequence[str], n: int) -> None:
         self.weights, self.class_names, self.n = weights, list(class_names), n
         self._flat = sparse.csr_array(counts.reshape(len(counts), -1))
+        self.key = bootstrap.key_of(weights, counts[:, 1])
         self._with_class = weights @ (counts[:, 1] > 0)  # (K,) groups that have each class
 
     def counts(self, draws: np.ndarray | None = None) -> np.ndarray:

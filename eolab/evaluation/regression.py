@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from eolab.core.errors import DataError, check_all
+from eolab.evaluation import bootstrap
 from eolab.evaluation.bootstrap import Groups
 from eolab.evaluation.metrics import check_shapes
 
@@ -62,6 +63,7 @@ class Values:
         self._sums = {
             name: np.bincount(member, values, len(self.weights)) for name, values in columns.items()
         }
+        self.key = bootstrap.key_of(self._sums["one"], self._sums["y"])
 
     def n_groups(self, name: str) -> int:
         """See :class:`eolab.evaluation.bootstrap.Evaluated`."""

@@ -15,8 +15,11 @@ from eolab.evaluation.multilabel import MultiLabel
 from eolab.evaluation.postprocess import decide
 from eolab.evaluation.regression import Values
 
+DRAWN = (
+    "drawn"  # column of the replicates, see :mod:`eolab.evaluation.paired`; a run saves them beside its table
+)
 COLUMNS = ("model", "is_baseline", "split", "scope", "statistic", "value", "low", "high", "n", "n_groups")
-NUMBERS = ("value", "low", "high", "n", "n_groups")
+NUMBERS = ("value", "low", "high", "n", "n_groups", DRAWN)
 FACTS = ("support", "predicted", "threshold")  # what is counted or was chosen has no interval
 CLASS_STATISTICS = tuple(f"class.{name}" for name in ("precision", "recall", "f1", "iou", "support"))
 LABEL_STATISTICS = tuple(
@@ -75,9 +78,11 @@ def score_table(
         seed: Seed of the draws.
 
     Returns:
-        Columns :data:`COLUMNS`, a row a model and statistic; n is the number of samples with a known truth,
-        n_groups that of the groups that the score rests on: of a class, those that have it. Values are NaN
-        where undefined; low and high are NaN of fewer than 8 groups, see :mod:`eolab.evaluation.bootstrap`.
+        Columns :data:`COLUMNS` and "drawn", a row a model and statistic; n is the number of samples with a
+        known truth, n_groups that of the groups that the score rests on: of a class, those that have it.
+        Values are NaN where undefined; low and high are NaN of fewer than 8 groups, see
+        :mod:`eolab.evaluation.bootstrap`. drawn holds the replicates, for :func:`eolab.evaluation.gains`;
+        None of a class among more than two, and of facts.
 
     Raises:
         DataError: If shapes differ, nothing is labelled, or a value is no class, score or number.
@@ -90,8 +95,11 @@ def score_table(
         for name, (value, drawn, n) in bootstrap.resample(one, names, replicates, seed).items():
             scope, _, statistic = name.rpartition(".")
             interval = bootstrap.interval(value, drawn[:0] if statistic in FACTS else drawn, n)
-            rows.append((model, model in baselines, split, scope, statistic, *interval, one.n, n))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+            kept = statistic not in FACTS and (scope not in class_names or len(class_names) == 2)
+            key = f"{one.key} {seed} {replicates}"
+            draws = bootstrap.Drawn(key, drawn.astype(np.float32)) if kept else None
+            rows.append((model, model in baselines, split, scope, statistic, *interval, one.n, n, draws))
+    return pd.DataFrame(rows, columns=[*COLUMNS, DRAWN])
 
 
 def paired_gains(
@@ -218,7 +226,7 @@ def nested(scores: pd.DataFrame, model: str = "") -> dict[str, Any]:
     Example:
         >>> run.metrics(evaluation.nested(scores, "unet"))  # test.macro.f1, baselines.majority.test.macro.f1
     """
-    keys = ["split", *_keys(scores), "scope", "statistic"]
+    keys = ["split", *keys_of(scores), "scope", "statistic"]
     found: dict[str, Any] = {}
     for row in scores.to_dict("records"):
         below = [*(["baselines"] if model and row["is_baseline"] else []), row["model"]]
@@ -293,7 +301,7 @@ def readable(scores: pd.DataFrame) -> pd.DataFrame:
             notebook has added name rows too.
     """
     form = "+.3f" if COUNT in scores else ".3f"
-    keys = [*(["split"] if len(set(scores["split"])) > 1 else []), *_keys(scores), "model"]
+    keys = [*(["split"] if len(set(scores["split"])) > 1 else []), *keys_of(scores), "model"]
     titles = [title(*pair) for pair in zip(scores["scope"], scores["statistic"], strict=True)]
     groups = scores[COUNT] if COUNT in scores else scores.get("n_groups", np.nan)
     shown = scores.assign(title=titles, groups=groups).rename(columns={"n": "samples"})
@@ -312,9 +320,9 @@ def title(scope: str, statistic: str) -> str:
     return " ".join([*([] if scope == "all" else [scope.replace("_", " ")]), *words])
 
 
-def _keys(scores: pd.DataFrame) -> list[str]:
+def keys_of(scores: pd.DataFrame) -> list[str]:
     """Return the columns that a notebook has added to name rows."""
-    return [str(name) for name in scores if name not in (*COLUMNS, COUNT)]
+    return [str(name) for name in scores if name not in (*COLUMNS, COUNT, DRAWN, "verdict")]
 
 
 def in_words(row: Any, form: str = ".3f") -> str:
@@ -328,8 +336,12 @@ def in_words(row: Any, form: str = ".3f") -> str:
         return "undefined"
     if row.statistic in ("support", "predicted"):
         return f"{row.value:,.0f}"
+    verdict = getattr(row, "verdict", "")
+    if verdict == "not paired":
+        return f"{row.value:{form}} (not paired)"
     if pd.isna(row.low):
         few = row.statistic not in FACTS and row.groups < bootstrap.MIN_GROUPS
         count = "1 group" if row.groups == 1 else f"{row.groups:.0f} groups"
         return f"{row.value:{form}}" + (f" (no interval: {count})" if few else "")
-    return f"{row.value:{form}} ({row.low:{form}} to {row.high:{form}})"
+    text = f"{row.value:{form}} ({row.low:{form}} to {row.high:{form}})"
+    return f"{text}, {verdict}" if verdict else text

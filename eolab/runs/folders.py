@@ -18,6 +18,7 @@ DATA = "data.json"
 PARAMS = "params.yaml"
 CHAIN = "chain.json"
 ENVIRONMENT = "environment.json"
+DRAWN = ".drawn.npz"  # ending of the replicates of a score table
 REPORT = "report.html"
 REPEAT = ".repeat"  # folder of what an interactive repetition says of itself until it is done
 LOCK, RUNNER_LOCK, JOB = ".lock", ".runner.lock", ".job.json"

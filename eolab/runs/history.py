@@ -90,6 +90,8 @@ class RunRecord:
     def table(self, name: str) -> pd.DataFrame:
         """Return a table that the run saved with ``run.table``; columns of text, such as ``0010``, stay text.
 
+        A score table has its replicates again, see :func:`eolab.evaluation.gains`.
+
         Raises:
             RunError: If it has not.
         """
@@ -98,7 +100,10 @@ class RunRecord:
         path = self.path(f"tables/{name}.csv")
         kinds = folders.read_json(path.with_suffix(".kinds.json"))
         text = [column for column, kind in kinds.items() if kind == "string"]
-        return pd.read_csv(path, dtype=dict.fromkeys(text, str))
+        from eolab import evaluation
+
+        table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
+        return evaluation.read_drawn(table, path.with_suffix(folders.DRAWN))
 
     @property
     def stamp(self) -> dict[str, Any]:

@@ -184,10 +184,13 @@ class Run:
             RunError: If the table is shown and there is no caption.
         """
         path = self.path(f"tables/{name}.csv")
+        from eolab import evaluation
+
+        table = evaluation.write_drawn(table, path.with_suffix(folders.DRAWN))
         folders.write_text(path, table.to_csv(index=not display.is_plain(table)))
         folders.write_json(path.with_suffix(".kinds.json"), _kinds(table))
         if show is not False:
-            shown = _readable(table) if show is True else show
+            shown = _readable(table) if isinstance(show, bool) else show
             note = self._caption("Table", name, caption, self.simulated and not published)
             _show(display.table_html(shown, note, formats or {}), f"{note}\n{shown}")
 

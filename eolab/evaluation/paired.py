@@ -1,0 +1,98 @@
+"""Comparison of models in pairs from the replicates that their score tables keep, also of several runs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eolab.core.files import replacing
+from eolab.evaluation.bootstrap import Drawn, Interval, interval
+from eolab.evaluation.tables import COLUMNS, COUNT, DRAWN, keys_of
+
+LOWER = ("mse", "mae", "coverage_error", "ranking_loss", "hamming_loss")  # the lower, the better
+
+
+def gains(scores: pd.DataFrame, over: str = "") -> pd.DataFrame:
+    """Return what the models of a score table gain over one of them on the same samples, in pairs.
+
+    Each replicate draws the same groups for both. That the intervals of two scores overlap says nothing: the
+    difference can be certain although they do.
+
+    Args:
+        scores: Result of :func:`score_table` or :func:`join_scores`, also of several runs.
+        over: Name of the other model; in each kind of score the best baseline where empty, or the best model
+            where there is no baseline.
+
+    Returns:
+        A row a model and kind of score, without baselines where the other is the best of them: the columns of
+        :func:`paired_gains`, "over" and "verdict". That is "better", "worse", "no difference shown", "too few
+        groups", or "not paired" where two models were scored on other samples, or by a run that kept no
+        replicates.
+    """
+    rows: list[dict[str, Any]] = []
+    by = ["split", *keys_of(scores), "scope", "statistic"]
+    for _, same in scores.dropna(subset="value").groupby(by, sort=False, dropna=False):
+        baseline = same["is_baseline"].to_numpy(bool)
+        sign = -1 if same["statistic"].iloc[0] in LOWER else 1
+        known = same[same["model"] == over] if over else same[baseline]
+        if over and not len(known):
+            continue
+        among = known if len(known) else same
+        other = among.iloc[int(np.argmax(sign * among["value"].to_numpy()))]
+        models = same if over or not len(known) else same[~baseline]
+        for _, own in models[models["model"] != other["model"]].iterrows():
+            gain, verdict = _paired(own, other, sign)
+            ends = gain._asdict()
+            rows.append(own.to_dict() | ends | {"over": str(other["model"]), "verdict": verdict})
+    columns = [*COLUMNS, *keys_of(scores), "over", "verdict"]
+    return pd.DataFrame(rows, columns=columns).drop(columns="n").rename(columns={"n_groups": COUNT})
+
+
+def _paired(own: pd.Series, other: pd.Series, sign: int) -> tuple[Interval, str]:
+    """Return the gain of one row of a score table over another, and what it shows."""
+    value, none = own["value"] - other["value"], float("nan")
+    a, b = own.get(DRAWN), other.get(DRAWN)
+    if not isinstance(a, Drawn) or not isinstance(b, Drawn) or a.key != b.key:
+        return Interval(value, none, none), "not paired"
+    gain = interval(value, a.values - b.values, int(own["n_groups"]))
+    if np.isnan(gain.low):
+        return gain, "too few groups"
+    low, high = sorted((sign * gain.low, sign * gain.high))
+    return gain, "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+
+
+def write_drawn(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Write the replicates of a score table to a file, and return the table without them.
+
+    Args:
+        table: Any table; one without replicates is returned as it is.
+        path: The ``.npz`` file; one of before is removed.
+    """
+    path.unlink(missing_ok=True)
+    if DRAWN not in table:
+        return table
+    none = Drawn("", np.empty(0, np.float32))
+    kept = [one if isinstance(one, Drawn) else none for one in table[DRAWN]]
+    keys, values = [one.key for one in kept], [one.values for one in kept]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        ends = np.cumsum([len(one) for one in values])
+        np.savez(file, keys=np.array(keys, str), values=np.concatenate([*values, []], dtype="f4"), ends=ends)
+    return table.drop(columns=DRAWN)
+
+
+def read_drawn(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return a table with the replicates that :func:`write_drawn` has written, if it has.
+
+    A table of another length is returned as it is.
+    """
+    if not path.is_file():
+        return table
+    with np.load(path) as kept:
+        keys, ends, values = kept["keys"], kept["ends"], kept["values"]
+    if len(keys) != len(table):
+        return table
+    parts = np.split(values, ends[:-1])
+    drawn = [Drawn(str(key), part) if key else None for key, part in zip(keys, parts, strict=True)]
+    return table.assign(drawn=pd.Series(drawn, table.index, dtype=object))
