@@ -169,6 +169,19 @@ def test_a_map_on_any_grid_lies_where_its_transform_says(tmp_path, transform):
     assert (found.values == np.where(inside, expected, 0))[~at_edge].all()
 
 
+def test_a_map_comes_under_an_image_in_degrees(tmp_path):
+    file = write_raster(tmp_path / "map.tif", np.resize(GRID, (60, 60)))
+    lon, lat = Transformer.from_crs(3035, 4326, always_xy=True).transform(LEFT + 3050, TOP - 3050)
+    like = xr.DataArray(
+        np.zeros((3, 3)),
+        {"y": lat + np.array([1e-4, 0, -1e-4]), "x": lon + np.array([-1e-4, 0, 1e-4])},
+        ("y", "x"),
+    )
+    found = corine.open_corine(file, like=like.rio.write_crs("EPSG:4326"))
+    assert found.dims == ("y", "x")
+    assert found.values[1, 1] == CORINE["code"][np.resize(GRID, (60, 60))[30, 30] - 1]
+
+
 @pytest.mark.slow
 def test_truth_of_both_years_is_read_on_the_grid_of_the_series(folder, tmp_path):
     assert not {"truth", "truth_before"} & set(sentinel2_corine.open_layout(folder, bands=["B04"]))

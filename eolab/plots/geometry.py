@@ -3,12 +3,14 @@
 from typing import Any
 
 import numpy as np
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from eolab.core.errors import DataError
+from eolab.data.ground import TOLERANCE, pixel_size_m
 
 MOST_PIXELS = 1600
 """A longer side is drawn with every second, third, … pixel: no screen shows more."""
@@ -59,7 +61,10 @@ def thin(values: xr.DataArray) -> xr.DataArray:
 
 
 def extent(values: xr.DataArray) -> tuple[float, float, float, float]:
-    """Return left, right, bottom, top of the outer pixel edges in the axes' units (km, degrees or pixels)."""
+    """Return left, right, bottom, top of the outer pixel edges in the axes' units (km, degrees or pixels).
+
+    Kilometres are those on the ground.
+    """
     edges: list[float] = []
     for name in ("x", "y"):
         size = values.sizes[name]
@@ -68,10 +73,20 @@ def extent(values: xr.DataArray) -> tuple[float, float, float, float]:
             continue
         centres = np.asarray(values[name], float)
         half = (centres[-1] - centres[0]) / (size - 1) / 2 if size > 1 else 0.5
-        scale = 1.0 if is_geographic(values) else 1e-3
+        scale = 1.0 if is_geographic(values) else 1e-3 * _metres(values)
         edges += [(centres[0] - half) * scale, (centres[-1] + half) * scale]
     left, right, top, bottom = edges
     return left, right, bottom, top
+
+
+def _metres(values: xr.DataArray) -> float:
+    """Return the metres on the ground of a unit of a map's coordinates, 0.3 for feet."""
+    placed = "spatial_ref" in values.coords and min(values.sizes["y"], values.sizes["x"]) > 1
+    grid = values.odc.geobox if placed else None
+    if grid is None or grid.crs is None:
+        return 1.0
+    metres = pixel_size_m(grid)[1] / float(np.hypot(grid.transform.a, grid.transform.d))
+    return metres if abs(metres - 1) > TOLERANCE else 1.0
 
 
 def is_geographic(values: xr.DataArray) -> bool:
@@ -91,7 +106,9 @@ def show(ax: Axes, values: xr.DataArray, pixels: np.ndarray, **options: Any) -> 
         options: For ``imshow``.
     """
     left, right, bottom, top = extent(values)
-    image = ax.imshow(pixels, extent=(left, right, bottom, top), origin="upper", aspect="equal", **options)
+    middle = np.deg2rad((bottom + top) / 2) if is_geographic(values) else 0.0
+    extents, aspect = (left, right, bottom, top), 1 / max(float(np.cos(middle)), 0.01)
+    image = ax.imshow(pixels, extent=extents, origin="upper", aspect=aspect, **options)
     if "y" in values.coords:
         ax.set_ylim(min(bottom, top), max(bottom, top))
         ax.set_xlim(min(left, right), max(left, right))

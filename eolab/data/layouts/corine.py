@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import pandas as pd
 import rasterio
 import rioxarray
 import xarray as xr
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import wrap_xr
 from rasterio.warp import Resampling, reproject
 from rasterio.windows import Window
 
@@ -153,7 +153,8 @@ def onto(codes: np.ndarray, grid: GeoBox, like: xr.DataArray | xr.Dataset, nodat
         dst_nodata=nodata,
         resampling=Resampling.nearest,
     )
-    return wrap_xr(matched, target, nodata=nodata).assign_coords(y=like.y, x=like.x)
+    placed = xr.DataArray(matched, {"y": like.y, "x": like.x}, ("y", "x"), attrs={"nodata": nodata})
+    return placed.rio.write_crs(str(target.crs)).rio.write_transform(target.transform)
 
 
 def need_map(file: Path, raster: rasterio.DatasetReader) -> None:

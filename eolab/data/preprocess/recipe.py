@@ -6,10 +6,13 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
+import rioxarray  # noqa: F401  (registers the .rio accessor)
 import xarray as xr
 
 from eolab.core.errors import ParameterError, check_all, check_known
 from eolab.data import indices
+from eolab.data.ground import pixel_size_m
 from eolab.data.preprocess.composites import REDUCERS, composite, periods
 from eolab.data.preprocess.gaps import METHODS, fill_gaps
 
@@ -116,7 +119,9 @@ class Recipe:
         """Refuse a series without the recipe's bands or with another pixel size."""
         indices.bands_of(series, (*self.bands, *indices.bands_for(self.indices)), "The recipe")
         if self.resolution_m is not None and series.sizes["x"] > 1:
-            found = abs(float(series["x"][1] - series["x"][0]))
+            placed = series.rio.crs is not None
+            step = float(series["x"][1] - series["x"][0])
+            found = pixel_size_m(series.odc.geobox)[1] if placed else abs(step)
             if not np.isclose(found, self.resolution_m, rtol=1e-3):
                 raise ParameterError(
                     f"The recipe is for pixels of {self.resolution_m:g} m, but those of the series are "

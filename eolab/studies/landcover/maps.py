@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 import numpy as np
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import pandas as pd
 import xarray as xr
 
+from eolab.data.ground import class_areas_m2
 from eolab.data.schemes import IGNORE, ClassScheme
 
 CASES = [
@@ -22,17 +24,16 @@ def area_table(maps: Mapping[str, xr.DataArray], scheme: ClassScheme) -> pd.Data
     """Count the area of each class in each map.
 
     Args:
-        maps: Class indices (y, x) by the map's name, all on one grid in metres.
+        maps: Class indices (y, x) by the map's name, in any reference system.
         scheme: Classes of the maps.
 
     Returns:
-        A row a class, its name and its area in hectares in each map.
+        A row a class, its name and its area on the ground in hectares in each map.
     """
     table = pd.DataFrame({"class": scheme.names})
     for name, values in maps.items():
-        cell_ha = abs(float(np.prod(values.rio.resolution()))) / 10_000
-        pixels = np.bincount(np.asarray(values).ravel().astype(np.uint8), minlength=256)
-        table[f"{name} (ha)"] = pixels[: len(scheme)] * cell_ha
+        areas = class_areas_m2(np.asarray(values).astype(np.uint8), values.odc.geobox, len(scheme))
+        table[f"{name} (ha)"] = areas / 10_000
     return table
 
 

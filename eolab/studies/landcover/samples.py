@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import pandas as pd
 import xarray as xr
 
 from eolab.data.catalog import DataEntry
+from eolab.data.ground import pixel_size_m, positions_m
 from eolab.data.preprocess import Recipe
 from eolab.data.schemes import IGNORE
 from eolab.data.store import ArraySpec, days
@@ -30,7 +32,8 @@ def sample_table(
         seed: Seed of the draw.
 
     Returns:
-        A row a sample, sorted by part: id, row, col, y and x (pixel centre in metres), label and, where
+        A row a sample, sorted by part: id, row, col, y and x (pixel centre in metres, see
+        :func:`eolab.data.ground.positions_m`), label and, where
         known, truth (class index), draw ("per_class" or "uniform"), part.
     """
     rng = np.random.default_rng(seed)
@@ -45,12 +48,13 @@ def sample_table(
         learned.append(rng.choice(pixels, min(per_class, len(pixels)), replace=False))
     flat = np.concatenate([scored, *learned])
     row, col = np.divmod(flat, series.sizes["x"])
+    x, y = positions_m(series["x"].to_numpy()[col], series["y"].to_numpy()[row], series.rio.crs)
     table = pd.DataFrame(
         {
             "row": row.astype(np.int32),
             "col": col.astype(np.int32),
-            "y": series["y"].to_numpy()[row],
-            "x": series["x"].to_numpy()[col],
+            "y": y,
+            "x": x,
             "label": label[flat],
             "draw": np.repeat(["uniform", "per_class"], [len(scored), len(flat) - len(scored)]),
             "part": (row // window) * -(-series.sizes["x"] // window) + col // window,
@@ -120,8 +124,8 @@ def connected_groups(series: xr.Dataset) -> np.ndarray:
 
 def default_block_m(series: xr.Dataset) -> float:
     """Return a tenth of the scene's shorter side in metres: about a hundred blocks."""
-    height, width = (series.sizes[axis] * abs(series.rio.resolution()[i]) for i, axis in ((1, "y"), (0, "x")))
-    return min(height, width) / 10
+    sizes = zip((series.sizes["y"], series.sizes["x"]), pixel_size_m(series.odc.geobox), strict=True)
+    return min(pixels * size_m for pixels, size_m in sizes) / 10
 
 
 def pixel_series(window: xr.Dataset) -> Inputs:
