@@ -153,7 +153,7 @@ def size_histograms(
     figure, (left, right) = panels(2, 2, 4.0, 3.2)
     left.hist(100 * np.asarray(shares), bins=np.geomspace(0.005, 100, 30).tolist(), color=OKABE_ITO[0])
     left.set(xlabel=f"Pixels of class {class_name} in a patch (%)", ylabel=f"Patches with {class_name}")
-    edges = np.unique(np.geomspace(1, max(int(np.max(pixels)), 2) + 1, 30).round())
+    edges = np.unique(np.geomspace(1, max(int(np.max(pixels, initial=0)), 2) + 1, 30).round())
     right.hist(pixels, bins=edges.tolist(), color=OKABE_ITO[1])
     right.set(xlabel=f"Size in pixels of {pixel_area_m2:g} m²", ylabel=f"Connected areas of {class_name}")
     for ax in (left, right):

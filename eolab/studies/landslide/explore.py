@@ -50,14 +50,28 @@ def component_sizes(table: pd.DataFrame, root: str | Path) -> np.ndarray:
     """Return the size in pixels of each connected landslide (eight neighbours) of the training patches."""
     hit = table[(table["published"] == "train") & table["landslide"]]
     areas = [ndimage.label(reader.read_mask(mask) == 1, EIGHT)[0] for _, mask in _files(hit, root)]
-    return np.concatenate([np.bincount(labels.ravel())[1:] for labels in areas])
+    return np.concatenate([np.zeros(0, int), *(np.bincount(labels.ravel())[1:] for labels in areas)])
+
+
+def describe_sizes(sizes: np.ndarray) -> str:
+    """Say how large landslides are: the median, and the share of the area that the largest tenth holds."""
+    if not len(sizes):
+        return "No training patch has a landslide."
+    largest = np.sort(sizes)[-max(1, len(sizes) // 10) :]
+    return (
+        f"Half of the {len(sizes):,} have at most {np.median(sizes):.0f} pixels, and the largest tenth holds "
+        f"{largest.sum() / sizes.sum():.0%} of the area."
+    )
 
 
 def read_patches(table: pd.DataFrame, root: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Return images float32 (N, H, W, 14) and masks uint8 (N, H, W) of some rows of the sample table."""
     files = _files(table, root)
-    images = [reader.read_image(image) for image, _ in files]
-    return np.stack(images), np.stack([reader.read_mask(mask) for _, mask in files])
+    images = np.empty((len(files), reader.SIZE, reader.SIZE, len(reader.BANDS)), np.float32)
+    masks = np.empty(images.shape[:3], np.uint8)
+    for place, (image, mask) in enumerate(files):
+        images[place], masks[place] = reader.read_image(image), reader.read_mask(mask)
+    return images, masks
 
 
 def draw_pixels(table: pd.DataFrame, root: str | Path, per_patch: int = 200, seed: int = 0) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from eolab import evaluation, tasks
 from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
 from eolab.studies.landslide import channels
-from eolab.studies.landslide.samples import CLASSES, Rows, fold_rows, labels
+from eolab.studies.landslide.samples import CLASSES, Rows, check_landslides, fold_rows, labels
 from eolab.tasks.baselines import fit_baselines
 
 Counted = tuple[float, np.ndarray]  # a threshold, and the confusion matrices (N, 2, 2) of test patches
@@ -49,6 +49,7 @@ def each_fold(
     found: Folds = {}
     for split, fold in itertools.product(splits, numbers):
         rows = fold_rows(table, split, fold, validation, seed)
+        check_landslides(table, rows)
         for name, rules in score(rows, Path(folder) / f"{split}_{fold}").items():
             found |= {(name, split, fold, rule): counted for rule, counted in rules.items()}
     return found
@@ -145,6 +146,20 @@ def fold_scores(found: Folds, table: pd.DataFrame, **bootstrap: int) -> pd.DataF
         scores = _score(name, [matrix], table, split, [fold], **bootstrap)
         parts.append(scores.assign(kind=split, fold=fold, rule=rule, threshold=limit))
     return pd.concat(parts, ignore_index=True)
+
+
+def describe_spread(scores: pd.DataFrame) -> str:
+    """Say how far the scores of folds lie apart, beside the intervals within a fold.
+
+    Args:
+        scores: A row a fold and kind (of split) of one model, rule and statistic: value, low, high.
+    """
+    half = ((scores["high"] - scores["low"]) / 2).mean()
+    spread = scores.groupby("kind", sort=False)["value"].std()
+    parts = ", ".join(f"{value:.3f} over the {kind} folds" for kind, value in spread.dropna().items())
+    within = "" if np.isnan(half) else f"Half of an interval's width is {half:.3f} on average"
+    between = f"the standard deviation is {parts}" if parts else "one fold has no spread"
+    return f"{within}; {between}." if within else f"{between[0].upper()}{between[1:]}."
 
 
 def fold_table(scores: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from eolab import tasks
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts import landslide4sense as reader
@@ -117,6 +117,27 @@ def _fold(table: pd.DataFrame, split: str, fold: int, validation: float, seed: i
     taken = order[np.cumsum(counts[order]) - counts[order] < validation * len(rest)]
     held = np.isin(units, names[taken])
     return {"train": rest[~held], "validation": rest[held], "test": np.flatnonzero(column == fold)}
+
+
+def check_landslides(table: pd.DataFrame, rows: Rows | None = None) -> None:
+    """Refuse patches that nothing can be learned of, chosen by or scored on.
+
+    Args:
+        table: Result of :func:`sample_table`.
+        rows: Rows by part; by default all training patches.
+
+    Raises:
+        DataError: If a part has no landslide at all, or nothing else.
+    """
+    train = np.flatnonzero((table["published"] == "train").to_numpy())
+    for part, chosen in ({"train": train} if rows is None else rows).items():
+        pixels = table["landslide_pixels"].to_numpy()[chosen]
+        if not pixels.any() or (pixels == reader.SIZE**2).all():
+            found = "every pixel is a landslide" if pixels.any() else "no pixel is a landslide"
+            raise DataError(
+                f"In the {len(chosen)} patches for {part} {found}, expected both: take more patches"
+                f"{'' if rows is None else ', or another fold or split'}."
+            )
 
 
 def rows_of(params: Mapping[str, Any], store: Store) -> Rows:
