@@ -34,10 +34,8 @@ def write_dem(path, pixel_m=10.0, crs="EPSG:32631", left=LEFT, top=TOP, side=SIZ
     return path
 
 
-@pytest.fixture(scope="module")
-def product(tmp_path_factory):
-    """A product whose digital numbers carry an offset of 1,000, without data in its last rows."""
-    folder = tmp_path_factory.mktemp("product")
+def write_product(folder):
+    """Write a product with an offset of 1,000 and without data in its last rows; return it."""
     rng = np.random.default_rng(0)
     values = {}
     for band, divisor in zip(reader.BANDS[:12], reader.DIVISORS[:12], strict=True):
@@ -49,6 +47,11 @@ def product(tmp_path_factory):
         values[band] = image.astype(np.uint16)
     facts = {"level": "L1C", "baseline": "04.00", "offset": -1000.0, "time": "2022-05-06T10:40:31"}
     return safe_factory.write_safe(folder, size=SIZE, values=values, **facts)
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory):
+    return write_product(tmp_path_factory.mktemp("product"))
 
 
 @pytest.fixture(scope="module")

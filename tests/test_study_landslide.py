@@ -248,6 +248,38 @@ def test_the_reports_arithmetic_is_shown(simulated):
 
 
 @pytest.mark.notebook
+def test_a_product_is_mapped_and_a_patch_in_other_units_refused_by_the_demo_s_network(simulated, tmp_path):
+    import rasterio
+    import test_landslide_products as made
+
+    from eolab import cli, tasks
+    from eolab.core.errors import DataError
+    from eolab.data.layouts import landslide4sense
+
+    run = only_run(simulated, "03_train_segmentation")
+    product = made.write_product(tmp_path)
+    dem = made.write_dem(tmp_path / "dem.tif", left=made.LEFT - 100, top=made.TOP + 100, side=made.SIZE + 20)
+    out = tmp_path / "map.tif"
+    assert cli.main(["map", str(run.folder), str(product), "--dem", str(dem), "--out", str(out)]) == 0
+    with rasterio.open(out) as found:
+        classes, percent = found.read()
+    assert set(np.unique(classes[:132])) <= {0, 1}
+    assert percent[:132].min() >= 50
+    assert (classes[132:] == 255).all()
+    fitted = tasks.load(run.folder)
+    samples = runs.load(
+        simulated / "landslide" / "02_preprocess" / run.record["upstream"]["preprocessed"]["run"]
+    )
+    store = samples.folder / "store"
+    image = np.load(store / "image.npy", mmap_mode="r")[:1]
+    numbers = image.copy()
+    numbers[..., :14] *= landslide4sense.DIVISORS
+    fitted.inputs({"image": image})
+    with pytest.raises(DataError, match="not on the scale that the network was trained on: B01 is"):
+        fitted.inputs({"image": numbers})
+
+
+@pytest.mark.notebook
 def test_finished_runs_are_skipped_and_the_study_has_one_page(simulated):
     study_runs.check_skipped("landslide", simulated, CHAIN)
 
