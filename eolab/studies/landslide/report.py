@@ -19,9 +19,9 @@ PUBLISHED = yamls.read(Path(__file__).with_name("published.yaml"))
 def arithmetic(published: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return which averages the published scores can be.
 
-    Of one class with all pixels pooled, IoU = F1 / (2 - F1). Of one class averaged over images, that is
-    convex and below F1 in each image, so the mean IoU lies between that of the mean F1 and the mean F1
-    itself. Of two classes, both means together give the F1 of each.
+    The IoU of one class with all pixels pooled is F1 / (2 − F1). This is convex, and below F1 in each image:
+    averaged over images, the mean IoU lies between that of the mean F1 and the mean F1 itself. Means over two
+    classes together give the F1 of each.
 
     Args:
         published: Published lines by name of the sweep, with the columns "published F1" and "published mIoU".
