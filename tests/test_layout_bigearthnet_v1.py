@@ -552,5 +552,5 @@ def test_a_tree_of_version_2_is_named_as_such_and_nothing_is_to_be_removed(tmp_p
     for tree in ("BigEarthNet-S2", "Reference_Maps"):
         (tmp_path / tree / product / f"{product}_26_57").mkdir(parents=True)
     with pytest.raises(DataError, match="open version 2 with the layout bigearthnet_v2") as caught:
-        index(tmp_path, progress=False)
+        index(tmp_path)
     assert "remove" not in str(caught.value)
