@@ -111,6 +111,7 @@ def test_mistakes_in_the_file_are_one_sentence(tmp_path, text, words):
         ("{uri: x, layout: sentinel2_safe, pixels: {ofset: 1}}", "did you mean 'offset'"),
         ("{uri: x, layout: eolearn_patch, pixels: {offset: 1}}", "takes what the files state"),
         ("!!python/object/apply:os.system [ls]", "no YAML"),
+        ("{uri: x, layout: sen12flood}", "layout sen12flood: missing a required argument: 'sequence'"),
         ("{uri: x, layout: os}", "no layout: it has no function open_layout"),
     ],
 )
@@ -162,8 +163,11 @@ def test_the_catalogue_goes_before_the_metadata_of_products(tmp_path):
     [
         (
             "{writer: tiny, sead: 1}",
-            "Block 'twin' of data set 'tile' .*: missing a required argument: 'seed'|sead",
+            "Data set 'tile' of .*, block 'twin': (missing .* 'seed'|got an unexpected .*'sead')",
         ),
+        ("{writer: tiny, seed: 1, tree: x}", "got an unexpected keyword argument 'tree'"),
+        ("{writer: landslide4sense, seed: x}", "block 'twin' has seed 'x', expected int"),
+        ("{writer: landslide4sense, train: true}", "block 'twin' has train True, expected int"),
         ("{writer: nothing_here}", "has the writer 'nothing_here', expected a module"),
         ("{writer: json}", "has the writer 'json', expected a module"),
     ],

@@ -320,6 +320,11 @@ def test_study(project: Path) -> None:
         ("rows: [factor]", "rows: [factr]", r"names no parameter of 02_use 'factr'"),
         ("notebook: 02_use", "notebook: 03_use", r"names no notebook of the study '03_use'"),
         ("notebooks:", "notebooks: {", r"is no YAML"),
+        (
+            "notebooks:",
+            "title: again\nnotebooks:",
+            r"study.yaml is no YAML: the key 'title' is written twice .line",
+        ),
     ],
 )
 def test_a_wrong_study_file_is_refused(project: Path, old: str, new: str, sentence: str) -> None:

@@ -171,7 +171,9 @@ class DataEntry:
         """
         if self.pixels:
             options["stated"] = self.pixels
-        dataset = layouts.reader(self.layout).open_layout(self._existing(), **options)
+        open_layout = layouts.reader(self.layout).open_layout
+        self._check_call(open_layout, f"layout {self.layout}", options)
+        dataset = open_layout(self._existing(), **options)
         return dataset.assign_attrs({"data_set": self.name, **self.origin, "simulated": int(self.simulated)})
 
     def check(self, progress: bool = True) -> CheckReport:
@@ -210,10 +212,7 @@ class DataEntry:
                     f"uri in {self.file}."
                 )
         parameters = {key: value for key, value in self.twin.items() if key != "writer"}
-        try:
-            inspect.signature(self._writer().write).bind(path, progress=progress, **parameters)
-        except (TypeError, ValueError) as error:
-            raise CatalogError(f"Block 'twin' of data set {self.name!r} of {self.file}: {error}.") from None
+        self._check_call(self._writer().write, "block 'twin'", {"progress": progress, **parameters})
         place = path.with_name(f".{path.name}.{os.getpid()}") if written else path
         self._writer().write(place, progress=progress, **parameters)
         if written:
@@ -235,6 +234,20 @@ class DataEntry:
             shutil.rmtree(new)  # another process has written the same twin meanwhile
         if keep is not None and keep.exists():
             print(f"The folder of the former {self.name} may hold files of yours: it is now {keep}.")
+
+    def _check_call(self, function: Any, what: str, options: Mapping[str, Any]) -> None:
+        """Raise CatalogError unless a function takes a path and some options, plain values of their types."""
+        where = f"Data set {self.name!r} of {self.file}, {what}"
+        try:
+            signature = inspect.signature(function)
+            signature.bind(self.uri, **options)
+        except (TypeError, ValueError) as error:
+            raise CatalogError(f"{where}: {error}.") from None
+        for name, value in options.items():
+            kind = signature.parameters[name].annotation if name in signature.parameters else None
+            plain = kind in (int, bool, str) and isinstance(value, (*_PLAIN, list))
+            if plain and (not isinstance(value, kind) or (isinstance(value, bool) and kind is int)):
+                raise CatalogError(f"{where} has {name} {short(value)}, expected {kind.__name__}.")
 
     def _writer(self) -> Any:
         """The module that writes the twin; its ``VERSION`` changes with what it writes."""
