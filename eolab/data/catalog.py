@@ -244,7 +244,7 @@ class DataEntry:
         except (TypeError, ValueError) as error:
             raise CatalogError(f"{where}: {error}.") from None
         for name, value in options.items():
-            kind = signature.parameters[name].annotation if name in signature.parameters else None
+            kind: Any = signature.parameters[name].annotation if name in signature.parameters else None
             plain = kind in (int, bool, str) and isinstance(value, (*_PLAIN, list))
             if plain and (not isinstance(value, kind) or (isinstance(value, bool) and kind is int)):
                 raise CatalogError(f"{where} has {name} {short(value)}, expected {kind.__name__}.")
