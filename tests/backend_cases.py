@@ -10,9 +10,13 @@ import keras
 import loss_cases
 import model_harness as harness
 import numpy as np
+import pandas as pd
 import pytest
 
-from eolab import models
+from eolab import models, prediction, tasks
+from eolab.data import sequences
+from eolab.data.store import ArraySpec, write_store
+from eolab.models.images.dense import activation_maps, dense
 
 EXPECTED = Path(os.environ.get("EOLAB_EXPECTED", "."))
 NETWORKS = [path.stem for path in sorted(EXPECTED.glob("*.keras"))]
@@ -42,3 +46,77 @@ def test_losses_have_the_same_values_gradients_and_scores():
     assert [
         name for name in found if not np.allclose(found[name], expected[name], rtol=2e-5, atol=1e-6)
     ] == []
+
+
+COUNT, SIDE, TIMES, BANDS = 12, 8, 3, 2
+IMAGE = ArraySpec(("y", "x", "band"), (SIDE, SIDE, BANDS), "float32")
+LABELS = {
+    "series_classification": ArraySpec((), (), "uint8"),
+    "image_classification": ArraySpec((), (), "uint8"),
+    "multilabel_classification": ArraySpec(("class",), (3,), "uint8"),
+    "segmentation": ArraySpec(("y", "x"), (SIDE, SIDE), "uint8"),
+    "regression": ArraySpec(("y", "x"), (SIDE, SIDE), "float32", {}, "allow"),
+    "sequence_classification": ArraySpec((), (), "uint8"),
+}
+SMALLEST = {
+    "series_classification": ("lstm", {"units": 3}),
+    "image_classification": ("shallow_cnn", {"width_multiplier": 0.125}),
+    "multilabel_classification": ("shallow_cnn", {"width_multiplier": 0.125}),
+    "segmentation": ("unet", {"levels": 2, "width_multiplier": 0.0625}),
+    "regression": ("unet", {"levels": 2, "width_multiplier": 0.0625}),
+    "sequence_classification": ("convlstm", {"filters": 2, "layers": 1, "pool": "mean"}),
+}
+
+
+def store_of(task, folder):
+    """Samples of noise with labels of every kind that a task has."""
+    rng, of_series = np.random.default_rng(0), task == "series_classification"
+    arrays = {"image": IMAGE, "label": LABELS[task]}
+    if of_series:
+        arrays["image"] = ArraySpec(("time", "band"), (TIMES, BANDS), "float32")
+        arrays["valid"] = ArraySpec(("time",), (TIMES,), "bool")
+
+    def produce(rows):
+        found = {"image": rng.normal(size=(len(rows), *arrays["image"].shape)).astype("float32")}
+        found["label"] = rng.integers(0, 2, (len(rows), *LABELS[task].shape)).astype(LABELS[task].dtype)
+        return found | ({"valid": np.ones((len(rows), TIMES), bool)} if of_series else {})
+
+    coords = {"band": ["a", "b"], "time": ["2019-01-01", "2019-02-01", "2019-03-01"][: TIMES * of_series]}
+    table = pd.DataFrame({"id": np.arange(COUNT), "part": 0, "sequence": np.arange(COUNT) // 2})
+    table["date"] = pd.Timestamp("2019-01-01") + pd.to_timedelta(table["id"], unit="D")
+    table["flooded"] = table["id"] % 2 == 1
+    metadata = {"coords": {name: values for name, values in coords.items() if values}}
+    return write_store(folder, table, arrays, "part", produce, {}, metadata, progress=False)
+
+
+@pytest.mark.parametrize("task", list(SMALLEST))
+def test_every_task_is_trained_saved_loaded_and_predicted(task, tmp_path):
+    """The smallest network of each: one epoch, and what is done with it afterwards."""
+    store = store_of(task, tmp_path / "store")
+    (name, options), by_sensor = SMALLEST[task], task == "sequence_classification"
+    rows = {"train": np.arange(8), "validation": np.arange(8, COUNT)}
+    given = {"outputs": None if "multilabel" in task else 2, "training": {"epochs": 1, "batch_size": 4}}
+    if by_sensor:
+        store = {"S1": store}
+        table = {"S1": store["S1"].table}
+        every = sequences.make(table, "union", place="sequence", label="flooded")
+        rows, given["channels"] = {"train": every[:4], "validation": every[4:]}, {"S1": None}
+    fitted = tasks.fit(
+        task, name, store, rows, folder=tmp_path, options=options, seed=1, progress=False, **given
+    )
+    assert np.isfinite(fitted.history["val_loss"]).all()
+    before = tasks.predict(fitted, store, rows["validation"], tmp_path / "a", "v", progress=False)
+    again = tasks.load(tmp_path)
+    after = tasks.predict(again, store, rows["validation"], tmp_path / "b", "v", progress=False)
+    for output, found in before.items():
+        np.testing.assert_allclose(after[output], found, atol=1e-3)
+        assert np.isfinite(found[np.isfinite(found)]).all()
+    if task == "multilabel_classification":  # maps of a classifier
+        images = store.gather(rows["validation"], ["image"])
+        whole = dense(again.network)
+        pooled = whole.predict_on_batch(images)["pooled"]
+        np.testing.assert_allclose(pooled, before["labels"], atol=1e-4)
+        maps = activation_maps(whole, images)
+        assert maps.shape == (4, SIDE, SIDE, 3)
+        predictor = prediction.load(tmp_path, engine="keras")
+        np.testing.assert_allclose(predictor(images), before["labels"], atol=1e-4)

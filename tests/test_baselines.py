@@ -252,5 +252,5 @@ def test_names_are_chosen_by_task_with_those_of_a_study():
 
 def test_class_weights_that_are_no_word_known_are_refused_before_fitting():
     """It was scikit-learn's InvalidParameterError after the features had been read."""
-    with pytest.raises(ParameterError, match="class_weight is 'blanced': did you mean 'balanced'"):
+    with pytest.raises(ParameterError, match="class_weights is 'blanced': give None, 'balanced' or a weight"):
         build("random_forest", class_weight="blanced")

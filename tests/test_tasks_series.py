@@ -237,6 +237,8 @@ def test_a_training_that_learned_nothing_says_so(
         ({"training": {"optimizer": "adm"}}, "no optimizer 'adm'"),
         ({"training": {"freeze": "encoder_lsm"}}, "No layer is called 'encoder_lsm'"),
         ({"training": {"thaw": {"2": "*"}}}, "no layer is frozen"),
+        ({"options": {"dropout": 1.5}}, "dropout is 1.5, expected a share"),
+        ({"options": {"unit": 3}}, "no option 'unit'"),
         ({"loss": "cee"}, "no loss 'cee'"),
         ({"augmentation": ["flop"]}, "no augmentation 'flop'"),
         (

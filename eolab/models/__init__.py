@@ -251,7 +251,7 @@ def build(
 
     settle_keras()
     architecture, function = _architecture(name), _function(name)
-    check_all(chosen, options(name), f"Model {name!r} has no option")
+    check_options(name, outputs=outputs, **chosen)
     shape = {"height": height, "width": width, "times": times}
     for side in READS[architecture.reads]:
         if shape[side] < 1:
@@ -262,14 +262,18 @@ def build(
             f"Model {name!r} has no head {head!r}, only {', '.join(architecture.heads)}; {head!r} have "
             f"{', '.join(names(architecture.reads, head)) or 'no models of ' + architecture.reads}."
         )
-    _check(name, outputs, chosen)
     given = _statistics(name, architecture.reads, channels, mean, std)
     spec = Spec(name, outputs=outputs, head=head, activation=activation, seeds=Seeds(seed), **given, **shape)
     return function(spec, **architecture.preset, **chosen)
 
 
-def _check(name: str, outputs: int, chosen: Mapping[str, Any]) -> None:
-    """Refuse numbers out of range, of options that many architectures have."""
+def check_options(name: str, *, outputs: int = 2, **chosen: Any) -> None:
+    """Refuse options that an architecture does not have, and numbers out of range of those that many have.
+
+    Raises:
+        ParameterError: If there is one.
+    """
+    check_all(chosen, options(name), f"Model {name!r} has no option")
     given: dict[str, Any] = {"outputs": outputs, "width_multiplier": 1, "dropout": 0, "drop_path": 0, "l2": 0}
     given |= chosen
     ranges = {

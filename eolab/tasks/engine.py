@@ -19,7 +19,7 @@ from eolab.models import heads
 from eolab.models import weights as published
 from eolab.tasks.channels import Channels, Selection, select_all
 from eolab.tasks.fitted import Fitted, save
-from eolab.tasks.task import Task, get
+from eolab.tasks.task import Task, check_class_weights, get
 from eolab.training import augment, freezing, losses
 from eolab.training.batches import Batches, SequenceSamples, StoreSamples, balanced_weights
 
@@ -109,7 +109,8 @@ def fit(
     what = get(task)
     options = _options(what, options, rows["train"])
     settings = _settings(what, model, training)
-    if make is models.build:
+    shared = make is not models.build
+    if not shared:
         check(what, model, options=options, training=training)
     _check_weights(what, options["head"], settings.get("class_weights"))
     batch_size, class_weights = settings.pop("batch_size"), settings.pop("class_weights", None)
@@ -142,6 +143,8 @@ def fit(
         **settings,
         **running,
     )
+    if not shared:
+        trainer.forget(network)
     history.attrs |= _against_constant(data, rows, history, judged, metrics, weighing)
     if crop:
         network = _for_whole_images(network, new())
@@ -180,6 +183,7 @@ def check(
     settings, options = _settings(what, model, training), _options(what, options)
     known = models.names(what.reads, options["head"])
     check_known(model, known, f"Task {what.name!r} has no model {model!r}")
+    models.check_options(model, **{k: v for k, v in options.items() if k not in ("head", "activation")})
     _check_weights(what, options["head"], settings.get("class_weights"))
     augment.build(augmentation, augmentation_options)
     losses.build(loss or what.loss, **(loss_options or {}))
@@ -463,17 +467,12 @@ def _check_weights(task: Task, head: str, class_weights: Any) -> None:
     Raises:
         ParameterError: If they are.
     """
-    if class_weights is None:
-        return
-    if head in heads.PIXELS:
+    if class_weights is not None and head in heads.PIXELS:
         raise ParameterError(
             "class_weights cannot be given to a model with outputs by name: weigh the classes in its losses, "
             "for example loss={'focal': {'alpha': 0.75}}."
         )
-    if class_weights != "balanced" and not isinstance(class_weights, Mapping):
-        raise ParameterError(
-            f"class_weights is {class_weights!r}: give None, 'balanced' or a weight by class index."
-        )
+    check_class_weights(class_weights)
 
 
 def _against_constant(

@@ -1,11 +1,13 @@
 """The tasks by name: what is learned from what."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from eolab.core.errors import check_known
+from eolab.core.errors import ParameterError, check_known
 from eolab.data.schemes import IGNORE
 
 AVERAGED = "averaged"  # name of the predictions averaged over rotations and mirror images
@@ -115,6 +117,16 @@ TASKS = {
         ),
     )
 }
+
+
+def check_class_weights(given: Any) -> None:
+    """Refuse weights of classes of a baseline or a network that are no known word and no numbers by class.
+
+    Raises:
+        ParameterError: If they are.
+    """
+    if given is not None and given != "balanced" and not isinstance(given, Mapping):
+        raise ParameterError(f"class_weights is {given!r}: give None, 'balanced' or a weight by class index.")
 
 
 def names() -> list[str]:

@@ -10,6 +10,6 @@ In a notebook::
 """
 
 from eolab.training.callbacks import assign
-from eolab.training.fitting import fit, options
+from eolab.training.fitting import fit, forget, options
 from eolab.training.lr_finder import range_test
 from eolab.training.setup import Setup, set_up

@@ -274,6 +274,11 @@ def compile_once(
     return made
 
 
+def forget(model: keras.Model) -> None:
+    """Free the optimizer and the graph of a model that is not trained again; they take twice its memory."""
+    _compiled.pop(model, None)
+
+
 def _build_scores(model: keras.Model, made: Trained, inputs: Any, labels: Any, weights: Any = None) -> None:
     """Create the variables of metrics that have none yet: a compiled step must not."""
 

@@ -48,6 +48,7 @@ from eolab.core.errors import check_all, check_known
 from eolab.tasks.baselines import readers, shared
 from eolab.tasks.baselines.base import Baseline, ClassWeight, Reader
 from eolab.tasks.baselines.estimators import Boosting, LabelRidge, PerLabel, ThresholdRule
+from eolab.tasks.task import check_class_weights
 
 
 class Parts(NamedTuple):
@@ -123,8 +124,7 @@ def build(
     [name] = chosen(task, [name], more)
     make = (BASELINES[task] | dict(more or {}))[name]
     check_all(options, set(inspect.signature(make).parameters) - OWN, f"Baseline {name!r} has no option")
-    if isinstance(class_weight, str):
-        check_known(class_weight, ("balanced",), f"class_weight is {class_weight!r}")
+    check_class_weights(class_weight)
     if task == "multilabel_classification" and name != "majority":  # weights of each label of its own
         options["class_weight"], class_weight = class_weight, None
     classes = classes or (2 if task == "segmentation" else None)
