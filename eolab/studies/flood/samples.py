@@ -13,11 +13,13 @@ import pandas as pd
 from scipy.ndimage import uniform_filter
 from scipy.spatial import cKDTree
 
+from eolab.core.errors import ParameterError, check_known
 from eolab.core.progress import track
 from eolab.data import splits
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts import sen12flood as reader
 from eolab.data.layouts.sen12flood_index import files_of
+from eolab.data.splits.dealing import SPLITS
 from eolab.data.store import ArraySpec, Store
 from eolab.data.tables import PERCENTILES, image_statistics
 from eolab.studies.flood import explore
@@ -35,6 +37,7 @@ DROP_DB = 3.0
 REFERENCE = 2  # first images whose median is the dry state, see dry_state
 BRIGHT = 0.2  # reflectance of B02 above which ground is rarely that bright: clouds, snow
 SPECKLE_PX = 3  # side of the window that speckle is averaged in
+SPLIT_KINDS = ("published", "regions")
 WATER_INDICES = ("MNDWI", "NDWI")
 NO_STATISTIC = ("sequence", "date", "flooded", "split", "x", "y", "water", "dark", "bright")
 
@@ -107,21 +110,71 @@ def nearest_training(sequences: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(table, index=test.index).sort_values("distance_m")
 
 
-def sequence_splits(tables: Iterable[pd.DataFrame], validation: float = 1 / 3, seed: int = 0) -> pd.Series:
-    """Return train, validation or test by sequence: whole sequences, the test as published.
+def sequence_splits(
+    tables: Iterable[pd.DataFrame],
+    validation: float = 1 / 3,
+    seed: int = 0,
+    regions: pd.Series | None = None,
+    test: float = 0.25,
+) -> pd.Series:
+    """Return train, validation or test by sequence: whole sequences, the test as published or whole regions.
 
     Args:
         tables: Results of :func:`sample_table`, of one sensor or both.
         validation: Share of the published training sequences that is held out for validation, stratified by
-            whether they flood.
+            whether they flood; with regions, the share of all sequences.
         seed: Seed of the split.
+        regions: Region by sequence, see :func:`eolab.studies.flood.explore.regions`; each is then in one
+            split. None for the published test.
+        test: With regions, the share of the sequences that is held out for the test.
+
+    Raises:
+        ParameterError: If a split gets no sequence.
     """
     images = pd.concat(list(tables), ignore_index=True)
     sequences = images.groupby("sequence").agg(published=("published", "first"), flooded=("flooded", "any"))
-    known = sequences[sequences["published"] == "train"].reset_index()
-    held = splits.by_group(known, "sequence", validation, 0.0, label="flooded", seed=seed)
+    known = sequences if regions is not None else sequences[sequences["published"] == "train"]
+    group, test = ("sequence", 0.0) if regions is None else ("region", test)
+    known = known.reset_index().assign(region=lambda rows: rows["sequence"].map(regions))
+    held = splits.by_group(known, group, validation, test, label="flooded", seed=seed)
     found = pd.Series(held.astype(str).to_numpy(), index=known["sequence"])
-    return found.reindex(sequences.index, fill_value="test").rename("split")
+    found = found.reindex(sequences.index, fill_value="test").rename("split")
+    empty = [name for name in SPLITS if not (found == name).any()]
+    if empty:
+        raise ParameterError(
+            f"None of {len(found)} sequences is left for {' and '.join(empty)}: choose another split, larger "
+            "shares or more sequences."
+        )
+    return found
+
+
+def possible_splits(
+    tables: Sequence[pd.DataFrame], regions: pd.Series, chosen: str, validation: float, test: float, seed: int
+) -> dict[str, pd.Series]:
+    """Return the splits by name, "published" and "regions", the chosen one first.
+
+    Args:
+        tables: Results of :func:`sample_table`.
+        regions: Region by sequence.
+        chosen: Name of the split that must be possible; the other is left out where it is not.
+        validation: Share of the validation, see :func:`sequence_splits`.
+        test: Share of the test where regions are held out.
+        seed: Seed of the splits.
+
+    Raises:
+        ParameterError: If the chosen split is unknown or not possible.
+    """
+    check_known(chosen, SPLIT_KINDS, f"There is no split {chosen!r}")
+    found = {}
+    for kind in sorted(SPLIT_KINDS, key=lambda name: name != chosen):
+        try:
+            found[kind] = sequence_splits(
+                tables, validation, seed, regions if kind == "regions" else None, test
+            )
+        except ParameterError:
+            if kind == chosen:
+                raise
+    return found
 
 
 def store_arrays(sensor: Sensor, size: Size) -> dict[str, ArraySpec]:

@@ -94,8 +94,8 @@ def predict(
         chosen: The sequences.
         folder: Where the probabilities go.
         part: What the sequences are, for example "test".
-        pad: Whether all sequences are made as long as the longest, and padding is predicted too, as
-            Wiesniakowski et al. 2024 do.
+        pad: Whether all sequences are made as long as the longest, as Wiesniakowski et al. 2024 make them,
+            and padding is predicted too.
         progress: Whether to show progress.
 
     Returns:
@@ -222,7 +222,7 @@ def scores(
         levels: "image", "sequence" or both; predictions of late fusion have no level "image".
         sequences: Sequences that count; all by default.
         sensor: Count the steps alone that have an image of this sensor; all by default.
-        padded: Whether padding counts as dry images, as Wiesniakowski et al. 2024 count them.
+        padded: Whether padding counts as dry images.
         gains_of: The name whose gains over each other one are returned, see
             :func:`eolab.evaluation.paired_gains`; scores where empty.
         **options: Options of :func:`eolab.evaluation.score_table`, such as statistics, baselines, seed.
@@ -252,6 +252,34 @@ def scores(
         )
         parts.append(found.assign(level=level))
     return pd.concat(parts, ignore_index=True)
+
+
+def sequence_means(predictions: pd.DataFrame, threshold: float, padded: bool = False) -> pd.DataFrame:
+    """Return means over sequences of the scores of each one's steps, the averages of Wiesniakowski et al. 2024.
+
+    A sequence without a flood, or without an alarm, counts 0 in precision, recall and F1: these means say how
+    many sequences flood as much as how many floods are found.
+
+    Args:
+        predictions: Table of predictions.
+        threshold: A step of at least this probability is flooded.
+        padded: Whether padding counts as dry steps.
+
+    Returns:
+        Columns statistic and value: accuracy, precision, recall and f1.
+    """
+    steps = _counting(predictions, None, padded, "")
+    said, truth = steps["probability"] >= threshold, steps["flooded"].astype(bool)
+    parts = {"right": said == truth, "hits": said & truth, "said": said, "truth": truth, "n": said | True}
+    count = pd.DataFrame(parts).groupby(steps["sequence"]).sum()
+    found = {
+        "accuracy": count["right"] / count["n"],
+        "precision": count["hits"] / count["said"].clip(lower=1),
+        "recall": count["hits"] / count["truth"].clip(lower=1),
+        "f1": 2 * count["hits"] / (count["said"] + count["truth"]).clip(lower=1),
+    }
+    rows = [(name, float(values.mean())) for name, values in found.items()]
+    return pd.DataFrame(rows, columns=["statistic", "value"])
 
 
 def sensor_scores(
