@@ -348,18 +348,38 @@ def test_on_the_real_lists_the_neighbour_is_always_right_and_the_calendar_nearly
     split = flood.samples.sequence_splits([listed], 0.25)
     known = listed.join(places, on="sequence").assign(split=listed["sequence"].map(split))
     tables = {sensor: table.reset_index(drop=True) for sensor, table in known.groupby("sensor")}
-    test = baselines.without_sensor(tables).query("split == 'test'")
-    assert test["sensor"].value_counts().to_dict() == {"S1": 722, "S2": 456}
-    train = baselines.without_sensor(tables).query("split == 'train'")
-    right = {
-        name: ((baselines.score(baselines.fit(name, train), test) > 0.5) == test["flooded"])
-        .groupby(test["sensor"])
-        .mean()
-        for name in ("neighbour", "calendar")
+    held = flood.samples.possible_splits([listed], reader.sequences(root, images), "regions", 0.2, 0.25, 0)
+    found = baselines.without_pixels(tables, {"published": split, "regions": held["regions"]})
+    found = found.set_index(["split", "rule", "images"]).sort_index()
+    assert found.loc["published", "number"].groupby("images").first().to_dict() == {
+        "S1": 722,
+        "S2": 456,
+        "both": 1178,
     }
-    assert right["neighbour"].to_dict() == {"S1": 1.0, "S2": 1.0}
-    assert right["calendar"]["S1"] == pytest.approx(0.867, abs=0.03)
-    assert right["calendar"]["S2"] == pytest.approx(0.941, abs=0.03)
+    assert (found.loc[("published", "neighbour"), ["accuracy", "balanced_accuracy"]] == 1).all(axis=None)
+    calendar = found.loc[("published", "calendar"), "accuracy"]
+    assert calendar["S1"] == pytest.approx(0.867, abs=0.03)
+    assert calendar["S2"] == pytest.approx(0.941, abs=0.03)
+    far = found.loc["regions"]
+    dry = 1 - listed.loc[listed["sequence"].map(held["regions"]) == "test", "flooded"].mean()
+    for rule in ("always dry", "neighbour"):
+        assert far.loc[(rule, "both"), "accuracy"] == pytest.approx(dry)
+        assert far.loc[(rule, "both"), "balanced_accuracy"] == 0.5
+
+
+def test_a_subset_without_a_clouded_test_image_has_no_score_of_them(numbers):
+    """The cell on clouds ended in a DataError."""
+    none = pd.Series(False, index=numbers["S2"].index)
+    assert baselines.own_scores(["statistics_s2"], numbers, among={"S2": none}, replicates=10).empty
+
+
+def test_training_images_of_one_label_leave_the_always_dry_rule_alone(numbers):
+    dry = {sensor: table.assign(flooded=False) for sensor, table in numbers.items()}
+    split = pd.concat(dry.values()).groupby("sequence")["split"].first()
+    found = baselines.without_pixels(dry, {"published": split})
+    assert "calendar" not in set(found["rule"])
+    assert (found.loc[found["rule"] == "always dry", "accuracy"] == 1).all()
+    assert found["balanced_accuracy"].isna().all()
 
 
 @pytest.mark.parametrize("use", ["answer", "own_scores"])

@@ -189,6 +189,32 @@ def test_metres_within_a_region_are_those_on_the_ground():
     assert np.hypot(x[3] - x[0], y[3] - y[0]) > 5e6
 
 
+def test_regions_are_held_out_whole_and_far_from_training_sequences(real_data):
+    root = real_data / "sen12flood_lists"
+    images = reader.index(root)
+    sequences = reader.sequences(root, images)
+    regions = flood.explore.regions(sequences)
+    listed = reader.passes(images)
+    split = flood.samples.sequence_splits([listed], 0.2, seed=0, regions=regions, test=0.25)
+    assert set(split) == {"train", "validation", "test"}
+    assert pd.DataFrame({"region": regions, "split": split}).groupby("region")["split"].nunique().eq(1).all()
+    assert flood.samples.nearest_training(sequences, split)["distance_deg"].min() > 1.5
+    found = flood.samples.possible_splits([listed], sequences, "published", 0.2, 0.25, 0)
+    assert list(found) == ["published", "regions"]
+    assert flood.samples.nearest_training(sequences, found["regions"])["distance_deg"].min() > 4
+
+
+def test_a_split_that_is_not_possible_is_refused_if_chosen_and_else_left_out(images, files, twin):
+    table = flood.sample_table(images, files, twin, flood.samples.Radar())
+    one = reader.sequences(twin, images).assign(longitude=30.0, latitude=-20.0)
+    assert list(flood.samples.possible_splits([table], one, "published", 0.3, 0.3, 0)) == ["published"]
+    with pytest.raises(ParameterError, match="There are 1 groups in column 'region'"):
+        flood.samples.possible_splits([table], one, "regions", 0.3, 0.3, 0)
+    known = table[table["published"] == "train"]
+    with pytest.raises(ParameterError, match="is left for test: choose another split"):
+        flood.samples.possible_splits([known], one, "published", 0.3, 0.3, 0)
+
+
 def test_real_test_sequences_lie_beside_training_sequences(real_data):
     """Four are nearer in degrees, at the equator where a degree is long; in metres they are like the rest."""
     root = real_data / "sen12flood_lists"

@@ -20,7 +20,7 @@ FACTS = yamls.read(Path(__file__).with_name("published.yaml"))["facts"]
 POOLED, SCENES = "all images pooled", "mean over sequences"
 STATISTICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1")
 # Wiesniakowski et al. 2024: means over scenes of a split of their own. Were they scores of all steps pooled,
-# the F1 of this precision and recall would be 0.0644. A scene without a flood counts 0 in all but the accuracy.
+# the F1 of this precision and recall would be 0.0644. A scene without a flood counts 0, but in the accuracy.
 CONVLSTM = {"accuracy": 0.6590, "precision": 0.0553, "recall": 0.0772, "f1": 0.0550}
 # Accuracy of Rambour et al. 2020, ResNet-50 features and a GRU.
 AUTHORS = {"Sentinel-1": 0.875, "Sentinel-2": 0.930, "both": 0.957}

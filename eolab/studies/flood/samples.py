@@ -38,6 +38,9 @@ REFERENCE = 2  # first images whose median is the dry state, see dry_state
 BRIGHT = 0.2  # reflectance of B02 above which ground is rarely that bright: clouds, snow
 SPECKLE_PX = 3  # side of the window that speckle is averaged in
 SPLIT_KINDS = ("published", "regions")
+APART_DEG = 4.0
+"""Gap in degrees between regions of a split. In the published lists, sequences that one cyclone flooded lie up
+to 3 degrees from each other: with smaller gaps, some of them are in training and some in the test."""
 WATER_INDICES = ("MNDWI", "NDWI")
 NO_STATISTIC = ("sequence", "date", "flooded", "split", "x", "y", "water", "dark", "bright")
 
@@ -133,10 +136,12 @@ def sequence_splits(
     """
     images = pd.concat(list(tables), ignore_index=True)
     sequences = images.groupby("sequence").agg(published=("published", "first"), flooded=("flooded", "any"))
-    known = sequences if regions is not None else sequences[sequences["published"] == "train"]
-    group, test = ("sequence", 0.0) if regions is None else ("region", test)
-    known = known.reset_index().assign(region=lambda rows: rows["sequence"].map(regions))
-    held = splits.by_group(known, group, validation, test, label="flooded", seed=seed)
+    if regions is None:
+        known = sequences[sequences["published"] == "train"].reset_index()
+        held = splits.by_group(known, "sequence", validation, 0.0, label="flooded", seed=seed)
+    else:
+        known = sequences.reset_index().assign(region=regions.reindex(sequences.index).to_numpy())
+        held = splits.by_group(known, "region", validation, test, label="flooded", seed=seed)
     found = pd.Series(held.astype(str).to_numpy(), index=known["sequence"])
     found = found.reindex(sequences.index, fill_value="test").rename("split")
     empty = [name for name in SPLITS if not (found == name).any()]
@@ -149,13 +154,19 @@ def sequence_splits(
 
 
 def possible_splits(
-    tables: Sequence[pd.DataFrame], regions: pd.Series, chosen: str, validation: float, test: float, seed: int
+    tables: Sequence[pd.DataFrame],
+    sequences: pd.DataFrame,
+    chosen: str,
+    validation: float,
+    test: float,
+    seed: int,
 ) -> dict[str, pd.Series]:
     """Return the splits by name, "published" and "regions", the chosen one first.
 
     Args:
         tables: Results of :func:`sample_table`.
-        regions: Region by sequence.
+        sequences: Result of :func:`eolab.data.layouts.sen12flood.sequences`; regions are chains of them with
+            gaps of :data:`APART_DEG` between.
         chosen: Name of the split that must be possible; the other is left out where it is not.
         validation: Share of the validation, see :func:`sequence_splits`.
         test: Share of the test where regions are held out.
@@ -165,7 +176,7 @@ def possible_splits(
         ParameterError: If the chosen split is unknown or not possible.
     """
     check_known(chosen, SPLIT_KINDS, f"There is no split {chosen!r}")
-    found = {}
+    found, regions = {}, explore.regions(sequences, APART_DEG)
     for kind in sorted(SPLIT_KINDS, key=lambda name: name != chosen):
         try:
             found[kind] = sequence_splits(

@@ -255,7 +255,7 @@ def scores(
 
 
 def sequence_means(predictions: pd.DataFrame, threshold: float, padded: bool = False) -> pd.DataFrame:
-    """Return means over sequences of the scores of each one's steps, the averages of Wiesniakowski et al. 2024.
+    """Return means over sequences of the scores of their steps, the averages of Wiesniakowski et al. 2024.
 
     A sequence without a flood, or without an alarm, counts 0 in precision, recall and F1: these means say how
     many sequences flood as much as how many floods are found.
