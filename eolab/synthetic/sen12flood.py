@@ -7,10 +7,12 @@ in no list, and series that end before the flood. Water follows the terrain and 
 hide the ground most of all while it floods, and just as much where the same storm brings no flood; wind
 roughens the water, and wet fields look like it.
 
-A region is one weather event: a storm comes over all of its sequences within a few days, and they flood with
-it or not at all. Over a sequence Sentinel-1 passes every twelve days on one or two orbits; Sentinel-2 every
-five days, under clouds most of all while the storm lasts, and nine of its images at most have files. In some
-sequences the Sentinel-1 series ends before the flood.
+A region is one weather event: a storm comes over all of its sequences within a few days. They stand in groups
+of a training sequence and, in some, test sequences that adjoin it; a group is seen on the same days and
+floods or not as one. So it is in the published data: the nearest training sequence has the label of nearly
+every test image, and no image is needed. Over a group Sentinel-1 passes every twelve days on one or two
+orbits; Sentinel-2 every five days, under clouds most of all while the storm lasts, and nine of its images at
+most have files. In some groups the Sentinel-1 series ends before the flood.
 """
 
 import json
@@ -31,7 +33,7 @@ from eolab.synthetic import writing
 from eolab.synthetic.materials import Array, read_table
 from eolab.synthetic.sen12flood_image import DRY, Ground, backscatter, make_ground, reflectance, swath_edge
 
-VERSION = 2
+VERSION = 3
 """Version of the generator; another version gives other pixels from the same seed."""
 
 _URL = "https://datapool.asf.alaska.edu/GRD_HD/{}/{}.zip"  # mission, product: of the published list
@@ -46,7 +48,8 @@ SIDE_DEG = (0.0489, 0.0466)
 """Width and height of a sequence as in the published lists."""
 
 MOST_OPTICAL = 9  # published images of Sentinel-2 a sequence; later ones are listed without a file
-_FLOODED = 0.62  # share of the sequences that flood
+_FLOODED = 0.62  # share of the groups that flood
+_GROUPS_DEG = 0.35  # from group to group
 _EARLY_END = 0.25  # share of these whose Sentinel-1 series ends before
 _CLOUDY_DAYS = (-4, 16)  # around the day of the storm, whether the sequence floods or not
 # share of the sequence: chance, at other times
@@ -174,25 +177,34 @@ def make_plan(seed: int, train: int, test: int) -> list[FloodSequence]:
     Args:
         seed: Seed of the twin.
         train: Sequences to train on.
-        test: Sequences to test on.
+        test: Sequences to test on; each stands in the group of a training sequence.
     """
-    names = [f"{4 * k + 1:04d}" for k in range(train)] + [str(k) for k in range(test)]
-    return [_sequence(seed, name, place) for place, name in enumerate(names)]
+    count = len(REGIONS)
+    places = [(f"{4 * k + 1:04d}", k % count, k // count, 0) for k in range(train)]
+    for k in range(test):
+        region = k % min(count, train)
+        first = len(range(region, train, count))  # training sequences of the region
+        rank = k // min(count, train)
+        places.append((str(k), region, rank % first, 1 + rank // first))
+    return [_sequence(seed, *place) for place in places]
 
 
-def _sequence(seed: int, name: str, place: int) -> FloodSequence:
-    region, rank = place % len(REGIONS), place // len(REGIONS)
+def _sequence(seed: int, name: str, region: int, group: int, row: int) -> FloodSequence:
+    """Return a sequence of a group; in `row` 0 stands the one of training, north of it those of the test."""
     _, longitude, latitude, event = REGIONS[region]
-    rng = writing.stream(seed, 1, place)
-    floods = (rank * 0.618 + region / len(REGIONS)) % 1 < _FLOODED
+    rng = writing.stream(
+        seed, 1, region, group
+    )  # all of a group are seen on the same days, and flood together
+    own = writing.stream(seed, 6, int(name), len(name))
+    floods = (group * 0.618 + region / len(REGIONS)) % 1 < _FLOODED
     storm = event + int(rng.integers(-6, 7))
     onset = storm if floods else DRY
-    passes = [*_radar_passes(rng, onset, storm), *_optical_passes(rng, storm)]
+    passes = [*_radar_passes(rng, onset, storm), *_optical_passes(rng, own, storm)]
     order = sorted(passes, key=lambda one: (one.sensor, one.day, one.orbit, one.part))
-    west = longitude + 0.06 * (rank % 8) + float(rng.uniform(-0.004, 0.004))
-    south = latitude + 0.06 * (rank // 8) + float(rng.uniform(-0.004, 0.004))
+    west = longitude + _GROUPS_DEG * (group % 8)
+    south = latitude + _GROUPS_DEG * (group // 8) + SIDE_DEG[1] * row
     return FloodSequence(
-        name, region, round(west, 6), round(south, 6), onset, tuple(_with_faults(order, rng))
+        name, region, round(west, 6), round(south, 6), onset, tuple(_with_faults(order, own))
     )
 
 
@@ -214,16 +226,22 @@ def _radar_passes(rng: np.random.Generator, onset: int, storm: int) -> list[Pass
     return passes
 
 
-def _optical_passes(rng: np.random.Generator, storm: int) -> list[Pass]:
-    """Passes of Sentinel-2; clouds hide the ground while a storm lasts, and now and then at other times."""
+def _optical_passes(rng: np.random.Generator, own: np.random.Generator, storm: int) -> list[Pass]:
+    """Passes of Sentinel-2; clouds hide the ground while a storm lasts, and now and then at other times.
+
+    Args:
+        rng: Random numbers of the group, for the days.
+        own: Those of the sequence, for its clouds and what the image covers.
+        storm: Day of the storm.
+    """
     start = max(storm - int(rng.integers(22, 36)), 0)
     days = [start + 5 * k for k in range(int(rng.integers(7, 15))) if rng.random() > 0.08]
     passes = []
     for place, day in enumerate(d for d in days if d <= _LAST_DAY):
         stormy = _CLOUDY_DAYS[0] <= day - storm <= _CLOUDY_DAYS[1]
-        other = rng.choice(list(_CLOUDS), p=list(_CLOUDS.values()))
-        clouds = rng.uniform(0.75, 1.0) if stormy else other
-        named, covers = place < MOST_OPTICAL, rng.random() > 0.12
+        other = own.choice(list(_CLOUDS), p=list(_CLOUDS.values()))
+        clouds = own.uniform(0.75, 1.0) if stormy else other
+        named, covers = place < MOST_OPTICAL, own.random() > 0.12
         passes.append(Pass("S2", day, clouds=float(clouds), has_file=named, covers=covers))
     return passes
 

@@ -39,8 +39,8 @@ BRIGHT = 0.2  # reflectance of B02 above which ground is rarely that bright: clo
 SPECKLE_PX = 3  # side of the window that speckle is averaged in
 SPLIT_KINDS = ("published", "regions")
 APART_DEG = 4.0
-"""Gap in degrees between regions of a split. In the published lists, sequences that one cyclone flooded lie up
-to 3 degrees from each other: with smaller gaps, some of them are in training and some in the test."""
+"""Gap in degrees between regions of a split. In the published lists, sequences that one cyclone flooded lie
+up to 3 degrees from each other: with smaller gaps, some of them are in training and some in the test."""
 WATER_INDICES = ("MNDWI", "NDWI")
 NO_STATISTIC = ("sequence", "date", "flooded", "split", "x", "y", "water", "dark", "bright")
 
