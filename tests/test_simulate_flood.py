@@ -16,6 +16,8 @@ from sen12flood_collections import collect
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog
 from eolab.data.layouts import sen12flood as reader
+from eolab.studies.flood import samples
+from eolab.studies.flood.baselines import without_pixels
 from eolab.synthetic import sen12flood
 from eolab.synthetic.sen12flood import FIRST_DAY, MOST_OPTICAL, REGIONS, make_plan
 from eolab.synthetic.sen12flood_image import DRY, make_ground
@@ -343,3 +345,21 @@ def test_the_catalogue_has_the_twin_and_the_data_set():
     entries = catalog.load()
     assert entries["flood_twin"].simulated
     assert entries["flood_twin"].layout == entries["sen12flood"].layout == "sen12flood"
+
+
+def test_the_nearest_training_sequence_answers_the_test_without_an_image_as_in_the_published_data(
+    twin, images
+):
+    sequences = reader.sequences(twin, images)
+    assert samples.nearest_training(sequences, sequences["published"])["adjoins"].all()
+    listed = reader.passes(images).join(samples.sequence_places(sequences), on="sequence")
+    tables = {sensor: table.reset_index(drop=True) for sensor, table in listed.groupby("sensor")}
+    found = without_pixels(tables, {"published": sequences["published"]}).set_index(["rule", "images"])
+    assert found.loc[("neighbour", "both"), "accuracy"] > 0.95
+    assert found.loc[("always dry", "both"), "accuracy"] < 0.9
+
+
+def test_every_number_of_sequences_has_its_groups():
+    for train, test in ((1, 3), (7, 4), (36, 18), (2, 0)):
+        plan = make_plan(0, train, test)
+        assert len({(one.west, one.south) for one in plan}) == len(plan) == train + test
