@@ -24,6 +24,7 @@ from eolab.data.schemes.bigearthnet import (
     PUBLISHED_PATCHES,
     class_set,
 )
+from eolab.studies.scenes.samples import neighbours
 from eolab.synthetic import bigearthnet
 from eolab.synthetic.bigearthnet_image import SIZE, SMALLEST_PX, make_map, make_materials, traits_of
 from eolab.synthetic.bigearthnet_plan import CLASSES, LEAST, THEMES, TILES, Patch, make_plan, quotas
@@ -262,14 +263,19 @@ def test_frequencies_follow_the_report(plan):
     assert 2.9 < found.sum() / 600 < 3.1  # published: 2.97 labels a patch
 
 
-def test_tiles_are_held_out_and_every_split_has_every_class(plan):
-    splits: dict[str, set[str]] = {}
+def test_test_patches_lie_in_images_with_training_patches_as_published_and_every_split_has_every_class(plan):
     classes: dict[str, set[int]] = {}
     for patch in plan:
-        splits.setdefault(patch.tile.name, set()).add(patch.tile.split)
-        classes.setdefault(patch.tile.split, set()).update(patch.codes)
-    assert all(len(found) == 1 for found in splits.values())
+        classes.setdefault(patch.split, set()).update(patch.codes)
+    assert set(classes) == {"train", "validation", "test"}
     assert all(found == set(CODES) for found in classes.values())
+    split = pd.Series({patch.name_v1: patch.split for patch in plan})
+    tile = [patch.product.source(patch.tile.name) for patch in plan]
+    near = neighbours(pd.DataFrame({"id": split.index, "tile": tile}), split)
+    assert near["in_tile"] == 1
+    assert near["in_image"] > 0.98
+    assert near["touching"] > 0.5
+    assert near["test"] / len(plan) == pytest.approx(0.24, abs=0.02)
     assert {patch.tile.country for patch in plan} == {
         "Austria", "Belgium", "Finland", "Ireland", "Kosovo", "Lithuania", "Luxembourg", "Portugal", "Serbia",
         "Switzerland"}  # fmt: skip

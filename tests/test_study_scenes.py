@@ -81,12 +81,13 @@ def test_figures_are_there_captioned_and_not_blank(simulated):
 
 
 @pytest.mark.notebook
-def test_no_baseline_beats_the_resnet_in_macro_average_precision_on_held_out_tiles(simulated):
+def test_neither_frequencies_nor_image_statistics_beat_the_resnet_in_macro_average_precision(simulated):
     record = only_run(simulated, TRAIN)
     found = estimates(record.table("scores"), "macro.average_precision")
     assert set(found.index) == {"resnet18_patch", *BASELINES}
     gains = record.table("gains").set_index("model")
-    assert (gains["high"] > 0).all()
+    # untrained filters may win: the test patches of this split lie beside those that they compare with
+    assert (gains["high"].drop("random_convolutions") > 0).all()
     assert gains.loc["majority", "low"] > 0
     for name in BASELINES:
         assert gains.loc[name, "value"] == pytest.approx(found["resnet18_patch"] - found[name])
@@ -98,10 +99,16 @@ def test_no_baseline_beats_the_resnet_in_macro_average_precision_on_held_out_til
 
 
 @pytest.mark.notebook
-def test_no_tile_is_in_two_splits_and_the_splits_are_the_published_ones(simulated):
-    folder = only_run(simulated, "02_preprocess").folder
-    table = pd.read_parquet(folder / "store" / "samples.parquet")
-    assert len(table[["tile", "split"]].drop_duplicates()) == table["tile"].nunique()
+def test_the_splits_are_the_published_ones_and_say_that_they_divide_images(simulated):
+    prepared = only_run(simulated, "02_preprocess")
+    table = pd.read_parquet(prepared.folder / "store" / "samples.parquet")
+    (near,) = prepared.table("neighbours").to_dict("records")
+    assert near == {"split": "official"} | prepared.metrics["neighbours"]
+    assert near["test"] == (table["split"] == "test").sum()
+    assert near["in_image"] > 0.95
+    assert near["touching"] > 0.4
+    (beside,) = only_run(simulated, "05_results").table("neighbours").to_dict("records")
+    assert beside == near
     assert (table["split"].astype(str) == table["published"]).all()
     assert not table[["snow", "cloud"]].to_numpy().any()
 

@@ -2,10 +2,10 @@
 
 The same ground stands under both versions: a map of CORINE classes, whose set of classes is the patch's label
 and which version 2 publishes as its reference map. How many patches hold a class follows the published
-numbers (:data:`eolab.data.schemes.bigearthnet.PUBLISHED_BY_CODE`), tiles and days are real ones, and whole
-tiles are held out for validation and test. The traps of the published data are in it: names whose hour lacks
-its zero or whose seconds exceed 59, CRLF, ``lly`` in the metadata of Sentinel-1, places padded in version 2
-alone, patches under snow or clouds in lists of their own, and a few spoilt files.
+numbers (:data:`eolab.data.schemes.bigearthnet.PUBLISHED_BY_CODE`), tiles and days are real ones, and as in
+version 1 the split divides the patches of each image. The traps of the published data are in it: names whose
+hour lacks its zero or whose seconds exceed 59, CRLF, ``lly`` in the metadata of Sentinel-1, places padded in
+version 2 alone, patches under snow or clouds in lists of their own, and a few spoilt files.
 
 Pixels are rounded to 10 digital numbers (5 where dark) and 1/4 dB, about the noise. A score on the twin says
 whether code works, not how well a method maps land cover: spectra and patterns are set by hand
@@ -32,7 +32,7 @@ from eolab.synthetic import writing
 from eolab.synthetic.bigearthnet_plan import PATCH_M, Patch, make_plan
 from eolab.synthetic.patterns import Array, block_mean
 
-VERSION = 2
+VERSION = 3
 """Version of the generator; another version gives other pixels from the same seed."""
 
 FOLDERS = {
@@ -123,7 +123,7 @@ def _choose(patches: list[Patch], kinds: tuple[str, ...]) -> dict[str, Patch]:
     The one that is listed without a folder becomes a patch beside it, outside of the places of all others.
     """
     number = Counter(code for patch in patches for code in patch.codes)
-    train = [p for p in patches if p.tile.split == "train" and not p.snow and not p.cloudy and p.labels_19]
+    train = [p for p in patches if p.split == "train" and not p.snow and not p.cloudy and p.labels_19]
     order = sorted(
         train, key=lambda p: (min(number[code] for code in p.codes) <= _FREQUENT, len(p.codes), -p.number)
     )
@@ -241,7 +241,7 @@ def _row(patch: Patch, kind: str) -> dict[str, Any]:
         "s1_name": patch.radar_name,
         "tile": patch.tile.name,
         "country": patch.tile.country,
-        "split": patch.tile.split,
+        "split": patch.split,
         "date": f"{patch.product.time:%Y-%m-%d}",
         "codes": " ".join(map(str, patch.codes)),
         "labels": _misspelt(patch.labels_19) if kind == "unknown_class" else patch.labels_19,

@@ -2,9 +2,12 @@
 
 Tiles and days are real ones (``tables/bigearthnet_tiles.yaml``), with an assumed climate each. Numbers of
 patches by class follow the published ones, none below :data:`LEAST`. They are dealt out to the tiles by
-climate and shore, then to patches by theme, so that classes meet as they do on the ground.
+climate and shore, then to patches by theme, so that classes meet as they do on the ground. The patches of a
+tile lie side by side, and the split divides them whatever tile and image they are in, as the published one of
+version 1 does: a test patch mostly touches a training patch.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +16,7 @@ import numpy as np
 import yaml
 
 from eolab.data.schemes.bigearthnet import PUBLISHED_BY_CODE, PUBLISHED_PATCHES, class_set
+from eolab.data.splits.dealing import SPLITS, deal_labels
 from eolab.synthetic.materials import TABLES, Array
 from eolab.synthetic.writing import stamp, stream
 
@@ -29,6 +33,7 @@ _SMALL = 300
 _CLOUDY = 0.018  # share of the patches under clouds or their shadows
 _SPARE = 8  # classes in no more patches than this are seen without snow and clouds
 _GRID = (1, 90)  # columns and rows of patches in a tile
+_SHARES = (0.52, 0.24, 0.24)  # of train, validation and test, as in the lists of version 1
 _FULLEST = 0.92  # share of a tile's patches that one class may be in
 _ROUNDS = 40
 _SHARPNESS = 0.5  # shape of the gamma distribution of themes: low for patches of few themes
@@ -87,7 +92,6 @@ class Tile:
         name: Zone, band and square, for example ``33UUP``.
         country: Country, spelt like the metadata of version 2.
         biome: A key of the biomes of :data:`CLASSES`.
-        split: ``train``, ``validation`` or ``test``, for all its patches.
         weight: Its number of patches, relative to other tiles.
         coast: Whether it has a sea shore.
         left: Western edge in metres.
@@ -98,7 +102,6 @@ class Tile:
     name: str
     country: str
     biome: str
-    split: str
     weight: float
     coast: bool
     left: int
@@ -148,6 +151,7 @@ class Patch:
         codes: CORINE codes of its classes.
         snow: Whether seasonal snow covers it.
         cloudy: Whether clouds or their shadows do.
+        split: ``train``, ``validation`` or ``test``.
     """
 
     number: int
@@ -158,6 +162,7 @@ class Patch:
     codes: tuple[int, ...]
     snow: bool
     cloudy: bool
+    split: str
 
     @property
     def corner(self) -> tuple[int, int]:
@@ -211,7 +216,27 @@ def make_plan(seed: int, patches: int) -> list[Patch]:
         holds[rows] = _by_patch(counts[index], len(rows), rng)
     _fill_empty(holds, tiles)
     rare = np.asarray(holds[:, wanted <= _SPARE].any(axis=1))
-    return _patches(tiles, holds, rare, rng)
+    return _patches(tiles, holds, rare, _splits(holds, seed), rng)
+
+
+def _splits(holds: Array, seed: int) -> list[str]:
+    """Return the split of each patch, so that each split has a patch of each class where there are three.
+
+    Args:
+        holds: Which classes each patch has, bool (patch, class).
+        seed: Seed of the deal.
+    """
+    parts = deal_labels(holds, _SHARES, seed)
+    for k in np.argsort(holds.sum(axis=0), kind="stable"):
+        for part in range(len(SPLITS)):
+            if not (parts[holds[:, k]] == part).any():
+                spare = [
+                    row
+                    for row in np.flatnonzero(holds[:, k])
+                    if (holds[parts == parts[row]].sum(axis=0)[holds[row]] > 1).all()
+                ]
+                parts[spare[:1]] = part
+    return [SPLITS[part] for part in parts]
 
 
 def _by_tile(wanted: Array, sizes: Array) -> Array:
@@ -223,11 +248,8 @@ def _by_tile(wanted: Array, sizes: Array) -> Array:
         share = share * (wanted / np.maximum(share.sum(axis=0), 1e-9))
         share = np.minimum(share, room)
     counts = np.zeros(share.shape, int)
-    split = np.array([tile.split for tile in TILES])
     for k in range(len(wanted)):
         counts[:, k] = _largest_remainders(share[:, k], wanted[k], sizes)
-        for name in ("train", "validation", "test"):
-            _reach(counts[:, k], share[:, k], split == name, sizes, split)
     return counts
 
 
@@ -236,17 +258,6 @@ def _suits(one: dict[str, Any], tile: Tile) -> float:
     if "coast" in one["themes"] and not tile.coast:
         return 1e-6
     return one["biomes"][tile.biome] ** 1.5 + 1e-3
-
-
-def _reach(count: Array, share: Array, inside: Array, sizes: Array, split: Array) -> None:
-    """Move a patch of a class to the tiles of a split that has none, where another one can spare it."""
-    if count[inside].sum() or not (sizes[inside] > 0).any():
-        return
-    others = np.array([count[split == name].sum() for name in split])
-    giver = int(np.argmax(np.where(others > 1, count, 0)))
-    if others[giver] > 1 and count[giver]:
-        count[giver] -= 1
-        count[np.argmax(np.where(inside & (sizes > 0), share + 1e-12, -1))] += 1
 
 
 def _largest_remainders(shares: Array, total: int, most: Array | None = None) -> Array:
@@ -286,10 +297,12 @@ def _fill_empty(holds: Array, tiles: Array) -> None:
         holds[giver, k], holds[row, k] = False, True
 
 
-def _patches(tiles: Array, holds: Array, rare: Array, rng: np.random.Generator) -> list[Patch]:
-    """Give each patch its place, its day and its weather."""
+def _patches(
+    tiles: Array, holds: Array, rare: Array, splits: list[str], rng: np.random.Generator
+) -> list[Patch]:
+    """Give each patch its place, its day and its weather; those of a tile lie in a square of their own."""
     taken: set[tuple[str, int, int]] = set()
-    possible = np.flatnonzero(~rare)
+    possible, sizes = np.flatnonzero(~rare), np.bincount(tiles)
     cloudy = set(rng.permutation(possible)[: max(1, round(_CLOUDY * len(rare)))].tolist())
     found = []
     for number, index in enumerate(tiles):
@@ -298,12 +311,15 @@ def _patches(tiles: Array, holds: Array, rare: Array, rng: np.random.Generator) 
         if rare[number] and product.snow:
             product = next(other for other in tile.products if not other.snow)
         begin = product.name_v1  # the same for tiles of one datatake
+        side = math.ceil(math.sqrt(1.5 * sizes[index]))
+        corner = _GRID[0] + np.array([23, 37]) * index % (_GRID[1] - side)
         while True:
-            column, row = (int(value) for value in rng.integers(*_GRID, size=2, endpoint=True))
+            column, row = (corner + rng.integers(0, side, 2)).tolist()
             if (begin, column, row) not in taken and (tile.name, column, row) not in taken:
                 break
         taken |= {(begin, column, row), (tile.name, column, row)}
         snow = bool(rng.random() < product.snow)
         codes = tuple(code for code, held in zip(CLASSES, holds[number], strict=True) if held)
-        found.append(Patch(number, tile, product, column, row, codes, snow, number in cloudy and not snow))
+        clouds = number in cloudy and not snow
+        found.append(Patch(number, tile, product, column, row, codes, snow, clouds, splits[number]))
     return found

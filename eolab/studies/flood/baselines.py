@@ -199,9 +199,10 @@ def without_pixels(
         seed: Seed of the calendar's trees.
 
     Returns:
-        Columns split; rule, "always dry", or a baseline that reads no sensor and has learned from the
-        training images; images, S1, S2 or both; number of test images; accuracy and balanced_accuracy over
-        them, at a probability of 0.5. A rule that cannot be learned from the training images is left out.
+        Columns split; rule, "always dry", or a baseline that reads no sensor and has learned from the images
+        of training and validation, which choose nothing here; images, S1, S2 or both; number of test images;
+        accuracy and balanced_accuracy over them, at a probability of 0.5. A rule that cannot be learned from
+        these images is left out.
     """
     rows = []
     for split, of_sequence in splits.items():
@@ -209,11 +210,14 @@ def without_pixels(
             name: one.assign(split=one["sequence"].map(of_sequence)) for name, one in tables.items()
         }
         images = without_sensor(split_tables)
-        train, test = (images[images["split"] == part].reset_index(drop=True) for part in ("train", "test"))
+        held = images["split"] == "test"
+        known, test = (
+            images[part].reset_index(drop=True) for part in (~held & images["split"].notna(), held)
+        )
         found = {"always dry": np.zeros(len(test), bool)}
         for name in (name for name, sensor in SENSOR_OF.items() if sensor == NO_SENSOR):
             with contextlib.suppress(DataError):  # one label alone
-                found[name] = score(fit(name, train, seed), test) >= 0.5
+                found[name] = score(fit(name, known, seed), test) >= 0.5
         parts = {sensor: (test["sensor"] == sensor).to_numpy() for sensor in tables}
         for which, rows_of in (parts | {"both": np.full(len(test), True)}).items():
             truth = test["flooded"].to_numpy(bool)[rows_of]
