@@ -3,8 +3,8 @@
     python benchmarks/full_index.py [--patches 549488]
 
 An index of version 2 is made up: as many patches as published, in 115 images of tiles, some of the 19 classes
-each, no files. What notebooks 01 and 02 do with the index, before and after pixels are read, is timed stage by
-stage: each is silent while it runs, so none may take a minute. Reading and listing of files are measured by
+each, no files. What notebooks 01 and 02 do with the index, before and after pixels are read, is timed by
+stage: each is silent, so none may take a minute. Reading and listing of files are measured by
 ``patch_loading.py``.
 """
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eolab import plots
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, splits
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
@@ -426,3 +427,12 @@ def test_classes_of_few_training_patches_do_not_count(tmp_path):
     assert scenes.samples.counted_classes(written, 0).all()
     with pytest.raises(ParameterError, match="lower min_count"):
         scenes.samples.counted_classes(written, 26)
+
+
+def test_classes_of_a_table_without_a_split_are_drawn_without_it():
+    """The cell after a conversion without validation patches ended in a KeyError."""
+    split = pd.Series(["train", "train", "test"])
+    table = scenes.explore.class_frequencies(np.eye(3, 19, dtype="u1"), class_set("19").scheme, split)
+    sizes = {name: int((split == name).sum()) for name in ("train", "validation", "test")}
+    figure = plots.split_frequencies(table, sizes)
+    assert len(figure.axes[0].get_legend().get_texts()) == 2

@@ -67,11 +67,11 @@ def split_frequencies(table: pd.DataFrame, splits: Mapping[str, int], title: str
 
     Args:
         table: class, and the patches that hold it in a column by split.
-        splits: Patches of each split.
+        splits: Patches of each split; one without a column is left out.
         title: Title of the picture.
     """
     ax = axes_of(None, 7.6, 1.3 + 0.3 * len(table))
-    for split, shift, height, color in side_by_side(list(splits)):
+    for split, shift, height, color in side_by_side([name for name in splits if name in table]):
         share, text = 100 * table[split] / max(splits[split], 1), f"{split} ({splits[split]:,} patches)"
         ax.barh(np.arange(len(table)) + shift, share, 0.9 * height, color=color, label=text)
     name_rows(ax, [short(name) for name in table["class"]], 8)

@@ -162,7 +162,7 @@ class Patch:
     codes: tuple[int, ...]
     snow: bool
     cloudy: bool
-    split: str
+    split: str = "train"
 
     @property
     def corner(self) -> tuple[int, int]:
