@@ -273,7 +273,7 @@ def test_test_patches_lie_in_images_with_training_patches_as_published_and_every
     tile = [patch.product.source(patch.tile.name) for patch in plan]
     near = neighbours(pd.DataFrame({"id": split.index, "tile": tile}), split)
     assert near["in_tile"] == 1
-    assert near["in_image"] > 0.98
+    assert near["in_image"] > 0.95  # some images of the twin hold a patch or two
     assert near["touching"] > 0.5
     assert near["test"] / len(plan) == pytest.approx(0.24, abs=0.02)
     assert {patch.tile.country for patch in plan} == {
