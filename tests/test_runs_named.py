@@ -79,3 +79,18 @@ def test_a_point_of_a_sweep_is_the_latest_only_where_nothing_else_is(tmp_path):
     own = a_run(tmp_path, "own", USUAL, "1")
     assert runs.latest("flood", "03_train", root=tmp_path) == own.folder
     assert runs.latest("flood", "03_train", root=tmp_path, join="pad") == point.folder
+
+
+def test_seeds_are_counted_a_setting_and_said(tmp_path):
+    """A table of one seed a model was read as if the order of models were certain."""
+
+    def said(*params):
+        found = [a_run(tmp_path, f"{len(params)}-{n}", USUAL | one) for n, one in enumerate(params)]
+        return runs.seeds_said(found)
+
+    assert said({"seed": 0}).startswith("Each model was trained with one seed: ")
+    few = said({"seed": 0}, {"seed": 1}, {"seed": 1, "n_examples": 0})
+    assert few.startswith("Each model was trained with 2 seeds, which is too few")
+    more = [{"seed": seed, "model": model} for seed in range(3) for model in ("convlstm", "utae")]
+    assert said(*more) == "Each model was trained with 3 seeds."
+    assert said(*more, {"seed": 0, "model": "tae"}).startswith("Each model was trained with 1 to 3 seeds, ")

@@ -25,6 +25,6 @@ In a results notebook::
 ``study.yaml`` is described in :mod:`eolab.runs.study`.
 """
 
-from eolab.runs.history import RunRecord, collect, latest, load, named, records
+from eolab.runs.history import RunRecord, collect, latest, load, named, records, seeds_said
 from eolab.runs.record import Run, start
 from eolab.runs.sweep import sweep_table

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TABLE = "runs.csv"  # the runs of a sweep, in its folder
 _WATCHED: list[Path] = []  # the run folder of this process's notebook
 # Parameters that change no network
+MIN_SEEDS = 3  # to believe a table of trained models
 NOT_NAMED = ("model", "baselines", "test_time_augmentation", "n_examples", "replicates")
 
 
@@ -359,6 +360,26 @@ def named(found: Iterable[RunRecord], usual: RunRecord) -> dict[str, RunRecord]:
     for run in found:
         runs.setdefault(_name(run.settings, usual.settings, left_out), run)
     return runs
+
+
+def seeds_said(found: Iterable[RunRecord]) -> str:
+    """Return with how many seeds each setting of some runs was trained, as a sentence.
+
+    Args:
+        found: Runs of one notebook with a parameter ``seed``.
+    """
+    seeds: dict[str, set[str]] = {}
+    for run in found:
+        same = {key: value for key, value in run.settings.items() if key not in (*NOT_NAMED[1:], "seed")}
+        seeds.setdefault(repr(same), set()).add(str(run.settings.get("seed")))
+    fewest, most = min(map(len, seeds.values()), default=0), max(map(len, seeds.values()), default=0)
+    if most <= 1:
+        return "Each model was trained with one seed: what another seed would change is not in the intervals."
+    count = f"{fewest} to {most}" if fewest < most else f"{most}"
+    enough = (
+        "" if fewest >= MIN_SEEDS else f", which is too few to tell what a seed changes ({MIN_SEEDS} are)"
+    )
+    return f"Each model was trained with {count} seeds{enough}."
 
 
 def _name(params: Mapping[str, Any], usual: Mapping[str, Any], left_out: Collection[str]) -> str:
