@@ -151,6 +151,8 @@ class Sweep:
         profile: Profile that the runs start from unless the command names one.
         lines: Published lines of the table.
         note: A sentence with the table.
+        compare: Published column and the metric that it is compared with, of the same averaging.
+        over: Row parameter whose lines are averaged below each group, such as ``fold``; empty for none.
     """
 
     name: str
@@ -162,6 +164,8 @@ class Sweep:
     profile: str | None = None
     lines: tuple[published.Line, ...] = ()
     note: str = ""
+    compare: tuple[tuple[str, str], ...] = ()
+    over: str = ""
 
     @cached_property
     def published(self) -> pd.DataFrame:
@@ -328,7 +332,7 @@ def _table(
     content: Any, notebook: Notebook, points: Sequence[Mapping[str, Any]], where: str
 ) -> dict[str, Any]:
     """Return what a sweep's ``table`` says: rows, metrics, note, and published lines."""
-    table = mapping(content, f"{where}, 'table'", ("rows", "metrics", "note", "published"))
+    table = mapping(content, f"{where}, 'table'", ("rows", "metrics", "note", "published", "compare", "over"))
     rows = _names(table.get("rows"), f"{where}, 'rows'") or tuple(dict.fromkeys(k for p in points for k in p))
     for row in rows:
         _pick(notebook.defaults, row, f"{where}: 'rows' names no parameter of {notebook.name}")
@@ -338,7 +342,17 @@ def _table(
         raise ParameterError(f"{where}, 'note' must be a sentence, found {note!r}.")
     place = f"{where}, 'published'"
     lines = published.read(table.get("published"), notebook.parameters, rows, metrics, place)
-    return {"rows": rows, "metrics": metrics, "note": " ".join(note.split()), "lines": lines}
+    pairs = mapping(table.get("compare"), f"{where}, 'compare'") if lines else {}
+    for column, metric in pairs.items():
+        _pick(
+            dict.fromkeys(published.columns(lines)), column, f"{where}: 'compare' names no published column"
+        )
+        _pick(dict.fromkeys(metrics), str(metric), f"{where}: 'compare' names no metric of the table")
+    over = str(table.get("over") or "")
+    if over:
+        _pick(dict.fromkeys(rows), over, f"{where}: 'over' names no row of the table")
+    found = {"rows": rows, "metrics": metrics, "note": " ".join(note.split()), "lines": lines}
+    return found | {"compare": tuple(pairs.items()), "over": over}
 
 
 def _points(block: Mapping[str, Any], where: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import html
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUNS = history.TABLE
+DIFFERENCE = "difference to"  # begins the names of columns
+SEEDS = "seed: [0, 1, 2]"
 FACTS = ("status", "seconds", "run", "simulated")  # columns of runs.csv that are neither parameter nor metric
 
 
@@ -126,16 +128,18 @@ def _column(metric: str, sweep: Sweep) -> str:
 
 
 def summarise(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return one line for each combination of the row parameters: mean ± standard deviation of the metrics.
+    """Return the lines of :func:`_lines` for people: mean ± standard deviation, differences with their sign.
 
-    Runs that failed are left out and counted in ``failed``; the deviation is over the runs of a line (ddof 1)
-    and left out where there is one run. Published numbers stand in the last columns, NaN where there is none.
+    Runs that failed are left out and counted in ``failed``; there is no deviation where a line has one run.
     """
-    table = _numbers(sweep, runs)
-    for metric in _metrics(sweep, runs):
-        deviations = table.pop(f"{metric} std")
-        table[metric] = [_spread(*pair) for pair in zip(table[metric], deviations, strict=True)]
-    return published.join(sweep.lines, table)
+    table = _lines(sweep, runs)
+    for name in [name for name in table if f"{name} std" in table]:
+        deviations = table.pop(f"{name} std")
+        table[name] = [_spread(*pair) for pair in zip(table[name], deviations, strict=True)]
+    for column, _ in sweep.compare:
+        found = table[f"{DIFFERENCE} {column}"]
+        table[found.name] = [f"{value:+.4f}" if value == value else "–" for value in found]
+    return table
 
 
 def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame | None:
@@ -147,9 +151,11 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
         root: Folder of all runs; ``workspace.runs()`` where None.
 
     Returns:
-        A line a combination of the row parameters: these, ``runs``, the mean of each metric over the runs of
-        the line, ``<metric> std`` (ddof 1) where a line has several runs, and the published columns; NaN
-        where there is no number. ``attrs`` holds ``title``, ``note`` and ``simulated``. None if the sweep was
+        A line a combination of the row parameters: these, ``runs``, the published columns, each beside the
+        metric that it is compared with and the difference, and the mean of each metric over the runs of the
+        line, ``<metric> std`` (ddof 1) where a line has several runs; NaN where there is no number. Below
+        stand baselines that are the same for all lines, and means over the parameter ``over``. ``attrs``
+        holds ``title``, ``note`` with all that belongs to the table, and ``simulated``. None if the sweep was
         not run.
 
     Raises:
@@ -170,11 +176,11 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
         )
         return None
     runs = _read_runs(file, whole, one)
-    table = _numbers(one, runs)
-    deviations = table.filter([f"{metric} std" for metric in _metrics(one, runs)])
-    single = deviations.columns[deviations.isna().all()]
-    table = published.join(one.lines, table.drop(columns=single))
-    table.attrs = {"title": one.title, "note": one.note, "simulated": bool(runs["simulated"].any())}
+    table = _lines(one, runs)
+    deviations = table.filter(regex=" std$")
+    table = table.drop(columns=deviations.columns[deviations.isna().all()])
+    note = " ".join(_remarks(one, runs))
+    table.attrs = {"title": one.title, "note": note, "simulated": bool(runs["simulated"].any())}
     return table
 
 
@@ -222,6 +228,64 @@ def _numbers(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
     return table if table["failed"].any() else table.drop(columns="failed")
 
 
+def _lines(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return all lines in numbers: ours with the published ones before them, baselines, means of folds."""
+    import pandas as pd
+
+    metrics, shared = _metrics(sweep, runs), _shared_baselines(sweep, runs)
+    table = published.join(sweep.lines, _numbers(sweep, runs))
+    for column, metric in sweep.compare:
+        table[f"{DIFFERENCE} {column}"] = table[_column(metric, sweep)] - table[column]
+    numbers = [*metrics, *(c for c in table if c in published.columns(sweep.lines) or DIFFERENCE in str(c))]
+    if sweep.over:
+        table = _with_means(table, sweep, numbers)
+    blank = dict.fromkeys(sweep.rows, "–")
+    below = [
+        blank | {sweep.rows[0]: f"baseline {name}", "runs": int(table["runs"].sum())} | values
+        for name, values in shared.items()
+    ]
+    if below:
+        own = [f"baselines.{name}.{metric}" for name, values in shared.items() for metric in values]
+        dropped = [name for metric in own for name in (metric, f"{metric} std") if name in table]
+        table = pd.concat(
+            [table.drop(columns=dropped).astype(dict.fromkeys(sweep.rows, object)), pd.DataFrame(below)]
+        )
+    first = [name for column, metric in sweep.compare for name in (column, metric, f"{DIFFERENCE} {column}")]
+    order = [*first, *published.columns(sweep.lines), *metrics]
+    order = [part for name in dict.fromkeys(order) for part in (name, f"{name} std")]
+    start = [name for name in (*sweep.rows, "runs", "failed") if name in table]
+    return table[[*start, *(name for name in order if name in table)]].reset_index(drop=True)
+
+
+def _shared_baselines(sweep: Sweep, runs: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return scores of baselines that came out alike in all runs, by baseline and metric of the table."""
+    import pandas as pd
+
+    shared: dict[str, dict[str, float]] = {}
+    done = runs[runs["status"] == "done"]
+    for metric in _metrics(sweep, runs):
+        kind, _, rest = metric.partition(".")
+        name, _, path = rest.partition(".")
+        values = pd.to_numeric(done[metric], errors="coerce").dropna().unique()
+        if kind == "baselines" and path in runs and len(values) == 1:
+            shared.setdefault(name, {})[path] = float(values[0])
+    return shared
+
+
+def _with_means(table: pd.DataFrame, sweep: Sweep, numbers: Sequence[str]) -> pd.DataFrame:
+    """Return a table with a line below each group of folds: their mean and deviation (ddof 0)."""
+    import pandas as pd
+
+    others = [row for row in sweep.rows if row != sweep.over]
+    table = table.assign(**{f"{name} std": table.get(f"{name} std", math.nan) for name in numbers})
+    parts = []
+    for _, group in table.groupby([table[row].map(str) for row in others] or table["runs"] * 0, sort=False):
+        mean = group.iloc[:1].assign(runs=group["runs"].sum(), **group[numbers].mean())
+        mean = mean.assign(**{f"{name} std": group[name].std(ddof=0) for name in numbers})
+        parts += [group, mean.assign(**{sweep.over: f"mean of {len(group)}"})]
+    return pd.concat(parts, ignore_index=True)
+
+
 def _spread(mean: float, deviation: float) -> str:
     if math.isnan(mean):
         return "–"
@@ -245,9 +309,34 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def _of_seeds(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
+    """Return what the number of runs of a line lets one believe, as a sentence."""
+    counts = _numbers(sweep, runs)["runs"]
+    least, most = int(counts.min()), int(counts.max())
+    if least >= history.MIN_SEEDS:
+        return []
+    found = f"{least} to {most} runs" if least < most else f"{most} run" + "s" * (most != 1)
+    return [
+        f"Each line is of {found}: what another seed would change is not in the table. `{SEEDS}` in the grid of "
+        "the sweep in study.yaml adds seeds."
+    ]
+
+
 def _remarks(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
     """Return the sentences that belong to the table: the sweep's note, and whether the data are simulated."""
     remarks = [sweep.note] if sweep.note else []
+    if sweep.compare:
+        pairs = ", ".join(f"{column} with {metric}" for column, metric in sweep.compare)
+        remarks.append(
+            f"Published numbers stand before ours, and the difference is ours minus theirs: {pairs}."
+        )
+    if sweep.over:
+        remarks.append(
+            f"A line 'mean of …' is the mean over {sweep.over}, ± the standard deviation (ddof 0)."
+        )
+    if _shared_baselines(sweep, runs):
+        remarks.append("The lines of baselines hold for all others: they came out alike in every run.")
+    remarks += _of_seeds(sweep, runs)
     if runs["simulated"].any():
         real = ", ".join(published.columns(sweep.lines))
         remarks.append(
