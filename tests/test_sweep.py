@@ -38,7 +38,7 @@ def test_lines_are_means_over_runs_that_agree() -> None:
     assert table["model"].tolist() == ["lstm", "svm", "rf"]
     assert table["runs"].tolist() == [2, 2, 0]
     assert table["failed"].tolist() == [1, 0, 1]
-    assert table["f1"].tolist() == ["0.6 ± 0.14", "0.25 ± 0", "–"]
+    assert table["f1"].tolist() == ["0.6 ± 0.141", "0.25 ± 0", "–"]
 
 
 def test_a_single_run_has_no_deviation_and_nothing_failed_no_column() -> None:

@@ -151,10 +151,10 @@ def test_rows_of_lists_are_matched(project: Path) -> None:
     found = ran(one, [{"f1": value} for value in (0.5, 0.7, 0.2, 0.4)])
     table = sweep.summarise(one, found)
     assert table["bands"].tolist() == [both, one_band]
-    assert table["f1"].tolist() == ["0.6 ± 0.14", "0.3 ± 0.14"]
+    assert table["f1"].tolist() == ["0.6 ± 0.141", "0.3 ± 0.141"]
     assert table["paper"].fillna(-1).tolist() == [0.75, -1]
-    assert "| B02, B03 | 2    | 0.6 ± 0.14 | 0.75  |" in sweep.markdown(table)
-    assert "| B02      | 2    | 0.3 ± 0.14 | –     |" in sweep.markdown(table)
+    assert "| B02, B03 | 2    | 0.75  | 0.6 ± 0.141 |" in sweep.markdown(table)
+    assert "| B02      | 2    | –     | 0.3 ± 0.141 |" in sweep.markdown(table)
     sweep._write(project / "runs/mini/sweeps/factors", one, found, table)
     assert runs.sweep_table("mini", "factors")["bands"].tolist() == [both, one_band]
 
@@ -184,8 +184,8 @@ def test_every_form_of_the_table_shows_published_numbers_and_note(project: Path)
     folder = project / "runs/mini/sweeps/factors"
     sweep._write(folder, one, found, summary)
     text = (folder / "table.md").read_text()
-    assert "| factor | runs | test.f1      | paper F1 | paper bands |" in text
-    assert "| 2      | 2    | 0.35 ± 0.071 | 0.62     | –           |" in text
+    assert "| factor | runs | paper F1 | paper bands | test.f1       |" in text
+    assert "| 2      | 2    | 0.62     | –           | 0.35 ± 0.0707 |" in text
     assert text.index("0.62") < text.index(NOTE) < text.index("Simulated data")
     assert "except for the published numbers (paper F1, paper bands)." in text
     table = pd.read_csv(folder / "table.csv")
@@ -218,7 +218,9 @@ def test_a_notebook_gets_the_table_in_numbers(project: Path) -> None:
     assert table["runs"].tolist() == [2, 1]
     assert table["failed"].tolist() == [0, 1]
     assert table["paper F1"].tolist() == [0.31, 0.62]
-    assert table.attrs == {"title": "Which factor is best?", "note": NOTE, "simulated": True}
+    note = table.attrs.pop("note")
+    assert note.startswith(f"{NOTE} Each line is of 1 to 2 runs: what another seed would change is not in")
+    assert table.attrs == {"title": "Which factor is best?", "simulated": True}
     moved = project / "elsewhere"
     folder.parents[1].parent.rename(moved)
     assert runs.sweep_table("mini", "factors") is None
@@ -234,3 +236,65 @@ def test_a_table_of_another_study_yaml_is_refused(project: Path) -> None:
         runs.sweep_table("mini", "factors")
     with pytest.raises(ParameterError, match="did you mean 'factors'"):
         runs.sweep_table("mini", "factor")
+
+
+# === What stands first, what becomes a row, what is averaged ===
+
+
+def test_published_numbers_stand_before_ours_and_the_difference(project: Path) -> None:
+    """They stood in the last columns, which a page cut off."""
+    compare = {"paper F1": "test.f1"}
+    one = load(project, metrics=["loss", "test.f1"], published=LINES, compare=compare)
+    found = ran(one, [{"loss": 1.0, "test.f1": value} for value in (0.1, 0.2, 0.3, 0.4)])
+    table = sweep.summarise(one, found)
+    assert table.columns.tolist() == [
+        *("factor", "runs", "paper F1", "test.f1", "difference to paper F1", "paper bands", "loss"),
+    ]
+    assert table["difference to paper F1"].tolist() == ["-0.1600", "-0.2700"]
+    assert "paper F1 with test.f1" in sweep._text(one, found, table)
+    with pytest.raises(ParameterError, match=r"'compare' names no metric of the table 'test.f2'"):
+        load(project, metrics=["test.f1"], published=LINES, compare={"paper F1": "test.f2"})
+    with pytest.raises(ParameterError, match="'compare' names no published column 'paper'"):
+        load(project, metrics=["test.f1"], published=LINES, compare={"paper": "test.f1"})
+
+
+def test_a_baseline_that_is_the_same_for_all_lines_is_a_line(project: Path) -> None:
+    rule, forest = "baselines.rule.test.f1", "baselines.forest.test.f1"
+    one = load(project, metrics=["test.f1", rule, forest])
+    rows = [{"test.f1": n / 10, rule: 0.25, forest: n / 20} for n in (1, 2, 3, 4)]
+    table = sweep.summarise(one, ran(one, rows))
+    assert table["factor"].tolist() == [1, 2, "baseline rule"]
+    assert table["test.f1"].tolist() == ["0.15 ± 0.0707", "0.35 ± 0.0707", "0.25"]
+    assert rule not in table
+    assert table[forest].tolist()[:2] == ["0.075 ± 0.0354", "0.175 ± 0.0354"], "it changes with the factor"
+
+
+def test_folds_are_averaged_as_the_paper_does(project: Path) -> None:
+    """F1 of five folds, 0.8408 ± 0.0585: a mean and a deviation divided by five."""
+    published_f1 = [0.7242, 0.8676, 0.8768, 0.8721, 0.8631]
+    content = yaml.safe_load(miniature.STUDY)
+    lines = [{"seed": seed, "paper F1": value} for seed, value in enumerate(published_f1)]
+    content["sweeps"]["factors"] = {
+        "notebook": "02_use",
+        "grid": {"factor": [2], "seed": [0, 1, 2, 3, 4]},
+        "table": {"rows": ["factor", "seed"], "metrics": ["test.f1"], "published": lines, "over": "seed"},
+    }
+    (project / "notebooks/mini/study.yaml").write_text(yaml.safe_dump(content))
+    one = study.load("mini").sweep("factors")
+    found = ran(one, [{"test.f1": n / 4} for n in range(5)])
+    table = sweep.summarise(one, found)
+    assert table["seed"].tolist() == [0, 1, 2, 3, 4, "mean of 5"]
+    assert table["paper F1"].tolist()[-1] == "0.8408 ± 0.0585"
+    assert table["test.f1"].tolist()[-1] == "0.5 ± 0.354"
+    sweep._write(project / "runs/mini/sweeps/factors", one, found, table)
+    numbers = runs.sweep_table("mini", "factors")
+    assert numbers is not None
+    assert numbers["paper F1 std"].iloc[-1] == pytest.approx(0.05846, abs=1e-5)
+
+
+def test_a_table_says_when_a_line_has_too_few_runs(project: Path) -> None:
+    one = load(project)
+    few = sweep._remarks(one, ran(one, [{"test.f1": 0.5}] * 4, simulated=False))
+    assert few[-1].startswith("Each line is of 2 runs: what another seed would change is not in the table.")
+    more = pd.concat([ran(one, [{"test.f1": 0.5}] * 4, simulated=False)] * 2)
+    assert not any("another seed" in text for text in sweep._remarks(one, more))

@@ -236,7 +236,8 @@ def _lines(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
     table = published.join(sweep.lines, _numbers(sweep, runs))
     for column, metric in sweep.compare:
         table[f"{DIFFERENCE} {column}"] = table[_column(metric, sweep)] - table[column]
-    numbers = [*metrics, *(c for c in table if c in published.columns(sweep.lines) or DIFFERENCE in str(c))]
+    differences = [f"{DIFFERENCE} {column}" for column, _ in sweep.compare]
+    numbers = [*metrics, *published.columns(sweep.lines), *differences]
     if sweep.over:
         table = _with_means(table, sweep, numbers)
     blank = dict.fromkeys(sweep.rows, "–")
@@ -277,11 +278,12 @@ def _with_means(table: pd.DataFrame, sweep: Sweep, numbers: Sequence[str]) -> pd
     import pandas as pd
 
     others = [row for row in sweep.rows if row != sweep.over]
-    table = table.assign(**{f"{name} std": table.get(f"{name} std", math.nan) for name in numbers})
+    spread = [name for name in numbers if not name.startswith(DIFFERENCE)]
+    table = table.assign(**{f"{name} std": table.get(f"{name} std", math.nan) for name in spread})
     parts = []
     for _, group in table.groupby([table[row].map(str) for row in others] or table["runs"] * 0, sort=False):
         mean = group.iloc[:1].assign(runs=group["runs"].sum(), **group[numbers].mean())
-        mean = mean.assign(**{f"{name} std": group[name].std(ddof=0) for name in numbers})
+        mean = mean.assign(**{f"{name} std": group[name].std(ddof=0) for name in spread})
         parts += [group, mean.assign(**{sweep.over: f"mean of {len(group)}"})]
     return pd.concat(parts, ignore_index=True)
 
@@ -289,7 +291,7 @@ def _with_means(table: pd.DataFrame, sweep: Sweep, numbers: Sequence[str]) -> pd
 def _spread(mean: float, deviation: float) -> str:
     if math.isnan(mean):
         return "–"
-    return short(mean) + ("" if math.isnan(deviation) else f" ± {deviation:.2g}")
+    return short(mean) + ("" if math.isnan(deviation) else f" ± {deviation:.3g}")
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -317,8 +319,8 @@ def _of_seeds(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
         return []
     found = f"{least} to {most} runs" if least < most else f"{most} run" + "s" * (most != 1)
     return [
-        f"Each line is of {found}: what another seed would change is not in the table. `{SEEDS}` in the grid of "
-        "the sweep in study.yaml adds seeds."
+        f"Each line is of {found}: what another seed would change is not in the table. `{SEEDS}` in the grid "
+        "of the sweep in study.yaml adds seeds."
     ]
 
 
