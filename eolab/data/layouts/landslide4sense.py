@@ -387,7 +387,8 @@ def checked_image(image: np.ndarray, name: str | Path) -> np.ndarray:
     if image.dtype.kind != "f":
         raise DataError(
             f"{name} holds {image.dtype}, expected the scaled floating point values of Landslide4Sense: "
-            "digital numbers or reflectance must be brought to that scale first."
+            "divide digital numbers by 10,000, and bring reflectance to that scale with "
+            "landslide4sense.published."
         )
     with np.errstate(over="ignore"):
         image = image.astype(np.float32)  # what is too large for it becomes infinite

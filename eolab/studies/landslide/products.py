@@ -138,10 +138,10 @@ def _check_dem(scene: Scene) -> None:
 def read_terrain(dem: Path, grid: GeoBox, row: int, col: int, height: int, width: int) -> np.ndarray:
     """Return slope in degrees and height in metres of a window, (height, width, 2), NaN where not known.
 
-    The slope is that of central differences over two pixels.
+    The slope is that of central differences over two pixels of the grid, which is in metres.
     """
     heights = _heights(dem, grid.pad(1), Window(col, row, width + 2, height + 2))
-    rise, run = np.gradient(heights, PIXEL_M)
+    rise, run = np.gradient(heights, abs(grid.resolution.y), abs(grid.resolution.x))
     slope = np.degrees(np.arctan(np.hypot(rise, run)))
     return np.stack([slope, heights], axis=-1)[1:-1, 1:-1]
 
