@@ -360,6 +360,15 @@ def test_change_map_calls_nothing_right_without_truth():
     assert not any("right" in text or "wrong" in text for text in texts)
 
 
+def test_change_map_says_which_map_is_right_and_not_what_happened_on_the_ground():
+    """Regression: what both maps have wrong was called a missed change, whether or not the ground changed."""
+    drawn = plots.change_map(LABEL, np.roll(LABEL, 3), np.roll(LABEL, 1))
+    texts = " ".join(text.get_text() for text in axes(drawn).get_legend().get_texts())
+    assert "Changed, wrong" in texts
+    assert "missed change" not in texts
+    assert "false change" not in texts
+
+
 def test_confidence_takes_fractions_and_percent():
     fraction = np.array([[0.25, np.nan]], np.float32)
     percent = np.array([[25, IGNORE]], np.uint8)

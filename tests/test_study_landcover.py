@@ -19,6 +19,7 @@ from parameters_lint import lint
 
 from eolab import evaluation, models, runs, tasks
 from eolab.core.errors import ParameterError
+from eolab.data.indices import INDICES
 from eolab.runs import chain
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,8 +61,8 @@ def test_every_notebook_of_the_folder_is_in_the_study():
 
 
 OUT_OF_RANGE = """keep_scl=[] keep_scl=[4.5] keep_scl=[12] resolution_m=30 block_m=1e-9 validation=1.0
-window=-1 replicates=1 overlap=-1 model=lstn baselines=[forest] per_class=0 seed=-1 training.epochs=0
-training.learning_rate=1e6 training.class_weights=mop"""
+window=-1 replicates=1 overlap=-1 model=lstn baselines=[forest] composites.indices=[NDVX]
+per_class=0 seed=-1 training.epochs=0 training.learning_rate=1e6 training.class_weights=mop"""
 
 
 @pytest.mark.parametrize("setting", OUT_OF_RANGE.split())
@@ -71,7 +72,9 @@ def test_a_parameter_out_of_its_range_is_refused_before_any_notebook_runs(settin
         chain.settings(runs.study.load("landcover"), [setting])
 
 
-def test_the_models_and_baselines_in_the_help_are_those_that_exist():
+def test_the_models_baselines_and_indices_in_the_help_are_those_that_exist():
+    recipe = runs.study.load("landcover").notebooks["02_preprocess"].known
+    assert recipe["composites.indices"].choices == tuple(INDICES)
     known = runs.study.load("landcover").notebooks["03_train_pixels"].known
     theirs = tasks.baselines.names("series_classification")
     assert set(known["model"].choices) == {*theirs, *models.names("series")}

@@ -272,21 +272,25 @@ def split_map(table: pd.DataFrame, column: str = "split", ax: Axes | None = None
 
 # === What a new map changed in an old one ===
 
-UNCHANGED, CORRECT, FALSE, MISSED, UNKNOWN, CHANGED = range(6)
+UNCHANGED, CORRECT, WRONG, KEPT_WRONG, UNKNOWN, CHANGED = range(6)
 CHANGES = ClassScheme(
     name="Change",
-    codes=(UNCHANGED, CORRECT, FALSE, MISSED, UNKNOWN, CHANGED),
+    codes=(UNCHANGED, CORRECT, WRONG, KEPT_WRONG, UNKNOWN, CHANGED),
     names=(
         "Unchanged, right",
         "Changed, right",
-        "Changed, wrong (false change)",
-        "Unchanged, wrong (missed change)",
+        "Changed, wrong",
+        "Unchanged, wrong",
         "Unknown (no label or no data)",
         "Changed",
     ),
     colors=("#ece9e2", "#0072b2", "#e69f00", "#9b2c6f", "#a6a6a6", "#0072b2"),
 )
-"""Kinds of change, in colours that colour-blind eyes tell apart; the last is used where no truth is known."""
+"""Kinds of change, in colours that colour-blind eyes tell apart; the last is used where no truth is known.
+
+Right and wrong are said of the new map. Whether the ground changed is not known from the two maps: a wrong
+pixel that is unchanged may be a change that was missed, or an error of both.
+"""
 
 
 def change_kinds(old: np.ndarray, new: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
@@ -307,7 +311,7 @@ def change_kinds(old: np.ndarray, new: np.ndarray, truth: np.ndarray | None = No
     else:
         known &= truth != IGNORE
         right = new == truth
-        kinds = np.select([changed & right, changed, right], [CORRECT, FALSE, UNCHANGED], MISSED)
+        kinds = np.select([changed & right, changed, right], [CORRECT, WRONG, UNCHANGED], KEPT_WRONG)
     return np.where(known, kinds, UNKNOWN).astype(np.uint8)
 
 
