@@ -15,7 +15,7 @@ import yaml
 
 from eolab import catalog, runs
 from eolab.core import files
-from eolab.core.errors import RunError
+from eolab.core.errors import CatalogError, RunError
 from eolab.data import sources
 from eolab.runs import chain, execute, folders, history, provenance, record, study, sweep
 from eolab.runs.execute import Job
@@ -38,6 +38,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(provenance, "environment", lambda *_: {})
     monkeypatch.setattr(files, "sync", lambda handle: None)  # nothing here must survive a power cut
     monkeypatch.setattr(files, "sync_folder", lambda folder: None)
+    known = sources.digests()
+    monkeypatch.setattr(sources, "digests", lambda: known)
     yield tmp_path
     history.watch(None)
 
@@ -121,6 +123,13 @@ def test_another_entry_of_the_catalogue_is_seen_unless_it_only_describes(project
     content["toy_real"]["metadata"] |= {"crs": "EPSG:32633"}
     file.write_text(yaml.safe_dump(content))
     assert began(go(project), "01_make") == ": the catalogue's entry of toy_real changed: crs"
+    content["toy_real"]["pixels"] = {"scale": 0.5}
+    file.write_text(yaml.safe_dump(content))
+    assert began(go(project), "01_make") == ": the catalogue's entry of toy_real changed: pixels"
+    content["toy_real"]["pixels"] = {"scales": 0.5}
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(CatalogError, match="scales"):
+        go(project)
 
 
 def test_data_that_are_not_here_are_not_compared_and_nothing_is_lost(
@@ -161,6 +170,18 @@ def test_an_unfinished_run_begins_anew_beside_when_code_changed(
     assert execute._place(job, False) == job.folder.with_name(f"{job.folder.name}.repeat")
     assert execute._place(replace(job, keep_code=True), False) == job.folder
     assert began(go(project), "01_make") == ": code changed: eolab/runs/record.py"
+
+
+def test_another_backend_is_another_network(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook that loaded networks is out of date where Keras runs on another library."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    go(project)
+    (made,) = runs.records("mini", "01_make")
+    networks = {"eolab/models/__init__.py": sources.digests()["eolab/models/__init__.py"]}
+    folders.update_record(made.folder, modules=networks)
+    assert skipped(go(project)) == ["01_make", "02_use"]
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert began(go(project), "01_make") == ": KERAS_BACKEND was tensorflow and is jax"
 
 
 def test_comments_and_docstrings_are_no_code(tmp_path: Path) -> None:
@@ -304,7 +325,7 @@ def test_a_record_holds_all_that_its_run_depends_on(project: Path) -> None:
     (used,) = runs.records("mini", "02_use")
     assert made.data[0]["files"] == 3
     assert made.data[0]["bytes"] == 39
-    assert made.data[0]["entry"] == {"layout": "sentinel2_corine", "twin": {}}
+    assert made.data[0]["entry"] == {"layout": "sentinel2_corine"}
     assert "eolab/runs/record.py" in made.record["modules"]
     assert used.record["upstream"]["made"] == made.stamp
     assert used.record["found"]["mini/01_make"] == {made.folder.name: made.record["ended"]}

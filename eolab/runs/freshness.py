@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,8 @@ def changes(run: history.RunRecord, notebook: Notebook, upstream: Mapping[str, P
     """Return what a run was made from and is another now, as parts of a sentence; empty where nothing is.
 
     The notebook's code, the upstream runs (told by when they ended), files and catalogue entry of each data
-    set, and the runs that the notebook found by itself. The package's code is apart, see
-    :func:`code_changes`.
+    set, the library that Keras runs on, and the runs that the notebook found by itself. The package's code
+    is apart, see :func:`code_changes`.
 
     Args:
         run: The earlier run.
@@ -36,6 +37,7 @@ def changes(run: history.RunRecord, notebook: Notebook, upstream: Mapping[str, P
         if known.get(name) != stamp:
             found.append(f"{stamp['notebook'] or folder.parent.name} was run again")
     found += filter(None, map(provenance.data_changes, run.data))
+    found += filter(None, [_backend(run)])
     for place, before in (run.record.get("found") or {}).items():
         found += filter(None, [_new_runs(run, place, before)])
     return found
@@ -85,6 +87,15 @@ def _files(names: Sequence[str]) -> str:
         return ""
     more = f" and {len(names) - NAMED} files more" if len(names) > NAMED else ""
     return f"code changed: {', '.join(names[:NAMED])}{more}"
+
+
+def _backend(run: history.RunRecord) -> str:
+    """Return how the library that Keras runs on changed, where the run loaded networks."""
+    if not any(name.startswith("eolab/models/") for name in run.record.get("modules") or {}):
+        return ""
+    before = run.environment.get("variables", {}).get("KERAS_BACKEND", "tensorflow")
+    now = os.environ.get("KERAS_BACKEND", "tensorflow")
+    return f"KERAS_BACKEND was {before} and is {now}" if before != now else ""
 
 
 def _new_runs(run: history.RunRecord, place: str, before: Mapping[str, Any]) -> str:

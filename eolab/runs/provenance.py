@@ -55,7 +55,8 @@ def data(source: Any) -> dict[str, Any]:
 def _entry(entry: Any) -> dict[str, Any]:
     """Return what results depend on in the catalogue's entry of a data set: not where it lies."""
     facts = {key: value for key, value in entry.metadata.items() if key not in DESCRIBING}
-    kept = {"layout": entry.layout, "twin": getattr(entry, "twin", {}), **facts}
+    blocks = {name: getattr(entry, name, {}) for name in ("twin", "pixels")}
+    kept = {"layout": entry.layout, **{name: block for name, block in blocks.items() if block}, **facts}
     return dict(json.loads(json.dumps(kept, default=str)))
 
 
@@ -93,10 +94,16 @@ def data_missing(recorded: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _listed(recorded: Mapping[str, Any]) -> Any:
-    """Return the catalogue's entry of a data set that was recorded; None where there is none."""
+    """Return the catalogue's entry of a data set that was recorded; None where there is none.
+
+    Raises:
+        CatalogError: If the entry cannot be used.
+    """
     from eolab.data import catalog
 
-    return None if recorded.get("layout") == STORE else catalog.load().get(recorded["name"])
+    name, known = recorded["name"], catalog.load()
+    there = recorded.get("layout") != STORE and (name in known or name in known.faults)
+    return known[name] if there else None
 
 
 # === Machine ===

@@ -156,7 +156,7 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
         line, ``<metric> std`` (ddof 1) where a line has several runs; NaN where there is no number. Below
         stand baselines that are the same for all lines, and means over the parameter ``over``. ``attrs``
         holds ``title``, ``note`` with all that belongs to the table, and ``simulated``. None if the sweep was
-        not run.
+        not run, or, in a notebook, on other upstream runs than those of the notebook, which is said.
 
     Raises:
         ParameterError: If there is no such study or sweep.
