@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -139,3 +140,13 @@ def test_a_damaged_record_names_a_remedy_that_keeps_the_folder(tmp_path: Path) -
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(RunError, match="delete this file and run the notebook again"):
         folders.read_json(tmp_path / "run.json")
+
+
+def test_the_tables_of_another_proj_are_not_used(tmp_path: Path) -> None:
+    """With PROJ_DATA of another installation every sound product was "in EPSG:None"."""
+    code = "import eolab; from rasterio.crs import CRS; print(CRS.from_epsg(32756).to_epsg())"
+    others = {name: str(tmp_path) for name in ("PROJ_DATA", "PROJ_LIB", "GDAL_DATA")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | others, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "32756\n", done.stderr

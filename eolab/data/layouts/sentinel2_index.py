@@ -1,5 +1,6 @@
 """Which Sentinel-2 acquisitions a folder holds, which of them can be used, and why the others cannot."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -266,7 +267,9 @@ def read_header(item: Acquisition, band: str) -> Header:
             raise DataError(f"{band} states the {said}: fetch the product again, or remove those of the file")
         found = f"EPSG:{image.crs.to_epsg()}" if image.crs else "no CRS"
         if found != item.crs:
-            raise DataError(f"{band} is in {found}, its tile's metadata say {item.crs}")
+            other = {"PROJ_DATA", "PROJ_LIB"} & set(os.environ) if found == "EPSG:None" else ()
+            hint = f": {' and '.join(sorted(other))} may name another installation, unset it" if other else ""
+            raise DataError(f"{band} is in {found}, its tile's metadata say {item.crs}{hint}")
         if size < _HEADER_BYTES + _ZERO_BITS / 8 * image.width * image.height:
             fault = emptiness_of(image, classes=band == "SCL")
             if fault:
