@@ -11,10 +11,15 @@ from pathlib import Path
 import miniature
 import numpy as np
 import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from eolab import cli
 from eolab.core import files
-from eolab.core.errors import RunError, system_error
+from eolab.core.errors import DataError, RunError, system_error
+from eolab.data import fingerprints
 from eolab.prediction import probabilities
 from eolab.runs import chain, display, execute, folders, study
 
@@ -150,3 +155,62 @@ def test_the_tables_of_another_proj_are_not_used(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=os.environ | others, capture_output=True, text=True, check=False
     )
     assert done.stdout == "32756\n", done.stderr
+
+
+class Evil:
+    """Writes a file when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("hidden", ["plain", "in an array", "in a baseline"])
+def test_a_saved_baseline_cannot_run_code(tmp_path: Path, hidden: str) -> None:
+    """joblib.load ran whatever a model of somebody else named."""
+    bad, mark = tmp_path / "model.joblib", tmp_path / "ran"
+    evil: object = Evil(mark)
+    if hidden == "in an array":
+        evil = np.array([evil, 1], object)
+    elif hidden == "in a baseline":
+        evil = DummyClassifier(strategy=evil)
+    files.write_joblib(evil, bad)
+    with pytest.raises(DataError, match=r"names (posix|nt)\.mkdir, which no baseline needs.*EOLAB_TRUST"):
+        files.read_joblib(bad, object)
+    assert not mark.exists()
+
+
+def test_a_baseline_of_scikit_learn_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    values, labels = rng.random((40, 3)), np.array(["a", "b"], object)[rng.integers(0, 2, 40)]
+    for model in (
+        HistGradientBoostingClassifier(max_iter=2),
+        RandomForestClassifier(2, random_state=rng.integers(9)),
+    ):
+        fitted = make_pipeline(StandardScaler(), model).fit(values, labels)
+        file = files.write_joblib(fitted, tmp_path / "model.joblib")
+        assert (files.read_joblib(file, Pipeline).predict(values) == fitted.predict(values)).all()
+    mark = tmp_path / "trusted"
+    monkeypatch.setenv("EOLAB_TRUST", "posix, nt")
+    files.read_joblib(files.write_joblib([Evil(mark)], tmp_path / "model.joblib"), list)
+    assert mark.is_dir()
+
+
+def test_a_pickle_in_a_folder_that_others_can_write_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EOLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fingerprints, "SETTLED_NS", -(10**18))
+    made: list[int] = []
+
+    def make() -> int:
+        made.append(1)
+        return len(made)
+
+    assert [fingerprints.remembered("x", tmp_path, [], make) for _ in range(2)] == [1, 1]
+    folder = tmp_path / "cache/private"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    assert fingerprints.remembered("x", tmp_path, [], make) == 2

@@ -196,11 +196,14 @@ def write_joblib(baseline: Any, path: str | os.PathLike[str]) -> Path:
 
 
 def read_joblib(path: str | os.PathLike[str], kind: type[T]) -> T:
-    """Return what :func:`write_joblib` wrote, of the kind that is expected."""
-    import joblib
+    """Return what :func:`write_joblib` wrote, of the kind that is expected.
+
+    No code runs that the file may name, see :mod:`eolab.core.unpickling`.
+    """
+    from eolab.core import unpickling
 
     remedy = "fit the baseline again, or name another run"
-    found = loaded(path, joblib.load, "a saved baseline", remedy)
+    found = loaded(path, unpickling.load, "a saved baseline", remedy)
     if not isinstance(found, kind):
         raise DataError(f"{path}: expected a saved baseline, found a {type(found).__name__}; {remedy}.")
     return found
@@ -223,5 +226,5 @@ def loaded(path: str | os.PathLike[str], read: Callable[[Path], Any], expected: 
         try:
             return read(path)
         except Exception as error:  # a damaged file raises nearly anything
-            found = f"an unreadable file ({reason_of(error)[:200]})"
+            found = f"an unreadable file ({reason_of(error)[:300]})"
     raise DataError(f"{path}: expected {expected}, found {found}; {remedy}.")

@@ -181,7 +181,7 @@ def remembered(name: str, root: Path, paths: Iterable[str | Path], make: Callabl
     """
     here = "" if Path(root).is_absolute() else os.getcwd()
     digest, newest = hashlib.sha256(os.fsencode(f"{name} {root} {here}\n")), 0
-    memory = workspace.cache() / f"{name}-{digest.hexdigest()[:16]}.pickle"
+    memory = workspace.cache() / "private" / f"{name}-{digest.hexdigest()[:16]}.pickle"
     for path in (*paths, make.__code__.co_filename):
         try:
             about = os.stat(path)
@@ -190,15 +190,30 @@ def remembered(name: str, root: Path, paths: Iterable[str | Path], make: Callabl
             size = changed = -1
         digest.update(os.fsencode(f"{path}\0{size}\0{changed}\n"))
         newest = max(newest, changed)
-    with contextlib.suppress(Exception), memory.open("rb") as file:  # a damaged pickle raises nearly anything
-        state, result = pickle.load(file)
-        if state == digest.digest():
-            return result
+    private = _is_private(memory.parent)
+    if private:  # a pickle runs any code: those of others are not opened
+        with (
+            contextlib.suppress(Exception),
+            memory.open("rb") as file,
+        ):  # a damaged one raises nearly anything
+            state, result = pickle.load(file)
+            if state == digest.digest():
+                return result
     settled = newest < time.time_ns() - SETTLED_NS
     result = make()
-    if settled:
+    if settled and private:
         _keep(memory, pickle.dumps((digest.digest(), result)))
     return result
+
+
+def _is_private(folder: Path) -> bool:
+    """Make a folder that nobody else can write into, and return whether it is one; true on Windows."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        about = folder.lstat()
+    except OSError:
+        return False
+    return os.name == "nt" or (about.st_uid == os.getuid() and not about.st_mode & 0o022)
 
 
 def _keep(memory: Path, content: bytes) -> None:
