@@ -39,8 +39,8 @@ def model(seed=3):
     training.set_up(seed)
     image = keras.Input((TIMES, BANDS), name="image")
     valid = keras.Input((TIMES,), dtype="bool", name="valid")
-    hidden = keras.layers.LSTM(8, dropout=0.2, unroll=True)(image, mask=valid)
-    hidden = keras.layers.BatchNormalization()(keras.layers.Dropout(0.4)(hidden))
+    hidden = keras.layers.LSTM(8, dropout=0.2, unroll=True, seed=seed)(image, mask=valid)
+    hidden = keras.layers.BatchNormalization()(keras.layers.Dropout(0.4, seed=seed)(hidden))
     return keras.Model(
         {"image": image, "valid": valid}, keras.layers.Dense(CLASSES, activation="softmax")(hidden)
     )
