@@ -131,6 +131,18 @@ def test_both_codings_are_read_in_any_number_type(tmp_path, values):
     assert (corine.open_corine(write_raster(tmp_path / "map.tif", values)) == LEVEL3).all()
 
 
+def test_a_raster_is_found_with_capitals_and_beside_hidden_files(tmp_path):
+    write_raster(tmp_path / "clc" / "CLC2018.TIF", GRID)
+    (tmp_path / "clc" / "._CLC2018.tif").write_bytes(b"macOS")
+    assert (corine.open_corine(tmp_path) == LEVEL3).all()
+    (tmp_path / "zip").mkdir()
+    (tmp_path / "zip" / "u2018_clc2018.zip").write_bytes(b"PK")
+    with pytest.raises(
+        DataError, match=r"holds 0 \.tif files \(found the archive u2018_clc2018.zip: unpack it"
+    ):
+        corine.open_corine(tmp_path / "zip")
+
+
 def test_a_picture_of_several_bands_is_no_map(tmp_path):
     file = tmp_path / "picture.tif"
     profile = {"driver": "GTiff", "height": 4, "width": 11, "count": 3, "dtype": "uint8", "crs": "EPSG:3035"}

@@ -23,7 +23,7 @@ from rasterio.warp import Resampling, reproject
 from rasterio.windows import Window
 
 from eolab.core.errors import DataError
-from eolab.data.layouts.common import attempt, reading, report
+from eolab.data.layouts.common import attempt, is_clutter, lies_instead, reading, report
 from eolab.data.layouts.resample import touched
 from eolab.data.schemes.corine import check_coding, recode, recognise
 
@@ -61,9 +61,13 @@ def find_raster(path: Path) -> Path:
     if path.is_file():
         return path
     published = [file for file in (path / FILE, path / FILE.name) if file.is_file()]
-    files = published or sorted(path.rglob("*.tif"))
+    found = (file for file in path.rglob("*") if file.suffix.lower() in (".tif", ".tiff"))
+    files = published or sorted(file for file in found if not is_clutter(file.name))
     if len(files) != 1 and not published:
-        raise DataError(f"{path} holds {len(files)} .tif files: give the CORINE raster itself, e.g. {FILE}.")
+        instead = f" ({lies_instead(path, FILE.name)})" if not files else ""
+        raise DataError(
+            f"{path} holds {len(files)} .tif files{instead}: give the CORINE raster itself, e.g. {FILE}."
+        )
     return files[0]
 
 
