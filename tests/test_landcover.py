@@ -11,6 +11,7 @@ from scipy import stats
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from eolab.core.errors import DataError
 from eolab.data import splits
 from eolab.data.preprocess import Recipe
 from eolab.data.schemes import scheme_of
@@ -303,6 +304,16 @@ def test_a_store_keeps_observations_whose_index_is_undefined(series, tmp_path):
     assert seen.any()
     assert (first[:, :2] == np.float32(-0.01)).all()
     assert np.isnan(first[:, 2]).all()
+
+
+def test_a_series_of_which_nothing_is_clear_is_refused(series, tmp_path):
+    """Regression: with codes that no pixel has, all samples were empty and the study was done."""
+    hidden = series.assign(clear=series["clear"] & False)
+    with pytest.raises(DataError, match=r"No sample is observed on any date.*keep_scl.*\[4, 5, 6, 7, 11\]"):
+        landcover.samples.observed_share(store_of(tmp_path / "none", hidden, RECIPE, {}))
+    shares = landcover.samples.observed_share(store_of(tmp_path / "some", series, RECIPE, {}))
+    assert len(shares) == 12
+    assert shares.max() > 0
 
 
 def test_entry_without_licence_or_citation_can_be_stored(series, tmp_path):

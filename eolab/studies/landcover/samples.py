@@ -8,11 +8,12 @@ import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import pandas as pd
 import xarray as xr
 
+from eolab.core.errors import DataError
 from eolab.data.catalog import DataEntry
 from eolab.data.ground import pixel_size_m, positions_m
 from eolab.data.preprocess import Recipe
 from eolab.data.schemes import IGNORE
-from eolab.data.store import ArraySpec, days
+from eolab.data.store import ArraySpec, Store, days
 from eolab.studies.protocol import Produce
 
 Inputs = dict[str, np.ndarray]
@@ -199,6 +200,22 @@ def store_arrays(prepared: xr.Dataset) -> dict[str, ArraySpec]:
         "valid": ArraySpec(("time",), (times,), "bool", {"long_name": "observed"}),
         "label": ArraySpec((), (), "uint8", {"long_name": "class index"}),
     }
+
+
+def observed_share(store: Store) -> pd.Series:
+    """Return the share of the uniform samples that are observed in each period, by its day.
+
+    Raises:
+        DataError: If no sample is observed at all.
+    """
+    rows = np.flatnonzero(store.table["draw"] == "uniform")
+    share = store.gather(rows, ["valid"])["valid"].mean(axis=0)
+    if not share.any():
+        raise DataError(
+            "No sample is observed on any date: no pixel has one of the codes in keep_scl, or a band is "
+            "missing everywhere. Choose other codes, such as the default [4, 5, 6, 7, 11], or other bands."
+        )
+    return pd.Series(share, store.time)
 
 
 def store_metadata(
