@@ -85,7 +85,7 @@ def read_raster(path: str | Path, most: int = MOST_PIXELS) -> Raster:
     """
     remedy = "fetch it again, or leave it out"
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             check_size(path, (os.fstat(file.fileno()).st_size // 16,), most)  # bytes of 16 a pixel at most
             content = file.read()
     except FileNotFoundError:
@@ -225,14 +225,14 @@ def _plain(name: str | Path, content: bytes) -> Raster | None:
         pixels = _image(content, order, tags)
     except (struct.error, ValueError, TypeError, KeyError):  # cut short, or tags that make no image
         return None
+    if pixels is None or not (_METADATA in tags or _NODATA in tags):
+        return None if pixels is None else Raster(pixels)
     texts = (bytes(tags.get(tag, ())).rstrip(b"\0").decode("latin-1") for tag in (_METADATA, _NODATA))
-    return None if pixels is None else _stated(name, pixels, *texts)
+    return _stated(name, pixels, *texts)
 
 
 def _stated(name: str | Path, pixels: np.ndarray, metadata: str, nodata: str) -> Raster:
     """Return pixels with what the text of GDAL's tags states of them, empty where there is no tag."""
-    if not metadata and not nodata:
-        return Raster(pixels)
     scales, offsets = (
         [float(text) for text in re.findall(rf'role="{role}"[^>]*>([^<]*)<', metadata)] or [default]
         for role, default in (("scale", 1.0), ("offset", 0.0))
