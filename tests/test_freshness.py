@@ -172,6 +172,26 @@ def test_an_unfinished_run_begins_anew_beside_when_code_changed(
     assert began(go(project), "01_make") == ": code changed: eolab/runs/record.py"
 
 
+def test_a_file_that_a_parameter_names_counts(project: Path) -> None:
+    """Other weights in a file of the same name were another network of the same run."""
+    (project / "weights.h5").write_bytes(b"one")
+    chosen = {"settings": {"02_use": {"bands": ["B02", str(project / "weights.h5")]}}}
+    go(project, **chosen)
+    assert skipped(go(project, **chosen)) == ["01_make", "02_use"]
+    (project / "weights.h5").write_bytes(b"two")
+    assert began(go(project, **chosen), "02_use") == f": {project / 'weights.h5'} changed"
+
+
+def test_a_run_in_another_folder_of_runs_has_no_part_in_it(project: Path, tmp_path: Path) -> None:
+    """A sweep's table of one project was left out for the run that another project's notebook had begun."""
+    go(project)
+    assert sweep.run(study.load("mini"), "factors", chain.Options(project / "runs", "smoke"), say=print)
+    other = a_run(tmp_path / "other", "02_use", "x", "1", made={"notebook": "01_make", "run": "y"})
+    history.watch(other.folder)
+    assert isinstance(runs.sweep_table("mini", "factors"), pd.DataFrame)
+    assert "found" not in folders.read_json(other.folder / folders.RECORD)
+
+
 def test_another_backend_is_another_network(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook that loaded networks is out of date where Keras runs on another library."""
     monkeypatch.delenv("KERAS_BACKEND", raising=False)

@@ -1,4 +1,8 @@
-"""What a finished run was made from, beside what is there now: a run whose sources changed is out of date."""
+"""What a finished run was made from, beside what is there now: a run whose sources changed is out of date.
+
+What a run of an earlier version of the package did not record is not compared: the run is kept, and the
+command says so.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,8 @@ def changes(run: history.RunRecord, notebook: Notebook, upstream: Mapping[str, P
     """Return what a run was made from and is another now, as parts of a sentence; empty where nothing is.
 
     The notebook's code, the upstream runs (told by when they ended), files and catalogue entry of each data
-    set, the library that Keras runs on, and the runs that the notebook found by itself. The package's code
-    is apart, see :func:`code_changes`.
+    set, files that parameters name, the library that Keras runs on, and the runs that the notebook found by
+    itself. The package's code is apart, see :func:`code_changes`.
 
     Args:
         run: The earlier run.
@@ -37,6 +41,7 @@ def changes(run: history.RunRecord, notebook: Notebook, upstream: Mapping[str, P
         if known.get(name) != stamp:
             found.append(f"{stamp['notebook'] or folder.parent.name} was run again")
     found += filter(None, map(provenance.data_changes, run.data))
+    found += provenance.file_changes(run.record.get("files") or {})
     found += filter(None, [_backend(run)])
     for place, before in (run.record.get("found") or {}).items():
         found += filter(None, [_new_runs(run, place, before)])

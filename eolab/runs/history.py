@@ -156,10 +156,9 @@ class RunRecord:
     def upstream(self) -> dict[str, Path]:
         """Input parameter → folder of the upstream run: beside this one where it is not at its old place."""
         found = {}
-        own = self.folder.parent if self.folder.name == folders.REPEAT else self.folder
         for name, stamp in (self.record.get("upstream") or {}).items():
             given = workspace.root() / str(self.params.get(name) or "")
-            beside = own.parents[1] / str(stamp.get("notebook")) / str(stamp.get("run"))
+            beside = _own(self.folder).parents[1] / str(stamp.get("notebook")) / str(stamp.get("run"))
             found[name] = given if (given / folders.RECORD).is_file() else beside
         return found
 
@@ -226,7 +225,7 @@ def note(place: str, folder: Path) -> None:
         place: The folder's path below that of all runs, such as "landcover/03_train_pixels".
         folder: Folder of a notebook's runs, or of a sweep.
     """
-    for watched in _WATCHED:
+    for watched in _watched(folder):
         known = RunRecord(watched).record.get("found") or {}
         if place not in known:
             folders.update_record(watched, found=known | {place: seen(folder)})
@@ -242,7 +241,17 @@ def note_file(file: Path) -> None:
 
 def fits(folder: Path) -> bool:
     """Return whether a sweep's runs were made from the runs that this process's notebook uses."""
-    return all(seen(folder) == seen(folder, RunRecord(run).lineage()) for run in _WATCHED)
+    return all(seen(folder) == seen(folder, RunRecord(run).lineage()) for run in _watched(folder))
+
+
+def _watched(folder: Path) -> list[Path]:
+    """Return the run of this process's notebook if a folder is below the same folder of all runs."""
+    return [run for run in _WATCHED if folder.is_relative_to(_own(run).parents[2])]
+
+
+def _own(folder: Path) -> Path:
+    """Return the run folder of one that may be that of an interactive repetition in it."""
+    return folder.parent if folder.name == folders.REPEAT else folder
 
 
 def seen(folder: Path, made_from: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:

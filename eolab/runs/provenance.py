@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from eolab.core import yamls
 from eolab.core.machine import processor
 from eolab.data.fingerprints import Taken, take
 
@@ -58,6 +59,20 @@ def _entry(entry: Any) -> dict[str, Any]:
     blocks = {name: getattr(entry, name, {}) for name in ("twin", "pixels")}
     kept = {"layout": entry.layout, **{name: block for name, block in blocks.items() if block}, **facts}
     return dict(json.loads(json.dumps(kept, default=str)))
+
+
+def files(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fingerprint of each file that a parameter names, such as one of weights, by its path."""
+    found = yamls.flatten(values).values()
+    texts = [text for one in found for text in (one if isinstance(one, list) else [one])]
+    paths = [os.path.abspath(text) for text in texts if isinstance(text, str) and text]
+    return {path: take(path).fingerprint for path in paths if os.path.isfile(path)}
+
+
+def file_changes(recorded: Mapping[str, str]) -> list[str]:
+    """Return which files that parameters name have another content than :func:`files` recorded."""
+    there = {path: before for path, before in recorded.items() if os.path.isfile(path)}
+    return [f"{path} changed" for path, before in there.items() if take(path).fingerprint != before]
 
 
 def data_changes(recorded: Mapping[str, Any]) -> str:

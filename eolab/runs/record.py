@@ -322,6 +322,7 @@ def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> 
         raise RunError(f"The notebook says runs.start({own!r}), but it is run as {known!r}.")
     changes = {**about, "run": record.get("run", folder.name), "simulated": False}
     changes |= {"written": record.get("written", []), "modules": sources.imported(), "found": {}}
+    changes["files"] = provenance.files(about["parameters"])
     shutil.rmtree(folder / folders.REPEAT, ignore_errors=True)
     if interactive:
         changes |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
