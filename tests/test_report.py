@@ -7,6 +7,7 @@ from pathlib import Path
 
 import miniature
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
@@ -349,3 +350,16 @@ def test_a_page_fits_the_screen_offline(tmp_path: Path, width: int, scheme: str)
         assert (corner > 200) == (scheme == "light")
         browser.close()
     assert problems == []
+
+
+def test_a_wide_table_is_cut_into_parts_that_begin_with_what_names_the_lines():
+    """The published numbers stood right of the edge of the page."""
+    wide = pd.DataFrame(
+        {"loss": ["iou"], "runs": [1]} | {f"test.half.score_{n}": [0.1234] for n in range(30)}
+    )
+    parts = display.parts_of(wide)
+    assert all(part.columns[0] == "loss" for part in parts)
+    assert [name for part in parts for name in part if name != "loss"] == list(wide)[1:]
+    assert max(len(part.columns) for part in parts) <= display.PAGE // len("score_") + 1
+    plain = wide.drop(columns=["loss", "runs"])
+    assert display.parts_of(plain)[0] is plain

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MARK = " Simulated data."
 DPI = 110
+PAGE = 82  # letters of a table that fit side by side on a page, on paper too
 LOOK: dict[str, Any] = {"border": 0, "na_rep": "–", "float_format": short}  # of a table in a page
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # colours of a terminal
 NOISE = re.compile(  # absl and glog lines, and what TensorFlow and CUDA say at start-up
@@ -133,6 +134,34 @@ def figure_html(image: bytes, caption: Caption) -> str:
     )
 
 
+def parts_of(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return a wide table of a sweep or of scores in parts that fit on a page.
+
+    Each part begins with the columns that name the lines, ``run``, those before ``runs``, or those up to
+    ``model``; a table without them stays whole.
+    """
+    names = [str(name) for name in table]
+    end = names.index("runs") if "runs" in names else names.index("model") + 1 if "model" in names else 0
+    keys = names[:end] if "run" not in names else ["run"]
+    if not keys or not table.columns.is_unique:
+        return [table]
+    free = PAGE - sum(_width(name, table[name]) for name in keys)
+    parts: list[list[str]] = [[]]
+    for name in [name for name in names if name not in keys]:
+        width = _width(name, table[name])
+        if parts[-1] and sum(_width(one, table[one]) for one in parts[-1]) + width > free:
+            parts.append([])
+        parts[-1].append(name)
+    return [table[[*keys, *part]] for part in parts]
+
+
+def _width(name: str, column: pd.Series) -> int:
+    """Return about how many letters wide a column is shown: its longest cell, or word of its name."""
+    cells = [short(value) if isinstance(value, float) else str(value) for value in column]
+    words = [word for text in cells for word in ([text] if "±" in text else text.split())]
+    return 2 + max(map(len, [*words, *re.split(r"[_. ]", name)]))
+
+
 def table_html(table: pd.DataFrame, caption: Caption, formats: Mapping[str, str]) -> str:
     """Return a table with its caption above it; numbers without a format have four significant digits.
 
@@ -144,7 +173,11 @@ def table_html(table: pd.DataFrame, caption: Caption, formats: Mapping[str, str]
         return lambda value: "–" if pd.isna(value) else pattern.format(value)
 
     formatters = {str(name): writer(pattern) for name, pattern in formats.items() if name in table}
-    body = table.to_html(index=not is_plain(table), formatters=formatters, classes="eolab-table", **LOOK)
+    parts = parts_of(table) if is_plain(table) else [table]
+    body = "".join(
+        part.to_html(index=not is_plain(table), formatters=formatters, classes="eolab-table", **LOOK)
+        for part in parts
+    )
     if table.empty:
         body = "<p>None.</p>"
     return f'<figure class="eolab-tablebox" style="margin:0 0 1em 0">{caption.html()}{body}</figure>'

@@ -253,7 +253,7 @@ def _picture(soup: Any, formula: str, block: bool) -> Any:
 def tidy_tables(soup: Any) -> None:
     """Align the columns of each data frame in a parsed page and give each table a box that scrolls.
 
-    A table of many columns is set smaller, and names of columns may break behind an underscore.
+    A table of many columns is set smaller, and names of columns may break behind an underscore or a dot.
     """
     for table in soup.find_all("table"):
         for name in ("border", "style"):
@@ -283,7 +283,7 @@ def _narrow(soup: Any, table: Any) -> None:
     if max((len(row.find_all("th")) for row in table.select("thead tr")), default=0) >= WIDE:
         table["class"] = [*table["class"], "wide"]
     for head in table.select("thead th"):
-        first, *others = re.split(r"(?<=_)", head.get_text(strip=True))
+        first, *others = re.split(r"(?<=[_.])(?=\w)", head.get_text(strip=True))
         if others:
             head.clear()
             head.append(first)

@@ -105,7 +105,7 @@ def page(title: str, body: str, frames: Sequence[pd.DataFrame], simulated: bool)
 def _table(table: pd.DataFrame) -> str:
     from bs4 import BeautifulSoup
 
-    markup = table.to_html(index=False, **display.LOOK)
+    markup = "".join(part.to_html(index=False, **display.LOOK) for part in display.parts_of(table))
     soup = BeautifulSoup(markup, "html.parser")
     fragment.tidy_tables(soup)
     return str(soup)
