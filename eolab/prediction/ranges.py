@@ -104,7 +104,7 @@ class TrainedRange:
         ]
         more = f"; {len(places)} of {len(wrong)} channels in all" if len(places) > 3 else ""
         return (
-            f"The images are not on the scale that the network was trained on: {'; '.join(found)}{more}. "
+            f"The images are not like those that the network was trained on: {'; '.join(found)}{more}. "
             f"{self._unit(places, middle)}"
         )
 
@@ -119,8 +119,10 @@ class TrainedRange:
             return f"They look like digital numbers (× 10,000): {remedy}."
         if least < 1 / ratio < greatest if ratio else False:
             return f"They look like reflectance where digital numbers (× 10,000) were learned from: {remedy}."
-        if ratio < 0:
+        if ratio < 0 and (middle[places] < -1).all():
             return f"Their sign differs, as that of values in dB: {remedy}."
+        if 0.1 < abs(ratio) < 10:
+            return "That may be another landscape, of which predictions are extrapolated, or another unit."
         times = f"{ratio:,.0f}" if ratio > 10 else f"{ratio:.2g}"
         return f"They are about {times} times as large as in training: {remedy}, or check the unit."
 
