@@ -20,6 +20,9 @@ NAMES = [
     "NDVI",
     "VI",
     "NBR",
+    "NDVI_as_is",
+    "VI_as_is",
+    "NBR_as_is",
     "gray",
     "blur_gaussian",
     "blur_median",
@@ -34,7 +37,7 @@ UNKNOWN = 5  # a patch without a label
 
 
 def patch(number: int, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
-    """Return image (side, side, 26) and label of a patch, a pure function of its number.
+    """Return image (side, side, 29) and label of a patch, a pure function of its number.
 
     Landslides lie where it is steep and bare, with noise on both; a tenth of the labels is not known.
     """
