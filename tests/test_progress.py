@@ -1,5 +1,6 @@
 import io
 import sys
+import time
 
 import pytest
 
@@ -80,3 +81,21 @@ def test_a_terminal_gets_a_bar(monkeypatch):
 )
 def test_durations(seconds, text):
     assert progress.duration(seconds) == text
+
+
+def test_a_long_piece_of_work_says_that_it_goes_on(monkeypatch, capsys):
+    """Fits of baselines and intervals took up to 495 s without a line."""
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.02)
+    with progress.stage("Fitting boosting"):
+        time.sleep(0.1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Fitting boosting: 0 s so far"
+    assert 2 <= len(lines) < 5, "after 0.02 s, and after twice as long each time"
+    with progress.stage("Fitting boosting", progress=False):
+        time.sleep(0.05)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 10)
+    with progress.stage("short"):
+        pass
+    time.sleep(0.01)
+    assert capsys.readouterr().err == ""

@@ -1,7 +1,9 @@
 """Progress of long work: a bar where somebody watches, plain lines where a log is kept."""
 
+import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +79,34 @@ def in_threads(
         yield from track(flat, description, len(items), unit, progress)
     finally:
         pool.shutdown(cancel_futures=True)  # a stop does not wait for items that have not begun
+
+
+@contextlib.contextmanager
+def stage(description: str, progress: bool = True) -> Iterator[None]:
+    """Say every now and then that one long piece of work goes on, such as a fit that counts no steps.
+
+    The first line comes after 10 s, each further one after twice the time; short work says nothing.
+
+    Args:
+        description: What is being done, in a few words.
+        progress: False to say nothing.
+    """
+    start, done = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        pause = LINE_EVERY_S
+        while not done.wait(pause):
+            taken = duration(time.monotonic() - start)
+            print(f"{description}: {taken} so far", file=sys.stderr, flush=True)
+            pause *= 2
+
+    teller = threading.Thread(target=tell, daemon=True)
+    if progress:
+        teller.start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def batch_run() -> bool:

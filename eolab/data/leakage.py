@@ -20,6 +20,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from eolab.core.errors import ParameterError
+from eolab.core.progress import stage
 from eolab.data.splits.dealing import column_of
 from eolab.data.store import Store
 from eolab.data.tables import image_statistics
@@ -138,7 +139,8 @@ def leakage(
     chosen = np.sort(rng.permutation(len(rows[part]))[:cap])
     test = rows[part][chosen]
     labels = pd.factorize(table[label], sort=True)[0]
-    distance, nearest, among = _nearest(_features(source, train), _features(source, test))
+    with stage("Nearest training samples"):
+        distance, nearest, among = _nearest(_features(source, train), _features(source, test))
     answers = {
         "nearest_neighbour": labels[train[nearest]],
         "majority": np.full(len(test), np.bincount(labels[rows["train"]] + 1)[1:].argmax()),

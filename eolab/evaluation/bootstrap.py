@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from eolab.core.errors import DataError, ParameterError
+from eolab.core.progress import stage
 
 DRAWS_AT_ONCE = 20_000_000  # resampled counts held in memory: 160 MB
 MIN_GROUPS = 8  # with fewer there is no interval: even the widened one held 90 % of true scores and less
@@ -136,7 +137,8 @@ def resample(evaluated: Evaluated, names: Sequence[str], n: int, seed: int) -> d
     if n < MIN_REPLICATES:
         raise ParameterError(f"replicates is {n}: expected at least {MIN_REPLICATES}.")
     exact = evaluated.values(names)
-    parts = [evaluated.values(names, drawn) for drawn in draws(evaluated.weights, n, seed)]
+    with stage(f"Intervals from {n:,} replicates"):
+        parts = [evaluated.values(names, drawn) for drawn in draws(evaluated.weights, n, seed)]
     return {
         name: Resampled(
             float(exact[name][0]), np.concatenate([part[name] for part in parts]), evaluated.n_groups(name)

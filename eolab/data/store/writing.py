@@ -13,7 +13,7 @@ import pandas as pd
 
 from eolab.core import files as disk
 from eolab.core.errors import ParameterError, StoreError
-from eolab.core.progress import track
+from eolab.core.progress import stage, track
 from eolab.data.store import digests, layout, statistics
 from eolab.data.store.layout import ArraySpec
 from eolab.data.store.planning import Part, Plan, check_part, column_digests, differences, make_plan
@@ -230,8 +230,9 @@ def _write_rows(plan: Plan, name: str, spec: ArraySpec, start: int, values: np.n
 def _finish(plan: Plan) -> None:
     """Compute statistics and digests and mark the store as complete."""
     draft = Store(plan.folder, plan.info(statistics={}), plan.table)
-    info = plan.info(statistics=statistics.compute(draft, statistics.training_rows(draft)))
-    info = digests.signed(plan.folder, info, [(plan.folder / layout.TABLE_FILE).read_bytes()])
+    with stage(f"Statistics and digests of {plan.folder.name}"):
+        info = plan.info(statistics=statistics.compute(draft, statistics.training_rows(draft)))
+        info = digests.signed(plan.folder, info, [(plan.folder / layout.TABLE_FILE).read_bytes()])
     with disk.full_disk(plan.folder, plan.needed):
         disk.write_atomically(plan.folder / layout.STORE_FILE, layout.to_json(info))
 

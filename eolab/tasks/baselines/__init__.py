@@ -205,7 +205,7 @@ def _fitted(
 
 
 def load(path: str | os.PathLike[str]) -> Baseline:
-    """Read a baseline that :meth:`Baseline.save` wrote. The format runs code: open only files you trust.
+    """Read a baseline that :meth:`Baseline.save` wrote; a file that could run other code is refused.
 
     Raises:
         DataError: The file is missing, unreadable or holds something else.

@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from eolab.core import files
 from eolab.core.errors import DataError
-from eolab.core.progress import track
+from eolab.core.progress import stage, track
 from eolab.data.schemes import IGNORE
 from eolab.data.store import reading
 from eolab.data.tables import some_rows
@@ -124,7 +124,11 @@ class Baseline:
             weights = weights * _class_weights(self.class_weight, target)
         weighted = not (weights == 1).all()
         last = f"{self.estimator.steps[-1][0]}__" if isinstance(self.estimator, Pipeline) else ""
-        with np.errstate(invalid="ignore"):  # the mean of a column without values
+        # the mean of a column without values is no fault
+        with (
+            np.errstate(invalid="ignore"),
+            stage(f"Fitting {self.name} on {len(target):,} samples", progress),
+        ):
             self.estimator.fit(features, target, **{f"{last}sample_weight": weights} if weighted else {})
         return self
 
