@@ -99,6 +99,10 @@ def cut(file: Path) -> None:
         (lambda p: (p / "mask" / "CLM.npy").unlink(), "lacks the feature mask/CLM or mask/SCL"),
         (lambda p: (p / "mask" / "CLM.npy").write_bytes(b""), "CLM.npy cannot be read"),
         (
+            lambda p: np.save(p / "mask" / "CLM.npy", np.ones((68, 101, 100, 2), bool)),
+            "CLM.npy has several channels, expected one",
+        ),
+        (
             lambda p: np.save(p / "mask" / "CLM.npy", np.zeros((67, 101, 100, 1))),
             "has the shape .67, 101, 100, 1",
         ),

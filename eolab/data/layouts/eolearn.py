@@ -89,6 +89,8 @@ def open_layout(path: str | Path) -> xr.Dataset:
             raise DataError(f"{file} {reason}.")
         else:
             rejected.append({"file": below(patch, file), "reason": reason})
+        if feature in USED and len(variables[_name(file)][0]) > len(DIMS[file.parent.name]):
+            raise DataError(f"{file} has several channels, expected one: save the feature with that alone.")
     crs, bounds = _extent(patch)
     transform = from_bounds(*bounds, width, height)
     coords = {
