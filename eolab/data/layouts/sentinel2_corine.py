@@ -15,7 +15,7 @@ import xarray as xr
 
 from eolab.core.errors import DataError
 from eolab.data.layouts import corine, sentinel2
-from eolab.data.layouts.common import attempt, reading, report
+from eolab.data.layouts.common import attempt, lies_instead, reading, report
 from eolab.data.schemes import IGNORE, check_codes, lookup
 from eolab.data.schemes.landcover import LANDCOVER
 
@@ -43,7 +43,8 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
     """
     for part in (SERIES, MAP):
         if not (path / part).is_dir():
-            raise DataError(f"{path} has no folder {part}/: expected {SERIES}/*.SAFE and {MAP}/…/DATA/*.tif.")
+            expected = f"expected {SERIES}/*.SAFE and {MAP}/…/DATA/*.tif, {lies_instead(path, part)}"
+            raise DataError(f"{path} has no folder {part}/: {expected}.")
     dataset = sentinel2.open_layout(path / SERIES, **options)
     dataset["corine"] = corine.open_corine(path / MAP, like=dataset)
     for name, file in TRUTH.items():
