@@ -7,6 +7,8 @@ import warnings
 import numpy as np
 import pytest
 
+from eolab.runs import study
+from eolab.studies.flood import sensors
 from eolab.studies.flood.sensors import dry_state
 
 
@@ -31,3 +33,10 @@ def test_pixels_that_nothing_saw_give_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(dry_state(values, 2)).all()
+
+
+def test_the_notebook_allows_every_channel_that_there_is():
+    """An unknown channel is refused before the files are checked, which takes long."""
+    declared = {one.name: one for one in study.load("flood").notebooks["02_preprocess"].parameters}
+    assert set(declared["optical"].choices) == set(sensors.Optical.known)
+    assert set(declared["radar"].choices) == set(sensors.Radar.known)

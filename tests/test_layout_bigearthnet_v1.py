@@ -554,3 +554,8 @@ def test_a_tree_of_version_2_is_named_as_such_and_nothing_is_to_be_removed(tmp_p
     with pytest.raises(DataError, match="open version 2 with the layout bigearthnet_v2") as caught:
         index(tmp_path)
     assert "remove" not in str(caught.value)
+
+
+def test_half_a_character_in_a_json_file_stops_no_index(tree):
+    write_json(folder_of(tree), tile_source="S2A_\udcf6", projection="\udcf6")
+    assert index(tree)["tile"][0] == "S2A_?"

@@ -187,6 +187,14 @@ def test_a_wrong_entry_is_named_and_the_rest_goes_on(tmp_path, wrong, reason):
     assert pd.Series([rejected["reason"]]).str.contains(reason).all()
 
 
+def test_half_a_character_in_a_name_costs_nothing_but_its_entry(tmp_path):
+    """A surrogate, of a Latin-1 name that was read as UTF-8, ended in a UnicodeEncodeError."""
+    table = reader.index(
+        write(tmp_path, {"0001": {"1": entry(), "2": entry(filename="S1_\udcf6"), "geo": GEO}})
+    )
+    assert of(table, "S1")["filename"].iloc[1] == "S1_?"
+
+
 @pytest.mark.parametrize("sequence", ["tmp", "²", "123", "00001"])
 def test_a_sequence_of_neither_split_is_named(tmp_path, sequence):
     """Three digits were a test sequence, and ² a traceback."""

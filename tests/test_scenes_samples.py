@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eolab import plots
+from eolab import models, plots
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, splits
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
@@ -22,6 +22,7 @@ from eolab.data.splits import balance, by_labels, multi_hot
 from eolab.data.splits.balance import fraction
 from eolab.data.splits.dealing import deal_labels
 from eolab.data.store import ArraySpec, write_store
+from eolab.runs import study
 from eolab.studies import scenes
 from eolab.synthetic import bigearthnet
 
@@ -436,3 +437,11 @@ def test_classes_of_a_table_without_a_split_are_drawn_without_it():
     sizes = {name: int((split == name).sum()) for name in ("train", "validation", "test")}
     figure = plots.split_frequencies(table, sizes)
     assert len(figure.axes[0].get_legend().get_texts()) == 2
+
+
+def test_the_notebook_allows_every_network_of_labels():
+    """An unknown network is refused before the conversion, which takes hours."""
+    declared = {one.name: one for one in study.load("scenes").notebooks["03_train_labels"].parameters}
+    choices = set(declared["model"].choices)
+    assert choices <= set(models.names("images", "labels"))
+    assert len(choices) == 28  # a network of one's own is added there

@@ -109,14 +109,17 @@ def _parsing(path: Path, error: type[EolabError]) -> Iterator[None]:
 
 
 def loads_json(content: str | bytes) -> Any:
-    """Return the value that a JSON text stands for.
+    """Return the value that a JSON text stands for; halves of a character in it become question marks.
 
     Raises:
         ValueError: If the text is no JSON or repeats a key; the message says which, and where.
     """
     text = content if isinstance(content, str) else content.decode(json.detect_encoding(content))
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        value = json.loads(text, object_pairs_hook=_unique)
+        if "\\ud" in text.lower():  # a surrogate, which no table and no file can hold where it stands alone
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+        return value
     except _RepeatedKeyError as error:
         _Locating().decode(text)  # names the line, which the fast parser does not know
         raise ValueError(str(error)) from None
