@@ -139,7 +139,7 @@ def test_few_patches_are_in_memory_at_once(store, name, monkeypatch) -> None:
 
 
 def test_an_image_of_other_channels_is_refused(fitted) -> None:
-    with pytest.raises(DataError, match=r"expected \(patches, y, x, 26\)"):
+    with pytest.raises(DataError, match=r"expected \(patches, y, x, 29\)"):
         predict(fitted["majority"], np.zeros((1, 4, 4, 14)))
 
 
@@ -208,7 +208,7 @@ def test_one_half_is_exactly_the_rule_at_any_precision(store, fitted) -> None:
 
 def test_the_margin_of_the_rule_ranks_pixels(fitted) -> None:
     rule = fitted["slope_ndvi_rule"].estimator.thresholds_
-    image = np.zeros((1, 1, 4, 26), np.float32)
+    image = np.zeros((1, 1, 4, 29), np.float32)
     image[0, 0, :, example.SLOPE] = rule["slope"] + np.array([-1, 0.1, 1, 3])
     image[0, 0, :, example.NDVI] = rule["NDVI"] - np.array([2, 2, 2, 2])
     assert (np.diff(predict(fitted["slope_ndvi_rule"], image)[0, 0]) > 0).all()
