@@ -1,6 +1,6 @@
 """Derived channels of patches: eolab's ``compute`` against a loop over patches with OpenCV.
 
-Both make the same 26 channels of the same patches, each in a process of its own, so that peak memory is its
+Both make the same 29 channels of the same patches, each in a process of its own, so that peak memory is its
 own. OpenCV's median of large windows takes 8 bits and odd windows only (11 pixels here, 10 in eolab), so one
 loop uses it as it is and another takes SciPy's, which gives eolab's pixels. All other channels must be equal
 (edges at 99 % of the pixels, as OpenCV smooths 8 bits with integers). The fastest repeat counts.
@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from eolab.data.layouts.landslide4sense import DIVISORS
+
 METHODS = ("eolab", "OpenCV loop, 8-bit median", "OpenCV loop, SciPy's median")
 B02, B03, B04, B08, B11, B12 = 1, 2, 3, 7, 10, 11
 
@@ -40,11 +42,11 @@ def write(file: Path, options: argparse.Namespace) -> None:
 
 
 def loop(image: np.ndarray, exact_median: bool) -> np.ndarray:
-    """Return the channels (N, H, W, 26), patch after patch as one would write it with OpenCV."""
+    """Return the channels (N, H, W, 29), patch after patch as one would write it with OpenCV."""
     import cv2
 
     mirror, repeat = cv2.BORDER_REFLECT, cv2.BORDER_REPLICATE
-    result = np.empty((*image.shape[:3], 26), np.float32)
+    result = np.empty((*image.shape[:3], 29), np.float32)
     for patch, made in zip(image, result, strict=True):
         rgb = patch[..., [B04, B03, B02]]
         low, high = rgb.min((0, 1)), rgb.max((0, 1))
@@ -54,16 +56,17 @@ def loop(image: np.ndarray, exact_median: bool) -> np.ndarray:
         made[..., :14] = patch
         made[..., 14:17] = (rgb - low) / (high - low)
         for number, other in enumerate((B04, B11, B12), start=17):
-            total = patch[..., B08] + patch[..., other]
-            difference = patch[..., B08] - patch[..., other]
-            made[..., number] = np.divide(difference, total, out=np.zeros_like(total), where=total > 1e-6)
-        made[..., 20] = gray
-        made[..., 21] = cv2.GaussianBlur(gray, (11, 11), 1.85, borderType=mirror)
-        made[..., 22] = ndimage.median_filter(gray, 10) if exact_median else eight_bit_median(gray, cv2)
-        made[..., 23] = cv2.Sobel(gray, cv2.CV_32F, 1, 0, borderType=mirror)
-        made[..., 24] = cv2.Sobel(gray, cv2.CV_32F, 0, 1, borderType=mirror)
+            for place, values in ((number, patch * DIVISORS / 10_000), (number + 3, patch)):
+                total = values[..., B08] + values[..., other]
+                difference = values[..., B08] - values[..., other]
+                made[..., place] = np.divide(difference, total, out=np.zeros_like(total), where=total > 1e-6)
+        made[..., 23] = gray
+        made[..., 24] = cv2.GaussianBlur(gray, (11, 11), 1.85, borderType=mirror)
+        made[..., 25] = ndimage.median_filter(gray, 10) if exact_median else eight_bit_median(gray, cv2)
+        made[..., 26] = cv2.Sobel(gray, cv2.CV_32F, 1, 0, borderType=mirror)
+        made[..., 27] = cv2.Sobel(gray, cv2.CV_32F, 0, 1, borderType=mirror)
         smooth = cv2.GaussianBlur(bits, (9, 9), 1.0, borderType=repeat)
-        made[..., 25] = cv2.Canny(smooth, 100, 200, L2gradient=True) > 0
+        made[..., 28] = cv2.Canny(smooth, 100, 200, L2gradient=True) > 0
     return result
 
 
