@@ -414,6 +414,35 @@ def test_a_class_that_a_draw_lacks_has_no_score_there():
     assert drawn["macro.f1"] == pytest.approx([0.4, (2 / 3 + 0.8) / 2])
 
 
-def test_one_replicate_is_refused():
-    with pytest.raises(ParameterError, match="replicates is 1: expected at least 100"):
-        evaluation.score_table({"a": [0, 1]}, [0, 1], class_names=["a", "b"], replicates=1)
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"replicates": 1}, "replicates is 1: expected a whole number of at least 100"),
+        ({"replicates": 100.5}, "replicates is 100.5"),
+        ({"seed": -1}, "seed is -1: expected 0 or more"),
+        ({"batch": 0}, "batch is 0: expected 1 patch or more"),
+        ({"batch": -1}, "batch is -1"),
+        ({"class_names": ["a", "a"]}, "a name of its own for each class"),
+        ({"predictions": {}}, "predictions is empty"),
+        ({"thresholds": {}}, "thresholds has none of the model 'a'"),
+        ({"thresholds": {"a": np.nan}}, "threshold of 'a' is nan: expected numbers"),
+    ],
+)
+def test_settings_that_no_score_can_be_computed_with_are_refused(given, sentence):
+    """One replicate was an interval; a batch of 0 a ZeroDivisionError, a threshold of NaN a recall of 0."""
+    usual = {"predictions": {"a": [0.2, 0.8]}, "truth": [0, 1], "class_names": ["a", "b"]}
+    usual |= {"thresholds": {"a": 0.5}}
+    with pytest.raises(ParameterError, match=sentence):
+        evaluation.score_table(**usual | given)
+
+
+def test_a_model_that_is_not_there_is_refused():
+    given = {"class_names": ["a", "b"], "statistics": ["all.accuracy"]}
+    with pytest.raises(ParameterError, match="no predictions of the model 'net'"):
+        evaluation.paired_gains({"nte": [0, 1]}, [0, 1], model="net", **given)
+    scores = evaluation.score_table({"nte": [0, 1]}, [0, 1], **given)
+    with pytest.raises(ParameterError, match="no scores of the model 'net'"):
+        evaluation.gains(scores, over="net")
+    mask = np.zeros((1, 3, 3), bool)
+    with pytest.raises(ParameterError, match="pixel_area_m2 is -1: expected an area above 0"):
+        evaluation.score_by_size(mask, mask.astype("u1"), pixel_area_m2=-1)

@@ -134,8 +134,10 @@ def resample(evaluated: Evaluated, names: Sequence[str], n: int, seed: int) -> d
     Raises:
         ParameterError: If there are too few replicates for an interval.
     """
-    if n < MIN_REPLICATES:
-        raise ParameterError(f"replicates is {n}: expected at least {MIN_REPLICATES}.")
+    if n != int(n) or n < MIN_REPLICATES:
+        raise ParameterError(f"replicates is {n}: expected a whole number of at least {MIN_REPLICATES}.")
+    if seed < 0:
+        raise ParameterError(f"seed is {seed}: expected 0 or more.")
     exact = evaluated.values(names)
     with stage(f"Intervals from {n:,} replicates"):
         parts = [evaluated.values(names, drawn) for drawn in draws(evaluated.weights, n, seed)]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eolab.core.errors import check_known
 from eolab.core.files import replacing
 from eolab.evaluation.bootstrap import Drawn, Interval, interval
 from eolab.evaluation.tables import COLUMNS, COUNT, DRAWN, keys_of
@@ -30,6 +31,8 @@ def gains(scores: pd.DataFrame, over: str = "") -> pd.DataFrame:
         groups", or "not paired" where two models were scored on other samples, or by a run that kept no
         replicates.
     """
+    if over:
+        check_known(over, set(scores["model"]), f"The table has no scores of the model {over!r}")
     rows: list[dict[str, Any]] = []
     by = ["split", *keys_of(scores), "scope", "statistic"]
     for _, same in scores.dropna(subset="value").groupby(by, sort=False, dropna=False):

@@ -443,8 +443,8 @@ def calibration_table(probability: Any, truth: Any, bins: int = 10) -> pd.DataFr
         ParameterError: If there is no bin.
         DataError: If shapes differ, nothing is labelled, or values are neither probabilities nor labels.
     """
-    if bins < 1:
-        raise ParameterError(f"bins is {bins}: expected 1 or more.")
+    if bins < 1 or bins != int(bins):
+        raise ParameterError(f"bins is {bins}: expected a whole number of 1 or more.")
     given, labels = np.asarray(probability), np.asarray(truth)
     if labels.ndim == given.ndim - 1:
         right = given.argmax(axis=-1) == labels

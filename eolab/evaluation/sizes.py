@@ -37,8 +37,10 @@ def score_by_size(
 
     Raises:
         DataError: If the shapes differ or are not (N, H, W).
-        ParameterError: If the edges are not ascending whole numbers from 1.
+        ParameterError: If the edges are not ascending whole numbers from 1, or a pixel has no area.
     """
+    if not pixel_area_m2 > 0:
+        raise ParameterError(f"pixel_area_m2 is {pixel_area_m2}: expected an area above 0.")
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     expected = "masks (N, H, W) of the same patches"
     metrics.check_shapes(expected, truth.ndim == 3, truth=truth, prediction=prediction)

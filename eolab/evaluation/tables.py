@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.evaluation import bootstrap, metrics
 from eolab.evaluation.bootstrap import Evaluated
 from eolab.evaluation.classes import Binary, Patches, of_labels
@@ -140,6 +140,7 @@ def paired_gains(
     Raises:
         DataError: For the reasons of :func:`score_table`, and if matrices have counted different truths.
     """
+    check_known(model, predictions, f"There are no predictions of the model {model!r}")
     supports = [np.asarray(counts).sum(axis=-1) for counts in predictions.values()] if truth is None else []
     if any(not np.array_equal(one, supports[0]) for one in supports[1:]):
         raise DataError("The matrices of the models count different pixels: score all on the same patches.")
@@ -165,6 +166,7 @@ def _evaluated(
     batch: int = 16,
 ) -> Mapping[str, Evaluated]:
     """Return the predictions of each model counted against the truth."""
+    _check(predictions, class_names, thresholds, batch)
     if truth is None:
         return {key: Patches(counts, groups, class_names, batch) for key, counts in predictions.items()}
     true = np.asarray(truth)
@@ -189,6 +191,34 @@ def _evaluated(
     return {
         key: kind(true, values, thresholds[key], groups, class_names) for key, values in predictions.items()
     }
+
+
+def _check(
+    predictions: Mapping[str, Any],
+    class_names: Sequence[str],
+    thresholds: Mapping[str, Any] | None,
+    batch: int,
+) -> None:
+    """Refuse settings that no score can be computed with.
+
+    Raises:
+        ParameterError: If there is no model, two classes share a name, a model has no threshold or one that
+            is no number, or a batch has no patch.
+    """
+    if not predictions:
+        raise ParameterError("predictions is empty: give the predictions of at least one model.")
+    if len(set(class_names)) < len(class_names):
+        raise ParameterError(
+            f"class_names is {list(class_names)}: expected a name of its own for each class."
+        )
+    if batch < 1:
+        raise ParameterError(f"batch is {batch}: expected 1 patch or more.")
+    for model in predictions if thresholds is not None else ():
+        check_known(model, thresholds or {}, f"thresholds has none of the model {model!r}")
+        if not np.isfinite(np.asarray((thresholds or {})[model], float)).all():
+            raise ParameterError(
+                f"The threshold of {model!r} is {(thresholds or {})[model]}: expected numbers."
+            )
 
 
 def _labels(values: Any, truth: np.ndarray) -> np.ndarray:

@@ -180,7 +180,8 @@ def fold_summary(found: Folds, table: pd.DataFrame, **bootstrap: int) -> pd.Data
         **bootstrap: Options of :func:`eolab.evaluation.score_table`: replicates and seed.
 
     Returns:
-        A row a model, kind (of split), rule and statistic: folds, mean, std (ddof 1), pooled, low, high.
+        A row a model, kind (of split), rule and statistic: folds, mean, std (ddof 1), pooled, low, high,
+        groups (blocks that the interval is over).
     """
     parts = []
     for name, split, rule in dict.fromkeys((n, k, r) for n, k, _, r in found):
@@ -189,9 +190,9 @@ def fold_summary(found: Folds, table: pd.DataFrame, **bootstrap: int) -> pd.Data
         each = pd.DataFrame([metrics.values_of(m.sum(0), STATISTICS, CLASSES) for m in own.values()])
         mean, std = each.mean().to_numpy(), each.std().to_numpy()
         about = pooled.assign(kind=split, rule=rule, folds=len(each), mean=mean, std=std)
-        parts.append(about.rename(columns={"value": "pooled"}))
+        parts.append(about.rename(columns={"value": "pooled", "n_groups": "groups"}))
     keys = ["model", "kind", "rule", "scope", "statistic"]
-    columns = [*keys, "folds", "mean", "std", "pooled", "low", "high"]
+    columns = [*keys, "folds", "mean", "std", "pooled", "low", "high", "groups"]
     return pd.concat(parts, ignore_index=True)[columns]
 
 
