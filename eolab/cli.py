@@ -130,7 +130,9 @@ def _run_options() -> argparse.ArgumentParser:
         "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="set a parameter"
     )
     shared.add_argument("--out", metavar="DIR", type=Path, help="folder of all runs (default: runs/)")
-    shared.add_argument("--force", action="store_true", help="run again what is finished, from the start")
+    shared.add_argument(
+        "--force", action="store_true", help="run again what is finished, which stays until that is done"
+    )
     text = "skip finished runs although the package's code changed since (it is said which files)"
     shared.add_argument("--keep-old-code", action="store_true", help=text)
     shared.add_argument("--timeout", type=_positive, metavar="SECONDS", help="longest time for one cell")

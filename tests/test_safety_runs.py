@@ -125,6 +125,17 @@ def test_an_interactive_repetition_leaves_the_finished_run_until_it_is_done(proj
     assert not (first.folder / folders.REPEAT).exists()
 
 
+@pytest.mark.parametrize("name", ["mini", "mini/", "notebooks/mini/"])
+def test_a_study_is_named_as_a_shell_completes_it(project: Path, name: str) -> None:
+    """With a slash behind it, its notebooks were not those that their cells name: each run failed."""
+    one = study.load(name)
+    assert one.name == "mini"
+    assert {
+        one.notebook(text).study for text in ("01_make", "01_make.ipynb", "notebooks/mini/01_make.ipynb")
+    } == {"mini"}
+    assert job(project).folder.parent == project / "runs/mini/01_make"
+
+
 def no_locks(*_: object) -> None:
     raise OSError(errno.ENOSYS, "Function not implemented")
 

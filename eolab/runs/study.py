@@ -185,12 +185,14 @@ class Study:
     sweeps: dict[str, Sweep]
 
     def notebook(self, name: str) -> Notebook:
-        """Return a notebook by name.
+        """Return a notebook by name, or by its path as a shell completes it.
 
         Raises:
             ParameterError: If the study has no such notebook.
         """
-        return _pick(self.notebooks, name, f"Study {self.name!r} has no notebook")
+        return _pick(
+            self.notebooks, Path(name).name.removesuffix(".ipynb"), f"Study {self.name!r} has no notebook"
+        )
 
     def sweep(self, name: str) -> Sweep:
         """Return a sweep by name.
@@ -253,11 +255,15 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Study:
-    """Return a study by the name of its folder, checked against its notebooks.
+    """Return a study by its folder, checked against its notebooks.
+
+    Args:
+        name: Name of the folder, or its path as a shell completes it, such as ``notebooks/landcover/``.
 
     Raises:
         ParameterError: If there is no such study, or its file has an unknown key, notebook or parameter.
     """
+    name = Path(name).name
     folder = workspace.notebooks() / name
     file = folder / FILE
     if not name or not file.is_file():
