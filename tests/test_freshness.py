@@ -220,6 +220,16 @@ def test_comments_and_docstrings_are_no_code(tmp_path: Path) -> None:
     assert sources.digest(tmp_path / "gone.py") == ""
 
 
+def test_which_files_changed(project: Path) -> None:
+    known = sources.digests()
+    (project / "helpers.py").write_text("a = 1")
+    own = sources.digest(project / "helpers.py")
+    recorded = {"eolab/cli.py": known["eolab/cli.py"], "eolab/gone.py": "x", "elsewhere.py": "x"}
+    assert sources.changed(recorded | {"helpers.py": own}) == ["eolab/gone.py"]
+    (project / "helpers.py").write_text("a = 2")
+    assert sources.changed({"helpers.py": own}) == ["helpers.py"]
+
+
 def test_a_changed_notebook_is_named(project: Path) -> None:
     go(project)
     cells = [*miniature.MAKE, "more = 1"]

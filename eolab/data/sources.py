@@ -11,6 +11,7 @@ from typing import Any
 from eolab.core import workspace
 from eolab.data.fingerprints import remembered
 
+LIBRARIES = tuple(str(Path(place, "lib")) for place in (sys.prefix, sys.base_prefix))
 NOP = opcode.opmap["NOP"]
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -31,26 +32,31 @@ def imported() -> dict[str, str]:
     They are files of the package, and modules of the user below the project's root, by their path from there.
     """
     known, root, found = digests(), workspace.root(), {}
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None) or ""
+    for name, module in list(sys.modules.items()):
+        file = "" if name == "__main__" else getattr(module, "__file__", None) or ""
         if not file.endswith(".py") or not file.startswith((str(PACKAGE), str(root))):
             continue
         path = Path(file)
         if path.is_relative_to(PACKAGE):
-            name = path.relative_to(PACKAGE.parent).as_posix()
-            found[name] = known.get(name, "")
-        elif "site-packages" not in path.parts:
+            own = path.relative_to(PACKAGE.parent).as_posix()
+            found[own] = known.get(own, "")
+        elif path.is_relative_to(root) and not file.startswith(LIBRARIES):
             found[path.relative_to(root).as_posix()] = digest(path)
     return dict(sorted(found.items()))
 
 
 def changed(recorded: Mapping[str, str]) -> list[str]:
-    """Return which files have another digest than :func:`imported` once returned, or are gone."""
+    """Return which files have another digest than :func:`imported` once returned.
+
+    A file of the package that is gone has changed; one of another project, which is not here, is left out.
+    """
     if not recorded:
         return []
     known, root = digests(), workspace.root()
-    now = {name: known[name] if name in known else digest(root / name) for name in recorded}
-    return [name for name, before in recorded.items() if now[name] != before]
+    package = f"{PACKAGE.name}/"
+    here = {name: name.startswith(package) or (root / name).is_file() for name in recorded}
+    now = {name: known.get(name) or digest(root / name) for name in recorded if here[name]}
+    return [name for name, digest_now in now.items() if digest_now != recorded[name]]
 
 
 def digest(file: Path) -> str:
