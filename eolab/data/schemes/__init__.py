@@ -153,7 +153,13 @@ def check_codes(
     Raises:
         DataError: If more than a hundredth of the pixels that mean something have another code.
     """
-    codes, counts = np.unique(codes, return_counts=True) if counts is None else (np.asarray(codes), counts)
+    codes = np.asarray(codes)
+    if counts is None and codes.dtype in (np.uint8, np.uint16):  # ten times as fast
+        counts = np.bincount(codes.ravel())
+        codes = np.flatnonzero(counts)
+        counts = counts[codes]
+    elif counts is None:
+        codes, counts = np.unique(codes, return_counts=True)
     sort = lookup(codes, {**dict.fromkeys(nothing, 2), **dict.fromkeys(known, 1)}, 0)
     unknown = (sort == 0) & (codes >= 0)
     if not unknown.any():
