@@ -362,6 +362,6 @@ def _fault(path: str) -> str:
     """Decode a whole image block by block; return why it cannot be used, empty where it can."""
     try:
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as image:
-            return listing.emptiness_of(image, classes="SCL" in Path(path).name)
+            return listing.emptiness_of(image, classes="_SCL" in Path(path).name)
     except RasterioError:
         return "cannot be decoded"
