@@ -7,7 +7,9 @@ that scores that are functions of sums over the samples follow from one product 
 Plain percentile intervals are too narrow where groups are few: of ten groups they hold the true score 87
 times in 100, of four 77 times, and four groups give only 35 different draws. They are therefore taken at the
 wider percentiles of Hesterberg (2015, https://doi.org/10.1080/00031305.2015.1089789), which make up for the
-few groups as Student's t does for a mean, and not at all below :data:`MIN_GROUPS` groups.
+few groups as Student's t does for a mean, and not at all below :data:`MIN_GROUPS` groups. F1 of a class that
+few groups have is lower in most draws, as its false alarms are drawn from all groups: the draws are moved so
+that their median is the estimate.
 """
 
 import math
@@ -164,5 +166,10 @@ def interval(value: float, drawn: np.ndarray, groups: int, level: float = 0.95) 
         return Interval(value, float("nan"), float("nan"))
     quantile = special.stdtrit(groups - 1, (1 - level) / 2)  # of Student's t, negative
     tail = float(special.ndtr(quantile * math.sqrt(groups / (groups - 1))))
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
-    return Interval(value, float(low), float(high))
+    low, middle, high = np.nanquantile(drawn, [tail, 0.5, 1 - tail]).tolist()
+    low, high = low + value - middle, high + value - middle
+    if value >= 0 and np.nanmin(drawn) >= 0:
+        low = max(low, 0.0)
+    if value <= 1 and np.nanmax(drawn) <= 1:
+        high = min(high, 1.0)
+    return Interval(value, low, high)
