@@ -88,6 +88,34 @@ def test_another_landscape_is_said_once_and_refused_where_asked():
         one.check(snow, strict=True)
 
 
+@pytest.mark.parametrize(("value", "share"), [(-9999, 0.3), (65535, 0.4), (-32768, 0.02)])
+def test_fill_values_that_no_file_declares_are_named(value, share):
+    """A third of -9999 left the median as it was, and the map was painted without a word."""
+    filled = image()
+    filled[RNG.random(filled.shape[:3]) < share] = value
+    with pytest.warns(UserWarning, match=f"far off are {value}, .* a fill value: state it as nodata"):
+        trained().check(filled)
+
+
+def test_an_image_of_fill_values_alone_is_not_said_to_be_in_db():
+    with pytest.raises(DataError, match="far off are -9999, which looks like a fill value"):
+        trained().check(np.full((4, 8, 8, 3), -9999.0))
+    infinite = image()
+    infinite[..., 0] = np.inf
+    with pytest.raises(DataError, match=r"B04 is inf .* far off are inf"):
+        trained().check(infinite)
+
+
+def test_ground_below_the_sea_is_another_landscape_and_no_db():
+    """A polder at -3 m was refused as values in dB."""
+    metres = Channels(("dem",), (500.0,), (300.0,), (), low=(0.0,), high=(2400.0,))
+    with pytest.warns(UserWarning, match=r"dem is -[23].* That may be another landscape"):
+        trained(metres).check(RNG.normal(-3, 0.2, (8, 8, 1)))
+    slope = Channels(("slope",), (16.0,), (9.0,), (), low=(0.1,), high=(80.0,))
+    with pytest.warns(UserWarning, match=r"slope is 0 .* That may be another landscape"):
+        trained(slope).check(np.zeros((8, 8, 1)))
+
+
 def test_models_of_before_without_ranges_predict_as_they_did():
     assert ranges.TrainedRange.of(asdict(Channels(("B04",), (0.1,), (0.1,), ("B04",)))) is None
     old = {key: value for key, value in asdict(REFLECTANCE).items() if key not in ("low", "high")}

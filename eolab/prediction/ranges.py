@@ -20,6 +20,7 @@ LOOKED_AT = 5_000  # pixels
 FAR = 5.0  # times the largest magnitude in training: no scene is that bright, a wrong unit is
 SPREADS = 10.0
 SMALL = 0.005
+FILLED = 0.01  # share of values that far off from which fill values are taken for measured ones
 DIGITAL_NUMBERS = (3_000.0, 30_000.0)  # values times so much look like digital numbers, which are × 10,000
 
 
@@ -54,8 +55,9 @@ class TrainedRange:
 
         A channel does not fit if most of its values lie outside the range of training, if its median lies
         ten standard deviations from the mean of training, or if its values are hundreds of times as small.
-        That may be another landscape: it is a warning, once. A median five times as large as any value of
-        training, or below -1 where no value was negative, is another unit.
+        That may be another landscape: it is a warning, once. A value five times as large as any in training,
+        or below -1 and minus three means where none was negative, is of another unit, or it fills gaps: a
+        warning from 1 % of them on, a refusal if they are most.
 
         Args:
             values: Images (..., C).
@@ -73,14 +75,17 @@ class TrainedRange:
             middle, top = np.nanmedian(pixels, axis=0), np.nanquantile(np.abs(pixels), 0.99, axis=0)
         low, high, mean, std = map(np.asarray, (self.low, self.high, self.mean, self.std))
         most = np.maximum(np.abs(low), np.abs(high))
-        share = ((pixels < low) | (pixels > high)).sum(0) / np.maximum(np.isfinite(pixels).sum(0), 1)
+        known = np.maximum((~np.isnan(pixels)).sum(0), 1)
+        share = ((pixels < low) | (pixels > high)).sum(0) / known
+        beyond = (np.abs(pixels) > FAR * most) | ((low >= 0) & (pixels < -np.maximum(1, 3 * mean)))
         small = (low >= 0) & (top < SMALL * mean)
         other = (share > 0.5) | (np.abs(middle - mean) > SPREADS * std) | small.all()
-        other &= (high > low) & np.isfinite(middle)
-        far = other & ((np.abs(middle) > FAR * most) | ((low >= 0) & (middle < -1)))
+        other = (high > low) & (other | (beyond.sum(0) > FILLED * known))
+        far = other & (beyond.sum(0) > known / 2)
         if not other.any():
             return
-        text = self._sentence(far if far.any() else other, middle, share)
+        wrong = far if far.any() else other
+        text = self._sentence(wrong, middle, share) + self._unit(wrong, middle, pixels[beyond & wrong])
         if far.any() or (strict and other.mean() >= 0.25):
             raise DataError(text)
         if not self._told:
@@ -103,25 +108,26 @@ class TrainedRange:
             for k in places[:3]
         ]
         more = f"; {len(places)} of {len(wrong)} channels in all" if len(places) > 3 else ""
-        return (
-            f"The images are not like those that the network was trained on: {'; '.join(found)}{more}. "
-            f"{self._unit(places, middle)}"
-        )
+        return f"The images are not like those that the network was trained on: {'; '.join(found)}{more}. "
 
-    def _unit(self, places: np.ndarray, middle: np.ndarray) -> str:
-        """Return what the values look like, and the remedy."""
-        mean = np.asarray(self.mean)[places]
+    def _unit(self, wrong: np.ndarray, middle: np.ndarray, beyond: np.ndarray) -> str:
+        """Return what the values look like, and the remedy; `beyond` are those far off (n,)."""
+        if len(beyond) and (beyond == beyond[0]).all():
+            return (
+                f"All that are far off are {beyond[0]:g}, which looks like a fill value: state it as nodata."
+            )
+        middle, mean = middle[wrong], np.asarray(self.mean)[wrong]
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = float(np.nanmedian(middle[places] / mean))
+            ratio = float(np.nanmedian(middle / mean))
         least, greatest = DIGITAL_NUMBERS
         remedy = "bring them to the scale of the training data"
         if least < ratio < greatest:
             return f"They look like digital numbers (× 10,000): {remedy}."
         if least < 1 / ratio < greatest if ratio else False:
             return f"They look like reflectance where digital numbers (× 10,000) were learned from: {remedy}."
-        if ratio < 0 and (middle[places] < -1).all():
+        if ratio < 0 and len(beyond):
             return f"Their sign differs, as that of values in dB: {remedy}."
-        if 0.1 < abs(ratio) < 10:
+        if -10 < ratio <= 0 or 0.1 < ratio < 10:
             return "That may be another landscape, of which predictions are extrapolated, or another unit."
         times = f"{ratio:,.0f}" if ratio > 10 else f"{ratio:.2g}"
         return f"They are about {times} times as large as in training: {remedy}, or check the unit."
