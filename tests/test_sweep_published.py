@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import miniature
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from eolab import runs
+from eolab import evaluation, runs
 from eolab.core.errors import ParameterError, RunError
-from eolab.runs import published, study, sweep
+from eolab.runs import pairs, published, study, sweep
 from eolab.runs.execute import Job
 from eolab.runs.study import Sweep
 
@@ -298,3 +300,51 @@ def test_a_table_says_when_a_line_has_too_few_runs(project: Path) -> None:
     assert few[-1].startswith("Each line is of 2 runs: what another seed would change is not in the table.")
     more = pd.concat([ran(one, [{"test.f1": 0.5}] * 4, simulated=False)] * 2)
     assert not any("another seed" in text for text in sweep._remarks(one, more))
+
+
+def test_lines_are_compared_in_pairs_over_their_runs(project: Path) -> None:
+    """Intervals of two lines may overlap although their difference is certain: groups differ far more."""
+    content = yaml.safe_load(miniature.STUDY)
+    content["sweeps"]["factors"]["grid"] = {"factor": [1, 2, 3], "seed": [0, 1, 2]}
+    content["sweeps"]["factors"]["table"]["metrics"] = ["loss", "test.all.accuracy"]
+    (project / "notebooks/mini/study.yaml").write_text(yaml.safe_dump(content))
+    one, folder = study.load("mini").sweep("factors"), project / "runs/mini/02_use"
+    rng = np.random.default_rng(0)
+    truth, groups = np.zeros(1000, int), np.repeat(range(10), 100)
+    hard = rng.uniform(0.1, 0.9, 10)[groups]
+    metrics = []
+    for number, point in enumerate(one.points):
+        right = rng.random(1000) < hard + 0.1 * (point["factor"] == 2)
+        scores = evaluation.score_table(
+            {"net": np.where(right, 0, 1)}, truth, class_names=["a", "b"], groups=groups, replicates=200
+        )
+        run = folder / f"default-{number}"
+        kept = evaluation.write_drawn(scores, run / "tables/scores.drawn.npz")
+        kept.to_csv(run / "tables/scores.csv", index=False)
+        (run / "run.json").write_text('{"parameters": {"model": "net"}, "status": "done"}')
+        (run / "metrics.json").write_text(json.dumps(evaluation.nested(scores, "net")))
+        metrics.append(
+            {"loss": 1.0, "test.all.accuracy": evaluation.nested(scores, "net")["test"]["all"]["accuracy"]}
+        )
+    found = ran(one, metrics)
+    table = sweep.summarise(one, found, folder)
+    assert table["gain over the first line"].tolist()[0] == "–"
+    assert "(+0.0" in table["gain over the first line"][1], "the difference is certain"
+    assert "(-0.0" in table["gain over the first line"][2], "chance alone"
+    assert "The gain over the first line is of test.all.accuracy, in pairs" in sweep._text(one, found, table)
+    sweep._write(project / "runs/mini/sweeps/factors", one, found, table)
+    numbers = runs.sweep_table("mini", "factors")
+    assert numbers is not None
+    gain, low, high, verdict = numbers[[*pairs.COLUMNS]].iloc[1]
+    assert gain == pytest.approx(numbers["test.all.accuracy"][1] - numbers["test.all.accuracy"][0])
+    assert 0 < low < gain < high < 0.2
+    _, own_low, own_high = (
+        evaluation.score_table(
+            {"net": np.where(right, 0, 1)}, truth, class_names=["a", "b"], groups=groups, replicates=200
+        )
+        .query("scope == 'all' and statistic == 'accuracy'")[["value", "low", "high"]]
+        .iloc[0]
+    )
+    assert own_high - own_low > 3 * (high - low), "the interval of one line is far wider"
+    assert verdict == "better"
+    assert numbers["verdict"].tolist()[2] == "no difference shown"

@@ -1,5 +1,6 @@
 """Comparison of models in pairs from the replicates that their score tables keep, also of several runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,32 @@ def gains(scores: pd.DataFrame, over: str = "") -> pd.DataFrame:
             rows.append(own.to_dict() | ends | {"over": str(other["model"]), "verdict": verdict})
     columns = [*COLUMNS, *keys_of(scores), "over", "verdict"]
     return pd.DataFrame(rows, columns=columns).drop(columns="n").rename(columns={"n_groups": COUNT})
+
+
+def mean_gain(own: Sequence[pd.Series], other: Sequence[pd.Series]) -> tuple[Interval, str]:
+    """Return what the mean of a statistic over some runs gains over that of other runs, in pairs.
+
+    The interval is of the test samples; how far the runs of one setting differ is not in it.
+
+    Args:
+        own: Rows of one statistic in score tables with replicates, one a run.
+        other: The rows of the runs that are compared with.
+
+    Returns:
+        The gain with its interval, and the verdict, see :func:`gains`.
+    """
+    sign = -1 if own[0]["statistic"] in LOWER else 1
+    return _paired(_mean(own), _mean(other), sign)
+
+
+def _mean(rows: Sequence[pd.Series]) -> pd.Series:
+    """Return the first row with the mean value and the mean of each replicate, where all drew alike."""
+    drawn = [row[DRAWN] for row in rows]
+    alike = all(isinstance(one, Drawn) for one in drawn) and len({one.key for one in drawn}) == 1
+    mean = rows[0].copy()
+    mean["value"] = np.mean([row["value"] for row in rows])
+    mean[DRAWN] = Drawn(drawn[0].key, np.mean([one.values for one in drawn], axis=0)) if alike else None
+    return mean
 
 
 def _paired(own: pd.Series, other: pd.Series, sign: int) -> tuple[Interval, str]:

@@ -256,16 +256,24 @@ def nested(scores: pd.DataFrame, model: str = "") -> dict[str, Any]:
     Example:
         >>> run.metrics(evaluation.nested(scores, "unet"))  # test.macro.f1, baselines.majority.test.macro.f1
     """
-    keys = ["split", *keys_of(scores), "scope", "statistic"]
     found: dict[str, Any] = {}
+    for path, value in zip(paths(scores, model), scores["value"], strict=True):
+        *above, last = path.split(".")
+        place = found
+        for part in above:
+            place = place.setdefault(part, {})
+        place[last] = float(value)
+    return found
+
+
+def paths(scores: pd.DataFrame, model: str = "") -> list[str]:
+    """Return the dotted path of each row of a score table in the metrics, see :func:`nested`."""
+    keys = ["split", *keys_of(scores), "scope", "statistic"]
+    found = []
     for row in scores.to_dict("records"):
         below = [*(["baselines"] if model and row["is_baseline"] else []), row["model"]]
         top = below if row["model"] != model else []
-        path = [re.sub("[ .]", "_", str(part)) for part in (*top, *(row[key] for key in keys))]
-        place = found
-        for part in path[:-1]:
-            place = place.setdefault(part, {})
-        place[path[-1]] = float(row["value"])
+        found.append(".".join(re.sub("[ .]", "_", str(part)) for part in (*top, *(row[key] for key in keys))))
     return found
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError
 from eolab.core.numbers import padded, short
-from eolab.runs import chain, execute, folders, history, published, reports, study
+from eolab.runs import chain, execute, folders, history, pairs, published, reports, study
 from eolab.runs.chain import Options
 from eolab.runs.execute import Job
 from eolab.runs.study import Study, Sweep
@@ -58,7 +58,7 @@ def run(study: Study, name: str, options: Options, jobs: int = 1, say: Callable[
     points = _jobs(study, sweep, options, jobs, say)
     records = _run_points(points, options, jobs, say)
     runs = table_of_runs(sweep, points)
-    summary = summarise(sweep, runs)
+    summary = summarise(sweep, runs, options.root / study.name / sweep.notebook)
     files = _write(options.root / study.name / "sweeps" / name, sweep, runs, summary)
     failed = sum(not good for good in records)
     say(f"\n{sweep.title or f'Sweep {name}'}\n\n{_text(sweep, runs, summary)}\n")
@@ -127,18 +127,26 @@ def _column(metric: str, sweep: Sweep) -> str:
     return f"metrics.{metric}" if metric in (*_parameters(sweep), *FACTS) else metric
 
 
-def summarise(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
+def summarise(sweep: Sweep, runs: pd.DataFrame, folder: Path | None = None) -> pd.DataFrame:
     """Return the lines of :func:`_lines` for people: mean ± standard deviation, differences with their sign.
 
     Runs that failed are left out and counted in ``failed``; there is no deviation where a line has one run.
+
+    Args:
+        sweep: The sweep.
+        runs: Result of :func:`table_of_runs`.
+        folder: Folder of the notebook's runs, for gains in pairs; none of them where None.
     """
-    table = _lines(sweep, runs)
+    table = _lines(sweep, runs, folder)
     for name in [name for name in table if f"{name} std" in table]:
         deviations = table.pop(f"{name} std")
         table[name] = [_spread(*pair) for pair in zip(table[name], deviations, strict=True)]
     for column, _ in sweep.compare:
         found = table[f"{DIFFERENCE} {column}"]
         table[found.name] = [f"{value:+.4f}" if value == value else "–" for value in found]
+    if pairs.GAIN in table:
+        table[pairs.GAIN] = [_gain(*row) for row in table[[*pairs.COLUMNS]].itertuples(index=False)]
+        table = table.drop(columns=[*pairs.COLUMNS[1:]])
     return table
 
 
@@ -152,11 +160,12 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
 
     Returns:
         A line a combination of the row parameters: these, ``runs``, the published columns, each beside the
-        metric that it is compared with and the difference, and the mean of each metric over the runs of the
-        line, ``<metric> std`` (ddof 1) where a line has several runs; NaN where there is no number. Below
-        stand baselines that are the same for all lines, and means over the parameter ``over``. ``attrs``
-        holds ``title``, ``note`` with all that belongs to the table, and ``simulated``. None if the sweep was
-        not run, or, in a notebook, on other upstream runs than those of the notebook, which is said.
+        metric that it is compared with and the difference, the columns of :data:`eolab.runs.pairs.COLUMNS`
+        where the runs kept replicates, and the mean of each metric over the runs of the line,
+        ``<metric> std`` (ddof 1) where a line has several runs; NaN where there is no number. Below stand
+        baselines that are the same for all lines, and means over the parameter ``over``. ``attrs`` holds
+        ``title``, ``note`` with all that belongs to the table, and ``simulated``. None if the sweep was not
+        run, or, in a notebook, on other upstream runs than those of the notebook, which is said.
 
     Raises:
         ParameterError: If there is no such study or sweep.
@@ -176,10 +185,10 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
         )
         return None
     runs = _read_runs(file, whole, one)
-    table = _lines(one, runs)
+    table = _lines(one, runs, file.parents[2] / one.notebook)
     deviations = table.filter(regex=" std$")
     table = table.drop(columns=deviations.columns[deviations.isna().all()])
-    note = " ".join(_remarks(one, runs))
+    note = " ".join(_remarks(one, runs, table.attrs["compared"]))
     table.attrs = {"title": one.title, "note": note, "simulated": bool(runs["simulated"].any())}
     return table
 
@@ -228,12 +237,25 @@ def _numbers(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
     return table if table["failed"].any() else table.drop(columns="failed")
 
 
-def _lines(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
+def _gains(sweep: Sweep, runs: pd.DataFrame, folder: Path | None) -> tuple[str, pd.DataFrame]:
+    """Return what each line gains over the first one, and in which metric, see :func:`pairs.gains`."""
+    import pandas as pd
+
+    if folder is None or sweep.over:  # lines of folds are of other samples
+        return "", pd.DataFrame()
+    done = runs["run"].where(runs["status"] == "done")
+    groups = done.groupby([runs[row].map(str) for row in sweep.rows], sort=False)
+    wanted = [*(_column(metric, sweep) for _, metric in sweep.compare), *_metrics(sweep, runs)]
+    return pairs.gains([list(names.dropna()) for _, names in groups], wanted, folder)
+
+
+def _lines(sweep: Sweep, runs: pd.DataFrame, folder: Path | None) -> pd.DataFrame:
     """Return all lines in numbers: ours with the published ones before them, baselines, means of folds."""
     import pandas as pd
 
     metrics, shared = _metrics(sweep, runs), _shared_baselines(sweep, runs)
-    table = published.join(sweep.lines, _numbers(sweep, runs))
+    compared, gains = _gains(sweep, runs, folder)
+    table = published.join(sweep.lines, _numbers(sweep, runs)).join(gains)
     for column, metric in sweep.compare:
         table[f"{DIFFERENCE} {column}"] = table[_column(metric, sweep)] - table[column]
     differences = [f"{DIFFERENCE} {column}" for column, _ in sweep.compare]
@@ -252,10 +274,13 @@ def _lines(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
             [table.drop(columns=dropped).astype(dict.fromkeys(sweep.rows, object)), pd.DataFrame(below)]
         )
     first = [name for column, metric in sweep.compare for name in (column, metric, f"{DIFFERENCE} {column}")]
+    first += [*gains]
     order = [*first, *published.columns(sweep.lines), *metrics]
     order = [part for name in dict.fromkeys(order) for part in (name, f"{name} std")]
     start = [name for name in (*sweep.rows, "runs", "failed") if name in table]
-    return table[[*start, *(name for name in order if name in table)]].reset_index(drop=True)
+    table = table[[*start, *(name for name in order if name in table)]].reset_index(drop=True)
+    table.attrs["compared"] = compared
+    return table
 
 
 def _shared_baselines(sweep: Sweep, runs: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -286,6 +311,13 @@ def _with_means(table: pd.DataFrame, sweep: Sweep, numbers: Sequence[str]) -> pd
         mean = mean.assign(**{f"{name} std": group[name].std(ddof=0) for name in spread})
         parts += [group, mean.assign(**{sweep.over: f"mean of {len(group)}"})]
     return pd.concat(parts, ignore_index=True)
+
+
+def _gain(value: float, low: float, high: float, verdict: Any) -> str:
+    """Return a gain with its interval, or with the reason why there is none."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:+.4f} ({verdict if math.isnan(low) else f'{low:+.4f} to {high:+.4f}'})"
 
 
 def _spread(mean: float, deviation: float) -> str:
@@ -324,13 +356,13 @@ def _of_seeds(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
     ]
 
 
-def _remarks(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
+def _remarks(sweep: Sweep, runs: pd.DataFrame, compared: str = "") -> list[str]:
     """Return the sentences that belong to the table: the sweep's note, and whether the data are simulated."""
     remarks = [sweep.note] if sweep.note else []
     if sweep.compare:
-        pairs = ", ".join(f"{column} with {metric}" for column, metric in sweep.compare)
+        beside = ", ".join(f"{column} with {metric}" for column, metric in sweep.compare)
         remarks.append(
-            f"Published numbers stand before ours, and the difference is ours minus theirs: {pairs}."
+            f"Published numbers stand before ours, and the difference is ours minus theirs: {beside}."
         )
     if sweep.over:
         remarks.append(
@@ -338,6 +370,11 @@ def _remarks(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
         )
     if _shared_baselines(sweep, runs):
         remarks.append("The lines of baselines hold for all others: they came out alike in every run.")
+    if compared:
+        remarks.append(
+            f"The {pairs.GAIN} is of {compared}, in pairs: each replicate draws the same groups of test "
+            "samples for both. The 95 % interval is of these samples, without what another seed would change."
+        )
     remarks += _of_seeds(sweep, runs)
     if runs["simulated"].any():
         real = ", ".join(published.columns(sweep.lines))
@@ -348,7 +385,7 @@ def _remarks(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
 
 
 def _text(sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame) -> str:
-    return "\n\n".join([markdown(summary), *_remarks(sweep, runs)])
+    return "\n\n".join([markdown(summary), *_remarks(sweep, runs, summary.attrs["compared"])])
 
 
 def _write(folder: Path, sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame) -> Path:
@@ -358,7 +395,9 @@ def _write(folder: Path, sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame
     folders.write_text(folder / "table.csv", summary.to_csv(index=False))
     folders.write_text(folder / "table.md", f"# {title}\n\n{_text(sweep, runs, summary)}\n")
     about = f"Notebook {sweep.notebook}; mean ± standard deviation over the runs of a line."
-    body = "".join(f"<p>{html.escape(text)}</p>" for text in (about, *_remarks(sweep, runs)))
+    body = "".join(
+        f"<p>{html.escape(text)}</p>" for text in (about, *_remarks(sweep, runs, summary.attrs["compared"]))
+    )
     page = reports.page(title, body, [summary, runs], bool(runs["simulated"].any()))
     folders.write_text(folder / "table.html", page)
     return folder / "table.html"
