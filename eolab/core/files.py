@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,7 +168,7 @@ def replace_folder(new: Path, folder: Path, keep: Path | None = None) -> None:
     Raises:
         OSError: If another process was faster, or a name cannot be changed; `folder` is then as it was.
     """
-    aside = keep or folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    aside = keep or folder.with_name(f".{folder.name}.{time.time_ns()}.old")  # in a container ids come back
     with contextlib.suppress(FileNotFoundError):
         folder.rename(aside)
     try:

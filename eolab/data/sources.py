@@ -1,29 +1,30 @@
 """Digests of source files, so that a change of the code is noticed where results were made by another one."""
 
+import ast
 import hashlib
-import opcode
 import sys
-from collections.abc import Mapping
+import sysconfig
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 from eolab.core import workspace
 from eolab.data.fingerprints import remembered
 
-LIBRARIES = tuple(str(Path(place, "lib")) for place in (sys.prefix, sys.base_prefix))
-NOP = opcode.opmap["NOP"]
+LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+INSTALLED = {"site-packages", "dist-packages"}
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def digests() -> dict[str, str]:
     """Return the digest of each source file of the package by its name, such as ``eolab/cli.py``.
 
-    Comments, docstrings and the layout of the text do not count. Digests are taken once and remembered.
+    Comments, docstrings, the layout of the text and Python's version do not count. Digests are taken once and
+    remembered.
     """
     files = sorted(PACKAGE.rglob("*.py"))
     names = [file.relative_to(PACKAGE.parent).as_posix() for file in files]
-    return remembered("sources-2", PACKAGE, files, lambda: dict(zip(names, map(digest, files), strict=True)))
+    return remembered("sources-3", PACKAGE, files, lambda: dict(zip(names, map(digest, files), strict=True)))
 
 
 def imported() -> dict[str, str]:
@@ -40,7 +41,7 @@ def imported() -> dict[str, str]:
         if path.is_relative_to(PACKAGE):
             own = path.relative_to(PACKAGE.parent).as_posix()
             found[own] = known.get(own, "")
-        elif path.is_relative_to(root) and not file.startswith(LIBRARIES):
+        elif path.is_relative_to(root) and not (file.startswith(LIBRARIES) or INSTALLED & {*path.parts}):
             found[path.relative_to(root).as_posix()] = digest(path)
     return dict(sorted(found.items()))
 
@@ -66,20 +67,25 @@ def digest(file: Path) -> str:
     except OSError:
         return ""
     try:
-        code = compile(content, "", "exec", dont_inherit=True, optimize=2)  # without docstrings
-    except (SyntaxError, ValueError):  # a file that is being written
+        code = ast.parse(content)
+    except (SyntaxError, ValueError):  # a file that is being written, or none of Python
         return hashlib.sha256(content).hexdigest()[:16]
-    return hashlib.sha256(repr(_plain(code)).encode()).hexdigest()[:16]
+    return hashlib.sha256("\0".join(_words(code)).encode()).hexdigest()[:16]
 
 
-def _plain(value: Any) -> Any:
-    """Return what a piece of compiled code does, without the lines that it stands in."""
-    if isinstance(value, CodeType):
-        names = (value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars)
-        form = (value.co_name, value.co_flags, value.co_argcount, value.co_kwonlyargcount)
-        steps = (value.co_code[at : at + 2] for at in range(0, len(value.co_code), 2))
-        kept = b"".join(step for step in steps if step[0] != NOP)  # which stands in place of a docstring
-        return (form, names, kept, tuple(map(_plain, value.co_consts)))
-    if isinstance(value, frozenset):
-        return sorted(map(repr, value))
-    return value
+def _words(value: Any) -> Iterator[str]:
+    """Yield what a piece of parsed code says, docstrings left out, the same in each version of Python."""
+    if isinstance(value, list):
+        for one in value:
+            if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)):
+                yield from _words(one)
+        yield "]"
+    elif isinstance(value, ast.AST):
+        yield type(value).__name__
+        for name, part in ast.iter_fields(value):
+            if part is not None and part != []:
+                yield name
+                yield from _words(part)
+        yield ")"
+    else:
+        yield repr(value)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -109,16 +110,21 @@ def run(job: Job, force: bool = False, say: Callable[[str], None] = print) -> hi
         RunError: If another process works in the folder, or the process could not be started.
         KeyboardInterrupt: After the notebook's process was stopped.
     """
-    with _alone(job.folder, f"{job.label}: another process is at it, waiting for its end", say) as waited:
-        if waited and not force and is_done(job):
-            return history.load(job.folder)
-        place = _place(job, force)
-        record = _run_in(place, job)
-        earlier = history.RunRecord(job.folder)
-        if place != job.folder and (record.status == "done" or earlier.status != "done"):
-            folders.replace(job.folder, place)
-            return history.load(job.folder)
-        return record
+    recovered = False
+    while True:
+        with _alone(job.folder, f"{job.label}: another process is at it, waiting for its end", say) as waited:
+            if _recover(job):
+                recovered = True
+                continue  # the folder is another one, and nobody holds it yet
+            if (waited or recovered) and not force and is_done(job):
+                return history.load(job.folder)
+            place = _place(job, force)
+            record = _run_in(place, job)
+            earlier = history.RunRecord(job.folder).record
+            if place != job.folder and (record.status == "done" or earlier.get("status") != "done"):
+                folders.replace(job.folder, place)
+                return history.load(job.folder)
+            return record
 
 
 @contextlib.contextmanager
@@ -158,6 +164,26 @@ def _place(job: Job, force: bool) -> Path:
         empty.mkdir()
         folders.replace(beside, empty)
     return beside
+
+
+def _recover(job: Job) -> bool:
+    """Take up what a kill left beside a run folder, and return whether that is the run folder now.
+
+    That is the run that was to be replaced, where nothing is in its place, and a repetition that is done and
+    was not put in the place of an earlier run.
+    """
+    folder, recovered = job.folder, False
+    beside = folder.with_name(f"{folder.name}.repeat")
+    for old in folders.set_aside(folder) + folders.set_aside(beside):
+        if history.RunRecord(folder).record:
+            shutil.rmtree(old, ignore_errors=True)
+        elif not recovered:
+            folders.replace(folder, old)
+            recovered = True
+    if history.RunRecord(beside).status == "done" and not changes(job, beside):
+        folders.replace(folder, beside)
+        recovered = True
+    return recovered
 
 
 def _run_in(folder: Path, job: Job) -> history.RunRecord:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ ENVIRONMENT = "environment.json"
 DRAWN = ".drawn.npz"  # ending of the replicates of a score table
 REPORT = "report.html"
 REPEAT = ".repeat"  # folder of what an interactive repetition says of itself until it is done
+MIXED = "a repetition in JupyterLab changed some of its files and was not finished"
 LOCK, RUNNER_LOCK, JOB = ".lock", ".runner.lock", ".job.json"
 _OWN = {
     *(RECORD, METRICS, FIGURES, DATA, PARAMS, ENVIRONMENT, REPORT, REPEAT, LOCK, RUNNER_LOCK, JOB),
@@ -34,18 +36,26 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, an empty mapping when there is none.
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Return the mapping or list that a JSON file holds, an empty one when there is no file.
+
+    Args:
+        path: The file.
+        kind: What it holds, ``dict`` or ``list``.
 
     Raises:
-        RunError: If the file is not JSON.
+        RunError: If the file is not JSON, or holds something else.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, kind):
+            raise ValueError(f"expected a {kind.__name__}, found a {type(found).__name__}")
     except FileNotFoundError:
-        return {}
+        return kind()
     except ValueError as error:
-        raise RunError(f"{path} is no JSON ({error}): delete this file and run the notebook again.") from None
+        reason = f"{path} is no JSON of a run ({error})"
+        raise RunError(f"{reason}: delete this file and run the notebook again.") from None
+    return found
 
 
 def write_text(path: Path, text: str) -> None:
@@ -66,7 +76,7 @@ def update_record(folder: Path, **changes: Any) -> None:
 
 def add_entry(path: Path, entry: Mapping[str, Any]) -> None:
     """Add an entry to a list of named ones in a JSON file, in place of the one with its name."""
-    others = [other for other in read_json(path) or [] if other["name"] != entry["name"]]
+    others = [other for other in read_json(path, list) if other["name"] != entry["name"]]
     write_json(path, [*others, entry])
 
 
@@ -104,6 +114,45 @@ def note_written(folder: Path, name: str) -> None:
     known = read_json(folder / RECORD).get("written", [])
     if name not in known:
         update_record(folder, written=[*known, name])
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return the run folders of a notebook; repetitions that were not done and folders set aside are none."""
+    found = (path.parent for path in folder.glob(f"*/{RECORD}"))
+    return [path for path in found if not path.name.startswith(".") and not path.name.endswith(REPEAT)]
+
+
+def mixed(folder: Path) -> bool:
+    """Return whether a repetition in JupyterLab changed files of a finished run and was not finished."""
+    begun = folder / REPEAT / PARAMS  # written when it began
+    if not begun.is_file():
+        return False
+    foreign, beginning = set(_foreign(folder)), begun.stat().st_mtime_ns
+    return any(
+        path.is_file() and path not in foreign and path.stat().st_mtime_ns > beginning
+        for path in folder.rglob("[!.]*")
+        if REPEAT not in path.parts and path.name not in (RECORD, REPORT)
+    )
+
+
+def settle(folder: Path) -> None:
+    """Put what a repetition in JupyterLab says of itself, which is done, in the place of the run's.
+
+    The parameters go last: a kill before leaves a run that is :func:`mixed`.
+    """
+    state = folder / REPEAT
+    files = {path.relative_to(state).as_posix() for path in state.rglob("*") if path.is_file()}
+    for name in {METRICS, FIGURES, DATA} - files:
+        (folder / name).unlink(missing_ok=True)
+    for name in (*sorted(files - {RECORD, PARAMS}), RECORD, PARAMS):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (state / name).replace(folder / name)
+    shutil.rmtree(state)
+
+
+def set_aside(folder: Path) -> list[Path]:
+    """Return the folders that were in the place of a run and that a kill kept from being removed."""
+    return sorted(folder.parent.glob(f".{folder.name}.[0-9]*.old"))
 
 
 def replace(folder: Path, new: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.data import sources
-from eolab.runs import history, provenance
+from eolab.runs import folders, history, provenance
 
 if TYPE_CHECKING:
     from eolab.runs.study import Notebook
@@ -78,7 +78,7 @@ def other_run(notebook: Notebook, values: Mapping[str, Any], root: Path) -> str:
     """
     about = notebook.about(values)
     wanted = {key: value for key, value in about["parameters"].items() if key not in notebook.inputs}
-    for folder in sorted((root / notebook.study / notebook.name).glob("*/")):
+    for folder in sorted(folders.runs_in(root / notebook.study / notebook.name)):
         run = history.RunRecord(folder)
         own = {key: value for key, value in run.params.items() if key not in notebook.inputs}
         if run.status == "done" and own == wanted:
@@ -106,6 +106,7 @@ def _backend(run: history.RunRecord) -> str:
 def _new_runs(run: history.RunRecord, place: str, before: Mapping[str, Any]) -> str:
     """Return how many runs that a notebook looks for are new, made again or gone since it ran."""
     now = history.seen(run.folder.parents[2] / place, run.lineage())
+    now.pop(run.folder.name, None)  # a notebook that gathers its own runs
     new = sum(before.get(name) != ended for name, ended in now.items())
     gone = len(set(before) - set(history.seen(run.folder.parents[2] / place)))
     parts = [f"{new} new" if new else "", f"{gone} gone" if gone else ""]

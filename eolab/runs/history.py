@@ -37,7 +37,7 @@ class RunRecord:
     @cached_property
     def record(self) -> dict[str, Any]:
         """``run.json``: study, notebook, run, profile, status, started, ended, seconds, upstream, …."""
-        return dict(folders.read_json(self.folder / folders.RECORD))
+        return folders.read_json(self.folder / folders.RECORD)
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -60,22 +60,22 @@ class RunRecord:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """``metrics.json``, nested as it was written."""
-        return dict(folders.read_json(self.folder / folders.METRICS))
+        return folders.read_json(self.folder / folders.METRICS)
 
     @cached_property
     def environment(self) -> dict[str, Any]:
         """``environment.json``: versions, commit, seed, machine."""
-        return dict(folders.read_json(self.folder / folders.ENVIRONMENT))
+        return folders.read_json(self.folder / folders.ENVIRONMENT)
 
     @cached_property
     def data(self) -> list[dict[str, Any]]:
         """``data.json``: name, licence, citation, fingerprint of each data set that was used."""
-        return list(folders.read_json(self.folder / folders.DATA) or [])
+        return folders.read_json(self.folder / folders.DATA, list)
 
     @cached_property
     def figures(self) -> list[dict[str, Any]]:
         """``figures.json``: name, file, caption, alternative text of each figure."""
-        return list(folders.read_json(self.folder / folders.FIGURES) or [])
+        return folders.read_json(self.folder / folders.FIGURES, list)
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -127,8 +127,12 @@ class RunRecord:
 
     @property
     def status(self) -> str:
-        """``running``, ``done``, ``failed`` or ``stopped``; ``unknown`` without a ``run.json``."""
-        return str(self.record.get("status", "unknown"))
+        """``running``, ``done``, ``failed`` or ``stopped``; ``unknown`` without a ``run.json``.
+
+        A finished run is stopped where a repetition in JupyterLab changed some files and was not finished.
+        """
+        status = str(self.record.get("status", "unknown"))
+        return "stopped" if status == "done" and folders.mixed(self.folder) else status
 
     @property
     def simulated(self) -> bool:
@@ -209,7 +213,7 @@ def records(study: str, notebook: str, root: Path | None = None) -> list[RunReco
 
 def _records(study: str, notebook: str, root: Path | None) -> list[RunRecord]:
     folder = (root or workspace.runs()) / study / notebook
-    found = [RunRecord(path.parent) for path in folder.glob(f"*/{folders.RECORD}")]
+    found = map(RunRecord, folders.runs_in(folder))
     return sorted(found, key=lambda run: str(run.record.get("started", "")), reverse=True)
 
 
@@ -261,7 +265,7 @@ def seen(folder: Path, made_from: Iterable[Mapping[str, Any]] = ()) -> dict[str,
         folder: Folder of a notebook's runs, or of a sweep.
         made_from: Stamps of runs; runs that were made from others of these notebooks are left out.
     """
-    runs = [RunRecord(path.parent) for path in folder.glob(f"*/{folders.RECORD}")]
+    runs = [RunRecord(path) for path in folders.runs_in(folder)]
     if (folder / TABLE).is_file():
         with (folder / TABLE).open(encoding="utf-8", newline="") as file:
             names = [str(row.get("run")) for row in csv.DictReader(file)]
@@ -336,8 +340,10 @@ def _newest(
     if not finished:
         wanted = f" with {', '.join(f'{k}={v!r}' for k, v in match.items())}" if match else ""
         where = (root or workspace.runs()) / study / notebook
+        halves = [run.name for run in folders.runs_in(where) if folders.mixed(run)]
+        why = f" ({', '.join(halves)}: {folders.MIXED})" if halves else ""
         raise RunError(
-            f"No finished run of {study}/{notebook}{wanted} in {where}: run that notebook first, in "
+            f"No finished run of {study}/{notebook}{wanted} in {where}{why}: run that notebook first, in "
             f"JupyterLab or with `eolab run {study} --only {notebook}`."
         )
     fitting = [run for run in finished if agrees(run.with_lineage(), made_from)]

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from eolab.data.catalog import CheckReport
 
 RUN_DIR = "EOLAB_RUN_DIR"
-_STATE = (folders.METRICS, folders.FIGURES, folders.DATA, folders.PARAMS, folders.ENVIRONMENT)
 
 
 class Run:
@@ -60,7 +59,10 @@ class Run:
 
     def path(self, name: str) -> Path:
         """Return the path of a file in the run folder, its parent folder made."""
-        path = self.folder / name
+        return self._place(self.folder, name)
+
+    def _place(self, folder: Path, name: str) -> Path:
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         folders.note_written(self._state, name)
         return path
@@ -84,6 +86,9 @@ class Run:
         others = history.RunRecord(self._state).lineage(without=name)
         folder = Path(value) if value else history.input_run(self.study, self._inputs[name], others)
         upstream = history.load(folder if folder.is_absolute() else workspace.root() / folder)
+        if upstream.status != "done":
+            why = folders.MIXED if folders.mixed(upstream.folder) else f"its status is {upstream.status}"
+            print(f"Take care: {upstream.folder} is not finished: {why}.")
         if not history.agrees(upstream.with_lineage(), others):
             print(f"Take care: {upstream.folder} was made from other runs than the inputs beside it.")
         known = folders.read_json(self._state / folders.RECORD).get("upstream", {})
@@ -152,7 +157,7 @@ class Run:
         image = display.png(figure, self.simulated)
         plt.close(figure)
         file = f"figures/{name}.png"
-        write_atomically(self.path(file), image)
+        write_atomically(self._place(self._state, file), image)
         note = self._caption("Figure", name, caption, self.simulated)
         entry = {"name": name, "file": file, "caption": str(note), "alt": note.text}
         folders.add_entry(self._state / folders.FIGURES, entry | {"simulated": self.simulated})
@@ -183,7 +188,7 @@ class Run:
         Raises:
             RunError: If the table is shown and there is no caption.
         """
-        path = self.path(f"tables/{name}.csv")
+        path = self._place(self._state, f"tables/{name}.csv")
         from eolab import evaluation
 
         table = evaluation.write_drawn(table, path.with_suffix(folders.DRAWN))
@@ -245,12 +250,7 @@ class Run:
             return
         folders.end(self._state, "done")
         if self._state != self.folder:
-            for name in (*_STATE, folders.RECORD):
-                if (self._state / name).exists():
-                    (self._state / name).replace(self.folder / name)
-                else:
-                    (self.folder / name).unlink(missing_ok=True)
-            self._state.rmdir()
+            folders.settle(self.folder)
             self._state = self.folder
         if os.environ.get("MLFLOW_TRACKING_URI"):
             from eolab.runs import tracking
@@ -323,11 +323,12 @@ def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> 
     changes = {**about, "run": record.get("run", folder.name), "simulated": False}
     changes |= {"written": record.get("written", []), "modules": sources.imported(), "found": {}}
     changes["files"] = provenance.files(about["parameters"])
+    finished = history.RunRecord(folder).status == "done"
     shutil.rmtree(folder / folders.REPEAT, ignore_errors=True)
     if interactive:
         changes |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
         changes["upstream"] = {}
-        if record.get("status") == "done":  # which it stays until this repetition is
+        if finished:  # which it stays until this repetition is
             folder = folder / folders.REPEAT
     folders.update_record(folder, **changes)
     for stale in (folders.METRICS, folders.FIGURES, folders.DATA):

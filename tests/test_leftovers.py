@@ -1,0 +1,195 @@
+"""What a kill leaves beside a run folder, and JupyterLab in it: nothing counts twice, nothing is mixed."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import types
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_freshness import began, go, project, skipped  # noqa: F401
+from test_safety_runs import ends, job
+from test_safety_runs import project as with_worker  # noqa: F401
+
+from eolab import runs
+from eolab.core import files
+from eolab.core.errors import RunError
+from eolab.data import sources
+from eolab.runs import execute, folders
+
+VALUES = {"count": 5, "seed": 1}
+
+
+def test_folders_that_a_kill_left_are_no_runs(project: Path) -> None:  # noqa: F811
+    """A result stood twice in tables, and the newest run was one that had been replaced."""
+    go(project)
+    folder = runs.latest("mini", "01_make", root=project / "runs")
+    for name in (f"{folder.name}.repeat", f".{folder.name}.77.old"):
+        shutil.copytree(folder, folder.with_name(name))
+    assert [one.folder for one in runs.records("mini", "01_make", project / "runs")] == [folder]
+    assert runs.latest("mini", "01_make", root=project / "runs") == folder
+    assert skipped(go(project)) == ["01_make", "02_use"]
+
+
+@pytest.mark.parametrize("moment", ["before the names change", "between", "after"])
+def test_a_repetition_that_was_done_when_it_was_killed_is_not_made_again(
+    with_worker: Path,  # noqa: F811
+    moment: str,
+) -> None:
+    """Between the two changes of names the finished run was gone, and the work was done a third time."""
+    one = job(with_worker)
+    execute.run(one)
+    old, beside = (one.folder.with_name(name.format(one.folder.name)) for name in (".{}.77.old", "{}.repeat"))
+    shutil.copytree(one.folder, beside)
+    (beside / "model.keras").write_text("second")
+    (one.folder / "model.keras").write_text("first")
+    folders.update_record(one.folder, code="of another notebook")
+    if moment == "after":
+        shutil.copytree(one.folder, old)
+        files.replace_folder(beside, one.folder)
+        folders.update_record(one.folder, status="failed")  # so that it is run
+        ends(with_worker, "done", {"model.keras": "second"})
+    elif moment == "between":
+        one.folder.rename(old)
+    done = execute.run(job(with_worker))
+    assert (done.status, (done.folder / "model.keras").read_text()) == ("done", "second")
+    assert [path.name for path in one.folder.parent.iterdir()] == [one.folder.name]
+    assert (with_worker / "attempts").read_text() == ("xx" if moment == "after" else "x")
+
+
+def test_a_run_that_was_set_aside_comes_back_where_nothing_took_its_place(with_worker: Path) -> None:  # noqa: F811
+    one = job(with_worker)
+    execute.run(one)
+    one.folder.rename(one.folder.with_name(f".{one.folder.name}.77.old"))
+    assert execute.run(job(with_worker)).status == "done"
+    assert (with_worker / "attempts").read_text() == "x"
+
+
+def test_a_folder_that_a_kill_left_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container a process has the number of the one before it: the folder set aside was in the way."""
+    monkeypatch.setattr(files.shutil, "rmtree", lambda *args, **more: None)  # killed before
+    for number in range(3):
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / "file").write_text(str(number))
+        files.replace_folder(tmp_path / "new", tmp_path / "run")
+    assert (tmp_path / "run" / "file").read_text() == "2"
+
+
+def test_a_notebook_that_gathers_its_own_runs_is_up_to_date(project: Path) -> None:  # noqa: F811
+    """It found itself as a new run, and was never up to date."""
+    go(project)
+    folder = runs.latest("mini", "02_use", root=project / "runs")
+    folders.update_record(folder, found={"mini/02_use": {}})
+    assert skipped(go(project)) == ["01_make", "02_use"]
+
+
+# === A repetition in JupyterLab that was given up ===
+
+
+def begin(*written: str) -> runs.Run:
+    """Begin the notebook as in JupyterLab, and write a table and some files."""
+    run = runs.start("mini/01_make", VALUES)
+    run.table(pd.DataFrame({"n": [len(written)]}), "t", "A table.")
+    for name in written:
+        run.path(name).write_text("new")
+    return run
+
+
+def test_tables_and_figures_of_a_repetition_come_with_its_metrics(project: Path) -> None:  # noqa: F811
+    """A repetition that died left its tables beside the metrics of the run before."""
+    first = begin()
+    first.finish(f1=0.5)
+    again = begin("model.keras")
+    (first.folder / "model.keras").unlink()
+    kept = runs.load(first.folder)
+    assert (kept.status, kept.metrics, kept.table("t")["n"][0]) == ("done", {"f1": 0.5}, 0)
+    again.path("model.keras").write_text("new")
+    again.finish(f1=0.7)
+    done = runs.load(first.folder)
+    assert (done.status, done.metrics, done.table("t")["n"][0]) == ("done", {"f1": 0.7}, 1)
+    assert not (first.folder / folders.REPEAT).exists()
+
+
+def test_a_repetition_that_changed_a_model_and_died_leaves_no_finished_run(
+    project: Path,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The old metrics stood beside the new model without a word, and the run was skipped as finished."""
+    begin("model.keras").finish(f1=0.5)
+    half = begin("model.keras").folder
+    assert runs.load(half).status == "stopped"
+    with pytest.raises(
+        RunError, match=r"No finished run .*interactive-\w+: a repetition in JupyterLab changed"
+    ):
+        runs.latest("mini", "01_make")
+    runs.start(
+        "mini/02_use", {"made": str(half), "factor": 1.0, "mode": "a", "bands": [], "fail": False, "seed": 0}
+    ).input("made")
+    assert "Take care" in capsys.readouterr().out
+    settings = {"01_make": VALUES}
+    (line, *_) = said = go(project, settings=settings)
+    assert line.endswith(f"started: {folders.MIXED}")
+    assert (runs.load(half).status, (half / folders.REPEAT).exists()) == ("done", False)
+    assert skipped(go(project, settings=settings)) == ["01_make", "02_use"], said
+
+
+def test_a_repetition_after_one_that_was_given_up_stays_unfinished(project: Path) -> None:  # noqa: F811
+    begin("model.keras").finish(f1=0.5)
+    begin("model.keras")
+    folder = runs.start("mini/01_make", VALUES).folder
+    assert runs.load(folder).status == "running"
+
+
+def test_notes_and_looking_on_do_not_make_a_run_unfinished(project: Path) -> None:  # noqa: F811
+    first = begin("model.keras")
+    first.finish(f1=0.5)
+    again = runs.start("mini/01_make", VALUES)
+    (again.folder / "notes.txt").write_text("mine")
+    assert runs.load(first.folder).status == "done"
+
+
+# === What is no code, and no record ===
+
+
+@pytest.mark.parametrize("content", ["null", '"x"', "[1]"])
+def test_a_record_that_is_none_ends_in_a_sentence(project: Path, content: str) -> None:  # noqa: F811
+    """JSON of another kind was a TypeError."""
+    go(project)
+    folder = runs.latest("mini", "01_make", root=project / "runs")
+    (folder / folders.RECORD).write_text(content)
+    with pytest.raises(RunError, match=r"run.json is no JSON of a run .*: delete this file"):
+        go(project)
+    (folder / folders.RECORD).unlink()
+    go(project)
+    (folder / folders.DATA).write_text("{}" if content == "[1]" else content)
+    with pytest.raises(RunError, match=r"data.json is no JSON of a run .*: delete this file"):
+        go(project)
+
+
+def test_the_digest_of_code_is_the_same_in_each_version_of_python(tmp_path: Path) -> None:
+    """Compiled code is another in each: after an update of Python every run was out of date."""
+    (tmp_path / "a.py").write_text("def f(x: int = 1) -> int:\n    return x + 1 if x else -1\n")
+    assert sources.digest(tmp_path / "a.py") == "cf4072204bd41d39"
+
+
+@pytest.mark.parametrize(
+    "place", ["lib64/python3.11/site-packages", "Lib/site-packages", ".local/lib/python3.11/site-packages"]
+)
+def test_libraries_below_the_project_are_no_code_of_its_own(
+    project: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    """A library in lib64, on Windows or of the user alone was taken for a module of the project."""
+    for name, folder in (("a_library", project / place), ("own_module", project / "notebooks")):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.py").write_text("a = 1")
+        module = types.ModuleType(name)
+        module.__file__ = str(folder / f"{name}.py")
+        monkeypatch.setitem(sys.modules, name, module)
+    found = [name for name in sources.imported() if not name.startswith("eolab/")]
+    assert [name for name in found if name.endswith(("library.py", "module.py"))] == [
+        "notebooks/own_module.py"
+    ]
