@@ -445,6 +445,18 @@ def test_per_class_leaves_out_classes_without_samples():
     assert not any("Snow" in name for name in names)
 
 
+def test_a_score_without_an_interval_has_no_bar_of_one():
+    """A bar of width 0 with caps looked like a certain score where four groups give no interval."""
+    table = pd.DataFrame({
+        "model": ["few", "net"], "is_baseline": [False, False], "scope": "macro", "statistic": "f1",
+        "value": [0.4, 0.5], "low": [np.nan, 0.4], "high": [np.nan, 0.6],
+    })  # fmt: skip
+    ax = axes(plots.score_bars(table))
+    ends = [one for one in ax.containers if isinstance(one, mpl.container.ErrorbarContainer)]
+    assert [one.lines[2][0].get_segments()[0][:, 0].tolist() for one in ends] == [[0.4, 0.6]]
+    assert sorted(text.get_text() for text in ax.texts if text.get_text()) == ["0.400", "0.500"]
+
+
 def test_score_bars_show_each_estimate_against_each_truth():
     ax = axes(plots.score_bars(scores()))
     assert [text.get_text() for text in ax.texts] == ["0.780", "0.700", "0.060", "0.702", "0.630", "0.054"]

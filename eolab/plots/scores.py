@@ -1,5 +1,6 @@
 """Scores: confusion, intervals beside baselines, by class, fold, region and size, leakage by distance."""
 
+import itertools
 import textwrap
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -118,19 +119,21 @@ def _bars(ax: Axes, rows: pd.DataFrame, at: np.ndarray, height: float, color: st
     """Draw bars, intervals and numbers of one group; baselines are paler and hatched."""
     paler: dict[str, Any] = {"alpha": 0.4, "hatch": "///", "edgecolor": "white", "linewidth": 0}
     interval = {"ecolor": "black", "elinewidth": 1.1, "capsize": 2.5}
-    for baseline, look in ((False, {}), (True, paler)):
-        chosen = rows["is_baseline"].to_numpy(bool) == baseline
-        some = rows[chosen]
-        bars = ax.barh(
-            at[chosen], some["value"], height, xerr=_spread(some), color=color, error_kw=interval, **look
-        )
+    known = rows["low"].notna().to_numpy()
+    for baseline, ends in itertools.product((False, True), (True, False)):
+        chosen = (rows["is_baseline"].to_numpy(bool) == baseline) & (known == ends)
+        if not chosen.any():
+            continue
+        some, look = rows[chosen], paler if baseline else {}
+        drawn = {"xerr": _spread(some), "error_kw": interval} if ends else {}
+        bars = ax.barh(at[chosen], some["value"], height, color=color, **drawn, **look)
         ax.bar_label(bars, fmt="%.3f", padding=5, fontsize=8)
 
 
 def _spread(rows: pd.DataFrame) -> np.ndarray:
-    """Return what an interval lies below and above its value, 0 where none is known; (2, rows)."""
+    """Return what an interval lies below and above its value, NaN where none is known; (2, rows)."""
     value, low, high = (rows[name].to_numpy(float) for name in ("value", "low", "high"))
-    return np.nan_to_num(np.stack([value - low, high - value])).clip(0)
+    return np.stack([value - low, high - value]).clip(0)
 
 
 @styled
