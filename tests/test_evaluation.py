@@ -69,6 +69,23 @@ def values(table: pd.DataFrame) -> dict[str, float]:
 # === score_table ===
 
 
+def test_a_score_that_is_the_same_in_every_draw_is_not_called_certain():
+    """A precision of 8 right of 8 stood as "1.000 (1.000 to 1.000)"; the true one may be 0.7."""
+    truth = np.arange(12) % 2
+    predicted = np.where(np.arange(12) == 1, 0, truth)  # no false alarm, one missed
+    table = evaluation.score_table(
+        {"net": predicted}, truth, class_names=["dry", "flooded"], groups=np.arange(12) // 1,
+        statistics=["flooded.precision", "all.accuracy"], replicates=200,
+    ).set_index("statistic")  # fmt: skip
+    assert table.loc["precision", "value"] == 1
+    assert table.loc["precision", ["low", "high"]].isna().all()
+    assert table.loc["accuracy", "low"] < 11 / 12 < table.loc["accuracy", "high"]
+    enough = table.assign(n_groups=12).reset_index()
+    assert (
+        evaluation.readable(enough)["flooded precision"][0] == "1.000 (no interval: the same in every draw)"
+    )
+
+
 def test_score_table_equals_scikit_learn(truth, probabilities):
     found = values(score({"net": probabilities}, truth, replicates=100))
     expected = expected_scores(truth, probabilities.argmax(axis=1))
@@ -113,7 +130,7 @@ def test_each_truth_has_its_own_samples_and_scores(truth, probabilities):
     right, other = (score({"net": probabilities}, one, replicates=100) for one in (old, truth))
     assert set(right["n"]) == {300}
     assert set(other["n"]) == {int((truth != 255).sum())}
-    assert (right[["value", "low", "high"]] == 1).all(axis=None)
+    assert (right["value"] == 1).all()
     assert (other["value"] < 0.95).all()
 
 

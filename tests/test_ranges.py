@@ -88,6 +88,13 @@ def test_another_landscape_is_said_once_and_refused_where_asked():
         one.check(snow, strict=True)
 
 
+def test_no_factor_is_told_where_training_values_lie_around_0():
+    """A change of 2.6 dB was "about -2.8e+02 times as large as in training"."""
+    change = Channels(("VV_change",), (-0.01,), (1.0,), (), low=(-2.5,), high=(2.5,))
+    with pytest.warns(UserWarning, match=r"outside\), in training .* may be another landscape"):
+        trained(change).check(np.full((8, 8, 1), 2.8))
+
+
 @pytest.mark.parametrize(("value", "share"), [(-9999, 0.3), (65535, 0.4), (-32768, 0.02)])
 def test_fill_values_that_no_file_declares_are_named(value, share):
     """A third of -9999 left the median as it was, and the map was painted without a word."""

@@ -21,6 +21,7 @@ DRAWN = (
 COLUMNS = ("model", "is_baseline", "split", "scope", "statistic", "value", "low", "high", "n", "n_groups")
 NUMBERS = ("value", "low", "high", "n", "n_groups", DRAWN)
 FACTS = ("support", "predicted", "threshold")  # what is counted or was chosen has no interval
+SAME = 1e-9  # draws that differ by less say nothing: of 12 right samples every draw is right
 CLASS_STATISTICS = tuple(f"class.{name}" for name in ("precision", "recall", "f1", "iou", "support"))
 LABEL_STATISTICS = tuple(
     f"class.{name}"
@@ -81,7 +82,8 @@ def score_table(
         Columns :data:`COLUMNS` and "drawn", a row a model and statistic; n is the number of samples with a
         known truth, n_groups that of the groups that the score rests on: of a class, those that have it.
         Values are NaN where undefined; low and high are NaN of fewer than 8 groups, see
-        :mod:`eolab.evaluation.bootstrap`. drawn holds the replicates, for :func:`eolab.evaluation.gains`;
+        :mod:`eolab.evaluation.bootstrap`, and where every draw has the same score, which does not make it
+        certain. drawn holds the replicates, for :func:`eolab.evaluation.gains`;
         None of a class among more than two, and of facts.
 
     Raises:
@@ -94,7 +96,9 @@ def score_table(
         names = _expanded(statistics or one.default, class_names)
         for name, (value, drawn, n) in bootstrap.resample(one, names, replicates, seed).items():
             scope, _, statistic = name.rpartition(".")
-            interval = bootstrap.interval(value, drawn[:0] if statistic in FACTS else drawn, n)
+            known = drawn[np.isfinite(drawn)]
+            told = statistic not in FACTS and known.size > 0 and np.ptp(known) > SAME
+            interval = bootstrap.interval(value, drawn if told else drawn[:0], n)
             kept = statistic not in FACTS and (scope not in class_names or len(class_names) == 2)
             key = f"{one.key} {seed} {replicates}"
             draws = bootstrap.Drawn(key, drawn.astype(np.float32)) if kept else None
@@ -378,8 +382,9 @@ def in_words(row: Any, form: str = ".3f") -> str:
     if verdict == "not paired":
         return f"{row.value:{form}} (not paired)"
     if pd.isna(row.low):
-        few = row.statistic not in FACTS and row.groups < bootstrap.MIN_GROUPS
-        count = "1 group" if row.groups == 1 else f"{row.groups:.0f} groups"
-        return f"{row.value:{form}}" + (f" (no interval: {count})" if few else "")
+        why = "1 group" if row.groups == 1 else f"{row.groups:.0f} groups"
+        why = why if row.groups < bootstrap.MIN_GROUPS else "the same in every draw"
+        unsaid = row.statistic in FACTS or pd.isna(row.groups)
+        return f"{row.value:{form}}" + ("" if unsaid else f" (no interval: {why})")
     text = f"{row.value:{form}} ({row.low:{form}} to {row.high:{form}})"
     return f"{text}, {verdict}" if verdict else text

@@ -116,9 +116,10 @@ class TrainedRange:
             return (
                 f"All that are far off are {beyond[0]:g}, which looks like a fill value: state it as nodata."
             )
-        middle, mean = middle[wrong], np.asarray(self.mean)[wrong]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = float(np.nanmedian(middle / mean))
+        middle, mean, std = middle[wrong], np.asarray(self.mean)[wrong], np.asarray(self.std)[wrong]
+        with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+            warnings.simplefilter("ignore", RuntimeWarning)  # means around 0 alone
+            ratio = float(np.nanmedian(middle / np.where(np.abs(mean) > 0.1 * std, mean, np.nan)))
         least, greatest = DIGITAL_NUMBERS
         remedy = "bring them to the scale of the training data"
         if least < ratio < greatest:
@@ -127,7 +128,7 @@ class TrainedRange:
             return f"They look like reflectance where digital numbers (× 10,000) were learned from: {remedy}."
         if ratio < 0 and len(beyond):
             return f"Their sign differs, as that of values in dB: {remedy}."
-        if -10 < ratio <= 0 or 0.1 < ratio < 10:
+        if not (ratio > 10 or 0 < ratio < 0.1):
             return "That may be another landscape, of which predictions are extrapolated, or another unit."
         times = f"{ratio:,.0f}" if ratio > 10 else f"{ratio:.2g}"
         return f"They are about {times} times as large as in training: {remedy}, or check the unit."

@@ -79,9 +79,9 @@ def fold_rows(
 
     Args:
         table: Result of :func:`sample_table`.
-        split: "contiguous": fold k is the k-th fifth of the training patches by number, so that whole regions
-            are unseen; "shuffled": a random fifth, whose neighbours were seen; "official": the published
-            training, validation and test patches.
+        split: "contiguous": fold k is the k-th fifth of the training patches by number, and so whole regions
+            where the numbers follow them; "shuffled": a random fifth, of which patches with neighbouring
+            numbers were seen; "official": the published training, validation and test patches.
         fold: The fold that is scored, 1 to 5; not used for "official".
         validation: Share of the other folds that is held back for choices (epoch, threshold): whole blocks
             of neighbours for contiguous folds, single patches for shuffled ones.
