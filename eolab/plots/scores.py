@@ -124,9 +124,9 @@ def _bars(ax: Axes, rows: pd.DataFrame, at: np.ndarray, height: float, color: st
         chosen = (rows["is_baseline"].to_numpy(bool) == baseline) & (known == ends)
         if not chosen.any():
             continue
-        some, look = rows[chosen], paler if baseline else {}
-        drawn = {"xerr": _spread(some), "error_kw": interval} if ends else {}
-        bars = ax.barh(at[chosen], some["value"], height, color=color, **drawn, **look)
+        some, look = rows[chosen], paler if baseline else dict[str, Any]()
+        look = look | ({"xerr": _spread(some), "error_kw": interval} if ends else {})
+        bars = ax.barh(at[chosen], some["value"], height, color=color, **look)
         ax.bar_label(bars, fmt="%.3f", padding=5, fontsize=8)
 
 
