@@ -1,5 +1,7 @@
 """What a kill leaves beside a run folder, and JupyterLab in it: nothing counts twice, nothing is mixed."""
 
+# ruff: noqa: F401, F811
+
 from __future__ import annotations
 
 import shutil
@@ -9,20 +11,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_freshness import began, go, project, skipped  # noqa: F401
+from test_freshness import go, project, skipped
 from test_safety_runs import ends, job
-from test_safety_runs import project as with_worker  # noqa: F401
+from test_safety_runs import project as with_worker
 
 from eolab import runs
 from eolab.core import files
 from eolab.core.errors import RunError
 from eolab.data import sources
-from eolab.runs import execute, folders
+from eolab.runs import execute, folders, history, reports
 
 VALUES = {"count": 5, "seed": 1}
 
 
-def test_folders_that_a_kill_left_are_no_runs(project: Path) -> None:  # noqa: F811
+def test_folders_that_a_kill_left_are_no_runs(project: Path) -> None:
     """A result stood twice in tables, and the newest run was one that had been replaced."""
     go(project)
     folder = runs.latest("mini", "01_make", root=project / "runs")
@@ -35,7 +37,7 @@ def test_folders_that_a_kill_left_are_no_runs(project: Path) -> None:  # noqa: F
 
 @pytest.mark.parametrize("moment", ["before the names change", "between", "after"])
 def test_a_repetition_that_was_done_when_it_was_killed_is_not_made_again(
-    with_worker: Path,  # noqa: F811
+    with_worker: Path,
     moment: str,
 ) -> None:
     """Between the two changes of names the finished run was gone, and the work was done a third time."""
@@ -59,7 +61,7 @@ def test_a_repetition_that_was_done_when_it_was_killed_is_not_made_again(
     assert (with_worker / "attempts").read_text() == ("xx" if moment == "after" else "x")
 
 
-def test_a_run_that_was_set_aside_comes_back_where_nothing_took_its_place(with_worker: Path) -> None:  # noqa: F811
+def test_a_run_that_was_set_aside_comes_back_where_nothing_took_its_place(with_worker: Path) -> None:
     one = job(with_worker)
     execute.run(one)
     one.folder.rename(one.folder.with_name(f".{one.folder.name}.77.old"))
@@ -77,7 +79,7 @@ def test_a_folder_that_a_kill_left_stops_no_other(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "run" / "file").read_text() == "2"
 
 
-def test_a_notebook_that_gathers_its_own_runs_is_up_to_date(project: Path) -> None:  # noqa: F811
+def test_a_notebook_that_gathers_its_own_runs_is_up_to_date(project: Path) -> None:
     """It found itself as a new run, and was never up to date."""
     go(project)
     folder = runs.latest("mini", "02_use", root=project / "runs")
@@ -97,7 +99,7 @@ def begin(*written: str) -> runs.Run:
     return run
 
 
-def test_tables_and_figures_of_a_repetition_come_with_its_metrics(project: Path) -> None:  # noqa: F811
+def test_tables_and_figures_of_a_repetition_come_with_its_metrics(project: Path) -> None:
     """A repetition that died left its tables beside the metrics of the run before."""
     first = begin()
     first.finish(f1=0.5)
@@ -113,7 +115,7 @@ def test_tables_and_figures_of_a_repetition_come_with_its_metrics(project: Path)
 
 
 def test_a_repetition_that_changed_a_model_and_died_leaves_no_finished_run(
-    project: Path,  # noqa: F811
+    project: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The old metrics stood beside the new model without a word, and the run was skipped as finished."""
@@ -135,14 +137,14 @@ def test_a_repetition_that_changed_a_model_and_died_leaves_no_finished_run(
     assert skipped(go(project, settings=settings)) == ["01_make", "02_use"], said
 
 
-def test_a_repetition_after_one_that_was_given_up_stays_unfinished(project: Path) -> None:  # noqa: F811
+def test_a_repetition_after_one_that_was_given_up_stays_unfinished(project: Path) -> None:
     begin("model.keras").finish(f1=0.5)
     begin("model.keras")
     folder = runs.start("mini/01_make", VALUES).folder
     assert runs.load(folder).status == "running"
 
 
-def test_notes_and_looking_on_do_not_make_a_run_unfinished(project: Path) -> None:  # noqa: F811
+def test_notes_and_looking_on_do_not_make_a_run_unfinished(project: Path) -> None:
     first = begin("model.keras")
     first.finish(f1=0.5)
     again = runs.start("mini/01_make", VALUES)
@@ -154,7 +156,7 @@ def test_notes_and_looking_on_do_not_make_a_run_unfinished(project: Path) -> Non
 
 
 @pytest.mark.parametrize("content", ["null", '"x"', "[1]"])
-def test_a_record_that_is_none_ends_in_a_sentence(project: Path, content: str) -> None:  # noqa: F811
+def test_a_record_that_is_none_ends_in_a_sentence(project: Path, content: str) -> None:
     """JSON of another kind was a TypeError."""
     go(project)
     folder = runs.latest("mini", "01_make", root=project / "runs")
@@ -178,7 +180,7 @@ def test_the_digest_of_code_is_the_same_in_each_version_of_python(tmp_path: Path
     "place", ["lib64/python3.11/site-packages", "Lib/site-packages", ".local/lib/python3.11/site-packages"]
 )
 def test_libraries_below_the_project_are_no_code_of_its_own(
-    project: Path,  # noqa: F811
+    project: Path,
     monkeypatch: pytest.MonkeyPatch,
     place: str,
 ) -> None:
@@ -193,3 +195,51 @@ def test_libraries_below_the_project_are_no_code_of_its_own(
     assert [name for name in found if name.endswith(("library.py", "module.py"))] == [
         "notebooks/own_module.py"
     ]
+
+
+def test_two_notebooks_at_one_run_do_not_mix(project: Path) -> None:
+    """The second to end left a record without parameters, or a FileNotFoundError."""
+    begin().finish(f1=0.5)
+    one, two = (runs.start("mini/01_make", VALUES) for _ in range(2))
+    for refused in (one.finish, lambda: one.path("model.keras"), lambda: one.metrics(f1=1.0)):
+        with pytest.raises(RunError, match=r"was begun again meanwhile, .*: nothing .*; restart this kernel"):
+            refused()
+    two.finish(f1=0.7)
+    record = runs.load(two.folder)
+    assert (record.status, record.metrics, record.params) == ("done", {"f1": 0.7}, VALUES)
+
+
+def test_an_input_that_is_no_run_is_refused_before_anything_runs(project: Path) -> None:
+    """It was refused by its notebook, after the hours of those before it."""
+    with pytest.raises(RunError, match="none is no run folder"):
+        go(project, settings={"02_use": {"made": str(project / "none")}})
+    assert not (project / "runs").exists()
+
+
+# === Reports of what a kill left ===
+
+
+@pytest.mark.parametrize("content", [b"", b'{"cells": [', b"null", b"\xff\xfe"])
+def test_half_a_notebook_does_not_stop_the_report(project: Path, content: bytes) -> None:
+    """A kill while it was saved made `eolab run` end in NotJSONError, whatever it ran."""
+    go(project)
+    folder = runs.latest("mini", "01_make", root=project / "runs")
+    (folder / "01_make.ipynb").write_bytes(content)
+    for page in (reports.build(folder), reports.build_study(project / "runs/mini")):
+        text = page.read_text()
+        assert "01_make.ipynb: expected an executed notebook, found an unreadable file" in text
+        assert "How this was made" in text
+
+
+@pytest.mark.parametrize("kept", [["table.csv"], ["table.csv", "table.md"]])
+def test_half_a_sweep_does_not_stop_the_report(project: Path, kept: list[str]) -> None:
+    """A kill between the table's files was a sentence that asked for another path, or a ValueError."""
+    go(project)
+    folder = project / "runs/mini/sweeps/factors"
+    folder.mkdir(parents=True)
+    for name in kept:
+        (folder / name).write_text("")
+    text = reports.build_study(project / "runs/mini").read_text()
+    assert "eolab sweep mini factors writes it again" in text
+    (folder / "runs.csv").write_bytes(b"run\n\xff\xfe\n")
+    assert history.seen(folder) == {}

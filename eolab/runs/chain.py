@@ -144,11 +144,12 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
 
     Raises:
         ParameterError: On bad input, before anything runs.
-        RunError: If an upstream run is missing.
+        RunError: If an upstream run is missing, or an input that is set by hand is no run folder.
     """
     jobs = plan(study, options, only)
+    old = _old_inputs(study, jobs)
     note(study, options.root)
-    for sentence in _old_inputs(study, jobs):
+    for sentence in old:
         say(sentence)
     for number, one in enumerate(jobs, 1):
         good = step(one, f"{number}/{len(jobs)} ", options.force, say)
@@ -162,7 +163,7 @@ def _old_inputs(study: Study, jobs: Sequence[Job]) -> list[str]:
     """Return a sentence for each upstream run that the chain does not run and that is out of date."""
     used = {folder for job in jobs for folder in job.upstream.values()} - {job.folder for job in jobs}
     found = []
-    for run in map(history.RunRecord, sorted(used)):
+    for run in map(history.load, sorted(used)):
         notebook = study.notebooks.get(str(run.record.get("notebook")))
         if notebook and (why := freshness.changes(run, notebook, run.upstream)):
             name = f"{notebook.name} {run.folder.name}"

@@ -267,7 +267,7 @@ def seen(folder: Path, made_from: Iterable[Mapping[str, Any]] = ()) -> dict[str,
     """
     runs = [RunRecord(path) for path in folders.runs_in(folder)]
     if (folder / TABLE).is_file():
-        with (folder / TABLE).open(encoding="utf-8", newline="") as file:
+        with (folder / TABLE).open(encoding="utf-8", errors="replace", newline="") as file:
             names = [str(row.get("run")) for row in csv.DictReader(file)]
         runs = [RunRecord(path) for name in names for path in folder.parents[1].glob(f"*/{name}")]
     kept = [run for run in runs if run.status == "done" and agrees(run.lineage(), made_from)]

@@ -53,6 +53,7 @@ class Run:
         self.simulated = False
         self._inputs = notebook.inputs
         self._state = folder / folders.REPEAT if (folder / folders.REPEAT).is_dir() else folder
+        self._started = history.RunRecord(self._state).record.get("started")
 
     def __repr__(self) -> str:
         return f"Run({self.study}/{self.notebook}, {self.folder})"
@@ -62,10 +63,19 @@ class Run:
         return self._place(self.folder, name)
 
     def _place(self, folder: Path, name: str) -> Path:
+        self._hold()
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         folders.note_written(self._state, name)
         return path
+
+    def _hold(self) -> None:
+        """Raise RunError where the run was begun again since: two writers would mix their results."""
+        if history.RunRecord(self._state).record.get("started") != self._started:
+            raise RunError(
+                f"{self.folder} was begun again meanwhile, by another notebook of the same parameters or by "
+                "`eolab run`: nothing more is written here; restart this kernel to begin anew."
+            )
 
     def input(self, name: str) -> Path:
         """Return the folder of the upstream run that an input parameter names.
@@ -104,6 +114,7 @@ class Run:
         """
         if report is not None:
             self.table(report.files[report.files["status"] != "ok"], "rejected", show=False)
+        self._hold()
         found = provenance.data(source)
         folders.add_entry(self._state / folders.DATA, found)
         self._mark(found["simulated"])
@@ -234,6 +245,7 @@ class Run:
         Raises:
             RunError: If a value is neither number nor text nor a collection of them.
         """
+        self._hold()
         path = self._state / folders.METRICS
         folders.write_json(path, _merged(folders.read_json(path), folders.plain({**(values or {}), **more})))
 

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
 
+from eolab.core.files import loaded
 from eolab.runs import display
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -59,11 +60,15 @@ def render(
         prefix: Start of each anchor, so that fragments can share a page.
         shift: Levels by which headings sink.
         links: Notebook file name → anchor on the same page, for links between notebooks.
+
+    Raises:
+        DataError: If the notebook cannot be read, as after a kill while it was saved.
     """
     import nbformat
     from bs4 import BeautifulSoup
 
-    content = nbformat.read(notebook, as_version=4)
+    remedy = "run it again (with --force if it was finished)"
+    content = loaded(notebook, lambda path: nbformat.read(path, as_version=4), "an executed notebook", remedy)
     _clean(content)
     markup, _ = _exporter().from_notebook_node(content, {"metadata": {"path": str(notebook.parent)}})
     soup = BeautifulSoup(markup, "html.parser")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eolab import __version__
 from eolab.core import yamls
-from eolab.core.errors import EolabError, RunError
+from eolab.core.errors import DataError, EolabError, RunError, reason_of
 from eolab.core.progress import duration
 from eolab.runs import display, folders, history
 from eolab.runs.history import RunRecord
@@ -114,7 +115,10 @@ def _table(table: pd.DataFrame) -> str:
 def _piece(run: RunRecord, **options: Any) -> Fragment:
     notebook = run.folder / f"{run.record['notebook']}.ipynb"
     if notebook.is_file():
-        return fragment.render(notebook, **options)
+        try:
+            return fragment.render(notebook, **options)
+        except DataError as error:  # the rest of the page does not need it
+            return Fragment("", f"<p>{html.escape(str(error))}</p>")
     if run.record.get("interactive"):
         return Fragment("", "<p>Run in JupyterLab: its outputs are in the notebook itself.</p>")
     return Fragment("", "<p>The notebook has not started.</p>")
@@ -168,14 +172,18 @@ def _about(folder: Path) -> dict[str, Any]:
 
 def _sweep_tables(folder: Path) -> str:
     import pandas as pd
-    from markupsafe import escape
 
     parts = []
     for file in sorted(folder.glob("sweeps/*/table.csv")):
-        title, *lines = (file.parent / "table.md").read_text(encoding="utf-8").splitlines()
-        remarks = "".join(f"<p>{escape(line)}</p>" for line in lines if line and not line.startswith("|"))
-        table = _table(pd.read_csv(file, dtype=str))
-        parts.append(f"<h3>{escape(title.lstrip('# '))}</h3>{table}{remarks}")
+        try:
+            title, *lines = (file.parent / "table.md").read_text(encoding="utf-8").splitlines()
+            table = _table(pd.read_csv(file, dtype=str))
+        except (OSError, ValueError) as error:  # a sweep that was killed while it wrote its table
+            again = f"eolab sweep {folder.name} {file.parent.name}"
+            title, table = file.parent.name, ""
+            lines = [f"Its table cannot be read ({reason_of(error)}): {again} writes it again."]
+        remarks = "".join(f"<p>{html.escape(line)}</p>" for line in lines if line and line[0] != "|")
+        parts.append(f"<h3>{html.escape(title.lstrip('# '))}</h3>{table}{remarks}")
     head = '<section class="notebook"><h2 id="sweeps">Sweeps</h2>'
     return f"{head}{''.join(parts)}</section>" if parts else ""
 
