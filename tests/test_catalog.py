@@ -134,6 +134,15 @@ def test_a_bad_entry_stops_no_other(tmp_path, block, words):
         known["2020"]
 
 
+def test_a_link_to_itself_is_missing_data(tmp_path):
+    """Regression: `eolab data list` ended in a RuntimeError for all data sets."""
+    (tmp_path / "x").symlink_to(tmp_path / "x")
+    entry = catalog.load(write(tmp_path, ENTRY.format(uri="x")))["tile"]
+    assert not entry.exists()
+    with pytest.raises(DataError, match=r"is missing, .* does not exist"):
+        entry.open()
+
+
 def test_a_bomb_of_references_is_refused_at_once(tmp_path):
     lines = "\n".join(f"  a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 12))
     file = write(tmp_path, f"tile:\n  a0: &a0 [x]\n{lines}\n")

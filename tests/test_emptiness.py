@@ -62,6 +62,16 @@ def test_edges_of_swaths_and_tiles_are_no_broken_downloads(degrees, flip):
         assert emptiness(edge(-degrees, flip, at=at), gaps=True) == ""
 
 
+@pytest.mark.parametrize("slope", [0.004, 0.005, 0.007])
+def test_nearly_horizontal_edges_are_no_broken_downloads(slope):
+    """Regression: half of the edges that fall by two to four rows in 512 pixels were refused."""
+    row, col = np.mgrid[:64, :512]
+    for shift in np.linspace(0, 1, 11):
+        image = np.where(row + slope * col + shift < 40, RNG.integers(100, 3000, row.shape), 0)
+        for one in (image, image[:, ::-1], image[::-1], image[::-1, ::-1]):
+            assert emptiness(one.astype(np.uint16), gaps=True) == ""
+
+
 def test_dark_water_clouds_and_shadow_are_no_faults():
     assert emptiness(np.ones((20, 20), np.uint16)) == ""  # clipped to the lowest value: a dark sea in B01
     dark = np.where(RNG.random((60, 60)) < 0.4, 0, DN[:60, :1]).astype(np.uint16)

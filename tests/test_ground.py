@@ -68,6 +68,15 @@ def test_metres_of_utm_stay_as_they_are():
         positions_m(x, y, None)
 
 
+@pytest.mark.parametrize("crs", ["EPSG:4326", 'LOCAL_CS["site",UNIT["metre",1]]'])
+def test_coordinates_outside_of_their_reference_system_are_named(crs):
+    """Regression: metres that a file calls degrees, and grids without a place, ended in a CRSError."""
+    with pytest.raises(
+        DataError, match=r"500000 to 600000 and 5e\+06 .* the reference system (EPSG:4326|LOCAL)"
+    ):
+        positions_m(np.array([5e5, 6e5]), np.array([5e6, 5e6]), crs)
+
+
 def test_samples_blocks_areas_and_recipes_of_a_series_in_degrees_are_in_metres():
     series = example.series(90, 120)
     grid = GRIDS["degrees"]

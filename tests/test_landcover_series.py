@@ -259,9 +259,6 @@ def test_land_use_codes_of_any_size_are_classes_of_their_own(tmp_path, monkeypat
     series = landcover.series.open_series(entry)
     assert scheme_of(series).names == ("forest", "land use 3000")
     assert series["label"][:, 0].values.tolist() == [255, 0, 1]
-    fractions = land_use(codes.astype(np.float32) + 0.5)
-    with pytest.raises(DataError, match=r"map with fractions such as 0\.5"):
-        landcover.series.open_series(fake_entry(tmp_path, monkeypatch, fractions, "eolearn_patch"))
 
 
 def test_a_patch_with_a_scene_classification_needs_no_cloud_mask(tmp_path, monkeypatch):
@@ -270,6 +267,15 @@ def test_a_patch_with_a_scene_classification_needs_no_cloud_mask(tmp_path, monke
     entry = fake_entry(tmp_path, monkeypatch, source, "eolearn_patch")
     clear = landcover.series.open_series(entry, keep_scl=[4, 11])["clear"]
     assert clear[0, 0, :4].values.tolist() == [True, False, True, False]
+
+
+def test_an_infinite_ndvi_is_no_observation(tmp_path, monkeypatch):
+    """Regression: eo-learn divides by 0, and infinity counted as clear."""
+    source = land_use(np.array([1, 2], np.uint8).repeat(60).reshape(2, 60))
+    source["NDVI"] = source["NDVI"].astype(np.float32).where(source["LULC"] == 1, np.inf)
+    series = landcover.series.open_series(fake_entry(tmp_path, monkeypatch, source, "eolearn_patch"))
+    assert np.isnan(series["image"][0, 0, 1]).all()
+    assert not series["clear"][0, 1].any()
 
 
 def test_products_without_scene_classification_are_refused(tmp_path, monkeypatch):

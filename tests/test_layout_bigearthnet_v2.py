@@ -14,7 +14,7 @@ from bigearthnet_example import PASS, TILE, cut, map_of, pixels_of, rows_v2, wri
 from eolab.core.errors import DataError
 from eolab.data import layouts
 from eolab.data.layouts import bigearthnet_v2 as reader
-from eolab.data.layouts.bigearthnet import file_of, place_of, read_patch, read_reference
+from eolab.data.layouts.bigearthnet import file_of, place_of, read_patch, read_radar, read_reference
 from eolab.data.layouts.bigearthnet_folders import check_splits, read_lists
 from eolab.data.schemes.bigearthnet import CLASSES_19, class_set, indices
 
@@ -358,3 +358,24 @@ def test_where_no_patch_can_be_used_the_reason_of_most_is_given(tree):
     write_tables(tree, rows)
     with pytest.raises(DataError, match=r"can be used; for example .* 'Pasture' is no class name"):
         index(tree)
+
+
+def test_a_row_without_a_name_of_its_radar_costs_the_radar_alone(tmp_path):
+    """Regression: an empty s1_name ended in an AttributeError, no usable row in a KeyError."""
+    root, table = write_v2(tmp_path), rows_v2()
+    write_tables(root, table.assign(s1_name=[None, *table["s1_name"][1:]]))
+    found = reader.index(root, progress=False)
+    assert found["s1"].eq("").tolist() == [True, False, False]
+    assert {row["reason"] for row in found.attrs["rejected"] if row["file"] == found["id"][0]} == {
+        "has no s1_name in the metadata, its Sentinel-1 patch"
+    }
+    write_tables(root, table.assign(patch_id=[1, 2, 3]))
+    with pytest.raises(DataError, match="holds no patch of BigEarthNet that can be used; for example"):
+        reader.index(root, progress=False)
+
+
+def test_radar_that_is_not_in_decibels_is_refused(tmp_path):
+    row = reader.index(write_v2(tmp_path), progress=False).loc[0]
+    write_tif(Path(file_of(row.s1, "VV")), np.linspace(0.001, 2, 14400, dtype=np.float32).reshape(120, 120))
+    with pytest.raises(DataError, match=r"VV.tif holds values of 0\.001 to 2, expected decibels"):
+        read_radar(row)

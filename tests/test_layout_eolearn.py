@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,73 @@ def test_a_feature_that_nobody_needs_may_have_another_length(copy, values):
 
 
 def test_a_patch_in_degrees_keeps_its_reference_system(copy):
-    box = json.loads((copy / "bbox.geojson").read_text())
-    box["crs"]["properties"]["name"] = "urn:ogc:def:crs:OGC:1.3:CRS84"
-    (copy / "bbox.geojson").write_text(json.dumps(box))
+    place(copy, [[14, 46], [14, 46.01], [14.01, 46.01], [14.01, 46]])
     assert eolearn.open_layout(copy).rio.crs.is_geographic
+
+
+def place(patch: Path, corners: list, crs: str = "urn:ogc:def:crs:OGC:1.3:CRS84") -> None:
+    box = json.loads((patch / "bbox.geojson").read_text())
+    box["crs"]["properties"]["name"], box["coordinates"] = crs, [corners]
+    (patch / "bbox.geojson").write_text(json.dumps(box))
+
+
+def anew(feature: str, change) -> Callable[[Path], None]:
+    """Return what saves a feature of a patch with other values."""
+    return lambda patch: np.save(patch / feature, change(np.load(patch / feature)))
+
+
+NDVI, CLM, LULC = "data/NDVI.npy", "mask/CLM.npy", "mask_timeless/LULC.npy"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (
+            anew(NDVI, lambda a: (a * 10_000).astype(np.int16)),
+            r"holds int16 of -\d+ to 8505, expected floating",
+        ),
+        (
+            anew(NDVI, lambda a: a * 100),
+            r"holds float32 of -10.* to 85.*, expected floating point of -1 to 1",
+        ),
+        (anew(NDVI, lambda a: a.astype("U3")), "NDVI.npy holds <U3, expected numbers"),
+        (anew(LULC, lambda a: a.astype("U3")), "LULC.npy holds <U3, expected numbers"),
+        (anew(LULC, lambda a: a + 0.5), r"fractions such as \d\.5, expected codes: save it by nearest"),
+        (anew(CLM, lambda a: a * 0.3), r"fractions such as 0\.3, expected codes"),
+        (lambda p: (p / "timestamps.json").write_text("[" * 100_000), "nested too deeply"),
+        (lambda p: (p / "bbox.geojson").write_text('{"a":' * 100_000), "nested too deeply"),
+        (
+            lambda p: place(p, [[465181, 5079244], [466180, 5080254]]),
+            r"extent \(465181, .* in OGC:CRS84: save",
+        ),
+        (lambda p: place(p, [[465181, 5079244]] * 4, "EPSG:32633"), "expected west < east"),
+        (lambda p: place(p, [[14, float("nan")], [15, 46]]), "expected west < east"),
+    ],
+)
+def test_values_and_places_that_a_patch_cannot_have_are_refused(copy, fault, words):
+    """Regression: NDVI times 10,000 was trained on, a cloud probability was a mask, and texts ended in a
+    traceback."""
+    fault(copy)
+    with pytest.raises(DataError, match=words):
+        eolearn.open_layout(copy)
+    assert (eolearn.check_layout(copy)["status"] == "rejected").sum() == 1
+
+
+def test_a_damaged_header_and_a_file_packed_twice_are_named(copy):
+    """Regression: the first ended in a TokenError, the second advised to allow pickles."""
+    content = (copy / NDVI).read_bytes()
+    (copy / NDVI).write_bytes(content.replace(b"101, 100, 1)", b"101, 100, 1 "))
+    with pytest.raises(DataError, match=r"NDVI.npy cannot be read as a NumPy array"):
+        eolearn.open_layout(copy)
+    (copy / NDVI).unlink()
+    (copy / f"{NDVI}.gz").write_bytes(gzip.compress(gzip.compress(content)))
+    with pytest.raises(DataError, match=r"a NumPy array \(it does not begin as one\)"):
+        eolearn.open_layout(copy)
+
+
+def test_dates_are_put_in_order_with_their_images(copy, patch):
+    times = json.loads((copy / "timestamps.json").read_text())
+    (copy / "timestamps.json").write_text(json.dumps(times[::-1]))
+    found = eolearn.open_layout(copy)
+    assert found["time"].to_index().is_monotonic_increasing
+    np.testing.assert_array_equal(found["NDVI"][0], patch["NDVI"][-1])

@@ -163,6 +163,38 @@ def test_spoilt_tags_never_raise(tmp_path):
             assert found is None or found.size <= 72
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tags_that_hold_no_number_are_named_and_windows_nan_is_nan(tmp_path, compression):
+    """Regression: one file with nodata "0,0" ended the reading of a data set in a ValueError."""
+    pixels = RNG.random((4, 4)).astype(np.float32)
+
+    def found(nodata=None, metadata=None):
+        texts = {42112: metadata, 42113: nodata}
+        tags = [(tag, "s", 0, text, True) for tag, text in texts.items() if text]
+        file, options = tmp_path / "tags.tif", {"compression": compression, "metadata": None}
+        tifffile.imwrite(file, pixels, extratags=tags, **options)
+        return read_raster(file)
+
+    items = '<GDALMetadata><Item name="SCALE" sample="0" role="scale">{}</Item></GDALMetadata>'
+    assert np.isnan(found("1.#QNAN").nodata)
+    assert found("None").nodata is None
+    assert found(metadata=items.format("0.5").replace('"', "'")).scale == 0.5
+    with pytest.raises(DataError, match=r"states the nodata value '0,0', expected a number"):
+        found("0,0")
+    with pytest.raises(DataError, match=r"states the scale '0,0001', expected a number"):
+        found(metadata=items.format("0,0001"))
+    with pytest.raises(DataError, match=r"one scale, not 0"):
+        found(metadata=items.format("0"))
+
+
+def test_a_file_in_capitals_is_named_where_it_is_missed(tmp_path):
+    write(tmp_path / "x_VV.TIF", RNG.random((4, 4)).astype(np.float32))
+    with pytest.raises(
+        DataError, match=r"missing, though the list names it: rename x_VV.TIF, which lies there"
+    ):
+        read_pixels(tmp_path / "x_VV.tif")
+
+
 def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(DataError, match=r"none.tif is missing, though the list names it"):
         read_pixels(tmp_path / "none.tif")

@@ -436,7 +436,8 @@ def test_published_values_of_dense_vegetation_become_its_reflectance():
 def test_a_patch_in_other_units_is_refused_with_the_unit_and_the_remedy(tmp_path, small):
     """Such patches were taken, and the demo painted all of them."""
     dark = small * np.float32([1, 0.9, 0.8, 0.3, 0.3, 0.1, 0.1, 0.05, 0.1, 1, 0.02, 0.02, 0, 0])  # a lake
-    bright = 4 * small  # clouds
+    bright = np.concatenate([4 * small[..., :12], small[..., 12:]], axis=-1)  # clouds
+    snow = np.concatenate([0.8 + small[..., :12] / 1e3, reader.physical(small)[..., 12:]], axis=-1)
     for kind, image in (("published", small), ("lake", dark), ("clouds", bright)):
         put(tmp_path / f"{kind}.h5", "img", image)
         assert reader.open_patch(tmp_path / f"{kind}.h5").image.shape == small.shape
@@ -444,6 +445,7 @@ def test_a_patch_in_other_units_is_refused_with_the_unit_and_the_remedy(tmp_path
     for image, said in (
         (numbers, "digital numbers, degrees and metres"),
         (reader.physical(small), "reflectance, degrees and metres"),
+        (snow, "reflectance, degrees and metres"),
     ):
         put(tmp_path / "a.h5", "img", image)
         for file in (tmp_path / "a.h5", geotiff(tmp_path / "a.tif", image.astype(np.float32))):

@@ -296,11 +296,11 @@ def test_a_folder_with_neither_tree_or_both_is_refused(root, tmp_path):
     expected = (
         "expected S1list.json beside S2list.json, or sen12floods_s1_source beside sen12floods_s1_labels"
     )
-    with pytest.raises(DataError, match=f"other holds no SEN12-FLOOD: {expected}, found nothing; give"):
+    with pytest.raises(DataError, match=f"other holds no SEN12-FLOOD: {expected}, found nothing: give"):
         reader.index(tmp_path / "other")
     with pytest.raises(DataError, match="found no such folder"):
         reader.index(tmp_path / "none")
-    with pytest.raises(DataError, match="found sen12floods_s1_labels; give the folder"):
+    with pytest.raises(DataError, match=r"found sen12floods_s1_source in .*: give that folder"):
         reader.index(root / "sen12floods_s1_labels")
     (root / "S1list.json").write_text("{}")
     with pytest.raises(

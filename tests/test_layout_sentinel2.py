@@ -450,6 +450,7 @@ def edit(file: Path, old: str, new: str) -> None:
             "the time '9999",
         ),
         (lambda p: edit(p / "MTD_MSIL2A.xml", ">10000<", ">0<"), "quantification value 0.0"),
+        (lambda p: edit(p / "MTD_MSIL2A.xml", ">10000<", ">1<"), "quantification value 1.0, expected 10000"),
         (lambda p: edit(p / "MTD_MSIL2A.xml", ">10000<", ">ten<"), "'ten' as BOA_QUANTIFICATION_VALUE"),
         (lambda p: edit(p / "MTD_MSIL2A.xml", ">02.14<", ">two<"), "'two' as PROCESSING_BASELINE"),
         (lambda p: huge(image_path(p, "B02")), "B02 declares 60,000 × 60,000 pixels"),

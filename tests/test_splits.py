@@ -192,6 +192,17 @@ def test_contiguous_folds_follow_the_table():
     assert fold.tolist() == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
+def test_degrees_are_no_metres_of_a_block():
+    """Regression: "There are 1 blocks of 1000 m", and one block for all without a word."""
+    table = samples(n=50)
+    table = table.assign(x=14 + table["x"] / 1e6, y=46 + table["y"] / 1e8)
+    for split in (splits.by_block, lambda *given: splits.k_fold(given[0], block_m=given[1])):
+        with pytest.raises(ParameterError, match=r"look like degrees: .*ground\.positions_m"):
+            split(table, 1000)
+    near = table.assign(x=table["x"] * 1e5, y=table["y"] * 1e5)
+    assert (splits.block_numbers(near, 1e6) == 0).all()
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [

@@ -147,7 +147,8 @@ class DataEntry:
             return found
 
         where = f"Data set {self.name!r} of {self.file}"
-        return (self.root / _place(_VARIABLE.sub(value, self.uri), where, "uri")).resolve()
+        place = self.root / _place(_VARIABLE.sub(value, self.uri), where, "uri")
+        return Path(os.path.realpath(place))  # unlike resolve() it bears a link to itself
 
     def _source(self) -> str:
         url = self.metadata.get("url")
@@ -344,7 +345,8 @@ def load(path: str | Path | None = None) -> Catalog:
     if "meta" in faults:
         raise faults["meta"]
     meta = _checked(blocks.pop("meta", None), f"Block 'meta' of {file}", META_KEYS)
-    root = (file.parent / _place(meta.get("root", "."), f"Block 'meta' of {file}", "root")).resolve()
+    place = file.parent / _place(meta.get("root", "."), f"Block 'meta' of {file}", "root")
+    root = Path(os.path.realpath(place))
     entries = {}
     for name, block in blocks.items():
         try:

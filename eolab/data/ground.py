@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Proj, Transformer
+from pyproj.exceptions import ProjError
 
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, reason_of
 
 TOLERANCE = 0.01  # of the scale of a reference system that counts as metres on the ground
 _SIDE, _PARTS = 64, 32  # least pixels a side, and most parts along an axis, of what has one area a pixel
@@ -27,11 +28,22 @@ def positions_m(x: Any, y: Any, crs: Any) -> tuple[np.ndarray, np.ndarray]:
         crs: Their reference system.
 
     Raises:
-        DataError: If there is no reference system.
+        DataError: If there is no reference system, or the coordinates do not lie in it.
     """
     if crs is None:
         raise DataError("The data have no coordinate reference system: write it into the file or the entry.")
-    x, y, source = np.asarray(x, float), np.asarray(y, float), CRS.from_user_input(str(crs))
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    try:
+        return _metres(x, y, CRS.from_user_input(str(crs)))
+    except ProjError as error:
+        raise DataError(
+            f"Coordinates of {x.min():g} to {x.max():g} and {y.min():g} to {y.max():g} cannot be brought to "
+            f"metres from the reference system {str(crs)[:80]} ({reason_of(error)}): correct it in the file."
+        ) from None
+
+
+def _metres(x: np.ndarray, y: np.ndarray, source: CRS) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions in metres, unchanged where the reference system has those of the ground."""
     middle = float(np.mean((x.min(), x.max()))), float(np.mean((y.min(), y.max())))
     to_degrees = Transformer.from_crs(source, source.geodetic_crs, always_xy=True)
     lon, lat = to_degrees.transform(*middle)

@@ -104,6 +104,11 @@ def read_radar(row: Any) -> np.ndarray:
         if not np.isfinite(image).all():
             wrong = image.size - np.count_nonzero(np.isfinite(image))
             raise DataError(f"{file_of(row.s1, name)} has no finite value in {wrong} pixels: leave it out.")
+        if image.min() >= 0:
+            raise DataError(
+                f"{file_of(row.s1, name)} holds values of {image.min():g} to {image.max():g}, expected "
+                "decibels, mostly -30 to 0: fetch it again, or write 10 log10 of sigma nought into the file."
+            )
     return np.stack(images, axis=-1)  # (y, x, 2)
 
 

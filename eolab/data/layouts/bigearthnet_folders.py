@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from eolab.core.errors import DataError
-from eolab.data.layouts.common import Rejected, attempt, below, reading
+from eolab.data.layouts.common import Rejected, attempt, below, reading, spelt_otherwise
 from eolab.data.schemes.bigearthnet import codes_of
 
 SPLITS = ("train", "validation", "test")
@@ -60,7 +60,9 @@ def check_files(folder: str, parts: Sequence[str]) -> None:
         found = set(os.listdir(folder))
     absent = [part for part in parts if f"{name}_{part}.tif" not in found]
     if absent:
-        expected = f"expected {name}_{absent[0]}.tif: fetch the patch again"
+        other = spelt_otherwise(f"{name}_{absent[0]}.tif", found)
+        remedy = f"rename {other} and the like" if other else "fetch the patch again"
+        expected = f"expected {name}_{absent[0]}.tif: {remedy}"
         raise DataError(f"{folder} has no {', '.join(absent)}, {expected}.")
 
 

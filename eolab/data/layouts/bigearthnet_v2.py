@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -120,7 +121,7 @@ def _index(table: pd.DataFrame, trees: _Trees, progress: bool) -> pd.DataFrame:
         usable.append(files is not None)
         if files is not None:
             rows.append(files)
-    kept = table[usable].drop(columns=["s1_name", "table"]).reset_index(drop=True)
+    kept = table[np.array(usable, bool)].drop(columns=["s1_name", "table"]).reset_index(drop=True)
     found = kept.join(pd.DataFrame(rows, columns=["s2", "s1", "reference", "tile"]))
     found = shared.finished(found.assign(date=None, x=float("nan"), y=float("nan")), rejected, trees.root)
     found["projection"] = found["tile"].map(_projections(found))
@@ -187,6 +188,8 @@ class _Trees(NamedTuple):
         if not self.radar:
             return "", []
         folder = self.radar.get(entry.s1_name) or self.radar.get(padded(entry.s1_name), "")
+        if not entry.s1_name:
+            return "", [{"file": entry.id, "reason": "has no s1_name in the metadata, its Sentinel-1 patch"}]
         if not folder:
             reason = f"is the Sentinel-1 patch of {entry.id} but has no folder: fetch it, or go on without it"
             return "", [{"file": entry.s1_name, "reason": reason}]
@@ -217,6 +220,8 @@ def _read(file: Path) -> pd.DataFrame:
     table = table[list(_COLUMNS)].rename(columns=_COLUMNS)
     if table["labels"].map(lambda labels: isinstance(labels, str)).any():
         raise DataError(f"{file} holds labels as text, expected a list of names a patch: {_GET}.")
+    texts = [name for name in _COLUMNS.values() if name not in ("labels", "snow", "cloud")]
+    table[texts] = table[texts].fillna("").astype(str)
     table["labels"] = [tuple(labels) if labels is not None else () for labels in table["labels"]]
     for name, published in {"snow": "contains_seasonal_snow", "cloud": "contains_cloud_or_shadow"}.items():
         said = table[name].map({True: True, False: False, "True": True, "False": False})

@@ -75,6 +75,12 @@ def files_in(folder: Path, ending: str) -> tuple[list[Path], list[tuple[Path, st
     return [file for file in named if not is_clutter(file.name)], [(file, reason) for file in left[:1]]
 
 
+def spelt_otherwise(name: str, names: Iterable[str]) -> str:
+    """Return which name in a folder is the given one in capitals or with another ending; "" if none is."""
+    stem = os.path.splitext(name)[0].lower()
+    return next((one for one in sorted(names) if os.path.splitext(one)[0].lower() == stem), "")
+
+
 def lies_instead(root: str | Path, *expected: str) -> str:
     """Return the end of the sentence that a folder holds no data: what lies there instead, and the remedy.
 
@@ -209,12 +215,21 @@ def constant(low: Any, high: Any) -> str:
 
 
 def _broken(rows: np.ndarray, filled: np.ndarray, empty: np.ndarray) -> bool:
-    """Return whether zeros begin or end within a row, next to a row that is mostly there."""
-    above, below_ = empty[0] - 1, empty[-1] + 1
-    mostly = filled > rows.shape[1] / 2
-    begins = above > 0 and not rows[above, -1] and mostly[above - 1]
-    ends = below_ < len(rows) - 1 and not rows[below_, 0] and mostly[below_ + 1]
-    return bool(begins or ends)
+    """Return whether zeros begin or end within a row, next to rows that are mostly there.
+
+    These are alike: at the nearly horizontal edge of a swath rows grow full one by one.
+    """
+    turned, above, below_ = rows[::-1, ::-1], empty[0] - 1, len(rows) - 2 - empty[-1]
+    return _breaks_off(rows, filled, above) or _breaks_off(turned, filled[::-1], below_)
+
+
+def _breaks_off(rows: np.ndarray, filled: np.ndarray, last: int) -> bool:
+    """Return whether the last row that is not empty breaks off, and the two above it do not."""
+    if last < 2 or rows[last, -1]:
+        return False
+    one, other = rows[last - 1, -1] != 0, rows[last - 2, -1] != 0
+    alike = bool(one == other) and filled[last - 1] >= 0.99 * filled[last - 2]
+    return bool(alike and filled[last - 1] > rows.shape[1] / 2)
 
 
 def report(rows: Iterable[tuple[str, str]], rejected: Iterable[dict[str, str]] = ()) -> pd.DataFrame:

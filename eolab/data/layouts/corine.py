@@ -48,7 +48,7 @@ def open_corine(path: str | Path, like: xr.DataArray | xr.Dataset | None = None)
             other codes than CORINE's.
     """
     file = find_raster(Path(path))
-    with reading(file, "a CORINE raster"):
+    with reading(file, "a CORINE raster", "give the GeoTIFF itself, unpacked, or fetch it again"):
         return _whole(file) if like is None else _onto(file, like)
 
 

@@ -9,6 +9,7 @@ place may stand beside the patch as ``REFERENCE_SCENES.npy``.
 import gzip
 import io
 import json
+import tokenize
 import zlib
 from collections.abc import Collection, Iterator
 from functools import partial
@@ -23,6 +24,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 from rasterio.transform import from_bounds
 
+from eolab.core import yamls
 from eolab.core.errors import DataError
 from eolab.data.bands import L1C_BANDS
 from eolab.data.layouts.common import (
@@ -43,11 +45,12 @@ DIMS: dict[str, tuple[str, ...]] = {
 }
 REQUIRED = ("data/NDVI", "mask/CLM", "mask_timeless/LULC")
 INSTEAD = {"mask/CLM": "mask/SCL"}  # either of two
+_CODES = ("mask/CLM", "mask/SCL", "mask/IS_DATA", "mask_timeless/LULC")
 USED = (*REQUIRED, *INSTEAD.values(), "mask/IS_DATA")
 PROBABILITIES = ("CLP",)  # features that may be 0 throughout
 SCENES = "REFERENCE_SCENES.npy"
 CLASSES_FILES = ("vector_timeless/LULC.gpkg", "vector_timeless/LULC.geojson")
-_DAMAGE = (OSError, ValueError, EOFError, MemoryError, zlib.error)
+_DAMAGE = (OSError, ValueError, EOFError, MemoryError, zlib.error, tokenize.TokenError)
 _ATTRS = {
     "NDVI": {"units": "1", "long_name": "normalised difference vegetation index"},
     "CLP": {"units": "1", "long_name": "cloud probability"},
@@ -66,13 +69,15 @@ def open_layout(path: str | Path) -> xr.Dataset:
 
     Returns:
         All features with their dims, e.g. ``NDVI`` (time, y, x), ``DEM`` (y, x); ``reference_scenes``
-        (scene, band, y, x) reflectance where the file stands beside. Coordinates time, y, x; CRS through rio.
+        (scene, band, y, x) reflectance where the file stands beside. Coordinates time, in order, y, x; CRS
+        through rio.
         ``LULC.attrs["classes"]`` is JSON, code to name, where the polygons are there; the name of code 0
         (nothing is known) is empty. ``attrs["rejected"]`` lists features that cannot be used and are not
         needed. Arrays are memory maps unless they are compressed.
 
     Raises:
-        DataError: If a part of the patch that is needed is missing, unreadable or of another shape.
+        DataError: If a part of the patch that is needed is missing, unreadable, of another shape, or holds
+            values that it cannot have.
     """
     patch = find_patch(Path(path))
     times = _times(patch)
@@ -104,6 +109,8 @@ def open_layout(path: str | Path) -> xr.Dataset:
     names = land_use_names(patch)
     if names:
         dataset["LULC"] = dataset["LULC"].assign_attrs(classes=json.dumps(names))
+    if not times.is_monotonic_increasing:
+        dataset = dataset.sortby("time")
     return dataset.rio.write_crs(crs).rio.write_transform(transform)
 
 
@@ -143,6 +150,7 @@ def _check(file: Path) -> None:
     values = np.array(_load(file))
     if values.size == 0:
         raise DataError(f"{file} is empty.")
+    _check_values(file, values)
     if file.parent.name == "data" and _name(file) not in PROBABILITIES and values.ndim == 4:
         fault = emptiness(values.reshape(-1, *values.shape[2:]), gaps=True)  # rows of all dates
         if fault:
@@ -180,7 +188,8 @@ def land_use_names(patch: Path) -> dict[int, str]:
         if not file.is_file():
             continue
         with reading(file, "land-use polygons", errors=(*_DAMAGE, KeyError, RuntimeError)):
-            table = gpd.read_file(io.BytesIO(_bytes(file)), ignore_geometry=True)
+            source = io.BytesIO(_bytes(file)) if file.suffix == ".gz" else file
+            table = gpd.read_file(source, ignore_geometry=True)
             pairs = table[["LULC_ID", "LULC_NAME"]].drop_duplicates("LULC_ID").sort_values("LULC_ID")
             named = zip(pairs["LULC_ID"], pairs["LULC_NAME"].fillna(""), strict=True)
             return {int(code): str(name).strip() for code, name in named}
@@ -210,6 +219,9 @@ def _bytes(file: Path) -> bytes:
 
 def _load(file: Path) -> np.ndarray:
     with reading(file, "a NumPy array", errors=_DAMAGE):
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as content:
+            if content.read(6) not in (b"\x93NUMPY", b""):
+                raise ValueError("it does not begin as one")
         if file.suffix != ".gz":
             return np.load(file, mmap_mode="r", allow_pickle=False)
         with gzip.open(file) as content:
@@ -233,6 +245,7 @@ def _variable(file: Path, sizes: dict[str, int]) -> tuple[tuple[str, ...], np.nd
             f"{file} has the shape {array.shape}, expected {', '.join(dims)} = {expected} and channels: "
             "it belongs to another patch or is damaged; fetch it again."
         )
+    _check_values(file, array)
     attrs, channel = _ATTRS.get(name, {}), f"{name}_channel"
     if array.shape[-1] == 1:
         return dims, array[..., 0], attrs
@@ -241,10 +254,35 @@ def _variable(file: Path, sizes: dict[str, int]) -> tuple[tuple[str, ...], np.nd
     return (*dims, channel), array, attrs
 
 
+def _check_values(file: Path, array: np.ndarray) -> None:
+    """Refuse values that are no numbers, an NDVI on another scale, and fractions instead of codes.
+
+    Looks at some dates of a feature that has many.
+
+    Raises:
+        DataError: If there are any.
+    """
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{file} holds {array.dtype}, expected numbers: save the feature anew.")
+    some = array[:: 1 + len(array) // 20] if array.ndim == 4 else array
+    some = some[np.isfinite(some)]
+    if _name(file) == "NDVI" and (array.dtype.kind != "f" or (some.size and np.median(np.abs(some)) > 1)):
+        found = f"{array.dtype} of {some.min():g} to {some.max():g}" if some.size else array.dtype
+        raise DataError(
+            f"{file} holds {found}, expected floating point of -1 to 1: bring it to that scale and save the "
+            "feature anew."
+        )
+    fractions = some[some != np.round(some)] if f"{file.parent.name}/{_name(file)}" in _CODES else some[:0]
+    if fractions.size:
+        raise DataError(
+            f"{file} holds fractions such as {fractions[0]:g}, expected codes: save it by nearest neighbour."
+        )
+
+
 def _times(patch: Path) -> pd.DatetimeIndex:
     file = _plain_or_packed(patch / "timestamps.json")
     with reading(file, "a list of dates", errors=(*_DAMAGE, TypeError, DataError)):
-        return pd.DatetimeIndex([read_date(text) for text in json.loads(_bytes(file))]).as_unit("ns")
+        return pd.DatetimeIndex([read_date(text) for text in yamls.loads_json(_bytes(file))]).as_unit("ns")
 
 
 def _extent(patch: Path) -> tuple[str, tuple[float, float, float, float]]:
@@ -252,10 +290,16 @@ def _extent(patch: Path) -> tuple[str, tuple[float, float, float, float]]:
     file = _plain_or_packed(patch / "bbox.geojson")
     errors = (*_DAMAGE, LookupError, TypeError, CRSError)
     with reading(file, "a box with a CRS", errors=errors):
-        box = json.loads(_bytes(file))
+        box = yamls.loads_json(_bytes(file))
         crs = CRS.from_user_input(box["crs"]["properties"]["name"])
-        ring = np.array(box["coordinates"][0], float)
+        ring = np.array(box["coordinates"][0], float)[:, :2]
         (west, south), (east, north) = ring.min(axis=0), ring.max(axis=0)
+    farthest = (360, 90) if crs.is_geographic else (1e8, 1e8)
+    if not (west < east and south < north and (np.abs(ring) <= farthest).all()):
+        raise DataError(
+            f"{file} has the extent ({west:g}, {south:g}, {east:g}, {north:g}), expected west < east and "
+            f"south < north in {crs.to_string()}: save the patch anew with its extent and reference system."
+        )
     return crs.to_string(), (west, south, east, north)
 
 

@@ -23,6 +23,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from eolab.core.errors import DataError, ParameterError, reason_of
 from eolab.data.bands import normalise_band
+from eolab.data.layouts.common import spelt_otherwise
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it complains of is in the reason
 # An image without a place is no fault here. For the whole process, as catch_warnings is not safe in threads.
@@ -89,6 +90,9 @@ def read_raster(path: str | Path, most: int = MOST_PIXELS) -> Raster:
             check_size(path, (os.fstat(file.fileno()).st_size // 16,), most)  # bytes of 16 a pixel at most
             content = file.read()
     except FileNotFoundError:
+        folder, name = os.path.split(path)
+        other = spelt_otherwise(name, os.listdir(folder)) if os.path.isdir(folder) else ""
+        remedy = f"rename {other}, which lies there" if other else remedy
         raise DataError(f"{path} is missing, though the list names it: {remedy}.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): {remedy}.") from None
@@ -143,12 +147,12 @@ def one_scale(name: str | Path, scales: Sequence[float], offsets: Sequence[float
     Raises:
         DataError: If the bands have different ones, or one that cannot be meant.
     """
-    pairs = set(zip(scales, offsets, strict=True))
-    scale, offset = pairs.pop()
-    if pairs or not (np.isfinite([scale, offset]).all() and scale):
+    scale, offset = scales[0], offsets[0]
+    if {*scales} != {scale} or {*offsets} != {offset} or not (np.isfinite([scale, offset]).all() and scale):
         raise DataError(
             f"{name} states the scales {', '.join(map(str, scales))} and the offsets "
-            f"{', '.join(map(str, offsets))}, expected the same for all bands: bring them to one scale."
+            f"{', '.join(map(str, offsets))}, expected one scale, not 0, and one offset for all bands: bring "
+            "them to one scale."
         )
     return float(scale), float(offset)
 
@@ -233,13 +237,30 @@ def _plain(name: str | Path, content: bytes) -> Raster | None:
 
 def _stated(name: str | Path, pixels: np.ndarray, metadata: str, nodata: str) -> Raster:
     """Return pixels with what the text of GDAL's tags states of them, empty where there is no tag."""
-    scales, offsets = (
-        [float(text) for text in re.findall(rf'role="{role}"[^>]*>([^<]*)<', metadata)] or [default]
-        for role, default in (("scale", 1.0), ("offset", 0.0))
+    found = (
+        [_number(name, role, text) for text in re.findall(rf"role=.{role}.[^>]*>([^<]*)<", metadata)]
+        for role in ("scale", "offset")
     )
-    bands = max(len(scales), len(offsets))
-    pair = one_scale(name, scales * (bands // len(scales)), offsets * (bands // len(offsets)))
-    return Raster(pixels, float(nodata) if nodata else None, *pair)
+    scales, offsets = ([1.0 if one is None else one for one in numbers] for numbers in found)
+    pair = one_scale(name, scales or [1.0], offsets or [0.0])
+    return Raster(pixels, _number(name, "nodata value", nodata), *pair)
+
+
+def _number(name: str | Path, what: str, text: str) -> float | None:
+    """Return the number that a tag holds as text, None for none; Windows wrote NaN as ``1.#QNAN``.
+
+    Raises:
+        DataError: If it is no number.
+    """
+    if text.strip().lower() in ("", "none"):
+        return None
+    try:
+        return float("nan" if "#" in text else text)
+    except ValueError:
+        raise DataError(
+            f"{name} states the {what} {text!r:.40}, expected a number: write it into the file, or leave the "
+            "file out."
+        ) from None
 
 
 def _tags(content: bytes, order: str) -> dict[int, tuple[int, ...]]:

@@ -78,6 +78,8 @@ ten-thousandth of them), degrees of slope and metres (https://github.com/iarai/L
 
 QUANTIFICATION = 10_000.0  # digital numbers of reflectance 1
 OPTICAL = len(L1C_BANDS) - 1
+HIGHEST = np.array([90.0, 9000.0]) / DIVISORS[OPTICAL:]
+"""Largest values of slope and elevation in published files."""
 UNITS = ("as published", "digital numbers, degrees and metres", "reflectance, degrees and metres")
 
 MOST_VALUES = 1024 * 1024 * len(BANDS)
@@ -350,15 +352,17 @@ def unit_of(image: np.ndarray) -> str:
     """Return which of :data:`UNITS` an image is in, by the means of its bands.
 
     Published values have a mean near 1 in every band, the others near the band's divisor: the unit is the one
-    whose means are closest, as ratios. B01 to B03 decide: the sky is in them, even over dark water.
+    whose means are closest, as ratios. B01 to B03 decide: the sky is in them, even over dark water. Values of
+    slope and elevation that no published file can hold tell bright reflectance, as of snow.
 
     Args:
         image: (y, x, band).
     """
+    terrain = bool((image[..., OPTICAL:].max((0, 1)) > HIGHEST).any())
     kept = slice(3)
     found = np.log(np.maximum(image[..., kept].mean((0, 1), dtype=np.float64), 1e-9))
     numbers = np.log(DIVISORS[kept])
-    expected = (0 * numbers, numbers, numbers - np.log(QUANTIFICATION))
+    expected = (0 * numbers + (np.inf if terrain else 0), numbers, numbers - np.log(QUANTIFICATION))
     return UNITS[int(np.argmin([np.abs(found - one).mean() for one in expected]))]
 
 
@@ -370,10 +374,12 @@ def checked_unit(image: np.ndarray, name: str | Path) -> np.ndarray:
     """
     unit = unit_of(image)
     if unit != UNITS[0]:
+        sky, slope, dem = image[..., :3].mean(), image[..., OPTICAL].max(), image[..., -1].max()
         raise DataError(
-            f"{name} looks like {unit}: B01 to B03 have a mean of {image[..., :3].mean():.3g}, expected "
-            "about 1, since each band of Landslide4Sense was divided by a constant; bring it to that scale "
-            "with landslide4sense.published, which takes reflectance, degrees and metres."
+            f"{name} looks like {unit}: B01 to B03 have a mean of {sky:.3g}, expected about 1, slope and dem "
+            f"go up to {slope:.3g} and {dem:.3g}, expected {HIGHEST[0]:.1f} and {HIGHEST[1]:.1f} at most, as "
+            "each band of Landslide4Sense was divided by a constant; bring it to that scale with "
+            "landslide4sense.published, which takes reflectance, degrees and metres."
         )
     return image
 

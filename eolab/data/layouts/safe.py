@@ -164,8 +164,8 @@ def read_products(path: Path) -> list[Product]:
     roots = {folder + slash for folder, slash, file in split if PRODUCT_FILE.match(file)}
     if not roots:
         raise DataError(
-            f"{path} holds no Sentinel-2 product, expected MTD_MSIL1C.xml or MTD_MSIL2A.xml in it: fetch the "
-            "product again, or leave it out."
+            f"{path} holds no Sentinel-2 product, expected MTD_MSIL1C.xml or MTD_MSIL2A.xml in it: unpack it "
+            "if it holds other archives, or fetch the product again."
         )
     return [
         Product(path, tuple(sorted(name[len(root) :] for name in members if name.startswith(root))), root)
@@ -331,7 +331,7 @@ def read_product_metadata(stream: IO[bytes]) -> ProductMetadata:
     baseline = _text(texts, "PROCESSING_BASELINE")
     _number(baseline, "PROCESSING_BASELINE")
     quantification = _number(_text(texts, *_QUANTIFICATION[level]), _QUANTIFICATION[level][0])
-    if quantification <= 0:
+    if not 1000 <= quantification <= 100_000:
         raise DataError(f"its metadata have the quantification value {quantification}, expected 10000")
     return ProductMetadata(
         level=level,

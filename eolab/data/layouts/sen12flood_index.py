@@ -32,7 +32,7 @@ import pandas as pd
 
 from eolab.core.errors import DataError
 from eolab.data.bands import L2A_BANDS
-from eolab.data.layouts.common import read_date, read_json, ring_of
+from eolab.data.layouts.common import lies_instead, read_date, read_json, ring_of
 
 SENSORS = ("S1", "S2")
 OPTICAL_BANDS = L2A_BANDS
@@ -185,12 +185,10 @@ def _tree(root: Path) -> Literal["lists", "collections"]:
         raise DataError(f"{root} holds both published trees, {lists[0]} and {sources[0]}: move one away.")
     if lists or sources:
         return "lists" if lists else "collections"
-    names = sorted(one.name for one in root.iterdir()) if root.is_dir() else []
-    found = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    expected = (*LISTS.values(), "sen12floods_s1_source")
     raise DataError(
         f"{root} holds no SEN12-FLOOD: expected {' beside '.join(LISTS.values())}, or sen12floods_s1_source "
-        f"beside sen12floods_s1_labels, found {found or ('nothing' if root.is_dir() else 'no such folder')}; "
-        "give the folder that holds them."
+        f"beside sen12floods_s1_labels, {lies_instead(root, *expected)}."
     )
 
 

@@ -139,13 +139,23 @@ def by_block(
 
 
 def block_numbers(table: pd.DataFrame, block_m: float) -> np.ndarray:
-    """Return the number 0, 1, … of the square block of ``block_m`` metres that each sample lies in."""
+    """Return the number 0, 1, … of the square block of ``block_m`` metres that each sample lies in.
+
+    Raises:
+        ParameterError: If the side is not above 0, or coordinates are missing or look like degrees.
+    """
     if not block_m > 0:
         raise ParameterError(f"block_m is {block_m}, but the side of a block is a number of metres above 0.")
     place = np.stack([column_of(table, axis).to_numpy(float) for axis in ("y", "x")], axis=1)
     if not np.isfinite(place).all():
         raise ParameterError(
             "Some samples have no coordinates x and y: leave them out before splitting by block."
+        )
+    span = np.ptp(place, axis=0).max() if len(place) > 1 else np.inf
+    if span < block_m and (np.abs(place) <= (90, 180)).all():
+        raise ParameterError(
+            f"All samples lie in one block of {block_m:g} m, as x and y look like degrees: bring them to "
+            "metres with eolab.data.ground.positions_m, or take smaller blocks."
         )
     cells = np.floor((place - place.min(axis=0)) / block_m).astype(np.int64)
     return np.unique(cells, axis=0, return_inverse=True)[1].ravel()

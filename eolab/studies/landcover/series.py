@@ -95,21 +95,18 @@ def _from_eolearn(
         check_known(band, ["NDVI"], f"Data set {entry.name} has no band {band!r} in its series")
     source = entry.open()
     ndvi = source["NDVI"].expand_dims(band=["NDVI"], axis=1).astype("float32")
+    ndvi = ndvi.where(np.isfinite(ndvi))
     ndvi.attrs.update(units="1", long_name="normalised difference vegetation index")
     land_use = np.asarray(source["LULC"])
     there = np.unique(land_use[np.isfinite(land_use)])
-    fractions = there[there != there.round()]
-    if fractions.size:
-        raise DataError(
-            f"Data set {entry.name} has a land-use map with fractions such as {fractions[0]:g}, expected "
-            "codes: save the map by nearest neighbour."
-        )
     known = {int(code): name for code, name in json.loads(source["LULC"].attrs.get("classes", "{}")).items()}
     codes = {**{code: f"land use {code}" for code in there.astype(int).tolist() if code > 0}, **known}
     codes = {code: codes[code] for code in sorted(codes) if codes[code]}
     colors = tuple(islice(cycle(COLORS), len(codes)))
     scheme = ClassScheme(f"land use of {entry.name}", tuple(codes), tuple(codes.values()), colors)
-    seen = source["IS_DATA"].astype(bool) if "IS_DATA" in source else source["NDVI"].notnull()
+    seen = ndvi.notnull().isel(band=0, drop=True)
+    if "IS_DATA" in source:
+        seen &= source["IS_DATA"].astype(bool)
     clear = ~source["CLM"].astype(bool) if "CLM" in source else clear_mask(source["SCL"], tuple(keep_scl))
     series = xr.Dataset(
         {
