@@ -243,3 +243,25 @@ def test_half_a_sweep_does_not_stop_the_report(project: Path, kept: list[str]) -
     assert "eolab sweep mini factors writes it again" in text
     (folder / "runs.csv").write_bytes(b"run\n\xff\xfe\n")
     assert history.seen(folder) == {}
+
+
+def test_code_that_works_around_a_notebook_makes_no_run_out_of_date(project: Path) -> None:
+    """A corrected word in a report trained every network again."""
+    go(project)
+    folder = runs.latest("mini", "01_make", root=project / "runs")
+    modules = history.load(folder).record["modules"]
+    around = {
+        name: "another" for name in modules if name.startswith(("eolab/runs/reports/", "eolab/runs/chain"))
+    }
+    assert len(around) > 3
+    folders.update_record(folder, modules=modules | around)
+    assert skipped(go(project)) == ["01_make", "02_use"]
+    folders.update_record(folder, modules=modules | {"eolab/runs/display.py": "another"})
+    assert skipped(go(project)) == []
+
+
+def test_a_path_that_is_no_utf_8_is_recorded(tmp_path: Path) -> None:
+    """A folder with a Latin-1 name was a UnicodeEncodeError at `run.data`."""
+    path = str(tmp_path / "caf\udce9")
+    folders.write_json(tmp_path / "data.json", {"path": path})
+    assert folders.read_json(tmp_path / "data.json") == {"path": path}

@@ -4,6 +4,7 @@ import posixpath
 import re
 import socket
 import sys
+import threading
 from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,3 +147,42 @@ def test_a_server_that_does_not_answer_costs_one_line(
     assert said.count(f"MLflow at {uri} does not answer") == 1
     assert "unset MLFLOW_TRACKING_URI" in said
     assert server.status == "RUNNING"
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b""])
+def test_what_is_no_web_server_costs_one_line_and_no_password_is_shown(
+    answer: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another service at the port was a BadStatusLine; the name and password of an address were printed."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert not tracking.reachable(f"HTTP://me:secret@127.0.0.1:{port}")
+        thread.join()
+    said = capsys.readouterr().err
+    assert "does not answer" in said
+    assert "secret" not in said
+
+
+def test_an_address_with_a_blank_costs_one_line() -> None:
+    """It was an InvalidURL before the first notebook ran."""
+    assert not tracking.reachable("http://a b")
+
+
+def test_what_mlflow_says_is_shown_without_a_password(
+    run: runs.Run, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = "http://me:secret@example.org"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(tracking, "reachable", lambda _: True)
+    server.fails = True
+    with pytest.raises(RunError, match=r"MLflow at http://example\.org did not take"):
+        tracking.log(run.folder)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from eolab.core.errors import DataError, StoreError, reason_of
+from eolab.core.errors import DataError, StoreError, printable, reason_of
 
 try:
     import fcntl
@@ -152,9 +152,9 @@ def replacing(path: str | os.PathLike[str], ending: str = ".tmp") -> Iterator[Pa
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replace a file by other content, text as UTF-8, in one step."""
+    """Replace a file by other content in one step; text as UTF-8, see :func:`eolab.core.errors.printable`."""
     with replacing(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(printable(content).encode() if isinstance(content, str) else content)
 
 
 def replace_folder(new: Path, folder: Path, keep: Path | None = None) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from eolab.runs.study import Notebook
 
 NAMED = 3  # changed files that a sentence names
+AROUND = tuple(  # modules that work before and after a notebook, and change none of its results
+    f"eolab/runs/{name}" for name in ("chain.py", "execute.py", "freshness.py", "reports/", "tracking.py")
+)
 
 
 def changes(run: history.RunRecord, notebook: Notebook, upstream: Mapping[str, Path]) -> list[str]:
@@ -53,7 +56,8 @@ def code_changes(run: history.RunRecord) -> str:
 
     Comments and docstrings do not count; empty where nothing changed, or the run did not record its code.
     """
-    return _files(sources.changed(run.record.get("modules") or {}))
+    modules = run.record.get("modules") or {}
+    return _files(sources.changed({name: modules[name] for name in modules if not name.startswith(AROUND)}))
 
 
 def remarks(run: history.RunRecord) -> str:

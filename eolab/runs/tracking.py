@@ -5,6 +5,7 @@ The files of the run folder stay the truth; MLflow gets a copy of parameters, me
 
 import contextlib
 import functools
+import http.client
 import os
 import re
 import ssl
@@ -33,13 +34,14 @@ def reachable(uri: str) -> bool:
     Args:
         uri: Value of ``MLFLOW_TRACKING_URI``; only servers at ``http(s)`` are asked.
     """
-    if not uri.startswith(("http://", "https://")):
+    if not uri.lower().startswith(("http://", "https://")):
         return True
+    uri = _without_login(uri)
     try:
         urllib.request.urlopen(uri, timeout=_PATIENCE_S).close()
     except urllib.error.HTTPError:
         return True  # it wants a login, or another path
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLError):
             return True  # MLflow has settings of its own for certificates
@@ -48,6 +50,11 @@ def reachable(uri: str) -> bool:
         print(said, file=sys.stderr, flush=True)
         return False
     return True
+
+
+def _without_login(uri: str) -> str:
+    """Return an address without the name and password in it, which nobody else should read."""
+    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def log(folder: Path) -> str:
@@ -75,8 +82,10 @@ def log(folder: Path) -> str:
     try:
         return _log(MlflowClient(), run)
     except Exception as error:  # MLflow's own, and those of the libraries that it sends files with
-        reason = " ".join(str(error).split())
-        raise RunError(f"MLflow at {uri} did not take run {folder}: {reason:.300}.") from error
+        reason = _without_login(" ".join(str(error).split()))
+        raise RunError(
+            f"MLflow at {_without_login(uri)} did not take run {folder}: {reason:.300}."
+        ) from error
 
 
 def _log(client: Any, run: history.RunRecord) -> str:
