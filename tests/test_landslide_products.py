@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import safe_factory
 from rasterio.transform import from_origin
+from rasterio.windows import Window
 
 from eolab import cli
 from eolab.core.errors import DataError, ParameterError
@@ -103,11 +104,25 @@ def test_a_dem_in_degrees_gives_degrees_of_slope_on_the_scene(product, tmp_path)
         ({"left": LEFT + 90_000}, "has no height on the scene"),
         ({"crs": None}, "has no CRS, expected one band of heights with a CRS"),
         ({"tilt": (90.0, 0.0)}, "expected metres"),
+        ({"crs": 'LOCAL_CS["site",UNIT["metre",1]]'}, "cannot be read as an elevation model"),
     ],
 )
 def test_a_dem_that_cannot_be_used_is_a_sentence(product, tmp_path, options, said):
     with pytest.raises(DataError, match=said):
         scenes.open_scene(product, write_dem(tmp_path / "dem.tif", **options))
+
+
+def test_a_hole_that_the_file_does_not_state_is_no_slope(product, tmp_path):
+    """Regression: a few pixels of -9999 between those that are looked at first were slopes of 88 degrees."""
+    file = write_dem(tmp_path / "dem.tif")
+    with rasterio.open(file, "r+") as raster:
+        raster.write(np.full((1, 4, 4), -9999, "float32"), window=Window(13, 13, 4, 4))
+    scene = scenes.open_scene(product, file)
+    with pytest.raises(DataError, match=r"heights of -9999 to \d+, .* gdal_edit -a_nodata VALUE"):
+        scene.read(0, 0, 48, 48)
+    with rasterio.open(file, "r+") as raster:
+        raster.nodata = -9999
+    assert scene.read(0, 0, 48, 48)["image"][..., 12].max() < 1
 
 
 def test_a_product_of_level_2a_is_refused_with_the_reason(tmp_path):

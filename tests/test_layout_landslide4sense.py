@@ -395,6 +395,8 @@ def test_pixels_have_their_area_on_the_ground(tmp_path, small):
     assert degrees.pixel_area_m2 == pytest.approx(area, rel=1e-6)
     nowhere = reader.open_patch(geotiff(tmp_path / "nowhere.tif", small, crs=None))
     assert (nowhere.pixel_area_m2, nowhere.crs) == (100.0, "")
+    with pytest.raises(DataError, match="cannot be read as a GeoTIFF"):  # was a CPLE_NotSupportedError
+        reader.open_patch(geotiff(tmp_path / "d.tif", small, crs='LOCAL_CS["site",UNIT["metre",1]]'))
 
 
 def test_named_bands_are_put_in_order(tmp_path, small):

@@ -95,9 +95,9 @@ def check_all(
 
 
 def reason_of(error: Exception) -> str:
-    """Return the message of a library's error in one line, without its full stop."""
+    """Return the message of a library's error in one line of 300 letters at most, without its full stop."""
     text = getattr(error, "strerror", None) or str(error.__cause__ or error)
-    return " ".join(text.split()).rstrip(". ") or type(error).__name__
+    return " ".join(text.split())[:300].rstrip(". ") or type(error).__name__
 
 
 _OPTIONS = "(runs: `--out DIR` or EOLAB_RUNS, simulated data: EOLAB_DATA)"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from eolab.core import yamls
@@ -142,7 +143,7 @@ def reading(
     file: str | Path,
     kind: str = "",
     remedy: str = "fetch it again",
-    errors: tuple[type[Exception], ...] = (OSError, ValueError, RasterioError),
+    errors: tuple[type[Exception], ...] = (OSError, ValueError, RasterioError, CPLE_BaseError),
 ) -> Iterator[None]:
     """Say in one sentence which file a library cannot read, why, and what to do.
 

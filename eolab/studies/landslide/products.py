@@ -124,15 +124,12 @@ def _check_dem(scene: Scene) -> None:
     """Look at every 50th pixel of the elevation model on the scene.
 
     Raises:
-        DataError: If it cannot be read, has no CRS or several bands, no height on the scene, or no metres.
+        DataError: If it cannot be read, has no CRS or several bands, or no height on the scene.
     """
     coarse = scene.grid.zoom_out(min(50, *scene.grid.shape))
     heights = _heights(scene.dem, coarse, Window(0, 0, *coarse.shape[::-1]))
     if not np.isfinite(heights).any():
         raise DataError(f"{scene.dem} has no height on the scene: give an elevation model of the same place.")
-    low, high = np.nanmin(heights), np.nanmax(heights)
-    if low < HEIGHTS_M[0] or high > HEIGHTS_M[1]:
-        raise DataError(f"{scene.dem} has heights of {low:.0f} to {high:.0f}, expected metres: convert it.")
 
 
 def read_terrain(dem: Path, grid: GeoBox, row: int, col: int, height: int, width: int) -> np.ndarray:
@@ -147,7 +144,11 @@ def read_terrain(dem: Path, grid: GeoBox, row: int, col: int, height: int, width
 
 
 def _heights(dem: Path, grid: GeoBox, window: Window) -> np.ndarray:
-    """Return heights (y, x) float64 of a window of a grid, NaN where there are none."""
+    """Return heights (y, x) float64 of a window of a grid, NaN where there are none.
+
+    Raises:
+        DataError: If they cannot be read, or are not those of the Earth in metres.
+    """
     with reading(dem, "an elevation model", "give a GeoTIFF of heights"), rasterio.open(dem) as raster:
         if raster.count != 1 or raster.crs is None:
             found = "no CRS" if raster.crs is None else f"{raster.count} bands"
@@ -156,7 +157,14 @@ def _heights(dem: Path, grid: GeoBox, window: Window) -> np.ndarray:
         options |= {"height": grid.height, "resampling": Resampling.bilinear, "nodata": np.nan}
         options |= {"src_nodata": raster.nodata, "dtype": "float64"}
         with WarpedVRT(raster, **options) as warped:
-            return warped.read(1, window=window) * raster.scales[0] + raster.offsets[0]
+            heights = warped.read(1, window=window) * raster.scales[0] + raster.offsets[0]
+    low, high = np.fmin.reduce(heights, axis=None), np.fmax.reduce(heights, axis=None)
+    if low < HEIGHTS_M[0] or high > HEIGHTS_M[1]:
+        raise DataError(
+            f"{dem} has heights of {low:.0f} to {high:.0f}, expected metres: convert it, or state the "
+            "value that means no data in the file, with gdal_edit -a_nodata VALUE."
+        )
+    return heights
 
 
 # === Maps ===
