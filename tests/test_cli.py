@@ -64,7 +64,7 @@ def test_bad_input_ends_in_one_sentence(
     assert cli.main(arguments) == status
     streams = capsys.readouterr()
     assert sentence in streams.err
-    assert streams.err.startswith("eolab: ")
+    assert streams.err.splitlines()[-1].startswith("eolab: ")
     assert len(streams.err.splitlines()) == 1
 
 
@@ -121,7 +121,7 @@ def test_data_check_says_what_is_expected_where_nothing_is_found(
     assert cli.main(["data", "check", "mine"]) == 1
     streams = capsys.readouterr()
     assert expected in streams.err
-    assert streams.err.startswith("eolab: ")
+    assert streams.err.splitlines()[-1].startswith("eolab: ")
 
 
 def test_data_check_has_the_status_of_the_study(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

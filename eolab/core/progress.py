@@ -42,7 +42,7 @@ def track(
     """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    if not progress:
+    if not progress or total == 0:
         yield from iterable
     elif headless():
         yield from _plain(iterable, description, total)

@@ -4,7 +4,7 @@ Tiles and days are real ones (``tables/bigearthnet_tiles.yaml``), with an assume
 patches by class follow the published ones, none below :data:`LEAST`. They are dealt out to the tiles by
 climate and shore, then to patches by theme, so that classes meet as they do on the ground. The patches of a
 tile lie side by side, and the split divides them whatever tile and image they are in, as the published one of
-version 1 does: a test patch mostly touches a training patch.
+version 1 does: nearly every test patch lies in an image with training patches, and close to half touch one.
 """
 
 import math
