@@ -193,6 +193,10 @@ CHANGES = {
     "edited statistics": lambda f: edit(f, lambda i: i["statistics"]["mean"].__setitem__(0, 0.5)),
     "edited specification": lambda f: edit(f, lambda i: i["arrays"]["image"]["attrs"].update(units="dB")),
     "no arrays": lambda f: edit(f, lambda i: i.pop("arrays")),
+    "no digests": lambda f: edit(f, lambda i: i.update(digests=None)),
+    "digests of another kind": lambda f: edit(f, lambda i: i.update(digests=["table"])),
+    "block size in words": lambda f: edit(f, lambda i: i["digests"].update(block_bytes="4 MiB")),
+    "block size of 0": lambda f: edit(f, lambda i: i["digests"].update(block_bytes=0)),
     "no fingerprint": lambda f: edit(f, lambda i: i["identity"].pop("fingerprint")),
 }
 

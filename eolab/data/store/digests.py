@@ -87,7 +87,12 @@ def check_description(path: Path, info: Mapping[str, Any]) -> None:
     Raises:
         StoreError: If its digest differs.
     """
-    if KEY in info and info[KEY].get("description") != of_description(info):
+    if KEY not in info:
+        return
+    found = info[KEY] if isinstance(info[KEY], dict) else {}
+    size = found.get("block_bytes")
+    whole = isinstance(size, int) and size > 0 and {"table", "arrays"} <= set(found)
+    if not whole or found.get("description") != of_description(info):
         raise StoreError(CHANGED.format(path=path, remedy=layout.REMEDY))
 
 
