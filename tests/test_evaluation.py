@@ -69,6 +69,25 @@ def values(table: pd.DataFrame) -> dict[str, float]:
 # === score_table ===
 
 
+@pytest.mark.parametrize("groups", [[None, "a", "a", "b"], [np.nan, 1, 1, 2]])
+def test_a_sample_without_a_group_is_named(groups):
+    """Samples without a block were drawn as one block of their own, or ended in a TypeError."""
+    with pytest.raises(DataError, match="1 of 4 samples have no group"):
+        evaluation.score_table(
+            {"net": [0, 1, 1, 0]}, np.array([0, 1, 0, 1]), class_names=["dry", "wet"], groups=groups
+        )
+
+
+@pytest.mark.parametrize("unknown", [255, 2])
+def test_labels_that_are_neither_yes_nor_no_are_refused(unknown):
+    """255, "not known", of several labels a sample counted as no."""
+    truth = np.array([[0, 1], [1, unknown], [0, 1]])
+    with pytest.raises(DataError, match=rf"labels hold \[{unknown}\]: expected 0 and 1"):
+        evaluation.score_table(
+            {"net": np.full((3, 2), 0.5)}, truth, class_names=["a", "b"], thresholds={"net": 0.5}
+        )
+
+
 def test_a_score_that_is_the_same_in_every_draw_is_not_called_certain():
     """A precision of 8 right of 8 stood as "1.000 (1.000 to 1.000)"; the true one may be 0.7."""
     truth = np.arange(12) % 2

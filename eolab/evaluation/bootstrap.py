@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.core.progress import stage
@@ -98,7 +99,7 @@ class Groups:
         weights: Ones (G,).
 
     Raises:
-        DataError: If there is not one group a sample, or no sample counts.
+        DataError: If there is not one group a sample, a sample has none, or no sample counts.
     """
 
     def __init__(self, groups: Any, kept: np.ndarray) -> None:
@@ -107,6 +108,8 @@ class Groups:
         if not kept.any():
             raise DataError("No sample is labelled: nothing to score.")
         labels = np.arange(len(kept)) if groups is None else np.asarray(groups)
+        if missing := int(pd.isna(labels[kept]).sum()):
+            raise DataError(f"{missing} of {kept.sum()} samples have no group: give each sample one.")
         names, self.member = np.unique(labels[kept], return_inverse=True)
         self.weights = np.ones(len(names), np.int64)
 

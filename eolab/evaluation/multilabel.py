@@ -52,7 +52,8 @@ class MultiLabel(Classes):
         class_names: K names.
 
     Raises:
-        DataError: If shapes differ, a probability is no finite number, or no class has a sample.
+        DataError: If shapes differ, a label is not 0 or 1, a probability is no finite number, or no class has
+            a sample.
     """
 
     default = STATISTICS
@@ -65,6 +66,9 @@ class MultiLabel(Classes):
         check_shapes("both (samples, classes)", self.truth.ndim == 2, **arrays)
         if not np.isfinite(self.probability).all():
             raise DataError(f"{(~np.isfinite(self.probability)).sum()} probabilities are no finite number.")
+        if not np.isin(truth, (0, 1)).all():
+            other = np.setdiff1d(truth, (0, 1))[:3].tolist()
+            raise DataError(f"The labels hold {other}: expected 0 and 1 alone; leave other samples out.")
         if not self.truth.any():
             raise DataError("No sample has a label: nothing to score.")
         self.threshold = np.broadcast_to(np.asarray(threshold, np.float64), self.truth.shape[1:])

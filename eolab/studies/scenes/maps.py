@@ -256,7 +256,7 @@ def agreement(found: xr.DataArray, known: xr.DataArray) -> pd.DataFrame:
 
     Returns:
         Columns map, accuracy, pixels (with a class in both). The most frequent class is that of the known map
-        itself, which is not known for a new area: an upper bound, not a baseline.
+        itself, which is not known for a new area, so it is no baseline.
     """
     one, other = np.asarray(found), np.asarray(known)
     kept = (one != IGNORE) & (other != IGNORE)
