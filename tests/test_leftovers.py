@@ -17,9 +17,9 @@ from test_safety_runs import project as with_worker
 
 from eolab import runs
 from eolab.core import files
-from eolab.core.errors import RunError
+from eolab.core.errors import DataError, ParameterError, RunError
 from eolab.data import sources
-from eolab.runs import execute, folders, history, reports
+from eolab.runs import chain, execute, folders, history, reports, study
 
 VALUES = {"count": 5, "seed": 1}
 
@@ -265,3 +265,19 @@ def test_a_path_that_is_no_utf_8_is_recorded(tmp_path: Path) -> None:
     path = str(tmp_path / "caf\udce9")
     folders.write_json(tmp_path / "data.json", {"path": path})
     assert folders.read_json(tmp_path / "data.json") == {"path": path}
+
+
+@pytest.mark.parametrize("name", ["tables/t.csv", "tables/t.drawn.npz", "history.csv"])
+def test_a_damaged_table_ends_in_a_sentence(project: Path, name: str) -> None:
+    """It was an EmptyDataError, an EOFError or a BadZipFile in the notebook that read it."""
+    run = begin()
+    run.path(name).write_bytes(b"")
+    with pytest.raises(DataError, match=r"expected .*, found an unreadable file .*; run its notebook again"):
+        runs.load(run.folder).table("t") if name != "history.csv" else runs.load(run.folder).history
+
+
+def test_every_seed_has_a_bound() -> None:
+    """Keras takes none above 2**32 - 1: hours of preprocessing ended in a ValueError of the next notebook."""
+    for name in ("flood", "landcover", "landslide", "scenes"):
+        with pytest.raises(ParameterError, match=r"seed.* at most 4294967295"):
+            chain.settings(study.load(name), ["seed=20261129123456"])

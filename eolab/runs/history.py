@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace, yamls
 from eolab.core.errors import RunError
+from eolab.core.files import loaded
 from eolab.data import sources
 from eolab.runs import folders
 
 if TYPE_CHECKING:
     import pandas as pd
 
+AGAIN = "run its notebook again (with --force if it was finished)"
 TABLE = "runs.csv"  # the runs of a sweep, in its folder
 _WATCHED: list[Path] = []  # the run folder of this process's notebook
 # Parameters that change no network
@@ -83,10 +85,11 @@ class RunRecord:
 
         Raises:
             RunError: If the run trained nothing.
+            DataError: If the file cannot be read.
         """
         import pandas as pd
 
-        return pd.read_csv(self.path("history.csv"))
+        return loaded(self.path("history.csv"), pd.read_csv, "a table of epochs", AGAIN)
 
     def table(self, name: str) -> pd.DataFrame:
         """Return a table that the run saved with ``run.table``; columns of text, such as ``0010``, stay text.
@@ -95,6 +98,7 @@ class RunRecord:
 
         Raises:
             RunError: If it has not.
+            DataError: If its file cannot be read.
         """
         import pandas as pd
 
@@ -103,8 +107,11 @@ class RunRecord:
         text = [column for column, kind in kinds.items() if kind == "string"]
         from eolab import evaluation
 
-        table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
-        return evaluation.read_drawn(table, path.with_suffix(folders.DRAWN))
+        types, drawn = dict.fromkeys(text, str), path.with_suffix(folders.DRAWN)
+        table = loaded(path, lambda file: pd.read_csv(file, dtype=types), "a table", AGAIN)
+        if not drawn.exists():
+            return table
+        return loaded(drawn, lambda file: evaluation.read_drawn(table, file), "the table's replicates", AGAIN)
 
     @property
     def stamp(self) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 import base64
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
 
 from eolab.core.files import loaded
 from eolab.runs import display
+from eolab.runs.history import AGAIN
 
 TEMPLATES = Path(__file__).parent / "templates"
 WIDE = 8  # columns: a table of so many is set smaller
@@ -67,8 +68,8 @@ def render(
     import nbformat
     from bs4 import BeautifulSoup
 
-    remedy = "run it again (with --force if it was finished)"
-    content = loaded(notebook, lambda path: nbformat.read(path, as_version=4), "an executed notebook", remedy)
+    read = partial(nbformat.read, as_version=4)
+    content = loaded(notebook, read, "an executed notebook", AGAIN)
     _clean(content)
     markup, _ = _exporter().from_notebook_node(content, {"metadata": {"path": str(notebook.parent)}})
     soup = BeautifulSoup(markup, "html.parser")
