@@ -6,6 +6,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from eolab.core.errors import DataError
@@ -97,3 +98,11 @@ def test_names_that_are_no_utf_8_can_be_printed_and_written(tmp_path):
     assert str(DataError(f"{file} is odd")).encode()
     _, reason = common.attempt(common.read_json, file)
     assert reason == "is missing"
+
+
+def test_a_polygon_in_metres_is_none_in_degrees():
+    """Regression: metres were taken for degrees, and sequences lay thousands of kilometres apart."""
+    square = np.array([[0, 0], [0, 1], [1, 1], [1, 0], [0, 0]])
+    for shift, sound in (((14, 46), True), ((500_000, 5_100_000), False), ((14, np.nan), False)):
+        ring = common.ring_of({"coordinates": [(square + shift).tolist()]})
+        assert (ring is not None) == sound

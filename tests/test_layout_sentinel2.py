@@ -148,6 +148,25 @@ def test_chunks_end_on_the_files_blocks():
     assert sentinel2._chunks(slice(5, 9), 1024) == (4,)
 
 
+@pytest.mark.parametrize(
+    "bounds", [(np.nan, 1, 2, 3), (-np.inf, 0, np.inf, 1), ("a", "b", "c", "d"), "all", (0, 0, 1)]
+)
+def test_bounds_that_are_no_numbers_are_refused(tmp_path, bounds):
+    write_safe(tmp_path)
+    with pytest.raises(ParameterError, match=r"bounds is .*: give \(xmin, ymin, xmax, ymax\)"):
+        sentinel2.open_layout(tmp_path, ["B02"], bounds=bounds)
+
+
+def test_an_acquisition_in_another_reference_system_is_no_part_of_the_series(tmp_path):
+    """Regression: equal numbers of another UTM zone were taken for the same ground."""
+    write_safe(tmp_path, "2018-05-06T10:40:31")
+    write_safe(tmp_path, "2018-05-16T10:40:31", crs="EPSG:32632")
+    write_safe(tmp_path, "2018-05-26T10:40:31")
+    found = sentinel2.open_layout(tmp_path, ["B02"])
+    assert found.sizes["time"] == 2
+    assert "in EPSG:32632, the tile's other images" in found.attrs["rejected"]
+
+
 def test_bounds_outside_name_the_extent(series):
     with pytest.raises(
         DataError, match=r"outside the tile, which covers \(600000, 5699520, 600480, 5700000\)"
@@ -512,6 +531,7 @@ def three(tmp_path_factory) -> Path:
         (lambda p: truncate(image_path(p, "B02"), 0), "B02 is empty"),
         (lambda p: image_path(p, "B03").write_bytes(b"<html>not found</html>"), "B03 is no JPEG 2000 file"),
         (lambda p: image_path(p, "B05").unlink(), "lacks B05"),
+        (lambda p: [image_path(p, band).unlink() for band in ("B05", "B11")], "lacks B05, B11"),
         (lambda p: write_jp2(image_path(p, "B06"), np.zeros((12, 12), np.uint16), 20), r"B06 is all zero"),
         (
             lambda p: write_jp2(image_path(p, "B07"), pixels("B07", 24), 20, "EPSG:32632"),

@@ -330,10 +330,10 @@ def read_json(file: str | Path, remedy: str = "", name: str = "") -> dict[str, A
 
 
 def ring_of(geometry: Any) -> np.ndarray | None:
-    """Return the outer ring of a GeoJSON polygon, (corner, x and y); None where it is none."""
+    """Return the outer ring of a GeoJSON polygon in degrees, (corner, x and y); None where it is none."""
     try:
         ring = np.array(geometry["coordinates"][0], dtype=np.float64)
     except (KeyError, IndexError, TypeError, ValueError):
         return None
-    sound = ring.ndim == 2 and ring.shape[1] == 2 and len(ring) >= 4 and np.isfinite(ring).all()
-    return ring if sound else None
+    sound = ring.ndim == 2 and ring.shape[1] == 2 and len(ring) >= 4
+    return ring if sound and (np.abs(ring) <= (360, 90)).all() else None

@@ -147,18 +147,18 @@ def _choose(
 
 def _same_extent(acquisitions: list[Acquisition]) -> tuple[list[Acquisition], list[Rejection]]:
     """Return the acquisitions whose images all lie on their tile's extent, and the others."""
-    votes = Counter(
-        _extent(header) for item in acquisitions for part in item.parts for header in part.headers.values()
-    )
-    usual = votes.most_common(1)[0][0]
+    parts = [part for item in acquisitions for part in item.parts]
+    votes = Counter((part.crs, _extent(header)) for part in parts for header in part.headers.values())
+    crs, usual = votes.most_common(1)[0][0]
     kept, shifted = [], []
     for item in acquisitions:
         good = []
         for part in item.parts:
-            odd = [band for band, header in part.headers.items() if not _near(header, usual)]
+            same = {band: part.crs == crs and _near(header, usual) for band, header in part.headers.items()}
+            odd = [band for band in same if not same[band]]
             if odd:
                 place = _extent(part.headers[odd[0]])
-                reason = f"{odd[0]} covers {place}, the tile's other images cover {usual}"
+                reason = f"{odd[0]} covers {place} in {part.crs}, the tile's other images {usual} in {crs}"
                 shifted.append((str(part.product.path / part.images[odd[0]].name), reason))
             else:
                 good.append(part)
@@ -220,7 +220,9 @@ def _window(grid: GeoBox, bounds: Bounds | None) -> tuple[slice, slice]:
     """Return the rows and columns that bounds touch, all of them without bounds."""
     if bounds is None:
         return slice(0, grid.height), slice(0, grid.width)
-    if len(bounds) != 4 or bounds[0] >= bounds[2] or bounds[1] >= bounds[3]:
+    edges = np.asarray(bounds)
+    sound = edges.shape == (4,) and edges.dtype.kind in "iuf" and np.isfinite(edges).all()
+    if not sound or edges[0] >= edges[2] or edges[1] >= edges[3]:
         raise ParameterError(
             f"bounds is {bounds}: give (xmin, ymin, xmax, ymax) with xmin < xmax, ymin < ymax."
         )

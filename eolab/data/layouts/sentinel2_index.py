@@ -221,9 +221,10 @@ def _scan_granule(
     try:
         tile, crs = _tile(product, granule)
         item = Acquisition(product, metadata, tile, crs, images, {})
+        lacking = [band for band in needed if band not in images]
+        if lacking:
+            raise DataError(f"lacks {', '.join(lacking)}")
         for band in needed:
-            if band not in images:
-                raise DataError(f"lacks {band}")
             if band != "SCL":
                 metadata.offset(band)
             file = str(product.path / images[band].name)
