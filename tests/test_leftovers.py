@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -19,7 +20,7 @@ from eolab import runs
 from eolab.core import files
 from eolab.core.errors import DataError, ParameterError, RunError
 from eolab.data import sources
-from eolab.runs import chain, execute, folders, history, reports, study
+from eolab.runs import chain, execute, folders, history, record, reports, study
 
 VALUES = {"count": 5, "seed": 1}
 
@@ -205,8 +206,8 @@ def test_two_notebooks_at_one_run_do_not_mix(project: Path) -> None:
         with pytest.raises(RunError, match=r"was begun again meanwhile, .*: nothing .*; restart this kernel"):
             refused()
     two.finish(f1=0.7)
-    record = runs.load(two.folder)
-    assert (record.status, record.metrics, record.params) == ("done", {"f1": 0.7}, VALUES)
+    done = runs.load(two.folder)
+    assert (done.status, done.metrics, done.params) == ("done", {"f1": 0.7}, VALUES)
 
 
 def test_an_input_that_is_no_run_is_refused_before_anything_runs(project: Path) -> None:
@@ -281,3 +282,21 @@ def test_every_seed_has_a_bound() -> None:
     for name in ("flood", "landcover", "landslide", "scenes"):
         with pytest.raises(ParameterError, match=r"seed.* at most 4294967295"):
             chain.settings(study.load(name), ["seed=20261129123456"])
+
+
+def test_a_run_that_another_process_works_in_is_not_begun_in_jupyterlab(project: Path) -> None:
+    """Its record was overwritten, and the work of the other one with it."""
+    folder = begin().folder
+    script = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, 2); print(1, flush=True); input()"
+    record._release()
+    command = [sys.executable, "-S", "-c", script, str(folder / folders.LOCK)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        before = (folder / folders.RECORD).read_bytes()
+        with pytest.raises(RunError, match="Another process is working in"):
+            begin()
+        assert (folder / folders.RECORD).read_bytes() == before
+        other.communicate(b"\n")
+    begin().finish()
+    assert folders.lock(folder) is not None, "a finished run is not held"

@@ -25,7 +25,6 @@ QUIET = {  # C++ libraries write to stderr what nobody reads in a report
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 WORKER = [sys.executable, "-m", "eolab.runs.worker"]  # runs one notebook
-BUSY = "Another process is working in {}: wait for it, or end it, then run again."
 _RUNNING: set[subprocess.Popen[bytes]] = set()  # what stop_all ends; sweeps run several at once
 
 
@@ -214,7 +213,7 @@ def stop_all() -> None:
 
 def _outcome(folder: Path, code: int) -> history.RunRecord:
     if code == 3:
-        raise RunError(BUSY.format(folder))
+        raise RunError(folders.BUSY.format(folder))
     record = history.RunRecord(folder)
     if record.status not in ("done", "failed", "stopped"):
         reason = f"its process ended with status {code} (a negative number is a signal; -9: out of memory?)"

@@ -22,6 +22,9 @@ ENVIRONMENT = "environment.json"
 DRAWN = ".drawn.npz"  # ending of the replicates of a score table
 REPORT = "report.html"
 REPEAT = ".repeat"  # folder of what an interactive repetition says of itself until it is done
+BUSY = (
+    "Another process is working in {}: wait for it, or end it (a kernel of JupyterLab too), then run again."
+)
 MIXED = "a repetition in JupyterLab changed some of its files and was not finished"
 LOCK, RUNNER_LOCK, JOB = ".lock", ".runner.lock", ".job.json"
 _OWN = {

@@ -11,9 +11,10 @@ import contextlib
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError, check_known
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from eolab.data.catalog import CheckReport
 
 RUN_DIR = "EOLAB_RUN_DIR"
+_HELD: list[TextIO] = []  # the lock of the run folder that this process's notebook works in
 
 
 class Run:
@@ -264,6 +266,7 @@ class Run:
         if self._state != self.folder:
             folders.settle(self.folder)
             self._state = self.folder
+        _release()
         if os.environ.get("MLFLOW_TRACKING_URI"):
             from eolab.runs import tracking
 
@@ -303,7 +306,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
 
     Raises:
         ParameterError: If a parameter has a changed type or a value outside its choices.
-        RunError: If the runner runs another notebook than ``notebook`` says.
+        RunError: If the runner runs another notebook than ``notebook`` says, or another process is at it.
     """
     display.hide_deprecations()
     display.explain_system_errors()
@@ -318,6 +321,8 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     batch = os.environ.get(RUN_DIR)
     folder = Path(batch) if batch else _interactive_folder(book, flat)
     folder.mkdir(parents=True, exist_ok=True)
+    if not batch:  # else the runner's process holds it
+        _claim(folder)
     about = book.about(flat)
     for group in about["groups"]:  # a caller may have given some of its keys only
         namespace[group].update(about["parameters"][group])
@@ -325,6 +330,21 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     run = Run(folder, book, about["parameters"], namespace)
     history.watch(run._state)
     return run
+
+
+def _claim(folder: Path) -> None:
+    """Hold a run folder for this process until its run is finished or another one is started."""
+    _release()
+    with warnings.catch_warnings(action="ignore"):  # where there are no locks, the runner says so
+        held = folders.lock(folder)
+    if held is None:
+        raise RunError(folders.BUSY.format(folder))
+    _HELD.append(held)
+
+
+def _release() -> None:
+    while _HELD:
+        _HELD.pop().close()
 
 
 def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> None:
