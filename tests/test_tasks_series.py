@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from eolab import models, prediction, tasks
-from eolab.core.errors import ParameterError
+from eolab.core.errors import DataError, ParameterError
 from eolab.data.store import ArraySpec, write_store
 from eolab.tasks import baselines, engine
 
@@ -65,6 +65,12 @@ def fit_network(store, rows, folder, training=(), **running):
     given = {"outputs": K, "seed": 3, "options": SMALL, "training": TRAINING | dict(training)}
     running = {"make": SHARED.build} | running
     return tasks.fit(TASK, "tempcnn", store, rows, folder=folder, progress=False, **given, **running)
+
+
+def test_labels_without_an_output_are_refused(store, rows, tmp_path):
+    """Label 3 of a network with three classes counted in the loss as no class at all, without a word."""
+    with pytest.raises(DataError, match=r"train samples hold label 3: .* classes 0 to 2; .*outputs=4"):
+        tasks.fit(TASK, "tempcnn", store, rows, folder=tmp_path, outputs=3, training={"epochs": 1})
 
 
 def fit_baseline(name, store, rows, folder, **options):

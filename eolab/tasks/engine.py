@@ -104,7 +104,7 @@ def fit(
 
     Raises:
         ParameterError: If a name or an option is unknown, or does not fit the store.
-        DataError: If the file of weights is missing, damaged or of another network.
+        DataError: If the file of weights is missing, damaged or of another network, or a label is no class.
     """
     what = get(task)
     options = _options(what, options, rows["train"])
@@ -120,6 +120,7 @@ def fit(
     new = partial(build, what, model, store, read, outputs=outputs, options=options, seed=seed, make=make)
     network = new(size=crop or None)
     data = _Data(what, store, read, network, options["head"], batch_size, seed)
+    _check_labels(data, rows)
     weighing = _weighing(data, rows["train"], class_weights)
     given = loss_options or {}
     of_outputs = _loss(what, network, loss, **given, **weighing.get("loss", {}))
@@ -437,6 +438,26 @@ def _outputs(task: Task, store: Any, given: int | None) -> int:
             f"outputs is missing, and {store.path} does not name its classes: give their number."
         )
     return given or len(known or ()) or 2
+
+
+def _check_labels(data: _Data, rows: Mapping[str, Any]) -> None:
+    """Refuse classes that the network has no output for: a loss would count them as pixels of no class.
+
+    Raises:
+        DataError: If a label is none of its classes.
+    """
+    output = data.network.output
+    main = output.get(data.task.heads[0]) if isinstance(output, Mapping) else output
+    if data.task.ignore != IGNORE or main is None:
+        return
+    count = max(2, int(main.shape[-1]))
+    for part in ("train", "validation"):
+        labels = data.labels(rows[part])
+        if (highest := int(labels[labels != IGNORE].max(initial=0))) >= count:
+            raise DataError(
+                f"The {part} samples hold label {highest}: the network has classes 0 to {count - 1}; number "
+                f"the classes from 0, or give outputs={highest + 1}."
+            )
 
 
 def _weighing(data: _Data, rows: Any, class_weights: Any) -> dict[str, Any]:
