@@ -397,6 +397,7 @@ def test_lovasz_of_a_million_pixels_keeps_its_digits():
         ({"iou": -1}, r"above 0: got -1"),
         ({"iou": "big"}, r"above 0: got 'big'"),
         ({"focal": {"gamma": -1}}, r"Option gamma of a loss must be a number from 0: got -1"),
+        ({"focal": {"gamma": float("inf")}}, r"Option gamma of a loss must be a number from 0: got inf"),
         ({"tversky": {"beta": 0}}, r"Option beta of a loss must be a number above 0: got 0"),
         ({"focal": {"alpha": 2}}, r"from 0 to 1: got 2"),
         ({"boundary": {"radius": 0}}, r"whole number from 1: got 0"),

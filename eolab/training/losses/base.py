@@ -1,6 +1,7 @@
 """What the losses share: which pixels count, sums that stay finite, options that are printed and saved."""
 
 import inspect
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -147,9 +148,9 @@ def number(name: str, value: Any, *, high: float = float("inf"), open_low: bool 
     """Return an option as a float.
 
     Raises:
-        ParameterError: If it is no number, below 0 (or 0, where that end is open) or above `high`.
+        ParameterError: If it is no finite number, below 0 (or 0, where that end is open) or above `high`.
     """
-    usable = isinstance(value, int | float) and not isinstance(value, bool)
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not usable or not 0 <= value <= high or (open_low and value == 0):
         least = "above 0" if open_low else "from 0"
         most = "" if high == float("inf") else f" to {high:g}"
