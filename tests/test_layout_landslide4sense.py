@@ -453,6 +453,10 @@ def test_a_patch_in_other_units_is_refused_with_the_unit_and_the_remedy(tmp_path
         for file in (tmp_path / "a.h5", geotiff(tmp_path / "a.tif", image.astype(np.float32))):
             with pytest.raises(DataError, match=f"looks like {said}: .* with landslide4sense.published"):
                 reader.open_patch(file)
+    whole = np.tile(snow, (7, 7, 1))[: reader.SIZE, : reader.SIZE]
+    put(tmp_path / "image_1.h5", "img", whole.astype(np.float32))
+    with pytest.raises(DataError, match="looks like reflectance"):  # a data set that somebody scaled
+        reader.read_image(tmp_path / "image_1.h5")
     put(tmp_path / "again.h5", "img", reader.published(reader.physical(small)))
     np.testing.assert_allclose(reader.open_patch(tmp_path / "again.h5").image, small, rtol=1e-5)
 

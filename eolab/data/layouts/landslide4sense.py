@@ -262,8 +262,8 @@ def read_image(path: str | Path, normalise: Normalise = "none") -> np.ndarray:
         neither reflectance nor digital numbers.
 
     Raises:
-        DataError: If the file is damaged, has another key, shape or number type, or holds only zeros or
-            values that are not finite.
+        DataError: If the file is damaged, has another key, shape or number type, or holds only zeros, values
+            that are not finite or in another unit.
         ParameterError: If ``normalise`` is unknown.
     """
     check_known(normalise, get_args(Normalise), f"normalise is {normalise!r}")
@@ -272,7 +272,7 @@ def read_image(path: str | Path, normalise: Normalise = "none") -> np.ndarray:
         raise DataError(
             f"{path} holds an image of shape {image.shape}, expected {(SIZE, SIZE, len(BANDS))}: {AGAIN}."
         )
-    return normalised(checked_image(image, path), normalise)
+    return normalised(checked_unit(checked_image(image, path), path), normalise)
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -367,7 +367,7 @@ def unit_of(image: np.ndarray) -> str:
 
 
 def checked_unit(image: np.ndarray, name: str | Path) -> np.ndarray:
-    """Return an image that somebody brings.
+    """Return an image.
 
     Raises:
         DataError: If it is not on the scale of the published files.
