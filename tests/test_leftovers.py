@@ -284,12 +284,15 @@ def test_every_seed_has_a_bound() -> None:
             chain.settings(study.load(name), ["seed=20261129123456"])
 
 
-def test_a_run_that_another_process_works_in_is_not_begun_in_jupyterlab(project: Path) -> None:
+def test_a_run_that_another_process_works_in_is_not_begun_in_jupyterlab(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its record was overwritten, and the work of the other one with it."""
     folder = begin().folder
     script = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, 2); print(1, flush=True); input()"
     record._release()
     command = [sys.executable, "-S", "-c", script, str(folder / folders.LOCK)]
+    monkeypatch.setattr(folders, "PATIENCE_S", 0.0)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()

@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +27,7 @@ REPEAT = ".repeat"  # folder of what an interactive repetition says of itself un
 BUSY = (
     "Another process is working in {}: wait for it, or end it (a kernel of JupyterLab too), then run again."
 )
+PATIENCE_S = 30.0  # for another process that is just ending
 MIXED = "a repetition in JupyterLab changed some of its files and was not finished"
 LOCK, RUNNER_LOCK, JOB = ".lock", ".runner.lock", ".job.json"
 _OWN = {
@@ -110,6 +113,20 @@ def failure(
 def lock(folder: Path, name: str = LOCK) -> TextIO | None:
     """Return an open file that holds a run folder for this process until it is closed; None if held."""
     return hold(folder / name)
+
+
+def lock_soon(folder: Path) -> TextIO | None:
+    """Return what :func:`lock` does, waiting shortly for a holder that is just ending.
+
+    Where there are no locks, the runner says so.
+    """
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        with warnings.catch_warnings(action="ignore"):
+            held = lock(folder)
+        if held or time.monotonic() > end:
+            return held
+        time.sleep(0.2)
 
 
 def note_written(folder: Path, name: str) -> None:

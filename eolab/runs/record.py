@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import shutil
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -335,8 +334,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
 def _claim(folder: Path) -> None:
     """Hold a run folder for this process until its run is finished or another one is started."""
     _release()
-    with warnings.catch_warnings(action="ignore"):  # where there are no locks, the runner says so
-        held = folders.lock(folder)
+    held = folders.lock_soon(folder)
     if held is None:
         raise RunError(folders.BUSY.format(folder))
     _HELD.append(held)

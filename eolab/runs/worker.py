@@ -11,9 +11,8 @@ import os
 import sys
 import threading
 import time
-import warnings
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from eolab.core.errors import EolabError, system_error
 from eolab.runs import folders
@@ -81,7 +80,10 @@ def main(job_file: str) -> int:
 def _main(job_file: str) -> int:
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     folder = Path(job["folder"])
-    with _lock(folder):
+    held = folders.lock_soon(folder)
+    if held is None:
+        return 3  # the runner says why
+    with held:
         _keep_libraries_quiet(folder / "kernel.log")
         threading.Thread(target=_stop_with_parent, args=(folder,), daemon=True).start()
         beginning = {"status": "running", "started": folders.now(), "ended": None, "failed": None}
@@ -98,17 +100,6 @@ def _keep_libraries_quiet(log: Path) -> None:
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)
-
-
-def _lock(folder: Path) -> TextIO:
-    """Hold the run folder for this process; wait shortly for one that is just ending."""
-    for _ in range(60):
-        with warnings.catch_warnings(action="ignore"):  # the runner says where there are no locks
-            held = folders.lock(folder)
-        if held:
-            return held
-        time.sleep(0.5)
-    sys.exit(3)  # the runner says why
 
 
 def _stop_with_parent(folder: Path) -> None:
