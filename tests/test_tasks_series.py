@@ -73,6 +73,15 @@ def test_labels_without_an_output_are_refused(store, rows, tmp_path):
         tasks.fit(TASK, "tempcnn", store, rows, folder=tmp_path, outputs=3, training={"epochs": 1})
 
 
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_samples_without_any_label_train_nothing(store, rows, tmp_path, part):
+    """Loss and val_loss were 0 in every epoch, and the first one was kept as the best."""
+    unlabelled = np.flatnonzero(store.gather(np.arange(len(store.table)), ["label"])["label"] == 255)
+    with pytest.raises(DataError, match=f"None of the {part} samples has a label"):
+        tasks.fit(TASK, "tempcnn", store, rows | {part: unlabelled}, folder=tmp_path, outputs=4,
+                  options=SMALL, training={"epochs": 1})  # fmt: skip
+
+
 def fit_baseline(name, store, rows, folder, **options):
     folder.mkdir(parents=True, exist_ok=True)
     baseline = baselines.build(TASK, name, classes=K, **options).fit(store, rows["train"])

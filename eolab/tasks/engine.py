@@ -444,7 +444,7 @@ def _check_labels(data: _Data, rows: Mapping[str, Any]) -> None:
     """Refuse classes that the network has no output for: a loss would count them as pixels of no class.
 
     Raises:
-        DataError: If a label is none of its classes.
+        DataError: If a label is none of its classes, or there is no label.
     """
     output = data.network.output
     main = output.get(data.task.heads[0]) if isinstance(output, Mapping) else output
@@ -453,7 +453,10 @@ def _check_labels(data: _Data, rows: Mapping[str, Any]) -> None:
     count = max(2, int(main.shape[-1]))
     for part in ("train", "validation"):
         labels = data.labels(rows[part])
-        if (highest := int(labels[labels != IGNORE].max(initial=0))) >= count:
+        known = labels[labels != IGNORE]
+        if not known.size:
+            raise DataError(f"None of the {part} samples has a label: take more samples, or another split.")
+        if (highest := int(known.max())) >= count:
             raise DataError(
                 f"The {part} samples hold label {highest}: the network has classes 0 to {count - 1}; number "
                 f"the classes from 0, or give outputs={highest + 1}."
