@@ -48,6 +48,14 @@ def test_a_random_split_of_a_scene_leaks_and_a_block_split_less(scene):
     assert "times as far" in reports["block"].verdict
 
 
+def test_degrees_are_no_metres_on_the_ground(scene):
+    """Regression: "0 m from the nearest one on the ground" of samples that lay kilometres apart."""
+    features, table = scene
+    table = table.assign(x=14 + table["x"] / 1e5, y=46 + table["y"] / 1e5, split=splits.random(table))
+    with pytest.raises(ParameterError, match=r"look like degrees, .*ground\.positions_m"):
+        leakage(features, table)
+
+
 def test_distances_and_scores_equal_those_found_by_brute_force(scene):
     features, table = scene
     split = splits.random(table, seed=2)

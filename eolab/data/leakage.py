@@ -124,8 +124,8 @@ def leakage(
         seed: Seed of that draw.
 
     Raises:
-        ParameterError: If a column, the training or the test samples are missing, or ``correct`` has another
-            length.
+        ParameterError: If a column, the training or the test samples are missing, ``correct`` has another
+            length, or ``x`` and ``y`` look like degrees.
     """
     table = _table_of(source, table, (split, label))
     rows = _rows_of(table, split, part)
@@ -232,7 +232,13 @@ def _map_distance(table: pd.DataFrame, train: np.ndarray, test: np.ndarray) -> n
     if "x" not in table or "y" not in table:
         return np.full(len(test), np.nan)
     place = table[["x", "y"]].to_numpy(float)
-    return cKDTree(place[train]).query(place[test])[0]
+    found = cKDTree(place[train]).query(place[test])[0]
+    if 0 < np.median(found) < 1 and (np.abs(place) <= (180, 90)).all():
+        raise ParameterError(
+            "x and y of the samples look like degrees, expected metres: bring them to metres with "
+            "eolab.data.ground.positions_m, or leave out these columns."
+        )
+    return found
 
 
 def _facts(
