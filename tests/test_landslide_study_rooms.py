@@ -12,14 +12,16 @@ import pytest
 from scipy import ndimage
 from sklearn.metrics import f1_score, jaccard_score
 
-from eolab import evaluation, plots, runs
+from eolab import evaluation, models, plots, runs
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import landslide4sense as reader
 from eolab.evaluation import postprocess
 from eolab.studies import landslide
-from eolab.studies.landslide import explore
+from eolab.studies.landslide import channels, explore
 from eolab.studies.landslide.techniques import Technique, technique_table, threshold_table
 from eolab.synthetic import landslide4sense as twin
+from eolab.tasks import baselines
+from eolab.training import losses
 
 SIDE = 16
 
@@ -530,3 +532,14 @@ def test_a_table_of_channel_groups_counts_them():
     table = landslide.explore.channel_table().set_index("group")["number"]
     assert table["bands"] == 14
     assert (table["rgb_local"], table["indices"], table["blur"], table["edges"]) == (3, 4, 2, 1)
+
+
+@pytest.mark.parametrize("notebook", ["03_train_segmentation", "05_crossvalidate"])
+def test_names_in_the_help_are_those_that_exist(notebook):
+    """An unknown name is refused before the preprocessing, which takes hours of the real data."""
+    known = runs.study.load("landslide").notebooks[notebook].known
+    assert set(known["model"].choices) == set(models.names("images", "mask"))
+    assert set(known["channel_groups"].choices) == set(channels.GROUPS)
+    assert set(known["loss"].choices) == set(losses.names("classes"))
+    theirs = baselines.names("segmentation", channels.BASELINES)
+    assert set(known["baselines"].choices) == {"all", *theirs}
