@@ -230,9 +230,11 @@ def _studies(_: argparse.Namespace) -> int:
 def _data(options: argparse.Namespace) -> int:
     from eolab.data import catalog, store
 
-    if options.action == "check" and Path(options.name or "", "store.json").is_file():
-        store.open_store(options.name).verify()
-        print(f"{options.name}: the store's description, table and arrays are what its digests say.")
+    given = Path(options.name or "")
+    inside = [one for one in (given, given / "store") if (one / "store.json").is_file()]
+    if options.action == "check" and options.name and inside:
+        store.open_store(inside[0]).verify()
+        print(f"{inside[0]}: the store's description, table and arrays are what its digests say.")
         return 0
     known = catalog.load()
     if options.action == "list":

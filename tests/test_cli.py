@@ -146,6 +146,7 @@ def test_data_check_compares_a_sample_store_with_its_digests(
 ) -> None:
     folder = store_example.write(tmp_path / "store").path
     assert cli.main(["data", "check", str(folder)]) == 0
+    assert cli.main(["data", "check", str(tmp_path)]) == 0, "the folder of its run"
     with (folder / "image.npy").open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"!")

@@ -143,6 +143,13 @@ def test_a_raster_is_found_with_capitals_and_beside_hidden_files(tmp_path):
         corine.open_corine(tmp_path / "zip")
 
 
+def test_codes_that_other_maps_have_too_are_pointed_out(tmp_path):
+    """Codes 1 to 17 are those of MODIS's land cover, too: read without a word before."""
+    igbp = np.tile(np.arange(1, 18, dtype=np.uint8), (17, 1))
+    with pytest.warns(UserWarning, match=r"no grid code above 17 .+ is read as CORINE"):
+        corine.open_corine(write_raster(tmp_path / "map.tif", igbp))
+
+
 def test_a_picture_of_several_bands_is_no_map(tmp_path):
     file = tmp_path / "picture.tif"
     profile = {"driver": "GTiff", "height": 4, "width": 11, "count": 3, "dtype": "uint8", "crs": "EPSG:3035"}

@@ -6,6 +6,7 @@ Source: CORINE Land Cover nomenclature and legend of the European Environment Ag
 doi 10.2909/960998c1-1870-4e82-8051-6485205ebbac (CLC 2018).
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ CODINGS: dict[str, dict[int, int]] = {
 NOTHING = (0, 48, 49, 50, 128, 255, 990, 995, 999)
 """Published codes without a class, besides negative ones: no data, unclassified land and water."""
 
+FIRST_FOREST = 23  # grid code; maps of fewer classes than CORINE's hold lower codes alone
 _EXPECTED = "CORINE's grid codes 1 to 44 or level-3 codes 111 to 523"
 _AMBIGUOUS = {
     "CORINE's level 2": frozenset(CORINE["level2"].tolist()),
@@ -83,6 +85,12 @@ def recognise(array: Any, nodata: float | None, name: object, counts: Any = None
                 f"{name} holds the codes {listed} alone, which are codes of {other} too: give the map in "
                 "level-3 codes (111 to 523; eolab.data.schemes.corine.recode makes them of grid codes)."
             )
+    if coding == "grid" and max(found) < FIRST_FOREST:
+        warnings.warn(
+            f"{name} holds no grid code above {max(found):g} (no forest, no water) and is read as CORINE: "
+            "other maps have these codes too, such as MODIS's 17 classes; check that it is CORINE's.",
+            stacklevel=2,
+        )
     return coding
 
 
