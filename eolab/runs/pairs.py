@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eolab.core import yamls
 from eolab.runs import folders, history
@@ -17,6 +17,7 @@ from eolab.runs import folders, history
 if TYPE_CHECKING:
     import pandas as pd
 
+Kept = tuple[list[tuple[str, "pd.Series"]], dict[str, Any]]
 GAIN = "gain over the first line"
 COLUMNS = (GAIN, "gain low", "gain high", "verdict")
 
@@ -37,7 +38,7 @@ def gains(lines: Sequence[Sequence[str]], metrics: Sequence[str], root: Path) ->
 
     from eolab import evaluation
 
-    kept = [[history.RunRecord(root / name) for name in names] for names in lines]
+    kept = [[_kept(history.RunRecord(root / name)) for name in names] for names in lines]
     for metric in metrics:
         found = [_of_metric(metric, runs) for runs in kept]
         if found and found[0] and any(found[1:]):
@@ -51,21 +52,29 @@ def gains(lines: Sequence[Sequence[str]], metrics: Sequence[str], root: Path) ->
     return metric, pd.DataFrame([(math.nan, math.nan, math.nan, ""), *rows], columns=[*COLUMNS])
 
 
-def _of_metric(metric: str, found: Sequence[history.RunRecord]) -> list[pd.Series]:
-    """Return the row of a metric in the score tables of each run; none if a run has none with replicates."""
-    rows = [_row(metric, run) for run in found]
-    return [row for row in rows if row is not None] if all(row is not None for row in rows) else []
-
-
-def _row(metric: str, run: history.RunRecord) -> pd.Series | None:
-    """Return the row of a metric, which may stand below another name in the metrics than in its table."""
+def _kept(run: history.RunRecord) -> Kept:
+    """Return the rows of a run's score tables that keep replicates, and all metrics of the run by path."""
     from eolab import evaluation
 
-    value = yamls.flatten(run.metrics).get(metric)
+    rows = []
     for file in sorted((run.folder / "tables").glob(f"*{folders.DRAWN}")):
         table = run.table(file.name.removesuffix(folders.DRAWN))
-        names = evaluation.paths(table, str(run.params.get("model", "")))
-        for name, (_, row) in zip(names, table.iterrows(), strict=True):
-            if f".{metric}".endswith(f".{name}") and row["value"] == value:
-                return row
-    return None
+        paths = evaluation.paths(table, str(run.params.get("model", "")))
+        rows += [(path, row) for path, (_, row) in zip(paths, table.iterrows(), strict=True)]
+    return rows, yamls.flatten(run.metrics)
+
+
+def _of_metric(metric: str, runs: Sequence[Kept]) -> list[pd.Series]:
+    """Return the row of a metric of each run; none if a run has none with replicates.
+
+    A metric may stand below another name in the metrics than in its table.
+    """
+    found = [
+        [
+            row
+            for path, row in rows
+            if f".{metric}".endswith(f".{path}") and row["value"] == values.get(metric)
+        ]
+        for rows, values in runs
+    ]
+    return [rows[0] for rows in found] if all(found) else []
