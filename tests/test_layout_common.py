@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from eolab.core.errors import DataError
 from eolab.data.layouts import common
-
-
-@pytest.mark.parametrize("name", ["../b/x.tif", "a/../../b", "/etc/hostname", "..", "", "x\0y", 7, None])
-def test_no_name_leads_out_of_the_folder(tmp_path, name):
-    with pytest.raises(DataError, match="leads out of the data set's folder"):
-        common.inside(tmp_path, name)
-
-
-def test_names_inside_are_kept(tmp_path):
-    assert common.inside(tmp_path, "0063/S2_2019.tif") == tmp_path / "0063" / "S2_2019.tif"
-    assert common.inside(tmp_path, "a/../b..c") == tmp_path / "b..c"
-    assert common.inside("/", "data") == Path("/data")
 
 
 def test_files_in_capitals_count_and_hidden_ones_are_one_row(tmp_path):

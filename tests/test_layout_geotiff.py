@@ -11,7 +11,8 @@ import rasterio
 import tifffile
 
 from eolab.core.errors import DataError
-from eolab.data.layouts.geotiff import band_order, read_pixels, read_raster, read_strips
+from eolab.data.layouts import geotiff
+from eolab.data.layouts.geotiff import band_order, read_raster
 
 RNG = np.random.default_rng(0)
 
@@ -28,17 +29,23 @@ def write(path, pixels, **options):
     return path
 
 
+def plain_image(content):
+    """Return the image of a plain file; None for any other."""
+    plain = geotiff._plain("", content)
+    return None if plain is None else plain.pixels
+
+
 @pytest.mark.parametrize("kind", ["uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"])
 @pytest.mark.parametrize("endianness", ["LITTLE", "BIG"])
 def test_plain_files_are_read_from_their_bytes(tmp_path, kind, endianness):
     for size in ((120, 120), (20, 31), (1, 7), (1, 1)):
         pixels = (RNG.random(size) * 200).astype(kind)
         path = write(tmp_path / "a.tif", pixels, ENDIANNESS=endianness)
-        found = read_strips(path.read_bytes())
+        found = plain_image(path.read_bytes())
         assert found.dtype == kind
         assert found.flags.writeable
         np.testing.assert_array_equal(found, pixels)
-        np.testing.assert_array_equal(read_pixels(path), np.squeeze(pixels))
+        np.testing.assert_array_equal(read_raster(path).pixels, np.squeeze(pixels))
 
 
 @pytest.mark.parametrize(
@@ -58,8 +65,8 @@ def test_other_files_are_left_to_the_libraries(tmp_path, options):
     if "SPARSE_OK" in options:
         pixels[:] = 0
     path = write(tmp_path / "a.tif", pixels, **options)
-    assert read_strips(path.read_bytes()) is None
-    np.testing.assert_array_equal(read_pixels(path), pixels)
+    assert plain_image(path.read_bytes()) is None
+    np.testing.assert_array_equal(read_raster(path).pixels, pixels)
 
 
 @pytest.mark.parametrize(
@@ -137,21 +144,21 @@ def test_names_of_other_bands_are_refused(names, words):
 def test_several_bands_and_pages_are_left_to_the_libraries(tmp_path):
     pixels = RNG.integers(0, 4000, (2, 40, 50)).astype("uint16")
     for interleave in ("band", "pixel"):
-        assert read_strips(write(tmp_path / "bands.tif", pixels, interleave=interleave).read_bytes()) is None
+        assert plain_image(write(tmp_path / "bands.tif", pixels, interleave=interleave).read_bytes()) is None
     tifffile.imwrite(tmp_path / "pages.tif", pixels, photometric="minisblack")
-    assert read_strips((tmp_path / "pages.tif").read_bytes()) is None
-    np.testing.assert_array_equal(read_pixels(tmp_path / "pages.tif"), pixels)
+    assert plain_image((tmp_path / "pages.tif").read_bytes()) is None
+    np.testing.assert_array_equal(read_raster(tmp_path / "pages.tif").pixels, pixels)
 
 
 def test_every_length_of_a_cut_file_is_refused(tmp_path):
     whole = write(tmp_path / "a.tif", RNG.integers(1, 4000, (9, 8)).astype("uint16")).read_bytes()
-    assert read_strips(whole) is not None
+    assert plain_image(whole) is not None
     for length in range(len(whole)):
-        assert read_strips(whole[:length]) is None
+        assert plain_image(whole[:length]) is None
     for length in (0, 3, 10, len(whole) // 2, len(whole) - 1):
         (tmp_path / "cut.tif").write_bytes(whole[:length])
         with pytest.raises(DataError, match=r"cut.tif of [\d,]+ bytes is damaged \(tifffile: .*; GDAL: .*\)"):
-            read_pixels(tmp_path / "cut.tif")
+            read_raster(tmp_path / "cut.tif")
 
 
 def test_spoilt_tags_never_raise(tmp_path):
@@ -159,7 +166,7 @@ def test_spoilt_tags_never_raise(tmp_path):
     for place in range(8, 250):
         for value in (0, 255):
             spoilt = bytes(whole[:place]) + bytes([value]) + bytes(whole[place + 1 :])
-            found = read_strips(spoilt)
+            found = plain_image(spoilt)
             assert found is None or found.size <= 72
 
 
@@ -192,14 +199,14 @@ def test_a_file_in_capitals_is_named_where_it_is_missed(tmp_path):
     with pytest.raises(
         DataError, match=r"missing, though the list names it: rename x_VV.TIF, which lies there"
     ):
-        read_pixels(tmp_path / "x_VV.tif")
+        read_raster(tmp_path / "x_VV.tif")
 
 
 def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(DataError, match=r"none.tif is missing, though the list names it"):
-        read_pixels(tmp_path / "none.tif")
+        read_raster(tmp_path / "none.tif")
     with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
-        read_pixels(tmp_path)
+        read_raster(tmp_path)
 
 
 @pytest.mark.slow
@@ -214,11 +221,11 @@ def test_threads_read_images_without_a_place_and_nothing_is_printed(tmp_path):
     script = f"""
 from concurrent.futures import ThreadPoolExecutor
 from eolab.core.errors import DataError
-from eolab.data.layouts.geotiff import read_pixels
+from eolab.data.layouts.geotiff import read_raster
 
 def read(_):
     try:
-        read_pixels({str(tmp_path / "cut.tif")!r})
+        read_raster({str(tmp_path / "cut.tif")!r})
     except DataError as error:
         return str(error)
 

@@ -38,20 +38,6 @@ def below(root: Path, file: str | Path) -> str:
     return printable(Path(file).relative_to(root).as_posix())
 
 
-def inside(root: str | Path, name: object) -> Path:
-    """Return the path of a file that metadata name below a data set's folder.
-
-    Raises:
-        DataError: If the name is no text or leads out of the folder, as ``../other/file.tif`` does.
-    """
-    start = os.path.abspath(root)
-    sound = isinstance(name, str) and name and "\0" not in name
-    path = os.path.normpath(os.path.join(start, name)) if sound and isinstance(name, str) else ""
-    if not path.startswith(start.rstrip(os.sep) + os.sep):
-        raise DataError(f"the name {name!r:.80} leads out of the data set's folder: it is not followed")
-    return Path(path)
-
-
 def is_clutter(name: str) -> bool:
     """Return whether a file or folder is one that operating systems leave, hidden or ``Thumbs.db``."""
     return _CLUTTER.fullmatch(name) is not None

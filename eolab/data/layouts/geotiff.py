@@ -47,7 +47,7 @@ class Raster(NamedTuple):
     """The pixels of a file and what it states of them.
 
     Attributes:
-        pixels: As they stand in the file; (y, x) for a single image.
+        pixels: The numbers that stand in the file; (y, x) for a single image.
         nodata: The value that means no data; None where the file states none.
         scale: What pixels are multiplied by, 1 where nothing is stated.
         offset: What is added after that, 0 where nothing is stated.
@@ -66,11 +66,6 @@ class Raster(NamedTuple):
             values[self.pixels == self.nodata] = np.nan
         values[~np.isfinite(values)] = np.nan
         return values
-
-
-def read_pixels(path: str | Path) -> np.ndarray:
-    """Return the pixels of :func:`read_raster` as they stand in the file."""
-    return read_raster(path).pixels
 
 
 def read_raster(path: str | Path, most: int = MOST_PIXELS) -> Raster:
@@ -209,18 +204,8 @@ def _band(text: str, bands: Sequence[str]) -> str:
 # === Plain files ===
 
 
-def read_strips(content: bytes) -> np.ndarray | None:
-    """Return the image (y, x) of a plain file; None for any other and for a damaged one.
-
-    Args:
-        content: The file.
-    """
-    plain = _plain("", content)
-    return None if plain is None else plain.pixels
-
-
 def _plain(name: str | Path, content: bytes) -> Raster | None:
-    """Return what a plain file holds, as :func:`read_raster` does; None for any other."""
+    """Return what a plain file holds, as :func:`read_raster` does; None for another or a damaged one."""
     order = _ORDER.get(content[:4])
     if order is None:
         return None
