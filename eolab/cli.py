@@ -228,11 +228,13 @@ def _studies(_: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from eolab.data import catalog, store
+    from eolab.data import catalog
 
     given = Path(options.name or "")
     inside = [one for one in (given, given / "store") if (one / "store.json").is_file()]
     if options.action == "check" and options.name and inside:
+        from eolab.data import store
+
         store.open_store(inside[0]).verify()
         print(f"{inside[0]}: the store's description, table and arrays are what its digests say.")
         return 0

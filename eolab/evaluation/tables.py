@@ -15,9 +15,8 @@ from eolab.evaluation.multilabel import MultiLabel
 from eolab.evaluation.postprocess import decide
 from eolab.evaluation.regression import Values
 
-DRAWN = (
-    "drawn"  # column of the replicates, see :mod:`eolab.evaluation.paired`; a run saves them beside its table
-)
+# Column of the replicates, see :mod:`eolab.evaluation.paired`; a run saves them beside its table
+DRAWN = "drawn"
 COLUMNS = ("model", "is_baseline", "split", "scope", "statistic", "value", "low", "high", "n", "n_groups")
 NUMBERS = ("value", "low", "high", "n", "n_groups", DRAWN)
 FACTS = ("support", "predicted", "threshold")  # what is counted or was chosen has no interval

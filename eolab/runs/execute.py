@@ -63,6 +63,11 @@ class Job:
         return there[0] if there else parent / name
 
     @property
+    def beside(self) -> Path:
+        """The folder that a finished run is repeated in; see :func:`run`."""
+        return self.folder.with_name(f"{self.folder.name}{folders.REPEAT}")
+
+    @property
     def label(self) -> str:
         """Name for the terminal."""
         return f"{self.notebook.name} {self.folder.name}"
@@ -155,7 +160,7 @@ def _bears_name(held: TextIO, file: Path) -> bool:
 
 def _place(job: Job, force: bool) -> Path:
     """Return where to run: in the run's own folder, or beside it where it holds another run."""
-    folder, beside = job.folder, job.folder.with_name(f"{job.folder.name}.repeat")
+    folder, beside = job.folder, job.beside
     if not history.RunRecord(folder).record or (not force and not changes(job, folder)):
         return folder
     if beside.exists() and (force or changes(job, beside)):
@@ -171,8 +176,7 @@ def _recover(job: Job) -> bool:
     That is the run that was to be replaced, where nothing is in its place, and a repetition that is done and
     was not put in the place of an earlier run.
     """
-    folder, recovered = job.folder, False
-    beside = folder.with_name(f"{folder.name}.repeat")
+    folder, beside, recovered = job.folder, job.beside, False
     for old in folders.set_aside(folder) + folders.set_aside(beside):
         if history.RunRecord(folder).record:
             shutil.rmtree(old, ignore_errors=True)

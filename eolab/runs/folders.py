@@ -23,7 +23,9 @@ CHAIN = "chain.json"
 ENVIRONMENT = "environment.json"
 DRAWN = ".drawn.npz"  # ending of the replicates of a score table
 REPORT = "report.html"
-REPEAT = ".repeat"  # folder of what an interactive repetition says of itself until it is done
+# Folder in a run folder of what an interactive repetition says of itself until it is done, and ending of the
+# folder beside it that the command repeats a run in
+REPEAT = ".repeat"
 BUSY = (
     "Another process is working in {}: wait for it, or end it (a kernel of JupyterLab too), then run again."
 )

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 AGAIN = "run its notebook again (with --force if it was finished)"
 TABLE = "runs.csv"  # the runs of a sweep, in its folder
 _WATCHED: list[Path] = []  # the run folder of this process's notebook
-# Parameters that change no network
 MIN_SEEDS = 3  # to believe a table of trained models
+# Parameters that change no network
 NOT_NAMED = ("model", "baselines", "test_time_augmentation", "n_examples", "replicates")
 
 
