@@ -109,7 +109,7 @@ def test_mistakes_in_the_file_are_one_sentence(tmp_path, text, words):
         ("{uri: x, layout: sentinel2_safe, pixels: {scale: 0}}", "scale 0, expected a number above 0"),
         ("{uri: x, layout: sentinel2_safe, pixels: {offset: '-0.1'}}", "offset '-0.1', expected a number"),
         ("{uri: x, layout: sentinel2_safe, pixels: {ofset: 1}}", "did you mean 'offset'"),
-        ("{uri: x, layout: eolearn_patch, pixels: {offset: 1}}", "takes what the files state"),
+        ("{uri: x, layout: landslide4sense, pixels: {offset: 1}}", "takes what the files state"),
         ("!!python/object/apply:os.system [ls]", "no YAML"),
         ("{uri: x, layout: sen12flood}", "layout sen12flood: missing a required argument: 'sequence'"),
         ("{uri: x, layout: os}", "no layout: it has no function open_layout"),
@@ -153,6 +153,26 @@ def test_a_bomb_of_references_is_refused_at_once(tmp_path):
     )
     with pytest.raises(CatalogError, match="nested too deeply"):
         catalog.load(file)
+
+
+def test_entries_take_keys_over_from_a_block_with_an_anchor(tmp_path):
+    """Regression: << was "could not determine a constructor for the tag"."""
+    file = write(
+        tmp_path,
+        "tile: &tile {uri: x, layout: sentinel2_safe, description: a}\n"
+        "other:\n  <<: *tile\n  uri: y\n"
+        "twice: {<<: *tile, uri: y, uri: z}\n"
+        "<<: {uri: z}\n",
+    )
+    loaded = catalog.load(file)
+    assert [(loaded[name].uri, loaded[name].description) for name in ("tile", "other")] == [
+        ("x", "a"),
+        ("y", "a"),
+    ]
+    with pytest.raises(CatalogError, match="the key 'uri' is written twice"):
+        loaded["twice"]
+    with pytest.raises(CatalogError, match="<< in line 6 stands outside of a block: write the names out"):
+        loaded["<<"]
 
 
 def test_the_catalogue_goes_before_the_metadata_of_products(tmp_path):

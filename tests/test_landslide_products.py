@@ -23,15 +23,26 @@ SIZE = 144
 LEFT, TOP = safe_factory.WEST, safe_factory.NORTH
 
 
-def write_dem(path, pixel_m=10.0, crs="EPSG:32631", left=LEFT, top=TOP, side=SIZE, tilt=(0.2, 0.1), **tags):
+def write_dem(
+    path,
+    pixel_m=10.0,
+    crs="EPSG:32631",
+    left=LEFT,
+    top=TOP,
+    side=SIZE,
+    tilt=(0.2, 0.1),
+    dtype="float32",
+    unit="",
+):
     """A plane that rises by tilt metres a metre to the east and to the south."""
     row, col = np.mgrid[:side, :side] + 0.5
     heights = 400 + pixel_m * (tilt[0] * col + tilt[1] * row)
     place = {"crs": crs, "transform": from_origin(left, top, pixel_m, pixel_m)} if crs else {}
     with rasterio.open(
-        path, "w", driver="GTiff", dtype="float32", count=1, height=side, width=side, **place, **tags
+        path, "w", driver="GTiff", dtype=dtype, count=1, height=side, width=side, **place
     ) as file:
-        file.write(heights.astype("float32"), 1)
+        file.write(heights.astype(dtype), 1)
+        file.units = [unit]
     return path
 
 
@@ -104,6 +115,12 @@ def test_a_dem_in_degrees_gives_degrees_of_slope_on_the_scene(product, tmp_path)
         ({"left": LEFT + 90_000}, "has no height on the scene"),
         ({"crs": None}, "has no CRS, expected one band of heights with a CRS"),
         ({"tilt": (90.0, 0.0)}, "expected metres"),
+        ({"unit": "ft"}, "states heights in ft, expected metres"),
+        ({"crs": "EPSG:32631+6360"}, "states heights in US survey foot, expected metres"),
+        (
+            {"dtype": "uint8", "tilt": (0.1, 0.0)},
+            "holds uint8, as pictures have .a hillshade., expected heights",
+        ),
         ({"crs": 'LOCAL_CS["site",UNIT["metre",1]]'}, "cannot be read as an elevation model"),
     ],
 )

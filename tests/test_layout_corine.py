@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rioxarray
 import xarray as xr
 from affine import Affine
 from pyproj import Transformer
@@ -186,6 +187,27 @@ def test_a_map_on_any_grid_lies_where_its_transform_says(tmp_path, transform):
     expected = CORINE["code"].to_numpy()[codes[row.astype(int) % 60, column.astype(int) % 60] - 1]
     at_edge = np.minimum(abs(row - row.round()), abs(column - column.round())) < 0.02
     assert (found.values == np.where(inside, expected, 0))[~at_edge].all()
+
+
+def test_a_map_comes_under_a_rotated_image(tmp_path):
+    """Regression: the window was that of its row and column numbers, so most of it was 0 or not covered."""
+    codes = np.random.default_rng(0).choice(GRID.ravel(), (60, 60))
+    file = write_raster(tmp_path / "map.tif", codes)
+    place = Affine.translation(LEFT + 3000, TOP - 500) * Affine.rotation(-50) * Affine.scale(20, -20)
+    with rasterio.open(
+        *(tmp_path / "image.tif", "w", "GTiff"),
+        **{"width": 90, "height": 80, "count": 1, "dtype": "uint8", "crs": "EPSG:3035", "transform": place},
+    ):
+        pass
+    with rioxarray.open_rasterio(tmp_path / "image.tif") as like:
+        found = corine.open_corine(file, like=like)
+    column, row = np.meshgrid(np.arange(90) + 0.5, np.arange(80) + 0.5)
+    x, y = place @ (column, row)
+    at = (TOP - y) / 100, (x - LEFT) / 100
+    inside = (np.minimum(*at) >= 0) & (np.maximum(*at) < 60)
+    assert inside.mean() > 0.9
+    expected = CORINE["code"].to_numpy()[codes[at[0].astype(int) % 60, at[1].astype(int) % 60] - 1]
+    assert (found.values == np.where(inside, expected, 0)).mean() > 0.99
 
 
 def test_a_map_comes_under_an_image_in_degrees(tmp_path):

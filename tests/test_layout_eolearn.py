@@ -209,6 +209,10 @@ NDVI, CLM, LULC = "data/NDVI.npy", "mask/CLM.npy", "mask_timeless/LULC.npy"
         (anew(LULC, lambda a: a.astype("U3")), "LULC.npy holds <U3, expected numbers"),
         (anew(LULC, lambda a: a + 0.5), r"fractions such as \d\.5, expected codes: save it by nearest"),
         (anew(CLM, lambda a: a * 0.3), r"fractions such as 0\.3, expected codes"),
+        (
+            lambda p: np.save(p / "mask/SCL.npy", np.load(p / CLM) * np.uint8(40)),
+            r"SCL.npy holds codes outside of its class scheme .*40.*, expected Sentinel-2's scene class",
+        ),
         (lambda p: (p / "timestamps.json").write_text("[" * 100_000), "nested too deeply"),
         (lambda p: (p / "bbox.geojson").write_text('{"a":' * 100_000), "nested too deeply"),
         (
@@ -226,6 +230,19 @@ def test_values_and_places_that_a_patch_cannot_have_are_refused(copy, fault, wor
     with pytest.raises(DataError, match=words):
         eolearn.open_layout(copy)
     assert (eolearn.check_layout(copy)["status"] == "rejected").sum() == 1
+
+
+def test_the_catalogue_states_the_scale_of_an_ndvi_in_whole_numbers(copy, patch):
+    """Regression: an NDVI times 10,000 was refused, whatever the entry said."""
+    numbers = np.round(np.load(copy / NDVI) * 10_000).astype(np.int16)
+    numbers[3, 2, 1] = -32_768
+    np.save(copy / NDVI, numbers)
+    stated = {"scale": 1e-4, "nodata": -32_768}
+    found = eolearn.open_layout(copy, stated)
+    assert np.isnan(found["NDVI"][3, 2, 1])
+    np.testing.assert_allclose(found["NDVI"][:3], patch["NDVI"][:3], atol=5.1e-5)
+    np.testing.assert_array_equal(found["DEM"], patch["DEM"])
+    assert set(eolearn.check_layout(copy, stated=stated)["status"]) == {"ok"}
 
 
 def test_a_damaged_header_and_a_file_packed_twice_are_named(copy):

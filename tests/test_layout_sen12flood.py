@@ -10,7 +10,7 @@ import rasterio
 from rasterio.transform import from_bounds
 
 from eolab.core.errors import ParameterError
-from eolab.data import layouts
+from eolab.data import catalog, layouts
 from eolab.data.layouts import sen12flood as reader
 
 BOX = (18.626, -33.897, 18.683, -33.850)
@@ -172,6 +172,31 @@ def test_the_catalogue_opens_a_series(root):
     ):
         with pytest.raises(ParameterError, match=said):
             layouts.reader("sen12flood").open_layout(root, **options)
+
+
+def test_the_catalogue_states_the_units_of_optical_files(root):
+    """Digital numbers as float were refused, whatever the entry said; radar is not scaled with them."""
+    for file in (root / "0004").glob("S2_2019-03-13_*.tif"):
+        with rasterio.open(file) as raster:
+            numbers = raster.read(1)
+        numbers[0, :3] = 7
+        tiff(file, numbers.astype("float32") + 1000)
+    text = f"""sen12:
+  uri: {root}
+  layout: sen12flood
+  pixels: {{scale: 0.0001, offset: -0.1, nodata: 1007}}
+"""
+    (root / "catalog.yaml").write_text(text)
+    found = catalog.load(root / "catalog.yaml")["sen12"]
+    series = found.open(sequence="0004", sensor="S2", channels=["B02"], size=(40, 40))["image"]
+    assert series.sizes["time"] == 2
+    assert np.isnan(series[0, 0, 0, :3]).all()
+    np.testing.assert_allclose(series[0, 0, 1:], 0.25, atol=1e-4)
+    radar = found.open(sequence="0004", sensor="S1", channels=["VV"], size=(40, 30))["image"]
+    np.testing.assert_allclose(radar[1], 0.5, rtol=1e-6)
+    files = found.check(progress=False).files
+    assert files.loc[files["file"].str.contains("03-13_B02"), "status"].tolist() == ["ok"]
+    assert not reader.check_layout(root, False)["status"].eq("ok")[files["file"].str.contains("13_B02")].any()
 
 
 def test_a_sequence_without_a_single_usable_image_is_an_empty_series(root):

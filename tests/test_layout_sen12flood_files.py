@@ -102,6 +102,7 @@ def test_special_values_and_the_nodata_of_the_file_are_no_values(tmp_path, senso
         ("S1", 10 * np.log10(REFLECTANCE), r"values of -\d.* to -\d.*, which are decibels, expected sigma"),
         ("S1", NUMBERS, r"as the amplitudes of a product that is not calibrated, expected sigma nought"),
         ("S1", NUMBERS.astype("float32"), r"as the amplitudes of a product that is not calibrated"),
+        ("S1", REFLECTANCE / 1e4, r"values of .* as of another scale, expected sigma nought"),
         ("S2", NUMBERS.astype("float32"), r"expected reflectance in floating point.*: state their scale"),
         ("S2", (255 * REFLECTANCE).astype("uint8") + 1, r"in 8 bits, as pictures have, expected reflectance"),
         ("S1", REFLECTANCE.astype("complex64"), r"holds complex64 of shape \(20, 20\), expected one image"),

@@ -236,3 +236,22 @@ def test_lists_that_cannot_be_read_end_in_a_sentence(tmp_path):
     table = reader.index(write(tmp_path, {"0001": {"1": entry()}}, {}))
     with pytest.raises(DataError, match=r"Sequence 0001 of .* has no polygon"):
         reader.sequences(tmp_path, table)
+
+
+def test_sequences_at_both_sides_of_180_degrees_are_neighbours(tmp_path):
+    """Regression: a sequence that crosses the antimeridian lay at 0 degrees, and its neighbours 360 apart."""
+
+    def box(west, east):
+        return [[west, -17], [west, -16.9], [east, -16.9], [east, -17]]
+
+    places = {"0001": (179.9, 179.95), "0002": (179.98, -179.97), "0003": (-179.95, -179.9)}
+    places["0004"] = (-120.1, -120.0)
+    image = {"date": "2019-03-14", "FLOODING": False, "filename": "S1A_IW_GRDH_1SDV_a"}
+    blocks = {
+        name: {"1": image, "geo": {"type": "Polygon", "coordinates": [box(*ends)]}}
+        for name, ends in places.items()
+    }
+    (tmp_path / "S1list.json").write_text(json.dumps(blocks))
+    (tmp_path / "S2list.json").write_text("{}")
+    found = reader.sequences(tmp_path, reader.index(tmp_path))
+    np.testing.assert_allclose(found["longitude"], [179.925, 180.005, 180.075, -120.05])

@@ -115,6 +115,25 @@ def test_bilinear_agrees_with_gdal(series):
     np.testing.assert_allclose(smooth[2:-2, 2:-2], expected[2:-2, 2:-2] / 10000, atol=1e-4)
 
 
+def test_codes_that_a_scene_classification_does_not_have_are_masked_or_refused(tmp_path):
+    """Regression: codes above 11, as of another map under the name of SCL, went on without a word."""
+    classes = np.full((48, 48), 4, np.uint8)
+    classes[:2, :4] = 37  # a three-hundredth
+    write_safe(tmp_path, size=96, values={"SCL": classes})
+    with pytest.warns(
+        UserWarning, match=r"SCL_20m.jp2 holds codes .* 0.35% of its pixels .37.: these pixels"
+    ):
+        found = load(tmp_path, bands=["B05"], resolution_m=20)["scl"][0]
+    np.testing.assert_array_equal(found, np.where(classes == 37, 0, classes))
+    classes[:9] = 40
+    shutil.rmtree(next(tmp_path.glob("*.SAFE")))
+    write_safe(tmp_path, size=96, values={"SCL": classes})
+    with pytest.raises(DataError, match=r"SCL_20m.jp2 .*expected Sentinel-2's scene classification, 0 to 11"):
+        load(tmp_path, bands=["B05"], resolution_m=20)
+    files = sentinel2.check_layout(tmp_path, progress=False)
+    assert files.loc[files["status"] == "rejected", "file"].str.endswith("SCL_20m.jp2").tolist() == [True]
+
+
 def test_scl_is_never_blended(series):
     classes = pixels("SCL", SIZE)
     np.testing.assert_array_equal(load(series, bands=["B02"])["scl"][0], np.kron(classes, np.ones((2, 2))))

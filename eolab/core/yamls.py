@@ -13,6 +13,8 @@ import yaml
 
 from eolab.core.errors import EolabError, ParameterError, check_all
 
+_MERGE = "tag:yaml.org,2002:merge"  # the key <<
+
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, with YAML 1.2's floats and without silently repeated keys."""
@@ -20,6 +22,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE:  # the block's own keys go before those that it takes over
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 line = key_node.start_mark.line + 1
@@ -84,6 +88,8 @@ def read_blocks(
         name, line = str(key.value), key.start_mark.line + 1
         try:
             with _parsing(path, error):
+                if key.tag == _MERGE:
+                    raise ValueError(f"<< in line {line} stands outside of a block: write the names out")
                 if key.tag != "tag:yaml.org,2002:str":
                     raise ValueError(f"the name {name:.80} in line {line} is no text: write it in quotes")
                 if name in blocks or name in faults:

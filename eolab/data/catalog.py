@@ -170,8 +170,7 @@ class DataEntry:
         Raises:
             DataError: If the data are missing or not what the layout promises.
         """
-        if self.pixels:
-            options["stated"] = self.pixels
+        options |= self._stated
         open_layout = layouts.reader(self.layout).open_layout
         self._check_call(open_layout, f"layout {self.layout}", options)
         dataset = open_layout(self._existing(), **options)
@@ -183,7 +182,15 @@ class DataEntry:
         Raises:
             DataError: If the data are missing.
         """
-        return CheckReport(layouts.reader(self.layout).check_layout(self._existing(), progress=progress))
+        check_layout = layouts.reader(self.layout).check_layout
+        takes = "stated" in inspect.signature(check_layout).parameters
+        stated = self._stated if takes else {}
+        return CheckReport(check_layout(self._existing(), progress=progress, **stated))
+
+    @property
+    def _stated(self) -> dict[str, Any]:
+        """The argument that hands on what the entry states of the pixels; none where it states nothing."""
+        return {"stated": self.pixels} if self.pixels else {}
 
     def make(self, progress: bool = True) -> Path:
         """Write the twin, unless one with the same parameters is there.
@@ -418,5 +425,6 @@ def _check_pixels(pixels: dict[str, Any], layout: str, where: str) -> None:
     if pixels and layout in layouts.LAYOUTS and layout not in layouts.STATABLE:
         raise CatalogError(
             f"{where} cannot be used: the reader of {layout} takes what the files state; the readers of "
-            f"{' and '.join(layouts.STATABLE)} take the catalogue's word. Write it into the files."
+            f"{', '.join(layouts.STATABLE[:-1])} and {layouts.STATABLE[-1]} take the catalogue's word. Write "
+            "it into the files."
         )

@@ -28,8 +28,11 @@ A module has ``open_layout(path, **options) -> xarray.Dataset``, which is lazy w
 ``rejected``) and reason.
 """
 
-STATABLE = ("sentinel2_safe", "sentinel2_corine")
-"""Published layouts whose reader takes ``stated``: the scale, offset and nodata that the catalogue states."""
+STATABLE = ("sentinel2_safe", "sentinel2_corine", "sen12flood", "eolearn_patch")
+"""Published layouts whose reader takes ``stated``: the scale, offset and nodata that the catalogue states.
+
+Others hold classes, or numbers on the scale that was published, which their studies keep.
+"""
 
 
 def find(name: str) -> str:

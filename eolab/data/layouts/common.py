@@ -18,6 +18,7 @@ from rasterio.errors import RasterioError
 from eolab.core import yamls
 from eolab.core.errors import DataError, ParameterError, check_all, printable, reason_of
 from eolab.data.bands import normalise_band
+from eolab.data.schemes import check_codes
 
 if TYPE_CHECKING:
     import dask.array
@@ -31,6 +32,7 @@ Rejected = list[dict[str, str]]
 _CLUTTER = re.compile(r"\..*|__MACOSX|Thumbs\.db|desktop\.ini", re.IGNORECASE)
 _ARCHIVE = re.compile(r".*\.(zip|tar|tgz|tbz2?|txz|7z|rar|gz|bz2|xz|zst)", re.IGNORECASE)
 _LOOKED_AT = 50  # folders in a folder that are searched for a data set
+SCENE_CLASSES = 12
 
 
 def below(root: Path, file: str | Path) -> str:
@@ -217,6 +219,23 @@ def _breaks_off(rows: np.ndarray, filled: np.ndarray, last: int) -> bool:
     one, other = rows[last - 1, -1] != 0, rows[last - 2, -1] != 0
     alike = bool(one == other) and filled[last - 1] >= 0.99 * filled[last - 2]
     return bool(alike and filled[last - 1] > rows.shape[1] / 2)
+
+
+def scene_classes(codes: np.ndarray, name: object) -> np.ndarray:
+    """Return a scene classification of Sentinel-2 with 0, no data, in place of codes that it does not have.
+
+    Args:
+        codes: Codes of any shape, unsigned.
+        name: What the image is called, for the warning or the error.
+
+    Raises:
+        DataError: If more than a hundredth of its pixels have other codes than 0 to 11.
+    """
+    if codes.max(initial=0) >= SCENE_CLASSES:
+        expected = f"Sentinel-2's scene classification, 0 to {SCENE_CLASSES - 1}"
+        check_codes(codes, range(SCENE_CLASSES), (), name, expected)
+        codes = np.where(codes < SCENE_CLASSES, codes, 0).astype(codes.dtype)
+    return codes
 
 
 def report(rows: Iterable[tuple[str, str]], rejected: Iterable[dict[str, str]] = ()) -> pd.DataFrame:

@@ -19,7 +19,7 @@ import rasterio
 import rioxarray
 import xarray as xr
 from odc.geo.geobox import GeoBox
-from rasterio.warp import Resampling, reproject
+from rasterio.warp import Resampling, reproject, transform_bounds
 from rasterio.windows import Window
 
 from eolab.core.errors import DataError
@@ -125,8 +125,8 @@ def around(
     Raises:
         DataError: If the map does not cover the image.
     """
-    grid = GeoBox.from_rio(raster)
-    west, south, east, north = bounds = like.rio.transform_bounds(raster.crs)
+    grid, target = GeoBox.from_rio(raster), like.odc.geobox
+    west, south, east, north = bounds = transform_bounds(str(target.crs), raster.crs, *target.boundingbox)
     margin = _MARGIN * max(abs(step) for step in grid.transform[:2])
     rows, columns = touched(grid, (west - margin, south - margin, east + margin, north + margin))
     if rows.start == rows.stop or columns.start == columns.stop:
@@ -157,7 +157,8 @@ def onto(codes: np.ndarray, grid: GeoBox, like: xr.DataArray | xr.Dataset, nodat
         dst_nodata=nodata,
         resampling=Resampling.nearest,
     )
-    placed = xr.DataArray(matched, {"y": like.y, "x": like.x}, ("y", "x"), attrs={"nodata": nodata})
+    coords = {name: like[name] for name in ("y", "x") if name in like.coords}  # a rotated image has none
+    placed = xr.DataArray(matched, coords, ("y", "x"), attrs={"nodata": nodata})
     return placed.rio.write_crs(str(target.crs)).rio.write_transform(target.transform)
 
 

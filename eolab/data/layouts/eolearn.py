@@ -11,7 +11,7 @@ import io
 import json
 import tokenize
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +36,9 @@ from eolab.data.layouts.common import (
     read_date,
     reading,
     report,
+    scene_classes,
 )
+from eolab.data.layouts.geotiff import Raster
 
 DIMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("data", "mask"), ("time", "y", "x")),
@@ -61,11 +63,13 @@ _ATTRS = {
 }
 
 
-def open_layout(path: str | Path) -> xr.Dataset:
+def open_layout(path: str | Path, stated: Mapping[str, float] | None = None) -> xr.Dataset:
     """Open a patch.
 
     Args:
         path: The patch (the folder with ``bbox.geojson``), or the folder that holds this one patch.
+        stated: What the catalogue states of the feature NDVI, which may be stored as whole numbers: scale,
+            offset and nodata.
 
     Returns:
         All features with their dims, e.g. ``NDVI`` (time, y, x), ``DEM`` (y, x); ``reference_scenes``
@@ -87,7 +91,7 @@ def open_layout(path: str | Path) -> xr.Dataset:
     sizes = {"time": len(times), "y": height, "x": width}
     variables, rejected = {}, []
     for feature, file in files.items():
-        variable, reason = attempt(partial(_variable, sizes=sizes), file)
+        variable, reason = attempt(partial(_variable, sizes=sizes, stated=stated), file)
         if variable is not None:
             variables[_name(file)] = variable
         elif feature in USED:
@@ -131,12 +135,14 @@ def _need(patch: Path, files: Collection[str]) -> None:
     )
 
 
-def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
+def check_layout(
+    path: Path, progress: bool = True, stated: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """Read every feature of a patch; return one row a file: file, status, reason."""
     patch = find_patch(path)
     files = [*_features(patch), *_scenes_files(patch)]
-    faults = {file: attempt(_check, file)[1] for file in files}
-    dataset, reason = attempt(open_layout, patch)
+    faults = {file: attempt(partial(_check, stated=stated), file)[1] for file in files}
+    dataset, reason = attempt(partial(open_layout, stated=stated), patch)
     if dataset is not None:
         for one in json.loads(dataset.attrs["rejected"]):
             faults[patch / one["file"]] = one["reason"]
@@ -145,9 +151,9 @@ def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
     return report((file.name, fault) for file, fault in faults.items())
 
 
-def _check(file: Path) -> None:
+def _check(file: Path, stated: Mapping[str, float] | None) -> None:
     """Read a whole feature."""
-    values = np.array(_load(file))
+    values = np.array(_numbers(file, stated))
     if values.size == 0:
         raise DataError(f"{file} is empty.")
     _check_values(file, values)
@@ -228,6 +234,12 @@ def _load(file: Path) -> np.ndarray:
             return np.load(content, allow_pickle=False)
 
 
+def _numbers(file: Path, stated: Mapping[str, float] | None) -> np.ndarray:
+    """Return a feature; NDVI in the unit that the catalogue states."""
+    array = _load(file)
+    return Raster(array, **stated).values() if stated and _name(file) == "NDVI" else array
+
+
 def _size_of_map(file: Path) -> tuple[int, int]:
     """Return height and width of a feature (y, x, channel)."""
     shape = _load(file).shape
@@ -236,9 +248,11 @@ def _size_of_map(file: Path) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _variable(file: Path, sizes: dict[str, int]) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
+def _variable(
+    file: Path, sizes: dict[str, int], stated: Mapping[str, float] | None
+) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
     """Return dims, values and attrs of a feature after checking its shape."""
-    array, name, dims = _load(file), _name(file), DIMS[file.parent.name]
+    array, name, dims = _numbers(file, stated), _name(file), DIMS[file.parent.name]
     expected = tuple(sizes[dim] for dim in dims)
     if array.shape[:-1] != expected:
         raise DataError(
@@ -269,10 +283,12 @@ def _check_values(file: Path, array: np.ndarray) -> None:
     if _name(file) == "NDVI" and (array.dtype.kind != "f" or (some.size and np.median(np.abs(some)) > 1)):
         found = f"{array.dtype} of {some.min():g} to {some.max():g}" if some.size else array.dtype
         raise DataError(
-            f"{file} holds {found}, expected floating point of -1 to 1: bring it to that scale and save the "
-            "feature anew."
+            f"{file} holds {found}, expected floating point of -1 to 1: state the scale in the entry of the "
+            "data catalogue, such as `pixels: {scale: 0.0001}`, or save the feature anew."
         )
     fractions = some[some != np.round(some)] if f"{file.parent.name}/{_name(file)}" in _CODES else some[:0]
+    if _name(file) == "SCL":
+        scene_classes(some, file)
     if fractions.size:
         raise DataError(
             f"{file} holds fractions such as {fractions[0]:g}, expected codes: save it by nearest neighbour."

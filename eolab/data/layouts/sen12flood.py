@@ -18,7 +18,7 @@ Example:
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ MIN_VALID = 0.75
 UNITS = {"S1": "linear", "S2": "reflectance"}
 QUANTIFICATION = 10_000.0  # digital numbers of reflectance 1
 SATURATED = 65535  # special value of Sentinel-2's products
+LOWEST_MEDIAN = 1e-4  # of sigma nought, -40 dB: far below the noise of Sentinel-1
 LOWEST = {"S1": 0.0, "S2": -0.5}  # what is not above it is no value
 
 
@@ -147,8 +148,11 @@ def open_layout(
     channels: Sequence[str] | None = None,
     size: Size = SIZE,
     min_valid: float = MIN_VALID,
+    stated: Mapping[str, float] | None = None,
 ) -> xr.Dataset:
     """Read the series of one sequence and sensor: what :func:`read_series` says, all channels by default.
+
+    `stated` is that of :func:`index`.
 
     ``attrs["rejected"]`` is a JSON table of the files that were left out and why.
 
@@ -156,14 +160,16 @@ def open_layout(
         DataError: If the lists or the collections cannot be read.
         ParameterError: If there is no such sequence, sensor or channel.
     """
-    images = of_sequence(index(path), sequence, sensor)
+    images = of_sequence(index(path, stated), sequence, sensor)
     known = OPTICAL_BANDS if sensor == "S2" else ("VV", "VH")
     check_all(channels or (), known, f"{sensor} has no channel")
     dataset, rejected = read_series(path, images, list(channels or known), size, min_valid)
     return dataset.assign_attrs(rejected=json.dumps(rejected))
 
 
-def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
+def check_layout(
+    path: str | Path, progress: bool = True, stated: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """Read every file that the lists or the collections name; nothing stops at a bad one.
 
     Returns:
@@ -171,7 +177,7 @@ def check_layout(path: str | Path, progress: bool = True) -> pd.DataFrame:
         that name no file, and files that no entry names, are rejected too.
     """
     root = Path(path)
-    images = index(root)
+    images = index(root, stated)
     named = images["filename"] != ""
     series = [part for _, part in images[named].groupby(["sequence", "sensor"], sort=False)]
 
@@ -210,14 +216,14 @@ def _read_pass(
         reason of each file, with an empty reason where it was read.
     """
     named = [(stem_of(one), files_of(root, one)) for one in images]
-    sensor = images[0].sensor
+    read = partial(read_channel, sensor=images[0].sensor, stated=json.loads(images[0].stated))
     wanted = list(channels or dict.fromkeys(c for one in images for c in one.channels.split("+")))
     merged, complete = np.full((len(wanted), *size), np.nan, np.float32), True
     every: list[tuple[str, str]] = []
     for place, channel in zip(merged, wanted, strict=True):
         lacking = f"was taken without {channel}"
         files = [
-            _lay(place, Path(root), there[channel], sensor) if channel in there else (stem, lacking)
+            _lay(place, Path(root), there[channel], read) if channel in there else (stem, lacking)
             for stem, there in named
         ]
         share = np.isfinite(place).mean()
@@ -229,23 +235,29 @@ def _read_pass(
     return (merged if complete else None), every
 
 
-def _lay(place: np.ndarray, root: Path, file: Path, sensor: str) -> tuple[str, str]:
+def _lay(place: np.ndarray, root: Path, file: Path, read: Callable[[Path], np.ndarray]) -> tuple[str, str]:
     """Fill the gaps of an image (y, x) from a file; return its name and the reason why it cannot be read."""
-    values, reason = attempt(partial(read_channel, sensor=sensor), file)
+    values, reason = attempt(read, file)
     if values is not None:
         np.copyto(place, fitted(values, (place.shape[0], place.shape[1])), where=np.isnan(place))
     return below(root, file), reason
 
 
-def read_channel(path: str | Path, sensor: str = "S1") -> np.ndarray:
+def read_channel(
+    path: str | Path, sensor: str = "S1", stated: Mapping[str, float] | None = None
+) -> np.ndarray:
     """Read one polarisation or band.
 
     A scale and an offset that the file states are applied. Without them, numbers in floating point are the
     values themselves, and integers of Sentinel-2 are reflectance times 10,000.
 
+    Units are told by the median, and some overlap: amplitude instead of power, and linear numbers that were
+    multiplied by up to ten, lie in the range of sigma nought and go unnoticed.
+
     Args:
         path: The file.
         sensor: "S1" or "S2".
+        stated: What the catalogue states of the pixels, see :func:`index`.
 
     Returns:
         float32 (y, x), NaN where there is no value: sigma nought in linear power for Sentinel-1, reflectance
@@ -256,7 +268,8 @@ def read_channel(path: str | Path, sensor: str = "S1") -> np.ndarray:
         DataError: If the file is missing, cannot be read, is no single image, holds no value, or holds other
             units.
     """
-    raster = read_raster(path)
+    kept = {name: one for name, one in (stated or {}).items() if sensor == "S2" or name == "nodata"}
+    raster = read_raster(path, stated=kept)
     found = raster.pixels
     if found.ndim != 2 or not found.size or found.dtype.kind not in "uif":
         raise DataError(
@@ -289,6 +302,8 @@ def _radar_fault(plain: bool, middle: float) -> str:
     expected = "expected sigma nought in linear power, mostly 0.001 to 1"
     if middle < 0:
         return f"which are decibels, {expected}: write 10 ** (dB / 10) into the file"
+    if middle < LOWEST_MEDIAN:
+        return f"as of another scale, {expected}: state the right scale in the file"
     if plain or middle > 10:
         return f"as the amplitudes of a product that is not calibrated, {expected}: calibrate it"
     return ""

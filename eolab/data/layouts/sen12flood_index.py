@@ -19,9 +19,10 @@ is missing or links none, by the names of the folders. The label of an image is 
 other is looked for. ``stac.json`` gives the names of the assets, which are channels, and the place.
 """
 
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,7 @@ _COLLECTIONS = {
     sensor: [f"{ITEM}{sensor.lower()}_{kind}" for kind in ("source", "labels")] for sensor in SENSORS
 }
 _PLACE = r"([0-9]{4}|[0-9]{1,2})_(20[0-9]{2}_[0-9]{2}_[0-9]{2})"
+_PACIFIC = 160.0  # degrees from which on sequences at both sides of 180 are neighbours
 _GET = "get the data set's index again, or give the folder that holds the whole of it"
 _AGAIN = "get it again, or move it away, then the folders of the items count"
 
@@ -60,13 +62,15 @@ Entry = tuple[dict[str, Any], Callable[[], dict[str, Any]]]
 """Sequence, sensor and number of an image, and the function that reads what is said of it."""
 
 
-def index(path: str | Path) -> pd.DataFrame:
+def index(path: str | Path, stated: Mapping[str, float] | None = None) -> pd.DataFrame:
     """Return the images that the lists or the collections name; no image is opened.
 
     Args:
         path: The folder with ``S1list.json``, ``S2list.json`` and the sequences; or that of the collections
             ``sen12floods_s1_source``, ``sen12floods_s1_labels`` and so on, the one above it with
             ``sen12flood``, or one source collection, for the images of its sensor alone.
+        stated: Block ``pixels`` of the catalogue's entry, which goes before what files state: nodata of all
+            files, scale and offset of Sentinel-2's.
 
     Returns:
         A row an entry, by sequence (numerically), sensor, date and number:
@@ -83,6 +87,7 @@ def index(path: str | Path) -> pd.DataFrame:
         filename      beginning of the files' names, empty where the list names no file; in collections the
                       item's folder below `path`
         channels      polarisations or bands that the file name or the item promises, joined by "+"
+        stated        what the catalogue states of the numbers in the files, as JSON
         ============= =============================================================================
 
         Collections have one item a sequence, sensor and date: of images of one day, such as the slices of a
@@ -108,6 +113,7 @@ def index(path: str | Path) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"date": "datetime64[ns]", "number": "int64"})
     table["place"] = table["sequence"].astype("int64") + 10_000 * (table["published"] == "test")
     table = table.sort_values(["place", "sensor", "date", "number"], ignore_index=True).drop(columns="place")
+    table["stated"] = json.dumps(dict(stated or {}))
     table.attrs["rejected"] = rejected
     return table
 
@@ -121,7 +127,8 @@ def sequences(path: str | Path, table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Indexed by sequence: published, longitude and latitude of the centre in degrees, ``ring`` (the corners
-        in degrees, (5, 2)), and by sensor S1 and S2 the numbers of entries ``images_*``, of those with a file
+        in degrees, (5, 2); where sequences lie at both sides of 180 degrees, what is behind it is above 180),
+        and by sensor S1 and S2 the numbers of entries ``images_*``, of those with a file
         ``files_*``, and ``flooded_*``: whether any entry is flooded. The sensors have labels of their own: in
         some sequences the Sentinel-1 series ends before the flood.
 
@@ -245,6 +252,9 @@ def _rings(root: Path, table: pd.DataFrame) -> dict[str, np.ndarray]:
         if sequence not in rings:
             where = "polygon of longitudes and latitudes, or box"
             raise DataError(f"Sequence {sequence} of {root} has no {where}: {_GET}.")
+    if any((ring[:, 0] > _PACIFIC).any() for ring in rings.values()):
+        for ring in rings.values():  # behind 180 degrees east they go on: what lies near has near numbers
+            ring[ring[:, 0] < -_PACIFIC, 0] += 360
     return rings
 
 

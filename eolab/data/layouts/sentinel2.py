@@ -33,7 +33,7 @@ from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
 from eolab.data.bands import RESOLUTIONS_M, SENTINEL2
 from eolab.data.layouts import sentinel2_index as listing
-from eolab.data.layouts.common import distinct_bands, lies_instead, report
+from eolab.data.layouts.common import attempt, distinct_bands, lies_instead, report, scene_classes
 from eolab.data.layouts.resample import Method, Taps, axes, resample, taps, touched
 from eolab.data.layouts.sentinel2_index import GDAL_OPTIONS, LEVEL_BANDS, Acquisition, Header, Rejection
 
@@ -315,7 +315,8 @@ def _read_chunk(
 def _classes(part: GeoBox, item: Acquisition) -> np.ndarray:
     """Return the scene classification at the pixels of a grid by nearest neighbour, 0 where none."""
     dn, y, x = _decode(item, "SCL", part, "nearest")
-    return dn[np.ix_(y.weights.indices, x.weights.indices)]
+    name = item.product.gdal_path(item.images["SCL"].name)
+    return scene_classes(dn[np.ix_(y.weights.indices, x.weights.indices)], name)
 
 
 def _reflectance(
@@ -364,6 +365,10 @@ def _fault(path: str) -> str:
     """Decode a whole image block by block; return why it cannot be used, empty where it can."""
     try:
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as image:
-            return listing.emptiness_of(image, classes="_SCL" in Path(path).name)
+            classes = "_SCL" in Path(path).name
+            fault = listing.emptiness_of(image, classes)
+            return fault or (
+                attempt(partial(scene_classes, name=path), image.read(1), path)[1] if classes else ""
+            )
     except RasterioError:
         return "cannot be decoded"

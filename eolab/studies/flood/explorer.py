@@ -330,5 +330,6 @@ def _draw_map(ax: Axes, rings: dict[str, np.ndarray], sequence: str) -> None:
 
 def _degrees(longitude: float, latitude: float) -> str:
     """Return a place as people write it."""
+    longitude = (longitude + 180) % 360 - 180
     east, north = "E" if longitude >= 0 else "W", "N" if latitude >= 0 else "S"
     return f"{abs(latitude):.2f}° {north}, {abs(longitude):.2f}° {east}"

@@ -19,6 +19,7 @@ import numpy as np
 import rasterio
 import xarray as xr
 from odc.geo.geobox import GeoBox
+from pyproj import CRS
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as to_crs
@@ -36,6 +37,7 @@ from eolab.studies.landslide.samples import CLASSES, stored_images
 NOTEBOOK = "03_train_segmentation"
 PIXEL_M = 10
 HEIGHTS_M = (-500.0, 9000.0)
+METRES = ("m", "metre", "metres", "meter", "meters")
 WINDOW, OVERLAP = reader.SIZE, 32
 SCHEME = ClassScheme.numbered("landslides", zip(CLASSES, ("#d9d9d9", "#d7301f"), strict=True))
 
@@ -153,6 +155,7 @@ def _heights(dem: Path, grid: GeoBox, window: Window) -> np.ndarray:
         if raster.count != 1 or raster.crs is None:
             found = "no CRS" if raster.crs is None else f"{raster.count} bands"
             raise DataError(f"{dem} has {found}, expected one band of heights with a CRS.")
+        _check_heights(dem, raster)
         options = {"crs": str(grid.crs), "transform": grid.transform, "width": grid.width}
         options |= {"height": grid.height, "resampling": Resampling.bilinear, "nodata": np.nan}
         options |= {"src_nodata": raster.nodata, "dtype": "float64"}
@@ -165,6 +168,28 @@ def _heights(dem: Path, grid: GeoBox, window: Window) -> np.ndarray:
             "value that means no data in the file, with gdal_edit -a_nodata VALUE."
         )
     return heights
+
+
+def _check_heights(dem: Path, raster: rasterio.DatasetReader) -> None:
+    """Refuse a raster whose numbers cannot be heights in metres, by its unit and its number type.
+
+    Raises:
+        DataError: If it states another unit, or holds 8-bit numbers as pictures do.
+    """
+    unit = next(iter(filter(None, (raster.units[0], vertical_unit(raster.crs)))), "metre")
+    if unit.strip().lower() not in METRES:
+        raise DataError(f"{dem} states heights in {unit}, expected metres: bring them to metres, and say so.")
+    if np.dtype(raster.dtypes[0]).itemsize == 1:
+        raise DataError(
+            f"{dem} holds {raster.dtypes[0]}, as pictures have (a hillshade), expected heights in metres: "
+            "give the elevation model that it was made of, or bring heights to gdal_translate -ot Int16."
+        )
+
+
+def vertical_unit(crs: Any) -> str:
+    """Return the unit of the heights of a reference system; empty where it has none."""
+    axes = CRS.from_user_input(crs).axis_info
+    return next((axis.unit_name for axis in axes if axis.direction == "up"), "")
 
 
 # === Maps ===
