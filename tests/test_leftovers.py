@@ -105,52 +105,64 @@ def test_tables_and_figures_of_a_repetition_come_with_its_metrics(project: Path)
     first = begin()
     first.finish(f1=0.5)
     again = begin("model.keras")
-    (first.folder / "model.keras").unlink()
+    (again.folder / "model.keras").unlink()
     kept = runs.load(first.folder)
     assert (kept.status, kept.metrics, kept.table("t")["n"][0]) == ("done", {"f1": 0.5}, 0)
     again.path("model.keras").write_text("new")
     again.finish(f1=0.7)
     done = runs.load(first.folder)
     assert (done.status, done.metrics, done.table("t")["n"][0]) == ("done", {"f1": 0.7}, 1)
-    assert not (first.folder / folders.REPEAT).exists()
+    assert not folders.beside(first.folder).exists()
 
 
-def test_a_repetition_that_changed_a_model_and_died_leaves_no_finished_run(
-    project: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """The old metrics stood beside the new model without a word, and the run was skipped as finished."""
-    begin("model.keras").finish(f1=0.5)
-    half = begin("model.keras").folder
-    assert runs.load(half).status == "stopped"
-    with pytest.raises(
-        RunError, match=r"No finished run .*interactive-\w+: a repetition in JupyterLab changed"
-    ):
-        runs.latest("mini", "01_make")
-    runs.start(
-        "mini/02_use", {"made": str(half), "factor": 1.0, "mode": "a", "bands": [], "fail": False, "seed": 0}
-    ).input("made")
-    assert "Take care" in capsys.readouterr().out
+def test_a_repetition_that_changed_a_model_and_died_leaves_the_finished_run(project: Path) -> None:
+    """The old metrics stood beside the new model, and the run had to be made again."""
+    done = begin("model.keras")
+    done.finish(f1=0.5)
+    half = begin("model.keras")
+    half.path("model.keras").write_text("half")
+    kept = runs.load(done.folder)
+    assert (kept.status, (kept.folder / "model.keras").read_text()) == ("done", "new")
+    assert runs.latest("mini", "01_make") == done.folder
     settings = {"01_make": VALUES}
-    (line, *_) = said = go(project, settings=settings)
-    assert line.endswith(f"started: {folders.MIXED}")
-    assert (runs.load(half).status, (half / folders.REPEAT).exists()) == ("done", False)
-    assert skipped(go(project, settings=settings)) == ["01_make", "02_use"], said
+    assert skipped(go(project, settings=settings)) == ["01_make"]
+    assert skipped(go(project, settings=settings)) == ["01_make", "02_use"]
+    again = begin()
+    assert (again.folder, again.path("model.keras").read_text()) == (half.folder, "half"), "it resumes"
 
 
-def test_a_repetition_after_one_that_was_given_up_stays_unfinished(project: Path) -> None:
-    begin("model.keras").finish(f1=0.5)
-    begin("model.keras")
-    folder = runs.start("mini/01_make", VALUES).folder
-    assert runs.load(folder).status == "running"
-
-
-def test_notes_and_looking_on_do_not_make_a_run_unfinished(project: Path) -> None:
-    first = begin("model.keras")
+def test_a_repetition_keeps_long_work_and_leaves_the_notes_of_the_run(project: Path) -> None:
+    """Arrays of a finished store and a trained model are there at once; what the user writes stays."""
+    first = begin("model.keras", "store/x.npy")
     first.finish(f1=0.5)
-    again = runs.start("mini/01_make", VALUES)
-    (again.folder / "notes.txt").write_text("mine")
-    assert runs.load(first.folder).status == "done"
+    (first.folder / "notes.txt").write_text("mine")
+    again = begin()
+    array = again.folder / "store/x.npy"
+    assert array.samefile(first.folder / "store/x.npy")
+    assert not (again.folder / "model.keras").samefile(first.folder / "model.keras")
+    (first.folder / "notes.txt").write_text("mine, later")
+    again.finish(f1=0.6)
+    assert again.folder == first.folder
+    assert (first.folder / "notes.txt").read_text() == "mine, later"
+    assert (first.folder / "store/x.npy").read_text() == "new"
+
+
+def test_a_cell_after_the_end_changes_no_finished_run(project: Path) -> None:
+    """A single cell that was run again wrote its table beside the metrics of the finished run."""
+    run = begin("model.keras")
+    run.finish(f1=0.5)
+    before = {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+    table = pd.DataFrame({"n": [99]})
+    for refused in (
+        lambda: run.table(table, "t", "A table."),
+        lambda: run.metrics(f1=1.0),
+        lambda: run.path("model.keras"),
+        lambda: run.input("made"),
+        lambda: run.finish(f1=1.0),
+    ):
+        with pytest.raises(RunError, match=r"is finished and keeps its results: run the notebook again from"):
+            refused()
+    assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
 
 
 # === What is no code, and no record ===

@@ -115,14 +115,16 @@ def test_an_interactive_repetition_leaves_the_finished_run_until_it_is_done(proj
     first.finish(f1=0.5)
     again = runs.start("mini/01_make", values)
     again.metrics(f1=0.7)
-    assert again.folder == first.folder == runs.latest("mini", "01_make")
+    assert again.folder == folders.beside(first.folder)
+    assert runs.latest("mini", "01_make") == first.folder
     assert runs.load(first.folder).metrics == {"f1": 0.5}
     third = runs.start("mini/01_make", values)
     third.path("model.keras").write_text("new")
     third.finish(f1=0.9)
     done = runs.load(first.folder)
     assert (done.status, done.metrics, done.record["written"]) == ("done", {"f1": 0.9}, ["model.keras"])
-    assert not (first.folder / folders.REPEAT).exists()
+    assert third.folder == first.folder
+    assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
 
 
 @pytest.mark.parametrize("name", ["mini", "mini/", "notebooks/mini/"])

@@ -181,8 +181,6 @@ def step(job: Job, counter: str, force: bool, say: Callable[[str], None]) -> boo
         return True
     if not run.record:
         changed = [freshness.other_run(job.notebook, job.values, job.root)]
-    elif folders.mixed(job.folder):
-        changed = [folders.MIXED, *changed]
     why = "; ".join(filter(None, changed))
     say(f"{counter}{job.label}: started{why and ': '}{why}")
     try:

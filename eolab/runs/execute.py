@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from eolab.core import workspace
 from eolab.core.errors import RunError
@@ -61,11 +61,6 @@ class Job:
         parent = self.root / self.notebook.study / self.notebook.name
         there = sorted(parent.glob(f"*-{name.rpartition('-')[2]}"))
         return there[0] if there else parent / name
-
-    @property
-    def beside(self) -> Path:
-        """The folder that a finished run is repeated in; see :func:`run`."""
-        return self.folder.with_name(f"{self.folder.name}{folders.REPEAT}")
 
     @property
     def label(self) -> str:
@@ -136,13 +131,9 @@ def _alone(folder: Path, waiting: str, say: Callable[[str], None]) -> Iterator[b
     """Hold a run folder for this runner; give whether another one held it before."""
     waited = False
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = folders.lock(folder, folders.RUNNER_LOCK)
-        if held is not None and _bears_name(held, folder / folders.RUNNER_LOCK):
+        if held := folders.lock(folder, folders.RUNNER_LOCK):
             break
-        if held is not None:  # the folder was replaced meanwhile
-            held.close()
-        elif not waited:
+        if not waited:
             waited = True
             say(waiting)
         time.sleep(0.2)
@@ -150,17 +141,9 @@ def _alone(folder: Path, waiting: str, say: Callable[[str], None]) -> Iterator[b
         yield waited
 
 
-def _bears_name(held: TextIO, file: Path) -> bool:
-    """Return whether an open file is the one that has a name now: a folder may be replaced with its files."""
-    try:
-        return os.path.samestat(os.fstat(held.fileno()), file.stat())
-    except FileNotFoundError:
-        return False
-
-
 def _place(job: Job, force: bool) -> Path:
     """Return where to run: in the run's own folder, or beside it where it holds another run."""
-    folder, beside = job.folder, job.beside
+    folder, beside = job.folder, folders.beside(job.folder)
     if not history.RunRecord(folder).record or (not force and not changes(job, folder)):
         return folder
     if beside.exists() and (force or changes(job, beside)):
@@ -176,7 +159,7 @@ def _recover(job: Job) -> bool:
     That is the run that was to be replaced, where nothing is in its place, and a repetition that is done and
     was not put in the place of an earlier run.
     """
-    folder, beside, recovered = job.folder, job.beside, False
+    folder, beside, recovered = job.folder, folders.beside(job.folder), False
     for old in folders.set_aside(folder) + folders.set_aside(beside):
         if history.RunRecord(folder).record:
             shutil.rmtree(old, ignore_errors=True)

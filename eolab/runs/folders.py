@@ -1,7 +1,9 @@
 """The files of a run folder, ``<runs>/<study>/<notebook>/<run>/``, written whole or not at all."""
 
+import contextlib
 import json
 import math
+import os
 import shutil
 import time
 import warnings
@@ -23,17 +25,14 @@ CHAIN = "chain.json"
 ENVIRONMENT = "environment.json"
 DRAWN = ".drawn.npz"  # ending of the replicates of a score table
 REPORT = "report.html"
-# Folder in a run folder of what an interactive repetition says of itself until it is done, and ending of the
-# folder beside it that the command repeats a run in
-REPEAT = ".repeat"
+REPEAT = ".repeat"  # ending of the folder beside a finished run that its repetition is made in
 BUSY = (
     "Another process is working in {}: wait for it, or end it (a kernel of JupyterLab too), then run again."
 )
 PATIENCE_S = 30.0  # for another process that is just ending
-MIXED = "a repetition in JupyterLab changed some of its files and was not finished"
 LOCK, RUNNER_LOCK, JOB = ".lock", ".runner.lock", ".job.json"
 _OWN = {
-    *(RECORD, METRICS, FIGURES, DATA, PARAMS, ENVIRONMENT, REPORT, REPEAT, LOCK, RUNNER_LOCK, JOB),
+    *(RECORD, METRICS, FIGURES, DATA, PARAMS, ENVIRONMENT, REPORT, LOCK, RUNNER_LOCK, JOB),
     *("kernel.log", "history.csv", "checkpoint", "task.json"),
     *("model.keras", "model_onnx", "model_openvino", "model_litert"),
 }
@@ -113,8 +112,18 @@ def failure(
 
 
 def lock(folder: Path, name: str = LOCK) -> TextIO | None:
-    """Return an open file that holds a run folder for this process until it is closed; None if held."""
-    return hold(folder / name)
+    """Return an open file that holds a run folder for this process until it is closed; None if held.
+
+    It is held too where the folder was replaced, with its files, while it was asked for.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        held = hold(folder / name)
+        if held and os.path.samestat(os.fstat(held.fileno()), (folder / name).stat()):
+            return held
+        if held:
+            held.close()
+    return None
 
 
 def lock_soon(folder: Path) -> TextIO | None:
@@ -144,32 +153,31 @@ def runs_in(folder: Path) -> list[Path]:
     return [path for path in found if not path.name.startswith(".") and not path.name.endswith(REPEAT)]
 
 
-def mixed(folder: Path) -> bool:
-    """Return whether a repetition in JupyterLab changed files of a finished run and was not finished."""
-    begun = folder / REPEAT / PARAMS  # written when it began
-    if not begun.is_file():
-        return False
-    foreign, beginning = set(_foreign(folder)), begun.stat().st_mtime_ns
-    return any(
-        path.is_file() and path not in foreign and path.stat().st_mtime_ns > beginning
-        for path in folder.rglob("[!.]*")
-        if REPEAT not in path.parts and path.name not in (RECORD, REPORT)
-    )
+def beside(folder: Path) -> Path:
+    """Return the folder that a finished run is repeated in, which takes its place once it is done."""
+    return folder.with_name(f"{folder.name}{REPEAT}")
 
 
-def settle(folder: Path) -> None:
-    """Put what a repetition in JupyterLab says of itself, which is done, in the place of the run's.
+def home(folder: Path) -> Path:
+    """Return the run folder of one that may be that of its repetition."""
+    return folder.with_name(folder.name.removesuffix(REPEAT))
 
-    The parameters go last: a kill before leaves a run that is :func:`mixed`.
+
+def share(folder: Path, new: Path) -> None:
+    """Begin a repetition with what a finished run wrote but its record, so that long work is not done again.
+
+    Arrays are linked where the disk knows links, as a finished store is never written into.
     """
-    state = folder / REPEAT
-    files = {path.relative_to(state).as_posix() for path in state.rglob("*") if path.is_file()}
-    for name in {METRICS, FIGURES, DATA} - files:
-        (folder / name).unlink(missing_ok=True)
-    for name in (*sorted(files - {RECORD, PARAMS}), RECORD, PARAMS):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (state / name).replace(folder / name)
-    shutil.rmtree(state)
+    left_out = {*_foreign(folder), *(folder / name for name in (RECORD, LOCK, RUNNER_LOCK, JOB))}
+    for path in folder.rglob("*"):
+        place = new / path.relative_to(folder)
+        if path.is_file() and path not in left_out and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):
+                if path.suffix == ".npy":
+                    place.hardlink_to(path)
+            if not place.exists():
+                shutil.copy2(path, place)
 
 
 def set_aside(folder: Path) -> list[Path]:

@@ -134,12 +134,8 @@ class RunRecord:
 
     @property
     def status(self) -> str:
-        """``running``, ``done``, ``failed`` or ``stopped``; ``unknown`` without a ``run.json``.
-
-        A finished run is stopped where a repetition in JupyterLab changed some files and was not finished.
-        """
-        status = str(self.record.get("status", "unknown"))
-        return "stopped" if status == "done" and folders.mixed(self.folder) else status
+        """``running``, ``done``, ``failed`` or ``stopped``; ``unknown`` without a ``run.json``."""
+        return str(self.record.get("status", "unknown"))
 
     @property
     def simulated(self) -> bool:
@@ -169,7 +165,7 @@ class RunRecord:
         found = {}
         for name, stamp in (self.record.get("upstream") or {}).items():
             given = workspace.root() / str(self.params.get(name) or "")
-            beside = _own(self.folder).parents[1] / str(stamp.get("notebook")) / str(stamp.get("run"))
+            beside = self.folder.parents[1] / str(stamp.get("notebook")) / str(stamp.get("run"))
             found[name] = given if (given / folders.RECORD).is_file() else beside
         return found
 
@@ -257,12 +253,7 @@ def fits(folder: Path) -> bool:
 
 def _watched(folder: Path) -> list[Path]:
     """Return the run of this process's notebook if a folder is below the same folder of all runs."""
-    return [run for run in _WATCHED if folder.is_relative_to(_own(run).parents[2])]
-
-
-def _own(folder: Path) -> Path:
-    """Return the run folder of one that may be that of an interactive repetition in it."""
-    return folder.parent if folder.name == folders.REPEAT else folder
+    return [run for run in _WATCHED if folder.is_relative_to(run.parents[2])]
 
 
 def seen(folder: Path, made_from: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
@@ -347,10 +338,8 @@ def _newest(
     if not finished:
         wanted = f" with {', '.join(f'{k}={v!r}' for k, v in match.items())}" if match else ""
         where = (root or workspace.runs()) / study / notebook
-        halves = [run.name for run in folders.runs_in(where) if folders.mixed(run)]
-        why = f" ({', '.join(halves)}: {folders.MIXED})" if halves else ""
         raise RunError(
-            f"No finished run of {study}/{notebook}{wanted} in {where}{why}: run that notebook first, in "
+            f"No finished run of {study}/{notebook}{wanted} in {where}: run that notebook first, in "
             f"JupyterLab or with `eolab run {study} --only {notebook}`."
         )
     fitting = [run for run in finished if agrees(run.with_lineage(), made_from)]

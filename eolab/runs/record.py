@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -53,26 +52,28 @@ class Run:
         self.params = dict(params)
         self.simulated = False
         self._inputs = notebook.inputs
-        self._state = folder / folders.REPEAT if (folder / folders.REPEAT).is_dir() else folder
-        self._started = history.RunRecord(self._state).record.get("started")
+        self._finished = False
+        self._started = history.RunRecord(folder).record.get("started")
 
     def __repr__(self) -> str:
         return f"Run({self.study}/{self.notebook}, {self.folder})"
 
     def path(self, name: str) -> Path:
         """Return the path of a file in the run folder, its parent folder made."""
-        return self._place(self.folder, name)
-
-    def _place(self, folder: Path, name: str) -> Path:
         self._hold()
-        path = folder / name
+        path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        folders.note_written(self._state, name)
+        folders.note_written(self.folder, name)
         return path
 
     def _hold(self) -> None:
-        """Raise RunError where the run was begun again since: two writers would mix their results."""
-        if history.RunRecord(self._state).record.get("started") != self._started:
+        """Raise RunError where the run is finished or was begun again since: results would be mixed."""
+        if self._finished:
+            raise RunError(
+                f"The run {self.folder} is finished and keeps its results: run the notebook again from its "
+                f"first cell to repeat it. Cells that write stand above the one with run.finish()."
+            )
+        if history.RunRecord(self.folder).record.get("started") != self._started:
             raise RunError(
                 f"{self.folder} was begun again meanwhile, by another notebook of the same parameters or by "
                 "`eolab run`: nothing more is written here; restart this kernel to begin anew."
@@ -88,21 +89,21 @@ class Run:
             ParameterError: If ``name`` is no parameter of this notebook.
             RunError: If the upstream notebook has no finished run.
         """
+        self._hold()
         check_known(name, self.params, f"{self.notebook} has no parameter {name!r}")
         value = self.params[name]
         if not value and name not in self._inputs:
             raise ParameterError(
                 f"Parameter {name!r} is empty and no input in {self.study}/{study.FILE}: set it."
             )
-        others = history.RunRecord(self._state).lineage(without=name)
+        others = history.RunRecord(self.folder).lineage(without=name)
         folder = Path(value) if value else history.input_run(self.study, self._inputs[name], others)
         upstream = history.load(folder if folder.is_absolute() else workspace.root() / folder)
         if upstream.status != "done":
-            why = folders.MIXED if folders.mixed(upstream.folder) else f"its status is {upstream.status}"
-            print(f"Take care: {upstream.folder} is not finished: {why}.")
+            print(f"Take care: {upstream.folder} is not finished: its status is {upstream.status}.")
         if not history.agrees(upstream.with_lineage(), others):
             print(f"Take care: {upstream.folder} was made from other runs than the inputs beside it.")
-        known = folders.read_json(self._state / folders.RECORD).get("upstream", {})
+        known = folders.read_json(self.folder / folders.RECORD).get("upstream", {})
         self._mark(upstream.simulated, upstream=known | {name: upstream.stamp})
         return upstream.folder
 
@@ -117,9 +118,9 @@ class Run:
             self.table(report.files[report.files["status"] != "ok"], "rejected", show=False)
         self._hold()
         found = provenance.data(source)
-        folders.add_entry(self._state / folders.DATA, found)
+        folders.add_entry(self.folder / folders.DATA, found)
         self._mark(found["simulated"])
-        for notebook in history.RunRecord(self._state).other_data(found):
+        for notebook in history.RunRecord(self.folder).other_data(found):
             print(f"Take care: {found['name']} changed since {notebook} read it: run that again.")
         kind = "SIMULATED data" if found["simulated"] else "real data"
         licence = f", licence {found['license']}" if found["license"] else ""
@@ -169,10 +170,10 @@ class Run:
         image = display.png(figure, self.simulated)
         plt.close(figure)
         file = f"figures/{name}.png"
-        write_atomically(self._place(self._state, file), image)
+        write_atomically(self.path(file), image)
         note = self._caption("Figure", name, caption, self.simulated)
         entry = {"name": name, "file": file, "caption": str(note), "alt": note.text}
-        folders.add_entry(self._state / folders.FIGURES, entry | {"simulated": self.simulated})
+        folders.add_entry(self.folder / folders.FIGURES, entry | {"simulated": self.simulated})
         _show(display.figure_html(image, note), f"Figure {name}: {note}")
 
     def table(
@@ -200,7 +201,7 @@ class Run:
         Raises:
             RunError: If the table is shown and there is no caption.
         """
-        path = self._place(self._state, f"tables/{name}.csv")
+        path = self.path(f"tables/{name}.csv")
         from eolab import evaluation
 
         table = evaluation.write_drawn(table, path.with_suffix(folders.DRAWN))
@@ -247,7 +248,7 @@ class Run:
             RunError: If a value is neither number nor text nor a collection of them.
         """
         self._hold()
-        path = self._state / folders.METRICS
+        path = self.folder / folders.METRICS
         folders.write_json(path, _merged(folders.read_json(path), folders.plain({**(values or {}), **more})))
 
     def finish(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
@@ -256,15 +257,16 @@ class Run:
         Under the runner the runner decides, after the last cell, whether the run is done.
         """
         self.metrics(values, **more)
-        known = history.RunRecord(self._state).record.get("modules", {})
-        folders.update_record(self._state, modules=known | sources.imported())
+        known = history.RunRecord(self.folder).record.get("modules", {})
+        folders.update_record(self.folder, modules=known | sources.imported())
         history.watch(None)
         if os.environ.get(RUN_DIR):
             return
-        folders.end(self._state, "done")
-        if self._state != self.folder:
-            folders.settle(self.folder)
-            self._state = self.folder
+        folders.end(self.folder, "done")
+        self._finished, place = True, folders.home(self.folder)
+        if place != self.folder:
+            folders.replace(place, self.folder)
+            self.folder = place
         _release()
         if os.environ.get("MLFLOW_TRACKING_URI"):
             from eolab.runs import tracking
@@ -288,7 +290,7 @@ class Run:
     def _mark(self, simulated: bool, **changes: Any) -> None:
         """Change keys of the record; what was made from simulated data once stays simulated."""
         self.simulated |= simulated
-        folders.update_record(self._state, **changes, simulated=self.simulated)
+        folders.update_record(self.folder, **changes, simulated=self.simulated)
 
 
 def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
@@ -318,26 +320,35 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
         )
     flat = parameters.check(declared, {p.name: namespace[p.name] for p in declared}, notebook)
     batch = os.environ.get(RUN_DIR)
-    folder = Path(batch) if batch else _interactive_folder(book, flat)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not batch:  # else the runner's process holds it
-        _claim(folder)
+    folder = Path(batch) if batch else _begun(_interactive_folder(book, flat))
     about = book.about(flat)
     for group in about["groups"]:  # a caller may have given some of its keys only
         namespace[group].update(about["parameters"][group])
     _write_record(folder, about, interactive=not batch)
     run = Run(folder, book, about["parameters"], namespace)
-    history.watch(run._state)
+    history.watch(run.folder)
     return run
 
 
-def _claim(folder: Path) -> None:
-    """Hold a run folder for this process until its run is finished or another one is started."""
+def _begun(folder: Path) -> Path:
+    """Return where a run of this process works, in its folder or beside a finished one, and hold it.
+
+    It is held until the run is finished or another one is started.
+    """
     _release()
-    held = folders.lock_soon(folder)
-    if held is None:
-        raise RunError(folders.BUSY.format(folder))
+    while True:
+        finished = history.RunRecord(folder).status == "done"
+        place = folders.beside(folder) if finished else folder
+        held = folders.lock_soon(place)
+        if held is None:
+            raise RunError(folders.BUSY.format(place))
+        if finished == (history.RunRecord(folder).status == "done"):
+            break
+        held.close()  # another process has finished the run meanwhile
     _HELD.append(held)
+    if finished and not history.RunRecord(place).record:
+        folders.share(folder, place)
+    return place
 
 
 def _release() -> None:
@@ -346,23 +357,19 @@ def _release() -> None:
 
 
 def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> None:
-    record = folders.read_json(folder / folders.RECORD)
+    place = folders.home(folder)
+    record = folders.read_json(folder / folders.RECORD) or folders.read_json(place / folders.RECORD)
     known, own = (f"{one.get('study')}/{one.get('notebook')}" for one in (record, about))
     if record and known != own:
         raise RunError(f"The notebook says runs.start({own!r}), but it is run as {known!r}.")
-    changes = {**about, "run": record.get("run", folder.name), "simulated": False}
-    changes |= {"written": record.get("written", []), "modules": sources.imported(), "found": {}}
-    changes["files"] = provenance.files(about["parameters"])
-    finished = history.RunRecord(folder).status == "done"
-    shutil.rmtree(folder / folders.REPEAT, ignore_errors=True)
+    changes = {**record, **about, "run": place.name, "simulated": False}
+    changes |= {"modules": sources.imported(), "found": {}, "files": provenance.files(about["parameters"])}
     if interactive:
         changes |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
-        changes["upstream"] = {}
-        if finished:  # which it stays until this repetition is
-            folder = folder / folders.REPEAT
-    folders.update_record(folder, **changes)
+        changes |= {"upstream": {}, "sweep": ""}
     for stale in (folders.METRICS, folders.FIGURES, folders.DATA):
         (folder / stale).unlink(missing_ok=True)
+    folders.write_json(folder / folders.RECORD, changes)
     values = about["parameters"]
     folders.write_text(folder / folders.PARAMS, yamls.dumps(values))
     made_with = provenance.environment(workspace.root(), values.get("seed"))
