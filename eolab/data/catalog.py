@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
 TWIN_FILE = "twin.json"  # marks a folder of simulated data
 META_KEYS = ("root",)
-ENTRY_KEYS = ("uri", "layout", "description", "metadata", "pixels", "twin")
+ENTRY_KEYS = ("uri", "layout", "description", "metadata", "pixels", "images", "twin")
 PIXEL_KEYS = ("scale", "offset", "nodata")
+IMAGES_KEYS = ("files", "bands")
 METADATA_KEYS = ("crs", "bands", "license", "provider", "citation", "doi", "url", "size", "sha256")
 _PLAIN = (str, int, float, type(None))
 _checked = partial(yamls.mapping, error=CatalogError)
@@ -104,6 +105,7 @@ class DataEntry:
         metadata: Facts: crs, bands, license (SPDX), provider, citation, doi, url, size, sha256.
         pixels: What is known of the numbers in the files and goes before what these state: scale and offset,
             value = number * scale + offset, and the number nodata.
+        images: How the files of layout ``rasters`` are named, and the bands in them.
         twin: For simulated data, ``writer`` and its parameters; empty for real data.
     """
 
@@ -115,6 +117,7 @@ class DataEntry:
     description: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     pixels: dict[str, float] = field(default_factory=dict)
+    images: dict[str, Any] = field(default_factory=dict)
     twin: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -189,8 +192,9 @@ class DataEntry:
 
     @property
     def _stated(self) -> dict[str, Any]:
-        """The argument that hands on what the entry states of the pixels; none where it states nothing."""
-        return {"stated": self.pixels} if self.pixels else {}
+        """The arguments that hand on what the entry states of the files; none where it states nothing."""
+        stated = {"stated": self.pixels, "images": self.images}
+        return {name: value for name, value in stated.items() if value}
 
     def make(self, progress: bool = True) -> Path:
         """Write the twin, unless one with the same parameters is there.
@@ -380,7 +384,7 @@ def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
         raise CatalogError(
             f"{where} has the uri {entry['uri']!r}: variables are written ${{VAR}} or ${{VAR:-default}}."
         )
-    for key, known in (("metadata", METADATA_KEYS), ("pixels", PIXEL_KEYS), ("twin", None)):
+    for key, known in (("metadata", METADATA_KEYS), ("pixels", PIXEL_KEYS), ("images", IMAGES_KEYS), ("twin", None)):
         entry[key] = _checked(entry.get(key), f"Block {key!r} of {where}", known)
         for fact, value in entry[key].items():
             if not all(isinstance(one, _PLAIN) for one in (value if isinstance(value, list) else [value])):

@@ -18,6 +18,7 @@ _MODULES = {
     "sen12flood": "sen12flood",  # series of Sentinel-1 and Sentinel-2 images
     "bigearthnet_v1": "bigearthnet_v1",  # patches with 43 classes
     "bigearthnet_v2": "bigearthnet_v2",  # patches with 19 classes
+    "rasters": "rasters",  # images of one's own
     "sentinel2_corine": "sentinel2_corine",  # Sentinel-2 products with a CORINE map
 }
 LAYOUTS = {name: f"{__name__}.{module}" for name, module in _MODULES.items()}
@@ -28,7 +29,7 @@ A module has ``open_layout(path, **options) -> xarray.Dataset``, which is lazy w
 ``rejected``) and reason.
 """
 
-STATABLE = ("sentinel2_safe", "sentinel2_corine", "sen12flood", "eolearn_patch")
+STATABLE = ("sentinel2_safe", "sentinel2_corine", "sen12flood", "eolearn_patch", "rasters")
 """Published layouts whose reader takes ``stated``: the scale, offset and nodata that the catalogue states.
 
 Others hold classes, or numbers on the scale that was published, which their studies keep.

@@ -48,7 +48,7 @@ OWN_BASELINE = 99.0
 """Baselines from here on (``99.99``, N9999 in names) are of products that somebody made with Sen2Cor."""
 
 _OFFSET_FROM = 4.0
-_OFFSET_SINCE = datetime(2022, 1, 25)  # from this day on all products are made with baseline 04.00 or later
+OFFSET_SINCE = datetime(2022, 1, 25)  # from this day on all products are made with baseline 04.00 or later
 _ADD_OFFSET = -1000.0
 BROKEN = (OSError, ValueError, LookupError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged product raises; encrypted zip files and unknown ways to pack among them."""
@@ -280,7 +280,7 @@ class ProductMetadata(NamedTuple):
     def offset_assumed(self) -> bool:
         """Whether the offset is that of the baseline, since the product states none though it should."""
         number = float(self.baseline)
-        recent = self.time >= _OFFSET_SINCE if number >= OWN_BASELINE else number >= _OFFSET_FROM
+        recent = self.time >= OFFSET_SINCE if number >= OWN_BASELINE else number >= _OFFSET_FROM
         return recent and not self.offsets
 
     def offset(self, band: str) -> float:

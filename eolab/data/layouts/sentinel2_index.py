@@ -278,14 +278,15 @@ def read_header(item: Acquisition, band: str) -> Header:
         return _header(image, item.crs)
 
 
-def emptiness_of(image: rasterio.DatasetReader, classes: bool = False) -> str:
+def emptiness_of(image: rasterio.DatasetReader, classes: bool = False, number: int = 1) -> str:
     """Decode a whole image block by block; return why it holds no measurement, "" where it does.
 
     Args:
         image: An open image.
         classes: Whether it holds classes: then one class throughout is no fault.
+        number: Number of the band, from 1.
     """
-    blocks = (image.read(1, window=window) for _, window in image.block_windows(1))
+    blocks = (image.read(number, window=window) for _, window in image.block_windows(number))
     lows, highs = zip(*((block.min(), block.max()) for block in blocks), strict=True)
     return "" if classes and max(highs) else constant(min(lows), max(highs))
 

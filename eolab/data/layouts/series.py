@@ -1,0 +1,200 @@
+"""Series of images on one pixel grid, read when they are computed.
+
+A series is a table of sources, for each time and band the files that give it, best first: what the first has
+no value for is that of the next. Onto a coarser grid valid pixels are averaged, onto a finer one they are
+repeated (or interpolated).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import dask.array as da
+import numpy as np
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from eolab.core.errors import DataError, ParameterError
+from eolab.data.layouts.resample import Axis, Method, axes, resample, taps, touched
+
+Bounds = tuple[float, float, float, float]
+Resampling = Literal["nearest", "bilinear"]
+CHUNK = 1024
+"""Most pixels along a side of a chunk."""
+
+GDAL_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_NUM_THREADS": "1",  # dask's threads read side by side already
+    "GDAL_CACHEMAX": 128,  # MB; each window is read once, a large cache only takes memory
+}
+_HALF = 1e-6  # of a pixel: rounding of coordinates
+
+
+class Source(NamedTuple):
+    """One band of an image file, whose values are number * scale + offset.
+
+    Attributes:
+        path: What GDAL opens.
+        number: Number of the band in the file, from 1.
+        grid: Its pixels, north-up.
+        block: Longer side of the blocks that it is best read in.
+        nodata: Numbers that stand for no value; NaN always does.
+        scale: Factor of the numbers.
+        offset: Added after that.
+    """
+
+    path: str
+    number: int
+    grid: GeoBox
+    block: int = CHUNK
+    nodata: tuple[float, ...] = ()
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+def lazy(
+    sources: Sequence[Sequence[Sequence[Source]]],
+    grid: GeoBox,
+    window: tuple[slice, slice],
+    resampling: Resampling = "nearest",
+    dtype: str = "float32",
+) -> da.Array:
+    """Return the array (time, band, y, x) whose chunks are read when they are computed.
+
+    Args:
+        sources: Sources of each time and band, best first; none where the time has no such band.
+        grid: Pixels of the series.
+        window: Rows and columns of them that are wanted.
+        resampling: How larger pixels are brought to the grid.
+        dtype: "float32" for values, NaN where there is none; "uint8" for classes, taken from the nearest
+            pixel, 0 where there is none.
+    """
+    part = grid[window]
+    flat = [source for bands in sources for band in bands for source in band]
+    block = max((source.block for source in flat), default=CHUNK)
+    step = CHUNK if block > CHUNK else CHUNK // block * block
+    rows_columns = (_chunks(one, step) for one in window)
+    chunks = ((1,) * len(sources), (1,) * len(sources[0]), *rows_columns)
+    read = partial(_read_chunk, sources, part, resampling, dtype)
+    return da.map_blocks(read, chunks=chunks, dtype=dtype, meta=np.empty((0,) * 4, dtype))
+
+
+def _chunks(window: slice, step: int) -> tuple[int, ...]:
+    """Return chunk lengths that end on the file's own blocks, so that no block is decoded twice."""
+    edges = [window.start, *range((window.start // step + 1) * step, window.stop, step), window.stop]
+    return tuple(np.diff(edges).tolist())
+
+
+def window_of(grid: GeoBox, bounds: Bounds | None, what: str) -> tuple[slice, slice]:
+    """Return the rows and columns of a grid that bounds touch, all of them without bounds.
+
+    Args:
+        grid: The grid.
+        bounds: (xmin, ymin, xmax, ymax) in its reference system.
+        what: What the grid is of, for the error: "the tile".
+
+    Raises:
+        ParameterError: If the bounds are no rectangle.
+        DataError: If they lie outside.
+    """
+    if bounds is None:
+        return slice(0, grid.height), slice(0, grid.width)
+    edges = np.asarray(bounds)
+    sound = edges.shape == (4,) and edges.dtype.kind in "iuf" and np.isfinite(edges).all()
+    if not sound or edges[0] >= edges[2] or edges[1] >= edges[3]:
+        raise ParameterError(
+            f"bounds is {bounds}: give (xmin, ymin, xmax, ymax) with xmin < xmax, ymin < ymax."
+        )
+    rows, columns = touched(grid, bounds)
+    if rows.start == rows.stop or columns.start == columns.stop:
+        extent = ", ".join(f"{edge:.0f}" for edge in grid.boundingbox)
+        raise DataError(f"The bounds {bounds} lie outside {what}, which covers ({extent}) in {grid.crs}.")
+    return rows, columns
+
+
+def _read_chunk(
+    sources: Sequence[Sequence[Sequence[Source]]],
+    grid: GeoBox,
+    resampling: Resampling,
+    dtype: str,
+    block_info: Any = None,
+) -> np.ndarray:
+    """Read one chunk (1, 1, y, x) of a series; dask gives ``block_info[None]["array-location"]``."""
+    (time, _), (band, _), rows, columns = block_info[None]["array-location"]
+    part = grid[slice(*rows), slice(*columns)]
+    values = np.full(part.shape, np.nan if dtype == "float32" else 0, dtype)
+    for source in sources[time][band]:
+        gaps = np.isnan(values) if dtype == "float32" else values == 0
+        if not gaps.any():
+            break
+        read_part(source, part, resampling, values, gaps)
+    return values[None, None]
+
+
+def read_part(
+    source: Source, part: GeoBox, resampling: Resampling, values: np.ndarray, gaps: np.ndarray
+) -> None:
+    """Put what a source gives into the gaps of an array.
+
+    Args:
+        source: The source.
+        part: Pixels of the array, in the same reference system.
+        resampling: How larger pixels are brought to them.
+        values: The array (y, x), float32 for values or uint8 for classes; changed in place.
+        gaps: Where it has no value.
+
+    Raises:
+        DataError: If the file cannot be decoded.
+    """
+    pairs = list(zip(axes(part), axes(source.grid), strict=True))
+    y, x = (_covered(target, own) for target, own in pairs)
+    if y.start >= y.stop or x.start >= x.stop:
+        return
+    coarser = part.transform.a > source.grid.transform.a
+    classes = values.dtype == np.uint8
+    method: Method = "nearest" if classes else "average" if coarser else resampling
+    inner = zip((y, x), pairs, strict=True)
+    rows, columns = (taps(_cut(target, one), own, method) for one, (target, own) in inner)
+    window = Window(columns.first, rows.first, columns.last - columns.first, rows.last - rows.first)
+    numbers = read_window(source.path, window, source.number)
+    valid = np.isfinite(numbers) if numbers.dtype.kind == "f" else np.ones(numbers.shape, bool)
+    for nodata in source.nodata:
+        valid &= numbers != nodata
+    found = resample(numbers, valid, rows, columns)
+    if classes:
+        found = np.nan_to_num(found, nan=0).astype(np.uint8)
+    elif (source.scale, source.offset) != (1, 0):
+        found += np.float32(source.offset / source.scale)
+        found /= np.float32(1 / source.scale)
+    np.copyto(values[y, x], found, where=gaps[y, x])
+
+
+def _covered(target: Axis, source: Axis) -> slice:
+    """Return the pixels of an axis whose centres lie in another axis."""
+    centres = (target.start - source.start) / source.step + (np.arange(target.size) + 0.5) * (
+        target.step / source.step
+    )
+    inside = np.flatnonzero((centres > -_HALF) & (centres < source.size + _HALF))
+    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
+
+
+def _cut(axis: Axis, part: slice) -> Axis:
+    return Axis(axis.start + axis.step * part.start, axis.step, part.stop - part.start)
+
+
+def read_window(path: str, window: Window, number: int = 1) -> np.ndarray:
+    """Decode a window of a band of an image.
+
+    Raises:
+        DataError: If it cannot be decoded.
+    """
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as image:
+            return image.read(number, window=window)
+    except RasterioError:
+        raise DataError(
+            f"{path} cannot be decoded although its header is sound: fetch the product again, or "
+            "move it out of the folder."
+        ) from None
