@@ -384,7 +384,12 @@ def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
         raise CatalogError(
             f"{where} has the uri {entry['uri']!r}: variables are written ${{VAR}} or ${{VAR:-default}}."
         )
-    for key, known in (("metadata", METADATA_KEYS), ("pixels", PIXEL_KEYS), ("images", IMAGES_KEYS), ("twin", None)):
+    for key, known in (
+        ("metadata", METADATA_KEYS),
+        ("pixels", PIXEL_KEYS),
+        ("images", IMAGES_KEYS),
+        ("twin", None),
+    ):
         entry[key] = _checked(entry.get(key), f"Block {key!r} of {where}", known)
         for fact, value in entry[key].items():
             if not all(isinstance(one, _PLAIN) for one in (value if isinstance(value, list) else [value])):

@@ -21,7 +21,7 @@ import pyogrio
 import shapely
 from odc.geo.geobox import GeoBox
 from pyogrio.errors import DataSourceError
-from pyproj import CRS
+from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError
 from rasterio.features import rasterize
 
@@ -30,7 +30,7 @@ from eolab.data.ground import positions_m
 from eolab.data.layouts.resample import touched
 
 _EPSG_IN_NAME = re.compile(r"(?:epsg|srid)[ _:-]?(\d{4,5})(?!\d)", re.IGNORECASE)
-_OUTSIDE = 0.02  # of a reference system's area of use, on each side, that coordinates may lie outside it
+_OUTSIDE = 20.0  # degrees of longitude that coordinates may lie beside a reference system's area of use
 
 
 class Regions(NamedTuple):
@@ -98,7 +98,9 @@ def _read(file: Path, layer: str) -> gpd.GeoDataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of GDAL, on what it repairs in reading
             kinds = {str(name): str(kind) for name, kind in pyogrio.list_layers(file)}
-            polygons = [name for name, kind in kinds.items() if "Polygon" in kind or kind in ("Unknown", "None")]
+            polygons = [
+                name for name, kind in kinds.items() if "Polygon" in kind or kind in ("Unknown", "None")
+            ]
             polygons = [name for name in polygons if kinds[name] != "None"]
             if layer:
                 check_known(layer, kinds, f"{file} has no layer {layer!r}")
@@ -107,8 +109,9 @@ def _read(file: Path, layer: str) -> gpd.GeoDataFrame:
             chosen = layer or (polygons or list(kinds))[0]
             frame = gpd.read_file(file, layer=chosen, use_arrow=False)
     except (DataSourceError, OSError, ValueError, IndexError, RuntimeError) as error:
-        missing = not file.exists()
-        why = "does not exist: check its path" if missing else f"cannot be read as a vector file ({reason_of(error)}): give a GeoPackage, Shapefile, GeoJSON or KML"
+        why = "does not exist: check its path"
+        if file.exists():
+            why = f"is no vector file ({reason_of(error)}): give a GeoPackage, Shapefile, GeoJSON or KML"
         raise DataError(f"{file} {why}.") from None
     if not isinstance(frame, gpd.GeoDataFrame):
         raise DataError(f"{file} is a table without geometry: give a file with polygons.")
@@ -145,26 +148,27 @@ def check_extent(bounds: Any, system: CRS, name: str) -> None:
         name: What they are of, for the error.
 
     Raises:
-        DataError: If they lie far outside of its area of use, as metres do that are taken for degrees.
+        DataError: If they are metres in a system of degrees, degrees in one of metres, or far outside.
     """
-    west, south, east, north = (float(edge) for edge in bounds)
-    if not np.isfinite([west, south, east, north]).all():
+    edges = np.array(bounds, float)
+    if not np.isfinite(edges).all():
         return
-    if system.is_geographic:
-        area: Any = (-180.0, -90.0, 180.0, 90.0) if west >= -180 else (-360.0, -90.0, 360.0, 90.0)
-    elif system.area_of_use is None:
-        return
-    else:
-        area = gpd.GeoSeries([shapely.box(*system.area_of_use.bounds)], crs=4326)
-        area = area.segmentize(1.0).to_crs(system).total_bounds
-        if not np.isfinite(area).all():
-            return
-    slack = _OUTSIDE * max(area[2] - area[0], area[3] - area[1])
-    if west > area[2] + slack or east < area[0] - slack or south > area[3] + slack or north < area[1] - slack:
+    low, high = edges[:2], edges[2:]
+    like_degrees = bool((np.abs(edges) <= (360, 90, 360, 90)).all())
+    wrong = not like_degrees if system.is_geographic else like_degrees
+    if not wrong and not system.is_geographic and system.area_of_use is not None:
+        to_degrees = Transformer.from_crs(system, system.geodetic_crs, always_xy=True)
+        lon, _ = to_degrees.transform(*((low + high) / 2))
+        west, _, east, _ = system.area_of_use.bounds  # north of the equator is used for south of it too
+        beside = (
+            min(abs((lon - edge + 180) % 360 - 180) for edge in (west, east)) if np.isfinite(lon) else 999
+        )
+        wrong = not (west <= lon <= east or west > east) and beside > _OUTSIDE
+    if wrong:
         unit = "degrees" if system.is_geographic else "units"
         raise DataError(
-            f"{name} has coordinates of {west:g} to {east:g} and {south:g} to {north:g}, which are no {unit} of "
-            f"{system.name}: give its true reference system with crs=."
+            f"{name} has coordinates of {low[0]:g} to {high[0]:g} and {low[1]:g} to {high[1]:g}, which are "
+            f"no {unit} of {system.name}: give its true reference system with crs=."
         )
 
 
@@ -189,7 +193,7 @@ def _polygon(shape: Any) -> tuple[Any, str]:
 
 def areas_ha(table: gpd.GeoDataFrame) -> np.ndarray:
     """Return the area of each polygon in hectares on the ground."""
-    geod = CRS.from_user_input(table.crs).get_geod()
+    geod = Geod(ellps="WGS84")  # whose areas differ from those of other ellipsoids by less than a thousandth
     shapes = table.geometry.to_crs(CRS.from_user_input(table.crs).geodetic_crs).segmentize(0.05)
     return np.array([abs(geod.geometry_area_perimeter(shape)[0]) / 1e4 for shape in shapes])
 
@@ -244,7 +248,9 @@ def _rectangle(shape: Any, frame: Any, grid: GeoBox, all_touched: bool) -> tuple
 
 def pixels_of(shape: Any, grid: GeoBox, all_touched: bool = False) -> np.ndarray:
     """Return which pixels of a grid lie in a polygon of its reference system, bool (y, x)."""
-    burnt = rasterize([(shape, 1)], grid.shape, transform=grid.transform, all_touched=all_touched, dtype="uint8")
+    burnt = rasterize(
+        [(shape, 1)], grid.shape, transform=grid.transform, all_touched=all_touched, dtype="uint8"
+    )
     return burnt.astype(bool)
 
 
@@ -269,10 +275,11 @@ def label_map(
     shapes = [(shape, value) for shape, value in shapes if shape is not None and not shape.is_empty]
     if not shapes:
         return np.full(grid.shape, ignore, dtype), 0
-    last = rasterize(shapes, grid.shape, fill=ignore, **given)
-    first = rasterize(shapes[::-1], grid.shape, fill=ignore, **given)
-    torn = last != first
-    return np.where(torn, np.array(ignore, dtype), last), int(torn.sum())
+    shapes.sort(key=lambda pair: pair[1])
+    highest = rasterize(shapes, grid.shape, fill=ignore, **given)
+    lowest = rasterize(shapes[::-1], grid.shape, fill=ignore, **given)
+    torn = highest != lowest
+    return np.where(torn, np.array(ignore, dtype), highest), int(torn.sum())
 
 
 def centres_m(table: gpd.GeoDataFrame) -> tuple[np.ndarray, np.ndarray]:

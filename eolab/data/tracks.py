@@ -5,6 +5,7 @@ points. Times may have an offset or none, and are kept in UTC. A file is read a 
 memory does not grow with it.
 """
 
+import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,8 +59,8 @@ def read_points(
 
     Args:
         file: CSV, GPX, GeoPackage or another vector file of points.
-        crs: Reference system of a CSV's coordinates, or of a file that states a wrong one; degrees (EPSG:4326)
-            by default.
+        crs: Reference system of a CSV's coordinates, or of a file that states a wrong one; by default degrees
+            (EPSG:4326).
         timezone: Zone of times without an offset, for example ``"Europe/Stockholm"``.
         near: (west, south, east, north) in degrees of where points should be. WKT whose order of longitude
             and latitude is not known is turned where only that way it lies there.
@@ -103,15 +104,30 @@ def _csv_frames(path: Path, chunk: int) -> Iterator[tuple[pd.DataFrame, None]]:
         head = content.read(1 << 16).decode("utf-8-sig", "replace").splitlines()
     if not head or not head[0].strip():
         raise DataError(f"{path} is empty: expected a line of column names and points below it.")
-    first = head[0]
+    first, second = head[0], (head[1:] or [""])[0]
     separator = max(";\t,", key=first.count) if re.search(r"[;\t,]", first) else ","
     decimal = "," if separator != "," and any(re.search(r"\d,\d", line) for line in head[1:3]) else "."
-    given: dict[str, Any] = {"sep": separator, "decimal": decimal, "chunksize": chunk, "dtype": str}
+    fields = [
+        len(next(csv.reader([line.rstrip(separator)], delimiter=separator), [])) for line in (first, second)
+    ]
+    if fields[1] > fields[0]:
+        raise DataError(
+            f"{path} has {fields[1]} fields below {fields[0]} names of columns: correct its first line."
+        )
+    given: dict[str, Any] = {
+        "sep": separator,
+        "decimal": decimal,
+        "chunksize": chunk,
+        "dtype": str,
+        "index_col": False,
+    }
     try:
         for frame in pd.read_csv(path, encoding="utf-8-sig", encoding_errors="replace", **given):
             yield _columns(frame, path, decimal), None
     except (ValueError, OSError) as error:  # pandas's ParserError is a ValueError
-        raise DataError(f"{path} cannot be read as a table ({reason_of(error)}): correct that line.") from None
+        raise DataError(
+            f"{path} cannot be read as a table ({reason_of(error)}): correct that line."
+        ) from None
 
 
 def _columns(frame: pd.DataFrame, path: Path, decimal: str) -> pd.DataFrame:
@@ -126,15 +142,17 @@ def _columns(frame: pd.DataFrame, path: Path, decimal: str) -> pd.DataFrame:
         wkt = next((name for name in frame.columns if frame[name].astype(str).str.match(_WKT).any()), None)
         if wkt is None:
             raise DataError(
-                f"{path} has the columns {', '.join(map(str, frame.columns))}, expected longitude and latitude, "
-                "or one of WKT points: rename them."
+                f"{path} has the columns {', '.join(map(str, frame.columns))}, expected longitude and "
+                "latitude, or one of WKT points: rename them."
             )
         both = frame[wkt].astype(str).str.extract(_WKT)
         x, y = both[0], both[1]
     if decimal == ",":
         x, y = (one.astype(str).str.replace(",", ".", regex=False) for one in (x, y))
     empty = pd.Series(pd.NA, index=frame.index)
-    return pd.DataFrame({"x": x, "y": y, "time": empty if time is None else time, "track": empty if track is None else track})
+    return pd.DataFrame(
+        {"x": x, "y": y, "time": empty if time is None else time, "track": empty if track is None else track}
+    )
 
 
 def _vector_frames(path: Path, chunk: int) -> Iterator[tuple[pd.DataFrame, Any]]:
@@ -155,7 +173,9 @@ def _vector_frames(path: Path, chunk: int) -> Iterator[tuple[pd.DataFrame, Any]]
                 raise DataError(f"{path} holds shapes of type {kind}, expected points.")
             text = {str(name).lower(): name for name in frame.columns}
             time, track = (
-                next((frame[text[name]] for name in known if name in text), pd.Series(pd.NA, index=frame.index))
+                next(
+                    (frame[text[name]] for name in known if name in text), pd.Series(pd.NA, index=frame.index)
+                )
                 for known in (_TIME, _TRACK)
             )
             yield pd.DataFrame({"x": shapes.x, "y": shapes.y, "time": time, "track": track}), frame.crs
@@ -196,7 +216,14 @@ def _times(given: pd.Series, zone: ZoneInfo) -> tuple[pd.DatetimeIndex, np.ndarr
         aware = pd.to_datetime(words.where(with_offset), utc=True, errors="coerce", format="ISO8601")
         plain = pd.to_datetime(words.where(~with_offset), errors="coerce", format="ISO8601")
         local = _localised(pd.DatetimeIndex(plain), zone)
-        found = pd.DatetimeIndex(np.where(with_offset, aware.to_numpy("datetime64[ns]"), local.tz_localize(None).to_numpy("datetime64[ns]")), tz="UTC")
+        found = pd.DatetimeIndex(
+            np.where(
+                with_offset,
+                aware.to_numpy("datetime64[ns]"),
+                local.tz_localize(None).to_numpy("datetime64[ns]"),
+            ),
+            tz="UTC",
+        )
     bad = found.isna() & ~empty
     return found.tz_localize(None).as_unit("ns"), np.asarray(bad)
 
@@ -296,7 +323,9 @@ def kernel_density(counts: np.ndarray, grid: GeoBox, bandwidth_m: float) -> np.n
     return gaussian_filter(counts, (bandwidth_m / height_m, bandwidth_m / width_m), mode="constant")
 
 
-def share_of_highest(counts: np.ndarray, mask: np.ndarray, percentile: float = 97.0) -> tuple[np.ndarray, float]:
+def share_of_highest(
+    counts: np.ndarray, mask: np.ndarray, percentile: float = 97.0
+) -> tuple[np.ndarray, float]:
     """Scale counts to 0 to 1, with all from an upper threshold on as 1.
 
     Args:
@@ -315,7 +344,7 @@ def share_of_highest(counts: np.ndarray, mask: np.ndarray, percentile: float = 9
     threshold = float(np.percentile(counts[mask], percentile))
     if threshold <= 0:
         raise DataError(
-            f"The {percentile:g}th percentile of the counts is 0: fewer pixels than that hold a point; take a "
-            "higher percentile, or a mask of pixels with points."
+            f"The {percentile:g}th percentile of the counts is 0: fewer pixels than that hold a point; take "
+            "a higher percentile, or a mask of pixels with points."
         )
     return (np.minimum(counts, threshold) / threshold).astype(np.float32), threshold

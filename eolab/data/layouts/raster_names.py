@@ -1,4 +1,4 @@
-"""What the path of an image says: its date, tile, orbit and bands, by the conventions of those who make images.
+"""What the path of an image says: date, tile, orbit and bands, by the conventions of those who make images.
 
 =============  =========================================================================================
 safe           images of a product without its folder: ``T31UFT_20200103T105431_B02_10m.jp2``
@@ -122,7 +122,7 @@ def compiled(files: str) -> re.Pattern[str]:
     unknown = [field for field in fields if field not in _FIELDS]
     if unknown or len(set(fields)) < len(fields):
         raise ParameterError(
-            f"files is {files!r}: its fields are {', '.join(f'{{{name}}}' for name in _FIELDS)}, each once at most."
+            f"files is {files!r}: its fields are {{{'}, {'.join(_FIELDS)}}}, each once at most."
         )
     known = {"*": r"[^/]*", **{f"{{{name}}}": pattern for name, pattern in _FIELDS.items()}}
     return re.compile(r"(?:^|.*/)" + "".join(known.get(part, re.escape(part)) for part in parts) + "$")
@@ -157,7 +157,9 @@ def _named(found: dict[str, str | None], path: str, convention: str) -> Named:
     zone = texts.get("zone", "").replace("/", "")
     return Named(
         time=_time(texts.get("date", ""), path),
-        tile=(texts.get("tile") or zone).upper() if convention not in ("", "sen2r") else texts.get("tile", ""),
+        tile=(texts.get("tile") or zone).upper()
+        if convention not in ("", "sen2r")
+        else texts.get("tile", ""),
         orbit=texts.get("orbit", ""),
         level=level if level.startswith("L") else f"L{level}" if level else "",
         what=_what(texts.get("what", "")),
@@ -203,7 +205,7 @@ def _last_band(stem: str) -> str:
 
 
 def band_named(text: str) -> str:
-    """Return the band or layer that a text names, Sentinel-2's as the products write them; the text itself else."""
+    """Return the band or layer that a text names; the text itself where it names none that is known."""
     return _what(text.strip())
 
 

@@ -40,8 +40,8 @@ from eolab.data.layouts import raster_names, safe, sentinel2
 from eolab.data.layouts.common import Rejected, attempt, below, is_clutter, lies_instead, reading, report
 from eolab.data.layouts.geotiff import band_order, check_size
 from eolab.data.layouts.raster_names import CONVENTIONS, Named
-from eolab.data.layouts.series import GDAL_OPTIONS, Bounds, Resampling, Source, lazy, window_of
 from eolab.data.layouts.sentinel2_index import emptiness_of
+from eolab.data.layouts.series import GDAL_OPTIONS, Bounds, Resampling, Source, lazy, window_of
 
 ENDINGS = (".tif", ".tiff", ".jp2")
 MOST_PIXELS = 300_000**2
@@ -102,19 +102,19 @@ def open_layout(
         path: The folder, or one file. With SAFE products in it, these are the series, see
             :mod:`eolab.data.layouts.sentinel2`.
         bands: Bands of reflectance to read; by default all.
-        resolution: Pixel size in units of the images' reference system; by default the finest that there is.
-        bounds: (xmin, ymin, xmax, ymax) in that reference system; by default all ground that any image covers.
+        resolution: Pixel size in units of the images' reference system; by default the finest there is.
+        bounds: (xmin, ymin, xmax, ymax) in that reference system; by default all that any image covers.
         dates: First and last day, for example ``["2020-07-01", "2020-10-31"]``; by default all.
         tile: Tile or extent, needed where images are in several reference systems.
         level: ``L1C`` or ``L2A``, needed where there are both.
         resampling: How larger pixels are brought to the grid.
-        images: What the catalogue's entry says of files: pattern of names ``files``, and ``bands`` in the order
-            of a file's bands.
+        images: What the catalogue's entry says of files: pattern of names ``files``, and ``bands`` in the
+            order of a file's bands.
         stated: What the entry says of numbers: scale, offset, nodata.
 
     Returns:
-        Those of these that there are: ``reflectance`` (time, band, y, x), ``true_colour`` (time, colour, y, x)
-        of 0 to 1 and ``indices`` (time, index, y, x), float32, NaN where there is no data; ``scl``
+        Those of these that there are: ``reflectance`` (time, band, y, x), ``true_colour`` of 0 to 1
+        (time, colour, y, x) and ``indices`` (time, index, y, x), float32, NaN where there is no data; ``scl``
         (time, y, x) uint8, 0 where there is none. Coordinates tile and orbit (time). ``attrs["rejected"]`` is
         a JSON table of files that were left out, and why.
 
@@ -126,9 +126,10 @@ def open_layout(
     if _holds_products(folder):
         return _of_products(folder, bands, resolution, bounds, dates, tile, level, resampling, stated)
     found, rejected = scan(folder, images, stated)
-    chosen = _choose(found, folder, dates=dates, tile=tile, level=level)
-    chosen, elsewhere = _one_system(chosen, folder)
-    grid = _grid([band.source.grid for item in chosen for band in item.bands], resolution)
+    found = _choose(found, folder, tile=tile, level=level)
+    _check_one_system(found, folder)
+    grid = _grid([band.source.grid for item in found for band in item.bands], resolution)
+    chosen = _of_dates(found, folder, dates)
     window = window_of(grid, bounds, f"the images of {folder}")
     dataset = xr.Dataset(coords=_coordinates(chosen, grid[window]))
     for layer in LAYERS:
@@ -138,7 +139,7 @@ def open_layout(
             if LAYERS[layer]:
                 dataset = dataset.assign_coords({LAYERS[layer]: names})
     dataset = dataset.rio.write_crs(str(grid.crs)).rio.write_transform()
-    return dataset.assign_attrs(rejected=json.dumps([*rejected, *elsewhere]))
+    return dataset.assign_attrs(rejected=json.dumps(rejected))
 
 
 def index(
@@ -147,11 +148,14 @@ def index(
     """Return a row an acquisition: time, tile, orbit, level, bands, files; and what was left out."""
     found, rejected = scan(Path(path), images, stated)
     rows = [
-        (*(item.time, item.tile, item.orbit, item.level), " ".join(dict.fromkeys(b.name for b in item.bands)))
-        + (" ".join(item.files),)
+        {
+            **{key: getattr(item, key) for key in ("time", "tile", "orbit", "level")},
+            "bands": " ".join(dict.fromkeys(band.name for band in item.bands)),
+            "files": " ".join(item.files),
+        }
         for item in found
     ]
-    return pd.DataFrame(rows, columns=["time", "tile", "orbit", "level", "bands", "files"]), rejected
+    return pd.DataFrame(rows), rejected
 
 
 def check_layout(
@@ -257,8 +261,10 @@ def _grid_of(image: rasterio.DatasetReader) -> GeoBox:
     if image.crs is None or place.is_identity:
         raise DataError("has no place on the ground: write reference system and transform into it")
     if place.b or place.d or place.a <= 0 or place.e >= 0:
-        raise DataError(f"has the grid {tuple(place)[:6]}, expected one that is north-up: warp it with gdalwarp")
-    return GeoBox(image.shape, place, image.crs)
+        raise DataError(
+            f"has the grid {tuple(place)[:6]}, expected one that is north-up: warp it with gdalwarp"
+        )
+    return GeoBox(image.shape, place, image.crs.to_string())
 
 
 def _bands(
@@ -269,7 +275,9 @@ def _bands(
     known = raster_names.bands_of(named, image.count)
     if known is None and given:
         if image.count != len(given):
-            raise DataError(f"has {image.count} bands, the entry names {len(given)}: correct its list of bands")
+            raise DataError(
+                f"has {image.count} bands, the entry names {len(given)}: correct its list of bands"
+            )
         return given, band_order(file, image.descriptions, given)
     if known is None:
         texts = [(text or "").split(" ")[0] for text in image.descriptions]
@@ -347,8 +355,8 @@ def _warn_of_offsets(good: Sequence[tuple[Path, Named, list[Band]]], stated: Map
         raw = CONVENTIONS[good[0][1].convention].raw if good[0][1].convention else False
         taken = "-0.1 is added, as to the agency's own numbers" if raw else "none is added"
         warnings.warn(
-            f"{len(doubtful)} images since 2022-01-25, for example {doubtful[0].name}, do not say whether the "
-            f"offset of -0.1 was added to their reflectance: {taken}. Write `pixels: {{offset: 0}}` or "
+            f"{len(doubtful)} images since 2022-01-25, for example {doubtful[0].name}, do not say whether "
+            f"the offset of -0.1 was added to their reflectance: {taken}. Write `pixels: {{offset: 0}}` or "
             "`pixels: {offset: -0.1}` into the entry of the data catalogue.",
             stacklevel=3,
         )
@@ -379,10 +387,8 @@ def _extent(grid: GeoBox) -> tuple[float, ...]:
     return tuple(round(edge, 6) for edge in grid.boundingbox)
 
 
-def _choose(
-    found: list[Acquisition], folder: Path, dates: Sequence[str] | None, tile: str | None, level: str | None
-) -> list[Acquisition]:
-    """Return the acquisitions that are asked for."""
+def _choose(found: list[Acquisition], folder: Path, tile: str | None, level: str | None) -> list[Acquisition]:
+    """Return the acquisitions of the tile and level that are asked for."""
     levels = sorted({item.level for item in found if item.level})
     if level is None and len(levels) > 1:
         raise ParameterError(f"{folder} holds the levels {', '.join(levels)}: choose one with level=.")
@@ -391,6 +397,11 @@ def _choose(
             known = sorted({getattr(item, name) for item in found})
             check_known(value, known, f"{folder} holds no {name} {value!r}")
             found = [item for item in found if getattr(item, name) == value]
+    return found
+
+
+def _of_dates(found: list[Acquisition], folder: Path, dates: Sequence[str] | None) -> list[Acquisition]:
+    """Return the acquisitions of the days that are asked for."""
     first, last = date_range(dates)
     chosen = [item for item in found if first <= item.time.date() <= last]
     if not chosen:
@@ -416,15 +427,11 @@ def date_range(dates: Sequence[str] | None) -> tuple[Any, Any]:
     return first, last
 
 
-def _one_system(items: list[Acquisition], folder: Path) -> tuple[list[Acquisition], Rejected]:
-    """Return the acquisitions, all in one reference system.
-
-    Raises:
-        ParameterError: If there are several.
-    """
+def _check_one_system(items: list[Acquisition], folder: Path) -> None:
+    """Raise ParameterError if images are in several reference systems."""
     systems = Counter(str(band.source.grid.crs) for item in items for band in item.bands)
     if len(systems) == 1:
-        return items, []
+        return
     places = {str(b.source.grid.crs): item.tile or item.files[0] for item in items for b in item.bands}
     listed = ", ".join(f"{crs} ({places[crs]})" for crs in sorted(systems))
     raise ParameterError(f"{folder} holds images in {listed}: choose one tile with tile=, or reproject them.")
@@ -436,7 +443,9 @@ def _grid(grids: Sequence[GeoBox], resolution: float | None) -> GeoBox:
     size = (finest.transform.a, -finest.transform.e)
     if resolution is not None:
         if not resolution > 0:
-            raise ParameterError(f"resolution is {resolution!r}: give a size above 0, in units of {finest.crs}.")
+            raise ParameterError(
+                f"resolution is {resolution!r}: give a size above 0, in units of {finest.crs}."
+            )
         size = (float(resolution), float(resolution))
     west, north = finest.transform.c, finest.transform.f
     boxes = [grid.boundingbox for grid in grids]
@@ -456,7 +465,9 @@ def _names(items: Sequence[Acquisition], layer: str, wanted: Sequence[str] | Non
     known = [name for name in SENTINEL2 if name in held] + [name for name in held if name not in SENTINEL2]
     if layer != "reflectance" or wanted is None:
         return known
-    names = [raster_names.band_named(name) or name for name in ([wanted] if isinstance(wanted, str) else wanted)]
+    names = [
+        raster_names.band_named(name) or name for name in ([wanted] if isinstance(wanted, str) else wanted)
+    ]
     check_all(names, known, "The images have no band")
     return names
 
@@ -499,7 +510,8 @@ def _holds_products(path: Path) -> bool:
         return False
     if path.is_file() and path.suffix.lower() in ENDINGS:
         return False
-    return bool(safe.find_products(path)[0])
+    found, _ = safe.find_products(path)
+    return any(one.is_file() or any(map(safe.PRODUCT_FILE.match, os.listdir(one))) for one in found)
 
 
 def _of_products(
@@ -530,5 +542,7 @@ def _of_products(
     days = pd.DatetimeIndex(series["time"].to_numpy()).date
     kept = np.flatnonzero((days >= first) & (days <= last))
     if not len(kept):
-        raise DataError(f"{folder} holds no image of {first} to {last}; its images are of {days[0]} to {days[-1]}.")
+        raise DataError(
+            f"{folder} holds no image of {first} to {last}; its images are of {days[0]} to {days[-1]}."
+        )
     return series.isel(time=kept)

@@ -164,7 +164,7 @@ def read_part(
         valid &= numbers != nodata
     found = resample(numbers, valid, rows, columns)
     if classes:
-        found = np.nan_to_num(found, nan=0).astype(np.uint8)
+        found = np.where(found < 256, found, 0).astype(np.uint8)  # NaN is no class either
     elif (source.scale, source.offset) != (1, 0):
         found += np.float32(source.offset / source.scale)
         found /= np.float32(1 / source.scale)
