@@ -21,6 +21,7 @@ from safe_factory import NORTH, WEST, image_path, pixels, write_jp2, write_safe
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import bands as band_table
 from eolab.data.layouts import sentinel2, sentinel2_index
+from eolab.data.layouts import series as series_layout
 from eolab.data.layouts.safe import (
     PRODUCT_FILE,
     TILE_FILE,
@@ -163,8 +164,8 @@ def test_window_equals_window_of_whole_and_grid_is_right(series):
 
 
 def test_chunks_end_on_the_files_blocks():
-    assert sentinel2._chunks(slice(1000, 3100), 1024) == (24, 1024, 1024, 28)
-    assert sentinel2._chunks(slice(5, 9), 1024) == (4,)
+    assert series_layout._chunks(slice(1000, 3100), 1024) == (24, 1024, 1024, 28)
+    assert series_layout._chunks(slice(5, 9), 1024) == (4,)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_opening_decodes_nothing(series, monkeypatch):
     def refuse(*_args, **_options):
         raise AssertionError("pixels were read")
 
-    monkeypatch.setattr("eolab.data.layouts.sentinel2.read_window", refuse)
+    monkeypatch.setattr("eolab.data.layouts.series.read_window", refuse)
     lazy = sentinel2.open_layout(series)
     assert lazy["reflectance"].chunks[0] == (1, 1)
     with pytest.raises(AssertionError, match="pixels were read"):

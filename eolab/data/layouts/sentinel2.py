@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import dask.array as da
 import numpy as np
 import pandas as pd
 import rasterio
@@ -27,21 +26,17 @@ import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
 from eolab.data.bands import RESOLUTIONS_M, SENTINEL2
 from eolab.data.layouts import sentinel2_index as listing
 from eolab.data.layouts.common import attempt, distinct_bands, lies_instead, report, scene_classes
-from eolab.data.layouts.resample import Method, Taps, axes, resample, taps, touched
-from eolab.data.layouts.sentinel2_index import GDAL_OPTIONS, LEVEL_BANDS, Acquisition, Header, Rejection
+from eolab.data.layouts.sentinel2_index import LEVEL_BANDS, Acquisition, Header, Rejection
+from eolab.data.layouts.series import CHUNK, GDAL_OPTIONS, Bounds, Resampling, Source, lazy, window_of
 
 NODATA = 0
 SATURATED = 65535
-Bounds = tuple[float, float, float, float]
-Resampling = Literal["nearest", "bilinear"]
-_CHUNK = 1024
 
 
 def open_layout(
@@ -95,15 +90,19 @@ def open_layout(
     chosen, shifted = _same_extent(_choose(acquisitions, folder, tile, level))
     names = wanted or list(LEVEL_BANDS[chosen[0].level])
     target = _target(chosen[0], resolution_m)
-    window = _window(target.grid, bounds)
+    window = window_of(target.grid, bounds, "the tile")
     _warn_of_offsets(chosen, names, stated or {})
-    lazy = partial(_lazy, chosen, target, window, resampling, stated or {})
-    image = (("time", "band", "y", "x"), lazy(names, "float32"), {"units": "reflectance"})
+
+    def read(names: Sequence[str], dtype: str) -> Any:
+        sources = [[_sources(item, band, stated or {}) for band in names] for item in chosen]
+        return lazy(sources, target.grid, window, resampling, dtype, beyond=1.0)
+
+    image = (("time", "band", "y", "x"), read(names, "float32"), {"units": "reflectance"})
     coords = _coordinates(chosen, names, target.grid[window])
     dataset = xr.Dataset({"reflectance": image}, coords=coords)
     dataset = dataset.rio.write_crs(str(target.grid.crs)).rio.write_transform()
     if scl and chosen[0].level == "L2A":
-        classes = lazy(["SCL"], "uint8")[:, 0]
+        classes = read(["SCL"], "uint8")[:, 0]
         attrs = {"long_name": "scene classification", "nodata": NODATA}
         dataset["scl"] = (("time", "y", "x"), classes, attrs)
     return dataset.assign_attrs(
@@ -213,24 +212,7 @@ def _target(item: Acquisition, resolution_m: int) -> Header:
     band = min((name for name in item.headers if name != "SCL"), key=nominal)
     grid, factor = item.headers[band].grid, resolution_m / nominal(band)
     shape = (round(grid.height / factor), round(grid.width / factor))
-    return Header(GeoBox(shape, grid.transform * Affine.scale(factor), grid.crs), _CHUNK)
-
-
-def _window(grid: GeoBox, bounds: Bounds | None) -> tuple[slice, slice]:
-    """Return the rows and columns that bounds touch, all of them without bounds."""
-    if bounds is None:
-        return slice(0, grid.height), slice(0, grid.width)
-    edges = np.asarray(bounds)
-    sound = edges.shape == (4,) and edges.dtype.kind in "iuf" and np.isfinite(edges).all()
-    if not sound or edges[0] >= edges[2] or edges[1] >= edges[3]:
-        raise ParameterError(
-            f"bounds is {bounds}: give (xmin, ymin, xmax, ymax) with xmin < xmax, ymin < ymax."
-        )
-    rows, columns = touched(grid, bounds)
-    if rows.start == rows.stop or columns.start == columns.stop:
-        extent = ", ".join(f"{edge:.0f}" for edge in grid.boundingbox)
-        raise DataError(f"The bounds {bounds} lie outside the tile, which covers ({extent}) in {grid.crs}.")
-    return rows, columns
+    return Header(GeoBox(shape, grid.transform * Affine.scale(factor), grid.crs), CHUNK)
 
 
 def _coordinates(acquisitions: list[Acquisition], bands: list[str], grid: GeoBox) -> dict[str, Any]:
@@ -248,117 +230,20 @@ def _coordinates(acquisitions: list[Acquisition], bands: list[str], grid: GeoBox
     }
 
 
-def _lazy(
-    acquisitions: list[Acquisition],
-    target: Header,
-    window: tuple[slice, slice],
-    resampling: Resampling,
-    stated: Mapping[str, float],
-    bands: list[str],
-    dtype: str,
-) -> da.Array:
-    """Return the (time, band, y, x) array whose chunks are read when they are computed; uint8 for classes."""
-    grid = target.grid[window]
-    read = partial(_read_chunk, acquisitions, bands, grid, resampling, stated, dtype == "uint8")
-    step = _CHUNK if target.block > _CHUNK else _CHUNK // target.block * target.block
-    chunks = ((1,) * len(acquisitions), (1,) * len(bands), *(_chunks(part, step) for part in window))
-    return da.map_blocks(read, chunks=chunks, dtype=dtype, meta=np.empty((0,) * 4, dtype))
-
-
-def _chunks(window: slice, step: int) -> tuple[int, ...]:
-    """Return chunk lengths that end on the file's own blocks, so that no block is decoded twice."""
-    edges = [window.start, *range((window.start // step + 1) * step, window.stop, step), window.stop]
-    return tuple(np.diff(edges).tolist())
-
-
-# === Windows ===
-
-
-def _read_chunk(
-    acquisitions: list[Acquisition],
-    bands: list[str],
-    grid: GeoBox,
-    resampling: Resampling,
-    stated: Mapping[str, float],
-    classes: bool,
-    block_info: Any = None,
-) -> np.ndarray:
-    """Decode, mask, resample and calibrate one chunk of a series, whose place dask gives.
-
-    Args:
-        acquisitions: Acquisitions by time, whose headers were read.
-        bands: Their bands.
-        grid: Pixel grid of the whole series.
-        resampling: How larger pixels are brought to the grid.
-        stated: What the data catalogue states of the pixels.
-        classes: Whether the chunk holds classes, which are never blended, instead of reflectance.
-        block_info: Dask's; ``block_info[None]["array-location"]`` is the place.
-
-    Returns:
-        The chunk (1, 1, y, x).
-
-    Raises:
-        DataError: If the image cannot be decoded.
-    """
-    (time, _), (band, _), rows, columns = block_info[None]["array-location"]
-    part, name = grid[slice(*rows), slice(*columns)], bands[band]
-    best, *under = acquisitions[time].parts
-    read = partial(_classes, part) if classes else partial(_reflectance, name, part, resampling, stated)
-    values = read(best)
-    for item in under:
-        gaps = values == NODATA if classes else np.isnan(values)
-        if gaps.any():
-            np.copyto(values, read(item), where=gaps)
-    return values[None, None]
-
-
-def _classes(part: GeoBox, item: Acquisition) -> np.ndarray:
-    """Return the scene classification at the pixels of a grid by nearest neighbour, 0 where none."""
-    dn, y, x = _decode(item, "SCL", part, "nearest")
-    name = item.product.gdal_path(item.images["SCL"].name)
-    return scene_classes(dn[np.ix_(y.weights.indices, x.weights.indices)], name)
-
-
-def _reflectance(
-    band: str, part: GeoBox, resampling: Resampling, stated: Mapping[str, float], item: Acquisition
-) -> np.ndarray:
-    """Return reflectance at the pixels of a grid, NaN where there is none."""
-    header = item.headers[band]
-    coarser = part.transform.a > header.grid.transform.a
-    dn, y, x = _decode(item, band, part, "average" if coarser else resampling)
-    valid = (dn != NODATA) & (dn != SATURATED)
-    for nodata in (header.nodata, stated.get("nodata")):
-        if nodata is not None:
-            valid &= dn != nodata
-    values = resample(dn, valid, y, x)
-    scale, offset = item.metadata.calibration(band)
-    scale = stated.get("scale", scale)
-    values += np.float32(stated.get("offset", offset) / scale)
-    values /= np.float32(1 / scale)
-    return values
-
-
-def _decode(item: Acquisition, band: str, part: GeoBox, method: Method) -> tuple[np.ndarray, Taps, Taps]:
-    """Return the DN of a band that some pixels are made of, and how."""
-    y, x = (taps(*pair, method) for pair in zip(axes(part), axes(item.headers[band].grid), strict=True))
-    path = item.product.gdal_path(item.images[band].name)
-    return read_window(path, Window(x.first, y.first, x.last - x.first, y.last - y.first)), y, x
-
-
-def read_window(path: str, window: Window) -> np.ndarray:
-    """Decode a window of an image's only band.
-
-    Raises:
-        DataError: If it cannot be decoded.
-    """
-    try:
-        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as image:
-            return image.read(1, window=window)
-    except RasterioError:
-        raise DataError(
-            f"{path} cannot be decoded although its header is sound: fetch the product again, or "
-            "move it out of the folder."
-        ) from None
+def _sources(item: Acquisition, band: str, stated: Mapping[str, float]) -> list[Source]:
+    """Return the images of a band, those of the acquisition itself first; of SCL without calibration."""
+    found = []
+    for part in item.parts:
+        header, path = part.headers[band], part.product.gdal_path(part.images[band].name)
+        if band == "SCL":
+            found.append(Source(path, 1, header.grid, header.block, (NODATA,)))
+            continue
+        known = (NODATA, SATURATED, header.nodata, stated.get("nodata"))
+        nodata = tuple({value for value in known if value is not None})
+        scale, offset = part.metadata.calibration(band)
+        scale, offset = stated.get("scale", scale), stated.get("offset", offset)
+        found.append(Source(path, 1, header.grid, header.block, nodata, scale, offset))
+    return found
 
 
 def _fault(path: str) -> str:

@@ -17,16 +17,12 @@ from eolab.data.bands import L1C_BANDS, L2A_BANDS, SENTINEL2
 from eolab.data.layouts import safe
 from eolab.data.layouts.common import Rejected, below, constant, reading
 from eolab.data.layouts.geotiff import check_size, one_scale
+from eolab.data.layouts.series import GDAL_OPTIONS
 
 T = TypeVar("T")
 Rejection = tuple[str, str]
 """A product or image file that cannot be used, and the reason."""
 
-GDAL_OPTIONS = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_NUM_THREADS": "1",  # dask's threads read side by side already
-    "GDAL_CACHEMAX": 128,  # MB; each window is read once, a large cache only takes memory
-}
 LEVEL_BANDS = {"L1C": L1C_BANDS, "L2A": L2A_BANDS}
 """Bands that a complete product of a level holds."""
 

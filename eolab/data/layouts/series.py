@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from eolab.core.errors import DataError, ParameterError
+from eolab.data.layouts.common import scene_classes
 from eolab.data.layouts.resample import Axis, Method, axes, resample, taps, touched
 
 Bounds = tuple[float, float, float, float]
@@ -29,7 +30,7 @@ GDAL_OPTIONS = {
     "GDAL_NUM_THREADS": "1",  # dask's threads read side by side already
     "GDAL_CACHEMAX": 128,  # MB; each window is read once, a large cache only takes memory
 }
-_HALF = 1e-6  # of a pixel: rounding of coordinates
+_ROUNDING = 1e-6  # of a pixel, of coordinates
 
 
 class Source(NamedTuple):
@@ -60,6 +61,7 @@ def lazy(
     window: tuple[slice, slice],
     resampling: Resampling = "nearest",
     dtype: str = "float32",
+    beyond: float = 0.0,
 ) -> da.Array:
     """Return the array (time, band, y, x) whose chunks are read when they are computed.
 
@@ -70,6 +72,8 @@ def lazy(
         resampling: How larger pixels are brought to the grid.
         dtype: "float32" for values, NaN where there is none; "uint8" for classes, taken from the nearest
             pixel, 0 where there is none.
+        beyond: How far the outermost pixels of a source reach beyond its edge, in its pixels: images of one
+            extent may end up to a pixel apart.
     """
     part = grid[window]
     flat = [source for bands in sources for band in bands for source in band]
@@ -77,7 +81,7 @@ def lazy(
     step = CHUNK if block > CHUNK else CHUNK // block * block
     rows_columns = (_chunks(one, step) for one in window)
     chunks = ((1,) * len(sources), (1,) * len(sources[0]), *rows_columns)
-    read = partial(_read_chunk, sources, part, resampling, dtype)
+    read = partial(_read_chunk, sources, part, resampling, dtype, beyond)
     return da.map_blocks(read, chunks=chunks, dtype=dtype, meta=np.empty((0,) * 4, dtype))
 
 
@@ -119,6 +123,7 @@ def _read_chunk(
     grid: GeoBox,
     resampling: Resampling,
     dtype: str,
+    beyond: float,
     block_info: Any = None,
 ) -> np.ndarray:
     """Read one chunk (1, 1, y, x) of a series; dask gives ``block_info[None]["array-location"]``."""
@@ -129,12 +134,17 @@ def _read_chunk(
         gaps = np.isnan(values) if dtype == "float32" else values == 0
         if not gaps.any():
             break
-        read_part(source, part, resampling, values, gaps)
+        read_part(source, part, resampling, values, gaps, beyond)
     return values[None, None]
 
 
 def read_part(
-    source: Source, part: GeoBox, resampling: Resampling, values: np.ndarray, gaps: np.ndarray
+    source: Source,
+    part: GeoBox,
+    resampling: Resampling,
+    values: np.ndarray,
+    gaps: np.ndarray,
+    beyond: float = 0.0,
 ) -> None:
     """Put what a source gives into the gaps of an array.
 
@@ -144,12 +154,13 @@ def read_part(
         resampling: How larger pixels are brought to them.
         values: The array (y, x), float32 for values or uint8 for classes; changed in place.
         gaps: Where it has no value.
+        beyond: See :func:`lazy`.
 
     Raises:
         DataError: If the file cannot be decoded.
     """
     pairs = list(zip(axes(part), axes(source.grid), strict=True))
-    y, x = (_covered(target, own) for target, own in pairs)
+    y, x = (_covered(target, own, beyond) for target, own in pairs)
     if y.start >= y.stop or x.start >= x.stop:
         return
     coarser = part.transform.a > source.grid.transform.a
@@ -164,19 +175,21 @@ def read_part(
         valid &= numbers != nodata
     found = resample(numbers, valid, rows, columns)
     if classes:
-        found = np.where(found < 256, found, 0).astype(np.uint8)  # NaN is no class either
+        codes = np.nan_to_num(found).astype(np.uint16)  # NaN is no class either
+        found = scene_classes(codes, source.path).astype(np.uint8)
     elif (source.scale, source.offset) != (1, 0):
         found += np.float32(source.offset / source.scale)
         found /= np.float32(1 / source.scale)
     np.copyto(values[y, x], found, where=gaps[y, x])
 
 
-def _covered(target: Axis, source: Axis) -> slice:
-    """Return the pixels of an axis whose centres lie in another axis."""
+def _covered(target: Axis, source: Axis, beyond: float) -> slice:
+    """Return the pixels of an axis whose centres lie in another axis, or a little beyond it."""
     centres = (target.start - source.start) / source.step + (np.arange(target.size) + 0.5) * (
         target.step / source.step
     )
-    inside = np.flatnonzero((centres > -_HALF) & (centres < source.size + _HALF))
+    beyond += _ROUNDING
+    inside = np.flatnonzero((centres > -beyond) & (centres < source.size + beyond))
     return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
 
 
