@@ -108,6 +108,12 @@ def test_mistakes_in_the_file_are_one_sentence(tmp_path, text, words):
         ("{uri: x, layout: sentinel2_safe, metadata: {size: 2020-13-45}}", "month must be in 1..12"),
         ("{uri: x, layout: sentinel2_safe, pixels: {scale: 0}}", "scale 0, expected a number above 0"),
         ("{uri: x, layout: sentinel2_safe, pixels: {offset: '-0.1'}}", "offset '-0.1', expected a number"),
+        (f"{{uri: x, layout: sen12flood, pixels: {{nodata: {'9' * 400}}}}}", "nodata 99.*expected a number"),
+        (
+            f"{{uri: x, layout: sen12flood, pixels: {{scale: {'9' * 400}}}}}",
+            "scale 99.*expected a number above",
+        ),
+        (f"{{uri: {'x' * 5000}, layout: sentinel2_safe}}", "is missing, .* does not exist"),
         ("{uri: x, layout: sentinel2_safe, pixels: {ofset: 1}}", "did you mean 'offset'"),
         ("{uri: x, layout: landslide4sense, pixels: {offset: 1}}", "takes what the files state"),
         ("!!python/object/apply:os.system [ls]", "no YAML"),

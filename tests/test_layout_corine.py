@@ -276,3 +276,16 @@ def test_missing_parts_are_one_sentence(tmp_path, folder):
     bare = write_raster(tmp_path / "bare.tif", np.ones((5, 5), np.int8), crs=None)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no coordinate reference system"):
         corine.open_corine(bare)
+
+
+def test_a_map_with_a_mask_and_an_image_without_a_grid_are_refused(tmp_path):
+    """Regression: what a mask hides was read, and an image without a CRS ended in an AttributeError."""
+    file = write_raster(tmp_path / "map.tif", np.resize(GRID, (60, 60)))
+    with pytest.raises(
+        DataError, match="The image has no grid: give one of 2 x 2 pixels or more, with a CRS"
+    ):
+        corine.open_corine(file, like=xr.DataArray(np.zeros((2, 2)), dims=("y", "x")))
+    with rasterio.open(file, "r+") as raster:
+        raster.write_mask(np.eye(60, dtype=bool))
+    with pytest.raises(DataError, match=r"map.tif hides pixels by a mask, which is not read"):
+        corine.open_corine(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -236,3 +237,70 @@ assert len(said) == 1 and "damaged" in said.pop()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("compress", ["none", "deflate"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_a_mask_hides_has_no_data(tmp_path, compress, inside):
+    """Regression: pixels under a mask, in the file or beside it, were values."""
+    pixels = np.arange(1, 65, dtype="uint16").reshape(8, 8)
+    options = {"driver": "GTiff", "dtype": "uint16", "width": 8, "height": 8, "count": 1}
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside),
+        rasterio.open(tmp_path / "a.tif", "w", compress=compress, **options) as file,
+    ):
+        file.write(pixels, 1)
+        file.write_mask(pixels > 8)
+    found = geotiff.read_raster(tmp_path / "a.tif", sidecars=not inside).values()
+    np.testing.assert_array_equal(found, np.where(pixels > 8, pixels, np.nan))
+
+
+def test_facts_beside_a_file_count_where_they_are_asked_for(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.arange(1, 65, dtype="uint16").reshape(8, 8))
+    band = "<PAMRasterBand band='1'><Scale>0.5</Scale><NoDataValue>7</NoDataValue></PAMRasterBand>"
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
+    found = geotiff.read_raster(tmp_path / "a.tif", sidecars=True)
+    assert found[1:] == (7, 0.5, 0)
+    assert geotiff.read_raster(tmp_path / "a.tif")[1:] == (None, 1, 0)
+
+
+def test_the_first_of_several_images_is_not_taken_for_all(tmp_path):
+    """Regression: of a small picture before the image itself the small one was read; overviews are none."""
+    pixels = np.arange(1, 4097, dtype="uint16").reshape(64, 64)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(pixels)
+        file.write(pixels[::2, ::2], subfiletype=1)
+    np.testing.assert_array_equal(geotiff.read_raster(tmp_path / "a.tif").pixels, pixels)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(pixels[:8, :8])
+        file.write(pixels)
+    with pytest.raises(DataError, match=r"a.tif holds 2 images of different sizes, expected one"):
+        geotiff.read_raster(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("text", "scale"),
+    [
+        ("<GDALMetadata><Item name='SCALE' sample='0' role='scale'>0.5", 0.5),  # cut off
+        ("<GDALMetadata><Item name='SCALE' role = 'scale' sample='0'>0.5</Item></GDALMetadata>", 0.5),
+        ("<GDALMetadata><!-- <Item name='SCALE' role='scale'>7</Item> --></GDALMetadata>", 1),
+    ],
+)
+def test_a_scale_in_damaged_metadata_counts_and_one_in_a_comment_does_not(tmp_path, text, scale):
+    tags = [(42112, "s", 0, text, True)]
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((8, 8), "uint16"), extratags=tags)
+    assert geotiff.read_raster(tmp_path / "a.tif").scale == scale
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are of POSIX")
+def test_a_pipe_with_the_name_of_an_image_stops_nothing(tmp_path):
+    """Regression: the reader waited for ever for who would write into it."""
+    os.mkfifo(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"a.tif is no file but a device or a pipe"):
+        geotiff.read_raster(tmp_path / "a.tif")
+
+
+def test_a_file_whose_bands_all_have_the_name_of_one_is_refused():
+    with pytest.raises(DataError, match="names its bands B2, B2, expected B02, B03"):
+        geotiff.band_order("a.tif", ["B2", "B2"], ["B02", "B03"])
+    assert geotiff.band_order("a.tif", ["reflectance"] * 2, ["B02", "B03"]) == [1, 2]

@@ -10,6 +10,7 @@ import pytest
 
 from eolab.core.errors import DataError
 from eolab.data.layouts import sen12flood_index as reader
+from eolab.data.layouts.common import ring_of
 
 
 @pytest.fixture(scope="module")
@@ -248,10 +249,23 @@ def test_sequences_at_both_sides_of_180_degrees_are_neighbours(tmp_path):
     places["0004"] = (-120.1, -120.0)
     image = {"date": "2019-03-14", "FLOODING": False, "filename": "S1A_IW_GRDH_1SDV_a"}
     blocks = {
-        name: {"1": image, "geo": {"type": "Polygon", "coordinates": [box(*ends)]}}
+        name: {"1" * 30: image, "geo": {"type": "Polygon", "coordinates": [box(*ends)]}}
         for name, ends in places.items()
     }
     (tmp_path / "S1list.json").write_text(json.dumps(blocks))
     (tmp_path / "S2list.json").write_text("{}")
     found = reader.sequences(tmp_path, reader.index(tmp_path))
     np.testing.assert_allclose(found["longitude"], [179.925, 180.005, 180.075, -120.05])
+
+
+@pytest.mark.parametrize("kind", ["corners with heights", "two polygons"])
+def test_legal_outlines_of_other_kinds_count(kind):
+    """Regression: a polygon with heights, or cut at 180 degrees, was none, and the data set did not open."""
+    square = np.array([[0, 0], [0, 1], [1, 1], [1, 0], [0, 0]])
+    parts = [[np.insert(square, 2, 5, axis=1).tolist()]]
+    geometry = {"type": "Polygon", "coordinates": parts[0]}
+    if kind == "two polygons":
+        geometry = {"type": "MultiPolygon", "coordinates": [*parts, [(square + 1).tolist()]]}
+    ring = ring_of(geometry)
+    assert ring.shape == ((10, 2) if kind == "two polygons" else (5, 2))
+    assert ring.max() == (2 if kind == "two polygons" else 1)

@@ -76,7 +76,9 @@ def root(tmp_path) -> Path:
 def test_items_give_the_columns_of_the_lists(root):
     table = reader.index(root)
     assert table.attrs["rejected"] == []
-    shown = table.drop(columns=["filename", "channels"]).assign(date=table["date"].dt.strftime("%Y-%m-%d"))
+    shown = table.drop(columns=["filename", "channels", "stated"]).assign(
+        date=table["date"].dt.strftime("%Y-%m-%d")
+    )
     assert shown.to_numpy().tolist() == [
         ["0140", "train", "S1", 1, "2019-03-01", False, "", True],
         ["0140", "train", "S1", 2, "2019-03-13", True, "", True],

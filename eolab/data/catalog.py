@@ -20,7 +20,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import math
 import os
 import re
 import shutil
@@ -160,7 +159,7 @@ class DataEntry:
     def exists(self) -> bool:
         """Return whether the data are on this machine; False too where a variable of the uri is not set."""
         try:
-            return self.path.exists()
+            return os.path.exists(self.path)  # unlike Path.exists it bears a name that is too long
         except CatalogError:
             return False
 
@@ -311,7 +310,7 @@ class DataEntry:
 
     def _existing(self) -> Path:
         path = self.path
-        if path.exists():
+        if os.path.exists(path):
             return path
         if self.simulated:
             remedy = f"write it with `eolab data make {self.name}` or entry.make()"
@@ -428,7 +427,8 @@ def _check_pixels(pixels: dict[str, Any], layout: str, where: str) -> None:
     """
     for key, value in pixels.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or (key != "nodata" and not math.isfinite(value)) or (key == "scale" and value <= 0):
+        finite = number and (-1e300 < value < 1e300 or (key == "nodata" and isinstance(value, float)))
+        if not finite or (key == "scale" and value <= 0):
             expected = "a number above 0" if key == "scale" else "a number"
             raise CatalogError(f"{where} has the {key} {value!r:.40}, expected {expected}.")
     if pixels and layout in layouts.LAYOUTS and layout not in layouts.STATABLE:

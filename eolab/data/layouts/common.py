@@ -335,10 +335,15 @@ def read_json(file: str | Path, remedy: str = "", name: str = "") -> dict[str, A
 
 
 def ring_of(geometry: Any) -> np.ndarray | None:
-    """Return the outer ring of a GeoJSON polygon in degrees, (corner, x and y); None where it is none."""
+    """Return the outer ring of a GeoJSON polygon in degrees, (corner, x and y); None where it is none.
+
+    Heights of corners are left out; the rings of several polygons, as at 180 degrees, follow each other.
+    """
     try:
-        ring = np.array(geometry["coordinates"][0], dtype=np.float64)
-    except (KeyError, IndexError, TypeError, ValueError):
+        every = geometry["coordinates"]
+        parts = [part[0] for part in every] if geometry.get("type") == "MultiPolygon" else every[:1]
+        ring = np.concatenate([np.array(part, dtype=np.float64)[:, :2] for part in parts])
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
         return None
     sound = ring.ndim == 2 and ring.shape[1] == 2 and len(ring) >= 4
     return ring if sound and (np.abs(ring) <= (360, 90)).all() else None

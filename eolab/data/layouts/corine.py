@@ -19,6 +19,7 @@ import rasterio
 import rioxarray
 import xarray as xr
 from odc.geo.geobox import GeoBox
+from rasterio.enums import MaskFlags
 from rasterio.warp import Resampling, reproject, transform_bounds
 from rasterio.windows import Window
 
@@ -126,6 +127,10 @@ def around(
         DataError: If the map does not cover the image.
     """
     grid, target = GeoBox.from_rio(raster), like.odc.geobox
+    if target is None or target.crs is None:
+        raise DataError(
+            "The image has no grid: give one of 2 x 2 pixels or more, with a CRS (rio.write_crs)."
+        )
     west, south, east, north = bounds = transform_bounds(str(target.crs), raster.crs, *target.boundingbox)
     margin = _MARGIN * max(abs(step) for step in grid.transform[:2])
     rows, columns = touched(grid, (west - margin, south - margin, east + margin, north + margin))
@@ -163,13 +168,18 @@ def onto(codes: np.ndarray, grid: GeoBox, like: xr.DataArray | xr.Dataset, nodat
 
 
 def need_map(file: Path, raster: rasterio.DatasetReader) -> None:
-    """Refuse a raster without a place, or of several bands."""
+    """Refuse a raster without a place, of several bands, or with a mask of its own."""
     if raster.crs is None:
         raise DataError(
             f"{file} has no coordinate reference system (CORINE's is EPSG:3035): write it into the file."
         )
     if raster.count != 1:
         raise DataError(f"{file} has {raster.count} bands, expected one of class codes: give that alone.")
+    if MaskFlags.per_dataset in raster.mask_flag_enums[0]:
+        raise DataError(
+            f"{file} hides pixels by a mask, which is not read: write the value that means no data in their "
+            "place, with gdalwarp -dstnodata VALUE."
+        )
 
 
 def _sample(raster: rasterio.DatasetReader) -> np.ndarray:

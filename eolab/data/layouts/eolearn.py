@@ -151,7 +151,7 @@ def check_layout(
     return report((file.name, fault) for file, fault in faults.items())
 
 
-def _check(file: Path, stated: Mapping[str, float] | None) -> None:
+def _check(file: Path, stated: Mapping[str, float] | None = None) -> None:
     """Read a whole feature."""
     values = np.array(_numbers(file, stated))
     if values.size == 0:

@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import re
+import stat
 import struct
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import rasterio
 import tifffile
+from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from eolab.core.errors import DataError, ParameterError, reason_of
@@ -35,6 +37,8 @@ _KIND = {1: "u", 2: "i", 3: "f"}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _FILL_ORDER = 256, 257, 258, 259, 266
 _OFFSETS, _SAMPLES, _COUNTS, _FORMAT = 273, 277, 279, 339
 _METADATA, _NODATA = 42112, 42113  # GDAL's own tags, text
+_ROLE = r"role\s*=\s*.{}.[^>]*>([^<]*)"  # in a text that may be cut off
+_REDUCED, _MASK = 1, 4  # kinds of further images in a file: smaller copies, and what hides pixels
 _DEFAULT = dict.fromkeys((_BITS, _COMPRESSION, _FILL_ORDER, _SAMPLES, _FORMAT), (1,))
 _READ = {*_DEFAULT, _WIDTH, _HEIGHT, _OFFSETS, _COUNTS, _METADATA, _NODATA}
 
@@ -69,29 +73,40 @@ class Raster(NamedTuple):
 
 
 def read_raster(
-    path: str | Path, most: int = MOST_PIXELS, stated: Mapping[str, float] | None = None
+    path: str | Path,
+    most: int = MOST_PIXELS,
+    stated: Mapping[str, float] | None = None,
+    sidecars: bool = False,
 ) -> Raster:
     """Read a file whole, axes of length 1 left out: (y, x) for a single image.
+
+    What the file's own mask hides has no data.
 
     Args:
         path: The file.
         most: Most pixels that it may declare; a small file can declare many gigabytes.
         stated: Scale, offset and nodata that go before those of the file.
+        sidecars: Whether files beside it, a mask (``.msk``) and facts (``.aux.xml``), count too; to look for
+            them takes time where there are many small files.
 
     Raises:
-        DataError: If the file is missing, neither library can read it, it declares more pixels, or its bands
-            have different scales.
+        DataError: If the file is missing, neither library can read it, it holds several images, declares more
+            pixels, or its bands have different scales.
     """
-    raster, known = _read(path, most), stated or {}
+    beside = sidecars and any(os.path.exists(f"{path}{end}") for end in (".msk", ".aux.xml"))
+    raster, known = _read(path, most, beside), stated or {}
     return Raster(raster.pixels, *(known.get(name, getattr(raster, name)) for name in Raster._fields[1:]))
 
 
-def _read(path: str | Path, most: int) -> Raster:
-    """Read a file by the fastest way that reads it."""
+def _read(path: str | Path, most: int, beside: bool) -> Raster:
+    """Read a file by the fastest way that reads all of it."""
     remedy = "fetch it again, or leave it out"
     try:
-        with open(path, "rb", buffering=0) as file:
-            check_size(path, (os.fstat(file.fileno()).st_size // 16,), most)  # bytes of 16 a pixel at most
+        with open(path, "rb", buffering=0, opener=_opened) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise DataError(f"{path} is no file but a device or a pipe: {remedy}.")
+            check_size(path, (about.st_size // 16,), most)  # bytes of 16 a pixel at most
             content = file.read()
     except FileNotFoundError:
         folder, name = os.path.split(path)
@@ -100,15 +115,22 @@ def _read(path: str | Path, most: int) -> Raster:
         raise DataError(f"{path} is missing, though the list names it: {remedy}.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): {remedy}.") from None
-    plain = _plain(path, content)
+    plain = None if beside else _plain(path, content)
     if plain is not None:
         return plain._replace(pixels=np.squeeze(plain.pixels))
+    first = ""
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as image:
             check_size(path, image.series[0].shape, most)
-            tags = image.pages.first.tags
-            texts = [str(tags[tag].value) if tag in tags else "" for tag in (_METADATA, _NODATA)]
-            return _stated(path, np.squeeze(image.asarray()), *texts)
+            kinds = [one.keyframe.subfiletype for one in image.series]
+            if sum(not kind & (_REDUCED | _MASK) for kind in kinds) > 1:
+                raise DataError(
+                    f"{path} holds {len(kinds)} images of different sizes, expected one: {remedy}."
+                )
+            if not beside and not any(kind & _MASK for kind in kinds):
+                tags = image.pages.first.tags
+                texts = [str(tags[tag].value) if tag in tags else "" for tag in (_METADATA, _NODATA)]
+                return _stated(path, np.squeeze(image.asarray()), *texts)
     except DataError:
         raise
     except Exception as error:  # tifffile raises ValueError, zlib.error, struct.error and others
@@ -117,10 +139,24 @@ def _read(path: str | Path, most: int) -> Raster:
         with rasterio.open(path) as raster:
             check_size(path, (raster.count, *raster.shape), most)
             scale, offset = one_scale(path, raster.scales, raster.offsets)
-            return Raster(np.squeeze(raster.read()), raster.nodata, scale, offset)
+            return Raster(*_unmasked(raster), scale, offset)
     except (RasterioError, OSError) as error:
         why = f"tifffile: {first}; GDAL: {reason_of(error)}"
         raise DataError(f"{path} of {len(content):,} bytes is damaged ({why}): {remedy}.") from None
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open a file; a pipe, which waits for who writes into it, at once."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _unmasked(raster: rasterio.DatasetReader) -> tuple[np.ndarray, float | None]:
+    """Return the pixels of an open file and the value that means no data, also for what its mask hides."""
+    pixels, nodata = raster.read(), raster.nodata
+    if MaskFlags.per_dataset in raster.mask_flag_enums[0]:
+        nodata = nodata if nodata is not None else (np.nan if pixels.dtype.kind == "f" else 0)
+        pixels[raster.read_masks() == 0] = nodata
+    return np.squeeze(pixels), nodata
 
 
 def check_size(name: str | Path, shape: Sequence[int], most: int = MOST_PIXELS) -> None:
@@ -185,7 +221,9 @@ def band_order(name: str | Path, descriptions: Sequence[str | None], bands: Sequ
     counted = [_GENERIC.fullmatch(text) for text in texts]
     in_order = all(match and int(match[2]) == place for place, match in enumerate(counted, 1))
     natural = list(range(1, len(bands) + 1))
-    if len(texts) == len(bands) and (in_order or len(set(texts)) == 1):
+    if len(texts) == len(bands) and (
+        in_order or (len(set(texts)) == 1 and _band(texts[0], bands) not in bands)
+    ):
         return natural
     found = [_band(text, bands) for text in texts]
     if sorted(found) == sorted(bands):
@@ -231,8 +269,9 @@ def _plain(name: str | Path, content: bytes) -> Raster | None:
 
 def _stated(name: str | Path, pixels: np.ndarray, metadata: str, nodata: str) -> Raster:
     """Return pixels with what the text of GDAL's tags states of them, empty where there is no tag."""
+    metadata = re.sub(r"<!--.*?-->", "", metadata, flags=re.DOTALL)
     found = (
-        [_number(name, role, text) for text in re.findall(rf"role=.{role}.[^>]*>([^<]*)<", metadata)]
+        [_number(name, role, text) for text in re.findall(_ROLE.format(role), metadata)]
         for role in ("scale", "offset")
     )
     scales, offsets = ([1.0 if one is None else one for one in numbers] for numbers in found)

@@ -269,7 +269,7 @@ def read_channel(
             units.
     """
     kept = {name: one for name, one in (stated or {}).items() if sensor == "S2" or name == "nodata"}
-    raster = read_raster(path, stated=kept)
+    raster = read_raster(path, stated=kept, sidecars=True)
     found = raster.pixels
     if found.ndim != 2 or not found.size or found.dtype.kind not in "uif":
         raise DataError(

@@ -267,7 +267,7 @@ def _entries(root: Path) -> Iterator[Entry]:
         for sequence, block in _blocks(root / LISTS[sensor]):
             for key, entry in block.items():
                 if key.isdecimal():
-                    where = {"sequence": sequence, "sensor": sensor, "number": int(key)}
+                    where = {"sequence": sequence, "sensor": sensor, "number": int(key[-9:])}
                     yield where, partial(_entry_facts, entry, sequence, sensor)
 
 
