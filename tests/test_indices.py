@@ -6,7 +6,16 @@ from eolab.core.errors import ParameterError
 from eolab.data import indices
 
 # a pixel of meadow; the expected values were worked out by hand from the published formulas
-PIXEL = {"B02": 0.04, "B03": 0.08, "B04": 0.05, "B05": 0.12, "B08": 0.40, "B11": 0.20, "B12": 0.10}
+PIXEL = {
+    "B02": 0.04,
+    "B03": 0.08,
+    "B04": 0.05,
+    "B05": 0.12,
+    "B07": 0.30,
+    "B08": 0.40,
+    "B11": 0.20,
+    "B12": 0.10,
+}
 BY_HAND = {
     "NDVI": 0.35 / 0.45,
     "GNDVI": 0.32 / 0.48,
@@ -22,6 +31,11 @@ BY_HAND = {
     "SAVI": 0.525 / 0.95,
     "BSI": -0.19 / 0.69,
     "GREY": 0.17 / 3,
+    "BNDVI": 0.36 / 0.44,
+    "Chlred-edge": 0.4,
+    "MIRBI": 1.0 - 1.96 + 2.0,
+    "MSAVI2": (1.8 - 0.44**0.5) / 2,  # 1.8² - 8 · 0.35
+    "MTVI2": 1.5 * (1.2 * 0.32 + 2.5 * 0.03) / (0.34 + 5 * 0.05**0.5) ** 0.5,  # 3.24 - 2.4 - 0.5
 }
 
 
@@ -49,7 +63,9 @@ def test_nan_in_gives_nan(name):
         assert np.isnan(indices.compute(name, image_of({**PIXEL, band: np.nan})).item())
 
 
-@pytest.mark.parametrize("name", sorted(set(indices.INDICES) - {"EVI", "SAVI", "GREY"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(indices.INDICES) - {"EVI", "SAVI", "GREY", "MIRBI", "MSAVI2", "MTVI2"})
+)
 def test_division_by_zero_gives_nan_not_infinity(name):
     with np.errstate(all="raise"):
         assert np.isnan(indices.compute(name, image_of(dict.fromkeys(PIXEL, 0.0))).item())
@@ -68,6 +84,9 @@ def test_denominator_of_evi_may_vanish():
         ("NDWI", {"B03": -0.01, "B08": -0.01}, np.nan),
         ("EVI", {"B08": 0.6, "B04": 0.5, "B02": 0.7}, np.nan),  # a bright cloud: 0.25 / -0.65
         ("SAVI", {"B08": -0.02, "B04": 0.01}, -0.045 / 0.49),
+        ("MTVI2", {"B08": 0.4, "B03": 0.08, "B04": -0.01}, np.nan),  # a root of a negative reflectance
+        ("MSAVI2", {"B08": 0.5, "B04": -0.01}, np.nan),  # 2² - 8 · 0.51 = -0.08
+        ("MSAVI2", {"B08": -0.02, "B04": 0.01}, (0.96 - (0.96**2 + 0.24) ** 0.5) / 2),
     ],
 )
 def test_a_negative_denominator_masks_the_index_and_a_negative_band_does_not(name, values, expected):
@@ -108,7 +127,7 @@ def test_append_keeps_order_dims_and_laziness():
     assert result.dims == image.dims
     assert result.chunks is not None
     assert result.attrs["units"] == "reflectance"
-    np.testing.assert_array_equal(result.isel(band=slice(0, 7)), image)
+    np.testing.assert_array_equal(result.isel(band=slice(0, len(PIXEL))), image)
     assert result.sel(band="NBR").compute().item() == pytest.approx(0.6)
 
 

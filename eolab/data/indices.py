@@ -69,8 +69,29 @@ def _grey(blue: xr.DataArray, green: xr.DataArray, red: xr.DataArray) -> xr.Data
     return (blue + green + red) / 3
 
 
+def root(number: xr.DataArray) -> xr.DataArray:
+    """Return the square root, NaN of what is negative."""
+    return number.where(number >= 0) ** 0.5
+
+
+def _mirbi(swir2: xr.DataArray, swir1: xr.DataArray) -> xr.DataArray:
+    return 10 * swir2 - 9.8 * swir1 + 2
+
+
+def _msavi2(nir: xr.DataArray, red: xr.DataArray) -> xr.DataArray:
+    return (2 * nir + 1 - root((2 * nir + 1) ** 2 - 8 * (nir - red))) / 2
+
+
+def _mtvi2(nir: xr.DataArray, green: xr.DataArray, red: xr.DataArray) -> xr.DataArray:
+    triangle = 1.5 * (1.2 * (nir - green) - 2.5 * (red - green))
+    return ratio(triangle, root((2 * nir + 1) ** 2 - (6 * nir - 5 * root(red)) - 0.5))
+
+
 # All other indices are normalised differences.
-_OTHERS: dict[str, Callable[..., xr.DataArray]] = {"EVI": _evi, "SAVI": _savi, "BSI": _bsi, "GREY": _grey}
+_OTHERS: dict[str, Callable[..., xr.DataArray]] = {
+    **{"EVI": _evi, "SAVI": _savi, "BSI": _bsi, "GREY": _grey},
+    **{"Chlred-edge": ratio, "MIRBI": _mirbi, "MSAVI2": _msavi2, "MTVI2": _mtvi2},
+}
 
 INDICES: dict[str, Index] = {
     name: Index(name, title, formula, tuple(bands.split()), source, _OTHERS.get(name, _difference), scaled)
