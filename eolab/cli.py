@@ -257,7 +257,7 @@ def _check_data(entry: Any) -> int:
     from eolab.studies.opening import open_as_its_study
 
     try:
-        report = entry.check()
+        report = entry.check(again=True)
         rejected = report.files[report.files["status"] != "ok"]
         for row in rejected.itertuples(index=False):
             print(f"rejected  {row.file}  {row.reason}")

@@ -362,6 +362,32 @@ def test_open_and_check(twin):
     assert list(report.files.columns) == ["file", "status", "reason"]
 
 
+def test_files_are_checked_once_until_one_changes_or_it_is_asked_for(twin, monkeypatch):
+    """Each notebook of a study that reads the data set began with reading every pixel of it again."""
+    entry = twin.entry().ensure(progress=False)
+    (entry.path / "checked_at").write_text("1")
+    reader, count = catalog.layouts.reader(entry.layout), []
+
+    def read(path, progress):
+        count.append(path)
+        return pd.DataFrame({"file": ["a"], "status": ["ok"], "reason": [f"reading {len(count)}"]})
+
+    monkeypatch.setattr(reader, "check_layout", read)
+    found = [entry.check(progress=False).files["reason"][0] for _ in range(2)]
+    (entry.path / "checked_at").write_text("2")  # of the same size, at once
+    found += [entry.check(progress=False).files["reason"][0] for _ in range(2)]
+    found += [entry.check(again=True).files["reason"][0]]
+    monkeypatch.setattr(catalog.sources, "digests", lambda: {"eolab/data/catalog.py": "other"})
+    found += [entry.check(progress=False).files["reason"][0]]
+    assert found == [f"reading {number}" for number in (1, 1, 2, 2, 3, 4)]
+
+    def unreadable(*arguments):
+        raise DataError("it cannot be read")
+
+    monkeypatch.setattr(catalog.fingerprints, "fingerprint", unreadable)
+    assert [entry.check(progress=False).files["reason"][0] for _ in range(2)] == ["reading 5", "reading 6"]
+
+
 # === The project's catalogue ===
 
 

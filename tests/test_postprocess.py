@@ -309,6 +309,12 @@ def test_all_eight_views_are_averaged_turned_back(image):
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.stack(mean), atol=1e-6)
     assert np.abs(found - slanted(image)).max() > 0.1
+    asked = []
+    again = postprocess.test_time_augmentation(
+        lambda view: asked.append(1) or slanted(view), image, slanted(image)
+    )
+    np.testing.assert_array_equal(again, found)
+    assert len(asked) == 7  # the image as it is was predicted before
 
 
 def test_the_mean_over_views_turns_with_the_image(image):

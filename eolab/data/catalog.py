@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from eolab.core import files, workspace, yamls
 from eolab.core.errors import CatalogError, DataError, EolabError, ParameterError, did_you_mean
-from eolab.data import layouts
+from eolab.data import fingerprints, layouts, sources
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,16 +178,34 @@ class DataEntry:
         dataset = open_layout(self._existing(), **options)
         return dataset.assign_attrs({"data_set": self.name, **self.origin, "simulated": int(self.simulated)})
 
-    def check(self, progress: bool = True) -> CheckReport:
+    def check(self, progress: bool = True, again: bool = False) -> CheckReport:
         """Read every pixel of the data set and report on each file; nothing stops at the first bad one.
+
+        The report is remembered while the content of all files and the code are the same.
+
+        Args:
+            progress: Whether to show progress.
+            again: Whether to read files again although they are as they were.
 
         Raises:
             DataError: If the data are missing.
         """
-        check_layout = layouts.reader(self.layout).check_layout
-        takes = "stated" in inspect.signature(check_layout).parameters
+        path, reader = self._existing(), layouts.reader(self.layout)
+        takes = "stated" in inspect.signature(reader.check_layout).parameters
         stated = self._stated if takes else {}
-        return CheckReport(check_layout(self._existing(), progress=progress, **stated))
+
+        def read() -> pd.DataFrame:
+            return reader.check_layout(path, progress=progress, **stated)
+
+        try:
+            content = "" if again else fingerprints.fingerprint(path, progress)
+        except DataError:  # a file that cannot be opened is a row of the report
+            content = ""
+        if not content:
+            return CheckReport(read())
+        code = [*sources.digests().values(), sources.digest(Path(str(reader.__file__)))]
+        state = f"{self.layout} {stated} {content} {code}"
+        return CheckReport(fingerprints.remembered("check", path, (), read, state))
 
     @property
     def _stated(self) -> dict[str, Any]:

@@ -169,7 +169,9 @@ def _with_known(files: Iterator[Listed], known: Iterator[tuple[Listed, str]]) ->
         yield one, last[1] if last and last[0] == one else ""
 
 
-def remembered(name: str, root: Path, paths: Iterable[str | Path], make: Callable[[], T]) -> T:
+def remembered(
+    name: str, root: Path, paths: Iterable[str | Path], make: Callable[[], T], state: str = ""
+) -> T:
     """Return what a function makes of a data set, from memory while its files and folders are unchanged.
 
     Args:
@@ -178,10 +180,12 @@ def remembered(name: str, root: Path, paths: Iterable[str | Path], make: Callabl
         paths: The files and folders that the result depends on, whether or not they are there; a folder
             changes when a file is added to it, removed or renamed.
         make: Makes the result, which is kept pickled; made anew when the source file of the function changes.
+        state: What else the result depends on.
     """
     here = "" if Path(root).is_absolute() else os.getcwd()
     digest, newest = hashlib.sha256(os.fsencode(f"{name} {root} {here}\n")), 0
     memory = workspace.cache() / "private" / f"{name}-{digest.hexdigest()[:16]}.pickle"
+    digest.update(state.encode())
     for path in (*paths, make.__code__.co_filename):
         try:
             about = os.stat(path)

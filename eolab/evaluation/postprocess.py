@@ -291,7 +291,11 @@ def _at_full(name: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
-def test_time_augmentation(predict: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:
+def test_time_augmentation(
+    predict: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    as_it_is: np.ndarray | None = None,  # noqa: PT028 (this is no test)
+) -> np.ndarray:
     """Average the predictions of all rotations by right angles and their mirror images, turned back.
 
     A square patch has eight views; one that is not square has the four that keep its shape. The result no
@@ -302,6 +306,7 @@ def test_time_augmentation(predict: Callable[[np.ndarray], np.ndarray], image: n
     Args:
         predict: Function of images (n, H, W, C) that returns probabilities (n, H, W).
         image: (n, H, W, C).
+        as_it_is: Prediction (n, H, W) of the image as it is, where there is one already.
 
     Returns:
         (n, H, W) float32.
@@ -316,7 +321,8 @@ def test_time_augmentation(predict: Callable[[np.ndarray], np.ndarray], image: n
         turned = np.rot90(image, turn, axes=(1, 2))
         for mirror in (1, -1):  # step along x
             view = np.ascontiguousarray(turned[:, :, ::mirror])
-            found = np.asarray(predict(view), np.float32)
+            known = as_it_is if (turn, mirror) == (0, 1) else None
+            found = np.asarray(predict(view) if known is None else known, np.float32)
             expected = f"one probability a pixel, {view.shape[:3]}"
             metrics.check_shapes(expected, found.shape == view.shape[:3], prediction=found)
             total += np.rot90(found[:, :, ::mirror], -turn, axes=(1, 2))

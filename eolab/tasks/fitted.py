@@ -217,7 +217,7 @@ def _of_rows(fitted: Fitted, store: Store, rows: Any, size: int, averaging: bool
     for at, data in store.batches(rows, fitted.arrays, size):
         found = fitted.predict(with_day(store, data))
         if averaging:
-            found[AVERAGED] = postprocess.test_time_augmentation(alone, data["image"])
+            found[AVERAGED] = postprocess.test_time_augmentation(alone, data["image"], found[main])
         yield at, found
 
 
