@@ -11,6 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 import nbformat
+import warm
 
 from eolab import cli
 
@@ -139,6 +140,10 @@ def command(root: Path, *arguments: str) -> tuple[int, str]:
     A new process for the command itself takes two seconds, most of them for imports.
     """
     said = io.StringIO()
-    with mock.patch.dict(os.environ, environment(root), clear=True), contextlib.redirect_stdout(said):
+    with (
+        warm.workers(),
+        mock.patch.dict(os.environ, environment(root), clear=True),
+        contextlib.redirect_stdout(said),
+    ):
         status = cli.main(arguments)
     return status, said.getvalue()

@@ -23,7 +23,7 @@ import pytest
 import warm
 
 from eolab import cli, runs
-from eolab.runs import chain, execute
+from eolab.runs import chain
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,11 +35,8 @@ def eolab(*arguments: str, **environment: str) -> str:
     a user does.
     """
     said, errors = io.StringIO(), io.StringIO()
-    worker = execute.WORKER
-    if kernels := os.environ.get("EOLAB_KERNELS"):
-        worker = warm.command(kernels, "worker")
     with (
-        mock.patch.object(execute, "WORKER", worker),
+        warm.workers(),
         mock.patch.dict(os.environ, environment),
         contextlib.chdir(ROOT),
         contextlib.redirect_stdout(said),

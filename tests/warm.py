@@ -32,6 +32,7 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,20 @@ def install() -> None:
 
 def command(folder: str, kind: str) -> list[str]:
     return [sys.executable, "-S", __file__, folder, kind]  # what stands for another needs no library
+
+
+@contextlib.contextmanager
+def workers() -> Iterator[None]:
+    """Let the notebooks that a command in this process runs have forked workers."""
+    from eolab.runs import execute
+
+    before = execute.WORKER
+    if kernels := os.environ.get("EOLAB_KERNELS"):
+        execute.WORKER = command(kernels, "worker")
+    try:
+        yield
+    finally:
+        execute.WORKER = before
 
 
 # === The process that stands for another ===
