@@ -365,7 +365,10 @@ def test_a_patch_that_cannot_be_used_is_named_and_the_rest_goes_on(tree, damage,
 def test_dates_and_places_may_be_missing(tree):
     write_json(folder_of(tree, 0), acquisition_date=None, coordinates=None, projection=None)
     write_json(
-        folder_of(tree, 1), acquisition_date="yesterday", projection="no WKT", coordinates={"ulx": "a"}
+        folder_of(tree, 1),
+        acquisition_date="yesterday",
+        projection="no WKT",
+        coordinates={"ulx": float("inf"), "uly": "a"},
     )
     write_json(folder_of(tree, 2), acquisition_date=None, acquisition_time="2017-06-13T10:10:31")
     table = index(tree)

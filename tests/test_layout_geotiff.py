@@ -304,3 +304,12 @@ def test_a_file_whose_bands_all_have_the_name_of_one_is_refused():
     with pytest.raises(DataError, match="names its bands B2, B2, expected B02, B03"):
         geotiff.band_order("a.tif", ["B2", "B2"], ["B02", "B03"])
     assert geotiff.band_order("a.tif", ["reflectance"] * 2, ["B02", "B03"]) == [1, 2]
+
+
+def test_a_link_that_leads_nowhere_is_named_as_such(tmp_path):
+    """Regression: the remedy was to rename the file to the name that it has."""
+    (tmp_path / "a.tif").symlink_to(tmp_path / "gone.tif")
+    with pytest.raises(
+        DataError, match=r"a.tif is a link that leads nowhere: fetch it again, or leave it out"
+    ):
+        geotiff.read_raster(tmp_path / "a.tif")

@@ -37,7 +37,7 @@ from eolab.data.layouts.common import (
     reading,
     report,
 )
-from eolab.data.layouts.geotiff import read_raster
+from eolab.data.layouts.geotiff import AGAIN, read_raster
 from eolab.data.layouts.resample import Axis, Method, taps
 from eolab.data.schemes import check_codes
 from eolab.data.schemes.bigearthnet import class_set
@@ -51,7 +51,6 @@ SIZE = SIDE_M // PIXEL_M
 CHUNK = 32  # patches that are read at a time: one each would make half a million tasks
 
 Resampling = Literal["nearest", "bilinear", "cubic", "native"]
-_AGAIN = "fetch it again, or leave it out"
 
 
 def read_patch(
@@ -135,10 +134,10 @@ def place_of(folder: str) -> tuple[str, Affine]:
         DataError: If the file cannot be read or has no CRS.
     """
     file = file_of(folder, "B02")
-    with reading(file, remedy=_AGAIN), rasterio.open(file) as raster:
+    with reading(file, remedy=AGAIN), rasterio.open(file) as raster:
         crs, corner = raster.crs, raster.transform
     if crs is None:
-        raise DataError(f"{file} has no CRS, expected a UTM zone: {_AGAIN}.")
+        raise DataError(f"{file} has no CRS, expected a UTM zone: {AGAIN}.")
     return crs.to_string(), Affine(PIXEL_M, 0, corner.c, 0, -PIXEL_M, corner.f)
 
 
@@ -170,7 +169,7 @@ def _checked(file: str, size: int, kind: str, measured: bool = True) -> np.ndarr
     pixels = raster.pixels
     if pixels.shape != shape or pixels.dtype != kind:
         raise DataError(
-            f"{file} holds {pixels.dtype} of shape {pixels.shape}, expected {kind} of {shape}: {_AGAIN}."
+            f"{file} holds {pixels.dtype} of shape {pixels.shape}, expected {kind} of {shape}: {AGAIN}."
         )
     fault = emptiness(pixels) if measured else ""
     if measured and (raster.scale, raster.offset) not in ((1, 0), (1e-4, 0)):
@@ -178,7 +177,7 @@ def _checked(file: str, size: int, kind: str, measured: bool = True) -> np.ndarr
     elif measured and not fault and raster.nodata is not None and (pixels == raster.nodata).any():
         fault = f"has no data in {np.count_nonzero(pixels == raster.nodata)} of its pixels"
     if fault:
-        raise DataError(f"{file} {fault}: {_AGAIN}.")
+        raise DataError(f"{file} {fault}: {AGAIN}.")
     return pixels
 
 

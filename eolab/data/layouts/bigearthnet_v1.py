@@ -173,7 +173,8 @@ def _place(facts: dict[str, Any]) -> tuple[str, float | None, float | None]:
     """
     corners = facts.get("coordinates")
     corners = corners if isinstance(corners, dict) else {}
-    x, y = (corners.get(key) if isinstance(corners.get(key), int | float) else None for key in ("ulx", "uly"))
+    given = (corners.get(key) for key in ("ulx", "uly"))
+    x, y = (one if isinstance(one, int | float) and abs(one) < 1e9 else None for one in given)
     return _epsg(str(facts.get("projection", ""))), x, y
 
 

@@ -67,7 +67,8 @@ def files_in(folder: Path, ending: str) -> tuple[list[Path], list[tuple[Path, st
 def spelt_otherwise(name: str, names: Iterable[str]) -> str:
     """Return which name in a folder is the given one in capitals or with another ending; "" if none is."""
     stem = os.path.splitext(name)[0].lower()
-    return next((one for one in sorted(names) if os.path.splitext(one)[0].lower() == stem), "")
+    others = (one for one in sorted(names) if one != name and os.path.splitext(one)[0].lower() == stem)
+    return next(others, "")
 
 
 def lies_instead(root: str | Path, *expected: str) -> str:

@@ -43,6 +43,7 @@ _DEFAULT = dict.fromkeys((_BITS, _COMPRESSION, _FILL_ORDER, _SAMPLES, _FORMAT), 
 _READ = {*_DEFAULT, _WIDTH, _HEIGHT, _OFFSETS, _COUNTS, _METADATA, _NODATA}
 
 
+AGAIN = "fetch it again, or leave it out"
 MOST_PIXELS = 4096 * 4096
 """Pixels of the largest image that is read whole: patches and series of places have far fewer."""
 
@@ -100,21 +101,7 @@ def read_raster(
 
 def _read(path: str | Path, most: int, beside: bool) -> Raster:
     """Read a file by the fastest way that reads all of it."""
-    remedy = "fetch it again, or leave it out"
-    try:
-        with open(path, "rb", buffering=0, opener=_opened) as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise DataError(f"{path} is no file but a device or a pipe: {remedy}.")
-            check_size(path, (about.st_size // 16,), most)  # bytes of 16 a pixel at most
-            content = file.read()
-    except FileNotFoundError:
-        folder, name = os.path.split(path)
-        other = spelt_otherwise(name, os.listdir(folder)) if os.path.isdir(folder) else ""
-        remedy = f"rename {other}, which lies there" if other else remedy
-        raise DataError(f"{path} is missing, though the list names it: {remedy}.") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): {remedy}.") from None
+    content = _content(path, most)
     plain = None if beside else _plain(path, content)
     if plain is not None:
         return plain._replace(pixels=np.squeeze(plain.pixels))
@@ -125,7 +112,7 @@ def _read(path: str | Path, most: int, beside: bool) -> Raster:
             kinds = [one.keyframe.subfiletype for one in image.series]
             if sum(not kind & (_REDUCED | _MASK) for kind in kinds) > 1:
                 raise DataError(
-                    f"{path} holds {len(kinds)} images of different sizes, expected one: {remedy}."
+                    f"{path} holds {len(kinds)} images of different sizes, expected one: {AGAIN}."
                 )
             if not beside and not any(kind & _MASK for kind in kinds):
                 tags = image.pages.first.tags
@@ -142,7 +129,28 @@ def _read(path: str | Path, most: int, beside: bool) -> Raster:
             return Raster(*_unmasked(raster), scale, offset)
     except (RasterioError, OSError) as error:
         why = f"tifffile: {first}; GDAL: {reason_of(error)}"
-        raise DataError(f"{path} of {len(content):,} bytes is damaged ({why}): {remedy}.") from None
+        raise DataError(f"{path} of {len(content):,} bytes is damaged ({why}): {AGAIN}.") from None
+
+
+def _content(path: str | Path, most: int) -> bytes:
+    """Return the bytes of a file."""
+    try:
+        with open(path, "rb", buffering=0, opener=_opened) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise DataError(f"{path} is no file but a device or a pipe: {AGAIN}.")
+            check_size(path, (about.st_size // 16,), most)  # bytes of 16 a pixel at most
+            return file.read()
+    except FileNotFoundError:
+        folder, name = os.path.split(path)
+        other = spelt_otherwise(name, os.listdir(folder)) if os.path.isdir(folder) else ""
+        remedy = f"rename {other}, which lies there" if other else AGAIN
+        fault = (
+            "is a link that leads nowhere" if os.path.islink(path) else "is missing, though the list names it"
+        )
+        raise DataError(f"{path} {fault}: {remedy}.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): {AGAIN}.") from None
 
 
 def _opened(path: str, flags: int) -> int:

@@ -324,28 +324,12 @@ def read_array(name: str | Path, source: Path | IO[bytes], key: str) -> np.ndarr
     raise DataError(f"{name} has no data set {key!r} of its own, it has: {keys}; {AGAIN}.")
 
 
-def physical(image: np.ndarray) -> np.ndarray:
-    """Return published values (..., band) as reflectance, degrees of slope and metres.
-
-    Indices such as NDVI are only defined there: each band was divided by a constant of its own.
-
-    Args:
-        image: Values as published, in the order of :data:`BANDS`.
-    """
-    return image * _of_published(image)
-
-
 def published(image: np.ndarray) -> np.ndarray:
     """Return reflectance, degrees of slope and metres (..., band) on the scale of the published files."""
-    return image / _of_published(image)
-
-
-def _of_published(image: np.ndarray) -> np.ndarray:
-    """Return what a published value of 1 is in each band."""
     if image.shape[-1] != len(BANDS):
         raise DataError(f"The image has the shape {image.shape}, expected (..., {len(BANDS)}): {OTHER}.")
-    units = [QUANTIFICATION] * OPTICAL + [1.0] * (len(BANDS) - OPTICAL)
-    return DIVISORS / np.array(units, np.float32)
+    units = np.array([QUANTIFICATION] * OPTICAL + [1.0] * (len(BANDS) - OPTICAL), np.float32)
+    return image / (DIVISORS / units)
 
 
 def unit_of(image: np.ndarray) -> str:
