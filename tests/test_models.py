@@ -164,21 +164,23 @@ def test_the_seed_fixes_all_that_is_random(case):
 
 
 @every
-def test_a_file_holds_the_whole_model_which_trains(case, tmp_path):
-    harness.check_trains(case, harness.check_saved(case, tmp_path))
+def test_a_file_holds_the_whole_model(case, tmp_path):
+    loaded = harness.check_saved(case, tmp_path)
+    if case.model.name in PLAIN:  # the others train below, in mixed precision
+        harness.check_trains(case, loaded)
 
 
 @pytest.mark.parametrize("case", slow(name for name in BUILDERS if name not in PLAIN), indirect=True)
-def test_mixed_precision(case):
+def test_training_in_mixed_precision(case):
     """Once a function, by the name that has more of its layers."""
     wide = 0.05 if case.model.name in (*SERIES, *PIXELS) else 0.1
-    harness.check_precision(case, "mixed_bfloat16", tolerance=wide)
+    harness.check_trains(case, harness.check_precision(case, "mixed_bfloat16", tolerance=wide))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [*SERIES, "unet"], indirect=True)
 def test_half_precision(case):
-    harness.check_precision(case, "mixed_float16")
+    harness.check_step(harness.check_precision(case, "mixed_float16"), case)
 
 
 @pytest.mark.parametrize("case", list(SERIES), indirect=True)
@@ -187,10 +189,10 @@ def test_series_without_dates(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*SERIES, "unet", "shallow_cnn", "convlstm"])
+@pytest.mark.parametrize("name", ["lstm", "ltae", "transformer", "convlstm"])
 def test_the_examples_can_be_learnt(name):
-    """Some networks of each input, with a graph; the others lower their loss in a step, above."""
-    harness.check_learns(case_of(name), steps=20 if name in SEQUENCES else 40)
+    """With a graph: networks with a memory or attention, which no task learns with in its tests."""
+    harness.check_learns(case_of(name), steps=15)
 
 
 @pytest.mark.parametrize("case", slow(DIVIDING), indirect=True)
