@@ -6,6 +6,7 @@ What the notebooks wrote is checked, never what their cells printed.
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 import study_runs
 
-from eolab import evaluation, models, runs
+from eolab import catalog, evaluation, models, runs
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "notebooks" / "scenes"
@@ -64,6 +65,19 @@ def test_the_published_profile_has_the_settings_of_cavallaro_et_al():
     assert "mixup" in chosen["augmentation"]
     assert chosen["options"]["dropout"] > 0
     assert chosen["options"]["l2"] > 0
+
+
+def test_a_user_of_version_1_alone_goes_on_without_reference_maps(monkeypatch):
+    """Regression: 04_to_segmentation stopped where version 2 is not there, and nobody reached the results."""
+    monkeypatch.delenv("EOLAB_BIGEARTHNET_V2", raising=False)
+    cells = json.loads((STUDY / "04_to_segmentation.ipynb").read_text())["cells"]
+    (code,) = ("".join(cell["source"]) for cell in cells if "References(" in "".join(cell["source"]))
+    found = {"catalog": catalog, "maps": "bigearthnet_v2", "max_samples": 0}
+    found["rows"] = {"train": np.arange(3), "test": np.arange(2)}
+    exec(code, found)
+    assert (found["references"], found["n_maps"]) == (None, 0)
+    results = (STUDY / "05_results.ipynb").read_text()
+    assert 'if mapping_run.metrics[\\"maps\\"]' in results
 
 
 # === On simulated data ===
