@@ -33,6 +33,7 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
     os.environ["PYTHONPATH"] = os.pathsep.join([HIDDEN, *_paths])
     if sys.platform == "linux":  # only there is a process with these libraries safely forked
         warm.install()
+        os.environ.setdefault("EOLAB_COLD_KERNELS", "1")  # a command would have a warm process of its own
 
 SECONDS = {  # of the longest files, measured on two cores: what the workers start with
     "test_study_landslide": 250,

@@ -14,7 +14,7 @@ from typing import Any
 
 from eolab.core import workspace
 from eolab.core.errors import RunError
-from eolab.runs import folders, freshness, history, parameters, tracking
+from eolab.runs import folders, freshness, history, parameters, tracking, warm
 from eolab.runs.record import RUN_DIR
 from eolab.runs.study import Notebook
 
@@ -25,7 +25,8 @@ QUIET = {  # C++ libraries write to stderr what nobody reads in a report
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }
 WORKER = [sys.executable, "-m", "eolab.runs.worker"]  # runs one notebook
-_RUNNING: set[subprocess.Popen[bytes]] = set()  # what stop_all ends; sweeps run several at once
+Process = subprocess.Popen[bytes] | warm.Forked
+_RUNNING: set[Process] = set()  # what stop_all ends; sweeps run several at once
 
 
 @dataclass(frozen=True)
@@ -178,18 +179,26 @@ def _run_in(folder: Path, job: Job) -> history.RunRecord:
     job_file = folder / folders.JOB
     folders.write_json(job_file, _description(job, folder))
     command, environment = [*WORKER, str(job_file)], _environment(job, folder)
-    with subprocess.Popen(  # in a session of its own: Ctrl-C reaches the runner alone, which stops the worker
-        command, stdin=subprocess.PIPE, env=environment, start_new_session=True
-    ) as process:
-        _RUNNING.add(process)
-        try:
-            code = process.wait()
-        except BaseException:
-            _stop(process)
-            raise
-        finally:
-            _RUNNING.discard(process)
+    forked = warm.fork(command, environment, job.notebook.path)
+    code = _end(forked) if forked else 0
+    if not forked or not forked.pid:  # in a session of its own: Ctrl-C reaches the runner, which stops it
+        cold = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
+        code = _end(cold)
     return _outcome(folder, code)
+
+
+def _end(process: Process) -> int:
+    """Wait for the end of a process and return its exit status."""
+    _RUNNING.add(process)
+    try:
+        return process.wait()
+    except BaseException:
+        _stop(process)
+        raise
+    finally:
+        _RUNNING.discard(process)
+        if process.stdin:
+            process.stdin.close()
 
 
 def stop_all() -> None:
@@ -210,11 +219,11 @@ def _outcome(folder: Path, code: int) -> history.RunRecord:
     return history.load(folder)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: Process) -> None:
     if process.stdin:
         process.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(10)
+        process.wait(10 if process.pid else 0)
     if process.poll() is None:
         process.kill()
         process.wait()
