@@ -258,7 +258,7 @@ def _become(job: dict[str, Any], files: list[int]) -> NoReturn:
     os.environ.update(job["environment"])
     os.chdir(job["folder"])
     if not sys.flags.safe_path:
-        sys.path.insert(0, job["folder"])
+        sys.path.insert(0, os.getcwd())
     sys.argv = job["command"]
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()  # else all had the same, unlike those of Python itself
