@@ -43,7 +43,8 @@ run.finish()
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two notebooks that draw and compute the same, and tell how they found the process."""
-    monkeypatch.setenv("JUPYTER_PATH", "")
+    monkeypatch.setenv("JUPYTER_PATH", "")  # as users have it, without the processes that other tests share
+    monkeypatch.delenv("EOLAB_KERNELS", raising=False)
     root = miniature.build(tmp_path)
     for name, parameters in (("01_make", miniature.MAKE_PARAMETERS), ("02_use", miniature.USE_PARAMETERS)):
         begin = f"from eolab import runs\nrun = runs.start('mini/{name}', globals())"
