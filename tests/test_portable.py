@@ -93,15 +93,15 @@ def table(saved, tmp_path_factory):
         pytest.param("openvino", marks=[pytest.mark.slow, converts]),
     ],
 )
-@pytest.mark.parametrize("output", ["mask", "patch"])
-def test_engines_return_the_output_named(saved, engine, output):
+def test_engines_return_the_output_named(saved, engine):
+    """Without a name they return the mask, as the exports of the table do."""
     folder, model = saved
-    predictor = prediction.load(folder, engine, batch_size=2, output=output)
+    predictor = prediction.load(folder, engine, batch_size=2, output="patch")
     image = images(3)
     found = predictor({"image": image})
     assert predictor.engine == engine
     assert found.dtype == np.float32
-    expected = reference(model, image, output)
+    expected = reference(model, image, "patch")
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= prediction.TOLERANCE["float32"]
 
@@ -160,10 +160,8 @@ def test_missing_pixels_mean_the_same_in_litert_or_are_refused(saved):
     ("quantisation", "bytes_a_weight", "mean_difference"),
     [("float32", 4, 1e-6), ("float16", 2, 1e-3), ("int8", 1, 0.01)],
 )
-def test_litert_files_are_small_and_agree(saved, tmp_path, quantisation, bytes_a_weight, mean_difference):
-    folder, model = saved
-    path = prediction.export_litert(folder, tmp_path / "a" / "m.tflite", quantisation, images(16, 5))
-    assert [file.name for file in path.parent.iterdir()] == ["m.tflite"]
+def test_litert_files_are_small_and_agree(saved, table, quantisation, bytes_a_weight, mean_difference):
+    model, path = saved[1], table[1] / f"model_{quantisation}.tflite"
     weights = model.count_params()
     assert weights * bytes_a_weight < path.stat().st_size < weights * bytes_a_weight + 25_000
     predictor = prediction.load(path)
@@ -177,12 +175,10 @@ def test_litert_files_are_small_and_agree(saved, tmp_path, quantisation, bytes_a
 
 
 @pytest.mark.slow
-def test_int8_computes_with_integers_and_normalises_in_float32(saved, tmp_path):
+def test_int8_computes_with_integers_and_normalises_in_float32(saved, table):
     """One scale for bands of different units would leave the fourth band, of 0.04, a single step."""
-    model = saved[1]
-    content = exports.convert_litert(model, "int8", images(16, 5))
-    (tmp_path / "m.tflite").write_bytes(content)
-    tensors = engines.LitertEngine(tmp_path / "m.tflite", 1, engines.OUTPUT).model.get_tensor_details()
+    model, path = saved[1], table[1] / "model_int8.tflite"
+    tensors = engines.LitertEngine(path, 1, engines.OUTPUT).model.get_tensor_details()
     normalised = [t for t in tensors if "/normalize" in t["name"] and t["shape"].size == 4]
     assert {t["dtype"] for t in normalised} <= {np.float32, np.bool_}
     convolutions = [t for t in tensors if "convolution" in t["name"] and t["shape"].size == 4]
@@ -192,7 +188,7 @@ def test_int8_computes_with_integers_and_normalises_in_float32(saved, tmp_path):
     moved = image.copy()
     moved[..., 3] += STD[3]  # 0.01, where the second band reaches 500
     change = reference(model, moved) - reference(model, image)
-    predictor = prediction.load(tmp_path / "m.tflite")
+    predictor = prediction.load(path)
     found = predictor({"image": moved}) - predictor({"image": image})
     assert np.corrcoef(change.ravel(), found.ravel())[0, 1] > 0.9
 
@@ -203,7 +199,9 @@ def test_models_of_series_become_litert_too(tmp_path):
     hidden = keras.layers.Concatenate()([image, day[..., None] / 365.0])
     hidden = keras.layers.Flatten()(keras.layers.Conv1D(4, 3, activation="relu")(hidden))
     model = keras.Model([image, day], keras.layers.Dense(4, activation="softmax")(hidden))
-    path = prediction.export_litert(model, tmp_path / "series.tflite")
+    model.save(tmp_path / "model.keras")
+    path = prediction.export_litert(tmp_path, tmp_path / "a" / "series.tflite")
+    assert [file.name for file in path.parent.iterdir()] == ["series.tflite"]
     rng = np.random.default_rng(0)
     inputs = {"image": rng.random((5, 6, 3), np.float32), "day": rng.random((5, 6), np.float32) * 300}
     expected = np.array(model([inputs["image"], inputs["day"]], training=False))
@@ -341,15 +339,14 @@ def test_threads_are_pinned_and_let_go():
 @pytest.mark.parametrize(
     ("name", "int8", "options"),
     [
-        ("unet", 0.05, {"levels": 2}),
         ("rau_net_1", 0.05, {"levels": 2}),
         ("mobilenetv3", 0.05, {}),
         ("segformer_b0", 0.1, {"layers": 1}),
     ],
-    ids=["unet", "rau_net_1", "mobilenetv3", "segformer_b0"],
+    ids=["rau_net_1", "mobilenetv3", "segformer_b0"],
 )
-def test_networks_of_the_study_are_portable(name, int8, options, tmp_path):
-    """With few blocks of every kind, which more of them would only repeat.
+def test_networks_of_the_study_are_portable(name, int8, options, tmp_path, monkeypatch):
+    """With few blocks of every kind, which more of them would only repeat; RAU-Net has all of a U-Net.
 
     Attention suffers from 8 bits more than convolutions do; tf2onnx alone would never end with RAU-Net.
     """
@@ -368,6 +365,8 @@ def test_networks_of_the_study_are_portable(name, int8, options, tmp_path):
             **options,
         )
     image = images(4)
+    exported = [row for row in portable.CANDIDATES if row[0] != "openvino"]  # which may be left out
+    monkeypatch.setattr(portable, "CANDIDATES", exported)
     rows = prediction.portable_table(model, image, images(8, 1), tmp_path, runs=1, progress=False)
     rows = rows.set_index(["engine", "precision"])
     for quantisation, mean_difference in (("float32", 1e-5), ("float16", 5e-3), ("int8", int8)):
@@ -375,6 +374,7 @@ def test_networks_of_the_study_are_portable(name, int8, options, tmp_path):
         assert row["skipped"] == ""
         assert row["mean_difference"] < mean_difference, quantisation
     assert rows.loc[("onnx", "float32"), "max_difference"] <= prediction.TOLERANCE["float32"]
-    auto = prediction.load(tmp_path, "auto", example=loading.made_up(model, 2))  # takes the exports there are
-    np.testing.assert_allclose(auto({"image": image}), reference(model, image), atol=1e-4)
-    assert not set(auto.skipped) - {"openvino"}, auto.skipped
+    if name == "rau_net_1":  # of one network, the fastest engine too, which takes the exports there are
+        auto = prediction.load(tmp_path, "auto", example=loading.made_up(model, 2))
+        np.testing.assert_allclose(auto({"image": image}), reference(model, image), atol=1e-4)
+        assert not set(auto.skipped) - {"openvino"}, auto.skipped
