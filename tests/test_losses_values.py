@@ -166,7 +166,7 @@ def test_values_are_learned_inside_fit(tmp_path):
     net = keras.Model({"image": given}, {"values": keras.layers.Dense(1)(given)})
     options = {"loss": {"values": "mse"}, "metrics": [losses.ValueScore("mae"), losses.ValueScore("r2")]}
     history = training.fit(
-        net, data, data, folder=tmp_path, epochs=8, learning_rate=0.3, monitor="val_values_r2",
+        net, data, data, folder=tmp_path, epochs=5, learning_rate=0.4, monitor="val_values_r2",
         progress=False, **options,
     )  # fmt: skip
     assert history["val_values_r2"].max() > 0.95
