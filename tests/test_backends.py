@@ -19,7 +19,7 @@ PORTED += ["three_branch_cnn", "convnext_tiny", "convlstm", "resnet18_gru", "uta
 # what a backend does with arrays and compiled steps; names, checks and messages are the same on all
 TRAININGS = (
     "final_weights or validation_is or does_not_touch or interrupted "
-    "or thaw_at or (stopped_training and not None-thaw0) or fit_sees"
+    "or ((thaw_at or stopped_training) and not None-thaw0) or fit_sees"
 )
 
 
@@ -62,6 +62,7 @@ def test_networks_losses_and_trainings_on_another_backend(backend, tmp_path):
         "KERAS_BACKEND": backend,
         "EOLAB_EXPECTED": str(tmp_path),
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",  # which take two thirds of the compilation
         "JAX_COMPILATION_CACHE_DIR": os.environ["EOLAB_CACHE"],  # what is trained again is not compiled again
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     }

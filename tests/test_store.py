@@ -562,7 +562,7 @@ from eolab.data.store import ArraySpec, write_store
 start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 write_store(
     sys.argv[1],
-    pd.DataFrame({"id": range(200), "part": np.arange(200) // 2}),
+    pd.DataFrame({"id": range(100), "part": np.arange(100) // 2}),
     {"image": ArraySpec(("y", "band"), (1 << 18, 4))},
     "part",
     lambda part: {"image": np.ones((len(part), 1 << 18, 4), "f4")},
@@ -574,7 +574,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) // 1024)
 
 
 @pytest.mark.slow
-def test_writing_800_mb_keeps_the_process_small(tmp_path):
+def test_writing_400_mb_keeps_the_process_small(tmp_path):
     command = [sys.executable, "-c", RESIDENT, tmp_path / "store"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     assert int(done.stdout) < 150  # MiB

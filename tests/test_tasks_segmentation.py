@@ -6,15 +6,13 @@ import landslide_example as example
 import numpy as np
 import pandas as pd
 import pytest
-from training_example import ArraySamples
 
-from eolab import models, tasks, training
+from eolab import tasks, training
 from eolab.core.errors import ParameterError
 from eolab.prediction import probabilities
 from eolab.studies import landslide
 from eolab.tasks import engine
 from eolab.training import augment
-from eolab.training.batches import Batches
 
 pytestmark = pytest.mark.slow  # trains networks
 
@@ -171,21 +169,3 @@ def test_probabilities_on_disk_are_those_of_the_network(store, rows, head, tmp_p
         np.testing.assert_allclose(read[name], values, atol=1e-3)
         np.testing.assert_array_equal(read[name], written[name])
     assert probabilities.read(tmp_path, "validation") == {}
-
-
-def test_a_model_that_is_compiled_alike_keeps_its_graph_and_starts_anew(tmp_path):
-    """Training a model twice from the same weights gives the same history, with one compilation."""
-    model = models.build(
-        "unet", height=16, width=16, channels=2, outputs=2, width_multiplier=0.0625, levels=2
-    )
-    first = [np.array(v) for v in model.variables]
-    rng = np.random.default_rng(0)
-    image = rng.normal(size=(12, 16, 16, 2)).astype(np.float32)
-    label = {"mask": (image[..., 0] > 0.5).astype(np.uint8)}
-    losses = []
-    for number in range(2):
-        training.assign(model.variables, first)
-        data = Batches(ArraySamples({"image": image}, label), shuffle=True, ignore="keep")
-        history = training.fit(model, data, folder=tmp_path / str(number), epochs=2, progress=False)
-        losses.append(history["loss"].to_numpy())
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)

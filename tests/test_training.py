@@ -18,14 +18,16 @@ from eolab.training.setup import keep_memory
 
 @pytest.mark.slow
 def test_same_seed_same_result_other_seed_another(tmp_path):
-    a, first = example.fit(tmp_path / "a", net=example.model(), epochs=2)
-    b, second = example.fit(tmp_path / "b", epochs=2)
-    np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-6)
-    for ours, theirs in zip(a.variables, b.variables, strict=True):
-        np.testing.assert_allclose(np.array(ours), np.array(theirs), rtol=1e-5, atol=1e-6)
-    training.assign(b.variables, example.model(seed=4).variables)
-    third = example.fit(tmp_path / "c", net=b, epochs=2)[1]
-    assert not np.allclose(first["loss"], third["loss"], rtol=1e-3)
+    """What networks of two seeds begin with, states of dropout too, in one network: compiled once."""
+    net, losses, ends = example.model(), {}, {}
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        training.assign(net.variables, example.model(seed).variables)
+        losses[name] = example.fit(tmp_path / name, net=net, epochs=2)[1]["loss"]
+        ends[name] = [np.array(variable) for variable in net.variables]
+    np.testing.assert_allclose(losses["a"], losses["b"], rtol=1e-6)
+    for ours, theirs in zip(ends["a"], ends["b"], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(losses["a"], losses["c"], rtol=1e-3)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is kept where the C library is glibc")

@@ -13,7 +13,7 @@ from eolab.core.errors import ParameterError, RunError
 from eolab.training import schedules
 from eolab.training.freezing import phases, weighted_layers
 
-pytestmark = pytest.mark.slow  # trains networks
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eager_module")]  # trains networks
 
 THAW = {"3": "encoder_2", 4: ["*"]}
 TIMES, BATCH, STEPS = 2, 100, 3  # dates, samples a batch, batches an epoch
@@ -79,44 +79,53 @@ def changed(before, after):
 EVERY = {"encoder_1", "encoder_1_norm", "simple_rnn_cell", "mixing", "head"}
 
 
-@pytest.mark.usefixtures("eager")
-def test_layers_thaw_at_their_epoch_and_nothing_of_them_changes_before(tmp_path):
-    net, weights = model(), Weights()
-    steps = [values(net)]
-    _, history = fit(tmp_path, net, thaw=THAW, callbacks=[weights])
-    steps += weights.found
-    found = [changed(one, other) for one, other in pairwise(steps)]
-    assert found == [{"mixing", "head"}, {"mixing", "head"}, {"mixing", "head", "simple_rnn_cell"}, EVERY]
+RUNS = {
+    "None-thaw0": (None, {3: "*"}, [2]),
+    "0.6-thaw1": (0.6, THAW, [0, 2, 3]),  # stopped before, at the start of and after an epoch of thawing
+}
+HEAD = {"mixing", "head"}
+CHANGES = {
+    "None-thaw0": [HEAD, HEAD, EVERY, EVERY],
+    "0.6-thaw1": [HEAD, HEAD, {*HEAD, "simple_rnn_cell"}, EVERY],
+}
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def whole(request, tmp_path_factory, eager_module):
+    """A training that nothing stops: its name, weights before and after each epoch, history and end."""
+    ema, thaw, _ = RUNS[request.param]
+    options = {"thaw": thaw, "ema": ema}
+    net, weights = example.shared(model, key=example.graph_of(options)), Weights()
+    first = values(net)
+    _, history = fit(tmp_path_factory.mktemp("whole"), net, **options, callbacks=[weights])
     assert all(layer.trainable for layer, _ in weighted_layers(net))
+    return request.param, [first, *weights.found], history, [np.array(variable) for variable in net.variables]
+
+
+def test_layers_thaw_at_their_epoch_and_nothing_of_them_changes_before(whole):
+    name, steps, history, _ = whole
+    assert [changed(one, other) for one, other in pairwise(steps)] == CHANGES[name]
     rate = schedules.build("cosine", 0.02, STEPS, 4)  # it goes on where layers thaw
     np.testing.assert_allclose(history["learning_rate"], [rate(STEPS * n) for n in range(1, 5)], rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("ema", "thaw", "stops"),
-    [
-        (None, {3: "*"}, [2]),
-        (0.6, THAW, [0, 2, 3]),  # before, at the start of and after an epoch at which layers thaw
-    ],
-)
-@pytest.mark.usefixtures("eager")
-def test_stopped_training_ends_as_the_unbroken_one(tmp_path, ema, thaw, stops):
+def test_stopped_training_ends_as_the_unbroken_one(tmp_path, whole):
     def interrupt():
         raise KeyboardInterrupt
 
-    net, history = fit(tmp_path / "whole", thaw=thaw, ema=ema)
-    unbroken = [np.array(variable) for variable in net.variables]
+    name, _, history, unbroken = whole
+    ema, thaw, stops = RUNS[name]
     for epoch in stops:
         with pytest.raises(KeyboardInterrupt):
-            fit(tmp_path / "cut", thaw=thaw, ema=ema, callbacks=[example.StopAt(epoch, 2, interrupt)])
-    again, resumed = fit(tmp_path / "cut", thaw=thaw, ema=ema)
+            fit(tmp_path, thaw=thaw, ema=ema, callbacks=[example.StopAt(epoch, 2, interrupt)])
+    again, resumed = fit(tmp_path, thaw=thaw, ema=ema)
     assert resumed.attrs["resumed_at"] == stops[-1]
     drop = {"columns": "seconds"}
     pd.testing.assert_frame_equal(resumed.drop(**drop), history.drop(**drop), rtol=1e-5, atol=1e-7)
     for ours, theirs in zip(again.variables, unbroken, strict=True):
         np.testing.assert_allclose(np.array(ours), theirs, rtol=1e-5, atol=1e-6)
     with pytest.raises(RunError, match=r"begun with freeze .*'encoder'"):
-        fit(tmp_path / "cut", ema=ema)
+        fit(tmp_path, ema=ema)
 
 
 def test_a_compiled_network_is_trained_again_with_the_same_layers_frozen(tmp_path):
@@ -129,7 +138,6 @@ def test_a_compiled_network_is_trained_again_with_the_same_layers_frozen(tmp_pat
     pd.testing.assert_frame_equal(first.drop(columns="seconds"), second.drop(columns="seconds"), rtol=1e-5)
 
 
-@pytest.mark.usefixtures("eager")
 def test_early_stopping_while_layers_are_frozen_ends_the_training(tmp_path):
     _, history = fit(tmp_path, thaw={4: "*"}, epochs=9, learning_rate=1e-9, schedule="constant", patience=1)
     assert len(history) < 4

@@ -23,6 +23,7 @@ def expected(net, data, output, loss):
     return float(losses.build(loss)(data[1][output], p)), float(score.result())
 
 
+@pytest.mark.usefixtures("eager")
 def test_columns_are_called_by_output_and_hold_its_values(tmp_path):
     by_output = {"mask": {"focal": 0.5, "iou": 0.5}, "patch": "ce", "fine": "log_cosh"}
     scores = {"mask": losses.PooledScore("f1"), "fine": [losses.PooledScore("f1"), losses.PooledScore("iou")]}
