@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import os
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import warm
@@ -69,6 +71,36 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if WORKERS > 1 else base
     return functools.partial(study_runs.smoke, shared)
+
+
+@pytest.fixture(scope="session")
+def shared_twin(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of a twin that no test changes: written once a session for all tests and workers.
+
+    Call it with the module that writes the twin, and its arguments.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if WORKERS > 1 else base
+
+    def twin(module: Any, **options: Any) -> Path:
+        parts = [module.__name__.rpartition(".")[2], *(f"{name}{value}" for name, value in options.items())]
+        folder = shared / "twins" / "_".join(parts)
+        folder.parent.mkdir(exist_ok=True)
+        with _locked(folder.with_name(f"{folder.name}.lock")):
+            if not folder.exists():  # there is no half of a twin
+                module.write(folder, **options, progress=False)
+        return folder
+
+    return twin
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    import fcntl
+
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ SENSORS = {"S1": flood.samples.Radar(), "S2": flood.samples.Optical(("B04", "MND
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory):
+def stores(tmp_path_factory, shared_twin):
     root = tmp_path_factory.mktemp("data")
-    twin = twins.write(root / "twin", seed=2, train=9, test=3, size=48, progress=False)
+    twin = shared_twin(twins, seed=1, train=9, test=3, size=48)
     images, files = reader.index(twin), reader.check_layout(twin, progress=False)
     tables = {k: flood.sample_table(images, files, twin, sensor) for k, sensor in SENSORS.items()}
     splits = flood.samples.sequence_splits(tables.values())

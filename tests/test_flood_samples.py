@@ -17,10 +17,8 @@ SIZE = (24, 20)
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory):
-    return twins.write(
-        tmp_path_factory.mktemp("data") / "twin", seed=1, train=9, test=3, size=48, progress=False
-    )
+def twin(shared_twin):
+    return shared_twin(twins, seed=1, train=9, test=3, size=48)
 
 
 @pytest.fixture(scope="module")

@@ -30,10 +30,8 @@ def _close():
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory):
-    return twins.write(
-        tmp_path_factory.mktemp("data") / "twin", seed=3, train=8, test=4, size=48, progress=False
-    )
+def twin(shared_twin):
+    return shared_twin(twins, seed=3, train=8, test=4, size=48)
 
 
 @pytest.fixture(scope="module")

@@ -33,11 +33,8 @@ READERS = {1: bigearthnet_v1, 2: bigearthnet_v2}
 
 
 @pytest.fixture(scope="session")
-def roots(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scenes_samples")
-    return {
-        v: bigearthnet.write(folder / f"v{v}", version=v, patches=PATCHES, progress=False) for v in (1, 2)
-    }
+def roots(shared_twin):
+    return {version: shared_twin(bigearthnet, version=version, patches=PATCHES) for version in (1, 2)}
 
 
 @pytest.fixture(scope="module")

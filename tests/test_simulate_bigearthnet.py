@@ -40,15 +40,13 @@ S2, S1 = bigearthnet.FOLDERS[1]
 
 
 @pytest.fixture(scope="session")
-def v1(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes") / "v1"
-    return bigearthnet.write(folder, patches=PATCHES, progress=False)
+def v1(shared_twin) -> Path:
+    return shared_twin(bigearthnet, version=1, patches=PATCHES)
 
 
 @pytest.fixture(scope="session")
-def v2(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes") / "v2"
-    return bigearthnet.write(folder, version=2, patches=PATCHES, progress=False)
+def v2(shared_twin) -> Path:
+    return shared_twin(bigearthnet, version=2, patches=PATCHES)
 
 
 @pytest.fixture(scope="module")

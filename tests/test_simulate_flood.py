@@ -26,10 +26,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory) -> Path:
-    return sen12flood.write(
-        tmp_path_factory.mktemp("data") / "twin", seed=3, train=8, test=4, size=48, progress=False
-    )
+def twin(shared_twin) -> Path:
+    return shared_twin(sen12flood, seed=3, train=8, test=4, size=48)
 
 
 @pytest.fixture(scope="module")
