@@ -32,10 +32,9 @@ LULC = {1: "cultivated land", 2: "forest", 3: "grassland", 4: "schrubland", 8: "
 
 
 @pytest.fixture(scope="session")
-def twin(tmp_path_factory):
+def twin(shared_twin):
     """A small twin and its entry in a catalogue."""
-    folder = tmp_path_factory.mktemp("landcover") / "twin"
-    simulate.write(folder, size=120, dates=4, progress=False)
+    folder = shared_twin(simulate, size=120, dates=4)
     return example.entry(folder, name="small_twin", twin={"writer": "sentinel2_corine"})
 
 

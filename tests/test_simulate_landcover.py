@@ -23,10 +23,8 @@ NAME = re.compile(r"S2[AB]_MSIL2A_(\d{8}T\d{6})_N(\d{4})_R\d{3}_T(\d{2}[A-Z]{3})
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory):
-    return sentinel2_corine.write(
-        tmp_path_factory.mktemp("twin") / "twin", size=SIZE, dates=4, progress=False
-    )
+def twin(shared_twin):
+    return shared_twin(sentinel2_corine, size=SIZE, dates=4)
 
 
 def products(twin: Path) -> list[Path]:

@@ -28,10 +28,8 @@ SIZE = (32, 32)
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory) -> Path:
-    return twins.write(
-        tmp_path_factory.mktemp("data") / "twin", seed=3, train=8, test=4, size=48, progress=False
-    )
+def twin(shared_twin) -> Path:
+    return shared_twin(twins, seed=3, train=8, test=4, size=48)
 
 
 @pytest.fixture(scope="module")
