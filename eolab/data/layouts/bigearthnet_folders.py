@@ -205,18 +205,14 @@ def check_splits(lists: Mapping[str, Iterable[str]], patches: pd.DataFrame) -> p
         does not know. A warning gives the numbers where the lists hold names of version 1.
     """
     own = patches.drop_duplicates("id").set_index("id")["split"]
-    older: pd.Series | None = None  # made where a list has other names
+    older = patches[patches["v1"] != ""].drop_duplicates("v1").set_index("v1")["split"]
     counts, foreign = {}, False
     for split, names in lists.items():
         listed = pd.Index(list(names))
         here = own.reindex(listed)
-        if here.isna().any():
-            if older is None:
-                older = patches[patches["v1"] != ""].drop_duplicates("v1").set_index("v1")["split"]
-            there = older.reindex(listed[here.isna()])
-            foreign |= bool(there.notna().any())
-            here = pd.concat([here.dropna(), there.fillna("absent")])
-        counts[split] = here.value_counts()
+        there = older.reindex(listed[here.isna()])
+        foreign |= bool(there.notna().any())
+        counts[split] = pd.concat([here.dropna(), there.fillna("absent")]).value_counts()
     table = pd.DataFrame(counts).T.reindex(columns=[*SPLITS, "absent"]).fillna(0).astype("int64")
     if foreign:
         parts = "; ".join(_sentence(str(split), row) for split, row in table.iterrows())
