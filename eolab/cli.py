@@ -20,8 +20,9 @@ from eolab.core.numbers import padded
 RUN_HELP = """\
 Runs a study's notebooks in order, each in a process of its own. A finished run is skipped while all that it
 was made from is as it was: parameters, upstream runs, data sets, the runs that a results notebook finds, and
-code. What changed is said, and only what depends on it runs again; an interrupted run resumes. Run folders
-and reports land in DIR/STUDY/NOTEBOOK/RUN, the report of the whole study in DIR/STUDY/report.html."""
+code. What changed is said, and only what depends on it runs again; an interrupted run resumes. Other
+versions of Keras or of the library below it are said beside a run, which stays as it is without --force. Run
+folders and reports land in DIR/STUDY/NOTEBOOK/RUN, the report of the whole study in DIR/STUDY/report.html."""
 RUN_EXAMPLES = """\
 examples:
   eolab run landcover --profile smoke
@@ -158,7 +159,7 @@ def _options(options: argparse.Namespace, study: Any) -> Any:
     from eolab.core import workspace
     from eolab.runs import chain
 
-    root = options.out.resolve() if options.out else workspace.runs()
+    root = options.out.expanduser().resolve() if options.out else workspace.runs()
     settings = chain.settings(study, options.set)
     os.environ["EOLAB_LISTED_SINCE"] = str(time.time_ns())
     return chain.Options(

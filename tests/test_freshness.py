@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,13 @@ def test_a_run_in_another_folder_of_runs_has_no_part_in_it(project: Path, tmp_pa
     """A sweep's table of one project was left out for the run that another project's notebook had begun."""
     go(project)
     assert sweep.run(study.load("mini"), "factors", chain.Options(project / "runs", "smoke"), say=print)
-    other = a_run(tmp_path / "other", "02_use", "x", "1", made={"notebook": "01_make", "run": "y"})
+    other = a_run(
+        tmp_path / "other",
+        "02_use",
+        "x",
+        "2026-11-28T04:02:00+00:00",
+        made={"notebook": "01_make", "run": "y"},
+    )
     history.watch(other.folder)
     assert isinstance(runs.sweep_table("mini", "factors"), pd.DataFrame)
     assert "found" not in folders.read_json(other.folder / folders.RECORD)
@@ -273,6 +280,31 @@ def test_a_sweep_that_was_run_makes_its_results_notebook_out_of_date(project: Pa
     assert skipped(said) == ["01_make"]
     assert began(said, "02_use") == ": runs of factors: 4 new"
     assert skipped(go(project)) == ["01_make", "02_use"]
+
+
+def test_only_the_sweep_that_is_shown_makes_a_results_notebook_out_of_date(project: Path) -> None:
+    """Any edit of study.yaml did, as of a profile that has no part in it."""
+    go(project)
+    assert sweep.run(study.load("mini"), "factors", chain.Options(project / "runs", "smoke"), say=print)
+    go(project)
+    file = project / "notebooks/mini/study.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("sweeps:", "  other:\n    all: {seed: 9}\nsweeps:", 1))
+    assert skipped(go(project)) == ["01_make", "02_use"]
+    file.write_text(text.replace("metrics: [test.f1]}", "metrics: [test.f1], note: Other.}", 1))
+    assert began(go(project), "02_use") == ": sweep 'factors' of study.yaml changed"
+
+
+def test_another_version_of_keras_is_said_and_keeps_the_run(project: Path) -> None:
+    """It was recorded and never compared."""
+    go(project)
+    (folder,) = (project / "runs/mini/01_make").iterdir()
+    modules = history.load(folder).record["modules"] | {"eolab/models/heads.py": ""}
+    folders.update_record(folder, modules=modules | sources.digests())
+    folders.write_json(folder / folders.ENVIRONMENT, {"packages": {"keras": "3.0.0", "numpy": "1.0"}})
+    said = go(project)
+    assert skipped(said) == ["01_make", "02_use"]
+    assert f"(made with keras 3.0.0, here is {metadata.version('keras')})" in said[0]
 
 
 def test_a_sweep_made_from_other_runs_is_left_out_with_a_sentence(

@@ -17,7 +17,7 @@ from test_safety_runs import ends, job
 from test_safety_runs import project as with_worker
 
 from eolab import runs
-from eolab.core import files
+from eolab.core import files, workspace
 from eolab.core.errors import DataError, ParameterError, RunError
 from eolab.data import sources
 from eolab.runs import chain, execute, folders, history, record, reports, study
@@ -133,18 +133,34 @@ def test_a_repetition_that_changed_a_model_and_died_leaves_the_finished_run(proj
 
 def test_a_repetition_keeps_long_work_and_leaves_the_notes_of_the_run(project: Path) -> None:
     """Arrays of a finished store and a trained model are there at once; what the user writes stays."""
-    first = begin("model.keras", "store/x.npy")
+    first = begin("model.keras", "store/store.json", "store/x.npy", "x.npy")
     first.finish(f1=0.5)
     (first.folder / "notes.txt").write_text("mine")
     again = begin()
     array = again.folder / "store/x.npy"
     assert array.samefile(first.folder / "store/x.npy")
-    assert not (again.folder / "model.keras").samefile(first.folder / "model.keras")
+    for own in ("model.keras", "x.npy"):  # which a cell may write into
+        assert not (again.folder / own).samefile(first.folder / own)
     (first.folder / "notes.txt").write_text("mine, later")
     again.finish(f1=0.6)
     assert again.folder == first.folder
     assert (first.folder / "notes.txt").read_text() == "mine, later"
     assert (first.folder / "store/x.npy").read_text() == "new"
+
+
+def test_a_repetition_that_could_not_take_its_place_takes_it_at_the_next_start(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its results were overwritten by the next repetition."""
+    begin().finish(f1=0.5)
+    again = begin("model.keras")
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "replace_folder", lambda *_: (_ for _ in ()).throw(OSError("busy")))
+        with pytest.raises(OSError, match="busy"):
+            again.finish(f1=0.6)
+    third = begin()
+    assert runs.load(runs.latest("mini", "01_make")).metrics == {"f1": 0.6}
+    assert third.folder == folders.beside(runs.latest("mini", "01_make"))
 
 
 def test_a_cell_after_the_end_changes_no_finished_run(project: Path) -> None:
@@ -165,7 +181,129 @@ def test_a_cell_after_the_end_changes_no_finished_run(project: Path) -> None:
     assert {path: path.read_bytes() for path in run.folder.rglob("*") if path.is_file()} == before
 
 
+# === Odd names, places and clocks ===
+
+
+@pytest.mark.parametrize("name", ["../other.txt", "/tmp/a.txt", "run.json", "a/../metrics.json", ".", ""])
+def test_a_name_that_leads_out_of_the_run_or_into_its_record_is_refused(project: Path, name: str) -> None:
+    """The file was written beside the run, or in the place of its record."""
+    with pytest.raises(RunError, match=r"writes files of its own into its folder, found the name .*: choose"):
+        runs.start("mini/01_make", VALUES).path(name)
+
+
+def test_an_input_of_another_notebook_is_said(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run of any notebook of any study was taken without a word."""
+    go(project)
+    other = runs.latest("mini", "02_use", root=project / "runs")
+    values = {"made": str(other), "factor": 1.0, "mode": "a", "bands": [], "fail": False, "seed": 0}
+    runs.start("mini/02_use", values).input("made")
+    assert "is a run of mini/02_use, expected one of 01_make." in capsys.readouterr().out
+
+
+def test_a_clock_that_is_set_back_gives_no_negative_time(project: Path) -> None:
+    run = begin()
+    folders.update_record(run.folder, started="2999-01-01T00:00:00+00:00")
+    folders.end(run.folder, "done")
+    assert runs.load(run.folder).record["seconds"] == 0
+
+
+@pytest.mark.parametrize("place", ["a b", "läufe 東京", "line\nbreak", "[x]*?"])
+def test_runs_lie_anywhere(
+    project: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EOLAB_RUNS", str(tmp_path / place))
+    begin("model.keras").finish(f1=0.5)
+    begin("model.keras").finish(f1=0.6)
+    assert runs.collect("mini", "01_make")["f1"].tolist() == [0.6]
+    assert runs.latest("mini", "01_make").parent == tmp_path / place / "mini/01_make"
+
+
+def test_a_copy_of_a_run_folder_counts_once_and_is_not_taken_for_the_run(project: Path) -> None:
+    """A copy whose name sorts first was the run of the next command, and stood twice in each table."""
+    go(project)
+    folder = runs.latest("mini", "01_make", root=project / "runs")
+    shutil.copytree(folder, folder.with_name(f"a copy of {folder.name}"))
+    assert job(project).folder == folder
+    assert [one.folder for one in runs.records("mini", "01_make", project / "runs")] == [folder]
+    assert skipped(go(project)) == ["01_make", "02_use"]
+    folder.rename(folder.with_name(f"my {folder.name}"))
+    assert len(runs.records("mini", "01_make", project / "runs")) == 2, "the run itself is gone"
+
+
+def test_a_home_folder_is_meant_by_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder called ~ was made in the working directory."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("EOLAB_RUNS", "~/results")
+    assert workspace.runs() == tmp_path / "results"
+
+
+def test_a_linked_run_is_replaced_and_what_it_leads_to_stays(project: Path, tmp_path: Path) -> None:
+    first = begin("model.keras")
+    first.finish(f1=0.5)
+    elsewhere = tmp_path / "elsewhere"
+    first.folder.rename(elsewhere)
+    first.folder.symlink_to(elsewhere)
+    begin("model.keras").finish(f1=0.6)
+    assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
+    assert (runs.load(first.folder).metrics, runs.load(elsewhere).metrics) == ({"f1": 0.6}, {"f1": 0.5})
+
+
 # === What is no code, and no record ===
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("run.json", '{"study": "mini"}'),
+        ("run.json", '{"study": "mini", "notebook": "01_make", "upstream": {"made": ["a"]}}'),
+        ("run.json", '{"study": "mini", "notebook": "01_make", "parameters": [1]}'),
+        ("run.json", '{"study": "mini", "notebook": "01_make", "started": "yesterday"}'),
+        ("run.json", '{"study": "mini", "notebook": "01_make", "seconds": "long"}'),
+        ("run.json", '{"a": 1, "a": 2}'),
+        ("run.json", "[" * 3000),
+        ("data.json", "[1]"),
+        ("data.json", '[{"name": "a", "files": "many"}]'),
+        ("figures.json", '[{"caption": "no name"}]'),
+        ("environment.json", '{"variables": [1]}'),
+    ],
+)
+def test_a_record_of_other_kinds_ends_in_a_sentence(tmp_path: Path, name: str, content: str) -> None:
+    """An AttributeError, a TypeError, a KeyError or a RecursionError."""
+    (tmp_path / name).write_text(content)
+    with pytest.raises(RunError, match=rf"{name} is no JSON of a run .*: delete this file"):
+        folders.read_json(tmp_path / name, dict if content.startswith("{") or "[[" in content else list)
+
+
+@pytest.mark.parametrize("content", ["null", "[1]", "", "\x00", '{"runs": ["a"]}', '{"notebooks": 3}'])
+def test_a_damaged_note_of_what_belongs_together_is_made_anew(project: Path, content: str) -> None:
+    """An AttributeError or TypeError ended each `eolab run` of the study."""
+    go(project)
+    file = project / "runs/mini/chain.json"
+    whole = file.read_text()
+    file.write_text(content)
+    assert "How this was made" in reports.build_study(file.parent).read_text()
+    assert skipped(go(project)) == ["01_make", "02_use"]
+    assert file.read_text() == whole
+
+
+@pytest.mark.parametrize(
+    "content", ["[1]", "notebooks: [1]", "notebooks: {01_make: [1]}", "\x00", "a: 1\na: 2"]
+)
+def test_a_study_of_other_kinds_ends_in_a_sentence_in_a_notebook(project: Path, content: str) -> None:
+    """It was an AttributeError in the notebook's first cell."""
+    (project / "notebooks/mini/study.yaml").write_text(content)
+    with pytest.raises(ParameterError, match=r"study\.yaml"):
+        runs.start("mini/01_make", VALUES)
+
+
+def test_a_run_that_names_itself_as_an_input_has_an_end(project: Path) -> None:
+    """A RecursionError."""
+    go(project)
+    (folder,) = (project / "runs/mini/02_use").iterdir()
+    one = runs.load(folder)
+    stamps = {"made": one.stamp}
+    folders.update_record(folder, upstream=stamps, parameters={**one.params, "made": str(folder)})
+    assert runs.load(folder).lineage() == [one.stamp, one.stamp]
 
 
 @pytest.mark.parametrize("content", ["null", "[1]"])
@@ -276,8 +414,8 @@ def test_code_that_works_around_a_notebook_makes_no_run_out_of_date(project: Pat
 def test_a_path_that_is_no_utf_8_is_recorded(tmp_path: Path) -> None:
     """A folder with a Latin-1 name was a UnicodeEncodeError at `run.data`."""
     path = str(tmp_path / "caf\udce9")
-    folders.write_json(tmp_path / "data.json", {"path": path})
-    assert folders.read_json(tmp_path / "data.json") == {"path": path}
+    folders.write_json(tmp_path / "data.json", [{"name": "a", "path": path}])
+    assert folders.read_json(tmp_path / "data.json", list) == [{"name": "a", "path": path}]
 
 
 @pytest.mark.parametrize("name", ["tables/t.csv", "tables/t.drawn.npz", "history.csv"])

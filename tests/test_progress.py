@@ -1,10 +1,15 @@
 import io
 import sys
 import time
+from unittest import mock
 
+import numpy as np
 import pytest
 
 from eolab.core import progress
+from eolab.data import fingerprints
+from eolab.evaluation import postprocess
+from eolab.tasks import stacking
 
 
 class Clock:
@@ -99,3 +104,29 @@ def test_a_long_piece_of_work_says_that_it_goes_on(monkeypatch, capsys):
         pass
     time.sleep(0.01)
     assert capsys.readouterr().err == ""
+
+
+def test_what_may_take_long_says_that_it_goes_on(monkeypatch, tmp_path, capsys):
+    """The look at a million files, a stack and a temperature were silent."""
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.01)
+    monkeypatch.setenv("EOLAB_CACHE", str(tmp_path / "cache"))
+
+    def slow(*given, **more):
+        time.sleep(0.03)
+        return mock.MagicMock()
+
+    monkeypatch.setattr(stacking.LogisticRegression, "fit", lambda self, *given: slow() and 1 / 0)
+    monkeypatch.setattr(postprocess, "minimize_scalar", lambda *given, **more: slow() and 1 / 0)
+    probability, truth = np.array([0.1, 0.4, 0.8]), np.array([0, 1, 1])
+    with pytest.raises(ZeroDivisionError):
+        stacking.stack({"lstm": probability}, truth)
+    with pytest.raises(ZeroDivisionError):
+        postprocess.fit_temperature(probability, truth)
+    fingerprints.remembered("index", tmp_path, (slow() and tmp_path for _ in range(1)), lambda: 1)
+    said = capsys.readouterr().err
+    for words in (
+        "Fitting a stack on 3 samples",
+        "Fitting a temperature on 3 values",
+        "which may have changed",
+    ):
+        assert words in said

@@ -25,7 +25,9 @@ USUAL: dict[str, Any] = {
 def a_run(root: Path, name: str, params: dict[str, Any], ended: str = "1", sweep: str = "") -> runs.RunRecord:
     folder = root / "flood" / "03_train" / name
     folder.mkdir(parents=True)
-    record = {"status": "done", "started": ended, "ended": ended, "sweep": sweep}
+    moment = f"2026-01-01T00:00:0{ended}+00:00"
+    record = {"study": "flood", "notebook": "03_train", "status": "done", "sweep": sweep}
+    record |= {"started": moment, "ended": moment}
     folders.write_json(
         folder / folders.RECORD,
         record | {"upstream": {"preprocessed": {"run": "one"}}, "groups": ["training"], "parameters": params},

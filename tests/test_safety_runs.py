@@ -19,6 +19,7 @@ from eolab.runs.execute import Job
 
 WORKER = """
 import json, os, sys, time
+from datetime import UTC, datetime
 from pathlib import Path
 job = json.loads(Path(sys.argv[1]).read_text())
 folder, root = Path(job["folder"]), Path(os.environ["EOLAB_ROOT"])
@@ -30,7 +31,7 @@ for name, text in json.loads((root / "writes.json").read_text()).items():
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(text)
 status = (root / "status").read_text()
-times = {"started": "2026-01-01T00:00:00+00:00", "ended": str(time.time()), "seconds": 0}
+times = {"started": "2026-01-01T00:00:00+00:00", "ended": datetime.now(UTC).isoformat(), "seconds": 0}
 record = {**job["record"], **times, "status": status, "failed": None, "written": ["tables/a.csv"]}
 (folder / "run.json").write_text(json.dumps(record))
 """

@@ -167,7 +167,7 @@ def test_a_metric_with_the_name_of_a_row_keeps_both(project: Path) -> None:
     for number, point in enumerate(one.points):
         job = Job(study.load("mini").notebook("02_use"), point, {}, project / "runs")
         job.folder.mkdir(parents=True)
-        (job.folder / "run.json").write_text('{"status": "done"}')
+        (job.folder / "run.json").write_text('{"study": "mini", "notebook": "02_use", "status": "done"}')
         (job.folder / "metrics.json").write_text(f'{{"factor": {10 + number}}}')
         jobs.append(job)
     table = sweep.summarise(one, sweep.table_of_runs(one, jobs))
@@ -321,7 +321,8 @@ def test_lines_are_compared_in_pairs_over_their_runs(project: Path) -> None:
         run = folder / f"default-{number}"
         kept = evaluation.write_drawn(scores, run / "tables/scores.drawn.npz")
         kept.to_csv(run / "tables/scores.csv", index=False)
-        (run / "run.json").write_text('{"parameters": {"model": "net"}, "status": "done"}')
+        record = {"study": "mini", "notebook": "02_use", "parameters": {"model": "net"}, "status": "done"}
+        (run / "run.json").write_text(json.dumps(record))
         (run / "metrics.json").write_text(json.dumps(evaluation.nested(scores, "net")))
         metrics.append(
             {"loss": 1.0, "test.all.accuracy": evaluation.nested(scores, "net")["test"]["all"]["accuracy"]}

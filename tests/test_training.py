@@ -247,7 +247,7 @@ def test_headless_training_prints_a_line_an_epoch(tmp_path, monkeypatch, capsys)
     example.fit(tmp_path, epochs=2)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("epoch 1/2: ")
+    assert lines[0].startswith("epoch 1/2, ")
     assert "val_loss" in lines[1]
 
 
@@ -265,5 +265,5 @@ def test_the_line_of_an_epoch_leaves_losses_of_single_outputs_to_the_history():
         "seconds": 3.2,
     }
     said = callbacks.line(row, 9, "val_mask_f1", True)
-    assert said == "epoch 2/9: loss 1.5, mask_f1 0.25, val_loss 1.25, val_mask_f1 0.5 (best), 3 s"
+    assert said == "epoch 2/9, 22 s left: loss 1.5, mask_f1 0.25, val_loss 1.25, val_mask_f1 0.5 (best), 3 s"
     assert "val_mask_loss 0.75 (best)" in callbacks.line(row, 9, "val_mask_loss", True)

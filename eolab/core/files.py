@@ -178,6 +178,8 @@ def replace_folder(new: Path, folder: Path, keep: Path | None = None) -> None:
             aside.rename(folder)
         raise
     if keep is None:
+        if aside.is_symlink():  # to a folder elsewhere, which is not ours to remove
+            aside.unlink()
         shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -45,4 +45,4 @@ def cache() -> Path:
 
 def runs() -> Path:
     """Return the folder that run folders are written under: ``$EOLAB_RUNS``, else ``<root>/runs``."""
-    return Path(os.environ.get("EOLAB_RUNS") or root() / "runs").resolve()
+    return Path(os.environ.get("EOLAB_RUNS") or root() / "runs").expanduser().resolve()

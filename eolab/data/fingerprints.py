@@ -19,7 +19,7 @@ from typing import BinaryIO, TypeVar
 from eolab.core import workspace
 from eolab.core.errors import DataError
 from eolab.core.files import replacing, write_atomically
-from eolab.core.progress import in_threads, track
+from eolab.core.progress import in_threads, stage, track
 
 MANY = 100_000  # files of a data set that one command lists once
 BATCH = 10_000  # files in memory at a time
@@ -186,14 +186,15 @@ def remembered(
     digest, newest = hashlib.sha256(os.fsencode(f"{name} {root} {here}\n")), 0
     memory = workspace.cache() / "private" / f"{name}-{digest.hexdigest()[:16]}.pickle"
     digest.update(state.encode())
-    for path in (*paths, make.__code__.co_filename):
-        try:
-            about = os.stat(path)
-            size, changed = about.st_size, about.st_mtime_ns
-        except OSError:
-            size = changed = -1
-        digest.update(os.fsencode(f"{path}\0{size}\0{changed}\n"))
-        newest = max(newest, changed)
+    with stage(f"Files of {Path(root).name}, which may have changed"):
+        for path in itertools.chain(paths, [make.__code__.co_filename]):
+            try:
+                about = os.stat(path)
+                size, changed = about.st_size, about.st_mtime_ns
+            except OSError:
+                size = changed = -1
+            digest.update(os.fsencode(f"{path}\0{size}\0{changed}\n"))
+            newest = max(newest, changed)
     private = _is_private(memory.parent)
     if private:  # a pickle runs any code: those of others are not opened
         with (

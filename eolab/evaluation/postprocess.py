@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
 from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.progress import stage
 from eolab.evaluation import metrics
 from eolab.evaluation.metrics import IGNORE
 
@@ -367,13 +368,14 @@ def fit_temperature(probability: Any, truth: Any, by_label: bool = False) -> Any
         both = [{0, 1} <= {*np.unique(known).tolist()} for _, known in columns]
         fitted = [fit_temperature(*pair) if two else 1.0 for pair, two in zip(columns, both, strict=True)]
         return np.array(fitted)
-    loss = _loss_of_classes(given, true) if true.ndim == given.ndim - 1 else _loss_of_two(given, true)
-    found = minimize_scalar(
-        lambda log_t: loss(float(np.exp(log_t))),
-        bounds=np.log(T_RANGE),
-        method="bounded",
-        options={"xatol": 1e-7},
-    )
+    with stage(f"Fitting a temperature on {true.size:,} values"):
+        loss = _loss_of_classes(given, true) if true.ndim == given.ndim - 1 else _loss_of_two(given, true)
+        found = minimize_scalar(
+            lambda log_t: loss(float(np.exp(log_t))),
+            bounds=np.log(T_RANGE),
+            method="bounded",
+            options={"xatol": 1e-7},
+        )
     return float(np.exp(found.x))
 
 

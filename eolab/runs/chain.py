@@ -208,8 +208,8 @@ def failure(run: history.RunRecord) -> str:
 
 def note(study: Study, root: Path, one: Job | None = None) -> None:
     """Keep what the study's report needs: its title and notebooks, and which runs belong together."""
-    path = root / study.name / folders.CHAIN
-    known = folders.read_json(path)
+    folder = root / study.name
     about = {"title": study.title, "description": study.description, "notebooks": list(study.notebooks)}
-    runs = dict(known.get("runs", {})) | ({one.notebook.name: one.folder.name} if one else {})
-    folders.write_json(path, {**about, "runs": runs})
+    known = folders.read_chain(folder).get("runs") or {}
+    runs = known | ({one.notebook.name: one.folder.name} if one else {})
+    folders.write_json(folder / folders.CHAIN, {**about, "runs": runs})

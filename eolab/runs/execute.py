@@ -61,7 +61,7 @@ class Job:
         name = self.notebook.run_name(self.profile or "default", self.values, self.upstream)
         parent = self.root / self.notebook.study / self.notebook.name
         there = sorted(parent.glob(f"*-{name.rpartition('-')[2]}"))
-        return there[0] if there else parent / name
+        return next((folder for folder in there if not folders.is_copy(folder)), parent / name)
 
     @property
     def label(self) -> str:

@@ -31,8 +31,24 @@ BUSY = (
 )
 PATIENCE_S = 30.0  # for another process that is just ending
 LOCK, RUNNER_LOCK, JOB = ".lock", ".runner.lock", ".job.json"
+_SHAPES: dict[str, Any] = {  # what the files hold that are read back: an example of each kind
+    RECORD: {
+        **dict.fromkeys(("study", "notebook", "run", "status", "started", "ended", "profile", "sweep"), ""),
+        **{key: {} for key in ("parameters", "defaults", "failed")},
+        **{key: {"": {}} for key in ("upstream", "found")},
+        **{key: {"": ""} for key in ("modules", "files", "sweeps")},
+        **{key: [""] for key in ("groups", "written")},
+        "seconds": 0.0,
+    },
+    CHAIN: {"title": "", "description": "", "notebooks": [""], "runs": {"": ""}},
+    DATA: {**dict.fromkeys(("name", "fingerprint", "layout"), ""), "files": 0.0, "bytes": 0.0, "entry": {}},
+    FIGURES: dict.fromkeys(("name", "file", "caption", "alt"), ""),
+    ENVIRONMENT: {"packages": {"": ""}, "variables": {"": ""}, "git": {}, "gpu": [""]},
+}
+_NEEDED = {RECORD: ("study", "notebook"), DATA: ("name",), FIGURES: ("name",)}
+RECORDED = (RECORD, METRICS, FIGURES, DATA, PARAMS, ENVIRONMENT, REPORT, LOCK, RUNNER_LOCK, JOB)
 _OWN = {
-    *(RECORD, METRICS, FIGURES, DATA, PARAMS, ENVIRONMENT, REPORT, LOCK, RUNNER_LOCK, JOB),
+    *RECORDED,
     *("kernel.log", "history.csv", "checkpoint", "task.json"),
     *("model.keras", "model_onnx", "model_openvino", "model_litert"),
 }
@@ -57,12 +73,47 @@ def read_json(path: Path, kind: type = dict) -> Any:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, kind):
             raise ValueError(f"expected a {kind.__name__}, found a {type(found).__name__}")
+        _check(path.name, found)
     except FileNotFoundError:
         return kind()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = f"{path} is no JSON of a run ({error})"
         raise RunError(f"{reason}: delete this file and run the notebook again.") from None
     return found
+
+
+def read_chain(folder: Path) -> dict[str, Any]:
+    """Return what is known of a study's report; nothing where the file cannot be read, as it is made anew."""
+    with contextlib.suppress(RunError):
+        return dict(read_json(folder / CHAIN))
+    return {}
+
+
+def _check(name: str, found: Any) -> None:
+    """Raise ValueError where a file of a run that was edited by hand does not hold what it should."""
+    for entry in found if isinstance(found, list) else [found]:
+        if name in _SHAPES and not isinstance(entry, dict):
+            raise ValueError(f"it holds {entry!r:.80}")
+        for key, example in _SHAPES.get(name, {}).items():
+            if not _like(entry.get(key), example):
+                raise ValueError(f"{key!r} is {entry[key]!r:.80}")
+        for key in _NEEDED.get(name, ()):
+            if not entry.get(key):
+                raise ValueError(f"it has no {key!r}")
+        for key in ("started", "ended") if name == RECORD else ():
+            datetime.fromisoformat(entry.get(key) or now())
+
+
+def _like(value: Any, example: Any) -> bool:
+    """Return whether a value is nothing, or of the kind of an example, and what it holds likewise."""
+    if value is None:
+        return True
+    if not isinstance(value, int | float if isinstance(example, float) else type(example)):
+        return False
+    if not isinstance(example, dict | list):
+        return True
+    inner, values = (one.values() if isinstance(one, dict) else one for one in (example, value))
+    return all(_like(one, kind) for kind in inner for one in values)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -89,8 +140,8 @@ def add_entry(path: Path, entry: Mapping[str, Any]) -> None:
 
 def end(folder: Path, status: str, failed: Mapping[str, Any] | None = None) -> None:
     """Note in ``run.json`` that a run has ended: how, when, after how many seconds, and what failed."""
-    started = datetime.fromisoformat(read_json(folder / RECORD).get("started") or now())
-    seconds = round((datetime.now(UTC) - started).total_seconds(), 1)
+    started = datetime.fromisoformat(read_json(folder / RECORD).get("started") or now()).astimezone(UTC)
+    seconds = max(0.0, round((datetime.now(UTC) - started).total_seconds(), 1))  # a clock may be set back
     update_record(folder, status=status, ended=now(), seconds=seconds, failed=failed)
 
 
@@ -140,17 +191,20 @@ def lock_soon(folder: Path) -> TextIO | None:
         time.sleep(0.2)
 
 
-def note_written(folder: Path, name: str) -> None:
-    """Note in ``run.json`` that a run writes a file or folder of this name."""
-    known = read_json(folder / RECORD).get("written", [])
-    if name not in known:
-        update_record(folder, written=[*known, name])
-
-
 def runs_in(folder: Path) -> list[Path]:
-    """Return the run folders of a notebook; repetitions that were not done and folders set aside are none."""
-    found = (path.parent for path in folder.glob(f"*/{RECORD}"))
-    return [path for path in found if not path.name.startswith(".") and not path.name.endswith(REPEAT)]
+    """Return the run folders of a notebook.
+
+    Repetitions that were not done, folders set aside and copies of a run that is there are none.
+    """
+    found = [path.parent for path in folder.glob(f"*/{RECORD}")]
+    found = [path for path in found if not path.name.startswith(".") and not path.name.endswith(REPEAT)]
+    return [path for path in found if not is_copy(path)]
+
+
+def is_copy(folder: Path) -> bool:
+    """Return whether a folder holds a copy of a run that is there, under its own name."""
+    own = folder.with_name(str(read_json(folder / RECORD).get("run") or folder.name))
+    return own != folder and (own / RECORD).is_file()
 
 
 def beside(folder: Path) -> Path:
@@ -166,15 +220,16 @@ def home(folder: Path) -> Path:
 def share(folder: Path, new: Path) -> None:
     """Begin a repetition with what a finished run wrote but its record, so that long work is not done again.
 
-    Arrays are linked where the disk knows links, as a finished store is never written into.
+    Arrays of a sample store are linked where the disk knows links, as a finished one is never written into.
     """
+    stores = {file.parent for file in folder.rglob("store.json")}
     left_out = {*_foreign(folder), *(folder / name for name in (RECORD, LOCK, RUNNER_LOCK, JOB))}
     for path in folder.rglob("*"):
         place = new / path.relative_to(folder)
         if path.is_file() and path not in left_out and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(OSError):
-                if path.suffix == ".npy":
+                if path.suffix == ".npy" and stores & {*path.parents}:
                     place.hardlink_to(path)
             if not place.exists():
                 shutil.copy2(path, place)
@@ -198,7 +253,7 @@ def replace(folder: Path, new: Path) -> None:
 def _foreign(folder: Path) -> Iterator[Path]:
     """Yield the files of a run folder that its runs did not write."""
     record = read_json(folder / RECORD)
-    ours = {*_OWN, f"{record.get('notebook')}.ipynb", *record.get("written", ())}
+    ours = {*_OWN, f"{record.get('notebook')}.ipynb", *(record.get("written") or ())}
     starts = tuple(f"{name}/" for name in ours) + tuple(f"{Path(name).with_suffix('')}." for name in ours)
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()

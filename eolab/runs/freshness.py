@@ -6,13 +6,15 @@ command says so.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eolab.core.errors import ParameterError
 from eolab.data import sources
-from eolab.runs import folders, history, provenance
+from eolab.runs import folders, history, provenance, study
 
 if TYPE_CHECKING:
     from eolab.runs.study import Notebook
@@ -27,8 +29,8 @@ def changes(run: history.RunRecord, notebook: Notebook, upstream: Mapping[str, P
     """Return what a run was made from and is another now, as parts of a sentence; empty where nothing is.
 
     The notebook's code, the upstream runs (told by when they ended), files and catalogue entry of each data
-    set, files that parameters name, the library that Keras runs on, and the runs that the notebook found by
-    itself. The package's code is apart, see :func:`code_changes`.
+    set, files that parameters name, the library that Keras runs on, and the runs and the sweeps of
+    ``study.yaml`` that the notebook found by itself. The package's code is apart, see :func:`code_changes`.
 
     Args:
         run: The earlier run.
@@ -46,6 +48,7 @@ def changes(run: history.RunRecord, notebook: Notebook, upstream: Mapping[str, P
     found += filter(None, map(provenance.data_changes, run.data))
     found += provenance.file_changes(run.record.get("files") or {})
     found += filter(None, [_backend(run)])
+    found += filter(None, (_sweep(*one) for one in (run.record.get("sweeps") or {}).items()))
     for place, before in (run.record.get("found") or {}).items():
         found += filter(None, [_new_runs(run, place, before)])
     return found
@@ -61,11 +64,15 @@ def code_changes(run: history.RunRecord) -> str:
 
 
 def remarks(run: history.RunRecord) -> str:
-    """Return in brackets what is to be known of a finished run that is kept; empty where there is nothing."""
+    """Return in brackets what is to be known of a finished run that is kept; empty where there is nothing.
+
+    Another version of Keras or of the library below it is said, and makes no run out of date.
+    """
     code, known = code_changes(run), run.record.get("modules")
     found = [f"kept, though {code}"] if code else []
     found += [] if known else ["made before the package's code was recorded"]
     found += [f"the data of {name} are not here to compare" for name in provenance.data_missing(run.data)]
+    found += _versions(run)
     return f" ({'; '.join(found)})" if found else ""
 
 
@@ -98,12 +105,38 @@ def _files(names: Sequence[str]) -> str:
     return f"code changed: {', '.join(names[:NAMED])}{more}"
 
 
+def _has_networks(run: history.RunRecord) -> bool:
+    return any(name.startswith("eolab/models/") for name in run.record.get("modules") or {})
+
+
+def _used(variables: Mapping[str, str]) -> str:
+    return variables.get("KERAS_BACKEND", "tensorflow")
+
+
+def _versions(run: history.RunRecord) -> list[str]:
+    """Return which other versions of Keras and the library below it are here now, for a run with networks."""
+    known = run.environment.get("packages") or {}
+    names = [name for name in ("keras", _used(os.environ)) if name in known] if _has_networks(run) else []
+    now = provenance.versions(names)
+    return [
+        f"made with {name} {known[name]}, here is {now[name]}" for name in now if now[name] != known[name]
+    ]
+
+
+def _sweep(place: str, digest: str) -> str:
+    """Return whether ``study.yaml`` describes a sweep in another way, whose table a run shows."""
+    name, _, sweep = place.partition("/")
+    with contextlib.suppress(ParameterError):  # the study or the sweep is gone
+        if study.load(name).sweep(sweep).digest == digest:
+            return ""
+    return f"sweep {sweep!r} of {study.FILE} changed"
+
+
 def _backend(run: history.RunRecord) -> str:
     """Return how the library that Keras runs on changed, where the run loaded networks."""
-    if not any(name.startswith("eolab/models/") for name in run.record.get("modules") or {}):
+    before, now = _used(run.environment.get("variables") or {}), _used(os.environ)
+    if not _has_networks(run):
         return ""
-    before = run.environment.get("variables", {}).get("KERAS_BACKEND", "tensorflow")
-    now = os.environ.get("KERAS_BACKEND", "tensorflow")
     return f"KERAS_BACKEND was {before} and is {now}" if before != now else ""
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from eolab.core import workspace, yamls
 from eolab.core.errors import RunError
 from eolab.core.files import loaded
-from eolab.data import sources
 from eolab.runs import folders
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class RunRecord:
     @cached_property
     def params(self) -> dict[str, Any]:
         """Every parameter with its value."""
-        return dict(self.record.get("parameters", {}))
+        return dict(self.record.get("parameters") or {})
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -54,8 +53,9 @@ class RunRecord:
     def flat(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return values of parameters with the keys of this run's groups by their full names."""
         found: dict[str, Any] = {}
+        groups = self.record.get("groups") or ()
         for name, value in values.items():
-            group = name in self.record.get("groups", ())
+            group = name in groups and isinstance(value, Mapping)
             found |= {f"{name}.{key}": one for key, one in value.items()} if group else {name: value}
         return found
 
@@ -149,17 +149,17 @@ class RunRecord:
         if not failed:
             return "", ""
         where = f"in cell In [{failed['cell']}]" if failed.get("cell") is not None else "outside of a cell"
-        return where, f"{failed['error']}: {failed['message']}"
+        return where, f"{failed.get('error')}: {failed.get('message')}"
 
     def uses(self, upstream: Path) -> bool:
         """Return whether this run is finished and was made from another run, as that run's folder has it now.
 
         A folder that was run again since holds another run, though under the same name.
         """
-        made_from = self.record.get("upstream", {}).values()
+        made_from = (self.record.get("upstream") or {}).values()
         return self.status == "done" and RunRecord(upstream).stamp in made_from
 
-    @property
+    @cached_property
     def upstream(self) -> dict[str, Path]:
         """Input parameter → folder of the upstream run: beside this one where it is not at its old place."""
         found = {}
@@ -176,9 +176,15 @@ class RunRecord:
             without: Input parameter that is left out.
         """
         found: list[dict[str, Any]] = []
-        for name, folder in self.upstream.items():
-            if name != without:
-                found += [self.record["upstream"][name], *RunRecord(folder).lineage()]
+        seen: set[Path] = set()
+        waiting = [(self, name) for name in self.upstream if name != without]
+        while waiting:
+            run, name = waiting.pop()
+            found.append(run.record["upstream"][name])
+            above = run.upstream[name]
+            if above not in seen:  # a run that was edited by hand may lead back to itself
+                seen.add(above)
+                waiting += [(one, name) for one in [RunRecord(above)] for name in one.upstream]
         return found
 
     def path(self, name: str) -> Path:
@@ -210,12 +216,21 @@ def records(study: str, notebook: str, root: Path | None = None) -> list[RunReco
 
     A notebook that asks records which finished runs there were: it is out of date when there are others.
     """
-    note(f"{study}/{notebook}", (root or workspace.runs()) / study / notebook)
-    return _records(study, notebook, root)
+    return _records(_asked(study, notebook, root))
 
 
-def _records(study: str, notebook: str, root: Path | None) -> list[RunRecord]:
-    folder = (root or workspace.runs()) / study / notebook
+def _of(study: str, notebook: str, root: Path | None) -> Path:
+    return (root or workspace.runs()) / study / notebook
+
+
+def _asked(study: str, notebook: str, root: Path | None) -> Path:
+    """Return the folder of a notebook's runs, which the notebook of this process depends on from now on."""
+    folder = _of(study, notebook, root)
+    note(folder)
+    return folder
+
+
+def _records(folder: Path) -> list[RunRecord]:
     found = map(RunRecord, folders.runs_in(folder))
     return sorted(found, key=lambda run: str(run.record.get("started", "")), reverse=True)
 
@@ -225,25 +240,24 @@ def watch(folder: Path | None) -> None:
     _WATCHED[:] = [folder] if folder else []
 
 
-def note(place: str, folder: Path) -> None:
+def note(folder: Path) -> None:
     """Record in the run of this process's notebook which finished runs a folder held when it was first asked.
 
     Args:
-        place: The folder's path below that of all runs, such as "landcover/03_train_pixels".
         folder: Folder of a notebook's runs, or of a sweep.
     """
     for watched in _watched(folder):
+        place = folder.relative_to(watched.parents[2]).as_posix()
         known = RunRecord(watched).record.get("found") or {}
         if place not in known:
             folders.update_record(watched, found=known | {place: seen(folder)})
 
 
-def note_file(file: Path) -> None:
-    """Record in the run of this process's notebook that it depends on a file of the project, as on code."""
+def note_sweep(place: str, digest: str) -> None:
+    """Record in the run of this process's notebook which description of a sweep it shows the table of."""
     for watched in _WATCHED:
-        name = file.relative_to(workspace.root()).as_posix()
-        known = RunRecord(watched).record.get("modules") or {}
-        folders.update_record(watched, modules=known | {name: sources.digest(file)})
+        known = RunRecord(watched).record.get("sweeps") or {}
+        folders.update_record(watched, sweeps=known | {place: digest})
 
 
 def fits(folder: Path) -> bool:
@@ -282,10 +296,10 @@ def agrees(own: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]
     )
 
 
-def _finished(study: str, notebook: str, root: Path | None, match: Mapping[str, Any]) -> list[RunRecord]:
+def _finished(folder: Path, match: Mapping[str, Any]) -> list[RunRecord]:
     """Return the finished runs whose parameters or profile have the values of `match`, newest first."""
     found = []
-    for run in _records(study, notebook, root):
+    for run in _records(folder):
         known = {"profile": run.record.get("profile"), **run.params, **run.settings}
         if run.status == "done" and all(known.get(key) == value for key, value in match.items()):
             found.append(run)
@@ -306,8 +320,7 @@ def latest(study: str, notebook: str, *, root: Path | None = None, **match: Any)
     Raises:
         RunError: If there is none; the sentence says which notebook to run first.
     """
-    note(f"{study}/{notebook}", (root or workspace.runs()) / study / notebook)
-    return _newest(study, notebook, root, match)
+    return _newest(_asked(study, notebook, root), match)
 
 
 def input_run(
@@ -324,35 +337,27 @@ def input_run(
     Raises:
         RunError: If there is none, or each was made from other runs.
     """
-    return _newest(study, notebook, root, {}, list(made_from))
+    return _newest(_of(study, notebook, root), {}, list(made_from))
 
 
-def _newest(
-    study: str,
-    notebook: str,
-    root: Path | None,
-    match: Mapping[str, Any],
-    made_from: Sequence[Mapping[str, Any]] = (),
-) -> Path:
-    finished = _finished(study, notebook, root, match)
+def _newest(folder: Path, match: Mapping[str, Any], made_from: Sequence[Mapping[str, Any]] = ()) -> Path:
+    (study, notebook), finished = folder.parts[-2:], _finished(folder, match)
     if not finished:
         wanted = f" with {', '.join(f'{k}={v!r}' for k, v in match.items())}" if match else ""
-        where = (root or workspace.runs()) / study / notebook
         raise RunError(
-            f"No finished run of {study}/{notebook}{wanted} in {where}: run that notebook first, in "
+            f"No finished run of {study}/{notebook}{wanted} in {folder}: run that notebook first, in "
             f"JupyterLab or with `eolab run {study} --only {notebook}`."
         )
     fitting = [run for run in finished if agrees(run.with_lineage(), made_from)]
     if not fitting:
-        others = {f"{stamp['notebook']} {stamp['run']}" for stamp in made_from}
+        others = {f"{stamp.get('notebook')} {stamp.get('run')}" for stamp in made_from}
         raise RunError(
             f"Each finished run of {study}/{notebook} was made from other runs, or from earlier ones, than "
             f"{', '.join(sorted(others))}: run it again, in JupyterLab or with `eolab run {study} --only "
             f"{notebook}`, or name a run in the parameters."
         )
-    finished = fitting
-    own = [run for run in finished if not run.record.get("sweep")]
-    return max(own or finished, key=lambda run: str(run.record.get("ended", ""))).folder
+    own = [run for run in fitting if not run.record.get("sweep")]
+    return max(own or fitting, key=lambda run: str(run.record.get("ended", ""))).folder
 
 
 def named(found: Iterable[RunRecord], usual: RunRecord) -> dict[str, RunRecord]:
@@ -366,7 +371,7 @@ def named(found: Iterable[RunRecord], usual: RunRecord) -> dict[str, RunRecord]:
         In the order of `found`; of two runs of one name the first. Inputs and :data:`NOT_NAMED` set no run
         apart.
     """
-    left_out = {*NOT_NAMED, *usual.record.get("upstream", {})}
+    left_out = {*NOT_NAMED, *(usual.record.get("upstream") or {})}
     runs: dict[str, RunRecord] = {}
     for run in found:
         runs.setdefault(_name(run.settings, usual.settings, left_out), run)
@@ -423,8 +428,7 @@ def collect(study: str, notebook: str, *, root: Path | None = None, **match: Any
     """
     import pandas as pd
 
-    note(f"{study}/{notebook}", (root or workspace.runs()) / study / notebook)
-    return pd.DataFrame([_row(run) for run in reversed(_finished(study, notebook, root, match))])
+    return pd.DataFrame([_row(run) for run in reversed(_finished(_asked(study, notebook, root), match))])
 
 
 def _row(run: RunRecord) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,9 @@ def data_changes(recorded: Mapping[str, Any]) -> str:
         return ""
     if known is None:
         return f"data of {entry.name} changed, or have files above 8 MiB, of which all content counts now"
-    before, change = recorded["files"], "their content"
-    if (before, recorded["bytes"]) != (taken.files, taken.size):
-        change = f"{taken.files:,} files of {taken.size:,} bytes, were {before:,} of {recorded['bytes']:,}"
+    (files, size), change = (recorded.get(key) or 0 for key in ("files", "bytes")), "their content"
+    if (files, size) != (taken.files, taken.size):
+        change = f"{taken.files:,} files of {taken.size:,} bytes, were {files:,} of {size:,}"
     return f"data of {entry.name} changed: {change}"
 
 
@@ -134,7 +134,7 @@ def environment(project: Path, seed: int | None) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": _versions(),
+        "packages": versions(),
         "git": _git(project),
         "seed": seed,
         "cpu": processor()[0],
@@ -148,10 +148,10 @@ def environment(project: Path, seed: int | None) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
-    """Return package → version of the packages that matter and are installed."""
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return package → version of the packages that are installed."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

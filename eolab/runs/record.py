@@ -59,25 +59,39 @@ class Run:
         return f"Run({self.study}/{self.notebook}, {self.folder})"
 
     def path(self, name: str) -> Path:
-        """Return the path of a file in the run folder, its parent folder made."""
-        self._hold()
+        """Return the path of a file in the run folder, its parent folder made.
+
+        Raises:
+            RunError: If the name leads out of the folder or is that of a file that the record is kept in, or
+                the run is finished.
+        """
+        written = self._hold().record.get("written") or []
+        place = os.path.normpath(name)
+        if os.path.isabs(name) or place.startswith("..") or place in (".", *folders.RECORDED):
+            raise RunError(
+                f"A run writes files of its own into its folder, found the name {name!r}: choose a name such "
+                "as 'model.keras' or 'maps/north.tif'."
+            )
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        folders.note_written(self.folder, name)
+        if name not in written:
+            folders.update_record(self.folder, written=[*written, name])
         return path
 
-    def _hold(self) -> None:
-        """Raise RunError where the run is finished or was begun again since: results would be mixed."""
+    def _hold(self) -> history.RunRecord:
+        """Return the record as it is; a RunError where the run is finished or was begun again since."""
         if self._finished:
             raise RunError(
                 f"The run {self.folder} is finished and keeps its results: run the notebook again from its "
-                f"first cell to repeat it. Cells that write stand above the one with run.finish()."
+                "first cell to repeat it. Cells that write stand above the one with run.finish()."
             )
-        if history.RunRecord(self.folder).record.get("started") != self._started:
+        run = history.RunRecord(self.folder)
+        if run.record.get("started") != self._started:
             raise RunError(
                 f"{self.folder} was begun again meanwhile, by another notebook of the same parameters or by "
                 "`eolab run`: nothing more is written here; restart this kernel to begin anew."
             )
+        return run
 
     def input(self, name: str) -> Path:
         """Return the folder of the upstream run that an input parameter names.
@@ -89,21 +103,25 @@ class Run:
             ParameterError: If ``name`` is no parameter of this notebook.
             RunError: If the upstream notebook has no finished run.
         """
-        self._hold()
+        own = self._hold()
         check_known(name, self.params, f"{self.notebook} has no parameter {name!r}")
         value = self.params[name]
         if not value and name not in self._inputs:
             raise ParameterError(
                 f"Parameter {name!r} is empty and no input in {self.study}/{study.FILE}: set it."
             )
-        others = history.RunRecord(self.folder).lineage(without=name)
+        others = own.lineage(without=name)
         folder = Path(value) if value else history.input_run(self.study, self._inputs[name], others)
         upstream = history.load(folder if folder.is_absolute() else workspace.root() / folder)
+        made_by, expected = upstream.record["notebook"], self._inputs.get(name)
+        if expected and (upstream.record["study"], made_by) != (self.study, expected):
+            whose = f"{upstream.record['study']}/{made_by}"
+            print(f"Take care: {upstream.folder} is a run of {whose}, expected one of {expected}.")
         if upstream.status != "done":
             print(f"Take care: {upstream.folder} is not finished: its status is {upstream.status}.")
         if not history.agrees(upstream.with_lineage(), others):
             print(f"Take care: {upstream.folder} was made from other runs than the inputs beside it.")
-        known = folders.read_json(self.folder / folders.RECORD).get("upstream", {})
+        known = own.record.get("upstream") or {}
         self._mark(upstream.simulated, upstream=known | {name: upstream.stamp})
         return upstream.folder
 
@@ -116,11 +134,10 @@ class Run:
         """
         if report is not None:
             self.table(report.files[report.files["status"] != "ok"], "rejected", show=False)
-        self._hold()
-        found = provenance.data(source)
+        own, found = self._hold(), provenance.data(source)
         folders.add_entry(self.folder / folders.DATA, found)
         self._mark(found["simulated"])
-        for notebook in history.RunRecord(self.folder).other_data(found):
+        for notebook in own.other_data(found):
             print(f"Take care: {found['name']} changed since {notebook} read it: run that again.")
         kind = "SIMULATED data" if found["simulated"] else "real data"
         licence = f", licence {found['license']}" if found["license"] else ""
@@ -257,7 +274,7 @@ class Run:
         Under the runner the runner decides, after the last cell, whether the run is done.
         """
         self.metrics(values, **more)
-        known = history.RunRecord(self.folder).record.get("modules", {})
+        known = self._hold().record.get("modules") or {}
         folders.update_record(self.folder, modules=known | sources.imported())
         history.watch(None)
         if os.environ.get(RUN_DIR):
@@ -298,8 +315,8 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
 
     The parameters are read from the namespace by the names that the notebook's parameters cell declares.
     Under ``eolab run`` the run folder is the runner's; in JupyterLab it is ``interactive-<hash>`` under
-    ``workspace.runs()``, the same folder for the same parameters; where that run is finished, its record,
-    metrics and figures stay those of the finished run until this one is.
+    ``workspace.runs()``, the same folder for the same parameters. Where that run is finished it is repeated
+    in ``<folder>.repeat``, which begins with the files of the finished run and takes its place in the end.
 
     Args:
         notebook: ``study/notebook``, such as ``"landcover/03_train_pixels"``.
@@ -342,9 +359,12 @@ def _begun(folder: Path) -> Path:
         held = folders.lock_soon(place)
         if held is None:
             raise RunError(folders.BUSY.format(place))
-        if finished == (history.RunRecord(folder).status == "done"):
+        done = finished and history.RunRecord(place).status == "done"
+        if not done and finished == (history.RunRecord(folder).status == "done"):
             break
-        held.close()  # another process has finished the run meanwhile
+        if done:  # what kept the repetition from its place has passed
+            folders.replace(folder, place)
+        held.close()
     _HELD.append(held)
     if finished and not history.RunRecord(place).record:
         folders.share(folder, place)
@@ -363,7 +383,12 @@ def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> 
     if record and known != own:
         raise RunError(f"The notebook says runs.start({own!r}), but it is run as {known!r}.")
     changes = {**record, **about, "run": place.name, "simulated": False}
-    changes |= {"modules": sources.imported(), "found": {}, "files": provenance.files(about["parameters"])}
+    changes |= {
+        "modules": sources.imported(),
+        "found": {},
+        "sweeps": {},
+        "files": provenance.files(about["parameters"]),
+    }
     if interactive:
         changes |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
         changes |= {"upstream": {}, "sweep": ""}

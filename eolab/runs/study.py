@@ -167,6 +167,11 @@ class Sweep:
     compare: tuple[tuple[str, str], ...] = ()
     over: str = ""
 
+    @property
+    def digest(self) -> str:
+        """A hash of all that ``study.yaml`` says of the sweep."""
+        return _hash(repr(self))[:16]
+
     @cached_property
     def published(self) -> pd.DataFrame:
         """The published lines: a column a row parameter that they give, then the published numbers."""
@@ -244,9 +249,11 @@ def notebook(name: str) -> Notebook:
     if not study or not own or "/" in own:
         raise ParameterError(f"A notebook is named 'study/notebook', found {name!r}.")
     folder, own = workspace.notebooks() / study, own.removesuffix(".ipynb")
-    content = (yamls.read(folder / FILE) or {}) if (folder / FILE).is_file() else {}
-    block = (content.get("notebooks") or {}).get(own) or {}
-    return Notebook(study, own, folder / f"{own}.ipynb", dict(block.get("inputs") or {}))
+    block = yamls.read(folder / FILE) if (folder / FILE).is_file() else None
+    for key in ("notebooks", own, "inputs"):
+        block = mapping(block, f"{folder / FILE}: what holds {key!r}").get(key)
+    inputs = mapping(block, f"{folder / FILE}: the inputs of {own}")
+    return Notebook(study, own, folder / f"{own}.ipynb", {key: str(value) for key, value in inputs.items()})
 
 
 def names() -> list[str]:

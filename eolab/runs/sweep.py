@@ -174,10 +174,10 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
     whole = study.load(name)
     one = whole.sweep(sweep)
     file = (root or workspace.runs()) / name / "sweeps" / sweep / RUNS
-    history.note(f"{name}/sweeps/{sweep}", file.parent)
+    history.note(file.parent)
     if not file.is_file():
         return None
-    history.note_file(workspace.notebooks() / name / study.FILE)
+    history.note_sweep(f"{whole.name}/{sweep}", one.digest)
     if not history.fits(file.parent):
         print(
             f"Sweep {sweep!r} was made from other runs than this notebook uses, or from earlier ones, and is "

@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from eolab.core.errors import DataError, check_all
+from eolab.core.progress import stage
 from eolab.data.schemes import IGNORE
 
 EDGE = 1e-4  # probabilities are kept this far from 0 and 1, where a logit has no end
@@ -92,7 +93,8 @@ def stack(
         known = np.sort(np.random.default_rng(seed).choice(known, max_samples, replace=False))
     logits = _logits([np.asanyarray(values).ravel()[known] for values in probabilities.values()])
     model = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10, max_iter=100)
-    model.fit(logits, labels[known] == 1)
+    with stage(f"Fitting a stack on {len(known):,} samples"):
+        model.fit(logits, labels[known] == 1)
     weights = dict(zip(probabilities, map(float, model.coef_[0]), strict=True))
     return Stacker(weights, float(model.intercept_[0]))
 

@@ -152,9 +152,10 @@ def write_history(checkpoint: Checkpoint, progress: Progress) -> None:
 
 
 def line(row: Mapping[str, float], epochs: int, monitor: str, better: bool) -> str:
-    """Return an epoch as one line, for example ``epoch 3/20: loss 0.512, val_loss 0.480 (best), 3 s``.
+    """Return an epoch as one line, such as ``epoch 3/20, 51 s left: loss 0.512, val_loss 0.480 (best), 3 s``.
 
-    Losses of single outputs are left to the history.
+    The time left is that of all epochs to come, each as long as this one. Losses of single outputs are left
+    to the history.
     """
     parts = [
         f"{name} {value:.4g}{' (best)' if better and name == monitor else ''}"
@@ -162,4 +163,6 @@ def line(row: Mapping[str, float], epochs: int, monitor: str, better: bool) -> s
         if name not in ("epoch", "learning_rate", "seconds")
         and (name in ("loss", "val_loss", monitor) or not name.endswith("_loss"))
     ]
-    return f"epoch {int(row['epoch'])}/{epochs}: {', '.join(parts)}, {duration(row['seconds'])}"
+    to_come = epochs - int(row["epoch"])
+    left = f", {duration(to_come * row['seconds'])} left" if to_come else ""
+    return f"epoch {int(row['epoch'])}/{epochs}{left}: {', '.join(parts)}, {duration(row['seconds'])}"

@@ -23,9 +23,10 @@ def chips(run: RunRecord) -> list[str]:
 
 def real(runs: Sequence[RunRecord]) -> str:
     """Return the citations and licences of the real data that were used; empty where there are none."""
-    data = {entry["name"]: entry for run in runs for entry in run.data if not entry["simulated"]}
+    data = {entry["name"]: entry for run in runs for entry in run.data if not entry.get("simulated")}
     return "; ".join(
-        f"{d['citation'] or d['name']} (licence {d['license'] or 'not stated'})" for d in data.values()
+        f"{d.get('citation') or d['name']} (licence {d.get('license') or 'not stated'})"
+        for d in data.values()
     )
 
 

@@ -144,7 +144,7 @@ def _study_chips(runs: Sequence[RunRecord], complete: bool) -> list[str]:
 
 def _chain(folder: Path) -> list[RunRecord]:
     """The runs that belong together: those of the last chain, else the newest of each notebook."""
-    named = folders.read_json(folder / folders.CHAIN).get("runs", {})
+    named = folders.read_chain(folder).get("runs") or {}
     found = []
     for notebook in sorted(path.name for path in folder.iterdir() if path.is_dir()):
         chosen = folder / notebook / str(named.get(notebook))
@@ -158,9 +158,9 @@ def _chain(folder: Path) -> list[RunRecord]:
 
 def _about(folder: Path) -> dict[str, Any]:
     """Title, description and notebooks of a study: as its runs recorded them, else from the project."""
-    known = folders.read_json(folder / folders.CHAIN)
+    known = folders.read_chain(folder)
     if known.get("title"):
-        return dict(known)
+        return {"description": "", "notebooks": [], **known}
     from eolab.runs import study
 
     try:
