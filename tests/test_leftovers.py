@@ -230,6 +230,15 @@ def test_a_copy_of_a_run_folder_counts_once_and_is_not_taken_for_the_run(project
     assert len(runs.records("mini", "01_make", project / "runs")) == 2, "the run itself is gone"
 
 
+def test_a_run_of_another_notebook_that_lies_among_the_runs_is_none_of_them(project: Path) -> None:
+    """It was the newest run of that notebook, and a line of its table."""
+    go(project)
+    own, other = (runs.latest("mini", name, root=project / "runs") for name in ("01_make", "02_use"))
+    shutil.copytree(other, own.with_name(other.name))
+    assert runs.latest("mini", "01_make", root=project / "runs") == own
+    assert skipped(go(project)) == ["01_make", "02_use"]
+
+
 def test_a_home_folder_is_meant_by_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A folder called ~ was made in the working directory."""
     monkeypatch.setenv("HOME", str(tmp_path))

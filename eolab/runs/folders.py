@@ -194,11 +194,13 @@ def lock_soon(folder: Path) -> TextIO | None:
 def runs_in(folder: Path) -> list[Path]:
     """Return the run folders of a notebook.
 
-    Repetitions that were not done, folders set aside and copies of a run that is there are none.
+    Repetitions that were not done, folders set aside, runs of another notebook and copies of a run that is
+    there are none.
     """
     found = [path.parent for path in folder.glob(f"*/{RECORD}")]
     found = [path for path in found if not path.name.startswith(".") and not path.name.endswith(REPEAT)]
-    return [path for path in found if not is_copy(path)]
+    own = [path for path in found if read_json(path / RECORD).get("notebook") == folder.name]
+    return [path for path in own if not is_copy(path)]
 
 
 def is_copy(folder: Path) -> bool:
