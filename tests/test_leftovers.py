@@ -163,6 +163,26 @@ def test_a_repetition_that_could_not_take_its_place_takes_it_at_the_next_start(
     assert third.folder == folders.beside(runs.latest("mini", "01_make"))
 
 
+def test_a_notebook_that_is_open_does_not_make_the_command_run_again_what_is_finished(project: Path) -> None:
+    """The unfinished folder of JupyterLab was taken for the finished run of the same parameters."""
+    settings = {"01_make": VALUES}
+    go(project, settings=settings)
+    begin("model.keras")
+    assert sorted(path.name[:5] for path in (project / "runs/mini/01_make").iterdir()) == ["inter", "smoke"]
+    assert skipped(go(project, settings=settings)) == ["01_make", "02_use"]
+
+
+def test_a_repetition_in_jupyterlab_keeps_no_notebook_of_the_run_before(project: Path) -> None:
+    """The executed notebook of another run stood beside the new numbers."""
+    first = begin()
+    first.finish(f1=0.5)
+    for name in ("01_make.ipynb", "report.html"):
+        (first.folder / name).write_text("{}")
+    again = begin()
+    again.finish(f1=0.6)
+    assert not [path.name for path in again.folder.iterdir() if path.suffix in (".ipynb", ".html")]
+
+
 def test_a_cell_after_the_end_changes_no_finished_run(project: Path) -> None:
     """A single cell that was run again wrote its table beside the metrics of the finished run."""
     run = begin("model.keras")
@@ -237,6 +257,23 @@ def test_a_run_of_another_notebook_that_lies_among_the_runs_is_none_of_them(proj
     shutil.copytree(other, own.with_name(other.name))
     assert runs.latest("mini", "01_make", root=project / "runs") == own
     assert skipped(go(project)) == ["01_make", "02_use"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("  01_make: {}", "  01_make: {}\n  ../mini/01_make: {}"), ("factors:", "../../x:")]
+)
+def test_names_that_lead_out_of_the_folder_of_a_study_are_refused(project: Path, old: str, new: str) -> None:
+    """A sweep was written beside all runs, and a notebook stood twice in a chain."""
+    file = project / "notebooks/mini/study.yaml"
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(ParameterError, match=r"names a folder of runs: choose a name without / and"):
+        study.load("mini")
+
+
+def test_a_text_with_nul_is_refused(project: Path) -> None:
+    """A ValueError of a path."""
+    with pytest.raises(ParameterError, match="text cannot hold the character NUL"):
+        chain.settings(study.load("mini"), ["02_use.made=a\0b"])
 
 
 def test_a_home_folder_is_meant_by_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

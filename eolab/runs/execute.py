@@ -57,11 +57,19 @@ class Job:
 
     @cached_property
     def folder(self) -> Path:
-        """The run folder; the same job has the same folder, whichever profile or sweep asks for it."""
+        """The run folder; the same job has the same folder, whichever profile or sweep asks for it.
+
+        Where there are several, as JupyterLab has folders of its own, a finished one counts before others.
+        """
         name = self.notebook.run_name(self.profile or "default", self.values, self.upstream)
         parent = self.root / self.notebook.study / self.notebook.name
-        there = sorted(parent.glob(f"*-{name.rpartition('-')[2]}"))
-        return next((folder for folder in there if not folders.is_copy(folder)), parent / name)
+        there = parent.glob(f"*-{name.rpartition('-')[2]}")
+        found = [
+            (history.RunRecord(folder).status != "done", folder.name != name, folder)
+            for folder in there
+            if not folders.is_copy(folder)
+        ]
+        return min(found)[2] if found else parent / name
 
     @property
     def label(self) -> str:

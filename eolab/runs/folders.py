@@ -220,12 +220,16 @@ def home(folder: Path) -> Path:
 
 
 def share(folder: Path, new: Path) -> None:
-    """Begin a repetition with what a finished run wrote but its record, so that long work is not done again.
+    """Begin a repetition with what a finished run wrote, so that long work is not done again.
+
+    Its record, its executed notebook and its report are left out.
 
     Arrays of a sample store are linked where the disk knows links, as a finished one is never written into.
     """
     stores = {file.parent for file in folder.rglob("store.json")}
-    left_out = {*_foreign(folder), *(folder / name for name in (RECORD, LOCK, RUNNER_LOCK, JOB))}
+    executed = f"{read_json(folder / RECORD).get('notebook')}.ipynb"
+    names = (RECORD, REPORT, executed, LOCK, RUNNER_LOCK, JOB)
+    left_out = {*_foreign(folder), *(folder / name for name in names)}
     for path in folder.rglob("*"):
         place = new / path.relative_to(folder)
         if path.is_file() and path not in left_out and not place.exists():

@@ -176,6 +176,8 @@ def _unwritable(value: Any) -> str:
         return next((p for p in map(_unwritable, value.values()) if p), "")
     if isinstance(value, list):
         return next((p for p in map(_unwritable, value) if p), "")
+    if isinstance(value, str) and "\0" in value:
+        return "text cannot hold the character NUL"
     if isinstance(value, float) and not math.isfinite(value):
         return "numbers must be finite"
     if value is not None and type(value) not in (int, float, str, bool):

@@ -89,7 +89,7 @@ class Run:
         if run.record.get("started") != self._started:
             raise RunError(
                 f"{self.folder} was begun again meanwhile, by another notebook of the same parameters or by "
-                "`eolab run`: nothing more is written here; restart this kernel to begin anew."
+                "`eolab run`, or is gone: nothing more is written here; restart this kernel to begin anew."
             )
         return run
 

@@ -290,7 +290,7 @@ def _notebooks(study: str, folder: Path, content: Any, file: Path) -> dict[str, 
     if not content:
         raise ParameterError(f"{file}: 'notebooks' lists no notebook.")
     for name, block in mapping(content, f"{file}: 'notebooks'").items():
-        where = f"{file}: notebook {name!r}"
+        where = _named(f"{file}: notebook", name)
         path = folder / f"{name}.ipynb"
         if not path.is_file():
             others = [p.stem for p in folder.glob("*.ipynb")]
@@ -326,7 +326,7 @@ def _sweeps(
 ) -> dict[str, Sweep]:
     sweeps: dict[str, Sweep] = {}
     for name, written in mapping(content, f"{file}: 'sweeps'").items():
-        where = f"{file}: sweep {name!r}"
+        where = _named(f"{file}: sweep", name)
         block = mapping(written, where, ("title", "notebook", "grid", "cases", "table", "profile"))
         notebook = _pick(notebooks, str(block.get("notebook")), f"{where} names no notebook of the study")
         if block.get("profile") is not None:
@@ -391,6 +391,13 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise ParameterError(f"{where} must be a name or a list of names, found {value!r}.")
     return tuple(names)
+
+
+def _named(what: str, name: str) -> str:
+    """Return the beginning of a sentence on a notebook or a sweep, whose name is that of a folder too."""
+    if not name.strip(".") or re.search(r"[/\\\0]", name):
+        raise ParameterError(f"{what} {name!r} names a folder of runs: choose a name without / and \\.")
+    return f"{what} {name!r}"
 
 
 def _hash(text: str) -> str:
