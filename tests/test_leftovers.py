@@ -342,6 +342,16 @@ def test_a_study_of_other_kinds_ends_in_a_sentence_in_a_notebook(project: Path, 
         runs.start("mini/01_make", VALUES)
 
 
+@pytest.mark.parametrize(
+    "content", ["[" * 3000, '{"cells": [3]}', '{"cells": [{"cell_type": "code", "metadata": []}]}']
+)
+def test_a_notebook_of_other_kinds_ends_in_a_sentence(project: Path, content: str) -> None:
+    """A RecursionError or an AttributeError, in `eolab studies` too."""
+    (project / "notebooks/mini/02_use.ipynb").write_text(content)
+    with pytest.raises(ParameterError, match="is not a notebook in format 4"):
+        study.load("mini")
+
+
 def test_a_run_that_names_itself_as_an_input_has_an_end(project: Path) -> None:
     """A RecursionError."""
     go(project)

@@ -280,7 +280,7 @@ def cells(notebook: Path, kind: str) -> list[str]:
         return ["".join(cell["source"]) for cell in content["cells"] if _kind(cell) == kind]
     except FileNotFoundError:
         raise ParameterError(f"There is no notebook {notebook}.") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ParameterError(
             f"{notebook} is not a notebook in format 4: open and save it in JupyterLab."
         ) from None
