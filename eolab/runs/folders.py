@@ -112,8 +112,9 @@ def _like(value: Any, example: Any) -> bool:
         return False
     if not isinstance(example, dict | list):
         return True
-    inner, values = (one.values() if isinstance(one, dict) else one for one in (example, value))
-    return all(_like(one, kind) for kind in inner for one in values)
+    if isinstance(example, dict):
+        value, example = list(value.values()), list(example.values())
+    return all(_like(one, kind) for kind in example for one in value)
 
 
 def write_text(path: Path, text: str) -> None:
