@@ -108,13 +108,14 @@ def _like(value: Any, example: Any) -> bool:
     """Return whether a value is nothing, or of the kind of an example, and what it holds likewise."""
     if value is None:
         return True
-    if not isinstance(value, int | float if isinstance(example, float) else type(example)):
+    kind: Any = (int, float) if isinstance(example, float) else type(example)
+    if not isinstance(value, kind):
         return False
     if not isinstance(example, dict | list):
         return True
     if isinstance(example, dict):
         value, example = list(value.values()), list(example.values())
-    return all(_like(one, kind) for kind in example for one in value)
+    return all(_like(one, inner) for inner in example for one in value)
 
 
 def write_text(path: Path, text: str) -> None:
