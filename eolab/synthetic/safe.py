@@ -1,4 +1,4 @@
-"""Sentinel-2 Level-2A products of a year: when the satellites pass, names, and files in the SAFE layout.
+"""Sentinel-2 products of a year: when the satellites pass, names, and files in the SAFE layout.
 
 Metadata files are filled in from ``templates/``: the elements that readers use, in their published form.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from affine import Affine
 from rasterio.warp import transform
 
-from eolab.data.bands import available
+from eolab.data.bands import SENTINEL2, Level, available
 from eolab.synthetic.materials import BANDS
 from eolab.synthetic.patterns import Array, block_mean
 from eolab.synthetic.sky import Sun, cover_shares
@@ -57,6 +57,8 @@ class Pass:
         clouds: Share of the scene under clouds.
         trap: ``duplicate`` (superseded, pixels too bright), ``truncated`` (one file cut short) or empty.
         edge: Whether the edge of the swath cuts the scene.
+        level: ``L2A`` or ``L1C``.
+        relative_orbit: Number of the orbit in its cycle.
     """
 
     number: int
@@ -66,6 +68,8 @@ class Pass:
     clouds: float
     trap: str = ""
     edge: bool = False
+    level: Level = "L2A"
+    relative_orbit: int = RELATIVE_ORBIT
 
     @property
     def mission(self) -> str:
@@ -103,7 +107,8 @@ class Pass:
     def product(self) -> str:
         """Name of the product with ``.SAFE``."""
         baseline = self.baseline.replace(".", "")
-        head = f"{self.mission}_MSIL2A_{stamp(self.time)}_N{baseline}_R{RELATIVE_ORBIT:03d}_T{TILE}"
+        orbit = f"R{self.relative_orbit:03d}"
+        head = f"{self.mission}_MSI{self.level}_{stamp(self.time)}_N{baseline}_{orbit}_T{TILE}"
         return f"{head}_{stamp(self.generation)}.SAFE"
 
 
@@ -167,6 +172,7 @@ class Picture(NamedTuple):
         cloud_percent: Cloud probability at 20 m in percent, uint8 (y, x).
         seen: Whether the swath covers the pixel, bool (y, x).
         sun: Mean sun angles.
+        cirrus: Opacity of thin high clouds, 0 to 1, (y, x); Level-1C shows it in B10.
     """
 
     reflectance: Array
@@ -174,6 +180,7 @@ class Picture(NamedTuple):
     cloud_percent: Array
     seen: Array
     sun: Sun
+    cirrus: Array | None = None
 
 
 def write_product(folder: Path, item: Pass, picture: Picture) -> None:
@@ -185,22 +192,23 @@ def write_product(folder: Path, item: Pass, picture: Picture) -> None:
         picture: The pixels.
     """
     product = folder / item.product
-    granule = f"L2A_T{TILE}_A{item.orbit:06d}_{stamp(item.crossing)}"
+    granule = f"{item.level}_T{TILE}_A{item.orbit:06d}_{stamp(item.crossing)}"
     stem = f"T{TILE}_{stamp(item.time)}"
     data = product / "GRANULE" / granule / "IMG_DATA"
     quality = data.with_name("QI_DATA")
     quality.mkdir(parents=True)
     names = []
     for resolution_m in (10, 20, 60):
-        (data / f"R{resolution_m}m").mkdir(parents=True)
+        of_level_2 = item.level == "L2A"
+        (data / f"R{resolution_m}m" if of_level_2 else data).mkdir(parents=True, exist_ok=True)
         for name, image in _images(item, picture, resolution_m):
-            file = f"R{resolution_m}m/{stem}_{name}_{resolution_m}m"
+            file = f"R{resolution_m}m/{stem}_{name}_{resolution_m}m" if of_level_2 else f"{stem}_{name}"
             _write_jp2(data / f"{file}.jp2", image, resolution_m, lossless=name != "TCI")
             names.append(f"GRANULE/{granule}/IMG_DATA/{file}")
     _write_jp2(quality / "MSK_CLDPRB_20m.jp2", picture.cloud_percent, 20)
     facts = _facts(item, picture)
     files = "\n".join(f"            <IMAGE_FILE>{name}</IMAGE_FILE>" for name in names)
-    _fill(product / "MTD_MSIL2A.xml", facts | {"files": files})
+    _fill(product / f"MTD_MSI{item.level}.xml", facts | {"files": files})
     _fill(data.parent / "MTD_TL.xml", facts)
     _fill(product / "manifest.safe", facts | {"objects": _objects(product)})
     if item.trap == "truncated":
@@ -215,23 +223,35 @@ def _write_jp2(path: Path, image: Array, resolution_m: int, lossless: bool = Tru
 
 
 def _images(item: Pass, picture: Picture, resolution_m: int) -> Iterator[tuple[str, Array]]:
-    """Yield each image that a Level-2A product holds at one pixel size."""
+    """Yield each image that a product holds at one pixel size."""
     factor = resolution_m // 10
     image = block_mean(picture.reflectance, factor) if factor > 1 else picture.reflectance
     seen = block_mean(picture.seen.astype(np.float32), factor) == 1
-    for name in available(resolution_m, item.baseline):
+    native = [name for name, band in SENTINEL2.items() if band.resolution_m == resolution_m]
+    for name in available(resolution_m, item.baseline) if item.level == "L2A" else native:
+        if name == "B10":
+            yield name, np.where(seen, 10 + block_mean(_cirrus(picture), factor) * 900, 0).astype(np.uint16)
+            continue
         dn = np.rint(np.maximum(image[BANDS.index(name)], _SMALLEST) * _QUANTIFICATION) - item.offset
         yield name, np.where(seen, np.clip(dn, 1, 65534), 0).astype(np.uint16)
-    if resolution_m > 10:
+    if resolution_m > 10 and item.level == "L2A":
         step = resolution_m // 20
         yield "SCL", picture.scl[step // 2 :: step, step // 2 :: step]
     bands = image[[BANDS.index(name) for name in ("B04", "B03", "B02")]]
     color = np.where(seen, np.clip(np.rint(bands / 0.2 * 255), 1, 255), 0)  # 255 is reflectance 0.2
+    if item.level == "L1C":
+        if resolution_m == 10:
+            yield "TCI", color.astype(np.uint8)
+        return
     haze = block_mean(picture.reflectance[:1], 60 if picture.seen.shape[0] % 60 == 0 else 6)[0]
     smooth = np.kron(haze, np.ones([n // m for n, m in zip(seen.shape, haze.shape, strict=True)]))
     yield "AOT", np.where(seen, 80 + np.minimum(400 * smooth, 300), 0).astype(np.uint16)
     yield "TCI", color.astype(np.uint8)
     yield "WVP", np.where(seen, 1200 + 900 * np.sin(np.pi * item.day / 366), 0).astype(np.uint16)
+
+
+def _cirrus(picture: Picture) -> Array:
+    return np.zeros(picture.seen.shape, np.float32) if picture.cirrus is None else picture.cirrus
 
 
 def _fill(path: Path, facts: dict[str, Any]) -> None:
@@ -252,10 +272,13 @@ def _facts(item: Pass, picture: Picture) -> dict[str, Any]:
         "crossing": _iso(item.crossing),
         "generation": _iso(item.generation),
         "datatake": f"G{item.mission}_{stamp(item.time)}_{item.orbit:06d}_N{item.baseline}",
-        "datastrip": f"{item.mission}_OPER_MSI_L2A_DS_VGS1_{made}_S{seen}_N{item.baseline}",
-        "tile_id": f"{item.mission}_OPER_MSI_L2A_TL_VGS1_{made}_A{item.orbit:06d}_T{TILE}_N{item.baseline}",
+        "datastrip": f"{item.mission}_OPER_MSI_{item.level}_DS_VGS1_{made}_S{seen}_N{item.baseline}",
+        "tile_id": f"{item.mission}_OPER_MSI_{item.level}_TL_VGS1_{made}_A{item.orbit:06d}_T{TILE}"
+        f"_N{item.baseline}",
+        "level": f"Level-{item.level[1:]}",
+        "short": item.level.lower(),
         "satellite": item.mission[1:],
-        "relative_orbit": RELATIVE_ORBIT,
+        "relative_orbit": item.relative_orbit,
         "offsets": _offsets(item),
         "zenith": f"{picture.sun.zenith:.6f}",
         "azimuth": f"{picture.sun.azimuth:.6f}",
@@ -278,10 +301,10 @@ def _offsets(item: Pass) -> str:
     """Return the list of offsets, which products before baseline 04.00 do not have."""
     if not item.offset:
         return ""
-    rows = "".join(
-        f'        <BOA_ADD_OFFSET band_id="{k}">{item.offset}</BOA_ADD_OFFSET>\n' for k in range(13)
-    )
-    return f"      <BOA_ADD_OFFSET_VALUES_LIST>\n{rows}      </BOA_ADD_OFFSET_VALUES_LIST>\n"
+    tag = "BOA_ADD_OFFSET" if item.level == "L2A" else "RADIO_ADD_OFFSET"
+    name = f"{tag}_VALUES_LIST" if item.level == "L2A" else "Radiometric_Offset_List"
+    rows = "".join(f'        <{tag} band_id="{k}">{item.offset}</{tag}>\n' for k in range(13))
+    return f"      <{name}>\n{rows}      </{name}>\n"
 
 
 def _footprint(size: int) -> str:
