@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
 from safe_factory import image_path, write_safe
 
 from eolab.core import files
@@ -483,3 +484,44 @@ def test_a_module_of_ones_own_reads_and_writes_a_layout(tmp_path, monkeypatch):
     file.write_text(f"ponds:\n{entry.replace('layout: my_ponds', 'layout: my_pond')}")
     with pytest.raises(CatalogError, match=r"unknown layout 'my_pond'.*name of a module"):
         catalog.load(file)["ponds"]
+
+
+# === Labels ===
+
+
+def test_labels_are_files_below_the_data_with_what_they_do_not_say(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_POINTS", str(tmp_path / "elsewhere"))
+    for file in ("data/stands.gpkg", "elsewhere/points.csv"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("x")
+    labels = {"stands": {"file": "stands.gpkg", "column": "need", "crs": 3006}}
+    labels |= {"points": {"file": "${MY_POINTS}/points.csv"}, "gone": {"file": "gone.gpkg"}}
+    entry = {"uri": "data", "layout": "rasters", "labels": labels}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"mine": entry}))
+    mine = catalog.load(tmp_path / "mine.yaml")["mine"]
+    assert mine.label_file("stands") == (tmp_path / "data/stands.gpkg", {"column": "need", "crs": 3006})
+    assert mine.label_file("points") == (tmp_path / "elsewhere/points.csv", {})
+    with pytest.raises(
+        DataError, match=r"gone\.gpkg is missing, which .* names for 'gone': correct its block"
+    ):
+        mine.label_file("gone")
+    with pytest.raises(CatalogError, match="names no labels 'stand': did you mean 'stands'"):
+        mine.label_file("stand")
+
+
+@pytest.mark.parametrize(
+    ("labels", "fault"),
+    [
+        ({"stands": {"column": "need"}}, "name no file"),
+        ({"stands": {"file": "a", "colum": "need"}}, "did you mean 'column'"),
+        ({"stands": {"file": "a", "column": 3}}, "have the column 3, expected text"),
+        ({"stands": "a.gpkg"}, "stands"),
+        (["a.gpkg"], "labels"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_refused(tmp_path, labels, fault):
+    (tmp_path / "mine.yaml").write_text(
+        yaml.safe_dump({"mine": {"uri": ".", "layout": "rasters", "labels": labels}})
+    )
+    with pytest.raises(CatalogError, match=fault):
+        catalog.load(tmp_path / "mine.yaml")["mine"]

@@ -40,9 +40,10 @@ if TYPE_CHECKING:
 
 TWIN_FILE = "twin.json"  # marks a folder of simulated data
 META_KEYS = ("root",)
-ENTRY_KEYS = ("uri", "layout", "description", "metadata", "pixels", "images", "twin")
+ENTRY_KEYS = ("uri", "layout", "description", "metadata", "pixels", "images", "labels", "twin")
 PIXEL_KEYS = ("scale", "offset", "nodata")
-IMAGES_KEYS = ("files", "bands")
+IMAGES_KEYS = ("folder", "files", "bands")
+LABEL_KEYS = ("file", "column", "layer", "crs", "timezone")
 METADATA_KEYS = ("crs", "bands", "license", "provider", "citation", "doi", "url", "size", "sha256")
 _PLAIN = (str, int, float, type(None))
 _checked = partial(yamls.mapping, error=CatalogError)
@@ -105,6 +106,7 @@ class DataEntry:
         pixels: What is known of the numbers in the files and goes before what these state: scale and offset,
             value = number * scale + offset, and the number nodata.
         images: How the files of layout ``rasters`` are named, and the bands in them.
+        labels: Files of polygons and points by name: file, and what it does not say of itself.
         twin: For simulated data, ``writer`` and its parameters; empty for real data.
     """
 
@@ -117,6 +119,7 @@ class DataEntry:
     metadata: dict[str, Any] = field(default_factory=dict)
     pixels: dict[str, float] = field(default_factory=dict)
     images: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, dict[str, Any]] = field(default_factory=dict)
     twin: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -137,6 +140,12 @@ class DataEntry:
         Raises:
             CatalogError: If a variable without a default is not set.
         """
+        where = f"Data set {self.name!r} of {self.file}"
+        place = self.root / _place(self._resolved(self.uri), where, "uri")
+        return Path(os.path.realpath(place))  # unlike resolve() it bears a link to itself
+
+    def _resolved(self, text: str) -> str:
+        """Return a text with its variables replaced."""
 
         def value(match: re.Match[str]) -> str:
             name, default = match.groups()
@@ -148,9 +157,27 @@ class DataEntry:
                 )
             return found
 
+        return _VARIABLE.sub(value, text)
+
+    def label_file(self, name: str) -> tuple[Path, dict[str, Any]]:
+        """Return the file of some labels, and what else the entry states of it.
+
+        Raises:
+            CatalogError: If the entry names no such labels.
+            DataError: If the file is missing.
+        """
         where = f"Data set {self.name!r} of {self.file}"
-        place = self.root / _place(_VARIABLE.sub(value, self.uri), where, "uri")
-        return Path(os.path.realpath(place))  # unlike resolve() it bears a link to itself
+        if name not in self.labels:
+            known = did_you_mean(name, self.labels) if self.labels else "it has no block 'labels'."
+            raise CatalogError(f"{where} names no labels {name!r}: {known}")
+        facts = {key: value for key, value in self.labels[name].items() if key != "file"}
+        file = self.path / _place(self._resolved(self.labels[name]["file"]), where, "file")
+        if not file.is_file():
+            self._existing()
+            raise DataError(
+                f"{file} is missing, which {where} names for {name!r}: correct its block 'labels'."
+            )
+        return file, facts
 
     def _source(self) -> str:
         url = self.metadata.get("url")
@@ -412,6 +439,7 @@ def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
             if not all(isinstance(one, _PLAIN) for one in (value if isinstance(value, list) else [value])):
                 found = f"has {fact} {short(value)}, expected text, a number or a list of them"
                 raise CatalogError(f"Block {key!r} of {where} {found}.")
+    entry["labels"] = _labels(entry.get("labels"), where)
     _check_pixels(entry["pixels"], entry["layout"], f"Block 'pixels' of {where}")
     if entry["twin"] and not re.fullmatch(r"[a-z][a-z0-9_]*", str(entry["twin"].get("writer", ""))):
         raise CatalogError(
@@ -435,6 +463,24 @@ def _place(text: Any, where: str, key: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise CatalogError(f"{where} has the {key} {text!r}: this machine has no such user.") from None
+
+
+def _labels(block: Any, where: str) -> dict[str, dict[str, Any]]:
+    """Return the block of labels of an entry.
+
+    Raises:
+        CatalogError: If labels name no file, or hold something else than text.
+    """
+    labels = _checked(block, f"Block 'labels' of {where}", None)
+    for name in labels:
+        place = f"Labels {name!r} of {where}"
+        labels[name] = _checked(labels[name], place, LABEL_KEYS)
+        if not isinstance(labels[name].get("file"), str):
+            raise CatalogError(f"{place} name no file: add one, as text.")
+        for key, value in labels[name].items():
+            if not isinstance(value, str) and not (key == "crs" and isinstance(value, int)):
+                raise CatalogError(f"{place} have the {key} {short(value)}, expected text.")
+    return labels
 
 
 def _check_pixels(pixels: dict[str, Any], layout: str, where: str) -> None:

@@ -26,6 +26,7 @@ from pyproj.exceptions import CRSError
 from rasterio.features import rasterize
 
 from eolab.core.errors import DataError, ParameterError, check_known, reason_of
+from eolab.data.catalog import DataEntry
 from eolab.data.ground import positions_m
 from eolab.data.layouts.resample import touched
 
@@ -84,6 +85,18 @@ def read_regions(
     table = gpd.GeoDataFrame(rows, columns=["id", "label", "note", "geometry"], crs=frame.crs)
     table["area_ha"] = areas_ha(table)
     return Regions(table, pd.DataFrame(left_out, columns=["id", "reason"]))
+
+
+def of_entry(entry: DataEntry, name: str, **options: Any) -> Regions:
+    """Read the polygons that an entry of the catalogue names; see :func:`read_regions`.
+
+    Args:
+        entry: The entry, with a block ``labels``.
+        name: Name of the labels there.
+        **options: Arguments that go before what the entry states.
+    """
+    file, facts = entry.label_file(name)
+    return read_regions(file, **{**facts, **options})
 
 
 def _text(label: Any) -> str:

@@ -22,6 +22,7 @@ from pyproj import CRS, Transformer
 from scipy.ndimage import gaussian_filter
 
 from eolab.core.errors import DataError, ParameterError, reason_of
+from eolab.data.catalog import DataEntry
 from eolab.data.ground import pixel_size_m, positions_m
 from eolab.data.regions import check_extent
 
@@ -87,6 +88,12 @@ def read_points(
             bounds = (table["x"].min(), table["y"].min(), table["x"].max(), table["y"].max())
             check_extent(bounds, system, str(path))
         yield Points(table, system, left_out)
+
+
+def of_entry(entry: DataEntry, name: str, **options: Any) -> Iterator[Points]:
+    """Read the points that an entry of the catalogue names; see :func:`read_points`."""
+    file, facts = entry.label_file(name)
+    return read_points(file, **{**facts, **options})
 
 
 def _zone(timezone: str) -> ZoneInfo:

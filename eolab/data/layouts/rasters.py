@@ -94,6 +94,7 @@ def open_layout(
     level: str | None = None,
     resampling: Resampling = "nearest",
     images: Mapping[str, Any] | None = None,
+    true_colour: bool = False,
     stated: Mapping[str, float] | None = None,
 ) -> xr.Dataset:
     """Open all images of a folder as a lazy series on one pixel grid.
@@ -109,7 +110,8 @@ def open_layout(
         level: ``L1C`` or ``L2A``, needed where there are both.
         resampling: How larger pixels are brought to the grid.
         images: What the catalogue's entry says of files: pattern of names ``files``, and ``bands`` in the
-            order of a file's bands.
+            order of a file's bands; and the ``folder`` below the path that holds the images.
+        true_colour: Whether SAFE products must have, and give, their true-colour images.
         stated: What the entry says of numbers: scale, offset, nodata.
 
     Returns:
@@ -122,9 +124,11 @@ def open_layout(
         DataError: If nothing can be used, or the bounds lie outside.
         ParameterError: If a parameter is wrong, or a choice is missing.
     """
-    folder = Path(path)
+    folder = folder_of(Path(path), images)
     if _holds_products(folder):
-        return _of_products(folder, bands, resolution, bounds, dates, tile, level, resampling, stated)
+        return _of_products(
+            folder, bands, resolution, bounds, dates, tile, level, resampling, true_colour, stated
+        )
     found, rejected = scan(folder, images, stated)
     found = _choose(found, folder, tile=tile, level=level)
     _check_one_system(found, folder)
@@ -146,7 +150,7 @@ def index(
     path: str | Path, images: Mapping[str, Any] | None = None, stated: Mapping[str, float] | None = None
 ) -> tuple[pd.DataFrame, Rejected]:
     """Return a row an acquisition: time, tile, orbit, level, bands, files; and what was left out."""
-    found, rejected = scan(Path(path), images, stated)
+    found, rejected = scan(folder_of(Path(path), images), images, stated)
     rows = [
         {
             **{key: getattr(item, key) for key in ("time", "tile", "orbit", "level")},
@@ -165,6 +169,7 @@ def check_layout(
     stated: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Decode every band of every image; return file, status and reason."""
+    path = folder_of(path, images)
     if _holds_products(path):
         return sentinel2.check_layout(path, progress)
     found, rejected = scan(path, images, stated)
@@ -189,6 +194,11 @@ def _fault(band: Band) -> str:
 
 
 # === Files ===
+
+
+def folder_of(path: Path, images: Mapping[str, Any] | None) -> Path:
+    """Return the folder of the images: that of the entry's block ``images``, by default the data set's."""
+    return path / str((images or {}).get("folder") or "")
 
 
 def scan(
@@ -523,6 +533,7 @@ def _of_products(
     tile: str | None,
     level: Any,
     resampling: Resampling,
+    true_colour: bool,
     stated: Mapping[str, float] | None,
 ) -> xr.Dataset:
     """Open SAFE products with their own reader."""
@@ -536,6 +547,7 @@ def _of_products(
         tile=tile,
         level=level,
         resampling=resampling,
+        true_colour=true_colour,
         stated=stated,
     )
     first, last = date_range(dates)

@@ -25,7 +25,7 @@ from eolab.data.layouts.common import is_clutter, lies_instead, read_date, readi
 PRODUCT_FILE = re.compile(r"^(MTD_MSIL(1C|2A)|[^/]*_MTD_SAFL(1C|2A)_[^/]*)\.xml$", re.IGNORECASE)
 TILE_FILE = re.compile(r"^(.*/)?GRANULE/[^/]+/(MTD_TL|[^/]*_MTD_L(1C|2A)_TL_[^/]*)\.xml$", re.IGNORECASE)
 _IMAGE = re.compile(
-    r"^(?P<granule>(?:.*/)?GRANULE/[^/]+)/IMG_DATA/(?:R\d\dm/)?[^/]*_(?P<band>B\d\d|B8A|SCL)(?:_(?P<res>[126]0)m)?\.(?:jp2|tiff?)$",
+    r"^(?P<granule>(?:.*/)?GRANULE/[^/]+)/IMG_DATA/(?:R\d\dm/)?[^/]*_(?P<band>B\d\d|B8A|SCL|TCI)(?:_(?P<res>[126]0)m)?\.(?:jp2|tiff?)$",
     re.IGNORECASE,
 )
 _TILE = re.compile(r"_T(\d{2}[A-Z]{3})(?:_|$)")
@@ -60,7 +60,7 @@ class Image(NamedTuple):
     Attributes:
         name: Path inside the product.
         granule: Path of its granule's folder inside the product.
-        band: ``B01`` to ``B12``, ``B8A`` or ``SCL``.
+        band: ``B01`` to ``B12``, ``B8A``, ``SCL`` or ``TCI``.
         resolution_m: Pixel size in the name; None for Level-1C, whose names have none.
     """
 
@@ -74,7 +74,7 @@ def image_of(name: str) -> Image | None:
     """Return which band a file of a product holds, from its path inside the product alone.
 
     Knows the compact names of all baselines (``T31WFN_..._B02_10m.jp2``, the ``L2A_`` prefix of 02.05 and
-    02.06), the long names before 02.04 and Level-1C; previews, masks and true-colour images are no bands.
+    02.06), the long names before 02.04 and Level-1C; previews and masks are no bands.
     """
     match = _IMAGE.match(name)
     if not match:

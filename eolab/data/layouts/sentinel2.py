@@ -32,6 +32,7 @@ from eolab.core.progress import track
 from eolab.data.bands import RESOLUTIONS_M, SENTINEL2
 from eolab.data.layouts import sentinel2_index as listing
 from eolab.data.layouts.common import attempt, distinct_bands, lies_instead, report, scene_classes
+from eolab.data.layouts.raster_names import RGB
 from eolab.data.layouts.sentinel2_index import LEVEL_BANDS, Acquisition, Header, Rejection
 from eolab.data.layouts.series import CHUNK, GDAL_OPTIONS, Bounds, Resampling, Source, lazy, window_of
 
@@ -48,6 +49,7 @@ def open_layout(
     level: Literal["L1C", "L2A"] | None = None,
     resampling: Resampling = "nearest",
     scl: bool = True,
+    true_colour: bool = False,
     stated: Mapping[str, float] | None = None,
 ) -> xr.Dataset:
     """Open all acquisitions of one tile as a lazy series.
@@ -63,12 +65,14 @@ def open_layout(
         resampling: How bands with larger pixels than ``resolution_m`` are brought to it. Bands with smaller
             pixels are averaged over valid pixels, the scene classification is always nearest.
         scl: Whether to read the scene classification (Level-2A only).
+        true_colour: Whether to read the true-colour images of the products.
         stated: What the data catalogue states of the pixels and holds against the products' metadata: scale
             and offset of reflectance = DN * scale + offset, and the DN nodata.
 
     Returns:
         ``reflectance`` (time, band, y, x) float32, NaN where there is no data, and for Level-2A ``scl``
-        (time, y, x) uint8, 0 where there is none; coordinates product and baseline (time), those of
+        (time, y, x) uint8, 0 where there is none; where asked for, ``true_colour`` (time, colour, y, x) of 0
+        to 1; coordinates product and baseline (time), those of
         several products that were laid together joined by "+".
         ``attrs["rejected"]`` is a JSON table of the files that were left out and why.
 
@@ -81,7 +85,7 @@ def open_layout(
     if resolution_m not in RESOLUTIONS_M:
         raise ParameterError(f"resolution_m is {resolution_m!r}: give 10, 20 or 60.")
     check_known(resampling, get_args(Resampling), f"resampling is {resampling!r}")
-    acquisitions, rejections = listing.scan(folder, wanted, scl)
+    acquisitions, rejections = listing.scan(folder, wanted, scl, true_colour)
     if not acquisitions:
         why = "".join(f"; {Path(file).name}: {reason}" for file, reason in rejections[:1])
         expected = "expected folders or zip files with MTD_MSIL1C.xml or MTD_MSIL2A.xml, "
@@ -100,6 +104,11 @@ def open_layout(
     image = (("time", "band", "y", "x"), read(names, "float32"), {"units": "reflectance"})
     coords = _coordinates(chosen, names, target.grid[window])
     dataset = xr.Dataset({"reflectance": image}, coords=coords)
+    if true_colour:
+        colours = [[_true_colour(item, number) for number in (1, 2, 3)] for item in chosen]
+        array = lazy(colours, target.grid, window, resampling, beyond=1.0)
+        dataset = dataset.assign_coords(colour=list(RGB))
+        dataset["true_colour"] = (("time", "colour", "y", "x"), array, {"units": "1"})
     dataset = dataset.rio.write_crs(str(target.grid.crs)).rio.write_transform()
     if scl and chosen[0].level == "L2A":
         classes = read(["SCL"], "uint8")[:, 0]
@@ -121,7 +130,9 @@ def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
     """
     acquisitions, rejections = listing.scan(path)
     parts = [part for item in acquisitions for part in item.parts]
-    images = [(item.product, image.name) for item in parts for image in item.images.values()]
+    images = [
+        (item.product, image.name) for item in parts for image in item.images.values() if image.band != "TCI"
+    ]
     found = [
         (str(product.path / name), _fault(product.gdal_path(name)))
         for product, name in track(images, f"reading {path.name}", unit="image", progress=progress)
@@ -243,6 +254,15 @@ def _sources(item: Acquisition, band: str, stated: Mapping[str, float]) -> list[
         scale, offset = part.metadata.calibration(band)
         scale, offset = stated.get("scale", scale), stated.get("offset", offset)
         found.append(Source(path, 1, header.grid, header.block, nodata, scale, offset))
+    return found
+
+
+def _true_colour(item: Acquisition, number: int) -> list[Source]:
+    """Return the images of red, green or blue (1 to 3) of 0 to 1; DN 0 is no data."""
+    found = []
+    for part in item.parts:
+        header, path = part.headers["TCI"], part.product.gdal_path(part.images["TCI"].name)
+        found.append(Source(path, number, header.grid, header.block, (NODATA,), 1 / 255))
     return found
 
 

@@ -91,7 +91,7 @@ def relative(rejections: Iterable[Rejection], folder: Path) -> Rejected:
 
 
 def scan(
-    folder: Path, bands: Sequence[str] | None = None, scl: bool = True
+    folder: Path, bands: Sequence[str] | None = None, scl: bool = True, true_colour: bool = False
 ) -> tuple[list[Acquisition], list[Rejection]]:
     """Return the usable acquisitions below a folder, by time, and all rejections, from file headers alone.
 
@@ -106,12 +106,14 @@ def scan(
             :func:`eolab.data.layouts.safe.find_products`.
         bands: Bands that must be usable; by default all that the level has.
         scl: Whether the scene classification of Level-2A must be usable too.
+        true_colour: Whether the true-colour image must be.
 
     Raises:
         DataError: If the folder does not exist.
     """
     paths, others = safe.find_products(folder)
-    found = list(in_threads(lambda path: _scan_path(path, bands, scl), paths, "headers", progress=False))
+    layers = (*(["SCL"] if scl else []), *(["TCI"] if true_colour else []))
+    found = list(in_threads(lambda path: _scan_path(path, bands, layers), paths, "headers", progress=False))
     good = [item for items in found for item in items if isinstance(item, Acquisition)]
     bad = [item for items in found for item in items if not isinstance(item, Acquisition)]
     kept, superseded = _laid_together(good)
@@ -163,7 +165,9 @@ def ground(item: Acquisition) -> np.ndarray:
         return np.zeros(shape, bool)  # reading it later says why
 
 
-def _scan_path(path: Path, bands: Sequence[str] | None, scl: bool) -> list[Acquisition | Rejection]:
+def _scan_path(
+    path: Path, bands: Sequence[str] | None, layers: Sequence[str]
+) -> list[Acquisition | Rejection]:
     """Return the acquisitions of a product's folder or zip file, usable or not; never raises."""
     try:
         if printable(str(path)) != str(path):
@@ -171,11 +175,11 @@ def _scan_path(path: Path, bands: Sequence[str] | None, scl: bool) -> list[Acqui
         products = safe.read_products(path)
     except (DataError, *safe.BROKEN) as error:
         return [(str(path), str(error).removeprefix(f"{path} ").rstrip("."))]
-    return [item for product in products for item in _scan_product(product, bands, scl)]
+    return [item for product in products for item in _scan_product(product, bands, layers)]
 
 
 def _scan_product(
-    product: safe.Product, bands: Sequence[str] | None, scl: bool
+    product: safe.Product, bands: Sequence[str] | None, layers: Sequence[str]
 ) -> list[Acquisition | Rejection]:
     """Return the acquisitions of one product, usable or not; never raises."""
     try:
@@ -187,8 +191,7 @@ def _scan_product(
     except (DataError, *safe.BROKEN) as error:
         return [(str(product.path), str(error).rstrip("."))]
     needed = list(bands or LEVEL_BANDS[metadata.level])
-    if scl and metadata.level == "L2A":
-        needed.append("SCL")
+    needed += [layer for layer in layers if layer != "SCL" or metadata.level == "L2A"]
     return [_scan_granule(product, metadata, granule, images, needed) for granule, images in granules.items()]
 
 
@@ -221,7 +224,7 @@ def _scan_granule(
         if lacking:
             raise DataError(f"lacks {', '.join(lacking)}")
         for band in needed:
-            if band != "SCL":
+            if band in SENTINEL2:
                 metadata.offset(band)
             file = str(product.path / images[band].name)
             item.headers[band] = read_header(item, band)
@@ -252,13 +255,15 @@ def read_header(item: Acquisition, band: str) -> Header:
         fault = safe.defect(stream, size)
     if fault:
         raise DataError(f"{band} {fault}")
-    path, dtype = item.product.gdal_path(name), "uint8" if band == "SCL" else "uint16"
+    path, dtype = item.product.gdal_path(name), "uint16" if band in SENTINEL2 else "uint8"
     with reading(band, errors=(RasterioError,)), rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as image:
-        if image.count != 1 or image.dtypes[0] != dtype:
-            raise DataError(f"{band} has {image.count} × {image.dtypes[0]}, expected 1 × {dtype}")
+        count = 3 if band == "TCI" else 1
+        if image.count != count or image.dtypes[0] != dtype:
+            raise DataError(f"{band} has {image.count} × {image.dtypes[0]}, expected {count} × {dtype}")
         check_size(band, image.shape, _MOST_PIXELS)
         stated = one_scale(band, image.scales, image.offsets)
-        if stated != (1, 0) and not np.allclose(stated, item.metadata.calibration(band)):
+        spectral = band in SENTINEL2
+        if spectral and stated != (1, 0) and not np.allclose(stated, item.metadata.calibration(band)):
             scales = "scale {} and offset {}, its metadata say {} and {}"
             said = scales.format(*stated, *item.metadata.calibration(band))
             raise DataError(f"{band} states the {said}: fetch the product again, or remove those of the file")
