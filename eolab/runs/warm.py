@@ -27,17 +27,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-JUPYTER = (
-    "papermill",
-    "nbconvert",
-    "bs4",
-    "jinja2",
-    "ipykernel.ipkernel",
-)  # kernelapp reads variables at import
+JUPYTER = ("papermill", "nbconvert", "bs4", "jinja2", "matplotlib.mathtext", "ipykernel.ipkernel")
 LEARNING = ("keras", "matplotlib.pyplot", "xarray", "rioxarray", "sklearn.ensemble", "h5py")
 LEARNS = re.compile(r"\b(keras|models|prediction|studies|tasks|training|widgets)\b")  # words of a notebook
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of accelerators: none is known to outlive a fork
@@ -170,7 +164,10 @@ def _receive(link: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def _serve() -> None:
-    """Import and fork as asked, report exit statuses, and end with the command."""
+    """Import and fork as asked, report exit statuses, and end with the command.
+
+    The application of ipykernel is imported by the children: it reads at import which process is the parent.
+    """
     control = socket.socket(fileno=os.dup(0))
     os.dup2(1, 0)
     sys.path[:] = [path for path in sys.path if path != str(Path(__file__).parent)]
@@ -188,6 +185,7 @@ def _serve() -> None:
             for name in job["libraries"]:
                 with contextlib.suppress(Exception):  # the notebook says what is wrong with it
                     importlib.import_module(name)
+            _render_once()
             gc.freeze()
             child = os.fork()
             if child == 0:
@@ -197,6 +195,17 @@ def _serve() -> None:
             links[os.pidfd_open(child)] = link
             for file in files:
                 os.close(file)
+
+
+@cache
+def _render_once() -> None:
+    """Let nbconvert compile its regular expressions, half a second of each report."""
+    with contextlib.suppress(Exception):
+        from nbconvert import HTMLExporter
+        from nbformat import v4
+
+        cells = [v4.new_markdown_cell("`a` $b$"), v4.new_code_cell("c = 1")]
+        HTMLExporter().from_notebook_node(v4.new_notebook(cells=cells))
 
 
 def _report(process: int, link: socket.socket) -> None:
