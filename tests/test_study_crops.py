@@ -49,7 +49,8 @@ def test_it_runs_from_its_twin_to_its_report(tmp_path):
         "EOLAB_ROOT": str(project),
         "EOLAB_RUNS": str(project / "runs"),
         "PYTHONPATH": os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")]),
-        "JUPYTER_PATH": "",  # kernels as a user has them, see warm
+        "JUPYTER_PATH": "",  # notebooks as a user has them, of this command's own warm process
+        "EOLAB_COLD_KERNELS": "",
     }
     command = [sys.executable, "-m", "eolab.cli", "run", "crops", "--profile", "smoke"]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)

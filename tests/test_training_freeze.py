@@ -80,7 +80,7 @@ EVERY = {"encoder_1", "encoder_1_norm", "simple_rnn_cell", "mixing", "head"}
 
 
 RUNS = {
-    "None-thaw0": (None, {3: "*"}, [2]),
+    "None-thaw0": (None, {3: "*"}, [3]),  # stopped where all learn
     "0.6-thaw1": (0.6, THAW, [0, 2, 3]),  # stopped before, at the start of and after an epoch of thawing
 }
 HEAD = {"mixing", "head"}
