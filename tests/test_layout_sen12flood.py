@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,3 +211,12 @@ def test_a_sequence_without_a_single_usable_image_is_an_empty_series(root):
     series, rejected = reader.read_series(root, listed[listed["filename"] == ""], ["B02"], (8, 8))
     assert series["image"].shape == (0, 1, 8, 8)
     assert (series["time"].dtype.kind, series["flooded"].dtype, rejected) == ("M", bool, [])
+
+
+def test_each_notebook_hands_on_what_the_catalogue_states_of_the_pixels():
+    """Without it the numbers of an entry would go unheeded without a word."""
+    folder = Path(__file__).parents[1] / "notebooks" / "flood"
+    sources = [file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.ipynb"))]
+    calls = [call for text in sources for call in re.findall(r"sen12flood\.index\(.*?\)", text)]
+    assert len(calls) == 4
+    assert set(calls) == {"sen12flood.index(entry.path, entry.pixels)"}
