@@ -352,6 +352,14 @@ def test_a_notebook_of_other_kinds_ends_in_a_sentence(project: Path, content: st
         study.load("mini")
 
 
+def test_a_page_of_a_run_whose_machine_is_not_known_is_written(project: Path) -> None:
+    """A TypeError of the template ended `eolab run` and `eolab report`."""
+    go(project)
+    folder = runs.latest("mini", "01_make", root=project / "runs")
+    (folder / folders.ENVIRONMENT).write_text('{"gpu": null, "git": {"commit": 7}}')
+    assert "How this was made" in reports.build(folder).read_text()
+
+
 def test_a_run_that_names_itself_as_an_input_has_an_end(project: Path) -> None:
     """A RecursionError."""
     go(project)
