@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eolab import __version__
-from eolab.core.errors import EolabError, ParameterError, RunError, system_error
+from eolab.core.errors import EolabError, ParameterError, RunError, show_sentences_alone, system_error
 from eolab.core.numbers import padded
 
 RUN_HELP = """\
@@ -60,6 +60,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 good, 1 a run failed, 2 bad input, 130 stopped."""
+    show_sentences_alone()
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold any bytes

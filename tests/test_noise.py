@@ -56,3 +56,26 @@ warnings.warn("to be heeded")
     assert len(said) == 2
     assert "of a cell" in said[0]
     assert "to be heeded" in said[1]
+
+
+@pytest.mark.parametrize(
+    "by", ["from eolab.runs import display; display.hide_deprecations()", "from eolab import cli"]
+)
+def test_warnings_of_eolab_are_shown_as_their_sentence_alone(by):
+    """They stood with a path of the package and a line of its source."""
+    script = f"""
+import warnings
+{by}
+from eolab.core import errors
+if "cli" in globals():
+    try:
+        cli.main(["--version"])
+    except SystemExit:
+        pass
+errors.warn("The blocks are of a map with another engine.")
+warnings.warn("of another library")
+"""
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stderr
+    first, second, *_ = shown.splitlines()
+    assert first == "The blocks are of a map with another engine."
+    assert second.endswith("UserWarning: of another library")

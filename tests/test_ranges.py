@@ -9,10 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import store_example
 
 from eolab import tasks
 from eolab.core.errors import DataError
 from eolab.prediction import loading, ranges
+from eolab.tasks import baselines
 from eolab.tasks.channels import Channels
 
 RNG = np.random.default_rng(0)
@@ -147,6 +149,48 @@ def test_a_fitted_network_and_a_loaded_predictor_refuse_digital_numbers(tmp_path
     with pytest.raises(DataError, match="digital numbers"):
         predictor({"image": image(10_000)})
     assert ranges.beside(tmp_path / "other" / "model.keras") == {}
+
+
+@pytest.fixture(scope="module")
+def forest(tmp_path_factory):
+    """A forest on a store of pixel series whose bands run from about 0 to 39, saved and loaded."""
+    folder = tmp_path_factory.mktemp("forest")
+    store = store_example.write(folder / "store")
+    fitted = baselines.build("series_classification", "random_forest", trees=2)
+    fitted.fit(store, store.indices("train"))
+    fitted.predict(store, store.indices("test"))
+    return store, fitted.save(folder / "model.joblib")
+
+
+def test_a_saved_baseline_refuses_digital_numbers_as_networks_do(forest):
+    store, path = forest
+    data = store.gather([0, 1, 2], ["image", "valid"])
+    for predict in (loading.load(path), baselines.load(path).predict_on_batch):
+        assert predict(data).shape == (3, 2)
+        with pytest.raises(DataError, match=r"B02 is .* times as large as in training"):
+            predict(data | {"image": data["image"] * 10_000})
+
+
+def test_a_saved_baseline_refuses_a_store_with_other_channels_or_another_order(forest, tmp_path):
+    _, path = forest
+    turned = store_example.METADATA["coords"] | {"band": ["B04", "B03", "B02"]}
+    other = store_example.write(tmp_path / "other", metadata=store_example.METADATA | {"coords": turned})
+    with pytest.raises(
+        DataError, match=r"has the channels B04, B03, B02; the model was fitted on .* B02, B03"
+    ):
+        baselines.load(path).predict(other, [0])
+    with pytest.raises(DataError, match=r"expected \(..., 3\): give all channels of the store"):
+        loading.load(path)({"image": np.ones((2, 5, 4), "float32"), "valid": np.ones((2, 5), bool)})
+
+
+def test_baselines_of_before_and_constant_ones_predict_without_ranges(forest):
+    store, path = forest
+    old = baselines.load(path)
+    del old.__dict__["seen"]
+    data = store.gather([0], ["image", "valid"])
+    assert old.predict_on_batch(data | {"image": data["image"] * 10_000}).shape == (1, 2)
+    constant = baselines.build("series_classification", "majority").fit(store, store.indices("train"))
+    assert constant.seen is None
 
 
 def test_the_landslide_demo_refuses_patches_of_other_units_and_maps_published_ones():

@@ -4,7 +4,9 @@ import difflib
 import errno
 import os
 import re
+import warnings
 from collections.abc import Collection, Iterable
+from typing import Any
 
 
 class EolabError(Exception):
@@ -32,6 +34,28 @@ class ParameterError(EolabError):
 
 class RunError(EolabError):
     """A notebook run failed or a run folder is not what it should be."""
+
+
+class EolabWarning(UserWarning):
+    """What a user should know although the work goes on; its message is one sentence."""
+
+
+def warn(sentence: str) -> None:
+    """Warn in one sentence; the same sentence from the same place is shown once a process."""
+    warnings.warn(sentence, EolabWarning, stacklevel=2)
+
+
+def show_sentences_alone() -> None:
+    """Show eolab's own warnings without the path and the line of the package that Python puts around them."""
+    write = warnings.formatwarning
+    if write.__module__ == __name__:
+        return
+
+    def formatwarning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
+        own = issubclass(category, EolabWarning)
+        return f"{message}\n" if own else write(message, category, *place, **more)
+
+    warnings.formatwarning = formatwarning
 
 
 def printable(text: str) -> str:

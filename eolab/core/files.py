@@ -6,12 +6,11 @@ import hashlib
 import os
 import shutil
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from eolab.core.errors import DataError, StoreError, printable, reason_of
+from eolab.core.errors import DataError, StoreError, printable, reason_of, warn
 
 try:
     import fcntl
@@ -39,7 +38,7 @@ def hold(file: Path) -> TextIO | None:
         held.close()
         return None
     except OSError as error:
-        warnings.warn(f"No file locks on {file.parent} ({error}): start one writer only.", stacklevel=3)
+        warn(f"No file locks on {file.parent} ({error}): start one writer only.")
     return held
 
 

@@ -1,7 +1,7 @@
-"""Whether new images are on the scale that a network was trained on.
+"""Whether new images are on the scale that a model was trained on.
 
 A wrong unit is the most frequent silent fault of predictions: digital numbers for reflectance, dB for linear
-power. The network answers all the same, and what it says means nothing.
+power. The model answers all the same, and what it says means nothing.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, warn
 
 TASK_FILE = "task.json"
 LOOKED_AT = 5_000  # pixels
@@ -26,7 +26,7 @@ DIGITAL_NUMBERS = (3_000.0, 30_000.0)  # values times so much look like digital 
 
 @dataclass
 class TrainedRange:
-    """What a network has seen of each channel in training.
+    """What a model has seen of each channel in training.
 
     Attributes:
         names: Name of each channel.
@@ -90,7 +90,7 @@ class TrainedRange:
             raise DataError(text)
         if not self._told:
             self._told = True
-            warnings.warn(text, stacklevel=3)
+            warn(text)
 
     def _some(self, values: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
         """Return some pixels (n, C)."""
@@ -108,7 +108,7 @@ class TrainedRange:
             for k in places[:3]
         ]
         more = f"; {len(places)} of {len(wrong)} channels in all" if len(places) > 3 else ""
-        return f"The images are not like those that the network was trained on: {'; '.join(found)}{more}. "
+        return f"The images are not like those that the model was trained on: {'; '.join(found)}{more}. "
 
     def _unit(self, wrong: np.ndarray, middle: np.ndarray, beyond: np.ndarray) -> str:
         """Return what the values look like, and the remedy; `beyond` are those far off (n,)."""
@@ -139,20 +139,18 @@ def beside(model: Path | None) -> dict[str, TrainedRange]:
     file = None if model is None else model.with_name(TASK_FILE)
     if file is None or not file.is_file():
         return {}
-    named = {
-        name.lower(): TrainedRange.of(one) for name, one in json.loads(file.read_text())["channels"].items()
-    }
-    return {name: one for name, one in named.items() if one}
+    channels = json.loads(file.read_text())["channels"]
+    return {name.lower(): one for name in channels if (one := TrainedRange.of(channels[name]))}
 
 
-def check_inputs(ranges: Mapping[str, TrainedRange], arrays: Mapping[str, np.ndarray]) -> None:
-    """Compare the inputs of a network with what it was trained on; see :meth:`TrainedRange.check`.
+def check_inputs(ranges: Mapping[str, TrainedRange | None], arrays: Mapping[str, np.ndarray]) -> None:
+    """Compare the inputs of a model with what it was trained on; see :meth:`TrainedRange.check`.
 
     Args:
         ranges: Ranges by name of the input, in small letters.
         arrays: Inputs by name; ``valid``, or ``<name>_valid``, says which images count.
     """
     for name, one in ranges.items():
-        if name in arrays:
+        if one and name in arrays:
             valid = arrays.get(f"{name}_valid", arrays.get("valid"))
             one.check(np.asarray(arrays[name]), valid)

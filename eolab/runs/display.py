@@ -25,7 +25,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab.core.errors import RunError, system_error
+from eolab.core.errors import RunError, show_sentences_alone, system_error
 from eolab.core.numbers import short
 
 if TYPE_CHECKING:
@@ -187,15 +187,16 @@ def table_html(table: pd.DataFrame, caption: Caption, formats: Mapping[str, str]
 
 
 def hide_deprecations() -> None:
-    """Hide the deprecation warnings of libraries in this process, whatever the filters of warnings are.
+    """Hide the deprecation warnings of libraries in this process, and show eolab's own as a sentence alone.
 
-    Python hides them by a filter, but the filters are not safe in threads: where two threads overlap in
+    Python hides the former by a filter, but the filters are not safe in threads: where two threads overlap in
     ``warnings.catch_warnings``, as pandas uses it to show deprecations for a moment, what was set for that
     moment stays for ever. So the warnings are stopped where they are written, once a process. Those of a
     notebook's own cells, which are no files, are written still.
     """
     if getattr(warnings.showwarning, "hides_deprecations", False):
         return
+    show_sentences_alone()
     write = warnings.showwarning
 
     def showwarning(message: Any, category: type[Warning], filename: str, *place: Any, **more: Any) -> None:

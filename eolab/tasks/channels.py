@@ -1,7 +1,8 @@
-"""Channels that a network reads of stored images: chosen by name, and saved with the model."""
+"""Channels that a model reads of stored images: chosen by name, and saved with it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from eolab.core.errors import DataError, ParameterError, check_all, check_known
 from eolab.data.store import Store, with_day
+from eolab.prediction.ranges import TrainedRange
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,14 @@ class Channels:
         plain: Any = {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
         return cls(**plain)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "trained"}
+
+    @cached_property
+    def trained(self) -> TrainedRange | None:
+        """What the channels held in training, to compare others with; None in models of before."""
+        return TrainedRange.of(asdict(self))
+
     @property
     def name(self) -> str:
         """What tells this selection from another one."""
@@ -69,7 +79,7 @@ class Channels:
         if image.shape[-1:] != (len(self.stored),):
             raise DataError(
                 f"The image has the shape {image.shape}, expected (..., {len(self.stored)}): give all "
-                f"channels of the store ({', '.join(self.stored)}), the network takes its own."
+                f"channels of the store ({', '.join(self.stored)}), the model takes its own."
             )
         sources = self.sources or self.names
         if self.sources or sources != self.stored:
@@ -91,7 +101,7 @@ class Channels:
         found = store.channel_names(array)
         if found != self.stored:
             raise DataError(
-                f"{store.path} has the channels {', '.join(found)}; the network was fitted on a store with "
+                f"{store.path} has the channels {', '.join(found)}; the model was fitted on a store with "
                 f"{', '.join(self.stored)}: give a store of these."
             )
 

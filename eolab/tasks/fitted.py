@@ -19,7 +19,7 @@ from eolab.core.progress import track
 from eolab.data.store import Store, with_day
 from eolab.evaluation import postprocess
 from eolab.prediction import probabilities
-from eolab.prediction.ranges import TASK_FILE, TrainedRange, check_inputs
+from eolab.prediction.ranges import TASK_FILE, check_inputs
 from eolab.tasks.channels import Channels
 from eolab.tasks.task import AVERAGED, Task, get
 from eolab.training.batches import SequenceSamples
@@ -50,11 +50,6 @@ class Fitted:
     channels: Mapping[str, Channels]
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     _parts: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False, repr=False)
-    _ranges: dict[str, TrainedRange] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        found = {name.lower(): TrainedRange.of(asdict(read)) for name, read in self.channels.items()}
-        self._ranges.update({name: one for name, one in found.items() if one})
 
     @property
     def parameters(self) -> int:
@@ -103,7 +98,7 @@ class Fitted:
         Raises:
             DataError: If they are in another unit.
         """
-        check_inputs(self._ranges, inputs)
+        check_inputs({name.lower(): read.trained for name, read in self.channels.items()}, inputs)
 
     def predict(self, arrays: Arrays, outputs: Sequence[str] | None = None) -> Outputs:
         """Predict a few samples.

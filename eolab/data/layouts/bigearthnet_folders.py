@@ -10,7 +10,6 @@ import bz2
 import os
 import re
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, warn
 from eolab.data.layouts.common import Rejected, attempt, below, reading, spelt_otherwise
 from eolab.data.schemes.bigearthnet import codes_of
 
@@ -216,10 +215,9 @@ def check_splits(lists: Mapping[str, Iterable[str]], patches: pd.DataFrame) -> p
     table = pd.DataFrame(counts).T.reindex(columns=[*SPLITS, "absent"]).fillna(0).astype("int64")
     if foreign:
         parts = "; ".join(_sentence(str(split), row) for split, row in table.iterrows())
-        warnings.warn(
+        warn(
             "The split lists are those of version 1 and the patches those of version 2, which is split anew: "
-            f"{parts}. Take the split of the metadata, and test no model here that was trained on version 1.",
-            stacklevel=2,
+            f"{parts}. Take the split of the metadata, and test no model here that was trained on version 1."
         )
     return table
 

@@ -11,7 +11,6 @@ of B02, 20 m of B05, 60 m of B01, whatever the sizes in the tile's metadata.
 """
 
 import json
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -27,7 +26,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_known, warn
 from eolab.core.progress import track
 from eolab.data.bands import RESOLUTIONS_M, SENTINEL2
 from eolab.data.layouts import sentinel2_index as listing
@@ -184,18 +183,16 @@ def _warn_of_offsets(acquisitions: list[Acquisition], bands: list[str], stated: 
         own = {part.metadata.calibration(band)[place]: part for part in parts for band in bands}
         other = [value for value in own if key in stated and not np.isclose(value, stated[key])]
         if other:
-            warnings.warn(
+            warn(
                 f"The data catalogue states the {key} {stated[key]}, the metadata of "
-                f"{own[other[0]].product.name} say {other[0]}: the catalogue's is taken.",
-                stacklevel=3,
+                f"{own[other[0]].product.name} say {other[0]}: the catalogue's is taken."
             )
     assumed = [part.product.name for part in parts if part.metadata.offset_assumed]
     if assumed and "offset" not in stated:
-        warnings.warn(
+        warn(
             f"Of {len(parts)} products {len(assumed)} are of baseline 04.00 or later and state no offset, "
             f"for example {assumed[0]}: -1000 is added to their DN, the baseline's offset; if it was added "
-            "before, write `pixels: {offset: 0}` into the entry of the data catalogue.",
-            stacklevel=3,
+            "before, write `pixels: {offset: 0}` into the entry of the data catalogue."
         )
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_known, warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,4 +170,4 @@ def check_codes(
     text = f"{name} holds codes outside of its class scheme in {share:.2%} of its pixels ({listed}{more})"
     if share > MOST_UNKNOWN:
         raise DataError(f"{text}, expected {expected}: give the map of this class scheme, or recode it.")
-    warnings.warn(f"{text}: these pixels have no class.", stacklevel=2)
+    warn(f"{text}: these pixels have no class.")

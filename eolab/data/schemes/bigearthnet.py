@@ -10,7 +10,6 @@ Example:
     ('Permanent crops', 'Inland wetlands')
 """
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,6 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from eolab.core import errors
 from eolab.core.errors import DataError, check_known, did_you_mean
 from eolab.data.schemes import ClassScheme, lookup
 from eolab.data.schemes.corine import CORINE
@@ -119,10 +119,9 @@ class ClassSet:
         table = np.stack(encoded) if encoded else np.zeros((0, len(self)), np.uint8)
         empty = int((~table.any(axis=1)).sum())
         if empty and warn:
-            warnings.warn(
+            errors.warn(
                 f"{empty:,} of {len(table):,} patches have no label among {self.scheme.name}: their rows are "
-                "all 0.",
-                stacklevel=2,
+                "all 0."
             )
         return table
 

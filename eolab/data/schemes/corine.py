@@ -6,14 +6,13 @@ Source: CORINE Land Cover nomenclature and legend of the European Environment Ag
 doi 10.2909/960998c1-1870-4e82-8051-6485205ebbac (CLC 2018).
 """
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError, warn
 from eolab.data.schemes import ClassScheme, check_codes, lookup
 
 CORINE = pd.read_csv(Path(__file__).with_name("corine.csv"))
@@ -86,10 +85,9 @@ def recognise(array: Any, nodata: float | None, name: object, counts: Any = None
                 "level-3 codes (111 to 523; eolab.data.schemes.corine.recode makes them of grid codes)."
             )
     if coding == "grid" and max(found) < FIRST_FOREST:
-        warnings.warn(
+        warn(
             f"{name} holds no grid code above {max(found):g} (no forest, no water) and is read as CORINE: "
-            "other maps have these codes too, such as MODIS's 17 classes; check that it is CORINE's.",
-            stacklevel=2,
+            "other maps have these codes too, such as MODIS's 17 classes; check that it is CORINE's."
         )
     return coding
 

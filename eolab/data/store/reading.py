@@ -3,7 +3,6 @@
 import io
 import json
 import mmap
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from eolab.core import files as disk
-from eolab.core.errors import StoreError, check_all, check_known
+from eolab.core.errors import StoreError, check_all, check_known, warn
 from eolab.data.store import digests, layout, statistics
 from eolab.data.store.layout import ArraySpec
 
@@ -413,5 +412,5 @@ def open_store(path: str | Path) -> Store:
     for name, spec in store.arrays_spec.items():
         layout.check_array_file(folder, name, spec, len(table))
     if digests.KEY not in info:
-        warnings.warn(f"{folder} {digests.OLD}", stacklevel=2)
+        warn(f"{folder} {digests.OLD}")
     return store

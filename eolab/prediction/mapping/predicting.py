@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.crs import CRS
 
 from eolab.core import progress as progress_lines
-from eolab.core.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError, warn
 from eolab.core.files import FULL, write_atomically
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.prediction.mapping import geotiff
@@ -143,10 +142,7 @@ class Parts:
             return True
         old, new = json.loads(found), json.loads(wanted)
         changed = ", ".join(sorted(key for key in new if old.get(key) != new[key]))
-        warnings.warn(
-            f"The blocks in {self.folder} are of a map with another {changed}: the map starts anew.",
-            stacklevel=4,
-        )
+        warn(f"The blocks in {self.folder} are of a map with another {changed}: the map starts anew.")
         return False
 
     def _file(self, block: Window) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from eolab.data.layouts import landslide4sense as reader
 from eolab.data.layouts.common import below
 from eolab.data.splits.dealing import SPLITS
 from eolab.data.store import ArraySpec, Store
-from eolab.prediction.ranges import TrainedRange
 from eolab.studies.landslide import channels
 from eolab.studies.protocol import Produce
 
@@ -202,13 +200,12 @@ def demo_predict(
     `normalise` is that of the store which the network was trained on. A patch on another scale than the
     training patches is refused; see :mod:`eolab.prediction.ranges`.
     """
-    trained = TrainedRange.of(asdict(chosen))
 
     def predict(image: np.ndarray) -> np.ndarray:
         stored = stored_images(np.asarray(image, np.float32)[None], normalise)  # (1, H, W, 29)
         seen = chosen.assemble(stored)
-        if trained:
-            trained.check(seen, strict=True)
+        if chosen.trained:
+            chosen.trained.check(seen, strict=True)
         return predictor({"image": seen})[0, ..., 1]
 
     return predict

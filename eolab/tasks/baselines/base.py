@@ -18,9 +18,10 @@ from eolab.core import files
 from eolab.core.errors import DataError
 from eolab.core.progress import stage, track
 from eolab.data.schemes import IGNORE
-from eolab.data.store import reading
+from eolab.data.store import Store, reading
 from eolab.data.tables import some_rows
 from eolab.prediction import probabilities
+from eolab.tasks.channels import Channels, select
 
 Arrays = Mapping[str, Any]
 ClassWeight = str | Mapping[int, float] | None
@@ -34,11 +35,13 @@ class Reader(ABC):
         inputs: Arrays of a sample that the features are made of.
         at_once: Samples in memory while features are made.
         channels: Names of the channels of an image that are read; None for all.
+        positions: Their places among the stored ones, once prepared; None for all.
     """
 
     inputs: tuple[str, ...] = ("image",)
     at_once: int = 32
     channels: Sequence[str] | None = ()
+    positions: Sequence[int] | None = None
 
     def prepare(self, store: Any, rows: np.ndarray, seed: int) -> None:  # noqa: B027
         """Take from the training samples what the features need; nothing by default."""
@@ -83,6 +86,8 @@ class Baseline:
         class_weight: ``"balanced"``, a weight by class index (1 for others), or None.
         seed: Seed of everything random in it.
         max_samples: Most training samples used; None for all.
+        seen: Channels of the training samples that are read, with their ranges; None of samples that are no
+            store, and of baselines of before.
     """
 
     name: str
@@ -93,6 +98,7 @@ class Baseline:
     seed: int = 0
     max_samples: int | None = None
     outputs: int = field(default=0, init=False)
+    seen: Channels | None = field(default=None, init=False)
 
     def fit(self, store: Any, rows: Any, sample_weight: Any = None, progress: bool = False) -> Self:
         """Learn from some samples.
@@ -108,7 +114,7 @@ class Baseline:
             DataError: If labels have another shape than the task's, a label is no class index, or the samples
                 show too few classes.
         """
-        rows = some_rows(rows)
+        given = rows = some_rows(rows)
         weights = np.ones(len(rows)) if sample_weight is None else np.asarray(sample_weight, float)
         labels = self.reader.labels(store, rows)
         if labels is not None:
@@ -116,6 +122,7 @@ class Baseline:
             rows, labels, weights = rows[chosen], labels[chosen], weights[chosen]
             self._check_target(labels)
         self.reader.prepare(store, rows, self.seed)
+        self.seen = self._channels(store, given)
         features, target, drawn = self.reader.training(store, rows, labels, progress)
         if drawn is not None:
             weights = drawn
@@ -154,7 +161,13 @@ class Baseline:
             Float32. Class probabilities (N, K); for masks the probability of class 1, or of each of several
             classes, of every pixel (N, H, W, …); for regression the value of every pixel (N, H, W). A memory
             map where a folder is given.
+
+        Raises:
+            DataError: If the store has other channels than the one that was learned from, or images are on
+                another scale.
         """
+        if self.seen and isinstance(store, Store):
+            self.seen.check(store, "image")
         rows = reading.row_numbers(rows)
         parts = self.reader.walk(store, rows, f"Predicting by {self.name}", progress)
         if folder is None:
@@ -168,12 +181,28 @@ class Baseline:
 
         Class probabilities of an estimator that has none are a softmax over its decision values: they rank
         the classes, but are not calibrated.
+
+        Raises:
+            DataError: If images have other channels, or are on another scale than those of training, see
+                :meth:`eolab.prediction.ranges.TrainedRange.check`.
         """
+        if self.seen and self.seen.trained:
+            self.seen.trained.check(self.seen.assemble(data["image"]), data.get("valid"))
         return self.reader.shaped(self._estimate(self.reader.table(data)), data)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the baseline to a ``.joblib`` file; an unfinished file never bears the name."""
         return files.write_joblib(self, path)
+
+    def _channels(self, store: Any, rows: np.ndarray) -> Channels | None:
+        """Return the channels that are read of the training samples; None where none are."""
+        if not isinstance(store, Store) or "image" not in self.reader.inputs:
+            return None
+        if store.arrays_spec["image"].dims[-1] not in store.coords:  # channels without names
+            return None
+        names, places = store.channel_names(), self.reader.positions
+        read = names if places is None else [names[place] for place in places]
+        return select(store, rows, read) if read else None
 
     def _estimate(self, features: Any) -> np.ndarray:
         if is_regressor(self.estimator):

@@ -87,7 +87,6 @@ class Images(Reader):
 
     def __init__(self, channels: Sequence[str] | None = None) -> None:
         self.channels = channels
-        self.positions: list[int] | None = None
 
     def prepare(self, store: Any, rows: np.ndarray, seed: int) -> None:
         """Find the channels in the store."""
