@@ -489,6 +489,23 @@ def test_gains_of_two_runs_are_those_of_one_that_scores_both():
     np.testing.assert_allclose(both[columns].astype(float), paired[columns], rtol=1e-5)
 
 
+def test_a_gain_that_is_the_same_in_every_draw_is_not_called_certain():
+    """Ten groups with one of two samples right: each draw gains 0.5, and the interval had a width of 0."""
+    truth, groups = np.tile([0, 1], 10), np.repeat(np.arange(10), 2)
+    both = {"net": truth, "rule": np.zeros(20, int)}
+    given = {"class_names": ["a", "b"], "groups": groups, "replicates": 100, "statistics": ["all.accuracy"]}
+    for gains in (
+        evaluation.paired_gains(both, truth, model="net", **given),
+        evaluation.gains(score(both, truth, baselines=["rule"], **given)),
+    ):
+        (row,) = gains.to_dict("records")
+        assert (row["value"], row["groups"]) == (pytest.approx(0.5), 10)
+        assert np.isnan([row["low"], row["high"]]).all()
+        (shown,) = evaluation.readable(gains)["accuracy"]
+        assert shown == "+0.500 (no interval: the same in every draw)"
+    assert row["verdict"] == "the same in every draw"
+
+
 def test_models_of_other_samples_are_not_paired():
     first, _, truth, given = two_runs()
     other = score({"new": truth}, np.where(np.arange(900) == 3, 1 - truth, truth), **given)

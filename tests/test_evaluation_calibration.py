@@ -113,3 +113,11 @@ def test_calibration_of_several_classes_is_that_of_the_likeliest():
     right = (probability.argmax(axis=1) == truth).astype(np.uint8)
     expected = postprocess.calibration_table(probability.max(axis=1), right)
     np.testing.assert_array_equal(table.to_numpy(), expected.to_numpy())
+
+
+@pytest.mark.parametrize("shape", [(40,), (40, 3)])
+def test_a_temperature_of_constant_probabilities_stays_1_and_says_so(shape):
+    """It was 0.01 or 100 or anything between, without a word."""
+    truth = np.arange(40) % 2
+    with pytest.warns(UserWarning, match="All probabilities are the same, .* stays 1"):
+        assert postprocess.fit_temperature(np.full(shape, 1 / 3), truth) == 1

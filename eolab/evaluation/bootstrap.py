@@ -26,6 +26,7 @@ from eolab.core.progress import stage
 
 DRAWS_AT_ONCE = 20_000_000  # resampled counts held in memory: 160 MB
 MIN_GROUPS = 8  # with fewer there is no interval: even the widened one held 90 % of true scores and less
+SAME = 1e-9  # draws that differ by less say nothing: of 12 right samples every draw is right
 MIN_REPLICATES = 100  # with fewer the ends of an interval are chance
 
 
@@ -159,13 +160,15 @@ def interval(value: float, drawn: np.ndarray, groups: int, level: float = 0.95) 
 
     Args:
         value: The statistic of all samples.
-        drawn: The statistic in each replicate (n,).
+        drawn: The statistic in each replicate (n,); there is no interval where it is the same in all, which
+            does not make it certain.
         groups: Number of groups that were drawn; below :data:`MIN_GROUPS` there is no interval.
         level: Share of true values that intervals should hold.
     """
     from scipy import special  # slow to import
 
-    if groups < MIN_GROUPS or not np.isfinite(drawn).any():
+    known = drawn[np.isfinite(drawn)]
+    if groups < MIN_GROUPS or not known.size or np.ptp(known) <= SAME:
         return Interval(value, float("nan"), float("nan"))
     quantile = special.stdtrit(groups - 1, (1 - level) / 2)  # of Student's t, negative
     tail = float(special.ndtr(quantile * math.sqrt(groups / (groups - 1))))

@@ -1,18 +1,62 @@
 """Comparison of models in pairs from the replicates that their score tables keep, also of several runs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import check_known
+from eolab.core.errors import DataError, check_known
 from eolab.core.files import replacing
-from eolab.evaluation.bootstrap import Drawn, Interval, interval
-from eolab.evaluation.tables import COLUMNS, COUNT, DRAWN, keys_of
+from eolab.evaluation.bootstrap import MIN_GROUPS, Drawn, Interval, interval
+from eolab.evaluation.tables import COLUMNS, COUNT, DRAWN, keys_of, score_table
 
 LOWER = ("mse", "mae", "coverage_error", "ranking_loss", "hamming_loss")  # the lower, the better
+ROUNDED = 1e-6  # of the largest score: replicates are kept as float32
+
+
+def paired_gains(
+    predictions: Mapping[str, Any],
+    truth: Any = None,
+    *,
+    model: str,
+    statistics: Sequence[str],
+    baselines: Collection[str] = (),
+    **options: Any,
+) -> pd.DataFrame:
+    """Return what a model gains over each other one on the same samples, drawn together in each replicate.
+
+    An interval that excludes 0 says that the two differ.
+
+    Args:
+        predictions: By the model's name.
+        truth: See :func:`score_table`.
+        model: The model that gains.
+        statistics: Which scores.
+        baselines: Names of models that are baselines.
+        **options: Further arguments of :func:`score_table`.
+
+    Returns:
+        The columns of :func:`score_table`, a row another model and statistic: value is the gain over that
+        model; in place of n and n_groups stands groups, the number of groups that it rests on.
+
+    Raises:
+        DataError: For the reasons of :func:`score_table`, and if matrices have counted different truths.
+    """
+    check_known(model, predictions, f"There are no predictions of the model {model!r}")
+    supports = [np.asarray(counts).sum(axis=-1) for counts in predictions.values()] if truth is None else []
+    if any(not np.array_equal(one, supports[0]) for one in supports[1:]):
+        raise DataError("The matrices of the models count different pixels: score all on the same patches.")
+    scores = score_table(
+        predictions, truth, statistics=statistics, baselines=baselines, every=True, **options
+    )
+    mine = scores["model"] == model
+    own = {(row["scope"], row["statistic"]): row for _, row in scores[mine].iterrows()}
+    others = scores[~mine]
+    ends = [_paired(own[row["scope"], row["statistic"]], row, 1)[0] for _, row in others.iterrows()]
+    gained = others.assign(**{name: [getattr(end, name) for end in ends] for name in Interval._fields})
+    return gained.drop(columns=["n", DRAWN]).rename(columns={"n_groups": COUNT}).reset_index(drop=True)
 
 
 def gains(scores: pd.DataFrame, over: str = "") -> pd.DataFrame:
@@ -29,8 +73,8 @@ def gains(scores: pd.DataFrame, over: str = "") -> pd.DataFrame:
     Returns:
         A row a model and kind of score, without baselines where the other is the best of them: the columns of
         :func:`paired_gains`, "over" and "verdict". That is "better", "worse", "no difference shown", "too few
-        groups", or "not paired" where two models were scored on other samples, or by a run that kept no
-        replicates.
+        groups", "the same in every draw", or "not paired" where two models were scored on other samples, or
+        by a run that kept no replicates.
     """
     if over:
         check_known(over, set(scores["model"]), f"The table has no scores of the model {over!r}")
@@ -85,9 +129,15 @@ def _paired(own: pd.Series, other: pd.Series, sign: int) -> tuple[Interval, str]
     a, b = own.get(DRAWN), other.get(DRAWN)
     if not isinstance(a, Drawn) or not isinstance(b, Drawn) or a.key != b.key:
         return Interval(value, none, none), "not paired"
-    gain = interval(value, a.values - b.values, int(own["n_groups"]))
+    drawn = a.values - b.values
+    known = drawn[np.isfinite(drawn)]
+    most = max(np.max(np.abs(one.values), where=np.isfinite(one.values), initial=0) for one in (a, b))
+    told = known.size > 0 and np.ptp(known) > ROUNDED * most
+    gain = interval(value, drawn if told else drawn[:0], int(own["n_groups"]))
     if np.isnan(gain.low):
-        return gain, "too few groups"
+        few = own["n_groups"] < MIN_GROUPS
+        same = "the same in every draw" if value else "no difference shown"
+        return gain, "too few groups" if few else same
     low, high = sorted((sign * gain.low, sign * gain.high))
     return gain, "better" if low > 0 else "worse" if high < 0 else "no difference shown"
 

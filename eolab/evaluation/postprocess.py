@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_known, warn
 from eolab.core.progress import stage
 from eolab.evaluation import metrics
 from eolab.evaluation.metrics import IGNORE
@@ -24,6 +24,7 @@ SCORES = {
     **{name: f"class.{name}" for name in ("precision", "recall", "f1", "f2", "iou")},
     **{"macro_f1": "macro.f1", "mean_iou": "macro.iou", "balanced_accuracy": "all.balanced_accuracy"},
 }
+Likelihood = tuple[Callable[[float], float], bool]  # by temperature; and whether probabilities are constant
 Thresholds = Sequence[float] | Literal["midpoints"] | None
 ALL = "all labels"  # row and class of what is pooled over the classes
 T_RANGE = (0.01, 100.0)  # where the best temperature is looked for
@@ -355,8 +356,8 @@ def fit_temperature(probability: Any, truth: Any, by_label: bool = False) -> Any
             that no or every sample has.
 
     Returns:
-        Within 0.01 to 100; the ends where the likelihood has its best beyond them, for example 0.01 where
-        every value is on the right side of 0.5.
+        1, with a warning, where all probabilities are the same. Else within 0.01 to 100; the ends where the
+        likelihood has its best beyond them, for example 0.01 where every value is on the right side of 0.5.
 
     Raises:
         DataError: If shapes differ, nothing is labelled, or values are neither probabilities nor labels.
@@ -368,8 +369,15 @@ def fit_temperature(probability: Any, truth: Any, by_label: bool = False) -> Any
         both = [{0, 1} <= {*np.unique(known).tolist()} for _, known in columns]
         fitted = [fit_temperature(*pair) if two else 1.0 for pair, two in zip(columns, both, strict=True)]
         return np.array(fitted)
+    of_kind = _loss_of_classes if true.ndim == given.ndim - 1 else _loss_of_two
     with stage(f"Fitting a temperature on {true.size:,} values"):
-        loss = _loss_of_classes(given, true) if true.ndim == given.ndim - 1 else _loss_of_two(given, true)
+        loss, constant = of_kind(given, true)
+        if constant:
+            warn(
+                "All probabilities are the same, so no temperature can be fitted and it stays 1: the model has "
+                "learned nothing that tells samples apart."
+            )
+            return 1.0
         found = minimize_scalar(
             lambda log_t: loss(float(np.exp(log_t))),
             bounds=np.log(T_RANGE),
@@ -379,7 +387,7 @@ def fit_temperature(probability: Any, truth: Any, by_label: bool = False) -> Any
     return float(np.exp(found.x))
 
 
-def _loss_of_two(probability: np.ndarray, truth: np.ndarray) -> Callable[[float], float]:
+def _loss_of_two(probability: np.ndarray, truth: np.ndarray) -> Likelihood:
     """Return the mean negative log-likelihood by temperature, from a histogram of the logits."""
     lowest, highest = _logit(floating(np.array([0, 1], probability.dtype)))
     step = (highest - lowest) / (LOGIT_BINS - 1)
@@ -395,17 +403,19 @@ def _loss_of_two(probability: np.ndarray, truth: np.ndarray) -> Callable[[float]
     weight = counts[used] / counts.sum()
     sign = np.repeat([-1, 1], LOGIT_BINS)
     margin = (sign * sums)[used] / counts[used]  # > 0 where right
-    return lambda T: float(weight @ np.logaddexp(0, -margin / T))
+    constant = len(np.unique(np.flatnonzero(used) % LOGIT_BINS)) == 1
+    return lambda T: float(weight @ np.logaddexp(0, -margin / T)), constant
 
 
-def _loss_of_classes(probability: np.ndarray, truth: np.ndarray) -> Callable[[float], float]:
+def _loss_of_classes(probability: np.ndarray, truth: np.ndarray) -> Likelihood:
     """Return the mean negative log-likelihood by temperature of classes that exclude each other."""
     known = truth != IGNORE
     if not known.any():
         raise DataError("No sample is labelled: no temperature can be fitted.")
     logits, labels = _log(checked(probability[known])), truth[known].astype(np.int64)
     rows = np.arange(len(labels))
-    return lambda T: float(-log_softmax(logits / T, axis=-1)[rows, labels].mean())
+    constant = bool((logits == logits[0]).all())
+    return lambda T: float(-log_softmax(logits / T, axis=-1)[rows, labels].mean()), constant
 
 
 def apply_temperature(probability: Any, T: Any, classes: bool = False) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import ParameterError, check_known
 from eolab.evaluation import bootstrap, metrics
 from eolab.evaluation.bootstrap import Evaluated
 from eolab.evaluation.classes import Binary, Patches, of_labels
@@ -20,7 +20,6 @@ DRAWN = "drawn"
 COLUMNS = ("model", "is_baseline", "split", "scope", "statistic", "value", "low", "high", "n", "n_groups")
 NUMBERS = ("value", "low", "high", "n", "n_groups", DRAWN)
 FACTS = ("support", "predicted", "threshold")  # what is counted or was chosen has no interval
-SAME = 1e-9  # draws that differ by less say nothing: of 12 right samples every draw is right
 CLASS_STATISTICS = tuple(f"class.{name}" for name in ("precision", "recall", "f1", "iou", "support"))
 LABEL_STATISTICS = tuple(
     f"class.{name}"
@@ -43,6 +42,7 @@ def score_table(
     batch: int = 16,
     replicates: int = 1000,
     seed: int = 0,
+    every: bool = False,
 ) -> pd.DataFrame:
     """Score models on the same samples, each score with its averaging and its 95 % interval.
 
@@ -76,6 +76,7 @@ def score_table(
         batch: Patches a batch of the scope "batch_macro".
         replicates: Bootstrap replicates, at least 100; every model and every statistic sees the same draws.
         seed: Seed of the draws.
+        every: Whether classes among more than two keep their replicates too.
 
     Returns:
         Columns :data:`COLUMNS` and "drawn", a row a model and statistic; n is the number of samples with a
@@ -83,7 +84,7 @@ def score_table(
         Values are NaN where undefined; low and high are NaN of fewer than 8 groups, see
         :mod:`eolab.evaluation.bootstrap`, and where every draw has the same score, which does not make it
         certain. drawn holds the replicates, for :func:`eolab.evaluation.gains`;
-        None of a class among more than two, and of facts.
+        None of a class among more than two unless asked for, and of facts.
 
     Raises:
         DataError: If shapes differ, nothing is labelled, or a value is no class, score or number.
@@ -95,69 +96,12 @@ def score_table(
         names = _expanded(statistics or one.default, class_names)
         for name, (value, drawn, n) in bootstrap.resample(one, names, replicates, seed).items():
             scope, _, statistic = name.rpartition(".")
-            known = drawn[np.isfinite(drawn)]
-            told = statistic not in FACTS and known.size > 0 and np.ptp(known) > SAME
-            interval = bootstrap.interval(value, drawn if told else drawn[:0], n)
-            kept = statistic not in FACTS and (scope not in class_names or len(class_names) == 2)
+            interval = bootstrap.interval(value, drawn[:0] if statistic in FACTS else drawn, n)
+            kept = statistic not in FACTS and (every or scope not in class_names or len(class_names) == 2)
             key = f"{one.key} {seed} {replicates}"
             draws = bootstrap.Drawn(key, drawn.astype(np.float32)) if kept else None
             rows.append((model, model in baselines, split, scope, statistic, *interval, one.n, n, draws))
     return pd.DataFrame(rows, columns=[*COLUMNS, DRAWN])
-
-
-def paired_gains(
-    predictions: Mapping[str, Any],
-    truth: Any = None,
-    *,
-    model: str,
-    statistics: Sequence[str],
-    class_names: Sequence[str] = (),
-    thresholds: Mapping[str, Any] | None = None,
-    groups: Any = None,
-    baselines: Collection[str] = (),
-    split: str = "test",
-    replicates: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return what a model gains over each other one on the same samples, drawn together in each replicate.
-
-    An interval that excludes 0 says that the two differ. Other arguments as of :func:`score_table`.
-
-    Args:
-        predictions: By the model's name.
-        truth: See :func:`score_table`.
-        model: The model that gains.
-        statistics: Which scores.
-        class_names: See :func:`score_table`.
-        thresholds: See :func:`score_table`.
-        groups: See :func:`score_table`.
-        baselines: See :func:`score_table`.
-        split: See :func:`score_table`.
-        replicates: Bootstrap replicates.
-        seed: Seed of the draws.
-
-    Returns:
-        The columns of :func:`score_table`, a row another model and statistic: value is the gain over that
-        model; in place of n and n_groups stands groups, the number of groups that it rests on.
-
-    Raises:
-        DataError: For the reasons of :func:`score_table`, and if matrices have counted different truths.
-    """
-    check_known(model, predictions, f"There are no predictions of the model {model!r}")
-    supports = [np.asarray(counts).sum(axis=-1) for counts in predictions.values()] if truth is None else []
-    if any(not np.array_equal(one, supports[0]) for one in supports[1:]):
-        raise DataError("The matrices of the models count different pixels: score all on the same patches.")
-    evaluated = _evaluated(predictions, truth, class_names, thresholds, groups)
-    names = _expanded(statistics, class_names)
-    found = {key: bootstrap.resample(one, names, replicates, seed) for key, one in evaluated.items()}
-    rows = []
-    for other in found:
-        for name in names if other != model else ():
-            (value, drawn, groups), (own, own_drawn, _) = found[other][name], found[model][name]
-            scope, _, statistic = name.rpartition(".")
-            gain = bootstrap.interval(own - value, own_drawn - drawn, groups)
-            rows.append((other, other in baselines, split, scope, statistic, *gain, groups))
-    return pd.DataFrame(rows, columns=[*COLUMNS[:-2], COUNT])
 
 
 def _evaluated(
@@ -338,8 +282,8 @@ def readable(scores: pd.DataFrame) -> pd.DataFrame:
     Samples and groups are counted, groups where they are not single samples.
 
     Args:
-        scores: Result of :func:`score_table` or :func:`paired_gains`, whose values get a sign; columns that a
-            notebook has added name rows too.
+        scores: Result of :func:`score_table`, or of :func:`eolab.evaluation.paired_gains`, whose values get a
+            sign; columns that a notebook has added name rows too.
     """
     form = "+.3f" if COUNT in scores else ".3f"
     keys = [*(["split"] if len(set(scores["split"])) > 1 else []), *keys_of(scores), "model"]
@@ -384,6 +328,7 @@ def in_words(row: Any, form: str = ".3f") -> str:
         why = "1 group" if row.groups == 1 else f"{row.groups:.0f} groups"
         why = why if row.groups < bootstrap.MIN_GROUPS else "the same in every draw"
         unsaid = row.statistic in FACTS or pd.isna(row.groups)
-        return f"{row.value:{form}}" + ("" if unsaid else f" (no interval: {why})")
-    text = f"{row.value:{form}} ({row.low:{form}} to {row.high:{form}})"
-    return f"{text}, {verdict}" if verdict else text
+        text = f"{row.value:{form}}" + ("" if unsaid else f" (no interval: {why})")
+    else:
+        text = f"{row.value:{form}} ({row.low:{form}} to {row.high:{form}})"
+    return f"{text}, {verdict}" if verdict in ("better", "worse", "no difference shown") else text

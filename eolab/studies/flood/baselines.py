@@ -33,6 +33,7 @@ from sklearn.linear_model import LogisticRegression
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts.sen12flood import SENSORS
 from eolab.data.sequences import ImageSequence
+from eolab.evaluation.classes import Binary
 from eolab.studies.flood import scoring
 from eolab.studies.flood.explore import STATISTICS
 from eolab.studies.flood.samples import statistic_columns
@@ -204,7 +205,7 @@ def without_pixels(
         accuracy and balanced_accuracy over them, at a probability of 0.5. A rule that cannot be learned from
         these images is left out.
     """
-    rows = []
+    rows, statistics = [], [f"all.{name}" for name in STATISTICS[:2]]
     for split, of_sequence in splits.items():
         split_tables = {
             name: one.assign(split=one["sequence"].map(of_sequence)) for name, one in tables.items()
@@ -214,20 +215,19 @@ def without_pixels(
         known, test = (
             images[part].reset_index(drop=True) for part in (~held & images["split"].notna(), held)
         )
-        found = {"always dry": np.zeros(len(test), bool)}
+        found = {"always dry": np.zeros(len(test))}
         for name in (name for name, sensor in SENSOR_OF.items() if sensor == NO_SENSOR):
             with contextlib.suppress(DataError):  # one label alone
-                found[name] = score(fit(name, known, seed), test) >= 0.5
+                found[name] = score(fit(name, known, seed), test)
         parts = {sensor: (test["sensor"] == sensor).to_numpy() for sensor in tables}
         for which, rows_of in (parts | {"both": np.full(len(test), True)}).items():
-            truth = test["flooded"].to_numpy(bool)[rows_of]
-            for rule, flooded in found.items():
-                right = flooded[rows_of] == truth
-                shares = [
-                    right[truth == label].mean() if (truth == label).any() else np.nan for label in (0, 1)
-                ]
-                scores = (float(right.mean()), float(np.mean(shares))) if len(right) else (np.nan, np.nan)
-                rows.append((split, rule, which, len(right), *scores))
+            truth = test["flooded"].to_numpy(np.uint8)[rows_of]
+            for rule, scores in found.items():
+                shares = dict.fromkeys(statistics, np.full(1, np.nan))
+                if len(truth):
+                    scored = Binary(truth, scores[rows_of], 0.5, None, scoring.CLASSES)
+                    shares = scored.values(statistics)
+                rows.append((split, rule, which, len(truth), *(share.item() for share in shares.values())))
     return pd.DataFrame(rows, columns=["split", "rule", "images", "number", *STATISTICS[:2]])
 
 

@@ -10,7 +10,6 @@ Example:
     (128, 128, 14)
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from eolab.data.layouts import sentinel2
 from eolab.data.layouts.common import reading
 from eolab.data.schemes import ClassScheme
 from eolab.prediction import mapping
-from eolab.studies.landslide.samples import CLASSES, stored_images
+from eolab.studies.landslide.samples import CLASSES, window_predictor
 
 NOTEBOOK = "03_train_segmentation"
 PIXEL_M = 10
@@ -193,25 +192,6 @@ def vertical_unit(crs: Any) -> str:
 
 
 # === Maps ===
-
-
-def window_predictor(
-    predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray],
-    chosen: tasks.Channels,
-    normalise: reader.Normalise,
-) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    """Return what predicts a window of a scene for :func:`eolab.prediction.mapping.predict_map`.
-
-    Returns:
-        From ``image`` (h, w, 14) to the probabilities (h, w, 2) of background and landslide.
-    """
-
-    def predict(inputs: Mapping[str, Any]) -> np.ndarray:
-        stored = stored_images(inputs["image"][None], normalise)
-        return predictor({"image": chosen.assemble(stored)})[0]
-
-    predict.fingerprint = getattr(predictor, "fingerprint", None)  # type: ignore[attr-defined]
-    return predict
 
 
 def predict_scene(

@@ -190,25 +190,45 @@ def sample_producer(root: str | Path, normalise: reader.Normalise = "none") -> P
     return produce
 
 
+def window_predictor(
+    predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+    chosen: tasks.Channels,
+    normalise: reader.Normalise = "none",
+    strict: bool = False,
+) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    """Return what predicts a patch as published, or a window of a scene in its units.
+
+    Args:
+        predictor: Probabilities of images as the network takes them.
+        chosen: Channels of the network.
+        normalise: That of the store which the network was trained on.
+        strict: Whether to refuse images on another scale than the training patches even where that may be
+            another landscape; see :mod:`eolab.prediction.ranges`.
+
+    Returns:
+        From ``image`` (H, W, 14) to the probabilities (H, W, 2) of background and landslide, as
+        :func:`eolab.prediction.mapping.predict_map` takes it.
+    """
+
+    def predict(inputs: Mapping[str, Any]) -> np.ndarray:
+        stored = stored_images(np.asarray(inputs["image"], np.float32)[None], normalise)  # (1, H, W, 29)
+        seen = chosen.assemble(stored)
+        if strict and chosen.trained:
+            chosen.trained.check(seen, strict=True)
+        return predictor({"image": seen})[0]
+
+    predict.fingerprint = getattr(predictor, "fingerprint", None)  # type: ignore[attr-defined]
+    return predict
+
+
 def demo_predict(
     predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray],
     chosen: tasks.Channels,
     normalise: reader.Normalise = "none",
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return ``predict(image (H, W, 14)) -> probability (H, W)`` for one patch as published.
-
-    `normalise` is that of the store which the network was trained on. A patch on another scale than the
-    training patches is refused; see :mod:`eolab.prediction.ranges`.
-    """
-
-    def predict(image: np.ndarray) -> np.ndarray:
-        stored = stored_images(np.asarray(image, np.float32)[None], normalise)  # (1, H, W, 29)
-        seen = chosen.assemble(stored)
-        if chosen.trained:
-            chosen.trained.check(seen, strict=True)
-        return predictor({"image": seen})[0, ..., 1]
-
-    return predict
+    """Return ``predict(image (H, W, 14)) -> probability (H, W)`` of a patch; see :func:`window_predictor`."""
+    predict = window_predictor(predictor, chosen, normalise, strict=True)
+    return lambda image: predict({"image": image})[..., 1]
 
 
 def store_metadata(entry: DataEntry, normalise: str) -> dict[str, Any]:
