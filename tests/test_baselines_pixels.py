@@ -11,7 +11,7 @@ from memory_store import MemoryStore
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import tables
-from eolab.data.store import ArraySpec, Store, write_store
+from eolab.data.store import ArraySpec, Store, statistics, write_store
 from eolab.studies.landslide.channels import BASELINES, PIXEL_CHANNELS
 from eolab.tasks import baselines
 from eolab.tasks.baselines import estimators
@@ -130,6 +130,7 @@ def test_few_patches_are_in_memory_at_once(store, name, monkeypatch) -> None:
     asked = []
     gather = Store.gather
     monkeypatch.setattr(tables, "AT_ONCE", 6)
+    monkeypatch.setattr(statistics, "CHUNK_BYTES", 1)
     monkeypatch.setattr(
         Store, "gather", lambda self, rows, names: asked.append(len(rows)) or gather(self, rows, names)
     )

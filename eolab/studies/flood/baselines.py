@@ -227,7 +227,7 @@ def without_pixels(
                 if len(truth):
                     scored = Binary(truth, scores[rows_of], 0.5, None, scoring.CLASSES)
                     shares = scored.values(statistics)
-                rows.append((split, rule, which, len(truth), *(share.item() for share in shares.values())))
+                rows.append((split, rule, which, len(truth), *(shares[name].item() for name in statistics)))
     return pd.DataFrame(rows, columns=["split", "rule", "images", "number", *STATISTICS[:2]])
 
 
