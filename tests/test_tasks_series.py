@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pandas as pd
@@ -336,3 +338,29 @@ def test_network_gives_the_weighted_shares_of_samples_that_look_alike(store, row
     counts = np.bincount(labels[labels != 255], minlength=K) * [0.5, 3, 1, 0]
     found = predict(fitted, alike, rows["test"][:1])[0]
     np.testing.assert_allclose(found, counts / counts.sum(), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [
+        ("series_classification", np.array([1, 255, 1], np.uint8)),
+        ("segmentation", np.ones((3, 4, 4), np.uint8)),
+        ("multilabel_classification", np.ones((3, 2), np.uint8)),
+        ("regression", np.array([[np.nan, 1.0]], np.float32)),
+    ],
+)
+def test_samples_whose_labels_are_all_the_same_are_pointed_out(task, labels):
+    """A constant prediction was said to reach 6e-08, and another learning rate to be the remedy."""
+    output = SimpleNamespace(shape=(None, 2))
+    data = SimpleNamespace(
+        task=tasks.get(task), network=SimpleNamespace(output=output), labels=lambda part: part
+    )
+    other = labels.copy()
+    other.flat[-1] = 0
+    with pytest.warns(UserWarning, match="All train samples have the label 1, so nothing can be learned"):
+        engine._check_labels(data, {"train": labels, "validation": other})
+    with pytest.warns(UserWarning, match="All validation samples .*, so epochs can hardly be compared"):
+        engine._check_labels(data, {"train": other, "validation": labels})
+    unknown = np.full(3, data.task.ignore or 0, labels.dtype)[: 0 if data.task.ignore is None else 3]
+    with pytest.raises(DataError, match="None of the train samples has a label"):
+        engine._check_labels(data, {"train": unknown, "validation": labels})

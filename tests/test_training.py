@@ -267,3 +267,12 @@ def test_the_line_of_an_epoch_leaves_losses_of_single_outputs_to_the_history():
     said = callbacks.line(row, 9, "val_mask_f1", True)
     assert said == "epoch 2/9, 22 s left: loss 1.5, mask_f1 0.25, val_loss 1.25, val_mask_f1 0.5 (best), 3 s"
     assert "val_mask_loss 0.75 (best)" in callbacks.line(row, 9, "val_mask_loss", True)
+
+
+def test_a_training_whose_validation_is_no_number_in_any_epoch_is_stopped(tmp_path):
+    """Each epoch was the best so far, and the last one was kept without a word."""
+    inputs, label = example.arrays(1)
+    validation = example.batches(({**inputs, "image": inputs["image"] * np.nan}, label))
+    net = example.shared(example.model)
+    with pytest.raises(RunError, match="val_loss is no number in any of 1 epochs, so none can be chosen"):
+        training.fit(net, example.batches(example.arrays()), validation, folder=tmp_path, epochs=1)

@@ -67,6 +67,20 @@ def test_checkpoint_of_other_parameters_is_refused(tmp_path):
     assert len(history) == 2
 
 
+def test_a_checkpoint_of_another_network_with_the_same_shapes_is_refused(tmp_path):
+    """A dense layer went on with the weights of another kind of layer."""
+    small_state(tmp_path, 3, settings={"layers": ["InputLayer", "LSTM"] * 99, "model": [[3]]})
+    same = {"layers": ["InputLayer", "LSTM"] * 99, "model": [[3]]}
+    assert Checkpoint(tmp_path).load(same)
+    with pytest.raises(
+        RunError, match=r"begun with layers .{200}… \(now .{9,99}LSTM.*: start anew"
+    ) as refused:
+        Checkpoint(tmp_path).load(same | {"layers": ["InputLayer", "GRU", "LSTM"]})
+    assert len(str(refused.value)) < 700
+    small_state(tmp_path / "before", 3, settings={"model": [[3]]})
+    assert Checkpoint(tmp_path / "before").load(same)
+
+
 def test_a_damaged_checkpoint_is_set_aside_and_training_goes_on_from_the_one_before(tmp_path, whole, capsys):
     """It was a BadZipFile, on every repeat."""
     with pytest.raises(KeyboardInterrupt):
@@ -82,11 +96,11 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_goes_on_from_the_one_bef
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def small_state(folder, epochs, finished=False):
+def small_state(folder, epochs, finished=False, settings=None):
     """Save states of a training by hand, of two weights each; return their checkpoint."""
     found = Checkpoint(folder)
     for epoch in range(1, epochs + 1):
-        progress = Progress({"epochs": epochs}, [{"epoch": float(epoch)}] * epoch, epoch)
+        progress = Progress({"epochs": epochs} | (settings or {}), [{"epoch": float(epoch)}] * epoch, epoch)
         progress.finished = finished and epoch == epochs
         arrays = {"model": [np.full(1000, epoch)], "optimizer": [np.full(2000, epoch)]}
         found.save(progress, arrays, [np.full(1000, epoch)])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from eolab import models
 from eolab import training as trainer
-from eolab.core.errors import DataError, ParameterError, check_all, check_known
+from eolab.core.errors import DataError, ParameterError, check_all, check_known, warn
 from eolab.data.schemes import IGNORE
 from eolab.data.sequences import ImageSequence
 from eolab.data.splits import balance
@@ -443,19 +443,27 @@ def _outputs(task: Task, store: Any, given: int | None) -> int:
 def _check_labels(data: _Data, rows: Mapping[str, Any]) -> None:
     """Refuse classes that the network has no output for: a loss would count them as pixels of no class.
 
+    Warns where all labels are the same: nothing can be learned, or no epoch told from another.
+
     Raises:
         DataError: If a label is none of its classes, or there is no label.
     """
     output = data.network.output
     main = output.get(data.task.heads[0]) if isinstance(output, Mapping) else output
-    if data.task.ignore != IGNORE or main is None:
-        return
-    count = max(2, int(main.shape[-1]))
-    for part in ("train", "validation"):
+    for part in ("train", "validation") if main is not None else ():
         labels = data.labels(rows[part])
-        known = labels[labels != IGNORE]
+        known = labels[np.isfinite(labels) & (labels != data.task.ignore)]
         if not known.size:
             raise DataError(f"None of the {part} samples has a label: take more samples, or another split.")
+        if known.min() == known.max():
+            missing = "nothing can be learned" if part == "train" else "epochs can hardly be compared"
+            warn(
+                f"All {part} samples have the label {known.flat[0]:g}, so {missing}: take more samples, or "
+                "another split."
+            )
+        if data.task.ignore != IGNORE:
+            continue
+        count = max(2, int(main.shape[-1]))
         if (highest := int(known.max())) >= count:
             raise DataError(
                 f"The {part} samples hold label {highest}: the network has classes 0 to {count - 1}; number "

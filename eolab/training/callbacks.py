@@ -130,7 +130,7 @@ class Recorder(keras.callbacks.Callback):
         check_known(self.monitor, row, f"The history has no {self.monitor!r} to monitor")
         value, best = row[self.monitor], self.progress.best
         lower = self.monitor.endswith("loss")
-        better = math.isnan(best) or (value < best if lower else value > best)
+        better = not math.isfinite(best) or (value < best if lower else value > best)
         if better:
             self.progress.best, self.progress.best_epoch = value, int(row["epoch"])
         self.progress.wait = 0 if better else self.progress.wait + 1

@@ -13,6 +13,7 @@ from eolab.core.errors import RunError, reason_of
 from eolab.core.files import write_atomically
 
 STATE_FILE, BEFORE_FILE = "state.npz", "state-before.npz"
+LONGEST = 200  # characters of a setting in an error sentence
 Arrays = dict[str, list[np.ndarray]]  # values of variables by group
 
 
@@ -94,9 +95,12 @@ class Checkpoint:
             return None
         progress, arrays = found
         wanted = json.loads(json.dumps(settings))
-        keys = sorted(key for key in wanted if progress.settings.get(key) != wanted[key])
+        before = {"layers": wanted.get("layers"), **progress.settings}  # older states have no layers
+        keys = sorted(key for key in wanted if before.get(key) != wanted[key])
         if keys:
-            changes = ", ".join(f"{key} {progress.settings.get(key)} (now {wanted[key]})" for key in keys)
+            changes = ", ".join(
+                f"{key} {_short(before.get(key))} (now {_short(wanted[key])})" for key in keys
+            )
             raise RunError(
                 f"The training in {self.folder} was begun with {changes}: start anew with `eolab run … "
                 "--force`, or in JupyterLab delete this folder (in code: another folder, or resume=False)."
@@ -129,6 +133,11 @@ class Checkpoint:
 
     def _best(self, epoch: int) -> Path:
         return self.folder / f"best-{epoch:05d}.npz"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _packed(arrays: Arrays, text: str = "") -> bytes:

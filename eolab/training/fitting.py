@@ -1,5 +1,6 @@
 """Fit a model: check the arguments, compile or reuse, train, stop early, keep the best weights, resume."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import ParameterError, RunError, check_known
 from eolab.core.progress import headless
 from eolab.training import freezing, outputs, schedules
 from eolab.training.batches import Batches
@@ -161,7 +162,8 @@ def fit(
 
     Raises:
         ParameterError: If a parameter cannot be.
-        RunError: If the loss is no number, or the checkpoint belongs to other parameters.
+        RunError: If the loss is no number, the monitored column has none, or the checkpoint belongs to other
+            parameters.
     """
     numbers = {"epochs": epochs, "patience": patience, "learning_rate": learning_rate, "clipnorm": clipnorm}
     check_ranges(numbers | {"ema": ema, "optimizer": optimizer, "schedule": schedule})
@@ -178,6 +180,7 @@ def fit(
     settings = compiled | stopping | {"freeze": [freeze, thawed] if freeze else None}
     settings |= {"data": train.facts(), "precision": model.dtype_policy.name}
     settings["model"] = [list(variable.shape) for variable in model.variables]
+    settings["layers"] = [type(layer).__name__ for layer in model._flatten_layers(include_self=False)]
     judged = loss if validation_loss is None else validation_loss
     parts = freezing.phases(model, epochs, freeze, thaw)
     variables = list(model.variables)
@@ -227,6 +230,11 @@ def fit(
         if state.finished:
             break
     write_history(checkpoint, state)
+    if not math.isfinite(state.best):
+        raise RunError(
+            f"{monitor} is no number in any of {len(state.history)} epochs, so none can be chosen: lower the "
+            "learning rate, clip gradients (clipnorm=1), or look at the validation samples."
+        )
     assign(variables, checkpoint.best(state))
     history = pd.DataFrame(state.history)
     history.attrs = {"best_epoch": state.best_epoch, "monitor": monitor, "resumed_at": done}
