@@ -301,3 +301,17 @@ def test_what_a_label_of_the_whole_patch_cannot_take_is_said():
         augment.mixup(inputs, label, rng, alpha=0)
     with pytest.raises(DataError, match=r"Images have shape \(32, 6, 12, 2\): rotation by 90° needs square"):
         augment.rotate({"image": inputs["image"][:, ::2]}, label, rng)
+
+
+@pytest.mark.parametrize(
+    ("step", "option", "said"),
+    [
+        ("cutmix", {"share": 2}, "cutmix got share 2: expected a share of 0 to 1"),
+        ("cutmix", {"alpha": float("inf")}, "cutmix got alpha inf: expected a number above 0"),
+        ("mixup", {"alpha": "0.2"}, "mixup got alpha '0.2': expected a number above 0"),
+        ("crop", {"size": 2.5}, "crop got size 2.5: expected a whole number"),
+    ],
+)
+def test_options_out_of_their_range_are_refused_before_the_first_batch(step, option, said):
+    with pytest.raises(ParameterError, match=said):
+        augment.build([step], {step: option})

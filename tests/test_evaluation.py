@@ -506,6 +506,24 @@ def test_a_gain_that_is_the_same_in_every_draw_is_not_called_certain():
     assert row["verdict"] == "the same in every draw"
 
 
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [((4, 3, 3), {"thresholds": {"net": 0.5}}), ((4, 3, 3, 2), {}), ((4, 2), {})],
+)
+def test_predictions_that_are_no_numbers_are_no_class(shape, options):
+    """NaN was below every threshold, or the likeliest class, and was scored as such."""
+    truth = np.ones(shape[:3] if len(shape) > 2 else 4, np.uint8)
+    found = np.full(shape, 0.5, np.float32)
+    found.flat[0] = np.nan
+    with pytest.raises(DataError, match=r"1 .*are no number: predict them again"):
+        score({"net": found}, truth, class_names=["a", "b"], **options)
+
+
+def test_classes_given_as_fractions_are_not_scored_as_values():
+    with pytest.raises(DataError, match="float64 values and classes have names: give class indices"):
+        score({"net": np.ones(4)}, np.ones(4), class_names=["a", "b"])
+
+
 def test_models_of_other_samples_are_not_paired():
     first, _, truth, given = two_runs()
     other = score({"new": truth}, np.where(np.arange(900) == 3, 1 - truth, truth), **given)

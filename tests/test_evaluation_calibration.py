@@ -7,7 +7,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, ParameterError
 from eolab.evaluation import postprocess
 
 NAMES = ["often", "seldom", "never"]
@@ -119,5 +119,16 @@ def test_calibration_of_several_classes_is_that_of_the_likeliest():
 def test_a_temperature_of_constant_probabilities_stays_1_and_says_so(shape):
     """It was 0.01 or 100 or anything between, without a word."""
     truth = np.arange(40) % 2
-    with pytest.warns(UserWarning, match="All probabilities are the same, .* stays 1"):
+    with pytest.warns(UserWarning, match="All probabilities, or all labels, are the same, .* stays 1"):
         assert postprocess.fit_temperature(np.full(shape, 1 / 3), truth) == 1
+    varied = np.stack([np.linspace(0.1, 0.4, 40)] * int(np.prod(shape[1:])), -1).reshape(shape)
+    with pytest.warns(UserWarning, match="or all labels, are the same"):
+        assert postprocess.fit_temperature(varied, np.ones(40, int)) == 1
+
+
+def test_temperatures_of_other_labels_and_shapes_are_refused():
+    """An IndexError and a ValueError of NumPy."""
+    with pytest.raises(DataError, match="classes 0 to 5: expected 0 to 1"):
+        postprocess.fit_temperature(np.full((4, 2), 0.5), np.array([0, 5, 1, 0]))
+    with pytest.raises(ParameterError, match=r"2 temperatures and probabilities of shape \(4, 3\)"):
+        postprocess.apply_temperature(np.full((4, 3), 0.5), np.ones(2))

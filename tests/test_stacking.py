@@ -91,3 +91,15 @@ def test_the_weights_of_some_samples_are_nearly_those_of_all() -> None:
     whole, few = (stacking.stack(probabilities, truth, most) for most in (stacking.MAX_SAMPLES, 20_000))
     assert list(few.weights.values()) == pytest.approx(list(whole.weights.values()), abs=0.05)
     assert few == stacking.stack(probabilities, truth, 20_000)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, 1e4])
+def test_what_is_no_probability_is_refused(wrong):
+    """Logits were cut to the same number and weighed 0; NaN ended in an error of scikit-learn."""
+    values, truth = np.linspace(0.1, 0.9, 8), np.arange(8) % 2
+    stacker = stacking.stack({"a": values}, truth)
+    values = np.where(truth == 1, wrong, values)
+    with pytest.raises(DataError, match="expected 0 to 1 without NaN; apply softmax to logits"):
+        stacking.stack({"a": values}, truth)
+    with pytest.raises(DataError, match="expected 0 to 1 without NaN"):
+        stacker.predict({"a": values})

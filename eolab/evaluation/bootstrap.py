@@ -142,8 +142,8 @@ def resample(evaluated: Evaluated, names: Sequence[str], n: int, seed: int) -> d
     """
     if n != int(n) or n < MIN_REPLICATES:
         raise ParameterError(f"replicates is {n}: expected a whole number of at least {MIN_REPLICATES}.")
-    if seed < 0:
-        raise ParameterError(f"seed is {seed}: expected 0 or more.")
+    if seed != int(seed) or seed < 0:
+        raise ParameterError(f"seed is {seed}: expected a whole number of 0 or more.")
     exact = evaluated.values(names)
     with stage(f"Intervals from {n:,} replicates"):
         parts = [evaluated.values(names, drawn) for drawn in draws(evaluated.weights, n, seed)]

@@ -86,8 +86,15 @@ def decide(probability: Any, threshold: Any) -> np.ndarray:
     Args:
         probability: Any shape; float16 and whole numbers are compared as float32.
         threshold: A number, or an array that broadcasts with the probabilities, such as one a class.
+
+    Raises:
+        DataError: If a probability is NaN, which is neither.
     """
     values = np.asarray(probability)
+    if values.dtype.kind == "f" and values.size and np.isnan(values.min()):
+        raise DataError(
+            f"{np.isnan(values).sum()} of {values.size} predictions are no number: predict them again."
+        )
     precision = np.float64 if values.dtype == np.float64 else np.float32
     return values.astype(precision, copy=False) >= np.asarray(threshold, precision)
 
@@ -356,8 +363,9 @@ def fit_temperature(probability: Any, truth: Any, by_label: bool = False) -> Any
             that no or every sample has.
 
     Returns:
-        1, with a warning, where all probabilities are the same. Else within 0.01 to 100; the ends where the
-        likelihood has its best beyond them, for example 0.01 where every value is on the right side of 0.5.
+        1, with a warning, where all probabilities, or all labels, are the same. Else within 0.01 to 100; the
+        ends where the likelihood has its best beyond them, for example 0.01 where every value is on the right
+        side of 0.5.
 
     Raises:
         DataError: If shapes differ, nothing is labelled, or values are neither probabilities nor labels.
@@ -374,8 +382,8 @@ def fit_temperature(probability: Any, truth: Any, by_label: bool = False) -> Any
         loss, constant = of_kind(given, true)
         if constant:
             warn(
-                "All probabilities are the same, so no temperature can be fitted and it stays 1: the model has "
-                "learned nothing that tells samples apart."
+                "All probabilities, or all labels, are the same, so no temperature can be fitted and it stays "
+                "1: take validation samples of several classes, or train again."
             )
             return 1.0
         found = minimize_scalar(
@@ -403,7 +411,8 @@ def _loss_of_two(probability: np.ndarray, truth: np.ndarray) -> Likelihood:
     weight = counts[used] / counts.sum()
     sign = np.repeat([-1, 1], LOGIT_BINS)
     margin = (sign * sums)[used] / counts[used]  # > 0 where right
-    constant = len(np.unique(np.flatnonzero(used) % LOGIT_BINS)) == 1
+    true, cell = np.divmod(np.flatnonzero(used), LOGIT_BINS)
+    constant = 1 in (len(np.unique(cell)), len(np.unique(true)))
     return lambda T: float(weight @ np.logaddexp(0, -margin / T)), constant
 
 
@@ -414,7 +423,12 @@ def _loss_of_classes(probability: np.ndarray, truth: np.ndarray) -> Likelihood:
         raise DataError("No sample is labelled: no temperature can be fitted.")
     logits, labels = _log(checked(probability[known])), truth[known].astype(np.int64)
     rows = np.arange(len(labels))
-    constant = bool((logits == logits[0]).all())
+    low, high, most = labels.min(), labels.max(), logits.shape[-1] - 1
+    if low < 0 or high > most:
+        raise DataError(
+            f"The truth holds classes {low} to {high}: expected 0 to {most}, and {IGNORE} for not known."
+        )
+    constant = bool((logits == logits[0]).all() or (labels == labels[0]).all())
     return lambda T: float(-log_softmax(logits / T, axis=-1)[rows, labels].mean()), constant
 
 
@@ -427,12 +441,17 @@ def apply_temperature(probability: Any, T: Any, classes: bool = False) -> np.nda
         classes: Whether the last axis is one distribution over classes that exclude each other.
 
     Raises:
-        ParameterError: If a temperature is not positive.
+        ParameterError: If a temperature is not positive, or there is not one a label.
         DataError: If a value is not a probability.
     """
     if not (np.all(np.asarray(T) > 0) and np.all(np.isfinite(T))):
         raise ParameterError(f"The temperature is {T}: expected a positive number.")
     values = np.asarray(probability)
+    if np.ndim(T) and np.shape(T) != values.shape[-1:]:
+        raise ParameterError(
+            f"There are {np.size(T)} temperatures and probabilities of shape {values.shape}: expected one, "
+            "or one a label."
+        )
     if not values.ndim:
         return apply_temperature(values[None], T)[0]
     scaled = np.empty(values.shape, np.float32)

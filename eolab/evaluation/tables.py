@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.evaluation import bootstrap, metrics
 from eolab.evaluation.bootstrap import Evaluated
 from eolab.evaluation.classes import Binary, Patches, of_labels
@@ -118,6 +118,11 @@ def _evaluated(
         return {key: Patches(counts, groups, class_names, batch) for key, counts in predictions.items()}
     true = np.asarray(truth)
     if true.dtype.kind == "f":
+        if class_names:
+            raise DataError(
+                f"The truth has {true.dtype} values and classes have names: give class indices, or leave "
+                "class_names out to score values."
+            )
         return {key: Values(true, found, groups) for key, found in predictions.items()}
     if not class_names:
         raise ParameterError(
@@ -175,6 +180,8 @@ def _labels(values: Any, truth: np.ndarray) -> np.ndarray:
         DataError: If values are neither: a single probability needs a threshold.
     """
     values = np.asarray(values)
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        raise DataError(f"{np.isnan(values).sum()} probabilities are no number: predict them again.")
     found = values.argmax(axis=-1) if values.ndim > truth.ndim and values.shape[-1] > 1 else values
     metrics.check_indices(found)
     return found

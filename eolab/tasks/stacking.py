@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from eolab.core.errors import DataError, check_all
 from eolab.core.progress import stage
 from eolab.data.schemes import IGNORE
+from eolab.evaluation.postprocess import checked
 
 EDGE = 1e-4  # probabilities are kept this far from 0 and 1, where a logit has no end
 AT_ONCE = 1 << 20  # samples in memory while predicting
@@ -45,7 +46,7 @@ class Stacker:
             Probability of that shape, float32.
 
         Raises:
-            DataError: If a model is missing or shapes differ.
+            DataError: If a model is missing, shapes differ, or a value is no probability.
         """
         check_all(self.weights, probabilities, "The stack needs", DataError)
         arrays = [np.asanyarray(probabilities[name]) for name in self.weights]
@@ -101,7 +102,8 @@ def stack(
 
 def _logits(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Return the logits of each model, (..., models)."""
-    return np.stack([logit(np.clip(np.asarray(array, float), EDGE, 1 - EDGE)) for array in arrays], axis=-1)
+    given = [checked(np.asarray(array, float)) for array in arrays]
+    return np.stack([logit(np.clip(values, EDGE, 1 - EDGE)) for values in given], axis=-1)
 
 
 def _check_shapes(probabilities: Probabilities, shape: tuple[int, ...]) -> None:

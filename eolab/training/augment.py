@@ -24,6 +24,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -102,10 +103,7 @@ def cutmix(
         ParameterError: If share or alpha is out of its range.
         DataError: If an image has another size than the mask.
     """
-    if not 0 <= share <= 1 or not alpha > 0:
-        raise ParameterError(
-            f"cutmix got share {share} and alpha {alpha}: expected a share of 0 to 1 and alpha above 0."
-        )
+    check_options("cutmix", share=share, alpha=alpha)
     count, height, width = _mask_shape(label, "cutmix")
     partner = _partners(count, rng)
     rows = np.flatnonzero(rng.random(count) < share) if count > 1 else np.empty(0, int)
@@ -141,8 +139,7 @@ def mixup(inputs: Inputs, label: np.ndarray, rng: np.random.Generator, alpha: fl
         ParameterError: If alpha is not above 0.
         DataError: If labels are masks or class indices, which cannot be mixed.
     """
-    if not alpha > 0:
-        raise ParameterError(f"mixup got alpha {alpha}: expected a number above 0.")
+    check_options("mixup", alpha=alpha)
     if label.ndim != 2:
         raise DataError(
             f"Labels have shape {label.shape}: mixup needs a number for each class, (B, K); take cutmix for "
@@ -220,13 +217,25 @@ def tiles(inputs: Inputs, label: np.ndarray, rng: np.random.Generator, size: int
     return _together(cut, inputs, label)
 
 
+def check_options(step: str, **options: Any) -> None:
+    """Refuse options of a step with which it cannot be.
+
+    Raises:
+        ParameterError: If a number is none, or out of its range.
+    """
+    for name, value in options.items():
+        right, expected = RANGES[name]
+        if isinstance(value, bool) or not isinstance(value, Real) or not right(value):
+            raise ParameterError(f"{step} got {name} {value!r}: expected {expected}.")
+
+
 def check_size(size: int, height: int, width: int) -> None:
     """Refuse a crop that does not fit into patches.
 
     Raises:
         ParameterError: If it has not from 1 pixel to as many as the shorter side.
     """
-    if not 1 <= size <= min(height, width):
+    if size != int(size) or not 1 <= size <= min(height, width):
         raise ParameterError(
             f"Patches have {height} × {width} pixels: a crop of {size} does not fit; "
             f"take 1 to {min(height, width)}."
@@ -274,6 +283,11 @@ def d4(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> Batch:
     return {name: turned(values) if values.ndim == 5 else values for name, values in inputs.items()}, label
 
 
+RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "share": (lambda share: 0 <= share <= 1, "a share of 0 to 1"),
+    "alpha": (lambda alpha: 0 < alpha < np.inf, "a number above 0"),
+    "size": (lambda size: float(size).is_integer() and size >= 1, "a whole number of 1 or more"),
+}
 STEPS: dict[str, Callable[..., Batch]] = {
     step.__name__: step for step in (rotate, flip, cutmix, crop, tiles, mixup, d4)
 }
@@ -287,7 +301,7 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
         options: Keyword arguments of a step by its name, for example ``{"cutmix": {"share": 0.7}}``.
 
     Raises:
-        ParameterError: If a step or an option of it is unknown.
+        ParameterError: If a step or an option of it is unknown or out of its range.
     """
     given = options or {}
     check_all((*names, *given), STEPS, "There is no augmentation")
@@ -296,6 +310,7 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
         chosen = dict(given.get(name, {}))
         known = list(inspect.signature(STEPS[name]).parameters)[3:]
         check_all(chosen, known, f"The augmentation {name} has no option")
+        check_options(name, **chosen)
         text = ", ".join(f"{option}={value}" for option, value in chosen.items())
         titles.append(f"{name}({text})" if chosen else name)
         steps.append(partial(STEPS[name], **chosen))
