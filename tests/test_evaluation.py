@@ -515,7 +515,7 @@ def test_predictions_that_are_no_numbers_are_no_class(shape, options):
     truth = np.ones(shape[:3] if len(shape) > 2 else 4, np.uint8)
     found = np.full(shape, 0.5, np.float32)
     found.flat[0] = np.nan
-    with pytest.raises(DataError, match=r"1 .*are no number: predict them again"):
+    with pytest.raises(DataError, match=r"1 .*are no finite number: predict them again"):
         score({"net": found}, truth, class_names=["a", "b"], **options)
 
 

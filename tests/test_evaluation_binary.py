@@ -85,7 +85,7 @@ def test_nothing_to_score_is_said(answers):
     _, score, groups = answers
     with pytest.raises(DataError, match="No sample is labelled"):
         table((np.full(400, 255), score, groups))
-    with pytest.raises(DataError, match="1 of 400 samples have no finite score"):
+    with pytest.raises(DataError, match="1 of 400 predictions are no finite number"):
         table(answers, predictions={"net": np.where(np.arange(400) == 3, np.nan, score)})
 
 
@@ -209,7 +209,7 @@ def test_patches_of_one_kind_have_no_order():
 def test_detection_names_wrong_input():
     with pytest.raises(DataError, match=r"\(2,\) and score of shape \(3,\)"):
         detected([0, 1], [0.1, 0.2, 0.3])
-    with pytest.raises(DataError, match="1 of 2 samples have no finite score"):
+    with pytest.raises(DataError, match="1 of 2 predictions are no finite number"):
         detected([0, 1], [0.1, np.nan])
     with pytest.raises(DataError, match="No sample is labelled"):
         detected([255], [0.1])

@@ -185,7 +185,7 @@ def test_labels_that_meet_and_labels_that_are_confused():
     ("probability", "true", "said"),
     [
         (np.zeros((3, 2)), np.zeros((3, 4)), "expected both"),
-        (np.full((3, 2), np.nan), np.ones((3, 2)), "6 probabilities are no finite number"),
+        (np.full((3, 2), np.nan), np.ones((3, 2)), "6 of 6 predictions are no finite number"),
         (np.zeros((3, 2)), np.zeros((3, 2)), "No sample has a label"),
     ],
 )

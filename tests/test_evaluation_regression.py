@@ -107,7 +107,7 @@ def test_wrong_values_are_named(pair):
     truth, found, _ = pair
     with pytest.raises(DataError, match=r"\(40, 6, 5\) and prediction of shape \(39, 6, 5\)"):
         values(truth, found[1:])
-    with pytest.raises(DataError, match="1 predicted values are not finite"):
+    with pytest.raises(DataError, match="1 of 6 predictions are no finite number"):
         values(np.ones((3, 2)), np.where(np.eye(3, 2) * [1, 0] > 0, np.nan, 1.0))
     with pytest.raises(DataError, match="nothing to score"):
         values(np.full((3, 2), np.nan), np.ones((3, 2)))

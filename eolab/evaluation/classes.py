@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from eolab.core.errors import DataError
 from eolab.evaluation import bootstrap, metrics
 from eolab.evaluation.bootstrap import Groups
 from eolab.evaluation.metrics import labelled
@@ -176,11 +175,7 @@ class Binary(Classes):
         known = true != metrics.IGNORE
         grouped = Groups(groups, known)
         self._truth, self._score = true[known].astype(np.int64), values[known]
-        if not np.isfinite(self._score).all():
-            wrong = int((~np.isfinite(self._score)).sum())
-            raise DataError(
-                f"{wrong} of {len(self._score)} samples have no finite score: predict them again."
-            )
+        metrics.check_finite(self._score)
         self._member, self._threshold = grouped.member, float(threshold)
         one_hot = np.eye(2, dtype=np.int64)
         predicted = one_hot[decide(np.asarray(score)[known], threshold).astype(np.int64)]

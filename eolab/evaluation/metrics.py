@@ -140,6 +140,20 @@ def check_indices(values: np.ndarray) -> None:
         )
 
 
+def check_finite(predictions: np.ndarray) -> None:
+    """Refuse predictions that are no numbers: NaN lies below every threshold, and beside every class.
+
+    Raises:
+        DataError: If one is NaN or infinite.
+    """
+    floating = predictions.dtype.kind == "f" and predictions.size
+    if floating and not np.isfinite([predictions.min(), predictions.max()]).all():
+        wrong = (~np.isfinite(predictions)).sum()
+        raise DataError(
+            f"{wrong} of {predictions.size} predictions are no finite number: predict them again."
+        )
+
+
 # === Statistics of counts ===
 
 

@@ -28,7 +28,7 @@ import pandas as pd
 from eolab.core.errors import DataError, check_known
 from eolab.evaluation.bootstrap import Groups
 from eolab.evaluation.classes import Classes
-from eolab.evaluation.metrics import CLASS_WISE, check_shapes, statistic_of_counts
+from eolab.evaluation.metrics import CLASS_WISE, check_finite, check_shapes, statistic_of_counts
 from eolab.evaluation.postprocess import decide
 from eolab.evaluation.ranking import PrecisionCurve
 
@@ -64,8 +64,7 @@ class MultiLabel(Classes):
         self.probability, self.truth = np.asarray(probability, np.float64), np.asarray(truth) == 1
         arrays = {"probabilities": self.probability, "labels": self.truth}
         check_shapes("both (samples, classes)", self.truth.ndim == 2, **arrays)
-        if not np.isfinite(self.probability).all():
-            raise DataError(f"{(~np.isfinite(self.probability)).sum()} probabilities are no finite number.")
+        check_finite(self.probability)
         if not np.isin(truth, (0, 1)).all():
             other = np.setdiff1d(truth, (0, 1))[:3].tolist()
             raise DataError(f"The labels hold {other}: expected 0 and 1 alone; leave other samples out.")

@@ -88,13 +88,10 @@ def decide(probability: Any, threshold: Any) -> np.ndarray:
         threshold: A number, or an array that broadcasts with the probabilities, such as one a class.
 
     Raises:
-        DataError: If a probability is NaN, which is neither.
+        DataError: If a probability is no finite number.
     """
     values = np.asarray(probability)
-    if values.dtype.kind == "f" and values.size and np.isnan(values.min()):
-        raise DataError(
-            f"{np.isnan(values).sum()} of {values.size} predictions are no number: predict them again."
-        )
+    metrics.check_finite(values)
     precision = np.float64 if values.dtype == np.float64 else np.float32
     return values.astype(precision, copy=False) >= np.asarray(threshold, precision)
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import DataError, check_all
+from eolab.core.errors import check_all
 from eolab.evaluation import bootstrap
 from eolab.evaluation.bootstrap import Groups
-from eolab.evaluation.metrics import check_shapes
+from eolab.evaluation.metrics import check_finite, check_shapes
 
 STATISTICS = ("mse", "mae", "r2", "spearman", "iou")
 
@@ -40,11 +40,7 @@ class Values:
         true, found = np.asarray(truth), np.asarray(prediction)
         check_shapes("the same shape", truth=true, prediction=found)
         known = np.isfinite(true)
-        if not np.isfinite(found[known]).all():
-            wrong = int((~np.isfinite(found[known])).sum())
-            raise DataError(
-                f"{wrong} predicted values are not finite where the truth is known: predict again."
-            )
+        check_finite(found[known])
         grouped = Groups(groups, known.reshape(len(true), -1).any(axis=1))
         self.n, self.weights = len(grouped.member), grouped.weights
         place = np.full(len(true), -1)

@@ -180,8 +180,7 @@ def _labels(values: Any, truth: np.ndarray) -> np.ndarray:
         DataError: If values are neither: a single probability needs a threshold.
     """
     values = np.asarray(values)
-    if values.dtype.kind == "f" and np.isnan(values).any():
-        raise DataError(f"{np.isnan(values).sum()} probabilities are no number: predict them again.")
+    metrics.check_finite(values)
     found = values.argmax(axis=-1) if values.ndim > truth.ndim and values.shape[-1] > 1 else values
     metrics.check_indices(found)
     return found
