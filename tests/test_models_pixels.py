@@ -329,7 +329,7 @@ def test_wrong_sizes_and_names_are_named():
         build("resnet18_patch", head="mask")
     with pytest.raises(ParameterError, match=r"no activation 'softmx'.*did you mean 'softmax'"):
         build("unet", activation="softmx")
-    with pytest.raises(ParameterError, match="outputs is 0, expected 1 or more"):
+    with pytest.raises(ParameterError, match="outputs is 0, expected a whole number of 1 or more"):
         models.build("unet", height=32, width=32, channels=3, outputs=0)
     with pytest.raises(ParameterError, match=r"no attention 'cban'.*did you mean 'cbam'"):
         build("unet", attention="cban")

@@ -1,11 +1,12 @@
 """Errors that end in one clear sentence: what, expected, found, what to do."""
 
+import contextlib
 import difflib
 import errno
 import os
 import re
 import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 
@@ -122,6 +123,22 @@ def reason_of(error: Exception) -> str:
     """Return the message of a library's error in one line of 300 letters at most, without its full stop."""
     text = getattr(error, "strerror", None) or str(error.__cause__ or error)
     return " ".join(text.split())[:300].rstrip(". ") or type(error).__name__
+
+
+@contextlib.contextmanager
+def errors_in_one_sentence(what: str, remedy: str) -> Iterator[None]:
+    """Turn errors of any kind that are not eolab's own into a ParameterError.
+
+    Args:
+        what: What cannot be done.
+        remedy: What to do about it.
+    """
+    try:
+        yield
+    except EolabError:
+        raise
+    except Exception as error:  # other packages raise nearly anything
+        raise ParameterError(f"{what} ({type(error).__name__}: {reason_of(error)}): {remedy}.") from None
 
 
 _OPTIONS = "(runs: `--out DIR` or EOLAB_RUNS, simulated data: EOLAB_DATA)"

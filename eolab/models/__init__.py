@@ -25,15 +25,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.core import files
-from eolab.core.errors import ParameterError, check_all, check_known
+from eolab.core.errors import ParameterError, check_all, check_known, errors_in_one_sentence
 
 if TYPE_CHECKING:
     import keras
@@ -264,7 +266,11 @@ def build(
         )
     given = _statistics(name, architecture.reads, channels, mean, std)
     spec = Spec(name, outputs=outputs, head=head, activation=activation, seeds=Seeds(seed), **given, **shape)
-    return function(spec, **architecture.preset, **chosen)
+    sizes = ", ".join(f"{side} {size}" for side, size in shape.items() if size)
+    with errors_in_one_sentence(
+        f"Model {name!r} cannot be built with {chosen} for {sizes}", "choose other options"
+    ):
+        return function(spec, **architecture.preset, **chosen)
 
 
 def check_options(name: str, *, outputs: int = 2, **chosen: Any) -> None:
@@ -273,19 +279,31 @@ def check_options(name: str, *, outputs: int = 2, **chosen: Any) -> None:
     Raises:
         ParameterError: If there is one.
     """
-    check_all(chosen, options(name), f"Model {name!r} has no option")
-    given: dict[str, Any] = {"outputs": outputs, "width_multiplier": 1, "dropout": 0, "drop_path": 0, "l2": 0}
-    given |= chosen
-    ranges = {
-        "outputs": (given["outputs"] >= 1, "1 or more"),
-        "width_multiplier": (given["width_multiplier"] > 0, "a number above 0"),
-        "dropout": (0 <= given["dropout"] < 1, "a share of at least 0 and below 1"),
-        "drop_path": (0 <= given["drop_path"] < 1, "a share of at least 0 and below 1"),
-        "l2": (given["l2"] >= 0, "0 or more"),
-    }
-    for key, (right, expected) in ranges.items():
+    known = options(name)
+    check_all(chosen, known, f"Model {name!r} has no option")
+    for key, value in {"outputs": outputs, **chosen}.items():
+        right, expected = _range(key, value, known.get(key, 1))
         if not right:
-            raise ParameterError(f"{name}: {key} is {given[key]}, expected {expected}.")
+            raise ParameterError(f"{name}: {key} is {value!r}, expected {expected}.")
+
+
+def _range(key: str, value: Any, usual: Any) -> tuple[bool, str]:
+    """Return whether the value of an option can be, and what is expected, from its default."""
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(usual, bool | str):
+        return isinstance(value, type(usual)), "true or false" if isinstance(usual, bool) else "a word"
+    if isinstance(usual, int):
+        least = 0 if key == "units" else 1
+        several = isinstance(value, list | tuple)  # of filters, one a level
+        whole = number and isinstance(value, Integral) and value >= least
+        return whole or several, f"a whole number of {least} or more"
+    if key in ("dropout", "drop_path"):
+        return number and 0 <= value < 1, "a share of at least 0 and below 1"
+    if isinstance(usual, float):
+        above = key == "width_multiplier"
+        right = number and (value > 0 or (value == 0 and not above))
+        return right, "a number above 0" if above else "0 or more"
+    return True, ""
 
 
 def _statistics(name: str, reads: str, channels: Channels, mean: Any, std: Any) -> dict[str, Any]:

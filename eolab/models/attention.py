@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.core.errors import check_known
+from eolab.core.errors import ParameterError, check_known
 from eolab.models.blocks import BRANCH_SCALE, layer_norm, squeeze_excite
 from eolab.models.layers import Layer, Seeds
 
@@ -397,3 +397,16 @@ class MultiAttention(Layer):
 def _units(x: Any, ratio: int) -> int:
     """Units between; at least 8, since a ReLU of few units may be 0 everywhere and then never learns."""
     return max(8, x.shape[-1] // ratio)
+
+
+def check_heads(name: str, heads: int, *units: int) -> None:
+    """Refuse heads that do not divide the units, or the channels of a level, among themselves.
+
+    Raises:
+        ParameterError: If they do not.
+    """
+    for number in units:
+        if number % heads:
+            raise ParameterError(
+                f"{name}: units is {number}, expected a multiple of heads, and heads is {heads}."
+            )

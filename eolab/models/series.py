@@ -6,8 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.core.errors import ParameterError
-from eolab.models.attention import MasterQueryAttention, SelfAttention
+from eolab.models.attention import MasterQueryAttention, SelfAttention, check_heads
 from eolab.models.blocks import batch_norm
 from eolab.models.heads import Spec, labels_model, series_input
 from eolab.models.layers import DayEncoding, MaskedMean, recurrent
@@ -125,8 +124,7 @@ def ltae(
         key_size: Size of queries and keys.
         dropout: Share of features dropped after the attention's dense layer.
     """
-    if units % heads:
-        raise ParameterError(f"ltae: units is {units}, expected a multiple of heads ({heads}).")
+    check_heads("ltae", heads, units)
     seeds = spec.seeds
     inputs, x = series_input(spec)  # (B, T, C)
 
@@ -172,8 +170,7 @@ def transformer(
         expansion: The hidden dense layer has this many times D units.
         dropout: Share of features dropped after attention and dense layers.
     """
-    if units % heads:
-        raise ParameterError(f"transformer: units is {units}, expected a multiple of heads ({heads}).")
+    check_heads("transformer", heads, units)
     seeds = spec.seeds
     inputs, x = series_input(spec)  # (B, T, C)
     valid = inputs["valid"]

@@ -23,10 +23,10 @@ from unittest import mock
 
 import numpy as np
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_known, errors_in_one_sentence
 from eolab.core.files import replace_folder, write_atomically
 from eolab.prediction.engines import Inputs, input_types, inputs_of, needed, taken
-from eolab.prediction.silence import errors_in_one_sentence, quiet
+from eolab.prediction.silence import quiet
 from eolab.prediction.sources import keras_model
 
 FILES = {"onnx": "model.onnx", "openvino": "model.xml", "litert": "model.tflite"}

@@ -14,11 +14,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from eolab.core import files
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_known, errors_in_one_sentence
 from eolab.prediction import engines, exports
 from eolab.prediction.engines import Engine, Inputs, Precision
 from eolab.prediction.ranges import TrainedRange, beside, check_inputs
-from eolab.prediction.silence import errors_in_one_sentence
 from eolab.prediction.sources import identity, keras_model, resolve
 
 KNOWN = (*engines.ENGINES, "litert", "auto")

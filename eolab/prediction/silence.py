@@ -1,31 +1,10 @@
-"""Converters and runtimes of other packages: silence in a notebook, their errors in one sentence."""
+"""Converters and runtimes of other packages: silence in a notebook."""
 
 import contextlib
 import logging
 import os
 import sys
 from collections.abc import Iterator
-
-from eolab.core.errors import EolabError, ParameterError
-
-MAX_REASON = 400  # characters of a converter's own message
-
-
-@contextlib.contextmanager
-def errors_in_one_sentence(what: str, remedy: str) -> Iterator[None]:
-    """Turn errors of any kind that are not eolab's own into a ParameterError.
-
-    Args:
-        what: What cannot be done.
-        remedy: What to do about it.
-    """
-    try:
-        yield
-    except EolabError:
-        raise
-    except Exception as error:  # converters and runtimes raise nearly anything
-        message = " ".join(str(error).split())[:MAX_REASON]
-        raise ParameterError(f"{what} ({type(error).__name__}: {message}): {remedy}.") from None
 
 
 @contextlib.contextmanager

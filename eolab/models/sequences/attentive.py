@@ -5,8 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.core.errors import ParameterError
-from eolab.models.attention import Known, Last, PixelAttention, StepAttention, WeightedSteps
+from eolab.models.attention import Known, Last, PixelAttention, StepAttention, WeightedSteps, check_heads
 from eolab.models.blocks import joined, scaled
 from eolab.models.heads import Spec, crop, pad
 from eolab.models.layers import DayEncoding, MaskedMean, Seeds
@@ -57,14 +56,10 @@ def utae(
         dropout: Share of features dropped before the last layer.
 
     Raises:
-        ParameterError: If a number is out of range, or heads do not divide the channels.
+        ParameterError: If heads do not divide the channels.
     """
     filters = [scaled(number, width_multiplier) for number in UTAE]
-    if min(heads, key_size) < 1 or any(number % heads for number in filters):
-        raise ParameterError(
-            f"utae: heads is {heads} and key_size {key_size}, expected 1 or more, and heads that divide the "
-            f"channels {filters}."
-        )
+    check_heads("utae", heads, *filters)
     seeds = spec.seeds
     inputs, images = sequence_input(spec)
     branches = []
@@ -168,13 +163,9 @@ def date_transformer(
         dropout: Share of features dropped after attention and dense layers.
 
     Raises:
-        ParameterError: If a number is out of range or ``heads`` does not divide ``units``.
+        ParameterError: If ``heads`` does not divide ``units``.
     """
-    if min(units, heads, layers, expansion) < 1 or units % heads:
-        raise ParameterError(
-            f"date_transformer: units is {units}, heads {heads}, layers {layers} and expansion {expansion}; "
-            "expected 1 or more, and units that are a multiple of heads."
-        )
+    check_heads("date_transformer", heads, units)
     seeds, steps = spec.seeds, spec.head == "steps"
     inputs, images = sequence_input(spec)
     tokens, known = [], []

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import check_known
 from eolab.models.blocks import joined, penalty
 from eolab.models.heads import Spec
 from eolab.models.layers import Layer, MaskedMean, Seeds, recurrent
@@ -63,11 +63,9 @@ def convlstm(
         bidirectional: Whether a second reading goes backwards, so that a step knows what came after.
 
     Raises:
-        ParameterError: If a word is unknown or a number not positive.
+        ParameterError: If a word is unknown.
     """
     check_known(pool, POOLINGS, f"convlstm: pool is {pool!r}")
-    if min(filters, kernel, layers, hidden) < 1:
-        raise ParameterError("convlstm: filters, kernel, layers and hidden must be 1 or more.")
     seeds, steps = spec.seeds, spec.head == "steps"
 
     def read(x: Any, valid: Any, sequences: bool, backwards: bool) -> Any:
@@ -136,12 +134,7 @@ def resnet(
         units: Units of each GRU; 0 for none.
         bidirectional: Whether a second GRU goes backwards, so that a step knows what came after.
         dropout: Share of features dropped before the GRUs and before the last layer.
-
-    Raises:
-        ParameterError: If the number of units is below 0.
     """
-    if units < 0:
-        raise ParameterError(f"{spec.name}: units is {units}, expected 0 or more.")
     seeds, steps = spec.seeds, spec.head == "steps"
     inputs, images = sequence_input(spec)
     branches = []
