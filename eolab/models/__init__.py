@@ -295,7 +295,7 @@ def _range(key: str, value: Any, usual: Any) -> tuple[bool, str]:
     if isinstance(usual, int):
         least = 0 if key == "units" else 1
         several = isinstance(value, list | tuple)  # of filters, one a level
-        whole = number and isinstance(value, Integral) and value >= least
+        whole = number and isinstance(value, Integral) and int(value) >= least
         return whole or several, f"a whole number of {least} or more"
     if key in ("dropout", "drop_path"):
         return number and 0 <= value < 1, "a share of at least 0 and below 1"

@@ -450,7 +450,9 @@ def _check_labels(data: _Data, rows: Mapping[str, Any]) -> None:
     """
     output = data.network.output
     main = output.get(data.task.heads[0]) if isinstance(output, Mapping) else output
-    for part in ("train", "validation") if main is not None else ():
+    if main is None:
+        return
+    for part in ("train", "validation"):
         labels = data.labels(rows[part])
         known = labels[np.isfinite(labels) & (labels != data.task.ignore)]
         if not known.size:

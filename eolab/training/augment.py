@@ -225,7 +225,7 @@ def check_options(step: str, **options: Any) -> None:
     """
     for name, value in options.items():
         right, expected = RANGES[name]
-        if isinstance(value, bool) or not isinstance(value, Real) or not right(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not right(float(value)):
             raise ParameterError(f"{step} got {name} {value!r}: expected {expected}.")
 
 
