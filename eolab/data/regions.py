@@ -25,7 +25,7 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError
 from rasterio.features import rasterize
 
-from eolab.core.errors import DataError, ParameterError, check_known, reason_of
+from eolab.core.errors import DataError, ParameterError, check_known, reason_of, warn
 from eolab.data.catalog import DataEntry
 from eolab.data.ground import positions_m
 from eolab.data.layouts.resample import touched
@@ -142,10 +142,9 @@ def _placed(frame: gpd.GeoDataFrame, file: Path, crs: Any) -> gpd.GeoDataFrame:
     system = given or CRS.from_user_input(frame.crs)
     named = _EPSG_IN_NAME.search(file.name)
     if given is None and named and system.to_epsg() not in (None, int(named[1])):
-        warnings.warn(
+        warn(
             f"{file.name} names EPSG:{named[1]} but states {system.name} (EPSG:{system.to_epsg()}), which is "
-            "taken: give crs= if that is wrong.",
-            stacklevel=4,
+            "taken: give crs= if that is wrong."
         )
     frame = frame.set_crs(system, allow_override=True)
     check_extent(frame.total_bounds, system, str(file))

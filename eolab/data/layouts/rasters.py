@@ -15,7 +15,6 @@ convention. Whole numbers without any scale are refused. Images of one day, orbi
 
 import json
 import os
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
-from eolab.core.errors import DataError, ParameterError, check_all, check_known, printable
+from eolab.core.errors import DataError, ParameterError, check_all, check_known, printable, warn
 from eolab.core.progress import in_threads, track
 from eolab.data.bands import SENTINEL2
 from eolab.data.indices import INDICES
@@ -364,11 +363,10 @@ def _warn_of_offsets(good: Sequence[tuple[Path, Named, list[Band]]], stated: Map
     if doubtful:
         raw = CONVENTIONS[good[0][1].convention].raw if good[0][1].convention else False
         taken = "-0.1 is added, as to the agency's own numbers" if raw else "none is added"
-        warnings.warn(
+        warn(
             f"{len(doubtful)} images since 2022-01-25, for example {doubtful[0].name}, do not say whether "
             f"the offset of -0.1 was added to their reflectance: {taken}. Write `pixels: {{offset: 0}}` or "
-            "`pixels: {offset: -0.1}` into the entry of the data catalogue.",
-            stacklevel=3,
+            "`pixels: {offset: -0.1}` into the entry of the data catalogue."
         )
 
 
