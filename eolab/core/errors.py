@@ -49,7 +49,7 @@ def warn(sentence: str) -> None:
 def show_sentences_alone() -> None:
     """Show eolab's own warnings without the path and the line of the package that Python puts around them."""
     write = warnings.formatwarning
-    if write.__module__ == __name__:
+    if getattr(write, "__module__", "") == __name__:
         return
 
     def formatwarning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> str:
