@@ -379,8 +379,8 @@ def fit_temperature(probability: Any, truth: Any, by_label: bool = False) -> Any
         loss, constant = of_kind(given, true)
         if constant:
             warn(
-                "All probabilities, or all labels, are the same, so no temperature can be fitted and it stays "
-                "1: take validation samples of several classes, or train again."
+                "All probabilities, or all labels, are the same, so no temperature can be fitted and it "
+                "stays 1: take validation samples of several classes, or train again."
             )
             return 1.0
         found = minimize_scalar(
