@@ -35,6 +35,12 @@ def build(name: str = "resnet50_patch", **options) -> keras.Model:
     return models.build(name, **GIVEN | options)
 
 
+@cache
+def narrow_early() -> keras.Model:
+    """A network that takes Keras's weights but for its width; nothing is put into it."""
+    return build(early=True)
+
+
 def features(network: keras.Model) -> keras.Model:
     return keras.Model(network.inputs, network.get_layer("pool").output)
 
@@ -381,14 +387,15 @@ def test_what_does_not_fit_is_named_and_nothing_is_put_in(tmp_path, state_file):
         for one, other in zip(before, network.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
 
-    usual, small, early = build(), build("resnet18_patch"), build(early=True)
+    usual, small, early = build(), build("resnet18_patch"), narrow_early()
     deep, narrow, odd = (tmp_path / f"{name}.safetensors" for name in ("deep", "narrow", "odd"))
     write_safetensors(deep, random_state(101))
     write_safetensors(narrow, random_state(18))
     write_safetensors(odd, random_state(bands=5))
     refused(usual, r"the file has 'layer3\.10\.bn1\.bias' and \d+ more: build", deep)
     refused(usual, r"the file lacks 'layer1\.0\.bn3\.bias' and \d+ more: build", narrow)
-    refused(build(width_multiplier=0.125), "layer conv1 has weights of the shapes")
+    wide = build("resnet18_patch", width_multiplier=0.125)
+    refused(wide, "layer conv1 has weights of the shapes", narrow)
     refused(usual, "0 of its bands are known: name them all in published", odd)
     refused(usual, "2 of its bands are known", published=["B01", "B02"])
     refused(usual, "reads 12 bands, and bands names 3", bands=("B02", "B03", "B04"), error=ParameterError)
@@ -552,7 +559,7 @@ def test_a_file_of_another_keras_network_is_named(other, count, tmp_path, monkey
             DataError, match=rf"x\.weights\.h5: expected weights of ResNet-50.*another network, with {count}"
         ),
     ):
-        weights.load(build(early=True), path, L2A_BANDS)
+        weights.load(narrow_early(), path, L2A_BANDS)
 
 
 # --- PyTorch itself ----------------------------------------------------------------------------------------
