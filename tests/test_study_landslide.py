@@ -282,7 +282,7 @@ def test_a_product_is_mapped_and_a_patch_in_other_units_refused_by_the_demo_s_ne
     numbers = image.copy()
     numbers[..., :14] *= landslide4sense.DIVISORS
     fitted.inputs({"image": image})
-    with pytest.raises(DataError, match="not like those that the network was trained on: B01 is"):
+    with pytest.raises(DataError, match="not like those that the model was trained on: B01 is"):
         fitted.inputs({"image": numbers})
 
 
