@@ -315,6 +315,6 @@ def test_a_store_of_other_channels_is_refused(patches, tmp_path):
     other = write(tmp_path / "other", np.zeros(4, "u1"), ArraySpec((), (), "u1"), image)
     other.metadata["coords"]["band"] = ["nir", "red"]
     with pytest.raises(
-        DataError, match="has the channels nir, red; the network was fitted on a store with red"
+        DataError, match="has the channels nir, red; the model was fitted on a store with red"
     ):
         tasks.predict(fitted, other, np.arange(4), tmp_path / "p", "test", progress=False)
