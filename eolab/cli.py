@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold any bytes
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if options.catalog:
+        os.environ["EOLAB_CATALOG"] = str(options.catalog.expanduser().absolute())  # notebooks find it too
     try:
         return int(options.command(options))
     except KeyboardInterrupt:
@@ -86,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="eolab", description="Notebook-first research kit for Earth observation."
     )
     parser.add_argument("--version", action="version", version=f"eolab {__version__}")
+    text = "catalogue of your own, used beside data_catalog.yaml (also: EOLAB_CATALOG)"
+    parser.add_argument("--catalog", metavar="FILE", type=Path, help=text)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     shared = _run_options()
     text = "run a study's notebooks in order"

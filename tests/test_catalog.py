@@ -15,6 +15,7 @@ import xarray as xr
 import yaml
 from safe_factory import image_path, write_safe
 
+from eolab.cli import main
 from eolab.core import files
 from eolab.core.errors import CatalogError, DataError, EolabError
 from eolab.data import catalog
@@ -525,3 +526,31 @@ def test_labels_that_cannot_be_used_are_refused(tmp_path, labels, fault):
     )
     with pytest.raises(CatalogError, match=fault):
         catalog.load(tmp_path / "mine.yaml")["mine"]
+
+
+# === A catalogue of one's own ===
+
+
+def test_a_catalogue_of_ones_own_is_used_beside_the_projects(tmp_path, monkeypatch, capsys):
+    (tmp_path / "img").mkdir()
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"my_stands": {"uri": "img", "layout": "rasters"}}))
+    monkeypatch.setenv("EOLAB_CATALOG", str(tmp_path / "mine.yaml"))
+    found = catalog.load()
+    assert found["my_stands"].path == tmp_path / "img"
+    assert "landcover_twin" in found
+    monkeypatch.delenv("EOLAB_CATALOG")
+    with pytest.raises(CatalogError, match="no data set 'my_stands'"):
+        catalog.load()["my_stands"]
+    monkeypatch.setenv("EOLAB_CATALOG", "")  # what the command sets is taken back after the test
+    assert main(["--catalog", str(tmp_path / "mine.yaml"), "data", "list"]) == 0
+    assert "my_stands" in capsys.readouterr().out
+
+
+def test_a_catalogue_of_ones_own_that_cannot_be_used_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("EOLAB_CATALOG", str(tmp_path / "gone.yaml"))
+    with pytest.raises(CatalogError, match=r"gone\.yaml"):
+        catalog.load()
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"landcover_twin": {"uri": ".", "layout": "rasters"}}))
+    monkeypatch.setenv("EOLAB_CATALOG", str(tmp_path / "mine.yaml"))
+    with pytest.raises(CatalogError, match=r"names landcover_twin, which .* names too: call it"):
+        catalog.load()

@@ -62,6 +62,14 @@ def test_orbits_share_the_ground(series):
     assert 0.1 < seen["R022"].mean() < 0.5
 
 
+def test_the_index_of_products_has_a_row_a_level_and_date(twin):
+    table, rejected = rasters.index(twin, images={"folder": "sentinel2"})
+    assert len(table) == 2 * DATES
+    assert not rejected
+    assert set(table["orbit"]) == {"065", "108", "022"}
+    assert set(table["level"]) == {"L1C", "L2A"}
+
+
 def test_true_colour_is_that_of_the_bands(series):
     red = series["reflectance"].sel(band="B04").clip(0, 0.2) / 0.2
     difference = np.abs(series["true_colour"].sel(colour="red") - red)

