@@ -10,6 +10,7 @@ import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import pytest
 import rasterio
+from scipy.spatial import cKDTree
 
 from eolab import catalog
 from eolab.core.errors import ParameterError
@@ -112,6 +113,40 @@ def test_points_pile_up_in_breaks_and_follow_the_degree_elsewhere(twin, series):
     assert counts[~inside].sum() > 100
     table = points[0]
     assert table["time"].is_monotonic_increasing or table["track"].nunique() > 1
+
+
+def test_a_stand_seen_on_another_date_is_recognised_and_one_held_out_is_not(twin, series):
+    """The most similar training sample answers a split by date and fails on stands that were held out."""
+    found = regions.on_grid(
+        regions.read_regions(twin / "labels/stands.gpkg", "need"), series.odc.geobox
+    ).table
+    rows = []
+    for date in (number for number, name in enumerate(series["product"].values) if "R065" in name):
+        image, clear = series["reflectance"][date].to_numpy(), series["scl"][date].to_numpy() == 4
+        for region in found.itertuples():
+            window = np.s_[
+                region.row : region.row + region.height, region.column : region.column + region.width
+            ]
+            kept = clear[window] & regions.pixels_of(region.geometry, series.odc.geobox[window])
+            if kept.sum() > 50:
+                rows.append(
+                    (region.id, date, region.label == "need", *image[:, *window][:, kept].mean(axis=1))
+                )
+    table = np.array(rows, float)
+    features = table[:, 3:] / table[:, 3:].std(axis=0)
+
+    def copied(allowed) -> float:
+        right = [
+            table[others[cKDTree(features[others]).query(features[k])[1]], 2] == table[k, 2]
+            for k in range(len(table))
+            for others in [np.flatnonzero(allowed(k))]
+            if len(others)
+        ]
+        return float(np.mean(right))
+
+    seen = copied(lambda k: table[:, 1] != table[k, 1])
+    held_out = copied(lambda k: table[:, 0] != table[k, 0])
+    assert seen > held_out + 0.1
 
 
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(twin, tmp_path):

@@ -1,10 +1,12 @@
 """Twin of young forest stands that need clearing or not: Sentinel-2 products, polygons and GPS tracks.
 
-The layout is that of data of one's own (``rasters``). Stands are young conifers with a share of broadleaves
-that rises with the degree to which they need clearing, and dense stands are darker. Each stand also has
-brightness, colour, vigour and species of its own, which say nothing of its need and stay the same over all
-dates: what has seen a stand on another date can recognise it, and need not know what need looks like.
-All numbers were set by hand; scores on this twin describe these settings, not the world.
+The layout is that of data of one's own (``rasters``). In a stand that was cleared there is grass between the
+young trees; the share of broadleaves above it rises with the degree to which a stand needs clearing. Each
+stand also has brightness, colour, vigour and species of its own, which say nothing of its need and stay the
+same over all dates: what has seen a stand on another date can recognise it, and need not know what need looks
+like. All numbers were set by hand, so that copying the most similar training sample is right for 0.91 to 0.96
+of the stands on the last two dates and for 0.62 to 0.81 of stands that were held out (balanced accuracy of
+three seeds, without clouds): scores on this twin describe these settings, not the world.
 """
 
 from datetime import datetime, timedelta
@@ -30,7 +32,7 @@ from eolab.synthetic.patterns import Array, block_mean, fractal, lowest, remoten
 from eolab.synthetic.safe import CRS, LATITUDE, LONGITUDE, OLD_BASELINE, ORIGIN, Pass, Picture, write_product
 from eolab.synthetic.sky import PIXEL_M, Sky, classify, cover_shares, cover_with, make_sky, sun_at
 
-VERSION = 1
+VERSION = 2
 """Version of the generator; another version gives other pixels from the same seed."""
 
 _CELL_PX = 40  # side of the square that a stand is placed in
@@ -41,14 +43,15 @@ _EXTRA = 2  # stands of each class that are in no training data
 _LABELS_CRS = "EPSG:2154"
 _TIMEZONE = "Europe/Paris"
 _UNSUITABLE = (m.URBAN, m.LAKE, m.SNOW, m.MINERAL, m.ROCKS)
-_FIRST_DAY, _LAST_DAY, _EVERY_DAYS = 182, 304, 5  # July to October
+_FIRST_DAY, _LAST_DAY, _EVERY_DAYS = 182, 284, 5  # July to October, before the leaves fall
 _ORBITS = (65, 108, 65, 22)  # 22 sees the south-eastern corner, 108 all but that, 65 everything
 _CORNER = 1.25  # sum of the shares of both sides from which on the corner begins
 
 # What stands differ in: standard deviations, the same over all dates.
-_BRIGHT, _TINT, _VIGOUR, _SHIFT = 0.10, 0.10, 0.06, 1.0
-_SPECIES = (0.6, 1.4)  # factor on the share of broadleaves
-_BROADLEAVES, _DENSE = 0.55, 0.30  # share at degree 1, and how much darker the ground is there
+_BRIGHT, _TINT, _VIGOUR, _SHIFT = 0.15, 0.15, 0.06, 0.5
+_SPECIES = (0.5, 1.3)  # factor on the share of broadleaves
+_OPEN = m.GRASS  # what grows between the planted trees where a stand was cleared
+_BROADLEAVES, _DENSE = 0.75, 0.10  # share at degree 1, and how much darker the ground is there
 
 _POINTS = 26.0  # a pixel at degree 1, one each ten seconds
 _STEP_S, _ERROR_M = 10, 4.0
@@ -69,7 +72,7 @@ def write(
     *,
     seed: int = 0,
     size: int = 360,
-    dates: int = 12,
+    dates: int = 14,
     year: int = 2019,
     progress: bool = True,
 ) -> Path:
@@ -162,18 +165,21 @@ def _planted(surface: Surface, stands: list[Stand], rng: np.random.Generator) ->
     cover, partner = surface.cover.copy(), surface.partner.copy()
     shared, bright, tint = surface.shared.copy(), surface.bright.copy(), surface.tint.copy()
     shift, vigour = surface.growth.shift.copy(), surface.growth.vigour.copy()
+    cuts = None if surface.growth.cuts is None else surface.growth.cuts.copy()
     grain = 0.06 * fractal(cover.shape, rng, 1.2)
     for stand in stands:
         own = stand.mask
         species = rng.uniform(*_SPECIES)
-        cover[own], partner[own] = m.CONIFERS, m.BROADLEAVES
+        cover[own], partner[own] = _OPEN, m.BROADLEAVES
         degree = stand.degree[own]
         shared[own] = np.clip(0.08 + _BROADLEAVES * species * degree + grain[own], 0, 0.85)
         bright[own] = np.exp(_DENSE * (0.5 - degree) + _BRIGHT * rng.standard_normal() + grain[own])
         tint[own] += _TINT * rng.standard_normal()
         shift[own] += _SHIFT * rng.standard_normal()
         vigour[own] *= 1 + _VIGOUR * rng.standard_normal()
-    growth = surface.growth._replace(shift=shift, vigour=vigour)
+        if cuts is not None:
+            cuts[:, own] = m.NEVER
+    growth = surface.growth._replace(shift=shift, vigour=vigour, cuts=cuts)
     return surface._replace(
         cover=cover, partner=partner, shared=shared, bright=bright, tint=tint, growth=growth
     )
