@@ -53,12 +53,12 @@ BACKEND = "plt.plot([1, 2])\nprint(matplotlib.get_backend())"
 def small_catalog() -> str:
     """The project's catalogue with smaller twins, so that a browser need not wait for them."""
     catalog = yaml.safe_load((ROOT / "data_catalog.yaml").read_text())
-    small = {"dates": 5, "size": 120, "train": 40, "validation": 4, "test": 4}
+    small = {"dates": 4, "size": 96, "train": 40, "validation": 4, "test": 4}
     for entry in catalog.values():
         twin = entry.get("twin", {})
         twin.update({name: min(value, twin[name]) for name, value in small.items() if name in twin})
-    catalog["flood_twin"]["twin"]["train"] = 6
-    catalog["scenes_twin"]["twin"]["patches"] = 60
+    catalog["flood_twin"]["twin"].update(train=4, test=2)
+    catalog["scenes_twin"]["twin"]["patches"] = 30
     return yaml.safe_dump(catalog)
 
 

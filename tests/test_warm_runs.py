@@ -78,11 +78,20 @@ def wait_until(condition: object, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def test_two_notebooks_of_a_chain_get_the_same_warm_and_cold_and_a_killed_fork_is_survived(
-    project: Path,
+def test_notebooks_share_neither_variables_nor_chance_and_a_killed_fork_is_survived(
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process that forks is killed while the first notebook works: that goes on, the next starts cold."""
-    (project / "hold").touch()
+    """Forked and cold ones get the same; what forks is killed while the first notebook of a chain works."""
+    mark = f"of-{project.parent.name}-{os.getpid()}"
+    monkeypatch.setenv("MARK", mark)
+    status, said = miniature.command(project, "run", "mini", "--profile", "smoke")
+    assert status == 0, said
+    assert len(processes(mark)) == 1, "what forks, which ends with the command"
+    shared = both(project)
+    for run in shared:
+        assert run.metrics["known"] == {"nbconvert": True, "eolab": False}, "forked, without the package"
+        assert run.metrics["found"]["left"] == "nothing"
+    assert shared[0].metrics["chance"] != shared[1].metrics["chance"]
 
     def kill() -> None:
         wait_until(lambda: (project / "at_work").exists())
@@ -91,34 +100,22 @@ def test_two_notebooks_of_a_chain_get_the_same_warm_and_cold_and_a_killed_fork_i
             process.wait()
         (project / "hold").unlink()
 
+    (project / "at_work").unlink()
+    (project / "hold").touch()
     killer = threading.Thread(target=kill)
     killer.start()
-    status, said = miniature.command(project, "run", "mini", "--profile", "smoke")
+    status, said = miniature.command(project, "run", "mini", "--profile", "smoke", "--force")
     killer.join()
     warm._SERVERS.clear()
     assert status == 0, said
     assert "Traceback" not in said
     first, second = both(project)
-    assert first.metrics["known"] == {"nbconvert": True, "eolab": False}, "forked, without the package"
+    assert first.metrics["known"] == {"nbconvert": True, "eolab": False}, "forked, and goes on"
     assert second.metrics["known"] == {"nbconvert": False, "eolab": False}, "started cold"
-    assert first.metrics["same"] == second.metrics["same"]
     found = [run.metrics["found"] for run in (first, second)]
     assert [{**facts, "argument": ""} for facts in found] == [{**found[0], "argument": ""}] * 2
     assert found[0]["folder"] == str(project / "notebooks" / "mini")
-
-
-def test_notebooks_of_one_command_share_neither_variables_nor_chance_and_no_process_is_left(
-    project: Path,
-) -> None:
-    mark = f"of-{project.parent.name}-{os.getpid()}"
-    done = miniature.eolab(project, "run", "mini", "--profile", "smoke", MARK=mark)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert processes(mark) == []
-    first, second = both(project)
-    for run in (first, second):
-        assert run.metrics["known"] == {"nbconvert": True, "eolab": False}
-        assert run.metrics["found"]["left"] == "nothing"
-    assert first.metrics["chance"] != second.metrics["chance"]
+    assert all(run.metrics["same"] == first.metrics["same"] for run in (second, *shared))
 
 
 @pytest.mark.parametrize("which", ["command", "worker"])
