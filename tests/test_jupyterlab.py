@@ -58,7 +58,7 @@ def small_catalog() -> str:
         twin = entry.get("twin", {})
         twin.update({name: min(value, twin[name]) for name, value in small.items() if name in twin})
     catalog["flood_twin"]["twin"].update(train=4, test=2)
-    catalog["scenes_twin"]["twin"]["patches"] = 30
+    catalog["scenes_twin"]["twin"]["patches"] = 40
     return yaml.safe_dump(catalog)
 
 
