@@ -19,7 +19,7 @@ import yaml
 
 from eolab import runs
 from eolab.core.errors import ParameterError, RunError
-from eolab.runs import chain, display, execute, folders, history, provenance, study, sweep, worker
+from eolab.runs import chain, display, execute, folders, history, provenance, study, sweep, warm, worker
 
 mpl.use("agg")
 
@@ -642,13 +642,20 @@ def test_a_stopped_run_goes_on_in_its_folder(tmp_path: Path) -> None:
 
 
 def stopped_run(root: Path, how: signal.Signals, attempt: int) -> Path:
-    """Start the first notebook, stop its runner while the kernel works, and return the run folder."""
+    """Start the first notebook, stop its runner while the kernel works, and return the run folder.
+
+    The notebook runs as users have it, without the processes that other tests share; none is left.
+    """
+    mark = f"of-{root.name}-{os.getpid()}-{attempt}"
+    environment = miniature.environment(root) | {"JUPYTER_PATH": "", "MARK": mark}
     command = [sys.executable, "-m", "eolab.cli", "run", "mini", "--only", "01_make"]
-    runner = subprocess.Popen(command, env=miniature.environment(root))
+    runner = subprocess.Popen(command, env=environment)
     wait_for(lambda: len(kernels_in(root)) == attempt)
+    if sys.platform == "linux":  # the command, its worker, the kernel, and what forks where that is safe
+        assert len(miniature.processes(mark)) == 3 + warm._possible(environment, root)
     runner.send_signal(how)
     assert runner.wait(60) == (130 if how == signal.SIGTERM else -how)
-    wait_for(lambda: not alive(kernels_in(root)[-1]))
+    wait_for(lambda: not alive(kernels_in(root)[-1]) and not miniature.processes(mark))
     (folder,) = (root / "runs/mini/01_make").iterdir()
     wait_for(lambda: history.load(folder).status == "stopped")
     return folder

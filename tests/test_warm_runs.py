@@ -59,18 +59,6 @@ def both(root: Path) -> list[history.RunRecord]:
     return [history.load(next((root / "runs/mini" / name).iterdir())) for name in ("01_make", "02_use")]
 
 
-def processes(mark: str) -> list[int]:
-    """Return the processes that were started with a word in their environment, or forked from such ones."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
-
-
 def wait_until(condition: object, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
@@ -86,7 +74,7 @@ def test_notebooks_share_neither_variables_nor_chance_and_a_killed_fork_is_survi
     monkeypatch.setenv("MARK", mark)
     status, said = miniature.command(project, "run", "mini", "--profile", "smoke")
     assert status == 0, said
-    assert len(processes(mark)) == 1, "what forks, which ends with the command"
+    assert len(miniature.processes(mark)) == 1, "what forks, which ends with the command"
     shared = both(project)
     for run in shared:
         assert run.metrics["known"] == {"nbconvert": True, "eolab": False}, "forked, without the package"
@@ -118,18 +106,17 @@ def test_notebooks_share_neither_variables_nor_chance_and_a_killed_fork_is_survi
     assert all(run.metrics["same"] == first.metrics["same"] for run in (second, *shared))
 
 
-@pytest.mark.parametrize("which", ["command", "worker"])
-def test_a_kill_without_warning_leaves_no_process(which: str, project: Path) -> None:
+def test_a_worker_killed_without_warning_leaves_no_process(project: Path) -> None:
+    """That a killed command leaves none: test_runs, where a stopped run goes on in its folder."""
     (project / "hold").touch()
     mark = f"of-{project.parent.name}-{os.getpid()}"
     command = [sys.executable, "-m", "eolab.cli", "run", "mini", "--only", "01_make"]
     environment = miniature.environment(project) | {"MARK": mark}
     runner = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
     wait_until(lambda: (project / "at_work").exists())
-    assert len(processes(mark)) == 4, "the command, what forks, the worker and the kernel"
+    assert len(miniature.processes(mark)) == 4, "the command, what forks, the worker and the kernel"
     (folder,) = (project / "runs/mini/01_make").iterdir()
-    os.kill(runner.pid if which == "command" else history.load(folder).record["process"], signal.SIGKILL)
+    os.kill(history.load(folder).record["process"], signal.SIGKILL)
     said, _ = runner.communicate()
-    wait_until(lambda: not processes(mark), 10)
-    if which == "worker":
-        assert "its process ended with status -9" in said.decode()
+    wait_until(lambda: not miniature.processes(mark), 10)
+    assert "its process ended with status -9" in said.decode()
