@@ -274,6 +274,20 @@ def test_an_array_that_is_changed_while_it_is_read_is_noticed(store):
         store.gather([0, 1])
 
 
+@pytest.mark.parametrize("array", ["image", "valid"])
+def test_statistics_of_the_same_rows_are_computed_once_and_a_changed_array_is_noticed(
+    store, monkeypatch, array
+):
+    first = store.statistics_over([0, 1, 2])
+    np.testing.assert_allclose(first, reference_statistics(store.table["number"][:3]), rtol=1e-12)
+    with monkeypatch.context() as patch:
+        patch.setattr("eolab.data.store.statistics.compute", None)
+        pd.testing.assert_frame_equal(store.statistics_over([2, 1, 0]), first)
+    flip(store.path / f"{array}.npy", 128)
+    with pytest.raises(StoreError, match=rf"{array}.npy \(from sample 0 on\) is not what was written"):
+        store.statistics_over([0, 1, 2])
+
+
 def test_a_copy_of_the_same_content_goes_on(store):
     before = store.gather([5])["image"]
     for file in store.path.iterdir():

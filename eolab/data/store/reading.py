@@ -39,6 +39,7 @@ class Store:
         self.arrays_spec = {name: ArraySpec(**spec) for name, spec in info["arrays"].items()}
         self.metadata: dict[str, Any] = info["metadata"]
         self.fingerprint: dict[str, Any] = info["identity"]["fingerprint"]
+        self._statistics: dict[tuple[str, str, str], dict[str, Any]] = {}  # asked for last
         self._written = digests.signature(path / layout.STORE_FILE)
         self._blocks = {
             name: digests.Blocks(path, name, spec, len(table), info)
@@ -240,8 +241,14 @@ class Store:
             StoreError: If the store has no such array with such a last dim.
         """
         rows, found = np.sort(np.asarray(indices)), self._info.get("statistics", {})
-        if array != "image" or found.get("rows") != statistics.digest(rows):  # those written are of `image`
-            found = statistics.compute(self, rows, array, dim)
+        key = (array, dim, statistics.digest(rows))
+        if array != "image" or found.get("rows") != key[-1]:  # those written are of `image`
+            known = {}
+            if array in self._blocks:  # a change would be noticed
+                self._compare(self._blocks.keys() & {array, "valid"}, rows)
+                known = self._statistics
+            found = known[key] if key in known else statistics.compute(self, rows, array, dim)
+            self._statistics = {key: found}
         if not found:
             raise StoreError(f"{self.path} has no array {array!r} with a last dim {dim!r}: no statistics.")
         names = self.coords.get(dim, range(len(found["count"])))

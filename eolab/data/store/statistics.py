@@ -34,9 +34,10 @@ class RunningStatistics:
 
     def update(self, values: np.ndarray) -> None:
         """Take in values (bands, N); those that are not finite do not count."""
-        whole = values.dtype.kind in "iub"  # integers are finite
+        values = np.ascontiguousarray(values, np.float64)
+        known = np.isfinite(values)
         for band, row in enumerate(values):
-            kept = (row if whole else row[np.isfinite(row)]).astype(np.float64)
+            kept = row if known[band].all() else row[known[band]]
             if len(kept):
                 self._merge(band, kept)
 
