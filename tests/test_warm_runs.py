@@ -120,3 +120,23 @@ def test_a_worker_killed_without_warning_leaves_no_process(project: Path) -> Non
     said, _ = runner.communicate()
     wait_until(lambda: not miniature.processes(mark), 10)
     assert "its process ended with status -9" in said.decode()
+
+
+@pytest.mark.parametrize(
+    ("backend", "settings", "forked"),
+    [
+        ("", "", True),
+        ("jax", "", False),
+        ("", '{"backend": "jax"}', False),
+        ("tensorflow", '{"backend": "jax"}', True),
+        ("", '{"backend": "tensorflow"}', True),
+        ("", "[]", True),
+        ("", "{", True),
+    ],
+)
+def test_a_backend_that_is_not_safely_forked_starts_cold(tmp_path, monkeypatch, backend, settings, forked):
+    monkeypatch.setattr(warm, "DRIVERS", ())
+    if settings:
+        (tmp_path / "keras.json").write_text(settings)
+    environment = {"KERAS_BACKEND": backend, "KERAS_HOME": str(tmp_path)}
+    assert warm._possible(environment, tmp_path) is forked
