@@ -219,7 +219,6 @@ def _times(given: pd.Series, zone: ZoneInfo) -> tuple[pd.DatetimeIndex, np.ndarr
     else:
         words = texts.astype("string").str.strip()
         with_offset = words.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", na=False).to_numpy()
-        found = pd.DatetimeIndex(np.full(len(words), np.datetime64("NaT", "ns")), tz="UTC")
         aware = pd.to_datetime(words.where(with_offset), utc=True, errors="coerce", format="ISO8601")
         plain = pd.to_datetime(words.where(~with_offset), errors="coerce", format="ISO8601")
         local = _localised(pd.DatetimeIndex(plain), zone)

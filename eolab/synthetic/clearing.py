@@ -9,6 +9,7 @@ of the stands on the last two dates and for 0.62 to 0.81 of stands that were hel
 three seeds, without clouds): scores on this twin describe these settings, not the world.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,6 @@ import numpy as np
 import pandas as pd
 import rasterio
 import shapely
-from affine import Affine
 from pyproj import Transformer
 from rasterio.features import shapes
 from scipy.ndimage import gaussian_filter, label
@@ -27,10 +27,18 @@ from scipy.ndimage import gaussian_filter, label
 from eolab.core.errors import ParameterError
 from eolab.synthetic import materials as m
 from eolab.synthetic import writing
-from eolab.synthetic.landscape import MARGIN_PX, Surface, make_landscape, make_surface, observe
+from eolab.synthetic.landscape import MARGIN_PX, Surface, make_landscape, make_surface
 from eolab.synthetic.patterns import Array, block_mean, fractal, lowest, remoteness
-from eolab.synthetic.safe import CRS, LATITUDE, LONGITUDE, OLD_BASELINE, ORIGIN, Pass, Picture, write_product
-from eolab.synthetic.sky import PIXEL_M, Sky, classify, cover_shares, cover_with, make_sky, sun_at
+from eolab.synthetic.safe import (
+    CRS,
+    OLD_BASELINE,
+    ORIGIN,
+    Pass,
+    take_picture,
+    transform_of,
+    write_product,
+)
+from eolab.synthetic.sky import PIXEL_M, cover_shares
 
 VERSION = 2
 """Version of the generator; another version gives other pixels from the same seed."""
@@ -215,30 +223,13 @@ def _passes(dates: int, year: int, rng: np.random.Generator) -> list[Pass]:
 
 def _make_products(folder: Path, surface: Surface, seed: int, item: Pass) -> None:
     """Simulate one pass and write its products of both levels."""
-    rng = writing.stream(seed, 1000 + item.number)
-    sun = sun_at(item.crossing, LONGITUDE, LATITUDE)
-    ground, snow, light = observe(surface, item.day, sun, rng)
-    shape = surface.cover.shape
-    sky = make_sky(shape, item.clouds, sun, rng)
-    image = cover_with(sky, ground, rng)
-    image *= 1 + rng.normal(0, 0.015, (len(image), 1, 1)) + 0.01 * fractal(shape, rng, 3.0)
-    image += 0.0012 * rng.standard_normal(image.shape, dtype=np.float32) + rng.normal(0, 0.002)
-    y, x = np.indices(shape) / shape[0]
+    y, x = np.indices(surface.cover.shape) / surface.cover.shape[0]
     corner = x + y > _CORNER
-    seen = {22: corner, 108: ~corner}.get(item.relative_orbit, np.ones(shape, bool))
-    low_sky = Sky(*(block_mean(part, 2) for part in sky))
-    coarse = block_mean(np.where(seen, image, 0), 2)
-    scl = classify(low_sky, coarse, surface.cover[::2, ::2], block_mean(snow, 2), block_mean(light, 2), rng)
-    scl[block_mean(seen.astype(np.float32), 2) < 1] = 0
-    chance = np.clip(100 * np.maximum(low_sky.opacity, 2 * low_sky.cirrus), 0, 100).astype(np.uint8)
-    picture = Picture(image, scl, chance, seen, sun, sky.cirrus)
+    seen = {22: corner, 108: ~corner}.get(item.relative_orbit, np.ones(corner.shape, bool))
+    picture = take_picture(surface, item, seen, writing.stream(seed, 1000 + item.number))
     write_product(folder, item, picture)
-    above = picture._replace(reflectance=m.to_top_of_atmosphere(image))
-    write_product(folder, _level_1(item), above)
-
-
-def _level_1(item: Pass) -> Pass:
-    return Pass(**{**vars(item), "level": "L1C"})
+    above = picture._replace(reflectance=m.to_top_of_atmosphere(picture.reflectance))
+    write_product(folder, replace(item, level="L1C"), above)
 
 
 # === Labels ===
@@ -246,7 +237,7 @@ def _level_1(item: Pass) -> Pass:
 
 def _polygon(mask: Array) -> Any:
     """Return the outline of pixels in the images' reference system."""
-    place = Affine(PIXEL_M, 0, ORIGIN[0], 0, -PIXEL_M, ORIGIN[1])
+    place = transform_of(PIXEL_M)
     parts = [shapely.geometry.shape(one) for one, _ in shapes(mask.astype(np.uint8), mask, transform=place)]
     return shapely.unary_union(parts)
 
@@ -359,6 +350,5 @@ def _write_truth(folder: Path, stands: list[Stand], shape: tuple[int, int]) -> N
     degree = np.full(shape, np.nan, np.float32)
     for stand in stands:
         degree[stand.mask] = stand.degree[stand.mask]
-    place = Affine(PIXEL_M, 0, ORIGIN[0], 0, -PIXEL_M, ORIGIN[1])
-    profile = {"crs": CRS, "transform": place, "nodata": float("nan"), "compress": "DEFLATE"}
+    profile = {"crs": CRS, "transform": transform_of(PIXEL_M), "nodata": float("nan"), "compress": "DEFLATE"}
     writing.write_raster(folder / "degree_10m.tif", degree, profile)

@@ -16,9 +16,10 @@ from affine import Affine
 from rasterio.warp import transform
 
 from eolab.data.bands import SENTINEL2, Level, available
+from eolab.synthetic.landscape import Surface, observe
 from eolab.synthetic.materials import BANDS
-from eolab.synthetic.patterns import Array, block_mean
-from eolab.synthetic.sky import Sun, cover_shares
+from eolab.synthetic.patterns import Array, block_mean, fractal
+from eolab.synthetic.sky import Sky, Sun, classify, cover_shares, cover_with, make_sky, sun_at
 from eolab.synthetic.writing import stamp, truncate, write_raster
 
 TILE = "31TGL"
@@ -180,7 +181,34 @@ class Picture(NamedTuple):
     cloud_percent: Array
     seen: Array
     sun: Sun
-    cirrus: Array | None = None
+    cirrus: Array
+
+
+def take_picture(surface: Surface, item: Pass, seen: Array, rng: np.random.Generator) -> Picture:
+    """Simulate what a pass sees of the ground: clouds, shadows, noise and a scene classification.
+
+    Args:
+        surface: The ground.
+        item: The pass.
+        seen: Whether the swath covers each pixel, bool (y, x).
+        rng: Random numbers of the pass.
+    """
+    sun = sun_at(item.crossing, LONGITUDE, LATITUDE)
+    ground, snow, light = observe(surface, item.day, sun, rng)
+    shape = surface.cover.shape
+    sky = make_sky(shape, item.clouds, sun, rng)
+    image = cover_with(sky, ground, rng)
+    image *= 1 + rng.normal(0, 0.015, (len(image), 1, 1)) + 0.01 * fractal(shape, rng, 3.0)
+    image += 0.0012 * rng.standard_normal(image.shape, dtype=np.float32) + rng.normal(0, 0.002)
+    if item.trap == "duplicate":  # an atmosphere that was not taken out
+        image = 0.75 * image + 0.10
+    coarse = block_mean(np.where(seen, image, 0), 2)
+    low_sky = Sky(*(block_mean(part, 2) for part in sky))
+    cover = surface.cover[::2, ::2]
+    scl = classify(low_sky, coarse, cover, block_mean(snow, 2), block_mean(light, 2), rng)
+    scl[block_mean(seen.astype(np.float32), 2) < 1] = 0
+    chance = np.clip(100 * np.maximum(low_sky.opacity, 2 * low_sky.cirrus), 0, 100).astype(np.uint8)
+    return Picture(image, scl, chance, seen, sun, sky.cirrus)
 
 
 def write_product(folder: Path, item: Pass, picture: Picture) -> None:
@@ -215,11 +243,16 @@ def write_product(folder: Path, item: Pass, picture: Picture) -> None:
         truncate(data / "R10m" / f"{stem}_B04_10m.jp2", _AFTER_TRUNCATION)
 
 
+def transform_of(resolution_m: float) -> Affine:
+    """Return the transform of the scene's pixels of a size."""
+    return Affine(resolution_m, 0, ORIGIN[0], 0, -resolution_m, ORIGIN[1])
+
+
 def _write_jp2(path: Path, image: Array, resolution_m: int, lossless: bool = True) -> None:
     """Write a JPEG 2000 file on the tile's grid; image is (y, x) or (band, y, x)."""
-    place = Affine(resolution_m, 0, ORIGIN[0], 0, -resolution_m, ORIGIN[1])
     options = _LOSSLESS if lossless else _PREVIEW
-    write_raster(path, image, {"driver": "JP2OpenJPEG", "crs": CRS, "transform": place, **options})
+    place = {"crs": CRS, "transform": transform_of(resolution_m)}
+    write_raster(path, image, {"driver": "JP2OpenJPEG", **place, **options})
 
 
 def _images(item: Pass, picture: Picture, resolution_m: int) -> Iterator[tuple[str, Array]]:
@@ -230,7 +263,7 @@ def _images(item: Pass, picture: Picture, resolution_m: int) -> Iterator[tuple[s
     native = [name for name, band in SENTINEL2.items() if band.resolution_m == resolution_m]
     for name in available(resolution_m, item.baseline) if item.level == "L2A" else native:
         if name == "B10":
-            yield name, np.where(seen, 10 + block_mean(_cirrus(picture), factor) * 900, 0).astype(np.uint16)
+            yield name, np.where(seen, 10 + block_mean(picture.cirrus, factor) * 900, 0).astype(np.uint16)
             continue
         dn = np.rint(np.maximum(image[BANDS.index(name)], _SMALLEST) * _QUANTIFICATION) - item.offset
         yield name, np.where(seen, np.clip(dn, 1, 65534), 0).astype(np.uint16)
@@ -248,10 +281,6 @@ def _images(item: Pass, picture: Picture, resolution_m: int) -> Iterator[tuple[s
     yield "AOT", np.where(seen, 80 + np.minimum(400 * smooth, 300), 0).astype(np.uint16)
     yield "TCI", color.astype(np.uint8)
     yield "WVP", np.where(seen, 1200 + 900 * np.sin(np.pi * item.day / 366), 0).astype(np.uint16)
-
-
-def _cirrus(picture: Picture) -> Array:
-    return np.zeros(picture.seen.shape, np.float32) if picture.cirrus is None else picture.cirrus
 
 
 def _fill(path: Path, facts: dict[str, Any]) -> None:

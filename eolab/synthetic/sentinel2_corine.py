@@ -20,10 +20,18 @@ from eolab.data.schemes.corine import CORINE
 from eolab.data.schemes.landcover import LANDCOVER, from_corine
 from eolab.synthetic import materials as m
 from eolab.synthetic import writing
-from eolab.synthetic.landscape import MARGIN_PX, Landscape, Surface, make_landscape, make_surface, observe
-from eolab.synthetic.patterns import Array, block_mean, fractal
-from eolab.synthetic.safe import CRS, LATITUDE, LONGITUDE, ORIGIN, Pass, Picture, plan, write_product
-from eolab.synthetic.sky import PIXEL_M, Sky, classify, cover_with, make_sky, sun_at
+from eolab.synthetic.landscape import MARGIN_PX, Landscape, Surface, make_landscape, make_surface
+from eolab.synthetic.patterns import Array
+from eolab.synthetic.safe import (
+    CRS,
+    ORIGIN,
+    Pass,
+    plan,
+    take_picture,
+    transform_of,
+    write_product,
+)
+from eolab.synthetic.sky import PIXEL_M
 
 VERSION = 1
 """Version of the generator; another version gives other pixels from the same seed."""
@@ -101,8 +109,7 @@ def _write_maps(folder: Path, land: Landscape) -> dict[str, Any]:
     now, before = land.scene(land.now), land.scene(land.before)
     (folder / "truth").mkdir()
     colors = {index: (*bytes.fromhex(color[1:]), 255) for index, color in enumerate(LANDCOVER.colors)}
-    place = Affine(PIXEL_M, 0, ORIGIN[0], 0, -PIXEL_M, ORIGIN[1])
-    profile = {"crs": CRS, "transform": place, "nodata": IGNORE, "compress": "DEFLATE"}
+    profile = {"crs": CRS, "transform": transform_of(PIXEL_M), "nodata": IGNORE, "compress": "DEFLATE"}
     writing.write_raster(folder / "truth/land_cover_10m.tif", now, profile, colors)
     writing.write_raster(folder / "truth/land_cover_10m_before.tif", before, profile, colors)
     mmu_cells = max(2, round(_MMU_CELLS * min(1.0, land.cell_px / 100) ** 2))
@@ -122,25 +129,10 @@ def _write_maps(folder: Path, land: Landscape) -> dict[str, Any]:
 
 def _make_product(folder: Path, surface: Surface, seed: int, item: Pass) -> None:
     """Simulate one acquisition and write it; the pixels depend on seed and number alone."""
+    y, x = np.indices(surface.cover.shape)
+    seen = (x > 0.42 * surface.cover.shape[1] - 0.22 * y) | (not item.edge)  # the western edge of the swath
     rng = np.random.default_rng([seed, 1000 + item.number])
-    sun = sun_at(item.crossing, LONGITUDE, LATITUDE)
-    ground, snow, light = observe(surface, item.day, sun, rng)
-    shape = surface.cover.shape
-    sky = make_sky(shape, item.clouds, sun, rng)
-    image = cover_with(sky, ground, rng)
-    image *= 1 + rng.normal(0, 0.015, (len(image), 1, 1)) + 0.01 * fractal(shape, rng, 3.0)
-    image += 0.0012 * rng.standard_normal(image.shape, dtype=np.float32) + rng.normal(0, 0.002)
-    if item.trap == "duplicate":  # an atmosphere that was not taken out
-        image = 0.75 * image + 0.10
-    y, x = np.indices(shape)
-    seen = (x > 0.42 * shape[1] - 0.22 * y) | (not item.edge)  # the western edge of the swath
-    coarse = block_mean(np.where(seen, image, 0), 2)
-    low_sky = Sky(*(block_mean(part, 2) for part in sky))
-    cover = surface.cover[::2, ::2]
-    scl = classify(low_sky, coarse, cover, block_mean(snow, 2), block_mean(light, 2), rng)
-    scl[block_mean(seen.astype(np.float32), 2) < 1] = 0
-    chance = np.clip(100 * np.maximum(low_sky.opacity, 2 * low_sky.cirrus), 0, 100).astype(np.uint8)
-    write_product(folder, item, Picture(image, scl, chance, seen, sun))
+    write_product(folder, item, take_picture(surface, item, seen, rng))
 
 
 class Corine(NamedTuple):

@@ -16,12 +16,12 @@ convention. Whole numbers without any scale are refused. Images of one day, orbi
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -48,8 +48,6 @@ MOST_PIXELS = 300_000**2
 _ORBIT = re.compile(r"_R(\d{3})_")
 LAYERS = {"reflectance": "band", "scl": "", "true_colour": "colour", "indices": "index"}
 """What a folder may hold, each a variable of the series, and the name of its axis of bands."""
-
-Layer = Literal["reflectance", "scl", "true_colour", "indices"]
 
 
 class Band(NamedTuple):
@@ -134,7 +132,7 @@ def open_layout(
     found = _choose(found, folder, tile=tile, level=level)
     _check_one_system(found, folder)
     grid = _grid([band.source.grid for item in found for band in item.bands], resolution)
-    chosen = _of_dates(found, folder, dates)
+    chosen = [found[number] for number in _of_dates([item.time.date() for item in found], folder, dates)]
     window = window_of(grid, bounds, f"the images of {folder}")
     dataset = xr.Dataset(coords=_coordinates(chosen, grid[window]))
     for layer in LAYERS:
@@ -219,7 +217,7 @@ def scan(
     root = path.parent if path.is_file() else path
     files = [path] if path.is_file() else _files(path)
     given = tuple(images.get("bands") or ())
-    read = lambda file: _read_file(file, root, pattern, given, stated)  # noqa: E731
+    read = partial(_read_file, root=root, pattern=pattern, given=given, stated=stated)
     done = list(in_threads(lambda file: attempt(read, file), files, "headers", progress=False))
     rejected = [
         {"file": below(root, file), "reason": reason}
@@ -360,16 +358,16 @@ def _offset(named: Named) -> float:
 def _warn_of_offsets(good: Sequence[tuple[Path, Named, list[Band]]], stated: Mapping[str, float]) -> None:
     """Warn where reflectance may hold an offset that neither files nor the entry tell."""
     doubtful = [
-        file
+        (file, CONVENTIONS[named.convention].raw)
         for file, named, bands in good
         if named.convention and named.time >= safe.OFFSET_SINCE and "offset" not in stated
         if any(band.layer == "reflectance" and band.source.scale == 1e-4 for band in bands)
     ]
     if doubtful:
-        raw = CONVENTIONS[good[0][1].convention].raw if good[0][1].convention else False
+        file, raw = doubtful[0]
         taken = "-0.1 is added, as to the agency's own numbers" if raw else "none is added"
         warn(
-            f"{len(doubtful)} images since 2022-01-25, for example {doubtful[0].name}, do not say whether "
+            f"{len(doubtful)} images since 2022-01-25, for example {file.name}, do not say whether "
             f"the offset of -0.1 was added to their reflectance: {taken}. Write `pixels: {{offset: 0}}` or "
             "`pixels: {offset: -0.1}` into the entry of the data catalogue."
         )
@@ -413,17 +411,17 @@ def _choose(found: list[Acquisition], folder: Path, tile: str | None, level: str
     return found
 
 
-def _of_dates(found: list[Acquisition], folder: Path, dates: Sequence[str] | None) -> list[Acquisition]:
-    """Return the acquisitions of the days that are asked for."""
+def _of_dates(days: Sequence[date], folder: Path, dates: Sequence[str] | None) -> list[int]:
+    """Return the numbers of the images, given their days in order, that are asked for."""
     first, last = date_range(dates)
-    chosen = [item for item in found if first <= item.time.date() <= last]
+    chosen = [number for number, day in enumerate(days) if first <= day <= last]
     if not chosen:
-        span = f"{found[0].time:%Y-%m-%d} to {found[-1].time:%Y-%m-%d}"
+        span = f"{days[0]} to {days[-1]}"
         raise DataError(f"{folder} holds no image of {first} to {last}; its images are of {span}.")
     return chosen
 
 
-def date_range(dates: Sequence[str] | None) -> tuple[Any, Any]:
+def date_range(dates: Sequence[str] | None) -> tuple[date, date]:
     """Return the first and the last day that are asked for.
 
     Raises:
@@ -442,12 +440,12 @@ def date_range(dates: Sequence[str] | None) -> tuple[Any, Any]:
 
 def _check_one_system(items: list[Acquisition], folder: Path) -> None:
     """Raise ParameterError if images are in several reference systems."""
-    systems = Counter(str(band.source.grid.crs) for item in items for band in item.bands)
-    if len(systems) == 1:
-        return
     places = {str(b.source.grid.crs): item.tile or item.files[0] for item in items for b in item.bands}
-    listed = ", ".join(f"{crs} ({places[crs]})" for crs in sorted(systems))
-    raise ParameterError(f"{folder} holds images in {listed}: choose one tile with tile=, or reproject them.")
+    if len(places) > 1:
+        listed = ", ".join(f"{crs} ({places[crs]})" for crs in sorted(places))
+        raise ParameterError(
+            f"{folder} holds images in {listed}: choose one tile with tile=, or reproject them."
+        )
 
 
 def _grid(grids: Sequence[GeoBox], resolution: float | None) -> GeoBox:
@@ -570,11 +568,5 @@ def _of_products(
         true_colour=true_colour,
         stated=stated,
     )
-    first, last = date_range(dates)
-    days = pd.DatetimeIndex(series["time"].to_numpy()).date
-    kept = np.flatnonzero((days >= first) & (days <= last))
-    if not len(kept):
-        raise DataError(
-            f"{folder} holds no image of {first} to {last}; its images are of {days[0]} to {days[-1]}."
-        )
-    return series.isel(time=kept)
+    days = pd.DatetimeIndex(series["time"].to_numpy()).date.tolist()
+    return series.isel(time=_of_dates(days, folder, dates))
