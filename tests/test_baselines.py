@@ -238,8 +238,30 @@ def test_class_weights_as_a_mapping_are_those_of_scikit_learn():
     np.testing.assert_allclose(found[0], share / share.sum(), rtol=1e-6)
 
 
+def test_nearest_gives_an_image_the_label_of_the_training_image_most_like_it(tmp_path):
+    """Against all distances of standardised statistics; neither class weights nor units move it."""
+    rng = np.random.default_rng(0)
+    image = rng.gamma(2, 1, (90, 7, 5, 3)) * rng.uniform(0.5, 2, (90, 1, 1, 3)) * [1, 100, 1e4]
+    labels = rng.integers(0, 4, 90).astype(np.uint8)
+    labels[3] = 255
+    store, train = MemoryStore({"image": image.astype(np.float32), "label": labels}), np.arange(60)
+    train = np.delete(train, 3)
+    model = baselines.build("image_classification", "nearest", class_weight="balanced")
+    found = model.fit(store, np.arange(60)).predict(store, np.arange(90))
+    table = image.reshape(90, 35, 3)
+    parts = [table.mean(1), table.std(1), *np.percentile(table, (5, 25, 50, 75, 95), axis=1)]
+    table = np.concatenate(parts, axis=1)
+    table = (table - table[train].mean(0)) / table[train].std(0)
+    apart = ((table[60:, None] - table[train]) ** 2).sum(-1)
+    np.testing.assert_array_equal(found[60:], np.eye(4)[labels[train][apart.argmin(1)]])
+    np.testing.assert_array_equal(found[train], np.eye(4)[labels[train]])
+    again = baselines.load(model.save(tmp_path / "model.joblib"))
+    np.testing.assert_array_equal(again.predict(store, np.arange(90)), found)
+
+
 def test_names_are_chosen_by_task_with_those_of_a_study():
-    assert baselines.names("regression") == ["mean", "linear", "random_forest"]
+    assert baselines.names("regression") == ["mean", "linear", "random_forest", "nearest"]
+    assert "nearest" not in baselines.names("sequence_classification")
     more = {"own": lambda seed: None}
     assert baselines.names("segmentation", more) == ["majority", "random_forest", "pixel_boosting", "own"]
     assert baselines.chosen("segmentation", ["all"], more)[-1] == "own"

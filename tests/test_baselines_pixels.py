@@ -330,6 +330,27 @@ def test_the_mean_and_the_linear_model_are_those_of_numpy(values) -> None:
     )
 
 
+def test_nearest_gives_a_pixel_the_value_of_the_training_pixel_most_like_it(values, tmp_path) -> None:
+    """Against all distances; bands of other units count alike, and a file of it is read again."""
+    rows, data = np.arange(20), values.gather(np.arange(20))
+    image = data["image"] * [1, 1000] + [0, 5000]
+    known, memory = np.isfinite(data["label"]), MemoryStore({"image": image, "label": data["label"]})
+    memory.bands, memory.table, memory.arrays_spec = ("red", "nir"), values.table, values.arrays_spec
+    baseline = baselines.build("regression", "nearest", per_patch=1000).fit(memory, rows)
+    scale = image[known].std(axis=0)
+    asked = values.gather(np.array([25]))["image"] * [1, 1000] + [0, 5000]
+    apart = ((asked.reshape(-1, 1, 2) - image[known]) / scale) ** 2
+    expected = data["label"][known][apart.sum(-1).argmin(1)].reshape(1, 8, 11)
+    path = baseline.save(tmp_path / "model.joblib")
+    for one in (baseline, baselines.load(path)):
+        np.testing.assert_array_equal(one.predict_on_batch({"image": asked}), expected)
+    np.testing.assert_array_equal(  # a training pixel is most like itself
+        baseline.predict_on_batch({"image": image})[known], data["label"][known]
+    )
+    few = baselines.build("regression", "nearest", max_pixels=100).fit(memory, rows)
+    assert few.estimator["model"].n_samples_fit_ == 95  # five of each patch that has known pixels
+
+
 # === Several classes ===
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from joblib import numpy_pickle
 
 TRUST = "EOLAB_TRUST"
-_NAMES = {  # what arrays and random generators are made of
+_NAMES = {  # what arrays, random generators and search trees are made of
     "builtins": {"set", "frozenset", "slice", "complex", "range", "bytearray", "object"},
     "collections": {"OrderedDict", "defaultdict"},
     "copyreg": {copyreg._reconstructor.__name__},  # type: ignore[attr-defined]
@@ -21,6 +21,8 @@ _NAMES = {  # what arrays and random generators are made of
     "numpy.core.numeric": {"_frombuffer"},
     "numpy.random._pickle": {"__bit_generator_ctor", "__generator_ctor", "__randomstate_ctor"},
     "_codecs": {"encode"},
+    "sklearn.neighbors._kd_tree": {"newObj"},
+    "sklearn.metrics._dist_metrics": {"newObj"},
 }
 _CLASSES = ("sklearn", "scipy.sparse", "numpy.random")  # packages whose classes may occur
 _ROOMS = ("eolab.tasks", "eolab.studies", "eolab.models")  # with their functions

@@ -10,6 +10,8 @@ random_convolutions responses to random pieces of training images (Rolf et al. 2
                     :class:`~eolab.tasks.baselines.readers.RandomConvolutions`) → ridge or logistic regression
 pixel_boosting      gradient-boosted trees on the values of the pixel alone
 linear              linear regression of the values of a pixel
+nearest             the label of the training image most like it by ``image_statistics``, or the value of the
+                    training pixel most like it (Cover and Hart 1967): what memory alone answers
 =================== ===================================================================================
 
 :data:`BASELINES` holds those of each task, the most trivial first.
@@ -39,6 +41,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -115,8 +118,9 @@ def build(
         **options: Options of the baseline: ``trees`` and ``min_leaf`` of ``random_forest``; ``C``, ``gamma``
             and ``max_samples`` of ``svm``; ``C`` and ``max_samples`` of ``image_statistics``; ``filters``,
             ``size``, ``stride``, ``bias``, ``head`` ("ridge" or "logistic"), ``C``, ``penalty`` and
-            ``max_samples`` of ``random_convolutions``; ``iterations`` of ``pixel_boosting``; ``steps`` of a
-            rule; ``per_patch`` of those that read pixels.
+            ``max_samples`` of ``random_convolutions``; ``max_samples`` (images) or ``max_pixels`` of
+            ``nearest``; ``iterations`` of ``pixel_boosting``; ``steps`` of a rule; ``per_patch`` of those
+            that read pixels.
 
     Raises:
         ParameterError: Unknown task, name, option or class weights.
@@ -264,6 +268,10 @@ def _image_statistics(
     return Parts(readers.ImageStatistics(), classifier, max_samples)
 
 
+def _nearest_image(seed: int, max_samples: int | None = 50_000) -> Parts:
+    return Parts(readers.ImageStatistics(), filled(KNeighborsClassifier(1)), max_samples)
+
+
 def _random_convolutions(
     seed: int,
     labels: bool = False,
@@ -331,6 +339,10 @@ def _linear(seed: int, per_patch: int = 256) -> Parts:
     return Parts(readers.Pixels(None, per_patch), filled(LinearRegression()))
 
 
+def _nearest_pixel(seed: int, per_patch: int = 256, max_pixels: int | None = 100_000) -> Parts:
+    return Parts(readers.Pixels(None, per_patch, max_pixels), filled(KNeighborsRegressor(1)))
+
+
 _IMAGES: dict[str, Maker] = {
     "majority": _majority,
     "image_statistics": _image_statistics,
@@ -343,7 +355,7 @@ BASELINES: dict[str, dict[str, Maker]] = {
         "random_forest": _series_forest,
         "svm": _svm,
     },
-    "image_classification": _IMAGES,
+    "image_classification": _IMAGES | {"nearest": _nearest_image},
     "multilabel_classification": {
         "majority": partial(_majority, labels=True),
         "image_statistics": partial(_image_statistics, labels=True, C=10.0),
@@ -354,6 +366,11 @@ BASELINES: dict[str, dict[str, Maker]] = {
         "random_forest": _pixel_forest,
         "pixel_boosting": pixel_boosting,
     },
-    "regression": {"mean": _mean, "linear": _linear, "random_forest": partial(_pixel_forest, values=True)},
+    "regression": {
+        "mean": _mean,
+        "linear": _linear,
+        "random_forest": partial(_pixel_forest, values=True),
+        "nearest": _nearest_pixel,
+    },
     "sequence_classification": _IMAGES,
 }

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.dummy import DummyClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -25,6 +26,7 @@ from eolab.tasks.channels import Channels, select
 
 Arrays = Mapping[str, Any]
 ClassWeight = str | Mapping[int, float] | None
+UNWEIGHTED = (KNeighborsClassifier, KNeighborsRegressor)  # copy a sample, whatever it weighs
 Training = tuple[Any, np.ndarray, np.ndarray | None]  # features, targets, weight of each row
 
 
@@ -107,7 +109,7 @@ class Baseline:
             store: The samples, with an array ``label``: 255 is not known and counts nowhere; a float label is
                 a value, NaN not known.
             rows: Rows for training, as numbers or as a mask.
-            sample_weight: Weight of each row.
+            sample_weight: Weight of each row; a nearest neighbour has no use for it.
             progress: Whether to show progress.
 
         Raises:
@@ -129,8 +131,11 @@ class Baseline:
             self._check_target(target)
         if self.class_weight is not None and target.ndim == 1 and not is_regressor(self.estimator):
             weights = weights * _class_weights(self.class_weight, target)
-        weighted = not (weights == 1).all()
-        last = f"{self.estimator.steps[-1][0]}__" if isinstance(self.estimator, Pipeline) else ""
+        name, model = (
+            self.estimator.steps[-1] if isinstance(self.estimator, Pipeline) else ("", self.estimator)
+        )
+        weighted = not isinstance(model, UNWEIGHTED) and not (weights == 1).all()
+        last = f"{name}__" if name else ""
         # the mean of a column without values is no fault
         with (
             np.errstate(invalid="ignore"),

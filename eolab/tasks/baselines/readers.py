@@ -198,13 +198,18 @@ class Pixels(Images):
     Args:
         channels: Names of the channels; None for all, none of them for an empty list.
         per_patch: Pixels drawn from each training image.
+        most: Pixels drawn from all of them, about; None for any number. Each image then gives fewer, two or
+            more.
     """
 
     at_once = tables.AT_ONCE
+    most: int | None = None  # of baselines saved before
 
-    def __init__(self, channels: Sequence[str] | None = None, per_patch: int = 256) -> None:
+    def __init__(
+        self, channels: Sequence[str] | None = None, per_patch: int = 256, most: int | None = None
+    ) -> None:
         super().__init__(channels)
-        self.per_patch = per_patch
+        self.per_patch, self.most = per_patch, most
 
     def prepare(self, store: Any, rows: np.ndarray, seed: int) -> None:
         """Find the channels in the store."""
@@ -217,7 +222,10 @@ class Pixels(Images):
 
     def training(self, store: Any, rows: np.ndarray, labels: Any, progress: bool) -> Training:
         """Draw pixels; their weights restore the shares of the images."""
-        drawn = tables.pixel_table(store, rows, self.per_patch, self.seed, self.names)
+        count = self.per_patch
+        if self.most is not None:
+            count = min(count, max(2, self.most // len(rows)))
+        drawn = tables.pixel_table(store, rows, count, self.seed, self.names)
         return drawn[self.names], drawn["label"].to_numpy(), drawn["weight"].to_numpy()
 
     def table(self, data: Arrays) -> pd.DataFrame:
