@@ -24,6 +24,7 @@ import checkpoint_to_safetensors as checkpoints
 from eolab import models
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.bands import L1C_BANDS, L2A_BANDS
+from eolab.studies.clearing import samples as clearing
 
 SIZE, WIDTH, K = 40, 0.0625, 3
 GIVEN = {"height": SIZE, "width": SIZE, "channels": 12, "outputs": K, "width_multiplier": WIDTH}
@@ -429,6 +430,34 @@ def test_rules_for_the_first_convolution_of_other_bands():
     np.testing.assert_array_equal(copied, [[4, 5], [-1, -1], [-1, -1], [0, 1]])
     with pytest.raises(ParameterError, match=r"stem is 'men'.*did you mean 'mean'"):
         weights.adapt(kernel, "abc", "b", "men")
+
+
+def test_the_first_channels_get_the_weights_of_the_file_whatever_they_show():
+    """Svensson (2020): conv1.weight[:, :3] = first_layer_weights, the others as they were drawn."""
+    rng = np.random.default_rng(0)
+    theirs = rng.normal(size=(64, 3, 7, 7))  # PyTorch's order: filters, channels, height, width
+    new = rng.normal(size=(64, 10, 7, 7))
+    kernel, drawn = theirs.transpose(2, 3, 1, 0), new.transpose(2, 3, 1, 0).copy()
+    new[:, :3] = theirs
+    for names in (clearing.INDICES, L2A_BANDS[:10], ["B02", "B03", "B04", *"abcdefg"]):
+        found = weights.adapt(kernel, ("B04", "B03", "B02"), names, "first", drawn)
+        np.testing.assert_array_equal(found, new.transpose(2, 3, 1, 0))
+    one = weights.adapt(kernel, ("B04", "B03", "B02"), ["NDVI"], "first", drawn[:, :, :1])
+    np.testing.assert_array_equal(one, kernel[:, :, :1])
+
+
+def test_channels_of_the_clearing_study_get_the_weights_of_the_bands_that_they_show():
+    kernel = np.arange(1.0, 14).reshape(1, 1, 13, 1)
+    rgb = weights.adapt(kernel[:, :, :3], ("B04", "B03", "B02"), clearing.TRUE_COLOUR[::-1])
+    np.testing.assert_array_equal(rgb.ravel(), [3, 2, 1])
+    named = weights.adapt(kernel[:, :, :3], ("red", "green", "blue"), ("B02", "B03", "B04"))
+    np.testing.assert_array_equal(named, rgb)
+    above = weights.adapt(kernel, L1C_BANDS, clearing.GROUPS["toa"])
+    np.testing.assert_array_equal(above, kernel)
+    twice = weights.adapt(kernel, L1C_BANDS, ("TCI_red", "TOA_B04", *L1C_BANDS))  # red thrice: scaled
+    np.testing.assert_allclose(twice.ravel(), np.array([4, 4, *range(1, 14)]) * 13 / 15)
+    copied = weights.adapt(kernel, L1C_BANDS, ("NDRE", "TCI_blue"), "copy", np.full((1, 1, 2, 1), -1.0))
+    np.testing.assert_array_equal(copied.ravel(), [-1, 2])
 
 
 def test_three_bands_are_copied_and_the_others_keep_what_was_drawn(tmp_path):

@@ -41,6 +41,19 @@ L1C_BANDS = tuple(SENTINEL2)
 L2A_BANDS = tuple(name for name in SENTINEL2 if name != "B10")
 """The twelve bands that Level-2A holds."""
 
+COMMON_NAMES = {  # of the STAC extension for electro-optical data, and of Element 84's files
+    **{"coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "nir": "B08", "nir08": "B8A"},
+    **{"rededge1": "B05", "rededge2": "B06", "rededge3": "B07", "nir09": "B09", "cirrus": "B10"},
+    **{"swir16": "B11", "swir22": "B12", "swir1": "B11", "swir2": "B12"},
+}
+
+
+def band_shown(channel: str) -> str:
+    """Return the band that a channel shows, B04 for ``red``, ``TCI_red`` and ``TOA_B04``; else its name."""
+    last = channel.rpartition("_")[2]
+    band = COMMON_NAMES.get(last, last)
+    return band if band in SENTINEL2 else channel
+
 
 def normalise_band(name: str) -> str:
     """Return a band's name as the products write it: ``B2``, ``b02`` and ``2`` become ``B02``.

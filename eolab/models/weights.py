@@ -29,14 +29,14 @@ from safetensors import deserialize
 from eolab import models
 from eolab.core import files
 from eolab.core.errors import DataError, ParameterError, check_known
-from eolab.data.bands import L1C_BANDS
+from eolab.data.bands import L1C_BANDS, band_shown
 from eolab.models.resnet import BLOCKS, PREFIX
 
 BANDS_OF_STEM: dict[int, Sequence[str]] = {13: L1C_BANDS, 3: ("B04", "B03", "B02"), 2: ("VV", "VH")}
 """Bands of published weights by their number."""
 KERAS_FILES = (".h5", ".keras")
 KERAS_BANDS = ("B02", "B03", "B04")  # keras.applications takes blue, green, red
-STEMS = ("mean", "repeat", "copy")
+STEMS = ("mean", "repeat", "copy", "first")
 CONVOLUTION = re.compile(r"conv\d$|downsample_0$")  # in the names of layers
 EPSILON = {True: 1.001e-5, False: 1e-5}  # of the batch normalisation of Keras's files, and of PyTorch's
 KERAS_STD = (57.375, 57.12, 58.395)  # of ImageNet's blue, green, red in grey levels, which it only centres
@@ -141,11 +141,12 @@ def adapt(
     published: Sequence[str],
     bands: Sequence[str],
     stem: str = "mean",
-    drawn: np.ndarray | None = None,
+    drawn: Any = None,
 ) -> np.ndarray:
     """Return the first convolution's weights for other bands: (h, w, C', F) → (h, w, C, F).
 
-    Where the file knows all bands, each has its own weights. Else, by the rule:
+    Channels are matched by the band that they show: ``TCI_red`` and ``TOA_B04`` are B04. Where the file knows
+    all bands, and none is there twice, each has its own weights. Else, by the rule:
 
     - "mean": a band that the file does not know gets the mean over the file's bands, and all are scaled by
       C' / C, so that features keep their size (Carreira and Zisserman 2017, Quo vadis, action recognition?
@@ -153,25 +154,31 @@ def adapt(
     - "repeat": the file's bands are repeated in their order and scaled by C' / C, whatever their names.
     - "copy": bands that the file knows get its weights as they are, the others keep those drawn at first.
 
+    "first" goes by place alone: the first C' channels get the file's weights as they are, whatever they show,
+    the others keep those drawn at first. So does Svensson (2020) with ten indices and a network of RGB.
+
     Args:
         kernel: Published weights.
         published: Names of its C' bands.
         bands: Names of the C bands wanted.
-        stem: "mean", "repeat" or "copy".
-        drawn: Weights (h, w, C, F) of the network as it was built, for "copy".
+        stem: One of :data:`STEMS`.
+        drawn: Weights (h, w, C, F) of the network as it was built, for "copy" and "first".
 
     Raises:
         ParameterError: If there is no such rule.
     """
     check_known(stem, STEMS, f"stem is {stem!r} for a first convolution")
-    places = {band: place for place, band in enumerate(published)}
-    if all(band in places for band in bands):
+    if stem == "first":
+        return np.concatenate([kernel[:, :, : len(bands)], drawn[:, :, len(published) :]], axis=2)
+    places = {band_shown(band): place for place, band in enumerate(published)}
+    bands = [band_shown(band) for band in bands]
+    if all(band in places for band in bands) and len({*bands}) == len(bands):
         return kernel[:, :, [places[band] for band in bands]]
     share = min(1.0, len(published) / len(bands))
     if stem == "repeat":
         return kernel[:, :, np.arange(len(bands)) % len(published)] * share
     mean = kernel.mean(axis=2, keepdims=True).repeat(len(bands), axis=2)
-    others: Any = drawn if stem == "copy" else mean
+    others = drawn if stem == "copy" else mean
     chosen = [kernel[:, :, places[b]] if b in places else others[:, :, i] for i, b in enumerate(bands)]
     return np.stack(chosen, axis=2) * (1 if stem == "copy" else share)
 

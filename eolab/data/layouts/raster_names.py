@@ -19,16 +19,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.bands import L1C_BANDS, L2A_BANDS, normalise_band
+from eolab.data.bands import COMMON_NAMES, L1C_BANDS, L2A_BANDS, normalise_band
 from eolab.data.layouts.common import read_date
 
 SCL, TRUE_COLOUR = "SCL", "TCI"
 RGB = ("red", "green", "blue")
-COMMON_NAMES = {  # of the STAC extension for electro-optical data, and of Element 84's files
-    **{"coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "nir": "B08", "nir08": "B8A"},
-    **{"rededge1": "B05", "rededge2": "B06", "rededge3": "B07", "nir09": "B09", "cirrus": "B10"},
-    **{"swir16": "B11", "swir22": "B12", "swir1": "B11", "swir2": "B12", "visual": TRUE_COLOUR},
-}
 _OTHER_LAYERS = ("AOT", "WVP", "CLD", "SNW", "CLDPRB", "SNWPRB", "PVI", "MSK_CLDPRB", "MSK_SNWPRB")
 
 
@@ -188,7 +183,7 @@ def _time(text: str, path: str) -> datetime:
 
 def _what(text: str) -> str:
     """Return the name of a band, a product or an index as it is known here."""
-    word = COMMON_NAMES.get(text.lower(), text)
+    word = {**COMMON_NAMES, "visual": TRUE_COLOUR}.get(text.lower(), text)
     try:
         return normalise_band(word)
     except ParameterError:
