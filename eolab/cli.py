@@ -279,7 +279,7 @@ def _list_data(known: Any) -> None:
     rows = [("name", "here", "data", "size", "licence")]
     for name in known:
         entry = known[name]
-        kind = "simulated" if entry.simulated else "real"
+        kind = "simulated" if entry.simulated else "weights" if entry.layout == "weights" else "real"
         facts = (str(entry.metadata.get(key) or "–") for key in ("size", "license"))
         rows.append((name, _here(entry), kind, *facts))
     for row in padded(rows):

@@ -11,18 +11,21 @@ from collections import OrderedDict
 from functools import cache
 from pathlib import Path
 
+import h5py
 import keras
 import model_harness as harness
 import numpy as np
 import pytest
 
+from eolab.data.layouts import weights as layout
 from eolab.models import resnet, weights
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
 import checkpoint_to_safetensors as checkpoints
 
-from eolab import models
+from eolab import cli, models, tasks
 from eolab.core.errors import DataError, ParameterError
+from eolab.data import catalog
 from eolab.data.bands import L1C_BANDS, L2A_BANDS
 from eolab.studies.clearing import samples as clearing
 
@@ -161,7 +164,7 @@ def test_safetensors_gives_back_what_was_written(tmp_path):
         "d": np.array(7, "<i8"),
     }
     write_safetensors(tmp_path / "x.safetensors", state)
-    found = weights._read(tmp_path / "x.safetensors")
+    found = layout.read(tmp_path / "x.safetensors")
     assert set(found) == set(state)
     for name, values in state.items():
         np.testing.assert_array_equal(found[name], values)
@@ -173,7 +176,7 @@ def test_bfloat16_becomes_float32(tmp_path):
     header = json.dumps({"a": {"dtype": "BF16", "shape": [3], "data_offsets": [0, 6]}}).encode()
     raw = (values.view("<u4") >> 16).astype("<u2").tobytes()
     (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + raw)
-    found = weights._read(tmp_path / "x.safetensors")["a"]
+    found = layout.read(tmp_path / "x.safetensors")["a"]
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, values)
 
@@ -186,17 +189,17 @@ def test_damaged_safetensors_are_named(tmp_path, state_file):
     for content in (b"", b"abc", whole[:100], whole[:-1], len(wrong).to_bytes(8, "little") + wrong + b"abcd"):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"x\.safetensors: expected a whole .safetensors file, found"):
-            weights._read(path)
+            layout.read(path)
 
 
 def test_files_that_are_none_are_named(tmp_path):
     with pytest.raises(
         DataError, match=r"no\.safetensors: expected a whole .safetensors file, found no file"
     ):
-        weights._read(tmp_path / "no.safetensors")
+        layout.read(tmp_path / "no.safetensors")
     (tmp_path / "x.pth").write_bytes(b"1")
     with pytest.raises(DataError, match=r"found the ending '\.pth'.*docs/published_weights\.md"):
-        weights._read(tmp_path / "x.pth")
+        layout.read(tmp_path / "x.pth")
     (tmp_path / "x.pth").write_bytes(b"an older file")
     with pytest.raises(
         DataError, match=r"expected an archive of torch\.save, found a file that cannot be read"
@@ -273,7 +276,7 @@ def test_checkpoints_are_read_without_pytorch_and_nothing_in_them_is_run(tmp_pat
     checkpoint = {"epoch": 99, "args": Stranger(), "optimizer": {"state": {0: {}}}, "state_dict": state}
     write_checkpoint(tmp_path / "x.pth", checkpoint, monkeypatch)
     checkpoints.convert(tmp_path / "x.pth", tmp_path / "x.safetensors")
-    found = weights._read(tmp_path / "x.safetensors")
+    found = layout.read(tmp_path / "x.safetensors")
     assert set(found) == {"a", "b", "c"}
     for name, values in state.items():
         np.testing.assert_array_equal(found[name], values)
@@ -471,6 +474,71 @@ def test_three_bands_are_copied_and_the_others_keep_what_was_drawn(tmp_path):
         known = {"B04": 0, "B03": 1, "B02": 2}.get(band)
         expected = drawn[:, :, place] if known is None else state["conv1.weight"][:, known].transpose(1, 2, 0)
         np.testing.assert_array_equal(kernel[:, :, place], expected)
+
+
+@pytest.fixture
+def named(tmp_path, monkeypatch):
+    """A file and one that is missing, both named in a catalogue of one's own; B12 comes first in it."""
+    write_safetensors(tmp_path / "mine.safetensors", random_state(18, bands=13))
+    meta = f"metadata: {{bands: [{', '.join(L1C_BANDS[::-1])}], license: MIT, url: https://example.org/x}}"
+    entries = [
+        f"my_{n}: {{uri: {n}.safetensors, layout: weights, {meta}, pixels: {{scale: 0.0001}}}}\n"
+        for n in ("mine", "gone")
+    ]
+    (tmp_path / "own.yaml").write_text("".join(entries))
+    monkeypatch.setenv("EOLAB_CATALOG", str(tmp_path / "own.yaml"))
+    return tmp_path
+
+
+def test_weights_are_taken_by_their_name_in_the_catalogue(named):
+    """With its bands and its scale; the scale of a training's own goes before it."""
+    network = weights.build(
+        "resnet18_patch", weights="my_mine", band_names=L2A_BANDS, std=[900.0] * 12, **GIVEN
+    )
+    assert network.get_layer("normalize").std == [10_000.0] * 12
+    kernel = network.get_layer("encoder_conv1").get_weights()[0]
+    expected = random_state(18, bands=13)["conv1.weight"][:, ::-1][:, WITHOUT_B10]
+    np.testing.assert_array_equal(kernel, expected.transpose(2, 3, 1, 0))
+    known = {"weights": "my_mine", "band_names": L2A_BANDS}
+    with pytest.raises(ParameterError, match=r"pixels by 10,000.*standard deviation of 0.09 .*such as 1"):
+        weights.build("resnet18_patch", **known, std=[0.09] * 12, **GIVEN)
+    with pytest.raises(ParameterError, match="divided pixels by 1, and those here"):
+        weights.build("resnet18_patch", **known, std=[900.0] * 12, scale=1, **GIVEN)
+
+
+def test_weights_that_are_not_here_are_named_with_their_place(named):
+    sentence = r"'my_gone' is missing, \S+gone\.safetensors does not exist: put.*example\.org/x, nothing"
+    with pytest.raises(DataError, match=sentence):
+        tasks.check("regression", "unet_resnet", training={"epochs": 1}, weights={"weights": "my_gone"})
+    with pytest.raises(ParameterError, match="no weights 'my_min': did you mean 'my_mine'"):
+        weights.find("my_min")
+    assert weights.find("landcover.h5") == (Path("landcover.h5"), None, 0.0)
+
+
+def test_the_catalogue_checks_weights(named, capsys):
+    assert cli.main(["data", "check", "my_mine"]) == 0
+    assert capsys.readouterr().out == "my_mine: 1 files can be used, 0 cannot.\n"
+    for name in ("resnet18_imagenet", "resnet152_imagenet", "resnet50_sentinel2"):  # of the project's own
+        assert catalog.load()[name].layout == "weights"
+    assert cli.main(["data", "check", "my_gone"]) == 1
+    assert "put the data there" in capsys.readouterr().err
+    assert cli.main(["data", "list"]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("my_mine")]
+    assert line.split() == ["my_mine", "yes", "weights", "–", "MIT"]
+    with pytest.raises(DataError, match="holds weights of a network, no images"):
+        catalog.load()["my_mine"].open()
+    whole = (named / "mine.safetensors").read_bytes()
+    (named / "mine.safetensors").write_bytes(whole[:-1])
+    assert catalog.load()["my_mine"].check(progress=False).rejected == 1
+    for name, found in (("a.h5", ["b/c"]), ("a.keras", ["config.json"])):
+        with h5py.File(named / "a.h5", "w") as file:
+            file["b/c"] = np.zeros(3)
+        with zipfile.ZipFile(named / "a.keras", "w") as archive:
+            archive.writestr("config.json", "{}")
+        assert layout.index(named / name) == found
+        (named / name).write_bytes((named / name).read_bytes()[:40])
+        with pytest.raises(DataError, match=f"{name}: expected a whole file of Keras's weights, found an"):
+            layout.index(named / name)
 
 
 @pytest.mark.slow

@@ -184,7 +184,7 @@ class DataEntry:
 
     def _source(self) -> str:
         url = self.metadata.get("url")
-        return f" (get them at {url})" if url else ""
+        return f" (get them at {url}, nothing is downloaded)" if url else ""
 
     def exists(self) -> bool:
         """Return whether the data are on this machine; False too where a variable of the uri is not set."""

@@ -1,5 +1,7 @@
 """Published weights for ResNets wherever they stand, from local files; nothing is downloaded.
 
+A file is given by its path, or by the name of an entry of the catalogue with the layout ``weights``.
+
 ====================  ====================================================================================
 ending                what it is
 ====================  ====================================================================================
@@ -24,17 +26,17 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
-from safetensors import deserialize
 
 from eolab import models
 from eolab.core import files
 from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.data import catalog
 from eolab.data.bands import L1C_BANDS, band_shown
+from eolab.data.layouts import weights as layout
 from eolab.models.resnet import BLOCKS, PREFIX
 
 BANDS_OF_STEM: dict[int, Sequence[str]] = {13: L1C_BANDS, 3: ("B04", "B03", "B02"), 2: ("VV", "VH")}
 """Bands of published weights by their number."""
-KERAS_FILES = (".h5", ".keras")
 KERAS_BANDS = ("B02", "B03", "B04")  # keras.applications takes blue, green, red
 STEMS = ("mean", "repeat", "copy", "first")
 CONVOLUTION = re.compile(r"conv\d$|downsample_0$")  # in the names of layers
@@ -67,10 +69,10 @@ def load(
     Args:
         network: ``resnet18_patch`` and so on, a fusion, ``deeplabv3``, ``unet_resnet``, or the ResNets of
             sequences.
-        path: The file, see the table above.
+        path: The file, see the table above, or its name in the catalogue.
         bands: Name of each channel that the ResNet reads, ``("VV", "VH")`` for the radar of a fusion.
-        published: Names of the file's bands in its order; by their number unless told: 13 of Level-1C in
-            order, 3 red, green and blue, 2 VV and VH.
+        published: Names of the file's bands in its order; by default those of the catalogue, or by their
+            number: 13 of Level-1C in order, 3 red, green and blue, 2 VV and VH.
         stem: Rule for the first convolution, one of :data:`STEMS`; see :func:`adapt`.
         prefix: Beginning of the names of the layers: ``"encoder_radar_"`` for the radar of a fusion,
             ``"encoder_s2_"`` for that sensor of a sequence.
@@ -80,16 +82,17 @@ def load(
         ParameterError: If the network has no such ResNet, reads another number of channels, or the rule is
             unknown.
     """
-    path, names = Path(path), _layers_of(network, prefix)
+    path, named, _ = find(path)
+    names = _layers_of(network, prefix)
     channels = network.get_layer(f"{prefix}conv1").kernel.shape[2]
     if channels != len(bands):
         raise ParameterError(f"{network.name} reads {channels} bands, and bands names {len(bands)}.")
-    of_keras = path.suffix in KERAS_FILES
+    of_keras = path.suffix in layout.KERAS_FILES
     _check_strides(network, names, prefix, of_keras)
     found = _keras_layers(path, names) if of_keras else _timm_layers(path, names)
     kernel = found["conv1"][0]
     count = kernel.shape[2] if kernel.ndim == 4 else 0
-    known = published or (KERAS_BANDS if of_keras else BANDS_OF_STEM.get(count, ()))
+    known = published or named or (KERAS_BANDS if of_keras else BANDS_OF_STEM.get(count, ()))
     if not known or len(known) != count:
         raise DataError(
             f"{path}: its first convolution has the shape {kernel.shape}, and {len(known)} of its bands are "
@@ -116,24 +119,55 @@ def build(
 
     Args:
         name: Name of the architecture.
-        weights: The file, as in :func:`load`.
+        weights: The file or its name, as in :func:`load`.
         band_names: Name of each channel that the network reads.
         published: Names of the file's bands, as in :func:`load`.
         stem: Rule for the first convolution, as in :func:`load`.
         scale: What the published network divided each band by, 10,000 for SSL4EO-S12: mean 0 and this
-            standard deviation take the place of those given; 0 keeps them.
+            standard deviation take the place of those given; 0 is that of the catalogue, or keeps them.
         **given: Arguments of :func:`eolab.models.build`.
 
     Raises:
         DataError: See :func:`load`.
-        ParameterError: See :func:`load` and :func:`eolab.models.build`.
+        ParameterError: See :func:`load` and :func:`eolab.models.build`; also if the spread of the pixels says
+            that they are on another scale.
     """
+    scale = scale or find(weights)[2]
+    spread = float(np.median(given.get("std") or scale))
+    if scale and not 1e-3 < spread / scale < 10:
+        raise ParameterError(
+            f"The published network divided pixels by {scale:,g}, and those here have a standard deviation "
+            f"of {spread:.3g} (median of the bands): give their own scale, such as 1 for reflectance."
+        )
     network = models.build(name, **given)
     if scale:
         normalize = network.get_layer("normalize")
         normalize.put([0.0] * len(normalize.mean), [float(scale)] * len(normalize.mean))
     load(network, weights, band_names, published=published, stem=stem)
     return network
+
+
+def find(given: str | Path) -> tuple[Path, Sequence[str] | None, float]:
+    """Return the file of published weights, and of one that the catalogue names its bands and scale.
+
+    Args:
+        given: Path of a file, or name of an entry.
+
+    Returns:
+        The path, the names of the bands and what the network divided pixels by; None and 0 where not known.
+
+    Raises:
+        DataError: If the file of an entry is missing; the sentence says where to put it.
+        ParameterError: If there are no weights of that name.
+    """
+    if not re.fullmatch(r"\w+", str(given)):  # a file has an ending
+        return Path(given), None, 0.0
+    known = catalog.load()
+    names = [name for name, entry in known.items() if entry.layout == "weights"]
+    check_known(str(given), [*names, *known.faults], f"The catalogue has no weights {str(given)!r}")
+    entry = known[str(given)].ensure()
+    scale = entry.pixels.get("scale")
+    return entry.path, entry.metadata.get("bands"), 1 / scale if scale else 0.0
 
 
 def adapt(
@@ -224,7 +258,7 @@ def _timm_layers(path: Path, names: Sequence[str]) -> Layers:
     Raises:
         DataError: If the file has not all of them.
     """
-    state = _read(path)
+    state = layout.read(path)
     root = _root(state, path)
     wanted = {name: [root + part for part in _timm_names(name)] for name in names}
     known = {part for parts in wanted.values() for part in parts}
@@ -241,31 +275,6 @@ def _timm_layers(path: Path, names: Sequence[str]) -> Layers:
         values = [state[part] for part in parts]
         found[name] = [one.transpose(2, 3, 1, 0) if one.ndim == 4 else one for one in values]  # (h, w, C, F)
     return found
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a ``.safetensors`` file by name.
-
-    Raises:
-        DataError: If the file is missing, of another kind, or damaged.
-    """
-    remedy = "give a .safetensors file; docs/published_weights.md says how a .pth file becomes one"
-    if path.suffix != ".safetensors":
-        raise DataError(f"{path}: expected a file of weights, found the ending {path.suffix!r}; {remedy}.")
-
-    def arrays(file: Path) -> dict[str, np.ndarray]:
-        return {name: _array(**entry) for name, entry in deserialize(file.read_bytes())}
-
-    return files.loaded(path, arrays, "a whole .safetensors file", remedy)
-
-
-def _array(dtype: str, shape: Sequence[int], data: bytes) -> np.ndarray:
-    """Return one array of a ``.safetensors`` file, bfloat16 as float32: NumPy does not know it."""
-    if dtype == "BF16":
-        values = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
-    else:
-        values = np.frombuffer(data, "?" if dtype == "BOOL" else f"<{dtype[0].lower()}{int(dtype[1:]) // 8}")
-    return values.reshape(shape)
 
 
 def _root(state: Mapping[str, Any], path: Path) -> str:

@@ -95,8 +95,9 @@ def fit(
         crop: Side in pixels of the squares that training sees, at most height and width; 0 for whole images.
         oversample: Whether samples with rare labels are drawn more often, the same draw in every epoch; see
             :func:`eolab.data.splits.balance.balanced_rows`.
-        weights: File of published weights that a network of images begins with, or that file with options of
-            :func:`eolab.models.weights.build`: ``{"weights": file, "scale": 10_000, "stem": "copy"}``.
+        weights: File of published weights that a network of images begins with or its name in the catalogue,
+            or either with options of :func:`eolab.models.weights.build`, such as
+            ``{"weights": "resnet18_imagenet", "stem": "copy"}`` or ``{"weights": file, "scale": 10_000}``.
         seed: Seed of the weights, the order, the augmentation and the draw.
         make: Builds the network; :meth:`Networks.build` where several trainings share a compiled one.
         **running: Arguments of :func:`eolab.training.fit` that do not change the result: progress, resume,
@@ -164,6 +165,7 @@ def check(
     augmentation_options: Mapping[str, Mapping[str, Any]] | None = None,
     loss: Any = None,
     loss_options: Mapping[str, Any] | None = None,
+    weights: str | Path | Mapping[str, Any] = "",
 ) -> None:
     """Refuse arguments of :func:`fit` with which no network can be trained, before anything is read.
 
@@ -176,9 +178,11 @@ def check(
         augmentation_options: Options of each.
         loss: Loss.
         loss_options: Options of every part of the loss.
+        weights: Published weights.
 
     Raises:
         ParameterError: If a name, an option, a number or a layer cannot be.
+        DataError: If the file of weights that the catalogue names is missing.
     """
     what = get(task)
     settings, options = _settings(what, model, training), _options(what, options)
@@ -188,6 +192,8 @@ def check(
     _check_weights(what, options["head"], settings.get("class_weights"))
     augment.build(augmentation, augmentation_options)
     losses.build(loss or what.loss, **(loss_options or {}))
+    if chosen := _published(what, weights):
+        published.find(chosen["weights"])
     if settings.get("freeze") or settings.get("thaw"):
         network = models.outline(model, **options)
         freezing.phases(network, settings["epochs"], settings.get("freeze"), settings.get("thaw"))
@@ -251,16 +257,34 @@ def _beginning(
     Raises:
         ParameterError: If an option is unknown, or such a network cannot begin with published weights.
     """
-    chosen = weights if isinstance(weights, Mapping) else {"weights": weights}
-    check_all(chosen, ("weights", "scale", "stem", "published"), "weights has no option")
-    if not chosen.get("weights"):
+    chosen = _published(task, weights)
+    if not chosen:
         return make
-    if task.reads != "images" or make is not models.build:
+    if make is not models.build:
         raise ParameterError(
             "weights are put into networks of images that eolab.models.build makes: leave them out, and let "
             "make put them in by eolab.models.weights.load."
         )
     return partial(published.build, band_names=channels["image"].names, **chosen)
+
+
+def _published(task: Task, weights: Any) -> Mapping[str, Any]:
+    """Return the options that name published weights, none where there are none.
+
+    Raises:
+        ParameterError: If an option is unknown, or networks of the task cannot begin with them.
+    """
+    chosen = weights if isinstance(weights, Mapping) else {"weights": weights}
+    check_all(chosen, ("weights", "scale", "stem", "published"), "weights has no option")
+    if not chosen.get("weights"):
+        return {}
+    check_known(chosen.get("stem", "mean"), published.STEMS, "There is no rule for a stem")
+    if task.reads != "images":
+        raise ParameterError(
+            "weights are put into networks of images: leave them out, and let make put them in by "
+            "eolab.models.weights.load."
+        )
+    return chosen
 
 
 def _arguments(task: Task, store: Any, channels: Mapping[str, Channels], size: int | None) -> dict[str, Any]:

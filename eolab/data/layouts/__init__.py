@@ -19,6 +19,7 @@ _MODULES = {
     "bigearthnet_v1": "bigearthnet_v1",  # patches with 43 classes
     "bigearthnet_v2": "bigearthnet_v2",  # patches with 19 classes
     "rasters": "rasters",  # images of one's own
+    "weights": "weights",  # published weights of a network
     "sentinel2_corine": "sentinel2_corine",  # Sentinel-2 products with a CORINE map
 }
 LAYOUTS = {name: f"{__name__}.{module}" for name, module in _MODULES.items()}
@@ -29,7 +30,7 @@ A module has ``open_layout(path, **options) -> xarray.Dataset``, which is lazy w
 ``rejected``) and reason.
 """
 
-STATABLE = ("sentinel2_safe", "sentinel2_corine", "sen12flood", "eolearn_patch", "rasters")
+STATABLE = ("sentinel2_safe", "sentinel2_corine", "sen12flood", "eolearn_patch", "rasters", "weights")
 """Published layouts whose reader takes ``stated``: the scale, offset and nodata that the catalogue states.
 
 Others hold classes, or numbers on the scale that was published, which their studies keep.
