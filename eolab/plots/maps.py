@@ -55,13 +55,14 @@ def stretched(rgb: np.ndarray, alike: bool = False) -> np.ndarray:
     """Return colours (…, 3) scaled to 0 to 1 by robust limits over all pixels given.
 
     Args:
-        rgb: Red, green and blue in any unit.
+        rgb: Red, green and blue in any unit; NaN is grey.
         alike: Whether all channels have the same limits; otherwise each channel has its own.
     """
     rgb = np.asarray(rgb, np.float32)
     channels = [rgb] if alike else np.moveaxis(rgb, -1, 0)
     low, high = np.array([robust_limits(channel) for channel in channels], np.float32).T
-    return np.clip((rgb - low) / (high - low), 0, 1)
+    pixels = np.clip((rgb - low) / (high - low), 0, 1)
+    return np.where(np.isfinite(pixels), pixels, int(NODATA_COLOR[1:3], 16) / 255)
 
 
 def robust_limits(values: np.ndarray) -> tuple[float, float]:

@@ -52,6 +52,7 @@ _LABELS_CRS = "EPSG:2154"
 _TIMEZONE = "Europe/Paris"
 _UNSUITABLE = (m.URBAN, m.LAKE, m.SNOW, m.MINERAL, m.ROCKS)
 _FIRST_DAY, _LAST_DAY, _EVERY_DAYS = 182, 284, 5  # July to October, before the leaves fall
+_CLEARER = 0.4  # of the cover of all acquisitions: people take the clearer ones
 _ORBITS = (65, 108, 65, 22)  # 22 sees the south-eastern corner, 108 all but that, 65 everything
 _CORNER = 1.25  # sum of the shares of both sides from which on the corner begins
 
@@ -211,7 +212,7 @@ def _passes(dates: int, year: int, rng: np.random.Generator) -> list[Pass]:
     """Plan the passes: irregular days, three orbits, clouds as in the real series."""
     slots = np.arange((_LAST_DAY - _FIRST_DAY) // _EVERY_DAYS + 1)
     chosen = np.sort(rng.choice(slots, dates, replace=False))
-    clouds = rng.permutation(cover_shares(dates))
+    clouds = _CLEARER * rng.permutation(cover_shares(dates))
     begin = datetime(year, 1, 1, 10, 30) + timedelta(days=_FIRST_DAY - 1)
     found = []
     for number, (slot, cloudy) in enumerate(zip(chosen.tolist(), clouds.tolist(), strict=True)):

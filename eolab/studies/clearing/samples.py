@@ -1,9 +1,11 @@
 """Samples of both tasks: a region on a date, cropped to the rectangle around it and padded to one size.
 
 The true-colour image counts as three channels, an index as one; bands at the top of the atmosphere have names
-such as ``TOA_B04``. What is missing or undefined is 0 in the image and 0 in ``seen``, as the padding is.
+such as ``TOA_B04``. What is missing or undefined is NaN in the image, which networks do not see, and so is
+the padding, unless zeros are asked for, as in the report.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +21,8 @@ from eolab.data.bands import L1C_BANDS, L2A_BANDS
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts.raster_names import RGB
 from eolab.data.regions import Regions, centres_m
-from eolab.data.store import ArraySpec
+from eolab.data.schemes import ClassScheme
+from eolab.data.store import ArraySpec, Store
 from eolab.studies.protocol import Produce
 
 CLOUDS = (8, 9, 10)
@@ -38,7 +41,9 @@ GROUPS = {
 }
 """Channels by the name of their group."""
 
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#E69F00")
 PLACES = ("upper_left", "centre")
+PADDINGS = ("masked", "zeros")
 BLOCK_PX = 1024
 """Samples of one date are read together where they lie in one square of this side."""
 
@@ -122,9 +127,10 @@ def sample_table(
         progress: Whether to show progress.
 
     Returns:
-        Columns id, region, date, part (date and block), row, column, height, width, missing and cloud
-        (shares), x and y (middle in metres), and label, a number, where there are classes.
-        ``attrs["left_out"]`` counts what was left out, by reason.
+        Columns id, region (its number in the file; without classes its label, where each has one of its
+        own), date, part (date and block), row, column, height, width, missing and cloud (shares), x and y
+        (middle in metres), and label, a number, where there are classes. ``attrs["left_out"]`` counts what
+        was left out, by reason.
 
     Raises:
         DataError: If nothing is left.
@@ -133,6 +139,8 @@ def sample_table(
     kept = table[table["label"].isin(list(classes))] if classes else table
     left_out = {"of another class": (len(table) - len(kept)) * images.ground.sizes["time"]}
     x, y = centres_m(kept) if len(kept) else (np.zeros(0), np.zeros(0))
+    own = not classes and kept["label"].ne("").all() and kept["label"].is_unique
+    names = kept["label" if own else "id"].astype(str).tolist()
     rows = []
     times = images.ground["time"].to_numpy()
     for number, time in enumerate(track(times, "scene classifications", unit="date", progress=progress)):
@@ -142,7 +150,7 @@ def sample_table(
             missing = float((codes == 0).mean())
             cloud = float(np.isin(codes, CLOUDS).sum() / max((codes != 0).sum(), 1))
             box = (region.row, region.column, region.height, region.width)
-            rows.append((region.id, time, *box, missing, cloud, x[place], y[place], region.label))
+            rows.append((names[place], time, *box, missing, cloud, x[place], y[place], region.label))
     columns = ["region", "date", "row", "column", "height", "width", "missing", "cloud", "x", "y", "label"]
     found = pd.DataFrame(rows, columns=columns)
     empty, cloudy = found["missing"] > most_missing, found["cloud"] > most_cloud
@@ -168,9 +176,10 @@ def _window(region: Any) -> tuple[slice, slice]:
     return slice(region.row, region.row + region.height), slice(region.column, region.column + region.width)
 
 
-def common_size(table: pd.DataFrame) -> tuple[int, int]:
-    """Return the height and width that hold every sample."""
-    return int(table["height"].max()), int(table["width"].max())
+def common_size(table: pd.DataFrame, square: bool = False) -> tuple[int, int]:
+    """Return the height and width that hold every sample; of a square, which can be rotated, if asked for."""
+    height, width = int(table["height"].max()), int(table["width"].max())
+    return (max(height, width),) * 2 if square else (height, width)
 
 
 def placement(height: int, width: int, size: tuple[int, int], place: str) -> tuple[slice, slice]:
@@ -196,14 +205,18 @@ def store_arrays(images: Images, size: tuple[int, int], values: bool) -> dict[st
     plane: Any = {"dims": ("y", "x"), "shape": size}
     label = ArraySpec(**plane, dtype="float32", attrs={"units": "1"}, nan="allow")
     return {
-        "image": ArraySpec(("y", "x", "band"), (*size, channels), "float32", {"units": "1"}, "forbid"),
-        "seen": ArraySpec(**plane, dtype="uint8", attrs={"long_name": "1 = pixel with all channels"}),
+        "image": ArraySpec(("y", "x", "band"), (*size, channels), "float32", {"units": "1"}, nan="allow"),
         "label": label if values else ArraySpec((), (), "uint8"),
     }
 
 
 def sample_producer(
-    images: Images, size: tuple[int, int], place: str = "upper_left", degree: np.ndarray | None = None
+    images: Images,
+    size: tuple[int, int],
+    place: str = "upper_left",
+    padding: str = "masked",
+    mask_clouds: bool = True,
+    degree: np.ndarray | None = None,
 ) -> Produce:
     """Return the function that crops and pads the samples of one part.
 
@@ -211,9 +224,13 @@ def sample_producer(
         images: The images.
         size: Height and width of a sample.
         place: Where crops lie in it, one of :data:`PLACES`.
+        padding: "masked": NaN beside the crop and where nothing is known; or "zeros", as in the report.
+        mask_clouds: Whether nothing is known under clouds.
         degree: Value of each pixel of the grid (y, x), NaN where none is known; None where labels are
             classes. Pixels under clouds and without data have none.
     """
+    check_known(padding, PADDINGS, f"There is no padding {padding!r}")
+    fill = np.nan if padding == "masked" else 0.0
     times = images.ground["time"].to_numpy()
 
     def produce(rows: pd.DataFrame) -> Mapping[str, np.ndarray]:
@@ -221,20 +238,23 @@ def sample_producer(
         top, left = int(rows["row"].min()), int(rows["column"].min())
         bottom, right = (rows["row"] + rows["height"]).max(), (rows["column"] + rows["width"]).max()
         values, clear = read_window(images, number, (slice(top, int(bottom)), slice(left, int(right))))
-        image = np.zeros((len(rows), *size, len(images.channels)), np.float32)
-        seen = np.zeros((len(rows), *size), np.uint8)
+        image = np.full((len(rows), *size, len(images.channels)), fill, np.float32)
         known = np.full((len(rows), *size), np.nan, np.float32)
         samples: Any = rows.itertuples()
         for k, region in enumerate(samples):
             y, x = _window(region)
             inside = (slice(y.start - top, y.stop - top), slice(x.start - left, x.stop - left))
             at = placement(region.height, region.width, size, place)
-            whole = np.isfinite(values[inside]).all(axis=-1)
-            image[(k, *at)], seen[(k, *at)] = np.nan_to_num(values[inside], nan=0.0), whole
+            seen = (
+                values[inside]
+                if not mask_clouds
+                else np.where(clear[inside][..., None], values[inside], np.nan)
+            )
+            image[(k, *at)] = np.nan_to_num(seen, nan=fill)
             if degree is not None:
+                whole = np.isfinite(values[inside]).all(axis=-1)
                 known[(k, *at)] = np.where(whole & clear[inside], degree[y, x], np.nan)
-        label = rows["label"].to_numpy(np.uint8) if degree is None else known
-        return {"image": image, "seen": seen, "label": label}
+        return {"image": image, "label": rows["label"].to_numpy(np.uint8) if degree is None else known}
 
     return produce
 
@@ -283,24 +303,54 @@ def store_metadata(
     return {"coords": coords, "dataset": entry.name, **entry.origin, **facts}
 
 
-# === Splits ===
+# === Views ===
 
 
-def split_by_date(table: pd.DataFrame, validation: float = 0.1, test: float = 0.1) -> pd.Series:
-    """Return the report's split: of each region the last dates are the test, those before them validation.
+def count_classes(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Return a row a class: class, samples, regions, and the fewest and most samples of a region."""
+    counts = table.groupby(["label", "region"]).size().groupby("label")
+    found = counts.agg(samples="sum", regions="size", fewest="min", most="max").reset_index()
+    found.insert(0, "class", [classes[label] for label in found.pop("label")])
+    return found
 
-    Args:
-        table: Result of :func:`sample_table`.
-        validation: Share of each region's samples, at least one where a region has three or more.
-        test: Share of each region's samples, likewise.
+
+def scheme(classes: Sequence[str]) -> ClassScheme:
+    """Return the class scheme of the labels, for figures."""
+    return ClassScheme.numbered("clearing", zip(classes, itertools.cycle(COLORS), strict=False))
+
+
+def channel_table(samples: Store) -> pd.DataFrame:
+    """Return a row a channel of a store: mean, std, min, max, and the share of the crops' pixels without it.
+
+    Pixels outside of crops, where all channels are missing or zero, are left out.
     """
-    split = pd.Series("train", index=table.index)
-    for rows in table.sort_values("date").groupby("region").groups.values():
-        ordered = table.loc[rows].sort_values("date").index
-        if len(ordered) < 3:
-            continue
-        n_test = max(1, round(test * len(ordered)))
-        n_validation = max(1, round(validation * len(ordered)))
-        split[ordered[-n_test:]] = "test"
-        split[ordered[-n_test - n_validation : -n_test]] = "validation"
-    return split
+    names = samples.channel_names("image")
+    sums, squares, counts = (np.zeros(len(names)) for _ in range(3))
+    low, high, inside = np.full(len(names), np.inf), np.full(len(names), -np.inf), 0
+    for _, data in samples.batches(np.arange(len(samples)), ["image"]):
+        image = np.asarray(data["image"], np.float64).reshape(-1, len(names))
+        pixels = image[(np.isfinite(image) & (image != 0)).any(axis=1)]
+        inside += len(pixels)
+        known = np.isfinite(pixels)
+        filled = np.where(known, pixels, 0)
+        sums, squares, counts = sums + filled.sum(0), squares + (filled**2).sum(0), counts + known.sum(0)
+        low = np.minimum(low, np.min(pixels, axis=0, where=known, initial=np.inf))
+        high = np.maximum(high, np.max(pixels, axis=0, where=known, initial=-np.inf))
+    mean = sums / np.maximum(counts, 1)
+    spread = np.sqrt(np.maximum(squares / np.maximum(counts, 1) - mean**2, 0))
+    columns = {"mean": mean, "std": spread, "min": low, "max": high, "missing": 1 - counts / max(inside, 1)}
+    return pd.DataFrame({"channel": names, **columns})
+
+
+def pictures(samples: Store, rows: Any) -> np.ndarray:
+    """Return red, green and blue (n, y, x, 3) of some samples, NaN in the padding.
+
+    Taken are the true-colour channels, or bands B04, B03 and B02; where a store has neither, its first
+    channel is shown in grey.
+    """
+    names = list(samples.channel_names("image"))
+    image = np.asarray(samples.gather(np.asarray(rows), ["image"])["image"], np.float32)
+    for triple in (TRUE_COLOUR, ("B04", "B03", "B02"), ("TOA_B04", "TOA_B03", "TOA_B02")):
+        if {*triple} <= {*names}:
+            return image[..., [names.index(name) for name in triple]]
+    return image[..., [0, 0, 0]]
