@@ -130,6 +130,7 @@ def calibration(
     event: str = "Share of samples with the class",
     unit: str = "Samples",
     probability: str = "Predicted probability",
+    line: str = "Probability = frequency",
     title: str = "",
 ) -> Figure:
     """Draw how often something is true by its predicted probability, and how often each probability occurs.
@@ -140,10 +141,11 @@ def calibration(
         event: What the frequency is, as the label of the axis.
         unit: What is counted: pixels, labels, samples.
         probability: What the probability is, as the label of the axis.
+        line: What the diagonal says.
         title: Title of the picture.
     """
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(6.2, 5.2), sharex=True, height_ratios=(3, 1))
-    upper.plot([0, 1], [0, 1], "--", color=GREY, label="Probability = frequency")
+    upper.plot([0, 1], [0, 1], "--", color=GREY, label=line)
     for number, (name, table) in enumerate(tables.items()):
         marker = "osD^v"[number % 5] + "-"
         upper.plot(table["probability"], table["frequency"], marker, color=OKABE_ITO[number], label=name)

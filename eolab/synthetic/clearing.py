@@ -27,7 +27,7 @@ from scipy.ndimage import gaussian_filter, label
 from eolab.core.errors import ParameterError
 from eolab.synthetic import materials as m
 from eolab.synthetic import writing
-from eolab.synthetic.landscape import MARGIN_PX, Surface, make_landscape, make_surface
+from eolab.synthetic.landscape import Surface, make_landscape, make_surface
 from eolab.synthetic.patterns import Array, block_mean, fractal, lowest, remoteness
 from eolab.synthetic.safe import (
     CRS,
@@ -40,7 +40,7 @@ from eolab.synthetic.safe import (
 )
 from eolab.synthetic.sky import PIXEL_M, cover_shares
 
-VERSION = 2
+VERSION = 3
 """Version of the generator; another version gives other pixels from the same seed."""
 
 _CELL_PX = 40  # side of the square that a stand is placed in
@@ -88,7 +88,7 @@ def write(
     """Write the twin; a folder is there whole or not at all.
 
     Beside ``twin.json`` the folder holds ``sentinel2/*.SAFE`` of both levels, ``labels/`` (stands.gpkg,
-    objects.gpkg, extra.gpkg, points.csv) and ``truth/degree_10m.tif``, NaN outside of stands.
+    objects.gpkg, extra.gpkg, zero.gpkg, points.csv) and ``truth/degree_10m.tif``, NaN outside of stands.
 
     Args:
         folder: Where to write; must not exist.
@@ -117,9 +117,7 @@ def write(
         with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=64):
             writing.in_threads(make, passes, "clearing twin", "pass", progress)
         (building / "labels").mkdir()
-        villages = [site for site in land.sites if site.kind == "village"]
-        town = tuple(int(value) - MARGIN_PX for value in (villages[0].row, villages[0].column))
-        _write_labels(building / "labels", stands, _rectangles(surface.cover, stands, town, arena))
+        _write_labels(building / "labels", stands, *_rectangles(surface.cover, stands, arena))
         points = _tracks(stands, year, writing.stream(seed, 5))
         points.to_csv(building / "labels/points.csv", index=False)
         _write_truth(building / "truth", stands, surface.cover.shape)
@@ -249,23 +247,27 @@ def _rectangle(top: int, left: int, height: int, width: int) -> Any:
 
 
 def _rectangles(
-    cover: Array, stands: list[Stand], town: tuple[int, ...], arena: tuple[int, int]
-) -> list[tuple[str, Any]]:
-    """Return areas that are no forest: a part of a town, of cropland, and the arena."""
-    taken = np.any([stand.mask for stand in stands], axis=0)
-    side = 24
-    crops = block_mean((np.isin(cover, (m.CEREALS, m.ANNUAL)) & ~taken).astype(np.float32), side)
-    row, column = np.unravel_index(np.argmax(crops), crops.shape)
-    top, left = (min(max(one - side // 2, 0), len(cover) - side) for one in town)
-    return [
-        ("town", _rectangle(top, left, side, side)),
-        ("cropland", _rectangle(int(row) * side, int(column) * side, side, side)),
-        ("sports arena", _rectangle(*arena, 12, 14)),
-    ]
+    cover: Array, stands: list[Stand], arena: tuple[int, int]
+) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    """Return areas that are no forest, for the extra test and for training: towns, cropland, the arena."""
+    taken, side = np.any([stand.mask for stand in stands], axis=0), 24
+    taken[arena[0] : arena[0] + 12, arena[1] : arena[1] + 14] = True
+
+    def best(kinds: tuple[int, ...], count: int) -> list[Any]:
+        shares = block_mean((np.isin(cover, kinds) & ~taken).astype(np.float32), side)
+        places = np.argsort(-shares, axis=None, kind="stable")[:count]
+        corners = side * np.stack(np.unravel_index(places, shares.shape), axis=1)
+        return [_rectangle(int(top), int(left), side, side) for top, left in corners]
+
+    towns, crops = best((m.URBAN,), 2), best((m.CEREALS, m.ANNUAL), 3)
+    extra = [("town", towns[0]), ("cropland", crops[0]), ("sports arena", _rectangle(*arena, 12, 14))]
+    return extra, [("town", towns[1]), *(("cropland", one) for one in crops[1:])]
 
 
-def _write_labels(folder: Path, stands: list[Stand], areas: list[tuple[str, Any]]) -> None:
-    """Write the polygons: stands of two classes, objects without a class, areas for the extra test."""
+def _write_labels(
+    folder: Path, stands: list[Stand], areas: list[tuple[str, Any]], zero: list[tuple[str, Any]]
+) -> None:
+    """Write the polygons: stands of two classes, objects without a class, areas for tests and training."""
     labelled = [stand for stand in stands if stand.kind in ("need", "clear")]
     extra = [
         stand for kind in ("need", "clear") for stand in [s for s in labelled if s.kind == kind][:_EXTRA]
@@ -281,6 +283,7 @@ def _write_labels(folder: Path, stands: list[Stand], areas: list[tuple[str, Any]
     kinds = {"need": "need", "clear": "no need"}
     areas = [*((kinds[stand.kind], _polygon(stand.mask)) for stand in extra), *areas]
     _write_polygons(folder / "extra.gpkg", areas, "kind")
+    _write_polygons(folder / "zero.gpkg", zero, "kind")
 
 
 def _odd_polygons(rows: list[tuple[str, Any]]) -> list[tuple[str, Any]]:

@@ -13,7 +13,8 @@ from sklearn.metrics import classification_report
 from eolab import evaluation
 from eolab.core.errors import ParameterError, check_known
 from eolab.data import splits
-from eolab.evaluation import metrics
+from eolab.evaluation import metrics, postprocess
+from eolab.studies.clearing.truth import non_zero
 
 KINDS = ("date", "region")
 SPLIT_BY = "split_by"
@@ -103,8 +104,8 @@ def divide(
     Raises:
         ParameterError: If a kind or a region is unknown, or there are too few regions.
     """
-    extra = table["zero_area"].to_numpy(bool) if "zero_area" in table else np.zeros(len(table), bool)
-    own = table[~extra]
+    zero = table["zero_area"].to_numpy(bool) if "zero_area" in table else np.zeros(len(table), bool)
+    own, extra = table[~zero], table.index[zero].to_numpy()
     found = []
     for kind in dict.fromkeys(kinds):
         check_known(kind, KINDS, f"There is no split by {kind!r}")
@@ -135,7 +136,7 @@ def divide(
 def _rows(split: pd.Series, extra: np.ndarray) -> Rows:
     """Return the rows of each part; samples of areas without need are trained on."""
     rows = {part: split.index[split == part].to_numpy() for part in ("train", "validation", "test")}
-    return rows | {"train": np.sort(np.concatenate([rows["train"], np.flatnonzero(extra)]))}
+    return rows | {"train": np.sort(np.concatenate([rows["train"], extra]))}
 
 
 def _folds(table: pd.DataFrame, n_folds: int, seed: int) -> list[tuple[list[str], ...]]:
@@ -337,3 +338,54 @@ def most_wrong(
         for k, row in zip(worst, rows, strict=True)
     ]
     return rows, lines
+
+
+# === Degrees ===
+
+
+def choose_thresholds(
+    values: Mapping[str, Mapping[str, Any]], degree: Any, rows: Mapping[str, Any]
+) -> dict[str, float]:
+    """Return the value of each model from which on its degree counts as non-zero.
+
+    Args:
+        values: Predicted degrees by model and part.
+        degree: True degrees of all rows of the store.
+        rows: Rows of each part; those of "validation" choose, by intersection over union.
+    """
+    truth = non_zero(degree[rows["validation"]])
+    return {
+        name: postprocess.choose_threshold(np.clip(parts["validation"], 0, 1), truth, "iou")
+        for name, parts in values.items()
+    }
+
+
+def decided(
+    values: Mapping[str, Mapping[str, Any]], thresholds: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return which pixels are non-zero by training and model: predicted degrees at their thresholds."""
+    return {
+        training: {
+            name: postprocess.decide(found, thresholds[training][name]).astype(np.uint8)
+            for name, found in models.items()
+        }
+        for training, models in values.items()
+    }
+
+
+def degree_calibration(predicted: Any, degree: Any, bins: int = 10) -> pd.DataFrame:
+    """Return the mean true degree by predicted degree, a row a bin of equal width that has pixels.
+
+    Returns:
+        Columns probability (mean predicted degree), frequency (mean true degree) and share of the pixels.
+    """
+    known = np.isfinite(degree)
+    found, true = np.clip(np.asarray(predicted)[known], 0, 1), np.asarray(degree)[known]
+    rows = pd.DataFrame({"probability": found, "frequency": true})
+    groups = rows.groupby(np.minimum((found * bins).astype(int), bins - 1))
+    return groups.mean().assign(share=groups.size() / len(rows)).reset_index(drop=True)
+
+
+def one_per_region(table: pd.DataFrame, rows: np.ndarray, count: int) -> np.ndarray:
+    """Return places among the rows of one sample of each region, the first ones."""
+    return np.sort(np.unique(table["region"].to_numpy()[rows], return_index=True)[1])[:count]

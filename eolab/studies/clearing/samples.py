@@ -20,9 +20,10 @@ from eolab.data import indices
 from eolab.data.bands import L1C_BANDS, L2A_BANDS
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts.raster_names import RGB
-from eolab.data.regions import Regions, centres_m
+from eolab.data.regions import Regions, centres_m, of_entry, on_grid
 from eolab.data.schemes import ClassScheme
 from eolab.data.store import ArraySpec, Store
+from eolab.studies.clearing.truth import Degree, with_zero_areas
 from eolab.studies.protocol import Produce
 
 CLOUDS = (8, 9, 10)
@@ -139,8 +140,7 @@ def sample_table(
     kept = table[table["label"].isin(list(classes))] if classes else table
     left_out = {"of another class": (len(table) - len(kept)) * images.ground.sizes["time"]}
     x, y = centres_m(kept) if len(kept) else (np.zeros(0), np.zeros(0))
-    own = not classes and kept["label"].ne("").all() and kept["label"].is_unique
-    names = kept["label" if own else "id"].astype(str).tolist()
+    names = kept["id"].astype(str).tolist() if classes else _names(kept)
     rows = []
     times = images.ground["time"].to_numpy()
     for number, time in enumerate(track(times, "scene classifications", unit="date", progress=progress)):
@@ -170,6 +170,56 @@ def sample_table(
     found["label"] = found["label"].map(numbers) if classes else 0
     found.attrs["left_out"] = {reason: count for reason, count in left_out.items() if count}
     return found.drop(columns=[] if classes else ["label"])
+
+
+def degree_table(
+    images: Images,
+    placed: Regions,
+    degree: Degree,
+    entry: DataEntry,
+    zero_areas: Mapping[str, Sequence[str]],
+    **limits: Any,
+) -> tuple[pd.DataFrame, Degree]:
+    """Return the samples of clearing objects and of areas without need, and the degree with these.
+
+    Args:
+        images: The images.
+        placed: The objects on their grid.
+        degree: The degree of their pixels.
+        entry: The data set.
+        zero_areas: Classes of areas without need by name of the entry's labels; empty for all of a file.
+        **limits: Arguments of :func:`sample_table`.
+
+    Returns:
+        The columns of :func:`sample_table`; owner of the pixels that are a sample's own; and zero_area,
+        whether it is an area without need.
+    """
+    grid, used = images.ground.odc.geobox, degree.objects["used"].to_numpy()
+    groups = [("", placed.table[used].reset_index(drop=True), np.flatnonzero(used))]
+    for name, kept in zero_areas.items():
+        areas = on_grid(of_entry(entry, name), grid)
+        chosen = areas.table[areas.table["label"].isin(kept)] if kept else areas.table
+        areas = areas._replace(table=chosen.reset_index(drop=True))
+        degree, owners = with_zero_areas(degree, areas, grid)
+        groups.append((name, areas.table, owners))
+    tables, left_out = [], dict.fromkeys(("with too little data", "under clouds"), 0)
+    for name, table, owners in groups:
+        found = sample_table(images, placed._replace(table=table), **limits)
+        owner = dict(zip(_names(table), owners.tolist(), strict=True))
+        found["owner"], found["zero_area"] = found["region"].map(owner), bool(name)
+        found["region"] = f"{name} ".lstrip() + found["region"]
+        tables.append(found)
+        left_out = {reason: left_out[reason] + found.attrs["left_out"].get(reason, 0) for reason in left_out}
+    joined = pd.concat(tables, ignore_index=True).sort_values(["part", "region"], ignore_index=True)
+    joined["id"] = np.arange(len(joined))
+    joined.attrs["left_out"] = {reason: count for reason, count in left_out.items() if count}
+    return joined, degree
+
+
+def _names(table: pd.DataFrame) -> list[str]:
+    """Return the label of each region where each has one of its own, else its number in the file."""
+    own = table["label"].ne("").all() and table["label"].is_unique
+    return [str(name) for name in table["label" if own else "id"]]
 
 
 def _window(region: Any) -> tuple[slice, slice]:
@@ -216,7 +266,7 @@ def sample_producer(
     place: str = "upper_left",
     padding: str = "masked",
     mask_clouds: bool = True,
-    degree: np.ndarray | None = None,
+    degree: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Produce:
     """Return the function that crops and pads the samples of one part.
 
@@ -226,8 +276,9 @@ def sample_producer(
         place: Where crops lie in it, one of :data:`PLACES`.
         padding: "masked": NaN beside the crop and where nothing is known; or "zeros", as in the report.
         mask_clouds: Whether nothing is known under clouds.
-        degree: Value of each pixel of the grid (y, x), NaN where none is known; None where labels are
-            classes. Pixels under clouds and without data have none.
+        degree: Value and owner of each pixel of the grid (y, x), see
+            :class:`eolab.studies.clearing.truth.Degree`; None where labels are classes. The label of a sample has the pixels of its own region, those
+            under clouds and without data aside.
     """
     check_known(padding, PADDINGS, f"There is no padding {padding!r}")
     fill = np.nan if padding == "masked" else 0.0
@@ -253,7 +304,8 @@ def sample_producer(
             image[(k, *at)] = np.nan_to_num(seen, nan=fill)
             if degree is not None:
                 whole = np.isfinite(values[inside]).all(axis=-1)
-                known[(k, *at)] = np.where(whole & clear[inside], degree[y, x], np.nan)
+                own = degree[1][y, x] == region.owner
+                known[(k, *at)] = np.where(whole & clear[inside] & own, degree[0][y, x], np.nan)
         return {"image": image, "label": rows["label"].to_numpy(np.uint8) if degree is None else known}
 
     return produce

@@ -1,6 +1,7 @@
 """The degree to which a pixel needs clearing, from GPS points of the people who cleared it."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from odc.geo.geobox import GeoBox
 from eolab.core.errors import DataError, check_known
 from eolab.data import tracks
 from eolab.data.regions import Regions, label_map
+from eolab.data.schemes import IGNORE
+from eolab.data.store import ArraySpec, Store, open_store
 
 PERCENTILE = 97.0
 """Percentile of the counts that the report took as upper threshold: 45 points in its data."""
@@ -19,20 +22,23 @@ FEWEST = 0.1
 
 How = Literal["counts", "density", "time"]
 HOWS = ("counts", "density", "time")
+UNITS = {"counts": "points", "density": "points, smoothed", "time": "seconds"}
 
 
 class Degree(NamedTuple):
     """The true degree of each pixel.
 
     Attributes:
-        values: float32 (y, x), 0 to 1 inside of clearing objects, NaN outside.
+        values: float32 (y, x), 0 to 1 inside of clearing objects, 0 in areas without need, NaN elsewhere.
+        owner: int32 (y, x), the row of ``objects`` that a pixel belongs to, -1 outside of all.
         counts: Points of each pixel, or their weight or density, (y, x).
         threshold: Count from which on the degree is 1.
-        objects: A row an object: id, points, per_hectare, used (False: it was no clearing object).
+        objects: A row an object: id, label, points, per_hectare, used (False: it was no clearing object).
         report: What was counted: reason or kind of point → number.
     """
 
     values: np.ndarray
+    owner: np.ndarray
     counts: np.ndarray
     threshold: float
     objects: pd.DataFrame
@@ -92,22 +98,59 @@ def degree(
     inside = np.isin(numbers, np.flatnonzero(table["used"]))
     scaled, threshold = tracks.share_of_highest(counts, inside, percentile)
     values = np.where(inside, scaled, np.float32(np.nan)).astype(np.float32)
-    return Degree(values, counts, threshold, table, {key: count for key, count in report.items() if count})
+    owner = np.where(inside, numbers.astype(np.int32), -1)
+    report = {key: count for key, count in report.items() if count}
+    return Degree(values, owner, counts, threshold, table, report)
+
+
+def with_zero_areas(found: Degree, areas: Regions, grid: GeoBox) -> tuple[Degree, np.ndarray]:
+    """Return the degree with areas where nothing needs clearing, and their owners.
+
+    Args:
+        found: The degree.
+        areas: The areas on the grid: 0 inside of them, pixels that belong to others aside.
+        grid: The pixel grid.
+    """
+    numbers, _ = label_map(areas.table, grid, np.arange(len(areas.table)), ignore=65535)
+    free = (numbers != 65535) & (found.owner < 0)
+    first = max(len(found.objects), int(found.owner.max()) + 1)
+    owner = np.where(free, numbers.astype(np.int32) + first, found.owner)
+    values = np.where(free, np.float32(0), found.values)
+    return found._replace(values=values, owner=owner), first + np.arange(len(areas.table))
 
 
 def _objects(objects: Regions, numbers: np.ndarray, counts: np.ndarray, fewest: float) -> pd.DataFrame:
     """Return points of each object, and whether it was a clearing object."""
     known = numbers < len(objects.table)
     totals = np.bincount(numbers[known], counts[known], len(objects.table))
-    table = objects.table[["id", "area_ha"]].reset_index(drop=True)
+    table = pd.DataFrame(objects.table[["id", "label", "area_ha"]]).reset_index(drop=True)
     table["points"] = totals.astype(int)
     table["per_hectare"] = totals / table["area_ha"].to_numpy()
     table["used"] = table["per_hectare"] >= max(fewest * float(table["per_hectare"].median()), 1e-9)
     return table
 
 
-def histogram(found: Degree, inside: Any = None, bins: int = 60) -> pd.DataFrame:
-    """Return how many pixels of the objects have how many points: columns points (upper edge), pixels."""
-    mask = np.isfinite(found.values) if inside is None else np.asarray(inside)
-    pixels, edges = np.histogram(found.counts[mask], bins=bins)
-    return pd.DataFrame({"points": edges[1:], "pixels": pixels})
+# === Zero and non-zero ===
+
+
+def non_zero(degree: Any) -> np.ndarray:
+    """Return classes of pixels: 1 where something needs clearing, 0 where nothing, 255 where not known."""
+    values = np.asarray(degree)
+    return np.where(np.isfinite(values), values > 0, IGNORE).astype(np.uint8)
+
+
+def discrete(samples: Store, file: str | Path) -> Store:
+    """Return a store whose labels are the classes zero and non-zero; the store's files stay unchanged.
+
+    Args:
+        samples: Store of the study, with the degree as label.
+        file: Where the classes are written, an array of ``.npy``.
+    """
+    view, spec = open_store(samples.path), samples.arrays_spec["label"]
+    shape = (len(samples), *spec.shape)
+    labels = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+    for rows, data in samples.batches(np.arange(len(samples)), ["label"]):
+        labels[rows] = non_zero(data["label"])
+    view.arrays_spec = view.arrays_spec | {"label": ArraySpec(spec.dims, spec.shape, "uint8")}
+    view.arrays = view.arrays | {"label": labels}
+    return view
