@@ -210,8 +210,12 @@ def finish(spec: Spec, inputs: Mapping[str, Any], outputs: Any, encoded: Any) ->
 
 
 def _pixels(features: Any, spec: Spec, name: str) -> Any:
-    """Predict each pixel: (B, h, w, F) → (B, h, w, K), float32 at any precision."""
-    kernel = spec.seeds.glorot()
+    """Predict each pixel: (B, h, w, F) → (B, h, w, K), float32 at any precision.
+
+    Values begin at 0: from random weights they would begin far outside of what the labels hold, and a short
+    training would be spent on coming back.
+    """
+    kernel = "zeros" if name == "values" else spec.seeds.glorot()
     layer = keras.layers.Conv2D(spec.outputs, 1, kernel_initializer=kernel, name=f"{name}_logits")
     return activated(layer(features), spec, name)
 

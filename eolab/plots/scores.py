@@ -18,7 +18,13 @@ from eolab.plots.style import GREY, OKABE_ITO, axes_of, finish, name_rows, panel
 
 Normalise = Literal["truth", "prediction", "none"]
 
-GROUPS = {"against": "Against the {}", "level": "Per {}", "among": "{}", "scope": "{}"}
+GROUPS = {
+    "split_by": "Split by {}",
+    "against": "Against the {}",
+    "level": "Per {}",
+    "among": "{}",
+    "scope": "{}",
+}
 """Columns that group the bars of a figure, and how their values read in its legend."""
 
 
@@ -79,7 +85,7 @@ def score_bars(table: pd.DataFrame, label: str = "", ax: Axes | None = None, tit
     Args:
         table: Rows of :func:`eolab.evaluation.score_table`: ``model``, ``is_baseline``, ``scope``,
             ``statistic``, ``value``, ``low`` and ``high`` (NaN where no interval is known). The first of
-            ``against``, ``level``, ``among`` and ``scope`` that has several values makes groups of bars.
+            :data:`GROUPS` that has several values makes groups of bars.
         label: Which score; the table's own unless told.
         ax: Where to draw.
         title: Title of the picture.

@@ -13,6 +13,7 @@ from sklearn.metrics import classification_report
 from eolab import evaluation
 from eolab.core.errors import ParameterError, check_known
 from eolab.data import splits
+from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
 from eolab.studies.clearing.truth import non_zero
 
@@ -253,6 +254,15 @@ def gains(
     return pd.concat(tables, ignore_index=True)
 
 
+def nested_gains(gained: pd.DataFrame) -> dict[str, Any]:
+    """Return the values of :func:`gains` as metrics: split.model.statistic → gain, low and high."""
+    found: dict[str, Any] = {}
+    for row in gained.itertuples():
+        place = found.setdefault(getattr(row, SPLIT_BY), {}).setdefault(row.model, {})
+        place[str(row.statistic)] = {"gain": float(row.value), "low": float(row.low), "high": float(row.high)}
+    return found
+
+
 def differences(
     tested: Mapping[str, Tested], truth: Any, regions: Any, statistics: Sequence[str], **options: Any
 ) -> pd.DataFrame:
@@ -389,3 +399,52 @@ def degree_calibration(predicted: Any, degree: Any, bins: int = 10) -> pd.DataFr
 def one_per_region(table: pd.DataFrame, rows: np.ndarray, count: int) -> np.ndarray:
     """Return places among the rows of one sample of each region, the first ones."""
     return np.sort(np.unique(table["region"].to_numpy()[rows], return_index=True)[1])[:count]
+
+
+# === Extra areas ===
+
+
+def by_kind(
+    models: Mapping[tuple[str, str], tuple[Any, float]], areas: Store, need: Collection[str]
+) -> pd.DataFrame:
+    """Return what models predict in areas of known kind: means over areas of the mean over their dates.
+
+    Args:
+        models: By name and training: predicted degrees (n, y, x), and the value from which on one counts.
+        areas: Store of the areas, whose label is known inside of them.
+        need: Kinds that need clearing.
+
+    Returns:
+        Columns kind, needs_clearing, areas, images, model, zero_areas (the training), mean_degree and
+        non_zero_share.
+    """
+    inside = np.isfinite(areas.arrays["label"][:])
+    weight = inside / np.maximum(inside.sum((1, 2), keepdims=True), 1)
+    facts = areas.table.groupby("kind", sort=False).agg(areas=("region", "nunique"), images=("id", "size"))
+    tables = []
+    for (model, training), (values, threshold) in models.items():
+        shares = {"mean_degree": values, "non_zero_share": np.asarray(values) >= threshold}
+        found = areas.table.assign(**{name: (weight * one).sum((1, 2)) for name, one in shares.items()})
+        found = found[inside.any((1, 2))].groupby(["kind", "region"], sort=False)[list(shares)].mean()
+        means = facts.join(found.groupby("kind").mean()).reset_index()
+        means.insert(1, "needs_clearing", means["kind"].isin(list(need)))
+        means.insert(4, "model", model)
+        means.insert(5, "zero_areas", training)
+        tables.append(means)
+    return pd.concat(tables, ignore_index=True)
+
+
+def as_scores(predicted: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return a column of :func:`by_kind` as the table that :func:`eolab.plots.score_bars` draws."""
+    names = predicted["model"] + ", " + predicted["zero_areas"] + " zero areas"
+    facts = {"model": names, "scope": predicted["kind"], "statistic": column, "value": predicted[column]}
+    return pd.DataFrame({**facts, "low": np.nan, "high": np.nan, "is_baseline": False, "split": "extra"})
+
+
+def nested_kinds(predicted: pd.DataFrame) -> dict[str, Any]:
+    """Return the shares of :func:`by_kind` as metrics: training.model.kind."""
+    found: dict[str, Any] = {}
+    for row in predicted.itertuples():
+        place = found.setdefault(str(row.zero_areas), {}).setdefault(str(row.model), {})
+        place[str(row.kind).replace(" ", "_")] = float(row.non_zero_share)
+    return found

@@ -7,6 +7,7 @@ the padding, unless zeros are asked for, as in the report.
 
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,9 +21,9 @@ from eolab.data import indices
 from eolab.data.bands import L1C_BANDS, L2A_BANDS
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts.raster_names import RGB
-from eolab.data.regions import Regions, centres_m, of_entry, on_grid
+from eolab.data.regions import Regions, centres_m, label_map, of_entry, on_grid
 from eolab.data.schemes import ClassScheme
-from eolab.data.store import ArraySpec, Store
+from eolab.data.store import ArraySpec, Store, fingerprint_files, write_store
 from eolab.studies.clearing.truth import Degree, with_zero_areas
 from eolab.studies.protocol import Produce
 
@@ -216,6 +217,49 @@ def degree_table(
     return joined, degree
 
 
+def extra_store(
+    folder: str | Path, entry: DataEntry, images: Images, placed: Regions, like: Store, **limits: Any
+) -> Store:
+    """Write the areas of an extra test as the samples of a store, one an area and date.
+
+    Args:
+        folder: Where the store goes.
+        entry: The data set.
+        images: The images, with the channels of the other store.
+        placed: The areas on their grid; their label is their kind.
+        like: Store that the network was trained on: size, place and padding are its own. Of larger areas the
+            middle counts.
+        **limits: Arguments of :func:`sample_table`.
+
+    Returns:
+        The store; its table has the column kind, and its label is 0 inside of an area and NaN elsewhere.
+    """
+    size, options = (
+        like.arrays_spec["image"].shape[:2],
+        {key: like.metadata[key] for key in ("place", "padding")},
+    )
+    kinds = dict(zip(placed.table["id"].astype(str), placed.table["label"], strict=True))
+    plain = placed._replace(table=placed.table.assign(label=""))  # so that areas are named by their number
+    table = sample_table(images, plain, **limits)
+    for start, side, most in (("row", "height", size[0]), ("column", "width", size[1])):
+        table[start] += (table[side] - most).clip(lower=0) // 2
+        table[side] = table[side].clip(upper=most)
+    grid = images.ground.odc.geobox
+    numbers, _ = label_map(placed.table, grid, np.arange(len(placed.table)), ignore=65535)
+    owner = np.where(numbers == 65535, -1, numbers.astype(np.int32))
+    places = dict(zip(kinds, range(len(kinds)), strict=True))
+    table = table.assign(owner=table["region"].map(places), kind=table["region"].map(kinds))
+    return write_store(
+        folder,
+        table,
+        store_arrays(images, size, values=True),
+        "part",
+        produce=sample_producer(images, size, **options, degree=(np.zeros(grid.shape, np.float32), owner)),
+        fingerprint={"data": fingerprint_files(entry.path), "channels": images.channels, **options},
+        metadata=store_metadata(entry, images, **options),
+    )
+
+
 def _names(table: pd.DataFrame) -> list[str]:
     """Return the label of each region where each has one of its own, else its number in the file."""
     own = table["label"].ne("").all() and table["label"].is_unique
@@ -277,8 +321,8 @@ def sample_producer(
         padding: "masked": NaN beside the crop and where nothing is known; or "zeros", as in the report.
         mask_clouds: Whether nothing is known under clouds.
         degree: Value and owner of each pixel of the grid (y, x), see
-            :class:`eolab.studies.clearing.truth.Degree`; None where labels are classes. The label of a sample has the pixels of its own region, those
-            under clouds and without data aside.
+            :class:`eolab.studies.clearing.truth.Degree`; None where labels are classes. The label of a sample
+            has the pixels of its own region, those under clouds and without data aside.
     """
     check_known(padding, PADDINGS, f"There is no padding {padding!r}")
     fill = np.nan if padding == "masked" else 0.0
