@@ -257,9 +257,9 @@ def gains(
 def nested_gains(gained: pd.DataFrame) -> dict[str, Any]:
     """Return the values of :func:`gains` as metrics: split.model.statistic → gain, low and high."""
     found: dict[str, Any] = {}
-    for row in gained.itertuples():
-        place = found.setdefault(getattr(row, SPLIT_BY), {}).setdefault(row.model, {})
-        place[str(row.statistic)] = {"gain": float(row.value), "low": float(row.low), "high": float(row.high)}
+    for row in gained.to_dict("records"):
+        place = found.setdefault(row[SPLIT_BY], {}).setdefault(row["model"], {})
+        place[row["statistic"]] = {"gain": row["value"], "low": row["low"], "high": row["high"]}
     return found
 
 
@@ -444,7 +444,7 @@ def as_scores(predicted: pd.DataFrame, column: str) -> pd.DataFrame:
 def nested_kinds(predicted: pd.DataFrame) -> dict[str, Any]:
     """Return the shares of :func:`by_kind` as metrics: training.model.kind."""
     found: dict[str, Any] = {}
-    for row in predicted.itertuples():
-        place = found.setdefault(str(row.zero_areas), {}).setdefault(str(row.model), {})
-        place[str(row.kind).replace(" ", "_")] = float(row.non_zero_share)
+    for row in predicted.to_dict("records"):
+        place = found.setdefault(row["zero_areas"], {}).setdefault(row["model"], {})
+        place[row["kind"].replace(" ", "_")] = row["non_zero_share"]
     return found
