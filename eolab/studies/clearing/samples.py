@@ -234,20 +234,18 @@ def extra_store(
     Returns:
         The store; its table has the column kind, and its label is 0 inside of an area and NaN elsewhere.
     """
-    size, options = (
-        like.arrays_spec["image"].shape[:2],
-        {key: like.metadata[key] for key in ("place", "padding")},
-    )
+    height, width = like.arrays_spec["image"].shape[:2]
+    options = {key: like.metadata[key] for key in ("place", "padding")}
     kinds = dict(zip(placed.table["id"].astype(str), placed.table["label"], strict=True))
     plain = placed._replace(table=placed.table.assign(label=""))  # so that areas are named by their number
     table = sample_table(images, plain, **limits)
-    for start, side, most in (("row", "height", size[0]), ("column", "width", size[1])):
+    for start, side, most in (("row", "height", height), ("column", "width", width)):
         table[start] += (table[side] - most).clip(lower=0) // 2
         table[side] = table[side].clip(upper=most)
     grid = images.ground.odc.geobox
     numbers, _ = label_map(placed.table, grid, np.arange(len(placed.table)), ignore=65535)
     owner = np.where(numbers == 65535, -1, numbers.astype(np.int32))
-    places = dict(zip(kinds, range(len(kinds)), strict=True))
+    places, size = dict(zip(kinds, range(len(kinds)), strict=True)), (height, width)
     table = table.assign(owner=table["region"].map(places), kind=table["region"].map(kinds))
     return write_store(
         folder,
