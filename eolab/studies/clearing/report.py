@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from eolab import evaluation
-from eolab.studies.clearing.experiment import SPLIT_BY
+from eolab.evaluation.divided import SPLIT_BY
 
 
 def published_tables() -> pd.DataFrame:

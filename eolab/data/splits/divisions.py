@@ -1,0 +1,152 @@
+"""Divisions of samples of regions on dates: known regions on new dates, or new regions.
+
+Both kinds can test the same samples, so that the difference of two scores is what the split alone makes; see
+:mod:`eolab.evaluation.divided`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from eolab.core.errors import ParameterError, check_known
+from eolab.data import splits
+
+KINDS = ("date", "region")
+Rows = dict[str, np.ndarray]
+
+
+class Division(NamedTuple):
+    """The samples of one training.
+
+    Attributes:
+        kind: "date" or "region".
+        name: Name of the training, of a folder too.
+        rows: Rows of the store for "train", "validation" and "test".
+    """
+
+    kind: str
+    name: str
+    rows: Rows
+
+    def as_column(self, table: pd.DataFrame) -> np.ndarray:
+        """Return the part of each sample of the table, "none" where it is in none."""
+        column = np.full(len(table), "none", object)
+        for part, rows in self.rows.items():
+            column[rows] = part
+        return column
+
+
+def by_last_dates(table: pd.DataFrame, validation: float = 0.1, test: float = 0.1) -> pd.Series:
+    """Split by date within each region: its last dates are the test, those before them validation.
+
+    Every region is in every part: a score tells how well known regions are answered on new dates.
+
+    Args:
+        table: The samples, with the columns ``region`` and ``date``.
+        validation: Share of each region's samples, at least one where a region has three or more.
+        test: Share of each region's samples, likewise.
+    """
+    split = pd.Series("train", index=table.index)
+    for rows in table.groupby("region").groups.values():
+        ordered = table.loc[rows].sort_values("date").index
+        if len(ordered) < 3:
+            continue
+        n_test = max(1, round(test * len(ordered)))
+        n_validation = max(1, round(validation * len(ordered)))
+        split[ordered[-n_test:]] = "test"
+        split[ordered[-n_test - n_validation : -n_test]] = "validation"
+    return split
+
+
+def divide(
+    table: pd.DataFrame,
+    kinds: Sequence[str] = KINDS,
+    n_folds: int = 5,
+    validation: float = 0.1,
+    test: float = 0.1,
+    held_out: Mapping[str, Sequence[str]] | None = None,
+    fraction: float = 1.0,
+    train_only: str = "",
+    seed: int = 0,
+) -> list[Division]:
+    """Return the trainings: one for the split by date, one for each fold of regions.
+
+    Args:
+        table: Sample table of the store, with the columns ``region`` and ``date``.
+        kinds: "date", "region" or both.
+        n_folds: Folds of regions, each the test once; 0 for as many as there are regions.
+        validation: Share for validation: of each region's dates, or of the regions that are not tested.
+        test: Share of each region's dates that is tested.
+        held_out: Names of regions for "test" and, where given, "validation", in place of folds.
+        fraction: Share of the training samples that is used, drawn at random.
+        train_only: Column that is true for samples that are trained on and never tested; empty for none.
+        seed: Seed of folds and draws.
+
+    Raises:
+        ParameterError: If a kind or a region is unknown, or there are too few regions.
+    """
+    never = table[train_only].to_numpy(bool) if train_only else np.zeros(len(table), bool)
+    own, extra = table[~never], table.index[never].to_numpy()
+    found = []
+    for kind in dict.fromkeys(kinds):
+        check_known(kind, KINDS, f"There is no split by {kind!r}")
+        if kind == "date":
+            found.append(Division(kind, kind, _rows(by_last_dates(own, validation, test), extra)))
+            continue
+        folds = _named(own, held_out) if held_out and held_out.get("test") else _folds(own, n_folds, seed)
+        for number, (tested, judged) in enumerate(folds, start=1):
+            split = pd.Series("train", own.index)
+            rest = own[~own["region"].isin(tested)]
+            drawn = _drawn(rest, validation, seed + number) if not judged else rest["region"].isin(judged)
+            split[rest.index[drawn]] = "validation"
+            split[own.index[own["region"].isin(tested)]] = "test"
+            found.append(Division(kind, f"{kind}_{number}", _rows(split, extra)))
+    for one in found:
+        empty = [part for part in ("train", "validation", "test") if not len(one.rows[part])]
+        if empty:
+            raise ParameterError(
+                f"The split by {one.kind} leaves no sample for {empty[0]}: it needs three dates of a region, "
+                "or three regions; take more, or another split."
+            )
+        rng = np.random.default_rng(seed)
+        train = rng.permutation(one.rows["train"])[: max(1, round(fraction * len(one.rows["train"])))]
+        one.rows["train"] = np.sort(train)
+    return found
+
+
+def _rows(split: pd.Series, extra: np.ndarray) -> Rows:
+    """Return the rows of each part; samples that are only trained on among them."""
+    rows = {part: split.index[split == part].to_numpy() for part in ("train", "validation", "test")}
+    return rows | {"train": np.sort(np.concatenate([rows["train"], extra]))}
+
+
+def _folds(table: pd.DataFrame, n_folds: int, seed: int) -> list[tuple[list[str], ...]]:
+    """Return the regions of each fold."""
+    regions = table["region"].unique()
+    if not n_folds:
+        return [([region], []) for region in regions]
+    label = "label" if "label" in table else None
+    fold = splits.k_fold(table, n_folds, group="region", label=label, seed=seed)
+    return [(table["region"][fold == number].unique().tolist(), []) for number in range(n_folds)]
+
+
+def _named(table: pd.DataFrame, held_out: Mapping[str, Sequence[str]]) -> list[tuple[list[str], ...]]:
+    """Return the regions that are named for test and validation."""
+    for part, names in held_out.items():
+        check_known(part, ("test", "validation"), f"held_out has no {part!r}")
+        for name in names:
+            check_known(str(name), set(table["region"]), f"There is no region {name!r}")
+    return [
+        ([str(name) for name in held_out["test"]], [str(name) for name in held_out.get("validation", ())])
+    ]
+
+
+def _drawn(rest: pd.DataFrame, share: float, seed: int) -> np.ndarray:
+    """Return which samples are of the regions drawn for validation, at least one region."""
+    regions = rest["region"].nunique()
+    label = "label" if "label" in rest else None
+    share = max(share, 1 / max(regions, 2))
+    split = splits.by_group(rest, "region", validation=share, test=0.0, label=label, seed=seed)
+    return (split == "validation").to_numpy()
