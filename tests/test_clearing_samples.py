@@ -10,7 +10,7 @@ import rasterio
 import yaml
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data import catalog, indices, regions, splits, store, tracks
+from eolab.data import catalog, indices, regions, store, tracks
 from eolab.studies import clearing
 from eolab.studies.clearing import samples, truth
 from eolab.synthetic import clearing as twin_writer
@@ -83,7 +83,8 @@ def test_a_row_is_a_region_on_a_date_and_what_is_left_out_is_counted(images, sta
 def test_crops_are_padded_with_zeros_to_one_size(images, table, place):
     size = samples.common_size(table)
     rows = table[table["part"] == table["part"].iloc[0]]
-    arrays = clearing.sample_producer(images, size, place)(rows)
+    zeros = clearing.sample_producer(images, size, place, "zeros")(rows)["image"]
+    arrays = clearing.sample_producer(images, size, place, mask_clouds=False)(rows)
     assert arrays["image"].shape == (len(rows), *size, len(images.channels))
     number = images.ground["time"].to_numpy().tolist().index(rows["date"].iloc[0].value)
     for k, row in enumerate(rows.itertuples()):
@@ -92,13 +93,33 @@ def test_crops_are_padded_with_zeros_to_one_size(images, table, place):
         band = images.ground["reflectance"][number].sel(band="B04").to_numpy()
         expected = band[row.row : row.row + row.height, row.column : row.column + row.width]
         found = arrays["image"][k][inside][..., images.channels.index("B04")]
-        np.testing.assert_allclose(found, np.nan_to_num(expected, nan=0), rtol=1e-6)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
         outside = np.ones(size, bool)
         outside[inside] = False
-        assert not arrays["image"][k][outside].any()
-        assert not arrays["seen"][k][outside].any()
+        assert np.isnan(arrays["image"][k][outside]).all()
+        assert not zeros[k][outside].any()
     assert (arrays["label"] == rows["label"]).all()
-    assert np.isfinite(arrays["image"]).all()
+    assert np.isfinite(zeros).all()
+
+
+def test_pixels_under_clouds_are_no_values_unless_they_are_asked_for(images, table):
+    rows = table[table["part"] == table.loc[table["cloud"].idxmax(), "part"]]
+    number = images.ground["time"].to_numpy().tolist().index(rows["date"].iloc[0].value)
+    size = samples.common_size(rows)
+    masked = clearing.sample_producer(images, size)(rows)["image"]
+    kept = clearing.sample_producer(images, size, mask_clouds=False)(rows)["image"]
+    scl = images.ground["scl"][number].to_numpy()
+    for k, row in enumerate(rows.itertuples()):
+        codes = scl[row.row : row.row + row.height, row.column : row.column + row.width]
+        clouds = np.isin(codes, (8, 9, 10))
+        inside = np.s_[k, : row.height, : row.width]
+        assert np.isnan(masked[inside][clouds]).all()
+        np.testing.assert_array_equal(
+            masked[inside][~clouds & (codes > 0)], kept[inside][~clouds & (codes > 0)]
+        )
+    assert np.isfinite(kept).sum() > np.isfinite(masked).sum()
+    with pytest.raises(ParameterError, match="no padding 'zero': did you mean 'zeros'"):
+        clearing.sample_producer(images, size, padding="zero")
 
 
 def test_channels_have_the_values_of_their_sources(images):
@@ -116,23 +137,6 @@ def test_channels_have_the_values_of_their_sources(images):
     lacking = images._replace(channels=("B02", "B12", "B8A", "B01"), top=None)
     with pytest.raises(DataError, match="have no B8A, B01: leave"):
         samples.read_window(lacking, 0, window)
-
-
-def test_the_last_dates_of_each_region_are_its_test(table):
-    split = samples.split_by_date(table, 0.2, 0.2)
-    for _, rows in table.assign(split=split).groupby("region"):
-        if len(rows) < 3:
-            assert set(rows["split"]) == {"train"}
-            continue
-        ordered = rows.sort_values("date")["split"].tolist()
-        assert ordered == sorted(ordered, key=["train", "validation", "test"].index)
-        assert ordered[-1] == "test"
-        assert "validation" in ordered
-    held = splits.by_group(table, "region", label="label", validation=0.2, test=0.2, seed=0)
-    assert (
-        table.groupby("region").apply(lambda rows: held[rows.index].nunique(), include_groups=False).max()
-        == 1
-    )
 
 
 def test_a_store_of_the_study_is_written_and_read(entry, images, table, tmp_path):
@@ -176,8 +180,8 @@ def test_the_degree_follows_the_report(entry, images, objects):
     np.testing.assert_allclose(found.values[np.isfinite(found.values)], expected, rtol=1e-6)
     assert found.report["points"] == found.counts.sum() + found.report["outside of the images"]
     assert found.report["in the images, outside of all objects"] > 0
-    table = truth.histogram(found)
-    assert table["pixels"].sum() == np.isfinite(found.values).sum()
+    assert ((found.owner >= 0) == np.isfinite(found.values)).all()
+    assert set(np.unique(found.owner)) == {-1, *np.flatnonzero(used)}
 
 
 @pytest.mark.parametrize("how", truth.HOWS)
@@ -202,15 +206,71 @@ def test_points_elsewhere_and_unknown_truths_are_refused(entry, images, objects)
         degree(entry, images, objects, how="count")
 
 
-def test_labels_of_the_degree_are_known_where_an_image_is(entry, images, objects):
+@pytest.fixture(scope="module")
+def degrees(entry, images, objects) -> tuple[pd.DataFrame, truth.Degree]:
+    zero = {"stands": ["clear"], "zero": []}
     found = degree(entry, images, objects)
-    table = clearing.sample_table(images, objects, progress=False)
-    assert "label" not in table
+    return samples.degree_table(images, objects, found, entry, zero, most_cloud=0.9, progress=False)
+
+
+def test_areas_without_need_are_samples_of_their_own(entry, images, objects, degrees):
+    table, found = degrees
+    assert table.attrs["left_out"]
+    assert table["region"][~table["zero_area"]].isin([str(k) for k in range(1, 10)]).all()
+    assert "4" not in set(table["region"])  # it was no clearing object
+    zero = table[table["zero_area"]]
+    assert zero["region"].str.startswith(("stands ", "zero ")).all()
+    before = degree(entry, images, objects)
+    known = np.isfinite(before.values)
+    np.testing.assert_array_equal(found.values[known], before.values[known])
+    assert not found.values[np.isfinite(found.values) & ~known].any()
+    assert not table.duplicated("id").any()
+
+
+def test_a_label_has_the_pixels_of_its_own_region_where_the_image_is_known(images, degrees):
+    table, found = degrees
     size = samples.common_size(table)
-    rows = table[table["part"] == table["part"].iloc[0]]
-    arrays = clearing.sample_producer(images, size, degree=found.values)(rows)
-    known = np.isfinite(arrays["label"])
-    assert known.any()
-    assert not (known & (arrays["seen"] == 0)).any()
+    rows = table[table["part"] == table["part"].mode().iloc[0]]
+    arrays = clearing.sample_producer(images, size, degree=(found.values, found.owner))(rows)
+    for k, row in enumerate(rows.itertuples()):
+        at = np.s_[row.row : row.row + row.height, row.column : row.column + row.width]
+        known = np.isfinite(arrays["label"][k])
+        assert np.isfinite(arrays["image"][k][known]).all()
+        assert not known[row.height :].any()
+        assert not known[:, row.width :].any()
+        inside = known[: row.height, : row.width]
+        assert (found.owner[at][inside] == row.owner).all()
+        np.testing.assert_array_equal(
+            arrays["label"][k][: row.height, : row.width][inside], found.values[at][inside]
+        )
+    assert np.isfinite(arrays["label"]).any()
     spec = clearing.store_arrays(images, size, values=True)["label"]
     assert (spec.shape, spec.nan) == (size, "allow")
+
+
+def test_zero_and_non_zero_are_classes_and_what_is_not_known_is_none():
+    values = np.array([0.0, 0.2, np.nan, 1.0], np.float32)
+    assert truth.non_zero(values).tolist() == [0, 1, 255, 1]
+
+
+def test_a_store_shows_its_degree_as_two_classes(entry, images, degrees, tmp_path):
+    table, found = degrees
+    table = table.head(12).assign(id=range(12))
+    size = samples.common_size(table)
+    produce = clearing.sample_producer(images, size, degree=(found.values, found.owner))
+    metadata = clearing.store_metadata(entry, images, place="upper_left", padding="masked")
+    arrays = clearing.store_arrays(images, size, values=True)
+    written = store.write_store(
+        tmp_path / "store", table, arrays, "part", produce=produce, fingerprint={}, metadata=metadata
+    )
+    view = truth.discrete(written, tmp_path / "classes.npy")
+    np.testing.assert_array_equal(view.arrays["label"], truth.non_zero(written.arrays["label"][:]))
+    assert view.arrays_spec["label"].dtype == "uint8"
+    assert written.arrays["label"].dtype == np.float32
+    placed = regions.on_grid(regions.of_entry(entry, "extra"), images.ground.odc.geobox)
+    areas = samples.extra_store(tmp_path / "extra", entry, images, placed, written, progress=False)
+    assert set(areas.table["kind"]) <= {"need", "no need", "town", "cropland", "sports arena"}
+    assert areas.arrays_spec["image"].shape == written.arrays_spec["image"].shape
+    label = areas.arrays["label"][:]
+    assert (np.isfinite(label).any(axis=(1, 2))).any()
+    assert not label[np.isfinite(label)].any()

@@ -18,7 +18,7 @@ from eolab.data import regions, tracks
 from eolab.data.layouts import rasters
 from eolab.synthetic import clearing
 
-SIZE, DATES = 240, 4
+SIZE, DATES = 240, 6
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_true_colour_is_that_of_the_bands(series):
 
 def test_labels_are_of_two_classes_with_what_files_of_people_hold(twin, series):
     entry = catalog.load()["clearing_twin"]
-    assert set(entry.labels) == {"stands", "objects", "extra", "points"}
+    assert set(entry.labels) == {"stands", "objects", "extra", "zero", "points"}
     found = regions.on_grid(regions.read_regions(twin / "labels/stands.gpkg", "need"), series.odc.geobox)
     assert found.table.crs.to_epsg() == 32631
     assert set(found.table["label"]) == {"need", "clear"}
