@@ -8,6 +8,7 @@ from eolab.plots.counts import (
     along_numbers,
     class_frequencies,
     class_spectra,
+    count_histogram,
     distributions,
     labels_per_patch,
     rejected,
@@ -19,6 +20,7 @@ from eolab.plots.curves import calibration, learning_curves, lr_range, threshold
 from eolab.plots.galleries import (
     activations,
     channels,
+    map_gallery,
     patch_gallery,
     patch_maps,
     patches,
@@ -41,6 +43,7 @@ from eolab.plots.maps import (
     robust_limits,
     split_map,
 )
+from eolab.plots.regions import region_map
 from eolab.plots.scores import (
     confusion,
     folds,
@@ -54,5 +57,13 @@ from eolab.plots.scores import (
     score_bars,
     sizes,
 )
-from eolab.plots.series import class_curves, class_statistics, dates_overview, pixel_series, twin_vs_real
+from eolab.plots.series import (
+    acquisitions,
+    class_curves,
+    class_statistics,
+    dates_overview,
+    pixel_series,
+    season_curves,
+    twin_vs_real,
+)
 from eolab.plots.style import style

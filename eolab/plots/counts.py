@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -211,3 +212,25 @@ def along_numbers(table: pd.DataFrame, fold: str = "fold") -> Figure:
     for ax in axes[-2:]:
         ax.set_xlabel("Published number of the patch")
     return figure
+
+
+@styled
+def count_histogram(
+    counts: np.ndarray, threshold: float, text: str, ax: Axes | None = None, title: str = ""
+) -> Figure:
+    """Draw how many pixels hold how many points, and an upper threshold.
+
+    Args:
+        counts: Points of each pixel; NaN is left out.
+        threshold: The threshold.
+        text: What it is, such as "97th percentile".
+        ax: Where to draw.
+        title: Title of the picture.
+    """
+    ax = axes_of(ax, 6.4, 3.2)
+    known = counts[np.isfinite(counts)]
+    edges = np.linspace(0, max(float(known.max()), threshold, 1), 61)
+    ax.hist(known, bins=edges.tolist(), color=OKABE_ITO[0])
+    ax.axvline(threshold, color=OKABE_ITO[5], linestyle="--", label=f"{text}: {threshold:.4g} points")
+    labels: dict[str, Any] = {"xlabel": "Points in a pixel", "ylabel": "Pixels", "title": title}
+    return finish(ax, "y", "upper right", yscale="log", **labels)

@@ -4,10 +4,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -29,22 +30,24 @@ def patches(
     titles: Sequence[str] = (),
     columns: int = 4,
     class_name: str = "",
+    alike: bool = False,
 ) -> Figure:
     """Draw patches in true colour with the outlines of what is mapped and what is predicted.
 
-    Each channel is stretched by the values of all patches drawn, so that patches can be compared.
+    The channels are stretched by the values of all patches drawn, so that patches can be compared.
 
     Args:
-        rgb: (N, H, W, 3) red, green and blue in any unit.
+        rgb: (N, H, W, 3) red, green and blue in any unit; NaN is drawn grey.
         truth: (N, H, W) masks, 1 = the class.
         prediction: (N, H, W) masks, 1 = the class.
         titles: Title of each patch.
         columns: Patches in a row.
         class_name: Name of the class.
+        alike: Whether all channels have the same limits; otherwise each channel has its own.
     """
     side = min(2.3, WIDE / columns)
     figure, axes = _pictures(len(rgb), columns, side, side + 0.15)
-    for number, (ax, pixels) in enumerate(zip(axes, stretched(rgb), strict=True)):
+    for number, (ax, pixels) in enumerate(zip(axes, stretched(rgb, alike), strict=True)):
         ax.imshow(pixels)
         for masks, color in ((truth, TRUTH), (prediction, PREDICTED)):
             if masks is not None:
@@ -188,6 +191,40 @@ def value_maps(rgb: np.ndarray, maps: Mapping[str, np.ndarray], label: str, titl
     figure, axes = _maps_below(rgb, known, titles, cmap="viridis", vmin=low, vmax=high)
     figure.colorbar(axes[1, 0].images[0], ax=axes[1:], shrink=0.8, pad=0.02, label=label)
     return figure
+
+
+@styled
+def map_gallery(
+    maps: Mapping[str, np.ndarray],
+    label: str,
+    limits: tuple[float, float] = (0.0, 1.0),
+    columns: int = 5,
+    within: SubFigure | None = None,
+) -> Figure:
+    """Draw maps of one quantity, all at one scale and with one colour bar.
+
+    Args:
+        maps: Values (H, W) by title, of any size; NaN is drawn grey.
+        label: The quantity, with its unit.
+        limits: Ends of the colour bar.
+        columns: Maps in a row.
+        within: Part of a figure to draw in; a new figure without it.
+    """
+    columns = min(columns, len(maps))
+    height, width = (max(found.shape[axis] for found in maps.values()) for axis in (0, 1))
+    rows = -(-len(maps) // columns)
+    figure = within or plt.figure(figsize=(1.9 * columns + 0.8, rows * (1.9 * height / width + 0.35)))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.ravel()[len(maps) :]:
+        ax.set_visible(False)
+    for ax, (title, found) in zip(axes.ravel(), maps.items(), strict=False):
+        ax.set(xticks=[], yticks=[], facecolor=NODATA_COLOR)
+        drawn = ax.imshow(np.ma.masked_invalid(found), cmap="viridis", vmin=limits[0], vmax=limits[1])
+        ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        ax.spines[:].set_visible(False)
+        _entitle(ax, title)
+    figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02, label=label)
+    return drawn.figure if within is None else within.figure
 
 
 def _maps_below(

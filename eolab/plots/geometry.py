@@ -1,6 +1,6 @@
 """From arrays with coordinates to pictures with axes: thinning, extents, labels, north up."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
@@ -54,7 +54,10 @@ def quantity(values: xr.DataArray, label: str = "", unit: str = "") -> str:
     return f"{name} ({unit})" if unit not in ("", "1") else name
 
 
-def thin(values: xr.DataArray) -> xr.DataArray:
+Raster = TypeVar("Raster", xr.DataArray, xr.Dataset)
+
+
+def thin(values: Raster) -> Raster:
     """Keep every n-th pixel, so that neither side is longer than :data:`MOST_PIXELS`."""
     step = -(-max(values.sizes["y"], values.sizes["x"]) // MOST_PIXELS)
     return values.isel(y=slice(None, None, step), x=slice(None, None, step)) if step > 1 else values
@@ -73,10 +76,14 @@ def extent(values: xr.DataArray) -> tuple[float, float, float, float]:
             continue
         centres = np.asarray(values[name], float)
         half = (centres[-1] - centres[0]) / (size - 1) / 2 if size > 1 else 0.5
-        scale = 1.0 if is_geographic(values) else 1e-3 * _metres(values)
-        edges += [(centres[0] - half) * scale, (centres[-1] + half) * scale]
+        edges += [(centres[0] - half) * map_scale(values), (centres[-1] + half) * map_scale(values)]
     left, right, top, bottom = edges
     return left, right, bottom, top
+
+
+def map_scale(values: xr.DataArray) -> float:
+    """Return the factor from a map's coordinates to the units of the axes: 0.001 where they are metres."""
+    return 1.0 if is_geographic(values) else 1e-3 * _metres(values)
 
 
 def _metres(values: xr.DataArray) -> float:

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.tables import evenly
 from eolab.plots.geometry import quantity
-from eolab.plots.style import GREY, OKABE_ITO, axes_of, finish, panels, styled
+from eolab.plots.style import GREY, OKABE_ITO, axes_of, finish, name_rows, panels, styled
 
 
 def date_axis(ax: Axes, ticks: int = 7) -> None:
@@ -123,6 +124,56 @@ def class_curves(table: pd.DataFrame, scheme: ClassScheme, label: str, columns: 
     figure.supylabel(label, fontsize=9.5)
     figure.supxlabel("Line: median; band: middle half of the pixels; grey: the other classes", fontsize=8.5)
     return figure
+
+
+@styled
+def season_curves(tables: Mapping[str, pd.DataFrame], scheme: ClassScheme, columns: int = 4) -> Figure:
+    """Draw median and interquartile band of all classes by date, a panel a quantity.
+
+    Args:
+        tables: By name of the quantity, with its unit: result of :func:`class_statistics`.
+        scheme: The classes.
+        columns: Panels in a row.
+    """
+    figure, axes = panels(len(tables), columns, 2.75, 2.0, sharex=True)
+    for ax, (name, table) in zip(axes, tables.items(), strict=True):
+        for label, color in zip(scheme.names, scheme.colors, strict=True):
+            rows = table[table["class"] == label]
+            ax.fill_between(rows["time"], rows["q25"], rows["q75"], color=color, alpha=0.25, linewidth=0)
+            ax.plot(rows["time"], rows["median"], "o-", color=color, markersize=2.5, label=label)
+        date_axis(ax, 5)
+        finish(ax, "both", title=name)
+    handles, names = axes[0].get_legend_handles_labels()
+    heading = "Line: median; band: middle half of the pixels"
+    figure.legend(handles, names, title=heading, loc="outside lower center", ncols=4)
+    return figure
+
+
+@styled
+def acquisitions(table: pd.DataFrame, most: int = 40) -> Figure:
+    """Draw what each image of a series shows, a row a date: ground, clouds, nothing.
+
+    Args:
+        table: A row an image: name, and the shares clear, cloud and missing; cloud is NaN where clouds are
+            not known.
+        most: Most images that are drawn, chosen evenly.
+    """
+    rows = table.iloc[evenly(len(table), most)]
+    ax = axes_of(None, 7.6, 1.2 + 0.22 * len(rows))
+    known = bool(rows["cloud"].notna().any())
+    kinds = {
+        "clear": ("Clear" if known else "With a value", OKABE_ITO[0]),
+        "cloud": ("Clouds", "#b8b8b8"),
+        "missing": ("No data", "#ececec"),
+    }
+    begun = np.zeros(len(rows))
+    for name, (label, color) in kinds.items():
+        if name != "cloud" or known:
+            share = 100 * rows[name].fillna(0).to_numpy()
+            ax.barh(range(len(rows)), share, 0.75, begun, color=color, label=label)
+            begun += share
+    name_rows(ax, rows["name"], 8)
+    return finish(ax, "x", "beside", xlabel="Share of the pixels (%)", xlim=(0, 100))
 
 
 @styled

@@ -2,3 +2,4 @@
 
 from eolab.widgets.explorer import SeriesExplorer
 from eolab.widgets.mask_demo import MaskDemo, PatchReader
+from eolab.widgets.regions import RegionExplorer
