@@ -1,7 +1,6 @@
 """Regions: polygons by label on a picture."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import matplotlib.patheffects as effects
 import numpy as np
@@ -42,15 +41,14 @@ def region_map(
     else:
         index_map(picture, ax, limits=limits, title=title)
     scale, handles = map_scale(picture), []
-    black = [effects.Stroke(linewidth=2.6, foreground="black"), effects.Normal()]
+    white = [effects.Stroke(linewidth=2.8, foreground="white"), effects.Normal()]
     for label, color in colors.items():
         parts = table.geometry[(table["label"] == label).to_numpy()]
         polygons = parts.explode().boundary.explode()
         lines = [np.asarray(line.coords)[:, :2] * scale for line in polygons if line is not None]
-        ax.add_collection(LineCollection(lines, colors=color, linewidths=1.3, path_effects=black))
+        ax.add_collection(LineCollection(lines, colors=color, linewidths=1.3, path_effects=white))
         if len(parts):
             handles.append(Line2D([], [], color=color, linewidth=2, label=f"{short(label)} ({len(parts):,})"))
-    frame: dict[str, Any] = {"frameon": True, "facecolor": "#8a8a80", "edgecolor": "none"}
     place = {**LEGENDS["below"], "bbox_to_anchor": (0.5, -0.22)}  # below what was scaled how
-    ax.legend(handles=handles, **place, labelcolor="white", **frame)
+    ax.legend(handles=handles, **place)
     return figure_of(ax)

@@ -18,13 +18,10 @@ from eolab.data.catalog import DataEntry
 from eolab.data.regions import Regions
 from eolab.data.schemes import ClassScheme
 from eolab.plots.geometry import thin
-from eolab.plots.style import OKABE_ITO
 from eolab.studies.clearing import samples, truth
 from eolab.widgets.explorer import View, views
 
 OBJECT = "clearing object"
-COLORS = tuple(OKABE_ITO[k] for k in (4, 5, 3, 1, 2, 0))
-OBJECT_COLOR = OKABE_ITO[6]
 
 
 # === Images ===
@@ -131,7 +128,7 @@ class Areas(NamedTuple):
     @property
     def colors(self) -> dict[str, str]:
         """Colour of each label."""
-        return dict(zip(self.scheme.names, self.scheme.colors, strict=True)) | {OBJECT: OBJECT_COLOR}
+        return dict(zip(self.scheme.names, self.scheme.colors, strict=True)) | {OBJECT: "#000000"}
 
     def summary(self) -> pd.DataFrame:
         """Return a row a label: regions, their areas in hectares, pixels, and odd shapes."""
@@ -178,8 +175,7 @@ def areas(
         left_out.append(pd.DataFrame({"id": other["id"], "reason": reasons, "file": stands}))
         kept = table.drop(other.index).reset_index(drop=True)
         placed[stands] = placed[stands]._replace(table=kept)
-    colored = [(name, COLORS[k % len(COLORS)]) for k, name in enumerate(classes or ["no class"])]
-    scheme = ClassScheme.numbered("classes of regions", colored)
+    scheme = samples.scheme(classes or ["no class"])
     reasons = pd.concat(left_out, ignore_index=True)[["file", "id", "reason"]]
     return Areas(scheme, placed.get(stands), placed.get(objects), reasons)
 
