@@ -77,7 +77,7 @@ def acquisitions(series: xr.Dataset, acquired: pd.DataFrame, progress: bool = Tr
         clear, cloud = float(small["clear"][number].mean()), np.nan
         if "scl" in small:
             cloud = float(small["scl"][number].isin(samples.CLOUDS).mean())
-        missing = 1 - clear - np.nan_to_num(cloud)
+        missing = max(1 - clear - float(np.nan_to_num(cloud)), 0.0)
         orbit, level = map(str, kinds.loc[time])
         text = "clouds not known" if np.isnan(cloud) else f"{100 * cloud:.0f} % clouds"
         name = " · ".join(filter(None, (f"{time:%Y-%m-%d}", orbit and f"orbit {orbit}", level)))
