@@ -47,6 +47,19 @@ series = xr.Dataset(
 )
 """
 SHOW = "explorer = SeriesExplorer(series, LANDCOVER)\nexplorer.date.value = 2\nexplorer"
+REGIONS = """
+import geopandas as gpd
+import shapely
+from eolab.widgets import RegionExplorer
+
+facts = {"id": [0, 1], "label": ["low", "high"], "row": [5, 30], "column": [5, 50]}
+shapes = [shapely.box(x, y, x + 100, y + 100) for x, y in ((431_045, 4_799_845), (431_495, 4_799_595))]
+table = gpd.GeoDataFrame({**facts, "height": 10, "width": 10}, geometry=shapes)
+counts = {"One": rng.poisson(9, (10, 10)).astype(float), "Two": rng.poisson(2, (10, 10)).astype(float)}
+notes = [f"date {number} · 5 % clouds" for number in range(8)]
+explorer = RegionExplorer(series, table, {"low": "#0072B2", "high": "#D55E00"}, notes, counts)
+explorer
+"""
 BACKEND = "plt.plot([1, 2])\nprint(matplotlib.get_backend())"
 
 
@@ -69,6 +82,7 @@ def lab(tmp_path_factory):
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     (root / "data_catalog.yaml").write_text(small_catalog())
     browser.write_notebook(root / "panel.ipynb", SYNTHETIC, SHOW, BACKEND)
+    browser.write_notebook(root / "regions.ipynb", SYNTHETIC, REGIONS)
     mask_panel.write(root)
     places = {"EOLAB_ROOT": root, "EOLAB_DATA": root / "data", "EOLAB_RUNS": root / "runs"}
     environment = {name: str(path) for name, path in places.items()}
@@ -206,6 +220,40 @@ def test_sequences_are_stepped_through_by_slider_and_by_name(lab, artifacts):
         assert [
             text for text in panel.locator(".jp-OutputArea-output").all_inner_texts() if text.strip()
         ] == []
+        assert notebook.problems == []
+
+
+@pytest.mark.browser
+def test_regions_follow_date_choice_and_percentile(lab, artifacts):
+    with browser.notebook(lab, "regions.ipynb") as notebook:
+        notebook.run_all()
+        panel = notebook.page.locator(".eolab-region-explorer").first
+        panel.scroll_into_view_if_needed()
+        picture, title = panel.locator("img").first, panel.locator(".eolab-region-explorer-title").first
+        picture.wait_for()
+
+        def redrawn(change) -> None:
+            source = picture.get_attribute("src")
+            change()
+            notebook.wait_idle()
+            notebook.until(lambda: picture.get_attribute("src") != source, "the picture changes")
+
+        def press(slider: int, key: str) -> None:
+            panel.locator(".noUi-handle").nth(slider).focus()
+            notebook.page.keyboard.press(key)
+
+        before = title.inner_text()
+        redrawn(lambda: press(0, "ArrowLeft" if before.startswith("date 7") else "ArrowRight"))
+        assert title.inner_text() != before
+        redrawn(lambda: panel.locator("select").first.select_option("NDVI"))
+        redrawn(lambda: panel.locator("select").nth(1).select_option("high (region 1)"))
+        redrawn(lambda: press(1, "PageDown"))
+        panel.screenshot(path=str(artifacts / "regions.png"))
+        assert panel.evaluate("one => one.scrollWidth <= one.clientWidth"), "a control is cut off"
+        notebook.execute("explorer.table = None")
+        press(1, "PageDown")
+        output = panel.locator(".jp-OutputArea-output").first
+        notebook.until(lambda: "AttributeError" in output.inner_text(), "the panel shows its error")
         assert notebook.problems == []
 
 

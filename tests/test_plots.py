@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 
+import geopandas as gpd
 import matplotlib as mpl
 
 mpl.use("Agg")
@@ -13,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -149,6 +151,10 @@ def clear_shares():
     return SERIES["clear"].mean(("y", "x")).to_series()
 
 
+REGIONS = gpd.GeoDataFrame(
+    {"label": ["low", "high"]},
+    geometry=[shapely.box(431_100 + x, 4_799_800, 431_150 + x, 4_799_900) for x in (0, 100)],
+)
 GALLERY = {
     "rgb": lambda: plots.rgb(SERIES["image"][2], title="2020-03-25"),
     "index_map": lambda: plots.index_map(BLUE[0].where(SERIES["clear"][0])),
@@ -209,6 +215,15 @@ GALLERY = {
         pd.DataFrame({"feature": ["slope", "NDVI", "B04"], "mean": [0.3, 0.2, -0.01], "std": [0.02] * 3})
     ),
     "distributions": lambda: plots.distributions(QUANTILES),
+    "season_curves": lambda: plots.season_curves({"Blue": statistics(), "Red": statistics()}, LANDCOVER),
+    "acquisitions": lambda: plots.acquisitions(
+        clear_shares().rename("clear").reset_index(name="clear").assign(name="a date", cloud=0.1, missing=0.0)
+    ),
+    "region_map": lambda: plots.region_map(
+        SERIES["image"][0].sel(band=["B04", "B03", "B02"]), REGIONS, {"low": "#0072B2", "high": "#D55E00"}
+    ),
+    "map_gallery": lambda: plots.map_gallery({"one": BLUE[0].to_numpy(), "two": np.eye(9)}, "Value"),
+    "count_histogram": lambda: plots.count_histogram(np.arange(400) % 90, 45, "Percentile 97"),
 }
 
 

@@ -229,7 +229,9 @@ def count_histogram(
     """
     ax = axes_of(ax, 6.4, 3.2)
     known = counts[np.isfinite(counts)]
-    edges = np.linspace(0, max(float(known.max()), threshold, 1), 61)
+    top, whole = max(float(known.max()), threshold), bool((known % 1 == 0).all())
+    step = max(np.ceil(top / 60), 1) if whole else top / 60  # whole numbers have bins of whole numbers
+    edges = np.arange(0, top + 1.5 * step, step) - 0.5 * whole
     ax.hist(known, bins=edges.tolist(), color=OKABE_ITO[0])
     ax.axvline(threshold, color=OKABE_ITO[5], linestyle="--", label=f"{text}: {threshold:.4g} points")
     labels: dict[str, Any] = {"xlabel": "Points in a pixel", "ylabel": "Pixels", "title": title}

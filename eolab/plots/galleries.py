@@ -223,7 +223,7 @@ def map_gallery(
         ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         ax.spines[:].set_visible(False)
         _entitle(ax, title)
-    figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02, label=label)
+    figure.colorbar(drawn, ax=axes, shrink=0.9, fraction=0.08, label=label)
     return drawn.figure if within is None else within.figure
 
 

@@ -42,6 +42,11 @@ def interactive_canvas(figure: Figure) -> Any:
     return canvas
 
 
+def _at_most(width_px: int) -> dict[str, str]:
+    """Return the layout of a width in pixels, less where the page is narrower."""
+    return {"width": f"{width_px}px", "max_width": "calc(100% - 4px)"}
+
+
 class Panel:
     """Base of the panels.
 
@@ -63,7 +68,7 @@ class Panel:
     def _control(self, kind: type, description: str, width_px: int, **options: Any) -> Any:
         """Return a control of a width in pixels, with the word beside it."""
         style = {"description_width": f"{self.label_px}px"}
-        return kind(description=description, style=style, layout={"width": f"{width_px}px"}, **options)
+        return kind(description=description, style=style, layout=_at_most(width_px), **options)
 
     def _make_picture(self, name: str, width_px: int) -> widgets.Label:
         """Make a picture and its message; return the label of this name above it."""
@@ -71,7 +76,7 @@ class Panel:
         label.add_class(f"{self.css_class}-{name}")
         self.message.add_class(f"{self.css_class}-message")
         self.message.style.text_color = "#b00020"
-        self.image = widgets.Image(format="png", layout={"width": f"{width_px}px"})
+        self.image = widgets.Image(format="png", layout=_at_most(width_px))
         return label
 
     def _lay_out(self, *parts: Any) -> None:

@@ -145,7 +145,9 @@ class RegionExplorer(Panel):
         if batch_run():
             return  # nobody looks, and the report has the figure
         try:
-            self._show_picture(self.figure(), dpi=110)
+            figure = self.figure()
+            figure.suptitle("")  # the label above says it
+            self._show_picture(figure, dpi=110)
             self.message.value = ""
         except EolabError as error:
             self.message.value = str(error)

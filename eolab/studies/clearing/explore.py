@@ -232,19 +232,19 @@ def seasons(
     known = views([str(band) for band in series["band"].to_numpy()])
     table, drawn = areas.stands.table, [name for name in samples.INDICES if name in known]
     blocks = table.groupby([table["row"] // samples.BLOCK_PX, table["column"] // samples.BLOCK_PX])
-    most, labels, clear, values = max_samples // len(blocks), [], [], []
+    most, labels, clear, values = max(max_samples // len(blocks), 1), [], [], []
     for _, block in track(blocks, "seasons", len(blocks), "block", progress):
         ends = ((block[a], block[a] + block[b]) for a, b in (("row", "height"), ("column", "width")))
         y, x = (slice(int(first.min()), int(last.max())) for first, last in ends)
         numbers = block["label"].map(areas.scheme.names.index)
         label = regions.label_map(block, series.odc.geobox[y, x], numbers)[0].ravel()
         each = [np.flatnonzero(label == k) for k in range(len(areas.scheme))]
-        taken = np.concatenate([one[tables.evenly(len(one), most)] for one in each if len(one)])
+        taken = np.concatenate([one[tables.evenly(max(len(one), 1), most)[: len(one)]] for one in each])
         labels.append(label[taken])
         clear.append(series["clear"][:, y, x].to_numpy().reshape(-1, label.size)[:, taken])
         dates = (image.compute() for image in series["image"][:, :, y, x])
         rows = [[known[name].of(image).to_numpy().ravel()[taken] for name in drawn] for image in dates]
-        values.append(np.array(rows, np.float32).reshape(len(rows), len(drawn), -1))
+        values.append(np.array(rows, np.float32).reshape(len(rows), len(drawn), len(taken)))
     whole, seen = np.concatenate(values, axis=-1), np.concatenate(clear, axis=-1)  # (time, index, pixel)
     found = xr.DataArray(whole, {"time": series["time"].to_numpy()}, ("time", "index", "pixel"))
     label = np.concatenate(labels)
