@@ -97,7 +97,7 @@ def test_regions_are_counted_by_class_and_what_is_left_out_has_its_reason(entry,
     one = explore.areas(entry, grid, "stands", classes=["need"])
     assert one.objects is None
     assert set(one.table["label"]) == {"need"}
-    others = one.left_out[one.left_out["reason"] == "has the class clear"]
+    others = one.left_out[one.left_out["reason"] == "has the class 'clear'"]
     assert len(others) == table.loc["clear", "regions"]
     both = explore.areas(entry, grid, "stands")
     assert both.scheme.names == tuple(CLASSES)

@@ -235,4 +235,4 @@ def count_histogram(
     ax.hist(known, bins=edges.tolist(), color=OKABE_ITO[0])
     ax.axvline(threshold, color=OKABE_ITO[5], linestyle="--", label=f"{text}: {threshold:.4g} points")
     labels: dict[str, Any] = {"xlabel": "Points in a pixel", "ylabel": "Pixels", "title": title}
-    return finish(ax, "y", "upper right", yscale="log", **labels)
+    return finish(ax, "y", "upper center", yscale="log", **labels)

@@ -160,7 +160,7 @@ def areas(
     if not stands and not objects:
         raise ParameterError("stands and objects are empty: name the labels of one of them.")
     placed, left_out = {}, []
-    for name in filter(None, (stands, objects)):
+    for name in dict.fromkeys(filter(None, (stands, objects))):
         found = regions.of_entry(entry, name, keep_unlabelled=name == objects)
         placed[name] = regions.on_grid(found, grid)
         left_out.append(placed[name].left_out.assign(file=name))
@@ -169,9 +169,9 @@ def areas(
     if stands:
         table = placed[stands].table
         check_all(classes, sorted(set(table["label"])), f"{stands} has no region of class")
-        classes = classes or sorted(set(table["label"]))
+        classes = classes or sorted(set(table["label"]) - {""})
         other = table[~table["label"].isin(classes)]
-        reasons = "has the class " + other["label"]
+        reasons = other["label"].map("has the class {!r}".format)
         left_out.append(pd.DataFrame({"id": other["id"], "reason": reasons, "file": stands}))
         kept = table.drop(other.index).reset_index(drop=True)
         placed[stands] = placed[stands]._replace(table=kept)
