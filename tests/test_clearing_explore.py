@@ -152,7 +152,7 @@ def test_every_point_is_of_a_kind(entry, series, areas):
     places.append("in regions that were none")
     assert numbers[places].sum() == numbers["that can be used"]
     assert (numbers > 0).all()
-    counts = explore.counts_of(found, areas.objects, grid)
+    counts = explore.counts_of(found, areas.objects)
     assert len(counts) == found.objects["used"].sum() == len(areas.objects.table) - 1
     assert "Object 4" not in counts
     pixels = np.concatenate([one[np.isfinite(one)] for one in counts.values()])

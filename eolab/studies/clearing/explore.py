@@ -47,8 +47,7 @@ def open_series(entry: DataEntry, acquired: pd.DataFrame, **options: Any) -> xr.
     held = set(" ".join(acquired.loc[acquired["level"] == (level or ""), "bands"]).split())
     needed = dict.fromkeys((*plots.TRUE_COLOUR, *indices.bands_for(samples.INDICES)))
     bands = [band for band in needed if band in held]
-    given = {name: value for name, value in options.items() if value}
-    found = entry.open(level=level, bands=bands, **given)
+    found = entry.open(level=level, bands=bands, **{name: value for name, value in options.items() if value})
     parts = [found["reflectance"]] if "reflectance" in found else []
     if "indices" in found:
         parts.append(found["indices"].rename(index="band"))
@@ -282,17 +281,16 @@ def degree(
     found = truth.degree(counted(tracks.of_entry(entry, points)), objects, grid, **options)
     total = found.objects.groupby("used")["points"].sum()
     inside = {"in clearing objects": total.get(True, 0), "in regions that were none": total.get(False, 0)}
-    report = {"that can be used": found.report["points"], **found.report, **inside, **still}
-    del report["points"]
-    return found, pd.DataFrame({"kind": list(report), "points": list(map(int, report.values()))})
+    report = {**found.report, **inside, **still}
+    kinds = ["that can be used" if kind == "points" else kind for kind in report]
+    return found, pd.DataFrame({"kind": kinds, "points": list(map(int, report.values()))})
 
 
-def counts_of(found: truth.Degree, objects: Regions, grid: GeoBox) -> dict[str, np.ndarray]:
+def counts_of(found: truth.Degree, objects: Regions) -> dict[str, np.ndarray]:
     """Return the points in the pixels of each clearing object (y, x) by name, NaN outside of it."""
-    used: Any = objects.table[found.objects["used"].to_numpy()].itertuples()
-    maps = {}
-    for region in used:
-        at = _window(region)
-        inside = regions.pixels_of(region.geometry, grid[at])
-        maps[f"Object {region.label or region.id}"] = np.where(inside, found.counts[at], np.nan)
-    return maps
+    used: Any = objects.table[found.objects["used"].to_numpy()]
+    return {
+        f"Object {one.label or one.id}": np.where(found.owner[at] == one.Index, found.counts[at], np.nan)
+        for one in used.itertuples()
+        for at in [_window(one)]
+    }
