@@ -241,8 +241,11 @@ def seasons(
         taken = np.concatenate([one[tables.evenly(max(len(one), 1), most)[: len(one)]] for one in each])
         labels.append(label[taken])
         clear.append(series["clear"][:, y, x].to_numpy().reshape(-1, label.size)[:, taken])
-        dates = (image.compute() for image in series["image"][:, :, y, x])
-        rows = [[known[name].of(image).to_numpy().ravel()[taken] for name in drawn] for image in dates]
+        dates = (
+            image.compute().stack(pixel=("y", "x"), create_index=False)
+            for image in series["image"][:, :, y, x]
+        )
+        rows = [[known[name].of(image[:, taken]).to_numpy() for name in drawn] for image in dates]
         values.append(np.array(rows, np.float32).reshape(len(rows), len(drawn), len(taken)))
     whole, seen = np.concatenate(values, axis=-1), np.concatenate(clear, axis=-1)  # (time, index, pixel)
     found = xr.DataArray(whole, {"time": series["time"].to_numpy()}, ("time", "index", "pixel"))
