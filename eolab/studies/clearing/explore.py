@@ -70,23 +70,19 @@ def acquisitions(series: xr.Dataset, acquired: pd.DataFrame, progress: bool = Tr
     Where there is no scene classification cloud is NaN. The text names the date and its shares.
     """
     small, rows = thin(series), []
-    kinds = acquired.groupby("time")[["orbit", "level"]].agg(_joined)
+    kinds = acquired.groupby("time")[["orbit", "level"]].agg(set)
     times = pd.DatetimeIndex(series["time"].to_numpy())
     for number, time in enumerate(track(times, "scene classifications", unit="date", progress=progress)):
         clear, cloud = float(small["clear"][number].mean()), np.nan
         if "scl" in small:
             cloud = float(small["scl"][number].isin(samples.CLOUDS).mean())
         missing = max(1 - clear - float(np.nan_to_num(cloud)), 0.0)
-        orbit, level = map(str, kinds.loc[time])
+        orbit, level = (", ".join(sorted(filter(None, texts))) for texts in kinds.loc[[time]].to_numpy()[0])
         text = "clouds not known" if np.isnan(cloud) else f"{100 * cloud:.0f} % clouds"
         name = " · ".join(filter(None, (f"{time:%Y-%m-%d}", orbit and f"orbit {orbit}", level)))
         text = f"{name} · {text} · {100 * missing:.0f} % without data"
         rows.append((time, orbit, level, clear, cloud, missing, name, text))
     return pd.DataFrame(rows, columns=["time", "orbit", "level", "clear", "cloud", "missing", "name", "text"])
-
-
-def _joined(texts: pd.Series) -> str:
-    return ", ".join(sorted({*texts}))
 
 
 def picture_view(series: xr.Dataset) -> View:
@@ -200,16 +196,12 @@ def examples(
     size = samples.common_size(table)
     rgb, masks = np.full((len(chosen), *size, 3), np.nan, np.float32), np.zeros((len(chosen), *size), bool)
     for k, region in enumerate(chosen.itertuples()):
-        y, x = window = _window(region)
+        y, x = window = samples.window_of(region)
         at = samples.placement(region.height, region.width, size, "upper_left")
         crop = view.of(series["image"][number, :, y, x].sel(band=list(view.bands)).compute()).to_numpy()
         rgb[(k, *at)] = np.moveaxis(crop if crop.ndim == 3 else crop[None], 0, -1)
         masks[(k, *at)] = regions.pixels_of(region.geometry, grid[window])
     return rgb, masks, [f"{region.label} (region {region.id})" for region in chosen.itertuples()]
-
-
-def _window(region: Any) -> tuple[slice, slice]:
-    return slice(region.row, region.row + region.height), slice(region.column, region.column + region.width)
 
 
 def seasons(
@@ -240,14 +232,12 @@ def seasons(
         each = [np.flatnonzero(label == k) for k in range(len(areas.scheme))]
         taken = np.concatenate([one[tables.evenly(max(len(one), 1), most)[: len(one)]] for one in each])
         labels.append(label[taken])
+        part = series["image"][:, :, y, x]
         clear.append(series["clear"][:, y, x].to_numpy().reshape(-1, label.size)[:, taken])
-        dates = (
-            image.compute().stack(pixel=("y", "x"), create_index=False)
-            for image in series["image"][:, :, y, x]
-        )
+        dates = (image.compute().stack(pixel=("y", "x"), create_index=False) for image in part)  # noqa: PD013
         rows = [[known[name].of(image[:, taken]).to_numpy() for name in drawn] for image in dates]
         values.append(np.array(rows, np.float32).reshape(len(rows), len(drawn), len(taken)))
-    whole, seen = np.concatenate(values, axis=-1), np.concatenate(clear, axis=-1)  # (time, index, pixel)
+    whole, seen = np.concatenate(values, axis=-1), np.concatenate(clear, axis=-1)
     found = xr.DataArray(whole, {"time": series["time"].to_numpy()}, ("time", "index", "pixel"))
     label = np.concatenate(labels)
     return {
@@ -295,5 +285,5 @@ def counts_of(found: truth.Degree, objects: Regions) -> dict[str, np.ndarray]:
     return {
         f"Object {one.label or one.id}": np.where(found.owner[at] == one.Index, found.counts[at], np.nan)
         for one in used.itertuples()
-        for at in [_window(one)]
+        for at in [samples.window_of(one)]
     }

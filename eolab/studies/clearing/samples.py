@@ -147,7 +147,7 @@ def sample_table(
     for number, time in enumerate(track(times, "scene classifications", unit="date", progress=progress)):
         scl = images.ground["scl"][number].to_numpy()
         for place, region in enumerate(kept.itertuples()):
-            codes = scl[_window(region)]
+            codes = scl[window_of(region)]
             missing = float((codes == 0).mean())
             cloud = float(np.isin(codes, CLOUDS).sum() / max((codes != 0).sum(), 1))
             box = (region.row, region.column, region.height, region.width)
@@ -264,7 +264,8 @@ def _names(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in table["label" if own else "id"]]
 
 
-def _window(region: Any) -> tuple[slice, slice]:
+def window_of(region: Any) -> tuple[slice, slice]:
+    """Return rows and columns of the rectangle around a region."""
     return slice(region.row, region.row + region.height), slice(region.column, region.column + region.width)
 
 
@@ -335,7 +336,7 @@ def sample_producer(
         known = np.full((len(rows), *size), np.nan, np.float32)
         samples: Any = rows.itertuples()
         for k, region in enumerate(samples):
-            y, x = _window(region)
+            y, x = window_of(region)
             inside = (slice(y.start - top, y.stop - top), slice(x.start - left, x.stop - left))
             at = placement(region.height, region.width, size, place)
             seen = (
