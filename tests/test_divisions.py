@@ -58,8 +58,7 @@ def test_one_region_at_a_time_and_named_regions_are_held_out(table):
     own = table[~table["zero"]]
     found = divisions.divide(own, ["region"], n_folds=0)
     assert [set(table["region"][one.rows["test"]]) for one in found] == [{r} for r in own["region"].unique()]
-    held_out = {"test": ["6"], "validation": ["5"]}
-    (one,) = divisions.divide(own, ["region"], held_out=held_out)
+    (one,) = divisions.divide(own, ["region"], held_out=["6"], held_out_validation=["5"])
     assert set(table["region"][one.rows["test"]]) == {"6"}
     assert set(table["region"][one.rows["validation"]]) == {"5"}
     assert len(set(table["region"][one.rows["train"]])) == 10
@@ -76,7 +75,7 @@ def test_divisions_that_cannot_be_are_refused(table):
     with pytest.raises(ParameterError, match="no split by 'dates': did you mean 'date'"):
         divisions.divide(table, ["dates"])
     with pytest.raises(ParameterError, match="no region '77'"):
-        divisions.divide(table, ["region"], held_out={"test": ["77"]})
+        divisions.divide(table, ["region"], held_out=["77"])
     with pytest.raises(ParameterError, match="leaves no sample for validation"):
         divisions.divide(table[table["date"] < "2020-01-03"], ["date"])
 

@@ -4,13 +4,13 @@ Both kinds can test the same samples, so that the difference of two scores is wh
 :mod:`eolab.evaluation.divided`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import ParameterError, check_known
+from eolab.core.errors import ParameterError, check_all, check_known
 from eolab.data import splits
 
 KINDS = ("date", "region")
@@ -66,7 +66,8 @@ def divide(
     n_folds: int = 5,
     validation: float = 0.1,
     test: float = 0.1,
-    held_out: Mapping[str, Sequence[str]] | None = None,
+    held_out: Sequence[str] = (),
+    held_out_validation: Sequence[str] = (),
     fraction: float = 1.0,
     train_only: str = "",
     seed: int = 0,
@@ -79,7 +80,8 @@ def divide(
         n_folds: Folds of regions, each the test once; 0 for as many as there are regions.
         validation: Share for validation: of each region's dates, or of the regions that are not tested.
         test: Share of each region's dates that is tested.
-        held_out: Names of regions for "test" and, where given, "validation", in place of folds.
+        held_out: Names of the regions that are tested in place of folds.
+        held_out_validation: Names of the regions for validation then; drawn where empty.
         fraction: Share of the training samples that is used, drawn at random.
         train_only: Column that is true for samples that are trained on and never tested; empty for none.
         seed: Seed of folds and draws.
@@ -95,7 +97,8 @@ def divide(
         if kind == "date":
             found.append(Division(kind, kind, _rows(by_last_dates(own, validation, test), extra)))
             continue
-        folds = _named(own, held_out) if held_out and held_out.get("test") else _folds(own, n_folds, seed)
+        named = [_named(own, names) for names in (held_out, held_out_validation)]
+        folds = [tuple(named)] if held_out else _folds(own, n_folds, seed)
         for number, (tested, judged) in enumerate(folds, start=1):
             split = pd.Series("train", own.index)
             rest = own[~own["region"].isin(tested)]
@@ -132,15 +135,10 @@ def _folds(table: pd.DataFrame, n_folds: int, seed: int) -> list[tuple[list[str]
     return [(table["region"][fold == number].unique().tolist(), []) for number in range(n_folds)]
 
 
-def _named(table: pd.DataFrame, held_out: Mapping[str, Sequence[str]]) -> list[tuple[list[str], ...]]:
-    """Return the regions that are named for test and validation."""
-    for part, names in held_out.items():
-        check_known(part, ("test", "validation"), f"held_out has no {part!r}")
-        for name in names:
-            check_known(str(name), set(table["region"]), f"There is no region {name!r}")
-    return [
-        ([str(name) for name in held_out["test"]], [str(name) for name in held_out.get("validation", ())])
-    ]
+def _named(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Return the names of regions, checked."""
+    check_all([str(name) for name in names], sorted(set(table["region"])), "There is no region")
+    return [str(name) for name in names]
 
 
 def _drawn(rest: pd.DataFrame, share: float, seed: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eolab.data.splits.divisions import Division, divide
 from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
 from eolab.evaluation.divided import Tested
@@ -39,6 +40,28 @@ def most_wrong(
 # === Degrees ===
 
 
+def divide_objects(
+    table: pd.DataFrame,
+    kinds: Sequence[str],
+    division: Mapping[str, Any],
+    seed: int,
+    zero_areas: bool | None = None,
+) -> list[Division]:
+    """Return the trainings of the degree: clearing objects are tested, areas without need never.
+
+    Args:
+        table: Sample table of the store.
+        kinds: See :func:`eolab.data.splits.divisions.divide`.
+        division: Its further arguments, and zero_areas: whether training has areas without need.
+        seed: Seed of folds and draws.
+        zero_areas: Takes the place of that in `division`.
+    """
+    options = dict(division)
+    given = options.pop("zero_areas")
+    used = table if (given if zero_areas is None else zero_areas) else table[~table["zero_area"]]
+    return divide(used, kinds, **options, train_only="zero_area", seed=seed)
+
+
 def choose_thresholds(
     values: Mapping[str, Mapping[str, Any]], degree: Any, rows: Mapping[str, Any]
 ) -> dict[str, float]:
@@ -54,6 +77,14 @@ def choose_thresholds(
         name: postprocess.choose_threshold(np.clip(parts["validation"], 0, 1), truth, "iou")
         for name, parts in values.items()
     }
+
+
+def with_threshold(
+    values: Mapping[str, Any], degree: Any, rows: Mapping[str, Any]
+) -> tuple[np.ndarray, float]:
+    """Return the degrees of "test", cut to 0 to 1, and the threshold that those of "validation" choose."""
+    threshold = choose_thresholds({"": values}, degree, rows)[""]
+    return np.clip(values["test"], 0, 1), threshold
 
 
 def decided(

@@ -80,6 +80,11 @@ def channel_names(groups: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def names_or_all(groups: Sequence[str]) -> list[str] | None:
+    """Return the channels of some groups, None for all of a store where there is no group."""
+    return list(channel_names(groups)) if groups else None
+
+
 def open_images(
     entry: DataEntry, channels: Sequence[str], dates: Sequence[str] | None = None, **options: Any
 ) -> Images:
