@@ -37,8 +37,10 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = {
-    "kernel": ["keras", "sklearn.ensemble", "xarray", "rioxarray", "h5py", "ipykernel.kernelapp"],
-    "worker": ["papermill", "nbconvert", "bs4", "jinja2", "eolab.runs.worker", "eolab.runs.reports"],
+    "kernel": ["keras", "sklearn.ensemble", "odc.geo.xr", "rioxarray", "scipy.signal", "h5py"]
+    + ["ipykernel.kernelapp"],
+    "worker": ["papermill", "nbconvert", "bs4", "jinja2", "matplotlib.mathtext", "ipykernel.ipkernel"]
+    + ["eolab.runs.worker", "eolab.runs.reports"],
 }
 READ_AT_IMPORT = ("KERAS", "MALLOC", "MKL_", "OMP_", "OPENBLAS_", "PYTHON", "TF_")
 INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # what ipykernel sets before imports
@@ -136,6 +138,8 @@ def serve(kind: str, address: Path) -> None:
     sys.path.remove(str(Path(__file__).parent))
     for name in PRELOADED[kind]:
         importlib.import_module(name)
+    if kind == "worker":
+        importlib.import_module("eolab.runs.warm")._render_once()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
     new, owner = address.with_suffix(".new"), address.with_name("owner")

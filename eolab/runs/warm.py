@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 JUPYTER = ("papermill", "nbconvert", "bs4", "jinja2", "matplotlib.mathtext", "ipykernel.ipkernel")
-LEARNING = ("keras", "matplotlib.pyplot", "xarray", "rioxarray", "sklearn.ensemble", "h5py")
+LEARNING = ("keras", "matplotlib.pyplot", "odc.geo.xr", "rioxarray", "sklearn.ensemble", "h5py")
 LEARNS = re.compile(r"\b(keras|models|prediction|studies|tasks|training|widgets)\b")  # words of a notebook
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of accelerators: none is known to outlive a fork
 INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # a kernel sets it before its imports
