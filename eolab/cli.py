@@ -46,10 +46,14 @@ examples:
   eolab report runs/landcover/03_train_pixels/smoke-1a2b3c4d   one run"""
 MAP_EXAMPLES = """\
 examples:
-  eolab map RUN S2A_MSIL1C_….SAFE --dem dem.tif --out map.tif
+  eolab map RUN S2A_MSIL1C_….SAFE --dem dem.tif --out map.tif      a network that reads heights
+  eolab map RUN S2A_MSIL2A_….SAFE --out degree.tif                 one that reads images alone
+  eolab map RUN my_images --date 2019-08-14 --out degree.tif       one day of a folder
+  eolab --catalog my_catalog.yaml map RUN my_stands --date 2019-08-14 --out degree.tif
 
-Band 1 is the likelier class, band 2 its probability in percent, 255 where there are no data. A stopped map
-resumes with the same command."""
+The study of the run decides what SCENE must be. Of classes band 1 is the likelier, band 2 its probability in
+percent; of values of 0 to 1 there is one band in percent. 255 is no data. A stopped map resumes with the
+same command."""
 DATA_EXAMPLES = """\
 examples:
   eolab data list
@@ -105,10 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("folder", metavar="DIR", type=Path, help="a run folder, or a study's folder of runs")
     mapped = _command(commands, _map, "map a scene with the network of a run", MAP_EXAMPLES)
     mapped.add_argument("run", metavar="RUN", type=Path, help="folder of a run that trained a network")
-    mapped.add_argument("scene", metavar="SCENE", type=Path, help="Sentinel-2 Level-1C product (.SAFE, .zip)")
-    mapped.add_argument(
-        "--dem", metavar="FILE", type=Path, required=True, help="heights in metres, a GeoTIFF"
-    )
+    text = "Sentinel-2 product (.SAFE, .zip), folder of images, or data set of the catalogue"
+    mapped.add_argument("scene", metavar="SCENE", type=Path, help=text)
+    text = "heights in metres, a GeoTIFF, for networks that read them"
+    mapped.add_argument("--dem", metavar="FILE", type=Path, help=text)
     mapped.add_argument("--out", metavar="FILE", type=Path, required=True, help="GeoTIFF to write")
     mapped.add_argument("--date", default="", help="day of the image where SCENE holds several")
     _command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
@@ -205,19 +209,28 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _map(options: argparse.Namespace) -> int:
+    """Call ``predict_scene`` of the study's module ``products``, and say what it ``MAPPED``."""
+    import inspect
     from importlib import import_module
     from importlib.util import find_spec
 
-    from eolab.runs import history
+    from eolab.runs import execute, history
 
+    os.environ |= execute.QUIET | dict(os.environ)
     study = str(history.load(options.run).record.get("study"))
     rooms = [f"eolab.studies.{study}", f"eolab.studies.{study}.products"]
     if not all(find_spec(room) for room in rooms):
         raise ParameterError(f"{options.run} is a run of study {study}, whose networks map no products.")
-    path = import_module(rooms[1]).predict_scene(
-        options.run, options.scene, options.dem, options.out, options.date
-    )
-    print(f"{path}: the likelier class and its probability in percent, 255 where there are no data.")
+    products = import_module(rooms[1])
+    given = {"path": options.out, "date": options.date}
+    if "dem" in inspect.signature(products.predict_scene).parameters:
+        if not options.dem:
+            raise ParameterError(f"Networks of study {study} read heights: give --dem FILE, a GeoTIFF.")
+        given["dem"] = options.dem
+    elif options.dem:
+        raise ParameterError(f"Networks of study {study} read no heights: leave --dem out.")
+    path = products.predict_scene(options.run, options.scene, **given)
+    print(f"{path}: {products.MAPPED}.")
     return 0
 
 

@@ -416,6 +416,25 @@ def load(path: str | Path | None = None) -> Catalog:
     return found
 
 
+def of_place(place: str | Path, layout: str) -> DataEntry:
+    """Return a file or folder as a data set of a layout, or the data set of the catalogue with this name.
+
+    Raises:
+        DataError: If there is neither.
+        CatalogError: If the catalogue cannot be read, or the data set in it has a mistake.
+    """
+    path = Path(place)
+    if path.exists():
+        return DataEntry(path.name, str(path.absolute()), layout, path, path.parent)
+    known = load()
+    if str(place) not in {*known, *known.faults}:
+        raise DataError(
+            f"{place} is no file or folder, and no data set of the catalogue, which names "
+            f"{', '.join(known)}: give one of these."
+        )
+    return known[str(place)]
+
+
 def _load(file: Path) -> Catalog:
     blocks, faults = yamls.read_blocks(file, CatalogError)
     if "meta" in faults:

@@ -12,11 +12,12 @@ from typing import Any, Literal, NamedTuple
 import dask.array as da
 import numpy as np
 import rasterio
+import xarray as xr
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from eolab.core.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data.layouts.common import scene_classes
 from eolab.data.layouts.resample import Axis, Method, axes, resample, taps, touched
 
@@ -116,6 +117,27 @@ def window_of(grid: GeoBox, bounds: Bounds | None, what: str) -> tuple[slice, sl
         extent = ", ".join(f"{edge:.0f}" for edge in grid.boundingbox)
         raise DataError(f"The bounds {bounds} lie outside {what}, which covers ({extent}) in {grid.crs}.")
     return rows, columns
+
+
+def of_day(series: xr.Dataset, date: str, what: str) -> int:
+    """Return the number of a series' image of a day.
+
+    Args:
+        series: The series.
+        date: The day, such as 2017-06-13; may be empty where there is one day only.
+        what: What the series is of, for the error.
+
+    Raises:
+        ParameterError: If there are several days and none is chosen, or there is no image of that day.
+    """
+    days = [str(day)[:10] for day in series["time"].values]
+    if date:
+        check_known(date, days, f"{what} has no image of {date!r}")
+    elif len(set(days)) > 1:
+        raise ParameterError(
+            f"{what} holds the days {', '.join(dict.fromkeys(days))}: choose one with date=, or --date."
+        )
+    return days.index(date or days[0])
 
 
 def _read_chunk(

@@ -11,9 +11,16 @@ For a network of images that predicts at every few pixels (:mod:`eolab.models.im
 
     images = ImageWindows(predictor, read, grid, output_grid)
     predict_map(images, images.read, grid, run.path("map.tif"), scheme, window=1024)
+
+For a network that gives a value of each pixel of images of one size::
+
+    patches = PatchWindows(predictor, Squares(read, grid), grid, size)
+    predict_map(patches, patches.read, grid, path, ValueBand("degree"), window=patches.window, overlap=12)
 """
 
 import odc.geo.xr  # registers the accessor .odc, which has the grid of a scene
 
+from eolab.prediction.mapping.bands import ValueBand
 from eolab.prediction.mapping.predicting import predict_map
-from eolab.prediction.mapping.windows import ImageWindows, per_pixel
+from eolab.prediction.mapping.reading import Squares, check_scale
+from eolab.prediction.mapping.windows import ImageWindows, PatchWindows, ReadWindow, per_pixel

@@ -1,11 +1,9 @@
-"""The file of a class map: classes with colours and names in band 1, confidence in band 2."""
+"""The file of a map: a tiled GeoTIFF of bytes."""
 
-import json
 import math
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -15,17 +13,17 @@ from rasterio.errors import RasterioError
 
 from eolab.core.errors import DataError
 from eolab.core.files import replacing, write_atomically
-from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.schemes import IGNORE
+from eolab.prediction.mapping.bands import Bands
 from eolab.prediction.mapping.windows import Window
 
-BANDS = ("class", "confidence")
 MAX_TILE = 512  # side of the file's tiles, pixels
 
 
 def write(
     path: Path,
     grid: GeoBox,
-    scheme: ClassScheme,
+    bands: Bands,
     blocks: Iterable[tuple[Window, np.ndarray]],
     block: int,
     tags: dict[str, str],
@@ -38,8 +36,8 @@ def write(
     Args:
         path: The GeoTIFF.
         grid: Its grid.
-        scheme: Its classes.
-        blocks: Windows with their pixels uint8 (2, height, width): class index and confidence in percent.
+        bands: What its bands hold.
+        blocks: Windows with their pixels uint8 (band, height, width).
         block: Side of the blocks, a multiple of 16.
         tags: Further tags of the file.
 
@@ -50,7 +48,7 @@ def write(
     profile = {
         "driver": "GTiff",
         "dtype": "uint8",
-        "count": len(BANDS),
+        "count": len(bands.names),
         "height": grid.height,
         "width": grid.width,
         "crs": grid.crs,
@@ -69,7 +67,12 @@ def write(
     try:
         with replacing(path) as temporary:
             with rasterio.open(temporary, "w", **profile) as file:
-                _describe(file, scheme, tags)
+                file.descriptions = bands.names
+                file.units = bands.units
+                file.write_colormap(1, bands.colors)
+                for number, (unit, more) in enumerate(zip(bands.units, bands.tags, strict=True), start=1):
+                    file.update_tags(number, units=unit, **more)
+                file.update_tags(**tags)
                 for window, pixels in blocks:
                     file.write(pixels, window=_rasterio_window(window))
                     checks.append((window, zlib.crc32(pixels.tobytes())))
@@ -77,31 +80,15 @@ def write(
                 for window, checksum in checks:
                     if zlib.crc32(file.read(window=_rasterio_window(window)).tobytes()) != checksum:
                         raise DataError("other pixels than were written")
-            write_atomically(path.with_name(path.name + ".aux.xml"), _category_names(scheme))
+            beside = path.with_name(path.name + ".aux.xml")
+            beside.unlink(missing_ok=True)  # of a map that was there before
+            if bands.category_names:
+                write_atomically(beside, bands.category_names)
     except (RasterioError, DataError, OSError) as error:
         raise DataError(
             f"The map {path} could not be written ({error}): "
             "is the disk full? Make room and run again, finished blocks are kept."
         ) from None
-
-
-def _describe(file: rasterio.io.DatasetWriter, scheme: ClassScheme, tags: dict[str, str]) -> None:
-    """Set colour table, band names and tags."""
-    colors = {index: (*bytes.fromhex(color[1:]), 255) for index, color in enumerate(scheme.colors)}
-    file.write_colormap(1, {**colors, IGNORE: (0, 0, 0, 0)})
-    for band, name in enumerate(BANDS, start=1):
-        file.set_band_description(band, name)
-    table = scheme.table().reset_index().to_dict("records")
-    file.update_tags(1, class_scheme=scheme.name, classes=json.dumps(table), units="class index")
-    file.update_tags(2, units="percent")
-    file.update_tags(**tags)
-
-
-def _category_names(scheme: ClassScheme) -> str:
-    """Return GDAL's side-car file with the names of the classes."""
-    names = "".join(f"<Category>{escape(name)}</Category>" for name in scheme.names)
-    band = f'<PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand>'
-    return f"<PAMDataset>{band}</PAMDataset>\n"
 
 
 def _rasterio_window(window: Window) -> rasterio.windows.Window:

@@ -14,8 +14,9 @@ from rasterio.crs import CRS
 from eolab.core import progress as progress_lines
 from eolab.core.errors import DataError, ParameterError, warn
 from eolab.core.files import FULL, write_atomically
-from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.schemes import ClassScheme
 from eolab.prediction.mapping import geotiff
+from eolab.prediction.mapping.bands import Bands, ValueBand, bands_of
 from eolab.prediction.mapping.windows import Predict, ReadWindow, Window, weights, windows
 
 SETTINGS_FILE = "settings.json"
@@ -27,9 +28,9 @@ def predict_map(
     read_window: ReadWindow,
     grid: GeoBox,
     path: str | Path,
-    scheme: ClassScheme,
+    scheme: ClassScheme | ValueBand,
     *,
-    window: int = 256,
+    window: int | tuple[int, int] = 256,
     overlap: int = 0,
     block: int = 1024,
     resume: bool = True,
@@ -37,26 +38,27 @@ def predict_map(
     fingerprint: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Path:
-    """Predict the class of every pixel of a scene and write a GeoTIFF.
+    """Predict every pixel of a scene and write a GeoTIFF.
 
-    Band 1 is the class index (uint8, 255 nodata, with the scheme's colours and names), band 2 the probability
-    of that class in percent (0 to 100, 255 nodata). Overlapping windows are blended: their probabilities are
-    averaged with weights that fall off towards each window's rim, so no seams show.
+    For classes, band 1 is the class index (uint8, 255 nodata, with the scheme's colours and names), band 2
+    the probability of that class in percent (0 to 100, 255 nodata). For values there is one band, in percent
+    too, see :class:`eolab.prediction.mapping.bands.ValueBand`. Overlapping windows are blended: their
+    predictions are averaged with weights that fall off towards each window's rim, so no seams show.
 
-    The scene is worked through block by block; memory holds one block's probabilities and the windows that
+    The scene is worked through block by block; memory holds one block's predictions and the windows that
     touch it, whatever the size of the scene. A window on the border of two blocks is predicted for both
     (once, where they are neighbours in a row). After a kill the next call goes on at the first unfinished
     block, if it can tell that the model is the same one: by the attribute ``fingerprint`` that predictors of
     :mod:`eolab.prediction` have, or by the argument. Otherwise it starts anew.
 
     Args:
-        predict: From a window's arrays to class probabilities (h, w, K).
+        predict: From a window's arrays to class probabilities (h, w, K), or values (h, w, 1).
         read_window: ``read_window(row, col, height, width)`` returns the window's arrays (h, w, …), among
             them ``nodata`` (h, w) bool where the scene has gaps.
         grid: GeoBox of the scene and of the map.
         path: The GeoTIFF to write; replaced if it exists.
-        scheme: Classes, in the order of the probabilities.
-        window: Side of the windows in pixels.
+        scheme: Classes, in the order of the probabilities; or what the values are.
+        window: Side of the windows in pixels, or their height and width.
         overlap: Pixels that neighbouring windows share; 0 is right for models of single pixels.
         block: Side of a block in pixels, a multiple of 16.
         resume: Whether to go on from an interrupted run's blocks.
@@ -68,8 +70,8 @@ def predict_map(
         The path.
 
     Raises:
-        ParameterError: If window, overlap or block cannot be, or the model's classes are not the scheme's.
-        DataError: If arrays have another shape than the window, a probability is not a number, or the disk
+        ParameterError: If window, overlap or block cannot be, or the model has other outputs than the scheme.
+        DataError: If arrays have another shape than the window, a prediction is not a number, or the disk
             is full.
     """
     path = Path(path)
@@ -77,17 +79,18 @@ def predict_map(
         raise ParameterError(f"block is {block}: give a multiple of {TILE_STEP} pixels.")
     lattice = windows(grid, window, overlap)
     known = {"given": dict(fingerprint or {}), "predict": getattr(predict, "fingerprint", None)}
-    settings = _settings(grid, scheme, window, overlap, block) | {"model": known}
+    bands = bands_of(scheme)
+    settings = _settings(grid, bands, window, overlap, block) | {"model": known}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         parts = Parts(path, settings, resume and any(known.values()))
-        work = _Work(predict, read_window, scheme, overlap)
+        work = _Work(predict, read_window, bands, overlap)
         blocks = windows_of_blocks(grid, block)
-        for area in progress_lines.track(blocks, f"map {path.name}", unit="block", progress=progress):
-            if not parts.has(area):
-                parts.save(area, work.block(area, lattice))
+        left = [area for area in blocks if not parts.has(area)]
+        for area in progress_lines.track(left, f"map {path.name}", unit="block", progress=progress):
+            parts.save(area, work.block(area, lattice))
         done = ((area, parts.load(area)) for area in blocks)
-        geotiff.write(path, grid, scheme, done, block, {**(tags or {}), "software": "eolab"})
+        geotiff.write(path, grid, bands, done, block, {**(tags or {}), "software": "eolab"})
         parts.remove()
     except OSError as error:
         if error.errno not in FULL:
@@ -107,19 +110,20 @@ def windows_of_blocks(grid: GeoBox, block: int) -> list[Window]:
     ]
 
 
-def _settings(grid: GeoBox, scheme: ClassScheme, window: int, overlap: int, block: int) -> dict[str, Any]:
+def _settings(
+    grid: GeoBox, bands: Bands, window: int | tuple[int, int], overlap: int, block: int
+) -> dict[str, Any]:
     """Return what finished blocks depend on, as JSON values."""
     crs = None if grid.crs is None else CRS.from_user_input(grid.crs).to_wkt()
     place = {"size": [grid.height, grid.width], "transform": list(grid.transform), "crs": crs}
-    classes = {"codes": list(scheme.codes), "names": list(scheme.names), "colors": list(scheme.colors)}
-    return {"grid": place, "class_scheme": classes, "window": window, "overlap": overlap, "block": block}
+    return {"grid": place, **bands.settings, "window": window, "overlap": overlap, "block": block}
 
 
 class Parts:
     """A folder with one file per finished block, ``<map>.parts`` beside the map.
 
     A block's file appears in one step when the block is done, so whatever is there is whole. Blocks of other
-    settings (another grid, model or class scheme) are thrown away with a warning.
+    settings (another grid, model or scheme) are thrown away with a warning.
 
     Args:
         path: The map.
@@ -153,11 +157,11 @@ class Parts:
         return self._file(block).exists()
 
     def save(self, block: Window, pixels: np.ndarray) -> None:
-        """Keep the pixels of a finished block, uint8 (2, height, width)."""
+        """Keep the pixels of a finished block, uint8 (band, height, width)."""
         write_atomically(self._file(block), zlib.compress(pixels.tobytes(), level=1))
 
     def load(self, block: Window) -> np.ndarray:
-        """Return the pixels of a finished block, uint8 (2, height, width)."""
+        """Return the pixels of a finished block, uint8 (band, height, width)."""
         content = zlib.decompress(self._file(block).read_bytes())
         return np.frombuffer(content, np.uint8).reshape(-1, block.height, block.width)
 
@@ -169,28 +173,28 @@ class Parts:
 class _Work:
     """Predicts blocks; keeps the windows that the next block in the row needs again."""
 
-    def __init__(self, predict: Predict, read_window: ReadWindow, scheme: ClassScheme, overlap: int) -> None:
+    def __init__(self, predict: Predict, read_window: ReadWindow, bands: Bands, overlap: int) -> None:
         self.predict, self.read_window = predict, read_window
-        self.scheme, self.overlap = scheme, overlap
+        self.bands, self.overlap = bands, overlap
         self.kept: dict[Window, tuple[np.ndarray, np.ndarray]] = {}
 
     def block(self, area: Window, lattice: list[Window]) -> np.ndarray:
-        """Return class index and confidence of a block, uint8 (2, height, width)."""
-        total = np.zeros((area.height, area.width, len(self.scheme)), np.float32)  # (H, W, K)
+        """Return the pixels of a block, uint8 (band, height, width)."""
+        total = np.zeros((area.height, area.width, self.bands.outputs), np.float32)  # (H, W, K)
         weight = np.zeros((area.height, area.width, 1), np.float32)  # (H, W, 1)
-        for window, probabilities, seen in self._predicted(area, lattice):
+        for window, predictions, seen in self._predicted(area, lattice):
             common = window.intersect(area)
             assert common is not None
             inside, here = common.within(window), common.within(area)
             shares = weights(window.height, window.width, self.overlap)[inside] * seen[inside]
-            total[here] += np.where(seen[inside][..., None], probabilities[inside], 0) * shares[..., None]
+            total[here] += np.where(seen[inside][..., None], predictions[inside], 0) * shares[..., None]
             weight[here] += shares[..., None]
-        return _encode(total, weight[..., 0])
+        return self.bands.encode(total, weight[..., 0])
 
     def _predicted(
         self, area: Window, lattice: list[Window]
     ) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
-        """Yield the windows that touch a block with probabilities (h, w, K) and the mask (h, w) of data."""
+        """Yield the windows that touch a block with predictions (h, w, K) and the mask (h, w) of data."""
         after = area._replace(col=area.col + area.width)
         kept, self.kept = self.kept, {}
         for window in lattice:
@@ -202,7 +206,7 @@ class _Work:
             yield window, *result
 
     def _window(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Read and predict one window: probabilities (h, w, K) and the mask (h, w) of pixels with data."""
+        """Read and predict one window: predictions (h, w, K) and the mask (h, w) of pixels with data."""
         inputs = self.read_window(*window)
         shape = (window.height, window.width)
         seen = ~np.asarray(inputs["nodata"], bool) if "nodata" in inputs else np.ones(shape, bool)
@@ -211,30 +215,18 @@ class _Work:
                 f"The nodata mask of window {tuple(window)} has shape {seen.shape}, expected {shape}."
             )
         if not seen.any():
-            return np.zeros((*shape, len(self.scheme)), np.float32), seen
+            return np.zeros((*shape, self.bands.outputs), np.float32), seen
         found = np.asarray(self.predict(inputs))  # (h, w, K)
         if found.shape[:2] != shape or found.ndim != 3:
             raise DataError(
                 f"The model gave an array of shape {found.shape} for window {tuple(window)}: "
-                f"expected (height, width, classes) = {(*shape, len(self.scheme))}."
+                f"expected (height, width, outputs) = {(*shape, self.bands.outputs)}."
             )
-        if found.shape[2] != len(self.scheme):
-            raise ParameterError(
-                f"The model gives {found.shape[2]} classes, the class scheme {self.scheme.name!r} has "
-                f"{len(self.scheme)}: use the scheme that the model was trained with."
-            )
+        if found.shape[2] != self.bands.outputs:
+            raise ParameterError(f"The model gives {found.shape[2]} {self.bands.expected}")
         if not np.isfinite(found[seen]).all():
             raise DataError(
-                f"The model gave a probability that is not a number in window {tuple(window)}, "
+                f"The model gave a prediction that is not a number in window {tuple(window)}, "
                 "at pixels that are not nodata: check the input there, or mark the pixels as nodata."
             )
         return found, seen
-
-
-def _encode(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return class index and percent, uint8 (2, H, W), of weighted sums (H, W, K) and weights (H, W)."""
-    seen = weight > 0
-    best = total.argmax(-1)  # (H, W)
-    top = np.take_along_axis(total, best[..., None], -1)[..., 0] / np.where(seen, weight, 1)
-    percent = np.clip(np.rint(100 * top), 0, 100)
-    return np.stack([np.where(seen, values, IGNORE) for values in (best, percent)]).astype(np.uint8)

@@ -41,7 +41,7 @@ class Window(NamedTuple):
         return slice(row, row + self.height), slice(col, col + self.width)
 
 
-def windows(grid: GeoBox, window: int, overlap: int = 0) -> list[Window]:
+def windows(grid: GeoBox, window: int | tuple[int, int], overlap: int = 0) -> list[Window]:
     """Return the windows that cover a grid, row by row.
 
     They stand ``window - overlap`` apart; the last of each row and column is moved back so that it ends at
@@ -49,7 +49,7 @@ def windows(grid: GeoBox, window: int, overlap: int = 0) -> list[Window]:
 
     Args:
         grid: What to cover; only its height and width matter.
-        window: Side of a window in pixels.
+        window: Side of a window in pixels, or its height and width.
         overlap: Pixels that neighbouring windows share.
 
     Raises:
@@ -60,13 +60,14 @@ def windows(grid: GeoBox, window: int, overlap: int = 0) -> list[Window]:
         raise ParameterError(
             f"A map needs at least one pixel: got a grid of height {grid.height}, width {grid.width}."
         )
-    if window < 1 or not 0 <= overlap < window:
+    sides = (window, window) if isinstance(window, int) else window
+    if not 0 <= overlap < min(sides):
         raise ParameterError(
             f"Windows of {window} pixels cannot overlap by {overlap}: "
             "the window must be positive and the overlap between 0 and window - 1."
         )
-    rows, cols = (_starts(size, window, window - overlap) for size in (grid.height, grid.width))
-    height, width = min(window, grid.height), min(window, grid.width)
+    rows, cols = (_starts(size, side, side - overlap) for size, side in zip(grid.shape, sides, strict=True))
+    height, width = (min(side, size) for side, size in zip(sides, grid.shape, strict=True))
     return [Window(row, col, height, width) for row, col in itertools.product(rows, cols)]
 
 
@@ -196,3 +197,74 @@ class ImageWindows:
         bottom = min(self.grid.height, window.row + window.height + self.margin)
         right = min(self.grid.width, window.col + window.width + self.margin)
         return Window(row, col, bottom - row, right - col)
+
+
+class PatchWindows(ImageWindows):
+    """Makes a network of images of one size predict windows of a scene; for :func:`mapping.predict_map`.
+
+    A window is predicted in the middle of a patch of the network's own size, whose outermost predictions are
+    dropped because they see little of what is around them. At the scene's edge patches lie inside of it, and
+    their predictions count up to there. A scene that is smaller than a patch is filled at the bottom and on
+    the right.
+
+    Example:
+        >>> patches = PatchWindows(prediction.load(run, output="values"), read, grid, (64, 64))
+        >>> predict_map(patches, patches.read, grid, "map.tif", band, window=patches.window, overlap=12)
+
+    Args:
+        predictor: From arrays (1, H, W, …) to predictions (1, H, W, K).
+        read_window: Reads arrays (height, width, …), as for ``predict_map``.
+        grid: GeoBox of the scene.
+        size: Height and width of the network's images.
+        margin: Pixels dropped on each side; an eighth of the shorter side by default.
+        fill: Value of a patch where the scene has ended.
+
+    Raises:
+        ParameterError: If the margin leaves nothing of a patch.
+    """
+
+    def __init__(
+        self,
+        predictor: Predict,
+        read_window: ReadWindow,
+        grid: GeoBox,
+        size: tuple[int, int],
+        margin: int | None = None,
+        fill: float = 0.0,
+    ) -> None:
+        margin = min(size) // 8 if margin is None else margin
+        if not 0 <= 2 * margin < min(size):
+            raise ParameterError(f"margin is {margin}: a patch of {size} pixels has none left then.")
+        super().__init__(predictor, read_window, grid, OutputGrid(), margin)
+        self.size, self.fill = size, fill
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of the largest windows."""
+        height, width = self.size
+        return height - 2 * self.margin, width - 2 * self.margin
+
+    def read(self, row: int, col: int, height: int, width: int) -> Inputs:
+        """Read the patch of a window; ``nodata`` is that of the window alone."""
+        inputs = super().read(row, col, height, width)
+        return {
+            name: values if name in (PLACE, "nodata") else self._filled(values)
+            for name, values in inputs.items()
+        }
+
+    def _filled(self, values: np.ndarray) -> np.ndarray:
+        """Return arrays (H, W, …) of a patch's size."""
+        short = [(0, side - there) for side, there in zip(self.size, values.shape[:2], strict=True)]
+        if not np.any(short):
+            return values
+        return np.pad(values, [*short, *[(0, 0)] * (values.ndim - 2)], constant_values=self.fill)
+
+    def _outer(self, window: Window) -> Window:
+        """Return the patch around a window, inside of the scene as far as that is possible."""
+        room = [max(0, whole - side) for whole, side in zip(self.grid.shape, self.size, strict=True)]
+        row, col = (
+            min(max(0, start - self.margin), most)
+            for start, most in zip((window.row, window.col), room, strict=True)
+        )
+        height, width = (min(pair) for pair in zip(self.grid.shape, self.size, strict=True))
+        return Window(row, col, height, width)

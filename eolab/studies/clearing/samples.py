@@ -45,7 +45,7 @@ GROUPS = {
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#E69F00")
 PLACES = ("upper_left", "centre")
-PADDINGS = ("masked", "zeros")
+PADDINGS = {"masked": np.nan, "zeros": 0.0}
 BLOCK_PX = 1024
 """Samples of one date are read together where they lie in one square of this side."""
 
@@ -97,7 +97,8 @@ def open_images(
         **options: Further arguments of the reader, for example ``bounds`` or ``tile``.
 
     Raises:
-        DataError: If the images of the two levels are of other times, or a channel's are not there.
+        DataError: If the images of the two levels are of other times, a channel's are not there, or there is
+            no scene classification.
     """
     names = channel_names(channels)
     colour, above = bool({*names} & {*TRUE_COLOUR}), [name for name in names if name.startswith(TOP)]
@@ -105,6 +106,8 @@ def open_images(
     bands = list(dict.fromkeys([*bands, *indices.bands_for(name for name in names if name in INDICES)]))
     given = {"dates": dates, "resolution": 10, **options}
     ground = entry.open(level="L2A", bands=bands or ["B04"], true_colour=colour, **given)
+    if "scl" not in ground:
+        raise DataError(f"{entry.path} holds no scene classification (SCL), which tells where clouds are.")
     if not above:
         return Images(ground, None, names)
     top = entry.open(level="L1C", bands=[name.removeprefix(TOP) for name in above], **given)
@@ -329,7 +332,6 @@ def sample_producer(
             has the pixels of its own region, those under clouds and without data aside.
     """
     check_known(padding, PADDINGS, f"There is no padding {padding!r}")
-    fill = np.nan if padding == "masked" else 0.0
     times = images.ground["time"].to_numpy()
 
     def produce(rows: pd.DataFrame) -> Mapping[str, np.ndarray]:
@@ -337,19 +339,14 @@ def sample_producer(
         top, left = int(rows["row"].min()), int(rows["column"].min())
         bottom, right = (rows["row"] + rows["height"]).max(), (rows["column"] + rows["width"]).max()
         values, clear = read_window(images, number, (slice(top, int(bottom)), slice(left, int(right))))
-        image = np.full((len(rows), *size, len(images.channels)), fill, np.float32)
+        image = np.full((len(rows), *size, len(images.channels)), PADDINGS[padding], np.float32)
         known = np.full((len(rows), *size), np.nan, np.float32)
         samples: Any = rows.itertuples()
         for k, region in enumerate(samples):
             y, x = window_of(region)
             inside = (slice(y.start - top, y.stop - top), slice(x.start - left, x.stop - left))
             at = placement(region.height, region.width, size, place)
-            seen = (
-                values[inside]
-                if not mask_clouds
-                else np.where(clear[inside][..., None], values[inside], np.nan)
-            )
-            image[(k, *at)] = np.nan_to_num(seen, nan=fill)
+            image[(k, *at)] = as_learned(values[inside], clear[inside], padding, mask_clouds)
             if degree is not None:
                 whole = np.isfinite(values[inside]).all(axis=-1)
                 own = degree[1][y, x] == region.owner
@@ -357,6 +354,14 @@ def sample_producer(
         return {"image": image, "label": rows["label"].to_numpy(np.uint8) if degree is None else known}
 
     return produce
+
+
+def as_learned(
+    values: np.ndarray, clear: np.ndarray, padding: str = "masked", mask_clouds: bool = True
+) -> np.ndarray:
+    """Return what :func:`read_window` has read as networks learn from it; see :func:`sample_producer`."""
+    known = np.where(clear[..., None], values, np.nan) if mask_clouds else values
+    return np.nan_to_num(known, nan=PADDINGS[padding])
 
 
 def read_window(images: Images, number: int, window: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
@@ -387,7 +392,7 @@ def read_window(images: Images, number: int, window: tuple[slice, slice]) -> tup
         planes |= {f"{TOP}{band}": above.sel(band=band).to_numpy() for band in above["band"].values}
     lacking = [name for name in images.channels if name not in planes]
     if lacking:
-        raise DataError(f"The images have no {', '.join(lacking)}: leave these channels out.")
+        raise DataError(f"The images have no {', '.join(lacking)}: leave these channels out, or give others.")
     codes = images.ground["scl"].isel(at).to_numpy()
     values = np.stack([planes[name] for name in images.channels], axis=-1).astype(np.float32)
     return values, (codes != 0) & ~np.isin(codes, CLOUDS)

@@ -25,10 +25,11 @@ from rasterio.warp import transform as to_crs
 from rasterio.windows import Window
 
 from eolab import prediction, runs, tasks
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import landslide4sense as reader
 from eolab.data.layouts import sentinel2
 from eolab.data.layouts.common import reading
+from eolab.data.layouts.series import of_day
 from eolab.data.schemes import ClassScheme
 from eolab.prediction import mapping
 from eolab.studies.landslide.samples import CLASSES, window_predictor
@@ -38,6 +39,7 @@ PIXEL_M = 10
 HEIGHTS_M = (-500.0, 9000.0)
 METRES = ("m", "metre", "metres", "meter", "meters")
 WINDOW, OVERLAP = reader.SIZE, 32
+MAPPED = "the likelier class and its probability in percent, 255 where there are no data"
 SCHEME = ClassScheme.numbered("landslides", zip(CLASSES, ("#d9d9d9", "#d7301f"), strict=True))
 
 
@@ -111,12 +113,8 @@ def open_scene(product: str | Path, dem: str | Path, date: str = "") -> Scene:
             f"{str(error).rstrip('.')}; a Level-1C product is needed, which Landslide4Sense was made of: its "
             "bands are top-of-atmosphere reflectance, B10 among them."
         ) from None
-    days = [str(day)[:10] for day in series["time"].values]
-    if date:
-        check_known(date, days, f"{product} has no image of {date!r}")
-    elif len(days) > 1:
-        raise ParameterError(f"{product} holds the days {', '.join(days)}: choose one.")
-    scene = Scene(series["reflectance"].isel(time=days.index(date or days[0])), series.odc.geobox, Path(dem))
+    image = series["reflectance"].isel(time=of_day(series, date, str(product)))
+    scene = Scene(image, series.odc.geobox, Path(dem))
     _check_dem(scene)
     return scene
 
