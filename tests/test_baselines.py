@@ -259,6 +259,51 @@ def test_nearest_gives_an_image_the_label_of_the_training_image_most_like_it(tmp
     np.testing.assert_array_equal(again.predict(store, np.arange(90)), found)
 
 
+def padded_images():
+    """Images of two classes, and the same ones padded with NaN at the bottom and on the right."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(40) % 2).astype(np.uint8)
+    image = rng.normal(labels[:, None, None, None], 1, (40, 14, 12, 4)).astype(np.float32)
+    padded = np.full((40, 37, 41, 4), np.nan, np.float32)
+    padded[:, :14, :12] = image
+    stores = [MemoryStore({"image": images, "label": labels}) for images in (image, padded)]
+    for store in stores:
+        store.arrays_spec = {"image": store.arrays["image"][0]}
+    return stores
+
+
+@pytest.mark.parametrize("name", ["image_statistics", "nearest"])
+def test_padding_of_images_changes_no_answer(name):
+    found = [
+        baselines.build("image_classification", name).fit(store, np.arange(30)).predict(store, np.arange(40))
+        for store in padded_images()
+    ]
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_random_convolutions_leave_out_what_is_missing():
+    """All were NaN where one training image was padded, and the predictions of all images the same."""
+    stores, rows = padded_images(), np.arange(30)
+    models = [
+        baselines.build("image_classification", "random_convolutions", filters=8).fit(store, rows)
+        for store in stores
+    ]
+    tables = [models[0].reader.table(store.arrays) for store in stores]
+    np.testing.assert_allclose(tables[1], tables[0], rtol=1e-4, atol=1e-5)
+    assert np.isfinite(models[1].reader.weights).all()
+    right = models[1].predict(stores[1], np.arange(40)).argmax(1) == stores[1].arrays["label"]
+    assert right.mean() > 0.8
+    empty = np.full((1, 37, 41, 4), np.nan, np.float32)
+    assert np.isfinite(models[1].predict_on_batch({"image": empty})).all()
+
+
+def test_random_convolutions_need_whole_pieces():
+    store = MemoryStore({"image": np.full((4, 5, 5, 2), np.nan, np.float32), "label": np.array([0, 1, 0, 1])})
+    store.arrays_spec = {"image": store.arrays["image"][0]}
+    with pytest.raises(DataError, match="no 3 × 3 pixels without a missing value"):
+        baselines.build("image_classification", "random_convolutions").fit(store, np.arange(4))
+
+
 def test_names_are_chosen_by_task_with_those_of_a_study():
     assert baselines.names("regression") == ["mean", "linear", "random_forest", "nearest"]
     assert "nearest" not in baselines.names("sequence_classification")

@@ -330,6 +330,28 @@ def test_the_mean_and_the_linear_model_are_those_of_numpy(values) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["mean", "linear", "random_forest", "nearest"])
+def test_padding_and_clouds_without_values_teach_nothing(values, name) -> None:
+    """Neither images padded with NaN, nor labels of pixels of which no band was observed, change a value."""
+    rows, data = np.arange(20), values.gather(np.arange(20))
+    image = np.full((20, 12, 14, 2), np.nan, np.float32)
+    label = np.full((20, 12, 14), np.nan, np.float32)
+    image[:, :8, :11], label[:, :8, :11] = data["image"], data["label"]
+    cloudy = label.copy()
+    cloudy[5, 9], cloudy[6, :, 12] = 1e6, -1e6  # labels in the padding
+    found = []
+    for images, labels in ((data["image"], data["label"]), (image, label), (image, cloudy)):
+        memory = MemoryStore({"image": images, "label": labels}, ("red", "nir"))
+        memory.table, memory.arrays_spec = values.table, {"label": labels[0]}
+        options = {"trees": 5} if name == "random_forest" else {}
+        baseline = baselines.build("regression", name, per_patch=1000, **options).fit(memory, rows)
+        found.append(baseline.predict_on_batch({"image": data["image"]}))
+        assert np.isfinite(baseline.predict_on_batch({"image": image})).all()
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
+    if name != "mean":  # which reads no band
+        np.testing.assert_array_equal(found[2], found[1])
+
+
 def test_nearest_gives_a_pixel_the_value_of_the_training_pixel_most_like_it(values, tmp_path) -> None:
     """Against all distances; bands of other units count alike, and a file of it is read again."""
     rows, data = np.arange(20), values.gather(np.arange(20))

@@ -186,6 +186,51 @@ def test_strides_of_bottlenecks_stand_where_they_are_told():
         assert strides == ([2, 1] if early else [1, 2])
 
 
+def test_padding_counts_nowhere_in_a_masked_resnet(shallow, tmp_path):
+    """Neither in predictions nor in the statistics of a batch, whatever there is of it; else it counts."""
+    rng = np.random.default_rng(0)
+    padded = np.full((3, 69, 105, 13), np.nan, "float32")
+    padded[:, :37, :41] = rng.normal(5, 2, (3, 37, 41, 13))
+    padded[1, :9, :9] = padded[0, 5, 5, 2] = np.nan
+    alone = padded[:, :37, :41]
+    given = {"channels": 13, "mean": [5.0] * 13, "std": [2.0] * 13}
+    for masked in (True, False):
+        small, large = (
+            build("resnet50_patch", height=image.shape[1], width=image.shape[2], masked=masked, **given)
+            for image in (alone, padded)
+        )
+        for layer in small.layers:  # what is normalised is not 0 where the image is
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.set_weights([rng.uniform(0.1, 1, one.shape) for one in layer.get_weights()])
+        large.set_weights(small.get_weights())
+        for training in (False, True):
+            found = [
+                np.array(network({"image": image}, training=training))
+                for network, image in ((small, alone), (large, padded))
+            ]
+            assert np.isfinite(found).all()
+            assert np.allclose(*found, rtol=1e-4, atol=1e-5) == masked
+        if masked:
+            for one, other in zip(small.get_weights(), large.get_weights(), strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)  # moving averages
+            assert np.isfinite(np.array(small({"image": np.full_like(alone, np.nan)}))).all()
+            small.save(tmp_path / "model.keras")
+            again = keras.models.load_model(tmp_path / "model.keras")
+            np.testing.assert_array_equal(again({"image": alone}), small({"image": alone}))
+
+
+def test_a_resnet_learns_from_oblong_images_that_are_padded_with_nan():
+    rng = np.random.default_rng(0)
+    image = rng.normal(5, 2, (4, 37, 41, 13)).astype("float32")
+    image[:, 20:], image[1] = np.nan, np.nan
+    model = build("resnet18_patch", height=37, width=41, channels=13, mean=[5.0] * 13, std=[2.0] * 13)
+    model.compile(keras.optimizers.SGD(0.01), "binary_crossentropy", run_eagerly=True)
+    before = np.array(model.get_layer("encoder_conv1").kernel)
+    assert np.isfinite(model.train_on_batch({"image": image}, np.eye(3)[[0, 1, 2, 0]]))
+    assert np.isfinite(np.concatenate([np.ravel(one) for one in model.get_weights()])).all()
+    assert not np.array_equal(np.array(model.get_layer("encoder_conv1").kernel), before)
+
+
 def test_wrong_numbers_are_named():
     for options, message in (
         ({"width_multiplier": 0}, "resnet18_patch: width_multiplier is 0, expected a number above 0"),

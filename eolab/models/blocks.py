@@ -20,7 +20,9 @@ def scaled(number: float, multiplier: float) -> int:
     return int(number) if multiplier == 1 else max(4, 4 * round(number * multiplier / 4))
 
 
-def batch_norm(x: Any, scale: float = 1.0, name: str | None = None, *, epsilon: float = 1e-3) -> Any:
+def batch_norm(
+    x: Any, scale: float = 1.0, name: str | None = None, *, epsilon: float = 1e-3, **given: Any
+) -> Any:
     """Batch normalisation (Ioffe and Szegedy 2015) whose averages follow the last ten batches or so.
 
     Keras's own follow the last hundred: a training of a few hundred steps would be validated with averages of
@@ -31,10 +33,11 @@ def batch_norm(x: Any, scale: float = 1.0, name: str | None = None, *, epsilon: 
         scale: What the normalised features are multiplied by at first.
         name: Name of the layer.
         epsilon: Added to the variance; published weights of PyTorch belong to 1e-5.
+        **given: ``mask`` (B, …) of Keras's layer: which positions count in mean and variance.
     """
     gamma = keras.initializers.Constant(scale)
     options: dict[str, Any] = {"epsilon": epsilon, "gamma_initializer": gamma, "name": name}
-    return keras.layers.BatchNormalization(momentum=MOMENTUM, **options)(x)
+    return keras.layers.BatchNormalization(momentum=MOMENTUM, **options)(x, **given)
 
 
 layer_norm = partial(keras.layers.LayerNormalization, epsilon=1e-6)  # of SegFormer and ConvNeXt

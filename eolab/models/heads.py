@@ -26,7 +26,7 @@ import numpy as np
 from eolab.core.errors import ParameterError, check_known
 from eolab.data.schemes import IGNORE
 from eolab.models.blocks import batch_norm, enlarge, resize
-from eolab.models.layers import Normalize, Seeds
+from eolab.models.layers import MaskedMean, Normalize, Seeds
 
 PIXELS = ("mask", "dual", "multi", "values")  # heads that predict each pixel
 ACTIVATIONS = ("softmax", "sigmoid", "linear")
@@ -131,9 +131,23 @@ def labels_model(spec: Spec, inputs: Mapping[str, Any], features: Any, dropout: 
     return finish(spec, inputs, outputs, features)
 
 
-def image_labels(spec: Spec, inputs: Mapping[str, Any], maps: Any, dropout: float = 0.0) -> keras.Model:
-    """Return the model that averages maps (B, h, w, F) over the image and predicts labels (B, K)."""
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(maps)  # (B, F)
+def image_labels(
+    spec: Spec, inputs: Mapping[str, Any], maps: Any, dropout: float = 0.0, seen: Any = None
+) -> keras.Model:
+    """Return the model that averages maps (B, h, w, F) over the image and predicts labels (B, K).
+
+    Args:
+        spec: Outputs and activation.
+        inputs: Inputs by name.
+        maps: Maps (B, h, w, F).
+        dropout: Share of the features dropped.
+        seen: Cells (B, h, w, 1) that count in the average, 1 or 0; None for all.
+    """
+    if seen is None:
+        pooled = keras.layers.GlobalAveragePooling2D(name="pool")(maps)  # (B, F)
+    else:
+        flat = keras.layers.Reshape((-1, maps.shape[-1]))(maps)  # (B, h · w, F)
+        pooled = MaskedMean(name="pool")(flat, keras.layers.Reshape((-1,))(seen))
     return labels_model(spec, inputs, pooled, dropout)
 
 

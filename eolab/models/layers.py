@@ -157,6 +157,14 @@ class DayEncoding(Layer):
         return ops.sin(ops.expand_dims(day, -1) * ops.array(rates, "float32") + ops.array(phases, "float32"))
 
 
+class Seen(Layer):
+    """Say where an image was observed, in any band: (B, H, W, C) raw → (B, H, W, 1), 1 or 0."""
+
+    def call(self, image: Any) -> Any:
+        seen = ops.any(ops.logical_not(ops.isnan(image)), axis=-1, keepdims=True)
+        return ops.cast(seen, self.compute_dtype)
+
+
 class MaskedMean(Layer):
     """Average features (B, T, D) over the valid dates (B, T) → (B, D); 0 where no date is valid."""
 

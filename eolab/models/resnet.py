@@ -41,6 +41,33 @@ def depth_of(backbone: str) -> int:
 pytorch_norm = partial(batch_norm, epsilon=EPSILON)
 
 
+class MaskedNorm:
+    """Batch normalisation of maps in which only observed places count; all others become 0.
+
+    A cell of a map stands for the square of pixels, from the upper left on, that its stride makes; it counts
+    where one of them was observed. Convolutions then see zeros in the padding as they see them beyond the
+    image, in all layers: how much padding there is at the bottom and on the right changes nothing.
+
+    Args:
+        seen: Pixels (B, H, W, 1) that were observed, 1 or 0.
+    """
+
+    def __init__(self, seen: Any) -> None:
+        self._cells = [seen]
+
+    def cells(self, maps: Any) -> Any:
+        """Return which cells of maps (B, h, w, F) count, (B, h, w, 1)."""
+        while self._cells[-1].shape[1:3] != maps.shape[1:3]:
+            self._cells.append(keras.layers.MaxPooling2D(2, padding="same")(self._cells[-1]))
+        return self._cells[-1]
+
+    def __call__(self, x: Any, scale: float, name: str | None) -> Any:
+        """Normalise maps (B, h, w, F), as :func:`eolab.models.blocks.batch_norm`."""
+        cells = self.cells(x)
+        x = pytorch_norm(x, scale, name, mask=keras.layers.Reshape(x.shape[1:3])(cells))
+        return keras.layers.Multiply()([x, cells])
+
+
 @dataclass(frozen=True)
 class Encoder:
     """A ResNet up to its last stage (He et al. 2016): images to maps of five strides.

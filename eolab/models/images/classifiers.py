@@ -13,8 +13,8 @@ from eolab.data.bands import L2A_BANDS, SENTINEL2
 from eolab.models import heads
 from eolab.models.blocks import conv_norm, joined, layer_norm, penalty, scaled, skip_branch
 from eolab.models.heads import Spec
-from eolab.models.layers import Gelu, Layer, Normalize, Seeds
-from eolab.models.resnet import PREFIX, Encoder
+from eolab.models.layers import Gelu, Layer, Normalize, Seeds, Seen
+from eolab.models.resnet import PREFIX, Encoder, MaskedNorm
 
 SHALLOW = ((32, 5), (32, 5), (64, 3))  # features and side of the kernel
 STEPS = (1, 2, 6)  # pixels of 10 m that a native pixel of 10, 20 and 60 m has a side
@@ -156,6 +156,7 @@ def resnet(
     dropout: float = 0.0,
     l2: float = 0.0,
     early: bool = False,
+    masked: bool = False,
 ) -> keras.Model:
     """Return a ResNet (He et al. 2016): 11.2 M weights with 18 layers, 23.5 M with 50, 42.5 M with 101.
 
@@ -174,10 +175,18 @@ def resnet(
         dropout: Share of the features dropped before the last layer.
         l2: Penalty on the squares of the weights of convolutions.
         early: Whether the stride of a bottleneck stands in its first convolution, as in the paper.
+        masked: Whether pixels without any value (NaN) count nowhere, neither in the average over the image
+            nor in batch normalisations, see :class:`eolab.models.resnet.MaskedNorm`: an image that is padded
+            with NaN at the bottom and on the right gives what it gives alone. A step takes up to twice as
+            long.
     """
     inputs, x = heads.image_input(spec)
-    encoder = Encoder(spec.seeds, depth, width_multiplier, l2=l2, early=early)
-    return heads.image_labels(spec, inputs, encoder(x)[-1], dropout)
+    if not masked:
+        maps = Encoder(spec.seeds, depth, width_multiplier, l2=l2, early=early)(x)[-1]
+        return heads.image_labels(spec, inputs, maps, dropout)
+    norm = MaskedNorm(Seen(name="seen")(inputs["image"]))
+    maps = Encoder(spec.seeds, depth, width_multiplier, norm=norm, l2=l2, early=early)(x)[-1]
+    return heads.image_labels(spec, inputs, maps, dropout, norm.cells(maps))
 
 
 def resnet_fusion(

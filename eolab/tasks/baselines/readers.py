@@ -119,7 +119,8 @@ class RandomConvolutions(Images):
 
     With a piece x (bands standardised over the pieces) and its mean m, whitening matrix W and filter f of
     unit length, the response r = f · W (x − m) is divided by its standard deviation s over the pieces, and
-    each filter gives two features: the means of max(r / s − bias, 0) and of max(−r / s − bias, 0).
+    each filter gives two features: the means of max(r / s − bias, 0) and of max(−r / s − bias, 0). Places
+    where a value is missing (NaN) are left out, in the draw and in the means.
 
     Args:
         filters: Number of filters F.
@@ -166,7 +167,13 @@ class RandomConvolutions(Images):
         self.offset = (-(weights @ middle) - (weights / scale) @ centre).astype(np.float32)
 
     def pieces(self, store: Any, rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-        """Return random pieces of random images, in random order, float64 (count, C, size, size)."""
+        """Return random pieces of random images, in random order, float64 (count, C, size, size).
+
+        There are fewer where images without a whole piece are drawn.
+
+        Raises:
+            DataError: If there are no two whole pieces.
+        """
         rng = np.random.default_rng(seed)
         images = rng.permutation(rows)[: min(count, _IMAGES)]
         source = np.sort(rng.integers(0, len(images), count))
@@ -175,12 +182,22 @@ class RandomConvolutions(Images):
             for place, image in enumerate(self.chosen(data), start=part.start):
                 views = sliding_window_view(image, (self.size, self.size), axis=(0, 1))
                 wanted = int(np.count_nonzero(source == place))
-                y, x = (rng.integers(0, length, wanted) for length in views.shape[:2])
+                gaps = sliding_window_view(np.isnan(image).any(-1), (self.size, self.size)).any((2, 3))
+                if gaps.any():
+                    whole = np.argwhere(~gaps)
+                    y, x = whole[rng.integers(0, max(len(whole), 1), wanted if len(whole) else 0)].T
+                else:
+                    y, x = (rng.integers(0, length, wanted) for length in views.shape[:2])
                 found.append(views[y, x])
+        if sum(map(len, found)) < 2:
+            raise DataError(
+                f"The training images have no {self.size} × {self.size} pixels without a missing value, and "
+                "random convolutions need some: fill the gaps, or leave this baseline out."
+            )
         return rng.permutation(np.concatenate(found).astype(np.float64))
 
     def table(self, data: Arrays) -> np.ndarray:
-        """Return the mean responses, float32 (N, 2 F); one image at a time is unfolded."""
+        """Return the mean responses, float32 (N, 2 F), NaN without a whole piece; one image is unfolded."""
         images = self.chosen(data)
         found = np.empty((len(images), 2, len(self.weights)), np.float32)
         for row, image in enumerate(images):
@@ -188,6 +205,11 @@ class RandomConvolutions(Images):
             pieces = pieces[:: self.stride, :: self.stride]  # (h, w, C, size, size)
             response = pieces.reshape(-1, self.weights.shape[1]).astype(np.float32) @ self.weights.T
             response += self.offset  # (places, F)
+            if (gaps := np.isnan(response[:, 0])).any():  # one missing value, and no filter responds
+                response = response[~gaps]
+            if not len(response):
+                found[row] = np.nan
+                continue
             found[row] = [np.maximum(one - self.bias, 0).mean(axis=0) for one in (response, -response)]
         return found.reshape(len(images), -1)
 
@@ -226,6 +248,8 @@ class Pixels(Images):
         if self.most is not None:
             count = min(count, max(2, self.most // len(rows)))
         drawn = tables.pixel_table(store, rows, count, self.seed, self.names)
+        if self.names:  # a pixel of which nothing was observed teaches nothing
+            drawn = drawn[drawn[self.names].notna().any(axis=1)]
         return drawn[self.names], drawn["label"].to_numpy(), drawn["weight"].to_numpy()
 
     def table(self, data: Arrays) -> pd.DataFrame:
