@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from model_harness import planned, shallow, trainable
 from scipy import ndimage
 
@@ -15,6 +16,7 @@ from eolab.core.errors import ParameterError
 from eolab.models import resnet
 from eolab.models.attention import EfficientAttention
 from eolab.models.blocks import (
+    AtrousConv2D,
     Resize,
     conv_norm,
     depthwise_norm,
@@ -90,6 +92,39 @@ def test_an_atrous_convolution_sees_nine_pixels_that_far_apart(layer, rate):
     answer = np.abs(run(model, impulse)).sum(axis=(0, 3))
     expected = {(10 + i, 10 + j) for i in (-rate, 0, rate) for j in (-rate, 0, rate)}
     assert {(int(i), int(j)) for i, j in np.argwhere(answer > 0)} == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "rate", "summed"),
+    [
+        ((9, 9), 3, 3, True),
+        ((9, 9), 3, 9, True),  # only the middle of the kernel sees anything
+        ((5, 12), 3, (4, 6), True),
+        ((7, 6), 4, 3, True),  # TensorFlow pads an even kernel by one pixel more behind
+        ((9, 9), 3, 2, False),
+        ((32, 32), 3, 6, False),
+    ],
+)
+def test_an_atrous_convolution_and_its_gradients_are_those_of_keras(size, kernel, rate, summed, monkeypatch):
+    layers = [
+        kind(5, kernel, padding="same", dilation_rate=rate, use_bias=False)
+        for kind in (AtrousConv2D, keras.layers.Conv2D)
+    ]
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, *size, 3)).astype("float32"))
+    found = []
+    for layer in layers:
+        layer.build(x.shape)
+        layer.kernel.assign(np.random.default_rng(1).normal(size=layer.kernel.shape))
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+            loss = tf.reduce_sum(y**3)
+        found.append([y, *tape.gradient(loss, [x, layer.kernel.value])])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
+    monkeypatch.setattr(keras.layers.Conv2D, "convolution_op", lambda *given: "Keras's")
+    assert isinstance(layers[0].convolution_op(x, layers[0].kernel), str) is not summed
+    assert isinstance(keras.layers.deserialize(keras.layers.serialize(layers[0])), AtrousConv2D)
 
 
 def test_depthwise_kernels_start_with_the_variance_of_he():

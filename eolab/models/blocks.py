@@ -2,16 +2,19 @@
 
 # ruff: noqa: D102 (call is that of Keras; the class documents it)
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import keras
 from keras import ops
 
-from eolab.models.layers import Layer, Seeds
+from eolab.models.layers import Layer, Saved, Seeds
 
 MOMENTUM = 0.9  # of the averages of every batch normalisation: they follow the last ten batches or so
+_MUCH = 2 / 3  # of a kernel's products: where no more lie in the map, an atrous convolution sums its weights
 BRANCH_SCALE = 0.2  # of residual branches at first; Goyal et al. (2017) take 0, which keeps gradients out
 
 
@@ -41,6 +44,45 @@ def batch_norm(
 
 
 layer_norm = partial(keras.layers.LayerNormalization, epsilon=1e-6)  # of SegFormer and ConvNeXt
+
+
+class AtrousConv2D(Saved, keras.layers.Conv2D):
+    """Convolution with a dilation, fast where much of the kernel lies outside of the map.
+
+    There it is the sum of a 1 × 1 convolution for each weight of the kernel, of the pixels that this weight
+    sees. Keras on TensorFlow pads the map by the dilation instead: 3 to 50 times as slow on a processor.
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """Return the convolution without bias and activation: (B, H, W, C) → (B, H, W, F)."""
+        size = inputs.shape[1:3]
+        if self.padding != "same" or self.strides != (1, 1) or None in size:
+            return super().convolution_op(inputs, kernel)
+        seen = [_seen(*axis) for axis in zip(size, self.kernel_size, self.dilation_rate, strict=True)]
+        products = math.prod(sum(end - start for _, start, end, _ in axis) for axis in seen)
+        if products > _MUCH * math.prod(size) * math.prod(self.kernel_size):
+            return super().convolution_op(inputs, kernel)
+        parts = []
+        for (i, top, bottom, above), (j, left, right, before) in product(*seen):
+            part = inputs[:, top:bottom, left:right]
+            part = ops.conv(part, kernel[i : i + 1, j : j + 1])
+            below, behind = size[0] - above - bottom + top, size[1] - before - right + left
+            parts.append(ops.pad(part, [(0, 0), (above, below), (before, behind), (0, 0)]))
+        return sum(parts[1:], parts[0])
+
+
+def _seen(size: int, kernel: int, rate: int) -> list[tuple[int, int, int, int]]:
+    """Return the weights of a kernel that see anything of an axis.
+
+    Returns:
+        The number of the weight, its first pixel, one past its last pixel, and the result of its first pixel.
+    """
+    offsets = [index * rate - (kernel - 1) * rate // 2 for index in range(kernel)]
+    return [
+        (index, max(offset, 0), size + min(offset, 0), max(-offset, 0))
+        for index, offset in enumerate(offsets)
+        if abs(offset) < size
+    ]
 
 
 def conv_norm(
@@ -75,7 +117,8 @@ def conv_norm(
         names: Names of the convolution and of the normalisation.
     """
     x, padding = padded(x, kernel, padding)
-    x = keras.layers.Conv2D(
+    layer = AtrousConv2D if dilation > 1 else keras.layers.Conv2D
+    x = layer(
         filters,
         kernel,
         strides,
