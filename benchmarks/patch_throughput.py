@@ -16,13 +16,14 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from sequence_throughput import Contestant, limit_threads, print_rates, rates
+from sequence_throughput import Contestant, has_torch, limit_threads, print_rates, rates
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.05}  # of probabilities
 LEARNING_RATE = 1e-3
@@ -75,22 +76,29 @@ def keras_contestant(network: Any, options: argparse.Namespace) -> Contestant:
 
 def torch_contestants(options: argparse.Namespace, network: Any) -> dict[str, Contestant]:
     """Return the ways of PyTorch, none where it is missing; puts its weights into the Keras network."""
-    try:
-        import torch
-    except ModuleNotFoundError:
-        print("PyTorch is missing: Keras is measured alone.")
+    if not has_torch():
         return {}
+    import torch
     from torch_resnet import ResNet50
 
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    ways: dict[str, dict[str, bool]] = {"as written": {}, "at its best": {"best": True}}
-    if torch.cuda.is_available():
-        ways["compiled"] = {"best": True, "compiled": True}
-    made = {name: ResNet50(options.bands, options.classes) for name in ways}
+    made = torch_networks(lambda: ResNet50(options.bands, options.classes), options.threads)
     copy_weights(made["as written"], network, options)
     check(made["as written"], network, options)
-    return {f"PyTorch, {name}": torch_contestant(made[name], options, **how) for name, how in ways.items()}
+    loss = torch.nn.functional.binary_cross_entropy_with_logits
+    return {
+        f"PyTorch, {way}": torch_contestant(one, way, data(options), options.batch, loss, torch.sigmoid)
+        for way, one in made.items()
+    }
+
+
+def torch_networks(make: Callable[[], Any], threads: int) -> dict[str, Any]:
+    """Return a network for each way to run PyTorch; on a GPU it is compiled too."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    ways = ["as written", "at its best", *(["compiled"] if torch.cuda.is_available() else [])]
+    return {way: make() for way in ways}
 
 
 def copy_weights(source: Any, network: Any, options: argparse.Namespace) -> None:
@@ -122,36 +130,44 @@ def check(source: Any, network: Any, options: argparse.Namespace) -> None:
 
 
 def torch_contestant(
-    network: Any, options: argparse.Namespace, best: bool = False, compiled: bool = False
+    network: Any,
+    way: str,
+    given: tuple[np.ndarray, np.ndarray],
+    batch: int,
+    loss_of: Callable[[Any, Any], Any],
+    activation: Callable[[Any], Any],
+    learning_rate: float = LEARNING_RATE,
 ) -> Contestant:
+    """Plain loops over batches of images (N, H, W, C); but "as written", in bfloat16 and channels last."""
     import torch
 
+    best = way != "as written"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    images, labels = (torch.from_numpy(values) for values in data(options))
+    images, labels = (torch.from_numpy(values) for values in given)
     images = images.permute(0, 3, 1, 2)  # (N, C, H, W), still channels last in memory
     images = images if best else images.contiguous()
     network = network.to(device, memory_format=torch.channels_last) if best else network.to(device)
-    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
-    call = torch.compile(network) if compiled else network
+    optimizer = torch.optim.Adam(network.parameters(), learning_rate, eps=1e-7)  # that of Keras
+    call = torch.compile(network) if way == "compiled" else network
     half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=best)
 
-    def train() -> None:
+    def train() -> float:
         network.train()
-        for rows in torch.randperm(len(images)).split(options.batch):
+        for rows in torch.randperm(len(images)).split(batch):
             optimizer.zero_grad()
-            given, truth = images[rows].to(device), labels[rows].to(device)
+            inputs, truth = images[rows].to(device), labels[rows].to(device)
             with half:
-                logits = call(given.contiguous(memory_format=torch.channels_last) if best else given)
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), truth)
+                outputs = call(inputs.contiguous(memory_format=torch.channels_last) if best else inputs)
+            loss = loss_of(outputs.float(), truth)
             loss.backward()
             optimizer.step()
-        loss.item()
+        return loss.item()
 
-    def predict() -> None:
+    def predict() -> np.ndarray:
         network.eval()
         with torch.inference_mode(), half:
-            for rows in images.split(options.batch):
-                call(rows.to(device)).float().sigmoid().cpu()
+            found = [activation(call(rows.to(device)).float()).cpu() for rows in images.split(batch)]
+        return torch.cat(found).numpy()
 
     return Contestant(train, predict, sum(weight.numel() for weight in network.parameters()))
 

@@ -13,11 +13,11 @@ BLOCKS = (3, 4, 6, 3)
 class Bottleneck(nn.Module):
     """Three convolutions beside a shortcut: (B, C, H, W) to (B, 4 F, H/stride, W/stride)."""
 
-    def __init__(self, inputs: int, features: int, stride: int) -> None:
+    def __init__(self, inputs: int, features: int, stride: int, dilation: int = 1) -> None:
         super().__init__()
         wide = 4 * features
         self.conv1, self.bn1 = nn.Conv2d(inputs, features, 1, bias=False), nn.BatchNorm2d(features)
-        self.conv2 = nn.Conv2d(features, features, 3, stride, 1, bias=False)
+        self.conv2 = nn.Conv2d(features, features, 3, stride, dilation, dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(features)
         self.conv3, self.bn3 = nn.Conv2d(features, wide, 1, bias=False), nn.BatchNorm2d(wide)
         self.relu, self.downsample = nn.ReLU(inplace=True), None

@@ -100,6 +100,24 @@ def test_mixed_and_broken_times_and_places_are_counted(tmp_path):
         points_of("lon,lat\n1,2\n", tmp_path, timezone="Sweden")
 
 
+def test_numbers_of_tracks_keep_their_zeros_and_one_broken_coordinate_leaves_the_others_exact(tmp_path):
+    text = "\n".join(["device,lon,lat", *(f"007,{LON!r},{LAT!r}",) * 3, "010,?,57", "010,15,"])
+    found = points_of(text, tmp_path)
+    assert found.table["track"].tolist() == ["007"] * 3
+    assert found.table[["x", "y"]].drop_duplicates().to_numpy().tolist() == [[LON, LAT]]
+    assert found.left_out == {"without coordinates": 2}
+
+
+def test_points_of_one_pixel_add_up_in_counts_of_any_order_in_memory(tmp_path):
+    points = points_of(f"lon,lat\n{LON},{LAT}\n{LON},{LAT}\n", tmp_path)
+    counts, _ = tracks.count_in(points, GRID, np.zeros(GRID.shape, order="F"))
+    assert counts[10, 10] == counts.sum() == 2
+    kept = np.zeros(GRID.shape)
+    weighted = points._replace(table=points.table.assign(weight=[0.5, 2.0]))
+    assert tracks.count_in(weighted, GRID, kept)[0] is kept
+    assert kept[10, 10] == kept.sum() == 2.5
+
+
 GPX = """<?xml version="1.0"?><gpx version="1.1" creator="t" xmlns="http://www.topografix.com/GPX/1/1">
 <wpt lat="1" lon="1"></wpt><trk><trkseg>
 <trkpt lat="{lat}" lon="{lon}"><time>2019-07-03T10:00:00Z</time></trkpt>

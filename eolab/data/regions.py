@@ -18,6 +18,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyogrio
+import rasterio
 import shapely
 from odc.geo.geobox import GeoBox
 from pyogrio.errors import DataSourceError
@@ -229,13 +230,14 @@ def on_grid(regions: Regions, grid: GeoBox, all_touched: bool = False) -> Region
     table = regions.table.to_crs(grid.crs).copy()
     frame = shapely.box(*grid.boundingbox.bbox)
     rows, left_out, notes = [], [], []
-    for number, shape, note in zip(table["id"], table.geometry, table["note"], strict=True):
-        box, reason = _rectangle(shape, frame, grid, all_touched)
-        if reason:
-            left_out.append((number, reason))
-        outside = "" if reason or frame.covers(shape) else "partly outside"
-        notes.append(", ".join(part for part in (note, outside) if part))
-        rows.append(box)
+    with rasterio.Env():  # one for all: entering it takes a fifth of the time of a small region
+        for number, shape, note in zip(table["id"], table.geometry, table["note"], strict=True):
+            box, reason = _rectangle(shape, frame, grid, all_touched)
+            if reason:
+                left_out.append((number, reason))
+            outside = "" if reason or frame.covers(shape) else "partly outside"
+            notes.append(", ".join(part for part in (note, outside) if part))
+            rows.append(box)
     columns = ["row", "column", "height", "width", "pixels"]
     table[columns] = np.array(rows, np.int64).reshape(-1, len(columns))
     table["note"] = notes

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyogrio
 from odc.geo.geobox import GeoBox
+from pandas.api.types import is_numeric_dtype
 from pyogrio.errors import DataSourceError
 from pyproj import CRS, Transformer
 from scipy.ndimage import gaussian_filter
@@ -114,19 +115,21 @@ def _csv_frames(path: Path, chunk: int) -> Iterator[tuple[pd.DataFrame, None]]:
     first, second = head[0], (head[1:] or [""])[0]
     separator = max(";\t,", key=first.count) if re.search(r"[;\t,]", first) else ","
     decimal = "," if separator != "," and any(re.search(r"\d,\d", line) for line in head[1:3]) else "."
-    fields = [
-        len(next(csv.reader([line.rstrip(separator)], delimiter=separator), [])) for line in (first, second)
-    ]
-    if fields[1] > fields[0]:
+    names, fields = (
+        next(csv.reader([line.rstrip(separator)], delimiter=separator), []) for line in (first, second)
+    )
+    if len(fields) > len(names):
         raise DataError(
-            f"{path} has {fields[1]} fields below {fields[0]} names of columns: correct its first line."
+            f"{path} has {len(fields)} fields below {len(names)} names of columns: correct its first line."
         )
+    texts = {name: str for name in names if _plain(name) not in _LONGITUDE + _LATITUDE}
     given: dict[str, Any] = {
         "sep": separator,
         "decimal": decimal,
         "chunksize": chunk,
-        "dtype": str,
+        "dtype": texts,
         "index_col": False,
+        "low_memory": False,
     }
     try:
         for frame in pd.read_csv(path, encoding="utf-8-sig", encoding_errors="replace", **given):
@@ -137,9 +140,14 @@ def _csv_frames(path: Path, chunk: int) -> Iterator[tuple[pd.DataFrame, None]]:
         ) from None
 
 
+def _plain(name: Any) -> str:
+    """Return the name of a column without its units, spaces and capitals."""
+    return re.sub(r"[^a-z_]", "", str(name).lower().replace(" ", "_"))
+
+
 def _columns(frame: pd.DataFrame, path: Path, decimal: str) -> pd.DataFrame:
     """Return x, y, time, track of a table, found by the names of its columns."""
-    names = {re.sub(r"[^a-z_]", "", str(name).lower().replace(" ", "_")): name for name in frame.columns}
+    names = {_plain(name): name for name in frame.columns}
 
     def column(known: tuple[str, ...]) -> Any:
         return next((frame[names[name]] for name in known if name in names), None)
@@ -155,7 +163,10 @@ def _columns(frame: pd.DataFrame, path: Path, decimal: str) -> pd.DataFrame:
         both = frame[wkt].astype(str).str.extract(_WKT)
         x, y = both[0], both[1]
     if decimal == ",":
-        x, y = (one.astype(str).str.replace(",", ".", regex=False) for one in (x, y))
+        x, y = (
+            one if is_numeric_dtype(one) else one.astype(str).str.replace(",", ".", regex=False)
+            for one in (x, y)
+        )
     empty = pd.Series(pd.NA, index=frame.index)
     return pd.DataFrame(
         {"x": x, "y": y, "time": empty if time is None else time, "track": empty if track is None else track}
@@ -201,37 +212,29 @@ def _checked(frame: pd.DataFrame, zone: ZoneInfo, system: CRS) -> tuple[pd.DataF
     time, bad = _times(frame["time"], zone)
     left_out["whose time is none"] = int(bad.sum())
     keep = sound & ~at_null & ~bad
-    track = frame["track"].astype("string").fillna("").to_numpy()
+    track = frame["track"].astype("string").fillna("").astype(str)
     table = pd.DataFrame({"x": x, "y": y, "time": time, "track": track})
     return table[keep].reset_index(drop=True), {key: count for key, count in left_out.items() if count}
 
 
 def _times(given: pd.Series, zone: ZoneInfo) -> tuple[pd.DatetimeIndex, np.ndarray]:
     """Return times in UTC without a zone, NaT where none is given, and which texts are no times."""
-    empty = given.isna().to_numpy() | (given.astype(str).str.strip() == "").to_numpy()
-    if empty.all():
-        return pd.DatetimeIndex(np.full(len(given), np.datetime64("NaT", "ns"))), np.zeros(len(given), bool)
-    texts = given.where(~empty)
-    if pd.api.types.is_datetime64_any_dtype(texts):
-        zoned = texts.dt.tz is not None
-        found = pd.DatetimeIndex(texts)
+    if pd.api.types.is_datetime64_any_dtype(given):
+        zoned = given.dt.tz is not None
+        found = pd.DatetimeIndex(given)
         found = found.tz_convert("UTC") if zoned else _localised(found, zone)
-    else:
-        words = texts.astype("string").str.strip()
-        with_offset = words.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", na=False).to_numpy()
-        aware = pd.to_datetime(words.where(with_offset), utc=True, errors="coerce", format="ISO8601")
-        plain = pd.to_datetime(words.where(~with_offset), errors="coerce", format="ISO8601")
-        local = _localised(pd.DatetimeIndex(plain), zone)
-        found = pd.DatetimeIndex(
-            np.where(
-                with_offset,
-                aware.to_numpy("datetime64[ns]"),
-                local.tz_localize(None).to_numpy("datetime64[ns]"),
-            ),
-            tz="UTC",
-        )
-    bad = found.isna() & ~empty
-    return found.tz_localize(None).as_unit("ns"), np.asarray(bad)
+        return found.tz_localize(None).as_unit("ns"), np.zeros(len(given), bool)
+    words = given.astype("string").str.strip()
+    there = (words.fillna("") != "").to_numpy(bool)
+    with_offset = words.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", na=False).to_numpy(bool)
+    times = np.full(len(words), np.datetime64("NaT", "ns"))
+    for part, aware in ((with_offset, True), (there & ~with_offset, False)):
+        if part.any():
+            read = pd.to_datetime(words[part], utc=aware, errors="coerce", format="ISO8601")
+            utc = pd.DatetimeIndex(read) if aware else _localised(pd.DatetimeIndex(read), zone)
+            times[part] = utc.tz_localize(None).to_numpy("datetime64[ns]")
+    found = pd.DatetimeIndex(times)
+    return found, np.asarray(found.isna() & there)
 
 
 def _localised(times: pd.DatetimeIndex, zone: ZoneInfo) -> pd.DatetimeIndex:
@@ -302,7 +305,7 @@ def count_in(points: Points, grid: GeoBox, into: np.ndarray | None = None) -> tu
     Returns:
         float64 (y, x), and the number of points outside of the grid.
     """
-    counts = np.zeros(grid.shape) if into is None else into
+    counts = np.zeros(grid.shape) if into is None else np.ascontiguousarray(into)
     to_grid = Transformer.from_crs(points.crs, CRS.from_user_input(str(grid.crs)), always_xy=True)
     x, y = to_grid.transform(points.table["x"].to_numpy(), points.table["y"].to_numpy())
     place = ~grid.transform
@@ -310,8 +313,8 @@ def count_in(points: Points, grid: GeoBox, into: np.ndarray | None = None) -> tu
     column, row = place.a * x + place.b * y + place.c, place.d * x + place.e * y + place.f
     inside = (column >= 0) & (column < grid.width) & (row >= 0) & (row < grid.height)
     flat = row[inside].astype(np.int64) * grid.width + column[inside].astype(np.int64)
-    weight = points.table["weight"].to_numpy()[inside] if "weight" in points.table else None
-    counts += np.bincount(flat, weight, grid.width * grid.height).reshape(grid.shape)
+    weight = points.table["weight"].to_numpy()[inside] if "weight" in points.table else 1.0
+    np.add.at(counts.reshape(-1), flat, weight)  # bincount would take an array of the whole grid each time
     return counts, int((~inside).sum())
 
 
