@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
+import pandas as pd
 import pytest
 import rasterio
 import rasterio.shutil
@@ -16,6 +17,7 @@ from odc.geo.geobox import GeoBox
 
 from eolab import cli, models, prediction, tasks
 from eolab.data import catalog
+from eolab.data.layouts import rasters
 from eolab.prediction import mapping
 from eolab.prediction.mapping.windows import windows
 from eolab.studies.clearing import products, samples
@@ -288,10 +290,32 @@ def test_a_scene_of_the_catalogue_in_another_unit_is_refused(run, scene, day, tm
     assert not (tmp_path / "map.tif").exists()
 
 
-@pytest.mark.parametrize("left_out", ["true_colour", "scl"])
-def test_images_without_a_layer_that_is_needed_are_refused(images, number, monkeypatch, left_out):
-    entry = catalog.DataEntry("mine", "x", "rasters", "mine.yaml", "x")
-    monkeypatch.setattr(catalog.DataEntry, "open", lambda *_, **__: images.ground.drop_vars(left_out))
-    said = "holds no scene classification" if left_out == "scl" else "have no TCI_red, TCI_green, TCI_blue"
-    with pytest.raises(products.DataError, match=said):
-        samples.read_window(samples.open_images(entry, GROUPS), number, (slice(0, 9), slice(0, 9)))
+@pytest.fixture
+def entry_without(images, monkeypatch):
+    """Return an entry whose images lack a layer."""
+    acquired = pd.DataFrame({"level": ["L2A"]})
+    monkeypatch.setattr(rasters, "index", lambda *_: (acquired, None))
+
+    def without(layer: str) -> catalog.DataEntry:
+        monkeypatch.setattr(catalog.DataEntry, "open", lambda *_, **__: images.ground.drop_vars(layer))
+        return catalog.DataEntry("mine", "x", "rasters", "mine.yaml", "x")
+
+    return without
+
+
+def test_images_without_a_channel_that_is_needed_are_refused(entry_without, number):
+    found = samples.open_images(entry_without("true_colour"), GROUPS)
+    with pytest.raises(products.DataError, match="have no TCI_red, TCI_green, TCI_blue"):
+        samples.read_window(found, number, (slice(0, 9), slice(0, 9)))
+
+
+def test_images_without_a_scene_classification_are_used_and_clouds_are_said_to_be_left_in(
+    entry_without, images, number
+):
+    with pytest.warns(UserWarning, match="clouds are not known, and are left in"):
+        found = samples.open_images(entry_without("scl"), GROUPS)
+    whole = (slice(None), slice(None))
+    values, clear = samples.read_window(found, number, whole)
+    np.testing.assert_array_equal(values, samples.read_window(images, number, whole)[0])
+    band = images.ground["reflectance"][number].isel(band=0).to_numpy()
+    np.testing.assert_array_equal(clear, np.isfinite(band))

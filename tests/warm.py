@@ -37,10 +37,14 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = {
-    "kernel": ["keras", "sklearn.ensemble", "odc.geo.xr", "rioxarray", "scipy.signal", "h5py"]
-    + ["ipykernel.kernelapp"],
-    "worker": ["papermill", "nbconvert", "bs4", "jinja2", "matplotlib.mathtext", "ipykernel.ipkernel"]
-    + ["eolab.runs.worker", "eolab.runs.reports"],
+    "kernel": [
+        *("keras", "sklearn.ensemble", "odc.geo.xr", "rioxarray", "scipy.signal", "h5py"),
+        "ipykernel.kernelapp",
+    ],
+    "worker": [
+        *("papermill", "nbconvert", "bs4", "jinja2", "matplotlib.mathtext", "ipykernel.ipkernel"),
+        *("eolab.runs.worker", "eolab.runs.reports"),
+    ],
 }
 READ_AT_IMPORT = ("KERAS", "MALLOC", "MKL_", "OMP_", "OPENBLAS_", "PYTHON", "TF_")
 INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # what ipykernel sets before imports

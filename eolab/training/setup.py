@@ -66,10 +66,10 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
     Keras's ``mixed_bfloat16`` on processors with AMX; everywhere else it is ``mixed_bfloat16``. On
     processors without AMX neither makes small recurrent models faster: measure before you choose it.
 
-    Without a GPU and bfloat16, TensorFlow does not rewrite its graphs. On one core and small images the first
-    step took 3 to 36 % less time so. Later steps took as long for U-Net, ConvLSTM and LTAE, less for LSTM, and
-    about 5 % longer for SegFormer and ResNet-50, which is more than was saved after some 2,500 steps; this was
-    measured once, on a busy machine.
+    Without a GPU and bfloat16, TensorFlow does not rewrite its graphs. On one core and small images the
+    first step took 3 to 36 % less time so. Later steps took as long for U-Net, ConvLSTM and LTAE, less for
+    LSTM, and about 5 % longer for SegFormer and ResNet-50, which is more than was saved after some 2,500
+    steps; this was measured once, on a busy machine.
 
     Args:
         seed: Seed of everything random but the order of the batches, which have a seed of their own.

@@ -15,11 +15,12 @@ import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import pandas as pd
 import xarray as xr
 
-from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.core.errors import DataError, ParameterError, check_known, warn
 from eolab.core.progress import track
 from eolab.data import indices
 from eolab.data.bands import L1C_BANDS, L2A_BANDS
 from eolab.data.catalog import DataEntry
+from eolab.data.layouts import rasters
 from eolab.data.layouts.raster_names import RGB
 from eolab.data.regions import Regions, centres_m, label_map, of_entry, on_grid
 from eolab.data.schemes import ClassScheme
@@ -29,6 +30,9 @@ from eolab.studies.protocol import Produce
 
 CLOUDS = (8, 9, 10)
 """Scene classes that are ignored: clouds of medium and high probability, thin cirrus."""
+
+VEGETATION = 4
+"""Scene class that stands for all pixels with data where there is no scene classification."""
 
 INDICES = ("BNDVI", "Chlred-edge", "EVI", "MIRBI", "MSAVI2", "MTVI2", "NBR", "NDRE", "NDSI", "SAVI")
 """The ten indices of the report."""
@@ -96,18 +100,23 @@ def open_images(
         dates: First and last day; by default all.
         **options: Further arguments of the reader, for example ``bounds`` or ``tile``.
 
+    Warns where there is no scene classification: clouds are not known then.
+
     Raises:
-        DataError: If the images of the two levels are of other times, a channel's are not there, or there is
-            no scene classification.
+        DataError: If the images of the two levels are of other times, or a channel's are not there.
     """
     names = channel_names(channels)
     colour, above = bool({*names} & {*TRUE_COLOUR}), [name for name in names if name.startswith(TOP)]
     bands = [name for name in names if name in L2A_BANDS]
     bands = list(dict.fromkeys([*bands, *indices.bands_for(name for name in names if name in INDICES)]))
-    given = {"dates": dates, "resolution": 10, **options}
-    ground = entry.open(level="L2A", bands=bands or ["B04"], true_colour=colour, **given)
+    given = {"dates": dates, **options}
+    levels = set(rasters.index(entry.path, entry.images, entry.pixels)[0]["level"])
+    level = "L2A" if any(levels) else None
+    ground = entry.open(level=level, bands=bands or ["B04"], true_colour=colour, **given)
     if "scl" not in ground:
-        raise DataError(f"{entry.path} holds no scene classification (SCL), which tells where clouds are.")
+        warn(f"{entry.path} holds no scene classification (SCL): clouds are not known, and are left in.")
+        known = np.isfinite(ground["reflectance"].isel(band=0, drop=True))
+        ground = ground.assign(scl=xr.where(known, VEGETATION, 0).astype("uint8"))
     if not above:
         return Images(ground, None, names)
     top = entry.open(level="L1C", bands=[name.removeprefix(TOP) for name in above], **given)
