@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.data.splits.divisions import Division, divide
+from eolab.data.splits.divisions import Division, Rows, divide
 from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
 from eolab.evaluation.divided import Tested
@@ -41,25 +41,30 @@ def most_wrong(
 
 
 def divide_objects(
-    table: pd.DataFrame,
-    kinds: Sequence[str],
-    division: Mapping[str, Any],
-    seed: int,
-    zero_areas: bool | None = None,
+    table: pd.DataFrame, kinds: Sequence[str], division: Mapping[str, Any], seed: int
 ) -> list[Division]:
     """Return the trainings of the degree: clearing objects are tested, areas without need never.
 
     Args:
         table: Sample table of the store.
         kinds: See :func:`eolab.data.splits.divisions.divide`.
-        division: Its further arguments, and zero_areas: whether training has areas without need.
+        division: Its further arguments, and zero_areas: samples of areas without need that are trained on for
+            each sample of an object, drawn at random; 0 for none.
         seed: Seed of folds and draws.
-        zero_areas: Takes the place of that in `division`.
     """
     options = dict(division)
-    given = options.pop("zero_areas")
-    used = table if (given if zero_areas is None else zero_areas) else table[~table["zero_area"]]
+    zero = table.index[table["zero_area"]].to_numpy()
+    most = round(options.pop("zero_areas") * (len(table) - len(zero)))
+    drawn = np.random.default_rng(seed).permutation(zero)[:most]
+    used = table[~table["zero_area"] | table.index.isin(drawn)]
     return divide(used, kinds, **options, train_only="zero_area", seed=seed)
+
+
+def rows_with(
+    table: pd.DataFrame, kinds: Sequence[str], division: Mapping[str, Any], seed: int, zero_areas: float
+) -> Rows:
+    """Return the rows of the first training of :func:`divide_objects`, with other areas without need."""
+    return divide_objects(table, kinds, {**division, "zero_areas": zero_areas}, seed)[0].rows
 
 
 def choose_thresholds(
