@@ -60,12 +60,12 @@ def test_sweeps_vary_what_the_study_asks_for():
 
 def test_the_profile_of_the_report_has_its_settings():
     profile = runs.study.load("clearing").profiles["report"]
-    training = profile[REGIONS]["training"]
-    assert (training["optimizer"], training["optimizer_options"]) == ("sgd", {"momentum": 0.9})
-    assert (training["learning_rate"], training["schedule_options"]) == (0.001, {"every": 7, "factor": 0.1})
-    assert profile[DEGREE]["training"]["learning_rate"] == 1e-4
-    assert profile[DEGREE]["options"]["backbone"] == "resnet101"
-    assert profile[DEGREE]["augmentation"] == ["flip"]
+    regions, degree = profile[REGIONS], profile[DEGREE]
+    assert (regions["training.optimizer"], regions["training.learning_rate"]) == ("sgd", 0.001)
+    assert regions["training.optimizer_options"] == {"momentum": 0.9}
+    assert regions["training.schedule_options"] == {"every": 7, "factor": 0.1}
+    assert (degree["training.learning_rate"], degree["augmentation"]) == (1e-4, ["flip"])
+    assert degree["options"]["backbone"] == "resnet101"
     assert profile["04_preprocess_degree"]["padding"] == "zeros"
 
 
