@@ -25,7 +25,11 @@ LABEL_STATISTICS = tuple(
     f"class.{name}"
     for name in ("support", "predicted", "threshold", "precision", "recall", "f1", "f2", "average_precision")
 )
-WORDS = {word: word.upper() for word in ("f1", "f2", "roc", "auc", "mse", "mae")} | {"iou": "IoU", "r2": "R²"}
+WORDS = (
+    {word: word.upper() for word in ("f1", "f2", "roc", "auc", "mse", "mae")}
+    | {"iou": "IoU", "r2": "R²"}
+    | {"spearman": "rank correlation"}
+)
 COUNT = "groups"  # column of paired gains that stands in place of n
 
 

@@ -106,7 +106,9 @@ def score_bars(table: pd.DataFrame, label: str = "", ax: Axes | None = None, tit
     bottom = min(0.0, float(np.nanmin(table[["value", "low"]].to_numpy(float))))
     if table["is_baseline"].any():
         handles.append(Patch(facecolor="#aaaaaa", hatch="///", edgecolor="white", label="Baseline"))
-    ax.set(xlabel=label or score_label(table), xlim=(bottom, top + 0.14 * (top - bottom)), title=title)
+    room = 0.14 * (top - bottom)  # for the numbers at the ends of the bars
+    limits = (bottom - room if bottom < 0 else 0.0, top + room)
+    ax.set(xlabel=label or score_label(table), xlim=limits, title=title)
     return finish(ax, "x", "beside" if len(handles) > 1 else "", handles)
 
 
