@@ -214,14 +214,15 @@ def _map(options: argparse.Namespace) -> int:
     from importlib import import_module
     from importlib.util import find_spec
 
-    from eolab.runs import execute, history
+    from eolab.prediction.silence import quiet
+    from eolab.runs import history
 
-    os.environ |= execute.QUIET | dict(os.environ)
     study = str(history.load(options.run).record.get("study"))
     rooms = [f"eolab.studies.{study}", f"eolab.studies.{study}.products"]
     if not all(find_spec(room) for room in rooms):
         raise ParameterError(f"{options.run} is a run of study {study}, whose networks map no products.")
-    products = import_module(rooms[1])
+    with quiet():  # of TensorFlow's lines about the machine
+        products = import_module(rooms[1])
     given = {"path": options.out, "date": options.date}
     if "dem" in inspect.signature(products.predict_scene).parameters:
         if not options.dem:

@@ -15,7 +15,7 @@ For a network of images that predicts at every few pixels (:mod:`eolab.models.im
 For a network that gives a value of each pixel of images of one size::
 
     patches = PatchWindows(predictor, Squares(read, grid), grid, size)
-    predict_map(patches, patches.read, grid, path, ValueBand("degree"), window=patches.window, overlap=12)
+    predict_map(patches, patches.read, grid, run.path("map.tif"), ValueBand("degree"), window=512)
 """
 
 import odc.geo.xr  # registers the accessor .odc, which has the grid of a scene

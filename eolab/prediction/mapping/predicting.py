@@ -30,7 +30,7 @@ def predict_map(
     path: str | Path,
     scheme: ClassScheme | ValueBand,
     *,
-    window: int | tuple[int, int] = 256,
+    window: int = 256,
     overlap: int = 0,
     block: int = 1024,
     resume: bool = True,
@@ -58,7 +58,7 @@ def predict_map(
         grid: GeoBox of the scene and of the map.
         path: The GeoTIFF to write; replaced if it exists.
         scheme: Classes, in the order of the probabilities; or what the values are.
-        window: Side of the windows in pixels, or their height and width.
+        window: Side of the windows in pixels.
         overlap: Pixels that neighbouring windows share; 0 is right for models of single pixels.
         block: Side of a block in pixels, a multiple of 16.
         resume: Whether to go on from an interrupted run's blocks.
@@ -110,9 +110,7 @@ def windows_of_blocks(grid: GeoBox, block: int) -> list[Window]:
     ]
 
 
-def _settings(
-    grid: GeoBox, bands: Bands, window: int | tuple[int, int], overlap: int, block: int
-) -> dict[str, Any]:
+def _settings(grid: GeoBox, bands: Bands, window: int, overlap: int, block: int) -> dict[str, Any]:
     """Return what finished blocks depend on, as JSON values."""
     crs = None if grid.crs is None else CRS.from_user_input(grid.crs).to_wkt()
     place = {"size": [grid.height, grid.width], "transform": list(grid.transform), "crs": crs}

