@@ -76,6 +76,9 @@ def test_divisions_that_cannot_be_are_refused(table):
         divisions.divide(table, ["dates"])
     with pytest.raises(ParameterError, match="no region '77'"):
         divisions.divide(table, ["region"], held_out=["77"])
+    two = table[table["region"].isin(["1", "2"])]
+    with pytest.raises(ParameterError, match="Of 2 regions 1 are tested at once, and two or more are needed"):
+        divisions.divide(two, ["region"], n_folds=2)
     with pytest.raises(ParameterError, match="leaves no sample for validation"):
         divisions.divide(table[table["date"] < "2020-01-03"], ["date"])
 

@@ -230,3 +230,13 @@ def test_bad_splits_end_in_a_sentence(kind, options, message):
     table = samples(n=200).assign(one=1, label_name="forest", day="2020-01-01", holes=[None, *"ab" * 99, "c"])
     with pytest.raises(ParameterError, match=message):
         splits.assign(table, kind, **options)
+
+
+def test_folds_have_regions_although_each_class_is_in_few_of_them():
+    """Regression: four regions of four classes all came into the first of three folds."""
+    rows = [(str(region), region % 4) for region in range(4) for _ in range(5)]
+    table = pd.DataFrame(rows, columns=["region", "label"])
+    for seed in range(5):
+        fold = splits.k_fold(table, 3, group="region", label="label", seed=seed)
+        assert fold.groupby(table["region"]).nunique().max() == 1
+        assert sorted(fold.groupby(table["region"]).first().value_counts()) == [1, 1, 2]

@@ -336,6 +336,9 @@ def k_fold(
         fold = np.empty(total, int)
         fold[order[np.argsort(classes[order], kind="stable")]] = np.arange(total) % k
     else:
+        pairs = np.unique(np.stack([classes, units])[:, classes >= 0], axis=1)[0]
+        rare = np.bincount(pairs, minlength=classes.max(initial=-1) + 1) < k  # cannot be in every fold
+        classes = np.where((classes >= 0) & np.append(rare, False)[classes], -1, classes)
         fold = deal(units, classes, np.full(k, 1 / k), what, seed)
     return pd.Series(fold, table.index, name="fold")
 

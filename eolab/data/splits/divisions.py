@@ -102,6 +102,11 @@ def divide(
         for number, (tested, judged) in enumerate(folds, start=1):
             split = pd.Series("train", own.index)
             rest = own[~own["region"].isin(tested)]
+            if rest["region"].nunique() < 2:
+                raise ParameterError(
+                    f"Of {own['region'].nunique()} regions {len(tested)} are tested at once, and two or more "
+                    "are needed for training and validation: take fewer, or more folds."
+                )
             drawn = _drawn(rest, validation, seed + number) if not judged else rest["region"].isin(judged)
             split[rest.index[drawn]] = "validation"
             split[own.index[own["region"].isin(tested)]] = "test"
