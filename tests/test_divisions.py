@@ -64,6 +64,15 @@ def test_one_region_at_a_time_and_named_regions_are_held_out(table):
     assert len(set(table["region"][one.rows["train"]])) == 10
 
 
+def test_regions_are_drawn_for_validation_although_each_class_is_in_one_of_them(table):
+    """Regression: with four regions of four classes none was left for validation."""
+    few = table[table["region"].isin(["0", "1", "2", "3"])].assign(
+        label=lambda rows: rows["region"].astype(int)
+    )
+    for one in divisions.divide(few, ["region"], n_folds=3, validation=0.2):
+        assert {part: len(rows) > 0 for part, rows in one.rows.items()} == dict.fromkeys(one.rows, True)
+
+
 def test_a_share_of_the_training_samples_leaves_the_test_as_it_is(table):
     whole, half = (divisions.divide(table, ["date"], fraction=share)[0].rows for share in (1.0, 0.5))
     assert len(half["train"]) == round(0.5 * len(whole["train"]))

@@ -148,8 +148,9 @@ def _named(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 def _drawn(rest: pd.DataFrame, share: float, seed: int) -> np.ndarray:
     """Return which samples are of the regions drawn for validation, at least one region."""
-    regions = rest["region"].nunique()
-    label = "label" if "label" in rest else None
-    share = max(share, 1 / max(regions, 2))
-    split = splits.by_group(rest, "region", validation=share, test=0.0, label=label, seed=seed)
+    share = max(share, 1 / rest["region"].nunique())
+    for label in ["label"] * ("label" in rest) + [None]:  # without, where each class is in few regions
+        split = splits.by_group(rest, "region", validation=share, test=0.0, label=label, seed=seed)
+        if (split == "validation").any():
+            break
     return (split == "validation").to_numpy()

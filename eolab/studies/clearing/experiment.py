@@ -55,7 +55,7 @@ def divide_objects(
     options = dict(division)
     zero = table.index[table["zero_area"]].to_numpy()
     most = round(options.pop("zero_areas") * (len(table) - len(zero)))
-    drawn = np.random.default_rng(seed).permutation(zero)[:most]
+    drawn = zero[np.random.default_rng(seed).permutation(len(zero))[:most]]
     used = table[~table["zero_area"] | table.index.isin(drawn)]
     return divide(used, kinds, **options, train_only="zero_area", seed=seed)
 
