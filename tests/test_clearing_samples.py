@@ -19,11 +19,10 @@ CLASSES = ("clear", "need")
 
 
 @pytest.fixture(scope="module")
-def entry(tmp_path_factory) -> catalog.DataEntry:
-    folder = tmp_path_factory.mktemp("clearing")
-    twin_writer.write(folder / "data", size=240, dates=6, progress=False)
+def entry(tmp_path_factory, shared_twin) -> catalog.DataEntry:
+    folder, data = tmp_path_factory.mktemp("clearing"), shared_twin(twin_writer, size=240, dates=6)
     ours = catalog.load()["clearing_twin"]
-    block = {"uri": "data", "layout": "rasters", "images": ours.images, "labels": ours.labels}
+    block = {"uri": str(data), "layout": "rasters", "images": ours.images, "labels": ours.labels}
     (folder / "mine.yaml").write_text(yaml.safe_dump({"stands": block}))
     return catalog.load(folder / "mine.yaml")["stands"]
 
