@@ -159,6 +159,21 @@ def test_gains_are_of_each_split(tested, table):
         assert nested[kind]["majority"]["accuracy"]["gain"] == pytest.approx(right - share)
 
 
+def test_a_model_is_called_better_only_where_its_interval_says_so():
+    ends = {"better": (0.2, 0.1, 0.3), "worse": (-0.2, -0.3, -0.1), "alike": (-0.1, -0.3, 0.1)}
+    ends |= {"few": (0.4, None, None), "certain": (np.float64(0.5), 0.4, 0.6)}  # a run keeps NaN as null
+    nested = {
+        "region": {name: {"f1": dict(zip(divided.ENDS, three, strict=True))} for name, three in ends.items()}
+    }
+    assert divided.gains_said(nested, "net", "macro.f1", "region") == (
+        "In macro F1 under the split by region, net is better than better (+0.200, 95 % interval +0.100 to "
+        "+0.300), certain (+0.500, 95 % interval +0.400 to +0.600); worse than worse (-0.200, 95 % interval "
+        "-0.300 to -0.100); not shown to be better than alike (-0.100, 95 % interval -0.300 to +0.100), few "
+        "(+0.400, no interval)."
+    )
+    assert divided.gains_said(nested, "net", "macro.f1", "date") == ""
+
+
 def test_splits_without_a_common_sample_cannot_be_compared(tested):
     found, _ = tested
     other = {"date": found["date"], "region": divided.Tested(np.array([10_000]), {"net": np.ones((1, 2))})}

@@ -48,6 +48,16 @@ def test_a_random_split_of_a_scene_leaks_and_a_block_split_less(scene):
     assert "times as far" in reports["block"].verdict
 
 
+def test_new_dates_of_known_ground_are_not_called_new_data(scene):
+    """Regression: test samples 0 m from training samples were "about new data", as their season differed."""
+    features, table = scene
+    later = features + 3
+    table = pd.concat([table.assign(split="train"), table.assign(split="test")], ignore_index=True)
+    verdict = leakage(np.concatenate([features, later]), table).verdict
+    assert "0 m from the nearest one on the ground, so a score on them is of ground that training" in verdict
+    assert "new data" not in verdict
+
+
 def test_degrees_are_no_metres_on_the_ground(scene):
     """Regression: "0 m from the nearest one on the ground" of samples that lay kilometres apart."""
     features, table = scene

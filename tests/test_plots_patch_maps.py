@@ -48,6 +48,8 @@ def test_values_stand_under_their_patches_with_one_colour_bar(colours):
     drawn = [ax.images[0] for ax in figure.axes[COUNT : 3 * COUNT]]
     assert {one.get_clim() for one in drawn} == {drawn[0].get_clim()}
     np.testing.assert_array_equal(drawn[0].get_array().mask, np.isnan(measured[0]))
+    figure_of_shares = plots.value_maps(colours, maps, "Degree", ["A", "B", "C", "D"], limits=(0, 1))
+    assert figure_of_shares.axes[COUNT].images[0].get_clim() == (0, 1)
     size, texts = boxes(figure)
     assert all(box.x0 >= 0 and box.y0 >= 0 and (box.max <= size).all() for box in texts)
 

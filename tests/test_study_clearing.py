@@ -15,8 +15,8 @@ import study_runs
 
 from eolab import evaluation, models, runs
 from eolab.data import store
-from eolab.evaluation.divided import SPLIT_BY
-from eolab.studies.clearing import report, samples
+from eolab.evaluation.divided import SPLIT_BY, Tested
+from eolab.studies.clearing import experiment, report, samples
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "notebooks" / "clearing"
@@ -36,6 +36,16 @@ def by_split(record: runs.RunRecord, statistic: str) -> pd.DataFrame:
     """Return a score, a row a model and a column a split."""
     table = evaluation.pick(record.table("scores"), statistic)
     return table.pivot_table(index="model", columns=SPLIT_BY, values="value")
+
+
+def test_each_wrong_stand_is_shown_once_with_the_probability_of_its_prediction():
+    """Regression: seven of eight pictures were of one stand; of three classes the shares were too high."""
+    table = pd.DataFrame({"region": ["a", "a", "b", "c"]})
+    p = np.array([[0.1, 0.2, 0.7], [0.05, 0.8, 0.15], [0.3, 0.5, 0.2], [0.9, 0.05, 0.05]])
+    tested = Tested(np.arange(4), {"net": p})
+    found = experiment.most_wrong(tested, np.zeros(4), table, "net", ["x", "y", "z"], 8)
+    np.testing.assert_array_equal(found[0], [1, 2])
+    assert found[1] == [["x, stand a", "predicted y 80%"], ["x, stand b", "predicted y 50%"]]
 
 
 # === The study's file ===

@@ -87,6 +87,8 @@ class LeakageReport(NamedTuple):
             what = f"{far:.1f} times as far from training samples as these are from each other"
             end = "so a score on them is about new data"
         ground = facts["map_distance_m"]
+        if ground == 0:
+            end = "so a score on them is of ground that training has seen in other images"
         where = "" if np.isnan(ground) else f", {ground:,.0f} m from the nearest one on the ground"
         return (
             f"Test samples are {what}{where}, {end}: copying the most similar training sample is right for "

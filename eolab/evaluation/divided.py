@@ -16,10 +16,12 @@ from sklearn.metrics import classification_report
 from eolab.core.errors import ParameterError
 from eolab.data.splits.divisions import Division
 from eolab.evaluation.paired import paired_gains
-from eolab.evaluation.tables import score_table
+from eolab.evaluation.tables import score_table, title
 
 SPLIT_BY = "split_by"
 """Column of score tables that names the kind of split."""
+
+ENDS = ("gain", "low", "high")
 
 
 class Tested(NamedTuple):
@@ -120,8 +122,30 @@ def nested_gains(gained: pd.DataFrame) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for row in gained.to_dict("records"):
         place = found.setdefault(row[SPLIT_BY], {}).setdefault(row["model"], {})
-        place[row["statistic"]] = {"gain": row["value"], "low": row["low"], "high": row["high"]}
+        place[row["statistic"]] = dict(zip(ENDS, (row["value"], row["low"], row["high"]), strict=True))
     return found
+
+
+def gains_said(nested: Mapping[str, Any], model: str, statistic: str, kind: str) -> str:
+    """Say which others a model is better than under a split, worse than, or not shown to be better than.
+
+    Args:
+        nested: Result of :func:`nested_gains`, also as a run has kept it.
+        model: The model that gains.
+        statistic: Which score, such as "macro.f1"; higher is better.
+        kind: The kind of split; nothing is said where the model was not tested by it.
+    """
+    scope, name = statistic.split(".")
+    clauses: dict[str, list[str]] = {"better": [], "worse": [], "not shown to be better": []}
+    for other, gained in nested.get(kind, {}).items():
+        gain, low, high = (np.nan if gained[name][end] is None else gained[name][end] for end in ENDS)
+        which = "better" if low > 0 else "worse" if high < 0 else "not shown to be better"
+        ends = "no interval" if np.isnan(low) else f"95 % interval {low:+.3f} to {high:+.3f}"
+        clauses[which].append(f"{other} ({gain:+.3f}, {ends})")
+    said = [f"{which} than {', '.join(others)}" for which, others in clauses.items() if others]
+    if not said:
+        return ""
+    return f"In {title(scope, name)} under the split by {kind}, {model} is " + "; ".join(said) + "."
 
 
 def differences(
@@ -162,7 +186,7 @@ def differences(
 def classification_reports(
     tested: Mapping[str, Tested], truth: Any, model: str, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Return scikit-learn's classification report of each kind of split, as the report's tables 1 and 2.
+    """Return scikit-learn's classification report of each kind of split.
 
     Returns:
         Columns split_by, class (the classes, "macro avg", "weighted avg" and "accuracy", which stands in the

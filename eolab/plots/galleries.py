@@ -176,18 +176,24 @@ def patch_maps(
 
 
 @styled
-def value_maps(rgb: np.ndarray, maps: Mapping[str, np.ndarray], label: str, titles: Sequence[str]) -> Figure:
+def value_maps(
+    rgb: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    label: str,
+    titles: Sequence[str],
+    limits: tuple[float, float] | None = None,
+) -> Figure:
     """Draw patches in true colour above maps of a quantity, such as "Measured" and "Predicted".
 
     Args:
         rgb: (N, H, W, 3) red, green and blue; all with the same limits.
-        maps: Values (N, H, W) by what they are, drawn from the 2nd to the 98th percentile of all; NaN is
-            drawn grey.
+        maps: Values (N, H, W) by what they are; NaN is drawn grey.
         label: The quantity, with its unit.
         titles: Titles of the patches.
+        limits: Ends of the colour bar; the 2nd and the 98th percentile of all values without them.
     """
     known = {name: np.ma.masked_invalid(found) for name, found in maps.items()}
-    low, high = percentile_limits(np.concatenate([np.ravel(found) for found in maps.values()]))
+    low, high = limits or percentile_limits(np.concatenate([np.ravel(found) for found in maps.values()]))
     figure, axes = _maps_below(rgb, known, titles, cmap="viridis", vmin=low, vmax=high)
     figure.colorbar(axes[1, 0].images[0], ax=axes[1:], shrink=0.8, pad=0.02, label=label)
     return figure

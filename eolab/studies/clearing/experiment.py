@@ -21,16 +21,17 @@ def confusion(tested: Tested, truth: Any, model: str, classes: int) -> np.ndarra
 def most_wrong(
     tested: Tested, truth: Any, table: pd.DataFrame, model: str, classes: Sequence[str], count: int
 ) -> tuple[np.ndarray, list[list[str]]]:
-    """Return the rows that a model gets wrong, most certain first, and the lines below their pictures."""
+    """Return one row of each stand that a model gets wrong, most certain first, and the lines below it."""
     probability, true = tested.predictions[model], truth[tested.rows].astype(int)
     found = probability.argmax(axis=-1)
     of_truth = probability[np.arange(len(true)), true]
-    worst = [k for k in np.argsort(of_truth, kind="stable") if found[k] != true[k]][:count]
+    wrong = np.array([k for k in np.argsort(of_truth, kind="stable") if found[k] != true[k]], int)
+    worst = wrong[one_per_region(table, tested.rows[wrong], count)]
     rows = tested.rows[worst]
     lines = [
         [
             f"{classes[true[k]]}, stand {table['region'][row]}",
-            f"predicted {classes[found[k]]} {1 - of_truth[k]:.0%}",
+            f"predicted {classes[found[k]]} {probability[k, found[k]]:.0%}",
         ]
         for k, row in zip(worst, rows, strict=True)
     ]

@@ -1,4 +1,8 @@
-"""The numbers of the report (Svensson 2020), and what follows from them."""
+"""The numbers of the report, and what follows from them.
+
+The report is E. Svensson, AI classification of need for clearing from Sen2 satellite images, Örebro
+University, 2020.
+"""
 
 from importlib.resources import files
 
@@ -24,7 +28,7 @@ def implied(table: pd.DataFrame) -> pd.DataFrame:
         table: Result of :func:`published_tables`.
 
     Returns:
-        Columns data, model, support, need_share (accuracy of answering the larger class), accuracy, and
+        Columns data, model, support, majority_accuracy (of always predicting the larger class), accuracy, and
         accuracy_of_recalls, which the recalls of both classes and their supports give.
     """
     rows = []

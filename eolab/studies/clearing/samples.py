@@ -2,7 +2,7 @@
 
 The true-colour image counts as three channels, an index as one; bands at the top of the atmosphere have names
 such as ``TOA_B04``. What is missing or undefined is NaN in the image, which networks do not see, and so is
-the padding, unless zeros are asked for, as in the report.
+the padding, unless zeros are asked for, as in the report (Svensson 2020).
 """
 
 import itertools
