@@ -12,7 +12,7 @@ import yaml
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, indices, regions, store, tracks
 from eolab.studies import clearing
-from eolab.studies.clearing import samples, truth
+from eolab.studies.clearing import experiment, explore, samples, truth
 from eolab.synthetic import clearing as twin_writer
 
 CLASSES = ("clear", "need")
@@ -74,8 +74,10 @@ def test_a_row_is_a_region_on_a_date_and_what_is_left_out_is_counted(images, sta
         assert row.cloud == pytest.approx(np.isin(codes, (8, 9, 10)).sum() / (codes != 0).sum())
     with pytest.raises(DataError, match="No sample is left"):
         clearing.sample_table(images, stands, CLASSES, most_missing=-1.0, progress=False)
-    other = clearing.sample_table(images, stands, ("need",), progress=False)
-    assert other.attrs["left_out"]["of another class"] > 0
+    labels = ["felled", *stands.table["label"][1:]]
+    third = stands._replace(table=stands.table.assign(label=labels))
+    other = clearing.sample_table(images, third, CLASSES, progress=False)
+    assert other.attrs["left_out"]["of another class"] == images.ground.sizes["time"]
 
 
 @pytest.mark.parametrize("place", samples.PLACES)
@@ -273,3 +275,92 @@ def test_a_store_shows_its_degree_as_two_classes(entry, images, degrees, tmp_pat
     label = areas.arrays["label"][:]
     assert (np.isfinite(label).any(axis=(1, 2))).any()
     assert not label[np.isfinite(label)].any()
+
+
+# === What users do ===
+
+
+def test_classes_that_no_stand_has_or_that_stand_alone_are_refused(images, stands):
+    """Regression: a slip in a class's name left all its stands out, and one class was learned."""
+    with pytest.raises(ParameterError, match="No region in the images has the class 'needs'"):
+        clearing.sample_table(images, stands, ("clear", "needs"), progress=False)
+    for wrong in (("clear",), ("clear", "clear")):
+        with pytest.raises(ParameterError, match="name two or more, each once"):
+            clearing.sample_table(images, stands, wrong, progress=False)
+
+
+def test_the_order_of_classes_numbers_them(images, stands, table):
+    other = clearing.sample_table(images, stands, CLASSES[::-1], progress=False)
+    np.testing.assert_array_equal(other["label"], 1 - table["label"])
+
+
+def test_stands_that_overlap_are_said(images, stands):
+    """Regression: a stand that is twice in the file was trained on and tested without a word."""
+    own = stands._replace(table=stands.table.drop_duplicates("label").reset_index(drop=True))
+    again = pd.concat([own.table, own.table.head(1).assign(id=99)], ignore_index=True)
+    with pytest.warns(UserWarning, match="pixels lie in several regions") as caught:
+        clearing.sample_table(images, own._replace(table=again), CLASSES, progress=False)
+    said = next(str(one.message) for one in caught if "several regions" in str(one.message))
+    assert said.startswith(f"{own.table['pixels'][0]:,} pixels")
+
+
+def test_points_in_an_object_that_is_twice_in_the_file_are_said(entry, images, objects):
+    """Regression: they counted as outside of all objects, and zero areas took their pixels."""
+    again = pd.concat([objects.table, objects.table.head(1).assign(id=99)], ignore_index=True)
+    found = degree(entry, images, objects._replace(table=again))
+    whole = degree(entry, images, objects)
+    inside = objects.table["pixels"][0]
+    assert (found.owner == -2).sum() == inside
+    key, outside = "in several objects at once, counted in none", "in the images, outside of all objects"
+    assert found.report[key] == whole.objects["points"][0]
+    assert found.report[outside] == whole.report[outside]
+    zeros, _ = truth.with_zero_areas(found, objects, images.ground.odc.geobox)
+    assert not np.isfinite(zeros.values[found.owner == -2]).any()
+
+
+def test_areas_without_need_that_lie_in_objects_are_no_samples(entry, images, objects):
+    """Regression: samples without a known pixel were trained on as areas without need."""
+    found = degree(entry, images, objects)
+    table, more = samples.degree_table(images, objects, found, entry, {"objects": []}, progress=False)
+    assert set(table["region"][table["zero_area"]]) == {"objects 4"}  # it was no clearing object
+    assert (more.values[more.owner == table["owner"][table["zero_area"]].iloc[0]] == 0).all()
+    with pytest.raises(ParameterError, match="stands has no region of class 'cleer': did you mean 'clear'"):
+        samples.degree_table(images, objects, found, entry, {"stands": ["cleer"]}, progress=False)
+
+
+def test_objects_of_one_name_are_drawn_each_and_named_as_their_samples(entry, images, objects):
+    """Regression: of several objects of one name the last alone was drawn and counted."""
+    alike = objects._replace(table=objects.table.assign(label="north"))
+    found = degree(entry, images, alike)
+    table, _ = samples.degree_table(images, alike, found, entry, {}, progress=False)
+    drawn = explore.counts_of(found, alike)
+    assert len(drawn) == found.objects["used"].sum()
+    assert {f"Object {name}" for name in table["region"]} <= set(drawn)
+
+
+def test_a_store_without_a_channel_that_is_asked_for_is_refused(entry, images, degrees, tmp_path):
+    """Regression: a channel of the baselines that a store lacks was found after the network was trained."""
+    table, found = degrees
+    table = table.head(2).assign(id=range(2))
+    few = images._replace(channels=("B04", "NBR"))
+    size = samples.common_size(table)
+    written = store.write_store(
+        tmp_path / "store",
+        table,
+        clearing.store_arrays(few, size, values=True),
+        "part",
+        produce=clearing.sample_producer(few, size, degree=(found.values, found.owner)),
+        fingerprint={},
+        metadata=clearing.store_metadata(entry, few),
+    )
+    assert samples.names_or_all([], written) is None
+    assert samples.names_or_all(["NBR"], written) == ["NBR"]
+    with pytest.raises(ParameterError, match="has no channel 'BNDVI'"):
+        samples.names_or_all(["indices"], written)
+
+
+def test_a_network_that_has_seen_areas_without_need_is_not_compared_as_one_without():
+    """Regression: 06 called it trained without such areas."""
+    experiment.check_without({"division": {"zero_areas": 0.0}})
+    with pytest.raises(ParameterError, match=r"division.zero_areas 1, whose network has seen areas"):
+        experiment.check_without({"division": {"zero_areas": 1.0}})

@@ -192,3 +192,64 @@ def test_a_value_is_calibrated_where_the_mean_truth_is_what_was_predicted():
     assert table["share"].sum() == pytest.approx(1)
     high = predicted[1:][predicted[1:] >= 0.9]
     assert table["probability"].iloc[-1] == pytest.approx(high.mean())
+
+
+# === What users do ===
+
+
+def test_shares_that_leave_nothing_for_training_are_refused_and_each_tested_region_is_trained_on(table):
+    """Regression: halves for validation and test left regions for training that the test does not know."""
+    few = table[~table["zero"] & ((table["date"] < "2020-01-05") | (table["region"] == "1"))]
+    few = few[(few["date"] < "2020-01-03") | (few["region"] != "2")]
+    for share in (0.5, 0.9):
+        with pytest.raises(ParameterError, match="shares that together leave something for training"):
+            divisions.divide(few, ["date"], validation=share, test=share)
+    (one,) = divisions.divide(few, ["date"], validation=0.45, test=0.5)
+    regions = {part: set(few["region"][rows]) for part, rows in one.rows.items()}
+    assert regions["test"] == regions["validation"] == set(few["region"]) - {"2"}
+    assert regions["train"] == set(few["region"])
+    assert divisions.divide(few, ["region"], validation=0.5, test=0.5)
+
+
+def test_samples_of_one_region_and_date_are_in_one_part(table):
+    twice = pd.concat([table, table], ignore_index=True)
+    split = divisions.by_last_dates(twice, 0.2, 0.2)
+    assert (
+        not twice.assign(split=split)
+        .drop_duplicates(["region", "date", "split"])
+        .duplicated(["region", "date"])
+        .any()
+    )
+
+
+def test_regions_for_validation_are_named_with_others_for_the_test(table):
+    """Regression: without regions for the test those for validation were passed over silently."""
+    for held_out in ([], ["5"], [5]):
+        with pytest.raises(ParameterError, match="name other regions for validation than for the test"):
+            divisions.divide(table, ["region"], held_out=held_out, held_out_validation=["5", "6"])
+
+
+def test_a_share_draws_the_same_samples_with_and_without_those_that_are_only_trained_on(table):
+    """Regression: a training with such samples learned from other dates of the others."""
+    plain, more = (
+        divisions.divide(rows, ["date"], fraction=0.5, train_only="zero")[0].rows["train"]
+        for rows in (table[~table["zero"]], table)
+    )
+    zero = table["zero"].to_numpy()
+    np.testing.assert_array_equal(more[~zero[more]], plain)
+    assert zero[more].sum() == 6
+
+
+def test_runs_that_were_tested_on_other_samples_are_left_out_of_a_comparison(tested, table):
+    """Regression: runs that hold out one region stood beside runs that are tested on all."""
+    found, truth = tested
+    regions, options = table["region"].to_numpy(), {"class_names": ["clear", "need"], "replicates": 100}
+    usual = divided.scores(divided.same_samples(found), truth, regions, **options)
+    alone = divided.scores({"region": found["region"]}, truth, regions, **options)
+    joined = evaluation.join_scores(
+        [usual, evaluation.of_run(alone, "alone"), evaluation.of_run(usual, "twin")]
+    )
+    kept = divided.on_same_samples(joined, usual)
+    assert set(kept["model"]) == {"net", "twin"}
+    assert set(kept[divided.SPLIT_BY]) == {"region"}
+    assert divided.on_same_samples(joined, usual[usual[divided.SPLIT_BY] == "date"]).empty

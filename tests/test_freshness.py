@@ -114,6 +114,23 @@ def test_another_folder_behind_a_variable_is_seen_unless_it_holds_the_same(
     assert skipped(go(project)) == ["01_make", "02_use"]
 
 
+def test_other_labels_are_seen_also_where_their_file_lies_elsewhere(project: Path) -> None:
+    """Regression: runs on polygons of before were taken as finished."""
+    go(project)
+    file, stands = project / "data_catalog.yaml", project / "stands.geojson"
+    content = yaml.safe_load(file.read_text())
+    content["toy_real"]["labels"] = {"stands": {"file": str(stands), "column": "need"}}
+    file.write_text(yaml.safe_dump(content))
+    stands.write_text("one")
+    assert began(go(project), "01_make").startswith(": the catalogue's entry of toy_real changed: labels")
+    assert skipped(go(project)) == ["01_make", "02_use"]
+    stands.write_text("two")
+    assert began(go(project), "01_make") == ": the catalogue's entry of toy_real changed: labels.stands"
+    content["toy_real"]["labels"]["stands"]["column"] = "class"
+    file.write_text(yaml.safe_dump(content))
+    assert began(go(project), "01_make") == ": the catalogue's entry of toy_real changed: labels"
+
+
 def test_another_entry_of_the_catalogue_is_seen_unless_it_only_describes(project: Path) -> None:
     go(project)
     file = project / "data_catalog.yaml"

@@ -193,6 +193,15 @@ def test_a_break_counts_once_however_many_points_it_has():
         tracks.still_time(walk.assign(time=pd.NaT), 32633)
 
 
+def test_times_to_the_minute_weigh_as_much_as_those_to_the_second():
+    """Regression: where most times are the same as the one before, weights were divided by a billionth."""
+    walk = track([0, 0, 0, 0, 60, 60, 60, 60, 120], np.arange(9) * 10)
+    found = tracks.still_time(walk, 32633)
+    assert found["weight"].tolist() == [0, 0, 0, 1, 0, 0, 0, 1, 1]
+    alike = tracks.still_time(track([5, 5, 5], [0, 10, 20]), 32633)
+    assert alike["weight"].tolist() == [0, 0, 1]
+
+
 def test_weights_are_summed_where_there_are_any():
     table = track([0, 10], [0, 1]).assign(weight=[0.5, 2.0])
     counts, outside = tracks.count_in(tracks.Points(table, tracks.CRS(32633), {}), GRID)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+import numpy as np
+
 from eolab.core import workspace
 from eolab.core.errors import DataError
 from eolab.core.files import replacing, write_atomically
@@ -62,6 +64,11 @@ class Taken:
     fingerprint: str
     files: int
     size: int
+
+
+def fingerprint_array(values: np.ndarray) -> str:
+    """Return a digest of an array's values, for what is made of files that may lie anywhere."""
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()[:32]
 
 
 def fingerprint(path: str | Path, progress: bool = True) -> str:

@@ -288,9 +288,10 @@ def still_time(table: pd.DataFrame, crs: Any, within_m: float = 5.0, longest_s: 
     repeated = same & (step < within_m)
     seconds = (table["time"].shift(-1) - table["time"]).dt.total_seconds().to_numpy()
     ends = (table["track"] != table["track"].shift(-1)).to_numpy() | ~np.isfinite(seconds)
-    usual = float(np.median(seconds[~ends])) if (~ends).any() else 1.0
+    steps = seconds[~ends & (seconds > 0)]  # of times to the minute many are the same
+    usual = float(np.median(steps)) if len(steps) else 1.0
     seconds = np.where(ends, usual, np.minimum(seconds, longest_s))
-    weight = np.where(repeated, 0.0, seconds / max(usual, 1e-9))
+    weight = np.where(repeated, 0.0, seconds / usual)
     return table.assign(seconds=seconds, repeated=repeated, weight=weight)
 
 

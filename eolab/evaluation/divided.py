@@ -72,6 +72,20 @@ def same_samples(tested: Mapping[str, Tested]) -> dict[str, Tested]:
     return found
 
 
+def on_same_samples(scores: pd.DataFrame, like: pd.DataFrame, kind: str = "region") -> pd.DataFrame:
+    """Return the scores under one kind of split that rest on as many samples and groups as those of a run.
+
+    Args:
+        scores: Scores of several runs, see :func:`scores`.
+        like: Scores of the run; others that held out other regions, or had one kind of split alone, were
+            tested on other samples.
+        kind: The kind of split.
+    """
+    counts = ["n", "n_groups"]
+    known, rows = (one[one[SPLIT_BY] == kind] for one in (like, scores))
+    return rows[pd.MultiIndex.from_frame(rows[counts]).isin(pd.MultiIndex.from_frame(known[counts]))]
+
+
 def scores(tested: Mapping[str, Tested], truth: Any, regions: Any, **options: Any) -> pd.DataFrame:
     """Return the score table with the kind of split in a column; intervals are over regions.
 

@@ -1,5 +1,6 @@
 """What a run was made from and with: data sets of the catalogue, versions, machine, commit."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from eolab.core import yamls
+from eolab.core.errors import EolabError
 from eolab.core.machine import processor
 from eolab.data.fingerprints import Taken, take
 
@@ -56,8 +58,13 @@ def data(source: Any) -> dict[str, Any]:
 def _entry(entry: Any) -> dict[str, Any]:
     """Return what results depend on in the catalogue's entry of a data set: not where it lies."""
     facts = {key: value for key, value in entry.metadata.items() if key not in DESCRIBING}
-    blocks = {name: getattr(entry, name, {}) for name in ("twin", "pixels")}
+    blocks = {name: getattr(entry, name, {}) for name in ("twin", "pixels", "images", "labels")}
     kept = {"layout": entry.layout, **{name: block for name, block in blocks.items() if block}, **facts}
+    for name in blocks["labels"]:
+        with contextlib.suppress(EolabError):  # a file that is missing now
+            file = entry.label_file(name)[0]
+            if not file.is_relative_to(entry.path):  # files below it count with the data
+                kept[f"labels.{name}"] = take(file).fingerprint
     return dict(json.loads(json.dumps(kept, default=str)))
 
 

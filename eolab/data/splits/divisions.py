@@ -41,22 +41,23 @@ class Division(NamedTuple):
 def by_last_dates(table: pd.DataFrame, validation: float = 0.1, test: float = 0.1) -> pd.Series:
     """Split by date within each region: its last dates are the test, those before them validation.
 
-    Every region is in every part: a score tells how well known regions are answered on new dates.
+    Every region that is tested is in every part: a score tells how well known regions are answered on new
+    dates. Regions of one or two dates are trained on alone.
 
     Args:
         table: The samples, with the columns ``region`` and ``date``.
-        validation: Share of each region's samples, at least one where a region has three or more.
-        test: Share of each region's samples, likewise.
+        validation: Share of each region's dates, at least one where a region has three or more.
+        test: Share of each region's dates, likewise; one is left for training.
     """
     split = pd.Series("train", index=table.index)
-    for rows in table.groupby("region").groups.values():
-        ordered = table.loc[rows].sort_values("date").index
-        if len(ordered) < 3:
+    for _, dates in table.groupby("region")["date"]:
+        known = np.unique(dates)
+        if len(known) < 3:
             continue
-        n_test = max(1, round(test * len(ordered)))
-        n_validation = max(1, round(validation * len(ordered)))
-        split[ordered[-n_test:]] = "test"
-        split[ordered[-n_test - n_validation : -n_test]] = "validation"
+        n_test = min(max(1, round(test * len(known))), len(known) - 2)
+        n_validation = min(max(1, round(validation * len(known))), len(known) - n_test - 1)
+        split[dates.index[dates >= known[-n_test - n_validation]]] = "validation"
+        split[dates.index[dates >= known[-n_test]]] = "test"
     return split
 
 
@@ -81,14 +82,26 @@ def divide(
         validation: Share for validation: of each region's dates, or of the regions that are not tested.
         test: Share of each region's dates that is tested.
         held_out: Names of the regions that are tested in place of folds.
-        held_out_validation: Names of the regions for validation then; drawn where empty.
-        fraction: Share of the training samples that is used, drawn at random.
+        held_out_validation: Names of other regions, for validation then; drawn where empty.
+        fraction: Share of the training samples that is used, drawn at random; of those that are never tested
+            likewise, so that with and without these the others are the same.
         train_only: Column that is true for samples that are trained on and never tested; empty for none.
         seed: Seed of folds and draws.
 
     Raises:
-        ParameterError: If a kind or a region is unknown, or there are too few regions.
+        ParameterError: If a kind or a region is unknown, there are too few regions, shares leave nothing to
+            train on, or regions for validation are tested too, or named without any for the test.
     """
+    if "date" in kinds and not validation + test < 1:
+        raise ParameterError(
+            f"validation is {validation:g} and test {test:g}: take shares that together leave something for "
+            "training."
+        )
+    if held_out_validation and (not held_out or {*map(str, held_out)} & {*map(str, held_out_validation)}):
+        raise ParameterError(
+            f"held_out is {list(held_out)} and held_out_validation {list(held_out_validation)}: name other "
+            "regions for validation than for the test, or none."
+        )
     never = table[train_only].to_numpy(bool) if train_only else np.zeros(len(table), bool)
     own, extra = table[~never], table.index[never].to_numpy()
     found = []
@@ -116,12 +129,17 @@ def divide(
         if empty:
             raise ParameterError(
                 f"The split by {one.kind} leaves no sample for {empty[0]}: it needs three dates of a region, "
-                "or three regions; take more, or another split."
+                "or three regions; take more, smaller shares, or another split."
             )
-        rng = np.random.default_rng(seed)
-        train = rng.permutation(one.rows["train"])[: max(1, round(fraction * len(one.rows["train"])))]
-        one.rows["train"] = np.sort(train)
+        added = np.isin(one.rows["train"], extra)
+        drawn = [_part(one.rows["train"][part], fraction, seed) for part in (~added, added)]
+        one.rows["train"] = np.sort(np.concatenate(drawn))
     return found
+
+
+def _part(rows: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Return a share of some rows, drawn at random, at least one where there are any."""
+    return np.random.default_rng(seed).permutation(rows)[: max(1, round(fraction * len(rows)))]
 
 
 def _rows(split: pd.Series, extra: np.ndarray) -> Rows:

@@ -10,7 +10,7 @@ Example:
     (32, 20, 12)
 """
 
-from eolab.data.fingerprints import fingerprint_files
+from eolab.data.fingerprints import fingerprint_array, fingerprint_files
 from eolab.data.store.layout import ArraySpec, required_bytes
 from eolab.data.store.reading import Store, days, open_store, with_day
 from eolab.data.store.writing import write_store

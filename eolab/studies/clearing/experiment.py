@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eolab.core.errors import ParameterError
 from eolab.data.splits.divisions import Division, Rows, divide
 from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
@@ -66,6 +67,23 @@ def rows_with(
 ) -> Rows:
     """Return the rows of the first training of :func:`divide_objects`, with other areas without need."""
     return divide_objects(table, kinds, {**division, "zero_areas": zero_areas}, seed)[0].rows
+
+
+def check_without(settings: Mapping[str, Any]) -> None:
+    """Refuse a training that has seen areas without need, where one without them is compared.
+
+    Args:
+        settings: Parameters of its run.
+
+    Raises:
+        ParameterError: If it has.
+    """
+    share = settings["division"]["zero_areas"]
+    if share:
+        raise ParameterError(
+            f"trained is a run with division.zero_areas {share:g}, whose network has seen areas without need "
+            "already: name a run of 05_train_degree with 0 there."
+        )
 
 
 def choose_thresholds(

@@ -283,7 +283,7 @@ def counts_of(found: truth.Degree, objects: Regions) -> dict[str, np.ndarray]:
     """Return the points in the pixels of each clearing object (y, x) by name, NaN outside of it."""
     used: Any = objects.table[found.objects["used"].to_numpy()]
     return {
-        f"Object {one.label or one.id}": np.where(found.owner[at] == one.Index, found.counts[at], np.nan)
-        for one in used.itertuples()
+        f"Object {name}": np.where(found.owner[at] == one.Index, found.counts[at], np.nan)
+        for name, one in zip(samples.region_names(used), used.itertuples(), strict=True)
         for at in [samples.window_of(one)]
     }

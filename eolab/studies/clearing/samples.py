@@ -15,7 +15,7 @@ import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import pandas as pd
 import xarray as xr
 
-from eolab.core.errors import DataError, ParameterError, check_known, warn
+from eolab.core.errors import DataError, ParameterError, check_all, check_known, warn
 from eolab.core.progress import track
 from eolab.data import indices
 from eolab.data.bands import L1C_BANDS, L2A_BANDS
@@ -24,7 +24,7 @@ from eolab.data.layouts import rasters
 from eolab.data.layouts.raster_names import RGB
 from eolab.data.regions import Regions, centres_m, label_map, of_entry, on_grid
 from eolab.data.schemes import ClassScheme
-from eolab.data.store import ArraySpec, Store, fingerprint_files, write_store
+from eolab.data.store import ArraySpec, Store, fingerprint_array, fingerprint_files, write_store
 from eolab.studies.clearing.truth import Degree, with_zero_areas
 from eolab.studies.protocol import Produce
 
@@ -84,9 +84,15 @@ def channel_names(groups: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def names_or_all(groups: Sequence[str]) -> list[str] | None:
-    """Return the channels of some groups, None for all of a store where there is no group."""
-    return list(channel_names(groups)) if groups else None
+def names_or_all(groups: Sequence[str], store: Store) -> list[str] | None:
+    """Return the channels of some groups, None for all of a store where there is no group.
+
+    Raises:
+        ParameterError: If a name is unknown, or the store lacks a channel.
+    """
+    names = list(channel_names(groups)) if groups else None
+    check_all(names or [], store.channel_names("image"), f"{store.path} has no channel")
+    return names
 
 
 def open_images(
@@ -152,13 +158,25 @@ def sample_table(
         was left out, by reason.
 
     Raises:
+        ParameterError: If no region has one of the classes, there is one alone, or a class stands twice.
         DataError: If nothing is left.
+
+    Warns where regions overlap: what is trained on is then tested too, whatever the split.
     """
     table = placed.table
+    check_all(classes, sorted(set(table["label"])), "No region in the images has the class")
+    if classes and (len(classes) < 2 or len(set(classes)) < len(classes)):
+        raise ParameterError(f"classes is {list(classes)}: name two or more, each once.")
     kept = table[table["label"].isin(list(classes))] if classes else table
+    shared = label_map(kept, images.ground.odc.geobox, np.arange(len(kept)), ignore=65535)[1]
+    if shared and classes:
+        warn(
+            f"{shared:,} pixels lie in several regions: regions that are tested are then seen in training in "
+            "part, also under a split by region; draw each region once."
+        )
     left_out = {"of another class": (len(table) - len(kept)) * images.ground.sizes["time"]}
     x, y = centres_m(kept) if len(kept) else (np.zeros(0), np.zeros(0))
-    names = kept["id"].astype(str).tolist() if classes else _names(kept)
+    names = kept["id"].astype(str).tolist() if classes else region_names(kept)
     rows = []
     times = images.ground["time"].to_numpy()
     for number, time in enumerate(track(times, "scene classifications", unit="date", progress=progress)):
@@ -216,14 +234,18 @@ def degree_table(
     groups = [("", placed.table[used].reset_index(drop=True), np.flatnonzero(used))]
     for name, kept in zero_areas.items():
         areas = on_grid(of_entry(entry, name), grid)
+        check_all(kept, sorted(set(areas.table["label"])), f"{name} has no region of class")
         chosen = areas.table[areas.table["label"].isin(kept)] if kept else areas.table
         areas = areas._replace(table=chosen.reset_index(drop=True))
         degree, owners = with_zero_areas(degree, areas, grid)
-        groups.append((name, areas.table, owners))
+        free = np.isin(owners, degree.owner)  # others lie within objects
+        groups.append((name, areas.table[free].reset_index(drop=True), owners[free]))
     tables, left_out = [], dict.fromkeys(("with too little data", "under clouds"), 0)
     for name, table, owners in groups:
+        if table.empty:
+            continue
         found = sample_table(images, placed._replace(table=table), **limits)
-        owner = dict(zip(_names(table), owners.tolist(), strict=True))
+        owner = dict(zip(region_names(table), owners.tolist(), strict=True))
         found["owner"], found["zero_area"] = found["region"].map(owner), bool(name)
         found["region"] = f"{name} ".lstrip() + found["region"]
         tables.append(found)
@@ -270,12 +292,17 @@ def extra_store(
         store_arrays(images, size, values=True),
         "part",
         produce=sample_producer(images, size, **options, degree=(np.zeros(grid.shape, np.float32), owner)),
-        fingerprint={"data": fingerprint_files(entry.path), "channels": images.channels, **options},
+        fingerprint={
+            "data": fingerprint_files(entry.path),
+            "channels": images.channels,
+            "owner": fingerprint_array(owner),
+            **options,
+        },
         metadata=store_metadata(entry, images, **options),
     )
 
 
-def _names(table: pd.DataFrame) -> list[str]:
+def region_names(table: pd.DataFrame) -> list[str]:
     """Return the label of each region where each has one of its own, else its number in the file."""
     own = table["label"].ne("").all() and table["label"].is_unique
     return [str(name) for name in table["label" if own else "id"]]

@@ -22,7 +22,7 @@ FEWEST = 0.1
 
 How = Literal["counts", "density", "time"]
 HOWS = ("counts", "density", "time")
-UNITS = {"counts": "points", "density": "points, smoothed", "time": "seconds"}
+UNITS = {"counts": "points", "density": "points, smoothed", "time": "usual intervals"}
 
 
 class Degree(NamedTuple):
@@ -30,7 +30,8 @@ class Degree(NamedTuple):
 
     Attributes:
         values: float32 (y, x), 0 to 1 inside of clearing objects, 0 in areas without need, NaN elsewhere.
-        owner: int32 (y, x), the row of ``objects`` that a pixel belongs to, -1 outside of all.
+        owner: int32 (y, x), the row of ``objects`` that a pixel belongs to, -1 outside of all, and -2 in
+            several, which belongs to none.
         counts: Points of each pixel, or their weight or density, (y, x).
         threshold: Count from which on the degree is 1.
         objects: A row an object: id, label, points, per_hectare, used (False: it was no clearing object).
@@ -70,7 +71,12 @@ def degree(
         DataError: If no point lies in an object.
     """
     check_known(how, HOWS, f"There is no truth {how!r}")
-    numbers, _ = label_map(objects.table, grid, np.arange(len(objects.table)), ignore=65535)
+    numbers, shared = label_map(objects.table, grid, np.arange(len(objects.table)), ignore=65535)
+    torn = np.zeros(grid.shape, bool)
+    if shared:
+        torn = (label_map(objects.table, grid, np.zeros(len(objects.table), int))[0] == 0) & (
+            numbers == 65535
+        )
     counts, plain = np.zeros(grid.shape), np.zeros(grid.shape)
     report = {"points": 0, "outside of the images": 0}
     for chunk in points:
@@ -85,7 +91,8 @@ def degree(
             )
             tracks.count_in(chunk._replace(table=still), grid, counts)
     found = numbers != 65535
-    report["in the images, outside of all objects"] = int(plain[~found].sum())
+    report["in several objects at once, counted in none"] = int(plain[torn].sum())
+    report["in the images, outside of all objects"] = int(plain[~found & ~torn].sum())
     table = _objects(objects, numbers, plain, fewest)
     if not table["points"].sum():
         raise DataError(
@@ -98,7 +105,7 @@ def degree(
     inside = np.isin(numbers, np.flatnonzero(table["used"]))
     scaled, threshold = tracks.share_of_highest(counts, inside, percentile)
     values = np.where(inside, scaled, np.float32(np.nan)).astype(np.float32)
-    owner = np.where(inside, numbers.astype(np.int32), -1)
+    owner = np.where(inside, numbers.astype(np.int32), np.where(torn, -2, -1))
     report = {key: count for key, count in report.items() if count}
     return Degree(values, owner, counts, threshold, table, report)
 
@@ -112,7 +119,7 @@ def with_zero_areas(found: Degree, areas: Regions, grid: GeoBox) -> tuple[Degree
         grid: The pixel grid.
     """
     numbers, _ = label_map(areas.table, grid, np.arange(len(areas.table)), ignore=65535)
-    free = (numbers != 65535) & (found.owner < 0)
+    free = (numbers != 65535) & (found.owner == -1)
     first = max(len(found.objects), int(found.owner.max()) + 1)
     owner = np.where(free, numbers.astype(np.int32) + first, found.owner)
     values = np.where(free, np.float32(0), found.values)
