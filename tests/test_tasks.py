@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
 import numpy as np
 import pandas as pd
@@ -318,3 +320,17 @@ def test_a_store_of_other_channels_is_refused(patches, tmp_path):
         DataError, match="has the channels nir, red; the model was fitted on a store with red"
     ):
         tasks.predict(fitted, other, np.arange(4), tmp_path / "p", "test", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "loss", "kinds"),
+    [
+        ("segmentation", "unet", {"mse": 1}, "learns classes, and the loss {'mse': 1} is of values"),
+        ("regression", "unet", {"ce": 1}, "learns values, and the loss {'ce': 1} is of classes"),
+        ("image_classification", "resnet18_patch", {"bce": 1}, "learns classes, and the loss {'bce': 1}"),
+    ],
+)
+def test_a_loss_of_another_kind_than_the_task_is_refused_before_anything_is_read(task, model, loss, kinds):
+    """Regression: cross entropy was accepted for values."""
+    with pytest.raises(ParameterError, match=re.escape(kinds)):
+        tasks.check(task, model, loss=loss, training={"epochs": 1})

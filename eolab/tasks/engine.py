@@ -191,7 +191,7 @@ def check(
     models.check_options(model, **{k: v for k, v in options.items() if k not in ("head", "activation")})
     _check_weights(what, options["head"], settings.get("class_weights"))
     augment.build(augmentation, augmentation_options)
-    losses.build(loss or what.loss, **(loss_options or {}))
+    _of_task(what, loss, **(loss_options or {}))
     if chosen := _published(what, weights):
         published.find(chosen["weights"])
     if settings.get("freeze") or settings.get("thaw"):
@@ -594,10 +594,26 @@ def _constant(
 
 def _loss(task: Task, network: Any, loss: Any, **common: Any) -> Any:
     """Return the loss of a network: that given, or that of the task; by output where outputs have names."""
+    main = _of_task(task, loss, **common)
     if isinstance(network.output, Mapping):
-        main = losses.build(loss or task.loss, **common)
         return {name: losses.build("ce") if name == "patch" else main for name in network.output}
-    return losses.build(loss or task.loss, **common)
+    return main
+
+
+def _of_task(task: Task, loss: Any, **common: Any) -> Any:
+    """Return the loss that is given, or that of the task.
+
+    Raises:
+        ParameterError: If it is of classes where values are learned, or the like.
+    """
+    built, expected = losses.build(loss or task.loss, **common), losses.LOSSES[task.loss].KIND
+    kind = getattr(built, "kind", expected)
+    if kind != expected:
+        raise ParameterError(
+            f"Task {task.name!r} learns {expected}, and the loss {loss!r} is of {kind}: take some of "
+            f"{', '.join(losses.names(expected))}."
+        )
+    return built
 
 
 METRICS: dict[str, Callable[[int], Any]] = {

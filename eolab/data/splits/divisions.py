@@ -132,8 +132,8 @@ def divide(
                 "or three regions; take more, smaller shares, or another split."
             )
         added = np.isin(one.rows["train"], extra)
-        drawn = [_part(one.rows["train"][part], fraction, seed) for part in (~added, added)]
-        one.rows["train"] = np.sort(np.concatenate(drawn))
+        kept = [_part(one.rows["train"][part], fraction, seed) for part in (~added, added)]
+        one.rows["train"] = np.sort(np.concatenate(kept))
     return found
 
 
