@@ -95,16 +95,13 @@ def names_or_all(groups: Sequence[str], store: Store) -> list[str] | None:
     return names
 
 
-def open_images(
-    entry: DataEntry, channels: Sequence[str], dates: Sequence[str] | None = None, **options: Any
-) -> Images:
+def open_images(entry: DataEntry, channels: Sequence[str], **options: Any) -> Images:
     """Open the images that channels need.
 
     Args:
         entry: Data set of layout ``rasters``.
         channels: Groups or names, see :func:`channel_names`.
-        dates: First and last day; by default all.
-        **options: Further arguments of the reader, for example ``bounds`` or ``tile``.
+        **options: Arguments of the reader: ``dates``, ``bounds``, ``tile``; empty ones are left out.
 
     Warns where there is no scene classification: clouds are not known then.
 
@@ -115,7 +112,7 @@ def open_images(
     colour, above = bool({*names} & {*TRUE_COLOUR}), [name for name in names if name.startswith(TOP)]
     bands = [name for name in names if name in L2A_BANDS]
     bands = list(dict.fromkeys([*bands, *indices.bands_for(name for name in names if name in INDICES)]))
-    given = {"dates": dates, **options}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value}
     levels = set(rasters.index(entry.path, entry.images, entry.pixels)[0]["level"])
     level = "L2A" if any(levels) else None
     ground = entry.open(level=level, bands=bands or ["B04"], true_colour=colour, **given)
