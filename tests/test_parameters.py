@@ -247,6 +247,7 @@ def test_whole_numbers_are_taken_for_floats() -> None:
         ("flag", "False", False),
         ("bands", "[B02, B03]", ["B02", "B03"]),
         ("bands", "[1e-3, 2]", [0.001, 2]),
+        ("bands", "[2019-07-01, 2019-08-31]", ["2019-07-01", "2019-08-31"]),  # was refused: days of YAML
         ("model", "ltae", "ltae"),
         ("model", "'ltae'", "ltae"),
     ],

@@ -45,6 +45,7 @@ import re
 import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,8 @@ class Parameter:
                 value = text
         if isinstance(value, dict):  # {5: '*'} as JSON writes it
             value = {str(key): one for key, one in value.items()}
+        if isinstance(value, list):  # [2019-07-01, 2019-08-31], which YAML takes for days
+            value = [one.isoformat() if isinstance(one, date) else one for one in value]
         return self.check(value)
 
 
