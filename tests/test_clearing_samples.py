@@ -11,6 +11,7 @@ import yaml
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, indices, regions, store, tracks
+from eolab.data.splits import divisions
 from eolab.studies import clearing
 from eolab.studies.clearing import experiment, explore, samples, truth
 from eolab.synthetic import clearing as twin_writer
@@ -364,3 +365,15 @@ def test_a_network_that_has_seen_areas_without_need_is_not_compared_as_one_witho
     experiment.check_without({"division": {"zero_areas": 0.0}})
     with pytest.raises(ParameterError, match=r"division.zero_areas 1, whose network has seen areas"):
         experiment.check_without({"division": {"zero_areas": 1.0}})
+
+
+def test_a_training_without_need_in_its_validation_is_refused_before_it_begins():
+    """Regression: the threshold could not be chosen, which was said after the network was trained."""
+    degree = np.full((4, 2, 2), 0.5, np.float32)
+    degree[1], degree[2] = 0, np.nan
+    parts = {"train": np.array([0]), "validation": np.array([3]), "test": np.array([0, 1, 2])}
+    experiment.check_validation([divisions.Division("region", "region_1", parts)], degree)
+    for wrong in ([1], [2], [1, 2]):
+        other = divisions.Division("region", "region_2", parts | {"validation": np.array(wrong)})
+        with pytest.raises(ParameterError, match="samples of the training region_2 is known"):
+            experiment.check_validation([other], degree)

@@ -62,6 +62,24 @@ def divide_objects(
     return divide(used, kinds, **options, train_only="zero_area", seed=seed)
 
 
+def check_validation(divisions: Sequence[Division], degree: Any) -> None:
+    """Refuse trainings whose validation samples cannot choose a threshold, before the first begins.
+
+    Args:
+        divisions: The trainings.
+        degree: True degrees of all rows of the store.
+
+    Raises:
+        ParameterError: If no pixel of those of a training is known to need clearing.
+    """
+    for one in divisions:
+        if not (non_zero(degree[one.rows["validation"]]) == 1).any():
+            raise ParameterError(
+                f"No pixel of the validation samples of the training {one.name} is known to need clearing: "
+                "take another split, or another seed."
+            )
+
+
 def rows_with(
     table: pd.DataFrame, kinds: Sequence[str], division: Mapping[str, Any], seed: int, zero_areas: float
 ) -> Rows:
