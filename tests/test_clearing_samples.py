@@ -377,3 +377,34 @@ def test_a_training_without_need_in_its_validation_is_refused_before_it_begins()
         other = divisions.Division("region", "region_2", parts | {"validation": np.array(wrong)})
         with pytest.raises(ParameterError, match="samples of the training region_2 is known"):
             experiment.check_validation([other], degree)
+
+
+def test_areas_of_the_extra_test_that_are_trained_on_too_are_said(entry, images, objects, tmp_path):
+    """Regression: that training and test have other areas was promised and not looked at."""
+    found = degree(entry, images, objects)
+    table, found = samples.degree_table(images, objects, found, entry, {"zero": []}, progress=False)
+    zero = table["region"][table["zero_area"]].iloc[0]
+    table = table[table["region"] == zero].reset_index(drop=True).assign(id=lambda rows: range(len(rows)))
+    size = samples.common_size(table)
+    produce = clearing.sample_producer(images, size, "centre", degree=(found.values, found.owner))
+    metadata = clearing.store_metadata(entry, images, place="centre", padding="masked")
+    arrays = clearing.store_arrays(images, size, values=True)
+    like = store.write_store(
+        tmp_path / "store", table, arrays, "part", produce=produce, fingerprint={}, metadata=metadata
+    )
+    grid = images.ground.odc.geobox
+    zeros, others = (regions.on_grid(regions.of_entry(entry, name), grid) for name in ("zero", "extra"))
+    same = samples.extra_store(tmp_path / "same", entry, images, zeros, like, progress=False)
+    rows = np.arange(len(table))
+    with pytest.warns(UserWarning, match="pixels of the areas are trained on too"):
+        shared = samples.shared_pixels(like, rows, same)
+    assert shared == np.isfinite(like.arrays["label"][:]).any(axis=0).sum()
+    assert samples.shared_pixels(like, rows[:0], same) == 0
+    other = samples.extra_store(tmp_path / "other", entry, images, others, like, progress=False)
+    assert samples.shared_pixels(like, rows, other) == 0
+    lost = others._replace(table=others.table.assign(label=[f"kind {k}" for k in others.table.index]))
+    with pytest.raises(DataError, match="No sample is left"):
+        samples.extra_store(tmp_path / "none", entry, images, lost, like, most_missing=-1, progress=False)
+    experiment.check_kinds(["need"], others)
+    with pytest.raises(ParameterError, match="No area in the images is of the kind 'needs': did you mean"):
+        experiment.check_kinds(["needs"], others)

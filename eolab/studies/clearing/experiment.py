@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import ParameterError
+from eolab.core.errors import ParameterError, check_all
+from eolab.data.regions import Regions
 from eolab.data.splits.divisions import Division, Rows, divide
 from eolab.data.store import Store
 from eolab.evaluation import metrics, postprocess
@@ -148,6 +149,15 @@ def one_per_region(table: pd.DataFrame, rows: np.ndarray, count: int) -> np.ndar
 
 
 # === Extra areas ===
+
+
+def check_kinds(need: Collection[str], placed: Regions) -> None:
+    """Refuse kinds that need clearing which no area has.
+
+    Raises:
+        ParameterError: If there is one.
+    """
+    check_all(need, sorted(set(placed.table["label"])), "No area in the images is of the kind")
 
 
 def by_kind(

@@ -267,6 +267,8 @@ def extra_store(
             middle counts.
         **limits: Arguments of :func:`sample_table`.
 
+    Warns of kinds of which no image is left.
+
     Returns:
         The store; its table has the column kind, and its label is 0 inside of an area and NaN elsewhere.
     """
@@ -275,6 +277,9 @@ def extra_store(
     kinds = dict(zip(placed.table["id"].astype(str), placed.table["label"], strict=True))
     plain = placed._replace(table=placed.table.assign(label=""))  # so that areas are named by their number
     table = sample_table(images, plain, **limits)
+    lost = sorted(set(kinds.values()) - set(table["region"].map(kinds)))
+    if lost:
+        warn(f"No image of {', '.join(lost)} is left: allow more clouds or missing data, or go without.")
     for start, side, most in (("row", "height", height), ("column", "width", width)):
         table[start] += (table[side] - most).clip(lower=0) // 2
         table[side] = table[side].clip(upper=most)
@@ -297,6 +302,32 @@ def extra_store(
         },
         metadata=store_metadata(entry, images, **options),
     )
+
+
+def shared_pixels(trained: Store, rows: Any, areas: Store) -> int:
+    """Return how many pixels of the areas are also known to samples that are trained on; warn of them.
+
+    Args:
+        trained: Store of the study, with the degree as label.
+        rows: Rows of the samples.
+        areas: Result of :func:`extra_store`, on the same grid.
+    """
+    shared = np.intersect1d(_known_pixels(trained, rows), _known_pixels(areas, range(len(areas))))
+    if len(shared):
+        warn(f"{len(shared):,} pixels of the areas are trained on too: name other areas, or read less of it.")
+    return len(shared)
+
+
+def _known_pixels(store: Store, rows: Any) -> np.ndarray:
+    """Return a number for each pixel of the grid whose label is known in some samples, ascending."""
+    found: list[np.ndarray] = []
+    size, place = store.arrays_spec["label"].shape, store.metadata["place"]
+    chosen: Any = store.table.iloc[list(rows)].itertuples()
+    for number, one in zip(rows, chosen, strict=True):
+        at = placement(one.height, one.width, (size[0], size[1]), place)
+        y, x = np.nonzero(np.isfinite(store.arrays["label"][number][at]))
+        found.append(np.unique((one.row + y) * 2**32 + one.column + x))
+    return np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
 
 def region_names(table: pd.DataFrame) -> list[str]:
