@@ -208,6 +208,30 @@ def test_models_of_series_become_litert_too(tmp_path):
     np.testing.assert_allclose(prediction.load(path)(inputs), expected, atol=1e-5)
 
 
+def test_a_simplification_that_fails_is_left_out_of_an_onnx_export(tmp_path, monkeypatch):
+    """It has changed the graph by then: the others begin again, on a copy."""
+    runtime = pytest.importorskip("onnxruntime")
+    optimizer = pytest.importorskip("tf2onnx.optimizer")
+    tried = []
+
+    class Fails(optimizer.IdentityOptimizer):
+        def optimize(self, graph, iteration):
+            tried.append(graph)
+            for node in graph.get_nodes():
+                graph.remove_node(node.name)
+            raise ValueError("an error of tf2onnx")
+
+    steps = dict(optimizer._get_optimizers(), remove_identity=Fails)
+    monkeypatch.setattr(optimizer, "_get_optimizers", lambda: steps)
+    inputs = keras.Input((4,), name="image")
+    model = keras.Model({"image": inputs}, keras.layers.Dense(3)(inputs))
+    image = {"image": np.ones((2, 4), np.float32)}
+    exports._write(model, "onnx", tmp_path / "model.onnx", image)
+    assert len(tried) > 1
+    (found,) = runtime.InferenceSession(tmp_path / "model.onnx").run(None, image)
+    np.testing.assert_allclose(found, harness.predict(model, image), atol=1e-6)
+
+
 def test_bad_exports_are_sentences(saved, tmp_path, monkeypatch):
     model, file = saved[1], tmp_path / "m.tflite"
     with pytest.raises(ParameterError, match="no quantisation 'int4': did you mean 'int8'"):
