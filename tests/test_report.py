@@ -361,5 +361,11 @@ def test_a_wide_table_is_cut_into_parts_that_begin_with_what_names_the_lines():
     assert all(part.columns[0] == "loss" for part in parts)
     assert [name for part in parts for name in part if name != "loss"] == list(wide)[1:]
     assert max(len(part.columns) for part in parts) <= display.PAGE // len("score_") + 1
+    signed = {name: ["-0.001 (-0.002 to +0.002)"] for name in ("MSE", "MAE", "R²", "rank", "IoU")}
+    parts = display.parts_of(pd.DataFrame({"model": ["random_forest"], "groups": [8]} | signed))
+    assert [list(part) for part in parts] == [
+        ["model", "groups", "MSE", "MAE", "R²", "rank"],
+        ["model", "IoU"],
+    ]  # the fifth stood right of the edge of the page
     plain = wide.drop(columns=["loss", "runs"])
     assert display.parts_of(plain)[0] is plain

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 MARK = " Simulated data."
 DPI = 110
 PAGE = 82  # letters of a table that fit side by side on a page, on paper too
+LONG = 24  # letters: a column of longer words may break them, and is kept from becoming narrow
+KEPT = 14  # letters that such a column is wide at least
 LOOK: dict[str, Any] = {"border": 0, "na_rep": "–", "float_format": short}  # of a table in a page
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # colours of a terminal
 NOISE = re.compile(  # absl and glog lines, and what TensorFlow and CUDA say at start-up
@@ -159,7 +161,8 @@ def _width(name: str, column: pd.Series) -> int:
     """Return about how many letters wide a column is shown: its longest cell, or word of its name."""
     cells = [short(value) if isinstance(value, float) else str(value) for value in column]
     words = [word for text in cells for word in ([text] if "±" in text else text.split())]
-    return 2 + max(map(len, [*words, *re.split(r"[_. ]", name)]))
+    least = KEPT if max(map(len, cells), default=0) > LONG else 0
+    return max(least, 2 + max(map(len, [*words, *re.split(r"[_. ]", name)])))
 
 
 def table_html(table: pd.DataFrame, caption: Caption, formats: Mapping[str, str]) -> str:

@@ -14,7 +14,6 @@ from eolab.runs.history import AGAIN
 
 TEMPLATES = Path(__file__).parent / "templates"
 WIDE = 8  # columns: a table of so many is set smaller
-LONG = 24  # letters: a column of longer words may break them, and is kept from becoming narrow
 _OUTSIDE = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
 _WEB = re.compile(r"^https?://", re.IGNORECASE)
 _RUNS = re.compile(r"^(javascript|vbscript|data:(?!image/))", re.IGNORECASE)  # addresses that run code
@@ -278,7 +277,7 @@ def _align(table: Any) -> None:
     body = [row.find_all(["th", "td"], recursive=False) for row in table.select("tbody tr")]
     for column in range(max((len(row) for row in body), default=0)):
         cells = [row[column].get_text(strip=True) for row in body if len(row) > column]
-        words = ["word", "long"] if max(map(len, cells)) > LONG else ["word"]
+        words = ["word", "long"] if max(map(len, cells)) > display.LONG else ["word"]
         kind = ["num"] if all(_NUMBER.match(text) for text in cells) else words
         for row in rows:
             if len(row) > column:
