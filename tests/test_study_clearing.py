@@ -125,7 +125,7 @@ def test_new_stands_are_harder_than_known_ones_for_network_and_nearest_sample(si
     assert accuracy.loc["resnet18_patch", "date"] > accuracy.loc["majority", "date"] + 0.1
     counts = record.table("scores")[["n", "n_groups"]].drop_duplicates()
     assert len(counts) == 1
-    similarity = record.table("leakage").set_index("split")["nearest_neighbour_accuracy"]
+    similarity = record.table("leakage").set_index("number").loc["nearest_neighbour_accuracy"]
     assert similarity["date"] > similarity["region"]
 
 
