@@ -397,11 +397,11 @@ def test_areas_of_the_extra_test_that_are_trained_on_too_are_said(entry, images,
     same = samples.extra_store(tmp_path / "same", entry, images, zeros, like, progress=False)
     rows = np.arange(len(table))
     with pytest.warns(UserWarning, match="pixels of the areas are trained on too"):
-        shared = samples.shared_pixels(like, rows, same)
+        shared = samples.pixels_trained_on(like, rows, same)
     assert shared == np.isfinite(like.arrays["label"][:]).any(axis=0).sum()
-    assert samples.shared_pixels(like, rows[:0], same) == 0
+    assert samples.pixels_trained_on(like, rows[:0], same) == 0
     other = samples.extra_store(tmp_path / "other", entry, images, others, like, progress=False)
-    assert samples.shared_pixels(like, rows, other) == 0
+    assert samples.pixels_trained_on(like, rows, other) == 0
     lost = others._replace(table=others.table.assign(label=[f"kind {k}" for k in others.table.index]))
     with pytest.raises(DataError, match="No sample is left"):
         samples.extra_store(tmp_path / "none", entry, images, lost, like, most_missing=-1, progress=False)

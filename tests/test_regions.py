@@ -166,6 +166,18 @@ def test_pixels_of_a_polygon_are_those_whose_centres_it_holds():
     assert (regions.pixels_of(shape, GRID) == expected).all()
 
 
+def test_pixels_in_several_regions_are_counted_once():
+    grid = GeoBox((30, 30), Affine(10, 0, 500_000, 0, -10, 6_000_000), "EPSG:32633")
+    row, column = np.indices(grid.shape)
+    west, north = 500_000 + 10 * column.ravel(), 6_000_000 - 10 * row.ravel()
+    cells = [*shapely.box(west, north - 10, west + 10, north)]  # that touch
+    more = shapely.box(500_000, 6_000_000 - 40, 500_030, 6_000_000)
+    for added, expected in (([], 0), ([more], 12), ([more, more], 12)):
+        table = gpd.GeoDataFrame(geometry=[*cells, *added], crs=grid.crs)
+        assert regions.shared_pixels(table, grid) == expected
+    assert regions.shared_pixels(table.iloc[:0], grid) == 0
+
+
 def test_where_regions_of_two_classes_overlap_there_is_no_label():
     table = gpd.GeoDataFrame(
         {

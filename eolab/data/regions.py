@@ -24,6 +24,7 @@ from odc.geo.geobox import GeoBox
 from pyogrio.errors import DataSourceError
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError
+from rasterio.enums import MergeAlg
 from rasterio.features import rasterize
 
 from eolab.core.errors import DataError, ParameterError, check_known, reason_of, warn
@@ -294,6 +295,17 @@ def label_map(
     lowest = rasterize(shapes[::-1], grid.shape, fill=ignore, **given)
     torn = highest != lowest
     return np.where(torn, np.array(ignore, dtype), highest), int(torn.sum())
+
+
+def shared_pixels(table: gpd.GeoDataFrame, grid: GeoBox) -> int:
+    """Return how many pixels of a grid lie in several regions, however many regions there are."""
+    shapes = [
+        (shape, 1) for shape in table.geometry.to_crs(grid.crs) if shape is not None and not shape.is_empty
+    ]
+    if not shapes:
+        return 0
+    options: dict[str, Any] = {"transform": grid.transform, "merge_alg": MergeAlg.add, "dtype": "uint16"}
+    return int((rasterize(shapes, grid.shape, **options) > 1).sum())
 
 
 def centres_m(table: gpd.GeoDataFrame) -> tuple[np.ndarray, np.ndarray]:
