@@ -22,7 +22,7 @@ FEWEST = 0.1
 
 How = Literal["counts", "density", "time"]
 HOWS = ("counts", "density", "time")
-UNITS = {"counts": "points", "density": "points, smoothed", "time": "usual intervals"}
+UNITS = {"counts": "points", "density": "points, smoothed", "time": "seconds"}
 
 
 class Degree(NamedTuple):
@@ -89,7 +89,8 @@ def degree(
             report["repeated at one place"] = report.get("repeated at one place", 0) + int(
                 still["repeated"].sum()
             )
-            tracks.count_in(chunk._replace(table=still), grid, counts)
+            spent = still["seconds"].where(~still["repeated"], 0.0)  # what is usual differs between chunks
+            tracks.count_in(chunk._replace(table=still.assign(weight=spent)), grid, counts)
     found = numbers != 65535
     report["in several objects at once, counted in none"] = int(plain[torn].sum())
     report["in the images, outside of all objects"] = int(plain[~found & ~torn].sum())
