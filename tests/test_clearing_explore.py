@@ -160,7 +160,7 @@ def test_every_point_is_of_a_kind(entry, series, areas):
     assert np.percentile(pixels, 97) == found.threshold
     timed, kinds = explore.degree(entry, "points", areas.objects, grid, how="time", percentile=97.0)
     assert kinds.set_index("kind")["points"]["repeated at one place"] == numbers["repeated at one place"]
-    assert timed.threshold < found.threshold
+    assert timed.counts.max() / timed.threshold < found.counts.max() / found.threshold  # a break is once
 
 
 # === Images of one's own ===

@@ -40,7 +40,7 @@ from eolab.synthetic.safe import (
 )
 from eolab.synthetic.sky import PIXEL_M, cover_shares
 
-VERSION = 3
+VERSION = 4
 """Version of the generator; another version gives other pixels from the same seed."""
 
 _CELL_PX = 40  # side of the square that a stand is placed in
@@ -275,8 +275,7 @@ def _write_labels(
     rows = [
         (stand.kind, _polygon(stand.mask)) for stand in labelled if all(stand is not one for one in extra)
     ]
-    rows += _odd_polygons(rows)
-    _write_polygons(folder / "stands.gpkg", rows, "need")
+    _write_polygons(folder / "stands.gpkg", _odd_polygons(rows), "need")
     objects = [stand for stand in stands if "object" in stand.kind]
     boxes = [_polygon(stand.mask).envelope.buffer(15, join_style="mitre") for stand in objects]
     _write_polygons(folder / "objects.gpkg", list(enumerate(boxes, start=1)), "object")
@@ -287,15 +286,17 @@ def _write_labels(
 
 
 def _odd_polygons(rows: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Return what files of people hold too: crossed, in two parts, far away, smaller than a pixel."""
-    west, south, east, north = rows[0][1].bounds
-    crossed = shapely.Polygon([(west, south), (east, north), (east, south), (west, north)])
+    """Return the polygons with what files of people hold too: one crossed, one far away, one very small."""
+    kind, outline = rows[-1]
+    corners = list(outline.exterior.coords)
+    swapped = (
+        [*corners[:k], corners[k + 1], corners[k], *corners[k + 2 :]] for k in range(1, len(corners) - 2)
+    )
+    crossed = next(shape for shape in map(shapely.Polygon, swapped) if not shape.is_valid)
+    west, south, _, _ = rows[0][1].bounds
     far = shapely.affinity.translate(rows[0][1], 60_000, 0)
-    return [
-        ("clear", crossed),
-        ("need", far),
-        ("need", shapely.box(west + 1, south + 1, west + 4, south + 4)),
-    ]
+    small = shapely.box(west - 9, south - 9, west - 6, south - 6)
+    return [*rows[:-1], (kind, crossed), ("need", far), ("need", small)]
 
 
 def _write_polygons(file: Path, rows: list[tuple[Any, Any]], column: str) -> None:

@@ -122,14 +122,6 @@ def choose_thresholds(
     }
 
 
-def with_threshold(
-    values: Mapping[str, Any], degree: Any, rows: Mapping[str, Any]
-) -> tuple[np.ndarray, float]:
-    """Return the degrees of "test", cut to 0 to 1, and the threshold that those of "validation" choose."""
-    threshold = choose_thresholds({"": values}, degree, rows)[""]
-    return np.clip(values["test"], 0, 1), threshold
-
-
 def decided(
     values: Mapping[str, Mapping[str, Any]], thresholds: Mapping[str, Mapping[str, float]]
 ) -> dict[str, dict[str, np.ndarray]]:
@@ -161,25 +153,26 @@ def check_kinds(need: Collection[str], placed: Regions) -> None:
 
 
 def by_kind(
-    models: Mapping[tuple[str, str], tuple[Any, float]], areas: Store, need: Collection[str]
+    models: Mapping[tuple[str, str], Any], areas: Store, need: Collection[str], least: float
 ) -> pd.DataFrame:
     """Return what models predict in areas of known kind: means over areas of the mean over their dates.
 
     Args:
-        models: By name and training: predicted degrees (n, y, x), and the value from which on one counts.
+        models: Predicted degrees (n, y, x) by name and training.
         areas: Store of the areas, whose label is known inside of them.
         need: Kinds that need clearing.
+        least: Degree from which on a pixel counts as in need.
 
     Returns:
         Columns kind, needs_clearing, areas, images, model, zero_areas (the training), mean_degree and
-        non_zero_share.
+        need_share, the share of the pixels in need.
     """
     inside = np.isfinite(areas.arrays["label"][:])
     weight = inside / np.maximum(inside.sum((1, 2), keepdims=True), 1)
     facts = areas.table.groupby("kind", sort=False).agg(areas=("region", "nunique"), images=("id", "size"))
     tables = []
-    for (model, training), (values, threshold) in models.items():
-        shares = {"mean_degree": values, "non_zero_share": np.asarray(values) >= threshold}
+    for (model, training), values in models.items():
+        shares = {"mean_degree": values, "need_share": np.asarray(values) >= least}
         found = areas.table.assign(**{name: (weight * one).sum((1, 2)) for name, one in shares.items()})
         found = found[inside.any((1, 2))].groupby(["kind", "region"], sort=False)[list(shares)].mean()
         means = facts.join(found.groupby("kind").mean()).reset_index()
@@ -202,5 +195,5 @@ def nested_kinds(predicted: pd.DataFrame) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for row in predicted.to_dict("records"):
         place = found.setdefault(row["zero_areas"], {}).setdefault(row["model"], {})
-        place[row["kind"].replace(" ", "_")] = row["non_zero_share"]
+        place[row["kind"].replace(" ", "_")] = row["need_share"]
     return found
