@@ -495,3 +495,10 @@ def test_twin_vs_real_leaves_out_what_is_not_known():
     np.testing.assert_array_equal(simulated.get_ydata(), [0.1, 0.3, 0.2])
     np.testing.assert_array_equal(real.get_ydata(), [0.12, 0.21])
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["Band means", "Seasonal curve"]
+
+
+def test_a_histogram_of_counts_names_what_is_counted():
+    """Regression: seconds were drawn as points."""
+    axes = plots.count_histogram(np.arange(400) % 90, 45, "Percentile 97", unit="seconds").axes[0]
+    assert axes.get_xlabel() == "Seconds in a pixel"
+    assert axes.get_legend_handles_labels()[1] == ["Percentile 97: 45 seconds"]

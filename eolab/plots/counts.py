@@ -216,7 +216,12 @@ def along_numbers(table: pd.DataFrame, fold: str = "fold") -> Figure:
 
 @styled
 def count_histogram(
-    counts: np.ndarray, threshold: float, text: str, ax: Axes | None = None, title: str = ""
+    counts: np.ndarray,
+    threshold: float,
+    text: str,
+    ax: Axes | None = None,
+    title: str = "",
+    unit: str = "points",
 ) -> Figure:
     """Draw how many pixels hold how many points, and an upper threshold.
 
@@ -226,6 +231,7 @@ def count_histogram(
         text: What it is, such as "97th percentile".
         ax: Where to draw.
         title: Title of the picture.
+        unit: What is counted.
     """
     ax = axes_of(ax, 6.4, 3.2)
     known = counts[np.isfinite(counts)]
@@ -233,6 +239,6 @@ def count_histogram(
     step = max(np.ceil(top / 60), 1) if whole else top / 60  # whole numbers have bins of whole numbers
     edges = np.arange(0, top + 1.5 * step, step) - 0.5 * whole
     ax.hist(known, bins=edges.tolist(), color=OKABE_ITO[0])
-    ax.axvline(threshold, color=OKABE_ITO[5], linestyle="--", label=f"{text}: {threshold:.4g} points")
-    labels: dict[str, Any] = {"xlabel": "Points in a pixel", "ylabel": "Pixels", "title": title}
+    ax.axvline(threshold, color=OKABE_ITO[5], linestyle="--", label=f"{text}: {threshold:.4g} {unit}")
+    labels: dict[str, Any] = {"xlabel": f"{unit.capitalize()} in a pixel", "ylabel": "Pixels", "title": title}
     return finish(ax, "y", "upper center", yscale="log", **labels)
