@@ -112,7 +112,7 @@ def _sparingly() -> Iterator[None]:
 
     It goes on while a round changes anything, and with attention (tf2onnx 1.17) its merging of equal nodes
     finds new ones in each round. The first do nearly all; of RAU-Net eight left more nodes than three. It
-    copies the graph, which takes a third of an export, to go on without a step that fails: so it does here
+    copies the graph, a fifth to a third of an export, to go on without a step that fails: so it does here
     where one has failed without.
     """
     modules = ("tf2onnx.optimizer", "tf2onnx.optimizer.optimizer_base")
