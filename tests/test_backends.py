@@ -15,7 +15,8 @@ from conftest import HIDDEN
 from test_models import case_of
 
 PORTED = ["lstm", "ltae", "transformer", "rau_net_1", "segformer_b0", "three_branch_cnn", "convnext_tiny"]
-PORTED += ["convlstm", "resnet18_gru", "utae", "date_transformer"]
+PORTED += ["convlstm", "resnet18_gru", "utae", "date_transformer", "resnet18_patch", "deeplabv3"]
+OPTIONS = {"resnet18_patch": {"masked": True}, "deeplabv3": {"backbone": "resnet18"}}
 # what a backend does with arrays and compiled steps; names, checks and messages are the same on all
 TRAININGS = (
     "final_weights or validation_is or does_not_touch or interrupted "
@@ -31,7 +32,7 @@ def write_networks(folder: Path) -> None:
     layers = set()
     with harness.shallow():
         for name in PORTED:
-            case = case_of(name)
+            case = case_of(name, **OPTIONS.get(name, {}))
             labels = case.labels["mask"] if isinstance(case.labels, dict) else case.labels
             case.model.save(folder / f"{name}.keras")
             expected = harness.named(case.expected).get("mask", case.expected)

@@ -151,7 +151,11 @@ def test_values_of_pixels_and_labels_of_the_image(head, outputs):
     assert (list(found) == ["values"]) if head == "values" else (found.shape == (4, outputs))
     if head == "values":
         assert found["values"].shape == (4, H, H, outputs)
-        assert found["values"].min() < 0 < found["values"].max()
+        assert not found["values"].any()  # regression: values began far outside of what labels hold
+        last = model.get_layer("values_logits")
+        last.set_weights([np.random.default_rng(0).standard_normal(one.shape) for one in last.get_weights()])
+        found = harness.predict(model, harness.pixels(H, H)[0])
+        assert found["values"].min() < 0 < found["values"].max()  # no activation
     else:
         assert not any(layer.name.startswith("decoder") for layer in model.layers)
     label = np.zeros((4, H, H), "float32")
