@@ -10,7 +10,7 @@ import rasterio
 import yaml
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data import catalog, indices, regions, store, tracks
+from eolab.data import catalog, indices, regions, store, tables, tracks
 from eolab.data.splits import divisions
 from eolab.studies import clearing
 from eolab.studies.clearing import experiment, explore, samples, truth
@@ -153,6 +153,13 @@ def test_a_store_of_the_study_is_written_and_read(entry, images, table, tmp_path
         metadata=clearing.store_metadata(entry, images, CLASSES),
     )
     assert written.channel_names("image") == images.channels
+    found = tables.channel_table(written).set_index("channel")
+    pixels = written.arrays["image"][:].reshape(-1, len(images.channels)).astype(float)
+    inside = pixels[np.isfinite(pixels).any(axis=1)]
+    np.testing.assert_allclose(found["mean"], np.nanmean(inside, axis=0))
+    np.testing.assert_allclose(found["std"], np.nanstd(inside, axis=0))
+    np.testing.assert_allclose(found["missing"], np.isnan(inside).mean(axis=0))
+    np.testing.assert_array_equal(found["max"], np.nanmax(inside, axis=0))
     assert written.metadata["dataset"] == "stands"
     assert (written.gather(np.arange(3), ["label"])["label"] == table["label"][:3]).all()
 

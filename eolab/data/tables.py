@@ -223,3 +223,26 @@ def evenly(count: int, most: int) -> np.ndarray:
 
 def _ids(store: Store, rows: np.ndarray) -> np.ndarray:
     return store.table["id"].to_numpy()[rows] if "id" in store.table else rows
+
+
+def channel_table(samples: Store) -> pd.DataFrame:
+    """Return a row a channel of a store: mean, std, min, max, and the share of the crops' pixels without it.
+
+    Pixels outside of crops, where all channels are missing or zero, are left out.
+    """
+    names = samples.channel_names("image")
+    sums, squares, counts = (np.zeros(len(names)) for _ in range(3))
+    low, high, inside = np.full(len(names), np.inf), np.full(len(names), -np.inf), 0
+    for _, data in samples.batches(np.arange(len(samples)), ["image"]):
+        image = np.asarray(data["image"], np.float64).reshape(-1, len(names))
+        pixels = image[(np.isfinite(image) & (image != 0)).any(axis=1)]
+        inside += len(pixels)
+        known = np.isfinite(pixels)
+        filled = np.where(known, pixels, 0)
+        sums, squares, counts = sums + filled.sum(0), squares + (filled**2).sum(0), counts + known.sum(0)
+        low = np.minimum(low, np.min(pixels, axis=0, where=known, initial=np.inf))
+        high = np.maximum(high, np.max(pixels, axis=0, where=known, initial=-np.inf))
+    mean = sums / np.maximum(counts, 1)
+    spread = np.sqrt(np.maximum(squares / np.maximum(counts, 1) - mean**2, 0))
+    columns = {"mean": mean, "std": spread, "min": low, "max": high, "missing": 1 - counts / max(inside, 1)}
+    return pd.DataFrame({"channel": names, **columns})
