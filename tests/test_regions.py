@@ -174,8 +174,8 @@ def test_pixels_in_several_regions_are_counted_once():
     more = shapely.box(500_000, 6_000_000 - 40, 500_030, 6_000_000)
     for added, expected in (([], 0), ([more], 12), ([more, more], 12)):
         table = gpd.GeoDataFrame(geometry=[*cells, *added], crs=grid.crs)
-        assert regions.shared_pixels(table, grid) == expected
-    assert regions.shared_pixels(table.iloc[:0], grid) == 0
+        assert regions.in_several(table, grid).sum() == expected
+    assert regions.in_several(table.iloc[:0], grid).sum() == 0
 
 
 def test_where_regions_of_two_classes_overlap_there_is_no_label():

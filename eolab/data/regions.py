@@ -297,15 +297,15 @@ def label_map(
     return np.where(torn, np.array(ignore, dtype), highest), int(torn.sum())
 
 
-def shared_pixels(table: gpd.GeoDataFrame, grid: GeoBox) -> int:
-    """Return how many pixels of a grid lie in several regions, however many regions there are."""
+def in_several(table: gpd.GeoDataFrame, grid: GeoBox) -> np.ndarray:
+    """Return which pixels (y, x) of a grid lie in several regions, however many regions there are."""
     shapes = [
         (shape, 1) for shape in table.geometry.to_crs(grid.crs) if shape is not None and not shape.is_empty
     ]
     if not shapes:
-        return 0
+        return np.zeros(grid.shape, bool)
     options: dict[str, Any] = {"transform": grid.transform, "merge_alg": MergeAlg.add, "dtype": "uint16"}
-    return int((rasterize(shapes, grid.shape, **options) > 1).sum())
+    return np.asarray(rasterize(shapes, grid.shape, **options) > 1)
 
 
 def centres_m(table: gpd.GeoDataFrame) -> tuple[np.ndarray, np.ndarray]:

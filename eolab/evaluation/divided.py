@@ -6,7 +6,7 @@ Example:
     >>> differences(same, truth, regions, ["all.accuracy"], class_names=names)
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,11 +95,18 @@ def scores(tested: Mapping[str, Tested], truth: Any, regions: Any, **options: An
         regions: Region of all rows.
         **options: Arguments of :func:`eolab.evaluation.score_table`.
     """
+    return _by_kind(score_table, tested, truth, regions, **options)
+
+
+def _by_kind(
+    table: Callable[..., pd.DataFrame], tested: Mapping[str, Tested], truth: Any, regions: Any, **options: Any
+) -> pd.DataFrame:
+    """Return the table of each kind of split, one below the other, with the kind in a column."""
     tables = []
     for kind, one in tested.items():
         groups = np.asarray(regions)[one.rows]
-        table = score_table(one.predictions, truth[one.rows], groups=groups, **options)
-        tables.append(table.assign(**{SPLIT_BY: kind}))
+        found = table(one.predictions, truth[one.rows], groups=groups, **options)
+        tables.append(found.assign(**{SPLIT_BY: kind}))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -121,14 +128,7 @@ def gains(
         statistics: Which scores.
         **options: Arguments of :func:`eolab.evaluation.paired_gains`.
     """
-    tables = []
-    for kind, one in tested.items():
-        groups = np.asarray(regions)[one.rows]
-        table = paired_gains(
-            one.predictions, truth[one.rows], model=model, statistics=statistics, groups=groups, **options
-        )
-        tables.append(table.assign(**{SPLIT_BY: kind}))
-    return pd.concat(tables, ignore_index=True)
+    return _by_kind(paired_gains, tested, truth, regions, model=model, statistics=statistics, **options)
 
 
 def nested_gains(gained: pd.DataFrame) -> dict[str, Any]:

@@ -103,12 +103,12 @@ def divide(
             "regions for validation than for the test, or none."
         )
     never = table[train_only].to_numpy(bool) if train_only else np.zeros(len(table), bool)
-    own, extra = table[~never], table.index[never].to_numpy()
+    own, extra = table[~never], table.index[never].to_numpy(copy=True)
     found = []
     for kind in dict.fromkeys(kinds):
         check_known(kind, KINDS, f"There is no split by {kind!r}")
         if kind == "date":
-            found.append(Division(kind, kind, _rows(by_last_dates(own, validation, test), extra)))
+            found.append(Division(kind, kind, _rows(by_last_dates(own, validation, test))))
             continue
         named = [_named(own, names) for names in (held_out, held_out_validation)]
         folds = [tuple(named)] if held_out else _folds(own, n_folds, seed)
@@ -123,17 +123,16 @@ def divide(
             drawn = _drawn(rest, validation, seed + number) if not judged else rest["region"].isin(judged)
             split[rest.index[drawn]] = "validation"
             split[own.index[own["region"].isin(tested)]] = "test"
-            found.append(Division(kind, f"{kind}_{number}", _rows(split, extra)))
+            found.append(Division(kind, f"{kind}_{number}", _rows(split)))
     for one in found:
+        kept = [_part(rows, fraction, seed) for rows in (one.rows["train"], extra)]
+        one.rows["train"] = np.sort(np.concatenate(kept))
         empty = [part for part in ("train", "validation", "test") if not len(one.rows[part])]
         if empty:
             raise ParameterError(
                 f"The split by {one.kind} leaves no sample for {empty[0]}: it needs three dates of a region, "
                 "or three regions; take more, smaller shares, or another split."
             )
-        added = np.isin(one.rows["train"], extra)
-        kept = [_part(one.rows["train"][part], fraction, seed) for part in (~added, added)]
-        one.rows["train"] = np.sort(np.concatenate(kept))
     return found
 
 
@@ -142,10 +141,9 @@ def _part(rows: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).permutation(rows)[: max(1, round(fraction * len(rows)))]
 
 
-def _rows(split: pd.Series, extra: np.ndarray) -> Rows:
-    """Return the rows of each part; samples that are only trained on among them."""
-    rows = {part: split.index[split == part].to_numpy() for part in ("train", "validation", "test")}
-    return rows | {"train": np.sort(np.concatenate([rows["train"], extra]))}
+def _rows(split: pd.Series) -> Rows:
+    """Return the rows of each part."""
+    return {part: split.index[split == part].to_numpy() for part in ("train", "validation", "test")}
 
 
 def _folds(table: pd.DataFrame, n_folds: int, seed: int) -> list[tuple[list[str], ...]]:

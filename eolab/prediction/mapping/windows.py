@@ -127,6 +127,14 @@ def per_pixel(predictor: Predict) -> Predict:
     return predict
 
 
+def _read_around(read_window: ReadWindow, window: Window, outer: Window) -> dict[str, np.ndarray]:
+    """Read the arrays of a rectangle around a window; ``nodata`` is that of the window alone."""
+    inputs = dict(read_window(*outer))
+    if "nodata" in inputs:
+        inputs["nodata"] = inputs["nodata"][window.within(outer)]
+    return inputs
+
+
 class ImageWindows:
     """Makes a network of images predict windows without seams; for :func:`mapping.predict_map`.
 
@@ -168,10 +176,8 @@ class ImageWindows:
         """Read a window with its margin; ``nodata`` is that of the window alone."""
         window = Window(row, col, height, width)
         outer = self._outer(window)
-        inputs = dict(self.read_window(*outer))
-        if "nodata" in inputs:
-            inputs["nodata"] = inputs["nodata"][window.within(outer)]
-        return inputs | {PLACE: np.array([row - outer.row, col - outer.col, height, width])}
+        place = np.array([row - outer.row, col - outer.col, height, width])
+        return _read_around(self.read_window, window, outer) | {PLACE: place}
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return predictions (height, width, K) for each pixel of a window that :meth:`read` has read.
@@ -255,11 +261,7 @@ class PatchWindows:
     def read(self, row: int, col: int, height: int, width: int) -> Inputs:
         """Read the patches of a window; ``nodata`` is that of the window alone."""
         window = Window(row, col, height, width)
-        outer = self._outer(window)
-        inputs = dict(self.read_window(*outer))
-        if "nodata" in inputs:
-            inputs["nodata"] = inputs["nodata"][window.within(outer)]
-        return inputs | {PLACE: np.array(window)}
+        return _read_around(self.read_window, window, self._outer(window)) | {PLACE: np.array(window)}
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return predictions (height, width, K) for each pixel of a window that :meth:`read` has read."""

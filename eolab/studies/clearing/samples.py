@@ -22,7 +22,7 @@ from eolab.data.bands import L1C_BANDS, L2A_BANDS
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts import rasters
 from eolab.data.layouts.raster_names import RGB
-from eolab.data.regions import Regions, centres_m, label_map, of_entry, on_grid, shared_pixels
+from eolab.data.regions import Regions, centres_m, in_several, label_map, of_entry, on_grid
 from eolab.data.schemes import ClassScheme
 from eolab.data.store import ArraySpec, Store, fingerprint_array, fingerprint_files, write_store
 from eolab.studies.clearing.truth import Degree, with_zero_areas
@@ -165,7 +165,7 @@ def sample_table(
     if classes and (len(classes) < 2 or len(set(classes)) < len(classes)):
         raise ParameterError(f"classes is {list(classes)}: name two or more, each once.")
     kept = table[table["label"].isin(list(classes))] if classes else table
-    shared = shared_pixels(kept, images.ground.odc.geobox) if classes else 0
+    shared = int(in_several(kept, images.ground.odc.geobox).sum()) if classes else 0
     if shared:
         warn(
             f"{shared:,} pixels lie in several regions: regions that are tested are then seen in training in "

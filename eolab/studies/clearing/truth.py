@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from eolab.core.errors import DataError, check_known
 from eolab.data import tracks
-from eolab.data.regions import Regions, label_map
+from eolab.data.regions import Regions, in_several, label_map
 from eolab.data.schemes import IGNORE
 from eolab.data.store import ArraySpec, Store, open_store
 
@@ -71,12 +71,8 @@ def degree(
         DataError: If no point lies in an object.
     """
     check_known(how, HOWS, f"There is no truth {how!r}")
-    numbers, shared = label_map(objects.table, grid, np.arange(len(objects.table)), ignore=65535)
-    torn = np.zeros(grid.shape, bool)
-    if shared:
-        torn = (label_map(objects.table, grid, np.zeros(len(objects.table), int))[0] == 0) & (
-            numbers == 65535
-        )
+    numbers, _ = label_map(objects.table, grid, np.arange(len(objects.table)), ignore=65535)
+    torn = in_several(objects.table, grid)
     counts, plain = np.zeros(grid.shape), np.zeros(grid.shape)
     report = {"points": 0, "outside of the images": 0}
     for chunk in points:
