@@ -27,7 +27,7 @@ RUN_EXAMPLES = """\
 examples:
   eolab run landcover --profile smoke
   eolab run landcover --set training.epochs=20 --set bands='[B02, B03, B04, B08]'
-  eolab run landcover --only 03_train_pixels --set 03_train_pixels.model=tempcnn
+  eolab run landcover --only 04_train_pixels --set 04_train_pixels.model=tempcnn
   eolab run landcover --profile full --out /mnt/results --timeout 7200
 
 --set takes key=value; the value is read by the type that the notebook declares. A key is set in every
@@ -43,7 +43,7 @@ stop the others; start the sweep again to repeat the failed ones only."""
 REPORT_EXAMPLES = """\
 examples:
   eolab report runs/landcover                               the study: one page with all its notebooks
-  eolab report runs/landcover/03_train_pixels/smoke-1a2b3c4d   one run"""
+  eolab report runs/landcover/04_train_pixels/smoke-1a2b3c4d   one run"""
 MAP_EXAMPLES = """\
 examples:
   eolab map RUN S2A_MSIL1C_….SAFE --dem dem.tif --out map.tif      a network that reads heights

@@ -25,7 +25,7 @@ from eolab.runs import chain
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 STUDY = ROOT / "notebooks" / "landcover"
-CHAIN = ("01_explore", "02_preprocess", "03_train_pixels", "04_map", "05_results")
+CHAIN = ("01_explore", "02_preprocess", "04_train_pixels", "06_map_years", "10_results")
 
 
 only_run = functools.partial(study_runs.only_run, "landcover")
@@ -42,7 +42,7 @@ def real(smoke, real_data) -> Path:
 
 
 def scores_of(out: Path, against: str) -> pd.DataFrame:
-    table = only_run(out, "03_train_pixels").table("scores")
+    table = only_run(out, "04_train_pixels").table("scores")
     rows = table[table["against"] == against]
     score = rows["scope"] + "." + rows["statistic"]
     return rows.assign(score=score).pivot_table(index="model", columns="score", values="value")
@@ -75,7 +75,7 @@ def test_a_parameter_out_of_its_range_is_refused_before_any_notebook_runs(settin
 def test_the_models_baselines_and_indices_in_the_help_are_those_that_exist():
     recipe = runs.study.load("landcover").notebooks["02_preprocess"].known
     assert recipe["composites.indices"].choices == tuple(INDICES)
-    known = runs.study.load("landcover").notebooks["03_train_pixels"].known
+    known = runs.study.load("landcover").notebooks["04_train_pixels"].known
     theirs = tasks.baselines.names("series_classification")
     assert set(known["model"].choices) == {*theirs, *models.names("series")}
     assert set(known["baselines"].choices) == {"all", *theirs}
@@ -135,7 +135,7 @@ def test_scores_are_near_the_recorded_ones(simulated):
 
 @pytest.mark.notebook
 def test_the_learned_map_is_better_than_the_old_one_it_learned_from(simulated):
-    table = only_run(simulated, "05_results").table("map_scores").set_index("map")
+    table = only_run(simulated, "10_results").table("map_scores").set_index("map")
     for area in table.columns:
         assert table.loc["new map", area] > table.loc["old map", area] + 0.05
 
@@ -159,7 +159,7 @@ def test_the_store_remembers_how_the_series_was_read(simulated):
 
 @pytest.mark.notebook
 def test_map_is_a_geotiff_with_classes_confidence_and_colours(simulated):
-    with rasterio.open(only_run(simulated, "04_map").folder / "land_cover.tif") as file:
+    with rasterio.open(only_run(simulated, "06_map_years").folder / "land_cover.tif") as file:
         assert (file.count, file.shape, file.crs.to_epsg()) == (2, (480, 480), 32631)
         assert file.nodata == 255
         assert file.tags()["simulated"] == "true"
@@ -192,7 +192,7 @@ def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_pa
 
     maps = {}
     for engine in ("keras", "onnx"):
-        predictor = prediction.load(only_run(simulated, "03_train_pixels").folder, engine=engine)
+        predictor = prediction.load(only_run(simulated, "04_train_pixels").folder, engine=engine)
         assert predictor.engine == engine
         path = mapping.predict_map(
             mapping.per_pixel(predictor),
@@ -253,7 +253,7 @@ def test_real_land_use_from_ndvi_beats_the_majority_on_held_out_blocks(real):
     """The forest by a margin; the network, which depends on its seed, by a paired interval over blocks."""
     scores = scores_of(real, "old map")
     assert scores.loc["random_forest", "macro.f1"] > scores.loc["majority", "macro.f1"] + 0.1
-    rows = only_run(real, "03_train_pixels").table("predictions")
+    rows = only_run(real, "04_train_pixels").table("predictions")
     truth = rows["label"].to_numpy()
     most = np.full_like(truth, rows["label"].mode()[0])
     assert (truth == most).mean() == pytest.approx(scores.loc["majority", "all.accuracy"])
@@ -275,7 +275,7 @@ def test_real_land_use_from_ndvi_beats_the_majority_on_held_out_blocks(real):
     ("arguments", "said"),
     [
         (("run", "landcoverr"), "landcover"),
-        (("run", "landcover", "--only", "03_train"), "03_train_pixels"),
+        (("run", "landcover", "--only", "04_train"), "04_train_pixels"),
         (("run", "landcover", "--set", "epoch=3"), "epochs"),
         (("run", "landcover", "--set", "training.epochs=many"), "epochs"),
         (("run", "landcover", "--profile", "smok"), "smoke"),

@@ -3,7 +3,7 @@
 In a notebook::
 
     from eolab import runs
-    run = runs.start("landcover/03_train_pixels", globals())   # after the parameters cell
+    run = runs.start("landcover/04_train_pixels", globals())   # after the parameters cell
     store = run.input("preprocessed")                          # upstream run folder (see study.yaml)
     run.data(entry)                                            # provenance of a catalogue entry or a store
     run.figure(fig, "confusion")                               # saved, shown; its caption stands in the text
@@ -16,9 +16,9 @@ In a notebook::
 
 In a results notebook::
 
-    runs.latest("landcover", "03_train_pixels", model="lstm")  # newest finished run folder
+    runs.latest("landcover", "04_train_pixels", model="lstm")  # newest finished run folder
     runs.load(folder).metrics                                  # also .params .history .table(name) .data
-    runs.collect("landcover", "03_train_pixels")               # all finished runs as a table
+    runs.collect("landcover", "04_train_pixels")               # all finished runs as a table
     runs.sweep_table("landcover", "models")                    # a sweep's table, None if it was not run
     runs.study.load("landcover").sweeps["models"].published    # the published numbers beside it
 

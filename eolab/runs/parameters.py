@@ -195,7 +195,7 @@ def check(declared: Iterable[Parameter], values: Mapping[str, Any], where: str) 
         declared: The notebook's parameters.
         values: Values by name; parameters that are left out keep their default and are not returned. A key of
             a group is given by its full name, or in a dict under the group's name.
-        where: What the values belong to, for the error sentence, such as ``"landcover/03_train_pixels"``.
+        where: What the values belong to, for the error sentence, such as ``"landcover/04_train_pixels"``.
 
     Returns:
         Values by name, those of groups by the full names of their keys.

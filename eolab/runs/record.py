@@ -2,7 +2,7 @@
 
 In a notebook, in the cell after the parameters cell::
 
-    run = runs.start("landcover/03_train_pixels", globals())
+    run = runs.start("landcover/04_train_pixels", globals())
 """
 
 from __future__ import annotations
@@ -319,7 +319,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     in ``<folder>.repeat``, which begins with the files of the finished run and takes its place in the end.
 
     Args:
-        notebook: ``study/notebook``, such as ``"landcover/03_train_pixels"``.
+        notebook: ``study/notebook``, such as ``"landcover/04_train_pixels"``.
         namespace: ``globals()`` of the notebook.
 
     Raises:

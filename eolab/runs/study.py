@@ -7,19 +7,19 @@
     notebooks:                                                      # in the order they run
       01_explore: {}
       02_preprocess: {}
-      03_train_pixels:
+      04_train_pixels:
         inputs: {preprocessed: 02_preprocess}   # parameter: notebook whose run folder it gets
     profiles:                                                       # the first one is the default
       smoke:
         all: {dataset: landcover_twin}          # for every notebook that has the parameter
-        03_train_pixels: {training.epochs: 2}
+        04_train_pixels: {training.epochs: 2}
       full:
         all: {dataset: landcover}
-        03_train_pixels: {training: {epochs: 50}}   # the other keys of the group keep their default
+        04_train_pixels: {training: {epochs: 50}}   # the other keys of the group keep their default
     sweeps:
       models:
         title: Which network reads the seasons best?                # optional
-        notebook: 03_train_pixels
+        notebook: 04_train_pixels
         grid: {model: [lstm, tempcnn], seed: [0, 1]}    # all combinations
         cases: [{model: random_forest}]                 # optional: single points besides the grid
         table:
