@@ -1,4 +1,4 @@
-"""Area-adjusted accuracy: published examples, formulas written again, designs, and coverage of the intervals."""
+"""Area-adjusted accuracy: published examples, formulas written again, designs, coverage of the intervals."""
 
 import numpy as np
 import pytest
@@ -155,7 +155,7 @@ def test_expected_errors_of_a_design_are_those_found_on_such_samples():
 
 
 def test_intervals_of_area_hold_the_true_area_in_about_95_of_100_samples():
-    """A map of 60,000 pixels with errors, of which 500 points a time are drawn and all true areas are known."""
+    """A map of 60,000 pixels with errors and known true areas, of which 500 points a time are drawn."""
     rng = np.random.default_rng(0)
     truth = rng.choice(4, 60_000, p=[0.05, 0.15, 0.3, 0.5])
     mapped = np.where(rng.random(truth.size) < 0.8, truth, rng.choice(4, truth.size, p=[0.1, 0.2, 0.3, 0.4]))
@@ -164,14 +164,14 @@ def test_intervals_of_area_hold_the_true_area_in_about_95_of_100_samples():
     pixels = [np.flatnonzero(mapped == k) for k in range(4)]
     shares, right = np.bincount(truth) / truth.size, (truth == mapped).mean()
     held = []
-    for _ in range(300):
+    for _ in range(200):
         drawn = np.concatenate([rng.choice(pixels[k], points[k], replace=False) for k in range(4)])
         found = areas.assess(mapped[drawn], truth[drawn], sizes, "abcd")
         low, high = found.classes["area_share_low"], found.classes["area_share_high"]
         inside = ((low <= shares) & (shares <= high)).tolist()
         held.append([*inside, found.overall.low <= right <= found.overall.high])
-    assert np.mean(held, axis=0) == pytest.approx(0.95, abs=0.035)  # almost 3 standard errors of 300 repeats
-    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
+    assert np.mean(held, axis=0) == pytest.approx(0.95, abs=0.04)  # 2.6 standard errors of 200 repeats
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
 
 
 def test_counted_pixels_of_that_map_are_no_estimate_of_its_areas():

@@ -68,7 +68,7 @@ def assess(
     pairs = np.arange(len(names))
     is_mapped, is_reference = mapped[:, None] == pairs, reference[:, None] == pairs  # (n, K)
     right, everywhere = mapped == reference, np.ones(len(mapped))
-    overall, overall_se = (float(one[0]) for one in sample.ratio(right, everywhere))
+    overall, overall_se = (one[0] for one in sample.ratio(right, everywhere))
     table = pd.DataFrame({"class": list(names)})
     table["n_mapped"], table["n_reference"] = is_mapped.sum(axis=0), is_reference.sum(axis=0)
     if of_map:
@@ -85,8 +85,9 @@ def assess(
         table[f"{column}_low"], table[f"{column}_high"] = low, high
     cells = (is_mapped[:, :, None] & is_reference[:, None, :]).reshape(len(mapped), -1)
     matrix = sample.ratio(cells, everywhere)[0].reshape(len(names), len(names))
-    low, high = (float(one) for one in limits(overall, overall_se, level))
-    return Assessment(Interval(overall, low, high), overall_se, matrix, table)
+    ends = limits(overall, overall_se, level)
+    interval = Interval(float(overall), float(ends[0]), float(ends[1]))
+    return Assessment(interval, float(overall_se), matrix, table)
 
 
 class Sample:
@@ -108,8 +109,8 @@ class Sample:
         few = np.flatnonzero((self.sizes > 0) & (self.counts < 2) & (self.counts < self.sizes))
         if len(few):
             raise DataError(
-                f"Stratum {few[0]} has {self.counts[few[0]]} points with a reference class, expected 2 or more "
-                f"in each of the {np.count_nonzero(self.sizes > 0)} strata: interpret more points there, or "
+                f"Stratum {few[0]} has {self.counts[few[0]]} points with a reference class, expected 2 or "
+                f"more in each of {np.count_nonzero(self.sizes > 0)} strata: interpret more points there, or "
                 "merge strata."
             )
         if (self.sizes[self.stratum] <= 0).any():
@@ -136,17 +137,16 @@ class Sample:
         value = np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
         rest = y - np.where(np.isnan(value), 0, value) * x  # its variance is s²y + R² s²x − 2R sxy
         spread = rest - self._means(rest)[self.stratum]
-        squares = np.stack(
-            [np.bincount(self.stratum, column, len(self.sizes)) for column in (spread**2).T], 1
-        )
-        variance = squares / np.maximum(self.counts - 1, 1)[:, None]  # (H, K)
+        variance = self._sums(spread**2) / np.maximum(self.counts - 1, 1)[:, None]  # (H, K)
         with np.errstate(invalid="ignore", divide="ignore"):
             return value, np.sqrt(self._factor @ variance) / np.where(below > 0, below, np.nan)
 
     def _means(self, values: np.ndarray) -> np.ndarray:
         """Return the mean of values (n, K) in each stratum, (H, K)."""
-        sums = np.stack([np.bincount(self.stratum, column, len(self.sizes)) for column in values.T], 1)
-        return sums / np.maximum(self.counts, 1)[:, None]
+        return self._sums(values) / np.maximum(self.counts, 1)[:, None]
+
+    def _sums(self, values: np.ndarray) -> np.ndarray:
+        return np.stack([np.bincount(self.stratum, column, len(self.sizes)) for column in values.T], axis=1)
 
 
 def limits(value: Any, se: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -222,7 +222,7 @@ def sample_size(sizes: Any, proportions: Any, se: float, shares: Any = None) -> 
     sizes, proportions = np.asarray(sizes, float), np.asarray(proportions, float)
     if not se > 0 or not ((proportions >= 0) & (proportions <= 1)).all() or not sizes.sum() > 0:
         raise ParameterError(
-            f"se is {se}, proportions are {proportions}: expected se > 0, proportions 0 to 1."
+            f"se is {se}, proportions {proportions}: expected se above 0, proportions 0 to 1."
         )
     weights, variance = sizes / sizes.sum(), proportions * (1 - proportions)
     spread = weights * np.sqrt(variance)
