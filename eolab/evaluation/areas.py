@@ -40,7 +40,7 @@ class Assessment(NamedTuple):
 
 def assess(
     mapped: Any,
-    reference: Any,
+    truth: Any,
     sizes: Any,
     names: Sequence[str],
     stratum: Any = None,
@@ -51,7 +51,7 @@ def assess(
 
     Args:
         mapped: Map class of each point, index 0 to K - 1, (n,).
-        reference: Reference class of each point, likewise.
+        truth: Reference class of each point, likewise.
         sizes: Pixels (or area) of each stratum (H,); 0 for a stratum that is not in the map.
         names: Names of the K classes.
         stratum: Stratum of each point, 0 to H - 1; the map class unless given.
@@ -63,11 +63,11 @@ def assess(
         DataError: If points are of unknown classes or strata, or a stratum has fewer than two points.
     """
     of_map = stratum is None
-    mapped, reference = (_indices(values, len(names), "class") for values in (mapped, reference))
+    mapped, truth = (_indices(values, len(names), "class") for values in (mapped, truth))
     sample = Sample(mapped if of_map else stratum, sizes, finite)
     pairs = np.arange(len(names))
-    is_mapped, is_reference = mapped[:, None] == pairs, reference[:, None] == pairs  # (n, K)
-    right, everywhere = mapped == reference, np.ones(len(mapped))
+    is_mapped, is_reference = mapped[:, None] == pairs, truth[:, None] == pairs  # (n, K)
+    right, everywhere = mapped == truth, np.ones(len(mapped))
     overall, overall_se = (one[0] for one in sample.ratio(right, everywhere))
     table = pd.DataFrame({"class": list(names)})
     table["n_mapped"], table["n_reference"] = is_mapped.sum(axis=0), is_reference.sum(axis=0)
