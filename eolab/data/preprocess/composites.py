@@ -1,34 +1,73 @@
 """Cloud masks, and composites over months, weeks or any number of days, the same for every scene."""
 
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy import ndimage
 
 from eolab.core.errors import ParameterError, check_known
 from eolab.data.preprocess.median import bounds, median
 
 TILE_PIXELS = 16384  # pixels reduced together: the T rows of one tile stay in the processor's cache
 
+CLOUDS = (3, 8, 9, 10)
+"""Codes of the scene classification that a buffer is laid around: cloud shadow, cloud, thin cirrus."""
+
 Reducer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def clear_mask(scl: xr.DataArray, keep: Sequence[int] = (4, 5, 6, 7)) -> xr.DataArray:
+def clear_mask(scl: xr.DataArray, keep: Sequence[int] = (4, 5, 6, 7), buffer_px: int = 0) -> xr.DataArray:
     """Return where the scene classification sees the ground.
 
     Args:
-        scl: Sentinel-2 scene classification, codes 0 to 11, any shape.
+        scl: Sentinel-2 scene classification, codes 0 to 11, any shape; (…, y, x) with a buffer.
         keep: Codes that count as clear; by default vegetation, bare soil, water and unclassified. Add 11
             to keep snow.
+        buffer_px: Pixels around clouds, cirrus and cloud shadows (as far as their codes are not kept) that
+            are not clear either, see :func:`dilated`. There is none around nodata, water or snow.
 
     Returns:
-        bool array of the same shape.
+        bool array of the same shape; lazy where the classification is.
     """
-    clear = scl.isin(np.asarray(tuple(keep), np.uint8)).rename("clear")
+    clear = scl.isin(np.asarray(tuple(keep), np.uint8))
+    if buffer_px:
+        clouds = scl.isin(np.asarray([code for code in CLOUDS if code not in keep], np.uint8))
+        clear &= ~dilated(clouds, buffer_px)
     clear.attrs = {"long_name": "clear observation", "scl_codes": ", ".join(map(str, keep))}
-    return clear
+    clear.attrs |= {"buffer_px": buffer_px} if buffer_px else {}
+    return clear.rename("clear")
+
+
+def dilated(mask: xr.DataArray, pixels: int) -> xr.DataArray:
+    """Return where a mask is True, or is so up to some pixels away in any of the eight directions.
+
+    Lazy where the mask is: chunks are computed with a margin of their neighbours, so a window of the result
+    is the result of the whole. Outside the mask nothing is True.
+
+    Args:
+        mask: bool (…, y, x).
+        pixels: Number of pixels, 0 or more.
+    """
+    grow = partial(_dilate, pixels=pixels)
+    if mask.chunks is None:
+        return mask.copy(data=grow(mask.to_numpy()))
+    margin = {axis: pixels if axis >= mask.ndim - 2 else 0 for axis in range(mask.ndim)}
+    return mask.copy(
+        data=mask.data.map_overlap(grow, depth=margin, boundary=0, dtype=bool, meta=mask.data._meta)
+    )
+
+
+def _dilate(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """Dilate the last two axes by a square of 2 · pixels + 1."""
+    found = mask.view(np.uint8)
+    for axis in (-2, -1):
+        found = ndimage.maximum_filter1d(found, 2 * pixels + 1, axis=axis, mode="constant")
+    return found.view(bool)
 
 
 def composite(
@@ -51,8 +90,8 @@ def composite(
         period: ``"MS"``, ``"30D"``… as in :func:`eolab.data.preprocess.periods`, or ``"none"`` to keep every
             acquisition.
         reducer: ``"median"`` (of an even number the mean of the two middle values) or ``"mean"``.
-        start: First day; by default 1 January of the first year.
-        end: Last day, included; by default 31 December of the last year.
+        start: First day, as in :func:`span`.
+        end: Last day, included, likewise.
 
     Returns:
         The composites (time, band, y, x) float32, NaN where nothing was observed, and ``valid`` (time, y, x),
@@ -64,9 +103,7 @@ def composite(
     """
     check_known(reducer, REDUCERS, f"There is no reducer {reducer!r}")
     if period == "none":
-        days = image["time"].to_numpy().astype("datetime64[D]")
-        first, last = np.datetime64(start or "0001-01-01", "D"), np.datetime64(end or "9999-12-31", "D")
-        inside = np.flatnonzero((days >= first) & (days <= last))
+        inside = np.flatnonzero(within(image["time"].to_numpy(), *span(image["time"].to_numpy(), start, end)))
         image, clear = image.isel(time=inside), clear.isel(time=inside)
         times, number = image["time"].to_numpy(), np.arange(image.sizes["time"])
     else:
@@ -88,36 +125,101 @@ def periods(
 
     Without ``start`` and ``end`` the periods cover whole years, from 1 January of the first acquisition's
     year to 31 December of the last one's, so that scenes of the same years share their periods whatever
-    their dates. Periods of n days are counted from the start; the last one may be shorter.
+    their dates. Periods of n days are counted from the start; the last one may be shorter. 29 February is
+    not counted, it belongs to the period of the day before: periods are as many in every year.
 
     Args:
         times: Acquisition times (T,), datetime64.
-        period: A pandas offset such as ``"MS"`` (months), ``"QS"`` (quarters), ``"7D"`` or ``"30D"``.
-        start: First day, for example ``"2020-03-01"``.
-        end: Last day, included.
+        period: A pandas offset such as ``"10D"``, ``"MS"`` (months) or ``"QS"`` (quarters, from 1 January).
+            The seasons of meteorology are ``"QS-DEC"``: in a calendar year the winter is two periods,
+            January to February and December; from 1 December to 30 November it is one.
+        start: First day, as in :func:`span`.
+        end: Last day, included, likewise.
 
     Returns:
         Day in the middle of each period, datetime64[ns] (P,), the time coordinate of composites; and the
         number of the period of each acquisition (T,), -1 for those outside.
 
     Raises:
-        ParameterError: If the period is not an offset, or there is no day between start and end.
+        ParameterError: If the period is not an offset, there is no day between start and end, or no
+            acquisition lies there.
     """
     days = np.asarray(times, "datetime64[D]")
-    if not len(days) and (start is None or end is None):
-        raise ParameterError("There is no acquisition to make composites of: give a start and an end date.")
-    first = np.datetime64(start or f"{days.min().astype('datetime64[Y]')}-01-01", "D")
-    last = np.datetime64(end or f"{days.max().astype('datetime64[Y]')}-12-31", "D")
-    if last < first:
-        raise ParameterError(
-            f"The composites would end on {last}, before they start on {first}: swap start and end."
-        )
-    dates = pd.date_range(pd.Timestamp(first), pd.Timestamp(last), freq=_offset(period))
-    starts = np.union1d(dates.to_numpy().astype("datetime64[D]"), first)
+    first, last = span(days, start, end)
+    offset = _offset(period)
+    if isinstance(offset, pd.offsets.Day):
+        calendar = np.arange(first, last + 1)
+        dates = pd.DatetimeIndex(calendar)
+        counted = calendar[(dates.month != 2) | (dates.day != 29)]
+        starts = np.append(first, counted[offset.n :: offset.n])
+    else:
+        dates = pd.date_range(pd.Timestamp(first), pd.Timestamp(last), freq=offset)
+        starts = np.union1d(dates.to_numpy().astype("datetime64[D]"), first)
     ends = np.append(starts[1:], last + 1)
     number = np.searchsorted(starts, days, side="right") - 1
-    number[(days < first) | (days > last)] = -1
+    number[~within(days, first, last)] = -1
     return (starts + (ends - starts) // 2).astype("datetime64[ns]"), number
+
+
+def span(
+    times: np.ndarray, start: str | None = None, end: str | None = None
+) -> tuple[np.datetime64, np.datetime64]:
+    """Return the first and the last day of composites of some acquisitions, both included.
+
+    Args:
+        times: Acquisition times (T,), datetime64.
+        start: First day: a date such as ``"2018-10-01"``, or a day of the year such as ``"03-01"``, which is
+            that of the first acquisition's year; by default 1 January of that year.
+        end: Last day likewise, in the last acquisition's year; by default 31 December.
+
+    Raises:
+        ParameterError: If a day is none, the end is before the start, or no acquisition lies between them.
+    """
+    days = np.asarray(times, "datetime64[D]")
+    if not len(days):
+        raise ParameterError("There is no acquisition to make composites of: give a series with dates.")
+    years = [int(str(day)[:4]) for day in (days.min(), days.max())]
+    first, last = (
+        day(text or usual, year)
+        for text, usual, year in zip((start, end), ("01-01", "12-31"), years, strict=True)
+    )
+    if last < first:
+        raise ParameterError(
+            f"The composites would end on {last}, before they start on {first}: swap start and end, or give "
+            "dates with their years, such as '2018-10-01' and '2019-09-30'."
+        )
+    if not within(days, first, last).any():
+        raise ParameterError(
+            f"None of the {len(days)} acquisitions from {days.min()} to {days.max()} lies between start "
+            f"{first} and end {last}: choose another start and end, or days of every year such as '03-01'."
+        )
+    return first, last
+
+
+def day(text: str, year: int) -> np.datetime64:
+    """Return a date such as ``"2018-10-01"``, or a day such as ``"03-01"`` of a year, as datetime64[D].
+
+    29 February is the 28th in a year without it.
+
+    Raises:
+        ParameterError: If the text is neither.
+    """
+    if text == "02-29" and not pd.Timestamp(year, 1, 1).is_leap_year:
+        text = "02-28"
+    try:
+        if not re.fullmatch(r"(\d{4}-)?\d\d-\d\d", text):
+            raise ValueError
+        return np.datetime64(text if len(text) > 5 else f"{year:04}-{text}", "D")
+    except ValueError:
+        raise ParameterError(
+            f"{text!r} is no day: give a date such as '2020-03-31', or '03-31' for that day of each year."
+        ) from None
+
+
+def within(times: np.ndarray, first: np.datetime64, last: np.datetime64) -> np.ndarray:
+    """Return which acquisitions lie from the first to the last day, bool (T,)."""
+    days = np.asarray(times, "datetime64[D]")
+    return (days >= first) & (days <= last)
 
 
 def _offset(period: str) -> pd.tseries.offsets.BaseOffset:
