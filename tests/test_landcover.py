@@ -206,6 +206,14 @@ def test_default_block_is_a_tenth_of_the_shorter_side_in_metres():
     assert landcover.samples.default_block_m(example.series(23, 31, cell_y=20)) == pytest.approx(31)
 
 
+def test_default_buffer_is_the_side_of_a_polygon_of_mean_area():
+    """Four polygons of 2, 1, 3 and 2 pixels of 10 by 20 m: 400 m2 each in the mean."""
+    label = np.array([[0, 0, 1], [255, 1, 0], [1, 1, 0]], np.uint8)
+    series = example.place(xr.Dataset({"label": (("y", "x"), label)}), cell_y=20)
+    groups = landcover.samples.connected_groups(series)
+    assert landcover.samples.default_buffer_m(series, groups) == pytest.approx(20)
+
+
 # === Windows and store ===
 
 

@@ -116,6 +116,7 @@ def test_unseen_blocks_worked_example():
             (3, 1, 2, "none"),
             (2, 3, 3, "test"),
             (3, 3, 3, "none"),
+            (1, 2, 4, "none"),  # a block of the buffer
         ],
         columns=["row", "col", "block", "split_block"],
     )

@@ -44,7 +44,8 @@ def test_a_random_split_of_a_scene_leaks_and_a_block_split_less(scene):
     assert block["relative_distance"] > 1.3
     assert random["nearest_neighbour_accuracy"] > block["nearest_neighbour_accuracy"] + 0.05
     assert random["nearest_neighbour_accuracy"] > random["majority_accuracy"] + 0.2
-    assert "says little about new ground" in reports["random"].verdict
+    assert reports["random"].grade == "next to training ground"
+    assert "as like training samples as these are like each other" in reports["random"].verdict
     assert "times as far" in reports["block"].verdict
 
 
@@ -54,8 +55,64 @@ def test_new_dates_of_known_ground_are_not_called_new_data(scene):
     later = features + 3
     table = pd.concat([table.assign(split="train"), table.assign(split="test")], ignore_index=True)
     verdict = leakage(np.concatenate([features, later]), table).verdict
-    assert "0 m from the nearest one on the ground, so a score on them is of ground that training" in verdict
+    assert "the nearest one is 0 m away in the median" in verdict
+    assert "so a score on them is of ground that training has seen in other images" in verdict
     assert "new data" not in verdict
+
+
+@pytest.mark.parametrize(
+    ("metres", "n_shared", "grade", "said"),
+    [
+        (40, 97, "in the same polygons as training samples", "how well known polygons are filled in"),
+        (40, 3, "next to training ground", "of ground beside the training ground"),
+        (
+            400,
+            80,
+            "apart from training samples, but in the same polygons",
+            "of known polygons, about that far",
+        ),
+        (400, 0, "on ground of their own", "of places about that far away"),
+    ],
+)
+def test_the_verdict_is_graded_by_the_distance_and_the_shared_polygons(metres, n_shared, grade, said):
+    """Regression: a score 40 m from training samples, 97 % in their polygons, was "about new data"."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(200, 4))
+    table = pd.DataFrame({"x": 10.0 * np.arange(200), "y": 0.0, "label": rng.integers(0, 2, 200)})
+    table["split"] = ["train"] * 100 + ["test"] * 100
+    table.loc[100:, "x"], table.loc[100:, "y"] = table["x"][:100].to_numpy(), metres
+    features[100:] += 2  # another season: less like training samples than these are like each other
+    table["polygon"] = [0] * 100 + [0] * n_shared + [1] * (100 - n_shared)
+    report = leakage(features, table, polygon="polygon", apart_m=92)
+    assert report.grade == grade
+    assert (report.facts["map_distance_m"], report.facts["shared_polygons"]) == (metres, n_shared / 100)
+    assert report.samples["shared_polygon"].sum() == n_shared
+    assert (
+        f"{metres} m away in the median, {metres} m at least, and {n_shared}% lie in a pol" in report.verdict
+    )
+    assert said in report.verdict
+    assert "new" not in report.verdict
+    alone = leakage(features, table)  # training places are 10 m apart: from 20 m on it is other ground
+    assert alone.facts["apart_m"] == 20
+    assert "shared_polygons" not in alone.facts
+
+
+def test_places_with_several_samples_count_once_for_the_distance_that_counts():
+    """Samples of two dates at a place are 0 m apart, which would make every other place ground of its own."""
+    table = pd.DataFrame({"x": np.repeat(10.0 * np.arange(50), 2), "y": 0.0, "label": [0, 1] * 50})
+    table["split"] = ["train"] * 80 + ["test"] * 20
+    assert leakage(np.random.default_rng(0).normal(size=(100, 2)), table).facts["apart_m"] == 20
+
+
+def test_scores_by_distance_on_the_ground_are_in_order(scene):
+    features, table = scene
+    report = leakage(features, table.assign(split=splits.by_block(table, 400, seed=1)))
+    bins = report.table("map_distance_m")
+    assert bins["map_distance_m"].is_monotonic_increasing
+    order = np.argsort(report.samples["map_distance_m"].to_numpy(), kind="stable")
+    number = np.arange(len(order)) * 5 // len(order)
+    score = report.samples["score"].to_numpy()[order]
+    np.testing.assert_allclose(bins["score"], [score[number == one].mean() for one in range(5)])
 
 
 def test_degrees_are_no_metres_on_the_ground(scene):

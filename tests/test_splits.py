@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 
-from eolab.core.errors import ParameterError
+from eolab.core.errors import EolabWarning, ParameterError
 from eolab.data import splits
 
 SEEDS = range(6)
@@ -137,6 +137,138 @@ def test_a_buffer_leaves_out_what_lies_too_near(seed):
     far = np.isin(without, ["validation", "test"])
     near = cdist(place[(split == "none") & (without == "train")], place[far]).min(axis=1)
     assert (near < 100).all()
+
+
+def distances(table, split, one, other):
+    """Distances between the samples of two parts, by brute force."""
+    place = table[["x", "y"]].to_numpy()
+    return cdist(place[split == one], place[split == other])
+
+
+def test_keep_apart_worked_example():
+    table = pd.DataFrame({"x": [0.0, 50, 100, 150, 300, 400], "y": 0.0, "group": list("aabbca")})
+    split = pd.Series(["train", "train", "validation", "test", "train", "validation"])
+    kept = splits.keep_apart(table, split, buffer_m=60)
+    assert kept.tolist() == [
+        "train",
+        "train",
+        "none",
+        "test",
+        "train",
+        "validation",
+    ]  # the first validation goes
+    kept = splits.keep_apart(table, split, buffer_m=110)
+    assert kept.tolist() == ["train", "none", "none", "test", "none", "validation"]
+    kept = splits.keep_apart(table, split, buffer_m=110, validation=False)
+    assert kept.tolist() == ["train", "none", "none", "test", "train", "validation"]
+    kept = splits.keep_apart(table, split, group="group")
+    assert kept.tolist() == ["none", "none", "none", "test", "train", "validation"]
+
+
+@pytest.mark.parametrize("seed", SEEDS[:3])
+def test_no_group_is_on_both_sides_of_blocks_kept_apart(seed):
+    table = patches(seed)
+    without = splits.by_block(table, 500, seed=seed).astype(str)
+    split = splits.by_block(table, 500, apart="group", buffer_m=50, seed=seed).astype(str)
+    assert not whole(without[without != "none"], table["group"][without != "none"])
+    assert whole(split[split != "none"], table["group"][split != "none"])
+    assert (split[without == "test"] == "test").all()
+    assert distances(table, split, "train", "test").min() >= 50
+
+
+def patches(seed, n=4000, classes=6):
+    """Samples in a square of 6 km in about 60 polygons, each of one class."""
+    rng = np.random.default_rng(seed)
+    place = 6000 * rng.random((n, 2))
+    polygon = cdist(place, 6000 * rng.random((60, 2))).argmin(axis=1)
+    return pd.DataFrame({"x": place[:, 0], "y": place[:, 1], "group": polygon, "label": polygon % classes})
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_apart_blocks_keep_the_distance_and_share_no_polygon(seed):
+    """Every pair of samples is looked at: a polygon of 60 in 36 km2 has a side of 775 m."""
+    table = patches(seed)
+    found = splits.apart_blocks(table, 600, 775, test=0.3, seed=seed)
+    split, without = found.split.astype(str), found.without.astype(str)
+    assert found.buffer_m == found.wanted_m == 775
+    for part in ["train", "validation"]:
+        assert distances(table, split, part, "test").min() >= 775
+        assert not set(table["group"][split == part]) & set(table["group"][split == "test"])
+    assert distances(table, without, "train", "test").min() < 775
+    # the same test samples in the same blocks, with and without what is left out
+    assert whole(without, splits.block_numbers(table, 600))
+    assert ((split == "test") == (without == "test")).all()
+    assert (split[split != "none"] == without[split != "none"]).all()
+    assert (split == "test").mean() == pytest.approx(0.3, abs=0.05)
+    # what stays can be learned from and scored
+    counts = pd.crosstab(table["label"], split)[["train", "validation", "test"]]
+    assert (counts[["train", "test"]] > 0).all(axis=None)
+    assert (split == "train").sum() >= (without == "train").sum() / 3
+    if found.validation:
+        assert distances(table, split, "train", "validation").min() >= 775
+        assert not set(table["group"][split == "train"]) & set(table["group"][split == "validation"])
+        assert (counts > 0).all(axis=None)
+    again = splits.apart_blocks(table, 600, 775, test=0.3, seed=seed)
+    pd.testing.assert_series_equal(found.split, again.split)
+
+
+def test_nothing_is_left_out_of_apart_blocks_without_reason():
+    table = patches(1)
+    found = splits.apart_blocks(table, 600, 400, seed=1)
+    split, without = found.split.astype(str), found.without.astype(str)
+    out = (split == "none") & (without == "train")
+    others = without.isin(["validation", "test"] if found.validation else ["test"])
+    place = table[["x", "y"]].to_numpy()
+    near = cdist(place[out], place[others]).min(axis=1) < 400
+    assert (near | table["group"][out].isin(table["group"][others])).all()
+
+
+def test_a_buffer_that_leaves_too_little_is_limited_and_the_words_say_so():
+    table = patches(0)
+    found = splits.apart_blocks(table, 600, 5000, seed=0)
+    assert 0 < found.buffer_m < found.wanted_m == 5000
+    assert (found.split == "train").sum() >= (found.without == "train").sum() / 3
+    assert distances(table, found.split, "train", "test").min() >= found.buffer_m
+    assert (
+        f"Test samples lie {found.buffer_m:,.0f} m or more from all others (limited from 5,000 m"
+        in found.said
+    )
+
+
+def test_a_polygon_as_large_as_the_scene_is_cut_and_the_others_are_not():
+    """Regression: of the forest that covers three quarters of a scene nothing was left to learn from."""
+    table = patches(2)
+    forest = table["group"] % 4 > 0
+    table.loc[forest, ["group", "label"]] = [100, 9]
+    found = splits.apart_blocks(table, 600, 300, seed=2)
+    split = found.split.astype(str)
+    assert found.cut == 1
+    assert "No group is on both sides, except 1 with more than 25% of the samples" in found.said
+    assert set(split[forest]) >= {"train", "test"}
+    rest = table["group"][~forest]
+    assert not set(rest[split == "test"]) & set(rest[split == "train"])
+    assert distances(table, split, "train", "test").min() >= 300
+    assert (found.unit[forest].nunique(), found.unit[~forest].nunique()) == (
+        len(set(splits.block_numbers(table, 600)[forest])),
+        rest.nunique(),
+    )
+
+
+def test_a_class_of_one_polygon_is_learnt_and_a_lost_class_is_warned_of():
+    table = patches(3)
+    table.loc[table["group"] == 0, "label"] = 77
+    found = splits.apart_blocks(table, 600, 500, seed=3)
+    assert set(found.split[table["label"] == 77].astype(str)) <= {"train", "none"}
+    assert (found.split[table["label"] == 77] == "train").any()
+    assert found.missing == {}
+    lone = pd.DataFrame({"x": 100.0 * np.arange(6), "y": 0.0, "group": range(6), "label": list("abcdef")})
+    with pytest.warns(EolabWarning, match=r"Classes missing from train: [a-f], [a-f]\."):
+        splits.apart_blocks(lone, 100, 0, validation=0.2, test=0.2)
+
+
+def test_apart_blocks_need_three_blocks():
+    with pytest.raises(ParameterError, match=r"There are 1 blocks of 1e\+06 m, fewer than the 3 parts"):
+        splits.apart_blocks(patches(0), 1e6, 0)
 
 
 def test_training_is_before_validation_is_before_test():

@@ -3,6 +3,8 @@
 A test sample that has a twin in the training set is answered by memory. The check beside each split finds,
 for every test sample, the most similar training sample (by standardised features) and the nearest one on the
 ground, says how far a nearest-neighbour rule gets by that alone, and how a score falls with the similarity.
+Its verdict is graded by the distance on the ground: in the same polygons as training samples, next to
+training ground, or on ground of their own.
 
 Example:
     >>> report = leakage(store, split="split_block")
@@ -29,6 +31,16 @@ BINS = 5  # of equally many test samples, in the table of a report
 SAME = 1e-6  # standardised distance below which two samples are the same
 Z = 1.96  # standard normal quantile of a 95 % interval
 ALIKE = 1.1  # relative distance up to which test samples are as near as training samples are to each other
+MOST = 0.5  # share of test samples in polygons with training samples from which a verdict calls them shared
+
+MEANINGS = {
+    "on the ground of training samples": "is of ground that training has seen in other images",
+    "in the same polygons as training samples": "says how well known polygons are filled in",
+    "next to training ground": "is of ground beside the training ground",
+    "apart from training samples, but in the same polygons": "is of known polygons, about that far away",
+    "on ground of their own": "is of places about that far away",
+}
+"""What a score means, by :attr:`LeakageReport.grade`."""
 
 
 class LeakageReport(NamedTuple):
@@ -37,8 +49,9 @@ class LeakageReport(NamedTuple):
     Attributes:
         samples: A row a test sample: distance (root mean square difference of standardised features to the
             most similar training sample), map_distance_m (to the nearest training sample on the ground; NaN
-            without coordinates), whether nearest_neighbour and majority are right, and the score that is
-            studied: the given one, else that of nearest_neighbour.
+            without coordinates), whether nearest_neighbour and majority are right, the score that is
+            studied (the given one, else that of nearest_neighbour) and, where polygons are known, whether
+            it lies in a shared_polygon, one that a training sample lies in too.
         facts: What :meth:`summary` returns.
     """
 
@@ -50,6 +63,8 @@ class LeakageReport(NamedTuple):
 
         ``distance`` and ``map_distance_m`` are medians; ``relative_distance`` is the distance over that of
         training samples to each other: about 1 where the test samples could as well be training samples;
+        ``apart_m`` is the distance on the ground from which test samples count as on ground of their own, and
+        ``shared_polygons`` the share of them in polygons with training samples (where polygons are known);
         ``duplicates`` is the share of test samples that are also training samples; accuracy and macro F1 are
         those of the nearest-neighbour rule and of the most frequent class; ``score_near`` and ``score_far``
         are the score in the most and the least similar bin, ``auc`` the probability that a right answer is
@@ -57,15 +72,18 @@ class LeakageReport(NamedTuple):
         """
         return dict(self.facts)
 
-    def table(self) -> pd.DataFrame:
+    def table(self, by: str = "distance") -> pd.DataFrame:
         """Return the scores by similarity, a row a bin of equally many test samples, most similar first.
+
+        Args:
+            by: ``distance`` for bins of similarity, ``map_distance_m`` for bins of distance on the ground.
 
         Columns: bin, count, distance and map_distance_m (medians), score (share of correct answers where they
         were given, else of the nearest-neighbour rule) with its 95 % interval low to high (Wilson 1927,
         https://doi.org/10.1080/01621459.1927.10502953), nearest_neighbour and majority.
         """
         samples = self.samples
-        order = samples["distance"].rank(method="first").to_numpy() - 1
+        order = samples[by].rank(method="first").to_numpy() - 1
         number = (order * min(BINS, len(order)) // len(order)).astype(int) + 1
         grouped = samples.assign(bin=number).groupby("bin")
         medians = grouped[["distance", "map_distance_m"]].median()
@@ -76,26 +94,45 @@ class LeakageReport(NamedTuple):
         return table.assign(low=(centre - half) / (1 + Z**2 / n), high=(centre + half) / (1 + Z**2 / n))
 
     @property
-    def verdict(self) -> str:
-        """One sentence for people."""
+    def grade(self) -> str:
+        """How far test samples lie from training samples on the ground, in few words; "" where unknown."""
         facts = self.facts
-        far = facts["relative_distance"]
-        if far <= ALIKE:
-            what = "as like training samples as these are like each other"
-            end = "so a score on them says little about new ground"
-        else:
-            what = f"{far:.1f} times as far from training samples as these are from each other"
-            end = "so a score on them is about new data"
         ground = facts["map_distance_m"]
+        if np.isnan(ground):
+            return ""
         if ground == 0:
-            end = "so a score on them is of ground that training has seen in other images"
-        where = "" if np.isnan(ground) else f", {ground:,.0f} m from the nearest one on the ground"
+            return "on the ground of training samples"
+        names = list(MEANINGS)[1:]
+        shared = facts.get("shared_polygons", 0) >= MOST
+        return names[2 * bool(ground >= facts["apart_m"]) + (not shared)]
+
+    @property
+    def verdict(self) -> str:
+        """Two sentences for people: where test samples lie, and how like training samples they are."""
+        facts, grade, far = self.facts, self.grade, self.facts["relative_distance"]
+        what, end = "as like training samples as these are like each other", "says little about new data"
+        if far > ALIKE:
+            what = f"{far:.1f} times as far from training samples as these are from each other"
+            end = "is about new data"
+        said = f"Test samples are {what}, so a score on them {end}"
+        if grade:
+            said = f"Test samples lie {grade}: {self._place}, so a score on them {MEANINGS[grade]}. "
+            said += f"They are {what}"
         return (
-            f"Test samples are {what}{where}, {end}: copying the most similar training sample is right for "
+            f"{said}: copying the most similar training sample is right for "
             f"{facts['nearest_neighbour_accuracy']:.0%}, the most frequent class for "
             f"{facts['majority_accuracy']:.0%}, and the score goes from {facts['score_near']:.0%} where they "
             f"are most alike to {facts['score_far']:.0%} where they are least."
         )
+
+    @property
+    def _place(self) -> str:
+        """The distance to the nearest training sample and the share in shared polygons, in words."""
+        place = self.samples["map_distance_m"]
+        said = f"the nearest one is {place.median():,.0f} m away in the median, {place.min():,.0f} m at least"
+        if "shared_polygons" in self.facts:
+            said += f", and {self.facts['shared_polygons']:.0%} lie in a polygon that one lies in too"
+        return said
 
     def _repr_html_(self) -> str:
         table = self.table().to_html(index=False, float_format="{:.3f}".format)
@@ -109,6 +146,8 @@ def leakage(
     label: str = "label",
     correct: np.ndarray | None = None,
     part: str = "test",
+    polygon: str | None = None,
+    apart_m: float | None = None,
     cap: int = 10_000,
     seed: int = 0,
 ) -> LeakageReport:
@@ -121,6 +160,9 @@ def leakage(
         label: Column of class labels.
         correct: Whether a model is right, for each test sample in the order of the table (0 to 1).
         part: What is compared with ``train``.
+        polygon: Column of the polygon (of a label map) that each sample lies in; None where there are none.
+        apart_m: Distance on the ground from which test samples count as on ground of their own, such as the
+            size of a polygon; None for twice the median distance of training samples from each other.
         cap: Most samples of either side that are compared by features; more are drawn at random. Fewer
             training samples mean larger distances: compare reports made with one cap.
         seed: Seed of that draw.
@@ -129,7 +171,7 @@ def leakage(
         ParameterError: If a column, the training or the test samples are missing, ``correct`` has another
             length, or ``x`` and ``y`` look like degrees.
     """
-    table = _table_of(source, table, (split, label))
+    table = _table_of(source, table, (split, label, *([polygon] if polygon is not None else [])))
     rows = _rows_of(table, split, part)
     if correct is not None and np.shape(correct) != rows[part].shape:
         raise ParameterError(
@@ -147,14 +189,17 @@ def leakage(
         "nearest_neighbour": labels[train[nearest]],
         "majority": np.full(len(test), np.bincount(labels[rows["train"]] + 1)[1:].argmax()),
     }
-    samples = pd.DataFrame(
-        {"distance": distance, "map_distance_m": _map_distance(table, rows["train"], test)},
-        index=table.index[test],
-    )
+    ground, spacing = _map_distance(table, rows["train"], test)
+    samples = pd.DataFrame({"distance": distance, "map_distance_m": ground}, index=table.index[test])
     for name, answer in answers.items():
         samples[name] = (answer == labels[test]).astype(float)
     samples["score"] = samples["nearest_neighbour"] if correct is None else np.asarray(correct, float)[chosen]
-    facts = _facts(samples, answers, labels[test], among)
+    facts = {"apart_m": 2 * spacing if apart_m is None else apart_m}
+    if polygon is not None:
+        shared = table[polygon].isin(table[polygon].iloc[rows["train"]]).to_numpy()[test]
+        samples["shared_polygon"] = shared
+        facts["shared_polygons"] = float(shared.mean())
+    facts |= _facts(samples, answers, labels[test], among)
     return LeakageReport(samples, {"train": len(train), "test": len(test), **facts})
 
 
@@ -229,10 +274,13 @@ def _nearest(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return distance[:, 0], nearest[:, 0], float(np.median(among))
 
 
-def _map_distance(table: pd.DataFrame, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Return the distance on the ground to the nearest of all training samples, NaN without coordinates."""
+def _map_distance(table: pd.DataFrame, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the distance on the ground to the nearest of all training samples, NaN without coordinates.
+
+    The second number is the median distance of the places of training samples from each other.
+    """
     if "x" not in table or "y" not in table:
-        return np.full(len(test), np.nan)
+        return np.full(len(test), np.nan), np.nan
     place = table[["x", "y"]].to_numpy(float)
     found = cKDTree(place[train]).query(place[test])[0]
     if 0 < np.median(found) < 1 and (np.abs(place) <= (180, 90)).all():
@@ -240,7 +288,9 @@ def _map_distance(table: pd.DataFrame, train: np.ndarray, test: np.ndarray) -> n
             "x and y of the samples look like degrees, expected metres: bring them to metres with "
             "eolab.data.ground.positions_m, or leave out these columns."
         )
-    return found
+    known = np.unique(place[train], axis=0)  # a place may have several samples
+    spacing = cKDTree(known).query(known, k=2)[0][:, 1] if len(known) > 1 else np.array([np.nan])
+    return found, float(np.median(spacing))
 
 
 def _facts(

@@ -5,6 +5,8 @@ takes the table (a row a sample) and returns a column: a categorical Series ``sp
 ``train``, ``validation``, ``test`` and ``none`` (left out), or an integer Series ``fold``. The same table,
 options and seed always give the same column.
 
+Blocks that keep a distance, with no polygon on both sides, come from :func:`apart_blocks`.
+
 Example:
     >>> table["split"] = assign(table, "block", block_m=1000, validation=0.2, test=0.3, seed=0)
 """
@@ -15,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
 from eolab.core.errors import ParameterError, check_all, check_known
+from eolab.data.splits.blocks import apart_blocks, block_numbers, by_block, keep_apart
 from eolab.data.splits.dealing import (
     NONE,
     SHARE,
@@ -96,69 +98,6 @@ def by_group(
     shares, what = shares_of(train, validation, test), f"groups in column {group!r}"
     parts = deal(groups, class_numbers(table, label), shares, what, seed, len(SPLITS))
     return as_column(parts, table.index)
-
-
-def by_block(
-    table: pd.DataFrame,
-    block_m: float,
-    validation: float = SHARE,
-    test: float = SHARE,
-    train: float | None = None,
-    label: str | None = "label",
-    buffer_m: float = 0.0,
-    seed: int = 0,
-) -> pd.Series:
-    """Split by square blocks of ground, so that test samples lie apart from training samples.
-
-    Args:
-        table: The samples, with columns ``x`` and ``y`` in metres.
-        block_m: Side of a block in metres.
-        validation: Share of samples for validation, met approximately.
-        test: Share of samples for test, likewise.
-        train: Share of samples for training; None for the rest. What is missing to 1 is left out.
-        label: Column of classes to balance: every class is in train, and in validation and test as well where
-            it occurs in three blocks or more. None to balance numbers alone.
-        buffer_m: Training samples nearer than this to a sample of validation or test, and validation samples
-            nearer than this to one of test, are left out (``none``).
-        seed: Seed of the draw.
-
-    Raises:
-        ParameterError: If a column is missing or there are fewer blocks than splits.
-    """
-    blocks, shares = block_numbers(table, block_m), shares_of(train, validation, test)
-    what = f"blocks of {block_m:g} m"
-    parts = deal(blocks, class_numbers(table, label), shares, what, seed, len(SPLITS))
-    if buffer_m > 0:
-        place = table[["x", "y"]].to_numpy(float)
-        for part in (0, 1):  # train, then validation, against the parts behind
-            rows, others = np.flatnonzero(parts == part), (parts > part) & (parts < len(SPLITS))
-            if len(rows) and others.any():
-                distance, _ = cKDTree(place[others]).query(place[rows], distance_upper_bound=buffer_m)
-                parts[rows[np.isfinite(distance)]] = len(SPLITS)
-    return as_column(parts, table.index)
-
-
-def block_numbers(table: pd.DataFrame, block_m: float) -> np.ndarray:
-    """Return the number 0, 1, … of the square block of ``block_m`` metres that each sample lies in.
-
-    Raises:
-        ParameterError: If the side is not above 0, or coordinates are missing or look like degrees.
-    """
-    if not block_m > 0:
-        raise ParameterError(f"block_m is {block_m}, but the side of a block is a number of metres above 0.")
-    place = np.stack([column_of(table, axis).to_numpy(float) for axis in ("y", "x")], axis=1)
-    if not np.isfinite(place).all():
-        raise ParameterError(
-            "Some samples have no coordinates x and y: leave them out before splitting by block."
-        )
-    span = np.ptp(place, axis=0).max() if len(place) > 1 else np.inf
-    if span < block_m and (np.abs(place) <= (90, 180)).all():
-        raise ParameterError(
-            f"All samples lie in one block of {block_m:g} m, as x and y look like degrees: bring them to "
-            "metres with eolab.data.ground.positions_m, or take smaller blocks."
-        )
-    cells = np.floor((place - place.min(axis=0)) / block_m).astype(np.int64)
-    return np.unique(cells, axis=0, return_inverse=True)[1].ravel()
 
 
 def by_date(

@@ -69,19 +69,21 @@ def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, held_out: 
 
 
 def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str) -> np.ndarray:
-    """Mark the blocks without training or validation samples.
+    """Mark the blocks that hold test samples, and none for training or validation.
 
     Args:
         series: Result of ``open_series``.
         table: Sample table with ``row``, ``col`` and ``block``.
-        column: Split column; blocks with samples of "train" or "validation" are left out.
+        column: Split column. Blocks with samples of "train" or "validation" are not marked, nor are those
+            of a buffer, without any sample for test.
 
     Returns:
-        Array (y, x) of bool, True in the bounding boxes of the samples of the other blocks.
+        Array (y, x) of bool, True in the bounding boxes of the samples of the marked blocks.
     """
-    used = table.loc[table[column].isin(["train", "validation"]), "block"].unique()
+    parts = table.groupby("block")[column].agg(set)
+    marked = parts.index[[("test" in part) and not part & {"train", "validation"} for part in parts]]
     unseen = np.zeros((series.sizes["y"], series.sizes["x"]), bool)
-    for _, rows in table[~table["block"].isin(used)].groupby("block"):
+    for _, rows in table[table["block"].isin(marked)].groupby("block"):
         unseen[rows["row"].min() : rows["row"].max() + 1, rows["col"].min() : rows["col"].max() + 1] = True
     return unseen
 

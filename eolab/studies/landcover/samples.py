@@ -129,6 +129,19 @@ def default_block_m(series: xr.Dataset) -> float:
     return min(pixels * size_m for pixels, size_m in sizes) / 10
 
 
+def default_buffer_m(series: xr.Dataset, groups: np.ndarray) -> float:
+    """Return the size of a polygon of the old map in metres: the side of a square of the mean area.
+
+    The mean, not the median: where a map has many slivers of single pixels, these are no measure of how far
+    its polygons reach.
+
+    Args:
+        series: Result of :func:`open_series`.
+        groups: Result of :func:`connected_groups`.
+    """
+    return float(np.sqrt((groups > 0).sum() / groups.max() * np.prod(pixel_size_m(series.odc.geobox))))
+
+
 def pixel_series(window: xr.Dataset) -> Inputs:
     """Turn a prepared window into model inputs.
 
