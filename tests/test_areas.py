@@ -135,18 +135,22 @@ def test_allocation_keeps_the_number_and_never_takes_more_than_a_stratum_has():
 
 def test_expected_errors_of_a_design_are_those_found_on_such_samples():
     sizes, accuracy, n = np.array([2000, 6000, 12_000]), 0.8, np.array([60, 80, 160])
-    design = areas.expected(sizes, n, accuracy)
+    matrix = areas.expected_matrix(sizes, accuracy)
+    design, overall_se = areas.expected_errors(sizes, n, matrix)
     rng = np.random.default_rng(0)
     weight = sizes / sizes.sum()
-    found = []
+    found, right = [], []
     for _ in range(2000):
-        share = np.zeros(3)
+        share, hit = np.zeros(3), 0.0
         for h in range(3):
             others = np.where(np.arange(3) == h, 0, weight)
             truly = others / others.sum() * (1 - accuracy)
             truly[h] = accuracy
-            share += weight[h] * rng.multinomial(n[h], truly) / n[h]
+            drawn = rng.multinomial(n[h], truly) / n[h]
+            share, hit = share + weight[h] * drawn, hit + weight[h] * drawn[h]
         found.append(share)
+        right.append(hit)
+    assert overall_se == pytest.approx(np.std(right), rel=0.06)
     assert design["area_share_se"].to_numpy() == pytest.approx(np.std(found, axis=0), rel=0.06)
     assert design["area_share"].to_numpy() == pytest.approx(np.mean(found, axis=0), abs=0.002)
 

@@ -10,7 +10,7 @@ Example:
     >>> interpreted.table[["stratum", "reference"]], interpreted.left_out
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +23,11 @@ import rasterio.transform
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from pyogrio.errors import DataLayerError, DataSourceError
+from scipy.spatial import cKDTree
 
 from eolab.core.errors import DataError, did_you_mean, reason_of
 from eolab.core.files import replacing
-from eolab.data.ground import class_areas_m2
+from eolab.data.ground import class_areas_m2, pixel_size_m
 from eolab.data.schemes import IGNORE, ClassScheme
 
 BLOCK_PX = 1024  # side of the parts of a map that are in memory at once
@@ -125,7 +126,7 @@ def draw(
     grid = labels.odc.geobox
     x, y = rasterio.transform.xy(grid.transform, rows, cols)
     table = pd.DataFrame({"id": np.arange(len(place)), "row": rows, "col": cols, "stratum": stratum})
-    table["mapped"] = np.array(scheme.names, object)[stratum]
+    table["mapped"] = np.array(scheme.names)[stratum]
     table["probability"] = (wanted / np.maximum(total, 1))[stratum]
     table["weight"] = 1 / table["probability"]
     table["seed"], table["x"], table["y"] = seed, x, y
@@ -135,10 +136,8 @@ def draw(
 
 def values_at(labels: xr.DataArray, points: gpd.GeoDataFrame) -> np.ndarray:
     """Return the class of a map at each point, uint8; 255 outside of the map."""
-    grid: GeoBox = labels.odc.geobox
-    placed = points.geometry.to_crs(grid.crs)
-    row, col = rasterio.transform.rowcol(grid.transform, placed.x.to_numpy(), placed.y.to_numpy())
-    inside = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
+    row, col = _pixels(labels, points)
+    inside = (row >= 0) & (row < labels.sizes["y"]) & (col >= 0) & (col < labels.sizes["x"])
     found = np.full(len(points), IGNORE, np.uint8)
     if inside.any():
         rows, cols = (xr.DataArray(axis[inside], dims="point") for axis in (row, col))
@@ -174,11 +173,28 @@ def write(points: gpd.GeoDataFrame, file: str | Path, scheme: ClassScheme) -> Pa
     seen.insert(1, "reference", "")
     seen.insert(2, "comment", "")
     classes = pd.DataFrame({"name": scheme.names, "color": scheme.colors})
+    design = pd.DataFrame(points[["id", *_DESIGN]])
+    return _written(file, {"points": seen, "classes": classes, "design": design})
+
+
+def _written(file: Path, layers: Mapping[str, pd.DataFrame]) -> Path:
     with replacing(file, ".gpkg") as temporary:
-        pyogrio.write_dataframe(seen, temporary, layer="points", driver="GPKG")
-        for layer, table in (("classes", classes), ("design", pd.DataFrame(points[["id", *_DESIGN]]))):
-            pyogrio.write_dataframe(table, temporary, layer=layer, driver="GPKG")
+        for name, table in layers.items():
+            pyogrio.write_dataframe(table, temporary, layer=name, driver="GPKG")
     return file
+
+
+def fill_in(file: str | Path, to: str | Path, answers: Sequence[str]) -> Path:
+    """Copy the file of the interpreters with answers filled in, for simulated interpreters.
+
+    Args:
+        file: A file of :func:`write`.
+        to: The copy.
+        answers: Name of a class, or "", for each point in the order of its id.
+    """
+    layers = {name: _layer(Path(file), name) for name in ("points", "classes", "design")}
+    layers["points"]["reference"] = np.asarray(answers)[layers["points"]["id"]]
+    return _written(Path(to), layers)
 
 
 def read(file: str | Path, scheme: ClassScheme, column: str = "reference") -> Interpreted:
@@ -245,3 +261,36 @@ def _layer(file: Path, layer: str) -> Any:
     except (DataLayerError, DataSourceError, OSError, ValueError) as error:
         why = f"has no layer {layer!r} ({reason_of(error)})" if file.exists() else "does not exist"
         raise DataError(f"{file} {why}: give the GeoPackage that was written for the interpreters.") from None
+
+
+# === On the map ===
+
+
+def on_map(points: Interpreted, labels: xr.DataArray, scheme: ClassScheme) -> Interpreted:
+    """Bring points of any origin to a map: row, col, stratum (class of the map) and mapped (its name).
+
+    Points outside of the map, and where it has no class, are left out.
+    """
+    table = points.table.copy()
+    rows, cols = _pixels(labels, table)
+    table["row"], table["col"], table["stratum"] = rows, cols, values_at(labels, table).astype(np.int64)
+    there = (table["stratum"] < len(scheme)).to_numpy()
+    outside = pd.DataFrame({"id": table["id"][~there], "reason": "lies where the map has no class"})
+    table = table[there].reset_index(drop=True)
+    table["mapped"] = np.array(scheme.names)[table["stratum"]]
+    return Interpreted(table, pd.concat([points.left_out, outside], ignore_index=True))
+
+
+def _pixels(labels: xr.DataArray, points: gpd.GeoDataFrame) -> tuple[np.ndarray, np.ndarray]:
+    grid: GeoBox = labels.odc.geobox
+    placed = points.geometry.to_crs(grid.crs)
+    row, col = rasterio.transform.rowcol(grid.transform, placed.x.to_numpy(), placed.y.to_numpy())
+    return np.asarray(row), np.asarray(col)
+
+
+def distance_m(points: pd.DataFrame, others: pd.DataFrame, grid: GeoBox) -> np.ndarray:
+    """Return the distance in metres from each point to the nearest of others; both have row and col."""
+    size = np.array(pixel_size_m(grid))
+    places = (table[["row", "col"]].to_numpy(float) * size for table in (points, others))
+    near, far = places
+    return np.asarray(cKDTree(far).query(near)[0])

@@ -278,31 +278,39 @@ def allocate(
     return points
 
 
-def expected(sizes: Any, points: Any, accuracy: Any) -> pd.DataFrame:
-    """Return the standard errors to expect of a design, before any point is interpreted.
-
-    Errors are taken to fall on the other classes in proportion to their mapped sizes.
+def expected_matrix(sizes: Any, accuracy: Any) -> np.ndarray:
+    """Return the share of each reference class (columns) to expect in each map class (rows), (K, K).
 
     Args:
-        sizes: Pixels of each map class (K,), which are the strata.
-        points: Points of each (K,).
-        accuracy: Expected user's accuracy of each class (K,) or of all.
-
-    Returns:
-        A row a class: points, users_se, area_share (expected), area_share_se; ``attrs["overall_se"]``.
+        sizes: Pixels of each map class (K,).
+        accuracy: Expected user's accuracy of each class (K,) or of all. Errors are taken to fall on the other
+            classes in proportion to their sizes.
     """
     weights = np.asarray(sizes, float) / np.sum(sizes)
     right = np.broadcast_to(np.asarray(accuracy, float), weights.shape)
     others = np.tile(weights, (len(weights), 1)) * (1 - np.eye(len(weights)))
-    truly = others / np.maximum(others.sum(axis=1, keepdims=True), 1e-12) * (1 - right)[:, None]
-    truly += np.diag(right)  # (stratum, reference class)
-    n = np.maximum(np.asarray(points, float), 1)[:, None]
-    table = pd.DataFrame({"points": np.asarray(points)})
-    table["users_se"] = np.sqrt(right * (1 - right) / n[:, 0])
-    table["area_share"] = weights @ truly
-    table["area_share_se"] = np.sqrt(weights**2 @ (truly * (1 - truly) / n))
-    table.attrs["overall_se"] = float(np.sqrt((weights**2 * right * (1 - right) / n[:, 0]).sum()))
-    return table
+    others /= np.maximum(others.sum(axis=1, keepdims=True), 1e-12)
+    return np.asarray(others * (1 - right)[:, None] + np.diag(right))
+
+
+def expected_errors(sizes: Any, points: Any, matrix: Any) -> tuple[pd.DataFrame, float]:
+    """Return the standard errors to expect of a design, before any point is interpreted.
+
+    Args:
+        sizes: Pixels of each map class (K,), which are the strata.
+        points: Points of each (K,).
+        matrix: Expected share of each reference class in each map class, see :func:`expected_matrix`.
+
+    Returns:
+        A row a class: points, users_se, area_share (expected), area_share_se; and the standard error of the
+        overall accuracy.
+    """
+    weights, matrix = np.asarray(sizes, float) / np.sum(sizes), np.asarray(matrix, float)
+    variance = matrix * (1 - matrix) / np.maximum(np.asarray(points, float), 1)[:, None]
+    table = pd.DataFrame({"points": np.asarray(points), "users_se": np.sqrt(np.diag(variance))})
+    table["area_share"] = weights @ matrix
+    table["area_share_se"] = np.sqrt(weights**2 @ variance)
+    return table, float(np.sqrt(weights**2 @ np.diag(variance)))
 
 
 def _indices(values: Any, count: int, what: str) -> np.ndarray:
