@@ -1,13 +1,18 @@
 """Batches of a store: their order, weights and contents, and that Keras sees exactly them."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pandas as pd
 import pytest
+import store_example
 from store_example import BANDS, SAMPLES, TIMES, write
 
-from eolab.core.errors import ParameterError
-from eolab.data.store import ArraySpec, days
+from eolab import tasks
+from eolab.core.errors import ParameterError, StoreError
+from eolab.data.store import ArraySpec, days, with_day
+from eolab.tasks.fitted import _of_rows
 from eolab.training import augment
 from eolab.training.batches import Batches, StoreSamples
 
@@ -78,6 +83,30 @@ def test_days_count_from_january_of_the_first_year(tmp_path):
     store = write(tmp_path / "s", metadata={"coords": {"time": dates}})
     assert batches_of(store)[0][0]["day"][0].tolist() == expected
     assert days(store.time).tolist() == days(dates).tolist() == expected
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_samples_with_days_of_their_own_have_those_in_batches_and_predictions(tmp_path, in_memory):
+    """Rows of several years have other dates each; the dates of the time axis are of one of them."""
+    spec = store_example.ARRAYS | {"day": ArraySpec(("time",), (TIMES,), "int16", nan="forbid")}
+
+    def produce(rows):
+        day = 10 * np.arange(TIMES) + rows["number"].to_numpy()[:, None]
+        return store_example.produce(rows) | {"day": day.astype(np.int16)}
+
+    store = write(tmp_path / "s", arrays=spec, produce=produce)
+    rows = np.array([7, 3, 3, 20])
+    expected = 10 * np.arange(TIMES) + store.table["number"].to_numpy()[rows, None]
+    inputs, *_ = batches_of(store, rows, in_memory=in_memory)[0]
+    read = tasks.read(store, rows)
+    network = SimpleNamespace(task=SimpleNamespace(heads=[""]), arrays=["image", "valid"], predict=dict)
+    predicted = np.concatenate([found["day"] for _, found in _of_rows(network, store, rows, 3, False)])
+    for day in (inputs["day"], read["day"], predicted):
+        np.testing.assert_array_equal(day, expected)
+        assert day.dtype == np.float32
+    assert set(inputs) == set(read) == {"image", "valid", "day"}
+    with pytest.raises(StoreError, match="have days of their own: gather the array 'day' too"):
+        with_day(store, store.gather(rows, ["image", "valid"]))
 
 
 def test_weights_follow_class_and_ignored_pixels_weigh_nothing(tmp_path):

@@ -169,8 +169,8 @@ def select_all(
 
 
 def read(store: Store, rows: Any, names: Sequence[str] = ("image", "valid")) -> dict[str, np.ndarray]:
-    """Return arrays of some samples of a store, and ``day`` (n, T) where it has a time coordinate."""
-    return with_day(store, store.gather(rows, names))
+    """Return arrays of some samples of a store, and ``day`` (n, T) where it has that array or a time axis."""
+    return with_day(store, store.gather(rows, [*names, *store.own_day]))
 
 
 def statistics(store: Store, train_rows: Any, array: str = "image") -> pd.DataFrame:

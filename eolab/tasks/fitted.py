@@ -209,7 +209,7 @@ def _of_rows(fitted: Fitted, store: Store, rows: Any, size: int, averaging: bool
     def alone(image: np.ndarray) -> np.ndarray:
         return fitted.predict({"image": image}, [main])[main]
 
-    for at, data in store.batches(rows, fitted.arrays, size):
+    for at, data in store.batches(rows, [*fitted.arrays, *store.own_day], size):
         found = fitted.predict(with_day(store, data))
         if averaging:
             found[AVERAGED] = postprocess.test_time_augmentation(alone, data["image"], found[main])

@@ -202,7 +202,7 @@ class Batches(keras.utils.PyDataset):
 class StoreSamples:
     """Some rows of a store.
 
-    Inputs are arrays of the store by name; ``day`` is added for stores with a time coordinate.
+    Inputs are arrays of the store by name; ``day`` is added where the store has that array or a time axis.
 
     Args:
         store: The store.
@@ -230,7 +230,7 @@ class StoreSamples:
         self.store = store
         self.rows = np.arange(len(store)) if rows is None else row_numbers(rows)
         self.channels = dict(channels or {})
-        self._names = sorted({*inputs, _LABEL})
+        self._names = sorted({*inputs, *store.own_day, _LABEL})
         size = len(self.rows) * sum(values.nbytes for values in self._read(self.rows[:1]).values())
         held = size <= memory_budget if in_memory == "auto" else in_memory
         self.data = self._hold() if held else None

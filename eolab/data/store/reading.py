@@ -145,6 +145,15 @@ class Store:
         """Days of the time axis, see :func:`days`; None for a store without one."""
         return None if self.time is None else days(self.time)
 
+    @property
+    def own_day(self) -> list[str]:
+        """The array ``day`` (sample, time), where samples have days of their own; else no name.
+
+        They count as in :func:`days`, from 1 January of the sample's first year, and stand before those of
+        the time axis: samples of several years have other dates each.
+        """
+        return ["day"] if "day" in self.arrays_spec else []
+
     def indices(self, split: str | Iterable[str], column: str = "split") -> np.ndarray:
         """Return the rows of a split, ascending int64.
 
@@ -341,7 +350,19 @@ def row_numbers(rows: Any) -> np.ndarray:
 
 
 def with_day(store: Store, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return arrays (n, …) of some samples, and ``day`` (n, T) where the store has a time coordinate."""
+    """Return arrays (n, …) of some samples with ``day`` (n, T) float32, where the store knows days.
+
+    Args:
+        store: The store.
+        arrays: Arrays of samples, those of ``store.own_day`` among them.
+
+    Raises:
+        StoreError: If the samples have days of their own, and these were not gathered.
+    """
+    if store.own_day:
+        if "day" not in arrays:
+            raise StoreError(f"Samples of {store.path} have days of their own: gather the array 'day' too.")
+        return arrays | {"day": arrays["day"].astype(np.float32, copy=False)}
     if store.day is None:
         return arrays
     count = len(next(iter(arrays.values())))
