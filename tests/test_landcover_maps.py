@@ -19,7 +19,6 @@ N = 255
 OLD = [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, N], [2, 2, N, N]]
 NEW = [[0, 0, 1, 1], [0, 1, 1, 0], [0, 2, 1, 1], [2, N, 1, 1]]
 TRUTH = [[0, 0, 1, 1], [0, 1, 0, 0], [1, 1, N, 1], [2, 2, 1, 0]]
-BEFORE = [[0, 0, 1, 1], [0, 0, 1, 1], [0, N, 1, 1], [2, 2, 1, 1]]
 
 
 def chart(values, **cells) -> xr.DataArray:
@@ -68,41 +67,6 @@ def test_map_scores_of_no_pixels_are_not_a_number():
         table = landcover.maps.map_scores({"old": chart(OLD)}, chart(TRUTH), np.zeros((4, 4), bool))
     assert np.isnan(table.loc[0, "held-out blocks"])
     assert table.loc[0, "all pixels"] == pytest.approx(7 / 15)
-
-
-def test_change_table_worked_example():
-    """11 pixels have a class in all three maps: all but (2, 2), (2, 3), (3, 1), (3, 2) and (3, 3)."""
-    table = landcover.maps.change_table(chart(OLD), chart(NEW), chart(TRUTH), chart(BEFORE)).set_index("case")
-    assert table["pixels"].to_dict() == {
-        "kept, correct": 6,  # the first row, (1, 0), (3, 0)
-        "kept, wrong in both": 2,  # (1, 2) and (2, 0)
-        "changed, now correct": 2,  # (1, 1) and (1, 3)
-        "changed, was correct before": 0,
-        "changed, wrong in both": 1,  # (2, 1): Wood, then Town, in truth Field
-    }
-    assert table["share"].tolist() == pytest.approx([6 / 11, 2 / 11, 2 / 11, 0, 1 / 11])
-    assert table["of these changed on the ground"].tolist() == [0, 2, 2, 0, 0]
-
-
-def test_change_table_counts_what_was_made_worse():
-    table = landcover.maps.change_table(np.array([[0, 1]]), np.array([[1, 1]]), np.array([[0, 1]]))
-    assert table.set_index("case")["pixels"]["changed, was correct before"] == 1
-    assert "of these changed on the ground" not in table
-
-
-def test_unknown_ground_before_is_no_change():
-    """Regression: a pixel without a class in the earlier truth counted as changed on the ground."""
-    maps = (np.array([[0, 0]]), np.array([[1, 1]]), np.array([[1, 1]]))
-    table = landcover.maps.change_table(*maps, np.array([[255, 0]])).set_index("case")
-    assert table.loc["changed, now correct", "pixels"] == 2
-    assert table.loc["changed, now correct", "of these changed on the ground"] == 1
-
-
-@pytest.mark.parametrize("with_before", [True, False])
-def test_change_table_of_nothing_known(with_before):
-    nothing = np.full((2, 2), 255)
-    table = landcover.maps.change_table(nothing, nothing, nothing, nothing if with_before else None)
-    assert not table.drop(columns="case").to_numpy().any()
 
 
 def test_unseen_blocks_worked_example():

@@ -22,6 +22,7 @@ from eolab import plots
 from eolab.core.errors import DataError
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.data.schemes.landcover import LANDCOVER
+from eolab.evaluation import change
 from eolab.plots import geometry
 
 HEIGHT, WIDTH, DATES = 30, 44, 9
@@ -56,6 +57,11 @@ def make_series() -> xr.Dataset:
 
 SERIES = make_series()
 LABEL = SERIES["label"]
+CHANGE = LABEL.copy(
+    data=change.change_cases(
+        LABEL, np.roll(LABEL, 3), np.where(np.arange(WIDTH) < 20, LABEL, np.roll(LABEL, 1)), np.roll(LABEL, 1)
+    )
+)
 BLUE = SERIES["image"].sel(band="B02", drop=True).rename("B02")
 
 
@@ -161,7 +167,7 @@ GALLERY = {
     "confidence_map": lambda: plots.confidence_map(LABEL.copy(data=np.full(LABEL.shape, 0.4))),
     "class_map": lambda: plots.class_map(LABEL, LANDCOVER, title="CORINE 2018"),
     "compare_maps": lambda: plots.compare_maps([("Old", LABEL), ("New", LABEL[::-1])], LANDCOVER),
-    "change_map": lambda: plots.change_map(LABEL, np.roll(LABEL, 3), np.roll(LABEL, 1)),
+    "change_map": lambda: plots.change_map(CHANGE),
     "pixel_series": lambda: plots.pixel_series(
         SERIES["image"][:, :, 4, 4], SERIES["clear"][:, 4, 4], current="2020-05-04", title="One pixel"
     ),
@@ -256,8 +262,6 @@ def test_nothing_is_clipped_overlaps_or_changes_settings(name):
 
 def test_gallery_holds_every_figure():
     tables = {
-        "change_kinds",
-        "change_shares",
         "class_statistics",
         "robust_limits",
         "style",
@@ -358,30 +362,22 @@ def test_legend_lists_the_classes_that_are_there():
     assert colors[:3] == [LANDCOVER.colors[k] for k in (0, 8, 10)]
 
 
-def test_change_kinds_follow_their_definitions():
-    #            same right, changed right, changed wrong, both wrong, old unknown, truth unknown
-    old = np.array([1, 1, 1, 1, IGNORE, 1], np.uint8)
-    new = np.array([1, 2, 2, 1, 2, 2], np.uint8)
-    truth = np.array([1, 2, 1, 3, 2, IGNORE], np.uint8)
-    assert plots.change_kinds(old, new, truth).tolist() == [0, 1, 2, 3, 4, 4]
-    assert plots.change_kinds(old, new).tolist() == [0, 5, 5, 0, 4, 5]
-    shares = plots.change_shares(plots.change_kinds(old, new, truth))
-    assert shares.sum() == pytest.approx(1)
-    assert shares["Unknown (no label or no data)"] == pytest.approx(2 / 6)
+def test_change_map_says_in_its_legend_what_the_table_says():
+    """Regression: the map called "right" and "wrong" what the table counted as changed and kept."""
+    drawn = plots.change_map(CHANGE)
+    texts = [text.get_text() for text in axes(drawn).get_legend().get_texts()]
+    table = change.case_table(CHANGE)
+    assert texts == [f"{100 * row.share:.1f} %  {row.case}" for row in table.itertuples()]
+    assert any("Correction of the old map" in text for text in texts)
+    colors = [mpl.colors.to_hex(one.get_facecolor()) for one in axes(drawn).get_legend().get_patches()]
+    assert colors == [change.CASES.colors[change.CASES.names.index(case)] for case in table["case"]]
 
 
 def test_change_map_calls_nothing_right_without_truth():
-    texts = [t.get_text() for t in axes(plots.change_map(LABEL, np.roll(LABEL, 3))).get_legend().get_texts()]
-    assert not any("right" in text or "wrong" in text for text in texts)
-
-
-def test_change_map_says_which_map_is_right_and_not_what_happened_on_the_ground():
-    """Regression: what both maps have wrong was called a missed change, whether or not the ground changed."""
-    drawn = plots.change_map(LABEL, np.roll(LABEL, 3), np.roll(LABEL, 1))
+    drawn = plots.change_map(LABEL.copy(data=change.change_cases(LABEL, np.roll(LABEL, 3))))
     texts = " ".join(text.get_text() for text in axes(drawn).get_legend().get_texts())
-    assert "Changed, wrong" in texts
-    assert "missed change" not in texts
-    assert "false change" not in texts
+    assert "Another class in the new map" in texts
+    assert not any(word in texts for word in ("correct", "error", "ground"))
 
 
 def test_confidence_takes_fractions_and_percent():

@@ -31,9 +31,7 @@ from eolab.plots.galleries import (
 )
 from eolab.plots.maps import (
     TRUE_COLOUR,
-    change_kinds,
     change_map,
-    change_shares,
     class_map,
     compare_maps,
     confidence_map,

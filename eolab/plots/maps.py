@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 
 from eolab.core.errors import DataError, check_known
 from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.evaluation.change import CASES, case_table
 from eolab.plots.geometry import as_map, quantity, show, thin
 from eolab.plots.style import OKABE_ITO, axes_of, finish, panels, roomy, short, styled
 
@@ -271,77 +272,22 @@ def split_map(table: pd.DataFrame, column: str = "split", ax: Axes | None = None
     return ax
 
 
-# === What a new map changed in an old one ===
-
-UNCHANGED, CORRECT, WRONG, KEPT_WRONG, UNKNOWN, CHANGED = range(6)
-CHANGES = ClassScheme(
-    name="Change",
-    codes=(UNCHANGED, CORRECT, WRONG, KEPT_WRONG, UNKNOWN, CHANGED),
-    names=(
-        "Unchanged, right",
-        "Changed, right",
-        "Changed, wrong",
-        "Unchanged, wrong",
-        "Unknown (no label or no data)",
-        "Changed",
-    ),
-    colors=("#ece9e2", "#0072b2", "#e69f00", "#9b2c6f", "#a6a6a6", "#0072b2"),
-)
-"""Kinds of change, in colours that colour-blind eyes tell apart; the last is used where no truth is known.
-
-Right and wrong are said of the new map. Whether the ground changed is not known from the two maps: a wrong
-pixel that is unchanged may be a change that was missed, or an error of both.
-"""
-
-
-def change_kinds(old: np.ndarray, new: np.ndarray, truth: np.ndarray | None = None) -> np.ndarray:
-    """Return the kind of change of each pixel, an index of :data:`CHANGES`.
-
-    Args:
-        old: Old map, class indices, 255 = unknown.
-        new: New map, likewise.
-        truth: True map at the time of the new one, where known.
-
-    Returns:
-        uint8 of the same shape. Without truth only "Unchanged", "Changed" and "Unknown" occur.
-    """
-    known = (old != IGNORE) & (new != IGNORE)
-    changed = old != new
-    if truth is None:
-        kinds = np.where(changed, CHANGED, UNCHANGED)
-    else:
-        known &= truth != IGNORE
-        right = new == truth
-        kinds = np.select([changed & right, changed, right], [CORRECT, WRONG, UNCHANGED], KEPT_WRONG)
-    return np.where(known, kinds, UNKNOWN).astype(np.uint8)
-
-
-def change_shares(kinds: np.ndarray) -> pd.Series:
-    """Return the share of all pixels that each kind of change has, kinds without a pixel left out."""
-    counts = np.bincount(np.asarray(kinds).ravel(), minlength=len(CHANGES))
-    shares = pd.Series(counts / max(counts.sum(), 1), index=list(CHANGES.names), name="share")
-    return shares[counts > 0]
-
-
 @styled
-def change_map(
-    old: Any, new: Any, truth: Any | None = None, title: str = "Change against the old map"
-) -> Figure:
-    """Draw where a new map differs from the old one, with the share of each kind in the legend.
+def change_map(cases: Any, title: str = "Change against the old map") -> Figure:
+    """Draw what a new map made of an old one, with the share of the map of each case in the legend.
 
     Args:
-        old: Old map (y, x), class indices, 255 = unknown.
-        new: New map.
-        truth: True map at the time of the new one; without it, changes cannot be called right or wrong.
+        cases: (y, x) indices of :data:`eolab.evaluation.change.CASES`.
         title: Title of the picture.
     """
-    kinds = change_kinds(np.asarray(old), np.asarray(new), None if truth is None else np.asarray(truth))
     ax = axes_of(None, 7.4, 4.8)
-    draw_classes(ax, as_map(old).copy(data=kinds), CHANGES)
-    shares = change_shares(kinds)
-    handles = legend_handles(kinds, CHANGES)
-    for handle in handles:
-        name = str(handle.get_label())
-        unsure = truth is None and name == CHANGES.names[UNCHANGED]
-        handle.set_label(f"{100 * shares[name]:.1f} %  {'Unchanged' if unsure else name}")
+    draw_classes(ax, as_map(cases), CASES)
+    table = case_table(cases)
+    colors = dict(zip(CASES.names, CASES.colors, strict=True))
+    handles = [
+        Patch(
+            facecolor=colors[name], edgecolor="#555555", linewidth=0.5, label=f"{100 * share:.1f} %  {name}"
+        )
+        for name, share in zip(table["case"], table["share"], strict=True)
+    ]
     return finish(ax, legend="beside", handles=handles, heading="Share of the map", title=title)

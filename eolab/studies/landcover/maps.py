@@ -1,4 +1,4 @@
-"""Tables that compare the new map with the old one and the truth."""
+"""Tables of areas and scores of maps of the whole scene."""
 
 from collections.abc import Mapping
 
@@ -9,15 +9,6 @@ import xarray as xr
 
 from eolab.data.ground import class_areas_m2
 from eolab.data.schemes import IGNORE, ClassScheme
-
-CASES = [
-    "kept, correct",
-    "kept, wrong in both",
-    "changed, now correct",
-    "changed, was correct before",
-    "changed, wrong in both",
-]
-"""What a new map makes of a pixel of the old one."""
 
 
 def area_table(maps: Mapping[str, xr.DataArray], scheme: ClassScheme) -> pd.DataFrame:
@@ -86,35 +77,3 @@ def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str) -> np.nd
     for _, rows in table[table["block"].isin(marked)].groupby("block"):
         unseen[rows["row"].min() : rows["row"].max() + 1, rows["col"].min() : rows["col"].max() + 1] = True
     return unseen
-
-
-def change_table(
-    old: xr.DataArray | np.ndarray,
-    new: xr.DataArray | np.ndarray,
-    truth: xr.DataArray | np.ndarray,
-    truth_before: xr.DataArray | np.ndarray | None = None,
-) -> pd.DataFrame:
-    """Count what a new map changed in the old one, and how much of that changed on the ground.
-
-    Args:
-        old: Old map, class indices (y, x), 255 = unknown (left out).
-        new: New map, class indices (y, x), 255 = unknown (left out).
-        truth: True map at the time of the new map.
-        truth_before: True map at the time of the old map, which tells change on the ground from errors of
-            the old map. A pixel where it is 255 is not known to have changed.
-
-    Returns:
-        A row a case with pixels, share of the pixels compared and, with ``truth_before``, how many of them
-        are known to have changed on the ground.
-    """
-    old, new, truth = (np.asarray(values) for values in (old, new, truth))
-    known = (old != IGNORE) & (new != IGNORE) & (truth != IGNORE)
-    kept, was_right, is_right = old == new, old == truth, new == truth
-    case = np.select([kept & is_right, kept, is_right, was_right], range(4), 4)[known]
-    pixels = np.bincount(case, minlength=len(CASES))
-    table = pd.DataFrame({"case": CASES, "pixels": pixels, "share": pixels / max(known.sum(), 1)})
-    if truth_before is not None:
-        before = np.asarray(truth_before)
-        on_the_ground = ((before != IGNORE) & (before != truth))[known]
-        table["of these changed on the ground"] = np.bincount(case[on_the_ground], minlength=len(CASES))
-    return table
