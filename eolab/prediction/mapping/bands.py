@@ -91,6 +91,21 @@ def bands_of(content: ClassScheme | ValueBand) -> Bands:
     )
 
 
+def probability_bands(scheme: ClassScheme) -> Bands:
+    """Return the bands of a file with the probability of each class in percent."""
+    return Bands(
+        names=scheme.names,
+        units=("percent",) * len(scheme),
+        tags=({},) * len(scheme),
+        colors={},
+        category_names="",
+        outputs=len(scheme),
+        expected="",
+        settings={"probabilities": list(scheme.names)},
+        encode=lambda total, weight: _percent(np.moveaxis(total, -1, 0), weight),
+    )
+
+
 def _category_names(scheme: ClassScheme) -> str:
     names = "".join(f"<Category>{escape(name)}</Category>" for name in scheme.names)
     band = f'<PAMRasterBand band="1"><CategoryNames>{names}</CategoryNames></PAMRasterBand>'
@@ -105,7 +120,7 @@ def _classes(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _percent(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return weighted means in percent, uint8 (H, W), what is below 0 or above 1 as these."""
+    """Return weighted means in percent, uint8 (…, H, W), what is below 0 or above 1 as these."""
     seen = weight > 0
     percent = np.clip(np.rint(100 * total / np.where(seen, weight, 1)), 0, 100)
     return np.where(seen, percent, IGNORE).astype(np.uint8)

@@ -69,16 +69,17 @@ def write(
             with rasterio.open(temporary, "w", **profile) as file:
                 file.descriptions = bands.names
                 file.units = bands.units
-                file.write_colormap(1, bands.colors)
+                if bands.colors:
+                    file.write_colormap(1, bands.colors)
                 for number, (unit, more) in enumerate(zip(bands.units, bands.tags, strict=True), start=1):
                     file.update_tags(number, units=unit, **more)
                 file.update_tags(**tags)
                 for window, pixels in blocks:
-                    file.write(pixels, window=_rasterio_window(window))
+                    file.write(pixels, window=rasterio_window(window))
                     checks.append((window, zlib.crc32(pixels.tobytes())))
             with rasterio.open(temporary) as file:  # GDAL does not report a full disk when a file is closed
                 for window, checksum in checks:
-                    if zlib.crc32(file.read(window=_rasterio_window(window)).tobytes()) != checksum:
+                    if zlib.crc32(file.read(window=rasterio_window(window)).tobytes()) != checksum:
                         raise DataError("other pixels than were written")
             beside = path.with_name(path.name + ".aux.xml")
             beside.unlink(missing_ok=True)  # of a map that was there before
@@ -91,5 +92,6 @@ def write(
         ) from None
 
 
-def _rasterio_window(window: Window) -> rasterio.windows.Window:
+def rasterio_window(window: Window) -> rasterio.windows.Window:
+    """Return a window as rasterio has it."""
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)

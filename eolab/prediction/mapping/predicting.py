@@ -3,7 +3,7 @@
 import json
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from eolab.core.errors import DataError, ParameterError, warn
 from eolab.core.files import FULL, write_atomically
 from eolab.data.schemes import ClassScheme
 from eolab.prediction.mapping import geotiff
-from eolab.prediction.mapping.bands import Bands, ValueBand, bands_of
+from eolab.prediction.mapping.bands import Bands, ValueBand, bands_of, probability_bands
 from eolab.prediction.mapping.windows import Predict, ReadWindow, Window, weights, windows
 
 SETTINGS_FILE = "settings.json"
@@ -37,6 +37,7 @@ def predict_map(
     progress: bool = True,
     fingerprint: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
+    probabilities: str | Path | None = None,
 ) -> Path:
     """Predict every pixel of a scene and write a GeoTIFF.
 
@@ -65,6 +66,8 @@ def predict_map(
         progress: Whether to show progress.
         fingerprint: What else the map depends on (data, recipe, model); blocks of another are not used.
         tags: Further tags of the file, for example ``{"simulated": "true"}``.
+        probabilities: A second GeoTIFF with the probability of each class in percent, a band a class (uint8,
+            255 nodata); None for none. Of class maps alone.
 
     Returns:
         The path.
@@ -79,19 +82,19 @@ def predict_map(
         raise ParameterError(f"block is {block}: give a multiple of {TILE_STEP} pixels.")
     lattice = windows(grid, window, overlap)
     known = {"given": dict(fingerprint or {}), "predict": getattr(predict, "fingerprint", None)}
-    bands = bands_of(scheme)
-    settings = _settings(grid, bands, window, overlap, block) | {"model": known}
+    files = {path: bands_of(scheme)}
+    if probabilities is not None and isinstance(scheme, ClassScheme):
+        files[Path(probabilities)] = probability_bands(scheme)
+    settings = _settings(grid, files.values(), window, overlap, block) | {"model": known}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         parts = Parts(path, settings, resume and any(known.values()))
-        work = _Work(predict, read_window, bands, overlap)
+        work = _Work(predict, read_window, list(files.values()), overlap)
         blocks = windows_of_blocks(grid, block)
         left = [area for area in blocks if not parts.has(area)]
         for area in progress_lines.track(left, f"map {path.name}", unit="block", progress=progress):
             parts.save(area, work.block(area, lattice))
-        done = ((area, parts.load(area)) for area in blocks)
-        geotiff.write(path, grid, bands, done, block, {**(tags or {}), "software": "eolab"})
-        parts.remove()
+        write_files(files, grid, parts, blocks, block, tags or {})
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -99,6 +102,24 @@ def predict_map(
             f"No space left for the map {path}: make room and run again, finished blocks are kept."
         ) from None
     return path
+
+
+def write_files(
+    files: Mapping[Path, Bands],
+    grid: GeoBox,
+    parts: "Parts",
+    blocks: list[Window],
+    block: int,
+    tags: Mapping[str, str],
+) -> None:
+    """Write files from finished blocks, which hold the bands of all files in order, and remove the blocks."""
+    first = 0
+    for path, bands in files.items():
+        own = slice(first, first + len(bands.names))
+        done = ((area, parts.load(area)[own]) for area in blocks)
+        geotiff.write(path, grid, bands, done, block, {**tags, "software": "eolab"})
+        first = own.stop
+    parts.remove()
 
 
 def windows_of_blocks(grid: GeoBox, block: int) -> list[Window]:
@@ -110,11 +131,12 @@ def windows_of_blocks(grid: GeoBox, block: int) -> list[Window]:
     ]
 
 
-def _settings(grid: GeoBox, bands: Bands, window: int, overlap: int, block: int) -> dict[str, Any]:
+def _settings(grid: GeoBox, files: Iterable[Bands], window: int, overlap: int, block: int) -> dict[str, Any]:
     """Return what finished blocks depend on, as JSON values."""
     crs = None if grid.crs is None else CRS.from_user_input(grid.crs).to_wkt()
     place = {"size": [grid.height, grid.width], "transform": list(grid.transform), "crs": crs}
-    return {"grid": place, **bands.settings, "window": window, "overlap": overlap, "block": block}
+    contents = {name: value for bands in files for name, value in bands.settings.items()}
+    return {"grid": place, **contents, "window": window, "overlap": overlap, "block": block}
 
 
 class Parts:
@@ -171,9 +193,9 @@ class Parts:
 class _Work:
     """Predicts blocks; keeps the windows that the next block in the row needs again."""
 
-    def __init__(self, predict: Predict, read_window: ReadWindow, bands: Bands, overlap: int) -> None:
+    def __init__(self, predict: Predict, read_window: ReadWindow, files: list[Bands], overlap: int) -> None:
         self.predict, self.read_window = predict, read_window
-        self.bands, self.overlap = bands, overlap
+        self.files, self.bands, self.overlap = files, files[0], overlap
         self.kept: dict[Window, tuple[np.ndarray, np.ndarray]] = {}
 
     def block(self, area: Window, lattice: list[Window]) -> np.ndarray:
@@ -187,7 +209,7 @@ class _Work:
             shares = weights(window.height, window.width, self.overlap)[inside] * seen[inside]
             total[here] += np.where(seen[inside][..., None], predictions[inside], 0) * shares[..., None]
             weight[here] += shares[..., None]
-        return self.bands.encode(total, weight[..., 0])
+        return np.concatenate([bands.encode(total, weight[..., 0]) for bands in self.files])
 
     def _predicted(
         self, area: Window, lattice: list[Window]

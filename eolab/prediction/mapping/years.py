@@ -1,0 +1,129 @@
+"""Consistent maps of several years from the probabilities of each, block by block."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from eolab.core import progress as progress_lines
+from eolab.core.errors import DataError
+from eolab.core.files import FULL
+from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.prediction.consistency import Consistency
+from eolab.prediction.mapping import geotiff
+from eolab.prediction.mapping.bands import bands_of
+from eolab.prediction.mapping.predicting import Parts, windows_of_blocks, write_files
+from eolab.prediction.mapping.windows import Window
+
+
+def consistent_maps(
+    probabilities: Sequence[Path],
+    paths: Sequence[Path],
+    scheme: ClassScheme,
+    method: Consistency,
+    *,
+    block: int = 512,
+    tags: Mapping[str, str] | None = None,
+    progress: bool = True,
+) -> list[Path]:
+    """Write the class maps that a method makes of the probabilities of several years.
+
+    Memory holds one block of all years with its rim, whatever the size of the scene.
+
+    Args:
+        probabilities: Files of :func:`eolab.prediction.mapping.predict_map`, a year each, ascending.
+        paths: The map of each year to write, with the class and the probability of that class in percent.
+        scheme: The classes.
+        method: Result of :func:`eolab.prediction.consistency.consistency`.
+        block: Side of a block in pixels, a multiple of 16.
+        tags: Further tags of the files.
+        progress: Whether to show progress.
+
+    Returns:
+        The paths.
+
+    Raises:
+        DataError: If the files differ in their grids or classes, or the disk is full.
+    """
+    grid = _common_grid(probabilities, scheme)
+    files = {Path(path): bands_of(scheme) for path in paths}
+    blocks = windows_of_blocks(grid, block)
+    try:
+        parts = Parts(Path(paths[0]), {}, resume=False)
+        for area in progress_lines.track(
+            blocks, f"consistent maps ({method.name})", unit="block", progress=progress
+        ):
+            top, left = max(area.row - method.radius, 0), max(area.col - method.radius, 0)
+            bottom, right = area.row + area.height + method.radius, area.col + area.width + method.radius
+            outer = Window(top, left, min(bottom, grid.height) - top, min(right, grid.width) - left)
+            classes, confidence = method(read_probabilities(probabilities, outer))
+            own = (slice(None), *area.within(outer))
+            percent = np.nan_to_num(np.rint(100 * confidence[own]), nan=IGNORE).astype(np.uint8)
+            pixels = np.stack([classes[own], percent], axis=1)  # (year, 2, height, width)
+            parts.save(area, pixels.reshape(-1, area.height, area.width))
+        write_files(files, grid, parts, blocks, block, {**(tags or {}), "consistency": method.name})
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DataError(f"No space left for the maps beside {paths[0]}: make room and run again.") from None
+    return list(files)
+
+
+def _common_grid(probabilities: Sequence[Path], scheme: ClassScheme) -> GeoBox:
+    """Return the grid of all files, once their classes are those of the scheme."""
+    found = []
+    for path in probabilities:
+        with rasterio.open(path) as file:
+            if file.descriptions != scheme.names:
+                names = ", ".join(map(str, file.descriptions))
+                raise DataError(
+                    f"{path} has the bands {names}: expected the probabilities of {', '.join(scheme.names)}; "
+                    "map the year again."
+                )
+            found.append(GeoBox(file.shape, file.transform, file.crs))
+    for path, grid in zip(probabilities, found, strict=True):
+        if grid != found[0]:
+            raise DataError(f"{path} has another grid than {probabilities[0]}: map all years on one grid.")
+    return found[0]
+
+
+def read_probabilities(paths: Sequence[Path], window: Window) -> np.ndarray:
+    """Return the probabilities of a window, float32 (year, K, height, width), NaN without data."""
+    values = []
+    for path in paths:
+        with rasterio.open(path) as file:
+            values.append(file.read(window=geotiff.rasterio_window(window)))
+    percent = np.stack(values)
+    found = np.where(percent == IGNORE, np.nan, percent / np.float32(100)).astype(np.float32)
+    total = found.sum(axis=1, keepdims=True)  # of rounded percent
+    return np.divide(found, total, out=found, where=total > 0)
+
+
+def sample_probabilities(
+    paths: Sequence[Path], keep: np.ndarray, n: int = 50_000, block: int = 512, seed: int = 0
+) -> np.ndarray:
+    """Return the probabilities of pixels drawn at random.
+
+    Args:
+        paths: Files of probabilities, a year each.
+        keep: Where pixels may be drawn (y, x), such as in blocks with training samples.
+        n: Pixels to draw, all where there are fewer.
+        block: Side of the blocks that are read, pixels.
+        seed: Seed of the draw.
+
+    Returns:
+        float32 (year, K, n).
+    """
+    candidates = np.flatnonzero(keep)
+    chosen = np.random.default_rng(seed).choice(candidates, min(n, len(candidates)), replace=False)
+    rows, cols = np.divmod(np.sort(chosen), keep.shape[1])
+    found = []
+    for area in windows_of_blocks(GeoBox(keep.shape, Affine.identity(), None), block):
+        inside = (rows // block == area.row // block) & (cols // block == area.col // block)
+        if inside.any():
+            values = read_probabilities(paths, area)
+            found.append(values[:, :, rows[inside] - area.row, cols[inside] - area.col])
+    return np.concatenate(found, axis=2)
