@@ -62,6 +62,8 @@ CHANGE = LABEL.copy(
         LABEL, np.roll(LABEL, 3), np.where(np.arange(WIDTH) < 20, LABEL, np.roll(LABEL, 1)), np.roll(LABEL, 1)
     )
 )
+FLOWS = np.random.default_rng(0).dirichlet(np.full(12, 0.4), 2)[..., None] * np.eye(12) * 900
+FLOWS += np.random.default_rng(1).uniform(0, 9, FLOWS.shape) * (np.arange(144) % 5 == 0).reshape(12, 12)
 BLUE = SERIES["image"].sel(band="B02", drop=True).rename("B02")
 
 
@@ -168,6 +170,7 @@ GALLERY = {
     "class_map": lambda: plots.class_map(LABEL, LANDCOVER, title="CORINE 2018"),
     "compare_maps": lambda: plots.compare_maps([("Old", LABEL), ("New", LABEL[::-1])], LANDCOVER),
     "change_map": lambda: plots.change_map(CHANGE),
+    "sankey": lambda: plots.sankey(FLOWS, (2018, 2019, 2020), LANDCOVER, title="Change of area"),
     "pixel_series": lambda: plots.pixel_series(
         SERIES["image"][:, :, 4, 4], SERIES["clear"][:, 4, 4], current="2020-05-04", title="One pixel"
     ),
@@ -378,6 +381,45 @@ def test_change_map_calls_nothing_right_without_truth():
     texts = " ".join(text.get_text() for text in axes(drawn).get_legend().get_texts())
     assert "Another class in the new map" in texts
     assert not any(word in texts for word in ("correct", "error", "ground"))
+
+
+def test_the_bands_of_a_sankey_have_the_heights_of_their_areas_and_fill_their_classes():
+    ax = axes(plots.sankey(FLOWS, (2018, 2019, 2020), LANDCOVER))
+    most = FLOWS.sum(axis=(1, 2)).max()
+    ends = {}
+    for band in ax.patches:
+        if not (name := band.get_gid()):
+            continue
+        one, two = (LANDCOVER.names.index(end) for end in name.split(" > "))
+        corners = band.get_path().vertices
+        year = int(corners[0, 0])
+        expected = FLOWS[year, one, two] / most
+        assert corners[0, 1] - corners[7, 1] == pytest.approx(expected)
+        assert corners[3, 1] - corners[4, 1] == pytest.approx(expected)
+        assert mpl.colors.to_hex(band.get_facecolor()) == LANDCOVER.colors[one]
+        ends.setdefault((year, "out", one), []).append((corners[0, 1], corners[7, 1]))
+        ends.setdefault((year + 1, "in", two), []).append((corners[3, 1], corners[4, 1]))
+    assert len(ends) == 48
+    for parts in ends.values():  # bands of a class lie one below the other
+        parts = sorted(parts, reverse=True)
+        assert all(above[1] == pytest.approx(below[0]) for above, below in itertools.pairwise(parts))
+    names = [text.get_text() for text in ax.texts]
+    assert names[0] == f"Urban  {100 * FLOWS[0, 0].sum() / most:.1f} %"
+    assert len(names) == 24
+
+
+def test_names_beside_a_sankey_do_not_overlap():
+    figure = plots.sankey(FLOWS, (2018, 2019, 2020), LANDCOVER)
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axes(figure).texts]
+    for one, two in itertools.combinations(boxes, 2):
+        assert not one.overlaps(two)
+
+
+def test_a_sankey_of_no_area_or_other_years_ends_in_one_sentence():
+    for flows, years in ((np.zeros((1, 12, 12)), (1, 2)), (FLOWS, (1, 2)), ([], (1,))):
+        with pytest.raises(DataError, match="expected areas"):
+            plots.sankey(flows, years, LANDCOVER)
 
 
 def test_confidence_takes_fractions_and_percent():

@@ -17,6 +17,7 @@ from eolab.plots.counts import (
     split_frequencies,
 )
 from eolab.plots.curves import calibration, learning_curves, lr_range, threshold_curve
+from eolab.plots.flows import sankey
 from eolab.plots.galleries import (
     activations,
     channels,
