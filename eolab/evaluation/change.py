@@ -242,8 +242,8 @@ def change_scores(
         maps: Class indices (year, y, x) by name, 255 = unknown.
         truth: True class indices (year, y, x).
         blocks: Number of the block of each pixel (y, x), drawn as a whole; below 0 where it does not count.
-        statistics: Of the classes "change" and "no change"; one minus the recall of "no change" is the share
-            of the unchanged ground that a map changes.
+        statistics: Statistics of the classes "change" and "no change"; one minus the recall of "no change" is
+            the share of the unchanged ground that a map changes.
         options: Further arguments of :func:`eolab.evaluation.score_table`.
 
     Returns:

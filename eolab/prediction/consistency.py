@@ -62,7 +62,7 @@ def consistency(
         class_names: Names of the K classes.
         sample: Probabilities (year, K, n) of pixels of training ground, for settings that are learned: their
             truth is not needed.
-        options: Of the method, see :func:`hmm`, :func:`bilateral` and :func:`thresholds`.
+        options: Settings of the method, see :func:`hmm`, :func:`bilateral` and :func:`thresholds`.
 
     Raises:
         ParameterError: If there is no such method or option, an option cannot be, or a sample is missing.
@@ -81,7 +81,7 @@ def direction_table(
     """Return a value for each direction (K, K), from in rows: the same for all but those that are named.
 
     Args:
-        value: Of all directions.
+        value: The value of all directions.
         directions: Values by direction, such as ``{"Conifers > Urban": 0.3}``; "*" stands for every class.
         class_names: Names of the K classes.
 

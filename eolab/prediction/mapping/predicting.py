@@ -67,7 +67,7 @@ def predict_map(
         fingerprint: What else the map depends on (data, recipe, model); blocks of another are not used.
         tags: Further tags of the file, for example ``{"simulated": "true"}``.
         probabilities: A second GeoTIFF with the probability of each class in percent, a band a class (uint8,
-            255 nodata); None for none. Of class maps alone.
+            255 nodata); None for none. Only class maps have one.
 
     Returns:
         The path.
