@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, ParameterError
 from eolab.data import splits
 from eolab.data.preprocess import Recipe
 from eolab.data.schemes import scheme_of
@@ -68,12 +68,13 @@ def test_no_pixel_is_drawn_twice_and_none_without_a_label(series):
 
 
 def test_columns_say_what_the_series_has_there(series):
-    table = landcover.sample_table(series, per_class=40, uniform=100)
+    table = landcover.samples.each_year(landcover.sample_table(series, per_class=40, uniform=100), series)
     np.testing.assert_array_equal(table["label"], at(series, "label", table))
     np.testing.assert_array_equal(table["truth"], at(series, "truth", table))
     np.testing.assert_allclose(table["x"], 500_005 + 10 * table["col"])
     np.testing.assert_allclose(table["y"], 4_999_995 - 10 * table["row"])
-    assert "truth" not in landcover.sample_table(series.drop_vars("truth"), 40, 100)
+    untold = series.drop_vars("truth")
+    assert "truth" not in landcover.samples.each_year(landcover.sample_table(untold, 40, 100), untold)
 
 
 def test_uniform_draw_has_the_shares_of_the_map(wide):
@@ -221,7 +222,7 @@ def test_default_buffer_is_the_side_of_a_polygon_of_mean_area():
 @pytest.mark.parametrize("window", [8, 10, 256])  # of 23 rows and 31 columns: neither divides
 @pytest.mark.parametrize("recipe", [RECIPE, Recipe(indices=("NDVI",), period="none", fill="linear")])
 def test_every_part_has_the_values_of_the_whole_scene(series, window, recipe):
-    table = landcover.sample_table(series, per_class=60, uniform=200, window=window)
+    table = landcover.sample_table(series, per_class=60, uniform=200, window=window).assign(year=2020)
     whole = recipe.apply(series).compute()
     produce = landcover.sample_producer(series.chunk({"y": 9, "x": 7}), recipe, window)
     for _, rows in table.groupby("part"):
@@ -236,7 +237,7 @@ def test_every_part_has_the_values_of_the_whole_scene(series, window, recipe):
 
 
 def test_samples_have_the_bands_and_composites_of_their_pixel(series):
-    table = landcover.sample_table(series, per_class=60, uniform=200)
+    table = landcover.sample_table(series, per_class=60, uniform=200).assign(year=2020)
     made = landcover.sample_producer(series, RECIPE)(table)
     image, clear = series["image"].to_numpy(), series["clear"].to_numpy()
     january = clear[:2] & np.isfinite(image[:2]).all(axis=1)
@@ -265,7 +266,7 @@ def test_window_reader_tells_pixels_that_no_date_shows(series):
 
 def store_of(folder, series, recipe, options):
     prepared = recipe.apply(series)
-    table = landcover.sample_table(series, per_class=40, uniform=100, window=10)
+    table = landcover.samples.each_year(landcover.sample_table(series, 40, 100, window=10), series)
     return write_store(
         folder / "store",
         table,
@@ -292,11 +293,54 @@ def test_store_says_what_it_holds(series, tmp_path):
     assert (store.metadata["license"], store.metadata["simulated"]) == ("CC0-1.0", False)
 
 
+def in_years(series):
+    """Two years of images; the true maps are of the first and of the year before it."""
+    later = series.assign_coords(time=series["time"].to_numpy() + np.timedelta64(371, "D"))
+    later = later.assign(image=later["image"] + 1, clear=later["clear"].copy(data=~series["clear"]))
+    both = xr.concat([series, later.isel(time=slice(0, 4))], "time", data_vars="minimal")
+    truth = xr.concat([series["truth_before"], series["truth"]], "year").assign_coords(year=[2019, 2020])
+    return both.drop_vars("truth_before").assign(truth=truth)
+
+
+def test_a_year_of_a_series_has_its_own_images_and_truth(series):
+    both = in_years(series)
+    assert landcover.series.years_of(both) == [2020, 2021]
+    first, second = (landcover.series.in_year(both, year) for year in (2020, 2021))
+    for name in ("image", "clear", "label", "truth", "truth_before"):
+        np.testing.assert_array_equal(first[name], series[name])
+    assert second["image"].min() >= 1
+    assert "truth" not in second
+    assert landcover.series.in_year(both, 0).sizes["time"] == both.sizes["time"]
+    with pytest.raises(ParameterError, match=r"no images of 2019.*Known: 2020, 2021"):
+        landcover.series.in_year(both, 2019)
+
+
+def test_samples_of_years_are_the_same_pixels_with_their_own_images_days_and_truth(series):
+    both = in_years(series)
+    pixels = landcover.sample_table(both, per_class=40, uniform=100, window=10)
+    table = landcover.samples.each_year(pixels, both)
+    assert table["id"].tolist() == list(range(2 * len(pixels)))
+    assert not table.duplicated(["pixel", "year"]).any()
+    assert table.groupby("part")["year"].nunique().eq(1).all()
+    first, second = (table[table["year"] == year] for year in (2020, 2021))
+    for column in pixels.columns.drop(["id", "part"]):
+        assert (first[column].to_numpy() == second[column].to_numpy()).all()
+    np.testing.assert_array_equal(first["truth"], at(series, "truth", first))
+    assert (second["truth"] == 255).all()
+    produce = landcover.sample_producer(both, Recipe(period="none", acquisitions=5).for_series(both), 10)
+    for rows, days_of in ((first, [2, 19, 41, 61, 365]), (second, [7, 24, 46, 66, 66])):
+        made = produce(rows[rows["part"] == rows["part"].iloc[0]])
+        assert made["day"][0].tolist() == days_of
+        assert (made["image"][made["valid"]].min() >= 1) == (rows is second)
+    assert not made["valid"][:, 4].any()  # the fifth date of the second year fills up
+
+
 def test_map_and_store_give_a_model_the_same_days(series, tmp_path):
     """Regression: uncomposited dates kept their time of day in the map, but not in the store."""
     recipe = Recipe(period="none")
     store = store_of(tmp_path, series, recipe, {})
     inputs = pixel_series(recipe.apply(series))
+    np.testing.assert_array_equal(inputs["day"][4, 5], store.arrays["day"][7])
     np.testing.assert_array_equal(inputs["day"][4, 5], days(store.time))
     np.testing.assert_array_equal(inputs["day"][4, 5], [2, 19, 41, 61, 365])
 

@@ -52,6 +52,7 @@ def feature(real_data):
 
 def write(folder, entry, series, recipe, options, table=None):
     table = landcover.sample_table(series, per_class=100, uniform=600, window=40) if table is None else table
+    table = landcover.samples.each_year(table, series, [0])  # the images of all years
     prepared = recipe.apply(series)
     return write_store(
         folder,

@@ -1,6 +1,7 @@
 """Sampling of pixels, and preparation of windows as model inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from eolab.data.ground import pixel_size_m, positions_m
 from eolab.data.preprocess import Recipe
 from eolab.data.schemes import IGNORE
 from eolab.data.store import ArraySpec, Store, days
+from eolab.studies.landcover.series import in_year, years_of
 from eolab.studies.protocol import Produce
 
 Inputs = dict[str, np.ndarray]
@@ -34,8 +36,8 @@ def sample_table(
 
     Returns:
         A row a sample, sorted by part: id, row, col, y and x (pixel centre in metres, see
-        :func:`eolab.data.ground.positions_m`), label and, where
-        known, truth (class index), draw ("per_class" or "uniform"), part.
+        :func:`eolab.data.ground.positions_m`), label (class index), draw ("per_class" or "uniform"), part.
+        :func:`each_year` makes the samples of years of them.
     """
     rng = np.random.default_rng(seed)
     label = np.asarray(series["label"]).ravel()
@@ -61,11 +63,37 @@ def sample_table(
             "part": (row // window) * -(-series.sizes["x"] // window) + col // window,
         }
     )
-    if "truth" in series:
-        table["truth"] = np.asarray(series["truth"]).ravel()[flat]
     table = table.sort_values(["part", "row", "col"], ignore_index=True)
     table.insert(0, "id", np.arange(len(table)))
     return table
+
+
+def each_year(table: pd.DataFrame, series: xr.Dataset, years: Sequence[int] = ()) -> pd.DataFrame:
+    """Return the samples of each year: the same pixels, labels and splits, with the truth of the year.
+
+    Args:
+        table: Result of :func:`sample_table`, with split columns where wanted.
+        series: Result of :func:`open_series`.
+        years: Years; empty for all that have images; 0 for one sample over all of them.
+
+    Returns:
+        A row a pixel and year, year by year: columns of `table`, ``pixel`` (its id there), ``year`` and,
+        where known, ``truth`` (class index, 255 in a year without a true map); id and part count on over the
+        years.
+
+    Raises:
+        ParameterError: If a year has no images.
+    """
+    joined = []
+    for number, year in enumerate(years or years_of(series)):
+        own = in_year(series, year)
+        rows = table.assign(pixel=table["id"], year=np.int16(year))
+        rows["part"] += number * (int(table["part"].max()) + 1)
+        if "truth" in series:
+            known = own["truth"].to_numpy() if "truth" in own else np.full(series["label"].shape, IGNORE)
+            rows["truth"] = known[table["row"], table["col"]].astype(np.uint8)
+        joined.append(rows)
+    return pd.concat(joined, ignore_index=True).assign(id=lambda rows: np.arange(len(rows)))
 
 
 def keep_draws_apart(split: pd.Series, draw: pd.Series) -> pd.Series:
@@ -180,26 +208,28 @@ def window_reader(series: xr.Dataset, recipe: Recipe) -> Callable[[int, int, int
 
 
 def sample_producer(series: xr.Dataset, recipe: Recipe, window: int = 256) -> Produce:
-    """Return the function that produces one part of the store from one window of the scene.
+    """Return the function that produces one part of the store from one window of the scene in one year.
 
     Args:
         series: Result of :func:`open_series`.
-        recipe: Preprocessing of the window.
+        recipe: Preprocessing of the window in a year.
         window: Side of the windows in pixels, the same as for :func:`sample_table`.
 
     Returns:
-        ``produce(rows)`` giving ``image (n, time, band)``, ``valid (n, time)`` and ``label (n,)``.
+        ``produce(rows)`` giving ``image (n, time, band)``, ``valid (n, time)``, ``day (n, time)`` and
+        ``label (n,)``.
     """
-    read = window_reader(series, recipe)
+    reader = cache(lambda year: window_reader(in_year(series, year), recipe))
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+        read = reader(int(rows["year"].iloc[0]))
         top, left = (int(rows[axis].min()) // window * window for axis in ("row", "col"))
         height = min(window, series.sizes["y"] - top)
         width = min(window, series.sizes["x"] - left)
         inputs = read(top, left, height, width)
         at = (rows["row"].to_numpy() - top, rows["col"].to_numpy() - left)
         label = rows["label"].to_numpy(np.uint8)
-        return {"image": inputs["image"][at], "valid": inputs["valid"][at], "label": label}
+        return {name: inputs[name][at] for name in ("image", "valid", "day")} | {"label": label}
 
     return produce
 
@@ -211,6 +241,7 @@ def store_arrays(prepared: xr.Dataset) -> dict[str, ArraySpec]:
     return {
         "image": ArraySpec(("time", "band"), (times, bands), "float32", units, nan="allow"),  # in indices
         "valid": ArraySpec(("time",), (times,), "bool", {"long_name": "observed"}),
+        "day": ArraySpec(("time",), (times,), "float32", {"units": "days since 1 January"}),
         "label": ArraySpec((), (), "uint8", {"long_name": "class index"}),
     }
 
@@ -239,7 +270,7 @@ def store_metadata(
     Args:
         entry: Data set that the samples come from.
         series: Result of ``open_series``.
-        prepared: ``recipe.apply(series)``.
+        prepared: ``recipe.apply`` of the first year's series; its dates name the steps of all years.
         recipe: Preprocessing.
         options: Keyword arguments of ``open_series``, with which the map opens the series again.
     """

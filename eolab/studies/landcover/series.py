@@ -140,6 +140,38 @@ def _drop_rare(series: xr.Dataset, scheme: ClassScheme, min_pixels: int) -> xr.D
     return series
 
 
+def years_of(series: xr.Dataset) -> list[int]:
+    """Return the calendar years that have images, in order."""
+    return np.unique(series["time"].dt.year).tolist()
+
+
+def in_year(series: xr.Dataset, year: int) -> xr.Dataset:
+    """Return one year of a series.
+
+    Args:
+        series: Result of :func:`open_series`.
+        year: A year that has images; 0 for all years together, which end with the last one.
+
+    Returns:
+        The images of the year; where true maps are known, ``truth`` (y, x) of the year, if there is one, and
+        ``truth_before`` (y, x) of the old map's year.
+
+    Raises:
+        ParameterError: If the year has no images.
+    """
+    years = years_of(series)
+    if year:
+        check_known(year, years, f"There are no images of {year}")
+    one = series.isel(time=np.flatnonzero(series["time"].dt.year == year)) if year else series
+    if "truth" not in series or "year" not in series["truth"].dims:
+        return one
+    known, one = series["truth"], one.drop_vars("truth")
+    if (last := year or years[-1]) in known["year"]:
+        one["truth"] = known.sel(year=last, drop=True)
+    one["truth_before"] = known.isel(year=0, drop=True)
+    return one.drop_vars("year", errors="ignore")
+
+
 def renumbered(labels: xr.DataArray, indices: Mapping[int, int]) -> xr.DataArray:
     """Return the class index of each code, uint8; 255 where there is none."""
     return labels.copy(data=lookup(labels, indices))
