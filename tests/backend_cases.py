@@ -56,6 +56,7 @@ LABELS = {
     "multilabel_classification": ArraySpec(("class",), (3,), "uint8"),
     "segmentation": ArraySpec(("y", "x"), (SIDE, SIDE), "uint8"),
     "regression": ArraySpec(("y", "x"), (SIDE, SIDE), "float32", {}, "allow"),
+    "series_segmentation": ArraySpec(("y", "x"), (SIDE, SIDE), "uint8"),
     "sequence_classification": ArraySpec((), (), "uint8"),
 }
 SMALLEST = {
@@ -64,22 +65,25 @@ SMALLEST = {
     "multilabel_classification": ("shallow_cnn", {"width_multiplier": 0.125}),
     "segmentation": ("unet", {"levels": 2, "width_multiplier": 0.0625}),
     "regression": ("unet", {"levels": 2, "width_multiplier": 0.0625}),
+    "series_segmentation": ("unet_composites", {"levels": 2, "width_multiplier": 0.0625}),
     "sequence_classification": ("convlstm", {"filters": 2, "layers": 1, "pool": "mean"}),
 }
 
 
 def store_of(task, folder):
     """Samples of noise with labels of every kind that a task has."""
-    rng, of_series = np.random.default_rng(0), task == "series_classification"
+    rng, of_series = np.random.default_rng(0), "valid" in tasks.get(task).inputs
     arrays = {"image": IMAGE, "label": LABELS[task]}
     if of_series:
-        arrays["image"] = ArraySpec(("time", "band"), (TIMES, BANDS), "float32")
-        arrays["valid"] = ArraySpec(("time",), (TIMES,), "bool")
+        sides = dict(zip(LABELS[task].dims, LABELS[task].shape, strict=True))  # none of a pixel
+        dims, shape = ("time", *sides), (TIMES, *sides.values())
+        arrays["image"] = ArraySpec((*dims, "band"), (*shape, BANDS), "float32")
+        arrays["valid"] = ArraySpec(dims, shape, "bool")
 
     def produce(rows):
         found = {"image": rng.normal(size=(len(rows), *arrays["image"].shape)).astype("float32")}
         found["label"] = rng.integers(0, 2, (len(rows), *LABELS[task].shape)).astype(LABELS[task].dtype)
-        return found | ({"valid": np.ones((len(rows), TIMES), bool)} if of_series else {})
+        return found | ({"valid": np.ones((len(rows), *arrays["valid"].shape), bool)} if of_series else {})
 
     coords = {"band": ["a", "b"], "time": ["2019-01-01", "2019-02-01", "2019-03-01"][: TIMES * of_series]}
     table = pd.DataFrame({"id": np.arange(COUNT), "part": 0, "sequence": np.arange(COUNT) // 2})

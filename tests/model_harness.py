@@ -78,6 +78,23 @@ def patches(height: int, width: int, radar: bool = False) -> Inputs:
     return {key: values.astype("float32") for key, values in inputs.items()}
 
 
+def image_series(
+    height: int, width: int, seed: int = 0, times: int = 5, samples: int = 3
+) -> tuple[Inputs, np.ndarray]:
+    """Raw values of four bands, each class with a season of its own; clouds, and a date without any pixel."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 3, (samples, -(-height // 5), -(-width // 5))).astype("uint8")
+    label = label.repeat(5, axis=1).repeat(5, axis=2)[:, :height, :width]  # (B, H, W)
+    phase = np.arange(times)[:, None, None, None] + 2.0 * label[:, None, ..., None]
+    noisy = np.cos(phase + np.arange(4)) + rng.normal(0, 0.3, (samples, times, height, width, 4))
+    raw = SERIES_STATISTICS["mean"] + noisy * SERIES_STATISTICS["std"]
+    valid = rng.random(raw.shape[:-1]) > 0.2
+    valid[0, 1], valid[1, 3] = False, False
+    day = np.sort(rng.uniform(0, 365, (samples, times)), axis=1)
+    inputs = {"image": np.where(valid[..., None], raw, np.nan), "valid": valid, "day": day}
+    return {key: values.astype("float32") for key, values in inputs.items()}, label
+
+
 def sequences(height: int, width: int, bands: dict[str, int] = BANDS) -> tuple[Inputs, np.ndarray]:
     """Sequences of five steps that flood at a step or never; half of the image darkens where it does."""
     rng, times = np.random.default_rng(0), 5

@@ -315,3 +315,31 @@ def test_what_a_label_of_the_whole_patch_cannot_take_is_said():
 def test_options_out_of_their_range_are_refused_before_the_first_batch(step, option, said):
     with pytest.raises(ParameterError, match=said):
         augment.build([step], {step: option})
+
+
+# === Image series ===
+
+
+@pytest.mark.parametrize("name", ["rotate", "flip", "cutmix", "crop"])
+@pytest.mark.parametrize("times", [3, SIDE])
+def test_all_dates_of_a_series_move_with_the_mask(name, times):
+    """Also where a series has as many dates as its images have rows."""
+    _, label = batch()
+    same = np.repeat(label[:, None], times, axis=1)  # (B, T, H, W)
+    inputs = {"image": np.stack([same, same], -1).astype("float32"), "valid": same == 1}
+    inputs["day"] = np.tile(np.arange(times), (len(label), 1))
+    options = {"crop": {"size": 5}} if name == "crop" else {}
+    changed, mask = augment.build([name], options)(inputs, label, np.random.default_rng(0))
+    assert not np.array_equal(mask, label)
+    for date in range(times):
+        np.testing.assert_array_equal(changed["image"][:, date, ..., 1], mask)
+        np.testing.assert_array_equal(changed["valid"][:, date], mask == 1)
+    np.testing.assert_array_equal(changed["day"], inputs["day"])
+
+
+def test_rotating_and_mirroring_a_series_gives_all_eight_views_and_no_other():
+    inputs, label = batch(count=200)
+    series = {"image": inputs["image"][:, None].repeat(2, axis=1)}
+    changed, _ = augment.build(["rotate", "flip"])(series, label, np.random.default_rng(0))
+    pairs = zip(changed["image"][:, 1, ..., 0], inputs["image"][..., 0], strict=True)
+    assert {which_view(*pair) for pair in pairs} == set(range(8))

@@ -20,7 +20,7 @@ from odc.geo.geobox import GeoBox
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes import IGNORE, ClassScheme
-from eolab.prediction.mapping import per_pixel, predict_map
+from eolab.prediction.mapping import of_series, per_pixel, predict_map
 from eolab.prediction.mapping.windows import Window, weights, windows
 
 SCHEME = ClassScheme(
@@ -373,3 +373,54 @@ def test_confidence_and_edges_of_a_tiny_scene(tmp_path):
     assert (found[0] == scene.probabilities.argmax(-1)).all()
     with pytest.raises(ParameterError, match="at least one pixel"):
         windows(grid_of(0, 5), 16)
+
+
+# === Series ===
+
+
+class Neighbourhood:
+    """A network of image series: sums over time the means of what was seen in 3 × 3 pixels; days count."""
+
+    fingerprint = "neighbourhood"
+
+    def __init__(self, side):
+        self.shapes = {"image": (4, side, side, 2)}
+
+    def __call__(self, inputs):
+        seen = inputs["valid"][..., None] != 0
+        values = np.where(seen, inputs["image"], 0).sum(-1) * (1 + inputs["day"][..., None, None] / 100)
+        padded = np.pad(values.sum(1), ((0, 0), (1, 1), (1, 1)))  # (N, H + 2, W + 2)
+        height, width = values.shape[2:]
+        shifts = itertools.product(range(3), range(3))
+        mean = sum(padded[:, y : y + height, x : x + width] for y, x in shifts) / 9
+        return np.stack([mean, 1 - mean, np.zeros_like(mean)], axis=-1)
+
+
+def test_a_network_of_image_series_maps_a_scene_as_it_would_predict_it_whole():
+    """What its patches see of each other's ground beyond their margin counts nothing."""
+    rng, (height, width) = np.random.default_rng(0), (37, 50)
+    scene = {
+        "image": rng.random((height, width, 4, 2)).astype("float32"),
+        "valid": rng.random((height, width, 4)) < 0.7,
+        "day": np.broadcast_to(np.array([3, 60, 150, 300], "float32"), (height, width, 4)),
+    }
+    grid = grid_of(height, width)
+
+    def read(row, col, height, width):
+        return {name: values[row : row + height, col : col + width] for name, values in scene.items()}
+
+    network = Neighbourhood(16)
+    batch = {name: np.moveaxis(scene[name], 2, 0)[None] for name in ("image", "valid")}
+    whole = network(batch | {"day": scene["day"][:1, 0]})[0]
+    predict, reads = of_series(network, read, grid)
+    for window in (Window(0, 0, 37, 50), Window(9, 20, 20, 30)):
+        found = predict(reads(*window))
+        np.testing.assert_allclose(found, whole[window.within(Window(0, 0, 37, 50))], atol=1e-5)
+
+
+def test_a_model_of_pixel_series_is_not_cut_into_patches():
+    scene = Scene(8, 9)
+    scene.shapes = {"image": (4, 2)}
+    predict, reads = of_series(scene, scene.read_window, scene.grid)
+    assert reads == scene.read_window
+    np.testing.assert_array_equal(predict(reads(0, 0, 8, 9)), scene.probabilities)

@@ -55,7 +55,12 @@ SEQUENCES = {
     "utae": {"width_multiplier": 0.5, "heads": 2, "dropout": 0.0},
     "date_transformer": {"width_multiplier": 0.5, "units": 16, "heads": 2, "layers": 1},
 }
-BUILDERS = {**SERIES, **PIXELS, **PATCHES, **SEQUENCES}
+IMAGE_SERIES = {
+    "utae_mask": {"width_multiplier": 0.125, "heads": 4, "dropout": 0.0},
+    "tsvit": {"units": 16, "heads": 2, "temporal_layers": 1, "spatial_layers": 1, "expansion": 2},
+    "convlstm_mask": {"filters": 4, "dropout": 0.0},
+}
+BUILDERS = {**SERIES, **PIXELS, **PATCHES, **SEQUENCES, **IMAGE_SERIES}
 PLAIN = {"unet", "deeplabv3", "resnet18_patch", "resnet50"}  # the same function builds more by another name
 QUICK = (*SERIES, "unet", "shallow_cnn", "convlstm")
 DIVIDING = {"unet": 4, "rau_net_1": 4, "unet_resnet": 32, "vnet": 4, "squeeze_unet": 4, "unet_plus_plus": 4}
@@ -88,6 +93,11 @@ def case_of(name: str, **options) -> harness.Case:
         inputs, labels = harness.patches(*SIZE.values(), radar="fusion" in name), harness.SEVERAL
         given |= {**SIZE, "channels": 12, "outputs": 3, "activation": "sigmoid", **harness.PATCH_STATISTICS}
         given |= {"width_multiplier": 0.125}
+    elif name in IMAGE_SERIES:
+        inputs, label = harness.image_series(13, 11)
+        labels = {"mask": label}
+        given |= {"height": 13, "width": 11, "times": 5, "channels": 4, "outputs": 3}
+        given |= harness.SERIES_STATISTICS
     else:
         inputs, labels = harness.sequences(13, 11)
         given |= {"height": 13, "width": 11, "channels": harness.BANDS, "outputs": 2}

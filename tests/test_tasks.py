@@ -46,6 +46,7 @@ def test_every_task_has_networks_and_says_what_it_is():
         "multilabel_classification",
         "segmentation",
         "regression",
+        "series_segmentation",
         "sequence_classification",
     ]
     for name in tasks.names():

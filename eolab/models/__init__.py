@@ -1,4 +1,4 @@
-"""Networks by name, by what they read: series of pixels, images, or sequences of images.
+"""Networks by name, by what they read: series of pixels, images, image series, or sequences of images.
 
 Series: a dict of ``image`` (B, T, C) float32 in raw units, ``valid`` (B, T) with 1 where a date was observed,
 ``day`` (B, T) float32 days since 1 January of the series' first year. What stands at invalid dates, NaN
@@ -6,6 +6,9 @@ included, influences nothing; a series without valid dates gives finite outputs.
 
 Images: ``image`` (B, H, W, C) float32 in raw units, and ``radar`` (B, H, W, 2) in dB where a network fuses
 both. Any height and width will do: networks pad inside to their stride and crop back.
+
+Image series: ``image`` (B, T, H, W, C), ``valid`` (B, T, H, W) with 1 where a pixel was observed, and ``day``
+(B, T), of one place by one sensor; each pixel gets one prediction (:mod:`eolab.models.image_series`).
 
 Sequences: images of one place by several sensors, by name: ``s1`` (B, T, H, W, C), ``s1_valid`` and
 ``s1_day`` (B, T), and so on (:mod:`eolab.models.sequences.inputs`). Their channels and statistics are
@@ -47,7 +50,7 @@ class Architecture:
     """One architecture: the function that builds it, and where it comes from.
 
     Attributes:
-        reads: "series", "images" or "sequences".
+        reads: "series", "images", "image_series" or "sequences".
         heads: Heads that it can end in, its own default first; see :mod:`eolab.models.heads`.
         module: Module of the function that builds it, below this package.
         title: What it is, in a few words.
@@ -69,6 +72,7 @@ _series = partial(Architecture, "series", ("labels",), "series")
 _pixels = partial(Architecture, "images", ("mask", "dual", "multi", "values", "labels"))
 _unet = partial(_pixels, "images.unets", function="unet")
 _classifier = partial(Architecture, "images", ("labels",), "images.classifiers")
+_image_series = partial(Architecture, "image_series", ("mask",), "image_series")
 _sequences = partial(Architecture, "sequences", ("steps", "labels"))
 _steps = partial(_sequences, "sequences.recurrent", function="resnet")
 _RESIDUAL: dict[str, Any] = {"residual": True}
@@ -101,6 +105,17 @@ ARCHITECTURES: dict[str, Architecture] = {
     "squeeze_unet": _pixels("images.unets", "Squeeze U-Net", "Beheshti and Johnsson 2020"),
     "unet_plus_plus": _pixels("images.unets", "U-Net++", "Zhou et al. 2018"),
     "segformer_b0": _pixels("images.segformer", "SegFormer-B0", "Xie et al. 2021"),
+    "utae_mask": _image_series("U-TAE", "Garnot and Landrieu 2021"),
+    "tsvit": _image_series("TSViT: attention over time, then space", "Tarasiou et al. 2023"),
+    "convlstm_mask": _image_series("ConvLSTM over the dates", "Shi et al. 2015"),
+    "unet_composites": Architecture(
+        "image_series",
+        ("mask",),
+        "images.unets",
+        "U-Net on composites, dates as channels",
+        "Ronneberger et al. 2015",
+        function="unet",
+    ),
     "convlstm": _sequences("sequences.recurrent", "ConvLSTM branches", "Shi et al. 2015"),
     "resnet50": _steps(
         "ResNet-50 of each image", "Rambour et al. 2020", {"depth": 50, "units": 0, "bidirectional": False}
@@ -123,7 +138,12 @@ ARCHITECTURES: dict[str, Architecture] = {
         for depth in (18, 50)
     },
 }
-READS = {"series": ("times",), "images": ("height", "width"), "sequences": ("height", "width")}
+READS = {
+    "series": ("times",),
+    "images": ("height", "width"),
+    "image_series": ("times", "height", "width"),
+    "sequences": ("height", "width"),
+}
 Channels = int | Sequence[str] | Mapping[str, int]
 Statistics = Sequence[float] | Mapping[str, Sequence[float]]
 
@@ -132,7 +152,7 @@ def names(reads: str | None = None, head: str | None = None) -> list[str]:
     """Return the names of all architectures, or of those that read this and can end in this head.
 
     Args:
-        reads: "series", "images" or "sequences".
+        reads: "series", "images", "image_series" or "sequences".
         head: A head of :mod:`eolab.models.heads`: "labels" of all, "mask" of those that predict pixels.
 
     Raises:
@@ -204,7 +224,7 @@ def outline(name: str, *, channels: Channels | None = None, outputs: int = 2, **
 
     reads = _architecture(name).reads
     channels = channels or ({"s1": 1, "s2": 3} if reads == "sequences" else 12)
-    shape = dict.fromkeys(READS[reads], 20 if reads == "series" else 128)
+    shape = {side: 20 if side == "times" else 128 for side in READS[reads]}
     with keras.StatelessScope(initialize_variables=False):  # shapes alone: nothing large is made
         model = build(name, channels=channels, outputs=outputs, **shape | given)
     global_state.set_global_attribute("uninitialized_variables", [])  # else drawn with the next network
@@ -234,7 +254,7 @@ def build(
         outputs: Outputs K: classes, labels or values; one of a yes or no is enough.
         height: Height H of images in pixels.
         width: Width W of images in pixels.
-        times: Dates T of a series.
+        times: Dates T of a series of pixels or images.
         mean: Mean of each channel in the training split, C numbers, of sequences by sensor; None leaves raw
             values as they are.
         std: Standard deviation of each channel, as `mean`.

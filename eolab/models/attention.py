@@ -107,12 +107,14 @@ class SelfAttention(TokenAttention):
 class StepAttention(TokenAttention):
     """Attention of tokens to those that they know.
 
-    Takes tokens (B, N, D) and ``known`` (B, N, N), or (B, 1, N) where all know the same; gives (B, N, D).
-    A token that knows none takes 0. Arguments are those of :class:`TokenAttention`.
+    Takes tokens (B, N, D) and ``known`` (B, N, N), or (B, 1, N) where all know the same, or nothing where
+    all know all; gives (B, N, D). A token that knows none takes 0. Arguments are those of
+    :class:`TokenAttention`.
     """
 
-    def call(self, tokens: Any, known: Any) -> Any:
-        return self.attended([layer(tokens) for layer in self.project], ops.expand_dims(known, 1))
+    def call(self, tokens: Any, known: Any = None) -> Any:
+        known = None if known is None else ops.expand_dims(known, 1)
+        return self.attended([layer(tokens) for layer in self.project], known)
 
 
 class EfficientAttention(TokenAttention):

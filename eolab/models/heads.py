@@ -76,13 +76,37 @@ def series_input(spec: Spec) -> tuple[dict[str, Any], Any]:
     return inputs, Normalize(spec.mean, spec.std, name="normalize")(inputs["image"], inputs["valid"])
 
 
+def image_series_input(spec: Spec) -> tuple[dict[str, Any], Any]:
+    """Return the inputs of a network of image series by name, and the normalised series (B, T, H, W, C + 1).
+
+    A pixel that was not observed is 0 in every band; the last channel is 1 where one was observed, else 0.
+    """
+    place = (spec.times, spec.height, spec.width)
+    inputs = {
+        "image": keras.Input((*place, spec.channels), name="image", dtype="float32"),  # raw units
+        "valid": keras.Input(place, name="valid", dtype="float32"),  # (B, T, H, W) 1 = observed
+        "day": keras.Input((spec.times,), name="day", dtype="float32"),  # (B, T) days since 1 January
+    }
+    x = Normalize(spec.mean, spec.std, name="normalize")(inputs["image"], inputs["valid"])
+    seen = keras.layers.Reshape((*place, 1), name="seen")(inputs["valid"])
+    return inputs, keras.layers.Concatenate(name="values_and_gaps")([x, seen])
+
+
 def image_input(spec: Spec, stride: int = 1) -> tuple[dict[str, Any], Any]:
     """Return the input of a network of images by name, and the image normalised: (B, H, W, C); NaN becomes 0.
+
+    With ``times`` in the specification the network reads image series, their dates side by side as channels:
+    (B, H, W, T (C + 1)), see :func:`image_series_input`; ``day`` is not used.
 
     Args:
         spec: What the network reads.
         stride: The normalised image is padded with zeros at the bottom and on the right to multiples of this.
     """
+    if spec.times:
+        inputs, x = image_series_input(spec)
+        x = keras.layers.Permute((2, 3, 1, 4), name="dates_last")(x)  # (B, H, W, T, C + 1)
+        shape = (spec.height, spec.width, spec.times * (spec.channels + 1))
+        return inputs, pad(keras.layers.Reshape(shape, name="dates_as_channels")(x), stride)
     shape = (spec.height, spec.width, spec.channels)
     inputs = {"image": keras.Input(shape, name="image", dtype="float32")}  # (B, H, W, C) raw units
     x = Normalize(spec.mean, spec.std, name="normalize")(inputs["image"])

@@ -254,6 +254,11 @@ class Predictor:
         self.timings: dict[str, float] = {}
         self.skipped: dict[str, str] = {}
 
+    @property
+    def shapes(self) -> dict[str, engines.Shape]:
+        """Shape of a sample of each input by name, None for open axes; empty for baselines."""
+        return dict(self._compute.shapes)
+
     def __repr__(self) -> str:
         return f"Predictor(engine={self.engine!r}, inputs={', '.join(self._compute.dtypes)})"
 

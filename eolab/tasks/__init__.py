@@ -8,6 +8,7 @@ task                          is learned                             label in th
 ``multilabel_classification`` image → several labels                 (K,) 0 or 1
 ``segmentation``              image → mask                           (H, W) class index, 255 = not known
 ``regression``                image → value per pixel                (H, W) or (H, W, K) float, NaN = none
+``series_segmentation``       image series → mask                    (H, W) class index, 255 = not known
 ``sequence_classification``   image sequence → label per step        in the sequences
 ============================= ====================================== =====================================
 
@@ -24,6 +25,7 @@ In a notebook::
     tasks.fit("multilabel_classification", "resnet18_fusion", store, rows, folder=…,
               channels={"image": ["B04", "B03", "B02"], "radar": None})
     tasks.fit("regression", "unet", store, rows, folder=…, loss="huber")
+    tasks.fit("series_segmentation", "utae_mask", store, rows, outputs=12, augmentation=["rotate", "flip"], …)
     tasks.fit("sequence_classification", "convlstm", {"S1": radar, "S2": optical}, sequences, folder=…,
               channels={"S1": ["VH"], "S2": ["B04", "B03"]})
 

@@ -311,8 +311,9 @@ def _arguments(task: Task, store: Any, channels: Mapping[str, Channels], size: i
             found |= {f"{name}_mean": other.mean, f"{name}_std": other.std}
     if task.reads == "series":
         return {**found, "times": spec.shape[0]}
-    height, width = image.size(*spec.shape[:2])
-    return {**found, "height": size or height, "width": size or width}
+    height, width = image.size(*spec.shape[-3:-1])
+    times = {"times": spec.shape[0]} if task.reads == "image_series" else {}
+    return {**found, **times, "height": size or height, "width": size or width}
 
 
 def learning_rates(
@@ -416,7 +417,7 @@ def _augmentation(
         raise ParameterError("crop is no augmentation here, but a parameter of its own, such as crop=64.")
     if not crop:
         return augment.build(names, options) if names else None
-    augment.check_size(crop, *store.arrays_spec["image"].shape[:2])
+    augment.check_size(crop, *store.arrays_spec["image"].shape[-3:-1])
     return augment.build(["crop", *names], {**(options or {}), "crop": {"size": crop}})
 
 

@@ -19,7 +19,8 @@ class Task:
 
     Attributes:
         name: Name of the task.
-        reads: What its networks read: "series", "images" or "sequences"; see :func:`eolab.models.names`.
+        reads: What its networks read: "series", "images", "image_series" or "sequences"; see
+            :func:`eolab.models.names`.
         heads: Heads that its networks may have; the first is the default.
         output: Name of the prediction of a network that does not name its outputs.
         activation: Activation of the last layer: "softmax", "sigmoid" or "linear". One output never has a
@@ -105,6 +106,15 @@ TASKS = {
             figure="value_maps",
             ignore=math.nan,
             batch_size=16,
+        ),
+        Task(
+            "series_segmentation",
+            "image_series",
+            heads=("mask",),
+            figure="compare_maps",
+            inputs=("valid",),
+            batch_size=8,
+            dtype="float16",
         ),
         Task(
             "sequence_classification",

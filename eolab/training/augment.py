@@ -8,6 +8,9 @@ An input array of shape (B, H, W, …), where the mask is (B, H, W), moves with 
 four dims that have other sizes (dates, flags) pass unchanged. A label of the whole patch, (B,) or (B, K),
 passes rotations and flips unchanged, while every array of four dims moves; only mixup mixes it.
 
+Where an input is an image series (B, T, H, W, C), arrays of four dims are series too, such as what was
+observed (B, T, H, W): all dates of a sample move alike, with its mask.
+
 A rotated or flipped image is right for values without a direction: reflectance, indices, slope, elevation.
 Channels with a direction (a gradient along x, an aspect) are moved but not turned: after a quarter turn the
 channel of the gradient along x holds that along y, and after a flip its sign is reversed. Leave such channels
@@ -48,7 +51,8 @@ def rotate(inputs: Inputs, label: np.ndarray, rng: np.random.Generator) -> Batch
     Raises:
         DataError: If the patches are not square, or an image has another size than the mask.
     """
-    for shape in {values.shape for values in inputs.values() if _moves(values, label)} | {label.shape}:
+    arrays = _dates_last(inputs, label).values()
+    for shape in {values.shape for values in arrays if _moves(values, label)} | {label.shape}:
         if len(shape) >= 3 and shape[1] != shape[2]:
             raise DataError(
                 f"{'Masks' if shape == label.shape else 'Images'} have shape {shape}: rotation by 90° needs "
@@ -320,15 +324,25 @@ def build(names: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None 
 def _together(change: Callable[[np.ndarray], np.ndarray], inputs: Inputs, label: np.ndarray) -> Batch:
     """Return inputs and label after the same change of all that have the mask's pixels, or of all images."""
     changed = {}
-    for name, values in inputs.items():
+    for name, values in _dates_last(inputs, label).items():
         moves = _moves(values, label)
         if not moves and values.ndim >= 4:
             raise DataError(
                 f"Input {name!r} has shape {values.shape} and the masks {label.shape}: images must be "
                 "(B, H, W, …) with the masks' sizes to be augmented together."
             )
-        changed[name] = change(values) if moves else values
+        new = change(values) if moves else values
+        changed[name] = new if values is inputs[name] else np.moveaxis(new, 3, 1)
     return changed, change(label) if _is_mask(label) else label
+
+
+def _dates_last(inputs: Inputs, label: np.ndarray) -> Inputs:
+    """Return inputs whose image series with a mask are (B, H, W, T, …), others as they are."""
+    if not _is_mask(label) or all(values.ndim < 5 for values in inputs.values()):
+        return inputs
+    return {
+        name: np.moveaxis(values, 1, 3) if values.ndim >= 4 else values for name, values in inputs.items()
+    }
 
 
 def _is_mask(label: np.ndarray) -> bool:

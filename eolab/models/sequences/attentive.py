@@ -67,17 +67,17 @@ def utae(
         valid, day = inputs[f"{sensor}_valid"], inputs[f"{sensor}_day"]
         day = Observed(dtype="float32")(day, valid)
         known = Known(spec.head == "steps")(valid)  # (B, A, T)
-        scales = _encode(pad(fold(x), COARSEST), filters, seeds)
+        scales = encode_scales(pad(fold(x), COARSEST), filters, seeds)
         scales = [Unfold()(maps, valid) for maps in scales]  # (B, T, h, w, F)
-        deepest, weights = _attend(scales[-1], day, known, heads, key_size, seeds)
+        deepest, weights = attend_steps(scales[-1], day, known, heads, key_size, seeds)
         skips = [fold(WeightedSteps()(maps, weights)) for maps in scales[:-1]]  # (B A, h, w, F)
-        x = _decode(fold(deepest), skips, seeds)  # (B A, H', W', F)
+        x = decode_scales(fold(deepest), skips, seeds)  # (B A, H', W', F)
         x = crop(x, spec.height, spec.width)  # (B A, H, W, F)
         branches.append(Unfold()(keras.layers.GlobalAveragePooling2D()(x), known))  # (B, A, F)
     return sequence_model(spec, inputs, branches, dropout)
 
 
-def _encode(x: Any, filters: list[int], seeds: Seeds) -> list[Any]:
+def encode_scales(x: Any, filters: list[int], seeds: Seeds) -> list[Any]:
     """Return features of images (N, H, W, C) at each scale, the finest first: (N, H / 2^k, W / 2^k, F_k)."""
     x = _conv(_conv(x, filters[0], seeds), filters[0], seeds)
     scales = [x]
@@ -88,7 +88,7 @@ def _encode(x: Any, filters: list[int], seeds: Seeds) -> list[Any]:
     return scales
 
 
-def _attend(maps: Any, day: Any, known: Any, heads: int, key_size: int, seeds: Seeds) -> tuple[Any, Any]:
+def attend_steps(maps: Any, day: Any, known: Any, heads: int, key_size: int, seeds: Seeds) -> tuple[Any, Any]:
     """Sum the coarsest maps (B, T, h, w, F) over time: (B, A, h, w, F), and weights (B, h, w, G, A, T)."""
     units = 2 * maps.shape[-1]
     x = keras.layers.Dense(units, kernel_initializer=seeds.glorot())(maps)
@@ -102,7 +102,7 @@ def _attend(maps: Any, day: Any, known: Any, heads: int, key_size: int, seeds: S
     return keras.layers.LayerNormalization()(x), weights
 
 
-def _decode(x: Any, skips: list[Any], seeds: Seeds) -> Any:
+def decode_scales(x: Any, skips: list[Any], seeds: Seeds) -> Any:
     """Put the coarsest maps and the skip features, the finest first, together: (N, H, W, F)."""
     for skip in reversed(skips):
         number = skip.shape[-1]
@@ -184,7 +184,7 @@ def date_transformer(
     together = ops.concatenate(known, axis=-1)  # (B, A, N)
     together = ops.concatenate([together] * len(known), axis=1) if steps else together  # (B, N or 1, N)
     for _ in range(layers):
-        x = _layer(x, together, heads, expansion, dropout, seeds)
+        x = encoder_layer(x, together, heads, expansion, dropout, seeds)
     x = keras.layers.LayerNormalization()(x)
     branches = []
     for own in known:
@@ -194,10 +194,20 @@ def date_transformer(
     return sequence_model(spec, inputs, branches)
 
 
-def _layer(x: Any, known: Any, heads: int, expansion: int, dropout: float, seeds: Seeds) -> Any:
-    """Encoder layer: attention, then two dense layers, each beside a shortcut: (B, N, D) → (B, N, D)."""
+def encoder_layer(x: Any, known: Any, heads: int, expansion: int, dropout: float, seeds: Seeds) -> Any:
+    """Encoder layer: attention, then two dense layers, each beside a shortcut: (B, N, D) → (B, N, D).
+
+    Args:
+        x: Tokens (B, N, D).
+        known: Which tokens each one knows, (B, N, N) or (B, 1, N); None for all.
+        heads: Attentions side by side.
+        expansion: The hidden dense layer has this many times D units.
+        dropout: Share of features dropped after attention and dense layers.
+        seeds: Seeds of the weights.
+    """
     units = x.shape[-1]
-    y = StepAttention(units, heads, seed=seeds.next())(keras.layers.LayerNormalization()(x), known)
+    attention, tokens = StepAttention(units, heads, seed=seeds.next()), keras.layers.LayerNormalization()(x)
+    y = attention(tokens) if known is None else attention(tokens, known)
     x = keras.layers.Add()([x, seeds.dropout(dropout)(y)])
     y = keras.layers.LayerNormalization()(x)
     y = keras.layers.Dense(expansion * units, "relu", kernel_initializer=seeds.glorot())(y)

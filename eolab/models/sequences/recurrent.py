@@ -259,11 +259,15 @@ class ConvLSTM(Layer):
         self.recurrence.build((None, None, *size, 4 * filters + 1))
 
     def call(self, images: Any, valid: Any) -> Any:
-        """Read images (B, T, H, W, C), of those steps where ``valid`` (B, T) is above a half."""
+        """Read images (B, T, H, W, C), of those steps where ``valid`` (B, T) is above a half.
+
+        With ``valid`` (B, T, H, W), each pixel of a step is read or not.
+        """
         height, width, channels = images.shape[2:]
         gates = ops.conv(ops.reshape(images, (-1, height, width, channels)), self.kernel, padding="same")
         gates = ops.reshape(gates + self.bias, (-1, ops.shape(images)[1], height, width, 4 * self.filters))
-        seen = ops.expand_dims(ops.cast(valid > 0.5, gates.dtype), (-3, -2, -1))
+        axes = (-3, -2, -1) if len(valid.shape) == 2 else -1
+        seen = ops.expand_dims(ops.cast(valid > 0.5, gates.dtype), axes)
         seen = ops.broadcast_to(seen, (*ops.shape(gates)[:-1], 1))
         return self.recurrence(ops.concatenate([gates, seen], axis=-1))
 

@@ -16,6 +16,11 @@ For a network that gives a value of each pixel of images of one size::
 
     patches = PatchWindows(predictor, Squares(read, grid), grid, size)
     predict_map(patches, patches.read, grid, run.path("map.tif"), ValueBand("degree"), window=512)
+
+For a model of series, of single pixels or of images::
+
+    predict, reads = of_series(predictor, read, grid)
+    predict_map(predict, reads, grid, run.path("map.tif"), scheme)
 """
 
 import odc.geo.xr  # registers the accessor .odc, which has the grid of a scene
@@ -23,5 +28,5 @@ import odc.geo.xr  # registers the accessor .odc, which has the grid of a scene
 from eolab.prediction.mapping.bands import ValueBand
 from eolab.prediction.mapping.predicting import predict_map
 from eolab.prediction.mapping.reading import Squares, check_scale
-from eolab.prediction.mapping.windows import ImageWindows, PatchWindows, ReadWindow, per_pixel
+from eolab.prediction.mapping.windows import ImageWindows, PatchWindows, ReadWindow, of_series, per_pixel
 from eolab.prediction.mapping.years import consistent_maps, sample_probabilities

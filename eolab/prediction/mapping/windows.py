@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -125,6 +125,45 @@ def per_pixel(predictor: Predict) -> Predict:
 
     predict.fingerprint = getattr(predictor, "fingerprint", None)  # type: ignore[attr-defined]
     return predict
+
+
+def of_image_series(predictor: Predict) -> Predict:
+    """Make a network of image series take what is read for networks of pixel series.
+
+    Args:
+        predictor: From ``image`` (N, T, H, W, C), ``valid`` (N, T, H, W) and ``day`` (N, T) to class
+            probabilities (N, H, W, K).
+
+    Returns:
+        The same from ``image`` (N, H, W, T, C), ``valid`` and ``day`` (N, H, W, T), such as
+        :class:`PatchWindows` gives. It has the predictor's ``fingerprint``.
+    """
+
+    def predict(inputs: Inputs) -> np.ndarray:
+        arrays = {name: np.moveaxis(inputs[name], 3, 1) for name in ("image", "valid")}
+        return predictor(arrays | {"day": inputs["day"][:, 0, 0]})
+
+    predict.fingerprint = getattr(predictor, "fingerprint", None)  # type: ignore[attr-defined]
+    return predict
+
+
+def of_series(predictor: Any, read_window: ReadWindow, grid: GeoBox) -> tuple[Predict, ReadWindow]:
+    """Return what predicts and what reads the windows of a scene, for a model of series of any kind.
+
+    A model of pixel series predicts pixel by pixel, one of image series by overlapping patches of its size,
+    see :class:`PatchWindows`.
+
+    Args:
+        predictor: Result of :func:`eolab.prediction.load`.
+        read_window: Reads the series of each pixel of a window: ``image`` (h, w, T, C), ``valid`` and ``day``
+            (h, w, T).
+        grid: GeoBox of the scene.
+    """
+    shape = predictor.shapes.get("image", ())
+    if len(shape) != 4:
+        return per_pixel(predictor), read_window
+    patches = PatchWindows(of_image_series(predictor), read_window, grid, tuple(shape[1:3]))
+    return patches, patches.read
 
 
 def _read_around(read_window: ReadWindow, window: Window, outer: Window) -> dict[str, np.ndarray]:

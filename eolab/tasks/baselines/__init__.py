@@ -204,7 +204,7 @@ def _fitted(
     baseline.fit(store, rows["train"], progress=progress)
     if folder is not None:
         baseline.save(folder / shared.MODEL)
-    maps = folder if isinstance(baseline.reader, readers.Pixels) else None
+    maps = folder if isinstance(baseline.reader, readers.Pixels | readers.PixelSeries) else None
     return {part: baseline.predict(store, rows[part], maps, part, progress) for part in parts}
 
 
@@ -245,6 +245,20 @@ def _svm(seed: int, C: float = 10.0, gamma: float | str = "scale", max_samples: 
     """RBF machine; its time grows with the square of the samples, hence the cap on them."""
     machine = _standardised(SVC(C=C, gamma=gamma))
     return Parts(readers.Series(readers.all_values), machine, max_samples)
+
+
+def _of_pixels(make: Maker) -> Maker:
+    """Return the maker of a baseline of pixel series for the pixels of image series, with an option more."""
+
+    def of_pixels(seed: int, per_patch: int = 64, **options: Any) -> Parts:
+        parts = make(seed, **options)
+        features = getattr(parts.reader, "features", readers.no_values)
+        return parts._replace(reader=readers.PixelSeries(features, per_patch, parts.max_samples))
+
+    own = inspect.signature(make)
+    more = inspect.Parameter("per_patch", inspect.Parameter.KEYWORD_ONLY, default=64)
+    of_pixels.__signature__ = own.replace(parameters=[*own.parameters.values(), more])  # type: ignore[attr-defined]
+    return of_pixels
 
 
 # === Images ===
@@ -348,13 +362,15 @@ _IMAGES: dict[str, Maker] = {
     "image_statistics": _image_statistics,
     "random_convolutions": _random_convolutions,
 }
+_SERIES: dict[str, Maker] = {
+    "majority": _majority,
+    "image_statistics": _series_statistics,
+    "random_forest": _series_forest,
+    "svm": _svm,
+}
 BASELINES: dict[str, dict[str, Maker]] = {
-    "series_classification": {
-        "majority": _majority,
-        "image_statistics": _series_statistics,
-        "random_forest": _series_forest,
-        "svm": _svm,
-    },
+    "series_classification": _SERIES,
+    "series_segmentation": {name: _of_pixels(make) for name, make in _SERIES.items()},
     "image_classification": _IMAGES | {"nearest": _nearest_image},
     "multilabel_classification": {
         "majority": partial(_majority, labels=True),

@@ -9,9 +9,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import tables
+from eolab.data.schemes import IGNORE
 from eolab.tasks.baselines.base import Arrays, Reader, Training
 
 SERIES_AT_ONCE = 4096
+Features = Callable[[np.ndarray, np.ndarray], np.ndarray]
 PIECES = 10_000  # that whitening and scale of random convolutions are estimated from
 _IMAGES = 1024  # most images that pieces are drawn from
 _SHRINK = 0.01  # of the mean variance, added to each direction before it is whitened
@@ -39,7 +41,7 @@ class Series(Reader):
     inputs = ("image", "valid")
     at_once = SERIES_AT_ONCE
 
-    def __init__(self, features: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+    def __init__(self, features: Features) -> None:
         self.features = features
 
     def table(self, data: Arrays) -> np.ndarray:
@@ -57,6 +59,11 @@ class Series(Reader):
 def all_values(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Return all bands of all dates, float32 (N, T · C), NaN at invalid dates."""
     return image.reshape(len(image), -1)
+
+
+def no_values(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return a table without information, (N, 1)."""
+    return np.zeros((len(image), 1), np.float32)
 
 
 def time_statistics(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -267,6 +274,71 @@ class Pixels(Images):
         """Return predictions of pixels as maps; of two classes the probability of class 1."""
         maps = values.reshape(*np.shape(data["image"])[:3], *values.shape[1:])
         return maps[..., 1] if maps.ndim == 4 and maps.shape[-1] == 2 else maps
+
+
+class PixelSeries(Series):
+    """Reads the series of single pixels of image series ``image`` (T, H, W, C) and ``valid`` (T, H, W).
+
+    For training some pixels of each class are drawn from each sample, for predictions all are read.
+
+    Args:
+        features: What makes the table, see :class:`Series`.
+        per_patch: Pixels drawn from each training sample.
+        most: Pixels drawn from all of them, about; None for any number.
+    """
+
+    at_once = tables.AT_ONCE
+
+    def __init__(self, features: Features, per_patch: int = 64, most: int | None = None) -> None:
+        super().__init__(features)
+        self.per_patch, self.most = per_patch, most
+
+    def prepare(self, store: Any, rows: np.ndarray, seed: int) -> None:
+        """Keep the seed of the draw."""
+        self.seed = seed
+
+    def labels(self, store: Any, rows: np.ndarray) -> None:
+        """Return no labels yet: those of pixels are drawn."""
+
+    def training(self, store: Any, rows: np.ndarray, labels: Any, progress: bool) -> Training:
+        """Draw pixels that were observed at some date; their weights restore the shares of the samples."""
+        count = self.per_patch if self.most is None else min(self.per_patch, max(2, self.most // len(rows)))
+        parts = []
+        for at, data in store.batches(rows, [*self.inputs, "label"], self.at_once):
+            valid = np.asarray(data["valid"], bool)
+            known = np.where(valid.any(axis=1), data["label"], IGNORE).reshape(len(valid), -1)
+            for place, label in enumerate(known):
+                rng = np.random.default_rng((self.seed, int(rows[at.start + place])))
+                pixel, weight = tables.draw(label, count, rng)
+                one = {name: data[name][place : place + 1] for name in self.inputs}
+                parts.append((super().table(of_pixels(one, pixel)), label[pixel], weight))
+        features, target, weights = (np.concatenate(one) for one in zip(*parts, strict=True))
+        return features, target, weights
+
+    def table(self, data: Arrays) -> np.ndarray:
+        """Return the features of all pixels, (N · H · W, F)."""
+        image = np.asarray(data["image"])
+        if image.ndim != 5 or np.shape(data["valid"]) != image.shape[:4]:
+            raise DataError(
+                f"image has shape {image.shape} and valid {np.shape(data['valid'])}: expected (samples, "
+                "dates, y, x, bands) and (samples, dates, y, x)."
+            )
+        return super().table(of_pixels(data))
+
+    def shaped(self, values: np.ndarray, data: Arrays) -> np.ndarray:
+        """Return predictions of pixels as maps (N, H, W, K); of two classes the probability of class 1."""
+        count, _, height, width = np.shape(data["valid"])
+        maps = values.reshape(count, height, width, *values.shape[1:])
+        return maps[..., 1] if maps.shape[-1] == 2 else maps
+
+
+def of_pixels(data: Arrays, chosen: Any = slice(None)) -> dict[str, np.ndarray]:
+    """Return image series (N, T, H, W, …) as series of pixels: ``image`` (N · H · W, T, C) and ``valid``."""
+    image, valid = np.moveaxis(data["image"], 1, 3), np.moveaxis(data["valid"], 1, 3)  # (N, H, W, T, …)
+    return {
+        "image": image.reshape(-1, *image.shape[3:])[chosen],
+        "valid": valid.reshape(-1, valid.shape[3])[chosen],
+    }
 
 
 class Columns(Reader):

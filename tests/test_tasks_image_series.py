@@ -1,0 +1,115 @@
+"""Masks of image series: what is fitted, saved and predicted, and the pixel-wise baselines beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+
+from eolab import evaluation, prediction, tasks
+from eolab.core.errors import DataError
+from eolab.data.store import ArraySpec, write_store
+from eolab.tasks import baselines
+
+TASK, SAMPLES, TIMES, SIDE, BANDS, K = "series_segmentation", 24, 4, 8, 2, 3
+DATES = ["2019-01-16", "2019-04-16", "2019-07-16", "2019-10-16"]
+SMALL = {"levels": 2, "width_multiplier": 0.125}
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Stripes of three classes that differ in level; clouds, a pixel that was never seen, unknown labels."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, K, (SAMPLES, 2, 2)).astype("uint8").repeat(4, 1).repeat(4, 2)
+    noise = rng.normal(0, 0.3, (SAMPLES, TIMES, SIDE, SIDE, BANDS))
+    image = (label[:, None, ..., None] + noise).astype("float32")
+    valid = rng.random(image.shape[:-1]) < 0.8
+    valid[:, :, 0, 0] = False
+    image[~valid] = np.nan
+    label[:, :, 7] = 255
+    return {"image": image, "valid": valid, "label": label}
+
+
+@pytest.fixture(scope="module")
+def store(data, tmp_path_factory):
+    arrays = {
+        "image": ArraySpec(("time", "y", "x", "band"), (TIMES, SIDE, SIDE, BANDS), "float32"),
+        "valid": ArraySpec(("time", "y", "x"), (TIMES, SIDE, SIDE), "bool"),
+        "label": ArraySpec(("y", "x"), (SIDE, SIDE), "uint8"),
+    }
+    table = pd.DataFrame({"id": np.arange(SAMPLES), "part": 0})
+    return write_store(
+        tmp_path_factory.mktemp("series") / "store",
+        table,
+        arrays,
+        "part",
+        lambda rows: {name: values[rows["id"]] for name, values in data.items()},
+        fingerprint={"toy": 1},
+        metadata={"coords": {"time": DATES, "band": ["B04", "B08"]}},
+        progress=False,
+    )
+
+
+ROWS = {"train": np.arange(12), "validation": np.arange(12, 18), "test": np.arange(18, 24)}
+
+
+def test_a_network_learns_masks_and_is_loaded_with_all_that_prediction_needs(store, data, tmp_path):
+    fitted = tasks.fit(
+        TASK,
+        "unet_composites",
+        store,
+        ROWS,
+        folder=tmp_path,
+        outputs=K,
+        options=SMALL,
+        training={"epochs": 12, "batch_size": 4, "learning_rate": 0.01},
+        augmentation=["rotate", "flip"],
+        progress=False,
+    )
+    assert fitted.history["loss"].iloc[-1] < fitted.history["loss"].iloc[0]
+    found = tasks.predict(fitted, store, ROWS["test"], tmp_path / "p", "test", progress=False)["mask"]
+    assert found.shape == (6, SIDE, SIDE, K)
+    again = tasks.predict(tasks.load(tmp_path), store, ROWS["test"], tmp_path / "q", "test", progress=False)
+    np.testing.assert_allclose(again["mask"], found, atol=1e-3)
+    predictor = prediction.load(tmp_path)
+    inputs = tasks.read(store, ROWS["test"])
+    np.testing.assert_allclose(predictor(inputs), found, atol=2e-3)  # float16 on disk
+    truth = data["label"][ROWS["test"]]
+    scores = evaluation.score_table({"unet": np.argmax(found, -1)}, truth, class_names=["a", "b", "c"])
+    assert evaluation.pick(scores, "all.accuracy")["value"].iloc[0] > 0.8  # chance is 0.33
+
+
+def test_a_forest_of_pixels_is_the_one_of_pixel_series(store, data, tmp_path):
+    """Fitted on every known pixel it gives what scikit-learn gives on the same table."""
+    options = {"random_forest": {"trees": 20, "per_patch": 64}}
+    found = baselines.fit_baselines(
+        TASK, ["random_forest"], store, ROWS, folder=tmp_path, classes=K, options=options, progress=False
+    )["random_forest"]["test"]
+    series = np.where(data["valid"][..., None], data["image"], np.nan).transpose(0, 2, 3, 1, 4)
+    series = series.reshape(SAMPLES, SIDE * SIDE, -1)
+    label = data["label"].reshape(SAMPLES, -1)
+    use = (label[:12] != 255) & data["valid"][:12].any(1).reshape(12, -1)
+    forest = RandomForestClassifier(20, random_state=0).fit(series[:12][use], label[:12][use])
+    expected = forest.predict_proba(series[18:].reshape(-1, TIMES * BANDS)).reshape(6, SIDE, SIDE, K)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_baselines_of_pixels_are_those_of_pixel_series_and_draw_some(store, data):
+    assert baselines.names(TASK) == baselines.names("series_classification")
+    reader = baselines.build(TASK, "random_forest", per_patch=6).reader
+    reader.prepare(store, ROWS["train"], 3)
+    features, label, weight = reader.training(store, ROWS["train"], None, False)
+    assert features.shape == (12 * 6, TIMES * BANDS)
+    known = (data["label"][:12] != 255) & data["valid"][:12].any(1)
+    assert weight.sum() == known.sum()  # they stand for all known pixels
+    counts = np.bincount(label, weight, K)
+    np.testing.assert_allclose(counts, np.bincount(data["label"][:12][known], minlength=K))
+    shares = baselines.build(TASK, "majority", classes=K).fit(store, ROWS["train"]).predict(store, [20])
+    np.testing.assert_allclose(shares[0, 3, 4], counts / counts.sum(), atol=1e-6)
+
+
+def test_images_without_dates_are_refused_by_baselines_of_pixels(store, data):
+    baseline = baselines.build(TASK, "image_statistics", classes=K).fit(store, ROWS["train"])
+    with pytest.raises(DataError, match=r"expected \(samples, dates, y, x, bands\)"):
+        baseline.predict_on_batch({"image": data["image"][:, 0], "valid": data["valid"][:, 0]})
