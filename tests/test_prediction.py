@@ -1,5 +1,6 @@
 """Predictors: engines agree, exports are cached, errors are sentences."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from keras import ops
 from memory_store import MemoryStore
 
-from eolab import prediction
+from eolab import models, prediction
 from eolab.core.errors import DataError, ParameterError
 from eolab.prediction import engines, exports
 from eolab.tasks import baselines
@@ -256,6 +257,22 @@ def test_bfloat16_of_openvino_is_near_or_refused(saved):
     difference = np.abs(predictor(inputs) - reference(saved[1], inputs)).max()
     assert difference <= prediction.TOLERANCE["bfloat16"]
     assert predictor.fingerprint != prediction.load(saved[0], "openvino").fingerprint
+
+
+@exported
+def test_a_value_that_is_missing_at_a_valid_date_is_the_mean_in_every_engine(tmp_path):
+    """Regression: an index without a value ended a map on ONNX Runtime, which does not take NaN."""
+    names, mean = ["B04", "B08", "NDVI"], [0.1, 0.3, 0.5]
+    shape = {"channels": BANDS, "outputs": CLASSES, "times": TIMES, "mean": mean, "std": [0.1] * BANDS}
+    models.build("tempcnn", **shape, filters=4).save(tmp_path / "model.keras")
+    statistics = {"names": names, "mean": mean, "std": [0.1] * 3, "low": [-9.0] * 3, "high": [9.0] * 3}
+    (tmp_path / "task.json").write_text(json.dumps({"channels": {"image": statistics}}))
+    inputs = inputs_of(12)
+    inputs["image"][::2, :, 2] = np.nan
+    filled = inputs | {"image": np.where(np.isnan(inputs["image"]), mean, inputs["image"])}
+    expected = prediction.load(tmp_path)(filled)
+    for engine in ("keras", "onnx"):
+        np.testing.assert_allclose(prediction.load(tmp_path, engine)(inputs), expected, atol=1e-5)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="about the other backends")

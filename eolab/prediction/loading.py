@@ -134,7 +134,9 @@ class Loader:
     def _predictor(self, compute: Engine) -> Predictor:
         named = "" if self.output == engines.OUTPUT else f" {self.output}"
         identity = f"{self.fingerprint} {self._precision(compute.name)}{named}"
-        return Predictor(compute, identity, self.batch_size)
+        predictor = Predictor(compute, identity, self.batch_size)
+        predictor.means = {name: np.array(one.mean, np.float32) for name, one in beside(self.file).items()}
+        return predictor
 
     def _precision(self, name: str) -> Precision:
         return self.precision if name == "openvino" else "float32"
@@ -244,6 +246,8 @@ class Predictor:
         batch_size: Samples that are computed at once.
         ranges: What the network has seen of each channel in training, by name of the input; see
             :mod:`eolab.prediction.ranges`.
+        means: Mean of each channel in training, by name of the input: an exported model is given it for a
+            missing value at a valid date, as networks take such a value themselves.
     """
 
     def __init__(self, engine: Engine, fingerprint: str, batch_size: int | None = None) -> None:
@@ -251,6 +255,7 @@ class Predictor:
         self.engine, self.fingerprint = engine.name, fingerprint
         self.batch_size = batch_size or _usual_batch(engine)
         self.ranges: dict[str, TrainedRange] = {}
+        self.means: dict[str, np.ndarray] = {}
         self.timings: dict[str, float] = {}
         self.skipped: dict[str, str] = {}
 
@@ -295,7 +300,7 @@ class Predictor:
             for name, values in arrays.items()
         }
         if not self._compute.takes_nan and "valid" in batch and "image" in batch:
-            batch["image"] = _without_invalid(batch["image"], batch["valid"])
+            batch["image"] = _without_invalid(batch["image"], batch["valid"], self.means.get("image"))
         found = np.asarray(self._compute(batch)[:count], np.float32)
         if not self._compute.takes_nan and np.isnan(found).any() and _any_nan(batch):
             raise DataError(
@@ -318,9 +323,17 @@ def _any_nan(batch: Inputs) -> bool:
     return any(values.dtype.kind == "f" and bool(np.isnan(values).any()) for values in batch.values())
 
 
-def _without_invalid(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Return the image (N, T, …) with 0 where `valid` (N, T) is 0."""
-    if valid.all() or image.shape[: valid.ndim] != valid.shape:
+def _without_invalid(image: np.ndarray, valid: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
+    """Return the image (N, T, …, C) with 0 where `valid` (N, T) is 0, and the mean where a value is missing.
+
+    Means (C,) are given to series of pixels alone: a value of an image may be missing for all of a date.
+    """
+    if image.shape[: valid.ndim] != valid.shape:
         return image
-    seen = valid.reshape(valid.shape + (1,) * (image.ndim - valid.ndim)) != 0
-    return np.where(seen, image, np.zeros((), image.dtype))
+    if not valid.all():
+        seen = valid.reshape(valid.shape + (1,) * (image.ndim - valid.ndim)) != 0
+        image = np.where(seen, image, np.zeros((), image.dtype))
+    if mean is None or valid.ndim != image.ndim - 1:
+        return image
+    missing = np.isnan(image)
+    return np.where(missing, mean.astype(image.dtype), image) if missing.any() else image
