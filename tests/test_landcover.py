@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import splits
+from eolab.data.catalog import DataEntry
 from eolab.data.preprocess import Recipe
 from eolab.data.schemes import scheme_of
 from eolab.data.store import days, write_store
@@ -366,6 +367,29 @@ def test_a_series_of_which_nothing_is_clear_is_refused(series, tmp_path):
     shares = landcover.samples.observed_share(store_of(tmp_path / "some", series, RECIPE, {}))
     assert len(shares) == 12
     assert shares.max() > 0
+
+
+@pytest.mark.parametrize(("cell", "pixels"), [(10, 4), (20, 2), (60, 1)])
+@pytest.mark.parametrize("layout", ["sentinel2_corine", "eolearn_patch"])
+def test_a_buffer_around_clouds_is_counted_in_pixels_of_the_scene_classification(
+    tmp_path, monkeypatch, layout, cell, pixels
+):
+    cloud = np.zeros((1, 30, 40), bool)
+    cloud[0, 12, 20] = True
+    if layout == "sentinel2_corine":
+        arrays = {"scl": np.where(cloud, 9, 4), "reflectance": np.ones((1, 1, 30, 40), np.float32)}
+        arrays |= {"corine": np.repeat([112, 211], 600).reshape(30, 40)}
+    else:
+        arrays = {"CLM": cloud, "NDVI": np.ones((1, 30, 40)), "LULC": np.repeat([1, 2], 600).reshape(30, 40)}
+    dims = {2: ("y", "x"), 3: ("time", "y", "x"), 4: ("time", "band", "y", "x")}
+    source = xr.Dataset({name: (dims[values.ndim], values) for name, values in arrays.items()})
+    source = source.assign_coords(time=np.array(["2020-01-01"], "datetime64[ns]"), band=["B04"])
+    source = example.place(source, cell, cell)
+    monkeypatch.setattr(DataEntry, "open", lambda self, **options: source)
+    found = landcover.series.open_series(example.entry(tmp_path, layout), cloud_buffer=2)["clear"][0]
+    expected = np.ones((30, 40), bool)
+    expected[12 - pixels : 13 + pixels, 20 - pixels : 21 + pixels] = False
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_entry_without_licence_or_citation_can_be_stored(series, tmp_path):

@@ -7,14 +7,17 @@ from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 
 from eolab.core.errors import DataError, check_known
 from eolab.data.catalog import DataEntry
-from eolab.data.preprocess import clear_mask
+from eolab.data.ground import pixel_size_m
+from eolab.data.preprocess import clear_mask, dilated
 from eolab.data.schemes import ClassScheme, lookup
 from eolab.data.schemes.landcover import LANDCOVER, from_corine
 
+SCL_PIXEL_M = 20
 COLORS = ("#e69f00", "#117733", "#ccf24d", "#88ccaa", "#cc79a7", "#56b4e9", "#332288", "#d55e00", "#999999")
 
 
@@ -24,6 +27,7 @@ def open_series(
     resolution_m: int = 10,
     keep_scl: Sequence[int] = (4, 5, 6, 7, 11),
     min_pixels: int = 50,
+    cloud_buffer: int = 0,
 ) -> xr.Dataset:
     """Open a data set of the study as one labelled image series, lazily.
 
@@ -33,6 +37,8 @@ def open_series(
         resolution_m: Grid in metres (Sentinel-2: 10, 20 or 60; an eo-learn patch keeps its own).
         keep_scl: Scene-classification codes that count as clear (Sentinel-2, and eo-learn patches with SCL).
         min_pixels: A class with fewer labelled pixels is ignored; ``attrs["dropped"]`` names it.
+        cloud_buffer: Pixels of 20 m, those of the scene classification, that are not clear around clouds,
+            cirrus and shadows; see :func:`eolab.data.preprocess.clear_mask`.
 
     Returns:
         Dataset with ``image (time, band, y, x)`` float32 (NaN where nodata), ``clear (time, y, x)`` bool,
@@ -46,8 +52,8 @@ def open_series(
         ParameterError: If the data set does not have a band.
     """
     openers: dict[str, Callable[[], tuple[xr.Dataset, ClassScheme]]] = {
-        "sentinel2_corine": lambda: _from_sentinel2(entry, bands, resolution_m, keep_scl),
-        "eolearn_patch": lambda: _from_eolearn(entry, bands, keep_scl),
+        "sentinel2_corine": lambda: _from_sentinel2(entry, bands, resolution_m, keep_scl, cloud_buffer),
+        "eolearn_patch": lambda: _from_eolearn(entry, bands, keep_scl, cloud_buffer),
     }
     if entry.layout not in openers:
         raise DataError(
@@ -59,7 +65,7 @@ def open_series(
 
 
 def _from_sentinel2(
-    entry: DataEntry, bands: Sequence[str], resolution_m: int, keep_scl: Sequence[int]
+    entry: DataEntry, bands: Sequence[str], resolution_m: int, keep_scl: Sequence[int], cloud_buffer: int
 ) -> tuple[xr.Dataset, ClassScheme]:
     """Sentinel-2 reflectance with CORINE labels recoded to the study's twelve classes."""
     options: dict[str, Any] = {"bands": list(bands)} if bands else {}
@@ -73,7 +79,7 @@ def _from_sentinel2(
         {
             "image": source["reflectance"],
             "scl": source["scl"],
-            "clear": clear_mask(source["scl"], keep=tuple(keep_scl)),
+            "clear": clear_mask(source["scl"], tuple(keep_scl), _pixels(cloud_buffer, source)),
             "label": source["corine"].copy(data=from_corine(source["corine"])),
         },
         attrs={"rejected": source.attrs.get("rejected", "[]")},
@@ -85,7 +91,7 @@ def _from_sentinel2(
 
 
 def _from_eolearn(
-    entry: DataEntry, bands: Sequence[str], keep_scl: Sequence[int]
+    entry: DataEntry, bands: Sequence[str], keep_scl: Sequence[int], cloud_buffer: int
 ) -> tuple[xr.Dataset, ClassScheme]:
     """The NDVI series of an eo-learn patch with its land-use classes.
 
@@ -107,7 +113,11 @@ def _from_eolearn(
     seen = ndvi.notnull().isel(band=0, drop=True)
     if "IS_DATA" in source:
         seen &= source["IS_DATA"].astype(bool)
-    clear = ~source["CLM"].astype(bool) if "CLM" in source else clear_mask(source["SCL"], tuple(keep_scl))
+    buffer_px = _pixels(cloud_buffer, source)
+    if "CLM" in source:
+        clear = ~dilated(source["CLM"].astype(bool), buffer_px)
+    else:
+        clear = clear_mask(source["SCL"], tuple(keep_scl), buffer_px)
     series = xr.Dataset(
         {
             "image": ndvi,
@@ -117,6 +127,12 @@ def _from_eolearn(
         attrs={"rejected": source.attrs.get("rejected", "[]")},
     )
     return series, scheme
+
+
+def _pixels(cloud_buffer: int, source: xr.Dataset) -> int:
+    """Return how many pixels of the series the buffer's pixels of 20 m are, rounded up."""
+    pixels = cloud_buffer * SCL_PIXEL_M / pixel_size_m(source.odc.geobox)[0]
+    return int(np.ceil(np.round(pixels, 1)))  # on the ground they are not exactly of 10 m
 
 
 def _drop_rare(series: xr.Dataset, scheme: ClassScheme, min_pixels: int) -> xr.Dataset:
