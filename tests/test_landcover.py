@@ -149,6 +149,24 @@ def test_what_is_learned_from_and_what_is_scored_are_different_draws(series, kin
     assert set(split[apart == "prior"]) == {"train"}  # shares are counted on training ground only
 
 
+def test_splits_with_and_without_buffer_differ_in_what_is_learned_alone():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"label": rng.integers(0, 3, 400)}, index=np.arange(400) + 5)
+    table["split_block"] = rng.choice(["train", "test", "prior", "validation"], 400, p=[0.6, 0.2, 0.1, 0.1])
+    out = (table["split_block"] != "test") & (rng.random(400) < 0.5)
+    table["split_buffered"] = table["split_block"].mask(out, "none")
+    found = landcover.samples.with_and_without_buffer(table, seed=1)
+    buffer, beside, as_many = found.values()
+    assert beside.equals(table["split_block"])
+    assert buffer.equals(table["split_buffered"])
+    for split in found.values():
+        assert ((split == "test") == (buffer == "test")).all()
+    counts = [table["label"][split == "train"].value_counts().to_dict() for split in (buffer, as_many)]
+    assert counts[0] == counts[1]
+    assert (beside[as_many == "train"] == "train").all()
+    assert not (as_many[as_many == "train"].index).equals(buffer[buffer == "train"].index)
+
+
 def test_prior_weights_worked_example():
     table = pd.DataFrame(
         {

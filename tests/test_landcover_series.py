@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import rasterio
 import xarray as xr
+from scipy.spatial.distance import cdist
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, splits
@@ -198,6 +199,30 @@ def test_patch_from_file_to_scores(patch, tmp_path):
     window = landcover.samples.window_reader(again, recipe)(row, col, 1, 1)
     np.testing.assert_array_equal(window["image"][0, 0], store.arrays["image"][7])
     np.testing.assert_array_equal(window["day"][0, 0], days(store.time))
+
+
+def test_patch_has_test_ground_of_its_own(patch):
+    """Regression: 97 % of its test samples lay in a polygon of training samples, 40 m away, as new ground."""
+    series = landcover.series.open_series(patch)
+    groups = landcover.samples.connected_groups(series)
+    size_m = landcover.samples.default_buffer_m(series, groups)
+    assert size_m == pytest.approx(92, abs=1)  # 118 polygons of 99 ha
+    table = landcover.sample_table(series, per_class=1200, uniform=8000)
+    table["group"] = groups[table["row"], table["col"]]
+    block_m = landcover.samples.default_block_m(series)
+    apart = splits.apart_blocks(table, block_m, size_m, validation=0.2, test=0.3)
+    assert apart.buffer_m == size_m
+    assert apart.missing == {}
+    split = landcover.samples.keep_draws_apart(apart.split, table["draw"])
+    place = table[["x", "y"]].to_numpy()
+    learned = place[split.isin(["train", "prior", "validation"])]
+    assert cdist(place[split == "test"], learned).min() >= size_m
+    counts = pd.crosstab(table["label"], split)
+    assert (counts[["train", "validation", "test"]] > 10).all(axis=None)
+    # the forest that covers three quarters of the patch is on both sides, and no other polygon is
+    shared = set(table["group"][split == "test"]) & set(table["group"][split.isin(["train", "validation"])])
+    assert [series["label"].to_numpy()[groups == group][0] for group in shared] == [0]
+    assert apart.cut == 1
 
 
 # === What is refused, what is dropped ===

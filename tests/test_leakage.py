@@ -88,7 +88,8 @@ def test_the_verdict_is_graded_by_the_distance_and_the_shared_polygons(metres, n
     assert (report.facts["map_distance_m"], report.facts["shared_polygons"]) == (metres, n_shared / 100)
     assert report.samples["shared_polygon"].sum() == n_shared
     assert (
-        f"{metres} m away in the median, {metres} m at least, and {n_shared}% lie in a pol" in report.verdict
+        f"{metres} m away in the median, {metres} m at least, and {n_shared}% share a polygon"
+        in report.verdict
     )
     assert said in report.verdict
     assert "new" not in report.verdict

@@ -16,6 +16,7 @@ import pytest
 import rasterio
 import study_runs
 from parameters_lint import lint
+from scipy.spatial import cKDTree
 
 from eolab import evaluation, models, runs, tasks
 from eolab.core.errors import ParameterError
@@ -128,9 +129,9 @@ def test_models_beat_the_majority_clearly_on_held_out_blocks(simulated):
 def test_scores_are_near_the_recorded_ones(simulated):
     """Recorded on two cores with the pinned versions; another processor rounds differently."""
     scores = scores_of(simulated, "truth")
-    assert scores.loc["random_forest", "macro.f1"] == pytest.approx(0.831, abs=0.02)
-    assert scores.loc["lstm", "macro.f1"] == pytest.approx(0.83, abs=0.05)
-    assert scores.loc["image_statistics", "macro.f1"] == pytest.approx(0.778, abs=0.02)
+    assert scores.loc["random_forest", "macro.f1"] == pytest.approx(0.691, abs=0.02)
+    assert scores.loc["lstm", "macro.f1"] == pytest.approx(0.678, abs=0.05)
+    assert scores.loc["image_statistics", "macro.f1"] == pytest.approx(0.604, abs=0.02)
 
 
 @pytest.mark.notebook
@@ -141,12 +142,23 @@ def test_the_learned_map_is_better_than_the_old_one_it_learned_from(simulated):
 
 
 @pytest.mark.notebook
-def test_no_scored_sample_lies_in_a_block_that_was_learned_from(simulated):
-    samples = pd.read_parquet(only_run(simulated, "02_preprocess").folder / "store" / "samples.parquet")
-    learned = set(samples.loc[samples["split_block"].isin(["train", "validation"]), "block"])
-    scored = set(samples.loc[samples["split_block"] == "test", "block"])
-    assert scored
-    assert not learned & scored
+@pytest.mark.parametrize("data", ["simulated", "real"])
+def test_scored_samples_keep_a_distance_from_all_that_was_learned_from(request, data):
+    """Regression: 94 to 97 % of the test samples lay in a polygon of training samples, 40 m away."""
+    record = only_run(request.getfixturevalue(data), "02_preprocess")
+    samples = pd.read_parquet(record.folder / "store" / "samples.parquet")
+    split, beside = samples["split_buffered"], samples["split_block"]
+    scored, learned = samples[split == "test"], samples[split.isin(["train", "validation", "prior"])]
+    nearest = cKDTree(learned[["x", "y"]]).query(scored[["x", "y"]])[0]
+    assert nearest.min() >= record.metrics["buffer_m"] > 0
+    assert not set(learned["block"]) & set(scored["block"])
+    assert scored.index.equals(samples.index[beside == "test"])  # the same samples, with and without buffer
+    shared = set(scored["group"]) & set(learned["group"])
+    assert len(shared) <= (data == "real")  # the forest that covers three quarters of the real patch
+    for part in ("train", "test"):
+        assert set(samples["label"][split == part]) == set(samples["label"])
+    table = record.table("leakage").set_index("split")
+    assert table.loc["buffered", "shared_polygons"] == pytest.approx(scored["group"].isin(shared).mean())
 
 
 @pytest.mark.notebook

@@ -131,7 +131,7 @@ class LeakageReport(NamedTuple):
         place = self.samples["map_distance_m"]
         said = f"the nearest one is {place.median():,.0f} m away in the median, {place.min():,.0f} m at least"
         if "shared_polygons" in self.facts:
-            said += f", and {self.facts['shared_polygons']:.0%} lie in a polygon that one lies in too"
+            said += f", and {self.facts['shared_polygons']:.0%} share a polygon with training samples"
         return said
 
     def _repr_html_(self) -> str:

@@ -112,6 +112,29 @@ def keep_draws_apart(split: pd.Series, draw: pd.Series) -> pd.Series:
     return split.mask(split.isin(["validation", "test"]) & (draw == "per_class"), "none")
 
 
+def with_and_without_buffer(table: pd.DataFrame, seed: int = 0) -> dict[str, pd.Series]:
+    """Return splits with the same test samples, which differ in what may be learned from.
+
+    Args:
+        table: Sample table with ``label`` and the columns ``split_buffered`` and ``split_block``.
+        seed: Seed of the draw of as many samples.
+
+    Returns:
+        "buffer" and "no buffer", the two columns, and "no buffer, as many samples": as many training samples
+        of each class of the second, drawn at random, as the first has (fewer where the second has fewer).
+    """
+    apart, beside = table["split_buffered"].astype(str), table["split_block"].astype(str)
+    wanted = table.loc[apart == "train", "label"].value_counts()
+    order = beside[beside == "train"].sample(frac=1, random_state=seed).index
+    nth = table.loc[order].groupby("label").cumcount()
+    extra = nth.index[nth >= table.loc[order, "label"].map(wanted).fillna(0)]
+    return {
+        "buffer": apart,
+        "no buffer": beside,
+        "no buffer, as many samples": beside.mask(beside.index.isin(extra), "none"),
+    }
+
+
 def prior_weights(table: pd.DataFrame, column: str, classes: int) -> np.ndarray:
     """Compute class weights that give training samples the class shares of the old map.
 
