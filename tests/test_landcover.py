@@ -234,6 +234,30 @@ def test_default_buffer_is_the_side_of_a_polygon_of_mean_area():
     assert landcover.samples.default_buffer_m(series, groups) == pytest.approx(20)
 
 
+def test_distance_to_the_border_of_a_polygon_is_in_metres_from_the_pixels_centre():
+    label = np.zeros((5, 6), np.uint8)
+    label[:, 4:] = 1
+    label[4] = 255
+    data = example.place(xr.Dataset({"label": (("y", "x"), label)}), cell_x=10, cell_y=30)
+    found = landcover.samples.border_m(data)
+    assert found[0].tolist() == [35, 25, 15, 5, 5, 15]  # the scene's edge is no border
+    assert found[3].tolist() == [5] * 6  # beside pixels without a label, in half pixels of the shorter side
+    assert found[4].tolist() == [0] * 6
+    alone = example.place(xr.Dataset({"label": (("y", "x"), np.ones((3, 3), np.uint8))}))
+    assert np.isinf(landcover.samples.border_m(alone)).all()
+
+
+def test_distance_to_the_border_is_that_to_the_nearest_other_label(wide):
+    """By brute force over all pairs; beside a bent border they differ by less than a pixel."""
+    part = wide.isel(y=slice(0, 40), x=slice(0, 40))
+    label, found = part["label"].to_numpy(), landcover.samples.border_m(part)
+    y, x = np.mgrid[:40, :40]
+    for row, col in zip(*np.nonzero(label != 255), strict=True):
+        other = label != label[row, col]
+        nearest = 10 * np.hypot(y[other] - row, x[other] - col).min() - 5
+        assert abs(found[row, col] - nearest) < 10
+
+
 # === Windows and store ===
 
 

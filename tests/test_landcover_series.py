@@ -98,6 +98,29 @@ def test_twin_classes_are_those_of_corine_that_are_frequent_enough(twin):
     assert dropped
 
 
+def test_a_table_of_ones_own_makes_the_classes_of_label_and_truth(twin):
+    rows = [
+        {"name": "Wood", "color": "#117733", "corine": "311 312"},
+        {"name": "Field", "color": "#ccf24d", "corine": "211 212 213 241"},
+    ]
+    series = landcover.series.open_series(twin, **READING | {"min_pixels": 1}, class_table=rows)
+    assert scheme_of(series).names == ("Wood", "Field")
+    codes = twin.open(resolution_m=20)["corine"].to_numpy()
+    expected = np.select([np.isin(codes, [311, 312]), np.isin(codes, [211, 212, 213, 241])], [0, 1], 255)
+    np.testing.assert_array_equal(series["label"], expected)
+    known = np.array([*LANDCOVER.names, *[""] * 244])[twin.open(resolution_m=20)["truth"].to_numpy()]
+    wood = np.isin(known, ["Broadleaves", "Conifers"])
+    assert wood.any()
+    np.testing.assert_array_equal(series["truth"].to_numpy() == 0, wood)
+    field = np.isin(known, ["Not irrigated crops", "Annual crops"])
+    np.testing.assert_array_equal(series["truth"].to_numpy() == 1, field)
+
+
+def test_a_table_of_classes_for_a_map_that_is_not_corine_is_refused(tmp_path):
+    with pytest.raises(ParameterError, match="leave class_table empty"):
+        landcover.series.open_series(example.entry(tmp_path, "eolearn_patch"), class_table=[])
+
+
 @pytest.mark.parametrize(
     ("name", "file"), [("truth", "land_cover_10m.tif"), ("truth_before", "land_cover_10m_before.tif")]
 )

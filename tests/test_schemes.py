@@ -10,10 +10,18 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eolab.core.errors import ParameterError
+from eolab.core.errors import DataError, ParameterError
 from eolab.data.preprocess import clear_mask
 from eolab.data.schemes import IGNORE, ClassScheme, corine, lookup
-from eolab.data.schemes.landcover import CORINE_TO_UPDATE, LANDCOVER, from_corine
+from eolab.data.schemes.landcover import (
+    CLASSES,
+    CORINE_TO_UPDATE,
+    LANDCOVER,
+    between,
+    classes_of,
+    from_corine,
+    read_classes,
+)
 
 
 def test_corine_codes_and_colours_are_the_official_ones(real_data):
@@ -151,3 +159,60 @@ def test_codes_of_any_size_and_number_type_are_looked_up(kind):
 
 def test_fractions_nan_and_huge_codes_have_no_class():
     assert lookup([1.5, np.nan, 1, np.inf, 2**40], {1: 0, 2**40: 1}).tolist() == [255, 255, 0, 255, 1]
+
+
+# === A table of classes of one's own ===
+
+
+def written(path, text: str):
+    path.write_text(text)
+    return path
+
+
+def test_a_table_of_ones_own_makes_the_classes(tmp_path):
+    file = written(
+        tmp_path / "own.csv", "name,color,corine\nForest,#117733,311 312 313\nWater, #88ccee ,512\n"
+    )
+    rows = read_classes(file)
+    assert json.loads(json.dumps(rows)) == rows
+    scheme, indices = classes_of(rows)
+    assert (scheme.names, scheme.colors) == (("Forest", "Water"), ("#117733", "#88ccee"))
+    assert from_corine(np.array([312, 313, 512, 111]), indices).tolist() == [0, 0, 1, IGNORE]
+    assert classes_of(CLASSES) == (LANDCOVER, CORINE_TO_UPDATE)
+
+
+def test_classes_of_the_study_are_found_in_another_table_where_all_their_codes_are_in_one_class(tmp_path):
+    text = "name,color,corine\nWood,#117733,311 312\nPasture,#ccf24d,231\nCity,#cc79a7,"
+    text += "111 112 121 122 123 124 131\n"
+    found = between(read_classes(written(tmp_path / "own.csv", text)))
+    assert {LANDCOVER.names[old]: new for old, new in found.items()} == {
+        "Broadleaves": 0,
+        "Conifers": 0,
+        "Urban": 2,
+    }
+    assert between(CLASSES) == {index: index for index in range(12)}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name;color;corine\nA;#112233;111\n", "no column 'name' but name;color;corine"),
+        ("name,color\nA,#112233\n", "no column 'corine'"),
+        ("name,color,corine\nA,#112233,111\n", "two or more"),
+        ("name,color,corine\nA,#112233,111\nA,#112233,112\n", "a name of its own"),
+        ("name,color,corine\nA,#112233,111\n,#112233,112\n", "a name of its own"),
+        ("name,color,corine\nA,#112233,111\nB,#112233,\n", "no CORINE code for 'B'"),
+        ("name,color,corine\nA,#112233,111\nB,#112233,11\n", "'B' the CORINE code '11', which is none"),
+        ("name,color,corine\nA,#112233,111\nB,#112233,112;121\n", "'112;121', which is none"),
+        ("name,color,corine\nA,#112233,111\nB,#112233,112 111\n", "111 to 'A' and to 'B'"),
+        ("name,color,corine\nA,#112233,111\nB,green,112\n", "colour 'green'.*#rrggbb"),
+        ("", "cannot be read"),
+    ],
+)
+def test_a_table_of_classes_that_is_not_possible_is_refused_in_one_sentence(tmp_path, text, said):
+    file = written(tmp_path / "own.csv", text)
+    with pytest.raises(DataError, match=said) as error:
+        read_classes(file)
+    assert str(error.value).startswith(f"The table of classes {file} ")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_classes(tmp_path / "none.csv")

@@ -174,6 +174,32 @@ def connected_groups(series: xr.Dataset) -> np.ndarray:
     return groups
 
 
+def border_m(series: xr.Dataset) -> np.ndarray:
+    """Measure how far each pixel lies from the border of its polygon of the old map.
+
+    Args:
+        series: Result of :func:`open_series`.
+
+    Returns:
+        Metres from the pixel's centre to the nearest side it shares, or a pixel nearby shares, with another
+        label, (y, x) float32; 0 where the label is ignored, infinite without any border. The edge of the
+        scene is no border.
+    """
+    from scipy import ndimage
+
+    label = np.asarray(series["label"])
+    beside = np.zeros(label.shape, bool)
+    for here, there in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        differs = label[here] != label[there]
+        beside[here] |= differs
+        beside[there] |= differs
+    size = pixel_size_m(series.odc.geobox)
+    if not beside.any():
+        return np.where(label == IGNORE, 0, np.inf).astype(np.float32)
+    distance = ndimage.distance_transform_edt(~beside, sampling=size).astype(np.float32) + min(size) / 2
+    return np.where(label == IGNORE, np.float32(0), distance).astype(np.float32)
+
+
 def default_block_m(series: xr.Dataset) -> float:
     """Return a tenth of the scene's shorter side in metres: about a hundred blocks."""
     sizes = zip((series.sizes["y"], series.sizes["x"]), pixel_size_m(series.odc.geobox), strict=True)

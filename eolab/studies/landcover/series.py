@@ -10,12 +10,19 @@ import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 
-from eolab.core.errors import DataError, check_known
+from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data.catalog import DataEntry
 from eolab.data.ground import pixel_size_m
 from eolab.data.preprocess import clear_mask, dilated
 from eolab.data.schemes import ClassScheme, lookup
-from eolab.data.schemes.landcover import LANDCOVER, from_corine
+from eolab.data.schemes.landcover import (
+    CLASSES,
+    Rows,
+    between,
+    classes_of,
+    from_corine,
+    read_classes,  # noqa: F401  (the notebooks use it)
+)
 
 SCL_PIXEL_M = 20
 COLORS = ("#e69f00", "#117733", "#ccf24d", "#88ccaa", "#cc79a7", "#56b4e9", "#332288", "#d55e00", "#999999")
@@ -28,6 +35,7 @@ def open_series(
     keep_scl: Sequence[int] = (4, 5, 6, 7, 11),
     min_pixels: int = 50,
     cloud_buffer: int = 0,
+    class_table: Rows = CLASSES,
 ) -> xr.Dataset:
     """Open a data set of the study as one labelled image series, lazily.
 
@@ -39,6 +47,7 @@ def open_series(
         min_pixels: A class with fewer labelled pixels is ignored; ``attrs["dropped"]`` names it.
         cloud_buffer: Pixels of 20 m, those of the scene classification, that are not clear around clouds,
             cirrus and shadows; see :func:`eolab.data.preprocess.clear_mask`.
+        class_table: Classes that CORINE is brought to, see :func:`eolab.data.schemes.landcover.read_classes`.
 
     Returns:
         Dataset with ``image (time, band, y, x)`` float32 (NaN where nodata), ``clear (time, y, x)`` bool,
@@ -49,10 +58,12 @@ def open_series(
     Raises:
         DataError: If the layout is not one of the study's, no scene classification is there, or fewer than
             two classes are frequent enough.
-        ParameterError: If the data set does not have a band.
+        ParameterError: If the data set does not have a band, or no CORINE for a table of classes.
     """
     openers: dict[str, Callable[[], tuple[xr.Dataset, ClassScheme]]] = {
-        "sentinel2_corine": lambda: _from_sentinel2(entry, bands, resolution_m, keep_scl, cloud_buffer),
+        "sentinel2_corine": lambda: _from_sentinel2(
+            entry, bands, resolution_m, keep_scl, cloud_buffer, class_table
+        ),
         "eolearn_patch": lambda: _from_eolearn(entry, bands, keep_scl, cloud_buffer),
     }
     if entry.layout not in openers:
@@ -60,14 +71,25 @@ def open_series(
             f"Data set {entry.name} has the layout {entry.layout}, but the land-cover study reads "
             f"{' or '.join(openers)}: choose another data set, or add a case to {__name__}."
         )
+    if entry.layout != "sentinel2_corine" and class_table is not CLASSES:
+        raise ParameterError(
+            f"Data set {entry.name} has classes of its own, a table of classes is for those of CORINE: "
+            "leave class_table empty."
+        )
     series, scheme = openers[entry.layout]()
     return _drop_rare(series, scheme, min_pixels)
 
 
 def _from_sentinel2(
-    entry: DataEntry, bands: Sequence[str], resolution_m: int, keep_scl: Sequence[int], cloud_buffer: int
+    entry: DataEntry,
+    bands: Sequence[str],
+    resolution_m: int,
+    keep_scl: Sequence[int],
+    cloud_buffer: int,
+    class_table: Rows,
 ) -> tuple[xr.Dataset, ClassScheme]:
-    """Sentinel-2 reflectance with CORINE labels recoded to the study's twelve classes."""
+    """Sentinel-2 reflectance with CORINE labels recoded to the classes of a table."""
+    scheme, indices = classes_of(class_table)
     options: dict[str, Any] = {"bands": list(bands)} if bands else {}
     source = entry.open(resolution_m=resolution_m, **options)
     if "scl" not in source:
@@ -80,14 +102,14 @@ def _from_sentinel2(
             "image": source["reflectance"],
             "scl": source["scl"],
             "clear": clear_mask(source["scl"], tuple(keep_scl), _pixels(cloud_buffer, source)),
-            "label": source["corine"].copy(data=from_corine(source["corine"])),
+            "label": source["corine"].copy(data=from_corine(source["corine"], indices)),
         },
         attrs={"rejected": source.attrs.get("rejected", "[]")},
     )
     for name in ("truth", "truth_before"):
         if name in source:
-            series[name] = source[name]
-    return series, LANDCOVER
+            series[name] = renumbered(source[name], between(class_table))
+    return series, scheme
 
 
 def _from_eolearn(

@@ -1,0 +1,1 @@
+"""Labels of samples: which are likely to be right."""

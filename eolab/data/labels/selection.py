@@ -1,0 +1,72 @@
+"""Features that samples are compared by, and balanced draws from those that are kept."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from eolab.core.errors import DataError
+from eolab.data.preprocess.gaps import fill
+from eolab.data.store import Store
+
+
+def series_features(store: Store, rows: Any, share: float = 0.98, most: int = 20) -> np.ndarray:
+    """Return few features of pixel series in which distances mean something.
+
+    Missing observations are filled linearly in time, and with the mean of the samples where a series has
+    none; every band of every date is brought to mean 0 and deviation 1; the leading principal components are
+    kept, which drops the noise of single dates and makes densities of few samples possible.
+
+    Args:
+        store: Samples with ``image`` (T, C), ``valid`` (T,) and dates.
+        rows: Rows of the store.
+        share: Share of the variance that is kept.
+        most: Most components.
+
+    Returns:
+        float64 (N, F).
+
+    Raises:
+        DataError: If the store has no dates.
+    """
+    if store.day is None:
+        raise DataError(f"The samples of {store.path} have no dates: gaps in them cannot be filled in time.")
+    data = store.gather(rows, ["image", "valid"])
+    image, valid = np.moveaxis(data["image"], 0, -1)[..., None], data["valid"].T[..., None].astype(bool)
+    filled, _ = fill(image, valid, store.day, "linear")  # (T, C, N, 1)
+    table = np.moveaxis(filled[..., 0], -1, 0).reshape(image.shape[2], -1).astype(float)  # (N, T · C)
+    table = table[:, np.isfinite(table).any(axis=0)]
+    table = np.where(np.isfinite(table), table, np.nanmean(table, axis=0))
+    scaled = StandardScaler().fit_transform(table)
+    components = PCA(min(most, *scaled.shape), random_state=0, svd_solver="full").fit(scaled)
+    enough = int(np.searchsorted(np.cumsum(components.explained_variance_ratio_), share)) + 1
+    return components.transform(scaled)[:, :enough]
+
+
+def even_draw(classes: Any, strata: Any, count: int, seed: int = 0) -> np.ndarray:
+    """Draw up to `count` samples of each class, evenly from its strata.
+
+    Strata give in turn, each a sample drawn at random, until there are enough: one with few samples gives all
+    of them, the others the same number, up to one.
+
+    Args:
+        classes: Class of each sample (N,).
+        strata: Stratum of each sample (N,), such as its block of ground or its cluster.
+        count: Samples of each class; a class with fewer gives all.
+        seed: Seed of the draw.
+
+    Returns:
+        bool (N,), True where drawn.
+    """
+    rng, classes, strata = np.random.default_rng(seed), np.asarray(classes), np.asarray(strata)
+    drawn = np.zeros(len(classes), bool)
+    for one in np.unique(classes):
+        rows = rng.permutation(np.flatnonzero(classes == one))
+        stratum = np.unique(strata[rows], return_inverse=True)[1].ravel()
+        order = np.argsort(stratum, kind="stable")
+        start = np.searchsorted(stratum[order], stratum[order])
+        turn = np.empty(len(rows), int)
+        turn[order] = np.arange(len(rows)) - start  # how many of the stratum stand before
+        drawn[rows[np.argsort(turn, kind="stable")[:count]]] = True
+    return drawn
