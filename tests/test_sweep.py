@@ -3,12 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import miniature
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from eolab import runs
-from eolab.runs import history, sweep
+from eolab.core.errors import ParameterError
+from eolab.runs import history, study, sweep
 from eolab.runs.study import Sweep
 
 NOTE = "The paper's numbers are means over the classes."
@@ -112,3 +114,59 @@ def test_a_sweep_does_again_only_what_failed(ran: tuple[Path, int, str]) -> None
     assert status == 1
     assert again.count("finished before, skipped") == 2
     assert again.count(": started") == 1
+
+
+@pytest.mark.notebook
+def test_a_sweep_varies_a_notebook_upstream_which_runs_once_a_value(
+    ran: tuple[Path, int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Composites are chosen where samples are made, and compared by what models of them score."""
+    root, *_ = ran
+    file = root / "notebooks/mini/study.yaml"
+    content = yaml.safe_load(file.read_text())
+    grid = {"01_make.count": [2, 5], "factor": [1.0, 2.0]}
+    table = {"rows": ["01_make.count", "factor"], "metrics": ["test.f1"]}
+    content["sweeps"]["counts"] = {"notebook": "02_use", "grid": grid, "table": table}
+    file.write_text(yaml.safe_dump(content))
+    before = {run.folder for run in history.records("mini", "01_make", root / "runs")}
+    status, said = miniature.command(root, "sweep", "mini", "counts")
+    assert status == 0, said
+    made = [run for run in history.records("mini", "01_make", root / "runs") if run.folder not in before]
+    assert sorted(run.params["count"] for run in made) == [2, 5]
+    assert {run.record["sweep"] for run in made} == {"counts"}  # no later notebook takes one of them
+    monkeypatch.setenv("EOLAB_ROOT", str(root))
+    found = runs.sweep_table("mini", "counts", root / "runs")
+    assert found is not None
+    assert found[["01_make.count", "factor"]].to_numpy().tolist() == [[2, 1.0], [2, 2.0], [5, 1.0], [5, 2.0]]
+    np.testing.assert_allclose(found["test.f1"], [0.2, 0.4, 0.5, 1.0])  # factor · count / 10
+    user = history.load(next(iter(history.records("mini", "02_use", root / "runs"))).folder)
+    history.watch(user.folder)  # a notebook that used another run of 01_make
+    try:
+        assert runs.sweep_table("mini", "counts", root / "runs") is not None
+    finally:
+        history.watch(None)
+    status, said = miniature.command(
+        root, "sweep", "mini", "counts", "--set", f"02_use.made={made[0].folder}"
+    )
+    assert status == 2
+    assert "Sweep 'counts' varies 01_make, whose run is given by hand" in said
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"01_make.cuont": [1]}, "did you mean 'count'"),
+        ({"01_make.count": ["many"]}, "count"),
+        ({"02_use.factor": [1]}, "02_use.factor"),
+    ],
+)
+def test_a_point_of_a_sweep_that_no_notebook_takes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: dict[str, list[object]], message: str
+) -> None:
+    root = miniature.build(tmp_path)
+    content = yaml.safe_load(miniature.STUDY)
+    content["sweeps"] = {"counts": {"notebook": "02_use", "grid": point}}
+    (root / "notebooks/mini/study.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.setenv("EOLAB_ROOT", str(root))
+    with pytest.raises(ParameterError, match=message):
+        study.load("mini")

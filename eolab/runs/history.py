@@ -260,9 +260,18 @@ def note_sweep(place: str, digest: str) -> None:
         folders.update_record(watched, sweeps=known | {place: digest})
 
 
-def fits(folder: Path) -> bool:
-    """Return whether a sweep's runs were made from the runs that this process's notebook uses."""
-    return all(seen(folder) == seen(folder, RunRecord(run).lineage()) for run in _watched(folder))
+def fits(folder: Path, varied: Collection[str] = ()) -> bool:
+    """Return whether a sweep's runs were made from the runs that this process's notebook uses.
+
+    Args:
+        folder: Folder of the sweep.
+        varied: Notebooks that the sweep has several runs of, which do not count.
+    """
+    used = [
+        [stamp for stamp in RunRecord(run).lineage() if stamp.get("notebook") not in varied]
+        for run in _watched(folder)
+    ]
+    return all(seen(folder) == seen(folder, stamps) for stamps in used)
 
 
 def _watched(folder: Path) -> list[Path]:

@@ -29,6 +29,9 @@
           published:                                    # optional: what others published, beside our numbers
             - {model: lstm, paper F1: 0.81}             # values of row parameters, numbers under free names
             - {model: tempcnn, paper F1: 0.83, paper accuracy: 0.9}
+      periods:
+        notebook: 04_train_pixels
+        grid: {02_preprocess.period: [10D, MS]}         # of a notebook upstream, which runs once a value
 
 An input parameter is a ``str`` whose default is ``""``. The runner puts the upstream run's folder into it;
 interactively the empty default means: the newest finished run (``run.input("preprocessed")`` returns it).
@@ -144,7 +147,7 @@ class Sweep:
     Attributes:
         name: Its name.
         notebook: Name of the notebook.
-        points: Parameters of each run.
+        points: Parameters of each run; ``notebook.parameter`` for those of notebooks upstream.
         rows: Parameters whose values name a line of the table.
         metrics: Columns of the table, all metrics of the runs where empty.
         title: Its question.
@@ -198,6 +201,21 @@ class Study:
         return _pick(
             self.notebooks, Path(name).name.removesuffix(".ipynb"), f"Study {self.name!r} has no notebook"
         )
+
+    def varied(self, sweep: Sweep) -> set[str]:
+        """Return the notebooks whose runs differ between the points of a sweep, the swept one left out."""
+        above = _above(self.notebook(sweep.notebook), self.notebooks)
+        found: set[str] = set()
+        for name, one in above.items():
+            if not found.isdisjoint(one.inputs.values()) or any(
+                key.startswith(f"{name}.") for point in sweep.points for key in point
+            ):
+                found.add(name)
+        return found
+
+    def known(self, sweep: Sweep) -> dict[str, Parameter]:
+        """Return the parameters that points of a sweep may have: name → parameter."""
+        return _known(self.notebook(sweep.notebook), self.notebooks)
 
     def sweep(self, name: str) -> Sweep:
         """Return a sweep by name.
@@ -331,8 +349,8 @@ def _sweeps(
         notebook = _pick(notebooks, str(block.get("notebook")), f"{where} names no notebook of the study")
         if block.get("profile") is not None:
             _pick(profiles, block["profile"], f"{where} names no profile of the study")
-        points = tuple(notebook.check(p, where) for p in _points(block, where))
-        table = _table(block.get("table"), notebook, points, where)
+        points = tuple(_checked(p, notebook, notebooks, where) for p in _points(block, where))
+        table = _table(block.get("table"), notebook, _known(notebook, notebooks), points, where)
         settings = [{}, *(profile[notebook.name] for profile in profiles.values())]
         runs = [{**notebook.defaults, **chosen, **point} for chosen in settings for point in points]
         published.check(table["lines"], runs, f"{where}, 'published'")
@@ -341,14 +359,48 @@ def _sweeps(
     return sweeps
 
 
+def _above(notebook: Notebook, notebooks: Mapping[str, Notebook]) -> dict[str, Notebook]:
+    """Return the notebooks whose runs a notebook needs, directly or through others, in their order."""
+    needed = set(notebook.inputs.values())
+    for name in reversed(list(notebooks)):
+        needed |= set(notebooks[name].inputs.values()) if name in needed else set()
+    return {name: one for name, one in notebooks.items() if name in needed}
+
+
+def _known(notebook: Notebook, notebooks: Mapping[str, Notebook]) -> dict[str, Parameter]:
+    """Return the parameters of a notebook, and those of notebooks upstream as ``notebook.parameter``."""
+    above = _above(notebook, notebooks)
+    others = {f"{name}.{key}": found for name, one in above.items() for key, found in one.known.items()}
+    return others | notebook.known
+
+
+def _checked(
+    point: Mapping[str, Any], notebook: Notebook, notebooks: Mapping[str, Notebook], where: str
+) -> dict[str, Any]:
+    """Return a point with its values checked, those of notebooks upstream as ``notebook.parameter``."""
+    above = _above(notebook, notebooks)
+    parts: dict[str, dict[str, Any]] = {}
+    for key, value in point.items():
+        head, _, rest = key.partition(".")
+        parts.setdefault(head if head in above else "", {})[rest if head in above else key] = value
+    found = notebook.check(parts.pop("", {}), where)
+    for name, values in parts.items():
+        found |= {f"{name}.{key}": value for key, value in above[name].check(values, where).items()}
+    return found
+
+
 def _table(
-    content: Any, notebook: Notebook, points: Sequence[Mapping[str, Any]], where: str
+    content: Any,
+    notebook: Notebook,
+    known: Mapping[str, Parameter],
+    points: Sequence[Mapping[str, Any]],
+    where: str,
 ) -> dict[str, Any]:
     """Return what a sweep's ``table`` says: rows, metrics, note, and published lines."""
     table = mapping(content, f"{where}, 'table'", ("rows", "metrics", "note", "published", "compare", "over"))
     rows = _names(table.get("rows"), f"{where}, 'rows'") or tuple(dict.fromkeys(k for p in points for k in p))
     for row in rows:
-        _pick(notebook.defaults, row, f"{where}: 'rows' names no parameter of {notebook.name}")
+        _pick(known, row, f"{where}: 'rows' names no parameter of {notebook.name} or of what it needs:")
     metrics = _names(table.get("metrics"), f"{where}, 'metrics'")
     note = table.get("note") or ""
     if not isinstance(note, str):

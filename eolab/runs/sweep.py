@@ -67,16 +67,34 @@ def run(study: Study, name: str, options: Options, jobs: int = 1, say: Callable[
 
 
 def _jobs(study: Study, sweep: Sweep, options: Options, jobs: int, say: Callable[[str], None]) -> list[Job]:
-    """Run what the swept notebook needs, then return a job for each point."""
-    notebook = study.notebook(sweep.notebook)
+    """Run what the swept notebook needs, each run once, then return a job for each point.
+
+    Raises:
+        ParameterError: If a point sets a parameter of a notebook whose run is given by hand.
+        RunError: If a notebook upstream fails.
+    """
+    notebook, varied = study.notebook(sweep.notebook), study.varied(sweep)
     upstream = [n for n in study.notebooks if notebook.name in chain.needing(study, n, options)]
-    runs: dict[str, Path] = {}
-    for name in upstream:
-        one = chain.job(study, study.notebook(name), options, runs)
-        if not chain.step(one, "", options.force, say):
-            raise RunError(f"Sweep {sweep.name!r} needs {study.name}/{name}, which failed: see above.")
-        runs[name] = one.folder
-    found = [chain.job(study, notebook, options, runs, point) for point in sweep.points]
+    if by_hand := sorted(varied.difference(upstream)):
+        raise ParameterError(
+            f"Sweep {sweep.name!r} varies {by_hand[0]}, whose run is given by hand: leave its --set out."
+        )
+    ran: set[Path] = set()
+    found = []
+    for point in sweep.points:
+        runs: dict[str, Path] = {}
+        for name in upstream:
+            values = {
+                key.partition(".")[2]: value for key, value in point.items() if key.startswith(f"{name}.")
+            }
+            one = chain.job(study, study.notebook(name), options, runs, values)
+            one = replace(one, sweep=sweep.name if name in varied else "")
+            if one.folder not in ran and not chain.step(one, "", options.force, say):
+                raise RunError(f"Sweep {sweep.name!r} needs {study.name}/{name}, which failed: see above.")
+            ran.add(one.folder)
+            runs[name] = one.folder
+        own = {key: value for key, value in point.items() if key in notebook.known}
+        found.append(chain.job(study, notebook, options, runs, own))
     return [replace(one, environment=_threads(jobs), sweep=sweep.name) for one in found]
 
 
@@ -108,13 +126,23 @@ def table_of_runs(sweep: Sweep, points: list[Job]) -> pd.DataFrame:
     rows = []
     for job in points:
         run = history.RunRecord(job.folder)
-        values = {**job.notebook.defaults, **job.values}
+        values = {**_upstream(job), **job.notebook.defaults, **job.values}
         row: dict[str, Any] = {key: values[key] for key in _parameters(sweep)}
         row |= {"status": run.status, "seconds": run.record.get("seconds"), "run": job.folder.name}
         row["simulated"] = run.simulated
         flat = yamls.flatten(run.metrics) if run.status == "done" else {}
         rows.append(row | {_column(key, sweep): flat.get(key) for key in sweep.metrics or flat})
     return pd.DataFrame(rows)
+
+
+def _upstream(job: Job) -> dict[str, Any]:
+    """Return the parameters of all runs that a job needs, as ``notebook.parameter``."""
+    found: dict[str, Any] = {}
+    waiting = [history.RunRecord(folder) for folder in job.upstream.values()]
+    for run in waiting:
+        found |= {f"{run.record.get('notebook')}.{key}": value for key, value in run.settings.items()}
+        waiting += map(history.RunRecord, run.upstream.values())
+    return found
 
 
 def _parameters(sweep: Sweep) -> list[str]:
@@ -178,7 +206,7 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
     if not file.is_file():
         return None
     history.note_sweep(f"{whole.name}/{sweep}", one.digest)
-    if not history.fits(file.parent):
+    if not history.fits(file.parent, whole.varied(one)):
         print(
             f"Sweep {sweep!r} was made from other runs than this notebook uses, or from earlier ones, and is "
             f"left out: `eolab sweep {name} {sweep}` with the profile of this run makes it again."
@@ -197,7 +225,7 @@ def _read_runs(file: Path, chosen: Study, sweep: Sweep) -> pd.DataFrame:
     """Return ``runs.csv`` with the parameters as the values that they were."""
     import pandas as pd
 
-    declared = chosen.notebook(sweep.notebook).known
+    declared = chosen.known(sweep)
     readers = {name: declared[name].parse for name in _parameters(sweep)}
     again = f"run `eolab sweep {chosen.name} {sweep.name}` again"
     try:
