@@ -62,6 +62,24 @@ def test_the_bandwidth_sees_the_number_of_points_asked_for():
     assert found["effective"][3:5, 4:8].mean().item() == pytest.approx(50, rel=0.15)
 
 
+def test_the_bandwidth_that_is_chosen_is_narrow_where_accuracy_differs_and_wide_where_it_does_not():
+    """Leaving one out: noise of few points is no structure."""
+    points = some_points(1200).assign(weight=1.0)
+    rng = np.random.default_rng(3)
+    alike = rng.random(1200) < 0.8
+    torn = rng.random(1200) < np.where((points["col"] // 30 + points["row"] // 27) % 2, 0.98, 0.4)
+    chosen = [local.choose_bandwidth(points, right, GRID) for right in (alike, torn)]
+    best = [table.loc[table["brier"].idxmin(), "effective"] for table in chosen]
+    assert best[0] >= 200
+    assert best[1] <= 50
+    table = chosen[1].set_index("effective")
+    right = torn.astype(float)
+    metres = 10 * np.hypot(*(points[[one]].to_numpy() - points[one].to_numpy() for one in ("row", "col")))
+    weight = np.exp(-0.5 * (metres / table.loc[50, "bandwidth_m"]) ** 2)
+    np.fill_diagonal(weight, 0)
+    assert table.loc[50, "brier"] == pytest.approx(np.mean((weight @ right / weight.sum(1) - right) ** 2))
+
+
 def test_distance_to_the_nearest_sample_is_in_metres():
     samples = pd.DataFrame({"row": [0, 50], "col": [0, 60]})
     points = pd.DataFrame({"row": [3, 50], "col": [4, 60]})
@@ -87,14 +105,16 @@ def test_chips_show_the_surroundings_of_their_pixel_in_its_frame(series, tmp_pat
     assert names == [f"{number:05d}.png" for number in range(6)]
     monkeypatch.setattr("eolab.plots.points.BLOCK_PX", 32)
     plots.write_chips(series, points, tmp_path / "again", radius=4, scale=5)
+    reds = {}
     for name, col in zip(names, points["col"], strict=True):
         picture = matplotlib.image.imread(tmp_path / "chips" / name)[..., :3]
         assert picture.shape == (45, 45 + 5 + 45, 3)
         assert (picture == matplotlib.image.imread(tmp_path / "again" / name)[..., :3]).all()
-        low, high = plots.robust_limits(np.stack([series.to_numpy()[:, k] for k in (2, 1, 0)]))
-        red = np.clip((col / 120 - low) / (high - low), 0, 1)
-        assert picture[22, 22, 0] == pytest.approx(red, abs=0.01)
+        reds[col] = picture[22, 22, 0]
         assert picture[19, 22].tolist() == pytest.approx([1, 230 / 255, 0])  # the frame, above the pixel
+    slope = [reds[col] / col for col in reds if 0.1 < reds[col] < 1]  # black is 0, green and blue are
+    assert len(slope) >= 3
+    assert slope == pytest.approx([slope[0]] * len(slope), rel=0.02)
 
 
 def test_a_series_of_one_index_has_grey_chips(series, tmp_path):

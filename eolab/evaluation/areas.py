@@ -18,6 +18,8 @@ from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.evaluation.bootstrap import Interval
 
 RULES = ("proportional", "equal")
+Z = float(stats.norm.ppf(0.975))
+"""Standard errors in half of a 95 % interval."""
 
 
 class Assessment(NamedTuple):

@@ -1,5 +1,6 @@
 """Where a map is right: its accuracy around each place, from the reference points near there."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,12 @@ import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
+from scipy.spatial.distance import cdist
 
 from eolab.core.errors import ParameterError
 from eolab.data.ground import pixel_size_m
+
+_MOST = 3000  # points whose distances are compared, each to each
 
 
 def bandwidth_for(points: int, grid: GeoBox, effective: float = 30.0) -> float:
@@ -20,6 +24,38 @@ def bandwidth_for(points: int, grid: GeoBox, effective: float = 30.0) -> float:
     height, width = pixel_size_m(grid)
     density = max(points, 1) / (grid.height * height * grid.width * width)
     return float(np.sqrt(effective / (4 * np.pi * density)))
+
+
+def choose_bandwidth(
+    points: pd.DataFrame, right: Any, grid: GeoBox, effective: Sequence[float] = (20, 50, 100, 200, 400)
+) -> pd.DataFrame:
+    """Score bandwidths by how well each point is predicted from the others.
+
+    Few points near a place make a map that shows their noise, many one that shows nothing: the bandwidth with
+    the lowest score is neither.
+
+    Args:
+        points: Rows as for :func:`local_accuracy`; of more than 3,000, the first are taken.
+        right: Whether map and reference agree at each point (n,).
+        grid: The grid of the map.
+        effective: Effective numbers of points to try, see :func:`bandwidth_for`.
+
+    Returns:
+        A row a bandwidth: effective, bandwidth_m, brier (mean squared difference of the share of right points
+        and the left-out point); the last row, infinite, is the share of all points.
+    """
+    whole, points, right = len(points), points[:_MOST], np.asarray(right, float)[:_MOST]
+    place = points[["row", "col"]].to_numpy(float) * pixel_size_m(grid)
+    weight = points["weight"].to_numpy(float) if "weight" in points else np.ones(len(points))
+    squares = cdist(place, place, "sqeuclidean")
+    rows = []
+    for number in (*effective, np.inf):
+        bandwidth = bandwidth_for(whole, grid, number)
+        near = np.exp(-0.5 * squares / bandwidth**2) * weight
+        np.fill_diagonal(near, 0)
+        share = near @ right / np.maximum(near.sum(axis=1), 1e-300)
+        rows.append((number, bandwidth, float(np.average((share - right) ** 2, weights=weight))))
+    return pd.DataFrame(rows, columns=["effective", "bandwidth_m", "brier"])
 
 
 def local_accuracy(

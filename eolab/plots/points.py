@@ -18,7 +18,6 @@ from eolab.plots.maps import TRUE_COLOUR, class_map, robust_limits, shaded
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, finish, name_rows, panels, styled
 
 FRAME = (255, 230, 0)  # yellow: seen on green, brown and blue
-_LIMIT_PX = 250_000  # pixels of a date from which black and white are taken
 
 
 @styled
@@ -93,8 +92,8 @@ def write_chips(
 ) -> list[str]:
     """Write one picture a point: its surroundings on each date side by side, with its pixel framed.
 
-    All pictures have the same limits, so that they can be compared. Images are read in squares of the scene,
-    each once.
+    The pictures of a date have the same limits, so that they can be compared. Images are read in squares of
+    the scene, each once; in memory are the chips and one square.
 
     Args:
         image: (time, band, y, x) of the dates to show, lazy or not, in true colour where it has these bands,
@@ -112,23 +111,25 @@ def write_chips(
     bands = [str(band) for band in image["band"].to_numpy()]
     image = image.sel(band=list(TRUE_COLOUR) if set(TRUE_COLOUR) <= set(bands) else bands[:1])
     image = image.transpose("time", "y", "x", "band")
-    height, width = image.sizes["y"], image.sizes["x"]
-    step = max(1, int(np.sqrt(height * width / _LIMIT_PX)))
-    limits = robust_limits(np.asarray(image[:, ::step, ::step], np.float32))
     names = [f"{number:05d}.png" for number in points["id"]]
     rows, cols = (points[name].to_numpy() for name in ("row", "col"))
     side = 2 * radius + 1
+    shape = (len(points), image.sizes["time"], side, side, image.sizes["band"])
+    chips = np.full(shape, np.nan, np.float32)
     for top, left in sorted(set(zip(rows // BLOCK_PX, cols // BLOCK_PX, strict=True))):
         own = np.flatnonzero((rows // BLOCK_PX == top) & (cols // BLOCK_PX == left))
-        row = max(0, int(rows[own].min()) - radius)
-        col = max(0, int(cols[own].min()) - radius)
-        ends = slice(row, int(rows[own].max()) + radius + 1), slice(col, int(cols[own].max()) + radius + 1)
-        part = np.asarray(image[:, ends[0], ends[1]], np.float32)
+        row, col = (max(0, int(axis[own].min()) - radius) for axis in (rows, cols))
+        last_row, last_col = (int(axis[own].max()) + radius + 1 for axis in (rows, cols))
+        part = np.asarray(image[:, row:last_row, col:last_col], np.float32)
         part = np.pad(part, ((0, 0), (radius, radius), (radius, radius), (0, 0)), constant_values=np.nan)
         for number in own:
             at_row, at_col = rows[number] - row, cols[number] - col
-            chip = shaded(part[:, at_row : at_row + side, at_col : at_col + side], limits)
-            imsave(folder / names[number], _framed(chip, radius, scale))
+            chips[number] = part[:, at_row : at_row + side, at_col : at_col + side]
+    limits = [robust_limits(chips[:, date]) for date in range(shape[1])]
+    for name, chip in zip(names, chips, strict=True):
+        colours = [shaded(one, ends) for one, ends in zip(chip, limits, strict=True)]
+        options: dict[str, Any] = {"compress_level": 3}
+        imsave(folder / name, _framed(np.stack(colours), radius, scale), pil_kwargs=options)
     return names
 
 

@@ -24,6 +24,7 @@ def write_points(
     spacing_m: float = 120.0,
     error_m: float = 0.0,
     unvisited: float = 0.05,
+    otherwise: str = "F40",
     seed: int = 0,
 ) -> Path:
     """Write survey points on a regular grid with the classes of a map.
@@ -36,6 +37,7 @@ def write_points(
         spacing_m: Distance between points; the survey's own is 2 km.
         error_m: Standard deviation of the place that is looked at, along each axis.
         unvisited: Share of the points without a GPS position, and of those that are seen from far away.
+        otherwise: LC1 code where the true class has none; by default other bare soil.
         seed: Seed of all that is random.
     """
     rng, grid = np.random.default_rng(seed), truth.odc.geobox
@@ -50,7 +52,7 @@ def write_points(
     found = np.asarray(truth)[at[0], at[1]]
     codes: dict[str, list[str]] = {}
     for code, name in of_code.items():
-        codes.setdefault(name, []).append(code)
+        codes.setdefault(name or otherwise, []).append(code)
     names = [scheme.names[k] if k < len(scheme) else "" for k in found]
     lon, lat = Transformer.from_crs(grid.crs, 4326, always_xy=True).transform(x, y)
     chance = rng.random(len(x))
@@ -68,7 +70,7 @@ def write_points(
             "GPS_LONG": np.where(absent, NOWHERE, np.round(abs(lon), 6)),
             "OBS_DIST": np.where(far, 180, rng.integers(0, 50, len(x))),
             "OBS_TYPE": np.where(absent, 7, np.where(far, 2, 1)),
-            "LC1": [str(rng.choice(codes.get(name) or codes.get("") or ["8"])) for name in names],
+            "LC1": [str(rng.choice(codes.get(name, [otherwise]))) for name in names],
         }
     )
     table["OBS_DIST"] = table["OBS_DIST"].astype("Int64").mask(absent)
