@@ -1,12 +1,15 @@
 """What the validation of a land-cover map needs beside the shared pieces: dates to look at, and tables."""
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import pandas as pd
 import xarray as xr
 
+from eolab.core.errors import check_known
 from eolab.data.ground import class_areas_m2
 from eolab.data.reference_points import Interpreted, values_at
 from eolab.data.schemes import IGNORE, ClassScheme
@@ -14,6 +17,27 @@ from eolab.evaluation import areas
 from eolab.studies.landcover.series import overview
 
 FEWEST = 30  # points of a survey below which nothing is estimated from it
+
+
+def map_of_year(folder: Path, year: int = 0) -> tuple[Path, int]:
+    """Return the file of the class map of a year, the consistent one where there are both, and the year.
+
+    Args:
+        folder: Run folder of ``06_map_years``.
+        year: The year; 0 for the newest.
+
+    Raises:
+        ParameterError: If there is no map of the year.
+    """
+    found = {}
+    for path in sorted(folder.glob("land_cover_*.tif")):  # the consistent one comes last
+        if named := re.fullmatch(r"land_cover_(\d{4})(_consistent)?", path.stem):
+            found[int(named[1])] = path
+    if not found and not year:
+        return folder / "land_cover.tif", 0
+    year = year or max(found)
+    check_known(year, found, f"{folder} has no map of {year}")
+    return found[year], year
 
 
 def clearest_dates(series: xr.Dataset, count: int) -> list[int]:
