@@ -26,7 +26,7 @@ from eolab.runs import chain
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 STUDY = ROOT / "notebooks" / "landcover"
-CHAIN = ("01_explore", "02_preprocess", "04_train_pixels", "06_map_years", "10_results")
+CHAIN = ("01_explore", "02_preprocess", "04_train_pixels", "06_map_years", "09_validate", "10_results")
 
 
 only_run = functools.partial(study_runs.only_run, "landcover")
@@ -220,6 +220,20 @@ def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_pa
     assert len(np.unique(classes)) > 5
     assert (classes == other_classes).mean() > 0.9999
     assert abs(confidence - other_confidence).max() <= 1 + 100 * prediction.TOLERANCE["float32"]
+
+
+@pytest.mark.notebook
+def test_the_validated_accuracy_and_areas_hold_the_true_ones(simulated):
+    """The interpreters of a twin see the truth, of which every pixel is known."""
+    record = only_run(simulated, "09_validate")
+    survey = record.table("survey").set_index("reference")
+    true = survey.loc["truth, all pixels", "accuracy"]
+    assert survey.loc["interpreted sample", "low"] <= true <= survey.loc["interpreted sample", "high"]
+    table = record.table("areas").dropna(subset=["area_low"])
+    assert table["within"].mean() >= 0.75  # 95 % of them in the mean of many samples
+    apart = (table[["area", "mapped"]].sub(table["true"], axis=0)).abs().sum()
+    assert apart["area"] < apart["mapped"]
+    assert len(list((record.folder / "chips").glob("*.png"))) == record.metrics["points"]
 
 
 @pytest.mark.notebook
