@@ -101,5 +101,7 @@ def test_local_errors_compare_the_map_of_points_with_one_number(maps):
     row = every.iloc[100]
     assert row["right"] == (maps[0][row["row"], row["col"]] == maps[1][row["row"], row["col"]]).item()
     around = {"points": np.array([[0.8, np.nan]]), "pixels": np.array([[0.6, 0.9]])}
-    table = validation.local_errors(around, 0.65).set_index("taken as local accuracy")["rmse"]
-    assert table.tolist() == pytest.approx([0.2, 0.05])
+    table = validation.local_errors(around, 0.65, every, GRID).set_index("taken as local accuracy")
+    assert table["rmse"].tolist() == pytest.approx([0.2, 0.05])
+    left = every.loc[every["col"] < 40, "right"]
+    assert table["brier"].tolist() == pytest.approx([((x - left) ** 2).mean() for x in (0.8, 0.65)])

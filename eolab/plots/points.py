@@ -17,6 +17,7 @@ from eolab.plots.geometry import map_scale
 from eolab.plots.maps import TRUE_COLOUR, class_map, robust_limits, shaded
 from eolab.plots.style import GREY, OKABE_ITO, axes_of, figure_of, finish, name_rows, panels, styled
 
+FAST: dict[str, Any] = {"compress_level": 3}  # of the PNG files
 FRAME = (255, 230, 0)  # yellow: seen on green, brown and blue
 
 
@@ -88,7 +89,7 @@ def accuracy_by_bins(table: pd.DataFrame, xlabel: str, ax: Axes | None = None) -
 
 
 def write_chips(
-    image: xr.DataArray, points: pd.DataFrame, folder: str | Path, radius: int = 15, scale: int = 6
+    image: xr.DataArray, points: pd.DataFrame, folder: str | Path, radius: int = 15, scale: int = 4
 ) -> list[str]:
     """Write one picture a point: its surroundings on each date side by side, with its pixel framed.
 
@@ -128,8 +129,7 @@ def write_chips(
     limits = [robust_limits(chips[:, date]) for date in range(shape[1])]
     for name, chip in zip(names, chips, strict=True):
         colours = [shaded(one, ends) for one, ends in zip(chip, limits, strict=True)]
-        options: dict[str, Any] = {"compress_level": 3}
-        imsave(folder / name, _framed(np.stack(colours), radius, scale), pil_kwargs=options)
+        imsave(folder / name, _framed(np.stack(colours), radius, scale), pil_kwargs=FAST)
     return names
 
 

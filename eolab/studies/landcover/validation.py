@@ -8,6 +8,7 @@ import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import pandas as pd
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 from eolab.core.errors import check_known
 from eolab.data.ground import class_areas_m2
@@ -142,18 +143,30 @@ def every_pixel(labels: xr.DataArray, truth: xr.DataArray, step: int = 4) -> pd.
     return pd.DataFrame({"row": rows, "col": cols, "right": mapped == true})[known]
 
 
-def local_errors(around: Mapping[str, np.ndarray], overall: float) -> pd.DataFrame:
-    """Compare an accuracy map from points with that from all pixels, and with one number for the whole map.
+def local_errors(
+    around: Mapping[str, np.ndarray], overall: float, every: pd.DataFrame, grid: GeoBox
+) -> pd.DataFrame:
+    """Compare an accuracy map from points, and one number for the whole map, with what all pixels say.
 
     Args:
-        around: Two maps of the local accuracy, the first from points, the second from all pixels.
+        around: Two maps (y, x) of the local accuracy, the first from points, the second from all pixels.
         overall: Overall accuracy from the points.
+        every: Result of :func:`every_pixel`.
+        grid: The grid of the class map.
 
     Returns:
-        A row each: what is taken as the local accuracy, and its root mean square error.
+        A row each: what is taken as the local accuracy; rmse, against the map from all pixels; brier, the
+        mean squared difference from whether each pixel is right.
     """
     drawn, true = around.values()
-    both = np.isfinite(drawn) & np.isfinite(true)
-    errors = {"map from the points": drawn - true, "overall accuracy of the points": overall - true}
-    rows = [(name, float(np.sqrt(np.mean(error[both] ** 2)))) for name, error in errors.items()]
-    return pd.DataFrame(rows, columns=["taken as local accuracy", "rmse"])
+    at = [
+        every[name].to_numpy() * cells // side
+        for name, cells, side in zip(("row", "col"), drawn.shape, grid.shape, strict=True)
+    ]
+    rows = []
+    taken = {"map from the points": drawn, "overall accuracy of the points": np.full_like(drawn, overall)}
+    for name, share in taken.items():
+        off = np.where(np.isfinite(drawn), share, np.nan)
+        brier = np.nanmean((off[at[0], at[1]] - every["right"].to_numpy()) ** 2)
+        rows.append((name, float(np.sqrt(np.nanmean((off - true) ** 2))), float(brier)))
+    return pd.DataFrame(rows, columns=["taken as local accuracy", "rmse", "brier"])
