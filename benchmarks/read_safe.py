@@ -73,7 +73,7 @@ def make_series(folder: Path, dates: int, size: int) -> Path:
         for day in range(dates):
             write_safe(folder, f"2020-05-{day + 1:02d}T10:40:31", seed=day, size=size)
         return folder
-    sentinel2_corine.write(folder / "twin", seed=0, size=size, dates=dates, year=2020, progress=False)
+    sentinel2_corine.write(folder / "twin", size=size, dates=dates, year=2020, years=1, progress=False)
     return folder / "twin" / "sentinel2"
 
 

@@ -28,15 +28,21 @@ from eolab.tasks import baselines
 
 pytestmark = pytest.mark.slow
 
-READING = {"bands": ["B04", "B08"], "resolution_m": 20, "keep_scl": [4, 5], "min_pixels": 60}
+READING = {"bands": ["B04", "B08"], "resolution_m": 20, "keep_scl": [4, 5], "min_pixels": 120}
 LULC = {1: "cultivated land", 2: "forest", 3: "grassland", 4: "schrubland", 8: "artificial surface"}
 
 
 @pytest.fixture(scope="session")
 def twin(shared_twin):
     """A small twin and its entry in a catalogue."""
-    folder = shared_twin(simulate, size=120, dates=4)
+    folder = shared_twin(simulate, size=120, dates=4, year=2020, years=1)
     return example.entry(folder, name="small_twin", twin={"writer": "sentinel2_corine"})
+
+
+@pytest.fixture(scope="session")
+def years(shared_twin):
+    """A small twin of three years and its entry in a catalogue."""
+    return example.entry(shared_twin(simulate, size=120, dates=2, traps=False), name="small_years")
 
 
 @pytest.fixture
@@ -75,7 +81,7 @@ def test_twin_series_has_what_the_reader_has(twin):
         landcover.series.open_series(twin, **READING),
         twin.open(resolution_m=20, bands=["B04", "B08"]),
     )
-    assert dict(series.sizes) == {"time": 4, "band": 2, "y": 60, "x": 60}
+    assert dict(series["image"].sizes) == {"time": 4, "band": 2, "y": 60, "x": 60}
     np.testing.assert_array_equal(series["image"], source["reflectance"])
     np.testing.assert_array_equal(series["clear"], np.isin(source["scl"], [4, 5]))
     assert landcover.series.open_series(twin, ["B04"], 20, keep_scl=[])["clear"].sum() == 0
@@ -86,7 +92,7 @@ def test_twin_classes_are_those_of_corine_that_are_frequent_enough(twin):
     codes = twin.open(resolution_m=20)["corine"].to_numpy()
     classes = np.array([CORINE_TO_UPDATE.get(code, 255) for code in codes.ravel().tolist()])
     counts = pd.Series(classes[classes != 255]).value_counts()
-    kept = sorted(counts.index[counts >= 60])
+    kept = sorted(counts.index[counts >= 120])
     names = [LANDCOVER.names[index] for index in kept]
     assert scheme_of(series).names == tuple(names)
     expected = [names.index(LANDCOVER.names[i]) if i in kept else 255 for i in classes.tolist()]
@@ -121,17 +127,32 @@ def test_a_table_of_classes_for_a_map_that_is_not_corine_is_refused(tmp_path):
         landcover.series.open_series(example.entry(tmp_path, "eolearn_patch"), class_table=[])
 
 
-@pytest.mark.parametrize(
-    ("name", "file"), [("truth", "land_cover_10m.tif"), ("truth_before", "land_cover_10m_before.tif")]
-)
-def test_twin_truth_has_the_numbers_of_the_label(twin, name, file):
-    series = landcover.series.open_series(twin, ["B04"], 10)
-    with rasterio.open(twin.path / "truth" / file) as raster:
-        written = raster.read(1)
+def test_twin_truth_has_the_numbers_of_the_label(years):
+    series = landcover.series.open_series(years, ["B04"], 10)
+    assert series["truth"].dims == ("year", "y", "x")
     scheme = scheme_of(series)
     lookup = {LANDCOVER.names.index(known): index for index, known in enumerate(scheme.names)}
-    expected = [lookup.get(value, 255) for value in written.ravel().tolist()]
-    np.testing.assert_array_equal(series[name].to_numpy().ravel(), expected)
+    for year in (2018, 2019, 2020):
+        with rasterio.open(years.path / f"truth/land_cover_10m_{year}.tif") as raster:
+            expected = [lookup.get(value, 255) for value in raster.read(1).ravel().tolist()]
+        np.testing.assert_array_equal(series["truth"].sel(year=year).to_numpy().ravel(), expected)
+
+
+def test_one_year_of_the_twin_has_its_images_and_the_truth_of_both_years(years):
+    series = landcover.series.open_series(years, ["B04"], 10)
+    assert landcover.series.years_of(series) == [2018, 2019, 2020]
+    one = landcover.series.in_year(series, 2019)
+    assert landcover.series.years_of(one) == [2019]
+    assert one.sizes["time"] == 2
+    np.testing.assert_array_equal(one["image"], series["image"].isel(time=[2, 3]))
+    np.testing.assert_array_equal(one["truth"], series["truth"][1])
+    np.testing.assert_array_equal(one["truth_before"], series["truth"][0])
+    np.testing.assert_array_equal(one["label"], series["label"])
+    assert one.attrs == series.attrs
+    assert one.odc.geobox == series.odc.geobox
+    xr.testing.assert_identical(landcover.series.in_year(one, 2019), one)
+    with pytest.raises(ParameterError, match=r"no images of 2021.*2018, 2019, 2020"):
+        landcover.series.in_year(series, 2021)
 
 
 def test_the_series_opens_again_with_the_options_the_store_was_made_with(twin, tmp_path):
@@ -144,7 +165,8 @@ def test_the_series_opens_again_with_the_options_the_store_was_made_with(twin, t
 
 
 def test_twin_and_real_puts_both_in_every_panel(twin):
-    panels = landcover.twin.twin_and_real(landcover.series.open_series(twin, min_pixels=1))
+    series = landcover.series.open_series(twin, min_pixels=1)
+    panels = landcover.twin.twin_and_real(landcover.series.in_year(series, 2020))
     assert {"cloud share by month", "reflectance, forest", "NDVI by month, forest"} <= set(panels)
     for table in panels.values():
         assert {"simulated", "real"} <= set(table)
@@ -158,10 +180,10 @@ def test_twin_and_real_puts_both_in_every_panel(twin):
 
 def test_twin_and_real_compares_the_right_classes_where_some_are_dropped(twin):
     """Regression: with a class dropped, those after it were taken for their neighbours in the scheme."""
-    series = landcover.series.open_series(twin, min_pixels=600)
+    series = landcover.series.in_year(landcover.series.open_series(twin, min_pixels=600), 2020)
     assert scheme_of(series).codes[-1] != len(scheme_of(series)) - 1
     kept = [LANDCOVER.names.index(name) for name in scheme_of(series).names]
-    truth = twin.open()["truth"]
+    truth = twin.open()["truth"].isel(year=0, drop=True)
     expected = comparison.compare(series.assign(truth=truth.where(truth.isin(kept), 255).astype(np.uint8)))
     expected = expected.query("quantity == 'reflectance'").dropna(subset="simulated").infer_objects()
     reflectance = expected.set_index(["cover", "key"])["simulated"]

@@ -224,24 +224,25 @@ def test_a_map_comes_under_an_image_in_degrees(tmp_path):
 
 
 @pytest.mark.slow
-def test_truth_of_both_years_is_read_on_the_grid_of_the_series(folder, tmp_path):
-    assert not {"truth", "truth_before"} & set(sentinel2_corine.open_layout(folder, bands=["B04"]))
+def test_truth_of_each_year_is_read_on_the_grid_of_the_series(folder, tmp_path):
+    assert "truth" not in sentinel2_corine.open_layout(folder, bands=["B04"])
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "truth").mkdir()
     truths = np.random.default_rng(1).integers(0, 12, (2, 48, 48)).astype(np.uint8)
     truths[:, 0, 0] = 255
     profile = {"driver": "GTiff", "height": 48, "width": 48, "count": 1, "dtype": "uint8", "nodata": 255}
     profile |= {"crs": "EPSG:32631", "transform": from_origin(WEST, NORTH, 10, 10)}
-    for stem, values in zip(("land_cover_10m", "land_cover_10m_before"), truths, strict=True):
-        with rasterio.open(tmp_path / "truth" / f"{stem}.tif", "w", **profile) as raster:
+    for year, values in zip((2020, 2018), truths, strict=True):
+        with rasterio.open(tmp_path / f"truth/land_cover_10m_{year}.tif", "w", **profile) as raster:
             raster.write(values, 1)
     dataset = sentinel2_corine.open_layout(tmp_path, bands=["B04"])
     bounds = (WEST + 100, NORTH - 200, WEST + 300, NORTH - 50)
     part = sentinel2_corine.open_layout(tmp_path, bands=["B04"], bounds=bounds)
-    for name, values in zip(("truth", "truth_before"), truths, strict=True):
-        np.testing.assert_array_equal(dataset[name], values)
-        assert dataset[name].dtype == np.uint8
-        np.testing.assert_array_equal(part[name], values[5:20, 10:30])
+    assert dataset["year"].values.tolist() == [2018, 2020]
+    assert dataset["truth"].dtype == np.uint8
+    for year, values in zip((2020, 2018), truths, strict=True):
+        np.testing.assert_array_equal(dataset["truth"].sel(year=year), values)
+        np.testing.assert_array_equal(part["truth"].sel(year=year), values[5:20, 10:30])
     np.testing.assert_array_equal(part["corine"], dataset["corine"][5:20, 10:30])
     report = sentinel2_corine.check_layout(tmp_path, progress=False)
     assert set(report["status"]) == {"ok"}

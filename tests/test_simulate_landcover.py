@@ -1,6 +1,7 @@
 """The land-cover twin: layout, offsets, determinism, traps, class maps and CORINE."""
 
 import hashlib
+import itertools
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -24,7 +25,17 @@ NAME = re.compile(r"S2[AB]_MSIL2A_(\d{8}T\d{6})_N(\d{4})_R\d{3}_T(\d{2}[A-Z]{3})
 
 @pytest.fixture(scope="module")
 def twin(shared_twin):
-    return shared_twin(sentinel2_corine, size=SIZE, dates=4)
+    return shared_twin(sentinel2_corine, size=SIZE, dates=4, year=2020, years=1)
+
+
+@pytest.fixture(scope="module")
+def years(shared_twin):
+    return shared_twin(sentinel2_corine, size=SIZE, dates=2, traps=False)
+
+
+def truth(twin: Path, year: int) -> np.ndarray:
+    with rasterio.open(twin / f"truth/land_cover_10m_{year}.tif") as file:
+        return file.read(1)
 
 
 def products(twin: Path) -> list[Path]:
@@ -111,9 +122,9 @@ def test_metadata(twin):
 def test_grids_agree(twin, name, resolution_m):
     product = roles(twin)["good"][0]
     (path,) = product.glob(f"GRANULE/*/IMG_DATA/R{resolution_m}m/*_{name}_{resolution_m}m.jp2")
-    with rasterio.open(path) as file, rasterio.open(twin / "truth/land_cover_10m.tif") as truth:
-        assert file.crs == truth.crs
-        assert file.bounds == truth.bounds
+    with rasterio.open(path) as file, rasterio.open(twin / "truth/land_cover_10m_2020.tif") as grid:
+        assert file.crs == grid.crs
+        assert file.bounds == grid.bounds
         assert file.shape == (SIZE * 10 // resolution_m,) * 2
         assert file.dtypes[0] == ("uint8" if name == "SCL" else "uint16")
 
@@ -132,7 +143,8 @@ def test_offset_leaves_no_seam_between_baselines(tmp_path, monkeypatch):
     reflectance = {}
     for baseline in ("02.14", "05.00"):
         monkeypatch.setattr(safe, "NEW_BASELINE", baseline)
-        folder = sentinel2_corine.write(tmp_path / baseline, size=96, dates=2, traps=False, progress=False)
+        options = {"years": 1, "traps": False, "progress": False}
+        folder = sentinel2_corine.write(tmp_path / baseline, size=96, dates=2, **options)
         last = max(products(folder), key=lambda path: path.name.split("_")[2])
         assert texts(last / "MTD_MSIL2A.xml")["PROCESSING_BASELINE"] == baseline
         offset = -1000.0 if baseline >= "04.00" else 0.0
@@ -146,7 +158,7 @@ def test_duplicate_has_other_pixels(twin):
     wrong = image(older, "B02", 10) / 10_000
     right = (image(newer, "B02", 10) - 1000.0) / 10_000
     assert older.name[27:32] < newer.name[27:32]
-    assert np.median(wrong - right) > 0.03
+    assert np.median((wrong - right)[right < 0.2]) > 0.03
 
 
 def pixels(folder: Path) -> str:
@@ -160,7 +172,7 @@ def pixels(folder: Path) -> str:
 
 
 def test_same_seed_same_pixels(tmp_path):
-    options = {"size": 96, "dates": 2, "traps": False, "progress": False}
+    options = {"size": 96, "dates": 1, "years": 2, "traps": False, "progress": False}
     first, second, other = (
         sentinel2_corine.write(tmp_path / name, seed=seed, **options)
         for name, seed in (("a", 3), ("b", 3), ("c", 4))
@@ -171,7 +183,8 @@ def test_same_seed_same_pixels(tmp_path):
 
 
 def test_traps_change_nothing_else(twin, tmp_path):
-    plain = sentinel2_corine.write(tmp_path / "plain", size=SIZE, dates=4, traps=False, progress=False)
+    options = {"year": 2020, "years": 1, "traps": False, "progress": False}
+    plain = sentinel2_corine.write(tmp_path / "plain", size=SIZE, dates=4, **options)
     good = [path.name for path in roles(twin)["good"]]
     assert sorted(path.name for path in products(plain)) == sorted(good)
     assert (
@@ -190,31 +203,70 @@ def test_swath_edge_is_nodata_in_bands_and_classes(twin):
 
 
 def test_maps_and_marker(twin):
-    with rasterio.open(twin / "truth/land_cover_10m.tif") as file:
+    with rasterio.open(twin / "truth/land_cover_10m_2020.tif") as file:
         now, colors = file.read(1), file.colormap(1)
         assert file.nodata == 255
-    with rasterio.open(twin / "truth/land_cover_10m_before.tif") as file:
-        before = file.read(1)
     shares = np.bincount(now.ravel(), minlength=len(LANDCOVER)) / now.size
     assert (shares > 0.01).all()
-    assert set(np.unique(before)) == set(range(len(LANDCOVER)))
     assert colors[10] == (63, 86, 221, 255)
     marker = json.loads((twin / "twin.json").read_text())
     assert marker["simulated"] is True
-    assert (marker["seed"], marker["size"], marker["dates"]) == (0, SIZE, 4)
-    assert marker["changed_share"] == pytest.approx((now != before).mean(), abs=1e-4)
-    assert 0.04 < marker["changed_share"] < 0.13
+    assert (marker["seed"], marker["size"], marker["dates"], marker["years"]) == (0, SIZE, 4, 1)
+    assert (marker["changed_share"], marker["drought_year"]) == ({}, None)
+    assert list(marker["corine_right_share"]) == ["2020"]
     assert marker["class_shares"]["Lake"] == pytest.approx(shares[10], abs=1e-4)
+
+
+def test_the_truth_changes_from_year_to_year_by_the_stated_share(years):
+    marker = json.loads((years / "twin.json").read_text())
+    truths = [truth(years, year) for year in (2018, 2019, 2020)]
+    for known in truths:
+        assert set(np.unique(known)) == set(range(len(LANDCOVER)))
+    changed = [(truths[0] != truths[1]), (truths[1] != truths[2])]
+    shares = {"2019": changed[0].mean(), "2020": changed[1].mean()}
+    assert marker["changed_share"] == pytest.approx(shares, abs=1e-4)
+    assert all(0.02 < share < 0.08 for share in shares.values())
+    assert (changed[0] & changed[1]).mean() < 0.005  # a place changes once
+    right = [*marker["corine_right_share"].values()]
+    assert right == sorted(right, reverse=True)  # the map is of the first year
+    assert marker["drought_year"] == 2019
+
+
+def test_each_year_has_its_own_dates_and_pixels(years):
+    found: dict[str, list[Path]] = {}
+    for path in products(years):
+        found.setdefault(NAME.fullmatch(path.name)[1][:4], []).append(path)
+    assert {year: len(paths) for year, paths in found.items()} == {"2018": 2, "2019": 2, "2020": 2}
+    days = {year: [NAME.fullmatch(path.name)[1][4:8] for path in paths] for year, paths in found.items()}
+    assert len(set(map(tuple, days.values()))) == 3
+    pictures = [image(path, "B04", 10).astype(int) for path in products(years)]
+    assert all((a != b).mean() > 0.9 for a, b in itertools.combinations(pictures, 2))
+
+
+def test_each_year_is_seen_with_its_own_land_cover_and_weather(tmp_path, monkeypatch):
+    seen = {}
+
+    def take(surface, item, *_):
+        seen[item.time.year] = surface
+
+    monkeypatch.setattr(sentinel2_corine, "take_picture", take)
+    monkeypatch.setattr(sentinel2_corine, "write_product", lambda *_: None)
+    twin = sentinel2_corine.write(tmp_path / "twin", size=96, dates=1, traps=False, progress=False)
+    assert [*seen] == [2018, 2019, 2020]
+    for year, surface in seen.items():
+        np.testing.assert_array_equal(surface.cover, truth(twin, year))
+        assert (surface.growth.dryness is not None) == (year == 2019)
+    assert len({surface.growth.late_days for surface in seen.values()}) == 3
 
 
 def test_corine_is_on_the_european_grid_and_covers_a_margin(twin):
     path = twin / "corine/u2018_clc2018_v2020_20u1_raster100m/DATA/U2018_CLC2018_V2020_20u1.tif"
-    with rasterio.open(path) as file, rasterio.open(twin / "truth/land_cover_10m.tif") as truth:
+    with rasterio.open(path) as file, rasterio.open(twin / "truth/land_cover_10m_2020.tif") as grid:
         codes, bounds = file.read(1), file.bounds
         assert file.crs.to_epsg() == 3035
         assert file.res == (100, 100)
         assert bounds.left % 100 == bounds.top % 100 == 0
-        scene = transform_bounds(truth.crs, file.crs, *truth.bounds)
+        scene = transform_bounds(grid.crs, file.crs, *grid.bounds)
         assert bounds.left < scene[0] - 200
         assert bounds.top > scene[3] + 200
         valid = codes != file.nodata
@@ -227,6 +279,8 @@ def test_bad_requests(twin, tmp_path):
         sentinel2_corine.write(tmp_path / "x", size=100)
     with pytest.raises(ParameterError, match="dates 0"):
         sentinel2_corine.write(tmp_path / "x", dates=0)
+    with pytest.raises(ParameterError, match="years 6 is not possible: take 1 to 5"):
+        sentinel2_corine.write(tmp_path / "x", years=6)
     with pytest.raises(DataError, match="exists already"):
         sentinel2_corine.write(twin, size=SIZE)
     assert not (tmp_path / "x").exists()
@@ -238,5 +292,5 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sentinel2_corine, "write_product", fail)
     with pytest.raises(OSError, match="disk full"):
-        sentinel2_corine.write(tmp_path / "twin", size=96, dates=1, progress=False)
+        sentinel2_corine.write(tmp_path / "twin", size=96, dates=1, years=1, progress=False)
     assert list(tmp_path.iterdir()) == []

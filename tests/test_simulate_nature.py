@@ -1,16 +1,29 @@
 """What the twin's nature must look like: terrain, land cover, seasons, sun, clouds, CORINE."""
 
+import itertools
 from datetime import datetime
 
 import numpy as np
 import pytest
-from scipy.ndimage import label
+from scipy.ndimage import binary_dilation, label
 
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.landcover import LANDCOVER
 from eolab.synthetic import materials, sky
-from eolab.synthetic.landscape import make_landscape, make_surface, observe
-from eolab.synthetic.materials import BROADLEAVES, CONIFERS, LAKE, ROCKS, SNOW
+from eolab.synthetic.landscape import Weather, make_landscape, make_surface, observe
+from eolab.synthetic.materials import (
+    ANNUAL,
+    BROADLEAVES,
+    CEREALS,
+    CONIFERS,
+    GRASS,
+    LAKE,
+    MINERAL,
+    ROCKS,
+    SHRUB,
+    SNOW,
+    URBAN,
+)
 from eolab.synthetic.patterns import block_mean, fractal, make_parcels
 from eolab.synthetic.safe import plan
 from eolab.synthetic.sentinel2_corine import make_corine, on_scene
@@ -73,9 +86,68 @@ def test_zones_follow_height(land):
 
 
 def test_share_changed(land):
-    changed = (land.now != land.before) & (land.before < IGNORE)
-    assert 0.05 < land.scene(changed).mean() < 0.10
-    assert (land.scene(land.before) == SNOW).sum() > (land.scene(land.now) == SNOW).sum()
+    covers = [land.scene(cover) for cover in land.covers]
+    assert 0.05 < (covers[0] != covers[-1]).mean() < 0.10
+    first, second = covers[0] != covers[1], covers[1] != covers[2]
+    assert 0.03 < first.mean() < 0.055
+    assert 0.03 < second.mean() < 0.055
+    assert (first & second).mean() < 0.001  # a place changes once
+    for kind, sign in ((SNOW, -1), (LAKE, -1), (URBAN, 1), (MINERAL, 1)):
+        areas = [int((cover == kind).sum()) for cover in covers]
+        assert [sign * area for area in areas] == sorted({sign * area for area in areas})
+
+
+def test_whole_patches_change_in_one_year(land):
+    """Fields are sown with another crop, meadows ploughed and woods felled every year, each field at once."""
+    pairs = list(itertools.pairwise(land.covers))
+    for one, two in ((CEREALS, ANNUAL), (GRASS, ANNUAL), (CONIFERS, SHRUB)):
+        assert all(((before == one) & (after == two)).sum() > 200 for before, after in pairs)
+    (early,), (late,) = ([(before == CEREALS) & (after == ANNUAL)] for before, after in pairs)
+    assert not set(land.parcels[early]) & set(land.parcels[late])
+    felled = [(before == CONIFERS) & (after == SHRUB) for before, after in pairs]
+    beside = binary_dilation(felled[0]) & felled[1]
+    assert beside.sum() < 0.02 * felled[1].sum()
+
+
+def test_land_of_one_year_does_not_change_and_the_last_year_is_the_same_for_any_number():
+    random = np.random.default_rng
+    one, three = make_landscape(240, random(0), years=1), make_landscape(240, random(0))
+    assert len(one.covers) == 1
+    assert (one.now == one.before).all()
+    assert (one.now == three.now).mean() > 0.9
+    np.testing.assert_array_equal(one.height_m, three.height_m)
+
+
+def test_a_drought_browns_meadows_but_changes_no_land_cover(land, surface):
+    usual, dry = (
+        make_surface(land, np.random.default_rng(1), 1, Weather(0, strength), np.random.default_rng(2))
+        for strength in (0.0, 1.0)
+    )
+    np.testing.assert_array_equal(dry.cover, land.scene(land.covers[1]))
+    np.testing.assert_array_equal(dry.cover, usual.cover)
+    loss = by_class(dry, ndvi(usual, 225) - ndvi(dry, 225))
+    assert loss[GRASS] > 0.15
+    assert loss[ANNUAL] > 0.10
+    assert 0.0 < loss[CONIFERS] < loss[BROADLEAVES] < loss[SHRUB] < loss[GRASS]
+    assert abs(loss[[LAKE, SNOW]]).max() < 0.02
+    spring = by_class(dry, ndvi(usual, 110) - ndvi(dry, 110))
+    assert abs(spring).max() < 0.03
+    np.testing.assert_array_equal(
+        dry.bright[dry.cover == surface.cover], surface.bright[dry.cover == surface.cover]
+    )
+
+
+def test_a_late_season_is_the_usual_one_some_days_before(land):
+    seasons = [
+        make_surface(
+            land, np.random.default_rng(1), weather=Weather(days, 0), season=np.random.default_rng(2)
+        )
+        for days in (0.0, 7.0)
+    ]
+    usual, late = (
+        materials.greenness(one.growth, one.cover, day) for one, day in zip(seasons, (100, 107), strict=True)
+    )
+    np.testing.assert_array_equal(usual, late)
 
 
 def test_parcels_have_field_sizes():

@@ -238,19 +238,21 @@ def test_the_validated_accuracy_and_areas_hold_the_true_ones(simulated):
 
 @pytest.mark.notebook
 def test_the_twin_of_default_size_is_small_and_opens(simulated):
-    """It stays below 60 MB, and the reader finds 20 dates and two rejections."""
+    """It stays below 160 MB, and the reader finds 20 dates a year, 10 of them usable, and two rejections."""
     from eolab.data import catalog
     from eolab.data.layouts.sentinel2 import open_layout
 
     folder = catalog.load()["landcover_twin"].path
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 60e6
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 160e6
     series = open_layout(folder / "sentinel2", bands=["B04", "B08"])
-    assert dict(series.sizes) == {"time": 20, "band": 2, "y": 480, "x": 480}
+    assert dict(series.sizes) == {"time": 60, "band": 2, "y": 480, "x": 480}
+    usable = np.isin(series["scl"][..., ::8, ::8], [4, 5, 6, 7, 11]).mean(axis=(1, 2)) > 0.1
+    assert pd.Series(usable).groupby(series["time"].dt.year.to_numpy()).sum().ge(10).all()
     reasons = " ".join(row["reason"] for row in json.loads(series.attrs["rejected"]))
     assert "truncated" in reasons
     assert "superseded" in reasons
     marker = json.loads((folder / "twin.json").read_text())
-    assert 0.65 < marker["corine_right_share"] < 0.80
+    assert all(0.65 < share < 0.80 for share in marker["corine_right_share"].values())
     assert min(marker["class_shares"].values()) > 0.01
 
 

@@ -1,4 +1,4 @@
-"""Land of the Sentinel-2 twin: terrain, land cover now and two years before, and its reflectance on a day.
+"""Land of the Sentinel-2 twin: terrain, land cover year by year, and its reflectance on a day.
 
 The scene is divided into square cells. Each group of 2 × 2 cells gets a peak and three of lake, village,
 quarry and gravel plain, so that every kind occurs in several places however the scene is cut into blocks. The
@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, label
 
 from eolab.synthetic import materials as m
 from eolab.synthetic.patterns import Array, fractal, lowest, make_parcels, parcel_mean, remoteness, smoothstep
@@ -27,14 +27,16 @@ _ZONES = (
     ((m.ROCKS, 0.068), (m.SHRUB, 0.052)),
     ((m.CONIFERS, 0.13), (m.BROADLEAVES, 0.135)),
 )
-_SITES = {  # class of a site, and its area now and before as a share of its cell
-    "lake": (m.LAKE, 0.25, 0.27),
-    "village": (m.URBAN, 0.29, 0.235),
-    "quarry": (m.MINERAL, 0.255, 0.21),
-    "gravel": (m.SAND, 0.25, 0.25),
+_SITES = {  # class of a site, its area in the last year as a share of its cell, and how much a year adds
+    "lake": (m.LAKE, 0.25, -0.01),
+    "village": (m.URBAN, 0.29, 0.0275),
+    "quarry": (m.MINERAL, 0.255, 0.0225),
+    "gravel": (m.SAND, 0.25, 0.0),
 }
-_ROTATED = 0.11  # share of the crop parcels that changed between winter and summer crops
-_PLOUGHED = 0.03  # share of the grass parcels that became cropland
+_ROTATED = 0.055  # share of the crop parcels that change between winter and summer crops in a year
+_PLOUGHED = 0.015  # share of the grass parcels that become cropland in a year
+_MELTED = 0.003  # share of the scene that the ice loses in a year
+_FELLED, _OVERGROWN = 0.045, 0.03  # share of the conifers that are felled and of the shrub that grows up
 _OTHER_CROP = 0.04  # share of the parcels that do not follow their district
 
 # Relative height of the snow line by day of the year; below 0 even the valley is white.
@@ -64,8 +66,7 @@ class Landscape(NamedTuple):
         relative: Height between valley floor (0) and highest peak (1).
         river: Distance to the nearest river's middle in pixels, float32 (y, x).
         parcels: Parcel number of each pixel, int32 (y, x).
-        now: Class index of each pixel, uint8 (y, x).
-        before: Class index two years before.
+        covers: Class index of each pixel, uint8 (y, x), for each year.
     """
 
     cell_px: float
@@ -74,8 +75,17 @@ class Landscape(NamedTuple):
     relative: Array
     river: Array
     parcels: Array
-    now: Array
-    before: Array
+    covers: tuple[Array, ...]
+
+    @property
+    def now(self) -> Array:
+        """Class index of each pixel in the last year."""
+        return self.covers[-1]
+
+    @property
+    def before(self) -> Array:
+        """Class index of each pixel in the first year."""
+        return self.covers[0]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -87,8 +97,17 @@ class Landscape(NamedTuple):
         return field[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
 
 
-def make_landscape(size: int, rng: np.random.Generator) -> Landscape:
-    """Make terrain, parcels and both class maps for a scene of ``size`` × ``size`` pixels of 10 m."""
+def make_landscape(size: int, rng: np.random.Generator, years: int = 3) -> Landscape:
+    """Make terrain, parcels and the land cover of each year.
+
+    Parcels are sown with another crop, meadows ploughed and woods felled one whole patch in one year;
+    villages and quarries grow, and lakes and ice shrink, a strip a year.
+
+    Args:
+        size: Side of the scene in pixels of 10 m.
+        rng: Random number generator.
+        years: Number of years.
+    """
     count = max(4, 2 * round(size / 240))
     cell = size / count
     shape = (size + 2 * MARGIN_PX, size + 2 * MARGIN_PX)
@@ -97,8 +116,8 @@ def make_landscape(size: int, rng: np.random.Generator) -> Landscape:
     height_m = (BASE_M + RELIEF_M * _height(sites, river, cell, rng)).astype(np.float32)
     relative = np.clip((height_m - BASE_M) / RELIEF_M, 0.0, 1.0)
     parcels = make_parcels(shape, rng, min(1.0, cell / 120))
-    now, before = _farmland(parcels, cell, rng)
-    land = Landscape(cell, sites, height_m, relative, river, parcels, now, before)
+    covers = _farmland(parcels, cell, rng, years)
+    land = Landscape(cell, sites, height_m, relative, river, parcels, covers)
     _slopes(land, rng)
     _river_woods(land, rng)
     _logging(land, rng)
@@ -106,7 +125,7 @@ def make_landscape(size: int, rng: np.random.Generator) -> Landscape:
         if site.kind != "peak":
             _paint(site, land, rng)
     _roads(land)
-    for cover in (now, before):
+    for cover in covers:
         cover[(river < 1.8) & (relative < 0.5)] = m.LAKE
     return land
 
@@ -162,36 +181,39 @@ def _height(sites: tuple[Site, ...], river: Array, cell: float, rng: np.random.G
     return (height - height.min()) / (height.max() - height.min())
 
 
-def _farmland(parcels: Array, cell: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Give each parcel grass, winter cereals or summer crops, by district; return it now and before."""
+def _farmland(parcels: Array, cell: float, rng: np.random.Generator, years: int) -> tuple[Array, ...]:
+    """Give each parcel grass, winter cereals or summer crops, by district; return them year by year."""
     field = fractal(parcels.shape, rng, 3.0, wavelength_px=2.0 * cell, smallest_px=0.35 * cell)
     preference = parcel_mean(parcels, field)
     kinds = np.array([m.GRASS, m.CEREALS, m.ANNUAL], np.uint8)
     before = kinds[np.searchsorted(np.quantile(preference, (0.34, 0.69)), preference)]
     other = rng.random(before.size) < _OTHER_CROP
     before[other] = rng.choice(kinds, other.sum())
-    now = before.copy()
     chance = rng.random(before.size)
-    turned = (before != m.GRASS) & (chance < _ROTATED)
-    now[turned] = m.CEREALS + m.ANNUAL - before[turned]
-    now[(before == m.GRASS) & (chance < _PLOUGHED)] = m.ANNUAL
     scrub = fractal(parcels.shape, rng, 3.2, wavelength_px=1.3 * cell, smallest_px=0.3 * cell)
     idle = parcel_mean(parcels, scrub)
     idle = idle > np.quantile(idle, 0.93)  # land left to shrub
-    now[idle] = before[idle] = m.SHRUB
-    return now[parcels], before[parcels]
+    covers = []
+    for year in range(years):
+        kind = before.copy()
+        turned = (before != m.GRASS) & (chance < year * _ROTATED)
+        kind[turned] = m.CEREALS + m.ANNUAL - before[turned]
+        kind[(before == m.GRASS) & (chance < year * _PLOUGHED)] = m.ANNUAL
+        kind[idle] = m.SHRUB
+        covers.append(kind[parcels])
+    return tuple(covers)
 
 
 def _slopes(land: Landscape, rng: np.random.Generator) -> None:
-    """Paint the vertical zones, each shared by two classes; the ice was larger two years before."""
+    """Paint the vertical zones, each shared by two classes; the ice melts from year to year."""
     shape, size = land.shape, land.cell_px
     rough = fractal(shape, rng, 2.6, wavelength_px=0.6 * size, smallest_px=0.08 * size)
     height = land.relative + 0.02 * rough
     side = 0.20 * fractal(shape, rng, 3.0, wavelength_px=1.4 * size, smallest_px=0.35 * size)
     mix = fractal(shape, rng, 2.2, wavelength_px=0.25 * size, smallest_px=4)
     ranked = np.sort(land.scene(height), axis=None)
-    for cover, more_snow in ((land.now, 0.0), (land.before, 0.006)):
-        ceiling, share = np.inf, more_snow  # the zones below the ice keep their lower limits
+    for left, cover in enumerate(reversed(land.covers)):
+        ceiling, share = np.inf, left * _MELTED  # the zones below the ice keep their lower limits
         for (upper, first), (lower, second) in _ZONES:
             share += first + second
             floor = ranked[int((1 - share) * ranked.size)]
@@ -212,7 +234,7 @@ def _river_woods(land: Landscape, rng: np.random.Generator) -> None:
     mix = fractal(land.shape, rng, 2.2, wavelength_px=0.5 * land.cell_px, smallest_px=4)
     valley = land.relative < np.quantile(land.relative, 0.5)
     woods = valley & ((land.river < 4 + 4 * mix) | (mix > 2.2))
-    for cover in (land.now, land.before):
+    for cover in land.covers:
         cover[woods] = m.BROADLEAVES
         cover[valley & (mix < -2.1)] = m.SHRUB
 
@@ -220,32 +242,35 @@ def _river_woods(land: Landscape, rng: np.random.Generator) -> None:
 def _logging(land: Landscape, rng: np.random.Generator) -> None:
     """Fell a part of the conifers in clear-cuts, and let some shrub grow up to trees."""
     cuts = fractal(land.shape, rng, 2.5, wavelength_px=0.35 * land.cell_px, smallest_px=6)
-    conifers, shrub = land.before == m.CONIFERS, land.before == m.SHRUB
-    if conifers.any():
-        land.now[conifers & (cuts > np.quantile(cuts[conifers], 0.91))] = m.SHRUB
-    if shrub.any():
-        land.now[shrub & (cuts < np.quantile(cuts[shrub], 0.06))] = m.BROADLEAVES
+    later = land.covers[1:]
+    cases = ((m.CONIFERS, m.SHRUB, cuts, _FELLED), (m.SHRUB, m.BROADLEAVES, -cuts, _OVERGROWN))
+    before = land.before.copy()
+    for old, new, field, share in cases if later else ():
+        if (grown := before == old).any():
+            patches, _ = label(grown & (field > np.quantile(field[grown], 1 - share * len(later))))
+            for year, cover in enumerate(later):
+                cover[(patches > 0) & (patches % len(later) <= year)] = new
 
 
 def _paint(site: Site, land: Landscape, rng: np.random.Generator) -> None:
     """Paint a lake, village, quarry or gravel plain with what surrounds it."""
-    now, before = land.now, land.before
     stretch = 2.2 if site.kind == "gravel" else 1.3
     field = remoteness(land.shape, (site.row, site.column), rng, 0.17, stretch, 0.6 * land.cell_px)
-    kind, *shares = _SITES[site.kind]
-    area_now, area_before = (share * land.cell_px**2 for share in shares)
+    kind, last, growth = _SITES[site.kind]
+    areas = [(last - left * growth) * land.cell_px**2 for left in reversed(range(len(land.covers)))]
+    around: list[tuple[int, float]] = []
     if site.kind == "quarry":
-        wood = m.BROADLEAVES if rng.random() < 0.5 else m.CONIFERS
-        now[lowest(field, 1.3 * area_now)] = wood
-        before[lowest(field, 1.3 * area_now)] = wood
+        around = [(m.BROADLEAVES if rng.random() < 0.5 else m.CONIFERS, 1.3 * areas[-1])]
     if site.kind == "lake":  # the shore that fell dry
-        now[lowest(field, area_before)] = m.SAND
-    now[lowest(field, area_now)] = kind
-    before[lowest(field, area_before)] = kind
+        around = [(m.SAND, areas[0])]
+    for cover, area in zip(land.covers, areas, strict=True):
+        for other, wide in (*around, (kind, area)):
+            cover[lowest(field, wide)] = other
     if site.kind == "village":  # greens inside
         green = fractal(land.shape, rng, 2.0, wavelength_px=20, smallest_px=4) > 1.9
-        for cover in (now, before):
-            cover[green & (cover == m.URBAN) & lowest(field, area_now)] = m.GRASS
+        green &= lowest(field, areas[-1])
+        for cover in land.covers:
+            cover[green & (cover == m.URBAN)] = m.GRASS
 
 
 def _roads(land: Landscape) -> None:
@@ -256,10 +281,25 @@ def _roads(land: Landscape) -> None:
         bend = 0.12 * land.cell_px * np.sin(2 * np.pi * t)
         rows = (start.row + t * (end.row - start.row) + bend).astype(int)
         columns = (start.column + t * (end.column - start.column) - bend).astype(int)
-        for cover in (land.now, land.before):
+        for cover in land.covers:
             for right in (0, 1):
                 passable = np.isin(cover[rows, columns + right], farmland)
                 cover[rows[passable], columns[passable] + right] = m.URBAN
+
+
+class Weather(NamedTuple):
+    """How a year differs from the usual one.
+
+    Attributes:
+        late_days: Days by which its season comes later.
+        drought: Strength of its summer drought: 0 none, 1 one that turns meadows brown.
+    """
+
+    late_days: float = 0.0
+    drought: float = 0.0
+
+
+_USUAL = Weather()
 
 
 class Surface(NamedTuple):
@@ -286,9 +326,24 @@ class Surface(NamedTuple):
     east: Array
 
 
-def make_surface(land: Landscape, rng: np.random.Generator) -> Surface:
-    """Draw the texture of the land."""
-    cover = land.scene(land.now)
+def make_surface(
+    land: Landscape,
+    rng: np.random.Generator,
+    year: int = -1,
+    weather: Weather = _USUAL,
+    season: np.random.Generator | None = None,
+) -> Surface:
+    """Draw the texture of the land, and how plants grow on it in a year.
+
+    Args:
+        land: The land.
+        rng: Random numbers of the texture.
+        year: Position of the year in ``land.covers``.
+        weather: Weather of the year.
+        season: Random numbers of sowing, vigour and mowing; those of the texture by default.
+    """
+    season = season or rng
+    cover = land.scene(land.covers[year])
     shape = cover.shape
     parcels = land.scene(land.parcels)
     count = int(land.parcels.max()) + 1
@@ -300,16 +355,16 @@ def make_surface(land: Landscape, rng: np.random.Generator) -> Surface:
     tint = 0.06 * fractal(shape, rng, 1.5, wavelength_px=60)
     mix = 0.75 * fractal(shape, rng, 1.6, wavelength_px=30) + 0.65 * fractal(shape, rng, 0.5)
     shared = np.clip(np.abs(mix) * m.SHARED[cover], 0, 0.75)
-    fallow = (rng.random(count) < _FALLOW)[parcels]
+    fallow = (season.random(count) < _FALLOW)[parcels]
     shared = np.where(fallow & crops, 0.55 + 0.5 * shared, shared)
     texture = (field.astype(np.float32) for field in (shared, bright, tint))
     tilt = (land.scene(slope) for slope in slopes(land.height_m, smooth_px=2.0))
-    return Surface(cover, _growth(land, rng), m.PARTNER[cover], *texture, *tilt)
+    return Surface(cover, _growth(land, cover, weather, season), m.PARTNER[cover], *texture, *tilt)
 
 
-def _growth(land: Landscape, rng: np.random.Generator) -> m.Growth:
+def _growth(land: Landscape, cover: Array, weather: Weather, rng: np.random.Generator) -> m.Growth:
     """Draw each parcel's sowing, vigour and mowing, and add what varies inside parcels."""
-    parcels, cover = land.scene(land.parcels), land.scene(land.now)
+    parcels = land.scene(land.parcels)
     shape = parcels.shape
     count = int(land.parcels.max()) + 1
     shift = 0.9 * rng.standard_normal(count)[parcels] + 0.4 * fractal(shape, rng, 2.0, wavelength_px=60)
@@ -321,7 +376,12 @@ def _growth(land: Landscape, rng: np.random.Generator) -> m.Growth:
     cuts = np.stack([np.where(pasture, m.NEVER, day)[parcels] for day in days])
     catch = np.where(rng.random(count) < 0.4, rng.uniform(0.3, 0.6, count), 0.0)[parcels]
     fields = (shift, np.clip(vigour, 0.6, 1.2), land.scene(land.relative), cuts, catch)
-    return m.Growth(*(field.astype(np.float32) for field in fields))
+    dryness = None
+    if weather.drought:
+        deep = 0.15 * rng.standard_normal(count)[parcels] + 0.25 * fractal(shape, rng, 2.0, wavelength_px=120)
+        dryness = (weather.drought * np.clip(1 - deep, 0.2, 1.6)).astype(np.float32)
+    shift, vigour, height, cuts, catch = (field.astype(np.float32) for field in fields)
+    return m.Growth(shift, vigour, height, cuts, catch, weather.late_days, dryness)
 
 
 def observe(surface: Surface, day: float, sun: Sun, rng: np.random.Generator) -> tuple[Array, Array, Array]:

@@ -77,6 +77,8 @@ PARTNER: Array = COVERS["partner"].map(INDEX).to_numpy(np.uint8)
 """Material that most often shares a pixel with each of the first twelve (gardens, weeds, rubble)."""
 SHARED: Array = COVERS["shared"].to_numpy()
 """Standard deviation of the share that the partner takes."""
+WILTS: Array = COVERS["wilts"].to_numpy(np.float32)
+"""Share of its green that a drought takes from each of the first twelve (assumed)."""
 
 PATH: Array = _BANDS["path"].to_numpy(np.float32) / 1000
 """Reflectance that a clear atmosphere adds to Level-1C, by band (assumed)."""
@@ -130,6 +132,8 @@ class Growth(NamedTuple):
         height: Relative height, 0 to 1, (y, x).
         cuts: Days of the year when the parcel is mown, (event, y, x), or :data:`NEVER`; None for no mowing.
         catch: Share of green of a catch crop after the cereals' harvest, (y, x); None for no such crops.
+        late_days: Days by which the year's season comes later.
+        dryness: Strength of the year's drought, about 1 where it is severe, (y, x); None for no drought.
     """
 
     shift: Array
@@ -137,18 +141,22 @@ class Growth(NamedTuple):
     height: Array
     cuts: Array | None = None
     catch: Array | None = None
+    late_days: float = 0.0
+    dryness: Array | None = None
 
 
 def greenness(growth: Growth, material: Array, day: float) -> Array:
     """Return the share of green, 0 to about 1.1, of each pixel on a day of the year.
 
     Double logistic: from the share before the season up to 1 around its start and down to that after its end.
+    A drought takes a share of that from June on, half of which comes back with the rain of autumn.
 
     Args:
         growth: What varies between pixels.
         material: Index of the material whose season each pixel has, one of the first twelve, uint8 (y, x).
         day: Day of the year.
     """
+    day = day - growth.late_days
     before, after, start, rise, end, fall, spread = (row[material] for row in SEASONS)
     delay = growth.shift * spread
     start = start + delay + _LATER_UP * growth.height
@@ -163,6 +171,10 @@ def greenness(growth: Growth, material: Array, day: float) -> Array:
     if growth.catch is not None:
         autumn = 1 / (1 + np.exp(-0.1 * (day - 255)))
         green = np.where(material == CEREALS, np.maximum(green, growth.catch * autumn), green)
+    if growth.dryness is not None:
+        rain = 1 / (1 + np.exp(-0.08 * (day - 275)))
+        dry = (1 - 0.5 * rain) / (1 + np.exp(-0.1 * (day - 165)))
+        green = green * (1 - np.clip(growth.dryness * WILTS[material] * dry, 0, 0.9))
     return np.clip(green * growth.vigour, 0, 1.15).astype(np.float32)
 
 

@@ -1,8 +1,11 @@
-"""Twin of a Sentinel-2 year over a CORINE map, with the true land cover (layout ``sentinel2_corine``).
+"""Twin of Sentinel-2 years over a CORINE map, with the true land cover (layout ``sentinel2_corine``).
 
-The map is CORINE-like: 100 m cells of the majority, generalised to patches of 25 ha.
+The map is CORINE-like: 100 m cells of the majority of the first year, generalised to patches of 25 ha. Land
+cover changes from year to year (:func:`eolab.synthetic.landscape.make_landscape`); seasons come some days
+early or late, and the middle one of three or more years has a drought, which changes no land cover.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +23,14 @@ from eolab.data.schemes.corine import CORINE
 from eolab.data.schemes.landcover import LANDCOVER, from_corine
 from eolab.synthetic import materials as m
 from eolab.synthetic import writing
-from eolab.synthetic.landscape import MARGIN_PX, Landscape, Surface, make_landscape, make_surface
+from eolab.synthetic.landscape import (
+    MARGIN_PX,
+    Landscape,
+    Surface,
+    Weather,
+    make_landscape,
+    make_surface,
+)
 from eolab.synthetic.patterns import Array
 from eolab.synthetic.safe import (
     CRS,
@@ -33,10 +43,11 @@ from eolab.synthetic.safe import (
 )
 from eolab.synthetic.sky import PIXEL_M
 
-VERSION = 1
+VERSION = 2
 """Version of the generator; another version gives other pixels from the same seed."""
 _LEAST_SIZE, _MOST_SIZE = 96, 4800
-_MOST_DATES = 60
+_MOST_DATES, _MOST_YEARS = 60, 5
+_LATE_DAYS = 8.0  # most days by which a season comes early or late
 
 _CORINE_FOLDER = "u2018_clc2018_v2020_20u1_raster100m"
 _CELL_M = 100
@@ -56,14 +67,15 @@ def write(
     seed: int = 0,
     size: int = 480,
     dates: int = 20,
-    year: int = 2020,
+    year: int = 2018,
+    years: int = 3,
     progress: bool = True,
     traps: bool = True,
 ) -> Path:
     """Write the twin; a folder is there whole or not at all.
 
-    Beside ``twin.json`` the folder holds ``sentinel2/*.SAFE``, ``corine/`` with the map of two years before
-    and ``truth/`` with the land cover of the year and of two years before.
+    Beside ``twin.json`` the folder holds ``sentinel2/*.SAFE`` of all years, ``corine/`` with the map of the
+    first year and ``truth/land_cover_10m_<year>.tif`` with the land cover of each year.
 
     Args:
         folder: Where to write; must not exist.
@@ -71,17 +83,18 @@ def write(
         size: Pixels of 10 m along a side, a multiple of 12 from 96 on. A scene below 400 pixels shrinks its
             fields and villages, and CORINE's smallest patch of 25 ha, in proportion. Cells of 100 m are
             coarse there: its CORINE is right for 30 to 60 % of the pixels instead of 65 to 75 %.
-        dates: Good dates in the year.
-        year: The year.
+        dates: Good dates in each year.
+        year: The first year.
+        years: Number of years, 1 to 5.
         progress: Whether to show progress.
-        traps: Whether to add what real archives hold besides: an older, wrong version of one product and a
-            further date with a truncated image.
+        traps: Whether to add what real archives hold besides, to the last year: an older, wrong version of
+            one product and a further date with a truncated image.
 
     Returns:
         The folder.
 
     Raises:
-        ParameterError: If size or dates are out of range.
+        ParameterError: If size, dates or years are out of range.
         DataError: If the folder exists already.
     """
     if not _LEAST_SIZE <= size <= _MOST_SIZE or size % 12:
@@ -90,39 +103,49 @@ def write(
             f"that the 10, 20 and 60 m grids fit."
         )
     writing.check_range("dates", dates, 1, _MOST_DATES)
+    writing.check_range("years", years, 1, _MOST_YEARS)
     with writing.whole(folder) as building:
         streams = np.random.SeedSequence(seed).spawn(4)
-        land = make_landscape(size, np.random.default_rng(streams[0]))
-        surface = make_surface(land, np.random.default_rng(streams[1]))
-        passes = plan(dates, year, np.random.default_rng(streams[2]), traps)
-        facts = _write_maps(building, land)
-        make = partial(_make_product, building / "sentinel2", surface, seed)
-        with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=64):
-            writing.in_threads(make, passes, "Sentinel-2 twin", "product", progress)
-        parameters = {"seed": seed, "size": size, "dates": dates, "year": year, "traps": traps}
+        land = make_landscape(size, np.random.default_rng(streams[0]), years)
+        facts = _write_maps(building, land, year)
+        drought = years // 2 if years > 2 else None
+        for k, rng in enumerate(np.random.default_rng(one) for one in streams[2].spawn(years)):
+            weather = Weather(rng.uniform(-_LATE_DAYS, _LATE_DAYS), float(k == drought))
+            passes = plan(dates, year + k, rng, traps and k == years - 1)
+            passes = [replace(one, number=one.number + k * (_MOST_DATES + 1)) for one in passes]
+            surface = make_surface(land, np.random.default_rng(streams[1]), k, weather, rng)
+            make = partial(_make_product, building / "sentinel2", surface, seed)
+            with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=64):
+                writing.in_threads(make, passes, f"Sentinel-2 twin, {year + k}", "product", progress)
+        facts["drought_year"] = None if drought is None else year + drought
+        parameters = {"seed": seed, "size": size, "dates": dates, "year": year, "years": years}
+        parameters["traps"] = traps
         writing.mark(building, "sentinel2_corine", VERSION, **parameters, **facts)
     return Path(folder)
 
 
-def _write_maps(folder: Path, land: Landscape) -> dict[str, Any]:
-    """Write truth and CORINE, and return what twin.json says of them."""
-    now, before = land.scene(land.now), land.scene(land.before)
+def _write_maps(folder: Path, land: Landscape, first: int) -> dict[str, Any]:
+    """Write truth and CORINE, and return what twin.json says of them; the land begins in the first year."""
+    truths = {first + k: land.scene(cover) for k, cover in enumerate(land.covers)}
     (folder / "truth").mkdir()
     colors = {index: (*bytes.fromhex(color[1:]), 255) for index, color in enumerate(LANDCOVER.colors)}
     profile = {"crs": CRS, "transform": transform_of(PIXEL_M), "nodata": IGNORE, "compress": "DEFLATE"}
-    writing.write_raster(folder / "truth/land_cover_10m.tif", now, profile, colors)
-    writing.write_raster(folder / "truth/land_cover_10m_before.tif", before, profile, colors)
+    for year, truth in truths.items():
+        writing.write_raster(folder / f"truth/land_cover_10m_{year}.tif", truth, profile, colors)
     mmu_cells = max(2, round(_MMU_CELLS * min(1.0, land.cell_px / 100) ** 2))
     corine = make_corine(land, mmu_cells)
     _write_corine(folder / "corine" / _CORINE_FOLDER / FILE, corine)
-    old = on_scene(corine, len(now))
+    last = land.scene(land.now)
+    old = on_scene(corine, len(last))
     labelled = old != IGNORE
-    shares = np.bincount(now.ravel(), minlength=len(LANDCOVER)) / now.size
+    shares = np.bincount(last.ravel(), minlength=len(LANDCOVER)) / last.size
+    changed = {year + 1: truth != truths[year + 1] for year, truth in truths.items() if year + 1 in truths}
+    right = {year: (old == truth)[labelled] for year, truth in truths.items()}
     return {
         "class_shares": dict(zip(LANDCOVER.names, shares.round(4).tolist(), strict=True)),
-        "changed_share": round(float((now != before).mean()), 4),
+        "changed_share": {str(year): round(float(one.mean()), 4) for year, one in changed.items()},
         "corine_labelled_share": round(float(labelled.mean()), 4),
-        "corine_right_share": round(float((old == now)[labelled].mean()), 4),
+        "corine_right_share": {str(year): round(float(one.mean()), 4) for year, one in right.items()},
         "corine_mmu_ha": mmu_cells,
     }
 
@@ -144,7 +167,7 @@ class Corine(NamedTuple):
 
 
 def make_corine(land: Landscape, mmu_cells: int = _MMU_CELLS) -> Corine:
-    """Generalise the land cover of two years before.
+    """Generalise the land cover of the first year.
 
     Args:
         land: The land with its margin.

@@ -1,10 +1,10 @@
 """A Sentinel-2 series and the CORINE map under it: ``sentinel2/*.SAFE``, ``corine/…/DATA/*.tif``.
 
-Where the truth is known (simulated data), ``truth/land_cover_10m.tif`` holds that of the year and
-``truth/land_cover_10m_before.tif`` that of the CORINE map's year, as class indices of
-:data:`eolab.data.schemes.landcover.LANDCOVER`.
+Where the truth is known (simulated data), ``truth/land_cover_10m_<year>.tif`` holds that of a year, the first
+one that of the CORINE map, as class indices of :data:`eolab.data.schemes.landcover.LANDCOVER`.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,8 @@ from eolab.data.schemes.landcover import LANDCOVER
 
 SERIES = "sentinel2"
 MAP = "corine"
-TRUTH = {
-    "truth": Path("truth", "land_cover_10m.tif"),
-    "truth_before": Path("truth", "land_cover_10m_before.tif"),
-}
+TRUTH = "truth"
+_TRUTH = re.compile(r"land_cover_10m_(\d{4})\.tif")
 
 
 def open_layout(path: Path, **options: Any) -> xr.Dataset:
@@ -36,7 +34,7 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
 
     Returns:
         The series with ``corine`` (y, x) uint16 level-3 codes, 0 = none, by nearest neighbour on its grid,
-        and ``truth`` and ``truth_before`` (y, x) uint8 class indices, 255 = none, where their files exist.
+        and, where its files exist, ``truth`` (year, y, x) uint8 class indices, 255 = none.
 
     Raises:
         DataError: If a part is missing or cannot be read.
@@ -47,23 +45,28 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
             raise DataError(f"{path} has no folder {part}/: {expected}.")
     dataset = sentinel2.open_layout(path / SERIES, **options)
     dataset["corine"] = corine.open_corine(path / MAP, like=dataset)
-    for name, file in TRUTH.items():
-        if (path / file).is_file():
-            dataset[name] = _truth(path / file, dataset)
+    if truths := _truths(path):
+        maps = [_truth(file, dataset) for file in truths.values()]
+        dataset["truth"] = xr.concat(maps, pd.Index(list(truths), name="year"))
     return dataset
 
 
 def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
     """Read every image and map of the folder; return file, status and reason."""
-    truths = [file for file in TRUTH.values() if (path / file).is_file()]
     tables = {
         SERIES: sentinel2.check_layout(path / SERIES, progress=progress),
         MAP: corine.check_layout(path / MAP, progress=progress),
-        "truth": report((file.name, attempt(_check, path / file)[1]) for file in truths),
+        TRUTH: report((file.name, attempt(_check, file)[1]) for file in _truths(path).values()),
     }
     return pd.concat(
         [table.assign(file=part + "/" + table["file"]) for part, table in tables.items()], ignore_index=True
     )
+
+
+def _truths(path: Path) -> dict[int, Path]:
+    """Return the files of the truth by year."""
+    files = ((_TRUTH.fullmatch(file.name), file) for file in (path / TRUTH).glob("*.tif"))
+    return dict(sorted((int(found[1]), file) for found, file in files if found))
 
 
 def _check(file: Path) -> None:

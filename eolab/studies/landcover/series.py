@@ -52,8 +52,8 @@ def open_series(
     Returns:
         Dataset with ``image (time, band, y, x)`` float32 (NaN where nodata), ``clear (time, y, x)`` bool,
         ``label (y, x)`` uint8 class index (255 = ignore), ``scl (time, y, x)`` where Sentinel-2 has it and,
-        for twins, ``truth`` and ``truth_before`` ``(y, x)``. ``attrs`` hold the class scheme
-        (see :func:`scheme_of`) and what was rejected.
+        for twins, ``truth (year, y, x)``. ``attrs`` hold the class scheme (see :func:`scheme_of`) and what
+        was rejected.
 
     Raises:
         DataError: If the layout is not one of the study's, no scene classification is there, or fewer than
@@ -106,9 +106,8 @@ def _from_sentinel2(
         },
         attrs={"rejected": source.attrs.get("rejected", "[]")},
     )
-    for name in ("truth", "truth_before"):
-        if name in source:
-            series[name] = renumbered(source[name], between(class_table))
+    if "truth" in source:
+        series["truth"] = renumbered(source["truth"], between(class_table))
     return series, scheme
 
 
@@ -167,10 +166,10 @@ def _drop_rare(series: xr.Dataset, scheme: ClassScheme, min_pixels: int) -> xr.D
             f"Only {len(kept)} class of the class scheme '{scheme.name}' has {min_pixels} labelled pixels or "
             "more: choose a larger area or a smaller min_pixels."
         )
-    for name in ("label", "truth", "truth_before"):
+    for name in ("label", "truth"):
         if name in series:
             series[name] = renumbered(series[name], {old: new for new, old in enumerate(kept)})
-            series[name].attrs = {"long_name": name.replace("_", " "), "class_scheme": scheme.name}
+            series[name].attrs = {"long_name": name, "class_scheme": scheme.name}
     columns: Any = (scheme.codes, scheme.names, scheme.colors)
     chosen = ClassScheme(scheme.name, *(tuple(column[i] for i in kept) for column in columns))
     dropped = {scheme.names[i]: int(counts[i]) for i in range(len(scheme)) if i not in kept}
