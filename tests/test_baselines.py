@@ -8,10 +8,15 @@ import pytest
 import store_example
 from memory_store import MemoryStore
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.svm import SVC, LinearSVC
 
+from eolab import prediction
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import sources
+from eolab.prediction.mapping import per_pixel
 from eolab.tasks import baselines
+from eolab.tasks.baselines.estimators import SupportVectorMachine
 from eolab.tasks.baselines.readers import time_statistics
 
 N, T, C, K = 240, 6, 3, 5
@@ -21,6 +26,7 @@ NETWORKLESS = ["image_statistics", "random_forest", "svm"]
 
 
 def build(name, **options):
+    options = {"components": 60} | options if name == "svm" else options
     return baselines.build(TASK, name, **{"classes": K} | options)
 
 
@@ -143,7 +149,76 @@ def test_the_cap_on_samples_keeps_every_class():
     labels[17] = 4
     model = fit(build("svm", max_samples=30), inputs, labels)
     assert set(model.estimator.classes_) == {0, 1, 2, 4}
-    assert 30 <= model.estimator["model"].shape_fit_[0] <= 34
+    assert 30 <= len(model.estimator["model"].rows_) <= 34
+
+
+def standard(seed, n=600):
+    """Features and classes of two interleaved rings and a spot, which no linear machine tells apart."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice([0, 2, 3], n)
+    radius, angle = labels + rng.normal(0, 0.25, n), rng.uniform(0, 2 * np.pi, n)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).astype(np.float32) / 2, labels
+
+
+def test_with_all_training_rows_the_machine_is_the_exact_one_on_the_kernel():
+    """With every row as a component, Nyström's features have the RBF kernel as their product."""
+    x, y = standard(0, 120)
+    machine = SupportVectorMachine(components=120, gamma=2.0, C=3.0).fit(x, y)
+    kernel = rbf_kernel(x.astype(float), gamma=2.0)
+    values, vectors = np.linalg.eigh(kernel)
+    features = vectors * np.sqrt(np.maximum(values, 0))
+    exact = LinearSVC(C=3.0, dual=False, tol=1e-2)  # stops where the machine does
+    expected = exact.fit(features, y).decision_function(features)
+    np.testing.assert_allclose(machine.decision_function(x), expected, atol=0.03)
+
+
+@pytest.mark.parametrize(("kernel", "lowest"), [("rbf", 0.93), ("linear", 0)])
+def test_few_components_decide_as_the_exact_machine_and_a_linear_one_cannot(kernel, lowest):
+    x, y = standard(0)
+    test, truth = standard(1, 2000)
+    exact = SVC(C=1.0).fit(x, y).predict(test)
+    found = SupportVectorMachine(kernel, components=60).fit(x, y).predict(test)
+    assert (exact == truth).mean() > 0.9
+    assert (found == exact).mean() > 0.95 if kernel == "rbf" else (found == truth).mean() < 0.7
+    assert (found == truth).mean() > lowest
+
+
+def test_the_temperature_leaves_the_class_and_makes_confidence_what_is_right():
+    x, y = standard(0)
+    test, truth = standard(1, 4000)
+    machine = SupportVectorMachine(components=60).fit(x, y)
+    found = machine.predict_proba(test)
+    np.testing.assert_array_equal(found.argmax(1), machine.decision_function(test).argmax(1))
+    right = (machine.predict(test) == truth).mean()
+    assert abs(found.max(1).mean() - right) < 0.04
+    machine.temperature_ = 1.0
+    assert machine.predict_proba(test).max(1).mean() < right - 0.15  # margins alone are too modest
+
+
+def test_a_machine_of_two_classes_gives_two_probabilities():
+    x, y = standard(0)
+    machine = SupportVectorMachine(components=60).fit(x[y > 0], y[y > 0])
+    found = machine.predict_proba(x)
+    assert found.shape == (len(x), 2)
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
+    assert (machine.predict(x[y > 0]) == y[y > 0]).mean() > 0.9
+
+
+def test_a_map_of_a_baseline_is_what_it_predicts_of_the_pixels(tmp_path):
+    """Windows of equal and different pixels, some without data, through the saved model."""
+    inputs, _ = series(4)
+    fitted("svm").save(tmp_path / "model.joblib")
+    predictor = prediction.load(tmp_path, engine="auto")
+    of = np.random.default_rng(0).integers(0, 40, (20, 24))  # pixels of the scene are forty series
+    window = {name: inputs[name][of] for name in ("image", "valid", "day")}
+    window["nodata"] = of == 7
+    windows = per_pixel(predictor)
+    found = windows(window)
+    expected = fitted("svm").predict_on_batch(inputs)[of]
+    np.testing.assert_allclose(found[of != 7], expected[of != 7], atol=1e-6)
+    assert np.isnan(found[of == 7]).all()
+    assert windows.pixels == (of != 7).sum()
+    assert windows.predicted == 39
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -175,6 +250,8 @@ def test_wrong_input_is_named():
         build("random_forst")
     with pytest.raises(ParameterError, match="no option 'tree': did you mean 'trees'"):
         build("random_forest", tree=3)
+    with pytest.raises(ParameterError, match="no kernel 'rfb': did you mean 'rbf'"):
+        build("svm", kernel="rfb")
     with pytest.raises(DataError, match="expected class indices 0 to 1"):
         fit(build("majority", classes=2), inputs, labels)
     with pytest.raises(DataError, match="show 0 classes: svm needs 2 or more"):

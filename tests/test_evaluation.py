@@ -478,6 +478,22 @@ def test_a_difference_can_be_certain_although_the_intervals_overlap():
     assert (gain["verdict"], gain["over"], gain["groups"]) == ("better", "net", 30)
 
 
+def test_gains_are_said_with_their_intervals_and_a_loss_is_no_gain():
+    first, second, truth, given = two_runs()
+    both = evaluation.join_scores([first, second]).assign(against="truth")
+    gained = evaluation.gains(both[~both["is_baseline"]], over="net")
+    (row,) = gained.to_dict("records")
+    ends = f"{row['value']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+    assert evaluation.gains_said(gained) == f"In macro F1 against the truth, new is better than net: {ends}."
+    turned = evaluation.gains(both[~both["is_baseline"]], over="new")
+    assert "net is worse than new: -" in evaluation.gains_said(turned)
+    same = evaluation.gains(evaluation.join_scores([first, first[1:].assign(model="same")]), over="net")
+    assert "same is not shown to be better than net: +0.000" in evaluation.gains_said(same)
+    few = score({"net": truth, "new": 1 - truth}, truth, **given | {"groups": np.arange(len(truth)) % 3})
+    assert "(no interval: 3 groups)" in evaluation.gains_said(evaluation.gains(few, over="net"))
+    assert evaluation.gains_said(gained[:0]) == ""
+
+
 def test_gains_of_two_runs_are_those_of_one_that_scores_both():
     first, second, truth, given = two_runs()
     found = evaluation.gains(evaluation.join_scores([first, second]))

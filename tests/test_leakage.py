@@ -87,15 +87,27 @@ def test_the_verdict_is_graded_by_the_distance_and_the_shared_polygons(metres, n
     assert report.grade == grade
     assert (report.facts["map_distance_m"], report.facts["shared_polygons"]) == (metres, n_shared / 100)
     assert report.samples["shared_polygon"].sum() == n_shared
-    assert (
-        f"{metres} m away in the median, {metres} m at least, and {n_shared}% share a polygon"
-        in report.verdict
-    )
+    share = f"(nearer than 92 m for {report.facts['near']:.0%}), and {n_shared}% share a polygon"
+    assert f"{metres} m away in the median, {metres} m at least {share}" in report.verdict
     assert said in report.verdict
     assert "new" not in report.verdict
     alone = leakage(features, table)  # training places are 10 m apart: from 20 m on it is other ground
     assert alone.facts["apart_m"] == 20
     assert "shared_polygons" not in alone.facts
+
+
+def test_blocks_that_border_on_training_ground_are_not_on_ground_of_their_own():
+    """Regression: blocks of 1 km, of which one side touches training ground and the other lies far away."""
+    side = np.arange(0, 1000, 10.0)
+    table = pd.DataFrame({"x": np.concatenate([-side, side + 10]), "y": 0.0, "label": [0, 1] * 100})
+    table["split"] = np.repeat(["train", "test"], 100)
+    features = np.random.default_rng(0).normal(size=(200, 2))
+    report = leakage(features, table, apart_m=200)
+    assert report.facts["map_distance_m"] > 500
+    assert report.facts["near"] == pytest.approx(0.19)  # 10 to 190 m
+    assert report.grade == "next to training ground"
+    far = table.assign(x=table["x"] + 150 * (table["split"] == "test"))
+    assert leakage(features, far, apart_m=200).grade == "on ground of their own"  # 4 % at 160 to 190 m
 
 
 def test_places_with_several_samples_count_once_for_the_distance_that_counts():

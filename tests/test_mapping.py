@@ -214,6 +214,35 @@ def test_per_pixel_predicts_only_pixels_with_data():
     assert predict.fingerprint == "abc"
 
 
+def test_equal_pixels_are_predicted_once_and_no_longer_looked_for_where_they_are_rare():
+    sizes, rng = [], np.random.default_rng(0)
+
+    def predictor(batch):
+        sizes.append(len(batch["image"]))
+        return batch["image"].sum((1, 2))[:, None] * [1, 2] + batch["valid"].sum(1)[:, None]
+
+    predict = per_pixel(predictor)
+    assert np.isnan(predict.speed)
+    assert predict.rate().startswith("No pixel was predicted")
+    image = rng.integers(0, 2, (8, 9, 2, 1)).astype(np.float32)  # four kinds
+    image[0, 0, 0, 0] = np.nan  # and one more, equal to itself
+    image[3, 3] = image[0, 0]
+    valid = np.broadcast_to([True, False], (8, 9, 2))
+    found = predict({"image": image, "valid": valid})
+    np.testing.assert_array_equal(found, image.sum((2, 3))[..., None] * [1, 2] + 1)
+    various = rng.random((8, 9, 2, 1), np.float32)
+    for _ in range(2):
+        found = predict({"image": various, "valid": valid})
+        np.testing.assert_allclose(found, various.sum((2, 3))[..., None] * [1, 2] + 1, rtol=1e-6)
+    predict({"image": image, "valid": valid})
+    assert sizes == [5, 72, 72, 72]
+    assert (predict.pixels, predict.predicted) == (4 * 72, sum(sizes))
+    predict.seconds = 0.5
+    assert "77% of them predicted" in predict.rate()
+    assert "576 pixels a second" in predict.rate()
+    assert "1,152 pixels would take 2 s" in predict.rate(1152)
+
+
 def test_file_has_crs_transform_colours_names_and_nodata(tmp_path):
     scene = Scene(300, 200)
     path = scene.map(tmp_path / "new" / "map.tif", block=128, tags={"simulated": "true"})

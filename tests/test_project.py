@@ -442,7 +442,7 @@ def test_every_training_notebook_takes_the_same_settings():
         "scenes",
     }
     settings = [
-        *("epochs", "batch_size", "optimizer", "optimizer_options", "learning_rate", "schedule"),
+        *("epochs", "batch_size", "min_steps", "optimizer", "optimizer_options", "learning_rate", "schedule"),
         *("schedule_options", "clipnorm", "ema"),
         *("class_weights", "patience", "precision", "freeze", "thaw"),
     ]

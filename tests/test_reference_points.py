@@ -13,6 +13,7 @@ from eolab.core.errors import DataError
 from eolab.data import reference_points as points
 from eolab.data.ground import class_areas_m2
 from eolab.data.schemes import ClassScheme
+from eolab.evaluation import areas
 
 SCHEME = ClassScheme.numbered("three", [("Water", "#0000ff"), ("Wood", "#00ff00"), ("Field", "#ffff00")])
 GRID = GeoBox((70, 90), Affine(10, 0, 600_000, 0, -10, 4_900_000), "EPSG:32631")
@@ -60,6 +61,23 @@ def test_every_point_lies_on_a_pixel_of_its_stratum_and_weights_sum_to_the_map(l
     assert not drawn.duplicated(["row", "col"]).any()
     assert drawn["weight"].sum() == pytest.approx((values != 255).sum())
     assert drawn["probability"][drawn["stratum"] == 0].iloc[0] == 10 / (values == 0).sum()
+
+
+def test_answers_of_one_map_assess_another_map_by_the_strata_they_were_drawn_in(labels, drawn):
+    """A model that is trained again needs no new answers: strata are those of the map of the draw."""
+    truth = np.random.default_rng(7).choice(3, GRID.shape, p=[0.2, 0.3, 0.5]).astype(np.uint8)
+    other = wrap_xr(np.where(np.asarray(labels) == 2, truth, 1).astype(np.uint8), GRID)
+    many = points.draw(labels, SCHEME, [300, 900, 1500], seed=1)
+    pixels = points.strata_pixels(many, 3)
+    assert pixels.tolist() == [(np.asarray(labels) == k).sum() for k in range(3)]
+    mapped = points.values_at(other, many).astype(int)
+    found = areas.assess(
+        mapped, truth[many["row"], many["col"]].astype(int), pixels, "abc", stratum=many["stratum"]
+    )
+    known = np.asarray(labels) != 255
+    right = (np.asarray(other) == truth)[known].mean()
+    assert found.overall.value == pytest.approx(right, abs=3 * found.overall_se)
+    assert abs((mapped == truth[many["row"], many["col"]]).mean() - right) > 3 * found.overall_se
 
 
 def test_the_draw_is_that_of_its_seed_and_of_no_other(labels, drawn):

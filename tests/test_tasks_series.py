@@ -75,6 +75,24 @@ def test_labels_without_an_output_are_refused(store, rows, tmp_path):
         tasks.fit(TASK, "tempcnn", store, rows, folder=tmp_path, outputs=3, training={"epochs": 1})
 
 
+@pytest.mark.parametrize(("min_steps", "size"), [(0, 64), (2, 64), (30, 6), (1000, 1)])
+def test_few_samples_come_in_smaller_batches_so_that_an_epoch_has_steps(
+    store, rows, tmp_path, monkeypatch, min_steps, size
+):
+    """Ten steps an epoch of 1,195 samples left an LSTM of the Slovenian series at half of its score."""
+    seen = []
+
+    def fit(network, train, validation, **settings):
+        seen.append((train.batch_size, train.num_batches))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.trainer, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        fit_network(store, rows, tmp_path, {"min_steps": min_steps})
+    assert seen[0][0] == size
+    assert seen[0][1] >= min(min_steps, len(rows["train"]))
+
+
 @pytest.mark.parametrize("part", ["train", "validation"])
 def test_samples_without_any_label_train_nothing(store, rows, tmp_path, part):
     """Loss and val_loss were 0 in every epoch, and the first one was kept as the best."""
@@ -251,6 +269,7 @@ def test_a_training_that_learned_nothing_says_so(
         ({"training": {"learning_rate": 1e6}}, "learning_rate must be above 0 and at most 10"),
         ({"training": {"class_weights": "balenced"}}, "give None, 'balanced' or a weight"),
         ({"training": {"batch_size": 0}}, "batch_size must be 1 or more"),
+        ({"training": {"min_steps": -1}}, "min_steps must be 1 or more"),
         ({"training": {"optimizer": "adm"}}, "no optimizer 'adm'"),
         ({"training": {"freeze": "encoder_lsm"}}, "No layer is called 'encoder_lsm'"),
         ({"training": {"thaw": {"2": "*"}}}, "no layer is frozen"),

@@ -31,6 +31,7 @@ BINS = 5  # of equally many test samples, in the table of a report
 SAME = 1e-6  # standardised distance below which two samples are the same
 Z = 1.96  # standard normal quantile of a 95 % interval
 ALIKE = 1.1  # relative distance up to which test samples are as near as training samples are to each other
+FEW = 0.05  # share of test samples that may lie nearer, where a verdict calls their ground their own
 MOST = 0.5  # share of test samples in polygons with training samples from which a verdict calls them shared
 
 MEANINGS = {
@@ -63,8 +64,9 @@ class LeakageReport(NamedTuple):
 
         ``distance`` and ``map_distance_m`` are medians; ``relative_distance`` is the distance over that of
         training samples to each other: about 1 where the test samples could as well be training samples;
-        ``apart_m`` is the distance on the ground from which test samples count as on ground of their own, and
-        ``shared_polygons`` the share of them in polygons with training samples (where polygons are known);
+        ``apart_m`` is the distance on the ground from which test samples count as on ground of their own,
+        ``near`` the share of them that lie nearer (both where places are known), ``shared_polygons`` the
+        share in polygons with training samples (where polygons are known);
         ``duplicates`` is the share of test samples that are also training samples; accuracy and macro F1 are
         those of the nearest-neighbour rule and of the most frequent class; ``score_near`` and ``score_far``
         are the score in the most and the least similar bin, ``auc`` the probability that a right answer is
@@ -104,7 +106,7 @@ class LeakageReport(NamedTuple):
             return "on the ground of training samples"
         names = list(MEANINGS)[1:]
         shared = facts.get("shared_polygons", 0) >= MOST
-        return names[2 * bool(ground >= facts["apart_m"]) + (not shared)]
+        return names[2 * bool(facts["near"] <= FEW) + (not shared)]
 
     @property
     def verdict(self) -> str:
@@ -129,7 +131,10 @@ class LeakageReport(NamedTuple):
     def _place(self) -> str:
         """The distance to the nearest training sample and the share in shared polygons, in words."""
         place = self.samples["map_distance_m"]
-        said = f"the nearest one is {place.median():,.0f} m away in the median, {place.min():,.0f} m at least"
+        said = (
+            f"the nearest one is {place.median():,.0f} m away in the median, {place.min():,.0f} m at least "
+        )
+        said += f"(nearer than {self.facts['apart_m']:,.0f} m for {self.facts['near']:.0%})"
         if "shared_polygons" in self.facts:
             said += f", and {self.facts['shared_polygons']:.0%} share a polygon with training samples"
         return said
@@ -194,7 +199,10 @@ def leakage(
     for name, answer in answers.items():
         samples[name] = (answer == labels[test]).astype(float)
     samples["score"] = samples["nearest_neighbour"] if correct is None else np.asarray(correct, float)[chosen]
-    facts = {"apart_m": 2 * spacing if apart_m is None else apart_m}
+    facts: dict[str, float] = {}
+    if not np.isnan(ground).any():
+        far_m = 2 * spacing if apart_m is None else apart_m
+        facts |= {"apart_m": far_m, "near": float((ground < far_m).mean())}
     if polygon is not None:
         shared = table[polygon].isin(table[polygon].iloc[rows["train"]]).to_numpy()[test]
         samples["shared_polygon"] = shared

@@ -31,7 +31,20 @@ from eolab.data.ground import class_areas_m2, pixel_size_m
 from eolab.data.schemes import IGNORE, ClassScheme
 
 BLOCK_PX = 1024  # side of the parts of a map that are in memory at once
-_DESIGN = ["row", "col", "stratum", "mapped", "probability", "weight", "seed", "x", "y", "pixel", "crs"]
+_DESIGN = [
+    "row",
+    "col",
+    "stratum",
+    "mapped",
+    "pixels",
+    "probability",
+    "weight",
+    "seed",
+    "x",
+    "y",
+    "pixel",
+    "crs",
+]
 
 
 class Interpreted(NamedTuple):
@@ -93,9 +106,9 @@ def draw(
 
     Returns:
         A row a point, in random order, so that the first points are a smaller sample of the same kind: id,
-        row, col, stratum (class index in the map), mapped (its name), probability (of being drawn), weight
-        (pixels that the point stands for), seed, x, y and geometry (centre of the pixel), pixel (its side)
-        and crs.
+        row, col, stratum (class index in the map), mapped (its name), pixels (those of the stratum),
+        probability (of being drawn), weight (pixels that it stands for), seed, x, y and geometry (centre
+        of the pixel), pixel (its side) and crs.
 
     Raises:
         DataError: If a class has fewer pixels than points.
@@ -127,6 +140,7 @@ def draw(
     x, y = rasterio.transform.xy(grid.transform, rows, cols)
     table = pd.DataFrame({"id": np.arange(len(place)), "row": rows, "col": cols, "stratum": stratum})
     table["mapped"] = np.array(scheme.names)[stratum]
+    table["pixels"] = total[stratum]
     table["probability"] = (wanted / np.maximum(total, 1))[stratum]
     table["weight"] = 1 / table["probability"]
     table["seed"], table["x"], table["y"] = seed, x, y
@@ -143,6 +157,12 @@ def values_at(labels: xr.DataArray, points: gpd.GeoDataFrame) -> np.ndarray:
         rows, cols = (xr.DataArray(axis[inside], dims="point") for axis in (row, col))
         found[inside] = np.asarray(labels.isel(y=rows, x=cols))
     return found
+
+
+def strata_pixels(points: pd.DataFrame, count: int) -> np.ndarray:
+    """Return the pixels of each stratum of the map that points were drawn from; 0 without points."""
+    found = points.groupby("stratum")["pixels"].first()
+    return found.reindex(range(count), fill_value=0).to_numpy()
 
 
 # === The file of the interpreters ===

@@ -10,7 +10,7 @@ import pandas as pd
 from eolab.core.errors import DataError, check_known
 from eolab.core.files import replacing
 from eolab.evaluation.bootstrap import MIN_GROUPS, Drawn, Interval, interval
-from eolab.evaluation.tables import COLUMNS, COUNT, DRAWN, keys_of, score_table
+from eolab.evaluation.tables import COLUMNS, COUNT, DRAWN, in_words, keys_of, score_table, title
 
 LOWER = ("mse", "mae", "coverage_error", "ranking_loss", "hamming_loss")  # the lower, the better
 ROUNDED = 1e-6  # of the largest score: replicates are kept as float32
@@ -95,6 +95,30 @@ def gains(scores: pd.DataFrame, over: str = "") -> pd.DataFrame:
             rows.append(own.to_dict() | ends | {"over": str(other["model"]), "verdict": verdict})
     columns = [*COLUMNS, *keys_of(scores), "over", "verdict"]
     return pd.DataFrame(rows, columns=columns).drop(columns="n").rename(columns={"n_groups": COUNT})
+
+
+def gains_said(gained: pd.DataFrame) -> str:
+    """Say of a table of gains whether each model is better or worse than the other, or not shown to be.
+
+    Args:
+        gained: Result of :func:`gains`.
+
+    Returns:
+        A sentence for each kind of score, such as "In macro F1 against the truth, lstm is worse than
+        random_forest: -0.062 (-0.110 to -0.021)."; empty for an empty table.
+    """
+    keys = [name for name in keys_of(gained) if name != "over"]
+    said = []
+    for _, rows in gained.groupby(["scope", "statistic", *keys], sort=False, dropna=False):
+        first = rows.iloc[0]
+        which = "".join(f" {key} the {first[key]}" for key in keys)
+        models, listed = list[str](), list[Any](rows.itertuples())
+        for row in listed:
+            found = row.verdict if row.verdict in ("better", "worse") else "not shown to be better"
+            shown = row if row.verdict == "not paired" else row._replace(verdict="")
+            models.append(f"{row.model} is {found} than {row.over}: {in_words(shown, '+.3f')}")
+        said.append(f"In {title(first['scope'], first['statistic'])}{which}, {'; '.join(models)}.")
+    return " ".join(said)
 
 
 def mean_gain(own: Sequence[pd.Series], other: Sequence[pd.Series]) -> tuple[Interval, str]:

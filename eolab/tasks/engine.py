@@ -87,9 +87,10 @@ def fit(
         options: Options of the architecture, its ``head`` among them.
         loss: Loss as :func:`eolab.training.losses.build` takes it; that of the task by default.
         loss_options: Options that every part of the loss takes, for example ``{"smoothing": 0.1}``.
-        training: Options of the training, see :func:`eolab.training.fit`; also ``batch_size`` and
-            ``class_weights``: "balanced" or a weight by class index, in training alone: validation weighs
-            every class as it comes.
+        training: Options of the training, see :func:`eolab.training.fit`; also ``batch_size``; ``min_steps``,
+            the least steps an epoch, met by smaller batches where samples are few; and ``class_weights``:
+            "balanced" or a weight by class index, in training alone: validation weighs every class as it
+            comes.
         augmentation: Names of :func:`eolab.training.augment.build`, applied to training samples.
         augmentation_options: Options of each, for example ``{"mixup": {"alpha": 0.4}}``.
         crop: Side in pixels of the squares that training sees, at most height and width; 0 for whole images.
@@ -115,6 +116,7 @@ def fit(
         check(what, model, options=options, training=training)
     _check_weights(what, options["head"], settings.get("class_weights"))
     batch_size, class_weights = settings.pop("batch_size"), settings.pop("class_weights", None)
+    batch_size = _smaller(batch_size, rows["train"], settings.pop("min_steps", None))
     change = _augmentation(augmentation, augmentation_options, crop, store)
     read = select_all(store, _rows_to_learn(rows["train"]), channels)
     make = _beginning(what, read, weights, make)
@@ -434,6 +436,17 @@ def _settings(task: Task, model: str, training: Mapping[str, Any] | None) -> dic
     if "epochs" not in settings:
         raise ParameterError("training has no epochs: give their number, such as {'epochs': 20}.")
     return settings
+
+
+def _smaller(batch_size: int, rows: Any, min_steps: int | None) -> int:
+    """Return the size of a batch with which an epoch has enough steps, where samples are few."""
+    count = len(np.flatnonzero(rows)) if np.asarray(rows).dtype == bool else len(rows)
+    fitting = max(1, count // min_steps) if min_steps else batch_size
+    if fitting < batch_size:
+        print(
+            f"Batches of {fitting} samples instead of {batch_size}: {count:,} samples in {min_steps} steps."
+        )
+    return min(batch_size, fitting)
 
 
 def _options(task: Task, options: Mapping[str, Any] | None, samples: Any = ()) -> dict[str, Any]:

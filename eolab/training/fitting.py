@@ -23,7 +23,7 @@ from eolab.training.setup import jit_compile as jit_of_backend
 
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon")
 KINDS: dict[tuple[type, ...], tuple[str, ...]] = {  # of the values of a notebook's ``training`` dict
-    (int,): ("epochs", "batch_size", "patience", "steps_per_execution"),
+    (int,): ("epochs", "batch_size", "min_steps", "patience", "steps_per_execution"),
     (int, float): ("learning_rate", "clipnorm", "ema"),
     (str,): ("schedule", "optimizer", "monitor", "precision"),
     (Mapping,): ("schedule_options", "optimizer_options", "thaw"),
@@ -39,7 +39,16 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "clipnorm": (lambda norm: norm > 0, "above 0"),
     "ema": (lambda momentum: 0 < momentum < 1, "between 0 and 1, such as 0.99 for the mean of 100 steps"),
 }
-OPTIONAL = ("clipnorm", "ema", "patience", "monitor", "class_weights", "freeze", "thaw")  # may be None
+OPTIONAL = (  # may be None
+    "min_steps",
+    "clipnorm",
+    "ema",
+    "patience",
+    "monitor",
+    "class_weights",
+    "freeze",
+    "thaw",
+)
 Options = Mapping[str, Any] | None
 _compiled: WeakKeyDictionary[keras.Model, tuple[str, Trained, list[np.ndarray]]] = WeakKeyDictionary()
 
@@ -52,8 +61,8 @@ def options(training: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
         {'epochs': 3, 'batch_size': 32, 'ema': None}
 
     Args:
-        training: Arguments of :func:`eolab.training.fit`, and ``batch_size``, ``class_weights`` and
-            ``precision``. Where None means "none", 0 and an empty text, list or dict do too.
+        training: Arguments of :func:`eolab.training.fit`; ``batch_size``, ``min_steps``, ``class_weights``
+            and ``precision``. Where None means "none", 0 and an empty text, list or dict do too.
         **defaults: Arguments that `training` need not give.
 
     Raises:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +12,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from eolab.core.errors import DataError, ParameterError
+from eolab.core.progress import duration
 from eolab.models.output_grid import OutputGrid, to_pixels
 
 Inputs = dict[str, np.ndarray]
@@ -17,6 +20,8 @@ Predict = Callable[[Inputs], np.ndarray]
 ReadWindow = Callable[[int, int, int, int], Inputs]
 
 WEIGHT_FLOOR = 1e-3  # of the blending weight at a window's rim, so that every pixel has a weight
+WORTH_LOOKING = 0.9  # share of different pixels up to which equal ones are looked for
+TILE_PIXELS = 10_980**2  # of a Sentinel-2 tile at 10 m
 PLACE = "place"  # row and column of an image window in what was read for it, height and width
 
 
@@ -92,39 +97,84 @@ def _ramp(size: int, overlap: int) -> np.ndarray:
     return np.sin(np.pi / 2 * np.minimum(distance / overlap, 1.0)) ** 2
 
 
-def per_pixel(predictor: Predict) -> Predict:
-    """Make a model of single pixels predict windows.
+class PixelWindows:
+    """Makes a model of single pixels predict windows.
 
-    The pixels of a window become a batch; pixels of ``nodata`` are left out. Arrays (T,) that are the same
-    for all pixels, such as ``day``, are repeated.
+    The pixels of a window become a batch; pixels of ``nodata`` are left out, and pixels with the same values
+    on all dates are predicted once. Looking for those costs a sort of the pixels: after a window with few of
+    them no more are looked for. Arrays (T,) that are the same for all pixels, such as ``day``, are repeated.
 
     Args:
         predictor: From arrays (N, …) to class probabilities (N, K).
 
-    Returns:
-        From arrays (h, w, …) to class probabilities (h, w, K), NaN at nodata. It has the predictor's
-        ``fingerprint``.
+    Attributes:
+        pixels: Pixels with data so far.
+        predicted: Pixels that the model has seen, fewer where some are the same.
+        seconds: What that took, without reading.
+        fingerprint: That of the predictor.
     """
 
-    def predict(inputs: Inputs) -> np.ndarray:
-        nodata = inputs.get("nodata")
+    def __init__(self, predictor: Predict) -> None:
+        self.predictor, self.fingerprint = predictor, getattr(predictor, "fingerprint", None)
+        self.pixels, self.predicted, self.seconds, self._looks = 0, 0, 0.0, True
+
+    def __call__(self, inputs: Inputs) -> np.ndarray:
+        """Return class probabilities (h, w, K) from arrays (h, w, …), NaN at nodata."""
+        nodata, started = inputs.get("nodata"), time.perf_counter()
         arrays = {name: values for name, values in inputs.items() if name != "nodata"}
         height, width = next(values.shape[:2] for values in arrays.values() if values.ndim > 1)
         keep = np.ones((height, width), bool) if nodata is None else ~nodata
         if not keep.any():
             return np.full((height, width, 1), np.nan, np.float32)
-        count = int(keep.sum())
-        batch = {
-            name: values[keep] if values.ndim > 1 else np.broadcast_to(values, (count, *values.shape))
+        own = {
+            name: values[keep]
             for name, values in arrays.items()
+            if values.ndim > 1 and any(values.strides[:2])
         }
-        found = predictor(batch)  # (N, K)
+        first, back = self._different(own, count := int(keep.sum()))
+        batch = {name: values[first] for name, values in own.items()}
+        for name in arrays.keys() - own.keys():  # the same for all pixels
+            one = arrays[name][0, 0] if arrays[name].ndim > 1 else arrays[name]
+            batch[name] = np.broadcast_to(one, (len(first), *one.shape))
+        found = self.predictor(batch)  # (N, K)
         result = np.full((height, width, found.shape[-1]), np.nan, np.float32)  # (h, w, K)
-        result[keep] = found
+        result[keep] = found[back]
+        self.pixels, self.predicted = self.pixels + count, self.predicted + len(first)
+        self.seconds += time.perf_counter() - started
         return result
 
-    predict.fingerprint = getattr(predictor, "fingerprint", None)  # type: ignore[attr-defined]
-    return predict
+    def _different(self, arrays: Inputs, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first of each kind of pixel, and the number of its kind for each pixel."""
+        if self._looks and arrays:
+            rows = [
+                np.ascontiguousarray(values).view(np.uint8).reshape(count, -1) for values in arrays.values()
+            ]
+            together = np.concatenate(rows, axis=1)
+            keys = together.view(np.dtype((np.void, together.shape[1]))).ravel()
+            _, first, back = np.unique(keys, return_index=True, return_inverse=True)
+            self._looks = len(first) <= WORTH_LOOKING * count
+            return first, back.ravel()
+        return np.arange(count), np.arange(count)
+
+    @property
+    def speed(self) -> float:
+        """Pixels that were predicted a second, reading not counted; NaN where none was, in a resumed map."""
+        return self.pixels / self.seconds if self.pixels else math.nan
+
+    def rate(self, pixels: int = TILE_PIXELS) -> str:
+        """Say how fast pixels were predicted, and how long a scene of so many would take."""
+        if not self.pixels:
+            return "No pixel was predicted: the map was resumed when it was finished."
+        return (
+            f"{self.pixels:,} pixels, {self.predicted / self.pixels:.0%} of them predicted, the others being "
+            f"the same as one of them: {self.speed:,.0f} pixels a second, reading not counted. A tile of "
+            f"{pixels:,} pixels would take {duration(pixels / self.speed)} on this machine."
+        )
+
+
+def per_pixel(predictor: Predict) -> PixelWindows:
+    """Return what makes a model of single pixels predict windows, for ``predict_map``."""
+    return PixelWindows(predictor)
 
 
 def of_image_series(predictor: Predict) -> Predict:

@@ -5,7 +5,8 @@ majority            the share of each class or label in the training samples, wh
 mean                the mean of the training values, whatever the input
 image_statistics    mean, spread and minimum, maximum or percentiles of each band → logistic regression
 random_forest       Breiman (2001) on all dates and bands of a series, or on the values of a pixel
-svm                 Cortes and Vapnik (1995) with an RBF kernel on all dates and bands, standardised
+svm                 Cortes and Vapnik (1995) on all dates and bands, standardised: linear, or with an RBF
+                    kernel by Nyström's approximation
 random_convolutions responses to random pieces of training images (Rolf et al. 2021,
                     :class:`~eolab.tasks.baselines.readers.RandomConvolutions`) → ridge or logistic regression
 pixel_boosting      gradient-boosted trees on the values of the pixel alone
@@ -44,13 +45,19 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from eolab.core import files
 from eolab.core.errors import check_all, check_known
 from eolab.tasks.baselines import readers, shared
 from eolab.tasks.baselines.base import Baseline, ClassWeight, Reader
-from eolab.tasks.baselines.estimators import Boosting, LabelRidge, PerLabel, ThresholdRule
+from eolab.tasks.baselines.estimators import (
+    KERNELS,
+    Boosting,
+    LabelRidge,
+    PerLabel,
+    SupportVectorMachine,
+    ThresholdRule,
+)
 from eolab.tasks.task import check_class_weights
 
 
@@ -115,10 +122,11 @@ def build(
         channels: Names of the channels of an image that are read; None for all. A baseline that reads
             none, or some of its own, has no use for them.
         more: Makers of a study by name; they come before those of the task.
-        **options: Options of the baseline: ``trees`` and ``min_leaf`` of ``random_forest``; ``C``, ``gamma``
-            and ``max_samples`` of ``svm``; ``C`` and ``max_samples`` of ``image_statistics``; ``filters``,
-            ``size``, ``stride``, ``bias``, ``head`` ("ridge" or "logistic"), ``C``, ``penalty`` and
-            ``max_samples`` of ``random_convolutions``; ``max_samples`` (images) or ``max_pixels`` of
+        **options: Options of the baseline: ``trees`` and ``min_leaf`` of ``random_forest``;
+            ``kernel`` ("rbf" or "linear"), ``components``, ``C``, ``gamma`` and ``max_samples`` of ``svm``;
+            ``C`` and ``max_samples`` of ``image_statistics``; ``filters``, ``size``, ``stride``, ``bias``,
+            ``head`` ("ridge" or "logistic"), ``C``, ``penalty`` and ``max_samples`` of
+            ``random_convolutions``; ``max_samples`` (images) or ``max_pixels`` of
             ``nearest``; ``iterations`` of ``pixel_boosting``; ``steps`` of a rule; ``per_patch`` of those
             that read pixels.
 
@@ -241,10 +249,17 @@ def _series_forest(seed: int, trees: int = 200, min_leaf: int = 1) -> Parts:
     return Parts(readers.Series(readers.all_values), forest)
 
 
-def _svm(seed: int, C: float = 10.0, gamma: float | str = "scale", max_samples: int | None = 10_000) -> Parts:
-    """RBF machine; its time grows with the square of the samples, hence the cap on them."""
-    machine = _standardised(SVC(C=C, gamma=gamma))
-    return Parts(readers.Series(readers.all_values), machine, max_samples)
+def _svm(
+    seed: int,
+    kernel: str = "rbf",
+    components: int = 300,
+    C: float = 1.0,
+    gamma: float | str = "scale",
+    max_samples: int | None = 20_000,
+) -> Parts:
+    check_known(kernel, KERNELS, f"svm has no kernel {kernel!r}")
+    machine = SupportVectorMachine(kernel, components, C, gamma, seed)
+    return Parts(readers.Series(readers.all_values), _standardised(machine), max_samples)
 
 
 def _of_pixels(make: Maker) -> Maker:

@@ -9,17 +9,23 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
+from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import Ridge
+from sklearn.svm import LinearSVC
 from threadpoolctl import ThreadpoolController
+
+from eolab.evaluation.postprocess import fit_temperature
 
 BINS = 64  # of a feature
 SMALL = 200_000  # rows below which one core is as fast as several that wait for each other
 AT_ONCE = 32_768  # rows that a core predicts at once
 MIN_LEAF = 20  # rows in a leaf, a tenth of the rows where they are few
+HELD_OUT = 5  # one in so many rows is held out for the temperature of a support-vector machine
+KERNELS = ("rbf", "linear")
 BELOW = 0.499  # most that a pixel outside of a rule gets: below 0.5 in half precision too
 
 
@@ -258,6 +264,95 @@ class LabelRidge(ClassifierMixin, BaseEstimator):
         """Return a score of each label (N, K); it ranks, but is not calibrated."""
         score = expit(4 * self.model_.predict(X) - 2)
         return np.where((self.share_ > 0) & (self.share_ < 1), score, self.share_)
+
+
+class SupportVectorMachine(ClassifierMixin, BaseEstimator):
+    """Linear support-vector machine on the features or, for an RBF kernel, on their Nyström features.
+
+    Cortes and Vapnik (1995), "Support-vector networks", one class against the rest, with squared hinge loss.
+    The exact RBF machine compares a row with thousands of support vectors; here it is compared with
+    ``components`` rows of training alone (Williams and Seeger 2001, "Using the Nyström method to speed up
+    kernel machines"), so that whole tiles can be mapped. With rows r of them, scikit-learn's
+    normalisation N and coefficients w, the decision is ``exp(−γ |x − r|²) · (Nᵀ w) + b``, in float32.
+
+    Probabilities are the softmax of the decisions divided by a temperature (Guo et al. 2017), which leaves
+    the likeliest class as it is. It is fitted on a fifth of the rows, held out from a first machine; where
+    those are like the other rows, as neighbours are, it is too low for new ground.
+
+    Args:
+        kernel: "rbf" or "linear".
+        components: Training rows that a row is compared with, fewer where there are fewer.
+        C: Weight of the errors.
+        gamma: Width γ of the RBF kernel; "scale" is 1 / (F · variance) for F features, as in scikit-learn.
+        seed: Seed of the draws.
+
+    Attributes:
+        classes_: The classes K.
+        rows_: Training rows that are compared with (M, F), None with a linear kernel.
+        weights_: Coefficients (M or F, K); one column where there are two classes.
+        intercept_: What is added (K,).
+        temperature_: What decisions are divided by.
+    """
+
+    def __init__(
+        self,
+        kernel: str = "rbf",
+        components: int = 300,
+        C: float = 1.0,
+        gamma: float | str = "scale",
+        seed: int = 0,
+    ) -> None:
+        self.kernel, self.components, self.C, self.gamma, self.seed = kernel, components, C, gamma, seed
+
+    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Self:
+        """Learn from standardised features (N, F) and classes (N,)."""
+        X, y = np.asarray(X, np.float32), np.asarray(y)
+        weights = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
+        self.rows_, features, turn = None, X, np.eye(X.shape[1])
+        if self.kernel == "rbf":
+            scale = 1 / (X.shape[1] * max(float(X.var()), 1e-12))
+            self.gamma_ = scale if self.gamma == "scale" else float(self.gamma)
+            size = min(self.components, len(X))
+            near = Nystroem(gamma=self.gamma_, n_components=size, random_state=self.seed).fit(X)
+            self.rows_, turn = near.components_, near.normalization_.T  # (M, F), (M, M)
+            features = self._likeness(X) @ turn.astype(np.float32)
+        self.classes_, which = np.unique(y, return_inverse=True)
+        held = np.random.default_rng(self.seed).permutation(len(y)) % HELD_OUT == 0
+        held[np.unique(which, return_index=True)[1]] = False  # no class is lost
+        self.temperature_ = 1.0
+        self._learn(features[~held], which[~held], weights[~held], turn)
+        several = len(np.unique(which[held])) > 1
+        found = fit_temperature(self.predict_proba(X[held]), which[held]) if several else 1.0
+        self._learn(features, which, weights, turn)
+        self.temperature_ = found
+        return self
+
+    def _learn(self, features: np.ndarray, which: np.ndarray, weights: np.ndarray, turn: np.ndarray) -> None:
+        """Fit the linear machine, and keep its coefficients on what is not normalised."""
+        machine = LinearSVC(C=self.C, dual=False, tol=1e-2)  # as good as 1e-4, in a third of the time
+        machine.fit(features, which, sample_weight=weights)
+        self.weights_ = (turn @ machine.coef_.T).astype(np.float32)
+        self.intercept_ = machine.intercept_
+
+    def _likeness(self, X: np.ndarray) -> np.ndarray:
+        """Return the kernel of rows (N, F) and those compared with, float32 (N, M); the rows if linear."""
+        if self.rows_ is None:
+            return X
+        squares = (X**2).sum(1)[:, None] + (self.rows_**2).sum(1) - 2 * X @ self.rows_.T
+        return np.exp(-np.float32(self.gamma_) * np.maximum(squares, 0))
+
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
+        """Return the decision for each class (N, K), before the temperature; (N, 1) for two classes."""
+        return self._likeness(np.asarray(X, np.float32)) @ self.weights_ + self.intercept_
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Return the probability of each class (N, K)."""
+        decision = self.decision_function(X) / self.temperature_
+        return softmax(np.hstack([-decision, decision]) if len(self.classes_) == 2 else decision, axis=1)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the likeliest class (N,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
 def _balanced(hit: np.ndarray) -> np.ndarray:
