@@ -49,8 +49,9 @@ def series(height: int = 23, width: int = 31, seed: int = 0, **cells: float) -> 
         },
         coords={"time": np.array(TIMES, "datetime64[ns]"), "band": ["B04", "B08"]},
         attrs={
+            "label_cell_m": 100.0,
             "class_scheme": '{"name": "toy", "codes": [1, 2, 3], "names": ["Wood", "Field", "Town"],'
-            ' "colors": ["#117733", "#ccf24d", "#cc79a7"]}'
+            ' "colors": ["#117733", "#ccf24d", "#cc79a7"]}',
         },
     )
     return place(data, **cells)

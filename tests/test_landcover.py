@@ -427,6 +427,8 @@ def test_a_buffer_around_clouds_is_counted_in_pixels_of_the_scene_classification
     source = xr.Dataset({name: (dims[values.ndim], values) for name, values in arrays.items()})
     source = source.assign_coords(time=np.array(["2020-01-01"], "datetime64[ns]"), band=["B04"])
     source = example.place(source, cell, cell)
+    if "corine" in source:
+        source["corine"].attrs["cell_m"] = 100.0
     monkeypatch.setattr(DataEntry, "open", lambda self, **options: source)
     found = landcover.series.open_series(example.entry(tmp_path, layout), cloud_buffer=2)["clear"][0]
     expected = np.ones((30, 40), bool)

@@ -72,6 +72,7 @@ def test_under_an_image_each_pixel_has_the_class_at_its_centre(folder, codes):
     dataset = sentinel2_corine.open_layout(folder, bands=["B04"])
     assert dataset["corine"].dims == ("y", "x")
     assert dataset["corine"].dtype == np.uint16
+    assert dataset["corine"].attrs["cell_m"] == pytest.approx(100, rel=0.01)
     to_laea = Transformer.from_crs(32631, 3035, always_xy=True)
     x, y = to_laea.transform(*np.meshgrid(dataset.x.values, dataset.y.values))
     column, row = (np.asarray(x) - LEFT) / 100, (TOP - np.asarray(y)) / 100

@@ -88,6 +88,11 @@ def make_confusion() -> np.ndarray:
     return matrix
 
 
+def pixels_of(series: xr.DataArray) -> np.ndarray:
+    """Return the series (sample, time) of all pixels."""
+    return series.transpose("y", "x", "time").to_numpy().reshape(-1, series.sizes["time"])
+
+
 def statistics() -> pd.DataFrame:
     return plots.class_statistics(BLUE, SERIES["clear"], LABEL, LANDCOVER)
 
@@ -224,6 +229,13 @@ GALLERY = {
         pd.DataFrame({"feature": ["slope", "NDVI", "B04"], "mean": [0.3, 0.2, -0.01], "std": [0.02] * 3})
     ),
     "distributions": lambda: plots.distributions(QUANTILES),
+    "example_series": lambda: plots.example_series(
+        xr.DataArray(pixels_of(BLUE), {"time": BLUE["time"]}, ("sample", "time"), name="B02"),
+        pixels_of(SERIES["clear"]),
+        LABEL.to_numpy().ravel(),
+        {"kept": np.arange(LABEL.size) % 3 > 0, "refused": np.arange(LABEL.size) % 3 == 0},
+        LANDCOVER,
+    ),
     "season_curves": lambda: plots.season_curves({"Blue": statistics(), "Red": statistics()}, LANDCOVER),
     "acquisitions": lambda: plots.acquisitions(
         clear_shares().rename("clear").reset_index(name="clear").assign(name="a date", cloud=0.1, missing=0.0)

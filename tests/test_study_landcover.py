@@ -26,7 +26,15 @@ from eolab.runs import chain
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 STUDY = ROOT / "notebooks" / "landcover"
-CHAIN = ("01_explore", "02_preprocess", "04_train_pixels", "06_map_years", "09_validate", "10_results")
+CHAIN = (
+    "01_explore",
+    "02_preprocess",
+    "03_extract_labels",
+    "04_train_pixels",
+    "06_map_years",
+    "09_validate",
+    "10_results",
+)
 
 
 only_run = functools.partial(study_runs.only_run, "landcover")

@@ -2,6 +2,7 @@
 
 from eolab.evaluation.bootstrap import Interval
 from eolab.evaluation.distributions import distributions
+from eolab.evaluation.labels import wrong_labels
 from eolab.evaluation.metrics import implied_f1
 from eolab.evaluation.multilabel import co_occurrence, label_confusion
 from eolab.evaluation.paired import gains, gains_said, mean_gain, paired_gains, read_drawn, write_drawn

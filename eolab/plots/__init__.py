@@ -62,6 +62,7 @@ from eolab.plots.series import (
     class_curves,
     class_statistics,
     dates_overview,
+    example_series,
     pixel_series,
     season_curves,
     twin_vs_real,

@@ -127,6 +127,49 @@ def class_curves(table: pd.DataFrame, scheme: ClassScheme, label: str, columns: 
 
 
 @styled
+def example_series(
+    values: xr.DataArray,
+    valid: Any,
+    labels: Any,
+    groups: Mapping[str, Any],
+    scheme: ClassScheme,
+    examples: int = 4,
+    columns: int = 4,
+) -> Figure:
+    """Draw the series of groups of samples, such as kept and refused ones, a panel a class.
+
+    Args:
+        values: Series (sample, time) of one quantity.
+        valid: Where they are observed (sample, time), bool.
+        labels: Class index of each sample.
+        groups: By name, which samples are in the group, bool (sample,).
+        scheme: The classes.
+        examples: Series of each class and group that are drawn as thin lines, evenly spread over the table.
+        columns: Panels in a row.
+    """
+    labels, seen = np.asarray(labels), np.asarray(valid, bool) & np.isfinite(values.to_numpy())
+    names = [index for index in range(len(scheme)) if (labels == index).any()]
+    figure, axes = panels(len(names), columns, 2.75, 2.0, sharex=True, sharey=True)
+    times = values["time"].to_numpy()
+    for number, (group, chosen) in enumerate(groups.items()):
+        color = OKABE_ITO[number]
+        for ax, index in zip(axes, names, strict=True):
+            rows = np.flatnonzero((labels == index) & np.asarray(chosen, bool))
+            for row in rows[evenly(len(rows), examples)] if len(rows) else []:
+                at = seen[row]
+                ax.plot(times[at], values.to_numpy()[row, at], color=color, linewidth=0.6, alpha=0.7)
+            table = class_statistics(values[rows], seen[rows], labels[rows], scheme)
+            ax.plot(table["time"], table["median"], color=color, linewidth=2.4, label=group)
+            date_axis(ax, 5)
+            finish(ax, "both", title=scheme.names[index])
+    handles, titles = axes[0].get_legend_handles_labels()
+    heading = "Thick: median; thin: examples"
+    figure.legend(handles, titles, title=heading, loc="outside lower center", ncols=len(groups))
+    figure.supylabel(quantity(values), fontsize=9.5)
+    return figure
+
+
+@styled
 def season_curves(tables: Mapping[str, pd.DataFrame], scheme: ClassScheme, columns: int = 4) -> Figure:
     """Draw median and interquartile band of all classes by date, a panel a quantity.
 

@@ -16,6 +16,7 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 from sklearn.mixture import GaussianMixture
+from threadpoolctl import threadpool_limits
 
 from eolab.core.errors import ParameterError, check_known, warn
 
@@ -89,8 +90,9 @@ def fit(
     if not len(counts) or min(counts) < 1:
         raise ParameterError(f"The numbers of clusters to try are {list(counts)}: give whole numbers from 1.")
     possible = [k for k in sorted(set(counts)) if k * LEAST <= len(features)] or [min(counts)]
-    models = [METHODS[method](features, min(k, len(features)), seed) for k in possible]
-    costs = [CRITERIA[criterion](features, model, seed) for model in models]
+    with threadpool_limits(1):  # several cores wait longer for each other than so few samples take
+        models = [METHODS[method](features, min(k, len(features)), seed) for k in possible]
+        costs = [CRITERIA[criterion](features, model, seed) for model in models]
     return models[int(np.argmin(costs))]
 
 
@@ -254,3 +256,55 @@ def refused_clusters(table: pd.DataFrame, min_frequency: float, min_purity: floa
             reasons[np.where(label == one, purity, -2).argmax()] = ""
             warn(f"No cluster of class {one} is frequent and pure: its purest one is kept.")
     return pd.Series(reasons, table.index)
+
+
+def refusals(
+    features: np.ndarray,
+    labels: np.ndarray,
+    strata: np.ndarray,
+    shares: Mapping[int, float] | None = None,
+    min_frequency: float = 0.05,
+    min_purity: float = 0.5,
+    **how: Any,
+) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """Cluster the samples of each class in each stratum, and say which are refused by their clusters.
+
+    Args:
+        features: See :func:`class_clusters`.
+        labels: Class indices (N,).
+        strata: What is clustered for itself (N,), such as the year of each sample.
+        shares: What the samples of each class weigh together; None for the same of each.
+        min_frequency: Least share of its class's samples in a cluster.
+        min_purity: Least purity of a cluster.
+        **how: method, counts, criterion and seed of :func:`fit`.
+
+    Returns:
+        Number of the cluster of each sample, a row of the table; reasons (N,), see :func:`refused_clusters`;
+        and the table of :func:`class_clusters` with stratum and reason.
+    """
+    own, reasons = np.empty(len(labels), int), np.full(len(labels), "", object)
+    tables: list[pd.DataFrame] = []
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        member, table = class_clusters(features[rows], labels[rows], shares, **how)
+        table["reason"] = refused_clusters(table, min_frequency, min_purity)
+        reasons[rows] = table["reason"].to_numpy(object)[member]
+        own[rows] = member + sum(len(one) for one in tables)
+        tables.append(table.assign(stratum=stratum))
+    joined = pd.concat(tables, ignore_index=True)
+    return own, reasons, joined.assign(cluster=joined.index)
+
+
+def summary(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return a row a class: its clusters and samples by what became of them, and their mean purity.
+
+    Args:
+        table: Table of :func:`refusals`.
+        names: Names of the classes.
+    """
+    what = table.assign(reason=table["reason"].replace("", "kept"), pure=table["purity"] * table["samples"])
+    by = what.groupby(["label", "reason"])[["samples", "pure"]].sum()
+    by["clusters"] = what.groupby(["label", "reason"]).size()
+    by["mean purity"] = by["pure"] / by["samples"].clip(lower=1)
+    shown = by.reset_index().assign(label=lambda rows: [names[label] for label in rows["label"]])
+    return shown.rename(columns={"label": "class", "reason": "became"}).drop(columns="pure")

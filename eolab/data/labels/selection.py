@@ -1,14 +1,71 @@
-"""Features that samples are compared by, and balanced draws from those that are kept."""
+"""Samples that are refused step by step, features that they are compared by, and balanced draws."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from eolab.core.errors import DataError
 from eolab.data.preprocess.gaps import fill
 from eolab.data.store import Store
+
+
+class Selection:
+    """Samples that are refused step by step, each with its reason.
+
+    Args:
+        count: Number of samples N.
+
+    Attributes:
+        reason: Why each sample is refused (N,), "" while it is kept.
+        steps: By name of each step, in order: which samples were kept after it (N,).
+    """
+
+    def __init__(self, count: int) -> None:
+        self.reason = np.full(count, "", object)
+        self.steps = {"all labels": self.kept}
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Which samples are kept so far, bool (N,)."""
+        return np.asarray(self.reason == "")
+
+    def refuse(self, step: str, reasons: Any) -> None:
+        """Take a step.
+
+        Args:
+            step: Name of the step.
+            reasons: Why each sample that was kept so far is refused now, "" where it is still kept.
+
+        Raises:
+            DataError: If no sample is left.
+        """
+        reasons = np.asarray(reasons, object)
+        if not (reasons == "").any():
+            raise DataError(
+                f"The step {step!r} refuses all {len(reasons):,} samples that were left: make it milder."
+            )
+        self.reason[self.kept] = reasons
+        self.steps[step] = self.kept
+
+    def counts(self, classes: Any, names: Sequence[str]) -> pd.DataFrame:
+        """Return how many samples of each class are kept, and refused for each reason.
+
+        Args:
+            classes: Class index of each sample (N,).
+            names: Names of the classes.
+        """
+        label = pd.Series(np.asarray(classes)).map(dict(enumerate(names)))
+        reason = pd.Series(self.reason).replace("", "kept")
+        found = pd.crosstab(label, reason)
+        order = ["kept", *dict.fromkeys(one for one in self.reason.tolist() if one)]
+        order = sorted(found, key=lambda name: (name != "kept", order.index(name)))
+        shown = found.reindex([name for name in names if name in found.index])[order]
+        shown.insert(0, "samples", shown.sum(axis=1))
+        return shown.rename_axis("class").rename_axis(columns=None).reset_index()
 
 
 def series_features(store: Store, rows: Any, share: float = 0.98, most: int = 20) -> np.ndarray:

@@ -24,6 +24,7 @@ from rasterio.warp import Resampling, reproject, transform_bounds
 from rasterio.windows import Window
 
 from eolab.core.errors import DataError
+from eolab.data.ground import pixel_size_m
 from eolab.data.layouts.common import attempt, is_clutter, lies_instead, reading, report
 from eolab.data.layouts.resample import touched
 from eolab.data.schemes.corine import check_coding, recode, recognise
@@ -42,7 +43,8 @@ def open_corine(path: str | Path, like: xr.DataArray | xr.Dataset | None = None)
             covers is read. By default the raster's own grid, whole and lazy.
 
     Returns:
-        uint16 (y, x) level-3 codes 111 to 523, 0 where there is no class.
+        uint16 (y, x) level-3 codes 111 to 523, 0 where there is no class; on another grid ``attrs["cell_m"]``
+        is the side of the raster's own cells.
 
     Raises:
         DataError: If there is no raster, it cannot be read, has no CRS, does not cover ``like``, or holds
@@ -115,7 +117,7 @@ def _onto(file: Path, like: xr.DataArray | xr.Dataset) -> xr.DataArray:
         coding = recognise(_sample(raster), raster.nodata, file)
         check_coding(codes, raster.nodata, coding, file)
         codes = recode(codes, raster.nodata, coding)
-    return _finish(onto(codes, grid, like, nodata=0))
+    return _finish(onto(codes, grid, like, nodata=0)).assign_attrs(cell_m=min(pixel_size_m(grid)))
 
 
 def around(

@@ -328,6 +328,7 @@ def store_metadata(
         "dataset": entry.name,
         **entry.origin,
         "class_scheme": series.attrs["class_scheme"],
+        "label_cell_m": series.attrs["label_cell_m"],
         "recipe": recipe.to_dict(),
         "open_series": options,
     }

@@ -52,8 +52,8 @@ def open_series(
     Returns:
         Dataset with ``image (time, band, y, x)`` float32 (NaN where nodata), ``clear (time, y, x)`` bool,
         ``label (y, x)`` uint8 class index (255 = ignore), ``scl (time, y, x)`` where Sentinel-2 has it and,
-        for twins, ``truth (year, y, x)``. ``attrs`` hold the class scheme (see :func:`scheme_of`) and what
-        was rejected.
+        for twins, ``truth (year, y, x)``. ``attrs`` hold the class scheme (see :func:`scheme_of`), the side
+        of the old map's cells in metres and what was rejected.
 
     Raises:
         DataError: If the layout is not one of the study's, no scene classification is there, or fewer than
@@ -104,7 +104,10 @@ def _from_sentinel2(
             "clear": clear_mask(source["scl"], tuple(keep_scl), _pixels(cloud_buffer, source)),
             "label": source["corine"].copy(data=from_corine(source["corine"], indices)),
         },
-        attrs={"rejected": source.attrs.get("rejected", "[]")},
+        attrs={
+            "rejected": source.attrs.get("rejected", "[]"),
+            "label_cell_m": source["corine"].attrs["cell_m"],
+        },
     )
     if "truth" in source:
         series["truth"] = renumbered(source["truth"], between(class_table))
@@ -147,6 +150,7 @@ def _from_eolearn(
         },
         attrs={"rejected": source.attrs.get("rejected", "[]")},
     )
+    series.attrs["label_cell_m"] = min(pixel_size_m(series.odc.geobox))
     return series, scheme
 
 
