@@ -28,6 +28,7 @@ def data():
     valid[:, :, 0, 0] = False
     image[~valid] = np.nan
     label[:, :, 7] = 255
+    label[2] = 255  # a sample without any label teaches baselines nothing
     return {"image": image, "valid": valid, "label": label}
 
 
@@ -100,7 +101,7 @@ def test_baselines_of_pixels_are_those_of_pixel_series_and_draw_some(store, data
     reader = baselines.build(TASK, "random_forest", per_patch=6).reader
     reader.prepare(store, ROWS["train"], 3)
     features, label, weight = reader.training(store, ROWS["train"], None, False)
-    assert features.shape == (12 * 6, TIMES * BANDS)
+    assert features.shape == (11 * 6, TIMES * BANDS)
     known = (data["label"][:12] != 255) & data["valid"][:12].any(1)
     assert weight.sum() == known.sum()  # they stand for all known pixels
     counts = np.bincount(label, weight, K)
@@ -113,3 +114,8 @@ def test_images_without_dates_are_refused_by_baselines_of_pixels(store, data):
     baseline = baselines.build(TASK, "image_statistics", classes=K).fit(store, ROWS["train"])
     with pytest.raises(DataError, match=r"expected \(samples, dates, y, x, bands\)"):
         baseline.predict_on_batch({"image": data["image"][:, 0], "valid": data["valid"][:, 0]})
+
+
+def test_samples_without_any_label_are_refused_by_baselines_of_pixels(store):
+    with pytest.raises(DataError, match="No pixel of the training samples is labelled"):
+        baselines.build(TASK, "random_forest", classes=K).fit(store, [2])

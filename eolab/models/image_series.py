@@ -13,20 +13,28 @@ observed, and ``day`` (B, T) float32, days since 1 January of the series' first 
 - Images are padded at the bottom and on the right with pixels that were not observed, and cropped back.
 """
 
+from functools import partial
 from typing import Any
 
 import keras
 from keras import ops
 
 from eolab.models.attention import Known, WeightedSteps, check_heads
-from eolab.models.blocks import conv_norm, joined, resize, scaled
+from eolab.models.blocks import batch_norm, conv_norm, joined, resize, scaled
 from eolab.models.heads import Spec, activated, crop, finish, image_series_input, pad, pixels_model
 from eolab.models.layers import DayEncoding, Layer
-from eolab.models.sequences.attentive import attend_steps, decode_scales, encode_scales, encoder_layer
+from eolab.models.sequences.attentive import (
+    attend_steps,
+    by_groups,
+    decode_scales,
+    encode_scales,
+    encoder_layer,
+)
 from eolab.models.sequences.inputs import Observed, Unfold, fold
 from eolab.models.sequences.recurrent import ConvLSTM
 
 UTAE = (64, 64, 64, 128)  # features of each scale of the paper, the finest first
+GROUPS = 4  # of channels that are normalised together in its encoder
 
 
 class AnyPixel(Layer):
@@ -51,8 +59,9 @@ def utae_mask(
       query each, sums the dates of each coarse pixel.
     - The weights of each head, resized bilinearly, sum the dates of the finer scales too, each head those of
       a group of channels; a decoder puts the scales together.
-    - Four channels are normalised together, in the encoder and in the decoder, where the paper has 4 groups
-      and batch normalisation; maps are padded with 0, not by reflection.
+    - Features are normalised by groups in the encoder, by batches in the decoder, as in the paper: groups of
+      the decoder would take from a patch of one class how bright it is. Maps are padded with 0, not by
+      reflection.
 
     Paper: Panoptic segmentation of satellite image time series with convolutional temporal attention
     networks, ICCV 2021, https://arxiv.org/abs/2107.07933.
@@ -67,18 +76,18 @@ def utae_mask(
     Raises:
         ParameterError: If heads do not divide the channels.
     """
-    filters = [scaled(number, width_multiplier) for number in UTAE]
+    filters, groups = [scaled(number, width_multiplier) for number in UTAE], partial(by_groups, groups=GROUPS)
     check_heads("utae_mask", heads, *filters)
     seeds = spec.seeds
     inputs, x = image_series_input(spec)
     dates = AnyPixel(name="dates")(inputs["valid"])  # (B, T)
     day = Observed(dtype="float32", name="days")(inputs["day"], dates)
-    scales = encode_scales(pad(fold(x), 2 ** (len(UTAE) - 1)), filters, seeds)
+    scales = encode_scales(pad(fold(x), 2 ** (len(UTAE) - 1)), filters, seeds, groups)
     scales = [Unfold()(maps, dates) for maps in scales]  # (B, T, h, w, F), the finest first
     deepest, weights = attend_steps(scales[-1], day, Known(False)(dates), heads, key_size, seeds)
     deep = fold(deepest)  # (B, h, w, F): one prediction knows all dates
     skips = [fold(WeightedSteps()(maps, enlarged(weights, *maps.shape[2:4]))) for maps in scales[:-1]]
-    x = seeds.dropout(dropout)(decode_scales(deep, skips, seeds))  # (B, H', W', F)
+    x = seeds.dropout(dropout)(decode_scales(deep, skips, seeds, batch_norm))  # (B, H', W', F)
     return pixels_model(spec, inputs, x, None, deep)
 
 

@@ -1,5 +1,7 @@
 """Networks of image sequences with attention over the steps: U-TAE and a Transformer over images."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,6 +13,7 @@ from eolab.models.heads import Spec, crop, pad
 from eolab.models.layers import DayEncoding, MaskedMean, Seeds
 from eolab.models.sequences.inputs import Observed, Unfold, fold, sequence_input, sequence_model
 
+Norm = Callable[[Any], Any]
 GROUP = 4  # channels that are normalised together, and the least of a head of U-TAE
 UTAE = (16, 16, 32, 32)  # features of each scale, the finest first
 COARSEST = 2 ** (len(UTAE) - 1)  # side of its pixels in pixels of the image
@@ -77,13 +80,19 @@ def utae(
     return sequence_model(spec, inputs, branches, dropout)
 
 
-def encode_scales(x: Any, filters: list[int], seeds: Seeds) -> list[Any]:
+def by_groups(x: Any, groups: int = 0) -> Any:
+    """Normalise an image (N, H, W, C) by groups of channels (Wu and He 2018); of four unless told."""
+    return keras.layers.GroupNormalization(groups or x.shape[-1] // GROUP)(x)
+
+
+def encode_scales(x: Any, filters: list[int], seeds: Seeds, norm: Norm = by_groups) -> list[Any]:
     """Return features of images (N, H, W, C) at each scale, the finest first: (N, H / 2^k, W / 2^k, F_k)."""
-    x = _conv(_conv(x, filters[0], seeds), filters[0], seeds)
+    conv = partial(_conv, seeds=seeds, norm=norm)
+    x = conv(conv(x, filters[0]), filters[0])
     scales = [x]
     for number in filters[1:]:
-        x = _conv(x, x.shape[-1], seeds, kernel=4, strides=2)
-        x = _residual(_conv(x, number, seeds), seeds)
+        x = conv(x, x.shape[-1], kernel=4, strides=2)
+        x = _residual(conv(x, number), conv)
         scales.append(x)
     return scales
 
@@ -102,28 +111,28 @@ def attend_steps(maps: Any, day: Any, known: Any, heads: int, key_size: int, see
     return keras.layers.LayerNormalization()(x), weights
 
 
-def decode_scales(x: Any, skips: list[Any], seeds: Seeds) -> Any:
+def decode_scales(x: Any, skips: list[Any], seeds: Seeds, norm: Norm = by_groups) -> Any:
     """Put the coarsest maps and the skip features, the finest first, together: (N, H, W, F)."""
+    conv = partial(_conv, seeds=seeds, norm=norm)
     for skip in reversed(skips):
         number = skip.shape[-1]
         x = keras.layers.Conv2DTranspose(number, 4, 2, "same", kernel_initializer=seeds.he())(x)
-        x = _norm(x)
-        x = keras.layers.Concatenate()([x, _conv(skip, number, seeds, kernel=1)])
-        x = _residual(_conv(x, number, seeds), seeds)
+        x = keras.layers.ReLU()(norm(x))
+        x = keras.layers.Concatenate()([x, conv(skip, number, kernel=1)])
+        x = _residual(conv(x, number), conv)
     return x
 
 
-def _conv(x: Any, filters: int, seeds: Seeds, *, kernel: int = 3, strides: int = 1) -> Any:
-    """Convolution, group normalisation, ReLU: (N, H, W, C) → (N, H/strides, W/strides, F)."""
-    return _norm(keras.layers.Conv2D(filters, kernel, strides, "same", kernel_initializer=seeds.he())(x))
+def _conv(
+    x: Any, filters: int, seeds: Seeds, *, kernel: int = 3, strides: int = 1, norm: Norm = by_groups
+) -> Any:
+    """Convolution, normalisation, ReLU: (N, H, W, C) → (N, H/strides, W/strides, F)."""
+    x = keras.layers.Conv2D(filters, kernel, strides, "same", kernel_initializer=seeds.he())(x)
+    return keras.layers.ReLU()(norm(x))
 
 
-def _norm(x: Any) -> Any:
-    return keras.layers.ReLU()(keras.layers.GroupNormalization(x.shape[-1] // GROUP)(x))
-
-
-def _residual(x: Any, seeds: Seeds) -> Any:
-    return keras.layers.Add()([x, _conv(x, x.shape[-1], seeds)])
+def _residual(x: Any, conv: Callable[..., Any]) -> Any:
+    return keras.layers.Add()([x, conv(x, x.shape[-1])])
 
 
 def date_transformer(

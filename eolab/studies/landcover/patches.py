@@ -1,11 +1,14 @@
-"""Patches of the image series, cut on a grid, for networks that see what is around a pixel.
+"""Patches of the image series, cut on a grid in each block, for networks that see what is around a pixel.
 
-They follow the split of the pixel samples: a patch is in a part where all samples in it are, and keeps the
-distance that the samples keep.
+They follow a split by blocks of the pixel samples: a patch lies in one block, is in the part of its samples,
+and keeps the distance that the samples keep.
 """
 
 import contextlib
 import zlib
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,8 +22,9 @@ from eolab.data.ground import pixel_size_m, positions_m
 from eolab.data.preprocess import Recipe
 from eolab.data.schemes import IGNORE
 from eolab.data.splits import SPLITS
-from eolab.data.store import ArraySpec, fingerprint_array
+from eolab.data.store import ArraySpec, Store, fingerprint_array
 from eolab.studies.landcover.samples import connected_groups, window_reader
+from eolab.studies.landcover.series import in_year
 from eolab.studies.protocol import Produce
 
 SIZES = (32, 24, 16, 12, 8, 6)  # sides of patches in pixels that are tried, the largest first
@@ -31,98 +35,124 @@ SMALL: dict[str, dict[str, Any]] = {  # options of networks that learn from a hu
     "convlstm_mask": {"filters": 16, "bidirectional": False},
     "unet_composites": {"levels": 3, "width_multiplier": 0.5},
 }
-AT_ONCE = 512  # about the side of the windows that are read at once, in pixels
+AT_ONCE = 512  # side of the windows that are read at once, in pixels
 
 
-def patch_table(series: xr.Dataset, table: pd.DataFrame, column: str, size: int = 24) -> pd.DataFrame:
+def patch_table(
+    series: xr.Dataset, samples: Store, column: str, size: int = 24, years: Sequence[int] = ()
+) -> pd.DataFrame:
     """Return the patches of a scene that lie in one part of a split of its pixel samples.
 
-    Patches of which samples are in several parts, or left out, are left out; so are patches for training and
-    validation that are nearer to a patch of another part than their samples are to samples of that part.
+    Patches for training and validation that are nearer to a patch of another part than their samples are to
+    samples of that part are left out.
 
     Args:
-        series: Result of :func:`eolab.studies.landcover.series.open_series`, of one year.
-        table: Table of the pixel samples, with ``row``, ``col``, ``draw``, ``block`` and the split.
+        series: Result of :func:`eolab.studies.landcover.series.open_series`.
+        samples: Store of the pixel samples, with ``row``, ``col``, ``x``, ``y``, ``block`` and the split in
+            its table and ``block_m`` in its metadata.
         column: The split by blocks.
         size: Side of a patch in pixels.
+        years: Years, as for :func:`eolab.studies.landcover.samples.each_year`; the first of the samples
+            where empty.
 
     Returns:
-        A row a patch, by part of the store: id, patch (its number on the grid, the same in every year), year,
-        row and col of its first pixel, y and x of its centre in metres, block of most of its samples, split
-        and part.
+        A row a patch and year, by part of the store: id, patch (the same in every year), year, row and col of
+        its first pixel, y and x of its centre in metres, block, split and part.
 
     Raises:
-        DataError: If a part has no patch.
+        DataError: If a part of the split has no patch.
     """
-    rows, cols = series.sizes["y"] // size, series.sizes["x"] // size
-    samples = table.drop_duplicates(["row", "col"])
-    samples = samples[(samples["row"] < rows * size) & (samples["col"] < cols * size)]
-    samples = samples[(samples["draw"] == "uniform") | (samples[column] == "train")]
-    patch = samples["row"] // size * cols + samples["col"] // size
-    split = samples[column].astype(str).replace("prior", "train")
-    counts = split.groupby(patch).agg(["nunique", "first"])
-    parts = counts.loc[(counts["nunique"] == 1) & counts["first"].isin(SPLITS), "first"]
-    most = pd.DataFrame({"patch": patch, "block": samples["block"]}).value_counts().reset_index()
-    row, col = parts.index.to_numpy() // cols * size, parts.index.to_numpy() % cols * size
+    table, width = samples.table.drop_duplicates(["row", "col"]), series.sizes["x"]
+    table = table.assign(split=table[column].astype(str).replace("prior", "train"))
+    corner, block_m = table[["y", "x"]].to_numpy(float).min(axis=0), float(samples.metadata["block_m"])
+
+    def places(row: np.ndarray, col: np.ndarray) -> np.ndarray:
+        x, y = positions_m(series["x"].to_numpy()[col], series["y"].to_numpy()[row], series.rio.crs)
+        return np.stack([y, x], axis=1)
+
+    def cells(place: np.ndarray) -> np.ndarray:
+        return np.floor((place - corner) / block_m).astype(np.int64)
+
+    middle = [series.sizes[axis] // 2 for axis in ("y", "x")]
+    down, across = np.arange(series.sizes["y"]), np.arange(width)
+    rows = _starts(cells(places(down, np.full(len(down), middle[1])))[:, 0], size)
+    cols = _starts(cells(places(np.full(width, middle[0]), across))[:, 1], size)
+    if not (len(rows) and len(cols)):
+        raise _none(size, f"a block of {block_m:,.0f} m")
+    row, col = (one.ravel() for one in np.meshgrid(rows, cols, indexing="ij"))
+    ends = [(row + down, col + right) for down in (0, size - 1) for right in (0, size - 1)]
+    corners = [places(*end) for end in ends]
+    inside = np.all([cells(one) == cells(corners[0]) for one in corners], axis=(0, 2))
     per_window = max(1, AT_ONCE // size) * size
-    x, y = (
-        (series[axis].to_numpy()[first] + series[axis].to_numpy()[first + size - 1]) / 2
-        for axis, first in (("x", col), ("y", row))
+    found = pd.DataFrame(cells(corners[0]), columns=["i", "j"]).assign(
+        patch=row * width + col,
+        row=row.astype(np.int32),
+        col=col.astype(np.int32),
+        y=np.mean(corners, axis=0)[:, 0],
+        x=np.mean(corners, axis=0)[:, 1],
+        part=row // per_window * -(-width // per_window) + col // per_window,
     )
-    x, y = positions_m(x, y, series.rio.crs)
-    found = pd.DataFrame(
-        {
-            "patch": parts.index.to_numpy(np.int32),
-            "year": pd.Timestamp(series["time"].to_numpy()[0]).year,
-            "row": row.astype(np.int32),
-            "col": col.astype(np.int32),
-            "y": y,
-            "x": x,
-            "block": most.drop_duplicates("patch").set_index("patch")["block"].loc[parts.index].to_numpy(),
-            "split": parts.to_numpy(),
-            "part": row // per_window * -(-series.sizes["x"] // per_window) + col // per_window,
-        }
-    )
-    pixel_m = max(pixel_size_m(series.odc.geobox))
+    blocks = pd.DataFrame(cells(table[["y", "x"]].to_numpy(float)), columns=["i", "j"])
+    blocks = blocks.assign(block=table["block"].to_numpy(), split=table["split"].to_numpy())
+    blocks = blocks[blocks["split"].isin(SPLITS)].drop_duplicates(["i", "j"])  # a block is in one part
+    found = found[inside].merge(blocks, on=["i", "j"]).drop(columns=["i", "j"])
+    rim = (size - 1) * max(pixel_size_m(series.odc.geobox))
     for one, other in (("validation", "test"), ("train", "test"), ("train", "validation")):
-        far = _distance(samples.assign(split=split), one, other, 2)
-        near = _distance(found, one, other, np.inf) - (size - 1) * pixel_m < far.min(initial=np.inf) - 0.5
+        kept = _distance(table, one, other, 2).min(initial=np.inf)
+        near = _distance(found, one, other, np.inf) - rim < kept - 0.5
         found = found.drop(found.index[found["split"] == one][near])
     for part in SPLITS:
         if not (found["split"] == part).any():
-            raise DataError(
-                f"No patch of {size} × {size} pixels lies in {part} ground alone, at the distance that "
-                f"samples of {column} keep: take smaller patches, or larger blocks in 02_preprocess."
-            )
+            raise _none(size, f"{part} blocks at the distance that samples of {column} keep")
     found = found.sort_values(["part", "row", "col"], ignore_index=True)
+    every = years or [int(samples.table["year"].min())]
+    joined = [
+        found.assign(year=np.int16(year), part=found["part"] + number * (found["part"].max() + 1))
+        for number, year in enumerate(every)
+    ]
+    found = pd.concat(joined, ignore_index=True)
     found.insert(0, "id", np.arange(len(found)))
     return found
 
 
-def default_size(series: xr.Dataset, table: pd.DataFrame, column: str) -> int:
-    """Return the largest of some sides of patches, in pixels, that fits into the blocks of a split.
+def _none(size: int, ground: str) -> DataError:
+    """Return the error that there is no patch in some ground."""
+    return DataError(
+        f"No patch of {size} × {size} pixels lies in {ground}: take smaller patches, or larger blocks in "
+        "02_preprocess."
+    )
 
-    A side fits if each part has a dozen patches or more, which hold two thirds of its ground.
 
-    Args:
-        series: Result of ``open_series``.
-        table: Table of the pixel samples.
-        column: The split by blocks.
-    """
-    split = table.loc[table["draw"] == "uniform", column].astype(str).replace("prior", "train")
-    ground = split.value_counts(normalize=True) * series.sizes["y"] * series.sizes["x"]
-    for size in SIZES:
-        with contextlib.suppress(DataError):
-            count = patch_table(series, table, column, size)["split"].value_counts()
-            if count.min() >= ENOUGH and (count * size**2 >= ground[count.index] * 2 / 3).all():
-                return size
-    return SIZES[-1]
+def _starts(cells: np.ndarray, size: int) -> np.ndarray:
+    """Return the first pixels of patches along an axis, side by side in each run of pixels of one cell."""
+    edges = [0, *(np.flatnonzero(np.diff(cells)) + 1), len(cells)]
+    return np.concatenate([np.arange(first, end - size + 1, size) for first, end in pairwise(edges)])
 
 
 def _distance(table: pd.DataFrame, one: str, other: str, norm: float) -> np.ndarray:
     """Return the distance of each sample of one part to the nearest of another part, in metres."""
     places, others = (table.loc[table["split"] == part, ["x", "y"]].to_numpy(float) for part in (one, other))
     return cKDTree(others).query(places, p=norm)[0] if len(others) else np.full(len(places), np.inf)
+
+
+def default_size(series: xr.Dataset, samples: Store, column: str) -> int:
+    """Return the largest of some sides of patches, in pixels, that fits into the blocks of a split.
+
+    A side fits if each part has a dozen patches, and all together two thirds of the ground that the smallest
+    ones have.
+
+    Args:
+        series: Result of ``open_series``.
+        samples: Store of the pixel samples.
+        column: The split by blocks.
+    """
+    found = {}
+    for size in SIZES:
+        with contextlib.suppress(DataError):
+            found[size] = patch_table(series, samples, column, size)["split"].value_counts()
+    most = max((count.sum() * size**2 for size, count in found.items()), default=0)
+    fitting = [size for size, n in found.items() if n.min() >= ENOUGH and n.sum() * size**2 >= 2 / 3 * most]
+    return next(iter([*fitting, *found, SIZES[-1]]))
 
 
 def patch_labels(series: xr.Dataset, table: pd.DataFrame, column: str) -> dict[str, np.ndarray]:
@@ -150,7 +180,7 @@ def patch_arrays(series: xr.Dataset, prepared: xr.Dataset, size: int) -> dict[st
 
     Args:
         series: Result of ``open_series``.
-        prepared: ``recipe.apply(series)``.
+        prepared: ``recipe.apply`` of one year.
         size: Side of a patch in pixels.
     """
     dims, shape, bands = ("time", "y", "x"), (prepared.sizes["time"], size, size), prepared.sizes["band"]
@@ -158,6 +188,7 @@ def patch_arrays(series: xr.Dataset, prepared: xr.Dataset, size: int) -> dict[st
     found = {
         "image": ArraySpec((*dims, "band"), (*shape, bands), "float32", units, nan="allow"),  # in indices
         "valid": ArraySpec(dims, shape, "bool", {"long_name": "observed"}),
+        "day": ArraySpec(dims[:1], shape[:1], "float32", {"units": "days since 1 January"}),
     }
     for name, title in (("label", "class of the old map"), ("truth", "true class")):
         if name in series:
@@ -166,34 +197,42 @@ def patch_arrays(series: xr.Dataset, prepared: xr.Dataset, size: int) -> dict[st
 
 
 def patch_producer(series: xr.Dataset, recipe: Recipe, size: int, labels: dict[str, np.ndarray]) -> Produce:
-    """Return the function that produces the patches of one window of the scene.
+    """Return the function that produces the patches of one window of the scene in one year.
 
     Args:
-        series: Result of ``open_series``, of one year.
-        recipe: Preprocessing of the window.
+        series: Result of ``open_series``.
+        recipe: Preprocessing of the window in a year.
         size: Side of a patch in pixels.
         labels: Result of :func:`patch_labels`.
     """
-    read = window_reader(series, recipe)
-    truth = np.asarray(series["truth"]) if "truth" in series else None
+    reader = cache(lambda year: window_reader(in_year(series, year), recipe))
+
+    @cache
+    def truth(year: int) -> np.ndarray:
+        own = in_year(series, year)
+        return np.asarray(own["truth"]) if "truth" in own else np.full_like(labels["test"], IGNORE)
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-        first = rows[["row", "col"]].min()
-        height, width = rows[["row", "col"]].max() - first + size
-        window = read(int(first["row"]), int(first["col"]), int(height), int(width))
+        year = int(rows["year"].iloc[0])
+        top, left = rows[["row", "col"]].min()
+        height, width = rows[["row", "col"]].max() - (top, left) + size
+        window = reader(year)(int(top), int(left), int(height), int(width))
         found = []
         for row, col, part in rows[["row", "col", "split"]].itertuples(index=False):
-            inside = np.s_[row - first["row"] :, col - first["col"] :]
-            one = {name: np.moveaxis(window[name][inside][:size, :size], 2, 0) for name in ("image", "valid")}
-            place = np.s_[row : row + size, col : col + size]
-            one["label"] = labels[part][place]
-            found.append(one if truth is None else one | {"truth": truth[place]})
+            inside, place = (
+                np.s_[y : y + size, x : x + size] for y, x in ((row - top, col - left), (row, col))
+            )
+            one = {name: np.moveaxis(window[name][inside], 2, 0) for name in ("image", "valid")}
+            one |= {"day": window["day"][0, 0], "label": labels[part][place]}
+            found.append(one | ({"truth": truth(year)[place]} if "truth" in series else {}))
         return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
     return produce
 
 
-def patch_fingerprint(samples: Any, column: str, size: int, labels: dict[str, np.ndarray]) -> dict[str, Any]:
+def patch_fingerprint(
+    samples: Store, column: str, size: int, labels: dict[str, np.ndarray]
+) -> dict[str, Any]:
     """Return what a store of patches depends on: the pixel samples and their split, size and labels."""
     split = zlib.crc32("".join(samples.table[column].astype(str)).encode())
     known = {part: fingerprint_array(values) for part, values in labels.items()}

@@ -310,8 +310,12 @@ class PixelSeries(Series):
             for place, label in enumerate(known):
                 rng = np.random.default_rng((self.seed, int(rows[at.start + place])))
                 pixel, weight = tables.draw(label, count, rng)
+                if not len(pixel):
+                    continue
                 one = {name: data[name][place : place + 1] for name in self.inputs}
                 parts.append((super().table(of_pixels(one, pixel)), label[pixel], weight))
+        if not parts:
+            raise DataError("No pixel of the training samples is labelled and observed: take more samples.")
         features, target, weights = (np.concatenate(one) for one in zip(*parts, strict=True))
         return features, target, weights
 
