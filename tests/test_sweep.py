@@ -118,7 +118,7 @@ def test_a_sweep_does_again_only_what_failed(ran: tuple[Path, int, str]) -> None
 
 @pytest.mark.notebook
 def test_a_sweep_varies_a_notebook_upstream_which_runs_once_a_value(
-    ran: tuple[Path, int, str], monkeypatch: pytest.MonkeyPatch
+    ran: tuple[Path, int, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Composites are chosen where samples are made, and compared by what models of them score."""
     root, *_ = ran
@@ -145,11 +145,9 @@ def test_a_sweep_varies_a_notebook_upstream_which_runs_once_a_value(
         assert runs.sweep_table("mini", "counts", root / "runs") is not None
     finally:
         history.watch(None)
-    status, said = miniature.command(
-        root, "sweep", "mini", "counts", "--set", f"02_use.made={made[0].folder}"
-    )
+    status, _ = miniature.command(root, "sweep", "mini", "counts", "--set", f"02_use.made={made[0].folder}")
     assert status == 2
-    assert "Sweep 'counts' varies 01_make, whose run is given by hand" in said
+    assert "Sweep 'counts' varies 01_make, whose run is given by hand" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
