@@ -1,4 +1,4 @@
-"""Median composites: eolab against xarray's median and NumPy's nanmedian, time and peak memory.
+"""Median composites: eolab against dask's defaults (xarray's median) and plain NumPy, time and peak memory.
 
 Every method runs in a process of its own on the same simulated series, so that peak memory is its own; the
 results must be bit-identical. Reading from disk counts. Ratios are to eolab on float32.

@@ -54,7 +54,7 @@ def day(images, number) -> str:
 def whole(images, number) -> tuple[np.ndarray, np.ndarray]:
     """Channels of the whole image, NaN under clouds as in the samples, and where a map has a value."""
     values, clear = samples.read_window(images, number, (slice(None), slice(None)))
-    return np.where(clear[..., None], values, np.nan), clear & np.isfinite(values).all(-1)
+    return np.where(clear[..., None], values, np.nan), clear & np.isfinite(values[..., :3]).all(-1)  # bands
 
 
 def network_of(height, width, mean, std):
@@ -68,8 +68,8 @@ def network_of(height, width, mean, std):
 def fitted(images, whole) -> networks.Fitted:
     """A network of random weights, whose values are spread over 0 to 1 and a little beyond."""
     pixels = whole[0][whole[1]]
-    mean, std = (tuple(map(float, one)) for one in (pixels.mean(0), pixels.std(0)))
-    low, high = (tuple(map(float, one)) for one in (pixels.min(0), pixels.max(0)))
+    mean, std = (tuple(map(float, one)) for one in (np.nanmean(pixels, 0), np.nanstd(pixels, 0)))
+    low, high = (tuple(map(float, one)) for one in (np.nanmin(pixels, 0), np.nanmax(pixels, 0)))
     chosen = tasks.Channels(images.channels, mean, std, images.channels, low=low, high=high)
     network = network_of(*SIZE, mean, std)
     found = networks.Fitted(tasks.get("regression"), "unet", network, {"image": chosen})
@@ -232,6 +232,39 @@ def test_a_scene_is_read_as_the_samples_were(images, number, whole, fitted):
         found = read(0, 0, 240, 240)
         np.testing.assert_array_equal(found["image"], np.nan_to_num(whole[0], nan=fill))
         np.testing.assert_array_equal(found["nodata"], ~whole[1])
+
+
+def test_a_pixel_is_mapped_and_learned_where_an_index_alone_has_no_value(images, number, fitted):
+    """Regression: where red reflectance is negative, MTVI2 has no value, and the pixel was lost with it."""
+    dark = images.ground.copy(deep=True)
+    place = {"time": number, "y": slice(20, 24), "x": slice(30, 35)}
+    dark["reflectance"][place | {"band": list(dark["band"].values).index("B04")}] = -0.002
+    dark["scl"][place] = 6
+    inside = slice(20, 24), slice(30, 35)
+    found = samples.Images(dark, None, images.channels)
+    values, _ = samples.read_window(found, number, inside)
+    assert np.isnan(values[..., images.channels.index("MTVI2")]).all()
+    assert samples.observed(values, images.channels).all()
+    assert not samples.observed(values[..., [images.channels.index("MTVI2")]], ["MTVI2"]).any()
+    read = products.scene_reader(found, number, fitted.channels["image"])
+    assert not read(20, 30, 4, 5)["nodata"].any()
+    degree = np.full(images.ground["scl"].shape[1:], 0.5, np.float32), np.zeros((240, 240), np.int32)
+    rows = pd.DataFrame(
+        {
+            "date": [dark["time"].values[number]],
+            "row": 20,
+            "column": 30,
+            "height": 4,
+            "width": 5,
+            "owner": 0,
+            "label": 0,
+        }
+    )
+    made = samples.sample_producer(found, (4, 5), degree=degree)(rows)
+    np.testing.assert_array_equal(made["label"], np.full((1, 4, 5), 0.5, np.float32))
+    missing = values.copy()
+    missing[0, 0, 0] = np.nan  # a band
+    assert not samples.observed(missing, images.channels)[0, 0]
 
 
 def test_squares_give_what_windows_hold_and_read_each_part_once(images, number, fitted):

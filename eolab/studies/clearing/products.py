@@ -11,7 +11,7 @@ from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog
 from eolab.data.layouts.series import of_day
 from eolab.prediction import mapping
-from eolab.studies.clearing.samples import PADDINGS, Images, as_learned, open_images, read_window
+from eolab.studies.clearing.samples import PADDINGS, Images, as_learned, observed, open_images, read_window
 
 MAPPED = (
     "the degree to which each pixel needs clearing, 0 to 100 percent, 255 under clouds and where there are "
@@ -34,13 +34,14 @@ def scene_reader(
 
     Returns:
         From (row, col, height, width) to ``image`` (height, width, C) float32, as the samples are where a
-        channel is missing or under clouds, and ``nodata`` (height, width): pixels where either is so.
+        channel is missing or under clouds, and ``nodata`` (height, width): pixels under clouds or without
+        a band; where an index alone has no value they are mapped.
     """
 
     def read(row: int, col: int, height: int, width: int) -> dict[str, np.ndarray]:
         window = slice(row, row + height), slice(col, col + width)
         values, clear = read_window(images, number, window)
-        seen = np.isfinite(values).all(axis=-1) & clear
+        seen = observed(values, images.channels) & clear
         return {"image": chosen.assemble(as_learned(values, clear, padding)), "nodata": ~seen}
 
     return read

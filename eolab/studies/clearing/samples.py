@@ -412,7 +412,7 @@ def sample_producer(
             at = placement(region.height, region.width, size, place)
             image[(k, *at)] = as_learned(values[inside], clear[inside], padding, mask_clouds)
             if degree is not None:
-                whole = np.isfinite(values[inside]).all(axis=-1)
+                whole = observed(values[inside], images.channels)
                 own = degree[1][y, x] == region.owner
                 known[(k, *at)] = np.where(whole & clear[inside] & own, degree[0][y, x], np.nan)
         return {"image": image, "label": rows["label"].to_numpy(np.uint8) if degree is None else known}
@@ -460,6 +460,18 @@ def read_window(images: Images, number: int, window: tuple[slice, slice]) -> tup
     codes = images.ground["scl"].isel(at).to_numpy()
     values = np.stack([planes[name] for name in images.channels], axis=-1).astype(np.float32)
     return values, (codes != 0) & ~np.isin(codes, CLOUDS)
+
+
+def observed(values: np.ndarray, channels: Sequence[str]) -> np.ndarray:
+    """Return where pixels have all their bands, bool (y, x): an index without a value is missing alone.
+
+    Args:
+        values: Channels (y, x, channel), NaN where missing or undefined.
+        channels: Their names; where all are indices, one that has a value is enough.
+    """
+    finite = np.isfinite(values)
+    bands = [k for k, name in enumerate(channels) if name not in INDICES]
+    return finite[..., bands].all(axis=-1) if bands else finite.any(axis=-1)
 
 
 def store_metadata(
