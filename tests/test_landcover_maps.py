@@ -89,6 +89,16 @@ def test_unseen_blocks_worked_example():
     np.testing.assert_array_equal(unseen, np.array(expected, bool))
 
 
+def test_blocks_of_a_map_are_squares_of_a_tenth_of_its_side_where_pixels_count():
+    series = example.series(60, 50)
+    kept = np.asarray(series["label"]) != N
+    blocks = landcover.maps.block_map(series, kept)
+    np.testing.assert_array_equal(blocks == -1, ~kept)
+    row, col = np.mgrid[:60, :50]  # 500 m across: blocks of 5 pixels, from the lower left corner
+    expected = (59 - row) // 5 * 10 + col // 5
+    np.testing.assert_array_equal(blocks[kept], expected[kept])
+
+
 def test_unseen_blocks_hold_every_test_pixel_and_none_learned_from():
     series = example.series(60, 50)
     table = landcover.sample_table(series, per_class=80, uniform=600)

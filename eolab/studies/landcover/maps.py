@@ -7,8 +7,10 @@ import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import pandas as pd
 import xarray as xr
 
-from eolab.data.ground import class_areas_m2
+from eolab.data.ground import class_areas_m2, positions_m
 from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.splits.blocks import block_numbers
+from eolab.studies.landcover.samples import default_block_m
 
 
 def area_table(maps: Mapping[str, xr.DataArray], scheme: ClassScheme) -> pd.DataFrame:
@@ -57,6 +59,23 @@ def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, held_out: 
         shares = {area: right[where].mean() if where.any() else np.nan for area, where in areas.items()}
         rows.append({"map": name} | shares)
     return pd.DataFrame(rows)
+
+
+def block_map(series: xr.Dataset, kept: np.ndarray) -> np.ndarray:
+    """Number the square blocks of ground that intervals of a map's scores are drawn from.
+
+    Args:
+        series: Result of ``open_series``.
+        kept: Array (y, x) of bool, see :func:`unseen_blocks`; other pixels do not count.
+
+    Returns:
+        Array (y, x) of the number of each pixel's block, -1 where it does not count; blocks are
+        :func:`eolab.studies.landcover.samples.default_block_m` wide.
+    """
+    x, y = positions_m(*np.meshgrid(series["x"], series["y"]), series.rio.crs)
+    places = pd.DataFrame({"x": x.ravel(), "y": y.ravel()})
+    numbers = block_numbers(places, default_block_m(series)).reshape(kept.shape)
+    return np.where(kept, numbers, -1)
 
 
 def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str) -> np.ndarray:
