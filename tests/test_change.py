@@ -172,6 +172,24 @@ def test_scores_over_blocks_pool_the_years_and_compare_maps_in_pairs():
     assert paired.loc[("change", "recall"), "verdict"] == "worse"
 
 
+def test_the_comparison_says_both_false_and_found_change():
+    maps, truth = random_maps(side=24)
+    half = np.where(np.arange(24) < 12, truth, maps)
+    blocks = np.arange(24)[:, None] // 6 * 4 + np.arange(24) // 6
+    scores = change.change_scores({"none": maps, "half": half}, truth, blocks)
+    value = 100 * scores.set_index(["model", "scope", "statistic"])["value"]
+    text = change.compared_in_words(scores, "half", "none")
+    assert text.startswith(
+        f"'half' changes {100 - value['half', 'no change', 'recall']:.1f} % of the unchanged"
+    )
+    assert f"'none' changes {100 - value['none', 'no change', 'recall']:.1f} %, and" in text
+    found = [value[name, "change", "recall"] for name in ("half", "none")]
+    assert f"finds {found[0]:.1f} % of the change on the ground instead of {found[1]:.1f} %" in text
+    assert text.endswith(f"{100 * found[0] / found[1]:.0f} % of what 'none' finds.")
+    alike = change.change_scores({"none": maps, "again": maps}, truth, blocks)
+    assert change.compared_in_words(alike, "again", "none").count("(no difference shown)") == 2
+
+
 def test_blocks_below_zero_do_not_count():
     truth, blocks = np.array([0, 1, 1, N]), np.array([0, 0, -1, 1])
     counts = change.confusion_by_block(truth, np.array([0, 0, 1, 1]), blocks, 2)

@@ -16,6 +16,7 @@ from eolab.core.errors import DataError
 from eolab.data.ground import class_areas_m2
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.evaluation import metrics
+from eolab.evaluation.paired import gains
 from eolab.evaluation.tables import score_table
 
 CASES = ClassScheme(
@@ -267,6 +268,33 @@ def change_scores(
     if not any(np.sum(one) for one in counts.values()):
         raise DataError("No pixel is known in the maps and the truth of two years: nothing to score.")
     return score_table(counts, class_names=NAMES, statistics=statistics, **options)
+
+
+def compared_in_words(scores: pd.DataFrame, name: str, over: str) -> str:
+    """Return in a sentence what a series of maps makes of false and of true change, compared with another.
+
+    Args:
+        scores: Result of :func:`change_scores`.
+        name: One of its series.
+        over: The series that it is compared with.
+    """
+    value = scores.set_index(["model", "scope", "statistic"])["value"]
+    false, found = (
+        [100 * value[key] for key in ((over, *what), (name, *what))]
+        for what in (("no change", "recall"), ("change", "recall"))
+    )
+    false = [100 - share for share in false]
+    verdicts = gains(scores[scores["model"].isin([name, over])], over=over).set_index(["scope", "statistic"])
+    sure = [
+        "" if verdicts["verdict"][what] in ("better", "worse") else " (no difference shown)"
+        for what in (("no change", "recall"), ("change", "recall"))
+    ]
+    kept = f", {100 * found[1] / found[0]:.0f} % of what {over!r} finds" if found[0] else ""
+    return (
+        f"{name!r} changes {false[1]:.1f} % of the unchanged ground a year where {over!r} changes "
+        f"{false[0]:.1f} %{sure[0]}, and finds {found[1]:.1f} % of the change on the ground instead of "
+        f"{found[0]:.1f} %{sure[1]}{kept}."
+    )
 
 
 def confusion_by_block(truth: Any, prediction: Any, blocks: Any, classes: int) -> np.ndarray:
