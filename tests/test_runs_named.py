@@ -55,6 +55,15 @@ def test_a_run_is_named_by_what_sets_it_apart(tmp_path, changes, name):
     assert list(runs.named([a_run(tmp_path, "other", USUAL | changes)], usual)) == [name]
 
 
+def test_a_name_can_begin_with_another_parameter(tmp_path):
+    usual = a_run(tmp_path, "usual", USUAL)
+    others = [
+        a_run(tmp_path, "one", USUAL | {"join": "late"}),
+        a_run(tmp_path, "two", USUAL | {"optical": []}),
+    ]
+    assert list(runs.named([usual, *others], usual, "join")) == ["union", "late", "union (optical none)"]
+
+
 def test_a_parameter_that_an_older_run_did_not_have_sets_nothing_apart(tmp_path):
     usual = a_run(tmp_path, "usual", USUAL)
     older = a_run(tmp_path, "older", {key: value for key, value in USUAL.items() if key != "join"})

@@ -369,21 +369,22 @@ def _newest(folder: Path, match: Mapping[str, Any], made_from: Sequence[Mapping[
     return max(own or fitting, key=lambda run: str(run.record.get("ended", ""))).folder
 
 
-def named(found: Iterable[RunRecord], usual: RunRecord) -> dict[str, RunRecord]:
-    """Return training runs by name: their model, and what sets each apart from a run that is compared with.
+def named(found: Iterable[RunRecord], usual: RunRecord, parameter: str = "model") -> dict[str, RunRecord]:
+    """Return runs by name: their model, and what sets each apart from a run that is compared with.
 
     Args:
-        found: Runs of one notebook with a parameter ``model``, the newest first, as of :func:`records`.
+        found: Runs of one notebook, the newest first, as of :func:`records`.
         usual: The run that the others are told apart from.
+        parameter: The parameter that a name begins with.
 
     Returns:
         In the order of `found`; of two runs of one name the first. Inputs and :data:`NOT_NAMED` set no run
         apart.
     """
-    left_out = {*NOT_NAMED, *(usual.record.get("upstream") or {})}
+    left_out = {*NOT_NAMED, parameter, *(usual.record.get("upstream") or {})}
     runs: dict[str, RunRecord] = {}
     for run in found:
-        runs.setdefault(_name(run.settings, usual.settings, left_out), run)
+        runs.setdefault(_name(run.settings, usual.settings, parameter, left_out), run)
     return runs
 
 
@@ -407,13 +408,15 @@ def seeds_said(found: Iterable[RunRecord]) -> str:
     return f"Each model was trained with {count} seeds{enough}."
 
 
-def _name(params: Mapping[str, Any], usual: Mapping[str, Any], left_out: Collection[str]) -> str:
+def _name(
+    params: Mapping[str, Any], usual: Mapping[str, Any], parameter: str, left_out: Collection[str]
+) -> str:
     changed = [
         f"{key.rpartition('.')[2]} {_words(value)}"
         for key, value in params.items()
         if key not in left_out and value != usual.get(key)
     ]
-    return str(params["model"]) + (f" ({', '.join(changed)})" if changed else "")
+    return str(params[parameter]) + (f" ({', '.join(changed)})" if changed else "")
 
 
 def _words(value: Any) -> str:

@@ -1,10 +1,12 @@
 """Tables of areas and scores of maps of the whole scene."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import pandas as pd
+import rioxarray
 import xarray as xr
 
 from eolab.data.ground import class_areas_m2, positions_m
@@ -28,6 +30,22 @@ def area_table(maps: Mapping[str, xr.DataArray], scheme: ClassScheme) -> pd.Data
         areas = class_areas_m2(np.asarray(values).astype(np.uint8), values.odc.geobox, len(scheme))
         table[f"{name} (ha)"] = areas / 10_000
     return table
+
+
+def open_maps(folder: Path, years: Sequence[int], ending: str = "") -> xr.DataArray:
+    """Open the class maps of several years.
+
+    Args:
+        folder: Folder with ``land_cover_<year><ending>.tif``.
+        years: The years.
+        ending: "" for maps of each year alone, "_consistent" for consistent ones.
+
+    Returns:
+        Class indices uint8 (year, y, x) with the coordinate ``year``, 255 without data.
+    """
+    found = [rioxarray.open_rasterio(folder / f"land_cover_{year}{ending}.tif") for year in years]
+    maps = [one.isel(band=0, drop=True) for one in found if isinstance(one, xr.DataArray)]
+    return xr.concat(maps, pd.Index(years, name="year"))
 
 
 def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, held_out: np.ndarray) -> pd.DataFrame:
