@@ -89,6 +89,9 @@ def test_areas_of_cases_and_transitions_are_those_of_the_pixels():
     )
     matrix = change.transitions(old, new, cells, SCHEME)
     assert matrix.loc["Wood", "Field"] == pytest.approx(0.1)
+    yearly = change.yearly_transitions(np.stack([old, new, old]), cells, SCHEME)
+    assert [one.loc["Wood", "Field"] for one in yearly] == pytest.approx([0.1, 0.1])
+    assert yearly[0].equals(matrix)
     assert matrix.to_numpy().tolist() == [
         pytest.approx(row) for row in ([0.1, 0.1, 0], [0.1, 0.1, 0], [0, 0, 0])
     ]

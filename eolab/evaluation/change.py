@@ -149,6 +149,11 @@ def transitions(old: Any, new: Any, grid: GeoBox, scheme: ClassScheme) -> pd.Dat
     return pd.DataFrame(rows, index=pd.Index(scheme.names, name="from"), columns=scheme.names)
 
 
+def yearly_transitions(maps: Any, grid: GeoBox, scheme: ClassScheme) -> list[pd.DataFrame]:
+    """Return the :func:`transitions` from each year to the next of maps (year, y, x)."""
+    return [transitions(one, two, grid, scheme) for one, two in itertools.pairwise(np.asarray(maps))]
+
+
 def change_by_direction(
     old: Any, new: Any, truth_before: Any, truth: Any, grid: GeoBox, scheme: ClassScheme
 ) -> pd.DataFrame:
