@@ -144,9 +144,24 @@ def test_scores_are_near_the_recorded_ones(simulated):
 
 @pytest.mark.notebook
 def test_the_learned_map_is_better_than_the_old_one_it_learned_from(simulated):
-    table = only_run(simulated, "10_results").table("map_scores").set_index("map")
-    for area in table.columns:
-        assert table.loc["new map", area] > table.loc["old map", area] + 0.05
+    table = only_run(simulated, "10_results").table("map_scores").set_index(["year", "map"])
+    for year in table.index.unique("year"):
+        for area in table.columns:
+            for name in ("none", "hmm"):
+                assert table.loc[(year, name), area] > table.loc[(year, "old map"), area] + 0.05
+
+
+@pytest.mark.notebook
+def test_consistent_maps_have_less_false_change_and_keep_most_of_the_true_one(simulated):
+    """Lower false change beyond doubt (a paired interval), at least nine tenths of the found change kept."""
+    record = only_run(simulated, "10_results")
+    gains = record.table("consistency_gains").set_index(["model", "scope", "statistic"])
+    assert gains.loc[("hmm", "no change", "recall"), "low"] > 0
+    assert gains.loc[("hmm", "change", "precision"), "low"] > 0
+    value = record.table("consistency").set_index(["model", "scope", "statistic"])["value"]
+    assert value["hmm", "change", "recall"] > 0.9 * value["none", "change", "recall"]
+    false = [1 - value[name, "no change", "recall"] for name in ("hmm", "none")]
+    assert false[0] < 0.7 * false[1]
 
 
 @pytest.mark.notebook
@@ -179,7 +194,11 @@ def test_the_store_remembers_how_the_series_was_read(simulated):
 
 @pytest.mark.notebook
 def test_map_is_a_geotiff_with_classes_confidence_and_colours(simulated):
-    with rasterio.open(only_run(simulated, "06_map_years").folder / "land_cover.tif") as file:
+    folder = only_run(simulated, "06_map_years").folder
+    assert (
+        len(list(folder.glob("land_cover_????.tif"))) == len(list(folder.glob("probabilities_????.tif"))) == 3
+    )
+    with rasterio.open(folder / "land_cover_2020_consistent.tif") as file:
         assert (file.count, file.shape, file.crs.to_epsg()) == (2, (480, 480), 32631)
         assert file.nodata == 255
         assert file.tags()["simulated"] == "true"
