@@ -10,11 +10,16 @@ Probabilities have the shape (year, K, …), NaN where a year has no data; such 
   https://doi.org/10.1109/TGRS.2015.2463689).
 - ``bilateral``: means over near pixels and years whose probabilities are alike (Tomasi and Manduchi 1998,
   https://doi.org/10.1109/ICCV.1998.710815).
-- ``thresholds``: a change is accepted where the probabilities of both years differ by more than a threshold
-  of its direction, such as from forest to town. It is in the manner of the European product CLCplus Backbone
+- ``thresholds``: a change is accepted where the probabilities of a year differ from those before by more than
+  a threshold of its direction, such as from forest to town; years without an accepted change have the class
+  of their mean. It is in the manner of the European product CLCplus Backbone
   (https://land.copernicus.eu/en/products/clc-backbone); its own thresholds are not used here.
+
+How much change a method lets through is a belief, which no probability tells: a model that learned from a
+faulty map is as unsure of change as of all else. ``change`` states it as a share of the ground a year.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,6 +33,8 @@ from eolab.data.schemes import IGNORE
 FLOOR = 0.0025  # least probability of a class: whole percent round less than twice that to 0
 ARROW = " > "  # between the classes of a direction
 ROUNDS, SETTLED = 100, 1e-5  # most rounds of an estimate, and the change of the matrix that ends it
+HALVINGS = 16  # of the range in which a setting is looked for
+SHARPEST = 50.0  # and 1 over the flattest: powers of the probabilities
 Result = tuple[np.ndarray, np.ndarray]
 
 
@@ -129,6 +136,7 @@ def hmm(
     sample: np.ndarray | None,
     stay: float = 0.95,
     directions: Mapping[str, float] | None = None,
+    change: float | None = None,
     estimate: bool = False,
     decode: Literal["path", "years"] = "path",
 ) -> Consistency:
@@ -139,6 +147,8 @@ def hmm(
         sample: Probabilities (year, K, n), for an estimate.
         stay: Probability that a class is the same a year later; the rest is shared by the other classes.
         directions: Yearly probabilities of single directions, see :func:`direction_table`.
+        change: Share of the ground that is believed to change its class in a year: the probabilities are
+            raised to the power with which as much changes in the sample. None to take them as they are.
         estimate: Whether all these are only where an estimate from the sample begins.
         decode: "path" for the most probable sequence of classes (Viterbi), "years" for the most probable
             class of each year given all years.
@@ -161,12 +171,39 @@ def hmm(
     if estimate:
         matrix = estimate_transitions(_needed(sample, "estimate"), matrix)
 
-    def apply(probability: np.ndarray) -> Result:
-        seen = _seen(probability)
-        smooth = forward_backward(probability, matrix)[0]
-        return _chosen(smooth, seen, viterbi(probability, matrix) if decode == "path" else None)
+    def decoded(probability: np.ndarray, power: float) -> Result:
+        smooth = forward_backward(probability, matrix, power)[0]
+        path = viterbi(probability, matrix, power) if decode == "path" else None
+        return _chosen(smooth, _seen(probability), path)
 
-    return Consistency("hmm", 0, pd.DataFrame(matrix, table.index, table.columns), apply)
+    power = 1.0
+    if change is not None:
+        drawn, ends = _needed(sample, "change"), (-math.log(SHARPEST), math.log(SHARPEST))
+        power = math.exp(_set_by(change, lambda level: decoded(drawn, math.exp(level))[0], *ends))
+    settings = pd.DataFrame(matrix, table.index, table.columns)
+    return Consistency("hmm", 0, settings, lambda probability: decoded(probability, power))
+
+
+def _set_by(change: float, map_with: Callable[[float], np.ndarray], least: float, most: float) -> float:
+    """Return the level, between that of least and of most change, with which a share of a sample changes.
+
+    Args:
+        change: The share, a year.
+        map_with: From a level to the classes (year, n) of the sample.
+        least: The level with the least change.
+        most: The level with the most change.
+    """
+    if not 0 < change < 1:
+        raise ParameterError(f"change is {change}: give a share of the ground between 0 and 1.")
+    for _ in range(HALVINGS):
+        middle = (least + most) / 2
+        classes = map_with(middle)
+        both = (classes[1:] != IGNORE) & (classes[:-1] != IGNORE)
+        if (classes[1:] != classes[:-1])[both].sum() > change * both.sum():
+            most = middle
+        else:
+            least = middle
+    return least
 
 
 def _needed(sample: np.ndarray | None, option: str) -> np.ndarray:
@@ -177,14 +214,17 @@ def _needed(sample: np.ndarray | None, option: str) -> np.ndarray:
     return sample
 
 
-def _evidence(probability: np.ndarray) -> np.ndarray:
-    """Return what each year says of the classes (year, K, n), float64; 1 where a year has no data."""
-    flat = np.asarray(probability).reshape(*probability.shape[:2], -1)
+def _evidence(probability: np.ndarray, power: float) -> np.ndarray:
+    """Return what each year says of the classes, at most 1 (year, K, n) float64; 1 without data."""
+    flat = np.asarray(probability, np.float64).reshape(*probability.shape[:2], -1)
     seen = _seen(flat)[:, None]
-    return np.where(seen, np.maximum(flat, FLOOR), 1.0).astype(np.float64)
+    filled = np.where(seen, np.maximum(flat, FLOOR), 1.0)
+    return np.asarray((filled / filled.max(axis=1, keepdims=True)) ** power)
 
 
-def forward_backward(probability: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+def forward_backward(
+    probability: np.ndarray, matrix: np.ndarray, power: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the probability of each class in each year given all years.
 
     All classes are equally probable before the first year; probabilities are scaled in each year, so that
@@ -193,11 +233,13 @@ def forward_backward(probability: np.ndarray, matrix: np.ndarray) -> tuple[np.nd
     Args:
         probability: (year, K, …), NaN where a year has no data: it then follows from the other years.
         matrix: Yearly transition probabilities (K, K), from in rows.
+        power: Power that the probabilities are raised to.
 
     Returns:
-        Probabilities (year, K, …); the expected number of transitions (K, K); the log-likelihood.
+        Probabilities (year, K, …); the expected number of transitions (K, K); the log-likelihood, up to what
+        does not depend on the matrix.
     """
-    evidence = _evidence(probability)
+    evidence = _evidence(probability, power)
     years, K, n = evidence.shape
     ahead, scale = np.empty_like(evidence), np.empty((years, n))
     for t in range(years):
@@ -215,9 +257,9 @@ def forward_backward(probability: np.ndarray, matrix: np.ndarray) -> tuple[np.nd
     return smooth.reshape(probability.shape), moved, float(np.log(scale).sum())
 
 
-def viterbi(probability: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def viterbi(probability: np.ndarray, matrix: np.ndarray, power: float = 1.0) -> np.ndarray:
     """Return the most probable sequence of classes, int64 (year, …); arguments as of forward_backward."""
-    evidence = np.log(_evidence(probability))
+    evidence = power * np.log(_evidence(probability, 1.0))
     moves = np.log(np.maximum(matrix, np.finfo(float).tiny))
     years, K, n = evidence.shape
     best, origin = evidence[0], np.empty((years, K, n), np.uint8)
@@ -345,54 +387,75 @@ def bilateral_mean(
 def thresholds(
     class_names: list[str],
     sample: np.ndarray | None,
-    threshold: float = 0.6,
+    threshold: float = 0.5,
     directions: Mapping[str, float] | None = None,
+    change: float | None = None,
     max_change: float | None = None,
 ) -> Consistency:
-    """Return the method that accepts a change where the probabilities of two years differ enough.
+    """Return the method that accepts a change where the probabilities of a year differ enough from before.
 
     Args:
         class_names: Names of the K classes.
         sample: Probabilities (year, K, n), where thresholds are chosen.
         threshold: Least :func:`distance` of an accepted change, 0 to 1.
         directions: Thresholds of single directions, see :func:`direction_table`; 1 and more accept none.
-        max_change: The largest share of a class that is believed to turn into another one in a year: of
-            directions that are not named, thresholds are raised until no more than this change in the
-            sample. None to leave them.
+        change: Share of the ground that is believed to change its class in a year: the threshold becomes the
+            one with which as much changes in the sample. None to take it as it is.
+        max_change: The largest share of a class that is believed to turn into one other class in a year:
+            thresholds of directions that are not named are raised until no more differs in the sample. None
+            to leave them.
 
     Raises:
         ParameterError: If a threshold cannot be, or a sample is missing.
     """
     if threshold < 0 or (max_change is not None and not 0 <= max_change <= 1):
         raise ParameterError("Thresholds are 0 or more, and max_change is a share from 0 to 1.")
-    table = direction_table(threshold, directions or {}, class_names)
+    named = (direction_table(0, dict.fromkeys(directions or {}, 1.0), class_names) > 0).to_numpy()
+    own, least = direction_table(0, directions or {}, class_names), np.zeros(named.shape)
     if max_change is not None:
-        chosen = choose_thresholds(_needed(sample, "max_change"), max_change)
-        named = direction_table(0, dict.fromkeys(directions or {}, 1.0), class_names) > 0
-        table = table.where(named, np.maximum(threshold, chosen))
-    limits = table.to_numpy()
-    return Consistency("thresholds", 0, table, lambda probability: _accept(probability, limits))
+        least = choose_thresholds(_needed(sample, "max_change"), max_change)
+
+    def limits(common: float) -> np.ndarray:
+        return np.where(named, own, np.maximum(common, least))
+
+    if change is not None:
+        drawn = _needed(sample, "change")
+        threshold = _set_by(change, lambda level: accepted(drawn, limits(level))[0], 1.0, 0.0)
+    table = pd.DataFrame(limits(threshold), own.index, own.columns)
+    return Consistency("thresholds", 0, table, lambda values: accepted(values, table.to_numpy()))
 
 
-def _accept(probability: np.ndarray, limits: np.ndarray) -> Result:
-    """Return the class of each year: that of before, unless a change of its direction is large enough.
+def accepted(probability: np.ndarray, limits: np.ndarray) -> Result:
+    """Return the classes of each year with those changes alone that are large enough.
 
-    The probabilities are compared with those of the last year in which the class was predicted itself, so
-    that a slow change is found too.
+    The years of a pixel are cut where the most probable class differs from that of the mean of the years
+    since the last cut, and the distance of both is above the threshold of the direction. The years between
+    two cuts have the class of their mean, and its mean probability.
+
+    Args:
+        probability: (year, K, …), NaN where a year has no data.
+        limits: Thresholds (K, K), from in rows.
     """
     seen = _seen(probability)
     flat = np.where(seen[:, None], probability, 0).reshape(*probability.shape[:2], -1)
     known = seen.reshape(len(flat), -1)
-    predicted = flat.argmax(axis=1)  # (year, n)
-    mapped = np.empty_like(predicted)
-    current, reference = np.full(flat.shape[2], -1), np.zeros_like(flat[0])
+    total, count = (
+        np.zeros_like(flat[0]),
+        np.zeros(flat.shape[2], np.int64),
+    )  # of the years since the last cut
+    part = np.zeros(known.shape, np.int64)  # number of the cuts before
+    means = []
     for t, values in enumerate(flat):
-        far = distance(values, reference) > limits[current, predicted[t]]
-        taken = known[t] & ((current < 0) | (predicted[t] == current) | far)
-        current = np.where(taken, predicted[t], current)
-        reference = np.where(taken, values, reference)
-        mapped[t] = current
-    return _chosen(probability, seen, np.maximum(mapped, 0).reshape(seen.shape))
+        mean = total / np.maximum(count, 1)
+        before, now = mean.argmax(axis=0), values.argmax(axis=0)
+        far = distance(values, mean) > limits[before, now]
+        cut = known[t] & (count > 0) & (before != now) & far
+        part[t] = (part[t - 1] if t else 0) + cut
+        total, count = np.where(cut, 0, total) + values, np.where(cut, 0, count) + known[t]
+        means.append(total / np.maximum(count, 1))
+    for t in range(len(flat) - 2, -1, -1):  # the last mean of a part is that of all its years
+        means[t] = np.where(part[t] == part[t + 1], means[t + 1], means[t])
+    return _chosen(np.stack(means).reshape(probability.shape), seen)
 
 
 def choose_thresholds(sample: np.ndarray, max_change: float) -> np.ndarray:
