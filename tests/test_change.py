@@ -166,6 +166,9 @@ def test_scores_over_blocks_pool_the_years_and_compare_maps_in_pairs():
     assert value["noisy", "change", "recall"] == pytest.approx((mapped & true).sum() / true.sum())
     assert 1 - value["noisy", "no change", "recall"] == pytest.approx((mapped & ~true).sum() / (~true).sum())
     assert value["still", "no change", "recall"] == 1
+    right = ((maps == truth)[1:] & (maps == truth)[:-1])[both] & mapped & true
+    assert value["noisy", "right change", "recall"] == pytest.approx(right.sum() / true.sum())
+    assert right.sum() < (mapped & true).sum()
     inside = scores[(scores["model"] == "noisy") & (scores["statistic"] == "recall")]
     assert (inside["low"] < inside["value"]).all()
     assert (inside["high"] > inside["value"]).all()
@@ -175,22 +178,23 @@ def test_scores_over_blocks_pool_the_years_and_compare_maps_in_pairs():
     assert paired.loc[("change", "recall"), "verdict"] == "worse"
 
 
-def test_the_comparison_says_both_false_and_found_change():
+def test_the_comparison_says_false_found_and_right_change():
     maps, truth = random_maps(side=24)
     half = np.where(np.arange(24) < 12, truth, maps)
     blocks = np.arange(24)[:, None] // 6 * 4 + np.arange(24) // 6
     scores = change.change_scores({"none": maps, "half": half}, truth, blocks)
     value = 100 * scores.set_index(["model", "scope", "statistic"])["value"]
-    text = change.compared_in_words(scores, "half", "none")
-    assert text.startswith(
-        f"'half' changes {100 - value['half', 'no change', 'recall']:.1f} % of the unchanged"
+    found, right = (
+        [value[name, what, "recall"] for name in ("half", "none")] for what in ("change", "right change")
     )
-    assert f"'none' changes {100 - value['none', 'no change', 'recall']:.1f} %, and" in text
-    found = [value[name, "change", "recall"] for name in ("half", "none")]
-    assert f"finds {found[0]:.1f} % of the change on the ground instead of {found[1]:.1f} %" in text
-    assert text.endswith(f"{100 * found[0] / found[1]:.0f} % of what 'none' finds.")
+    false = [100 - value[name, "no change", "recall"] for name in ("half", "none")]
+    shown = [f"{mine:.1f} % (none: {other:.1f} %)" for mine, other in (false, found, right)]
+    assert change.compared_in_words(scores, "half", "none") == (
+        f"From year to year half changes {shown[0]} of the unchanged ground, and finds {shown[1]} of the change "
+        f"on the ground, {shown[2]} with the right classes."
+    )
     alike = change.change_scores({"none": maps, "again": maps}, truth, blocks)
-    assert change.compared_in_words(alike, "again", "none").count("(no difference shown)") == 2
+    assert change.compared_in_words(alike, "again", "none").count("%, no difference shown)") == 3
 
 
 def test_blocks_below_zero_do_not_count():

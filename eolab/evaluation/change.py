@@ -58,6 +58,8 @@ CASES = ClassScheme(
 UNKNOWN, SAME, OTHER = 9, 10, 11
 NAMES = ("no change", "change")
 STATISTICS = ("change.precision", "change.recall", "change.f1", "no change.recall")
+RIGHT = ("no change", "right change", "wrong change")
+FALSE, FOUND, FOUND_RIGHT = ("no change", "recall"), ("change", "recall"), ("right change", "recall")
 
 
 def change_cases(old: Any, new: Any, truth_before: Any | None = None, truth: Any | None = None) -> np.ndarray:
@@ -237,23 +239,23 @@ def changed(old: Any, new: Any) -> np.ndarray:
     return np.where(known, old != new, IGNORE).astype(np.int64)
 
 
-def change_scores(
-    maps: Mapping[str, Any], truth: Any, blocks: Any, statistics: Sequence[str] = STATISTICS, **options: Any
-) -> pd.DataFrame:
+def change_scores(maps: Mapping[str, Any], truth: Any, blocks: Any, **options: Any) -> pd.DataFrame:
     """Score the yearly change of several series of maps, with intervals over blocks of ground.
 
     All pairs of consecutive years count together, and only pixels that every series and the truth know.
+    Maps that change at random find much change, most of it to a wrong class: "right change" is found with
+    the true classes of both years.
 
     Args:
         maps: Class indices (year, y, x) by name, 255 = unknown.
         truth: True class indices (year, y, x).
         blocks: Number of the block of each pixel (y, x), drawn as a whole; below 0 where it does not count.
-        statistics: Statistics of the classes "change" and "no change"; one minus the recall of "no change" is
-            the share of the unchanged ground that a map changes.
-        options: Further arguments of :func:`eolab.evaluation.score_table`.
+        options: Further arguments of :func:`eolab.evaluation.score_table`, such as ``baselines``.
 
     Returns:
-        See :func:`eolab.evaluation.score_table`; :func:`eolab.evaluation.gains` compares the series in pairs.
+        See :func:`eolab.evaluation.score_table`: precision, recall and F1 of "change", recall of "right
+        change", and recall of "no change": one minus it is the share of the unchanged ground that a map
+        changes. :func:`eolab.evaluation.gains` compares the series in pairs.
 
     Raises:
         DataError: If shapes differ, or no pixel is known.
@@ -263,16 +265,22 @@ def change_scores(
     for values in series.values():
         metrics.check_shapes("(year, y, x) of the same years and pixels", truth=truth, map=values)
     counts: dict[str, Any] = dict.fromkeys(series, 0)
+    rights: dict[str, Any] = dict.fromkeys(series, 0)
     for one, two in itertools.pairwise(range(len(truth))):
         differ = {name: changed(values[one], values[two]) for name, values in series.items()}
         ground = changed(truth[one], truth[two])
         known = np.logical_and.reduce([values != IGNORE for values in differ.values()])
         ground = np.where(known, ground, IGNORE)
         for name, values in differ.items():
+            same = (series[name][one] == truth[one]) & (series[name][two] == truth[two])
+            found = np.where((values == 1) & ~(same & (ground == 1)), 2, values)
             counts[name] = counts[name] + confusion_by_block(ground, values, blocks, 2)
+            rights[name] = rights[name] + confusion_by_block(ground, found, blocks, 3)
     if not any(np.sum(one) for one in counts.values()):
         raise DataError("No pixel is known in the maps and the truth of two years: nothing to score.")
-    return score_table(counts, class_names=NAMES, statistics=statistics, **options)
+    table = score_table(counts, class_names=NAMES, statistics=STATISTICS, **options)
+    right = score_table(rights, class_names=RIGHT, statistics=["right change.recall"], every=True, **options)
+    return pd.concat([table, right], ignore_index=True)
 
 
 def compared_in_words(scores: pd.DataFrame, name: str, over: str) -> str:
@@ -284,21 +292,19 @@ def compared_in_words(scores: pd.DataFrame, name: str, over: str) -> str:
         over: The series that it is compared with.
     """
     value = scores.set_index(["model", "scope", "statistic"])["value"]
-    false, found = (
-        [100 * value[key] for key in ((over, *what), (name, *what))]
-        for what in (("no change", "recall"), ("change", "recall"))
-    )
-    false = [100 - share for share in false]
-    verdicts = gains(scores[scores["model"].isin([name, over])], over=over).set_index(["scope", "statistic"])
-    sure = [
-        "" if verdicts["verdict"][what] in ("better", "worse") else " (no difference shown)"
-        for what in (("no change", "recall"), ("change", "recall"))
-    ]
-    kept = f", {100 * found[1] / found[0]:.0f} % of what {over!r} finds" if found[0] else ""
+    paired = gains(scores[scores["model"].isin([name, over])], over=over)
+    verdict = paired.set_index(["scope", "statistic"])["verdict"]
+
+    def both(what: tuple[str, str]) -> str:
+        mine, other = (value[(series, *what)] for series in (name, over))
+        if what == FALSE:
+            mine, other = 1 - mine, 1 - other
+        sure = "" if verdict[what] in ("better", "worse") else f", {verdict[what]}"
+        return f"{100 * mine:.1f} % ({over}: {100 * other:.1f} %{sure})"
+
     return (
-        f"{name!r} changes {false[1]:.1f} % of the unchanged ground a year where {over!r} changes "
-        f"{false[0]:.1f} %{sure[0]}, and finds {found[1]:.1f} % of the change on the ground instead of "
-        f"{found[0]:.1f} %{sure[1]}{kept}."
+        f"From year to year {name} changes {both(FALSE)} of the unchanged ground, and finds {both(FOUND)} of "
+        f"the change on the ground, {both(FOUND_RIGHT)} with the right classes."
     )
 
 
