@@ -190,8 +190,8 @@ def test_the_comparison_says_false_found_and_right_change():
     false = [100 - value[name, "no change", "recall"] for name in ("half", "none")]
     shown = [f"{mine:.1f} % (none: {other:.1f} %)" for mine, other in (false, found, right)]
     assert change.compared_in_words(scores, "half", "none") == (
-        f"From year to year half changes {shown[0]} of the unchanged ground, and finds {shown[1]} of the change "
-        f"on the ground, {shown[2]} with the right classes."
+        f"From year to year half changes {shown[0]} of the unchanged ground, and finds {shown[1]} of the "
+        f"change on the ground, {shown[2]} with the right classes."
     )
     alike = change.change_scores({"none": maps, "again": maps}, truth, blocks)
     assert change.compared_in_words(alike, "again", "none").count("%, no difference shown)") == 3
