@@ -153,7 +153,7 @@ def test_the_learned_map_is_better_than_the_old_one_it_learned_from(simulated):
 
 @pytest.mark.notebook
 def test_consistent_maps_have_less_false_change_and_keep_most_of_the_true_one(simulated):
-    """At most half the false change, beyond doubt (paired intervals); at least seven tenths of right change."""
+    """At most half of the false change, by a paired interval; at least seven tenths of the right change."""
     record = only_run(simulated, "10_results")
     gains = record.table("consistency_gains").set_index(["model", "scope", "statistic"])
     assert gains.loc[("hmm", "no change", "recall"), "low"] > 0
