@@ -146,21 +146,21 @@ def test_scores_are_near_the_recorded_ones(simulated):
 def test_the_learned_map_is_better_than_the_old_one_it_learned_from(simulated):
     table = only_run(simulated, "10_results").table("map_scores").set_index(["year", "map"])
     for year in table.index.unique("year"):
-        for area in table.columns:
-            for name in ("none", "hmm"):
-                assert table.loc[(year, name), area] > table.loc[(year, "old map"), area] + 0.05
+        gained = table.loc[(year, "hmm")] - table.loc[(year, "old map")]
+        assert gained["all pixels"] > 0.03
+        assert gained["held-out blocks"] > 0
 
 
 @pytest.mark.notebook
-def test_consistent_maps_have_less_false_change_and_keep_most_of_the_true_one(simulated):
-    """At most half of the false change, by a paired interval; at least seven tenths of the right change."""
+def test_consistent_maps_have_less_false_change_and_keep_half_of_the_right_one(simulated):
+    """Less than a third of the false change, by paired intervals; more than half of the right change."""
     record = only_run(simulated, "10_results")
     gains = record.table("consistency_gains").set_index(["model", "scope", "statistic"])
     assert gains.loc[("hmm", "no change", "recall"), "low"] > 0
     assert gains.loc[("hmm", "change", "precision"), "low"] > 0
     value = record.table("consistency").set_index(["model", "scope", "statistic"])["value"]
-    assert value["hmm", "right change", "recall"] > 0.7 * value["none", "right change", "recall"]
-    assert 1 - value["hmm", "no change", "recall"] < 0.5 * (1 - value["none", "no change", "recall"])
+    assert value["hmm", "right change", "recall"] > 0.5 * value["none", "right change", "recall"]
+    assert 3 * (1 - value["hmm", "no change", "recall"]) < 1 - value["none", "no change", "recall"]
 
 
 @pytest.mark.notebook
