@@ -445,6 +445,7 @@ def test_a_network_of_image_series_maps_a_scene_as_it_would_predict_it_whole():
     for window in (Window(0, 0, 37, 50), Window(9, 20, 20, 30)):
         found = predict(reads(*window))
         np.testing.assert_allclose(found, whole[window.within(Window(0, 0, 37, 50))], atol=1e-5)
+    assert predict.rate().startswith("2,450 pixels, by patches of 16 × 16 pixels that overlap by 10: ")
 
 
 def test_a_model_of_pixel_series_is_not_cut_into_patches():

@@ -31,6 +31,7 @@ CHAIN = (
     "02_preprocess",
     "03_extract_labels",
     "04_train_pixels",
+    "05_train_patches",
     "06_map_years",
     "09_validate",
     "10_results",

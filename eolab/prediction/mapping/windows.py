@@ -97,7 +97,37 @@ def _ramp(size: int, overlap: int) -> np.ndarray:
     return np.sin(np.pi / 2 * np.minimum(distance / overlap, 1.0)) ** 2
 
 
-class PixelWindows:
+class Timed:
+    """Base of what predicts windows and knows how long that took.
+
+    Attributes:
+        pixels: Pixels with data so far.
+        seconds: What that took, without reading.
+    """
+
+    pixels, seconds = 0, 0.0
+
+    @property
+    def speed(self) -> float:
+        """Pixels that were predicted a second, reading not counted; NaN where none was, in a resumed map."""
+        return self.pixels / self.seconds if self.pixels else math.nan
+
+    def rate(self, pixels: int = TILE_PIXELS) -> str:
+        """Say how fast pixels were predicted, and how long a scene of so many would take."""
+        if not self.pixels:
+            return "No pixel was predicted: the map was resumed when it was finished."
+        return (
+            f"{self.pixels:,} pixels, {self._said()}: {self.speed:,.0f} pixels a second, reading not "
+            f"counted. A tile of {pixels:,} pixels would take {duration(pixels / self.speed)} on this "
+            "machine."
+        )
+
+    def _said(self) -> str:
+        """Say how pixels were predicted."""
+        raise NotImplementedError
+
+
+class PixelWindows(Timed):
     """Makes a model of single pixels predict windows.
 
     The pixels of a window become a batch; pixels of ``nodata`` are left out, and pixels with the same values
@@ -108,15 +138,13 @@ class PixelWindows:
         predictor: From arrays (N, …) to class probabilities (N, K).
 
     Attributes:
-        pixels: Pixels with data so far.
         predicted: Pixels that the model has seen, fewer where some are the same.
-        seconds: What that took, without reading.
         fingerprint: That of the predictor.
     """
 
     def __init__(self, predictor: Predict) -> None:
         self.predictor, self.fingerprint = predictor, getattr(predictor, "fingerprint", None)
-        self.pixels, self.predicted, self.seconds, self._looks = 0, 0, 0.0, True
+        self.predicted, self._looks = 0, True
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return class probabilities (h, w, K) from arrays (h, w, …), NaN at nodata."""
@@ -156,20 +184,10 @@ class PixelWindows:
             return first, back.ravel()
         return np.arange(count), np.arange(count)
 
-    @property
-    def speed(self) -> float:
-        """Pixels that were predicted a second, reading not counted; NaN where none was, in a resumed map."""
-        return self.pixels / self.seconds if self.pixels else math.nan
-
-    def rate(self, pixels: int = TILE_PIXELS) -> str:
-        """Say how fast pixels were predicted, and how long a scene of so many would take."""
-        if not self.pixels:
-            return "No pixel was predicted: the map was resumed when it was finished."
-        return (
-            f"{self.pixels:,} pixels, {self.predicted / self.pixels:.0%} of them predicted, the others being "
-            f"the same as one of them: {self.speed:,.0f} pixels a second, reading not counted. A tile of "
-            f"{pixels:,} pixels would take {duration(pixels / self.speed)} on this machine."
-        )
+    def _said(self) -> str:
+        """Return how many pixels were predicted, and how many of them by the model."""
+        share = self.predicted / self.pixels
+        return f"{share:.0%} of them predicted, the others being the same as one of them"
 
 
 def per_pixel(predictor: Predict) -> PixelWindows:
@@ -197,7 +215,9 @@ def of_image_series(predictor: Predict) -> Predict:
     return predict
 
 
-def of_series(predictor: Any, read_window: ReadWindow, grid: GeoBox) -> tuple[Predict, ReadWindow]:
+def of_series(
+    predictor: Any, read_window: ReadWindow, grid: GeoBox
+) -> tuple[PixelWindows | PatchWindows, ReadWindow]:
     """Return what predicts and what reads the windows of a scene, for a model of series of any kind.
 
     A model of pixel series predicts pixel by pixel, one of image series by overlapping patches of its size,
@@ -293,7 +313,7 @@ class ImageWindows:
         return Window(row, col, bottom - row, right - col)
 
 
-class PatchWindows:
+class PatchWindows(Timed):
     """Makes a network of images of one size predict windows of a scene; for :func:`mapping.predict_map`.
 
     Patches of the network's own size cover the scene. The outermost predictions of each are dropped because
@@ -354,7 +374,7 @@ class PatchWindows:
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return predictions (height, width, K) for each pixel of a window that :meth:`read` has read."""
-        window = Window(*inputs[PLACE].tolist())
+        window, started = Window(*inputs[PLACE].tolist()), time.perf_counter()
         outer, nodata = self._outer(window), inputs.get("nodata", np.zeros(window[2:], bool))
         parts = [(part, common) for part in self._parts(window) if (common := part.intersect(window))]
         parts = [pair for pair in parts if not nodata[pair[1].within(window)].all()]
@@ -374,7 +394,14 @@ class PatchWindows:
             here, shares = common.within(window), share[common.within(part)]
             total[here] += shares * found[common.within(place)]
             weight[here] += shares
+        self.pixels += int((~nodata).sum())
+        self.seconds += time.perf_counter() - started
         return total / weight
+
+    def _said(self) -> str:
+        """Say how patches cover the scene."""
+        sides = " × ".join(map(str, self.size))
+        return f"by patches of {sides} pixels that overlap by {2 * self.margin + self.overlap}"
 
     def _parts(self, window: Window) -> list[Window]:
         """Return what counts of each patch that touches a window."""
