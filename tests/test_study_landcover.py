@@ -51,8 +51,8 @@ def real(smoke, real_data) -> Path:
     return smoke("landcover", "dataset=slovenia_eopatch")
 
 
-def scores_of(out: Path, against: str) -> pd.DataFrame:
-    table = only_run(out, "04_train_pixels").table("scores")
+def scores_of(out: Path, against: str, notebook: str = "04_train_pixels") -> pd.DataFrame:
+    table = only_run(out, notebook).table("scores")
     rows = table[table["against"] == against]
     score = rows["scope"] + "." + rows["statistic"]
     return rows.assign(score=score).pivot_table(index="model", columns="score", values="value")
@@ -72,7 +72,8 @@ def test_every_notebook_of_the_folder_is_in_the_study():
 
 OUT_OF_RANGE = """keep_scl=[] keep_scl=[4.5] keep_scl=[12] resolution_m=30 block_m=1e-9 validation=1.0
 window=-1 replicates=1 overlap=-1 model=lstn baselines=[forest] composites.indices=[NDVX]
-per_class=0 seed=-1 training.epochs=0 training.learning_rate=1e6 training.class_weights=mop"""
+per_class=0 seed=-1 training.epochs=0 training.learning_rate=1e6 training.class_weights=mop
+method=kmeens audit=all min_purity=1.0 most_clusters=0 border_m=-2 max_per_class=-1"""
 
 
 @pytest.mark.parametrize("setting", OUT_OF_RANGE.split())
@@ -182,6 +183,25 @@ def test_scored_samples_keep_a_distance_from_all_that_was_learned_from(request, 
         assert set(samples["label"][split == part]) == set(samples["label"])
     table = record.table("leakage").set_index("split")
     assert table.loc["buffered", "shared_polygons"] == pytest.approx(scored["group"].isin(shared).mean())
+
+
+@pytest.mark.notebook
+def test_extracted_labels_are_cleaner_than_those_of_the_old_map(simulated):
+    """Clearly so, and each step adds to it; no class is lost."""
+    run = only_run(simulated, "03_extract_labels")
+    steps = run.table("wrong")
+    assert steps["high"].iloc[-1] < steps["low"].iloc[0]
+    before_draw = steps["wrong"].iloc[:-1]
+    assert (before_draw.diff().iloc[1:] < 0).all()
+    labels = run.table("labels")
+    assert set(labels.loc[labels["kept"], "label"]) == set(labels["label"])
+    assert labels["reason"].isna().eq(labels["kept"]).all()
+
+
+@pytest.mark.notebook
+def test_a_forest_of_extracted_labels_beats_one_of_as_many_at_random(simulated):
+    scores = scores_of(simulated, "truth", "03_extract_labels")
+    assert scores.loc["extracted", "macro.f1"] > scores.loc["as many at random", "macro.f1"] + 0.03
 
 
 @pytest.mark.notebook
