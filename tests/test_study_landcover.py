@@ -33,6 +33,7 @@ CHAIN = (
     "04_train_pixels",
     "05_train_patches",
     "06_map_years",
+    "07_pretrain",
     "09_validate",
     "10_results",
 )

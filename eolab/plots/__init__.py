@@ -16,7 +16,7 @@ from eolab.plots.counts import (
     size_histograms,
     split_frequencies,
 )
-from eolab.plots.curves import calibration, learning_curves, lr_range, threshold_curve
+from eolab.plots.curves import calibration, label_curves, learning_curves, lr_range, threshold_curve
 from eolab.plots.flows import sankey
 from eolab.plots.galleries import (
     activations,

@@ -91,6 +91,37 @@ def lr_range(table: pd.DataFrame, ax: Axes | None = None, title: str = "Learning
     return finish(ax, "both", "lower left")
 
 
+@styled
+def label_curves(table: pd.DataFrame, label: str = "Macro F1") -> Figure:
+    """Draw a score by the share of labels that was learned from, with intervals, a panel a kind of truth.
+
+    Args:
+        table: Rows of one statistic of :func:`eolab.evaluation.score_table` with ``percent`` (of the labels)
+            and ``against``; baselines are dashed.
+        label: Which score.
+    """
+    truths = list(dict.fromkeys(table["against"]))
+    names = list(dict.fromkeys(table["model"]))
+    figure, axes = panels(len(truths), 2, 5.0, 3.6)
+    for ax, truth in zip(axes, truths, strict=True):
+        for number, name in enumerate(names):
+            rows = table[(table["against"] == truth) & (table["model"] == name)].sort_values("percent")
+            ends = rows[["value", "value"]].sub(rows[["low", "high"]].to_numpy()).abs().to_numpy().T
+            at = rows["percent"] * 1.04 ** (number - (len(names) - 1) / 2)  # beside each other
+            style = "s--" if rows["is_baseline"].any() else "o-"
+            color = OKABE_ITO[number % len(OKABE_ITO)]
+            look = {"color": color, "capsize": 2.5, "elinewidth": 1.0, "markersize": 4, "label": name}
+            ax.errorbar(at, rows["value"], ends, fmt=style, **look)
+        ax.set_xscale("log")
+        ax.set_xticks(sorted(set(table["percent"])))
+        ax.xaxis.set_major_formatter("{x:g} %")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        finish(ax, "both", xlabel="Labels learned from", ylabel=label, title=f"Against the {truth}")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
 # === Probabilities ===
 
 

@@ -20,7 +20,7 @@ from eolab.models import weights as published
 from eolab.tasks.channels import Channels, Selection, select_all
 from eolab.tasks.fitted import Fitted, save
 from eolab.tasks.task import Task, check_class_weights, get
-from eolab.training import augment, freezing, losses
+from eolab.training import augment, contrastive, freezing, losses
 from eolab.training.batches import Batches, SequenceSamples, StoreSamples, balanced_weights
 
 
@@ -98,7 +98,8 @@ def fit(
             :func:`eolab.data.splits.balance.balanced_rows`.
         weights: File of published weights that a network of images begins with or its name in the catalogue,
             or either with options of :func:`eolab.models.weights.build`, such as
-            ``{"weights": "resnet18_imagenet", "stem": "copy"}`` or ``{"weights": file, "scale": 10_000}``.
+            ``{"weights": "resnet18_imagenet", "stem": "copy"}`` or ``{"weights": file, "scale": 10_000}``;
+            for a network of pixel series the file of an encoder that :mod:`eolab.tasks.pretraining` saved.
         seed: Seed of the weights, the order, the augmentation and the draw.
         make: Builds the network; :meth:`Networks.build` where several trainings share a compiled one.
         **running: Arguments of :func:`eolab.training.fit` that do not change the result: progress, resume,
@@ -194,7 +195,8 @@ def check(
     _check_weights(what, options["head"], settings.get("class_weights"))
     augment.build(augmentation, augmentation_options)
     _of_task(what, loss, **(loss_options or {}))
-    if chosen := _published(what, weights):
+    chosen = _published(what, weights)
+    if chosen and what.reads == "images":
         published.find(chosen["weights"])
     if settings.get("freeze") or settings.get("thaw"):
         network = models.outline(model, **options)
@@ -262,12 +264,21 @@ def _beginning(
     chosen = _published(task, weights)
     if not chosen:
         return make
+    if task.reads == "series":
+        return partial(_pretrained, make=make, encoder=models.load(chosen["weights"], compiled=False))
     if make is not models.build:
         raise ParameterError(
             "weights are put into networks of images that eolab.models.build makes: leave them out, and let "
             "make put them in by eolab.models.weights.load."
         )
     return partial(published.build, band_names=channels["image"].names, **chosen)
+
+
+def _pretrained(name: str, *, make: Callable[..., Any], encoder: Any, **options: Any) -> Any:
+    """Return a network that begins with the weights of a pretrained encoder."""
+    network = make(name, **options)
+    contrastive.begin(network, encoder)
+    return network
 
 
 def _published(task: Task, weights: Any) -> Mapping[str, Any]:
@@ -277,14 +288,15 @@ def _published(task: Task, weights: Any) -> Mapping[str, Any]:
         ParameterError: If an option is unknown, or networks of the task cannot begin with them.
     """
     chosen = weights if isinstance(weights, Mapping) else {"weights": weights}
-    check_all(chosen, ("weights", "scale", "stem", "published"), "weights has no option")
+    known = ("weights",) if task.reads == "series" else ("weights", "scale", "stem", "published")
+    check_all(chosen, known, "weights has no option")
     if not chosen.get("weights"):
         return {}
     check_known(chosen.get("stem", "mean"), published.STEMS, "There is no rule for a stem")
-    if task.reads != "images":
+    if task.reads not in ("images", "series"):
         raise ParameterError(
-            "weights are put into networks of images: leave them out, and let make put them in by "
-            "eolab.models.weights.load."
+            "weights are put into networks of images or pixel series: leave them out, and let make put them "
+            "in by eolab.models.weights.load."
         )
     return chosen
 
