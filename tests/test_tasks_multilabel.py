@@ -208,7 +208,6 @@ def test_the_loader_of_published_weights_gets_all_its_options(store):
     ("task", "options", "message"),
     [
         ("multilabel_classification", {"make": tiny}, "weights are put into networks of images that eolab"),
-        ("series_classification", {"make": models.build}, "weights are put into networks of images"),
         ("sequence_classification", {"make": models.build}, "weights are put into networks of images"),
         (
             "multilabel_classification",

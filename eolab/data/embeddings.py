@@ -62,8 +62,10 @@ def read_at(
     if not (scale > 0 and power > 0):
         raise ParameterError(f"Embeddings: scale {scale} and power {power} must be above 0.")
     mosaic = opened(path, array)  # (band, y, x)
-    at = Transformer.from_crs(crs, mosaic.rio.crs, always_xy=True).transform(np.asarray(x), np.asarray(y))
-    col, row = ~mosaic.rio.transform() * at
+    to_mosaic = Transformer.from_crs(crs, mosaic.rio.crs, always_xy=True)
+    east, north = to_mosaic.transform(np.asarray(x), np.asarray(y))
+    place = ~mosaic.rio.transform()
+    col, row = (a * east + b * north + c for a, b, c in (place[:3], place[3:6]))
     _, height, width = mosaic.shape
     inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)  # not of infinite coordinates
     found = np.full((len(inside), mosaic.shape[0]), np.nan, np.float32)

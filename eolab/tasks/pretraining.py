@@ -1,6 +1,7 @@
 """Learning without labels: encoders of series, their pretraining, their features, and probes on features."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
 from eolab import training as trainer
-from eolab.core.errors import ParameterError
+from eolab.core.errors import DataError, ParameterError
 from eolab.core.files import replacing
 from eolab.data.store import Store, with_day
 from eolab.tasks.baselines import filled
@@ -102,10 +103,35 @@ def pretrain(
     return Fitted(start.task, start.name, start.network, start.channels, history)
 
 
-def features(of: Fitted, store: Store, rows: Any, batch_size: int = 2048) -> np.ndarray:
-    """Return the features of an encoder of some samples, float32 (N, F)."""
+@dataclass(frozen=True)
+class Features:
+    """Features of some samples, whoever has made them.
+
+    Attributes:
+        rows: Their rows in the store (N,), sorted.
+        values: Features (N, F).
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """Return the features of some of the rows (M, F).
+
+        Raises:
+            DataError: If there are none of a row.
+        """
+        places = np.searchsorted(self.rows, rows)
+        if len(rows) and (places.max() >= len(self.rows) or (self.rows[places] != rows).any()):
+            raise DataError("There are no features of some of the rows: take rows that have been encoded.")
+        return self.values[places]
+
+
+def features(of: Fitted, store: Store, rows: np.ndarray, batch_size: int = 2048) -> Features:
+    """Return what an encoder makes of some samples, by their rows in the store, sorted."""
     parts = store.batches(rows, [*of.arrays, *store.own_day], batch_size)
-    return np.concatenate([of.predict(with_day(store, data))[of.task.output] for _, data in parts])
+    found = [of.predict(with_day(store, data))[of.task.output] for _, data in parts]
+    return Features(rows, np.concatenate(found))
 
 
 # === Few labels ===
