@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from eolab import training as trainer
 from eolab.core.errors import DataError, ParameterError
@@ -185,6 +186,9 @@ def classify(
     if len(known) == 1:
         found[:, known] = 1
     else:
-        estimator.fit(learned, label)
+        with threadpool_limits(
+            1, "blas"
+        ):  # several cores wait longer for each other than so few samples take
+            estimator.fit(learned, label)
         found[:, estimator.classes_] = estimator.predict_proba(others)
     return found
