@@ -189,6 +189,7 @@ GALLERY = {
     "per_class": lambda: plots.per_class(class_scores()),
     "leakage": lambda: plots.leakage({"random": distances(), "block": distances().assign(score=0.6)}),
     "learning_curves": lambda: plots.learning_curves(make_history()),
+    "label_curves": lambda: plots.label_curves(few_and_all_labels()),
     "lr_range": lambda: plots.lr_range(
         pd.DataFrame({"learning_rate": np.geomspace(1e-5, 1, 60), "loss": (np.linspace(-3, 2, 60)) ** 2})
     ),
@@ -520,6 +521,33 @@ def test_a_score_without_an_interval_has_no_bar_of_one():
     ends = [one for one in ax.containers if isinstance(one, mpl.container.ErrorbarContainer)]
     assert [one.lines[2][0].get_segments()[0][:, 0].tolist() for one in ends] == [[0.4, 0.6]]
     assert sorted(text.get_text() for text in ax.texts if text.get_text()) == ["0.400", "0.500"]
+
+
+def few_and_all_labels() -> pd.DataFrame:
+    """Scores with 1 and 100 % of the labels, those with all labels first."""
+    parts = [scores().assign(percent=percent) for percent in (100.0, 1.0)]
+    parts[1][["value", "low", "high"]] *= 0.5
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_label_curves_go_from_few_labels_to_many_with_their_intervals():
+    table = few_and_all_labels()
+    figure = plots.label_curves(table)
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles == [f"Against the {name}" for name in pd.unique(table["against"])]
+    ax = figure.axes[0]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == list(pd.unique(table["model"]))
+    for name, drawn in zip(names, ax.containers, strict=True):
+        rows = table[(table["model"] == name) & (table["against"] == table["against"][0])].sort_values(
+            "percent"
+        )
+        at, values = (np.asarray(one, float) for one in drawn.lines[0].get_data())
+        np.testing.assert_allclose(values, rows["value"].to_numpy(float))
+        np.testing.assert_allclose(at, [1, 100], rtol=0.05)  # beside each other
+        ends = [one[:, 1] for one in drawn.lines[2][0].get_segments() if len(one)]
+        known = rows[["low", "high"]].dropna().to_numpy()
+        np.testing.assert_allclose(np.reshape(ends, (-1, 2))[: len(known)], known)
 
 
 def test_score_bars_show_each_estimate_against_each_truth():

@@ -12,7 +12,8 @@ import pytest
 from eolab import models, prediction, tasks
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.store import ArraySpec, write_store
-from eolab.tasks import baselines, engine
+from eolab.tasks import baselines, engine, pretraining
+from eolab.training.contrastive import encoder_of
 
 SAMPLES, TIMES, BANDS, K = 360, 6, 2, 4
 DATES = ["2019-01-16", "2019-03-16", "2019-05-16", "2019-07-16", "2019-09-16", "2019-11-16"]
@@ -383,3 +384,49 @@ def test_samples_whose_labels_are_all_the_same_are_pointed_out(task, labels):
     unknown = np.full(3, data.task.ignore or 0, labels.dtype)[: 0 if data.task.ignore is None else 3]
     with pytest.raises(DataError, match="None of the train samples has a label"):
         engine._check_labels(data, {"train": unknown, "validation": labels})
+
+
+# === Without labels ===
+
+
+def test_a_pretrained_encoder_learns_without_labels_and_a_network_begins_with_it(store, rows, tmp_path):
+    """SimCLR on the training rows; the labels of the network that goes on are drawn anew."""
+    start = pretraining.encoder("tempcnn", store, rows["train"], options=SMALL, seed=1)
+    random = pretraining.features(start, store, rows["test"])
+    how = {"training": {"epochs": 3, "batch_size": 90, "learning_rate": 0.01}, "progress": False}
+    learned = pretraining.pretrain(start, store, rows["train"], folder=tmp_path, **how)
+    assert learned.history["loss"].iloc[-1] < learned.history["loss"].iloc[0]
+    features = pretraining.features(learned, store, rows["test"])
+    assert features.values.shape == (len(rows["test"]), SMALL["dense"])
+    assert not np.allclose(features.values, random.values, atol=1e-3)
+    file = tmp_path / pretraining.ENCODER_FILE
+    make = engine._beginning(tasks.get(TASK), learned.channels, file, SHARED.build)
+    network = engine.build(TASK, "tempcnn", store, learned.channels, outputs=K, options=SMALL, make=make)
+    again = tasks.Fitted(tasks.get(TASK), "tempcnn", encoder_of(network), learned.channels)
+    np.testing.assert_allclose(
+        pretraining.features(again, store, rows["test"]).values, features.values, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"views": {"dropp": 0.1}}, "dropp"),
+        ({"training": {"epochs": 0}}, "epochs must be 1 or more"),
+        ({"temperature": 0}, "temperature is 0"),
+    ],
+)
+def test_a_pretraining_that_cannot_be_is_refused(store, rows, tmp_path, wrong, message):
+    start = pretraining.encoder("tempcnn", store, rows["train"], options=SMALL)
+    with pytest.raises(ParameterError, match=message):
+        pretraining.pretrain(
+            start, store, rows["train"], folder=tmp_path, **{"training": {"epochs": 1}} | wrong
+        )
+
+
+def test_weights_of_a_pixel_series_are_an_encoder_with_no_options_of_images(store, rows, tmp_path):
+    given = {"weights": tmp_path / "none.keras"}
+    with pytest.raises(DataError, match=r"none.keras: expected a saved model, found no file"):
+        fit_network(store, rows, tmp_path, weights=given)
+    with pytest.raises(ParameterError, match="weights has no option 'stem'"):
+        fit_network(store, rows, tmp_path, weights=given | {"stem": "copy"})
