@@ -35,6 +35,7 @@ CHAIN = (
     "05_train_patches",
     "06_map_years",
     "07_pretrain",
+    "08_continual",
     "09_validate",
     "10_results",
 )

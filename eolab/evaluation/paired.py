@@ -12,7 +12,14 @@ from eolab.core.files import replacing
 from eolab.evaluation.bootstrap import MIN_GROUPS, Drawn, Interval, interval
 from eolab.evaluation.tables import COLUMNS, COUNT, DRAWN, in_words, keys_of, score_table, title
 
-LOWER = ("mse", "mae", "coverage_error", "ranking_loss", "hamming_loss")  # the lower, the better
+LOWER = (
+    "mse",
+    "mae",
+    "forgetting",
+    "coverage_error",
+    "ranking_loss",
+    "hamming_loss",
+)  # the lower, the better
 ROUNDED = 1e-6  # of the largest score: replicates are kept as float32
 
 

@@ -42,6 +42,7 @@ from eolab.plots.maps import (
     robust_limits,
     split_map,
 )
+from eolab.plots.periods import period_scores
 from eolab.plots.points import accuracy_by_bins, class_areas, contact_sheet, sample_map, write_chips
 from eolab.plots.regions import region_map
 from eolab.plots.scores import (

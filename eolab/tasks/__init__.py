@@ -55,6 +55,6 @@ def __getattr__(name: str) -> Any:
     for module, held in _HOMES.items():
         if name in held:
             return getattr(import_module(f"eolab.tasks.{module}"), name)
-    if name in ("baselines", "pretraining"):
+    if name in ("baselines", "continual", "pretraining"):
         return import_module(f"eolab.tasks.{name}")
     raise AttributeError(f"module 'eolab.tasks' has no attribute {name!r}")

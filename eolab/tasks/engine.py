@@ -64,6 +64,7 @@ def fit(
     augmentation_options: Mapping[str, Mapping[str, Any]] | None = None,
     crop: int = 0,
     oversample: bool = False,
+    sample_weights: Any = None,
     weights: str | Path | Mapping[str, Any] = "",
     seed: int = 0,
     make: Callable[..., Any] = models.build,
@@ -88,7 +89,8 @@ def fit(
         loss: Loss as :func:`eolab.training.losses.build` takes it; that of the task by default.
         loss_options: Options that every part of the loss takes, for example ``{"smoothing": 0.1}``.
         training: Options of the training, see :func:`eolab.training.fit`; also ``batch_size``; ``min_steps``,
-            the least steps an epoch, met by smaller batches where samples are few; and ``class_weights``:
+            the least steps an epoch, met by smaller batches where samples are few; ``steps``, batches an
+            epoch in place of one pass, see :class:`eolab.training.batches.Batches`; and ``class_weights``:
             "balanced" or a weight by class index, in training alone: validation weighs every class as it
             comes.
         augmentation: Names of :func:`eolab.training.augment.build`, applied to training samples.
@@ -96,6 +98,8 @@ def fit(
         crop: Side in pixels of the squares that training sees, at most height and width; 0 for whole images.
         oversample: Whether samples with rare labels are drawn more often, the same draw in every epoch; see
             :func:`eolab.data.splits.balance.balanced_rows`.
+        sample_weights: Weight of each of the rows for "train" in the loss, such as lower ones of old samples;
+            1 by default.
         weights: File of published weights that a network of images begins with or its name in the catalogue,
             or either with options of :func:`eolab.models.weights.build`, such as
             ``{"weights": "resnet18_imagenet", "stem": "copy"}`` or ``{"weights": file, "scale": 10_000}``;
@@ -118,6 +122,9 @@ def fit(
     _check_weights(what, options["head"], settings.get("class_weights"))
     batch_size, class_weights = settings.pop("batch_size"), settings.pop("class_weights", None)
     batch_size = _smaller(batch_size, rows["train"], settings.pop("min_steps", None))
+    steps = settings.pop("steps", None)
+    if oversample and sample_weights is not None:
+        raise ParameterError("sample_weights are of samples that come once each: leave oversample out.")
     change = _augmentation(augmentation, augmentation_options, crop, store)
     read = select_all(store, _rows_to_learn(rows["train"]), channels)
     make = _beginning(what, read, weights, make)
@@ -131,7 +138,8 @@ def fit(
     chosen = rows["train"]
     if oversample:
         chosen = balance.balanced_rows(store.arrays["label"], chosen, seed=seed)
-    train = data.batches(chosen, change, shuffle=True, class_weights=weighing.get("train"))
+    weighed = {"class_weights": weighing.get("train"), "sample_weights": sample_weights}
+    train = data.batches(chosen, change, shuffle=True, steps=steps, **weighed)
     tiles = augment.build(["tiles"], {"tiles": {"size": crop}}) if crop else None
     validation = data.batches(rows["validation"], tiles)
     folder = Path(folder)

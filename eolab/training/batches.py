@@ -69,6 +69,9 @@ class Batches(keras.utils.PyDataset):
         augment: Function ``(inputs, label, rng) -> (inputs, label)``, such as
             :func:`eolab.training.augment.build` returns; `rng` is a pure function of seed, epoch and number
             of the batch.
+        sample_weights: Weight of each sample (N,), multiplied with that of its class; 1 by default.
+        steps: Batches an epoch; the next epoch goes on where the last one has ended, in pass after pass over
+            the samples. One pass an epoch by default.
         targets: Function of the label (B, …) with 255 that returns labels, or labels by name of the output.
         ignore: ``"weight"``: batches have weights, and label 255 gets weight 0 and label 0, which losses
             accept; ``"keep"``: no weights, class indices with 255, for losses that know it; ``"none"``: no
@@ -86,6 +89,8 @@ class Batches(keras.utils.PyDataset):
         seed: int = 0,
         shuffle: bool = False,
         class_weights: ClassWeights = None,
+        sample_weights: Any = None,
+        steps: int | None = None,
         augment: Step | None = None,
         targets: Callable[[np.ndarray], Labels] | None = None,
         ignore: Ignore = "weight",
@@ -96,20 +101,31 @@ class Batches(keras.utils.PyDataset):
                 f"Batches need samples and a positive batch size: got {len(samples)} and {batch_size}."
             )
         check_known(ignore, get_args(Ignore), f"ignore is {ignore!r}")
-        if ignore != "weight" and class_weights is not None:
+        if ignore != "weight" and not (class_weights is None and sample_weights is None):
             raise ParameterError(
-                f"Batches with ignore={ignore!r} have no weights: leave class_weights out or use "
-                "ignore='weight'."
+                f"Batches with ignore={ignore!r} have no weights: leave class_weights and sample_weights out "
+                "or use ignore='weight'."
+            )
+        if sample_weights is not None and np.shape(sample_weights) != (len(samples),):
+            raise ParameterError(
+                f"sample_weights has the shape {np.shape(sample_weights)}: expected one a sample, "
+                f"({len(samples)},)."
             )
         self.samples, self.batch_size, self.seed, self.shuffle = samples, batch_size, seed, shuffle
         self.augment, self.targets, self.ignore = augment, targets, ignore
-        self.class_weights = weight_table(class_weights)
+        self.class_weights, self.steps = weight_table(class_weights), steps
+        self.sample_weights = None if sample_weights is None else np.asarray(sample_weights, np.float32)
         self.epoch = 0
         self._order: tuple[int, list[np.ndarray]] = (-1, [])
 
     @property
     def num_batches(self) -> int:
-        """Number of batches, the last one perhaps smaller."""
+        """Number of batches an epoch, the last one of a pass perhaps smaller."""
+        return self.steps or self.batches_a_pass
+
+    @property
+    def batches_a_pass(self) -> int:
+        """Number of batches that hold each sample once."""
         return -(-len(self.samples) // self.batch_size)
 
     @property
@@ -129,7 +145,15 @@ class Batches(keras.utils.PyDataset):
         return self._order[1]
 
     def _ordered(self) -> list[np.ndarray]:
-        rng, lengths = np.random.default_rng((self.seed, self.epoch)), self.samples.lengths
+        first, last = (epoch * self.num_batches for epoch in (self.epoch, self.epoch + 1))
+        passes = range(first // self.batches_a_pass, -(-last // self.batches_a_pass))
+        found = [batch for number in passes for batch in self._pass(number)]
+        skipped = first % self.batches_a_pass
+        return found[skipped : skipped + self.num_batches]
+
+    def _pass(self, number: int) -> list[np.ndarray]:
+        """Return the positions of the samples of each batch of one pass over all of them."""
+        rng, lengths = np.random.default_rng((self.seed, number)), self.samples.lengths
         positions = np.arange(len(self.samples))
         if self.shuffle:
             rng.shuffle(positions)
@@ -147,7 +171,8 @@ class Batches(keras.utils.PyDataset):
         """
         if not 0 <= index < self.num_batches:
             raise IndexError(f"batch {index} of {self.num_batches}")
-        inputs, label = self.samples.read(self.order()[index])
+        positions = self.order()[index]
+        inputs, label = self.samples.read(positions)
         if self.augment is not None:
             rng = np.random.default_rng((self.seed, self.epoch, index, 1))  # 1: not that of the order
             inputs, label = self.augment(inputs, label, rng)
@@ -157,7 +182,14 @@ class Batches(keras.utils.PyDataset):
         if self.ignore == "keep":
             return inputs, map_structure(lambda values: values.astype(np.int32), labels)
         kept = map_structure(lambda values: np.where(values == IGNORE, 0, values).astype(np.int32), labels)
-        return inputs, kept, map_structure(lambda values: self.class_weights[values], labels)
+        return inputs, kept, map_structure(partial(self._weights, positions), labels)
+
+    def _weights(self, positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return the weight of each label (B, …), of its class and its sample."""
+        weights = self.class_weights[labels]
+        if self.sample_weights is None:
+            return weights
+        return weights * self.sample_weights[positions].reshape(-1, *[1] * (weights.ndim - 1))
 
     def stream(self) -> Any:
         """Return what Keras should read: these batches, on TensorFlow a ``tf.data.Dataset`` of them.
@@ -193,6 +225,8 @@ class Batches(keras.utils.PyDataset):
             "batches": self.num_batches,
             "class_weights": zlib.crc32(self.class_weights.tobytes()),
         }
+        if self.sample_weights is not None:
+            found["sample_weights"] = zlib.crc32(self.sample_weights.tobytes())
         for name in ("augment", "targets"):
             if getattr(self, name) is not None:
                 found[name] = function_name(getattr(self, name))

@@ -23,7 +23,7 @@ from eolab.training.setup import jit_compile as jit_of_backend
 
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad", "lion", "muon")
 KINDS: dict[tuple[type, ...], tuple[str, ...]] = {  # of the values of a notebook's ``training`` dict
-    (int,): ("epochs", "batch_size", "min_steps", "patience", "steps_per_execution"),
+    (int,): ("epochs", "batch_size", "min_steps", "steps", "patience", "steps_per_execution"),
     (int, float): ("learning_rate", "clipnorm", "ema"),
     (str,): ("schedule", "optimizer", "monitor", "precision"),
     (Mapping,): ("schedule_options", "optimizer_options", "thaw"),
@@ -41,6 +41,7 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 }
 OPTIONAL = (  # may be None
     "min_steps",
+    "steps",
     "clipnorm",
     "ema",
     "patience",
@@ -61,8 +62,9 @@ def options(training: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
         {'epochs': 3, 'batch_size': 32, 'ema': None}
 
     Args:
-        training: Arguments of :func:`eolab.training.fit`; ``batch_size``, ``min_steps``, ``class_weights``
-            and ``precision``. Where None means "none", 0 and an empty text, list or dict do too.
+        training: Arguments of :func:`eolab.training.fit`; ``batch_size``, ``min_steps``, ``steps``,
+            ``class_weights`` and ``precision``. Where None means "none", 0 and an empty text, list or dict do
+            too.
         **defaults: Arguments that `training` need not give.
 
     Raises:
