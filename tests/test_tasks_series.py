@@ -428,5 +428,7 @@ def test_weights_of_a_pixel_series_are_an_encoder_with_no_options_of_images(stor
     given = {"weights": tmp_path / "none.keras"}
     with pytest.raises(DataError, match=r"none.keras: expected a saved model, found no file"):
         fit_network(store, rows, tmp_path, weights=given)
+    with pytest.raises(DataError, match=r"none.keras: expected a saved model, found no file"):
+        tasks.check(TASK, "tempcnn", training=TRAINING, weights=given)
     with pytest.raises(ParameterError, match="weights has no option 'stem'"):
         fit_network(store, rows, tmp_path, weights=given | {"stem": "copy"})

@@ -193,7 +193,7 @@ def check(
 
     Raises:
         ParameterError: If a name, an option, a number or a layer cannot be.
-        DataError: If the file of weights that the catalogue names is missing.
+        DataError: If the file of weights is missing.
     """
     what = get(task)
     settings, options = _settings(what, model, training), _options(what, options)
@@ -206,6 +206,8 @@ def check(
     chosen = _published(what, weights)
     if chosen and what.reads == "images":
         published.find(chosen["weights"])
+    elif chosen:
+        models.load(chosen["weights"], compiled=False)
     if settings.get("freeze") or settings.get("thaw"):
         network = models.outline(model, **options)
         freezing.phases(network, settings["epochs"], settings.get("freeze"), settings.get("thaw"))
