@@ -9,7 +9,7 @@ import model_harness as harness
 import numpy as np
 import pytest
 
-from eolab import models
+from eolab import models, prediction
 from eolab.core.errors import ParameterError
 from eolab.models.attention import WeightedSteps
 from eolab.models.image_series import enlarged
@@ -149,3 +149,13 @@ def test_a_network_of_image_series_needs_dates_and_a_size():
         build("utae_mask", times=0)
     with pytest.raises(ParameterError, match="utae_mask: units is 8, expected a multiple of heads"):
         build("utae_mask", heads=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MISSING)
+def test_networks_are_exported_and_predict_the_same(name, inputs):
+    """An einsum of nine letters took tf2onnx longer than anybody waits: it compares all their orders."""
+    pytest.importorskip("onnxruntime")
+    given = {"batch_size": B, "example": inputs}
+    found = prediction.load(shared(name), engine="onnx", **given)(inputs)
+    np.testing.assert_allclose(found, predict(shared(name), inputs), atol=1e-4)

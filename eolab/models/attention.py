@@ -226,8 +226,8 @@ class PixelAttention(Layer):
 
     def call(self, maps: Any, known: Any) -> Any:
         key = ops.reshape(self.key, (-1, self.heads, self.key_size))  # (E, G, K)
-        wanted = ops.einsum("egk,gk->eg", key, self.query)  # q · W e = (Wᵀ q) · e
-        logits = ops.einsum("bthwe,eg->bhwgt", maps, wanted) * self.key_size**-0.5
+        wanted = ops.sum(key * self.query, axis=-1)  # (E, G): q · W e = (Wᵀ q) · e
+        logits = ops.transpose(ops.matmul(maps, wanted), (0, 2, 3, 4, 1)) * self.key_size**-0.5
         batch, predictions, times = ops.shape(known)
         places = maps.shape[2:4]
         # One axis for pixels and heads: TensorFlow's softmax takes five at most.
@@ -251,8 +251,14 @@ class WeightedSteps(Layer):
         height, width, channels = maps.shape[2:]
         high, wide, heads = weights.shape[1:4]
         split = (high, height // high, wide, width // wide, heads, channels // heads)
+        # Products of matrices: to export an einsum of nine letters, 9! orders of these are compared.
         x = ops.reshape(maps, (batch, times, *split))  # (B, T, h, i, w, j, G, C/G)
-        x = ops.einsum("bhwgat,bthiwjgc->bahiwjgc", weights, x)
+        x = ops.transpose(x, (0, 2, 4, 6, 1, 3, 5, 7))  # (B, h, w, G, T, i, j, C/G)
+        within = (split[1], split[3], split[5])
+        x = ops.reshape(x, (batch, high, wide, heads, times, within[0] * within[1] * within[2]))
+        x = ops.matmul(weights, x)  # (B, h, w, G, A, i j C/G)
+        x = ops.reshape(x, (batch, high, wide, heads, predictions, *within))
+        x = ops.transpose(x, (0, 4, 1, 5, 2, 6, 3, 7))  # (B, A, h, i, w, j, G, C/G)
         return ops.reshape(x, (batch, predictions, height, width, channels))
 
 
