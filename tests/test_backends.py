@@ -20,7 +20,7 @@ OPTIONS = {"resnet18_patch": {"masked": True}, "deeplabv3": {"backbone": "resnet
 # what a backend does with arrays and compiled steps; names, checks and messages are the same on all
 TRAININGS = (
     "final_weights or validation_is or does_not_touch or interrupted "
-    "or ((thaw_at or stopped_training) and not None-thaw0) or fit_sees"
+    "or ((thaw_at or stopped_training) and not None-thaw0) or fit_sees or fisher or penalised"
 )
 
 
@@ -53,7 +53,7 @@ def test_networks_losses_and_trainings_on_another_backend(backend, tmp_path):
     write_networks(tmp_path)
     np.savez(tmp_path / "losses.npz", **loss_cases.run())
     here = Path(__file__).parent
-    trainings = ("training_outputs", "training_average", "training_freeze", "batches")
+    trainings = ("training_outputs", "training_average", "training_freeze", "batches", "consolidation")
     files = [here / "backend_cases.py", *(here / f"test_{name}.py" for name in trainings)]
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
     command += ["-k", f"backend_cases or {TRAININGS}", *map(str, files)]

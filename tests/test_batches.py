@@ -129,6 +129,57 @@ def test_weights_follow_class_and_ignored_pixels_weigh_nothing(tmp_path):
         assert weight.tolist() == [[[1, 3], [0.5, 0]], [[0, 0], [3, 3]]]
 
 
+@pytest.mark.parametrize(("size", "steps"), [(3, 2), (3, 4), (3, 9), (16, 1), (16, 5)])
+def test_epochs_of_some_steps_go_on_through_the_passes_that_epochs_of_one_pass_have(store, size, steps):
+    """So trainings of few and of many samples take as many steps an epoch, and miss no sample."""
+    rows, options = np.arange(10), {"seed": 3, "shuffle": True}
+    short = batches_of(store, rows, size, steps=steps, **options)
+    assert short.num_batches == steps
+    found = [batch.tolist() for epoch in range(6) for batch in short.at_epoch(epoch).order()]
+    whole = batches_of(store, rows, size, **options)
+    passes = [batch.tolist() for epoch in range(6 * steps) for batch in whole.at_epoch(epoch).order()]
+    assert found == passes[: 6 * steps]
+    again = batches_of(store, rows, size, steps=steps, **options).at_epoch(4).order()
+    assert [batch.tolist() for batch in again] == found[4 * steps : 5 * steps]
+
+
+def test_the_weight_of_a_sample_is_multiplied_with_that_of_its_class(store):
+    rows, own = np.arange(12), np.linspace(0.1, 1, 12).astype(np.float32)
+    batches = batches_of(store, rows, 5, seed=1, shuffle=True, class_weights={1: 3}, sample_weights=own)
+    for n in range(batches.num_batches):
+        _, label, weight = batches[n]
+        np.testing.assert_allclose(weight, np.where(label == 1, 3, 1) * own[batches.order()[n]])
+    plain = batches_of(store, rows, 5, seed=1, shuffle=True, class_weights={1: 3})
+    assert "sample_weights" not in plain.facts()
+    assert batches.facts() != batches_of(store, rows, 5, sample_weights=own[::-1].copy()).facts()
+
+
+def test_the_weight_of_an_image_is_that_of_all_its_pixels(patches):
+    own = np.linspace(1, 2, len(patches)).astype(np.float32)
+    reading = {"batch_size": 4, "inputs": ["image"]}
+    plain, weighed = (batches_of(patches, **reading, **more)[0][2] for more in ({}, {"sample_weights": own}))
+    assert plain.ndim == 3
+    np.testing.assert_allclose(weighed, plain * own[:4, None, None])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"sample_weights": np.ones(3)},
+            r"sample_weights has the shape \(3,\): expected one a sample, \(40,\)",
+        ),
+        (
+            {"sample_weights": np.ones(40), "ignore": "keep"},
+            "leave class_weights out, and sample_weights, or",
+        ),
+    ],
+)
+def test_weights_of_samples_that_cannot_be_are_refused(store, options, said):
+    with pytest.raises(ParameterError, match=said):
+        batches_of(store, **options)
+
+
 def test_memory_is_used_where_the_rows_fit(store):
     rows = np.arange(10)
     size = 10 * (TIMES * BANDS * 4 + TIMES + 1)

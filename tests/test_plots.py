@@ -580,3 +580,12 @@ def test_a_histogram_of_counts_names_what_is_counted():
     axes = plots.count_histogram(np.arange(400) % 90, 45, "Percentile 97", unit="seconds").axes[0]
     assert axes.get_xlabel() == "Seconds in a pixel"
     assert axes.get_legend_handles_labels()[1] == ["Percentile 97: 45 seconds"]
+
+
+def test_scores_of_periods_are_drawn_with_one_scale_for_all_models():
+    table = pd.DataFrame([[0.5, 0.25], [0.4, 0.75]], index=[2018, 2019], columns=[2018, 2019])
+    figure = plots.period_scores({"naive": table, "replay": table + 0.1}, "Macro F1")
+    panels = [ax for ax in figure.axes if ax.get_xlabel() == "Scored on"]
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in panels] == ["naive", "replay"]
+    assert [text.get_text() for text in panels[1].texts] == ["0.60", "0.35", "0.50", "0.85"]
+    assert {ax.images[0].get_clim() for ax in panels} == {(0.25, 0.85)}

@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 from eolab import evaluation, models, runs, tasks
 from eolab.core.errors import ParameterError
 from eolab.data.indices import INDICES
+from eolab.evaluation import continual
 from eolab.runs import chain
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -289,6 +290,28 @@ def test_the_validated_accuracy_and_areas_hold_the_true_ones(simulated):
     apart = (table[["area", "mapped"]].sub(table["true"], axis=0)).abs().sum()
     assert apart["area"] < apart["mapped"]
     assert len(list((record.folder / "chips").glob("*.png"))) == record.metrics["points"]
+
+
+@pytest.mark.notebook
+def test_strategies_of_learning_on_begin_alike_and_end_apart(simulated):
+    """Three years and six strategies; forgetting is that of the table of scores."""
+    record = only_run(simulated, "08_continual")
+    scores = evaluation.pick(record.table("scores"), "macro.f1")
+    networks = continual.matrices(scores[scores["model"] != "random_forest"])
+    assert len(networks) == 6
+    first = networks["first"].to_numpy()
+    assert first.shape == (3, 3)
+    assert (first == first[0]).all()
+    for matrix in networks.values():
+        np.testing.assert_array_equal(matrix.to_numpy()[0], first[0])
+    measured = record.table("measures").set_index(["model", "statistic"])["value"]
+    naive = networks["naive"].to_numpy()
+    lost = [naive[:2, year].max() - naive[2, year] for year in (0, 1)]
+    assert measured["naive", "forgetting"] == pytest.approx(np.mean(lost))
+    assert measured["replay", "average"] > measured["first", "average"] + 0.05
+    gained = record.table("gains")
+    assert set(gained["over"]) == {"naive"}
+    assert set(gained["statistic"]) == set(continual.MEASURES)
 
 
 @pytest.mark.notebook

@@ -94,6 +94,12 @@ def test_few_samples_come_in_smaller_batches_so_that_an_epoch_has_steps(
     assert seen[0][1] >= min(min_steps, len(rows["train"]))
 
 
+def test_weights_of_samples_are_not_those_of_a_balanced_draw(store, rows, tmp_path):
+    own = {"sample_weights": np.ones(len(rows["train"])), "oversample": True}
+    with pytest.raises(ParameterError, match=r"come once each: leave oversample out"):
+        fit_network(store, rows, tmp_path, **own)
+
+
 @pytest.mark.parametrize("part", ["train", "validation"])
 def test_samples_without_any_label_train_nothing(store, rows, tmp_path, part):
     """Loss and val_loss were 0 in every epoch, and the first one was kept as the best."""

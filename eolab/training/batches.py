@@ -103,8 +103,8 @@ class Batches(keras.utils.PyDataset):
         check_known(ignore, get_args(Ignore), f"ignore is {ignore!r}")
         if ignore != "weight" and not (class_weights is None and sample_weights is None):
             raise ParameterError(
-                f"Batches with ignore={ignore!r} have no weights: leave class_weights and sample_weights out "
-                "or use ignore='weight'."
+                f"Batches with ignore={ignore!r} have no weights: leave class_weights out, and "
+                "sample_weights, or use ignore='weight'."
             )
         if sample_weights is not None and np.shape(sample_weights) != (len(samples),):
             raise ParameterError(
