@@ -169,7 +169,7 @@ def _options(options: argparse.Namespace, study: Any) -> Any:
     from eolab.runs import chain
 
     root = options.out.expanduser().resolve() if options.out else workspace.runs()
-    settings = chain.settings(study, options.set)
+    settings = chain.settings(study, options.set, getattr(options, "only", None) or ())
     os.environ["EOLAB_LISTED_SINCE"] = str(time.time_ns())
     return chain.Options(
         root, options.profile, settings, options.force, options.keep_old_code, options.timeout

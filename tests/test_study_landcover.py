@@ -83,6 +83,16 @@ def test_a_parameter_out_of_its_range_is_refused_before_any_notebook_runs(settin
         chain.settings(runs.study.load("landcover"), [setting])
 
 
+def test_a_model_of_one_notebook_need_not_fit_those_that_do_not_run():
+    """Regression: --only 04_train_pixels --set model=tempcnn was refused for the networks of patches."""
+    study = runs.study.load("landcover")
+    found = chain.settings(study, ["model=svm"], ["04_train_pixels"])
+    assert found["04_train_pixels"] == {"model": "svm"}
+    assert "model" not in found["05_train_patches"]
+    with pytest.raises(ParameterError, match="--set model=svm: "):
+        chain.settings(study, ["model=svm"], ["04_train_pixels", "05_train_patches"])
+
+
 def test_the_models_baselines_and_indices_in_the_help_are_those_that_exist():
     recipe = runs.study.load("landcover").notebooks["02_preprocess"].known
     assert recipe["composites.indices"].choices == tuple(INDICES)

@@ -34,11 +34,11 @@ class Options:
     timeout: int | None = None
 
 
-def settings(study: Study, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+def settings(study: Study, texts: Iterable[str], only: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """Return the values of ``--set key=value`` options by notebook.
 
     ``key`` is a parameter (``model``, ``training.epochs``), set in every notebook that has it, or
-    ``notebook.parameter``.
+    ``notebook.parameter``. Where only some notebooks run, a value need not fit the others.
 
     Raises:
         ParameterError: If a text is no ``key=value``, or no notebook has the parameter, or the value does not
@@ -58,6 +58,8 @@ def settings(study: Study, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
             try:
                 parsed = notebook.known[parameter].parse(value)
             except ParameterError as error:
+                if notebook.name not in (only or study.notebooks):
+                    continue
                 raise ParameterError(f"--set {text}: {error}") from None
             found[notebook.name] |= notebook.check({parameter: parsed}, notebook.name)
     return found
