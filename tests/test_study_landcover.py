@@ -21,11 +21,13 @@ from scipy.spatial import cKDTree
 from eolab import evaluation, models, runs, tasks
 from eolab.core.errors import ParameterError
 from eolab.data.indices import INDICES
+from eolab.evaluation import continual
 from eolab.runs import chain
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 STUDY = ROOT / "notebooks" / "landcover"
+YEARS = (2018, 2019, 2020)
 CHAIN = (
     "01_explore",
     "02_preprocess",
@@ -33,6 +35,8 @@ CHAIN = (
     "04_train_pixels",
     "05_train_patches",
     "06_map_years",
+    "07_pretrain",
+    "08_continual",
     "09_validate",
     "10_results",
 )
@@ -49,6 +53,11 @@ def simulated(smoke) -> Path:
 @pytest.fixture(scope="session")
 def real(smoke, real_data) -> Path:
     return smoke("landcover", "dataset=slovenia_eopatch")
+
+
+def _read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as file:
+        return file.read(1)
 
 
 def scores_of(out: Path, against: str, notebook: str = "04_train_pixels") -> pd.DataFrame:
@@ -252,7 +261,7 @@ def test_maps_of_two_engines_agree_within_the_stated_tolerance(simulated, tmp_pa
 
     samples = store.open_store(only_run(simulated, "02_preprocess").folder / "store")
     side = 120
-    inputs = with_day(samples, samples.gather(np.arange(side**2), ["image", "valid"]))
+    inputs = with_day(samples, samples.gather(np.arange(side**2), ["image", "valid", "day"]))
     whole = {name: array.reshape(side, side, *array.shape[1:]) for name, array in inputs.items()}
     whole["nodata"] = ~whole["valid"].any(axis=-1)
 
@@ -294,6 +303,28 @@ def test_the_validated_accuracy_and_areas_hold_the_true_ones(simulated):
 
 
 @pytest.mark.notebook
+def test_strategies_of_learning_on_begin_alike_and_end_apart(simulated):
+    """Three years and six strategies; forgetting is that of the table of scores."""
+    record = only_run(simulated, "08_continual")
+    scores = evaluation.pick(record.table("scores"), "macro.f1")
+    networks = continual.matrices(scores[scores["model"] != "random_forest"])
+    assert len(networks) == 6
+    first = networks["first"].to_numpy()
+    assert first.shape == (3, 3)
+    assert (first == first[0]).all()
+    for matrix in networks.values():
+        np.testing.assert_array_equal(matrix.to_numpy()[0], first[0])
+    measured = record.table("measures").set_index(["model", "statistic"])["value"]
+    naive = networks["naive"].to_numpy()
+    lost = [naive[:2, year].max() - naive[2, year] for year in (0, 1)]
+    assert measured["naive", "forgetting"] == pytest.approx(np.mean(lost))
+    assert measured["replay", "average"] > measured["first", "average"] + 0.05
+    gained = record.table("gains")
+    assert set(gained["over"]) == {"naive"}
+    assert set(gained["statistic"]) == set(continual.MEASURES)
+
+
+@pytest.mark.notebook
 def test_the_twin_of_default_size_is_small_and_opens(simulated):
     """It stays below 160 MB, and the reader finds 20 dates a year, 10 of them usable, and two rejections."""
     from eolab.data import catalog
@@ -310,6 +341,14 @@ def test_the_twin_of_default_size_is_small_and_opens(simulated):
     assert "superseded" in reasons
     marker = json.loads((folder / "twin.json").read_text())
     assert all(0.65 < share < 0.80 for share in marker["corine_right_share"].values())
+    assert all(0.03 < share < 0.06 for share in marker["changed_share"].values())
+    meadow = np.all([_read(folder / f"truth/land_cover_10m_{year}.tif") == 1 for year in YEARS], axis=0)
+    summer = series.isel(time=np.flatnonzero(usable & series["time"].dt.month.isin([7, 8]).to_numpy()))
+    red, infrared = (summer["reflectance"].sel(band=band) for band in ("B04", "B08"))
+    seen = meadow & summer["scl"].isin([4, 5])
+    ndvi = ((infrared - red) / (infrared + red)).where(seen).mean(("y", "x"))
+    by_year = ndvi.groupby("time.year").mean().to_series()
+    assert by_year[marker["drought_year"]] < by_year.drop(marker["drought_year"]).min() - 0.1
     assert min(marker["class_shares"].values()) > 0.01
 
 
