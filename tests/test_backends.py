@@ -15,7 +15,8 @@ from conftest import HIDDEN
 from test_models import case_of
 
 PORTED = ["lstm", "ltae", "transformer", "rau_net_1", "segformer_b0", "three_branch_cnn", "convnext_tiny"]
-PORTED += ["convlstm", "resnet18_gru", "utae", "date_transformer", "resnet18_patch", "deeplabv3", "utae_mask"]
+PORTED += ["convlstm", "resnet18_gru", "utae", "date_transformer", "resnet18_patch", "deeplabv3"]
+PORTED += ["utae_mask", "tsvit"]
 OPTIONS = {"resnet18_patch": {"masked": True}, "deeplabv3": {"backbone": "resnet18"}}
 # what a backend does with arrays and compiled steps; names, checks and messages are the same on all
 TRAININGS = (

@@ -496,7 +496,7 @@ def test_a_sweep_over_a_key_of_a_group(grouped: Path) -> None:
     assert found["f1"].tolist() == pytest.approx([0.3, 0.5])
     assert found["paper F1"].fillna(-1).tolist() == [0.5, -1]
     block["table"] = {"rows": ["training.rat"]}
-    with pytest.raises(ParameterError, match=r"names no parameter of 01_make 'training\.rat'"):
+    with pytest.raises(ParameterError, match=r"01_make or of what it needs: 'training\.rat'"):
         rewrite(grouped, sweeps={"rates": block})
 
 
