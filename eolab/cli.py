@@ -59,7 +59,14 @@ examples:
   eolab data list
   eolab data make landcover_twin      write a simulated data set
   eolab data check landcover_twin     read every file and say which cannot be used, and why
-  eolab data check RUN/store          compare a sample store with its digests"""
+  eolab data check RUN/store          compare a sample store with its digests
+  eolab data fetch element84 --tile 33TVM --dates 2018-04-01 2018-10-31 --clouds 60
+                                      list images of a STAC catalogue; with --out DIR they are downloaded
+  eolab data fetch lpdaac --collection HLSL30_2.0 --bounds 14.9 45.9 15.1 46.1 --bands B04 B8A --out DIR
+
+Catalogues are element84, planetary_computer, copernicus and lpdaac (the last two want a login's token in
+EOLAB_STAC_TOKEN), or the address of another one; they need `pip install 'eolab[stac]'`. A stopped download
+goes on with the same command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,15 +123,25 @@ def _parser() -> argparse.ArgumentParser:
     mapped.add_argument("--out", metavar="FILE", type=Path, required=True, help="GeoTIFF to write")
     mapped.add_argument("--date", default="", help="day of the image where SCENE holds several")
     _command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
-    data = _command(commands, _data, "list, check and make data sets", DATA_EXAMPLES)
-    data.add_argument("action", choices=("list", "check", "make"))
-    data.add_argument(
-        "name",
-        nargs="?",
-        metavar="NAME",
-        help="data set of the catalogue (check, make), or folder of a sample store (check)",
-    )
+    data = _command(commands, _data, "list, check, make and fetch data sets", DATA_EXAMPLES)
+    data.add_argument("action", choices=("list", "check", "make", "fetch"))
+    text = "data set (check, make), folder of a sample store (check), or STAC catalogue (fetch)"
+    data.add_argument("name", nargs="?", metavar="NAME", help=text)
+    _add_fetch_options(data.add_argument_group("options of fetch"))
     return parser
+
+
+def _add_fetch_options(group: Any) -> None:
+    text = "default sentinel-2-l2a"
+    group.add_argument("--collection", metavar="NAME", default="sentinel-2-l2a", help=text)
+    group.add_argument("--tile", help="tile of Sentinel-2, such as 33TVM")
+    text = "area in degrees: west south east north; images are cut to it"
+    group.add_argument("--bounds", nargs=4, type=float, metavar="DEGREES", help=text)
+    group.add_argument("--dates", nargs=2, metavar="DAY", help="first and last day")
+    text = "largest share of clouds (default 100)"
+    group.add_argument("--clouds", type=float, default=100.0, metavar="PERCENT", help=text)
+    group.add_argument("--bands", nargs="+", default=[], metavar="BAND", help="bands (default: all)")
+    group.add_argument("--out", type=Path, metavar="DIR", help="folder to download to; without it, a list")
 
 
 def _run_options() -> argparse.ArgumentParser:
@@ -258,6 +275,8 @@ def _data(options: argparse.Namespace) -> int:
         store.open_store(inside[0]).verify()
         print(f"{inside[0]}: the store's description, table and arrays are what its digests say.")
         return 0
+    if options.action == "fetch":
+        return _fetch_data(options)
     known = catalog.load()
     if options.action == "list":
         _list_data(known)
@@ -269,6 +288,25 @@ def _data(options: argparse.Namespace) -> int:
         print(entry.make())
         return 0
     return _check_data(entry)
+
+
+def _fetch_data(options: argparse.Namespace) -> int:
+    """List the images of a STAC catalogue, or download them; return 1 where some are not there."""
+    from eolab.data import retrieval
+
+    if not options.name:
+        known = ", ".join(retrieval.SERVICES)
+        raise ParameterError(f"`eolab data fetch` needs a catalogue: one of {known}, or a web address.")
+    found = retrieval.search(
+        options.name, options.collection, options.tile, options.bounds, options.dates, options.clouds
+    )
+    if options.out is None:
+        print(found.drop(columns="item").to_string(index=False))
+        print(f"{len(found)} images; nothing was downloaded: --out DIR does.")
+        return 0
+    report = retrieval.fetch(found, options.out.expanduser(), options.bands, options.bounds)
+    print("\n".join([*retrieval.fetch_summary(report), f"Entry: {options.out / 'catalog.yaml'}"]))
+    return 1 if report["status"].isin(["missing", "failed"]).any() else 0
 
 
 def _check_data(entry: Any) -> int:

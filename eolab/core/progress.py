@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from typing import TextIO, TypeVar
 
@@ -59,7 +59,7 @@ def in_threads(
     unit: str = "it",
     progress: bool = True,
     threads: int = THREADS,
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """Yield what a function returns for each item, in order, with the progress shown.
 
     Args:

@@ -7,6 +7,7 @@ sits           ``SENTINEL-2_MSI_31UFT_B02_2020-01-03.tif``
 earth_search   folders of Element 84: ``S2A_31UFT_20200103_0_L2A/B02.tif``
 aws            folders of the archive on AWS: ``31/U/FT/2020/1/3/0/R10m/B02.jp2``
 earth_engine   ``20200103T105431_20200103T105428_T31UFT.tif``, of one band with ``.B2`` at the end
+stac           files of :mod:`eolab.data.retrieval`: ``STAC_31UFT_20200103T105431_051_B02.tif``
 =============  =========================================================================================
 
 Any other name needs a date such as ``2020-01-03`` or ``20200103``, or a pattern in the catalogue's entry:
@@ -32,7 +33,7 @@ class Convention(NamedTuple):
 
     Attributes:
         pattern: Regular expression of the end of the path, without the file's ending.
-        scale: What makes reflectance of whole numbers.
+        scale: What makes reflectance of whole numbers; None where each file states it.
         raw: Whether numbers are those of the agency's products, to which an offset belongs since 2022.
     """
 
@@ -73,6 +74,10 @@ CONVENTIONS = {
         _ends(
             rf"(?:[^/]*_)?(?P<date>\d{{8}}T\d{{6}})_\d{{8}}T\d{{6}}_T{_T}(?:[._](?P<what>[A-Z][A-Z0-9_]*))?"
         )
+    ),
+    "stac": Convention(
+        _ends(r"STAC_(?P<tile>[^_/]+)_(?P<date>\d{8}T\d{6})_(?P<orbit>[^_/]+)_(?P<what>[A-Z0-9]+)"),
+        scale=None,
     ),
 }
 _ANY_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)([-_]?)(\d\d)\2(\d\d)(?:T(\d{6}))?(?!\d)")

@@ -360,7 +360,8 @@ def _warn_of_offsets(good: Sequence[tuple[Path, Named, list[Band]]], stated: Map
     doubtful = [
         (file, CONVENTIONS[named.convention].raw)
         for file, named, bands in good
-        if named.convention and named.time >= safe.OFFSET_SINCE and "offset" not in stated
+        if named.convention and CONVENTIONS[named.convention].scale and "offset" not in stated
+        if named.time >= safe.OFFSET_SINCE
         if any(band.layer == "reflectance" and band.source.scale == 1e-4 for band in bands)
     ]
     if doubtful:

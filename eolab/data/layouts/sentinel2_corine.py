@@ -1,5 +1,7 @@
 """A Sentinel-2 series and the CORINE map under it: ``sentinel2/*.SAFE``, ``corine/…/DATA/*.tif``.
 
+In place of products, ``sentinel2/`` may hold images that :mod:`eolab.data.retrieval` has fetched.
+
 Where the truth is known (simulated data), ``truth/land_cover_10m_<year>.tif`` holds that of a year, the first
 one that of the CORINE map, as class indices of :data:`eolab.data.schemes.landcover.LANDCOVER`.
 """
@@ -14,7 +16,7 @@ import rasterio
 import xarray as xr
 
 from eolab.core.errors import DataError
-from eolab.data.layouts import corine, sentinel2
+from eolab.data.layouts import corine, rasters, sentinel2
 from eolab.data.layouts.common import attempt, lies_instead, reading, report
 from eolab.data.schemes import IGNORE, check_codes, lookup
 from eolab.data.schemes.landcover import LANDCOVER
@@ -43,7 +45,7 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
         if not (path / part).is_dir():
             expected = f"expected {SERIES}/*.SAFE and {MAP}/…/DATA/*.tif, {lies_instead(path, part)}"
             raise DataError(f"{path} has no folder {part}/: {expected}.")
-    dataset = sentinel2.open_layout(path / SERIES, **options)
+    dataset = _open_series(path / SERIES, **options)
     dataset["corine"] = corine.open_corine(path / MAP, like=dataset)
     if truths := _truths(path):
         maps = [_truth(file, dataset) for file in truths.values()]
@@ -51,10 +53,21 @@ def open_layout(path: Path, **options: Any) -> xr.Dataset:
     return dataset
 
 
+def _open_series(folder: Path, resolution_m: int = 10, **options: Any) -> xr.Dataset:
+    """Open products, or fetched images where there are some."""
+    if _fetched(folder):
+        return rasters.open_layout(folder, resolution=resolution_m, **options)
+    return sentinel2.open_layout(folder, resolution_m=resolution_m, **options)
+
+
+def _fetched(folder: Path) -> bool:
+    return next(folder.glob("*/STAC_*.tif"), None) is not None
+
+
 def check_layout(path: Path, progress: bool = True) -> pd.DataFrame:
     """Read every image and map of the folder; return file, status and reason."""
     tables = {
-        SERIES: sentinel2.check_layout(path / SERIES, progress=progress),
+        SERIES: (rasters if _fetched(path / SERIES) else sentinel2).check_layout(path / SERIES, progress),
         MAP: corine.check_layout(path / MAP, progress=progress),
         TRUTH: report((file.name, attempt(_check, file)[1]) for file in _truths(path).values()),
     }
