@@ -432,6 +432,16 @@ def test_other_bounds_are_fetched_anew(stac, tmp_path):
     assert loaded(tmp_path / "mine").sizes["x"] < 40
 
 
+def test_a_file_whose_offset_the_catalogue_has_corrected_is_fetched_anew(stac, tmp_path):
+    ground, _, _ = two_conventions(stac)
+    for corrected in (True, False):
+        stac.items[0]["properties"]["earthsearch:boa_offset_applied"] = corrected
+        found = retrieval.search(stac.url, tile="33TWM", dates=DAYS).head(1)
+        report = retrieval.fetch(found, tmp_path / "mine", bands=["B04"], progress=False)
+    assert report["status"].tolist() == ["fetched", "kept"]
+    assert np.abs(loaded(tmp_path / "mine")["reflectance"].to_numpy() - ground * 1e-4).max() < 1e-6
+
+
 KILLED = """
 import os, sys
 from eolab.data import retrieval
@@ -542,7 +552,7 @@ def test_without_the_extra_it_ends_in_one_sentence(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ([], "needs a catalogue"),
+        ([], "needs a catalogue: one of element84, planetary_computer"),
         (["element84"], "Neither tile nor bounds is given"),
         (["elment84", "--tile", "33TWM"], "is no catalogue: give its web address, or one of element84"),
         (["element84", "--tile", "33TWM", "--clouds", "120"], "max_clouds_pct is 120"),

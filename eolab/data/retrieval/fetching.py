@@ -63,8 +63,9 @@ class _Job(NamedTuple):
 
     @property
     def source(self) -> str:
-        """What the file holds: address without its signature, and area."""
-        return f"{urlsplit(self.href)._replace(query='').geturl()} {self.bounds or 'whole'}"
+        """What the file holds: address without its signature, area, and what its numbers mean."""
+        address, area = urlsplit(self.href)._replace(query="").geturl(), self.bounds and tuple(self.bounds)
+        return f"{address} {area or 'whole'} {self.numbers.scale:g} {self.numbers.offset:g}"
 
 
 def fetch(

@@ -126,12 +126,14 @@ def _fits(
     """Return whether an item is what was asked for."""
     clouds, box = item["properties"].get("eo:cloud_cover"), item.get("bbox") or area
     west, south, east, north = box if len(box) == 4 else (*box[:2], *box[3:5])
+    crosses = west > east or area[0] > area[2]  # the meridian of 180 degrees; the catalogue has looked there
     return (
         item.get("collection") == collection
         and (tile is None or conventions.tile_of(item) == conventions.normalise_tile(tile))
         and days[0] <= _time(item).date() <= days[1]
         and (clouds is None or float(clouds) <= max_clouds_pct)
-        and (west <= area[2] and east >= area[0] and south <= area[3] and north >= area[1])
+        and (crosses or (west <= area[2] and east >= area[0]))
+        and (south <= area[3] and north >= area[1])
     )
 
 
