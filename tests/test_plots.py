@@ -168,6 +168,7 @@ REGIONS = gpd.GeoDataFrame(
     {"label": ["low", "high"]},
     geometry=[shapely.box(431_100 + x, 4_799_800, 431_150 + x, 4_799_900) for x in (0, 100)],
 )
+PERIODS = pd.DataFrame(np.linspace(0.2, 0.8, 9).reshape(3, 3), [2018, 2019, 2020], [2018, 2019, 2020])
 GALLERY = {
     "rgb": lambda: plots.rgb(SERIES["image"][2], title="2020-03-25"),
     "index_map": lambda: plots.index_map(BLUE[0].where(SERIES["clear"][0])),
@@ -237,6 +238,7 @@ GALLERY = {
         {"kept": np.arange(LABEL.size) % 3 > 0, "refused": np.arange(LABEL.size) % 3 == 0},
         LANDCOVER,
     ),
+    "period_scores": lambda: plots.period_scores({"naive": PERIODS, "replay": PERIODS + 0.1}, "Macro F1"),
     "season_curves": lambda: plots.season_curves({"Blue": statistics(), "Red": statistics()}, LANDCOVER),
     "acquisitions": lambda: plots.acquisitions(
         clear_shares().rename("clear").reset_index(name="clear").assign(name="a date", cloud=0.1, missing=0.0)
@@ -282,12 +284,16 @@ def test_gallery_holds_every_figure():
         "robust_limits",
         "style",
         "true_colour",
+        "write_chips",
     }
     figures = {name for name, one in vars(plots).items() if inspect.isfunction(one)} - tables
-    elsewhere = {  # in test_plots_flood, test_plots_labels and test_plots_patch_maps
+    elsewhere = {  # in test_plots_flood, test_plots_labels, test_plots_patch_maps and test_local_accuracy
+        "accuracy_by_bins",
         "activations",
+        "class_areas",
         "class_frequencies",
         "class_spectra",
+        "contact_sheet",
         "label_matrix",
         "labels_per_patch",
         "padding_effect",
@@ -296,6 +302,7 @@ def test_gallery_holds_every_figure():
         "prediction_gallery",
         "region_scores",
         "rejected",
+        "sample_map",
         "seasons",
         "split_frequencies",
         "value_maps",
