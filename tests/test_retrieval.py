@@ -235,6 +235,20 @@ def test_a_search_keeps_to_tile_days_and_clouds_though_the_catalogue_does_not(st
         retrieval.search(stac.url, tile="33TXM", dates=DAYS)
 
 
+def test_a_tile_across_the_date_line_is_found(stac):
+    west, south, east, north = searching.tile_bounds("01KAB")
+    assert west > 179 > -179 > east
+    for name, box in (
+        ("A", [west, south, east, north]),
+        ("B", [-180, south, 180, north]),
+        ("C", [west, 10, east, 11]),
+    ):
+        stac.add(name, {"B02": pixels(1)}, datetime="2023-07-02T10:00:31Z", **{"grid:code": "MGRS-01KAB"})[
+            "bbox"
+        ] = box
+    assert retrieval.search(stac.url, tile="01KAB", dates=DAYS)["id"].tolist() == ["A", "B"]
+
+
 def test_of_an_image_processed_several_times_the_newest_is_kept(stac):
     for name, baseline in (("old", "02.14"), ("new", "05.00")):
         stac.add(
