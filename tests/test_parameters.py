@@ -318,7 +318,7 @@ def test_study(project: Path) -> None:
         ("02_use: {factor", "02_us: {factor", r"names no notebook of the study '02_us'"),
         ("mode: [a, b]", "mode: [a, c]", r"'mode' cannot be 'c'"),
         ("mode: [a, b]", "mode: a", r"must be a list of values"),
-        ("rows: [factor]", "rows: [factr]", r"names no parameter of 02_use 'factr'"),
+        ("rows: [factor]", "rows: [factr]", r"parameter of 02_use or of what it needs: 'factr'"),
         ("notebook: 02_use", "notebook: 03_use", r"names no notebook of the study '03_use'"),
         ("notebooks:", "notebooks: {", r"is no YAML"),
         (

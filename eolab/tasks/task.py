@@ -70,14 +70,7 @@ class Task:
 TASKS = {
     task.name: task
     for task in (
-        Task(
-            "series_classification",
-            "series",
-            monitor="val_accuracy",
-            figure="pixel_series",
-            inputs=("valid",),
-            batch_size=256,
-        ),
+        Task("series_classification", "series", figure="pixel_series", inputs=("valid",), batch_size=256),
         Task("image_classification", "images"),
         Task(
             "multilabel_classification",
