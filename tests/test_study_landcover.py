@@ -102,6 +102,13 @@ def test_a_model_of_one_notebook_need_not_fit_those_that_do_not_run():
         chain.settings(study, ["model=svm"], ["04_train_pixels", "05_train_patches"])
 
 
+@pytest.mark.parametrize("only", ["notebooks/landcover/04_train_pixels.ipynb", "06_map_years"])
+def test_a_model_that_no_notebook_knows_is_refused_whatever_runs(only):
+    """Regression: it was left out in silence where --only was a path, or named none that has models."""
+    with pytest.raises(ParameterError, match=r"--set model=lstn: .*lstm"):
+        chain.settings(runs.study.load("landcover"), ["model=lstn"], [only])
+
+
 def test_the_models_baselines_and_indices_in_the_help_are_those_that_exist():
     recipe = runs.study.load("landcover").notebooks["02_preprocess"].known
     assert recipe["composites.indices"].choices == tuple(INDICES)

@@ -38,12 +38,18 @@ def settings(study: Study, texts: Iterable[str], only: Sequence[str] = ()) -> di
     """Return the values of ``--set key=value`` options by notebook.
 
     ``key`` is a parameter (``model``, ``training.epochs``), set in every notebook that has it, or
-    ``notebook.parameter``. Where only some notebooks run, a value need not fit the others.
+    ``notebook.parameter``. Where only some notebooks run, a value need not fit all the others.
+
+    Args:
+        study: The study.
+        texts: The options.
+        only: Notebooks that run, as for :func:`plan`; all where empty.
 
     Raises:
         ParameterError: If a text is no ``key=value``, or no notebook has the parameter, or the value does not
-            fit.
+            fit one that runs, or none.
     """
+    running = {study.notebook(name).name for name in only} or set(study.notebooks)
     found: dict[str, dict[str, Any]] = {name: {} for name in study.notebooks}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -54,14 +60,18 @@ def settings(study: Study, texts: Iterable[str], only: Sequence[str] = ()) -> di
         parameter = rest if head in study.notebooks else key
         who = f"notebook {head} has no" if head in study.notebooks else f"no notebook of {study.name} has a"
         others = () if head in study.notebooks else study.notebooks
-        for notebook in having(chosen, parameter, f"--set {text}: {who}", others):
+        owners = having(chosen, parameter, f"--set {text}: {who}", others)
+        refused: dict[str, ParameterError] = {}
+        for notebook in owners:
             try:
                 parsed = notebook.known[parameter].parse(value)
             except ParameterError as error:
-                if notebook.name not in (only or study.notebooks):
-                    continue
-                raise ParameterError(f"--set {text}: {error}") from None
-            found[notebook.name] |= notebook.check({parameter: parsed}, notebook.name)
+                refused[notebook.name] = error
+            else:
+                found[notebook.name] |= notebook.check({parameter: parsed}, notebook.name)
+        if len(refused) == len(owners) or not running.isdisjoint(refused):
+            first = next((name for name in refused if name in running), next(iter(refused)))
+            raise ParameterError(f"--set {text}: {refused[first]}")
     return found
 
 
