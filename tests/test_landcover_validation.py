@@ -8,7 +8,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
-from eolab.core.errors import ParameterError
+from eolab.core.errors import DataError, ParameterError
 from eolab.data import reference_points
 from eolab.data.schemes import ClassScheme
 from eolab.evaluation import areas
@@ -40,6 +40,8 @@ def test_the_map_of_a_year_is_the_consistent_one_and_the_newest_unless_told(tmp_
     assert validation.map_of_year(tmp_path, 2019)[0].name == "land_cover_2019_consistent.tif"
     with pytest.raises(ParameterError, match=r"no map of 2018: .*Known: 2019, 2020"):
         validation.map_of_year(tmp_path, 2018)
+    with pytest.raises(DataError, match=r"no map land_cover_<year>\.tif: give the folder of a 06_map_years"):
+        validation.map_of_year(tmp_path / "elsewhere")
 
 
 def test_the_clearest_date_of_each_part_of_a_series_is_shown():

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from eolab.core.errors import check_known
+from eolab.core.errors import DataError, check_known
 from eolab.data.ground import class_areas_m2
 from eolab.data.reference_points import Interpreted, values_at
 from eolab.data.schemes import IGNORE, ClassScheme
@@ -28,14 +28,15 @@ def map_of_year(folder: Path, year: int = 0) -> tuple[Path, int]:
         year: The year; 0 for the newest.
 
     Raises:
-        ParameterError: If there is no map of the year.
+        DataError: If there is no map.
+        ParameterError: If there is none of the year.
     """
     found = {}
     for path in sorted(folder.glob("land_cover_*.tif")):  # the consistent one comes last
         if named := re.fullmatch(r"land_cover_(\d{4})(_consistent)?", path.stem):
             found[int(named[1])] = path
-    if not found and not year:
-        return folder / "land_cover.tif", 0
+    if not found:
+        raise DataError(f"{folder} has no map land_cover_<year>.tif: give the folder of a 06_map_years run.")
     year = year or max(found)
     check_known(year, found, f"{folder} has no map of {year}")
     return found[year], year
