@@ -154,6 +154,8 @@ def test_areas_without_need_in_training_lower_what_is_predicted_there(simulated)
         assert table["unet", "with", kind] < table["unet", "without", kind]
     for training in ("without", "with"):
         assert table["unet", training, "need"] > table["unet", training, "no need"]
+    in_need = record.table("predicted").set_index(["model", "zero_areas", "kind"])["need_share"]
+    assert in_need["unet", "with", "need"] > 2 * in_need["unet", "with", "no need"]
     trained = store.open_store(only_run(simulated, "04_preprocess_degree").folder / "store")
     extra = store.open_store(record.folder / "store")
     assert extra.channel_names("image") == trained.channel_names("image")
