@@ -125,6 +125,12 @@ def test_a_simulated_survey_is_the_truth_where_it_has_no_error_of_position(label
     assert exact.left_out["reason"].str.contains("more than 100 m").any()
 
 
+def test_a_table_of_codes_that_is_not_there_is_named(tmp_path):
+    """Regression: a wrong path of the table of codes ended in a traceback."""
+    with pytest.raises(DataError, match=r"codes\.csv cannot be read .*columns code and class"):
+        lucas.classes(tmp_path / "codes.csv")
+
+
 def test_another_table_is_refused_in_one_sentence(labels, tmp_path):
     (tmp_path / "other.csv").write_text("id,lat,lon\n1,2,3\n")
     with pytest.raises(DataError, match=r"no column point_id, th_lat.*as Eurostat publishes it"):

@@ -33,8 +33,16 @@ def classes(file: str | Path = "") -> dict[str, str]:
 
     Args:
         file: CSV with the columns code and class, :data:`CLASSES` unless given.
+
+    Raises:
+        DataError: If the file cannot be read, or a column is missing.
     """
-    table = pd.read_csv(file or CLASSES, keep_default_na=False, dtype=str)
+    try:
+        table = pd.read_csv(file or CLASSES, keep_default_na=False, dtype=str)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{file} cannot be read ({reason_of(error)}): give a CSV file with the columns code and class."
+        ) from None
     if not {"code", "class"} <= set(table):
         raise DataError(f"{file} has the columns {', '.join(map(str, table))}, expected code and class.")
     return dict(zip(table["code"].str.strip().str.upper(), table["class"].str.strip(), strict=True))
@@ -67,9 +75,10 @@ def read_lucas(
     """
     file, of_code = Path(file), classes() if of_code is None else of_code
     kept, left_out, off = [], [], 0
+    box = labels.odc.geobox.geographic_extent.boundingbox
     for part in _parts(file):
         found = _placed(part)
-        inside = found.cx[slice(*_range(labels, 0)), slice(*_range(labels, 1))]
+        inside = found.cx[box.left : box.right, box.bottom : box.top]
         off += len(found) - len(inside)
         if len(inside):
             judged = _judged(inside, scheme, of_code, max_distance_m, years)
@@ -116,12 +125,6 @@ def _placed(part: pd.DataFrame) -> gpd.GeoDataFrame:
     degrees = (lon.abs() <= 180) & (lat.abs() <= 90)
     shapes = gpd.points_from_xy(lon.where(degrees), lat.where(degrees))
     return gpd.GeoDataFrame(part, geometry=shapes, crs="EPSG:4326")
-
-
-def _range(labels: xr.DataArray, axis: int) -> tuple[float, float]:
-    """Return the least and the greatest longitude (axis 0) or latitude (1) of a map."""
-    box = labels.odc.geobox.geographic_extent.boundingbox
-    return (box.left, box.right) if axis == 0 else (box.bottom, box.top)
 
 
 def _judged(
