@@ -17,8 +17,9 @@ from eolab.studies import landcover
 DATES = ["2020-01-01", "2020-01-11", "2020-01-31"]
 
 
-def stored(path, image: np.ndarray, valid: np.ndarray, **columns):
-    """A store of pixel series of two bands."""
+def stored(path, image: np.ndarray, valid: np.ndarray, day: np.ndarray | None = None, **columns):
+    """A store of pixel series of two bands, with days of its own for each sample where they are given."""
+    content = {"image": image, "valid": valid} | ({} if day is None else {"day": day})
     table = pd.DataFrame({"id": np.arange(len(image)), "part": 0, **columns})
     return write_store(
         path,
@@ -26,9 +27,10 @@ def stored(path, image: np.ndarray, valid: np.ndarray, **columns):
         {
             "image": ArraySpec(("time", "band"), image.shape[1:], "float32", nan="allow"),
             "valid": ArraySpec(("time",), valid.shape[1:], "bool"),
-        },
+        }
+        | ({} if day is None else {"day": ArraySpec(("time",), day.shape[1:], "float32")}),
         "part",
-        produce=lambda rows: {"image": image[rows["id"]], "valid": valid[rows["id"]]},
+        produce=lambda rows: {name: values[rows["id"]] for name, values in content.items()},
         fingerprint={},
         metadata={"coords": {"time": DATES, "band": ["B04", "B08"]}, "label_cell_m": 100.0},
     )
@@ -87,6 +89,22 @@ def test_gaps_are_filled_linearly_by_days_before_series_are_compared(tmp_path):
     assert np.isfinite(found).all()
     np.testing.assert_allclose(found[1], found[0], atol=1e-5)
     assert np.abs(found[3] - found[0]).max() > 0.1
+
+
+def test_gaps_are_filled_by_the_days_of_each_sample(tmp_path):
+    """Regression: samples of real dates of several years were filled by the days of the first year."""
+    image = np.random.default_rng(0).random((40, 3, 2)).astype(np.float32)
+    valid, day = np.ones((40, 3), bool), np.tile(np.float32([0, 10, 30]), (40, 1))
+    day[20:, 1] = 20
+    for first, share in ((0, 1 / 3), (20, 2 / 3)):  # 10 and 20 of 30 days
+        image[first + 1] = image[first]
+        pair = image[first : first + 2]
+        pair[:, 1] = pair[:, 0] + share * (pair[:, 2] - pair[:, 0])
+        valid[first + 1, 1] = False
+    store = stored(tmp_path / "store", image, valid, day)
+    found = selection.series_features(store, np.arange(40), share=1.0)
+    for first in (0, 20):
+        np.testing.assert_allclose(found[first + 1], found[first], atol=1e-5)
 
 
 def test_all_components_keep_the_distances_of_standardised_values(tmp_path):

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from eolab.core.errors import DataError
 from eolab.data.preprocess.gaps import fill
-from eolab.data.store import Store
+from eolab.data.store import Store, with_day
 
 
 class Selection:
@@ -76,7 +76,7 @@ def series_features(store: Store, rows: Any, share: float = 0.98, most: int = 20
     kept, which drops the noise of single dates and makes densities of few samples possible.
 
     Args:
-        store: Samples with ``image`` (T, C), ``valid`` (T,) and dates.
+        store: Samples with ``image`` (T, C), ``valid`` (T,) and dates, of all or of each.
         rows: Rows of the store.
         share: Share of the variance that is kept.
         most: Most components.
@@ -89,10 +89,14 @@ def series_features(store: Store, rows: Any, share: float = 0.98, most: int = 20
     """
     if store.day is None:
         raise DataError(f"The samples of {store.path} have no dates: gaps in them cannot be filled in time.")
-    data = store.gather(rows, ["image", "valid"])
-    image, valid = np.moveaxis(data["image"], 0, -1)[..., None], data["valid"].T[..., None].astype(bool)
-    filled, _ = fill(image, valid, store.day, "linear")  # (T, C, N, 1)
-    table = np.moveaxis(filled[..., 0], -1, 0).reshape(image.shape[2], -1).astype(float)  # (N, T · C)
+    data = with_day(store, store.gather(rows, ["image", "valid", *store.own_day]))
+    filled = np.empty(data["image"].shape, np.float32)
+    for days in np.unique(data["day"], axis=0):  # samples of other years have other dates
+        own = (data["day"] == days).all(axis=1)
+        image = np.moveaxis(data["image"][own], 0, -1)[..., None]  # (T, C, n, 1)
+        valid = data["valid"][own].T[..., None].astype(bool)
+        filled[own] = np.moveaxis(fill(image, valid, days, "linear")[0][..., 0], -1, 0)
+    table = filled.reshape(len(filled), -1).astype(float)  # (N, T · C)
     table = table[:, np.isfinite(table).any(axis=0)]
     table = np.where(np.isfinite(table), table, np.nanmean(table, axis=0))
     scaled = StandardScaler().fit_transform(table)
