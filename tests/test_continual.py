@@ -61,12 +61,12 @@ def learn(store, periods, strategy, folder, **options):
 
 
 def test_as_many_are_drawn_of_each_group_as_far_as_it_has_them():
-    groups = np.repeat([0, 1, 2], [50, 3, 20])[:, None]
-    drawn = continual.evenly(groups, 23, seed=1)
+    groups, rows = np.repeat([0, 1, 2], [50, 3, 20])[:, None], np.arange(73)
+    drawn = continual._drawn(rows, groups, 23, seed=1)
     assert np.bincount(groups[drawn, 0]).tolist() == [10, 3, 10]
     assert len(set(drawn)) == 23
-    assert continual.evenly(groups, 1000).tolist() == list(range(73))
-    assert continual.evenly(groups, 23, seed=2).tolist() != drawn.tolist()
+    assert continual._drawn(rows, groups, 1000, seed=0).tolist() == list(range(73))
+    assert continual._drawn(rows, groups, 23, seed=2).tolist() != drawn.tolist()
 
 
 @pytest.fixture(scope="module")

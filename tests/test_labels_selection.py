@@ -10,6 +10,7 @@ import pytest
 from eolab import evaluation
 from eolab.core.errors import DataError
 from eolab.data.labels import clusters, selection
+from eolab.data.splits import balance
 from eolab.data.store import ArraySpec, write_store
 from eolab.runs import folders
 from eolab.studies import landcover
@@ -142,11 +143,11 @@ def test_each_stratum_is_clustered_for_itself():
 def test_strata_give_in_turn_until_there_are_enough():
     classes = np.repeat(["a", "b"], [100, 7])
     strata = np.concatenate([np.repeat([0, 1, 2], [80, 17, 3]), np.zeros(7)])
-    drawn = selection.even_draw(classes, strata, 23, seed=1)
+    drawn = balance.even_draw(classes, strata, 23, seed=1)
     found = pd.crosstab(classes[drawn], strata[drawn])
     assert found.loc["a"].tolist() == [10, 10, 3]
     assert found.loc["b"].sum() == 7
-    same, other = (selection.even_draw(classes, strata, 23, seed=seed) for seed in (1, 2))
+    same, other = (balance.even_draw(classes, strata, 23, seed=seed) for seed in (1, 2))
     np.testing.assert_array_equal(drawn, same)
     assert (drawn != other).any()
 
@@ -224,7 +225,7 @@ def test_the_strip_at_borders_is_half_a_cell_of_the_old_map_unless_told(tmp_path
 
 def test_shares_of_the_map_are_those_of_the_uniform_samples_on_training_ground():
     table = pd.DataFrame({"label": [0, 0, 2, 1, 1, 1], "split_block": ["prior"] * 3 + ["train"] * 3})
-    found = landcover.labels.map_shares(table, "split_block", 3)
+    found = landcover.samples.map_shares(table, "split_block", 3)
     assert found == pytest.approx({0: 3 / 6, 1: 1 / 6, 2: 2 / 6})
 
 

@@ -150,9 +150,12 @@ def draw(
 
 def values_at(labels: xr.DataArray, points: gpd.GeoDataFrame) -> np.ndarray:
     """Return the class of a map at each point, uint8; 255 outside of the map."""
-    row, col = _pixels(labels, points)
+    return _classes_at(labels, *_pixels(labels, points))
+
+
+def _classes_at(labels: xr.DataArray, row: np.ndarray, col: np.ndarray) -> np.ndarray:
     inside = (row >= 0) & (row < labels.sizes["y"]) & (col >= 0) & (col < labels.sizes["x"])
-    found = np.full(len(points), IGNORE, np.uint8)
+    found = np.full(len(row), IGNORE, np.uint8)
     if inside.any():
         rows, cols = (xr.DataArray(axis[inside], dims="point") for axis in (row, col))
         found[inside] = np.asarray(labels.isel(y=rows, x=cols))
@@ -293,7 +296,8 @@ def on_map(points: Interpreted, labels: xr.DataArray, scheme: ClassScheme) -> In
     """
     table = points.table.copy()
     rows, cols = _pixels(labels, table)
-    table["row"], table["col"], table["stratum"] = rows, cols, values_at(labels, table).astype(np.int64)
+    table["row"], table["col"] = rows, cols
+    table["stratum"] = _classes_at(labels, rows, cols).astype(np.int64)
     there = (table["stratum"] < len(scheme)).to_numpy()
     outside = pd.DataFrame({"id": table["id"][~there], "reason": "lies where the map has no class"})
     table = table[there].reset_index(drop=True)

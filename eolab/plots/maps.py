@@ -283,11 +283,7 @@ def change_map(cases: Any, title: str = "Change against the old map") -> Figure:
     ax = axes_of(None, 7.4, 4.8)
     draw_classes(ax, as_map(cases), CASES)
     table = case_table(cases)
-    colors = dict(zip(CASES.names, CASES.colors, strict=True))
-    handles = [
-        Patch(
-            facecolor=colors[name], edgecolor="#555555", linewidth=0.5, label=f"{100 * share:.1f} %  {name}"
-        )
-        for name, share in zip(table["case"], table["share"], strict=True)
-    ]
+    handles = legend_handles(cases, CASES)
+    for handle, name, share in zip(handles, table["case"], table["share"], strict=True):
+        handle.set_label(f"{100 * share:.1f} %  {name}")
     return finish(ax, legend="beside", handles=handles, heading="Share of the map", title=title)

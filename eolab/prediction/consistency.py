@@ -33,9 +33,8 @@ from eolab.data.schemes import IGNORE
 FLOOR = 0.0025  # least probability of a class: whole percent round less than twice that to 0
 ARROW = " > "  # between the classes of a direction
 ROUNDS, SETTLED = 100, 1e-5  # most rounds of an estimate, and the change of the matrix that ends it
-AT_ONCE = (
-    2048  # pixels of a hidden Markov model whose arrays stay in the processor's cache: four times faster
-)
+AT_ONCE = 2048
+"""Pixels of a hidden Markov model whose arrays stay in the processor's cache: four times faster."""
 HALVINGS = 16  # of the range in which a setting is looked for
 SHARPEST = 50.0  # and 1 over the flattest: powers of the probabilities
 Result = tuple[np.ndarray, np.ndarray]
@@ -448,10 +447,7 @@ def accepted(probability: np.ndarray, limits: np.ndarray) -> Result:
     seen = _seen(probability)
     flat = np.where(seen[:, None], probability, 0).reshape(*probability.shape[:2], -1)
     known = seen.reshape(len(flat), -1)
-    total, count = (
-        np.zeros_like(flat[0]),
-        np.zeros(flat.shape[2], np.int64),
-    )  # of the years since the last cut
+    total, count = np.zeros_like(flat[0]), np.zeros(flat.shape[2], np.int64)  # since the last cut
     part = np.zeros(known.shape, np.int64)  # number of the cuts before
     means = []
     for t, values in enumerate(flat):

@@ -27,9 +27,10 @@ import pandas as pd
 from eolab import models
 from eolab import training as trainer
 from eolab.core.errors import ParameterError, check_known
+from eolab.data.splits.balance import even_draw
 from eolab.data.store import Store
 from eolab.tasks.channels import select_all
-from eolab.tasks.engine import Networks, build, fit
+from eolab.tasks.engine import Networks, batch_of, build, fit
 from eolab.tasks.fitted import Fitted, predict
 from eolab.tasks.task import get
 from eolab.training.batches import StoreSamples
@@ -121,9 +122,8 @@ def learn(
         raise ParameterError(f"Learning on needs two periods or more, found {len(periods)}: add one.")
     memory, networks = memory or Memory(), networks or Networks()
     first = next(iter(periods))
-    size, count = int(training.get("batch_size") or get(task).batch_size), len(periods[first]["train"])
-    if training.get("min_steps"):
-        size = min(size, max(1, count // int(training["min_steps"])))
+    usual, count = int(training.get("batch_size") or get(task).batch_size), len(periods[first]["train"])
+    size = batch_of(usual, count, int(training.get("min_steps") or 0))
     steps = int(training.get("steps") or -(-count // size))
     settings = {"monitor": "val_accuracy", **training, "batch_size": size, "steps": steps, "min_steps": 0}
     age = {int(row): number for number, rows in enumerate(periods.values()) for row in rows["train"]}
@@ -163,7 +163,7 @@ def learn(
             kept, validated = rows["train"], rows["validation"]
         elif strategy == "replay":
             groups = np.stack([ages, _labels(store, rows["train"])], axis=1)
-            kept = rows["train"][evenly(groups, memory.replay, seed)]
+            kept = _drawn(rows["train"], groups, memory.replay, seed)
         elif strategy == "ewc":
             if number:
                 trainer.forget(fitted.network)  # another one is made for the next period
@@ -198,23 +198,6 @@ def untrained(
     return _predicted(Fitted(get(task), model, network, read), store, periods, Path(folder) / "untrained")
 
 
-def evenly(groups: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """Draw samples so that all groups have as many, as far as they have them.
-
-    Args:
-        groups: What tells the group of each sample, (N, …) whole numbers.
-        count: How many are drawn; all where there are no more.
-        seed: Seed of the draw.
-
-    Returns:
-        Places of the drawn samples, ascending.
-    """
-    order = np.random.default_rng(seed).permutation(len(groups))
-    _, group = np.unique(groups[order], axis=0, return_inverse=True)
-    nth = pd.Series(group.ravel()).groupby(group.ravel()).cumcount().to_numpy()
-    return np.sort(order[np.argsort(nth, kind="stable")[:count]])
-
-
 def _begin(
     networks: Networks, values: Any, importance: Any, strength: float, name: str, **options: Any
 ) -> Any:
@@ -235,11 +218,17 @@ def _predicted(fitted: Fitted, store: Store, periods: Periods, folder: Path) -> 
 
 def _importance(fitted: Fitted, store: Store, rows: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
     """Return what each weight matters for some training samples, drawn evenly from the classes."""
-    chosen = rows[evenly(_labels(store, rows)[:, None], count, seed)]
+    chosen = _drawn(rows, _labels(store, rows)[:, None], count, seed)
     samples = StoreSamples(store, chosen, inputs=fitted.arrays, channels=fitted.channels)
     inputs, _ = samples.read(np.arange(len(chosen)))
     names = fitted.network.input
     return fisher(fitted.network, {name: inputs[name] for name in names}, seed=seed)
+
+
+def _drawn(rows: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return some of the rows (N,), as many of each group (N, …) as far as it has them."""
+    group = np.unique(groups, axis=0, return_inverse=True)[1].ravel()
+    return rows[even_draw(np.zeros(len(rows), int), group, count, seed)]
 
 
 def _labels(store: Store, rows: np.ndarray) -> np.ndarray:

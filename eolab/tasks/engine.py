@@ -463,12 +463,17 @@ def _settings(task: Task, model: str, training: Mapping[str, Any] | None) -> dic
 def _smaller(batch_size: int, rows: Any, min_steps: int | None) -> int:
     """Return the size of a batch with which an epoch has enough steps, where samples are few."""
     count = len(np.flatnonzero(rows)) if np.asarray(rows).dtype == bool else len(rows)
-    fitting = max(1, count // min_steps) if min_steps else batch_size
+    fitting = batch_of(batch_size, count, min_steps)
     if fitting < batch_size:
         print(
             f"Batches of {fitting} samples instead of {batch_size}: {count:,} samples in {min_steps} steps."
         )
-    return min(batch_size, fitting)
+    return fitting
+
+
+def batch_of(batch_size: int, count: int, min_steps: int | None) -> int:
+    """Return the size of a batch, smaller where so many samples would be fewer batches than the least."""
+    return min(batch_size, max(1, count // min_steps)) if min_steps else batch_size
 
 
 def _options(task: Task, options: Mapping[str, Any] | None, samples: Any = ()) -> dict[str, Any]:

@@ -2,5 +2,5 @@
 
 :mod:`~eolab.data.labels.clusters` keeps the frequent and pure clusters of each class,
 :mod:`~eolab.data.labels.confident` finds labels that classifiers doubt, and
-:mod:`~eolab.data.labels.selection` keeps account of what is refused and why, and draws evenly.
+:mod:`~eolab.data.labels.selection` keeps account of what is refused and why.
 """

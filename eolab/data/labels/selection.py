@@ -1,4 +1,4 @@
-"""Samples that are refused step by step, features that they are compared by, and balanced draws."""
+"""Samples that are refused step by step, and features that they are compared by."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -103,31 +103,3 @@ def series_features(store: Store, rows: Any, share: float = 0.98, most: int = 20
     components = PCA(min(most, *scaled.shape), random_state=0, svd_solver="full").fit(scaled)
     enough = int(np.searchsorted(np.cumsum(components.explained_variance_ratio_), share)) + 1
     return components.transform(scaled)[:, :enough]
-
-
-def even_draw(classes: Any, strata: Any, count: int, seed: int = 0) -> np.ndarray:
-    """Draw up to `count` samples of each class, evenly from its strata.
-
-    Strata give in turn, each a sample drawn at random, until there are enough: one with few samples gives all
-    of them, the others the same number, up to one.
-
-    Args:
-        classes: Class of each sample (N,).
-        strata: Stratum of each sample (N,), such as its block of ground or its cluster.
-        count: Samples of each class; a class with fewer gives all.
-        seed: Seed of the draw.
-
-    Returns:
-        bool (N,), True where drawn.
-    """
-    rng, classes, strata = np.random.default_rng(seed), np.asarray(classes), np.asarray(strata)
-    drawn = np.zeros(len(classes), bool)
-    for one in np.unique(classes):
-        rows = rng.permutation(np.flatnonzero(classes == one))
-        stratum = np.unique(strata[rows], return_inverse=True)[1].ravel()
-        order = np.argsort(stratum, kind="stable")
-        start = np.searchsorted(stratum[order], stratum[order])
-        turn = np.empty(len(rows), int)
-        turn[order] = np.arange(len(rows)) - start  # how many of the stratum stand before
-        drawn[rows[np.argsort(turn, kind="stable")[:count]]] = True
-    return drawn

@@ -81,8 +81,18 @@ def block_numbers(table: pd.DataFrame, block_m: float) -> np.ndarray:
             f"All samples lie in one block of {block_m:g} m, as x and y look like degrees: bring them to "
             "metres with eolab.data.ground.positions_m, or take smaller blocks."
         )
-    cells = np.floor((place - place.min(axis=0)) / block_m).astype(np.int64)
-    return np.unique(cells, axis=0, return_inverse=True)[1].ravel()
+    return np.unique(block_cells(place, place.min(axis=0), block_m), axis=0, return_inverse=True)[1].ravel()
+
+
+def block_cells(place: np.ndarray, corner: np.ndarray, block_m: float) -> np.ndarray:
+    """Return row and column, from a corner, of the square block that each place lies in, int64 (N, 2).
+
+    Args:
+        place: y and x in metres (N, 2).
+        corner: y and x from which blocks are counted: the least ones of all samples.
+        block_m: Side of a block in metres.
+    """
+    return np.floor((place - corner) / block_m).astype(np.int64)
 
 
 def keep_apart(

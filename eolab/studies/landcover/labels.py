@@ -17,18 +17,6 @@ def strip_m(samples: Store, border_m: float) -> float:
     return border_m if border_m >= 0 else samples.metadata["label_cell_m"] / 2
 
 
-def map_shares(table: pd.DataFrame, column: str, classes: int) -> dict[int, float]:
-    """Return the share of each class in the old map, from the uniform samples on training ground.
-
-    Args:
-        table: Sample table with a split column from ``keep_draws_apart``.
-        column: That column.
-        classes: Number of classes K.
-    """
-    counts = np.bincount(table.loc[table[column] == "prior", "label"], minlength=classes)[:classes] + 1.0
-    return dict(enumerate((counts / counts.sum()).tolist()))  # + 1: a class that was not drawn is not 0
-
-
 def as_many(label: np.ndarray, kept: np.ndarray, seed: int) -> np.ndarray:
     """Draw as many samples of each class at random as are kept of it, bool (N,)."""
     drawn, rng = np.zeros(len(label), bool), np.random.default_rng(seed)

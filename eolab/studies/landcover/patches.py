@@ -7,7 +7,7 @@ and keeps the distance that the samples keep.
 import contextlib
 import zlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +22,7 @@ from eolab.data.ground import pixel_size_m, positions_m
 from eolab.data.preprocess import Recipe
 from eolab.data.schemes import IGNORE
 from eolab.data.splits import SPLITS
+from eolab.data.splits.blocks import block_cells
 from eolab.data.store import ArraySpec, Store, fingerprint_array
 from eolab.studies.landcover.samples import connected_groups, window_reader
 from eolab.studies.landcover.series import in_year
@@ -70,9 +71,7 @@ def patch_table(
         x, y = positions_m(series["x"].to_numpy()[col], series["y"].to_numpy()[row], series.rio.crs)
         return np.stack([y, x], axis=1)
 
-    def cells(place: np.ndarray) -> np.ndarray:
-        return np.floor((place - corner) / block_m).astype(np.int64)
-
+    cells = partial(block_cells, corner=corner, block_m=block_m)
     middle = [series.sizes[axis] // 2 for axis in ("y", "x")]
     down, across = np.arange(series.sizes["y"]), np.arange(width)
     rows = _starts(cells(places(down, np.full(len(down), middle[1])))[:, 0], size)

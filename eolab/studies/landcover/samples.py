@@ -135,10 +135,22 @@ def with_and_without_buffer(table: pd.DataFrame, seed: int = 0) -> dict[str, pd.
     }
 
 
+def map_shares(table: pd.DataFrame, column: str, classes: int) -> dict[int, float]:
+    """Return the share of each class in the old map, from the uniform samples on training ground.
+
+    Args:
+        table: Sample table with a split column from :func:`keep_draws_apart`.
+        column: That column.
+        classes: Number of classes K.
+    """
+    counts = np.bincount(table.loc[table[column] == "prior", "label"], minlength=classes)[:classes] + 1.0
+    return dict(enumerate((counts / counts.sum()).tolist()))  # + 1: a class that was not drawn is not 0
+
+
 def prior_weights(table: pd.DataFrame, column: str, classes: int) -> np.ndarray:
     """Compute class weights that give training samples the class shares of the old map.
 
-    Training samples are drawn in equal number per class; the shares come from the "prior" samples.
+    Training samples are drawn in equal number per class; the shares are those of :func:`map_shares`.
 
     Args:
         table: Sample table with a split column from :func:`keep_draws_apart`.
@@ -148,11 +160,9 @@ def prior_weights(table: pd.DataFrame, column: str, classes: int) -> np.ndarray:
     Returns:
         Weight of each class (K,), mean 1 over the training samples; 0 for a class without any.
     """
-    drawn, wanted = (
-        np.bincount(table.loc[table[column] == name, "label"], minlength=classes)[:classes].astype(float)
-        for name in ("train", "prior")
-    )
-    weights = np.divide(wanted + 1, drawn, out=np.zeros(classes), where=drawn > 0)  # + 1: none is 0
+    drawn = np.bincount(table.loc[table[column] == "train", "label"], minlength=classes)[:classes]
+    shares = np.array(list(map_shares(table, column, classes).values()))
+    weights = np.divide(shares, drawn, out=np.zeros(classes), where=drawn > 0)
     return weights * drawn.sum() / (weights * drawn).sum()
 
 
