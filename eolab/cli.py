@@ -37,9 +37,19 @@ SWEEP_EXAMPLES = """\
 examples:
   eolab sweep landcover models --profile smoke
   eolab sweep landcover models --jobs 2
+  eolab sweep landcover tiles --on dask                 several tiles: composites, samples, models, maps
+  eolab sweep landcover tiles --on dask=tcp://host:8786 --grid 02_preprocess.dataset=my_series \\
+                              02_preprocess.tile=32TQM,33TWM
+  eolab sweep landcover 04_train_pixels --grid model=lstm,tempcnn seed=0,1,2
 
-The table is printed and written to DIR/STUDY/sweeps/SWEEP/ as CSV, Markdown and HTML. A failed run does not
-stop the others; start the sweep again to repeat the failed ones only."""
+What several points need runs once; all else goes on side by side, as many runs at once as --jobs says. With
+--on dask these are workers of dask.distributed (`pip install 'eolab[dask]'`), each with its share of the
+memory, on this machine or those of a scheduler, which must see the same folders; a run whose worker is lost
+begins once more. --grid KEY=A,B replaces values of study.yaml; with a notebook in place of SWEEP it is all of
+the sweep.
+
+The table is printed and written to DIR/STUDY/sweeps/SWEEP/ as CSV, Markdown and HTML. A failed run stops only
+those that need it; start the sweep again to repeat what failed or was stopped."""
 REPORT_EXAMPLES = """\
 examples:
   eolab report runs/landcover                               the study: one page with all its notebooks
@@ -111,7 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     text = "run a notebook over a grid of parameters"
     sweep = _command(commands, _sweep, text, SWEEP_EXAMPLES, parents=[shared])
     sweep.add_argument("sweep", metavar="SWEEP", help="name of the sweep in the study's study.yaml")
-    sweep.add_argument("--jobs", type=_positive, default=1, metavar="N", help="runs at once (default 1)")
+    text = "runs at once (default 1; with --on dask as many as cores and memory allow)"
+    sweep.add_argument("--jobs", type=_positive, metavar="N", help=text)
+    text = "run on a cluster: dask on this machine, dask=tcp://host:8786 that of a scheduler"
+    sweep.add_argument("--on", default="", metavar="KIND[=ADDRESS]", help=text)
+    text = "values of a parameter instead of those of study.yaml; SWEEP may then be a notebook"
+    sweep.add_argument("--grid", action="extend", nargs="+", default=[], metavar="KEY=A,B", help=text)
     report = _command(commands, _report, "build the report of a run or a study", REPORT_EXAMPLES)
     report.add_argument("folder", metavar="DIR", type=Path, help="a run folder, or a study's folder of runs")
     mapped = _command(commands, _map, "map a scene with the network of a run", MAP_EXAMPLES)
@@ -210,8 +225,9 @@ def _run(options: argparse.Namespace) -> int:
 def _sweep(options: argparse.Namespace) -> int:
     from eolab.runs import study, sweep
 
-    chosen = study.load(options.study)
-    return 0 if sweep.run(chosen, options.sweep, _options(options, chosen), options.jobs, _say) else 1
+    chosen = study.load(options.study, (options.sweep, options.grid))
+    given = _options(options, chosen), options.jobs, _say, options.on
+    return 0 if sweep.run(chosen, options.sweep, *given) else 1
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ import yaml
 
 from eolab import runs
 from eolab.core.errors import ParameterError
-from eolab.runs import history, study, sweep
+from eolab.runs import clusters, history, study, sweep
 from eolab.runs.study import Sweep
 
 NOTE = "The paper's numbers are means over the classes."
@@ -56,8 +56,8 @@ def test_markdown_is_padded() -> None:
 
 
 def test_runs_at_once_share_the_cores() -> None:
-    assert sweep._threads(1) == {}
-    assert int(sweep._threads(1000)["OMP_NUM_THREADS"]) == 1
+    assert clusters.threads(1) == {}
+    assert int(clusters.threads(1000)["OMP_NUM_THREADS"]) == 1
 
 
 @pytest.fixture(scope="module")

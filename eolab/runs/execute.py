@@ -26,7 +26,7 @@ QUIET = {  # C++ libraries write to stderr what nobody reads in a report
 }
 WORKER = [sys.executable, "-m", "eolab.runs.worker"]  # runs one notebook
 Process = subprocess.Popen[bytes] | warm.Forked
-_RUNNING: set[Process] = set()  # what stop_all ends; sweeps run several at once
+_RUNNING: dict[Process, Path] = {}  # what `stop` ends, and its run folder; sweeps run several at once
 
 
 @dataclass(frozen=True)
@@ -188,31 +188,37 @@ def _run_in(folder: Path, job: Job) -> history.RunRecord:
     folders.write_json(job_file, _description(job, folder))
     command, environment = [*WORKER, str(job_file)], _environment(job, folder)
     forked = warm.fork(command, environment, job.notebook.path)
-    code = _end(forked) if forked else 0
+    code = _end(forked, folder) if forked else 0
     if not forked or not forked.pid:  # in a session of its own: Ctrl-C reaches the runner, which stops it
         cold = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, start_new_session=True)
-        code = _end(cold)
+        code = _end(cold, folder)
     return _outcome(folder, code)
 
 
-def _end(process: Process) -> int:
+def _end(process: Process, folder: Path) -> int:
     """Wait for the end of a process and return its exit status."""
-    _RUNNING.add(process)
+    _RUNNING[process] = folders.home(folder)
     try:
         return process.wait()
     except BaseException:
         _stop(process)
         raise
     finally:
-        _RUNNING.discard(process)
+        _RUNNING.pop(process, None)
         if process.stdin:
             process.stdin.close()
 
 
-def stop_all() -> None:
-    """Stop every notebook that runs; their runs are marked as stopped and can be entered again."""
-    for process in list(_RUNNING):
-        _stop(process)
+def stop(folder: Path | None = None) -> None:
+    """Stop the notebook of a run folder, or all that run; they are marked as stopped and can be resumed."""
+    for process, home in list(_RUNNING.items()):
+        if folder in (None, home):
+            _stop(process)
+
+
+def going(folder: Path) -> list[int]:
+    """Return the numbers of the processes that work in a run folder now."""
+    return [process.pid for process, home in list(_RUNNING.items()) if home == folder and process.pid > 0]
 
 
 def _outcome(folder: Path, code: int) -> history.RunRecord:

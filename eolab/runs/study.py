@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
 FILE = "study.yaml"
 ALL = "all"
+_COMMA = re.compile(r",(?![^\[{]*[\]}])")  # between values, not inside a list or mapping
 Profile = dict[str, dict[str, Any]]  # notebook → parameter → value
 
 
@@ -279,14 +280,17 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in workspace.notebooks().glob(f"*/{FILE}"))
 
 
-def load(name: str) -> Study:
+def load(name: str, grid: tuple[str, Sequence[str]] = ("", ())) -> Study:
     """Return a study by its folder, checked against its notebooks.
 
     Args:
         name: Name of the folder, or its path as a shell completes it, such as ``notebooks/landcover/``.
+        grid: A sweep, or a notebook that becomes a sweep of this name, and ``key=a,b`` texts with the values
+            that its grid has instead of those of the file; the sweep has no other cases then.
 
     Raises:
-        ParameterError: If there is no such study, or its file has an unknown key, notebook or parameter.
+        ParameterError: If there is no such study, or its file or the grid has an unknown key, notebook or
+            parameter.
     """
     name = Path(name).name
     folder = workspace.notebooks() / name
@@ -298,7 +302,10 @@ def load(name: str) -> Study:
     )
     notebooks = _notebooks(name, folder, content.get("notebooks"), file)
     profiles = _profiles(content.get("profiles"), notebooks, file)
-    sweeps = _sweeps(content.get("sweeps"), notebooks, profiles, file)
+    blocks = mapping(content.get("sweeps"), f"{file}: 'sweeps'")
+    if grid[1]:
+        blocks[grid[0]] = _with_grid(blocks.get(grid[0]), *grid, notebooks)
+    sweeps = _sweeps(blocks, notebooks, profiles, file)
     title, description = str(content.get("title") or name), str(content.get("description") or "")
     return Study(name, title, description, notebooks, profiles, sweeps)
 
@@ -339,11 +346,32 @@ def _profiles(content: Any, notebooks: dict[str, Notebook], file: Path) -> dict[
     return profiles
 
 
+def _with_grid(
+    block: Any, name: str, texts: Sequence[str], notebooks: Mapping[str, Notebook]
+) -> dict[str, Any]:
+    """Return the block of a sweep, or one for a notebook, with the values of ``--grid key=a,b`` texts."""
+    block = dict(block) if isinstance(block, dict) else {"notebook": Path(name).name.removesuffix(".ipynb")}
+    known = _known(_pick(notebooks, str(block.get("notebook")), "There is no sweep or notebook"), notebooks)
+    grid = {} if block.pop("cases", None) else dict(block.get("grid") or {})
+    for text in texts:
+        key, equals, values = text.partition("=")
+        if not equals or not values:
+            raise ParameterError(f"--grid takes key=a,b, found {text!r}; for example --grid seed=0,1,2.")
+        parameter = _pick(
+            known, key, f"--grid {text}: {block['notebook']} and what it needs have no parameter"
+        )
+        grid[key] = [parameter.parse(value.strip()) for value in _COMMA.split(values)]
+    return block | {"grid": grid}
+
+
 def _sweeps(
-    content: Any, notebooks: dict[str, Notebook], profiles: Mapping[str, Profile], file: Path
+    content: Mapping[str, Any],
+    notebooks: dict[str, Notebook],
+    profiles: Mapping[str, Profile],
+    file: Path,
 ) -> dict[str, Sweep]:
     sweeps: dict[str, Sweep] = {}
-    for name, written in mapping(content, f"{file}: 'sweeps'").items():
+    for name, written in content.items():
         where = _named(f"{file}: sweep", name)
         block = mapping(written, where, ("title", "notebook", "grid", "cases", "table", "profile"))
         notebook = _pick(notebooks, str(block.get("notebook")), f"{where} names no notebook of the study")

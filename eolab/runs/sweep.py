@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import html
 import math
-import os
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from functools import partial
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError
 from eolab.core.numbers import padded, short
-from eolab.runs import chain, execute, folders, history, pairs, published, reports, study
+from eolab.runs import chain, clusters, folders, history, pairs, published, reports, study
 from eolab.runs.chain import Options
+from eolab.runs.clusters import Workers
 from eolab.runs.execute import Job
 from eolab.runs.study import Study, Sweep
 
@@ -35,52 +35,67 @@ SEEDS = "seed: [0, 1, 2]"
 FACTS = ("status", "seconds", "run", "simulated")  # columns of runs.csv that are neither parameter nor metric
 
 
-def run(study: Study, name: str, options: Options, jobs: int = 1, say: Callable[[str], None] = print) -> bool:
+def run(
+    study: Study,
+    name: str,
+    options: Options,
+    jobs: int | None = None,
+    say: Callable[[str], None] = print,
+    on: str = "",
+) -> bool:
     """Run a sweep and return whether every run of it is done.
 
-    Upstream notebooks run first and once. Finished points are skipped, a failed one does not stop the others.
-    The table is printed and written to ``<root>/<study>/sweeps/<name>/`` as CSV, Markdown and HTML.
+    What several points need runs once, before them; whatever needs nothing more goes on side by side.
+    Finished runs are skipped, a failed one stops those alone that need it. The table is printed and written
+    to ``<root>/<study>/sweeps/<name>/`` as CSV, Markdown and HTML.
 
     Args:
         study: The study.
         name: Name of the sweep.
         options: Profile (else the sweep's own), settings and folders.
-        jobs: How many runs at once, each in a process of its own.
+        jobs: How many runs at once, each in a process of its own; see :func:`eolab.runs.clusters.workers`.
         say: Prints a line.
+        on: Where they run, see there.
 
     Raises:
-        ParameterError: If there is no such sweep.
-        RunError: If an upstream notebook fails.
+        ParameterError: If there is no such sweep or place.
+        RunError: If a notebook that all points need fails.
     """
     sweep = study.sweep(name)
     options = replace(options, profile=options.profile or sweep.profile)
-    chain.note(study, options.root)
-    points = _jobs(study, sweep, options, jobs, say)
-    records = _run_points(points, options, jobs, say)
+    points, above = _jobs(study, sweep, options)
+    with clusters.workers(on, jobs, options.force, say) as workers:
+        chain.note(study, options.root)
+        done = _run_all([*above, *points], len(above), workers, say)
+    needed = set.intersection(*(_needs(point, above) for point in points))
+    if not done.issuperset(needed):
+        first = next(one for one in above if one.folder in needed - done)
+        label = f"{study.name}/{first.notebook.name}"
+        raise RunError(f"Sweep {sweep.name!r} needs {label}, which failed: see above.")
     runs = table_of_runs(sweep, points)
     summary = summarise(sweep, runs, options.root / study.name / sweep.notebook)
     files = _write(options.root / study.name / "sweeps" / name, sweep, runs, summary)
-    failed = sum(not good for good in records)
+    failed = sum(point.folder not in done for point in points)
     say(f"\n{sweep.title or f'Sweep {name}'}\n\n{_text(sweep, runs, summary)}\n")
     say(f"{len(points)} runs, {failed} failed. Table: {files}")
     return failed == 0
 
 
-def _jobs(study: Study, sweep: Sweep, options: Options, jobs: int, say: Callable[[str], None]) -> list[Job]:
-    """Run what the swept notebook needs, each run once, then return a job for each point.
+def _jobs(study: Study, sweep: Sweep, options: Options) -> tuple[list[Job], list[Job]]:
+    """Return a job for each point, and those that they need, each once, in order.
 
     Raises:
         ParameterError: If a point sets a parameter of a notebook whose run is given by hand.
-        RunError: If a notebook upstream fails.
     """
     notebook, varied = study.notebook(sweep.notebook), study.varied(sweep)
     upstream = [n for n in study.notebooks if notebook.name in chain.needing(study, n, options)]
-    if by_hand := sorted(varied.difference(upstream)):
+    others = {key.partition(".")[0] for point in sweep.points for key in point if key not in notebook.known}
+    if by_hand := sorted(others.difference(upstream)):
         raise ParameterError(
             f"Sweep {sweep.name!r} varies {by_hand[0]}, whose run is given by hand: leave its --set out."
         )
-    ran: set[Path] = set()
-    found = []
+    points: list[Job] = []
+    above: dict[Path, Job] = {}
     for point in sweep.points:
         runs: dict[str, Path] = {}
         for name in upstream:
@@ -88,35 +103,60 @@ def _jobs(study: Study, sweep: Sweep, options: Options, jobs: int, say: Callable
                 key.partition(".")[2]: value for key, value in point.items() if key.startswith(f"{name}.")
             }
             one = chain.job(study, study.notebook(name), options, runs, values)
-            one = replace(one, sweep=sweep.name if name in varied else "")
-            if one.folder not in ran and not chain.step(one, "", options.force, say):
-                raise RunError(f"Sweep {sweep.name!r} needs {study.name}/{name}, which failed: see above.")
-            ran.add(one.folder)
+            above.setdefault(one.folder, replace(one, sweep=sweep.name if name in varied else ""))
             runs[name] = one.folder
-        own = {key: value for key, value in point.items() if key in notebook.known}
-        found.append(chain.job(study, notebook, options, runs, own))
-    return [replace(one, environment=_threads(jobs), sweep=sweep.name) for one in found]
+        values = {key: value for key, value in point.items() if key in notebook.known}
+        points.append(replace(chain.job(study, notebook, options, runs, values), sweep=sweep.name))
+    return points, [*above.values()]
 
 
-def _threads(jobs: int) -> dict[str, str]:
-    """Share the cores among runs that go on at the same time."""
-    if jobs == 1:
-        return {}
-    cores = str(max(1, (os.cpu_count() or 1) // jobs))
-    return {"OMP_NUM_THREADS": cores, "TF_NUM_INTRAOP_THREADS": cores, "TF_NUM_INTEROP_THREADS": "1"}
+def _needs(job: Job, jobs: Sequence[Job]) -> set[Path]:
+    """Return the folders of those among some jobs that a job needs, directly or through others."""
+    known = {one.folder: one for one in jobs}
+    found: set[Path] = set()
+    waiting = [*job.upstream.values()]
+    for folder in waiting:
+        if folder in known and folder not in found:
+            found.add(folder)
+            waiting += known[folder].upstream.values()
+    return found
 
 
-def _run_points(points: list[Job], options: Options, jobs: int, say: Callable[[str], None]) -> list[bool]:
-    counters = [f"{number}/{len(points)} " for number in range(1, len(points) + 1)]
-    step = partial(chain.step, force=options.force, say=say)
-    with ThreadPoolExecutor(jobs) as pool:
-        steps = pool.map(step, points, counters)
+def _run_all(jobs: Sequence[Job], above: int, workers: Workers, say: Callable[[str], None]) -> set[Path]:
+    """Run jobs as soon as what they need is done, and return the folders of those that are.
+
+    Args:
+        jobs: The jobs, each after those that it needs.
+        above: How many at the beginning are no points of the sweep.
+        workers: What runs them.
+        say: Prints a line.
+    """
+    known = {job.folder: job for job in reversed(jobs)}
+    counters = {job.folder: f"{n}/{len(jobs) - above} " for n, job in enumerate(jobs[above:], 1)}
+    order = TopologicalSorter({job.folder: known.keys() & job.upstream.values() for job in jobs})
+    order.prepare()
+    done: set[Path] = set()
+    going: dict[Future[bool], Path] = {}
+    with ThreadPoolExecutor(workers.number) as pool:
         try:
-            return list(steps)
+            while order.is_active():
+                for folder in order.get_ready():
+                    job = known[folder]
+                    failed = [up for up in job.upstream.values() if up in known and up not in done]
+                    if failed:
+                        say(f"{counters.get(folder, '')}{job.label}: left out, needs {failed[0].name}")
+                        order.done(folder)
+                    else:
+                        going[pool.submit(workers.run, job, counters.get(folder, ""))] = folder
+                for future in wait(going, return_when=FIRST_COMPLETED).done:
+                    order.done(folder := going.pop(future))
+                    if future.result():
+                        done.add(folder)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            execute.stop_all()
+            workers.stop()
             raise
+    return done
 
 
 def table_of_runs(sweep: Sweep, points: list[Job]) -> pd.DataFrame:
@@ -124,11 +164,15 @@ def table_of_runs(sweep: Sweep, points: list[Job]) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for job in points:
+    for job, point in zip(points, sweep.points, strict=True):
         run = history.RunRecord(job.folder)
-        values = {**_upstream(job), **job.notebook.defaults, **job.values}
-        row: dict[str, Any] = {key: values[key] for key in _parameters(sweep)}
-        row |= {"status": run.status, "seconds": run.record.get("seconds"), "run": job.folder.name}
+        values = {**_upstream(job), **job.notebook.defaults, **job.values, **point}
+        row: dict[str, Any] = {key: values.get(key) for key in _parameters(sweep)}
+        row |= {
+            "status": run.status if run.record else "left out",
+            "seconds": run.record.get("seconds"),
+            "run": job.folder.name,
+        }
         row["simulated"] = run.simulated
         flat = yamls.flatten(run.metrics) if run.status == "done" else {}
         rows.append(row | {_column(key, sweep): flat.get(key) for key in sweep.metrics or flat})

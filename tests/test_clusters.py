@@ -1,0 +1,199 @@
+"""Runs of a sweep on workers of dask.distributed: equal results, lost workers, resumed, stopped, bounded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import dask
+import miniature
+import pandas as pd
+import psutil
+import pytest
+import warm
+import yaml
+from distributed import LocalCluster
+
+from eolab.core.errors import ParameterError
+from eolab.runs import clusters, execute, folders, study, sweep
+
+TILES = {
+    "notebook": "02_use",
+    "grid": {"01_make.count": [2, 5]},
+    "table": {"rows": ["01_make.count"], "metrics": ["test.f1"]},
+}
+
+
+def project(folder: Path) -> Path:
+    """A study of two notebooks, and a sweep whose points need two runs of the first one."""
+    root = miniature.build(folder)
+    file = root / "notebooks/mini/study.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["sweeps"]["tiles"] = TILES
+    file.write_text(yaml.safe_dump(content))
+    return root
+
+
+def lose_a_worker(root: Path) -> None:
+    """End a worker of dask in the middle of its run, as a lack of memory does."""
+    end = time.monotonic() + 200
+    while len(begun := [*(root / "runs/mini/01_make").glob("*/attempts.txt")]) < 2 and time.monotonic() < end:
+        time.sleep(0.1)
+    folder = str(begun[0].parent)
+    for process in psutil.Process().children(recursive=True):
+        if any(text.startswith(folder) for text in process.cmdline()):
+            process.parent().kill()
+    (root / "hold").unlink()
+
+
+@pytest.mark.notebook
+def test_a_sweep_on_a_cluster_survives_a_lost_worker_and_gives_what_one_process_gives(tmp_path: Path) -> None:
+    root = project(tmp_path)
+    (root / "hold").touch()
+    threading.Thread(target=lose_a_worker, args=(root,), daemon=True).start()
+    with warm.workers():
+        begin = f"from eolab.runs import execute; execute.WORKER = {execute.WORKER}"
+    with dask.config.set({"distributed.worker.preload": [begin]}):
+        status, said = miniature.command(root, "sweep", "mini", "tiles", "--on", "dask", "--jobs", "2")
+    assert status == 0, said
+    attempts = [len(file.read_text().splitlines()) for file in (root / "runs").glob("mini/01_make/*/att*")]
+    assert sorted(attempts) == [1, 2], "the run of the lost worker began once more"
+    assert said.count("done in") == 4
+    status, again = miniature.command(root, "sweep", "mini", "tiles")
+    assert (status, again.count("finished before, skipped")) == (0, 4), again
+    status, plain = miniature.command(root, "sweep", "mini", "tiles", "--out", str(tmp_path / "plain"))
+    assert status == 0, plain
+    tables = [pd.read_csv(one / "mini/sweeps/tiles/runs.csv") for one in (root / "runs", tmp_path / "plain")]
+    one, other = (table.drop(columns="seconds") for table in tables)
+    pd.testing.assert_frame_equal(one, other)
+    assert one["test.f1"].tolist() == pytest.approx([0.02, 0.05])  # factor · count / 10, factor 0.1
+
+
+@pytest.fixture
+def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = project(tmp_path)
+    monkeypatch.setenv("EOLAB_ROOT", str(root))
+    monkeypatch.delenv("EOLAB_RUNS", raising=False)
+    return root
+
+
+def finished(job: execute.Job, counter: str, force: bool, say: clusters.Say) -> bool:
+    """Stand for a run: it writes its record, and fails where the number is 5."""
+    say(f"{counter}{job.label}: started")
+    good = job.values.get("count") != 5
+    facts = {"status": "done" if good else "failed", "run": job.folder.name, "parameters": job.values}
+    facts |= {"study": "mini", "notebook": job.notebook.name, "started": "2026-01-01T00:00:00+00:00"}
+    folders.write_json(job.folder / folders.RECORD, facts)
+    folders.write_json(job.folder / folders.METRICS, {"test": {"f1": 0.25}})
+    say(f"{counter}{job.label}: ended")
+    return good
+
+
+def test_a_scheduler_of_ones_own_runs_a_sweep_whose_failures_stop_only_what_needs_them(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eolab.runs.chain.step", finished)
+    said: list[str] = []
+    options = sweep.Options(mini / "runs")
+    inside = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "protocol": "tcp"}
+    with LocalCluster(**inside, dashboard_address=None) as cluster:
+        on = f"dask={cluster.scheduler_address}"
+        assert not sweep.run(study.load("mini"), "tiles", options, say=said.append, on=on)
+    heads = [line for line in said if line.endswith((": started", ": ended"))]
+    assert len(heads) == 6, said
+    failed = next(line for line in said if "left out" in line)
+    assert failed.startswith("2/2 02_use smoke-")
+    assert "2 runs, 1 failed" in said[-1]
+    table = pd.read_csv(mini / "runs/mini/sweeps/tiles/runs.csv")
+    assert table["01_make.count"].tolist() == [2, 5]
+    assert table["status"].tolist() == ["done", "left out"]
+    assert table["test.f1"].fillna(-1).tolist() == [0.25, -1]
+
+
+@pytest.mark.parametrize(
+    ("on", "jobs", "said"),
+    [
+        ("dsk", None, "--on dsk: there is no place 'dsk'.*'dask'"),
+        ("dask=", None, "names no address"),
+        ("dask=tcp://127.0.0.1:9", 2, "leave --jobs out"),
+        ("dask=tcp://127.0.0.1:9", None, "No scheduler of dask answers at tcp://127.0.0.1:9"),
+        ("dask=nowhere", None, "No scheduler of dask answers at nowhere"),
+    ],
+)
+def test_a_place_that_is_not_there_is_named(
+    mini: Path, monkeypatch: pytest.MonkeyPatch, on: str, jobs: int | None, said: str
+) -> None:
+    monkeypatch.setattr(clusters, "PATIENCE_S", 0.2)
+    with pytest.raises(ParameterError, match=said), clusters.workers(on, jobs, False, print):
+        pass
+
+
+def test_without_the_package_one_sentence_says_how_to_get_it(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(ParameterError, match=r"pip install 'eolab\[dask\]'"),
+        clusters.workers("dask", 1, False, print),
+    ):
+        pass
+
+
+def test_a_run_that_takes_more_memory_than_its_share_or_is_not_wanted_any_more_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters, "_LOOK_EVERY_S", 0.02)
+    for wanted, limit, stopped in ((True, 1e3, True), (False, 0.0, True), (True, 1e12, False)):
+        process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        execute._RUNNING[process] = tmp_path
+        with clusters._guarded(tmp_path, lambda wanted=wanted: wanted, limit) as reasons:
+            end = time.monotonic() + (20 if stopped else 0.3)
+            while process.poll() is None and time.monotonic() < end:
+                time.sleep(0.02)
+        assert (process.poll() is not None) == stopped
+        assert ["GB of memory, more than 0.0 GB" in text for text in reasons[:1]] == [True] * (limit == 1e3)
+        execute._RUNNING.pop(process)
+        execute._stop(process)
+
+
+def test_lines_are_printed_once_and_in_order_whichever_way_they_come() -> None:
+    said: list[str] = []
+    heard = clusters._Heard(said.append)
+    for attempt, number, text in (("a", 0, "1"), ("b", 0, "x"), ("a", 2, "3"), ("a", 0, "1"), ("a", 1, "2")):
+        heard(attempt, number, text)
+    heard("a", 2, "3")
+    assert said == ["1", "x", "2", "3"]
+
+
+def test_a_grid_of_the_command_replaces_that_of_a_sweep_or_makes_one_of_a_notebook(mini: Path) -> None:
+    changed = study.load("mini", ("tiles", ["01_make.count=3,4,5"])).sweep("tiles")
+    assert [point["01_make.count"] for point in changed.points] == [3, 4, 5]
+    assert changed.metrics == ("test.f1",)
+    made = study.load("mini", ("02_use", ["bands=[B02, B03],[B04]", "mode=a,b"])).sweep("02_use")
+    assert [(p["bands"], p["mode"]) for p in made.points] == [
+        *[(["B02", "B03"], "a"), (["B02", "B03"], "b")],
+        *[(["B04"], "a"), (["B04"], "b")],
+    ]
+    for name, text, said in (
+        ("tiles", "01_make.cuont=3", "did you mean '01_make.count'"),
+        ("tiles", "01_make.count=many", "count"),
+        ("02_uses", "mode=a", "There is no sweep or notebook '02_uses'"),
+        ("tiles", "mode", "--grid takes key=a,b"),
+    ):
+        with pytest.raises(ParameterError, match=said):
+            study.load("mini", (name, [text]))
+
+
+def test_a_sweep_of_runs_upstream_takes_one_that_is_given_by_hand(mini: Path) -> None:
+    """One model for the maps of all tiles: only what the grid itself names must be run."""
+    file = mini / "notebooks/mini/study.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["notebooks"] = {"01_make": {}, "02_use": {"inputs": {"made": "01_make"}}}
+    file.write_text(yaml.safe_dump(content))
+    one = study.load("mini")
+    settings = {"02_use": {"made": str(mini)}}
+    with pytest.raises(ParameterError, match="varies 01_make, whose run is given by hand"):
+        sweep._jobs(one, one.sweep("tiles"), sweep.Options(mini / "runs", settings=settings))
