@@ -15,7 +15,7 @@ import pytest
 
 from eolab import models, prediction, tasks
 from eolab.data import sequences
-from eolab.data.store import ArraySpec, write_store
+from eolab.data.store import ArraySpec, GroupedStore, write_store
 from eolab.models.images.dense import activation_maps, dense
 
 EXPECTED = Path(os.environ.get("EOLAB_EXPECTED", "."))
@@ -52,6 +52,7 @@ COUNT, SIDE, TIMES, BANDS = 12, 8, 3, 2
 IMAGE = ArraySpec(("y", "x", "band"), (SIDE, SIDE, BANDS), "float32")
 LABELS = {
     "series_classification": ArraySpec((), (), "uint8"),
+    "yearly_classification": ArraySpec((), (), "uint8"),
     "image_classification": ArraySpec((), (), "uint8"),
     "multilabel_classification": ArraySpec(("class",), (3,), "uint8"),
     "segmentation": ArraySpec(("y", "x"), (SIDE, SIDE), "uint8"),
@@ -61,6 +62,7 @@ LABELS = {
 }
 SMALLEST = {
     "series_classification": ("lstm", {"units": 3}),
+    "yearly_classification": ("lstm", {"units": 3, "carry": True}),
     "image_classification": ("shallow_cnn", {"width_multiplier": 0.125}),
     "multilabel_classification": ("shallow_cnn", {"width_multiplier": 0.125}),
     "segmentation": ("unet", {"levels": 2, "width_multiplier": 0.0625}),
@@ -103,6 +105,10 @@ def test_every_task_is_trained_saved_loaded_and_predicted(task, tmp_path):
     (name, options), by_sensor = SMALLEST[task], task == "sequence_classification"
     rows = {"train": np.arange(8), "validation": np.arange(8, COUNT)}
     given = {"outputs": None if "multilabel" in task else 2, "training": {"epochs": 1, "batch_size": 4}}
+    if task == "yearly_classification":
+        store = GroupedStore(store, "sequence", "flooded")
+        rows = {"train": np.arange(4), "validation": np.arange(4, COUNT // 2)}
+        given["loss"] = {"ce": 1, "change": 0.5}
     if by_sensor:
         store = {"S1": store}
         table = {"S1": store["S1"].table}

@@ -112,6 +112,7 @@ def variants():
     yield "iou", label, p, None
     yield "iou", flat, rows, np.arange(len(flat)) % 3
     yield "iou", label, p, np.array([1, 0])
+    yield {"ce": 1, "change": 0.5}, label[0], p[0], np.arange(SIDE) % 3
     yield "lovasz", np.minimum(label, 1)[..., None], p[..., 1:2], None
     yield "focal", label, keras.ops.convert_to_numpy(keras.ops.cast(low, "float32")), None
     yield "bce", *next(labels())[:2], None

@@ -283,6 +283,29 @@ def change_scores(maps: Mapping[str, Any], truth: Any, blocks: Any, **options: A
     return pd.concat([table, right], ignore_index=True)
 
 
+def class_scores(
+    maps: Mapping[str, Any], truth: Any, blocks: Any, class_names: Sequence[str], **options: Any
+) -> pd.DataFrame:
+    """Score the classes of several series of maps, all years together, as :func:`change_scores` does changes.
+
+    Args:
+        maps: Class indices (year, y, x) by name, 255 = unknown.
+        truth: True class indices (year, y, x).
+        blocks: Number of the block of each pixel (y, x), below 0 where it does not count.
+        class_names: Names of the classes.
+        options: Further arguments of :func:`eolab.evaluation.score_table`.
+
+    Returns:
+        Macro F1 and accuracy over the pixels and years that every series and the truth know.
+    """
+    series = {name: np.asarray(values) for name, values in maps.items()}
+    truth = np.where(np.any([values == IGNORE for values in series.values()], axis=0), IGNORE, truth)
+    places = np.broadcast_to(blocks, truth.shape)
+    counts = {name: confusion_by_block(truth, of, places, len(class_names)) for name, of in series.items()}
+    statistics = ["macro.f1", "all.accuracy"]
+    return score_table(counts, class_names=class_names, statistics=statistics, **options)
+
+
 def compared_in_words(scores: pd.DataFrame, name: str, over: str) -> str:
     """Return in a sentence what a series of maps makes of false and of true change, compared with another.
 

@@ -2,7 +2,8 @@
 
 Series: a dict of ``image`` (B, T, C) float32 in raw units, ``valid`` (B, T) with 1 where a date was observed,
 ``day`` (B, T) float32 days since 1 January of the series' first year. What stands at invalid dates, NaN
-included, influences nothing; a series without valid dates gives finite outputs.
+included, influences nothing; a series without valid dates gives finite outputs. With the head "years" a
+sample has the series of Y years, (B, Y, T, C), (B, Y, T) and (B, Y, T), and each year gets a prediction.
 
 Images: ``image`` (B, H, W, C) float32 in raw units, and ``radar`` (B, H, W, 2) in dB where a network fuses
 both. Any height and width will do: networks pad inside to their stride and crop back.
@@ -68,7 +69,7 @@ class Architecture:
     function: str = ""
 
 
-_series = partial(Architecture, "series", ("labels",), "series")
+_series = partial(Architecture, "series", ("labels", "years"), "series")
 _pixels = partial(Architecture, "images", ("mask", "dual", "multi", "values", "labels"))
 _unet = partial(_pixels, "images.unets", function="unet")
 _classifier = partial(Architecture, "images", ("labels",), "images.classifiers")
@@ -217,7 +218,9 @@ def describe(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
 
 
-def outline(name: str, *, channels: Channels | None = None, outputs: int = 2, **given: Any) -> keras.Model:
+def outline(
+    name: str, *, channels: Channels | None = None, outputs: int = 2, head: str | None = None, **given: Any
+) -> keras.Model:
     """Return a network whose weights have shapes and no values; see :func:`describe`."""
     import keras
     from keras.src.backend.common import global_state
@@ -225,8 +228,9 @@ def outline(name: str, *, channels: Channels | None = None, outputs: int = 2, **
     reads = _architecture(name).reads
     channels = channels or ({"s1": 1, "s2": 3} if reads == "sequences" else 12)
     shape = {side: 20 if side == "times" else 128 for side in READS[reads]}
+    shape |= {"years": 3} if head == "years" else {}
     with keras.StatelessScope(initialize_variables=False):  # shapes alone: nothing large is made
-        model = build(name, channels=channels, outputs=outputs, **shape | given)
+        model = build(name, channels=channels, outputs=outputs, head=head, **shape | given)
     global_state.set_global_attribute("uninitialized_variables", [])  # else drawn with the next network
     return model
 
@@ -239,6 +243,7 @@ def build(
     height: int = 0,
     width: int = 0,
     times: int = 0,
+    years: int = 0,
     mean: Statistics | None = None,
     std: Statistics | None = None,
     seed: int = 0,
@@ -255,6 +260,7 @@ def build(
         height: Height H of images in pixels.
         width: Width W of images in pixels.
         times: Dates T of a series of pixels or images.
+        years: Years Y of pixel series, for the head "years".
         mean: Mean of each channel in the training split, C numbers, of sequences by sensor; None leaves raw
             values as they are.
         std: Standard deviation of each channel, as `mean`.
@@ -275,10 +281,13 @@ def build(
     architecture, function = _architecture(name), _function(name)
     check_options(name, outputs=outputs, **chosen)
     shape = {"height": height, "width": width, "times": times}
-    for side in READS[architecture.reads]:
+    head = head or architecture.heads[0]
+    if years and head != "years":
+        raise ParameterError(f"Model {name!r} with the head {head!r} reads one year a sample, not {years}.")
+    shape |= {"years": years} if head == "years" else {}
+    for side in (*READS[architecture.reads], *(["years"] if head == "years" else [])):
         if shape[side] < 1:
             raise ParameterError(f"Model {name!r} needs {side}: give it as a number of 1 or more.")
-    head = head or architecture.heads[0]
     if head not in architecture.heads:
         raise ParameterError(
             f"Model {name!r} has no head {head!r}, only {', '.join(architecture.heads)}; {head!r} have "

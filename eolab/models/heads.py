@@ -4,6 +4,7 @@
 head   outputs, float32
 ====== ======================================================================================================
 labels (B, K) of a series or an image; (B, 1, K) of a sequence
+years  (B, Y, K): one prediction for each year of a pixel's series
 steps  (B, T, K): one prediction for each step of a sequence
 mask   a dict: ``mask`` (B, H, W, K)
 dual   ``mask``, and ``patch`` (B, K): whether the image has any pixel of the class
@@ -22,6 +23,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from eolab.core.errors import ParameterError, check_known
 from eolab.data.schemes import IGNORE
@@ -47,6 +49,7 @@ class Spec:
         height: Height H of the images in pixels.
         width: Width W of the images in pixels.
         times: Dates T of a series.
+        years: Years Y of pixel series; 0 but with the head "years".
         seeds: Seeds of weights and dropout.
     """
 
@@ -60,20 +63,30 @@ class Spec:
     height: int = 0
     width: int = 0
     times: int = 0
+    years: int = 0
     seeds: Seeds = field(default_factory=lambda: Seeds(0))
 
 
 # === Inputs ===
 
 
-def series_input(spec: Spec) -> tuple[dict[str, Any], Any]:
-    """Return the inputs of a network of pixel series by name, and the normalised series (B, T, C)."""
+def series_input(spec: Spec) -> tuple[dict[str, Any], Any, Any, Any]:
+    """Return the inputs of a network of pixel series by name; what it reads: series (B, T, C), valid, day.
+
+    The series is normalised. With the head "years" inputs have an axis more, (B, Y, T, C), and each year is
+    read as a series of its own, (B Y, T, C), until :func:`labels_model` takes them apart again.
+    """
+    place = (spec.years, spec.times) if spec.years else (spec.times,)
     inputs = {
-        "image": keras.Input((spec.times, spec.channels), name="image", dtype="float32"),  # (B, T, C) raw
-        "valid": keras.Input((spec.times,), name="valid", dtype="float32"),  # (B, T) 1 = observed
-        "day": keras.Input((spec.times,), name="day", dtype="float32"),  # (B, T) days since 1 January
+        "image": keras.Input((*place, spec.channels), name="image", dtype="float32"),  # raw units
+        "valid": keras.Input(place, name="valid", dtype="float32"),  # 1 = observed
+        "day": keras.Input(place, name="day", dtype="float32"),  # days since 1 January
     }
-    return inputs, Normalize(spec.mean, spec.std, name="normalize")(inputs["image"], inputs["valid"])
+    read = inputs
+    if spec.years:
+        read = {name: ops.reshape(one, (-1, *one.shape[2:])) for name, one in inputs.items()}
+    x = Normalize(spec.mean, spec.std, name="normalize")(read["image"], read["valid"])  # (B, T, C)
+    return inputs, x, read["valid"], read["day"]
 
 
 def image_series_input(spec: Spec) -> tuple[dict[str, Any], Any]:
@@ -141,7 +154,7 @@ def crop(x: Any, height: int, width: int) -> Any:
 
 
 def labels_model(spec: Spec, inputs: Mapping[str, Any], features: Any, dropout: float = 0.0) -> keras.Model:
-    """Return the model that predicts labels (B, K) from features (B, F).
+    """Return the model that predicts labels (B, K) from features (B, F), or (B, Y, K) from (B Y, F).
 
     Args:
         spec: Outputs and activation.
@@ -151,7 +164,9 @@ def labels_model(spec: Spec, inputs: Mapping[str, Any], features: Any, dropout: 
     """
     x = spec.seeds.dropout(dropout)(features) if dropout else features
     logits = keras.layers.Dense(spec.outputs, kernel_initializer=spec.seeds.glorot(), name="logits")(x)
-    outputs = activated(logits, spec, "probabilities")  # (B, K)
+    if spec.years:
+        logits = ops.reshape(logits, (-1, spec.years, spec.outputs))
+    outputs = activated(logits, spec, "probabilities")  # (B, K), (B, Y, K)
     return finish(spec, inputs, outputs, features)
 
 

@@ -1,4 +1,7 @@
-"""Networks that read the series of one pixel: LSTM, TempCNN, L-TAE and a Transformer encoder."""
+"""Networks that read the series of one pixel: LSTM, TempCNN, L-TAE and a Transformer encoder.
+
+With the head "years" each year of a pixel is read with the same weights.
+"""
 
 from functools import partial
 from typing import Any
@@ -6,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from eolab.core.errors import ParameterError
 from eolab.models.attention import MasterQueryAttention, SelfAttention, check_heads
 from eolab.models.blocks import batch_norm
 from eolab.models.heads import Spec, labels_model, series_input
@@ -19,6 +23,7 @@ def lstm(
     layers: int = 1,
     dropout: float = 0.2,
     bidirectional: bool = False,
+    carry: bool = False,
     unroll: bool = False,
 ) -> keras.Model:
     """Return the recurrent network of Sedona et al. (2022): an LSTM over the dates, all bands as features.
@@ -37,21 +42,37 @@ def lstm(
         layers: LSTMs on top of each other.
         dropout: Share of features dropped after each LSTM.
         bidirectional: Whether a second LSTM runs against time beside each, which doubles the features.
+        carry: Whether the state is carried on from year to year, with the head "years": one LSTM reads the
+            dates of all years and is asked at the end of each, so that a year knows the years before it.
+            Without, each year begins with an empty state.
         unroll: Whether to write the dates out instead of looping: same weights and results, slower to
             compile; for export to engines that cannot loop.
+
+    Raises:
+        ParameterError: If a state is to be carried on where there is one year, or against time.
     """
+    if carry and (bidirectional or not spec.years):
+        raise ParameterError(
+            "lstm: carry needs samples of several years and one LSTM along time: take the head 'years' "
+            "and bidirectional=false."
+        )
     seeds = spec.seeds
     read = partial(recurrent, keras.layers.LSTM, units, seeds, unroll=unroll)
-    inputs, x = series_input(spec)  # (B, T, C)
-    seen = ops.cast(inputs["valid"], "bool")  # (B, T)
+    inputs, x, valid, _ = series_input(spec)  # (B, T, C)
+    seen = ops.cast(valid, "bool")  # (B, T)
+    if carry:  # one series of all years
+        x = ops.reshape(x, (-1, spec.years * spec.times, spec.channels))
+        seen = ops.reshape(seen, (-1, spec.years * spec.times))
     for layer in range(layers):
-        sequences = layer < layers - 1
+        sequences = carry or layer < layers - 1
         features = read(sequences, False)(x, mask=seen)  # (B, T, U) or (B, U)
         if bidirectional:
             against = read(sequences, True)(x, mask=seen)
             against = ops.flip(against, axis=1) if sequences else against  # back to the order of the dates
             features = keras.layers.Concatenate()([features, against])  # (B, T, 2 U) or (B, 2 U)
         x = seeds.dropout(dropout)(features)
+    if carry:  # the state at the end of each year
+        x = ops.reshape(x, (-1, spec.times, units))[:, -1]  # (B Y, U)
     return labels_model(spec, inputs, x)
 
 
@@ -88,8 +109,8 @@ def tempcnn(
     def finish(x: Any) -> Any:
         return seeds.dropout(dropout)(keras.layers.ReLU()(batch_norm(x)))
 
-    inputs, x = series_input(spec)  # (B, T, C)
-    seen = keras.layers.Reshape((spec.times, 1), name="seen")(inputs["valid"])  # (B, T, 1)
+    inputs, x, valid, _ = series_input(spec)  # (B, T, C)
+    seen = keras.layers.Reshape((spec.times, 1), name="seen")(valid)  # (B, T, 1)
     x = keras.layers.Concatenate(name="values_and_gaps")([x, seen])  # (B, T, C + 1)
     for _ in range(3):
         x = keras.layers.Conv1D(
@@ -126,7 +147,7 @@ def ltae(
     """
     check_heads("ltae", heads, units)
     seeds = spec.seeds
-    inputs, x = series_input(spec)  # (B, T, C)
+    inputs, x, valid, day = series_input(spec)  # (B, T, C)
 
     def dense(x: Any, size: int) -> Any:
         x = keras.layers.Dense(size, kernel_initializer=seeds.he())(x)
@@ -135,9 +156,9 @@ def ltae(
     x = keras.layers.Dense(units // 2, "relu", kernel_initializer=seeds.he())(x)  # (B, T, E / 2)
     x = keras.layers.Dense(units, kernel_initializer=seeds.glorot())(x)  # (B, T, E)
     x = keras.layers.LayerNormalization()(x)
-    dates = DayEncoding(units // heads, base=1000.0, name="day_encoding")(inputs["day"])  # (B, T, E / H)
+    dates = DayEncoding(units // heads, base=1000.0, name="day_encoding")(day)  # (B, T, E / H)
     attention = MasterQueryAttention(heads, key_size, seed=seeds.next(), name="attention")
-    x = attention(x, inputs["valid"], dates)  # (B, E)
+    x = attention(x, valid, dates)  # (B, E)
     x = seeds.dropout(dropout)(dense(x, units))
     x = keras.layers.LayerNormalization()(x)
     x = dense(dense(x, 64), 32)  # (B, 32)
@@ -172,14 +193,13 @@ def transformer(
     """
     check_heads("transformer", heads, units)
     seeds = spec.seeds
-    inputs, x = series_input(spec)  # (B, T, C)
-    valid = inputs["valid"]
+    inputs, x, valid, day = series_input(spec)  # (B, T, C)
 
     def dense(size: int, activation: str | None = None) -> keras.layers.Layer:
         return keras.layers.Dense(size, activation, kernel_initializer=seeds.glorot())
 
     x = dense(units)(x)  # (B, T, D)
-    x = keras.layers.Add()([x, DayEncoding(units, name="day_encoding")(inputs["day"])])
+    x = keras.layers.Add()([x, DayEncoding(units, name="day_encoding")(day)])
     for _ in range(layers):
         y = SelfAttention(units, heads, seed=seeds.next())(keras.layers.LayerNormalization()(x), valid)
         x = keras.layers.Add()([x, seeds.dropout(dropout)(y)])

@@ -4,6 +4,7 @@
 task                          is learned                             label in the store
 ============================= ====================================== =====================================
 ``series_classification``     pixel series → class                   () class index, 255 = not known
+``yearly_classification``     pixel series of years → class a year   (Y,) class index, 255 = not known
 ``image_classification``      image → one label                      () class index, 255 = not known
 ``multilabel_classification`` image → several labels                 (K,) 0 or 1
 ``segmentation``              image → mask                           (H, W) class index, 255 = not known
@@ -21,6 +22,8 @@ In a notebook::
     fitted = tasks.load(run.folder)                     # in another notebook: nothing else is needed
 
     tasks.fit("series_classification", "lstm", store, rows, outputs=12, folder=…)
+    tasks.fit("yearly_classification", "lstm", GroupedStore(store, "pixel", "year"), …,
+              loss={"ce": 1, "change": 0.5})
     tasks.fit("image_classification", "resnet18_patch", store, rows, outputs=10, folder=…)
     tasks.fit("multilabel_classification", "resnet18_fusion", store, rows, folder=…,
               channels={"image": ["B04", "B03", "B02"], "radar": None})

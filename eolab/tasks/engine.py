@@ -208,7 +208,7 @@ def check(
         published.find(chosen["weights"])
     elif chosen:
         models.load(chosen["weights"], compiled=False)
-    if settings.get("freeze") or settings.get("thaw"):
+    if settings.get("freeze") or settings.get("thaw") or what.reads == "series":
         network = models.outline(model, **options)
         freezing.phases(network, settings["epochs"], settings.get("freeze"), settings.get("thaw"))
 
@@ -334,7 +334,8 @@ def _arguments(task: Task, store: Any, channels: Mapping[str, Channels], size: i
         if name != "image":
             found |= {f"{name}_mean": other.mean, f"{name}_std": other.std}
     if task.reads == "series":
-        return {**found, "times": spec.shape[0]}
+        years = {"years": spec.shape[0]} if len(spec.shape) == 3 else {}
+        return {**found, **years, "times": spec.shape[-2]}
     height, width = image.size(*spec.shape[-3:-1])
     times = {"times": spec.shape[0]} if task.reads == "image_series" else {}
     return {**found, **times, "height": size or height, "width": size or width}

@@ -54,8 +54,8 @@ class Task:
 
     @property
     def dense(self) -> bool:
-        """Whether each pixel or step of a sample has a label of its own."""
-        return self.heads[0] != "labels"
+        """Whether each pixel or step of an image has a label of its own."""
+        return self.heads[0] not in ("labels", "years")
 
     def kept(self, values: np.ndarray) -> np.ndarray:
         """Return what is kept of a network's output (…, K).
@@ -71,6 +71,14 @@ TASKS = {
     task.name: task
     for task in (
         Task("series_classification", "series", figure="pixel_series", inputs=("valid",), batch_size=256),
+        Task(
+            "yearly_classification",
+            "series",
+            heads=("years",),
+            figure="pixel_series",
+            inputs=("valid",),
+            batch_size=256,
+        ),
         Task("image_classification", "images"),
         Task(
             "multilabel_classification",

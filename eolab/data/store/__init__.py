@@ -11,6 +11,7 @@ Example:
 """
 
 from eolab.data.fingerprints import fingerprint_array, fingerprint_files
+from eolab.data.store.grouped import GroupedStore
 from eolab.data.store.layout import ArraySpec, required_bytes
 from eolab.data.store.reading import Store, days, open_store, with_day
 from eolab.data.store.writing import write_store

@@ -21,6 +21,8 @@ For a model of series, of single pixels or of images::
 
     predict, reads = of_series(predictor, read, grid)
     predict_map(predict, reads, grid, run.path("map.tif"), scheme)
+
+For all years of a scene, see :func:`predict_years`.
 """
 
 import odc.geo.xr  # registers the accessor .odc, which has the grid of a scene
@@ -29,4 +31,4 @@ from eolab.prediction.mapping.bands import ValueBand
 from eolab.prediction.mapping.predicting import predict_map
 from eolab.prediction.mapping.reading import Squares, check_scale
 from eolab.prediction.mapping.windows import ImageWindows, PatchWindows, ReadWindow, of_series, per_pixel
-from eolab.prediction.mapping.years import consistent_maps, sample_probabilities
+from eolab.prediction.mapping.years import consistent_maps, predict_years, sample_probabilities

@@ -3,7 +3,7 @@
 import json
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def predict_map(
     predict: Predict,
     read_window: ReadWindow,
     grid: GeoBox,
-    path: str | Path,
+    path: str | Path | Sequence[Path],
     scheme: ClassScheme | ValueBand,
     *,
     window: int = 256,
@@ -36,8 +36,8 @@ def predict_map(
     resume: bool = True,
     progress: bool = True,
     fingerprint: Mapping[str, Any] | None = None,
-    tags: Mapping[str, str] | None = None,
-    probabilities: str | Path | None = None,
+    tags: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
+    probabilities: str | Path | Sequence[Path] | None = None,
 ) -> Path:
     """Predict every pixel of a scene and write a GeoTIFF.
 
@@ -52,12 +52,15 @@ def predict_map(
     block, if it can tell that the model is the same one: by the attribute ``fingerprint`` that predictors of
     :mod:`eolab.prediction` have, or by the argument. Otherwise it starts anew.
 
+    A network that reads several years of a pixel at once maps all of them: then `path`, `probabilities` and
+    `tags` are sequences, one a map, predictions are (h, w, M, K), and ``nodata`` may be (h, w, M).
+
     Args:
         predict: From a window's arrays to class probabilities (h, w, K), or values (h, w, 1).
         read_window: ``read_window(row, col, height, width)`` returns the window's arrays (h, w, …), among
             them ``nodata`` (h, w) bool where the scene has gaps.
         grid: GeoBox of the scene and of the map.
-        path: The GeoTIFF to write; replaced if it exists.
+        path: The GeoTIFF to write, or those of M maps; replaced if there.
         scheme: Classes, in the order of the probabilities; or what the values are.
         window: Side of the windows in pixels.
         overlap: Pixels that neighbouring windows share; 0 is right for models of single pixels.
@@ -70,31 +73,38 @@ def predict_map(
             255 nodata); None for none. Only class maps have one.
 
     Returns:
-        The path.
+        The path, of several maps the first.
 
     Raises:
         ParameterError: If window, overlap or block cannot be, or the model has other outputs than the scheme.
         DataError: If arrays have another shape than the window, a prediction is not a number, or the disk
             is full.
     """
-    path = Path(path)
+    paths = [Path(one) for one in _several(path)]
     if block < TILE_STEP or block % TILE_STEP:
         raise ParameterError(f"block is {block}: give a multiple of {TILE_STEP} pixels.")
     lattice = windows(grid, window, overlap)
     known = {"given": dict(fingerprint or {}), "predict": getattr(predict, "fingerprint", None)}
-    files = {path: bands_of(scheme)}
+    contents, beside = [bands_of(scheme)], None
     if probabilities is not None and isinstance(scheme, ClassScheme):
-        files[Path(probabilities)] = probability_bands(scheme)
-    settings = _settings(grid, files.values(), window, overlap, block) | {"model": known}
+        contents.append(probability_bands(scheme))
+        beside = [Path(one) for one in _several(probabilities)]
+    sets = zip(*filter(None, (paths, beside)), strict=True)
+    files = {file: bands for files in sets for file, bands in zip(files, contents, strict=True)}
+    settings = _settings(grid, contents, window, overlap, block) | {"model": known}
+    if len(paths) > 1:
+        settings["maps"] = [file.name for file in paths]
+    path, given = paths[0], _several(tags or {})
+    own = {file: given[min(n // len(contents), len(given) - 1)] for n, file in enumerate(files)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         parts = Parts(path, settings, resume and any(known.values()))
-        work = _Work(predict, read_window, list(files.values()), overlap)
+        work = _Work(predict, read_window, contents, overlap, len(paths))
         blocks = windows_of_blocks(grid, block)
         left = [area for area in blocks if not parts.has(area)]
         for area in progress_lines.track(left, f"map {path.name}", unit="block", progress=progress):
             parts.save(area, work.block(area, lattice))
-        write_files(files, grid, parts, blocks, block, tags or {})
+        write_files(files, grid, parts, blocks, block, own)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -104,20 +114,25 @@ def predict_map(
     return path
 
 
+def _several(values: Any) -> list[Any]:
+    """Return a list of values as it is, and one value as a list of it."""
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
 def write_files(
     files: Mapping[Path, Bands],
     grid: GeoBox,
     parts: "Parts",
     blocks: list[Window],
     block: int,
-    tags: Mapping[str, str],
+    tags: Mapping[Path, Mapping[str, str]],
 ) -> None:
     """Write files from finished blocks, which hold the bands of all files in order, and remove the blocks."""
     first = 0
     for path, bands in files.items():
         own = slice(first, first + len(bands.names))
         done = ((area, parts.load(area)[own]) for area in blocks)
-        geotiff.write(path, grid, bands, done, block, {**tags, "software": "eolab"})
+        geotiff.write(path, grid, bands, done, block, {**tags[path], "software": "eolab"})
         first = own.stop
     parts.remove()
 
@@ -193,28 +208,32 @@ class Parts:
 class _Work:
     """Predicts blocks; keeps the windows that the next block in the row needs again."""
 
-    def __init__(self, predict: Predict, read_window: ReadWindow, files: list[Bands], overlap: int) -> None:
+    def __init__(
+        self, predict: Predict, read_window: ReadWindow, files: list[Bands], overlap: int, maps: int
+    ) -> None:
         self.predict, self.read_window = predict, read_window
-        self.files, self.bands, self.overlap = files, files[0], overlap
+        self.files, self.bands, self.overlap, self.maps = files, files[0], overlap, maps
         self.kept: dict[Window, tuple[np.ndarray, np.ndarray]] = {}
 
     def block(self, area: Window, lattice: list[Window]) -> np.ndarray:
         """Return the pixels of a block, uint8 (band, height, width)."""
-        total = np.zeros((area.height, area.width, self.bands.outputs), np.float32)  # (H, W, K)
-        weight = np.zeros((area.height, area.width, 1), np.float32)  # (H, W, 1)
+        weight = np.zeros((area.height, area.width, self.maps), np.float32)  # (H, W, M)
+        total = np.zeros((*weight.shape, self.bands.outputs), np.float32)  # (H, W, M, K)
         for window, predictions, seen in self._predicted(area, lattice):
             common = window.intersect(area)
             assert common is not None
             inside, here = common.within(window), common.within(area)
-            shares = weights(window.height, window.width, self.overlap)[inside] * seen[inside]
+            shares = weights(window.height, window.width, self.overlap)[inside][..., None] * seen[inside]
             total[here] += np.where(seen[inside][..., None], predictions[inside], 0) * shares[..., None]
-            weight[here] += shares[..., None]
-        return np.concatenate([bands.encode(total, weight[..., 0]) for bands in self.files])
+            weight[here] += shares
+        return np.concatenate(
+            [bands.encode(total[:, :, m], weight[..., m]) for m in range(self.maps) for bands in self.files]
+        )
 
     def _predicted(
         self, area: Window, lattice: list[Window]
     ) -> Iterator[tuple[Window, np.ndarray, np.ndarray]]:
-        """Yield the windows that touch a block with predictions (h, w, K) and the mask (h, w) of data."""
+        """Yield the windows that touch a block with predictions (h, w, M, K) and masks (h, w, M) of data."""
         after = area._replace(col=area.col + area.width)
         kept, self.kept = self.kept, {}
         for window in lattice:
@@ -226,24 +245,29 @@ class _Work:
             yield window, *result
 
     def _window(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Read and predict one window: predictions (h, w, K) and the mask (h, w) of pixels with data."""
+        """Read and predict one window: predictions (h, w, M, K) and masks (h, w, M) of pixels with data."""
         inputs = self.read_window(*window)
         shape = (window.height, window.width)
+        many = (*shape, self.maps)
         seen = ~np.asarray(inputs["nodata"], bool) if "nodata" in inputs else np.ones(shape, bool)
-        if seen.shape != shape:
+        if seen.shape not in (shape, many):
             raise DataError(
                 f"The nodata mask of window {tuple(window)} has shape {seen.shape}, expected {shape}."
             )
+        seen = np.broadcast_to(seen.reshape(*shape, -1), many)
         if not seen.any():
-            return np.zeros((*shape, self.bands.outputs), np.float32), seen
-        found = np.asarray(self.predict(inputs))  # (h, w, K)
-        if found.shape[:2] != shape or found.ndim != 3:
+            return np.zeros((*many, self.bands.outputs), np.float32), seen
+        found = np.asarray(self.predict(inputs))  # (h, w, K), (h, w, M, K)
+        wanted = shape if self.maps == 1 else many
+        if found.shape[:-1] != wanted:
+            named = "height, width, outputs" if self.maps == 1 else "height, width, maps, outputs"
             raise DataError(
                 f"The model gave an array of shape {found.shape} for window {tuple(window)}: "
-                f"expected (height, width, outputs) = {(*shape, self.bands.outputs)}."
+                f"expected ({named}) = {(*wanted, self.bands.outputs)}."
             )
-        if found.shape[2] != self.bands.outputs:
-            raise ParameterError(f"The model gives {found.shape[2]} {self.bands.expected}")
+        if found.shape[-1] != self.bands.outputs:
+            raise ParameterError(f"The model gives {found.shape[-1]} {self.bands.expected}")
+        found = found.reshape(*many, -1)
         if not np.isfinite(found[seen]).all():
             raise DataError(
                 f"The model gave a prediction that is not a number in window {tuple(window)}, "

@@ -130,12 +130,13 @@ class Timed:
 class PixelWindows(Timed):
     """Makes a model of single pixels predict windows.
 
-    The pixels of a window become a batch; pixels of ``nodata`` are left out, and pixels with the same values
+    The pixels of a window become a batch; pixels of ``nodata`` (of all years where it is (h, w, Y)) are left
+    out, and pixels with the same values
     on all dates are predicted once. Looking for those costs a sort of the pixels: after a window with few of
     them no more are looked for. Arrays (T,) that are the same for all pixels, such as ``day``, are repeated.
 
     Args:
-        predictor: From arrays (N, …) to class probabilities (N, K).
+        predictor: From arrays (N, …) to class probabilities (N, K), or (N, Y, K) of Y years.
 
     Attributes:
         predicted: Pixels that the model has seen, fewer where some are the same.
@@ -147,11 +148,12 @@ class PixelWindows(Timed):
         self.predicted, self._looks = 0, True
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
-        """Return class probabilities (h, w, K) from arrays (h, w, …), NaN at nodata."""
+        """Return class probabilities (h, w, K) or (h, w, Y, K) from arrays (h, w, …), NaN at nodata."""
         nodata, started = inputs.get("nodata"), time.perf_counter()
         arrays = {name: values for name, values in inputs.items() if name != "nodata"}
         height, width = next(values.shape[:2] for values in arrays.values() if values.ndim > 1)
-        keep = np.ones((height, width), bool) if nodata is None else ~nodata
+        unseen = np.zeros((height, width), bool) if nodata is None else np.asarray(nodata)
+        keep = ~unseen.reshape(height, width, -1).all(axis=-1)
         if not keep.any():
             return np.full((height, width, 1), np.nan, np.float32)
         own = {
@@ -164,8 +166,8 @@ class PixelWindows(Timed):
         for name in arrays.keys() - own.keys():  # the same for all pixels
             one = arrays[name][0, 0] if arrays[name].ndim > 1 else arrays[name]
             batch[name] = np.broadcast_to(one, (len(first), *one.shape))
-        found = self.predictor(batch)  # (N, K)
-        result = np.full((height, width, found.shape[-1]), np.nan, np.float32)  # (h, w, K)
+        found = self.predictor(batch)  # (N, K), (N, Y, K)
+        result = np.full((height, width, *found.shape[1:]), np.nan, np.float32)  # (h, w, K), (h, w, Y, K)
         result[keep] = found[back]
         self.pixels, self.predicted = self.pixels + count, self.predicted + len(first)
         self.seconds += time.perf_counter() - started

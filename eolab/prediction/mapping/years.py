@@ -1,7 +1,8 @@
-"""Consistent maps of several years from the probabilities of each, block by block."""
+"""Maps of several years, and consistent ones from the probabilities of each, block by block."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -9,14 +10,75 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from eolab.core import progress as progress_lines
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, ParameterError
 from eolab.core.files import FULL
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.prediction.consistency import Consistency
 from eolab.prediction.mapping import geotiff
 from eolab.prediction.mapping.bands import bands_of
-from eolab.prediction.mapping.predicting import Parts, windows_of_blocks, write_files
-from eolab.prediction.mapping.windows import Window
+from eolab.prediction.mapping.predicting import Parts, predict_map, windows_of_blocks, write_files
+from eolab.prediction.mapping.windows import Inputs, ReadWindow, Timed, Window, of_series, per_pixel
+
+
+def predict_years(
+    predictor: Any,
+    readers: Sequence[ReadWindow],
+    grid: GeoBox,
+    paths: Sequence[Path],
+    scheme: ClassScheme,
+    *,
+    probabilities: Sequence[Path],
+    tags: Sequence[Mapping[str, str]],
+    **options: Any,
+) -> Timed:
+    """Map a scene in several years.
+
+    A model of one year maps year after year; one that reads the years of a pixel together reads the windows
+    of all of them and writes all maps at once, so that memory holds Y windows in place of one.
+
+    Args:
+        predictor: Result of :func:`eolab.prediction.load`.
+        readers: What reads the series of each pixel in each year, see :func:`of_series`; in order.
+        grid: GeoBox of the scene.
+        paths: The map of each year to write.
+        scheme: The classes.
+        probabilities: The file of probabilities of each year to write.
+        tags: Further tags of the files of each year.
+        **options: Options of :func:`eolab.prediction.mapping.predict_map`.
+
+    Returns:
+        What predicted (the last year), with its rate.
+
+    Raises:
+        ParameterError: If the model reads another number of years.
+    """
+    shape = predictor.shapes.get("image", ())
+    if len(shape) != 3:  # (T, C) of pixels, (T, H, W, C) of patches
+        for reader, *files, own in zip(readers, paths, probabilities, tags, strict=True):
+            predict, read = of_series(predictor, reader, grid)
+            predict_map(predict, read, grid, files[0], scheme, probabilities=files[1], tags=own, **options)
+        return predict
+    if len(readers) != shape[0]:
+        raise ParameterError(
+            f"The model reads {shape[0]} years of a pixel together, and {len(readers)} are to be mapped: "
+            f"name {shape[0]} years."
+        )
+    together = per_pixel(predictor)
+    options |= {"probabilities": list(probabilities), "tags": list(tags)}
+    predict_map(together, _read_together(readers), grid, list(paths), scheme, **options)
+    return together
+
+
+def _read_together(readers: Sequence[ReadWindow]) -> ReadWindow:
+    """Return what reads the windows of all years: arrays (h, w, Y, …), what a window repeats kept once."""
+
+    def read(row: int, col: int, height: int, width: int) -> Inputs:
+        years = [reader(row, col, height, width) for reader in readers]
+        found = {name: np.stack([one[name] for one in years], axis=2) for name in years[0] if name != "day"}
+        day = np.stack([one["day"][0, 0] for one in years])  # (Y, T)
+        return found | {"day": np.broadcast_to(day, (height, width, *day.shape))}
+
+    return read
 
 
 def consistent_maps(
@@ -64,7 +126,8 @@ def consistent_maps(
             percent = np.nan_to_num(np.rint(100 * confidence[own]), nan=IGNORE).astype(np.uint8)
             pixels = np.stack([classes[own], percent], axis=1)  # (year, 2, height, width)
             parts.save(area, pixels.reshape(-1, area.height, area.width))
-        write_files(files, grid, parts, blocks, block, {**(tags or {}), "consistency": method.name})
+        said = {file: {**(tags or {}), "consistency": method.name} for file in files}
+        write_files(files, grid, parts, blocks, block, said)
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -5,5 +5,5 @@ Paris, Bruzzone and Fernández-Prieto (2019, https://doi.org/10.1109/TGRS.2018.2
 labels, the series gives the features, and the learned map replaces the old one.
 """
 
-from eolab.studies.landcover import labels, maps, patches, samples, series, twin, validation
+from eolab.studies.landcover import labels, maps, patches, samples, series, together, twin, validation
 from eolab.studies.landcover.samples import sample_producer, sample_table, store_arrays, store_metadata

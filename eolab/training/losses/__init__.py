@@ -21,6 +21,9 @@ boundary       cross entropy with extra weight near boundaries: extra, radius
 center         cross entropy with extra weight near the centres of regions: extra, depth
 ============== =======================================================================================
 
+Beside one of them, for labels (B, T) in order: ``change`` penalises changes of class between steps, as in
+``{"ce": 1, "change": 0.5}``.
+
 Labels: several labels a sample, labels and probabilities (B, K), options smoothing, class_weights and
 positive_weights.
 
@@ -47,7 +50,7 @@ import keras
 
 from eolab.core.errors import ParameterError, check_all, check_known
 from eolab.training.losses.base import Kind, Loss, number
-from eolab.training.losses.classes import CrossEntropy, Focal, IoU, LogCosh, Lovasz, Tversky
+from eolab.training.losses.classes import ClassChange, CrossEntropy, Focal, IoU, LogCosh, Lovasz, Tversky
 from eolab.training.losses.labels import Asymmetric, BinaryCrossEntropy, BinaryFocal
 from eolab.training.losses.scores import MeanAveragePrecision, PooledAccuracy, PooledScore, ValueScore
 from eolab.training.losses.values import ContinuousIoU, Huber, MeanAbsoluteError, MeanSquaredError
@@ -57,6 +60,7 @@ OF_CLASSES = (CrossEntropy, Focal, LogCosh, IoU, Tversky, Lovasz, Boundary, Cent
 OF_LABELS = (BinaryCrossEntropy, BinaryFocal, Asymmetric)
 OF_VALUES = (MeanSquaredError, MeanAbsoluteError, Huber, ContinuousIoU)
 LOSSES: dict[str, type[Loss]] = {loss.NAME: loss for loss in (*OF_CLASSES, *OF_LABELS, *OF_VALUES)}
+TERMS: dict[str, type[Loss]] = {ClassChange.NAME: ClassChange}  # parts of a sum, no losses of their own
 EXAMPLE = "'ce' or {'focal': 0.5, 'iou': {'weight': 0.5, 'form': 'linear'}}"
 
 
@@ -99,12 +103,13 @@ def is_sum(loss: Any) -> bool:
 
 def _part(name: str, given: Any, common: Mapping[str, Any]) -> tuple[float, Loss]:
     """Return weight and loss of a part."""
-    check_known(name, LOSSES, f"There is no loss {name!r}")
+    known_parts = LOSSES | TERMS
+    check_known(name, known_parts, f"There is no loss {name!r}")
     options = {**common, **(given if isinstance(given, Mapping) else {"weight": given})}
     weight = number(f"weight of {name!r}", options.pop("weight", 1.0), open_low=True)
-    known = LOSSES[name].option_names()
+    known = known_parts[name].option_names()
     check_all(options, known, f"Loss {name!r} has no option")
-    return weight, LOSSES[name](**options)
+    return weight, known_parts[name](**options)
 
 
 class WeightedSum(Loss):

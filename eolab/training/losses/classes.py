@@ -12,7 +12,7 @@ from keras import ops
 
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data.schemes import IGNORE
-from eolab.training.losses.base import TINY, Batch, Loss, fit, inside, number, weights_of
+from eolab.training.losses.base import EPSILON, TINY, Batch, Loss, fit, inside, number, weights_of
 
 Form = Literal["log", "linear"]
 
@@ -145,6 +145,34 @@ class LogCosh(ClassLoss):
         """Return the loss of labelled pixels."""
         error = pixels.prediction - pixels.truth  # (B, …, K)
         return pixels.mean(ops.mean(ops.log1p(2 * ops.square(ops.sinh(error / 2))), axis=-1))
+
+
+class ClassChange(ClassLoss):
+    """How much the classes of one place change from one step to the next: a term beside a loss.
+
+    For labels (B, T) and probabilities p (B, T, K), such as those of T years, it is half the squared distance
+    ``½ Σ_k (p_k(t) − p_k(t+1))²``, mean over the neighbouring steps that both count: 0 where nothing changes,
+    1 from one class to another without any doubt. It asks for equal probabilities, not for sure ones, and
+    knows nothing of the label. Two steps weigh as the lighter of them.
+    """
+
+    NAME = "change"
+
+    def of(self, pixels: Pixels) -> Any:
+        """Return the penalty of labelled steps.
+
+        Raises:
+            DataError: If they have no order.
+        """
+        if len(pixels.truth.shape) != 3:
+            raise DataError(
+                f"Loss {self.NAME!r} needs steps in order, labels (B, T): got "
+                f"{tuple(pixels.truth.shape[:-1])}, so leave it out."
+            )
+        p, weight = pixels.prediction, pixels.weight
+        distance = ops.sum(ops.square(p[:, 1:] - p[:, :-1]), axis=-1) / 2  # (B, T - 1)
+        both = ops.minimum(weight[:, 1:], weight[:, :-1])
+        return ops.sum(both * distance) / ops.maximum(ops.sum(both), EPSILON)
 
 
 # === Regions ===
