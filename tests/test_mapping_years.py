@@ -10,10 +10,10 @@ import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.prediction.consistency import consistency
-from eolab.prediction.mapping import consistent_maps, predict_map, sample_probabilities
+from eolab.prediction.mapping import OldMap, consistent_maps, predict_map, sample_probabilities
 from eolab.prediction.mapping.windows import Window
 from eolab.prediction.mapping.years import read_probabilities
 
@@ -114,6 +114,31 @@ def test_pixels_of_a_sample_are_drawn_where_they_may_be_and_keep_their_years(tmp
     assert drawn <= {
         tuple(pixel) for pixel in np.nan_to_num(whole[:, :, keep].reshape(6, -1), nan=-1).T.tolist()
     }
+
+
+def test_an_old_map_counts_in_its_year_by_the_rule_of_bayes(tmp_path):
+    beside = [map_year(tmp_path, year)[1] for year in (2018, 2019)]
+    whole = Window(0, 0, *GRID.shape)
+    label = np.random.default_rng(0).integers(0, 3, GRID.shape).astype(np.uint8)
+    label[:5] = IGNORE
+    alone = read_probabilities(beside, whole)
+    found = read_probabilities(beside, whole, OldMap(label, 0.7, 1))
+    np.testing.assert_array_equal(found[0], alone[0])
+    np.testing.assert_allclose(found[1, :, :5], alone[1, :, :5], atol=0.01)  # the map says nothing there
+    seen = np.argwhere(np.isfinite(alone[1, 0]) & (label < 3))
+    for row, col in seen[::97]:
+        likelihood = np.where(np.arange(3) == label[row, col], 0.7, 0.15)
+        wanted = np.maximum(alone[1, :, row, col], 0.0025) * likelihood
+        np.testing.assert_allclose(found[1, :, row, col], wanted / wanted.sum(), rtol=1e-5)
+    part = Window(20, 30, 10, 20)
+    inside = np.s_[:, :, 20:30, 30:50]
+    np.testing.assert_array_equal(read_probabilities(beside, part, OldMap(label, 0.7, 1)), found[inside])
+    paths = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    method = consistency("none", SCHEME.names)
+    consistent_maps(beside, paths, SCHEME, method, old_map=OldMap(label, 0.7, 1), block=16, progress=False)
+    np.testing.assert_array_equal(pixels(paths[1])[0], method(found)[0][1])
+    with pytest.raises(ParameterError, match="trust in a map is 1: give a probability between"):
+        read_probabilities(beside, part, OldMap(label, 1))
 
 
 def test_years_of_other_grids_or_classes_end_in_one_sentence(tmp_path):

@@ -175,8 +175,7 @@ def test_the_learned_map_is_better_than_the_old_one_it_learned_from(simulated):
     table = only_run(simulated, "10_results").table("map_scores").set_index(["year", "map"])
     for year in table.index.unique("year"):
         gained = table.loc[(year, "hmm")] - table.loc[(year, "old map")]
-        assert gained["all pixels"] > 0.03
-        assert gained["held-out blocks"] > 0
+        assert (gained > 0.02).all()  # all pixels, those that the old map labels, held-out blocks
 
 
 @pytest.mark.notebook

@@ -31,4 +31,4 @@ from eolab.prediction.mapping.bands import ValueBand
 from eolab.prediction.mapping.predicting import predict_map
 from eolab.prediction.mapping.reading import Squares, check_scale
 from eolab.prediction.mapping.windows import ImageWindows, PatchWindows, ReadWindow, of_series, per_pixel
-from eolab.prediction.mapping.years import consistent_maps, predict_years, sample_probabilities
+from eolab.prediction.mapping.years import OldMap, consistent_maps, predict_years, sample_probabilities

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -13,7 +13,7 @@ from eolab.core import progress as progress_lines
 from eolab.core.errors import DataError, ParameterError
 from eolab.core.files import FULL
 from eolab.data.schemes import IGNORE, ClassScheme
-from eolab.prediction.consistency import Consistency
+from eolab.prediction.consistency import FLOOR, Consistency
 from eolab.prediction.mapping import geotiff
 from eolab.prediction.mapping.bands import bands_of
 from eolab.prediction.mapping.predicting import Parts, predict_map, windows_of_blocks, write_files
@@ -81,12 +81,47 @@ def _read_together(readers: Sequence[ReadWindow]) -> ReadWindow:
     return read
 
 
+class OldMap(NamedTuple):
+    """A map of one of the years as evidence beside the images.
+
+    Attributes:
+        label: Class indices (y, x) of the whole scene, 255 where the map says nothing.
+        trust: Probability that a pixel of the map is right, above 0, below 1; a wrong one is of each other
+            class with the same probability. Take less where the probabilities come from a model that learned
+            from the map.
+        place: Place of the map's year among the years.
+    """
+
+    label: np.ndarray
+    trust: float
+    place: int = 0
+
+    def in_words(self, years: Sequence[int]) -> str:
+        """Return what counts, in one sentence."""
+        said = f"The old map counts in {years[self.place]}, taken to be right with a probability of"
+        return f"{said} {self.trust:.0%}."
+
+    def added(self, probability: np.ndarray, window: Window) -> np.ndarray:
+        """Return probabilities (year, K, height, width) that count the map in its year (rule of Bayes)."""
+        if not 0 < self.trust < 1:
+            raise ParameterError(f"The trust in a map is {self.trust:g}: give a probability between 0 and 1.")
+        label = self.label[window.within(Window(0, 0, *self.label.shape))]
+        K, own = probability.shape[1], np.maximum(probability[self.place], FLOOR)  # NaN without data
+        same = label == np.arange(K).reshape(-1, 1, 1)
+        likelihood = np.where(same, self.trust, (1 - self.trust) / max(K - 1, 1))
+        own = own * np.where(label == IGNORE, 1, likelihood)
+        counted = probability.copy()
+        counted[self.place] = own / own.sum(axis=0)
+        return counted
+
+
 def consistent_maps(
     probabilities: Sequence[Path],
     paths: Sequence[Path],
     scheme: ClassScheme,
     method: Consistency,
     *,
+    old_map: OldMap | None = None,
     block: int = 512,
     tags: Mapping[str, str] | None = None,
     progress: bool = True,
@@ -100,6 +135,7 @@ def consistent_maps(
         paths: The map of each year to write, with the class and the probability of that class in percent.
         scheme: The classes.
         method: Result of :func:`eolab.prediction.consistency.consistency`.
+        old_map: A map of one of the years that counts too.
         block: Side of a block in pixels, a multiple of 16.
         tags: Further tags of the files.
         progress: Whether to show progress.
@@ -121,13 +157,13 @@ def consistent_maps(
             top, left = max(area.row - method.radius, 0), max(area.col - method.radius, 0)
             bottom, right = area.row + area.height + method.radius, area.col + area.width + method.radius
             outer = Window(top, left, min(bottom, grid.height) - top, min(right, grid.width) - left)
-            classes, confidence = method(read_probabilities(probabilities, outer))
+            classes, confidence = method(read_probabilities(probabilities, outer, old_map))
             own = (slice(None), *area.within(outer))
             percent = np.nan_to_num(np.rint(100 * confidence[own]), nan=IGNORE).astype(np.uint8)
             pixels = np.stack([classes[own], percent], axis=1)  # (year, 2, height, width)
             parts.save(area, pixels.reshape(-1, area.height, area.width))
-        said = {file: {**(tags or {}), "consistency": method.name} for file in files}
-        write_files(files, grid, parts, blocks, block, said)
+        own_tags = {"consistency": method.name, "old_map_trust": f"{old_map.trust if old_map else 0:g}"}
+        write_files(files, grid, parts, blocks, block, {file: {**(tags or {}), **own_tags} for file in files})
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -153,7 +189,7 @@ def _common_grid(probabilities: Sequence[Path], scheme: ClassScheme) -> GeoBox:
     return found[0]
 
 
-def read_probabilities(paths: Sequence[Path], window: Window) -> np.ndarray:
+def read_probabilities(paths: Sequence[Path], window: Window, old_map: OldMap | None = None) -> np.ndarray:
     """Return the probabilities of a window, float32 (year, K, height, width), NaN without data."""
     values = []
     for path in paths:
@@ -162,11 +198,17 @@ def read_probabilities(paths: Sequence[Path], window: Window) -> np.ndarray:
     percent = np.stack(values)
     found = np.where(percent == IGNORE, np.nan, percent / np.float32(100)).astype(np.float32)
     total = found.sum(axis=1, keepdims=True)  # of rounded percent
-    return np.divide(found, total, out=found, where=total > 0)
+    found = np.divide(found, total, out=found, where=total > 0)
+    return found if old_map is None else old_map.added(found, window)
 
 
 def sample_probabilities(
-    paths: Sequence[Path], keep: np.ndarray, n: int = 50_000, block: int = 512, seed: int = 0
+    paths: Sequence[Path],
+    keep: np.ndarray,
+    n: int = 50_000,
+    block: int = 512,
+    seed: int = 0,
+    old_map: OldMap | None = None,
 ) -> np.ndarray:
     """Return the probabilities of pixels drawn at random.
 
@@ -176,6 +218,7 @@ def sample_probabilities(
         n: Pixels to draw, all where there are fewer.
         block: Side of the blocks that are read, pixels.
         seed: Seed of the draw.
+        old_map: A map of one of the years that counts too.
 
     Returns:
         float32 (year, K, n).
@@ -187,6 +230,6 @@ def sample_probabilities(
     for area in windows_of_blocks(GeoBox(keep.shape, Affine.identity(), None), block):
         inside = (rows // block == area.row // block) & (cols // block == area.col // block)
         if inside.any():
-            values = read_probabilities(paths, area)
+            values = read_probabilities(paths, area, old_map)
             found.append(values[:, :, rows[inside] - area.row, cols[inside] - area.col])
     return np.concatenate(found, axis=2)

@@ -11,7 +11,9 @@ import xarray as xr
 
 from eolab.data.ground import class_areas_m2, positions_m
 from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.splits import SPLITS
 from eolab.data.splits.blocks import block_numbers
+from eolab.prediction.mapping import OldMap
 from eolab.studies.landcover.samples import default_block_m
 
 
@@ -46,6 +48,19 @@ def open_maps(folder: Path, years: Sequence[int], ending: str = "") -> xr.DataAr
     found = [rioxarray.open_rasterio(folder / f"land_cover_{year}{ending}.tif") for year in years]
     maps = [one.isel(band=0, drop=True) for one in found if isinstance(one, xr.DataArray)]
     return xr.concat(maps, pd.Index(years, name="year"))
+
+
+def old_map(series: xr.Dataset, years: Sequence[int], trust: float, year: int = 0) -> OldMap | None:
+    """Return the old map as evidence for the maps of some years; None where it is not trusted at all.
+
+    Args:
+        series: Result of :func:`eolab.studies.landcover.series.open_series`.
+        years: Years that are mapped, ascending.
+        trust: Share of the old map that is believed right, at least 0, below 1.
+        year: Year of the old map, 0 for the first that is mapped; the nearest one counts.
+    """
+    place = int(np.abs(np.asarray(years) - (year or years[0])).argmin())
+    return OldMap(np.asarray(series["label"]), trust, place) if trust else None
 
 
 def map_scores(maps: Mapping[str, xr.DataArray], truth: xr.DataArray, held_out: np.ndarray) -> pd.DataFrame:
@@ -96,20 +111,21 @@ def block_map(series: xr.Dataset, kept: np.ndarray) -> np.ndarray:
     return np.where(kept, numbers, -1)
 
 
-def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str) -> np.ndarray:
-    """Mark the blocks that hold test samples, and none for training or validation.
+def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str, part: str = "test") -> np.ndarray:
+    """Mark the blocks that hold samples of one part of a split, and none of the other parts.
 
     Args:
         series: Result of ``open_series``.
         table: Sample table with ``row``, ``col`` and ``block``.
-        column: Split column. Blocks with samples of "train" or "validation" are not marked, nor are those
-            of a buffer, without any sample for test.
+        column: Split column. Blocks of a buffer, without any sample of "train", "validation" or "test", are
+            not marked.
+        part: The part.
 
     Returns:
         Array (y, x) of bool, True in the bounding boxes of the samples of the marked blocks.
     """
-    parts = table.groupby("block")[column].agg(set)
-    marked = parts.index[[("test" in part) and not part & {"train", "validation"} for part in parts]]
+    parts = table[table[column].isin(SPLITS)].groupby("block")[column].agg(set)
+    marked = parts.index[parts == {part}]
     unseen = np.zeros((series.sizes["y"], series.sizes["x"]), bool)
     for _, rows in table[table["block"].isin(marked)].groupby("block"):
         unseen[rows["row"].min() : rows["row"].max() + 1, rows["col"].min() : rows["col"].max() + 1] = True
