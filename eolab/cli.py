@@ -72,6 +72,8 @@ examples:
   eolab data check RUN/store          compare a sample store with its digests
   eolab data fetch element84 --tile 33TVM --dates 2018-04-01 2018-10-31 --clouds 60
                                       list images of a STAC catalogue; with --out DIR they are downloaded
+  eolab data fetch element84 --plan --tile 31UFT 31UGS --dates 2018-01-01 2020-12-31
+                                      disk, hours and memory of each tile and year, nothing is downloaded
   eolab data fetch lpdaac --collection HLSL30_2.0 --bounds 14.9 45.9 15.1 46.1 --bands B04 B8A --out DIR
 
 Catalogues are element84, planetary_computer, copernicus and lpdaac (the last two want a login's token in
@@ -149,7 +151,8 @@ def _parser() -> argparse.ArgumentParser:
 def _add_fetch_options(group: Any) -> None:
     text = "default sentinel-2-l2a"
     group.add_argument("--collection", metavar="NAME", default="sentinel-2-l2a", help=text)
-    group.add_argument("--tile", help="tile of Sentinel-2, such as 33TVM")
+    text = "tiles of Sentinel-2, such as 33TVM"
+    group.add_argument("--tile", nargs="+", default=[None], metavar="TILE", help=text)
     text = "area in degrees: west south east north; images are cut to it"
     group.add_argument("--bounds", nargs=4, type=float, metavar="DEGREES", help=text)
     group.add_argument("--dates", nargs=2, metavar="DAY", help="first and last day")
@@ -157,6 +160,12 @@ def _add_fetch_options(group: Any) -> None:
     group.add_argument("--clouds", type=float, default=100.0, metavar="PERCENT", help=text)
     group.add_argument("--bands", nargs="+", default=[], metavar="BAND", help="bands (default: all)")
     group.add_argument("--out", type=Path, metavar="DIR", help="folder to download to; without it, a list")
+    text = "say what download, composites, samples and maps of each tile and year take"
+    group.add_argument("--plan", action="store_true", help=text)
+    text = (
+        "rates of the plan: download (MB/s), composites (million values/s), prediction (pixels/s) and others"
+    )
+    group.add_argument("--rates", nargs="+", default=[], metavar="NAME=NUMBER", help=text)
 
 
 def _run_options() -> argparse.ArgumentParser:
@@ -308,14 +317,22 @@ def _data(options: argparse.Namespace) -> int:
 
 def _fetch_data(options: argparse.Namespace) -> int:
     """List the images of a STAC catalogue, or download them; return 1 where some are not there."""
+    import pandas as pd
+
     from eolab.data import retrieval
 
     if not options.name:
         known = ", ".join(retrieval.SERVICES)
         raise ParameterError(f"`eolab data fetch` needs a catalogue: one of {known}, or a web address.")
-    found = retrieval.search(
-        options.name, options.collection, options.tile, options.bounds, options.dates, options.clouds
-    )
+    machine = retrieval.rates(options.rates)
+    about = options.bounds, options.dates, options.clouds
+    parts = [retrieval.search(options.name, options.collection, tile, *about) for tile in options.tile]
+    found = pd.concat(parts, ignore_index=True).drop_duplicates("id", ignore_index=True)
+    if options.plan:
+        plan = retrieval.plan(found, machine)
+        print(plan.replace({"year": {0: "all"}}).to_string(index=False, float_format="{:.2f}".format))
+        print(f"{int(found['gigabytes'].isna().sum())} of {len(found)} products state no size. {machine}")
+        return 0
     if options.out is None:
         print(found.drop(columns="item").to_string(index=False))
         print(f"{len(found)} images; nothing was downloaded: --out DIR does.")

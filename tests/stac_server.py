@@ -35,10 +35,11 @@ class Catalogue:
         faults: Path of a request: faults that come one after the other, then it is answered well. A fault is
             a status, ``"stall"`` or ``"cut"``.
         asked: How often each path was asked for.
+        per_page: Items of an answer to a search.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.items = folder, []
+        self.folder, self.items, self.per_page = folder, [], 1
         self.faults: dict[str, list[Any]] = {}
         self.asked: Counter[str] = Counter()
         self.headers: dict[str, str] = {}
@@ -158,7 +159,7 @@ class Catalogue:
         return json.dumps(catalogue | ({"conformsTo": conforms} if conforms else {})).encode()
 
     def found(self, asked: dict[str, Any]) -> bytes:
-        """Answer in pages of one item; days and clouds are left to who asks."""
+        """Answer in pages; days and clouds are left to who asks."""
         mine = [item for item in self.items if item["collection"] in asked["collections"]]
         page = int(asked.get("token", 0))
         links = [
@@ -169,7 +170,8 @@ class Catalogue:
                 "body": {**asked, "token": page + 1},
             }
         ]
-        more = page + 1 < len(mine)
+        more = (page + 1) * self.per_page < len(mine)
+        part = mine[page * self.per_page :][: self.per_page]
         return json.dumps(
-            {"type": "FeatureCollection", "features": mine[page : page + 1], "links": links if more else []}
+            {"type": "FeatureCollection", "features": part, "links": links if more else []}
         ).encode()

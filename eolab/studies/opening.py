@@ -14,7 +14,9 @@ def open_as_its_study(entry: DataEntry) -> None:
     if entry.layout in ("sentinel2_corine", "eolearn_patch"):
         from eolab.studies.landcover.series import open_series
 
-        open_series(entry)
+        tiles = reader.tiles(entry.path) if hasattr(reader, "tiles") else []
+        for tile in tiles or [""]:
+            open_series(entry, tile=tile)
     elif entry.layout == "rasters":
         reader.index(entry.path, entry.images, entry.pixels)
         for name in entry.labels:

@@ -26,6 +26,11 @@ TILE = "31TGL"
 CRS = "EPSG:32631"
 ORIGIN = (699960.0, 5100000.0)
 """Upper left corner of tile 31TGL in metres; the twin is its north-western corner."""
+TILES = {
+    **{TILE: ORIGIN, "31TGM": (699960.0, 5200020.0)},
+    **{"31TFL": (600000.0, 5100000.0), "31TFM": (600000.0, 5200020.0)},
+}
+"""Upper left corners of it and of the tiles beside it."""
 LONGITUDE, LATITUDE = 5.6, 46.0
 RELATIVE_ORBIT = 108
 
@@ -60,6 +65,7 @@ class Pass:
         edge: Whether the edge of the swath cuts the scene.
         level: ``L2A`` or ``L1C``.
         relative_orbit: Number of the orbit in its cycle.
+        tile: The tile, one of :data:`TILES`.
     """
 
     number: int
@@ -71,6 +77,7 @@ class Pass:
     edge: bool = False
     level: Level = "L2A"
     relative_orbit: int = RELATIVE_ORBIT
+    tile: str = TILE
 
     @property
     def mission(self) -> str:
@@ -109,7 +116,7 @@ class Pass:
         """Name of the product with ``.SAFE``."""
         baseline = self.baseline.replace(".", "")
         orbit = f"R{self.relative_orbit:03d}"
-        head = f"{self.mission}_MSI{self.level}_{stamp(self.time)}_N{baseline}_{orbit}_T{TILE}"
+        head = f"{self.mission}_MSI{self.level}_{stamp(self.time)}_N{baseline}_{orbit}_T{self.tile}"
         return f"{head}_{stamp(self.generation)}.SAFE"
 
 
@@ -220,8 +227,8 @@ def write_product(folder: Path, item: Pass, picture: Picture) -> None:
         picture: The pixels.
     """
     product = folder / item.product
-    granule = f"{item.level}_T{TILE}_A{item.orbit:06d}_{stamp(item.crossing)}"
-    stem = f"T{TILE}_{stamp(item.time)}"
+    granule = f"{item.level}_T{item.tile}_A{item.orbit:06d}_{stamp(item.crossing)}"
+    stem = f"T{item.tile}_{stamp(item.time)}"
     data = product / "GRANULE" / granule / "IMG_DATA"
     quality = data.with_name("QI_DATA")
     quality.mkdir(parents=True)
@@ -231,9 +238,9 @@ def write_product(folder: Path, item: Pass, picture: Picture) -> None:
         (data / f"R{resolution_m}m" if of_level_2 else data).mkdir(parents=True, exist_ok=True)
         for name, image in _images(item, picture, resolution_m):
             file = f"R{resolution_m}m/{stem}_{name}_{resolution_m}m" if of_level_2 else f"{stem}_{name}"
-            _write_jp2(data / f"{file}.jp2", image, resolution_m, lossless=name != "TCI")
+            _write_jp2(data / f"{file}.jp2", image, resolution_m, item.tile, lossless=name != "TCI")
             names.append(f"GRANULE/{granule}/IMG_DATA/{file}")
-    _write_jp2(quality / "MSK_CLDPRB_20m.jp2", picture.cloud_percent, 20)
+    _write_jp2(quality / "MSK_CLDPRB_20m.jp2", picture.cloud_percent, 20, item.tile)
     facts = _facts(item, picture)
     files = "\n".join(f"            <IMAGE_FILE>{name}</IMAGE_FILE>" for name in names)
     _fill(product / f"MTD_MSI{item.level}.xml", facts | {"files": files})
@@ -243,15 +250,16 @@ def write_product(folder: Path, item: Pass, picture: Picture) -> None:
         truncate(data / "R10m" / f"{stem}_B04_10m.jp2", _AFTER_TRUNCATION)
 
 
-def transform_of(resolution_m: float) -> Affine:
-    """Return the transform of the scene's pixels of a size."""
-    return Affine(resolution_m, 0, ORIGIN[0], 0, -resolution_m, ORIGIN[1])
+def transform_of(resolution_m: float, tile: str = TILE) -> Affine:
+    """Return the transform of a tile's pixels of a size."""
+    left, top = TILES[tile]
+    return Affine(resolution_m, 0, left, 0, -resolution_m, top)
 
 
-def _write_jp2(path: Path, image: Array, resolution_m: int, lossless: bool = True) -> None:
+def _write_jp2(path: Path, image: Array, resolution_m: int, tile: str, lossless: bool = True) -> None:
     """Write a JPEG 2000 file on the tile's grid; image is (y, x) or (band, y, x)."""
     options = _LOSSLESS if lossless else _PREVIEW
-    place = {"crs": CRS, "transform": transform_of(resolution_m)}
+    place = {"crs": CRS, "transform": transform_of(resolution_m, tile)}
     write_raster(path, image, {"driver": "JP2OpenJPEG", **place, **options})
 
 
@@ -302,7 +310,7 @@ def _facts(item: Pass, picture: Picture) -> dict[str, Any]:
         "generation": _iso(item.generation),
         "datatake": f"G{item.mission}_{stamp(item.time)}_{item.orbit:06d}_N{item.baseline}",
         "datastrip": f"{item.mission}_OPER_MSI_{item.level}_DS_VGS1_{made}_S{seen}_N{item.baseline}",
-        "tile_id": f"{item.mission}_OPER_MSI_{item.level}_TL_VGS1_{made}_A{item.orbit:06d}_T{TILE}"
+        "tile_id": f"{item.mission}_OPER_MSI_{item.level}_TL_VGS1_{made}_A{item.orbit:06d}_T{item.tile}"
         f"_N{item.baseline}",
         "level": f"Level-{item.level[1:]}",
         "short": item.level.lower(),
@@ -313,9 +321,9 @@ def _facts(item: Pass, picture: Picture) -> dict[str, Any]:
         "azimuth": f"{picture.sun.azimuth:.6f}",
         "crs": CRS,
         "zone": int(CRS[-2:]),
-        "left": f"{ORIGIN[0]:.0f}",
-        "top": f"{ORIGIN[1]:.0f}",
-        "footprint": _footprint(size),
+        "left": f"{TILES[item.tile][0]:.0f}",
+        "top": f"{TILES[item.tile][1]:.0f}",
+        "footprint": _footprint(size, item.tile),
         "cloudy": f"{share[8] + share[9] + share[10]:.6f}",
         **{f"size_{pixel}": size * 10 // pixel for pixel in (10, 20, 60)},
         **{f"percent_{k}": f"{value:.6f}" for k, value in share.items()},
@@ -336,10 +344,10 @@ def _offsets(item: Pass) -> str:
     return f"      <{name}>\n{rows}      </{name}>\n"
 
 
-def _footprint(size: int) -> str:
+def _footprint(size: int, tile: str) -> str:
     """Return the corners of the scene as latitude and longitude, closed."""
-    x = ORIGIN[0] + 10 * size * np.array([0, 1, 1, 0, 0])
-    y = ORIGIN[1] - 10 * size * np.array([0, 0, 1, 1, 0])
+    x = TILES[tile][0] + 10 * size * np.array([0, 1, 1, 0, 0])
+    y = TILES[tile][1] - 10 * size * np.array([0, 0, 1, 1, 0])
     longitudes, latitudes = transform(CRS, "EPSG:4326", x, y)
     return " ".join(f"{lat:.9f} {lon:.9f}" for lon, lat in zip(longitudes, latitudes, strict=True)) + " "
 

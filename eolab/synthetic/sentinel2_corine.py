@@ -34,7 +34,8 @@ from eolab.synthetic.landscape import (
 from eolab.synthetic.patterns import Array
 from eolab.synthetic.safe import (
     CRS,
-    ORIGIN,
+    TILE,
+    TILES,
     Pass,
     plan,
     take_picture,
@@ -69,13 +70,15 @@ def write(
     dates: int = 20,
     year: int = 2018,
     years: int = 3,
+    tiles: int = 1,
     progress: bool = True,
     traps: bool = True,
 ) -> Path:
     """Write the twin; a folder is there whole or not at all.
 
     Beside ``twin.json`` the folder holds ``sentinel2/*.SAFE`` of all years, ``corine/`` with the map of the
-    first year and ``truth/land_cover_10m_<year>.tif`` with the land cover of each year.
+    first year and ``truth/land_cover_10m_<year>.tif`` with the land cover of each year. Of several tiles,
+    each with a land of its own, the map is one, and the truth of each lies in ``truth/<tile>/``.
 
     Args:
         folder: Where to write; must not exist.
@@ -86,6 +89,8 @@ def write(
         dates: Good dates in each year.
         year: The first year.
         years: Number of years, 1 to 5.
+        tiles: Number of tiles, the first ones of :data:`eolab.synthetic.safe.TILES`; the first one has the
+            same pixels whatever their number.
         progress: Whether to show progress.
         traps: Whether to add what real archives hold besides, to the last year: an older, wrong version of
             one product and a further date with a truncated image.
@@ -94,7 +99,7 @@ def write(
         The folder.
 
     Raises:
-        ParameterError: If size, dates or years are out of range.
+        ParameterError: If size, dates, years or tiles are out of range.
         DataError: If the folder exists already.
     """
     if not _LEAST_SIZE <= size <= _MOST_SIZE or size % 12:
@@ -104,39 +109,53 @@ def write(
         )
     writing.check_range("dates", dates, 1, _MOST_DATES)
     writing.check_range("years", years, 1, _MOST_YEARS)
+    writing.check_range("tiles", tiles, 1, len(TILES))
+    chosen = list(TILES)[:tiles]
+    drought = years // 2 if years > 2 else None
     with writing.whole(folder) as building:
-        streams = np.random.SeedSequence(seed).spawn(4)
-        land = make_landscape(size, np.random.default_rng(streams[0]), years)
-        facts = _write_maps(building, land, year)
-        drought = years // 2 if years > 2 else None
-        for k, rng in enumerate(np.random.default_rng(one) for one in streams[2].spawn(years)):
-            weather = Weather(rng.uniform(-_LATE_DAYS, _LATE_DAYS), float(k == drought))
-            passes = plan(dates, year + k, rng, traps and k == years - 1)
-            passes = [replace(one, number=one.number + k * (_MOST_DATES + 1)) for one in passes]
-            surface = make_surface(land, np.random.default_rng(streams[1]), k, weather, rng)
-            make = partial(_make_product, building / "sentinel2", surface, seed)
-            with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=64):
-                writing.in_threads(make, passes, f"Sentinel-2 twin, {year + k}", "product", progress)
-        facts["drought_year"] = None if drought is None else year + drought
+        maps: list[Corine] = []
+        facts: dict[str, dict[str, Any]] = {}
+        for number, tile in enumerate(chosen):
+            streams = np.random.SeedSequence([seed, number] if number else seed).spawn(4)
+            land = make_landscape(size, np.random.default_rng(streams[0]), years)
+            for k, rng in enumerate(np.random.default_rng(one) for one in streams[2].spawn(years)):
+                weather = Weather(rng.uniform(-_LATE_DAYS, _LATE_DAYS), float(k == drought))
+                passes = plan(dates, year + k, rng, traps and k == years - 1)
+                first = (number * _MOST_YEARS + k) * (_MOST_DATES + 1)
+                passes = [replace(one, number=one.number + first, tile=tile) for one in passes]
+                surface = make_surface(land, np.random.default_rng(streams[1]), k, weather, rng)
+                make = partial(_make_product, building / "sentinel2", surface, seed)
+                what = f"Sentinel-2 twin, {year + k}" + (f", {tile}" if tiles > 1 else "")
+                with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=64):
+                    writing.in_threads(make, passes, what, "product", progress)
+            maps.append(make_corine(land, _mmu_cells(land), tile))
+            truth = building / "truth" / (tile if tiles > 1 else "")
+            facts[tile] = _write_truths(truth, land, year, maps[-1], tile)
+        _write_corine(building / "corine" / _CORINE_FOLDER / FILE, _joined(maps))
         parameters = {"seed": seed, "size": size, "dates": dates, "year": year, "years": years}
-        parameters["traps"] = traps
-        writing.mark(building, "sentinel2_corine", VERSION, **parameters, **facts)
+        parameters |= {"traps": traps} | ({"tiles": tiles} if tiles > 1 else {})
+        said = facts[TILE] if tiles == 1 else {"of_tiles": facts}
+        dry = None if drought is None else year + drought
+        writing.mark(building, "sentinel2_corine", VERSION, **parameters, **said, drought_year=dry)
     return Path(folder)
 
 
-def _write_maps(folder: Path, land: Landscape, first: int) -> dict[str, Any]:
-    """Write truth and CORINE, and return what twin.json says of them; the land begins in the first year."""
+def _mmu_cells(land: Landscape) -> int:
+    """Return the smallest patch of the map in cells."""
+    return max(2, round(_MMU_CELLS * min(1.0, land.cell_px / 100) ** 2))
+
+
+def _write_truths(folder: Path, land: Landscape, first: int, corine: "Corine", tile: str) -> dict[str, Any]:
+    """Write the truth and return what twin.json says of it and the map; the land begins in the first year."""
     truths = {first + k: land.scene(cover) for k, cover in enumerate(land.covers)}
-    (folder / "truth").mkdir()
+    folder.mkdir(parents=True)
     colors = {index: (*bytes.fromhex(color[1:]), 255) for index, color in enumerate(LANDCOVER.colors)}
-    profile = {"crs": CRS, "transform": transform_of(PIXEL_M), "nodata": IGNORE, "compress": "DEFLATE"}
+    place = transform_of(PIXEL_M, tile)
+    profile = {"crs": CRS, "transform": place, "nodata": IGNORE, "compress": "DEFLATE"}
     for year, truth in truths.items():
-        writing.write_raster(folder / f"truth/land_cover_10m_{year}.tif", truth, profile, colors)
-    mmu_cells = max(2, round(_MMU_CELLS * min(1.0, land.cell_px / 100) ** 2))
-    corine = make_corine(land, mmu_cells)
-    _write_corine(folder / "corine" / _CORINE_FOLDER / FILE, corine)
+        writing.write_raster(folder / f"land_cover_10m_{year}.tif", truth, profile, colors)
     last = land.scene(land.now)
-    old = on_scene(corine, len(last))
+    old = on_scene(corine, len(last), tile)
     labelled = old != IGNORE
     shares = np.bincount(last.ravel(), minlength=len(LANDCOVER)) / last.size
     changed = {year + 1: truth != truths[year + 1] for year, truth in truths.items() if year + 1 in truths}
@@ -146,7 +165,7 @@ def _write_maps(folder: Path, land: Landscape, first: int) -> dict[str, Any]:
         "changed_share": {str(year): round(float(one.mean()), 4) for year, one in changed.items()},
         "corine_labelled_share": round(float(labelled.mean()), 4),
         "corine_right_share": {str(year): round(float(one.mean()), 4) for year, one in right.items()},
-        "corine_mmu_ha": mmu_cells,
+        "corine_mmu_ha": _mmu_cells(land),
     }
 
 
@@ -166,14 +185,15 @@ class Corine(NamedTuple):
     top: int
 
 
-def make_corine(land: Landscape, mmu_cells: int = _MMU_CELLS) -> Corine:
+def make_corine(land: Landscape, mmu_cells: int = _MMU_CELLS, tile: str = TILE) -> Corine:
     """Generalise the land cover of the first year.
 
     Args:
         land: The land with its margin.
         mmu_cells: Smallest patch in cells; smaller ones go to their largest neighbour.
+        tile: Where the land lies.
     """
-    column, row = _cells(len(land.before), MARGIN_PX)
+    column, row = _cells(len(land.before), tile, MARGIN_PX)
     left, top = int(column.min()), int(row.min())
     shape = (int(row.max()) - top + 1, int(column.max()) - left + 1)
     cell = (row - top) * shape[1] + column - left
@@ -189,10 +209,22 @@ def make_corine(land: Landscape, mmu_cells: int = _MMU_CELLS) -> Corine:
     return Corine(_mixed(grid, share), left, top)
 
 
-def _cells(size: int, margin_px: int = 0) -> tuple[Array, Array]:
+def _joined(maps: list[Corine]) -> Corine:
+    """Return one map of several that lie apart, 0 between them."""
+    left, top = min(one.left for one in maps), min(one.top for one in maps)
+    width = max(one.left + one.code.shape[1] for one in maps) - left
+    code = np.zeros((max(one.top + len(one.code) for one in maps) - top, width), maps[0].code.dtype)
+    for one in maps:
+        part = code[one.top - top :, one.left - left :][: len(one.code), : one.code.shape[1]]
+        np.copyto(part, one.code, where=one.code > 0)
+    return Corine(code, left, top)
+
+
+def _cells(size: int, tile: str, margin_px: int = 0) -> tuple[Array, Array]:
     """Return column and row on the European grid of each pixel of a scene; its side includes a margin."""
     rows, columns = np.indices((size, size)).reshape(2, -1) - margin_px + 0.5
-    x, y = ORIGIN[0] + columns * PIXEL_M, ORIGIN[1] - rows * PIXEL_M
+    left, top = TILES[tile]
+    x, y = left + columns * PIXEL_M, top - rows * PIXEL_M
     east, north = (np.asarray(v) for v in transform(CRS, "EPSG:3035", x, y))
     return (east // _CELL_M).astype(int), (-north // _CELL_M).astype(int)
 
@@ -249,7 +281,7 @@ def _write_corine(path: Path, corine: Corine) -> None:
     writing.write_raster(path, grid_code[corine.code], profile)
 
 
-def on_scene(corine: Corine, size: int) -> Array:
+def on_scene(corine: Corine, size: int, tile: str = TILE) -> Array:
     """Return the update class, or ``IGNORE``, that the map gives each pixel of a scene (nearest cell)."""
-    column, row = _cells(size)
+    column, row = _cells(size, tile)
     return from_corine(corine.code[row - corine.top, column - corine.left]).reshape(size, size)

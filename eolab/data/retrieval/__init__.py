@@ -6,4 +6,5 @@ pixel grid, mosaics and masks are those of the layout.
 """
 
 from eolab.data.retrieval.fetching import fetch, fetch_summary
+from eolab.data.retrieval.planning import plan, rates
 from eolab.data.retrieval.searching import SERVICES, search

@@ -9,11 +9,14 @@ import pandas as pd
 import rioxarray
 import xarray as xr
 
+from eolab.core.errors import ParameterError
+from eolab.data import store
 from eolab.data.ground import class_areas_m2, positions_m
-from eolab.data.schemes import IGNORE, ClassScheme
+from eolab.data.schemes import IGNORE, ClassScheme, scheme_of
 from eolab.data.splits import SPLITS
 from eolab.data.splits.blocks import block_numbers
 from eolab.prediction.mapping import OldMap
+from eolab.runs.history import RunRecord
 from eolab.studies.landcover.samples import default_block_m
 
 
@@ -32,6 +35,25 @@ def area_table(maps: Mapping[str, xr.DataArray], scheme: ClassScheme) -> pd.Data
         areas = class_areas_m2(np.asarray(values).astype(np.uint8), values.odc.geobox, len(scheme))
         table[f"{name} (ha)"] = areas / 10_000
     return table
+
+
+def check_classes(trained: RunRecord, scheme: ClassScheme) -> None:
+    """Refuse a model that was trained on other samples, such as those of another tile, with other classes.
+
+    Args:
+        trained: The run that trained it.
+        scheme: Classes of the data set that is mapped.
+
+    Raises:
+        ParameterError: If its classes, whose numbers it predicts, are not these.
+    """
+    samples = store.open_store(trained.upstream["preprocessed"] / "store")
+    known = list(scheme_of(samples.metadata).names)
+    if known != list(scheme.names):
+        raise ParameterError(
+            f"The model of {trained.folder.name} knows the classes {', '.join(known)}, this data set has "
+            f"{', '.join(scheme.names)}: make its samples with `--set 02_preprocess.classes='{known}'`."
+        )
 
 
 def open_maps(folder: Path, years: Sequence[int], ending: str = "") -> xr.DataArray:

@@ -36,6 +36,8 @@ def open_series(
     min_pixels: int = 50,
     cloud_buffer: int = 0,
     class_table: Rows = CLASSES,
+    tile: str = "",
+    classes: Sequence[str] = (),
 ) -> xr.Dataset:
     """Open a data set of the study as one labelled image series, lazily.
 
@@ -48,6 +50,9 @@ def open_series(
         cloud_buffer: Pixels of 20 m, those of the scene classification, that are not clear around clouds,
             cirrus and shadows; see :func:`eolab.data.preprocess.clear_mask`.
         class_table: Classes that CORINE is brought to, see :func:`eolab.data.schemes.landcover.read_classes`.
+        tile: The tile of Sentinel-2, such as 31TGL; may be empty where there is one.
+        classes: Names of the classes that are kept, in this order, as those of a model of another tile;
+            empty for those with ``min_pixels``.
 
     Returns:
         Dataset with ``image (time, band, y, x)`` float32 (NaN where nodata), ``clear (time, y, x)`` bool,
@@ -58,11 +63,12 @@ def open_series(
     Raises:
         DataError: If the layout is not one of the study's, no scene classification is there, or fewer than
             two classes are frequent enough.
-        ParameterError: If the data set does not have a band, or no CORINE for a table of classes.
+        ParameterError: If the data set does not have a band, class or tile, several tiles and none is chosen,
+            or no CORINE for a table of classes.
     """
     openers: dict[str, Callable[[], tuple[xr.Dataset, ClassScheme]]] = {
         "sentinel2_corine": lambda: _from_sentinel2(
-            entry, bands, resolution_m, keep_scl, cloud_buffer, class_table
+            entry, bands, resolution_m, keep_scl, cloud_buffer, class_table, tile
         ),
         "eolearn_patch": lambda: _from_eolearn(entry, bands, keep_scl, cloud_buffer),
     }
@@ -76,8 +82,10 @@ def open_series(
             f"Data set {entry.name} has classes of its own, a table of classes is for those of CORINE: "
             "leave class_table empty."
         )
+    if entry.layout != "sentinel2_corine" and tile:
+        raise ParameterError(f"Data set {entry.name} has no tiles of Sentinel-2: leave tile empty.")
     series, scheme = openers[entry.layout]()
-    return _drop_rare(series, scheme, min_pixels)
+    return _drop_rare(series, scheme, min_pixels, classes)
 
 
 def _from_sentinel2(
@@ -87,11 +95,12 @@ def _from_sentinel2(
     keep_scl: Sequence[int],
     cloud_buffer: int,
     class_table: Rows,
+    tile: str,
 ) -> tuple[xr.Dataset, ClassScheme]:
     """Sentinel-2 reflectance with CORINE labels recoded to the classes of a table."""
     scheme, indices = classes_of(class_table)
     options: dict[str, Any] = {"bands": list(bands)} if bands else {}
-    source = entry.open(resolution_m=resolution_m, **options)
+    source = entry.open(resolution_m=resolution_m, tile=tile, **options)
     if "scl" not in source:
         raise DataError(
             f"Data set {entry.name} has no scene classification, which tells clear pixels from clouds: "
@@ -160,11 +169,17 @@ def _pixels(cloud_buffer: int, source: xr.Dataset) -> int:
     return int(np.ceil(np.round(pixels, 1)))  # on the ground they are not exactly of 10 m
 
 
-def _drop_rare(series: xr.Dataset, scheme: ClassScheme, min_pixels: int) -> xr.Dataset:
-    """Number the classes that are frequent enough 0…K-1 and set the others to the ignore label."""
+def _drop_rare(
+    series: xr.Dataset, scheme: ClassScheme, min_pixels: int, classes: Sequence[str] = ()
+) -> xr.Dataset:
+    """Number the classes that are asked for or frequent enough 0…K-1; set others to the ignore label."""
     label = np.asarray(series["label"])
     counts = np.bincount(label.ravel(), minlength=256)[: len(scheme)]
     kept = np.flatnonzero(counts >= max(min_pixels, 1)).tolist()
+    if classes:
+        for name in classes:
+            check_known(name, scheme.names, f"The class scheme '{scheme.name}' has no class {name!r}")
+        kept = [scheme.names.index(name) for name in classes]
     if len(kept) < 2:
         raise DataError(
             f"Only {len(kept)} class of the class scheme '{scheme.name}' has {min_pixels} labelled pixels or "
