@@ -71,7 +71,7 @@ def test_ten_tiles_in_three_years_have_the_counts_and_sizes_of_the_slides(catalo
     assert "0 of 554 products state no size" in said
 
 
-def test_hours_and_memory_follow_from_the_rates():
+def test_hours_disk_and_memory_follow_from_the_rates():
     items = pd.DataFrame(
         {
             "tile": ["31UFT"] * 3,
@@ -79,7 +79,7 @@ def test_hours_and_memory_follow_from_the_rates():
             "gigabytes": [0.5, None, None],
         }
     )
-    texts = ["product=2", "composites=10", "passes=1", "memory=1", "image=0.5", "samples=1000", "bands=4"]
+    texts = ["product=2", "composites=10", "passes=1", "memory=2", "samples=1000", "bands=4"]
     found = retrieval.plan(items, retrieval.rates([*texts, "steps=2", "download=10"])).set_index(
         ["tile", "year"]
     )

@@ -28,8 +28,8 @@ class Rates:
         composites: Million values (pixels · images · bands) read and made composites a second.
         passes: How often all images are read: for the samples and for the map.
         prediction: Pixels a second.
-        memory: GB of a process that maps, without images.
-        image: GB more for each image of a year, for windows of 480 pixels.
+        memory: GB of a process that makes composites and maps in windows of 480 pixels; it does not grow with
+            the tile, nor measurably from 10 to 20 images.
         samples: Rows of the store of a tile and year, those of the profile ``full``.
         steps: Composites of a year.
         bands: Bands that are read.
@@ -37,11 +37,10 @@ class Rates:
 
     download: float = 20.0
     product: float = 1.009
-    composites: float = 20.0
+    composites: float = 4.4
     passes: float = 2.0
-    prediction: float = 20_000.0
-    memory: float = 1.0
-    image: float = 0.03
+    prediction: float = 16_500.0
+    memory: float = 2.0
     samples: float = 340_000.0
     steps: float = 12.0
     bands: float = 12.0
@@ -87,7 +86,7 @@ def plan(items: pd.DataFrame, machine: Rates | None = None) -> pd.DataFrame:
     read = found["products"] * TILE_PIXELS * machine.bands * machine.passes
     found["composites_h"] = read / (machine.composites * 1e6) / 3600
     found["prediction_h"] = TILE_PIXELS / machine.prediction / 3600
-    found["memory_gb"] = machine.memory + machine.image * found["products"]
+    found["memory_gb"] = machine.memory
     how = dict.fromkeys(COLUMNS, "sum") | {"memory_gb": "max"}
     years = found.groupby("year").agg(how).reset_index()
     whole = found.assign(year=0).groupby("year").agg(how).reset_index()
