@@ -77,8 +77,8 @@ def write(
     """Write the twin; a folder is there whole or not at all.
 
     Beside ``twin.json`` the folder holds ``sentinel2/*.SAFE`` of all years, ``corine/`` with the map of the
-    first year and ``truth/land_cover_10m_<year>.tif`` with the land cover of each year. Of several tiles,
-    each with a land of its own, the map is one, and the truth of each lies in ``truth/<tile>/``.
+    first year and ``truth/land_cover_10m_<year>.tif`` with the land cover of each year. Several
+    tiles have a land each, one map together, and their truth in ``truth/<tile>/``.
 
     Args:
         folder: Where to write; must not exist.

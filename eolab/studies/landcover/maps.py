@@ -52,7 +52,7 @@ def check_classes(trained: RunRecord, scheme: ClassScheme) -> None:
     if known != list(scheme.names):
         raise ParameterError(
             f"The model of {trained.folder.name} knows the classes {', '.join(known)}, this data set has "
-            f"{', '.join(scheme.names)}: make its samples with `--set 02_preprocess.classes='{known}'`."
+            f"{', '.join(scheme.names)}: make its samples with `--set 02_preprocess.classes='[{', '.join(known)}]'`."
         )
 
 
