@@ -50,9 +50,10 @@ def check_classes(trained: RunRecord, scheme: ClassScheme) -> None:
     samples = store.open_store(trained.upstream["preprocessed"] / "store")
     known = list(scheme_of(samples.metadata).names)
     if known != list(scheme.names):
+        names = ", ".join(known)
         raise ParameterError(
-            f"The model of {trained.folder.name} knows the classes {', '.join(known)}, this data set has "
-            f"{', '.join(scheme.names)}: make its samples with `--set 02_preprocess.classes='[{', '.join(known)}]'`."
+            f"The model of {trained.folder.name} knows the classes {names}, this data set has "
+            f"{', '.join(scheme.names)}: make its samples with `--set 02_preprocess.classes='[{names}]'`."
         )
 
 
