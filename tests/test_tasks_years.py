@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import model_harness as harness
 import numpy as np
 import pandas as pd
@@ -71,6 +73,9 @@ def test_a_group_has_the_years_of_a_pixel_in_order(store):
     assert found["label"][1].tolist() == [0, IGNORE, 0]  # the year without any date
     every = grouped.gather(np.arange(PIXELS), ["label"])["label"]
     assert (every == IGNORE).sum() == 2  # and the label that does not count
+    assert grouped.fingerprint != GroupedStore(store, "pixel", "year").fingerprint  # other labels
+    again = pickle.loads(pickle.dumps(grouped))
+    np.testing.assert_array_equal(again.gather([0, 5], ["label"])["label"], found["label"][::-1])
 
 
 def test_values_of_groups_come_back_in_the_order_of_the_rows(store):

@@ -1,5 +1,6 @@
 """Several samples of a store as one, such as the years of a pixel."""
 
+import zlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -48,7 +49,6 @@ class GroupedStore(Store):
         self._by, self._along = by, along
         self.store, self.rows = store, order.reshape(-1, len(steps))
         self.path, self.metadata = store.path, store.metadata
-        self.fingerprint = store.fingerprint | {"grouped": [by, along]}
         self.table: pd.DataFrame = store.table.iloc[self.rows[:, 0]].reset_index(drop=True)
         self.arrays_spec = {
             name: ArraySpec((along, *spec.dims), (len(steps), *spec.shape), spec.dtype, spec.attrs, spec.nan)
@@ -60,8 +60,12 @@ class GroupedStore(Store):
             )
         self._counts = np.ones(len(order), bool) if counts is None else np.asarray(counts, bool)
         if "valid" in store.arrays_spec:
-            valid = store.gather(np.arange(len(order)), ["valid"])["valid"]
-            self._counts = self._counts & valid.reshape(len(order), -1).any(axis=1)
+            seen = [
+                data["valid"].reshape(len(data["valid"]), -1).any(axis=1)
+                for _, data in store.batches(names=["valid"])
+            ]
+            self._counts = self._counts & np.concatenate(seen)
+        self.fingerprint = store.fingerprint | {"grouped": [by, along, zlib.crc32(self._counts.tobytes())]}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return GroupedStore, (self.store, self._by, self._along, self._counts)
