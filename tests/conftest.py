@@ -44,6 +44,7 @@ SECONDS = {  # of the longest files, measured on two cores: what the workers sta
     "test_study_scenes": 140,
     "test_jupyterlab": 65,
     "test_runs": 35,
+    "test_clusters": 20,
     "test_voila": 20,
     "test_study_crops": 35,
     "test_warm": 10,

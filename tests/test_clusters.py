@@ -187,13 +187,19 @@ def test_a_grid_of_the_command_replaces_that_of_a_sweep_or_makes_one_of_a_notebo
             study.load("mini", (name, [text]))
 
 
-def test_a_sweep_of_runs_upstream_takes_one_that_is_given_by_hand(mini: Path) -> None:
-    """One model for the maps of all tiles: only what the grid itself names must be run."""
-    file = mini / "notebooks/mini/study.yaml"
-    content = yaml.safe_load(file.read_text())
-    content["notebooks"] = {"01_make": {}, "02_use": {"inputs": {"made": "01_make"}}}
-    file.write_text(yaml.safe_dump(content))
+def test_one_model_may_map_all_tiles_and_only_what_the_grid_names_must_run(
+    mini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = study.load("mini")
-    settings = {"02_use": {"made": str(mini)}}
+    options = sweep.Options(mini / "runs", settings={"02_use": {"made": str(mini)}})
     with pytest.raises(ParameterError, match="varies 01_make, whose run is given by hand"):
-        sweep._jobs(one, one.sweep("tiles"), sweep.Options(mini / "runs", settings=settings))
+        sweep._jobs(one, one.sweep("tiles"), options)
+    monkeypatch.delenv("EOLAB_ROOT")
+    landcover = study.load("landcover", ("tiles", ["02_preprocess.tile=32TQM,33TWM,33TVM"]))
+    for settings, above in (({}, 9), ({"06_map_years": {"trained": str(mini)}}, 3)):
+        options = sweep.Options(mini / "runs", settings=settings)
+        points, needed = sweep._jobs(landcover, landcover.sweep("tiles"), options)
+        assert (len(points), len(needed)) == (3, above)
+        assert {job.values.get("tile") for job in needed if job.notebook.name == "02_preprocess"} == {
+            *("32TQM", "33TWM", "33TVM")
+        }
