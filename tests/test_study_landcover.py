@@ -52,7 +52,9 @@ def simulated(smoke) -> Path:
 
 @pytest.fixture(scope="session")
 def real(smoke, real_data) -> Path:
-    return smoke("landcover", "dataset=slovenia_eopatch")
+    """With a share of the labels and a way of learning on besides naive: all of them run on the twin."""
+    short = ("07_pretrain.shares=[0.01]", "08_continual.strategies=[replay]")
+    return smoke("landcover", "dataset=slovenia_eopatch", *short)
 
 
 def _read(path: Path) -> np.ndarray:
