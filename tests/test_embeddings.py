@@ -103,7 +103,6 @@ def test_missing_values_of_a_float_mosaic_are_left_out_as_a_whole(tmp_path):
 @pytest.mark.parametrize("order", [("y", "x", "band"), ("band", "y", "x")])
 @pytest.mark.parametrize("time", [False, True])
 def test_a_zarr_store_is_read_as_the_geotiff(tmp_path, order, time):
-    pytest.importorskip("zarr")
     data = xr.DataArray(
         stored(),
         dims=("band", "y", "x"),
@@ -127,7 +126,7 @@ def test_a_zarr_store_is_read_as_the_geotiff(tmp_path, order, time):
 def test_a_zarr_store_without_the_package_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "zarr", None)
     (tmp_path / "mosaic.zarr").mkdir()
-    with pytest.raises(DataError, match="pip install zarr"):
+    with pytest.raises(DataError, match=r"pip install 'eolab\[zarr\]'"):
         embeddings.opened(tmp_path / "mosaic.zarr")
 
 

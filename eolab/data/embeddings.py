@@ -124,8 +124,8 @@ def _zarr(path: Path, array: str) -> xr.DataArray:
         import zarr  # noqa: F401  (xarray reads by it)
     except ModuleNotFoundError:
         raise DataError(
-            f"{path} is a Zarr store, and the package zarr is not installed: pip install zarr, or give a "
-            "GeoTIFF."
+            f"{path} is a Zarr store, and the package zarr is not installed: pip install "
+            "'eolab[zarr]', or give a GeoTIFF."
         ) from None
     data = xr.open_zarr(path, chunks=None, mask_and_scale=False)
     if "spatial_ref" in data.data_vars:
