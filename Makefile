@@ -2,6 +2,7 @@
 # make test   every check: style, types, unit tests, notebooks, JupyterLab in a browser; 15 minutes on two cores
 # make quick  the same without notebooks, browser and slow tests, under two minutes
 # make lab    JupyterLab on the notebooks
+# make docs   the documentation, docs/_build/index.html
 # Needs Python 3.11 to 3.13 and make, nothing else.
 
 unexport PYTHONDONTWRITEBYTECODE  # set in many containers; forty processes would compile the package anew
@@ -12,8 +13,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 READY := $(VENV)/.ready
+# What git sees of a notebook has no outputs and nothing of the kernel that ran it; without nbstripout, all of it
+STRIP = $(BIN)/nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill metadata.widgets $(patsubst %,metadata.language_info.%,codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version)"
+FILTER = if [ -x $(BIN)/nbstripout ]; then $(STRIP); else cat; fi
 
-.PHONY: demo test quick lab lint tests clean
+.PHONY: demo test quick lab docs filter lint tests clean
 
 demo: $(READY)
 	$(BIN)/eolab run $(STUDY) --profile smoke
@@ -36,11 +40,20 @@ lint: $(READY)
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
+docs: $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[docs]'
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
+	@echo "docs/_build/index.html"
+
+filter:
+	@! test -e .git || git config filter.notebooks.clean '$(FILTER)'
+
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "eolab needs Python 3.11, 3.12 or 3.13; none was found. Install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraints constraints.txt --editable '.[dask,fast,mlflow,stac,test,zarr]'
+	@$(MAKE) --no-print-directory filter
 	@touch $@
 
 clean:

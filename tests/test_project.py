@@ -9,6 +9,7 @@ import graphlib
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -271,6 +272,7 @@ def test_notebooks_are_committed_without_outputs(path):
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
         assert "papermill" not in cell["metadata"]
+        assert list(cell) == sorted(cell)  # the order in which Jupyter saves: else git sees a change
 
 
 def test_nbstripout_finds_nothing_to_strip():
@@ -287,6 +289,35 @@ def test_nbstripout_finds_nothing_to_strip():
     ]
     found = subprocess.run(command, capture_output=True, text=True)
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.skipif(not (shutil.which("git") and shutil.which("make")), reason="needs git and make")
+def test_run_all_leaves_git_clean(tmp_path, monkeypatch):
+    """What JupyterLab writes into a notebook is no change for git; nothing fails without nbstripout."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("Makefile", ".gitattributes"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+
+    def shell(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert shell("make", "-s", "filter") == ""  # no git here
+    shell("git", "init", "-q")
+    shell("make", "-s", "filter", f"VENV={sys.prefix}")
+    committed = NOTEBOOKS[0].read_text()
+    (tmp_path / "one.ipynb").write_text(committed)
+    shell("git", "add", "one.ipynb")
+    assert shell("git", "show", ":one.ipynb") == committed
+
+    notebook = json.loads(committed)
+    cell = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    cell["outputs"] = [{"name": "stdout", "output_type": "stream", "text": ["1\n"]}]
+    cell["execution_count"] = 1
+    notebook["metadata"]["language_info"] |= {"version": "3.11.7", "mimetype": "text/x-python"}
+    (tmp_path / "one.ipynb").write_text(json.dumps(notebook))
+    assert shell("git", "diff", "one.ipynb") == ""
+    shell("make", "-s", "filter", "VENV=none")
+    assert '"1\\n"' in shell("git", "diff", "one.ipynb")
 
 
 def test_notebooks_name_data_sets_of_the_catalogue():

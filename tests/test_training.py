@@ -1,6 +1,7 @@
 """Training: set-up, weights of classes, early stopping, errors."""
 
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -9,7 +10,8 @@ import training_example as example
 from sklearn.utils.class_weight import compute_class_weight
 
 from eolab import models, training
-from eolab.core.errors import ParameterError, RunError
+from eolab.core import machine
+from eolab.core.errors import EolabWarning, ParameterError, RunError
 from eolab.models.layers import settle_keras
 from eolab.training import callbacks
 from eolab.training.batches import Batches, balanced_weights
@@ -55,6 +57,42 @@ def test_set_up_says_what_it_runs_on_and_refuses_what_is_not_there():
     if not training.setup.accelerator():
         with pytest.raises(ParameterError, match="needs a GPU"):
             training.set_up(5, "float16")
+
+
+@pytest.fixture
+def idle_gpu(tmp_path, monkeypatch):
+    """A driver that lists one GPU, and a backend that sees none."""
+    (tmp_path / "0000:07:00.0").mkdir()
+    (tmp_path / "0000:07:00.0/information").write_text("Model: \t\t NVIDIA L4\nIRQ:   \t\t 145\n")
+    names = machine.nvidia_gpus(tmp_path)
+    assert names == ["NVIDIA L4"]
+    monkeypatch.setattr(training.setup, "nvidia_gpus", lambda: names)
+    monkeypatch.setattr(training.setup, "accelerator", lambda: "")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_a_gpu_that_the_backend_does_not_see_is_named_with_what_to_install(idle_gpu):
+    with pytest.warns(EolabWarning, match=r"has an NVIDIA L4 that \w+ does not see.*install .* with pip"):
+        training.set_up(5)
+
+
+def test_a_gpu_that_the_user_hides_is_not_spoken_of(idle_gpu, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        training.set_up(5)
+
+
+@pytest.mark.parametrize(("status", "expected"), [(0, ["NVIDIA T4", "NVIDIA T4"]), (9, [])])
+def test_without_files_of_the_driver_nvidia_smi_is_asked(tmp_path, monkeypatch, status, expected):
+    command = tmp_path / "nvidia-smi"
+    command.write_text(f"#!/bin/sh\necho NVIDIA T4\necho NVIDIA T4\nexit {status}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert machine.nvidia_gpus(tmp_path / "none") == expected
+    command.unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.nvidia_gpus(tmp_path / "none") == []
 
 
 @pytest.fixture

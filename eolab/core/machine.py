@@ -1,6 +1,8 @@
-"""The processor of this machine."""
+"""The processor and the NVIDIA GPUs of this machine."""
 
 import platform
+import shutil
+import subprocess
 from pathlib import Path
 
 
@@ -13,3 +15,19 @@ def processor() -> tuple[str, frozenset[str]]:
             facts.setdefault(key.strip(), value.strip())
     name = facts.get("model name") or platform.processor() or platform.machine()
     return name, frozenset(facts.get("flags", "").split())
+
+
+def nvidia_gpus(folder: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
+    """Return the names of the NVIDIA GPUs that the driver knows, whether or not a library can use them.
+
+    Where the driver lists none in files (Windows, WSL), ``nvidia-smi`` is asked.
+    """
+    found = [line for file in sorted(folder.glob("*/information")) for line in file.read_text().splitlines()]
+    if not found and (command := shutil.which("nvidia-smi")):
+        asked = [command, "--query-gpu=name", "--format=csv,noheader"]
+        try:
+            done = subprocess.run(asked, capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return []
+        found = [f"Model: {line}" for line in done.stdout.splitlines() if line and not done.returncode]
+    return [line.partition(":")[2].strip() for line in found if line.startswith("Model:")]

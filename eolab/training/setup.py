@@ -1,6 +1,7 @@
 """Seed, precision and device of a training, set once and shown."""
 
 import ctypes
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,8 +11,8 @@ from typing import Any, Literal, get_args
 
 import keras
 
-from eolab.core.errors import ParameterError, check_known
-from eolab.core.machine import processor
+from eolab.core.errors import ParameterError, check_known, warn
+from eolab.core.machine import nvidia_gpus, processor
 from eolab.models.layers import settle_keras
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -71,6 +72,8 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
     LSTM, and about 5 % longer for SegFormer and ResNet-50, which is more than was saved after some 2,500
     steps; this was measured once, on a busy machine.
 
+    A warning says where the machine has an NVIDIA GPU that the backend does not use.
+
     Args:
         seed: Seed of everything random but the order of the batches, which have a seed of their own.
         precision: ``"float32"``, ``"bfloat16"``, or on a GPU ``"float16"``.
@@ -80,6 +83,8 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
     """
     check_known(precision, get_args(Precision), f"Precision cannot be {precision!r}")
     gpu = accelerator()
+    if not gpu and (idle := _idle_gpu()):
+        warn(idle)
     if precision == "float16" and not gpu:
         raise ParameterError(
             "Precision float16 needs a GPU and this machine has none: use 'bfloat16' or 'float32'."
@@ -152,6 +157,18 @@ def accelerator() -> str:
     import torch
 
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+
+
+def _idle_gpu() -> str:
+    """Return the sentence on an NVIDIA GPU that the backend does not see, empty if there is none."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ or not (names := nvidia_gpus()):
+        return ""
+    backend = keras.backend.backend()
+    wheels = {"tensorflow": "'eolab[gpu]'", "jax": "'jax[cuda12]'"}.get(backend, "a PyTorch built for CUDA")
+    return (
+        f"This machine has an {names[0]} that {backend} does not see, so training runs on the processor: "
+        f"install {wheels} with pip, or set CUDA_VISIBLE_DEVICES=-1 if that is what you want."
+    )
 
 
 def jit_compile(choice: bool | Literal["auto"]) -> bool | Literal["auto"]:
