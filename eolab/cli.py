@@ -6,6 +6,7 @@ Imports stay inside the commands, so that ``eolab --help`` answers at once.
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 import time
@@ -66,10 +67,15 @@ percent; of values of 0 to 1 there is one band in percent. 255 is no data. A sto
 same command."""
 DATA_EXAMPLES = """\
 examples:
-  eolab data list
+  eolab data list                     what is here, and how to get the rest
   eolab data make landcover_twin      write a simulated data set
   eolab data check landcover_twin     read every file and say which cannot be used, and why
-  eolab data check RUN/store          compare a sample store with its digests
+  eolab data add my_images            look at a folder and write an entry for it
+  eolab data fetch element84 --tile 33TVM --dates 2018-04-01 2018-10-31 --clouds 60
+
+`eolab data ACTION --help` says more of each."""
+FETCH_EXAMPLES = """\
+examples:
   eolab data fetch element84 --tile 33TVM --dates 2018-04-01 2018-10-31 --clouds 60
                                       list images of a STAC catalogue; with --out DIR they are downloaded
   eolab data fetch element84 --plan --tile 31UFT 31UGS --dates 2018-01-01 2020-12-31
@@ -79,6 +85,14 @@ examples:
 Catalogues are element84, planetary_computer, copernicus and lpdaac (the last two want a login's token in
 EOLAB_STAC_TOKEN), or the address of another one; they need `pip install 'eolab[stac]'`. A stopped download
 goes on with the same command."""
+ADD_EXAMPLES = """\
+examples:
+  eolab data add my_fields                      images of several dates, with a map or polygons
+  eolab data add EuroSAT --name my_scenes       a folder a class
+  eolab data add my_patches --layout rasters    not as the published layout that it looks like
+
+The entry is written to the catalogue of your own: --catalog, EOLAB_CATALOG, the nearest eolab_catalog.yaml
+above the working directory, else a new one there. Change it by hand as you like: docs/own_data.md."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="eolab", description="Notebook-first research kit for Earth observation."
     )
     parser.add_argument("--version", action="version", version=f"eolab {__version__}")
-    text = "catalogue of your own, used beside data_catalog.yaml (also: EOLAB_CATALOG)"
+    text = "catalogue of your own (default: EOLAB_CATALOG, or the nearest eolab_catalog.yaml)"
     parser.add_argument("--catalog", metavar="FILE", type=Path, help=text)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     shared = _run_options()
@@ -140,12 +154,29 @@ def _parser() -> argparse.ArgumentParser:
     mapped.add_argument("--out", metavar="FILE", type=Path, required=True, help="GeoTIFF to write")
     mapped.add_argument("--date", default="", help="day of the image where SCENE holds several")
     _command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
-    data = _command(commands, _data, "list, check, make and fetch data sets", DATA_EXAMPLES)
-    data.add_argument("action", choices=("list", "check", "make", "fetch"))
-    text = "data set (check, make), folder of a sample store (check), or STAC catalogue (fetch)"
-    data.add_argument("name", nargs="?", metavar="NAME", help=text)
-    _add_fetch_options(data.add_argument_group("options of fetch"))
+    text = "list, check, make, fetch and add data sets"
+    data = _command(commands, _data, text, DATA_EXAMPLES)
+    _data_commands(data.add_subparsers(title="actions", metavar="ACTION", required=True))
     return parser
+
+
+def _data_commands(actions: Any) -> None:
+    """Add what is done with data sets, each with options of its own."""
+    _command(actions, _list, "list the data sets: what is here, and how to get the rest")
+    text = "read every file of a data set, or compare a sample store with its digests"
+    check = _command(actions, _check, text)
+    check.add_argument("name", nargs="?", metavar="NAME", help="data set, or folder of a sample store")
+    make = _command(actions, _make, "write a simulated data set")
+    make.add_argument("name", nargs="?", metavar="NAME", help="data set")
+    text = "list images of a STAC catalogue, plan their use, or download them"
+    fetch = _command(actions, _fetch, text, FETCH_EXAMPLES)
+    fetch.add_argument("name", nargs="?", metavar="CATALOGUE", help="STAC catalogue: a name or an address")
+    _add_fetch_options(fetch)
+    text = "look at a folder of your own and write an entry for it into your catalogue"
+    add = _command(actions, _add, text, ADD_EXAMPLES)
+    add.add_argument("folder", metavar="FOLDER", type=Path, help="folder with images, or one file")
+    add.add_argument("--name", default="", help="name of the data set (default: that of the folder)")
+    add.add_argument("--layout", default="", help="layout, where it is not the one that is recognised")
 
 
 def _add_fetch_options(group: Any) -> None:
@@ -207,8 +238,11 @@ def _positive(text: str) -> int:
 
 def _options(options: argparse.Namespace, study: Any) -> Any:
     from eolab.core import workspace
+    from eolab.data import catalog
     from eolab.runs import chain
 
+    if own := catalog.own_file():
+        os.environ[catalog.OWN] = str(own)  # the notebooks run in other folders
     root = options.out.expanduser().resolve() if options.out else workspace.runs()
     settings = chain.settings(study, options.set, getattr(options, "only", None) or ())
     os.environ["EOLAB_LISTED_SINCE"] = str(time.time_ns())
@@ -290,32 +324,54 @@ def _studies(_: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
+    """Do what the action says, whose own parser sets the command."""
+    return int(options.command(options))
+
+
+def _list(_: argparse.Namespace) -> int:
     from eolab.data import catalog
 
+    _list_data(catalog.load())
+    return 0
+
+
+def _entry(options: argparse.Namespace, action: str) -> Any:
+    """Return the data set that a command names."""
+    from eolab.data import catalog
+
+    known = catalog.load()
+    if not options.name:
+        raise EolabError(f"`eolab data {action}` needs a name; known are {', '.join(known)}.")
+    return known[options.name]
+
+
+def _make(options: argparse.Namespace) -> int:
+    print(_entry(options, "make").make())
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
     given = Path(options.name or "")
     inside = [one for one in (given, given / "store") if (one / "store.json").is_file()]
-    if options.action == "check" and options.name and inside:
+    if options.name and inside:
         from eolab.data import store
 
         store.open_store(inside[0]).verify()
         print(f"{inside[0]}: the store's description, table and arrays are what its digests say.")
         return 0
-    if options.action == "fetch":
-        return _fetch_data(options)
-    known = catalog.load()
-    if options.action == "list":
-        _list_data(known)
-        return 0
-    if not options.name:
-        raise EolabError(f"`eolab data {options.action}` needs a name; known are {', '.join(known)}.")
-    entry = known[options.name]
-    if options.action == "make":
-        print(entry.make())
-        return 0
-    return _check_data(entry)
+    return _check_data(_entry(options, "check"))
 
 
-def _fetch_data(options: argparse.Namespace) -> int:
+def _add(options: argparse.Namespace) -> int:
+    from eolab.data import catalog, own
+
+    file = own.own_file()
+    said, name = own.add(options.folder, file, options.name, options.layout)
+    print("\n".join(said))
+    return _check_data(catalog.load(file)[name])
+
+
+def _fetch(options: argparse.Namespace) -> int:
     """List the images of a STAC catalogue, or download them; return 1 where some are not there."""
     import pandas as pd
 
@@ -361,27 +417,30 @@ def _check_data(entry: Any) -> int:
 
 
 def _list_data(known: Any) -> None:
-    rows = [("name", "here", "data", "size", "licence")]
+    """Print the data sets: what is here, and what to do for those that are not."""
+    rows = [("name", "here", "data", "size", "licence", "how to get it")]
     for name in known:
         entry = known[name]
         kind = "simulated" if entry.simulated else "weights" if entry.layout == "weights" else "real"
         facts = (str(entry.metadata.get(key) or "–") for key in ("size", "license"))
-        rows.append((name, _here(entry), kind, *facts))
+        how = _how_to_get(entry)
+        rows.append((name, "no" if how else "yes", kind, *facts, how))
     for row in padded(rows):
         print("  ".join(row).rstrip())
     for fault in known.faults.values():
         print(f"cannot be used: {fault}")
 
 
-def _here(entry: Any) -> str:
-    """Whether a data set is on this machine, and if not why."""
-    try:
-        path = entry.path
-    except EolabError:
-        return "no: a variable of its uri is not set"
-    if path.exists():
-        return "yes"
-    return "no: `eolab data make` writes it" if entry.simulated else "no: nothing at its uri"
+def _how_to_get(entry: Any) -> str:
+    """Return what to do for a data set that is not on this machine; empty for one that is."""
+    if entry.exists():
+        return ""
+    if entry.simulated:
+        return f"eolab data make {entry.name}"
+    variables = re.findall(r"\$\{(\w+)", entry.uri)
+    place = f"set {variables[0]} to its folder" if variables else f"put it at {entry.uri}"
+    url = entry.metadata.get("url")
+    return f"{place}; {url}" if url else place
 
 
 if __name__ == "__main__":

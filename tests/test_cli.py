@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -89,10 +90,10 @@ def test_jobs_is_a_number_from_one(project: Path, capsys: pytest.CaptureFixture[
 def test_data_list_says_what_is_here_and_why_not(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["data", "list"]) == 0
     head, twin, real = capsys.readouterr().out.splitlines()
-    assert head.split() == ["name", "here", "data", "size", "licence"]
+    assert head.split() == ["name", "here", "data", "size", "licence", "how", "to", "get", "it"]
     assert "yes" in twin
     assert "simulated" in twin
-    assert "a variable of its uri is not set" in real
+    assert re.search(r"no .* set [A-Z_]+ to its folder", real)
 
 
 def add(project: Path, name: str, layout: str, folder: Path) -> None:

@@ -25,6 +25,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import Path
 from reprlib import repr as short
@@ -39,14 +40,21 @@ if TYPE_CHECKING:
     import xarray as xr
 
 OWN = "EOLAB_CATALOG"
-"""Environment variable with the path of a user's own catalogue."""
+"""Environment variable with the path of a user's own catalogue; without it, :data:`OWN_FILE` is taken."""
+
+OWN_FILE = "eolab_catalog.yaml"
+"""Name of a user's own catalogue in the working directory or a folder above it."""
 
 TWIN_FILE = "twin.json"  # marks a folder of simulated data
 META_KEYS = ("root",)
-ENTRY_KEYS = ("uri", "layout", "description", "metadata", "pixels", "images", "labels", "twin")
+ENTRY_KEYS = (
+    *("uri", "layout", "description", "metadata", "pixels", "images", "labels", "classes", "twin"),
+    *("bounds", "dates"),
+)
 PIXEL_KEYS = ("scale", "offset", "nodata")
-IMAGES_KEYS = ("folder", "files", "bands")
+IMAGES_KEYS = ("folder", "files", "bands", "date")
 LABEL_KEYS = ("file", "column", "layer", "crs", "timezone")
+CLASS_KEYS = ("code", "name", "color")
 METADATA_KEYS = ("crs", "bands", "license", "provider", "citation", "doi", "url", "size", "sha256")
 _PLAIN = (str, int, float, type(None))
 _checked = partial(yamls.mapping, error=CatalogError)
@@ -109,7 +117,10 @@ class DataEntry:
         pixels: What is known of the numbers in the files and goes before what these state: scale and offset,
             value = number * scale + offset, and the number nodata.
         images: How the files of layout ``rasters`` are named, and the bands in them.
-        labels: Files of polygons and points by name: file, and what it does not say of itself.
+        labels: Files of masks, polygons, points and tables by name: file, and what it does not say of itself.
+        classes: What the labels mean: name, and code and color where they are known.
+        bounds: (xmin, ymin, xmax, ymax) that all that is read is cut to; empty for all.
+        dates: First and last day, likewise.
         twin: For simulated data, ``writer`` and its parameters; empty for real data.
     """
 
@@ -123,6 +134,9 @@ class DataEntry:
     pixels: dict[str, float] = field(default_factory=dict)
     images: dict[str, Any] = field(default_factory=dict)
     labels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    classes: tuple[dict[str, Any], ...] = ()
+    bounds: tuple[float, ...] = ()
+    dates: tuple[str, ...] = ()
     twin: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -202,7 +216,7 @@ class DataEntry:
         Raises:
             DataError: If the data are missing or not what the layout promises.
         """
-        options |= self._stated
+        options = {**self._cut, **options, **self._stated}
         open_layout = layouts.reader(self.layout).open_layout
         self._check_call(open_layout, f"layout {self.layout}", options)
         dataset = open_layout(self._existing(), **options)
@@ -236,6 +250,11 @@ class DataEntry:
         code = [*sources.digests().values(), sources.digest(Path(str(reader.__file__)))]
         state = f"{self.layout} {stated} {content} {code}"
         return CheckReport(fingerprints.remembered("check", path, (), read, state))
+
+    @property
+    def _cut(self) -> dict[str, Any]:
+        """The arguments that cut what is opened to the entry's area and dates."""
+        return {name: value for name, value in (("bounds", self.bounds), ("dates", self.dates)) if value}
 
     @property
     def _stated(self) -> dict[str, Any]:
@@ -389,8 +408,8 @@ def load(path: str | Path | None = None) -> Catalog:
     """Read a catalogue.
 
     Args:
-        path: The YAML file; by default the project's ``data_catalog.yaml`` and, where ``EOLAB_CATALOG`` names
-            one, a catalogue of the user beside it.
+        path: The YAML file; by default the project's ``data_catalog.yaml`` and, beside it, a catalogue of the
+            user, see :func:`own_file`.
 
     Returns:
         The data sets. An entry with a mistake (an unknown key or layout, a key written twice, a wrong type)
@@ -403,9 +422,9 @@ def load(path: str | Path | None = None) -> Catalog:
     if path is not None:
         return _load(Path(path).resolve())
     found = _load((workspace.root() / workspace.CATALOG_FILE).resolve())
-    own = os.environ.get(OWN)
+    own = own_file()
     if own:
-        more = _load(Path(os.path.realpath(_place(own, f"The environment variable {OWN}", "value"))))
+        more = _load(own)
         twice = sorted({*found, *found.faults} & {*more, *more.faults})
         if twice:
             raise CatalogError(
@@ -414,6 +433,19 @@ def load(path: str | Path | None = None) -> Catalog:
         found.update(more)
         found.faults.update(more.faults)
     return found
+
+
+def own_file() -> Path | None:
+    """Return the user's own catalogue: what ``EOLAB_CATALOG`` names, else the nearest ``eolab_catalog.yaml``.
+
+    The latter is searched in the working directory and above it; None where there is none.
+    """
+    named = os.environ.get(OWN)
+    if named:
+        return Path(os.path.realpath(_place(named, f"The environment variable {OWN}", "value")))
+    here = Path.cwd()
+    found = (folder / OWN_FILE for folder in (here, *here.parents))
+    return next((file.resolve() for file in found if file.is_file()), None)
 
 
 def of_place(place: str | Path, layout: str) -> DataEntry:
@@ -480,6 +512,9 @@ def _entry(name: str, block: Any, file: Path, root: Path) -> DataEntry:
                 found = f"has {fact} {short(value)}, expected text, a number or a list of them"
                 raise CatalogError(f"Block {key!r} of {where} {found}.")
     entry["labels"] = _labels(entry.get("labels"), where)
+    entry["classes"] = _classes(entry.get("classes"), where)
+    entry["bounds"] = _several(entry.get("bounds"), (int, float), 4, f"{where} has the bounds")
+    entry["dates"] = _several(entry.get("dates"), str, 2, f"{where} has the dates")
     _check_pixels(entry["pixels"], entry["layout"], f"Block 'pixels' of {where}")
     if entry["twin"] and not re.fullmatch(r"[a-z][a-z0-9_]*", str(entry["twin"].get("writer", ""))):
         raise CatalogError(
@@ -521,6 +556,39 @@ def _labels(block: Any, where: str) -> dict[str, dict[str, Any]]:
             if not isinstance(value, str) and not (key == "crs" and isinstance(value, int)):
                 raise CatalogError(f"{place} have the {key} {short(value)}, expected text.")
     return labels
+
+
+def _classes(block: Any, where: str) -> tuple[dict[str, Any], ...]:
+    """Return the block of classes of an entry.
+
+    Raises:
+        CatalogError: If it is no list of classes, each with a name.
+    """
+    if not isinstance(block, list | None):
+        raise CatalogError(
+            f"Block 'classes' of {where} is {short(block)}, expected a list: - {{name: forest}}."
+        )
+    found = [_checked(one, f"A class of {where}", CLASS_KEYS) for one in block or []]
+    for one in found:
+        code = one.get("code", 0)
+        if not isinstance(one.get("name"), str) or not isinstance(code, int) or isinstance(code, bool):
+            expected = "{code: 1, name: forest, color: '#117733'}, code and color where they are known"
+            raise CatalogError(f"{where} has the class {short(one)}, expected {expected}.")
+    return tuple(found)
+
+
+def _several(value: Any, kind: Any, count: int, what: str) -> tuple[Any, ...]:
+    """Return a list of the catalogue; days may be written without quotes.
+
+    Raises:
+        CatalogError: If it is no list of so many values.
+    """
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    values = [str(one) if isinstance(one, date) else one for one in values]
+    if value is not None and (len(values) != count or not all(isinstance(one, kind) for one in values)):
+        expected = "[xmin, ymin, xmax, ymax]" if count == 4 else "[2020-01-01, 2020-12-31]"
+        raise CatalogError(f"{what} {short(value)}, expected {expected}.")
+    return tuple(values)
 
 
 def _check_pixels(pixels: dict[str, Any], layout: str, where: str) -> None:

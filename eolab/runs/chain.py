@@ -152,7 +152,7 @@ def _finished(
 
 
 def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[[str], None] = print) -> bool:
-    """Run a study's notebooks in order and return whether all went well; the first failure ends the chain.
+    """Run a study's notebooks in order and return whether all went well; a failure stops those that need it.
 
     Raises:
         ParameterError: On bad input, before anything runs.
@@ -163,12 +163,18 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
     note(study, options.root)
     for sentence in old:
         say(sentence)
+    failed: set[Path] = set()
     for number, one in enumerate(jobs, 1):
+        if failed & set(one.upstream.values()):
+            failed.add(one.folder)
+            say(f"{number}/{len(jobs)} {one.label}: left out, as it needs one that failed")
+            continue
         good = step(one, f"{number}/{len(jobs)} ", options.force, say)
         note(study, options.root, one)
-        if not good:
+        if not good and history.RunRecord(one.folder).status != "failed":
             return False
-    return True
+        failed |= set() if good else {one.folder}
+    return not failed
 
 
 def _old_inputs(study: Study, jobs: Sequence[Job]) -> list[str]:

@@ -58,7 +58,8 @@ def data(source: Any) -> dict[str, Any]:
 def _entry(entry: Any) -> dict[str, Any]:
     """Return what results depend on in the catalogue's entry of a data set: not where it lies."""
     facts = {key: value for key, value in entry.metadata.items() if key not in DESCRIBING}
-    blocks = {name: getattr(entry, name, {}) for name in ("twin", "pixels", "images", "labels")}
+    names = ("twin", "pixels", "images", "labels", "classes", "bounds", "dates")
+    blocks = {name: getattr(entry, name, {}) for name in names}
     kept = {"layout": entry.layout, **{name: block for name, block in blocks.items() if block}, **facts}
     for name in blocks["labels"]:
         with contextlib.suppress(EolabError):  # a file that is missing now

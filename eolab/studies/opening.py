@@ -19,8 +19,9 @@ def open_as_its_study(entry: DataEntry) -> None:
             open_series(entry, tile=tile)
     elif entry.layout == "rasters":
         reader.index(entry.path, entry.images, entry.pixels)
-        for name in entry.labels:
-            entry.label_file(name)
+        for name, facts in entry.labels.items():
+            if "{" not in facts["file"]:
+                entry.label_file(name)
     elif hasattr(reader, "index"):
         reader.index(entry.path)
     else:

@@ -36,6 +36,16 @@ STATABLE = ("sentinel2_safe", "sentinel2_corine", "sen12flood", "eolearn_patch",
 Others hold classes, or numbers on the scale that was published, which their studies keep.
 """
 
+MARKS = {
+    "sentinel2_corine": ("sentinel2", "corine"),
+    "landslide4sense": ("TrainData/img",),
+    "sen12flood": ("S1list.json",),
+    "bigearthnet_v1": ("BigEarthNet-v1.0",),
+    "bigearthnet_v2": ("metadata.parquet",),
+    "eolearn_patch": ("meta_info", "data"),
+}
+"""What lies in the folder of a data set of a published layout, and in no other."""
+
 
 def find(name: str) -> str:
     """Return the module that reads a layout: one of :data:`LAYOUTS`, or of that name if it can be imported.

@@ -86,6 +86,8 @@ _FIELDS = {
     "band": r"(?P<what>[A-Za-z0-9]+)",
     "tile": r"(?P<tile>[^_/]+)",
     "orbit": r"(?P<orbit>[^_/]+)",
+    "sample": r"(?P<sample>[^/]+?)",
+    "class": r"(?P<label>[^/]+)",
 }
 
 
@@ -128,27 +130,28 @@ def compiled(files: str) -> re.Pattern[str]:
     return re.compile(r"(?:^|.*/)" + "".join(known.get(part, re.escape(part)) for part in parts) + "$")
 
 
-def read_name(path: str, pattern: re.Pattern[str] | None = None) -> Named:
+def read_name(path: str, pattern: re.Pattern[str] | None = None, date: str = "") -> Named:
     """Return what a path says.
 
     Args:
         path: Path below the folder of the data set, with slashes.
         pattern: Pattern of the entry, see :func:`compiled`; by default that of a known convention.
+        date: Day of images whose names say none; empty for none.
 
     Raises:
-        DataError: If it says no date; the message is a reason without the file's name.
+        DataError: If there is no date; the message is a reason without the file's name.
     """
     stem = path.rsplit(".", 1)[0] if "." in path.rsplit("/", 1)[-1] else path
     if pattern is not None:
         match = pattern.match(path)
         if match is None:
             raise DataError("is not named as the entry's files say: change that pattern, or move the file")
-        return _named(match.groupdict(), path, "")
+        return _named({"date": date, **match.groupdict()}, path, "")
     for name, convention in CONVENTIONS.items():
         match = convention.pattern.search(stem)
         if match is not None:
             return _named(match.groupdict(), path, name)
-    return _named({"what": _last_band(stem)}, path, "")
+    return _named({"what": last_band(stem), "date": date}, path, "")
 
 
 def _named(found: dict[str, str | None], path: str, convention: str) -> Named:
@@ -195,7 +198,7 @@ def _what(text: str) -> str:
         return word.upper() if word.upper() in (SCL, TRUE_COLOUR, *_OTHER_LAYERS) else word
 
 
-def _last_band(stem: str) -> str:
+def last_band(stem: str) -> str:
     """Return the part of a name that is a band, the last of them; empty where none is."""
     for word in reversed(re.split(r"[_./\-]", stem.rsplit("/", 1)[-1])):
         what = _what(word) if re.match(r"[A-Za-z]", word) else ""

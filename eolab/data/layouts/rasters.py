@@ -11,6 +11,7 @@ in the catalogue's entry. There stands too what files do not say of themselves::
 
 Value = number * scale + offset: what the entry states goes before what a file states, and that before the
 convention. Whole numbers without any scale are refused. Images of one day, orbit and tile are laid together.
+With ``{sample}`` or ``{class}`` in the pattern each image is a patch: :mod:`eolab.data.layouts.patches`.
 """
 
 import json
@@ -35,15 +36,14 @@ from rasterio.errors import RasterioError
 from eolab.core.errors import DataError, ParameterError, check_all, check_known, printable, warn
 from eolab.core.progress import in_threads, track
 from eolab.data.bands import SENTINEL2
-from eolab.data.indices import INDICES
-from eolab.data.layouts import raster_names, safe, sentinel2
+from eolab.data.layouts import patches, raster_names, safe, sentinel2
 from eolab.data.layouts import sentinel2_index as listing
 from eolab.data.layouts.common import Rejected, attempt, below, is_clutter, lies_instead, reading, report
-from eolab.data.layouts.geotiff import band_order, check_size
+from eolab.data.layouts.geotiff import check_size
+from eolab.data.layouts.raster_files import ENDINGS, bands_in, folder_of, layer_of, source_in
 from eolab.data.layouts.raster_names import CONVENTIONS, Named
 from eolab.data.layouts.series import GDAL_OPTIONS, Bounds, Resampling, Source, lazy, window_of
 
-ENDINGS = (".tif", ".tiff", ".jp2")
 MOST_PIXELS = 300_000**2
 _ORBIT = re.compile(r"_R(\d{3})_")
 LAYERS = {"reflectance": "band", "scl": "", "true_colour": "colour", "indices": "index"}
@@ -109,7 +109,8 @@ def open_layout(
         level: ``L1C`` or ``L2A``, needed where there are both.
         resampling: How larger pixels are brought to the grid.
         images: What the catalogue's entry says of files: pattern of names ``files``, and ``bands`` in the
-            order of a file's bands; and the ``folder`` below the path that holds the images.
+            order of a file's bands; the ``folder`` below the path that holds the images; and the ``date`` of
+            images whose names say none.
         true_colour: Whether SAFE products must have, and give, their true-colour images.
         stated: What the entry says of numbers: scale, offset, nodata.
 
@@ -124,6 +125,8 @@ def open_layout(
         ParameterError: If a parameter is wrong, or a choice is missing.
     """
     folder = folder_of(Path(path), images)
+    if patches.are_meant(images):
+        return patches.open_patches(folder, images or {}, stated or {}, bands)
     if _holds_products(folder):
         return _of_products(
             folder, bands, resolution, bounds, dates, tile, level, resampling, true_colour, stated
@@ -172,6 +175,8 @@ def check_layout(
 ) -> pd.DataFrame:
     """Decode every band of every image; return file, status and reason."""
     path = folder_of(path, images)
+    if patches.are_meant(images):
+        return patches.check_patches(path, images or {}, stated or {}, progress)
     if _holds_products(path):
         return sentinel2.check_layout(path, progress)
     found, rejected = scan(path, images, stated)
@@ -198,11 +203,6 @@ def _fault(band: Band) -> str:
 # === Files ===
 
 
-def folder_of(path: Path, images: Mapping[str, Any] | None) -> Path:
-    """Return the folder of the images: that of the entry's block ``images``, by default the data set's."""
-    return path / str((images or {}).get("folder") or "")
-
-
 def scan(
     path: Path, images: Mapping[str, Any] | None = None, stated: Mapping[str, float] | None = None
 ) -> tuple[list[Acquisition], Rejected]:
@@ -217,7 +217,8 @@ def scan(
     root = path.parent if path.is_file() else path
     files = [path] if path.is_file() else _files(path)
     given = tuple(images.get("bands") or ())
-    read = partial(_read_file, root=root, pattern=pattern, given=given, stated=stated)
+    day = str(images.get("date") or "")
+    read = partial(_read_file, root=root, pattern=pattern, given=given, stated=stated, day=day)
     done = list(in_threads(lambda file: attempt(read, file), files, "headers", progress=False))
     rejected = [
         {"file": below(root, file), "reason": reason}
@@ -245,7 +246,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read_file(
-    file: Path, root: Path, pattern: Any, given: tuple[str, ...], stated: Mapping[str, float]
+    file: Path, root: Path, pattern: Any, given: tuple[str, ...], stated: Mapping[str, float], day: str
 ) -> tuple[Named, list[Band]]:
     """Return what name and header of an image say.
 
@@ -254,17 +255,17 @@ def _read_file(
     """
     if printable(str(file)) != str(file):
         raise DataError("has a name that is no UTF-8, which GDAL cannot open: rename it")
-    named = raster_names.read_name(below(root, file), pattern)
+    named = raster_names.read_name(below(root, file), pattern, day)
     if raster_names.is_other(named.what):
         raise DataError(f"is the layer {named.what}, which is not read")
     with reading(file, errors=(RasterioError,)), rasterio.Env(**GDAL_OPTIONS), rasterio.open(file) as image:
         check_size(file, (image.count, *image.shape), MOST_PIXELS)
         grid = _grid_of(image)
-        names, numbers = _bands(file, image, named, given)
+        names, numbers = bands_in(file, image, named, given)
         return named, [
-            Band(layer, name, _source(file, image, number, layer, grid, named, stated))
+            Band(layer, name, source_in(file, image, number, layer, grid, named, stated))
             for name, number in zip(names, numbers, strict=True)
-            for layer in [_layer(name, named, given)]
+            for layer in [layer_of(name, named, given)]
         ]
 
 
@@ -277,82 +278,6 @@ def _grid_of(image: rasterio.DatasetReader) -> GeoBox:
             f"has the grid {tuple(place)[:6]}, expected one that is north-up: warp it with gdalwarp"
         )
     return GeoBox(image.shape, place, image.crs.to_string())
-
-
-def _bands(
-    file: Path, image: rasterio.DatasetReader, named: Named, given: tuple[str, ...]
-) -> tuple[Sequence[str], Sequence[int]]:
-    """Return the names of a file's bands, and their numbers in it."""
-    natural = list(range(1, image.count + 1))
-    known = raster_names.bands_of(named, image.count)
-    if known is None and given:
-        if image.count != len(given):
-            raise DataError(
-                f"has {image.count} bands, the entry names {len(given)}: correct its list of bands"
-            )
-        return given, band_order(file, image.descriptions, given)
-    if known is None:
-        texts = [(text or "").split(" ")[0] for text in image.descriptions]
-        known = [raster_names.band_named(text) for text in texts]
-        if not all(known) or len(set(known)) < len(known):
-            raise DataError(
-                f"does not name its {image.count} bands: write their names into the file, or "
-                "`images: {bands: [B02, B03]}` into the entry"
-            )
-    return known, natural
-
-
-def _layer(name: str, named: Named, given: tuple[str, ...]) -> str:
-    if name == raster_names.SCL:
-        return "scl"
-    if named.what == raster_names.TRUE_COLOUR:
-        return "true_colour"
-    if name in SENTINEL2 or (name in given and name not in INDICES):
-        return "reflectance"
-    return "indices"
-
-
-def _source(
-    file: Path,
-    image: rasterio.DatasetReader,
-    number: int,
-    layer: str,
-    grid: GeoBox,
-    named: Named,
-    stated: Mapping[str, float],
-) -> Source:
-    """Return where a band stands and what its numbers mean."""
-    kind, tag = image.dtypes[number - 1], image.nodatavals[number - 1]
-    whole = kind.startswith(("int", "uint"))
-    if not (whole or kind.startswith("float")):
-        raise DataError(f"holds numbers of type {kind}, expected whole or real numbers")
-    scale, offset = float(image.scales[number - 1]), float(image.offsets[number - 1])
-    nodata = {value for value in (tag, stated.get("nodata")) if value is not None and np.isfinite(value)}
-    convention = CONVENTIONS.get(named.convention)
-    if layer == "scl":
-        scale, offset, nodata = 1.0, 0.0, {0.0}
-    elif layer == "true_colour":
-        scale, offset, nodata = 1 / 255, 0.0, nodata | {0.0}
-    else:
-        if "scale" in stated or "offset" in stated:
-            scale, offset = stated.get("scale", scale), stated.get("offset", 0.0)
-        elif whole and (scale, offset) == (1, 0):
-            if convention is None or convention.scale is None:
-                raise DataError(
-                    f"holds whole numbers ({kind}) and states no scale: write "
-                    "`pixels: {scale: 0.0001, offset: 0}`, or what is right, into the entry"
-                )
-            scale, offset = convention.scale, _offset(named) if layer == "reflectance" else 0.0
-        if whole and convention is not None and layer == "reflectance":
-            nodata |= {0.0, 65535.0} if convention.raw else {0.0}
-    block = max(image.block_shapes[number - 1])
-    return Source(str(file), number, grid, block, tuple(sorted(nodata)), scale, offset)
-
-
-def _offset(named: Named) -> float:
-    """Return the offset of the agency's own numbers: -0.1 since baseline 04.00."""
-    raw = CONVENTIONS[named.convention].raw
-    return -0.1 if raw and named.time >= safe.OFFSET_SINCE else 0.0
 
 
 def _warn_of_offsets(good: Sequence[tuple[Path, Named, list[Band]]], stated: Mapping[str, float]) -> None:

@@ -18,7 +18,7 @@ import rasterio
 import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError
-from eolab.data.layouts import corine, rasters, sentinel2
+from eolab.data.layouts import corine, maps, rasters, sentinel2
 from eolab.data.layouts.common import attempt, lies_instead, reading, report
 from eolab.data.schemes import IGNORE, check_codes, lookup
 from eolab.data.schemes.landcover import LANDCOVER
@@ -58,8 +58,8 @@ def open_layout(path: Path, tile: str = "", **options: Any) -> xr.Dataset:
     tile = str(dataset.attrs.get("tile") or tile)
     dataset["corine"] = corine.open_corine(_of_tile(path / MAP, tile), like=dataset)
     if truths := _truths(_of_tile(path / TRUTH, tile)):
-        maps = [_truth(file, dataset) for file in truths.values()]
-        dataset["truth"] = xr.concat(maps, pd.Index(list(truths), name="year"))
+        found = [_truth(file, dataset) for file in truths.values()]
+        dataset["truth"] = xr.concat(found, pd.Index(list(truths), name="year"))
     return dataset
 
 
@@ -130,11 +130,11 @@ def _check(file: Path) -> None:
 def _truth(file: Path, like: xr.Dataset) -> xr.DataArray:
     """Return the true classes on the grid of the series, by nearest neighbour."""
     with reading(file, remedy="fetch or make the data set again"), rasterio.open(file) as raster:
-        corine.need_map(file, raster)
-        values, grid = corine.around(file, raster, like)
+        maps.need_map(file, raster)
+        values, grid = maps.around(file, raster, like)
         _check_truth(values, raster.nodata, file)
         classes = lookup(values, {code: code for code in range(len(LANDCOVER)) if code != raster.nodata})
-    truth = corine.onto(classes, grid, like, nodata=IGNORE)
+    truth = maps.onto(classes, grid, like, nodata=IGNORE)
     return truth.assign_attrs({"long_name": "true land cover", "nodata": IGNORE})
 
 

@@ -11,6 +11,7 @@ import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
 import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError, check_known
+from eolab.data import own_labels
 from eolab.data.catalog import DataEntry
 from eolab.data.ground import pixel_size_m
 from eolab.data.preprocess import clear_mask, dilated
@@ -25,7 +26,8 @@ from eolab.data.schemes.landcover import (
 )
 
 SCL_PIXEL_M = 20
-COLORS = ("#e69f00", "#117733", "#ccf24d", "#88ccaa", "#cc79a7", "#56b4e9", "#332288", "#d55e00", "#999999")
+AXES = {"reflectance": "band", "indices": "index"}
+"""Variables of images of one's own, and the names of their axes of bands."""
 
 
 def open_series(
@@ -42,15 +44,17 @@ def open_series(
     """Open a data set of the study as one labelled image series, lazily.
 
     Args:
-        entry: Catalogue entry of layout ``sentinel2_corine`` or ``eolearn_patch``.
+        entry: Catalogue entry of layout ``sentinel2_corine``, ``eolearn_patch`` or, with labels, ``rasters``.
         bands: Bands to read; empty for all that the data set has.
-        resolution_m: Grid in metres (Sentinel-2: 10, 20 or 60; an eo-learn patch keeps its own).
+        resolution_m: Grid in metres (Sentinel-2: 10, 20 or 60; an eo-learn patch keeps its own, and so do
+            images of one's own with 10).
         keep_scl: Scene-classification codes that count as clear (Sentinel-2, and eo-learn patches with SCL).
         min_pixels: A class with fewer labelled pixels is ignored; ``attrs["dropped"]`` names it.
         cloud_buffer: Pixels of 20 m, those of the scene classification, that are not clear around clouds,
             cirrus and shadows; see :func:`eolab.data.preprocess.clear_mask`.
         class_table: Classes that CORINE is brought to, see :func:`eolab.data.schemes.landcover.read_classes`.
-        tile: The tile of Sentinel-2, such as 31TGL; may be empty where there is one.
+        tile: The tile of Sentinel-2, such as 31TGL, or of images of one's own; may be empty where there is
+            one.
         classes: Names of the classes that are kept, in this order, as those of a model of another tile;
             empty for those with ``min_pixels``.
 
@@ -71,6 +75,7 @@ def open_series(
             entry, bands, resolution_m, keep_scl, cloud_buffer, class_table, tile
         ),
         "eolearn_patch": lambda: _from_eolearn(entry, bands, keep_scl, cloud_buffer),
+        "rasters": lambda: _from_rasters(entry, bands, resolution_m, keep_scl, cloud_buffer, tile),
     }
     if entry.layout not in openers:
         raise DataError(
@@ -82,7 +87,7 @@ def open_series(
             f"Data set {entry.name} has classes of its own, a table of classes is for those of CORINE: "
             "leave class_table empty."
         )
-    if entry.layout != "sentinel2_corine" and tile:
+    if entry.layout == "eolearn_patch" and tile:
         raise ParameterError(f"Data set {entry.name} has no tiles of Sentinel-2: leave tile empty.")
     series, scheme = openers[entry.layout]()
     return _drop_rare(series, scheme, min_pixels, classes)
@@ -123,6 +128,38 @@ def _from_sentinel2(
     return series, scheme
 
 
+def _from_rasters(
+    entry: DataEntry,
+    bands: Sequence[str],
+    resolution_m: int,
+    keep_scl: Sequence[int],
+    cloud_buffer: int,
+    tile: str,
+) -> tuple[xr.Dataset, ClassScheme]:
+    """Images of one's own with a mask or polygons of one's own; without SCL, what has a value is clear."""
+    source = entry.open(tile=tile or None, resolution=None if resolution_m == 10 else float(resolution_m))
+    layers = [source[name].rename({axis: "band"}) for name, axis in AXES.items() if name in source]
+    if not layers:
+        raise DataError(f"Data set {entry.name} has no bands of reflectance and no indices: name its bands.")
+    image = xr.concat(layers, "band") if len(layers) > 1 else layers[0]
+    for band in bands:
+        check_known(band, image["band"].values, f"Data set {entry.name} has no band {band!r}")
+    image = image.sel(band=list(bands)) if bands else image
+    if "scl" in source:
+        clear = clear_mask(source["scl"], tuple(keep_scl), _pixels(cloud_buffer, source))
+    else:
+        clear = image.notnull().any("band")
+    labels = own_labels.on_grid(entry, source)
+    rejected = [*json.loads(source.attrs.get("rejected", "[]")), *labels.left_out.to_dict("records")]
+    series = xr.Dataset(
+        {"image": image, "clear": clear, "label": labels.label},
+        attrs={"rejected": json.dumps(rejected), "label_cell_m": labels.cell_m},
+    )
+    if "scl" in source:
+        series["scl"] = source["scl"]
+    return series, labels.scheme
+
+
 def _from_eolearn(
     entry: DataEntry, bands: Sequence[str], keep_scl: Sequence[int], cloud_buffer: int
 ) -> tuple[xr.Dataset, ClassScheme]:
@@ -141,7 +178,7 @@ def _from_eolearn(
     known = {int(code): name for code, name in json.loads(source["LULC"].attrs.get("classes", "{}")).items()}
     codes = {**{code: f"land use {code}" for code in there.astype(int).tolist() if code > 0}, **known}
     codes = {code: codes[code] for code in sorted(codes) if codes[code]}
-    colors = tuple(islice(cycle(COLORS), len(codes)))
+    colors = tuple(islice(cycle(own_labels.COLORS), len(codes)))
     scheme = ClassScheme(f"land use of {entry.name}", tuple(codes), tuple(codes.values()), colors)
     seen = ndvi.notnull().isel(band=0, drop=True)
     if "IS_DATA" in source:

@@ -1,0 +1,175 @@
+"""Labels of one's own on the grid of one's images: a mask raster, or polygons with a column of classes.
+
+What the classes mean stands in the entry of the catalogue; without it they are what the labels hold::
+
+    labels: {land_cover: {file: map_2015.tif}}            # or {file: fields.gpkg, column: crop}
+    classes:
+    - {code: 1, name: forest, color: "#117733"}
+    - {code: 2, name: water}
+
+Masks are brought to the grid by the nearest pixel. Pixels of no class are :data:`eolab.data.schemes.IGNORE`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor)
+import pandas as pd
+import pyogrio
+import rasterio
+import xarray as xr
+
+from eolab.core.errors import DataError, warn
+from eolab.data import regions
+from eolab.data.catalog import DataEntry
+from eolab.data.ground import pixel_size_m
+from eolab.data.layouts import maps
+from eolab.data.layouts.common import reading
+from eolab.data.schemes import IGNORE, ClassScheme, check_codes, lookup
+
+RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt")
+COLORS = (
+    *("#e69f00", "#117733", "#ccf24d", "#88ccaa", "#cc79a7", "#56b4e9", "#332288", "#d55e00", "#999999"),
+    *("#6c4600", "#bb1122", "#f5c6d6", "#004c6d", "#ffe98a", "#7a3db8", "#00a3a3", "#5c5c5c", "#3d7eff"),
+)
+"""Colours of classes whose entry names none."""
+
+
+class Labels(NamedTuple):
+    """Labels on a grid.
+
+    Attributes:
+        label: Class index (y, x) uint8, 255 where there is none.
+        scheme: The classes.
+        cell_m: Side of what has one label at least: the mask's pixels in metres, of polygons the grid's.
+        left_out: What could not be used: file and reason.
+    """
+
+    label: xr.DataArray
+    scheme: ClassScheme
+    cell_m: float
+    left_out: pd.DataFrame
+
+
+def on_grid(entry: DataEntry, like: xr.Dataset, name: str = "") -> Labels:
+    """Bring the labels that an entry names to the grid of its images.
+
+    Args:
+        entry: Entry of the catalogue with a block ``labels``.
+        like: The images (…, y, x) with a reference system.
+        name: Name of the labels; empty for the only one, or that of the name ``map``.
+
+    Raises:
+        DataError: If the entry names no labels, or several and none is chosen; the file cannot be used, lies
+            elsewhere, or holds other classes than the entry names.
+        CatalogError: If the entry names no such labels.
+    """
+    name = name or ("map" if "map" in entry.labels else "")
+    if not name and len(entry.labels) != 1:
+        found = (
+            f"names the labels {', '.join(entry.labels)}: call one of them map"
+            if entry.labels
+            else "names no labels"
+        )
+        raise DataError(
+            f"Data set {entry.name} of {entry.file} {found}; write a mask or polygons into it, "
+            "such as `labels: {land_cover: {file: map.tif}}`."
+        )
+    name = name or next(iter(entry.labels))
+    file, facts = entry.label_file(name)
+    return (_of_mask if file.suffix.lower() in RASTERS else _of_polygons)(entry, name, file, like, facts)
+
+
+def scheme_of(entry: DataEntry, codes: Iterable[int] = (), names: Sequence[str] = ()) -> ClassScheme:
+    """Return the classes of an entry; where it names none, those with the codes or names that were found.
+
+    Raises:
+        DataError: If there is no class, or there are more than 254.
+    """
+    stated = [dict(one) for one in entry.classes]
+    found = [{"code": code, "name": f"class {code}"} for code in codes] or [{"name": one} for one in names]
+    classes = stated or found
+    if not 0 < len(classes) < IGNORE:
+        raise DataError(
+            f"The labels of {entry.name} hold {len(classes)} classes, expected 1 to {IGNORE - 1}: name those "
+            "that count in the block 'classes' of its entry."
+        )
+    columns = zip(
+        *((one.get("code", number), one["name"], one.get("color")) for number, one in enumerate(classes)),
+        strict=True,
+    )
+    numbers, titles, colors = columns
+    shown = tuple(given or color for given, color in zip(colors, cycle(COLORS), strict=False))
+    return ClassScheme(f"classes of {entry.name}", tuple(numbers), tuple(titles), shown)
+
+
+def _of_mask(entry: DataEntry, name: str, file: Path, like: xr.Dataset, facts: Mapping[str, Any]) -> Labels:
+    """Return the classes of a raster of codes."""
+    remedy = "give a raster of class codes, one band of whole numbers"
+    with reading(file, remedy=remedy, errors=(rasterio.errors.RasterioError,)), rasterio.open(file) as raster:
+        if raster.count != 1:
+            raise DataError(f"{file} has {raster.count} bands: {remedy}.")
+        maps.need_map(file, raster)
+        codes, grid = maps.around(file, raster, like)
+        nothing = {raster.nodata} if raster.nodata is not None else set()
+    if codes.dtype.kind == "f":  # as QGIS writes them
+        codes = np.where(np.isfinite(codes), codes, 0)
+        if (codes != np.rint(codes)).any():
+            raise DataError(
+                f"{file} holds fractions such as {codes[codes != np.rint(codes)][0]:g}: {remedy}."
+            )
+        codes = codes.astype(np.int64)
+    there = np.unique(codes).tolist()
+    scheme = scheme_of(entry, [code for code in there if code not in nothing and code != 0])
+    nothing |= {0} - set(scheme.codes)
+    known = ", ".join(map(str, scheme.codes))
+    check_codes(
+        codes, scheme.codes, nothing, file, f"the codes that the entry of {entry.name} names, {known}"
+    )
+    classes = lookup(codes, {code: index for index, code in enumerate(scheme.codes)})
+    return _labels(maps.onto(classes, grid, like, IGNORE), scheme, min(pixel_size_m(grid)), name, [])
+
+
+def _of_polygons(
+    entry: DataEntry, name: str, file: Path, like: xr.Dataset, facts: Mapping[str, Any]
+) -> Labels:
+    """Return the classes of polygons; those of a class that the entry does not name are left out."""
+    if not facts.get("column"):
+        columns = list(pyogrio.read_info(file, layer=facts.get("layer"))["fields"])
+        raise DataError(
+            f"{file} has the columns {', '.join(columns)}, and the entry of {entry.name} does not say which "
+            f"holds the classes: write `{name}: {{file: {file.name}, column: …}}`."
+        )
+    grid = like.odc.geobox
+    found = regions.on_grid(regions.of_entry(entry, name), grid)
+    table = found.table
+    scheme = scheme_of(entry, names=sorted(set(table["label"])) if not entry.classes else ())
+    index = {str(code): number for number, code in enumerate(scheme.codes)} if entry.classes else {}
+    index |= {title: number for number, title in enumerate(scheme.names)}
+    known = table["label"].isin(list(index))
+    left_out = [
+        (f"{file.name} polygon {row['id']}", row["reason"]) for row in found.left_out.to_dict("records")
+    ]
+    left_out += [
+        (f"{file.name} polygon {row['id']}", f"has the class {row['label']!r}, which the entry does not name")
+        for row in table[~known].to_dict("records")
+    ]
+    table = table[known]
+    if table.empty:
+        why = f"; {left_out[0][0]} {left_out[0][1]}" if left_out else ""
+        raise DataError(f"{file} has no polygon that can be used on the images of {entry.name}{why}.")
+    values, torn = regions.label_map(table, grid, table["label"].map(index))
+    if torn:
+        warn(f"{torn:,} pixels lie in polygons of {file.name} of different classes: they have no label.")
+    blank = maps.onto(values, grid, like, IGNORE)
+    return _labels(blank, scheme, min(pixel_size_m(grid)), name, left_out)
+
+
+def _labels(
+    label: xr.DataArray, scheme: ClassScheme, cell_m: float, name: str, left_out: list[tuple[str, str]]
+) -> Labels:
+    label.attrs = {"long_name": name, "nodata": IGNORE}
+    return Labels(label, scheme, float(cell_m), pd.DataFrame(left_out, columns=["file", "reason"]))

