@@ -104,6 +104,39 @@ def test_classes_without_a_sample_count_nowhere():
     np.testing.assert_array_equal(confident.doubtful(wide, given), confident.doubtful(p, given))
 
 
+def test_labels_that_other_folds_lack_are_not_judged():
+    """Regression: of a class in one block all samples were refused, as nothing else had learned it."""
+    labels, folds = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 1, 0, 0, 1])
+    np.testing.assert_array_equal(confident.judged(labels, folds, 1), [True, True, True, False, False, False])
+    np.testing.assert_array_equal(
+        confident.judged(labels, folds, 2), [True, False, False, False, False, False]
+    )
+    rng = np.random.default_rng(0)
+    given = np.repeat([0, 1, 2], 60)
+    seen = rng.dirichlet([1, 1, 1], 180)
+    seen[given == 2] = [0.5, 0.5, 0.0]
+    assert confident.doubtful(seen, given, "class")[given == 2].any()
+    known = given != 2
+    found = confident.doubtful(seen, given, "class", known)
+    assert not found[~known].any()
+    np.testing.assert_array_equal(found[known], confident.doubtful(seen[known], given[known], "class"))
+    assert not confident.doubtful(seen, given, "class", np.zeros(180, bool)).any()
+
+
+@pytest.mark.parametrize("by", confident.PRUNING)
+def test_each_label_keeps_the_least_share(by):
+    rng = np.random.default_rng(1)
+    given = np.repeat([0, 1, 2], 50)
+    seen = rng.dirichlet([1, 1, 1], 150)
+    seen[given == 0] = [0.05, 0.9, 0.05]  # none of them shows its label
+    seen[given == 0, 0] += np.linspace(0, 0.01, 50)
+    assert confident.doubtful(seen, given, "class")[given == 0].sum() >= 45
+    found = confident.doubtful(seen, given, by, keep=0.3)
+    assert 30 <= found[given == 0].sum() <= 35
+    free = confident.doubtful(seen, given, by)
+    np.testing.assert_array_equal(found[given > 0], free[given > 0])
+
+
 def test_no_sample_is_predicted_by_a_classifier_that_learned_its_fold():
     """Labels that follow from the fold alone cannot be known from the other folds."""
     rng = np.random.default_rng(0)

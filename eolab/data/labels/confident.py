@@ -62,7 +62,27 @@ def joint_distribution(joint: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return scaled / scaled.sum()
 
 
-def doubtful(probabilities: Any, labels: Any, by: str = "both") -> np.ndarray:
+def judged(labels: Any, folds: Any, least: int = 20) -> np.ndarray:
+    """Return which samples a classifier of the other folds can judge: it has learned their label.
+
+    Args:
+        labels: Given labels (N,).
+        folds: Fold of each sample (N,).
+        least: Samples of the label that the other folds must have.
+
+    Returns:
+        bool (N,).
+    """
+    labels, folds = np.asarray(labels), np.asarray(folds)
+    number = np.bincount(labels)[labels]
+    pairs = np.stack([labels, folds])
+    _, inverse, same = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
+    return np.asarray(number - same[inverse.ravel()] >= least)
+
+
+def doubtful(
+    probabilities: Any, labels: Any, by: str = "both", known: Any = None, keep: float = 0.0
+) -> np.ndarray:
     """Return which labels are likely to be wrong, as many as the joint distribution says.
 
     Args:
@@ -71,6 +91,9 @@ def doubtful(probabilities: Any, labels: Any, by: str = "both") -> np.ndarray:
         by: ``class``: of each given label the samples with the lowest probability of it, as many as have
             another true label; ``noise_rate``: for each pair of given and true label the samples with the
             largest margin between both probabilities; ``both``: those that both find (C+NR).
+        known: Samples (N,) that can be judged, see :func:`judged`; the others count nowhere and are not
+            doubtful. All where None.
+        keep: Least share of each label's judged samples that is not doubtful, 0 to 1.
 
     Returns:
         bool (N,).
@@ -81,10 +104,16 @@ def doubtful(probabilities: Any, labels: Any, by: str = "both") -> np.ndarray:
     """
     check_known(by, PRUNING, f"There is no way {by!r} to prune labels")
     p, given = _checked(probabilities, labels)
+    found = np.zeros(len(given), bool)
+    if known is not None and not np.all(known):
+        if np.any(known):
+            found[known] = doubtful(p[known], given[known], by, keep=keep)
+        return found
     counts = np.bincount(given, minlength=p.shape[1])
     wrong = joint_distribution(confident_joint(p, given), counts) * len(given)  # (K, K) samples
     np.fill_diagonal(wrong, 0)
-    by_class, by_rate = np.zeros(len(given), bool), np.zeros(len(given), bool)
+    wrong *= np.minimum(1, (1 - keep) * counts / np.maximum(wrong.sum(axis=1), 1e-9))[:, None]
+    by_class, by_rate = found.copy(), found.copy()
     for label in np.flatnonzero(counts):
         rows = np.flatnonzero(given == label)
         own = p[rows, label]
