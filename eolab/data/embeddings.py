@@ -8,7 +8,7 @@ mosaic                  how it is read
 ======================= ==========================================================
 float values            as they are
 int8 times a factor     ``scale=factor``
-AlphaEarth Foundations  ``scale=1 / 127.5, power=2``: sign(v) · (|v| / 127.5)²; its own nodata is −128, see
+AlphaEarth Foundations  ``scale=1 / 127.5, power=2``: sign(v) · (abs(v) / 127.5)²; its own nodata is −128, see
                         https://developers.google.com/earth-engine/guides/aef_on_gcs_readme
 ======================= ==========================================================
 """

@@ -1,7 +1,9 @@
 """Spectral indices of Sentinel-2 images as a registry: formula, source and function of each.
 
 Example:
-    >>> compute("NDVI", image)  # image (time, band, y, x) with bands B04 and B08 → (time, y, x)
+    >>> image = xr.DataArray([0.1, 0.3], dims="band", coords={"band": ["B04", "B08"]})  # and time, y, x
+    >>> round(compute("NDVI", image).item(), 3)
+    0.5
 """
 
 from collections.abc import Callable, Iterable

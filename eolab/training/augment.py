@@ -20,7 +20,10 @@ Example:
     >>> change = build(["rotate", "flip", "cutmix"])
     >>> change.name
     'rotate+flip+cutmix'
-    >>> inputs, label = change({"image": image}, label, np.random.default_rng(0))
+    >>> image, mask = np.zeros((8, 64, 64, 4), "float32"), np.zeros((8, 64, 64), "uint8")
+    >>> inputs, label = change({"image": image}, mask, np.random.default_rng(0))
+    >>> inputs["image"].shape, label.shape
+    ((8, 64, 64, 4), (8, 64, 64))
 """
 
 import inspect

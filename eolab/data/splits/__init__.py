@@ -8,7 +8,10 @@ options and seed always give the same column.
 Blocks that keep a distance, with no polygon on both sides, come from :func:`apart_blocks`.
 
 Example:
-    >>> table["split"] = assign(table, "block", block_m=1000, validation=0.2, test=0.3, seed=0)
+    >>> table = pd.DataFrame({"polygon": [7, 7, 7, 8, 8, 9, 9, 9]})
+    >>> table["split"] = assign(table, "group", group="polygon", validation=0.3, test=0.3, seed=0)
+    >>> table.groupby("polygon")["split"].nunique().tolist()  # no polygon is divided
+    [1, 1, 1]
 """
 
 import inspect

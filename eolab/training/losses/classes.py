@@ -135,7 +135,7 @@ class Focal(ClassLoss):
 class LogCosh(ClassLoss):
     """Logarithm of the hyperbolic cosine of probability minus one-hot truth, mean over pixels and classes.
 
-    ``ln cosh x`` is x²/2 for a small error and grows like |x| for a large one, so that a wrong label pulls
+    ``ln cosh x`` is x²/2 for a small error and grows like abs(x) for a large one, so that a wrong label pulls
     less than in a squared error. Written as ``ln(1 + 2 sinh²(x/2))``, which is exact for small errors too.
     """
 
