@@ -67,7 +67,15 @@ def test_the_loss_is_saved_with_its_temperature():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"drop": 1.0}, {"jitter": -1}, {"clouds": 1.5}, {"cloud_dates": 0}, {"noise": float("nan")}]
+    "wrong",
+    [
+        {"drop": 1.0},
+        {"jitter": -1},
+        {"clouds": 1.5},
+        {"cloud_dates": 0},
+        {"cloud_size": 0},
+        {"noise": float("nan")},
+    ],
 )
 def test_amounts_that_cannot_be_are_refused(wrong):
     with pytest.raises(ParameterError, match=next(iter(wrong))):
@@ -141,6 +149,77 @@ def test_a_cloud_hides_or_brightens_a_run_of_neighbouring_dates():
     assert 0.45 < hidden.any(axis=1).mean() < 0.55
 
 
+def patches(count: int = 30, side: int = 8) -> dict[str, np.ndarray]:
+    """Patches all seen; the first channel numbers the pixels and the second the dates."""
+    pixel, date = np.arange(side * side).reshape(side, side), np.arange(TIMES)[:, None, None]
+    shape = (count, TIMES, side, side)
+    image = np.stack([np.broadcast_to(one, shape) for one in (pixel, date)], axis=-1).astype(np.float32)
+    day = np.tile(np.arange(TIMES, dtype=np.float32), (count, 1))
+    return {"image": image, "valid": np.ones(shape, bool), "day": day}
+
+
+def test_a_view_of_a_patch_is_turned_and_mirrored_alike_at_all_dates_with_what_was_observed():
+    inputs = patches()
+    inputs["valid"][:, :, 0, 1] = False
+    still = Views((0, 0), (1, 1), drop=0, jitter=0, noise=0, clouds=0)
+    found = still.view(inputs, np.random.default_rng(0))
+    image, valid = found["image"], found["valid"]
+    np.testing.assert_array_equal(image[..., 1], inputs["image"][..., 1])  # dates keep their order
+    assert (image[:, :1, ..., 0] == image[..., 0]).all()
+    square = inputs["image"][0, 0, ..., 0]
+    eight = [np.rot90(one, turns) for one in (square, square[:, ::-1]) for turns in range(4)]
+    seen = {next(n for n, one in enumerate(eight) if (one == view).all()) for view in image[:, 0, ..., 0]}
+    assert len(seen) == 8
+    np.testing.assert_array_equal(~valid, image[..., 0] == 1)
+    wide = {name: values[:, :, :6] if values.ndim > 2 else values for name, values in inputs.items()}
+    assert still.view(wide, np.random.default_rng(0))["image"].shape == wide["image"].shape
+
+
+def test_the_cloud_of_a_patch_is_a_disc_that_hides_or_brightens_part_of_some_dates():
+    inputs = patches(400) | {"image": np.zeros((400, TIMES, 8, 8, 2), np.float32)}
+    views = Views((0, 0), (1, 1), drop=0, jitter=0, noise=0, clouds=1.0, cloud_dates=3, cloud_size=0.5)
+    found = views.view(inputs, np.random.default_rng(0))
+    bright, hidden = found["image"][..., 0] > 1e-4, ~found["valid"]
+    touched = bright | hidden
+    dates = touched.any(axis=(2, 3))
+    assert set(dates.sum(axis=1)) == {1, 2, 3}
+    assert ((np.diff(dates.astype(int), axis=1) == 1).sum(axis=1) + dates[:, 0] == 1).all()  # one run
+    assert not (bright.any(axis=(1, 2, 3)) & hidden.any(axis=(1, 2, 3))).any()
+    assert 0.4 < hidden.any(axis=(1, 2, 3)).mean() < 0.6
+    shares = touched.mean(axis=(2, 3))[dates]
+    assert shares.min() < 0.05
+    assert 0.3 < shares.max() < np.pi * 0.5**2 + 0.1  # a disc of half a side, and no whole date
+    for cloud in touched[dates][:50]:  # convex: each row and column is one run
+        for lines in (cloud, cloud.T):
+            assert (np.diff(np.pad(lines, ((0, 0), (1, 1))).astype(int), axis=1) == 1).sum(axis=1).max() == 1
+    places = touched[:, :-1] & touched[:, 1:]
+    both = dates[:, :-1] & dates[:, 1:]
+    assert (~places.any(axis=(2, 3)) & both).any()  # another place at the next date
+
+
+def test_dates_of_a_patch_are_lost_as_a_whole_and_the_last_pixel_never():
+    inputs = patches()
+    inputs["valid"][:] = False
+    inputs["valid"][:, 3, 2, 5] = True  # one pixel at one date
+    views = Views((0, 0), (1, 1), drop=0.99, clouds=1.0, cloud_dates=TIMES, cloud_size=5)
+    for seed in range(5):
+        assert (views.view(inputs, np.random.default_rng(seed))["valid"].sum(axis=(1, 2, 3)) == 1).all()
+    only = Views((0, 0), (1, 1), drop=0.5, jitter=0, noise=0, clouds=0)
+    valid = only.view(patches(), np.random.default_rng(0))["valid"]
+    assert (valid.all(axis=(2, 3)) | ~valid.any(axis=(2, 3))).all()
+    assert 0.1 < (~valid).mean() < 0.4
+
+
+def test_labels_change_neither_views_nor_loss():
+    inputs, z = patches(6), np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    one, other = np.zeros((6, 8, 8), np.uint8), np.full((6, 8, 8), 255, np.uint8)
+    views = Views((0, 0), (1, 1))
+    found, again = (views(inputs, label, np.random.default_rng(1))[0] for label in (one, other))
+    for name in inputs:
+        np.testing.assert_array_equal(found[name], again[name])
+    assert float(NTXent()(np.tile(one, (2, 1, 1)), z)) == float(NTXent()(np.tile(other, (2, 1, 1)), z))
+
+
 # === Encoders ===
 
 
@@ -158,6 +237,37 @@ def test_a_network_begins_with_the_weights_of_an_encoder_and_its_statistics(name
     begin(network, first)
     np.testing.assert_allclose(encoder_of(network).predict_on_batch(inputs), features, atol=1e-6)
     assert network.get_layer("normalize").mean == list(MEAN)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "features"),
+    [
+        ("unet_composites", {"levels": 2, "width_multiplier": 0.0625}, 4),
+        ("tsvit", {"units": 8, "heads": 2, "temporal_layers": 1, "spatial_layers": 1, "expansion": 1}, 3 * 8),
+    ],
+)
+def test_a_network_of_masks_begins_with_an_encoder_whose_features_are_those_of_its_pixels(
+    name, options, features
+):
+    given = {"channels": 2, "times": 3, "outputs": 3, "height": 7, "width": 6, **options}
+    inputs = {"day": np.tile(np.arange(3, dtype=np.float32), (2, 1)), "valid": np.ones((2, 3, 7, 6))}
+    inputs["image"] = np.random.default_rng(0).normal(size=(2, 3, 7, 6, 2)).astype(np.float32)
+    first = encoder_of(models.build(name, mean=(0.1, 0.2), std=(1, 2), seed=1, **given))
+    maps = np.asarray(first(inputs))
+    assert maps.shape == (2, 7, 6, features)
+    projected = with_projection(first, 16, 4)
+    pooled = keras.Model(first.input, projected.get_layer("projection_1").input)(inputs)
+    np.testing.assert_allclose(pooled, maps.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+    network = models.build(name, seed=2, **given)
+    begin(network, first)
+    np.testing.assert_allclose(encoder_of(network)(inputs), maps, atol=1e-5)
+    if name == "tsvit":  # a pixel's features hold the tokens that its mask is predicted from
+        kernel, bias = (np.array(one) for one in network.get_layer("mask_logits").weights)
+        logits = maps.reshape(2, 7, 6, 3, 8) @ kernel + bias  # of all four pixels of the square
+        own = np.arange(7)[:, None] % 2 * 2 + np.arange(6) % 2
+        logits = np.take_along_axis(logits, own[None, :, :, None, None], axis=-1)[..., 0]
+        expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+        np.testing.assert_allclose(network(inputs)["mask"], expected, atol=1e-5)
 
 
 def test_an_encoder_of_another_network_is_refused():

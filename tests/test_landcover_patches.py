@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from scipy.spatial.distance import cdist
 
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, ParameterError
 from eolab.data import splits
 from eolab.data.preprocess import Recipe
 from eolab.data.store import write_store
@@ -119,6 +119,11 @@ def test_training_patches_have_no_label_in_polygons_of_others(series, table):
     kept = np.isin(groups, list(own)) & (groups > 0)
     np.testing.assert_array_equal(labels["train"][kept], np.asarray(series["label"])[kept])
     assert (labels["train"][~kept] == 255).all()
+
+
+def test_patches_of_a_split_that_is_not_by_blocks_are_refused(series, tmp_path):
+    with pytest.raises(ParameterError, match="Patches follow no split_random, for a patch lies in one block"):
+        patches.write_patches(tmp_path, series, SimpleNamespace(), "split_random")
 
 
 @pytest.mark.parametrize("at_once", [20, 512])

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from eolab import evaluation, prediction, tasks
-from eolab.core.errors import DataError
+from eolab import evaluation, models, prediction, tasks
+from eolab.core.errors import DataError, ParameterError
 from eolab.data.store import ArraySpec, write_store
-from eolab.tasks import baselines
+from eolab.tasks import baselines, engine, pretraining
+from eolab.training.contrastive import encoder_of
 
 TASK, SAMPLES, TIMES, SIDE, BANDS, K = "series_segmentation", 24, 4, 8, 2, 3
 DATES = ["2019-01-16", "2019-04-16", "2019-07-16", "2019-10-16"]
@@ -119,3 +120,77 @@ def test_images_without_dates_are_refused_by_baselines_of_pixels(store, data):
 def test_samples_without_any_label_are_refused_by_baselines_of_pixels(store):
     with pytest.raises(DataError, match="No pixel of the training samples is labelled"):
         baselines.build(TASK, "random_forest", classes=K).fit(store, [2])
+
+
+# === Without labels ===
+
+
+def test_labels_of_patches_are_their_known_pixels_one_by_one(store, data):
+    rows = np.array([1, 2, 5])
+    labels = pretraining.Labels(store, rows)
+    place, y, x = np.nonzero(data["label"][rows] != 255)
+    np.testing.assert_array_equal(labels.sample, rows[place])
+    np.testing.assert_array_equal(labels.table["label"], data["label"][rows[place], y, x])
+    assert labels.table["id"].tolist() == rows[place].tolist()
+    some = np.array([3, 60, 61, 100])  # of the first and the last; the second has no label
+    np.testing.assert_array_equal(labels.samples(some), [1, 5])
+    maps = np.random.default_rng(0).random((2, SIDE, SIDE, K))
+    expected = [maps[[1, 5].index(rows[place[one]]), y[one], x[one]] for one in some]
+    np.testing.assert_array_equal(labels.of(some, maps), expected)
+
+
+def test_a_store_with_some_labels_alone_has_no_other_and_all_else(store, data):
+    labels = pretraining.Labels(store, np.arange(SAMPLES))
+    rows = {"train": np.array([5, 300]), "validation": np.array([700]), "test": np.array([1100])}
+    alone, of_part = labels.alone(rows)
+    assert {part: own.tolist() for part, own in of_part.items()} == {
+        part: labels.sample[own].tolist() for part, own in rows.items()
+    }
+    found = alone.gather(np.arange(SAMPLES))
+    known = found.pop("label")
+    assert (known != 255).sum() == 3
+    assert (known[known != 255] == data["label"][known != 255]).all()
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, data[name])
+    np.testing.assert_array_equal(store.gather([0], ["label"])["label"][0], data["label"][0])
+    assert alone.fingerprint != store.fingerprint  # a training that resumes notices
+
+
+def test_a_pretrained_encoder_of_patches_gives_features_of_pixels_and_a_network_of_masks_begins_with_it(
+    store, tmp_path
+):
+    """Two steps without labels; weights arrive in the network, another network's are refused."""
+    small = {"levels": 1, "width_multiplier": 0.0625}
+    how = {"outputs": K, "options": small, "seed": 1}
+    start = pretraining.encoder("unet_composites", store, ROWS["train"], **how)
+    assert start.task.name == TASK
+    before = [np.array(one) for one in start.network.weights]
+    learned = pretraining.pretrain(
+        start,
+        store,
+        ROWS["train"],
+        folder=tmp_path,
+        training={"epochs": 1, "batch_size": 6, "learning_rate": 0.01},
+        progress=False,
+    )
+    changed = [not np.allclose(one, old) for one, old in zip(learned.network.weights, before, strict=True)]
+    assert any(changed)
+    labels = pretraining.Labels(store, np.arange(SAMPLES))
+    rows = np.arange(0, len(labels.table), 7)
+    features = pretraining.features(learned, labels, rows).values
+    inputs = learned.inputs(tasks.read(store, labels.samples(rows)))
+    maps = np.asarray(learned.network(inputs))
+    np.testing.assert_allclose(features, labels.of(rows, maps), atol=1e-5)
+    file = tmp_path / pretraining.ENCODER_FILE
+    make = engine._beginning(tasks.get(TASK), learned.channels, file, models.build)
+    build = {"channels": learned.channels, "outputs": K, "make": make}
+    network = engine.build(TASK, "unet_composites", store, **build, options=small)
+    np.testing.assert_allclose(encoder_of(network)(inputs), maps, atol=1e-5)
+    with pytest.raises(DataError, match="build the network with the model, the options"):
+        engine.build(TASK, "unet_composites", store, **build, options=small | {"width_multiplier": 0.125})
+    with pytest.raises(DataError, match=r"none.keras: expected a saved model, found no file"):
+        tasks.check(TASK, "unet_composites", training={"epochs": 1}, weights=tmp_path / "none.keras")
+    with pytest.raises(ParameterError, match="weights has no option 'stem'"):
+        tasks.check(
+            TASK, "unet_composites", training={"epochs": 1}, weights={"weights": file, "stem": "copy"}
+        )

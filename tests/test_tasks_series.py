@@ -397,12 +397,13 @@ def test_samples_whose_labels_are_all_the_same_are_pointed_out(task, labels):
 
 def test_a_pretrained_encoder_learns_without_labels_and_a_network_begins_with_it(store, rows, tmp_path):
     """SimCLR on the training rows; the labels of the network that goes on are drawn anew."""
+    labels = pretraining.Labels(store, np.arange(SAMPLES))
     start = pretraining.encoder("tempcnn", store, rows["train"], options=SMALL, seed=1)
-    random = pretraining.features(start, store, rows["test"])
+    random = pretraining.features(start, labels, rows["test"])
     how = {"training": {"epochs": 3, "batch_size": 90, "learning_rate": 0.01}, "progress": False}
     learned = pretraining.pretrain(start, store, rows["train"], folder=tmp_path, **how)
     assert learned.history["loss"].iloc[-1] < learned.history["loss"].iloc[0]
-    features = pretraining.features(learned, store, rows["test"])
+    features = pretraining.features(learned, labels, rows["test"])
     assert features.values.shape == (len(rows["test"]), SMALL["dense"])
     assert not np.allclose(features.values, random.values, atol=1e-3)
     file = tmp_path / pretraining.ENCODER_FILE
@@ -410,7 +411,7 @@ def test_a_pretrained_encoder_learns_without_labels_and_a_network_begins_with_it
     network = engine.build(TASK, "tempcnn", store, learned.channels, outputs=K, options=SMALL, make=make)
     again = tasks.Fitted(tasks.get(TASK), "tempcnn", encoder_of(network), learned.channels)
     np.testing.assert_allclose(
-        pretraining.features(again, store, rows["test"]).values, features.values, atol=1e-5
+        pretraining.features(again, labels, rows["test"]).values, features.values, atol=1e-5
     )
 
 

@@ -23,6 +23,8 @@ from eolab.tasks.task import Task, check_class_weights, get
 from eolab.training import augment, contrastive, freezing, losses
 from eolab.training.batches import Batches, SequenceSamples, StoreSamples, balanced_weights
 
+CONTRASTED = ("series", "image_series")  # inputs of networks that can begin with a pretrained encoder
+
 
 class Networks:
     """Networks that are built and compiled once and trained many times, fold by fold.
@@ -103,7 +105,8 @@ def fit(
         weights: File of published weights that a network of images begins with or its name in the catalogue,
             or either with options of :func:`eolab.models.weights.build`, such as
             ``{"weights": "resnet18_imagenet", "stem": "copy"}`` or ``{"weights": file, "scale": 10_000}``;
-            for a network of pixel series the file of an encoder that :mod:`eolab.tasks.pretraining` saved.
+            for a network of pixel series or image series the file of an encoder that
+            :mod:`eolab.tasks.pretraining` saved.
         seed: Seed of the weights, the order, the augmentation and the draw.
         make: Builds the network; :meth:`Networks.build` where several trainings share a compiled one.
         **running: Arguments of :func:`eolab.training.fit` that do not change the result: progress, resume,
@@ -274,7 +277,7 @@ def _beginning(
     chosen = _published(task, weights)
     if not chosen:
         return make
-    if task.reads == "series":
+    if task.reads in CONTRASTED:
         return partial(_pretrained, make=make, encoder=models.load(chosen["weights"], compiled=False))
     if make is not models.build:
         raise ParameterError(
@@ -298,15 +301,15 @@ def _published(task: Task, weights: Any) -> Mapping[str, Any]:
         ParameterError: If an option is unknown, or networks of the task cannot begin with them.
     """
     chosen = weights if isinstance(weights, Mapping) else {"weights": weights}
-    known = ("weights",) if task.reads == "series" else ("weights", "scale", "stem", "published")
+    known = ("weights",) if task.reads in CONTRASTED else ("weights", "scale", "stem", "published")
     check_all(chosen, known, "weights has no option")
     if not chosen.get("weights"):
         return {}
     check_known(chosen.get("stem", "mean"), published.STEMS, "There is no rule for a stem")
-    if task.reads not in ("images", "series"):
+    if task.reads not in ("images", *CONTRASTED):
         raise ParameterError(
-            "weights are put into networks of images or pixel series: leave them out, and let make put them "
-            "in by eolab.models.weights.load."
+            "weights are put into networks of images, pixel series or image series: leave them out, and let "
+            "make put them in by eolab.models.weights.load."
         )
     return chosen
 

@@ -1,5 +1,12 @@
-"""Learning without labels: encoders of series, their pretraining, their features, and probes on features."""
+"""Learning without labels: encoders of series, their pretraining, their features, and probes on features.
 
+A sample is a pixel series, which has one label, or a patch of an image series: then a view is of the patch,
+the contrast is between the features of its pixels averaged over the patch, and labels are those of pixels.
+"""
+
+from __future__ import annotations
+
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,37 +18,50 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from eolab import models
 from eolab import training as trainer
 from eolab.core.errors import DataError, ParameterError
 from eolab.core.files import replacing
+from eolab.data.schemes import IGNORE
 from eolab.data.store import Store, with_day
 from eolab.tasks.baselines import filled
 from eolab.tasks.channels import select_all
 from eolab.tasks.engine import build
 from eolab.tasks.fitted import Fitted
-from eolab.tasks.task import get
+from eolab.tasks.task import Task, get
 from eolab.training import contrastive
 from eolab.training.batches import Batches, StoreSamples
 
-TASK = "series_classification"
 ENCODER_FILE = "encoder.keras"
 
 
+def task_of(model: str) -> Task:
+    """Return what a network learns with labels: the classes of pixel series, or masks of image series."""
+    return get("series_segmentation" if model in models.names("image_series") else "series_classification")
+
+
 def encoder(
-    model: str, store: Store, rows: Any, *, options: Mapping[str, Any] | None = None, seed: int = 0
+    model: str,
+    store: Store,
+    rows: Any,
+    *,
+    outputs: int = 2,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Fitted:
-    """Return the encoder of a network of pixel series with random weights: all but its last layer.
+    """Return a network of pixel series or image series with random weights, without its last layer.
 
     Args:
         model: Name of the architecture.
         store: The samples.
         rows: Rows whose mean and standard deviation of each channel it normalises by.
+        outputs: Classes that will be learned: TSViT has a token of each.
         options: Options of the architecture.
         seed: Seed of the weights.
     """
-    channels = select_all(store, rows, None)
-    network = build(TASK, model, store, channels, outputs=2, options=options, seed=seed)
-    return Fitted(get(TASK), model, contrastive.encoder_of(network), channels)
+    channels, task = select_all(store, rows, None), task_of(model)
+    network = build(task, model, store, channels, outputs=outputs, options=options, seed=seed)
+    return Fitted(task, model, contrastive.encoder_of(network), channels)
 
 
 def pretrain(
@@ -106,10 +126,10 @@ def pretrain(
 
 @dataclass(frozen=True)
 class Features:
-    """Features of some samples, whoever has made them.
+    """Features of some labelled samples, whoever has made them.
 
     Attributes:
-        rows: Their rows in the store (N,), sorted.
+        rows: Their rows in the table of :class:`Labels` (N,), sorted.
         values: Features (N, F).
     """
 
@@ -128,11 +148,85 @@ class Features:
         return self.values[places]
 
 
-def features(of: Fitted, store: Store, rows: np.ndarray, batch_size: int = 2048) -> Features:
-    """Return what an encoder makes of some samples, by their rows in the store, sorted."""
-    parts = store.batches(rows, [*of.arrays, *store.own_day], batch_size)
-    found = [of.predict(with_day(store, data))[of.task.output] for _, data in parts]
+def features(of: Fitted, labels: Labels, rows: np.ndarray) -> Features:
+    """Return what an encoder makes of some labelled samples, by their sorted rows in the table of labels."""
+    store, samples = labels.store, labels.samples(rows)
+    found = []
+    for at, data in store.batches(samples, [*of.arrays, *store.own_day], 16 if of.task.dense else 2048):
+        [values] = of.predict(with_day(store, data)).values()
+        here = rows[np.isin(labels.sample[rows], samples[at])]
+        found.append(labels.of(here, values))
     return Features(rows, np.concatenate(found))
+
+
+# === Labels one by one ===
+
+
+class Labels:
+    """The labels of samples one by one: those of pixel series, or each pixel of patches that has one.
+
+    Args:
+        store: The samples; a label is a class (), or a mask (H, W) with 255 where nothing is known.
+        rows: Rows of the store whose labels these are, sorted.
+
+    Attributes:
+        store: The samples.
+        table: A row a label, numbered from 0, with the columns of the store; of pixels ``row`` and ``col``
+            are their own, and ``label`` and, where the store has it, ``truth`` are columns.
+        sample: Row of the store of each label (N,), sorted.
+    """
+
+    def __init__(self, store: Store, rows: np.ndarray) -> None:
+        self.store, self.sample = store, np.asarray(rows)
+        self._pixel = np.zeros(len(rows), int)
+        table = store.table.iloc[rows]
+        shape = store.arrays_spec["label"].shape
+        if shape:
+            masks = store.gather(rows, {"label", "truth"} & set(store.arrays_spec))
+            place, self._pixel = np.nonzero((masks["label"] != IGNORE).reshape(len(rows), -1))
+            table = table.iloc[place].drop(columns=["x", "y"], errors="ignore")
+            for name, values in masks.items():
+                table[name] = values.reshape(len(rows), -1)[place, self._pixel]
+            for name, values in zip(("row", "col"), np.divmod(self._pixel, shape[1]), strict=True):
+                if name in table:
+                    table[name] += values
+            self.sample = self.sample[place]
+        self.table: pd.DataFrame = table.reset_index(drop=True)
+
+    def samples(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows of the store that have any of some labels, sorted."""
+        return np.unique(self.sample[rows])
+
+    def of(self, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return the values of some labels (N, …) from those of the samples that have them.
+
+        Args:
+            rows: Rows of the table, sorted.
+            values: Values of the samples of :meth:`samples`: (n, …), or (n, H, W, …) of patches.
+        """
+        if not self.store.arrays_spec["label"].shape:
+            return np.asarray(values)
+        place = np.searchsorted(self.samples(rows), self.sample[rows])
+        return np.asarray(values).reshape(len(values), -1, *values.shape[3:])[place, self._pixel[rows]]
+
+    def alone(self, rows: Mapping[str, np.ndarray]) -> tuple[Store, dict[str, np.ndarray]]:
+        """Return what is learned from where only some labels are known.
+
+        Args:
+            rows: Rows of the table by part: "train", "validation", "test".
+
+        Returns:
+            A store without the labels of other pixels of patches, and its rows by part. Test samples have no
+            label there.
+        """
+        of_part = {part: self.samples(own) for part, own in rows.items()}
+        spec = self.store.arrays_spec["label"]
+        if not spec.shape:
+            return self.store, of_part
+        masks = np.full((len(self.store), math.prod(spec.shape)), IGNORE, spec.dtype)
+        known = np.concatenate([own for part, own in rows.items() if part != "test"])
+        masks[self.sample[known], self._pixel[known]] = self.table["label"].to_numpy()[known]
+        return self.store.with_labels(masks.reshape(-1, *spec.shape)), of_part
 
 
 # === Few labels ===

@@ -13,6 +13,7 @@ Example:
     ...              metrics=[matched])
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +23,11 @@ import numpy as np
 from keras import ops
 
 from eolab.core.errors import DataError, ParameterError
+from eolab.models.heads import crop
 from eolab.models.layers import Normalize, Saved, Seeds
-from eolab.training.augment import Batch, Inputs
+from eolab.training.augment import Batch, Inputs, flip, rotate
 
-LOGITS = "logits"  # the last layer of every network of labels
+LOGITS = ("logits", "mask_logits")  # the last layer of networks of labels, of masks
 
 
 # === Views ===
@@ -35,17 +37,18 @@ LOGITS = "logits"  # the last layer of every network of labels
 class Views:
     """Make two views of each sample of a batch: (B, …) → (2 B, …), the views of sample i at i and B + i.
 
-    Takes pixel series ``image`` (B, T, C), ``valid`` (B, T) and ``day`` (B, T), or patch series (B, T, H, W,
-    C), (B, T, H, W) and (B, T), whose pixels change alike. In each view, drawn for each sample anew:
+    Takes pixel series ``image`` (B, T, C), ``valid`` (B, T) and ``day`` (B, T), or patches of image series
+    (B, T, H, W, C), (B, T, H, W) and (B, T). In each view, drawn for each sample anew:
 
     - some dates are left out: each with a probability that is drawn up to ``drop``;
     - each channel is scaled about its mean and shifted, and each value gets noise;
     - with the probability ``clouds`` a cloud covers 1 to ``cloud_dates`` neighbouring dates: half of the
       clouds hide them, the others were missed by the cloud mask and brighten all channels, by up to
-      ``brightness`` standard deviations.
+      ``brightness`` standard deviations. The cloud of a patch is a disc, at another place at each date;
+    - a patch is mirrored, and turned by a multiple of 90° where it is square, all dates alike.
 
-    A sample keeps all its dates where it would lose the last. Amounts are in standard deviations of each
-    channel. The result is a pure function of the batch and the generator.
+    A sample keeps all that was observed where it would lose the last of it. Amounts are in standard
+    deviations of each channel. The result is a pure function of the batch and the generator.
 
     Attributes:
         mean: Mean of each channel (C,).
@@ -56,6 +59,7 @@ class Views:
         clouds: Probability of a cloud.
         cloud_dates: Most neighbouring dates under a cloud.
         brightness: Most that a missed cloud adds.
+        cloud_size: Largest radius of the cloud of a patch, in sides of the patch, above 0.
 
     Raises:
         ParameterError: If an amount cannot be.
@@ -69,14 +73,16 @@ class Views:
     clouds: float = 0.5
     cloud_dates: int = 3
     brightness: float = 2.0
+    cloud_size: float = 0.6
 
     def __post_init__(self) -> None:
         shares = {"drop": self.drop < 1, "clouds": self.clouds <= 1, "cloud_dates": self.cloud_dates >= 1}
-        for name in ("drop", "jitter", "noise", "clouds", "cloud_dates", "brightness"):
+        shares["cloud_size"] = self.cloud_size > 0
+        for name in ("drop", "jitter", "noise", "clouds", "cloud_dates", "brightness", "cloud_size"):
             if not (shares.get(name, True) and getattr(self, name) >= 0):
                 raise ParameterError(
                     f"views: {name} is {getattr(self, name)}, expected 0 or more; drop below 1, clouds at "
-                    "most 1, cloud_dates a whole number of 1 or more."
+                    "most 1, cloud_dates a whole number of 1 or more, cloud_size above 0."
                 )
 
     @property
@@ -92,6 +98,8 @@ class Views:
 
     def view(self, inputs: Inputs, rng: np.random.Generator) -> Inputs:
         """Return one view of each sample: new ``image`` and ``valid``, everything else as it is."""
+        if inputs["image"].ndim == 5:
+            inputs = _turned(inputs, rng)
         image = np.asarray(inputs["image"], np.float32)  # (B, T, …, C)
         valid = np.asarray(inputs["valid"]).astype(bool)  # (B, T, …)
         count, times = valid.shape[:2]
@@ -104,11 +112,13 @@ class Views:
         cloudy = self._clouds(count, times, rng)
         hides = rng.random((count, 1)) < 0.5
         added = rng.uniform(0, self.brightness, (count, times)) * (cloudy & ~hides)  # (B, T)
-        image += std * _of_dates(added, image.ndim).astype(np.float32)
-        lost |= cloudy & hides
-        seen = valid.reshape(count, times, -1).any(axis=-1)
-        lost &= (seen & ~lost).any(axis=1, keepdims=True)  # never the last date
-        return inputs | {"image": image, "valid": valid & ~_of_dates(lost, valid.ndim)}
+        covered = self._discs(valid.shape, rng) if valid.ndim > 2 else np.True_  # (B, T, …)
+        added = (_of_dates(added, valid.ndim) * covered).astype(np.float32)
+        image += std * added[..., None]
+        hidden = _of_dates(lost, valid.ndim) | (_of_dates(cloudy & hides, valid.ndim) & covered)
+        left = (valid & ~hidden).reshape(count, -1).any(axis=1)
+        hidden = hidden & left.reshape(-1, *(1,) * (valid.ndim - 1))  # never the last
+        return inputs | {"image": image, "valid": valid & ~hidden}
 
     def _clouds(self, count: int, times: int, rng: np.random.Generator) -> np.ndarray:
         """Return which dates of each sample lie under its cloud, bool (B, T)."""
@@ -117,6 +127,22 @@ class Views:
         first = rng.integers(0, times, (count, 1))
         date = np.arange(times)
         return there & (date >= first) & (date < first + length)
+
+    def _discs(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """Return the pixels under a disc at each date, bool (B, T, H, W); its centre is always among them."""
+        height, width = shape[2:]
+        radius = np.maximum(1, rng.uniform(0, self.cloud_size * max(height, width), (*shape[:2], 1, 1)))
+        y, x = (rng.uniform(0, side, (*shape[:2], 1, 1)) - 0.5 for side in (height, width))
+        return (np.arange(height)[:, None] - y) ** 2 + (np.arange(width) - x) ** 2 <= radius**2
+
+
+def _turned(inputs: Inputs, rng: np.random.Generator) -> Inputs:
+    """Return patches mirrored and, where they are square, turned: each by its own draw, all dates alike."""
+    count, _, height, width = inputs["valid"].shape
+    no_mask = np.zeros((count, height, width), np.uint8)
+    for change in (flip, rotate) if height == width else (flip,):
+        inputs, _ = change(inputs, no_mask, rng)
+    return inputs
 
 
 def _of_dates(values: np.ndarray, ndim: int) -> np.ndarray:
@@ -174,20 +200,38 @@ def matched(y_true: Any, y_pred: Any) -> Any:
 
 
 def encoder_of(network: keras.Model) -> keras.Model:
-    """Return a network of labels without its last layer: its features (B, F), sharing all layers.
+    """Return a network of labels or masks without its last layer, sharing all other layers.
+
+    Returns:
+        The network of the features that labels are predicted from: (B, F), or (B, H, W, F) of each pixel.
+        The pixels of a token of TSViT share its features, those of all classes side by side.
 
     Raises:
-        ParameterError: If the network does not end in labels.
+        ParameterError: If the network does not end in labels or a mask.
     """
-    if LOGITS not in [layer.name for layer in network.layers]:
-        raise ParameterError(f"{network.name} has no layer {LOGITS!r}: give a network that predicts labels.")
-    return keras.Model(network.input, network.get_layer(LOGITS).input, name=f"{network.name}_encoder")
+    last = next((layer for layer in network.layers if layer.name in LOGITS), None)
+    if last is None:
+        raise ParameterError(
+            f"{network.name} has no layer {LOGITS[0]!r}: give a network that predicts labels or a mask."
+        )
+    found = last.input
+    if len(found.shape) == 5:  # tokens (B, h, w, K, D) of squares of pixels
+        _, height, width, _ = network.output["mask"].shape
+        flat = keras.layers.Reshape((*found.shape[1:3], math.prod(found.shape[3:])))(found)
+        found = crop(keras.layers.UpSampling2D(math.isqrt(last.units))(flat), height, width)
+    return keras.Model(network.input, found, name=f"{network.name}_encoder")
 
 
 def with_projection(encoder: keras.Model, hidden: int = 128, units: int = 64, seed: int = 0) -> keras.Model:
-    """Return an encoder with the projection head of SimCLR behind it, two dense layers: (B, units)."""
-    seeds = Seeds(seed)
-    x = keras.layers.Dense(hidden, "relu", kernel_initializer=seeds.he(), name="projection_1")(encoder.output)
+    """Return an encoder with the projection head of SimCLR behind it, two dense layers: (B, units).
+
+    Features of pixels (B, H, W, F) are averaged over the patch first, all pixels alike, as SimCLR averages
+    the last maps of its ResNet.
+    """
+    seeds, x = Seeds(seed), encoder.output
+    if len(x.shape) == 4:
+        x = keras.layers.GlobalAveragePooling2D(name="pooled")(x)  # (B, F)
+    x = keras.layers.Dense(hidden, "relu", kernel_initializer=seeds.he(), name="projection_1")(x)
     x = keras.layers.Dense(units, kernel_initializer=seeds.glorot(), name="projection_2")(x)
     return keras.Model(encoder.input, x, name=f"{encoder.name}_projection")
 
@@ -200,6 +244,8 @@ def begin(network: keras.Model, encoder: keras.Model) -> None:
     """
     names = {layer.name for layer in network.layers}
     for layer in encoder.layers:
+        if not layer.weights:
+            continue
         own = network.get_layer(layer.name) if layer.name in names else None
         shapes = [tuple(one.shape) for one in layer.weights]
         found = [] if own is None else [tuple(one.shape) for one in own.weights]
@@ -211,5 +257,5 @@ def begin(network: keras.Model, encoder: keras.Model) -> None:
             )
         if isinstance(layer, Normalize):
             own.put(layer.mean, layer.std)
-        elif layer.weights:
+        else:
             own.set_weights(layer.get_weights())

@@ -14,6 +14,7 @@ import xarray as xr
 
 from eolab.core import files as disk
 from eolab.core.errors import StoreError, check_all, check_known, warn
+from eolab.data.fingerprints import fingerprint_array
 from eolab.data.store import digests, layout, statistics
 from eolab.data.store.layout import ArraySpec
 
@@ -190,6 +191,17 @@ class Store:
         check_all(wanted, self.arrays_spec, f"{self.path} has no array", StoreError)
         self._compare(wanted, rows)
         return {name: _take(self.arrays[name], rows, order) for name in wanted}
+
+    def with_labels(self, label: np.ndarray) -> "Store":
+        """Return the store with other labels, held in memory; its files stay as they are.
+
+        Args:
+            label: Labels of all samples, in the shape of the array ``label``.
+        """
+        found = open_store(self.path)
+        found.arrays = found.arrays | {"label": label}
+        found.fingerprint = self.fingerprint | {"labels": fingerprint_array(label)}
+        return found
 
     def batches(
         self, rows: Any = None, names: Iterable[str] | None = None, size: int = 0

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Sequence
 from functools import cache, partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,13 @@ import pandas as pd
 import xarray as xr
 from scipy.spatial import cKDTree
 
-from eolab.core.errors import DataError
+from eolab.core.errors import DataError, check_known
 from eolab.data.ground import pixel_size_m, positions_m
 from eolab.data.preprocess import Recipe
 from eolab.data.schemes import IGNORE
 from eolab.data.splits import SPLITS
 from eolab.data.splits.blocks import block_cells
-from eolab.data.store import ArraySpec, Store, fingerprint_array
+from eolab.data.store import ArraySpec, Store, fingerprint_array, write_store
 from eolab.studies.landcover.samples import connected_groups, window_reader
 from eolab.studies.landcover.series import in_year
 from eolab.studies.protocol import Produce
@@ -36,6 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {  # options of networks that learn from a hu
     "convlstm_mask": {"filters": 16, "bidirectional": False},
     "unet_composites": {"levels": 3, "width_multiplier": 0.5},
 }
+BY_BLOCKS = ("split_buffered", "split_block")
 AT_ONCE = 512  # side of the windows that are read at once, in pixels
 
 
@@ -227,6 +229,45 @@ def patch_producer(series: xr.Dataset, recipe: Recipe, size: int, labels: dict[s
         return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
     return produce
+
+
+def write_patches(
+    folder: str | Path,
+    series: xr.Dataset,
+    samples: Store,
+    column: str,
+    size: int = 0,
+    years: Sequence[int] = (),
+) -> Store:
+    """Write the patches of a scene, prepared by the recipe of its pixel samples; an interrupted run resumes.
+
+    Args:
+        folder: Where the store goes.
+        series: Result of ``open_series``.
+        samples: Store of the pixel samples.
+        column: The split by blocks.
+        size: Side of a patch in pixels; 0 for that of :func:`default_size`.
+        years: Years of the patches, the first of the samples where empty.
+
+    Raises:
+        DataError: If a part of the split has no patch.
+        ParameterError: If the split is not one by blocks.
+    """
+    check_known(column, BY_BLOCKS, f"Patches follow no {column}, for a patch lies in one block")
+    size = size or default_size(series, samples, column)
+    table = patch_table(series, samples, column, size, years)
+    labels = patch_labels(series, samples.table, column)
+    recipe = Recipe.from_dict(samples.metadata["recipe"])
+    prepared = recipe.apply(in_year(series, int(table["year"].iloc[0])))
+    return write_store(
+        folder,
+        table,
+        patch_arrays(series, prepared, size),
+        "part",
+        patch_producer(series, recipe, size, labels),
+        fingerprint=patch_fingerprint(samples, column, size, labels),
+        metadata={**samples.metadata, "coords": samples.coords},
+    )
 
 
 def patch_fingerprint(

@@ -43,7 +43,9 @@ def place(
     used = {part: np.asarray(rows[part]) for part in ("train", *parts)}
     versions = (sklearn.__version__, np.__version__)
     written = (store.path / layout.STORE_FILE).read_bytes()
-    key = joblib.hash([baseline, written, labels, used, sorted(sources.digests().items()), versions])
+    key = joblib.hash(
+        [baseline, written, store.fingerprint, labels, used, sorted(sources.digests().items()), versions]
+    )
     return store.path / "baselines" / f"{baseline.name}-{key}"
 
 
