@@ -1,6 +1,6 @@
-"""The numbers of the report, and what follows from them.
+"""The numbers of Svensson (2020), and what follows from them.
 
-The report is E. Svensson, AI classification of need for clearing from Sen2 satellite images, Örebro
+The source is E. Svensson, AI classification of need for clearing from Sen2 satellite images, Örebro
 University, 2020.
 """
 
@@ -14,7 +14,7 @@ from eolab.evaluation.divided import SPLIT_BY
 
 
 def published_tables() -> pd.DataFrame:
-    """Return tables 1 and 2 of the report: split by date, precision, recall, F1 and support of each class."""
+    """Return tables 1 and 2 of Svensson (2020): precision, recall, F1 and support by class, split by date."""
     with (files("eolab.studies.clearing") / "published.csv").open() as content:
         return pd.read_csv(content)
 
@@ -44,14 +44,14 @@ def implied(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def beside(published: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
-    """Return the report's accuracies and ours in one table.
+    """Return the accuracies of Svensson (2020) and ours in one table.
 
     Args:
         published: Result of :func:`published_tables`.
         ours: Rows of the accuracy in a score table with the kind of split.
 
     Returns:
-        Columns by, model, data (of the report), split_by, accuracy and samples.
+        Columns by, model, data (of Svensson (2020)), split_by, accuracy and samples.
     """
     theirs = published[published["class"] == "accuracy"]
     first = pd.DataFrame({"by": "report", "model": theirs["model"], "data": theirs["data"], SPLIT_BY: "date"})

@@ -2,7 +2,7 @@
 
 The true-colour image counts as three channels, an index as one; bands at the top of the atmosphere have names
 such as ``TOA_B04``. What is missing or undefined is NaN in the image, which networks do not see, and so is
-the padding, unless zeros are asked for, as in the report (Svensson 2020).
+the padding, unless zeros are asked for, as in Svensson (2020).
 """
 
 import itertools
@@ -35,7 +35,7 @@ VEGETATION = 4
 """Scene class that stands for all pixels with data where there is no scene classification."""
 
 INDICES = ("BNDVI", "Chlred-edge", "EVI", "MIRBI", "MSAVI2", "MTVI2", "NBR", "NDRE", "NDSI", "SAVI")
-"""The ten indices of the report."""
+"""The ten indices of Svensson (2020)."""
 
 TRUE_COLOUR = tuple(f"TCI_{colour}" for colour in RGB)
 TOP = "TOA_"
@@ -348,7 +348,7 @@ def common_size(table: pd.DataFrame, square: bool = False) -> tuple[int, int]:
 
 
 def placement(height: int, width: int, size: tuple[int, int], place: str) -> tuple[slice, slice]:
-    """Return where a crop lies in its padded image: at the upper left (the report) or in the centre.
+    """Return where a crop lies in its padded image: at the upper left (as Svensson 2020) or in the centre.
 
     Raises:
         ParameterError: If there is no such place.
@@ -389,7 +389,7 @@ def sample_producer(
         images: The images.
         size: Height and width of a sample.
         place: Where crops lie in it, one of :data:`PLACES`.
-        padding: "masked": NaN beside the crop and where nothing is known; or "zeros", as in the report.
+        padding: "masked": NaN beside the crop and where nothing is known; or "zeros", as in Svensson (2020).
         mask_clouds: Whether nothing is known under clouds.
         degree: Value and owner of each pixel of the grid (y, x), see
             :class:`eolab.studies.clearing.truth.Degree`; None where labels are classes. The label of a sample

@@ -15,7 +15,7 @@ from eolab.data.schemes import IGNORE
 from eolab.data.store import ArraySpec, Store, open_store
 
 PERCENTILE = 97.0
-"""Percentile of the counts that the report took as upper threshold: 45 points in its data."""
+"""Percentile of the counts that Svensson (2020) took as upper threshold: 45 points in those data."""
 
 FEWEST = 0.1
 """An object with fewer points than this share of the median object's was no clearing object."""
@@ -61,7 +61,7 @@ def degree(
         points: Chunks of points.
         objects: Clearing objects on the grid, see :func:`eolab.data.regions.on_grid`.
         grid: The pixel grid.
-        how: "counts" of points, as in the report; "density", a Gaussian kernel over them; or "time", where
+        how: "counts" of points, as in Svensson (2020); "density", a Gaussian kernel over them; or "time", where
             each point counts for the time until the next and a break counts once.
         percentile: Percentile of all pixels of the objects that is the upper threshold.
         bandwidth_m: Standard deviation of the kernel in metres.
