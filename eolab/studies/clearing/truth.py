@@ -61,8 +61,8 @@ def degree(
         points: Chunks of points.
         objects: Clearing objects on the grid, see :func:`eolab.data.regions.on_grid`.
         grid: The pixel grid.
-        how: "counts" of points, as in Svensson (2020); "density", a Gaussian kernel over them; or "time", where
-            each point counts for the time until the next and a break counts once.
+        how: "counts" of points, as in Svensson (2020); "density", a Gaussian kernel over them; or "time",
+            where each point counts for the time until the next and a break counts once.
         percentile: Percentile of all pixels of the objects that is the upper threshold.
         bandwidth_m: Standard deviation of the kernel in metres.
         fewest: Objects with fewer points a hectare than this share of the median object's are left out.
