@@ -108,3 +108,12 @@ def test_unseen_blocks_hold_every_test_pixel_and_none_learned_from():
     inside = landcover.maps.unseen_blocks(series, table, "split")[table["row"], table["col"]]
     assert inside[table["split"] == "test"].all()
     assert not inside[table["split"].isin(["train", "validation"])].any()
+
+
+def test_change_is_scored_all_over_where_no_block_is_held_out():
+    """Regression: maps of a model of a random split ended in an error, after hours of mapping."""
+    held_out = np.array([[True, False], [False, False]])
+    assert landcover.maps.scored_ground(held_out)[0] is held_out
+    scored, said = landcover.maps.scored_ground(np.zeros((2, 2), bool))
+    assert scored.all()
+    assert "no block without training samples" in said

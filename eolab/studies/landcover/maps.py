@@ -134,6 +134,17 @@ def block_map(series: xr.Dataset, kept: np.ndarray) -> np.ndarray:
     return np.where(kept, numbers, -1)
 
 
+def scored_ground(held_out: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return where change is scored, and that in words: in held-out blocks, or all over where there are none.
+
+    Args:
+        held_out: Result of :func:`unseen_blocks`.
+    """
+    if held_out.any():
+        return held_out, "ground without training samples"
+    return np.ones_like(held_out), "all ground, as this split leaves no block without training samples"
+
+
 def unseen_blocks(series: xr.Dataset, table: pd.DataFrame, column: str, part: str = "test") -> np.ndarray:
     """Mark the blocks that hold samples of one part of a split, and none of the other parts.
 
