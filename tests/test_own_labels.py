@@ -11,7 +11,7 @@ import rasterio
 from rasterio.warp import Resampling, reproject
 
 from eolab.core.errors import CatalogError, DataError, EolabWarning
-from eolab.data import own_labels, schemes
+from eolab.data import schemes
 from eolab.studies import landcover
 
 SCALED = "  pixels: {scale: 0.0001, offset: 0}\n  images: {folder: images}\n"
@@ -148,4 +148,4 @@ def test_blocks_that_cannot_be_used_are_refused(tmp_path, text, fault):
 
 
 def test_there_are_colours_for_many_classes():
-    assert len(set(own_labels.COLORS)) == len(own_labels.COLORS) == 18
+    assert len(set(schemes.COLORS)) == len(schemes.COLORS) == 18

@@ -28,14 +28,9 @@ from eolab.data.catalog import DataEntry
 from eolab.data.ground import pixel_size_m
 from eolab.data.layouts import maps
 from eolab.data.layouts.common import reading
-from eolab.data.schemes import IGNORE, ClassScheme, check_codes, lookup
+from eolab.data.schemes import COLORS, IGNORE, ClassScheme, check_codes, lookup
 
 RASTERS = (".tif", ".tiff", ".jp2", ".img", ".vrt")
-COLORS = (
-    *("#e69f00", "#117733", "#ccf24d", "#88ccaa", "#cc79a7", "#56b4e9", "#332288", "#d55e00", "#999999"),
-    *("#6c4600", "#bb1122", "#f5c6d6", "#004c6d", "#ffe98a", "#7a3db8", "#00a3a3", "#5c5c5c", "#3d7eff"),
-)
-"""Colours of classes whose entry names none."""
 
 
 class Labels(NamedTuple):

@@ -2,6 +2,7 @@
 
 from eolab.data import layouts
 from eolab.data.catalog import DataEntry
+from eolab.data.layouts import patches
 
 
 def open_as_its_study(entry: DataEntry) -> None:
@@ -17,11 +18,12 @@ def open_as_its_study(entry: DataEntry) -> None:
         tiles = reader.tiles(entry.path) if hasattr(reader, "tiles") else []
         for tile in tiles or [""]:
             open_series(entry, tile=tile)
+    elif patches.are_meant(entry.images):
+        patches.index(entry.path, entry.images, entry.pixels, entry.labels)
     elif entry.layout == "rasters":
         reader.index(entry.path, entry.images, entry.pixels)
-        for name, facts in entry.labels.items():
-            if "{" not in facts["file"]:
-                entry.label_file(name)
+        for name in entry.labels:
+            entry.label_file(name)
     elif hasattr(reader, "index"):
         reader.index(entry.path)
     else:

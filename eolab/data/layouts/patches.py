@@ -101,8 +101,8 @@ def index(
         A row a patch, by name: id, files (below the path, joined by "|"), mask (likewise, empty without one),
         labels (tuple of names), group (what is kept together in splits: ``{tile}``, a column ``group`` of the
         table, or the block of ground of 10 km), split (of the table; else empty), date (NaT where names have
-        none), crs, x, y (upper left corner). ``attrs``: bands, size (height, width), and rejected, file and
-        reason of what was left out.
+        none), crs, x, y (upper left corner), pixel (its side). ``attrs``: bands, size (height, width), and
+        rejected, file and reason of what was left out.
 
     Raises:
         DataError: If no patch can be used, or the table of labels cannot be read.
@@ -136,8 +136,10 @@ def _index(
     named = [file for file in files if pattern.match(below(folder, file))]
     named = [file for file in named if not any(one.match(below(root, file)) for one in of_masks)]
     if not named:
-        found = lies_instead(folder, "*.tif")
-        raise DataError(f"{folder} holds no image named as {images['files']}, {found}: correct that pattern.")
+        found = f"{below(folder, files[0])} and {len(files) - 1} more" if files else "no image"
+        raise DataError(
+            f"{folder} holds no image named as {images['files']}, but {found}: correct that pattern."
+        )
     read = partial(_head, folder=folder, pattern=pattern, images=images, stated=stated)
     done = in_threads(partial(attempt, read), named, f"headers of {root.name}", "file", progress)
     rejected: Rejected = []
@@ -159,7 +161,7 @@ def _index(
     return table.reset_index(drop=True)
 
 
-_COLUMNS = ("id", "files", "mask", "labels", "group", "split", "date", "crs", "x", "y")
+_COLUMNS = ("id", "files", "mask", "labels", "group", "split", "date", "crs", "x", "y", "pixel")
 
 
 def _files(folder: Path) -> list[Path]:
@@ -188,7 +190,7 @@ def _head(
     match = pattern.match(path)
     texts = {key: text or "" for key, text in match.groupdict().items()} if match else {}
     date, _ = attempt(raster_names.read_name, path)
-    with _open(file) as image:
+    with reading(file, errors=(RasterioError,)), _open(file) as image:
         names = [name for name, _, _ in _bands(file, image, texts.get("what", ""), images, stated)]
         placed = image.crs is not None and not image.transform.is_identity
         return Head(
@@ -234,7 +236,7 @@ def _patch(sample: str, parts: list[tuple[str, Head]]) -> tuple[Any, ...]:
     known = [name for name in SENTINEL2 if name in bands] + [name for name in bands if name not in SENTINEL2]
     size = max(head.shape for _, head in parts)
     head = next(head for _, head in parts if head.shape == size)
-    x, y = head.place[:2] if head.place else (np.nan, np.nan)
+    x, y, pixel = head.place or (np.nan, np.nan, np.nan)
     group = head.group
     if not group and head.place:
         degrees = "4326" in head.crs
@@ -243,7 +245,7 @@ def _patch(sample: str, parts: list[tuple[str, Head]]) -> tuple[Any, ...]:
     labels = (head.label,) if head.label else ()
     files = JOINT.join(file for file, _ in parts)
     bands = known if len(parts) > 1 else bands
-    return sample, files, "", labels, group, "", head.date, head.crs, x, y, tuple(bands), size
+    return sample, files, "", labels, group, "", head.date, head.crs, x, y, pixel, tuple(bands), size
 
 
 def _alike(

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
 IGNORE = 255
+COLORS = (
+    *("#e69f00", "#117733", "#ccf24d", "#88ccaa", "#cc79a7", "#56b4e9", "#332288", "#d55e00", "#999999"),
+    *("#6c4600", "#bb1122", "#f5c6d6", "#004c6d", "#ffe98a", "#7a3db8", "#00a3a3", "#5c5c5c", "#3d7eff"),
+)
+"""Colours of classes that come without any, by turns."""
+
 MOST_UNKNOWN = 0.01
 """Largest share of the labelled pixels of a map whose codes are not in its class scheme."""
 

@@ -13,6 +13,7 @@ Example:
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,11 +22,14 @@ import pandas as pd
 
 from eolab.core import errors
 from eolab.core.errors import DataError, check_known, did_you_mean
-from eolab.data.schemes import ClassScheme, lookup
+from eolab.data.schemes import COLORS, ClassScheme, lookup
 from eolab.data.schemes.corine import CORINE
 from eolab.data.schemes.corine import scheme as corine_scheme
 
 Name = Literal["43", "19", "level1", "level2", "level3"]
+
+JOINT = "; "
+"""Between the names of classes of one's own."""
 
 UNLABELLED = 999
 """Value of the reference maps of version 2 where there is no class."""
@@ -148,6 +152,15 @@ class ClassSet:
         return self._known[label]
 
 
+@dataclass(frozen=True)
+class OwnSet(ClassSet):
+    """Classes of one's own, whose labels are their names."""
+
+    def _indices(self, label: str | int) -> tuple[int, ...]:
+        check_known(str(label), self.scheme.names, f"There is no class {label!r}", DataError)
+        return (self.scheme.names.index(str(label)),)
+
+
 def codes_of(label: str | int) -> tuple[int, ...]:
     """Return the CORINE codes of a label: one, or those that a class of the 19 joins.
 
@@ -168,12 +181,18 @@ def class_set(name: str) -> ClassSet:
 
     Args:
         name: ``43``, the classes of version 1; ``19``, those of version 2; ``level1``, ``level2`` or
-            ``level3``, CORINE's 5, 15 or 44 classes in CORINE's names.
+            ``level3``, CORINE's 5, 15 or 44 classes in CORINE's names; or the names of classes of one's own,
+            joined by "; ".
 
     Raises:
         ParameterError: If the name is another.
     """
     name = str(name)
+    if JOINT in name:
+        own = ClassScheme.numbered(
+            "classes of one's own", zip(name.split(JOINT), cycle(COLORS), strict=False)
+        )
+        return OwnSet(name, own, tuple((code,) for code in own.codes))
     check_known(name, get_args(Name), f"There is no set of classes {name!r}")
     if name == "43":
         return ClassSet(name, CLASSES_43, tuple((code,) for code in CLASSES_43.codes))

@@ -15,7 +15,7 @@ from eolab.data import own_labels
 from eolab.data.catalog import DataEntry
 from eolab.data.ground import pixel_size_m
 from eolab.data.preprocess import clear_mask, dilated
-from eolab.data.schemes import ClassScheme, lookup
+from eolab.data.schemes import COLORS, ClassScheme, lookup
 from eolab.data.schemes.landcover import (
     CLASSES,
     Rows,
@@ -178,7 +178,7 @@ def _from_eolearn(
     known = {int(code): name for code, name in json.loads(source["LULC"].attrs.get("classes", "{}")).items()}
     codes = {**{code: f"land use {code}" for code in there.astype(int).tolist() if code > 0}, **known}
     codes = {code: codes[code] for code in sorted(codes) if codes[code]}
-    colors = tuple(islice(cycle(own_labels.COLORS), len(codes)))
+    colors = tuple(islice(cycle(COLORS), len(codes)))
     scheme = ClassScheme(f"land use of {entry.name}", tuple(codes), tuple(codes.values()), colors)
     seen = ndvi.notnull().isel(band=0, drop=True)
     if "IS_DATA" in source:

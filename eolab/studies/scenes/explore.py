@@ -17,9 +17,10 @@ from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
 from eolab.data.layouts.bigearthnet import BANDS, read_patch
 from eolab.data.layouts.common import attempt
 from eolab.data.schemes import ClassScheme
-from eolab.data.schemes.bigearthnet import PUBLISHED_BY_CODE, PUBLISHED_PATCHES, ClassSet, class_set
+from eolab.data.schemes.bigearthnet import JOINT, PUBLISHED_BY_CODE, PUBLISHED_PATCHES, ClassSet, class_set
 from eolab.data.store import Store
 from eolab.runs.history import RunRecord
+from eolab.studies.scenes import own
 from eolab.studies.scenes.samples import PART
 from eolab.studies.scenes.samples import PUBLISHED as TOTALS
 
@@ -33,21 +34,53 @@ SCORE_COLUMNS = ["source", "model", "data", "averaging", "recall", "f1"]
 
 
 def index(entry: DataEntry, progress: bool = True) -> pd.DataFrame:
-    """Return the patches of a data set of the catalogue, of either version.
+    """Return the patches of a data set of the catalogue: of either version, or of one's own.
 
     Raises:
-        DataError: If its layout is none of BigEarthNet's.
+        DataError: If its layout is another.
     """
+    if entry.layout == "rasters":
+        return own.index(entry, progress)
     if entry.layout not in READERS:
         raise DataError(
-            f"{entry.name} has the layout {entry.layout}: this study reads {' and '.join(READERS)}."
+            f"{entry.name} has the layout {entry.layout}: this study reads {', '.join(READERS)} and rasters."
         )
     return READERS[entry.layout].index(entry.path, progress=progress)
 
 
-def own_classes(entry: DataEntry) -> ClassSet:
-    """Return the class set of a data set's labels: 43 classes in version 1, 19 in version 2."""
-    return class_set("43" if entry.layout == "bigearthnet_v1" else "19")
+def own_classes(entry: DataEntry, patches: pd.DataFrame) -> ClassSet:
+    """Return the class set of a data set's labels: 43 classes in version 1, 19 in version 2, or one's own."""
+    return class_set(patches.attrs.get("classes") or ("43" if entry.layout == "bigearthnet_v1" else "19"))
+
+
+def joined_classes(patches: pd.DataFrame) -> ClassSet:
+    """Return the 19 classes, or those of one's own."""
+    return class_set(patches.attrs.get("classes", "19"))
+
+
+def class_sets(classes: ClassSet, joined: ClassSet) -> dict[str, ClassSet]:
+    """Return the class sets that labels are counted in by title, fine ones first."""
+    sets = {f"{len(one)} classes": one for one in (classes, joined)}
+    own_names = JOINT in classes.name
+    return sets if own_names else sets | {"5 classes of CORINE's level 1": class_set("level1")}
+
+
+def colours(images: np.ndarray, samples: Store) -> np.ndarray:
+    """Return red, green and blue (..., 3) of images of a store, or its first bands where it lacks them."""
+    bands = list(samples.metadata["coords"]["band"])
+    return plots.true_colour(images, bands, own.colour_bands({"bands": bands}))
+
+
+def coarse_labels(labels: pd.Series, classes: str) -> list[str]:
+    """Return the classes of CORINE's level 1 that patches have, or those of one's own, as text to compare.
+
+    Args:
+        labels: Column ``labels`` of a sample table.
+        classes: Name of the store's class set.
+    """
+    chosen = class_set(classes if JOINT in classes else "level1")
+    rows = chosen.encode_all([text.split(JOINT) for text in labels])
+    return ["".join(map(str, row)) for row in rows]
 
 
 def facts(patches: pd.DataFrame) -> pd.DataFrame:
@@ -61,7 +94,7 @@ def facts(patches: pd.DataFrame) -> pd.DataFrame:
     """
     hidden = patches["snow"] | patches["cloud"]
     split = patches["split"].where(~hidden, "")
-    classes = class_set("19")
+    classes = joined_classes(patches)
     none = int((~classes.encode_all(patches["labels"], warn=False).any(axis=1)).sum())
     here = [len(patches), *(int((split == name).sum()) for name in ("train", "validation", "test"))]
     here += [int(patches["snow"].sum()), int(patches["cloud"].sum()), none]
@@ -137,6 +170,7 @@ def spectra(
     Returns:
         Columns class, band, mean and std (digital numbers, over the patches), patches.
     """
+    facts = patches.attrs.get("image")
     clear = patches[~(patches["snow"] | patches["cloud"])]
     present = classes.encode_all(clear["labels"], warn=False)
     alone = present.sum(axis=1) == 1
@@ -146,9 +180,12 @@ def spectra(
         means = []
         for row in clear[alone & (present[:, k] == 1)].head(max_samples).itertuples():
             with contextlib.suppress(DataError):  # a damaged file
-                means.append(read_patch(row)["image"].mean(axis=(0, 1)))
+                image = own.read(str(row.s2), facts) if facts else read_patch(row)["image"]
+                means.append(image.mean(axis=(0, 1)))
         if means:
-            found = zip(BANDS, np.mean(means, axis=0), np.std(means, axis=0), strict=True)
+            found = zip(
+                facts["bands"] if facts else BANDS, np.mean(means, axis=0), np.std(means, axis=0), strict=True
+            )
             rows += [(classes.scheme.names[k], *band_mean_std, len(means)) for band_mean_std in found]
     return pd.DataFrame(rows, columns=["class", "band", "mean", "std", "patches"])
 
@@ -176,7 +213,7 @@ def examples(
         own = own[np.lexsort((present[own].sum(axis=1), hidden[own]))]  # clear ones, then those of few labels
         for row in [int(one) for one in own[: _TRIES + len(found)] if one not in found]:
             patch = patches.iloc[row]
-            read = partial(read_patch, bands=plots.TRUE_COLOUR, with_radar=bool(patch["s1"]))
+            read = partial(_picture, facts=patches.attrs.get("image"))
             arrays, _ = attempt(read, patch, patch["s2"])
             if arrays is not None:
                 found[row] = arrays
@@ -185,6 +222,13 @@ def examples(
     stacked = {name: np.stack([one[name] for one in found.values()]) for name in names if found}
     drawn = {"colour" if name == "image" else name: values for name, values in stacked.items()}
     return patches.iloc[list(found)].reset_index(drop=True), drawn
+
+
+def _picture(patch: Any, facts: dict[str, Any] | None) -> dict[str, np.ndarray]:
+    """Return the colours of a patch, and its radar image where there is one."""
+    if facts:
+        return {"image": own.read(patch["s2"], facts, own.colour_bands(facts))}
+    return read_patch(patch, bands=plots.TRUE_COLOUR, with_radar=bool(patch["s1"]))
 
 
 def image_features(store: Store, max_samples: int = 4000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
-from eolab.data import tables
+from eolab.data import catalog, tables
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts.bigearthnet import BANDS, SIZE, read_reference
 from eolab.data.layouts.common import attempt
@@ -23,6 +23,18 @@ QUANTIFICATION = 10_000  # digital numbers of a reflectance of 1, as in the patc
 CLEAR = (4, 5, 6)  # codes of the scene classification: vegetation, bare ground, water
 BATCH = 32  # patches whose pixels are computed at once
 Predict = Callable[[dict[str, np.ndarray]], np.ndarray]
+
+
+def like_samples(name: str, samples: Store) -> DataEntry | None:
+    """Return a data set that can be compared with patches, None where it cannot.
+
+    It cannot where the name is empty, where the one is simulated and the other is not, and where the patches
+    are of one's own: their numbers and classes are not those of published maps and products.
+    """
+    entry = catalog.load()[name] if name else None
+    published = tuple(samples.metadata["coords"]["band"]) == BANDS
+    alike = entry is not None and published and entry.simulated == bool(samples.metadata["simulated"])
+    return entry if alike else None
 
 
 class References:

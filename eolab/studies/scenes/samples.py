@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,16 +23,20 @@ from eolab.data.splits.dealing import NONE, SPLITS
 from eolab.data.store import ArraySpec, Store, open_store
 from eolab.runs.history import load
 from eolab.studies.protocol import Produce
+from eolab.studies.scenes import own
 
 PART = 64  # patches that are read, computed and written at once
 FILES = ("s2", "s1", "reference")  # columns that name files
 PUBLISHED = {"version 1": PUBLISHED_PATCHES, "version 2": 549_488}
 """Patches of the two published data sets."""
 
+Facts = Mapping[str, Any]
+MOST_CELLS = 1_000_000  # columns and rows of patches in an image
 KINDS = ("official", "tile", "country", "random")
 _NO_LISTS = (
     "version 1 takes it from its lists (train.csv, val.csv, test.csv, or packed as .csv.bz2), put them into "
-    "the folder of the data set; or choose the split 'tile' or 'random'"
+    "the folder of the data set, patches of one's own from the column split of their table; or choose the "
+    "split 'tile' or 'random'"
 )
 _TILE = r"_T(\d{2}[A-Z]{3})(?:_|$)"
 
@@ -172,15 +176,19 @@ def neighbours(patches: pd.DataFrame, split: pd.Series) -> dict[str, float]:
         training patch of the same image, by side or corner.
     """
     parts = patches["id"].map(split).to_numpy(object)
-    names = [str(name).rsplit("_", 2) for name in patches["id"]]
-    listed = zip(patches["tile"], names, strict=True)
-    image, known = pd.factorize(np.array([tile or name[0] for tile, name in listed], object))
-    tile = pd.factorize(pd.Series(known).str.extract(_TILE)[0].fillna(pd.Series(known)))[0][image]
-    column, row = np.array([name[1:] for name in names], int).T
-    code = (image * 1000 + column + 1) * 1000 + row + 1
+    if "column" in patches:  # of one's own
+        image, tile = (pd.factorize(patches[name])[0] for name in ("projection", "tile"))
+        column, row = (patches[name].to_numpy(int) for name in ("column", "row"))
+    else:
+        names = [str(name).rsplit("_", 2) for name in patches["id"]]
+        listed = zip(patches["tile"], names, strict=True)
+        image, known = pd.factorize(np.array([tile or name[0] for tile, name in listed], object))
+        tile = pd.factorize(pd.Series(known).str.extract(_TILE)[0].fillna(pd.Series(known)))[0][image]
+        column, row = np.array([name[1:] for name in names], int).T
+    code = (image * MOST_CELLS + column + 1) * MOST_CELLS + row + 1
     train, test = (parts == name for name in ("train", "test"))
     taken, touching = np.unique(code[train]), np.zeros(int(test.sum()), bool)
-    for step in (1000 * across + down for across in (-1, 0, 1) for down in (-1, 0, 1)):
+    for step in (MOST_CELLS * across + down for across in (-1, 0, 1) for down in (-1, 0, 1)):
         touching |= np.isin(code[test] + step, taken)
     found = {"in_image": np.isin(image[test], image[train]), "in_tile": np.isin(tile[test], tile[train])}
     shares = {name: float(np.mean(values)) for name, values in (found | {"touching": touching}).items()}
@@ -204,7 +212,10 @@ def subset(table: pd.DataFrame, classes: str, fraction: float, seed: int = 0) ->
 
 
 def store_arrays(
-    classes: str = "19", with_radar: bool = False, with_reference: bool = False
+    classes: str = "19",
+    with_radar: bool = False,
+    with_reference: bool = False,
+    image: Facts | None = None,
 ) -> dict[str, ArraySpec]:
     """Return the arrays of the study's store.
 
@@ -212,6 +223,7 @@ def store_arrays(
         classes: Name of the set of classes of the labels and of the reference map.
         with_radar: Whether Sentinel-1 is kept.
         with_reference: Whether the reference map is kept.
+        image: What ``attrs["image"]`` of an index says of patches of one's own; None for BigEarthNet.
     """
     area, count = (SIZE, SIZE), len(class_set(classes))
     arrays = {
@@ -220,6 +232,9 @@ def store_arrays(
         ),
         "label": ArraySpec(("class",), (count,), "uint8", {"long_name": "1 = the patch has the class"}),
     }
+    if image:
+        shape, attrs = (*image["size"], len(image["bands"])), {"long_name": "values of the bands"}
+        arrays["image"] = ArraySpec(("y", "x", "band"), shape, "float32", attrs, "forbid")
     if with_radar:
         shape = (*area, len(RADAR))
         arrays["radar"] = ArraySpec(("y", "x", "polarisation"), shape, "float32", {"units": "dB"}, "forbid")
@@ -237,6 +252,7 @@ def sample_producer(
     with_reference: bool = False,
     classes: str = "19",
     kept: Store | None = None,
+    image: Facts | None = None,
 ) -> Produce:
     """Return the function that reads and computes one part of the store.
 
@@ -251,6 +267,7 @@ def sample_producer(
         classes: Name of the set of classes of the labels and of the reference map.
         kept: An earlier store of the same data set and options: its sound patches are taken from it, and
             their files are not read again.
+        image: What ``attrs["image"]`` of an index says of patches of one's own; None for BigEarthNet.
 
     Raises:
         ParameterError: If the resampling is "native", a store has one pixel size; or the earlier store is of
@@ -258,8 +275,8 @@ def sample_producer(
     """
     if resampling == "native":
         raise ParameterError("A store has one pixel size: choose nearest, bilinear or cubic, not native.")
-    chosen, specs = class_set(classes), store_arrays(classes, with_radar, with_reference)
-    read = partial(read_patch, resampling=resampling, with_radar=with_radar, with_reference=with_reference)
+    chosen, specs = class_set(classes), store_arrays(classes, with_radar, with_reference, image)
+    read = _reader(image, resampling=resampling, with_radar=with_radar, with_reference=with_reference)
     known = _sound_patches(kept, specs, resampling, classes) if kept is not None else {}
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -279,6 +296,14 @@ def sample_producer(
         return arrays
 
     return produce
+
+
+def _reader(image: Facts | None, **options: Any) -> Callable[[Any], dict[str, np.ndarray]]:
+    """Return the function that reads the arrays of a patch, of one's own where its facts are given."""
+    if image is None:
+        return partial(read_patch, **options)
+    start = f"{image['root']}/"
+    return lambda row: {"image": own.read(str(row.s2).removeprefix(start), image)}
 
 
 def earlier_store(folder: str, entry: DataEntry) -> Store | None:
@@ -321,18 +346,19 @@ def _labelled(store: Store) -> np.ndarray:
     return (np.asarray(store.arrays["label"]) == 1).any(axis=1)
 
 
-def leave_out_damaged(store: Store, root: str | Path) -> pd.DataFrame:
+def leave_out_damaged(store: Store, root: str | Path, image: Facts | None = None) -> pd.DataFrame:
     """Take the patches that could not be read out of the split of a store; return patch, file and reason.
 
     Args:
         store: Store that was written with :func:`sample_producer`.
         root: Folder of the data set.
+        image: What ``attrs["image"]`` of an index says of patches of one's own; None for BigEarthNet.
     """
     damaged = ~_labelled(store)
     if damaged.any() and "split" in store.table:
         store.update({"split": store.table["split"].astype(str).where(~damaged, NONE)})
     radar, maps = ("radar" in store.arrays_spec, "reference" in store.arrays_spec)
-    read = partial(read_patch, with_radar=radar, with_reference=maps)
+    read = _reader(image, with_radar=radar, with_reference=maps)
     rows = []
     for row in store.table[damaged].itertuples():
         files = {name: getattr(row, name) and f"{root}/{getattr(row, name)}" for name in FILES}
@@ -348,7 +374,11 @@ def encode(table: pd.DataFrame, classes: ClassSet | str) -> np.ndarray:
 
 
 def store_metadata(
-    entry: DataEntry, resampling: str, classes: str = "19", with_radar: bool = False
+    entry: DataEntry,
+    resampling: str,
+    classes: str = "19",
+    with_radar: bool = False,
+    image: Facts | None = None,
 ) -> dict[str, Any]:
     """Return the metadata of a store of the study.
 
@@ -357,9 +387,10 @@ def store_metadata(
         resampling: How bands of 20 and 60 m came to 10 m.
         classes: Name of the set of classes.
         with_radar: Whether Sentinel-1 is kept.
+        image: What ``attrs["image"]`` of an index says of patches of one's own; None for BigEarthNet.
     """
     scheme = class_set(classes).scheme
-    coords = {"band": list(BANDS), "class": list(scheme.names)}
+    coords = {"band": list(image["bands"] if image else BANDS), "class": list(scheme.names)}
     coords |= {"polarisation": list(RADAR)} if with_radar else {}
     how = {"resampling": resampling, "classes": classes, "colors": list(scheme.colors)}
     return {"coords": coords, "dataset": entry.name, **entry.origin, **how}
