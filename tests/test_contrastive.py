@@ -239,35 +239,26 @@ def test_a_network_begins_with_the_weights_of_an_encoder_and_its_statistics(name
     assert network.get_layer("normalize").mean == list(MEAN)
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "features"),
-    [
-        ("unet_composites", {"levels": 2, "width_multiplier": 0.0625}, 4),
-        ("tsvit", {"units": 8, "heads": 2, "temporal_layers": 1, "spatial_layers": 1, "expansion": 1}, 3 * 8),
-    ],
-)
-def test_a_network_of_masks_begins_with_an_encoder_whose_features_are_those_of_its_pixels(
-    name, options, features
-):
-    given = {"channels": 2, "times": 3, "outputs": 3, "height": 7, "width": 6, **options}
+def test_tsvit_begins_with_an_encoder_whose_features_of_a_pixel_are_the_tokens_of_its_square():
+    """Odd sizes: the last squares are cropped. U-Nets are in test_tasks_image_series."""
+    small = {"units": 8, "heads": 2, "temporal_layers": 1, "spatial_layers": 1, "expansion": 1}
+    given = {"channels": 2, "times": 3, "outputs": 3, "height": 7, "width": 6, **small}
     inputs = {"day": np.tile(np.arange(3, dtype=np.float32), (2, 1)), "valid": np.ones((2, 3, 7, 6))}
     inputs["image"] = np.random.default_rng(0).normal(size=(2, 3, 7, 6, 2)).astype(np.float32)
-    first = encoder_of(models.build(name, mean=(0.1, 0.2), std=(1, 2), seed=1, **given))
-    maps = np.asarray(first(inputs))
-    assert maps.shape == (2, 7, 6, features)
+    first = encoder_of(models.build("tsvit", mean=(0.1, 0.2), std=(1, 2), seed=1, **given))
     projected = with_projection(first, 16, 4)
-    pooled = keras.Model(first.input, projected.get_layer("projection_1").input)(inputs)
+    pooled = projected.get_layer("projection_1").input
+    maps, pooled = (np.asarray(one) for one in keras.Model(first.input, [first.output, pooled])(inputs))
+    assert maps.shape == (2, 7, 6, 3 * 8)
     np.testing.assert_allclose(pooled, maps.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
-    network = models.build(name, seed=2, **given)
+    network = models.build("tsvit", seed=2, **given)
     begin(network, first)
-    np.testing.assert_allclose(encoder_of(network)(inputs), maps, atol=1e-5)
-    if name == "tsvit":  # a pixel's features hold the tokens that its mask is predicted from
-        kernel, bias = (np.array(one) for one in network.get_layer("mask_logits").weights)
-        logits = maps.reshape(2, 7, 6, 3, 8) @ kernel + bias  # of all four pixels of the square
-        own = np.arange(7)[:, None] % 2 * 2 + np.arange(6) % 2
-        logits = np.take_along_axis(logits, own[None, :, :, None, None], axis=-1)[..., 0]
-        expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-        np.testing.assert_allclose(network(inputs)["mask"], expected, atol=1e-5)
+    kernel, bias = (np.array(one) for one in network.get_layer("mask_logits").weights)
+    logits = maps.reshape(2, 7, 6, 3, 8) @ kernel + bias  # of all four pixels of the square
+    own = np.arange(7)[:, None] % 2 * 2 + np.arange(6) % 2
+    logits = np.take_along_axis(logits, own[None, :, :, None, None], axis=-1)[..., 0]
+    expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    np.testing.assert_allclose(network(inputs)["mask"], expected, atol=1e-5)
 
 
 def test_an_encoder_of_another_network_is_refused():
