@@ -80,6 +80,19 @@ def test_engines_agree_with_keras_in_batches_of_any_size(saved, engine):
     assert predictor.engine == engine
 
 
+@pytest.mark.slow
+@exported
+@converts
+def test_an_input_that_a_network_does_not_use_is_no_output(tmp_path):
+    """Regression: OpenVINO took no TempCNN: the days, which it does not read, came out beside the classes."""
+    image, day = keras.Input((BANDS,), name="image"), keras.Input((TIMES,), name="day")
+    model = keras.Model({"image": image, "day": day}, keras.layers.Dense(CLASSES)(image))
+    model.save(tmp_path / "model.keras")
+    inputs = {"image": np.ones((3, BANDS), np.float32), "day": np.zeros((3, TIMES), np.float32)}
+    found = prediction.load(tmp_path, "openvino")(inputs)
+    np.testing.assert_allclose(found, reference(model, inputs), atol=1e-5)
+
+
 def test_fixed_batches_are_padded_and_cut(saved):
     predictor = prediction.load(saved[0], batch_size=16)
     predictor._compute.fixed_batch = True

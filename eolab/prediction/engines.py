@@ -134,8 +134,9 @@ class OpenvinoEngine(Engine):
             i.any_name: tuple(None if axis.is_dynamic else axis.get_length() for axis in i.partial_shape)[1:]
             for i in self.model.inputs
         }
-        names = [min(o.names, default=str(number)) for number, o in enumerate(self.model.outputs)]
-        self.output = names.index(chosen(names, output))
+        every = [min(o.names, default=str(number)) for number, o in enumerate(self.model.outputs)]
+        names = [name for name in every if name not in self.dtypes]  # an input that is not used goes through
+        self.output = every.index(chosen(names, output))
 
     def __call__(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities of a batch."""
