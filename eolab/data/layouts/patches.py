@@ -407,6 +407,12 @@ def reader(path: Path, images: Mapping[str, Any], stated: Mapping[str, float], t
     )
 
 
+def colour_bands(bands: Sequence[str]) -> list[str]:
+    """Return the bands that are drawn in red, green and blue: the colours, or the first ones."""
+    red_green_blue, first = ["B04", "B03", "B02"], list(bands)
+    return red_green_blue if set(red_green_blue) <= set(bands) else [*first, first[-1], first[-1]][:3]
+
+
 def read_mask(path: Path, size: Sequence[int]) -> np.ndarray:
     """Read the mask of a patch: codes (y, x).
 

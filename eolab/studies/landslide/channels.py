@@ -28,6 +28,7 @@ Example:
     (16, 128, 128, 23)
 """
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -40,6 +41,7 @@ from scipy import ndimage
 from eolab import tasks
 from eolab.core.errors import DataError, ParameterError, StoreError, check_all
 from eolab.data import indices
+from eolab.data.bands import SENTINEL2
 from eolab.data.layouts.landslide4sense import BANDS, DIVISORS, QUANTIFICATION
 from eolab.data.store import Store
 from eolab.tasks.baselines import Maker, pixel_boosting, threshold_rule
@@ -56,6 +58,9 @@ EDGES = ("edges",)
 
 STORED = (*BANDS, *LOCAL, *INDICES, *AS_IS, "gray", *BLUR, *GRADIENT, *EDGES)
 """Channels of a stored image, in its order."""
+
+UNITS = tuple((DIVISORS / QUANTIFICATION).tolist())
+"""What makes reflectance of published values."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "bands": BANDS,
@@ -84,6 +89,56 @@ BASELINES: dict[str, Maker] = {
 }
 """Baselines that the study adds to those of every segmentation."""
 
+
+def stored_channels(bands: Sequence[str] = BANDS) -> tuple[str, ...]:
+    """Return the channels that are stored of images with some bands: these, and what can be made of them."""
+    made = [name for name in (*INDICES, *AS_IS) if _can(name.removesuffix("_as_is"), bands)]
+    grey = (*LOCAL, *made, "gray", *BLUR, *GRADIENT, *EDGES) if _can("GREY", bands) else made
+    return (*bands, *grey)
+
+
+def _can(index: str, bands: Sequence[str]) -> bool:
+    return set(indices.bands_for((index,))) <= set(bands)
+
+
+def bands_of(stored: Sequence[str]) -> tuple[str, ...]:
+    """Return the bands among the channels of a store: those before the first that is made of them."""
+    made = {*STORED[len(BANDS) :]}
+    return tuple(itertools.takewhile(lambda name: name not in made, stored))
+
+
+def groups(stored: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the channels of each group that a store has; those of one's own have groups of other bands."""
+    bands = bands_of(stored)
+    optical = tuple(band for band in bands if band in SENTINEL2)
+    own = {
+        "bands": bands,
+        "sentinel": optical,
+        "terrain": tuple(band for band in bands if band not in optical),
+    }
+    made = {*stored, *(GLOBAL if set(COLOURS.values()) <= set(bands) else ())}
+    found = {name: tuple(one for one in group if one in made) for name, group in (GROUPS | own).items()}
+    return {name: group for name, group in found.items() if group}
+
+
+def baselines_of(store: Store) -> dict[str, Maker]:
+    """Return the baselines of the study whose channels a store has."""
+    known = store.channel_names()
+    pixel = tuple(name for name in known if name in (*bands_of(known), *INDICES, "gray"))
+    found = {"pixel_boosting": partial(pixel_boosting, channels=pixel)}
+    return found | (
+        {"slope_ndvi_rule": BASELINES["slope_ndvi_rule"]} if {"slope", "NDVI"} <= set(known) else {}
+    )
+
+
+def possible_baselines(names: Sequence[str], store: Store) -> list[str]:
+    """Return the baselines of some names that a store has the channels of; the others are said."""
+    lacking = [name for name in names if name in BASELINES and name not in baselines_of(store)]
+    if lacking:
+        print(f"Left out, as the patches lack their channels: {', '.join(lacking)}.")
+    return [name for name in names if name not in lacking]
+
+
 K = 10
 SIGMA_PX = 0.3 * ((K - 1) / 2 - 1) + 0.8
 AT_ONCE = 8  # patches computed together: what they need meanwhile stays in the processor's cache
@@ -100,53 +155,67 @@ _EIGHT[1] = True
 # === Computing ===
 
 
-def compute(image: np.ndarray) -> np.ndarray:
+def compute(image: np.ndarray, bands: Sequence[str] = BANDS, units: Sequence[float] = UNITS) -> np.ndarray:
     """Compute the stored channels of patches; each depends on its own patch alone.
 
     Args:
-        image: (N, H, W, 14) patches as :func:`eolab.data.layouts.landslide4sense.read_image` gives them,
-            without NaN. Spectral indices are only sensible for values as published, which are never negative.
+        image: (N, H, W, C) patches as :func:`eolab.data.layouts.landslide4sense.read_image` gives them, or of
+            one's own, without NaN. Spectral indices are only sensible for values that are never negative.
+        bands: Names of the bands.
+        units: What makes reflectance of the values of each band.
 
     Returns:
-        float32 (N, H, W, 29) in the order of :data:`STORED`. An index is 0 where its denominator is 0
-        (absolutely less than 1e-6 of reflectance), a local colour is 0 in a patch that has
-        only one value of it.
+        float32 (N, H, W, K) in the order of :func:`stored_channels`, 29 of published patches. An index is 0
+        where its denominator is 0 (absolutely less than 1e-6 of reflectance), a local colour is 0 in a patch
+        that has only one value of it.
 
     Raises:
         DataError: If the image has another shape.
     """
     image = np.asarray(image, np.float32)
-    if image.ndim != 4 or image.shape[-1] != len(BANDS) or 0 in image.shape[1:3]:
+    if image.ndim != 4 or image.shape[-1] != len(bands) or 0 in image.shape[1:3]:
         raise DataError(
-            f"The image has the shape {image.shape}, expected (patches, y, x, {len(BANDS)}): "
+            f"The image has the shape {image.shape}, expected (patches, y, x, {len(bands)}): "
             "give whole patches."
         )
-    result = np.empty((*image.shape[:-1], len(STORED)), np.float32)  # (N, H, W, 29)
+    names = stored_channels(bands)
+    result = np.empty((*image.shape[:-1], len(names)), np.float32)  # (N, H, W, K)
     for start in range(0, len(image), AT_ONCE):
         part = slice(start, start + AT_ONCE)
-        _compute(image[part], result[part])
+        _compute(image[part], result[part], list(bands), np.asarray(units, np.float32), names)
     return result
 
 
-def _compute(image: np.ndarray, result: np.ndarray) -> None:
-    """Fill the channels (n, H, W, 29) of a few patches (n, H, W, 14)."""
-    needed = indices.bands_for((*INDICES, "GREY"))  # colours among them
-    places = [BANDS.index(band) for band in needed]
+def _compute(
+    image: np.ndarray, result: np.ndarray, bands: list[str], units: np.ndarray, names: Sequence[str]
+) -> None:
+    """Fill the channels (n, H, W, K) of a few patches (n, H, W, C)."""
+    result[..., : len(bands)] = image
+    made: dict[str, np.ndarray] = {}  # channel: (n, H, W)
+    wanted = names[len(bands) :]
+    if not wanted:
+        return
+    possible = [name for name in (*INDICES, "GREY") if _can(name, bands)]
+    needed = indices.bands_for(tuple(possible))  # colours among them
+    places = [bands.index(band) for band in needed]
     planes = np.moveaxis(image, -1, 0)[places]  # (bands, n, H, W)
     named = xr.DataArray(planes, dims=("band", "sample", "y", "x"), coords={"band": list(needed)})
-    reflectance = named * DIVISORS[places].reshape(-1, 1, 1, 1) / QUANTIFICATION
-    colours = own_range(planes[[needed.index(band) for band in COLOURS.values()]], axes=(2, 3))
-    made = dict(zip(LOCAL, colours, strict=True))  # channel: (n, H, W)
-    for channel, index in zip((*INDICES, *AS_IS), (*INDICES, *INDICES), strict=True):
-        source = named if channel in AS_IS else reflectance
-        made[channel] = indices.compute(index, source).fillna(0).to_numpy()
-    made["gray"] = gray = indices.compute("GREY", named).to_numpy()
-    made["blur_gaussian"] = ndimage.gaussian_filter(gray, (0, SIGMA_PX, SIGMA_PX), radius=(0, K // 2, K // 2))
-    made["blur_median"] = median_blur(gray)
-    made["gradient_x"], made["gradient_y"] = sobel(gray, axis=2), sobel(gray, axis=1)
-    made["edges"] = canny(gray).astype(np.float32)
-    result[..., : len(BANDS)] = image
-    result[..., len(BANDS) :] = np.stack([made[name] for name in STORED[len(BANDS) :]], axis=-1)
+    reflectance = named * units[places].reshape(-1, 1, 1, 1)
+    for channel in wanted:
+        if channel.removesuffix("_as_is") in INDICES:
+            source = named if channel in AS_IS else reflectance
+            made[channel] = indices.compute(channel.removesuffix("_as_is"), source).fillna(0).to_numpy()
+    if "gray" in wanted:
+        colours = own_range(planes[[needed.index(band) for band in COLOURS.values()]], axes=(2, 3))
+        made |= dict(zip(LOCAL, colours, strict=True))
+        made["gray"] = gray = indices.compute("GREY", named).to_numpy()
+        made["blur_gaussian"] = ndimage.gaussian_filter(
+            gray, (0, SIGMA_PX, SIGMA_PX), radius=(0, K // 2, K // 2)
+        )
+        made["blur_median"] = median_blur(gray)
+        made["gradient_x"], made["gradient_y"] = sobel(gray, axis=2), sobel(gray, axis=1)
+        made["edges"] = canny(gray).astype(np.float32)
+    result[..., len(bands) :] = np.stack([made[name] for name in wanted], axis=-1)
 
 
 def median_blur(gray: np.ndarray, k: int = K) -> np.ndarray:
@@ -260,24 +329,28 @@ def _hysteresis(ridge: np.ndarray, strong: np.ndarray) -> np.ndarray:
 # === Selecting ===
 
 
-def channel_names(groups: Sequence[str]) -> tuple[str, ...]:
+def channel_names(names: Sequence[str], stored: Sequence[str] = STORED) -> tuple[str, ...]:
     """Return the channels of some groups, each once, in the order of the groups.
+
+    Args:
+        names: Names of groups.
+        stored: Channels of the store.
 
     Raises:
         ParameterError: If there is no group, or an unknown one.
     """
-    wanted = [groups] if isinstance(groups, str) else list(groups)
-    check_all(wanted, GROUPS, "There are no channels")
+    wanted, known = [names] if isinstance(names, str) else list(names), groups(stored)
+    check_all(wanted, known, "There are no channels")
     if not wanted:
-        raise ParameterError(f"No channels are chosen: name some of {', '.join(GROUPS)}.")
-    return tuple(dict.fromkeys(channel for name in wanted for channel in GROUPS[name]))
+        raise ParameterError(f"No channels are chosen: name some of {', '.join(known)}.")
+    return tuple(dict.fromkeys(channel for name in wanted for channel in known[name]))
 
 
-def select(groups: Sequence[str], store: Store, train_rows: Any) -> Channels:
+def select(names_of_groups: Sequence[str], store: Store, train_rows: Any) -> Channels:
     """Choose the channels that a network reads, with statistics of the training patches alone.
 
     Args:
-        groups: Names of :data:`GROUPS`.
+        names_of_groups: Names of :func:`groups`.
         store: Store whose ``image`` holds the channels of :data:`STORED`.
         train_rows: Rows of the training patches.
 
@@ -285,12 +358,13 @@ def select(groups: Sequence[str], store: Store, train_rows: Any) -> Channels:
         ParameterError: If a group is unknown, or there is no training row.
         StoreError: If the store holds other channels.
     """
-    names, known = channel_names(groups), store.channel_names()
-    if known != STORED:
+    known = store.channel_names()
+    if known != stored_channels(bands_of(known)):
         raise StoreError(
             f"{store.path} holds the channels {', '.join(known)}, expected {', '.join(STORED)}: write it "
             "again with 02_preprocess."
         )
+    names = channel_names(names_of_groups, known)
     if not set(GLOBAL) & set(names):
         return tasks.select(store, train_rows, names)
     sources = tuple(COLOURS[name.rsplit("_", 1)[1]] if name in GLOBAL else name for name in names)
@@ -300,4 +374,4 @@ def select(groups: Sequence[str], store: Store, train_rows: Any) -> Channels:
     scale = (1 / span).where(span > 0, 0.0).where(derived, 1.0)
     mean, low, high = (tuple((stored[column] - offset) * scale) for column in ("mean", "min", "max"))
     std = tuple(stored["std"] * scale)
-    return Channels(names, mean, std, STORED, sources, tuple(offset), tuple(scale), low=low, high=high)
+    return Channels(names, mean, std, known, sources, tuple(offset), tuple(scale), low=low, high=high)

@@ -111,7 +111,11 @@ def score_baselines(
 ) -> Scored:
     """Fit baselines on one fold and score its test patches; arguments and result as of :func:`train_fold`."""
     into = Path(folder) / "probabilities"
-    settings: dict[str, Any] = {"options": baseline_options, "seed": seed, "more": channels.BASELINES}
+    settings: dict[str, Any] = {
+        "options": baseline_options,
+        "seed": seed,
+        "more": channels.baselines_of(store),
+    }
     masks = fit_baselines("segmentation", names, store, rows, folder=into, progress=False, **settings)
     return _scored(masks, store, rows)
 

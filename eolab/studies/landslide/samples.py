@@ -18,6 +18,7 @@ from eolab.data.layouts.common import below
 from eolab.data.splits.dealing import SPLITS
 from eolab.data.store import ArraySpec, Store
 from eolab.studies.landslide import channels
+from eolab.studies.landslide.source import PUBLISHED, Source
 from eolab.studies.protocol import Produce
 
 Rows = dict[str, np.ndarray]
@@ -29,7 +30,12 @@ PART = 32  # patches that are read, computed and written at once
 
 
 def sample_table(
-    index: pd.DataFrame, root: str | Path, block: int = 10, seed: int = 0, progress: bool = True
+    index: pd.DataFrame,
+    root: str | Path,
+    block: int = 10,
+    seed: int = 0,
+    progress: bool = True,
+    source: Source = PUBLISHED,
 ) -> pd.DataFrame:
     """Return a row a labelled patch, with its folds.
 
@@ -40,6 +46,7 @@ def sample_table(
         block: Patches with neighbouring numbers that the bootstrap draws together: they lie near each other.
         seed: Seed of the shuffled folds.
         progress: Whether to show progress while masks are read.
+        source: What reads the masks.
 
     Returns:
         Columns id, published (train, validation, test), number, image, mask (files), landslide_pixels,
@@ -47,7 +54,7 @@ def sample_table(
     """
     table = index.loc[index["mask"] != "", ["published", "number", "image", "mask"]].reset_index(drop=True)
     masks = track(table["mask"], "Masks", total=len(table), unit="mask", progress=progress)
-    pixels = [int((reader.read_mask(path) == 1).sum()) for path in masks]
+    pixels = [int((source.mask(path) == 1).sum()) for path in masks]
     for column in ("image", "mask"):
         table[column] = [below(Path(root), path) for path in table[column]]
     table.insert(0, "id", np.arange(len(table)))
@@ -117,12 +124,15 @@ def _fold(table: pd.DataFrame, split: str, fold: int, validation: float, seed: i
     return {"train": rest[~held], "validation": rest[held], "test": np.flatnonzero(column == fold)}
 
 
-def check_landslides(table: pd.DataFrame, rows: Rows | None = None) -> None:
+def check_landslides(
+    table: pd.DataFrame, rows: Rows | None = None, size: tuple[int, ...] = PUBLISHED.size
+) -> None:
     """Refuse patches that nothing can be learned of, chosen by or scored on.
 
     Args:
         table: Result of :func:`sample_table`.
         rows: Rows by part; by default all training patches.
+        size: Height and width of a patch.
 
     Raises:
         DataError: If a part has no landslide at all, or nothing else.
@@ -130,7 +140,7 @@ def check_landslides(table: pd.DataFrame, rows: Rows | None = None) -> None:
     train = np.flatnonzero((table["published"] == "train").to_numpy())
     for part, chosen in ({"train": train} if rows is None else rows).items():
         pixels = table["landslide_pixels"].to_numpy()[chosen]
-        if not pixels.any() or (pixels == reader.SIZE**2).all():
+        if not pixels.any() or (pixels == np.prod(size)).all():
             found = "every pixel is a landslide" if pixels.any() else "no pixel is a landslide"
             raise DataError(
                 f"In the {len(chosen)} patches for {part} {found}, expected both: take more patches"
@@ -153,39 +163,50 @@ def split_column(table: pd.DataFrame, split: str, fold: int, validation: float, 
     return column
 
 
-def store_arrays() -> dict[str, ArraySpec]:
+def store_arrays(source: Source = PUBLISHED) -> dict[str, ArraySpec]:
     """Return the arrays of the study's store: all channels of a patch, and its mask."""
-    side, names = reader.SIZE, channels.STORED
+    size, names = source.size, channels.stored_channels(source.bands)
     return {
-        "image": ArraySpec(("y", "x", "band"), (side, side, len(names)), "float32", {"units": "1"}, "forbid"),
-        "label": ArraySpec(("y", "x"), (side, side), "uint8", {"long_name": "1 = landslide"}),
+        "image": ArraySpec(("y", "x", "band"), (*size, len(names)), "float32", {"units": "1"}, "forbid"),
+        "label": ArraySpec(("y", "x"), size, "uint8", {"long_name": "1 = landslide"}),
     }
 
 
-def stored_images(images: np.ndarray, normalise: reader.Normalise = "none") -> np.ndarray:
+def stored_images(
+    images: np.ndarray, normalise: reader.Normalise = "none", source: Source = PUBLISHED
+) -> np.ndarray:
     """Return what the store holds of patches: (N, H, W, 14) as published → (N, H, W, 29) float32.
 
     Indices, blur and edges are computed before the bands are scaled: an index of values below 0 means
     nothing.
     """
-    stored = channels.compute(images)
+    stored = channels.compute(images, source.bands, source.units)
+    if normalise == "none":
+        return stored
+    if source.bands != reader.BANDS:
+        raise ParameterError(
+            f"normalise is {normalise!r}, whose constants are of the published bands: take none."
+        )
     stored[..., : len(reader.BANDS)] = reader.normalised(stored[..., : len(reader.BANDS)], normalise)
     return stored
 
 
-def sample_producer(root: str | Path, normalise: reader.Normalise = "none") -> Produce:
+def sample_producer(
+    root: str | Path, normalise: reader.Normalise = "none", source: Source = PUBLISHED
+) -> Produce:
     """Return the function that reads and computes one part of the store.
 
     Args:
         root: Folder of the data set.
         normalise: Scaling of the bands, see :func:`eolab.data.layouts.landslide4sense.normalised`.
+        source: What reads the files.
     """
     folder = Path(root)
 
     def produce(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-        images = np.stack([reader.read_image(folder / name) for name in rows["image"]])
-        masks = np.stack([reader.read_mask(folder / name) for name in rows["mask"]])  # (n, H, W)
-        return {"image": stored_images(images, normalise), "label": masks}
+        images = np.stack([source.image(folder / name) for name in rows["image"]])
+        masks = np.stack([source.mask(folder / name) for name in rows["mask"]])  # (n, H, W)
+        return {"image": stored_images(images, normalise, source), "label": masks}
 
     return produce
 
@@ -195,6 +216,7 @@ def window_predictor(
     chosen: tasks.Channels,
     normalise: reader.Normalise = "none",
     strict: bool = False,
+    source: Source = PUBLISHED,
 ) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     """Return what predicts a patch as published, or a window of a scene in its units.
 
@@ -204,6 +226,7 @@ def window_predictor(
         normalise: That of the store which the network was trained on.
         strict: Whether to refuse images on another scale than the training patches even where that may be
             another landscape; see :mod:`eolab.prediction.ranges`.
+        source: Bands and units of the images.
 
     Returns:
         From ``image`` (H, W, 14) to the probabilities (H, W, 2) of background and landslide, as
@@ -211,7 +234,9 @@ def window_predictor(
     """
 
     def predict(inputs: Mapping[str, Any]) -> np.ndarray:
-        stored = stored_images(np.asarray(inputs["image"], np.float32)[None], normalise)  # (1, H, W, 29)
+        stored = stored_images(
+            np.asarray(inputs["image"], np.float32)[None], normalise, source
+        )  # (1, H, W, 29)
         seen = chosen.assemble(stored)
         if strict and chosen.trained:
             chosen.trained.check(seen, strict=True)
@@ -225,20 +250,21 @@ def demo_predict(
     predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray],
     chosen: tasks.Channels,
     normalise: reader.Normalise = "none",
+    source: Source = PUBLISHED,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return ``predict(image (H, W, 14)) -> probability (H, W)`` of a patch; see :func:`window_predictor`."""
-    predict = window_predictor(predictor, chosen, normalise, strict=True)
+    predict = window_predictor(predictor, chosen, normalise, True, source)
     return lambda image: predict({"image": image})[..., 1]
 
 
-def store_metadata(entry: DataEntry, normalise: str) -> dict[str, Any]:
+def store_metadata(entry: DataEntry, normalise: str, source: Source = PUBLISHED) -> dict[str, Any]:
     """Return what a store of the study says of itself."""
     return {
-        "coords": {"band": list(channels.STORED)},
+        "coords": {"band": list(channels.stored_channels(source.bands))},
         "dataset": entry.name,
         **entry.origin,
         "normalise": normalise,
-        "pixel_area_m2": reader.PIXEL_AREA_M2,
+        "pixel_area_m2": source.pixel_area_m2,
     }
 
 

@@ -16,6 +16,7 @@ from eolab.data.catalog import DataEntry
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
 from eolab.data.layouts.bigearthnet import BANDS, read_patch
 from eolab.data.layouts.common import attempt
+from eolab.data.layouts.patches import colour_bands
 from eolab.data.schemes import ClassScheme
 from eolab.data.schemes.bigearthnet import JOINT, PUBLISHED_BY_CODE, PUBLISHED_PATCHES, ClassSet, class_set
 from eolab.data.store import Store
@@ -68,7 +69,7 @@ def class_sets(classes: ClassSet, joined: ClassSet) -> dict[str, ClassSet]:
 def colours(images: np.ndarray, samples: Store) -> np.ndarray:
     """Return red, green and blue (..., 3) of images of a store, or its first bands where it lacks them."""
     bands = list(samples.metadata["coords"]["band"])
-    return plots.true_colour(images, bands, own.colour_bands({"bands": bands}))
+    return plots.true_colour(images, bands, colour_bands(bands))
 
 
 def coarse_labels(labels: pd.Series, classes: str) -> list[str]:
@@ -227,7 +228,7 @@ def examples(
 def _picture(patch: Any, facts: dict[str, Any] | None) -> dict[str, np.ndarray]:
     """Return the colours of a patch, and its radar image where there is one."""
     if facts:
-        return {"image": own.read(patch["s2"], facts, own.colour_bands(facts))}
+        return {"image": own.read(patch["s2"], facts, colour_bands(facts["bands"]))}
     return read_patch(patch, bands=plots.TRUE_COLOUR, with_radar=bool(patch["s1"]))
 
 

@@ -98,9 +98,3 @@ def read(files: str, facts: Mapping[str, Any], bands: Sequence[str] | None = Non
     if not np.isfinite(found).any():
         raise DataError(f"{root / files} holds no value.")
     return np.nan_to_num(found, copy=False)
-
-
-def colour_bands(facts: Mapping[str, Any]) -> list[str]:
-    """Return the bands that are drawn in red, green and blue."""
-    bands = facts["bands"]
-    return ["B04", "B03", "B02"] if {"B04", "B03", "B02"} <= set(bands) else [*bands[:3], *bands[-1:] * 2][:3]
