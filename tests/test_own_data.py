@@ -8,17 +8,64 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import own_example
 import pytest
 import rasterio
 from affine import Affine
 
 from eolab.cli import main
+from eolab.data import catalog
+from eolab.data.layouts.patches import are_meant
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "own_data.md"
+TASKS = 3  # tasks with an example of their own, the first blocks of the page
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> Path:
+    """The folders of the page's examples beside the catalogue that it shows."""
+    monkeypatch.setenv("EOLAB_CATALOG", "")
+    monkeypatch.setenv("EOLAB_ROOT", str(PAGE.parents[1]))
+    monkeypatch.chdir(tmp_path)
+    own_example.series(tmp_path / "fields")
+    codes = np.repeat([[10, 20]], 12, 1).repeat(24, 0).astype("uint8")
+    own_example.image(tmp_path / "fields/map.tif", codes)
+    for number in range(4):
+        picture = own_example.numbers(4, 8, 8, seed=number)
+        own_example.image(tmp_path / f"eurosat/{('Forest', 'River')[number % 2]}/{number}.tif", picture)
+        own_example.image(tmp_path / f"slides/images/{number}.tif", picture)
+        own_example.image(tmp_path / f"slides/masks/{number}.tif", np.eye(8, dtype="uint8") * (number % 2))
+        for band, plane in zip(("B02", "B03"), picture, strict=False):
+            own_example.image(tmp_path / f"tiles/t{number}/x_{band}.tif", plane)
+    (tmp_path / "tiles/labels.csv").write_text("patch,label\nt0,wood; lake\nt1,lake\nt2,wood\nt3,wood\n")
+    (tmp_path / "eolab_catalog.yaml").write_text("".join(blocks("yaml")[:TASKS]))
+    return tmp_path
+
+
+def test_the_examples_of_each_task_run_as_they_stand(own):
+    names: dict = {}
+    for code in blocks("python")[:TASKS]:
+        exec(code, names)
+    assert dict(names["series"].sizes) == {"time": 3, "band": 4, "y": 24, "x": 24}
+    assert sorted(names["patches"]["labels"]) == [("Forest",), ("Forest",), ("River",), ("River",)]
+    assert names["source"].size == (8, 8)
+    assert names["index"]["number"].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["fields", "eurosat", "tiles", "slides"])
+def test_the_entries_of_each_task_pass_their_check_and_are_recognised(own, capsys, name):
+    assert main(["data", "check", name]) == 0
+    assert "0 cannot" in capsys.readouterr().out
+    assert main(["data", "add", name, "--name", f"{name}_again"]) == 0
+    written, shown = (catalog.load()[one] for one in (f"{name}_again", name))
+    assert written.layout == shown.layout
+    assert are_meant(written.images) == are_meant(shown.images)
+    if are_meant(shown.images) and name != "tiles":
+        assert written.images["files"] == shown.images["files"]
 
 
 @pytest.fixture
@@ -52,14 +99,14 @@ def forest(tmp_path, monkeypatch, real_data) -> Path:
     degrees = gpd.GeoSeries([middle], crs=frame.crs).to_crs(4326).iloc[0]
     lines = [f"2019-11-04 08:00:{second:02d},{degrees.y},{degrees.x}" for second in range(0, 60, 10)]
     (folder / "work.csv").write_text("time,latitude,longitude\n" + "\n".join(lines) + "\n")
-    (tmp_path / "my_catalog.yaml").write_text(blocks("yaml")[0])
+    (tmp_path / "my_catalog.yaml").write_text(blocks("yaml")[TASKS])
     monkeypatch.chdir(tmp_path)
     return folder
 
 
 def test_the_code_of_the_page_runs_as_it_stands(forest):
     names: dict = {}
-    for code in blocks("python"):
+    for code in blocks("python")[TASKS:]:
         exec(code, names)
     assert names["series"].sizes["time"] == 2
     assert sorted(set(names["stands"].table["label"])) == ["crop", "developed", "tree", "water"]
@@ -79,9 +126,7 @@ def test_the_command_of_the_page_checks_the_images(forest, monkeypatch, capsys):
 
 
 def test_the_pattern_of_the_page_is_one_that_can_be_used(tmp_path):
-    from eolab.data import catalog
-
-    entry = "mine:\n  uri: .\n  layout: rasters\n" + blocks("yaml")[1]
+    entry = "mine:\n  uri: .\n  layout: rasters\n" + blocks("yaml")[TASKS + 1]
     (tmp_path / "mine.yaml").write_text(entry)
     found = catalog.load(tmp_path / "mine.yaml")["mine"]
     assert found.images["bands"] == ["B02", "B03", "B04", "B08"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import matplotlib as mpl
@@ -569,7 +570,7 @@ def test_what_is_done_is_skipped_until_upstream_changes(
 
 
 @pytest.mark.notebook
-def test_a_failing_notebook_ends_the_chain(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_a_failing_notebook_says_where_it_failed(ran: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     root, _ = ran
     status, said = miniature.command(root, "run", "mini", "--only", "02_use", "--set", "fail=true")
     assert status == 1
@@ -580,6 +581,29 @@ def test_a_failing_notebook_ends_the_chain(ran: tuple[Path, subprocess.Completed
     assert run.path("02_use.ipynb").is_file()
     report = run.path("report.html").read_text()
     assert "02_use failed in cell In [7]" in report
+
+
+@pytest.mark.parametrize(("status", "started"), [("failed", ["a", "c"]), ("stopped", ["a"])])
+def test_a_failed_notebook_stops_those_that_need_it_alone(status, started, tmp_path, monkeypatch) -> None:
+    upstream = {"a": {}, "b": {"made": tmp_path / "a"}, "c": {}, "d": {"used": tmp_path / "b"}}
+    jobs = [
+        SimpleNamespace(folder=tmp_path / name, upstream=one, label=name) for name, one in upstream.items()
+    ]
+    ran: list[str] = []
+    monkeypatch.setattr(chain, "plan", lambda *_: jobs)
+    monkeypatch.setattr(chain, "note", lambda *_: None)
+    monkeypatch.setattr(chain, "_old_inputs", lambda *_: [])
+    monkeypatch.setattr(chain, "step", lambda job, *_: ran.append(job.label) or job.label != "a")
+    monkeypatch.setattr(chain.history, "RunRecord", lambda _: SimpleNamespace(status=status))
+    said: list[str] = []
+    assert not chain.run(None, chain.Options(tmp_path), say=said.append)
+    assert ran == started
+    assert (
+        said
+        == ["2/4 b: left out, as it needs one that failed", "4/4 d: left out, as it needs one that failed"][
+            : 2 * (status == "failed")
+        ]
+    )
 
 
 @pytest.mark.notebook

@@ -1,6 +1,6 @@
 """Opening a data set as its study does, so that a check says beforehand what a study would run into."""
 
-from eolab.data import layouts
+from eolab.data import layouts, own_labels
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts import patches
 
@@ -23,7 +23,9 @@ def open_as_its_study(entry: DataEntry) -> None:
     elif entry.layout == "rasters":
         reader.index(entry.path, entry.images, entry.pixels)
         for name in entry.labels:
-            entry.label_file(name)
+            file, _ = entry.label_file(name)
+            if file.suffix.lower() in own_labels.RASTERS:
+                own_labels.on_grid(entry, entry.open(), name)
     elif hasattr(reader, "index"):
         reader.index(entry.path)
     else:
