@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import landcover_example as example
@@ -434,3 +435,13 @@ def test_compare_counts_clouds_of_the_classification():
     )
     table = comparison.compare(series).query("quantity == 'cloud share by month'")
     assert table["simulated"].dropna().tolist() == [pytest.approx(2 / 6)]
+
+
+def test_an_entry_cuts_products_to_its_area_and_its_dates(twin):
+    whole = landcover.series.open_series(twin, min_pixels=1)
+    times, west, north = whole["time"].to_numpy(), float(whole["x"][0]), float(whole["y"][0])
+    days = tuple(np.datetime_as_string(times[[1, 2]], "D").tolist())
+    area = (west - 5, north + 5 - 100, west - 5 + 80, north + 5)
+    cut = landcover.series.open_series(dataclasses.replace(twin, bounds=area, dates=days), min_pixels=1)
+    assert cut["time"].to_numpy().tolist() == times[1:3].tolist()
+    assert (cut.sizes["y"], cut.sizes["x"]) == (10, 8)

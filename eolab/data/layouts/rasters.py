@@ -135,7 +135,7 @@ def open_layout(
     found = _choose(found, folder, tile=tile, level=level)
     _check_one_system(found, folder)
     grid = _grid([band.source.grid for item in found for band in item.bands], resolution)
-    chosen = [found[number] for number in _of_dates([item.time.date() for item in found], folder, dates)]
+    chosen = [found[number] for number in of_dates([item.time.date() for item in found], folder, dates)]
     window = window_of(grid, bounds, f"the images of {folder}")
     dataset = xr.Dataset(coords=_coordinates(chosen, grid[window]))
     for layer in LAYERS:
@@ -337,7 +337,7 @@ def _choose(found: list[Acquisition], folder: Path, tile: str | None, level: str
     return found
 
 
-def _of_dates(days: Sequence[date], folder: Path, dates: Sequence[str] | None) -> list[int]:
+def of_dates(days: Sequence[date], folder: Path, dates: Sequence[str] | None) -> list[int]:
     """Return the numbers of the images, given their days in order, that are asked for."""
     first, last = date_range(dates)
     chosen = [number for number, day in enumerate(days) if first <= day <= last]
@@ -495,4 +495,4 @@ def _of_products(
         stated=stated,
     )
     days = pd.DatetimeIndex(series["time"].to_numpy()).date.tolist()
-    return series.isel(time=_of_dates(days, folder, dates))
+    return series.isel(time=of_dates(days, folder, dates))

@@ -9,6 +9,7 @@ are several tiles, ``truth/<tile>/``.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def open_layout(path: Path, tile: str = "", **options: Any) -> xr.Dataset:
     Args:
         path: Folder with ``sentinel2/`` and ``corine/``.
         tile: The tile, such as 31TGL; may be empty where there is one.
-        **options: Arguments of :func:`eolab.data.layouts.sentinel2.open_layout`.
+        **options: Arguments of :func:`eolab.data.layouts.sentinel2.open_layout`, and ``dates``, the first and
+            the last day.
 
     Returns:
         The series with ``corine`` (y, x) uint16 level-3 codes, 0 = none, by nearest neighbour on its grid,
@@ -73,12 +75,16 @@ def tiles(path: Path) -> list[str]:
     return sorted({found[1] for name in names if (found := _NAMED.search(name))})
 
 
-def _open_series(folder: Path, tile: str, resolution_m: int = 10, **options: Any) -> xr.Dataset:
-    """Open products, or fetched images where there are some, of a tile."""
+def _open_series(
+    folder: Path, tile: str, resolution_m: int = 10, dates: Sequence[str] | None = None, **options: Any
+) -> xr.Dataset:
+    """Open products, or fetched images where there are some, of a tile and between two days."""
     chosen = {"tile": tile or None, **options}
-    if not _fetched(folder):
-        return sentinel2.open_layout(folder, resolution_m=resolution_m, **chosen)
-    return rasters.open_layout(folder, resolution=resolution_m, **chosen)
+    if _fetched(folder):
+        return rasters.open_layout(folder, resolution=resolution_m, dates=dates, **chosen)
+    series = sentinel2.open_layout(folder, resolution_m=resolution_m, **chosen)
+    days = pd.DatetimeIndex(series["time"].to_numpy()).date.tolist()
+    return series.isel(time=rasters.of_dates(days, folder, dates))
 
 
 def _of_tile(folder: Path, tile: str) -> Path:
