@@ -442,6 +442,17 @@ def test_at_most_a_quarter_of_a_notebook_keeps_records(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_values_are_asked_for_in_captions_alone(path):
+    """Regression: a sentence of the text showed {method}, as only captions are filled with values."""
+    from eolab.runs import display
+
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = re.sub(r"`[^`]*`", "", display.without_captions("".join(cell["source"])))
+            assert not re.findall(r"\{[a-z_]\w*\}", text), text
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_each_figure_has_its_caption_and_each_caption_its_figure(path):
     """A figure or table without a caption in its call has one in the text, of existing names."""
     from eolab.runs import display
