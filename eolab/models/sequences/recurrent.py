@@ -39,10 +39,10 @@ def convlstm(
 ) -> keras.Model:
     """Return a network of ConvLSTM branches (Shi et al. 2015), one a sensor.
 
-    In each branch a ConvLSTM, batch normalisation, dropout and another ConvLSTM with dropout; the features of
-    a step are put side by side, and two dense layers predict for each step. Where Wiesniakowski, Ifepe
-    and Villadangos Benavides (2024) say nothing, kernels are 3 × 3, dropout is 0.2, the weight penalty 0.0001;
-    the maps of a step are flattened, the only way in which a dense layer of two units follows them.
+    In each branch a ConvLSTM, batch normalisation, dropout and another ConvLSTM with dropout; the features
+    of a step are put side by side, and two dense layers predict for each step. Where Wiesniakowski, Ifepe
+    and Villadangos Benavides (2024) say nothing, kernels are 3 × 3, dropout is 0.2, the weight penalty
+    0.0001; the maps of a step are flattened, the only way in which a dense layer of two units follows them.
 
     - Steps without an image pass the state on: with sensors at different dates, a step has the last that each
       sensor saw. They take no part in the batch normalisation.
