@@ -8,13 +8,15 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import study_runs
 
-from eolab import catalog, evaluation, models, runs
+from eolab import evaluation, models, runs
+from eolab.studies import scenes
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "notebooks" / "scenes"
@@ -72,7 +74,9 @@ def test_a_user_of_version_1_alone_goes_on_without_reference_maps(monkeypatch):
     monkeypatch.delenv("EOLAB_BIGEARTHNET_V2", raising=False)
     cells = json.loads((STUDY / "04_to_segmentation.ipynb").read_text())["cells"]
     (code,) = ("".join(cell["source"]) for cell in cells if "References(" in "".join(cell["source"]))
-    found = {"catalog": catalog, "maps": "bigearthnet_v2", "max_samples": 0}
+    samples = SimpleNamespace(metadata={"coords": {"band": scenes.maps.BANDS}, "simulated": False})
+    assert scenes.maps.like_samples("bigearthnet_v2", samples) is not None
+    found = {"scenes": scenes, "samples": samples, "maps": "bigearthnet_v2", "max_samples": 0}
     found["rows"] = {"train": np.arange(3), "test": np.arange(2)}
     exec(code, found)
     assert (found["references"], found["n_maps"]) == (None, 0)
