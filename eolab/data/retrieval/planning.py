@@ -37,9 +37,9 @@ class Rates:
 
     download: float = 20.0
     product: float = 1.009
-    composites: float = 4.4
+    composites: float = 18.0
     passes: float = 2.0
-    prediction: float = 16_500.0
+    prediction: float = 66_000.0
     memory: float = 2.0
     samples: float = 340_000.0
     steps: float = 12.0
