@@ -155,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     mapped.add_argument("--date", default="", help="day of the image where SCENE holds several")
     _command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
     text = "list, check, make, fetch and add data sets"
-    data = _command(commands, _data, text, DATA_EXAMPLES)
+    data = _parser_of(commands, "data", text, DATA_EXAMPLES)
     _data_commands(data.add_subparsers(title="actions", metavar="ACTION", required=True))
     return parser
 
@@ -223,11 +223,15 @@ def _run_options() -> argparse.ArgumentParser:
 
 def _command(commands: Any, function: Any, text: str, examples: str = "", **more: Any) -> Any:
     """Add the command that a function carries out and has the name of."""
-    facts = {"help": text, "description": f"{text[0].upper()}{text[1:]}.", "epilog": examples, **more}
-    form = argparse.RawDescriptionHelpFormatter
-    added = commands.add_parser(function.__name__.strip("_"), formatter_class=form, **facts)
+    added = _parser_of(commands, function.__name__.strip("_"), text, examples, **more)
     added.set_defaults(command=function)
     return added
+
+
+def _parser_of(commands: Any, name: str, text: str, examples: str = "", **more: Any) -> Any:
+    """Add the parser of a command, or of a group of them."""
+    facts = {"help": text, "description": f"{text[0].upper()}{text[1:]}.", "epilog": examples, **more}
+    return commands.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **facts)
 
 
 def _positive(text: str) -> int:
@@ -323,18 +327,6 @@ def _studies(_: argparse.Namespace) -> int:
     return 0
 
 
-def _data(options: argparse.Namespace) -> int:
-    """Do what the action says, whose own parser sets the command."""
-    return int(options.command(options))
-
-
-def _list(_: argparse.Namespace) -> int:
-    from eolab.data import catalog
-
-    _list_data(catalog.load())
-    return 0
-
-
 def _entry(options: argparse.Namespace, action: str) -> Any:
     """Return the data set that a command names."""
     from eolab.data import catalog
@@ -416,9 +408,12 @@ def _check_data(entry: Any) -> int:
     return 0 if report.ok else 1
 
 
-def _list_data(known: Any) -> None:
+def _list(_: argparse.Namespace) -> int:
     """Print the data sets: what is here, and what to do for those that are not."""
-    rows = [("name", "here", "data", "size", "licence", "how to get it")]
+    from eolab.data import catalog
+
+    known = catalog.load()
+    rows: list[tuple[str, ...]] = [("name", "here", "data", "size", "licence", "how to get it")]
     for name in known:
         entry = known[name]
         kind = "simulated" if entry.simulated else "weights" if entry.layout == "weights" else "real"
@@ -429,6 +424,7 @@ def _list_data(known: Any) -> None:
         print("  ".join(row).rstrip())
     for fault in known.faults.values():
         print(f"cannot be used: {fault}")
+    return 0
 
 
 def _how_to_get(entry: Any) -> str:

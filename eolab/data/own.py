@@ -136,9 +136,7 @@ def _class_folders(root: Path, images: Sequence[Path], every: Sequence[Path]) ->
     stems = {(one.stem, one.suffix) for one in images}
     if len(parents) < 2 or len(above) != 1 or any(map(_is_layer, names)) or len(stems) < len(images) * 0.9:
         return None
-    if sum(attempt(raster_names.read_name, below(root, one))[0] is not None for one in images) * 2 > len(
-        images
-    ):
+    if len(_dated(root, images)) * 2 > len(images):
         return None
     pattern = f"{_prefix(root, above.pop())}{{class}}/*{_suffix(images)}"
     said = [f"{len(images)} patches in {len(parents)} folders, a class each: {', '.join(sorted(names))}."]
@@ -178,9 +176,7 @@ def _sample_pattern(root: Path, files: Sequence[Path]) -> str:
     first = files[0]
     sample = _AFFIX.sub("", first.stem)
     name = first.name.replace(sample, "{sample}", 1)
-    parents = {one.parent for one in files}
-    folder = _prefix(root, parents.pop()) if len(parents) == 1 else "*/"
-    return f"{folder}{name}"
+    return f"{_folder_pattern(root, files)}{name}"
 
 
 def _by_table(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Found | None:
@@ -192,9 +188,7 @@ def _by_table(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Foun
         keys = {Path(one).name.rsplit(".", 1)[0] for one in table["key"]}
         of_files, of_folders = {one.stem for one in images}, {one.parent.name for one in images}
         if len(keys & of_files) * 2 >= len(keys):
-            parents = {one.parent for one in images}
-            folder = _prefix(root, parents.pop()) if len(parents) == 1 else "*/"
-            pattern = f"{folder}{{sample}}{_suffix(images)}"
+            pattern = f"{_folder_pattern(root, images)}{{sample}}{_suffix(images)}"
         elif len(keys & of_folders) * 2 >= len(keys):
             pattern = f"{_prefix(root, images[0].parent.parent)}{{sample}}/*_{{band}}{_suffix(images)}"
         else:
@@ -362,6 +356,12 @@ def _classes_of(masks: Sequence[Path], said: list[str]) -> dict[str, Any]:
 
 def _prefix(root: Path, folder: Path) -> str:
     return "" if folder == root else f"{below(root, folder)}/"
+
+
+def _folder_pattern(root: Path, files: Sequence[Path]) -> str:
+    """Return the folder that files lie in, with a slash; a pattern where there are several."""
+    parents = {one.parent for one in files}
+    return _prefix(root, parents.pop()) if len(parents) == 1 else "*/"
 
 
 def _suffix(files: Sequence[Path]) -> str:

@@ -101,12 +101,16 @@ def scheme_of(entry: DataEntry, codes: Iterable[int] = (), names: Sequence[str] 
     return ClassScheme(f"classes of {entry.name}", tuple(numbers), tuple(titles), shown)
 
 
+def indices_of(entry: DataEntry, scheme: ClassScheme) -> dict[str, int]:
+    """Return the class index of each label: the name of a class, or its code where the entry states codes."""
+    codes = map(str, scheme.codes) if entry.classes else ()
+    return {label: index for labels in (codes, scheme.names) for index, label in enumerate(labels)}
+
+
 def _of_mask(entry: DataEntry, name: str, file: Path, like: xr.Dataset, facts: Mapping[str, Any]) -> Labels:
     """Return the classes of a raster of codes."""
     remedy = "give a raster of class codes, one band of whole numbers"
     with reading(file, remedy=remedy, errors=(rasterio.errors.RasterioError,)), rasterio.open(file) as raster:
-        if raster.count != 1:
-            raise DataError(f"{file} has {raster.count} bands: {remedy}.")
         maps.need_map(file, raster)
         codes, grid = maps.around(file, raster, like)
         nothing = {raster.nodata} if raster.nodata is not None else set()
@@ -142,8 +146,7 @@ def _of_polygons(
     found = regions.on_grid(regions.of_entry(entry, name), grid)
     table = found.table
     scheme = scheme_of(entry, names=sorted(set(table["label"])) if not entry.classes else ())
-    index = {str(code): number for number, code in enumerate(scheme.codes)} if entry.classes else {}
-    index |= {title: number for number, title in enumerate(scheme.names)}
+    index = indices_of(entry, scheme)
     known = table["label"].isin(list(index))
     left_out = [
         (f"{file.name} polygon {row['id']}", row["reason"]) for row in found.left_out.to_dict("records")

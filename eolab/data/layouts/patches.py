@@ -112,11 +112,12 @@ def index(
     folder = raster_files.folder_of(root, images)
     pattern = raster_names.compiled(str(images["files"]))
     files = _files(folder)
+    every = files if folder == root else sorted({*files, *_files(root)})
     state = json.dumps([dict(images), dict(stated or {}), labels and {k: dict(v) for k, v in labels.items()}])
-    depends = [*files, *_files(root), *(root / str(one.get("file")) for one in (labels or {}).values())]
+    depends = [*every, *(root / str(one.get("file")) for one in (labels or {}).values())]
 
     def make() -> pd.DataFrame:
-        return _index(root, folder, files, pattern, images, stated or {}, labels or {}, progress)
+        return _index(root, folder, files, every, pattern, images, stated or {}, labels or {}, progress)
 
     return remembered("patches", root, depends, make, state)
 
@@ -125,6 +126,7 @@ def _index(
     root: Path,
     folder: Path,
     files: list[Path],
+    every: list[Path],
     pattern: re.Pattern[str],
     images: Mapping[str, Any],
     stated: Mapping[str, float],
@@ -152,7 +154,7 @@ def _index(
     rows = [_patch(sample, parts) for sample, parts in sorted(heads.items())]
     table = pd.DataFrame(rows, columns=[*_COLUMNS, "bands", "size"])
     table, attrs = _alike(table, images, rejected)
-    table = _with_masks(table, root, files, of_masks, rejected)
+    table = _with_masks(table, root, every, of_masks, rejected)
     table = _with_table(table, root, labels, rejected)
     if table.empty:
         why = f"; {rejected[0]['file']} {rejected[0]['reason']}" if rejected else ""
@@ -266,13 +268,12 @@ def _alike(
 
 
 def _with_masks(
-    table: pd.DataFrame, root: Path, files: list[Path], patterns: list[re.Pattern[str]], rejected: Rejected
+    table: pd.DataFrame, root: Path, every: list[Path], patterns: list[re.Pattern[str]], rejected: Rejected
 ) -> pd.DataFrame:
     """Pair patches and masks by their samples; where there are masks, a patch without one is listed."""
     if not patterns:
         return table
-    every = {*files, *_files(root)}
-    found = ((below(root, file), one.match(below(root, file))) for file in sorted(every) for one in patterns)
+    found = ((below(root, file), one.match(below(root, file))) for file in every for one in patterns)
     masks = {match["sample"]: file for file, match in found if match}
     table = table.assign(mask=table["id"].map(masks).fillna(""))
     rejected += [
@@ -337,7 +338,7 @@ def read_table(file: Path, column: str = "") -> pd.DataFrame:
     label = column or next((lower[name] for name in LABEL_COLUMNS if name in lower), "")
     if label not in table:
         raise DataError(f"{file} has no column {label!r} of labels: {did_you_mean(str(label), list(table))}")
-    kept = {lower[name]: name for name in ("split", "group", "date", "flooded") if name in lower}
+    kept = {lower[name]: name for name in ("split", "group") if name in lower}
     chosen = table[[key, label, *(name for name in kept if name not in (key, label))]]
     return chosen.rename(columns={**kept, key: "key", label: "label"})
 
@@ -364,7 +365,7 @@ def read_patch(
         size: Height and width; bands of a larger pixel size are repeated.
 
     Raises:
-        DataError: If a file cannot be decoded, holds no value or lacks a band.
+        DataError: If a file cannot be decoded or lacks a band.
     """
     folder, pattern = raster_files.folder_of(root, images), raster_names.compiled(str(images["files"]))
     found: dict[str, np.ndarray] = {}
@@ -377,6 +378,17 @@ def read_patch(
                     found[name] = _sized(_values(image.read(number), source), size, file)
     check_all(bands, found, f"{root / files.split(JOINT)[0]} has no band", DataError)
     return np.stack([found[name] for name in bands], axis=-1)
+
+
+def filled(values: np.ndarray, file: str | Path) -> np.ndarray:
+    """Return a patch of :func:`read_patch` with 0 where there is no value.
+
+    Raises:
+        DataError: If it holds no value at all.
+    """
+    if not np.isfinite(values).any():
+        raise DataError(f"{file} holds no value.")
+    return np.nan_to_num(values, copy=False)
 
 
 def _values(numbers: np.ndarray, source: Source) -> np.ndarray:

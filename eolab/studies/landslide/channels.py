@@ -42,8 +42,9 @@ from eolab import tasks
 from eolab.core.errors import DataError, ParameterError, StoreError, check_all
 from eolab.data import indices
 from eolab.data.bands import SENTINEL2
-from eolab.data.layouts.landslide4sense import BANDS, DIVISORS, QUANTIFICATION
+from eolab.data.layouts.landslide4sense import BANDS
 from eolab.data.store import Store
+from eolab.studies.landslide.source import PUBLISHED
 from eolab.tasks.baselines import Maker, pixel_boosting, threshold_rule
 from eolab.tasks.channels import Channels, statistics
 
@@ -58,9 +59,6 @@ EDGES = ("edges",)
 
 STORED = (*BANDS, *LOCAL, *INDICES, *AS_IS, "gray", *BLUR, *GRADIENT, *EDGES)
 """Channels of a stored image, in its order."""
-
-UNITS = tuple((DIVISORS / QUANTIFICATION).tolist())
-"""What makes reflectance of published values."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "bands": BANDS,
@@ -155,7 +153,9 @@ _EIGHT[1] = True
 # === Computing ===
 
 
-def compute(image: np.ndarray, bands: Sequence[str] = BANDS, units: Sequence[float] = UNITS) -> np.ndarray:
+def compute(
+    image: np.ndarray, bands: Sequence[str] = BANDS, units: Sequence[float] = PUBLISHED.units
+) -> np.ndarray:
     """Compute the stored channels of patches; each depends on its own patch alone.
 
     Args:

@@ -102,10 +102,7 @@ def _refuse(*_: Any) -> Any:
 
 def _image(path: str | Path, read: Callable[[str], np.ndarray], root: Path) -> np.ndarray:
     """Return the bands of a patch of one's own, 0 where there is no value."""
-    found = read(str(path).removeprefix(f"{root}/"))
-    if not np.isfinite(found).any():
-        raise DataError(f"{path} holds no value.")
-    return np.nan_to_num(found, copy=False)
+    return patches.filled(read(str(path).removeprefix(f"{root}/")), path)
 
 
 def _mask(path: str | Path, entry: DataEntry, size: tuple[int, int]) -> np.ndarray:

@@ -39,13 +39,8 @@ def index(entry: DataEntry, progress: bool = True) -> pd.DataFrame:
             "into a folder a class, or name a table of labels in the block labels of its entry."
         )
     scheme = own_labels.scheme_of(entry, names=names)
-    known = (
-        {str(code): name for code, name in zip(scheme.codes, scheme.names, strict=True)}
-        if entry.classes
-        else {}
-    )
-    known |= {name: name for name in scheme.names}
-    labels = [tuple(known[one] for one in labels if one in known) for labels in found["labels"]]
+    known = own_labels.indices_of(entry, scheme)
+    labels = [tuple(scheme.names[known[one]] for one in row if one in known) for row in found["labels"]]
     rejected = [
         {"file": file, "reason": f"has the label {'; '.join(one)}, which the entry does not name"}
         for file, one, kept in zip(found["files"], found["labels"], labels, strict=True)
@@ -94,7 +89,6 @@ def read(files: str, facts: Mapping[str, Any], bands: Sequence[str] | None = Non
     chosen = list(bands or facts["bands"])
     check_all(chosen, facts["bands"], "The patches have no band", ParameterError)
     root, images, stated = Path(facts["root"]), facts["images"], facts["stated"]
-    found = patches.read_patch(files, root, images, stated, chosen, facts["size"])
-    if not np.isfinite(found).any():
-        raise DataError(f"{root / files} holds no value.")
-    return np.nan_to_num(found, copy=False)
+    return patches.filled(
+        patches.read_patch(files, root, images, stated, chosen, facts["size"]), root / files
+    )
