@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +13,8 @@ import xarray as xr
 
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.preprocess import clear_mask
-from eolab.data.schemes import IGNORE, ClassScheme, corine, lookup
+from eolab.data.schemes import COLORS, IGNORE, ClassScheme, corine, lookup
+from eolab.data.schemes.bigearthnet import CLASSES_19
 from eolab.data.schemes.landcover import (
     CLASSES,
     CORINE_TO_UPDATE,
@@ -22,6 +24,10 @@ from eolab.data.schemes.landcover import (
     from_corine,
     read_classes,
 )
+from eolab.evaluation.change import CASES, UNKNOWN
+from eolab.plots import maps
+from eolab.studies.clearing import samples
+from eolab.studies.landslide import products
 
 
 def test_corine_codes_and_colours_are_the_official_ones(real_data):
@@ -88,6 +94,9 @@ EYES = {
     "deutan": np.array(
         [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
     ),
+    "tritan": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ),
 }
 
 
@@ -101,10 +110,41 @@ def lab(color: str, eye: np.ndarray) -> np.ndarray:
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
-@pytest.mark.parametrize("eye", EYES)
-def test_update_colours_differ_for_colour_blind_eyes(eye):
-    seen = [lab(color, EYES[eye]) for color in LANDCOVER.colors]
-    assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 24
+def nearest(colors: Iterable[str], eyes: Iterable[str]) -> float:
+    """The smallest distance of two of some colours in CIELAB (1976), to the worst of some eyes."""
+    seen = [[lab(color, EYES[eye]) for color in colors] for eye in eyes]
+    return min(float(np.linalg.norm(a - b)) for one in seen for a, b in combinations(one, 2))
+
+
+def test_update_colours_differ_for_eyes_that_take_red_for_green():
+    assert nearest(LANDCOVER.colors, ["normal", "protan", "deutan"]) > 24
+
+
+@pytest.mark.parametrize(
+    ("colors", "least"),
+    [  # the more colours, the nearer they come; those of CORINE are official, and many are one to such eyes
+        (LANDCOVER.colors, 18),
+        (CASES.colors[: UNKNOWN + 1], 15),
+        (CASES.colors[UNKNOWN:], 15),
+        (CLASSES_19.colors, 12.5),
+        (products.SCHEME.colors, 15),
+        (maps.SPLITS.values(), 15),
+        (samples.COLORS, 15),
+        (COLORS, 13),
+    ],
+    ids=[
+        "landcover",
+        "change",
+        "change without truth",
+        "BigEarthNet",
+        "landslides",
+        "splits",
+        "degree",
+        "own",
+    ],
+)
+def test_every_pair_of_colours_of_a_map_and_no_data_are_told_apart_by_all_eyes(colors, least):
+    assert nearest([*colors, maps.NODATA_COLOR], EYES) > least
 
 
 def test_scl_codes_are_those_of_real_metadata(real_data):

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 IGNORE = 255
 COLORS = (
-    *("#e69f00", "#117733", "#ccf24d", "#88ccaa", "#cc79a7", "#56b4e9", "#332288", "#d55e00", "#999999"),
-    *("#6c4600", "#bb1122", "#f5c6d6", "#004c6d", "#ffe98a", "#7a3db8", "#00a3a3", "#5c5c5c", "#3d7eff"),
+    *("#e69f00", "#177632", "#ccf24d", "#93cba1", "#c878ad", "#54b3e8", "#332288", "#d55e00", "#9ca29c"),
+    *("#614405", "#bc1323", "#dcb8e0", "#004c6d", "#ffe98a", "#7a3db8", "#00966f", "#5b5b5a", "#3d7eff"),
 )
 """Colours of classes that come without any, by turns."""
 

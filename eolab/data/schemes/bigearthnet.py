@@ -56,12 +56,15 @@ CLASSES_43 = ClassScheme(
 )
 """The classes of version 1: CORINE's codes in their order, names as published."""
 
-CLASSES_19 = ClassScheme.numbered(
-    "BigEarthNet, 19 classes", ((name, _COLOR[codes[0]]) for name, codes in _OFFICIAL_19.items())
+_COLORS_19 = (
+    *("#e5014d", "#cc4df2", "#9cb59d", "#d48200", "#c6eb64", "#fbe38d", "#b8ba3c", "#dfbb93", "#79db66"),
+    *("#007d00", "#79ff05", "#efff5f", "#b4ffb3", "#90d403", "#edf4f9", "#a1a3ff", "#c8dcff", "#06c4e9"),
+    "#0bbc69",
 )
+CLASSES_19 = ClassScheme.numbered("BigEarthNet, 19 classes", zip(_OFFICIAL_19, _COLORS_19, strict=True))
 """The classes of version 2 in the official order, which is not that of the alphabet; codes are 0 to 18.
 
-A class has the colour of the first of its CORINE classes.
+The colours begin at those of CORINE, of which several are one to a colour-blind eye, and are moved apart.
 """
 
 _CODES_OF: dict[str, tuple[int, ...]] = {

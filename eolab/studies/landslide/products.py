@@ -40,7 +40,7 @@ HEIGHTS_M = (-500.0, 9000.0)
 METRES = ("m", "metre", "metres", "meter", "meters")
 WINDOW, OVERLAP = reader.SIZE, 32
 MAPPED = "the likelier class and its probability in percent, 255 where there are no data"
-SCHEME = ClassScheme.numbered("landslides", zip(CLASSES, ("#d9d9d9", "#d7301f"), strict=True))
+SCHEME = ClassScheme.numbered("landslides", zip(CLASSES, ("#f7f4e9", "#d7301f"), strict=True))
 
 
 @dataclass(frozen=True)
