@@ -56,6 +56,33 @@ def test_an_interactive_run_records_itself(project: Path) -> None:
     assert runs.load(run.folder).status == "done"
 
 
+def test_a_run_ends_with_a_box_in_short_that_its_report_has_too(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from eolab import evaluation
+    from eolab.data import catalog
+
+    run = use()
+    run.data(catalog.load()["toy_twin"])
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 90)
+    guesses = {"forest": truth, "lstm": np.where(rng.random(90) < 0.3, 1 - truth, truth)}
+    how = {"class_names": ["a", "b"], "groups": np.arange(90) // 9, "baselines": ["forest"]}
+    scores = evaluation.score_table(guesses, truth, **how)
+    run.scores(scores, model="lstm", caption="Scores.")
+    run.short("A sentence.")
+    run.finish(samples=1234, best_epoch=3)
+    short = runs.load(run.folder).short
+    assert short["found"][0] == "Data: toy_twin (simulated); 1,234 samples."
+    assert short["found"][2:] == ["A sentence."]
+    assert short["cautions"] == ["lstm is worse than forest.", "Only 10 groups: intervals are rough."]
+    said = capsys.readouterr().out
+    shown = evaluation.readable(scores).set_index("model").loc["lstm", "macro F1"]
+    assert f"Macro F1: lstm {shown} on 90 test samples in 10 groups" in short["found"][1]
+    for sentence in (*short["found"], *short["cautions"], "Simulated data: compare models"):
+        assert sentence in said
+
+
 def test_the_same_parameters_have_the_same_folder(project: Path) -> None:
     assert make().folder == make().folder
     assert make().folder != make(count=4).folder

@@ -122,10 +122,14 @@ def gains_said(gained: pd.DataFrame) -> str:
         models, listed = list[str](), list[Any](rows.itertuples())
         for row in listed:
             found = row.verdict if row.verdict in ("better", "worse") else "not shown to be better"
-            shown = row if row.verdict == "not paired" else row._replace(verdict="")
-            models.append(f"{row.model} is {found} than {row.over}: {in_words(shown, '+.3f')}")
+            models.append(f"{row.model} is {found} than {row.over}: {gain_in_words(row)}")
         said.append(f"In {title(first['scope'], first['statistic'])}{which}, {'; '.join(models)}.")
     return " ".join(said)
+
+
+def gain_in_words(row: Any) -> str:
+    """Return a row of :func:`gains` with its interval, without its verdict: "-0.062 (-0.110 to -0.021)"."""
+    return in_words(row if row.verdict == "not paired" else row._replace(verdict=""), "+.3f")
 
 
 def mean_gain(own: Sequence[pd.Series], other: Sequence[pd.Series]) -> tuple[Interval, str]:

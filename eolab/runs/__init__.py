@@ -12,7 +12,8 @@ In a notebook::
     run.metrics(test={"macro": {"f1": 0.71}})               # merged into metrics.json
     run.show(maps=figure, scores=(table, figure))              # several at once, by name
     run.path("model.keras")                                    # any other file of the run folder
-    run.finish(patches=64)                                     # last cell, with the last metrics
+    run.short("3 of 64 patches are empty.")                    # a sentence of its own in the box "In short"
+    run.finish(patches=64)                                     # last cell: metrics, and the box with its link
 
 In a results notebook::
 

@@ -20,6 +20,7 @@ RECORD = "run.json"
 METRICS = "metrics.json"
 FIGURES = "figures.json"
 DATA = "data.json"
+SHORT = "short.json"
 PARAMS = "params.yaml"
 CHAIN = "chain.json"
 ENVIRONMENT = "environment.json"
@@ -43,10 +44,11 @@ _SHAPES: dict[str, Any] = {  # what the files hold that are read back: an exampl
     CHAIN: {"title": "", "description": "", "notebooks": [""], "runs": {"": ""}},
     DATA: {**dict.fromkeys(("name", "fingerprint", "layout"), ""), "files": 0.0, "bytes": 0.0, "entry": {}},
     FIGURES: dict.fromkeys(("name", "file", "caption", "alt"), ""),
+    SHORT: {"found": [""], "cautions": [""]},
     ENVIRONMENT: {"packages": {"": ""}, "variables": {"": ""}, "git": {}, "gpu": [""]},
 }
 _NEEDED = {RECORD: ("study", "notebook"), DATA: ("name",), FIGURES: ("name",)}
-RECORDED = (RECORD, METRICS, FIGURES, DATA, PARAMS, ENVIRONMENT, REPORT, LOCK, RUNNER_LOCK, JOB)
+RECORDED = (RECORD, METRICS, FIGURES, DATA, SHORT, PARAMS, ENVIRONMENT, REPORT, LOCK, RUNNER_LOCK, JOB)
 _OWN = {
     *RECORDED,
     *("kernel.log", "history.csv", "checkpoint", "task.json"),

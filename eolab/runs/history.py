@@ -80,6 +80,11 @@ class RunRecord:
         return folders.read_json(self.folder / folders.FIGURES, list)
 
     @cached_property
+    def short(self) -> dict[str, list[str]]:
+        """``short.json``: what was found, in sentences, and what to take care of; empty before the end."""
+        return folders.read_json(self.folder / folders.SHORT)
+
+    @cached_property
     def history(self) -> pd.DataFrame:
         """``history.csv``: one row an epoch.
 

@@ -13,12 +13,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import quote
 
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError, check_known
 from eolab.core.files import write_atomically
 from eolab.data import sources
 from eolab.runs import display, folders, history, parameters, provenance, study
+from eolab.runs.short import Short, markup, text
 from eolab.runs.study import Notebook
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Run:
         self.params = dict(params)
         self.simulated = False
         self._inputs = notebook.inputs
+        self._short = Short()
         self._finished = False
         self._started = history.RunRecord(folder).record.get("started")
 
@@ -121,6 +124,7 @@ class Run:
             print(f"Take care: {upstream.folder} is not finished: its status is {upstream.status}.")
         if not history.agrees(upstream.with_lineage(), others):
             print(f"Take care: {upstream.folder} was made from other runs than the inputs beside it.")
+        self._short.count(upstream.metrics)
         known = own.record.get("upstream") or {}
         self._mark(upstream.simulated, upstream=known | {name: upstream.stamp})
         return upstream.folder
@@ -137,6 +141,7 @@ class Run:
         own, found = self._hold(), provenance.data(source)
         folders.add_entry(self.folder / folders.DATA, found)
         self._mark(found["simulated"])
+        self._short.data(found["name"], found["simulated"])
         for notebook in own.other_data(found):
             print(f"Take care: {found['name']} changed since {notebook} read it: run that again.")
         kind = "SIMULATED data" if found["simulated"] else "real data"
@@ -221,10 +226,11 @@ class Run:
         path = self.path(f"tables/{name}.csv")
         from eolab import evaluation
 
-        table = evaluation.write_drawn(table, path.with_suffix(folders.DRAWN))
+        whole, table = table, evaluation.write_drawn(table, path.with_suffix(folders.DRAWN))
         folders.write_text(path, table.to_csv(index=not display.is_plain(table)))
         folders.write_json(path.with_suffix(".kinds.json"), _kinds(table))
         if show is not False:
+            self._short.scores(whole, model=str(self.params.get("model", "")))
             shown = _readable(table) if isinstance(show, bool) else show
             note = self._caption("Table", name, caption, self.simulated and not published)
             _show(display.table_html(shown, note, formats or {}), f"{note}\n{shown}")
@@ -236,9 +242,13 @@ class Run:
         *,
         model: str | None = None,
         under: str = "",
+        headline: str = "",
+        over: str = "",
         **how: Any,
     ) -> None:
         """Save a score table, show its readable form, and record its numbers as metrics.
+
+        The box "In short" says the main score of the first table that is shown.
 
         Args:
             table: Result of :func:`eolab.evaluation.score_table`.
@@ -246,13 +256,35 @@ class Run:
             model: The model whose numbers stand at the top of the metrics, see
                 :func:`eolab.evaluation.nested`; that of the parameter `model` where None.
             under: Name that the metrics stand under, such as "all_classes"; empty for the top.
+            headline: The score that the box says instead, as "scope.statistic".
+            over: The model that the box compares with, the best baseline where empty.
             **how: How the table is shown, see :meth:`table`: caption, formats, show.
         """
         from eolab import evaluation
 
+        model = str(self.params.get("model", "")) if model is None else model
+        if headline or how.get("show") is not False:
+            self.headline(table, headline, model=model, over=over)
         self.table(table, name, **how)
-        numbers = evaluation.nested(table, self.params.get("model", "") if model is None else model)
+        numbers = evaluation.nested(table, model)
         self.metrics({under: numbers} if under else numbers)
+
+    def headline(self, scores: pd.DataFrame, statistic: str = "", *, model: str = "", over: str = "") -> None:
+        """Say the main score of a table in the box "In short", see :func:`eolab.evaluation.summary`.
+
+        Where neither a statistic nor the other model is given, the first table of a run counts.
+
+        Args:
+            scores: Result of :func:`eolab.evaluation.score_table`.
+            statistic: The score, as "scope.statistic"; the main one of the table where empty.
+            model: Whose score; that of the best model where empty or not in the table.
+            over: The model that it is compared with, the best baseline where empty.
+        """
+        self._short.scores(scores, statistic, model, over)
+
+    def short(self, sentence: str) -> None:
+        """Add a computed sentence to the box "In short", see :meth:`finish`."""
+        self._short.say(sentence)
 
     def metrics(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Merge metrics into ``metrics.json``; nested names are kept, NaN becomes null.
@@ -271,13 +303,17 @@ class Run:
     def finish(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Record the last metrics, see :meth:`metrics`, and mark the run as done; call it in the last cell.
 
+        It ends with the box "In short": data, main score and gain, what to take care of, link to the report.
         Under the runner the runner decides, after the last cell, whether the run is done.
         """
         self.metrics(values, **more)
+        short = self._short.finished(self._hold())
+        folders.write_json(self.folder / folders.SHORT, short)
         known = self._hold().record.get("modules") or {}
         folders.update_record(self.folder, modules=known | sources.imported())
         history.watch(None)
         if os.environ.get(RUN_DIR):
+            _show(markup(short, self.simulated, folders.REPORT), text(short, self.simulated))
             return
         folders.end(self.folder, "done")
         self._finished, place = True, folders.home(self.folder)
@@ -292,6 +328,8 @@ class Run:
                 tracking.log(self.folder)
             except RunError as error:  # the run is done all the same
                 print(error)
+        link = quote(Path(os.path.relpath(self.folder / folders.REPORT)).as_posix())
+        _show(markup(short, self.simulated, link), text(short, self.simulated))
         print(f"Run folder: {self.folder}")
 
     def _caption(self, kind: str, name: str, given: str | None, simulated: bool) -> display.Caption:
@@ -392,7 +430,7 @@ def _write_record(folder: Path, about: Mapping[str, Any], interactive: bool) -> 
     if interactive:
         changes |= {"status": "running", "started": folders.now(), "ended": None, "interactive": True}
         changes |= {"upstream": {}, "sweep": ""}
-    for stale in (folders.METRICS, folders.FIGURES, folders.DATA):
+    for stale in (folders.METRICS, folders.FIGURES, folders.DATA, folders.SHORT):
         (folder / stale).unlink(missing_ok=True)
     folders.write_json(folder / folders.RECORD, changes)
     values = about["parameters"]

@@ -73,6 +73,8 @@ def render(
     markup, _ = _exporter().from_notebook_node(content, {"metadata": {"path": str(notebook.parent)}})
     soup = BeautifulSoup(markup, "html.parser")
     _offline(soup)
+    for box in soup.select(".eolab-short"):  # it stands on top of the page
+        box.decompose()
     for caption in soup.select("figcaption > span[hidden]"):
         del caption["hidden"]
     _links(soup, links or {})

@@ -12,7 +12,7 @@ from eolab import __version__
 from eolab.core import yamls
 from eolab.core.errors import DataError, EolabError, RunError, reason_of
 from eolab.core.progress import duration
-from eolab.runs import display, folders, history
+from eolab.runs import display, folders, history, short
 from eolab.runs.history import RunRecord
 from eolab.runs.reports import facts, fragment
 from eolab.runs.reports.fragment import Fragment, Heading
@@ -125,12 +125,13 @@ def _piece(run: RunRecord, **options: Any) -> Fragment:
 
 
 def _body(run: RunRecord, piece: Fragment, prefix: str, level: int) -> str:
-    """Return the notebook with its parameter table in place, then numbers and provenance."""
+    """Return the box "In short", the notebook with its parameter table, then numbers and provenance."""
     table = str(_parts().parameters(run, facts.declared(run))) if run.params else ""
     here = '<div class="eolab-parameters-here"></div>'
     inside = piece.html.replace(here, table, 1) if here in piece.html else table + piece.html
     numbers = [(name, facts.number(value)) for name, value in yamls.flatten(run.metrics).items()]
-    return f"{inside}{_parts().metrics(numbers, prefix, level)}{_parts().made(run, prefix, level)}"
+    box = short.markup(run.short)
+    return f"{box}{inside}{_parts().metrics(numbers, prefix, level)}{_parts().made(run, prefix, level)}"
 
 
 def _study_chips(runs: Sequence[RunRecord], complete: bool) -> list[str]:
