@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eolab import __version__
+from eolab import __version__, cli_runs
 from eolab.core.errors import EolabError, ParameterError, RunError, show_sentences_alone, system_error
 from eolab.core.numbers import padded
 
@@ -120,10 +120,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if isinstance(error, RunError) else 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser of a group of commands may have a usual one, which need not be named."""
+
+    usual = ""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Name the usual command of a group where none is named."""
+        given = sys.argv[1:] if args is None else list(args)
+        known = [name for action in self._actions for name in (action.choices or ())]
+        if self.usual and not {"-h", "--help", *known}.intersection(given[:1]):
+            given = [self.usual, *given]
+        return super().parse_known_args(given, namespace)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="eolab", description="Notebook-first research kit for Earth observation."
-    )
+    parser = _Parser(prog="eolab", description="Notebook-first research kit for Earth observation.")
     parser.add_argument("--version", action="version", version=f"eolab {__version__}")
     text = "catalogue of your own (default: EOLAB_CATALOG, or the nearest eolab_catalog.yaml)"
     parser.add_argument("--catalog", metavar="FILE", type=Path, help=text)
@@ -144,15 +156,20 @@ def _parser() -> argparse.ArgumentParser:
     text = "values of a parameter instead of those of study.yaml; SWEEP may then be a notebook"
     sweep.add_argument("--grid", action="extend", nargs="+", default=[], metavar="KEY=A,B", help=text)
     report = _command(commands, _report, "build the report of a run or a study", REPORT_EXAMPLES)
-    report.add_argument("folder", metavar="DIR", type=Path, help="a run folder, or a study's folder of runs")
+    report.add_argument("folder", metavar="DIR", type=Path, help="a run, or a study's folder of runs")
     mapped = _command(commands, _map, "map a scene with the network of a run", MAP_EXAMPLES)
-    mapped.add_argument("run", metavar="RUN", type=Path, help="folder of a run that trained a network")
+    mapped.add_argument(
+        "run", metavar="RUN", type=Path, help="a run that trained a network: its folder or name"
+    )
     text = "Sentinel-2 product (.SAFE, .zip), folder of images, or data set of the catalogue"
     mapped.add_argument("scene", metavar="SCENE", type=Path, help=text)
     text = "heights in metres, a GeoTIFF, for networks that read them"
     mapped.add_argument("--dem", metavar="FILE", type=Path, help=text)
     mapped.add_argument("--out", metavar="FILE", type=Path, required=True, help="GeoTIFF to write")
     mapped.add_argument("--date", default="", help="day of the image where SCENE holds several")
+    runs = _parser_of(commands, "runs", "list, compare, name and delete runs", cli_runs.EXAMPLES)
+    runs.usual = "list"
+    cli_runs.add(runs.add_subparsers(title="actions", metavar="ACTION", required=True), _command)
     _command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
     text = "list, check, make, fetch and add data sets"
     data = _parser_of(commands, "data", text, DATA_EXAMPLES)
@@ -278,11 +295,9 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from eolab.runs import folders, reports
+    from eolab.runs import folders, history, reports
 
-    folder = options.folder.resolve()
-    if not folder.is_dir():
-        raise RunError(f"There is no folder {folder}.")
+    folder = (options.folder if options.folder.is_dir() else history.find(options.folder)).resolve()
     single = (folder / folders.RECORD).is_file()
     print((reports.build if single else reports.build_study)(folder))
     return 0
@@ -297,7 +312,8 @@ def _map(options: argparse.Namespace) -> int:
     from eolab.prediction.silence import quiet
     from eolab.runs import history
 
-    study = str(history.load(options.run).record.get("study"))
+    run = history.find(options.run)
+    study = str(history.load(run).record.get("study"))
     rooms = [f"eolab.studies.{study}", f"eolab.studies.{study}.products"]
     if not all(find_spec(room) for room in rooms):
         raise ParameterError(f"{options.run} is a run of study {study}, whose networks map no products.")
@@ -310,7 +326,7 @@ def _map(options: argparse.Namespace) -> int:
         given["dem"] = options.dem
     elif options.dem:
         raise ParameterError(f"Networks of study {study} read no heights: leave --dem out.")
-    path = products.predict_scene(options.run, options.scene, **given)
+    path = products.predict_scene(run, options.scene, **given)
     print(f"{path}: {products.MAPPED}.")
     return 0
 

@@ -28,7 +28,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert __version__ in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["run", "sweep", "report", "data"])
+@pytest.mark.parametrize("command", ["run", "sweep", "runs", "report", "data"])
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])
@@ -53,7 +53,7 @@ def test_the_command_starts_without_heavy_imports() -> None:
         (["run", "mini", "--only", "02_used"], 2, "did you mean '02_use'"),
         (["run", "mini", "--only", "02_use"], 1, "needs a run of 01_make"),
         (["sweep", "mini", "factor"], 2, "did you mean 'factors'"),
-        (["report", "nowhere"], 1, "There is no folder"),
+        (["report", "nowhere"], 1, "nowhere is no run folder"),
         (["data", "check", "toy_twim"], 2, "did you mean 'toy_twin'"),
         (["data", "make"], 2, "needs a name"),
         (["data", "make", "toy_real"], 2, "is real and cannot be made"),

@@ -20,6 +20,8 @@ In a results notebook::
     runs.latest("landcover", "04_train_pixels", model="lstm")  # newest finished run folder
     runs.load(folder).metrics                                  # also .params .history .table(name) .data
     runs.collect("landcover", "04_train_pixels")               # all finished runs as a table
+    runs.table("landcover")                                    # what `eolab runs` lists, whatever status
+    runs.compare(["smoke-1a2b3c4d", "smoke-5e6f7a8b"])         # what differs, metrics side by side
     runs.sweep_table("landcover", "models")                    # a sweep's table, None if it was not run
     runs.study.load("landcover").sweeps["models"].published    # the published numbers beside it
 
@@ -27,5 +29,6 @@ In a results notebook::
 """
 
 from eolab.runs.history import RunRecord, collect, latest, load, named, records, seeds_said
+from eolab.runs.overview import compare, table
 from eolab.runs.record import Run, start
 from eolab.runs.sweep import sweep_table

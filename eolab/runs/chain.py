@@ -94,7 +94,8 @@ def job(
     profile = options.profile or next(iter(study.profiles), None)
     values = study.values(notebook.name, profile) | dict(options.settings.get(notebook.name, {}))
     values |= point or {}
-    by_hand = {key: Path(values.pop(key)).resolve() for key in notebook.inputs if values.get(key)}
+    by_hand = {k: history.find(values.pop(k), options.root) for k in notebook.inputs if values.get(k)}
+    by_hand = {key: folder.resolve() for key, folder in by_hand.items()}
     inputs = {key: by_hand.get(key) or runs[name] for key, name in notebook.inputs.items()}
     return Job(notebook, values, inputs, options.root, profile, options.timeout, keep_code=options.keep_code)
 

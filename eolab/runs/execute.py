@@ -246,7 +246,9 @@ def _stop(process: Process) -> None:
 def _description(job: Job, folder: Path) -> dict[str, Any]:
     """Return what the worker must know, see :mod:`eolab.runs.worker`."""
     values = {**job.values, **{key: str(path) for key, path in job.upstream.items()}}
+    label = history.RunRecord(job.folder).record.get("label") or ""  # a run made again keeps its name
     facts = {"run": job.folder.name, "profile": job.profile, "sweep": job.sweep, "upstream": job.stamps()}
+    facts |= {"label": label}
     return {
         "label": job.label,
         "path": str(job.notebook.path),

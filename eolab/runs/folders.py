@@ -34,7 +34,8 @@ PATIENCE_S = 30.0  # for another process that is just ending
 LOCK, RUNNER_LOCK, JOB = ".lock", ".runner.lock", ".job.json"
 _SHAPES: dict[str, Any] = {  # what the files hold that are read back: an example of each kind
     RECORD: {
-        **dict.fromkeys(("study", "notebook", "run", "status", "started", "ended", "profile", "sweep"), ""),
+        **dict.fromkeys(("study", "notebook", "run", "status", "started", "ended", "profile"), ""),
+        **dict.fromkeys(("sweep", "label"), ""),
         **{key: {} for key in ("parameters", "defaults", "failed")},
         **{key: {"": {}} for key in ("upstream", "found")},
         **{key: {"": ""} for key in ("modules", "files", "sweeps")},

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace, yamls
-from eolab.core.errors import RunError
+from eolab.core.errors import RunError, did_you_mean
 from eolab.core.files import loaded
 from eolab.runs import folders
 
@@ -119,6 +119,11 @@ class RunRecord:
         return loaded(drawn, lambda file: evaluation.read_drawn(table, file), "the table's replicates", AGAIN)
 
     @property
+    def name(self) -> str:
+        """The words that `eolab runs name` gave the run, else the name of its folder."""
+        return str(self.record.get("label") or self.folder.name)
+
+    @property
     def stamp(self) -> dict[str, Any]:
         """What a run records of this one when it builds on it."""
         return {key: self.record.get(key) for key in ("notebook", "run", "ended")}
@@ -205,15 +210,48 @@ class RunRecord:
 
 
 def load(folder: Path | str) -> RunRecord:
-    """Return the record of a run folder.
+    """Return the record of a run, by its folder or its name, see :func:`find`.
 
     Raises:
-        RunError: If the folder is no run folder.
+        RunError: If there is no such run.
     """
-    path = Path(folder)
-    if not (path / folders.RECORD).is_file():
-        raise RunError(f"{path} is no run folder: expected a {folders.RECORD} in it.")
-    return RunRecord(path)
+    return RunRecord(find(folder))
+
+
+def find(name: Path | str, root: Path | None = None) -> Path:
+    """Return the folder of a run.
+
+    Args:
+        name: The folder, its path below `root`, its name alone, or the words that `eolab runs name` gave it.
+        root: Folder of all runs; ``workspace.runs()`` where None.
+
+    Raises:
+        RunError: If there is no such run, or there are several.
+    """
+    path = Path(name)
+    if (path / folders.RECORD).is_file():
+        return path
+    place = root or workspace.runs()
+    if (place / path / folders.RECORD).is_file():
+        return place / path
+    words = path.name if path.parent == workspace.root() else str(name)  # the value of an input parameter
+    runs = every(place)
+    found = [run.folder for run in runs if words in (run.folder.name, run.record.get("label"))]
+    if len(found) > 1:
+        raise RunError(f"There are several runs {words}: give the path of one, {', '.join(map(str, found))}.")
+    if not found:
+        known = [str(run.record["label"]) for run in runs if run.record.get("label")]
+        hint = f"; {did_you_mean(words, known)}" if known else "."
+        raise RunError(
+            f"{name} is no run folder: expected a {folders.RECORD} in it, or the name of a run in "
+            f"{place}{hint}"
+        )
+    return found[0]
+
+
+def every(root: Path, study: str = "*", notebook: str = "*") -> list[RunRecord]:
+    """Return all runs in a folder of runs, by study and notebook, the newest start first."""
+    return [run for folder in sorted(root.glob(f"{study}/{notebook}")) for run in _records(folder)]
 
 
 def records(study: str, notebook: str, root: Path | None = None) -> list[RunRecord]:
@@ -416,12 +454,19 @@ def seeds_said(found: Iterable[RunRecord]) -> str:
 def _name(
     params: Mapping[str, Any], usual: Mapping[str, Any], parameter: str, left_out: Collection[str]
 ) -> str:
-    changed = [
+    changed = ", ".join(differing(params, usual, left_out))
+    return str(params[parameter]) + (f" ({changed})" if changed else "")
+
+
+def differing(
+    params: Mapping[str, Any], usual: Mapping[str, Any], left_out: Collection[str] = ()
+) -> list[str]:
+    """Return in words which parameters differ from the usual values, such as "seed 3"."""
+    return [
         f"{key.rpartition('.')[2]} {_words(value)}"
         for key, value in params.items()
         if key not in left_out and value != usual.get(key)
     ]
-    return str(params[parameter]) + (f" ({', '.join(changed)})" if changed else "")
 
 
 def _words(value: Any) -> str:

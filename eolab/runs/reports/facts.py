@@ -15,10 +15,11 @@ KINDS = {"done": "good", "failed": "bad", "not complete": "bad"}  # how a status
 
 
 def chips(run: RunRecord) -> list[str]:
-    """Return the small labels below a title: status, date, time, profile, run; empty where not known."""
+    """Return the labels below a title: name, status, date, time, profile, run; empty where not known."""
     time, profile = took(run), run.record.get("profile")
     known = [f"took {time}" if time else "", f"profile {profile}" if profile else ""]
-    return [run.status, date(run.record.get("started")), *known, f"run {run.folder.name}"]
+    words = [run.name] if run.name != run.folder.name else []
+    return [*words, run.status, date(run.record.get("started")), *known, f"run {run.folder.name}"]
 
 
 def real(runs: Sequence[RunRecord]) -> str:
