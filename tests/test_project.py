@@ -83,7 +83,11 @@ def test_environment_yml_carries_the_requirements_of_pyproject():
     )
     azure = PYPROJECT["project"]["optional-dependencies"]["azure"]
     assert found == requirement_set(PYPROJECT["project"]["dependencies"] + azure)
-    assert {Requirement(line).name for line in pip} == {"tensorflow", "keras", *(Requirement(line).name for line in azure)}
+    assert {Requirement(line).name for line in pip} == {
+        "tensorflow",
+        "keras",
+        *(Requirement(line).name for line in azure),
+    }
     assert not any("-e" in line for line in lines + pip)
 
 
