@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -265,6 +266,9 @@ def test_patches_of_many_labels_are_explored_by_run_all(lab, artifacts):
         shown = "".join("".join(text) for text in outputs)
         assert shown.count('<img src="data:image/png') >= 7
         assert shown.count("<table") >= 2
+        link = re.findall(r'href="([^"]+)">Report of this run', shown)[-1]
+        report = (lab.root / "notebooks" / "scenes" / link).read_text()
+        assert report.count('src="data:image/png') == shown.count('src="data:image/png')
         notebook.page.screenshot(path=str(artifacts / "patches_of_many_labels.png"))
         assert notebook.problems == []
 

@@ -128,8 +128,12 @@ def test_rooms_stand_on_floors():
 
 
 def test_the_inside_of_runs_is_layered():
-    """Records import no execution, execution no reports and sweeps; imports of modules form no cycle."""
+    """Records import no execution, execution no reports and sweeps; imports of modules form no cycle.
+
+    What records the outputs of an interactive run writes its report, as the worker does that of others.
+    """
     top, execution = {"clusters", "reports", "sweep", "worker"}, {"execute", "chain"}
+    reporting = {"outputs": {"reports"}}
     graph: dict[str, set[str]] = {}
     for path in (ROOT / "eolab" / "runs").rglob("*.py"):
         own = path.relative_to(ROOT / "eolab" / "runs").parts[0].removesuffix(".py")
@@ -138,7 +142,7 @@ def test_the_inside_of_runs_is_layered():
             graph.setdefault(own, set()).update(names - {own})
     for name, needed in graph.items():
         if name not in top:
-            assert not needed & top, name
+            assert not needed & top - reporting.get(name, set()), name
         if name not in top | execution:
             assert not needed & execution, name
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle

@@ -13,13 +13,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
-from urllib.parse import quote
 
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError, check_known
 from eolab.core.files import write_atomically
 from eolab.data import sources
-from eolab.runs import display, folders, history, parameters, provenance, study
+from eolab.runs import display, folders, history, outputs, parameters, provenance, study
 from eolab.runs.short import Short, markup, text
 from eolab.runs.study import Notebook
 
@@ -53,7 +52,8 @@ class Run:
         self.study, self.notebook = notebook.study, notebook.name
         self.params = dict(params)
         self.simulated = False
-        self._inputs = notebook.inputs
+        self._file, self._inputs = notebook.path, notebook.inputs
+        self._recorder: outputs.Recorder | None = None  # under the runner there is none
         self._short = Short()
         self._finished = False
         self._started = history.RunRecord(folder).record.get("started")
@@ -321,6 +321,7 @@ class Run:
             folders.replace(place, self.folder)
             self.folder = place
         _release()
+        link = self._recorder.report(self._file, self.folder) if self._recorder else ""
         if os.environ.get("MLFLOW_TRACKING_URI"):
             from eolab.runs import tracking
 
@@ -328,7 +329,6 @@ class Run:
                 tracking.log(self.folder)
             except RunError as error:  # the run is done all the same
                 print(error)
-        link = quote(Path(os.path.relpath(self.folder / folders.REPORT)).as_posix())
         _show(markup(short, self.simulated, link), text(short, self.simulated))
         print(f"Run folder: {self.folder}")
 
@@ -381,6 +381,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
         namespace[group].update(about["parameters"][group])
     _write_record(folder, about, interactive=not batch)
     run = Run(folder, book, about["parameters"], namespace)
+    run._recorder = None if batch else outputs.record()
     history.watch(run.folder)
     return run
 

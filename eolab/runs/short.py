@@ -64,6 +64,8 @@ class Short:
         if self._scores:
             found += self._scores.found
             cautions += self._scores.cautions
+            if run.record.get("profile") == "smoke":
+                cautions.append("A trial: the profile smoke is short.")
         return {"found": found + self._said, "cautions": cautions + _of_training(run)}
 
     def _of_data(self) -> str:
@@ -74,15 +76,13 @@ class Short:
 
 
 def _of_training(run: RunRecord) -> list[str]:
-    """Return what to take care of in how a run was made: a trial, a training cut short or without effect."""
+    """Return what to take care of in a training: that it was cut short, or learned nothing."""
     best, epochs = run.metrics.get("best_epoch"), run.settings.get("training.epochs")
     cautions = []
     if run.metrics.get("learned") is False:
         cautions.append("The network has learned no more than a constant prediction.")
     elif isinstance(best, int) and best == epochs:
         cautions.append(f"The last of {epochs} epochs was the best: a longer training may score higher.")
-    if run.record.get("profile") == "smoke":
-        cautions.append("A trial: the profile smoke is short.")
     return cautions
 
 

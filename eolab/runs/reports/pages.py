@@ -120,7 +120,7 @@ def _piece(run: RunRecord, **options: Any) -> Fragment:
         except DataError as error:  # the rest of the page does not need it
             return Fragment("", f"<p>{html.escape(str(error))}</p>")
     if run.record.get("interactive"):
-        return Fragment("", "<p>Run in JupyterLab: its outputs are in the notebook itself.</p>")
+        return Fragment("", "<p>The outputs of this run are in the notebook itself.</p>")
     return Fragment("", "<p>The notebook has not started.</p>")
 
 
