@@ -80,6 +80,20 @@ def test_a_folder_a_class_is_recognised(tmp_path):
     assert "4 patches in 2 folders, a class each: Forest, River." in said
 
 
+def test_points_and_their_column_of_classes_are_recognised(tmp_path):
+    own_example.series(tmp_path)
+    rows = "".join(f"15.{number},44.2,{number % 3},{('rye', 'oats')[number % 2]}\n" for number in range(8))
+    (tmp_path / "survey.csv").write_text("lon,lat,people,crop\n" + rows)
+    (tmp_path / "work.csv").write_text("lon,lat,time,worker\n15,44.2,2020-05-01,1\n15,44.3,2020-05-01,1\n")
+    (tmp_path / "notes.csv").write_text("day,weather\n1,fine\n")
+    entry, said = recognised(tmp_path)
+    assert entry["labels"] == {
+        "survey": {"file": "survey.csv", "column": "crop"},
+        "work": {"file": "work.csv"},
+    }
+    assert "survey.csv: 8 points, the column crop holds oats, rye." in said
+
+
 @pytest.mark.parametrize(
     ("image", "mask", "patterns"),
     [

@@ -1,9 +1,10 @@
-"""Labels of one's own under images of one's own: masks and polygons, as the land-cover study opens them."""
+"""Labels of one's own under images of one's own: masks, polygons, points, as land cover opens them."""
 
 from __future__ import annotations
 
 import json
 
+import geopandas as gpd
 import numpy as np
 import own_example
 import pytest
@@ -106,6 +107,64 @@ def test_polygons_become_labels_and_those_that_cannot_be_used_are_listed(tmp_pat
     }
 
 
+POINTS = [("rye", 3.5, 3.5), ("oats", 12.5, 4.5), ("rye", 6.2, 8.2), ("oats", 6.8, 8.8)]
+POINTS += [("rye", 99, 3), ("weeds", 4.5, 4.5), ("", 5.5, 5.5), ("rye", 3.1, 3.9), ("oats", 23.5, 23.5)]
+CROPS = "  classes: [{name: rye}, {name: oats}]\n"
+
+
+def points(file, crs: int = 32633):
+    """Write points, given in pixels from the corner (column, row), with a class."""
+    places = [(own_example.CORNER[0] + 10 * x, own_example.CORNER[1] - 10 * y) for _, x, y in POINTS]
+    shapes = gpd.points_from_xy(*zip(*places, strict=True), crs=own_example.CRS)
+    frame = gpd.GeoDataFrame({"type": [name or None for name, _, _ in POINTS]}, geometry=shapes).to_crs(crs)
+    if file.suffix != ".csv":
+        frame.to_file(file, driver="GPX" if file.suffix == ".gpx" else None)
+        return
+    table = frame.get_coordinates().set_axis(["lon", "lat"] if crs == 4326 else ["x", "y"], axis=1)
+    table.assign(type=frame["type"]).to_csv(file, index=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "crs", "facts"),
+    [
+        ("points.csv", 4326, ", column: type"),
+        ("points.csv", 3035, ", column: type, crs: 3035"),
+        ("points.gpkg", 3035, ", column: type"),
+        ("points.gpx", 4326, ""),
+    ],
+)
+def test_points_label_their_pixels_and_those_that_cannot_be_used_are_listed(tmp_path, name, crs, facts):
+    own_example.series(tmp_path)
+    for file in (tmp_path / "images").iterdir():
+        with rasterio.open(file, "r+") as raster:
+            raster.write(np.zeros((4, 1, 1), "uint16"), window=rasterio.windows.Window(23, 23, 1, 1))
+    points(tmp_path / name, crs)
+    series = opened(tmp_path, f"  labels: {{crops: {{file: {name}{facts}}}}}\n" + CROPS)
+    label = series["label"].to_numpy()
+    assert (label[3, 3], label[4, 12], (label != 255).sum()) == (0, 1, 2)
+    rows = json.loads(series.attrs["rejected"])
+    kind, first = ("line", 2) if name.endswith("csv") else ("point", 0)
+    assert {int(one["file"].split(f"{kind} ")[1]) - first: one["reason"] for one in rows} == {
+        2: "lies in the pixel of a point of another class",
+        3: "lies in the pixel of a point of another class",
+        4: "lies outside of the images",
+        5: "has a class that the entry does not name: 'weeds'",
+        6: "has no class in the column type",
+        8: "lies where the images have no data",
+    }
+
+
+def test_points_without_classes_in_the_entry_have_those_of_their_column(tmp_path):
+    own_example.series(tmp_path)
+    points(tmp_path / "points.csv", 4326)
+    text = "  labels: {crops: {file: points.csv, column: type}}\n"
+    assert schemes.scheme_of(opened(tmp_path, text)).names == ("oats", "rye", "weeds")
+    with pytest.raises(DataError, match="has the columns lon, lat, type, and the entry of mine does not say"):
+        opened(tmp_path, "  labels: {crops: {file: points.csv}}\n")
+    with pytest.raises(DataError, match="has no point that can be used on the images of mine; points"):
+        opened(tmp_path, text + "  classes: [{name: beet}]\n")
+
+
 def test_polygons_without_a_column_say_which_there_are(tmp_path):
     own_example.series(tmp_path)
     own_example.polygons(tmp_path / "fields.gpkg", [("rye", (0, 0, 10, 10))])
@@ -115,7 +174,7 @@ def test_polygons_without_a_column_say_which_there_are(tmp_path):
 
 def test_an_entry_without_labels_or_with_several_says_what_to_write(tmp_path):
     own_example.series(tmp_path)
-    with pytest.raises(DataError, match=r"names no labels; write a mask or polygons into it"):
+    with pytest.raises(DataError, match=r"names no labels; write a mask, polygons or points into it"):
         opened(tmp_path, "")
     own_example.image(tmp_path / "map.tif", codes())
     with pytest.raises(DataError, match="names the labels a, b: call one of them map"):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyogrio
 import rasterio
 from rasterio.enums import ColorInterp
@@ -19,7 +20,7 @@ from rasterio.errors import RasterioError
 
 from eolab.core import yamls
 from eolab.core.errors import CatalogError, DataError, ParameterError
-from eolab.data import catalog, layouts
+from eolab.data import catalog, layouts, tracks
 from eolab.data.layouts import patches, raster_names, rasters, safe
 from eolab.data.layouts.common import attempt, below, is_clutter, lies_instead
 
@@ -241,7 +242,9 @@ def _series(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Found:
 
 def _with_vectors(entry: dict[str, Any], said: list[str], root: Path, every: Iterable[Path]) -> Found:
     """Add the files of polygons and points."""
-    for file in (one for one in every if one.suffix.lower() in VECTORS):
+    for file in (one for one in every if one.suffix.lower() in (*VECTORS, ".csv")):
+        if file.suffix.lower() == ".csv" and attempt(lambda path: next(tracks.read_points(path)), file)[1]:
+            continue  # no table of coordinates
         facts, sentence = _vector(file)
         said.append(sentence)
         labels = entry.setdefault("labels", {})
@@ -252,20 +255,24 @@ def _with_vectors(entry: dict[str, Any], said: list[str], root: Path, every: Ite
 
 
 def _vector(file: Path) -> tuple[dict[str, Any], str]:
-    """Return the column of classes of a vector file, where there is one, and a sentence."""
-    info = pyogrio.read_info(file)
-    kind, count = str(info["geometry_type"]), int(info["features"])
-    if "Point" in kind or file.suffix.lower() == ".gpx":
-        return {}, f"{file.name}: {count} points."
-    frame = pyogrio.read_dataframe(file, read_geometry=False)
-    counts = {name: frame[name].nunique() for name in frame}
+    """Return the column of classes of a file of polygons or points, where there is one, and a sentence."""
+    kind = "points" if tracks.holds_points(file) else "polygons"
+    if file.suffix.lower() == ".gpx":
+        return {}, f"{file.name}: waypoints, whose type or name is their class, or the points of a track."
+    if file.suffix.lower() == ".csv":
+        frame = pd.read_csv(file, sep=None, engine="python")
+    else:
+        frame = pyogrio.read_dataframe(file, read_geometry=False)
+    count, counts = len(frame), {name: frame[name].nunique() for name in frame}
     named = {name: frame[name].dtype.kind == "O" and _CLASS_COLUMN.search(str(name)) for name in frame}
     good = [name for name, n in counts.items() if 2 <= n <= MOST_CODES and (named[name] or n <= count // 2)]
+    if kind == "points":  # tracks have other columns of few values
+        good = [name for name in good if _CLASS_COLUMN.search(str(name))]
     good.sort(key=lambda name: (not named[name], frame[name].dtype.kind in "if"))
     if not good:
-        return {}, f"{file.name}: {count} polygons without a column of classes."
+        return {}, f"{file.name}: {count} {kind} without a column of classes."
     names = ", ".join(sorted(map(str, frame[good[0]].dropna().unique()))[:12])
-    return {"column": str(good[0])}, f"{file.name}: {count} polygons, the column {good[0]} holds {names}."
+    return {"column": str(good[0])}, f"{file.name}: {count} {kind}, the column {good[0]} holds {names}."
 
 
 def _is_map(root: Path, file: Path) -> bool:

@@ -1,15 +1,18 @@
-"""Labels of one's own on the grid of one's images: a mask raster, or polygons with a column of classes.
+"""Labels of one's own on the grid of one's images: a mask raster, or polygons or points with their classes.
 
 What the classes mean stands in the entry of the catalogue; without it they are what the labels hold::
 
-    labels: {land_cover: {file: map_2015.tif}}            # or {file: fields.gpkg, column: crop}
+    labels: {land_cover: {file: map_2015.tif}}   # or {file: fields.gpkg, column: crop}, or points.csv
     classes:
     - {code: 1, name: forest, color: "#117733"}
     - {code: 2, name: water}
 
-Masks are brought to the grid by the nearest pixel. Pixels of no class are :data:`eolab.data.schemes.IGNORE`.
+Masks are brought to the grid by the nearest pixel. Points (CSV, GPX or another vector file) are the label of
+the pixel that they lie in; a CSV is in degrees unless ``crs`` says otherwise. Pixels of no class are
+:data:`eolab.data.schemes.IGNORE`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -23,7 +26,7 @@ import rasterio
 import xarray as xr
 
 from eolab.core.errors import DataError, warn
-from eolab.data import regions
+from eolab.data import regions, tracks
 from eolab.data.catalog import DataEntry
 from eolab.data.ground import pixel_size_m
 from eolab.data.layouts import maps
@@ -39,7 +42,8 @@ class Labels(NamedTuple):
     Attributes:
         label: Class index (y, x) uint8, 255 where there is none.
         scheme: The classes.
-        cell_m: Side of what has one label at least: the mask's pixels in metres, of polygons the grid's.
+        cell_m: Side of what has one label at least: the mask's pixels in metres, of polygons and points the
+            grid's.
         left_out: What could not be used: file and reason.
     """
 
@@ -70,12 +74,16 @@ def on_grid(entry: DataEntry, like: xr.Dataset, name: str = "") -> Labels:
             else "names no labels"
         )
         raise DataError(
-            f"Data set {entry.name} of {entry.file} {found}; write a mask or polygons into it, "
+            f"Data set {entry.name} of {entry.file} {found}; write a mask, polygons or points into it, "
             "such as `labels: {land_cover: {file: map.tif}}`."
         )
     name = name or next(iter(entry.labels))
     file, facts = entry.label_file(name)
-    return (_of_mask if file.suffix.lower() in RASTERS else _of_polygons)(entry, name, file, like, facts)
+    if file.suffix.lower() in RASTERS:
+        return _of_mask(entry, name, file, like, facts)
+    facts["column"] = _column_of(entry, name, file, facts)
+    points = tracks.holds_points(file, facts.get("layer", ""))
+    return (_of_points if points else _of_polygons)(entry, name, file, like, facts)
 
 
 def scheme_of(entry: DataEntry, codes: Iterable[int] = (), names: Sequence[str] = ()) -> ClassScheme:
@@ -132,16 +140,83 @@ def _of_mask(entry: DataEntry, name: str, file: Path, like: xr.Dataset, facts: M
     return _labels(maps.onto(classes, grid, like, IGNORE), scheme, min(pixel_size_m(grid)), name, [])
 
 
+def _column_of(entry: DataEntry, name: str, file: Path, facts: Mapping[str, Any]) -> str:
+    """Return the column of the classes; of waypoints without one their type, else their name."""
+    if facts.get("column"):
+        return str(facts["column"])
+    if file.suffix.lower() == ".gpx":
+        kinds = pyogrio.read_dataframe(file, layer="waypoints", columns=["type"], read_geometry=False)
+        return "type" if kinds["type"].notna().any() else "name"
+    columns = tracks.columns_of(file, facts.get("layer", ""))
+    raise DataError(
+        f"{file} has the columns {', '.join(columns)}, and the entry of {entry.name} does not say which "
+        f"holds the classes: write `{name}: {{file: {file.name}, column: …}}`."
+    )
+
+
+def _of_points(entry: DataEntry, name: str, file: Path, like: xr.Dataset, facts: Mapping[str, Any]) -> Labels:
+    """Return the classes of points, each the label of its pixel; those that cannot be used are left out."""
+    grid = like.odc.geobox
+    near = grid.geographic_extent.boundingbox.bbox
+    parts, uncounted = [], Counter[str]()
+    for points in tracks.of_entry(entry, name, column=facts["column"], near=near):
+        row, col = tracks.pixels_at(points, grid)
+        parts.append(points.table.assign(row=row, col=col))
+        uncounted.update(points.left_out)
+    table = pd.concat(parts, ignore_index=True)
+    inside = (table["row"] >= 0).to_numpy()
+    found = sorted(set(table["label"][inside]) - {""})
+    scheme = scheme_of(entry, names=() if entry.classes else found)
+    number = table["label"].map(indices_of(entry, scheme))
+    row, col = (table[axis].to_numpy().clip(0) for axis in ("row", "col"))
+    reasons = {
+        "lies outside of the images": ~inside,
+        f"has no class in the column {facts['column']}": table["label"] == "",
+        "has a class that the entry does not name": number.isna(),
+        "lies where the images have no data": ~_has_data(like, row, col),
+    }
+    reason = np.select([np.asarray(one) for one in reasons.values()], list(reasons), "").astype(object)
+    pixel = row * grid.width + col
+    several = number[reason == ""].groupby(pixel[reason == ""]).transform("nunique") > 1
+    reason[several.index[several]] = "lies in the pixel of a point of another class"
+    used = np.asarray(reason == "", bool)
+    left_out = [
+        (f"{file.name} {_point(file, at)}", why + (f": {label!r}" if "does not name" in why else ""))
+        for at, label, why in zip(table["number"], table["label"], reason, strict=True)
+        if why
+    ]
+    left_out += [(f"{file.name} {count} points", f"are {why}") for why, count in uncounted.items()]
+    if not used.any():
+        why = f"; {left_out[0][0]} {left_out[0][1]}" if left_out else ""
+        raise DataError(f"{file} has no point that can be used on the images of {entry.name}{why}.")
+    values = np.full(grid.shape, IGNORE, np.uint8)
+    values[row[used], col[used]] = number[used]
+    return _labels(maps.onto(values, grid, like, IGNORE), scheme, min(pixel_size_m(grid)), name, left_out)
+
+
+def _point(file: Path, number: int) -> str:
+    return f"line {number + 2}" if file.suffix.lower() in tracks.TABLES else f"point {number}"
+
+
+def _has_data(like: xr.Dataset, row: np.ndarray, col: np.ndarray) -> np.ndarray:
+    """Return whether the first band has a value at pixels in any image; images are read until all have."""
+    image = next(one for one in like.values() if {"y", "x"} <= set(one.dims) and one.dtype.kind == "f")
+    band = image.isel({axis: 0 for axis in image.dims if axis not in ("time", "y", "x")})
+    left = np.arange(len(row))
+    for number in range(band.sizes.get("time", 1)):
+        if len(left):
+            one = band.isel(time=number) if "time" in band.dims else band
+            at = {axis: xr.DataArray(places[left], dims="point") for axis, places in (("y", row), ("x", col))}
+            left = left[np.isnan(one.isel(at).to_numpy())]
+    found = np.ones(len(row), bool)
+    found[left] = False
+    return found
+
+
 def _of_polygons(
     entry: DataEntry, name: str, file: Path, like: xr.Dataset, facts: Mapping[str, Any]
 ) -> Labels:
     """Return the classes of polygons; those of a class that the entry does not name are left out."""
-    if not facts.get("column"):
-        columns = list(pyogrio.read_info(file, layer=facts.get("layer"))["fields"])
-        raise DataError(
-            f"{file} has the columns {', '.join(columns)}, and the entry of {entry.name} does not say which "
-            f"holds the classes: write `{name}: {{file: {file.name}, column: …}}`."
-        )
     grid = like.odc.geobox
     found = regions.on_grid(regions.of_entry(entry, name), grid)
     table = found.table

@@ -74,7 +74,7 @@ def read_regions(
     rows, left_out = [], []
     for number, (shape, label) in enumerate(zip(frame.geometry, labels, strict=True)):
         polygon, note = _polygon(shape)
-        text = "" if pd.isna(label) else _text(label)
+        text = "" if pd.isna(label) else as_text(label)
         if column and not text and not keep_unlabelled and polygon is not None:
             polygon, note = None, f"has no class in the column {column}"
         if polygon is None:
@@ -101,7 +101,7 @@ def of_entry(entry: DataEntry, name: str, **options: Any) -> Regions:
     return read_regions(file, **{**facts, **options})
 
 
-def _text(label: Any) -> str:
+def as_text(label: Any) -> str:
     """Return a class as text: 3.0, as tables with gaps hold whole numbers, is 3."""
     whole = isinstance(label, float) and label.is_integer()
     return str(int(label) if whole else label).strip()

@@ -22,10 +22,10 @@ from pyogrio.errors import DataSourceError
 from pyproj import CRS, Transformer
 from scipy.ndimage import gaussian_filter
 
-from eolab.core.errors import DataError, ParameterError, reason_of
+from eolab.core.errors import DataError, ParameterError, check_known, reason_of
 from eolab.data.catalog import DataEntry
 from eolab.data.ground import pixel_size_m, positions_m
-from eolab.data.regions import check_extent
+from eolab.data.regions import as_text, check_extent
 
 CHUNK = 500_000
 _LONGITUDE = ("longitude", "lon", "long", "lng", "x", "easting", "east", "coord_x", "point_x")
@@ -33,14 +33,16 @@ _LATITUDE = ("latitude", "lat", "y", "northing", "north", "coord_y", "point_y")
 _TIME = ("time", "timestamp", "datetime", "date_time", "utc", "gpstime", "gps_time", "date", "start_date")
 _TRACK = ("track", "track_id", "track_fid", "worker", "device", "user", "user_id", "id")
 _WKT = re.compile(r"\s*POINT\s*(?:Z|M|ZM)?\s*\(\s*([-+\d.eE]+)[\s,]+([-+\d.eE]+)", re.IGNORECASE)
-_ENDINGS = (".csv", ".txt", ".tsv")
+TABLES = (".csv", ".txt", ".tsv")
 
 
 class Points(NamedTuple):
     """A chunk of points and what of it could not be used.
 
     Attributes:
-        table: A row a point: x and y in :attr:`crs`, time (UTC, NaT where none is known), track (text).
+        table: A row a point: x and y in :attr:`crs`, time (UTC, NaT where none is known), track (text); where
+            a column of classes is asked for, label (text, empty where there is none) and number (in the
+            file, from 0) in place of time.
         crs: Reference system of x and y.
         left_out: Reason → number of points.
     """
@@ -56,6 +58,8 @@ def read_points(
     timezone: str = "UTC",
     near: tuple[float, float, float, float] | None = None,
     chunk: int = CHUNK,
+    column: str = "",
+    layer: str = "",
 ) -> Iterator[Points]:
     """Read a file of points, a chunk at a time.
 
@@ -67,16 +71,21 @@ def read_points(
         near: (west, south, east, north) in degrees of where points should be. WKT whose order of longitude
             and latitude is not known is turned where only that way it lies there.
         chunk: Points at a time.
+        column: Column of the class of each point, which of a GPX file are its waypoints.
+        layer: Layer of a file with several; by default the first of points.
 
     Raises:
         DataError: If the file cannot be read, or holds no coordinates.
-        ParameterError: If there is no such time zone.
+        ParameterError: If there is no such time zone, column or layer.
     """
     path = Path(file)
     zone = _zone(timezone)
     if not path.is_file():
         raise DataError(f"{path} is no file: give one of points (CSV, GPX, GeoPackage).")
-    frames = _csv_frames(path, chunk) if path.suffix.lower() in _ENDINGS else _vector_frames(path, chunk)
+    if path.suffix.lower() in TABLES:
+        frames = _csv_frames(path, chunk, column)
+    else:
+        frames = _vector_frames(path, chunk, column, layer)
     turned: bool | None = None
     for frame, own in frames:
         system = CRS.from_user_input(crs if crs is not None else own or 4326)
@@ -84,7 +93,7 @@ def read_points(
         if turned is None and len(table):
             turned = _is_turned(table, system, near)
         if turned:
-            table = table.rename(columns={"x": "y", "y": "x"})[["x", "y", "time", "track"]]
+            table = table.rename(columns={"x": "y", "y": "x"})[[*table.columns]]
         if len(table):
             bounds = (table["x"].min(), table["y"].min(), table["x"].max(), table["y"].max())
             check_extent(bounds, system, str(path))
@@ -97,6 +106,18 @@ def of_entry(entry: DataEntry, name: str, **options: Any) -> Iterator[Points]:
     return read_points(file, **{**facts, **options})
 
 
+def holds_points(file: Path, layer: str = "") -> bool:
+    """Return whether a file is a table of coordinates, or a vector file (its layer) of points alone."""
+    if file.suffix.lower() in (*TABLES, ".gpx"):
+        return True
+    try:
+        kinds = {str(name): str(kind) for name, kind in pyogrio.list_layers(file)}
+    except DataSourceError:
+        return False
+    shapes = [kind for name, kind in kinds.items() if kind != "None" and layer in ("", name)]
+    return bool(shapes) and all("Point" in kind for kind in shapes)
+
+
 def _zone(timezone: str) -> ZoneInfo:
     try:
         return ZoneInfo(timezone)
@@ -106,8 +127,15 @@ def _zone(timezone: str) -> ZoneInfo:
         ) from None
 
 
-def _csv_frames(path: Path, chunk: int) -> Iterator[tuple[pd.DataFrame, None]]:
-    """Yield x, y, time and track of a CSV as they stand there."""
+def columns_of(file: Path, layer: str = "") -> list[str]:
+    """Return the names of a table's or a layer's columns."""
+    if file.suffix.lower() in TABLES:
+        return _head(file)[0]
+    return [str(name) for name in pyogrio.read_info(file, layer=layer or None)["fields"]]
+
+
+def _head(path: Path) -> tuple[list[str], str, str]:
+    """Return the names of a table's columns, its separator and its decimal sign."""
     with path.open("rb") as content:
         head = content.read(1 << 16).decode("utf-8-sig", "replace").splitlines()
     if not head or not head[0].strip():
@@ -122,7 +150,15 @@ def _csv_frames(path: Path, chunk: int) -> Iterator[tuple[pd.DataFrame, None]]:
         raise DataError(
             f"{path} has {len(fields)} fields below {len(names)} names of columns: correct its first line."
         )
-    texts = {name: str for name in names if _plain(name) not in _LONGITUDE + _LATITUDE}
+    return names, separator, decimal
+
+
+def _csv_frames(path: Path, chunk: int, column: str = "") -> Iterator[tuple[pd.DataFrame, None]]:
+    """Yield x, y, time and track of a CSV as they stand there."""
+    names, separator, decimal = _head(path)
+    if column:
+        check_known(column, names, f"{path} has no column {column!r}")
+    texts = {name: str for name in names if _plain(name) not in _LONGITUDE + _LATITUDE or name == column}
     given: dict[str, Any] = {
         "sep": separator,
         "decimal": decimal,
@@ -133,7 +169,7 @@ def _csv_frames(path: Path, chunk: int) -> Iterator[tuple[pd.DataFrame, None]]:
     }
     try:
         for frame in pd.read_csv(path, encoding="utf-8-sig", encoding_errors="replace", **given):
-            yield _columns(frame, path, decimal), None
+            yield _columns(frame, path, decimal, column), None
     except (ValueError, OSError) as error:  # pandas's ParserError is a ValueError
         raise DataError(
             f"{path} cannot be read as a table ({reason_of(error)}): correct that line."
@@ -145,8 +181,8 @@ def _plain(name: Any) -> str:
     return re.sub(r"[^a-z_]", "", str(name).lower().replace(" ", "_"))
 
 
-def _columns(frame: pd.DataFrame, path: Path, decimal: str) -> pd.DataFrame:
-    """Return x, y, time, track of a table, found by the names of its columns."""
+def _columns(frame: pd.DataFrame, path: Path, decimal: str, label: str) -> pd.DataFrame:
+    """Return x, y, time, track of a table, found by the names of its columns, or label and number."""
     names = {_plain(name): name for name in frame.columns}
 
     def column(known: tuple[str, ...]) -> Any:
@@ -167,19 +203,31 @@ def _columns(frame: pd.DataFrame, path: Path, decimal: str) -> pd.DataFrame:
             one if is_numeric_dtype(one) else one.astype(str).str.replace(",", ".", regex=False)
             for one in (x, y)
         )
+    if label:
+        return _labelled(x, y, frame[label], frame.index)
     empty = pd.Series(pd.NA, index=frame.index)
     return pd.DataFrame(
         {"x": x, "y": y, "time": empty if time is None else time, "track": empty if track is None else track}
     )
 
 
-def _vector_frames(path: Path, chunk: int) -> Iterator[tuple[pd.DataFrame, Any]]:
+def _labelled(x: Any, y: Any, label: pd.Series, number: Any) -> pd.DataFrame:
+    words = ["" if pd.isna(one) else as_text(one) for one in label]
+    return pd.DataFrame({"x": x, "y": y, "label": words, "number": number})
+
+
+def _vector_frames(
+    path: Path, chunk: int, column: str = "", wanted: str = ""
+) -> Iterator[tuple[pd.DataFrame, Any]]:
     """Yield the points of a vector file's layer of points."""
     try:
         kinds = {str(name): str(kind) for name, kind in pyogrio.list_layers(path)}
         points = [name for name, kind in kinds.items() if "Point" in kind]
-        order = [name for name in ("track_points", "route_points", "waypoints") if name in points]
-        for layer in order or points[:1] or list(kinds)[:1]:
+        if wanted:
+            check_known(wanted, kinds, f"{path} has no layer {wanted!r}")
+        of_gpx = ("waypoints",) if column else ("track_points", "route_points", "waypoints")
+        order = [name for name in of_gpx if name in points]
+        for layer in [wanted] if wanted else order or points[:1] or list(kinds)[:1]:
             count = pyogrio.read_info(path, layer=layer, force_feature_count=True)["features"]
             if count:
                 break
@@ -189,6 +237,10 @@ def _vector_frames(path: Path, chunk: int) -> Iterator[tuple[pd.DataFrame, Any]]
             if not shapes.geom_type.dropna().isin(["Point"]).all():
                 kind = shapes.geom_type.dropna().mode()[0]
                 raise DataError(f"{path} holds shapes of type {kind}, expected points.")
+            if column:
+                check_known(column, frame.columns.drop(shapes.name), f"{path} has no column {column!r}")
+                yield _labelled(shapes.x, shapes.y, frame[column], start + np.arange(len(frame))), frame.crs
+                continue
             text = {str(name).lower(): name for name in frame.columns}
             time, track = (
                 next(
@@ -209,9 +261,13 @@ def _checked(frame: pd.DataFrame, zone: ZoneInfo, system: CRS) -> tuple[pd.DataF
     sound = np.isfinite(x) & np.isfinite(y)
     at_null = sound & (x == 0) & (y == 0)
     left_out = {"without coordinates": int((~sound).sum()), "at 0, 0 (no fix)": int(at_null.sum())}
+    keep = sound & ~at_null
+    if "label" in frame:
+        table = pd.DataFrame({"x": x, "y": y, "label": frame["label"], "number": frame["number"]})
+        return table[keep].reset_index(drop=True), {key: count for key, count in left_out.items() if count}
     time, bad = _times(frame["time"], zone)
     left_out["whose time is none"] = int(bad.sum())
-    keep = sound & ~at_null & ~bad
+    keep &= ~bad
     track = frame["track"].astype("string").fillna("").astype(str)
     table = pd.DataFrame({"x": x, "y": y, "time": time, "track": track})
     return table[keep].reset_index(drop=True), {key: count for key, count in left_out.items() if count}
@@ -295,6 +351,18 @@ def still_time(table: pd.DataFrame, crs: Any, within_m: float = 5.0, longest_s: 
     return table.assign(seconds=seconds, repeated=repeated, weight=weight)
 
 
+def pixels_at(points: Points, grid: GeoBox) -> tuple[np.ndarray, np.ndarray]:
+    """Return row and column, int64, of the pixel that each point lies in; -1 outside of the grid."""
+    to_grid = Transformer.from_crs(points.crs, CRS.from_user_input(str(grid.crs)), always_xy=True)
+    x, y = to_grid.transform(points.table["x"].to_numpy(), points.table["y"].to_numpy())
+    place = ~grid.transform
+    x, y = np.asarray(x), np.asarray(y)
+    column, row = place.a * x + place.b * y + place.c, place.d * x + place.e * y + place.f
+    inside = (column >= 0) & (column < grid.width) & (row >= 0) & (row < grid.height)
+    row, column = (np.where(inside, axis, -1).astype(np.int64) for axis in (row, column))
+    return row, column
+
+
 def count_in(points: Points, grid: GeoBox, into: np.ndarray | None = None) -> tuple[np.ndarray, int]:
     """Count points in the pixels of a grid.
 
@@ -307,13 +375,9 @@ def count_in(points: Points, grid: GeoBox, into: np.ndarray | None = None) -> tu
         float64 (y, x), and the number of points outside of the grid.
     """
     counts = np.zeros(grid.shape) if into is None else np.ascontiguousarray(into)
-    to_grid = Transformer.from_crs(points.crs, CRS.from_user_input(str(grid.crs)), always_xy=True)
-    x, y = to_grid.transform(points.table["x"].to_numpy(), points.table["y"].to_numpy())
-    place = ~grid.transform
-    x, y = np.asarray(x), np.asarray(y)
-    column, row = place.a * x + place.b * y + place.c, place.d * x + place.e * y + place.f
-    inside = (column >= 0) & (column < grid.width) & (row >= 0) & (row < grid.height)
-    flat = row[inside].astype(np.int64) * grid.width + column[inside].astype(np.int64)
+    row, column = pixels_at(points, grid)
+    inside = row >= 0
+    flat = row[inside] * grid.width + column[inside]
     weight = points.table["weight"].to_numpy()[inside] if "weight" in points.table else 1.0
     np.add.at(counts.reshape(-1), flat, weight)  # bincount would take an array of the whole grid each time
     return counts, int((~inside).sum())
