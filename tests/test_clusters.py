@@ -106,7 +106,7 @@ def test_a_scheduler_of_ones_own_runs_a_sweep_whose_failures_stop_only_what_need
     heads = [line for line in said if line.endswith((": started", ": ended"))]
     assert len(heads) == 6, said
     failed = next(line for line in said if "left out" in line)
-    assert failed.startswith("2/2 02_use smoke-")
+    assert failed.startswith("2/2 count=5: left out, as it needs 01_make smoke-")
     assert "2 runs, 1 failed" in said[-1]
     table = pd.read_csv(mini / "runs/mini/sweeps/tiles/runs.csv")
     assert table["01_make.count"].tolist() == [2, 5]

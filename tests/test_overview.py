@@ -9,7 +9,7 @@ import pytest
 
 from eolab import cli, runs
 from eolab.core.errors import RunError
-from eolab.runs import folders, history, overview, reports
+from eolab.runs import chain, execute, folders, history, overview, reports, study, sweep, timing
 
 
 @pytest.fixture
@@ -125,3 +125,29 @@ def test_only_runs_that_none_stands_on_are_deleted(project: Path, capsys: pytest
     assert "Deleted 1 run, " in capsys.readouterr().out
     assert cli.main(["runs", "delete", made.name, used.name, "--yes"]) == 0, "both go"
     assert [*project.glob("runs/mini/*/*")] == []
+
+
+# === Time left ===
+
+
+def test_runs_to_come_take_what_those_like_them_took(project: Path) -> None:
+    mini, options = study.load("mini"), chain.Options(project / "runs", "smoke")
+    jobs, _ = sweep._jobs(mini, mini.sweep("factors"), options)
+    assert [job.label for job in jobs] == [f"factor={n}.0 mode={m}" for n in (1, 2) for m in "ab"]
+    assert str(timing.Left(jobs)) == "", "nothing is known"
+
+    def done(job: execute.Job, seconds: float, **values: object) -> None:
+        record = {"study": "mini", "notebook": "02_use", "status": "done", "profile": "smoke"}
+        parameters = {**job.notebook.defaults, **job.values, **values}
+        folders.write_json(job.folder / "run.json", {**record, "parameters": parameters, "seconds": seconds})
+
+    left = timing.Left(jobs)
+    done(jobs[0], 60.0)
+    left.ended(jobs[0].folder)
+    assert str(left) == "3 min 0 s"
+    done(jobs[1], 10.0)
+    left.ended(jobs[1].folder)
+    assert str(left) == "1 min 10 s", "a second factor takes what its mode took with the first one"
+    assert str(timing.Left(jobs[2:], workers=2)) == "1 min 0 s", "no shorter than the longest"
+    above = chain.job(mini, mini.notebook("01_make"), options, {})
+    assert str(timing.Left([above, *jobs[2:]])) == "over 1 min 10 s", "no run of 01_make is known"

@@ -7,7 +7,7 @@ from typing import Any
 
 from eolab.core.errors import ParameterError, RunError, system_error
 from eolab.core.progress import duration
-from eolab.runs import execute, folders, freshness, history
+from eolab.runs import execute, folders, freshness, history, timing
 from eolab.runs.execute import Job
 from eolab.runs.study import Notebook, Study, having
 
@@ -94,10 +94,15 @@ def job(
     profile = options.profile or next(iter(study.profiles), None)
     values = study.values(notebook.name, profile) | dict(options.settings.get(notebook.name, {}))
     values |= point or {}
-    by_hand = {k: history.find(values.pop(k), options.root) for k in notebook.inputs if values.get(k)}
-    by_hand = {key: folder.resolve() for key, folder in by_hand.items()}
+    by_hand = {k: _given(values.pop(k), options.root) for k in notebook.inputs if values.get(k)}
     inputs = {key: by_hand.get(key) or runs[name] for key, name in notebook.inputs.items()}
     return Job(notebook, values, inputs, options.root, profile, options.timeout, keep_code=options.keep_code)
+
+
+def _given(name: str, root: Path) -> Path:
+    """Return the run folder that an input parameter names; a path that is none is said when it is read."""
+    given = Path(name)
+    return (given if given.is_dir() or given.name != name else history.find(name, root)).resolve()
 
 
 def plan(study: Study, options: Options, only: Sequence[str] = ()) -> list[Job]:
@@ -164,18 +169,53 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
     note(study, options.root)
     for sentence in old:
         say(sentence)
-    failed: set[Path] = set()
+    left = time_left(jobs, options.force, 1, say)
+    failed: dict[Path, Job] = {}
     for number, one in enumerate(jobs, 1):
-        if failed & set(one.upstream.values()):
-            failed.add(one.folder)
-            say(f"{number}/{len(jobs)} {one.label}: left out, as it needs one that failed")
+        counter = f"{number}/{len(jobs)} "
+        if missing := next((failed[up] for up in one.upstream.values() if up in failed), None):
+            failed[one.folder] = one
+            say_left_out(one, counter, missing, say)
             continue
-        good = step(one, f"{number}/{len(jobs)} ", options.force, say)
+        good = step(one, counter, options.force, say)
+        say_ended(one, counter, good, left, say)
         note(study, options.root, one)
         if not good and history.RunRecord(one.folder).status != "failed":
             return False
-        failed |= set() if good else {one.folder}
+        failed |= {} if good else {one.folder: one}
     return not failed
+
+
+def time_left(jobs: Sequence[Job], force: bool, workers: int, say: Callable[[str], None]) -> timing.Left:
+    """Return the time of those jobs that are not done, and say it where it is known.
+
+    Args:
+        jobs: The jobs, each after those that it needs.
+        force: Whether finished ones run again.
+        workers: How many run at once.
+        say: Prints a line.
+    """
+    to_do: dict[Path, Job] = {}
+    for one in jobs:
+        if force or to_do.keys() & set(one.upstream.values()) or not execute.is_done(one):
+            to_do[one.folder] = one
+    left = timing.Left(to_do.values(), workers)
+    if text := str(left):
+        say(f"{len(to_do)} run{'s' * (len(to_do) > 1)} to do, {text} by the time of earlier ones")
+    return left
+
+
+def say_ended(job: Job, counter: str, good: str, left: timing.Left, say: Callable[[str], None]) -> None:
+    """Say what a run took and how long the others will take, where :func:`step` has run it."""
+    left.ended(job.folder)
+    if good == "done":
+        more = f", {left} left" if str(left) else ""
+        say(f"{counter}{job.label}: done in {duration(history.load(job.folder).record['seconds'])}{more}")
+
+
+def say_left_out(job: Job, counter: str, missing: Job, say: Callable[[str], None]) -> None:
+    """Say that a run is left out, and which one it lacks."""
+    say(f"{counter}{job.label}: left out, as it needs {missing.label}, which is not done")
 
 
 def _old_inputs(study: Study, jobs: Sequence[Job]) -> list[str]:
@@ -190,14 +230,18 @@ def _old_inputs(study: Study, jobs: Sequence[Job]) -> list[str]:
     return found
 
 
-def step(job: Job, counter: str, force: bool, say: Callable[[str], None]) -> bool:
-    """Run one job unless it is done, tell how it went and why, and return whether it is done."""
+def step(job: Job, counter: str, force: bool, say: Callable[[str], None]) -> str:
+    """Run one job unless it is done; say why, and what failed.
+
+    Returns:
+        "done" or "skipped", empty where the run is not done.
+    """
     run, changed = history.RunRecord(job.folder), execute.changes(job)
     if run.status == "done" and not force and not changed:
         if not job.sweep:  # a sweep may have made it: from now on it is the study's own as well
             folders.update_record(job.folder, sweep="")
         say(f"{counter}{job.label}: finished before, skipped{freshness.remarks(run)}")
-        return True
+        return "skipped"
     if not run.record:
         changed = [freshness.other_run(job.notebook, job.values, job.root)]
     why = "; ".join(filter(None, changed))
@@ -207,12 +251,11 @@ def step(job: Job, counter: str, force: bool, say: Callable[[str], None]) -> boo
     except (RunError, OSError) as error:
         sentence = system_error(error) or str(error)
         say(f"FAILED {job.label}: {sentence}")
-        return False
+        return ""
     if record.status == "done":
-        say(f"{counter}{job.label}: done in {duration(record.record['seconds'])}")
-        return True
+        return "done"
     say(f"{counter}{job.label}: stopped" if record.status == "stopped" else failure(record))
-    return False
+    return ""
 
 
 def failure(run: history.RunRecord) -> str:

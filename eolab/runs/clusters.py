@@ -32,13 +32,13 @@ class Workers:
 
     Attributes:
         number: How many runs it takes at once.
-        run: Carries out a job, whose lines begin with a counter, and returns whether it is done; threads call
-            it side by side.
+        run: Carries out a job, whose lines begin with a counter, and returns what :func:`chain.step` does;
+            threads call it side by side.
         stop: Stops what goes on; the same sweep resumes it.
     """
 
     number: int
-    run: Callable[[Job, str], bool]
+    run: Callable[[Job, str], str]
     stop: Callable[[], None]
 
 
@@ -77,7 +77,7 @@ def threads(beside: int) -> dict[str, str]:
 def _here(_: str, jobs: int | None, force: bool, say: Say) -> Iterator[Workers]:
     """Give processes of this machine."""
 
-    def run(job: Job, counter: str) -> bool:
+    def run(job: Job, counter: str) -> str:
         return chain.step(replace(job, environment=threads(jobs or 1)), counter, force, say)
 
     yield Workers(jobs or 1, run, execute.stop)
@@ -114,7 +114,7 @@ def _dask(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[Wor
         about = (force, own | {"EOLAB_ROOT": str(workspace.root())}, max(hosts.values()), topic)
         going: set[Any] = set()
 
-        def run(job: Job, counter: str) -> bool:
+        def run(job: Job, counter: str) -> str:
             future = client.submit(_work, job, counter, *about, key=f"eolab-{uuid4().hex}", pure=False)
             going.add(future)
             return _outcome(future, job, heard)
@@ -177,33 +177,33 @@ class _Heard:
                 self._say(text)
 
 
-def _outcome(future: Any, job: Job, heard: _Heard) -> bool:
+def _outcome(future: Any, job: Job, heard: _Heard) -> str:
     """Wait for a run on a worker, and say where it was lost."""
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker
 
     try:
-        good, attempt, lines = future.result()
+        outcome, attempt, lines = future.result()
     except KilledWorker:
         why = "its worker was lost, and the one that began it once more too (out of memory?)"
         heard(uuid4().hex, 0, f"FAILED {job.label}: {why}")
-        return False
+        return ""
     except CancelledError:
         heard(uuid4().hex, 0, f"FAILED {job.label}: stopped, or the cluster is gone")
-        return False
+        return ""
     except RunError as error:
         heard(uuid4().hex, 0, f"FAILED {job.label}: {error}")
-        return False
+        return ""
     for number, text in enumerate(lines):
         heard(attempt, number, text)
-    return good
+    return outcome
 
 
 def _work(
     job: Job, counter: str, force: bool, environment: dict[str, str], beside: int, topic: str
-) -> tuple[bool, str, list[str]]:
-    """Carry out a job on a worker; return whether it is done, a name of this attempt, and what was said."""
+) -> tuple[str, str, list[str]]:
+    """Carry out a job on a worker; return its outcome, a name of this attempt, and what was said."""
     from distributed import get_worker
 
     worker, attempt, lines = get_worker(), uuid4().hex, list[str]()
@@ -222,11 +222,11 @@ def _work(
     wanted = partial(_wanted, worker, worker.get_current_task())
     job = replace(job, environment=threads(beside))
     with _guarded(job.folder, wanted, limit) as reasons:
-        good = chain.step(job, counter, force, say)
+        outcome = chain.step(job, counter, force, say)
     if reasons and history.RunRecord(job.folder).status == "stopped":
         say(f"FAILED {job.label}: {reasons[0]}")
         folders.end(job.folder, "failed", folders.failure("MemoryError", reasons[0]))
-    return good, attempt, lines
+    return outcome, attempt, lines
 
 
 def _wanted(worker: Any, key: str) -> bool:

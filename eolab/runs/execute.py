@@ -43,6 +43,7 @@ class Job:
         environment: Environment variables that only this run gets.
         sweep: Name of the sweep that the run is a point of, empty for a run of the study itself.
         keep_code: Whether an earlier run counts though source files of the package changed since.
+        point: What the terminal calls a point of a sweep, such as ``model=lstm seed=0``; empty for others.
     """
 
     notebook: Notebook
@@ -54,6 +55,7 @@ class Job:
     environment: dict[str, str] = field(default_factory=dict)
     sweep: str = ""
     keep_code: bool = False
+    point: str = ""
 
     @cached_property
     def folder(self) -> Path:
@@ -74,7 +76,7 @@ class Job:
     @property
     def label(self) -> str:
         """Name for the terminal."""
-        return f"{self.notebook.name} {self.folder.name}"
+        return self.point or f"{self.notebook.name} {self.folder.name}"
 
     def stamps(self) -> dict[str, Any]:
         """Input parameter → which upstream run, ended when: what makes this run stale when it changes."""

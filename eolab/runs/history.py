@@ -463,13 +463,14 @@ def differing(
 ) -> list[str]:
     """Return in words which parameters differ from the usual values, such as "seed 3"."""
     return [
-        f"{key.rpartition('.')[2]} {_words(value)}"
+        f"{key.rpartition('.')[2]} {words(value)}"
         for key, value in params.items()
         if key not in left_out and value != usual.get(key)
     ]
 
 
-def _words(value: Any) -> str:
+def words(value: Any) -> str:
+    """Return the value of a parameter in words."""
     if isinstance(value, Mapping):
         return "+".join(f"{key}={one}" for key, one in value.items()) or "as they are"
     return ("+".join(map(str, value)) or "none") if isinstance(value, list) else str(value)

@@ -10,17 +10,18 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError
 from eolab.core.numbers import padded, short
-from eolab.runs import chain, clusters, folders, history, pairs, published, reports, study
+from eolab.runs import chain, clusters, folders, history, pairs, published, reports, study, timing
 from eolab.runs.chain import Options
 from eolab.runs.clusters import Workers
 from eolab.runs.execute import Job
@@ -66,7 +67,8 @@ def run(
     points, above = _jobs(study, sweep, options)
     with clusters.workers(on, jobs, options.force, say) as workers:
         chain.note(study, options.root)
-        done = _run_all([*above, *points], len(above), workers, say)
+        left = chain.time_left([*above, *points], options.force, workers.number, say)
+        done = _run_all([*above, *points], len(above), workers, left, say)
     needed = set.intersection(*(_needs(point, above) for point in points))
     if not done.issuperset(needed):
         first = next(one for one in above if one.folder in needed - done)
@@ -106,8 +108,19 @@ def _jobs(study: Study, sweep: Sweep, options: Options) -> tuple[list[Job], list
             above.setdefault(one.folder, replace(one, sweep=sweep.name if name in varied else ""))
             runs[name] = one.folder
         values = {key: value for key, value in point.items() if key in notebook.known}
-        points.append(replace(chain.job(study, notebook, options, runs, values), sweep=sweep.name))
+        one = chain.job(study, notebook, options, runs, values)
+        points.append(replace(one, sweep=sweep.name, point=_words(point, sweep)))
     return points, [*above.values()]
+
+
+def _words(point: Mapping[str, Any], sweep: Sweep) -> str:
+    """Return what sets a point apart from the others, such as ``split=block model=lstm``."""
+    keys = [key for key in point if any(other.get(key) != point[key] for other in sweep.points)] or [*point]
+    names = [key.rpartition(".")[2] for key in keys]
+    return " ".join(
+        f"{name if names.count(name) == 1 else key}={history.words(point[key])}"
+        for key, name in zip(keys, names, strict=True)
+    )
 
 
 def _needs(job: Job, jobs: Sequence[Job]) -> set[Path]:
@@ -122,13 +135,16 @@ def _needs(job: Job, jobs: Sequence[Job]) -> set[Path]:
     return found
 
 
-def _run_all(jobs: Sequence[Job], above: int, workers: Workers, say: Callable[[str], None]) -> set[Path]:
+def _run_all(
+    jobs: Sequence[Job], above: int, workers: Workers, left: timing.Left, say: Callable[[str], None]
+) -> set[Path]:
     """Run jobs as soon as what they need is done, and return the folders of those that are.
 
     Args:
         jobs: The jobs, each after those that it needs.
         above: How many at the beginning are no points of the sweep.
         workers: What runs them.
+        left: Their time.
         say: Prints a line.
     """
     known = {job.folder: job for job in reversed(jobs)}
@@ -136,7 +152,15 @@ def _run_all(jobs: Sequence[Job], above: int, workers: Workers, say: Callable[[s
     order = TopologicalSorter({job.folder: known.keys() & job.upstream.values() for job in jobs})
     order.prepare()
     done: set[Path] = set()
-    going: dict[Future[bool], Path] = {}
+    going: dict[Future[str], Path] = {}
+    ending = Lock()
+
+    def work(job: Job) -> str:
+        outcome = workers.run(job, counter := counters.get(job.folder, ""))
+        with ending:
+            chain.say_ended(job, counter, outcome, left, say)
+        return outcome
+
     with ThreadPoolExecutor(workers.number) as pool:
         try:
             while order.is_active():
@@ -144,10 +168,10 @@ def _run_all(jobs: Sequence[Job], above: int, workers: Workers, say: Callable[[s
                     job = known[folder]
                     failed = [up for up in job.upstream.values() if up in known and up not in done]
                     if failed:
-                        say(f"{counters.get(folder, '')}{job.label}: left out, needs {failed[0].name}")
+                        chain.say_left_out(job, counters.get(folder, ""), known[failed[0]], say)
                         order.done(folder)
                     else:
-                        going[pool.submit(workers.run, job, counters.get(folder, ""))] = folder
+                        going[pool.submit(work, job)] = folder
                 for future in wait(going, return_when=FIRST_COMPLETED).done:
                     order.done(folder := going.pop(future))
                     if future.result():
