@@ -57,14 +57,19 @@ examples:
   eolab report runs/landcover/04_train_pixels/smoke-1a2b3c4d   one run"""
 MAP_EXAMPLES = """\
 examples:
-  eolab map RUN S2A_MSIL1C_….SAFE --dem dem.tif --out map.tif      a network that reads heights
-  eolab map RUN S2A_MSIL2A_….SAFE --out degree.tif                 one that reads images alone
-  eolab map RUN my_images --date 2019-08-14 --out degree.tif       one day of a folder
+  eolab map RUN S2A_MSIL2A_….SAFE --out map.tif               a Sentinel-2 product
+  eolab map RUN scene.tif --out map.tif --stac --polygons     a GeoTIFF whose bands have names
+  eolab map RUN my_images --date 2019-08-14 --out degree.tif  one day of a folder of images
+  eolab map RUN my_series --date 2020 --out cover.tif         a year, for networks that read series
+  eolab map RUN S2A_MSIL1C_….SAFE --dem dem.tif --out map.tif
+                                                              a network that reads heights
   eolab --catalog my_catalog.yaml map RUN my_stands --date 2019-08-14 --out degree.tif
 
-The study of the run decides what SCENE must be. Of classes band 1 is the likelier, band 2 its probability in
-percent; of values of 0 to 1 there is one band in percent. 255 is no data. A stopped map resumes with the
-same command."""
+RUN is the folder or the name of a run that trained a network. The map is a Cloud-Optimised GeoTIFF. Of
+classes band 1 is the likelier, band 2 its probability in percent; of networks that label whole images a pixel
+is a patch, and each label has a band with its probability in percent; values have one band. 255 is no data,
+NaN in real numbers. A stopped map resumes with the same command. In a notebook it is
+eolab.studies.products.map_scene."""
 DATA_EXAMPLES = """\
 examples:
   eolab data list                     what is here, and how to get the rest
@@ -161,12 +166,20 @@ def _parser() -> argparse.ArgumentParser:
     mapped.add_argument(
         "run", metavar="RUN", type=Path, help="a run that trained a network: its folder or name"
     )
-    text = "Sentinel-2 product (.SAFE, .zip), folder of images, or data set of the catalogue"
+    text = "Sentinel-2 product (.SAFE, .zip), GeoTIFF, folder of images, or data set of the catalogue"
     mapped.add_argument("scene", metavar="SCENE", type=Path, help=text)
     text = "heights in metres, a GeoTIFF, for networks that read them"
     mapped.add_argument("--dem", metavar="FILE", type=Path, help=text)
     mapped.add_argument("--out", metavar="FILE", type=Path, required=True, help="GeoTIFF to write")
-    mapped.add_argument("--date", default="", help="day of the image where SCENE holds several")
+    mapped.add_argument(
+        "--date", default="", help="day of the image where there are several; a year of series"
+    )
+    mapped.add_argument("--tile", default="", help="tile where there are several")
+    mapped.add_argument("--stac", action="store_true", help="write a STAC item beside the map")
+    text = "write the areas of classes as polygons beside the map, a GeoPackage"
+    mapped.add_argument("--polygons", action="store_true", help=text)
+    text = "what computes: keras, auto for the fastest one installed, or another by name"
+    mapped.add_argument("--engine", default="keras", help=text)
     runs = _parser_of(commands, "runs", "list, compare, name and delete runs", cli_runs.EXAMPLES)
     runs.usual = "list"
     cli_runs.add(runs.add_subparsers(title="actions", metavar="ACTION", required=True), _command)
@@ -304,30 +317,15 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _map(options: argparse.Namespace) -> int:
-    """Call ``predict_scene`` of the study's module ``products``, and say what it ``MAPPED``."""
-    import inspect
-    from importlib import import_module
-    from importlib.util import find_spec
-
     from eolab.prediction.silence import quiet
     from eolab.runs import history
 
-    run = history.find(options.run)
-    study = str(history.load(run).record.get("study"))
-    rooms = [f"eolab.studies.{study}", f"eolab.studies.{study}.products"]
-    if not all(find_spec(room) for room in rooms):
-        raise ParameterError(f"{options.run} is a run of study {study}, whose networks map no products.")
     with quiet():  # of TensorFlow's lines about the machine
-        products = import_module(rooms[1])
-    given = {"path": options.out, "date": options.date}
-    if "dem" in inspect.signature(products.predict_scene).parameters:
-        if not options.dem:
-            raise ParameterError(f"Networks of study {study} read heights: give --dem FILE, a GeoTIFF.")
-        given["dem"] = options.dem
-    elif options.dem:
-        raise ParameterError(f"Networks of study {study} read no heights: leave --dem out.")
-    path = products.predict_scene(run, options.scene, **given)
-    print(f"{path}: {products.MAPPED}.")
+        from eolab.studies import products
+    names = ("date", "tile", "dem", "engine", "stac", "polygons")
+    given = {name: getattr(options, name) for name in names}
+    path = products.map_scene(history.find(options.run), options.scene, options.out, **given)
+    print(products.said(path))
     return 0
 
 

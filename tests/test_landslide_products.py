@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ import safe_factory
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from eolab import cli
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import landslide4sense as reader
 from eolab.prediction import mapping
 from eolab.studies.landslide import channels
 from eolab.studies.landslide import products as scenes
+from eolab.studies.products import Wanted
 from eolab.tasks import Channels
 
 SIZE = 144
@@ -148,18 +148,33 @@ def test_a_product_of_level_2a_is_refused_with_the_reason(tmp_path):
         scenes.open_scene(product, tmp_path / "dem.tif")
 
 
-def test_a_map_of_a_scene_has_its_grid_and_no_data_where_the_product_has_none(scene, tmp_path):
+class TrainedStub:
+    """A run that learned from published patches, without its files."""
+
+    def __init__(self, channels, params):
+        self.described, self.facts = ("segmentation", "unet", channels), {}
+        self.before = SimpleNamespace(params=params)
+
+
+def test_a_map_of_a_scene_has_its_grid_and_no_data_where_the_product_has_none(product, tmp_path):
     low, high = (0.2,) * 12 + (0.0, 0.0), (3.0,) * 12 + (4.0, 3.0)
     chosen = Channels(reader.BANDS, (1.0,) * 14, (0.3,) * 14, channels.STORED, low=low, high=high)
 
-    def predictor(inputs):
-        landslide = np.where(inputs["image"][..., 13] > 0.9, 0.75, 0.25)  # high ground
-        return np.stack([1 - landslide, landslide], axis=-1)
+    class Predictor:
+        def __init__(self):
+            self.shapes, self.ranges = {"image": (128, 128, 14)}, {}
 
-    predict = scenes.window_predictor(predictor, chosen, "none")
-    options = {"window": 128, "overlap": 32, "progress": False}
-    path = mapping.predict_map(
-        predict, scene.read, scene.grid, tmp_path / "map.tif", scenes.SCHEME, **options
+        def __call__(self, inputs):
+            landslide = np.where(inputs["image"][..., 13] > 0.9, 0.75, 0.25)  # high ground
+            return np.stack([1 - landslide, landslide], axis=-1)
+
+    made = TrainedStub({"image": chosen}, {"normalise": "none"})
+    wanted = Wanted(
+        product, dem=write_dem(tmp_path / "dem.tif", left=LEFT - 100, top=TOP + 100, side=SIZE + 20)
+    )
+    opened = scenes.scene_of(made, wanted)
+    path = mapping.map_scene(
+        Predictor(), opened, tmp_path / "map.tif", trained=chosen.trained, progress=False
     )
     with rasterio.open(path) as found:
         assert (found.crs.to_epsg(), found.nodata) == (32631, 255)
@@ -172,19 +187,7 @@ def test_a_map_of_a_scene_has_its_grid_and_no_data_where_the_product_has_none(sc
     assert (classes[132:] == 255).all()
 
 
-def test_the_command_refuses_runs_that_map_no_product_in_one_sentence(tmp_path, capsys):
-    for study, notebook, said in (
-        ("flood", "03_train_convlstm", "is a run of study flood, whose networks map no products"),
-        ("my_own", "03_train", "is a run of study my_own, whose networks map no products"),
-        (
-            "landslide",
-            "02_preprocess",
-            "maps of scenes are made with a run of landslide/03_train_segmentation",
-        ),
-    ):
-        (tmp_path / "run.json").write_text(json.dumps({"study": study, "notebook": notebook}))
-        out = ["--out", str(tmp_path / "map.tif")]
-        assert cli.main(["map", str(tmp_path), "a.SAFE", "--dem", "dem.tif", *out]) == 2
-        error = capsys.readouterr().err
-        assert said in error
-        assert error.count("\n") == 1
+def test_a_network_of_published_patches_asks_for_heights(product):
+    chosen = Channels(reader.BANDS, (1.0,) * 14, (0.3,) * 14, channels.STORED)
+    with pytest.raises(ParameterError, match="read heights: give --dem FILE"):
+        scenes.scene_of(TrainedStub({"image": chosen}, {"normalise": "none"}), Wanted(product))

@@ -266,7 +266,7 @@ def test_file_has_crs_transform_colours_names_and_nodata(tmp_path):
         assert array.rio.nodata == IGNORE
         assert array.shape == (2, 300, 200)
         assert float(array.x[0]) == 600_005
-    assert sorted(p.name for p in path.parent.iterdir()) == ["map.tif", "map.tif.aux.xml"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["map.qml", "map.tif", "map.tif.aux.xml"]
 
 
 def test_interrupted_map_goes_on_at_the_first_unfinished_block(tmp_path):

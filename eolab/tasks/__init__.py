@@ -45,10 +45,10 @@ from eolab.tasks.task import Task, get, names
 
 if TYPE_CHECKING:
     from eolab.tasks.engine import Networks, build, check, fit, learning_rates
-    from eolab.tasks.fitted import Fitted, load, predict
+    from eolab.tasks.fitted import Fitted, described, load, predict
 
 _HOMES = {
-    "fitted": ("Fitted", "load", "predict"),
+    "fitted": ("Fitted", "described", "load", "predict"),
     "engine": ("Networks", "build", "check", "fit", "learning_rates"),
 }
 

@@ -141,8 +141,8 @@ def save(fitted: Fitted, folder: str | Path) -> None:
     write_atomically(folder / TASK_FILE, json.dumps(facts, indent=1).encode())
 
 
-def load(folder: str | Path) -> Fitted:
-    """Return the network that :func:`eolab.tasks.fit` saved, for prediction.
+def described(folder: str | Path) -> tuple[str, str, dict[str, Channels]]:
+    """Return task, architecture and channels by input of a network that :func:`eolab.tasks.fit` saved.
 
     Raises:
         DataError: If the folder has no such network.
@@ -152,8 +152,17 @@ def load(folder: str | Path) -> Fitted:
         raise DataError(f"{file}: expected the description of a fitted network, found no file: fit it first.")
     facts = json.loads(file.read_text())
     channels = {name: Channels.from_dict(one) for name, one in facts["channels"].items()}
-    network = models.load(Path(folder) / MODEL_FILE, compiled=False)
-    return Fitted(get(facts["task"]), facts["model"], network, channels)
+    return facts["task"], facts["model"], channels
+
+
+def load(folder: str | Path) -> Fitted:
+    """Return the network that :func:`eolab.tasks.fit` saved, for prediction.
+
+    Raises:
+        DataError: If the folder has no such network.
+    """
+    task, name, channels = described(folder)
+    return Fitted(get(task), name, models.load(Path(folder) / MODEL_FILE, compiled=False), channels)
 
 
 def predict(

@@ -127,7 +127,7 @@ def open_layout(
     folder = folder_of(Path(path), images)
     if patches.are_meant(images):
         return patches.open_patches(folder, images or {}, stated or {}, bands)
-    if _holds_products(folder):
+    if holds_products(folder):
         return _of_products(
             folder, bands, resolution, bounds, dates, tile, level, resampling, true_colour, stated
         )
@@ -153,7 +153,7 @@ def index(
 ) -> tuple[pd.DataFrame, Rejected]:
     """Return a row an acquisition: time, tile, orbit, level, bands, files; and what was left out."""
     folder = folder_of(Path(path), images)
-    if _holds_products(folder):
+    if holds_products(folder):
         return _index_of_products(folder)
     found, rejected = scan(folder, images, stated)
     rows = [
@@ -177,7 +177,7 @@ def check_layout(
     path = folder_of(path, images)
     if patches.are_meant(images):
         return patches.check_patches(path, images or {}, stated or {}, progress)
-    if _holds_products(path):
+    if holds_products(path):
         return sentinel2.check_layout(path, progress)
     found, rejected = scan(path, images, stated)
     bands = [band for item in found for band in item.bands]
@@ -441,7 +441,7 @@ def _coordinates(items: Sequence[Acquisition], grid: GeoBox) -> dict[str, Any]:
 # === SAFE products ===
 
 
-def _holds_products(path: Path) -> bool:
+def holds_products(path: Path) -> bool:
     """Return whether a path is, or holds, products in SAFE format."""
     if not path.exists():
         return False

@@ -1,4 +1,4 @@
-"""Maps of whole scenes: a model over a scene, window by window, to a GeoTIFF.
+"""Maps of whole scenes: a model over a scene, window by window, to a Cloud-Optimised GeoTIFF.
 
 For a model of pixel series, with a scene that is read as it is needed::
 
@@ -22,13 +22,15 @@ For a model of series, of single pixels or of images::
     predict, reads = of_series(predictor, read, grid)
     predict_map(predict, reads, grid, run.path("map.tif"), scheme)
 
-For all years of a scene, see :func:`predict_years`.
+For all years of a scene, see :func:`predict_years`; for a network of any task, :func:`map_scene`.
 """
 
 import odc.geo.xr  # registers the accessor .odc, which has the grid of a scene
 
-from eolab.prediction.mapping.bands import ValueBand
+from eolab.prediction.mapping.bands import ValueBand, probability_bands
+from eolab.prediction.mapping.beside import write_item, write_polygons
 from eolab.prediction.mapping.predicting import predict_map
 from eolab.prediction.mapping.reading import Squares, check_scale
+from eolab.prediction.mapping.scenes import Scene, map_scene
 from eolab.prediction.mapping.windows import ImageWindows, PatchWindows, ReadWindow, of_series, per_pixel
 from eolab.prediction.mapping.years import OldMap, consistent_maps, predict_years, sample_probabilities

@@ -4,18 +4,19 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
 from eolab.data.schemes import IGNORE, ClassScheme
 
 NO_DATA = {IGNORE: (0, 0, 0, 0)}  # has no colour
+ONE_VALUE = "values a pixel, a map of values has 1: give a network with one output."
 
 
 @dataclass(frozen=True)
 class ValueBand:
-    """A value of 0 to 1 of each pixel, written in whole percent with a colour table.
+    """A value of each pixel: of 0 to 1 in whole percent with a colour table, or in a unit of its own.
 
     Only whole numbers have colours of their own in a GeoTIFF, which GDAL and QGIS show at once. The file
     states no scale of 0.01: QGIS would make real numbers of them, for which a colour table has no entries.
@@ -23,10 +24,12 @@ class ValueBand:
     Attributes:
         name: What the value is, such as "degree of damage".
         ramp: matplotlib's name of the colours from 0 to 100.
+        unit: Unit of a value that is written as it is, a real number; empty for percent.
     """
 
     name: str
     ramp: str = "viridis"
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,27 +41,55 @@ class Bands:
         units: Unit of each band.
         tags: Further tags of each band.
         colors: Colours (red, green, blue, alpha) of the numbers in band 1.
-        category_names: GDAL's side-car file with the names of classes, empty where there are none.
+        beside: Files beside the map, by the pattern of their names: GDAL's names of classes, and a style that
+            QGIS reads when it opens the map.
         outputs: Outputs K of the network.
         expected: What is said of a network with another number of outputs.
         settings: What a map of these bands depends on, as JSON values.
-        encode: From weighted sums (H, W, K) and weights (H, W), 0 where there are no data, to pixels uint8
+        encode: From weighted sums (H, W, K) and weights (H, W), 0 where there are no data, to pixels
             (band, H, W).
+        classes: Whether the numbers of band 1 are classes, of which there is no mean.
+        dtype: Number type of the pixels: uint8, with 255 for no data, or float32, with NaN.
     """
 
     names: tuple[str, ...]
     units: tuple[str, ...]
     tags: tuple[dict[str, str], ...]
     colors: dict[int, tuple[int, ...]]
-    category_names: str
+    beside: dict[str, str]
     outputs: int
     expected: str
     settings: dict[str, Any]
     encode: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    classes: bool = False
+    dtype: str = "uint8"
+
+    @property
+    def nodata(self) -> float:
+        """What stands where there are no data."""
+        return IGNORE if self.dtype == "uint8" else np.nan
 
 
-def bands_of(content: ClassScheme | ValueBand) -> Bands:
+Content = ClassScheme | ValueBand | Bands
+
+
+def bands_of(content: Content) -> Bands:
     """Return the bands of a map: class and its probability in percent, or one value in percent."""
+    if isinstance(content, Bands):
+        return content
+    if isinstance(content, ValueBand) and content.unit:
+        return Bands(
+            names=(content.name,),
+            units=(content.unit,),
+            tags=({"long_name": f"{content.name} ({content.unit})"},),
+            colors={},
+            beside={},
+            outputs=1,
+            expected=ONE_VALUE,
+            settings={"value": [content.name, content.unit]},
+            encode=_values,
+            dtype="float32",
+        )
     if isinstance(content, ValueBand):
         from matplotlib import colormaps
 
@@ -68,9 +99,9 @@ def bands_of(content: ClassScheme | ValueBand) -> Bands:
             units=("percent",),
             tags=({"long_name": f"{content.name}, 0 to 100 for 0 to 1"},),
             colors={number: tuple(color) for number, color in enumerate(ramp)} | NO_DATA,
-            category_names="",
+            beside={},
             outputs=1,
-            expected="values a pixel, a map of values has 1: give a network with one output.",
+            expected=ONE_VALUE,
             settings={"value": [content.name, content.ramp]},
             encode=lambda total, weight: _percent(total[..., 0], weight)[None],
         )
@@ -82,12 +113,13 @@ def bands_of(content: ClassScheme | ValueBand) -> Bands:
         tags=({"class_scheme": content.name, "classes": json.dumps(table)}, {}),
         colors={number: (*bytes.fromhex(color[1:]), 255) for number, color in enumerate(content.colors)}
         | NO_DATA,
-        category_names=_category_names(content),
+        beside={"{name}.aux.xml": _category_names(content), "{stem}.qml": _style(content)},
         outputs=len(content),
         expected=f"classes, the class scheme {content.name!r} has {len(content)}: use the scheme that the "
         "model was trained with.",
         settings={"class_scheme": {name: list(values) for name, values in known.items()}},
         encode=_classes,
+        classes=True,
     )
 
 
@@ -96,11 +128,12 @@ def probability_bands(scheme: ClassScheme) -> Bands:
     return Bands(
         names=scheme.names,
         units=("percent",) * len(scheme),
-        tags=({},) * len(scheme),
+        tags=tuple({"long_name": f"probability of {name}"} for name in scheme.names),
         colors={},
-        category_names="",
+        beside={},
         outputs=len(scheme),
-        expected="",
+        expected=f"classes, the class scheme {scheme.name!r} has {len(scheme)}: use the scheme that the "
+        "model was trained with.",
         settings={"probabilities": list(scheme.names)},
         encode=lambda total, weight: _percent(np.moveaxis(total, -1, 0), weight),
     )
@@ -112,11 +145,27 @@ def _category_names(scheme: ClassScheme) -> str:
     return f"<PAMDataset>{band}</PAMDataset>\n"
 
 
+def _style(scheme: ClassScheme) -> str:
+    """Return QGIS's style of a map of classes: without it, QGIS draws two bands as if they were colours."""
+    entries = "".join(
+        f'<paletteEntry value="{number}" color="{color}" alpha="255" label={quoteattr(name)}/>'
+        for number, (name, color) in enumerate(zip(scheme.names, scheme.colors, strict=True))
+    )
+    renderer = f'type="paletted" band="1" opacity="1" alphaBand="-1"><colorPalette>{entries}</colorPalette>'
+    return f'<qgis version="3.22"><pipe><rasterrenderer {renderer}</rasterrenderer></pipe></qgis>\n'
+
+
 def _classes(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return class index and probability in percent, uint8 (2, H, W)."""
     best = total.argmax(-1)  # (H, W)
     top = np.take_along_axis(total, best[..., None], -1)[..., 0]
     return np.stack([np.where(weight > 0, best, IGNORE).astype(np.uint8), _percent(top, weight)])
+
+
+def _values(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return weighted means as they are, float32 (1, H, W)."""
+    seen = weight > 0
+    return np.where(seen, total[..., 0] / np.where(seen, weight, 1), np.nan).astype(np.float32)[None]
 
 
 def _percent(total: np.ndarray, weight: np.ndarray) -> np.ndarray:

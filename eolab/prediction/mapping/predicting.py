@@ -16,7 +16,7 @@ from eolab.core.errors import DataError, ParameterError, warn
 from eolab.core.files import FULL, write_atomically
 from eolab.data.schemes import ClassScheme
 from eolab.prediction.mapping import geotiff
-from eolab.prediction.mapping.bands import Bands, ValueBand, bands_of, probability_bands
+from eolab.prediction.mapping.bands import Bands, Content, bands_of, probability_bands
 from eolab.prediction.mapping.windows import Predict, ReadWindow, Window, weights, windows
 
 SETTINGS_FILE = "settings.json"
@@ -28,7 +28,7 @@ def predict_map(
     read_window: ReadWindow,
     grid: GeoBox,
     path: str | Path | Sequence[Path],
-    scheme: ClassScheme | ValueBand,
+    scheme: Content,
     *,
     window: int = 256,
     overlap: int = 0,
@@ -39,7 +39,7 @@ def predict_map(
     tags: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
     probabilities: str | Path | Sequence[Path] | None = None,
 ) -> Path:
-    """Predict every pixel of a scene and write a GeoTIFF.
+    """Predict every pixel of a scene and write a Cloud-Optimised GeoTIFF.
 
     For classes, band 1 is the class index (uint8, 255 nodata, with the scheme's colours and names), band 2
     the probability of that class in percent (0 to 100, 255 nodata). For values there is one band, in percent
@@ -61,7 +61,7 @@ def predict_map(
             them ``nodata`` (h, w) bool where the scene has gaps.
         grid: GeoBox of the scene and of the map.
         path: The GeoTIFF to write, or those of M maps; replaced if there.
-        scheme: Classes, in the order of the probabilities; or what the values are.
+        scheme: Classes, in the order of the probabilities; what the values are; or bands of one's own.
         window: Side of the windows in pixels.
         overlap: Pixels that neighbouring windows share; 0 is right for models of single pixels.
         block: Side of a block in pixels, a multiple of 16.
@@ -98,7 +98,7 @@ def predict_map(
     own = {file: given[min(n // len(contents), len(given) - 1)] for n, file in enumerate(files)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        parts = Parts(path, settings, resume and any(known.values()))
+        parts = Parts(path, settings, resume and any(known.values()), contents[0].dtype)
         work = _Work(predict, read_window, contents, overlap, len(paths))
         blocks = windows_of_blocks(grid, block)
         left = [area for area in blocks if not parts.has(area)]
@@ -164,9 +164,11 @@ class Parts:
         path: The map.
         settings: What the blocks depend on; JSON values.
         resume: False to start anew.
+        dtype: Number type of the pixels.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], resume: bool) -> None:
+    def __init__(self, path: Path, settings: dict[str, Any], resume: bool, dtype: str = "uint8") -> None:
+        self.dtype = np.dtype(dtype)
         self.folder = path.with_name(path.name + ".parts")
         wanted = json.dumps(settings, sort_keys=True, indent=1)
         file = self.folder / SETTINGS_FILE
@@ -192,13 +194,13 @@ class Parts:
         return self._file(block).exists()
 
     def save(self, block: Window, pixels: np.ndarray) -> None:
-        """Keep the pixels of a finished block, uint8 (band, height, width)."""
+        """Keep the pixels of a finished block (band, height, width)."""
         write_atomically(self._file(block), zlib.compress(pixels.tobytes(), level=1))
 
     def load(self, block: Window) -> np.ndarray:
-        """Return the pixels of a finished block, uint8 (band, height, width)."""
+        """Return the pixels of a finished block (band, height, width)."""
         content = zlib.decompress(self._file(block).read_bytes())
-        return np.frombuffer(content, np.uint8).reshape(-1, block.height, block.width)
+        return np.frombuffer(content, self.dtype).reshape(-1, block.height, block.width)
 
     def remove(self) -> None:
         """Remove the folder: the map is done."""
@@ -216,7 +218,7 @@ class _Work:
         self.kept: dict[Window, tuple[np.ndarray, np.ndarray]] = {}
 
     def block(self, area: Window, lattice: list[Window]) -> np.ndarray:
-        """Return the pixels of a block, uint8 (band, height, width)."""
+        """Return the pixels of a block (band, height, width)."""
         weight = np.zeros((area.height, area.width, self.maps), np.float32)  # (H, W, M)
         total = np.zeros((*weight.shape, self.bands.outputs), np.float32)  # (H, W, M, K)
         for window, predictions, seen in self._predicted(area, lattice):

@@ -65,11 +65,11 @@ def predict_years(
         )
     together = per_pixel(predictor)
     options |= {"probabilities": list(probabilities), "tags": list(tags)}
-    predict_map(together, _read_together(readers), grid, list(paths), scheme, **options)
+    predict_map(together, read_together(readers), grid, list(paths), scheme, **options)
     return together
 
 
-def _read_together(readers: Sequence[ReadWindow]) -> ReadWindow:
+def read_together(readers: Sequence[ReadWindow]) -> ReadWindow:
     """Return what reads the windows of all years: arrays (h, w, Y, …), what a window repeats kept once."""
 
     def read(row: int, col: int, height: int, width: int) -> Inputs:

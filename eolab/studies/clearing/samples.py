@@ -20,6 +20,7 @@ from eolab.core.progress import track
 from eolab.data import indices
 from eolab.data.bands import L1C_BANDS, L2A_BANDS
 from eolab.data.catalog import DataEntry
+from eolab.data.ground import pixel_size_m
 from eolab.data.layouts import rasters
 from eolab.data.layouts.raster_names import RGB
 from eolab.data.regions import Regions, centres_m, in_several, label_map, of_entry, on_grid
@@ -481,7 +482,8 @@ def store_metadata(
     coords: dict[str, Any] = {"band": list(images.channels)}
     if classes:
         coords["class"] = list(classes)
-    return {"coords": coords, "dataset": entry.name, **entry.origin, **facts}
+    pixel_m = pixel_size_m(images.ground.odc.geobox)[1]
+    return {"coords": coords, "dataset": entry.name, **entry.origin, "pixel_m": pixel_m, **facts}
 
 
 # === Views ===

@@ -339,6 +339,7 @@ def store_metadata(
         **entry.origin,
         "class_scheme": series.attrs["class_scheme"],
         "label_cell_m": series.attrs["label_cell_m"],
+        "pixel_m": pixel_size_m(series.odc.geobox)[1],
         "recipe": recipe.to_dict(),
         "open_series": options,
     }

@@ -136,8 +136,39 @@ def _from_rasters(
     cloud_buffer: int,
     tile: str,
 ) -> tuple[xr.Dataset, ClassScheme]:
-    """Images of one's own with a mask or polygons of one's own; without SCL, what has a value is clear."""
-    source = entry.open(tile=tile or None, resolution=None if resolution_m == 10 else float(resolution_m))
+    """Images of one's own with a mask or polygons of one's own."""
+    series, source = unlabelled(entry, bands, resolution_m, keep_scl, cloud_buffer, tile)
+    labels = own_labels.on_grid(entry, source)
+    rejected = [*json.loads(source.attrs.get("rejected", "[]")), *labels.left_out.to_dict("records")]
+    series["label"] = labels.label
+    return series.assign_attrs(rejected=json.dumps(rejected), label_cell_m=labels.cell_m), labels.scheme
+
+
+def unlabelled(
+    entry: DataEntry,
+    bands: Sequence[str] = (),
+    resolution_m: int = 10,
+    keep_scl: Sequence[int] = (4, 5, 6, 7, 11),
+    cloud_buffer: int = 0,
+    tile: str = "",
+    level: str | None = None,
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Open images of layout ``rasters`` without labels; without SCL, what has a value is clear.
+
+    Args:
+        entry: The images.
+        bands: Bands to read, see :func:`open_series`.
+        resolution_m: Pixel size, see there.
+        keep_scl: Codes that count as clear, see there.
+        cloud_buffer: Pixels around clouds, see there.
+        tile: The tile, where there are several.
+        level: ``L1C`` or ``L2A``, where there are products of both.
+
+    Returns:
+        Dataset with ``image``, ``clear`` and, where there is one, ``scl``; and what was opened.
+    """
+    resolution = None if resolution_m == 10 else float(resolution_m)
+    source = entry.open(tile=tile or None, resolution=resolution, level=level)
     layers = [source[name].rename({axis: "band"}) for name, axis in AXES.items() if name in source]
     if not layers:
         raise DataError(f"Data set {entry.name} has no bands of reflectance and no indices: name its bands.")
@@ -149,15 +180,8 @@ def _from_rasters(
         clear = clear_mask(source["scl"], tuple(keep_scl), _pixels(cloud_buffer, source))
     else:
         clear = image.notnull().any("band")
-    labels = own_labels.on_grid(entry, source)
-    rejected = [*json.loads(source.attrs.get("rejected", "[]")), *labels.left_out.to_dict("records")]
-    series = xr.Dataset(
-        {"image": image, "clear": clear, "label": labels.label},
-        attrs={"rejected": json.dumps(rejected), "label_cell_m": labels.cell_m},
-    )
-    if "scl" in source:
-        series["scl"] = source["scl"]
-    return series, labels.scheme
+    series = xr.Dataset({"image": image, "clear": clear})
+    return (series.assign(scl=source["scl"]) if "scl" in source else series), source
 
 
 def _from_eolearn(

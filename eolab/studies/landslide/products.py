@@ -10,7 +10,8 @@ Example:
     (128, 128, 14)
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform as to_crs
 from rasterio.windows import Window
 
-from eolab import prediction, runs, tasks
 from eolab.core.errors import DataError, ParameterError
 from eolab.data.layouts import landslide4sense as reader
 from eolab.data.layouts import sentinel2
@@ -32,14 +32,14 @@ from eolab.data.layouts.common import reading
 from eolab.data.layouts.series import of_day
 from eolab.data.schemes import ClassScheme
 from eolab.prediction import mapping
-from eolab.studies.landslide.samples import CLASSES, window_predictor
+from eolab.studies.landslide.samples import CLASSES, stored_images
+from eolab.studies.landslide.source import Source
+from eolab.studies.products import Trained, Wanted, scene_of_bands
 
-NOTEBOOK = "03_train_segmentation"
 PIXEL_M = 10
 HEIGHTS_M = (-500.0, 9000.0)
 METRES = ("m", "metre", "metres", "meter", "meters")
-WINDOW, OVERLAP = reader.SIZE, 32
-MAPPED = "the likelier class and its probability in percent, 255 where there are no data"
+OVERLAP = 32
 SCHEME = ClassScheme.numbered("landslides", zip(CLASSES, ("#f7f4e9", "#d7301f"), strict=True))
 
 
@@ -64,13 +64,17 @@ class Scene:
             ``image`` (height, width, 14) float32 on the scale of the published files, where there are no data
             the window's mean; ``nodata`` (height, width) bool.
         """
+        found = self.measured(row, col, height, width)
+        return found | {"image": filled(found["image"][None])[0]}
+
+    def measured(self, row: int, col: int, height: int, width: int) -> dict[str, np.ndarray]:
+        """Read a window as :meth:`read` does, but with NaN where there are no data."""
         place = {"y": slice(row, row + height), "x": slice(col, col + width)}
         bands = self.reflectance.isel(place).transpose("y", "x", "band").to_numpy()
         terrain = read_terrain(self.dem, self.grid, row, col, height, width)
         image = reader.published(np.concatenate([bands, terrain], axis=-1).astype(np.float32))
         nodata = ~np.isfinite(image).all(axis=-1)
-        if nodata.any() and not nodata.all():
-            image[nodata] = image[~nodata].mean(axis=0)
+        image[nodata] = np.nan
         return {"image": image, "nodata": nodata}
 
     def patch(self, longitude: float, latitude: float, size: int = reader.SIZE) -> np.ndarray:
@@ -192,44 +196,56 @@ def vertical_unit(crs: Any) -> str:
 # === Maps ===
 
 
-def predict_scene(
-    run: str | Path,
-    product: str | Path,
-    dem: str | Path,
-    path: str | Path,
-    date: str = "",
-    engine: Any = "keras",
-) -> Path:
-    """Map the landslides of a product with the network of a run, as a GeoTIFF.
+def filled(images: np.ndarray) -> np.ndarray:
+    """Return images (N, H, W, C) with the mean of each image in place of NaN; of all NaN they stay."""
+    known = np.isfinite(images)
+    count = np.maximum(known.sum(axis=(1, 2), keepdims=True), 1)
+    mean = np.where(known, images, 0).sum(axis=(1, 2), keepdims=True, dtype=np.float64) / count
+    return np.where(known | ~known.any(axis=(1, 2, 3), keepdims=True), images, mean).astype(np.float32)
 
-    Windows have the size of a patch, since local colours and edges depend on it, and are blended.
 
-    Args:
-        run: Folder of a run of ``03_train_segmentation``.
-        product: See :func:`open_scene`.
-        dem: See :func:`open_scene`.
-        path: The file to write, see :func:`eolab.prediction.mapping.predict_map`; the class is the likelier.
-        date: See :func:`open_scene`.
-        engine: What computes, see :func:`eolab.prediction.load`.
+def scene_of(trained: Trained, wanted: Wanted) -> mapping.Scene:
+    """Open a scene for a network of the study.
+
+    Patches have the size of those that it has learned from, since local colours and edges depend on it, and
+    are blended. A network of published patches reads a product of Level-1C and heights, one of patches of
+    one's own a scene with their bands.
 
     Raises:
-        ParameterError: If the run is another one.
-        DataError: If product or elevation model cannot be used, or are on another scale than the network's
-            training patches.
+        ParameterError: If a network of published patches is given no heights.
     """
-    record = runs.load(run)
-    made = f"{record.record.get('study')}/{record.record.get('notebook')}"
-    if made != f"landslide/{NOTEBOOK}":
-        raise ParameterError(
-            f"{run} is a run of {made}: maps of scenes are made with a run of landslide/{NOTEBOOK}, give its "
-            "folder."
-        )
-    before = record.record["upstream"]["preprocessed"]
-    stored = runs.load(record.folder.resolve().parents[1] / before["notebook"] / before["run"])
-    chosen, normalise = tasks.load(record.folder).channels["image"], stored.params["normalise"]
-    scene = open_scene(product, dem, date)
-    predict = window_predictor(prediction.load(record.folder, engine=engine), chosen, normalise)
-    source = {"product": str(product), "dem": str(dem), "date": date, "channels": asdict(chosen)}
-    return mapping.predict_map(
-        predict, scene.read, scene.grid, path, SCHEME, window=WINDOW, overlap=OVERLAP, fingerprint=source
+    chosen, normalise = trained.described[2]["image"], trained.before.params["normalise"]
+    bands = tuple(trained.facts.get("bands", reader.BANDS))
+    if bands == reader.BANDS:
+        source, content = Source(), SCHEME
+    else:
+        source = Source(bands, units=(1.0,) * len(bands))
+        content = trained.scheme() if "class_scheme" in trained.facts else SCHEME
+
+    def prepare(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        image = filled(inputs["image"])
+        return {"image": chosen.assemble(stored_images(image, normalise, source))}
+
+    options: dict[str, Any] = {"prepare": prepare, "margin": 0, "overlap": OVERLAP}
+    if bands != reader.BANDS:
+        return scene_of_bands(trained, wanted, replace(chosen, stored=bands), content=content, **options)
+    if not wanted.dem:
+        raise ParameterError("Networks of study landslide read heights: give --dem FILE, a GeoTIFF.")
+    scene = open_scene(wanted.place, wanted.dem, wanted.date)
+    time = str(scene.reflectance["time"].values)[:19]
+    depends = {
+        "product": str(wanted.place),
+        "dem": str(wanted.dem),
+        "time": time,
+        "channels": list(chosen.names),
+    }
+    return mapping.Scene(
+        Path(wanted.place).name,
+        scene.grid,
+        scene.measured,
+        content,
+        time,
+        fill=np.nan,
+        depends=depends,
+        **options,
     )

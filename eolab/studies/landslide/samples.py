@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 from eolab import tasks
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.core.progress import track
+from eolab.data import own_labels
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts import landslide4sense as reader
 from eolab.data.layouts.common import below
@@ -265,6 +267,9 @@ def store_metadata(entry: DataEntry, normalise: str, source: Source = PUBLISHED)
         **entry.origin,
         "normalise": normalise,
         "pixel_area_m2": source.pixel_area_m2,
+        "pixel_m": source.pixel_area_m2**0.5,
+        "bands": list(source.bands),
+        **({"class_scheme": asdict(own_labels.scheme_of(entry))} if entry.classes else {}),
     }
 
 

@@ -55,14 +55,24 @@ def index(entry: DataEntry, progress: bool = True) -> pd.DataFrame:
         }
     )
     table = table[[bool(kept) for kept in labels]].reset_index(drop=True)
-    facts = {"root": str(entry.path), "images": dict(entry.images), "stated": dict(entry.pixels)}
-    facts |= {"bands": list(attrs["bands"]), "size": list(attrs["size"])}
+    facts: dict[str, Any] = {
+        "root": str(entry.path),
+        "images": dict(entry.images),
+        "stated": dict(entry.pixels),
+    }
+    facts |= {"bands": list(attrs["bands"]), "size": list(attrs["size"]), "pixel_m": _pixel_m(found)}
     table.attrs = {
         "rejected": [*attrs["rejected"], *rejected],
         "image": facts,
         "classes": JOINT.join(scheme.names),
     }
     return table
+
+
+def _pixel_m(found: pd.DataFrame) -> float | None:
+    """Return the side of most pixels in metres; None where patches have no place, or one in degrees."""
+    pixel = float(found["pixel"].median())
+    return pixel if np.isfinite(pixel) and not found["crs"].str.contains("4326").any() else None
 
 
 def _cells(found: pd.DataFrame) -> dict[str, np.ndarray]:

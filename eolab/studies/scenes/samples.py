@@ -14,7 +14,7 @@ import pandas as pd
 from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data import splits
 from eolab.data.catalog import DataEntry
-from eolab.data.layouts.bigearthnet import BANDS, RADAR, SIZE, Resampling, read_patch
+from eolab.data.layouts.bigearthnet import BANDS, PIXEL_M, RADAR, SIZE, Resampling, read_patch
 from eolab.data.layouts.common import attempt
 from eolab.data.schemes import IGNORE
 from eolab.data.schemes.bigearthnet import PUBLISHED_PATCHES, ClassSet, class_set, indices
@@ -392,7 +392,8 @@ def store_metadata(
     scheme = class_set(classes).scheme
     coords = {"band": list(image["bands"] if image else BANDS), "class": list(scheme.names)}
     coords |= {"polarisation": list(RADAR)} if with_radar else {}
-    how = {"resampling": resampling, "classes": classes, "colors": list(scheme.colors)}
+    how: dict[str, Any] = {"resampling": resampling, "classes": classes, "colors": list(scheme.colors)}
+    how["pixel_m"] = image.get("pixel_m") if image else PIXEL_M
     return {"coords": coords, "dataset": entry.name, **entry.origin, **how}
 
 
