@@ -15,6 +15,7 @@ from PIL import Image
 from eolab.core.errors import RunError
 from eolab.runs import display, folders, reports
 from eolab.runs.reports import fragment
+from eolab.runs.short import markup
 
 PNG = base64.b64encode(b"not a picture, but nobody looks").decode()
 
@@ -78,7 +79,7 @@ def test_a_page_says_how_the_run_was_made(tmp_path: Path) -> None:
         assert words in text
     changed = page.select_one("table.parameters tr.changed")
     assert changed.get_text(" ", strip=True).startswith("count 4 3")
-    assert "test.f1 0.1235" in text
+    assert "test.f1 0.123" in text
     assert_offline(page)
 
 
@@ -146,6 +147,71 @@ def test_a_caption_of_the_text_stands_below_its_figure_alone(tmp_path: Path) -> 
         assert text in page.main.text
     for text in ("Figure loss", "Table other"):
         assert text not in page.main.text
+
+
+def test_the_box_in_short_stands_on_top_of_the_page_alone(tmp_path: Path) -> None:
+    short = {
+        "found": ["Macro F1: lstm 0.600."],
+        "cautions": ["lstm is worse than <forest>.", "Only 4 groups."],
+    }
+    box = [outputs("display_data", data={"text/html": markup(short, simulated=True, link="report.html")})]
+    folder = executed(tmp_path, ("run.finish()", box))
+    folders.write_json(folder / "short.json", short)
+    page = page_of(folder)
+    (found,) = page.select(".eolab-short")
+    assert [line.text for line in found.select("li")] == [
+        "Macro F1: lstm 0.600.",
+        "Take care. lstm is worse than <forest>. Only 4 groups.",
+    ]
+    assert found.find_next("h2").text == "First"
+    assert not page.find("a", href="report.html")
+
+
+def test_the_set_up_is_folded_and_what_was_changed_stands_first(tmp_path: Path) -> None:
+    folder = executed(tmp_path)
+    folders.update_record(folder, parameters={"seed": 0, "count": 4}, defaults={"count": 3, "seed": 0})
+    cells = [
+        "# Title\n\n> a minute\n\nA question?",
+        "## Set-up",
+        "import this",
+        "## Parameters\n\nAll of them.",
+        ("parameters", "count: int = 3  # how many\nseed: int = 0  # seed"),
+        "run = runs.start()",
+        "## A result",
+    ]
+    nbformat.write(miniature.notebook(cells), folder / "01_make.ipynb")
+    page = page_of(folder)
+    fold = page.select_one("details.setup:not([open])")
+    for words in ("Set-up", "import this", "All of them.", "how many", "runs.start()"):
+        assert words in fold.text
+    assert [row.th.text for row in fold.select("tbody tr")] == ["count", "seed"]
+    assert "A result" not in fold.text
+    assert "A question?" in page.main.text
+    assert "a minute" not in page.main.text
+    assert page.select_one("nav a").text == "A result"
+
+
+def test_a_section_whose_captions_found_no_figure_is_left_out(tmp_path: Path) -> None:
+    folder = executed(tmp_path, ("method()", []))
+    book = nbformat.read(folder / "01_make.ipynb", as_version=4)
+    for text in ("## Not asked\n\nWhy.\n\n**Figure rates.** Loss by rate.", "## Method\n\nHow."):
+        code = nbformat.v4.new_code_cell("if False:\n    run.figure(figure, 'rates')")
+        book.cells += [nbformat.v4.new_markdown_cell(text), code]
+    nbformat.write(book, folder / "01_make.ipynb")
+    headings = [one.text for one in page_of(folder).select("main h2")]
+    assert "Not asked" not in headings
+    assert "Method" in headings
+
+
+def test_a_line_that_a_caption_says_too_is_not_said_again(tmp_path: Path) -> None:
+    sentence = "In macro F1, lstm is worse than forest: -0.062 (-0.110 to -0.021)."
+    caption = display.Caption(f"Gains over blocks. {sentence}", in_text=True)
+    table = display.table_html(pd.DataFrame({"model": ["lstm"]}), caption, {})
+    printed = outputs("stream", name="stdout", text=f"{sentence}\nanother line\n")
+    found = [outputs("display_data", data={"text/html": table}), printed]
+    page = page_of(executed(tmp_path, ("run.table()", found)))
+    assert page.main.text.count(sentence) == 1
+    assert "another line" in page.main.text
 
 
 def test_a_failed_run_shows_its_cell(tmp_path: Path) -> None:
@@ -367,5 +433,20 @@ def test_a_wide_table_is_cut_into_parts_that_begin_with_what_names_the_lines():
         ["model", "groups", "MSE", "MAE", "R²", "rank"],
         ["model", "IoU"],
     ]  # the fifth stood right of the edge of the page
+    similarity = wide.drop(columns=["loss", "runs"]).set_axis(pd.Index(["block"], name="split"))
+    parts = display.parts_of(similarity)  # that of samples was 1,343 pixels wide
+    assert len(parts) > 2
+    assert all(list(part.index) == ["block"] for part in parts)
+    assert [name for part in parts for name in part] == list(similarity)
     plain = wide.drop(columns=["loss", "runs"])
     assert display.parts_of(plain)[0] is plain
+
+
+def test_numbers_of_a_column_have_the_same_decimals_as_those_of_scores() -> None:
+    table = pd.DataFrame({"class": ["a", "b"], "F1": [0.5, 0.04567], "samples": [12.0, 3400.0]})
+    markup = display.table_html(table.assign(p=[0.5, 0.0001]), display.Caption("x"), {})
+    rows = BeautifulSoup(markup, "html.parser").select("tbody tr")
+    assert [[cell.text for cell in row.find_all("td")] for row in rows] == [
+        ["a", "0.500", "12", "0.5"],
+        ["b", "0.046", "3,400", "0.0001"],
+    ]

@@ -1,6 +1,7 @@
 """Numbers and tables as people read them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 
 def short(value: float) -> str:
@@ -11,6 +12,23 @@ def short(value: float) -> str:
         ('0.4124', '489,042', '1,234')
     """
     return f"{value:,.0f}" if abs(value) >= 1000 and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def alike(values: Iterable[float]) -> Callable[[float], str]:
+    """Return how numbers of one kind are written, such as those of a column: with the same decimals.
+
+    Three below 10, fewer above; whole and very small numbers among them are written by :func:`short`.
+
+    Example:
+        >>> [alike([0.4, 0.04567])(value) for value in (0.4, 0.04567)]
+        ['0.400', '0.046']
+    """
+    found = [abs(value) for value in values if math.isfinite(value) and value]
+    largest = max(found, default=0)
+    decimals = 3 - max(0, int(math.log10(largest))) if largest else 0
+    if decimals < 1 or min(found) < 10.0**-decimals or all(value == int(value) for value in found):
+        return short
+    return lambda value: f"{value:.{decimals}f}"
 
 
 def padded(rows: Sequence[Sequence[str]]) -> list[list[str]]:

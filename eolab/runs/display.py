@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.core.errors import RunError, show_sentences_alone, system_error
-from eolab.core.numbers import short
+from eolab.core.numbers import alike, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MARK = " Simulated data."
 DPI = 110
-PAGE = 82  # letters of a table that fit side by side on a page, on paper too
+PAGE = 84  # letters of a table that fit side by side on a page, on paper too
 LONG = 24  # letters: a column of longer words may break them, and is kept from becoming narrow
 KEPT = 14  # letters that such a column is wide at least
 LOOK: dict[str, Any] = {"border": 0, "na_rep": "–", "float_format": short}  # of a table in a page
@@ -137,17 +137,26 @@ def figure_html(image: bytes, caption: Caption) -> str:
 
 
 def parts_of(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """Return a wide table of a sweep or of scores in parts that fit on a page.
+    """Return a wide table in parts that fit on a page.
 
-    Each part begins with the columns that name the lines, ``run``, those before ``runs``, or those up to
-    ``model``; a table without them stays whole.
+    Each part begins with what names the lines: the index or, where it only counts them, the columns ``run``,
+    those before ``runs``, those up to ``model``, or a first one of words or whole numbers; a table without
+    any stays whole.
     """
+    import pandas as pd
+
     names = [str(name) for name in table]
     end = names.index("runs") if "runs" in names else names.index("model") + 1 if "model" in names else 0
     keys = names[:end] if "run" not in names else ["run"]
-    if not keys or not table.columns.is_unique:
+    if not is_plain(table):
+        keys = []
+    elif not keys and names and not pd.api.types.is_float_dtype(table.iloc[:, 0]):
+        keys = names[:1]
+    if (not keys and is_plain(table)) or table.columns.nlevels > 1 or not table.columns.is_unique:
         return [table]
-    free = PAGE - sum(_width(name, table[name]) for name in keys)
+    table = table.set_axis(names, axis="columns")
+    named = table[keys] if is_plain(table) else table.index.to_frame()
+    free = PAGE - sum(_width(str(name), column) for name, column in named.items())
     parts: list[list[str]] = [[]]
     for name in [name for name in names if name not in keys]:
         width = _width(name, table[name])
@@ -159,24 +168,33 @@ def parts_of(table: pd.DataFrame) -> list[pd.DataFrame]:
 
 def _width(name: str, column: pd.Series) -> int:
     """Return about how many letters wide a column is shown: its longest cell, or word of its name."""
-    cells = [short(value) if isinstance(value, float) else str(value) for value in column]
+    write = _writer(column)
+    cells = [write(value) if isinstance(value, float) else str(value) for value in column]
     words = [word for text in cells for word in ([text] if "±" in text else text.split())]
     least = KEPT if max(map(len, cells), default=0) > LONG else 0
-    return max(least, 2 + max(map(len, [*words, *re.split(r"[_. ]", name)])))
+    return max(least, 3 + max(map(len, [*words, *re.split(r"[_. ]", name)])))
+
+
+def _writer(column: pd.Series) -> Any:
+    """Return how the numbers of a column are written."""
+    return alike([value for value in column if isinstance(value, float)])
 
 
 def table_html(table: pd.DataFrame, caption: Caption, formats: Mapping[str, str]) -> str:
-    """Return a table with its caption above it; numbers without a format have four significant digits.
+    """Return a table with its caption above it; the numbers of a column have the same decimals.
 
     A line says so where the table has no rows.
     """
     import pandas as pd
 
-    def writer(pattern: str) -> Any:
-        return lambda value: "–" if pd.isna(value) else pattern.format(value)
+    def writer(name: Any) -> Any:
+        write = formats[name].format if name in formats else _writer(table[name])
+        return lambda value: "–" if pd.isna(value) else write(value)
 
-    formatters = {str(name): writer(pattern) for name, pattern in formats.items() if name in table}
-    parts = parts_of(table) if is_plain(table) else [table]
+    parts = parts_of(table)
+    numeric = [name for name in table if table.columns.is_unique and table[name].dtype.kind == "f"]
+    written = {name: writer(name) for name in dict.fromkeys([*numeric, *formats]) if name in table}
+    formatters = written | {str(name): write for name, write in written.items()}  # names of parts are text
     body = "".join(
         part.to_html(index=not is_plain(table), formatters=formatters, classes="eolab-table", **LOOK)
         for part in parts

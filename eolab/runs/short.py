@@ -96,7 +96,8 @@ def markup(short: Mapping[str, Sequence[str]], simulated: bool = False, link: st
     """
     cautions = [*(short.get("cautions") or ()), *([SIMULATED] if simulated else [])]
     lines = [html.escape(one) for one in short.get("found") or ()]
-    lines += [f"<strong>Take care.</strong> {html.escape(one)}" for one in cautions]
+    if cautions:
+        lines.append(f"<strong>Take care.</strong> {html.escape(' '.join(cautions))}")
     if link:
         lines.append(f'<a href="{html.escape(link)}">Report of this run</a>')
     if not lines:
@@ -109,4 +110,5 @@ def markup(short: Mapping[str, Sequence[str]], simulated: bool = False, link: st
 def text(short: Mapping[str, Sequence[str]], simulated: bool = False) -> str:
     """Return the box as plain text."""
     cautions = [*(short.get("cautions") or ()), *([SIMULATED] if simulated else [])]
-    return "\n".join([TITLE, *(short.get("found") or ()), *(f"Take care. {one}" for one in cautions)])
+    care = [" ".join(["Take care.", *cautions])] if cautions else []
+    return "\n".join([TITLE, *(short.get("found") or ()), *care])

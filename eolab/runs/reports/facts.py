@@ -1,11 +1,11 @@
 """What a page says about a run: labels, banners, parameters, provenance."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from eolab.core.errors import ParameterError
-from eolab.core.numbers import short
+from eolab.core.numbers import alike
 from eolab.core.progress import duration
 from eolab.runs import parameters
 from eolab.runs.history import RunRecord
@@ -39,6 +39,11 @@ def declared(run: RunRecord) -> dict[str, Parameter]:
         return {}
 
 
+def changed_first(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return parameters with their values, those that differ from the defaults before the others."""
+    return sorted(settings.items(), key=lambda one: one[1] == defaults.get(one[0]))
+
+
 def took(run: RunRecord) -> str:
     """Return how long a run took; empty if that is not known."""
     seconds = run.record.get("seconds")
@@ -46,11 +51,11 @@ def took(run: RunRecord) -> str:
 
 
 def number(value: Any) -> str:
-    """Return a metric as text: four digits that count."""
+    """Return a metric as text, with the decimals that tables have."""
     if value is None:
         return "–"
     if isinstance(value, float):
-        return short(value)
+        return alike([value])(value)
     text = str(value)
     return text if len(text) < 90 else f"{text[:85]} …"
 

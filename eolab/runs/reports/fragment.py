@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from io import BytesIO
@@ -22,6 +23,8 @@ _ADDRESS = re.compile(r"^[\[(]*<[\w. ]+( object)? at 0x[0-9a-f]+>")  # what plot
 _PAPERMILL_ERROR = "papermill-error-cell-tag"
 _MATH = re.compile(r"\$\$(?P<block>[^$]+)\$\$|(?<![\\\w$])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$(?![\w$])")
 _MATH_SIZE_PT = 11.0
+_SECTION = re.compile(r"^##? ", re.MULTILINE)
+_LONG = 20  # letters: shorter lines are not looked for in captions
 _NUMBER = re.compile(r"^[-+−]?[\d.,   ]*\d[\d.,eE+−-]*\s*(%|±.*|(?:s|min|h)\b.*)?$|^(–|NaN|nan|None|)$")
 
 
@@ -70,13 +73,16 @@ def render(
     read = partial(nbformat.read, as_version=4)
     content = loaded(notebook, read, "an executed notebook", AGAIN)
     _clean(content)
+    _leave_out_empty(content)
     markup, _ = _exporter().from_notebook_node(content, {"metadata": {"path": str(notebook.parent)}})
     soup = BeautifulSoup(markup, "html.parser")
     _offline(soup)
+    _fold_set_up(soup)
     for box in soup.select(".eolab-short"):  # it stands on top of the page
         box.decompose()
     for caption in soup.select("figcaption > span[hidden]"):
         del caption["hidden"]
+    _leave_out_said(soup)
     _links(soup, links or {})
     _draw_formulas(soup)
     tidy_tables(soup)
@@ -117,10 +123,28 @@ def _clean(notebook: Any) -> None:
     notebook.cells = [c for c in notebook.cells if _PAPERMILL_ERROR not in c.metadata.get("tags", [])]
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = display.without_captions(cell.source)
+            text = display.without_captions(cell.source)
+            cell.metadata["eolab"] = "captions" if text != cell.source.strip() else ""
+            cell.source = text
         if cell.cell_type == "code":
             _clean_outputs(cell)
             cell.metadata["eolab"] = _kind(cell)
+
+
+def _leave_out_empty(notebook: Any) -> None:
+    """Leave out the sections that have captions and code but made no output: their question was not asked."""
+    sections: list[list[Any]] = [[]]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and _SECTION.search(cell.source):
+            sections.append([])
+        sections[-1].append(cell)
+    notebook.cells = [cell for section in sections if not _is_empty(section) for cell in section]
+
+
+def _is_empty(section: Sequence[Any]) -> bool:
+    codes = [cell for cell in section if cell.cell_type == "code"]
+    promised = any(cell.metadata.get("eolab") == "captions" for cell in section)
+    return promised and bool(codes) and not any(cell.outputs for cell in codes)
 
 
 def _clean_outputs(cell: Any) -> None:
@@ -152,6 +176,49 @@ def _kind(cell: Any) -> str:
     if "parameters" in tags:
         return "parameters"
     return "hidden" if "injected-parameters" in tags or "remove-cell" in tags else ""
+
+
+def _fold_set_up(soup: Any) -> None:
+    """Fold the sections up to that of the parameters, so that results come first.
+
+    The line of a notebook's beginning that says how long it takes, and what stands before and after it, is
+    left out: a page says itself how long it took.
+    """
+    quote = soup.find("blockquote")
+    if quote and not quote.find_previous(re.compile("^h[2-6]$")):
+        quote.decompose()
+    here = soup.find(class_="eolab-parameters-here")
+    first = soup.find("h2")
+    if not here or not first or not here.find_previous("h2"):
+        return
+    nodes = [first.parent, *first.parent.next_siblings]
+    within = [here, *here.parents]
+    beyond = next((i for i, node in enumerate(nodes) if any(node is one for one in within)), 0) + 1
+    while beyond < len(nodes) and not (nodes[beyond].name and nodes[beyond].find("h2")):
+        beyond += 1
+    box = soup.new_tag("details", attrs={"class": "setup"})
+    box.append(soup.new_tag("summary"))
+    box.summary.string = "Set-up and parameters"
+    first.parent.insert_before(box)
+    for node in nodes[:beyond]:
+        box.append(node.extract())
+    if box.find(class_="failed"):
+        box["open"] = ""
+    for heading in box.find_all("h2"):
+        heading.name = "p"
+        heading["class"] = "head"
+
+
+def _leave_out_said(soup: Any) -> None:
+    """Leave out the lines of streams that a caption says too."""
+    captions = " ".join(_text(one) for one in soup.find_all("figcaption"))
+    for stream in soup.select("pre.stream:not(.error)"):
+        lines = stream.get_text().split("\n")
+        kept = [line for line in lines if len(line) < _LONG or " ".join(line.split()) not in captions]
+        if len(kept) < len(lines):
+            stream.string = "\n".join(kept)
+        if not stream.get_text(strip=True):
+            stream.decompose()
 
 
 # === Links and headings ===

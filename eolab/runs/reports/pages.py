@@ -197,7 +197,7 @@ def _templates() -> Any:
     from jinja2 import Environment, FileSystemLoader
 
     found = Environment(loader=FileSystemLoader(fragment.TEMPLATES), autoescape=True)
-    found.globals["kinds"] = facts.KINDS
+    found.globals |= {"kinds": facts.KINDS, "changed_first": facts.changed_first}
     found.tests["web"] = fragment.is_web
     found.filters |= {"date": facts.date, "took": facts.took, "repr": repr}
     return found
