@@ -182,6 +182,7 @@ def test_the_set_up_is_folded_and_what_was_changed_stands_first(tmp_path: Path) 
     nbformat.write(miniature.notebook(cells), folder / "01_make.ipynb")
     page = page_of(folder)
     fold = page.select_one("details.setup:not([open])")
+    assert fold.summary.text == "Set-up and parameters (changed from the defaults: count 4)"
     for words in ("Set-up", "import this", "All of them.", "how many", "runs.start()"):
         assert words in fold.text
     assert [row.th.text for row in fold.select("tbody tr")] == ["count", "seed"]

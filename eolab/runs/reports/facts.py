@@ -44,6 +44,14 @@ def changed_first(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
     return sorted(settings.items(), key=lambda one: one[1] == defaults.get(one[0]))
 
 
+def changes(run: RunRecord) -> str:
+    """Return the parameters that differ from their defaults with their values, upstream runs left out."""
+    defaults, upstream = run.flat(run.record.get("defaults") or {}), run.record.get("upstream") or {}
+    settings = {name: value for name, value in run.settings.items() if name not in upstream}
+    changed = [f"{name} {value!r}" for name, value in settings.items() if value != defaults.get(name)]
+    return f"changed from the defaults: {', '.join(changed)}" if changed else "defaults"
+
+
 def took(run: RunRecord) -> str:
     """Return how long a run took; empty if that is not known."""
     seconds = run.record.get("seconds")

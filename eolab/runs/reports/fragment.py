@@ -14,6 +14,7 @@ from eolab.runs import display
 from eolab.runs.history import AGAIN
 
 TEMPLATES = Path(__file__).parent / "templates"
+SET_UP = "Set-up and parameters"  # what is folded
 WIDE = 8  # columns: a table of so many is set smaller
 _OUTSIDE = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
 _WEB = re.compile(r"^https?://", re.IGNORECASE)
@@ -198,7 +199,7 @@ def _fold_set_up(soup: Any) -> None:
         beyond += 1
     box = soup.new_tag("details", attrs={"class": "setup"})
     box.append(soup.new_tag("summary"))
-    box.summary.string = "Set-up and parameters"
+    box.summary.string = SET_UP
     first.parent.insert_before(box)
     for node in nodes[:beyond]:
         box.append(node.extract())

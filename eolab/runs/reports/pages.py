@@ -129,6 +129,8 @@ def _body(run: RunRecord, piece: Fragment, prefix: str, level: int) -> str:
     table = str(_parts().parameters(run, facts.declared(run))) if run.params else ""
     here = '<div class="eolab-parameters-here"></div>'
     inside = piece.html.replace(here, table, 1) if here in piece.html else table + piece.html
+    fold = f"<summary>{fragment.SET_UP}"
+    inside = inside.replace(fold, f"{fold} ({html.escape(facts.changes(run))})", 1)
     numbers = [(name, facts.number(value)) for name, value in yamls.flatten(run.metrics).items()]
     box = short.markup(run.short)
     return f"{box}{inside}{_parts().metrics(numbers, prefix, level)}{_parts().made(run, prefix, level)}"
