@@ -50,7 +50,7 @@ def summary(scores: pd.DataFrame, statistic: str = "", model: str = "", over: st
             full = known["scope"].astype(str) + "." + known["statistic"].astype(str)
             check_known(statistic, full, f"The table has no scores {statistic!r}")
         return Summary([], [])
-    keys = [key for key in ("split", *keys_of(rows)) if len(rows[key].drop_duplicates()) > 1]
+    keys = [*(["split"] if len(set(rows["split"])) > 1 else []), *keys_of(rows)]
     kinds = [rows] if not keys else [one for _, one in rows.groupby(keys, sort=False, dropna=False)]
     found, verdicts, groups = [], dict[str, list[str]](), list[int]()
     for kind in kinds[:SHOWN]:
