@@ -236,7 +236,8 @@ def _run_options() -> argparse.ArgumentParser:
     shared.add_argument(
         "--profile",
         metavar="NAME",
-        help="parameter profile of study.yaml, such as full (default: the first one there)",
+        help="parameter profile of study.yaml, such as full, or default for the notebooks' own defaults "
+        "(without this option: the first one there)",
     )
     shared.add_argument(
         "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="set a parameter"

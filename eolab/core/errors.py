@@ -37,6 +37,10 @@ class RunError(EolabError):
     """A notebook run failed or a run folder is not what it should be."""
 
 
+class Stopped(KeyboardInterrupt):
+    """The user stopped work; the message is one sentence that says what is kept and how to go on."""
+
+
 class EolabWarning(UserWarning):
     """What a user should know although the work goes on; its message is one sentence."""
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -109,6 +109,28 @@ def stage(description: str, progress: bool = True) -> Iterator[None]:
         done.set()
 
 
+class InPlace:
+    """One output of a notebook's cell that is replaced as work goes on."""
+
+    def __init__(self) -> None:
+        self._shown: Any = None
+
+    def show(self, text: str, markup: str = "") -> None:
+        """Show a text, or markup where the front end knows it, in the place of what was shown before."""
+        from IPython.display import display
+
+        content = {"text/plain": text} | ({"text/html": markup} if markup else {})
+        if self._shown is None:
+            self._shown = display(content, raw=True, display_id=True)
+        else:
+            self._shown.update(content, raw=True)
+
+
+def in_notebook() -> bool:
+    """Return whether this is the kernel of a notebook."""
+    return "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None
+
+
 def batch_run() -> bool:
     """Return whether a notebook runs without anybody in front of it: ``EOLAB_HEADLESS=1``."""
     return os.environ.get("EOLAB_HEADLESS") == "1"
@@ -127,6 +149,14 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def ago(seconds: float) -> str:
+    """Return how long something is past, for people: ``"just now"``, ``"1 hour ago"`` or ``"3 days ago"``."""
+    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if count := int(seconds // size):
+            return f"{count} {name}{'s' * (count > 1)} ago"
+    return "just now"
 
 
 def _plain(iterable: Iterable[T], description: str, total: int | None) -> Iterator[T]:

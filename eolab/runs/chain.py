@@ -18,8 +18,8 @@ class Options:
 
     Attributes:
         root: Folder of all runs.
-        profile: Name of the profile, None for the first one of ``study.yaml``, or the notebooks' own defaults
-            where it has none.
+        profile: Name of the profile, "default" for the notebooks' own defaults, None for the first one of
+            ``study.yaml``, or the own defaults where it has none.
         settings: Values by notebook name, as :func:`settings` returns them.
         force: Run again what is finished.
         keep_code: Skip finished runs although source files of the package changed since.

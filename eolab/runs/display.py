@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import html
 import numbers
+import os
 import re
 import sys
 import warnings
@@ -25,14 +26,16 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eolab.core.errors import RunError, show_sentences_alone, system_error
+from eolab.core.errors import EolabError, RunError, show_sentences_alone, system_error
 from eolab.core.numbers import alike, short
+from eolab.core.progress import in_notebook
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 MARK = " Simulated data."
+INTERRUPTED = "Stopped: what is finished is kept, and this cell, run again, goes on from there."
 DPI = 110
 PAGE = 84  # letters of a table that fit side by side on a page, on paper too
 LONG = 24  # letters: a column of longer words may break them, and is kept from becoming narrow
@@ -230,15 +233,27 @@ def hide_deprecations() -> None:
     warnings.showwarning = showwarning
 
 
-def explain_system_errors() -> None:
-    """Show a full disk, a folder that cannot be written and the like as one sentence in this notebook."""
-    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
-        shell.set_custom_exc((OSError, MemoryError), _show_error)
+def explain_errors(batch: bool) -> None:
+    """Show a full disk, a folder that cannot be written and the like as one sentence in this notebook.
+
+    Where somebody is in front of it, an interrupt and eolab's own errors are too; EOLAB_DEBUG=1 shows where
+    these were raised.
+
+    Args:
+        batch: Whether nobody is.
+    """
+    if in_notebook():
+        known = () if batch or os.environ.get("EOLAB_DEBUG") else (EolabError, KeyboardInterrupt)
+        sys.modules["IPython"].get_ipython().set_custom_exc((OSError, MemoryError, *known), _show_error)
 
 
 def _show_error(shell: Any, kind: type, error: BaseException, trace: Any, tb_offset: Any = None) -> None:
     """Show an error in one sentence, or with its traceback where the cause is not the system."""
-    if sentence := system_error(error, names=False):
-        kind, error = RunError, RunError(sentence)
-        error._render_traceback_ = lambda: [f"RunError: {sentence}"]  # type: ignore[attr-defined]
+    sentence = ""
+    if isinstance(error, EolabError | KeyboardInterrupt):
+        sentence = str(error) or INTERRUPTED
+    elif said := system_error(error, names=False):
+        kind, error, sentence = RunError, RunError(said), said
+    if sentence:
+        error._render_traceback_ = lambda: [f"{kind.__name__}: {sentence}"]  # type: ignore[attr-defined]
     shell.showtraceback((kind, error, trace), tb_offset=tb_offset)

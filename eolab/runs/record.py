@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError, check_known
 from eolab.core.files import write_atomically
+from eolab.core.progress import in_notebook
 from eolab.data import sources
-from eolab.runs import display, folders, history, outputs, parameters, provenance, study
+from eolab.runs import display, folders, history, outputs, parameters, provenance, study, upstream
 from eolab.runs.short import Short, markup, text
 from eolab.runs.study import Notebook
 
@@ -52,7 +53,8 @@ class Run:
         self.study, self.notebook = notebook.study, notebook.name
         self.params = dict(params)
         self.simulated = False
-        self._file, self._inputs = notebook.path, notebook.inputs
+        self._book, self._inputs = notebook, notebook.inputs
+        self._said: set[str] = set()  # inputs that a line was printed of
         self._recorder: outputs.Recorder | None = None  # under the runner there is none
         self._short = Short()
         self._finished = False
@@ -97,10 +99,11 @@ class Run:
         return run
 
     def input(self, name: str) -> Path:
-        """Return the folder of the upstream run that an input parameter names.
+        """Return the folder of the upstream run that an input parameter names, and say which it is.
 
         The value of the parameter, or when it is empty the newest finished run of the notebook that
-        ``study.yaml`` gives for it. What upstream data were simulated, this run's results are too.
+        ``study.yaml`` gives for it; a missing one is made where somebody is in front of the notebook. What
+        upstream data were simulated, this run's results are too.
 
         Raises:
             ParameterError: If ``name`` is no parameter of this notebook.
@@ -113,21 +116,26 @@ class Run:
             raise ParameterError(
                 f"Parameter {name!r} is empty and no input in {self.study}/{study.FILE}: set it."
             )
-        others = own.lineage(without=name)
+        others, batch = own.lineage(without=name), bool(os.environ.get(RUN_DIR))
+        if not value and not batch and in_notebook():
+            upstream.make(self._book, self.params, [name])
         folder = Path(value) if value else history.input_run(self.study, self._inputs[name], others)
-        upstream = history.load(folder if folder.is_absolute() else workspace.root() / folder)
-        made_by, expected = upstream.record["notebook"], self._inputs.get(name)
-        if expected and (upstream.record["study"], made_by) != (self.study, expected):
-            whose = f"{upstream.record['study']}/{made_by}"
-            print(f"Take care: {upstream.folder} is a run of {whose}, expected one of {expected}.")
-        if upstream.status != "done":
-            print(f"Take care: {upstream.folder} is not finished: its status is {upstream.status}.")
-        if not history.agrees(upstream.with_lineage(), others):
-            print(f"Take care: {upstream.folder} was made from other runs than the inputs beside it.")
-        self._short.count(upstream.metrics)
+        found = history.load(folder if folder.is_absolute() else workspace.root() / folder)
+        made_by, expected = found.record["notebook"], self._inputs.get(name)
         known = own.record.get("upstream") or {}
-        self._mark(upstream.simulated, upstream=known | {name: upstream.stamp})
-        return upstream.folder
+        if name not in self._said:
+            self._said.add(name)
+            print(upstream.line(found, batch))
+        if expected and (found.record["study"], made_by) != (self.study, expected):
+            whose = f"{found.record['study']}/{made_by}"
+            print(f"Take care: {found.folder} is a run of {whose}, expected one of {expected}.")
+        if found.status != "done":
+            print(f"Take care: {found.folder} is not finished: its status is {found.status}.")
+        if not history.agrees(found.with_lineage(), others):
+            print(f"Take care: {found.folder} was made from other runs than the inputs beside it.")
+        self._short.count(found.metrics)
+        self._mark(found.simulated, upstream=known | {name: found.stamp})
+        return found.folder
 
     def data(self, source: Any, report: CheckReport | None = None) -> None:
         """Record a data set that this run reads, and print one line about it.
@@ -321,7 +329,7 @@ class Run:
             folders.replace(place, self.folder)
             self.folder = place
         _release()
-        link = self._recorder.report(self._file, self.folder) if self._recorder else ""
+        link = self._recorder.report(self._book.path, self.folder) if self._recorder else ""
         if os.environ.get("MLFLOW_TRACKING_URI"):
             from eolab.runs import tracking
 
@@ -355,6 +363,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     Under ``eolab run`` the run folder is the runner's; in JupyterLab it is ``interactive-<hash>`` under
     ``workspace.runs()``, the same folder for the same parameters. Where that run is finished it is repeated
     in ``<folder>.repeat``, which begins with the files of the finished run and takes its place in the end.
+    In JupyterLab missing runs that the notebook stands on are made first, see :mod:`eolab.runs.upstream`.
 
     Args:
         notebook: ``study/notebook``, such as ``"landcover/04_train_pixels"``.
@@ -364,8 +373,9 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
         ParameterError: If a parameter has a changed type or a value outside its choices.
         RunError: If the runner runs another notebook than ``notebook`` says, or another process is at it.
     """
+    batch = os.environ.get(RUN_DIR)
     display.hide_deprecations()
-    display.explain_system_errors()
+    display.explain_errors(bool(batch))
     book = study.notebook(notebook)
     declared = book.parameters
     missing = [p.name for p in declared if p.name not in namespace]
@@ -374,7 +384,8 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
             f"{notebook}: no value of parameter {missing[0]!r}: run the parameters cell first."
         )
     flat = parameters.check(declared, {p.name: namespace[p.name] for p in declared}, notebook)
-    batch = os.environ.get(RUN_DIR)
+    if not batch and in_notebook():  # before TensorFlow is imported, which takes seconds
+        upstream.make(book, flat, upstream.always_read(book))
     folder = Path(batch) if batch else _begun(_interactive_folder(book, flat))
     about = book.about(flat)
     for group in about["groups"]:  # a caller may have given some of its keys only

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
 FILE = "study.yaml"
 ALL = "all"
+OWN = "default"  # the profile of the notebooks' own defaults, which no study need describe
 _COMMA = re.compile(r",(?![^\[{]*[\]}])")  # between values, not inside a list or mapping
 Profile = dict[str, dict[str, Any]]  # notebook → parameter → value
 
@@ -227,12 +228,12 @@ class Study:
         return _pick(self.sweeps, name, f"Study {self.name!r} has no sweep")
 
     def values(self, notebook: str, profile: str | None) -> dict[str, Any]:
-        """Return what a profile sets for a notebook, nothing where there is no profile.
+        """Return what a profile sets for a notebook, nothing where there is none or for :data:`OWN`.
 
         Raises:
             ParameterError: If the study has no such profile.
         """
-        if profile is None:
+        if profile is None or (profile == OWN and OWN not in self.profiles):
             return {}
         return dict(_pick(self.profiles, profile, f"Study {self.name!r} has no profile")[notebook])
 

@@ -9,11 +9,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Literal, get_args
 
-import keras
-
 from eolab.core.errors import ParameterError, check_known, warn
 from eolab.core.machine import nvidia_gpus, processor
-from eolab.models.layers import settle_keras
 
 Precision = Literal["float32", "bfloat16", "float16"]
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # of processors that compute in bfloat16
@@ -82,6 +79,10 @@ def set_up(seed: int, precision: Precision = "float32") -> Setup:
         ParameterError: If the precision is unknown, or the device has none of it.
     """
     check_known(precision, get_args(Precision), f"Precision cannot be {precision!r}")
+    import keras
+
+    from eolab.models.layers import settle_keras
+
     gpu = accelerator()
     if not gpu and (idle := _idle_gpu()):
         warn(idle)
@@ -112,6 +113,8 @@ def computed() -> str:
     That of oneDNN's graph option is measured: processors without bfloat16 units stay at float32, and so do
     the loops of recurrent layers.
     """
+    import keras
+
     policy = keras.config.dtype_policy()
     if policy.name != "float32" or keras.backend.backend() != "tensorflow":
         return str(policy.compute_dtype)
@@ -142,6 +145,8 @@ def _rounds() -> tuple[bool, bool]:
 
 def accelerator() -> str:
     """Return the name of the backend's first GPU or TPU, empty if there is none."""
+    import keras
+
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -161,6 +166,8 @@ def accelerator() -> str:
 
 def _idle_gpu() -> str:
     """Return the sentence on an NVIDIA GPU that the backend does not see, empty if there is none."""
+    import keras
+
     if "CUDA_VISIBLE_DEVICES" in os.environ or not (names := nvidia_gpus()):
         return ""
     backend = keras.backend.backend()
@@ -177,6 +184,8 @@ def jit_compile(choice: bool | Literal["auto"]) -> bool | Literal["auto"]:
     On TensorFlow without one, XLA was measured to train a U-Net at half the speed and an LSTM at a fifth.
     PyTorch's compiler takes longer than the small networks that it makes faster.
     """
+    import keras
+
     backend = keras.backend.backend()
     if choice == "auto" and (backend == "torch" or (backend == "tensorflow" and not accelerator())):
         return False
