@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from xml.etree import ElementTree
 
 import keras
 import numpy as np
@@ -13,8 +14,9 @@ from eolab import models, training
 from eolab.core import machine
 from eolab.core.errors import EolabWarning, ParameterError, RunError
 from eolab.models.layers import settle_keras
-from eolab.training import callbacks
+from eolab.training import callbacks, live
 from eolab.training.batches import Batches, balanced_weights
+from eolab.training.checkpoint import Progress
 from eolab.training.setup import keep_memory
 
 
@@ -287,6 +289,29 @@ def test_headless_training_prints_a_line_an_epoch(tmp_path, monkeypatch, capsys)
     assert len(lines) == 2
     assert lines[0].startswith("epoch 1/2, ")
     assert "val_loss" in lines[1]
+
+
+def test_a_watched_training_says_its_best_epoch_and_the_time_of_those_to_come(monkeypatch):
+    shown: list[tuple[str, str]] = []
+    monkeypatch.setattr(live.InPlace, "show", lambda _, *content: shown.append(content))
+    rows = [{"epoch": n, "loss": 1 / n, "val_f1": n / 10, "seconds": 7.0 + n} for n in (1, 2, 3, 4)]
+    state = Progress({}, rows, best_epoch=3, best=0.3)
+    watched = live.Live(10, 50, "val_f1")
+    watched.epoch(state)
+    watched.step(state, 25, {"loss": 0.2}, 5.0)  # at once: nothing new is shown
+    monkeypatch.setattr(watched, "_said", -live.EVERY_S - 1)
+    watched.step(state, 25, {"loss": 0.2}, 5.0)
+    texts = [text for text, _ in shown]
+    assert texts == [
+        "epoch 4 of 10, loss 0.25, val_f1 0.4, best val_f1 so far 0.3 in epoch 3, time left 1 min 0 s",
+        "epoch 5 of 10, step 25 of 50, loss 0.2, val_f1 –, best val_f1 so far 0.3 in epoch 3, time left 55 s",
+    ]
+    curves = [ElementTree.fromstring(f"<a>{markup.partition('</table>')[2]}</a>") for _, markup in shown]
+    assert [len(one.findall("svg")) for one in curves] == [2, 2]  # the loss, and what decides
+    assert [len(one.findall(".//polyline")) for one in curves] == [2, 2]
+    points = curves[0].find(".//polyline").get("points").split()
+    assert points[0] == "50.0,30.0"  # the first epoch, the highest loss
+    assert points[-1] == "290.0,90.0"
 
 
 def test_the_line_of_an_epoch_leaves_losses_of_single_outputs_to_the_history():

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import training_example as example
 
-from eolab.core.errors import RunError
+from eolab.core.errors import RunError, Stopped
+from eolab.training import fitting, live
 from eolab.training.checkpoint import Checkpoint, Progress
 
 pytestmark = pytest.mark.slow  # trains networks
@@ -36,13 +37,21 @@ def whole(tmp_path_factory):
     return folder, variables(net)
 
 
-def test_interrupted_training_ends_as_the_unbroken_one(tmp_path, whole):
+def test_interrupted_training_ends_as_the_unbroken_one(tmp_path, whole, monkeypatch):
     for epoch in (0, 2, 4):  # the second one is interrupted again
-        with pytest.raises(KeyboardInterrupt):
+        said = f"epochs 1 to {epoch} of 5 are kept.*goes on" if epoch else "to begin anew"
+        with pytest.raises(Stopped, match=f"^Training was stopped.*{said}"):
             example.fit(tmp_path, callbacks=[example.StopAt(epoch, 5, interrupt)])
         assert not (tmp_path / "history.csv").exists() or len(history_of(tmp_path)) == epoch
-    net, history = example.fit(tmp_path)
+    monkeypatch.setattr(fitting, "in_notebook", lambda: True)
+    monkeypatch.setattr(fitting, "headless", lambda: False)
+    shown: list[str] = []
+    monkeypatch.setattr(live.InPlace, "show", lambda _, text, markup="": shown.append(text + markup))
+    net, history = example.fit(tmp_path, progress=True)
     assert history.attrs["resumed_at"] == 4
+    assert shown[0].startswith("epoch 5 of 5, step 1 of ")
+    assert shown[-1].startswith("epoch 5 of 5, loss 1.")
+    assert ["<svg" in text for text in (shown[0], shown[-1])] == [True, False]
     assert_same(tmp_path, whole[0])
     for ours, theirs in zip(variables(net), whole[1], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -128,7 +128,7 @@ class InPlace:
 
 def in_notebook() -> bool:
     """Return whether this is the kernel of a notebook."""
-    return "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None
+    return "IPython" in sys.modules and hasattr(sys.modules["IPython"].get_ipython(), "kernel")
 
 
 def batch_run() -> bool:

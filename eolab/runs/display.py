@@ -19,6 +19,7 @@ import numbers
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ NOISE = re.compile(  # absl and glog lines, and what TensorFlow and CUDA say at 
     r"|To enable the following instructions:"
     r"|SKIPPING RUNTIME REGISTRATION)"
 )
+_FILTERS: list[threading.Thread] = []  # of this process's standard error
 _CAPTION = re.compile(
     r"^\*\*(Figure|Table) ([^*\s]+)\.\*\*[ \n]+(.+?)(?:\n\s*\n|\s*\Z|\n(?=\*\*))", re.M | re.S
 )
@@ -231,6 +233,26 @@ def hide_deprecations() -> None:
 
     showwarning.hides_deprecations = True  # type: ignore[attr-defined]
     warnings.showwarning = showwarning
+
+
+def hide_start_up_lines() -> None:
+    """Keep what TensorFlow and CUDA write at start-up, red in JupyterLab, out of this kernel's outputs.
+
+    They write it to the file of standard error, which ipykernel reads as a pipe; all else is passed on.
+    """
+    if not hasattr(sys.stderr, "watch_fd_thread") or _FILTERS:
+        return
+    passed_on, (reading, writing) = os.dup(2), os.pipe()
+
+    def filter_lines() -> None:
+        while found := os.read(reading, 2**16):
+            lines = found.decode(errors="replace").splitlines(keepends=True)
+            os.write(passed_on, "".join(line for line in lines if not NOISE.match(line)).encode())
+
+    os.dup2(writing, 2)
+    os.close(writing)
+    _FILTERS.append(threading.Thread(target=filter_lines, daemon=True))
+    _FILTERS[0].start()
 
 
 def explain_errors(batch: bool) -> None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 NAMED = 3  # changed files that a sentence names
 AROUND = tuple(  # modules that work before and after a notebook, and change none of its results
-    f"eolab/runs/{name}" for name in ("chain.py", "execute.py", "freshness.py", "reports/", "tracking.py")
+    f"eolab/runs/{name}"
+    for name in ("chain.py", "execute.py", "freshness.py", "reports/", "tracking.py", "upstream.py")
 )
 
 

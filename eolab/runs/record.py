@@ -375,6 +375,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     """
     batch = os.environ.get(RUN_DIR)
     display.hide_deprecations()
+    display.hide_start_up_lines()
     display.explain_errors(bool(batch))
     book = study.notebook(notebook)
     declared = book.parameters

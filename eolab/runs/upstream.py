@@ -21,6 +21,7 @@ from eolab.core.errors import RunError, Stopped
 from eolab.core.progress import InPlace, ago
 from eolab.runs import folders, history, parameters, study
 
+EOLAB = [sys.executable, "-m", "eolab.cli"]
 TRIAL = "smoke"  # the profile that only tries whether all works
 MOST = 6  # parameters that a line names
 _TIME = re.compile(r"^> ([^·\n]+?) ·", re.M)
@@ -118,7 +119,7 @@ def make(book: study.Notebook, values: Mapping[str, Any], wanted: Collection[str
     names = [name for name in whole.notebooks if name in plan.missing]
     needs = " and ".join(f"{name} ({_time(whole.notebooks[name], plan.simulated)})" for name in names)
     print(f"{book.name} needs a run of {needs}: made now, once. Interrupt the kernel to stop it.", flush=True)
-    command = [sys.executable, "-m", "eolab.cli", "run", book.study, "--profile", study.OWN, "--only", *names]
+    command = [*EOLAB, "run", book.study, "--profile", study.OWN, "--only", *names]
     if by_hand:
         command += ["--set", *by_hand]
     places = {"EOLAB_ROOT": str(workspace.root()), "EOLAB_RUNS": str(workspace.runs())}

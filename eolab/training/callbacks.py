@@ -13,6 +13,7 @@ from eolab.core.errors import RunError, check_known
 from eolab.core.files import write_atomically
 from eolab.core.progress import duration
 from eolab.training.checkpoint import Checkpoint, Progress
+from eolab.training.live import Live
 from eolab.training.setup import keep_memory
 
 LOSS_CHECK_EVERY = 50  # batches between two looks for a loss that is no number
@@ -68,14 +69,21 @@ class Recorder(keras.callbacks.Callback):
         variables: The model's variables (weights, statistics, states of dropout).
         average: Averaged weights, where they are the ones to keep.
         lines: Whether to print a line an epoch.
+        live: Shows the training in a notebook, where somebody watches.
     """
 
     def __init__(
-        self, state: Progress, checkpoint: Checkpoint, variables: list, average: Average | None, lines: bool
+        self,
+        state: Progress,
+        checkpoint: Checkpoint,
+        variables: list,
+        average: Average | None,
+        lines: bool,
+        live: Live | None = None,
     ) -> None:
         super().__init__()
         self.progress, self.checkpoint, self.variables = state, checkpoint, variables
-        self.average, self.lines = average, lines
+        self.average, self.lines, self.live = average, lines, live
         self.epochs, self.monitor, self.patience = (
             state.settings[name] for name in ("epochs", "monitor", "patience")
         )
@@ -94,6 +102,8 @@ class Recorder(keras.callbacks.Callback):
         """Stop where the loss is no number."""
         if batch % LOSS_CHECK_EVERY == 0:
             self._check(logs or {}, f"batch {batch + 1} of epoch {len(self.progress.history) + 1}")
+        if self.live:
+            self.live.step(self.progress, batch + 1, logs or {}, time.monotonic() - self.started)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Record the epoch, keep the state, and say whether to stop."""
@@ -114,6 +124,8 @@ class Recorder(keras.callbacks.Callback):
         write_history(self.checkpoint, self.progress)
         if self.lines:
             print(line(row, self.epochs, self.monitor, better), flush=True)
+        if self.live:
+            self.live.epoch(self.progress)
 
     def _best(self, trained: list[np.ndarray]) -> list[np.ndarray]:
         """Return the values to keep of an epoch that is the best so far."""
@@ -149,6 +161,16 @@ def write_history(checkpoint: Checkpoint, progress: Progress) -> None:
     """Replace the CSV of the history, beside the checkpoint, in one step."""
     table = pd.DataFrame(progress.history).to_csv(index=False)
     write_atomically(checkpoint.folder.with_name("history.csv"), table)
+
+
+def stopped(progress: Progress) -> str:
+    """Return what is kept of a training that the user has stopped, and how to go on, as one sentence."""
+    done, epochs = len(progress.history), progress.settings["epochs"]
+    if not done:
+        return "Training was stopped before its first epoch was over: run this cell again to begin anew."
+    kept = "epoch 1 is" if done == 1 else f"epochs 1 to {done} of {epochs} are"
+    best = f"{progress.settings['monitor']} {progress.best:.4g} in epoch {progress.best_epoch}"
+    return f"Training was stopped: {kept} kept (best {best}), and this cell, run again, goes on from there."
 
 
 def line(row: Mapping[str, float], epochs: int, monitor: str, better: bool) -> str:

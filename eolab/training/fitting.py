@@ -11,13 +11,14 @@ import keras
 import numpy as np
 import pandas as pd
 
-from eolab.core.errors import ParameterError, RunError, check_known
-from eolab.core.progress import headless
+from eolab.core.errors import ParameterError, RunError, Stopped, check_known
+from eolab.core.progress import headless, in_notebook
 from eolab.training import freezing, outputs, schedules
 from eolab.training.batches import Batches
-from eolab.training.callbacks import Average, Recorder, assign, write_history
+from eolab.training.callbacks import Average, Recorder, assign, stopped, write_history
 from eolab.training.checkpoint import Checkpoint, Progress
 from eolab.training.freezing import Freeze, Thaw
+from eolab.training.live import Live
 from eolab.training.outputs import Trained
 from eolab.training.setup import jit_compile as jit_of_backend
 
@@ -164,7 +165,8 @@ def fit(
         steps_per_execution: Batches that run in one call of the backend; a few per cent faster for small
             models on TensorFlow.
         resume: Whether to go on from a checkpoint; False starts anew.
-        progress: Whether to show Keras's bar, or one plain line an epoch in batch runs.
+        progress: Whether to show a table and curves that go on in a notebook, Keras's bar in a terminal, or
+            one plain line an epoch in batch runs.
         callbacks: Further callbacks; their state is not in the checkpoint.
 
     Returns:
@@ -175,6 +177,7 @@ def fit(
         ParameterError: If a parameter cannot be.
         RunError: If the loss is no number, the monitored column has none, or the checkpoint belongs to other
             parameters.
+        Stopped: If the user interrupts it; what is kept is said.
     """
     numbers = {"epochs": epochs, "patience": patience, "learning_rate": learning_rate, "clipnorm": clipnorm}
     check_ranges(numbers | {"ema": ema, "optimizer": optimizer, "schedule": schedule})
@@ -204,7 +207,9 @@ def fit(
     if done:
         assign(variables, saved["model"])
     average = Average() if ema else None
-    recorder = Recorder(state, checkpoint, variables, average, lines=progress and headless())
+    watched = progress and in_notebook() and not headless()
+    live = Live(epochs, train.num_batches, monitor) if watched else None
+    recorder = Recorder(state, checkpoint, variables, average, progress and headless(), live)
     first = [*([average] if average else []), train.callback]
 
     def compile_model(start: int) -> Trained:
@@ -229,15 +234,18 @@ def fit(
             if part.start < done and not state.finished:
                 assign(compiled_model.optimizer.variables, saved["optimizer"])
             if not state.finished:
-                compiled_model.fit(
-                    train.stream(),
-                    validation_data=None if validation is None else validation.stream(),
-                    initial_epoch=len(state.history),
-                    epochs=part.end,
-                    verbose=1 if progress and not headless() else 0,
-                    callbacks=[*first, *(callbacks or []), recorder],
-                    shuffle=False,
-                )
+                try:
+                    compiled_model.fit(
+                        train.stream(),
+                        validation_data=None if validation is None else validation.stream(),
+                        initial_epoch=len(state.history),
+                        epochs=part.end,
+                        verbose=1 if progress and not headless() and not watched else 0,
+                        callbacks=[*first, *(callbacks or []), recorder],
+                        shuffle=False,
+                    )
+                except KeyboardInterrupt:
+                    raise Stopped(stopped(state)) from None
         if state.finished:
             break
     write_history(checkpoint, state)
