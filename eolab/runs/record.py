@@ -375,8 +375,9 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     """
     batch = os.environ.get(RUN_DIR)
     display.hide_deprecations()
-    display.hide_start_up_lines()
     display.explain_errors(bool(batch))
+    if not batch:
+        display.hide_start_up_lines()
     book = study.notebook(notebook)
     declared = book.parameters
     missing = [p.name for p in declared if p.name not in namespace]
