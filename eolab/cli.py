@@ -79,6 +79,13 @@ examples:
   eolab data fetch element84 --tile 33TVM --dates 2018-04-01 2018-10-31 --clouds 60
 
 `eolab data ACTION --help` says more of each."""
+NEW_EXAMPLES = """\
+examples:
+  eolab new-study crops --task series_classification
+  eolab run crops
+
+Tasks: series_classification, image_classification, multilabel_classification, segmentation, regression and
+sequence_classification. What to change for data of your own: docs/new_study.md."""
 FETCH_EXAMPLES = """\
 examples:
   eolab data fetch element84 --tile 33TVM --dates 2018-04-01 2018-10-31 --clouds 60
@@ -184,6 +191,11 @@ def _parser() -> argparse.ArgumentParser:
     runs.usual = "list"
     cli_runs.add(runs.add_subparsers(title="actions", metavar="ACTION", required=True), _command)
     _command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
+    text = "write the notebooks of a study of your own, which run on a twin at once"
+    new = _command(commands, _new_study, text, NEW_EXAMPLES)
+    new.add_argument("name", metavar="NAME", help="name of the study and of its folder in notebooks/")
+    text = "what is learned, such as series_classification or segmentation"
+    new.add_argument("--task", metavar="TASK", required=True, help=text)
     text = "list, check, make, fetch and add data sets"
     data = _parser_of(commands, "data", text, DATA_EXAMPLES)
     _data_commands(data.add_subparsers(title="actions", metavar="ACTION", required=True))
@@ -254,7 +266,8 @@ def _run_options() -> argparse.ArgumentParser:
 
 def _command(commands: Any, function: Any, text: str, examples: str = "", **more: Any) -> Any:
     """Add the command that a function carries out and has the name of."""
-    added = _parser_of(commands, function.__name__.strip("_"), text, examples, **more)
+    name = function.__name__.strip("_").replace("_", "-")
+    added = _parser_of(commands, name, text, examples, **more)
     added.set_defaults(command=function)
     return added
 
@@ -339,6 +352,14 @@ def _studies(_: argparse.Namespace) -> int:
         print(f"  notebooks  {', '.join(one.notebooks)}")
         print(f"  profiles   {', '.join(one.profiles) or 'none'}")
         print(f"  sweeps     {', '.join(one.sweeps) or 'none'}")
+    return 0
+
+
+def _new_study(options: argparse.Namespace) -> int:
+    from eolab.studies import new
+
+    print("\n".join(str(file) for file in new.write(options.name, options.task)))
+    print(f"Run it on its simulated data: eolab run {options.name}")
     return 0
 
 

@@ -7,7 +7,7 @@ from eolab.evaluation.metrics import implied_f1
 from eolab.evaluation.multilabel import co_occurrence, label_confusion
 from eolab.evaluation.paired import gains, gains_said, mean_gain, paired_gains, read_drawn, write_drawn
 from eolab.evaluation.sizes import EDGES_PX, score_by_size
-from eolab.evaluation.summary import Summary, summary
+from eolab.evaluation.summary import Summary, main_statistic, summary
 from eolab.evaluation.tables import (
     CLASS_STATISTICS,
     LABEL_STATISTICS,
