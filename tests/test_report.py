@@ -107,7 +107,7 @@ def test_nothing_is_fetched_or_run(tmp_path: Path) -> None:
 
 def test_code_is_folded_and_noise_is_gone(tmp_path: Path) -> None:
     noise = "2026-01-01 00:00:00.123: I tensorflow/x] noise\nWARNING: All log messages before absl::Init\n"
-    noise += "read me\n"
+    noise += "read me\nWriting store: 1/3 (33 %), 29 s left\nFitting a forest: 10 s so far\n"
     bar = "10%\r50%\r100%\n"
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}, "text/plain": "IntSlider()"}
     found = [
@@ -122,7 +122,7 @@ def test_code_is_folded_and_noise_is_gone(tmp_path: Path) -> None:
     page = page_of(executed(tmp_path, ("secret_code()", found)))
     assert page.select_one("details.code:not([open])").find(string=re.compile("secret_code"))
     assert page.select_one("pre.stderr").text.split("\n")[:2] == ["read me", "100%"]
-    for word in ("noise", "IntSlider", "AxesImage", "50%"):
+    for word in ("noise", "IntSlider", "AxesImage", "50%", "29 s left", "so far"):
         assert word not in page.main.text
     assert page.select_one("img")["src"].startswith("data:image/png;base64,")
 
@@ -445,9 +445,9 @@ def test_a_wide_table_is_cut_into_parts_that_begin_with_what_names_the_lines():
 
 def test_numbers_of_a_column_have_the_same_decimals_as_those_of_scores() -> None:
     table = pd.DataFrame({"class": ["a", "b"], "F1": [0.5, 0.04567], "samples": [12.0, 3400.0]})
-    markup = display.table_html(table.assign(p=[0.5, 0.0001]), display.Caption("x"), {})
+    markup = display.table_html(table.assign(p=[0.5, 0.0001], m=[1487.6, 44.72]), display.Caption("x"), {})
     rows = BeautifulSoup(markup, "html.parser").select("tbody tr")
     assert [[cell.text for cell in row.find_all("td")] for row in rows] == [
-        ["a", "0.500", "12", "0.5"],
-        ["b", "0.046", "3,400", "0.0001"],
+        ["a", "0.500", "12", "0.5", "1,488"],
+        ["b", "0.046", "3,400", "0.0001", "45"],
     ]

@@ -17,7 +17,8 @@ def short(value: float) -> str:
 def alike(values: Iterable[float]) -> Callable[[float], str]:
     """Return how numbers of one kind are written, such as those of a column: with the same decimals.
 
-    Three below 10, fewer above; whole and very small numbers among them are written by :func:`short`.
+    Three below 10, fewer above, none from 1,000 on; columns of whole numbers, and those with very small ones
+    or very different ones, are written by :func:`short`.
 
     Example:
         >>> [alike([0.4, 0.04567])(value) for value in (0.4, 0.04567)]
@@ -26,6 +27,8 @@ def alike(values: Iterable[float]) -> Callable[[float], str]:
     found = [abs(value) for value in values if math.isfinite(value) and value]
     largest = max(found, default=0)
     decimals = 3 - max(0, int(math.log10(largest))) if largest else 0
+    if decimals < 1 and min(found, default=0) >= 10:
+        return lambda value: f"{value:,.0f}"
     if decimals < 1 or min(found) < 10.0**-decimals or all(value == int(value) for value in found):
         return short
     return lambda value: f"{value:.{decimals}f}"

@@ -25,6 +25,7 @@ _PAPERMILL_ERROR = "papermill-error-cell-tag"
 _MATH = re.compile(r"\$\$(?P<block>[^$]+)\$\$|(?<![\\\w$])\$(?P<inline>[^\s$](?:[^$\n]*[^\s$])?)\$(?![\w$])")
 _MATH_SIZE_PT = 11.0
 _SECTION = re.compile(r"^##? ", re.MULTILINE)
+_ON_THE_WAY = re.compile(r": (\d+/\d+ \(\d+ %\), .* left|.* so far)$")  # see eolab.core.progress
 _LONG = 20  # letters: shorter lines are not looked for in captions
 _NUMBER = re.compile(r"^[-+−]?[\d.,   ]*\d[\d.,eE+−-]*\s*(%|±.*|(?:s|min|h)\b.*)?$|^(–|NaN|nan|None|)$")
 
@@ -157,9 +158,8 @@ def _clean_outputs(cell: Any) -> None:
     for output in cell.outputs:
         if output.output_type == "stream":
             lines = output.text.split("\n")
-            output.text = "\n".join(
-                line for line in lines if not display.NOISE.match(display.ANSI.sub("", line))
-            )
+            shown = [line for line in lines if not display.NOISE.match(display.ANSI.sub("", line))]
+            output.text = "\n".join(line for line in shown if not _ON_THE_WAY.search(line))
     cell.outputs = [one for one in cell.outputs if one.output_type != "stream" or one.text.strip()]
 
 
