@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import miniature
+import pandas as pd
 import pytest
 
 from eolab import cli, runs
@@ -151,3 +152,31 @@ def test_runs_to_come_take_what_those_like_them_took(project: Path) -> None:
     assert str(timing.Left(jobs[2:], workers=2)) == "1 min 0 s", "no shorter than the longest"
     above = chain.job(mini, mini.notebook("01_make"), options, {})
     assert str(timing.Left([above, *jobs[2:]])) == "over 1 min 10 s", "no run of 01_make is known"
+
+
+# === A sweep that is killed ===
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, MemoryError])
+def test_what_ended_before_a_kill_stands_in_the_table_of_a_sweep(
+    end: type[BaseException], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was lost: runs.csv was written when all had ended."""
+    mini = study.load("mini")
+
+    def step(job: execute.Job, *_: object) -> str:
+        if len([*project.glob("runs/mini/02_use/*/run.json")]) == 2:
+            raise end
+        record = {"study": "mini", "notebook": job.notebook.name, "status": "done", "seconds": 1.0}
+        folders.write_json(job.folder / "run.json", record)
+        folders.write_json(job.folder / "metrics.json", {"test": {"f1": 0.5}})
+        return "done"
+
+    monkeypatch.setattr(chain, "step", step)
+    said: list[str] = []
+    with pytest.raises(end):
+        sweep.run(mini, "factors", chain.Options(project / "runs"), say=said.append)
+    kept = pd.read_csv(project / "runs/mini/sweeps/factors/runs.csv")
+    assert kept["status"].tolist() == ["done", "done", "left out", "left out"]
+    assert any("factor=1.0 mode=b: done in 1 s, 2 s left" in line for line in said)
+    assert said[-1].startswith("Stopped. What is done stands in ") == (end is KeyboardInterrupt)

@@ -518,7 +518,7 @@ def test_a_sweep_over_a_key_of_a_group(grouped: Path) -> None:
     assert len({job.folder for job in jobs}) == 4
     table = sweep.table_of_runs(one, jobs)
     table["status"], table["f1"] = "done", [0.1, 0.3, 0.5, 0.7]
-    sweep._write(grouped / "runs/mini/sweeps/rates", one, table, sweep.summarise(one, table))
+    sweep._write(grouped / "runs/mini/sweeps/rates", one, table, sweep.in_numbers(one, table))
     found = runs.sweep_table("mini", "rates")
     assert found["training.rate"].tolist() == [0.1, 0.01]
     assert found["f1"].tolist() == pytest.approx([0.3, 0.5])

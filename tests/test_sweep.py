@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import miniature
@@ -7,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy import stats
 
 from eolab import runs
 from eolab.core.errors import ParameterError
-from eolab.runs import clusters, history, study, sweep
+from eolab.runs import clusters, history, lines, study, sweep
 from eolab.runs.study import Sweep
 
 NOTE = "The paper's numbers are means over the classes."
@@ -36,18 +38,27 @@ def test_lines_are_means_over_runs_that_agree() -> None:
             "f1": [0.5, 0.7, None, 0.25, 0.25, None],
         }
     )
-    table = sweep.summarise(swept(), rows)
+    table = lines.readable(sweep.in_numbers(swept(), rows))
     assert table["model"].tolist() == ["lstm", "svm", "rf"]
     assert table["runs"].tolist() == [2, 2, 0]
     assert table["failed"].tolist() == [1, 0, 1]
-    assert table["f1"].tolist() == ["0.6 ± 0.141", "0.25 ± 0", "–"]
+    assert table["f1"].tolist() == ["0.6 (0.5 to 0.7)", "0.25", "–"]
 
 
 def test_a_single_run_has_no_deviation_and_nothing_failed_no_column() -> None:
     rows = pd.DataFrame({"model": ["lstm"], "status": ["done"], "f1": [1 / 3]})
-    table = sweep.summarise(swept(), rows)
+    table = lines.readable(sweep.in_numbers(swept(), rows))
     assert table.columns.tolist() == ["model", "runs", "f1"]
     assert table["f1"].tolist() == ["0.3333"]
+
+
+def test_the_interval_over_seeds_is_that_of_student() -> None:
+    """A t-test of one sample says the same; two runs have their range, one has nothing."""
+    values = [0.61, 0.64, 0.60, 0.66]
+    expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert lines.interval([*values, math.nan]) == pytest.approx((expected.low, expected.high))
+    assert lines.interval([0.7, 0.5]) == (0.5, 0.7)
+    assert all(map(math.isnan, lines.interval([0.5])))
 
 
 def test_markdown_is_padded() -> None:

@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import matplotlib.image
 import miniature
 import numpy as np
 import pandas as pd
@@ -14,8 +15,9 @@ import yaml
 
 from eolab import evaluation, runs
 from eolab.core.errors import ParameterError, RunError
-from eolab.runs import pairs, published, study, sweep
+from eolab.runs import folders, lines, pairs, published, study, sweep
 from eolab.runs.execute import Job
+from eolab.runs.reports import pages
 from eolab.runs.study import Sweep
 
 NOTE = "The paper's numbers are means over the classes."
@@ -151,13 +153,13 @@ def test_rows_of_lists_are_matched(project: Path) -> None:
     (project / "notebooks/mini/study.yaml").write_text(yaml.safe_dump(content))
     one = study.load("mini").sweep("factors")
     found = ran(one, [{"f1": value} for value in (0.5, 0.7, 0.2, 0.4)])
-    table = sweep.summarise(one, found)
+    table = lines.readable(sweep.in_numbers(one, found))
     assert table["bands"].tolist() == [both, one_band]
-    assert table["f1"].tolist() == ["0.6 ± 0.141", "0.3 ± 0.141"]
+    assert table["f1"].tolist() == ["0.6 (0.5 to 0.7)", "0.3 (0.2 to 0.4)"]
     assert table["paper"].fillna(-1).tolist() == [0.75, -1]
-    assert "| B02, B03 | 2    | 0.75  | 0.6 ± 0.141 |" in sweep.markdown(table)
-    assert "| B02      | 2    | –     | 0.3 ± 0.141 |" in sweep.markdown(table)
-    sweep._write(project / "runs/mini/sweeps/factors", one, found, table)
+    assert "| B02, B03 | 2    | 0.75  | 0.6 (0.5 to 0.7) |" in sweep.markdown(table)
+    assert "| B02      | 2    | –     | 0.3 (0.2 to 0.4) |" in sweep.markdown(table)
+    sweep._write(project / "runs/mini/sweeps/factors", one, found, sweep.in_numbers(one, found))
     assert runs.sweep_table("mini", "factors")["bands"].tolist() == [both, one_band]
 
 
@@ -170,7 +172,7 @@ def test_a_metric_with_the_name_of_a_row_keeps_both(project: Path) -> None:
         (job.folder / "run.json").write_text('{"study": "mini", "notebook": "02_use", "status": "done"}')
         (job.folder / "metrics.json").write_text(f'{{"factor": {10 + number}}}')
         jobs.append(job)
-    table = sweep.summarise(one, sweep.table_of_runs(one, jobs))
+    table = lines.readable(sweep.in_numbers(one, sweep.table_of_runs(one, jobs)))
     assert table["factor"].tolist() == [1, 1, 2, 2]
     assert table["metrics.factor"].tolist() == ["10", "11", "12", "13"]
     assert table["paper"].fillna(-1).tolist() == [-1, -1, 1, 1]
@@ -182,12 +184,13 @@ def test_a_metric_with_the_name_of_a_row_keeps_both(project: Path) -> None:
 def test_every_form_of_the_table_shows_published_numbers_and_note(project: Path) -> None:
     one = load(project, published=LINES, note=NOTE)
     found = ran(one, [{"test.f1": value} for value in (0.1, 0.2, 0.3, 0.4)])
-    summary = sweep.summarise(one, found)
     folder = project / "runs/mini/sweeps/factors"
-    sweep._write(folder, one, found, summary)
+    own = project / "runs/mini/02_use" / found["run"][0]
+    folders.write_text(own / "report.html", "The report of one run.")
+    sweep._write(folder, one, found, sweep.in_numbers(one, found))
     text = (folder / "table.md").read_text()
-    assert "| factor | runs | paper F1 | paper bands | test.f1       |" in text
-    assert "| 2      | 2    | 0.62     | –           | 0.35 ± 0.0707 |" in text
+    assert "| factor | runs | paper F1 | paper bands | test.f1           |" in text
+    assert "| 2      | 2    | 0.62     | –           | 0.35 (0.3 to 0.4) |" in text
     assert text.index("0.62") < text.index(NOTE) < text.index("Simulated data")
     assert "except for the published numbers (paper F1, paper bands)." in text
     table = pd.read_csv(folder / "table.csv")
@@ -196,12 +199,18 @@ def test_every_form_of_the_table_shows_published_numbers_and_note(project: Path)
     assert "0.62" in page
     assert "Simulated data" in page
     assert NOTE.replace("'", "&#x27;") in page
+    assert page.count(f'<a href="../../02_use/{own.name}/report.html">{own.name}</a>') == 1
+    assert page.count('href="../../') == 1, "the others have no report"
+    assert matplotlib.image.imread(folder / "figure.png")[..., :3].std() > 0.02
+    assert page.count("data:image/png") == 1
+    whole = pages._sweep_tables(project / "runs/mini")
+    assert whole.count("data:image/png") == whole.count('href="sweeps/factors/table.html"') == 1
 
 
 def test_real_data_are_not_called_simulated(project: Path) -> None:
     one = load(project, published=LINES)
     found = ran(one, [{"test.f1": 0.5}] * 4, simulated=False)
-    sweep._write(project / "out", one, found, sweep.summarise(one, found))
+    sweep._write(project / "out", one, found, sweep.in_numbers(one, found))
     assert "Simulated" not in (project / "out/table.md").read_text()
 
 
@@ -211,7 +220,7 @@ def test_a_notebook_gets_the_table_in_numbers(project: Path) -> None:
     found = ran(one, [{"test.f1": value} for value in (0.1, 1 / 3, 0.3, None)])
     found.loc[3, "status"] = "failed"
     folder = project / "runs/mini/sweeps/factors"
-    sweep._write(folder, one, found, sweep.summarise(one, found))
+    sweep._write(folder, one, found, sweep.in_numbers(one, found))
     table = runs.sweep_table("mini", "factors")
     assert table is not None
     assert table["test.f1"].tolist() == [pd.Series([0.1, 1 / 3]).mean(), 0.3]
@@ -221,7 +230,8 @@ def test_a_notebook_gets_the_table_in_numbers(project: Path) -> None:
     assert table["failed"].tolist() == [0, 1]
     assert table["paper F1"].tolist() == [0.31, 0.62]
     note = table.attrs.pop("note")
-    assert note.startswith(f"{NOTE} Each line is of 1 to 2 runs: what another seed would change is not in")
+    ranges = "In brackets behind a score stands the range of the two runs of a line."
+    assert note.startswith(f"{NOTE} {ranges} Each line is of 1 to 2 runs: what another seed would change is")
     assert table.attrs == {"title": "Which factor is best?", "simulated": True}
     moved = project / "elsewhere"
     folder.parents[1].parent.rename(moved)
@@ -232,7 +242,7 @@ def test_a_notebook_gets_the_table_in_numbers(project: Path) -> None:
 def test_a_table_of_another_study_yaml_is_refused(project: Path) -> None:
     one = load(project)
     found = ran(one, [{"test.f1": 0.5}] * 4)
-    sweep._write(project / "runs/mini/sweeps/factors", one, found, sweep.summarise(one, found))
+    sweep._write(project / "runs/mini/sweeps/factors", one, found, sweep.in_numbers(one, found))
     write(project, metrics=["test.accuracy"])
     with pytest.raises(RunError, match=r"no column 'test.accuracy'.*run `eolab sweep mini factors` again"):
         runs.sweep_table("mini", "factors")
@@ -248,7 +258,7 @@ def test_published_numbers_stand_before_ours_and_the_difference(project: Path) -
     compare = {"paper F1": "test.f1"}
     one = load(project, metrics=["loss", "test.f1"], published=LINES, compare=compare)
     found = ran(one, [{"loss": 1.0, "test.f1": value} for value in (0.1, 0.2, 0.3, 0.4)])
-    table = sweep.summarise(one, found)
+    table = lines.readable(sweep.in_numbers(one, found))
     assert table.columns.tolist() == [
         *("factor", "runs", "paper F1", "test.f1", "difference to paper F1", "paper bands", "loss"),
     ]
@@ -264,31 +274,33 @@ def test_a_baseline_that_is_the_same_for_all_lines_is_a_line(project: Path) -> N
     rule, forest = "baselines.rule.test.f1", "baselines.forest.test.f1"
     one = load(project, metrics=["test.f1", rule, forest])
     rows = [{"test.f1": n / 10, rule: 0.25, forest: n / 20} for n in (1, 2, 3, 4)]
-    table = sweep.summarise(one, ran(one, rows))
+    table = lines.readable(sweep.in_numbers(one, ran(one, rows)))
     assert table["factor"].tolist() == [1, 2, "baseline rule"]
-    assert table["test.f1"].tolist() == ["0.15 ± 0.0707", "0.35 ± 0.0707", "0.25"]
+    assert table["test.f1"].tolist() == ["0.15 (0.1 to 0.2)", "0.35 (0.3 to 0.4)", "0.25"]
     assert rule not in table
-    assert table[forest].tolist()[:2] == ["0.075 ± 0.0354", "0.175 ± 0.0354"], "it changes with the factor"
+    assert table[forest].tolist()[:2] == ["0.075 (0.05 to 0.1)", "0.175 (0.15 to 0.2)"], (
+        "it changes with the factor"
+    )
 
 
 def test_folds_are_averaged_as_the_paper_does(project: Path) -> None:
     """F1 of five folds, 0.8408 ± 0.0585: a mean and a deviation divided by five."""
     published_f1 = [0.7242, 0.8676, 0.8768, 0.8721, 0.8631]
     content = yaml.safe_load(miniature.STUDY)
-    lines = [{"seed": seed, "paper F1": value} for seed, value in enumerate(published_f1)]
+    papers = [{"seed": seed, "paper F1": value} for seed, value in enumerate(published_f1)]
     content["sweeps"]["factors"] = {
         "notebook": "02_use",
         "grid": {"factor": [2], "seed": [0, 1, 2, 3, 4]},
-        "table": {"rows": ["factor", "seed"], "metrics": ["test.f1"], "published": lines, "over": "seed"},
+        "table": {"rows": ["factor", "seed"], "metrics": ["test.f1"], "published": papers, "over": "seed"},
     }
     (project / "notebooks/mini/study.yaml").write_text(yaml.safe_dump(content))
     one = study.load("mini").sweep("factors")
     found = ran(one, [{"test.f1": n / 4} for n in range(5)])
-    table = sweep.summarise(one, found)
+    table = lines.readable(sweep.in_numbers(one, found))
     assert table["seed"].tolist() == [0, 1, 2, 3, 4, "mean of 5"]
     assert table["paper F1"].tolist()[-1] == "0.8408 ± 0.0585"
     assert table["test.f1"].tolist()[-1] == "0.5 ± 0.354"
-    sweep._write(project / "runs/mini/sweeps/factors", one, found, table)
+    sweep._write(project / "runs/mini/sweeps/factors", one, found, sweep.in_numbers(one, found))
     numbers = runs.sweep_table("mini", "factors")
     assert numbers is not None
     assert numbers["paper F1 std"].iloc[-1] == pytest.approx(0.05846, abs=1e-5)
@@ -328,12 +340,12 @@ def test_lines_are_compared_in_pairs_over_their_runs(project: Path) -> None:
             {"loss": 1.0, "test.all.accuracy": evaluation.nested(scores, "net")["test"]["all"]["accuracy"]}
         )
     found = ran(one, metrics)
-    table = sweep.summarise(one, found, folder)
+    table = lines.readable(sweep.in_numbers(one, found, folder))
     assert table["gain over the first line"].tolist()[0] == "–"
     assert "(+0.0" in table["gain over the first line"][1], "the difference is certain"
     assert "(-0.0" in table["gain over the first line"][2], "chance alone"
     assert "The gain over the first line is of test.all.accuracy, in pairs" in sweep._text(one, found, table)
-    sweep._write(project / "runs/mini/sweeps/factors", one, found, table)
+    sweep._write(project / "runs/mini/sweeps/factors", one, found, sweep.in_numbers(one, found))
     numbers = runs.sweep_table("mini", "factors")
     assert numbers is not None
     gain, low, high, verdict = numbers[[*pairs.COLUMNS]].iloc[1]

@@ -175,7 +175,7 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
         counter = f"{number}/{len(jobs)} "
         if missing := next((failed[up] for up in one.upstream.values() if up in failed), None):
             failed[one.folder] = one
-            say_left_out(one, counter, missing, say)
+            say_left_out(one, counter, missing, left, say)
             continue
         good = step(one, counter, options.force, say)
         say_ended(one, counter, good, left, say)
@@ -213,8 +213,9 @@ def say_ended(job: Job, counter: str, good: str, left: timing.Left, say: Callabl
         say(f"{counter}{job.label}: done in {duration(history.load(job.folder).record['seconds'])}{more}")
 
 
-def say_left_out(job: Job, counter: str, missing: Job, say: Callable[[str], None]) -> None:
+def say_left_out(job: Job, counter: str, missing: Job, left: timing.Left, say: Callable[[str], None]) -> None:
     """Say that a run is left out, and which one it lacks."""
+    left.ended(job.folder)
     say(f"{counter}{job.label}: left out, as it needs {missing.label}, which is not done")
 
 

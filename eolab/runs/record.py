@@ -19,7 +19,7 @@ from eolab.core.errors import ParameterError, RunError, check_known
 from eolab.core.files import write_atomically
 from eolab.core.progress import in_notebook
 from eolab.data import sources
-from eolab.runs import display, folders, history, outputs, parameters, provenance, study, upstream
+from eolab.runs import display, folders, history, lines, outputs, parameters, provenance, study, upstream
 from eolab.runs.short import Short, markup, text
 from eolab.runs.study import Notebook
 
@@ -473,7 +473,9 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a score table in its readable form, any other table as it is."""
+    """Return a score table, or that of a sweep, in its readable form, any other table as it is."""
+    if "runs" in table and any(str(name).endswith(lines.STD) for name in table):
+        return lines.readable(table)
     if table.empty or not {"model", "is_baseline", "split", "scope", "statistic", "value"} <= set(table):
         return table
     from eolab import evaluation

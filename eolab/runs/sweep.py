@@ -20,8 +20,21 @@ from typing import TYPE_CHECKING, Any
 
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError
-from eolab.core.numbers import padded, short
-from eolab.runs import chain, clusters, folders, history, pairs, published, reports, study, timing
+from eolab.core.files import write_atomically
+from eolab.core.numbers import padded
+from eolab.runs import (
+    chain,
+    clusters,
+    display,
+    folders,
+    history,
+    lines,
+    pairs,
+    published,
+    reports,
+    study,
+    timing,
+)
 from eolab.runs.chain import Options
 from eolab.runs.clusters import Workers
 from eolab.runs.execute import Job
@@ -31,8 +44,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUNS = history.TABLE
-DIFFERENCE = "difference to"  # begins the names of columns
 SEEDS = "seed: [0, 1, 2]"
+_ENDS = (lines.STD, lines.LOW, lines.HIGH)
 FACTS = ("status", "seconds", "run", "simulated")  # columns of runs.csv that are neither parameter nor metric
 
 
@@ -65,22 +78,33 @@ def run(
     sweep = study.sweep(name)
     options = replace(options, profile=options.profile or sweep.profile)
     points, above = _jobs(study, sweep, options)
+    place = options.root / study.name / "sweeps" / name
     with clusters.workers(on, jobs, options.force, say) as workers:
         chain.note(study, options.root)
         left = chain.time_left([*above, *points], options.force, workers.number, say)
-        done = _run_all([*above, *points], len(above), workers, left, say)
+        keep = _keeping(place, sweep, points)
+        try:
+            done = _run_all([*above, *points], len(above), workers, left, keep, say)
+        except KeyboardInterrupt:
+            say(f"Stopped. What is done stands in {_tabulate(place, sweep, points)[1]}")
+            raise
     needed = set.intersection(*(_needs(point, above) for point in points))
     if not done.issuperset(needed):
         first = next(one for one in above if one.folder in needed - done)
         label = f"{study.name}/{first.notebook.name}"
         raise RunError(f"Sweep {sweep.name!r} needs {label}, which failed: see above.")
-    runs = table_of_runs(sweep, points)
-    summary = summarise(sweep, runs, options.root / study.name / sweep.notebook)
-    files = _write(options.root / study.name / "sweeps" / name, sweep, runs, summary)
+    text, file = _tabulate(place, sweep, points)
     failed = sum(point.folder not in done for point in points)
-    say(f"\n{sweep.title or f'Sweep {name}'}\n\n{_text(sweep, runs, summary)}\n")
-    say(f"{len(points)} runs, {failed} failed. Table: {files}")
+    say(f"\n{sweep.title or f'Sweep {name}'}\n\n{text}\n")
+    say(f"{len(points)} runs, {failed} failed. Table: {file}")
     return failed == 0
+
+
+def _tabulate(folder: Path, sweep: Sweep, points: list[Job]) -> tuple[str, Path]:
+    """Write the table of a sweep, as it is now, and return it as text, and its page."""
+    runs = table_of_runs(sweep, points)
+    numbers = in_numbers(sweep, runs, folder.parents[1] / sweep.notebook)
+    return _text(sweep, runs, lines.readable(numbers)), _write(folder, sweep, runs, numbers)
 
 
 def _jobs(study: Study, sweep: Sweep, options: Options) -> tuple[list[Job], list[Job]]:
@@ -136,7 +160,12 @@ def _needs(job: Job, jobs: Sequence[Job]) -> set[Path]:
 
 
 def _run_all(
-    jobs: Sequence[Job], above: int, workers: Workers, left: timing.Left, say: Callable[[str], None]
+    jobs: Sequence[Job],
+    above: int,
+    workers: Workers,
+    left: timing.Left,
+    keep: Callable[[Path], None],
+    say: Callable[[str], None],
 ) -> set[Path]:
     """Run jobs as soon as what they need is done, and return the folders of those that are.
 
@@ -145,6 +174,7 @@ def _run_all(
         above: How many at the beginning are no points of the sweep.
         workers: What runs them.
         left: Their time.
+        keep: Called with the folder of each run that has ended.
         say: Prints a line.
     """
     known = {job.folder: job for job in reversed(jobs)}
@@ -168,7 +198,7 @@ def _run_all(
                     job = known[folder]
                     failed = [up for up in job.upstream.values() if up in known and up not in done]
                     if failed:
-                        chain.say_left_out(job, counters.get(folder, ""), known[failed[0]], say)
+                        chain.say_left_out(job, counters.get(folder, ""), known[failed[0]], left, say)
                         order.done(folder)
                     else:
                         going[pool.submit(work, job)] = folder
@@ -176,6 +206,7 @@ def _run_all(
                     order.done(folder := going.pop(future))
                     if future.result():
                         done.add(folder)
+                    keep(folder)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             workers.stop()
@@ -187,20 +218,33 @@ def table_of_runs(sweep: Sweep, points: list[Job]) -> pd.DataFrame:
     """Return one row a point: its parameters, status, seconds and metrics."""
     import pandas as pd
 
-    rows = []
-    for job, point in zip(points, sweep.points, strict=True):
-        run = history.RunRecord(job.folder)
-        values = {**_upstream(job), **job.notebook.defaults, **job.values, **point}
-        row: dict[str, Any] = {key: values.get(key) for key in _parameters(sweep)}
-        row |= {
-            "status": run.status if run.record else "left out",
-            "seconds": run.record.get("seconds"),
-            "run": job.folder.name,
-        }
-        row["simulated"] = run.simulated
-        flat = yamls.flatten(run.metrics) if run.status == "done" else {}
-        rows.append(row | {_column(key, sweep): flat.get(key) for key in sweep.metrics or flat})
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_row(sweep, *pair) for pair in zip(points, sweep.points, strict=True)])
+
+
+def _row(sweep: Sweep, job: Job, point: Mapping[str, Any]) -> dict[str, Any]:
+    run = history.RunRecord(job.folder)
+    values = {**_upstream(job), **job.notebook.defaults, **job.values, **point}
+    row: dict[str, Any] = {key: values.get(key) for key in _parameters(sweep)}
+    row["status"] = run.status if run.record else "left out"
+    row |= {"seconds": run.record.get("seconds"), "run": job.folder.name, "simulated": run.simulated}
+    flat = yamls.flatten(run.metrics) if run.status == "done" else {}
+    return row | {_column(key, sweep): flat.get(key) for key in sweep.metrics or flat}
+
+
+def _keeping(folder: Path, sweep: Sweep, points: list[Job]) -> Callable[[Path], None]:
+    """Return what keeps ``runs.csv`` up to date while a sweep runs: it is called with each run that ended."""
+    import pandas as pd
+
+    of_points = dict(zip([job.folder for job in points], sweep.points, strict=True))
+    rows = {job.folder: _row(sweep, job, of_points[job.folder]) for job in points}
+    known = {job.folder: job for job in points}
+
+    def keep(ended: Path) -> None:
+        if ended in known:
+            rows[ended] = _row(sweep, known[ended], of_points[ended])
+            folders.write_text(folder / RUNS, pd.DataFrame(rows.values()).to_csv(index=False))
+
+    return keep
 
 
 def _upstream(job: Job) -> dict[str, Any]:
@@ -223,29 +267,6 @@ def _column(metric: str, sweep: Sweep) -> str:
     return f"metrics.{metric}" if metric in (*_parameters(sweep), *FACTS) else metric
 
 
-def summarise(sweep: Sweep, runs: pd.DataFrame, folder: Path | None = None) -> pd.DataFrame:
-    """Return the lines of :func:`_lines` for people: mean ± standard deviation, differences with their sign.
-
-    Runs that failed are left out and counted in ``failed``; there is no deviation where a line has one run.
-
-    Args:
-        sweep: The sweep.
-        runs: Result of :func:`table_of_runs`.
-        folder: Folder of the notebook's runs, for gains in pairs; none of them where None.
-    """
-    table = _lines(sweep, runs, folder)
-    for name in [name for name in table if f"{name} std" in table]:
-        deviations = table.pop(f"{name} std")
-        table[name] = [_spread(*pair) for pair in zip(table[name], deviations, strict=True)]
-    for column, _ in sweep.compare:
-        found = table[f"{DIFFERENCE} {column}"]
-        table[found.name] = [f"{value:+.4f}" if value == value else "–" for value in found]
-    if pairs.GAIN in table:
-        table[pairs.GAIN] = [_gain(*row) for row in table[[*pairs.COLUMNS]].itertuples(index=False)]
-        table = table.drop(columns=[*pairs.COLUMNS[1:]])
-    return table
-
-
 def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame | None:
     """Return the table of a sweep as it was last run, in numbers.
 
@@ -257,8 +278,9 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
     Returns:
         A line a combination of the row parameters: these, ``runs``, the published columns, each beside the
         metric that it is compared with and the difference, the columns of :data:`eolab.runs.pairs.COLUMNS`
-        where the runs kept replicates, and the mean of each metric over the runs of the line,
-        ``<metric> std`` (ddof 1) where a line has several runs; NaN where there is no number. Below stand
+        where the runs kept replicates, and the mean of each metric over the runs of the line; where a line
+        has several runs ``<metric> std`` (ddof 1), and ``<metric> low`` and ``<metric> high``, the interval
+        of :func:`eolab.runs.lines.interval`. NaN where there is no number. Below stand
         baselines that are the same for all lines, and means over the parameter ``over``. ``attrs`` holds
         ``title``, ``note`` with all that belongs to the table, and ``simulated``. None if the sweep was not
         run, or, in a notebook, on other upstream runs than those of the notebook, which is said.
@@ -281,9 +303,10 @@ def sweep_table(name: str, sweep: str, root: Path | None = None) -> pd.DataFrame
         )
         return None
     runs = _read_runs(file, whole, one)
-    table = _lines(one, runs, file.parents[2] / one.notebook)
-    deviations = table.filter(regex=" std$")
-    table = table.drop(columns=deviations.columns[deviations.isna().all()])
+    table = in_numbers(one, runs, file.parents[2] / one.notebook)
+    spread = [name for name in table if f"{name}{lines.STD}" in table]
+    none = [name for name in spread if table[f"{name}{lines.STD}"].isna().all()]
+    table = table.drop(columns=[f"{name}{end}" for name in none for end in _ENDS])
     note = " ".join(_remarks(one, runs, table.attrs["compared"]))
     table.attrs = {"title": one.title, "note": note, "simulated": bool(runs["simulated"].any())}
     return table
@@ -314,22 +337,27 @@ def _metrics(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
 
 
 def _numbers(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
-    """Return of each line its row parameters, the runs, and mean and deviation of each metric.
+    """Return of each line its row parameters, the runs, and mean, deviation and interval of each metric.
 
     The number of failed runs is left out where none failed.
     """
     import pandas as pd
 
     keys = [runs[row].map(str) for row in sweep.rows]  # lists are no group keys
-    lines = []
+    rows = []
     for _, group in runs.groupby(keys, sort=False):
         done = group[group["status"] == "done"]
-        line = {row: group[row].iloc[0] for row in sweep.rows}
+        line: dict[str, Any] = {row: group[row].iloc[0] for row in sweep.rows}
         line |= {"runs": len(done), "failed": len(group) - len(done)}
         values = {m: pd.to_numeric(done[m], errors="coerce") for m in _metrics(sweep, runs)}
         line |= {metric: found.mean() for metric, found in values.items()}
-        lines.append(line | {f"{metric} std": found.std(ddof=1) for metric, found in values.items()})
-    table = pd.DataFrame(lines)
+        for metric, found in values.items():
+            low, high = lines.interval(found)
+            line |= dict(
+                zip([f"{metric}{end}" for end in _ENDS], (found.std(ddof=1), low, high), strict=True)
+            )
+        rows.append(line)
+    table = pd.DataFrame(rows)
     return table if table["failed"].any() else table.drop(columns="failed")
 
 
@@ -345,16 +373,24 @@ def _gains(sweep: Sweep, runs: pd.DataFrame, folder: Path | None) -> tuple[str, 
     return pairs.gains([list(names.dropna()) for _, names in groups], wanted, folder)
 
 
-def _lines(sweep: Sweep, runs: pd.DataFrame, folder: Path | None) -> pd.DataFrame:
-    """Return all lines in numbers: ours with the published ones before them, baselines, means of folds."""
+def in_numbers(sweep: Sweep, runs: pd.DataFrame, folder: Path | None = None) -> pd.DataFrame:
+    """Return all lines in numbers: ours with the published ones before them, baselines, means of folds.
+
+    Runs that failed are left out and counted in ``failed``.
+
+    Args:
+        sweep: The sweep.
+        runs: Result of :func:`table_of_runs`.
+        folder: Folder of the notebook's runs, for gains in pairs; none of them where None.
+    """
     import pandas as pd
 
     metrics, shared = _metrics(sweep, runs), _shared_baselines(sweep, runs)
     compared, gains = _gains(sweep, runs, folder)
     table = published.join(sweep.lines, _numbers(sweep, runs)).join(gains)
     for column, metric in sweep.compare:
-        table[f"{DIFFERENCE} {column}"] = table[_column(metric, sweep)] - table[column]
-    differences = [f"{DIFFERENCE} {column}" for column, _ in sweep.compare]
+        table[f"{lines.DIFFERENCE} {column}"] = table[_column(metric, sweep)] - table[column]
+    differences = [f"{lines.DIFFERENCE} {column}" for column, _ in sweep.compare]
     numbers = [*metrics, *published.columns(sweep.lines), *differences]
     if sweep.over:
         table = _with_means(table, sweep, numbers)
@@ -365,14 +401,18 @@ def _lines(sweep: Sweep, runs: pd.DataFrame, folder: Path | None) -> pd.DataFram
     ]
     if below:
         own = [f"baselines.{name}.{metric}" for name, values in shared.items() for metric in values]
-        dropped = [name for metric in own for name in (metric, f"{metric} std") if name in table]
+        dropped = [
+            name for metric in own for name in (metric, *(f"{metric}{end}" for end in _ENDS)) if name in table
+        ]
         table = pd.concat(
             [table.drop(columns=dropped).astype(dict.fromkeys(sweep.rows, object)), pd.DataFrame(below)]
         )
-    first = [name for column, metric in sweep.compare for name in (column, metric, f"{DIFFERENCE} {column}")]
+    first = [
+        name for column, metric in sweep.compare for name in (column, metric, f"{lines.DIFFERENCE} {column}")
+    ]
     first += [*gains]
     order = [*first, *published.columns(sweep.lines), *metrics]
-    order = [part for name in dict.fromkeys(order) for part in (name, f"{name} std")]
+    order = [part for name in dict.fromkeys(order) for part in (name, *(f"{name}{end}" for end in _ENDS))]
     start = [name for name in (*sweep.rows, "runs", "failed") if name in table]
     table = table[[*start, *(name for name in order if name in table)]].reset_index(drop=True)
     table.attrs["compared"] = compared
@@ -399,27 +439,16 @@ def _with_means(table: pd.DataFrame, sweep: Sweep, numbers: Sequence[str]) -> pd
     import pandas as pd
 
     others = [row for row in sweep.rows if row != sweep.over]
-    spread = [name for name in numbers if not name.startswith(DIFFERENCE)]
-    table = table.assign(**{f"{name} std": table.get(f"{name} std", math.nan) for name in spread})
+    spread = [name for name in numbers if not name.startswith(lines.DIFFERENCE)]
+    every = [f"{name}{end}" for name in spread for end in _ENDS]
+    table = table.assign(**{name: table.get(name, math.nan) for name in every})
     parts = []
     for _, group in table.groupby([table[row].map(str) for row in others] or table["runs"] * 0, sort=False):
         mean = group.iloc[:1].assign(runs=group["runs"].sum(), **group[numbers].mean())
-        mean = mean.assign(**{f"{name} std": group[name].std(ddof=0) for name in spread})
+        mean = mean.assign(**dict.fromkeys(every, math.nan))
+        mean = mean.assign(**{f"{name}{lines.STD}": group[name].std(ddof=0) for name in spread})
         parts += [group, mean.assign(**{sweep.over: f"mean of {len(group)}"})]
     return pd.concat(parts, ignore_index=True)
-
-
-def _gain(value: float, low: float, high: float, verdict: Any) -> str:
-    """Return a gain with its interval, or with the reason why there is none."""
-    if math.isnan(value):
-        return "–"
-    return f"{value:+.4f} ({verdict if math.isnan(low) else f'{low:+.4f} to {high:+.4f}'})"
-
-
-def _spread(mean: float, deviation: float) -> str:
-    if math.isnan(mean):
-        return "–"
-    return short(mean) + ("" if math.isnan(deviation) else f" ± {deviation:.3g}")
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -440,16 +469,29 @@ def _cell(value: Any) -> str:
 
 
 def _of_seeds(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
-    """Return what the number of runs of a line lets one believe, as a sentence."""
+    """Return what stands in brackets, and what the number of runs of a line lets one believe."""
     counts = _numbers(sweep, runs)["runs"]
     least, most = int(counts.min()), int(counts.max())
+    groups = runs.groupby([runs[row].map(str) for row in sweep.rows])
+    others = [key for key in _parameters(sweep) if key not in sweep.rows]
+    within = {key.rpartition(".")[2] for key in others if (groups[key].agg(_distinct) > 1).any()}
+    kind = "seeds" if within == {"seed"} else "runs"
+    begin = "In brackets behind a score stands the"
+    said = f"{begin} 95 % interval of the mean over the {kind} of a line, by Student's t"
+    said = f"{said}; where a line has two, their range." if (counts == 2).any() else f"{said}."
+    if most == 2:
+        said = f"{begin} range of the two {kind} of a line."
     if least >= history.MIN_SEEDS:
-        return []
+        return [said]
     found = f"{least} to {most} runs" if least < most else f"{most} run" + "s" * (most != 1)
-    return [
+    return [said] * (most > 1) + [
         f"Each line is of {found}: what another seed would change is not in the table. `{SEEDS}` in the grid "
         "of the sweep in study.yaml adds seeds."
     ]
+
+
+def _distinct(values: pd.Series) -> int:
+    return int(values.map(str).nunique())
 
 
 def _remarks(sweep: Sweep, runs: pd.DataFrame, compared: str = "") -> list[str]:
@@ -484,16 +526,41 @@ def _text(sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame) -> str:
     return "\n\n".join([markdown(summary), *_remarks(sweep, runs, summary.attrs["compared"])])
 
 
-def _write(folder: Path, sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame) -> Path:
+def _write(folder: Path, sweep: Sweep, runs: pd.DataFrame, numbers: pd.DataFrame) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    title = sweep.title or sweep.name
+    title, simulated = sweep.title or sweep.name, bool(runs["simulated"].any())
+    summary = lines.readable(numbers)
     folders.write_text(folder / RUNS, runs.to_csv(index=False))
     folders.write_text(folder / "table.csv", summary.to_csv(index=False))
     folders.write_text(folder / "table.md", f"# {title}\n\n{_text(sweep, runs, summary)}\n")
-    about = f"Notebook {sweep.notebook}; mean ± standard deviation over the runs of a line."
-    body = "".join(
-        f"<p>{html.escape(text)}</p>" for text in (about, *_remarks(sweep, runs, summary.attrs["compared"]))
-    )
-    page = reports.page(title, body, [summary, runs], bool(runs["simulated"].any()))
+    texts = [f"Notebook {sweep.notebook}.", *_remarks(sweep, runs, numbers.attrs["compared"])]
+    body = "".join(f"<p>{html.escape(text)}</p>" for text in texts)
+    if image := _figure(sweep, runs, numbers, simulated):
+        write_atomically(folder / reports.FIGURE, image)
+    else:
+        (folder / reports.FIGURE).unlink(missing_ok=True)
+    pages = {name: f"../../{sweep.notebook}/{name}/{folders.REPORT}" for name in runs["run"]}
+    links = {name: link for name, link in pages.items() if (folder / link).is_file()}
+    page = reports.page(title, body + reports.figure_of(folder), [summary, runs], simulated, links)
     folders.write_text(folder / "table.html", page)
     return folder / "table.html"
+
+
+def _figure(sweep: Sweep, runs: pd.DataFrame, numbers: pd.DataFrame, simulated: bool) -> bytes:
+    """Return a picture of the main metric of each line with its interval; nothing where it has no numbers."""
+    compared = numbers.attrs["compared"] or next((_column(m, sweep) for _, m in sweep.compare), "")
+    metric = compared or next((name for name in _metrics(sweep, runs) if name in numbers), "")
+    if not metric or not numbers[metric].notna().any():
+        return b""
+    import matplotlib.pyplot as plt
+
+    from eolab import plots
+
+    names = [" ".join(map(_cell, row)) for row in numbers[[*sweep.rows]].itertuples(index=False)]
+    kept = {"value": metric, "low": f"{metric}{lines.LOW}", "high": f"{metric}{lines.HIGH}"}
+    scores = numbers[[*kept.values()]].set_axis([*kept], axis=1).assign(model=names, scope="all")
+    scores = scores.assign(statistic=metric, is_baseline=scores["model"].str.startswith("baseline "))
+    figure = plots.score_bars(scores[scores["value"].notna()], label=metric)
+    image = display.png(figure, simulated)
+    plt.close(figure)
+    return image

@@ -57,7 +57,7 @@ class Left:
 
     def __str__(self) -> str:
         """Say the time left, "over …" where some runs are like none before; empty where nothing is known."""
-        expected = [self._expected(job) for job in self._waiting.values()]
+        expected = [self._expected(job) for job in list(self._waiting.values())]
         known = [seconds for seconds in expected if seconds is not None]
         if not known:
             return ""

@@ -3,4 +3,4 @@
 ``build(run_folder)`` writes the page of a run, ``build_study(folder)`` that of a study's newest chain.
 """
 
-from eolab.runs.reports.pages import build, build_study, page
+from eolab.runs.reports.pages import FIGURE, build, build_study, figure_of, page

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from eolab import __version__
 from eolab.core import yamls
@@ -19,6 +20,8 @@ from eolab.runs.reports.fragment import Fragment, Heading
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FIGURE = "figure.png"  # of a sweep's table, beside it
 
 
 def build(folder: Path) -> Path:
@@ -90,7 +93,13 @@ def build_study(folder: Path) -> Path:
     return folder / folders.REPORT
 
 
-def page(title: str, body: str, frames: Sequence[pd.DataFrame], simulated: bool) -> str:
+def page(
+    title: str,
+    body: str,
+    frames: Sequence[pd.DataFrame],
+    simulated: bool,
+    links: Mapping[str, str] | None = None,
+) -> str:
     """Return a page with tables, for a sweep.
 
     Args:
@@ -98,17 +107,31 @@ def page(title: str, body: str, frames: Sequence[pd.DataFrame], simulated: bool)
         body: HTML above the tables.
         frames: The tables, in order.
         simulated: Whether the numbers come from simulated data.
+        links: Addresses of the pages that cells of the tables lead to, by what stands in the cell.
     """
-    parts = [body, *(_table(table) for table in frames)]
+    parts = [body, *(_table(table, links or {}) for table in frames)]
     return _page(title=title, simulated=simulated, body="".join(parts))
 
 
-def _table(table: pd.DataFrame) -> str:
+def figure_of(folder: Path) -> str:
+    """Return the picture of a sweep's table, from its folder, as markup; empty where there is none."""
+    file = folder / FIGURE
+    text = "The main score of each line, with its interval where the line has several runs."
+    return display.figure_html(file.read_bytes(), display.Caption(text)) if file.is_file() else ""
+
+
+def _table(table: pd.DataFrame, links: Mapping[str, str] | None = None) -> str:
     from bs4 import BeautifulSoup
 
     markup = "".join(part.to_html(index=False, **display.LOOK) for part in display.parts_of(table))
     soup = BeautifulSoup(markup, "html.parser")
     fragment.tidy_tables(soup)
+    for cell in soup.find_all("td"):
+        if address := (links or {}).get(cell.get_text()):
+            link = soup.new_tag("a", href=address)
+            link.string = cell.get_text()
+            cell.clear()
+            cell.append(link)
     return str(soup)
 
 
@@ -186,7 +209,11 @@ def _sweep_tables(folder: Path) -> str:
             title, table = file.parent.name, ""
             lines = [f"Its table cannot be read ({reason_of(error)}): {again} writes it again."]
         remarks = "".join(f"<p>{html.escape(line)}</p>" for line in lines if line and line[0] != "|")
-        parts.append(f"<h3>{html.escape(title.lstrip('# '))}</h3>{table}{remarks}")
+        whole = (
+            f'<p><a href="{quote(f"sweeps/{file.parent.name}/table.html")}">All runs of this sweep</a></p>'
+        )
+        head = f"<h3>{html.escape(title.lstrip('# '))}</h3>"
+        parts.append(f"{head}{figure_of(file.parent)}{table}{remarks}{whole}")
     head = '<section class="notebook"><h2 id="sweeps">Sweeps</h2>'
     return f"{head}{''.join(parts)}</section>" if parts else ""
 
