@@ -335,6 +335,7 @@ def _map(options: argparse.Namespace) -> int:
     from eolab.runs import history
 
     with quiet():  # of TensorFlow's lines about the machine
+        import eolab.tasks.fitted  # noqa: F401  (imports the backend)
         from eolab.studies import products
     names = ("date", "tile", "dem", "engine", "stac", "polygons")
     given = {name: getattr(options, name) for name in names}

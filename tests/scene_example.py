@@ -28,6 +28,7 @@ def run(
     activation: str = "softmax",
     high: float = 1.0,
     arrays: dict[str, ArraySpec] | None = None,
+    name: str = "03_train/run-1",
     **options,
 ) -> Path:
     """Write a run and the run of its samples; return its folder."""
@@ -52,13 +53,18 @@ def run(
         seed=1,
         **options,
     )
-    folder, before = root / study / "03_train" / "run-1", root / study / "02_preprocess" / "run-0"
+    folder, before = root / study / name, root / study / "02_preprocess" / "run-0"
     folder.mkdir(parents=True)
     before.mkdir(parents=True)
     networks.save(networks.Fitted(tasks.get(task), model, network, {"image": chosen}), folder)
     above = {"study": study, "notebook": "02_preprocess", "run": "run-0"}
     (before / "run.json").write_text(json.dumps(above | {"parameters": params or {}}))
-    record = {"study": study, "notebook": "03_train", "run": "run-1", "upstream": {"preprocessed": above}}
+    record = {
+        "study": study,
+        "notebook": folder.parent.name,
+        "run": folder.name,
+        "upstream": {"preprocessed": above},
+    }
     (folder / "run.json").write_text(json.dumps(record))
     label = {"label": ArraySpec((), (), "uint8")} if arrays is None else arrays
     values = {name: np.zeros((2, *spec.shape), spec.dtype) for name, spec in label.items()}

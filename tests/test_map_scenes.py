@@ -14,6 +14,7 @@ import pystac
 import pytest
 import rasterio
 import scene_example
+from pystac.extensions.classification import Classification
 from rasterio.enums import ColorInterp
 from rio_cogeo.cogeo import cog_validate
 
@@ -123,6 +124,9 @@ def test_a_stac_item_says_where_when_and_what(mapped):
     first, second = item.assets["map"].to_dict()["bands"]
     assert [one["title"] for one in first["classification:classes"]] == list(CLASSES)
     assert first["classification:classes"][1]["name"] == "slide-scar"
+    for one in first["classification:classes"]:
+        assert Classification.create(**one).to_dict() == one
+    assert len(item.geometry["coordinates"][0]) < 40
     assert second["unit"] == "percent"
 
 

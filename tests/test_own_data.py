@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import numpy as np
 import own_example
 import pytest
 import rasterio
+import scene_example
 from affine import Affine
 
-from eolab.cli import main
+from eolab.cli import _parser, main
 from eolab.data import catalog
 from eolab.data.layouts.patches import are_meant
+from eolab.studies import landslide
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "own_data.md"
 TASKS = 3  # tasks with an example of their own, the first blocks of the page
@@ -104,7 +107,18 @@ def forest(tmp_path, monkeypatch, real_data) -> Path:
     return folder
 
 
-def test_the_code_of_the_page_runs_as_it_stands(forest):
+@pytest.fixture
+def network(tmp_path):
+    """The run of the page that maps a scene, with a network that has learned nothing."""
+    channels = landslide.channels.stored_channels(("B02", "B03", "B04", "B8A"))
+    facts = {"coords": {"band": list(channels)}, "dataset": "my_stands"}
+    options = {"shape": {"height": 64, "width": 64}, "head": "mask", "filters": 4, "levels": 2, "outputs": 2}
+    options |= {"stored": channels, "params": {"normalise": "none"}, "name": "03_train_segmentation/RUN"}
+    runs = tmp_path / "runs"
+    return scene_example.run(runs, "landslide", "segmentation", "unet", ("B04", "B8A"), facts, **options)
+
+
+def test_the_code_of_the_page_runs_as_it_stands(forest, network):
     names: dict = {}
     for code in blocks("python")[TASKS:]:
         exec(code, names)
@@ -114,6 +128,16 @@ def test_the_code_of_the_page_runs_as_it_stands(forest):
     assert names["counts"].sum() == pytest.approx(1.0)  # six points at one place are one
     assert names["outside"] == 0
     assert names["density"].sum() == pytest.approx(1.0, rel=1e-3)
+    with rasterio.open("map.tif") as image:
+        assert set(np.unique(image.read(1))) <= {0, 1, 255}
+    assert set(gpd.read_file("map.gpkg")["name"]) <= {"background", "landslide"}
+
+
+def test_the_commands_that_map_scenes_are_ones_that_can_be_given():
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("eolab map")]
+    assert len(lines) == 4
+    for line in lines:
+        assert _parser().parse_args(shlex.split(line)[1:]).out
 
 
 def test_the_command_of_the_page_checks_the_images(forest, monkeypatch, capsys):

@@ -48,7 +48,9 @@ def write_item(path: str | Path, others: Mapping[str, str | Path] | None = None)
         if file.crs is None:
             raise DataError(f"{path} has no reference system, which a STAC item needs: map a scene that has.")
         tags = file.tags()
-        outline = GeoBox(file.shape, file.transform, file.crs).extent.to_crs("EPSG:4326", resolution="auto")
+        grid = GeoBox(file.shape, file.transform, file.crs)
+        box = grid.boundingbox
+        outline = grid.extent.to_crs("EPSG:4326", resolution=max(box.span_x, box.span_y) / 8)
         bands = [_band(file, number) for number in file.indexes]
         place = {
             "proj:code": ":".join(file.crs.to_authority() or ()) or None,

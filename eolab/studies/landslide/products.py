@@ -32,6 +32,7 @@ from eolab.data.layouts.common import reading
 from eolab.data.layouts.series import of_day
 from eolab.data.schemes import ClassScheme
 from eolab.prediction import mapping
+from eolab.studies.landslide import channels
 from eolab.studies.landslide.samples import CLASSES, stored_images
 from eolab.studies.landslide.source import Source
 from eolab.studies.products import Trained, Wanted, scene_of_bands
@@ -215,7 +216,7 @@ def scene_of(trained: Trained, wanted: Wanted) -> mapping.Scene:
         ParameterError: If a network of published patches is given no heights.
     """
     chosen, normalise = trained.described[2]["image"], trained.before.params["normalise"]
-    bands = tuple(trained.facts.get("bands", reader.BANDS))
+    bands = channels.bands_of(chosen.stored)
     if bands == reader.BANDS:
         source, content = Source(), SCHEME
     else:

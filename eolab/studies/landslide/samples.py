@@ -268,7 +268,6 @@ def store_metadata(entry: DataEntry, normalise: str, source: Source = PUBLISHED)
         "normalise": normalise,
         "pixel_area_m2": source.pixel_area_m2,
         "pixel_m": source.pixel_area_m2**0.5,
-        "bands": list(source.bands),
         **({"class_scheme": asdict(own_labels.scheme_of(entry))} if entry.classes else {}),
     }
 
