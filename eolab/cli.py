@@ -331,12 +331,12 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _map(options: argparse.Namespace) -> int:
-    from eolab.prediction.silence import quiet
+    from eolab.prediction import silence
     from eolab.runs import history
 
-    with quiet():  # of TensorFlow's lines about the machine
-        import eolab.tasks.fitted  # noqa: F401  (imports the backend)
-        from eolab.studies import products
+    silence.start_backend()
+    from eolab.studies import products
+
     names = ("date", "tile", "dem", "engine", "stac", "polygons")
     given = {name: getattr(options, name) for name in names}
     path = products.map_scene(history.find(options.run), options.scene, options.out, **given)

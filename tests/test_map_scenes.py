@@ -132,7 +132,7 @@ def test_a_stac_item_says_where_when_and_what(mapped):
 
 def test_polygons_cover_each_class_as_the_map_does(mapped, monkeypatch):
     classes = pixels(mapped)[0]
-    for side in (4096, 25):  # in one piece, and in squares
+    for side in (2048, 25):  # in one piece, and in squares
         monkeypatch.setattr(mapping.beside, "SIDE", side)
         frame = gpd.read_file(mapping.write_polygons(mapped))
         assert frame.crs.to_string() == own_example.CRS

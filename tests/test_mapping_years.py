@@ -68,6 +68,7 @@ def test_probabilities_are_written_beside_the_map_in_whole_percent(tmp_path):
     with rasterio.open(path) as file:
         assert file.descriptions == ("class", "confidence")
     assert sorted(one.name for one in tmp_path.iterdir()) == [
+        "map_2018.qml",
         "map_2018.tif",
         "map_2018.tif.aux.xml",
         "probabilities_2018.tif",

@@ -30,3 +30,11 @@ def quiet() -> Iterator[None]:
             os.dup2(copy, handle)
             os.close(copy)
         logging.disable(level)
+
+
+def start_backend() -> None:
+    """Load Keras without what TensorFlow says about the machine when it starts and first computes."""
+    with quiet():
+        import keras
+
+        keras.ops.zeros(1)

@@ -42,6 +42,7 @@ UNDATED = "1970-01-01"  # stands for the day of images that nobody has dated
 AXES = {"reflectance": "band", "indices": "index", "true_colour": "colour"}
 PRODUCTS = ("sentinel2_safe", "sentinel2_corine")  # layouts of folders of Sentinel-2 products
 PIXEL_TOLERANCE = 0.1
+FEW = 5  # labels that are named one by one
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,9 @@ def said(path: Path) -> str:
         elif "classes" in file.tags(1):
             what = "the likelier class and its probability in percent"
         else:
-            what = f"the probability in percent of {', '.join(map(str, file.descriptions))}"
+            names = [str(name) for name in file.descriptions]
+            few = ", ".join(names) if len(names) <= FEW else f"{len(names)} labels"
+            what = f"the probability in percent of {few}"
         text = f"{path}: {what}, {file.nodata:g} where there are no data"
     return f"{text}; beside it {', '.join(beside)}." if beside else f"{text}."
 

@@ -23,7 +23,7 @@ EXTENSIONS = [
 ]
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 GEOPACKAGE = "application/geopackage+sqlite3"
-SIDE = 4096
+SIDE = 2048
 """Polygons are made of squares of so many pixels, so that memory does not grow with the map."""
 
 
