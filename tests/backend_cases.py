@@ -17,6 +17,7 @@ from eolab import models, prediction, tasks
 from eolab.data import sequences
 from eolab.data.store import ArraySpec, GroupedStore, write_store
 from eolab.models.images.dense import activation_maps, dense
+from eolab.prediction.engines import on_batch
 
 EXPECTED = Path(os.environ.get("EOLAB_EXPECTED", "."))
 NETWORKS = [path.stem for path in sorted(EXPECTED.glob("*.keras"))]
@@ -46,6 +47,21 @@ def test_losses_have_the_same_values_gradients_and_scores():
     assert [
         name for name in found if not np.allclose(found[name], expected[name], rtol=2e-5, atol=1e-6)
     ] == []
+
+
+def test_a_batch_is_predicted_with_the_weights_of_now_whatever_learns():
+    """Two layers of one shape, of which another learns each time: no compiled step mixes them up."""
+    image = keras.Input((3,), name="image")
+    layers = [keras.layers.Dense(3, "tanh") for _ in range(2)]
+    model = keras.Model({"image": image}, layers[1](keras.layers.BatchNormalization()(layers[0](image))))
+    rng = np.random.default_rng(0)
+    inputs = {"image": rng.normal(size=(4, 3)).astype("float32")}
+    for frozen in layers:
+        for layer in layers:
+            layer.trainable = layer is not frozen
+            layer.set_weights([rng.normal(size=values.shape) for values in layer.get_weights()])
+        expected = keras.ops.convert_to_numpy(model(inputs, training=False))
+        np.testing.assert_allclose(on_batch(model)(inputs), expected, atol=1e-6)
 
 
 COUNT, SIDE, TIMES, BANDS = 12, 8, 3, 2

@@ -42,3 +42,41 @@ def test_deeplabv3_learns_as_the_same_network_in_pytorch():
     for contestant in (ours, theirs):
         contestant.train()
     assert np.abs(ours.predict() - theirs.predict()).max() < 0.02 * np.abs(ours.predict() - before).max()
+
+
+@pytest.mark.parametrize("name", ["tempcnn", "ltae"])
+def test_twins_of_pixel_series_predict_as_our_networks(name):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: name a CPU build in PYTHONPATH")
+    import torch_series
+    from utae_training import fill
+
+    from eolab import models
+
+    times, bands, classes = 6, 3, 4
+    network = models.build(name, times=times, channels=bands, outputs=classes)
+    of_name = {"tempcnn": lambda: torch_series.TempCNN(times, bands, classes)}
+    other = of_name.get(name, lambda: torch_series.LTAE(bands, classes))().eval()
+    kinds = {"Conv1D": "Conv1d", "Dense": "Linear", "BatchNormalization": "BatchNorm1d"}
+    kinds["LayerNormalization"] = "LayerNorm"
+    for ours, theirs in kinds.items():
+        layers = [layer for layer in network.layers if type(layer).__name__ == ours]
+        modules = [module for module in other.modules() if type(module).__name__ == theirs]
+        for layer, module in zip(layers, modules, strict=True):
+            values = [np.asarray(weight).transpose() for weight in layer.weights]
+            if values[0].shape[-1] == 64 * times:  # of features at dates, in PyTorch of dates of features
+                values[0] = values[0].reshape(-1, times, 64).transpose(0, 2, 1).reshape(values[0].shape)
+            for place, value in zip([*module.parameters(), *module.buffers()], values, strict=False):
+                fill(place, value)
+    for layer in [layer for layer in network.layers if type(layer).__name__ == "MasterQueryAttention"]:
+        fill(other.query, np.asarray(layer.query))
+        fill(other.key, np.asarray(layer.key))
+    rng = np.random.default_rng(0)
+    inputs = {"image": rng.normal(size=(5, times, bands)), "valid": rng.random((5, times)) > 0.3}
+    inputs |= {"day": np.tile(np.arange(times) * 18, (5, 1))}
+    inputs = {name: values.astype("float32") for name, values in inputs.items()}
+    given = list(inputs)[: 2 if name == "tempcnn" else 3]
+    found = other(*(torch.from_numpy(inputs[one]) for one in given)).softmax(1).detach().numpy()
+    np.testing.assert_allclose(found, network.predict_on_batch(inputs), atol=1e-5)
+    assert sum(one.numel() for one in other.parameters()) == sum(
+        int(np.prod(one.shape)) for one in network.trainable_weights
+    )

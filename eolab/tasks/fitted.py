@@ -19,6 +19,7 @@ from eolab.core.progress import track
 from eolab.data.store import Store, with_day
 from eolab.evaluation import postprocess
 from eolab.prediction import probabilities
+from eolab.prediction.engines import on_batch
 from eolab.prediction.ranges import TASK_FILE, check_inputs
 from eolab.tasks.channels import Channels
 from eolab.tasks.task import AVERAGED, Task, get
@@ -111,7 +112,7 @@ class Fitted:
             Predictions by output: (n, K) of whole samples, (n,) of one class, (n, H, W) of pixels; see
             :meth:`Task.kept`.
         """
-        return self.kept(self._up_to(tuple(outputs or ())).predict_on_batch(self.inputs(arrays)))
+        return self.kept(on_batch(self._up_to(tuple(outputs or ())))(self.inputs(arrays)))
 
     def kept(self, found: Any) -> Outputs:
         """Return what is kept of the outputs of the network, by name."""
@@ -234,7 +235,7 @@ def _of_sequences(fitted: Fitted, stores: Mapping[str, Store], rows: Any, length
         fitted.check(inputs)
         steps = 1 if sequence.late else longest
         found = {}
-        for name, values in fitted.kept(fitted.network.predict_on_batch(inputs)).items():
+        for name, values in fitted.kept(on_batch(fitted.network)(inputs)).items():
             behind = ((0, 0), (0, steps - values.shape[1]))
             found[name] = np.pad(values, behind, constant_values=np.nan)
         yield slice(place, place + 1), found
