@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--libraries", nargs="+", default=["keras", "torch"], choices=["keras", "torch"])
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
-    parser.add_argument("--seconds", type=float, default=0.4, help="of a round, about")
+    parser.add_argument("--seconds", type=float, default=0.25, help="of a round, about")
     parser.add_argument("--limit", type=float, default=280, help="seconds in which networks may compile")
     parser.add_argument("--parts", action="store_true", help="also steps of Keras alone, without its loop")
     parser.add_argument("--small", action="store_true", help="few small samples, to see that it works")
