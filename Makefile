@@ -1,7 +1,7 @@
 # make demo   a study from data to HTML report, on simulated data (STUDY=landcover)
 # make test   every check: style, types, unit tests, notebooks, JupyterLab in a browser; 15 minutes on two cores
 # make quick  the same without notebooks, browser and slow tests, under two minutes
-# make lab    JupyterLab on the notebooks
+# make lab    JupyterLab on this folder, with the first notebook
 # make docs   the documentation, docs/_build/index.html
 # Needs Python 3.11 to 3.13 and make, nothing else.
 
@@ -38,7 +38,7 @@ lint: $(READY)
 	nice $(BIN)/mypy
 
 lab: $(READY)
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --ServerApp.root_dir='$(CURDIR)' notebooks/00_start_here.ipynb
 
 docs: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[docs]'

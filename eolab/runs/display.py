@@ -277,5 +277,6 @@ def _show_error(shell: Any, kind: type, error: BaseException, trace: Any, tb_off
     elif said := system_error(error, names=False):
         kind, error, sentence = RunError, RunError(said), said
     if sentence:
-        error._render_traceback_ = lambda: [f"{kind.__name__}: {sentence}"]  # type: ignore[attr-defined]
+        shown = sentence if isinstance(error, KeyboardInterrupt) else f"{kind.__name__}: {sentence}"
+        error._render_traceback_ = lambda: [shown]  # type: ignore[attr-defined]
     shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
