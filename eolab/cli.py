@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -304,21 +305,24 @@ def _say(text: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from eolab.runs import chain, reports, study
+    from eolab.runs import chain, reports, study, tracking
 
     chosen = study.load(options.study)
     chosen_options = _options(options, chosen)
-    good = chain.run(chosen, chosen_options, options.only, _say)
+    name = f"{chosen.name} {chosen_options.profile or next(iter(chosen.profiles), '')}"
+    work = partial(chain.run, chosen, chosen_options, options.only, _say)
+    good = tracking.under_parent(chosen.name, name, work)
     _say(f"Report: {reports.build_study(chosen_options.root / chosen.name)}")
     return 0 if good else 1
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    from eolab.runs import study, sweep
+    from eolab.runs import study, sweep, tracking
 
     chosen = study.load(options.study, (options.sweep, options.grid))
     given = _options(options, chosen), options.jobs, _say, options.on
-    return 0 if sweep.run(chosen, options.sweep, *given) else 1
+    work = partial(sweep.run, chosen, options.sweep, *given)
+    return 0 if tracking.under_parent(chosen.name, f"{chosen.name} {options.sweep}", work) else 1
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from eolab.core.errors import ParameterError, check_known
 from eolab.core.numbers import padded, short
-from eolab.core.progress import duration
+from eolab.core.progress import ago, duration
 
 EXAMPLES = """\
 examples:
@@ -68,7 +68,7 @@ def _list(options: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for name, runs in found.groupby("notebook", sort=False):
-        head = ("run", "status", "age", "took", "profile", "parameters", "score", "size", "")
+        head = ("run", "status", "started", "took", "profile", "parameters", "score", "size", "")
         rows = [head, *(_line(run, now) for run in runs.to_dict("records"))]
         print(name)
         for row in padded(rows):
@@ -84,21 +84,13 @@ def _line(run: Mapping[Any, Any], now: datetime) -> tuple[str, ...]:
     )
     score = f"{run['metric']} {short(run['score'])}" if run["metric"] else "–"
     remarks = ["simulated" * run["simulated"], f"out of date: {run['changed']}" * bool(run["changed"])]
-    age = _age((now - run["started"]).total_seconds())
+    age = ago((now - run["started"]).total_seconds())
     about = (run["run"], run["status"], age, took, run["profile"] or "–", _cut(run["parameters"]) or "–")
     return (*about, score, _size(run["bytes"]), _cut("; ".join(filter(None, remarks))))
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-
-
-def _age(seconds: float) -> str:
-    """Return how old a run is, in its largest unit."""
-    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= length:
-            return f"{int(seconds // length)} {unit}"
-    return "now"
 
 
 def _size(number: float) -> str:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import socket
 import sys
 import threading
+import time
 from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import miniature
 import pytest
@@ -40,23 +43,54 @@ def test_a_run_reaches_mlflow(run: runs.Run, monkeypatch: pytest.MonkeyPatch) ->
 
     run.metrics({"test": {"f1": 0.5, "note": "text", "empty": float("nan")}})
     run.path("checkpoint/step").write_text("large")
-    run.finish()
+    monkeypatch.setattr(tracking, "_EVERY_S", 0.02)
     client = MlflowClient()
-    experiment = client.get_experiment_by_name("eolab mini")
-    (logged,) = client.search_runs([experiment.experiment_id])
+    with tracking.followed(run.folder):
+        (run.folder / "history.csv").write_text("epoch,loss,val_loss\n1,0.5,\n2,0.25,nan\n")
+        end = time.monotonic() + 30
+        while not any("epoch.loss" in one.data.metrics for one in runs_of(client)):  # as the training goes on
+            assert time.monotonic() < end
+    (run.folder / "history.csv").write_text("epoch,loss,val_loss\n1,0.5,\n2,0.25,nan\n3,0.125,0.75\n")
+    run.finish()
+    (logged,) = runs_of(client)
     assert logged.data.params == {"count": "5", "seed": "1"}
-    assert logged.data.metrics == {"test.f1": 0.5}
+    assert logged.data.metrics == {"test.f1": 0.5, "epoch.loss": 0.125, "epoch.val_loss": 0.75}
     assert logged.info.status == "FINISHED"
     names = {file.path for file in client.list_artifacts(logged.info.run_id)}
     assert {"metrics.json", "params.yaml", "environment.json"} <= names
     assert "checkpoint" not in names
     assert tracking.log(run.folder) == logged.info.run_id, "logged again is the same run"
-    monkeypatch.setenv("MLFLOW_RUN_ID", logged.info.run_id)
-    child = runs.start("mini/01_make", {"count": 6, "seed": 1})
-    child.finish()
-    runs_there = client.search_runs([experiment.experiment_id])
-    assert len(runs_there) == 2
-    assert {r.data.tags.get("mlflow.parentRunId") for r in runs_there} == {None, logged.info.run_id}
+    epochs = client.get_metric_history(logged.info.run_id, "epoch.loss")
+    assert [(one.step, one.value) for one in epochs] == [(1, 0.5), (2, 0.25), (3, 0.125)], "each once"
+
+    def child() -> bool:
+        made = runs.start("mini/01_make", {"count": 6, "seed": 1})
+        folders.update_record(made.folder, point="count=6")
+        made.finish(test={"f1": 0.75, "loss": 0.5})
+        return True
+
+    monkeypatch.setenv("MLFLOW_RUN_ID", logged.info.run_id)  # as a job of Azure ML has it
+    assert tracking.under_parent("mini", "a job", child)
+    assert client.get_run(logged.info.run_id).data.metrics["count_6.test.f1"] == 0.75
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    assert tracking.under_parent("mini", "a sweep", lambda: True), "without children it is deleted"
+    there = runs_of(client)
+    assert len(there) == 2
+    assert {one.data.tags.get("mlflow.parentRunId") for one in there} == {None, logged.info.run_id}
+    for record in runs.records("mini", "01_make"):  # logged as new ones
+        (record.folder / ".mlflow.json").unlink()
+        folders.update_record(record.folder, mlflow_run_id=None)
+    assert tracking.under_parent("mini", "a sweep", lambda: bool(tracking.log(record.folder)))
+    (parent,) = [one for one in runs_of(client) if one.info.run_name == "a sweep"]
+    assert parent.info.status == "FINISHED"
+    assert len(parent.data.metrics) > 0
+    assert "MLFLOW_RUN_ID" not in os.environ
+
+
+def runs_of(client: Any) -> list[Any]:
+    """Return the runs in MLflow's experiment of the miniature study."""
+    experiment = client.get_experiment_by_name("eolab mini")
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
 
 
 def test_a_missing_package_is_named(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ def _dask(address: str, jobs: int | None, force: bool, say: Say) -> Iterator[Wor
         heard = _Heard(say)
         topic = f"eolab-{uuid4().hex}"
         client.subscribe_topic(topic, lambda event: heard(*event[1]))
-        own = {key: value for key, value in os.environ.items() if key.startswith("EOLAB_")}
+        own = {key: value for key, value in os.environ.items() if key.startswith(("EOLAB_", "MLFLOW_"))}
         about = (force, own | {"EOLAB_ROOT": str(workspace.root())}, max(hosts.values()), topic)
         going: set[Any] = set()
 

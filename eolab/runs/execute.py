@@ -250,7 +250,7 @@ def _description(job: Job, folder: Path) -> dict[str, Any]:
     values = {**job.values, **{key: str(path) for key, path in job.upstream.items()}}
     label = history.RunRecord(job.folder).record.get("label") or ""  # a run made again keeps its name
     facts = {"run": job.folder.name, "profile": job.profile, "sweep": job.sweep, "upstream": job.stamps()}
-    facts |= {"label": label}
+    facts |= {"label": label, "point": job.point}
     return {
         "label": job.label,
         "path": str(job.notebook.path),

@@ -31,11 +31,11 @@ BUSY = (
     "Another process is working in {}: wait for it, or end it (a kernel of JupyterLab too), then run again."
 )
 PATIENCE_S = 30.0  # for another process that is just ending
-LOCK, RUNNER_LOCK, JOB = ".lock", ".runner.lock", ".job.json"
+LOCK, RUNNER_LOCK, JOB, TRACKED = ".lock", ".runner.lock", ".job.json", ".mlflow.json"
 _SHAPES: dict[str, Any] = {  # what the files hold that are read back: an example of each kind
     RECORD: {
         **dict.fromkeys(("study", "notebook", "run", "status", "started", "ended", "profile"), ""),
-        **dict.fromkeys(("sweep", "label"), ""),
+        **dict.fromkeys(("sweep", "label", "point"), ""),
         **{key: {} for key in ("parameters", "defaults", "failed")},
         **{key: {"": {}} for key in ("upstream", "found")},
         **{key: {"": ""} for key in ("modules", "files", "sweeps")},
@@ -49,7 +49,20 @@ _SHAPES: dict[str, Any] = {  # what the files hold that are read back: an exampl
     ENVIRONMENT: {"packages": {"": ""}, "variables": {"": ""}, "git": {}, "gpu": [""]},
 }
 _NEEDED = {RECORD: ("study", "notebook"), DATA: ("name",), FIGURES: ("name",)}
-RECORDED = (RECORD, METRICS, FIGURES, DATA, SHORT, PARAMS, ENVIRONMENT, REPORT, LOCK, RUNNER_LOCK, JOB)
+RECORDED = (
+    RECORD,
+    METRICS,
+    FIGURES,
+    DATA,
+    SHORT,
+    PARAMS,
+    ENVIRONMENT,
+    REPORT,
+    LOCK,
+    RUNNER_LOCK,
+    JOB,
+    TRACKED,
+)
 _OWN = {
     *RECORDED,
     *("kernel.log", "history.csv", "checkpoint", "task.json"),
@@ -233,7 +246,7 @@ def share(folder: Path, new: Path) -> None:
     """
     stores = {file.parent for file in folder.rglob("store.json")}
     executed = f"{read_json(folder / RECORD).get('notebook')}.ipynb"
-    names = (RECORD, REPORT, executed, LOCK, RUNNER_LOCK, JOB)
+    names = (RECORD, REPORT, executed, LOCK, RUNNER_LOCK, JOB, TRACKED)
     left_out = {*_foreign(folder), *(folder / name for name in names)}
     for path in folder.rglob("*"):
         place = new / path.relative_to(folder)

@@ -1,28 +1,32 @@
-"""Finished runs in MLflow, where ``MLFLOW_TRACKING_URI`` is set (as Azure ML does in its jobs).
+"""Runs in MLflow, where ``MLFLOW_TRACKING_URI`` is set (as Azure ML does in its jobs).
 
-The files of the run folder stay the truth; MLflow gets a copy of parameters, metrics and files.
+The files of the run folder stay the truth; MLflow gets a copy of parameters, metrics and files. The epochs of
+a training are logged while it goes on, and the run that all belong to gets the main metrics of each.
 """
 
 import contextlib
+import csv
 import functools
 import http.client
+import math
 import os
 import re
 import ssl
 import sys
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from eolab.core import yamls
 from eolab.core.errors import RunError
-from eolab.runs import folders, history
+from eolab.runs import folders, history, overview
 
 _MAX_PARAMETER = 500  # characters that every MLflow server takes; params.yaml has the whole value
 _MAX_NAME = 240
 _MAX_ARTIFACT = 200 * 2**20  # bytes; larger files stay in the run folder
+_EVERY_S = 10.0  # between two looks for new epochs
 _PATIENCE_S = 5.0  # for the first answer of a server
 _LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
@@ -93,12 +97,17 @@ def _log(client: Any, run: history.RunRecord) -> str:
 
     run_id = _open(client, run)
     stamp = int(run.folder.stat().st_mtime * 1000)
-    flat = yamls.flatten(run.metrics)
-    numbers = {key: value for key, value in flat.items() if isinstance(value, int | float)}
+    numbers = overview.numbers(run)
     params = [Param(name, _shortened(str(run.settings[key]))) for key, name in _names(run.settings).items()]
     metrics = [Metric(name, float(numbers[key]), stamp, 0) for key, name in _names(numbers).items()]
     try:
         client.log_batch(run_id, metrics, params)  # in batches that a server takes
+        _log_epochs(client, run)
+        if (parent := os.environ.get("MLFLOW_RUN_ID")) and run.status == "done":
+            who = run.record.get("point") or run.record["notebook"]
+            main = {f"{who}.{name}": value for name, value in overview.main_metrics_of(run).items()}
+            named = _names(main)
+            client.log_batch(parent, [Metric(named[key], float(main[key]), stamp, 0) for key in main], [])
         for file in sorted(run.folder.rglob("*")):
             within = file.relative_to(run.folder)
             hidden = any(part.startswith(".") or part in ("checkpoint", "store") for part in within.parts)
@@ -111,6 +120,118 @@ def _log(client: Any, run: history.RunRecord) -> str:
     client.set_terminated(run_id, "FINISHED" if run.status == "done" else "FAILED")
     folders.update_record(run.folder, mlflow_run_id=run_id)
     return run_id
+
+
+# === Epochs ===
+
+
+@contextlib.contextmanager
+def followed(folder: Path) -> Iterator[None]:
+    """Log the epochs of the trainings in a run folder while its notebook runs.
+
+    They are read from ``history.csv``, in a thread of the runner: MLflow can neither slow a training nor end
+    it, and what it does not take now is logged with the finished run.
+    """
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_EVERY_S):
+            with contextlib.suppress(Exception):
+                if any(rows for _, rows in _new_epochs(folder).values()):
+                    from mlflow.tracking import MlflowClient
+
+                    _log_epochs(MlflowClient(), history.load(folder))
+
+    looking = threading.Thread(target=look, daemon=True)
+    if reachable(os.environ.get("MLFLOW_TRACKING_URI", "")):
+        looking.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if looking.is_alive():
+            looking.join()
+
+
+def _log_epochs(client: Any, run: history.RunRecord) -> None:
+    """Log the epochs that are not logged yet, a step each, as ``epoch.val_loss``."""
+    from mlflow.entities import Metric
+
+    found = _new_epochs(run.folder)
+    metrics = []
+    for file, (_, rows) in found.items():
+        place = ".".join([*Path(file).parent.parts, "epoch"])
+        stamp = int((run.folder / file).stat().st_mtime * 1000)
+        for row in rows:
+            numbers = {
+                f"{place}.{name}": float(text) for name, text in row.items() if text and name != "epoch"
+            }
+            named = _names(numbers)
+            step = int(float(row["epoch"]))
+            known = {key: value for key, value in numbers.items() if math.isfinite(value)}
+            metrics += [Metric(named[key], value, stamp, step) for key, value in known.items()]
+    if metrics:
+        client.log_batch(_open(client, run), metrics, [])
+        epochs = {file: before + len(rows) for file, (before, rows) in found.items()}
+        _remember(run.folder, epochs=epochs)
+
+
+def _new_epochs(folder: Path) -> dict[str, tuple[int, list[dict[str, str]]]]:
+    """Return how many rows of each ``history.csv`` of a run are logged, and the others."""
+    known = folders.read_json(folder / folders.TRACKED).get("epochs") or {}
+    found = {}
+    for file in sorted(folder.rglob("history.csv")):
+        with file.open(encoding="utf-8", newline="") as text:
+            rows = [row for row in csv.DictReader(text) if row.get("epoch")]
+        name = file.relative_to(folder).as_posix()
+        logged = known.get(name, 0) if known.get(name, 0) <= len(rows) else 0  # begun anew
+        found[name] = logged, rows[logged:]
+    return found
+
+
+def _remember(folder: Path, **changes: Any) -> None:
+    """Keep what MLflow has of a run; the record is the notebook's while it runs."""
+    file = folder / folders.TRACKED
+    folders.write_json(file, {**folders.read_json(file), **changes})
+
+
+# === The run that others belong to ===
+
+
+def under_parent(study: str, name: str, work: Callable[[], bool]) -> bool:
+    """Do the work of a command with an MLflow run of its own, which its runs become children of.
+
+    There is none where no server is named or answers, or the command has one already (a job of Azure ML). One
+    without children, as all was done before, is deleted. What is wrong with MLflow each run says itself.
+
+    Args:
+        study: Name of the study.
+        name: Name of the MLflow run.
+        work: What is done; returns whether all went well.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri or os.environ.get("MLFLOW_RUN_ID") or not reachable(uri):
+        return work()
+    try:
+        from mlflow.tracking import MlflowClient
+
+        client: Any = MlflowClient()
+        place = _experiment(client, study, None)
+        parent = str(
+            client.create_run(place, tags={"mlflow.runName": name, "eolab.study": study}).info.run_id
+        )
+    except Exception:
+        return work()
+    os.environ["MLFLOW_RUN_ID"], good = parent, False
+    try:
+        good = work()
+    finally:
+        del os.environ["MLFLOW_RUN_ID"]
+        with contextlib.suppress(Exception):
+            client.set_terminated(parent, "FINISHED" if good else "FAILED")
+            if not client.search_runs([place], f"tags.mlflow.parentRunId = '{parent}'", max_results=1):
+                client.delete_run(parent)
+    return good
 
 
 def _names(keys: Iterable[str]) -> dict[str, str]:
@@ -135,7 +256,7 @@ def _shortened(value: str) -> str:
 
 def _open(client: Any, run: history.RunRecord) -> str:
     """Return the id of the MLflow run for a run folder: the one it had, else a new one."""
-    if known := run.record.get("mlflow_run_id"):
+    if known := run.record.get("mlflow_run_id") or folders.read_json(run.folder / folders.TRACKED).get("run"):
         return str(known)
     parent = os.environ.get("MLFLOW_RUN_ID")
     study, notebook = run.record["study"], run.record["notebook"]
@@ -143,14 +264,16 @@ def _open(client: Any, run: history.RunRecord) -> str:
     tags |= {"eolab.notebook": notebook, "eolab.simulated": str(run.simulated).lower()}
     if parent:
         tags["mlflow.parentRunId"] = parent
-    return str(client.create_run(_experiment(client, run, parent), tags=tags).info.run_id)
+    run_id = str(client.create_run(_experiment(client, study, parent), tags=tags).info.run_id)
+    _remember(run.folder, run=run_id)
+    return run_id
 
 
-def _experiment(client: Any, run: history.RunRecord, parent: str | None) -> str:
+def _experiment(client: Any, study: str, parent: str | None) -> str:
     if os.environ.get("MLFLOW_EXPERIMENT_ID"):
         return os.environ["MLFLOW_EXPERIMENT_ID"]
     if parent:
         return str(client.get_run(parent).info.experiment_id)
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"eolab {run.record['study']}"
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or f"eolab {study}"
     found = client.get_experiment_by_name(name)
     return str(found.experiment_id if found else client.create_experiment(name))

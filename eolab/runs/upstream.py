@@ -48,7 +48,7 @@ def line(run: history.RunRecord, batch: bool) -> str:
     trial = run.record.get("profile") == TRIAL and _differs(run)
     care = [f"it was a trial (profile {TRIAL})"] * trial + [f"{name} is newer" for name in _newer(run)]
     said = f" Take care: {', and '.join(care)}." if care and not batch else ""
-    name = f"{run.record['notebook']} {run.folder.name}"
+    name = f"{run.record['notebook']} {run.name}"
     return f"Stands on {', '.join([f'{name}, {_age(run)}', *shown])}.{said}"
 
 

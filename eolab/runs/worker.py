@@ -88,7 +88,8 @@ def _main(job_file: str) -> int:
         threading.Thread(target=_stop_with_parent, args=(folder,), daemon=True).start()
         beginning = {"status": "running", "started": folders.now(), "ended": None, "failed": None}
         folders.update_record(folder, **job["record"], **beginning, process=os.getpid())
-        failed = _execute(job, folder)
+        with _followed(folder):
+            failed = _execute(job, folder)
         folders.end(folder, "failed" if failed else "done", failed)
         _afterwards(folder)
     return 1 if failed else 0
@@ -161,6 +162,15 @@ def _broken(error: Exception, progress: Progress, output: Path) -> dict[str, Any
         notebook.cells[progress.index] = cell
         nbformat.write(notebook, output)
     return folders.failure(name, reason, cell.get("execution_count"), cell.source, trace)
+
+
+def _followed(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Return what logs epochs to MLflow while the notebook runs, where it is asked for."""
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        return contextlib.nullcontext()
+    from eolab.runs import tracking
+
+    return tracking.followed(folder)
 
 
 def _afterwards(folder: Path) -> None:
