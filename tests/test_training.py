@@ -281,16 +281,6 @@ def test_impossible_parameters_are_refused(tmp_path, options, message):
         example.fit(tmp_path, **{"epochs": 1, **options})
 
 
-@pytest.mark.slow
-def test_headless_training_prints_a_line_an_epoch(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("EOLAB_HEADLESS", "1")
-    example.fit(tmp_path, epochs=2)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("epoch 1/2, ")
-    assert "val_loss" in lines[1]
-
-
 def test_a_watched_training_says_its_best_epoch_and_the_time_of_those_to_come(monkeypatch):
     shown: list[tuple[str, str]] = []
     monkeypatch.setattr(live.InPlace, "show", lambda _, *content: shown.append(content))

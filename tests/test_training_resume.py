@@ -37,17 +37,22 @@ def whole(tmp_path_factory):
     return folder, variables(net)
 
 
-def test_interrupted_training_ends_as_the_unbroken_one(tmp_path, whole, monkeypatch):
+def test_interrupted_training_ends_as_the_unbroken_one(tmp_path, whole, monkeypatch, capsys):
+    """In a batch an epoch is a line, in a notebook a table goes on."""
+    monkeypatch.setenv("EOLAB_HEADLESS", "1")
     for epoch in (0, 2, 4):  # the second one is interrupted again
         said = f"epochs 1 to {epoch} of 5 are kept.*goes on" if epoch else "to begin anew"
         with pytest.raises(Stopped, match=f"^Training was stopped.*{said}"):
             example.fit(tmp_path, callbacks=[example.StopAt(epoch, 5, interrupt)])
         assert not (tmp_path / "history.csv").exists() or len(history_of(tmp_path)) == epoch
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(", ")[0] for line in lines] == [f"epoch {n}/5" for n in (1, 2, 3, 4)]
+    assert all("val_loss" in line for line in lines)
     monkeypatch.setattr(fitting, "in_notebook", lambda: True)
     monkeypatch.setattr(fitting, "headless", lambda: False)
     shown: list[str] = []
     monkeypatch.setattr(live.InPlace, "show", lambda _, text, markup="": shown.append(text + markup))
-    net, history = example.fit(tmp_path, progress=True)
+    net, history = example.fit(tmp_path)
     assert history.attrs["resumed_at"] == 4
     assert shown[0].startswith("epoch 5 of 5, step 1 of ")
     assert shown[-1].startswith("epoch 5 of 5, loss 1.")

@@ -117,8 +117,11 @@ def make(book: study.Notebook, values: Mapping[str, Any], wanted: Collection[str
     whole = study.load(book.study)
     by_hand = plan.settings(whole)
     names = [name for name in whole.notebooks if name in plan.missing]
-    needs = " and ".join(f"{name} ({_time(whole.notebooks[name], plan.simulated)})" for name in names)
-    print(f"{book.name} needs a run of {needs}: made now, once. Interrupt the kernel to stop it.", flush=True)
+    *needs, last = (f"{name} ({_time(whole.notebooks[name], plan.simulated)})" for name in names)
+    needed = f"{', '.join(needs)} and {last}" if needs else last
+    print(
+        f"{book.name} needs a run of {needed}: made now, once. Interrupt the kernel to stop it.", flush=True
+    )
     command = [*EOLAB, "run", book.study, "--profile", study.OWN, "--only", *names]
     if by_hand:
         command += ["--set", *by_hand]
