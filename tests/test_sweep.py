@@ -62,7 +62,7 @@ def test_the_interval_over_seeds_is_that_of_student() -> None:
 
 
 def test_markdown_is_padded() -> None:
-    text = sweep.markdown(pd.DataFrame({"model": ["lstm", "rf"], "f1": ["0.5", "1"]}))
+    text = lines.markdown(pd.DataFrame({"model": ["lstm", "rf"], "f1": ["0.5", "1"]}))
     assert text.splitlines() == ["| model | f1  |", "|-------|-----|", "| lstm  | 0.5 |", "| rf    | 1   |"]
 
 

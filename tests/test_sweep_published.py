@@ -157,8 +157,8 @@ def test_rows_of_lists_are_matched(project: Path) -> None:
     assert table["bands"].tolist() == [both, one_band]
     assert table["f1"].tolist() == ["0.6 (0.5 to 0.7)", "0.3 (0.2 to 0.4)"]
     assert table["paper"].fillna(-1).tolist() == [0.75, -1]
-    assert "| B02, B03 | 2    | 0.75  | 0.6 (0.5 to 0.7) |" in sweep.markdown(table)
-    assert "| B02      | 2    | –     | 0.3 (0.2 to 0.4) |" in sweep.markdown(table)
+    assert "| B02, B03 | 2    | 0.75  | 0.6 (0.5 to 0.7) |" in lines.markdown(table)
+    assert "| B02      | 2    | –     | 0.3 (0.2 to 0.4) |" in lines.markdown(table)
     sweep._write(project / "runs/mini/sweeps/factors", one, found, sweep.in_numbers(one, found))
     assert runs.sweep_table("mini", "factors")["bands"].tolist() == [both, one_band]
 

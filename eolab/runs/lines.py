@@ -1,13 +1,14 @@
-"""Lines of a sweep's table: intervals over seeds, and the table as people read it."""
+"""Lines of a sweep's table: intervals over seeds, and the table and its figure as people read them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from eolab.core.numbers import short
-from eolab.runs import pairs
+from eolab.core.numbers import padded, short
+from eolab.runs import display, pairs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,3 +65,46 @@ def _gain(value: float, low: float, high: float, verdict: str) -> str:
     if math.isnan(value):
         return "–"
     return f"{value:+.4f} ({verdict if math.isnan(low) else f'{low:+.4f} to {high:+.4f}'})"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table as Markdown, columns padded so that it reads well in a terminal."""
+    cells = [[cell(value) for value in row] for row in table.itertuples(index=False)]
+    head, *lines = ["| " + " | ".join(row) + " |" for row in padded([list(map(str, table)), *cells])]
+    return "\n".join([head, re.sub(r"[^|]", "-", head), *lines])
+
+
+def cell(value: Any) -> str:
+    """Return a value of a table as text."""
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    if isinstance(value, float):
+        return f"{value:.10g}" if value == value else "–"  # NaN: nobody published it
+    return str(value)
+
+
+def figure(numbers: pd.DataFrame, rows: Sequence[str], metric: str, simulated: bool) -> bytes:
+    """Return a picture of a metric of each line with its interval; nothing where it has no numbers.
+
+    Args:
+        numbers: Lines in numbers.
+        rows: Columns that name a line.
+        metric: The metric.
+        simulated: Whether the numbers come from simulated data.
+    """
+    if not metric or not numbers[metric].notna().any():
+        return b""
+    import matplotlib.pyplot as plt
+
+    from eolab import plots
+
+    names = [" ".join(map(cell, row)) for row in numbers[[*rows]].itertuples(index=False)]
+    kept = {"value": metric, "low": f"{metric}{LOW}", "high": f"{metric}{HIGH}"}
+    scores = numbers[[*kept.values()]].set_axis([*kept], axis=1).assign(model=names, scope="all")
+    scores = scores.assign(statistic=metric, is_baseline=scores["model"].str.startswith("baseline "))
+    drawn = plots.score_bars(scores[scores["value"].notna()], label=metric)
+    image = display.png(drawn, simulated)
+    plt.close(drawn)
+    return image

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import html
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -21,11 +20,9 @@ from typing import TYPE_CHECKING, Any
 from eolab.core import workspace, yamls
 from eolab.core.errors import ParameterError, RunError
 from eolab.core.files import write_atomically
-from eolab.core.numbers import padded
 from eolab.runs import (
     chain,
     clusters,
-    display,
     folders,
     history,
     lines,
@@ -361,6 +358,12 @@ def _numbers(sweep: Sweep, runs: pd.DataFrame) -> pd.DataFrame:
     return table if table["failed"].any() else table.drop(columns="failed")
 
 
+def _main(sweep: Sweep, runs: pd.DataFrame, numbers: pd.DataFrame) -> str:
+    """Return the column of the main metric: that of the gains, of the published numbers, or the first."""
+    compared = numbers.attrs["compared"] or next((_column(metric, sweep) for _, metric in sweep.compare), "")
+    return compared or next((name for name in _metrics(sweep, runs) if name in numbers), "")
+
+
 def _gains(sweep: Sweep, runs: pd.DataFrame, folder: Path | None) -> tuple[str, pd.DataFrame]:
     """Return what each line gains over the first one, and in which metric, see :func:`pairs.gains`."""
     import pandas as pd
@@ -451,23 +454,6 @@ def _with_means(table: pd.DataFrame, sweep: Sweep, numbers: Sequence[str]) -> pd
     return pd.concat(parts, ignore_index=True)
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """Return a table as Markdown, columns padded so that it reads well in a terminal."""
-    cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    head, *lines = ["| " + " | ".join(row) + " |" for row in padded([list(map(str, table)), *cells])]
-    return "\n".join([head, re.sub(r"[^|]", "-", head), *lines])
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {item}" for name, item in value.items())
-    if isinstance(value, float):
-        return f"{value:.10g}" if value == value else "–"  # NaN: nobody published it
-    return str(value)
-
-
 def _of_seeds(sweep: Sweep, runs: pd.DataFrame) -> list[str]:
     """Return what stands in brackets, and what the number of runs of a line lets one believe."""
     counts = _numbers(sweep, runs)["runs"]
@@ -523,7 +509,7 @@ def _remarks(sweep: Sweep, runs: pd.DataFrame, compared: str = "") -> list[str]:
 
 
 def _text(sweep: Sweep, runs: pd.DataFrame, summary: pd.DataFrame) -> str:
-    return "\n\n".join([markdown(summary), *_remarks(sweep, runs, summary.attrs["compared"])])
+    return "\n\n".join([lines.markdown(summary), *_remarks(sweep, runs, summary.attrs["compared"])])
 
 
 def _write(folder: Path, sweep: Sweep, runs: pd.DataFrame, numbers: pd.DataFrame) -> Path:
@@ -535,7 +521,7 @@ def _write(folder: Path, sweep: Sweep, runs: pd.DataFrame, numbers: pd.DataFrame
     folders.write_text(folder / "table.md", f"# {title}\n\n{_text(sweep, runs, summary)}\n")
     texts = [f"Notebook {sweep.notebook}.", *_remarks(sweep, runs, numbers.attrs["compared"])]
     body = "".join(f"<p>{html.escape(text)}</p>" for text in texts)
-    if image := _figure(sweep, runs, numbers, simulated):
+    if image := lines.figure(numbers, sweep.rows, _main(sweep, runs, numbers), simulated):
         write_atomically(folder / reports.FIGURE, image)
     else:
         (folder / reports.FIGURE).unlink(missing_ok=True)
@@ -544,23 +530,3 @@ def _write(folder: Path, sweep: Sweep, runs: pd.DataFrame, numbers: pd.DataFrame
     page = reports.page(title, body + reports.figure_of(folder), [summary, runs], simulated, links)
     folders.write_text(folder / "table.html", page)
     return folder / "table.html"
-
-
-def _figure(sweep: Sweep, runs: pd.DataFrame, numbers: pd.DataFrame, simulated: bool) -> bytes:
-    """Return a picture of the main metric of each line with its interval; nothing where it has no numbers."""
-    compared = numbers.attrs["compared"] or next((_column(m, sweep) for _, m in sweep.compare), "")
-    metric = compared or next((name for name in _metrics(sweep, runs) if name in numbers), "")
-    if not metric or not numbers[metric].notna().any():
-        return b""
-    import matplotlib.pyplot as plt
-
-    from eolab import plots
-
-    names = [" ".join(map(_cell, row)) for row in numbers[[*sweep.rows]].itertuples(index=False)]
-    kept = {"value": metric, "low": f"{metric}{lines.LOW}", "high": f"{metric}{lines.HIGH}"}
-    scores = numbers[[*kept.values()]].set_axis([*kept], axis=1).assign(model=names, scope="all")
-    scores = scores.assign(statistic=metric, is_baseline=scores["model"].str.startswith("baseline "))
-    figure = plots.score_bars(scores[scores["value"].notna()], label=metric)
-    image = display.png(figure, simulated)
-    plt.close(figure)
-    return image
