@@ -186,6 +186,7 @@ def _run_all(
         outcome = workers.run(job, counter := counters.get(job.folder, ""))
         with ending:
             chain.say_ended(job, counter, outcome, left, say)
+            keep(job.folder)
         return outcome
 
     with ThreadPoolExecutor(workers.number) as pool:
@@ -203,7 +204,6 @@ def _run_all(
                     order.done(folder := going.pop(future))
                     if future.result():
                         done.add(folder)
-                    keep(folder)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             workers.stop()
