@@ -567,5 +567,7 @@ def test_replicates_are_saved_beside_the_table_of_a_run(tmp_path):
         evaluation.gains(joined), evaluation.gains(evaluation.join_scores([first, second]))
     )
     assert "drawn" not in evaluation.read_drawn(plain.iloc[:1], path)
+    nothing = evaluation.write_drawn(first[:0], path)  # regression: could not be read
+    assert len(evaluation.read_drawn(nothing, path)) == 0
     evaluation.write_drawn(plain, path)
     assert not path.exists()

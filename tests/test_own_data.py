@@ -21,7 +21,7 @@ from eolab.data.layouts.patches import are_meant
 from eolab.studies import landslide
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "own_data.md"
-TASKS = 3  # tasks with an example of their own, the first blocks of the page
+TASKS = 4  # tasks with an example of their own, the first blocks of the page
 
 
 def blocks(language: str) -> list[str]:
@@ -45,6 +45,11 @@ def own(tmp_path, monkeypatch) -> Path:
         for band, plane in zip(("B02", "B03"), picture, strict=False):
             own_example.image(tmp_path / f"tiles/t{number}/x_{band}.tif", plane)
     (tmp_path / "tiles/labels.csv").write_text("patch,label\nt0,wood; lake\nt1,lake\nt2,wood\nt3,wood\n")
+    for place in range(4):
+        for number, day in enumerate(("2020-03-01", "2020-04-01")):
+            picture = own_example.numbers(4, 8, 8, seed=place + number)
+            own_example.image(tmp_path / f"rivers/p{place}/s2_{day}.tif", picture)
+    (tmp_path / "rivers/labels.csv").write_text("place,flooded\np0,1\np1,1\np2,0\np3,0\n")
     (tmp_path / "eolab_catalog.yaml").write_text("".join(blocks("yaml")[:TASKS]))
     return tmp_path
 
@@ -57,6 +62,7 @@ def test_the_examples_of_each_task_run_as_they_stand(own):
     assert sorted(names["patches"]["labels"]) == [("Forest",), ("Forest",), ("River",), ("River",)]
     assert names["source"].size == (8, 8)
     assert names["index"]["number"].tolist() == [1, 2, 3, 4]
+    assert names["images"].groupby("sequence").size().tolist() == [2] * 4
 
 
 @pytest.mark.parametrize("name", ["fields", "eurosat", "tiles", "slides"])

@@ -208,6 +208,6 @@ def read_drawn(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         keys, ends, values = kept["keys"], kept["ends"], kept["values"]
     if len(keys) != len(table):
         return table
-    parts = np.split(values, ends[:-1])
+    parts = np.split(values, ends[:-1])[: len(keys)]  # of nothing there is one part
     drawn = [Drawn(str(key), part) if key else None for key, part in zip(keys, parts, strict=True)]
     return table.assign(drawn=pd.Series(drawn, table.index, dtype=object))

@@ -25,7 +25,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from eolab.core.errors import DataError, ParameterError, reason_of
 from eolab.data.bands import normalise_band
-from eolab.data.layouts.common import spelt_otherwise
+from eolab.data.layouts.common import reading, spelt_otherwise
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it complains of is in the reason
 # An image without a place is no fault here. For the whole process, as catch_warnings is not safe in threads.
@@ -78,8 +78,9 @@ def read_raster(
     most: int = MOST_PIXELS,
     stated: Mapping[str, float] | None = None,
     sidecars: bool = False,
+    band: int = 0,
 ) -> Raster:
-    """Read a file whole, axes of length 1 left out: (y, x) for a single image.
+    """Read a file whole, axes of length 1 left out: (y, x) for a single image, or one of its bands.
 
     What the file's own mask hides has no data.
 
@@ -89,13 +90,14 @@ def read_raster(
         stated: Scale, offset and nodata that go before those of the file.
         sidecars: Whether files beside it, a mask (``.msk``) and facts (``.aux.xml``), count too; to look for
             them takes time where there are many small files.
+        band: Number of the band that is read, from 1; 0 for all.
 
     Raises:
         DataError: If the file is missing, neither library can read it, it holds several images, declares more
             pixels, or its bands have different scales.
     """
     beside = sidecars and any(os.path.exists(f"{path}{end}") for end in (".msk", ".aux.xml"))
-    raster, known = _read(path, most, beside), stated or {}
+    raster, known = _read(path, most, beside) if not band else _read_band(path, most, band), stated or {}
     return Raster(raster.pixels, *(known.get(name, getattr(raster, name)) for name in Raster._fields[1:]))
 
 
@@ -130,6 +132,17 @@ def _read(path: str | Path, most: int, beside: bool) -> Raster:
     except (RasterioError, OSError) as error:
         why = f"tifffile: {first}; GDAL: {reason_of(error)}"
         raise DataError(f"{path} of {len(content):,} bytes is damaged ({why}): {AGAIN}.") from None
+
+
+def _read_band(path: str | Path, most: int, band: int) -> Raster:
+    """Read one band of a file of several."""
+    with reading(path, errors=(RasterioError,)), rasterio.open(path) as raster:
+        check_size(path, (raster.count, *raster.shape), most)
+        pixels, nodata = raster.read(band), raster.nodatavals[band - 1]
+        if MaskFlags.per_dataset in raster.mask_flag_enums[band - 1]:
+            nodata = nodata if nodata is not None else (np.nan if pixels.dtype.kind == "f" else 0)
+            pixels[raster.read_masks(band) == 0] = nodata
+        return Raster(pixels, nodata, raster.scales[band - 1], raster.offsets[band - 1])
 
 
 def _content(path: str | Path, most: int) -> bytes:

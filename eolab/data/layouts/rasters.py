@@ -173,8 +173,8 @@ def check_layout(
     images: Mapping[str, Any] | None = None,
     stated: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Decode every band of every image; return file, status and reason."""
-    path = folder_of(path, images)
+    """Decode every band of every image; return file (below the data set), status and reason."""
+    root, path = path, folder_of(path, images)
     if patches.are_meant(images):
         return patches.check_patches(path, images or {}, stated or {}, progress)
     if holds_products(path):
@@ -187,7 +187,8 @@ def check_layout(
     ]
     worst = pd.DataFrame(rows, columns=["file", "reason"]).sort_values("reason", ascending=False)
     worst = worst.drop_duplicates("file").sort_values("file")
-    return report(worst.itertuples(index=False), rejected)
+    table = report(worst.itertuples(index=False), rejected)
+    return table if path == root else table.assign(file=f"{below(root, path)}/" + table["file"])
 
 
 def _fault(band: Band) -> str:

@@ -216,14 +216,18 @@ def _read_pass(
         reason of each file, with an empty reason where it was read.
     """
     named = [(stem_of(one), files_of(root, one)) for one in images]
-    read = partial(read_channel, sensor=images[0].sensor, stated=json.loads(images[0].stated))
+    stated = json.loads(images[0].stated)
+    numbers = stated.pop("bands", {})
+    read = partial(read_channel, sensor=images[0].sensor, stated=stated)
     wanted = list(channels or dict.fromkeys(c for one in images for c in one.channels.split("+")))
     merged, complete = np.full((len(wanted), *size), np.nan, np.float32), True
     every: list[tuple[str, str]] = []
     for place, channel in zip(merged, wanted, strict=True):
         lacking = f"was taken without {channel}"
         files = [
-            _lay(place, Path(root), there[channel], read) if channel in there else (stem, lacking)
+            _lay(place, Path(root), there[channel], partial(read, band=numbers.get(channel, 0)))
+            if channel in there
+            else (stem, lacking)
             for stem, there in named
         ]
         share = np.isfinite(place).mean()
@@ -244,7 +248,7 @@ def _lay(place: np.ndarray, root: Path, file: Path, read: Callable[[Path], np.nd
 
 
 def read_channel(
-    path: str | Path, sensor: str = "S1", stated: Mapping[str, float] | None = None
+    path: str | Path, sensor: str = "S1", stated: Mapping[str, float] | None = None, band: int = 0
 ) -> np.ndarray:
     """Read one polarisation or band.
 
@@ -258,6 +262,7 @@ def read_channel(
         path: The file.
         sensor: "S1" or "S2".
         stated: What the catalogue states of the pixels, see :func:`index`.
+        band: Number of the band in a file of several; 0 for the only one.
 
     Returns:
         float32 (y, x), NaN where there is no value: sigma nought in linear power for Sentinel-1, reflectance
@@ -269,7 +274,7 @@ def read_channel(
             units.
     """
     kept = {name: one for name, one in (stated or {}).items() if sensor == "S2" or name == "nodata"}
-    raster = read_raster(path, stated=kept, sidecars=True)
+    raster = read_raster(path, stated=kept, sidecars=True, band=band)
     found = raster.pixels
     if found.ndim != 2 or not found.size or found.dtype.kind not in "uif":
         raise DataError(

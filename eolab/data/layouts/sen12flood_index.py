@@ -136,7 +136,8 @@ def sequences(path: str | Path, table: pd.DataFrame) -> pd.DataFrame:
         DataError: If a list is missing or damaged, or a sequence has no polygon.
     """
     found = table.groupby("sequence", sort=False)["published"].first().to_frame()
-    found["ring"] = pd.Series(_rings(Path(path), table)).reindex(found.index)
+    rings = table.groupby("sequence")["ring"].first() if "ring" in table else _rings(Path(path), table)
+    found["ring"] = pd.Series(rings).reindex(found.index)
     centres = np.array([(ring.min(0) + ring.max(0)) / 2 for ring in found["ring"]])
     found["longitude"], found["latitude"] = centres.T
     for sensor in SENSORS:
@@ -153,8 +154,11 @@ def files_of(root: str | Path, image: Any) -> dict[str, Path]:
 
     Args:
         root: The folder with the lists or the collections.
-        image: A row of :func:`index`.
+        image: A row of :func:`index`, or of a table with a column ``files``: the file of each channel below
+            the folder, as JSON.
     """
+    if hasattr(image, "files"):
+        return {channel: Path(root) / file for channel, file in json.loads(image.files).items()}
     suffix = "/{}.tif" if _is_item(image) else SUFFIX[image.sensor]
     channels = image.channels.split("+") if image.channels else []
     return {channel: Path(root) / f"{stem_of(image)}{suffix.format(channel)}" for channel in channels}
@@ -162,7 +166,9 @@ def files_of(root: str | Path, image: Any) -> dict[str, Path]:
 
 def stem_of(image: Any) -> str:
     """Return the beginning of the names of an image's files, below the folder of the data set."""
-    return image.filename if _is_item(image) else f"{image.sequence}/{image.filename}"
+    if _is_item(image) or hasattr(image, "files"):
+        return str(image.filename)
+    return f"{image.sequence}/{image.filename}"
 
 
 def _is_item(image: Any) -> bool:

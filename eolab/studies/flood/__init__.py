@@ -4,5 +4,5 @@ Each image of a sequence tells whether a flood has been seen there by its day (R
 https://doi.org/10.5194/isprs-archives-XLIII-B2-2020-1343-2020).
 """
 
-from eolab.studies.flood import baselines, delay, explore, samples, scoring
+from eolab.studies.flood import baselines, delay, explore, samples, scoring, source
 from eolab.studies.flood.samples import sample_producer, sample_table, store_arrays, store_metadata

@@ -30,7 +30,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
-from eolab.core.errors import DataError, ParameterError
+from eolab.core.errors import DataError, ParameterError, warn
 from eolab.data.layouts.sen12flood import SENSORS
 from eolab.data.sequences import ImageSequence
 from eolab.evaluation.classes import Binary
@@ -70,6 +70,25 @@ def chosen(names: Sequence[str]) -> list[str]:
         ParameterError: If a name is unknown.
     """
     return list(NAMES) if list(names) == ["all"] else baselines.chosen(TASK, names, BASELINES)
+
+
+def possible(names: Sequence[str], numbers: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return the names of baselines that tables of images allow; the others are left out by name."""
+    kept = [
+        name
+        for name in chosen(names)
+        if (sensor := _sensor(name, numbers)) == NO_SENSOR
+        or (sensor in numbers and NEEDED.get(name, (set(),))[0] <= set(numbers[sensor]))
+    ]
+    if lost := [name for name in chosen(names) if name not in kept]:
+        warn(f"The images do not have what {', '.join(lost)} read: these baselines are left out.")
+    return kept
+
+
+def _sensor(name: str, numbers: Mapping[str, Any]) -> str:
+    """Return the sensor that a baseline reads; the majority has that of any images."""
+    sensor = SENSOR_OF[name]
+    return next(iter(numbers)) if name == "majority" and sensor not in numbers else sensor
 
 
 def fit(name: str, train: pd.DataFrame, seed: int = 0) -> Baseline:
@@ -264,7 +283,7 @@ def predict_steps(
         scores = score(baseline, images)
         usual = float(np.median(scores[(images["split"] == "train").to_numpy()]))  # before the first image
         found[name] = {
-            part: scoring.carry_forward(some, SENSOR_OF[name], scores, usual)
+            part: scoring.carry_forward(some, _sensor(name, numbers), scores, usual)
             for part, some in sequences.items()
         }
     return found
@@ -312,7 +331,7 @@ def own_scores(
 def _fitted(name: str, numbers: Mapping[str, pd.DataFrame], seed: int) -> tuple[Baseline, pd.DataFrame]:
     """Return a baseline fitted on the training images of its sensor, and all images of the sensor."""
     [name] = chosen([name])
-    sensor = SENSOR_OF[name]
+    sensor = _sensor(name, numbers)
     if sensor not in (NO_SENSOR, *numbers):
         raise ParameterError(
             f"Baseline {name!r} reads images of {sensor}, found tables of {', '.join(numbers) or 'none'}: "

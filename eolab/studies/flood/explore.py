@@ -50,7 +50,7 @@ def facts(images: pd.DataFrame) -> pd.DataFrame:
         len(files),
         round(100 * files["flooded"].mean(), 1),
         int((s1["channels"] == "VV").sum()),
-        int((~ordered).sum()),
+        int((~ordered.astype(bool)).sum()),  # of no images there are days
         twice,
         len(wet[0]),
         len(wet[1]),
@@ -118,7 +118,7 @@ def image_distributions(numbers: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def pictures(
     root: str | Path, images: pd.DataFrame, sequence: str, size: tuple[int, int] = (128, 128)
 ) -> dict[str, xr.Dataset]:
-    """Return what a strip of a sequence shows: VV and VH, and red, green and blue, by sensor.
+    """Return what a strip of a sequence shows by sensor: VH, or red, green and blue, where it has them.
 
     Args:
         root: Folder of the data set.
@@ -131,13 +131,27 @@ def pictures(
     """
     names = images["sequence"].unique().tolist()
     check_known(sequence, names, f"There is no sequence {sequence!r}")
-    channels = {"S1": ["VV", "VH"], "S2": ["B04", "B03", "B02"]}
+    channels = {"S1": ["VH"], "S2": ["B04", "B03", "B02"]}
     own = images[(images["sequence"] == sequence) & (images["filename"] != "")]
     return {
         sensor: read_series(root, of_sequence(images, sequence, sensor), shown, size)[0]
         for sensor, shown in channels.items()
-        if (own["sensor"] == sensor).any()
+        if all(set(shown) <= set(one.split("+")) for one in own.loc[own["sensor"] == sensor, "channels"])
+        and (own["sensor"] == sensor).any()
     }
+
+
+def bright_share(numbers: Mapping[str, pd.DataFrame], sequence: str) -> pd.Series | None:
+    """Return the share of bright pixels of a sequence's optical images by date, None where it is not known.
+
+    Args:
+        numbers: Result of :func:`eolab.studies.flood.samples.image_table` by sensor.
+        sequence: Its name.
+    """
+    if "bright" not in numbers.get("S2", ()):
+        return None
+    own = numbers["S2"][numbers["S2"]["sequence"] == sequence]
+    return own.set_index("date")["bright"]
 
 
 def example_sequences(predictions: pd.DataFrame, first: Sequence[str], n_examples: int) -> list[str]:
