@@ -159,7 +159,11 @@ def _read(file: Path, column: str) -> pd.DataFrame:
 
 
 def sensors_of(
-    images: pd.DataFrame, radar: Sequence[str], optical: Sequence[str], floor_db: float, reference_images: int
+    images: pd.DataFrame,
+    polarisations: Sequence[str],
+    bands: Sequence[str],
+    floor_db: float,
+    reference_images: int,
 ) -> dict[str, Sensor]:
     """Return what is read of each sensor that has images; channels that no image has are left out by name.
 
@@ -167,7 +171,7 @@ def sensors_of(
         DataError: If no sensor has a channel left.
     """
     found: dict[str, Sensor] = {}
-    for name, channels in {"S1": radar, "S2": optical}.items():
+    for name, channels in {"S1": polarisations, "S2": bands}.items():
         named = images.loc[images["sensor"] == name, "channels"].unique()
         there = {channel for one in named for channel in one.split("+")}
 
@@ -183,7 +187,7 @@ def sensors_of(
             found[name] = of(kept)
     if not found:
         raise DataError(
-            f"No image has one of the channels {', '.join([*radar, *optical])}: name those of your images."
+            f"No image has one of the channels {', '.join([*polarisations, *bands])}: name those of your images."
         )
     return found
 
