@@ -397,11 +397,16 @@ def _check(options: argparse.Namespace) -> int:
 
 def _add(options: argparse.Namespace) -> int:
     from eolab.data import catalog, own
+    from eolab.studies.opening import studies_of
 
     file = own.own_file()
     said, name = own.add(options.folder, file, options.name, options.layout)
     print("\n".join(said))
-    return _check_data(catalog.load(file)[name])
+    entry = catalog.load(file)[name]
+    status = _check_data(entry)
+    for study in studies_of(entry) if not status else ():
+        print(f"Use it from {study}/01_explore on: eolab run {study} --set dataset={name}")
+    return status
 
 
 def _fetch(options: argparse.Namespace) -> int:

@@ -57,6 +57,8 @@ def test_images_of_places_are_an_index_of_the_study_with_sensors_told_by_their_b
     assert outlines["longitude"].diff().iloc[1] == pytest.approx(0.01254, rel=0.01)  # a kilometre at 44.2 °N
     cut = entry(tmp_path, "  dates: [2020-04-01, 2020-12-31]\n")
     assert flood.source.index(cut)["date"].min() == pd.Timestamp("2020-04-02")
+    west = entry(tmp_path, "  bounds: [14.9, 44, 15.03, 45]\n")
+    assert flood.source.index(west)["sequence"].unique().tolist() == ["p0", "p1", "p2"]
 
 
 def test_the_four_functions_make_a_store_of_the_values_in_the_files(tmp_path):

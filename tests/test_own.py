@@ -40,6 +40,7 @@ def test_add_writes_an_entry_beside_the_data_and_checks_it(desk, capsys):
     said = capsys.readouterr().out
     assert "3 images of 3 days, 2020-03-05 to 2020-09-02, of 24 × 24 pixels of 10 in EPSG:32633" in said
     assert "fields: 3 files can be used, 0 cannot." in said
+    assert "Use it from landcover/01_explore on: eolab run landcover --set dataset=fields" in said
     entry = catalog.load()["fields"]
     assert entry.file == desk / "eolab_catalog.yaml"
     assert (entry.uri, entry.images, entry.pixels["scale"]) == ("fields", {"folder": "images"}, 0.0001)

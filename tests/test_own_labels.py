@@ -191,6 +191,17 @@ def test_an_entry_is_cut_to_its_area_and_its_dates(tmp_path):
     np.testing.assert_array_equal(series["label"].to_numpy()[0] == 1, np.arange(12) >= 8)
 
 
+def test_bounds_that_can_be_degrees_are_degrees(tmp_path):
+    own_example.series(tmp_path)
+    own_example.image(tmp_path / "map.tif", codes())
+    box = rasterio.warp.transform_bounds(own_example.CRS, "EPSG:4326", 500_045, 4_899_805, 500_155, 4_899_955)
+    text = "  labels: {old: {file: map.tif}}\n"
+    series = opened(tmp_path, f"  bounds: {[*box]}\n" + text)
+    assert dict(series.sizes) == {"time": 3, "band": 4, "y": 16, "x": 12}
+    with pytest.raises(DataError, match="lie outside the images"):
+        opened(tmp_path, "  bounds: [14, 40, 14.1, 40.1]\n" + text)
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

@@ -119,7 +119,8 @@ class DataEntry:
         images: How the files of layout ``rasters`` are named, and the bands in them.
         labels: Files of masks, polygons, points and tables by name: file, and what it does not say of itself.
         classes: What the labels mean: name, and code and color where they are known.
-        bounds: (xmin, ymin, xmax, ymax) that all that is read is cut to; empty for all.
+        bounds: (xmin, ymin, xmax, ymax) that all that is read is cut to, in degrees or the reference system
+            of the data; empty for all.
         dates: First and last day, likewise.
         twin: For simulated data, ``writer`` and its parameters; empty for real data.
     """
@@ -216,10 +217,18 @@ class DataEntry:
         Raises:
             DataError: If the data are missing or not what the layout promises.
         """
-        options = {**self._cut, **options, **self._stated}
         open_layout = layouts.reader(self.layout).open_layout
+        taken = inspect.signature(open_layout).parameters
+        cut = {name: options.pop(name, value) for name, value in self._cut.items()}
+        own = {} if any(one.kind is one.VAR_KEYWORD for one in taken.values()) else cut.keys() - taken
+        later = {name: cut.pop(name) for name in own}
+        options = {**cut, **options, **self._stated}
         self._check_call(open_layout, f"layout {self.layout}", options)
         dataset = open_layout(self._existing(), **options)
+        if later:
+            from eolab.data.cutting import cut_series
+
+            dataset = cut_series(dataset, self.name, **later)
         return dataset.assign_attrs({"data_set": self.name, **self.origin, "simulated": int(self.simulated)})
 
     def check(self, progress: bool = True, again: bool = False) -> CheckReport:

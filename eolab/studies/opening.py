@@ -4,6 +4,32 @@ from eolab.data import layouts, own_labels
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts import patches
 
+OF_LAYOUT = {
+    "sentinel2_corine": "landcover",
+    "eolearn_patch": "landcover",
+    "landslide4sense": "landslide",
+    "bigearthnet_v1": "scenes",
+    "bigearthnet_v2": "scenes",
+    "sen12flood": "flood",
+}
+
+
+def studies_of(entry: DataEntry) -> list[str]:
+    """Return the names of the studies that can use a data set, as far as its entry tells."""
+    if entry.layout != "rasters":
+        return [OF_LAYOUT[entry.layout]] if entry.layout in OF_LAYOUT else []
+    series = not patches.are_meant(entry.images)
+    masks = any("{sample}" in one["file"] for one in entry.labels.values())
+    places = series and "{tile}" in entry.images.get("files", "") and "flooded" in entry.labels
+    fits = {
+        "flood": places,
+        "landcover": series and not places and bool(entry.labels),
+        "clearing": series and not places,
+        "landslide": masks,
+        "scenes": not series and not masks,
+    }
+    return [name for name, fit in fits.items() if fit]
+
 
 def open_as_its_study(entry: DataEntry) -> None:
     """Open a data set as the first cells of the study that reads its layout do.

@@ -338,7 +338,7 @@ def _choose(found: list[Acquisition], folder: Path, tile: str | None, level: str
     return found
 
 
-def of_dates(days: Sequence[date], folder: Path, dates: Sequence[str] | None) -> list[int]:
+def of_dates(days: Sequence[date], folder: Path | str, dates: Sequence[str] | None) -> list[int]:
     """Return the numbers of the images, given their days in order, that are asked for."""
     first, last = date_range(dates)
     chosen = [number for number, day in enumerate(days) if first <= day <= last]

@@ -14,7 +14,9 @@ import numpy as np
 import rasterio
 import xarray as xr
 from odc.geo.geobox import GeoBox
+from pyproj import CRS
 from rasterio.errors import RasterioError
+from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from eolab.core.errors import DataError, ParameterError, check_known
@@ -97,7 +99,7 @@ def window_of(grid: GeoBox, bounds: Bounds | None, what: str) -> tuple[slice, sl
 
     Args:
         grid: The grid.
-        bounds: (xmin, ymin, xmax, ymax) in its reference system.
+        bounds: (xmin, ymin, xmax, ymax) in its reference system, or in degrees, see :func:`bounds_in`.
         what: What the grid is of, for the error: "the tile".
 
     Raises:
@@ -112,11 +114,25 @@ def window_of(grid: GeoBox, bounds: Bounds | None, what: str) -> tuple[slice, sl
         raise ParameterError(
             f"bounds is {bounds}: give (xmin, ymin, xmax, ymax) with xmin < xmax, ymin < ymax."
         )
-    rows, columns = touched(grid, bounds)
+    rows, columns = touched(grid, bounds_in(grid.crs, bounds))
     if rows.start == rows.stop or columns.start == columns.stop:
         extent = ", ".join(f"{edge:.0f}" for edge in grid.boundingbox)
         raise DataError(f"The bounds {bounds} lie outside {what}, which covers ({extent}) in {grid.crs}.")
     return rows, columns
+
+
+def bounds_in(crs: Any, bounds: Bounds) -> Bounds:
+    """Return bounds in a reference system: those that can be degrees are, where it is one of metres.
+
+    Args:
+        crs: The reference system.
+        bounds: (xmin, ymin, xmax, ymax).
+    """
+    system = CRS.from_user_input(str(crs))
+    degrees = bool((np.abs(np.asarray(bounds)) <= (180, 90, 180, 90)).all())
+    if system.is_geographic or not degrees:
+        return bounds
+    return transform_bounds("EPSG:4326", system, *bounds)
 
 
 def of_day(series: xr.Dataset, date: str, what: str) -> int:

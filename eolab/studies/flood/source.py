@@ -24,6 +24,7 @@ import pandas as pd
 from eolab.core.errors import DataError, did_you_mean, warn
 from eolab.data import splits
 from eolab.data.catalog import DataEntry
+from eolab.data.cutting import cut_table
 from eolab.data.layouts import rasters, sen12flood
 from eolab.data.layouts.common import below, reading
 from eolab.data.layouts.raster_files import folder_of
@@ -51,7 +52,7 @@ def index(entry: DataEntry) -> pd.DataFrame:
         DataError: If the layout is another, or the images or their labels cannot be used.
     """
     if entry.layout == "sen12flood":
-        return sen12flood.index(entry.path, entry.pixels)
+        return _cut(sen12flood.index(entry.path, entry.pixels), entry)
     if entry.layout != "rasters":
         raise DataError(
             f"Data set {entry.name} has the layout {entry.layout}, but the flood study reads sen12flood or "
@@ -59,8 +60,6 @@ def index(entry: DataEntry) -> pd.DataFrame:
         )
     folder = folder_of(entry.path, entry.images)
     found, _ = rasters.scan(folder, entry.images, entry.pixels)
-    first, last = rasters.date_range(entry.dates or None)
-    found = [one for one in found if first <= one.time.date() <= last]
     rows = [row for one in found for sensor in SENSORS for row in _rows(entry, one, sensor)]
     if not rows:
         raise DataError(
@@ -71,7 +70,15 @@ def index(entry: DataEntry) -> pd.DataFrame:
     table["number"] = table.groupby(["sequence", "sensor"]).cumcount() + 1
     table = _labelled(table, entry)
     table.attrs["rejected"] = []
-    return table[[*COLUMNS, "stated", "files", "ring"]]
+    return _cut(table[[*COLUMNS, "stated", "files", "ring"]], entry)
+
+
+def _cut(images: pd.DataFrame, entry: DataEntry) -> pd.DataFrame:
+    """Return the images of places whose middle lies in the bounds of an entry, between its days."""
+    if not (entry.bounds or entry.dates):
+        return images
+    places = sen12flood.sequences(entry.path, images).loc[images["sequence"]]
+    return cut_table(images, entry, places["longitude"], places["latitude"], "EPSG:4326")
 
 
 def _rows(entry: DataEntry, item: Acquisition, sensor: str) -> list[dict[str, object]]:
@@ -187,7 +194,7 @@ def sensors_of(
             found[name] = of(kept)
     if not found:
         raise DataError(
-            f"No image has one of the channels {', '.join([*polarisations, *bands])}: name those of your images."
+            f"No image has one of the channels {', '.join([*polarisations, *bands])}: name those there are."
         )
     return found
 

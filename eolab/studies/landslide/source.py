@@ -52,6 +52,11 @@ def of_entry(entry: DataEntry) -> tuple[pd.DataFrame, Source]:
     Raises:
         DataError: If the layout is another, there are no masks, or these have other classes than two.
     """
+    if entry.bounds or entry.dates:
+        raise DataError(
+            f"The patches of data set {entry.name} of {entry.file} have no places and dates that this study "
+            "knows: leave 'bounds' and 'dates' out of its entry."
+        )
     if entry.layout == "landslide4sense":
         return reader.index(entry.path), PUBLISHED
     if not patches.are_meant(entry.images):

@@ -13,6 +13,7 @@ from eolab.core import yamls
 from eolab.core.errors import DataError
 from eolab.data import tables
 from eolab.data.catalog import DataEntry
+from eolab.data.cutting import cut_table
 from eolab.data.layouts import bigearthnet_v1, bigearthnet_v2
 from eolab.data.layouts.bigearthnet import BANDS, read_patch
 from eolab.data.layouts.common import attempt
@@ -41,12 +42,16 @@ def index(entry: DataEntry, progress: bool = True) -> pd.DataFrame:
         DataError: If its layout is another.
     """
     if entry.layout == "rasters":
-        return own.index(entry, progress)
-    if entry.layout not in READERS:
+        found = own.index(entry, progress)
+    elif entry.layout not in READERS:
         raise DataError(
             f"{entry.name} has the layout {entry.layout}: this study reads {', '.join(READERS)} and rasters."
         )
-    return READERS[entry.layout].index(entry.path, progress=progress)
+    else:
+        found = READERS[entry.layout].index(entry.path, progress=progress)
+    if not (entry.bounds or entry.dates):
+        return found
+    return cut_table(found, entry, found["x"], found["y"], found["projection"])
 
 
 def own_classes(entry: DataEntry, patches: pd.DataFrame) -> ClassSet:
