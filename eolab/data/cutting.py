@@ -54,8 +54,8 @@ def cut_table(
     Args:
         table: A row a sample, with a column of days.
         entry: Entry of the catalogue.
-        x: Place of each sample (N,).
-        y: Likewise.
+        x: Place of each sample to the east (N,).
+        y: Place of each sample to the north (N,).
         crs: Reference system of the places, one for all or one a sample (N,).
         column: Column of the days.
 
