@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import rasterio
@@ -153,7 +151,7 @@ class TrainedStub:
 
     def __init__(self, channels, params):
         self.described, self.facts = ("segmentation", "unet", channels), {}
-        self.before = SimpleNamespace(params=params)
+        self.option = params.get
 
 
 def test_a_map_of_a_scene_has_its_grid_and_no_data_where_the_product_has_none(product, tmp_path):

@@ -318,6 +318,10 @@ def test_scenes_that_do_not_fit_the_network_are_refused_in_one_sentence(masks, t
     for said, options in cases.items():
         scene = write(tmp_path / f"{len(said)}/s_2020-07-01.tif", **options)
         assert said in message([masks, scene, *out], capsys)
+    dark = write(tmp_path / "dark/s_2020-07-01.tif", factor=1e-4)
+    assert "reflectance where digital numbers (× 10,000) were learned from" in message(
+        [masks, dark, *out], capsys
+    )
     assert "no file or folder" in message([masks, tmp_path / "none.tif", *out], capsys)
     scene = write(tmp_path / "undated.tif")
     assert "says no day of its images" in message([masks, scene, *out, "--stac"], capsys)

@@ -50,7 +50,13 @@ class TrainedRange:
             return None
         return cls(*(tuple(channels[key]) for key in ("names", "low", "high", "mean", "std")))
 
-    def check(self, values: np.ndarray, valid: np.ndarray | None = None, strict: bool = False) -> None:
+    def check(
+        self,
+        values: np.ndarray,
+        valid: np.ndarray | None = None,
+        strict: bool = False,
+        whole: bool = False,
+    ) -> None:
         """Compare images with the training samples; NaN does not count.
 
         A channel does not fit if most of its values lie outside the range of training, if its median lies
@@ -63,6 +69,8 @@ class TrainedRange:
             values: Images (..., C).
             valid: Which of them count, an array over the first axes.
             strict: Whether to refuse too where a quarter of the channels do not fit.
+            whole: Whether the values are from all over a scene, which is refused where all channels are
+                hundreds of times as small: no scene is that dark.
 
         Raises:
             DataError: If the values are in another unit.
@@ -86,7 +94,7 @@ class TrainedRange:
             return
         wrong = far if far.any() else other
         text = self._sentence(wrong, middle, share) + self._unit(wrong, middle, pixels[beyond & wrong])
-        if far.any() or (strict and other.mean() >= 0.25):
+        if far.any() or (whole and small.all()) or (strict and other.mean() >= 0.25):
             raise DataError(text)
         if not self._told:
             self._told = True

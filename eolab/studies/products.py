@@ -1,7 +1,8 @@
 """Maps of scenes with the network of a run of any study: ``eolab map RUN SCENE``, and the same in a notebook.
 
-A study that prepares its scenes in its own way has a module ``products`` with ``scene_of(trained, wanted)``;
-all others, those of a user too, read the bands that the network's channels are named after::
+A study that prepares its scenes in its own way has a module ``products`` with ``scene_of(trained, wanted)``,
+which serves all samples that its functions have made, those of a user's study too. Of other samples the bands
+are read that the network's channels are named after::
 
     from eolab.studies import products
 
@@ -122,6 +123,10 @@ class Trained:
         """What its samples say of themselves; nothing where they are not kept."""
         return self.samples.metadata if (self.before.folder / "store").is_dir() else {}
 
+    def option(self, name: str, default: str) -> Any:
+        """Return how its samples were prepared: what they say of it, or the parameter of their run."""
+        return {**self.before.params, **self.facts}.get(name, default)
+
     @cached_property
     def dataset(self) -> DataEntry | None:
         """The data set of its samples; None where the catalogue does not name it any more."""
@@ -197,7 +202,7 @@ def map_scene(
             f"{run} has learned {trained.task}: its network gives one label to each image of a sequence, and "
             "no map; give a run that has learned masks, values or labels of patches."
         )
-    room = f"eolab.studies.{trained.record.record.get('study')}"
+    room = f"eolab.studies.{trained.facts.get('study') or trained.record.record.get('study')}"
     own = find_spec(room) and find_spec(f"{room}.products")
     found = (import_module(f"{room}.products") if own else import_module(__name__)).scene_of(trained, wanted)
     output = "values" if trained.task == "regression" else "mask"  # where there are several
@@ -355,7 +360,16 @@ def check_pixels(trained: Trained, grid: GeoBox, place: Any) -> None:
 
 
 def scene_of(trained: Trained, wanted: Wanted) -> mapping.Scene:
-    """Open a scene for a network that reads the bands of one image as they are."""
+    """Open a scene for a network that reads the bands of one image as they are.
+
+    Raises:
+        ParameterError: If the network reads series.
+    """
+    if "series" in trained.task or trained.task == "yearly_classification":
+        raise ParameterError(
+            f"The samples of {trained.record.folder} do not say how series are prepared, as those of "
+            "landcover.store_metadata do: write that into their metadata."
+        )
     return scene_of_bands(trained, wanted, trained.channels)
 
 

@@ -85,5 +85,5 @@ def check_scale(
     )
     found = [read_window(row, col, height, width) for row, col in itertools.product(rows, cols)]
     pixels = np.concatenate([one["image"][~one["nodata"]] for one in found])  # (n, C)
-    trained.check(pixels)
+    trained.check(pixels, whole=True)
     return len(pixels) > 0

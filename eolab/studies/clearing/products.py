@@ -64,7 +64,7 @@ def scene_of(trained: Trained, wanted: Wanted) -> mapping.Scene:
     time = str(images.ground["time"].values[number])[:19]
     grid = images.ground.odc.geobox
     check_pixels(trained, grid, wanted.place)
-    padding = trained.before.params["padding"]
+    padding = trained.option("padding", "masked")
     content: Any = {"regression": BAND, "segmentation": scheme(NEED)}.get(trained.task)
     return mapping.Scene(
         entry.name,

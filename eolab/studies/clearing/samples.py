@@ -483,7 +483,14 @@ def store_metadata(
     if classes:
         coords["class"] = list(classes)
     pixel_m = pixel_size_m(images.ground.odc.geobox)[1]
-    return {"coords": coords, "dataset": entry.name, **entry.origin, "pixel_m": pixel_m, **facts}
+    return {
+        "coords": coords,
+        "dataset": entry.name,
+        **entry.origin,
+        "study": "clearing",
+        "pixel_m": pixel_m,
+        **facts,
+    }
 
 
 # === Views ===

@@ -337,6 +337,7 @@ def store_metadata(
         "coords": {"time": _dates(prepared), "band": [str(band) for band in prepared["band"].values]},
         "dataset": entry.name,
         **entry.origin,
+        "study": "landcover",
         "class_scheme": series.attrs["class_scheme"],
         "label_cell_m": series.attrs["label_cell_m"],
         "pixel_m": pixel_size_m(series.odc.geobox)[1],

@@ -215,7 +215,7 @@ def scene_of(trained: Trained, wanted: Wanted) -> mapping.Scene:
     Raises:
         ParameterError: If a network of published patches is given no heights.
     """
-    chosen, normalise = trained.described[2]["image"], trained.before.params["normalise"]
+    chosen, normalise = trained.described[2]["image"], trained.option("normalise", "none")
     bands = channels.bands_of(chosen.stored)
     if bands == reader.BANDS:
         source, content = Source(), SCHEME

@@ -265,6 +265,7 @@ def store_metadata(entry: DataEntry, normalise: str, source: Source = PUBLISHED)
         "coords": {"band": list(channels.stored_channels(source.bands))},
         "dataset": entry.name,
         **entry.origin,
+        "study": "landslide",
         "normalise": normalise,
         "pixel_area_m2": source.pixel_area_m2,
         "pixel_m": source.pixel_area_m2**0.5,

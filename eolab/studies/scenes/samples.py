@@ -394,7 +394,7 @@ def store_metadata(
     coords |= {"polarisation": list(RADAR)} if with_radar else {}
     how: dict[str, Any] = {"resampling": resampling, "classes": classes, "colors": list(scheme.colors)}
     how["pixel_m"] = image.get("pixel_m") if image else PIXEL_M
-    return {"coords": coords, "dataset": entry.name, **entry.origin, **how}
+    return {"coords": coords, "dataset": entry.name, **entry.origin, "study": "scenes", **how}
 
 
 # === Speed ===
