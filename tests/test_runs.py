@@ -373,6 +373,28 @@ def test_a_data_set_that_is_not_there_has_no_fingerprint(project: Path) -> None:
     assert provenance.data(Entry())["fingerprint"] == ""
 
 
+def test_notebooks_of_a_new_clone_are_not_filtered(tmp_path: Path) -> None:
+    """Regression: git ran nbstripout on 36 notebooks as a run began, and again until it had 20 s for it."""
+    notebook, ran = tmp_path / "clone" / "a.ipynb", tmp_path / "ran"
+    notebook.parent.mkdir()
+    git = ("git", "-C", str(notebook.parent), "-c", "user.name=a", "-c", "user.email=a@b")
+    notebook.with_name(".gitattributes").write_text("*.ipynb filter=notebooks\n")
+    notebook.write_text("code\n")
+    for command in ("init -q", "add .", "commit -qm first"):
+        subprocess.run([*git, *command.split()], check=True)
+    keep = f"touch '{ran}'; sed /output/d"
+    subprocess.run([*git, "config", "filter.notebooks.clean", keep], check=True)
+    os.utime(notebook, (1, 1))  # git has to look into it
+    assert provenance._git(notebook.parent)["dirty"] is False
+    assert not ran.exists()
+    notebook.write_text("code\noutput\n")
+    subprocess.run([*git, "add", "."], check=True)
+    os.utime(notebook, (2, 2))
+    assert provenance._git(notebook.parent)["dirty"] is False  # outputs do not count
+    notebook.write_text("other code\n")
+    assert provenance._git(notebook.parent)["dirty"] is True
+
+
 def test_an_input_is_the_newest_finished_run(project: Path) -> None:
     with pytest.raises(RunError, match="eolab run mini --only 01_make"):
         use().input("made")
