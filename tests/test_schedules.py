@@ -60,6 +60,23 @@ def test_schedules_survive_saving_with_their_optimizer(name):
     np.testing.assert_array_equal(rates(again._learning_rate, 20), rates(schedule, 20))
 
 
+@pytest.mark.parametrize("options", [{"name": "step"}, {"name": "one_cycle"}, {"name": "cosine", "end": 0.1}])
+def test_a_paced_schedule_takes_the_steps_of_another(options):
+    first, other = (
+        schedules.build(learning_rate=0.1, steps_per_epoch=n, epochs=4, **options) for n in (5, 7)
+    )
+    paced = schedules.Paced(first)
+    np.testing.assert_allclose(rates(paced, 28), rates(first, 28), rtol=1e-6)
+    paced.put(other)
+    np.testing.assert_allclose(rates(paced, 28), rates(other, 28), rtol=1e-6)
+
+
+def test_paced_schedules_that_differ_in_more_than_steps_are_told_apart():
+    """A warm-up begins at a rate that depends on its steps, which a compiled graph holds."""
+    paced = [schedules.Paced(schedules.build("cosine", 0.1, n, 4, warmup_epochs=1)) for n in (5, 7)]
+    assert paced[0].get_config() != paced[1].get_config()
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [

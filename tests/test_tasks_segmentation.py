@@ -97,7 +97,7 @@ def test_a_shared_network_is_compiled_once_and_learns_what_a_new_one_would(
 ):
     """Weights, statistics, optimizer and order of the second training owe nothing to the first."""
     make = tasks.Networks().build
-    swapped = {**rows, "train": np.concatenate([rows["train"][:6], rows["test"]])}
+    swapped = {**rows, "train": np.concatenate([rows["train"][:9], rows["test"]])}  # one step more an epoch
     with monkeypatch.context() as patch:
         fit(store, rows, tmp_path / "first", crop=16, make=make)
         patch.setattr("keras.Model.compile", lambda *args, **options: pytest.fail("compiled again"))

@@ -211,26 +211,31 @@ def fit(
     live = Live(epochs, train.num_batches, monitor) if watched else None
     recorder = Recorder(state, checkpoint, variables, average, progress and headless(), live)
     first = [*([average] if average else []), train.callback]
+    # elsewhere a graph keeps the steps that it was made with, and what is thawed begins within the schedule
+    free = keras.backend.backend() == "tensorflow" and len(parts) == 1
+    rate = schedules.paced(rate) if free else rate
 
     def compile_model(start: int) -> Trained:
         """Return the model as it is trained from an epoch on, compiled."""
         of_training, of_validation = outputs.loss_of(model, loss), outputs.loss_of(model, judged)
         made = Trained(model, of_training, of_validation, outputs.metrics_of(model, metrics))
-        shifted = schedules.shifted(rate, start * train.num_batches)
+        made.rate = schedules.shifted(rate, start * train.num_batches)
         made.compile(
-            optimizer=build_optimizer(optimizer, shifted, clipnorm, ema, optimizer_options),
+            optimizer=build_optimizer(optimizer, made.rate, clipnorm, ema, optimizer_options),
             jit_compile=jit_of_backend(jit_compile),
             steps_per_execution=1 if keras.backend.backend() == "torch" else steps_per_execution,
         )
         return made
 
     judging = [outputs.described(judged), metrics]
-    key = [compiled, judging, train.num_batches, epochs, jit_compile, steps_per_execution]
+    length = [schedules.besides_steps(rate)] if free else [train.num_batches, epochs]
+    key = [compiled, judging, length, jit_compile, steps_per_execution]
     for part in [part for part in parts if part.end > done] or parts[-1:]:
         with part.frozen():
             trained = [variable.path for variable in model.trainable_variables]
             key_of_part = [*key, trained, part.start]
             compiled_model = compile_once(model, train, key_of_part, partial(compile_model, part.start))
+            schedules.put_steps(compiled_model.rate, rate)
             if part.start < done and not state.finished:
                 assign(compiled_model.optimizer.variables, saved["optimizer"])
             if not state.finished:

@@ -3,6 +3,7 @@
 Step and cosine are Keras's own ExponentialDecay and CosineDecay; one-cycle, which Keras lacks, is here.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, Self
@@ -12,6 +13,8 @@ from keras import ops
 
 from eolab.core.errors import ParameterError, check_all, check_known
 from eolab.models.layers import Saved
+
+COUNTS = ("steps", "decay_steps", "warmup_steps")  # of schedules, their own and Keras's
 
 
 class OneCycle(Saved, keras.optimizers.schedules.LearningRateSchedule):
@@ -49,18 +52,50 @@ class OneCycle(Saved, keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: Any) -> Any:
         """Return the learning rate of a step, counted from 0."""
-        top = max(self.rise * self.steps - 1, 1e-6)  # step of the highest rate
-        last = self.steps - 1
+        steps = ops.cast(self.steps, "float32")
+        top = ops.maximum(self.rise * steps - 1, 1e-6)  # step of the highest rate
+        last = steps - 1
         start = self.maximum / self.start_divisor
-        step = ops.minimum(ops.cast(step, "float32"), float(last))
+        step = ops.minimum(ops.cast(step, "float32"), last)
         up = _half_cosine(start, self.maximum, step / top)
-        down = _half_cosine(self.maximum, start / self.end_divisor, (step - top) / max(last - top, 1e-6))
+        down = _half_cosine(
+            self.maximum, start / self.end_divisor, (step - top) / ops.maximum(last - top, 1e-6)
+        )
         return ops.where(step <= top, up, down)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
         names = ("maximum", "steps", "rise", "start_divisor", "end_divisor", "name")
         return {name: getattr(self, name) for name in names}
+
+
+class Paced(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule whose numbers of steps are variables, so that a compiled training takes those of another.
+
+    Args:
+        schedule: One of :func:`build`.
+    """
+
+    def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule) -> None:
+        self.schedule = schedule
+        counts = [name for name in COUNTS if hasattr(schedule, name)]
+        self.counts = {name: keras.Variable(0.0, trainable=False, name=name) for name in counts}
+        self.put(schedule)
+
+    def put(self, schedule: keras.optimizers.schedules.LearningRateSchedule) -> None:
+        """Take the steps of a schedule that differs in nothing else."""
+        for name, variable in self.counts.items():
+            variable.assign(getattr(schedule, name))
+
+    def __call__(self, step: Any) -> Any:
+        """Return the learning rate of a step, counted from 0."""
+        paced = copy.copy(self.schedule)
+        vars(paced).update({name: ops.convert_to_tensor(variable) for name, variable in self.counts.items()})
+        return paced(step)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what the schedule is besides its numbers of steps."""
+        return {name: value for name, value in self.schedule.get_config().items() if name not in COUNTS}
 
 
 class Shifted(Saved, keras.optimizers.schedules.LearningRateSchedule):
@@ -92,6 +127,22 @@ def shifted(rate: Any, steps: int) -> Any:
     """Return a learning rate, number or schedule, from a step on."""
     schedule = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
     return Shifted(rate, steps) if schedule and steps else rate
+
+
+def paced(rate: Any) -> Any:
+    """Return a learning rate, number or schedule, whose numbers of steps may be put."""
+    return Paced(rate) if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule) else rate
+
+
+def put_steps(rate: Any, other: Any) -> None:
+    """Give a learning rate the numbers of steps of another one of its kind, where both are paced."""
+    if isinstance(rate, Paced):
+        rate.put(other.schedule)
+
+
+def besides_steps(rate: Any) -> Any:
+    """Return what a paced learning rate is besides its numbers of steps."""
+    return rate.get_config() if isinstance(rate, Paced) else rate
 
 
 def _half_cosine(first: float, last: float, share: Any) -> Any:
