@@ -23,7 +23,8 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+OURS = {path.parent.name for path in (ROOT / "eolab" / "studies").glob("*/__init__.py")} | {"notebooks"}
+NOTEBOOKS = sorted(path for path in (ROOT / "notebooks").rglob("*.ipynb") if path.parent.name in OURS)
 
 # conda-forge ships these under another name, without the parts that are not needed
 CONDA_NAMES = {"dask-core": "dask", "matplotlib-base": "matplotlib"}
