@@ -23,6 +23,8 @@ from eolab.data.layouts import rasters
 from eolab.studies.clearing import explore, samples
 from eolab.synthetic import clearing as twin_writer
 
+pytestmark = pytest.mark.slow  # reads a twin that takes seconds to write
+
 CLASSES = ["clear", "need"]
 
 

@@ -24,6 +24,8 @@ from eolab.studies.clearing import products, samples
 from eolab.synthetic import clearing as twin_writer
 from eolab.tasks import fitted as networks
 
+pytestmark = pytest.mark.slow  # reads a twin that takes seconds to write
+
 SIZE = (48, 40)  # of the samples
 GROUPS = ["true_colour", "indices"]
 

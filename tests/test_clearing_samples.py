@@ -16,6 +16,8 @@ from eolab.studies import clearing
 from eolab.studies.clearing import experiment, explore, samples, truth
 from eolab.synthetic import clearing as twin_writer
 
+pytestmark = pytest.mark.slow  # reads a twin that takes seconds to write
+
 CLASSES = ("clear", "need")
 
 

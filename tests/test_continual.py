@@ -155,6 +155,7 @@ def test_what_cannot_be_learned_on_is_refused(store, periods, options, said):
         continual.Memory(decay=0)
 
 
+@pytest.mark.slow
 def test_a_finished_period_is_not_trained_again_and_ewc_moves_less_than_naive(store, periods, tmp_path):
     """Trainings of three steps; both strategies begin with the same network of the first period."""
     given = {"folder": tmp_path, "networks": tasks.Networks()}

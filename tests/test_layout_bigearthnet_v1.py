@@ -98,6 +98,7 @@ def test_snow_cloud_and_unlabelled_patches_stand_in_no_split(lists):
     assert len(left_out) == 590_326 - 519_284
 
 
+@pytest.mark.slow
 def test_real_patches_are_indexed_by_their_json_files(indexed):
     table = indexed
     assert table["id"].tolist() == [

@@ -14,6 +14,8 @@ from eolab.core.errors import ParameterError
 from eolab.models.attention import WeightedSteps
 from eolab.models.image_series import enlarged
 
+pytestmark = pytest.mark.slow  # makes graphs of networks
+
 B, T, H, W = 3, 5, 13, 11
 SMALL = {
     "utae_mask": {"width_multiplier": 0.125, "heads": 4},

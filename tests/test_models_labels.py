@@ -15,6 +15,8 @@ from eolab.core.errors import ParameterError
 from eolab.data.bands import L2A_BANDS
 from eolab.models.images.classifiers import LayerScale, NativePixels
 
+pytestmark = pytest.mark.slow  # makes deep networks
+
 NAMES = [n for n in models.names("images", "labels") if "mask" not in models.ARCHITECTURES[n].heads]
 SIZE, C, K = 24, 12, 3
 STATISTICS = harness.PATCH_STATISTICS

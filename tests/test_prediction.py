@@ -272,6 +272,7 @@ def test_bfloat16_of_openvino_is_near_or_refused(saved):
     assert predictor.fingerprint != prediction.load(saved[0], "openvino").fingerprint
 
 
+@pytest.mark.slow
 @exported
 def test_a_value_that_is_missing_at_a_valid_date_is_the_mean_in_every_engine(tmp_path):
     """Regression: an index without a value ended a map on ONNX Runtime, which does not take NaN."""

@@ -263,6 +263,7 @@ def test_importing_eolab_loads_nothing_heavy():
     }
 
 
+@pytest.mark.slow
 def test_studies_load_keras_only_where_they_learn():
     """Exploring and preprocessing need no TensorFlow, which takes seconds to load.
 

@@ -22,6 +22,8 @@ from eolab.core.errors import DataError, EolabWarning, ParameterError, StoreErro
 from eolab.data import catalog, retrieval
 from eolab.data.retrieval import conventions, fetching, searching
 
+pytestmark = pytest.mark.slow  # waits for servers that fail
+
 DAYS = ["2023-07-01", "2023-07-31"]
 
 

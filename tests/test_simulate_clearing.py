@@ -18,6 +18,8 @@ from eolab.data import regions, tracks
 from eolab.data.layouts import rasters
 from eolab.synthetic import clearing
 
+pytestmark = pytest.mark.slow  # writes a twin
+
 SIZE, DATES = 240, 6
 
 

@@ -13,6 +13,8 @@ from eolab.data.store import ArraySpec, write_store
 from eolab.tasks import baselines, engine, pretraining
 from eolab.training.contrastive import encoder_of
 
+pytestmark = pytest.mark.slow  # trains networks
+
 TASK, SAMPLES, TIMES, SIDE, BANDS, K = "series_segmentation", 24, 4, 8, 2, 3
 DATES = ["2019-01-16", "2019-04-16", "2019-07-16", "2019-10-16"]
 SMALL = {"levels": 2, "width_multiplier": 0.125}

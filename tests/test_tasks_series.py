@@ -15,6 +15,8 @@ from eolab.data.store import ArraySpec, write_store
 from eolab.tasks import baselines, engine, pretraining
 from eolab.training.contrastive import encoder_of
 
+pytestmark = pytest.mark.slow  # trains networks
+
 SAMPLES, TIMES, BANDS, K = 360, 6, 2, 4
 DATES = ["2019-01-16", "2019-03-16", "2019-05-16", "2019-07-16", "2019-09-16", "2019-11-16"]
 SMALL = {"filters": 8, "dense": 16}

@@ -21,6 +21,8 @@ from eolab.prediction.mapping import predict_years
 from eolab.studies.landcover.together import in_words, task_of
 from eolab.training import losses
 
+pytestmark = pytest.mark.slow  # trains networks
+
 PIXELS, YEARS, TIMES, BANDS, K = 60, 3, 4, 2, 3
 SIZES = {"times": 5, "channels": 4, "outputs": K}
 SMALL = {"ltae": {"units": 32, "heads": 4}, "transformer": {"units": 16, "heads": 2}, "lstm": {"units": 6}}

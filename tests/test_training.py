@@ -322,6 +322,7 @@ def test_the_line_of_an_epoch_leaves_losses_of_single_outputs_to_the_history():
     assert "val_mask_loss 0.75 (best)" in callbacks.line(row, 9, "val_mask_loss", True)
 
 
+@pytest.mark.slow
 def test_a_training_whose_validation_is_no_number_in_any_epoch_is_stopped(tmp_path):
     """Each epoch was the best so far, and the last one was kept without a word."""
     inputs, label = example.arrays(1)

@@ -112,6 +112,7 @@ def test_the_date_and_the_channels_change_the_picture(explorer, series):
     assert explorer.title.value == "c"
 
 
+@pytest.mark.slow
 def test_every_change_draws_another_picture(series, table, counts):
     explorer = RegionExplorer(series, table, COLORS, counts=counts)
     pictures = [explorer.image.value]
