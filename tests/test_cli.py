@@ -160,3 +160,20 @@ def test_studies(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for word in ("mini", "A miniature study", "01_make, 02_use", "smoke", "factors"):
         assert word in text
+
+
+@pytest.mark.parametrize("command", [("run",), ("sweep", "models")])
+def test_a_data_set_that_is_in_no_catalogue_is_refused_before_any_notebook_runs(
+    command, tmp_path, monkeypatch, capsys
+):
+    mine = tmp_path / "eolab_catalog.yaml"
+    mine.write_text("{}\n")
+    monkeypatch.setenv("EOLAB_CATALOG", str(mine))
+    what, *sweep = command
+    named = ["--set", "dataset=landcover_twn", "--out", str(tmp_path / "runs")]
+    assert cli.main([what, "landcover", *sweep, *named]) == 2
+    said = capsys.readouterr().err
+    assert f"Neither {mine} nor " in said
+    assert "has a data set 'landcover_twn'" in said
+    assert "did you mean 'landcover_twin'" in said
+    assert not (tmp_path / "runs").exists()

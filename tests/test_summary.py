@@ -55,6 +55,8 @@ def test_a_network_that_is_worse_or_not_shown_to_be_better_is_called_so() -> Non
     rows[-1] = row("lstm", 0.601)
     expected = "lstm is not shown to be better than forest, the difference may be chance."
     assert said(*rows).cautions == [expected]
+    rows[-1] = row("lstm", 0.6)
+    assert said(*rows).cautions == ["lstm scores the same as forest on these samples."]
 
 
 def test_kinds_of_score_are_told_apart_and_their_cautions_said_once() -> None:

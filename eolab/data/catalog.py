@@ -400,17 +400,21 @@ class Catalog(dict[str, DataEntry]):
 
     Attributes:
         file: The YAML file.
+        own: The catalogue of the user beside it, None for none.
         faults: The errors of entries that cannot be used, by name.
     """
 
     def __init__(self, file: Path, entries: dict[str, DataEntry], faults: dict[str, EolabError]) -> None:
         super().__init__(entries)
         self.file, self.faults = file, faults
+        self.own: Path | None = None
 
     def __missing__(self, name: str) -> DataEntry:
         if name in self.faults:
             raise self.faults[name]
-        raise CatalogError(f"{self.file} has no data set {name!r}; {did_you_mean(name, self)}")
+        files = f"Neither {self.own} nor {self.file}" if self.own else str(self.file)
+        no = "a" if self.own else "no"
+        raise CatalogError(f"{files} has {no} data set {name!r}; {did_you_mean(name, self)}")
 
 
 def load(path: str | Path | None = None) -> Catalog:
@@ -441,6 +445,7 @@ def load(path: str | Path | None = None) -> Catalog:
             )
         found.update(more)
         found.faults.update(more.faults)
+        found.own = own
     return found
 
 

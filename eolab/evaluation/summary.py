@@ -15,6 +15,7 @@ MAIN = ("macro.average_precision", "macro.f1", "all.balanced_accuracy", "all.r2"
 FEW_GROUPS = 20  # with fewer an interval is rough
 SHOWN = 2  # kinds of score, such as against two maps
 WORSE = "{} is worse than {}"
+SAME = "{} scores the same as {} on these samples"
 NOT_SHOWN = "{} is not shown to be better than {}, the difference may be chance"
 
 
@@ -122,6 +123,8 @@ def _compared(kind: pd.DataFrame, own: pd.Series, over: str) -> tuple[str, str]:
     of_both = kind[kind["model"].isin([own["model"], other["model"]])]
     gain = _row(gains(of_both, over=str(other["model"])).iloc[0])
     cautions = {"worse": WORSE, "no difference shown": NOT_SHOWN}
+    if own["value"] == other["value"]:
+        cautions = dict.fromkeys(cautions, SAME)
     caution = cautions.get(gain.verdict, "").format(own["model"], other["model"])
     best = "the best other baseline" if own["is_baseline"] else "the best baseline"
     which = f", {best}," if not over and len(others) > 1 else ""

@@ -130,6 +130,21 @@ def plan(study: Study, options: Options, only: Sequence[str] = ()) -> list[Job]:
     return jobs
 
 
+def check_data(jobs: Iterable[Job]) -> None:
+    """Check that the catalogue has each data set that the settings of some runs name.
+
+    Raises:
+        CatalogError: If it has not, or an entry has a mistake.
+    """
+    from eolab.data import catalog
+
+    named = {str(job.values["dataset"]) for job in jobs if job.values.get("dataset")}
+    if named:
+        known = catalog.load()
+        for name in sorted(named):
+            known[name]
+
+
 def needing(study: Study, name: str, options: Options) -> list[str]:
     """Return the notebooks that take the run of a notebook as an input, directly or through others.
 
@@ -162,9 +177,11 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
 
     Raises:
         ParameterError: On bad input, before anything runs.
+        CatalogError: If a data set that was named is in no catalogue, before anything runs.
         RunError: If an upstream run is missing, or an input that is set by hand is no run folder.
     """
     jobs = plan(study, options, only)
+    check_data(jobs)
     old = _old_inputs(study, jobs)
     note(study, options.root)
     for sentence in old:

@@ -75,6 +75,7 @@ def run(
     sweep = study.sweep(name)
     options = replace(options, profile=options.profile or sweep.profile)
     points, above = _jobs(study, sweep, options)
+    chain.check_data([*points, *above])
     place = options.root / study.name / "sweeps" / name
     with clusters.workers(on, jobs, options.force, say) as workers:
         chain.note(study, options.root)
