@@ -133,6 +133,12 @@ def test_unknown_labels_and_sets_are_named():
     assert did_you_mean("x", "ab", most=2) == "Known: a, b."
 
 
+def test_no_other_band_is_suggested_and_a_name_that_was_begun_is():
+    assert did_you_mean("B08", ["B04", "B03"]) == "Known: B03, B04."
+    known = ["04_train_pixels", "07_pretrain"]
+    assert did_you_mean("04_train", known).startswith("did you mean '04_train_pixels'?")
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
 def test_reference_codes_become_class_indices(dtype):
     codes = np.array([[111, 112, 122], [523, 999, 241]]).astype(dtype)
