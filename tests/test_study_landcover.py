@@ -52,8 +52,13 @@ def simulated(smoke) -> Path:
 
 @pytest.fixture(scope="session")
 def real(smoke, real_data) -> Path:
-    """With a share of the labels and a way of learning on besides naive: all of them run on the twin."""
-    short = ("07_pretrain.shares=[0.01]", "08_continual.strategies=[replay]")
+    """With a share of the labels and a way of learning on besides naive: all of them run on the twin.
+
+    Networks whose scores no test reads learn for an epoch.
+    """
+    short = ["07_pretrain.shares=[0.01]", "08_continual.strategies=[replay]"]
+    trainings = ("05_train_patches.training", "07_pretrain.training", "07_pretrain.pretraining")
+    short += [f"{one}.epochs=1" for one in (*trainings, "08_continual.training")]
     return smoke("landcover", "dataset=slovenia_eopatch", *short)
 
 
