@@ -67,7 +67,7 @@ def run(
     }
     (folder / "run.json").write_text(json.dumps(record))
     label = {"label": ArraySpec((), (), "uint8")} if arrays is None else arrays
-    values = {name: np.zeros((2, *spec.shape), spec.dtype) for name, spec in label.items()}
+    values = {name: np.ones((2, *spec.shape), spec.dtype) for name, spec in label.items()}
     table = pd.DataFrame({"id": [0, 1], "part": [0, 0], "year": [2019, 2020]})
     write_store(
         before / "store", table, label, "part", produce=lambda rows: values, fingerprint={}, metadata=metadata

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from rasterio.enums import ColorInterp
 from rio_cogeo.cogeo import cog_validate
 
 from eolab import cli, prediction, tasks
+from eolab.core.errors import EolabWarning
 from eolab.data.store import ArraySpec
-from eolab.prediction import mapping
+from eolab.prediction import mapping, silence
 from eolab.studies import products
 from eolab.tasks import fitted as networks
 
@@ -256,13 +258,14 @@ def series(tmp_path_factory):
     return folder / "images"
 
 
-def of_series(root: Path, task: str = "series_classification", **shape) -> Path:
+def of_series(root: Path, task: str = "series_classification", arrays=None, **shape) -> Path:
     names = (*BANDS, "NDVI")
     facts = {"class_scheme": scene_example.scheme("wood", "field"), "recipe": RECIPE, "open_series": READING}
     facts |= {"coords": {"band": list(names)}, "dataset": "mine", "pixel_m": 10.0}
     head = {"head": "years"} if shape else {"head": "labels"}
+    head |= {"outputs": 2, "units": 4, "arrays": arrays}
     return scene_example.run(
-        root, "landcover", task, "lstm", names, facts, shape={"times": 4, **shape}, outputs=2, units=4, **head
+        root, "landcover", task, "lstm", names, facts, shape={"times": 4, **shape}, **head
     )
 
 
@@ -275,6 +278,7 @@ def test_a_year_of_a_series_without_labels_is_mapped_as_the_study_s_windows_are(
         products.map_scene(run, series, tmp_path / "map.tif")
     path = products.map_scene(run, series, tmp_path / "map.tif", date="2020", stac=True, polygons=True)
     valid(path)
+    assert ", from 3 images of 2020, " in products.said(path)
     item = json.loads(path.with_suffix(".json").read_text())["properties"]
     assert item["start_datetime"] == "2020-03-05T00:00:00Z"
     assert item["end_datetime"] == "2020-09-02T00:00:00Z"
@@ -303,6 +307,58 @@ def message(arguments, capsys) -> str:
     error = capsys.readouterr().err
     assert error.count("\n") == 1, error
     return error
+
+
+@pytest.fixture(scope="module")
+def pixel_series(tmp_path_factory):
+    """A network of pixel series whose samples were observed in all four quarters of a year."""
+    arrays = {"label": ArraySpec((), (), "uint8"), "valid": ArraySpec(("time",), (4,), "bool")}
+    return of_series(tmp_path_factory.mktemp("quarters"), arrays=arrays)
+
+
+def test_images_without_a_date_are_refused_by_a_network_of_series(pixel_series, tmp_path, capsys):
+    """Regression: one image without a date was mapped as all of the year 1970."""
+    write(tmp_path / "folder/a.tif", size=8)
+    write(tmp_path / "folder/b.tif", size=8, nodata=0)
+    for place in (tmp_path / "folder/a.tif", tmp_path / "folder"):
+        said = message([pixel_series, place, "--out", tmp_path / "map.tif"], capsys)
+        assert f"{place} has no date, and images without one cannot be read by a network of series" in said
+        assert "put the date into the file's name" in said
+    assert not (tmp_path / "map.tif").exists()
+
+
+def test_a_year_with_far_fewer_dates_than_were_learned_is_warned_of(pixel_series, series, recwarn):
+    from eolab.runs import load
+    from eolab.studies.landcover.products import scene_of
+
+    trained = products.Trained(load(pixel_series))
+    scene_of(trained, products.Wanted(series, "2020"))  # three of four
+    assert not [one for one in recwarn if "dates" in str(one.message)]
+    with pytest.warns(EolabWarning, match=r"in 1 of 4 dates, .* samples observed in 4 of them"):
+        scene_of(trained, products.Wanted(series, "2019"))
+
+
+def test_a_day_is_refused_by_a_network_of_series(pixel_series, series, tmp_path, capsys):
+    """Regression: the whole year was mapped as if it were the day."""
+    said = message([pixel_series, series, "--out", tmp_path / "map.tif", "--date", "2020-06-11"], capsys)
+    assert "reads the images of a year, not those of 2020-06-11 alone: give --date 2020," in said
+
+
+def test_a_scene_without_any_data_is_refused_and_no_map_is_left(masks, tmp_path, capsys):
+    """Regression: a map of nothing but 255 was a success."""
+    scene = write(tmp_path / "empty_2020-07-01.tif", nodata=60)
+    assert "empty_2020-07-01.tif has no pixel with data" in message(
+        [masks, scene, "--out", tmp_path / "map.tif"], capsys
+    )
+    assert [one.name for one in tmp_path.iterdir()] == [scene.name]
+
+
+def test_tensorflow_says_no_more_than_fatal_errors_in_a_command(monkeypatch):
+    """Regression: its note on oneDNN stood beside the map of a series."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "")  # put back afterwards
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    silence.start_backend()
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
 
 
 def test_scenes_that_do_not_fit_the_network_are_refused_in_one_sentence(masks, tmp_path, capsys):

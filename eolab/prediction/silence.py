@@ -33,7 +33,8 @@ def quiet() -> Iterator[None]:
 
 
 def start_backend() -> None:
-    """Load Keras without what TensorFlow says about the machine when it starts and first computes."""
+    """Load Keras without what TensorFlow says about the machine when it starts and while it computes."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet():
         import keras
 

@@ -231,6 +231,8 @@ def said(path: Path) -> str:
             names = [str(name) for name in file.descriptions]
             few = ", ".join(names) if len(names) <= FEW else f"{len(names)} labels"
             what = f"the probability in percent of {few}"
+        if count := file.tags().get("images"):
+            what += f", from {count} image{'s' * (count != '1')} of {file.tags()['year']}"
         text = f"{path}: {what}, {file.nodata:g} where there are no data"
     return f"{text}; beside it {', '.join(beside)}." if beside else f"{text}."
 

@@ -14,13 +14,17 @@ from rasterio.crs import CRS
 from eolab.core import progress as progress_lines
 from eolab.core.errors import DataError, ParameterError, warn
 from eolab.core.files import FULL, write_atomically
-from eolab.data.schemes import ClassScheme
+from eolab.data.schemes import IGNORE, ClassScheme
 from eolab.prediction.mapping import geotiff
 from eolab.prediction.mapping.bands import Bands, Content, bands_of, probability_bands
 from eolab.prediction.mapping.windows import Predict, ReadWindow, Window, weights, windows
 
 SETTINGS_FILE = "settings.json"
 TILE_STEP = 16  # TIFF tiles are multiples of 16 pixels
+
+
+class NoPixelError(DataError):
+    """No pixel of a scene has data."""
 
 
 def predict_map(
@@ -77,8 +81,8 @@ def predict_map(
 
     Raises:
         ParameterError: If window, overlap or block cannot be, or the model has other outputs than the scheme.
-        DataError: If arrays have another shape than the window, a prediction is not a number, or the disk
-            is full.
+        DataError: If arrays have another shape than the window, a prediction is not a number, the disk is
+            full, or (:class:`NoPixelError`) no pixel has data: then there is no map.
     """
     paths = [Path(one) for one in _several(path)]
     if block < TILE_STEP or block % TILE_STEP:
@@ -104,6 +108,9 @@ def predict_map(
         left = [area for area in blocks if not parts.has(area)]
         for area in progress_lines.track(left, f"map {path.name}", unit="block", progress=progress):
             parts.save(area, work.block(area, lattice))
+        if not any(_has_data(parts.load(area)) for area in blocks):
+            parts.remove()
+            raise NoPixelError(f"No pixel of the scene has data, and {path} is not written: see its images.")
         write_files(files, grid, parts, blocks, block, own)
     except OSError as error:
         if error.errno not in FULL:
@@ -112,6 +119,10 @@ def predict_map(
             f"No space left for the map {path}: make room and run again, finished blocks are kept."
         ) from None
     return path
+
+
+def _has_data(pixels: np.ndarray) -> bool:
+    return bool((np.isfinite(pixels) if pixels.dtype.kind == "f" else pixels != IGNORE).any())
 
 
 def _several(values: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from eolab.core.errors import DataError, ParameterError
 from eolab.data.schemes import ClassScheme
 from eolab.prediction.mapping.bands import Content
 from eolab.prediction.mapping.beside import write_item, write_polygons
-from eolab.prediction.mapping.predicting import predict_map
+from eolab.prediction.mapping.predicting import NoPixelError, predict_map
 from eolab.prediction.mapping.reading import Squares, check_scale
 from eolab.prediction.mapping.windows import Inputs, PatchWindows, Predict, ReadWindow, of_series, per_pixel
 from eolab.prediction.ranges import TrainedRange
@@ -108,7 +108,7 @@ def map_scene(
 
     Raises:
         DataError: If the scene is in another unit than the network's training samples, smaller than a patch
-            of a network of whole images, or has no time, which a STAC item needs.
+            of a network of whole images, has no pixel with data, or no time, which a STAC item needs.
         ParameterError: If polygons are wanted of a map without classes.
     """
     if polygons and not isinstance(scene.content, ClassScheme):
@@ -127,7 +127,13 @@ def map_scene(
     given |= {"fingerprint": dict(scene.depends), **options}
     if whole:
         given |= {"window": max(1, WINDOW // max(predict.size)), "block": LABELS_BLOCK}
-    path = predict_map(predict, read, grid, path, scene.content, **given)
+    try:
+        path = predict_map(predict, read, grid, path, scene.content, **given)
+    except NoPixelError:
+        raise DataError(
+            f"{scene.name} has no pixel with data (all are nodata, under clouds or without a band that the "
+            "network reads), so no map is written: see its values, or give another scene."
+        ) from None
     asked = [write_polygons(path)] if polygons else []
     if stac:
         write_item(path, {"polygons": asked[0]} if asked else {})
