@@ -95,6 +95,35 @@ def test_points_and_their_column_of_classes_are_recognised(tmp_path):
     assert "survey.csv: 8 points, the column crop holds oats, rye." in said
 
 
+def test_a_text_column_of_points_with_an_unknown_name_is_taken_as_the_class_and_said(tmp_path):
+    own_example.series(tmp_path)
+    rows = "".join(f"15.{n},44.2,{n},{n % 3},{('soy', 'maize')[n % 2]}\n" for n in range(8))
+    (tmp_path / "survey.csv").write_text("lon,lat,height,team,uso\n" + rows)
+    entry, said = recognised(tmp_path)
+    assert entry["labels"]["survey"] == {"file": "survey.csv", "column": "uso"}
+    assert "survey.csv: 8 points, the column uso holds maize, soy." in said
+
+
+def test_points_without_a_column_of_classes_get_no_advice_to_run_landcover(desk, capsys):
+    folder = own_example.series(desk / "fields")
+    (folder / "a.csv").write_text("lon,lat,height\n15.001,44.252,1.5\n15.002,44.252,2.5\n")
+    assert cli.main(["data", "add", "fields"]) == 0
+    said = capsys.readouterr().out
+    assert "a.csv: 2 points without a column that is surely one of classes, of lon, lat, height" in said
+    assert "eolab run clearing" in said
+    assert "eolab run landcover" not in said
+
+
+def test_a_table_of_points_in_the_system_of_the_images_is_taken_and_no_table_is_dropped_silently(tmp_path):
+    own_example.series(tmp_path)
+    (tmp_path / "a.csv").write_text("x,y,label\n500015,4899985,rye\n500025,4899975,oats\n")
+    (tmp_path / "notes.csv").write_text("day,weather\n1,fine\n")
+    entry, said = recognised(tmp_path)
+    assert entry["labels"] == {"a": {"file": "a.csv", "column": "label", "crs": "EPSG:32633"}}
+    assert "a.csv is not in degrees: the images' EPSG:32633 is taken; correct it." in said
+    assert "notes.csv is left out, as it has the columns day, weather, expected longitude" in said
+
+
 @pytest.mark.parametrize(
     ("image", "mask", "patterns"),
     [

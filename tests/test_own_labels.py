@@ -14,6 +14,7 @@ from rasterio.warp import Resampling, reproject
 from eolab.core.errors import CatalogError, DataError, EolabWarning
 from eolab.data import schemes
 from eolab.studies import landcover
+from eolab.studies.opening import open_as_its_study
 
 SCALED = "  pixels: {scale: 0.0001, offset: 0}\n  images: {folder: images}\n"
 CLASSES = "  classes: [{code: 3, name: wood, color: '#117733'}, {code: 7, name: field}]\n"
@@ -161,8 +162,53 @@ def test_points_without_classes_in_the_entry_have_those_of_their_column(tmp_path
     assert schemes.scheme_of(opened(tmp_path, text)).names == ("oats", "rye", "weeds")
     with pytest.raises(DataError, match="has the columns lon, lat, type, and the entry of mine does not say"):
         opened(tmp_path, "  labels: {crops: {file: points.csv}}\n")
-    with pytest.raises(DataError, match="has no point that can be used on the images of mine; points"):
+    with pytest.raises(DataError, match="the class beet; the file has oats, rye, weeds: correct the block"):
         opened(tmp_path, text + "  classes: [{name: beet}]\n")
+
+
+def test_points_or_polygons_all_outside_of_the_images_end_the_check_in_a_sentence(tmp_path):
+    own_example.series(tmp_path)
+    own_example.polygons(tmp_path / "far.gpkg", [("rye", (90, 0, 99, 9)), ("oats", (80, 0, 85, 9))])
+    (tmp_path / "far.csv").write_text("lon,lat,crop\n3.5,44.2,rye\n3.6,44.2,oats\n3.7,44.2,rye\n")
+    for count, kind, name in ((3, "points", "far.csv"), (2, "polygons", "far.gpkg")):
+        text = f"  labels: {{crops: {{file: {name}, column: crop}}}}\n"
+        entry = own_example.entry(tmp_path, SCALED + text)
+        place = r"lie in the images \(bounds 500000, .*, CRS EPSG:32633\): check the columns and the `crs`"
+        with pytest.raises(DataError, match=rf"^0 of {count} {kind} of .*{name} {place}"):
+            open_as_its_study(entry)
+
+
+def test_a_class_of_the_entry_that_no_polygon_has_is_named_beside_those_of_the_file(tmp_path):
+    own_example.series(tmp_path)
+    rows = [("wheat", (0, 0, 10, 10)), ("maize", (12, 0, 24, 12)), ("rye", (0, 14, 9, 20))]
+    own_example.polygons(tmp_path / "fields.gpkg", rows)
+    text = "  labels: {crops: {file: fields.gpkg, column: crop}}\n"
+    said = r"No polygon of .* has the class trigo; the file has maize, rye, wheat: correct the block"
+    with pytest.raises(DataError, match=said):
+        opened(tmp_path, text + "  classes: [{name: trigo}, {name: maize}]\n")
+    with pytest.warns(EolabWarning, match=said):
+        opened(tmp_path, text + "  classes: [{name: trigo}, {name: maize}, {name: rye}]\n")
+
+
+def test_points_are_groups_of_their_own_and_keep_the_distance_of_the_user_or_a_block(tmp_path):
+    """A pixel's size, as of polygons, would call the next pixel of the same field ground of its own."""
+    own_example.series(tmp_path)
+    points(tmp_path / "points.csv", 4326)
+    own_example.polygons(tmp_path / "a.gpkg", [("rye", (0, 0, 10, 10)), ("oats", (12, 0, 22, 10))])
+    samples = landcover.samples
+    series = opened(tmp_path, "  labels: {crops: {file: points.csv, column: type}}\n")
+    groups = samples.connected_groups(series)
+    block_m = samples.default_block_m(series)
+    assert samples.default_buffer_m(series, groups) == block_m
+    assert samples.default_buffer_m(series, groups, 150.0) == 150
+    said = samples.said_of_groups(series, groups, 150.0)
+    assert "random and group may divide a field; trust buffered" in said
+    assert "(wanted distance 150 m)" in said
+    series = opened(tmp_path, "  labels: {crops: {file: a.gpkg, column: crop}}\n")
+    groups = samples.connected_groups(series)
+    size_m = samples.default_buffer_m(series, groups, 150.0)
+    assert size_m == pytest.approx(100, rel=0.01)
+    assert samples.said_of_groups(series, groups, size_m) == "2 polygons, 100 m wide in the mean."
 
 
 def test_polygons_without_a_column_say_which_there_are(tmp_path):

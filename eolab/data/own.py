@@ -237,21 +237,34 @@ def _series(root: Path, images: Sequence[Path], every: Sequence[Path]) -> Found:
         entry["labels"] = {"map": {"file": below(root, maps[0])}}
         said.append(f"{maps[0].name} is a map of classes.")
         entry |= _classes_of(maps[:1], said)
-    return _with_vectors(entry, said, root, every)
+    return _with_vectors(entry, said, root, every, str(grid.crs))
 
 
-def _with_vectors(entry: dict[str, Any], said: list[str], root: Path, every: Iterable[Path]) -> Found:
-    """Add the files of polygons and points."""
+def _with_vectors(
+    entry: dict[str, Any], said: list[str], root: Path, every: Iterable[Path], crs: str = ""
+) -> Found:
+    """Add the files of polygons and points; tables that are not in degrees are in the images' system."""
     for file in (one for one in every if one.suffix.lower() in (*VECTORS, ".csv")):
-        if file.suffix.lower() == ".csv" and attempt(lambda path: next(tracks.read_points(path)), file)[1]:
-            continue  # no table of coordinates
+        stated: dict[str, Any] = {}
+        if file.suffix.lower() == ".csv" and (why := _fault_of_points(file)):
+            if not crs or _fault_of_points(file, crs):
+                said.append(f"{file.name} is left out, as it {why}.")
+                continue
+            stated = {"crs": crs}
+            said.append(f"{file.name} is not in degrees: the images' {crs} is taken; correct it.")
         facts, sentence = _vector(file)
+        facts |= stated
         said.append(sentence)
         labels = entry.setdefault("labels", {})
         labels[file.stem if file.stem not in labels else file.name] = {"file": below(root, file), **facts}
     if not entry.get("images"):
         entry.pop("images", None)
     return Found(entry, said)
+
+
+def _fault_of_points(file: Path, crs: str | None = None) -> str:
+    """Return why a table cannot be read as points, "" where it can."""
+    return attempt(lambda path: next(tracks.read_points(path, crs)), file)[1]
 
 
 def _vector(file: Path) -> tuple[dict[str, Any], str]:
@@ -267,12 +280,28 @@ def _vector(file: Path) -> tuple[dict[str, Any], str]:
     named = {name: frame[name].dtype.kind == "O" and _CLASS_COLUMN.search(str(name)) for name in frame}
     good = [name for name, n in counts.items() if 2 <= n <= MOST_CODES and (named[name] or n <= count // 2)]
     if kind == "points":  # tracks have other columns of few values
-        good = [name for name in good if _CLASS_COLUMN.search(str(name))]
+        good = [name for name in good if _CLASS_COLUMN.search(str(name))] or _alone(frame)
     good.sort(key=lambda name: (not named[name], frame[name].dtype.kind in "if"))
     if not good:
-        return {}, f"{file.name}: {count} {kind} without a column of classes."
+        names = ", ".join(map(str, frame))
+        return {}, (
+            f"{file.name}: {count} {kind} without a column that is surely one of classes, of {names}: write "
+            "`column:` into the entry to use them as labels."
+        )
     names = ", ".join(sorted(map(str, frame[good[0]].dropna().unique()))[:12])
     return {"column": str(good[0])}, f"{file.name}: {count} {kind}, the column {good[0]} holds {names}."
+
+
+def _alone(frame: pd.DataFrame) -> list[Any]:
+    """Return the only column of text, else of few whole numbers, that can be classes; none of a track."""
+    if tracks.has_times(frame):
+        return []
+    counts = {name: frame[name].nunique() for name in frame if not tracks.is_known(name)}
+    few = [name for name, n in counts.items() if 2 <= n <= min(MOST_CODES, len(frame) // 2)]
+    for kinds in ("O", "iub"):
+        if found := [name for name in few if frame[name].dtype.kind in kinds]:
+            return found if len(found) == 1 else []
+    return []
 
 
 def _is_map(root: Path, file: Path) -> bool:

@@ -45,12 +45,14 @@ class Labels(NamedTuple):
         cell_m: Side of what has one label at least: the mask's pixels in metres, of polygons and points the
             grid's.
         left_out: What could not be used: file and reason.
+        points: Whether the labels are points, each of a pixel of its own.
     """
 
     label: xr.DataArray
     scheme: ClassScheme
     cell_m: float
     left_out: pd.DataFrame
+    points: bool = False
 
 
 def on_grid(entry: DataEntry, like: xr.Dataset, name: str = "") -> Labels:
@@ -83,7 +85,8 @@ def on_grid(entry: DataEntry, like: xr.Dataset, name: str = "") -> Labels:
         return _of_mask(entry, name, file, like, facts)
     facts["column"] = _column_of(entry, name, file, facts)
     points = tracks.holds_points(file, facts.get("layer", ""))
-    return (_of_points if points else _of_polygons)(entry, name, file, like, facts)
+    labels = (_of_points if points else _of_polygons)(entry, name, file, like, facts)
+    return labels._replace(points=points)
 
 
 def scheme_of(entry: DataEntry, codes: Iterable[int] = (), names: Sequence[str] = ()) -> ClassScheme:
@@ -165,12 +168,14 @@ def _of_points(entry: DataEntry, name: str, file: Path, like: xr.Dataset, facts:
         uncounted.update(points.left_out)
     table = pd.concat(parts, ignore_index=True)
     inside = (table["row"] >= 0).to_numpy()
+    _need_inside(file, "points", int(inside.sum()), len(table), grid)
     found = sorted(set(table["label"][inside]) - {""})
     scheme = scheme_of(entry, names=() if entry.classes else found)
+    _need_named(entry, scheme, file, "point", set(table["label"]) - {""})
     number = table["label"].map(indices_of(entry, scheme))
     row, col = (table[axis].to_numpy().clip(0) for axis in ("row", "col"))
     reasons = {
-        "lies outside of the images": ~inside,
+        regions.OUTSIDE: ~inside,
         f"has no class in the column {facts['column']}": table["label"] == "",
         "has a class that the entry does not name": number.isna(),
         "lies where the images have no data": ~_has_data(like, row, col),
@@ -192,6 +197,33 @@ def _of_points(entry: DataEntry, name: str, file: Path, like: xr.Dataset, facts:
     values = np.full(grid.shape, IGNORE, np.uint8)
     values[row[used], col[used]] = number[used]
     return _labels(maps.onto(values, grid, like, IGNORE), scheme, min(pixel_size_m(grid)), name, left_out)
+
+
+def _need_inside(file: Path, kind: str, inside: int, count: int, grid: Any) -> None:
+    """Refuse a file of which nothing lies in the images."""
+    if not inside:
+        bounds = ", ".join(f"{edge:.10g}" for edge in grid.boundingbox.bbox)
+        epsg = grid.crs.to_epsg()
+        raise DataError(
+            f"0 of {count} {kind} of {file} lie in the images (bounds {bounds}, CRS "
+            f"{f'EPSG:{epsg}' if epsg else grid.crs}): check the columns and the `crs` of the entry."
+        )
+
+
+def _need_named(entry: DataEntry, scheme: ClassScheme, file: Path, kind: str, labels: set[str]) -> None:
+    """Say which classes of the entry a file lacks; refuse where names differ and one is left at most."""
+    index = indices_of(entry, scheme)
+    there = {index[label] for label in labels if label in index}
+    missing = [name for number, name in enumerate(scheme.names) if number not in there]
+    if not entry.classes or not missing:
+        return
+    said = (
+        f"No {kind} of {file} has the class {', '.join(missing)}; the file has "
+        f"{', '.join(sorted(labels)[:12]) or 'none'}: correct the block 'classes' of the entry {entry.name}."
+    )
+    if len(there) < 2 and labels - set(index):
+        raise DataError(said)
+    warn(said)
 
 
 def _point(file: Path, number: int) -> str:
@@ -218,9 +250,13 @@ def _of_polygons(
 ) -> Labels:
     """Return the classes of polygons; those of a class that the entry does not name are left out."""
     grid = like.odc.geobox
-    found = regions.on_grid(regions.of_entry(entry, name), grid)
+    read = regions.of_entry(entry, name)
+    found = regions.on_grid(read, grid)
     table = found.table
+    outside = int((found.left_out["reason"] == regions.OUTSIDE).sum())
+    _need_inside(file, "polygons", len(read.table) - outside, len(read.table), grid)
     scheme = scheme_of(entry, names=sorted(set(table["label"])) if not entry.classes else ())
+    _need_named(entry, scheme, file, "polygon", set(read.table["label"]))
     index = indices_of(entry, scheme)
     known = table["label"].isin(list(index))
     left_out = [

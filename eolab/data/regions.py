@@ -33,6 +33,7 @@ from eolab.data.ground import positions_m
 from eolab.data.layouts.resample import touched
 
 _EPSG_IN_NAME = re.compile(r"(?:epsg|srid)[ _:-]?(\d{4,5})(?!\d)", re.IGNORECASE)
+OUTSIDE = "lies outside of the images"
 _OUTSIDE = 20.0  # degrees of longitude that coordinates may lie beside a reference system's area of use
 
 
@@ -250,11 +251,11 @@ def on_grid(regions: Regions, grid: GeoBox, all_touched: bool = False) -> Region
 def _rectangle(shape: Any, frame: Any, grid: GeoBox, all_touched: bool) -> tuple[tuple[int, ...], str]:
     """Return row, column, height, width and number of pixels of a polygon, and why it has none."""
     if not shape.intersects(frame):
-        return (0, 0, 0, 0, 0), "lies outside of the images"
+        return (0, 0, 0, 0, 0), OUTSIDE
     rows, columns = touched(grid, shape.bounds)
     part = grid[rows, columns]
     if 0 in part.shape:
-        return (0, 0, 0, 0, 0), "lies outside of the images"
+        return (0, 0, 0, 0, 0), OUTSIDE
     inside = pixels_of(shape, part, all_touched)
     if not inside.any():
         return (0, 0, 0, 0, 0), "holds the centre of no pixel"

@@ -181,6 +181,16 @@ def _plain(name: Any) -> str:
     return re.sub(r"[^a-z_]", "", str(name).lower().replace(" ", "_"))
 
 
+def is_known(name: Any) -> bool:
+    """Return whether a column's name is one of coordinates, times or tracks."""
+    return _plain(name) in (*_LONGITUDE, *_LATITUDE, *_TIME, *_TRACK)
+
+
+def has_times(frame: pd.DataFrame) -> bool:
+    """Return whether a column is named as the times of a track; a day alone is that of a survey too."""
+    return any(_plain(name) in _TIME and _plain(name) != "date" for name in frame)
+
+
 def _columns(frame: pd.DataFrame, path: Path, decimal: str, label: str) -> pd.DataFrame:
     """Return x, y, time, track of a table, found by the names of its columns, or label and number."""
     names = {_plain(name): name for name in frame.columns}

@@ -1,5 +1,7 @@
 """Opening a data set as its study does, so that a check says beforehand what a study would run into."""
 
+from pathlib import Path
+
 from eolab.data import layouts, own_labels
 from eolab.data.catalog import DataEntry
 from eolab.data.layouts import patches
@@ -21,14 +23,20 @@ def studies_of(entry: DataEntry) -> list[str]:
     series = not patches.are_meant(entry.images)
     masks = any("{sample}" in one["file"] for one in entry.labels.values())
     places = series and "{tile}" in entry.images.get("files", "") and "flooded" in entry.labels
+    usable = any("column" in one or _names_classes(one["file"]) for one in entry.labels.values())
     fits = {
         "flood": places,
-        "landcover": series and not places and bool(entry.labels),
+        "landcover": series and not places and usable,
         "clearing": series and not places,
         "landslide": masks,
         "scenes": not series and not masks,
     }
     return [name for name, fit in fits.items() if fit]
+
+
+def _names_classes(file: str) -> bool:
+    """Return whether labels need no column: those of rasters and of waypoints."""
+    return Path(file).suffix.lower() in (*own_labels.RASTERS, ".gpx")
 
 
 def open_as_its_study(entry: DataEntry) -> None:
@@ -47,10 +55,13 @@ def open_as_its_study(entry: DataEntry) -> None:
     elif patches.are_meant(entry.images):
         patches.index(entry.path, entry.images, entry.pixels, entry.labels)
     elif entry.layout == "rasters":
-        reader.index(entry.path, entry.images, entry.pixels)
+        found, _ = reader.index(entry.path, entry.images, entry.pixels)
+        one = (found[["tile", "level"]].nunique() <= 1).all()  # of several tiles one is chosen in a run
         for name in entry.labels:
-            file, _ = entry.label_file(name)
-            if file.suffix.lower() in own_labels.RASTERS:
+            file, facts = entry.label_file(name)
+            meant = one and "map" not in entry.labels and "landcover" in studies_of(entry)
+            vector = meant and "column" in facts
+            if vector or file.suffix.lower() in own_labels.RASTERS:
                 own_labels.on_grid(entry, entry.open(), name)
     elif hasattr(reader, "index"):
         reader.index(entry.path)

@@ -216,8 +216,10 @@ def default_block_m(series: xr.Dataset) -> float:
     return min(pixels * size_m for pixels, size_m in sizes) / 10
 
 
-def default_buffer_m(series: xr.Dataset, groups: np.ndarray) -> float:
+def default_buffer_m(series: xr.Dataset, groups: np.ndarray, points_m: float = 0.0) -> float:
     """Return the size of a polygon of the old map in metres: the side of a square of the mean area.
+
+    A point has no size, and says nothing of that of its field: of points it is `points_m`.
 
     The mean, not the median: where a map has many slivers of single pixels, these are no measure of how far
     its polygons reach.
@@ -225,8 +227,27 @@ def default_buffer_m(series: xr.Dataset, groups: np.ndarray) -> float:
     Args:
         series: Result of :func:`open_series`.
         groups: Result of :func:`connected_groups`.
+        points_m: What it is where the labels are points; 0 for :func:`default_block_m`.
     """
+    if series.attrs.get("label_points"):
+        return points_m or default_block_m(series)
     return float(np.sqrt((groups > 0).sum() / groups.max() * np.prod(pixel_size_m(series.odc.geobox))))
+
+
+def said_of_groups(series: xr.Dataset, groups: np.ndarray, size_m: float) -> str:
+    """Return what the groups of samples are, in words.
+
+    Args:
+        series: Result of :func:`open_series`.
+        groups: Result of :func:`connected_groups`.
+        size_m: Result of :func:`default_buffer_m`.
+    """
+    if series.attrs.get("label_points"):
+        return (
+            "The labels are points, and groups are single points: the splits random and group may divide a "
+            f"field; trust buffered, and block except at its borders (wanted distance {size_m:,.0f} m)."
+        )
+    return f"{groups.max():,} polygons, {size_m:,.0f} m wide in the mean."
 
 
 def pixel_series(window: xr.Dataset) -> Inputs:

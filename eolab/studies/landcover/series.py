@@ -141,7 +141,8 @@ def _from_rasters(
     labels = own_labels.on_grid(entry, source)
     rejected = [*json.loads(source.attrs.get("rejected", "[]")), *labels.left_out.to_dict("records")]
     series["label"] = labels.label
-    return series.assign_attrs(rejected=json.dumps(rejected), label_cell_m=labels.cell_m), labels.scheme
+    facts = {"label_cell_m": labels.cell_m, "label_points": int(labels.points)}
+    return series.assign_attrs(rejected=json.dumps(rejected), **facts), labels.scheme
 
 
 def unlabelled(
