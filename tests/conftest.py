@@ -38,15 +38,16 @@ if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
         os.environ.setdefault("EOLAB_COLD_KERNELS", "1")  # a command would have a warm process of its own
 
 SECONDS = {  # of the longest files, measured on two cores: what the workers start with
-    "test_study_landslide": 250,
-    "test_study_flood": 200,
-    "test_study_landcover": 160,
-    "test_study_scenes": 140,
-    "test_jupyterlab": 65,
-    "test_runs": 35,
+    "test_study_landcover": 300,
+    "test_study_landslide": 185,
+    "test_study_flood": 135,
+    "test_study_clearing": 135,
+    "test_study_scenes": 85,
+    "test_jupyterlab": 60,
+    "test_runs": 25,
     "test_clusters": 20,
-    "test_voila": 20,
-    "test_study_crops": 35,
+    "test_study_crops": 20,
+    "test_voila": 10,
     "test_warm": 10,
 }
 TIMEOUT_S = 1500  # the first test of a study waits for its whole chain
