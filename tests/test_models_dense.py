@@ -20,6 +20,8 @@ from eolab.models.images.dense import activation_maps, dense, output_grid
 from eolab.models.output_grid import OutputGrid, to_pixels
 from eolab.prediction.mapping import ImageWindows, predict_map
 
+pytestmark = pytest.mark.slow  # makes deep networks
+
 B, SIZE, C, K = 2, 120, 12, 3
 STATISTICS = {"mean": [1000.0 + 100 * i for i in range(C)], "std": [400.0] * C}
 NAMES = ["shallow_cnn", "resnet18_patch", "resnet50_patch", "convnext_tiny", "resnet18_fusion"]

@@ -636,7 +636,8 @@ def test_a_failing_notebook_says_where_it_failed(ran: tuple[Path, subprocess.Com
 def test_a_failed_notebook_stops_those_that_need_it_alone(status, started, tmp_path, monkeypatch) -> None:
     upstream = {"a": {}, "b": {"made": tmp_path / "a"}, "c": {}, "d": {"used": tmp_path / "b"}}
     jobs = [
-        SimpleNamespace(folder=tmp_path / name, upstream=one, label=name) for name, one in upstream.items()
+        SimpleNamespace(folder=tmp_path / name, upstream=one, label=name, values={})
+        for name, one in upstream.items()
     ]
     ran: list[str] = []
     monkeypatch.setattr(chain, "plan", lambda *_: jobs)

@@ -29,6 +29,8 @@ from eolab.synthetic.safe import plan
 from eolab.synthetic.sentinel2_corine import make_corine, on_scene
 from eolab.synthetic.sky import Sun, illumination, sun_at
 
+pytestmark = pytest.mark.slow  # writes a twin
+
 BANDS = list(materials.BANDS)
 
 

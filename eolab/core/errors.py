@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-CODE = 4  # letters of a name that is a code, in which one digit makes another thing
+CODE = re.compile(r"[A-Z]{1,2}\d+[A-Z]?")  # such as B08, in which one digit makes another thing
 
 
 class EolabError(Exception):
@@ -87,16 +87,12 @@ def did_you_mean(name: str, known: Iterable[object], most: int | None = None) ->
     """
     names = sorted(str(k) for k in known)
     begun = [one for one in names if name and one.startswith(str(name))]
-    near = begun[:1] or difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    if near and len(near[0]) <= CODE and _letters(near[0]) == _letters(str(name)):
+    near = sorted(begun, key=len)[:1] or difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    if near and all(CODE.fullmatch(str(one)) for one in (name, near[0])):
         near = []  # B08 is another band than B04
     hint = f"did you mean {near[0]!r}? " if near else ""
     more = "" if most is None or len(names) <= most else f" and {len(names) - most} more"
     return f"{hint}Known: {', '.join(names[:most]) or 'none'}{more}."
-
-
-def _letters(name: str) -> str:
-    return "".join(letter for letter in name if not letter.isdigit())
 
 
 def check_known(
