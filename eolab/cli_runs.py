@@ -79,9 +79,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _line(run: Mapping[Any, Any], now: datetime) -> tuple[str, ...]:
-    took = (
-        duration(run["seconds"]) if run["seconds"] == run["seconds"] and run["seconds"] is not None else "–"
-    )
+    took = duration(run["seconds"]) if (run["seconds"] or 0) > 0 else "–"  # NaN is not
     score = f"{run['metric']} {short(run['score'])}" if run["metric"] else "–"
     remarks = ["simulated" * run["simulated"], f"out of date: {run['changed']}" * bool(run["changed"])]
     age = ago((now - run["started"]).total_seconds())

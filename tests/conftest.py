@@ -106,6 +106,17 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The miniature project, whose study no variable of the machine changes."""
+    import miniature
+
+    for name in ("EOLAB_RUN_DIR", "EOLAB_RUNS", "EOLAB_DEBUG", "MINI_REAL", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("EOLAB_ROOT", str(miniature.build(tmp_path)))
+    return tmp_path
+
+
+@pytest.fixture
 def eager() -> Iterator[None]:
     """Train step by step on TensorFlow: a graph takes longer to make than a few small steps to run."""
     yield from _eagerly()

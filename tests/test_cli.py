@@ -5,20 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import miniature
 import pytest
 import safe_factory
 import store_example
 
 from eolab import __version__, cli
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("EOLAB_RUNS", "EOLAB_DEBUG", "MINI_REAL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EOLAB_ROOT", str(miniature.build(tmp_path)))
-    return tmp_path
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,11 +23,8 @@ from eolab.runs.execute import Job
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A study of two notebooks, on real data behind a variable, whose cells are done in this process."""
-    for name in ("EOLAB_RUN_DIR", "EOLAB_RUNS", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EOLAB_ROOT", str(miniature.build(tmp_path)))
     for place in ("one", "two"):
         (tmp_path / place / "real").mkdir(parents=True)
         for number in range(3):

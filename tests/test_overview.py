@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import miniature
 import pandas as pd
 import pytest
 
 from eolab import cli, runs
 from eolab.core.errors import RunError
 from eolab.runs import chain, execute, folders, history, overview, reports, study, sweep, timing
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("EOLAB_RUN_DIR", "EOLAB_RUNS", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EOLAB_ROOT", str(miniature.build(tmp_path)))
-    return tmp_path
 
 
 def make(count: int = 3) -> Path:

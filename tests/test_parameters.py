@@ -282,12 +282,6 @@ def test_yaml_reads_small_numbers_and_refuses_repeated_keys() -> None:
         yamls.loads("a: 1\na: 2")
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EOLAB_ROOT", str(miniature.build(tmp_path)))
-    return tmp_path
-
-
 def test_study(project: Path) -> None:
     mini = study.load("mini")
     assert study.names() == ["mini"]

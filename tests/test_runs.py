@@ -25,14 +25,6 @@ from eolab.runs import chain, display, execute, folders, history, provenance, st
 mpl.use("agg")
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("EOLAB_RUN_DIR", "EOLAB_RUNS", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EOLAB_ROOT", str(miniature.build(tmp_path)))
-    return tmp_path
-
-
 def make(**changes: object) -> runs.Run:
     return runs.start("mini/01_make", {"count": 3, "seed": 0, "other": object(), **changes})
 

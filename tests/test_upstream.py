@@ -19,13 +19,10 @@ USE = {"made": "", "factor": 1.0, "mode": "a", "bands": ["B02", "B03"], "fail": 
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The miniature project, as the kernel of a notebook sees it."""
-    for name in ("EOLAB_RUN_DIR", "EOLAB_RUNS", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EOLAB_ROOT", str(miniature.build(tmp_path)))
     monkeypatch.setattr(record, "in_notebook", lambda: True)
-    return tmp_path
+    return project
 
 
 def made(**changes: object) -> runs.Run:

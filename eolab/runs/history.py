@@ -60,6 +60,13 @@ class RunRecord:
         return found
 
     @cached_property
+    def changed(self) -> dict[str, Any]:
+        """The :attr:`settings` that are not the notebook's own defaults, upstream runs left out."""
+        usual = self.flat(self.record.get("defaults") or {})
+        inputs = self.record.get("upstream") or {}
+        return {k: one for k, one in self.settings.items() if k not in inputs and one != usual.get(k)}
+
+    @cached_property
     def metrics(self) -> dict[str, Any]:
         """``metrics.json``, nested as it was written."""
         return folders.read_json(self.folder / folders.METRICS)

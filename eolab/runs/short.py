@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from eolab.evaluation import Summary
     from eolab.runs.history import RunRecord
 
-TITLE = "In short"
+TITLE, CARE = "In short", "Take care."
 COUNTED = ("sequences", "samples", "patches", "images", "objects", "regions", "dates", "points")
 N_COUNTS = 3  # counts said of the data
 SCORES = {"model", "is_baseline", "split", "scope", "statistic", "value", "n", "n_groups"}
@@ -94,10 +94,9 @@ def markup(short: Mapping[str, Sequence[str]], simulated: bool = False, link: st
         simulated: Whether it says that data are simulated.
         link: Address of the report, empty for none.
     """
-    cautions = [*(short.get("cautions") or ()), *([SIMULATED] if simulated else [])]
-    lines = [html.escape(one) for one in short.get("found") or ()]
+    lines, cautions = [html.escape(one) for one in short.get("found") or ()], _cautions(short, simulated)
     if cautions:
-        lines.append(f"<strong>Take care.</strong> {html.escape(' '.join(cautions))}")
+        lines.append(f"<strong>{CARE}</strong> {html.escape(cautions)}")
     if link:
         lines.append(f'<a href="{html.escape(link)}">Report of this run</a>')
     if not lines:
@@ -109,6 +108,9 @@ def markup(short: Mapping[str, Sequence[str]], simulated: bool = False, link: st
 
 def text(short: Mapping[str, Sequence[str]], simulated: bool = False) -> str:
     """Return the box as plain text."""
-    cautions = [*(short.get("cautions") or ()), *([SIMULATED] if simulated else [])]
-    care = [" ".join(["Take care.", *cautions])] if cautions else []
-    return "\n".join([TITLE, *(short.get("found") or ()), *care])
+    cautions = _cautions(short, simulated)
+    return "\n".join([TITLE, *(short.get("found") or ()), *([f"{CARE} {cautions}"] if cautions else [])])
+
+
+def _cautions(short: Mapping[str, Sequence[str]], simulated: bool) -> str:
+    return " ".join([*(short.get("cautions") or ()), *([SIMULATED] if simulated else [])])

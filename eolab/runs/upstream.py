@@ -37,15 +37,13 @@ def line(run: history.RunRecord, batch: bool) -> str:
         run: The run.
         batch: Whether the runner chose it; then neither a newer run nor a trial is worth a word.
     """
-    defaults = run.flat(run.record.get("defaults") or {})
-    inputs = run.record.get("upstream") or {}
     facts = [
         f"{key}={history.words(value)}"
         for key, value in run.settings.items()
-        if key not in inputs and (key in ("dataset", "model") or value != defaults.get(key))
+        if key in run.changed or key in ("dataset", "model")
     ]
     shown = [*facts[:MOST], *([f"{len(facts) - MOST} parameters more"] if len(facts) > MOST else [])]
-    trial = run.record.get("profile") == TRIAL and _differs(run)
+    trial = run.record.get("profile") == TRIAL and bool(run.changed)
     care = [f"it was a trial (profile {TRIAL})"] * trial + [f"{name} is newer" for name in _newer(run)]
     said = f" Take care: {', and '.join(care)}." if care and not batch else ""
     name = f"{run.record['notebook']} {run.name}"
@@ -186,7 +184,7 @@ class _Plan:
             folder = Path(given) if given else history.input_run(self.study, name, self._known)
         except RunError:
             theirs = _finished(workspace.runs() / self.study / name)
-            if wanted and any(_differs(run) and run.record.get("profile") != TRIAL for run in theirs):
+            if wanted and any(run.changed and run.record.get("profile") != TRIAL for run in theirs):
                 raise
             self.missing |= {name} if wanted else set()
             return
@@ -206,13 +204,6 @@ class _Plan:
         return found
 
 
-def _differs(run: history.RunRecord) -> bool:
-    """Return whether a run has parameters that are not the notebook's own; inputs do not count."""
-    inputs = run.record.get("upstream") or {}
-    defaults = run.record.get("defaults") or {}
-    return any(key not in inputs and value != defaults.get(key) for key, value in run.params.items())
-
-
 def _time(book: study.Notebook, simulated: bool) -> str:
     """Return how long a notebook takes, as its first cell says."""
     found = _TIME.search("\n".join(parameters.cells(book.path, "markdown")[:1]))
@@ -223,10 +214,9 @@ def _time(book: study.Notebook, simulated: bool) -> str:
 def _failure(book: study.Notebook, names: Collection[str]) -> str:
     """Return which of some notebooks failed in its newest run, as a sentence."""
     for name in names:
-        found = folders.runs_in(workspace.runs() / book.study / name)
-        runs = sorted(map(history.RunRecord, found), key=lambda run: str(run.record.get("started")))
-        if runs and runs[-1].status == "failed":
-            where, why = runs[-1].failure
-            report = runs[-1].folder / folders.REPORT
+        newest = next(iter(history.every(workspace.runs(), book.study, name)), None)
+        if newest and newest.status == "failed":
+            where, why = newest.failure
+            report = newest.folder / folders.REPORT
             return f"{book.name} needs a run of {name}, which failed {where} ({why}): see {report}."
     return ""

@@ -40,7 +40,6 @@ from eolab.prediction.sources import resolve
 WHOLE = ("image_classification", "multilabel_classification")  # tasks with labels of whole images
 SEQUENCES = "sequence_classification"
 UNDATED = "1970-01-01"  # stands for the day of images that nobody has dated
-AXES = {"reflectance": "band", "indices": "index", "true_colour": "colour"}
 PRODUCTS = ("sentinel2_safe", "sentinel2_corine")  # layouts of folders of Sentinel-2 products
 PIXEL_TOLERANCE = 0.1
 FEW = 5  # labels that are named one by one
@@ -325,7 +324,7 @@ def open_image(
     """
     given: dict[str, Any] = {"tile": wanted.tile} if wanted.tile else {}
     source = entry.open(level=level_of(entry), **given)
-    layers = [source[name].rename({axis: "band"}) for name, axis in AXES.items() if name in source]
+    layers = rasters.layers(source)
     known = [str(band) for layer in layers for band in layer["band"].values]
     lacking = [name for name in names if name not in known]
     if lacking:

@@ -49,7 +49,6 @@ _NEED_SHARE = 0.6  # of the stands
 _OBJECTS, _NO_OBJECT = 9, 4  # objects with GPS points, and the number of the one that was none
 _EXTRA = 2  # stands of each class that are in no training data
 _LABELS_CRS = "EPSG:2154"
-_TIMEZONE = "Europe/Paris"
 _UNSUITABLE = (m.URBAN, m.LAKE, m.SNOW, m.MINERAL, m.ROCKS)
 _FIRST_DAY, _LAST_DAY, _EVERY_DAYS = 182, 284, 5  # July to October, before the leaves fall
 _CLEARER = 0.4  # of the cover of all acquisitions: people take the clearer ones

@@ -148,6 +148,18 @@ def open_layout(
     return dataset.assign_attrs(rejected=json.dumps(rejected))
 
 
+def layers(
+    dataset: xr.Dataset, names: Sequence[str] = ("reflectance", "indices", "true_colour")
+) -> list[xr.DataArray]:
+    """Return variables of :func:`open_layout` that are there, each with the axis ``band``.
+
+    Args:
+        dataset: What was opened.
+        names: The variables, of :data:`LAYERS`.
+    """
+    return [dataset[name].rename({LAYERS[name]: "band"}) for name in names if name in dataset]
+
+
 def index(
     path: str | Path, images: Mapping[str, Any] | None = None, stated: Mapping[str, float] | None = None
 ) -> tuple[pd.DataFrame, Rejected]:

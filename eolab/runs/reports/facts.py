@@ -46,9 +46,7 @@ def changed_first(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
 
 def changes(run: RunRecord) -> str:
     """Return the parameters that differ from their defaults with their values, upstream runs left out."""
-    defaults, upstream = run.flat(run.record.get("defaults") or {}), run.record.get("upstream") or {}
-    settings = {name: value for name, value in run.settings.items() if name not in upstream}
-    changed = [f"{name} {value!r}" for name, value in settings.items() if value != defaults.get(name)]
+    changed = [f"{name} {value!r}" for name, value in run.changed.items()]
     return f"changed from the defaults: {', '.join(changed)}" if changed else "defaults"
 
 

@@ -14,6 +14,7 @@ from eolab.core.errors import DataError, ParameterError, check_known
 from eolab.data import own_labels
 from eolab.data.catalog import DataEntry
 from eolab.data.ground import pixel_size_m
+from eolab.data.layouts import rasters
 from eolab.data.preprocess import clear_mask, dilated
 from eolab.data.schemes import COLORS, ClassScheme, lookup
 from eolab.data.schemes.landcover import (
@@ -26,8 +27,8 @@ from eolab.data.schemes.landcover import (
 )
 
 SCL_PIXEL_M = 20
-AXES = {"reflectance": "band", "indices": "index"}
-"""Variables of images of one's own, and the names of their axes of bands."""
+LAYERS = ("reflectance", "indices")
+"""Variables of images of one's own that are read."""
 
 
 def open_series(
@@ -170,7 +171,7 @@ def unlabelled(
     """
     resolution = None if resolution_m == 10 else float(resolution_m)
     source = entry.open(tile=tile or None, resolution=resolution, level=level)
-    layers = [source[name].rename({axis: "band"}) for name, axis in AXES.items() if name in source]
+    layers = rasters.layers(source, LAYERS)
     if not layers:
         raise DataError(f"Data set {entry.name} has no bands of reflectance and no indices: name its bands.")
     image = xr.concat(layers, "band") if len(layers) > 1 else layers[0]

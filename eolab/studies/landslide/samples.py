@@ -213,50 +213,31 @@ def sample_producer(
     return produce
 
 
-def window_predictor(
-    predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray],
-    chosen: tasks.Channels,
-    normalise: reader.Normalise = "none",
-    strict: bool = False,
-    source: Source = PUBLISHED,
-) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    """Return what predicts a patch as published, or a window of a scene in its units.
-
-    Args:
-        predictor: Probabilities of images as the network takes them.
-        chosen: Channels of the network.
-        normalise: That of the store which the network was trained on.
-        strict: Whether to refuse images on another scale than the training patches even where that may be
-            another landscape; see :mod:`eolab.prediction.ranges`.
-        source: Bands and units of the images.
-
-    Returns:
-        From ``image`` (H, W, 14) to the probabilities (H, W, 2) of background and landslide, as
-        :func:`eolab.prediction.mapping.predict_map` takes it.
-    """
-
-    def predict(inputs: Mapping[str, Any]) -> np.ndarray:
-        stored = stored_images(
-            np.asarray(inputs["image"], np.float32)[None], normalise, source
-        )  # (1, H, W, 29)
-        seen = chosen.assemble(stored)
-        if strict and chosen.trained:
-            chosen.trained.check(seen, strict=True)
-        return predictor({"image": seen})[0]
-
-    predict.fingerprint = getattr(predictor, "fingerprint", None)  # type: ignore[attr-defined]
-    return predict
-
-
 def demo_predict(
     predictor: Callable[[Mapping[str, np.ndarray]], np.ndarray],
     chosen: tasks.Channels,
     normalise: reader.Normalise = "none",
     source: Source = PUBLISHED,
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return ``predict(image (H, W, 14)) -> probability (H, W)`` of a patch; see :func:`window_predictor`."""
-    predict = window_predictor(predictor, chosen, normalise, True, source)
-    return lambda image: predict({"image": image})[..., 1]
+    """Return ``predict(image (H, W, 14)) -> probability (H, W)`` of a patch.
+
+    Images on another scale than the training patches are refused even where that may be another landscape;
+    see :mod:`eolab.prediction.ranges`.
+
+    Args:
+        predictor: Probabilities of images as the network takes them.
+        chosen: Channels of the network.
+        normalise: That of the store which the network was trained on.
+        source: Bands and units of the images.
+    """
+
+    def predict(image: np.ndarray) -> np.ndarray:
+        seen = chosen.assemble(stored_images(np.asarray(image, np.float32)[None], normalise, source))
+        if chosen.trained:
+            chosen.trained.check(seen, strict=True)
+        return predictor({"image": seen})[0][..., 1]
+
+    return predict
 
 
 def store_metadata(entry: DataEntry, normalise: str, source: Source = PUBLISHED) -> dict[str, Any]:
