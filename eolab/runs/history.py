@@ -355,8 +355,13 @@ def agrees(own: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]
     )
 
 
-def _finished(folder: Path, match: Mapping[str, Any]) -> list[RunRecord]:
-    """Return the finished runs whose parameters or profile have the values of `match`, newest first."""
+def finished(folder: Path, match: Mapping[str, Any]) -> list[RunRecord]:
+    """Return the finished runs of a notebook's folder, the newest start first.
+
+    Args:
+        folder: Folder of the notebook's runs.
+        match: Values of parameters, or of the profile, that they have.
+    """
     found = []
     for run in _records(folder):
         known = {"profile": run.record.get("profile"), **run.params, **run.settings}
@@ -400,14 +405,14 @@ def input_run(
 
 
 def _newest(folder: Path, match: Mapping[str, Any], made_from: Sequence[Mapping[str, Any]] = ()) -> Path:
-    (study, notebook), finished = folder.parts[-2:], _finished(folder, match)
-    if not finished:
+    (study, notebook), found = folder.parts[-2:], finished(folder, match)
+    if not found:
         wanted = f" with {', '.join(f'{k}={v!r}' for k, v in match.items())}" if match else ""
         raise RunError(
             f"No finished run of {study}/{notebook}{wanted} in {folder}: run that notebook first, in "
             f"JupyterLab or with `eolab run {study} --only {notebook}`."
         )
-    fitting = [run for run in finished if agrees(run.with_lineage(), made_from)]
+    fitting = [run for run in found if agrees(run.with_lineage(), made_from)]
     if not fitting:
         others = {f"{stamp.get('notebook')} {stamp.get('run')}" for stamp in made_from}
         raise RunError(
@@ -498,7 +503,7 @@ def collect(study: str, notebook: str, *, root: Path | None = None, **match: Any
     """
     import pandas as pd
 
-    return pd.DataFrame([_row(run) for run in reversed(_finished(_asked(study, notebook, root), match))])
+    return pd.DataFrame([_row(run) for run in reversed(finished(_asked(study, notebook, root), match))])
 
 
 def _row(run: RunRecord) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eolab.core.progress import duration
-from eolab.runs import folders, history
+from eolab.runs import history
 
 if TYPE_CHECKING:
     from eolab.runs.execute import Job
@@ -36,8 +36,7 @@ class Left:
     def _learn_of(self, job: Job) -> None:
         """Read what the earlier runs of a job's notebook took."""
         for key in {_kind(job)} - self._known.keys():
-            runs = map(history.RunRecord, folders.runs_in(key[0]))
-            done = [run for run in runs if run.status == "done" and run.record.get("profile") == key[1]]
+            done = history.finished(key[0], {"profile": key[1]})
             self._known[key] = [(run.settings, run.record.get("seconds") or 0.0) for run in done]
 
     def ended(self, folder: Path) -> None:

@@ -61,15 +61,11 @@ def _newer(run: history.RunRecord) -> list[str]:
     """Return the newest finished run of a notebook, points of sweeps left out, where it is newer than one."""
     ended = {
         str(other.record.get("ended") or ""): other.folder.name
-        for other in _finished(run.folder.parent)
+        for other in history.finished(run.folder.parent, {})
         if not other.record.get("sweep")
     }
     newest = max(ended, default="")
     return [ended[newest]] if newest > str(run.record.get("ended") or "") else []
-
-
-def _finished(folder: Path) -> list[history.RunRecord]:
-    return [run for run in map(history.RunRecord, folders.runs_in(folder)) if run.status == "done"]
 
 
 # === What is made ===
@@ -183,7 +179,7 @@ class _Plan:
         try:
             folder = Path(given) if given else history.input_run(self.study, name, self._known)
         except RunError:
-            theirs = _finished(workspace.runs() / self.study / name)
+            theirs = history.finished(workspace.runs() / self.study / name, {})
             if wanted and any(run.changed and run.record.get("profile") != TRIAL for run in theirs):
                 raise
             self.missing |= {name} if wanted else set()
