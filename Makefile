@@ -53,7 +53,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV), once: 1.3 GB to download, 4.5 GB on disk, some minutes"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraints constraints.txt --editable '.[dask,fast,mlflow,stac,test,zarr]'
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraints constraints.txt --editable '.[dask,distributed,fast,mlflow,ray,serve,stac,test,tune,zarr]'
 	@$(MAKE) --no-print-directory filter
 	@touch $@
 

@@ -13,7 +13,7 @@ from unittest import mock
 import nbformat
 import warm
 
-from eolab import cli
+from eolab.cli import commands as cli
 
 CATALOG = """
 toy_twin:

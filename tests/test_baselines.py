@@ -301,7 +301,7 @@ def test_a_baseline_is_fitted_once_for_all_points_of_a_sweep(tmp_path, monkeypat
     point(4, image_statistics={"C": 3.0})
     point(5, rows=rows | {"train": rows["train"][:-1]})
     known = sources.digests()
-    monkeypatch.setattr(sources, "digests", lambda: known | {"eolab/cli.py": "another"})
+    monkeypatch.setattr(sources, "digests", lambda: known | {"eolab/cli/commands.py": "another"})
     point(6)
     assert len(fits) == 6
 

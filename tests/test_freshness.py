@@ -245,7 +245,11 @@ def test_which_files_changed(project: Path) -> None:
     known = sources.digests()
     (project / "helpers.py").write_text("a = 1")
     own = sources.digest(project / "helpers.py")
-    recorded = {"eolab/cli.py": known["eolab/cli.py"], "eolab/gone.py": "x", "elsewhere.py": "x"}
+    recorded = {
+        "eolab/cli/commands.py": known["eolab/cli/commands.py"],
+        "eolab/gone.py": "x",
+        "elsewhere.py": "x",
+    }
     assert sources.changed(recorded | {"helpers.py": own}) == ["eolab/gone.py"]
     (project / "helpers.py").write_text("a = 2")
     assert sources.changed({"helpers.py": own}) == ["helpers.py"]

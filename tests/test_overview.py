@@ -29,7 +29,7 @@ def use(made: Path | str, factor: float = 1.0, f1: float = 0.5) -> Path:
 def test_a_line_a_run_says_what_sets_it_apart(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = make(5)
     folder = use(made, factor=2.5, f1=0.75)
-    folders.update_record(folder, modules={"eolab/cli.py": "another"}, seconds=80.0)
+    folders.update_record(folder, modules={"eolab/cli/commands.py": "another"}, seconds=80.0)
     use(made)
     folders.update_record(use(made, 9.0), status="running")
     table = runs.table("mini")
@@ -37,7 +37,7 @@ def test_a_line_a_run_says_what_sets_it_apart(project: Path, capsys: pytest.Capt
     line = table[table["run"] == folder.name].iloc[0]
     assert (line["status"], line["seconds"], line["parameters"]) == ("done", 80.0, "factor 2.5")
     assert (line["metric"], line["score"]) == ("test.f1", 0.75), "the first metric of a sweep's table"
-    assert line["changed"] == "code changed: eolab/cli.py"
+    assert line["changed"] == "code changed: eolab/cli/commands.py"
     assert line["bytes"] == sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     assert set(table["status"]) == {"done", "killed"}, "nobody works at the one that says that it is running"
     assert table[table["parameters"] == ""]["changed"].tolist() == [""]
@@ -45,7 +45,7 @@ def test_a_line_a_run_says_what_sets_it_apart(project: Path, capsys: pytest.Capt
     assert cli.main(["runs", "mini/02_use"]) == 0
     said = capsys.readouterr().out
     assert "1 min 20 s" in said
-    assert "out of date: code changed: eolab/cli.py" in said
+    assert "out of date: code changed: eolab/cli/commands.py" in said
     assert "01_make" not in said
     assert cli.main(["runs", "mini/02_used"]) == 2
     assert "did you mean 'mini/02_use'" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import numpy as np
 import own_example
 import pytest
 
-from eolab import cli
+from eolab.cli import commands as cli
 from eolab.core.errors import DataError, ParameterError
 from eolab.data import catalog, own
 

@@ -15,7 +15,8 @@ import rasterio
 import scene_example
 from affine import Affine
 
-from eolab.cli import _parser, main
+from eolab.cli import main
+from eolab.cli.commands import _parser
 from eolab.data import catalog
 from eolab.data.layouts.patches import are_meant
 from eolab.studies import landslide

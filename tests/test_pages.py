@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eolab import cli
+from eolab.cli import commands as cli
 from eolab.runs import study
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from stac_server import Catalogue
 
-from eolab import cli
+from eolab.cli import commands as cli
 from eolab.core.errors import ParameterError
 from eolab.data import retrieval
 from eolab.data.retrieval import searching

@@ -17,7 +17,7 @@ from rasterio.transform import from_origin
 from rasterio.warp import transform, transform_bounds
 from stac_server import Catalogue
 
-from eolab import cli
+from eolab.cli import commands as cli
 from eolab.core.errors import DataError, EolabWarning, ParameterError, StoreError
 from eolab.data import catalog, retrieval
 from eolab.data.retrieval import conventions, fetching, searching

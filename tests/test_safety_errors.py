@@ -16,7 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eolab import cli
+from eolab.cli import commands as cli
 from eolab.core import files
 from eolab.core.errors import DataError, RunError, system_error
 from eolab.data import fingerprints

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def digests() -> dict[str, str]:
-    """Return the digest of each source file of the package by its name, such as ``eolab/cli.py``.
+    """Return the digest of each source file of the package by its name, such as ``eolab/cli/commands.py``.
 
     Comments, docstrings, the layout of the text and Python's version do not count. Digests are taken once and
     remembered.

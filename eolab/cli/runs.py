@@ -3,11 +3,12 @@
 import argparse
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from eolab.cli.parsing import command
 from eolab.core.errors import ParameterError, check_known
 from eolab.core.numbers import padded, short
 from eolab.core.progress import ago, duration
@@ -25,7 +26,7 @@ parameters take it too."""
 LONGEST = 70  # letters of a cell
 
 
-def add(actions: Any, command: Callable[..., Any]) -> None:
+def add_commands(actions: Any) -> None:
     """Add what is done with runs, each with options of its own."""
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--out", metavar="DIR", type=Path, help="folder of all runs (default: runs/)")

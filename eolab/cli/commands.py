@@ -6,7 +6,6 @@ Imports stay inside the commands, so that ``eolab --help`` answers at once.
 import argparse
 import io
 import os
-import re
 import signal
 import sys
 import time
@@ -15,9 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eolab import __version__, cli_runs
-from eolab.core.errors import EolabError, ParameterError, RunError, show_sentences_alone, system_error
-from eolab.core.numbers import padded
+from eolab import __version__
+from eolab.cli import data, runs
+from eolab.cli.parsing import Parser, command, parser_of, positive
+from eolab.core.errors import EolabError, RunError, show_sentences_alone, system_error
 
 RUN_HELP = """\
 Runs a study's notebooks in order, each in a process of its own. A finished run is skipped while all that it
@@ -71,15 +71,6 @@ classes band 1 is the likelier, band 2 its probability in percent; of networks t
 is a patch, and each label has a band with its probability in percent; values have one band. 255 is no data,
 NaN in real numbers. A stopped map resumes with the same command. In a notebook it is
 eolab.studies.products.map_scene."""
-DATA_EXAMPLES = """\
-examples:
-  eolab data list                     what is here, and how to get the rest
-  eolab data make landcover_twin      write a simulated data set
-  eolab data check landcover_twin     read every file and say which cannot be used, and why
-  eolab data add my_images            look at a folder and write an entry for it
-  eolab data fetch element84 --tile 33TVM --dates 2018-04-01 2018-10-31 --clouds 60
-
-`eolab data ACTION --help` says more of each."""
 NEW_EXAMPLES = """\
 examples:
   eolab new-study crops --task series_classification
@@ -87,25 +78,6 @@ examples:
 
 Tasks: series_classification, image_classification, multilabel_classification, segmentation, regression and
 sequence_classification. What to change for data of your own: docs/new_study.md."""
-FETCH_EXAMPLES = """\
-examples:
-  eolab data fetch element84 --tile 33TVM --dates 2018-04-01 2018-10-31 --clouds 60
-                                      list images of a STAC catalogue; with --out DIR they are downloaded
-  eolab data fetch element84 --plan --tile 31UFT 31UGS --dates 2018-01-01 2020-12-31
-                                      disk, hours and memory of each tile and year, nothing is downloaded
-  eolab data fetch lpdaac --collection HLSL30_2.0 --bounds 14.9 45.9 15.1 46.1 --bands B04 B8A --out DIR
-
-Catalogues are element84, planetary_computer, copernicus and lpdaac (the last two want a login's token in
-EOLAB_STAC_TOKEN), or the address of another one; they need `pip install 'eolab[stac]'`. A stopped download
-goes on with the same command."""
-ADD_EXAMPLES = """\
-examples:
-  eolab data add my_fields                      images of several dates, with a map or polygons
-  eolab data add EuroSAT --name my_scenes       a folder a class
-  eolab data add my_patches --layout rasters    not as the published layout that it looks like
-
-The entry is written to the catalogue of your own: --catalog, EOLAB_CATALOG, the nearest eolab_catalog.yaml
-above the working directory, else a new one there. Change it by hand as you like: docs/own_data.md."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,44 +105,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if isinstance(error, RunError) else 2
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser of a group of commands may have a usual one, which need not be named."""
-
-    usual = ""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Name the usual command of a group where none is named."""
-        given = sys.argv[1:] if args is None else list(args)
-        known = [name for action in self._actions for name in (action.choices or ())]
-        if self.usual and not {"-h", "--help", *known}.intersection(given[:1]):
-            given = [self.usual, *given]
-        return super().parse_known_args(given, namespace)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="eolab", description="Notebook-first research kit for Earth observation.")
+    parser = Parser(prog="eolab", description="Notebook-first research kit for Earth observation.")
     parser.add_argument("--version", action="version", version=f"eolab {__version__}")
     text = "catalogue of your own (default: EOLAB_CATALOG, or the nearest eolab_catalog.yaml)"
     parser.add_argument("--catalog", metavar="FILE", type=Path, help=text)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     shared = _run_options()
     text = "run a study's notebooks in order"
-    run = _command(commands, _run, text, RUN_EXAMPLES, parents=[shared], description=RUN_HELP)
+    run = command(commands, _run, text, RUN_EXAMPLES, parents=[shared], description=RUN_HELP)
     run.add_argument(
         "--only", action="extend", nargs="+", default=[], metavar="NOTEBOOK", help="run these notebooks only"
     )
     text = "run a notebook over a grid of parameters"
-    sweep = _command(commands, _sweep, text, SWEEP_EXAMPLES, parents=[shared])
+    sweep = command(commands, _sweep, text, SWEEP_EXAMPLES, parents=[shared])
     sweep.add_argument("sweep", metavar="SWEEP", help="name of the sweep in the study's study.yaml")
     text = "runs at once (default 1; with --on dask as many as cores and memory allow)"
-    sweep.add_argument("--jobs", type=_positive, metavar="N", help=text)
+    sweep.add_argument("--jobs", type=positive, metavar="N", help=text)
     text = "run on a cluster: dask on this machine, dask=tcp://host:8786 that of a scheduler"
     sweep.add_argument("--on", default="", metavar="KIND[=ADDRESS]", help=text)
     text = "values of a parameter instead of those of study.yaml; SWEEP may then be a notebook"
     sweep.add_argument("--grid", action="extend", nargs="+", default=[], metavar="KEY=A,B", help=text)
-    report = _command(commands, _report, "build the report of a run or a study", REPORT_EXAMPLES)
+    report = command(commands, _report, "build the report of a run or a study", REPORT_EXAMPLES)
     report.add_argument("folder", metavar="DIR", type=Path, help="a run, or a study's folder of runs")
-    mapped = _command(commands, _map, "map a scene with the network of a run", MAP_EXAMPLES)
+    mapped = command(commands, _map, "map a scene with the network of a run", MAP_EXAMPLES)
     mapped.add_argument(
         "run", metavar="RUN", type=Path, help="a run that trained a network: its folder or name"
     )
@@ -188,58 +146,19 @@ def _parser() -> argparse.ArgumentParser:
     mapped.add_argument("--polygons", action="store_true", help=text)
     text = "what computes: keras, auto for the fastest one installed, or another by name"
     mapped.add_argument("--engine", default="keras", help=text)
-    runs = _parser_of(commands, "runs", "list, compare, name and delete runs", cli_runs.EXAMPLES)
-    runs.usual = "list"
-    cli_runs.add(runs.add_subparsers(title="actions", metavar="ACTION", required=True), _command)
-    _command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
+    group = parser_of(commands, "runs", "list, compare, name and delete runs", runs.EXAMPLES)
+    group.usual = "list"
+    runs.add_commands(group.add_subparsers(title="actions", metavar="ACTION", required=True))
+    command(commands, _studies, "list the studies with their notebooks, profiles and sweeps")
     text = "write the notebooks of a study of your own, which run on a twin at once"
-    new = _command(commands, _new_study, text, NEW_EXAMPLES)
+    new = command(commands, _new_study, text, NEW_EXAMPLES)
     new.add_argument("name", metavar="NAME", help="name of the study and of its folder in notebooks/")
     text = "what is learned, such as series_classification or segmentation"
     new.add_argument("--task", metavar="TASK", required=True, help=text)
     text = "list, check, make, fetch and add data sets"
-    data = _parser_of(commands, "data", text, DATA_EXAMPLES)
-    _data_commands(data.add_subparsers(title="actions", metavar="ACTION", required=True))
+    group = parser_of(commands, "data", text, data.EXAMPLES)
+    data.add_commands(group.add_subparsers(title="actions", metavar="ACTION", required=True))
     return parser
-
-
-def _data_commands(actions: Any) -> None:
-    """Add what is done with data sets, each with options of its own."""
-    _command(actions, _list, "list the data sets: what is here, and how to get the rest")
-    text = "read every file of a data set, or compare a sample store with its digests"
-    check = _command(actions, _check, text)
-    check.add_argument("name", nargs="?", metavar="NAME", help="data set, or folder of a sample store")
-    make = _command(actions, _make, "write a simulated data set")
-    make.add_argument("name", nargs="?", metavar="NAME", help="data set")
-    text = "list images of a STAC catalogue, plan their use, or download them"
-    fetch = _command(actions, _fetch, text, FETCH_EXAMPLES)
-    fetch.add_argument("name", nargs="?", metavar="CATALOGUE", help="STAC catalogue: a name or an address")
-    _add_fetch_options(fetch)
-    text = "look at a folder of your own and write an entry for it into your catalogue"
-    add = _command(actions, _add, text, ADD_EXAMPLES)
-    add.add_argument("folder", metavar="FOLDER", type=Path, help="folder with images, or one file")
-    add.add_argument("--name", default="", help="name of the data set (default: that of the folder)")
-    add.add_argument("--layout", default="", help="layout, where it is not the one that is recognised")
-
-
-def _add_fetch_options(group: Any) -> None:
-    text = "default sentinel-2-l2a"
-    group.add_argument("--collection", metavar="NAME", default="sentinel-2-l2a", help=text)
-    text = "tiles of Sentinel-2, such as 33TVM"
-    group.add_argument("--tile", nargs="+", default=[None], metavar="TILE", help=text)
-    text = "area in degrees: west south east north; images are cut to it"
-    group.add_argument("--bounds", nargs=4, type=float, metavar="DEGREES", help=text)
-    group.add_argument("--dates", nargs=2, metavar="DAY", help="first and last day")
-    text = "largest share of clouds (default 100)"
-    group.add_argument("--clouds", type=float, default=100.0, metavar="PERCENT", help=text)
-    group.add_argument("--bands", nargs="+", default=[], metavar="BAND", help="bands (default: all)")
-    group.add_argument("--out", type=Path, metavar="DIR", help="folder to download to; without it, a list")
-    text = "say what download, composites, samples and maps of each tile and year take"
-    group.add_argument("--plan", action="store_true", help=text)
-    text = (
-        "rates of the plan: download (MB/s), composites (million values/s), prediction (pixels/s) and others"
-    )
-    group.add_argument("--rates", nargs="+", default=[], metavar="NAME=NUMBER", help=text)
 
 
 def _run_options() -> argparse.ArgumentParser:
@@ -261,28 +180,8 @@ def _run_options() -> argparse.ArgumentParser:
     )
     text = "skip finished runs although the package's code changed since (it is said which files)"
     shared.add_argument("--keep-old-code", action="store_true", help=text)
-    shared.add_argument("--timeout", type=_positive, metavar="SECONDS", help="longest time for one cell")
+    shared.add_argument("--timeout", type=positive, metavar="SECONDS", help="longest time for one cell")
     return shared
-
-
-def _command(commands: Any, function: Any, text: str, examples: str = "", **more: Any) -> Any:
-    """Add the command that a function carries out and has the name of."""
-    name = function.__name__.strip("_").replace("_", "-")
-    added = _parser_of(commands, name, text, examples, **more)
-    added.set_defaults(command=function)
-    return added
-
-
-def _parser_of(commands: Any, name: str, text: str, examples: str = "", **more: Any) -> Any:
-    """Add the parser of a command, or of a group of them."""
-    facts = {"help": text, "description": f"{text[0].upper()}{text[1:]}.", "epilog": examples, **more}
-    return commands.add_parser(name, formatter_class=argparse.RawDescriptionHelpFormatter, **facts)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
-    return int(text)
 
 
 def _options(options: argparse.Namespace, study: Any) -> Any:
@@ -366,124 +265,3 @@ def _new_study(options: argparse.Namespace) -> int:
     print("\n".join(str(file) for file in new.write(options.name, options.task)))
     print(f"Run it on its simulated data: eolab run {options.name}")
     return 0
-
-
-def _entry(options: argparse.Namespace, action: str) -> Any:
-    """Return the data set that a command names."""
-    from eolab.data import catalog
-
-    known = catalog.load()
-    if not options.name:
-        raise EolabError(f"`eolab data {action}` needs a name; known are {', '.join(known)}.")
-    return known[options.name]
-
-
-def _make(options: argparse.Namespace) -> int:
-    print(_entry(options, "make").make())
-    return 0
-
-
-def _check(options: argparse.Namespace) -> int:
-    given = Path(options.name or "")
-    inside = [one for one in (given, given / "store") if (one / "store.json").is_file()]
-    if options.name and inside:
-        from eolab.data import store
-
-        store.open_store(inside[0]).verify()
-        print(f"{inside[0]}: the store's description, table and arrays are what its digests say.")
-        return 0
-    return _check_data(_entry(options, "check"))
-
-
-def _add(options: argparse.Namespace) -> int:
-    from eolab.data import catalog, own
-    from eolab.studies.opening import studies_of
-
-    file = own.own_file()
-    said, name = own.add(options.folder, file, options.name, options.layout)
-    print("\n".join(said))
-    entry = catalog.load(file)[name]
-    status = _check_data(entry)
-    for study in studies_of(entry) if not status else ():
-        print(f"Use it from {study}/01_explore on: eolab run {study} --set dataset={name}")
-    return status
-
-
-def _fetch(options: argparse.Namespace) -> int:
-    """List the images of a STAC catalogue, or download them; return 1 where some are not there."""
-    import pandas as pd
-
-    from eolab.data import retrieval
-
-    if not options.name:
-        known = ", ".join(retrieval.SERVICES)
-        raise ParameterError(f"`eolab data fetch` needs a catalogue: one of {known}, or a web address.")
-    machine = retrieval.rates(options.rates)
-    about = options.bounds, options.dates, options.clouds
-    parts = [retrieval.search(options.name, options.collection, tile, *about) for tile in options.tile]
-    found = pd.concat(parts, ignore_index=True).drop_duplicates("id", ignore_index=True)
-    if options.plan:
-        plan = retrieval.plan(found, machine)
-        print(plan.replace({"year": {0: "all"}}).to_string(index=False, float_format="{:.2f}".format))
-        print(f"{int(found['gigabytes'].isna().sum())} of {len(found)} products state no size. {machine}")
-        return 0
-    if options.out is None:
-        print(found.drop(columns="item").to_string(index=False))
-        print(f"{len(found)} images; nothing was downloaded: --out DIR does.")
-        return 0
-    report = retrieval.fetch(found, options.out.expanduser(), options.bands, options.bounds)
-    print("\n".join([*retrieval.fetch_summary(report), f"Entry: {options.out / 'catalog.yaml'}"]))
-    return 1 if report["status"].isin(["missing", "failed"]).any() else 0
-
-
-def _check_data(entry: Any) -> int:
-    """Print what reading every file of a data set finds; return 1 where its study could not work with it."""
-    from eolab.core.errors import DataError
-    from eolab.studies.opening import open_as_its_study
-
-    try:
-        report = entry.check(again=True)
-        rejected = report.files[report.files["status"] != "ok"]
-        for row in rejected.itertuples(index=False):
-            print(f"rejected  {row.file}  {row.reason}")
-        print(f"{entry.name}: {report.ok} files can be used, {report.rejected} cannot.")
-        open_as_its_study(entry)
-    except DataError as error:
-        print(f"eolab: {error}", file=sys.stderr)
-        return 1
-    return 0 if report.ok else 1
-
-
-def _list(_: argparse.Namespace) -> int:
-    """Print the data sets: what is here, and what to do for those that are not."""
-    from eolab.data import catalog
-
-    known = catalog.load()
-    rows: list[tuple[str, ...]] = [("name", "here", "data", "size", "licence", "how to get it")]
-    for name in known:
-        entry = known[name]
-        kind = "simulated" if entry.simulated else "weights" if entry.layout == "weights" else "real"
-        facts = (str(entry.metadata.get(key) or "–") for key in ("size", "license"))
-        how = _how_to_get(entry)
-        rows.append((name, "no" if how else "yes", kind, *facts, how))
-    for row in padded(rows):
-        print("  ".join(row).rstrip())
-    for fault in known.faults.values():
-        print(f"cannot be used: {fault}")
-    return 0
-
-
-def _how_to_get(entry: Any) -> str:
-    """Return what to do for a data set that is not on this machine; empty for one that is."""
-    if entry.exists():
-        return ""
-    if entry.simulated:
-        return f"eolab data make {entry.name}"
-    variables = re.findall(r"\$\{(\w+)", entry.uri)
-    place = f"set {variables[0]} to its folder" if variables else f"put it at {entry.uri}"
-    url = entry.metadata.get("url")
-    return f"{place}; {url}" if url else place
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,3 @@
+"""The ``eolab`` command."""
+
+from eolab.cli.commands import main
