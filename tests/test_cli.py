@@ -9,7 +9,8 @@ import pytest
 import safe_factory
 import store_example
 
-from eolab import __version__, cli
+from eolab import __version__
+from eolab.cli import commands as cli
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
