@@ -352,7 +352,7 @@ def test_tables_of_many_columns_are_smaller_and_their_names_break_behind_undersc
 
 
 def test_a_study_page_holds_all_notebooks(tmp_path: Path) -> None:
-    first = executed(tmp_path)
+    executed(tmp_path)
     second = tmp_path / "mini" / "02_use" / "smoke-1"
     second.mkdir(parents=True)
     link = "# 02 · Use\n\nSee [the first](01_make.ipynb) and [none](09_none.ipynb).\n\n## First"
@@ -360,8 +360,7 @@ def test_a_study_page_holds_all_notebooks(tmp_path: Path) -> None:
     record = {"study": "mini", "notebook": "02_use", "run": "smoke-1", "status": "failed", "simulated": True}
     folders.write_json(second / "run.json", record | {"started": "2026-01-02T03:04:05+00:00"})
     about = {"title": "A study", "description": "Short.", "notebooks": ["02_use", "01_make", "03_more"]}
-    runs = {"01_make": first.name, "02_use": second.name}
-    folders.write_json(tmp_path / "mini" / "chain.json", {**about, "runs": runs})
+    folders.write_json(tmp_path / "mini" / "chain.json", about)
     page = BeautifulSoup(reports.build_study(tmp_path / "mini").read_text(), "html.parser")
     assert_offline(page)
     assert page.h1.text == "A study"
@@ -376,6 +375,87 @@ def test_a_study_page_holds_all_notebooks(tmp_path: Path) -> None:
     assert page.find("a", string="the first")["href"] == "#01_make"
     assert not page.find("a", string="none")
     assert page.select_one(".banner.simulated")
+
+
+def made(root: Path, name: str, hour: int, above: str = "", **facts: object) -> Path:
+    """Write the record and an empty page of a run, "notebook/run", that ended at an hour."""
+    folder = root / "mini" / name
+    notebook, run = name.split("/")
+    record = {"study": "mini", "notebook": notebook, "run": run, "status": "done", **facts}
+    record |= {"started": f"2026-01-02T{hour:02}:00:00+00:00", "ended": f"2026-01-02T{hour:02}:30:00+00:00"}
+    if above:
+        stamp = folders.read_json(root / "mini" / above / "run.json")
+        record["upstream"] = {"made": {key: stamp[key] for key in ("notebook", "run", "ended")}}
+        record["parameters"] = {"made": str(root / "mini" / above)}
+    folders.write_json(folder / "run.json", record)
+    (folder / "report.html").touch()
+    return folder
+
+
+def chapters(root: Path) -> tuple[list[str], BeautifulSoup]:
+    """Return the runs that are chapters of the study's page, and the page."""
+    page = BeautifulSoup(reports.build_study(root / "mini").read_text(), "html.parser")
+    rows = page.select("table.cover tbody tr")
+    return [f"{row.a['href'][1:]}/{row.code.text}" for row in rows if row.a], page
+
+
+def two_data_sets(root: Path) -> None:
+    """Write a chain of a twin, then the beginning of one of data of one's own."""
+    made(root, "01_make/a", 1, parameters={"dataset": "twin"})
+    made(root, "02_use/a", 2, "01_make/a")
+    made(root, "01_make/b", 3, parameters={"dataset": "own"})
+
+
+def test_a_study_page_has_the_newest_chain_of_one_data_set_and_links_to_the_others(tmp_path: Path) -> None:
+    """The twin's later notebooks stood as chapters behind the first one of data of one's own."""
+    two_data_sets(tmp_path)
+    found, page = chapters(tmp_path)
+    assert found == ["01_make/b"]
+    (others,) = page.select("section:has(> #others) details")
+    assert others.summary.text == "twin: 2 runs"
+    assert [link["href"] for link in others.select("a")] == ["01_make/a/report.html", "02_use/a/report.html"]
+    folders.update_record(tmp_path / "mini/02_use/a", asked="2026-01-02T05:00:00+00:00")
+    found, page = chapters(tmp_path)  # `eolab run` found the twin's chain finished
+    assert found == ["01_make/a", "02_use/a"]
+    assert page.select_one("section:has(> #others) summary").text == "own: 1 run"
+
+
+def test_a_run_made_from_an_earlier_run_is_no_chapter_beside_the_later_one(tmp_path: Path) -> None:
+    two_data_sets(tmp_path)
+    made(tmp_path, "02_use/b", 4, "01_make/b")
+    made(tmp_path, "01_make/c", 5, parameters={"dataset": "own"})
+    found, page = chapters(tmp_path)
+    assert found == ["01_make/c"]
+    folded = page.select("section:has(> #others) summary")
+    assert [summary.text for summary in folded] == ["own: 2 runs", "twin: 2 runs"]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [("failed", "failed in cell In [7]"), ("stopped", "was stopped")]
+)
+def test_a_run_that_failed_or_was_stopped_replaces_no_finished_one(
+    tmp_path: Path, status: str, said: str
+) -> None:
+    """A failed `--only` run stood in the place of the finished one."""
+    two_data_sets(tmp_path)
+    made(tmp_path, "02_use/b", 4, "01_make/b")
+    failed = {"cell": 7, "error": "ValueError", "message": "too few"} if status == "failed" else None
+    made(tmp_path, "02_use/c", 5, "01_make/b", status=status, failed=failed)
+    found, page = chapters(tmp_path)
+    assert found == ["01_make/b", "02_use/b"]
+    (note,) = [p for p in page.select("main > p") if "later run" in p.text]
+    assert said in note.text
+    assert note.a["href"] == "02_use/c/report.html"
+    assert page.select_one("header .facts span.good").text == "done"
+    made(tmp_path, "02_use/b.repeat", 6, "01_make/b", run="b", status=status)  # the finished one, made again
+    notes = [p.a["href"] for p in chapters(tmp_path)[1].select("main > p") if p.a]
+    assert notes == ["02_use/b.repeat/report.html", "02_use/c/report.html"]
+
+
+def test_a_failed_run_is_a_chapter_where_no_run_of_its_notebook_is_finished(tmp_path: Path) -> None:
+    two_data_sets(tmp_path)
+    made(tmp_path, "02_use/b", 4, "01_make/b", status="failed")
+    assert chapters(tmp_path)[0] == ["01_make/b", "02_use/b"]
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:

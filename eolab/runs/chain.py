@@ -196,7 +196,6 @@ def run(study: Study, options: Options, only: Sequence[str] = (), say: Callable[
             continue
         good = step(one, counter, options.force, say)
         say_ended(one, counter, good, left, say)
-        note(study, options.root, one)
         if not good and history.RunRecord(one.folder).status != "failed":
             return False
         failed |= {} if good else {one.folder: one}
@@ -257,7 +256,7 @@ def step(job: Job, counter: str, force: bool, say: Callable[[str], None]) -> str
     run, changed = history.RunRecord(job.folder), execute.changes(job)
     if run.status == "done" and not force and not changed:
         if not job.sweep:  # a sweep may have made it: from now on it is the study's own as well
-            folders.update_record(job.folder, sweep="")
+            folders.update_record(job.folder, sweep="", asked=folders.now())
         say(f"{counter}{job.label}: finished before, skipped{freshness.remarks(run)}")
         return "skipped"
     if not run.record:
@@ -286,10 +285,7 @@ def failure(run: history.RunRecord) -> str:
     )
 
 
-def note(study: Study, root: Path, one: Job | None = None) -> None:
-    """Keep what the study's report needs: its title and notebooks, and which runs belong together."""
-    folder = root / study.name
+def note(study: Study, root: Path) -> None:
+    """Keep what the study's report says of it: its title, a description and its notebooks."""
     about = {"title": study.title, "description": study.description, "notebooks": list(study.notebooks)}
-    known = folders.read_chain(folder).get("runs") or {}
-    runs = known | ({one.notebook.name: one.folder.name} if one else {})
-    folders.write_json(folder / folders.CHAIN, {**about, "runs": runs})
+    folders.write_json(root / study.name / folders.CHAIN, about)

@@ -34,7 +34,7 @@ PATIENCE_S = 30.0  # for another process that is just ending
 LOCK, RUNNER_LOCK, JOB, TRACKED = ".lock", ".runner.lock", ".job.json", ".mlflow.json"
 _SHAPES: dict[str, Any] = {  # what the files hold that are read back: an example of each kind
     RECORD: {
-        **dict.fromkeys(("study", "notebook", "run", "status", "started", "ended", "profile"), ""),
+        **dict.fromkeys(("study", "notebook", "run", "status", "started", "ended", "asked", "profile"), ""),
         **dict.fromkeys(("sweep", "label", "point"), ""),
         **{key: {} for key in ("parameters", "defaults", "failed")},
         **{key: {"": {}} for key in ("upstream", "found")},
@@ -42,7 +42,7 @@ _SHAPES: dict[str, Any] = {  # what the files hold that are read back: an exampl
         **{key: [""] for key in ("groups", "written")},
         "seconds": 0.0,
     },
-    CHAIN: {"title": "", "description": "", "notebooks": [""], "runs": {"": ""}},
+    CHAIN: {"title": "", "description": "", "notebooks": [""]},
     DATA: {**dict.fromkeys(("name", "fingerprint", "layout"), ""), "files": 0.0, "bytes": 0.0, "entry": {}},
     FIGURES: dict.fromkeys(("name", "file", "caption", "alt"), ""),
     SHORT: {"found": [""], "cautions": [""]},

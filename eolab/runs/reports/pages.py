@@ -15,7 +15,7 @@ from eolab.core.errors import DataError, EolabError, RunError, reason_of
 from eolab.core.progress import duration
 from eolab.runs import display, folders, history, short
 from eolab.runs.history import RunRecord
-from eolab.runs.reports import facts, fragment
+from eolab.runs.reports import facts, fragment, members
 from eolab.runs.reports.fragment import Fragment, Heading
 
 if TYPE_CHECKING:
@@ -55,15 +55,18 @@ def build(folder: Path) -> Path:
 def build_study(folder: Path) -> Path:
     """Write ``report.html`` of a study's folder of runs: a cover, then each notebook of the newest chain.
 
+    Runs of other data sets, and earlier ones, are listed with links, see :mod:`eolab.runs.reports.members`.
+
     Raises:
         RunError: If the folder holds no runs.
     """
-    runs = _chain(folder)
+    about = _about(folder)
+    found = members.of(folder, about["notebooks"])
+    runs = found.chapters
     if not runs:
         raise RunError(
             f"{folder} holds no runs of a study: expected <notebook>/<run>/{folders.RECORD} in it."
         )
-    about = _about(folder)
     anchors = {f"{run.record['notebook']}.ipynb": run.record["notebook"] for run in runs}
     toc, titles, body = [], [], ""
     for run in runs:
@@ -78,6 +81,8 @@ def build_study(folder: Path) -> Path:
     missing = [name for name in about["notebooks"] if f"{name}.ipynb" not in anchors]
     sweeps = _sweep_tables(folder)
     toc += [Heading(2, "Sweeps", "sweeps")] if sweeps else []
+    others = str(_parts().others(found.others)).strip()
+    toc += [Heading(2, "Other runs", "others")] if others else []
     text = _page(
         title=about["title"],
         description=about["description"],
@@ -86,7 +91,7 @@ def build_study(folder: Path) -> Path:
         simulated=any(run.simulated for run in runs),
         real=facts.real(runs),
         toc=toc,
-        body=f"{_parts().cover(runs, titles, missing)}{body}{sweeps}",
+        body=f"{_parts().cover(runs, titles, missing, found.later)}{body}{sweeps}{others}",
         made=facts.date(max(str(run.record.get("ended") or "") for run in runs)),
     )
     folders.write_text(folder / folders.REPORT, text)
@@ -166,20 +171,6 @@ def _study_chips(runs: Sequence[RunRecord], complete: bool) -> list[str]:
     status = "done" if good else "not complete"
     length = f"{len(runs)} notebooks, {duration(seconds)}"
     return [status, length, *(f"profile {profile}" for profile in profiles)]
-
-
-def _chain(folder: Path) -> list[RunRecord]:
-    """The runs that belong together: those of the last chain, else the newest of each notebook."""
-    named = folders.read_chain(folder).get("runs") or {}
-    found = []
-    for notebook in sorted(path.name for path in folder.iterdir() if path.is_dir()):
-        chosen = folder / notebook / str(named.get(notebook))
-        if (chosen / folders.RECORD).is_file():
-            found.append(history.load(chosen))
-        elif not named:
-            found += history.records(folder.name, notebook, folder.parent)[:1]
-    places = {name: place for place, name in enumerate(_about(folder)["notebooks"])}
-    return sorted(found, key=lambda run: places.get(run.record["notebook"], len(places)))
 
 
 def _about(folder: Path) -> dict[str, Any]:
