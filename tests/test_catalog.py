@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import types
@@ -67,6 +68,22 @@ def test_variables(tmp_path, monkeypatch):
     monkeypatch.setenv("EOLAB_T2", str(tmp_path))
     assert known["tile"].path == Path("/set/x"), "variables are resolved when they are needed"
     assert known["other"].path == tmp_path / "x"
+    nested = write(tmp_path / "nested", ENTRY.format(uri="${EOLAB_T3:-${EOLAB_T1:-fall}/y}/x"))
+    monkeypatch.delenv("EOLAB_T3", raising=False)
+    assert catalog.load(nested)["tile"].path == Path("/set/y/x"), "a default may name a variable"
+    monkeypatch.setenv("EOLAB_T3", "${EOLAB_T1}")
+    assert catalog.load(nested)["tile"].path == tmp_path / "nested/${EOLAB_T1}/x", "a value is taken as it is"
+
+
+def test_one_variable_moves_all_published_and_simulated_data(monkeypatch):
+    """A job mounts one folder; published data sets stayed in the folder of the code."""
+    for name in list(os.environ):
+        if name.startswith("EOLAB_") and name not in ("EOLAB_ROOT", "EOLAB_REAL_DATA"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("EOLAB_DATA", "/mount")
+    found = [one for one in catalog.load().values() if "EOLAB_REAL_DATA" not in one.uri]
+    assert len(found) > 10
+    assert not [one.name for one in found if Path("/mount") not in one.path.parents]
 
 
 @pytest.mark.parametrize(

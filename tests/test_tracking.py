@@ -66,12 +66,19 @@ def test_a_run_reaches_mlflow(run: runs.Run, monkeypatch: pytest.MonkeyPatch) ->
     def child() -> bool:
         made = runs.start("mini/01_make", {"count": 6, "seed": 1})
         folders.update_record(made.folder, point="count=6")
+        rows = "1,1,0.5,0.2\n2,1,0.25,0.4\n3,1,0.75,0.3\n"
+        (made.folder / "history.csv").write_text("epoch,loss,val_loss,val_f1\n" + rows)
         made.finish(test={"f1": 0.75, "loss": 0.5})
         return True
 
     monkeypatch.setenv("MLFLOW_RUN_ID", logged.info.run_id)  # as a job of Azure ML has it
     assert tracking.under_parent("mini", "a job", child)
-    assert client.get_run(logged.info.run_id).data.metrics["count_6.test.f1"] == 0.75
+    job = client.get_run(logged.info.run_id).data.metrics
+    assert job["count_6.test.f1"] == 0.75
+    assert "count_6.best.loss" not in job, "of validation alone"
+    for name, best in {"val_loss": [0.5, 0.25, 0.25], "val_f1": [0.2, 0.4, 0.4]}.items():
+        epochs = client.get_metric_history(logged.info.run_id, f"count_6.best.{name}")
+        assert [(one.step, one.value) for one in epochs] == [*enumerate(best, 1)], "what a sweep compares"
     monkeypatch.delenv("MLFLOW_RUN_ID")
     assert tracking.under_parent("mini", "a sweep", lambda: True), "without children it is deleted"
     there = runs_of(client)

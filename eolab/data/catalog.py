@@ -4,7 +4,7 @@
 
     meta: {root: .}                      # relative uris start here; without it, at the catalogue's folder
     my_tile:
-      uri: ${MY_DATA:-data}/31UFT        # only ${VAR} and ${VAR:-default}
+      uri: ${MY_DATA:-data}/31UFT        # only ${VAR} and ${VAR:-default}, a default may name a variable
       layout: sentinel2_safe
       metadata: {license: ..., citation: ..., url: ...}
       pixels: {offset: 0}              # scale, offset, nodata, held against what the files state
@@ -58,7 +58,7 @@ CLASS_KEYS = ("code", "name", "color")
 METADATA_KEYS = ("crs", "bands", "license", "provider", "citation", "doi", "url", "size", "sha256")
 _PLAIN = (str, int, float, type(None))
 _checked = partial(yamls.mapping, error=CatalogError)
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-((?:\$\{\w+(?::-[^}]*)?\}|[^}])*))?\}")  # one level in another
 
 
 @dataclass(frozen=True)
@@ -167,13 +167,14 @@ class DataEntry:
 
         def value(match: re.Match[str]) -> str:
             name, default = match.groups()
-            found = os.environ.get(name) or default
-            if found is None:
+            if found := os.environ.get(name):
+                return found
+            if default is None:
                 raise CatalogError(
                     f"Data set {self.name!r} of {self.file} needs the environment variable {name}, which is "
                     f"not set: set {name} to the folder that holds the data{self._source()}."
                 )
-            return found
+            return _VARIABLE.sub(value, default)
 
         return _VARIABLE.sub(value, text)
 

@@ -26,6 +26,7 @@ from eolab.runs import folders, history, overview
 _MAX_PARAMETER = 500  # characters that every MLflow server takes; params.yaml has the whole value
 _MAX_NAME = 240
 _MAX_ARTIFACT = 200 * 2**20  # bytes; larger files stay in the run folder
+_LOWER = ("loss", "mae")  # ends of the names of scores that are better where they are lower
 _EVERY_S = 10.0  # between two looks for new epochs
 _PATIENCE_S = 5.0  # for the first answer of a server
 _LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
@@ -99,15 +100,14 @@ def _log(client: Any, run: history.RunRecord) -> str:
     stamp = int(run.folder.stat().st_mtime * 1000)
     numbers = overview.numbers(run)
     params = [Param(name, _shortened(str(run.settings[key]))) for key, name in _names(run.settings).items()]
-    metrics = [Metric(name, float(numbers[key]), stamp, 0) for key, name in _names(numbers).items()]
+    metrics = _metrics([], numbers, stamp, 0, Metric)
     try:
         client.log_batch(run_id, metrics, params)  # in batches that a server takes
         _log_epochs(client, run)
         if (parent := os.environ.get("MLFLOW_RUN_ID")) and run.status == "done":
-            who = run.record.get("point") or run.record["notebook"]
-            main = {f"{who}.{name}": value for name, value in overview.main_metrics_of(run).items()}
-            named = _names(main)
-            client.log_batch(parent, [Metric(named[key], float(main[key]), stamp, 0) for key in main], [])
+            client.log_batch(
+                parent, _metrics([_who(run)], overview.main_metrics_of(run), stamp, 0, Metric), []
+            )
         for file in sorted(run.folder.rglob("*")):
             within = file.relative_to(run.folder)
             hidden = any(part.startswith(".") or part in ("checkpoint", "store") for part in within.parts)
@@ -137,7 +137,7 @@ def followed(folder: Path) -> Iterator[None]:
     def look() -> None:
         while not ended.wait(_EVERY_S):
             with contextlib.suppress(Exception):
-                if any(rows for _, rows in _new_epochs(folder).values()):
+                if any(len(rows) > logged for logged, rows in _new_epochs(folder).values()):
                     from mlflow.tracking import MlflowClient
 
                     _log_epochs(MlflowClient(), history.load(folder))
@@ -154,30 +154,48 @@ def followed(folder: Path) -> Iterator[None]:
 
 
 def _log_epochs(client: Any, run: history.RunRecord) -> None:
-    """Log the epochs that are not logged yet, a step each, as ``epoch.val_loss``."""
+    """Log the epochs that are not logged yet, a step each, as ``epoch.val_loss``.
+
+    The run that others belong to gets the best value so far of each validation score, such as
+    ``04_train_pixels.best.val_loss``: one name for a sweep of Azure ML to compare its jobs by, and to end
+    those early that fall behind.
+    """
     from mlflow.entities import Metric
 
     found = _new_epochs(run.folder)
-    metrics = []
-    for file, (_, rows) in found.items():
-        place = ".".join([*Path(file).parent.parts, "epoch"])
+    parent = os.environ.get("MLFLOW_RUN_ID")
+    own, above = [], []
+    for file, (logged, rows) in found.items():
+        parts = Path(file).parent.parts
         stamp = int((run.folder / file).stat().st_mtime * 1000)
-        for row in rows:
-            numbers = {
-                f"{place}.{name}": float(text) for name, text in row.items() if text and name != "epoch"
-            }
-            named = _names(numbers)
+        best: dict[str, float] = {}
+        for number, row in enumerate(rows):
             step = int(float(row["epoch"]))
-            known = {key: value for key, value in numbers.items() if math.isfinite(value)}
-            metrics += [Metric(named[key], value, stamp, step) for key, value in known.items()]
-    if metrics:
-        client.log_batch(_open(client, run), metrics, [])
-        epochs = {file: before + len(rows) for file, (before, rows) in found.items()}
-        _remember(run.folder, epochs=epochs)
+            known = {key: float(text) for key, text in row.items() if text and key != "epoch"}
+            known = {key: value for key, value in known.items() if math.isfinite(value)}
+            for key, value in known.items():
+                if key.startswith("val_"):
+                    better = min if key.endswith(_LOWER) else max
+                    best[key] = better(value, best.get(key, value))
+            if number >= logged:
+                own += _metrics([*parts, "epoch"], known, stamp, step, Metric)
+                above += _metrics([_who(run), *parts, "best"], best, stamp, step, Metric)
+    if own:
+        client.log_batch(_open(client, run), own, [])
+        if parent and above:
+            client.log_batch(parent, above, [])
+        _remember(run.folder, epochs={file: len(rows) for file, (_, rows) in found.items()})
+
+
+def _metrics(place: list[str], values: dict[str, float], stamp: int, step: int, kind: Any) -> list[Any]:
+    """Return values as MLflow's metrics, their names behind those of a place."""
+    full = {".".join([*place, key]): value for key, value in values.items()}
+    named = _names(full)
+    return [kind(named[key], float(value), stamp, step) for key, value in full.items()]
 
 
 def _new_epochs(folder: Path) -> dict[str, tuple[int, list[dict[str, str]]]]:
-    """Return how many rows of each ``history.csv`` of a run are logged, and the others."""
+    """Return how many rows of each ``history.csv`` of a run are logged, and all of them."""
     known = folders.read_json(folder / folders.TRACKED).get("epochs") or {}
     found = {}
     for file in sorted(folder.rglob("history.csv")):
@@ -185,7 +203,7 @@ def _new_epochs(folder: Path) -> dict[str, tuple[int, list[dict[str, str]]]]:
             rows = [row for row in csv.DictReader(text) if row.get("epoch")]
         name = file.relative_to(folder).as_posix()
         logged = known.get(name, 0) if known.get(name, 0) <= len(rows) else 0  # begun anew
-        found[name] = logged, rows[logged:]
+        found[name] = logged, rows
     return found
 
 
@@ -248,6 +266,11 @@ def _names(keys: Iterable[str]) -> dict[str, str]:
             name = f"{base}_{number}"
         found[key] = name
     return found
+
+
+def _who(run: history.RunRecord) -> str:
+    """Return what a run is called among the metrics of the run that it belongs to."""
+    return str(run.record.get("point") or run.record["notebook"])
 
 
 def _shortened(value: str) -> str:
